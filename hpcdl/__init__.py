@@ -1,0 +1,27 @@
+"""hpcdl: train TensorFlow models on SLURM clusters from one small YAML file.
+
+The public names are loaded when first used, so that ``import hpcdl`` costs
+nothing: on a login node it runs for every command, and inside the container it
+must work on Python 3.8 with nothing of hpcdl's host packages installed.
+"""
+
+__version__ = "0.1.0"
+
+__all__ = ["Run", "__version__", "load_cluster", "load_job", "plan", "render", "submit"]
+
+_HOME_OF = {
+    "Run": "hpcdl.run",
+    "load_cluster": "hpcdl.cluster",
+    "load_job": "hpcdl.job",
+    "plan": "hpcdl.plan",
+    "render": "hpcdl.script",
+    "submit": "hpcdl.submission",
+}
+
+
+def __getattr__(name):  # type: ignore[no-untyped-def]  # py3.8 here, and no imports
+    if name not in _HOME_OF:
+        raise AttributeError("module 'hpcdl' has no attribute {!r}".format(name))
+    from importlib import import_module
+
+    return getattr(import_module(_HOME_OF[name]), name)

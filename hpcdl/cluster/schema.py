@@ -1,0 +1,60 @@
+"""The keys of a cluster profile: one site, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from hpcdl.trainer.spec import setting
+
+
+@dataclass(frozen=True)
+class Node:
+    """The shape of one compute node of the partition that jobs go to."""
+
+    cpus: int = setting("CPUs of a node, as SLURM counts them", 1, ge=1)
+    gpus: int = setting("GPUs of a node", 0, ge=0)
+    memory_gb: Optional[float] = setting("memory of a node that jobs may use, in GB", None, gt=0)
+    gpu_model: Optional[str] = setting("what the GPUs are, for people", None)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A container image at this site."""
+
+    path: str = setting("path of the .sif file on the compute nodes")
+    python: str = setting("the image's Python command", "python")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One site: what its nodes look like, how it wants to be asked, and where things lie.
+
+    Paths and binds may hold {account} and {user}.
+    """
+
+    name: str = setting("the profile's name")
+    description: str = setting("one line for people", "")
+    detect: list[str] = setting("host name patterns of its login nodes, such as alogin*.bsc.es", [])
+    node: Node = field(default_factory=Node, metadata={"doc": "the shape of a node"})
+    account: Optional[str] = setting("the account (project, group) that pays", None)
+    partition: Optional[str] = setting("partition", None)
+    qos: Optional[str] = setting("quality of service", None)
+    gpu_request: str = setting("how GPUs are asked for", "gres", choices=("gres", "gpus-per-node"))
+    gpu_type: Optional[str] = setting("the GPUs' type where the site wants it, as in gpu:h100:1", None)
+    memory_request: str = setting("how memory is asked for", "none", choices=("none", "mem", "mem-per-cpu", "mem-per-gpu"))
+    modules: list[str] = setting("modules that give the container command", [])
+    module_init: Optional[str] = setting("file to source where batch shells lack the module command", None)
+    runtime: str = setting("the container command", "apptainer")
+    images: dict[str, Image] = field(default_factory=dict, metadata={"doc": "named images: {name: path} or {name: {path, python}}"})
+    binds: list[str] = setting("folders that every container sees, beside its run and data", [])
+    data_root: str = setting("staged data sets and weights, on the shared file system", "~/.local/share/hpcdl/data")
+    runs_root: str = setting("where run folders go, on the shared file system", "runs")
+    scratch: Optional[str] = setting("node-local folder for temporary files; else the node's own default", None)
+    host_python: Optional[str] = setting("Python with hpcdl on the compute nodes; by default the one that submits", None)
+    host_modules: list[str] = setting("modules that the host Python needs", [])
+    requeue: bool = setting("jobs may be requeued", True)
+    max_requeues: int = setting("how often a job that asks for it is run again", 10, ge=0)
+    signal_lead_s: int = setting("seconds before the time limit at which SLURM warns the job", 180, ge=1)
+    min_poll_s: int = setting("seconds between two questions to SLURM", 60, ge=1)
+    emulate_gpus: bool = setting("stand in CPU devices for GPUs (test beds only)", False)

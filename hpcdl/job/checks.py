@@ -1,0 +1,146 @@
+"""Turns a job document into a `Job`: the rules that types and bounds cannot say, and the paths."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpcdl.errors import Problem
+from hpcdl.job.reader import Located
+from hpcdl.job.sections import Job, parse_time
+from hpcdl.job.walker import Walker, did_you_mean, show
+from hpcdl.trainer.spec import MODELS, CnnSpec, DataSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPTION = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def build(document: Located, folder: Path, source: str, problems: list[Problem]) -> Job | None:
+    """Make a Job of a document, or add problems and return None."""
+    walker = Walker(problems, {MlpSpec: _model, OptimizerSpec: _optimizer})
+    job = walker.fill(Job, document)
+    if isinstance(document.value, dict):
+        _check_kind(document, walker)
+        _check_values(document, walker)
+    if job is None or problems:
+        return None
+    return _resolve(job, document, walker, folder, source)
+
+
+def _model(walker: Walker, item: Located, key: str) -> Any:
+    """One of the model sections, by its name or its function."""
+    kinds = f"expected {{name: {' or '.join(sorted(MODELS))}}} or {{function: package.module:function}}"
+    if not isinstance(item.value, dict):
+        walker.add(item, key, f"{kinds}; got {show(item.plain())}")
+        return None
+    if "function" in item.value:
+        return walker.fill(FunctionSpec, item, key)
+    name = item.value.get("name")
+    if name is None or name.value not in MODELS:
+        given = f"; got {show(name.plain())}{did_you_mean(str(name.value), MODELS)}" if name else ""
+        walker.add(name or item, f"{key}.name" if name else key, kinds + given)
+        return None
+    model = walker.fill(MODELS[name.value], item, key)
+    if isinstance(model, CnnSpec) and isinstance(model.kernel_size, list) and len(model.kernel_size) != len(model.filters):
+        sizes, filters = len(model.kernel_size), len(model.filters)
+        walker.add(item.value["kernel_size"], f"{key}.kernel_size", f"expected one size, or one for each of the {filters} filters; got {sizes}")
+    return model
+
+
+def _optimizer(walker: Walker, item: Located, key: str) -> OptimizerSpec | None:
+    if isinstance(item.value, str):
+        item = Located({"name": Located(item.value, item.where, item.value)}, item.where)
+    spec = walker.fill(OptimizerSpec, item, key)
+    if spec and spec.momentum is not None and spec.name not in ("sgd", "rmsprop"):
+        walker.add(item.value["momentum"], f"{key}.momentum", f"{spec.name} has none; sgd and rmsprop do")
+    if spec and spec.nesterov is not None and spec.name != "sgd":
+        walker.add(item.value["nesterov"], f"{key}.nesterov", f"{spec.name} has none; sgd does")
+    return spec
+
+
+def _check_kind(document: Located, walker: Walker) -> None:
+    """A job is either a script or a model with its data."""
+    given = {key: item for key, item in document.value.items() if item.value is not None}
+    if "script" in given:
+        for key in ("data", "model", "train"):
+            if key in given:
+                walker.add(given[key], key, "goes with a model; this job has a script, which does as it likes")
+        return
+    for key in ("args", "env", "workdir"):
+        if key in given:
+            walker.add(given[key], key, "goes with a script; this job has none")
+    if "model" not in given:
+        walker.add(document, "model", "missing; expected a model with its data, or a script")
+    if "data" not in given:
+        walker.add(document, "data", "missing; expected {name: ...} or {path: ...}")
+
+
+def _check_values(document: Located, walker: Walker) -> None:
+    """What types and bounds cannot say."""
+
+    def each(key: str) -> list[tuple[str, Located]]:
+        item = document.value.get(key)
+        return list(item.value.items()) if item and isinstance(item.value, dict) else []
+
+    name = document.value.get("name")
+    if name and name.raw is not None and not NAME.fullmatch(name.raw):
+        walker.add(name, "name", f"expected letters, digits, '.', '_' and '-', at most 100, no space; got {show(name.raw)}")
+    for key, item in each("resources"):
+        if key == "time" and item.raw is not None:
+            try:
+                parse_time(item.raw)
+            except ValueError as error:
+                walker.add(item, "resources.time", str(error))
+    for key, item in each("model"):
+        if key == "function" and isinstance(item.value, str) and not _FUNCTION.fullmatch(item.value):
+            walker.add(item, "model.function", f"expected package.module:function; got {show(item.value)}")
+    for key, item in each("env"):
+        if not _VARIABLE.fullmatch(key):
+            walker.add(item, f"env.{key}", "is not a variable's name: letters, digits and underscores")
+    for key, item in each("slurm"):
+        if not _OPTION.fullmatch(key):
+            walker.add(item, f"slurm.{key}", "is not an sbatch option's long name, such as constraint or mail-type")
+        if item.raw is not None and not item.raw.isprintable():
+            walker.add(item, f"slurm.{key}", "a #SBATCH line cannot carry a line break or a control character")
+    data = dict(each("data"))
+    if data and ("name" in data) == ("path" in data):
+        walker.add(document.value["data"], "data", "expected either name or path")
+    dataset = data.get("name")
+    if dataset and dataset.raw is not None and not NAME.fullmatch(dataset.raw):
+        walker.add(dataset, "data.name", f"expected a staged set's name; got {show(dataset.raw)} (a file goes under data.path)")
+
+
+def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: str) -> Job | None:
+    """Make paths absolute, and check that what must be here is here."""
+
+    def path_of(key: str, text: str, item: Located, want: str = "") -> str:
+        full = folder / Path(text).expanduser()
+        if "\0" in text or any(ord(c) < 32 for c in text):
+            walker.add(item, key, "a path cannot hold a line break or a control character")
+        elif want and not full.exists():
+            walker.add(item, key, f"there is no {want} {full}")
+        return os.path.normpath(full)
+
+    at = document.value
+    changes: dict[str, Any] = {"source": source, "folder": str(folder)}
+    if job.script is not None:
+        changes["script"] = path_of("script", job.script, at["script"], "file")
+        if not job.script.endswith((".py", ".ipynb")):
+            walker.add(at["script"], "script", f"expected a .py file or an .ipynb notebook; got {show(job.script)}")
+        elif Path(changes["script"]).is_dir():
+            walker.add(at["script"], "script", "is a folder; expected a .py file or an .ipynb notebook")
+    if job.workdir is not None:
+        changes["workdir"] = path_of("workdir", job.workdir, at["workdir"], "folder")
+    changes["files"] = [path_of(f"files[{i}]", text, item, "file") for i, (text, item) in enumerate(zip(job.files, at["files"].value if job.files else []))]
+    if "/" in job.container or job.container.endswith(".sif"):
+        changes["container"] = path_of("container", job.container, at["container"])
+    if isinstance(job.data, DataSpec) and job.data.path is not None:
+        changes["data"] = replace(job.data, path=path_of("data.path", job.data.path, at["data"].value["path"]))
+    if job.model is not None and job.train is None:
+        changes["train"] = TrainSpec()
+    return None if walker.problems else replace(job, **changes)

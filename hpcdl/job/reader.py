@@ -1,0 +1,153 @@
+"""YAML read as its users mean it, with the place of every value kept.
+
+PyYAML's defaults read ``1e-3`` as text, ``12:30`` as 750, ``on`` as true and
+the second of two equal keys in silence. Here only JSON's scalars (and ``~``,
+``0x1f``, ``0o17``, ``.inf``, ``.nan``) are special, and equal keys are an error.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from hpcdl.errors import Problem
+
+MAX_VALUES = 10_000  # a job file has dozens; aliases of aliases can make billions
+
+
+@dataclass
+class Located:
+    """A value and where it was written: a scalar, or a dict or list of `Located`.
+
+    ``raw`` is a scalar's own text: where text is expected, ``name: 007`` means "007".
+    """
+
+    value: Any
+    where: str
+    raw: str | None = None
+
+    def plain(self) -> Any:
+        """The value without its places."""
+        if isinstance(self.value, dict):
+            return {key: item.plain() for key, item in self.value.items()}
+        if isinstance(self.value, list):
+            return [item.plain() for item in self.value]
+        return self.value
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def read_yaml(text: str, name: str, problems: list[Problem]) -> Located | None:
+    """Read one YAML document.
+
+    Args:
+        text: the document.
+        name: what to call it in messages; lines are added as ``name:7``.
+        problems: where problems are added.
+
+    Returns:
+        The document, or None where it could not be read at all.
+    """
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        detail = getattr(error, "problem", None) or str(error)
+        hint = " (YAML is indented with spaces, never tabs)" if "\\t" in detail or "'\t'" in detail else ""
+        problems.append(Problem(where, "", f"this is not YAML: {detail}{hint}"))
+        return None
+    if root is None:
+        return Located({}, f"{name}:1")
+    return _Converter(name, problems).convert(root, "")
+
+
+def read_value(text: str, where: str, problems: list[Problem]) -> Located:
+    """Read the right-hand side of a ``--set key=value``: YAML, or else plain text."""
+    found: list[Problem] = []
+    value = read_yaml(text, where, found) if text.strip() else Located("", where, "")
+    if found or value is None:
+        problems.extend(Problem(where, "", p.message) for p in found)
+        return Located(None, where)
+    return _relocate(value, where)
+
+
+def _relocate(item: Located, where: str) -> Located:
+    value = item.value
+    if isinstance(value, dict):
+        value = {key: _relocate(inner, where) for key, inner in value.items()}
+    elif isinstance(value, list):
+        value = [_relocate(inner, where) for inner in value]
+    return Located(value, where, item.raw)
+
+
+class _Converter:
+    """Turns PyYAML's nodes into `Located` values."""
+
+    def __init__(self, name: str, problems: list[Problem]) -> None:
+        self.name = name
+        self.problems = problems
+        self.open: set[int] = set()
+        self.count = 0
+
+    def convert(self, node: yaml.Node, key: str) -> Located:
+        where = f"{self.name}:{node.start_mark.line + 1}"
+        self.count += 1
+        if id(node) in self.open or self.count > MAX_VALUES:
+            if self.count <= MAX_VALUES + 1:
+                self.problems.append(Problem(where, key, "an alias that holds itself, or far too many values"))
+            self.count = MAX_VALUES + 2
+            return Located(None, where)
+        self.open.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return Located(self._mapping(node, key), where)
+            if isinstance(node, yaml.SequenceNode):
+                return Located([self.convert(item, f"{key}[{i}]") for i, item in enumerate(node.value)], where)
+            return Located(self._scalar(node, key, where), where, str(node.value))
+        finally:
+            self.open.discard(id(node))
+
+    def _mapping(self, node: yaml.MappingNode, key: str) -> dict[str, Located]:
+        found: dict[str, Located] = {}
+        for key_node, value_node in node.value:
+            where = f"{self.name}:{key_node.start_mark.line + 1}"
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.value == "<<":
+                self.problems.append(Problem(where, key, "a key must be plain text"))
+                continue
+            inner = str(key_node.value)
+            path = f"{key}.{inner}" if key else inner
+            if inner in found:
+                self.problems.append(Problem(where, path, f"given twice, first at {found[inner].where}"))
+                continue
+            found[inner] = self.convert(value_node, path)
+        return found
+
+    def _scalar(self, node: yaml.Node, key: str, where: str) -> Any:
+        text = str(node.value)
+        kind = node.tag.rsplit(":", 1)[-1]
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return text.lower() == "true"
+        if kind == "int":
+            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        if kind == "float":
+            return float(re.sub(r"\.(inf|nan)$", r"\1", text.lower()))
+        if kind != "str":
+            self.problems.append(Problem(where, key, f"the YAML tag {node.tag} is not used here"))
+        return text

@@ -1,0 +1,77 @@
+"""The sections of a job file. data, model and train are the trainer's own classes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Optional
+
+from hpcdl.trainer.spec import DataSpec, ModelSpec, TrainSpec, setting
+
+_TIME = re.compile(r"(?:(\d+)-)?(\d{1,2}):(\d\d):(\d\d)")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How big the job is."""
+
+    gpus: int = setting("GPUs of the job; 0 trains on the CPU", 1, ge=0)
+    nodes: int = setting("nodes", 1, ge=1)
+    time: str = setting('time limit, "HH:MM:SS" or "D-HH:MM:SS"', "01:00:00")
+    cpus: Optional[int] = setting("CPUs; by default the GPUs' share of the node", None, ge=1)
+    memory_gb: Optional[float] = setting("memory in GB; by default the GPUs' share of the node", None, gt=0)
+
+    @property
+    def time_limit_s(self) -> int:
+        """The time limit in seconds."""
+        return parse_time(self.time)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the user wants done: one training, or one script.
+
+    ``folder`` is where the job file lies; all paths in it are absolute. ``source``
+    is how the file is called in scripts and messages, whatever the working directory.
+    """
+
+    name: str = setting("the job's name: letters, digits, dots, dashes and underscores")
+    resources: Resources = field(default_factory=Resources, metadata={"doc": "how big the job is"})
+    container: str = setting("a name among the cluster's images, or a path to a .sif file", "tensorflow")
+    data: Optional[DataSpec] = setting("the data set", None)
+    model: Optional[ModelSpec] = setting("the model", None)
+    train: Optional[TrainSpec] = setting("how the model is trained", None)
+    script: Optional[str] = setting("instead of data, model and train: a .py file or notebook to run unchanged", None)
+    args: list[str] = setting("the script's arguments", [])
+    env: dict[str, str] = setting("environment variables of the script", {})
+    workdir: Optional[str] = setting("the script's working directory; by default a new folder in the run", None)
+    files: list[str] = setting("other files or folders that the script or function needs, frozen with it", [])
+    slurm: dict[str, str] = setting("further sbatch options, such as {constraint: h100}", {})
+    source: str = field(default="", metadata={"internal": True})
+    folder: str = field(default="", metadata={"internal": True})
+
+
+def parse_time(text: str) -> int:
+    """Seconds of "HH:MM:SS" or "D-HH:MM:SS".
+
+    SLURM also reads "12:30" (as minutes and seconds) and "90" (as minutes);
+    both are misread by people, so both are refused.
+
+    Raises:
+        ValueError: another form, or no time at all.
+    """
+    match = _TIME.fullmatch(text)
+    if not match or int(match[3]) > 59 or int(match[4]) > 59:
+        raise ValueError(f'expected a time as "HH:MM:SS" or "D-HH:MM:SS"; got {text!r}')
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if total == 0:
+        raise ValueError("expected more than no time at all")
+    return total
+
+
+def format_time(seconds: int) -> str:
+    """Seconds as SLURM writes them: "HH:MM:SS", or "D-HH:MM:SS" from a day on."""
+    days, rest = divmod(seconds, 86400)
+    text = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{days}-{text}" if days else text

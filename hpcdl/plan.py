@@ -1,0 +1,190 @@
+"""plan(job, cluster) -> Plan: one site's words for what a job asks. Pure: no disk, no network, no scheduler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os.path import basename, relpath
+from typing import Optional
+
+import hpcdl
+from hpcdl.cluster.schema import Cluster, Image
+from hpcdl.errors import JobError, Problem
+from hpcdl.job import Job, format_time
+from hpcdl.trainer.spec import DataSpec, DeviceSpec, RunSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a run that is decided before it has a folder. Plain data: kept as plan.json.
+
+    ``image`` is None where the program runs with the machine's own Python.
+    ``directives`` are the #SBATCH options in order; an empty value stands for a flag.
+    """
+
+    name: str
+    source: str
+    cluster: str
+    nodes: int
+    gpus: int
+    cpus: int
+    memory_gb: Optional[float]
+    time_limit_s: int
+    directives: list[tuple[str, str]]
+    notes: list[str]
+    module_init: Optional[str]
+    modules: list[str]
+    host_modules: list[str]
+    host_python: Optional[str]
+    runtime: str
+    image: Optional[str]
+    python: str
+    nv: bool
+    binds: list[str]
+    data_root: str
+    scratch: Optional[str]
+    script: Optional[str]
+    args: list[str]
+    env: dict[str, str]
+    workdir: Optional[str]
+    max_requeues: int
+    min_poll_s: int
+    emulate_gpus: bool
+
+
+def plan(job: Job, cluster: Cluster) -> Plan:
+    """Decide how a job runs on a cluster.
+
+    Raises:
+        JobError: the cluster cannot do what the job asks; every reason at once.
+    """
+    problems: list[Problem] = []
+    image = _image(job, cluster, problems)
+    resources, node = job.resources, cluster.node
+    if resources.nodes > 1:
+        problems.append(Problem(job.source, "resources.nodes", f"expected 1, a job runs on one node; got {resources.nodes}"))
+    if resources.gpus > node.gpus and not cluster.emulate_gpus:
+        problems.append(Problem(job.source, "resources.gpus", f"is {resources.gpus}, but a node of {cluster.name} has {node.gpus}"))
+    cpus = resources.cpus or max(1, node.cpus * max(1, resources.gpus) // max(1, node.gpus))
+    if resources.cpus and resources.cpus > node.cpus:
+        problems.append(Problem(job.source, "resources.cpus", f"is {cpus}, but a node of {cluster.name} has {node.cpus}"))
+    memory_gb = resources.memory_gb or _share_of_memory(resources.gpus, cluster)
+    if problems:
+        raise JobError(f"{job.source} on {cluster.name}", problems)
+    notes = []
+    if resources.memory_gb and cluster.memory_request == "none":
+        notes.append(f"memory comes with the CPUs on {cluster.name}: memory_gb is not asked for")
+    return Plan(
+        name=job.name,
+        source=job.source,
+        cluster=cluster.name,
+        nodes=resources.nodes,
+        gpus=resources.gpus,
+        cpus=cpus,
+        memory_gb=memory_gb,
+        time_limit_s=resources.time_limit_s,
+        directives=_directives(job, cluster, cpus, memory_gb),
+        notes=notes,
+        module_init=cluster.module_init,
+        modules=cluster.modules,
+        host_modules=cluster.host_modules,
+        host_python=cluster.host_python,
+        runtime=cluster.runtime,
+        image=image.path if image else None,
+        python=image.python if image else "python",
+        nv=resources.gpus > 0 and not cluster.emulate_gpus,
+        binds=cluster.binds,
+        data_root=cluster.data_root,
+        scratch=cluster.scratch,
+        script=_script(job),
+        args=job.args,
+        env=job.env,
+        workdir=job.workdir,
+        max_requeues=cluster.max_requeues if cluster.requeue else 0,
+        min_poll_s=cluster.min_poll_s,
+        emulate_gpus=cluster.emulate_gpus,
+    )
+
+
+def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
+    """The contract with the trainer, or None for a script job."""
+    if job.model is None or job.data is None or job.train is None:
+        return None
+    return RunSpec(
+        name=job.name,
+        data=_data(job.data, cluster),
+        model=job.model,
+        train=job.train,
+        devices=DeviceSpec(gpus=job.resources.gpus, emulate=cluster.emulate_gpus),
+        hpcdl_version=hpcdl.__version__,
+    )
+
+
+def _data(data: DataSpec, cluster: Cluster) -> DataSpec:
+    """A staged set's name becomes its path under data_root."""
+    if data.path is not None:
+        return data
+    file_name = data.name if data.name in ("fashion-mnist",) else f"{data.name}.npz"
+    return DataSpec(data.name, f"{cluster.data_root}/{file_name}", data.validation_split)
+
+
+def _image(job: Job, cluster: Cluster, problems: list[Problem]) -> Image | None:
+    if "/" in job.container:
+        return Image(job.container)
+    if job.container in cluster.images:
+        return cluster.images[job.container]
+    if cluster.images or job.container != "tensorflow":
+        known = ", ".join(cluster.images) or "none"
+        problems.append(Problem(job.source, "container", f"{cluster.name} has no image {job.container!r}; it has {known}"))
+    return None
+
+
+def _share_of_memory(gpus: int, cluster: Cluster) -> float | None:
+    node = cluster.node
+    if node.memory_gb is None:
+        return None
+    return round(node.memory_gb * max(1, gpus) / max(1, node.gpus), 1)
+
+
+def _script(job: Job) -> str | None:
+    """The script as a batch script names it: from the job file's folder, where it lies below that."""
+    if job.script is None:
+        return None
+    relative = relpath(job.script, job.folder)
+    return job.script if job.workdir or relative.startswith("..") else relative
+
+
+def _directives(job: Job, cluster: Cluster, cpus: int, memory_gb: float | None) -> list[tuple[str, str]]:
+    """The #SBATCH options that say how big the job is and who pays, in the site's words."""
+    resources = job.resources
+    rows = [("nodes", str(resources.nodes)), ("ntasks-per-node", "1"), ("cpus-per-task", str(cpus))]
+    if resources.gpus:
+        count = f"{cluster.gpu_type}:{resources.gpus}" if cluster.gpu_type else str(resources.gpus)
+        rows.append(("gres", f"gpu:{count}") if cluster.gpu_request == "gres" else ("gpus-per-node", count))
+    if memory_gb and cluster.memory_request != "none":
+        shares = {"mem": 1, "mem-per-cpu": cpus, "mem-per-gpu": max(1, resources.gpus)}
+        rows.append((cluster.memory_request, f"{int(memory_gb * 1024 / shares[cluster.memory_request])}M"))
+    rows.append(("time", format_time(resources.time_limit_s)))
+    rows += [(key, value) for key in ("account", "partition", "qos") if (value := getattr(cluster, key))]
+    lead_s = min(cluster.signal_lead_s, resources.time_limit_s // 3)
+    rows.append(("signal", f"B:USR2@{lead_s}"))
+    if cluster.requeue:
+        rows.append(("requeue", ""))
+    rows.append(("open-mode", "append"))
+    return rows + sorted(job.slurm.items())
+
+
+def summary(plan: Plan) -> str:
+    """One line for people: ``1 node, 1 GPU, 20 CPUs, 15 min``."""
+    minutes = plan.time_limit_s / 60
+    limit = f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"
+    parts = [_many(plan.nodes, "node"), _many(plan.gpus, "GPU"), _many(plan.cpus, "CPU"), limit]
+    return ", ".join(part for part in parts if not part.startswith("0 "))
+
+
+def script_name(plan: Plan) -> str:
+    """The file name of the batch script that ``sbatch`` is told."""
+    return f"{basename(plan.name)}.slurm"
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -1,0 +1,145 @@
+"""Plan -> the text of a batch script, by the templates. Nothing else renders."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import hpcdl
+from hpcdl import shipped
+from hpcdl.container import Places, Shell, command
+from hpcdl.errors import UserError
+from hpcdl.plan import Plan, script_name, summary
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
+_HERE = Shell('"$PWD"')
+
+
+def quote(word: str) -> str:
+    """One word for bash: `Shell` as it is, anything else quoted where it must be."""
+    return str(word) if isinstance(word, Shell) else shlex.quote(word)
+
+
+def quote_directive(value: str) -> str:
+    """The value of a #SBATCH option, quoted as sbatch reads it.
+
+    Raises:
+        UserError: sbatch cannot carry it (line breaks, or both kinds of quotes).
+    """
+    if _PLAIN.fullmatch(value):
+        return value
+    if value.isprintable() and "\\" not in value:
+        for mark in ('"', "'"):
+            if mark not in value:
+                return f"{mark}{value}{mark}"
+    raise UserError(f"a #SBATCH line cannot carry {value!r}: no line breaks, no backslash, not both kinds of quotes")
+
+
+def one_line(text: str) -> str:
+    """Text for a comment: whatever could end the line is replaced."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> str:
+    """The batch script that is complete without hpcdl on the node.
+
+    Args:
+        plan: the plan.
+        file_name: what the script will be called, for its header.
+        bundle: the script lies in a folder with run.json or the script, and code/
+            (``render -o DIR``); a model job needs that.
+
+    Raises:
+        UserError: the plan has no container, or a value that SLURM cannot carry.
+    """
+    if plan.image is None:
+        raise UserError(f"{plan.cluster} names no container image, and a batch script needs one: choose another --cluster")
+    how = f"submit with: sbatch {file_name or script_name(plan)}"
+    if plan.script is None and not bundle:
+        how = "it needs run.json and code/ beside it: hpcdl render -o DIR writes all three"
+    elif plan.script is not None and not bundle and not plan.workdir:
+        how = f"submit from the folder of {plan.script} with: sbatch {file_name or script_name(plan)}"
+    places = Places(
+        workdir=_HERE,
+        home=Shell('"$home"') if plan.script else _HERE,
+        stop_file=Shell('"$HPCDL_STOP_FILE"'),
+        pythonpath=None if plan.script else Shell('"$PWD/code"'),
+        binds=[_HERE, *([plan.data_root] if not _covered(plan) else [])],
+        visible_devices=Shell('${CUDA_VISIBLE_DEVICES+"CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES"}') if plan.gpus else None,
+    )
+    if plan.script is None:
+        program = [plan.python, "-m", "hpcdl.trainer", "run.json"]
+    else:
+        program = [plan.python, plan.script, *plan.args]
+    logs = [("job-name", plan.name), ("chdir", plan.workdir or "."), ("output", "%x.%j.out"), ("error", "%x.%j.err")]
+    return _template(
+        plan,
+        how=how,
+        directives=[*logs, *plan.directives],
+        modules=plan.modules,
+        exports=[("HPCDL_STOP_FILE", Shell('"$PWD/stop.$SLURM_JOB_ID"'))],
+        own_home=plan.script is not None,
+        child=command(plan, places, program),
+        max_requeues=plan.max_requeues,
+    )
+
+
+def render_submission(plan: Plan, run: str, code: str, worker: list[str], log: str) -> str:
+    """The batch script that ``submit`` sends: its child is submitit's worker.
+
+    Args:
+        plan: the plan.
+        run: the run folder.
+        code: the folder with the frozen hpcdl package.
+        worker: argv of submitit's worker.
+        log: where SLURM writes the batch script's own output.
+
+    Raises:
+        UserError: a path that SLURM cannot carry.
+    """
+    logs = [("job-name", plan.name), ("chdir", run), ("output", log)]
+    exports = [
+        ("HPCDL_STOP_FILE", f"{run}/stop"),
+        ("SUBMITIT_EXECUTOR", "slurm"),
+        ("PYTHONPATH", code),
+        ("PYTHONNOUSERSITE", "1"),
+    ]
+    return _template(
+        plan,
+        how=f"sent by: hpcdl submit; its run folder is {run}",
+        directives=[*logs, *plan.directives],
+        modules=[*plan.modules, *plan.host_modules],
+        exports=exports,
+        own_home=False,
+        child=[worker],
+        max_requeues=None,
+    )
+
+
+def _covered(plan: Plan) -> bool:
+    """Whether the profile's binds already show data_root."""
+    root = Path(plan.data_root)
+    return any(root.is_relative_to(bind.split(":")[0]) for bind in plan.binds)
+
+
+def _template(plan: Plan, **context: Any) -> str:
+    template = _environment().get_template("job.sbatch.j2")
+    text: str = template.render(plan=plan, version=hpcdl.__version__, summary=summary(plan), **context)
+    return text
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(shipped.folder("templates")),
+        undefined=StrictUndefined,
+        autoescape=False,  # the text is bash, not HTML: the sh filter quotes
+        keep_trailing_newline=False,
+    )
+    environment.filters.update(sh=quote, directive=quote_directive, comment=one_line)
+    return environment

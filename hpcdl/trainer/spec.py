@@ -1,0 +1,194 @@
+"""RunSpec: what one training run is, the contract between the host and the container.
+
+The host fills a `RunSpec` from a job file and writes it to ``run.json``; the
+trainer reads it back with `RunSpec.from_json`. A job file's ``data``, ``model``
+and ``train`` sections are these very classes, so each setting is described
+once: its type, its bounds and its meaning are in the fields below, and the job
+reader, the docs and the trainer all take them from there.
+
+Annotations here are real objects (no deferred evaluation, no ``list[int]``), so
+that they resolve on Python 3.8 and can be read by the host.
+"""
+
+import json
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, Dict, List, Optional, Type, TypeVar, Union
+
+SCHEMA_VERSION = 1
+
+# Exit statuses of the trainer, after sysexits.h where it has a name for them.
+EXIT_DONE = 0
+EXIT_USER_CODE = 1  # the user's own function raised
+EXIT_SPEC = 64  # EX_USAGE: run.json is wrong
+EXIT_DATA = 65  # EX_DATAERR: the data set is missing, damaged or does not fit
+EXIT_DEVICES = 69  # EX_UNAVAILABLE: the devices asked for are not there
+EXIT_INTERNAL = 70  # EX_SOFTWARE: a fault in hpcdl or TensorFlow
+EXIT_STOPPED = 75  # EX_TEMPFAIL: stopped on request, state saved, run me again
+
+OPTIMIZERS = ("sgd", "adam", "rmsprop", "adagrad", "nadam")
+ACTIVATIONS = ("relu", "elu", "selu", "gelu", "tanh", "sigmoid", "swish", "linear")
+
+
+class SpecError(ValueError):
+    """run.json does not describe a run that this trainer can do."""
+
+
+def setting(doc: str, default: Any = MISSING, **bounds: Any) -> Any:
+    """A dataclass field with its meaning and its bounds.
+
+    Args:
+        doc: one line for people: what it is, and its unit.
+        default: its default; a list is copied for each instance.
+        **bounds: any of ge, gt, le, lt (numbers), choices (a tuple of strings),
+            min_length. They hold for each number or string in the value.
+    """
+    metadata = dict(bounds, doc=doc)
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class DataSpec:
+    """The data set: an ``.npz`` file in Keras's layout, or a folder with MNIST-style IDX files."""
+
+    name: Optional[str] = setting("a staged data set: <data_root>/<name>.npz, or the IDX folder <data_root>/<name>", None)
+    path: Optional[str] = setting("instead of name: an .npz file, or a folder of IDX files (.gz or not)", None)
+    validation_split: float = setting("share of the training rows kept for validation, chosen by the seed", 0.0, ge=0, lt=1)
+
+
+@dataclass
+class MlpSpec:
+    """A stack of dense layers: flatten, dense + activation (+ dropout) each, then the classes."""
+
+    name: str = setting("which model", "mlp", choices=("mlp",))
+    dense: List[int] = setting("units of each hidden layer", [500, 500, 500], ge=1)
+    activation: str = setting("activation of the hidden layers", "relu", choices=ACTIVATIONS)
+    batch_norm: bool = setting("batch normalisation before each activation", False)
+    dropout: float = setting("share dropped after each hidden layer", 0.0, ge=0, lt=1)
+    output: str = setting("what the last layer gives", "softmax", choices=("softmax", "logits"))
+
+
+@dataclass
+class CnnSpec:
+    """Convolution + 2x2 max pooling for each entry of filters, flatten, dense layers, then the classes."""
+
+    name: str = setting("which model", "cnn", choices=("cnn",))
+    filters: List[int] = setting("filters of each convolution", [32, 64], ge=1, min_length=1)
+    kernel_size: Union[int, List[int]] = setting("kernel width of all convolutions, or one for each", 3, ge=1)
+    activation: str = setting("activation of the hidden layers", "relu", choices=ACTIVATIONS)
+    batch_norm: bool = setting("batch normalisation before each activation", False)
+    dense: List[int] = setting("units of each dense layer before the classes", [], ge=1)
+    dropout: float = setting("share dropped after the convolutions' features or each dense layer", 0.0, ge=0, lt=1)
+    output: str = setting("what the last layer gives", "softmax", choices=("softmax", "logits"))
+
+
+@dataclass
+class FunctionSpec:
+    """A model built by the user's own function: ``function(input_shape, classes, **args) -> keras.Model``.
+
+    ``input_shape`` is (height, width, channels) of images scaled to [0, 1]. A
+    model that comes back compiled keeps its own optimizer, loss and metrics.
+    """
+
+    function: str = setting("package.module:function, beside the job file or in the image")
+    args: Dict[str, Any] = setting("keyword arguments for the function", {})
+    output: str = setting("what the last layer gives", "softmax", choices=("softmax", "logits"))
+
+
+ModelSpec = Union[MlpSpec, CnnSpec, FunctionSpec]
+MODELS = {"mlp": MlpSpec, "cnn": CnnSpec}
+
+
+@dataclass
+class OptimizerSpec:
+    """The optimizer; what is left out keeps Keras's default."""
+
+    name: str = setting("which optimizer", "adam", choices=OPTIMIZERS)
+    learning_rate: Optional[float] = setting("learning rate", None, gt=0)
+    momentum: Optional[float] = setting("momentum (sgd and rmsprop)", None, ge=0, lt=1)
+    nesterov: Optional[bool] = setting("Nesterov momentum (sgd)", None)
+
+
+@dataclass
+class TrainSpec:
+    """How the model is trained."""
+
+    epochs: int = setting("passes over the training rows", 5, ge=1)
+    batch_size: int = setting("rows of one step, over all replicas together", 100, ge=1)
+    optimizer: OptimizerSpec = field(default_factory=OptimizerSpec, metadata={"doc": "the optimizer, by name or with its settings"})
+    seed: int = setting("makes two runs equal: weights, order of rows, dropout", 1, ge=0, le=2**31 - 1)
+
+
+@dataclass
+class DeviceSpec:
+    """The devices the run must find; another number is an error, not a slow run."""
+
+    gpus: int = setting("GPUs; 0 trains on the CPU", 0, ge=0)
+    emulate: bool = setting("stand in logical CPU devices for the GPUs (test beds only)", False)
+
+
+@dataclass
+class RunSpec:
+    """One training run. Paths are absolute, or relative to the folder of run.json.
+
+    Raises:
+        SpecError: from `from_json`, when the text is not such a run.
+    """
+
+    name: str
+    data: DataSpec
+    model: ModelSpec
+    train: TrainSpec
+    devices: DeviceSpec
+    hpcdl_version: str
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """The text of run.json: the same bytes for the same run."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunSpec":
+        """Read run.json's text back, refusing another schema, unknown keys and missing ones."""
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise SpecError("run.json is not JSON: {}".format(error))
+        if not isinstance(raw, dict):
+            raise SpecError("run.json must hold an object, not {}".format(type(raw).__name__))
+        version = raw.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise SpecError("run.json has schema_version {!r}; this trainer reads {}".format(version, SCHEMA_VERSION))
+        run = _build(cls, raw, "run.json")
+        run.data = _build(DataSpec, raw["data"], "data")
+        run.model = _build(_model_class(raw["model"]), raw["model"], "model")
+        run.train = _build(TrainSpec, raw["train"], "train")
+        run.train.optimizer = _build(OptimizerSpec, raw["train"]["optimizer"], "train.optimizer")
+        run.devices = _build(DeviceSpec, raw["devices"], "devices")
+        return run
+
+
+def _model_class(raw: Any) -> Type[Any]:
+    if isinstance(raw, dict) and "function" in raw:
+        return FunctionSpec
+    name = raw.get("name") if isinstance(raw, dict) else None
+    if name not in MODELS:
+        raise SpecError("model.name is {!r}; expected one of {}".format(name, ", ".join(sorted(MODELS))))
+    return MODELS[name]
+
+
+T = TypeVar("T")
+
+
+def _build(cls: Type[T], raw: Any, where: str) -> T:
+    if not isinstance(raw, dict):
+        raise SpecError("{} must be an object, not {!r}".format(where, raw))
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]  # cls is a dataclass
+    unknown = sorted(set(raw) - known)
+    missing = sorted(known - set(raw))
+    if unknown or missing:
+        raise SpecError("{}: unknown keys {}, missing keys {}".format(where, unknown, missing))
+    return cls(**raw)
