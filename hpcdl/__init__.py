@@ -21,7 +21,7 @@ _HOME_OF = {
 
 def __getattr__(name):  # type: ignore[no-untyped-def]  # py3.8 here, and no imports
     if name not in _HOME_OF:
-        raise AttributeError("module 'hpcdl' has no attribute {!r}".format(name))
+        raise AttributeError(f"module 'hpcdl' has no attribute {name!r}")
     from importlib import import_module
 
     return getattr(import_module(_HOME_OF[name]), name)

@@ -88,3 +88,8 @@ def assign(name: str, value: str) -> str:
 def within(folder: str, name: str) -> str:
     """A path inside a folder, which may be `Shell`."""
     return Shell(f'"{folder.strip(chr(34))}/{name}"') if isinstance(folder, Shell) else f"{folder}/{name}"
+
+
+def isolated(runtime: str, image: str) -> list[str]:
+    """The argv in front of a program that sees the image alone: no home, no environment of the caller's."""
+    return [runtime, "exec", "--cleanenv", "--no-home", "--pwd", "/", image, "env", "PYTHONNOUSERSITE=1", "HOME=/tmp"]

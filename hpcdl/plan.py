@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import basename, relpath
 from typing import Optional
 
 import hpcdl
 from hpcdl.cluster.schema import Cluster, Image
+from hpcdl.data import staged_path
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import Job, format_time
 from hpcdl.trainer.spec import DataSpec, DeviceSpec, RunSpec
@@ -61,12 +62,18 @@ def plan(job: Job, cluster: Cluster) -> Plan:
     image = _image(job, cluster, problems)
     resources, node = job.resources, cluster.node
     if resources.nodes > 1:
-        problems.append(Problem(job.source, "resources.nodes", f"expected 1, a job runs on one node; got {resources.nodes}"))
+        problems.append(
+            Problem(job.source, "resources.nodes", f"expected 1, a job runs on one node; got {resources.nodes}")
+        )
     if resources.gpus > node.gpus and not cluster.emulate_gpus:
-        problems.append(Problem(job.source, "resources.gpus", f"is {resources.gpus}, but a node of {cluster.name} has {node.gpus}"))
+        problems.append(
+            Problem(job.source, "resources.gpus", f"is {resources.gpus}, but a node of {cluster.name} has {node.gpus}")
+        )
     cpus = resources.cpus or max(1, node.cpus * max(1, resources.gpus) // max(1, node.gpus))
     if resources.cpus and resources.cpus > node.cpus:
-        problems.append(Problem(job.source, "resources.cpus", f"is {cpus}, but a node of {cluster.name} has {node.cpus}"))
+        problems.append(
+            Problem(job.source, "resources.cpus", f"is {cpus}, but a node of {cluster.name} has {node.cpus}")
+        )
     memory_gb = resources.memory_gb or _share_of_memory(resources.gpus, cluster)
     if problems:
         raise JobError(f"{job.source} on {cluster.name}", problems)
@@ -123,8 +130,7 @@ def _data(data: DataSpec, cluster: Cluster) -> DataSpec:
     """A staged set's name becomes its path under data_root."""
     if data.path is not None:
         return data
-    file_name = data.name if data.name in ("fashion-mnist",) else f"{data.name}.npz"
-    return DataSpec(data.name, f"{cluster.data_root}/{file_name}", data.validation_split)
+    return replace(data, path=staged_path(cluster.data_root, data.name or ""))
 
 
 def _image(job: Job, cluster: Cluster, problems: list[Problem]) -> Image | None:
@@ -134,7 +140,9 @@ def _image(job: Job, cluster: Cluster, problems: list[Problem]) -> Image | None:
         return cluster.images[job.container]
     if cluster.images or job.container != "tensorflow":
         known = ", ".join(cluster.images) or "none"
-        problems.append(Problem(job.source, "container", f"{cluster.name} has no image {job.container!r}; it has {known}"))
+        problems.append(
+            Problem(job.source, "container", f"{cluster.name} has no image {job.container!r}; it has {known}")
+        )
     return None
 
 

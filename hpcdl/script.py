@@ -56,7 +56,9 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
         UserError: the plan has no container, or a value that SLURM cannot carry.
     """
     if plan.image is None:
-        raise UserError(f"{plan.cluster} names no container image, and a batch script needs one: choose another --cluster")
+        raise UserError(
+            f"{plan.cluster} names no container image, and a batch script needs one: choose another --cluster"
+        )
     how = f"submit with: sbatch {file_name or script_name(plan)}"
     if plan.script is None and not bundle:
         how = "it needs run.json and code/ beside it: hpcdl render -o DIR writes all three"
@@ -68,7 +70,9 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
         stop_file=Shell('"$HPCDL_STOP_FILE"'),
         pythonpath=None if plan.script else Shell('"$PWD/code"'),
         binds=[_HERE, *([plan.data_root] if not _covered(plan) else [])],
-        visible_devices=Shell('${CUDA_VISIBLE_DEVICES+"CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES"}') if plan.gpus else None,
+        visible_devices=Shell('${CUDA_VISIBLE_DEVICES+"CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES"}')
+        if plan.gpus
+        else None,
     )
     if plan.script is None:
         program = [plan.python, "-m", "hpcdl.trainer", "run.json"]
@@ -138,7 +142,7 @@ def _environment() -> Any:
     environment = Environment(
         loader=FileSystemLoader(shipped.folder("templates")),
         undefined=StrictUndefined,
-        autoescape=False,  # the text is bash, not HTML: the sh filter quotes
+        autoescape=False,  # noqa: S701 - the text is bash, not HTML: the sh filter quotes
         keep_trailing_newline=False,
     )
     environment.filters.update(sh=quote, directive=quote_directive, comment=one_line)

@@ -46,7 +46,8 @@ def choose_cluster(given: str | None) -> str:
                 return name
     names = ", ".join(built_in_profiles())
     raise UserError(
-        f"which cluster? This host ({host}) fits no profile. Say --cluster NAME or FILE, or set HPCDL_CLUSTER; known are {names}"
+        f"which cluster? This host ({host}) fits no profile. Say --cluster NAME or FILE, or set HPCDL_CLUSTER; "
+        f"known are {names}"
     )
 
 
@@ -87,7 +88,9 @@ def _text(name: str) -> tuple[str, str]:
         if "/" in name or name.endswith((".yaml", ".yml")):
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise UserError(f"cannot read the cluster profile {name}: {reason}") from error
-        raise UserError(f"there is no cluster profile {name!r} (a path to a file ends in .yaml){did_you_mean(name, known)}") from error
+        raise UserError(
+            f"there is no cluster profile {name!r} (a path to a file ends in .yaml){did_you_mean(name, known)}"
+        ) from error
 
 
 def _image(walker: Walker, item: Located, key: str) -> Image | None:

@@ -42,16 +42,22 @@ class Cluster:
     qos: Optional[str] = setting("quality of service", None)
     gpu_request: str = setting("how GPUs are asked for", "gres", choices=("gres", "gpus-per-node"))
     gpu_type: Optional[str] = setting("the GPUs' type where the site wants it, as in gpu:h100:1", None)
-    memory_request: str = setting("how memory is asked for", "none", choices=("none", "mem", "mem-per-cpu", "mem-per-gpu"))
+    memory_request: str = setting(
+        "how memory is asked for", "none", choices=("none", "mem", "mem-per-cpu", "mem-per-gpu")
+    )
     modules: list[str] = setting("modules that give the container command", [])
     module_init: Optional[str] = setting("file to source where batch shells lack the module command", None)
     runtime: str = setting("the container command", "apptainer")
-    images: dict[str, Image] = field(default_factory=dict, metadata={"doc": "named images: {name: path} or {name: {path, python}}"})
+    images: dict[str, Image] = field(
+        default_factory=dict, metadata={"doc": "named images: {name: path} or {name: {path, python}}"}
+    )
     binds: list[str] = setting("folders that every container sees, beside its run and data", [])
     data_root: str = setting("staged data sets and weights, on the shared file system", "~/.local/share/hpcdl/data")
     runs_root: str = setting("where run folders go, on the shared file system", "runs")
     scratch: Optional[str] = setting("node-local folder for temporary files; else the node's own default", None)
-    host_python: Optional[str] = setting("Python with hpcdl on the compute nodes; by default the one that submits", None)
+    host_python: Optional[str] = setting(
+        "Python with hpcdl on the compute nodes; by default the one that submits", None
+    )
     host_modules: list[str] = setting("modules that the host Python needs", [])
     requeue: bool = setting("jobs may be requeued", True)
     max_requeues: int = setting("how often a job that asks for it is run again", 10, ge=0)

@@ -46,9 +46,17 @@ def _model(walker: Walker, item: Located, key: str) -> Any:
         walker.add(name or item, f"{key}.name" if name else key, kinds + given)
         return None
     model = walker.fill(MODELS[name.value], item, key)
-    if isinstance(model, CnnSpec) and isinstance(model.kernel_size, list) and len(model.kernel_size) != len(model.filters):
+    if (
+        isinstance(model, CnnSpec)
+        and isinstance(model.kernel_size, list)
+        and len(model.kernel_size) != len(model.filters)
+    ):
         sizes, filters = len(model.kernel_size), len(model.filters)
-        walker.add(item.value["kernel_size"], f"{key}.kernel_size", f"expected one size, or one for each of the {filters} filters; got {sizes}")
+        walker.add(
+            item.value["kernel_size"],
+            f"{key}.kernel_size",
+            f"expected one size, or one for each of the {filters} filters; got {sizes}",
+        )
     return model
 
 
@@ -89,7 +97,9 @@ def _check_values(document: Located, walker: Walker) -> None:
 
     name = document.value.get("name")
     if name and name.raw is not None and not NAME.fullmatch(name.raw):
-        walker.add(name, "name", f"expected letters, digits, '.', '_' and '-', at most 100, no space; got {show(name.raw)}")
+        walker.add(
+            name, "name", f"expected letters, digits, '.', '_' and '-', at most 100, no space; got {show(name.raw)}"
+        )
     for key, item in each("resources"):
         if key == "time" and item.raw is not None:
             try:
@@ -112,7 +122,9 @@ def _check_values(document: Located, walker: Walker) -> None:
         walker.add(document.value["data"], "data", "expected either name or path")
     dataset = data.get("name")
     if dataset and dataset.raw is not None and not NAME.fullmatch(dataset.raw):
-        walker.add(dataset, "data.name", f"expected a staged set's name; got {show(dataset.raw)} (a file goes under data.path)")
+        walker.add(
+            dataset, "data.name", f"expected a staged set's name; got {show(dataset.raw)} (a file goes under data.path)"
+        )
 
 
 def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: str) -> Job | None:
@@ -136,7 +148,9 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
             walker.add(at["script"], "script", "is a folder; expected a .py file or an .ipynb notebook")
     if job.workdir is not None:
         changes["workdir"] = path_of("workdir", job.workdir, at["workdir"], "folder")
-    changes["files"] = [path_of(f"files[{i}]", text, item, "file") for i, (text, item) in enumerate(zip(job.files, at["files"].value if job.files else []))]
+    if job.files:
+        items = at["files"].value
+        changes["files"] = [path_of(f"files[{i}]", text, items[i], "file") for i, text in enumerate(job.files)]
     if "/" in job.container or job.container.endswith(".sif"):
         changes["container"] = path_of("container", job.container, at["container"])
     if isinstance(job.data, DataSpec) and job.data.path is not None:

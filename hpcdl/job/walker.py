@@ -7,9 +7,9 @@ meanings come from the fields' metadata (`hpcdl.trainer.spec.setting`).
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
-from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -98,15 +98,15 @@ def _texts(item: Located) -> Located:
 
 
 def _options(hint: Any) -> list[Any]:
-    return list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]
+    return list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
 
 
 def _bounded(hint: Any, metadata: Any) -> Any:
     """The annotation with its bounds on each number or string in it."""
-    if get_origin(hint) in (Union, UnionType):
+    if get_origin(hint) in (Union, types.UnionType):
         return Union[tuple(_bounded(option, metadata) for option in get_args(hint))]
     if get_origin(hint) is list:
-        items = list[_bounded(get_args(hint)[0], metadata)]  # type: ignore[misc]  # built at run time
+        items: Any = types.GenericAlias(list, (_bounded(get_args(hint)[0], metadata),))
         least = metadata.get("min_length")
         return Annotated[items, msgspec.Meta(min_length=least)] if least else items
     if hint is str and "choices" in metadata:
@@ -117,7 +117,13 @@ def _bounded(hint: Any, metadata: Any) -> Any:
     return hint
 
 
-_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", dict: "a section of keys and values"}
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    dict: "a section of keys and values",
+}
 _MANY = {int: "whole numbers", float: "numbers", str: "texts"}
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
@@ -131,7 +137,8 @@ def expected(hint: Any, metadata: Any) -> str:
         if option is str and "choices" in metadata:
             parts.append("one of " + ", ".join(metadata["choices"]))
         elif get_origin(option) is list:
-            parts.append(f"a list of {_MANY.get(get_args(option)[0], 'values')}")
+            least = "at least one of " if metadata.get("min_length") else ""
+            parts.append(f"a list of {least}{_MANY.get(get_args(option)[0], 'values')}")
         else:
             parts.append(_WORDS.get(get_origin(option) or option, "a section"))
     words = " or ".join(parts)

@@ -54,9 +54,13 @@ def setting(doc: str, default: Any = MISSING, **bounds: Any) -> Any:
 class DataSpec:
     """The data set: an ``.npz`` file in Keras's layout, or a folder with MNIST-style IDX files."""
 
-    name: Optional[str] = setting("a staged data set: <data_root>/<name>.npz, or the IDX folder <data_root>/<name>", None)
+    name: Optional[str] = setting(
+        "a staged data set: <data_root>/<name>.npz, or the IDX folder <data_root>/<name>", None
+    )
     path: Optional[str] = setting("instead of name: an .npz file, or a folder of IDX files (.gz or not)", None)
-    validation_split: float = setting("share of the training rows kept for validation, chosen by the seed", 0.0, ge=0, lt=1)
+    validation_split: float = setting(
+        "share of the training rows kept for validation, chosen by the seed", 0.0, ge=0, lt=1
+    )
 
 
 @dataclass
@@ -118,7 +122,9 @@ class TrainSpec:
 
     epochs: int = setting("passes over the training rows", 5, ge=1)
     batch_size: int = setting("rows of one step, over all replicas together", 100, ge=1)
-    optimizer: OptimizerSpec = field(default_factory=OptimizerSpec, metadata={"doc": "the optimizer, by name or with its settings"})
+    optimizer: OptimizerSpec = field(
+        default_factory=OptimizerSpec, metadata={"doc": "the optimizer, by name or with its settings"}
+    )
     seed: int = setting("makes two runs equal: weights, order of rows, dropout", 1, ge=0, le=2**31 - 1)
 
 

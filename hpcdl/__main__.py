@@ -1,0 +1,5 @@
+"""``python -m hpcdl`` is ``hpcdl``."""
+
+from hpcdl.cli import entrypoint
+
+entrypoint()

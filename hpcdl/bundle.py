@@ -1,0 +1,46 @@
+"""``render -o DIR``: a folder with the batch script and all it needs, to copy anywhere and sbatch there."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
+
+from hpcdl.errors import UserError
+from hpcdl.files import write_text
+from hpcdl.job import Job
+from hpcdl.plan import Plan
+from hpcdl.run.freeze import copy_code, freeze_user_files, script_file
+from hpcdl.script import render
+from hpcdl.trainer.spec import RunSpec
+
+SCRIPT = "job.sbatch"
+
+
+def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> None:
+    """Write ``job.sbatch``, with ``run.json`` and ``code/`` for a model job, or with the script and its files.
+
+    Raises:
+        UserError: the folder holds something already, or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already and not empty; choose another folder")
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))
+        try:
+            if spec is None:
+                plan = dataclasses.replace(plan, script=script_file(job))
+                freeze_user_files(job, aside)
+            else:
+                write_text(aside / "run.json", spec.to_json())
+                copy_code(aside / "code" / "hpcdl")
+                freeze_user_files(job, aside / "code")
+            write_text(aside / SCRIPT, render(plan, SCRIPT, bundle=True))
+            aside.chmod(0o755)
+            aside.replace(folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename or folder}: {error.strerror}") from error

@@ -1,0 +1,52 @@
+"""``hpcdl render``: the batch script, on stdout, in a file, or with all it needs in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hpcdl.cli import options
+
+
+@click.command(short_help="Print the batch script of a job.")
+@click.argument("job", metavar="JOB")
+@options.cluster
+@options.sets
+@click.option(
+    "-o", "--output", metavar="FILE|DIR", help="Write there instead: a file, or a folder with all the job needs."
+)
+def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | None) -> None:
+    """Print the batch script of a job.
+
+    JOB is a job file, or the name of a shipped job (hpcdl jobs list). A script
+    job's batch script is complete: send it with sbatch, hpcdl is not needed on
+    the cluster. A model job needs hpcdl's trainer too: give -o DIR, and copy
+    that folder wherever you like.
+
+    \b
+    hpcdl render mnist_script --cluster marenostrum5 --set cluster.account=nct00
+    hpcdl render train.yaml -c mycluster.yaml -o train.slurm
+    hpcdl render mnist_cnn -c mycluster.yaml -o mnist_cnn/ && cd mnist_cnn && sbatch job.sbatch
+    """
+    from hpcdl.bundle import write_bundle
+    from hpcdl.errors import UserError
+    from hpcdl.files import write_text
+    from hpcdl.plan import plan, run_spec
+    from hpcdl.script import render
+
+    loaded, site = options.load(job, cluster, sets)
+    decided = plan(loaded, site)
+    notebook = (loaded.script or "").endswith(".ipynb")
+    if output is None:
+        if notebook:
+            raise UserError("a notebook becomes a script when it is copied: give -o DIR")
+        click.echo(render(decided), nl=False)
+    elif output.endswith("/") or Path(output).is_dir() or decided.script is None or notebook:
+        write_bundle(Path(output), loaded, decided, run_spec(loaded, site))
+        options.say(f"written: {Path(output, 'job.sbatch')}; submit it from there with: sbatch job.sbatch")
+    else:
+        try:
+            write_text(Path(output), render(decided, Path(output).name))
+        except OSError as error:
+            raise UserError(f"cannot write {output}: {error.strerror}") from error

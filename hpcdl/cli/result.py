@@ -1,0 +1,69 @@
+"""``hpcdl result``: what came out of a run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from hpcdl.cli import options
+from hpcdl.cli.formats import duration, failure_lines, summary_line
+
+
+@click.command(short_help="Show what came out of a run.")
+@options.run_argument
+@options.as_json
+def command(run: str, cluster: str | None, runs_dir: str | None, as_json: bool) -> int:
+    """Show what came out of a run.
+
+    Exit code 0 where the run is done, else 1.
+    """
+    found = options.find(run, cluster, runs_dir)
+    status = found.status()
+    result = found.result()
+    if as_json:
+        click.echo(
+            json.dumps(result if result is not None else {"state": status.state, "cause": status.cause}, indent=2)
+        )
+    elif status.state == "done" and result is not None:
+        click.echo(summary_line(result))
+        for name, text in _details(result):
+            click.echo(f"  {name:<10} {text}")
+        click.echo(f"  {'run':<10} {found.paths.root}")
+    elif status.final:
+        click.echo("\n".join(failure_lines(found, status)))
+    else:
+        click.echo(f"{status.state}: no result yet; hpcdl wait {found.paths.root}")
+    return 0 if status.state == "done" else 1
+
+
+def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The facts below the summary, as (name, text)."""
+    rows = []
+    model, devices, versions, timing = (_section(result, key) for key in ("model", "devices", "versions", "timing"))
+    if model:
+        counts = f"{model['trainable_parameters']:,} of {model['parameters']:,} parameters train"
+        rows.append(("model", f"{model['name']}, {counts}"))
+    if devices:
+        emulated = "; EMULATED on the CPU" if devices.get("emulated") else ""
+        replicas = "1 replica" if devices["replicas"] == 1 else f"{devices['replicas']} replicas"
+        rows.append(("devices", f"{', '.join(devices['names'])}; {devices['strategy']}, {replicas}{emulated}"))
+    if versions:
+        rows.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    spans = [
+        f"{key[:-2].replace('_', ' ')} {duration(timing[key])}"
+        for key in ("queue_s", "train_s", "total_s")
+        if key in timing
+    ]
+    if spans:
+        rows.append(("time", ", ".join(spans)))
+    attempts = result.get("attempts")
+    if isinstance(attempts, list) and len(attempts) > 1:
+        rows.append(("attempts", ", ".join(f"{a['attempt']}: {a['reason']} on {a['node']}" for a in attempts)))
+    return rows
+
+
+def _section(result: dict[str, Any], key: str) -> dict[str, Any]:
+    section = result.get(key)
+    return section if isinstance(section, dict) else {}

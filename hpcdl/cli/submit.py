@@ -1,0 +1,57 @@
+"""``hpcdl submit``: send a job; the run's path alone goes to stdout."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from hpcdl.cli import options
+
+
+@click.command(short_help="Submit a job to SLURM, or run it on this machine.")
+@click.argument("job", metavar="JOB")
+@click.option(
+    "--backend", type=click.Choice(["slurm", "local"]), default="slurm", show_default=True, help="Where it runs."
+)
+@options.cluster
+@options.sets
+@options.runs_dir
+@click.option("--wait", is_flag=True, help="Show its progress until it has ended; exit 1 unless it is done.")
+@click.option("--dry-run", is_flag=True, help="Print exactly the text that would be sent, and send nothing.")
+def command(
+    job: str, backend: str, cluster: str | None, sets: tuple[str, ...], runs_dir: str | None, wait: bool, dry_run: bool
+) -> int:
+    """Submit a job to SLURM, or run it on this machine.
+
+    JOB is a job file, or the name of a shipped job (hpcdl jobs list). The run's
+    folder is printed; status, wait, logs, result and cancel take it, from any
+    shell. Ctrl-C during --wait leaves the run running.
+
+    \b
+    hpcdl submit digits_cnn --backend local --wait
+    hpcdl submit mnist_cnn.yaml --cluster mycluster.yaml --wait
+    hpcdl submit mnist_cnn.yaml -c mycluster.yaml --set train.epochs=20 --set resources.time=02:00:00
+    """
+    from hpcdl.errors import UserError
+    from hpcdl.submission import prepare, submit
+
+    loaded, site = options.load(job, cluster, sets, default_cluster="local" if backend == "local" else None)
+    submission = prepare(loaded, site, backend, runs_dir)
+    for note in submission.notes:
+        options.say(note)
+    if dry_run:
+        if submission.script is None:
+            raise UserError("the local backend sends no script; --dry-run goes with --backend slurm")
+        click.echo(submission.script, nl=False)
+        return 0
+    run = submit(submission, sys.argv)
+    job_id = run.status(ask=False).job_id
+    options.say(f"submitted as job {job_id} on {site.name}" if job_id else "started on this machine")
+    click.echo(run.paths.root)
+    if not wait:
+        options.say(f"follow it with: hpcdl wait {run.paths.root}")
+        return 0
+    from hpcdl.cli.watching import follow
+
+    return follow(run)

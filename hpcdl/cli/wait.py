@@ -1,0 +1,20 @@
+"""``hpcdl wait``: follow a run to its end."""
+
+from __future__ import annotations
+
+import click
+
+from hpcdl.cli import options
+
+
+@click.command(short_help="Wait until a run has ended, showing its progress.")
+@options.run_argument
+def command(run: str, cluster: str | None, runs_dir: str | None) -> int:
+    """Wait until a run has ended, showing its progress.
+
+    RUN is a run folder, a run id, or enough of one. Exit code 0 where the run
+    is done, 1 where it failed, was cancelled or is lost.
+    """
+    from hpcdl.cli.watching import follow
+
+    return follow(options.find(run, cluster, runs_dir))

@@ -1,0 +1,117 @@
+"""Shows a run's progress until it has ended: plain lines, or a live bar on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpcdl.cli.formats import epoch_line, failure_lines, summary_line
+
+if TYPE_CHECKING:
+    from hpcdl.run import Run
+    from hpcdl.run.state import Status
+
+
+def follow(run: Run) -> int:
+    """Follow a run to its end.
+
+    Returns:
+        0 where it is done, else 1.
+    """
+    show = _Bar() if sys.stderr.isatty() else _Lines()
+    try:
+        with show:
+            for status in run.watch():
+                show.update(run, status)
+    except KeyboardInterrupt:
+        click.echo(f"\nit goes on without you; look again with: hpcdl wait {run.paths.root}", err=True)
+        return 130
+    if status.state == "done":
+        click.echo(summary_line(run.result() or {}), err=True)
+    else:
+        for line in failure_lines(run, status):
+            click.echo(line, err=True)
+    return 0 if status.state == "done" else 1
+
+
+class _Lines:
+    """A line per change: state, note, epoch."""
+
+    def __init__(self) -> None:
+        self.last_state = ""
+        self.epochs_shown = 0
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    def update(self, run: Run, status: Status) -> None:
+        state = state_line(status)
+        if state != self.last_state and not status.final:
+            self.last_state = state
+            self.say(state)
+        from hpcdl.files import read_json_lines
+
+        rows = read_json_lines(run.paths.metrics)
+        for row in rows[self.epochs_shown :]:
+            self.say(epoch_line(row, status.epochs))
+        self.epochs_shown = len(rows)
+
+
+class _Bar(_Lines):
+    """The same lines above a bar of the current epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(30), TextColumn("{task.fields[words]}"))
+        self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.task = self.progress.add_task("", total=1, visible=False, words="")
+
+    def __enter__(self) -> _Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def say(self, text: str) -> None:
+        self.progress.console.print(text, markup=False, highlight=False)
+
+    def update(self, run: Run, status: Status) -> None:
+        super().update(run, status)
+        beat = _heartbeat(run)
+        steps, done = beat.get("steps_per_epoch"), beat.get("step")
+        if steps and done is not None and status.state == "running" and beat.get("phase") == "training":
+            loss = f"loss {beat['loss']:.4f}" if isinstance(beat.get("loss"), float) else ""
+            words = f"step {done % steps}/{steps}  {loss}"
+            self.progress.update(
+                self.task, visible=True, description=f"epoch {beat['epoch']}/{beat['epochs']}", total=steps,
+                completed=done % steps, words=words,
+            )  # fmt: skip
+        else:
+            self.progress.update(self.task, visible=False)
+
+
+def _heartbeat(run: Run) -> dict[str, Any]:
+    from hpcdl.files import read_json
+
+    return read_json(run.paths.heartbeat) or {}
+
+
+def state_line(status: Status) -> str:
+    """One line for a state that is not final."""
+    if status.state in ("queued", "requeued"):
+        return f"{status.state} ({status.note})" if status.note else status.state
+    again = f", attempt {status.attempt}" if status.attempt > 1 else ""
+    phase = f": {status.phase}" if status.phase and status.phase != "done" else ""
+    return f"{status.state} on {status.node}{again}{phase}"

@@ -1,0 +1,91 @@
+"""What is inside an image: versions, asked of the image's own Python, and its hash."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from hpcdl.container import isolated
+from hpcdl.errors import ContainerError, UserError
+from hpcdl.files import cached_sha256
+
+_MAGIC = b"SIF_MAGIC"  # at byte 32 of a SIF file's header, after the launch line (github.com/apptainer/sif)
+_ASK = """
+import json, platform, sys
+facts = {"python": platform.python_version(), "architecture": platform.machine()}
+for name in ("tensorflow", "keras", "numpy"):
+    try:
+        facts[name] = __import__(name).__version__
+    except ImportError:
+        facts[name] = None
+if facts["tensorflow"]:
+    import tensorflow as tf
+    built = tf.sysconfig.get_build_info()
+    facts["keras"] = getattr(tf.keras, "__version__", None) or facts["keras"]
+    facts["cuda"], facts["cudnn"] = built.get("cuda_version"), built.get("cudnn_version")
+print("hpcdl:" + json.dumps(facts))
+"""
+
+
+def inspect_image(sif: str, python: str = "python", runtime: str | None = None, timeout_s: int = 300) -> dict[str, Any]:
+    """The versions inside an image.
+
+    Args:
+        sif: path of the image file.
+        python: the image's Python command.
+        runtime: the container command; by default apptainer, else singularity.
+        timeout_s: how long the image's Python may take (importing TensorFlow takes seconds).
+
+    Returns:
+        path, size in bytes, sha256, python, architecture, tensorflow, keras, numpy, cuda, cudnn;
+        None for what it has not.
+
+    Raises:
+        UserError: this is not an image file.
+        ContainerError: the container command is not here, or fails.
+    """
+    path = Path(sif)
+    check_sif(path)
+    command = runtime or shutil.which("apptainer") or shutil.which("singularity")
+    if command is None or shutil.which(command) is None:
+        raise ContainerError(
+            f"there is no {runtime or 'apptainer or singularity'} command here; perhaps: module load singularity"
+        )
+    argv = [*isolated(command, str(path)), python, "-c", _ASK]
+    try:
+        answer = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ContainerError(f"{sif}: its Python did not answer in {timeout_s} s") from error
+    lines = [line for line in answer.stdout.splitlines() if line.startswith("hpcdl:")]
+    if answer.returncode or not lines:
+        words = answer.stderr.strip().splitlines()
+        raise ContainerError(
+            f"{sif}: {python} failed in it (exit {answer.returncode}): {words[-1] if words else 'no words'}"
+        )
+    facts = {"tensorflow": None, "keras": None, "numpy": None, "cuda": None, "cudnn": None, **json.loads(lines[-1][6:])}
+    order = ("python", "architecture", "tensorflow", "keras", "numpy", "cuda", "cudnn")
+    return {
+        "path": str(path.absolute()),
+        "bytes": path.stat().st_size,
+        "sha256": cached_sha256(path),
+        **{name: facts[name] for name in order},
+    }
+
+
+def check_sif(path: Path) -> None:
+    """See that a file is a SIF image.
+
+    Raises:
+        UserError: it is not there, cannot be read, or is something else.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(64)
+    except OSError as error:
+        raise UserError(f"cannot read the image {path}: {error.strerror}") from error
+    if _MAGIC not in head:
+        begins = head[:20].decode("ascii", "replace")
+        raise UserError(f"{path} is not a SIF image (it begins with {begins!r}); pull or build it again")

@@ -1,0 +1,150 @@
+"""A run: one folder on the shared file system, whose files are the truth."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpcdl.errors import RunError, SchedulerError, UserError
+from hpcdl.files import read_json, write_text
+from hpcdl.run.paths import RunPaths
+from hpcdl.run.state import Status, fold, process_start, read
+
+__all__ = ["Run", "find_run", "runs_below"]
+
+_LOOK_S = 0.5  # how often wait looks at a run's files
+
+
+class Run:
+    """One run, by its folder.
+
+    Raises:
+        RunError: the folder is no run.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.paths = RunPaths(Path(folder).absolute())
+        if not self.paths.manifest.exists():
+            raise RunError(f"{folder} is not a run folder (it has no manifest.json)")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.paths.root)!r})"
+
+    @property
+    def name(self) -> str:
+        """``<name>/<run_id>``."""
+        return "/".join(self.paths.root.parts[-2:])
+
+    def status(self, ask: bool = True) -> Status:
+        """Its state, from its files; SLURM is asked only where they cannot say, and not too often.
+
+        Args:
+            ask: whether SLURM may be asked at all.
+        """
+        seen = read(self.paths)
+        status = fold(seen)
+        submitted = seen.submitted
+        if status.final or not ask or submitted is None or submitted.get("backend") != "slurm":
+            return status
+        from hpcdl.scheduler import slurm
+
+        try:
+            poll_s = int((read_json(self.paths.plan) or {}).get("min_poll_s", 60))
+            found = slurm.jobs([submitted["job_id"]], poll_s, since=submitted["time"])
+        except SchedulerError:
+            return status  # no answer is no reason for another state
+        # The files are read again: they may have changed while SLURM answered.
+        return fold(read(self.paths), found.get(submitted["job_id"]))
+
+    def wait(self, timeout_s: float | None = None) -> Status:
+        """Wait until its state is final.
+
+        Raises:
+            TimeoutError: it did not end within timeout_s.
+        """
+        for status in self.watch(timeout_s):
+            if status.final:
+                return status
+        raise AssertionError("watch ends with a final state")
+
+    def watch(self, timeout_s: float | None = None) -> Iterator[Status]:
+        """Its status again and again until it is final. The files are looked at, not SLURM."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            status = self.status()
+            yield status
+            if status.final:
+                return
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} is still {status.state} after {timeout_s} s")
+            time.sleep(_LOOK_S)
+
+    def result(self) -> dict[str, Any] | None:
+        """What came out (result.json), or None while there is nothing."""
+        return read_json(self.paths.result)
+
+    def logs(self) -> list[Path]:
+        """Its logs so far, a file per attempt in order."""
+        return sorted((p for p in self.paths.logs.glob("*.log") if p.stem.isdigit()), key=lambda p: int(p.stem))
+
+    def cancel(self) -> bool:
+        """Cancel it for good. False where it had ended already.
+
+        Raises:
+            SchedulerError: SLURM did not take it; the run is marked all the same and will not be requeued.
+        """
+        if self.status(ask=False).final:
+            return False
+        write_text(self.paths.cancelled, time.strftime("%Y-%m-%d %H:%M:%S\n"))
+        submitted = read_json(self.paths.submitted) or {}
+        if submitted.get("backend") == "slurm":
+            from hpcdl.scheduler import slurm
+
+            slurm.scancel(submitted["job_id"])
+        elif submitted.get("pid_start") is not None and process_start(submitted["pid"]) == submitted["pid_start"]:
+            _end_session(submitted["pid"], submitted["pid_start"])
+        return True
+
+
+def _end_session(pid: int, started: str, grace_s: float = 5.0) -> None:
+    """End a local run's processes: TERM to all of its session's group, then KILL."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(pid, number)
+        except OSError:
+            return
+        deadline = time.monotonic() + grace_s
+        while process_start(pid) == started and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def runs_below(roots: Sequence[Path]) -> list[Run]:
+    """All runs of these runs_roots, oldest first."""
+    found = {path.parent for root in roots for path in root.glob("[!.]*/[!.]*/manifest.json")}
+    return [Run(folder) for folder in sorted(found, key=lambda folder: folder.name)]
+
+
+def find_run(text: str, roots: Sequence[Path]) -> Run:
+    """The run for what the user typed: a path, a run id, or the beginning of one.
+
+    Raises:
+        UserError: no run, or several, fit.
+    """
+    if Path(text, "manifest.json").exists():
+        return Run(text)
+    fitting = [
+        run for run in runs_below(roots) if text and (run.name.startswith(text) or run.paths.root.name.startswith(text))
+    ]
+    if not fitting:  # people remember the last letters
+        fitting = [run for run in runs_below(roots) if len(text) >= 4 and run.name.endswith(text)]
+    if len(fitting) == 1:
+        return fitting[0]
+    where = ", ".join(str(root) for root in roots)
+    if not fitting:
+        raise UserError(f"there is no run {text!r} under {where}; hpcdl status lists them")
+    names = "".join(f"\n  {run.name}" for run in fitting[-10:])
+    raise UserError(f"{text!r} fits {len(fitting)} runs; say more of it:{names}")

@@ -1,0 +1,128 @@
+"""Makes the run folder: everything that a queued job needs, on disk before it is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hpcdl
+from hpcdl.errors import RunError, UserError
+from hpcdl.files import cached_sha256, write_json, write_text
+from hpcdl.job import Job
+from hpcdl.plan import Plan
+from hpcdl.run.freeze import freeze_code, freeze_user_files
+from hpcdl.run.paths import RunPaths
+from hpcdl.trainer.spec import RunSpec
+
+_UNSAFE = set(":,%\\\n\r\t")  # SLURM and submitit expand %, binds split at : and ,
+
+
+def new_run(name: str, runs_root: Path) -> RunPaths:
+    """The paths of a run that is not there yet: ``<runs_root>/<name>/<time>-<four letters>``.
+
+    Raises:
+        UserError: the path has a character that SLURM or a bind cannot carry.
+    """
+    bad = sorted(set(str(runs_root)) & _UNSAFE)
+    if bad:
+        raise UserError(
+            f"runs_root is {str(runs_root)!r}: SLURM and Apptainer cannot carry {' '.join(map(repr, bad))} in it"
+        )
+    letters = "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789") for _ in range(4))
+    return RunPaths(runs_root / name / f"{time.strftime('%Y%m%d-%H%M')}-{letters}")
+
+
+def create(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, command_line: Sequence[str]) -> Path:
+    """Write the run folder, whole or not at all.
+
+    Returns:
+        The folder of the frozen hpcdl code, for PYTHONPATH.
+
+    Raises:
+        RunError: the folder cannot be written.
+        UserError: a file of the user's cannot be read.
+    """
+    runs_root = paths.root.parent.parent
+    aside = RunPaths(paths.root.with_name(f".{paths.root.name}"))
+    try:
+        aside.logs.mkdir(parents=True)
+        aside.submitit.mkdir(mode=0o700)
+        code = freeze_code(runs_root)
+        freeze_user_files(job, aside.user)
+        if plan.script is not None and plan.workdir is None:
+            aside.work.mkdir()
+        write_text(aside.job, job_text(job))
+        write_json(aside.plan, dataclasses.asdict(plan))
+        if spec is not None:
+            write_text(aside.spec, spec.to_json())
+        write_json(aside.manifest, _manifest(job, plan, spec, code, command_line))
+        aside.root.rename(paths.root)
+    except OSError as error:
+        shutil.rmtree(aside.root, ignore_errors=True)
+        raise RunError(
+            f"cannot make the run folder {paths.root}: {error.strerror or error} ({error.filename})"
+        ) from error
+    except BaseException:
+        shutil.rmtree(aside.root, ignore_errors=True)
+        raise
+    return code
+
+
+def job_text(job: Job) -> str:
+    """The job with everything resolved, as a job file."""
+    import yaml
+
+    section = dataclasses.asdict(job)
+    section = {
+        key: value for key, value in section.items() if key not in ("source", "folder") and value not in (None, [], {})
+    }
+    for key in ("resources", "data", "model", "train"):
+        if key in section:
+            section[key] = {name: value for name, value in section[key].items() if value is not None}
+    if "train" in section:
+        section["train"]["optimizer"] = {k: v for k, v in section["train"]["optimizer"].items() if v is not None}
+    return str(yaml.safe_dump(section, sort_keys=False, allow_unicode=True))
+
+
+def _manifest(job: Job, plan: Plan, spec: RunSpec | None, code: Path, command_line: Sequence[str]) -> dict[str, Any]:
+    data = spec.data.path if spec else None
+    return {
+        "hpcdl": hpcdl.__version__,
+        "python": sys.version.split()[0],
+        "command_line": list(command_line),
+        "working_directory": os.getcwd(),
+        "created": time.time(),
+        "code": {"sha256": code.name, "folder": str(code)},
+        "git_commit": _git_commit(Path(job.folder)),
+        "image": _hashed(plan.image),
+        "data": _hashed(data),
+        "job_file": job.source,
+    }
+
+
+def _hashed(name: str | None) -> dict[str, Any] | None:
+    """A file's path and hash; a folder or a file that only the nodes see has no hash."""
+    if name is None:
+        return None
+    path = Path(name)
+    return {"path": name, "sha256": cached_sha256(path) if path.is_file() else None}
+
+
+def _git_commit(folder: Path) -> str | None:
+    """The commit that the job file's folder is at, with ``-dirty`` where it was edited since."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True, text=True, timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

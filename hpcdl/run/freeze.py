@@ -1,0 +1,142 @@
+"""Copies what a queued job needs, so that a later edit or upgrade cannot touch it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from hpcdl.errors import UserError
+from hpcdl.job import Job
+from hpcdl.run.notebook import script_of
+from hpcdl.run.paths import code_folder
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def code_sha() -> str:
+    """The sha256 (16 hex digits) of hpcdl's own Python files: names and bytes."""
+    digest = hashlib.sha256()
+    for path in _sources():
+        digest.update(str(path.relative_to(_PACKAGE)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def freeze_code(runs_root: Path) -> Path:
+    """Keep hpcdl's own code under ``<runs_root>/.code/<sha>/hpcdl``, once per version.
+
+    Returns:
+        The folder for PYTHONPATH.
+    """
+    folder = code_folder(runs_root, code_sha())
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+        copy_code(aside / "hpcdl")
+        aside.chmod(0o755)
+        try:
+            aside.rename(folder)
+        except OSError:  # another submission was faster, with the same bytes
+            shutil.rmtree(aside)
+    return folder
+
+
+def _sources() -> list[Path]:
+    return sorted(path for path in _PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def copy_code(target: Path) -> None:
+    """Copy hpcdl's Python files to a folder."""
+    for path in _sources():
+        _copy(path, target / path.relative_to(_PACKAGE))
+
+
+def freeze_user_files(job: Job, target: Path) -> None:
+    """Copy a job's script or function, what it imports from beside it, and its ``files``.
+
+    Raises:
+        UserError: a file cannot be read, or is no notebook.
+    """
+    for source, name in user_files(job).items():
+        try:
+            if source.suffix == ".ipynb" and str(source) == job.script:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                (target / name).write_text(script_of(source), encoding="utf-8")
+            elif source.is_dir():
+                shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+            else:
+                _copy(source, target / name)
+        except OSError as error:
+            raise UserError(f"cannot copy {source}: {error.strerror}") from error
+
+
+def script_file(job: Job) -> str:
+    """The name of the frozen script: a notebook becomes a ``.py`` file."""
+    assert job.script is not None  # noqa: S101 - the caller asked for a script job
+    return f"{Path(job.script).stem}.py"
+
+
+def user_files(job: Job) -> dict[Path, str]:
+    """The files and folders to freeze: where each is, and its name in the run."""
+    folder = Path(job.folder)
+    found: dict[Path, str] = {}
+    if job.script is not None:
+        script = Path(job.script)
+        found[script] = script_file(job)
+        source = script_of(script) if script.suffix == ".ipynb" else _read(script)
+        found.update(_imported(source, script.parent, {script}))
+    function = getattr(job.model, "function", None)
+    if function is not None:
+        found.update(_imported(f"import {function.partition(':')[0]}", folder, set()))
+    for text in job.files:
+        path = Path(text)
+        found[path] = str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
+    return found
+
+
+def _imported(source: str, folder: Path, seen: set[Path]) -> dict[Path, str]:
+    """The modules and packages beside a script that it imports, and those they import."""
+    found: dict[Path, str] = {}
+    for name in sorted(_import_names(source)):
+        for path in (folder / f"{name}.py", folder / name):
+            if path in seen or not (path.is_file() or (path / "__init__.py").is_file()):
+                continue
+            seen.add(path)
+            found[path] = path.name
+            sources = [path] if path.is_file() else sorted(path.rglob("*.py"))
+            for inner in sources:
+                found.update(_imported(_read(inner), folder, seen))
+    return found
+
+
+def _import_names(source: str) -> set[str]:
+    """The top-level names that a program imports; none where it is not Python."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return set()  # preflight and the run itself report it
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return ""
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    os.chmod(target, 0o755 if os.access(source, os.X_OK) else 0o644)

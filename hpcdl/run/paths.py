@@ -1,0 +1,121 @@
+"""Every path of a run folder, by name. Nobody else joins them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of the run folder ``root``: ``<runs_root>/<name>/<run_id>``."""
+
+    root: Path
+
+    # Written when the run is made
+    @property
+    def job(self) -> Path:
+        """The job as it was resolved."""
+        return self.root / "job.yaml"
+
+    @property
+    def plan(self) -> Path:
+        """The plan, as JSON."""
+        return self.root / "plan.json"
+
+    @property
+    def spec(self) -> Path:
+        """The RunSpec that the trainer reads; a script job has none."""
+        return self.root / "run.json"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, hashes, the command line."""
+        return self.root / "manifest.json"
+
+    @property
+    def user(self) -> Path:
+        """The user's own files, as they were at submission."""
+        return self.root / "user"
+
+    # Written when it is submitted
+    @property
+    def script(self) -> Path:
+        """The batch script that was sent."""
+        return self.root / "script.sbatch"
+
+    @property
+    def submitted(self) -> Path:
+        """Where it went: job id, backend, host."""
+        return self.root / "submitted.json"
+
+    @property
+    def submitit(self) -> Path:
+        """submitit's pickles; nobody else may read or write them."""
+        return self.root / "submitit"
+
+    @property
+    def batch_log(self) -> Path:
+        """What the batch script itself says; %j is SLURM's job id."""
+        return self.logs / "slurm-%j.out"
+
+    # Written by the job
+    @property
+    def attempts(self) -> Path:
+        """A line at the start and the end of each attempt."""
+        return self.root / "attempts.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        """A log per attempt."""
+        return self.root / "logs"
+
+    def log(self, attempt: int) -> Path:
+        """The log that a person reads."""
+        return self.logs / f"{attempt}.log"
+
+    @property
+    def metrics(self) -> Path:
+        """A line per finished epoch."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def heartbeat(self) -> Path:
+        """Where the trainer is right now."""
+        return self.root / "heartbeat.json"
+
+    @property
+    def failure(self) -> Path:
+        """Why the trainer gave up, in its own words."""
+        return self.root / "failure.json"
+
+    @property
+    def result(self) -> Path:
+        """What came out."""
+        return self.root / "result.json"
+
+    @property
+    def home(self) -> Path:
+        """The program's home."""
+        return self.root / "home"
+
+    @property
+    def work(self) -> Path:
+        """A script's working directory, where it names none."""
+        return self.root / "work"
+
+    # Markers
+    @property
+    def stop(self) -> Path:
+        """There when the program is asked to save and stop."""
+        return self.root / "stop"
+
+    @property
+    def cancelled(self) -> Path:
+        """There when the user cancelled the run; final."""
+        return self.root / "cancelled"
+
+
+def code_folder(runs_root: Path, sha: str) -> Path:
+    """Where hpcdl's own code of one version is kept for all runs that use it."""
+    return runs_root / ".code" / sha

@@ -1,0 +1,133 @@
+"""Folds a run's files, and SLURM's word where they are silent, into one state."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpcdl.files import read_json, read_json_lines
+from hpcdl.launch import causes
+from hpcdl.run.paths import RunPaths
+
+FINAL = frozenset({"done", "failed", "cancelled", "lost"})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run's folder holds. `read` fills it; `fold` looks at nothing else."""
+
+    submitted: dict[str, Any] | None = None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    heartbeat: dict[str, Any] = field(default_factory=dict)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    result: dict[str, Any] | None = None
+    cancelled: bool = False
+    stopping: bool = False
+
+
+@dataclass(frozen=True)
+class Status:
+    """One run's state: a word of DESIGN's list, and what a person wants to know beside it."""
+
+    state: str
+    job_id: str | None = None
+    attempt: int = 0
+    epoch: int | None = None
+    epochs: int | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    phase: str | None = None
+    node: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    cause: str | None = None
+    note: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether it stays so."""
+        return self.state in FINAL
+
+
+def read(paths: RunPaths) -> Evidence:
+    """Read a run's files as they are now."""
+    return Evidence(
+        submitted=read_json(paths.submitted),
+        attempts=read_json_lines(paths.attempts),
+        heartbeat=read_json(paths.heartbeat) or {},
+        metrics=read_json_lines(paths.metrics),
+        result=read_json(paths.result),
+        cancelled=paths.cancelled.exists(),
+        stopping=paths.stop.exists(),
+    )
+
+
+def fold(seen: Evidence, scheduler: Any = None) -> Status:
+    """The state that the evidence shows.
+
+    Args:
+        seen: the run's files.
+        scheduler: a `hpcdl.scheduler.slurm.JobInfo`, or None where nobody was asked or nothing is known.
+    """
+    last = seen.attempts[-1] if seen.attempts else {}
+    starts = [row for row in seen.attempts if row.get("event") == "start"]
+    submitted = seen.submitted or {}
+    common: dict[str, Any] = {
+        "job_id": submitted.get("job_id"),
+        "attempt": len(starts),
+        "epoch": len(seen.metrics) or None,
+        "epochs": seen.heartbeat.get("epochs"),
+        "metrics": seen.metrics[-1] if seen.metrics else {},
+        "node": last.get("node"),
+        "started": starts[0]["time"] if starts else None,
+        "ended": last.get("time") if last.get("event") == "end" else None,
+    }
+    if seen.cancelled:
+        return Status("cancelled", cause="cancelled", **common)
+    if seen.result is not None and last.get("event") == "end":
+        message = seen.result.get("message") or ""
+        return Status(seen.result["state"], cause=seen.result.get("cause"), note=message, **common)
+    if seen.submitted is None:
+        return Status("created", note="it was never submitted", **common)
+    ended = causes.of_slurm_state(scheduler.state) if scheduler is not None else None
+    if ended is not None:
+        return Status(ended.state, cause=ended.cause, note=ended.message or "", **common)
+    pending = scheduler is not None and scheduler.state == "PENDING"
+    waiting = scheduler.reason + (f", about {scheduler.start}" if scheduler.start else "") if pending else ""
+    if not starts:
+        return Status("queued", note=waiting, **common)
+    if last.get("event") == "end" or pending:
+        return Status("requeued", note=waiting or "saved; it will run again", **common)
+    if scheduler is None and submitted.get("backend") == "local" and _is_gone(submitted):
+        return Status("lost", note="its process is gone and left no result", **common)
+    state = "stopping" if seen.stopping else "running"
+    return Status(state, phase=seen.heartbeat.get("phase"), **common)
+
+
+def _is_gone(submitted: dict[str, Any]) -> bool:
+    """Whether a local run's process has ended, as far as this host can tell."""
+    if submitted.get("host") != socket.gethostname():
+        return False
+    now = process_start(int(submitted["pid"]))
+    return now is None or now != submitted.get("pid_start")
+
+
+def process_start(pid: int) -> str | None:
+    """When a process started, in the kernel's ticks; None where it has ended (a zombie has).
+
+    With the pid it names one process for good: pids are used again (proc(5), field 22 of stat).
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.parent.parent.joinpath("self").exists():  # no /proc, as on macOS
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return None
+        return "alive"
+    try:
+        fields = stat.read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]

@@ -1,0 +1,1 @@
+"""SLURM's commands, and the submitit executors on top of them."""

@@ -1,0 +1,79 @@
+"""The submitit layer: submitit pickles the call and runs it on the node; the script is ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from submitit.local.local import LocalExecutor, LocalJob
+from submitit.slurm.slurm import SlurmExecutor, SlurmJob
+
+from hpcdl.scheduler import slurm
+
+_FOREVER_MIN = 60.0 * 24 * 365  # submitit's local time-out; the run's own limit is not submitit's business
+
+
+class SlurmScriptExecutor(SlurmExecutor):
+    """Submits one call with a batch script that is already on disk.
+
+    submitit's own script cannot bring a signal to a program in a container (its
+    srun step kills the image's file system), so only its pickle and worker are used.
+
+    Args:
+        folder: for submitit's pickles.
+        script: the batch script, which runs `worker_command`.
+    """
+
+    def __init__(self, folder: Path, script: Path) -> None:
+        super().__init__(folder)
+        self.script = script
+
+    def _make_submission_file_text(self, command: str, uid: str) -> str:
+        return self.script.read_text(encoding="utf-8")
+
+    def _submit_command(self, command: str) -> SlurmJob[Any]:
+        return SlurmJob(folder=self.folder, job_id=slurm.sbatch(self.script), tasks=[0])
+
+
+class SessionExecutor(LocalExecutor):
+    """submitit's local executor in a session of its own: Ctrl-C in the terminal does not reach the training.
+
+    Args:
+        folder: for submitit's pickles.
+        code: the frozen hpcdl package, first on the worker's path.
+        log: where the worker itself writes.
+    """
+
+    def __init__(self, folder: Path, code: Path, log: Path) -> None:
+        super().__init__(folder)
+        self.code = code
+        self.log = log
+
+    def _submit_command(self, command: str) -> LocalJob[Any]:
+        env = dict(
+            os.environ,
+            SUBMITIT_EXECUTOR="local",
+            SUBMITIT_LOCAL_COMMAND=command,
+            SUBMITIT_LOCAL_NTASKS="1",
+            SUBMITIT_LOCAL_NODEID="0",
+            SUBMITIT_LOCAL_JOB_NUM_NODES="1",
+            SUBMITIT_LOCAL_TIMEOUT_S=str(int(_FOREVER_MIN * 60)),
+            SUBMITIT_LOCAL_SIGNAL_DELAY_S="30",
+            SUBMITIT_LOCAL_WITH_SHELL="",
+            SUBMITIT_STDERR_TO_STDOUT="1",
+            PYTHONPATH=str(self.code),
+        )
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "submitit.local._local", str(self.folder)],
+                env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        return LocalJob(folder=self.folder, job_id=str(process.pid), tasks=[0], process=process)
+
+
+def worker_command(python: str, folder: Path) -> list[str]:
+    """The argv of submitit's worker for a folder of pickles."""
+    return [python, "-u", "-m", "submitit.core._submit", str(folder)]

@@ -1,0 +1,161 @@
+"""submit(job, cluster) -> Run: plan, script, run folder, executor, in that order."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+from hpcdl.cluster.schema import Cluster
+from hpcdl.errors import SchedulerError, UserError
+from hpcdl.files import write_json, write_text
+from hpcdl.job import Job
+from hpcdl.plan import Plan, plan, run_spec
+from hpcdl.run import Run
+from hpcdl.run.create import create, new_run
+from hpcdl.run.freeze import code_sha
+from hpcdl.run.paths import RunPaths, code_folder
+from hpcdl.run.state import process_start
+from hpcdl.script import render_submission
+from hpcdl.trainer.spec import RunSpec
+
+BACKENDS = ("slurm", "local")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run that is ready to be made and sent.
+
+    ``notes`` are things the user must hear before it is: what this backend does otherwise.
+    """
+
+    job: Job
+    plan: Plan
+    spec: RunSpec | None
+    paths: RunPaths
+    script: str | None
+    backend: str
+    notes: list[str]
+
+
+def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | None = None) -> Submission:
+    """Decide everything about a submission. Nothing is written.
+
+    Args:
+        job: the job.
+        cluster: the cluster.
+        backend: "slurm", or "local" for this machine.
+        runs_dir: where run folders go, instead of the cluster's runs_root.
+
+    Raises:
+        UserError: the cluster cannot do it, or SLURM cannot carry a value.
+    """
+    notes: list[str] = []
+    if backend == "local":
+        job, cluster = _fit_to_this_machine(job, cluster, notes)
+    decided = plan(job, cluster)
+    if backend == "local" and decided.image is not None:
+        lacking = _lacking(decided)
+        if lacking:
+            notes.append(f"{lacking}: running with this machine's own TensorFlow, without the container")
+            decided = replace(decided, image=None, nv=False)
+    if backend == "slurm" and decided.image is None:
+        raise UserError(f"{cluster.name} names no container image: choose another --cluster, or --backend local")
+    if cluster.emulate_gpus and job.resources.gpus:
+        notes.append(
+            f"EMULATED GPUs: {job.resources.gpus} logical CPU devices stand in for GPUs (profile {cluster.name})"
+        )
+    runs_root = Path(runs_dir or cluster.runs_root).absolute()
+    paths = new_run(job.name, runs_root)
+    script = None
+    if backend == "slurm":
+        from hpcdl.scheduler.executors import worker_command
+
+        worker = worker_command(decided.host_python or sys.executable, paths.submitit)
+        code = str(code_folder(runs_root, code_sha()))
+        script = render_submission(decided, str(paths.root), code, worker, str(paths.batch_log))
+    return Submission(job, decided, run_spec(job, cluster), paths, script, backend, notes)
+
+
+def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
+    """Make the run folder and send the run.
+
+    Args:
+        submission: from `prepare`.
+        command_line: what the user typed, for the manifest.
+
+    Raises:
+        RunError: the run folder cannot be made.
+        SchedulerError: SLURM refused it; the run folder stays, in state created.
+    """
+    paths = submission.paths
+    if submission.backend == "slurm":
+        from hpcdl.scheduler import slurm
+
+        if not slurm.available():
+            raise SchedulerError(
+                "there is no sbatch on this machine: run hpcdl on a login node, or use --backend local"
+            )
+    code = create(paths, submission.job, submission.plan, submission.spec, command_line)
+    if submission.script is not None:
+        write_text(paths.script, submission.script)
+        sent = _send_to_slurm(paths)
+    else:
+        sent = _start_here(paths, code)
+    write_json(
+        paths.submitted,
+        {"backend": submission.backend, "time": time.time(), "cluster": submission.plan.cluster, **sent},
+    )
+    return Run(paths.root)
+
+
+def _send_to_slurm(paths: RunPaths) -> dict[str, Any]:
+    from hpcdl.launch import launch
+    from hpcdl.scheduler.executors import SlurmScriptExecutor
+
+    job = SlurmScriptExecutor(paths.submitit, paths.script).submit(launch, str(paths.root))
+    return {"job_id": job.job_id}
+
+
+def _start_here(paths: RunPaths, code: Path) -> dict[str, Any]:
+    from hpcdl.launch import launch_local
+    from hpcdl.scheduler.executors import SessionExecutor
+
+    job = SessionExecutor(paths.submitit, code, paths.logs / "local.out").submit(launch_local, str(paths.root))
+    pid = int(job.job_id)
+    return {"job_id": None, "pid": pid, "pid_start": process_start(pid), "host": socket.gethostname()}
+
+
+def _fit_to_this_machine(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
+    """Local runs use the CPUs and GPUs that are here; without GPUs a GPU job is a dry run on the CPU."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = visible_gpus()
+    wanted = job.resources.gpus
+    if wanted and not gpus and not cluster.emulate_gpus:
+        notes.append(f"this machine has no GPU: {job.name} asks for {wanted} and trains on the CPU")
+        job = replace(job, resources=replace(job.resources, gpus=0))
+    job = replace(job, resources=replace(job.resources, cpus=None))
+    return job, replace(cluster, node=replace(cluster.node, cpus=cpus, gpus=gpus))
+
+
+def visible_gpus() -> int:
+    """How many GPUs of this machine its user may use: CUDA_VISIBLE_DEVICES, else the driver's devices."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return len([part for part in chosen.split(",") if part.strip() not in ("", "-1", "NoDevFiles")])
+    return len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()])
+
+
+def _lacking(decided: Plan) -> str | None:
+    """What this machine lacks to run the plan's container, or None."""
+    if which(decided.runtime) is None:
+        return f"there is no {decided.runtime} command here"
+    if not Path(decided.image or "").exists():
+        return f"the image {decided.image} is not here"
+    return None

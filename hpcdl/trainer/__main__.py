@@ -1,0 +1,115 @@
+"""The entry of a training run: ``python -m hpcdl.trainer RUN_JSON``; its exit status says how the run ended."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+import time
+import traceback
+from typing import Dict, List, Tuple
+
+from hpcdl import __version__
+from hpcdl.trainer.checks import check_fit, check_spec
+from hpcdl.trainer.errors import InternalError, RunError, Stopped, UserCodeError
+from hpcdl.trainer.output import quiet_import, say, separate_noise
+from hpcdl.trainer.rundir import RunDir
+from hpcdl.trainer.spec import EXIT_DONE, EXIT_INTERNAL, EXIT_SPEC, EXIT_STOPPED, RunSpec, SpecError
+
+
+def main(argv: List[str]) -> int:
+    """Do the run described by a run.json.
+
+    Args:
+        argv: the path of run.json, alone. Its folder is the run folder.
+
+    Returns:
+        the exit status, one of ``EXIT_*`` in `hpcdl.trainer.spec`.
+    """
+    if len(argv) != 1 or not os.path.isdir(os.path.dirname(os.path.abspath(argv[0]))):
+        print("usage: python -m hpcdl.trainer RUN_JSON (in an existing folder); got {}".format(argv), file=sys.stderr)
+        return EXIT_SPEC
+    attempt = os.environ.get("HPCDL_ATTEMPT", "1")
+    run_dir = RunDir(argv[0], int(attempt) if attempt.isdigit() else 1, os.environ.get("HPCDL_STOP_FILE"))
+    if run_dir.finished():
+        say("this run is already done: {}".format(run_dir.path("result.json")))
+        return EXIT_DONE
+    separate_noise(run_dir.noise_log)
+    run_dir.forget_failure()
+    run_dir.heartbeat(phase="starting")
+    try:
+        _run(run_dir)
+    except Stopped as stopped:
+        say(stopped.message)
+        return EXIT_STOPPED
+    except Exception as error:  # the one place where faults become text and an exit status
+        return _fail(run_dir, error)
+    return EXIT_DONE
+
+
+def _run(run_dir: RunDir) -> None:
+    say("hpcdl {}  python {}  host {}  {} CPUs  attempt {}".format(
+        __version__, platform.python_version(), socket.gethostname(), _cpus(), run_dir.attempt))
+    run = _read_spec(run_dir.run_json)
+    check_spec(run)
+    run_dir.heartbeat(phase="loading")
+    from hpcdl.trainer import data  # numpy, which the checks above do without
+
+    timing: Dict[str, float] = {}
+    started = time.perf_counter()
+    dataset = data.load(run_dir.path(str(run.data.path)))
+    timing["data_s"] = time.perf_counter() - started
+    say(data.describe(dataset))
+    check_fit(run, dataset.image_shape)
+    started = time.perf_counter()
+    with quiet_import():
+        from hpcdl.trainer import training
+    timing["import_s"] = time.perf_counter() - started
+    training.train_and_evaluate(run, run_dir, dataset, timing)
+
+
+def _read_spec(path: str) -> RunSpec:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return RunSpec.from_json(file.read())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError("{}: cannot be read: {}".format(path, error)) from error
+
+
+def _cpus() -> int:
+    """The CPUs that this process may use; a batch system gives a share of the node."""
+    return len(os.sched_getaffinity(0))
+
+
+def _fail(run_dir: RunDir, error: Exception) -> int:
+    """Show a fault in the log and in failure.json; returns the exit status."""
+    exit_status, kind, message, hint = _explain(error, run_dir)
+    sys.stdout.flush()
+    if kind == "internal" or isinstance(error, UserCodeError) and error.__cause__:
+        traceback.print_exception(type(error), error, error.__traceback__)
+    print("error: {}".format(message), file=sys.stderr, flush=True)
+    if hint:
+        print("hint: {}".format(hint), file=sys.stderr, flush=True)
+    try:
+        run_dir.write_failure(exit_status, kind, message, hint)
+    except OSError as problem:  # a full disk may be the fault itself
+        print("failure.json cannot be written: {}".format(problem), file=sys.stderr, flush=True)
+    return exit_status
+
+
+def _explain(error: Exception, run_dir: RunDir) -> Tuple[int, str, str, str]:
+    if isinstance(error, SpecError):
+        return EXIT_SPEC, "spec", str(error), ""
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        first = str(error).strip().splitlines()[:1]
+        error = InternalError("out of memory: {}".format("".join(first)), "try a smaller train.batch_size")
+        print("out of memory", file=sys.stderr, flush=True)
+    if isinstance(error, RunError):
+        return error.exit_status, error.kind, error.message, error.hint
+    message = "{}: {}".format(type(error).__name__, error)
+    return EXIT_INTERNAL, "internal", message, "TensorFlow's own messages are in {}".format(run_dir.noise_log)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""Checkpoints: all that training changes, in one file that is either whole or recognised as torn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from hpcdl.trainer.output import say
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KEEP = 2  # the newest, and the one before it in case that is torn
+SAVE_EVERY_S = 60.0
+
+
+class Checkpoints:
+    """The checkpoints of one run: ``<folder>/<step, 8 digits>.npz``.
+
+    Args:
+        folder: made when the first checkpoint is saved.
+        variables: (name, variable, own) in a fixed order; of an own one, each replica's value is kept.
+        strategy: the strategy that the variables live under.
+        fingerprint: hash of what was asked for; a checkpoint of another run is not used.
+    """
+
+    def __init__(self, folder: str, variables: List[Tuple[str, Any, bool]], strategy: Any, fingerprint: str) -> None:
+        self._folder = folder
+        self._variables = variables
+        self._strategy = strategy
+        self._fingerprint = fingerprint
+
+    def save(self, step: int, state: Dict[str, Any]) -> str:
+        """Save all variables with `state` (JSON) after `step` steps; returns the path.
+
+        On return the file is on disk under its name. Older files than the last two are removed.
+        """
+        parts = [(name, part) for name, copies in self._parts() for part in copies]
+        arrays = [part.numpy() for _, part in parts]
+        shapes = [{"shape": list(array.shape), "dtype": str(array.dtype)} for array in arrays]
+        names = [name for name, _ in parts]
+        about = dict(state, step=step, fingerprint=self._fingerprint, names=names, arrays=shapes)
+        text = json.dumps(about).encode("utf-8")
+        entries = {"v{:04d}".format(place): array for place, array in enumerate(arrays)}
+        entries["about"] = np.frombuffer(text, np.uint8)
+        entries["sha256"] = np.frombuffer(_digest(text, arrays), np.uint8)
+        os.makedirs(self._folder, exist_ok=True)
+        path = os.path.join(self._folder, "{:08d}.npz".format(step))
+        with open(path + ".tmp", "wb") as file:
+            np.savez(file, **entries)  # type: ignore[arg-type]  # numpy's stub takes the entries for allow_pickle
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(path + ".tmp", path)
+        _sync_folder(self._folder)
+        for old in self._newest_first()[KEEP:]:
+            os.remove(old)
+        return path
+
+    def restore(self) -> Optional[Dict[str, Any]]:
+        """Set all variables from the newest checkpoint that is whole and of this run; returns its state, or None."""
+        for path in self._newest_first():
+            try:
+                about, arrays = _read(path)
+                self._check(about, arrays)
+            except Exception as error:  # a torn file fails in many ways, and the one before it is as good
+                say("checkpoint {} is not used: {}: {}".format(path, type(error).__name__, error))
+                continue
+            self._assign(arrays)
+            say("resuming from {} (step {:,})".format(path, about["step"]))
+            return about
+        return None
+
+    def _newest_first(self) -> List[str]:
+        names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
+        steps = sorted((name for name in names if name[:-4].isdigit() and name.endswith(".npz")), key=_step)
+        return [os.path.join(self._folder, name) for name in reversed(steps)]
+
+    def _check(self, about: Dict[str, Any], arrays: List[NDArray[Any]]) -> None:
+        if about["fingerprint"] != self._fingerprint:
+            raise ValueError("it belongs to a run with other settings")
+        expected = [(name, tuple(part.shape)) for name, copies in self._parts() for part in copies]
+        if expected != [(name, array.shape) for name, array in zip(about["names"], arrays)]:
+            raise ValueError("its variables are not those of this model")
+
+    def _parts(self) -> List[Tuple[str, List[Any]]]:
+        """Of each variable the copies that are kept: all of an own one, else the first replica's."""
+        copies = [list(self._strategy.experimental_local_results(variable)) for _, variable, _ in self._variables]
+        return [(name, mine if own else mine[:1]) for (name, _, own), mine in zip(self._variables, copies)]
+
+    def _assign(self, arrays: List[NDArray[Any]]) -> None:
+        remaining = iter(arrays)
+        for (_, variable, own), (_, copies) in zip(self._variables, self._parts()):
+            for target in copies if own else [variable]:  # a shared one hands its value on to all replicas
+                array = next(remaining)
+                if array.dtype.kind == "V":  # bfloat16 and the like, which numpy stores as bare bytes
+                    array = array.view(variable.dtype.as_numpy_dtype)
+                target.assign(array)
+
+
+def _read(path: str) -> Tuple[Dict[str, Any], List[NDArray[Any]]]:
+    with np.load(path, allow_pickle=False) as archive:
+        text = archive["about"].tobytes()
+        about = json.loads(text.decode("utf-8"))
+        arrays = [archive["v{:04d}".format(place)] for place in range(len(about["arrays"]))]
+        if archive["sha256"].tobytes() != _digest(text, arrays):
+            raise ValueError("its content does not have the hash stored with it")
+    return about, arrays
+
+
+def _digest(text: bytes, arrays: List[NDArray[Any]]) -> bytes:
+    digest = hashlib.sha256(text)
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.digest()
+
+
+def _step(name: str) -> int:
+    return int(name[:-4])
+
+
+def _sync_folder(folder: str) -> None:
+    """Make a rename in `folder` survive a crash of the machine."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

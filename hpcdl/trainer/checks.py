@@ -1,0 +1,129 @@
+"""What is wrong with a RunSpec, found before TensorFlow is imported: types, bounds, and sizes that cannot fit."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, List, Tuple, Union
+
+from hpcdl.trainer.spec import CnnSpec, FunctionSpec, RunSpec, SpecError
+
+_COMPARE = {
+    "ge": (">=", lambda value, bound: value >= bound),
+    "gt": (">", lambda value, bound: value > bound),
+    "le": ("<=", lambda value, bound: value <= bound),
+    "lt": ("<", lambda value, bound: value < bound),
+}
+
+
+def check_spec(run: RunSpec) -> None:
+    """Check every setting of a run against its declared type and bounds, and what they mean together.
+
+    Raises:
+        SpecError: naming all problems, one a line.
+    """
+    problems: List[str] = []
+    sections = [("data", run.data), ("model", run.model), ("train", run.train), ("devices", run.devices)]
+    for where, section in sections + [("train.optimizer", run.train.optimizer)]:
+        problems += _check_section(where, section)
+    if not problems:
+        problems = _check_together(run)
+    if problems:
+        raise SpecError("\n".join(problems))
+
+
+def _check_section(where: str, section: Any) -> List[str]:
+    problems = []
+    for setting in fields(section):
+        value, kind = getattr(section, setting.name), setting.type
+        name = "{}.{}".format(where, setting.name)
+        if not _is_of(value, kind):
+            expected = getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind).replace("typing.", "")
+            problems.append("{} is {!r}; expected {}".format(name, value, expected))
+        elif value is not None:
+            problems += _check_bounds(name, value, setting.metadata)
+    return problems
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    origin, args = getattr(kind, "__origin__", None), getattr(kind, "__args__", ())
+    if origin is Union:
+        return any(_is_of(value, option) for option in args)
+    if origin is list:
+        return isinstance(value, list) and all(_is_of(item, args[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _check_bounds(name: str, value: Any, bounds: Any) -> List[str]:
+    problems = []
+    for item in value if isinstance(value, list) else [value]:
+        for bound, (sign, holds) in _COMPARE.items():
+            if bound in bounds and not holds(item, bounds[bound]):
+                problems.append("{} is {!r}; expected {} {!r}".format(name, item, sign, bounds[bound]))
+        if "choices" in bounds and item not in bounds["choices"]:
+            problems.append("{} is {!r}; expected one of {}".format(name, item, ", ".join(bounds["choices"])))
+    if len(value if isinstance(value, list) else "-") < bounds.get("min_length", 0):
+        problems.append("{} is {!r}; expected at least {} entries".format(name, value, bounds["min_length"]))
+    return problems
+
+
+def _check_together(run: RunSpec) -> List[str]:
+    problems = []
+    if not run.data.path:
+        problems.append("data.path is missing; expected the path of an .npz file or of a folder with IDX files")
+    model = run.model
+    if isinstance(model, CnnSpec) and len(kernel_sizes(model)) != len(model.filters):
+        problems.append(
+            "model.kernel_size has {} entries; expected one number, or one for each of the {} filters".format(
+                len(kernel_sizes(model)), len(model.filters)
+            )
+        )
+    if isinstance(model, FunctionSpec) and not all(model.function.partition(":")):
+        problems.append("model.function is {!r}; expected package.module:function".format(model.function))
+    optimizer = run.train.optimizer
+    for setting, takers in (("momentum", ("sgd", "rmsprop")), ("nesterov", ("sgd",))):
+        if getattr(optimizer, setting) is not None and optimizer.name not in takers:
+            problems.append(
+                "train.optimizer.{} is set, but {} does not take it; expected {}".format(
+                    setting, optimizer.name, " or ".join(takers)
+                )
+            )
+    if run.train.batch_size < run.devices.gpus:
+        problems.append(
+            "train.batch_size is {}; expected at least one row for each of the {} GPUs".format(
+                run.train.batch_size, run.devices.gpus
+            )
+        )
+    return problems
+
+
+def kernel_sizes(model: CnnSpec) -> List[int]:
+    """The kernel width of each convolution: one number stands for all of them."""
+    if isinstance(model.kernel_size, list):
+        return model.kernel_size
+    return [model.kernel_size] * len(model.filters)
+
+
+def check_fit(run: RunSpec, image_shape: Tuple[int, ...]) -> None:
+    """Check that the images (height, width, channels) are large enough for every convolution and pooling.
+
+    Raises:
+        SpecError: naming the layer at which nothing is left of the image.
+    """
+    if not isinstance(run.model, CnnSpec):
+        return
+    height, width = image_shape[:2]
+    for layer, kernel in enumerate(kernel_sizes(run.model), start=1):
+        if min(height, width) - kernel + 1 < 2:
+            raise SpecError(
+                "model: convolution {} (kernel {} and 2x2 pooling) gets {}x{} pixels, too few; the images have "
+                "{}x{}: use fewer filters or a smaller kernel_size".format(
+                    layer, kernel, height, width, image_shape[0], image_shape[1]
+                )
+            )
+        height, width = (height - kernel + 1) // 2, (width - kernel + 1) // 2

@@ -1,0 +1,201 @@
+"""The only training loop: the model's own train_step, many steps a call, for every strategy and both Kerases."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Any, Callable, ContextManager, Dict, Tuple
+
+import tensorflow as tf
+
+from hpcdl.trainer import compat
+from hpcdl.trainer.batches import Source, my_share
+from hpcdl.trainer.checkpoint import SAVE_EVERY_S, Checkpoints
+from hpcdl.trainer.data import epoch_order
+from hpcdl.trainer.errors import Stopped, UserCodeError
+from hpcdl.trainer.output import say
+from hpcdl.trainer.rundir import RunDir
+from hpcdl.trainer.spec import TrainSpec
+
+
+class Pace:
+    """How many steps the next call does, so that one lasts about `call_s` seconds. No result depends on it."""
+
+    def __init__(self, call_s: float = 1.0) -> None:
+        self._call_s = call_s
+        self._steps = 1
+        self._traced = False
+
+    def steps(self) -> int:
+        """The number of steps to do now."""
+        return self._steps
+
+    def took(self, steps: int, seconds: float) -> None:
+        """Learn from a call. The first one says nothing: it traced the graph."""
+        if self._traced:
+            fitting = int(self._call_s * steps / max(seconds, 1e-6))
+            self._steps = max(1, min(fitting, 8 * steps))
+        self._traced = True
+
+
+class Stepper:
+    """Does training steps by number: what a step does is a function of the seed and its number alone.
+
+    Args:
+        model: a compiled model whose optimizer and metrics are built.
+        strategy: the tf.distribute strategy that it was built under.
+        rows: row numbers to train on, int32 (rows,).
+        guard: makes a context manager around each call, to say whose fault an exception is.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        strategy: Any,
+        source: Source,
+        rows: Any,
+        train: TrainSpec,
+        guard: Callable[[], ContextManager[None]],
+    ) -> None:
+        self._model = model
+        self.strategy = strategy
+        self._source = source
+        self._order_of = functools.partial(epoch_order, rows, train.seed)
+        self._batch_size = train.batch_size
+        self._guard = guard
+        self._full_batches, self._last_rows = divmod(len(rows), train.batch_size)
+        self.steps_per_epoch = self._full_batches + bool(self._last_rows)
+        self.rows, self.epochs = len(rows), train.epochs
+        self.total = self.steps_per_epoch * train.epochs
+        self._random_states = compat.random_states(model, train.seed, strategy)
+        self._call = tf.function(self._graph)
+        self._epoch = -1
+        self._order: Any = None
+
+    def __call__(self, first: int, wanted: int) -> Tuple[int, bool, float]:
+        """Do up to `wanted` steps from step number `first` (from 0), not beyond the end of the epoch.
+
+        Returns:
+            (steps done, whether they were full batches, mean loss of the epoch so far).
+
+        Raises:
+            UserCodeError: when the loss is no longer a number, naming the step at which it happened.
+        """
+        epoch, place = divmod(first, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, tf.constant(self._order_of(epoch))
+        full = place < self._full_batches
+        count = min(wanted, self._full_batches - place) if full else 1
+        batch_rows = self._batch_size if full else self._last_rows
+        with self._guard():
+            bad_step, loss = self._call(tf.constant(first, tf.int64), tf.constant(count, tf.int64), self._order, batch_rows)
+            bad_step, loss = int(bad_step), float(loss)
+        if bad_step >= 0:
+            self._diverged(bad_step, loss)
+        return count, full, loss
+
+    def _diverged(self, step: int, loss: float) -> None:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        raise UserCodeError(
+            "loss became {} at epoch {} step {} (of {})".format(loss, epoch + 1, place + 1, self.steps_per_epoch),
+            "try a smaller train.optimizer.learning_rate; batch_norm, or output: logits, may help as well",
+        )
+
+    def _graph(self, first: Any, count: Any, order: Any, batch_rows: int) -> Tuple[Any, Any]:
+        """`count` steps in one graph, traced once for full batches and once for a shorter last one."""
+        bad_step, loss = tf.constant(-1, tf.int64), tf.constant(0.0)
+        for step in tf.range(first, first + count):
+            compat.set_random_states(self._random_states, step)
+            with tf.device("CPU:0"):
+                start = step % self.steps_per_epoch * self._batch_size
+                indices = tf.slice(order, [start], [batch_rows])
+            result = self.strategy.run(self._replica, args=(indices,))
+            now = tf.add_n(self.strategy.experimental_local_results(result)) / self.strategy.num_replicas_in_sync
+            healthy = bad_step < 0
+            loss = tf.where(healthy, now, loss)
+            bad_step = tf.where(healthy & ~tf.math.is_finite(now), step, bad_step)
+        return bad_step, loss
+
+    def _replica(self, indices: Any) -> Any:
+        """One step of one replica; returns the mean loss of the epoch so far, which shows the first bad one."""
+        mine, weight = my_share(indices)
+        images, labels = self._source.take(mine)
+        even = int(indices.shape[0]) % self.strategy.num_replicas_in_sync == 0
+        batch = (images, labels) if even else (images, labels, tf.fill([mine.shape[0]], weight))
+        results = self._model.train_step(batch)
+        return tf.cast(results.get("loss", 0.0), tf.float32)
+
+
+def train(
+    stepper: Stepper,
+    model: Any,
+    run_dir: RunDir,
+    checkpoints: Checkpoints,
+    validate: Callable[[], Dict[str, float]],
+    pace: Pace,
+) -> Dict[str, Any]:
+    """Train from the last checkpoint, if there is one, to the last epoch.
+
+    Args:
+        validate: scores the model at the end of an epoch: metrics by name, empty without validation.
+
+    Returns:
+        the final state: ``step`` (steps done in all attempts), ``epoch_s`` and ``train_s`` (seconds of steps).
+
+    Raises:
+        Stopped: the stop file appeared; the state is saved.
+        UserCodeError: the loss is no longer a number.
+    """
+    restored = checkpoints.restore() or {"step": 0, "epoch_s": 0.0, "train_s": 0.0}
+    state: Dict[str, Any] = {key: restored[key] for key in ("step", "epoch_s", "train_s")}
+    run_dir.keep_metrics(state["step"] // stepper.steps_per_epoch)
+    saved_step, saved_at = state["step"], time.monotonic()
+    while state["step"] < stepper.total:
+        if run_dir.stop_requested():
+            _stop(state, saved_step, stepper, run_dir, checkpoints)
+        if state["step"] % stepper.steps_per_epoch == 0:
+            model.reset_metrics()
+            state["epoch_s"] = 0.0
+        _advance(stepper, pace, state, run_dir)
+        if state["step"] % stepper.steps_per_epoch == 0:
+            compat.average_replicas(model, stepper.strategy)
+            _finish_epoch(stepper, model, state, run_dir, validate)
+            if time.monotonic() - saved_at > SAVE_EVERY_S or state["step"] == stepper.total:
+                checkpoints.save(state["step"], state)
+                saved_step, saved_at = state["step"], time.monotonic()
+    return state
+
+
+def _advance(stepper: Stepper, pace: Pace, state: Dict[str, Any], run_dir: RunDir) -> None:
+    """One call of the stepper: about a second of training."""
+    started = time.perf_counter()
+    done, full, loss = stepper(state["step"], pace.steps())
+    seconds = time.perf_counter() - started
+    if full:
+        pace.took(done, seconds)
+    epoch = state["step"] // stepper.steps_per_epoch + 1
+    state["step"] += done
+    state["epoch_s"] += seconds
+    state["train_s"] += seconds
+    run_dir.heartbeat(epoch=epoch, step=state["step"], loss=loss)
+
+
+def _finish_epoch(
+    stepper: Stepper, model: Any, state: Dict[str, Any], run_dir: RunDir, validate: Callable[[], Dict[str, float]]
+) -> None:
+    epoch, seconds = state["step"] // stepper.steps_per_epoch, state["epoch_s"]
+    metrics = compat.metric_results(model)
+    metrics.update({"val_" + name: value for name, value in validate().items()})
+    speed = stepper.rows / seconds
+    line = {"epoch": epoch, "steps": stepper.steps_per_epoch, "seconds": seconds, "images_per_s": speed}
+    run_dir.append_metrics(dict(line, time=time.time(), **metrics))
+    shown = "  ".join("{} {:.4f}".format(name, value) for name, value in metrics.items())
+    say("epoch {}/{}  {}  {:.1f} s  {:,.0f} images/s".format(epoch, stepper.epochs, shown, seconds, speed))
+
+
+def _stop(state: Dict[str, Any], saved_step: int, stepper: Stepper, run_dir: RunDir, checkpoints: Checkpoints) -> None:
+    run_dir.heartbeat(phase="saving")
+    if state["step"] != saved_step:
+        checkpoints.save(state["step"], state)
+    where = "step {:,} of {:,}".format(state["step"], stepper.total)
+    raise Stopped("stopped on request at {}; the state is saved, run me again to go on".format(where))

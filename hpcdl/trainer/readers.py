@@ -1,0 +1,115 @@
+"""Reading a data set's files into raw arrays: Keras's .npz layout, and MNIST's IDX files."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+
+import numpy as np
+
+from hpcdl.trainer.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NAMES = ("x_train", "y_train", "x_test", "y_test")
+_IDX_FILES = {
+    "x_train": ("train-images-idx3-ubyte", 3),
+    "y_train": ("train-labels-idx1-ubyte", 1),
+    "x_test": ("t10k-images-idx3-ubyte", 3),
+    "y_test": ("t10k-labels-idx1-ubyte", 1),
+}
+_IDX_UNSIGNED_BYTE = 8
+
+
+def read_arrays(path: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
+    """Read the four arrays of a data set.
+
+    Args:
+        path: an ``.npz`` file, or a folder of IDX files.
+
+    Returns:
+        the arrays that could be read, by name, and what was wrong with the others.
+
+    Raises:
+        DataError: when there is nothing to read at all.
+    """
+    if os.path.isdir(path):
+        return _read_idx_folder(path)
+    if not os.path.exists(path):
+        raise DataError(
+            "{}: no such file or folder; expected an .npz file or a folder with IDX files".format(path),
+            "inside the container only bound folders are there: is this path on the data_root?",
+        )
+    return _read_npz(path)
+
+
+def _read_npz(path: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(
+            "{}: cannot be read as .npz ({}; {} bytes); expected a zip archive with {}".format(
+                path, error, os.path.getsize(path), ", ".join(NAMES)
+            ),
+            "it may be cut short or be another kind of file: stage the data set again",
+        )
+    arrays, problems = {}, []
+    with archive:
+        stored = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+        for name in NAMES:
+            if name not in stored:
+                found = ", ".join(stored) or "nothing"
+                problems.append("{}: is not in {}; found {}".format(name, os.path.basename(path), found))
+                continue
+            try:
+                with archive.open(name + ".npy") as member:
+                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+                    member.read()  # to the end: only there is the checksum compared
+            except Exception as error:  # a damaged member fails in many ways, and each one is about this array
+                problems.append("{}: {}".format(name, _explain(error)))
+    return arrays, problems
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, ValueError) and "allow_pickle" in str(error):
+        return "holds Python objects (dtype object); expected numbers"
+    return "cannot be read ({}: {}); the file is damaged, expected a whole array".format(type(error).__name__, error)
+
+
+def _read_idx_folder(folder: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
+    arrays, problems = {}, []
+    for name in NAMES:
+        file_name, dimensions = _IDX_FILES[name]
+        path = os.path.join(folder, file_name)
+        if not os.path.exists(path):
+            path += ".gz"
+        if not os.path.exists(path):
+            problems.append("{}: neither {} nor {}.gz is in {}".format(name, file_name, file_name, folder))
+            continue
+        try:
+            arrays[name] = _read_idx(path, dimensions)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            problems.append("{} ({}): {}".format(name, os.path.basename(path), error))
+    return arrays, problems
+
+
+def _read_idx(path: str, dimensions: int) -> NDArray[Any]:
+    opener: Any = gzip.open if path.endswith(".gz") else open
+    with opener(path, "rb") as file:
+        content = file.read()
+    header = 4 + 4 * dimensions
+    magic = bytes([0, 0, _IDX_UNSIGNED_BYTE, dimensions])
+    if len(content) < header or content[:4] != magic:
+        given = content[:4].hex() or "nothing"
+        raise ValueError("starts with {}; expected {}, an IDX file of unsigned bytes".format(given, magic.hex()))
+    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, 4))
+    expected = int(np.prod(shape, dtype=np.int64))
+    if len(content) - header != expected:
+        raise ValueError(
+            "holds {} bytes after its header; expected {} for shape {}".format(len(content) - header, expected, shape)
+        )
+    return np.frombuffer(content, np.uint8, expected, header).reshape(shape)

@@ -1,0 +1,106 @@
+"""result.json: what came out of a run, and what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import statistics
+from dataclasses import asdict
+from typing import Any, Dict
+
+import numpy as np
+import tensorflow as tf
+
+from hpcdl import __version__
+from hpcdl.trainer.data import Dataset
+from hpcdl.trainer.distribution import Devices
+from hpcdl.trainer.rundir import RunDir
+from hpcdl.trainer.spec import SCHEMA_VERSION, RunSpec
+
+
+def fingerprint(run: RunSpec) -> str:
+    """A hash of all settings that the weights depend on: a checkpoint is good for runs with the same one."""
+    settings = {key: value for key, value in asdict(run).items() if key in ("data", "model", "train", "devices")}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def versions() -> Dict[str, str]:
+    """The versions of what computes the result."""
+    return {
+        "hpcdl": __version__,
+        "python": platform.python_version(),
+        "tensorflow": str(tf.__version__),
+        "keras": str(tf.keras.__version__),
+        "numpy": str(np.__version__),
+    }
+
+
+def result(
+    run: RunSpec,
+    run_dir: RunDir,
+    dataset: Dataset,
+    devices: Devices,
+    model: Any,
+    model_file: str,
+    rows: Dict[str, int],
+    test: Dict[str, float],
+    timing: Dict[str, float],
+) -> Dict[str, Any]:
+    """The content of result.json.
+
+    Args:
+        model_file: the saved model, relative to the run folder.
+        rows: the number of rows in ``train``, ``validation`` and ``test``.
+        test: the metrics on the test rows.
+        timing: seconds by name; those of the epochs are added from metrics.jsonl.
+    """
+    epochs = run_dir.read_metrics()
+    last = epochs[-1]
+    validation = {name[4:]: value for name, value in last.items() if name.startswith("val_")}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "state": "done",
+        "name": run.name,
+        "model": dict(_sizes(model), name=getattr(run.model, "name", None) or model.name, file=model_file),
+        "test": dict(test, rows=rows["test"]),
+        "validation": dict(validation, rows=rows["validation"]) if validation else None,
+        "epochs_run": len(epochs),
+        "steps": sum(line["steps"] for line in epochs),
+        "timing": dict(timing, **_epoch_timing(epochs)),
+        "devices": {
+            "strategy": devices.strategy_name,
+            "replicas": devices.replicas,
+            "names": devices.names,
+            "emulated": devices.emulated,
+            "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        },
+        "data": {
+            "path": dataset.path,
+            "rows_train": rows["train"],
+            "rows_validation": rows["validation"],
+            "rows_test": rows["test"],
+            "image_shape": list(dataset.image_shape),
+            "classes": dataset.classes,
+        },
+        "versions": versions(),
+        "seed": run.train.seed,
+    }
+
+
+def _sizes(model: Any) -> Dict[str, int]:
+    def count(weights: Any) -> int:
+        return sum(int(np.prod(weight.shape)) for weight in weights)
+
+    return {"parameters": count(model.weights), "trainable_parameters": count(model.trainable_weights)}
+
+
+def _epoch_timing(epochs: Any) -> Dict[str, float]:
+    """The first epoch's seconds, which hold the tracing of the graph, and the median of the others."""
+    later = epochs[1:] or epochs
+    return {
+        "first_epoch_s": epochs[0]["seconds"],
+        "per_epoch_s": statistics.median(line["seconds"] for line in later),
+        "images_per_s": statistics.median(line["images_per_s"] for line in later),
+    }

@@ -1,0 +1,135 @@
+"""The files of one run folder: their names, and how they are written so that no reader sees half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any, Dict, List, Optional
+
+HEARTBEAT_S = 1.0  # at most one heartbeat in this time, new phases aside
+
+
+def write_atomic(path: str, content: bytes) -> None:
+    """Write a whole file aside and rename it into place, so that it survives a crash of the machine."""
+    aside = "{}.{}.tmp".format(path, os.getpid())
+    with open(aside, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write `value` as indented JSON, atomically. NaN and infinity become null: JSON has no such numbers."""
+    text = json.dumps(_finite(value), indent=2, allow_nan=False) + "\n"
+    write_atomic(path, text.encode("utf-8"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and value - value != 0:
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+class RunDir:
+    """The folder of run.json and what one attempt reads and writes there.
+
+    Args:
+        run_json: path of run.json; its folder is the run folder.
+        attempt: number of this attempt, from 1.
+        stop_file: the file that asks the run to stop; None for ``stop`` in the run folder.
+    """
+
+    def __init__(self, run_json: str, attempt: int = 1, stop_file: Optional[str] = None) -> None:
+        self.run_json = os.path.abspath(run_json)
+        self.folder = os.path.dirname(self.run_json)
+        self.attempt = attempt
+        self.stop_file = stop_file or self.path("stop")
+        self._beat: Dict[str, Any] = {"phase": "starting", "attempt": attempt}
+        self._beat_at = 0.0
+
+    def path(self, *parts: str) -> str:
+        """A path in the run folder; an absolute part stays as it is."""
+        return os.path.join(self.folder, *parts)
+
+    @property
+    def checkpoints(self) -> str:
+        """The folder of the checkpoints."""
+        return self.path("checkpoints")
+
+    @property
+    def noise_log(self) -> str:
+        """The file for TensorFlow's own messages of this attempt."""
+        return self.path("logs", "{}.tensorflow.log".format(self.attempt))
+
+    def stop_requested(self) -> bool:
+        """Whether somebody asks this run to save its state and end."""
+        return os.path.exists(self.stop_file)
+
+    def finished(self) -> bool:
+        """Whether result.json says that nothing is left to do."""
+        try:
+            with open(self.path("result.json"), encoding="utf-8") as file:
+                return bool(json.load(file).get("state") == "done")
+        except (OSError, ValueError, AttributeError):
+            return False
+
+    def heartbeat(self, **news: Any) -> None:
+        """Say that the run is alive: what is new is merged into what was said before.
+
+        A new ``phase`` is written at once, anything else at most once in `HEARTBEAT_S` seconds.
+        """
+        new_phase = news.get("phase", self._beat["phase"]) != self._beat["phase"] or not self._beat_at
+        self._beat.update(news)
+        now = time.time()
+        if new_phase or now - self._beat_at >= HEARTBEAT_S:
+            self._beat_at = now
+            write_json(self.path("heartbeat.json"), dict(self._beat, time=now))
+
+    def append_metrics(self, line: Dict[str, Any]) -> None:
+        """Add one finished epoch to metrics.jsonl and wait until it is on disk."""
+        with open(self.path("metrics.jsonl"), "a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(line), allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_metrics(self) -> List[Dict[str, Any]]:
+        """The epochs in metrics.jsonl, oldest first; a line cut short by a crash is left out."""
+        epochs = []
+        try:
+            with open(self.path("metrics.jsonl"), encoding="utf-8", errors="replace") as file:
+                for text in file:
+                    try:
+                        epochs.append(json.loads(text))
+                    except ValueError:
+                        continue
+        except FileNotFoundError:
+            pass
+        return epochs
+
+    def keep_metrics(self, epochs: int) -> None:
+        """Drop the lines after the first `epochs` epochs: those will be trained, and written, again."""
+        kept = [line for line in self.read_metrics() if line["epoch"] <= epochs]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_atomic(self.path("metrics.jsonl"), text.encode("utf-8"))
+
+    def write_result(self, result: Dict[str, Any]) -> None:
+        """Write result.json: from here on the run is done."""
+        write_json(self.path("result.json"), result)
+
+    def write_failure(self, exit_status: int, kind: str, message: str, hint: str) -> None:
+        """Write failure.json, which tells the host why this attempt failed."""
+        failure = {"exit_status": exit_status, "kind": kind, "message": message, "hint": hint}
+        write_json(self.path("failure.json"), failure)
+
+    def forget_failure(self) -> None:
+        """Remove the failure of an earlier attempt."""
+        try:
+            os.remove(self.path("failure.json"))
+        except FileNotFoundError:
+            pass
