@@ -75,7 +75,7 @@ def _attempt(paths: RunPaths, job_id: str | None) -> int:
         old.unlink(missing_ok=True)
     print(f"attempt {number} of {paths.root} on {row['node']}", flush=True)
     status = _run_program(paths, plan, number)
-    outcome = causes.of_exit_status(status, plan.script is not None)
+    outcome = causes.of_exit_status(status, plan.script is not None, job_id is not None)
     if outcome.state == causes.STOPPED and number > plan.max_requeues:
         again = f"stopped {number} times, and max_requeues is {plan.max_requeues}"
         outcome = causes.Outcome(causes.FAILED, "time_limit", again)
@@ -84,7 +84,7 @@ def _attempt(paths: RunPaths, job_id: str | None) -> int:
     append_json_line(paths.attempts, {**row, "event": "end", "time": time.time()})
     if paths.cancelled.exists():
         return 0
-    if outcome.state != causes.STOPPED:
+    if outcome.state in (causes.DONE, causes.FAILED):
         _finish(paths, plan, outcome)
     print(f"attempt {number} ended: {outcome.state}, exit status {status}", flush=True)
     if outcome.state == causes.FAILED:

@@ -9,6 +9,7 @@ from hpcdl.trainer import spec
 
 DONE = "done"
 STOPPED = "stopped"
+TERMINATED = "terminated"
 FAILED = "failed"
 
 _TRAINER = {
@@ -30,25 +31,29 @@ _SLURM = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended: done, stopped (run it again) or failed, and then the cause."""
+    """How an attempt ended: done, stopped (run it again), terminated (SLURM knows why) or failed, and then the cause."""
 
     state: str
     cause: str | None = None
     message: str | None = None
 
 
-def of_exit_status(status: int, script: bool) -> Outcome:
+def of_exit_status(status: int, script: bool, in_slurm: bool) -> Outcome:
     """What an exit status of the program means.
 
     Args:
         status: the exit status; -N or 128 + N where signal N ended it.
         script: whether it was the user's own script, whose other statuses are its own business.
+        in_slurm: whether SLURM may have ended it: it sends SIGTERM to every process of a job that is
+            cancelled, preempted or out of time, and only it knows which.
     """
     if status == spec.EXIT_DONE:
         return Outcome(DONE)
     if status == spec.EXIT_STOPPED:
         return Outcome(STOPPED)
     number = -status if status < 0 else status - 128
+    if number == signal.SIGTERM and in_slurm:
+        return Outcome(TERMINATED)
     if number == signal.SIGKILL:
         return Outcome(FAILED, "out_of_memory", "killed (SIGKILL); most often the job ran out of memory")
     if 0 < number < 65:

@@ -17,6 +17,7 @@ from hpcdl.run.state import Status, fold, process_start, read
 __all__ = ["Run", "find_run", "runs_below"]
 
 _LOOK_S = 0.5  # how often wait looks at a run's files
+_FRESH_S = 60.0  # a heartbeat younger than this shows that the program runs
 
 
 class Run:
@@ -50,6 +51,8 @@ class Run:
         submitted = seen.submitted
         if status.final or not ask or submitted is None or submitted.get("backend") != "slurm":
             return status
+        if status.state == "running" and time.time() - seen.heartbeat.get("time", 0.0) < _FRESH_S:
+            return status  # it lives: no need to ask
         from hpcdl.scheduler import slurm
 
         try:

@@ -17,7 +17,7 @@ FINAL = frozenset({"done", "failed", "cancelled", "lost"})
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run's folder holds. `read` fills it; `fold` looks at nothing else."""
+    """What a run's folder holds, and whether a local run's process is gone. `read` fills it; `fold` looks at nothing else."""
 
     submitted: dict[str, Any] | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
@@ -26,6 +26,7 @@ class Evidence:
     result: dict[str, Any] | None = None
     cancelled: bool = False
     stopping: bool = False
+    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,11 @@ class Status:
 
 def read(paths: RunPaths) -> Evidence:
     """Read a run's files as they are now."""
+    submitted = read_json(paths.submitted)
+    gone = _is_gone(submitted or {})  # before the files: what it wrote last is then seen
     return Evidence(
-        submitted=read_json(paths.submitted),
+        gone=gone,
+        submitted=submitted,
         attempts=read_json_lines(paths.attempts),
         heartbeat=read_json(paths.heartbeat) or {},
         metrics=read_json_lines(paths.metrics),
@@ -86,29 +90,35 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
     }
     if seen.cancelled:
         return Status("cancelled", cause="cancelled", **common)
-    if seen.result is not None and last.get("event") == "end":
-        message = seen.result.get("message") or ""
-        return Status(seen.result["state"], cause=seen.result.get("cause"), note=message, **common)
+    result = seen.result or {}
+    if result and last.get("event") == "end":
+        return Status(result["state"], cause=result.get("cause"), note=result.get("message") or "", **common)
     if seen.submitted is None:
         return Status("created", note="it was never submitted", **common)
+    if scheduler is not None and scheduler.asked < last.get("time", 0.0):
+        scheduler = None  # the files are newer
     ended = causes.of_slurm_state(scheduler.state) if scheduler is not None else None
+    if result.get("state") == "done" and (seen.gone or ended is not None):
+        return Status("done", note="killed after it had finished", **common)
     if ended is not None:
         return Status(ended.state, cause=ended.cause, note=ended.message or "", **common)
+    if seen.gone:
+        return Status("lost", note="its process is gone and left no result", **common)
     pending = scheduler is not None and scheduler.state == "PENDING"
     waiting = scheduler.reason + (f", about {scheduler.start}" if scheduler.start else "") if pending else ""
     if not starts:
         return Status("queued", note=waiting, **common)
+    if last.get("reason") == causes.TERMINATED and not pending:
+        return Status("stopping", note="SLURM ended it; waiting for its word why", **common)
     if last.get("event") == "end" or pending:
         return Status("requeued", note=waiting or "saved; it will run again", **common)
-    if scheduler is None and submitted.get("backend") == "local" and _is_gone(submitted):
-        return Status("lost", note="its process is gone and left no result", **common)
     state = "stopping" if seen.stopping else "running"
     return Status(state, phase=seen.heartbeat.get("phase"), **common)
 
 
 def _is_gone(submitted: dict[str, Any]) -> bool:
     """Whether a local run's process has ended, as far as this host can tell."""
-    if submitted.get("host") != socket.gethostname():
+    if submitted.get("backend") != "local" or submitted.get("host") != socket.gethostname():
         return False
     now = process_start(int(submitted["pid"]))
     return now is None or now != submitted.get("pid_start")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpcdl.errors import SchedulerError
 from hpcdl.files import cache_folder, read_json, write_json
@@ -32,9 +33,10 @@ _KEPT_PREFIXES = (
 
 @dataclass(frozen=True)
 class JobInfo:
-    """What SLURM says of one job: its state in SLURM's word, why it waits, where it runs, when it may start."""
+    """What SLURM said of one job at one time: its state in SLURM's word, why it waits, where it runs, when it may start."""
 
     state: str
+    asked: float = 0.0
     reason: str = ""
     node: str = ""
     start: str = ""
@@ -96,28 +98,35 @@ def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[st
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = read_json(store) or {"time": 0.0, "jobs": {}}
         if time.time() - known["time"] >= min_poll_s:
-            finished = {i: row for i, row in known["jobs"].items() if row["state"] in FINISHED}
-            asked_at = time.time()
-            answer = {i: vars(info) for i, info in _ask(wanted | set(known["jobs"]) - set(finished)).items()}
-            known = {"time": asked_at, "jobs": {**finished, **answer}}
+            now = time.time()
+            finished = {i: row for i, row in known["jobs"].items() if _settled(row, now)}
+            answer = _ask(wanted - set(finished))
+            known = {"time": now, "jobs": {**finished, **{i: vars(info) for i, info in answer.items()}}}
             write_json(store, known)
     if known["time"] < since:
         return {}
     return {i: JobInfo(**row) for i, row in known["jobs"].items() if i in wanted}
 
 
+_REMEMBERED_S = 3600.0
 FINISHED = frozenset(
     ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"]
 )
 
 
+def _settled(row: dict[str, Any], now: float) -> bool:
+    """Whether a remembered answer will not change any more, and is not too old to be asked for again."""
+    return row["state"] in FINISHED and now - row["asked"] < _REMEMBERED_S
+
+
 def _ask(job_ids: set[str]) -> dict[str, JobInfo]:
     """One call of squeue for all of the user's jobs, then at most one of sacct."""
     found = {}
+    now = time.time()
     text = _call(["squeue", "--noheader", f"--user={getpass.getuser()}", "--states=all", "--format=%i|%T|%r|%N|%S"])
     for line in text.splitlines():
         job_id, state, reason, node, start = line.split("|")
-        found[job_id] = JobInfo(state, _none(reason), _none(node), _none(start))
+        found[job_id] = JobInfo(state, now, _none(reason), _none(node), _none(start))
     forgotten = sorted(job_ids - set(found))
     if forgotten and shutil.which("sacct"):
         with suppress(SchedulerError):  # accounting may be down while the scheduler is not: they stay unknown
@@ -128,8 +137,9 @@ def _ask(job_ids: set[str]) -> dict[str, JobInfo]:
 def _account(job_ids: Sequence[str]) -> dict[str, JobInfo]:
     fields = "--format=JobIDRaw,State,NodeList"
     text = _call(["sacct", "--noheader", "--parsable2", "--allocations", fields, f"--jobs={','.join(job_ids)}"])
+    now = time.time()
     rows = (line.split("|") for line in text.splitlines())
-    return {job_id: JobInfo(state.split()[0], "", _none(node)) for job_id, state, node in rows}
+    return {job_id: JobInfo(state.split()[0], now, "", _none(node)) for job_id, state, node in rows}
 
 
 def _none(text: str) -> str:
