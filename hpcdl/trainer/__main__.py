@@ -1,4 +1,4 @@
-"""The entry of a training run: ``python -m hpcdl.trainer RUN_JSON``; its exit status says how the run ended."""
+"""The entry, ``python -m hpcdl.trainer RUN_JSON``: faults become text, failure.json and an exit status."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def main(argv: List[str]) -> int:
         the exit status, one of ``EXIT_*`` in `hpcdl.trainer.spec`.
     """
     if len(argv) != 1 or not os.path.isdir(os.path.dirname(os.path.abspath(argv[0]))):
-        print("usage: python -m hpcdl.trainer RUN_JSON (in an existing folder); got {}".format(argv), file=sys.stderr)
+        print(
+            "usage: python -m hpcdl.trainer RUN_JSON (in an existing folder); got {}".format(argv),
+            file=sys.stderr,
+        )
         return EXIT_SPEC
     attempt = os.environ.get("HPCDL_ATTEMPT", "1")
     run_dir = RunDir(argv[0], int(attempt) if attempt.isdigit() else 1, os.environ.get("HPCDL_STOP_FILE"))
@@ -49,8 +52,11 @@ def main(argv: List[str]) -> int:
 
 
 def _run(run_dir: RunDir) -> None:
-    say("hpcdl {}  python {}  host {}  {} CPUs  attempt {}".format(
-        __version__, platform.python_version(), socket.gethostname(), _cpus(), run_dir.attempt))
+    say(
+        "hpcdl {}  python {}  host {}  {} CPUs  attempt {}".format(
+            __version__, platform.python_version(), socket.gethostname(), _cpus(), run_dir.attempt
+        )
+    )
     run = _read_spec(run_dir.run_json)
     check_spec(run)
     run_dir.heartbeat(phase="loading")
@@ -86,7 +92,7 @@ def _fail(run_dir: RunDir, error: Exception) -> int:
     """Show a fault in the log and in failure.json; returns the exit status."""
     exit_status, kind, message, hint = _explain(error, run_dir)
     sys.stdout.flush()
-    if kind == "internal" or isinstance(error, UserCodeError) and error.__cause__:
+    if kind == "internal" or (isinstance(error, UserCodeError) and error.__cause__):
         traceback.print_exception(type(error), error, error.__traceback__)
     print("error: {}".format(message), file=sys.stderr, flush=True)
     if hint:

@@ -1,4 +1,4 @@
-"""Batches without a data pipeline: rows gathered from memory and scaled inside the graph, shared out to replicas."""
+"""Batches: rows gathered from memory and scaled inside the graph, shared out to the replicas."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Source:
         part.release_images()
 
     def take(self, rows: Any) -> Tuple[Any, Any]:
-        """Gather some rows: float32 images in [0, 1] (rows, height, width, channels), int32 labels (rows,)."""
+        """Gather some rows: float32 images (rows, height, width, channels) in [0, 1], int32 labels."""
         with tf.device("CPU:0"):
             images, labels = tf.gather(self._images, rows), tf.gather(self._labels, rows)
         images = tf.cast(images, tf.float32)
@@ -48,7 +48,7 @@ def share(rows: int, replicas: int, replica: int) -> Tuple[int, int, float]:
 
 
 def my_share(indices: Any) -> Tuple[Any, float]:
-    """Inside `strategy.run`: this replica's part of a batch's row numbers (static shape), and their weight."""
+    """Inside `strategy.run`: this replica's part of a batch's row numbers, and their weight."""
     context = tf.distribute.get_replica_context()
     replica = int(tf.get_static_value(context.replica_id_in_sync_group))
     first, last, weight = share(int(indices.shape[0]), context.num_replicas_in_sync, replica)

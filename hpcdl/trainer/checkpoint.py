@@ -28,7 +28,9 @@ class Checkpoints:
         fingerprint: hash of what was asked for; a checkpoint of another run is not used.
     """
 
-    def __init__(self, folder: str, variables: List[Tuple[str, Any, bool]], strategy: Any, fingerprint: str) -> None:
+    def __init__(
+        self, folder: str, variables: List[Tuple[str, Any, bool]], strategy: Any, fingerprint: str
+    ) -> None:
         self._folder = folder
         self._variables = variables
         self._strategy = strategy
@@ -51,7 +53,7 @@ class Checkpoints:
         os.makedirs(self._folder, exist_ok=True)
         path = os.path.join(self._folder, "{:08d}.npz".format(step))
         with open(path + ".tmp", "wb") as file:
-            np.savez(file, **entries)  # type: ignore[arg-type]  # numpy's stub takes the entries for allow_pickle
+            np.savez(file, **entries)
             file.flush()
             os.fsync(file.fileno())
         os.replace(path + ".tmp", path)
@@ -61,7 +63,7 @@ class Checkpoints:
         return path
 
     def restore(self) -> Optional[Dict[str, Any]]:
-        """Set all variables from the newest checkpoint that is whole and of this run; returns its state, or None."""
+        """Set all variables from the newest whole checkpoint of this run; returns its state, or None."""
         for path in self._newest_first():
             try:
                 about, arrays = _read(path)
@@ -88,7 +90,9 @@ class Checkpoints:
 
     def _parts(self) -> List[Tuple[str, List[Any]]]:
         """Of each variable the copies that are kept: all of an own one, else the first replica's."""
-        copies = [list(self._strategy.experimental_local_results(variable)) for _, variable, _ in self._variables]
+        copies = [
+            list(self._strategy.experimental_local_results(variable)) for _, variable, _ in self._variables
+        ]
         return [(name, mine if own else mine[:1]) for (name, _, own), mine in zip(self._variables, copies)]
 
     def _assign(self, arrays: List[NDArray[Any]]) -> None:

@@ -1,17 +1,18 @@
-"""What is wrong with a RunSpec, found before TensorFlow is imported: types, bounds, and sizes that cannot fit."""
+"""What is wrong with a RunSpec: types, bounds and sizes, checked before TensorFlow is imported."""
 
 from __future__ import annotations
 
+import operator
 from dataclasses import fields
-from typing import Any, List, Tuple, Union
+from typing import Any, Callable, Dict, List, Tuple, Union
 
 from hpcdl.trainer.spec import CnnSpec, FunctionSpec, RunSpec, SpecError
 
-_COMPARE = {
-    "ge": (">=", lambda value, bound: value >= bound),
-    "gt": (">", lambda value, bound: value > bound),
-    "le": ("<=", lambda value, bound: value <= bound),
-    "lt": ("<", lambda value, bound: value < bound),
+_COMPARE: Dict[str, Tuple[str, Callable[[Any, Any], bool]]] = {
+    "ge": (">=", operator.ge),
+    "gt": (">", operator.gt),
+    "le": ("<=", operator.le),
+    "lt": ("<", operator.lt),
 }
 
 
@@ -22,9 +23,9 @@ def check_spec(run: RunSpec) -> None:
         SpecError: naming all problems, one a line.
     """
     problems: List[str] = []
-    sections = [("data", run.data), ("model", run.model), ("train", run.train), ("devices", run.devices)]
-    for where, section in sections + [("train.optimizer", run.train.optimizer)]:
-        problems += _check_section(where, section)
+    for where in ("data", "model", "train", "devices"):
+        problems += _check_section(where, getattr(run, where))
+    problems += _check_section("train.optimizer", run.train.optimizer)
     if not problems:
         problems = _check_together(run)
     if problems:
@@ -37,7 +38,11 @@ def _check_section(where: str, section: Any) -> List[str]:
         value, kind = getattr(section, setting.name), setting.type
         name = "{}.{}".format(where, setting.name)
         if not _is_of(value, kind):
-            expected = getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind).replace("typing.", "")
+            expected = (
+                getattr(kind, "__name__", None)
+                if isinstance(kind, type)
+                else str(kind).replace("typing.", "")
+            )
             problems.append("{} is {!r}; expected {}".format(name, value, expected))
         elif value is not None:
             problems += _check_bounds(name, value, setting.metadata)
@@ -45,7 +50,8 @@ def _check_section(where: str, section: Any) -> List[str]:
 
 
 def _is_of(value: Any, kind: Any) -> bool:
-    origin, args = getattr(kind, "__origin__", None), getattr(kind, "__args__", ())
+    origin = getattr(kind, "__origin__", None)
+    args: Tuple[Any, ...] = getattr(kind, "__args__", ())
     if origin is Union:
         return any(_is_of(value, option) for option in args)
     if origin is list:
@@ -75,7 +81,9 @@ def _check_bounds(name: str, value: Any, bounds: Any) -> List[str]:
 def _check_together(run: RunSpec) -> List[str]:
     problems = []
     if not run.data.path:
-        problems.append("data.path is missing; expected the path of an .npz file or of a folder with IDX files")
+        problems.append(
+            "data.path is missing; expected the path of an .npz file or of a folder with IDX files"
+        )
     model = run.model
     if isinstance(model, CnnSpec) and len(kernel_sizes(model)) != len(model.filters):
         problems.append(
@@ -121,8 +129,8 @@ def check_fit(run: RunSpec, image_shape: Tuple[int, ...]) -> None:
     for layer, kernel in enumerate(kernel_sizes(run.model), start=1):
         if min(height, width) - kernel + 1 < 2:
             raise SpecError(
-                "model: convolution {} (kernel {} and 2x2 pooling) gets {}x{} pixels, too few; the images have "
-                "{}x{}: use fewer filters or a smaller kernel_size".format(
+                "model: convolution {} (kernel {} and 2x2 pooling) gets {}x{} pixels, too few; the images "
+                "have {}x{}: use fewer filters or a smaller kernel_size".format(
                     layer, kernel, height, width, image_shape[0], image_shape[1]
                 )
             )

@@ -30,7 +30,9 @@ def is_compiled(model: Any) -> bool:
 
 def build_optimizer(model: Any) -> None:
     """Create the optimizer's variables now: inside a loop or a replica it is too late."""
-    build = getattr(model.optimizer, "build", None) or model.optimizer._create_all_weights  # Keras 2's legacy ones
+    build = (
+        getattr(model.optimizer, "build", None) or model.optimizer._create_all_weights
+    )  # Keras 2's legacy ones
     build(model.trainable_variables)
 
 
@@ -59,7 +61,7 @@ def variables(model: Any) -> List[Tuple[str, Any, bool]]:
 
     Returns:
         (name, variable, own) of each; own is true where each replica may hold another value: metrics,
-        and in Keras 3 what layers gather themselves (see `average_replicas`).
+        and what layers gather themselves (see `average_replicas`).
     """
     optimizer = model.optimizer.variables
     shared = list(model.trainable_variables) + list(optimizer() if callable(optimizer) else optimizer)
@@ -77,16 +79,16 @@ def variables(model: Any) -> List[Tuple[str, Any, bool]]:
 def average_replicas(model: Any, strategy: Any) -> None:
     """Give all replicas the mean of what their layers gathered (batch normalisation's moving averages).
 
-    Keras 2 does so in each step. In Keras 3 each replica gathers its own, and a saved model would hold
-    those of the first alone. Moving averages are linear, so that their mean is the same at any time.
+    Until then each replica reads its own, in Keras 2 and 3, and what Keras 3 saves are those of the
+    first alone. Moving averages are linear, so that their mean is the same whenever it is taken.
     """
-    if not is_keras_3() or strategy.num_replicas_in_sync == 1:
+    if strategy.num_replicas_in_sync == 1:
         return
     for variable in model.non_trainable_variables:
-        if variable.dtype.startswith(("float", "bfloat")):
+        if tf.as_dtype(variable.dtype).is_floating:
             target = tensorflow_variable(variable)
-            copies = strategy.experimental_local_results(target)
-            target.assign(tf.add_n([tf.identity(copy) for copy in copies]) / len(copies))
+            copies = [tf.identity(copy) for copy in strategy.experimental_local_results(target)]
+            target.assign(tf.add_n(copies) / len(copies))
 
 
 def random_states(model: Any, seed: int, strategy: Any) -> List[Tuple[Any, int, int]]:
@@ -99,7 +101,10 @@ def random_states(model: Any, seed: int, strategy: Any) -> List[Tuple[Any, int, 
         for number, variable in enumerate(_generator_states(layer)):
             text = "{}/{}/{}".format(seed, place, number).encode("ascii")
             key = int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1
-            states += [(copy, key, replica) for replica, copy in enumerate(strategy.experimental_local_results(variable))]
+            states += [
+                (copy, key, replica)
+                for replica, copy in enumerate(strategy.experimental_local_results(variable))
+            ]
     return states
 
 
@@ -114,9 +119,9 @@ def _generator_states(layer: Any) -> List[Any]:
 
 
 def set_random_states(states: List[Tuple[Any, int, int]], step: Any) -> None:
-    """Set what the random layers draw in one step: a function of seed, layer, step and replica. Runs in a graph.
+    """Set what the random layers draw in one step: a function of seed, layer, step and replica.
 
-    Keras 3 holds [seed, draws so far]. Keras 2 holds Philox's 128-bit counter (low, high) and key,
+    Called in the graph. Keras 3 holds [seed, draws so far]. Keras 2 holds Philox's 128-bit counter (low, high) and key,
     and TensorFlow itself mixes the replica in.
     """
     for variable, key, replica in states:

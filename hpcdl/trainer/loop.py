@@ -1,4 +1,4 @@
-"""The only training loop: the model's own train_step, many steps a call, for every strategy and both Kerases."""
+"""The only training loop: the model's train_step, many steps a call, for every strategy and Keras."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hpcdl.trainer.spec import TrainSpec
 
 
 class Pace:
-    """How many steps the next call does, so that one lasts about `call_s` seconds. No result depends on it."""
+    """How many steps the next call does, to last about `call_s` seconds. No result depends on it."""
 
     def __init__(self, call_s: float = 1.0) -> None:
         self._call_s = call_s
@@ -88,7 +88,9 @@ class Stepper:
         count = min(wanted, self._full_batches - place) if full else 1
         batch_rows = self._batch_size if full else self._last_rows
         with self._guard():
-            bad_step, loss = self._call(tf.constant(first, tf.int64), tf.constant(count, tf.int64), self._order, batch_rows)
+            bad_step, loss = self._call(
+                tf.constant(first, tf.int64), tf.constant(count, tf.int64), self._order, batch_rows
+            )
             bad_step, loss = int(bad_step), float(loss)
         if bad_step >= 0:
             self._diverged(bad_step, loss)
@@ -97,7 +99,9 @@ class Stepper:
     def _diverged(self, step: int, loss: float) -> None:
         epoch, place = divmod(step, self.steps_per_epoch)
         raise UserCodeError(
-            "loss became {} at epoch {} step {} (of {})".format(loss, epoch + 1, place + 1, self.steps_per_epoch),
+            "loss became {} at epoch {} step {} (of {})".format(
+                loss, epoch + 1, place + 1, self.steps_per_epoch
+            ),
             "try a smaller train.optimizer.learning_rate; batch_norm, or output: logits, may help as well",
         )
 
@@ -110,14 +114,17 @@ class Stepper:
                 start = step % self.steps_per_epoch * self._batch_size
                 indices = tf.slice(order, [start], [batch_rows])
             result = self.strategy.run(self._replica, args=(indices,))
-            now = tf.add_n(self.strategy.experimental_local_results(result)) / self.strategy.num_replicas_in_sync
+            now = (
+                tf.add_n(self.strategy.experimental_local_results(result))
+                / self.strategy.num_replicas_in_sync
+            )
             healthy = bad_step < 0
             loss = tf.where(healthy, now, loss)
             bad_step = tf.where(healthy & ~tf.math.is_finite(now), step, bad_step)
         return bad_step, loss
 
     def _replica(self, indices: Any) -> Any:
-        """One step of one replica; returns the mean loss of the epoch so far, which shows the first bad one."""
+        """One step of one replica; returns the epoch's mean loss so far, which shows the first bad one."""
         mine, weight = my_share(indices)
         images, labels = self._source.take(mine)
         even = int(indices.shape[0]) % self.strategy.num_replicas_in_sync == 0
@@ -140,7 +147,7 @@ def train(
         validate: scores the model at the end of an epoch: metrics by name, empty without validation.
 
     Returns:
-        the final state: ``step`` (steps done in all attempts), ``epoch_s`` and ``train_s`` (seconds of steps).
+        the final state: ``step`` (done in all attempts), ``epoch_s`` and ``train_s`` (seconds of steps).
 
     Raises:
         Stopped: the stop file appeared; the state is saved.
@@ -181,7 +188,11 @@ def _advance(stepper: Stepper, pace: Pace, state: Dict[str, Any], run_dir: RunDi
 
 
 def _finish_epoch(
-    stepper: Stepper, model: Any, state: Dict[str, Any], run_dir: RunDir, validate: Callable[[], Dict[str, float]]
+    stepper: Stepper,
+    model: Any,
+    state: Dict[str, Any],
+    run_dir: RunDir,
+    validate: Callable[[], Dict[str, float]],
 ) -> None:
     epoch, seconds = state["step"] // stepper.steps_per_epoch, state["epoch_s"]
     metrics = compat.metric_results(model)
@@ -193,7 +204,9 @@ def _finish_epoch(
     say("epoch {}/{}  {}  {:.1f} s  {:,.0f} images/s".format(epoch, stepper.epochs, shown, seconds, speed))
 
 
-def _stop(state: Dict[str, Any], saved_step: int, stepper: Stepper, run_dir: RunDir, checkpoints: Checkpoints) -> None:
+def _stop(
+    state: Dict[str, Any], saved_step: int, stepper: Stepper, run_dir: RunDir, checkpoints: Checkpoints
+) -> None:
     run_dir.heartbeat(phase="saving")
     if state["step"] != saved_step:
         checkpoints.save(state["step"], state)

@@ -30,7 +30,7 @@ def build(spec: ModelSpec, image_shape: Tuple[int, ...], classes: int) -> Any:
     features = _mlp(spec) if isinstance(spec, MlpSpec) else _cnn(spec)
     output = "softmax" if spec.output == "softmax" else None
     last = tf.keras.layers.Dense(classes, activation=output, name="classes")
-    return tf.keras.Sequential([tf.keras.Input(image_shape)] + features + [last], name=spec.name)
+    return tf.keras.Sequential([tf.keras.Input(image_shape), *features, last], name=spec.name)
 
 
 def _mlp(spec: MlpSpec) -> List[Any]:
@@ -45,7 +45,7 @@ def _cnn(spec: CnnSpec) -> List[Any]:
     for filters, kernel in zip(spec.filters, kernel_sizes(spec)):
         layers += _activated(tf.keras.layers.Conv2D, [filters, kernel], spec)
         layers.append(tf.keras.layers.MaxPooling2D(2))
-    layers += [tf.keras.layers.Flatten()] + _dropout(spec.dropout)
+    layers += [tf.keras.layers.Flatten(), *_dropout(spec.dropout)]
     for units in spec.dense:
         layers += _activated(tf.keras.layers.Dense, [units], spec) + _dropout(spec.dropout)
     return layers
@@ -54,8 +54,11 @@ def _cnn(spec: CnnSpec) -> List[Any]:
 def _activated(layer: Any, sizes: List[int], spec: Any) -> List[Any]:
     if not spec.batch_norm:
         return [layer(*sizes, activation=spec.activation)]
-    normalised = [layer(*sizes, use_bias=False), tf.keras.layers.BatchNormalization()]
-    return normalised + [tf.keras.layers.Activation(spec.activation)]
+    return [
+        layer(*sizes, use_bias=False),  # the normalisation has one
+        tf.keras.layers.BatchNormalization(),
+        tf.keras.layers.Activation(spec.activation),
+    ]
 
 
 def _dropout(share: float) -> List[Any]:
@@ -68,7 +71,7 @@ def _from_function(spec: FunctionSpec, image_shape: Tuple[int, ...], classes: in
     model = function(image_shape, classes, **spec.args)
     if not isinstance(model, tf.keras.Model):
         raise UserCodeError("{} returned {!r}; expected a keras Model".format(spec.function, model))
-    output = model(tf.zeros((1,) + tuple(image_shape)), training=False)  # also builds what is not built yet
+    output = model(tf.zeros((1, *image_shape)), training=False)  # also builds what is not built yet
     shape = tuple(getattr(output, "shape", ()))
     if shape != (1, classes) and not compat.is_compiled(model):
         raise UserCodeError(
@@ -94,5 +97,7 @@ def blame_user_code(spec: ModelSpec, failed: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         message = "model.function {} {}: {}: {}".format(spec.function, failed, type(error).__name__, error)
-        hint = "its module must be beside the job file or in the image" if isinstance(error, ImportError) else ""
+        hint = (
+            "its module must be beside the job file or in the image" if isinstance(error, ImportError) else ""
+        )
         raise UserCodeError(message, hint) from error

@@ -26,7 +26,9 @@ def separate_noise(noise_log: str) -> None:
     """
     global _noise
     os.makedirs(os.path.dirname(noise_log), exist_ok=True)
-    _noise = open(noise_log, "a", buffering=1, encoding="utf-8", errors="replace")
+    _noise = open(  # noqa: SIM115  # until the process ends
+        noise_log, "a", buffering=1, encoding="utf-8", errors="replace"
+    )
     sys.stderr.flush()
     real = os.fdopen(os.dup(2), "w", 1, encoding="utf-8", errors="backslashreplace")
     os.dup2(_noise.fileno(), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -129,7 +130,5 @@ class RunDir:
 
     def forget_failure(self) -> None:
         """Remove the failure of an earlier attempt."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.remove(self.path("failure.json"))
-        except FileNotFoundError:
-            pass

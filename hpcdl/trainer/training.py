@@ -37,8 +37,11 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
     run_dir.heartbeat(phase="compiling", epochs=run.train.epochs)
     say("tensorflow {tensorflow}  keras {keras}  numpy {numpy}".format(**versions()))
     devices = distribution.choose(run.devices)
-    say("devices: {}; {} GPU(s) asked for; strategy: {}".format(
-        ", ".join(devices.names), run.devices.gpus, devices.strategy_name))
+    say(
+        "devices: {}; {} GPU(s) asked for; strategy: {}".format(
+            ", ".join(devices.names), run.devices.gpus, devices.strategy_name
+        )
+    )
     rows = _choose_rows(run, dataset, devices.replicas)
     started = time.perf_counter()
     train_source, test_source = Source(dataset.train), Source(dataset.test)
@@ -46,7 +49,9 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
     score = functools.partial(_score, run, run_dir, model, devices.strategy)
     guard = functools.partial(models.blame_user_code, run.model, "failed in training")
     stepper = Stepper(model, devices.strategy, train_source, rows["train"], run.train, guard)
-    checkpoints = Checkpoints(run_dir.checkpoints, compat.variables(model), devices.strategy, fingerprint(run))
+    checkpoints = Checkpoints(
+        run_dir.checkpoints, compat.variables(model), devices.strategy, fingerprint(run)
+    )
     timing["build_s"] = time.perf_counter() - started
 
     run_dir.heartbeat(phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch)
@@ -71,8 +76,11 @@ def _choose_rows(run: RunSpec, dataset: Dataset, replicas: int) -> Dict[str, Any
     rows = {"train": training, "validation": validation, "test": np.arange(dataset.test.rows, dtype=np.int32)}
     for part, indices in rows.items():
         if len(indices) < replicas and not (part == "validation" and run.data.validation_split == 0):
-            raise DataError("{} has {} rows; expected at least one for each of the {} replicas".format(
-                part, len(indices), replicas))
+            raise DataError(
+                "{} has {} rows; expected at least one for each of the {} replicas".format(
+                    part, len(indices), replicas
+                )
+            )
     return rows
 
 

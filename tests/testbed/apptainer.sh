@@ -26,7 +26,8 @@ install_apptainer() {
 download_apptainer() {
   local folder=$1
   mkdir -p "$folder/lists/partial"
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) unstable main" >"$folder/sources.list"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) unstable main" \
+    >"$folder/sources.list"
   local apt=(apt-get -qq -o "Dir::Etc::SourceList=$folder/sources.list" -o Dir::Etc::SourceParts=/dev/null
     -o "Dir::State::Lists=$folder/lists" -o APT::Sandbox::User=root
     -o Acquire::Check-Valid-Until=false) # a mirror may be a snapshot

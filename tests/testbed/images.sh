@@ -102,14 +102,13 @@ make_sif() {
 # ordinary users cannot go.
 publish_images() {
   local name cached shared
-  [ -d "$SCRATCH/images" ] || return 0 # `up` does it
+  [ -d "$SCRATCH/images" ] || return 0 # `up` makes it
   for name in "${IMAGES[@]}"; do
     cached=$(image_file "$name")
     shared=$SCRATCH/images/$name.sif
     [ -e "$cached" ] || continue
-    [ "$cached" -ef "$shared" ] || { [ -e "$shared" ] && [ ! "$cached" -nt "$shared" ] && [ ! "$shared" -nt "$cached" ]; } || {
-      ln "$cached" "$shared.new" 2>/dev/null || cp --preserve=mode,timestamps "$cached" "$shared.new"
-      mv "$shared.new" "$shared"
-    }
+    [ "$(stat -c '%s %Y' "$cached")" != "$(stat -c '%s %Y' "$shared" 2>/dev/null || true)" ] || continue
+    ln -f "$cached" "$shared.new" 2>/dev/null || cp --preserve=mode,timestamps "$cached" "$shared.new"
+    mv "$shared.new" "$shared"
   done
 }

@@ -37,7 +37,8 @@ wait_for() {
 # fill TEMPLATE TARGET: fills in the template's @WORDS@; true if TARGET changed.
 fill() {
   local new
-  new=$(sed -e "s|@HOST@|$(hostname)|g" -e "s|@STATE@|$STATE|g" -e "s|@PREFIX@|$PREFIX|g" -e "s|@DB_PORT@|$DB_PORT|g" "$HERE/etc/$1")
+  new=$(sed -e "s|@HOST@|$(uname -n)|g" \
+    -e "s|@STATE@|$STATE|g" -e "s|@PREFIX@|$PREFIX|g" -e "s|@DB_PORT@|$DB_PORT|g" "$HERE/etc/$1")
   [ ! -e "$2" ] || [ "$new" != "$(cat "$2")" ] || return 1
   printf '%s\n' "$new" >"$2.new"
   mv "$2.new" "$2"

@@ -67,7 +67,10 @@ accounts() {
 start_munge() {
   running munged munged && return
   local folder=$STATE/munge
-  [ -s "$folder/key" ] || (umask 077 && head -c 1024 /dev/urandom >"$folder/key.new" && mv "$folder/key.new" "$folder/key")
+  if [ ! -s "$folder/key" ]; then
+    (umask 077 && head -c 1024 /dev/urandom >"$folder/key.new")
+    mv "$folder/key.new" "$folder/key"
+  fi
   chown -R munge: "$folder"
   chmod 755 "$folder"
   runuser -u munge -- munged --force --key-file="$folder/key" --socket="$folder/munge.socket" \
@@ -134,8 +137,9 @@ kill_leftovers() {
   local process pid
   for process in /proc/[0-9]*; do
     pid=${process#/proc/}
-    if [[ $(cat "$process/comm" 2>/dev/null) == slurmstepd ]] || { [[ $(stat -c %U "$process" 2>/dev/null) == hpcuser ]] &&
-      grep -qz '^SLURM_JOB_ID=' "$process/environ" 2>/dev/null; }; then
+    if [ "$(cat "$process/comm" 2>/dev/null || true)" = slurmstepd ] ||
+      { [ "$(stat -c %U "$process" 2>/dev/null || true)" = hpcuser ] &&
+        grep -qz '^SLURM_JOB_ID=' "$process/environ" 2>/dev/null; }; then
       kill -KILL "$pid" 2>/dev/null || true
     fi
   done

@@ -12,7 +12,7 @@ readonly DATA=${HPCDL_TEST_DATA:-$CHECKOUT/../shared/data}
 readonly STATE=/var/lib/hpcdl-testbed
 readonly PREFIX=/opt/hpcdl-testbed
 readonly SCRATCH=/gpfs/scratch/nct00
-readonly MARK="hpcdl-testbed: " # opens each file outside our own folders that is ours to rewrite
+readonly MARK="hpcdl-testbed: " # a slurm.conf without it is not ours to touch
 
 . "$HERE/machine.sh"
 . "$HERE/apptainer.sh"

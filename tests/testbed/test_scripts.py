@@ -1,0 +1,132 @@
+"""Script jobs in both TensorFlow images, offline: staged sets and weights without touching the script; hpcdl shell."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from tests.testbed.conftest import SCRATCH, Bed, Run, new_bed
+
+pytestmark = pytest.mark.testbed
+
+IMAGES = ("tensorflow", "tf2.11")
+
+# What a user's script does that was written on a laptop with internet.
+PROGRAM = """
+import json, os, socket, sys
+import tensorflow as tf
+(x, y), (x_test, y_test) = tf.keras.datasets.fashion_mnist.load_data()
+model = tf.keras.applications.MobileNetV2(weights="imagenet", include_top=False, input_shape=(224, 224, 3))
+try:
+    socket.create_connection(("127.0.0.1", 9), 2)
+    network = "up"
+except OSError as error:
+    network = error.strerror
+print(json.dumps({
+    "fashion": [list(x.shape), list(x_test.shape), int(y[:100].sum())],
+    "kernel": float(abs(model.get_layer("Conv1").get_weights()[0]).sum()),
+    "network": network,
+    "tmp": sorted(os.listdir("/tmp")),
+    "home": os.path.expanduser("~"),
+    "host_home": os.path.exists("/home/hpcuser"),
+    "writable": os.access(os.environ["HPCDL_DATA_ROOT"], os.W_OK),
+    "cwd": os.getcwd(), "args": sys.argv[1:], "greeting": os.environ["GREETING"],
+}))
+"""
+JOB = """
+name: offline
+resources: {gpus: 1, time: "00:10:00"}
+script: program.py
+args: [--epochs, 3]
+env: {GREETING: hello}
+"""
+
+
+@pytest.fixture(scope="module")
+def offline(cluster: None) -> Bed:
+    """A cluster whose containers run in a network namespace with no way out, not even to this machine."""
+    bed = new_bed("test-scripts")
+    wrapper = bed.write("singularity", '#!/bin/sh\nexec unshare --map-current-user --net apptainer "$@"\n')
+    wrapper.chmod(0o755)
+    profile = bed.profile.read_text().replace("runtime: singularity", f"runtime: {wrapper}")
+    bed.profile.write_text(profile)
+    bed.write("program.py", PROGRAM)
+    bed.write("job.yaml", JOB)
+    return bed
+
+
+@pytest.fixture(scope="module")
+def offline_runs(offline: Bed) -> dict[str, Run]:
+    return {image: offline.submit("job.yaml", "--set", f"container={image}") for image in IMAGES}
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_keras_finds_staged_sets_and_weights_offline(offline_runs: dict[str, Run], image: str) -> None:
+    run = offline_runs[image]
+    result = run.wait()
+    assert result["state"] == "done", run.log()
+    seen = json.loads(run.log().splitlines()[-1])
+    assert seen["network"] == "Network is unreachable"
+    with gzip.open(SCRATCH / "data/fashion-mnist/train-labels-idx1-ubyte.gz") as stream:
+        labels = sum(stream.read()[8:108])
+    assert seen["fashion"] == [[60000, 28, 28], [10000, 28, 28], labels]
+    assert seen["kernel"] > 100
+    assert not [name for name in seen["tmp"] if "keras" in name.lower()]
+    assert (seen["home"], seen["host_home"]) == (f"{run.path}/home", False)
+    assert ((SCRATCH / "data").owner(), seen["writable"]) == ("hpcdata", False)
+    assert (seen["cwd"], seen["args"], seen["greeting"]) == (f"{run.path}/work", ["--epochs", "3"], "hello")
+
+
+def test_script_is_frozen_at_submission(bed: Bed) -> None:
+    bed.write("helper.py", "ANSWER = 1\n")
+    script = bed.write("program.py", "import helper\nprint('answer', helper.ANSWER)\n")
+    bed.write("job.yaml", "name: frozen\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\nslurm: {hold: ''}\n")
+    run = bed.submit("job.yaml")
+    script.write_text("print('edited')\n")
+    bed.write("helper.py", "ANSWER = 2\n")
+    bed.run("scontrol", "release", run.job_id)
+    assert run.wait()["state"] == "done"
+    assert "answer 1" in run.log()
+    assert "edited" not in run.log()
+
+
+def test_notebook_runs_as_a_script(bed: Bed) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title"]},
+        {"cell_type": "code", "source": ["%matplotlib inline\n", "x = 20"]},
+        {"cell_type": "code", "source": ["print('x is', x + 1)"]},
+    ]
+    bed.write("book.ipynb", json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    bed.write("job.yaml", "name: book\ncontainer: python\nresources: {gpus: 0}\nscript: book.ipynb\n")
+    run = bed.submit("job.yaml")
+    assert run.wait()["state"] == "done"
+    assert "x is 21" in run.log()
+
+
+ASK = "import json, os; print(json.dumps([os.environ['HOME'], os.getcwd(), sorted(os.listdir('/')), sorted(os.environ)]))"
+
+
+def test_shell_opens_a_runs_container(offline_runs: dict[str, Run], offline: Bed) -> None:
+    run = offline_runs["tensorflow"]
+    run.wait()
+    home, cwd, root, names = json.loads(offline.run("hpcdl", "shell", run.path, "--", "python", "-c", ASK).stdout)
+    assert (home, cwd) == (f"{run.path}/home", f"{run.path}/work")
+    assert "gpfs" in root
+    assert {"GREETING", "KERAS_HOME", "HPCDL_DATA_ROOT", "HPCDL_STOP_FILE"} <= set(names)
+    typed = offline.run("hpcdl", "shell", run.path, stdin="echo $GREETING; ls ~/.keras/datasets | grep fashion\n")
+    assert typed.stdout.splitlines() == ["hello", "fashion-mnist"]
+
+
+def test_shell_opens_a_jobs_container_before_submission(bed: Bed) -> None:
+    bed.write("program.py", "print(1)\n")
+    bed.write("job.yaml", "name: try\ncontainer: python\nresources: {gpus: 1}\nscript: program.py\nenv: {A: 'b c'}\n")
+    options = ("--cluster", bed.profile, "--runs-dir", bed.runs)
+    # The runtime comes with a module here, as on most clusters: the shell loads it.
+    asked = bed.run("bash", "-c", f"source /etc/profile.d/modules.sh; export -f module; exec hpcdl shell job.yaml {' '.join(map(str, options))} -- python -c \"{ASK}\"")  # noqa: E501
+    home, cwd, _, names = json.loads(asked.stdout)
+    assert cwd == str(bed.folder)
+    assert home.startswith(str(bed.runs))
+    assert "A" in names
+    assert bed.run("hpcdl", "shell", "job.yaml", *options, check=False, stdin="exit 3\n").returncode in (3, 127)

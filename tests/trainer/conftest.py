@@ -1,0 +1,136 @@
+"""A small data set, run folders and the trainer as a command: what the trainer's tests share."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpcdl.trainer.spec import DataSpec, DeviceSpec, MlpSpec, OptimizerSpec, RunSpec, TrainSpec
+
+REPOSITORY = Path(__file__).parents[2]
+IDX = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+
+
+@dataclass
+class RunFolder:
+    """A run folder, and what its last attempt left."""
+
+    path: Path
+    status: int = -1
+    stdout: str = ""
+    stderr: str = ""
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.path / name).read_text())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+
+    def checkpoints(self) -> list[str]:
+        return sorted(file.name for file in (self.path / "checkpoints").iterdir())
+
+    def newest_arrays(self) -> dict[str, Any]:
+        with np.load(self.path / "checkpoints" / self.checkpoints()[-1]) as archive:
+            return {name: archive[name] for name in archive.files if name.startswith("v")}
+
+
+@pytest.fixture(scope="session")
+def trainer_command() -> list[str]:
+    """The start of the trainer's argv; the test bed gives one that enters a container."""
+    return [sys.executable, "-m", "hpcdl.trainer"]
+
+
+@pytest.fixture(scope="session")
+def arrays():
+    """301 training and 101 test images of 10x10 in 3 classes, which differ by where they are bright."""
+
+    def part(rows: int, seed: int):
+        random = np.random.default_rng(seed)
+        labels = (np.arange(rows) % 3).astype(np.uint8)
+        images = random.integers(0, 120, (rows, 10, 10))
+        for label in range(3):
+            images[labels == label, 3 * label : 3 * label + 3] += 100
+        return images.astype(np.uint8), labels
+
+    (x_train, y_train), (x_test, y_test) = part(301, 1), part(101, 2)
+    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+
+
+@pytest.fixture(scope="session")
+def write_idx():
+    """Writes arrays as a folder of MNIST's IDX files."""
+
+    def write(folder: Path, arrays, packed: bool) -> Path:
+        folder.mkdir()
+        for name, array in arrays.items():
+            header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+            content = header + array.tobytes()
+            if packed:
+                (folder / f"{IDX[name]}.gz").write_bytes(gzip.compress(content))
+            else:
+                (folder / IDX[name]).write_bytes(content)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def spec() -> RunSpec:
+    """A run of the smallest kind; tests replace what they are about."""
+    return RunSpec(
+        name="test",
+        data=DataSpec(path="data.npz"),
+        model=MlpSpec(dense=[8]),
+        train=TrainSpec(epochs=3, batch_size=20, optimizer=OptimizerSpec(learning_rate=0.003)),
+        devices=DeviceSpec(),
+        hpcdl_version="0",
+    )
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory, spec, arrays):
+    """Makes a run folder with data.npz and run.json, where the given sections replace the spec's."""
+
+    def make(**sections: Any) -> RunFolder:
+        folder = tmp_path_factory.mktemp("run")
+        np.savez(folder / "data.npz", **arrays)
+        (folder / "run.json").write_text(replace(spec, **sections).to_json())
+        return RunFolder(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_trainer(trainer_command):
+    """Runs the trainer once in a run folder, as the host does; modules in the folder can be imported."""
+
+    def run(folder: RunFolder, **environment: str) -> RunFolder:
+        path = os.pathsep.join([str(REPOSITORY), str(folder.path)])
+        finished = subprocess.run(
+            [*trainer_command, str(folder.path / "run.json")],
+            env={**os.environ, "PYTHONPATH": path, **environment},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        talk = [
+            line for line in finished.stderr.splitlines(True) if not line.startswith("INFO: ")
+        ]  # Apptainer's
+        return RunFolder(folder.path, finished.returncode, finished.stdout, "".join(talk))
+
+    return run

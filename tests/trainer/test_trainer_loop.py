@@ -1,0 +1,261 @@
+"""What a step does depends on the seed and its number alone: not on chunks, stops or replicas."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hpcdl.trainer.data import Part
+from hpcdl.trainer.errors import Stopped, UserCodeError
+from hpcdl.trainer.rundir import RunDir
+from hpcdl.trainer.spec import CnnSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
+
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.filterwarnings("ignore"),
+]  # what TensorFlow warns of is not ours
+
+SEED = 5
+ROWS = 61  # three batches of 20 and one of a single row: with two replicas, one of them has none
+TRAIN = TrainSpec(epochs=2, batch_size=20, seed=SEED, optimizer=OptimizerSpec("adam", 0.01))
+RANDOM = MlpSpec(dense=[8, 8], dropout=0.3, batch_norm=True)
+EXACT = MlpSpec(dense=[8, 8])
+
+
+@pytest.fixture(scope="module")
+def tf():
+    tensorflow = pytest.importorskip("tensorflow")
+    cpu = tensorflow.config.list_physical_devices("CPU")[0]
+    tensorflow.config.set_logical_device_configuration(
+        cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2
+    )
+    return tensorflow
+
+
+@pytest.fixture(scope="module")
+def strategies(tf):
+    return {1: tf.distribute.get_strategy(), 2: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])}
+
+
+class Training:
+    """A model ready to train in a run folder; calling it trains to the end, or until `stop_after` calls."""
+
+    def __init__(self, tf, strategy, arrays, folder, model_spec, train=TRAIN, rows=ROWS):
+        from hpcdl.trainer import batches, checkpoint, compat, compiling, loop, models
+
+        folder.mkdir(exist_ok=True)
+        tf.keras.backend.clear_session()  # names of layers start again, as in a new process
+        compat.seed_everything(train.seed)
+        part = Part(arrays["x_train"][:rows, ..., None], arrays["y_train"][:rows].astype("i4"), 1 / 255)
+        source = batches.Source(part)
+        with strategy.scope():
+            self.model = models.build(model_spec, (10, 10, 1), 3)
+            compiling.compile_model(self.model, model_spec, train.optimizer)
+        compat.build_metrics(self.model, strategy, *source.take(tf.range(2)))
+        variables = compat.variables(self.model)
+        self.stepper = loop.Stepper(
+            self.model, strategy, source, np.arange(rows, dtype=np.int32), train, nullcontext
+        )
+        self.checkpoints = checkpoint.Checkpoints(
+            str(folder / "checkpoints"), variables, strategy, "fingerprint"
+        )
+        self.run_dir = RunDir(str(folder / "run.json"))
+        self.loop = loop
+
+    def __call__(self, call_s=1.0, stop_after=10**9):
+        asked = iter(range(10**9))
+        self.run_dir.stop_requested = lambda: next(asked) >= stop_after
+        pace = self.loop.Pace(call_s)
+        self.loop.train(self.stepper, self.model, self.run_dir, self.checkpoints, dict, pace)
+        return self
+
+    def weights(self):
+        return [np.asarray(weight) for weight in self.model.get_weights()]
+
+    def losses(self):
+        return [(line["epoch"], line["loss"], line["accuracy"]) for line in self.run_dir.read_metrics()]
+
+
+@pytest.fixture
+def training(tf, strategies, arrays, tmp_path):
+    return lambda model, replicas=1, name="run", **rest: Training(
+        tf, strategies[replicas], arrays, tmp_path / name, model, **rest
+    )
+
+
+def assert_same(one, other):
+    for mine, yours in zip(one.weights(), other.weights(), strict=True):
+        np.testing.assert_array_equal(mine, yours)
+    assert one.losses() == other.losses()
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_weights_depend_on_the_seed_not_on_chunks_or_a_stop(training, replicas):
+    whole = training(RANDOM, replicas)()
+    assert [epoch for epoch, *_ in whole.losses()] == [1, 2]
+    with pytest.raises(Stopped, match="step 3 of 8"):
+        training(RANDOM, replicas, "stopped")(call_s=0, stop_after=3)
+    resumed = training(RANDOM, replicas, "stopped")(call_s=0)  # a step a call, where the whole run took eight
+    assert_same(resumed, whole)
+
+
+@pytest.mark.parametrize("model", [RANDOM, EXACT], ids=["batch_norm", "plain"])
+def test_replicas_end_with_the_same_model(training, strategies, model):
+    trained = training(model, 2)()
+    for variable in trained.model.weights:
+        first, second = strategies[2].experimental_local_results(getattr(variable, "_value", variable))
+        np.testing.assert_array_equal(first.numpy(), second.numpy())
+
+
+def test_another_seed_gives_other_weights(training):
+    one = training(EXACT)()
+    other = training(EXACT, name="other", train=replace(TRAIN, seed=6))()
+    assert not np.array_equal(one.weights()[0], other.weights()[0])
+
+
+@pytest.mark.parametrize("batch_size", [20, 15], ids=["even", "uneven"])
+def test_two_replicas_train_like_one(training, batch_size):
+    train = replace(TRAIN, batch_size=batch_size, optimizer=OptimizerSpec("sgd", 0.1))
+    one, two = (training(EXACT, replicas, str(replicas), train=train)() for replicas in (1, 2))
+    for mine, yours in zip(one.weights(), two.weights(), strict=True):
+        np.testing.assert_allclose(mine, yours, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_bad_loss_names_its_exact_step(training, replicas):
+    train = replace(TRAIN, optimizer=OptimizerSpec("sgd", 1e25))
+    messages = []
+    for name, call_s in (("chunks", 1.0), ("steps", 0)):
+        with pytest.raises(UserCodeError) as caught:
+            training(EXACT, replicas, name, train=train)(call_s=call_s)
+        messages.append(caught.value.message)
+        assert "learning_rate" in caught.value.hint
+    assert messages[0] == messages[1]
+    assert messages[0].startswith(("loss became nan at epoch 1 step ", "loss became inf at epoch 1 step "))
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_every_row_is_scored_once(tf, training, arrays, replicas):
+    from hpcdl.trainer import batches
+    from hpcdl.trainer.evaluation import Evaluator
+
+    trained = training(EXACT, replicas)()
+    images, labels = arrays["x_test"][..., None], arrays["y_test"].astype("i4")
+    source = batches.Source(Part(images, labels, 1 / 255))
+    evaluator = Evaluator(trained.model, trained.stepper.strategy, source, batch_rows=25)
+    scores = evaluator(np.arange(101, dtype=np.int32), lambda: None)
+    outputs = np.asarray(trained.model(images.astype("f4") / 255, training=False))
+    assert scores["accuracy"] == pytest.approx(np.mean(outputs.argmax(1) == labels), abs=1e-6)
+    assert scores["loss"] == pytest.approx(-np.mean(np.log(outputs[np.arange(101), labels])), rel=1e-4)
+
+
+def test_shares_cover_a_batch_and_weigh_its_mean(tf):
+    from hpcdl.trainer.batches import share
+
+    for rows in range(1, 12):
+        for replicas in (1, 2, 3, 4):
+            shares = [share(rows, replicas, replica) for replica in range(replicas)]
+            counted = [row for first, last, weight in shares if weight for row in range(first, last)]
+            assert counted == list(range(rows))
+            for first, last, weight in shares:  # the mean of means gives each row the weight 1 / rows
+                assert weight == 0 or weight / (last - first) / replicas == pytest.approx(1 / rows)
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [(CnnSpec(filters=[32, 64], kernel_size=5), 62_346), (MlpSpec(dense=[500, 500, 500]), 898_510)],
+)
+def test_parameter_counts_of_the_reference_models(tf, model, parameters):
+    from hpcdl.trainer import models
+
+    assert models.build(model, (28, 28, 1), 10).count_params() == parameters
+
+
+def test_every_option_of_the_models_builds(tf):
+    from hpcdl.trainer import models
+
+    options = {"batch_norm": True, "dropout": 0.5, "output": "logits", "activation": "elu"}
+    cnn = models.build(CnnSpec(filters=[4, 4], kernel_size=[5, 3], dense=[7], **options), (12, 12, 3), 3)
+    mlp = models.build(MlpSpec(dense=[7], **options), (12, 12, 3), 3)
+    for model in (cnn, mlp):
+        kinds = [type(layer).__name__ for layer in model.layers]
+        assert kinds.count("BatchNormalization") == kinds.count("Activation")
+        assert kinds.count("Dropout") == 1 or kinds.count("Dropout") == 2
+        assert model(np.ones((5, 12, 12, 3), "f4")).shape == (5, 3)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "adagrad", "nadam"])
+def test_optimizers_keep_their_defaults(tf, name):
+    from hpcdl.trainer.compiling import optimizer
+
+    assert type(optimizer(OptimizerSpec(name))).__name__.lower() == name
+    assert float(optimizer(OptimizerSpec(name, learning_rate=0.25)).learning_rate) == 0.25
+
+
+def flip_byte(content):
+    place = len(content) // 3
+    return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+
+
+def test_torn_checkpoint_is_passed_over(training, tmp_path, capsys):
+    for calls in (2, 1):  # two attempts save after 2 and after 3 steps
+        with pytest.raises(Stopped):
+            training(EXACT)(call_s=0, stop_after=calls)
+    folder = tmp_path / "run" / "checkpoints"
+    assert sorted(file.name for file in folder.iterdir()) == ["00000002.npz", "00000003.npz"]
+    whole = (folder / "00000003.npz").read_bytes()
+    resumed = training(EXACT)
+    for damaged in (b"", whole[:-100], flip_byte(whole)):
+        (folder / "00000003.npz").write_bytes(damaged)
+        assert resumed.checkpoints.restore()["step"] == 2
+        assert "00000003.npz is not used" in capsys.readouterr().out
+    assert_same(resumed(), training(EXACT, name="whole")())
+
+
+USER_MODELS = """
+import tensorflow as tf
+
+def too_narrow(input_shape, classes):
+    layers = tf.keras.layers
+    return tf.keras.Sequential([tf.keras.Input(input_shape), layers.Flatten(), layers.Dense(2)])
+
+def nothing(input_shape, classes):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("narrow_models:too_narrow", "gives (1, 2) for one image; expected (1, 3), a value for each class"),
+        ("narrow_models:nothing", "narrow_models:nothing returned None; expected a keras Model"),
+        ("narrow_models:nowhere", "has no attribute 'nowhere'"),
+        ("no_such_module:model", "No module named 'no_such_module'"),
+    ],
+)
+def test_unfit_user_function_is_told_apart(tf, tmp_path, monkeypatch, function, message):
+    from hpcdl.trainer import models
+
+    (tmp_path / "narrow_models.py").write_text(USER_MODELS)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserCodeError) as caught:
+        models.build(FunctionSpec(function), (10, 10, 1), 3)
+    assert message in caught.value.message
+
+
+def test_checkpoint_of_another_model_is_not_used(training, capsys):
+    with pytest.raises(Stopped):
+        training(EXACT)(call_s=0, stop_after=2)
+    assert training(RANDOM).checkpoints.restore() is None
+    assert "its variables are not those of this model" in capsys.readouterr().out
+
+
+def test_last_two_checkpoints_are_kept(training, tmp_path):
+    trained = training(EXACT)
+    for step in (1, 2, 3, 10):
+        trained.checkpoints.save(step, {})
+    assert sorted(file.name for file in (tmp_path / "run/checkpoints").iterdir()) == [
+        "00000003.npz",
+        "00000010.npz",
+    ]

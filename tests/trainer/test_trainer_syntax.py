@@ -1,0 +1,46 @@
+"""The trainer runs inside users' containers: Python 3.8, numpy, tensorflow and itself."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpcdl import trainer as package
+
+TRAINER = Path(package.__file__).parent
+FILES = [*sorted(TRAINER.glob("*.py")), TRAINER.parent / "__init__.py"]
+
+
+def imported_modules(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_file_parses_as_python_3_8(file):
+    ast.parse(file.read_text(), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_imports_stay_inside(file):
+    for module in imported_modules(ast.parse(file.read_text())):
+        top = module.split(".")[0]
+        if top == "hpcdl":
+            assert (
+                module == "hpcdl.__version__"
+                or module.startswith("hpcdl.trainer.")
+                or module == "hpcdl.trainer"
+            )
+        else:
+            assert top in ("numpy", "tensorflow") or top in sys.stdlib_module_names, module
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_module_says_its_reason_to_exist(file):
+    first = (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()[0]
+    assert first.endswith(".") or "``" in first
