@@ -49,10 +49,19 @@ class RunFolder:
             return {name: archive[name] for name in archive.files if name.startswith("v")}
 
 
-@pytest.fixture(scope="session")
-def trainer_command() -> list[str]:
-    """The start of the trainer's argv; the test bed gives one that enters a container."""
-    return [sys.executable, "-m", "hpcdl.trainer"]
+IMAGES = Path("/gpfs/scratch/nct00/images")  # the test bed's
+
+
+@pytest.fixture(
+    scope="session",
+    params=["host", *(pytest.param(name, marks=pytest.mark.testbed) for name in ("tf2.11-py39", "tf2.21-py311"))],
+)
+def trainer_command(request: pytest.FixtureRequest) -> list[str]:
+    """The start of the trainer's argv: this Python, and on the test bed the Python of each TensorFlow image."""
+    if request.param == "host":
+        return [sys.executable, "-m", "hpcdl.trainer"]
+    enter = ["apptainer", "exec", "--userns", "--no-home", "--bind", str(REPOSITORY)]
+    return [*enter, str(IMAGES / f"{request.param}.sif"), "python", "-m", "hpcdl.trainer"]
 
 
 @pytest.fixture(scope="session")
