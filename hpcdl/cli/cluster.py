@@ -24,6 +24,16 @@ def list_profiles() -> None:
         click.echo(f"{name:<14} {line[1] if line else ''}")
 
 
+@command.command("keys", short_help="Tell every key of a profile, as Markdown.")
+def keys() -> None:
+    """Tell every key of a cluster profile: what it takes, its default, its meaning (Markdown)."""
+    from hpcdl.cluster import Cluster
+    from hpcdl.job.reference import keys as keys_of
+    from hpcdl.job.reference import markdown
+
+    click.echo(markdown(keys_of(Cluster, "")))
+
+
 @command.command("show", short_help="Print a profile.")
 @click.argument("name", metavar="NAME|FILE")
 def show(name: str) -> None:

@@ -46,6 +46,14 @@ def copy_job(name: str, folder: str) -> None:
         click.echo(shutil.copyfile(path, Path(folder, path.name)))
 
 
+@command.command("keys", short_help="Tell every key of a job file, as Markdown.")
+def keys() -> None:
+    """Tell every key of a job file: what it takes, its default, its meaning (Markdown)."""
+    from hpcdl.job.reference import job_reference
+
+    click.echo(job_reference(), nl=False)
+
+
 def _first_comment(path: Path) -> str:
     lines = path.read_text(encoding="utf-8").splitlines()
     return lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""

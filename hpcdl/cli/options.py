@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ def find(run: str, cluster: str | None, runs_dir: str | None) -> Run:
     """The run that a RUN argument means; a path needs no cluster."""
     from hpcdl.run import Run, find_run
 
-    if Path(run, "manifest.json").exists():
+    if os.path.exists(Path(run, "manifest.json")):
         return Run(run)
     return find_run(run, run_roots(cluster, runs_dir))
 

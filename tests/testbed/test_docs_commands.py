@@ -1,0 +1,19 @@
+"""The commands of README and docs that are for a login node, run there, one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.test_docs import blocks, pages_with
+from tests.testbed.conftest import Bed
+
+pytestmark = pytest.mark.testbed
+
+
+@pytest.mark.parametrize("page", pages_with("cluster"), ids=lambda page: page.stem)
+def test_cluster_commands_run(bed: Bed, page: Path) -> None:
+    bed.profile.rename(bed.folder / "mycluster.yaml")
+    done = bed.run("bash", "-euo", "pipefail", "-c", blocks(page, "cluster"), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
