@@ -13,7 +13,7 @@ _HOME_OF = {
     "Run": "hpcdl.run",
     "load_cluster": "hpcdl.cluster",
     "load_job": "hpcdl.job",
-    "plan": "hpcdl.plan",
+    "plan": "hpcdl.planning",
     "render": "hpcdl.script",
     "submit": "hpcdl.submission",
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from hpcdl.errors import UserError
 from hpcdl.files import write_text
 from hpcdl.job import Job
-from hpcdl.plan import Plan
+from hpcdl.planning import Plan
 from hpcdl.run.freeze import copy_code, freeze_user_files, script_file
 from hpcdl.script import render
 from hpcdl.trainer.spec import RunSpec

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hpcdl.plan import Plan
+from hpcdl.planning import Plan
 
 
 class Shell(str):

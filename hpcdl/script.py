@@ -12,7 +12,7 @@ import hpcdl
 from hpcdl import shipped
 from hpcdl.container import Places, Shell, command
 from hpcdl.errors import UserError
-from hpcdl.plan import Plan, script_name, summary
+from hpcdl.planning import Plan, script_name, summary
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
 _HERE = Shell('"$PWD"')
@@ -69,7 +69,7 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
         home=Shell('"$home"') if plan.script else _HERE,
         stop_file=Shell('"$HPCDL_STOP_FILE"'),
         pythonpath=None if plan.script else Shell('"$PWD/code"'),
-        binds=[_HERE, *([plan.data_root] if not _covered(plan) else [])],
+        binds=[_HERE, *(folder for folder in _needed(plan) if not _covered(plan, folder))],
         visible_devices=Shell('${CUDA_VISIBLE_DEVICES+"CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES"}')
         if plan.gpus
         else None,
@@ -77,7 +77,7 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
     if plan.script is None:
         program = [plan.python, "-m", "hpcdl.trainer", "run.json"]
     else:
-        program = [plan.python, plan.script, *plan.args]
+        program = [plan.python, f"./{plan.script}" if plan.script.startswith("-") else plan.script, *plan.args]
     logs = [("job-name", plan.name), ("chdir", plan.workdir or "."), ("output", "%x.%j.out"), ("error", "%x.%j.err")]
     return _template(
         plan,
@@ -109,7 +109,6 @@ def render_submission(plan: Plan, run: str, code: str, worker: list[str], log: s
         ("HPCDL_STOP_FILE", f"{run}/stop"),
         ("SUBMITIT_EXECUTOR", "slurm"),
         ("PYTHONPATH", code),
-        ("PYTHONNOUSERSITE", "1"),
     ]
     return _template(
         plan,
@@ -123,16 +122,21 @@ def render_submission(plan: Plan, run: str, code: str, worker: list[str], log: s
     )
 
 
-def _covered(plan: Plan) -> bool:
-    """Whether the profile's binds already show data_root."""
-    root = Path(plan.data_root)
-    return any(root.is_relative_to(bind.split(":")[0]) for bind in plan.binds)
+def _needed(plan: Plan) -> list[str]:
+    """The folders that the program reads outside its working directory."""
+    script = Path(plan.script or "")
+    return [plan.data_root, *([str(script.parent)] if script.is_absolute() else [])]
+
+
+def _covered(plan: Plan, folder: str) -> bool:
+    """Whether the profile's binds already show a folder."""
+    return any(Path(folder).is_relative_to(bind.split(":")[0]) for bind in plan.binds)
 
 
 def _template(plan: Plan, **context: Any) -> str:
     template = _environment().get_template("job.sbatch.j2")
     text: str = template.render(plan=plan, version=hpcdl.__version__, summary=summary(plan), **context)
-    return text
+    return f"{text}\n"
 
 
 @lru_cache(maxsize=1)

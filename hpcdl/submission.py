@@ -16,7 +16,7 @@ from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import SchedulerError, UserError
 from hpcdl.files import write_json, write_text
 from hpcdl.job import Job
-from hpcdl.plan import Plan, plan, run_spec
+from hpcdl.planning import Plan, plan, run_spec
 from hpcdl.run import Run
 from hpcdl.run.create import create, new_run
 from hpcdl.run.freeze import code_sha
@@ -68,15 +68,11 @@ def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | 
     if backend == "slurm" and decided.image is None:
         raise UserError(f"{cluster.name} names no container image: choose another --cluster, or --backend local")
     if cluster.emulate_gpus and job.resources.gpus:
-        notes.append(
-            f"EMULATED GPUs: {job.resources.gpus} logical CPU devices stand in for GPUs (profile {cluster.name})"
-        )
+        notes.append(f"EMULATED GPUs: {job.resources.gpus} asked for, CPU devices stand in (profile {cluster.name})")
     runs_root = Path(runs_dir or cluster.runs_root).absolute()
     paths = new_run(job.name, runs_root)
     script = None
     if backend == "slurm":
-        from hpcdl.scheduler.executors import worker_command
-
         worker = worker_command(decided.host_python or sys.executable, paths.submitit)
         code = str(code_folder(runs_root, code_sha()))
         script = render_submission(decided, str(paths.root), code, worker, str(paths.batch_log))
@@ -113,6 +109,11 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
         {"backend": submission.backend, "time": time.time(), "cluster": submission.plan.cluster, **sent},
     )
     return Run(paths.root)
+
+
+def worker_command(python: str, folder: Path) -> list[str]:
+    """The argv of submitit's worker for a folder of its pickles."""
+    return [python, "-u", "-m", "submitit.core._submit", str(folder)]
 
 
 def _send_to_slurm(paths: RunPaths) -> dict[str, Any]:

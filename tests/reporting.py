@@ -1,18 +1,17 @@
-"""A pytest plugin: skips what needs the test bed where there is none, and ends with what was skipped and the minutes."""
+"""A pytest plugin: skips what needs a missing test bed, and ends with the minutes and with what was skipped."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 _TESTS = Path(__file__).parent
 _SUITES = ("trainer", "testbed", "containers")  # folders that count by themselves; all others are "host"
-_seconds: Counter[str] = Counter()
+_seconds: dict[str, float] = {}
 _skipped = 0
 
 
@@ -41,7 +40,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Add a test's seconds to its suite's."""
     parts = Path(report.fspath).parts
     folder = parts[1] if len(parts) > 2 else ""
-    _seconds[folder if folder in _SUITES else "host"] += report.duration
+    suite = folder if folder in _SUITES else "host"
+    _seconds[suite] = _seconds.get(suite, 0.0) + report.duration
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

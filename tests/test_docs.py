@@ -40,7 +40,9 @@ def test_only_the_two_make_commands_are_not_run_here() -> None:
     assert [line.split("#")[0].strip() for text in unmarked for line in text.splitlines()] == ["make demo", "make test"]
 
 
-@pytest.mark.parametrize("page", [*PAGES, *REPOSITORY.glob("*/README.md")], ids=lambda page: f"{page.parent.name}-{page.stem}")
+@pytest.mark.parametrize(
+    "page", [*PAGES, *REPOSITORY.glob("*/README.md")], ids=lambda page: f"{page.parent.name}-{page.stem}"
+)
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
     missing = [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()]

@@ -29,10 +29,8 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
     hpcdl render train.yaml -c mycluster.yaml -o train.slurm
     hpcdl render mnist_cnn -c mycluster.yaml -o mnist_cnn/ && cd mnist_cnn && sbatch job.sbatch
     """
-    from hpcdl.bundle import write_bundle
     from hpcdl.errors import UserError
-    from hpcdl.files import write_text
-    from hpcdl.plan import plan, run_spec
+    from hpcdl.planning import plan, run_spec
     from hpcdl.script import render
 
     loaded, site = options.load(job, cluster, sets)
@@ -43,9 +41,13 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
             raise UserError("a notebook becomes a script when it is copied: give -o DIR")
         click.echo(render(decided), nl=False)
     elif output.endswith("/") or Path(output).is_dir() or decided.script is None or notebook:
+        from hpcdl.bundle import write_bundle
+
         write_bundle(Path(output), loaded, decided, run_spec(loaded, site))
         options.say(f"written: {Path(output, 'job.sbatch')}; submit it from there with: sbatch job.sbatch")
     else:
+        from hpcdl.files import write_text
+
         try:
             write_text(Path(output), render(decided, Path(output).name))
         except OSError as error:

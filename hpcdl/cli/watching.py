@@ -29,7 +29,7 @@ def follow(run: Run) -> int:
         click.echo(f"\nit goes on without you; look again with: hpcdl wait {run.paths.root}", err=True)
         return 130
     if status.state == "done":
-        click.echo(summary_line(run.result() or {}), err=True)
+        click.echo(f"{summary_line(run.result() or {})}\nmore: hpcdl result {run.paths.root}", err=True)
     else:
         for line in failure_lines(run, status):
             click.echo(line, err=True)
@@ -53,12 +53,13 @@ class _Lines:
         click.echo(text, err=True)
 
     def update(self, run: Run, status: Status) -> None:
+        """Say what is new since the last look."""
+        from hpcdl.files import read_json_lines
+
         state = state_line(status)
         if state != self.last_state and not status.final:
             self.last_state = state
             self.say(state)
-        from hpcdl.files import read_json_lines
-
         rows = read_json_lines(run.paths.metrics)
         for row in rows[self.epochs_shown :]:
             self.say(epoch_line(row, status.epochs))
@@ -88,6 +89,7 @@ class _Bar(_Lines):
         self.progress.console.print(text, markup=False, highlight=False)
 
     def update(self, run: Run, status: Status) -> None:
+        """Say what is new, and redraw the bar."""
         super().update(run, status)
         beat = _heartbeat(run)
         steps, done = beat.get("steps_per_epoch"), beat.get("step")
@@ -99,7 +101,8 @@ class _Bar(_Lines):
                 completed=done % steps, words=words,
             )  # fmt: skip
         else:
-            self.progress.update(self.task, visible=False)
+            waiting = status.state if status.state != "running" else status.phase or "starting"
+            self.progress.update(self.task, visible=not status.final, description=waiting, total=None, words="")
 
 
 def _heartbeat(run: Run) -> dict[str, Any]:
@@ -112,6 +115,8 @@ def state_line(status: Status) -> str:
     """One line for a state that is not final."""
     if status.state in ("queued", "requeued"):
         return f"{status.state} ({status.note})" if status.note else status.state
-    again = f", attempt {status.attempt}" if status.attempt > 1 else ""
-    phase = f": {status.phase}" if status.phase and status.phase != "done" else ""
-    return f"{status.state} on {status.node}{again}{phase}"
+    if status.state != "running":
+        return status.state
+    if status.attempt > 1:
+        return f"started again on {status.node}, attempt {status.attempt}"
+    return f"started on {status.node}"

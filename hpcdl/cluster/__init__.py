@@ -136,7 +136,7 @@ def _fill_places(cluster: Cluster, shown: str, problems: list[Problem]) -> Clust
     changes: dict[str, Any] = {
         "images": {name: replace(image, path=fill(image.path)) for name, image in cluster.images.items()},
         "binds": [fill(bind) for bind in cluster.binds],
-        "data_root": fill(cluster.data_root),
+        "data_root": os.path.abspath(fill(cluster.data_root)),
         "runs_root": os.path.abspath(fill(cluster.runs_root)),
     }
     for key in ("scratch", "host_python"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from hpcdl.data import staged_path
 from hpcdl.errors import HpcdlError, UserError
 from hpcdl.files import sha256_file, write_text
+from hpcdl.job.checks import NAME
 
 EMBEDDED = {"digits": "1,797 real handwritten digits (8x8 enlarged to 28x28) that scikit-learn ships"}
 
@@ -37,6 +38,8 @@ def stage(name: str, data_root: Path, source: Path | None = None) -> Staged:
         UserError: the set is not known, or source is not there.
         HpcdlError: it cannot be written.
     """
+    if not NAME.fullmatch(name):
+        raise UserError(f"a set's name has letters, digits, '.', '_' and '-', at most 100, no space; got {name!r}")
     target = Path(staged_path(str(data_root), name))
     if source is None and name not in EMBEDDED:
         raise UserError(f"{name!r} is not an embedded set ({', '.join(EMBEDDED)}); give its file or folder with --from")

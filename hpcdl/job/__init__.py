@@ -23,12 +23,12 @@ def find_job(name: str) -> Path:
         UserError: there is neither.
     """
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"{name} is a folder; expected a job file (hpcdl jobs list shows the shipped ones)")
-    if path.exists():
+    if os.path.exists(path):
         return path.absolute()
     candidate = shipped.folder("jobs") / (path.name if path.suffix == ".yaml" else f"{path.name}.yaml")
-    if path.parent in (Path(), Path("jobs")) and candidate.is_file():
+    if path.parent in (Path(), Path("jobs")) and os.path.isfile(candidate):
         return candidate
     names = sorted(p.stem for p in shipped.folder("jobs").glob("*.yaml"))
     raise UserError(f"there is no job file {name!r}, nor a shipped job of that name{did_you_mean(path.stem, names)}")
@@ -83,4 +83,7 @@ def apply_sets(document: Located, sets: Sequence[str], problems: list[Problem], 
         if not isinstance(section.value, dict):
             problems.append(Problem(where, key, f"cannot be set inside {show(section.plain())}"))
             continue
-        section.value[key.split(".")[-1]] = read_value(value, where, problems)
+        before = len(problems)
+        read = read_value(value, where, problems)
+        if len(problems) == before:
+            section.value[key.split(".")[-1]] = read

@@ -18,6 +18,16 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
+# sbatch options that hpcdl itself sets, or that would change what it has set: where each is said instead
+_ITS_WAY = "what it needs, and that alone"
+_SET_ELSEWHERE = {
+    **dict.fromkeys(("account", "partition", "qos", "requeue", "no-requeue", "signal"), "the cluster profile"),
+    **dict.fromkeys(("nodes", "time", "cpus-per-task", "gres", "gpus", "gpus-per-node"), "resources"),
+    **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), "resources.memory_gb"),
+    **dict.fromkeys(("ntasks", "ntasks-per-node", "gpus-per-task", "array", "export", "wrap"), _ITS_WAY),
+    **dict.fromkeys(("chdir", "output", "error", "open-mode"), _ITS_WAY),
+    "job-name": "name",
+}
 
 
 def build(document: Located, folder: Path, source: str, problems: list[Problem]) -> Job | None:
@@ -112,8 +122,16 @@ def _check_values(document: Located, walker: Walker) -> None:
     for key, item in each("env"):
         if not _VARIABLE.fullmatch(key):
             walker.add(item, f"env.{key}", "is not a variable's name: letters, digits and underscores")
+        if item.raw is not None and "\0" in item.raw:
+            walker.add(item, f"env.{key}", "a program's environment cannot hold a NUL character")
+    args = document.value.get("args")
+    for i, item in enumerate(args.value if args and isinstance(args.value, list) else []):
+        if item.raw is not None and "\0" in item.raw:
+            walker.add(item, f"args[{i}]", "a program's argument cannot hold a NUL character")
     for key, item in each("slurm"):
-        if not _OPTION.fullmatch(key):
+        if key in _SET_ELSEWHERE:
+            walker.add(item, f"slurm.{key}", f"is set by hpcdl, from {_SET_ELSEWHERE[key]}")
+        elif not _OPTION.fullmatch(key):
             walker.add(item, f"slurm.{key}", "is not an sbatch option's long name, such as constraint or mail-type")
         if item.raw is not None and not item.raw.isprintable():
             walker.add(item, f"slurm.{key}", "a #SBATCH line cannot carry a line break or a control character")

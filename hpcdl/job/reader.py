@@ -16,6 +16,7 @@ import yaml
 from hpcdl.errors import Problem
 
 MAX_VALUES = 10_000  # a job file has dozens; aliases of aliases can make billions
+MAX_DEPTH = 50
 
 
 @dataclass
@@ -71,9 +72,16 @@ def read_yaml(text: str, name: str, problems: list[Problem]) -> Located | None:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
-        detail = getattr(error, "problem", None) or str(error)
-        hint = " (YAML is indented with spaces, never tabs)" if "\\t" in detail or "'\t'" in detail else ""
+        detail = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        at_tab = mark is not None and "\t" in f"{text}\n".split("\n")[mark.line][: mark.column + 1]
+        hint = " (YAML is indented with spaces, never tabs)" if at_tab else ""
         problems.append(Problem(where, "", f"this is not YAML: {detail}{hint}"))
+        return None
+    except UnicodeEncodeError:  # bytes of the command line that are no text
+        problems.append(Problem(name, "", "is not UTF-8 text"))
+        return None
+    except RecursionError:
+        problems.append(Problem(name, "", "this is not YAML that a person wrote: it is nested too deeply"))
         return None
     if root is None:
         return Located({}, f"{name}:1")
@@ -111,9 +119,10 @@ class _Converter:
     def convert(self, node: yaml.Node, key: str) -> Located:
         where = f"{self.name}:{node.start_mark.line + 1}"
         self.count += 1
-        if id(node) in self.open or self.count > MAX_VALUES:
+        if id(node) in self.open or self.count > MAX_VALUES or len(self.open) > MAX_DEPTH:
             if self.count <= MAX_VALUES + 1:
-                self.problems.append(Problem(where, key, "an alias that holds itself, or far too many values"))
+                what = "an alias that holds itself, or far too many values, or far too deep"
+                self.problems.append(Problem(where, key, what))
             self.count = MAX_VALUES + 2
             return Located(None, where)
         self.open.add(id(node))
@@ -148,10 +157,13 @@ class _Converter:
             return None
         if kind == "bool":
             return text.lower() == "true"
-        if kind == "int":
-            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-        if kind == "float":
-            return float(re.sub(r"\.(inf|nan)$", r"\1", text.lower()))
+        try:
+            if kind == "int":
+                return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+            if kind == "float":
+                return float(re.sub(r"\.(inf|nan)$", r"\1", text.lower()))
+        except ValueError:  # a tag on something else, or thousands of digits: whoever expects a number refuses it
+            return text
         if kind != "str":
             self.problems.append(Problem(where, key, f"the YAML tag {node.tag} is not used here"))
         return text

@@ -55,9 +55,12 @@ def markdown(rows: list[tuple[str, str, str, str]]) -> str:
 
 
 def _default(f: Field[Any]) -> str:
-    if f.default is MISSING and f.default_factory is MISSING:
+    if f.default_factory is not MISSING:
+        value = f.default_factory()
+    elif f.default is not MISSING:
+        value = f.default
+    else:
         return "(needed)"
-    value = f.default if f.default is not MISSING else f.default_factory()  # type: ignore[misc]  # one of both is there
     if value in (None, "") or is_dataclass(value):
         return ""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
+from math import inf
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -83,10 +84,14 @@ class Walker:
         elif any(get_origin(option) is list and str in get_args(option) for option in options):
             item = _texts(item)
         try:
-            return msgspec.convert(item.plain(), _bounded(hint, metadata), strict=True)
+            converted = msgspec.convert(item.plain(), _bounded(hint, metadata), strict=True)
         except msgspec.ValidationError:
-            self.add(item, key, f"expected {expected(hint, metadata)}; got {show(item.plain())}")
+            converted = inf
+        if converted == inf:  # no setting is infinite
+            close = did_you_mean(item.value, metadata["choices"], also="") if "choices" in metadata else ""
+            self.add(item, key, f"expected {expected(hint, metadata)}; got {show(item.plain())}{close}")
             return None
+        return converted
 
 
 def _as_text(item: Located) -> Located:
@@ -151,12 +156,14 @@ def show(value: Any, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def did_you_mean(name: str, known: Any) -> str:
-    """``; did you mean X?`` for the closest known name, else the list of them."""
+def did_you_mean(name: Any, known: Any, also: str | None = None) -> str:
+    """``; did you mean X?`` for the closest known name, else the list of them (or ``also``)."""
     from difflib import get_close_matches  # only on an error
 
-    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+    close = get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known are {', '.join(known)}" if also is None else also
 
 
 def _join(key: str, name: str) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 
 from hpcdl.container import Places, command, environment
 from hpcdl.files import append_json_line, read_json, read_json_lines, write_json
-from hpcdl.launch import causes
-from hpcdl.plan import Plan
+from hpcdl.planning import Plan
+from hpcdl.run import causes
 from hpcdl.run.paths import RunPaths
 from hpcdl.trainer.spec import EXIT_STOPPED
 
@@ -69,7 +69,7 @@ def _attempt(paths: RunPaths, job_id: str | None) -> int:
     plan = read_plan(paths)
     number = 1 + sum(row.get("event") == "start" for row in read_json_lines(paths.attempts))
     started = time.time()
-    row = {"attempt": number, "job_id": job_id, "node": socket.gethostname()}
+    row = {"attempt": number, "job_id": job_id, "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname()}
     append_json_line(paths.attempts, {**row, "event": "start", "time": started, "pid": os.getpid()})
     for old in (paths.failure, paths.result):
         old.unlink(missing_ok=True)
@@ -185,6 +185,16 @@ def prepare_home(home: Path, data_root: str) -> None:
             link.symlink_to(target)
 
 
+def _last_words(paths: RunPaths, plan: Plan, attempt: int, outcome: causes.Outcome) -> str | None:
+    """What to say of a failure: for a script also its last line, which is most often the exception."""
+    if plan.script is None or outcome.cause != "user_code":
+        return outcome.message
+    with paths.log(attempt).open("rb") as log:
+        log.seek(max(0, paths.log(attempt).stat().st_size - 4096))
+        lines = [line.strip() for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    return f"{outcome.message}; its last line: {lines[-1][:200]}" if lines else outcome.message
+
+
 def _finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
     """Complete what the trainer left in result.json, or write it where there is none."""
     rows = read_json_lines(paths.attempts)
@@ -195,7 +205,7 @@ def _finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
     result["state"] = outcome.state
     result["cause"] = outcome.cause
     if outcome.state == causes.FAILED:
-        result["message"] = failure.get("message") or outcome.message
+        result["message"] = failure.get("message") or _last_words(paths, plan, rows[-1]["attempt"], outcome)
         result["hint"] = failure.get("hint")
         result["log"] = str(paths.log(rows[-1]["attempt"]).relative_to(paths.root))
     if plan.script is not None:

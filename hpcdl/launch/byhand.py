@@ -12,7 +12,7 @@ from hpcdl.container import Places
 from hpcdl.errors import ContainerError, UserError
 from hpcdl.job import Job
 from hpcdl.launch import argv_of, places_of, prepare_home, read_plan
-from hpcdl.plan import Plan, plan
+from hpcdl.planning import Plan, plan
 from hpcdl.run.freeze import freeze_code
 from hpcdl.run.paths import RunPaths
 

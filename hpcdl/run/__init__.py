@@ -137,7 +137,7 @@ def find_run(text: str, roots: Sequence[Path]) -> Run:
     Raises:
         UserError: no run, or several, fit.
     """
-    if Path(text, "manifest.json").exists():
+    if os.path.exists(Path(text, "manifest.json")):
         return Run(text)
     fitting = [
         run for run in runs_below(roots) if text and (run.name.startswith(text) or run.paths.root.name.startswith(text))

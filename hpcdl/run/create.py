@@ -17,8 +17,8 @@ import hpcdl
 from hpcdl.errors import RunError, UserError
 from hpcdl.files import cached_sha256, write_json, write_text
 from hpcdl.job import Job
-from hpcdl.plan import Plan
-from hpcdl.run.freeze import freeze_code, freeze_user_files
+from hpcdl.planning import Plan
+from hpcdl.run.freeze import freeze_code, freeze_user_files, user_files
 from hpcdl.run.paths import RunPaths
 from hpcdl.trainer.spec import RunSpec
 
@@ -50,6 +50,7 @@ def create(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, command_
         RunError: the folder cannot be written.
         UserError: a file of the user's cannot be read.
     """
+    user_files(job)  # what is wrong with the user's files shows before anything is made
     runs_root = paths.root.parent.parent
     aside = RunPaths(paths.root.with_name(f".{paths.root.name}"))
     try:

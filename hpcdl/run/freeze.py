@@ -15,6 +15,7 @@ from hpcdl.run.notebook import script_of
 from hpcdl.run.paths import code_folder
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_NOT_COPIED = shutil.ignore_patterns("__pycache__", ".git")
 
 
 def code_sha() -> str:
@@ -45,7 +46,8 @@ def freeze_code(runs_root: Path) -> Path:
 
 
 def _sources() -> list[Path]:
-    return sorted(path for path in _PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+    shipped = _PACKAGE / "_data"  # of a wheel: its jobs' scripts are no code of hpcdl's
+    return sorted(path for path in _PACKAGE.rglob("*.py") if not path.is_relative_to(shipped))
 
 
 def copy_code(target: Path) -> None:
@@ -66,11 +68,11 @@ def freeze_user_files(job: Job, target: Path) -> None:
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 (target / name).write_text(script_of(source), encoding="utf-8")
             elif source.is_dir():
-                shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+                shutil.copytree(source, target / name, ignore=_NOT_COPIED, dirs_exist_ok=True)
             else:
                 _copy(source, target / name)
         except OSError as error:
-            raise UserError(f"cannot copy {source}: {error.strerror}") from error
+            raise UserError(f"cannot copy {source}: {error.strerror or error}") from error
 
 
 def script_file(job: Job) -> str:
@@ -102,7 +104,7 @@ def _imported(source: str, folder: Path, seen: set[Path]) -> dict[Path, str]:
     found: dict[Path, str] = {}
     for name in sorted(_import_names(source)):
         for path in (folder / f"{name}.py", folder / name):
-            if path in seen or not (path.is_file() or (path / "__init__.py").is_file()):
+            if path in seen or not (path.is_file() or any(path.glob("*.py"))):
                 continue
             seen.add(path)
             found[path] = path.name

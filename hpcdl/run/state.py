@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.files import read_json, read_json_lines
-from hpcdl.launch import causes
+from hpcdl.run import causes
 from hpcdl.run.paths import RunPaths
 
 FINAL = frozenset({"done", "failed", "cancelled", "lost"})
@@ -17,7 +17,7 @@ FINAL = frozenset({"done", "failed", "cancelled", "lost"})
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run's folder holds, and whether a local run's process is gone. `read` fills it; `fold` looks at nothing else."""
+    """What a run's folder holds, and whether a local run's process is gone: `fold` looks at nothing else."""
 
     submitted: dict[str, Any] | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)

@@ -69,11 +69,7 @@ class SessionExecutor(LocalExecutor):
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "submitit.local._local", str(self.folder)],
+                cwd=self.folder,  # `-m` looks there first: never at modules that lie where the user is
                 env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         return LocalJob(folder=self.folder, job_id=str(process.pid), tasks=[0], process=process)
-
-
-def worker_command(python: str, folder: Path) -> list[str]:
-    """The argv of submitit's worker for a folder of pickles."""
-    return [python, "-u", "-m", "submitit.core._submit", str(folder)]

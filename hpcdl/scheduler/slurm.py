@@ -33,7 +33,7 @@ _KEPT_PREFIXES = (
 
 @dataclass(frozen=True)
 class JobInfo:
-    """What SLURM said of one job at one time: its state in SLURM's word, why it waits, where it runs, when it may start."""
+    """What SLURM said of a job at one time: its state in its own word, why it waits, where it is, when it may start."""
 
     state: str
     asked: float = 0.0

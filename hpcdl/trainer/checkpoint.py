@@ -28,9 +28,7 @@ class Checkpoints:
         fingerprint: hash of what was asked for; a checkpoint of another run is not used.
     """
 
-    def __init__(
-        self, folder: str, variables: List[Tuple[str, Any, bool]], strategy: Any, fingerprint: str
-    ) -> None:
+    def __init__(self, folder: str, variables: List[Tuple[str, Any, bool]], strategy: Any, fingerprint: str) -> None:
         self._folder = folder
         self._variables = variables
         self._strategy = strategy
@@ -90,9 +88,7 @@ class Checkpoints:
 
     def _parts(self) -> List[Tuple[str, List[Any]]]:
         """Of each variable the copies that are kept: all of an own one, else the first replica's."""
-        copies = [
-            list(self._strategy.experimental_local_results(variable)) for _, variable, _ in self._variables
-        ]
+        copies = [list(self._strategy.experimental_local_results(variable)) for _, variable, _ in self._variables]
         return [(name, mine if own else mine[:1]) for (name, _, own), mine in zip(self._variables, copies)]
 
     def _assign(self, arrays: List[NDArray[Any]]) -> None:

@@ -38,11 +38,7 @@ def _check_section(where: str, section: Any) -> List[str]:
         value, kind = getattr(section, setting.name), setting.type
         name = "{}.{}".format(where, setting.name)
         if not _is_of(value, kind):
-            expected = (
-                getattr(kind, "__name__", None)
-                if isinstance(kind, type)
-                else str(kind).replace("typing.", "")
-            )
+            expected = getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind).replace("typing.", "")
             problems.append("{} is {!r}; expected {}".format(name, value, expected))
         elif value is not None:
             problems += _check_bounds(name, value, setting.metadata)
@@ -81,9 +77,7 @@ def _check_bounds(name: str, value: Any, bounds: Any) -> List[str]:
 def _check_together(run: RunSpec) -> List[str]:
     problems = []
     if not run.data.path:
-        problems.append(
-            "data.path is missing; expected the path of an .npz file or of a folder with IDX files"
-        )
+        problems.append("data.path is missing; expected the path of an .npz file or of a folder with IDX files")
     model = run.model
     if isinstance(model, CnnSpec) and len(kernel_sizes(model)) != len(model.filters):
         problems.append(

@@ -30,9 +30,7 @@ def is_compiled(model: Any) -> bool:
 
 def build_optimizer(model: Any) -> None:
     """Create the optimizer's variables now: inside a loop or a replica it is too late."""
-    build = (
-        getattr(model.optimizer, "build", None) or model.optimizer._create_all_weights
-    )  # Keras 2's legacy ones
+    build = getattr(model.optimizer, "build", None) or model.optimizer._create_all_weights  # Keras 2's legacy ones
     build(model.trainable_variables)
 
 
@@ -102,8 +100,7 @@ def random_states(model: Any, seed: int, strategy: Any) -> List[Tuple[Any, int, 
             text = "{}/{}/{}".format(seed, place, number).encode("ascii")
             key = int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1
             states += [
-                (copy, key, replica)
-                for replica, copy in enumerate(strategy.experimental_local_results(variable))
+                (copy, key, replica) for replica, copy in enumerate(strategy.experimental_local_results(variable))
             ]
     return states
 

@@ -97,17 +97,13 @@ def _images(name: str, array: NDArray[Any], problems: List[str]) -> Optional[NDA
         array = array[..., np.newaxis]
     if array.ndim != 4 or not 1 <= array.shape[3] <= 4 or 0 in array.shape:
         problems.append(
-            "{}: has shape {}; expected (rows, height, width), or that with 1 to 4 channels as well".format(
-                name, shape
-            )
+            "{}: has shape {}; expected (rows, height, width), or that with 1 to 4 channels as well".format(name, shape)
         )
         return None
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "iuf":
-        problems.append(
-            "{}: has dtype {}; expected uint8, or numbers from 0 to 255".format(name, array.dtype)
-        )
+        problems.append("{}: has dtype {}; expected uint8, or numbers from 0 to 255".format(name, array.dtype))
         return None
     low, high = array.min(), array.max()
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -116,9 +112,7 @@ def _images(name: str, array: NDArray[Any], problems: List[str]) -> Optional[NDA
         return None
     if low < 0 or high > 255:
         problems.append(
-            "{}: values go from {} to {} ({}); expected [0, 1] or [0, 255]".format(
-                name, low, high, array.dtype
-            )
+            "{}: values go from {} to {} ({}); expected [0, 1] or [0, 255]".format(name, low, high, array.dtype)
         )
         return None
     return array.astype(np.float32 if array.dtype.kind == "f" else np.uint8)
@@ -129,9 +123,7 @@ def _labels(name: str, array: NDArray[Any], problems: List[str]) -> Optional[NDA
         array = array[:, 0]
     if array.ndim not in (1, 2) or 0 in array.shape:
         problems.append(
-            "{}: has shape {}; expected (rows,), (rows, 1) or one-hot (rows, classes)".format(
-                name, array.shape
-            )
+            "{}: has shape {}; expected (rows,), (rows, 1) or one-hot (rows, classes)".format(name, array.shape)
         )
         return None
     if array.dtype.kind not in "iufb":
@@ -140,9 +132,7 @@ def _labels(name: str, array: NDArray[Any], problems: List[str]) -> Optional[NDA
     if array.ndim == 2:
         if not (np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all()):
             problems.append(
-                "{}: has shape {} but is not one-hot; expected a single 1 in each row".format(
-                    name, array.shape
-                )
+                "{}: has shape {} but is not one-hot; expected a single 1 in each row".format(name, array.shape)
             )
             return None
         array = array.argmax(axis=1)
@@ -156,9 +146,7 @@ def _labels(name: str, array: NDArray[Any], problems: List[str]) -> Optional[NDA
     return array.astype(np.int32)
 
 
-def _check_counts(
-    images: Dict[str, NDArray[Any]], labels: Dict[str, NDArray[Any]], problems: List[str]
-) -> None:
+def _check_counts(images: Dict[str, NDArray[Any]], labels: Dict[str, NDArray[Any]], problems: List[str]) -> None:
     for part in sorted(set(images) & set(labels), reverse=True):
         if len(images[part]) != len(labels[part]):
             problems.append(
@@ -177,9 +165,7 @@ def _check_pair(images: Dict[str, NDArray[Any]], problems: List[str]) -> Dict[st
         train, test = images["train"], images["test"]
         if train.shape[1:] != test.shape[1:]:
             problems.append(
-                "x_test: images of shape {}; expected {} as in x_train".format(
-                    test.shape[1:], train.shape[1:]
-                )
+                "x_test: images of shape {}; expected {} as in x_train".format(test.shape[1:], train.shape[1:])
             )
         if train.dtype == test.dtype and scales["train"] != scales["test"]:
             problems.append(
@@ -205,20 +191,13 @@ def _check_classes(labels: Dict[str, NDArray[Any]], problems: List[str]) -> int:
         )
     else:
         counts = np.bincount(train, minlength=classes)
-        few = [
-            "class {} has {}".format(label, counts[label])
-            for label in np.flatnonzero(counts < ROWS_PER_CLASS)
-        ]
+        few = ["class {} has {}".format(label, counts[label]) for label in np.flatnonzero(counts < ROWS_PER_CLASS)]
         if few:
             shown = ", ".join(few[:5]) + (", ..." if len(few) > 5 else "")
-            problems.append(
-                "y_train: {}; expected at least {} rows of each class".format(shown, ROWS_PER_CLASS)
-            )
+            problems.append("y_train: {}; expected at least {} rows of each class".format(shown, ROWS_PER_CLASS))
     if "test" in labels and labels["test"].max() >= classes > 1:
         problems.append(
-            "y_test: holds class {}; expected classes 0 to {} as in y_train".format(
-                labels["test"].max(), classes - 1
-            )
+            "y_test: holds class {}; expected classes 0 to {} as in y_train".format(labels["test"].max(), classes - 1)
         )
     return classes
 

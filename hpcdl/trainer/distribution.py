@@ -48,18 +48,12 @@ def choose(wanted: DeviceSpec) -> Devices:
         )
     for gpu in gpus:  # else TensorFlow takes all memory at once, and nobody sees what the run needs
         tf.config.experimental.set_memory_growth(gpu, True)
-    models = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", "unknown model") for gpu in gpus
-    ]
+    models = [tf.config.experimental.get_device_details(gpu).get("device_name", "unknown model") for gpu in gpus]
     return _devices(["GPU:{}".format(index) for index in range(len(gpus))], models, False)
 
 
 def _emulate(count: int) -> Devices:
-    say(
-        "EMULATED: {} logical CPU devices stand in for {} GPUs; the figures say nothing of GPUs".format(
-            count, count
-        )
-    )
+    say("EMULATED: {} logical CPU devices stand in for {} GPUs; the figures say nothing of GPUs".format(count, count))
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
     return _devices(["CPU:{}".format(index) for index in range(count)], ["emulated"] * count, True)
@@ -67,8 +61,7 @@ def _emulate(count: int) -> Devices:
 
 def _devices(devices: List[str], models: List[str], emulated: bool) -> Devices:
     names = [
-        device if device.startswith(model) else "{} {}".format(device, model)
-        for device, model in zip(devices, models)
+        device if device.startswith(model) else "{} {}".format(device, model) for device, model in zip(devices, models)
     ]
     if len(devices) == 1:
         return Devices(tf.distribute.get_strategy(), "default", 1, names, emulated)

@@ -55,7 +55,7 @@ class InternalError(RunError):
     """The machine or TensorFlow gave up, for a reason that can be named."""
 
 
-class Stopped(RunError):  # noqa: N818  # it is not an error
+class Stopped(RunError):  # noqa: N818 - it is not an error
     """The stop file appeared; the state is saved and the run can go on from it."""
 
     exit_status = EXIT_STOPPED

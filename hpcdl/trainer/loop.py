@@ -99,9 +99,7 @@ class Stepper:
     def _diverged(self, step: int, loss: float) -> None:
         epoch, place = divmod(step, self.steps_per_epoch)
         raise UserCodeError(
-            "loss became {} at epoch {} step {} (of {})".format(
-                loss, epoch + 1, place + 1, self.steps_per_epoch
-            ),
+            "loss became {} at epoch {} step {} (of {})".format(loss, epoch + 1, place + 1, self.steps_per_epoch),
             "try a smaller train.optimizer.learning_rate; batch_norm, or output: logits, may help as well",
         )
 
@@ -114,10 +112,7 @@ class Stepper:
                 start = step % self.steps_per_epoch * self._batch_size
                 indices = tf.slice(order, [start], [batch_rows])
             result = self.strategy.run(self._replica, args=(indices,))
-            now = (
-                tf.add_n(self.strategy.experimental_local_results(result))
-                / self.strategy.num_replicas_in_sync
-            )
+            now = tf.add_n(self.strategy.experimental_local_results(result)) / self.strategy.num_replicas_in_sync
             healthy = bad_step < 0
             loss = tf.where(healthy, now, loss)
             bad_step = tf.where(healthy & ~tf.math.is_finite(now), step, bad_step)
@@ -204,9 +199,7 @@ def _finish_epoch(
     say("epoch {}/{}  {}  {:.1f} s  {:,.0f} images/s".format(epoch, stepper.epochs, shown, seconds, speed))
 
 
-def _stop(
-    state: Dict[str, Any], saved_step: int, stepper: Stepper, run_dir: RunDir, checkpoints: Checkpoints
-) -> None:
+def _stop(state: Dict[str, Any], saved_step: int, stepper: Stepper, run_dir: RunDir, checkpoints: Checkpoints) -> None:
     run_dir.heartbeat(phase="saving")
     if state["step"] != saved_step:
         checkpoints.save(state["step"], state)

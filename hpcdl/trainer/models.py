@@ -97,7 +97,5 @@ def blame_user_code(spec: ModelSpec, failed: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         message = "model.function {} {}: {}: {}".format(spec.function, failed, type(error).__name__, error)
-        hint = (
-            "its module must be beside the job file or in the image" if isinstance(error, ImportError) else ""
-        )
+        hint = "its module must be beside the job file or in the image" if isinstance(error, ImportError) else ""
         raise UserCodeError(message, hint) from error

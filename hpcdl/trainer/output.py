@@ -26,7 +26,7 @@ def separate_noise(noise_log: str) -> None:
     """
     global _noise
     os.makedirs(os.path.dirname(noise_log), exist_ok=True)
-    _noise = open(  # noqa: SIM115  # until the process ends
+    _noise = open(  # noqa: SIM115 - until the process ends
         noise_log, "a", buffering=1, encoding="utf-8", errors="replace"
     )
     sys.stderr.flush()

@@ -69,9 +69,7 @@ def _read_npz(path: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
                 with archive.open(name + ".npy") as member:
                     arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
                     member.read()  # to the end: only there is the checksum compared
-            except (
-                Exception
-            ) as error:  # a damaged member fails in many ways, and each one is about this array
+            except Exception as error:  # a damaged member fails in many ways, and each one is about this array
                 problems.append("{}: {}".format(name, _explain(error)))
     return arrays, problems
 
@@ -79,9 +77,7 @@ def _read_npz(path: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
 def _explain(error: Exception) -> str:
     if isinstance(error, ValueError) and "allow_pickle" in str(error):
         return "holds Python objects (dtype object); expected numbers"
-    return "cannot be read ({}: {}); the file is damaged, expected a whole array".format(
-        type(error).__name__, error
-    )
+    return "cannot be read ({}: {}); the file is damaged, expected a whole array".format(type(error).__name__, error)
 
 
 def _read_idx_folder(folder: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
@@ -109,15 +105,11 @@ def _read_idx(path: str, dimensions: int) -> NDArray[Any]:
     magic = bytes([0, 0, _IDX_UNSIGNED_BYTE, dimensions])
     if len(content) < header or content[:4] != magic:
         given = content[:4].hex() or "nothing"
-        raise ValueError(
-            "starts with {}; expected {}, an IDX file of unsigned bytes".format(given, magic.hex())
-        )
+        raise ValueError("starts with {}; expected {}, an IDX file of unsigned bytes".format(given, magic.hex()))
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, 4))
     expected = int(np.prod(shape, dtype=np.int64))
     if len(content) - header != expected:
         raise ValueError(
-            "holds {} bytes after its header; expected {} for shape {}".format(
-                len(content) - header, expected, shape
-            )
+            "holds {} bytes after its header; expected {} for shape {}".format(len(content) - header, expected, shape)
         )
     return np.frombuffer(content, np.uint8, expected, header).reshape(shape)

@@ -22,9 +22,7 @@ from hpcdl.trainer.spec import SCHEMA_VERSION, RunSpec
 
 def fingerprint(run: RunSpec) -> str:
     """A hash of all settings that the weights depend on: a checkpoint is good for runs with the same one."""
-    settings = {
-        key: value for key, value in asdict(run).items() if key in ("data", "model", "train", "devices")
-    }
+    settings = {key: value for key, value in asdict(run).items() if key in ("data", "model", "train", "devices")}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()
 
 

@@ -49,9 +49,7 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
     score = functools.partial(_score, run, run_dir, model, devices.strategy)
     guard = functools.partial(models.blame_user_code, run.model, "failed in training")
     stepper = Stepper(model, devices.strategy, train_source, rows["train"], run.train, guard)
-    checkpoints = Checkpoints(
-        run_dir.checkpoints, compat.variables(model), devices.strategy, fingerprint(run)
-    )
+    checkpoints = Checkpoints(run_dir.checkpoints, compat.variables(model), devices.strategy, fingerprint(run))
     timing["build_s"] = time.perf_counter() - started
 
     run_dir.heartbeat(phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch)
@@ -77,9 +75,7 @@ def _choose_rows(run: RunSpec, dataset: Dataset, replicas: int) -> Dict[str, Any
     for part, indices in rows.items():
         if len(indices) < replicas and not (part == "validation" and run.data.validation_split == 0):
             raise DataError(
-                "{} has {} rows; expected at least one for each of the {} replicas".format(
-                    part, len(indices), replicas
-                )
+                "{} has {} rows; expected at least one for each of the {} replicas".format(part, len(indices), replicas)
             )
     return rows
 

@@ -137,9 +137,7 @@ def run_trainer(trainer_command):
             text=True,
             timeout=240,
         )
-        talk = [
-            line for line in finished.stderr.splitlines(True) if not line.startswith("INFO: ")
-        ]  # Apptainer's
+        talk = [line for line in finished.stderr.splitlines(True) if not line.startswith("INFO: ")]  # Apptainer's
         return RunFolder(folder.path, finished.returncode, finished.stdout, "".join(talk))
 
     return run

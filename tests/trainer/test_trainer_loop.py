@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,9 +28,7 @@ EXACT = MlpSpec(dense=[8, 8])
 def tf():
     tensorflow = pytest.importorskip("tensorflow")
     cpu = tensorflow.config.list_physical_devices("CPU")[0]
-    tensorflow.config.set_logical_device_configuration(
-        cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2
-    )
+    tensorflow.config.set_logical_device_configuration(cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
     return tensorflow
 
 
@@ -54,18 +53,14 @@ class Training:
             compiling.compile_model(self.model, model_spec, train.optimizer)
         compat.build_metrics(self.model, strategy, *source.take(tf.range(2)))
         variables = compat.variables(self.model)
-        self.stepper = loop.Stepper(
-            self.model, strategy, source, np.arange(rows, dtype=np.int32), train, nullcontext
-        )
-        self.checkpoints = checkpoint.Checkpoints(
-            str(folder / "checkpoints"), variables, strategy, "fingerprint"
-        )
+        self.stepper = loop.Stepper(self.model, strategy, source, np.arange(rows, dtype=np.int32), train, nullcontext)
+        self.checkpoints = checkpoint.Checkpoints(str(folder / "checkpoints"), variables, strategy, "fingerprint")
         self.run_dir = RunDir(str(folder / "run.json"))
         self.loop = loop
 
     def __call__(self, call_s=1.0, stop_after=10**9):
         asked = iter(range(10**9))
-        self.run_dir.stop_requested = lambda: next(asked) >= stop_after
+        setattr(self.run_dir, "stop_requested", lambda: next(asked) >= stop_after)  # noqa: B010 - a method to mypy
         pace = self.loop.Pace(call_s)
         self.loop.train(self.stepper, self.model, self.run_dir, self.checkpoints, dict, pace)
         return self
@@ -175,7 +170,7 @@ def test_parameter_counts_of_the_reference_models(tf, model, parameters):
 def test_every_option_of_the_models_builds(tf):
     from hpcdl.trainer import models
 
-    options = {"batch_norm": True, "dropout": 0.5, "output": "logits", "activation": "elu"}
+    options: dict[str, Any] = {"batch_norm": True, "dropout": 0.5, "output": "logits", "activation": "elu"}
     cnn = models.build(CnnSpec(filters=[4, 4], kernel_size=[5, 3], dense=[7], **options), (12, 12, 3), 3)
     mlp = models.build(MlpSpec(dense=[7], **options), (12, 12, 3), 3)
     for model in (cnn, mlp):

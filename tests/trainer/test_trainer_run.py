@@ -49,9 +49,7 @@ def raises(input_shape, classes):
 '''
 RANDOM = FunctionSpec("user_models:random_layers", {"units": 8}, "logits")
 DEVICES = {"single": DeviceSpec(), "emulated": DeviceSpec(gpus=2, emulate=True)}
-TRAIN = TrainSpec(
-    epochs=3, batch_size=11, optimizer=OptimizerSpec(learning_rate=0.003)
-)  # 25 steps, the last of 7 rows
+TRAIN = TrainSpec(epochs=3, batch_size=11, optimizer=OptimizerSpec(learning_rate=0.003))  # 25 steps, the last of 7 rows
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +95,7 @@ def test_finished_run_leaves_its_result(whole):
     assert result["devices"]["emulated"] is emulated
     assert result["data"]["rows_train"] == 271
     assert set(result["versions"]) == {"hpcdl", "python", "tensorflow", "keras", "numpy"}
-    assert {"import_s", "data_s", "build_s", "train_s", "per_epoch_s", "first_epoch_s"} <= set(
-        result["timing"]
-    )
+    assert {"import_s", "data_s", "build_s", "train_s", "per_epoch_s", "first_epoch_s"} <= set(result["timing"])
     assert (whole.path / result["model"]["file"]).stat().st_size > 1000
 
 
@@ -111,9 +107,7 @@ def test_log_tells_what_happens(whole):
     epochs = [line for line in whole.stdout.splitlines() if line.startswith("epoch ")]
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert all("val_accuracy" in line and line.endswith("images/s") for line in epochs)
-    assert ("EMULATED: 2 logical CPU devices stand in for 2 GPUs" in whole.stdout) is (
-        "Mirrored" in whole.stdout
-    )
+    assert ("EMULATED: 2 logical CPU devices stand in for 2 GPUs" in whole.stdout) is ("Mirrored" in whole.stdout)
     assert whole.stderr == "", "TensorFlow's chatter belongs into logs/1.tensorflow.log"
     assert (whole.path / "logs" / "1.tensorflow.log").exists()
 

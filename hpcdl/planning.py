@@ -75,6 +75,7 @@ def plan(job: Job, cluster: Cluster) -> Plan:
             Problem(job.source, "resources.cpus", f"is {cpus}, but a node of {cluster.name} has {node.cpus}")
         )
     memory_gb = resources.memory_gb or _share_of_memory(resources.gpus, cluster)
+    problems += _unbindable(job, cluster)
     if problems:
         raise JobError(f"{job.source} on {cluster.name}", problems)
     notes = []
@@ -146,6 +147,20 @@ def _image(job: Job, cluster: Cluster, problems: list[Problem]) -> Image | None:
     return None
 
 
+def _unbindable(job: Job, cluster: Cluster) -> list[Problem]:
+    """Folders that a container cannot be given: ``--bind`` splits at ':' and ','."""
+    folders = {
+        "cluster.data_root": cluster.data_root,
+        "workdir": job.workdir or "",
+        "data.path": (job.data.path if job.data else None) or "",
+    }
+    wrong = {key: path for key, path in folders.items() if set(path) & set(":,")}
+    return [
+        Problem(job.source, key, f"a container cannot be given {path!r}: it has ':' or ','")
+        for key, path in wrong.items()
+    ]
+
+
 def _share_of_memory(gpus: int, cluster: Cluster) -> float | None:
     node = cluster.node
     if node.memory_gb is None:
@@ -158,7 +173,7 @@ def _script(job: Job) -> str | None:
     if job.script is None:
         return None
     relative = relpath(job.script, job.folder)
-    return job.script if job.workdir or relative.startswith("..") else relative
+    return job.script if job.workdir or relative.startswith("../") else relative
 
 
 def _directives(job: Job, cluster: Cluster, cpus: int, memory_gb: float | None) -> list[tuple[str, str]]:
@@ -173,7 +188,7 @@ def _directives(job: Job, cluster: Cluster, cpus: int, memory_gb: float | None) 
         rows.append((cluster.memory_request, f"{int(memory_gb * 1024 / shares[cluster.memory_request])}M"))
     rows.append(("time", format_time(resources.time_limit_s)))
     rows += [(key, value) for key in ("account", "partition", "qos") if (value := getattr(cluster, key))]
-    lead_s = min(cluster.signal_lead_s, resources.time_limit_s // 3)
+    lead_s = min(cluster.signal_lead_s, max(1, resources.time_limit_s // 3))
     rows.append(("signal", f"B:USR2@{lead_s}"))
     if cluster.requeue:
         rows.append(("requeue", ""))

@@ -31,7 +31,7 @@ _SLURM = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended: done, stopped (run it again), terminated (SLURM knows why) or failed, and then the cause."""
+    """How an attempt ended: done, stopped (run it again), terminated (SLURM knows why), or failed and its cause."""
 
     state: str
     cause: str | None = None

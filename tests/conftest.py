@@ -1,0 +1,101 @@
+"""What all tests share: an environment without surprises, job files, hostile folders, the command line twice over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import hpcdl.cli
+
+pytest_plugins = ("tests.reporting",)
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+_WIPED = ("HPCDL_", "SLURM_", "SBATCH_", "CUDA_VISIBLE_DEVICES", "XDG_CACHE_HOME", "PYTHONPATH", "KERAS_HOME")
+_KEPT = ("HPCDL_REQUIRE_", "HPCDL_TESTBED")  # what the test suite itself is told
+
+
+def pytest_addoption(parser):
+    parser.addoption("--golden", action="store_true", help="write tests/golden anew, to be read before it is committed")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path_factory):
+    """No variable of hpcdl's or SLURM's, and a home folder of the test's own."""
+    for name in os.environ:
+        if name.startswith(_WIPED) and not name.startswith(_KEPT):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys):
+    """Runs the command line in this process."""
+
+    def run(*argv: object) -> Answer:
+        capsys.readouterr()
+        code = hpcdl.cli.main([str(word) for word in argv])
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def program():
+    """The argv in front of a command line in a process of its own."""
+    return [sys.executable, "-m", "hpcdl"]
+
+
+@pytest.fixture
+def hpcdl_process(program):
+    """Runs the command line in a process of its own."""
+
+    def run(*argv: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Answer:
+        done = subprocess.run(
+            [*program, *map(str, argv)],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def write_job(tmp_path: Path):
+    """Writes a job file, and whatever lies beside it, into the test's folder."""
+
+    def write(text: str, name: str = "job.yaml", **beside: str) -> Path:
+        for other, content in beside.items():
+            (tmp_path / other.replace("__", ".")).write_text(content)
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A folder whose name bash would tear apart, were it not quoted."""
+    folder = tmp_path / 'it\'s "a" $(touch pwned); `touch pwned` & *'
+    folder.mkdir()
+    return folder

@@ -1,0 +1,166 @@
+"""Job files that load to what their users mean, YAML's surprises included."""
+
+from __future__ import annotations
+
+import pytest
+
+import hpcdl
+from hpcdl import shipped
+from hpcdl.job import format_time, load_job, parse_time
+from hpcdl.run.create import job_text
+from hpcdl.trainer.spec import CnnSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
+
+MODEL = "name: a\ndata: {name: mnist}\nmodel: {name: mlp}\n"
+SCRIPT = "name: a\nscript: a.py\n"
+
+GOOD = {
+    "defaults": (MODEL, (), lambda job: (job.resources.gpus, job.container, job.train), (1, "tensorflow", TrainSpec())),
+    "scientific-number": (
+        MODEL + "train: {optimizer: {learning_rate: 1e-3}}\n",
+        (),
+        lambda job: job.train.optimizer.learning_rate,
+        0.001,
+    ),
+    "number-without-zero": (
+        "name: a\ndata: {name: m}\nmodel: {name: mlp, dropout: .5}\n",
+        (),
+        lambda job: job.model.dropout,
+        0.5,
+    ),
+    "name-of-digits": ("name: 007\nscript: a.py\n", (), lambda job: job.name, "007"),
+    "words-stay-text": (
+        SCRIPT + "args: [12:30, on, no, 1e-3, null-ish, 2001-01-01, 0x10, =, true]\n",
+        (),
+        lambda job: job.args,
+        ["12:30", "on", "no", "1e-3", "null-ish", "2001-01-01", "0x10", "=", "true"],
+    ),
+    "env-stays-text": (
+        SCRIPT + "env: {A: 1e3, B: off, C: 00:15:00, d: '', E: 010}\n",
+        (),
+        lambda job: job.env,
+        {"A": "1e3", "B": "off", "C": "00:15:00", "d": "", "E": "010"},
+    ),
+    "time-unquoted": (MODEL + "resources: {time: 1-02:00:00}\n", (), lambda job: job.resources.time_limit_s, 93600),
+    "whole-number-for-number": (MODEL + "resources: {memory_gb: 64}\n", (), lambda job: job.resources.memory_gb, 64),
+    "optimizer-by-name": (
+        MODEL + "train: {optimizer: sgd}\n",
+        (),
+        lambda job: job.train.optimizer,
+        OptimizerSpec("sgd"),
+    ),
+    "kernel-per-filter": (
+        "name: a\ndata: {name: m}\nmodel: {name: cnn, filters: [8, 16], kernel_size: [5, 3]}\n",
+        (),
+        lambda job: job.model,
+        CnnSpec(filters=[8, 16], kernel_size=[5, 3]),
+    ),
+    "no-hidden-layer": (
+        "name: a\ndata: {name: m}\nmodel: {name: mlp, dense: []}\n",
+        (),
+        lambda job: job.model,
+        MlpSpec(dense=[]),
+    ),
+    "own-function": (
+        "name: a\ndata: {name: m}\nmodel: {function: own.models:build, args: {deep: [1, {a: 1e-2}], b: on}}\n",
+        (),
+        lambda job: job.model,
+        FunctionSpec("own.models:build", {"deep": [1, {"a": 0.01}], "b": "on"}),
+    ),
+    "alias": (
+        "name: a\ndata: {name: m}\nmodel: {name: cnn, filters: &f [8], dense: *f}\n",
+        (),
+        lambda job: job.model.dense,
+        [8],
+    ),
+    "quoted-and-folded": (
+        SCRIPT + 'args:\n- "tab\\there"\n- >-\n  two\n  lines\n- |-\n  a\n  b\n',
+        (),
+        lambda job: job.args,
+        ["tab\there", "two lines", "a\nb"],
+    ),
+    "byte-order-mark": ("\ufeff" + SCRIPT, (), lambda job: job.name, "a"),
+    "windows-line-ends": (SCRIPT.replace("\n", "\r\n"), (), lambda job: job.name, "a"),
+    "empty-section": (MODEL + "train: {}\n", (), lambda job: job.train, TrainSpec()),
+    "slurm-options": (
+        MODEL + "slurm: {constraint: h100, mail-type: 'END,FAIL', exclusive: ''}\n",
+        (),
+        lambda job: job.slurm,
+        {"constraint": "h100", "mail-type": "END,FAIL", "exclusive": ""},
+    ),
+    "set-new-section": (MODEL, ("train.optimizer.name=sgd",), lambda job: job.train.optimizer.name, "sgd"),
+    "set-over-file": (MODEL + "train: {epochs: 3}\n", ("train.epochs=7",), lambda job: job.train.epochs, 7),
+    "set-twice-last-wins": (MODEL, ("train.epochs=7", "train.epochs=8"), lambda job: job.train.epochs, 8),
+    "set-list": (SCRIPT, ("args=[a, b c]",), lambda job: job.args, ["a", "b c"]),
+    "set-equals-in-value": (SCRIPT, ("env.A=x=y",), lambda job: job.env, {"A": "x=y"}),
+    "set-empty-text": (SCRIPT, ("env.A=",), lambda job: job.env, {"A": ""}),
+    "set-repairs-file": (MODEL + "train: {epochs: x}\n", ("train.epochs=2",), lambda job: job.train.epochs, 2),
+}
+
+
+@pytest.mark.parametrize(("text", "sets", "what", "meant"), GOOD.values(), ids=GOOD)
+def test_value_as_meant(write_job, text, sets, what, meant):
+    job = load_job(write_job(text, a__py="print(1)\n"), sets)
+
+    assert what(job) == meant
+    assert type(what(job)) is type(meant) or isinstance(meant, (int, float))
+
+
+def test_paths_relative_to_file(tmp_path, monkeypatch):
+    folder = tmp_path / "jobs"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "a.py").write_text("")
+    (tmp_path / "beside.txt").write_text("")
+    (folder / "job.yaml").write_text(
+        "name: a\nscript: deep/a.py\nworkdir: ..\nfiles: [../beside.txt, deep]\ncontainer: tf.sif\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    job = load_job("jobs/job.yaml")
+
+    assert job.script == str(folder / "deep" / "a.py")
+    assert job.workdir == str(tmp_path)
+    assert job.files == [str(tmp_path / "beside.txt"), str(folder / "deep")]
+    assert job.container == str(folder / "tf.sif")
+    assert job.source == "jobs/job.yaml"
+
+
+def test_home_expanded(write_job, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+
+    job = load_job(write_job("name: a\ndata: {path: ~/x.npz}\nmodel: {name: mlp}\ncontainer: ~/tf.sif\n"))
+
+    assert job.data is not None
+    assert (job.data.path, job.container) == ("/home/somebody/x.npz", "/home/somebody/tf.sif")
+
+
+@pytest.mark.parametrize("path", sorted(shipped.folder("jobs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_job_loads(path):
+    job = load_job(path.stem)
+
+    assert job.source == f"jobs/{path.name}"
+    assert "Figure:" in path.read_text(), "a shipped job says what to expect"
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn", "mnist_cnn_mirrored", "mnist_mlp", "digits_cnn"])
+def test_resolved_job_loads_again(write_job, name):
+    job = hpcdl.load_job(name)
+
+    again = load_job(write_job(job_text(job)))
+
+    assert (again.model, again.train, again.data, again.resources) == (job.model, job.train, job.data, job.resources)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "written"),
+    [
+        ("00:15:00", 900, "00:15:00"),
+        ("1:00:00", 3600, "01:00:00"),
+        ("24:00:00", 86400, "1-00:00:00"),
+        ("1-00:00:01", 86401, "1-00:00:01"),
+        ("99:59:59", 359999, "4-03:59:59"),
+        ("0-00:00:01", 1, "00:00:01"),
+    ],
+)
+def test_time_read_and_written(text, seconds, written):
+    assert parse_time(text) == seconds
+    assert format_time(seconds) == written

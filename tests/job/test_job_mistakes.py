@@ -1,0 +1,266 @@
+"""Job files that cannot be run: every problem at once, each with its place, its key and what was expected."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpcdl.errors import JobError, UserError
+from hpcdl.job import load_job
+
+MODEL = "name: a\ndata: {name: mnist}\nmodel: {name: mlp}\n"
+SCRIPT = "name: a\nscript: a.py\n"
+
+
+def row(text, *problems, sets=()):
+    """A job file's text and sets, and its problems in order: (place, key, part of the message)."""
+    return text, sets, problems
+
+
+MISTAKES = {
+    # What is there and what is not
+    "empty": row(
+        "", (":1", "name", "missing; expected the job's name"), (":1", "model", "missing"), (":1", "data", "missing")
+    ),
+    "only-comment": row("# nothing\n", (":1", "name", "missing"), (":1", "model", ""), (":1", "data", "")),
+    "list-at-top": row("- name: a\n", (":1", "", "expected a section with the keys name, resources")),
+    "text-at-top": row("train it\n", (":1", "", "got 'train it'")),
+    "unknown-key": row(MODEL + "resource: {gpus: 1}\n", (":4", "resource", "unknown key; did you mean resources?")),
+    "unknown-inner-key": row(MODEL + "train:\n  epoch: 3\n", (":5", "train.epoch", "did you mean epochs?")),
+    "unknown-far-key": row(MODEL + "zzz: 1\n", (":4", "zzz", "known are name, resources, container")),
+    "internal-key": row(MODEL + "folder: /tmp\n", (":4", "folder", "unknown key")),
+    "script-and-model": row(
+        SCRIPT + "data: {name: mnist}\nmodel: {name: mlp}\n",
+        (":3", "data", "goes with a model; this job has a script"),
+        (":4", "model", "goes with a model"),
+    ),
+    "script-and-train": row(SCRIPT + "train: {epochs: 3}\n", (":3", "train", "goes with a model")),
+    "model-and-args": row(
+        MODEL + "args: [a]\nenv: {A: b}\nworkdir: .\n",
+        (":4", "args", "goes with a script"),
+        (":5", "env", ""),
+        (":6", "workdir", ""),
+    ),
+    "model-no-data": row("name: a\nmodel: {name: mlp}\n", (":1", "data", "missing; expected {name: ...} or {path")),
+    "data-no-model": row("name: a\ndata: {name: mnist}\n", (":1", "model", "missing; expected a model with its data")),
+    # Types and bounds
+    "text-for-number": row(MODEL + 'train: {epochs: "5"}\n', (":4", "train.epochs", "a whole number >= 1; got '5'")),
+    "number-with-unit": row(MODEL + "resources: {gpus: 2x}\n", (":4", "resources.gpus", "whole number >= 0; got '2x'")),
+    "float-for-int": row(MODEL + "train: {epochs: 2.0}\n", (":4", "train.epochs", "a whole number >= 1; got 2.0")),
+    "zero-epochs": row(MODEL + "train: {epochs: 0}\n", (":4", "train.epochs", ">= 1; got 0")),
+    "negative-gpus": row(MODEL + "resources: {gpus: -1}\n", (":4", "resources.gpus", ">= 0; got -1")),
+    "true-for-int": row(MODEL + "resources: {gpus: true}\n", (":4", "resources.gpus", "a whole number >= 0; got True")),
+    "yes-for-bool": row(
+        "name: a\ndata: {name: m}\nmodel: {name: mlp, batch_norm: yes}\n",
+        (":3", "model.batch_norm", "expected true or false; got 'yes'"),
+    ),
+    "split-of-one": row(
+        "name: a\nmodel: {name: mlp}\ndata:\n  name: m\n  validation_split: 1\n",
+        (":5", "data.validation_split", "a number >= 0 and < 1; got 1"),
+    ),
+    "infinite": row(MODEL + "resources: {memory_gb: .inf}\n", (":4", "resources.memory_gb", "a number > 0; got inf")),
+    "not-a-number": row(
+        MODEL + "train: {optimizer: {learning_rate: .nan}}\n", (":4", "train.optimizer.learning_rate", "> 0; got nan")
+    ),
+    "seed-too-large": row(MODEL + "train: {seed: 9999999999}\n", (":4", "train.seed", "<= 2147483647")),
+    "5000-digits": row(MODEL + f"train: {{seed: {'9' * 5000}}}\n", (":4", "train.seed", "a whole number >= 0")),
+    "tagged-as-number": row(MODEL + "train: {seed: !!int x}\n", (":4", "train.seed", "a whole number >= 0")),
+    "list-for-section": row(MODEL + "resources: [1]\n", (":4", "resources", "a section with the keys gpus, nodes, ti")),
+    "text-for-section": row(MODEL + "train: fast\n", (":4", "train", "expected a section with the keys epochs")),
+    "section-for-text": row(MODEL + "container: {a: b}\n", (":4", "container", "expected text; got {'a': 'b'}")),
+    "empty-value": row(MODEL + "container:\n", (":4", "container", "is empty; expected text")),
+    "texts-for-numbers": row(
+        "name: a\ndata: {name: m}\nmodel: {name: mlp, dense: [a]}\n",
+        (":3", "model.dense", "a list of whole numbers >= 1; got ['a']"),
+    ),
+    "no-filters": row(
+        "name: a\ndata: {name: m}\nmodel: {name: cnn, filters: []}\n", (":3", "model.filters", "at least one of whole")
+    ),
+    # Names, and words from a list
+    "name-with-space": row(
+        "name: my run\ndata: {name: m}\nmodel: {name: mlp}\n", (":1", "name", "no space; got 'my run'")
+    ),
+    "name-with-slash": row("name: ../a\ndata: {name: m}\nmodel: {name: mlp}\n", (":1", "name", "got '../a'")),
+    "name-with-dash": row("name: -a\ndata: {name: m}\nmodel: {name: mlp}\n", (":1", "name", "expected letters, digit")),
+    "name-too-long": row(
+        f"name: {'a' * 101}\ndata: {{name: m}}\nmodel: {{name: mlp}}\n", (":1", "name", "at most 100")
+    ),
+    "unknown-model": row("name: a\ndata: {name: m}\nmodel: {name: cnnn}\n", (":3", "model.name", "did you mean cnn?")),
+    "model-not-named": row(
+        "name: a\ndata: {name: m}\nmodel: {dense: [3]}\n", (":3", "model", "expected {name: cnn or mlp} or {function")
+    ),
+    "model-as-text": row("name: a\ndata: {name: m}\nmodel: cnn\n", (":3", "model", "got 'cnn'")),
+    "function-without-colon": row(
+        "name: a\ndata: {name: m}\nmodel: {function: build}\n", (":3", "model.function", "package.module:function")
+    ),
+    "kernel-per-filter": row(
+        "name: a\ndata: {name: m}\nmodel: {name: cnn, filters: [8, 8], kernel_size: [3, 3, 3]}\n",
+        (":3", "model.kernel_size", "one for each of the 2 filters; got 3"),
+    ),
+    "unknown-activation": row(
+        "name: a\ndata: {name: m}\nmodel: {name: mlp, activation: rulu}\n",
+        (":3", "model.activation", "one of relu, elu, selu"),
+    ),
+    "unknown-optimizer": row(MODEL + "train: {optimizer: sgdd}\n", (":4", "train.optimizer.name", "one of sgd, adam")),
+    "momentum-of-adam": row(
+        MODEL + "train:\n  optimizer:\n    name: adam\n    momentum: 0.9\n    nesterov: true\n",
+        (":7", "train.optimizer.momentum", "adam has none; sgd and rmsprop do"),
+        (":8", "train.optimizer.nesterov", "adam has none; sgd does"),
+    ),
+    "data-by-both": row(
+        "name: a\nmodel: {name: mlp}\ndata: {name: m, path: x.npz}\n", (":3", "data", "expected either name or path")
+    ),
+    "data-name-is-path": row(
+        "name: a\nmodel: {name: mlp}\ndata: {name: d/x.npz}\n", (":3", "data.name", "a file goes under data.path")
+    ),
+    "variable-with-dash": row(SCRIPT + "env: {A-B: c}\n", (":3", "env.A-B", "is not a variable's name")),
+    "variable-empty": row(SCRIPT + "env: {A: }\n", (":3", "env.A", "is empty; expected text")),
+    "args-as-text": row(SCRIPT + "args: --fast\n", (":3", "args", "a list of texts; got '--fast'")),
+    "nul-in-words": row(
+        SCRIPT + 'args: [a, "b\\0"]\nenv: {A: "\\0"}\n', (":4", "env.A", "NUL"), (":3", "args[1]", "cannot hold a NUL")
+    ),
+    "sbatch-option": row(MODEL + "slurm: {Mail_Type: END}\n", (":4", "slurm.Mail_Type", "is not an sbatch option's")),
+    "sbatch-line-break": row(
+        MODEL + 'slurm: {comment: "a\\n#SBATCH --account=x"}\n', (":4", "slurm.comment", "cannot carry a line break")
+    ),
+    # Times
+    "time-as-minutes": row(MODEL + "resources: {time: 12:30}\n", (":4", "resources.time", "got '12:30'")),
+    "time-as-number": row(MODEL + "resources: {time: 90}\n", (":4", "resources.time", '"HH:MM:SS" or "D-HH:MM:SS"')),
+    "time-of-nothing": row(MODEL + "resources: {time: 00:00:00}\n", (":4", "resources.time", "more than no time")),
+    "time-61-minutes": row(MODEL + "resources: {time: 01:61:00}\n", (":4", "resources.time", "got '01:61:00'")),
+    # Files
+    "script-missing": row("name: a\nscript: b.py\n", (":2", "script", "there is no file ")),
+    "script-other-kind": row("name: a\nscript: job.yaml\n", (":2", "script", "a .py file or an .ipynb notebook")),
+    "script-is-folder": row("name: a\nscript: d.py\n", (":2", "script", "is a folder")),
+    "workdir-missing": row(SCRIPT + "workdir: nowhere\n", (":3", "workdir", "there is no folder ")),
+    "files-missing": row(
+        SCRIPT + "files:\n- a.py\n- b.txt\n- c.txt\n",
+        (":5", "files[1]", "there is no file "),
+        (":6", "files[2]", "there is no file "),
+    ),
+    "path-with-break": row('name: a\nscript: "a\\nb.py"\n', (":2", "script", "cannot hold a line break")),
+    # YAML's traps
+    "not-yaml": row("name: a\nmodel: {name: mlp\ntrain: x\n", (":3", "", "this is not YAML: did not find expected")),
+    "tab": row("name: a\ntrain:\n\tepochs: 3\n", (":3", "", "indented with spaces, never tabs")),
+    "given-twice": row(MODEL + "name: b\n", (":4", "name", "given twice, first at ")),
+    "two-documents": row(MODEL + "---\nname: b\n", (":4", "", "another document")),
+    "alias-of-itself": row(
+        MODEL + "train: &t {optimizer: *t}\n",
+        (":4", "train.optimizer", "an alias that holds its"),
+        (":4", "train.optimizer", "is empty"),
+    ),
+    "alias-of-nothing": row(MODEL + "train: *t\n", (":4", "", "undefined alias")),
+    "merge-key": row(MODEL + "train:\n  <<: {epochs: 3}\n", (":5", "train", "a key must be plain text")),
+    "list-as-key": row(MODEL + "? [a]\n: b\n", (":4", "", "a key must be plain text")),
+    "tag": row("name: a\nscript: a.py\nargs:\n- !!python/name:os.system x\n", (":4", "args[0]", "is not used here")),
+    "control-character": row(MODEL + "slurm: {a: b\x01}\n", ("", "", "control characters are not allowed")),
+    # --set
+    "set-without-equals": row(MODEL, ("--set train.epochs", "", "expected key.path=value"), sets=["train.epochs"]),
+    "set-empty-part": row(MODEL, ("--set train..x=1", "", "expected key.path=value"), sets=["train..x=1"]),
+    "set-wrong-type": row(MODEL, ("--set train.epochs=x", "train.epochs", "got 'x'"), sets=["train.epochs=x"]),
+    "set-unknown": row(MODEL, ("--set trian.x=1", "trian", "did you mean train?"), sets=["trian.x=1"]),
+    "set-inside-text": row(MODEL, ("--set name.x=1", "name.x", "cannot be set inside 'a'"), sets=["name.x=1"]),
+    "set-not-yaml": row(MODEL, ("--set name=[a", "", "this is not YAML"), sets=["name=[a"]),
+    "set-not-text": row(MODEL, ("--set name=\udcff", "", "is not UTF-8 text"), sets=["name=\udcff"]),
+    "set-over-file": row(
+        MODEL + "train: {epochs: x}\n",
+        ("--set train.epochs=0", "train.epochs", ">= 1; got 0"),
+        sets=["train.epochs=0"],
+    ),
+    # All at once, in a form that a person can work through
+    "eight-at-once": row(
+        "name: a b\nresources:\n  gpus: x\n  time: 1h\n  nods: 1\nscript: b.py\nargs: {}\nenv: {1: x}\ntrain: 3\n",
+        (":5", "resources.nods", "did you mean nodes?"),
+        (":3", "resources.gpus", "got 'x'"),
+        (":9", "train", "expected a section"),
+        (":7", "args", "a list of texts; got {}"),
+        (":9", "train", "goes with a model"),
+        (":1", "name", "got 'a b'"),
+        (":4", "resources.time", "got '1h'"),
+        (":8", "env.1", "is not a variable's name"),
+    ),
+}
+
+
+@pytest.fixture
+def write(write_job, tmp_path):
+    (tmp_path / "d.py").mkdir()
+    (tmp_path / "a.py").write_text("print(1)\n")
+    return write_job
+
+
+@pytest.mark.parametrize(("text", "sets", "problems"), MISTAKES.values(), ids=MISTAKES)
+def test_problems_all_reported(write, text, sets, problems):
+    path = write(text)
+
+    with pytest.raises(JobError) as caught:
+        load_job(path, sets)
+
+    found = caught.value.problems
+    assert [(problem.where.removeprefix(str(path)), problem.key) for problem in found] == [
+        (where, key) for where, key, _ in problems
+    ]
+    for problem, (_, _, part) in zip(found, problems, strict=True):
+        assert part in problem.message
+        assert "\n" not in str(problem)
+
+
+def test_billion_laughs_refused(write):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+
+    with pytest.raises(JobError, match="far too many values") as caught:
+        load_job(write("\n".join(lines)))
+
+    assert len(str(caught.value)) < 5_000
+
+
+def test_deep_nesting_refused(write):
+    with pytest.raises(JobError, match="far too deep"):
+        load_job(write(MODEL + "x: " + "[" * 2000 + "]" * 2000))
+
+
+@pytest.mark.parametrize("content", [b"name: \xe9t\xe9\n", "name: a".encode("utf-16")], ids=["latin-1", "utf-16"])
+def test_other_encoding_refused(tmp_path, content):
+    path = tmp_path / "job.yaml"
+    path.write_bytes(content)
+
+    with pytest.raises(JobError, match="is not UTF-8 text"):
+        load_job(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("nowhere.yaml", "there is no job file"),
+        ("mnist_cn", "did you mean mnist_cnn?"),
+        (".", "is a folder; expected a job file"),
+        ("elsewhere/mnist_cnn.yaml", "there is no job file"),
+        ("a" * 300, "there is no job file"),
+    ],
+    ids=["missing", "misspelt", "folder", "shipped-elsewhere", "too-long"],
+)
+def test_job_not_found(tmp_path, monkeypatch, name, part):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UserError, match=part.replace("?", r"\?")):
+        load_job(name)
+
+
+@pytest.mark.parametrize("command", [("render",), ("submit", "--dry-run"), ("submit", "--backend", "local")], ids=str)
+def test_bad_job_creates_nothing(cli, write, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    path = write("name: a b\nscript: a.py\nargs: x\n")
+    before = sorted(tmp_path.rglob("*"))
+
+    answer = cli(*command, path, "--cluster", "generic", "--set", "resources.gpus=x", *_output(command))
+
+    assert answer.code == 2
+    assert answer.out == ""
+    assert f"{path}: 3 problems" in answer.err
+    assert f"{path}:3: args: expected a list of texts; got 'x'" in answer.err
+    assert "--set resources.gpus=x: resources.gpus: expected a whole number >= 0; got 'x'" in answer.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def _output(command):
+    return ("-o", "out/") if command == ("render",) else ()

@@ -1,0 +1,122 @@
+"""Small files: written whole or not at all, read whole or not at all, hashed once until they change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+import pytest
+
+from hpcdl.files import (
+    append_json_line,
+    cache_folder,
+    cached_sha256,
+    read_json,
+    read_json_lines,
+    sha256_file,
+    write_json,
+    write_text,
+)
+
+
+def test_json_replaced_whole(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"b": 1, "a": "é"})
+    before = path.stat().st_ino
+    write_json(path, {"a": 2})
+
+    assert read_json(path) == {"a": 2}
+    assert path.stat().st_ino != before, "a reader of the old file keeps the old file"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_same_value_same_bytes(tmp_path):
+    for name, value in (("a", {"x": 1, "y": 2}), ("b", {"y": 2, "x": 1})):
+        write_json(tmp_path / name, value)
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_failed_write_keeps_old(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "new \udcff")
+
+    assert read_json(path) == {"a": 1}
+    assert os.listdir(tmp_path) == ["a.json"], "nothing is left beside it"
+
+
+def test_mode_as_asked(tmp_path):
+    write_text(tmp_path / "a", "x", mode=0o600)
+
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b'{"a": ', b"[1]", b"\xff"], ids=["none", "empty", "half", "list", "bytes"]
+)
+def test_unreadable_json_is_none(tmp_path, content):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+
+    assert read_json(path) is None
+
+
+def test_json_lines_appended(tmp_path):
+    path = tmp_path / "a.jsonl"
+    assert read_json_lines(path) == []
+    for number in range(3):
+        append_json_line(path, {"n": number})
+
+    assert read_json_lines(path) == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize("tail", ['{"n": ', '{"n": 2', "nonsense", "[2]", "\n\n"])
+def test_half_written_line_left_out(tmp_path, tail):
+    path = tmp_path / "a.jsonl"
+    append_json_line(path, {"n": 1})
+    with path.open("a") as stream:
+        stream.write(tail)
+
+    assert read_json_lines(path) == [{"n": 1}]
+
+
+def test_hash_of_bytes(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * (3 << 20))
+
+    assert sha256_file(path) == hashlib.sha256(b"x" * (3 << 20)).hexdigest()
+
+
+def test_hash_remembered_until_changed(tmp_path):
+    path = tmp_path / "image.sif"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(1, 1))
+    assert cached_sha256(path) == hashlib.sha256(b"one").hexdigest()
+
+    path.write_bytes(b"two")
+    os.utime(path, ns=(1, 1))  # the same size and time: nothing says that it changed, so it is not read again
+    assert cached_sha256(path) == hashlib.sha256(b"one").hexdigest()
+
+    os.utime(path, ns=(2, 2))
+    assert cached_sha256(path) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_damaged_cache_made_anew(tmp_path):
+    path = tmp_path / "image.sif"
+    path.write_bytes(b"one")
+    (cache_folder() / "sha256.json").write_text('{"half')
+
+    assert cached_sha256(path) == hashlib.sha256(b"one").hexdigest()
+    assert len(json.loads((cache_folder() / "sha256.json").read_text())) == 1
+
+
+def test_cache_is_private(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    assert cache_folder() == tmp_path / "cache" / "hpcdl"
+    assert cache_folder().stat().st_mode & 0o077 == 0

@@ -1,0 +1,233 @@
+"""A run's state, folded from its files and SLURM's word: each row is evidence -> state and cause."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hpcdl.files import append_json_line, write_json
+from hpcdl.run.causes import of_exit_status, of_slurm_state
+from hpcdl.run.paths import RunPaths
+from hpcdl.run.state import FINAL, Evidence, fold, process_start, read
+from hpcdl.scheduler.slurm import JobInfo
+
+
+def start(number=1, at=10.0):
+    return {"event": "start", "attempt": number, "time": at, "node": "n1"}
+
+
+def end(reason="done", number=1, at=20.0):
+    return {"event": "end", "attempt": number, "time": at, "node": "n1", "reason": reason}
+
+
+SENT = Evidence(submitted={"backend": "slurm", "job_id": "7", "time": 5.0})
+RUNS = replace(SENT, attempts=[start()])
+STOPPED = replace(SENT, attempts=[start(), end("stopped")])
+KILLED = replace(SENT, attempts=[start(), end("terminated")])
+DONE = replace(SENT, attempts=[start(), end()], result={"state": "done"})
+FAILED = replace(SENT, attempts=[start(), end("failed")], result={"state": "failed", "cause": "data", "message": "m"})
+HALF = replace(RUNS, result={"state": "done"})  # the trainer wrote its result; launch had no time to finish it
+HERE = replace(RUNS, submitted={"backend": "local"})
+
+
+def says(state, at=100.0, reason="", start=""):
+    return JobInfo(state, at, reason, "", start)
+
+
+STATES = {
+    "nothing-sent": (Evidence(), None, "created", None),
+    "sent": (SENT, None, "queued", None),
+    "sent-pending": (SENT, says("PENDING", reason="Priority"), "queued", None),
+    "sent-running": (SENT, says("RUNNING"), "queued", None),  # the batch script is on its way to launch
+    "sent-cancelled-in-slurm": (SENT, says("CANCELLED"), "cancelled", "cancelled"),
+    "sent-failed": (SENT, says("FAILED"), "failed", "internal"),
+    "sent-boot-fail": (SENT, says("BOOT_FAIL"), "failed", "node_failure"),
+    "sent-completed": (SENT, says("COMPLETED"), "lost", None),
+    "runs": (RUNS, None, "running", None),
+    "runs-running": (RUNS, says("RUNNING"), "running", None),
+    "runs-completing": (RUNS, says("COMPLETING"), "running", None),
+    "runs-asked-to-stop": (replace(RUNS, stopping=True), None, "stopping", None),
+    "runs-timeout": (RUNS, says("TIMEOUT"), "failed", "time_limit"),
+    "runs-deadline": (RUNS, says("DEADLINE"), "failed", "time_limit"),
+    "runs-out-of-memory": (RUNS, says("OUT_OF_MEMORY"), "failed", "out_of_memory"),
+    "runs-node-fail": (RUNS, says("NODE_FAIL"), "failed", "node_failure"),
+    "runs-scancel": (RUNS, says("CANCELLED"), "cancelled", "cancelled"),
+    "runs-pending-again": (RUNS, says("PENDING", reason="BeginTime"), "requeued", None),
+    "runs-old-word": (RUNS, says("PENDING", at=9.0), "running", None),  # asked before the attempt began
+    "stopped": (STOPPED, None, "requeued", None),
+    "stopped-pending": (STOPPED, says("PENDING"), "requeued", None),
+    "stopped-runs-again": (replace(STOPPED, attempts=[*STOPPED.attempts, start(2, 30.0)]), None, "running", None),
+    "terminated": (KILLED, None, "stopping", None),
+    "terminated-requeued": (KILLED, says("PENDING"), "requeued", None),
+    "terminated-timeout": (KILLED, says("TIMEOUT"), "failed", "time_limit"),
+    "terminated-cancelled": (KILLED, says("CANCELLED"), "cancelled", "cancelled"),
+    "terminated-preempted": (KILLED, says("PREEMPTED"), "stopping", None),
+    "done": (DONE, None, "done", None),
+    "done-slurm-says-failed": (DONE, says("FAILED"), "done", None),  # files are the truth
+    "failed": (FAILED, None, "failed", "data"),
+    "failed-slurm-says-completed": (FAILED, says("COMPLETED"), "failed", "data"),
+    "half-done": (HALF, None, "running", None),
+    "half-done-timeout": (HALF, says("TIMEOUT"), "done", None),
+    "half-done-process-gone": (replace(HALF, submitted={"backend": "local"}, gone=True), None, "done", None),
+    "cancelled": (replace(RUNS, cancelled=True), None, "cancelled", "cancelled"),
+    "cancelled-before-start": (replace(SENT, cancelled=True), says("PENDING"), "cancelled", "cancelled"),
+    "cancelled-slurm-timeout": (replace(RUNS, cancelled=True), says("TIMEOUT"), "cancelled", "cancelled"),
+    "local-runs": (HERE, None, "running", None),
+    "local-gone": (replace(HERE, gone=True), None, "lost", None),
+    "local-gone-before-start": (replace(HERE, attempts=[], gone=True), None, "lost", None),
+}
+
+
+@pytest.mark.parametrize(("seen", "scheduler", "state", "cause"), STATES.values(), ids=STATES)
+def test_state_folded(seen, scheduler, state, cause):
+    status = fold(seen, scheduler)
+
+    assert (status.state, status.cause) == (state, cause)
+    assert status.final == (state in FINAL)
+
+
+def test_status_tells_progress():
+    seen = replace(
+        RUNS,
+        attempts=[start(), end("stopped"), start(2, 30.0)],
+        heartbeat={"epochs": 5, "phase": "training"},
+        metrics=[{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}],
+    )
+
+    status = fold(seen)
+
+    assert (status.attempt, status.epoch, status.epochs, status.phase) == (2, 2, 5, "training")
+    assert (status.job_id, status.node, status.started, status.ended) == ("7", "n1", 10.0, None)
+    assert status.metrics["loss"] == 0.5
+
+
+def test_waiting_says_why_and_when():
+    status = fold(SENT, says("PENDING", reason="Priority", start="2026-01-01T14:05:00"))
+
+    assert status.note == "Priority, about 2026-01-01T14:05:00"
+
+
+def test_empty_folder_is_created(tmp_path):
+    assert fold(read(RunPaths(tmp_path))).state == "created"
+
+
+def test_half_written_files_read(tmp_path):
+    paths = RunPaths(tmp_path)
+    write_json(paths.submitted, {"backend": "slurm", "job_id": "7"})
+    append_json_line(paths.attempts, start())
+    paths.heartbeat.write_text('{"epochs": ')
+    paths.metrics.write_text('{"epoch": 1}\n{"epo')
+
+    status = fold(read(paths))
+
+    assert (status.state, status.epoch, status.epochs) == ("running", 1, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "script", "in_slurm", "state", "cause"),
+    [
+        (0, False, True, "done", None),
+        (75, False, True, "stopped", None),
+        (75, True, False, "stopped", None),
+        (1, False, True, "failed", "user_code"),
+        (64, False, True, "failed", "spec"),
+        (65, False, True, "failed", "data"),
+        (69, False, True, "failed", "device"),
+        (70, False, True, "failed", "internal"),
+        (3, False, True, "failed", "internal"),
+        (1, True, True, "failed", "user_code"),
+        (65, True, True, "failed", "user_code"),
+        (255, True, True, "failed", "user_code"),
+        (-signal.SIGTERM, False, True, "terminated", None),
+        (128 + signal.SIGTERM, True, True, "terminated", None),
+        (-signal.SIGTERM, True, False, "failed", "user_code"),
+        (-signal.SIGKILL, False, True, "failed", "out_of_memory"),
+        (128 + signal.SIGKILL, True, False, "failed", "out_of_memory"),
+        (-signal.SIGSEGV, False, False, "failed", "internal"),
+        (128 + signal.SIGSEGV, True, True, "failed", "user_code"),
+        (-(signal.SIGRTMIN + 1), True, True, "failed", "user_code"),
+        (128 + 33, True, True, "failed", "user_code"),  # a signal without a name
+    ],
+)
+def test_cause_of_exit_status(status, script, in_slurm, state, cause):
+    outcome = of_exit_status(status, script, in_slurm)
+
+    assert (outcome.state, outcome.cause) == (state, cause)
+    assert (outcome.message is None) == (state != "failed")
+
+
+@pytest.mark.parametrize(
+    ("word", "state", "cause"),
+    [
+        ("TIMEOUT", "failed", "time_limit"),
+        ("OUT_OF_MEMORY", "failed", "out_of_memory"),
+        ("NODE_FAIL", "failed", "node_failure"),
+        ("CANCELLED", "cancelled", "cancelled"),
+        ("FAILED", "failed", "internal"),
+        ("COMPLETED", "lost", None),
+    ],
+)
+def test_cause_of_slurm_state(word, state, cause):
+    outcome = of_slurm_state(word)
+
+    assert outcome is not None
+    assert (outcome.state, outcome.cause) == (state, cause)
+
+
+@pytest.mark.parametrize(
+    "word", ["PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "SUSPENDED", "PREEMPTED", "?"]
+)
+def test_slurm_state_not_an_end(word):
+    assert of_slurm_state(word) is None
+
+
+def test_process_known_while_it_lives():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        first, again = process_start(process.pid), process_start(process.pid)
+        assert first is not None
+        assert first == again
+        process.kill()
+        while ") Z " not in Path(f"/proc/{process.pid}/stat").read_text():
+            time.sleep(0.01)
+        assert process_start(process.pid) is None, "a zombie has ended"
+    assert process_start(process.pid) is None
+
+
+def test_process_of_another_name():
+    """A program's name may hold brackets and spaces, which stat(5) does not quote."""
+    program = "import ctypes; ctypes.CDLL(None).prctl(15, b'a) R 1 (b'); print(1, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        ticks = process_start(process.pid)
+        process.kill()
+    assert ticks is not None
+    assert int(ticks) >= int(process_start(os.getpid()) or 0)
+
+
+@pytest.mark.parametrize(
+    ("submitted", "gone"),
+    [
+        ({"backend": "slurm", "job_id": "7"}, False),
+        ({"backend": "local", "host": "elsewhere", "pid": 1, "pid_start": "0"}, False),
+        ({"backend": "local", "pid": os.getpid(), "pid_start": process_start(os.getpid())}, False),
+        ({"backend": "local", "pid": os.getpid(), "pid_start": "0"}, True),  # the pid is another process's by now
+        ({"backend": "local", "pid": 2**22 + 1, "pid_start": "1"}, True),
+    ],
+    ids=["slurm", "other-host", "lives", "pid-used-again", "ended"],
+)
+def test_process_gone(tmp_path, submitted, gone):
+    paths = RunPaths(tmp_path)
+    write_json(paths.submitted, {"host": socket.gethostname(), **submitted})
+
+    assert read(paths).gone is gone

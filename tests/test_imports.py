@@ -1,0 +1,140 @@
+"""What each command loads: a login node pays for every module, so each is on a list, and render opens few files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import hpcdl
+
+READS = {"click", "yaml", "msgspec"}  # job files, profiles, plans
+RENDERS = READS | {"jinja2", "markupsafe"}
+SUBMITS = RENDERS | {"submitit", "cloudpickle"}
+MARENOSTRUM = ("--cluster", "marenostrum5", "--set", "cluster.account=nct00")
+ALLOWED = {
+    "--help": {"click"},
+    "--version": {"click"},
+    "jobs list": {"click"},
+    "jobs copy mnist_cnn COPY": READS,
+    "cluster list": READS,
+    "cluster show generic": READS,
+    "data list": READS,
+    "render mnist_script MARENOSTRUM": RENDERS,
+    "render mnist_cnn MARENOSTRUM -o OUT/": RENDERS,
+    "submit mnist_cnn MARENOSTRUM --runs-dir RUNS --dry-run": SUBMITS,
+    "status --runs-dir RUNS": READS,
+    "status RUN": READS,
+    "logs RUN": READS,
+    "result RUN": READS,
+    "result RUN --json": READS,
+    "wait RUN": READS,
+    "cancel RUN": READS,
+    "image inspect nowhere.sif": READS,
+}
+# Part of those packages, under names of their own
+PARTS = {"_cython", "cython_runtime", "_yaml", "typing_extensions", "_cyutility"}
+
+PROGRAM = """
+import json, sys
+before, opened = set(sys.modules), []
+sys.addaudithook(lambda event, arguments: opened.append(arguments[0]) if event == "open" else None)
+import hpcdl.cli
+code = hpcdl.cli.main(sys.argv[2:])
+after = {name.partition(".")[0] for name in set(sys.modules) - before}
+with open(sys.argv[1], "w") as stream:
+    json.dump({"code": code, "modules": sorted(after - set(sys.stdlib_module_names)), "opened": len(opened)}, stream)
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Runs one command in a fresh interpreter: its exit code, the modules it loaded, the files it opened."""
+    run = tmp_path / "runs" / "a" / "20260101-1200-aaaa"
+    (run / "logs").mkdir(parents=True)
+    (run / "logs" / "1.log").write_text("hello\n")
+    for name, value in {
+        "manifest.json": {},
+        "submitted.json": {"backend": "slurm", "job_id": "7", "time": 0},
+        "result.json": {"state": "done"},
+    }.items():
+        (run / name).write_text(json.dumps(value))
+    ends = {"event": "end", "attempt": 1, "node": "n", "time": 2.0, "reason": "done"}
+    (run / "attempts.jsonl").write_text(f"{json.dumps({**ends, 'event': 'start'})}\n{json.dumps(ends)}\n")
+    words = {"RUN": run, "RUNS": tmp_path / "runs", "COPY": tmp_path / "copy", "OUT/": f"{tmp_path}/out/"}
+
+    def start(command):
+        argv = [str(words.get(word, word)) for word in command.replace("MARENOSTRUM", " ".join(MARENOSTRUM)).split()]
+        seen = tmp_path / "seen.json"
+        done = subprocess.run([sys.executable, "-c", PROGRAM, seen, *argv], capture_output=True, text=True)
+        assert seen.exists(), done.stderr
+        return json.loads(seen.read_text())
+
+    return start
+
+
+@pytest.mark.parametrize(("command", "allowed"), ALLOWED.items(), ids=ALLOWED)
+def test_modules_on_list(load, command, allowed):
+    seen = load(command)
+
+    assert seen["code"] == (2 if "nowhere" in command else 0)
+    others = {name for name in seen["modules"] if not name.startswith(tuple(PARTS))}
+    assert others - {"hpcdl"} <= allowed
+
+
+def test_render_opens_few_files(load):
+    assert load("render mnist_script MARENOSTRUM")["opened"] <= 250
+
+
+def test_import_loads_nothing():
+    program = "import sys; before = set(sys.modules); import hpcdl; print(*set(sys.modules) - before)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["hpcdl"]
+
+
+def test_import_does_nothing(tmp_path):
+    """No command line, no file and no logging is touched by importing all of hpcdl's host side."""
+    program = """
+import logging, pkgutil, sys
+from importlib import import_module
+import hpcdl
+written = []
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+        written.append(arguments[0])
+sys.addaudithook(watch)
+for module in pkgutil.walk_packages(hpcdl.__path__, "hpcdl."):
+    if not module.name.startswith(("hpcdl.trainer.", "hpcdl.__main__", "hpcdl._data")):
+        import_module(module.name)
+print(written, logging.getLogger().handlers)
+"""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[] []\n", "")
+
+
+@pytest.mark.parametrize("name", hpcdl.__all__)
+def test_public_name_loads(name):
+    assert getattr(hpcdl, name)
+
+
+def test_public_api_is_the_trio():
+    from hpcdl.planning import plan
+
+    job, cluster = hpcdl.load_job("mnist_script"), hpcdl.load_cluster("marenostrum5", ["cluster.account=nct00"])
+
+    decided = hpcdl.plan(job, cluster)
+    assert decided == plan(job, cluster)
+    assert hpcdl.render(decided).startswith("#!/bin/bash")
+
+
+def test_unknown_public_name():
+    with pytest.raises(AttributeError, match="module 'hpcdl' has no attribute 'nothing'"):
+        _ = hpcdl.nothing

@@ -1,0 +1,215 @@
+"""plan(): one site's words for what a job asks, decided without touching anything."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from hpcdl.cluster import Cluster, Image, Node
+from hpcdl.errors import JobError
+from hpcdl.job import Job, Resources
+from hpcdl.planning import plan, run_spec, summary
+from hpcdl.trainer.spec import DataSpec, MlpSpec, TrainSpec
+
+SITE = Cluster(
+    name="site",
+    node=Node(cpus=80, gpus=4, memory_gb=500),
+    images={"tensorflow": Image("/images/tf.sif")},
+    data_root="/data",
+)
+JOB = Job(
+    name="a", data=DataSpec(name="mnist"), model=MlpSpec(), train=TrainSpec(), source="jobs/a.yaml", folder="/home/u"
+)
+
+
+def directives(job: Job = JOB, cluster: Cluster = SITE) -> dict[str, str]:
+    return dict(plan(job, cluster).directives)
+
+
+def asking(**resources: object) -> Job:
+    return replace(JOB, resources=Resources(**resources))  # type: ignore[arg-type]  # a table's values
+
+
+@pytest.mark.parametrize(
+    ("dialect", "gpu_type", "gpus", "option", "value"),
+    [
+        ("gres", None, 1, "gres", "gpu:1"),
+        ("gres", None, 4, "gres", "gpu:4"),
+        ("gres", "h100", 2, "gres", "gpu:h100:2"),
+        ("gpus-per-node", None, 2, "gpus-per-node", "2"),
+        ("gpus-per-node", "h100", 2, "gpus-per-node", "h100:2"),
+    ],
+)
+def test_gpus_in_dialect(dialect, gpu_type, gpus, option, value):
+    found = directives(asking(gpus=gpus), replace(SITE, gpu_request=dialect, gpu_type=gpu_type))
+
+    assert found[option] == value
+    assert ("gres" in found) != ("gpus-per-node" in found)
+
+
+@pytest.mark.parametrize("dialect", ["gres", "gpus-per-node"])
+def test_no_gpus_not_asked(dialect):
+    found = directives(asking(gpus=0), replace(SITE, gpu_request=dialect))
+
+    assert not {"gres", "gpus-per-node"} & set(found)
+    assert not plan(asking(gpus=0), SITE).nv
+
+
+@pytest.mark.parametrize(
+    ("dialect", "resources", "option", "value"),
+    [
+        ("mem", {"gpus": 1}, "mem", "128000M"),  # 500 GB / 4
+        ("mem", {"gpus": 4}, "mem", "512000M"),
+        ("mem", {"gpus": 1, "memory_gb": 10}, "mem", "10240M"),
+        ("mem-per-cpu", {"gpus": 1}, "mem-per-cpu", "6400M"),  # 128000 / 20
+        ("mem-per-cpu", {"gpus": 0, "cpus": 4, "memory_gb": 2.5}, "mem-per-cpu", "640M"),
+        ("mem-per-gpu", {"gpus": 2}, "mem-per-gpu", "128000M"),
+    ],
+)
+def test_memory_in_dialect(dialect, resources, option, value):
+    found = directives(asking(**resources), replace(SITE, memory_request=dialect))
+
+    assert found[option] == value
+    assert len([name for name in found if name.startswith("mem")]) == 1
+
+
+def test_memory_not_asked_is_said():
+    decided = plan(asking(memory_gb=10), SITE)
+
+    assert not [name for name, _ in decided.directives if name.startswith("mem")]
+    assert decided.notes == ["memory comes with the CPUs on site: memory_gb is not asked for"]
+
+
+@pytest.mark.parametrize(
+    ("resources", "node", "cpus"),
+    [
+        ({"gpus": 1}, Node(cpus=80, gpus=4), 20),
+        ({"gpus": 4}, Node(cpus=80, gpus=4), 80),
+        ({"gpus": 0}, Node(cpus=80, gpus=4), 20),
+        ({"gpus": 0}, Node(cpus=80, gpus=0), 80),
+        ({"gpus": 1}, Node(cpus=10, gpus=3), 3),
+        ({"gpus": 1}, Node(cpus=1, gpus=4), 1),
+        ({"gpus": 1, "cpus": 7}, Node(cpus=80, gpus=4), 7),
+    ],
+)
+def test_cpus_by_share(resources, node, cpus):
+    assert directives(asking(**resources), replace(SITE, node=node))["cpus-per-task"] == str(cpus)
+
+
+def test_impossible_job_all_reasons():
+    job = replace(asking(gpus=5, nodes=2, cpus=81), container="torch")
+
+    with pytest.raises(JobError) as caught:
+        plan(job, SITE)
+
+    assert [(problem.where, problem.key, problem.message) for problem in caught.value.problems] == [
+        ("jobs/a.yaml", "container", "site has no image 'torch'; it has tensorflow"),
+        ("jobs/a.yaml", "resources.nodes", "expected 1, a job runs on one node; got 2"),
+        ("jobs/a.yaml", "resources.gpus", "is 5, but a node of site has 4"),
+        ("jobs/a.yaml", "resources.cpus", "is 81, but a node of site has 80"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "lead_s"),
+    [("01:00:00", 180), ("00:09:00", 180), ("00:06:00", 120), ("00:01:00", 20), ("00:00:02", 1)],
+)
+def test_signal_lead_within_limit(limit, lead_s):
+    assert directives(asking(time=limit))["signal"] == f"B:USR2@{lead_s}"
+
+
+def test_requeue_as_site_allows():
+    assert directives()["requeue"] == ""
+    assert plan(JOB, SITE).max_requeues == 10
+
+    fixed = replace(SITE, requeue=False)
+    assert "requeue" not in directives(JOB, fixed)
+    assert plan(JOB, fixed).max_requeues == 0
+
+
+def test_slurm_options_added():
+    job = replace(JOB, slurm={"mail-type": "END", "constraint": "h100"})
+
+    assert plan(job, SITE).directives[-2:] == [("constraint", "h100"), ("mail-type", "END")]
+
+
+def test_site_words_only_where_given():
+    assert not {"account", "partition", "qos"} & set(directives())
+    found = directives(JOB, replace(SITE, account="a", partition="p", qos="q"))
+    assert (found["account"], found["partition"], found["qos"]) == ("a", "p", "q")
+
+
+@pytest.mark.parametrize(
+    ("script", "workdir", "shown"),
+    [
+        ("/home/u/a.py", None, "a.py"),
+        ("/home/u/deep/a.py", None, "deep/a.py"),
+        ("/home/other/a.py", None, "/home/other/a.py"),
+        ("/home/u/a.py", "/scratch", "/home/u/a.py"),
+        ("/home/u/..a.py", None, "..a.py"),
+    ],
+)
+def test_script_named_from_folder(script, workdir, shown):
+    job = Job(name="a", script=script, workdir=workdir, folder="/home/u")
+
+    assert plan(job, SITE).script == shown
+
+
+def test_data_name_becomes_path():
+    spec = run_spec(JOB, SITE)
+
+    assert spec is not None
+    assert spec.data.path == "/data/mnist.npz"
+    assert run_spec(Job(name="a", script="/a.py"), SITE) is None
+
+
+@pytest.mark.parametrize(
+    ("resources", "text"),
+    [
+        ({"time": "00:15:00"}, "1 node, 1 GPU, 20 CPUs, 15 min"),
+        ({"gpus": 0, "cpus": 1, "time": "00:00:30"}, "1 node, 1 CPU, 0.5 min"),
+        ({"gpus": 2, "time": "2-00:00:00"}, "1 node, 2 GPUs, 40 CPUs, 48 h"),
+    ],
+)
+def test_summary_reads_well(resources, text):
+    assert summary(plan(asking(**resources), SITE)) == text
+
+
+def test_same_input_equal_plan():
+    assert plan(JOB, SITE) == plan(replace(JOB), replace(SITE))
+
+
+def test_plan_touches_nothing(monkeypatch):
+    plan(JOB, SITE)  # what is loaded lazily is loaded now
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError(f"plan touched the world: {args}")
+
+    for module, names in ((builtins, ["open"]), (os, ["open", "stat", "listdir", "getcwd"]), (subprocess, ["Popen"])):
+        for name in names:
+            monkeypatch.setattr(module, name, refuse)
+    script = Job(name="a", script="/nowhere/a.py", workdir="/nowhere", folder="/nowhere/at/all")
+    decided = [plan(job, SITE) for job in (JOB, script)]
+    monkeypatch.undo()
+
+    assert [one.name for one in decided] == ["a", "a"]
+
+
+def test_plan_raises_no_audit_event():
+    program = """
+import sys
+from hpcdl import load_cluster, load_job
+from hpcdl.planning import plan
+job, cluster = load_job("mnist_cnn"), load_cluster("generic")
+plan(job, cluster)
+seen = []
+sys.addaudithook(lambda event, args: seen.append(event))
+plan(job, cluster)
+assert not [event for event in seen if event.partition(".")[0] in ("open", "os", "subprocess", "socket")], seen
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,198 @@
+"""Rendered scripts: the golden files, as bash and shellcheck read them (`make golden` writes them anew)."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hpcdl.cluster import Cluster, Image, Node, load_cluster
+from hpcdl.errors import UserError
+from hpcdl.job import Job, Resources, load_job
+from hpcdl.planning import plan
+from hpcdl.script import quote_directive, render, render_submission
+from hpcdl.submission import worker_command
+
+HERE = Path(__file__).parent
+GOLDEN = HERE / "golden"
+TESTBED = str(HERE / "testbed" / "testbed.yaml")
+MARENOSTRUM = ("--cluster", "marenostrum5", "--set", "cluster.account=nct00")
+SHARED = "/gpfs/scratch/nct00"  # the test bed's, where they are executed
+PYTHON, DATA = f"cluster.images.python={SHARED}/images/python3.11.sif", f"cluster.data_root={SHARED}/data"
+GENERIC = ("--cluster", "generic", "--set", PYTHON, "--set", DATA)
+
+# Golden file -> what `hpcdl render` is told; a bundle's job.sbatch where the name says so
+RENDERED = {
+    "mnist_script.marenostrum5.sbatch": ("mnist_script", *MARENOSTRUM),
+    "look.generic.sbatch": (str(HERE / "jobs" / "look.yaml"), *GENERIC),
+    "mnist_cnn.marenostrum5.bundle.sbatch": ("mnist_cnn", *MARENOSTRUM),
+    "digits_cnn.testbed.bundle.sbatch": ("digits_cnn", "--cluster", TESTBED),
+}
+SUBMITTED = "mnist_cnn.testbed.submission.sbatch"
+ALL = [*RENDERED, SUBMITTED]
+
+
+def text_of(name: str) -> str:
+    """A golden file's text, as hpcdl writes it today."""
+    if name == SUBMITTED:
+        runs = "/gpfs/scratch/nct00/hpcuser/runs"
+        run = f"{runs}/mnist-cnn/20260101-1200-abcd"
+        worker = worker_command("/opt/hpcdl-testbed/venv/bin/python", Path(run, "submitit"))
+        decided = plan(load_job("mnist_cnn"), load_cluster(TESTBED))
+        return render_submission(decided, run, f"{runs}/.code/0123456789abcdef", worker, f"{run}/logs/slurm-%j.out")
+    job, _, cluster, *sets = RENDERED[name]
+    decided = plan(load_job(job), load_cluster(cluster, [text for text in sets if text != "--set"]))
+    return render(decided, "job.sbatch", bundle=True) if ".bundle." in name else render(decided)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_golden_unchanged(request, name):
+    text = text_of(name)
+    if request.config.getoption("--golden"):
+        (GOLDEN / name).write_text(text)
+
+    assert text == (GOLDEN / name).read_text(), "read the difference; if it is meant: make golden"
+
+
+def test_golden_folder_complete():
+    assert sorted(path.name for path in GOLDEN.iterdir()) == sorted(ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_golden_accepted_by_bash(name):
+    subprocess.run(["bash", "-n", GOLDEN / name], check=True)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_golden_accepted_by_shellcheck(name):
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+
+    done = subprocess.run([shellcheck, "--shell=bash", GOLDEN / name], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_golden_reads_well(name):
+    text = (GOLDEN / name).read_text()
+
+    assert text.startswith("#!/bin/bash\n# ")
+    assert text.endswith('exit "$status"\n')
+    assert "\n\n\n" not in text, "one blank line between parts"
+    assert not [line for line in text.splitlines() if line != line.rstrip()], "no trailing space"
+    assert max(map(len, text.splitlines())) <= 160
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_same_bytes_from_anywhere(hpcdl_process, tmp_path, name):
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    outputs = []
+    for folder in (HERE, elsewhere):
+        output = ("-o", tmp_path / folder.name) if ".bundle." in name else ()
+        answer = hpcdl_process("render", *RENDERED[name], *output, cwd=folder)
+        assert answer.code == 0, answer.err
+        outputs.append((tmp_path / folder.name / "job.sbatch").read_text() if output else answer.out)
+
+    assert outputs == [(GOLDEN / name).read_text()] * 2
+
+
+def test_course_script_directives():
+    """Every directive of the course's own batch script, and its commands, are in ours."""
+    text = (GOLDEN / "mnist_script.marenostrum5.sbatch").read_text()
+
+    for directive in (
+        "chdir=.", "job-name=MNIST", "output=%x.%j.out", "error=%x.%j.err", "nodes=1", "ntasks-per-node=1",
+        "cpus-per-task=20", "time=00:15:00", "account=nct00", "qos=acc_debug", "gres=gpu:1",
+    ):  # fmt: skip
+        assert f"\n#SBATCH --{directive}\n" in text
+    assert "\nmodule purge\nmodule load singularity\n" in text
+    assert "\n    singularity exec --nv " in text
+    assert "\n    /gpfs/scratch/nct00/MN5-NGC-TensorFlow-23.03.sif\n" in text
+    assert "\n    python MNIST.py\n" in text
+    for words in ("MNIST on marenostrum5", "from jobs/mnist_script.yaml", "sbatch MNIST.slurm", "rendered by hpcdl "):
+        assert words in text.partition("#SBATCH")[0]
+
+
+SITE = Cluster(
+    name="site", node=Node(cpus=8, gpus=2), images={"tensorflow": Image("/images/tf.sif")}, data_root="/data/sets"
+)
+JOB = Job(name="a", script="/home/u/a.py", source="u/a.yaml", folder="/home/u")
+
+
+def test_no_modules_no_section():
+    assert "module" not in render(plan(JOB, SITE))
+    assert "# Software\nsource /etc/m.sh\nmodule purge\nmodule load a/1\n" in render(
+        plan(JOB, replace(SITE, modules=["a/1"], module_init="/etc/m.sh"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "emulated", "there"), [(1, False, True), (0, False, False), (1, True, False)], ids=["1", "0", "emulated"]
+)
+def test_nv_only_with_gpus(gpus, emulated, there):
+    text = render(plan(replace(JOB, resources=Resources(gpus=gpus)), replace(SITE, emulate_gpus=emulated)))
+
+    assert ("--nv" in text) == there
+    assert ("CUDA_VISIBLE_DEVICES" in text) == (gpus > 0)
+
+
+def test_no_requeue_no_exec():
+    text = render(plan(JOB, replace(SITE, requeue=False)))
+
+    assert "scontrol" not in text
+    assert "run the job again" not in text
+    assert "#SBATCH --requeue" not in text
+
+
+def test_data_bound_once():
+    assert "--bind /data/sets\n" in render(plan(JOB, SITE))
+    assert "--bind /data/sets\n" not in render(plan(JOB, replace(SITE, binds=["/data"])))
+
+
+def test_script_elsewhere_bound():
+    text = render(plan(replace(JOB, workdir="/scratch/w"), SITE))
+
+    assert "#SBATCH --chdir=/scratch/w\n" in text
+    assert "    --bind /home/u\n" in text
+    assert "    python /home/u/a.py\n" in text
+
+
+def test_script_like_option_stays_script():
+    assert "    python ./-c.py\n" in render(plan(replace(JOB, script="/home/u/-c.py"), SITE))
+
+
+def test_notes_become_comments():
+    decided = plan(replace(JOB, resources=Resources(memory_gb=1)), SITE)
+
+    assert "\n# memory comes with the CPUs on site: memory_gb is not asked for\n#SBATCH" in render(decided)
+
+
+def test_no_image_refused():
+    with pytest.raises(UserError, match="names no container image"):
+        render(plan(JOB, replace(SITE, images={})))
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("a.b:c,d@e%j", "a.b:c,d@e%j"),
+        ("two words", '"two words"'),
+        ('say "a"', "'say \"a\"'"),
+        ("it's", '"it\'s"'),
+        ("$(id)", '"$(id)"'),
+        ("#x", '"#x"'),
+    ],
+)
+def test_directive_quoted_for_sbatch(value, written):
+    assert quote_directive(value) == written
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\u2028b", "a\\b", "a'b\"c", "\x1b[0m", "\0"], ids=ascii)
+def test_directive_refused(value):
+    with pytest.raises(UserError, match=re.escape(repr(value))):
+        quote_directive(value)
