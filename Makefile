@@ -38,7 +38,7 @@ lint: .venv/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/shellcheck -x tests/testbed/*.sh .ci/run
+	@$(BIN)/shellcheck -x -P SCRIPTDIR tests/testbed/*.sh tests/testbed/etc/*.sh .ci/run
 
 golden: .venv/.dev
 	@$(BIN)/python -m pytest -q tests/test_script.py --golden
