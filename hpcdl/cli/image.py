@@ -20,7 +20,12 @@ def command() -> None:
 @click.option("--runtime", help="The container command. Default: apptainer, else singularity.")
 @options.as_json
 def inspect(sif: str, python: str, runtime: str | None, as_json: bool) -> None:
-    """Tell the versions inside a .sif file: Python, TensorFlow, Keras, numpy, CUDA, and its sha256."""
+    """Tell the versions inside a .sif file: Python, TensorFlow, Keras, numpy, CUDA, and its sha256.
+
+    \b
+    hpcdl image inspect tensorflow.sif
+    hpcdl image inspect tensorflow.sif --json
+    """
     from hpcdl.image import inspect_image
 
     facts = inspect_image(sif, python, runtime)

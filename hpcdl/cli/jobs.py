@@ -31,7 +31,11 @@ def list_jobs() -> None:
 @click.argument("name", metavar="NAME")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(file_okay=False))
 def copy_job(name: str, folder: str) -> None:
-    """Copy one here (or into DIR), with its script, to edit it."""
+    """Copy one here (or into DIR), with its script, to edit it.
+
+    \b
+    hpcdl jobs copy mnist_cnn
+    """
     from hpcdl.errors import UserError
     from hpcdl.job import find_job, load_job
 

@@ -22,6 +22,9 @@ def command(run: str, cluster: str | None, runs_dir: str | None, follow_it: bool
     """Print a run's log, all attempts in order.
 
     Where the program never started, the batch script's own output is printed.
+
+    \b
+    hpcdl logs k3f9 -f
     """
     found = options.find(run, cluster, runs_dir)
     shown: dict[Path, int] = {}

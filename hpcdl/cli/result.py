@@ -17,7 +17,12 @@ from hpcdl.cli.formats import duration, failure_lines, summary_line
 def command(run: str, cluster: str | None, runs_dir: str | None, as_json: bool) -> int:
     """Show what came out of a run.
 
-    Exit code 0 where the run is done, else 1.
+    Exit code 0 where the run is done, else 1: then its cause, the lines of the
+    log that show it, and what to try.
+
+    \b
+    hpcdl result k3f9
+    hpcdl result k3f9 --json | jq .test.accuracy
     """
     found = options.find(run, cluster, runs_dir)
     status = found.status()

@@ -30,6 +30,10 @@ def command(runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, as
     Without RUN, the newest runs of the cluster's runs_root, of --runs-dir and of
     ./runs. The state comes from the run's own files; SLURM is asked at most once
     a minute, and only of runs whose files cannot say.
+
+    \b
+    hpcdl status
+    hpcdl status k3f9 --json
     """
     from hpcdl.run import runs_below
 

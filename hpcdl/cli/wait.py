@@ -13,7 +13,11 @@ def command(run: str, cluster: str | None, runs_dir: str | None) -> int:
     """Wait until a run has ended, showing its progress.
 
     RUN is a run folder, a run id, or enough of one. Exit code 0 where the run
-    is done, 1 where it failed, was cancelled or is lost.
+    is done, 1 where it failed, was cancelled or is lost. Ctrl-C leaves it running.
+
+    \b
+    hpcdl wait runs/mnist-cnn/20261121-1402-k3f9
+    hpcdl wait k3f9
     """
     from hpcdl.cli.watching import follow
 

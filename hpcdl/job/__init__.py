@@ -47,20 +47,21 @@ def load_job(name: str | os.PathLike[str], sets: Sequence[str] = ()) -> Job:
     """
     path = find_job(os.fspath(name))
     source = "/".join(path.parts[-2:])
+    shown = os.fspath(name) if os.path.exists(name) else source  # a shipped job is not where the user is
     problems: list[Problem] = []
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise JobError(str(name), [Problem(str(name), "", f"is not UTF-8 text (byte {error.start})")]) from error
-    document = read_yaml(text, os.fspath(name), problems)
+        raise JobError(shown, [Problem(shown, "", f"is not UTF-8 text (byte {error.start})")]) from error
+    document = read_yaml(text, shown, problems)
     if document is not None:
         apply_sets(document, sets, problems)
         job = build(document, path.parent.resolve(), source, problems)
         if job is not None and not problems:
             return job
-    raise JobError(os.fspath(name), problems)
+    raise JobError(shown, problems)
 
 
 def apply_sets(document: Located, sets: Sequence[str], problems: list[Problem], prefix: str = "") -> None:
