@@ -95,6 +95,8 @@ class Machine:
             stderr=pipe,
             text=True,
             start_new_session=True,
+            # A terminal's programs heed Ctrl-C, also where the tests themselves were started to ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def job(self, script: str, **keys: Any) -> list[str]:
