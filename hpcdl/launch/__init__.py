@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -74,7 +75,10 @@ def _attempt(paths: RunPaths, job_id: str | None) -> int:
     for old in (paths.failure, paths.result):
         old.unlink(missing_ok=True)
     print(f"attempt {number} of {paths.root} on {row['node']}", flush=True)
+    terminated = _note_sigterm()
     status = _run_program(paths, plan, number)
+    if terminated and status not in (0, EXIT_STOPPED):
+        status = 128 + signal.SIGTERM  # a container that is still starting gives another status
     outcome = causes.of_exit_status(status, plan.script is not None, job_id is not None)
     if outcome.state == causes.STOPPED and number > plan.max_requeues:
         again = f"stopped {number} times, and max_requeues is {plan.max_requeues}"
@@ -90,6 +94,13 @@ def _attempt(paths: RunPaths, job_id: str | None) -> int:
     if outcome.state == causes.FAILED:
         return status if status > 0 and status != EXIT_STOPPED else 1
     return status
+
+
+def _note_sigterm() -> list[int]:
+    """A list that SIGTERM makes non-empty: SLURM sends it to every process of a job that it ends."""
+    seen: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    return seen
 
 
 def _run_program(paths: RunPaths, plan: Plan, attempt: int) -> int:
