@@ -11,7 +11,7 @@ from hpcdl.cluster.schema import Cluster, Image
 from hpcdl.data import staged_path
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import Job, format_time
-from hpcdl.trainer.spec import DataSpec, DeviceSpec, RunSpec
+from hpcdl.trainer.spec import DataSpec, DeviceSpec, RunSpec, SavingSpec
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Plan:
     env: dict[str, str]
     workdir: Optional[str]
     max_requeues: int
+    stop_margin_s: int
+    signal_lead_s: int
     min_poll_s: int
     emulate_gpus: bool
 
@@ -108,6 +110,8 @@ def plan(job: Job, cluster: Cluster) -> Plan:
         env=job.env,
         workdir=job.workdir,
         max_requeues=cluster.max_requeues if cluster.requeue else 0,
+        stop_margin_s=cluster.stop_margin_s,
+        signal_lead_s=_lead_s(job, cluster),
         min_poll_s=cluster.min_poll_s,
         emulate_gpus=cluster.emulate_gpus,
     )
@@ -124,6 +128,7 @@ def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
         train=job.train,
         devices=DeviceSpec(gpus=job.resources.gpus, emulate=cluster.emulate_gpus),
         hpcdl_version=hpcdl.__version__,
+        saving=SavingSpec(cluster.save_every_s, cluster.save_every_steps, cluster.keep_checkpoints),
     )
 
 
@@ -188,12 +193,16 @@ def _directives(job: Job, cluster: Cluster, cpus: int, memory_gb: float | None) 
         rows.append((cluster.memory_request, f"{int(memory_gb * 1024 / shares[cluster.memory_request])}M"))
     rows.append(("time", format_time(resources.time_limit_s)))
     rows += [(key, value) for key in ("account", "partition", "qos") if (value := getattr(cluster, key))]
-    lead_s = min(cluster.signal_lead_s, max(1, resources.time_limit_s // 3))
-    rows.append(("signal", f"B:USR2@{lead_s}"))
+    rows.append(("signal", f"B:USR2@{_lead_s(job, cluster)}"))
     if cluster.requeue:
         rows.append(("requeue", ""))
     rows.append(("open-mode", "append"))
     return rows + sorted(job.slurm.items())
+
+
+def _lead_s(job: Job, cluster: Cluster) -> int:
+    """How long before the time limit SLURM warns the job: at most a third of it."""
+    return min(cluster.signal_lead_s, max(1, job.resources.time_limit_s // 3))
 
 
 def summary(plan: Plan) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import SchedulerError, UserError
-from hpcdl.files import write_json, write_text
+from hpcdl.files import append_json_line, read_json, write_json, write_text
 from hpcdl.job import Job
 from hpcdl.planning import Plan, plan, run_spec
 from hpcdl.run import Run
@@ -109,6 +109,29 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
         {"backend": submission.backend, "time": time.time(), "cluster": submission.plan.cluster, **sent},
     )
     return Run(paths.root)
+
+
+def resume(run: Run) -> None:
+    """Send a run that has ended too early once more: it goes on from its last checkpoint, with new budgets.
+
+    Raises:
+        UserError: it is done, cancelled, or has not ended.
+        SchedulerError: SLURM refused it.
+    """
+    status = run.status()
+    if status.state not in ("created", "failed", "lost"):
+        why = "cancelling is final; submit it again" if status.state == "cancelled" else f"it is {status.state}"
+        raise UserError(f"{run.name} cannot be resumed: {why}")
+    paths = run.paths
+    before = read_json(paths.submitted) or {}
+    append_json_line(paths.attempts, {"event": "resumed", "time": time.time()})
+    paths.result.unlink(missing_ok=True)
+    paths.stop.unlink(missing_ok=True)
+    if paths.script.exists():
+        sent = _send_to_slurm(paths)
+    else:
+        sent = _start_here(paths, Path((read_json(paths.manifest) or {})["code"]["folder"]))
+    write_json(paths.submitted, {**before, "backend": "slurm" if paths.script.exists() else "local", **sent})
 
 
 def worker_command(python: str, folder: Path) -> list[str]:

@@ -64,3 +64,10 @@ def test_cluster_page_names_every_key() -> None:
     page = (REPOSITORY / "docs/my-cluster.md").read_text()
     missing = [f.name for f in fields(Cluster) if f.name not in ("name", "description") and f"`{f.name}" not in page]
     assert missing == []
+
+
+def test_table_of_what_is_survived_names_tests_that_exist() -> None:
+    rows = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (REPOSITORY / "docs/nothing-is-lost.md").read_text())
+    assert len(rows) >= 10
+    missing = [f"{file}::{name}" for file, name in rows if f"def {name}" not in (REPOSITORY / file).read_text()]
+    assert missing == []

@@ -24,6 +24,7 @@ COMMANDS = {
     "logs": "Print a run's log.",
     "result": "Show what came out of a run.",
     "cancel": "Cancel a run for good.",
+    "resume": "Go on with a run that ended too early.",
     "shell": "Open a job's or run's container by hand.",
     "image": "Look into a container image.",
     "cluster": "List and show cluster profiles.",

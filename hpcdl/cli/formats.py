@@ -15,7 +15,7 @@ _TRY = {
     "out_of_memory": "ask for more memory (resources.memory_gb or cpus), or a smaller train.batch_size",
     "time_limit": "ask for more time: --set resources.time=HH:MM:SS",
     "user_code": "hpcdl logs RUN shows where; hpcdl shell RUN opens the same container",
-    "internal": "hpcdl logs RUN shows more",
+    "internal": "hpcdl logs RUN shows more; hpcdl resume RUN goes on from the last checkpoint",
     "spec": "hpcdl logs RUN shows more",
 }
 
@@ -60,6 +60,8 @@ def failure_lines(run: Run, status: Status) -> list[str]:
     for log, number, text in excerpt(run):
         lines.append(f"  log  {log}:{number}  {text}")
     hint = result.get("hint") or _TRY.get(status.cause or "")
+    if status.state == "lost":
+        hint = "hpcdl resume RUN goes on from the last checkpoint"
     if hint and status.state != "cancelled":
         lines.append(f"  try  {hint.replace('RUN', str(run.paths.root))}")
     return lines

@@ -11,7 +11,8 @@ from hpcdl.cluster.schema import Cluster
 from hpcdl.container import Places
 from hpcdl.errors import ContainerError, UserError
 from hpcdl.job import Job
-from hpcdl.launch import argv_of, places_of, prepare_home, read_plan
+from hpcdl.launch import read_plan
+from hpcdl.launch.program import argv_of, places_of, prepare_home
 from hpcdl.planning import Plan, plan
 from hpcdl.run.freeze import freeze_code
 from hpcdl.run.paths import RunPaths

@@ -85,6 +85,11 @@ class RunPaths:
         return self.root / "heartbeat.json"
 
     @property
+    def checkpoints(self) -> Path:
+        """The states to go on from: ``<step>.npz``."""
+        return self.root / "checkpoints"
+
+    @property
     def failure(self) -> Path:
         """Why the trainer gave up, in its own words."""
         return self.root / "failure.json"

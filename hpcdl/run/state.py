@@ -55,7 +55,7 @@ class Status:
 def read(paths: RunPaths) -> Evidence:
     """Read a run's files as they are now."""
     submitted = read_json(paths.submitted)
-    gone = _is_gone(submitted or {})  # before the files: what it wrote last is then seen
+    gone = _is_gone(submitted or {}, read_json_lines(paths.attempts))  # before the files: its last words are then seen
     return Evidence(
         gone=gone,
         submitted=submitted,
@@ -110,18 +110,27 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
         return Status("queued", note=waiting, **common)
     if last.get("reason") == causes.TERMINATED and not pending:
         return Status("stopping", note="SLURM ended it; waiting for its word why", **common)
+    if last.get("event") == "resumed":
+        return Status("queued", note=waiting, **common)
     if last.get("event") == "end" or pending:
-        return Status("requeued", note=waiting or "saved; it will run again", **common)
+        why = str(last.get("reason", "")).replace("_", " ")
+        return Status("requeued", note=", ".join(filter(None, (why, waiting))), **common)
     state = "stopping" if seen.stopping else "running"
     return Status(state, phase=seen.heartbeat.get("phase"), **common)
 
 
-def _is_gone(submitted: dict[str, Any]) -> bool:
-    """Whether a local run's process has ended, as far as this host can tell."""
+def _is_gone(submitted: dict[str, Any], attempts: list[dict[str, Any]]) -> bool:
+    """Whether a local run's processes have ended, as far as this host can tell: the first, and the last attempt's."""
     if submitted.get("backend") != "local" or submitted.get("host") != socket.gethostname():
         return False
-    now = process_start(int(submitted["pid"]))
-    return now is None or now != submitted.get("pid_start")
+    started = [submitted, *(row for row in attempts if row.get("event") == "start")]
+    return not any(_lives(row) for row in (started[0], started[-1]))
+
+
+def _lives(row: dict[str, Any]) -> bool:
+    """Whether the process that a row names still runs."""
+    start = process_start(int(row["pid"])) if row.get("pid") else None
+    return start is not None and start == row.get("pid_start")
 
 
 def process_start(pid: int) -> str | None:

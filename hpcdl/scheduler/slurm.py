@@ -77,6 +77,18 @@ def scancel(job_id: str) -> None:
     _call(["scancel", "--quiet", job_id])
 
 
+def end_time(job_id: str) -> float | None:
+    """When a running job reaches its time limit (unix time), or None where SLURM does not say.
+
+    SLURM_JOB_END_TIME is not set everywhere (not on 22.05), so squeue is asked, once an attempt.
+    """
+    try:
+        text = _call(["squeue", "--noheader", "--format=%e", f"--jobs={job_id}"]).strip()
+        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+    except (SchedulerError, ValueError):
+        return None
+
+
 def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[str, JobInfo]:
     """What SLURM knows of these jobs, from squeue and, for those it has forgotten, sacct.
 

@@ -14,6 +14,7 @@ from hpcdl import __version__
 from hpcdl.trainer.checks import check_fit, check_spec
 from hpcdl.trainer.errors import InternalError, RunError, Stopped, UserCodeError
 from hpcdl.trainer.output import quiet_import, say, separate_noise
+from hpcdl.trainer.retry import keep_trying
 from hpcdl.trainer.rundir import RunDir
 from hpcdl.trainer.spec import EXIT_DONE, EXIT_INTERNAL, EXIT_SPEC, EXIT_STOPPED, RunSpec, SpecError
 
@@ -38,10 +39,10 @@ def main(argv: List[str]) -> int:
     if run_dir.finished():
         say("this run is already done: {}".format(run_dir.path("result.json")))
         return EXIT_DONE
-    separate_noise(run_dir.noise_log)
-    run_dir.forget_failure()
-    run_dir.heartbeat(phase="starting")
     try:
+        keep_trying("the log", lambda: separate_noise(run_dir.noise_log))
+        keep_trying("the run folder", run_dir.tidy)
+        run_dir.heartbeat(phase="starting")
         _run(run_dir)
     except Stopped as stopped:
         say(stopped.message)
@@ -117,5 +118,15 @@ def _explain(error: Exception, run_dir: RunDir) -> Tuple[int, str, str, str]:
     return EXIT_INTERNAL, "internal", message, "TensorFlow's own messages are in {}".format(run_dir.noise_log)
 
 
+def _flush() -> None:
+    """Write what is left of the log; on a full disk drop it, or Python would end with a status of its own."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    _flush()
+    sys.exit(status)

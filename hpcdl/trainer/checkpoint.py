@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -14,8 +15,13 @@ from hpcdl.trainer.output import say
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KEEP = 2  # the newest, and the one before it in case that is torn
-SAVE_EVERY_S = 60.0
+
+class Snapshot(NamedTuple):
+    """A copy of everything that training changes, in the host's memory."""
+
+    step: int
+    text: bytes  # the state and what the arrays are, as JSON
+    arrays: List[NDArray[Any]]
 
 
 class Checkpoints:
@@ -26,37 +32,54 @@ class Checkpoints:
         variables: (name, variable, own) in a fixed order; of an own one, each replica's value is kept.
         strategy: the strategy that the variables live under.
         fingerprint: hash of what was asked for; a checkpoint of another run is not used.
+        keep: how many of the newest stay; the ones before the last are for the case that it is torn.
     """
 
-    def __init__(self, folder: str, variables: List[Tuple[str, Any, bool]], strategy: Any, fingerprint: str) -> None:
+    def __init__(
+        self, folder: str, variables: List[Tuple[str, Any, bool]], strategy: Any, fingerprint: str, keep: int
+    ) -> None:
         self._folder = folder
         self._variables = variables
         self._strategy = strategy
         self._fingerprint = fingerprint
+        self._keep = keep
 
-    def save(self, step: int, state: Dict[str, Any]) -> str:
-        """Save all variables with `state` (JSON) after `step` steps; returns the path.
-
-        On return the file is on disk under its name. Older files than the last two are removed.
-        """
+    def copy(self, step: int, state: Dict[str, Any]) -> Snapshot:
+        """Copy all variables, with `state` (JSON) after `step` steps. Training may go on with the variables."""
         parts = [(name, part) for name, copies in self._parts() for part in copies]
-        arrays = [part.numpy() for _, part in parts]
+        arrays = [part.numpy() for _, part in parts]  # a copy on the CPU too
         shapes = [{"shape": list(array.shape), "dtype": str(array.dtype)} for array in arrays]
         names = [name for name, _ in parts]
         about = dict(state, step=step, fingerprint=self._fingerprint, names=names, arrays=shapes)
-        text = json.dumps(about).encode("utf-8")
-        entries = {"v{:04d}".format(place): array for place, array in enumerate(arrays)}
+        return Snapshot(step, json.dumps(about).encode("utf-8"), arrays)
+
+    def write(self, snapshot: Snapshot) -> str:
+        """Write a copy; returns its path. Can be done in another thread than `copy`.
+
+        On return the file is on disk under its name, and files older than the newest few are removed.
+
+        Raises:
+            OSError: it cannot be written; nothing is left of it, and the older files are untouched.
+        """
+        step, text, arrays = snapshot
+        entries: Dict[str, Any] = {"v{:04d}".format(place): array for place, array in enumerate(arrays)}
         entries["about"] = np.frombuffer(text, np.uint8)
         entries["sha256"] = np.frombuffer(_digest(text, arrays), np.uint8)
         os.makedirs(self._folder, exist_ok=True)
         path = os.path.join(self._folder, "{:08d}.npz".format(step))
-        with open(path + ".tmp", "wb") as file:
-            np.savez(file, **entries)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(path + ".tmp", path)
+        try:
+            with open(path + ".tmp", "wb") as file:
+                np.savez(file, **entries)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(path + ".tmp", path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.remove(path + ".tmp")
+            raise
         _sync_folder(self._folder)
-        for old in self._newest_first()[KEEP:]:
+        earlier = [file for file in self._newest_first() if _step(os.path.basename(file)) <= step]
+        for old in earlier[self._keep :]:  # later ones are torn or another run's: they count for nothing
             os.remove(old)
         return path
 

@@ -23,7 +23,7 @@ def check_spec(run: RunSpec) -> None:
         SpecError: naming all problems, one a line.
     """
     problems: List[str] = []
-    for where in ("data", "model", "train", "devices"):
+    for where in ("data", "model", "train", "devices", "saving"):
         problems += _check_section(where, getattr(run, where))
     problems += _check_section("train.optimizer", run.train.optimizer)
     if not problems:

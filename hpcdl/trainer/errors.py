@@ -6,6 +6,7 @@ RunError
 |-- UserCodeError  1  the user's own model raised, does not fit, or diverged
 |-- InternalError 70  memory, or a fault in hpcdl or TensorFlow
 `-- Stopped       75  not a fault: stopped on request, state saved
+    `-- Unsaved   75  the disk takes nothing any more; what was saved before is intact
 
 `spec.SpecError` (64) stands beside the tree: the contract module knows nothing of the trainer.
 """
@@ -60,3 +61,7 @@ class Stopped(RunError):  # noqa: N818 - it is not an error
 
     exit_status = EXIT_STOPPED
     kind = "stopped"
+
+
+class Unsaved(Stopped):
+    """Something could not be written, however often it was tried; the run can go on from the last checkpoint."""

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from hpcdl.trainer import compat
 from hpcdl.trainer.batches import Source, my_share
-from hpcdl.trainer.checkpoint import SAVE_EVERY_S, Checkpoints
 from hpcdl.trainer.data import epoch_order
 from hpcdl.trainer.errors import Stopped, UserCodeError
 from hpcdl.trainer.output import say
+from hpcdl.trainer.periodic import Saver
 from hpcdl.trainer.rundir import RunDir
 from hpcdl.trainer.spec import TrainSpec
 
@@ -132,46 +132,49 @@ def train(
     stepper: Stepper,
     model: Any,
     run_dir: RunDir,
-    checkpoints: Checkpoints,
+    saver: Saver,
     validate: Callable[[], Dict[str, float]],
     pace: Pace,
 ) -> Dict[str, Any]:
-    """Train from the last checkpoint, if there is one, to the last epoch.
+    """Train from the last checkpoint, if there is one, to the last epoch, saving on the way and at the end.
 
     Args:
         validate: scores the model at the end of an epoch: metrics by name, empty without validation.
 
     Returns:
-        the final state: ``step`` (done in all attempts), ``epoch_s`` and ``train_s`` (seconds of steps).
+        the final state, of all attempts: ``step``, ``train_s`` (seconds of steps), ``saves`` and
+        ``save_blocked_s`` (seconds for which saving kept training waiting).
 
     Raises:
-        Stopped: the stop file appeared; the state is saved.
+        Stopped: the stop file appeared, and the state is saved; or it is `Unsaved`.
         UserCodeError: the loss is no longer a number.
     """
-    restored = checkpoints.restore() or {"step": 0, "epoch_s": 0.0, "train_s": 0.0}
-    state: Dict[str, Any] = {key: restored[key] for key in ("step", "epoch_s", "train_s")}
+    state = saver.restore()
     run_dir.keep_metrics(state["step"] // stepper.steps_per_epoch)
-    saved_step, saved_at = state["step"], time.monotonic()
-    while state["step"] < stepper.total:
-        if run_dir.stop_requested():
-            _stop(state, saved_step, stepper, run_dir, checkpoints)
-        if state["step"] % stepper.steps_per_epoch == 0:
-            model.reset_metrics()
-            state["epoch_s"] = 0.0
-        _advance(stepper, pace, state, run_dir)
-        if state["step"] % stepper.steps_per_epoch == 0:
-            compat.average_replicas(model, stepper.strategy)
-            _finish_epoch(stepper, model, state, run_dir, validate)
-            if time.monotonic() - saved_at > SAVE_EVERY_S or state["step"] == stepper.total:
-                checkpoints.save(state["step"], state)
-                saved_step, saved_at = state["step"], time.monotonic()
+    try:
+        while state["step"] < stepper.total:
+            if run_dir.stop_requested():
+                _stop(state, stepper, run_dir, saver)
+            if state["step"] % stepper.steps_per_epoch == 0:
+                model.reset_metrics()
+                state["epoch_s"] = 0.0
+            _advance(stepper, pace, state, run_dir, saver)
+            if state["step"] % stepper.steps_per_epoch == 0:
+                compat.average_replicas(model, stepper.strategy)
+                _finish_epoch(stepper, model, state, run_dir, validate)
+            if saver.due(state["step"]) and state["step"] < stepper.total:
+                saver.save(state)
+        saver.finish(state)
+    finally:
+        saver.close()
+    run_dir.heartbeat(**saver.news())
     return state
 
 
-def _advance(stepper: Stepper, pace: Pace, state: Dict[str, Any], run_dir: RunDir) -> None:
-    """One call of the stepper: about a second of training."""
+def _advance(stepper: Stepper, pace: Pace, state: Dict[str, Any], run_dir: RunDir, saver: Saver) -> None:
+    """One call of the stepper: about a second of training, or less up to the next checkpoint."""
     started = time.perf_counter()
-    done, full, loss = stepper(state["step"], pace.steps())
+    done, full, loss = stepper(state["step"], saver.steps_left(state["step"], pace.steps()))
     seconds = time.perf_counter() - started
     if full:
         pace.took(done, seconds)
@@ -179,7 +182,7 @@ def _advance(stepper: Stepper, pace: Pace, state: Dict[str, Any], run_dir: RunDi
     state["step"] += done
     state["epoch_s"] += seconds
     state["train_s"] += seconds
-    run_dir.heartbeat(epoch=epoch, step=state["step"], loss=loss)
+    run_dir.heartbeat(epoch=epoch, step=state["step"], loss=loss, **saver.news())
 
 
 def _finish_epoch(
@@ -199,9 +202,9 @@ def _finish_epoch(
     say("epoch {}/{}  {}  {:.1f} s  {:,.0f} images/s".format(epoch, stepper.epochs, shown, seconds, speed))
 
 
-def _stop(state: Dict[str, Any], saved_step: int, stepper: Stepper, run_dir: RunDir, checkpoints: Checkpoints) -> None:
+def _stop(state: Dict[str, Any], stepper: Stepper, run_dir: RunDir, saver: Saver) -> None:
     run_dir.heartbeat(phase="saving")
-    if state["step"] != saved_step:
-        checkpoints.save(state["step"], state)
+    saver.finish(state)
+    run_dir.heartbeat(phase="stopped", **saver.news())
     where = "step {:,} of {:,}".format(state["step"], stepper.total)
     raise Stopped("stopped on request at {}; the state is saved, run me again to go on".format(where))

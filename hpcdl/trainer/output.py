@@ -14,8 +14,13 @@ _NOISY = ("tensorflow", "keras", "absl", "h5py", "google")
 
 
 def say(text: str = "") -> None:
-    """Print a line of the log at once."""
-    print(text, flush=True)
+    """Print a line of the log at once, and whole: threads print too. A full disk delays it, and stops nothing."""
+    try:
+        print(text + "\n", end="", flush=True)
+    except BrokenPipeError:  # whoever started the run is gone
+        raise
+    except OSError:  # it stays in the buffer, and comes out with a later line
+        pass
 
 
 def separate_noise(noise_log: str) -> None:
@@ -44,7 +49,8 @@ def _show_warning(
     text = warnings.formatwarning(message, category, filename, lineno, line)
     parts = filename.replace("\\", "/").split("/")
     noisy = any(part.startswith(_NOISY) for part in parts)
-    (file or (_noise if noisy and _noise else sys.stderr)).write(text)
+    with contextlib.suppress(OSError):  # a full disk
+        (file or (_noise if noisy and _noise else sys.stderr)).write(text)
 
 
 @contextlib.contextmanager

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
+import glob
 import json
 import os
 import time
 from typing import Any, Dict, List, Optional
 
+from hpcdl.trainer.output import say
+from hpcdl.trainer.retry import keep_trying
+
 HEARTBEAT_S = 1.0  # at most one heartbeat in this time, new phases aside
+ASIDE = (  # the trainer's half-written files; the host has its own in the same folder
+    *(name + ".*.tmp" for name in ("heartbeat.json", "metrics.jsonl", "result.json", "failure.json")),
+    "checkpoints/*.tmp",
+    "model/aside-*",
+)
 
 
 def write_atomic(path: str, content: bytes) -> None:
     """Write a whole file aside and rename it into place, so that it survives a crash of the machine."""
     aside = "{}.{}.tmp".format(path, os.getpid())
-    with open(aside, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    try:
+        with open(aside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.remove(aside)
+        raise
 
 
 def write_json(path: str, value: Any) -> None:
@@ -53,6 +69,7 @@ class RunDir:
         self.stop_file = stop_file or self.path("stop")
         self._beat: Dict[str, Any] = {"phase": "starting", "attempt": attempt}
         self._beat_at = 0.0
+        self._beat_lost = False
 
     def path(self, *parts: str) -> str:
         """A path in the run folder; an absolute part stays as it is."""
@@ -83,21 +100,44 @@ class RunDir:
     def heartbeat(self, **news: Any) -> None:
         """Say that the run is alive: what is new is merged into what was said before.
 
-        A new ``phase`` is written at once, anything else at most once in `HEARTBEAT_S` seconds.
+        A new ``phase`` is written at once, anything else at most once in `HEARTBEAT_S` seconds. Where it
+        cannot be written, the log says so once, and the run goes on.
         """
         new_phase = news.get("phase", self._beat["phase"]) != self._beat["phase"] or not self._beat_at
         self._beat.update(news)
         now = time.time()
         if new_phase or now - self._beat_at >= HEARTBEAT_S:
             self._beat_at = now
-            write_json(self.path("heartbeat.json"), dict(self._beat, time=now))
+            try:
+                write_json(self.path("heartbeat.json"), dict(self._beat, time=now))
+            except OSError as error:
+                if not self._beat_lost:
+                    say("heartbeat.json cannot be written: {}; the run goes on without".format(error))
+                self._beat_lost = True
 
     def append_metrics(self, line: Dict[str, Any]) -> None:
-        """Add one finished epoch to metrics.jsonl and wait until it is on disk."""
-        with open(self.path("metrics.jsonl"), "a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(line), allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Add one finished epoch to metrics.jsonl and wait until it is on disk.
+
+        Raises:
+            Unsaved: it could not be written, however often it was tried.
+        """
+        path = self.path("metrics.jsonl")
+        text = (json.dumps(_finite(line), allow_nan=False) + "\n").encode("utf-8")
+        size = os.path.getsize(path) if os.path.exists(path) else 0
+
+        def append() -> None:
+            with open(path, "ab", buffering=0) as file:
+                file.truncate(size)  # an earlier try's part of the line, should it have stayed
+                try:
+                    written = file.write(text)
+                    os.fsync(file.fileno())
+                    if written < len(text):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except OSError:
+                    file.truncate(size)
+                    raise
+
+        keep_trying("metrics.jsonl", append)
 
     def read_metrics(self) -> List[Dict[str, Any]]:
         """The epochs in metrics.jsonl, oldest first; a line cut short by a crash is left out."""
@@ -117,18 +157,23 @@ class RunDir:
         """Drop the lines after the first `epochs` epochs: those will be trained, and written, again."""
         kept = [line for line in self.read_metrics() if line["epoch"] <= epochs]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_atomic(self.path("metrics.jsonl"), text.encode("utf-8"))
+        write = functools.partial(write_atomic, self.path("metrics.jsonl"), text.encode("utf-8"))
+        keep_trying("metrics.jsonl", write)
 
     def write_result(self, result: Dict[str, Any]) -> None:
         """Write result.json: from here on the run is done."""
-        write_json(self.path("result.json"), result)
+        keep_trying("result.json", functools.partial(write_json, self.path("result.json"), result))
 
     def write_failure(self, exit_status: int, kind: str, message: str, hint: str) -> None:
         """Write failure.json, which tells the host why this attempt failed."""
         failure = {"exit_status": exit_status, "kind": kind, "message": message, "hint": hint}
         write_json(self.path("failure.json"), failure)
 
-    def forget_failure(self) -> None:
-        """Remove the failure of an earlier attempt."""
+    def tidy(self) -> None:
+        """Remove the failure of an earlier attempt, and the half-written files of a killed one."""
+        for pattern in ASIDE:
+            for path in glob.glob(os.path.join(glob.escape(self.folder), pattern)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path)
         with contextlib.suppress(FileNotFoundError):
             os.remove(self.path("failure.json"))

@@ -137,6 +137,15 @@ class DeviceSpec:
 
 
 @dataclass
+class SavingSpec:
+    """When checkpoints are saved: after so many seconds or steps, whichever comes first, and at the end."""
+
+    every_s: float = setting("seconds between two checkpoints", 300.0, ge=1)
+    every_steps: Optional[int] = setting("steps between two checkpoints; without it, time alone counts", None, ge=1)
+    keep: int = setting("how many of the newest checkpoints are kept", 3, ge=1)
+
+
+@dataclass
 class RunSpec:
     """One training run. Paths are absolute, or relative to the folder of run.json.
 
@@ -151,6 +160,7 @@ class RunSpec:
     devices: DeviceSpec
     hpcdl_version: str
     schema_version: int = SCHEMA_VERSION
+    saving: SavingSpec = field(default_factory=SavingSpec)
 
     def to_json(self) -> str:
         """The text of run.json: the same bytes for the same run."""
@@ -168,12 +178,14 @@ class RunSpec:
         version = raw.get("schema_version")
         if version != SCHEMA_VERSION:
             raise SpecError("run.json has schema_version {!r}; this trainer reads {}".format(version, SCHEMA_VERSION))
+        raw.setdefault("saving", asdict(SavingSpec()))  # an older hpcdl wrote none
         run = _build(cls, raw, "run.json")
         run.data = _build(DataSpec, raw["data"], "data")
         run.model = _build(_model_class(raw["model"]), raw["model"], "model")
         run.train = _build(TrainSpec, raw["train"], "train")
         run.train.optimizer = _build(OptimizerSpec, raw["train"]["optimizer"], "train.optimizer")
         run.devices = _build(DeviceSpec, raw["devices"], "devices")
+        run.saving = _build(SavingSpec, raw["saving"], "saving")
         return run
 
 

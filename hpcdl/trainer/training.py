@@ -17,7 +17,9 @@ from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.evaluation import Evaluator
 from hpcdl.trainer.loop import Pace, Stepper, train
 from hpcdl.trainer.output import say
+from hpcdl.trainer.periodic import Saver
 from hpcdl.trainer.result import fingerprint, result, versions
+from hpcdl.trainer.retry import keep_trying
 from hpcdl.trainer.rundir import RunDir
 from hpcdl.trainer.saving import save_model
 from hpcdl.trainer.spec import RunSpec
@@ -49,20 +51,21 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
     score = functools.partial(_score, run, run_dir, model, devices.strategy)
     guard = functools.partial(models.blame_user_code, run.model, "failed in training")
     stepper = Stepper(model, devices.strategy, train_source, rows["train"], run.train, guard)
-    checkpoints = Checkpoints(run_dir.checkpoints, compat.variables(model), devices.strategy, fingerprint(run))
+    variables, keep = compat.variables(model), run.saving.keep
+    checkpoints = Checkpoints(run_dir.checkpoints, variables, devices.strategy, fingerprint(run), keep)
     timing["build_s"] = time.perf_counter() - started
 
     run_dir.heartbeat(phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch)
     validate = score(train_source, rows["validation"])
-    state = train(stepper, model, run_dir, checkpoints, validate, Pace())
-    timing["train_s"] = state["train_s"]
+    state = train(stepper, model, run_dir, Saver(checkpoints, run.saving), validate, Pace())
+    timing.update({name: state[name] for name in ("train_s", "saves", "save_blocked_s")})
 
     run_dir.heartbeat(phase="evaluating", epoch=run.train.epochs, step=state["step"])
     test = _timed(timing, "evaluate_s", score(test_source, rows["test"]))
     shown = "  ".join("{} {:.4f}".format(name, value) for name, value in test.items())
     say("test  {}  {:,} rows  {:.1f} s".format(shown, len(rows["test"]), timing["evaluate_s"]))
     run_dir.heartbeat(phase="saving")
-    model_file = _timed(timing, "save_s", functools.partial(save_model, model, run_dir))
+    model_file = _timed(timing, "save_s", lambda: keep_trying("the model", lambda: save_model(model, run_dir)))
     counts = {part: len(indices) for part, indices in rows.items()}
     run_dir.write_result(result(run, run_dir, dataset, devices, model, model_file, counts, test, timing))
     run_dir.heartbeat(phase="done")

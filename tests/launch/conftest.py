@@ -48,6 +48,10 @@ class LocalRun:
     def json(self, name: str) -> Any:
         return json.loads((self.path / name).read_text())
 
+    def lines(self, name: str) -> list[Any]:
+        path = self.path / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
     def log(self, attempt: int = 1) -> str:
         path = self.path / "logs" / f"{attempt}.log"
         return path.read_text() if path.exists() else ""

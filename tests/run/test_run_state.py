@@ -149,9 +149,9 @@ def test_half_written_files_read(tmp_path):
         (-signal.SIGTERM, False, True, "terminated", None),
         (128 + signal.SIGTERM, True, True, "terminated", None),
         (-signal.SIGTERM, True, False, "failed", "user_code"),
-        (-signal.SIGKILL, False, True, "failed", "out_of_memory"),
+        (-signal.SIGKILL, False, True, "killed", "out_of_memory"),
         (128 + signal.SIGKILL, True, False, "failed", "out_of_memory"),
-        (-signal.SIGSEGV, False, False, "failed", "internal"),
+        (-signal.SIGSEGV, False, False, "killed", "internal"),
         (128 + signal.SIGSEGV, True, True, "failed", "user_code"),
         (-(signal.SIGRTMIN + 1), True, True, "failed", "user_code"),
         (128 + 33, True, True, "failed", "user_code"),  # a signal without a name
@@ -161,7 +161,7 @@ def test_cause_of_exit_status(status, script, in_slurm, state, cause):
     outcome = of_exit_status(status, script, in_slurm)
 
     assert (outcome.state, outcome.cause) == (state, cause)
-    assert (outcome.message is None) == (state != "failed")
+    assert (outcome.message is None) == (state not in ("failed", "killed"))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hpcdl.trainer.data import Part
-from hpcdl.trainer.errors import Stopped, UserCodeError
+from hpcdl.trainer.errors import Stopped, Unsaved, UserCodeError
 from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import CnnSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.trainer.spec import CnnSpec, FunctionSpec, MlpSpec, OptimizerSpec, SavingSpec, TrainSpec
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -22,6 +22,7 @@ ROWS = 61  # three batches of 20 and one of a single row: with two replicas, one
 TRAIN = TrainSpec(epochs=2, batch_size=20, seed=SEED, optimizer=OptimizerSpec("adam", 0.01))
 RANDOM = MlpSpec(dense=[8, 8], dropout=0.3, batch_norm=True)
 EXACT = MlpSpec(dense=[8, 8])
+NEVER = SavingSpec(every_s=1e9)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,8 @@ def strategies(tf):
 class Training:
     """A model ready to train in a run folder; calling it trains to the end, or until `stop_after` calls."""
 
-    def __init__(self, tf, strategy, arrays, folder, model_spec, train=TRAIN, rows=ROWS):
-        from hpcdl.trainer import batches, checkpoint, compat, compiling, loop, models
+    def __init__(self, tf, strategy, arrays, folder, model_spec, train=TRAIN, rows=ROWS, saving=NEVER):
+        from hpcdl.trainer import batches, checkpoint, compat, compiling, loop, models, periodic
 
         folder.mkdir(exist_ok=True)
         tf.keras.backend.clear_session()  # names of layers start again, as in a new process
@@ -54,7 +55,8 @@ class Training:
         compat.build_metrics(self.model, strategy, *source.take(tf.range(2)))
         variables = compat.variables(self.model)
         self.stepper = loop.Stepper(self.model, strategy, source, np.arange(rows, dtype=np.int32), train, nullcontext)
-        self.checkpoints = checkpoint.Checkpoints(str(folder / "checkpoints"), variables, strategy, "fingerprint")
+        self.checkpoints = checkpoint.Checkpoints(str(folder / "checkpoints"), variables, strategy, "fingerprint", 2)
+        self.saver = periodic.Saver(self.checkpoints, saving)
         self.run_dir = RunDir(str(folder / "run.json"))
         self.loop = loop
 
@@ -62,7 +64,7 @@ class Training:
         asked = iter(range(10**9))
         setattr(self.run_dir, "stop_requested", lambda: next(asked) >= stop_after)  # noqa: B010 - a method to mypy
         pace = self.loop.Pace(call_s)
-        self.loop.train(self.stepper, self.model, self.run_dir, self.checkpoints, dict, pace)
+        self.state = self.loop.train(self.stepper, self.model, self.run_dir, self.saver, dict, pace)
         return self
 
     def weights(self):
@@ -248,9 +250,85 @@ def test_checkpoint_of_another_model_is_not_used(training, capsys):
 
 def test_last_two_checkpoints_are_kept(training, tmp_path):
     trained = training(EXACT)
+    folder = tmp_path / "run" / "checkpoints"
     for step in (1, 2, 3, 10):
-        trained.checkpoints.save(step, {})
-    assert sorted(file.name for file in (tmp_path / "run/checkpoints").iterdir()) == [
-        "00000003.npz",
-        "00000010.npz",
-    ]
+        trained.checkpoints.write(trained.checkpoints.copy(step, {}))
+    assert sorted(file.name for file in folder.iterdir()) == ["00000003.npz", "00000010.npz"]
+    for step in (4, 5):  # where those of step 10 could not be used
+        trained.checkpoints.write(trained.checkpoints.copy(step, {}))
+    assert sorted(file.name for file in folder.iterdir()) == ["00000004.npz", "00000005.npz", "00000010.npz"]
+
+
+def written_steps(training, monkeypatch):
+    """The steps of the checkpoints that a training writes, as it goes on."""
+    steps: list[int] = []
+    write = training.checkpoints.write
+
+    def noted(snapshot):
+        steps.append(snapshot.step)
+        return write(snapshot)
+
+    monkeypatch.setattr(training.checkpoints, "write", noted)
+    return steps
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_saving_by_steps_is_exact_and_changes_nothing(training, replicas, tmp_path, monkeypatch):
+    whole = training(RANDOM, replicas)()
+    saving = training(RANDOM, replicas, "saving", saving=SavingSpec(every_steps=3))
+    steps = written_steps(saving, monkeypatch)
+    assert_same(saving(), whole)
+    assert steps == [3, 6, 8]
+    assert saving.state["saves"] == 3
+    assert saving.saver.news()["saved_step"] == 8
+    assert saving.saver.news()["slowest_save_s"] > 0
+    folder = tmp_path / "saving" / "checkpoints"
+    assert sorted(file.name for file in folder.iterdir()) == ["00000006.npz", "00000008.npz"]
+    (folder / "00000008.npz").unlink()
+    resumed = training(RANDOM, replicas, "saving", saving=SavingSpec(every_steps=3))
+    steps = written_steps(resumed, monkeypatch)
+    assert_same(resumed(), whole)
+    assert (steps, resumed.state["saves"]) == ([8], 3)
+
+
+def test_saving_by_seconds(training, monkeypatch):
+    trained = training(EXACT, saving=SavingSpec(every_s=0))  # as if a second had passed at each boundary
+    steps = written_steps(trained, monkeypatch)
+    trained(call_s=0)
+    assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_training_goes_on_beside_a_copied_state(training):
+    trained = training(RANDOM)
+    trained.saver.restore()
+    snapshot = trained.checkpoints.copy(0, {})
+    before = [array.copy() for array in snapshot.arrays]
+    trained()
+    for array, copy in zip(snapshot.arrays, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_write_error_of_the_thread_reaches_training(training, monkeypatch):
+    def full(snapshot):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("HPCDL_SAVE_RETRY_S", "0")
+    trained = training(EXACT, saving=SavingSpec(every_steps=2))
+    monkeypatch.setattr(trained.checkpoints, "write", full)
+    with pytest.raises(Unsaved, match=r"the checkpoint of step 2 cannot be written.*No space left"):
+        trained()
+
+
+def test_write_is_tried_again(training, monkeypatch, capsys):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    trained = training(EXACT, name="retried", saving=SavingSpec(every_steps=2))
+    write, errors = trained.checkpoints.write, [OSError(122, "Disk quota exceeded"), OSError(30, "Read-only")]
+
+    def ill(snapshot):
+        if errors:
+            raise errors.pop()
+        return write(snapshot)
+
+    monkeypatch.setattr(trained.checkpoints, "write", ill)
+    assert_same(trained(), training(EXACT)())
+    assert capsys.readouterr().out.count("the checkpoint of step 2 cannot be written") == 2

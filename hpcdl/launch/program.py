@@ -1,0 +1,82 @@
+"""What is started on the node, with which folders and variables, in the container or without one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from hpcdl.container import Places, command, environment
+from hpcdl.files import read_json
+from hpcdl.planning import Plan
+from hpcdl.run.paths import RunPaths
+
+
+def places_of(paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str | None = None) -> Places:
+    """Where a run's things lie on this node."""
+    manifest = read_json(paths.manifest) or {}
+    code = str(manifest.get("code", {}).get("folder", ""))
+    trainer = plan.script is None
+    return Places(
+        workdir=plan.workdir or str(paths.work if plan.script else paths.root),
+        home=str(paths.home),
+        stop_file=str(paths.stop),
+        pythonpath=f"{code}:{paths.user}" if trainer else None,
+        tmp=tmp,
+        binds=_binds(paths, plan, code),
+        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        attempt=attempt,
+    )
+
+
+def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
+    """What the container must see: the run, hpcdl's code, the data, the working directory."""
+    binds = [str(paths.root)]
+    if plan.script is None:
+        binds.append(f"{code}:{code}:ro")
+    elif plan.workdir:
+        binds.append(plan.workdir)
+    folders = [plan.data_root]
+    if plan.script is None and (path := _data_path(paths)) and not Path(path).is_relative_to(plan.data_root):
+        folders.append(str(Path(path).parent))
+    binds += [f"{folder}:{folder}:ro" for folder in folders if Path(folder).is_dir()]
+    return binds
+
+
+def _data_path(paths: RunPaths) -> str | None:
+    spec = read_json(paths.spec) or {}
+    path = spec.get("data", {}).get("path")
+    return path if isinstance(path, str) else None
+
+
+def program_of(paths: RunPaths, plan: Plan) -> list[str]:
+    """The program's argv: the trainer, or the frozen script with its arguments."""
+    python = plan.python if plan.image else sys.executable
+    if plan.script is None:
+        return [python, "-m", "hpcdl.trainer", str(paths.spec)]
+    return [python, str(paths.user / f"{Path(plan.script).stem}.py"), *plan.args]
+
+
+def argv_of(plan: Plan, places: Places, program: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The whole argv for this node, and the environment to start it with."""
+    if plan.image:
+        outer = {k: v for k, v in os.environ.items() if not k.startswith(("APPTAINER", "SINGULARITY"))}
+        return [word for line in command(plan, places, program) for word in line], outer
+    import site
+
+    # Without a container the machine's own TensorFlow is used, which may lie in the user's site folder:
+    # it is found by HOME, which changes here.
+    env = dict(os.environ, PYTHONUSERBASE=site.getuserbase())
+    env.update(environment(plan, places))
+    env.pop("PYTHONNOUSERSITE")
+    return program, env
+
+
+def prepare_home(home: Path, data_root: str) -> None:
+    """Make the program's home, with the staged sets and weights where Keras 2 and 3 look for them."""
+    keras = home / ".keras"
+    keras.mkdir(parents=True, exist_ok=True)
+    for name, target in (("datasets", Path(data_root)), ("models", Path(data_root, "models"))):
+        link = keras / name
+        if target.is_dir() and not link.is_symlink():
+            link.symlink_to(target)

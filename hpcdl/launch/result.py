@@ -1,0 +1,58 @@
+"""Completes result.json on the host: what only the host knows of a run that has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpcdl.files import read_json, read_json_lines, write_json
+from hpcdl.planning import Plan
+from hpcdl.run import causes
+from hpcdl.run.paths import RunPaths
+
+_TOLD = ("attempt", "job_id", "node", "reason", "status", "from_step", "steps", "seconds")
+
+
+def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
+    """Complete what the trainer left in result.json, or write it where there is none."""
+    rows = read_json_lines(paths.attempts)
+    result: dict[str, Any] = read_json(paths.result) or {"schema_version": 1, "name": plan.name}
+    failure = read_json(paths.failure) or {}
+    submitted = read_json(paths.submitted) or {}
+    manifest = read_json(paths.manifest) or {}
+    result["state"] = outcome.state
+    result["cause"] = outcome.cause
+    if outcome.state == causes.FAILED:
+        result["message"] = failure.get("message") or _last_words(paths, plan, rows[-1]["attempt"], outcome)
+        result["hint"] = failure.get("hint")
+        result["log"] = str(paths.log(rows[-1]["attempt"]).relative_to(paths.root))
+    if plan.script is not None:
+        result["script"] = {"file": plan.script, "args": plan.args}
+    ends = {row["attempt"]: row for row in rows if row.get("event") == "end"}
+    result["attempts"] = [{key: ends[n].get(key) for key in _TOLD} for n in sorted(ends)]
+    timing = result.setdefault("timing", {})
+    starts = [row["time"] for row in rows if row.get("event") == "start"]
+    if "time" in submitted:
+        timing["queue_s"] = round(max(0.0, starts[0] - submitted["time"]), 3)
+    timing["total_s"] = round(sum(row.get("seconds") or 0.0 for row in ends.values()), 3)
+    result["cluster"] = {"name": plan.cluster, "backend": submitted.get("backend"), "emulate_gpus": plan.emulate_gpus}
+    result["image"] = manifest.get("image")
+    write_json(paths.result, result)
+
+
+def _last_words(paths: RunPaths, plan: Plan, attempt: int, outcome: causes.Outcome) -> str | None:
+    """What to say of a failure: for a script also its last line, which is most often the exception."""
+    if plan.script is None or outcome.cause != "user_code":
+        return outcome.message
+    lines = log_tail(paths, attempt).splitlines()
+    return f"{outcome.message}; its last line: {lines[-1][:200]}" if lines else outcome.message
+
+
+def log_tail(paths: RunPaths, attempt: int) -> str:
+    """The last few kilobytes of an attempt's log, without empty lines."""
+    try:
+        with paths.log(attempt).open("rb") as log:
+            log.seek(max(0, paths.log(attempt).stat().st_size - 4096))
+            text = log.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(line.strip() for line in text.splitlines() if line.strip())
