@@ -96,7 +96,7 @@ def test_warning_becomes_a_stop_file_and_a_requeue(bed: Bed) -> None:
     result = run.wait()
     assert result["state"] == "done"
     assert [(a["attempt"], a["reason"], a["status"]) for a in result["attempts"]] == [
-        (1, "stopped", 75),
+        (1, "preempted", 75),
         (2, "done", 0),
     ]
     assert "resumed" in run.log(2)

@@ -87,7 +87,7 @@ def test_warned_training_resumes_with_the_same_weights(shared: Bed, image: str) 
     start_again(warned)
     result = warned.wait()
     assert result["state"] == "done", result
-    assert [attempt["reason"] for attempt in result["attempts"]] == ["stopped", "done"]
+    assert [attempt["reason"] for attempt in result["attempts"]] == ["preempted", "done"]
     assert 0 < result["attempts"][0]["steps"] < result["attempts"][1]["steps"]
     assert whole.wait()["test"] == result["test"]
     epochs = [{k: row[k] for k in ("epoch", "loss", "accuracy")} for row in warned.lines("metrics.jsonl")]
