@@ -61,11 +61,13 @@ def command(runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, as
 
 def _row(run: Run, status: Status) -> list[str]:
     metrics = status.metrics
-    accuracy = metrics.get("val_accuracy", metrics.get("accuracy"))
+    accuracy = metrics.get("val_accuracy")
     elapsed = (status.ended or time.time()) - status.started if status.started else None
     again = f"attempt {status.attempt}" if status.attempt > 1 else ""
     cause = (status.cause or "").replace("_", " ") if status.cause != status.state else ""
     note = ": ".join(part for part in (cause, status.note.splitlines()[0] if status.note else "") if part)
+    test = ((run.result() or {}).get("test") or {}).get("accuracy") if status.state == "done" else None
+    score = f"test accuracy {test:.4f}" if isinstance(test, float) else ""
     return [
         run.name,
         status.state,
@@ -73,5 +75,5 @@ def _row(run: Run, status: Status) -> list[str]:
         f"{status.epoch or 0}/{status.epochs}" if status.epochs else "-",
         f"{accuracy:.4f}" if isinstance(accuracy, float) else "-",
         duration(elapsed) if elapsed is not None else "-",
-        ", ".join(part for part in (again, note) if part),
+        ", ".join(part for part in (score, again, note) if part),
     ]

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.test_docs import blocks, pages_with
-from tests.testbed.conftest import Bed
+from tests.testbed.conftest import IMAGES, Bed
 
 pytestmark = pytest.mark.testbed
+SINGULARITY = "/opt/hpcdl-testbed/singularity/bin"
 
 
 @pytest.mark.parametrize("page", pages_with("cluster"), ids=lambda page: page.stem)
 def test_cluster_commands_run(bed: Bed, page: Path) -> None:
     bed.profile.rename(bed.folder / "mycluster.yaml")
+    (bed.folder / "tensorflow.sif").symlink_to(IMAGES / "tf2.21-py311.sif")
+    bed.environment["PATH"] += f":{SINGULARITY}"  # as after `module load singularity`
     done = bed.run("bash", "-euo", "pipefail", "-c", blocks(page, "cluster"), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
