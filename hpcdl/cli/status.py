@@ -59,6 +59,10 @@ def command(runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, as
         options.say(f"({len(chosen) - _SHOWN} older runs are not shown)")
 
 
+def _short(text: str, limit: int = 90) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def _row(run: Run, status: Status) -> list[str]:
     metrics = status.metrics
     accuracy = metrics.get("val_accuracy")
@@ -75,5 +79,5 @@ def _row(run: Run, status: Status) -> list[str]:
         f"{status.epoch or 0}/{status.epochs}" if status.epochs else "-",
         f"{accuracy:.4f}" if isinstance(accuracy, float) else "-",
         duration(elapsed) if elapsed is not None else "-",
-        ", ".join(part for part in (score, again, note) if part),
+        _short(", ".join(part for part in (score, again, note) if part)),
     ]

@@ -86,24 +86,28 @@ def _attempt(paths: RunPaths, job_id: str | None) -> int:
     for old in (paths.failure, paths.result):
         old.unlink(missing_ok=True)
     print(f"attempt {number} of {paths.root} on {node}", flush=True)
-    outcome = causes.hopeless(_ends(paths))
-    status = EXIT_STOPPED
-    if outcome is None:
-        clock = Clock(paths, _end_time(job_id), plan.stop_margin_s)
-        terminated = _note_sigterm()
-        status = _run_program(paths, plan, number, clock)
-        if terminated and status not in (0, EXIT_STOPPED):
-            status = 128 + signal.SIGTERM  # a container that is still starting gives another status
-        outcome = causes.of_exit_status(status, plan.script is not None, job_id is not None, log_tail(paths, number))
-        if outcome.state == causes.STOPPED and job_id is not None:
-            late = clock.near_the_end(plan.signal_lead_s, time.time())
-            outcome = causes.Outcome(causes.TIME_LIMIT if late else causes.PREEMPTED)
+    hopeless = causes.hopeless(_ends(paths))
+    status, outcome = (1, hopeless) if hopeless else _try(paths, plan, number, job_id)
     row.update(status=status, reason=outcome.state, steps=saved_step(paths, plan))
     row["seconds"] = round(time.time() - started, 3)
     append_json_line(paths.attempts, {**row, "event": "end", "time": time.time()})
     if paths.cancelled.exists():
         return 0
     return _conclude(paths, plan, number, status, causes.next_step(outcome, _ends(paths), plan.max_requeues))
+
+
+def _try(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None) -> tuple[int, causes.Outcome]:
+    """Run the program once: its exit status, and what that means."""
+    clock = Clock(paths, _end_time(job_id), plan.stop_margin_s)
+    terminated = _note_sigterm()
+    status = _run_program(paths, plan, attempt, clock)
+    if terminated and status not in (0, EXIT_STOPPED):
+        status = 128 + signal.SIGTERM  # a container that is still starting gives another status
+    outcome = causes.of_exit_status(status, plan.script is not None, job_id is not None, log_tail(paths, attempt))
+    if outcome.state == causes.STOPPED and job_id is not None:
+        late = clock.near_the_end(plan.signal_lead_s, time.time())
+        outcome = causes.Outcome(causes.TIME_LIMIT if late else causes.PREEMPTED)
+    return status, outcome
 
 
 def _conclude(paths: RunPaths, plan: Plan, number: int, status: int, outcome: causes.Outcome) -> int:
