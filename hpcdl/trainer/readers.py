@@ -42,7 +42,7 @@ def read_arrays(path: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
     if not os.path.exists(path):
         raise DataError(
             "{}: no such file or folder; expected an .npz file or a folder with IDX files".format(path),
-            "a set is put there with: hpcdl data stage NAME --from FILE; a container sees only data_root and bound folders",
+            "put a set there with: hpcdl data stage NAME --from FILE; containers see only data_root and bound folders",
         )
     return _read_npz(path)
 
