@@ -25,8 +25,6 @@ from hpcdl.run.state import process_start
 from hpcdl.script import render_submission
 from hpcdl.trainer.spec import RunSpec
 
-BACKENDS = ("slurm", "local")
-
 
 @dataclass(frozen=True)
 class Submission:
@@ -98,16 +96,10 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
             raise SchedulerError(
                 "there is no sbatch on this machine: run hpcdl on a login node, or use --backend local"
             )
-    code = create(paths, submission.job, submission.plan, submission.spec, command_line)
+    create(paths, submission.job, submission.plan, submission.spec, command_line)
     if submission.script is not None:
         write_text(paths.script, submission.script)
-        sent = _send_to_slurm(paths)
-    else:
-        sent = _start_here(paths, code)
-    write_json(
-        paths.submitted,
-        {"backend": submission.backend, "time": time.time(), "cluster": submission.plan.cluster, **sent},
-    )
+    _send(paths)
     return Run(paths.root)
 
 
@@ -123,20 +115,25 @@ def resume(run: Run) -> None:
         why = "cancelling is final; submit it again" if status.state == "cancelled" else f"it is {status.state}"
         raise UserError(f"{run.name} cannot be resumed: {why}")
     paths = run.paths
-    before = read_json(paths.submitted) or {}
     append_json_line(paths.attempts, {"event": "resumed", "time": time.time()})
     paths.result.unlink(missing_ok=True)
     paths.stop.unlink(missing_ok=True)
-    if paths.script.exists():
-        sent = _send_to_slurm(paths)
-    else:
-        sent = _start_here(paths, Path((read_json(paths.manifest) or {})["code"]["folder"]))
-    write_json(paths.submitted, {**before, "backend": "slurm" if paths.script.exists() else "local", **sent})
+    _send(paths)
 
 
 def worker_command(python: str, folder: Path) -> list[str]:
     """The argv of submitit's worker for a folder of its pickles."""
     return [python, "-u", "-m", "submitit.core._submit", str(folder)]
+
+
+def _send(paths: RunPaths) -> None:
+    """Send a run that is on disk, to SLURM where it has a batch script, and note where and when it went."""
+    backend = "slurm" if paths.script.exists() else "local"
+    first = (read_json(paths.submitted) or {}).get("time", time.time())
+    cluster = (read_json(paths.plan) or {}).get("cluster")
+    sent = _send_to_slurm(paths) if backend == "slurm" else _start_here(paths)
+    where = {"backend": backend, "cluster": cluster, **sent}
+    write_json(paths.submitted, {**where, "time": first, "sent": time.time()})
 
 
 def _send_to_slurm(paths: RunPaths) -> dict[str, Any]:
@@ -147,10 +144,11 @@ def _send_to_slurm(paths: RunPaths) -> dict[str, Any]:
     return {"job_id": job.job_id}
 
 
-def _start_here(paths: RunPaths, code: Path) -> dict[str, Any]:
+def _start_here(paths: RunPaths) -> dict[str, Any]:
     from hpcdl.launch import launch_local
     from hpcdl.scheduler.executors import SessionExecutor
 
+    code = Path((read_json(paths.manifest) or {})["code"]["folder"])
     job = SessionExecutor(paths.submitit, code, paths.logs / "local.out").submit(launch_local, str(paths.root))
     pid = int(job.job_id)
     return {"job_id": None, "pid": pid, "pid_start": process_start(pid), "host": socket.gethostname()}

@@ -57,7 +57,7 @@ class Run:
 
         try:
             poll_s = int((read_json(self.paths.plan) or {}).get("min_poll_s", 60))
-            found = slurm.jobs([submitted["job_id"]], poll_s, since=submitted["time"])
+            found = slurm.jobs([submitted["job_id"]], poll_s, since=submitted.get("sent", submitted["time"]))
         except SchedulerError:
             return status  # no answer is no reason for another state
         # The files are read again: they may have changed while SLURM answered.

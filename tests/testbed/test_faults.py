@@ -119,6 +119,23 @@ def test_killed_launcher_is_replaced(bed: Bed) -> None:
     assert "from 0" not in run.log(2)
 
 
+def test_run_that_slurm_refused_is_sent_by_resume(bed: Bed) -> None:
+    refusing = bed.write("refusing/sbatch", "#!/bin/sh\necho 'sbatch: error: no answer' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    path = bed.environment["PATH"]
+    bed.environment["PATH"] = f"{refusing.parent}:{path}"
+    bed.write("counter.py", COUNTER)
+    bed.write("job.yaml", JOB.format(time="00:10:00", work=1))
+    refused = bed.run("hpcdl", "submit", "job.yaml", "--cluster", bed.profile, "--runs-dir", bed.runs, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    bed.environment["PATH"] = path
+    (folder,) = (manifest.parent for manifest in bed.runs.glob("counter/*/manifest.json"))
+    run = Run(bed, folder)
+    assert run.status()["state"] == "created"
+    bed.run("hpcdl", "resume", folder, "--wait")
+    assert run.json("result.json")["state"] == "done"
+
+
 def test_cancel_is_final(bed: Bed) -> None:
     run = counter(bed, 10_000)
     counting(run)
