@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -21,7 +23,8 @@ def write_text(path: Path, text: str, mode: int = 0o644) -> None:
         os.chmod(aside, mode)
         os.replace(aside, path)
     except BaseException:
-        os.unlink(aside)
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
         raise
 
 
@@ -40,12 +43,24 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def append_json_line(path: Path, value: dict[str, Any]) -> None:
-    """Add one line of JSON to a log, on disk before this returns."""
-    line = json.dumps(value, sort_keys=True) + "\n"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    """Add one line of JSON to a log, on disk before this returns; on a full disk nothing is added.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    line = (json.dumps(value, sort_keys=True) + "\n").encode()
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(handle, line.encode())
-        os.fsync(handle)
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            line = b"\n" + line  # a crash left half a line
+        try:
+            if os.write(handle, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, size)
+            raise
     finally:
         os.close(handle)
 

@@ -52,6 +52,8 @@ class Plan:
     signal_lead_s: int
     min_poll_s: int
     emulate_gpus: bool
+    requeue: bool = True
+    stop_signal: Optional[str] = None
 
 
 def plan(job: Job, cluster: Cluster) -> Plan:
@@ -109,7 +111,9 @@ def plan(job: Job, cluster: Cluster) -> Plan:
         args=job.args,
         env=job.env,
         workdir=job.workdir,
-        max_requeues=cluster.max_requeues if cluster.requeue else 0,
+        requeue=cluster.requeue,
+        stop_signal=job.stop_signal,
+        max_requeues=cluster.max_requeues,
         stop_margin_s=cluster.stop_margin_s,
         signal_lead_s=_lead_s(job, cluster),
         min_poll_s=cluster.min_poll_s,
@@ -194,8 +198,7 @@ def _directives(job: Job, cluster: Cluster, cpus: int, memory_gb: float | None) 
     rows.append(("time", format_time(resources.time_limit_s)))
     rows += [(key, value) for key in ("account", "partition", "qos") if (value := getattr(cluster, key))]
     rows.append(("signal", f"B:USR2@{_lead_s(job, cluster)}"))
-    if cluster.requeue:
-        rows.append(("requeue", ""))
+    rows.append(("requeue" if cluster.requeue else "no-requeue", ""))
     rows.append(("open-mode", "append"))
     return rows + sorted(job.slurm.items())
 

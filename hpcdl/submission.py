@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import which
@@ -14,10 +14,10 @@ from typing import Any
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import SchedulerError, UserError
-from hpcdl.files import append_json_line, read_json, write_json, write_text
+from hpcdl.files import append_json_line, read_json, read_json_lines, write_json, write_text
 from hpcdl.job import Job
 from hpcdl.planning import Plan, plan, run_spec
-from hpcdl.run import Run
+from hpcdl.run import Run, causes
 from hpcdl.run.create import create, new_run
 from hpcdl.run.freeze import code_sha
 from hpcdl.run.paths import RunPaths, code_folder
@@ -106,19 +106,25 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
 def resume(run: Run) -> None:
     """Send a run that has ended too early once more: it goes on from its last checkpoint, with new budgets.
 
+    A node that failed under it is avoided.
+
     Raises:
         UserError: it is done, cancelled, or has not ended.
         SchedulerError: SLURM refused it.
     """
     status = run.status()
-    if status.state not in ("created", "failed", "lost"):
+    if status.state not in ("created", "failed", "lost", "unknown"):
         why = "cancelling is final; submit it again" if status.state == "cancelled" else f"it is {status.state}"
         raise UserError(f"{run.name} cannot be resumed: {why}")
     paths = run.paths
+    rows = read_json_lines(paths.attempts)
+    avoid = {row["node"] for row in rows if row.get("reason") == causes.NODE_FAILURE}
+    if status.cause == "node_failure" and status.node:
+        avoid.add(status.node)
     append_json_line(paths.attempts, {"event": "resumed", "time": time.time()})
     paths.result.unlink(missing_ok=True)
     paths.stop.unlink(missing_ok=True)
-    _send(paths)
+    _send(paths, sorted(avoid))
 
 
 def worker_command(python: str, folder: Path) -> list[str]:
@@ -126,22 +132,38 @@ def worker_command(python: str, folder: Path) -> list[str]:
     return [python, "-u", "-m", "submitit.core._submit", str(folder)]
 
 
-def _send(paths: RunPaths) -> None:
+def _send(paths: RunPaths, avoid: Sequence[str] = ()) -> None:
     """Send a run that is on disk, to SLURM where it has a batch script, and note where and when it went."""
     backend = "slurm" if paths.script.exists() else "local"
     first = (read_json(paths.submitted) or {}).get("time", time.time())
     cluster = (read_json(paths.plan) or {}).get("cluster")
-    sent = _send_to_slurm(paths) if backend == "slurm" else _start_here(paths)
-    where = {"backend": backend, "cluster": cluster, **sent}
-    write_json(paths.submitted, {**where, "time": first, "sent": time.time()})
+    for sent in _send_to_slurm(paths, avoid) if backend == "slurm" else [_start_here(paths)]:
+        where = {"backend": backend, "cluster": cluster, **sent}
+        write_json(paths.submitted, {**where, "time": first, "sent": time.time()})
 
 
-def _send_to_slurm(paths: RunPaths) -> dict[str, Any]:
+def _send_to_slurm(paths: RunPaths, avoid: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Submit the run's job or, where the site requeues none, a chain: each job starts when the one before has ended.
+
+    Yields:
+        the jobs so far, after each submission: a job may start before the next is there. A chain that SLURM
+        takes only in part is shorter.
+    """
     from hpcdl.launch import launch
     from hpcdl.scheduler.executors import SlurmScriptExecutor
 
-    job = SlurmScriptExecutor(paths.submitit, paths.script).submit(launch, str(paths.root))
-    return {"job_id": job.job_id}
+    decided = read_json(paths.plan) or {}
+    links = 1 if decided.get("requeue", True) else 1 + decided["max_requeues"]
+    job_ids: list[str] = []
+    while len(job_ids) < links:
+        executor = SlurmScriptExecutor(paths.submitit, paths.script, job_ids[-1] if job_ids else None, avoid)
+        try:
+            job_ids.append(executor.submit(launch, str(paths.root)).job_id)
+        except SchedulerError:
+            if not job_ids:
+                raise
+            return
+        yield {"job_id": job_ids[0], "job_ids": job_ids}
 
 
 def _start_here(paths: RunPaths) -> dict[str, Any]:

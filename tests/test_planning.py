@@ -129,7 +129,8 @@ def test_requeue_as_site_allows():
 
     fixed = replace(SITE, requeue=False)
     assert "requeue" not in directives(JOB, fixed)
-    assert plan(JOB, fixed).max_requeues == 0
+    assert directives(JOB, fixed)["no-requeue"] == ""
+    assert not plan(JOB, fixed).requeue
 
 
 def test_slurm_options_added():

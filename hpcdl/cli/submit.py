@@ -46,8 +46,14 @@ def command(
         click.echo(submission.script, nl=False)
         return 0
     run = submit(submission, sys.argv)
-    job_id = run.status(ask=False).job_id
-    options.say(f"submitted as job {job_id} on {site.name}" if job_id else "started on this machine")
+    job_ids = run.job_ids()
+    if len(job_ids) > 1:
+        options.say(
+            f"submitted as {len(job_ids)} jobs on {site.name}, {job_ids[0]} to {job_ids[-1]}: it requeues none,"
+        )
+        options.say("so each of them goes on where the one before stopped, and leaves at once if nothing is left to do")
+    else:
+        options.say(f"submitted as job {job_ids[0]} on {site.name}" if job_ids else "started on this machine")
     click.echo(run.paths.root)
     if not wait:
         options.say(f"follow it with: hpcdl wait {run.paths.root}")

@@ -11,8 +11,7 @@ from hpcdl.cluster.schema import Cluster
 from hpcdl.container import Places
 from hpcdl.errors import ContainerError, UserError
 from hpcdl.job import Job
-from hpcdl.launch import read_plan
-from hpcdl.launch.program import argv_of, places_of, prepare_home
+from hpcdl.launch.program import argv_of, places_of, prepare_home, read_plan
 from hpcdl.planning import Plan, plan
 from hpcdl.run.freeze import freeze_code
 from hpcdl.run.paths import RunPaths
@@ -48,7 +47,7 @@ def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path
         workdir=job.workdir or here,
         home=str(home),
         stop_file=str(home.parent / "stop"),
-        pythonpath=None if decided.script else f"{code}:{job.folder}",
+        pythonpath=":".join(filter(None, (job.env.get("PYTHONPATH"), code, None if decided.script else job.folder))),
         binds=[
             str(home.parent),
             here,

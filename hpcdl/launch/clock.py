@@ -6,9 +6,11 @@ import time
 from typing import Any
 
 from hpcdl.files import read_json
+from hpcdl.launch.patience import keep_trying
 from hpcdl.run.paths import RunPaths
 
 SAVES_KEPT_FREE = 3  # a save may be slower than the slowest so far
+KILL_WAIT_S = 10.0  # SLURM gives 30 by default
 
 
 class Clock:
@@ -20,22 +22,29 @@ class Clock:
         paths: the run.
         end_time: when the job reaches its time limit (unix time), or None where nobody knows.
         margin_s: seconds kept free beside three of the slowest saves so far.
+        kills: whether a program that goes on beyond the limit is launch's to kill; SLURM does it itself.
     """
 
-    def __init__(self, paths: RunPaths, end_time: float | None, margin_s: float) -> None:
+    def __init__(self, paths: RunPaths, end_time: float | None, margin_s: float, kills: bool = False) -> None:
         self.paths = paths
         self.end_time = end_time
         self.margin_s = margin_s
+        self.kills = kills
         self.rang = False
+        self.overtime = False
 
     def look(self, now: float | None = None) -> None:
-        """Create the stop file if it is time."""
-        if self.rang or self.end_time is None:
+        """Create the stop file if it is time; note when the limit has passed and the program must be killed."""
+        if self.end_time is None:
+            return
+        now = time.time() if now is None else now
+        self.overtime = self.kills and now >= self.end_time + KILL_WAIT_S
+        if self.rang:
             return
         heartbeat: dict[str, Any] = read_json(self.paths.heartbeat) or {}
         needed_s = SAVES_KEPT_FREE * float(heartbeat.get("slowest_save_s") or 0.0) + self.margin_s
-        if (time.time() if now is None else now) >= self.end_time - needed_s:
-            self.paths.stop.touch()
+        if now >= self.end_time - needed_s:
+            keep_trying("the stop file", self.paths.stop.touch)
             self.rang = True
 
     def near_the_end(self, lead_s: float, now: float) -> bool:

@@ -12,6 +12,13 @@ from hpcdl.planning import Plan
 from hpcdl.run.paths import RunPaths
 
 
+def read_plan(paths: RunPaths) -> Plan:
+    """The plan that was frozen with a run."""
+    import msgspec
+
+    return msgspec.json.decode(paths.plan.read_bytes(), type=Plan)
+
+
 def places_of(paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str | None = None) -> Places:
     """Where a run's things lie on this node."""
     manifest = read_json(paths.manifest) or {}

@@ -7,9 +7,10 @@ from typing import Any
 from hpcdl.files import read_json, read_json_lines, write_json
 from hpcdl.planning import Plan
 from hpcdl.run import causes
+from hpcdl.run.logs import tail, telling_lines
 from hpcdl.run.paths import RunPaths
 
-_TOLD = ("attempt", "job_id", "node", "reason", "status", "from_step", "steps", "seconds")
+_TOLD = ("attempt", "job_id", "node", "reason", "status", "from_step", "steps", "seconds", "peak_memory_gb")
 
 
 def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
@@ -23,8 +24,9 @@ def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
     result["cause"] = outcome.cause
     if outcome.state == causes.FAILED:
         result["message"] = failure.get("message") or _last_words(paths, plan, rows[-1]["attempt"], outcome)
-        result["hint"] = failure.get("hint")
+        result["hint"] = failure.get("hint") or causes.HINTS.get(outcome.cause or "")
         result["log"] = str(paths.log(rows[-1]["attempt"]).relative_to(paths.root))
+        result["lines"] = telling_lines(paths)
     if plan.script is not None:
         result["script"] = {"file": plan.script, "args": plan.args}
     ends = {row["attempt"]: row for row in rows if row.get("event") == "end"}
@@ -41,18 +43,7 @@ def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
 
 def _last_words(paths: RunPaths, plan: Plan, attempt: int, outcome: causes.Outcome) -> str | None:
     """What to say of a failure: for a script also its last line, which is most often the exception."""
-    if plan.script is None or outcome.cause != "user_code":
+    if plan.script is None or not str(outcome.message).startswith("the program ended"):
         return outcome.message
-    lines = log_tail(paths, attempt).splitlines()
+    lines = tail(paths.log(attempt)).splitlines()
     return f"{outcome.message}; its last line: {lines[-1][:200]}" if lines else outcome.message
-
-
-def log_tail(paths: RunPaths, attempt: int) -> str:
-    """The last few kilobytes of an attempt's log, without empty lines."""
-    try:
-        with paths.log(attempt).open("rb") as log:
-            log.seek(max(0, paths.log(attempt).stat().st_size - 4096))
-            text = log.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-    return "\n".join(line.strip() for line in text.splitlines() if line.strip())

@@ -6,13 +6,15 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpcdl.errors import RunError, SchedulerError, UserError
 from hpcdl.files import read_json, write_text
+from hpcdl.run.logs import numbered
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import Status, fold, process_start, read
+from hpcdl.run.state import FINAL, Status, fold, process_start, read
 
 __all__ = ["Run", "find_run", "runs_below"]
 
@@ -57,11 +59,15 @@ class Run:
 
         try:
             poll_s = int((read_json(self.paths.plan) or {}).get("min_poll_s", 60))
-            found = slurm.jobs([submitted["job_id"]], poll_s, since=submitted.get("sent", submitted["time"]))
-        except SchedulerError:
-            return status  # no answer is no reason for another state
+            job_ids = self.job_ids()
+            found = slurm.jobs(job_ids, poll_s, since=submitted.get("sent", submitted["time"]))
+        except SchedulerError as error:  # no answer is no reason for another state
+            return replace(status, note="; ".join(filter(None, (status.note, str(error)))))
+        known = [found[job_id] for job_id in job_ids if job_id in found]
+        # Of a chain the first job that has not ended speaks, else the last one.
+        now = next((info for info in known if info.state not in slurm.ENDED), known[-1] if known else None)
         # The files are read again: they may have changed while SLURM answered.
-        return fold(read(self.paths), found.get(submitted["job_id"]))
+        return fold(read(self.paths), now)
 
     def wait(self, timeout_s: float | None = None) -> Status:
         """Wait until its state is final.
@@ -90,27 +96,39 @@ class Run:
         """What came out (result.json), or None while there is nothing."""
         return read_json(self.paths.result)
 
+    def job_ids(self) -> list[str]:
+        """SLURM's ids of its jobs, in the order in which they run; none for a local run."""
+        submitted = read_json(self.paths.submitted) or {}
+        job_id = submitted.get("job_id")
+        return list(submitted.get("job_ids") or ([job_id] if job_id else []))
+
     def logs(self) -> list[Path]:
         """Its logs so far, a file per attempt in order."""
-        return sorted((p for p in self.paths.logs.glob("*.log") if p.stem.isdigit()), key=lambda p: int(p.stem))
+        return numbered(self.paths)
 
     def cancel(self) -> bool:
-        """Cancel it for good. False where it had ended already.
+        """Cancel it for good. False where it had ended or was cancelled already; SLURM is then told again.
 
         Raises:
             SchedulerError: SLURM did not take it; the run is marked all the same and will not be requeued.
         """
-        if self.status(ask=False).final:
+        state = self.status(ask=False).state
+        if state in FINAL and state != "cancelled":
             return False
-        write_text(self.paths.cancelled, time.strftime("%Y-%m-%d %H:%M:%S\n"))
+        if state != "cancelled":
+            write_text(self.paths.cancelled, time.strftime("%Y-%m-%d %H:%M:%S\n"))
         submitted = read_json(self.paths.submitted) or {}
         if submitted.get("backend") == "slurm":
             from hpcdl.scheduler import slurm
 
-            slurm.scancel(submitted["job_id"])
+            try:
+                slurm.scancel(*self.job_ids())
+            except SchedulerError as error:
+                later = "it is not run again, and within a minute it ends itself if it runs"
+                raise SchedulerError(f"{error}\nThe run is cancelled all the same: {later}") from error
         elif submitted.get("pid_start") is not None and process_start(submitted["pid"]) == submitted["pid_start"]:
             _end_session(submitted["pid"], submitted["pid_start"])
-        return True
+        return state != "cancelled"
 
 
 def _end_session(pid: int, started: str, grace_s: float = 5.0) -> None:

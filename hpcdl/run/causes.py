@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hpcdl.trainer import spec
@@ -15,8 +16,11 @@ STOPPED = "stopped"  # saved and stopped on somebody's request
 TIME_LIMIT = "time_limit"  # likewise, because the time limit was near
 PREEMPTED = "preempted"  # likewise, because SLURM wanted the node
 KILLED = "killed"  # by a signal: the run goes on from its last checkpoint
+NODE_FAILURE = "node_failure"  # its node died
+REQUEUED = "requeued"  # sent back to the queue by somebody
+CANCELLED = "cancelled"
 TERMINATED = "terminated"  # by SLURM, which knows why
-AGAIN = frozenset({STOPPED, TIME_LIMIT, PREEMPTED, KILLED})
+AGAIN = frozenset({STOPPED, TIME_LIMIT, PREEMPTED, KILLED, NODE_FAILURE, REQUEUED})
 
 _TRAINER = {
     spec.EXIT_USER_CODE: "user_code",
@@ -33,8 +37,71 @@ _SLURM = {
     "NODE_FAIL": "node_failure",
     "BOOT_FAIL": "node_failure",
 }
-# What a program says when the process that serves its image's files was killed (ENOTCONN from FUSE)
-_IMAGE_GONE = "Transport endpoint is not connected"
+_REASONS = {
+    "PREEMPTED": PREEMPTED,
+    "NODE_FAIL": NODE_FAILURE,
+    "BOOT_FAIL": NODE_FAILURE,
+    "REQUEUED": REQUEUED,
+    "TIMEOUT": TIME_LIMIT,
+    "CANCELLED": CANCELLED,
+}
+# slurmstepd's last words in a job's output (SLURM's src/slurmd/slurmstepd/req.c)
+_SLURMS_WORDS = {
+    "DUE TO TIME LIMIT": "TIMEOUT",
+    "DUE TO NODE FAILURE": "NODE_FAIL",
+    "DUE TO PREEMPTION": "PREEMPTED",
+    "DUE TO JOB REQUEUE": "REQUEUED",
+}
+# What a program says of a file when the process that serves its image's files was killed (from FUSE)
+_GONE = "(Transport endpoint is not connected|Software caused connection abort)"
+_IMAGE_GONE = re.compile(f"{_GONE}: '/|shared object file: {_GONE}")
+_NO_CONTAINER = re.compile(r"^FATAL: ", re.MULTILINE)
+_CUDA_MEMORY = re.compile(r"CUDA_ERROR_OUT_OF_MEMORY|ResourceExhaustedError|\bOOM when allocating|RESOURCE_EXHAUSTED")
+_HOST_MEMORY = re.compile(r"^(\w+\.)*(\w*MemoryError)\b|std::bad_alloc|Cannot allocate memory", re.MULTILINE)
+_DEVICE = re.compile(r"CUDA_ERROR_(?!OUT_OF_MEMORY)\w+|cuInit|GPU is lost|uncorrectable ECC")
+
+
+# What to try next, for each cause; the command line puts the run in RUN's place
+HINTS = {
+    "data": "look at the data set: hpcdl data list",
+    "device": 'hpcdl shell RUN, then: python -c "import tensorflow as tf; print(tf.config.list_physical_devices())"',
+    "out_of_memory": "ask for more memory (resources.memory_gb or cpus), or a smaller train.batch_size",
+    "time_limit": "hpcdl resume RUN goes on from the last checkpoint; or ask for more: --set resources.time=HH:MM:SS",
+    "node_failure": "hpcdl resume RUN goes on from the last checkpoint, on another node",
+    "user_code": "hpcdl logs RUN shows where; hpcdl shell RUN opens the same container",
+    "internal": "hpcdl logs RUN shows more; hpcdl resume RUN goes on from the last checkpoint",
+    "spec": "hpcdl logs RUN shows more",
+}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the node saw of a program's end.
+
+    Args:
+        status: the exit status; -N or 128 + N where signal N ended it.
+        script: whether it was the user's own script, whose other statuses are its own business.
+        in_slurm: whether SLURM may have ended it: it sends SIGTERM to every process of a job that is
+            cancelled, preempted or out of time, and only it knows which.
+        log: the end of the program's log.
+        failure: the trainer's failure.json.
+        oom_kills: how many processes the kernel killed for memory meanwhile; None where it does not say.
+        peak_memory_gb: the most memory that one process had.
+        overtime: whether launch killed it because its time was over.
+        asked_to_stop: whether the stop file was there.
+        near_the_end: whether a request to stop may have been the time limit's.
+    """
+
+    status: int
+    script: bool = False
+    in_slurm: bool = True
+    log: str = ""
+    failure: dict[str, Any] = field(default_factory=dict)
+    oom_kills: int | None = None
+    peak_memory_gb: float = 0.0
+    overtime: bool = False
+    asked_to_stop: bool = False
+    near_the_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,56 +113,87 @@ class Outcome:
     message: str | None = None
 
 
-def of_exit_status(status: int, script: bool, in_slurm: bool, log: str = "") -> Outcome:
-    """What an exit status of the program means.
-
-    Args:
-        status: the exit status; -N or 128 + N where signal N ended it.
-        script: whether it was the user's own script, whose other statuses are its own business.
-        in_slurm: whether SLURM may have ended it: it sends SIGTERM to every process of a job that is
-            cancelled, preempted or out of time, and only it knows which.
-        log: the end of the program's log.
-    """
-    if status == spec.EXIT_DONE:
+def of_ending(end: Ending) -> Outcome:
+    """What the end of a program means."""
+    if end.status == spec.EXIT_DONE:
         return Outcome(DONE)
-    if status == spec.EXIT_STOPPED:
-        return Outcome(STOPPED)
-    number = -status if status < 0 else status - 128
-    if number == signal.SIGTERM and in_slurm:
+    if end.status == spec.EXIT_STOPPED:
+        if not end.asked_to_stop:
+            return Outcome(STOPPED)
+        return Outcome(TIME_LIMIT if end.near_the_end else PREEMPTED if end.in_slurm else STOPPED)
+    if end.overtime:
+        return Outcome(FAILED, "time_limit", "it went on beyond its time limit, and was killed")
+    number = -end.status if end.status < 0 else end.status - 128
+    if number == signal.SIGTERM and end.in_slurm:
         return Outcome(TERMINATED)
     if 0 < number < 65:
-        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-        cause, message = ("user_code" if script else "internal"), f"ended by {name}"
-        if number == signal.SIGKILL:
-            cause, message = "out_of_memory", "killed (SIGKILL); most often the job ran out of memory"
-        return Outcome(FAILED if script else KILLED, cause, message)
-    if not script and _IMAGE_GONE in log:
-        return Outcome(KILLED, "internal", "the image's files went away (its squashfuse was killed)")
-    cause = "user_code" if script else _TRAINER.get(status, "internal")
-    return Outcome(FAILED, cause, f"the program ended with exit status {status}")
+        return _of_signal(number, end)
+    if _IMAGE_GONE.search(end.log):
+        gone = "files that it read went away, its image's most likely (squashfuse was killed)"
+        return Outcome(FAILED if end.script else KILLED, "internal", gone)
+    if end.status == 255 and _NO_CONTAINER.search(end.log):
+        return Outcome(FAILED, "spec", "the container did not start")
+    cause = _of_words(end) or ("user_code" if end.script else _TRAINER.get(end.status, "internal"))
+    return Outcome(FAILED, cause, f"the program ended with exit status {end.status}")
 
 
-def next_step(outcome: Outcome, ends: Sequence[dict[str, Any]], max_requeues: int) -> Outcome:
+def _of_signal(number: int, end: Ending) -> Outcome:
+    """A program that a signal ended: a training goes on from its checkpoint, a script's state is its own business."""
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    cause, message = ("user_code" if end.script else "internal"), f"ended by {name}"
+    if number == signal.SIGKILL:
+        most = f"its largest process had {end.peak_memory_gb:g} GB" if end.peak_memory_gb else ""
+        if end.oom_kills:
+            cause = "out_of_memory"
+            message = "; ".join(filter(None, ("the kernel killed it: it asked for more memory than the job has", most)))
+        elif end.oom_kills is None:
+            cause = "out_of_memory"
+            message = "; ".join(filter(None, ("killed (SIGKILL), most often for its memory", most)))
+        else:
+            cause, message = "internal", "killed (SIGKILL) by somebody, not for its memory"
+    elif number == signal.SIGBUS:
+        cause = "internal"
+        message += ": a file that it had open cannot be read any more, its image most likely (squashfuse was killed)"
+    return Outcome(FAILED if end.script else KILLED, cause, message)
+
+
+def _of_words(end: Ending) -> str | None:
+    """The cause that the trainer, or else the log's end, names in words; None where neither does."""
+    if end.failure.get("kind") == "out_of_memory":
+        return "out_of_memory"
+    if not end.script and end.status != spec.EXIT_INTERNAL:
+        return None  # the trainer's other statuses say it better
+    if _CUDA_MEMORY.search(end.log) or _HOST_MEMORY.search(end.log):
+        return "out_of_memory"
+    return "device" if _DEVICE.search(end.log) else None
+
+
+def next_step(
+    outcome: Outcome, ends: Sequence[dict[str, Any]], max_requeues: int, jobs_left: int | None = None
+) -> Outcome:
     """What an attempt's outcome means for the run, after all that went before.
 
     Args:
         outcome: of the last attempt.
         ends: the ends of all attempts so far, the last included.
         max_requeues: how many may end at the time limit; preemptions and kills do not count.
+        jobs_left: where jobs are not requeued, how many of the chain are still to come.
 
     Returns:
         The outcome itself, or a failure where there is to be no other attempt.
     """
     if outcome.state not in AGAIN:
         return outcome
-    if max_requeues == 0:
-        cause = "time_limit" if outcome.state == TIME_LIMIT else outcome.cause or "internal"
-        why = outcome.message or f"it was stopped ({outcome.state.replace('_', ' ')}) with its state saved"
-        return Outcome(FAILED, cause, f"{why}; jobs are not requeued here, hpcdl resume goes on with it")
     stuck = hopeless(ends)
     if stuck is not None:
         return Outcome(FAILED, outcome.cause or stuck.cause, "; ".join(filter(None, (outcome.message, stuck.message))))
     stops = sum(end["reason"] in (STOPPED, TIME_LIMIT) for end in ends)
+    why = outcome.message or f"it was stopped ({outcome.state.replace('_', ' ')}) with its state saved"
+    cause = "time_limit" if outcome.state in (STOPPED, TIME_LIMIT) else outcome.cause or "internal"
+    if jobs_left == 0:
+        return Outcome(FAILED, cause, f"{why}; it was the last job of the chain, hpcdl resume goes on with it")
+    if max_requeues == 0 and jobs_left is None:
+        return Outcome(FAILED, cause, f"{why}; jobs are not requeued here, hpcdl resume goes on with it")
     if outcome.state in (STOPPED, TIME_LIMIT) and stops > max_requeues:
         return Outcome(FAILED, "time_limit", f"stopped {stops} times, and max_requeues is {max_requeues}")
     return outcome
@@ -121,3 +219,16 @@ def of_slurm_state(state: str) -> Outcome | None:
     if state == "COMPLETED":
         return Outcome("lost", None, "SLURM says COMPLETED, but the run left no result")
     return None
+
+
+def reason_of_slurm_state(state: str) -> str | None:
+    """Why an attempt was cut that left no end of its own, after SLURM's word for it; None where that tells nothing."""
+    return _REASONS.get(state)
+
+
+def slurm_state_of_words(text: str) -> str | None:
+    """SLURM's word for a job's end, as slurmstepd wrote it into the job's output; None where it wrote none."""
+    for words, state in _SLURMS_WORDS.items():
+        if words in text:
+            return state
+    return "CANCELLED" if re.search(r"\*\*\* (JOB|STEP) \S+ .*CANCELLED AT ", text) else None

@@ -16,6 +16,7 @@ from hpcdl.run.paths import code_folder
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", ".git")
+_FOR_SCRIPTS = ("__init__.py", "trainer/__init__.py", "trainer/callback.py")  # what a script may import of hpcdl
 
 
 def code_sha() -> str:
@@ -102,7 +103,10 @@ def user_files(job: Job) -> dict[Path, str]:
 def _imported(source: str, folder: Path, seen: set[Path]) -> dict[Path, str]:
     """The modules and packages beside a script that it imports, and those they import."""
     found: dict[Path, str] = {}
-    for name in sorted(_import_names(source)):
+    names = _import_names(source)
+    if "hpcdl" in names and "callback" in source and not (folder / "hpcdl").exists():
+        found.update({_PACKAGE / name: f"hpcdl/{name}" for name in _FOR_SCRIPTS})
+    for name in sorted(names):
         for path in (folder / f"{name}.py", folder / name):
             if path in seen or not (path.is_file() or any(path.glob("*.py"))):
                 continue

@@ -10,14 +10,19 @@ from typing import Any
 
 from hpcdl.files import read_json, read_json_lines
 from hpcdl.run import causes
+from hpcdl.run.logs import slurms_words
 from hpcdl.run.paths import RunPaths
 
+UNKNOWN = "UNKNOWN"  # beside SLURM's words for a job's state: it was asked, and has none
 FINAL = frozenset({"done", "failed", "cancelled", "lost"})
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run's folder holds, and whether a local run's process is gone: `fold` looks at nothing else."""
+    """What a run's folder holds, and whether a local run's process is gone: `fold` looks at nothing else.
+
+    ``slurms_word`` is SLURM's word for the end of the run's last job, where its output tells it.
+    """
 
     submitted: dict[str, Any] | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
@@ -27,6 +32,7 @@ class Evidence:
     cancelled: bool = False
     stopping: bool = False
     gone: bool = False
+    slurms_word: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ def read(paths: RunPaths) -> Evidence:
         result=read_json(paths.result),
         cancelled=paths.cancelled.exists(),
         stopping=paths.stop.exists(),
+        slurms_word=_last_word(paths, submitted or {}),
     )
 
 
@@ -93,15 +100,19 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
     result = seen.result or {}
     if result and last.get("event") == "end":
         return Status(result["state"], cause=result.get("cause"), note=result.get("message") or "", **common)
-    if seen.submitted is None:
+    if seen.submitted is None and not starts:
         return Status("created", note="it was never submitted", **common)
     if scheduler is not None and scheduler.asked < last.get("time", 0.0):
         scheduler = None  # the files are newer
-    ended = causes.of_slurm_state(scheduler.state) if scheduler is not None else None
+    word = scheduler.state if scheduler is not None else seen.slurms_word
+    ended = causes.of_slurm_state(word) if word is not None else None
     if result.get("state") == "done" and (seen.gone or ended is not None):
         return Status("done", note="killed after it had finished", **common)
     if ended is not None:
-        return Status(ended.state, cause=ended.cause, note=ended.message or "", **common)
+        note = _not_requeued(last) if word == "FAILED" else None
+        return Status(ended.state, cause=ended.cause, note=note or ended.message or "", **common)
+    if scheduler is not None and scheduler.state == UNKNOWN:
+        return Status("unknown", note="SLURM knows nothing of its job; hpcdl resume sends it again", **common)
     if seen.gone:
         return Status("lost", note="its process is gone and left no result", **common)
     pending = scheduler is not None and scheduler.state == "PENDING"
@@ -117,6 +128,40 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
         return Status("requeued", note=", ".join(filter(None, (why, waiting))), **common)
     state = "stopping" if seen.stopping else "running"
     return Status(state, phase=seen.heartbeat.get("phase"), **common)
+
+
+def _not_requeued(last: dict[str, Any]) -> str | None:
+    """What to say of a job that failed after its program had begun; None where it had not, or its end is known."""
+    if last.get("event") == "start":
+        return "its job failed, and the attempt could not say why; hpcdl resume goes on with it"
+    if last.get("event") == "end" and last.get("reason") in causes.AGAIN:
+        return "it was to run again, but SLURM did not requeue its job; hpcdl resume goes on with it"
+    return None
+
+
+def _last_word(paths: RunPaths, submitted: dict[str, Any]) -> str | None:
+    """TIMEOUT or CANCELLED, where SLURM wrote that into the output of the run's last job: none is run after these."""
+    job_ids = submitted.get("job_ids") or [submitted.get("job_id")]
+    word = causes.slurm_state_of_words(slurms_words(paths, job_ids[-1])) if job_ids[-1] else None
+    return word if word in ("TIMEOUT", "CANCELLED") else None
+
+
+def attempt_ends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How each attempt ended since the run was last resumed by hand; a later line about the same attempt holds.
+
+    Args:
+        rows: of attempts.jsonl.
+    """
+    ends: dict[int, dict[str, Any]] = {}
+    begun = resumed_after = 0
+    for row in rows:
+        if row.get("event") == "start":
+            begun = row["attempt"]
+        elif row.get("event") == "resumed":
+            resumed_after = begun
+        elif row.get("event") == "end":
+            ends[row["attempt"]] = row
+    return [ends[n] for n in sorted(ends) if n > resumed_after]
 
 
 def _is_gone(submitted: dict[str, Any], attempts: list[dict[str, Any]]) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from submitit.local.local import LocalExecutor, LocalJob
 from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
+from hpcdl.files import read_json, read_json_lines
+from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler import slurm
 
 _FOREVER_MIN = 60.0 * 24 * 365  # submitit's local time-out; the run's own limit is not submitit's business
@@ -25,17 +28,30 @@ class SlurmScriptExecutor(SlurmExecutor):
     Args:
         folder: for submitit's pickles.
         script: the batch script, which runs `worker_command`.
+        after: the id of a job that must have ended first, however it ended.
+        exclude: nodes that the job must not run on.
     """
 
-    def __init__(self, folder: Path, script: Path) -> None:
+    def __init__(self, folder: Path, script: Path, after: str | None = None, exclude: Sequence[str] = ()) -> None:
         super().__init__(folder)
         self.script = script
+        self.first = after is None
+        self.options = [f"--dependency=afterany:{after}"] if after else []
+        self.options += [f"--exclude={','.join(exclude)}"] if exclude else []
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         return self.script.read_text(encoding="utf-8")
 
     def _submit_command(self, command: str) -> SlurmJob[Any]:
-        return SlurmJob(folder=self.folder, job_id=slurm.sbatch(self.script), tasks=[0])
+        return SlurmJob(folder=self.folder, job_id=self._send(), tasks=[0])
+
+    def _send(self) -> str:
+        """Send the script, unless SLURM took it when it was sent before, and nobody heard of that."""
+        paths = RunPaths(self.script.parent)
+        known = (read_json(paths.submitted) or {}).get("job_ids", [])
+        resumed = [row.get("event") for row in read_json_lines(paths.attempts)][-1:] == ["resumed"]
+        taken = slurm.job_in(paths.root, known) if resumed and self.first else None
+        return taken or slurm.sbatch(self.script, self.options, known)
 
 
 class SessionExecutor(LocalExecutor):

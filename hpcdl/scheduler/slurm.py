@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,16 @@ from typing import Any
 
 from hpcdl.errors import SchedulerError
 from hpcdl.files import cache_folder, read_json, write_json
+from hpcdl.run.state import UNKNOWN
+
+_SBATCH_S = 180  # a busy SLURM takes jobs slowly, and one that sbatch gave up may be taken all the same
+_NOT_REACHED = "(connect failure)"  # what SLURM's commands say where nothing was sent
+_REMEMBERED_S = 3600.0
+_MISSING_S = 600.0  # accounting may lag that far behind the queue
+FINISHED = frozenset(
+    ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"]
+)
+ENDED = FINISHED | {UNKNOWN}
 
 # What a job may inherit from the shell that submits it. Everything else is left behind: variables of
 # an enclosing job, a notebook or a container change what sbatch asks for or what the job does.
@@ -52,29 +62,82 @@ def available() -> bool:
     return shutil.which("sbatch") is not None
 
 
-def sbatch(script: Path) -> str:
-    """Submit a batch script.
+def sbatch(script: Path, options: Sequence[str] = (), known: Collection[str] = ()) -> str:
+    """Submit a batch script, which lies in its job's working directory.
+
+    Where sbatch gives no id, SLURM may have taken the job all the same: then the queue is looked at.
+
+    Args:
+        script: the script.
+        options: options beside those in the script, which they override.
+        known: the other jobs in this directory.
 
     Returns:
         The job's id.
 
     Raises:
-        SchedulerError: SLURM refused it, with its own words.
+        SchedulerError: SLURM refused it, with its own words, or did not answer.
     """
-    answer = _call(["sbatch", "--parsable", str(script)], env=submission_environment(os.environ))
-    job_id = answer.strip().splitlines()[-1].partition(";")[0] if answer.strip() else ""
-    if not job_id.isdigit():
+    argv = ["sbatch", "--parsable", *options, str(script)]
+    try:
+        answer = _call(argv, env=submission_environment(os.environ), timeout_s=_SBATCH_S)
+        job_id = answer.strip().splitlines()[-1].partition(";")[0] if answer.strip() else ""
+        if job_id.isdigit():
+            return job_id
         raise SchedulerError(f"sbatch took the job but its answer is unreadable: {answer!r}; see squeue --me")
-    return job_id
+    except SchedulerError as error:
+        taken = None
+        if _NOT_REACHED not in str(error):
+            with suppress(SchedulerError):
+                taken = job_in(script.parent, known)
+        if taken is None:
+            raise
+        return taken
 
 
-def scancel(job_id: str) -> None:
-    """Cancel a job; one that has ended already is no error.
+def job_in(folder: Path, known: Collection[str] = ()) -> str | None:
+    """The job that waits or runs with this working directory, beside those known; None where there is none.
 
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    _call(["scancel", "--quiet", job_id])
+    text = _call(["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%Z"])
+    rows = (line.partition("|") for line in text.splitlines())
+    return next((job_id for job_id, _, place in rows if place == str(folder) and job_id not in known), None)
+
+
+def scancel(*job_ids: str, pending: bool = False) -> None:
+    """Cancel jobs; those that have ended already are no error.
+
+    Args:
+        job_ids: the jobs.
+        pending: only those that have not started.
+
+    Raises:
+        SchedulerError: SLURM did not answer.
+    """
+    _call(["scancel", "--quiet", *(["--state=PENDING"] if pending else []), *job_ids])
+
+
+def exclude(job_id: str, nodes: Sequence[str]) -> None:
+    """Keep a job that has not started away from some nodes.
+
+    Raises:
+        SchedulerError: SLURM did not take it.
+    """
+    _call(["scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(nodes)}"])
+
+
+def past_states(job_id: str) -> list[str]:
+    """How each attempt of a job ended that was requeued, in SLURM's words, oldest first.
+
+    Raises:
+        SchedulerError: there is no sacct here, or it did not answer.
+    """
+    fields = "--format=State"
+    text = _call(["sacct", "--duplicates", "--allocations", "--noheader", "--parsable2", fields, f"--jobs={job_id}"])
+    states = [line.split()[0] for line in text.splitlines() if line.strip()]
+    return [state for state in states if state in FINISHED or state == "REQUEUED"]
 
 
 def end_time(job_id: str) -> float | None:
@@ -93,8 +156,8 @@ def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[st
     """What SLURM knows of these jobs, from squeue and, for those it has forgotten, sacct.
 
     SLURM is asked at most once in min_poll_s seconds by all of a user's hpcdl
-    commands together; between, they share the last answer. A job that the last
-    answer cannot know of yet is not in the result.
+    commands together, whether it answers or not; between, they share the last
+    answer. A job that no answer tells of yet is not in the result.
 
     Args:
         job_ids: the jobs.
@@ -102,28 +165,64 @@ def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[st
         since: when the youngest of these jobs was submitted (unix time).
 
     Raises:
-        SchedulerError: SLURM did not answer.
+        SchedulerError: SLURM did not answer, and has not told of these jobs before.
     """
     wanted = set(job_ids)
+    try:
+        known = _latest(wanted, min_poll_s)
+    except OSError as error:
+        raise SchedulerError(f"SLURM's answers cannot be kept in {cache_folder()}: {error}") from error
+    found = {i: JobInfo(**row) for i, row in known["jobs"].items() if i in wanted and row["asked"] >= since}
+    if known["error"] and not found:
+        raise SchedulerError(known["error"])
+    return found
+
+
+def _latest(wanted: set[str], min_poll_s: int) -> dict[str, Any]:
+    """The last answer, or a new one where that is old enough; all of the user's commands share it."""
     store = cache_folder() / "slurm-jobs.json"
     with (cache_folder() / "slurm-jobs.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known = read_json(store) or {"time": 0.0, "jobs": {}}
+        with suppress(OSError):  # not every home folder's file system has locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        old = read_json(store) or {}
+        known = _nothing_known() | old
         if time.time() - known["time"] >= min_poll_s:
-            now = time.time()
-            finished = {i: row for i, row in known["jobs"].items() if _settled(row, now)}
-            answer = _ask(wanted - set(finished))
-            known = {"time": now, "jobs": {**finished, **{i: vars(info) for i, info in answer.items()}}}
+            write_json(store, {**known, "time": time.time()})  # where that fails SLURM would be asked again and again
+            known = _ask(known, wanted)
+        known["wanted"] = sorted(wanted | set(known["wanted"]))
+        if known != old:
             write_json(store, known)
-    if known["time"] < since:
-        return {}
-    return {i: JobInfo(**row) for i, row in known["jobs"].items() if i in wanted}
+    return known
 
 
-_REMEMBERED_S = 3600.0
-FINISHED = frozenset(
-    ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"]
-)
+def _nothing_known() -> dict[str, Any]:
+    """What is kept before SLURM was ever asked.
+
+    ``time`` and ``error`` are of the last question, ``jobs`` have a row each, ``missing`` are those that neither
+    squeue nor sacct knew, and since when, ``wanted`` are asked for next time.
+    """
+    return {"time": 0.0, "error": "", "jobs": {}, "missing": {}, "wanted": []}
+
+
+def _ask(known: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
+    """One call of squeue for all of the user's jobs, then at most one of sacct: what is known after it."""
+    now = time.time()
+    settled = {i: row for i, row in known["jobs"].items() if _settled(row, now)}
+    asked = (wanted | set(known["wanted"])) - set(settled)
+    try:
+        found = _queue(now)
+    except SchedulerError as error:
+        return {**known, "time": now, "error": str(error)}
+    forgotten, answered = sorted(asked - set(found)), True
+    if forgotten and shutil.which("sacct"):
+        try:
+            found.update(_account(forgotten))
+        except SchedulerError:
+            answered = False  # accounting may be down while the scheduler is not: they stay what they were
+    missing = {i: known["missing"].get(i, now) for i in forgotten if i not in found} if answered else known["missing"]
+    found.update({i: JobInfo(UNKNOWN, now) for i, first in missing.items() if now - first >= _MISSING_S})
+    rows = {**settled, **{i: vars(info) for i, info in found.items()}}
+    return {**_nothing_known(), "time": now, "jobs": rows, "missing": missing}
 
 
 def _settled(row: dict[str, Any], now: float) -> bool:
@@ -131,18 +230,12 @@ def _settled(row: dict[str, Any], now: float) -> bool:
     return row["state"] in FINISHED and now - row["asked"] < _REMEMBERED_S
 
 
-def _ask(job_ids: set[str]) -> dict[str, JobInfo]:
-    """One call of squeue for all of the user's jobs, then at most one of sacct."""
+def _queue(now: float) -> dict[str, JobInfo]:
     found = {}
-    now = time.time()
     text = _call(["squeue", "--noheader", f"--user={getpass.getuser()}", "--states=all", "--format=%i|%T|%r|%N|%S"])
     for line in text.splitlines():
         job_id, state, reason, node, start = line.split("|")
         found[job_id] = JobInfo(state, now, _none(reason), _none(node), _none(start))
-    forgotten = sorted(job_ids - set(found))
-    if forgotten and shutil.which("sacct"):
-        with suppress(SchedulerError):  # accounting may be down while the scheduler is not: they stay unknown
-            found.update(_account(forgotten))
     return found
 
 

@@ -213,6 +213,41 @@ def test_stopping_for_ever_fails(machine):
     assert result["message"] == "stopped 3 times, and max_requeues is 2"
 
 
+COUNTS = """
+import os, sys, time
+step = int(open("count").read()) if os.path.exists("count") else 0
+while step < 25:
+    time.sleep(0.2)
+    step += 1
+    if os.path.exists(os.environ["HPCDL_STOP_FILE"]):
+        open("count", "w").write(str(step))
+        sys.exit(75)
+print("reached", step)
+"""
+
+
+def test_time_limit_is_met_as_on_a_cluster(machine):
+    limit = ("--set", "resources.time=00:00:08", "--set", "cluster.stop_margin_s=4")
+    run = machine.submit(COUNTS, "--wait", *limit)
+    result = run.json("result.json")
+
+    reasons = [row["reason"] for row in result["attempts"]]
+    assert (reasons[0], reasons[-1]) == ("time_limit", "done")
+    assert "reached 25" in run.log(len(result["attempts"]))
+
+
+def test_program_beyond_its_time_limit_is_killed(machine):
+    script = "import subprocess; subprocess.run(['sleep', '600'])"
+    limit = ("--set", "resources.time=00:00:01", "--set", "cluster.stop_margin_s=0")
+    done = machine.hpcdl(*machine.job(script), "--wait", *limit)
+    (run,) = machine.runs()
+
+    assert done.returncode == 1
+    assert "failed: time_limit. it went on beyond its time limit, and was killed" in done.stderr
+    assert f"try  hpcdl resume {run.path} goes on" in done.stderr
+    run.until(lambda: not run.alive())
+
+
 def test_cancel_ends_all_processes(machine):
     script = "import subprocess\nprint('one', flush=True)\nsubprocess.run(['sleep', '600'])\n"
     run = machine.submit(script)

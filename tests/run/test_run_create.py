@@ -14,7 +14,7 @@ from hpcdl.cluster import load_cluster
 from hpcdl.errors import RunError, UserError
 from hpcdl.files import write_json
 from hpcdl.job import load_job
-from hpcdl.launch import read_plan
+from hpcdl.launch.program import read_plan
 from hpcdl.planning import plan, run_spec
 from hpcdl.run import Run, create, find_run, runs_below
 from hpcdl.run.create import new_run

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from hpcdl.launch.clock import Clock
-from hpcdl.run.causes import Outcome, hopeless, next_step, of_exit_status
+from hpcdl.run.causes import Ending, Outcome, hopeless, next_step, of_ending
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.state import attempt_ends
 
 
 def ends(*rows: tuple[str, int | None, int | None]) -> list[dict[str, object]]:
@@ -40,6 +42,34 @@ def test_next_step(rows, max_requeues, state, cause):
     assert (result.state, result.cause) == (state, cause)
 
 
+def test_chain_ends_with_its_last_job():
+    stopped = Outcome("time_limit")
+    assert next_step(stopped, ends(("time_limit", 0, 10)), 10, jobs_left=1) is stopped
+    last = next_step(stopped, ends(("time_limit", 0, 10)), 10, jobs_left=0)
+    assert (last.state, last.cause) == ("failed", "time_limit")
+    assert "last job of the chain" in (last.message or "")
+    killed = next_step(Outcome("killed", "internal", "ended by SIGBUS"), ends(("killed", 0, 10)), 10, jobs_left=0)
+    assert (killed.state, killed.cause) == ("failed", "internal")
+    assert (killed.message or "").startswith("ended by SIGBUS; it was the last job")
+
+
+def test_ends_since_the_last_resume():
+    rows: list[dict[str, Any]] = [
+        {"event": "start", "attempt": 1},
+        {"event": "start", "attempt": 2},
+        {"event": "resumed"},
+        {"event": "end", "attempt": 2, "reason": "killed"},  # found out by the third
+        {"event": "start", "attempt": 3},
+        {"event": "end", "attempt": 3, "reason": "terminated"},
+        {"event": "end", "attempt": 3, "reason": "preempted"},
+    ]
+    assert [end["reason"] for end in attempt_ends(rows)] == ["preempted"]
+    assert [end["reason"] for end in attempt_ends([row for row in rows if row["event"] != "resumed"])] == [
+        "killed",
+        "preempted",
+    ]
+
+
 def test_no_progress_says_which_step():
     stuck = hopeless(ends(("killed", 40, 40), ("killed", 40, 40)))
     assert stuck is not None
@@ -50,8 +80,8 @@ def test_no_progress_says_which_step():
 
 def test_image_that_went_away_is_no_fault_of_the_user():
     log = "OSError: [Errno 107] Transport endpoint is not connected: '/usr/lib/python3'"
-    assert of_exit_status(1, False, True, log).state == "killed"
-    assert of_exit_status(1, False, True, "KeyError: 'x'").cause == "user_code"
+    assert of_ending(Ending(1, log=log)).state == "killed"
+    assert of_ending(Ending(1, log="KeyError: 'x'")).cause == "user_code"
 
 
 def test_clock_leaves_time_for_three_saves_and_the_margin(tmp_path):
@@ -65,6 +95,17 @@ def test_clock_leaves_time_for_three_saves_and_the_margin(tmp_path):
     clock.look(now=880.0)
     assert paths.stop.exists()
     assert clock.near_the_end(lead_s=1.0, now=880.0)
+
+
+def test_clock_tells_when_a_local_run_must_be_killed(tmp_path):
+    clock = Clock(RunPaths(tmp_path), end_time=1000.0, margin_s=10.0, kills=True)
+    clock.look(now=1009.0)
+    assert not clock.overtime
+    clock.look(now=1010.0)
+    assert clock.overtime
+    in_slurm = Clock(RunPaths(tmp_path), end_time=1000.0, margin_s=10.0)
+    in_slurm.look(now=2000.0)
+    assert not in_slurm.overtime
 
 
 def test_clock_tells_a_preemption_from_a_time_limit(tmp_path):

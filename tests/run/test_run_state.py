@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl.files import append_json_line, write_json
-from hpcdl.run.causes import of_exit_status, of_slurm_state
+from hpcdl.run.causes import Ending, of_ending, of_slurm_state, reason_of_slurm_state, slurm_state_of_words
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import FINAL, Evidence, fold, process_start, read
 from hpcdl.scheduler.slurm import JobInfo
@@ -70,6 +70,12 @@ STATES = {
     "terminated-timeout": (KILLED, says("TIMEOUT"), "failed", "time_limit"),
     "terminated-cancelled": (KILLED, says("CANCELLED"), "cancelled", "cancelled"),
     "terminated-preempted": (KILLED, says("PREEMPTED"), "stopping", None),
+    "runs-slurm-knows-nothing": (RUNS, says("UNKNOWN"), "unknown", None),
+    "queued-slurm-knows-nothing": (SENT, says("UNKNOWN"), "unknown", None),
+    "terminated-word-in-log": (replace(KILLED, slurms_word="TIMEOUT"), None, "failed", "time_limit"),
+    "runs-word-in-log": (replace(RUNS, slurms_word="CANCELLED"), None, "cancelled", "cancelled"),
+    "word-in-log-requeued-since": (replace(RUNS, slurms_word="CANCELLED"), says("PENDING"), "requeued", None),
+    "done-word-in-log": (replace(DONE, slurms_word="TIMEOUT"), None, "done", None),
     "done": (DONE, None, "done", None),
     "done-slurm-says-failed": (DONE, says("FAILED"), "done", None),  # files are the truth
     "failed": (FAILED, None, "failed", "data"),
@@ -131,37 +137,93 @@ def test_half_written_files_read(tmp_path):
     assert (status.state, status.epoch, status.epochs) == ("running", 1, None)
 
 
-@pytest.mark.parametrize(
-    ("status", "script", "in_slurm", "state", "cause"),
-    [
-        (0, False, True, "done", None),
-        (75, False, True, "stopped", None),
-        (75, True, False, "stopped", None),
-        (1, False, True, "failed", "user_code"),
-        (64, False, True, "failed", "spec"),
-        (65, False, True, "failed", "data"),
-        (69, False, True, "failed", "device"),
-        (70, False, True, "failed", "internal"),
-        (3, False, True, "failed", "internal"),
-        (1, True, True, "failed", "user_code"),
-        (65, True, True, "failed", "user_code"),
-        (255, True, True, "failed", "user_code"),
-        (-signal.SIGTERM, False, True, "terminated", None),
-        (128 + signal.SIGTERM, True, True, "terminated", None),
-        (-signal.SIGTERM, True, False, "failed", "user_code"),
-        (-signal.SIGKILL, False, True, "killed", "out_of_memory"),
-        (128 + signal.SIGKILL, True, False, "failed", "out_of_memory"),
-        (-signal.SIGSEGV, False, False, "killed", "internal"),
-        (128 + signal.SIGSEGV, True, True, "failed", "user_code"),
-        (-(signal.SIGRTMIN + 1), True, True, "failed", "user_code"),
-        (128 + 33, True, True, "failed", "user_code"),  # a signal without a name
-    ],
-)
-def test_cause_of_exit_status(status, script, in_slurm, state, cause):
-    outcome = of_exit_status(status, script, in_slurm)
+OOM_CUDA = "tensorflow.python.framework.errors_impl.ResourceExhaustedError: OOM when allocating tensor with shape[9]"
+ENDINGS = {
+    "done": (Ending(0), "done", None),
+    "stopped-by-itself": (Ending(75, script=True), "stopped", None),
+    "stopped-for-the-limit": (Ending(75, asked_to_stop=True, near_the_end=True), "time_limit", None),
+    "stopped-for-another-job": (Ending(75, asked_to_stop=True), "preempted", None),
+    "stopped-here": (Ending(75, asked_to_stop=True, in_slurm=False), "stopped", None),
+    "user-code": (Ending(1), "failed", "user_code"),
+    "spec": (Ending(64), "failed", "spec"),
+    "data": (Ending(65), "failed", "data"),
+    "device": (Ending(69), "failed", "device"),
+    "internal": (Ending(70), "failed", "internal"),
+    "internal-other": (Ending(3), "failed", "internal"),
+    "script": (Ending(1, script=True), "failed", "user_code"),
+    "script-65": (Ending(65, script=True), "failed", "user_code"),
+    "script-255": (Ending(255, script=True), "failed", "user_code"),
+    "terminated": (Ending(-signal.SIGTERM), "terminated", None),
+    "terminated-script": (Ending(128 + signal.SIGTERM, script=True), "terminated", None),
+    "terminated-here": (Ending(-signal.SIGTERM, script=True, in_slurm=False), "failed", "user_code"),
+    "killed-nobody-counts": (Ending(-signal.SIGKILL), "killed", "out_of_memory"),
+    "killed-for-memory": (Ending(-signal.SIGKILL, oom_kills=1, peak_memory_gb=3.9), "killed", "out_of_memory"),
+    "killed-by-somebody": (Ending(-signal.SIGKILL, oom_kills=0), "killed", "internal"),
+    "killed-script": (Ending(128 + signal.SIGKILL, script=True, oom_kills=2), "failed", "out_of_memory"),
+    "overtime": (Ending(-signal.SIGKILL, in_slurm=False, overtime=True), "failed", "time_limit"),
+    "segfault": (Ending(-signal.SIGSEGV), "killed", "internal"),
+    "segfault-script": (Ending(128 + signal.SIGSEGV, script=True), "failed", "user_code"),
+    "bus-error": (Ending(128 + signal.SIGBUS), "killed", "internal"),
+    "realtime-signal": (Ending(-(signal.SIGRTMIN + 1), script=True), "failed", "user_code"),
+    "signal-without-a-name": (Ending(128 + 33, script=True), "failed", "user_code"),
+    "no-container": (Ending(255, script=True, log="FATAL:   could not open image /i.sif"), "failed", "spec"),
+    "gpu-memory": (Ending(70, failure={"kind": "out_of_memory"}), "failed", "out_of_memory"),
+    "gpu-memory-script": (Ending(1, script=True, log=OOM_CUDA), "failed", "out_of_memory"),
+    "host-memory-script": (Ending(1, script=True, log="Traceback:\nMemoryError"), "failed", "out_of_memory"),
+    "numpy-memory-script": (
+        Ending(1, script=True, log="numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8 GiB"),
+        "failed",
+        "out_of_memory",
+    ),
+    "word-in-a-sentence": (Ending(1, script=True, log="caught a MemoryError earlier"), "failed", "user_code"),
+    "gpu-lost": (Ending(70, log="failed: CUDA_ERROR_ECC_UNCORRECTABLE"), "failed", "device"),
+    "gpu-lost-script": (Ending(1, script=True, log="CUDA_ERROR_NO_DEVICE: no device"), "failed", "device"),
+}
+
+
+@pytest.mark.parametrize(("ending", "state", "cause"), ENDINGS.values(), ids=ENDINGS)
+def test_cause_of_ending(ending, state, cause):
+    outcome = of_ending(ending)
 
     assert (outcome.state, outcome.cause) == (state, cause)
     assert (outcome.message is None) == (state not in ("failed", "killed"))
+
+
+# As slurmstepd 22.05 wrote them on the test bed.
+WORDS = {
+    "requeue": (
+        "slurmstepd-n1: error: *** JOB 8 ON n1 CANCELLED AT 2026-11-21T09:13:35 DUE TO JOB REQUEUE ***",
+        "REQUEUED",
+    ),
+    "node": (
+        "slurmstepd-n4: error: *** JOB 9 ON n4 CANCELLED AT 2026-11-21T09:13:36 DUE TO NODE FAILURE, SEE SLURMCTLD LOG"
+        " FOR DETAILS ***",
+        "NODE_FAIL",
+    ),
+    "preemption": (
+        "slurmstepd-n3: error: *** JOB 11 ON n3 CANCELLED AT 2026-11-21T09:13:35 DUE TO PREEMPTION ***",
+        "PREEMPTED",
+    ),
+    "limit": (
+        "slurmstepd-n1: error: *** JOB 5 ON n1 CANCELLED AT 2026-11-21T09:13:35 DUE TO TIME LIMIT ***",
+        "TIMEOUT",
+    ),
+    "scancel": ("slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-21T09:13:35 ***", "CANCELLED"),
+    "nothing": ("attempt 1 of /runs/a on n1", None),
+}
+
+
+@pytest.mark.parametrize(("text", "state"), WORDS.values(), ids=WORDS)
+def test_slurms_own_words_in_the_log(text, state):
+    assert slurm_state_of_words(text) == state
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [("PREEMPTED", "preempted"), ("NODE_FAIL", "node_failure"), ("REQUEUED", "requeued"), ("FAILED", None), ("", None)],
+)
+def test_reason_of_slurm_state(word, reason):
+    assert reason_of_slurm_state(word) == reason
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,16 @@ def counting(run: Run, beyond: int = 0) -> None:
     until(lambda: count.exists() and int(count.read_text() or 0) > beyond)
 
 
+def in_queue(run: Run, job_id: str = "") -> str:
+    """SLURM's word for a job that has not ended."""
+    argv = ["squeue", "--noheader", "--format=%T", f"--jobs={job_id or run.job_id}"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+
+def node_of(run: Run) -> str:
+    return str(run.lines("attempts.jsonl")[-1]["node"])
+
+
 def worker_of(run: Run) -> int:
     starts = [row for row in run.lines("attempts.jsonl") if row["event"] == "start"]
     return int(starts[-1]["pid"])
@@ -84,17 +94,14 @@ def test_more_time_limits_than_allowed_fail(bed: Bed) -> None:
 def test_preempted_run_goes_on(bed: Bed) -> None:
     run = counter(bed, 60)
     counting(run, 5)
-    node = subprocess.run(
-        ["squeue", "-h", "-o", "%N", "-j", run.job_id], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    node = node_of(run)
     wanted = ["--parsable", "--qos=high", "--account=nct00", f"--nodelist={node}", "--exclusive", "--output=/dev/null"]
     high = bed.run("sbatch", *wanted, "--wrap", "sleep 3").stdout.strip()
     until(lambda: run.status()["state"] in ("requeued", "queued") or len(reasons(run)) == 1)
     subprocess.run(["scancel", high], check=True)
     result = run.wait()
     assert result["state"] == "done", result
-    assert [row["reason"] for row in result["attempts"]][-1] == "done"
-    assert len(result["attempts"]) == 2
+    assert [row["reason"] for row in result["attempts"]] == ["preempted", "done"]
     assert "from 0" not in run.log(2)
 
 
@@ -104,7 +111,7 @@ def test_requeue_from_outside_goes_on(bed: Bed) -> None:
     bed.run("scontrol", "requeue", run.job_id)
     start_again(run)
     result = run.wait()
-    assert (result["state"], len(result["attempts"])) == ("done", 2)
+    assert [row["reason"] for row in result["attempts"]] == ["requeued", "done"]
     assert "from 0" not in run.log(2)
 
 
@@ -117,6 +124,74 @@ def test_killed_launcher_is_replaced(bed: Bed) -> None:
     assert result["state"] == "done", result
     assert [row["reason"] for row in result["attempts"]] == ["killed", "done"]
     assert "from 0" not in run.log(2)
+
+
+def test_failed_node_is_left(bed: Bed) -> None:
+    """SLURM requeues what ran on a node that died, and may start it there again once the node answers."""
+    run = counter(bed, 60)
+    counting(run, 5)
+    node = node_of(run)
+    change = ["scontrol", "update", f"NodeName={node}"]
+    subprocess.run([*change, "State=DOWN", "Reason=test"], check=True)
+    try:
+        until(lambda: "PENDING" in in_queue(run))
+    finally:
+        subprocess.run([*change, "State=RESUME"], check=False)  # refused where the node is back by itself
+    subprocess.run(["scontrol", "update", f"JobId={run.job_id}", f"ReqNodeList={node}"], check=True)
+    first = run.job_id
+    start_again(run)
+    result = run.wait()
+    assert result["state"] == "done", result
+    assert [row["reason"] for row in result["attempts"]] == ["node_failure", "done"]
+    assert result["attempts"][0]["node"] == node
+    assert result["attempts"][1]["node"] != node
+    assert run.job_id != first
+    assert "from 0" not in run.log(2)
+
+
+NO_REQUEUE = ("--set", "cluster.requeue=false", "--set", "cluster.max_requeues=2")
+
+
+def test_chain_where_jobs_are_not_requeued(bed: Bed) -> None:
+    run = counter(bed, 60, "00:10:00", *NO_REQUEUE)
+    job_ids = run.json("submitted.json")["job_ids"]
+    assert len(job_ids) == 3
+    assert "(Dependency)" in bed.run("squeue", "-h", "-o", "%r (%r)", "-j", job_ids[2]).stdout
+    counting(run, 5)
+    (run.path / "stop").touch()
+    until(lambda: reasons(run))
+    until(lambda: run.status()["state"] == "running")
+    result = run.wait()
+    assert result["state"] == "done", result
+    assert [row["job_id"] for row in result["attempts"]] == job_ids[:2]
+    assert "from 0" not in run.log(2)
+    until(lambda: not in_queue(run, job_ids[2]))  # the rest of the chain leaves
+
+
+def test_chain_ends_with_its_last_job_and_is_resumed(bed: Bed) -> None:
+    run = counter(bed, 60, "00:10:00", "--set", "cluster.requeue=false", "--set", "cluster.max_requeues=1")
+    for attempt in (1, 2):
+        until(lambda: (run.path / f"logs/{attempt}.log").exists())  # noqa: B023 - called at once
+        counting(run, 5 * attempt)
+        (run.path / "stop").touch()
+        until(lambda: len(reasons(run)) == attempt)  # noqa: B023
+    failed = run.wait()
+    assert failed["state"] == "failed"
+    assert "last job of the chain" in failed["message"]
+    bed.run("hpcdl", "resume", run.path, "--wait")
+    assert run.json("result.json")["state"] == "done"
+    assert "from 0" not in run.log(3)
+
+
+@pytest.mark.parametrize("how", ["hpcdl", "scancel"])
+def test_cancelled_chain_does_not_go_on(bed: Bed, how: str) -> None:
+    run = counter(bed, 10_000, "00:10:00", *NO_REQUEUE)
+    job_ids = run.json("submitted.json")["job_ids"]
+    counting(run)
+    bed.run(*(("hpcdl", "cancel", run.path) if how == "hpcdl" else ("scancel", job_ids[0])))
+    until(lambda: run.status()["state"] == "cancelled")
+    until(lambda: not any(in_queue(run, job_id) for job_id in job_ids))
+    assert not (run.path / "logs/2.log").exists()
 
 
 def test_run_that_slurm_refused_is_sent_by_resume(bed: Bed) -> None:

@@ -1,0 +1,140 @@
+"""One attempt of a run, from its line in attempts.jsonl to the status that says whether there is another."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+from hpcdl.files import append_json_line, read_json, read_json_lines
+from hpcdl.launch import queue
+from hpcdl.launch.clock import Clock
+from hpcdl.launch.patience import keep_trying, say
+from hpcdl.launch.process import run_program
+from hpcdl.launch.program import read_plan
+from hpcdl.launch.result import finish
+from hpcdl.planning import Plan
+from hpcdl.run import causes
+from hpcdl.run.logs import slurms_words
+from hpcdl.run.paths import RunPaths
+from hpcdl.run.state import attempt_ends, process_start
+from hpcdl.scheduler import slurm
+from hpcdl.trainer.spec import EXIT_STOPPED
+
+
+def attempt(paths: RunPaths, job_id: str | None) -> int:
+    """Run one attempt.
+
+    Args:
+        paths: the run.
+        job_id: SLURM's id of the job that this is; None on a machine without SLURM.
+
+    Returns:
+        the status to end with: 75 where it is to be run again.
+
+    Raises:
+        OutOfPatienceError: the run folder cannot be read or written.
+    """
+    plan = keep_trying("plan.json", lambda: read_plan(paths))
+    over = _is_over(paths, plan)
+    if over:
+        say(f"{over}; nothing is started")
+        return 0
+    if _settle_last(paths, plan) == causes.CANCELLED and not plan.requeue:
+        say("the last job of this run was cancelled, and so is the run; nothing is started")
+        keep_trying("the marker", paths.cancelled.touch)
+        queue.cancel_rest(paths)
+        return 0
+    node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+    if job_id is not None and node in queue.failed_nodes(paths) and queue.move_away(paths, plan, job_id):
+        return 0 if plan.requeue else EXIT_STOPPED
+    number = 1 + sum(row.get("event") == "start" for row in read_json_lines(paths.attempts))
+    row: dict[str, Any] = {"attempt": number, "job_id": job_id, "node": node, "from_step": saved_step(paths, plan)}
+    started = time.time()
+    me = {"pid": os.getpid(), "pid_start": process_start(os.getpid()), "host": socket.gethostname()}
+    _note(paths, {**row, **me, "event": "start", "time": started})
+    keep_trying("failure.json", lambda: paths.failure.unlink(missing_ok=True))
+    if (read_json(paths.result) or {}).get("state") != causes.DONE:  # the trainer's own, from before launch was killed
+        keep_trying("result.json", lambda: paths.result.unlink(missing_ok=True))
+    say(f"attempt {number} of {paths.root} on {node}")
+    status, outcome, peak_memory_gb = _try(paths, plan, number, job_id)
+    row.update(status=status, reason=outcome.state, steps=saved_step(paths, plan), peak_memory_gb=peak_memory_gb)
+    row["seconds"] = round(time.time() - started, 3)
+    _note(paths, {**row, "event": "end", "time": time.time()})
+    if paths.cancelled.exists():
+        return 0
+    jobs_left = None if job_id is None or plan.requeue else queue.jobs_left(paths, job_id)
+    step = causes.next_step(outcome, attempt_ends(read_json_lines(paths.attempts)), plan.max_requeues, jobs_left)
+    return _conclude(paths, plan, number, status, step)
+
+
+def saved_step(paths: RunPaths, plan: Plan) -> int | None:
+    """The step of the newest checkpoint; None for a script, which keeps its state as it likes."""
+    if plan.script is not None:
+        return None
+    steps = [int(path.stem) for path in paths.checkpoints.glob("*.npz") if path.stem.isdigit()]
+    return max(steps, default=0)
+
+
+def _is_over(paths: RunPaths, plan: Plan) -> str | None:
+    """Why there is nothing to do: jobs of a chain, and those that somebody requeues, come late."""
+    if paths.cancelled.exists():
+        return "this run was cancelled"
+    result = read_json(paths.result) or {}
+    state = result.get("state")
+    if "attempts" in result and (state == causes.DONE or (state == causes.FAILED and not plan.requeue)):
+        return f"this run is {state}"
+    return None
+
+
+def _try(paths: RunPaths, plan: Plan, number: int, job_id: str | None) -> tuple[int, causes.Outcome, float | None]:
+    """Run the program once: its exit status, what that means, and the most memory it had."""
+    hopeless = causes.hopeless(attempt_ends(read_json_lines(paths.attempts)))
+    if hopeless:
+        return 1, hopeless, None
+    end_time = time.time() + plan.time_limit_s if job_id is None else slurm.end_time(job_id)
+    clock = Clock(paths, end_time, plan.stop_margin_s, kills=job_id is None)
+    ending = run_program(paths, plan, number, job_id, clock)
+    return ending.status, causes.of_ending(ending), ending.peak_memory_gb
+
+
+def _conclude(paths: RunPaths, plan: Plan, number: int, status: int, outcome: causes.Outcome) -> int:
+    """Write the result of a run that is over; the status that says whether it is run again."""
+    if outcome.state in causes.AGAIN:
+        say(f"attempt {number} ended: {outcome.state}, exit status {status}; it will run again")
+        return EXIT_STOPPED
+    say(f"attempt {number} ended: {outcome.state}, exit status {status}")
+    if outcome.state in (causes.DONE, causes.FAILED):
+        keep_trying("result.json", lambda: finish(paths, plan, outcome))
+        queue.cancel_rest(paths)
+    if outcome.state == causes.FAILED:
+        return status if status > 0 and status != EXIT_STOPPED else 1
+    return status
+
+
+def _settle_last(paths: RunPaths, plan: Plan) -> str | None:
+    """Write how the last attempt ended, where it could not say so itself: launch was killed, or its node died.
+
+    Returns:
+        why it ended, where that had to be found out.
+    """
+    events = read_json_lines(paths.attempts)
+    rows = [row for row in events if row.get("event") in ("start", "end")]
+    if not rows or rows[-1].get("reason", causes.TERMINATED) != causes.TERMINATED:
+        return None
+    last = {"status": None, "seconds": None, **rows[-1]}
+    job_id = last["job_id"]
+    reason = None
+    if job_id is not None:
+        word = causes.slurm_state_of_words(slurms_words(paths, job_id)) or queue.last_state(job_id)
+        reason = causes.reason_of_slurm_state(word)
+    if last["event"] == "start" or reason is not None:
+        row = {key: last.get(key) for key in ("attempt", "job_id", "node", "from_step", "status", "seconds")}
+        row.update(event="end", reason=reason or causes.KILLED, steps=saved_step(paths, plan), time=time.time())
+        _note(paths, row)
+    return reason if events[-1]["event"] != "resumed" else None
+
+
+def _note(paths: RunPaths, row: dict[str, Any]) -> None:
+    keep_trying("attempts.jsonl", lambda: append_json_line(paths.attempts, row))

@@ -1,0 +1,117 @@
+"""Starts the program on the node, waits for it, and tells how it ended."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from hpcdl.files import read_json, write_json
+from hpcdl.launch.clock import Clock
+from hpcdl.launch.forward import StopSignal
+from hpcdl.launch.memory import oom_kills, peak_memory_gb
+from hpcdl.launch.patience import keep_trying
+from hpcdl.launch.program import argv_of, places_of, prepare_home, program_of
+from hpcdl.planning import Plan
+from hpcdl.run.causes import Ending
+from hpcdl.run.logs import tail
+from hpcdl.run.paths import RunPaths
+from hpcdl.trainer.spec import EXIT_SPEC, EXIT_STOPPED
+
+_LOOK_S = 1.0  # how often the clock is looked at
+_CANCEL_WAIT_S = 45.0  # scancel is quicker where it works
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, clock: Clock) -> Ending:
+    """Run the program once, in its container or, where the plan has none, with this Python.
+
+    Raises:
+        OutOfPatienceError: the run folder cannot be written.
+    """
+    terminated, killed_before = _note_sigterm(), oom_kills()
+    keep_trying("the run's home", lambda: prepare_home(paths.home, plan.data_root))
+    tmp = Path(tempfile.mkdtemp(prefix="hpcdl-", dir=plan.scratch and os.path.expandvars(plan.scratch)))
+    try:
+        status = _start_and_wait(paths, plan, attempt, str(tmp), clock)
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+    if terminated and status not in (0, EXIT_STOPPED):
+        status = 128 + signal.SIGTERM  # a container that is still starting gives another status
+    killed = oom_kills()
+    return Ending(
+        status=status,
+        script=plan.script is not None,
+        in_slurm=job_id is not None,
+        log=tail(paths.log(attempt)),
+        failure=read_json(paths.failure) or {},
+        oom_kills=None if killed is None or killed_before is None else killed - killed_before,
+        peak_memory_gb=peak_memory_gb(),
+        overtime=clock.overtime,
+        asked_to_stop=paths.stop.exists(),
+        near_the_end=clock.near_the_end(plan.signal_lead_s, time.time()),
+    )
+
+
+def _start_and_wait(paths: RunPaths, plan: Plan, attempt: int, tmp: str, clock: Clock) -> int:
+    places = places_of(paths, plan, str(attempt), tmp)
+    argv, env = argv_of(plan, places, program_of(paths, plan))
+    stop_signal = StopSignal(plan, paths.stop)
+    with keep_trying("the log", lambda: paths.log(attempt).open("ab")) as log:
+        try:
+            child = subprocess.Popen(
+                argv, env=env, cwd=places.workdir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=_die_with_parent,
+            )  # fmt: skip
+        except OSError as error:
+            message = f"hpcdl: cannot start {argv[0]} on {socket.gethostname()}: {error.strerror}"
+            if plan.image and error.filename == argv[0]:
+                message += f" (the profile's modules are {plan.modules or 'none'}, its runtime is {plan.runtime})"
+            log.write(f"{message}\n".encode())
+            keep_trying("failure.json", lambda: write_json(paths.failure, {"kind": "spec", "message": message}))
+            return EXIT_SPEC
+        while True:
+            try:
+                return child.wait(_LOOK_S)
+            except subprocess.TimeoutExpired:
+                clock.look()
+                stop_signal.look(child.pid)
+            if clock.overtime or _was_cancelled(paths):
+                _kill_tree(child.pid)
+
+
+def _was_cancelled(paths: RunPaths) -> bool:
+    """Whether the run was cancelled a while ago, and SLURM has not ended it: it was not told, or is away."""
+    try:
+        return time.time() - paths.cancelled.stat().st_mtime > _CANCEL_WAIT_S
+    except OSError:
+        return False
+
+
+def _note_sigterm() -> list[int]:
+    """A list that SIGTERM makes non-empty: SLURM sends it to every process of a job that it ends."""
+    seen: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    return seen
+
+
+def _die_with_parent() -> None:
+    """In the child: end when launch ends, however that happens. Two trainers must never write one run."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _kill_tree(pid: int) -> None:
+    """Kill a process and all that it started: a container's program outlives its starter."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        return
+    for child in children:
+        _kill_tree(int(child))
