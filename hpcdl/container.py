@@ -20,7 +20,8 @@ class Shell(str):
 class Places:
     """Where a run's things lie, seen from outside and inside alike (binds keep the paths).
 
-    Each is a path, or `Shell` where only the node knows it.
+    Each is a path, or `Shell` where only the node knows it. ``lifeline``: stdin is a pipe that nobody writes
+    to, and whose end is launch's end.
     """
 
     workdir: str
@@ -31,6 +32,7 @@ class Places:
     binds: list[str] = field(default_factory=list)
     visible_devices: str | None = None
     attempt: str | None = None
+    lifeline: bool = False
 
 
 def environment(plan: Plan, places: Places) -> dict[str, str]:
@@ -50,6 +52,8 @@ def environment(plan: Plan, places: Places) -> dict[str, str]:
     env["HPCDL_STOP_FILE"] = places.stop_file
     if places.attempt is not None:
         env["HPCDL_ATTEMPT"] = places.attempt
+    if places.lifeline:
+        env["HPCDL_LIFELINE"] = "stdin"
     if places.visible_devices is not None:
         env["CUDA_VISIBLE_DEVICES"] = places.visible_devices
     return env

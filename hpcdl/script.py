@@ -73,6 +73,7 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
         visible_devices=Shell('${CUDA_VISIBLE_DEVICES+"CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES"}')
         if plan.gpus
         else None,
+        attempt=Shell('"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
     )
     if plan.script is None:
         program = [plan.python, "-m", "hpcdl.trainer", "run.json"]
@@ -135,7 +136,8 @@ def _covered(plan: Plan, folder: str) -> bool:
 
 def _template(plan: Plan, **context: Any) -> str:
     template = _environment().get_template("job.sbatch.j2")
-    text: str = template.render(plan=plan, version=hpcdl.__version__, summary=summary(plan), **context)
+    again = plan.requeue and plan.max_requeues > 0
+    text: str = template.render(plan=plan, version=hpcdl.__version__, summary=summary(plan), again=again, **context)
     return f"{text}\n"
 
 

@@ -99,7 +99,10 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
     create(paths, submission.job, submission.plan, submission.spec, command_line)
     if submission.script is not None:
         write_text(paths.script, submission.script)
-    _send(paths)
+    try:
+        _send(paths)
+    except SchedulerError as error:
+        raise SchedulerError(f"{error}\nThe run was made, and is sent with: hpcdl resume {paths.root}") from error
     return Run(paths.root)
 
 

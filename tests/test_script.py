@@ -141,12 +141,27 @@ def test_nv_only_with_gpus(gpus, emulated, there):
     assert ("CUDA_VISIBLE_DEVICES" in text) == (gpus > 0)
 
 
-def test_no_requeue_no_exec():
-    text = render(plan(JOB, replace(SITE, requeue=False)))
+@pytest.mark.parametrize("without", [{"requeue": False}, {"max_requeues": 0}], ids=str)
+def test_no_requeue_no_scontrol(without):
+    text = render(plan(JOB, replace(SITE, **without)))
 
     assert "scontrol" not in text
     assert "run the job again" not in text
-    assert "#SBATCH --requeue" not in text
+    assert "\n# Jobs are not requeued here: one that ends with exit status 75 has saved its state; submit it" in text
+    assert ("#SBATCH --no-requeue" in text) == ("requeue" in without)
+
+
+def test_requeued_at_most_so_often():
+    text = render(plan(JOB, replace(SITE, max_requeues=3)))
+
+    assert "if [[ $status == 75 && ${SLURM_RESTART_COUNT:-0} -lt 3 ]]; then\n    # SLURM ends this" in text
+
+
+def test_stop_signal_sent_by_whoever_starts_the_program():
+    decided = plan(replace(JOB, stop_signal="USR1"), SITE)
+
+    assert "\ntrap 'touch \"$HPCDL_STOP_FILE\"; kill -USR1 $!' USR2\n" in render(decided)
+    assert "kill -USR1" not in render_submission(decided, "/r/a/b", "/r/.code/0", ["python"], "/r/a/b/logs/1")
 
 
 def test_data_bound_once():

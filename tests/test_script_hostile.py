@@ -100,7 +100,9 @@ def test_script_job_words_survive(args, env, script, workdir, data_root, image, 
         words = run_in_bash(text, folder, r"""printf '%s\0' "${run[@]}" """)
 
         needed = [folder, f"/d/{data_root}", *([base] if workdir else [])]
-        places = Places(folder, f"{folder}/.hpcdl", f"{folder}/stop.77", binds=needed, visible_devices="0,1")
+        places = Places(
+            folder, f"{folder}/.hpcdl", f"{folder}/stop.77", binds=needed, visible_devices="0,1", attempt="1"
+        )
         shown = decided.script or ""
         program = ["python", f"./{shown}" if shown.startswith("-") else shown, *args]
         assert words == [word for line in command(decided, places, program) for word in line]

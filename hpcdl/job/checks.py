@@ -12,7 +12,17 @@ from hpcdl.errors import Problem
 from hpcdl.job.reader import Located
 from hpcdl.job.sections import Job, parse_time
 from hpcdl.job.walker import Walker, did_you_mean, show
-from hpcdl.trainer.spec import MODELS, CnnSpec, DataSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.trainer.spec import (
+    METRICS,
+    MODELS,
+    CnnSpec,
+    DataSpec,
+    EarlyStoppingSpec,
+    FunctionSpec,
+    MlpSpec,
+    OptimizerSpec,
+    TrainSpec,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -37,6 +47,7 @@ def build(document: Located, folder: Path, source: str, problems: list[Problem])
     if isinstance(document.value, dict):
         _check_kind(document, walker)
         _check_values(document, walker)
+        _check_early_stopping(document, walker)
     if job is None or problems:
         return None
     return _resolve(job, document, walker, folder, source)
@@ -51,7 +62,7 @@ def _model(walker: Walker, item: Located, key: str) -> Any:
     if "function" in item.value:
         return walker.fill(FunctionSpec, item, key)
     name = item.value.get("name")
-    if name is None or name.value not in MODELS:
+    if name is None or str(name.value) not in MODELS:
         given = f"; got {show(name.plain())}{did_you_mean(str(name.value), MODELS)}" if name else ""
         walker.add(name or item, f"{key}.name" if name else key, kinds + given)
         return None
@@ -89,7 +100,7 @@ def _check_kind(document: Located, walker: Walker) -> None:
             if key in given:
                 walker.add(given[key], key, "goes with a model; this job has a script, which does as it likes")
         return
-    for key in ("args", "env", "workdir"):
+    for key in ("args", "env", "workdir", "stop_signal"):
         if key in given:
             walker.add(given[key], key, "goes with a script; this job has none")
     if "model" not in given:
@@ -142,6 +153,27 @@ def _check_values(document: Located, walker: Walker) -> None:
     if dataset and dataset.raw is not None and not NAME.fullmatch(dataset.raw):
         walker.add(
             dataset, "data.name", f"expected a staged set's name; got {show(dataset.raw)} (a file goes under data.path)"
+        )
+
+
+def _check_early_stopping(document: Located, walker: Walker) -> None:
+    """What the monitored metric needs of the other sections."""
+
+    def inner(item: Located | None, key: str) -> Located | None:
+        return item.value.get(key) if item and isinstance(item.value, dict) else None
+
+    section = inner(document.value.get("train"), "early_stopping")
+    if section is None or section.value is None:
+        return
+    spec = Walker([]).fill(EarlyStoppingSpec, section)  # what is wrong inside it was reported
+    split, model = inner(document.value.get("data"), "validation_split"), inner(document.value.get("model"), "name")
+    metrics = METRICS if model and str(model.value) in MODELS else None
+    problem = spec.problem(split.value if split else 0.0, metrics) if spec else None
+    if spec and problem:
+        key, expected = problem
+        item = inner(section, key)
+        walker.add(
+            item or section, f"train.early_stopping.{key}", f"expected {expected}; got {show(getattr(spec, key))}"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from hpcdl.job.sections import Job
 from hpcdl.job.walker import expected
-from hpcdl.trainer.spec import CnnSpec, DataSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.trainer.spec import CnnSpec, DataSpec, EarlyStoppingSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
 
 _SECTIONS = [
     ("The job", "", Job),
@@ -17,7 +17,9 @@ _SECTIONS = [
     ("`model`: your own function", "model.", FunctionSpec),
     ("`train`", "train.", TrainSpec),
     ("`train.optimizer`", "train.optimizer.", OptimizerSpec),
+    ("`train.early_stopping`", "train.early_stopping.", EarlyStoppingSpec),
 ]
+_APART = {cls for _, _, cls in _SECTIONS}
 
 
 def job_reference() -> str:
@@ -37,7 +39,7 @@ def keys(cls: type, prefix: str) -> list[tuple[str, str, str, str]]:
         if f.metadata.get("internal"):
             continue
         inner = [option for option in (get_args(hints[f.name]) or (hints[f.name],)) if is_dataclass(option)]
-        if len(inner) == 1 and isinstance(inner[0], type) and inner[0] not in (DataSpec, TrainSpec, OptimizerSpec):
+        if len(inner) == 1 and isinstance(inner[0], type) and inner[0] not in _APART:
             each = "NAME." if get_origin(hints[f.name]) is dict else ""
             rows += keys(inner[0], f"{prefix}{f.name}.{each}")
         else:

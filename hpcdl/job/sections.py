@@ -44,6 +44,9 @@ class Job:
     script: Optional[str] = setting("instead of data, model and train: a .py file or notebook to run unchanged", None)
     args: list[str] = setting("the script's arguments", [])
     env: dict[str, str] = setting("environment variables of the script", {})
+    stop_signal: Optional[str] = setting(
+        "signal that the script gets, beside the stop file, when it is to save and stop", None, choices=("USR1", "USR2")
+    )
     workdir: Optional[str] = setting("the script's working directory; by default a new folder in the run", None)
     files: list[str] = setting("other files or folders that the script or function needs, frozen with it", [])
     slurm: dict[str, str] = setting("further sbatch options, such as {constraint: h100}", {})

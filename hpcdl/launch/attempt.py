@@ -93,7 +93,8 @@ def _try(paths: RunPaths, plan: Plan, number: int, job_id: str | None) -> tuple[
     hopeless = causes.hopeless(attempt_ends(read_json_lines(paths.attempts)))
     if hopeless:
         return 1, hopeless, None
-    end_time = time.time() + plan.time_limit_s if job_id is None else slurm.end_time(job_id)
+    limit = time.time() + plan.time_limit_s  # what SLURM says is better, but it may not answer
+    end_time = limit if job_id is None else slurm.end_time(job_id) or limit
     clock = Clock(paths, end_time, plan.stop_margin_s, kills=job_id is None)
     ending = run_program(paths, plan, number, job_id, clock)
     return ending.status, causes.of_ending(ending), ending.peak_memory_gb

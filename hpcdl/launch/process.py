@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from hpcdl.files import read_json, write_json
@@ -61,13 +62,15 @@ def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, c
 
 def _start_and_wait(paths: RunPaths, plan: Plan, attempt: int, tmp: str, clock: Clock) -> int:
     places = places_of(paths, plan, str(attempt), tmp)
-    argv, env = argv_of(plan, places, program_of(paths, plan))
+    program = program_of(paths, plan)
+    argv, env = argv_of(plan, places, program)
+    _end_leftover(program)
     stop_signal = StopSignal(plan, paths.stop)
     with keep_trying("the log", lambda: paths.log(attempt).open("ab")) as log:
         try:
             child = subprocess.Popen(
-                argv, env=env, cwd=places.workdir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=_die_with_parent,
+                argv, env=env, cwd=places.workdir, stdout=log, stderr=log, preexec_fn=_die_with_parent,
+                stdin=subprocess.PIPE if places.lifeline else subprocess.DEVNULL,
             )  # fmt: skip
         except OSError as error:
             message = f"hpcdl: cannot start {argv[0]} on {socket.gethostname()}: {error.strerror}"
@@ -102,14 +105,26 @@ def _note_sigterm() -> list[int]:
 
 
 def _die_with_parent() -> None:
-    """In the child: end when launch ends, however that happens. Two trainers must never write one run."""
+    """In the child: end when launch ends, however that happens. Two trainers must never write one run.
+
+    The kernel forgets this for Apptainer, which changes its credentials: the trainer has its lifeline beside it.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_leftover(program: list[str]) -> None:
+    """Kill what an earlier attempt has left here, if its launch was killed: a script's container outlives that."""
+    argv = b"".join(os.fsencode(word) + b"\0" for word in program)
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cmdline").read_bytes() == argv:
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _kill_tree(pid: int) -> None:
     """Kill a process and all that it started: a container's program outlives its starter."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = [pid for task in Path(f"/proc/{pid}/task").glob("*/children") for pid in task.read_text().split()]
         os.kill(pid, signal.SIGKILL)
     except OSError:
         return

@@ -33,6 +33,7 @@ def places_of(paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str 
         binds=_binds(paths, plan, code),
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         attempt=attempt,
+        lifeline=trainer and attempt is not None,
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from typing import Dict, List, Tuple
 
 from hpcdl import __version__
 from hpcdl.trainer.checks import check_fit, check_spec
-from hpcdl.trainer.errors import InternalError, RunError, Stopped, UserCodeError
+from hpcdl.trainer.errors import OutOfMemory, RunError, Stopped, UserCodeError
 from hpcdl.trainer.output import quiet_import, say, separate_noise
 from hpcdl.trainer.retry import keep_trying
 from hpcdl.trainer.rundir import RunDir
@@ -35,6 +37,8 @@ def main(argv: List[str]) -> int:
         )
         return EXIT_SPEC
     attempt = os.environ.get("HPCDL_ATTEMPT", "1")
+    if os.environ.get("HPCDL_LIFELINE") == "stdin":
+        threading.Thread(target=_end_with_launch, name="lifeline", daemon=True).start()
     run_dir = RunDir(argv[0], int(attempt) if attempt.isdigit() else 1, os.environ.get("HPCDL_STOP_FILE"))
     if run_dir.finished():
         say("this run is already done: {}".format(run_dir.path("result.json")))
@@ -110,12 +114,21 @@ def _explain(error: Exception, run_dir: RunDir) -> Tuple[int, str, str, str]:
         return EXIT_SPEC, "spec", str(error), ""
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         first = str(error).strip().splitlines()[:1]
-        error = InternalError("out of memory: {}".format("".join(first)), "try a smaller train.batch_size")
-        print("out of memory", file=sys.stderr, flush=True)
+        error = OutOfMemory("out of memory: {}".format("".join(first)), "try a smaller train.batch_size")
     if isinstance(error, RunError):
         return error.exit_status, error.kind, error.message, error.hint
     message = "{}: {}".format(type(error).__name__, error)
     return EXIT_INTERNAL, "internal", message, "TensorFlow's own messages are in {}".format(run_dir.noise_log)
+
+
+def _end_with_launch() -> None:
+    """End when launch does, which holds the other end of stdin: another trainer may then go on with this run.
+
+    In a container it is no longer launch's child, and would not hear of it otherwise.
+    """
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _flush() -> None:

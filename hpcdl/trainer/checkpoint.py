@@ -15,6 +15,8 @@ from hpcdl.trainer.output import say
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hpcdl.trainer.compat import Variable
+
 
 class Snapshot(NamedTuple):
     """A copy of everything that training changes, in the host's memory."""
@@ -27,29 +29,31 @@ class Snapshot(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run: ``<folder>/<step, 8 digits>.npz``.
 
+    Each holds the model of the best epoch so far as well: it needs no other file, so that nothing can
+    be missing of the newest one, and a damaged one costs itself alone.
+
     Args:
         folder: made when the first checkpoint is saved.
-        variables: (name, variable, own) in a fixed order; of an own one, each replica's value is kept.
+        variables: in a fixed order; of an own one, each replica's value is kept.
         strategy: the strategy that the variables live under.
         fingerprint: hash of what was asked for; a checkpoint of another run is not used.
         keep: how many of the newest stay; the ones before the last are for the case that it is torn.
     """
 
-    def __init__(
-        self, folder: str, variables: List[Tuple[str, Any, bool]], strategy: Any, fingerprint: str, keep: int
-    ) -> None:
+    def __init__(self, folder: str, variables: List[Variable], strategy: Any, fingerprint: str, keep: int) -> None:
         self._folder = folder
         self._variables = variables
+        self._of_model = [variable for variable in variables if variable.of_model]
+        self._best: List[NDArray[Any]] = []  # never changed in place: the saving thread may be writing them
         self._strategy = strategy
         self._fingerprint = fingerprint
         self._keep = keep
 
     def copy(self, step: int, state: Dict[str, Any]) -> Snapshot:
         """Copy all variables, with `state` (JSON) after `step` steps. Training may go on with the variables."""
-        parts = [(name, part) for name, copies in self._parts() for part in copies]
-        arrays = [part.numpy() for _, part in parts]  # a copy on the CPU too
+        arrays = self._values(self._variables) + self._best
         shapes = [{"shape": list(array.shape), "dtype": str(array.dtype)} for array in arrays]
-        names = [name for name, _ in parts]
+        names = [name for name, _ in self._expected(bool(self._best))]
         about = dict(state, step=step, fingerprint=self._fingerprint, names=names, arrays=shapes)
         return Snapshot(step, json.dumps(about).encode("utf-8"), arrays)
 
@@ -92,10 +96,19 @@ class Checkpoints:
             except Exception as error:  # a torn file fails in many ways, and the one before it is as good
                 say("checkpoint {} is not used: {}: {}".format(path, type(error).__name__, error))
                 continue
-            self._assign(arrays)
+            self._best = arrays[len(self._expected(False)) :]
+            self._assign(self._variables, arrays)
             say("resuming from {} (step {:,})".format(path, about["step"]))
             return about
         return None
+
+    def keep_best(self) -> None:
+        """Copy the model as it is now: the checkpoints from here on hold it as the best one."""
+        self._best = self._values(self._of_model)
+
+    def assign_best(self) -> None:
+        """Give the model the weights of the last `keep_best`, which may have been in an earlier process."""
+        self._assign(self._of_model, self._best)
 
     def _newest_first(self) -> List[str]:
         names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
@@ -105,19 +118,32 @@ class Checkpoints:
     def _check(self, about: Dict[str, Any], arrays: List[NDArray[Any]]) -> None:
         if about["fingerprint"] != self._fingerprint:
             raise ValueError("it belongs to a run with other settings")
-        expected = [(name, tuple(part.shape)) for name, copies in self._parts() for part in copies]
+        expected = self._expected(len(arrays) > len(self._expected(False)))
         if expected != [(name, array.shape) for name, array in zip(about["names"], arrays)]:
             raise ValueError("its variables are not those of this model")
 
-    def _parts(self) -> List[Tuple[str, List[Any]]]:
-        """Of each variable the copies that are kept: all of an own one, else the first replica's."""
-        copies = [list(self._strategy.experimental_local_results(variable)) for _, variable, _ in self._variables]
-        return [(name, mine if own else mine[:1]) for (name, _, own), mine in zip(self._variables, copies)]
+    def _expected(self, best: bool) -> List[Tuple[str, Tuple[int, ...]]]:
+        """The names and shapes of a checkpoint's arrays; with `best`, those of the best epoch's model come last."""
+        parts = self._parts(self._variables)
+        parts += [("best/" + name, part) for name, part in self._parts(self._of_model) if best]
+        return [(name, tuple(part.shape)) for name, part in parts]
 
-    def _assign(self, arrays: List[NDArray[Any]]) -> None:
+    def _parts(self, variables: List[Variable]) -> List[Tuple[str, Any]]:
+        """What is kept of the variables: of an own one all replicas' copies, else the first one's."""
+        parts = []
+        for name, variable, own, _ in variables:
+            copies = self._strategy.experimental_local_results(variable)
+            parts += [(name, copy) for copy in (copies if own else copies[:1])]
+        return parts
+
+    def _values(self, variables: List[Variable]) -> List[NDArray[Any]]:
+        return [part.numpy() for _, part in self._parts(variables)]  # a copy on the CPU too
+
+    def _assign(self, variables: List[Variable], arrays: List[NDArray[Any]]) -> None:
         remaining = iter(arrays)
-        for (_, variable, own), (_, copies) in zip(self._variables, self._parts()):
-            for target in copies if own else [variable]:  # a shared one hands its value on to all replicas
+        for _, variable, own, _ in variables:
+            # a shared one hands its value on to all replicas
+            for target in self._strategy.experimental_local_results(variable) if own else [variable]:
                 array = next(remaining)
                 if array.dtype.kind == "V":  # bfloat16 and the like, which numpy stores as bare bytes
                     array = array.view(variable.dtype.as_numpy_dtype)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 from dataclasses import fields
-from typing import Any, Callable, Dict, List, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
-from hpcdl.trainer.spec import CnnSpec, FunctionSpec, RunSpec, SpecError
+from hpcdl.trainer.spec import METRICS, CnnSpec, EarlyStoppingSpec, FunctionSpec, RunSpec, SpecError
 
 _COMPARE: Dict[str, Tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", operator.ge),
@@ -26,6 +26,8 @@ def check_spec(run: RunSpec) -> None:
     for where in ("data", "model", "train", "devices", "saving"):
         problems += _check_section(where, getattr(run, where))
     problems += _check_section("train.optimizer", run.train.optimizer)
+    if isinstance(run.train.early_stopping, EarlyStoppingSpec):
+        problems += _check_section("train.early_stopping", run.train.early_stopping)
     if not problems:
         problems = _check_together(run)
     if problems:
@@ -101,7 +103,17 @@ def _check_together(run: RunSpec) -> List[str]:
                 run.train.batch_size, run.devices.gpus
             )
         )
-    return problems
+    return problems + check_early_stopping(run, None if isinstance(model, FunctionSpec) else METRICS)
+
+
+def check_early_stopping(run: RunSpec, metrics: Optional[Sequence[str]]) -> List[str]:
+    """What is wrong with the metric to watch; of a user's model the metrics are not known (None) before it is built."""
+    early = run.train.early_stopping
+    problem = early.problem(run.data.validation_split, metrics) if early else None
+    if problem is None:
+        return []
+    key, expected = problem
+    return ["train.early_stopping.{} is {!r}; expected {}".format(key, getattr(early, key), expected)]
 
 
 def kernel_sizes(model: CnnSpec) -> List[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Dict, List, Tuple
+import random
+from typing import Any, Dict, List, NamedTuple, Tuple
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -54,23 +56,34 @@ def tensorflow_variable(variable: Any) -> Any:
     return variable.value if is_keras_3() and isinstance(variable, tf.keras.Variable) else variable
 
 
-def variables(model: Any) -> List[Tuple[str, Any, bool]]:
-    """Everything that training changes, in a fixed order: model, optimizer, metrics.
+class Variable(NamedTuple):
+    """One variable that training changes.
 
-    Returns:
-        (name, variable, own) of each; own is true where each replica may hold another value: metrics,
-        and what layers gather themselves (see `average_replicas`).
+    own: each replica may hold another value: metrics, and what layers gather (see `average_replicas`).
+    of_model: the model needs it to give its answers; the optimizer's and the metrics' it does not.
     """
+
+    name: str
+    variable: Any
+    own: bool
+    of_model: bool
+
+
+def variables(model: Any) -> List[Variable]:
+    """Everything that training changes, in a fixed order: model, optimizer, metrics."""
     optimizer = model.optimizer.variables
     shared = list(model.trainable_variables) + list(optimizer() if callable(optimizer) else optimizer)
+    of_model = {id(variable) for variable in model.variables}
     found = list(model.variables) + shared
     for metric in model.metrics:
         found += list(metric.variables)
     once = {id(variable): variable for variable in found}
     owned = set(once) - {id(variable) for variable in shared}
     return [
-        (str(getattr(variable, "path", variable.name)), tensorflow_variable(variable), place in owned)
-        for place, variable in once.items()
+        Variable(
+            str(getattr(variable, "path", variable.name)), tensorflow_variable(variable), key in owned, key in of_model
+        )
+        for key, variable in once.items()
     ]
 
 
@@ -103,6 +116,19 @@ def random_states(model: Any, seed: int, strategy: Any) -> List[Tuple[Any, int, 
                 (copy, key, replica) for replica, copy in enumerate(strategy.experimental_local_results(variable))
             ]
     return states
+
+
+def seed_tracing(seed: int, rows: int) -> None:
+    """Make what is drawn while a graph is traced depend on the seed and the graph, not on which one is traced first.
+
+    Keras 2.11's RandomFlip draws from numpy in Python: once for each graph, and not for each image.
+
+    Args:
+        rows: the rows of a batch, which tell the graphs of one training apart.
+    """
+    key = int.from_bytes(hashlib.sha256("{}/{}".format(seed, rows).encode("ascii")).digest()[:4], "big")
+    random.seed(key)
+    np.random.seed(key)
 
 
 def _generator_states(layer: Any) -> List[Any]:

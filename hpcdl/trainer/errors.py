@@ -4,7 +4,8 @@ RunError
 |-- DataError     65  the data set is missing, damaged or does not fit
 |-- DeviceError   69  the devices asked for are not there
 |-- UserCodeError  1  the user's own model raised, does not fit, or diverged
-|-- InternalError 70  memory, or a fault in hpcdl or TensorFlow
+|-- InternalError 70  a fault in hpcdl or TensorFlow
+|   `-- OutOfMemory 70  memory ran out, the host's or a GPU's
 `-- Stopped       75  not a fault: stopped on request, state saved
     `-- Unsaved   75  the disk takes nothing any more; what was saved before is intact
 
@@ -54,6 +55,12 @@ class UserCodeError(RunError):
 
 class InternalError(RunError):
     """The machine or TensorFlow gave up, for a reason that can be named."""
+
+
+class OutOfMemory(InternalError):  # noqa: N818 - as MemoryError, which it is not
+    """Memory ran out, the host's or a GPU's."""
+
+    kind = "out_of_memory"
 
 
 class Stopped(RunError):  # noqa: N818 - it is not an error

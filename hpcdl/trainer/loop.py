@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import Any, Callable, ContextManager, Dict, Tuple
+from typing import Any, Callable, ContextManager, Dict, Optional, Tuple
 
 import tensorflow as tf
 
 from hpcdl.trainer import compat
 from hpcdl.trainer.batches import Source, my_share
+from hpcdl.trainer.best import Best
 from hpcdl.trainer.data import epoch_order
 from hpcdl.trainer.errors import Stopped, UserCodeError
 from hpcdl.trainer.output import say
@@ -61,7 +62,7 @@ class Stepper:
         self.strategy = strategy
         self._source = source
         self._order_of = functools.partial(epoch_order, rows, train.seed)
-        self._batch_size = train.batch_size
+        self._batch_size, self._seed = train.batch_size, train.seed
         self._guard = guard
         self._full_batches, self._last_rows = divmod(len(rows), train.batch_size)
         self.steps_per_epoch = self._full_batches + bool(self._last_rows)
@@ -105,6 +106,7 @@ class Stepper:
 
     def _graph(self, first: Any, count: Any, order: Any, batch_rows: int) -> Tuple[Any, Any]:
         """`count` steps in one graph, traced once for full batches and once for a shorter last one."""
+        compat.seed_tracing(self._seed, batch_rows)
         bad_step, loss = tf.constant(-1, tf.int64), tf.constant(0.0)
         for step in tf.range(first, first + count):
             compat.set_random_states(self._random_states, step)
@@ -135,15 +137,20 @@ def train(
     saver: Saver,
     validate: Callable[[], Dict[str, float]],
     pace: Pace,
+    best: Optional[Best],
 ) -> Dict[str, Any]:
-    """Train from the last checkpoint, if there is one, to the last epoch, saving on the way and at the end.
+    """Train from the last checkpoint, if there is one, to the end, saving on the way and there.
+
+    The end is that of the last epoch, or of the one at which `best` gives up.
 
     Args:
         validate: scores the model at the end of an epoch: metrics by name, empty without validation.
+        best: judges the epochs, if anything does.
 
     Returns:
-        the final state, of all attempts: ``step``, ``train_s`` (seconds of steps), ``saves`` and
-        ``save_blocked_s`` (seconds for which saving kept training waiting).
+        the final state, of all attempts: ``step``, ``train_s`` (seconds of steps), ``saves``,
+        ``save_blocked_s`` (seconds for which saving kept training waiting), ``stopped_early``, and
+        what `best` found.
 
     Raises:
         Stopped: the stop file appeared, and the state is saved; or it is `Unsaved`.
@@ -152,7 +159,7 @@ def train(
     state = saver.restore()
     run_dir.keep_metrics(state["step"] // stepper.steps_per_epoch)
     try:
-        while state["step"] < stepper.total:
+        while not _over(state, stepper):
             if run_dir.stop_requested():
                 _stop(state, stepper, run_dir, saver)
             if state["step"] % stepper.steps_per_epoch == 0:
@@ -161,14 +168,26 @@ def train(
             _advance(stepper, pace, state, run_dir, saver)
             if state["step"] % stepper.steps_per_epoch == 0:
                 compat.average_replicas(model, stepper.strategy)
-                _finish_epoch(stepper, model, state, run_dir, validate)
-            if saver.due(state["step"]) and state["step"] < stepper.total:
+                metrics = _finish_epoch(stepper, model, state, run_dir, validate)
+                if best is not None:
+                    _judge(best, metrics, state, stepper, saver)
+            if saver.due(state["step"]) and not _over(state, stepper):
                 saver.save(state)
         saver.finish(state)
     finally:
         saver.close()
     run_dir.heartbeat(**saver.news())
     return state
+
+
+def _over(state: Dict[str, Any], stepper: Stepper) -> bool:
+    return bool(state["stopped_early"]) or state["step"] >= stepper.total
+
+
+def _judge(best: Best, metrics: Dict[str, float], state: Dict[str, Any], stepper: Stepper, saver: Saver) -> None:
+    if best.judge(state, state["step"] // stepper.steps_per_epoch, metrics):
+        saver.keep_best(state)
+    state["stopped_early"] = best.gives_up(state) and state["step"] < stepper.total
 
 
 def _advance(stepper: Stepper, pace: Pace, state: Dict[str, Any], run_dir: RunDir, saver: Saver) -> None:
@@ -191,7 +210,8 @@ def _finish_epoch(
     state: Dict[str, Any],
     run_dir: RunDir,
     validate: Callable[[], Dict[str, float]],
-) -> None:
+) -> Dict[str, float]:
+    """Write the epoch's line of metrics; returns the metrics by name."""
     epoch, seconds = state["step"] // stepper.steps_per_epoch, state["epoch_s"]
     metrics = compat.metric_results(model)
     metrics.update({"val_" + name: value for name, value in validate().items()})
@@ -200,6 +220,7 @@ def _finish_epoch(
     run_dir.append_metrics(dict(line, time=time.time(), **metrics))
     shown = "  ".join("{} {:.4f}".format(name, value) for name, value in metrics.items())
     say("epoch {}/{}  {}  {:.1f} s  {:,.0f} images/s".format(epoch, stepper.epochs, shown, seconds, speed))
+    return metrics
 
 
 def _stop(state: Dict[str, Any], stepper: Stepper, run_dir: RunDir, saver: Saver) -> None:

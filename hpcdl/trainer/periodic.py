@@ -34,7 +34,8 @@ class Saver:
         state = self._checkpoints.restore() or {}
         self._step, self._at = state.get("step", 0), time.monotonic()
         self._saved_step = state.get("step")
-        start = {"step": 0, "epoch_s": 0.0, "train_s": 0.0, "saves": 0, "save_blocked_s": 0.0}
+        start: Dict[str, Any] = {"step": 0, "epoch_s": 0.0, "train_s": 0.0, "saves": 0, "save_blocked_s": 0.0}
+        start.update({"best": None, "waited": 0, "stopped_early": False})
         return {key: state.get(key, value) for key, value in start.items()}
 
     def steps_left(self, step: int, wanted: int) -> int:
@@ -82,6 +83,11 @@ class Saver:
             self._raise_error()
             if state["step"] != self._step:
                 self._copy(state)()
+
+    def keep_best(self, state: Dict[str, Any]) -> None:
+        """Copy the model as the best one: it is written with the next checkpoint that is due."""
+        with self._blocking(state):
+            self._checkpoints.keep_best()
 
     def close(self) -> None:
         """Let the thread end its work, whatever happened: the state that it has is a good one."""

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from hpcdl import __version__
+from hpcdl.trainer.best import restored
 from hpcdl.trainer.data import Dataset
 from hpcdl.trainer.distribution import Devices
 from hpcdl.trainer.rundir import RunDir
@@ -23,6 +24,8 @@ from hpcdl.trainer.spec import SCHEMA_VERSION, RunSpec
 def fingerprint(run: RunSpec) -> str:
     """A hash of all settings that the weights depend on: a checkpoint is good for runs with the same one."""
     settings = {key: value for key, value in asdict(run).items() if key in ("data", "model", "train", "devices")}
+    if settings["train"]["early_stopping"] is None:
+        del settings["train"]["early_stopping"]  # the checkpoints of an older hpcdl, which knew of none, stay good
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()
 
 
@@ -46,6 +49,7 @@ def result(
     model_file: str,
     rows: Dict[str, int],
     test: Dict[str, float],
+    state: Dict[str, Any],
     timing: Dict[str, float],
 ) -> Dict[str, Any]:
     """The content of result.json.
@@ -54,11 +58,12 @@ def result(
         model_file: the saved model, relative to the run folder.
         rows: the number of rows in ``train``, ``validation`` and ``test``.
         test: the metrics on the test rows.
+        state: what `loop.train` ended with.
         timing: seconds by name; those of the epochs are added from metrics.jsonl.
     """
     epochs = run_dir.read_metrics()
-    last = epochs[-1]
-    validation = {name[4:]: value for name, value in last.items() if name.startswith("val_")}
+    saved = epochs[state["best"]["epoch"] - 1] if restored(run, state) else epochs[-1]
+    validation = {name[4:]: value for name, value in saved.items() if name.startswith("val_")}
     return {
         "schema_version": SCHEMA_VERSION,
         "state": "done",
@@ -66,7 +71,9 @@ def result(
         "model": dict(_sizes(model), name=getattr(run.model, "name", None) or model.name, file=model_file),
         "test": dict(test, rows=rows["test"]),
         "validation": dict(validation, rows=rows["validation"]) if validation else None,
+        "best": state["best"],
         "epochs_run": len(epochs),
+        "stopped_early": state["stopped_early"],
         "steps": sum(line["steps"] for line in epochs),
         "timing": dict(timing, **_epoch_timing(epochs)),
         "devices": {

@@ -11,8 +11,9 @@ that they resolve on Python 3.8 and can be read by the host.
 """
 
 import json
+import re
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Dict, List, Optional, Type, TypeVar, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 SCHEMA_VERSION = 1
 
@@ -26,6 +27,7 @@ EXIT_INTERNAL = 70  # EX_SOFTWARE: a fault in hpcdl or TensorFlow
 EXIT_STOPPED = 75  # EX_TEMPFAIL: stopped on request, state saved, run me again
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop", "adagrad", "nadam")
+METRICS = ("loss", "accuracy")  # of a model that does not come compiled
 ACTIVATIONS = ("relu", "elu", "selu", "gelu", "tanh", "sigmoid", "swish", "linear")
 
 
@@ -117,6 +119,51 @@ class OptimizerSpec:
 
 
 @dataclass
+class EarlyStoppingSpec:
+    """Stop when a metric no longer improves; the weights of its best epoch are what is evaluated and saved."""
+
+    monitor: str = setting("a metric as in metrics.jsonl: loss, accuracy, val_loss, val_accuracy, ...", "val_loss")
+    patience: int = setting("epochs without improvement after which training stops", 5, ge=1)
+    min_delta: float = setting("a change up to this one is no improvement", 0.0, ge=0)
+    restore_best: bool = setting("evaluate and save the weights of the best epoch; else those of the last one", True)
+    mode: str = setting(
+        "whether min or max is best; auto goes by the words of the metric's name: max for accuracy, acc, auc, "
+        "precision, recall and f1, min for loss, error, mae, mse, rmse and crossentropy",
+        "auto",
+        choices=("auto", "min", "max"),
+    )
+
+    def larger_is_better(self) -> Optional[bool]:
+        """Which way the metric improves; None where mode is auto and its name does not say."""
+        words = set(re.split("[^a-z0-9]+", str(self.monitor).lower()))
+        if self.mode != "auto":
+            return self.mode == "max"
+        if words & {"loss", "error", "mae", "mse", "rmse", "crossentropy"}:
+            return False
+        return True if words & {"accuracy", "acc", "auc", "precision", "recall", "f1"} else None
+
+    def problem(self, validation_split: float, metrics: Optional[Sequence[str]]) -> Optional[Tuple[str, str]]:
+        """What is wrong beyond types and bounds.
+
+        Args:
+            validation_split: the share of rows for validation.
+            metrics: the model's metrics, without those of validation; None where they are not known yet.
+
+        Returns:
+            (key, what was expected there), or None.
+        """
+        validates = self.monitor.startswith("val_")
+        if validates and validation_split == 0:
+            return "monitor", "a metric without val_, or data.validation_split > 0"
+        if metrics is not None and self.monitor[4 * validates :] not in metrics:
+            known = [*metrics, *("val_" + name for name in metrics if validation_split)]
+            return "monitor", "one of " + ", ".join(known)
+        if self.larger_is_better() is None:
+            return "mode", "min or max, as the name {} does not say which is better".format(self.monitor)
+        return None
+
+
+@dataclass
 class TrainSpec:
     """How the model is trained."""
 
@@ -126,6 +173,7 @@ class TrainSpec:
         default_factory=OptimizerSpec, metadata={"doc": "the optimizer, by name or with its settings"}
     )
     seed: int = setting("makes two runs equal: weights, order of rows, dropout", 1, ge=0, le=2**31 - 1)
+    early_stopping: Optional[EarlyStoppingSpec] = setting("when to stop before the last epoch; without it, never", None)
 
 
 @dataclass
@@ -178,12 +226,16 @@ class RunSpec:
         version = raw.get("schema_version")
         if version != SCHEMA_VERSION:
             raise SpecError("run.json has schema_version {!r}; this trainer reads {}".format(version, SCHEMA_VERSION))
-        raw.setdefault("saving", asdict(SavingSpec()))  # an older hpcdl wrote none
+        raw.setdefault("saving", asdict(SavingSpec()))  # an older hpcdl wrote neither
+        if isinstance(raw.get("train"), dict):
+            raw["train"].setdefault("early_stopping", None)
         run = _build(cls, raw, "run.json")
         run.data = _build(DataSpec, raw["data"], "data")
         run.model = _build(_model_class(raw["model"]), raw["model"], "model")
         run.train = _build(TrainSpec, raw["train"], "train")
         run.train.optimizer = _build(OptimizerSpec, raw["train"]["optimizer"], "train.optimizer")
+        if raw["train"]["early_stopping"] is not None:
+            run.train.early_stopping = _build(EarlyStoppingSpec, raw["train"]["early_stopping"], "train.early_stopping")
         run.devices = _build(DeviceSpec, raw["devices"], "devices")
         run.saving = _build(SavingSpec, raw["saving"], "saving")
         return run

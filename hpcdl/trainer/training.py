@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from hpcdl.trainer import compat, compiling, distribution, models
 from hpcdl.trainer.batches import Source
+from hpcdl.trainer.best import Best, choose, restored
 from hpcdl.trainer.checkpoint import Checkpoints
 from hpcdl.trainer.data import Dataset, split_rows
 from hpcdl.trainer.errors import DataError
@@ -53,21 +54,27 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
     stepper = Stepper(model, devices.strategy, train_source, rows["train"], run.train, guard)
     variables, keep = compat.variables(model), run.saving.keep
     checkpoints = Checkpoints(run_dir.checkpoints, variables, devices.strategy, fingerprint(run), keep)
+    best = _best(run, model)
     timing["build_s"] = time.perf_counter() - started
 
     run_dir.heartbeat(phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch)
     validate = score(train_source, rows["validation"])
-    state = train(stepper, model, run_dir, Saver(checkpoints, run.saving), validate, Pace())
+    state = train(stepper, model, run_dir, Saver(checkpoints, run.saving), validate, Pace(), best)
     timing.update({name: state[name] for name in ("train_s", "saves", "save_blocked_s")})
 
-    run_dir.heartbeat(phase="evaluating", epoch=run.train.epochs, step=state["step"])
+    if best is not None:
+        best.tell(state)
+    if restored(run, state):
+        checkpoints.assign_best()
+        say("from here on with the weights of epoch {}".format(state["best"]["epoch"]))
+    run_dir.heartbeat(phase="evaluating", epoch=state["step"] // stepper.steps_per_epoch, step=state["step"])
     test = _timed(timing, "evaluate_s", score(test_source, rows["test"]))
     shown = "  ".join("{} {:.4f}".format(name, value) for name, value in test.items())
     say("test  {}  {:,} rows  {:.1f} s".format(shown, len(rows["test"]), timing["evaluate_s"]))
     run_dir.heartbeat(phase="saving")
     model_file = _timed(timing, "save_s", lambda: keep_trying("the model", lambda: save_model(model, run_dir)))
     counts = {part: len(indices) for part, indices in rows.items()}
-    run_dir.write_result(result(run, run_dir, dataset, devices, model, model_file, counts, test, timing))
+    run_dir.write_result(result(run, run_dir, dataset, devices, model, model_file, counts, test, state, timing))
     run_dir.heartbeat(phase="done")
 
 
@@ -94,6 +101,12 @@ def _build(run: RunSpec, dataset: Dataset, devices: distribution.Devices, source
     with models.blame_user_code(run.model, "built a model that failed on its first images"):
         compat.build_metrics(model, devices.strategy, *source.take(tf.range(2)))
     return model
+
+
+def _best(run: RunSpec, model: Any) -> Optional[Best]:
+    with models.blame_user_code(run.model, "has metrics that cannot be read"):
+        metrics = compat.metric_results(model)
+    return choose(run, metrics)
 
 
 def _score(

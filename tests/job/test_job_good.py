@@ -8,7 +8,7 @@ import hpcdl
 from hpcdl import shipped
 from hpcdl.job import format_time, load_job, parse_time
 from hpcdl.run.create import job_text
-from hpcdl.trainer.spec import CnnSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.trainer.spec import CnnSpec, EarlyStoppingSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
 
 MODEL = "name: a\ndata: {name: mnist}\nmodel: {name: mlp}\n"
 SCRIPT = "name: a\nscript: a.py\n"
@@ -47,6 +47,18 @@ GOOD = {
         (),
         lambda job: job.train.optimizer,
         OptimizerSpec("sgd"),
+    ),
+    "early-stopping": (
+        "name: a\ndata: {name: m, validation_split: 0.1}\nmodel: {name: mlp}\ntrain: {early_stopping: {}}\n",
+        (),
+        lambda job: job.train.early_stopping,
+        EarlyStoppingSpec("val_loss", 5, 0.0, True, "auto"),
+    ),
+    "early-stopping-by-own-metric": (
+        "name: a\ndata: {name: m}\nmodel: {function: a:b}\ntrain: {early_stopping: {monitor: hinge, mode: min}}\n",
+        (),
+        lambda job: job.train.early_stopping,
+        EarlyStoppingSpec("hinge", mode="min"),
     ),
     "kernel-per-filter": (
         "name: a\ndata: {name: m}\nmodel: {name: cnn, filters: [8, 16], kernel_size: [5, 3]}\n",
@@ -143,7 +155,7 @@ def test_shipped_job_loads(path):
 
 @pytest.mark.parametrize("name", ["mnist_cnn", "mnist_cnn_mirrored", "mnist_mlp", "digits_cnn"])
 def test_resolved_job_loads_again(write_job, name):
-    job = hpcdl.load_job(name)
+    job = hpcdl.load_job(name, ["data.validation_split=0.1", "train.early_stopping.patience=2"])
 
     again = load_job(write_job(job_text(job)))
 

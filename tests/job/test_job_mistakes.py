@@ -35,10 +35,11 @@ MISTAKES = {
     ),
     "script-and-train": row(SCRIPT + "train: {epochs: 3}\n", (":3", "train", "goes with a model")),
     "model-and-args": row(
-        MODEL + "args: [a]\nenv: {A: b}\nworkdir: .\n",
+        MODEL + "args: [a]\nenv: {A: b}\nworkdir: .\nstop_signal: USR2\n",
         (":4", "args", "goes with a script"),
         (":5", "env", ""),
         (":6", "workdir", ""),
+        (":7", "stop_signal", "goes with a script"),
     ),
     "model-no-data": row("name: a\nmodel: {name: mlp}\n", (":1", "data", "missing; expected {name: ...} or {path")),
     "data-no-model": row("name: a\ndata: {name: mnist}\n", (":1", "model", "missing; expected a model with its data")),
@@ -88,6 +89,9 @@ MISTAKES = {
     "model-not-named": row(
         "name: a\ndata: {name: m}\nmodel: {dense: [3]}\n", (":3", "model", "expected {name: cnn or mlp} or {function")
     ),
+    "model-name-as-list": row(
+        "name: a\ndata: {name: m}\nmodel: {name: [mlp]}\n", (":3", "model.name", "{function: package.module:function}")
+    ),
     "model-as-text": row("name: a\ndata: {name: m}\nmodel: cnn\n", (":3", "model", "got 'cnn'")),
     "function-without-colon": row(
         "name: a\ndata: {name: m}\nmodel: {function: build}\n", (":3", "model.function", "package.module:function")
@@ -105,6 +109,32 @@ MISTAKES = {
         MODEL + "train:\n  optimizer:\n    name: adam\n    momentum: 0.9\n    nesterov: true\n",
         (":7", "train.optimizer.momentum", "adam has none; sgd and rmsprop do"),
         (":8", "train.optimizer.nesterov", "adam has none; sgd does"),
+    ),
+    "early-stopping-without-validation": row(
+        MODEL + "train:\n  epochs: 9\n  early_stopping: {patience: 3}\n",
+        (":6", "train.early_stopping.monitor", "a metric without val_, or data.validation_split > 0; got 'val_loss'"),
+    ),
+    "early-stopping-by-unknown-metric": row(
+        MODEL + "train:\n  early_stopping:\n    patience: 3\n    monitor: val_auc\n",
+        (":7", "train.early_stopping.monitor", "validation_split > 0; got 'val_auc'"),
+    ),
+    "early-stopping-by-metric-of-no-such-model": row(
+        MODEL + "train: {early_stopping: {monitor: auc}}\n",
+        (":4", "train.early_stopping.monitor", "one of loss, accuracy; got 'auc'"),
+    ),
+    "early-stopping-either-way": row(
+        "name: a\nmodel: {function: a:b}\ndata: {name: m}\ntrain:\n  early_stopping: {monitor: hinge}\n",
+        (":5", "train.early_stopping.mode", "min or max, as the name hinge does not say which is better; got 'auto'"),
+    ),
+    "early-stopping-wrong-inside": row(
+        MODEL + "train:\n  early_stopping: {patience: 0, mode: maximum, min_delta: -1}\n",
+        (":5", "train.early_stopping.patience", ">= 1; got 0"),
+        (":5", "train.early_stopping.min_delta", ">= 0; got -1"),
+        (":5", "train.early_stopping.mode", "one of auto, min, max; got 'maximum'"),
+    ),
+    "early-stopping-as-word": row(
+        MODEL + "train: {early_stopping: true}\n",
+        (":4", "train.early_stopping", "expected a section with the keys monitor, patience"),
     ),
     "data-by-both": row(
         "name: a\nmodel: {name: mlp}\ndata: {name: m, path: x.npz}\n", (":3", "data", "expected either name or path")
@@ -131,6 +161,7 @@ MISTAKES = {
     "script-missing": row("name: a\nscript: b.py\n", (":2", "script", "there is no file ")),
     "script-other-kind": row("name: a\nscript: job.yaml\n", (":2", "script", "a .py file or an .ipynb notebook")),
     "script-is-folder": row("name: a\nscript: d.py\n", (":2", "script", "is a folder")),
+    "signal-not-offered": row(SCRIPT + "stop_signal: TERM\n", (":3", "stop_signal", "one of USR1, USR2; got 'TERM'")),
     "workdir-missing": row(SCRIPT + "workdir: nowhere\n", (":3", "workdir", "there is no folder ")),
     "files-missing": row(
         SCRIPT + "files:\n- a.py\n- b.txt\n- c.txt\n",

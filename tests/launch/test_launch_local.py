@@ -248,6 +248,18 @@ def test_program_beyond_its_time_limit_is_killed(machine):
     run.until(lambda: not run.alive())
 
 
+def test_cancelled_run_ends_itself_where_nobody_else_does(machine):
+    script = "import subprocess\nprint('one', flush=True)\nsubprocess.run(['sleep', '600'])\n"
+    run = machine.submit(script)
+    run.until_log("one")
+    marker = run.path / "cancelled"
+    marker.touch()
+    os.utime(marker, (0, 0))
+
+    run.until(lambda: not run.alive())
+    assert len(run.lines("attempts.jsonl")) == 2
+
+
 def test_cancel_ends_all_processes(machine):
     script = "import subprocess\nprint('one', flush=True)\nsubprocess.run(['sleep', '600'])\n"
     run = machine.submit(script)

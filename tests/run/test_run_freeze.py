@@ -101,6 +101,23 @@ def test_script_with_what_it_imports(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("inside", ["from hpcdl.trainer.callback import SaveAndStop\n", "import mine\n"])
+def test_callback_comes_along(write_job, tmp_path, inside):
+    beside = {"mine__py": "from hpcdl.trainer import callback\n"} if "mine" in inside else {}
+    path = write_job("name: a\nscript: a.py\n", a__py=inside, **beside)
+
+    freeze_user_files(load_job(path), tmp_path / "out")
+
+    package = ["hpcdl/__init__.py", "hpcdl/trainer/__init__.py", "hpcdl/trainer/callback.py"]
+    assert [name for name in names_below(tmp_path / "out") if name.startswith("hpcdl")] == package
+
+
+def test_other_hpcdl_is_left_alone(write_job, tmp_path):
+    freeze_user_files(load_job(write_job("name: a\nscript: a.py\n", a__py="import hpcdl\n")), tmp_path / "out")
+
+    assert names_below(tmp_path / "out") == ["a.py"]
+
+
 def test_files_in_any_order(tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "x").write_text("x")

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from hpcdl.files import append_json_line, write_json
+from hpcdl.run import Run
 from hpcdl.run.causes import Ending, of_ending, of_slurm_state, reason_of_slurm_state, slurm_state_of_words
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import FINAL, Evidence, fold, process_start, read
+from hpcdl.scheduler import slurm
 from hpcdl.scheduler.slurm import JobInfo
 
 
@@ -70,6 +72,9 @@ STATES = {
     "terminated-timeout": (KILLED, says("TIMEOUT"), "failed", "time_limit"),
     "terminated-cancelled": (KILLED, says("CANCELLED"), "cancelled", "cancelled"),
     "terminated-preempted": (KILLED, says("PREEMPTED"), "stopping", None),
+    "runs-but-submit-was-killed": (replace(RUNS, submitted=None), None, "running", None),
+    "runs-batch-script-failed": (RUNS, says("FAILED"), "failed", "internal"),
+    "stopped-not-requeued": (STOPPED, says("FAILED"), "failed", "internal"),
     "runs-slurm-knows-nothing": (RUNS, says("UNKNOWN"), "unknown", None),
     "queued-slurm-knows-nothing": (SENT, says("UNKNOWN"), "unknown", None),
     "terminated-word-in-log": (replace(KILLED, slurms_word="TIMEOUT"), None, "failed", "time_limit"),
@@ -121,6 +126,25 @@ def test_waiting_says_why_and_when():
     assert status.note == "Priority, about 2026-01-01T14:05:00"
 
 
+def test_job_that_slurm_did_not_requeue_is_told_from_one_that_never_began():
+    assert "hpcdl resume" in fold(STOPPED, says("FAILED")).note
+    assert "before the program started" in fold(SENT, says("FAILED")).note
+
+
+def test_of_a_chain_the_job_that_has_not_ended_speaks(tmp_path, monkeypatch):
+    paths = RunPaths(tmp_path)
+    write_json(paths.manifest, {})
+    write_json(paths.submitted, {"backend": "slurm", "job_id": "7", "job_ids": ["7", "8", "9"], "time": 5.0})
+    append_json_line(paths.attempts, start())
+    words = {"7": says("UNKNOWN"), "8": says("RUNNING"), "9": says("PENDING")}
+    monkeypatch.setattr(slurm, "jobs", lambda *job_ids, **since: words)
+
+    assert Run(tmp_path).status().state == "running"
+
+    words["8"] = words["9"] = says("UNKNOWN")
+    assert Run(tmp_path).status().state == "unknown"
+
+
 def test_empty_folder_is_created(tmp_path):
     assert fold(read(RunPaths(tmp_path))).state == "created"
 
@@ -138,6 +162,8 @@ def test_half_written_files_read(tmp_path):
 
 
 OOM_CUDA = "tensorflow.python.framework.errors_impl.ResourceExhaustedError: OOM when allocating tensor with shape[9]"
+ENOTCONN = "Transport endpoint is not connected"
+GONE = f"OSError: [Errno 107] {ENOTCONN}: '/usr/lib/python3.11'"
 ENDINGS = {
     "done": (Ending(0), "done", None),
     "stopped-by-itself": (Ending(75, script=True), "stopped", None),
@@ -164,6 +190,15 @@ ENDINGS = {
     "segfault": (Ending(-signal.SIGSEGV), "killed", "internal"),
     "segfault-script": (Ending(128 + signal.SIGSEGV, script=True), "failed", "user_code"),
     "bus-error": (Ending(128 + signal.SIGBUS), "killed", "internal"),
+    "bus-error-script": (Ending(-signal.SIGBUS, script=True), "failed", "internal"),
+    "image-gone": (Ending(70, log=GONE), "killed", "internal"),
+    "image-gone-script": (Ending(1, script=True, log=GONE), "failed", "internal"),
+    "library-gone": (
+        Ending(70, log=f"ImportError: a.so: cannot open shared object file: {ENOTCONN}"),
+        "killed",
+        "internal",
+    ),
+    "socket-gone-script": (Ending(1, script=True, log=f"OSError: [Errno 107] {ENOTCONN}"), "failed", "user_code"),
     "realtime-signal": (Ending(-(signal.SIGRTMIN + 1), script=True), "failed", "user_code"),
     "signal-without-a-name": (Ending(128 + 33, script=True), "failed", "user_code"),
     "no-container": (Ending(255, script=True, log="FATAL:   could not open image /i.sif"), "failed", "spec"),

@@ -25,6 +25,26 @@ stop() {
   done
 }
 
+# kill_daemon NAME PIDFILE: ends it at once; true when it is gone.
+kill_daemon() {
+  running "$1" "$2" || return 0
+  kill -KILL "$(<"$RUN/$2.pid")"
+  while running "$1" "$2"; do sleep 0.02; done
+}
+
+# The daemons that tests take away and bring back, by their pid files.
+is_daemon() {
+  [[ $1 =~ ^(slurmctld|slurmdbd|slurmd\.n[1-4])$ ]]
+}
+
+start_daemon() {
+  running "${1%.*}" "$1" && return
+  case $1 in
+    slurmd.*) slurmd -N "${1#*.}" ;;
+    *) "$1" ;;
+  esac
+}
+
 configure_slurm() {
   local gpu changed=""
   mkdir -p "$RUN" "$STATE"/{log,slurmctld,munge,mysql}
@@ -43,7 +63,7 @@ configure_slurm() {
 start_accounting() {
   start_munge
   start_database
-  running slurmdbd slurmdbd || slurmdbd
+  start_daemon slurmdbd
   wait_for 30 "an answer of slurmdbd" sacctmgr -n show cluster
   set_accounts
 }
@@ -99,9 +119,9 @@ start_database() {
 
 start_nodes() {
   local node
-  running slurmctld slurmctld || slurmctld
+  start_daemon slurmctld
   for node in "${NODES[@]}"; do
-    running slurmd "slurmd.$node" || slurmd -N "$node"
+    start_daemon "slurmd.$node"
   done
   wait_for 30 "an answer of slurmctld" scontrol ping
   wait_for 30 "four nodes ready for jobs" nodes_ready

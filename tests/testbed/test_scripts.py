@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 
 import pytest
 
-from tests.testbed.conftest import SCRATCH, Bed, Run, new_bed
+from tests.testbed.conftest import CHECKOUT, SCRATCH, Bed, Run, new_bed, until
 
 pytestmark = pytest.mark.testbed
 
@@ -77,6 +78,58 @@ def test_keras_finds_staged_sets_and_weights_offline(offline_runs: dict[str, Run
     assert (seen["home"], seen["host_home"]) == (f"{run.path}/home", False)
     assert ((SCRATCH / "data").owner(), seen["writable"]) == ("hpcdata", False)
     assert (seen["cwd"], seen["args"], seen["greeting"]) == (f"{run.path}/work", ["--epochs", "3"], "hello")
+
+
+def warn_each(bed: Bed, runs: list[Run], text: str) -> None:
+    """Send SLURM's warning to each run as soon as it has printed something."""
+    waiting = list(runs)
+
+    def warn() -> bool:
+        for run in list(waiting):
+            if (run.path / "logs/1.log").exists() and text in run.log():
+                bed.run("scancel", "--batch", "--signal=USR2", run.job_id)
+                waiting.remove(run)
+        return not waiting
+
+    until(warn)
+
+
+def test_readme_script_outlives_its_time_limit(bed: Bed) -> None:
+    (script,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
+    bed.write("train.py", script)
+    bed.write("job.yaml", "name: readme\nresources: {gpus: 1, time: 00:10:00}\nscript: train.py\n")
+    runs = [bed.submit("job.yaml", "--set", f"container={image}") for image in IMAGES]
+    warn_each(bed, runs, "Epoch 3/20")
+    for run in runs:
+        assert run.wait()["state"] == "done", run.log(2)
+        (saved,) = map(int, re.findall(r"goes on after epoch (\d+) of 20", run.log(2)))
+        epochs = [list(map(int, re.findall(r"^Epoch (\d+)/20", run.log(n), re.MULTILINE))) for n in (1, 2)]
+        assert saved >= 2
+        assert epochs[0][:saved] + epochs[1] == list(range(1, 21))
+        assert float(run.log(2).rpartition("test accuracy ")[2]) > 0.8
+
+
+HEEDS_SIGNAL = """
+import signal, sys, time
+seen = []
+signal.signal(signal.SIGUSR2, lambda number, frame: seen.append(number))
+print("ready", flush=True)
+while not seen:
+    time.sleep(0.1)
+time.sleep(2)  # a second one would come meanwhile
+import decimal, email.mime.text, sqlite3, unittest, xml.dom.minidom  # the image's files are still there
+print("signals", len(seen))
+"""
+
+
+def test_script_gets_its_signal_once_and_the_image_stays(bed: Bed) -> None:
+    bed.write("heeds.py", HEEDS_SIGNAL)
+    bed.write("job.yaml", "name: heeds\nresources: {gpus: 0}\nscript: heeds.py\nstop_signal: USR2\n")
+    runs = [bed.submit("job.yaml", "--set", f"container={image}") for image in ("python", *IMAGES)]
+    warn_each(bed, runs, "ready")
+    for run in runs:
+        assert run.wait()["state"] == "done", run.log()
+        assert run.log().endswith("ready\nsignals 1\n")
 
 
 def test_script_is_frozen_at_submission(bed: Bed) -> None:

@@ -25,6 +25,10 @@ main() {
   case $verb in
     up | down | status | images) [ $# = 0 ] || usage ;;
     install) [ $# = 1 ] || usage ;;
+    start | stop | kill)
+      [ $# = 1 ] || usage
+      is_daemon "$1" || usage
+      ;;
     *) usage ;;
   esac
   check_machine
@@ -40,6 +44,9 @@ usage: testbed.sh up                start everything; installs and builds what i
        testbed.sh images            build the TensorFlow images that are missing
        testbed.sh install CHECKOUT  put that checkout's hpcdl into the login node's Python
        testbed.sh status            say what runs and what lies where
+       testbed.sh stop DAEMON       take slurmctld, slurmdbd, slurmd.n1, ... slurmd.n4 away; what it served is kept
+       testbed.sh kill DAEMON       likewise, by kill -9
+       testbed.sh start DAEMON      bring it back; up does, too
        testbed.sh down              stop all of it; files and caches stay
 END
   exit 2
@@ -76,6 +83,18 @@ prepare_images() {
 
 verb_install() {
   phase "install hpcdl" locked install install_hpcdl "$1"
+}
+
+verb_start() {
+  locked machine start_daemon "$1"
+}
+
+verb_stop() {
+  locked machine stop "${1%.*}" "$1"
+}
+
+verb_kill() {
+  locked machine kill_daemon "${1%.*}" "$1"
 }
 
 verb_down() {

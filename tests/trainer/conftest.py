@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.trainer.spec import DataSpec, DeviceSpec, MlpSpec, OptimizerSpec, RunSpec, TrainSpec
+from hpcdl.trainer.best import Best
+from hpcdl.trainer.data import Part
+from hpcdl.trainer.rundir import RunDir
+from hpcdl.trainer.spec import DataSpec, DeviceSpec, MlpSpec, OptimizerSpec, RunSpec, SavingSpec, TrainSpec
 
 REPOSITORY = Path(__file__).parents[2]
 IDX = {
@@ -49,6 +53,8 @@ class RunFolder:
             return {name: archive[name] for name in archive.files if name.startswith("v")}
 
 
+ROWS = 61  # three batches of 20 and one of a single row: with two replicas, one of them has none
+NEVER = SavingSpec(every_s=1e9)
 IMAGES = Path("/gpfs/scratch/nct00/images")  # the test bed's
 
 
@@ -141,3 +147,70 @@ def run_trainer(trainer_command):
         return RunFolder(folder.path, finished.returncode, finished.stdout, "".join(talk))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tf():
+    tensorflow = pytest.importorskip("tensorflow")
+    cpu = tensorflow.config.list_physical_devices("CPU")[0]
+    tensorflow.config.set_logical_device_configuration(cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
+    return tensorflow
+
+
+@pytest.fixture(scope="session")
+def strategies(tf):
+    return {1: tf.distribute.get_strategy(), 2: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])}
+
+
+class Training:
+    """A model ready to train in a run folder; calling it trains to the end, or until `stop_after` calls."""
+
+    def __init__(self, tf, strategy, arrays, folder, model_spec, train, rows=ROWS, saving=NEVER):
+        from hpcdl.trainer import batches, checkpoint, compat, compiling, loop, models, periodic
+
+        folder.mkdir(exist_ok=True)
+        tf.keras.backend.clear_session()  # names of layers start again, as in a new process
+        compat.seed_everything(train.seed)
+        part = Part(arrays["x_train"][:rows, ..., None], arrays["y_train"][:rows].astype("i4"), 1 / 255)
+        source = batches.Source(part)
+        with strategy.scope():
+            self.model = models.build(model_spec, (10, 10, 1), 3)
+            compiling.compile_model(self.model, model_spec, train.optimizer)
+        compat.build_metrics(self.model, strategy, *source.take(tf.range(2)))
+        variables = compat.variables(self.model)
+        self.stepper = loop.Stepper(self.model, strategy, source, np.arange(rows, dtype=np.int32), train, nullcontext)
+        self.checkpoints = checkpoint.Checkpoints(str(folder / "checkpoints"), variables, strategy, "fingerprint", 2)
+        self.saver = periodic.Saver(self.checkpoints, saving)
+        self.run_dir = RunDir(str(folder / "run.json"))
+        self.best = Best(train.early_stopping, stops=True) if train.early_stopping else None
+        self.validate = self.scored(arrays) if train.early_stopping else dict
+        self.loop = loop
+
+    def __call__(self, call_s=1.0, stop_after=10**9):
+        asked = iter(range(10**9))
+        setattr(self.run_dir, "stop_requested", lambda: next(asked) >= stop_after)  # noqa: B010 - a method to mypy
+        pace = self.loop.Pace(call_s)
+        self.state = self.loop.train(self.stepper, self.model, self.run_dir, self.saver, self.validate, pace, self.best)
+        return self
+
+    def scored(self, arrays):
+        """A function that scores the model on the test images, a quarter of them mislabelled: it soon overfits."""
+        from hpcdl.trainer import batches, evaluation
+
+        labels = (arrays["y_test"] + (np.arange(101) % 4 == 0)) % 3
+        part = Part(arrays["x_test"][..., None], labels.astype("i4"), 1 / 255)
+        evaluator = evaluation.Evaluator(self.model, self.stepper.strategy, batches.Source(part), 60)
+        return lambda: evaluator(np.arange(101, dtype=np.int32), lambda: None)
+
+    def weights(self):
+        return [np.asarray(weight) for weight in self.model.get_weights()]
+
+    def losses(self):
+        return [(line["epoch"], line["loss"], line["accuracy"]) for line in self.run_dir.read_metrics()]
+
+
+@pytest.fixture
+def make_training(tf, strategies, arrays, tmp_path):
+    return lambda model, train, replicas=1, name="run", **rest: Training(
+        tf, strategies[replicas], arrays, tmp_path / name, model, train, **rest
+    )

@@ -1,6 +1,5 @@
 """What a step does depends on the seed and its number alone: not on chunks, stops or replicas."""
 
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 
 from hpcdl.trainer.data import Part
 from hpcdl.trainer.errors import Stopped, Unsaved, UserCodeError
-from hpcdl.trainer.rundir import RunDir
 from hpcdl.trainer.spec import CnnSpec, FunctionSpec, MlpSpec, OptimizerSpec, SavingSpec, TrainSpec
 
 pytestmark = [
@@ -18,66 +16,15 @@ pytestmark = [
 ]  # what TensorFlow warns of is not ours
 
 SEED = 5
-ROWS = 61  # three batches of 20 and one of a single row: with two replicas, one of them has none
 TRAIN = TrainSpec(epochs=2, batch_size=20, seed=SEED, optimizer=OptimizerSpec("adam", 0.01))
 RANDOM = MlpSpec(dense=[8, 8], dropout=0.3, batch_norm=True)
 EXACT = MlpSpec(dense=[8, 8])
-NEVER = SavingSpec(every_s=1e9)
-
-
-@pytest.fixture(scope="module")
-def tf():
-    tensorflow = pytest.importorskip("tensorflow")
-    cpu = tensorflow.config.list_physical_devices("CPU")[0]
-    tensorflow.config.set_logical_device_configuration(cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
-    return tensorflow
-
-
-@pytest.fixture(scope="module")
-def strategies(tf):
-    return {1: tf.distribute.get_strategy(), 2: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])}
-
-
-class Training:
-    """A model ready to train in a run folder; calling it trains to the end, or until `stop_after` calls."""
-
-    def __init__(self, tf, strategy, arrays, folder, model_spec, train=TRAIN, rows=ROWS, saving=NEVER):
-        from hpcdl.trainer import batches, checkpoint, compat, compiling, loop, models, periodic
-
-        folder.mkdir(exist_ok=True)
-        tf.keras.backend.clear_session()  # names of layers start again, as in a new process
-        compat.seed_everything(train.seed)
-        part = Part(arrays["x_train"][:rows, ..., None], arrays["y_train"][:rows].astype("i4"), 1 / 255)
-        source = batches.Source(part)
-        with strategy.scope():
-            self.model = models.build(model_spec, (10, 10, 1), 3)
-            compiling.compile_model(self.model, model_spec, train.optimizer)
-        compat.build_metrics(self.model, strategy, *source.take(tf.range(2)))
-        variables = compat.variables(self.model)
-        self.stepper = loop.Stepper(self.model, strategy, source, np.arange(rows, dtype=np.int32), train, nullcontext)
-        self.checkpoints = checkpoint.Checkpoints(str(folder / "checkpoints"), variables, strategy, "fingerprint", 2)
-        self.saver = periodic.Saver(self.checkpoints, saving)
-        self.run_dir = RunDir(str(folder / "run.json"))
-        self.loop = loop
-
-    def __call__(self, call_s=1.0, stop_after=10**9):
-        asked = iter(range(10**9))
-        setattr(self.run_dir, "stop_requested", lambda: next(asked) >= stop_after)  # noqa: B010 - a method to mypy
-        pace = self.loop.Pace(call_s)
-        self.state = self.loop.train(self.stepper, self.model, self.run_dir, self.saver, dict, pace)
-        return self
-
-    def weights(self):
-        return [np.asarray(weight) for weight in self.model.get_weights()]
-
-    def losses(self):
-        return [(line["epoch"], line["loss"], line["accuracy"]) for line in self.run_dir.read_metrics()]
 
 
 @pytest.fixture
-def training(tf, strategies, arrays, tmp_path):
-    return lambda model, replicas=1, name="run", **rest: Training(
-        tf, strategies[replicas], arrays, tmp_path / name, model, **rest
+def training(make_training):
+    return lambda model, replicas=1, name="run", train=TRAIN, **rest: make_training(
+        model, train, replicas, name, **rest
     )
 
 
@@ -95,6 +42,33 @@ def test_weights_depend_on_the_seed_not_on_chunks_or_a_stop(training, replicas):
         training(RANDOM, replicas, "stopped")(call_s=0, stop_after=3)
     resumed = training(RANDOM, replicas, "stopped")(call_s=0)  # a step a call, where the whole run took eight
     assert_same(resumed, whole)
+
+
+DRAWING = """
+import numpy as np
+import tensorflow as tf
+
+class Flip(tf.keras.layers.Layer):
+    "Decides in Python, once for each graph, as RandomFlip of Keras 2.11 does."
+    def call(self, inputs, training=None):
+        return inputs * float(np.random.choice([-1, 1], 8)[-1]) if training else inputs
+
+def model(input_shape, classes):
+    layers = tf.keras.layers
+    return tf.keras.Sequential([
+        tf.keras.Input(input_shape), Flip(), Flip(), layers.Flatten(), layers.Dense(classes, activation="softmax")
+    ])
+"""
+
+
+def test_layers_that_draw_in_python_do_not_see_which_graph_comes_first(training, tmp_path, monkeypatch):
+    (tmp_path / "drawing_models.py").write_text(DRAWING)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = FunctionSpec("drawing_models:model")
+    whole = training(model)()
+    with pytest.raises(Stopped, match="step 3 of 8"):
+        training(model, name="stopped")(call_s=0, stop_after=3)
+    assert_same(training(model, name="stopped")(), whole)  # it begins with the short batch's graph
 
 
 @pytest.mark.parametrize("model", [RANDOM, EXACT], ids=["batch_norm", "plain"])

@@ -189,6 +189,12 @@ def test_diverging_run_names_epoch_and_step(make_run, run_trainer):
 
 
 @tensorflow_run
+def test_memory_that_runs_out_is_named(make_run, run_trainer):
+    run = run_trainer(make_run(model=MlpSpec(dense=[10**12])))
+    assert failed(run, 70, "out_of_memory").startswith("out of memory: ")
+    assert "batch_size" in run.json("failure.json")["hint"]
+
+
 def test_fault_of_user_code_shows_its_traceback(make_user_run, run_trainer):
     run = run_trainer(make_user_run(model=FunctionSpec("user_models:raises")))
     message = failed(run, 1, "user_code")

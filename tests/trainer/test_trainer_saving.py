@@ -240,7 +240,7 @@ def test_pauses_grow_up_to_the_time_that_is_left(monkeypatch):
 
 def test_run_json_of_an_older_hpcdl_is_read(spec):
     raw = json.loads(spec.to_json())
-    del raw["saving"]
+    del raw["saving"], raw["train"]["early_stopping"]
     assert RunSpec.from_json(json.dumps(raw)) == replace(spec, saving=SavingSpec(300.0, None, 3))
     saving = SavingSpec(10.0, 500, 1)
     assert RunSpec.from_json(replace(spec, saving=saving).to_json()).saving == saving

@@ -1,0 +1,231 @@
+"""A Keras callback for plain scripts: saves after each epoch, stops when it is asked to, goes on where it was.
+
+It needs TensorFlow and nothing else of hpcdl: a copy of this one file beside a script does as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import pickle
+import sys
+import time
+from typing import Any, Dict, List, NoReturn, Optional, Sequence, Set, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+EXIT_STOPPED = 75  # asks hpcdl, or the batch script, to run the script again
+_KEPT = 2  # states: the newest may be torn where the machine went down
+_LOOK_S = 1.0  # seconds between two looks for the stop file
+
+_served: Set[str] = set()  # the folders that a fit of this process has used
+
+
+class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorFlow's classes are Any
+    """Brings ``model.fit`` through time limits, preemption and kills, epoch by epoch.
+
+    After each epoch it saves the model, the optimizer and the epoch's number. When the file that
+    HPCDL_STOP_FILE names appears, it ends the script with status 75; run again, ``fit`` goes on after the
+    last saved epoch. An epoch that was cut is begun again from the state before it, so that each counts
+    once. What is drawn at random (the order of the data, dropout) is drawn anew after a stop: the weights
+    are as good as an uninterrupted training's, not the same bits.
+
+    One epoch must fit into the time limit; ``fit(steps_per_epoch=...)`` makes it shorter. A folder serves
+    one ``fit``: give each its own. To train anew, remove it.
+
+    Args:
+        folder: where the state is kept; by default ``state`` beside the stop file, which is in the run
+            folder, or where a script of ``hpcdl render`` was submitted.
+        also: the callbacks of this ``fit`` that remember something, such as EarlyStopping and
+            ModelCheckpoint. In the list of callbacks they stand before this one.
+        every_s: seconds between two saves at least; a stop at an epoch's end always saves.
+    """
+
+    def __init__(self, folder: Optional[str] = None, also: Sequence[Any] = (), every_s: float = 0.0) -> None:
+        super().__init__()
+        self.stop_file = os.path.abspath(os.environ.get("HPCDL_STOP_FILE", "stop"))
+        self.folder = os.path.abspath(folder or os.path.join(os.path.dirname(self.stop_file), "state"))
+        self.also = list(also)
+        self.every_s = every_s
+        self._supports_tf_logs = True  # else Keras 2 waits for the device after each batch
+        self._looked_at = 0.0
+
+    def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
+        """Restore what was saved, the epoch included."""
+        if self.folder in _served:
+            raise ValueError(
+                "{} has served another fit of this script; give each fit a SaveAndStop(folder) of its own".format(
+                    self.folder
+                )
+            )
+        _served.add(self.folder)
+        self._begin = [dict(vars(callback)) for callback in self.also]
+        self._epochs: List[Tuple[int, Dict[str, Any]]] = []
+        self._epochs_here = 0
+        self._saved_at = time.monotonic()
+        self._progress = _Progress()
+        self._checkpoint = tf.train.Checkpoint(
+            model=self.model, optimizer=self.model.optimizer, progress=self._progress
+        )
+        path = self._newest()
+        if path is not None:
+            self._restore(path)
+
+    def on_train_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        """Stop in the middle of an epoch, if asked to."""
+        if time.monotonic() - self._looked_at < _LOOK_S:
+            return
+        self._looked_at = time.monotonic()
+        if os.path.exists(self.stop_file):
+            _say("asked to stop: this epoch will be begun again")
+            if not self._epochs_here:
+                _say("no epoch fitted into this attempt; make epochs shorter: fit(steps_per_epoch=...)")
+            _exit()
+
+    on_test_batch_begin = on_train_batch_begin  # validation is a part of the epoch
+
+    def on_epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        """Save; stop, if asked to."""
+        self._epochs.append((epoch, dict(logs or {})))
+        self._epochs_here += 1
+        if self.model.stop_training or epoch + 1 >= self.params["epochs"]:
+            return  # on_train_end comes next, and may put the best weights back before
+        stop = os.path.exists(self.stop_file)
+        if stop or time.monotonic() - self._saved_at >= self.every_s:
+            self._save()
+        if stop:
+            _say("asked to stop: saved after epoch {}".format(epoch + 1))
+            _exit()
+
+    def on_train_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
+        """Save the end; give ``fit`` the history of all attempts."""
+        _begin_at(self.model, None)
+        history = self.model.history
+        history.epoch = [epoch for epoch, _ in self._epochs]
+        history.history = {}
+        for _, values in self._epochs:
+            for name, value in values.items():
+                history.history.setdefault(name, []).append(value)
+        if self._epochs_here:
+            self._save()
+            if os.path.exists(self.stop_file):
+                _say("asked to stop: the training is over and saved")
+                _exit()
+
+    def _save(self) -> None:
+        """Write the state; a training does not end because one of its later saves failed."""
+        self._progress.value = {
+            "epochs": self._epochs,
+            "also": [_changed(*pair) for pair in zip(self.also, self._begin)],
+            "ended": bool(self.model.stop_training),
+            "input_shape": getattr(self.model, "input_shape", None),
+        }
+        epoch = self._epochs[-1][0] + 1
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            self._checkpoint.write(os.path.join(self.folder, "epoch-{}".format(epoch)))
+        except (OSError, tf.errors.OpError) as error:
+            if not self._states():
+                raise
+            _say("epoch {} cannot be saved, the one before still is: {}".format(epoch, error))
+            return
+        self._saved_at = time.monotonic()
+        for old in self._states()[_KEPT:]:
+            for file in glob.glob(glob.escape(old) + ".*"):
+                with contextlib.suppress(OSError):
+                    os.remove(file)
+
+    def _restore(self, path: str) -> None:
+        try:
+            self._checkpoint.read(path).assert_existing_objects_matched().expect_partial()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            raise ValueError("{} is the state of another model; remove it to train anew".format(self.folder)) from error
+        saved = self._progress.value
+        self._epochs = saved["epochs"]
+        for callback, values in zip(self.also, saved["also"]):
+            vars(callback).update(values)
+        done, epochs = self._epochs[-1][0] + 1, self.params["epochs"]
+        if saved["ended"] or done >= epochs:
+            _say("{} says that this training is over; remove it to train anew".format(self.folder))
+            done = epochs
+            if not self.model.built and saved["input_shape"]:  # by its first batch, but none comes
+                self.model.build(saved["input_shape"])
+        else:
+            _say("goes on after epoch {} of {} ({})".format(done, epochs, self.folder))
+        _begin_at(self.model, done)
+
+    def _newest(self) -> Optional[str]:
+        """The newest state that can be read to its end."""
+        for path in self._states():
+            try:
+                reader = tf.train.load_checkpoint(path)
+                for name in reader.get_variable_to_shape_map():
+                    reader.get_tensor(name)  # compares its checksum
+                return path
+            except Exception as error:  # TensorFlow's C++ raises many kinds
+                _say("{} is damaged ({}); using the one before".format(path, error))
+        return None
+
+    def _states(self) -> List[str]:
+        """The saved states, newest first."""
+        found = [path[: -len(".index")] for path in glob.glob(os.path.join(glob.escape(self.folder), "epoch-*.index"))]
+        return sorted(found, key=lambda path: int(path.rpartition("-")[2]), reverse=True)
+
+
+class _Progress(tf.train.experimental.PythonState):  # type: ignore[misc]
+    """What a checkpoint holds beside variables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value: Dict[str, Any] = {}
+
+    def serialize(self) -> bytes:
+        return pickle.dumps(self.value)
+
+    def deserialize(self, string_value: bytes) -> None:
+        self.value = pickle.loads(string_value)  # noqa: S301 - from the user's own folder
+
+
+def _changed(callback: Any, begin: Dict[str, Any]) -> Dict[str, Any]:
+    """What another callback has noted since the training began: numbers, words and lists of arrays.
+
+    Also how it compares: Keras 3.3 forgets the best value when it finds that out again.
+    """
+    simple = (bool, int, float, str, np.generic, np.ndarray)
+    return {
+        name: value
+        for name, value in vars(callback).items()
+        if value is not begin.get(name)
+        and (
+            name == "monitor_op"
+            or all(isinstance(item, simple) for item in (value if isinstance(value, list) else [value]))
+        )
+    }
+
+
+class _Counters:
+    """Stands where Keras 2 looks for the epoch and the step to begin at."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def maybe_load_initial_counters_from_ckpt(self, *_: Any, **__: Any) -> Tuple[int, int]:
+        return self.epoch, 0
+
+
+def _begin_at(model: Any, epoch: Optional[int]) -> None:
+    """Let ``fit`` begin at an epoch, as Keras's own BackupAndRestore does in Keras 2 and in Keras 3."""
+    if hasattr(model, "_training_state"):
+        model._training_state = None if epoch is None else _Counters(epoch)
+    else:
+        model._initial_epoch = epoch
+
+
+def _say(text: str) -> None:
+    print("\nSaveAndStop: {}".format(text), flush=True)  # Keras's progress bar leaves its line open
+
+
+def _exit() -> NoReturn:
+    sys.exit(EXIT_STOPPED)

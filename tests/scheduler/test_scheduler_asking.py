@@ -1,0 +1,160 @@
+"""What is asked of SLURM, how often, and what follows from its answers: odd ones, of scripts in its place."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from hpcdl.errors import SchedulerError
+from hpcdl.files import cache_folder, read_json, write_json
+from hpcdl.scheduler import slurm
+
+DOWN = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
+
+
+class Site:
+    """A machine whose SLURM commands say what they are told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.asked = folder / "asked"
+
+    def says(self, **commands: str) -> None:
+        for name, lines in commands.items():
+            path = self.bin / name
+            path.write_text(f'#!/bin/sh\necho {name} "$@" >>{self.asked}\n{lines}\n')
+            path.chmod(0o755)
+
+    def calls(self, name: str) -> list[str]:
+        return [line for line in self.asked.read_text().splitlines() if line.split()[0] == name]
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    made = Site(tmp_path)
+    monkeypatch.setenv("PATH", f"{made.bin}:/usr/bin:/bin")
+    monkeypatch.setattr("shutil.which", lambda name: (made.bin / name).exists() or None)
+    return made
+
+
+def a_minute_later():
+    store = cache_folder() / "slurm-jobs.json"
+    write_json(store, {**(read_json(store) or {}), "time": time.time() - 61})
+
+
+def states(found):
+    return {job_id: info.state for job_id, info in found.items()}
+
+
+def test_one_answer_serves_all_for_a_minute(site):
+    site.says(squeue="echo '7|PENDING|Priority||N/A'; echo '8|RUNNING|None|n1|N/A'", sacct="")
+
+    assert states(slurm.jobs(["7"], 60)) == {"7": "PENDING"}
+    assert states(slurm.jobs(["8"], 60)) == {"8": "RUNNING"}
+    assert (len(site.calls("squeue")), len(site.calls("sacct"))) == (1, 0)
+
+
+def test_no_answer_is_not_asked_for_again_within_a_minute(site):
+    site.says(squeue=DOWN)
+
+    for _ in range(3):
+        with pytest.raises(SchedulerError, match="Unable to contact slurm controller"):
+            slurm.jobs(["7"], 60)
+
+    assert len(site.calls("squeue")) == 1
+
+
+def test_what_was_known_before_an_outage_holds(site):
+    site.says(squeue="echo '7|TIMEOUT|None|n1|N/A'; echo '8|RUNNING|None|n1|N/A'")
+    slurm.jobs(["7", "8"], 60)
+    a_minute_later()
+    site.says(squeue=DOWN)
+
+    assert states(slurm.jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "RUNNING"}
+    assert len(site.calls("squeue")) == 2
+
+
+def test_answers_from_before_a_job_was_sent_are_not_its(site):
+    site.says(squeue="echo '7|FAILED|None|n1|N/A'")
+
+    assert slurm.jobs(["7"], 60, since=time.time() + 5) == {}
+
+
+def test_jobs_that_others_want_are_asked_for_together(site):
+    site.says(squeue="", sacct="")
+    for job_id in ("7", "8", "9"):
+        assert slurm.jobs([job_id], 60) == {}
+    a_minute_later()
+    site.says(sacct="echo '7|TIMEOUT|n1'; echo '8|CANCELLED by 1000|None assigned'; echo '9|COMPLETED|n2'")
+
+    assert states(slurm.jobs(["9"], 60)) == {"9": "COMPLETED"}
+    assert states(slurm.jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "CANCELLED"}
+    assert [line.split("=")[-1] for line in site.calls("sacct")] == ["7", "7,8,9"]
+
+
+@pytest.mark.parametrize("sacct", ["nothing", "not-here"])
+def test_job_that_nobody_knows_is_unknown_after_a_while(site, sacct):
+    site.says(squeue="", **({"sacct": ""} if sacct == "nothing" else {}))
+    assert slurm.jobs(["7"], 60) == {}  # accounting may be late
+    store = cache_folder() / "slurm-jobs.json"
+    write_json(store, {**(read_json(store) or {}), "missing": {"7": time.time() - 601}, "time": 0})
+
+    assert states(slurm.jobs(["7"], 60)) == {"7": "UNKNOWN"}
+
+
+def test_accounting_that_is_down_says_nothing(site):
+    site.says(squeue="", sacct="exit 1")
+
+    assert slurm.jobs(["7"], 60) == {}
+    assert (read_json(cache_folder() / "slurm-jobs.json") or {})["missing"] == {}
+
+
+def test_nothing_is_asked_where_answers_cannot_be_kept(site, monkeypatch):
+    site.says(squeue="echo '7|RUNNING|None|n1|N/A'")
+
+    def full(path, value):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(slurm, "write_json", full)
+
+    with pytest.raises(SchedulerError, match="No space left on device"):
+        slurm.jobs(["7"], 60)
+    assert not site.asked.exists()
+
+
+SENT = "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1"
+
+
+def test_job_is_found_where_sbatch_gave_no_answer(site, tmp_path):
+    run = tmp_path / "a b|c"
+    queue = f"echo '5|/elsewhere'; echo '6|{run}'; echo '7|{run}'"
+    site.says(sbatch=SENT, squeue=queue)
+
+    assert slurm.sbatch(run / "script.sbatch", known=["6"]) == "7"
+    with pytest.raises(SchedulerError, match="Socket timed out"):
+        slurm.sbatch(run / "script.sbatch", known=["6", "7"])
+
+
+def test_unreadable_answer_is_looked_up(site, tmp_path):
+    site.says(sbatch="echo hello", squeue=f"echo '6|{tmp_path}'")
+
+    assert slurm.sbatch(tmp_path / "script.sbatch") == "6"
+
+
+def test_queue_is_not_asked_where_slurm_was_not_reached(site, tmp_path):
+    site.says(sbatch=DOWN, squeue="")
+
+    with pytest.raises(SchedulerError, match="connect failure"):
+        slurm.sbatch(tmp_path / "script.sbatch")
+    assert not site.calls("squeue")
+
+
+def test_refusal_keeps_slurms_words(site, tmp_path):
+    site.says(sbatch="echo 'sbatch: error: Invalid account' >&2; exit 1", squeue=DOWN)
+
+    with pytest.raises(SchedulerError, match="Invalid account"):
+        slurm.sbatch(tmp_path / "script.sbatch")

@@ -1,0 +1,185 @@
+"""SaveAndStop in plain Keras scripts, with Keras 3 on this machine and with Keras 2 in the older image."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.trainer.conftest import IMAGES, REPOSITORY
+
+pytestmark = pytest.mark.tensorflow
+
+# Several attempts of small scripts, one after the other in one process; prints what each gave.
+PROGRAM = """
+import glob, json, os, pathlib, sys
+import numpy as np
+import tensorflow as tf
+from hpcdl.trainer import callback
+
+keras, told = tf.keras, []
+stop = pathlib.Path(os.environ["HPCDL_STOP_FILE"])
+callback._LOOK_S = 0
+callback._say = told.append
+random = np.random.default_rng(1)
+x, y = random.random((30, 4, 4), "f4"), random.integers(0, 3, 30)
+
+def ask_in(epoch, batch):
+    "Make the stop file in an epoch: before a batch, or at its end."
+    def begin(number, logs=None):
+        ask.epoch = number
+    def look(number, logs=None):
+        if (ask.epoch, number) == (epoch, batch):
+            stop.touch()
+    def end(number, logs=None):
+        if (number, None) == (epoch, batch):
+            stop.touch()
+    ask = keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_train_batch_begin=look, on_epoch_end=end)
+    return ask
+
+def attempt(folder, ask=(None, None), early=False, units=8, epochs=6, built=False, every_s=0.0):
+    callback._served.clear()
+    stop.unlink(missing_ok=True)
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Input((4, 4))] if built else []
+    layers += [keras.layers.Flatten(), keras.layers.Dense(units), keras.layers.BatchNormalization()]
+    model = keras.Sequential([*layers, keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"], run_eagerly=True)
+    also = []
+    if early:  # the loss falls, so that the first epoch stays the best of a rising one
+        also = [keras.callbacks.EarlyStopping("loss", patience=3, mode="max", restore_best_weights=True)]
+    del told[:]
+    seen = {"status": 0}
+    try:
+        history = model.fit(
+            x, y, batch_size=10, epochs=epochs, shuffle=False, verbose=0, validation_data=(x[:20], y[:20]),
+            callbacks=[*also, ask_in(*ask), callback.SaveAndStop(folder, also, every_s)],
+        )
+        seen["epochs"] = history.epoch
+        seen["history"] = {name: [float(value) for value in values] for name, values in history.history.items()}
+        seen["evaluated"] = [float(value) for value in model.evaluate(x, y, verbose=0)]
+        seen["weights"] = [weight.tolist() for weight in model.get_weights()]
+    except SystemExit as error:
+        seen["status"] = error.code
+    except ValueError as error:
+        seen["error"] = str(error)
+    seen["told"] = list(told)
+    seen["states"] = sorted(os.path.basename(path) for path in glob.glob(folder + "/*.index")) if folder else []
+    return seen
+
+def tear(path):
+    (data,) = glob.glob(path + ".data-*")
+    os.truncate(data, os.path.getsize(data) // 2)
+
+out = {}
+out["whole"] = attempt("whole")
+out["stopped"] = [attempt("stopped", ask) for ask in ((2, 1), (3, None), (None, None), (None, None))]
+out["early whole"] = attempt("early whole", early=True, built=True)
+out["early"] = [attempt("early", ask, early=True, built=True) for ask in ((1, None), (3, None), (None, None))]
+out["no epoch"] = attempt("no epoch", (0, 1))
+out["rarely"] = attempt("rarely", (2, None), every_s=1e9)
+attempt("torn", (3, 0))
+tear("torn/epoch-3")
+out["torn"] = attempt("torn")
+out["other"] = attempt("torn", units=9, built=True)
+out["longer"] = attempt("stopped", epochs=7)
+os.makedirs("full/epoch-2.index/in the way")
+out["full"] = attempt("full", (3, None))
+stop.unlink()
+model = keras.Sequential([keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+first = model.fit(x[:, 0], y, epochs=2, verbose=0, callbacks=[callback.SaveAndStop("one")])
+second = model.fit(x[:, 0], y, epochs=3, verbose=0, callbacks=[callback.SaveAndStop("two")])
+out["two"] = [first.epoch, second.epoch]
+try:
+    model.fit(x[:, 0], y, verbose=0, callbacks=[callback.SaveAndStop("one")])
+except ValueError as error:
+    out["same folder"] = str(error)
+out["default"] = callback.SaveAndStop().folder
+print("RESULT", json.dumps(out))
+"""
+
+
+@pytest.fixture(scope="module", params=["host", pytest.param("tf2.11-py39", marks=pytest.mark.testbed)])
+def seen(request, tmp_path_factory):
+    """What each attempt gave."""
+    folder = tmp_path_factory.mktemp("callback")
+    (folder / "run").mkdir()
+    enter = ["apptainer", "exec", "--userns", "--no-home", "--bind", str(REPOSITORY), "--bind", str(folder)]
+    python = [sys.executable]
+    if request.param != "host":
+        python = [*enter, "--pwd", str(folder), str(IMAGES / f"{request.param}.sif"), "python"]
+    told = {"PYTHONPATH": str(REPOSITORY), "HPCDL_STOP_FILE": str(folder / "run/stop"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [*python, "-c", PROGRAM], cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.rpartition("RESULT ")[2])
+
+
+def statuses(attempts):
+    return [attempt["status"] for attempt in attempts]
+
+
+def test_stopped_training_ends_as_if_it_had_not_been(seen):
+    mid_epoch, epoch_end, last, again = seen["stopped"]
+    assert statuses(seen["stopped"]) == [75, 75, 0, 0]
+    assert mid_epoch["told"] == ["asked to stop: this epoch will be begun again"]
+    assert "goes on after epoch 2 of 6" in epoch_end["told"][0]
+    assert epoch_end["told"][1] == "asked to stop: saved after epoch 4"
+    for key in ("epochs", "history", "evaluated", "weights"):
+        assert last[key] == again[key] == seen["whole"][key], key
+    assert "training is over; remove it" in again["told"][0]
+
+
+def test_two_states_are_kept(seen):
+    assert seen["whole"]["states"] == ["epoch-5.index", "epoch-6.index"]
+
+
+def test_stop_saves_what_was_not_due(seen):
+    assert (seen["rarely"]["status"], seen["rarely"]["states"]) == (75, ["epoch-3.index"])
+
+
+def test_epoch_that_does_not_fit_is_told(seen):
+    assert (seen["no epoch"]["status"], seen["no epoch"]["states"]) == (75, [])
+    assert "make epochs shorter: fit(steps_per_epoch=...)" in seen["no epoch"]["told"][1]
+
+
+def test_early_stopping_remembers(seen):
+    assert statuses(seen["early"]) == [75, 75, 0]
+    whole, last = seen["early whole"], seen["early"][-1]
+    assert whole["epochs"] == [0, 1, 2, 3]
+    assert (last["epochs"], last["weights"]) == (whole["epochs"], whole["weights"])
+
+
+def test_torn_state_gives_way_to_the_one_before(seen):
+    damaged, goes_on = seen["torn"]["told"]
+    assert "epoch-3 is damaged" in damaged
+    assert "goes on after epoch 2 of 6" in goes_on
+    assert seen["torn"]["weights"] == seen["whole"]["weights"]
+
+
+def test_state_of_another_model_is_refused(seen):
+    assert "is the state of another model; remove it" in seen["other"]["error"]
+
+
+def test_more_epochs_go_on_from_the_end(seen):
+    assert "goes on after epoch 6 of 7" in seen["longer"]["told"][0]
+    assert seen["longer"]["epochs"] == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_failed_save_does_not_end_the_training(seen):
+    assert "epoch 2 cannot be saved, the one before still is" in seen["full"]["told"][1]
+    assert seen["full"]["told"][2] == "asked to stop: saved after epoch 4"
+
+
+def test_each_fit_has_a_folder_of_its_own(seen):
+    assert seen["two"] == [[0, 1], [0, 1, 2]]
+    assert "has served another fit" in seen["same folder"]
+
+
+def test_state_lies_beside_the_stop_file(seen):
+    assert seen["default"].endswith("/run/state")
