@@ -56,6 +56,10 @@ def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("devices", f"{', '.join(devices['names'])}; {devices['strategy']}, {replicas}{emulated}"))
     if versions:
         rows.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    best = _section(result, "best")
+    if best:
+        stopped = f"; stopped early, after {result['epochs_run']}" if result.get("stopped_early") else ""
+        rows.append(("best", f"epoch {best['epoch']}: {best['monitor']} {best['value']:.4f}{stopped}"))
     spans = [
         f"{key[:-2].replace('_', ' ')} {duration(timing[key])}"
         for key in ("queue_s", "train_s", "total_s")

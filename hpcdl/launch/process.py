@@ -38,9 +38,10 @@ def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, c
     """
     terminated, killed_before = _note_sigterm(), oom_kills()
     keep_trying("the run's home", lambda: prepare_home(paths.home, plan.data_root))
-    tmp = Path(tempfile.mkdtemp(prefix="hpcdl-", dir=plan.scratch and os.path.expandvars(plan.scratch)))
+    scratch = plan.scratch and os.path.expandvars(plan.scratch)
+    tmp = keep_trying("the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch))
     try:
-        status = _start_and_wait(paths, plan, attempt, str(tmp), clock)
+        status = _start_and_wait(paths, plan, attempt, tmp, clock)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     if terminated and status not in (0, EXIT_STOPPED):

@@ -195,6 +195,7 @@ def test_memory_that_runs_out_is_named(make_run, run_trainer):
     assert "batch_size" in run.json("failure.json")["hint"]
 
 
+@tensorflow_run
 def test_fault_of_user_code_shows_its_traceback(make_user_run, run_trainer):
     run = run_trainer(make_user_run(model=FunctionSpec("user_models:raises")))
     message = failed(run, 1, "user_code")
