@@ -49,7 +49,8 @@ def numbered(paths: RunPaths) -> list[Path]:
 def slurms_words(paths: RunPaths, job_id: str) -> str:
     """What the batch script's output says since the last attempt began: slurmstepd tells there why it ended a job."""
     text = tail(Path(str(paths.batch_log).replace("%j", job_id)))
-    return text[text.rfind("\nattempt ") + 1 :]
+    begins = [match.start() for match in re.finditer(r"^attempt \d+ of ", text, re.MULTILINE)]
+    return text[begins[-1] :] if begins else text
 
 
 def _tail(log: Path) -> list[tuple[int, str]]:

@@ -63,7 +63,8 @@ def test_long_log_keeps_its_numbers(paths):
 def test_slurms_words_are_the_last_attempts(paths):
     (paths.logs / "slurm-12.out").write_text(
         "attempt 1 of /r on n1\nerror: *** JOB 12 ON n1 CANCELLED AT x DUE TO PREEMPTION ***\n"
-        "attempt 2 of /r on n2\nhello\n"
+        "attempt 2 of /r on n2\nhello\nattempt 2 ended: terminated, exit status 143\n"
     )
-    assert slurms_words(paths, "12") == "attempt 2 of /r on n2\nhello"
+    words = "attempt 2 of /r on n2\nhello\nattempt 2 ended: terminated, exit status 143"
+    assert slurms_words(paths, "12") == words
     assert slurms_words(paths, "13") == ""
