@@ -130,6 +130,8 @@ def _settle_last(paths: RunPaths, plan: Plan) -> str | None:
     if job_id is not None:
         word = causes.slurm_state_of_words(slurms_words(paths, job_id)) or queue.last_state(job_id)
         reason = causes.reason_of_slurm_state(word)
+    if last["event"] == "start" and reason == causes.REQUEUED:
+        reason = causes.KILLED  # launch could not even note its end: the batch script asked for the requeue
     if last["event"] == "start" or reason is not None:
         row = {key: last.get(key) for key in ("attempt", "job_id", "node", "from_step", "status", "seconds")}
         row.update(event="end", reason=reason or causes.KILLED, steps=saved_step(paths, plan), time=time.time())

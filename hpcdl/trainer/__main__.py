@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import signal
@@ -41,6 +42,8 @@ def main(argv: List[str]) -> int:
         threading.Thread(target=_end_with_launch, name="lifeline", daemon=True).start()
     run_dir = RunDir(argv[0], int(attempt) if attempt.isdigit() else 1, os.environ.get("HPCDL_STOP_FILE"))
     if run_dir.finished():
+        with contextlib.suppress(OSError):
+            run_dir.tidy()
         say("this run is already done: {}".format(run_dir.path("result.json")))
         return EXIT_DONE
     try:
