@@ -41,7 +41,7 @@ def choose_cluster(given: str | None) -> str:
 
     host = getfqdn()
     for name, path in built_in_profiles().items():
-        for line in re.findall(r"^detect:\s*\[(.*)\]", path.read_text(encoding="utf-8"), re.MULTILINE):
+        for line in re.findall(r"^detect:\s*\[(.*?)\]\s*(?:#|$)", path.read_text(encoding="utf-8"), re.MULTILINE):
             if any(fnmatchcase(host, pattern.strip(" '\"")) for pattern in line.split(",")):
                 return name
     names = ", ".join(built_in_profiles())

@@ -97,7 +97,7 @@ def test_version_shown(cli):
         (("cancel", "x" * 300), 2, "there is no run"),
         (("jobs", "copy", "mnist_cn"), 2, "did you mean mnist_cnn?"),
         (("jobs", "cpoy", "x"), 2, "No such command 'cpoy'"),
-        (("cluster", "show", "mars"), 2, "there is no profile 'mars'; known are generic, local, marenostrum5"),
+        (("cluster", "show", "mars"), 2, "there is no profile 'mars'; known are generic, local, mahuika"),
         (("data", "stage", "mnist"), 2, "give its file or folder with --from"),
         (("image", "inspect", "nowhere.sif"), 2, "cannot read the image nowhere.sif: No such file"),
         (("image", "inspect", __file__), 2, "is not a SIF image (it begins with"),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import getpass
+import re
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from hpcdl.cluster import Image, built_in_profiles, choose_cluster, load_cluster
 from hpcdl.errors import ClusterError, UserError
+from hpcdl.job import load_job
+from hpcdl.planning import plan
+from hpcdl.script import render
 
 TESTBED = Path(__file__).parents[1] / "testbed" / "testbed.yaml"
+SITES = [name for name in built_in_profiles() if name not in ("generic", "local")]
 
 
 @pytest.mark.parametrize("name", built_in_profiles())
@@ -21,6 +27,61 @@ def test_built_in_loads(name):
     assert cluster.name == name
     assert cluster.description
     assert not cluster.emulate_gpus, "no built-in profile emulates GPUs"
+
+
+@pytest.mark.parametrize("job", ["mnist_script", "mnist_cnn"])
+@pytest.mark.parametrize("name", ["generic", *SITES])
+def test_built_in_renders(name, job):
+    decided = plan(load_job(job), load_cluster(name, ["cluster.account=nct00"]))
+
+    text = render(decided, "job.sbatch", bundle=job == "mnist_cnn")
+
+    assert "#SBATCH --cpus-per-task=" in text
+    assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_site_values_have_sources(name):
+    """Each line's comment names a source that the header gives with its address or path."""
+    lines = built_in_profiles()[name].read_text().splitlines()
+    header = "\n".join(line for line in lines if line.startswith("#"))
+    sources = set(re.findall(r"\[([a-z-]+)\] [^\[\]\n]*\w/\w", header))
+    values = [line for line in lines if not line.startswith(("#", "name:", "description:")) and not line.endswith(":")]
+
+    def sourced(line: str) -> bool:
+        tags = set(re.findall(r"\[([a-z-]+)\]", line.partition(" #")[2]))
+        return bool(tags) and tags <= sources
+
+    assert len(values) > 8
+    assert [line for line in values if not sourced(line)] == []
+
+
+TWO_GPUS = {
+    "mahuika": {"gpus-per-node": "a100:2", "cpus-per-task": "31", "mem": "239616M"},
+    "marenostrum5": {"gres": "gpu:2", "cpus-per-task": "40", "qos": "acc_debug"},
+    "roihu": {"gres": "gpu:gh200:2", "cpus-per-task": "144", "partition": "gpumedium"},
+    "saga": {"gpus-per-node": "2", "cpus-per-task": "16", "mem-per-cpu": "32000M", "partition": "a100"},
+}
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_two_gpus_in_the_words_of_a_site(name):
+    decided = plan(load_job("mnist_cnn", ["resources.gpus=2"]), load_cluster(name, ["cluster.account=nct00"]))
+
+    asked = {"gres", "gpus-per-node", "cpus-per-task", "mem", "mem-per-cpu", "mem-per-gpu", "partition", "qos"}
+    assert {key: value for key, value in decided.directives if key in asked} == TWO_GPUS[name]
+    assert ("account", "nct00") in decided.directives
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("roihu-gpu-login1.csc.fi", "roihu"), ("login01.hpc.nesi.org.nz", "mahuika"), ("login-3.saga.sigma2.no", "saga")],
+)
+def test_login_nodes_known(monkeypatch, host, name):
+    monkeypatch.delenv("HPCDL_CLUSTER", raising=False)
+    monkeypatch.setattr(socket, "getfqdn", lambda: host)
+
+    assert choose_cluster(None) == name
 
 
 def test_places_filled():
@@ -147,5 +208,5 @@ def test_choice_order(monkeypatch, tmp_path):
 def test_unknown_host_refused(monkeypatch):
     monkeypatch.setattr(socket, "getfqdn", lambda: "laptop")
 
-    with pytest.raises(UserError, match=r"\(laptop\) fits no profile.* known are generic, local, marenostrum5"):
+    with pytest.raises(UserError, match=r"\(laptop\) fits no profile.* known are generic, local, mahuika"):
         choose_cluster(None)
