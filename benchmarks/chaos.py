@@ -145,9 +145,9 @@ def torment(stage: Stage, name: str, setting: str, faults: Sequence[tuple[Kind, 
             disk = SmallDisk(outcome.folder / "disk", quota=setting == "quota")
             cleaning.callback(disk.remove)
         shape, limit_s = stage.shape, 3600
-        if setting == "limit":  # much longer than training takes to begin, and not long enough for half of it
-            limit_s = round(3 * stage.startup_s + chance.uniform(2, 6))
-            shape = replace(shape, step_s=2.5 * (limit_s - stage.startup_s) / (shape.epochs * shape.steps))
+        if setting == "limit":  # much longer than training takes to begin, and long enough for about half of it
+            limit_s = round(5 * stage.startup_s + chance.uniform(2, 6))
+            shape = replace(shape, step_s=2 * (limit_s - stage.startup_s) / (shape.epochs * shape.steps))
         runs = disk.root if disk else outcome.folder / "runs"
         victim = Victim(outcome.folder, shape, runs, stage.options, limit_s)
         cleaning.callback(victim.end)
