@@ -18,6 +18,7 @@ COMMANDS = {
     "jobs": "List and copy the jobs that ship with hpcdl.",
     "data": "Stage data sets under data_root, and list them.",
     "render": "Print the batch script of a job.",
+    "check": "Find out whether a job could run, and send nothing.",
     "submit": "Submit a job to SLURM, or run it on this machine.",
     "status": "Show runs and their states.",
     "wait": "Wait until a run has ended, showing its progress.",

@@ -19,7 +19,7 @@ from hpcdl.files import cache_folder, read_json, write_json
 from hpcdl.run.state import UNKNOWN
 
 _SBATCH_S = 180  # a busy SLURM takes jobs slowly, and one that sbatch gave up may be taken all the same
-_NOT_REACHED = "(connect failure)"  # what SLURM's commands say where nothing was sent
+NOT_REACHED = "(connect failure)"  # what SLURM's commands say where nothing was sent
 _REMEMBERED_S = 3600.0
 _MISSING_S = 600.0  # accounting may lag that far behind the queue
 FINISHED = frozenset(
@@ -80,14 +80,14 @@ def sbatch(script: Path, options: Sequence[str] = (), known: Collection[str] = (
     """
     argv = ["sbatch", "--parsable", *options, str(script)]
     try:
-        answer = _call(argv, env=submission_environment(os.environ), timeout_s=_SBATCH_S)
-        job_id = answer.strip().splitlines()[-1].partition(";")[0] if answer.strip() else ""
+        said = call(argv, env=submission_environment(os.environ), timeout_s=_SBATCH_S)
+        job_id = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
         if job_id.isdigit():
             return job_id
-        raise SchedulerError(f"sbatch took the job but its answer is unreadable: {answer!r}; see squeue --me")
+        raise SchedulerError(f"sbatch took the job but its answer is unreadable: {said!r}; see squeue --me")
     except SchedulerError as error:
         taken = None
-        if _NOT_REACHED not in str(error):
+        if NOT_REACHED not in str(error):
             with suppress(SchedulerError):
                 taken = job_in(script.parent, known)
         if taken is None:
@@ -101,7 +101,7 @@ def job_in(folder: Path, known: Collection[str] = ()) -> str | None:
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    text = _call(["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%Z"])
+    text = call(["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%Z"])
     rows = (line.partition("|") for line in text.splitlines())
     return next((job_id for job_id, _, place in rows if place == str(folder) and job_id not in known), None)
 
@@ -116,7 +116,7 @@ def scancel(*job_ids: str, pending: bool = False) -> None:
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    _call(["scancel", "--quiet", *(["--state=PENDING"] if pending else []), *job_ids])
+    call(["scancel", "--quiet", *(["--state=PENDING"] if pending else []), *job_ids])
 
 
 def exclude(job_id: str, nodes: Sequence[str]) -> None:
@@ -125,7 +125,7 @@ def exclude(job_id: str, nodes: Sequence[str]) -> None:
     Raises:
         SchedulerError: SLURM did not take it.
     """
-    _call(["scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(nodes)}"])
+    call(["scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(nodes)}"])
 
 
 def past_states(job_id: str) -> list[str]:
@@ -135,7 +135,7 @@ def past_states(job_id: str) -> list[str]:
         SchedulerError: there is no sacct here, or it did not answer.
     """
     fields = "--format=State"
-    text = _call(["sacct", "--duplicates", "--allocations", "--noheader", "--parsable2", fields, f"--jobs={job_id}"])
+    text = call(["sacct", "--duplicates", "--allocations", "--noheader", "--parsable2", fields, f"--jobs={job_id}"])
     states = [line.split()[0] for line in text.splitlines() if line.strip()]
     return [state for state in states if state in FINISHED or state == "REQUEUED"]
 
@@ -146,7 +146,7 @@ def end_time(job_id: str) -> float | None:
     SLURM_JOB_END_TIME is not set everywhere (not on 22.05), so squeue is asked, once an attempt.
     """
     try:
-        text = _call(["squeue", "--noheader", "--format=%e", f"--jobs={job_id}"]).strip()
+        text = call(["squeue", "--noheader", "--format=%e", f"--jobs={job_id}"]).strip()
         return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
     except (SchedulerError, ValueError):
         return None
@@ -232,7 +232,7 @@ def _settled(row: dict[str, Any], now: float) -> bool:
 
 def _queue(now: float) -> dict[str, JobInfo]:
     found = {}
-    text = _call(["squeue", "--noheader", f"--user={getpass.getuser()}", "--states=all", "--format=%i|%T|%r|%N|%S"])
+    text = call(["squeue", "--noheader", f"--user={getpass.getuser()}", "--states=all", "--format=%i|%T|%r|%N|%S"])
     for line in text.splitlines():
         job_id, state, reason, node, start = line.split("|")
         found[job_id] = JobInfo(state, now, _none(reason), _none(node), _none(start))
@@ -241,7 +241,7 @@ def _queue(now: float) -> dict[str, JobInfo]:
 
 def _account(job_ids: Sequence[str]) -> dict[str, JobInfo]:
     fields = "--format=JobIDRaw,State,NodeList"
-    text = _call(["sacct", "--noheader", "--parsable2", "--allocations", fields, f"--jobs={','.join(job_ids)}"])
+    text = call(["sacct", "--noheader", "--parsable2", "--allocations", fields, f"--jobs={','.join(job_ids)}"])
     now = time.time()
     rows = (line.split("|") for line in text.splitlines())
     return {job_id: JobInfo(state.split()[0], now, "", _none(node)) for job_id, state, node in rows}
@@ -251,16 +251,34 @@ def _none(text: str) -> str:
     return "" if text in ("None", "N/A", "(null)", "None assigned") else text
 
 
-def _call(argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60) -> str:
+def call(argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60) -> str:
+    """What one of SLURM's commands prints.
+
+    Raises:
+        SchedulerError: it is not here, did not answer in time, or failed, with its own words.
+    """
+    done = answer(argv, env, timeout_s)
+    if done.returncode:
+        words = (done.stderr or done.stdout).strip()
+        raise SchedulerError(f"{argv[0]} failed (exit {done.returncode}): {words}")
+    return done.stdout
+
+
+def answer(
+    argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """All that one of SLURM's commands says, whatever its exit status.
+
+    Raises:
+        SchedulerError: it is not here, or did not answer in time.
+    """
     try:
-        answer = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
+        return subprocess.run(
+            argv, env=env, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
     except FileNotFoundError as error:
         raise SchedulerError(
             f"{argv[0]} is not on this machine: run hpcdl on a login node, or use --backend local"
         ) from error
     except subprocess.TimeoutExpired as error:
         raise SchedulerError(f"{argv[0]} did not answer in {timeout_s} s; SLURM may be busy, try again") from error
-    if answer.returncode:
-        words = (answer.stderr or answer.stdout).strip()
-        raise SchedulerError(f"{argv[0]} failed (exit {answer.returncode}): {words}")
-    return answer.stdout

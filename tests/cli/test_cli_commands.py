@@ -48,7 +48,7 @@ def test_help_is_complete(cli, words, command):
         assert parameter.param_type_name == "argument" or parameter.help, f"{parameter.opts} has no help"
 
 
-@pytest.mark.parametrize("words", ["", "render", "submit", "shell", "data stage", "cluster show"])
+@pytest.mark.parametrize("words", ["", "check", "render", "submit", "shell", "data stage", "cluster show"])
 def test_help_examples_are_real(cli, words):
     """The examples in --help name commands and options that exist."""
     lines = [line.split() for line in cli(*words.split(), "--help").out.splitlines() if line.startswith("  hpcdl ")]

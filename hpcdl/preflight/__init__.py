@@ -1,0 +1,93 @@
+"""The checks before a job may enter the queue: small functions in a list, each says all that it finds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from hpcdl.cluster.schema import Cluster
+from hpcdl.errors import HpcdlError
+from hpcdl.submission import Submission
+
+__all__ = ["Check", "Finding", "Note", "Report", "Subject", "check"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that would keep the job from running.
+
+    Args:
+        cause: what was given, and what would be right.
+        fix: what to do.
+        source: where it comes from: ``job``, ``profile``, ``cluster`` (also this machine) or ``--runs-dir``.
+        key: the key it comes from, as written there, or empty.
+        blocks: whether the job cannot run; else it is a warning.
+    """
+
+    cause: str
+    fix: str
+    source: str
+    key: str = ""
+    blocks: bool = True
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something good to know that is no fault, such as when the job would start."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is checked: a submission as it would be sent, and the profile it was made with."""
+
+    submission: Submission
+    cluster: Cluster
+
+
+Check = Callable[[Subject], Iterator["Finding | Note"]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What all checks found, by the checks' names, and how long they took."""
+
+    findings: list[tuple[str, Finding]]
+    passed: list[str]
+    skipped: list[tuple[str, str]]
+    notes: list[str]
+    seconds: float
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the job must not be sent."""
+        return any(finding.blocks for _, finding in self.findings)
+
+
+def check(subject: Subject, checks: Sequence[tuple[str, Check]]) -> Report:
+    """Run checks, one after the other.
+
+    A check that cannot be made here (SLURM does not answer, the container command is not on this
+    machine) refuses nothing: it is skipped, with the reason.
+    """
+    begun = time.monotonic()
+    findings: list[tuple[str, Finding]] = []
+    passed: list[str] = []
+    skipped: list[tuple[str, str]] = []
+    notes: list[str] = []
+    for name, function in checks:
+        before = len(findings)
+        try:
+            for one in function(subject):
+                if isinstance(one, Note):
+                    notes.append(one.text)
+                else:
+                    findings.append((name, one))
+        except (HpcdlError, OSError) as error:
+            skipped.append((name, str(error)))
+            continue
+        if len(findings) == before:
+            passed.append(name)
+    return Report(findings, passed, skipped, notes, time.monotonic() - begun)

@@ -1,0 +1,93 @@
+"""Runs a program on this machine as the job's batch script would: after its module lines, in its environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from hpcdl.errors import ContainerError, HpcdlError
+from hpcdl.planning import Plan
+from hpcdl.scheduler.slurm import submission_environment
+
+_NO_MODULE, _NOT_LOADED = 97, 98  # exit statuses of the lines in front of the program
+
+
+class ModuleError(HpcdlError):
+    """A module of the batch script cannot be loaded here."""
+
+
+def module_lines(script: str) -> list[str]:
+    """The lines of a batch script that load its modules."""
+    head = script.partition("\n# The program")[0].splitlines()
+    return [line for line in head if line.startswith(("source ", "module "))]
+
+
+def run(
+    lines: Sequence[str], argv: Sequence[str], env: dict[str, str] | None = None, stdin: str = "", timeout_s: int = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run a program after some module lines.
+
+    Args:
+        lines: from `module_lines`.
+        argv: the program.
+        env: variables beside those that a job inherits.
+        stdin: its input.
+        timeout_s: how long all of it may take.
+
+    Raises:
+        ModuleError: a module is not to be loaded.
+        HpcdlError: this machine has no module command, or the program did not end in time.
+    """
+    environment = {**submission_environment(os.environ), **(env or {})}
+    command = list(argv)
+    if lines:
+        shell = ["bash"]
+        defined = any(name.startswith("BASH_FUNC_module") for name in environment)
+        if not defined and not lines[0].startswith("source "):
+            # The site's login files define it; the user's own have no say. $0 becomes the home.
+            shell, environment = ["bash", "-l"], {**environment, "HOME": "/nonexistent"}
+        before = ['export HOME="$0"', f"type module >/dev/null 2>&1 || exit {_NO_MODULE}"]
+        if lines[0].startswith("source "):
+            before = [before[0], f"{lines[0]} || exit {_NOT_LOADED}", before[1]]
+        loads = [f"{line} || exit {_NOT_LOADED}" for line in lines if line.startswith("module ")]
+        text = "\n".join([*before, *loads, 'exec "$@"'])
+        command = [*shell, "-c", text, os.environ.get("HOME", "/"), *argv]
+    try:
+        done = subprocess.run(
+            command, env=environment, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise HpcdlError(f"{argv[0]} did not answer in {timeout_s} s") from error
+    if lines and done.returncode == _NO_MODULE:
+        raise HpcdlError("there is no module command on this machine")
+    if lines and done.returncode == _NOT_LOADED:
+        raise ModuleError(last_line(done.stderr) or f"{lines[-1]} failed")
+    return done
+
+
+def run_in_container(
+    plan: Plan, lines: Sequence[str], argv: Sequence[str], stdin: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a container command that this machine, or a module, has.
+
+    Raises:
+        ContainerError: neither has it.
+        ModuleError: a module is not to be loaded.
+        HpcdlError: this machine has no module command, or the program did not end in time.
+    """
+    if shutil.which(plan.runtime):
+        return run([], argv, stdin=stdin, timeout_s=300)
+    if not lines:
+        raise ContainerError(f"there is no {plan.runtime} command on this machine")
+    done = run(lines, argv, stdin=stdin, timeout_s=300)
+    if done.returncode == 127 and plan.runtime in done.stderr:
+        raise ContainerError(f"there is no {plan.runtime} command on this machine, with the profile's modules loaded")
+    return done
+
+
+def last_line(text: str) -> str:
+    """The last line with words in it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

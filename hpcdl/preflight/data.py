@@ -1,0 +1,159 @@
+"""The data set of a model job: staged, unchanged since, readable, with labels that teach, and not too large."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hpcdl.data.staging import EMBEDDED
+from hpcdl.files import cached_sha256
+from hpcdl.preflight import Finding, Subject
+from hpcdl.preflight.arrays import NAMES, look
+from hpcdl.trainer.spec import CnnSpec
+
+_TENSORFLOW_GB = 0.5  # what it takes itself, at least
+
+
+def data(subject: Subject) -> Iterator[Finding]:
+    """The set is there, is what was staged, and can be trained on."""
+    spec = subject.submission.spec
+    if spec is None or spec.data.path is None:
+        return
+    path = Path(spec.data.path)
+    if not os.path.exists(path):
+        yield _missing(subject, path)
+        return
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        yield _finding(subject, f"you cannot read {path}", "see its permissions: ls -lL; data_root is for all to read")
+        return
+    wrong = list(_changed(subject, path))
+    if wrong:
+        yield from wrong
+        return
+    arrays = look(path)
+    problems = [f"{name} {row['wrong']}".strip() for name, row in arrays.items() if "wrong" in row]
+    problems = problems or [*_shapes(arrays), *_classes(arrays)]
+    for problem in problems:
+        yield _finding(
+            subject, f"{path}: {problem}", "see docs/my-data.md for what a set looks like, and stage it again"
+        )
+    if not problems:
+        yield from _too_small(subject, arrays)
+        yield from _too_large(subject, arrays)
+
+
+def _missing(subject: Subject, path: Path) -> Finding:
+    spec = subject.submission.spec
+    name = spec.data.name if spec else None
+    if name is None:
+        return _finding(subject, f"there is no {path}", "correct data.path, which is relative to the job file")
+    root = shlex.quote(subject.cluster.data_root)
+    if name in EMBEDDED:
+        fix = f"hpcdl data stage {name} --data-root {root}"
+    else:
+        what = "FILE.npz" if path.suffix else "FOLDER"
+        fix = (
+            f"with a copy of it from a machine with internet: hpcdl data stage {name} --from {what} --data-root {root}"
+        )
+    return _finding(subject, f"{name} is not staged: there is no {path}", fix)
+
+
+def _changed(subject: Subject, path: Path) -> Iterator[Finding]:
+    """The files are those that were staged; a set that was put there by hand has no checksums."""
+    sums = path.with_name(f"{path.name}.sha256")
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        file = path.parent / name
+        if not file.exists():
+            yield _finding(subject, f"{file} is not there, but was staged ({sums.name})", "stage the set again")
+        elif cached_sha256(file) != digest:
+            wrong = f"{file} is not the file that was staged: its sha256 is not that in {sums.name}"
+            yield _finding(subject, wrong, "stage the set again; somebody changed it, or the copy is damaged")
+
+
+def _shapes(arrays: dict[str, Any]) -> Iterator[str]:
+    shapes = {name: arrays[name]["shape"] for name in NAMES}
+    for name, shape in shapes.items():
+        row = arrays[name]
+        if 0 in shape:
+            yield f"{name} is empty (shape {_show(shape)})"
+        elif name.startswith("x") and not (len(shape) == 3 or (len(shape) == 4 and 1 <= shape[3] <= 4)):
+            yield f"{name} has shape {_show(shape)}; expected (rows, height, width), or that with 1 to 4 channels"
+        elif name.startswith("y") and len(shape) not in (1, 2):
+            yield f"{name} has shape {_show(shape)}; expected (rows,), (rows, 1) or one-hot (rows, classes)"
+        elif row["kind"] not in ("iufb" if name.startswith("y") else "iuf"):
+            yield f"{name} holds no numbers (numpy kind {row['kind']!r})"
+    for part in ("train", "test"):
+        images, labels = shapes[f"x_{part}"], shapes[f"y_{part}"]
+        if images[:1] != labels[:1]:
+            yield f"x_{part} has {images[0]} images but y_{part} has {labels[0]} labels"
+    if [*shapes["x_train"][1:], 1][:3] != [*shapes["x_test"][1:], 1][:3]:
+        yield f"x_test has images of shape {_show(shapes['x_test'][1:])}, x_train of {_show(shapes['x_train'][1:])}"
+
+
+def _classes(arrays: dict[str, Any]) -> Iterator[str]:
+    train, test = arrays["y_train"], arrays["y_test"]
+    for name, row in (("y_train", train), ("y_test", test)):
+        if "low" not in row:
+            return
+        if row["low"] < 0 or not row["whole"] or not math.isfinite(row["high"]):
+            yield f"{name} goes from {row['low']:g} to {row['high']:g}; expected class numbers 0, 1, 2, …"
+            return
+    if train["high"] < 1:
+        yield "y_train holds class 0 alone; expected at least 2 classes"
+    elif 2 * (train["high"] + 1) > train["shape"][0]:
+        yield f"y_train has {train['shape'][0]} rows for classes 0 to {train['high']:g}; expected at least 2 of each"
+    elif test["high"] > train["high"]:
+        yield f"y_test holds class {test['high']:g}; y_train has 0 to {train['high']:g}"
+
+
+def _too_small(subject: Subject, arrays: dict[str, Any]) -> Iterator[Finding]:
+    """Something must be left of the image after every convolution and pooling."""
+    model = subject.submission.job.model
+    if not isinstance(model, CnnSpec):
+        return
+    shape = arrays["x_train"]["shape"]
+    side = min(shape[1:3])
+    kernels = model.kernel_size if isinstance(model.kernel_size, list) else [model.kernel_size] * len(model.filters)
+    for layer, kernel in enumerate(kernels, 1):
+        if side - kernel + 1 < 2:
+            gets = f"convolution {layer} (kernel {kernel}) gets {side}x{side} pixels of them"
+            wrong = f"images of {shape[1]}x{shape[2]} are too small: {gets}"
+            yield Finding(wrong, "use fewer filters or a smaller kernel_size", "job", "model")
+            return
+        side = (side - kernel + 1) // 2
+
+
+def _too_large(subject: Subject, arrays: dict[str, Any]) -> Iterator[Finding]:
+    """The images are in memory twice while TensorFlow takes its own copy, and beside that as they were read."""
+    memory_gb = subject.submission.plan.memory_gb
+    if memory_gb is None:
+        return
+    kept = read = 0
+    for name in ("x_train", "x_test"):
+        row = arrays[name]
+        count = math.prod(row["shape"])
+        kept += count * (4 if row["kind"] == "f" else 1)
+        read = max(read, count * row["bytes_each"])
+    need_gb = max(2 * kept, kept + read) / 1024**3 + _TENSORFLOW_GB
+    if need_gb > memory_gb:
+        wrong = f"the data need about {need_gb:.1f} GB of memory, and the job has {memory_gb:g} GB"
+        fix = f"ask for more: --set resources.memory_gb={math.ceil(need_gb)}, or store the images as uint8"
+        yield Finding(wrong, fix, "job", "resources.memory_gb")
+
+
+def _show(shape: list[int]) -> str:
+    return "x".join(map(str, shape)) or "()"
+
+
+def _finding(subject: Subject, cause: str, fix: str) -> Finding:
+    spec = subject.submission.spec
+    return Finding(cause, fix, "job", "data.name" if spec and spec.data.name else "data.path")

@@ -1,0 +1,64 @@
+"""The Python that runs hpcdl's worker on the node: started as the batch script starts it, with nothing else around."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import hpcdl
+from hpcdl.preflight import Finding, Subject
+from hpcdl.preflight.asjob import ModuleError, last_line, module_lines, run
+
+NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - each machine has its own
+_PROGRAM = """
+import sys
+if sys.version_info < (3, 10):
+    sys.exit("it is Python %d.%d; expected 3.10 or newer" % sys.version_info[:2])
+import msgspec, submitit, hpcdl.launch
+"""
+
+
+def host_python(subject: Subject) -> Iterator[Finding]:
+    """The worker's interpreter is where every node sees it, and has what it needs after the script's modules."""
+    given = subject.submission.plan.host_python
+    python = given or sys.executable
+    place = node_local(python)
+    if place:
+        fix = "install hpcdl on the shared file system, or say cluster.host_python"
+        yield _finding(f"{python} lies under {place}, which the compute nodes do not share", fix)
+        return
+    if not os.path.exists(python):
+        yield _finding(f"there is no {python}", "say where a Python with hpcdl is: --set cluster.host_python=...")
+        return
+    lines = module_lines(subject.submission.script or "")
+    with tempfile.TemporaryDirectory() as folder:  # hpcdl alone: not what is installed beside it
+        Path(folder, "hpcdl").symlink_to(Path(hpcdl.__file__).parent)
+        try:
+            done = run(lines, [python, "-c", _PROGRAM], {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"})
+        except ModuleError as error:
+            yield Finding(f"the profile's modules cannot be loaded: {error}", "see: module avail", "profile", "modules")
+            return
+        except PermissionError:
+            yield _finding(f"{python} cannot be executed", "see its permissions: ls -lL")
+            return
+    if done.returncode:
+        fix = "install hpcdl for it (pip install hpcdl), or name the modules that it needs: cluster.host_modules"
+        words = last_line(done.stderr) or f"exit {done.returncode}"
+        after = f" after {'; '.join(lines)}" if lines else ""
+        yield _finding(f"{python} cannot run hpcdl's worker{after}: {words}", fix)
+
+
+def node_local(path: str) -> str | None:
+    """The folder of this machine alone that a path, or what it leads to, lies in."""
+    for one in (os.path.abspath(path), os.path.realpath(path)):
+        for folder in NODE_LOCAL:
+            if Path(one).is_relative_to(folder):
+                return folder
+    return None
+
+
+def _finding(cause: str, fix: str) -> Finding:
+    return Finding(cause, fix, "profile", "host_python")

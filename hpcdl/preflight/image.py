@@ -1,0 +1,140 @@
+"""The container image: there, whole, for these nodes, and with the TensorFlow that the job needs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from hpcdl.errors import ContainerError, SchedulerError, UserError
+from hpcdl.image import check_sif
+from hpcdl.planning import Plan
+from hpcdl.preflight import Finding, Note, Subject
+from hpcdl.preflight.asjob import module_lines
+from hpcdl.preflight.inside import ask
+from hpcdl.preflight.script import question
+from hpcdl.scheduler.site import read_site
+
+OLDEST_TENSORFLOW, OLDEST_PYTHON = (2, 11), (3, 8)
+# https://github.com/apptainer/sif/blob/main/pkg/sif/arch.go, by uname's words
+_ARCHITECTURES = {b"01": "i386", b"02": "x86_64", b"03": "arm", b"04": "aarch64", b"06": "ppc64le", b"11": "s390x"}
+
+
+def image(subject: Subject) -> Iterator[Finding | Note]:
+    """The image is there, whole, of the nodes' architecture, and its Python has what the job needs."""
+    decided = subject.submission.plan
+    found = list(_file(decided))
+    if not found:
+        architecture = _architecture(Path(decided.image or ""))
+        nodes = _nodes_architectures()
+        if architecture and nodes and architecture not in nodes:
+            wrong = f"{decided.image} is for {architecture}, but the nodes are {' and '.join(sorted(nodes))}"
+            found.append(_finding(wrong, "use an image that was built for these nodes"))
+        elif architecture not in ("", platform.machine()):
+            raise ContainerError(f"{decided.image} is for {architecture}, and this machine cannot look into it")
+    yield from found
+    if not found:
+        yield from _inside(subject)
+
+
+def _file(decided: Plan) -> Iterator[Finding]:
+    path = Path(decided.image or "")
+    pull = f"{decided.runtime} pull {path.name}"
+    if not path.exists():
+        fix = "see hpcdl cluster show, or pull one on a machine with internet; jobs run a local .sif file only"
+        yield _finding(f"there is no image {path}", fix)
+        return
+    try:
+        check_sif(path)
+    except UserError as error:
+        fix = f"pull it again: {pull} docker://tensorflow/tensorflow:2.21.0-gpu"
+        page = re.match(rb"\s*<(!doctype|html|\?xml)", _begin(path), re.IGNORECASE)
+        if page:
+            yield _finding(f"{path} is not a SIF file: it is a web page (it begins with {page[0].decode()!r})", fix)
+        elif not os.access(path, os.R_OK) or path.is_dir():
+            yield _finding(str(error), "see its permissions: ls -lL; an image is one .sif file")
+        else:
+            yield _finding(str(error), fix)
+        return
+    size, whole = path.stat().st_size, _size_in_header(path)
+    if size < whole:
+        wrong = f"{path} is cut short: it has {size:,} bytes, and its header says {whole:,}"
+        yield _finding(wrong, "copy or pull it again, where there is space for it")
+
+
+def _begin(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(128)
+    except OSError:
+        return b""
+
+
+def _architecture(path: Path) -> str:
+    return _ARCHITECTURES.get(_begin(path)[45:47], "")
+
+
+def _size_in_header(path: Path) -> int:
+    """Where a SIF file's data end (https://github.com/apptainer/sif/blob/main/pkg/sif/sif.go, the global header)."""
+    head = _begin(path)
+    return sum(struct.unpack_from("<qq", head, 112)) if len(head) == 128 else 128
+
+
+def _nodes_architectures() -> set[str]:
+    try:
+        return {row.architecture for row in read_site().nodes if row.architecture}
+    except SchedulerError:
+        return set()  # the checks of the limits say why
+
+
+def _inside(subject: Subject) -> Iterator[Finding | Note]:
+    """What the image's own Python says; of modules that cannot be loaded, the host Python's check tells."""
+    decided = subject.submission.plan
+    try:
+        # The script's questions go with it: one start of the container, and the script's check has its answer.
+        facts = ask(decided, module_lines(subject.submission.script or ""), *question(subject))
+    except ContainerError as error:
+        if "No such file" in str(error) and f"'{decided.python}'" in str(error).replace("‘", "'").replace("’", "'"):
+            fix = "say its name in the profile: images: {NAME: {path: ..., python: python3}}"
+            yield _finding(f"{decided.image} has no command {decided.python}", fix)
+            return
+        raise
+    if subject.submission.spec is None:
+        needed: tuple[str, ...] = ()
+    else:
+        needed = ("numpy", "tensorflow")
+        if _version(facts["python"]) < OLDEST_PYTHON:
+            yield _finding(f"its Python is {facts['python']}; expected 3.8 or newer", "use a newer image")
+    for name in ("tensorflow", "keras", "numpy"):
+        if facts[name] is None:
+            if name in needed:
+                yield _finding(f"{decided.image} has no {name}", "use an image with TensorFlow 2.11 or newer")
+            continue
+        version, where = facts[name]
+        if not version:
+            blocks = name in needed
+            yield _finding(f"importing {name} fails in {decided.image}: {where}", "use another image", blocks)
+        elif _outside(where, decided):
+            fix = "it must come from the image: look at PYTHONPATH under env, and at the profile's binds"
+            yield _finding(f"{name} {version} is imported from {where}, outside the image", fix)
+        elif name == "tensorflow" and name in needed and _version(version) < OLDEST_TENSORFLOW:
+            fix = "use a newer image; a script job runs with any version"
+            yield _finding(f"its TensorFlow is {version}; models need 2.11 or newer", fix)
+    if facts["tensorflow"] and facts["tensorflow"][0]:
+        yield Note(f"TensorFlow {facts['tensorflow'][0]}, Python {facts['python']}")
+
+
+def _outside(where: str, decided: Plan) -> bool:
+    folders = [os.path.expanduser("~"), *((bind.split(":") * 2)[1] for bind in decided.binds)]
+    return any(Path(where).is_relative_to(folder) for folder in folders if folder not in ("", "/"))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+
+
+def _finding(cause: str, fix: str, blocks: bool = True) -> Finding:
+    return Finding(cause, fix, "job", "container", blocks)

@@ -1,0 +1,39 @@
+"""All checks, in the order in which people read them, and the one call that makes them."""
+
+from __future__ import annotations
+
+from hpcdl.preflight import Check, Report, Subject, check
+from hpcdl.preflight.data import data
+from hpcdl.preflight.hostpython import host_python
+from hpcdl.preflight.image import image
+from hpcdl.preflight.limits import account, partition, qos, size, time_limit, trial
+from hpcdl.preflight.places import places
+from hpcdl.preflight.script import script
+from hpcdl.scheduler import site
+
+SITE = [("account", account), ("partition", partition), ("QoS", qos), ("time", time_limit), ("size", size)]
+CHECKS: list[tuple[str, Check]] = [
+    *SITE,
+    ("image", image),
+    ("data", data),
+    ("script", script),
+    ("host Python", host_python),
+    ("file system", places),
+    ("sbatch --test-only", trial),
+]
+
+
+def check_all(subject: Subject) -> Report:
+    """Make every check that this job needs."""
+    has = {
+        "data": subject.submission.spec is not None,
+        "script": bool(subject.submission.job.script or _function(subject)),
+    }
+    report = check(subject, [(name, function) for name, function in CHECKS if has.get(name, True)])
+    if any(name in dict(SITE) for name, _ in report.findings):
+        site.forget()
+    return report
+
+
+def _function(subject: Subject) -> bool:
+    return hasattr(subject.submission.job.model, "function")

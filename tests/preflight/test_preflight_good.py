@@ -1,0 +1,132 @@
+"""Jobs that could run: nothing is found, and what cannot be looked at here refuses nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.preflight.conftest import ASSOCIATIONS, CONFIG, NODE, PARTITION
+
+LIMITS = ("account", "partition", "QoS", "time", "size")
+MANY = (
+    "import json\ntry:\n    import cupy\nexcept ImportError:\n    cupy = None\nimport helper\nfrom package import x\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("job", "sets"),
+    [
+        ("model.yaml", ()),
+        ("script.yaml", ()),
+        ("model.yaml", ("cluster.qos=normal", "resources.time=3-00:00:00")),
+        ("model.yaml", ("resources.time=02:00:00",)),
+        ("model.yaml", ("resources.gpus=4", "resources.cpus=80")),
+        ("model.yaml", ("cluster.qos=small", "resources.gpus=2")),
+        ("model.yaml", ("cluster.memory_request=mem", "resources.memory_gb=400")),
+        ("model.yaml", ("resources.gpus=0",)),
+        ("model.yaml", ("cluster.partition=acc",)),
+        ("model.yaml", ("model={name: cnn, filters: [8, 8]}",)),
+        ("script.yaml", ("args=[a, b]", "env={GREETING: hello}")),
+    ],
+)
+def test_nothing_is_found(world, job, sets):
+    report = world.check(job, *sets)
+
+    assert (report.findings, report.skipped) == ([], [])
+    assert "would start about 2026-11-21 14:05:00 on n1" in report.notes
+    assert "TensorFlow 2.21.0, Python 3." in " ".join(report.notes)
+
+
+def test_exact_script_is_tried(world):
+    world.check()
+
+    tried = (world.folder / "tried").read_text()
+    assert tried.startswith("#!/bin/bash\n# a on here: 1 node, 1 GPU")
+    assert "#SBATCH --qos=acc_debug\n" in tried
+
+
+def test_imports_that_may_fail_or_lie_beside(world):
+    world.write("program.py", MANY)
+    world.write("helper.py", "import numpy\n")
+    (world.folder / "package").mkdir()
+    world.write("package/__init__.py", "x = 1\n")
+
+    assert world.check("script.yaml", only="script").findings == []
+
+
+def test_set_without_checksums(world):
+    world.stage("byhand", sums=False)
+
+    assert world.check("model.yaml", "data.name=byhand", only="data").findings == []
+
+
+def test_site_without_accounting(world):
+    world.slurm(config="AccountingStorageEnforce = none\nClusterName = x", associations="")
+
+    for check in LIMITS:
+        report = world.check("model.yaml", "cluster.account=any", "cluster.qos=any", only=check)
+        assert (report.findings, report.skipped) == ([], [])
+
+
+def test_limits_that_are_not_enforced(world):
+    world.slurm(config=CONFIG.replace("associations,limits,qos", "associations"))
+
+    assert world.check("model.yaml", "resources.time=10:00:00", only="time").findings == []
+
+
+def test_qos_that_sets_the_partitions_limit_aside(world):
+    world.slurm(qos="acc_debug|||||PartitionTimeLimit", partition=PARTITION.replace("3-00:00:00", "30:00"))
+
+    assert world.check(only="time").findings == []
+
+
+def test_qos_before_the_accounts_limit(world):
+    world.slurm(associations=f"{ASSOCIATIONS}00:30:00")
+
+    assert world.check(only="time").findings == []
+
+
+def test_node_that_saves_power_is_no_fault(world):
+    world.slurm(node=NODE.format("n1").replace("State=IDLE", "State=IDLE+POWERED_DOWN"))
+
+    assert world.check(only="size").findings == []
+
+
+def test_silent_slurm_refuses_nothing(world):
+    for name in ("scontrol", "sbatch"):
+        world.command(name, "#!/bin/sh\necho 'Unable to contact slurm controller (connect failure)' >&2\nexit 1\n")
+
+    report = world.check()
+    assert report.findings == []
+    skipped = dict(report.skipped)
+    assert {*skipped} == {"account", "partition", "QoS", "time", "size", "sbatch --test-only"}
+    assert "connect failure" in skipped["account"]
+
+
+def test_no_container_command_here(world):
+    (world.bin / "container").unlink()
+
+    report = world.check()
+    assert report.findings == []
+    assert report.skipped == [("image", "there is no container command on this machine")]
+
+
+def test_image_is_asked_once(world):
+    world.check("script.yaml")
+    world.command("container", "#!/bin/sh\nexit 1\n")
+
+    report = world.check("script.yaml")
+    assert (report.findings, report.skipped) == ([], [])
+
+
+def test_changed_script_is_asked_anew(world):
+    world.check("script.yaml")
+    world.write("program.py", "print 'old'\n")
+
+    assert [name for name, _ in world.check("script.yaml").findings] == ["script"]
+
+
+def test_refusal_is_asked_for_again(world):
+    assert world.check("model.yaml", "cluster.account=nct01").blocks
+    world.slurm(associations="nct01|acc_debug|acc_debug||")
+
+    assert world.check("model.yaml", "cluster.account=nct01").findings == []

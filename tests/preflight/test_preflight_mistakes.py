@@ -1,0 +1,267 @@
+"""What would keep a job from running: each row plants one mistake, and says what the user hears."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpcdl.preflight import hostpython
+from tests.preflight.conftest import ASSOCIATIONS, NODE, PARTITION, QOS, World, sif
+
+Plant = Callable[[World], Any]
+SMALL = NODE.format("n1").replace("RealMemory=500000", "RealMemory=2000000").replace("Gres=gpu:4", "Gres=(null)")
+TYPED = NODE.format("n1").replace("Gres=gpu:4", "Gres=gpu:h100:4(S:0-1)")
+REFUSES = "echo 'sbatch: error: Batch job submission failed: Invalid feature specification' >&2; exit 1"
+
+
+def nothing(world: World) -> None:
+    pass
+
+
+def row(
+    name: str, check: str, cause: str, fix: str, *sets: str, plant: Plant = nothing, job: str = "model.yaml"
+) -> Any:
+    return pytest.param(check, cause, fix, sets, plant, job, id=name)
+
+
+def broken(world: World, content: bytes) -> None:
+    (world.data / "tiny.npz").write_bytes(content)
+    (world.data / "tiny.npz.sha256").unlink()
+
+
+def lost_by_purge(world: World) -> None:
+    world.write("init.sh", 'module() { [ "$1" = load ] || export PURGED=1; }\n')
+    world.command("venv", '#!/bin/sh\n[ -z "$PURGED" ] || { echo cannot run after a purge >&2; exit 127; }\n')
+
+
+LIMITS = [
+    row("account", "account", "you have no account nct01; did you mean nct00?", "cluster.account=nct00",
+        "cluster.account=nct01"),
+    row("no-account", "account", "you have no account on this cluster", "ask the site",
+        plant=lambda w: w.slurm(associations="")),
+    row("partition", "partition", "there is no partition ac; did you mean acc?", "cluster.partition=acc",
+        "cluster.partition=ac"),
+    row("no-partition", "partition", "this cluster has no default one", "cluster.partition=acc",
+        plant=lambda w: w.slurm(partition=PARTITION.replace("Default=YES", "Default=NO"))),
+    row("partition-account", "partition", "partition acc does not take account nct00", "cluster.account=abc|def",
+        plant=lambda w: w.slurm(partition=PARTITION.replace("AllowAccounts=ALL", "AllowAccounts=def,abc"))),
+    row("partition-qos", "partition", "partition acc does not take qos acc_debug", "cluster.qos=normal",
+        plant=lambda w: w.slurm(partition=PARTITION.replace("AllowQos=ALL", "AllowQos=normal"))),
+    row("qos", "QoS", "there is no QoS acc_debgu; did you mean acc_debug?", "cluster.qos=acc_debug|normal|small",
+        "cluster.qos=acc_debgu"),
+    row("qos-not-mine", "QoS", "account nct00 may not use QoS high", "cluster.qos=acc_debug|normal|small",
+        "cluster.qos=high"),
+    row("qos-time", "time", "resources.time is 04:00:00, but QoS acc_debug allows 02:00:00",
+        "use --set cluster.qos=normal|small, or ask for less: --set resources.time=02:00:00",
+        "resources.time=04:00:00"),
+    row("default-qos-time", "time", "QoS normal allows 00:30:00", "resources.time=00:30:00", "cluster.qos=null",
+        plant=lambda w: w.slurm(qos=QOS.replace("normal||", "normal|00:30:00|"))),
+    row("partition-qos-time", "time", "QoS part allows 00:10:00", "ask for less", plant=lambda w: w.slurm(
+        qos=f"{QOS}\npart|00:10:00||||", partition=PARTITION.replace("QoS=N/A", "QoS=part"))),
+    row("partition-time", "time", "is 4-00:00:00, but partition acc allows 3-00:00:00", "ask for less",
+        "cluster.qos=normal", "resources.time=4-00:00:00"),
+    row("account-time", "time", "account nct00 allows 00:30:00", "ask for less", "cluster.qos=normal",
+        plant=lambda w: w.slurm(associations=f"{ASSOCIATIONS}00:30:00")),
+    row("cpus", "size", "90 CPUs are asked for, but no node here has more than 80", "at most 80: resources.cpus",
+        "cluster.node.cpus=100", "resources.cpus=90"),
+    row("gpus", "size", "8 GPUs are asked for, but no node here has more than 4", "at most 4", "cluster.node.gpus=8",
+        "resources.gpus=8"),
+    row("memory", "size", "614400 MB are asked for, but no node here has more than 500000", "resources.memory_gb",
+        "cluster.memory_request=mem", "resources.memory_gb=600"),
+    row("together", "size", "no node has 20 CPUs, 1 GPUs and 614400 MB together", "80 CPUs, 4 GPUs, 500000 MB",
+        "cluster.memory_request=mem", "resources.memory_gb=600",
+        plant=lambda w: w.slurm(node=f"{NODE.format('n0')}\n{SMALL}")),
+    row("gpu-type", "size", "1 GPUs of type a100 are asked for", "cluster.gpu_type=h100", "cluster.gpu_type=a100",
+        plant=lambda w: w.slurm(node=TYPED)),
+    row("no-gpu-types", "size", "GPUs of type a100", "leave gpu_type out", "cluster.gpu_type=a100"),
+    row("qos-gpus", "size", "3 GPUs are asked for, but QoS small allows 2", "resources.gpus", "cluster.qos=small",
+        "resources.gpus=3"),
+    row("sbatch", "sbatch --test-only", "SLURM refuses it: Batch job submission failed: Invalid feature specification",
+        "hpcdl submit --dry-run", "slurm={constraint: nothing}", plant=lambda w: w.slurm(sbatch=REFUSES)),
+]  # fmt: skip
+
+IMAGES = [
+    row("no-image", "image", "there is no image .*/tf.sif", "hpcdl cluster show",
+        plant=lambda w: (w.folder / "tf.sif").unlink()),
+    row("no-image-in-job", "image", "there is no image .*/mine.sif", "local .sif", "container=./mine.sif"),
+    row("web-page", "image", "is a web page (it begins with '<!DOCTYPE')", "docker://tensorflow/tensorflow",
+        plant=lambda w: w.write("tf.sif", "<!DOCTYPE html><html>")),
+    row("no-sif", "image", "is not a SIF image (it begins with 'hsqs", "pull it again",
+        plant=lambda w: w.write("tf.sif", b"hsqs" + bytes(200))),
+    row("folder-for-image", "image", "cannot read the image", "one .sif file", "container=./data"),
+    row("cut-image", "image", "is cut short: it has 177 bytes, and its header says 228", "copy or pull it again",
+        plant=lambda w: w.write("tf.sif", sif()[:177])),
+    row("empty-image", "image", "is not a SIF image", "pull it again", plant=lambda w: w.write("tf.sif", "")),
+    row("architecture", "image", "is for aarch64, but the nodes are x86_64", "built for these nodes",
+        plant=lambda w: w.write("tf.sif", sif(b"04"))),
+    row("no-python", "image", "has no command python9", "python3", "cluster.images.tensorflow.python=python9"),
+    row("old-tensorflow", "image", "its TensorFlow is 2.9.1; models need 2.11 or newer", "newer image",
+        plant=lambda w: w.stub(tensorflow="2.9.1")),
+    row("no-tensorflow", "image", "has no tensorflow", "image with TensorFlow", plant=lambda w: w.stub(
+        tensorflow="\nraise ImportError('No module named tensorflow', name='tensorflow')\n")),
+    row("broken-tensorflow", "image",
+        "importing tensorflow fails in .*: libcudart.so.11: cannot open shared object file",
+        "another image", plant=lambda w: w.stub(
+            tensorflow="\nraise ImportError('libcudart.so.11: cannot open shared object file')\n")),
+    row("outside", "image", "numpy 2.0.1 is imported from .*/stubs/numpy.py, outside the image", "PYTHONPATH under env",
+        "cluster.binds=[{folder}]"),
+]  # fmt: skip
+
+DATA = [
+    row("not-staged", "data", "mnist is not staged: there is no .*/data/mnist.npz",
+        "data stage mnist --from FILE.npz --data-root",
+        "data.name=mnist"),
+    row("digits-not-staged", "data", "digits is not staged", "hpcdl data stage digits --data-root", "data.name=digits"),
+    row("folder-not-staged", "data", "fashion_mnist is not staged", "--from FOLDER", "data.name=fashion_mnist"),
+    row("no-path", "data", "there is no .*/nothing.npz", "correct data.path", "data={path: nothing.npz}"),
+    row("changed", "data", "is not the file that was staged", "stage the set again",
+        plant=lambda w: w.stage(sums=False, y_test=np.zeros(6))),
+    row("no-npz", "data", "is no .npz file", "stage it again", plant=lambda w: broken(w, b"<html>not found")),
+    row("cut", "data", "is no .npz file", "stage it again", plant=lambda w: broken(w, w.stage().read_bytes()[:900])),
+    row("array-missing", "data", "y_test is not in it; it has x_train, y_train, x_test", "docs/my-data.md",
+        plant=lambda w: w.stage(y_test=None)),
+    row("objects", "data", "y_train holds Python objects", "docs/my-data.md",
+        plant=lambda w: w.stage(y_train=np.array([1, None] * 15, object))),
+    row("flat-images", "data", "x_train has shape 30x784; expected (rows, height, width)", "docs/my-data.md",
+        plant=lambda w: w.stage(x_train=np.zeros((30, 784)))),
+    row("other-images", "data", "x_test has images of shape 32x32, x_train of 28x28", "docs/my-data.md",
+        plant=lambda w: w.stage(x_test=np.zeros((6, 32, 32)))),
+    row("too-few-labels", "data", "x_train has 30 images but y_train has 29 labels", "docs/my-data.md",
+        plant=lambda w: w.stage(y_train=np.arange(29) % 3)),
+    row("empty", "data", "x_train is empty", "docs/my-data.md",
+        plant=lambda w: w.stage(x_train=np.zeros((0, 28, 28)), y_train=np.zeros(0, int))),
+    row("negative-labels", "data", "y_train goes from -1 to 1; expected class numbers", "docs/my-data.md",
+        plant=lambda w: w.stage(y_train=np.arange(30) % 3 - 1)),
+    row("fractions", "data", "y_train goes from 0 to 2.5; expected class numbers", "docs/my-data.md",
+        plant=lambda w: w.stage(y_train=np.tile([0, 1, 2.5], 10))),
+    row("one-class", "data", "y_train holds class 0 alone", "docs/my-data.md",
+        plant=lambda w: w.stage(y_train=np.zeros(30, int), y_test=np.zeros(6, int))),
+    row("unknown-class", "data", "y_test holds class 7; y_train has 0 to 2", "docs/my-data.md",
+        plant=lambda w: w.stage(y_test=np.full(6, 7))),
+    row("regression", "data", "30 rows for classes 0 to 900", "docs/my-data.md",
+        plant=lambda w: w.stage(y_train=np.arange(30) * 900 // 29)),
+    row("small-images", "data", "images of 28x28 are too small: convolution 3 (kernel 5) gets 4x4 pixels",
+        "smaller kernel_size",
+        "model={name: cnn, filters: [8, 8, 8], kernel_size: 5}"),
+    row("memory-for-data", "data", "the data need about 0.5 GB of memory, and the job has 0.1 GB",
+        "resources.memory_gb=1",
+        "resources.memory_gb=0.1"),
+]  # fmt: skip
+
+SCRIPTS = [
+    row("syntax", "script", "program.py does not compile under the image's Python 3.*: line 1:", "py_compile",
+        plant=lambda w: w.write("program.py", "print 'x'\n"), job="script.yaml"),
+    row("import", "script", "program.py imports pandas_, which the image has not", "beside the script",
+        plant=lambda w: w.write("program.py", "import os\nimport pandas_\n"), job="script.yaml"),
+    row("import-beside", "script", "helper.py imports pandas_", "beside the script", plant=lambda w: (
+        w.write("program.py", "import helper\n"), w.write("helper.py", "from pandas_ import x\n")), job="script.yaml"),
+    row("shadow", "script", "keras.py is named like the module keras", "rename it", plant=lambda w: (
+        w.write("program.py", "import keras\n"), w.write("keras.py", "")), job="script.yaml"),
+    row("load-data", "script", "program.py:2: load_data is given a path, and Keras 3.15.0 refuses", "numpy.load",
+        plant=lambda w: w.write("program.py", "import keras\nkeras.datasets.mnist.load_data(path='/d/mnist.npz')\n"),
+        job="script.yaml"),
+    row("function-module", "script", "model.function imports nets, which the image has not", "beside",
+        "model={function: 'nets:build'}"),
+    row("function", "script", "nets.py has no build", "def build(input_shape, classes)",
+        "model={function: 'nets:build'}",
+        plant=lambda w: w.write("nets.py", "def make():\n    pass\n")),
+]  # fmt: skip
+
+HOST = [
+    row("no-host-python", "host Python", "there is no /nowhere/python", "cluster.host_python=",
+        "cluster.host_python=/nowhere/python"),
+    row("bare-host-python", "host Python", "bare cannot run hpcdl's worker: .*No module named 'msgspec'",
+        "pip install hpcdl",
+        "cluster.host_python={folder}/bin/bare", plant=lambda w: w.command(
+            "bare", '#!/bin/sh\nexec python3 -I -S "$@"\n')),
+    row("old-host-python", "host Python", "cannot run hpcdl's worker: it is Python 3.6", "pip install hpcdl",
+        "cluster.host_python={folder}/bin/old",
+        plant=lambda w: w.command("old", "#!/bin/sh\necho 'it is Python 3.6; expected 3.10 or newer' >&2; exit 1\n")),
+    row("host-python-no-program", "host Python", "tf.sif cannot be executed", "permissions",
+        "cluster.host_python={folder}/tf.sif"),
+    row("host-module", "host Python", "modules cannot be loaded: no such module", "module avail",
+        "cluster.modules=[tf]", "cluster.module_init={folder}/init.sh",
+        plant=lambda w: w.write(
+            "init.sh", 'module() { [ "$1" = purge ] || { echo no such module >&2; return 1; }; }\n')),
+    row("host-python-loses-library", "host Python", "after source .*init.sh; module purge.*: cannot run after a purge",
+        "cluster.host_modules", "cluster.modules=[tf]", "cluster.module_init={folder}/init.sh",
+        "cluster.host_python={folder}/bin/venv", plant=lost_by_purge),
+]  # fmt: skip
+
+FILES = [
+    row("runs-root-is-file", "file system", "but .*/tf.sif is a file", "--runs-dir",
+        "cluster.runs_root={folder}/tf.sif/runs"),
+    row("bind", "file system", "/nowhere is not there, and the container is to see it", "binds",
+        "cluster.binds=['/nowhere:/x']"),
+    row("dangling-bind", "file system", "link is a link to /nowhere, which is not there", "binds",
+        "cluster.binds=['{folder}/link']", plant=lambda w: (w.folder / "link").symlink_to("/nowhere")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("check", "cause", "fix", "sets", "plant", "job"), [*LIMITS, *IMAGES, *DATA, *SCRIPTS, *HOST, *FILES]
+)
+def test_mistake_is_found(world, check, cause, fix, sets, plant, job):
+    plant(world)
+
+    report = world.check(job, *(text.replace("{folder}", str(world.folder)) for text in sets), only=check)
+
+    assert report.skipped == []
+    assert report.blocks
+    pattern = ".*".join(map(re.escape, cause.split(".*")))
+    assert [finding for _, finding in report.findings if re.search(pattern, finding.cause) and fix in finding.fix], (
+        report
+    )
+
+
+def test_node_local_places(world, monkeypatch):
+    monkeypatch.setattr(hostpython, "NODE_LOCAL", (str(world.folder),))
+    world.command("python", "#!/bin/sh\n")
+
+    python = world.check("model.yaml", f"cluster.host_python={world.bin}/python", only="host Python")
+    runs = world.check("model.yaml", f"cluster.runs_root={world.folder}/runs", only="file system")
+
+    assert "which the compute nodes do not share" in python.findings[0][1].cause
+    assert "the compute nodes would not find the run" in runs.findings[0][1].cause
+
+
+def test_full_file_system(world, monkeypatch):
+    class Full:
+        f_bavail, f_frsize, f_files, f_favail = 1000, 4096, 5000, 20
+
+    monkeypatch.setattr("hpcdl.preflight.places.os.statvfs", lambda path: Full)
+
+    findings = [finding for _, finding in world.check(only="file system").findings]
+    assert ["has 4 MB free" in findings[0].cause, findings[0].blocks] == [True, True]
+    assert ["has room for 20 more files only" in findings[1].cause, findings[1].blocks] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("program", "part"),
+    [
+        ("import keras\nkeras.datasets.mnist.load_data(keras.path)\n", "program.py:2: load_data is given a path"),
+        ("def f():\n    import pandas_\n", "program.py imports pandas_"),
+        ("import sys\nsys.path.append('x')\nimport pandas_\n", "program.py imports pandas_"),
+        ("import random\n", "random.py is named like the module random"),
+    ],
+)
+def test_what_may_go_well_is_a_warning(world, program, part):
+    world.write("program.py", program)
+    world.write("random.py", "") if "random" in program else None
+
+    report = world.check("script.yaml", only="script")
+
+    assert not report.blocks
+    assert [part in finding.cause for _, finding in report.findings] == [True]
+
+
+def test_nodes_out_of_service_are_a_warning(world):
+    world.slurm(node=NODE.format("n1").replace("State=IDLE", "State=DOWN*+DRAIN"))
+
+    report = world.check(only="size")
+    assert not report.blocks
+    assert report.findings[0][1].cause == "the nodes that are large enough are out of service (n1)"

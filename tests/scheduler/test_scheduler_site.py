@@ -1,0 +1,258 @@
+"""What scontrol and sacctmgr print, read: recorded from the test bed (SLURM 22.05), and odd forms of other sites."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from hpcdl.errors import SchedulerError
+from hpcdl.files import cache_folder, read_json, write_json
+from hpcdl.scheduler import site
+from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos, RefusedError
+
+PARTITIONS = """\
+PartitionName=acc AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL Default=YES QoS=N/A DefaultTime=NONE \
+DisableRootJobs=NO ExclusiveUser=NO GraceTime=0 Hidden=NO MaxNodes=UNLIMITED MaxTime=3-00:00:00 MinNodes=0 LLN=NO \
+MaxCPUsPerNode=UNLIMITED Nodes=n[1-4] PriorityJobFactor=1 PriorityTier=1 RootOnly=NO ReqResv=NO OverSubscribe=NO \
+OverTimeLimit=NONE PreemptMode=REQUEUE State=UP TotalCPUs=320 TotalNodes=4 SelectTypeParameters=NONE \
+JobDefaults=(null) DefMemPerNode=UNLIMITED MaxMemPerNode=UNLIMITED TRES=cpu=320,mem=2000000M,node=4,gres/gpu=16
+PartitionName=own AllowGroups=ALL AllowAccounts=b,a AllowQos=x Default=NO QoS=part MaxNodes=2 MaxTime=UNLIMITED \
+State=DRAIN
+"""
+NODES = """\
+NodeName=n1 Arch=x86_64 CoresPerSocket=40  CPUAlloc=20 CPUEfctv=80 CPUTot=80 CPULoad=3.43 AvailableFeatures=(null) \
+ActiveFeatures=(null) Gres=gpu:4 NodeAddr=127.0.0.1 NodeHostName=vm Port=17001 Version=22.05.8 \
+OS=Linux 6.18.44-fc-v657 #1 SMP PREEMPT_DYNAMIC @0  RealMemory=500000 AllocMem=0 FreeMem=19258 Sockets=2 Boards=1 \
+State=MIXED ThreadsPerCore=1 TmpDisk=0 Weight=1 Owner=N/A MCS_label=N/A Partitions=acc  \
+BootTime=2026-11-21T08:59:03 SlurmdStartTime=2026-11-21T10:23:56 LastBusyTime=2026-11-21T10:26:37 \
+CfgTRES=cpu=80,mem=500000M,billing=80,gres/gpu=4 AllocTRES=cpu=20 CapWatts=n/a
+NodeName=n2 Arch=x86_64 CPUTot=80 Gres=gpu:4 RealMemory=500000 State=IDLE Partitions=acc  Comment=k=v of a friend
+NodeName=n3 Arch=x86_64 CPUTot=80 Gres=gpu:4 RealMemory=500000 State=DOWN*+DRAIN Partitions=acc Reason=bad DIMM [root@t]
+NodeName=n4 Arch=aarch64 CPUTot=72 Gres=gpu:gh200:1(S:0) RealMemory=480000 State=IDLE+POWERED_DOWN Partitions=all,acc
+NodeName=n5 CPUTot=1 Gres=gpu:8 RealMemory=1 State=FUTURE Partitions=acc
+"""
+CONFIG = """\
+Configuration data as of 2026-11-21T10:00:00
+AccountingStorageEnforce = associations,limits,qos
+ClusterName             = testbed
+
+Slurmctld(primary) at vm is UP
+"""
+BIG = "big|1-00:00:00|gres/gpu=8,mem=1T|cpu=160,gres/gpu=4|node=2|DenyOnLimit,OverPartQOS\n"
+QOS = f"normal|||||\nacc_debug|02:00:00||||\n{BIG}"
+ASSOCIATIONS = "nct00|acc_debug,high,normal|normal||\nold|normal|||3-00:00:00\n"
+
+
+def records(text):
+    return site._records(text)
+
+
+def test_partitions():
+    assert [site.partition_of(row) for row in records(PARTITIONS)] == [
+        Partition("acc", default=True, max_time_s=3 * 86400),
+        Partition("own", up=False, max_nodes=2, accounts=("a", "b"), qos=("x",), own_qos="part"),
+    ]
+
+
+def test_nodes():
+    assert site.alike(records(NODES)) == (
+        NodeShape(80, 500000, {"": 4}, ("acc",), True, "x86_64", ("n1", "n2")),
+        NodeShape(80, 500000, {"": 4}, ("acc",), False, "x86_64", ("n3",)),
+        NodeShape(72, 480000, {"gh200": 1}, ("acc", "all"), True, "aarch64", ("n4",)),
+    )
+
+
+def test_qos():
+    assert [site.qos_of(line) for line in QOS.splitlines()] == [
+        Qos("normal"),
+        Qos("acc_debug", 7200),
+        Qos("big", 86400, {"gres/gpu": 4, "mem": 1024**2, "cpu": 160, "node": 2}, ("DenyOnLimit", "OverPartQOS")),
+    ]
+
+
+def test_associations():
+    assert [site.association_of(line) for line in ASSOCIATIONS.splitlines()] == [
+        Association("nct00", ("acc_debug", "high", "normal"), "normal"),
+        Association("old", ("normal",), max_wall_s=3 * 86400),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"),
+    [
+        ("gpu:4", {"": 4}),
+        ("gpu", {"": 1}),
+        ("gpu:h100:4(S:0-1)", {"h100": 4}),
+        ("gpu:a100:2(S:0),gpu:v100:2(S:1)", {"a100": 2, "v100": 2}),
+        ("gpu:a100_3g.20gb:2,nvme:1", {"a100_3g.20gb": 2}),
+        ("craynetwork:4,gpu:a100:8", {"a100": 8}),
+        ("(null)", {}),
+        ("", {}),
+    ],
+)
+def test_gpus(gres, gpus):
+    assert site.gpus_of(gres) == gpus
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("02:00:00", 7200),
+        ("3-00:00:00", 259200),
+        ("1-12", 129600),
+        ("1-12:30", 131400),
+        ("30:00", 1800),
+        ("90", 5400),
+        ("UNLIMITED", None),
+        ("INFINITE", None),
+        ("NONE", None),
+        ("", None),
+    ],
+)
+def test_seconds(text, seconds):
+    assert site.seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("cpu=80,mem=500G,gres/gpu=4", {"cpu": 80, "mem": 512000, "gres/gpu": 4}),
+        ("mem=2048K", {"mem": 2}),
+        ("", {}),
+        ("cpu=", {}),
+    ],
+)
+def test_tres(text, found):
+    assert site.tres(text) == found
+
+
+# What is asked
+
+
+@pytest.fixture
+def says(tmp_path, monkeypatch):
+    """Puts commands on PATH that say what they are told to, and note that they were asked."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def put(**commands: str) -> None:
+        for name, lines in commands.items():
+            (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/asked\n{lines}\n')
+            (tmp_path / name).chmod(0o755)
+
+    (tmp_path / "asked").touch()
+    put(scontrol=told(partition=PARTITIONS, node=NODES, config=CONFIG), sacctmgr=told(qos=QOS, assoc=ASSOCIATIONS))
+    return put
+
+
+def told(**answers: str) -> str:
+    cases = "".join(f"*' show {what}'*) cat <<'.'\n{text}.\n;;\n" for what, text in answers.items())
+    return f'case " $*" in\n{cases}esac'
+
+
+def asked(folder):
+    return (folder / "asked").read_text().splitlines()
+
+
+def test_asked_once_in_a_while(says, tmp_path):
+    first = site.read_site()
+
+    assert site.read_site() == first
+    assert [row.name for row in first.partitions] == ["acc", "own"]
+    assert [row.account for row in first.associations or ()] == ["nct00", "old"]
+    assert len(asked(tmp_path)) == 5
+    assert "cluster=testbed" in asked(tmp_path)[-1]
+
+
+def test_asked_anew_when_old_or_forgotten(says, tmp_path):
+    site.read_site()
+    store = cache_folder() / "slurm-site.json"
+    write_json(store, {**(read_json(store) or {}), "time": time.time() - 601})
+    site.read_site()
+    site.forget()
+    site.read_site()
+
+    assert len(asked(tmp_path)) == 15
+
+
+def test_another_cluster_of_the_same_home(says, tmp_path, monkeypatch):
+    site.read_site()
+    monkeypatch.setenv("SLURM_CONF", "/elsewhere/slurm.conf")
+    site.read_site()
+
+    assert len(asked(tmp_path)) == 10
+
+
+@pytest.mark.parametrize("kept", [{"partitions": 7}, {"partitions": [{"nmae": "acc"}]}])
+def test_other_versions_answers_are_not_used(says, kept):
+    right = site.read_site()
+    store = cache_folder() / "slurm-site.json"
+    write_json(store, {**(read_json(store) or {}), "site": kept})
+
+    assert site.read_site() == right
+
+
+@pytest.mark.parametrize(
+    ("config", "sacctmgr"),
+    [("AccountingStorageEnforce = none", "exit 0"), (CONFIG, "echo 'sacctmgr: error: Problem talking' >&2; exit 1")],
+    ids=["not-enforced", "not-answering"],
+)
+def test_no_accounting_is_nothing_known(says, config, sacctmgr):
+    says(scontrol=told(partition=PARTITIONS, node=NODES, config=f"{config}\n"), sacctmgr=sacctmgr)
+
+    found = site.read_site()
+    assert (found.qos, found.associations) == (None, None)
+    assert len(found.nodes) == 3
+
+
+def test_limits_not_enforced_are_none(says):
+    config = CONFIG.replace("associations,limits,qos", "associations,qos")
+    says(scontrol=told(partition=PARTITIONS, node=NODES, config=config))
+
+    found = site.read_site()
+    assert [row.max_wall_s for row in found.qos or ()] == [None, None, None]
+    assert [row.max_wall_s for row in found.associations or ()] == [None, None]
+
+
+def test_slurm_away(says):
+    says(scontrol="echo 'slurm_load_partitions: Unable to contact slurm controller (connect failure)' >&2; exit 1")
+
+    with pytest.raises(SchedulerError, match="connect failure"):
+        site.read_site()
+    assert not (cache_folder() / "slurm-site.json").exists()
+
+
+# sbatch --test-only: it says all on stderr
+
+
+def test_script_is_tried_as_it_is(says, tmp_path, monkeypatch):
+    says(sbatch=f"cat >{tmp_path}/script; env >{tmp_path}/env; echo 'sbatch: Job 7 to start at T using 1' >&2")
+    monkeypatch.setenv("SBATCH_PARTITION", "leaks")
+
+    assert site.try_script("#!/bin/bash\n") == "Job 7 to start at T using 1"
+    assert (tmp_path / "script").read_text() == "#!/bin/bash\n"
+    assert "leaks" not in (tmp_path / "env").read_text()
+    assert asked(tmp_path) == ["sbatch --test-only"]
+
+
+def test_refusal_in_slurms_words(says):
+    says(sbatch="echo 'allocation failure: Invalid account or account/partition combination specified' >&2; exit 1")
+
+    with pytest.raises(RefusedError, match=r"^Invalid account or account/partition"):
+        site.try_script("#!/bin/bash\n")
+
+
+@pytest.mark.parametrize("words", ["Unable to contact slurm controller (connect failure)", "Socket timed out on send"])
+def test_no_answer_is_no_refusal(says, words):
+    says(sbatch=f"echo 'sbatch: error: {words}' >&2; exit 1")
+
+    with pytest.raises(SchedulerError, match="got no answer") as caught:
+        site.try_script("#!/bin/bash\n")
+    assert not isinstance(caught.value, RefusedError)
+
+
+def test_no_slurm_here(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(SchedulerError, match="sbatch is not on this machine"):
+        site.try_script("#!/bin/bash\n")

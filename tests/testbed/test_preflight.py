@@ -1,0 +1,169 @@
+"""`hpcdl check` against the real SLURM, the real images and real modules: good jobs pass, planted mistakes do not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.testbed.conftest import IMAGES, SCRATCH, Bed, new_bed
+
+pytestmark = pytest.mark.testbed
+
+SCRIPT = 'name: a\ncontainer: {image}\nresources: {{gpus: 1, time: "00:10:00"}}\nscript: program.py\n'
+EVERYTHING = ["job file", "account", "partition", "QoS", "time", "size", "image", "host Python", "file system"]
+
+
+@pytest.fixture(scope="module")
+def site(cluster: None) -> Bed:
+    """One folder for all: what was asked of the images is remembered for this user."""
+    bed = new_bed("test-preflight")
+    cache = bed.folder / "cache"
+    cache.mkdir()
+    shutil.chown(cache, "hpcuser")
+    bed.environment["XDG_CACHE_HOME"] = str(cache)
+    return bed
+
+
+def check(bed: Bed, job: str, *options: object) -> dict[str, Any]:
+    done = bed.run(
+        "hpcdl", "check", job, "--cluster", bed.profile, "--runs-dir", bed.runs, "--json", *options, check=False
+    )
+    assert done.returncode in (0, 2), done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert told["could_run"] == (done.returncode == 0)
+    return told
+
+
+def script_job(bed: Bed, program: str, image: str = "python") -> str:
+    bed.write("program.py", program)
+    bed.write("job.yaml", SCRIPT.format(image=image))
+    return "job.yaml"
+
+
+@pytest.mark.parametrize("image", ["tensorflow", "tf2.11"])
+def test_good_model_jobs(site: Bed, image: str) -> None:
+    told = check(site, "mnist_cnn", "--set", f"container={image}")
+
+    assert (told["findings"], told["skipped"]) == ([], [])
+    assert set(told["passed"]) == {*EVERYTHING, "data", "sbatch --test-only"}
+    assert any(note.startswith("would start about 20") for note in told["notes"])
+    version = {"tensorflow": "2.21.", "tf2.11": "2.11."}[image]
+    assert any(note.startswith(f"TensorFlow {version}") for note in told["notes"])
+
+
+@pytest.mark.parametrize("job", ["mnist_mlp", "mnist_cnn_mirrored", "mnist_script"])
+def test_shipped_jobs_are_good(site: Bed, job: str) -> None:
+    told = check(site, job)
+
+    assert (told["findings"], told["skipped"]) == ([], [])
+
+
+def test_good_script(site: Bed) -> None:
+    site.write("beside.py", "import json\n")
+    told = check(site, script_job(site, "import os, beside\ntry:\n    import numpy\nexcept ImportError:\n    pass\n"))
+
+    assert (told["findings"], told["skipped"]) == ([], [])
+    assert "script" in told["passed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "cause"),
+    [
+        (["cluster.account=nct01"], "account", "you have no account nct01; did you mean nct00?"),
+        (["cluster.partition=ac"], "partition", "there is no partition ac; did you mean acc?"),
+        (["cluster.qos=acc_debgu"], "QoS", "there is no QoS acc_debgu; did you mean acc_debug?"),
+        (["cluster.qos=acc_debug", "resources.time=04:00:00"], "time", "but QoS acc_debug allows 02:00:00"),
+        (["resources.time=4-00:00:00"], "time", "but partition acc allows 3-00:00:00"),
+        (["resources.gpus=5"], "size", "5 GPUs are asked for, but no node here has more than 4"),
+        (["slurm={constraint: h100}"], "sbatch --test-only", "Invalid feature specification"),
+        (["data.name=cifar"], "data", "cifar is not staged: there is no /gpfs/scratch/nct00/data/cifar.npz"),
+        (["container=python"], "image", "has no tensorflow"),
+        (["cluster.images.tensorflow.python=python2"], "image", "has no command python2"),
+        (["cluster.modules=[singularity, nothing]"], "host Python", "modules cannot be loaded: "),
+        (["cluster.host_python=/usr/bin/python3"], "host Python", "cannot run hpcdl's worker"),
+        (["cluster.binds=[/gpfs/projects]"], "file system", "/gpfs/projects is not there"),
+    ],
+    ids=lambda value: value[0].split("=")[0] if isinstance(value, list) else "",
+)
+def test_mistakes(site: Bed, options: list[str], name: str, cause: str) -> None:
+    words = [word for text in options for word in ("--set", text)]
+    if any(text.startswith("cluster.images") for text in options):
+        sif = json.dumps(str(IMAGES / "tf2.21-py311.sif"))
+        words = ["--set", f"cluster.images={{tensorflow: {{path: {sif}, python: python2}}}}"]
+
+    told = check(site, "mnist_cnn", *words)
+
+    assert not told["could_run"]
+    assert [row for row in told["findings"] if row["check"] == name and cause in row["cause"]], told
+
+
+def test_what_sbatch_takes_and_never_starts(site: Bed) -> None:
+    """SLURM's own test lets a time above the QoS's limit through."""
+    told = check(site, "mnist_cnn", "--set", "cluster.qos=acc_debug", "--set", "resources.time=04:00:00")
+
+    assert [row["check"] for row in told["findings"]] == ["time"]
+    assert "sbatch --test-only" in told["passed"]
+
+
+@pytest.mark.parametrize(
+    ("program", "image", "cause"),
+    [
+        ("match 1:\n    case 1: pass\n", "tf2.11", "does not compile under the image's Python 3.9"),
+        ("import pandas\n", "tf2.11", "program.py imports pandas, which the image has not"),
+        (
+            "import tensorflow as tf\ntf.keras.datasets.mnist.load_data(path='/d/mnist.npz')\n",
+            "tensorflow",
+            "program.py:2: load_data is given a path, and Keras 3",
+        ),
+    ],
+    ids=["syntax", "import", "load_data"],
+)
+def test_scripts(site: Bed, program: str, image: str, cause: str) -> None:
+    told = check(site, script_job(site, program, image))
+
+    assert [row["check"] for row in told["findings"]] == ["script"]
+    assert cause in told["findings"][0]["cause"]
+
+
+def test_load_data_by_path_is_fine_on_keras_2(site: Bed) -> None:
+    program = "import tensorflow as tf\ntf.keras.datasets.mnist.load_data(path='/d/mnist.npz')\n"
+
+    assert check(site, script_job(site, program, "tf2.11"))["findings"] == []
+
+
+@pytest.mark.parametrize("content", ["page", "cut"])
+def test_images(site: Bed, content: str) -> None:
+    path = site.write("my.sif", "<!DOCTYPE html>\n")
+    if content == "cut":
+        with (IMAGES / "python3.11.sif").open("rb") as whole:
+            path.write_bytes(whole.read(1_000_000))
+
+    told = check(site, "mnist_cnn", "--set", f"container={path}")
+
+    assert [row["check"] for row in told["findings"]] == ["image"]
+    assert {"page": "is a web page", "cut": "is cut short"}[content] in told["findings"][0]["cause"]
+
+
+def test_runs_in_tmp(site: Bed) -> None:
+    told = check(site, "mnist_cnn", "--runs-dir", "/tmp/runs")  # noqa: S108 - that is the mistake
+
+    assert [row["check"] for row in told["findings"]] == ["file system"]
+
+
+def test_folder_of_another(site: Bed) -> None:
+    told = check(site, "mnist_cnn", "--runs-dir", SCRATCH / "runs")
+
+    assert "you cannot write in /gpfs/scratch/nct00" in told["findings"][0]["cause"]
+
+
+def test_second_time_asks_no_container(site: Bed) -> None:
+    check(site, "mnist_cnn")
+    cache = Path(site.environment["XDG_CACHE_HOME"], "hpcdl", "images.json")
+    before = cache.stat().st_mtime_ns
+
+    assert check(site, "mnist_cnn")["could_run"]
+    assert cache.stat().st_mtime_ns == before
