@@ -41,7 +41,7 @@ def test_script_that_outlives_its_launcher_does_not_run_twice(bed):
     pids = run.path / "work/pids"
     first = until(lambda: pids.exists() and pids.read_text().split())[0]
     os.kill(run.lines("attempts.jsonl")[-1]["pid"], signal.SIGKILL)
-    assert run.status()["state"] == "lost"
+    until(lambda: run.status()["state"] == "lost")
     bed.run("hpcdl", "resume", run.path)
     until(lambda: len(pids.read_text().split()) == 2)
     assert not Path("/proc", first).exists()
