@@ -19,7 +19,7 @@ from random import Random
 from faults import KINDS, MOMENTS, Fault, Kind, happen, is_done
 from small_disk import SmallDisk, can_mount
 from verdict import End, end_of, judge
-from victim import LossError, Shape, Victim, in_session, until
+from victim import UNLIMITED_S, LossError, Shape, Victim, in_session, until
 
 FAULTS_PER_VICTIM = 10
 # Where a victim lives, and what the kinds of faults need that can happen to it there.
@@ -144,7 +144,7 @@ def torment(stage: Stage, name: str, setting: str, faults: Sequence[tuple[Kind, 
         if setting in ("disk", "quota"):
             disk = SmallDisk(outcome.folder / "disk", quota=setting == "quota")
             cleaning.callback(disk.remove)
-        shape, limit_s = stage.shape, 3600
+        shape, limit_s = stage.shape, UNLIMITED_S
         if setting == "limit":  # much longer than training takes to begin, and long enough for about half of it
             limit_s = round(5 * stage.startup_s + chance.uniform(2, 6))
             shape = replace(shape, step_s=2 * (limit_s - stage.startup_s) / (shape.epochs * shape.steps))

@@ -37,6 +37,10 @@ class Kind:
     by_hand: bool = False
     needs: str = ""
 
+    @property
+    def on_disk(self) -> bool:
+        return self.needs in ("disk", "quota")
+
 
 @dataclass
 class Fault:
@@ -235,14 +239,14 @@ def is_done(victim: Victim, faults: list[Fault]) -> bool:
     if not status.final or status.state == "done":
         return status.final
     message = str(victim.json("result.json").get("message") or status.note)
-    newest = faults[-1] if faults else None
-    # on a busy machine an attempt may not even begin to train within its limit
-    overrun = newest is not None and newest.kind.needs == "limit" and status.cause == "time_limit"
-    last = newest if newest is not None and (overrun or not newest.resumes) else None
+    last = faults[-1] if faults and not faults[-1].resumes else None
     stuck = status.state == "failed" and "made no new step" in message
+    if victim.limited and status.cause == "time_limit":  # the machine was so busy that it was too short
+        victim.resume()
+        return False
     # submitit cannot start launch on a disk that is full at that moment
-    by_hand = last is not None and (last.kind.by_hand or (last.kind.needs != "" and last.phase == "starting"))
-    if last is None or not (stuck or overrun or (status.state == "lost" and by_hand)):
+    by_hand = last is not None and (last.kind.by_hand or (last.kind.on_disk and last.phase == "starting"))
+    if last is None or not (stuck or (status.state == "lost" and by_hand)):
         raise LossError(f"it is {status.state} ({message}), for no reason that a person could see")
     victim.resume()
     last.resumes += 1
@@ -260,7 +264,7 @@ KINDS = {
         Kind("all terminated", terminate_session, _KILLED, by_hand=True),
         Kind("submitit killed", kill_starter, frozenset()),
         Kind("stop file", ask_to_stop, frozenset({"stopped"})),
-        Kind("time limit", reach_the_limit, frozenset({"time_limit", "failed"}), needs="limit"),
+        Kind("time limit", reach_the_limit, frozenset({"time_limit"}), needs="limit"),
         Kind("checkpoint torn", tear_checkpoint, _KILLED, by_hand=True),
         Kind("disk full", fill_disk, _ANY, needs="disk"),
         Kind("no inodes", take_inodes, _ANY, needs="disk"),

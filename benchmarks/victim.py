@@ -22,6 +22,7 @@ from hpcdl.run import Run
 from hpcdl.run.state import Status
 
 RETRY_S = 4  # how long a victim tries again to write, instead of five minutes
+UNLIMITED_S = 3600
 PATIENCE_S = 300.0  # nothing that is waited for takes longer, start-up on a busy machine included
 MODEL = '''
 """A model whose steps last a while and count themselves in a file for each attempt, one byte a step."""
@@ -105,7 +106,7 @@ class Victim:
     shape: Shape
     runs: Path
     options: Sequence[str] = ()
-    limit_s: int = 3600
+    limit_s: int = UNLIMITED_S
     sessions: list[int] = field(default_factory=list)
     resumes: int = 0
     torn: set[tuple[str, int]] = field(default_factory=set)
@@ -121,6 +122,11 @@ class Victim:
     def path(self) -> Path:
         """Its run folder."""
         return self.run.paths.root
+
+    @property
+    def limited(self) -> bool:
+        """Whether its time limit is shorter than its training."""
+        return self.limit_s < UNLIMITED_S
 
     def submit(self) -> None:
         """Start it, as a user does."""

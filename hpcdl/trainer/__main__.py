@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import platform
@@ -16,7 +17,7 @@ from typing import Dict, List, Tuple
 from hpcdl import __version__
 from hpcdl.trainer.checks import check_fit, check_spec
 from hpcdl.trainer.errors import OutOfMemory, RunError, Stopped, UserCodeError
-from hpcdl.trainer.output import quiet_import, say, separate_noise
+from hpcdl.trainer.output import be_patient, quiet_import, say, separate_noise
 from hpcdl.trainer.retry import keep_trying
 from hpcdl.trainer.rundir import RunDir
 from hpcdl.trainer.spec import EXIT_DONE, EXIT_INTERNAL, EXIT_SPEC, EXIT_STOPPED, RunSpec, SpecError
@@ -134,15 +135,10 @@ def _end_with_launch() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _flush() -> None:
-    """Write what is left of the log; on a full disk drop it, or Python would end with a status of its own."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
 if __name__ == "__main__":
+    be_patient()
     status = main(sys.argv[1:])
-    _flush()
-    sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    atexit._run_exitfuncs()
+    os._exit(status)  # Python needs seconds to take TensorFlow apart, and the time limit may be near

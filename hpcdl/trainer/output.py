@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import io
 import os
 import sys
 import warnings
@@ -13,14 +14,41 @@ _noise: Optional[IO[str]] = None
 _NOISY = ("tensorflow", "keras", "absl", "h5py", "google")
 
 
+class _Patient(io.TextIOWrapper):
+    """A text file that a full disk delays, and that stops nothing: what cannot be written comes out with a later line.
+
+    Keras's summary, a traceback and what the user's code prints must not end a training either.
+    """
+
+    def __init__(self, binary: IO[bytes]) -> None:
+        super().__init__(binary, "utf-8", "backslashreplace", line_buffering=True)
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:  # whoever started the run is gone
+            raise
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass
+
+
+def be_patient() -> None:
+    """From here on, output that cannot be written ends nothing."""
+    sys.stdout = _Patient(os.fdopen(1, "wb", closefd=False))
+    sys.stderr = _Patient(os.fdopen(2, "wb", closefd=False))
+
+
 def say(text: str = "") -> None:
-    """Print a line of the log at once, and whole: threads print too. A full disk delays it, and stops nothing."""
-    try:
-        print(text + "\n", end="", flush=True)
-    except BrokenPipeError:  # whoever started the run is gone
-        raise
-    except OSError:  # it stays in the buffer, and comes out with a later line
-        pass
+    """Print a line of the log at once, and whole: threads print too."""
+    print(text + "\n", end="", flush=True)
 
 
 def separate_noise(noise_log: str) -> None:
@@ -31,15 +59,11 @@ def separate_noise(noise_log: str) -> None:
     """
     global _noise
     os.makedirs(os.path.dirname(noise_log), exist_ok=True)
-    _noise = open(  # noqa: SIM115 - until the process ends
-        noise_log, "a", buffering=1, encoding="utf-8", errors="replace"
-    )
+    _noise = _Patient(open(noise_log, "ab"))  # noqa: SIM115 - until the process ends
     sys.stderr.flush()
-    real = os.fdopen(os.dup(2), "w", 1, encoding="utf-8", errors="backslashreplace")
+    sys.stderr = _Patient(os.fdopen(os.dup(2), "wb"))
     os.dup2(_noise.fileno(), 2)
-    sys.stderr = real
-    faulthandler.enable(file=real)
-    cast(Any, sys.stdout).reconfigure(line_buffering=True, errors="backslashreplace")
+    faulthandler.enable(file=sys.stderr)
     warnings.showwarning = _show_warning
 
 
@@ -49,8 +73,7 @@ def _show_warning(
     text = warnings.formatwarning(message, category, filename, lineno, line)
     parts = filename.replace("\\", "/").split("/")
     noisy = any(part.startswith(_NOISY) for part in parts)
-    with contextlib.suppress(OSError):  # a full disk
-        (file or (_noise if noisy and _noise else sys.stderr)).write(text)
+    (file or (_noise if noisy and _noise else sys.stderr)).write(text)
 
 
 @contextlib.contextmanager
