@@ -90,7 +90,7 @@ def _count_repeated(victim: Victim, faults: list[Fault]) -> None:
             _check(bool(guilty) or victim.limited, f"{why}, and nothing had happened to it")
             # one that was asked to stop has saved its state, unless its disk was ill
             saved = reasons.get(ended) in ("stopped", "time_limit") and not any(fault.kind.on_disk for fault in guilty)
-            allowed = 0 if saved else most + victim.shape.save_every * len(victim.torn)
+            allowed = (0 if saved else most) + victim.shape.save_every * len(victim.torn)
             _check(repeated <= allowed, f"{why}, at most {allowed} may be")
             for fault in guilty[-1:]:
                 fault.repeated += repeated
