@@ -77,6 +77,21 @@ def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | 
     return Submission(job, decided, run_spec(job, cluster), paths, script, backend, notes)
 
 
+def require_backend(submission: Submission) -> None:
+    """Make sure that this machine can send the submission at all.
+
+    Raises:
+        SchedulerError: there is no SLURM here.
+    """
+    if submission.backend == "slurm":
+        from hpcdl.scheduler import slurm
+
+        if not slurm.available():
+            raise SchedulerError(
+                "there is no sbatch on this machine: run hpcdl on a login node, or use --backend local"
+            )
+
+
 def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
     """Make the run folder and send the run.
 
@@ -89,13 +104,7 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
         SchedulerError: SLURM refused it; the run folder stays, in state created.
     """
     paths = submission.paths
-    if submission.backend == "slurm":
-        from hpcdl.scheduler import slurm
-
-        if not slurm.available():
-            raise SchedulerError(
-                "there is no sbatch on this machine: run hpcdl on a login node, or use --backend local"
-            )
+    require_backend(submission)
     create(paths, submission.job, submission.plan, submission.spec, command_line)
     if submission.script is not None:
         write_text(paths.script, submission.script)
@@ -122,6 +131,8 @@ def resume(run: Run) -> None:
     paths = run.paths
     rows = read_json_lines(paths.attempts)
     avoid = {row["node"] for row in rows if row.get("reason") == causes.NODE_FAILURE}
+    unfit = {row["node"] for row in rows if row.get("reason") == causes.UNFIT}
+    avoid |= unfit if len(unfit) == 1 else set()  # where several lacked something, the fault was not the nodes'
     if status.cause == "node_failure" and status.node:
         avoid.add(status.node)
     append_json_line(paths.attempts, {"event": "resumed", "time": time.time()})

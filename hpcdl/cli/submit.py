@@ -19,12 +19,21 @@ from hpcdl.cli import options
 @options.runs_dir
 @click.option("--wait", is_flag=True, help="Show its progress until it has ended; exit 1 unless it is done.")
 @click.option("--dry-run", is_flag=True, help="Print exactly the text that would be sent, and send nothing.")
+@click.option("--no-check", is_flag=True, help="Send it without looking whether it can run.")
 def command(
-    job: str, backend: str, cluster: str | None, sets: tuple[str, ...], runs_dir: str | None, wait: bool, dry_run: bool
+    job: str,
+    backend: str,
+    cluster: str | None,
+    sets: tuple[str, ...],
+    runs_dir: str | None,
+    wait: bool,
+    dry_run: bool,
+    no_check: bool,
 ) -> int:
     """Submit a job to SLURM, or run it on this machine.
 
-    JOB is a job file, or the name of a shipped job (hpcdl jobs list). The run's
+    JOB is a job file, or the name of a shipped job (hpcdl jobs list). What
+    cannot run is refused before it is in the queue (hpcdl check). The run's
     folder is printed; status, wait, logs, result and cancel take it, from any
     shell. Ctrl-C during --wait leaves the run running.
 
@@ -34,7 +43,7 @@ def command(
     hpcdl submit mnist_cnn.yaml -c mycluster.yaml --set train.epochs=20 --set resources.time=02:00:00
     """
     from hpcdl.errors import UserError
-    from hpcdl.submission import prepare, submit
+    from hpcdl.submission import prepare, require_backend, submit
 
     loaded, site = options.load(job, cluster, sets, default_cluster="local" if backend == "local" else None)
     submission = prepare(loaded, site, backend, runs_dir)
@@ -45,6 +54,18 @@ def command(
             raise UserError("the local backend sends no script; --dry-run goes with --backend slurm")
         click.echo(submission.script, nl=False)
         return 0
+    require_backend(submission)
+    said: list[str] = []
+    if backend == "slurm" and not no_check:
+        from hpcdl.cli.checking import checked, rows, table
+
+        report, places = checked(job, cluster, sets, submission, site)
+        title = f"{loaded.name} on {site.name}"
+        for line in table(title, report, places) if report.blocks else rows(report, places):
+            options.say(line)
+        if report.blocks:
+            return 2
+        said = [f"checked in {report.seconds:.1f} s", *report.notes]
     run = submit(submission, sys.argv)
     job_ids = run.job_ids()
     if len(job_ids) > 1:
@@ -53,7 +74,8 @@ def command(
         )
         options.say("so each of them goes on where the one before stopped, and leaves at once if nothing is left to do")
     else:
-        options.say(f"submitted as job {job_ids[0]} on {site.name}" if job_ids else "started on this machine")
+        sent = f"submitted as job {job_ids[0]} on {site.name}" if job_ids else "started on this machine"
+        options.say(" · ".join([*said[:1], sent, *said[1:]]))
     click.echo(run.paths.root)
     if not wait:
         options.say(f"follow it with: hpcdl wait {run.paths.root}")

@@ -1,4 +1,4 @@
-"""Asks the image's own Python: its versions, and whether a script compiles and finds its imports. Remembered."""
+"""Asks the image's own Python: its versions, and whether a script compiles and finds what it imports. Remembered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from hpcdl.preflight.asjob import last_line, run_in_container
 
 _KEPT = 100  # answers that are remembered
 _PROGRAM = """
-import importlib.util, json, platform, sys
+import importlib, importlib.util, json, platform, sys
 asked, told = json.load(sys.stdin), {}
 if asked["versions"]:
     told = {"python": platform.python_version(), "architecture": platform.machine()}
@@ -45,12 +45,28 @@ def lacks(name):
     except (ImportError, ValueError):
         return True
 told["missing"] = [name for name in asked["imports"] if lacks(name)]
+def lacking(name):
+    words, found = name.split("."), None
+    for end in range(1, len(words) + 1):
+        try:
+            found = getattr(found, words[end - 1]) if found else __import__(words[0])
+        except Exception:
+            try:
+                found = importlib.import_module(".".join(words[:end]))
+            except Exception:
+                return ".".join(words[:end]) if end > 1 else ""
+    return ""
+told["names"] = {name: lacking(name) for name in asked["names"]}
 print("hpcdl:" + json.dumps(told))
 """
 
 
 def ask(
-    plan: Plan, lines: list[str], sources: Mapping[str, str] | None = None, imports: list[str] | None = None
+    plan: Plan,
+    lines: list[str],
+    sources: Mapping[str, str] | None = None,
+    imports: list[str] | None = None,
+    names: Collection[str] = (),
 ) -> Any:
     """Ask once for each image and question; importing TensorFlow takes seconds.
 
@@ -59,10 +75,12 @@ def ask(
         lines: the batch script's module lines.
         sources: programs to compile, by name.
         imports: modules to look for.
+        names: dotted names to look for in the modules that the image has, such as ``tensorflow.keras.Model``.
 
     Returns:
         ``python``, ``architecture``; ``numpy``, ``tensorflow``, ``keras``: (version, file), ("", why it fails), or
-        None; ``broken``: what does not compile, and why; ``missing``: the modules that are not there.
+        None; ``broken``: what does not compile, and why; ``missing``: the modules that are not there; ``names``: for
+        each name the first part of it that is not there, or "".
 
     Raises:
         ContainerError: the container command is not here, or fails.
@@ -78,10 +96,11 @@ def ask(
     store = cache_folder() / "images.json"
     known = read_json(store) or {}
     versions, details = known.get(image), known.get(key)
-    if versions is None or (details is None and any(question.values())):
-        told = _ask(plan, lines, {"versions": versions is None, **question})
+    unknown = sorted(set(names) - set((versions or {}).get("names", {})))
+    if versions is None or unknown or (details is None and any(question.values())):
+        told = _ask(plan, lines, {"versions": versions is None, "names": unknown, **question})
         details = {name: told.pop(name) for name in ("broken", "missing")}
-        versions = versions or told
+        versions = {**told, **(versions or {}), "names": {**(versions or {}).get("names", {}), **told["names"]}}
         known.update({image: {**versions, "time": time.time()}, key: {**details, "time": time.time()}})
         newest = sorted(known, key=lambda one: -known[one]["time"])[:_KEPT]
         with suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from hpcdl.job import format_time
 from hpcdl.job.walker import did_you_mean
@@ -123,10 +124,21 @@ def trial(subject: Subject) -> Iterator[Finding | Note]:
     except RefusedError as error:
         yield Finding(f"SLURM refuses it: {error}", "read what would be sent: hpcdl submit --dry-run", "cluster")
         return
-    match = re.search(r"to start at (\S+)(?:.* on nodes (\S+))?", told)
+    match = re.search(r"to start at (\d+-\d+-\d+T\d+:\d+:\d+)", told)
     if match:
-        where = f" on {match[2]}" if match[2] else ""
-        yield Note(f"would start about {match[1].replace('T', ' ')}{where}")
+        yield Note(would_start(datetime.fromisoformat(match[1]), datetime.now()))
+
+
+def would_start(start: datetime, now: datetime) -> str:
+    """SLURM's estimate for people, both in the local time: ``would start about 14:05 (in 3 min)``."""
+    minutes = max(0, round((start - now).total_seconds() / 60))
+    if minutes < 1:
+        return "would start now"
+    hours, rest = divmod(minutes, 60)
+    days, hours_left = divmod(hours, 24)
+    wait = f"{days} d {hours_left} h" if days else f"{hours} h {rest} min" if hours else f"{minutes} min"
+    day = "" if start.date() == now.date() else f"{start:%Y-%m-%d} "
+    return f"would start about {day}{start:%H:%M} (in {wait})"
 
 
 def _fits(node: NodeShape, asked: dict[str, int], gpu_type: str | None) -> bool:

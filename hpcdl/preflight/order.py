@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hpcdl.preflight import Check, Report, Subject, check
 from hpcdl.preflight.data import data
 from hpcdl.preflight.hostpython import host_python
@@ -9,17 +11,20 @@ from hpcdl.preflight.image import image
 from hpcdl.preflight.limits import account, partition, qos, size, time_limit, trial
 from hpcdl.preflight.places import places
 from hpcdl.preflight.script import script
+from hpcdl.preflight.weights import weights
 from hpcdl.scheduler import site
 
+_TRIAL = "sbatch --test-only"
 SITE = [("account", account), ("partition", partition), ("QoS", qos), ("time", time_limit), ("size", size)]
 CHECKS: list[tuple[str, Check]] = [
     *SITE,
     ("image", image),
     ("data", data),
     ("script", script),
+    ("weights", weights),
     ("host Python", host_python),
     ("file system", places),
-    ("sbatch --test-only", trial),
+    (_TRIAL, trial),
 ]
 
 
@@ -27,12 +32,22 @@ def check_all(subject: Subject) -> Report:
     """Make every check that this job needs."""
     has = {
         "data": subject.submission.spec is not None,
+        "weights": bool(subject.submission.job.script),
         "script": bool(subject.submission.job.script or _function(subject)),
     }
     report = check(subject, [(name, function) for name, function in CHECKS if has.get(name, True)])
     if any(name in dict(SITE) for name, _ in report.findings):
         site.forget()
+    if any(name in dict(SITE) and finding.blocks for name, finding in report.findings):
+        report = _without_echo(report)
     return report
+
+
+def _without_echo(report: Report) -> Report:
+    """SLURM refuses a script for one reason at a time, which the checks of the site have said already: a note only."""
+    echoes = [finding.cause for name, finding in report.findings if name == _TRIAL]
+    findings = [(name, finding) for name, finding in report.findings if name != _TRIAL]
+    return replace(report, findings=findings, notes=[*report.notes, *echoes])
 
 
 def _function(subject: Subject) -> bool:

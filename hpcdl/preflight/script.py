@@ -10,6 +10,7 @@ from typing import Any
 
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.asjob import module_lines
+from hpcdl.preflight.attributes import history, names_used
 from hpcdl.preflight.inside import ask
 from hpcdl.run.freeze import user_files
 from hpcdl.run.notebook import script_of
@@ -34,6 +35,7 @@ def script(subject: Subject) -> Iterator[Finding]:
                 subject, f"{_importer(name, sources)} imports {name}, which the image has not", fix, name in needed
             )
     yield from _shadowing(subject)
+    yield from _lacking(subject, sources, facts)
     if (facts["keras"] or [""])[0].startswith("3"):
         for name, source in sources.items():
             for line, certain in _loads_by_path(source):
@@ -44,8 +46,8 @@ def script(subject: Subject) -> Iterator[Finding]:
     yield from _function(subject, sources)
 
 
-def question(subject: Subject) -> tuple[dict[str, str], list[str]]:
-    """What to ask the image: programs to compile, and modules to look for that do not lie beside them."""
+def question(subject: Subject) -> tuple[dict[str, str], list[str], set[str]]:
+    """What to ask the image: programs to compile, modules to look for that do not lie beside them, and names."""
     sources = sources_of(subject)
     needed, optional = _wanted(subject, sources)
     beside = {Path(name).parts[0].removesuffix(".py") for name in user_files(subject.submission.job).values()}
@@ -53,7 +55,8 @@ def question(subject: Subject) -> tuple[dict[str, str], list[str]]:
     for name in needed | optional:
         if any((root / name).is_dir() or (root / f"{name}.py").is_file() for root in roots):
             beside.add(name)
-    return sources, sorted((needed | optional) - beside)
+    names = {name for source in sources.values() for name in names_used(source)}
+    return sources, sorted((needed | optional) - beside), names
 
 
 def sources_of(subject: Subject) -> dict[str, str]:
@@ -128,6 +131,21 @@ def _shadowing(subject: Subject) -> Iterator[Finding]:
             continue
         wrong = f"{path} is named like the module {module}, and would be imported in its place"
         yield _finding(subject, wrong, "rename it", module in _OF_THE_IMAGE)
+
+
+def _lacking(subject: Subject, sources: dict[str, str], facts: Any) -> Iterator[Finding]:
+    """Names that the image's version of a package does not have, each once."""
+    told: set[str] = set()
+    for file, source in sources.items():
+        for name, (line, needed) in names_used(source).items():
+            lacking = facts["names"].get(name)
+            root = name.partition(".")[0]
+            if not lacking or lacking in told or not (facts[root] or [""])[0]:
+                continue
+            told.add(lacking)
+            when = history(name)
+            wrong = f"{file}:{line}: {root} {facts[root][0]} has no {lacking}" + (f": {when}" if when else "")
+            yield _finding(subject, wrong, "use an image whose version has it, or what that version has for it", needed)
 
 
 def _loads_by_path(source: str) -> Iterator[tuple[int, bool]]:

@@ -40,6 +40,15 @@ PYTHONPATH={stubs}${{PYTHONPATH:+:$PYTHONPATH}}
 export PYTHONPATH
 exec "$@"
 """
+# A module that has every name but those that no version had
+STUB = """__version__ = {version!r}
+class Anything:
+    def __getattr__(self, name):
+        if name.startswith(("_", "no_such")):
+            raise AttributeError(name)
+        return self
+__getattr__ = Anything().__getattr__
+"""
 PROFILE = """name: here
 node: {{cpus: 80, gpus: 4, memory_gb: 488}}
 account: nct00
@@ -89,7 +98,7 @@ class World:
     def stub(self, **modules: str) -> None:
         """What the image's Python imports: modules of some version, or that raise."""
         for name, version in modules.items():
-            text = version if "\n" in version else f"__version__ = {version!r}\n"
+            text = version if "\n" in version else STUB.format(version=version)
             (self.folder / "stubs" / f"{name}.py").write_text(text)
 
     def slurm(
@@ -103,6 +112,11 @@ class World:
         told = f"case $* in *'show qos'*) cat <<'.'\n{qos}\n.\n;; *) cat <<'.'\n{associations}\n.\nesac\n"
         self.command("sacctmgr", f"#!/bin/sh\n{told}")
         self.command("sbatch", f"#!/bin/sh\ncat >{self.folder}/tried\n{sbatch}\n")
+
+    def weights(self, name: str) -> None:
+        """A file of weights among the staged ones."""
+        (self.data / "models").mkdir()
+        (self.data / "models" / name).touch()
 
     def stage(self, name: str = "tiny", sums: bool = True, **changes: object) -> Path:
         """A data set of three classes, with some of its arrays changed (None: left out)."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def test_good_model_jobs(site: Bed, image: str) -> None:
 
     assert (told["findings"], told["skipped"]) == ([], [])
     assert set(told["passed"]) == {*EVERYTHING, "data", "sbatch --test-only"}
-    assert any(note.startswith("would start about 20") for note in told["notes"])
+    assert any(note.startswith("would start ") for note in told["notes"])
     version = {"tensorflow": "2.21.", "tf2.11": "2.11."}[image]
     assert any(note.startswith(f"TensorFlow {version}") for note in told["notes"])
 
@@ -119,8 +121,14 @@ def test_what_sbatch_takes_and_never_starts(site: Bed) -> None:
             "tensorflow",
             "program.py:2: load_data is given a path, and Keras 3",
         ),
+        (
+            "from tensorflow.keras.optimizers import Lion\n",
+            "tf2.11",
+            "program.py:1: tensorflow 2.11.1 has no tensorflow.keras.optimizers.Lion: it came with TensorFlow 2.13",
+        ),
+        ("import numpy as np\nx = np.float(1)\n", "tensorflow", "has no numpy.float: it left with numpy 1.24"),
     ],
-    ids=["syntax", "import", "load_data"],
+    ids=["syntax", "import", "load_data", "since", "until"],
 )
 def test_scripts(site: Bed, program: str, image: str, cause: str) -> None:
     told = check(site, script_job(site, program, image))
@@ -167,3 +175,42 @@ def test_second_time_asks_no_container(site: Bed) -> None:
 
     assert check(site, "mnist_cnn")["could_run"]
     assert cache.stat().st_mtime_ns == before
+
+
+def submit(bed: Bed, *options: object) -> subprocess.CompletedProcess[str]:
+    return bed.run(
+        "hpcdl", "submit", "mnist_cnn", "--cluster", bed.profile, "--runs-dir", bed.runs, *options, check=False
+    )
+
+
+def queue(bed: Bed) -> str:
+    return bed.run("squeue", "--noheader", "--me", "--format=%i %Z").stdout
+
+
+def test_submit_refuses_what_cannot_run(site: Bed) -> None:
+    done = submit(site, "--set", "cluster.qos=acc_debug", "--set", "resources.time=04:00:00")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
+    title = next(line for line in lines if line.startswith("mnist-cnn on testbed"))
+    assert title.endswith("1 problem, nothing was submitted")
+    assert any(line.startswith(" ✗ time  ") and "QoS acc_debug allows 02:00:00" in line for line in lines)
+    assert str(site.folder) not in queue(site)
+    assert not (site.runs / "mnist-cnn").exists()
+
+
+def test_submit_tells_what_it_checked(site: Bed) -> None:
+    done = submit(site, "--set", "slurm={hold: ''}")
+    site.run("hpcdl", "cancel", done.stdout.strip())
+
+    told = re.search(r"^checked in [\d.]+ s · submitted as job \d+ on testbed · (.*)$", done.stderr, re.MULTILINE)
+    assert told, done.stderr
+    assert "TensorFlow 2.21." in told[1]
+
+
+def test_submit_without_the_checks(site: Bed) -> None:
+    done = submit(site, "--no-check", "--set", "slurm={hold: ''}", "--set", "data.name=nowhere")
+    site.run("hpcdl", "cancel", done.stdout.strip())
+
+    assert done.returncode == 0
+    assert "submitted as job" in done.stderr

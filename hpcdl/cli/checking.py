@@ -1,0 +1,66 @@
+"""Checks a submission for ``check`` and ``submit``, and lays out what was found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hpcdl.cluster import Cluster
+    from hpcdl.preflight import Report
+    from hpcdl.submission import Submission
+
+_WIDTH = 88
+
+
+def checked(
+    job: str, cluster: str | None, sets: tuple[str, ...], submission: Submission, site: Cluster
+) -> tuple[Report, list[str]]:
+    """Make every check that a submission needs.
+
+    Args:
+        job: the job, as it was typed.
+        cluster: the profile, likewise.
+        sets: the --set texts.
+        submission: what would be sent.
+        site: the profile it was made with.
+
+    Returns:
+        the report, and for each of its findings where it comes from.
+    """
+    from hpcdl.cluster import choose_cluster
+    from hpcdl.preflight import Subject
+    from hpcdl.preflight.order import check_all
+    from hpcdl.preflight.origin import Origin
+
+    report = check_all(Subject(submission, site))
+    origin = Origin(job, choose_cluster(cluster), sets)
+    return report, [origin.of(finding) for _, finding in report.findings]
+
+
+def table(title: str, report: Report, places: list[str]) -> list[str]:
+    """The report for people: problems first, each with its fix, then what was not looked at, and what is well."""
+    blocking = sum(finding.blocks for _, finding in report.findings)
+    many = "1 problem" if blocking == 1 else f"{blocking} problems"
+    verdict = f"{many}, nothing was submitted" if blocking else "could run"
+    passed = ", ".join(["job file", *report.passed])
+    return [
+        f"{title}{verdict:>{max(len(verdict) + 2, _WIDTH - len(title))}}",
+        "",
+        *rows(report, places),
+        f" ✓ {passed}{f'{report.seconds:.1f} s':>{max(8, _WIDTH - 3 - len(passed))}}",
+        *(f"   {note}" for note in report.notes),
+    ]
+
+
+def rows(report: Report, places: list[str]) -> list[str]:
+    """What is not well: problems with their fixes, warnings, and what was not looked at."""
+    lines = []
+    width = max([len(name) for name, _ in report.findings] or [0]) + 2
+    pairs = sorted(zip(report.findings, places, strict=True), key=lambda pair: not pair[0][1].blocks)
+    for (name, finding), place in pairs:
+        lines.append(f" {'✗' if finding.blocks else '!'} {name:<{width}}{finding.cause}   ({place})")
+        lines.append(f"   {'':<{width}}{finding.fix}")
+    for reason in dict.fromkeys(reason for _, reason in report.skipped):
+        names = ", ".join(name for name, why in report.skipped if why == reason)
+        lines.append(f" - {names}: not checked, {reason}")
+    return lines

@@ -1,0 +1,38 @@
+"""Keras's own names for the weights of its architectures are found, and no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpcdl.data.weights import find_weights
+
+# As Keras 2.11 and 3 ask for them (keras.applications, get_file)
+FILES = {
+    ("MobileNet", False): "mobilenet_1_0_224_tf_no_top.h5",
+    ("MobileNet", True): "mobilenet_2_5_128_tf.h5",
+    ("MobileNetV2", False): "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+    ("MobileNetV2", True): "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96.h5",
+    ("MobileNetV3Small", False): "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+    ("MobileNetV3Large", True): "weights_mobilenet_v3_large_minimalistic_224_1.0_float.h5",
+    ("VGG16", False): "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    ("ResNet50", True): "resnet50_weights_tf_dim_ordering_tf_kernels.h5",
+    ("ResNet50V2", True): "resnet50v2_weights_tf_dim_ordering_tf_kernels.h5",
+    ("NASNetMobile", False): "nasnet_mobile_no_top.h5",
+    ("EfficientNetB1", False): "efficientnetb1_notop.h5",
+    ("EfficientNetV2B1", True): "efficientnetv2-b1.h5",
+    ("ConvNeXtTiny", True): "convnext_tiny.h5",
+}
+
+
+@pytest.mark.parametrize(("architecture", "include_top"), FILES)
+def test_its_own_file_alone_is_found(tmp_path, architecture, include_top):
+    for name in FILES.values():
+        (tmp_path / name).touch()
+
+    found = find_weights(tmp_path, architecture, include_top)
+
+    assert [path.name for path in found] == [FILES[architecture, include_top]]
+
+
+def test_nothing_is_there(tmp_path):
+    assert find_weights(tmp_path / "models", "VGG16", include_top=True) == []
