@@ -25,6 +25,7 @@ ALLOWED = {
     "data list": READS,
     "render mnist_script MARENOSTRUM": RENDERS,
     "render mnist_cnn MARENOSTRUM -o OUT/": RENDERS,
+    "check mnist_script MARENOSTRUM --runs-dir RUNS --set container=./nowhere.sif": RENDERS,
     "submit mnist_cnn MARENOSTRUM --runs-dir RUNS --dry-run": SUBMITS,
     "status --runs-dir RUNS": READS,
     "status RUN": READS,

@@ -38,6 +38,16 @@ def lost_by_purge(world: World) -> None:
     world.command("venv", '#!/bin/sh\n[ -z "$PURGED" ] || { echo cannot run after a purge >&2; exit 127; }\n')
 
 
+def old_numpy_name(world):
+    world.stub(numpy="__version__ = '2.0.1'\n")
+    world.write("program.py", "import numpy as np\nnp.float(1)\n")
+
+
+def weights_without_top(world):
+    world.weights("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5")
+    world.write("program.py", "import keras\nkeras.applications.MobileNetV2()\n")
+
+
 LIMITS = [
     row("account", "account", "you have no account nct01; did you mean nct00?", "cluster.account=nct00",
         "cluster.account=nct01"),
@@ -167,15 +177,12 @@ SCRIPTS = [
     row("lacking", "script", "program.py:2: tensorflow 2.21.0 has no tensorflow.no_such", "whose version has it",
         plant=lambda w: w.write("program.py", "import tensorflow as tf\ntf.no_such.thing()\n"), job="script.yaml"),
     row("lacking-since", "script", "program.py:2: numpy 2.0.1 has no numpy.float: it left with numpy 1.24; see float",
-        "whose version has it", plant=lambda w: (
-            w.stub(numpy="__version__ = '2.0.1'\n"),
-            w.write("program.py", "import numpy as np\nnp.float(1)\n")), job="script.yaml"),
+        "whose version has it", plant=old_numpy_name, job="script.yaml"),
     row("weights", "weights", "program.py:2: VGG16 takes ImageNet's weights, include_top=False, which are not in",
         "tf.keras.applications.VGG16(include_top=False)", plant=lambda w: w.write("program.py",
             "from tensorflow.keras import applications as a\na.VGG16(include_top=False)\n"), job="script.yaml"),
     row("weights-with-top", "weights", "MobileNetV2 takes ImageNet's weights, which are not in", "copy them to",
-        plant=lambda w: (w.weights("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"),
-            w.write("program.py", "import keras\nkeras.applications.MobileNetV2()\n")), job="script.yaml"),
+        plant=weights_without_top, job="script.yaml"),
     row("function-module", "script", "model.function imports nets, which the image has not", "beside",
         "model={function: 'nets:build'}"),
     row("function", "script", "nets.py has no build", "def build(input_shape, classes)",

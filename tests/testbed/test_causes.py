@@ -92,7 +92,7 @@ def test_gpu_memory_in_tensorflow(bed: Bed) -> None:
 
 
 def test_image_that_is_not_there(bed: Bed) -> None:
-    run = fails(bed, "print(1)\n", "--set", "cluster.images.python=/gpfs/scratch/nct00/images/none.sif")
+    run = fails(bed, "print(1)\n", "--no-check", "--set", "cluster.images.python=/gpfs/scratch/nct00/images/none.sif")
     run.wait()
     text = shown(run)
     assert text.startswith("failed: spec. the container did not start")

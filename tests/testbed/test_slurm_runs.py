@@ -143,7 +143,7 @@ def test_outer_job_and_poisoned_shell_stay_outside(bed: Bed) -> None:
 
 
 def test_job_without_its_host_python_shows_the_batch_log(bed: Bed) -> None:
-    run = bed.submit(script_job(bed, "print(1)\n"), "--set", "cluster.host_python=/nowhere/python")
+    run = bed.submit(script_job(bed, "print(1)\n"), "--no-check", "--set", "cluster.host_python=/nowhere/python")
     waited = bed.run("hpcdl", "wait", run.path, check=False)
     assert waited.returncode == 1
     assert "failed: internal" in waited.stderr
@@ -154,7 +154,7 @@ def test_job_without_its_host_python_shows_the_batch_log(bed: Bed) -> None:
 def test_wrong_account_is_refused_with_slurms_words(bed: Bed) -> None:
     job = script_job(bed, "print(1)\n")
     options = ("--cluster", bed.profile, "--runs-dir", bed.runs, "--set", "cluster.account=nobody")
-    refused = bed.run("hpcdl", "submit", job, *options, check=False)
+    refused = bed.run("hpcdl", "submit", job, "--no-check", *options, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "Invalid account" in refused.stderr
     assert "Traceback" not in refused.stderr
