@@ -27,11 +27,15 @@ def checked(
     Returns:
         the report, and for each of its findings where it comes from.
     """
+    from hpcdl.cli.options import say
     from hpcdl.cluster import choose_cluster
     from hpcdl.preflight import Subject
+    from hpcdl.preflight.inside import is_known
     from hpcdl.preflight.order import check_all
     from hpcdl.preflight.origin import Origin
 
+    if not is_known(submission.plan):
+        say(f"looking into {submission.plan.image}, once: some seconds")
     report = check_all(Subject(submission, site))
     origin = Origin(job, choose_cluster(cluster), sets)
     return report, [origin.of(finding) for _, finding in report.findings]

@@ -108,6 +108,14 @@ def ask(
     return {"broken": {}, "missing": [], **versions, **(details or {})}
 
 
+def is_known(plan: Plan) -> bool:
+    """Whether the image was asked for its versions before: then the answer is there at once."""
+    try:
+        return _image_key(plan) in (read_json(cache_folder() / "images.json") or {})
+    except OSError:
+        return True  # there is no image to ask
+
+
 def _image_key(plan: Plan) -> str:
     stat = os.stat(plan.image or "")
     places = [os.path.realpath(plan.image or ""), plan.python, plan.env.get("PYTHONPATH"), plan.binds]

@@ -18,10 +18,11 @@ def check(world, cli):
     return run
 
 
-def test_good_job(check):
+def test_good_job(check, world):
     answer = check("model.yaml")
 
-    assert (answer.code, answer.err) == (0, "")
+    assert (answer.code, answer.err) == (0, f"looking into {world.folder}/tf.sif, once: some seconds\n")
+    assert check("model.yaml").err == ""
     lines = answer.out.splitlines()
     assert lines[0].split() == ["a", "on", "here", "could", "run"]
     passed = "job file, account, partition, QoS, time, size, image, data, host Python, file system, sbatch --test-only"
