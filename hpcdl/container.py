@@ -94,6 +94,13 @@ def within(folder: str, name: str) -> str:
     return Shell(f'"{folder.strip(chr(34))}/{name}"') if isinstance(folder, Shell) else f"{folder}/{name}"
 
 
-def isolated(runtime: str, image: str) -> list[str]:
-    """The argv in front of a program that sees the image alone: no home, no environment of the caller's."""
-    return [runtime, "exec", "--cleanenv", "--no-home", "--pwd", "/", image, "env", "PYTHONNOUSERSITE=1", "HOME=/tmp"]
+def isolated(runtime: str, image: str, tmp: str) -> list[str]:
+    """The argv in front of a program that sees the image alone: no home, no environment of the caller's.
+
+    Args:
+        runtime: the container command.
+        image: the image file.
+        tmp: an empty folder, its home and /tmp: others may have left things in this machine's.
+    """
+    clean = ["--cleanenv", "--no-home", "--bind", f"{tmp}:/tmp", "--pwd", "/"]
+    return [runtime, "exec", *clean, image, "env", "PYTHONNOUSERSITE=1", "HOME=/tmp"]

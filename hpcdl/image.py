@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,10 @@ def inspect_image(sif: str, python: str = "python", runtime: str | None = None, 
         raise ContainerError(
             f"there is no {runtime or 'apptainer or singularity'} command here; perhaps: module load singularity"
         )
-    argv = [*isolated(command, str(path)), python, "-c", _ASK]
     try:
-        answer = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
+        with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
+            argv = [*isolated(command, str(path), tmp), python, "-c", _ASK]
+            answer = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:
         raise ContainerError(f"{sif}: its Python did not answer in {timeout_s} s") from error
     lines = [line for line in answer.stdout.splitlines() if line.startswith("hpcdl:")]
@@ -89,3 +92,11 @@ def check_sif(path: Path) -> None:
     if _MAGIC not in head:
         begins = head[:20].decode("ascii", "replace")
         raise UserError(f"{path} is not a SIF image (it begins with {begins!r}); pull or build it again")
+
+
+def size_in_header(head: bytes) -> int | None:
+    """Where a SIF file's data end, in bytes, by its first 128; None where these are no SIF file's.
+
+    Source: the global header in https://github.com/apptainer/sif/blob/main/pkg/sif/sif.go
+    """
+    return sum(struct.unpack_from("<qq", head, 112)) if len(head) >= 128 and _MAGIC in head else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -124,9 +125,10 @@ def _image_key(plan: Plan) -> str:
 
 def _ask(plan: Plan, lines: list[str], question: dict[str, Any]) -> dict[str, Any]:
     here = replace(plan, nv=False, binds=[bind for bind in plan.binds if Path(bind.split(":")[0]).exists()])
-    places = Places(workdir="/", home="/tmp", stop_file="/tmp/stop")  # noqa: S108 - the container's own
-    argv = [word for line in command(here, places, [plan.python, "-c", _PROGRAM]) for word in line]
-    done = run_in_container(plan, lines, argv, json.dumps(question))
+    with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
+        places = Places(workdir="/", home="/tmp", stop_file="/tmp/stop", tmp=tmp)  # noqa: S108 - the container's own
+        argv = [word for line in command(here, places, [plan.python, "-c", _PROGRAM]) for word in line]
+        done = run_in_container(plan, lines, argv, json.dumps(question))
     answers = [line for line in done.stdout.splitlines() if line.startswith("hpcdl:")]
     if done.returncode or not answers:
         raise ContainerError(
