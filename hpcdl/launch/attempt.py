@@ -7,8 +7,8 @@ import socket
 import time
 from typing import Any
 
-from hpcdl.files import append_json_line, read_json, read_json_lines
-from hpcdl.launch import queue
+from hpcdl.files import append_json_line, read_json, read_json_lines, write_json
+from hpcdl.launch import node, queue
 from hpcdl.launch.clock import Clock
 from hpcdl.launch.patience import keep_trying, say
 from hpcdl.launch.process import run_program
@@ -46,19 +46,19 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
         keep_trying("the marker", paths.cancelled.touch)
         queue.cancel_rest(paths)
         return 0
-    node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-    if job_id is not None and node in queue.failed_nodes(paths) and queue.move_away(paths, plan, job_id):
+    here = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+    if job_id is not None and here in queue.failed_nodes(paths) and queue.move_away(paths, plan, job_id):
         return 0 if plan.requeue else EXIT_STOPPED
     number = 1 + sum(row.get("event") == "start" for row in read_json_lines(paths.attempts))
-    row: dict[str, Any] = {"attempt": number, "job_id": job_id, "node": node, "from_step": saved_step(paths, plan)}
+    row: dict[str, Any] = {"attempt": number, "job_id": job_id, "node": here, "from_step": saved_step(paths, plan)}
     started = time.time()
     me = {"pid": os.getpid(), "pid_start": process_start(os.getpid()), "host": socket.gethostname()}
     _note(paths, {**row, **me, "event": "start", "time": started})
     keep_trying("failure.json", lambda: paths.failure.unlink(missing_ok=True))
     if (read_json(paths.result) or {}).get("state") != causes.DONE:  # the trainer's own, from before launch was killed
         keep_trying("result.json", lambda: paths.result.unlink(missing_ok=True))
-    say(f"attempt {number} of {paths.root} on {node}")
-    status, outcome, peak_memory_gb = _try(paths, plan, number, job_id)
+    say(f"attempt {number} of {paths.root} on {here}")
+    status, outcome, peak_memory_gb = _try(paths, plan, row)
     row.update(status=status, reason=outcome.state, steps=saved_step(paths, plan), peak_memory_gb=peak_memory_gb)
     row["seconds"] = round(time.time() - started, 3)
     _note(paths, {**row, "event": "end", "time": time.time()})
@@ -66,6 +66,8 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
         return 0
     jobs_left = None if job_id is None or plan.requeue else queue.jobs_left(paths, job_id)
     step = causes.next_step(outcome, attempt_ends(read_json_lines(paths.attempts)), plan.max_requeues, jobs_left)
+    if step.state == causes.UNFIT and job_id is not None and queue.move_away(paths, plan, job_id):
+        return 0 if plan.requeue else EXIT_STOPPED
     return _conclude(paths, plan, number, status, step)
 
 
@@ -88,16 +90,33 @@ def _is_over(paths: RunPaths, plan: Plan) -> str | None:
     return None
 
 
-def _try(paths: RunPaths, plan: Plan, number: int, job_id: str | None) -> tuple[int, causes.Outcome, float | None]:
+def _try(paths: RunPaths, plan: Plan, row: dict[str, Any]) -> tuple[int, causes.Outcome, float | None]:
     """Run the program once: its exit status, what that means, and the most memory it had."""
+    number, job_id = row["attempt"], row["job_id"]
     hopeless = causes.hopeless(attempt_ends(read_json_lines(paths.attempts)))
     if hopeless:
         return 1, hopeless, None
+    faults = node.faults(paths, plan, in_slurm=job_id is not None)
+    if faults:
+        return _unfit(paths, row, faults)
     limit = time.time() + plan.time_limit_s  # what SLURM says is better, but it may not answer
     end_time = limit if job_id is None else slurm.end_time(job_id) or limit
     clock = Clock(paths, end_time, plan.stop_margin_s, kills=job_id is None)
     ending = run_program(paths, plan, number, job_id, clock)
     return ending.status, causes.of_ending(ending), ending.peak_memory_gb
+
+
+def _unfit(paths: RunPaths, row: dict[str, Any], faults: list[node.Fault]) -> tuple[int, causes.Outcome, None]:
+    """Write down what the node lacks. In SLURM another one may be better, unless it is no fault of the node's."""
+    lines = "".join(f"error: {row['node']}: {fault.text}\n" for fault in faults)
+    say(lines.rstrip())
+    keep_trying("the log", lambda: paths.log(row["attempt"]).write_text(lines, encoding="utf-8"))
+    cause = faults[0].cause
+    failure = {"kind": cause, "hint": causes.HINTS[causes.UNFIT]}
+    keep_trying("failure.json", lambda: write_json(paths.failure, failure))
+    again = row["job_id"] is not None and all(fault.elsewhere for fault in faults)
+    message = f"{row['node']} is not fit for this job: {'; '.join(fault.text for fault in faults)}"
+    return node.STATUS[cause], causes.Outcome(causes.UNFIT if again else causes.FAILED, cause, message), None
 
 
 def _conclude(paths: RunPaths, plan: Plan, number: int, status: int, outcome: causes.Outcome) -> int:

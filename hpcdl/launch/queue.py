@@ -39,9 +39,9 @@ def cancel_rest(paths: RunPaths) -> None:
 
 
 def failed_nodes(paths: RunPaths) -> list[str]:
-    """The nodes that failed under this run since it was last resumed by hand."""
+    """The nodes that failed under this run, or were not fit for it, since it was last resumed by hand."""
     ends = attempt_ends(read_json_lines(paths.attempts))
-    return sorted({row["node"] for row in ends if row["reason"] == causes.NODE_FAILURE})
+    return sorted({row["node"] for row in ends if row["reason"] in causes.LEFT})
 
 
 def move_away(paths: RunPaths, plan: Plan, job_id: str) -> bool:

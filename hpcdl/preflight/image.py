@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpcdl.container import PACKAGES
 from hpcdl.errors import ContainerError, SchedulerError, UserError
-from hpcdl.image import check_sif
+from hpcdl.image import check_sif, size_in_header
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.asjob import module_lines
@@ -29,7 +29,7 @@ def image(subject: Subject) -> Iterator[Finding | Note]:
     found = list(_file(decided))
     if not found:
         architecture = _architecture(Path(decided.image or ""))
-        nodes = _nodes_architectures()
+        nodes = _nodes_architectures() or set(filter(None, [subject.cluster.architecture]))
         if architecture and nodes and architecture not in nodes:
             wrong = f"{decided.image} is for {architecture}, but the nodes are {' and '.join(sorted(nodes))}"
             found.append(_finding(wrong, "use an image that was built for these nodes"))
@@ -59,7 +59,7 @@ def _file(decided: Plan) -> Iterator[Finding]:
         else:
             yield _finding(str(error), fix)
         return
-    size, whole = path.stat().st_size, _size_in_header(path)
+    size, whole = path.stat().st_size, size_in_header(_begin(path)) or 128
     if size < whole:
         wrong = f"{path} is cut short: it has {size:,} bytes, and its header says {whole:,}"
         yield _finding(wrong, "copy or pull it again, where there is space for it")
@@ -75,12 +75,6 @@ def _begin(path: Path) -> bytes:
 
 def _architecture(path: Path) -> str:
     return _ARCHITECTURES.get(_begin(path)[45:47], "")
-
-
-def _size_in_header(path: Path) -> int:
-    """Where a SIF file's data end (https://github.com/apptainer/sif/blob/main/pkg/sif/sif.go, the global header)."""
-    head = _begin(path)
-    return sum(struct.unpack_from("<qq", head, 112)) if len(head) == 128 else 128
 
 
 def _nodes_architectures() -> set[str]:
@@ -118,7 +112,7 @@ def _inside(subject: Subject) -> Iterator[Finding | Note]:
             blocks = name in needed
             yield _finding(f"importing {name} fails in {decided.image}: {where}", "use another image", blocks)
         elif _outside(where, decided):
-            fix = "it must come from the image: look at PYTHONPATH under env, and at the profile's binds"
+            fix = "it must come from the image: look at pythonpath, PYTHONPATH under env, and the profile's binds"
             yield _finding(f"{name} {version} is imported from {where}, outside the image", fix)
         elif name == "tensorflow" and name in needed and _version(version) < OLDEST_TENSORFLOW:
             fix = "use a newer image; a script job runs with any version"
@@ -128,7 +122,8 @@ def _inside(subject: Subject) -> Iterator[Finding | Note]:
 
 
 def _outside(where: str, decided: Plan) -> bool:
-    folders = [os.path.expanduser("~"), *((bind.split(":") * 2)[1] for bind in decided.binds)]
+    folders = [os.path.expanduser("~"), PACKAGES, *decided.pythonpath]
+    folders += [(bind.split(":") * 2)[1] for bind in decided.binds]
     return any(Path(where).is_relative_to(folder) for folder in folders if folder not in ("", "/"))
 
 

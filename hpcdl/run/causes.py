@@ -17,10 +17,12 @@ TIME_LIMIT = "time_limit"  # likewise, because the time limit was near
 PREEMPTED = "preempted"  # likewise, because SLURM wanted the node
 KILLED = "killed"  # by a signal: the run goes on from its last checkpoint
 NODE_FAILURE = "node_failure"  # its node died
+UNFIT = "unfit_node"  # its node lacked what the job needs, and nothing was started
 REQUEUED = "requeued"  # sent back to the queue by somebody
 CANCELLED = "cancelled"
 TERMINATED = "terminated"  # by SLURM, which knows why
-AGAIN = frozenset({STOPPED, TIME_LIMIT, PREEMPTED, KILLED, NODE_FAILURE, REQUEUED})
+AGAIN = frozenset({STOPPED, TIME_LIMIT, PREEMPTED, KILLED, NODE_FAILURE, UNFIT, REQUEUED})
+LEFT = frozenset({NODE_FAILURE, UNFIT})  # the node is not used again
 
 _TRAINER = {
     spec.EXIT_USER_CODE: "user_code",
@@ -71,6 +73,7 @@ HINTS = {
     "user_code": "hpcdl logs RUN shows where; hpcdl shell RUN opens the same container",
     "internal": "hpcdl logs RUN shows more; hpcdl resume RUN goes on from the last checkpoint",
     "spec": "hpcdl logs RUN shows more",
+    UNFIT: "when that is put right, hpcdl resume RUN goes on; a node that other jobs fail on too is the site's to mend",
 }
 
 
@@ -200,10 +203,13 @@ def next_step(
 
 
 def hopeless(ends: Sequence[dict[str, Any]]) -> Outcome | None:
-    """A failure where two attempts in a row brought not one new step: a third would not either."""
+    """A failure where two attempts in a row brought not one new step, or not even a start: no more would a third."""
     last = [end for end in ends if end["reason"] in AGAIN][-2:]
     if len(last) < 2 or last != list(ends)[-2:]:
         return None
+    if all(end["reason"] == UNFIT for end in last):
+        nodes = ", ".join(str(end.get("node")) for end in last)
+        return Outcome(FAILED, "node_failure", f"two attempts in a row found their node not fit ({nodes})")
     if any(end.get("steps") is None or end["steps"] > (end.get("from_step") or 0) for end in last):
         return None
     cause = "time_limit" if last[-1]["reason"] in (STOPPED, TIME_LIMIT) else "internal"

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import hpcdl
+from hpcdl import packages
 from hpcdl.errors import RunError, UserError
-from hpcdl.files import cached_sha256, write_json, write_text
+from hpcdl.files import cached_sha256, nobody_else_writes, write_json, write_text
 from hpcdl.job import Job
+from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
 from hpcdl.planning import Plan
 from hpcdl.run.freeze import freeze_code, freeze_user_files, user_files
 from hpcdl.run.paths import RunPaths
 from hpcdl.trainer.spec import RunSpec
 
-_UNSAFE = set(":,%\\\n\r\t")  # SLURM and submitit expand %, binds split at : and ,
+_UNSAFE = set(":,%")  # SLURM and submitit expand %, binds split at : and ,
 
 
 def new_run(name: str, runs_root: Path) -> RunPaths:
@@ -31,6 +33,8 @@ def new_run(name: str, runs_root: Path) -> RunPaths:
     Raises:
         UserError: the path has a character that SLURM or a bind cannot carry.
     """
+    if not directive_carries(str(runs_root)):
+        raise UserError(f"runs_root: {NO_DIRECTIVE}; got {str(runs_root)!r}")
     bad = sorted(set(str(runs_root)) & _UNSAFE)
     if bad:
         raise UserError(
@@ -54,12 +58,15 @@ def create(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, command_
     runs_root = paths.root.parent.parent
     aside = RunPaths(paths.root.with_name(f".{paths.root.name}"))
     try:
-        aside.logs.mkdir(parents=True)
-        aside.submitit.mkdir(mode=0o700)
+        aside.root.parent.mkdir(parents=True, exist_ok=True)
         code = freeze_code(runs_root)
-        freeze_user_files(job, aside.user)
-        if plan.script is not None and plan.workdir is None:
-            aside.work.mkdir()
+        with nobody_else_writes():
+            aside.root.mkdir()
+            aside.logs.mkdir()
+            aside.submitit.mkdir(mode=0o700)
+            freeze_user_files(job, aside.user)
+            if plan.script is not None and plan.workdir is None:
+                aside.work.mkdir()
         write_text(aside.job, job_text(job))
         write_json(aside.plan, dataclasses.asdict(plan))
         if spec is not None:
@@ -81,10 +88,10 @@ def job_text(job: Job) -> str:
     """The job with everything resolved, as a job file."""
     import yaml
 
-    section = dataclasses.asdict(job)
-    section = {
-        key: value for key, value in section.items() if key not in ("source", "folder") and value not in (None, [], {})
-    }
+    section = dataclasses.asdict(dataclasses.replace(job, cluster={}))
+    section["cluster"] = {key: item.plain() for key, item in job.cluster.items()}
+    internal = ("requirements", "source", "folder", "places")
+    section = {key: value for key, value in section.items() if key not in internal and value not in (None, [], {})}
     for key in ("resources", "data", "model", "train"):
         if key in section:
             section[key] = {name: value for name, value in section[key].items() if value is not None}
@@ -104,17 +111,20 @@ def _manifest(job: Job, plan: Plan, spec: RunSpec | None, code: Path, command_li
         "code": {"sha256": code.name, "folder": str(code)},
         "git_commit": _git_commit(Path(job.folder)),
         "image": _hashed(plan.image),
+        "packages": packages.manifest(plan),
         "data": _hashed(data),
         "job_file": job.source,
     }
 
 
 def _hashed(name: str | None) -> dict[str, Any] | None:
-    """A file's path and hash; a folder or a file that only the nodes see has no hash."""
+    """A file's path, hash and size; a folder or a file that only the nodes see has the path alone."""
     if name is None:
         return None
     path = Path(name)
-    return {"path": name, "sha256": cached_sha256(path) if path.is_file() else None}
+    if not path.is_file():
+        return {"path": name, "sha256": None}
+    return {"path": name, "sha256": cached_sha256(path), "bytes": path.stat().st_size}
 
 
 def _git_commit(folder: Path) -> str | None:

@@ -1,16 +1,26 @@
-"""Which devices train: exactly those asked for, or an error within seconds, and the strategy over them."""
+"""Which devices train: exactly those asked for, and able to talk to each other, or an error soon; the strategy."""
 
 from __future__ import annotations
 
 import os
+import threading
+import time
 from dataclasses import dataclass
 from typing import Any, List
 
+import numpy as np
 import tensorflow as tf
 
 from hpcdl.trainer.errors import DeviceError
 from hpcdl.trainer.output import say
 from hpcdl.trainer.spec import DeviceSpec
+
+ALL_REDUCE_S = 60.0  # for the first all-reduce; HPCDL_ALL_REDUCE_S takes its place
+_FLOATS = 2**18  # 1 MiB, as a layer's gradients may have
+_HINT = (
+    'try NCCL_P2P_DISABLE: "1" under env in the job file, for GPUs that cannot reach each other directly, and '
+    "NCCL_DEBUG: INFO, which writes into the log what NCCL does; or another node, slurm: {exclude: NODE}"
+)
 
 
 @dataclass
@@ -66,3 +76,52 @@ def _devices(devices: List[str], models: List[str], emulated: bool) -> Devices:
     if len(devices) == 1:
         return Devices(tf.distribute.get_strategy(), "default", 1, names, emulated)
     return Devices(tf.distribute.MirroredStrategy(devices), "MirroredStrategy", len(devices), names, emulated)
+
+
+def check_all_reduce(devices: Devices) -> None:
+    """Add up an array over all replicas, as training does with the gradients after each step.
+
+    On some machines that hangs, and on a few the sums are wrong: seen here, it costs a minute and not the whole time
+    limit. Nothing is drawn and no variable is made, so that no result depends on it.
+
+    Raises:
+        DeviceError: the sums are wrong, or not there after ALL_REDUCE_S seconds.
+    """
+    if devices.replicas == 1:
+        return
+    limit_s = float(os.environ.get("HPCDL_ALL_REDUCE_S", ALL_REDUCE_S))
+    array = tf.constant(np.arange(_FLOATS) % 251, tf.float32)  # an argument below: a constant would be folded away
+    for device in devices.strategy.extended.worker_devices:  # not timed: a GPU may be slow to start
+        with tf.device(device):
+            float(tf.reduce_sum(array))
+    faults: List[str] = []
+    thread = threading.Thread(target=_add_up, args=(devices, array, faults), name="all-reduce", daemon=True)
+    started = time.perf_counter()
+    thread.start()
+    thread.join(limit_s)
+    if thread.is_alive():
+        faults = ["does not end: it has had {:g} s".format(limit_s)]
+    if faults:
+        what = "an all-reduce over {} replicas ({})".format(devices.replicas, ", ".join(devices.names))
+        raise DeviceError("{} {}".format(what, faults[0]), _HINT)
+    say("all-reduce over {} replicas: right, {:.2f} s".format(devices.replicas, time.perf_counter() - started))
+
+
+def _add_up(devices: Devices, array: Any, faults: List[str]) -> None:
+    try:
+        call = tf.function(lambda x: devices.strategy.run(_sum, args=(x,)), autograph=False)
+        sums = [copy.numpy() for copy in devices.strategy.experimental_local_results(call(array))]
+    except Exception as error:  # whatever it is, training would meet it too
+        faults.append("fails: {}".format((str(error).strip() or type(error).__name__).splitlines()[0]))
+        return
+    expected = array.numpy() * (devices.replicas * (devices.replicas + 1) // 2)
+    wrong = sum(int(np.count_nonzero(copy != expected)) for copy in sums)
+    if wrong:
+        faults.append("gives wrong sums: {:,} of {:,}".format(wrong, expected.size * len(sums)))
+
+
+def _sum(array: Any) -> Any:
+    """The sum over all replicas, each with a part of its own: whole numbers, which add up exactly."""
+    context = tf.distribute.get_replica_context()
+    part = array * tf.cast(context.replica_id_in_sync_group + 1, tf.float32)
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, part)

@@ -2,7 +2,7 @@
 
 RunError
 |-- DataError     65  the data set is missing, damaged or does not fit
-|-- DeviceError   69  the devices asked for are not there
+|-- DeviceError   69  the devices asked for are not there, or do not work together
 |-- UserCodeError  1  the user's own model raised, does not fit, or diverged
 |-- InternalError 70  a fault in hpcdl or TensorFlow
 |   `-- OutOfMemory 70  memory ran out, the host's or a GPU's
@@ -40,7 +40,7 @@ class DataError(RunError):
 
 
 class DeviceError(RunError):
-    """TensorFlow sees another number of GPUs than the run asks for."""
+    """TensorFlow sees another number of GPUs than the run asks for, or they do not work together."""
 
     exit_status = EXIT_DEVICES
     kind = "device"

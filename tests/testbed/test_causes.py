@@ -91,8 +91,11 @@ def test_gpu_memory_in_tensorflow(bed: Bed) -> None:
     assert "OOM when allocating tensor" in text
 
 
-def test_image_that_is_not_there(bed: Bed) -> None:
-    run = fails(bed, "print(1)\n", "--no-check", "--set", "cluster.images.python=/gpfs/scratch/nct00/images/none.sif")
+def test_image_that_does_not_start(bed: Bed) -> None:
+    """A SIF file by its header, with nothing in it."""
+    image = bed.folder / "none.sif"
+    image.write_bytes(bytes(32) + b"SIF_MAGIC\0" + bytes(158))
+    run = fails(bed, "print(1)\n", "--no-check", "--set", f"cluster.images.python={image}")
     run.wait()
     text = shown(run)
     assert text.startswith("failed: spec. the container did not start")

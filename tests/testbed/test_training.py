@@ -96,14 +96,12 @@ def test_warned_training_resumes_with_the_same_weights(shared: Bed, image: str) 
     assert_same_arrays(whole.path / "checkpoints" / last, warned.path / "checkpoints" / last)
 
 
-def test_missing_gpus_end_the_run_with_both_numbers(shared: Bed) -> None:
+def test_missing_gpus_end_the_run_before_it_starts(shared: Bed) -> None:
     run = shared.submit("mnist_cnn_mirrored", "--set", "cluster.emulate_gpus=false")
     result = run.wait()
     assert (result["state"], result["cause"]) == ("failed", "device")
-    assert result["attempts"][0]["status"] == 69
-    assert "asks for 2 GPU" in result["message"]
-    assert "sees 0" in result["message"]
-    assert "CUDA_VISIBLE_DEVICES is '0,1'" in result["message"]
+    assert [(row["reason"], row["status"]) for row in result["attempts"]] == [("unfit_node", 69)] * 2
+    assert "it has no NVIDIA driver (/dev/nvidiactl is missing), and the job asks for 2 GPU(s)" in result["message"]
     shown = shared.run("hpcdl", "result", run.path, check=False)
     assert shown.returncode == 1
     assert "failed: device" in shown.stdout
