@@ -10,6 +10,7 @@ from typing import Any
 
 from hpcdl.errors import Problem
 from hpcdl.job.reader import Located
+from hpcdl.job.requirements import read_requirements
 from hpcdl.job.sections import Job, parse_time
 from hpcdl.job.walker import Walker, did_you_mean, show
 from hpcdl.trainer.spec import (
@@ -28,6 +29,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
+NO_DIRECTIVE = "a #SBATCH line cannot carry a line break, a control character, a backslash or both kinds of quotes"
 # sbatch options that hpcdl itself sets, or that would change what it has set: where each is said instead
 _ITS_WAY = "what it needs, and that alone"
 _SET_ELSEWHERE = {
@@ -38,6 +40,11 @@ _SET_ELSEWHERE = {
     **dict.fromkeys(("chdir", "output", "error", "open-mode"), _ITS_WAY),
     "job-name": "name",
 }
+
+
+def directive_carries(value: str) -> bool:
+    """Whether the value of a #SBATCH option can be written so that sbatch reads just that."""
+    return value.isprintable() and "\\" not in value and not {"'", '"'} <= set(value)
 
 
 def build(document: Located, folder: Path, source: str, problems: list[Problem]) -> Job | None:
@@ -55,7 +62,7 @@ def build(document: Located, folder: Path, source: str, problems: list[Problem])
 
 def _model(walker: Walker, item: Located, key: str) -> Any:
     """One of the model sections, by its name or its function."""
-    kinds = f"expected {{name: {' or '.join(sorted(MODELS))}}} or {{function: package.module:function}}"
+    kinds = f"expected {{name: {'|'.join(sorted(MODELS))}}} or {{function: package.module:function}}"
     if not isinstance(item.value, dict):
         walker.add(item, key, f"{kinds}; got {show(item.plain())}")
         return None
@@ -100,7 +107,7 @@ def _check_kind(document: Located, walker: Walker) -> None:
             if key in given:
                 walker.add(given[key], key, "goes with a model; this job has a script, which does as it likes")
         return
-    for key in ("args", "env", "workdir", "stop_signal"):
+    for key in ("args", "workdir", "stop_signal"):
         if key in given:
             walker.add(given[key], key, "goes with a script; this job has none")
     if "model" not in given:
@@ -133,19 +140,15 @@ def _check_values(document: Located, walker: Walker) -> None:
     for key, item in each("env"):
         if not _VARIABLE.fullmatch(key):
             walker.add(item, f"env.{key}", "is not a variable's name: letters, digits and underscores")
-        if item.raw is not None and "\0" in item.raw:
-            walker.add(item, f"env.{key}", "a program's environment cannot hold a NUL character")
-    args = document.value.get("args")
-    for i, item in enumerate(args.value if args and isinstance(args.value, list) else []):
-        if item.raw is not None and "\0" in item.raw:
-            walker.add(item, f"args[{i}]", "a program's argument cannot hold a NUL character")
+        elif key.startswith("HPCDL_") or key == "CUDA_VISIBLE_DEVICES":
+            walker.add(item, f"env.{key}", "is set by hpcdl")
     for key, item in each("slurm"):
         if key in _SET_ELSEWHERE:
             walker.add(item, f"slurm.{key}", f"is set by hpcdl, from {_SET_ELSEWHERE[key]}")
         elif not _OPTION.fullmatch(key):
             walker.add(item, f"slurm.{key}", "is not an sbatch option's long name, such as constraint or mail-type")
-        if item.raw is not None and not item.raw.isprintable():
-            walker.add(item, f"slurm.{key}", "a #SBATCH line cannot carry a line break or a control character")
+        if item.raw is not None and not directive_carries(item.raw):
+            walker.add(item, f"slurm.{key}", f"{NO_DIRECTIVE}; got {show(item.raw)}")
     data = dict(each("data"))
     if data and ("name" in data) == ("path" in data):
         walker.add(document.value["data"], "data", "expected either name or path")
@@ -184,12 +187,16 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
         full = folder / Path(text).expanduser()
         if "\0" in text or any(ord(c) < 32 for c in text):
             walker.add(item, key, "a path cannot hold a line break or a control character")
+        elif key == "workdir" and not directive_carries(text):
+            walker.add(item, key, f"{NO_DIRECTIVE}; got {show(text)}")
         elif want and not full.exists():
             walker.add(item, key, f"there is no {want} {full}")
         return os.path.normpath(full)
 
     at = document.value
-    changes: dict[str, Any] = {"source": source, "folder": str(folder)}
+    changes: dict[str, Any] = {"source": source, "folder": str(folder), "places": document.places()}
+    if job.cluster:
+        changes["cluster"] = at["cluster"].value  # its values keep their places: they join the profile's
     if job.script is not None:
         changes["script"] = path_of("script", job.script, at["script"], "file")
         if not job.script.endswith((".py", ".ipynb")):
@@ -201,6 +208,21 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
     if job.files:
         items = at["files"].value
         changes["files"] = [path_of(f"files[{i}]", text, items[i], "file") for i, text in enumerate(job.files)]
+    if job.packages is not None:
+        changes["packages"] = path_of("packages", job.packages, at["packages"], "file")
+        if not walker.problems:
+            changes["requirements"], wrong = read_requirements(Path(changes["packages"]))
+            for problem in wrong:
+                walker.add(at["packages"], "packages", problem)
+    if job.pythonpath:
+        items = at["pythonpath"].value
+        folders = [path_of(f"pythonpath[{i}]", text, items[i], "folder") for i, text in enumerate(job.pythonpath)]
+        changes["pythonpath"] = folders
+        for i, full in enumerate(folders):
+            if os.path.isfile(full):
+                walker.add(items[i], f"pythonpath[{i}]", "is a file; expected a folder to import from")
+            elif '"' in full:
+                walker.add(items[i], f"pythonpath[{i}]", "cannot have a quotation mark in it")
     if "/" in job.container or job.container.endswith(".sif"):
         changes["container"] = path_of("container", job.container, at["container"])
     if isinstance(job.data, DataSpec) and job.data.path is not None:

@@ -7,16 +7,28 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from hpcdl.job.sections import Job
 from hpcdl.job.walker import expected
-from hpcdl.trainer.spec import CnnSpec, DataSpec, EarlyStoppingSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.trainer.spec import (
+    CnnSpec,
+    DataSpec,
+    EarlyStoppingSpec,
+    FunctionSpec,
+    MlpSpec,
+    OptimizerSpec,
+    ResnetSpec,
+    ScheduleSpec,
+    TrainSpec,
+)
 
 _SECTIONS = [
     ("The job", "", Job),
     ("`data`", "data.", DataSpec),
     ("`model`: mlp", "model.", MlpSpec),
     ("`model`: cnn", "model.", CnnSpec),
+    ("`model`: resnet", "model.", ResnetSpec),
     ("`model`: your own function", "model.", FunctionSpec),
     ("`train`", "train.", TrainSpec),
     ("`train.optimizer`", "train.optimizer.", OptimizerSpec),
+    ("`train.schedule`", "train.schedule.", ScheduleSpec),
     ("`train.early_stopping`", "train.early_stopping.", EarlyStoppingSpec),
 ]
 _APART = {cls for _, _, cls in _SECTIONS}

@@ -6,7 +6,7 @@ import operator
 from dataclasses import fields
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
-from hpcdl.trainer.spec import METRICS, CnnSpec, EarlyStoppingSpec, FunctionSpec, RunSpec, SpecError
+from hpcdl.trainer.spec import METRICS, CnnSpec, EarlyStoppingSpec, FunctionSpec, RunSpec, ScheduleSpec, SpecError
 
 _COMPARE: Dict[str, Tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", operator.ge),
@@ -26,6 +26,8 @@ def check_spec(run: RunSpec) -> None:
     for where in ("data", "model", "train", "devices", "saving"):
         problems += _check_section(where, getattr(run, where))
     problems += _check_section("train.optimizer", run.train.optimizer)
+    if isinstance(run.train.schedule, ScheduleSpec):
+        problems += _check_section("train.schedule", run.train.schedule)
     if isinstance(run.train.early_stopping, EarlyStoppingSpec):
         problems += _check_section("train.early_stopping", run.train.early_stopping)
     if not problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -34,6 +34,40 @@ def build_optimizer(model: Any) -> None:
     """Create the optimizer's variables now: inside a loop or a replica it is too late."""
     build = getattr(model.optimizer, "build", None) or model.optimizer._create_all_weights  # Keras 2's legacy ones
     build(model.trainable_variables)
+
+
+def clip_all_replicas_together(optimizer: Any, replicas: int) -> None:
+    """Let an optimizer cut the norm of the sum of all replicas' gradients, as Keras 2 does.
+
+    Keras 3 cuts those of each replica, and then adds them up: here each gets their mean, and the limit is the
+    replicas' share of it.
+    """
+    if not is_keras_3():
+        return
+    apply = optimizer.apply
+    optimizer.global_clipnorm = optimizer.global_clipnorm / replicas
+
+    def apply_means(grads: Any, trainable_variables: Any = None) -> Any:
+        means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, list(grads))
+        return apply(means, trainable_variables)
+
+    optimizer.apply = apply_means
+
+
+def learning_rate(model: Any) -> Optional[float]:
+    """The optimizer's learning rate as it is set now; None where it has a schedule of its own, or no such thing."""
+    optimizer = model.optimizer
+    rate = (
+        optimizer._learning_rate if hasattr(optimizer, "_learning_rate") else getattr(optimizer, "learning_rate", None)
+    )
+    if rate is None or isinstance(rate, tf.keras.optimizers.schedules.LearningRateSchedule):
+        return None
+    return float(tf.convert_to_tensor(tensorflow_variable(rate)))
+
+
+def set_learning_rate(model: Any, rate: Any) -> None:
+    """Set the learning rate of the steps to come. Called in the graph."""
+    tensorflow_variable(model.optimizer.learning_rate).assign(rate)
 
 
 def build_metrics(model: Any, strategy: Any, x: Any, y: Any) -> None:
@@ -162,6 +196,16 @@ def metric_results(model: Any) -> Dict[str, float]:
     else:
         results = {metric.name: metric.result() for metric in model.metrics}
     return {name: float(value) for name, value in results.items()}
+
+
+def depth(model: Any) -> int:
+    """How many layers have a kernel (a weight of two or more dimensions): 16 in VGG16; batch normalisation has none."""
+    layers = [layer for layer in model._flatten_layers(include_self=False) if not _inner_layers(layer)]
+    return sum(any(len(weight.shape) >= 2 for weight in layer.weights) for layer in layers)
+
+
+def _inner_layers(layer: Any) -> bool:
+    return len(list(layer._flatten_layers())) > 1
 
 
 def model_file() -> str:

@@ -16,7 +16,8 @@ from hpcdl.trainer.errors import Stopped, UserCodeError
 from hpcdl.trainer.output import say
 from hpcdl.trainer.periodic import Saver
 from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import TrainSpec
+from hpcdl.trainer.schedule import Rate, rate_of
+from hpcdl.trainer.spec import SpecError, TrainSpec
 
 
 class Pace:
@@ -68,6 +69,7 @@ class Stepper:
         self.steps_per_epoch = self._full_batches + bool(self._last_rows)
         self.rows, self.epochs = len(rows), train.epochs
         self.total = self.steps_per_epoch * train.epochs
+        self._rate = _schedule(model, train, self.steps_per_epoch)
         self._random_states = compat.random_states(model, train.seed, strategy)
         self._call = tf.function(self._graph)
         self._epoch = -1
@@ -110,6 +112,8 @@ class Stepper:
         bad_step, loss = tf.constant(-1, tf.int64), tf.constant(0.0)
         for step in tf.range(first, first + count):
             compat.set_random_states(self._random_states, step)
+            if self._rate is not None:
+                compat.set_learning_rate(self._model, self._rate(step))
             with tf.device("CPU:0"):
                 start = step % self.steps_per_epoch * self._batch_size
                 indices = tf.slice(order, [start], [batch_rows])
@@ -128,6 +132,15 @@ class Stepper:
         batch = (images, labels) if even else (images, labels, tf.fill([mine.shape[0]], weight))
         results = self._model.train_step(batch)
         return tf.cast(results.get("loss", 0.0), tf.float32)
+
+
+def _schedule(model: Any, train: TrainSpec, steps_per_epoch: int) -> Optional[Rate]:
+    if train.schedule is None:
+        return None
+    base = compat.learning_rate(model)
+    if base is None:
+        raise SpecError("train.schedule is set, but the model came with a learning-rate schedule of its own")
+    return rate_of(train.schedule, base, steps_per_epoch, train.epochs)
 
 
 def train(
@@ -217,6 +230,9 @@ def _finish_epoch(
     metrics.update({"val_" + name: value for name, value in validate().items()})
     speed = stepper.rows / seconds
     line = {"epoch": epoch, "steps": stepper.steps_per_epoch, "seconds": seconds, "images_per_s": speed}
+    rate = compat.learning_rate(model)
+    if rate is not None:
+        line["learning_rate"] = rate  # of the epoch's last step
     run_dir.append_metrics(dict(line, time=time.time(), **metrics))
     shown = "  ".join("{} {:.4f}".format(name, value) for name, value in metrics.items())
     say("epoch {}/{}  {}  {:.1f} s  {:,.0f} images/s".format(epoch, stepper.epochs, shown, seconds, speed))

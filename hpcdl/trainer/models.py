@@ -1,17 +1,17 @@
-"""The models a run can train: mlp, cnn, and what the user's own function builds."""
+"""The models a run can train: mlp, cnn, resnet, and what the user's own function builds."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import tensorflow as tf
 
 from hpcdl.trainer import compat
 from hpcdl.trainer.checks import kernel_sizes
 from hpcdl.trainer.errors import RunError, UserCodeError
-from hpcdl.trainer.spec import CnnSpec, FunctionSpec, MlpSpec, ModelSpec
+from hpcdl.trainer.spec import CnnSpec, FunctionSpec, MlpSpec, ModelSpec, ResnetSpec
 
 
 def build(spec: ModelSpec, image_shape: Tuple[int, ...], classes: int) -> Any:
@@ -27,9 +27,11 @@ def build(spec: ModelSpec, image_shape: Tuple[int, ...], classes: int) -> Any:
     if isinstance(spec, FunctionSpec):
         with blame_user_code(spec, "failed"):
             return _from_function(spec, image_shape, classes)
-    features = _mlp(spec) if isinstance(spec, MlpSpec) else _cnn(spec)
     output = "softmax" if spec.output == "softmax" else None
-    last = tf.keras.layers.Dense(classes, activation=output, name="classes")
+    last = tf.keras.layers.Dense(classes, activation=output, name="classes", **_kernel(spec))
+    if isinstance(spec, ResnetSpec):
+        return _resnet(spec, image_shape, last)
+    features = _mlp(spec) if isinstance(spec, MlpSpec) else _cnn(spec)
     return tf.keras.Sequential([tf.keras.Input(image_shape), *features, last], name=spec.name)
 
 
@@ -51,11 +53,46 @@ def _cnn(spec: CnnSpec) -> List[Any]:
     return layers
 
 
+def _resnet(spec: ResnetSpec, image_shape: Tuple[int, ...], last: Any) -> Any:
+    layers = tf.keras.layers
+
+    def convolved(x: Any, filters: int, width: int = 3, stride: int = 1) -> Any:
+        x = layers.Conv2D(filters, width, stride, "same", use_bias=False, **_kernel(spec))(x)
+        return layers.BatchNormalization()(x)
+
+    def active(x: Any) -> Any:
+        return layers.Activation(spec.activation)(x)
+
+    inputs = tf.keras.Input(image_shape)
+    x = active(convolved(inputs, spec.filters[0]))
+    for stage, filters in enumerate(spec.filters):
+        for block in range(spec.blocks):
+            stride = 2 if stage and not block else 1
+            inner = convolved(active(convolved(x, filters, stride=stride)), filters)
+            if (
+                stride > 1
+            ):  # a strided 1x1 convolution instead crashes in TensorFlow 2.11: its gradient, on CPUs (oneDNN)
+                x = layers.AveragePooling2D(stride, padding="same")(x)
+            if int(x.shape[-1]) != filters:
+                x = convolved(x, filters, 1)
+            x = active(layers.Add()([inner, x]))
+    x = layers.GlobalAveragePooling2D()(x)
+    for dropout in _dropout(spec.dropout):
+        x = dropout(x)
+    return tf.keras.Model(inputs, last(x), name=spec.name)
+
+
+def _kernel(spec: Any) -> Dict[str, Any]:
+    """How kernels begin and what they cost; the initializer has the model's seed, as Keras's default has."""
+    penalty = tf.keras.regularizers.L1L2(spec.l1, spec.l2) if spec.l1 or spec.l2 else None
+    return {"kernel_initializer": spec.initializer, "kernel_regularizer": penalty}
+
+
 def _activated(layer: Any, sizes: List[int], spec: Any) -> List[Any]:
     if not spec.batch_norm:
-        return [layer(*sizes, activation=spec.activation)]
+        return [layer(*sizes, activation=spec.activation, **_kernel(spec))]
     return [
-        layer(*sizes, use_bias=False),  # the normalisation has one
+        layer(*sizes, use_bias=False, **_kernel(spec)),  # the normalisation has one
         tf.keras.layers.BatchNormalization(),
         tf.keras.layers.Activation(spec.activation),
     ]

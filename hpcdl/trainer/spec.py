@@ -28,6 +28,8 @@ EXIT_STOPPED = 75  # EX_TEMPFAIL: stopped on request, state saved, run me again
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop", "adagrad", "nadam")
 METRICS = ("loss", "accuracy")  # of a model that does not come compiled
+SCHEDULES = ("constant", "step", "exponential", "cosine")
+INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "orthogonal")
 ACTIVATIONS = ("relu", "elu", "selu", "gelu", "tanh", "sigmoid", "swish", "linear")
 
 
@@ -74,6 +76,11 @@ class MlpSpec:
     activation: str = setting("activation of the hidden layers", "relu", choices=ACTIVATIONS)
     batch_norm: bool = setting("batch normalisation before each activation", False)
     dropout: float = setting("share dropped after each hidden layer", 0.0, ge=0, lt=1)
+    initializer: str = setting(
+        "how the kernels of convolutions and dense layers begin", "glorot_uniform", choices=INITIALIZERS
+    )
+    l1: float = setting("L1 penalty on these kernels", 0.0, ge=0)
+    l2: float = setting("L2 penalty on these kernels", 0.0, ge=0)
     output: str = setting("what the last layer gives", "softmax", choices=("softmax", "logits"))
 
 
@@ -88,6 +95,32 @@ class CnnSpec:
     batch_norm: bool = setting("batch normalisation before each activation", False)
     dense: List[int] = setting("units of each dense layer before the classes", [], ge=1)
     dropout: float = setting("share dropped after the convolutions' features or each dense layer", 0.0, ge=0, lt=1)
+    initializer: str = setting(
+        "how the kernels of convolutions and dense layers begin", "glorot_uniform", choices=INITIALIZERS
+    )
+    l1: float = setting("L1 penalty on these kernels", 0.0, ge=0)
+    l2: float = setting("L2 penalty on these kernels", 0.0, ge=0)
+    output: str = setting("what the last layer gives", "softmax", choices=("softmax", "logits"))
+
+
+@dataclass
+class ResnetSpec:
+    """A small residual network: a 3x3 convolution, blocks of two, global average pooling, then the classes.
+
+    Each convolution has batch normalisation; from one entry of filters to the next the image is halved.
+    Sources: https://arxiv.org/abs/1512.03385, section 4.2; https://arxiv.org/abs/1812.01187, figure 2c (shortcuts).
+    """
+
+    name: str = setting("which model", "resnet", choices=("resnet",))
+    filters: List[int] = setting("filters of each stage", [16, 32, 64], ge=1, min_length=1)
+    blocks: int = setting("residual blocks of each stage", 2, ge=1)
+    activation: str = setting("activation of the hidden layers", "relu", choices=ACTIVATIONS)
+    dropout: float = setting("share dropped before the classes", 0.0, ge=0, lt=1)
+    initializer: str = setting(
+        "how the kernels of convolutions and dense layers begin", "he_normal", choices=INITIALIZERS
+    )
+    l1: float = setting("L1 penalty on these kernels", 0.0, ge=0)
+    l2: float = setting("L2 penalty on these kernels", 0.0, ge=0)
     output: str = setting("what the last layer gives", "softmax", choices=("softmax", "logits"))
 
 
@@ -104,8 +137,8 @@ class FunctionSpec:
     output: str = setting("what the last layer gives", "softmax", choices=("softmax", "logits"))
 
 
-ModelSpec = Union[MlpSpec, CnnSpec, FunctionSpec]
-MODELS = {"mlp": MlpSpec, "cnn": CnnSpec}
+ModelSpec = Union[MlpSpec, CnnSpec, ResnetSpec, FunctionSpec]
+MODELS = {"mlp": MlpSpec, "cnn": CnnSpec, "resnet": ResnetSpec}
 
 
 @dataclass
@@ -116,6 +149,23 @@ class OptimizerSpec:
     learning_rate: Optional[float] = setting("learning rate", None, gt=0)
     momentum: Optional[float] = setting("momentum (sgd and rmsprop)", None, ge=0, lt=1)
     nesterov: Optional[bool] = setting("Nesterov momentum (sgd)", None)
+    weight_decay: Optional[float] = setting("decoupled weight decay, as AdamW has it, of every step", None, gt=0)
+    clip_norm: Optional[float] = setting("the norm that all gradients together are cut to", None, gt=0)
+
+
+@dataclass
+class ScheduleSpec:
+    """How the learning rate changes during training; it begins with the optimizer's."""
+
+    name: str = setting("by which rule", choices=SCHEDULES)
+    warmup_epochs: float = setting("epochs in which it first grows from nothing to the optimizer's", 0.0, ge=0)
+    factor: Optional[float] = setting(
+        "step and exponential multiply by it (default 0.1); cosine ends with this share of it (default 0)",
+        None,
+        ge=0,
+        le=1,
+    )
+    every_epochs: float = setting("after how many epochs step and exponential have multiplied once", 1.0, gt=0)
 
 
 @dataclass
@@ -172,6 +222,8 @@ class TrainSpec:
     optimizer: OptimizerSpec = field(
         default_factory=OptimizerSpec, metadata={"doc": "the optimizer, by name or with its settings"}
     )
+    schedule: Optional[ScheduleSpec] = setting("how the learning rate changes; without it, never", None)
+    label_smoothing: float = setting("share of each label that is spread over all classes", 0.0, ge=0, lt=1)
     seed: int = setting("makes two runs equal: weights, order of rows, dropout", 1, ge=0, le=2**31 - 1)
     early_stopping: Optional[EarlyStoppingSpec] = setting("when to stop before the last epoch; without it, never", None)
 
@@ -234,6 +286,8 @@ class RunSpec:
         run.model = _build(_model_class(raw["model"]), raw["model"], "model")
         run.train = _build(TrainSpec, raw["train"], "train")
         run.train.optimizer = _build(OptimizerSpec, raw["train"]["optimizer"], "train.optimizer")
+        if raw["train"]["schedule"] is not None:
+            run.train.schedule = _build(ScheduleSpec, raw["train"]["schedule"], "train.schedule")
         if raw["train"]["early_stopping"] is not None:
             run.train.early_stopping = _build(EarlyStoppingSpec, raw["train"]["early_stopping"], "train.early_stopping")
         run.devices = _build(DeviceSpec, raw["devices"], "devices")

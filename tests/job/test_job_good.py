@@ -8,7 +8,16 @@ import hpcdl
 from hpcdl import shipped
 from hpcdl.job import format_time, load_job, parse_time
 from hpcdl.run.create import job_text
-from hpcdl.trainer.spec import CnnSpec, EarlyStoppingSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.trainer.spec import (
+    CnnSpec,
+    EarlyStoppingSpec,
+    FunctionSpec,
+    MlpSpec,
+    OptimizerSpec,
+    ResnetSpec,
+    ScheduleSpec,
+    TrainSpec,
+)
 
 MODEL = "name: a\ndata: {name: mnist}\nmodel: {name: mlp}\n"
 SCRIPT = "name: a\nscript: a.py\n"
@@ -33,6 +42,19 @@ GOOD = {
         (),
         lambda job: job.args,
         ["12:30", "on", "no", "1e-3", "null-ish", "2001-01-01", "0x10", "=", "true"],
+    ),
+    "env-of-a-training": (MODEL + "env: {NCCL_DEBUG: INFO}\n", (), lambda job: job.env, {"NCCL_DEBUG": "INFO"}),
+    "schedule": (
+        MODEL + "train: {schedule: {name: cosine, warmup_epochs: 1}, label_smoothing: 0.1}\n",
+        (),
+        lambda job: (job.train.schedule, job.train.label_smoothing),
+        (ScheduleSpec("cosine", warmup_epochs=1), 0.1),
+    ),
+    "resnet": (
+        "name: a\ndata: {name: m}\nmodel: {name: resnet, filters: [8], l2: 1e-4}\n",
+        (),
+        lambda job: job.model,
+        ResnetSpec(filters=[8], l2=0.0001),
     ),
     "env-stays-text": (
         SCRIPT + "env: {A: 1e3, B: off, C: 00:15:00, d: '', E: 010}\n",

@@ -35,11 +35,10 @@ MISTAKES = {
     ),
     "script-and-train": row(SCRIPT + "train: {epochs: 3}\n", (":3", "train", "goes with a model")),
     "model-and-args": row(
-        MODEL + "args: [a]\nenv: {A: b}\nworkdir: .\nstop_signal: USR2\n",
+        MODEL + "args: [a]\nworkdir: .\nstop_signal: USR2\n",
         (":4", "args", "goes with a script"),
-        (":5", "env", ""),
-        (":6", "workdir", ""),
-        (":7", "stop_signal", "goes with a script"),
+        (":5", "workdir", ""),
+        (":6", "stop_signal", "goes with a script"),
     ),
     "model-no-data": row("name: a\nmodel: {name: mlp}\n", (":1", "data", "missing; expected {name: ...} or {path")),
     "data-no-model": row("name: a\ndata: {name: mnist}\n", (":1", "model", "missing; expected a model with its data")),
@@ -87,7 +86,20 @@ MISTAKES = {
     ),
     "unknown-model": row("name: a\ndata: {name: m}\nmodel: {name: cnnn}\n", (":3", "model.name", "did you mean cnn?")),
     "model-not-named": row(
-        "name: a\ndata: {name: m}\nmodel: {dense: [3]}\n", (":3", "model", "expected {name: cnn or mlp} or {function")
+        "name: a\ndata: {name: m}\nmodel: {dense: [3]}\n",
+        (":3", "model", "expected {name: cnn|mlp|resnet} or {function"),
+    ),
+    "schedule-name": row(
+        "name: a\ndata: {name: m}\nmodel: {name: mlp}\ntrain: {schedule: {name: cosin}}\n",
+        (
+            ":4",
+            "train.schedule.name",
+            "expected one of constant, step, exponential, cosine; got 'cosin'; did you mean cosine?",
+        ),
+    ),
+    "schedule-factor": row(
+        "name: a\ndata: {name: m}\nmodel: {name: mlp}\ntrain: {schedule: {name: step, factor: 3}}\n",
+        (":4", "train.schedule.factor", "expected a number >= 0 and <= 1; got 3"),
     ),
     "model-name-as-list": row(
         "name: a\ndata: {name: m}\nmodel: {name: [mlp]}\n", (":3", "model.name", "{function: package.module:function}")
@@ -146,7 +158,7 @@ MISTAKES = {
     "variable-empty": row(SCRIPT + "env: {A: }\n", (":3", "env.A", "is empty; expected text")),
     "args-as-text": row(SCRIPT + "args: --fast\n", (":3", "args", "a list of texts; got '--fast'")),
     "nul-in-words": row(
-        SCRIPT + 'args: [a, "b\\0"]\nenv: {A: "\\0"}\n', (":4", "env.A", "NUL"), (":3", "args[1]", "cannot hold a NUL")
+        SCRIPT + 'args: [a, "b\\0"]\nenv: {A: "\\0"}\n', (":3", "args[1]", "cannot hold a NUL"), (":4", "env.A", "NUL")
     ),
     "sbatch-option": row(MODEL + "slurm: {Mail_Type: END}\n", (":4", "slurm.Mail_Type", "is not an sbatch option's")),
     "sbatch-line-break": row(

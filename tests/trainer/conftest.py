@@ -175,7 +175,7 @@ class Training:
         source = batches.Source(part)
         with strategy.scope():
             self.model = models.build(model_spec, (10, 10, 1), 3)
-            compiling.compile_model(self.model, model_spec, train.optimizer)
+            compiling.compile_model(self.model, model_spec, train, strategy.num_replicas_in_sync)
         compat.build_metrics(self.model, strategy, *source.take(tf.range(2)))
         variables = compat.variables(self.model)
         self.stepper = loop.Stepper(self.model, strategy, source, np.arange(rows, dtype=np.int32), train, nullcontext)
