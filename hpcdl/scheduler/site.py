@@ -19,6 +19,9 @@ from hpcdl.scheduler import slurm
 
 REMEMBERED_S = 600.0  # limits change rarely, and sacctmgr takes a third of a second each time
 _OUT_OF_SERVICE = frozenset(["DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING", "INVAL", "UNKNOWN"])
+_NOT_SET = frozenset(["", "NONE", "N/A", "(null)", "UNLIMITED"])
+MEMORY = ("SelectTypeParameters", "DefMemPerCPU", "DefMemPerNode", "MaxMemPerCPU", "MaxMemPerNode", "JobDefaults")
+CONFIG = ("ClusterName", "JobRequeue", "KillWait", "SelectType", "SLURM_VERSION", "TmpFS", *MEMORY)
 
 
 TRY_S = 60
@@ -30,7 +33,7 @@ class RefusedError(SchedulerError):
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition; an empty tuple of names means that all are allowed."""
+    """A partition; an empty tuple of names means that all are allowed, ``memory`` is its own rules of `MEMORY`."""
 
     name: str
     default: bool = False
@@ -40,12 +43,14 @@ class Partition:
     accounts: tuple[str, ...] = ()
     qos: tuple[str, ...] = ()
     own_qos: str | None = None
+    memory: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class NodeShape:
     """Nodes that are alike; ``gpus`` counts them by type, under "" where SLURM knows no type.
 
+    CPUs and memory are what jobs may have: not what is kept for the system (CoreSpecCount, MemSpecLimit).
     ``up`` is False where none of them takes jobs now (down, drained); ``architecture`` is as uname tells it.
     """
 
@@ -70,18 +75,19 @@ class Qos:
 
 @dataclass(frozen=True)
 class Association:
-    """An account that the user may use, and the QoS with it."""
+    """An account that the user may use, the QoS with it, and the account that is used where none is named."""
 
     account: str
     qos: tuple[str, ...] = ()
     default_qos: str | None = None
     partition: str | None = None
     max_wall_s: int | None = None
+    default_account: str | None = None
 
 
 @dataclass(frozen=True)
 class Site:
-    """All of it.
+    """All of it; ``config`` is what `CONFIG` lists of ``scontrol show config``, without what is not set.
 
     Where SLURM enforces no associations, or sacctmgr does not answer, ``qos`` and ``associations`` are None:
     nothing is known of them. Where it enforces no limits, they have none.
@@ -91,6 +97,7 @@ class Site:
     nodes: tuple[NodeShape, ...] = ()
     qos: tuple[Qos, ...] | None = None
     associations: tuple[Association, ...] | None = None
+    config: dict[str, str] = field(default_factory=dict)
 
 
 def read_site() -> Site:
@@ -132,22 +139,24 @@ def _ask() -> Site:
     partitions = tuple(map(partition_of, _records(slurm.call(["scontrol", "show", "partition", "--oneliner"]))))
     nodes = alike(_records(slurm.call(["scontrol", "show", "node", "--oneliner"])))
     config = _config(slurm.call(["scontrol", "show", "config"]))
+    kept = _set(config, CONFIG)
     enforced = set(config.get("AccountingStorageEnforce", "").lower().split(","))
     if not enforced & {"associations", "limits", "qos", "safe", "all"}:
-        return Site(partitions, nodes)
+        return Site(partitions, nodes, config=kept)
     show = ["sacctmgr", "--noheader", "--parsable2", "show"]
-    mine = ["assoc", f"user={getpass.getuser()}", f"cluster={config.get('ClusterName', '')}"]
+    mine = ["user", getpass.getuser(), "withassoc", f"cluster={config.get('ClusterName', '')}"]
     try:
         qos = slurm.call([*show, "qos", "format=Name,MaxWall,MaxTRES,MaxTRESPU,GrpTRES,Flags"])
-        associations = slurm.call([*show, *mine, "format=Account,QOS,DefaultQOS,Partition,MaxWall"])
+        associations = slurm.call([*show, *mine, "format=Account,QOS,DefaultQOS,Partition,MaxWall,DefaultAccount"])
     except SchedulerError:
-        return Site(partitions, nodes)
+        return Site(partitions, nodes, config=kept)
     rows = tuple(qos_of(line) for line in qos.splitlines() if line)
-    users = tuple(association_of(line) for line in associations.splitlines() if line)
+    # A user of other clusters only has a line without an account.
+    users = tuple(association_of(line) for line in associations.splitlines() if line.partition("|")[0])
     if not enforced & {"limits", "safe", "all"}:
         rows = tuple(Qos(row.name) for row in rows)
         users = tuple(replace(row, max_wall_s=None) for row in users)
-    return Site(partitions, nodes, rows, users)
+    return Site(partitions, nodes, rows, users, kept)
 
 
 def partition_of(record: Mapping[str, str]) -> Partition:
@@ -162,6 +171,7 @@ def partition_of(record: Mapping[str, str]) -> Partition:
         accounts=_names(record.get("AllowAccounts", "")),
         qos=_names(record.get("AllowQos", "")),
         own_qos=_some(record.get("QoS", "")),
+        memory=_set(record, MEMORY),
     )
 
 
@@ -173,7 +183,9 @@ def alike(records: list[dict[str, str]]) -> tuple[NodeShape, ...]:
         if "FUTURE" in words:
             continue
         gpus = tuple(sorted(gpus_of(record.get("Gres", "")).items()))
-        size = (int(record.get("CPUTot", 0)), int(record.get("RealMemory", 0)), gpus)
+        cpus = record.get("CPUEfctv") or record.get("CPUTot", "0")  # the former since SLURM 22.05
+        memory_mb = int(record.get("RealMemory", 0)) - int(record.get("MemSpecLimit", 0))
+        size = (int(cpus), memory_mb, gpus)
         where = (_names(record.get("Partitions", "")), not words & _OUT_OF_SERVICE, record.get("Arch", ""))
         shapes.setdefault((*size, *where), []).append(record["NodeName"])
     return tuple(
@@ -192,9 +204,9 @@ def qos_of(line: str) -> Qos:
 
 
 def association_of(line: str) -> Association:
-    """A line of ``sacctmgr show assoc``."""
-    account, qos, default, partition, wall = (line.split("|") + [""] * 4)[:5]
-    return Association(account, _names(qos), default or None, partition or None, seconds(wall))
+    """A line of ``sacctmgr show user withassoc``."""
+    account, qos, default, partition, wall, first = (line.split("|") + [""] * 5)[:6]
+    return Association(account, _names(qos), default or None, partition or None, seconds(wall), first or None)
 
 
 def gpus_of(gres: str) -> dict[str, int]:
@@ -270,3 +282,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _some(text: str) -> str | None:
     return None if text in ("", "N/A", "(null)") else text
+
+
+def _set(record: Mapping[str, str], keys: tuple[str, ...]) -> dict[str, str]:
+    return {key: record[key] for key in keys if record.get(key, "") not in _NOT_SET}

@@ -41,7 +41,7 @@ Slurmctld(primary) at vm is UP
 """
 BIG = "big|1-00:00:00|gres/gpu=8,mem=1T|cpu=160,gres/gpu=4|node=2|DenyOnLimit,OverPartQOS\n"
 QOS = f"normal|||||\nacc_debug|02:00:00||||\n{BIG}"
-ASSOCIATIONS = "nct00|acc_debug,high,normal|normal||\nold|normal|||3-00:00:00\n"
+ASSOCIATIONS = "nct00|acc_debug,high,normal|normal|||nct00\nold|normal|||3-00:00:00|nct00\n"
 
 
 def records(text):
@@ -73,9 +73,26 @@ def test_qos():
 
 def test_associations():
     assert [site.association_of(line) for line in ASSOCIATIONS.splitlines()] == [
-        Association("nct00", ("acc_debug", "high", "normal"), "normal"),
-        Association("old", ("normal",), max_wall_s=3 * 86400),
+        Association("nct00", ("acc_debug", "high", "normal"), "normal", default_account="nct00"),
+        Association("old", ("normal",), max_wall_s=3 * 86400, default_account="nct00"),
     ]
+
+
+def test_what_is_kept_for_the_system_is_not_for_jobs():
+    """As SLURM 22.05 tells a node with CoreSpecCount and MemSpecLimit."""
+    (shape,) = site.alike(records(NODES.splitlines()[0].replace("CPUEfctv=80", "CPUEfctv=78 MemSpecLimit=16384")))
+
+    assert (shape.cpus, shape.memory_mb) == (78, 500000 - 16384)
+
+
+def test_partition_with_its_own_rules_of_memory():
+    line = PARTITIONS.replace("JobDefaults=(null)", "JobDefaults=DefCpuPerGPU=8,DefMemPerGPU=60000")
+    (row, _) = records(line.replace("DefMemPerNode=UNLIMITED", "DefMemPerNode=8000"))
+
+    assert site.partition_of(row).memory == {
+        "DefMemPerNode": "8000",
+        "JobDefaults": "DefCpuPerGPU=8,DefMemPerGPU=60000",
+    }
 
 
 @pytest.mark.parametrize(
@@ -141,7 +158,7 @@ def says(tmp_path, monkeypatch):
             (tmp_path / name).chmod(0o755)
 
     (tmp_path / "asked").touch()
-    put(scontrol=told(partition=PARTITIONS, node=NODES, config=CONFIG), sacctmgr=told(qos=QOS, assoc=ASSOCIATIONS))
+    put(scontrol=told(partition=PARTITIONS, node=NODES, config=CONFIG), sacctmgr=told(qos=QOS, user=ASSOCIATIONS))
     return put
 
 
@@ -162,6 +179,7 @@ def test_asked_once_in_a_while(says, tmp_path):
     assert [row.account for row in first.associations or ()] == ["nct00", "old"]
     assert len(asked(tmp_path)) == 5
     assert "cluster=testbed" in asked(tmp_path)[-1]
+    assert first.config == {"ClusterName": "testbed"}
 
 
 def test_asked_anew_when_old_or_forgotten(says, tmp_path):
@@ -212,6 +230,12 @@ def test_limits_not_enforced_are_none(says):
     found = site.read_site()
     assert [row.max_wall_s for row in found.qos or ()] == [None, None, None]
     assert [row.max_wall_s for row in found.associations or ()] == [None, None]
+
+
+def test_user_of_another_cluster_has_no_account_here(says):
+    says(sacctmgr=told(qos=QOS, user="||||00:00:00|\n"))
+
+    assert site.read_site().associations == ()
 
 
 def test_slurm_away(says):

@@ -1,0 +1,100 @@
+"""Where data and runs could go, and what the login nodes are called."""
+
+from __future__ import annotations
+
+import getpass
+import os
+
+import pytest
+
+from hpcdl.discover import places
+from hpcdl.discover.lines import Line, plain, text
+from hpcdl.discover.places import detect_line, place_lines
+from hpcdl.errors import Problem
+from hpcdl.job.reader import read_yaml
+
+
+@pytest.fixture
+def shared(login, monkeypatch):
+    """Folders of tests are in /tmp, which is this machine's own: here they are not."""
+    monkeypatch.setattr(places, "node_local", lambda path: "/local" if "/local/" in path else None)
+    return login.folder
+
+
+def values():
+    return {line.key: line.value for line in place_lines() if line.state == "guess"}
+
+
+def test_variables_before_home(shared, monkeypatch):
+    mine = shared / getpass.getuser() / "work"
+    mine.mkdir(parents=True)
+    monkeypatch.setenv("SCRATCH", f"{shared}/scratch/")
+    monkeypatch.setenv("WORK", str(mine))
+
+    assert values() == {"data_root": f"{mine}/hpcdl/data", "runs_root": f"{shared}/scratch/{{user}}/hpcdl/runs"}
+
+
+def test_home_else(shared, monkeypatch):
+    monkeypatch.setenv("SCRATCH", f"{shared}/missing")
+    monkeypatch.setenv("WORK", "relative")
+    monkeypatch.setenv("PROJECT", f"{shared}/local/x")
+    (shared / "local" / "x").mkdir(parents=True)
+
+    assert values() == {"data_root": "~/hpcdl/data", "runs_root": "~/hpcdl/runs"}
+
+
+def test_folder_that_is_not_writable(shared, monkeypatch):
+    monkeypatch.setenv("SCRATCH", f"{shared}/scratch")
+    monkeypatch.setattr(os, "access", lambda path, mode: "scratch" not in path)
+
+    assert values()["runs_root"] == "~/hpcdl/runs"
+
+
+def test_nowhere(login):
+    assert [(line.key, line.state) for line in place_lines()] == [("data_root", "unknown"), ("runs_root", "unknown")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("lustre", "on lustre, which the nodes share"), ("xfs", "on xfs; see that the nodes share it")],
+)
+def test_file_system_is_told(shared, monkeypatch, kind, words):
+    monkeypatch.setattr(places, "_file_system", lambda path: kind)
+
+    assert all(line.why.endswith(words) for line in place_lines())
+
+
+def test_file_system_of_this_machine():
+    assert places._file_system("/proc/self") == "proc"
+
+
+@pytest.mark.parametrize(
+    ("host", "pattern"),
+    [
+        ("login1.site.org", "login*.site.org"),
+        ("n12-34.x.edu", "n*-*.x.edu"),
+        ("gateway", "gateway"),
+        ("login02", "login*"),
+    ],
+)
+def test_host_pattern(host, pattern):
+    assert (detect_line(host).value, detect_line(host).state) == ([pattern], "guess")
+
+
+def test_localhost_is_no_name():
+    assert detect_line("localhost.localdomain").state == "unknown"
+
+
+ODD = ["no", "~", "12:30", "1e-3", "a: b", "a #b", "{user}", "it's", 'say "x"', "-x", "ü/é", "", "null", "a\nb", "[x]"]
+
+
+@pytest.mark.parametrize("word", ODD)
+def test_words_arrive_as_they_are(word):
+    problems: list[Problem] = []
+    document = read_yaml(text([Line("a", {word: [word]}, "why\nnot # really")]), "x", problems)
+
+    assert (problems, document and document.plain()) == ([], {"a": {word: [word]}})
+
+
+def test_numbers_stay_numbers():
+    assert plain({"cpus": 80, "memory_gb": 488, "requeue": False}) == "{cpus: 80, memory_gb: 488, requeue: false}"
