@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from hpcdl.cluster.schema import Cluster
-from hpcdl.errors import HpcdlError
+from hpcdl.errors import HpcdlError, SchedulerError
+from hpcdl.scheduler.site import Site, read_site
 from hpcdl.submission import Submission
 
 __all__ = ["Check", "Finding", "Note", "Report", "Subject", "check"]
@@ -45,6 +47,24 @@ class Subject:
 
     submission: Submission
     cluster: Cluster
+
+    @property
+    def site(self) -> Site:
+        """What SLURM tells of the site. One that does not answer is asked once, not by every check.
+
+        Raises:
+            SchedulerError: it did not answer.
+        """
+        if isinstance(self._answer, SchedulerError):
+            raise self._answer
+        return self._answer
+
+    @cached_property
+    def _answer(self) -> Site | SchedulerError:
+        try:
+            return read_site()
+        except SchedulerError as error:
+            return error
 
 
 Check = Callable[[Subject], Iterator["Finding | Note"]]

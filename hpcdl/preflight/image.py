@@ -16,7 +16,6 @@ from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.asjob import module_lines
 from hpcdl.preflight.inside import ask
 from hpcdl.preflight.script import question
-from hpcdl.scheduler.site import read_site
 
 OLDEST_TENSORFLOW, OLDEST_PYTHON = (2, 11), (3, 8)
 # https://github.com/apptainer/sif/blob/main/pkg/sif/arch.go, by uname's words
@@ -29,7 +28,7 @@ def image(subject: Subject) -> Iterator[Finding | Note]:
     found = list(_file(decided))
     if not found:
         architecture = _architecture(Path(decided.image or ""))
-        nodes = _nodes_architectures() or set(filter(None, [subject.cluster.architecture]))
+        nodes = _nodes_architectures(subject) or set(filter(None, [subject.cluster.architecture]))
         if architecture and nodes and architecture not in nodes:
             wrong = f"{decided.image} is for {architecture}, but the nodes are {' and '.join(sorted(nodes))}"
             found.append(_finding(wrong, "use an image that was built for these nodes"))
@@ -77,9 +76,9 @@ def _architecture(path: Path) -> str:
     return _ARCHITECTURES.get(_begin(path)[45:47], "")
 
 
-def _nodes_architectures() -> set[str]:
+def _nodes_architectures(subject: Subject) -> set[str]:
     try:
-        return {row.architecture for row in read_site().nodes if row.architecture}
+        return {row.architecture for row in subject.site.nodes if row.architecture}
     except SchedulerError:
         return set()  # the checks of the limits say why
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from hpcdl.job import format_time
 from hpcdl.job.walker import did_you_mean
 from hpcdl.preflight import Finding, Note, Subject
-from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos, RefusedError, Site, read_site, try_script
+from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos, RefusedError, Site, try_script
 
 _WORDS = {
     "cpu": ("CPUs", "resources.cpus"),
@@ -21,7 +21,7 @@ _WORDS = {
 
 def account(subject: Subject) -> Iterator[Finding]:
     """The account is one that the user may use."""
-    site, given = read_site(), subject.cluster.account
+    site, given = subject.site, subject.cluster.account
     if site.associations is None:
         return
     mine = sorted({row.account for row in site.associations})
@@ -35,7 +35,7 @@ def account(subject: Subject) -> Iterator[Finding]:
 
 def partition(subject: Subject) -> Iterator[Finding]:
     """The partition is there, is up, and takes this account and QoS."""
-    site, cluster = read_site(), subject.cluster
+    site, cluster = subject.site, subject.cluster
     known = [row.name for row in site.partitions]
     fix = f"use one of: --set cluster.partition={_one_of(known)}"
     for name in _named(cluster.partition):
@@ -58,7 +58,7 @@ def partition(subject: Subject) -> Iterator[Finding]:
 
 def qos(subject: Subject) -> Iterator[Finding]:
     """The QoS is there, and the user may use it with this account."""
-    site, cluster = read_site(), subject.cluster
+    site, cluster = subject.site, subject.cluster
     if site.associations is None or site.qos is None or cluster.qos is None:
         return
     known = [row.name for row in site.qos]
@@ -74,7 +74,7 @@ def qos(subject: Subject) -> Iterator[Finding]:
 
 def time_limit(subject: Subject) -> Iterator[Finding]:
     """The time is within the limits of QoS, account and partition: sbatch takes more, and the job waits for ever."""
-    site, cluster, asked_s = read_site(), subject.cluster, subject.submission.plan.time_limit_s
+    site, cluster, asked_s = subject.site, subject.cluster, subject.submission.plan.time_limit_s
     chosen, rules = _partitions(site, cluster.partition), _rules(site, cluster.partition, cluster.qos, cluster.account)
     limits = [(f"QoS {row.name}", row.max_wall_s) for row in rules]
     limits += [(f"account {row.account}", row.max_wall_s) for row in _associations(site, cluster.account)[:1]]
@@ -96,7 +96,7 @@ def time_limit(subject: Subject) -> Iterator[Finding]:
 
 def size(subject: Subject) -> Iterator[Finding]:
     """One node of the partition has the CPUs, the GPUs and the memory, and the QoS lets one job have them."""
-    site, cluster, decided = read_site(), subject.cluster, subject.submission.plan
+    site, cluster, decided = subject.site, subject.cluster, subject.submission.plan
     chosen = {row.name for row in _partitions(site, cluster.partition)}
     nodes = [row for row in site.nodes if not chosen or not row.partitions or chosen & set(row.partitions)]
     memory_mb = int((decided.memory_gb or 0) * 1024) if cluster.memory_request != "none" else 0
@@ -119,6 +119,7 @@ def size(subject: Subject) -> Iterator[Finding]:
 
 def trial(subject: Subject) -> Iterator[Finding | Note]:
     """SLURM itself would take exactly this script (``sbatch --test-only``), and when it would start."""
+    _ = subject.site  # one that does not answer need not be asked again
     try:
         told = try_script(subject.submission.script or "")
     except RefusedError as error:

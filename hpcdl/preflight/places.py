@@ -30,6 +30,13 @@ def places(subject: Subject) -> Iterator[Finding]:
     data_root = decided.data_root
     if os.path.isdir(data_root) and not os.access(data_root, os.R_OK | os.X_OK):
         yield Finding(f"you cannot read {data_root}", _ask_owner(Path(data_root)), "profile", "data_root")
+    if decided.script is not None and not os.path.isdir(data_root):
+        wrong = (
+            f"data_root {data_root} is not there: what is submitted runs without it, but no script from hpcdl render"
+        )
+        yield Finding(
+            wrong, f"mkdir -p {data_root}, or correct it in the profile", "profile", "data_root", blocks=False
+        )
     if decided.workdir and not os.access(decided.workdir, os.W_OK | os.X_OK):
         wrong = f"you cannot write in the working directory {decided.workdir}"
         yield Finding(wrong, _ask_owner(Path(decided.workdir)), "job", "workdir", blocks=False)

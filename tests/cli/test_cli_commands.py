@@ -48,7 +48,7 @@ def test_help_is_complete(cli, words, command):
         assert parameter.param_type_name == "argument" or parameter.help, f"{parameter.opts} has no help"
 
 
-@pytest.mark.parametrize("words", ["", "check", "render", "submit", "shell", "data stage", "cluster show"])
+@pytest.mark.parametrize("words", ["", "check", "render", "submit", "shell", "data stage", "cluster show", "init"])
 def test_help_examples_are_real(cli, words):
     """The examples in --help name commands and options that exist."""
     lines = [line.split() for line in cli(*words.split(), "--help").out.splitlines() if line.startswith("  hpcdl ")]
@@ -167,7 +167,7 @@ def test_profiles_listed_and_shown(cli):
     listed = cli("cluster", "list").out
     for name, path in built_in_profiles().items():
         assert f"\n{name} " in f"\n{listed}"
-        assert cli("cluster", "show", name).out == path.read_text()
+        assert cli("cluster", "show", name, "--raw").out == path.read_text()
 
 
 def test_shown_profile_works_as_file(cli, tmp_path):
@@ -266,7 +266,7 @@ def test_dry_run_prints_and_creates_nothing(cli, tmp_path):
 
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith("#!/bin/bash\n")
-    assert "-m submitit.core._submit" in answer.out
+    assert "-m hpcdl.launch.worker" in answer.out
     assert f"#SBATCH --chdir={tmp_path}/runs/mnist-cnn/" in answer.out
     assert os.listdir(tmp_path) == []
 
@@ -304,7 +304,7 @@ def test_dry_run_is_what_is_sent(cli, tmp_path, monkeypatch):
     argv = ("submit", "mnist_cnn", *MARENOSTRUM, "--runs-dir", tmp_path / "runs")
 
     dry = cli(*argv, "--dry-run")
-    sent = cli(*argv)
+    sent = cli(*argv, "--no-check")
 
     run = tmp_path / "runs" / "mnist-cnn" / "20260101-1200-aaaa"
     assert (sent.code, sent.out) == (0, f"{run}\n")
@@ -323,7 +323,7 @@ def test_refused_submission_tells_why(cli, tmp_path, monkeypatch):
     (fake / "sbatch").chmod(0o755)
     monkeypatch.setenv("PATH", f"{fake}:{os.environ['PATH']}")
 
-    answer = cli("submit", "mnist_cnn", *MARENOSTRUM, "--runs-dir", tmp_path / "runs")
+    answer = cli("submit", "mnist_cnn", *MARENOSTRUM, "--runs-dir", tmp_path / "runs", "--no-check")
     status = cli("status", "--runs-dir", tmp_path / "runs")
 
     assert (answer.code, answer.out) == (1, "")

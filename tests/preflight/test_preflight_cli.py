@@ -89,13 +89,15 @@ def test_warning_is_no_refusal(check, world):
 def test_what_was_not_checked_is_said(check, world):
     for name in ("scontrol", "sacctmgr", "sbatch"):
         (world.bin / name).unlink()
-    world.command("scontrol", "#!/bin/sh\necho down >&2; exit 1\n")
+    world.command("scontrol", f"#!/bin/sh\necho asked >>{world.folder}/asked; echo down >&2; exit 1\n")
     world.command("sbatch", "#!/bin/sh\necho 'Unable to contact slurm controller' >&2; exit 1\n")
 
     answer = check("model.yaml")
 
     assert answer.code == 0
-    assert " - account, partition, QoS, time, size: not checked, scontrol failed (exit 1): down" in answer.out
+    names = "account, partition, QoS, time, size, sbatch --test-only"
+    assert f" - {names}: not checked, scontrol failed (exit 1): down" in answer.out
+    assert (world.folder / "asked").read_text() == "asked\n"  # a SLURM that is busy is not asked by each check
 
 
 def test_json(check, world):
