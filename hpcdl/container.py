@@ -7,9 +7,13 @@ it is printed, or `Shell`, which is bash already.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hpcdl.errors import UserError
 from hpcdl.planning import Plan
+
+PACKAGES = "/opt/hpcdl/packages"  # where a job sees what was installed beside its image
 
 
 class Shell(str):
@@ -21,7 +25,7 @@ class Places:
     """Where a run's things lie, seen from outside and inside alike (binds keep the paths).
 
     Each is a path, or `Shell` where only the node knows it. ``lifeline``: stdin is a pipe that nobody writes
-    to, and whose end is launch's end.
+    to, and whose end is launch's end. ``passed``: the node's variables that enter, and their values.
     """
 
     workdir: str
@@ -33,21 +37,30 @@ class Places:
     visible_devices: str | None = None
     attempt: str | None = None
     lifeline: bool = False
+    passed: dict[str, str] = field(default_factory=dict)
 
 
 def environment(plan: Plan, places: Places) -> dict[str, str]:
-    """The variables the program sees, the user's own first.
+    """The variables the program sees: a private home and caches, what the profile passes on, the user's own, hpcdl's.
 
     HOME and KERAS_HOME lead Keras 2 and 3 to the staged sets and weights: both
-    drop a folder that is not writable, so it is a home of the run's own.
+    drop a folder that is not writable, so it is a home of the run's own. So are
+    the caches, which an image may have elsewhere.
     """
-    env: dict[str, str] = dict(plan.env)
-    env["HOME"] = places.home
-    env["KERAS_HOME"] = within(places.home, ".keras")
-    env["PYTHONNOUSERSITE"] = "1"
-    env["PYTHONUNBUFFERED"] = "1"
-    if places.pythonpath is not None:
-        env["PYTHONPATH"] = places.pythonpath
+    env: dict[str, str] = {
+        "HOME": places.home,
+        "KERAS_HOME": within(places.home, ".keras"),
+        "XDG_CACHE_HOME": within(places.home, ".cache"),
+        "MPLCONFIGDIR": within(places.home, ".config/matplotlib"),
+        "CUDA_CACHE_PATH": within(places.home, ".nv/ComputeCache"),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if places.tmp is not None:
+        env["TMPDIR"] = "/tmp"  # noqa: S108 - the run's own, bound there
+    env.update({**places.passed, **plan.env})
+    if pythonpath := _pythonpath(plan, places):
+        env["PYTHONPATH"] = pythonpath
     env["HPCDL_DATA_ROOT"] = plan.data_root
     env["HPCDL_STOP_FILE"] = places.stop_file
     if places.attempt is not None:
@@ -59,6 +72,18 @@ def environment(plan: Plan, places: Places) -> dict[str, str]:
     return env
 
 
+def _pythonpath(plan: Plan, places: Places) -> str:
+    """hpcdl's own entries or those of the job's ``env``, then the job's folders, then its packages."""
+    first = places.pythonpath or plan.env.get("PYTHONPATH") or ""
+    others = ":".join([*plan.pythonpath, *([PACKAGES] if plan.overlay else [])])
+    if not others or not first:
+        return first or others
+    if not isinstance(first, Shell):
+        return f"{first}:{others}"
+    plain = "".join(f"\\{c}" if c in '\\$`"' else c for c in others)
+    return Shell(f'"{first.strip(chr(34))}:{plain}"')
+
+
 def command(plan: Plan, places: Places, program: list[str]) -> list[list[str]]:
     """The lines of ``apptainer exec`` around a program.
 
@@ -67,14 +92,23 @@ def command(plan: Plan, places: Places, program: list[str]) -> list[list[str]]:
         places: where things lie.
         program: argv inside the container.
 
+    Raises:
+        UserError: where the plan's packages lie is not decided.
+
     The environment goes in through ``env``: ``--env`` reads its values as
     comma-separated and strips quotes, so it cannot carry every value.
     """
     if plan.image is None:
         raise ValueError("this plan has no image")
+    if plan.requirements and plan.overlay is None:
+        raise UserError(f"where the packages of {plan.source} lie was not looked up: see hpcdl env build")
     head = [plan.runtime, "exec"] + (["--nv"] if plan.nv else []) + ["--cleanenv", "--no-home"]
     binds = [*plan.binds, *places.binds]
     lines = [head, *(["--bind", bind] for bind in dict.fromkeys(binds))]
+    lines += [["--bind", f"{folder}:{folder}:ro"] for folder in plan.pythonpath]
+    if plan.overlay is not None:
+        part = "image-src=/," if plan.overlay.endswith(".sqfs") else ""
+        lines.append(["--bind", f"{plan.overlay}:{PACKAGES}:{part}ro"])
     if places.tmp is not None:
         lines.append(["--bind", f"{places.tmp}:/tmp"])
     first, *others = [assign(name, value) for name, value in environment(plan, places).items()]
@@ -89,18 +123,25 @@ def assign(name: str, value: str) -> str:
     return Shell(value if value.startswith("$") else f'"{name}={value.strip(chr(34))}"')
 
 
+def if_set(name: str) -> Shell:
+    """A word that is ``NAME=value`` of the node's variable, and no word at all where that is not set."""
+    return Shell(f'${{{name}+"{name}=${name}"}}')
+
+
 def within(folder: str, name: str) -> str:
     """A path inside a folder, which may be `Shell`."""
     return Shell(f'"{folder.strip(chr(34))}/{name}"') if isinstance(folder, Shell) else f"{folder}/{name}"
 
 
-def isolated(runtime: str, image: str, tmp: str) -> list[str]:
+def isolated(runtime: str, image: str, tmp: str, binds: Sequence[str] = ()) -> list[str]:
     """The argv in front of a program that sees the image alone: no home, no environment of the caller's.
 
     Args:
         runtime: the container command.
         image: the image file.
         tmp: an empty folder, its home and /tmp: others may have left things in this machine's.
+        binds: what it is to see beside.
     """
-    clean = ["--cleanenv", "--no-home", "--bind", f"{tmp}:/tmp", "--pwd", "/"]
+    clean = ["--cleanenv", "--no-home", *(word for bind in (f"{tmp}:/tmp", *binds) for word in ("--bind", bind))]
+    clean += ["--pwd", "/"]
     return [runtime, "exec", *clean, image, "env", "PYTHONNOUSERSITE=1", "HOME=/tmp"]

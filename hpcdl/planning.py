@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from math import inf
 from os.path import basename, relpath
 from typing import Optional
 
 import hpcdl
-from hpcdl.cluster.schema import Cluster, Image
+from hpcdl.cluster.schema import Cluster, Image, Partition, Qos
 from hpcdl.data import staged_path
 from hpcdl.errors import JobError, Problem
-from hpcdl.job import Job, format_time
+from hpcdl.job import Job, format_time, parse_time
 from hpcdl.trainer.spec import DataSpec, DeviceSpec, RunSpec, SavingSpec
 
 
@@ -19,6 +21,7 @@ class Plan:
     """Everything about a run that is decided before it has a folder. Plain data: kept as plan.json.
 
     ``image`` is None where the program runs with the machine's own Python.
+    ``overlay`` is where the requirements are installed: `packages.located` says it, who may look at the disk.
     ``directives`` are the #SBATCH options in order; an empty value stands for a flag.
     """
 
@@ -54,6 +57,10 @@ class Plan:
     emulate_gpus: bool
     requeue: bool = True
     stop_signal: Optional[str] = None
+    pass_env: list[str] = field(default_factory=list)
+    pythonpath: list[str] = field(default_factory=list)
+    requirements: list[str] = field(default_factory=list)
+    overlay: Optional[str] = None
 
 
 def plan(job: Job, cluster: Cluster) -> Plan:
@@ -66,18 +73,14 @@ def plan(job: Job, cluster: Cluster) -> Plan:
     image = _image(job, cluster, problems)
     resources, node = job.resources, cluster.node
     if resources.nodes > 1:
-        problems.append(
-            Problem(job.source, "resources.nodes", f"expected 1, a job runs on one node; got {resources.nodes}")
-        )
+        problems.append(_wrong(job, "resources.nodes", f"expected 1, a job runs on one node; got {resources.nodes}"))
+    has = f"but a node of {cluster.name} has"
     if resources.gpus > node.gpus and not cluster.emulate_gpus:
-        problems.append(
-            Problem(job.source, "resources.gpus", f"is {resources.gpus}, but a node of {cluster.name} has {node.gpus}")
-        )
+        problems.append(_wrong(job, "resources.gpus", f"is {resources.gpus}, {has} {node.gpus}"))
     cpus = resources.cpus or max(1, node.cpus * max(1, resources.gpus) // max(1, node.gpus))
     if resources.cpus and resources.cpus > node.cpus:
-        problems.append(
-            Problem(job.source, "resources.cpus", f"is {cpus}, but a node of {cluster.name} has {node.cpus}")
-        )
+        problems.append(_wrong(job, "resources.cpus", f"is {cpus}, {has} {node.cpus}"))
+    problems += _too_long(job, cluster)
     memory_gb = resources.memory_gb or _share_of_memory(resources.gpus, cluster)
     problems += _unbindable(job, cluster)
     if problems:
@@ -118,6 +121,9 @@ def plan(job: Job, cluster: Cluster) -> Plan:
         signal_lead_s=_lead_s(job, cluster),
         min_poll_s=cluster.min_poll_s,
         emulate_gpus=cluster.emulate_gpus,
+        pass_env=cluster.pass_env,
+        pythonpath=job.pythonpath,
+        requirements=job.requirements,
     )
 
 
@@ -150,10 +156,41 @@ def _image(job: Job, cluster: Cluster, problems: list[Problem]) -> Image | None:
         return cluster.images[job.container]
     if cluster.images or job.container != "tensorflow":
         known = ", ".join(cluster.images) or "none"
-        problems.append(
-            Problem(job.source, "container", f"{cluster.name} has no image {job.container!r}; it has {known}")
-        )
+        wrong = f"{cluster.name} has no image {job.container!r}; it has {known}"
+        problems.append(_wrong(job, "container", wrong))
     return None
+
+
+def _wrong(job: Job, key: str, message: str) -> Problem:
+    """A problem at the place where the key was written, or else of the job."""
+    return Problem(job.places.get(key, job.source), key, message)
+
+
+def _too_long(job: Job, cluster: Cluster) -> Iterator[Problem]:
+    """The time against the limits that the profile knows: the partition's and the QoS's, or else the site's."""
+    asked_s = job.resources.time_limit_s
+
+    def most_s(max_time: str | None) -> int | None:
+        limit = max_time or cluster.max_time
+        return parse_time(limit) if limit else None
+
+    chosen = (cluster.partition or "").split(",")
+    limits = [("partition", name, cluster.partitions[name].max_time) for name in chosen if name in cluster.partitions]
+    if len(limits) > 1:  # SLURM may take any of them
+        limits = [max(limits, key=lambda limit: most_s(limit[2]) or inf)]
+    if cluster.qos in cluster.qos_choices:
+        limits.append(("qos", cluster.qos, cluster.qos_choices[cluster.qos].max_time))
+    known = [limit for limit in limits if limit[2]]
+    for key, name, max_time in known or [("", cluster.name, None)]:
+        limit_s = most_s(max_time)
+        if limit_s is None or asked_s <= limit_s:
+            continue
+        choices: dict[str, Partition] | dict[str, Qos] = cluster.qos_choices if key == "qos" else cluster.partitions
+        longer = [other for other, choice in choices.items() if (most_s(choice.max_time) or inf) >= asked_s]
+        use = f"use --set cluster.{key}={'|'.join(longer)}, or ask" if key and longer else "ask"
+        who = {"partition": f"partition {name}", "qos": f"QoS {name}", "": name}[key]
+        wrong = f"is {format_time(asked_s)}, but {who} allows {format_time(limit_s)}: {use} for less"
+        yield _wrong(job, "resources.time", wrong)
 
 
 def _unbindable(job: Job, cluster: Cluster) -> list[Problem]:
@@ -162,10 +199,12 @@ def _unbindable(job: Job, cluster: Cluster) -> list[Problem]:
         "cluster.data_root": cluster.data_root,
         "workdir": job.workdir or "",
         "data.path": (job.data.path if job.data else None) or "",
+        **{f"pythonpath[{i}]": folder for i, folder in enumerate(job.pythonpath)},
     }
     wrong = {key: path for key, path in folders.items() if set(path) & set(":,")}
+    places = {**job.places, "cluster.data_root": cluster.places.get("data_root", job.source)}
     return [
-        Problem(job.source, key, f"a container cannot be given {path!r}: it has ':' or ','")
+        Problem(places.get(key, job.source), key, f"a container cannot be given {path!r}: it has ':' or ','")
         for key, path in wrong.items()
     ]
 
@@ -189,9 +228,17 @@ def _directives(job: Job, cluster: Cluster, cpus: int, memory_gb: float | None) 
     """The #SBATCH options that say how big the job is and who pays, in the site's words."""
     resources = job.resources
     rows = [("nodes", str(resources.nodes)), ("ntasks-per-node", "1"), ("cpus-per-task", str(cpus))]
+    gres = []
     if resources.gpus:
         count = f"{cluster.gpu_type}:{resources.gpus}" if cluster.gpu_type else str(resources.gpus)
-        rows.append(("gres", f"gpu:{count}") if cluster.gpu_request == "gres" else ("gpus-per-node", count))
+        if cluster.gpu_request == "gres":
+            gres.append(f"gpu:{count}")
+        else:
+            rows.append(("gpus-per-node", count))
+    if cluster.scratch_gres:
+        gres.append(cluster.scratch_gres)
+    if gres:
+        rows.append(("gres", ",".join(gres)))
     if memory_gb and cluster.memory_request != "none":
         shares = {"mem": 1, "mem-per-cpu": cpus, "mem-per-gpu": max(1, resources.gpus)}
         rows.append((cluster.memory_request, f"{int(memory_gb * 1024 / shares[cluster.memory_request])}M"))

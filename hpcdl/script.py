@@ -10,8 +10,9 @@ from typing import Any
 
 import hpcdl
 from hpcdl import shipped
-from hpcdl.container import Places, Shell, command
+from hpcdl.container import Places, Shell, command, if_set
 from hpcdl.errors import UserError
+from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
 from hpcdl.planning import Plan, script_name, summary
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
@@ -27,15 +28,14 @@ def quote_directive(value: str) -> str:
     """The value of a #SBATCH option, quoted as sbatch reads it.
 
     Raises:
-        UserError: sbatch cannot carry it (line breaks, or both kinds of quotes).
+        UserError: sbatch cannot carry it.
     """
     if _PLAIN.fullmatch(value):
         return value
-    if value.isprintable() and "\\" not in value:
-        for mark in ('"', "'"):
-            if mark not in value:
-                return f"{mark}{value}{mark}"
-    raise UserError(f"a #SBATCH line cannot carry {value!r}: no line breaks, no backslash, not both kinds of quotes")
+    if not directive_carries(value):
+        raise UserError(f"{NO_DIRECTIVE}; got {value!r}")
+    mark = "'" if '"' in value else '"'
+    return f"{mark}{value}{mark}"
 
 
 def one_line(text: str) -> str:
@@ -70,10 +70,9 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
         stop_file=Shell('"$HPCDL_STOP_FILE"'),
         pythonpath=None if plan.script else Shell('"$PWD/code"'),
         binds=[_HERE, *(folder for folder in _needed(plan) if not _covered(plan, folder))],
-        visible_devices=Shell('${CUDA_VISIBLE_DEVICES+"CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES"}')
-        if plan.gpus
-        else None,
+        visible_devices=if_set("CUDA_VISIBLE_DEVICES") if plan.gpus else None,
         attempt=Shell('"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
+        passed={name: if_set(name) for name in plan.pass_env},
     )
     if plan.script is None:
         program = [plan.python, "-m", "hpcdl.trainer", "run.json"]

@@ -12,9 +12,10 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+from hpcdl import packages
 from hpcdl.cluster.schema import Cluster
-from hpcdl.errors import SchedulerError, UserError
-from hpcdl.files import append_json_line, read_json, read_json_lines, write_json, write_text
+from hpcdl.errors import RunError, SchedulerError, UserError
+from hpcdl.files import append_json_line, others_could_write, read_json, read_json_lines, write_json, write_text
 from hpcdl.job import Job
 from hpcdl.planning import Plan, plan, run_spec
 from hpcdl.run import Run, causes
@@ -63,15 +64,19 @@ def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | 
         if lacking:
             notes.append(f"{lacking}: running with this machine's own TensorFlow, without the container")
             decided = replace(decided, image=None, nv=False)
+    if decided.image is None and decided.requirements:
+        notes.append(f"{job.packages} counts in a container only: this machine's own packages are used")
+        decided = replace(decided, requirements=[])
     if backend == "slurm" and decided.image is None:
         raise UserError(f"{cluster.name} names no container image: choose another --cluster, or --backend local")
+    decided = packages.located(decided, cluster)
     if cluster.emulate_gpus and job.resources.gpus:
         notes.append(f"EMULATED GPUs: {job.resources.gpus} asked for, CPU devices stand in (profile {cluster.name})")
     runs_root = Path(runs_dir or cluster.runs_root).absolute()
     paths = new_run(job.name, runs_root)
     script = None
     if backend == "slurm":
-        worker = worker_command(decided.host_python or sys.executable, paths.submitit)
+        worker = worker_command(decided.host_python or sys.executable, paths.submitit, python_options())
         code = str(code_folder(runs_root, code_sha()))
         script = render_submission(decided, str(paths.root), code, worker, str(paths.batch_log))
     return Submission(job, decided, run_spec(job, cluster), paths, script, backend, notes)
@@ -105,8 +110,13 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
     """
     paths = submission.paths
     require_backend(submission)
+    packages.require(submission.plan)
     create(paths, submission.job, submission.plan, submission.spec, command_line)
     if submission.script is not None:
+        for folder in (paths.root, paths.submitit):
+            why = others_could_write(folder)
+            if why:
+                raise RunError(f"{folder} {why}, so the job would not run what lies there; choose another --runs-dir")
         write_text(paths.script, submission.script)
     try:
         _send(paths)
@@ -141,9 +151,20 @@ def resume(run: Run) -> None:
     _send(paths, sorted(avoid))
 
 
-def worker_command(python: str, folder: Path) -> list[str]:
+def worker_command(python: str, folder: Path, options: Sequence[str] = ("-s",)) -> list[str]:
     """The argv of submitit's worker for a folder of its pickles."""
-    return [python, "-u", "-m", "submitit.core._submit", str(folder)]
+    return [python, *options, "-u", "-m", "hpcdl.launch.worker", str(folder)]
+
+
+def python_options() -> list[str]:
+    """The worker's Python does without ~/.local, unless that is where hpcdl's own packages are installed."""
+    import site
+    from importlib.util import find_spec
+
+    folder = site.getusersitepackages()
+    found = (find_spec(name) for name in ("msgspec", "submitit", "cloudpickle"))
+    here = any(spec and spec.origin and Path(spec.origin).is_relative_to(folder) for spec in found)
+    return [] if here else ["-s"]
 
 
 def _send(paths: RunPaths, avoid: Sequence[str] = ()) -> None:
@@ -199,7 +220,7 @@ def _fit_to_this_machine(job: Job, cluster: Cluster, notes: list[str]) -> tuple[
         notes.append(f"this machine has no GPU: {job.name} asks for {wanted} and trains on the CPU")
         job = replace(job, resources=replace(job.resources, gpus=0))
     job = replace(job, resources=replace(job.resources, cpus=None))
-    return job, replace(cluster, node=replace(cluster.node, cpus=cpus, gpus=gpus))
+    return job, replace(cluster, node=replace(cluster.node, cpus=cpus, gpus=gpus), scratch=None)
 
 
 def visible_gpus() -> int:

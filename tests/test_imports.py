@@ -22,7 +22,10 @@ ALLOWED = {
     "jobs copy mnist_cnn COPY": READS,
     "cluster list": READS,
     "cluster show generic": READS,
+    "cluster show generic --raw": READS,
+    "init --cluster local --yes": READS,
     "data list": READS,
+    "data verify": READS,
     "render mnist_script MARENOSTRUM": RENDERS,
     "render mnist_cnn MARENOSTRUM -o OUT/": RENDERS,
     "check mnist_script MARENOSTRUM --runs-dir RUNS --set container=./nowhere.sif": RENDERS,
@@ -32,9 +35,12 @@ ALLOWED = {
     "logs RUN": READS,
     "result RUN": READS,
     "result RUN --json": READS,
+    "compare RUN RUN": READS,
+    "report RUN -o PAGE": RENDERS | {"numpy"},  # scikit-learn where there are predictions
     "wait RUN": READS,
     "cancel RUN": READS,
     "image inspect nowhere.sif": READS,
+    "env build mnist_script MARENOSTRUM --set container=./nowhere.sif": READS,
 }
 # Part of those packages, under names of their own
 PARTS = {"_cython", "cython_runtime", "_yaml", "typing_extensions", "_cyutility"}
@@ -65,7 +71,7 @@ def load(tmp_path):
         (run / name).write_text(json.dumps(value))
     ends = {"event": "end", "attempt": 1, "node": "n", "time": 2.0, "reason": "done"}
     (run / "attempts.jsonl").write_text(f"{json.dumps({**ends, 'event': 'start'})}\n{json.dumps(ends)}\n")
-    words = {"RUN": run, "RUNS": tmp_path / "runs", "COPY": tmp_path / "copy", "OUT/": f"{tmp_path}/out/"}
+    words = {"RUN": run, "RUNS": tmp_path / "runs", "COPY": tmp_path / "copy", "OUT/": f"{tmp_path}/out/", "PAGE": tmp_path / "page.html"}
 
     def start(command):
         argv = [str(words.get(word, word)) for word in command.replace("MARENOSTRUM", " ".join(MARENOSTRUM)).split()]

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpcdl.cluster import Cluster, Image, Node
+from hpcdl.cluster import Cluster, Image, Node, Partition, Qos
 from hpcdl.errors import JobError
 from hpcdl.job import Job, Resources
 from hpcdl.planning import plan, run_spec, summary
@@ -113,6 +113,62 @@ def test_impossible_job_all_reasons():
         ("jobs/a.yaml", "resources.gpus", "is 5, but a node of site has 4"),
         ("jobs/a.yaml", "resources.cpus", "is 81, but a node of site has 80"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "gpus", "asked"),
+    [
+        ("gres", 1, {"gres": "gpu:1,ssd"}),
+        ("gpus-per-node", 1, {"gpus-per-node": "1", "gres": "ssd"}),
+        ("gres", 0, {"gres": "ssd"}),
+    ],
+)
+def test_scratch_joins_gres(dialect, gpus, asked):
+    found = directives(asking(gpus=gpus), replace(SITE, gpu_request=dialect, scratch_gres="ssd"))
+
+    assert {key: value for key, value in found.items() if key in ("gres", "gpus-per-node")} == asked
+
+
+LIMITED = replace(
+    SITE,
+    max_time="1-00:00:00",
+    partitions={"short": Partition("01:00:00"), "long": Partition("2-00:00:00"), "open": Partition()},
+    qos_choices={"debug": Qos("02:00:00"), "slow": Qos("3-00:00:00"), "any": Qos()},
+)
+
+
+@pytest.mark.parametrize(
+    ("partition", "qos", "time", "problems"),
+    [
+        (None, None, "1-00:00:00", []),
+        (None, None, "1-00:00:01", ["site allows 1-00:00:00: ask for less"]),
+        ("open", "any", "1-00:00:01", ["site allows 1-00:00:00: ask for less"]),
+        ("short", None, "01:00:00", []),
+        ("short", None, "12:00:00", ["short allows 01:00:00: use --set cluster.partition=long|open, or ask for less"]),
+        ("long", None, "1-12:00:00", []),
+        ("short,long", None, "1-12:00:00", []),
+        ("short,long", None, "3-00:00:00", ["partition long allows 2-00:00:00: ask for less"]),
+        (None, "debug", "03:00:00", ["debug allows 02:00:00: use --set cluster.qos=slow|any, or ask for less"]),
+        (
+            "long",
+            "debug",
+            "2-12:00:00",
+            ["partition long", "QoS debug allows 02:00:00: use --set cluster.qos=slow, or"],
+        ),
+    ],
+)
+def test_longest_job(partition, qos, time, problems):
+    cluster = replace(LIMITED, partition=partition, qos=qos)
+    if not problems:
+        assert directives(asking(time=time), cluster)["time"] == time
+        return
+
+    with pytest.raises(JobError) as caught:
+        plan(asking(time=time), cluster)
+
+    assert [problem.key for problem in caught.value.problems] == ["resources.time"] * len(problems)
+    for problem, words in zip(caught.value.problems, problems, strict=True):
+        assert words in problem.message
 
 
 @pytest.mark.parametrize(

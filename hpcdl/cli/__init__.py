@@ -15,8 +15,9 @@ from hpcdl.errors import HpcdlError
 
 # The commands in the order a user meets them, with their one-line help: --help loads none of them.
 COMMANDS = {
+    "init": "Keep your cluster, account and image in a file of yours.",
     "jobs": "List and copy the jobs that ship with hpcdl.",
-    "data": "Stage data sets under data_root, and list them.",
+    "data": "Stage data sets and weights, list and verify them.",
     "render": "Print the batch script of a job.",
     "check": "Find out whether a job could run, and send nothing.",
     "submit": "Submit a job to SLURM, or run it on this machine.",
@@ -24,11 +25,14 @@ COMMANDS = {
     "wait": "Wait until a run has ended, showing its progress.",
     "logs": "Print a run's log.",
     "result": "Show what came out of a run.",
+    "report": "Write a run's report, one HTML page.",
+    "compare": "Lay runs side by side.",
     "cancel": "Cancel a run for good.",
     "resume": "Go on with a run that ended too early.",
     "shell": "Open a job's or run's container by hand.",
     "image": "Look into a container image.",
-    "cluster": "List and show cluster profiles.",
+    "env": "Install what the image lacks.",
+    "cluster": "List, show and discover cluster profiles.",
 }
 
 

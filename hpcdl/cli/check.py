@@ -39,7 +39,7 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], runs_dir: str 
     submission = prepare(loaded, site, "slurm", runs_dir)
     for note in submission.notes:
         options.say(note)
-    report, places = checked(job, cluster, sets, submission, site)
+    report, places = checked(submission, site)
     if as_json:
         click.echo(json.dumps(_plain(loaded.name, site.name, report, places), indent=2))
     else:

@@ -12,15 +12,10 @@ if TYPE_CHECKING:
 _WIDTH = 88
 
 
-def checked(
-    job: str, cluster: str | None, sets: tuple[str, ...], submission: Submission, site: Cluster
-) -> tuple[Report, list[str]]:
+def checked(submission: Submission, site: Cluster) -> tuple[Report, list[str]]:
     """Make every check that a submission needs.
 
     Args:
-        job: the job, as it was typed.
-        cluster: the profile, likewise.
-        sets: the --set texts.
         submission: what would be sent.
         site: the profile it was made with.
 
@@ -28,17 +23,15 @@ def checked(
         the report, and for each of its findings where it comes from.
     """
     from hpcdl.cli.options import say
-    from hpcdl.cluster import choose_cluster
     from hpcdl.preflight import Subject
     from hpcdl.preflight.inside import is_known
     from hpcdl.preflight.order import check_all
-    from hpcdl.preflight.origin import Origin
+    from hpcdl.preflight.origin import origin
 
     if not is_known(submission.plan):
         say(f"looking into {submission.plan.image}, once: some seconds")
     report = check_all(Subject(submission, site))
-    origin = Origin(job, choose_cluster(cluster), sets)
-    return report, [origin.of(finding) for _, finding in report.findings]
+    return report, [origin(finding, submission.job, site) for _, finding in report.findings]
 
 
 def table(title: str, report: Report, places: list[str]) -> list[str]:

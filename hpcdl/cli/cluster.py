@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from hpcdl.cli import options
 
-@click.group(short_help="List and show cluster profiles.")
+
+@click.group(short_help="List, show and discover cluster profiles.")
 def command() -> None:
-    """List and show cluster profiles: what hpcdl knows of a site, as data."""
+    """List, show and discover cluster profiles: what hpcdl knows of a site, as data."""
 
 
 @command.command("list", short_help="List the built-in profiles.")
@@ -34,19 +36,67 @@ def keys() -> None:
     click.echo(markdown(keys_of(Cluster, "")))
 
 
-@command.command("show", short_help="Print a profile.")
-@click.argument("name", metavar="NAME|FILE")
-def show(name: str) -> None:
-    """Print a profile as it is written, to read it or to start your own from it.
+@command.command("show", short_help="Print a profile, and where each value comes from.")
+@click.argument("name", metavar="[NAME|FILE]", required=False)
+@options.sets
+@click.option("--raw", is_flag=True, help="Print its file as it is written, with its comments.")
+def show(name: str | None, sets: tuple[str, ...], raw: bool) -> None:
+    """Print a profile, and behind each value where it comes from.
+
+    Over the profile's own values stand those of your config.yaml (hpcdl init),
+    of hpcdl.yaml in this folder, and of --set. What is printed is a profile: you
+    can start your own from it. Without a name, the one that is used here.
 
     \b
+    hpcdl cluster show
     hpcdl cluster show generic > mycluster.yaml
+    hpcdl cluster show saga --raw
     """
-    from hpcdl.cluster import built_in_profiles
-    from hpcdl.errors import UserError
+    from hpcdl.cluster import choose_cluster, profile_text, read_cluster
+    from hpcdl.cluster.origins import text
 
-    path = built_in_profiles().get(name, Path(name))
-    try:
-        click.echo(path.read_text(encoding="utf-8"), nl=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"there is no profile {name!r}; known are {', '.join(built_in_profiles())}") from error
+    chosen = choose_cluster(name)
+    if raw:
+        click.echo(profile_text(chosen), nl=False)
+    else:
+        click.echo(text(read_cluster(chosen, sets)), nl=False)
+
+
+@command.command("discover", short_help="Write a profile of this site, as its own commands describe it.")
+@click.option("--output", "-o", metavar="FILE", help="Write the profile there, instead of on stdout.")
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--partition", metavar="NAME", help="Describe this one. Default: SLURM's default, if it has GPUs.")
+@click.option("--images", metavar="DIR", multiple=True, help="Look for .sif files there. May be repeated.")
+def discover(output: str | None, force: bool, partition: str | None, images: tuple[str, ...]) -> None:
+    """Write a profile of this site, as its own commands describe it.
+
+    Run it on a login node. It asks scontrol, sacctmgr, module and the container
+    command, and writes behind each value what told it. What they cannot tell is
+    commented out, with how to find it.
+
+    \b
+    hpcdl cluster discover
+    hpcdl cluster discover -o site.yaml --images /path/to/images
+    """
+    from socket import getfqdn
+
+    from hpcdl.cli.options import say
+    from hpcdl.discover import discover as find
+    from hpcdl.discover import keys, profile
+    from hpcdl.errors import HpcdlError, UserError
+    from hpcdl.files import write_text
+
+    if output and not force and Path(output).exists():
+        raise UserError(f"{output} is there already; --force replaces it")
+    lines = find(getfqdn(), lambda what: say(f"{what} ..."), partition, images)
+    if output is None:
+        click.echo(profile(getfqdn(), lines), nl=False)
+    else:
+        try:
+            write_text(Path(output), profile(getfqdn(), lines))
+        except OSError as error:
+            raise HpcdlError(f"cannot write {output}: {error.strerror}") from error
+    for words, state in (("guessed, look at them", "guess"), ("not found", "unknown")):
+        if named := keys(lines, state):
+            say(f"{words}: {', '.join(named)}")
+    say(f"next: hpcdl check mnist_cnn --cluster {output or 'FILE, after hpcdl cluster discover -o FILE'}")

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from hpcdl.job import Job
     from hpcdl.run import Run
 
-_CLUSTER = "Cluster profile: a name or a .yaml file. Default: HPCDL_CLUSTER, else the one that fits this host."
+_CLUSTER = (
+    "Cluster profile: a name or a .yaml file. Default: HPCDL_CLUSTER, ./hpcdl.yaml, hpcdl init's, else what fits "
+    "this host."
+)
 _SET = "Override one key of the job, or with cluster.KEY of the profile. May be repeated."
 _RUNS_DIR = "Folder of run folders, instead of the profile's runs_root."
 
@@ -40,7 +43,7 @@ def load(
     for_cluster = [text for text in sets if text.startswith("cluster.")]
     for_job = [text for text in sets if not text.startswith("cluster.")]
     loaded = load_job(job, for_job)
-    return loaded, load_cluster(cluster or default_cluster or choose_cluster(None), for_cluster)
+    return loaded, load_cluster(cluster or default_cluster or choose_cluster(None), for_cluster, loaded)
 
 
 def run_roots(cluster: str | None, runs_dir: str | None) -> list[Path]:

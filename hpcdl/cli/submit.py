@@ -59,7 +59,7 @@ def command(
     if backend == "slurm" and not no_check:
         from hpcdl.cli.checking import checked, rows, table
 
-        report, places = checked(job, cluster, sets, submission, site)
+        report, places = checked(submission, site)
         title = f"{loaded.name} on {site.name}"
         for line in table(title, report, places) if report.blocks else rows(report, places):
             options.say(line)

@@ -10,16 +10,28 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from hpcdl.cluster.schema import Cluster, Image, Node
+from hpcdl.cluster import layers
+from hpcdl.cluster.checks import check_choices, check_times, check_words
+from hpcdl.cluster.schema import Cluster, Image, Node, Partition, Qos
 from hpcdl.errors import ClusterError, Problem, UserError
-from hpcdl.job import apply_sets
+from hpcdl.job import Job
 from hpcdl.job.reader import Located, read_yaml
-from hpcdl.job.walker import Walker, did_you_mean, show
+from hpcdl.job.walker import Walker, did_you_mean
 
-__all__ = ["Cluster", "Image", "Node", "built_in_profiles", "choose_cluster", "load_cluster"]
+__all__ = [
+    "Cluster",
+    "Image",
+    "Node",
+    "Partition",
+    "Qos",
+    "built_in_profiles",
+    "choose_cluster",
+    "load_cluster",
+    "profile_text",
+    "read_cluster",
+]
 
 _PROFILES = Path(__file__).parent / "profiles"
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:@+/-]*")
 _PLACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -29,14 +41,21 @@ def built_in_profiles() -> dict[str, Path]:
 
 
 def choose_cluster(given: str | None) -> str:
-    """The profile to use: ``--cluster``, else HPCDL_CLUSTER, else the one whose ``detect`` fits this host.
+    """The profile to use: ``--cluster``, else HPCDL_CLUSTER, ./hpcdl.yaml, the user's config, or what fits this host.
 
     Raises:
+        ClusterError: hpcdl.yaml or the user's config is wrong.
         UserError: none of these names one; the message lists the profiles.
     """
-    chosen = given or os.environ.get("HPCDL_CLUSTER")
-    if chosen:
-        return chosen
+    named = given or os.environ.get("HPCDL_CLUSTER")
+    if named:
+        return named
+    problems: list[Problem] = []
+    named = layers.chosen(layers.settings(built_in_profiles(), problems), built_in_profiles())
+    if problems:
+        raise ClusterError("settings", problems)
+    if named:
+        return named
     from socket import getfqdn
 
     host = getfqdn()
@@ -46,44 +65,65 @@ def choose_cluster(given: str | None) -> str:
                 return name
     names = ", ".join(built_in_profiles())
     raise UserError(
-        f"which cluster? This host ({host}) fits no profile. Say --cluster NAME or FILE, or set HPCDL_CLUSTER; "
-        f"known are {names}"
+        f"which cluster? This host ({host}) fits no profile. Say --cluster NAME or FILE, set HPCDL_CLUSTER, or keep "
+        f"one with hpcdl init; known are {names}"
     )
 
 
-def load_cluster(name: str | os.PathLike[str], sets: Sequence[str] = ()) -> Cluster:
-    """Read a profile.
+def load_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None) -> Cluster:
+    """Read a profile, with what the user's config, ./hpcdl.yaml, the job and ``sets`` say otherwise.
 
     Args:
         name: a built-in profile's name, or a path to a profile file.
-        sets: ``key.path=value`` texts that override it, each beginning with ``cluster.``.
+        sets: ``key.path=value`` texts that override all else, each beginning with ``cluster.``.
+        job: the job that it is for: its ``cluster`` section counts.
 
     Raises:
         ClusterError: all that is wrong in it, with places.
         UserError: there is no such profile.
     """
-    text, shown = _text(os.fspath(name))
+    problems: list[Problem] = []
+    cluster = _fill_places(read_cluster(name, sets, job), problems)
+    if problems:
+        raise ClusterError(_shown(os.fspath(name)), problems)
+    return cluster
+
+
+def read_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None) -> Cluster:
+    """The same with the paths as they are written: {account}, {user} and ~ are not filled in.
+
+    Raises:
+        ClusterError: all that is wrong in it, with places.
+        UserError: there is no such profile.
+    """
+    text, shown = profile_text(os.fspath(name)), _shown(os.fspath(name))
     problems: list[Problem] = []
     document = read_yaml(text, shown, problems)
-    if document is not None:
-        apply_sets(document, sets, problems, "cluster.")
+    files = layers.settings(built_in_profiles(), problems)
+    if document is not None and not isinstance(document.value, dict):
+        Walker(problems).fill(Cluster, document)
+    elif document is not None:
+        document = layers.over(document, files, job.cluster if job else {}, sets, problems)
         walker = Walker(problems, {Image: _image})
         cluster = walker.fill(Cluster, document)
-        if isinstance(document.value, dict):
-            _check_words(document, walker)
+        check_words(document, walker)
+        check_times(document, walker)
         if cluster is not None and not problems:
-            cluster = _fill_places(cluster, shown, problems)
+            check_choices(cluster, document, walker)
         if cluster is not None and not problems:
-            return cluster
+            return replace(cluster, places=document.places())
     raise ClusterError(shown, problems)
 
 
-def _text(name: str) -> tuple[str, str]:
-    """A profile's text, and how to call it in messages."""
+def profile_text(name: str) -> str:
+    """A profile's file, as it is written.
+
+    Raises:
+        UserError: there is no such profile.
+    """
     known = built_in_profiles()
-    path = known.get(name, Path(name))
     try:
-        return path.read_text(encoding="utf-8"), (f"profile {name}" if name in known else name)
+        return known.get(name, Path(name)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         if "/" in name or name.endswith((".yaml", ".yml")):
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
@@ -93,32 +133,24 @@ def _text(name: str) -> tuple[str, str]:
         ) from error
 
 
+def _shown(name: str) -> str:
+    """How messages call a profile."""
+    return f"profile {name}" if name in built_in_profiles() else name
+
+
 def _image(walker: Walker, item: Located, key: str) -> Image | None:
     if isinstance(item.value, str):
         return Image(item.value)
     return walker.fill(Image, item, key)
 
 
-def _check_words(document: Located, walker: Walker) -> None:
-    """Values that go into #SBATCH lines or onto a module line must be plain words."""
-    for key in ("name", "account", "partition", "qos", "gpu_type", "runtime"):
-        item = document.value.get(key)
-        if item and item.raw and not _WORD.fullmatch(item.raw) and not (key == "runtime" and item.raw.startswith("/")):
-            walker.add(item, key, f"expected one plain word; got {show(item.raw)}")
-    for key in ("modules", "host_modules"):
-        item = document.value.get(key)
-        for i, module in enumerate(item.value if item and isinstance(item.value, list) else []):
-            if not _WORD.fullmatch(module.raw or ""):
-                walker.add(module, f"{key}[{i}]", f"expected a module's name; got {show(module.plain())}")
-
-
-def _fill_places(cluster: Cluster, shown: str, problems: list[Problem]) -> Cluster:
+def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
     """Fill {account} and {user} in paths, and expand ~."""
     import getpass
 
     missing = False
 
-    def fill(text: str) -> str:
+    def fill(text: str, key: str) -> str:
         nonlocal missing
 
         def place(match: re.Match[str]) -> str:
@@ -128,20 +160,25 @@ def _fill_places(cluster: Cluster, shown: str, problems: list[Problem]) -> Clust
             if match[1] == "account":
                 missing = missing or not cluster.account
                 return cluster.account or ""
-            problems.append(Problem(shown, "", f"{match[0]} in {text}: only {{account}} and {{user}} are known"))
+            where = cluster.places[key]
+            problems.append(Problem(where, key, f"{match[0]} in {text}: only {{account}} and {{user}} are known"))
             return ""
 
         return os.path.expanduser(_PLACES.sub(place, text))
 
     changes: dict[str, Any] = {
-        "images": {name: replace(image, path=fill(image.path)) for name, image in cluster.images.items()},
-        "binds": [fill(bind) for bind in cluster.binds],
-        "data_root": os.path.abspath(fill(cluster.data_root)),
-        "runs_root": os.path.abspath(fill(cluster.runs_root)),
+        "images": {
+            name: replace(image, path=fill(image.path, f"images.{name}")) for name, image in cluster.images.items()
+        },
+        "binds": [fill(bind, "binds") for bind in cluster.binds],
+        "data_root": os.path.abspath(fill(cluster.data_root, "data_root")),
+        "runs_root": os.path.abspath(fill(cluster.runs_root, "runs_root")),
     }
     for key in ("scratch", "host_python"):
         value = getattr(cluster, key)
-        changes[key] = fill(value) if value else value
+        changes[key] = fill(value, key) if value else value
     if missing:
-        problems.append(Problem(shown, "account", "is needed here: --set cluster.account=<your group>"))
+        where = cluster.places[""].rpartition(":")[0]
+        wanted = "is needed here: --set cluster.account=<your group>, or keep it with hpcdl init"
+        problems.append(Problem(where, "account", wanted))
     return replace(cluster, **changes)

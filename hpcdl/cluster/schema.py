@@ -7,6 +7,12 @@ from typing import Optional
 
 from hpcdl.trainer.spec import setting
 
+# Set by hpcdl in a container, to keep it apart from the node: pass_env is not for them
+OWN_VARIABLES = (
+    *("HOME", "KERAS_HOME", "PYTHONNOUSERSITE", "PYTHONPATH", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", "TMPDIR"),
+    *("XDG_CACHE_HOME", "MPLCONFIGDIR", "CUDA_CACHE_PATH"),
+)
+
 
 @dataclass(frozen=True)
 class Node:
@@ -27,10 +33,26 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Partition:
+    """A partition to choose, where it differs from the profile: its node and gpu_type take the place of those there."""
+
+    max_time: Optional[str] = setting("the longest job, as in resources.time", None)
+    node: Optional[Node] = field(default=None, metadata={"doc": "the shape of its nodes"})
+    gpu_type: Optional[str] = setting("its GPUs' type", None)
+
+
+@dataclass(frozen=True)
+class Qos:
+    """A quality of service to choose."""
+
+    max_time: Optional[str] = setting("the longest job, as in resources.time", None)
+
+
+@dataclass(frozen=True)
 class Cluster:
     """One site: what its nodes look like, how it wants to be asked, and where things lie.
 
-    Paths and binds may hold {account} and {user}.
+    Paths and binds may hold {account} and {user}. ``places`` says for each key that was given where it was written.
     """
 
     name: str = setting("the profile's name")
@@ -40,6 +62,15 @@ class Cluster:
     account: Optional[str] = setting("the account (project, group) that pays", None)
     partition: Optional[str] = setting("partition", None)
     qos: Optional[str] = setting("quality of service", None)
+    accounts: list[str] = setting("the accounts to choose from; empty: not known", [])
+    partitions: dict[str, Partition] = field(
+        default_factory=dict, metadata={"doc": "the partitions to choose from: {name: {max_time, node, gpu_type}}"}
+    )
+    qos_choices: dict[str, Qos] = field(
+        default_factory=dict, metadata={"doc": "the qualities of service to choose from: {name: {max_time}}"}
+    )
+    max_time: Optional[str] = setting("the longest job, where neither partition nor QoS says", None)
+    architecture: Optional[str] = setting("of the compute nodes, as uname -m tells it: x86_64, aarch64", None)
     gpu_request: str = setting("how GPUs are asked for", "gres", choices=("gres", "gpus-per-node"))
     gpu_type: Optional[str] = setting("the GPUs' type where the site wants it, as in gpu:h100:1", None)
     memory_request: str = setting(
@@ -54,7 +85,9 @@ class Cluster:
     binds: list[str] = setting("folders that every container sees, beside its run and data", [])
     data_root: str = setting("staged data sets and weights, on the shared file system", "~/.local/share/hpcdl/data")
     runs_root: str = setting("where run folders go, on the shared file system", "runs")
+    pass_env: list[str] = setting("the node's variables that enter the container, which is clean otherwise", [])
     scratch: Optional[str] = setting("node-local folder for temporary files; else the node's own default", None)
+    scratch_gres: Optional[str] = setting("what to ask for with --gres to get it, such as localscratch:50G", None)
     host_python: Optional[str] = setting(
         "Python with hpcdl on the compute nodes; by default the one that submits", None
     )
@@ -68,3 +101,4 @@ class Cluster:
     signal_lead_s: int = setting("seconds before the time limit at which SLURM warns the job", 180, ge=1)
     min_poll_s: int = setting("seconds between two questions to SLURM", 60, ge=1)
     emulate_gpus: bool = setting("stand in CPU devices for GPUs (test beds only)", False)
+    places: dict[str, str] = field(default_factory=dict, compare=False, repr=False, metadata={"internal": True})

@@ -17,6 +17,7 @@ from hpcdl.errors import Problem
 
 MAX_VALUES = 10_000  # a job file has dozens; aliases of aliases can make billions
 MAX_DEPTH = 50
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # "\0" and "\ud83d" in double quotes: no program's argument can hold them
 
 
 @dataclass
@@ -37,6 +38,13 @@ class Located:
         if isinstance(self.value, list):
             return [item.plain() for item in self.value]
         return self.value
+
+    def places(self, key: str = "") -> dict[str, str]:
+        """Where each key was written, by its path: ``{"": "a.yaml:1", "resources.time": "a.yaml:3", ...}``."""
+        found = {key: self.where}
+        for name, item in self.value.items() if isinstance(self.value, dict) else ():
+            found.update(item.places(f"{key}.{name}" if key else name))
+        return found
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time
@@ -143,6 +151,9 @@ class _Converter:
                 self.problems.append(Problem(where, key, "a key must be plain text"))
                 continue
             inner = str(key_node.value)
+            if _NO_TEXT.search(inner):
+                self.problems.append(Problem(where, key, f"no key can be {inner!a}"))
+                continue
             path = f"{key}.{inner}" if key else inner
             if inner in found:
                 self.problems.append(Problem(where, path, f"given twice, first at {found[inner].where}"))
@@ -152,6 +163,8 @@ class _Converter:
 
     def _scalar(self, node: yaml.Node, key: str, where: str) -> Any:
         text = str(node.value)
+        if _NO_TEXT.search(text):
+            self.problems.append(Problem(where, key, "text cannot hold a NUL character, nor half of a character"))
         kind = node.tag.rsplit(":", 1)[-1]
         if kind == "null":
             return None

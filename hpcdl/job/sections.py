@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from hpcdl.trainer.spec import DataSpec, ModelSpec, TrainSpec, setting
 
@@ -33,6 +33,8 @@ class Job:
 
     ``folder`` is where the job file lies; all paths in it are absolute. ``source``
     is how the file is called in scripts and messages, whatever the working directory.
+    ``requirements`` are the lines of ``packages``.
+    ``places`` says for each key that was given where it was written.
     """
 
     name: str = setting("the job's name: letters, digits, dots, dashes and underscores")
@@ -43,15 +45,22 @@ class Job:
     train: Optional[TrainSpec] = setting("how the model is trained", None)
     script: Optional[str] = setting("instead of data, model and train: a .py file or notebook to run unchanged", None)
     args: list[str] = setting("the script's arguments", [])
-    env: dict[str, str] = setting("environment variables of the script", {})
+    env: dict[str, str] = setting("environment variables of the script or training, such as NCCL_DEBUG", {})
     stop_signal: Optional[str] = setting(
         "signal that the script gets, beside the stop file, when it is to save and stop", None, choices=("USR1", "USR2")
     )
     workdir: Optional[str] = setting("the script's working directory; by default a new folder in the run", None)
     files: list[str] = setting("other files or folders that the script or function needs, frozen with it", [])
+    packages: Optional[str] = setting(
+        "a requirements file: what hpcdl env build installs beside the image for this job", None
+    )
+    pythonpath: list[str] = setting("folders to import from beside the image, not frozen; bound read-only", [])
     slurm: dict[str, str] = setting("further sbatch options, such as {constraint: h100}", {})
+    cluster: dict[str, Any] = setting("keys of the cluster profile that this job wants otherwise, as {qos: long}", {})
+    requirements: list[str] = field(default_factory=list, metadata={"internal": True})
     source: str = field(default="", metadata={"internal": True})
     folder: str = field(default="", metadata={"internal": True})
+    places: dict[str, str] = field(default_factory=dict, compare=False, repr=False, metadata={"internal": True})
 
 
 def parse_time(text: str) -> int:

@@ -7,11 +7,12 @@ import shlex
 import shutil
 from pathlib import Path
 
+from hpcdl import packages
 from hpcdl.cluster.schema import Cluster
 from hpcdl.container import Places
 from hpcdl.errors import ContainerError, UserError
 from hpcdl.job import Job
-from hpcdl.launch.program import argv_of, places_of, prepare_home, read_plan
+from hpcdl.launch.program import argv_of, passed, places_of, prepare_home, read_plan
 from hpcdl.planning import Plan, plan
 from hpcdl.run.freeze import freeze_code
 from hpcdl.run.paths import RunPaths
@@ -38,7 +39,8 @@ def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path
         UserError: the job has no container.
         ContainerError: the container command is not here.
     """
-    decided = plan(job, cluster)
+    decided = packages.located(plan(job, cluster), cluster)
+    packages.require(decided)
     here = os.getcwd()
     home = runs_root / ".shell" / job.name / "home"
     prepare_home(home, cluster.data_root)
@@ -56,6 +58,7 @@ def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path
             *([cluster.data_root] if Path(cluster.data_root).is_dir() else []),
         ],
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        passed=passed(decided),
     )
     return _started(decided, places, program)
 

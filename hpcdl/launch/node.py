@@ -62,6 +62,9 @@ def _missing_files(paths: RunPaths, plan: Plan) -> Iterator[Fault]:
     data = data_path(paths) if plan.script is None else None
     binds = plan.binds if plan.image else []
     folders = {bind.split(":")[0]: "which the container is to see" for bind in binds}
+    folders.update(dict.fromkeys(plan.pythonpath, "of pythonpath"))
+    if plan.overlay:
+        folders[plan.overlay] = "the job's packages"
     if plan.workdir:
         folders[plan.workdir] = "the working directory"
     if plan.scratch:

@@ -34,7 +34,13 @@ def places_of(paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str 
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         attempt=attempt,
         lifeline=trainer and attempt is not None,
+        passed=passed(plan),
     )
+
+
+def passed(plan: Plan) -> dict[str, str]:
+    """This node's variables that the profile lets into the container."""
+    return {name: os.environ[name] for name in plan.pass_env if name in os.environ}
 
 
 def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
@@ -45,16 +51,17 @@ def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
     elif plan.workdir:
         binds.append(plan.workdir)
     folders = [plan.data_root]
-    if plan.script is None and (path := _data_path(paths)) and not Path(path).is_relative_to(plan.data_root):
+    if plan.script is None and (path := data_path(paths)) and not Path(path).is_relative_to(plan.data_root):
         folders.append(str(Path(path).parent))
     binds += [f"{folder}:{folder}:ro" for folder in folders if Path(folder).is_dir()]
     return binds
 
 
-def _data_path(paths: RunPaths) -> str | None:
+def data_path(paths: RunPaths) -> str | None:
+    """The data set of a training."""
     spec = read_json(paths.spec) or {}
     path = spec.get("data", {}).get("path")
-    return path if isinstance(path, str) else None
+    return str(paths.root / path) if isinstance(path, str) else None
 
 
 def program_of(paths: RunPaths, plan: Plan) -> list[str]:
@@ -77,14 +84,21 @@ def argv_of(plan: Plan, places: Places, program: list[str]) -> tuple[list[str], 
     env = dict(os.environ, PYTHONUSERBASE=site.getuserbase())
     env.update(environment(plan, places))
     env.pop("PYTHONNOUSERSITE")
+    if places.tmp is not None:
+        env["TMPDIR"] = places.tmp
     return program, env
 
 
 def prepare_home(home: Path, data_root: str) -> None:
-    """Make the program's home, with the staged sets and weights where Keras 2 and 3 look for them."""
-    keras = home / ".keras"
-    keras.mkdir(parents=True, exist_ok=True)
-    for name, target in (("datasets", Path(data_root)), ("models", Path(data_root, "models"))):
-        link = keras / name
-        if target.is_dir() and not link.is_symlink():
+    """Make the program's home, with the staged sets and weights where Keras 2 and 3 look for them.
+
+    The folder of sets is a real one, with a link for each of them: Keras unpacks archives in it.
+    """
+    keras, root = home / ".keras", Path(data_root)
+    (keras / "datasets").mkdir(parents=True, exist_ok=True)
+    links = {keras / "models": root / "models"}
+    if root.is_dir():
+        links |= {keras / "datasets" / path.name: path for path in root.iterdir() if not path.name.startswith(".")}
+    for link, target in links.items():
+        if target.exists() and not os.path.lexists(link):
             link.symlink_to(target)

@@ -40,6 +40,21 @@ def run(
         ModuleError: a module is not to be loaded.
         HpcdlError: this machine has no module command, or the program did not end in time.
     """
+    command, environment = after_modules(lines, argv, env)
+    try:
+        done = subprocess.run(
+            command, env=environment, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise HpcdlError(f"{argv[0]} did not answer in {timeout_s} s") from error
+    check_loaded(lines, done.returncode, done.stderr)
+    return done
+
+
+def after_modules(
+    lines: Sequence[str], argv: Sequence[str], env: dict[str, str] | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """The argv that runs a program after some module lines, and its environment; `run` starts it."""
     environment = {**submission_environment(os.environ), **(env or {})}
     command = list(argv)
     if lines:
@@ -54,17 +69,20 @@ def run(
         loads = [f"{line} || exit {_NOT_LOADED}" for line in lines if line.startswith("module ")]
         text = "\n".join([*before, *loads, 'exec "$@"'])
         command = [*shell, "-c", text, os.environ.get("HOME", "/"), *argv]
-    try:
-        done = subprocess.run(
-            command, env=environment, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise HpcdlError(f"{argv[0]} did not answer in {timeout_s} s") from error
-    if lines and done.returncode == _NO_MODULE:
+    return command, environment
+
+
+def check_loaded(lines: Sequence[str], status: int, words: str) -> None:
+    """See by the exit status and words of a program after module lines that those did what they should.
+
+    Raises:
+        ModuleError: a module is not to be loaded.
+        HpcdlError: this machine has no module command.
+    """
+    if lines and status == _NO_MODULE:
         raise HpcdlError("there is no module command on this machine")
-    if lines and done.returncode == _NOT_LOADED:
-        raise ModuleError(last_line(done.stderr) or f"{lines[-1]} failed")
-    return done
+    if lines and status == _NOT_LOADED:
+        raise ModuleError(last_line(words) or f"{lines[-1]} failed")
 
 
 def run_in_container(

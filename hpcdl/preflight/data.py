@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hpcdl.data.staging import EMBEDDED
+from hpcdl.data import how_to_stage
+from hpcdl.data.manifest import read_sums, sums_of
 from hpcdl.files import cached_sha256
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.arrays import NAMES, look
@@ -51,26 +51,14 @@ def _missing(subject: Subject, path: Path) -> Finding:
     name = spec.data.name if spec else None
     if name is None:
         return _finding(subject, f"there is no {path}", "correct data.path, which is relative to the job file")
-    root = shlex.quote(subject.cluster.data_root)
-    if name in EMBEDDED:
-        fix = f"hpcdl data stage {name} --data-root {root}"
-    else:
-        what = "FILE.npz" if path.suffix else "FOLDER"
-        fix = (
-            f"with a copy of it from a machine with internet: hpcdl data stage {name} --from {what} --data-root {root}"
-        )
+    fix = how_to_stage(name, subject.cluster.data_root)
     return _finding(subject, f"{name} is not staged: there is no {path}", fix)
 
 
 def _changed(subject: Subject, path: Path) -> Iterator[Finding]:
     """The files are those that were staged; a set that was put there by hand has no checksums."""
-    sums = path.with_name(f"{path.name}.sha256")
-    try:
-        lines = sums.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        digest, _, name = line.partition("  ")
+    sums = sums_of(path)
+    for name, digest in read_sums(path).items():
         file = path.parent / name
         if not file.exists():
             yield _finding(subject, f"{file} is not there, but was staged ({sums.name})", "stage the set again")

@@ -11,6 +11,7 @@ from pathlib import Path
 import hpcdl
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.asjob import ModuleError, last_line, module_lines, run
+from hpcdl.submission import python_options
 
 NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - each machine has its own
 _PROGRAM = """
@@ -37,7 +38,8 @@ def host_python(subject: Subject) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as folder:  # hpcdl alone: not what is installed beside it
         Path(folder, "hpcdl").symlink_to(Path(hpcdl.__file__).parent)
         try:
-            done = run(lines, [python, "-c", _PROGRAM], {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"})
+            argv = [python, *python_options(), "-c", _PROGRAM]
+            done = run(lines, argv, {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"})
         except ModuleError as error:
             yield Finding(f"the profile's modules cannot be loaded: {error}", "see: module avail", "profile", "modules")
             return

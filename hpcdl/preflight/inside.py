@@ -91,6 +91,7 @@ def ask(
         check_sif(Path(plan.image or ""))
     except UserError as error:
         raise ContainerError("the image cannot be asked") from error
+    plan = _as_here(plan)
     image = _image_key(plan)
     question = {"sources": dict(sources or {}), "imports": sorted(imports or [])}
     key = hashlib.sha256(json.dumps([image, question], sort_keys=True).encode()).hexdigest()
@@ -112,22 +113,30 @@ def ask(
 def is_known(plan: Plan) -> bool:
     """Whether the image was asked for its versions before: then the answer is there at once."""
     try:
-        return _image_key(plan) in (read_json(cache_folder() / "images.json") or {})
+        return _image_key(_as_here(plan)) in (read_json(cache_folder() / "images.json") or {})
     except OSError:
         return True  # there is no image to ask
+
+
+def _as_here(plan: Plan) -> Plan:
+    """The plan with what of it is on this machine; checks of their own say what is not."""
+    binds = [bind for bind in plan.binds if Path(bind.split(":")[0]).exists()]
+    folders = [folder for folder in plan.pythonpath if Path(folder).is_dir()]
+    overlay = plan.overlay if plan.overlay and Path(plan.overlay).exists() else None
+    return replace(plan, nv=False, binds=binds, pythonpath=folders, overlay=overlay, requirements=[])
 
 
 def _image_key(plan: Plan) -> str:
     stat = os.stat(plan.image or "")
     places = [os.path.realpath(plan.image or ""), plan.python, plan.env.get("PYTHONPATH"), plan.binds]
+    places += [plan.pythonpath, plan.overlay]
     return json.dumps([*places, stat.st_size, stat.st_mtime_ns])
 
 
 def _ask(plan: Plan, lines: list[str], question: dict[str, Any]) -> dict[str, Any]:
-    here = replace(plan, nv=False, binds=[bind for bind in plan.binds if Path(bind.split(":")[0]).exists()])
     with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
         places = Places(workdir="/", home="/tmp", stop_file="/tmp/stop", tmp=tmp)  # noqa: S108 - the container's own
-        argv = [word for line in command(here, places, [plan.python, "-c", _PROGRAM]) for word in line]
+        argv = [word for line in command(plan, places, [plan.python, "-c", _PROGRAM]) for word in line]
         done = run_in_container(plan, lines, argv, json.dumps(question))
     answers = [line for line in done.stdout.splitlines() if line.startswith("hpcdl:")]
     if done.returncode or not answers:

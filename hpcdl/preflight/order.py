@@ -9,6 +9,7 @@ from hpcdl.preflight.data import data
 from hpcdl.preflight.hostpython import host_python
 from hpcdl.preflight.image import image
 from hpcdl.preflight.limits import account, partition, qos, size, time_limit, trial
+from hpcdl.preflight.packages import packages
 from hpcdl.preflight.places import places
 from hpcdl.preflight.script import script
 from hpcdl.preflight.weights import weights
@@ -19,6 +20,7 @@ SITE = [("account", account), ("partition", partition), ("QoS", qos), ("time", t
 CHECKS: list[tuple[str, Check]] = [
     *SITE,
     ("image", image),
+    ("packages", packages),
     ("data", data),
     ("script", script),
     ("weights", weights),
@@ -30,7 +32,9 @@ CHECKS: list[tuple[str, Check]] = [
 
 def check_all(subject: Subject) -> Report:
     """Make every check that this job needs."""
+    job = subject.submission.job
     has = {
+        "packages": bool(job.packages or job.pythonpath),
         "data": subject.submission.spec is not None,
         "weights": bool(subject.submission.job.script),
         "script": bool(subject.submission.job.script or _function(subject)),

@@ -12,6 +12,7 @@ from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.asjob import module_lines
 from hpcdl.preflight.attributes import history, names_used
 from hpcdl.preflight.inside import ask
+from hpcdl.preflight.packages import is_missing
 from hpcdl.run.freeze import user_files
 from hpcdl.run.notebook import script_of
 from hpcdl.trainer.spec import FunctionSpec
@@ -28,9 +29,9 @@ def script(subject: Subject) -> Iterator[Finding]:
         wrong = f"{name} does not compile under the image's Python {facts['python']}: {why}"
         yield _finding(subject, wrong, "correct it; python -m py_compile shows the line")
     needed, optional = _wanted(subject, sources)
-    for name in facts["missing"]:
+    for name in [] if is_missing(subject.submission.plan) else facts["missing"]:
         if name in needed or name in optional:
-            fix = "use an image that has it, or put it beside the script; see hpcdl shell"
+            fix = "name it in a requirements file (packages:), use an image that has it, or put it beside the script"
             yield _finding(
                 subject, f"{_importer(name, sources)} imports {name}, which the image has not", fix, name in needed
             )
@@ -51,7 +52,8 @@ def question(subject: Subject) -> tuple[dict[str, str], list[str], set[str]]:
     sources = sources_of(subject)
     needed, optional = _wanted(subject, sources)
     beside = {Path(name).parts[0].removesuffix(".py") for name in user_files(subject.submission.job).values()}
-    roots = [Path(root) for root in subject.submission.job.env.get("PYTHONPATH", "").split(":") if root]
+    given = subject.submission.job.env.get("PYTHONPATH", "").split(":")
+    roots = [Path(root) for root in [*given, *subject.submission.job.pythonpath] if root]
     for name in needed | optional:
         if any((root / name).is_dir() or (root / f"{name}.py").is_file() for root in roots):
             beside.add(name)

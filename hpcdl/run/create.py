@@ -97,7 +97,10 @@ def job_text(job: Job) -> str:
             section[key] = {name: value for name, value in section[key].items() if value is not None}
     if "train" in section:
         section["train"]["optimizer"] = {k: v for k, v in section["train"]["optimizer"].items() if v is not None}
-    return str(yaml.safe_dump(section, sort_keys=False, allow_unicode=True))
+    text = str(yaml.safe_dump(section, sort_keys=False, allow_unicode=True))
+    if text.replace("\n", "").isprintable():
+        return text
+    return str(yaml.safe_dump(section, sort_keys=False))  # a rare line break (U+0085) would be read back as a space
 
 
 def _manifest(job: Job, plan: Plan, spec: RunSpec | None, code: Path, command_line: Sequence[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from hpcdl.errors import UserError
+from hpcdl.files import nobody_else_writes
 from hpcdl.job import Job
 from hpcdl.run.notebook import script_of
 from hpcdl.run.paths import code_folder
@@ -37,7 +38,8 @@ def freeze_code(runs_root: Path) -> Path:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
-        copy_code(aside / "hpcdl")
+        with nobody_else_writes():
+            copy_code(aside / "hpcdl")
         aside.chmod(0o755)
         try:
             aside.rename(folder)

@@ -100,6 +100,16 @@ class RunPaths:
         return self.root / "result.json"
 
     @property
+    def predictions(self) -> Path:
+        """What the model says of each test row, as the trainer's predictions.py writes it."""
+        return self.root / "predictions.npz"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows the run."""
+        return self.root / "report.html"
+
+    @property
     def home(self) -> Path:
         """The program's home."""
         return self.root / "home"

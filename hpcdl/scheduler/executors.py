@@ -43,6 +43,8 @@ class SlurmScriptExecutor(SlurmExecutor):
         return self.script.read_text(encoding="utf-8")
 
     def _submit_command(self, command: str) -> SlurmJob[Any]:
+        for pickle in Path(self.folder).glob("*.pkl"):
+            pickle.chmod(0o600)  # the umask may let a group write: `hpcdl.launch.worker` would not load it
         return SlurmJob(folder=self.folder, job_id=self._send(), tasks=[0])
 
     def _send(self) -> str:

@@ -269,9 +269,13 @@ def answer(
 ) -> subprocess.CompletedProcess[str]:
     """All that one of SLURM's commands says, whatever its exit status.
 
+    Without an ``env`` it gets what a job may inherit: SQUEUE_STATES, SCANCEL_STATE or SLURM_TIME_FORMAT of
+    the user's shell would change what it does.
+
     Raises:
         SchedulerError: it is not here, or did not answer in time.
     """
+    env = submission_environment(os.environ) if env is None else env
     try:
         return subprocess.run(
             argv, env=env, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl.cluster import Image, built_in_profiles, choose_cluster, load_cluster
-from hpcdl.errors import ClusterError, UserError
+from hpcdl.errors import ClusterError, JobError, UserError
 from hpcdl.job import load_job
 from hpcdl.planning import plan
 from hpcdl.script import render
@@ -60,7 +60,13 @@ TWO_GPUS = {
     "mahuika": {"gpus-per-node": "a100:2", "cpus-per-task": "31", "mem": "239616M"},
     "marenostrum5": {"gres": "gpu:2", "cpus-per-task": "40", "qos": "acc_debug"},
     "roihu": {"gres": "gpu:gh200:2", "cpus-per-task": "144", "partition": "gpumedium"},
-    "saga": {"gpus-per-node": "2", "cpus-per-task": "16", "mem-per-cpu": "32000M", "partition": "a100"},
+    "saga": {
+        "gpus-per-node": "2",
+        "gres": "localscratch:20G",
+        "cpus-per-task": "16",
+        "mem-per-cpu": "32000M",
+        "partition": "a100",
+    },
 }
 
 
@@ -71,6 +77,39 @@ def test_two_gpus_in_the_words_of_a_site(name):
     asked = {"gres", "gpus-per-node", "cpus-per-task", "mem", "mem-per-cpu", "mem-per-gpu", "partition", "qos"}
     assert {key: value for key, value in decided.directives if key in asked} == TWO_GPUS[name]
     assert ("account", "nct00") in decided.directives
+
+
+@pytest.mark.parametrize(
+    ("name", "sets", "time", "words"),
+    [
+        ("mahuika", [], "21-00:00:01", "mahuika allows 21-00:00:00: ask for less"),
+        ("roihu", ["cluster.partition=gputest"], "00:16:00", "use --set cluster.partition=gpumedium|gpularge, or ask"),
+        (
+            "saga",
+            ["cluster.qos=devel"],
+            "03:00:00",
+            "QoS devel allows 02:00:00: use --set cluster.qos=optimist, or ask",
+        ),
+        ("saga", ["cluster.partition=normal"], "8-00:00:00", "use --set cluster.partition=a100|accel|bigmem|hugemem"),
+    ],
+)
+def test_longest_jobs_of_a_site(name, sets, time, words):
+    job = load_job("mnist_cnn", [f"resources.time={time}", "resources.gpus=0"])
+
+    with pytest.raises(JobError) as caught:
+        plan(job, load_cluster(name, ["cluster.account=nct00", *sets]))
+
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.key) == (f"--set resources.time={time}", "resources.time")
+    assert words in problem.message
+
+
+def test_older_gpus_of_saga():
+    cluster = load_cluster("saga", ["cluster.account=nct00", "cluster.partition=accel"])
+
+    decided = plan(load_job("mnist_cnn", ["resources.gpus=4"]), cluster)
+
+    assert (decided.cpus, decided.memory_gb) == (24, 364)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +177,7 @@ MISTAKES = {
     "unknown-memory": ("name: a\nmemory_request: all\n", ":2", "memory_request", "one of none, mem, mem-per-cpu"),
     "image-without-path": ("name: a\nimages:\n  tf: {python: x}\n", ":3", "images.tf.path", "missing; expected path"),
     "image-as-number": ("name: a\nimages: {tf: [1]}\n", ":2", "images.tf", "expected a section with the keys path"),
-    "place-unknown": ("name: a\ndata_root: /x/{group}\n", "", "", "only {account} and {user} are known"),
+    "place-unknown": ("name: a\ndata_root: /x/{group}\n", ":2", "data_root", "only {account} and {user} are known"),
     "account-breaks-line": ('name: a\naccount: "x\\n#SBATCH -p y"\n', ":2", "account", "expected one plain word"),
     "qos-with-space": ("name: a\nqos: a b\n", ":2", "qos", "expected one plain word; got 'a b'"),
     "partition-shell": ("name: a\npartition: $(id)\n", ":2", "partition", "expected one plain word"),

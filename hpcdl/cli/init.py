@@ -1,0 +1,181 @@
+"""``hpcdl init``: keep what hpcdl cannot know of you, once: your cluster, account and image."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from hpcdl.cli import options
+
+if TYPE_CHECKING:
+    from hpcdl.cluster import Cluster
+    from hpcdl.job.reader import Located
+
+_SET = "A key of the profile to keep, such as account=nct00. May be repeated."
+
+
+@click.command(short_help="Keep your cluster, account and image in a file of yours.")
+@options.cluster
+@click.option("--set", "-s", "sets", multiple=True, metavar="KEY=VALUE", help=_SET)
+@click.option("--yes", "-y", is_flag=True, help="Ask nothing: take what was given and found.")
+@click.option("--force", is_flag=True, help="Change the file if it is there.")
+def command(cluster: str | None, sets: tuple[str, ...], yes: bool, force: bool) -> None:
+    """Keep your cluster, account and image in a file of yours.
+
+    The file is ~/.config/hpcdl/config.yaml; every command reads it, so that
+    --cluster and --set cluster.account are not needed any more. It may hold
+    several clusters: run it again on the next one. Its path is printed.
+
+    \b
+    hpcdl init
+    hpcdl init --cluster marenostrum5 --set account=nct00 --yes
+    """
+    from hpcdl.cluster import load_cluster, read_cluster
+    from hpcdl.cluster.layers import shown, user_file
+    from hpcdl.errors import HpcdlError, UserError
+    from hpcdl.files import write_text
+
+    path, asks = user_file(), not yes and sys.stdin.isatty()
+    if path.exists() and not force and not (asks and click.confirm(f"{shown(path)} is there; change it?", err=True)):
+        raise UserError(f"{shown(path)} is there already; --force changes it")
+    name = _cluster(cluster, asks)
+    given = [f"cluster.{text.removeprefix('cluster.')}" for text in sets]
+    site = read_cluster(name, given)
+    options.say(f"cluster {site.name}: {site.description}")
+    given += _account(site, asks)
+    given += _images(load_cluster(name, given), asks)
+    site = load_cluster(name, given)
+    options.say(f"data in {site.data_root}\nruns in {site.runs_root}")
+    text = _text(name, site.name, given)
+    if asks and not click.confirm(f"\n{text}\nwrite this to {shown(path)}?", default=True, err=True):
+        raise click.Abort
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except OSError as error:
+        raise HpcdlError(f"cannot write {path}: {error.strerror}") from error
+    click.echo(path)
+    options.say("next: hpcdl check mnist_cnn")
+
+
+def _cluster(given: str | None, asks: bool) -> str:
+    """The profile: a file's path is kept whole."""
+    from hpcdl.cluster import built_in_profiles, choose_cluster
+    from hpcdl.errors import ProblemsError, UserError
+
+    try:
+        chosen = choose_cluster(given)
+    except ProblemsError:
+        raise
+    except UserError:
+        if not asks:
+            raise
+        known = ", ".join(name for name in built_in_profiles() if name != "local")
+        chosen = str(click.prompt(f"which cluster? {known}, or your own profile's file", err=True))
+    if chosen in built_in_profiles() or not ("/" in chosen or chosen.endswith((".yaml", ".yml"))):
+        return chosen
+    return os.path.abspath(os.path.expanduser(chosen))
+
+
+def _account(site: Cluster, asks: bool) -> list[str]:
+    """The account, where the profile leaves it open."""
+    from hpcdl.errors import UserError
+    from hpcdl.job.walker import did_you_mean
+
+    known, default = _accounts(site)
+    if site.account:
+        options.say(f"account {site.account} ({site.places['account']})")
+        if known and site.account not in known:
+            options.say(f"but SLURM here knows no account {site.account} of yours{did_you_mean(site.account, known)}")
+        return []
+    needed = any("{account}" in path for path in _paths(site))
+    account: str | None = default
+    if asks and len(known) != 1:
+        which = f": {', '.join(known)}" if known else "" if needed else " (empty: the site's default)"
+        account = click.prompt(f"which account pays{which}", default=default or (None if needed else ""), err=True)
+    elif account is None and (known or needed):
+        raise UserError(f"which account? --set account={'|'.join(known) or '<your group>'}")
+    if not account:
+        return []
+    options.say(f"account {account}")
+    return [f"cluster.account={account}"]
+
+
+def _accounts(site: Cluster) -> tuple[list[str], str | None]:
+    """The accounts to choose from, as the profile or sacctmgr lists them, and the one to take where none is named."""
+    from hpcdl.errors import SchedulerError
+    from hpcdl.scheduler import slurm
+    from hpcdl.scheduler.site import read_site
+
+    known, default = list(site.accounts), None
+    if site.name != "local" and slurm.available():
+        options.say("asking sacctmgr for your accounts ...")
+        try:
+            mine = read_site().associations or ()
+        except SchedulerError as error:
+            options.say(f"SLURM does not answer: {error}")
+            mine = ()
+        known = sorted({row.account for row in mine}) or known
+        default = next((row.default_account for row in mine if row.default_account), None)
+    return known, default or (known[0] if len(known) == 1 else None)
+
+
+def _images(site: Cluster, asks: bool) -> list[str]:
+    """The path of each image that is not where the profile says."""
+    from hpcdl.discover.lines import plain
+
+    found = []
+    for name, image in site.images.items():
+        if os.path.exists(image.path):
+            options.say(f"image {name}: {image.path}")
+            continue
+        answer = ""
+        if asks:
+            answer = click.prompt(
+                f"there is no {image.path}; where is the image {name}? (empty: it will be there)", default="", err=True,
+                show_default=False,
+            )  # fmt: skip
+        if answer:
+            found.append(f"cluster.images.{name}.path={plain(os.path.abspath(os.path.expanduser(answer)))}")
+        else:
+            options.say(f"image {name}: {image.path} is not there yet; put it there, or --set images.{name}=PATH")
+    return found
+
+
+def _paths(site: Cluster) -> list[str]:
+    images = [image.path for image in site.images.values()]
+    return [*images, *site.binds, site.data_root, site.runs_root, site.scratch or "", site.host_python or ""]
+
+
+def _text(cluster: str, name: str, sets: list[str]) -> str:
+    """The file: what is in it now, with this cluster's keys changed."""
+    from hpcdl.cluster import built_in_profiles
+    from hpcdl.cluster.layers import settings, user_file
+    from hpcdl.discover.lines import plain
+    from hpcdl.job import apply_sets
+    from hpcdl.job.reader import Located
+
+    files = settings(built_in_profiles(), []) if user_file().exists() else []
+    old = files[0].value.get("profiles") if files else None
+    sections = dict(old.value) if old is not None and isinstance(old.value, dict) else {}
+    apply_sets(sections.setdefault(name, Located({}, "")), sets, [], "cluster.")
+    lines = ["# What hpcdl uses where nothing else is said; made by hpcdl init.", f"cluster: {plain(cluster)}"]
+    for key, section in sections.items():
+        inner = [f"    {plain(name)}: {_flow(item)}" for name, item in section.value.items()]
+        if inner:
+            lines += [*([] if "profiles:" in lines else ["profiles:"]), f"  {plain(key)}:", *inner]
+    return "\n".join(lines) + "\n"
+
+
+def _flow(item: Located) -> str:
+    """A value as YAML, on one line; a scalar's own text is kept."""
+    from hpcdl.discover.lines import plain
+
+    if isinstance(item.value, dict):
+        return "{" + ", ".join(f"{plain(key)}: {_flow(inner)}" for key, inner in item.value.items()) + "}"
+    if isinstance(item.value, list):
+        return "[" + ", ".join(map(_flow, item.value)) + "]"
+    return plain(item.value) if isinstance(item.value, str) or item.raw is None else item.raw or "null"

@@ -1,0 +1,160 @@
+"""The layers of a site's values: profile < user's config.yaml < ./hpcdl.yaml < job < --set; each keeps its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any, Optional
+
+from hpcdl.errors import Problem
+from hpcdl.job import apply_sets
+from hpcdl.job.reader import Located, read_yaml
+from hpcdl.job.walker import Walker, did_you_mean, show
+from hpcdl.trainer.spec import setting
+
+FOLDER_FILE = "hpcdl.yaml"
+# Programs that hpcdl starts on this machine, as `hpcdl check` does: who copies a folder or a job copies none of them.
+PROGRAMS = ("runtime", "module_init", "host_python")
+_OWN = "names a program that is started here: it goes into a profile, your own config.yaml or --set"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The keys of ``~/.config/hpcdl/config.yaml`` and ``./hpcdl.yaml``."""
+
+    cluster: Optional[str] = setting("the profile where none is named: a name, or in your own config.yaml a file", None)
+    profiles: dict[str, Any] = setting("a profile's name: {keys of that profile to be otherwise}", {})
+
+
+def user_file() -> Path:
+    """The user's own config file, which need not be there."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "hpcdl", "config.yaml")
+
+
+def shown(path: Path) -> str:
+    """How messages call a file: below the home folder with ``~``."""
+    home = os.path.expanduser("~")
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def settings(known: Mapping[str, Path], problems: list[Problem]) -> list[Located]:
+    """The settings files that are there, the stronger one last.
+
+    Args:
+        known: the built-in profiles.
+        problems: where their problems are added.
+    """
+    found = []
+    for path in (user_file(), Path(FOLDER_FILE)):
+        document = _read(path, problems)
+        if document is None:
+            continue
+        walker = Walker(problems)
+        walker.fill(Settings, document)
+        if isinstance(document.value, dict):
+            _check(document, known, walker, shared=path.name == FOLDER_FILE)
+            found.append(document)
+    return found
+
+
+def chosen(files: Sequence[Located], known: Mapping[str, Path]) -> str | None:
+    """The profile that the settings files name: of two, the stronger one's."""
+    for document in reversed(files):
+        item = document.value.get("cluster")
+        if item is not None and isinstance(item.raw, str) and item.value is not None:
+            if item.raw in known:
+                return item.raw
+            return os.path.normpath(user_file().parent / os.path.expanduser(item.raw))
+    return None
+
+
+def over(profile: Located, files: Sequence[Located], job: Mapping[str, Located], sets: Sequence[str],
+         problems: list[Problem]) -> Located:  # fmt: skip
+    """The profile with all that is said over it.
+
+    Args:
+        profile: the profile's document.
+        files: the settings files, the stronger one last.
+        job: the job's ``cluster`` section.
+        sets: ``cluster.KEY=value`` texts.
+        problems: where problems are added.
+    """
+    name = profile.value.get("name")
+    layers = [profile]
+    for document in files:
+        sections = document.value.get("profiles")
+        section = sections.value.get(name.raw) if name and sections and isinstance(sections.value, dict) else None
+        if section is not None and isinstance(section.value, dict):
+            layers.append(section)
+    _refuse_programs(job, Walker(problems), "cluster.")
+    typed = Located({}, profile.where)
+    apply_sets(typed, sets, problems, "cluster.")
+    layers += [Located(dict(job), profile.where), typed]
+    partition = _merge(layers).value.get("partition")
+    # The chosen partition's node and gpu_type stand in the place of those of the same layer, no higher.
+    return _merge([_at(layer, partition.raw if partition else None) for layer in layers])
+
+
+def _read(path: Path, problems: list[Problem]) -> Located | None:
+    name = shown(path) if path.is_absolute() else str(path)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        problems.append(Problem(name, "", f"cannot be read: {error.strerror}"))
+        return None
+    except UnicodeDecodeError as error:
+        problems.append(Problem(name, "", f"is not UTF-8 text (byte {error.start})"))
+        return None
+    return read_yaml(text, name, problems)
+
+
+def _check(document: Located, known: Mapping[str, Path], walker: Walker, shared: bool) -> None:
+    """What types cannot say; ``shared``: the file may have come with a folder that somebody else made."""
+    cluster = document.value.get("cluster")
+    if cluster is not None and cluster.raw and cluster.raw not in known:
+        if shared:
+            close = did_you_mean(cluster.raw, known)
+            message = f"expected a built-in profile (a file is named by you: --cluster, or hpcdl init){close}"
+            walker.add(cluster, "cluster", message)
+        elif "/" not in cluster.raw and not cluster.raw.endswith((".yaml", ".yml")):
+            close = did_you_mean(cluster.raw, known)
+            walker.add(cluster, "cluster", f"there is no profile {show(cluster.raw)}{close} (a file ends in .yaml)")
+    sections = document.value.get("profiles")
+    for name, section in sections.value.items() if sections and isinstance(sections.value, dict) else ():
+        if not isinstance(section.value, dict):
+            walker.add(section, f"profiles.{name}", f"expected a section of profile keys; got {show(section.plain())}")
+        elif shared:
+            _refuse_programs(section.value, walker, f"profiles.{name}.")
+
+
+def _refuse_programs(section: Mapping[str, Located], walker: Walker, prefix: str) -> None:
+    for key in PROGRAMS:
+        if key in section:
+            walker.add(section[key], f"{prefix}{key}", _OWN)
+
+
+def _merge(layers: Sequence[Located]) -> Located:
+    return reduce(_over, layers)
+
+
+def _over(low: Located, high: Located) -> Located:
+    """Sections are joined key by key; anything else is replaced."""
+    if not isinstance(low.value, dict) or not isinstance(high.value, dict):
+        return high
+    joined = {key: _over(low.value[key], item) if key in low.value else item for key, item in high.value.items()}
+    return Located({**low.value, **joined}, low.where)
+
+
+def _at(layer: Located, partition: str | None) -> Located:
+    """A layer as it is in one of its partitions."""
+    choices = layer.value.get("partitions")
+    choice = choices.value.get(partition) if choices is not None and isinstance(choices.value, dict) else None
+    if choice is None or not isinstance(choice.value, dict):
+        return layer
+    own = {key: choice.value[key] for key in ("node", "gpu_type") if key in choice.value}
+    return Located({**layer.value, **own}, layer.where)
