@@ -192,6 +192,21 @@ def test_no_image_refused():
         render(plan(JOB, replace(SITE, images={})))
 
 
+def test_variables_of_the_node_enter(tmp_path):
+    """bash runs the script with a container command that only prints: what is not set on the node is no word at all."""
+    site = replace(load_cluster("generic"), runtime="printf", pass_env=["NCCL_DEBUG", "NOT_SET", "EMPTY", "MINE"])
+    (tmp_path / "a.py").touch()
+    job = Job(name="a", script=str(tmp_path / "a.py"), folder=str(tmp_path), env={"MINE": "the job's"})
+    text = render(replace(plan(job, site), nv=False)).replace("printf exec", r"printf '[%s]\n' exec")
+
+    environment = {"PATH": "/usr/bin:/bin", "NCCL_DEBUG": 'a "b" $(c)', "EMPTY": "", "MINE": "no", "SLURM_JOB_ID": "7"}
+    done = subprocess.run(["bash"], input=text, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    words = done.stdout.splitlines()
+    names = [word for word in words if word.strip("[]").partition("=")[0] in site.pass_env]
+    assert names == ['[NCCL_DEBUG=a "b" $(c)]', "[EMPTY=]", "[MINE=the job's]"]
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [

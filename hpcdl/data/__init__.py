@@ -1,10 +1,41 @@
-"""Data sets on the shared file system: where each lies, and how it gets there."""
+"""Data sets and weights on the shared file system: where each lies, what it is called, and what stages it."""
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
+MODELS = "models"  # the folder of weights under data_root, as in Keras's cache
+WEIGHTS = "weights/"  # how the names of weights begin; a set's name has no slash
 _FOLDERS = {"fashion_mnist": "fashion-mnist"}  # as Keras's own cache lays them out
 
 
 def staged_path(data_root: str, name: str) -> str:
     """Where the staged set called name lies: an ``.npz`` file, or a folder of IDX files."""
     return f"{data_root}/{_FOLDERS.get(name, name + '.npz')}"
+
+
+def item_name(data_root: Path, path: Path) -> str:
+    """What a file or folder under data_root is called by ``hpcdl data``."""
+    if path.parent == data_root / MODELS:
+        return f"{WEIGHTS}{path.name}"
+    folders = {folder: name for name, folder in _FOLDERS.items()}
+    return folders.get(path.name, path.name.removesuffix(".npz"))
+
+
+def how_to_stage(name: str, data_root: str) -> str:
+    """The command that stages a set or weights, and where to give it.
+
+    Args:
+        name: of the set, or of weights: ``weights/VGG16``, or with the option ``weights/VGG16 --include-top``.
+        data_root: where it is missing.
+    """
+    from hpcdl.data.catalogue import EMBEDDED, SETS
+
+    root = shlex.quote(data_root)
+    if name in EMBEDDED:
+        return f"hpcdl data stage {name} --data-root {root}"
+    if name in SETS or name.startswith(WEIGHTS):
+        there = f"elsewhere with --data-root DIR, then copy DIR to {root}"
+        return f"on a machine with internet: hpcdl data stage {name} --data-root {root} (or {there})"
+    return f"hpcdl data stage {shlex.quote(name)} --from FILE.npz --data-root {root}"

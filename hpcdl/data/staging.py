@@ -1,139 +1,218 @@
-"""Brings data sets under data_root, whole or not at all, each with its checksums beside it."""
+"""Brings data sets and weights under data_root, whole or not at all, each with its checksums beside it."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcdl.data import staged_path
+from hpcdl.data import cifar
+from hpcdl.data.catalogue import EMBEDDED
+from hpcdl.data.fetch import fetch, mismatch
+from hpcdl.data.manifest import Staged, read_staged, verify, write_sums
+from hpcdl.data.wanted import Wanted, check_source, elsewhere, find_wanted, is_hdf5, url_of
 from hpcdl.errors import HpcdlError, UserError
-from hpcdl.files import sha256_file, write_text
-from hpcdl.job.checks import NAME
-
-EMBEDDED = {"digits": "1,797 real handwritten digits (8x8 enlarged to 28x28) that scikit-learn ships"}
+from hpcdl.files import sha256_file
 
 
 @dataclass(frozen=True)
-class Staged:
-    """A staged set: its name, its file or folder, its size, and its sha256 (one, or a line per file)."""
-
-    name: str
-    path: Path
-    bytes: int
-    sha256: str
-
-
-def stage(name: str, data_root: Path, source: Path | None = None) -> Staged:
-    """Stage a set.
+class Talk:
+    """Whom staging tells how far it is.
 
     Args:
-        name: a name for job files (``data: {name: ...}``).
+        say: called with a line for people.
+        tell: called with a file's name, its bytes that are there, and how many there will be, where that is known.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    tell: Callable[[str, int, int | None], None] = lambda file, done, total: None
+
+
+def stage(
+    name: str,
+    data_root: Path,
+    source: Path | None = None,
+    *,
+    include_top: bool = False,
+    mirror: str | None = None,
+    talk: Talk | None = None,
+) -> Staged:
+    """Stage a set or weights; what is there, unchanged, is not fetched again.
+
+    Args:
+        name: for job files (``data: {name: ...}``), or ``weights/`` and an architecture or a file that Keras looks for.
         data_root: the shared folder of staged sets; made if need be.
-        source: an ``.npz`` file or a folder of IDX files to copy; None for an embedded set.
+        source: a file or folder to copy: an ``.npz`` file, a folder of IDX files, CIFAR's archive, an HDF5 file of
+            weights; None for an embedded set, or to fetch it.
+        include_top: of weights by architecture, those with the 1,000 classes.
+        mirror: a URL below which the files lie, instead of where Keras fetches them.
+        talk: whom to tell how far it is.
 
     Raises:
-        UserError: the set is not known, or source is not there.
-        HpcdlError: it cannot be written.
+        UserError: what is asked for is not known, or source is not what it should be.
+        HpcdlError: it cannot be fetched or written.
     """
-    if not NAME.fullmatch(name):
-        raise UserError(f"a set's name has letters, digits, '.', '_' and '-', at most 100, no space; got {name!r}")
-    target = Path(staged_path(str(data_root), name))
-    if source is None and name not in EMBEDDED:
-        raise UserError(f"{name!r} is not an embedded set ({', '.join(EMBEDDED)}); give its file or folder with --from")
-    if source is not None and not source.exists():
-        raise UserError(f"there is no {source}")
-    if source is not None and source.is_dir() == (target.suffix == ".npz"):
-        raise UserError(f"{source}: {name} is staged as {'an .npz file' if target.suffix else 'a folder of IDX files'}")
+    talk = talk or Talk()
+    wanted = find_wanted(name, data_root, include_top, source)
+    check_source(wanted, source, mirror)
+    folder = wanted.target.parent
     try:
-        data_root.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=data_root, prefix=f".{name}."))
-        try:
-            _fill(aside / target.name, source)
-            return _move_in(name, aside / target.name, target)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(wanted.target, fetches := source is None and bool(wanted.sources), talk) as aside:
+            if not fetches:
+                files = _copy(wanted, source, aside, talk) if source else _embedded(wanted, aside)
+                origin = str(source.absolute()) if source else EMBEDDED[name]
+            elif _is_there(wanted, there := read_staged(data_root, wanted.target)):
+                talk.say(f"{name} is staged already, and unchanged")
+                return there
+            else:
+                files = _fetch(wanted, mirror, aside, talk)
+                origin = url_of(wanted.sources[0], mirror)
+            _move_in(wanted.target, aside, files, origin)
+    except ConnectionError as error:
+        raise HpcdlError(f"{error}\n{elsewhere(name, include_top, wanted, data_root)}") from error
     except OSError as error:
-        raise HpcdlError(
-            f"cannot write {error.filename or data_root}: {error.strerror}; data_root is {data_root}"
-        ) from error
+        where = f"{error.filename or folder}: {error.strerror or error}"
+        raise HpcdlError(f"cannot stage {name}: {where}; data_root is {data_root}") from error
+    return read_staged(data_root, wanted.target)
 
 
-def staged(data_root: Path) -> list[Staged]:
-    """The sets under data_root that have checksums, by name."""
-    found = []
-    for sums in sorted(data_root.glob("*.sha256")):
-        path = sums.with_suffix("")
-        if path.exists():
-            files = [path] if path.is_file() else [p for p in path.iterdir() if p.is_file()]
-            size = sum(p.stat().st_size for p in files)
-            found.append(Staged(path.name.removesuffix(".npz"), path, size, sums.read_text().strip()))
-    return found
-
-
-def _fill(aside: Path, source: Path | None) -> None:
-    if source is None:
-        write_digits(aside)
-    elif source.is_dir():
-        aside.mkdir()
-        for path in sorted(source.iterdir()):
-            if path.is_file():
-                shutil.copyfile(path, aside / path.name)
-    else:
-        shutil.copyfile(source, aside)
-
-
-def _move_in(name: str, aside: Path, target: Path) -> Staged:
-    """Put a set where jobs look, its checksums first: a reader finds both or an old set with the new sums."""
-    files = [aside] if aside.is_file() else sorted(aside.iterdir())
-    for path in files:
-        path.chmod(0o644)
-    sums = [f"{sha256_file(path)}  {path.relative_to(aside.parent)}\n" for path in files]
-    size = sum(path.stat().st_size for path in files)
-    if aside.is_dir():
-        aside.chmod(0o755)
-        if target.is_dir():
-            os.replace(target, aside.parent / "old")
-    write_text(target.with_name(f"{target.name}.sha256"), "".join(sums))
-    os.replace(aside, target)
-    return Staged(name, target, size, "".join(sums).strip())
-
-
-def write_digits(path: Path, test_rows: int = 360, seed: int = 1) -> None:
-    """Write scikit-learn's digits as an MNIST-style ``.npz``: uint8 images of 28x28, integer labels.
-
-    Source: the test part of the UCI "Optical Recognition of Handwritten Digits" set,
-    https://archive.ics.uci.edu/dataset/80, as in `sklearn.datasets.load_digits`.
-    The same bytes every time: the split is drawn with a fixed seed.
-
-    Args:
-        path: the file to write; its name ends in ``.npz``.
-        test_rows: how many of the 1,797 rows become the test part.
-        seed: of the split.
-
-    Raises:
-        UserError: scikit-learn is not installed.
-    """
-    import numpy as np
-
+@contextmanager
+def _alone(target: Path, fetches: bool, talk: Talk) -> Iterator[Path]:
+    """A folder beside target to stage it in, for this process alone; what was fetched is kept on an error."""
+    aside = target.with_name(f".{target.name}.staging")
+    lock = aside / "lock"
+    while True:
+        aside.mkdir(exist_ok=True)
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # another one is done with it, just now
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            talk.say(f"another hpcdl stages {target.name} just now; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks: there, two at once are for the checksums to tell
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), lock.stat()):
+                break
+        os.close(handle)
+    keep = fetches
     try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise UserError(
-            "the digits come with scikit-learn, which is not installed: pip install 'hpcdl[digits]'"
-        ) from error
-    digits = load_digits()
-    # Bilinear, pixel centres aligned: row i of the enlarged image lies at (i + 1/2) * 8/28 - 1/2 of the small one.
-    at = np.clip((np.arange(28) + 0.5) * 8 / 28 - 0.5, 0, 7)
-    weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(8)[None, :]))
-    images = np.einsum("ip,jq,npq->nij", weights, weights, digits.images) * (255 / 16)
-    images = np.rint(images).astype(np.uint8)
-    labels = digits.target.astype(np.uint8)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    test, train = order[:test_rows], order[test_rows:]
-    with path.open("wb") as stream:
-        np.savez_compressed(
-            stream, x_train=images[train], y_train=labels[train], x_test=images[test], y_test=labels[test]
+        if not fetches:
+            _clear(aside)
+        yield aside
+        keep = False
+    finally:
+        if not keep or not any(path.is_file() for path in aside.rglob("*") if path != lock):
+            shutil.rmtree(aside, ignore_errors=True)
+        os.close(handle)
+
+
+def _clear(aside: Path) -> None:
+    """Take away what an earlier attempt to fetch it left."""
+    for path in aside.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
+            path.unlink()
+
+
+def _is_there(wanted: Wanted, there: Staged) -> bool:
+    """Whether all that would be fetched is there, as it was staged and as it is published."""
+    if any(one.file not in there.sums for one in wanted.sources):
+        return False
+    if set(verify(there, lambda file, done: None).values()) != {"ok"}:
+        return False
+    return all(mismatch(there.path.parent / one.file, one.digest) is None for one in wanted.sources)
+
+
+def _embedded(wanted: Wanted, aside: Path) -> list[str]:
+    from hpcdl.data.digits import write_digits
+
+    write_digits(aside / wanted.target.name)
+    return [wanted.target.name]
+
+
+def _copy(wanted: Wanted, source: Path, aside: Path, talk: Talk) -> list[str]:
+    """Copy what the user has; a CIFAR archive is treated as if it had been fetched."""
+    name = wanted.target.name
+    if wanted.name in cifar.LAYOUTS and source.suffix in (".gz", ".tgz"):
+        if wrong := mismatch(source, wanted.sources[0].digest):
+            raise UserError(f"{source} is not {wanted.name}'s archive as it is published: {wrong}")
+        shutil.copyfile(source, aside / wanted.sources[0].file)
+        return _unpack_cifar(wanted, aside, talk)
+    if source.is_dir():
+        (aside / name).mkdir(exist_ok=True)
+        files = [f"{name}/{path.name}" for path in sorted(source.iterdir()) if path.is_file()]
+        for file in files:
+            shutil.copyfile(source / Path(file).name, aside / file)
+        return files
+    shutil.copyfile(source, aside / name)
+    if any(one.file == name and one.digest and mismatch(source, one.digest) for one in wanted.sources):
+        talk.say(
+            f"{source.name} has not the checksum that Keras publishes: hpcdl reads it, but a script's own load_data() "
+            "or weights='imagenet' would want to fetch it again"
         )
+    elif wanted.name in cifar.LAYOUTS:
+        talk.say(
+            f"a script's own load_data() also needs the archive: --from {wanted.sources[0].url.rpartition('/')[2]}"
+        )
+    return [name]
+
+
+def _fetch(wanted: Wanted, mirror: str | None, aside: Path, talk: Talk) -> list[str]:
+    for one in wanted.sources:
+        target = aside / one.file
+        target.parent.mkdir(exist_ok=True)
+        if target.exists() and one.digest and mismatch(target, one.digest) is None:
+            continue  # an earlier attempt came so far
+
+        def tell(done: int, total: int | None, file: str = target.name) -> None:
+            talk.tell(file, done, total)
+
+        fetch(one, url_of(one, mirror), target, tell, talk.say)
+        if target.suffix == ".h5" and not is_hdf5(target):
+            target.unlink()
+            raise HpcdlError(f"{url_of(one, mirror)} gave no HDF5 file")
+    if wanted.name in cifar.LAYOUTS:
+        return _unpack_cifar(wanted, aside, talk)
+    return [one.file for one in reversed(wanted.sources)]
+
+
+def _unpack_cifar(wanted: Wanted, aside: Path, talk: Talk) -> list[str]:
+    """Beside the archive: the .npz file for hpcdl, and the name by which Keras 3 looks for the archive."""
+    archive, link = wanted.sources[0].file, cifar.LAYOUTS[wanted.name].link
+    talk.say(f"{archive} -> {wanted.target.name}")
+    cifar.convert(wanted.name, aside / archive, aside / wanted.target.name)
+    (aside / link).unlink(missing_ok=True)
+    (aside / link).symlink_to(archive)
+    return [archive, link, wanted.target.name]
+
+
+def _move_in(target: Path, aside: Path, files: list[str], source: str) -> None:
+    """Put files where jobs look, checksums first: a reader finds both, or an old set with the new sums."""
+    sums = {}
+    for name in files:
+        path = aside / name
+        if not path.is_symlink():
+            path.chmod(0o644)
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        sums[name] = sha256_file(path)
+    write_sums(target, sums, source)
+    if (aside / target.name).is_dir():
+        (aside / target.name).chmod(0o755)
+        shutil.rmtree(aside / "old", ignore_errors=True)
+        if target.is_dir():
+            os.replace(target, aside / "old")
+        os.replace(aside / target.name, target)
+        return
+    for name in files:
+        os.replace(aside / name, target.parent / name)

@@ -95,6 +95,8 @@ def prepare_home(home: Path, data_root: str) -> None:
     The folder of sets is a real one, with a link for each of them: Keras unpacks archives in it.
     """
     keras, root = home / ".keras", Path(data_root)
+    if (keras / "datasets").is_symlink():
+        (keras / "datasets").unlink()  # to data_root itself, by an older hpcdl
     (keras / "datasets").mkdir(parents=True, exist_ok=True)
     links = {keras / "models": root / "models"}
     if root.is_dir():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+FETCHED = ("mnist", "fashion_mnist", "cifar10", "cifar100")  # sets that `hpcdl data stage` knows where to get
 _IDX_FILES = {
     "x_train": ("train-images-idx3-ubyte", 3),
     "y_train": ("train-labels-idx1-ubyte", 1),
@@ -42,9 +43,20 @@ def read_arrays(path: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
     if not os.path.exists(path):
         raise DataError(
             "{}: no such file or folder; expected an .npz file or a folder with IDX files".format(path),
-            "put a set there with: hpcdl data stage NAME --from FILE; containers see only data_root and bound folders",
+            _how_to_stage(path),
         )
     return _read_npz(path)
+
+
+def _how_to_stage(path: str) -> str:
+    """What puts a set there: known ones are fetched, others copied."""
+    folder, file_name = os.path.split(path)
+    name = "fashion_mnist" if file_name == "fashion-mnist" else file_name[: -len(".npz")]
+    if folder != os.environ.get("HPCDL_DATA_ROOT") or not (file_name.endswith(".npz") or name in FETCHED):
+        return "correct data.path; a container sees only data_root and bound folders"
+    if name in FETCHED:
+        return "on a machine with internet: hpcdl data stage {} --data-root {}".format(name, folder)
+    return "hpcdl data stage {} {}--data-root {}".format(name, "" if name == "digits" else "--from FILE ", folder)
 
 
 def _read_npz(path: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:

@@ -69,7 +69,7 @@ def test_folder_copied_as_keras_lays_it_out(stage, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "part"),
     [
-        (("nothing",), "'nothing' is not an embedded set (digits)"),
+        (("nothing",), "'nothing' is not a known set; known are digits, mnist, "),
         (("mine", "--from", "nowhere.npz"), "there is no nowhere.npz"),
         (("mine", "--from", "/etc"), "mine is staged as an .npz file"),
         (("fashion_mnist", "--from", __file__), "fashion_mnist is staged as a folder of IDX files"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpcdl.data.weights import find_weights
+from hpcdl.data.weights import find_weights, sources
 
 # As Keras 2.11 and 3 ask for them (keras.applications, get_file)
 FILES = {
@@ -36,3 +36,24 @@ def test_its_own_file_alone_is_found(tmp_path, architecture, include_top):
 
 def test_nothing_is_there(tmp_path):
     assert find_weights(tmp_path / "models", "VGG16", include_top=True) == []
+
+
+V2 = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{}_no_top.h5"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "alpha", "side", "first", "count"),
+    [
+        ("MobileNetV2", None, None, V2.format("1.0_224"), 22),
+        ("MobileNetV2", 0.5, 96, V2.format("0.5_96"), 1),
+        ("MobileNetV2", 1.0, 100, V2.format("1.0_224"), 1),  # for which there is no file
+        ("MobileNetV2", None, 96, V2.format("1.0_96"), 4),
+        ("MobileNet", 0.75, 128, "mobilenet_7_5_128_tf_no_top.h5", 1),
+        ("MobileNetV3Small", 0.75, 300, "weights_mobilenet_v3_small_224_0.75_float_no_top_v2.h5", 1),
+        ("VGG16", 1.0, 96, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", 1),
+    ],
+)
+def test_file_for_a_size(architecture, alpha, side, first, count):
+    found = sources(architecture, False, alpha, side)
+
+    assert (found[0].file, len(found)) == (first, count)

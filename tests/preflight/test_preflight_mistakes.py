@@ -48,6 +48,12 @@ def weights_without_top(world):
     world.write("program.py", "import keras\nkeras.applications.MobileNetV2()\n")
 
 
+def smaller_weights(world):
+    world.weights("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5")
+    call = "MobileNetV2(include_top=False, alpha=0.5, input_shape=(96, 96, 3))"
+    world.write("program.py", f"from keras.applications import MobileNetV2\n{call}\n")
+
+
 LIMITS = [
     row("account", "account", "you have no account nct01; did you mean nct00?", "cluster.account=nct00",
         "cluster.account=nct01"),
@@ -108,6 +114,8 @@ IMAGES = [
     row("empty-image", "image", "is not a SIF image", "pull it again", plant=lambda w: w.write("tf.sif", "")),
     row("architecture", "image", "is for aarch64, but the nodes are x86_64", "built for these nodes",
         plant=lambda w: w.write("tf.sif", sif(b"04"))),
+    row("architecture-of-the-profile", "image", "is for x86_64, but the nodes are aarch64", "built for these nodes",
+        "cluster.architecture=aarch64", plant=lambda w: w.slurm(node=NODE.format("n1").replace("Arch=x86_64 ", ""))),
     row("no-python", "image", "has no command python9", "python3", "cluster.images.tensorflow.python=python9"),
     row("old-tensorflow", "image", "its TensorFlow is 2.9.1; models need 2.11 or newer", "newer image",
         plant=lambda w: w.stub(tensorflow="2.9.1")),
@@ -123,10 +131,13 @@ IMAGES = [
 
 DATA = [
     row("not-staged", "data", "mnist is not staged: there is no .*/data/mnist.npz",
-        "data stage mnist --from FILE.npz --data-root",
+        "on a machine with internet: hpcdl data stage mnist --data-root /",
         "data.name=mnist"),
     row("digits-not-staged", "data", "digits is not staged", "hpcdl data stage digits --data-root", "data.name=digits"),
-    row("folder-not-staged", "data", "fashion_mnist is not staged", "--from FOLDER", "data.name=fashion_mnist"),
+    row("folder-not-staged", "data", "fashion_mnist is not staged", "hpcdl data stage fashion_mnist --data-root",
+        "data.name=fashion_mnist"),
+    row("own-not-staged", "data", "mine is not staged", "hpcdl data stage mine --from FILE.npz --data-root",
+        "data.name=mine"),
     row("no-path", "data", "there is no .*/nothing.npz", "correct data.path", "data={path: nothing.npz}"),
     row("changed", "data", "is not the file that was staged", "stage the set again",
         plant=lambda w: w.stage(sums=False, y_test=np.zeros(6))),
@@ -179,9 +190,14 @@ SCRIPTS = [
     row("lacking-since", "script", "program.py:2: numpy 2.0.1 has no numpy.float: it left with numpy 1.24; see float",
         "whose version has it", plant=old_numpy_name, job="script.yaml"),
     row("weights", "weights", "program.py:2: VGG16 takes ImageNet's weights, include_top=False, which are not in",
-        "tf.keras.applications.VGG16(include_top=False)", plant=lambda w: w.write("program.py",
+        "on a machine with internet: hpcdl data stage weights/VGG16 --data-root /",
+        plant=lambda w: w.write("program.py",
             "from tensorflow.keras import applications as a\na.VGG16(include_top=False)\n"), job="script.yaml"),
-    row("weights-with-top", "weights", "MobileNetV2 takes ImageNet's weights, which are not in", "copy them to",
+    row("weights-of-other-size", "weights", "program.py:2: MobileNetV2 takes ImageNet's weights, include_top=False",
+        "stage weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96_no_top.h5 --data-root /",
+        plant=smaller_weights, job="script.yaml"),
+    row("weights-with-top", "weights", "MobileNetV2 takes ImageNet's weights, which are not in",
+        "hpcdl data stage weights/MobileNetV2 --include-top --data-root",
         plant=weights_without_top, job="script.yaml"),
     row("function-module", "script", "model.function imports nets, which the image has not", "beside",
         "model={function: 'nets:build'}"),
@@ -276,6 +292,16 @@ def test_what_may_go_well_is_a_warning(world, program, part):
 
     assert not report.blocks
     assert [part in finding.cause for _, finding in report.findings] == [True]
+
+
+def test_missing_data_root_is_a_warning_for_scripts(world):
+    (finding,) = world.check(
+        "script.yaml", f"cluster.data_root={world.folder}/none", only="file system"
+    ).findings
+
+    assert "none is not there" in finding[1].cause
+    assert not finding[1].blocks
+    assert world.check("model.yaml", f"cluster.data_root={world.folder}/none", only="file system").findings == []
 
 
 def test_nodes_out_of_service_are_a_warning(world):
