@@ -40,7 +40,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.where, self.key, self.message) if part)
+        text = ": ".join(part for part in (self.where, self.key, self.message) if part)
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)  # a file's text is not for the terminal
 
 
 class ProblemsError(UserError):

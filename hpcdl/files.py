@@ -7,7 +7,9 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +114,32 @@ def cache_folder() -> Path:
     folder = Path(base, "hpcdl")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
+
+
+@contextlib.contextmanager
+def nobody_else_writes() -> Iterator[None]:
+    """What is made meanwhile cannot be written by group or others, also where the user's umask would let them."""
+    usual = os.umask(0o022)
+    os.umask(usual | 0o022)
+    try:
+        yield
+    finally:
+        os.umask(usual)
+
+
+def others_could_write(path: Path) -> str | None:
+    """Why a file or folder may not be this user's own work; None where it is, or where there is none.
+
+    An ACL is seen, too: what it lets others do at most stands in the mode's group bits (acl(5)).
+    """
+    try:
+        seen = path.lstat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(seen.st_mode):
+        return "is a link"
+    if seen.st_uid != os.geteuid():
+        return f"belongs to user {seen.st_uid}, not to {os.geteuid()}"
+    if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"can be written by others (mode {stat.S_IMODE(seen.st_mode):o})"
+    return None

@@ -9,14 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 import hpcdl.cli
 
 pytest_plugins = ("tests.reporting",)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_WIPED = ("HPCDL_", "SLURM_", "SBATCH_", "CUDA_VISIBLE_DEVICES", "XDG_CACHE_HOME", "PYTHONPATH", "KERAS_HOME")
+_WIPED = ("HPCDL_", "SLURM_", "SBATCH_", "CUDA_VISIBLE_DEVICES", "XDG_C", "PYTHONPATH", "KERAS_HOME")
 _KEPT = ("HPCDL_REQUIRE_", "HPCDL_TESTBED")  # what the test suite itself is told
+
+# The same examples each time, as CI wants them; `--hypothesis-profile=thousands` looks further
+settings.register_profile(
+    "seeded",
+    max_examples=120,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("thousands", settings.get_profile("seeded"), max_examples=5000, derandomize=False)
+settings.load_profile("seeded")
 
 
 def pytest_addoption(parser):

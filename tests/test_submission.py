@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import submitit
 
 from hpcdl.cluster import Cluster, Image, Node
-from hpcdl.errors import UserError
+from hpcdl.errors import RunError, UserError
 from hpcdl.job import Job, Resources
-from hpcdl.submission import prepare, visible_gpus
+from hpcdl.submission import prepare, python_options, submit, visible_gpus
 
 SITE = Cluster(
     name="site", node=Node(cpus=8, gpus=2), images={"tensorflow": Image("/nowhere/tf.sif")}, data_root="/data"
@@ -80,6 +82,30 @@ def test_script_names_this_run(tmp_path):
 
     script = prepared.script or ""
     assert f"#SBATCH --chdir={prepared.paths.root}\n" in script
-    assert f"    /opt/py/bin/python -u -m submitit.core._submit {prepared.paths.submitit}\n" in script
+    assert f"    /opt/py/bin/python -s -u -m hpcdl.launch.worker {prepared.paths.submitit}\n" in script
     assert "module load py/3\n" in script
     assert f"export PYTHONPATH={tmp_path}/.code/" in script
+
+
+@pytest.mark.parametrize(("site", "options"), [("installed", []), ("elsewhere", ["-s"])])
+def test_worker_looks_into_the_users_site_only_where_hpcdl_is_there(monkeypatch, site, options):
+    folders = {"installed": str(Path(submitit.__file__).parents[1]), "elsewhere": "/home/u/.local/lib/python"}
+    monkeypatch.setattr("site.getusersitepackages", lambda: folders[site])
+
+    assert python_options() == options
+
+
+@pytest.mark.parametrize("open_to_all", ["", "submitit"])
+def test_folder_that_others_can_write_is_not_submitted(tmp_path, monkeypatch, open_to_all):
+    """As on a file system that lets everybody write everything."""
+    prepared = prepare(replace(JOB, script=__file__), SITE, "slurm", str(tmp_path))
+
+    def create_open(*args: object) -> None:
+        prepared.paths.submitit.mkdir(parents=True)
+        (prepared.paths.root / open_to_all).chmod(0o777)
+
+    monkeypatch.setattr("hpcdl.submission.require_backend", lambda submission: None)
+    monkeypatch.setattr("hpcdl.submission.create", create_open)
+
+    with pytest.raises(RunError, match=r"can be written by others \(mode 777\), so the job would not run"):
+        submit(prepared)

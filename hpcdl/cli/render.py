@@ -30,11 +30,13 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
     hpcdl render mnist_cnn -c mycluster.yaml -o mnist_cnn/ && cd mnist_cnn && sbatch job.sbatch
     """
     from hpcdl.errors import UserError
+    from hpcdl.packages import located, require
     from hpcdl.planning import plan, run_spec
     from hpcdl.script import render
 
     loaded, site = options.load(job, cluster, sets)
-    decided = plan(loaded, site)
+    decided = located(plan(loaded, site), site)
+    require(decided)
     notebook = (loaded.script or "").endswith(".ipynb")
     if output is None:
         if notebook:

@@ -184,7 +184,7 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
     """Make paths absolute, and check that what must be here is here."""
 
     def path_of(key: str, text: str, item: Located, want: str = "") -> str:
-        full = folder / Path(text).expanduser()
+        full = folder / os.path.expanduser(text)
         if "\0" in text or any(ord(c) < 32 for c in text):
             walker.add(item, key, "a path cannot hold a line break or a control character")
         elif key == "workdir" and not directive_carries(text):

@@ -160,10 +160,20 @@ MISTAKES = {
     "nul-in-words": row(
         SCRIPT + 'args: [a, "b\\0"]\nenv: {A: "\\0"}\n', (":3", "args[1]", "cannot hold a NUL"), (":4", "env.A", "NUL")
     ),
+    "variables-of-hpcdl": row(
+        SCRIPT + 'env: {HPCDL_STOP_FILE: /x, CUDA_VISIBLE_DEVICES: "0", CUDA: ""}\n',
+        (":3", "env.HPCDL_STOP_FILE", "is set by hpcdl"),
+        (":3", "env.CUDA_VISIBLE_DEVICES", "is set by hpcdl"),
+    ),
+    "nul-in-key": row(SCRIPT + 'env: {"B\\0": c}\n', (":3", "env", "no key can be 'B\\x00'")),
+    "half-a-character": row(SCRIPT + 'env: {A: "\\ud83d"}\n', (":3", "", "invalid Unicode character")),
     "sbatch-option": row(MODEL + "slurm: {Mail_Type: END}\n", (":4", "slurm.Mail_Type", "is not an sbatch option's")),
     "sbatch-line-break": row(
         MODEL + 'slurm: {comment: "a\\n#SBATCH --account=x"}\n', (":4", "slurm.comment", "cannot carry a line break")
     ),
+    "sbatch-backslash": row(MODEL + "slurm: {comment: 'a\\b'}\n", (":4", "slurm.comment", "a backslash or both kinds")),
+    "sbatch-both-quotes": row(MODEL + "slurm: {comment: a\"b'c}\n", (":4", "slurm.comment", "both kinds of quotes")),
+    "workdir-backslash": row(SCRIPT + "workdir: 'a\\b'\n", (":3", "workdir", "a backslash")),
     # Times
     "time-as-minutes": row(MODEL + "resources: {time: 12:30}\n", (":4", "resources.time", "got '12:30'")),
     "time-as-number": row(MODEL + "resources: {time: 90}\n", (":4", "resources.time", '"HH:MM:SS" or "D-HH:MM:SS"')),
@@ -192,6 +202,21 @@ MISTAKES = {
         (":4", "train.optimizer", "is empty"),
     ),
     "alias-of-nothing": row(MODEL + "train: *t\n", (":4", "", "undefined alias")),
+    "merge-of-anchor": row(
+        "name: a\ndata: {name: m}\nmodel: &m {name: mlp}\ntrain:\n  <<: *m\n",
+        (":5", "train", "a key must be plain text"),
+    ),
+    "number-as-key": row(MODEL + "1: 2\n", (":4", "1", "unknown key; known are")),
+    "true-as-key": row(MODEL + "true: 2\n", (":4", "true", "unknown key; known are")),
+    "on-for-bool": row(
+        "name: a\ndata: {name: m}\nmodel: {name: mlp, batch_norm: on}\n", (":3", "model.batch_norm", "got 'on'")
+    ),
+    "huge-number": row(
+        MODEL + "resources: {memory_gb: 1e999}\n", (":4", "resources.memory_gb", "a number > 0; got inf")
+    ),
+    "name-of-4-kB": row(
+        f"name: {'x' * 4096}\ndata: {{name: m}}\nmodel: {{name: mlp}}\n", (":1", "name", "at most 100")
+    ),
     "merge-key": row(MODEL + "train:\n  <<: {epochs: 3}\n", (":5", "train", "a key must be plain text")),
     "list-as-key": row(MODEL + "? [a]\n: b\n", (":4", "", "a key must be plain text")),
     "tag": row("name: a\nscript: a.py\nargs:\n- !!python/name:os.system x\n", (":4", "args[0]", "is not used here")),

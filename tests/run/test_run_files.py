@@ -12,6 +12,8 @@ from hpcdl.files import (
     append_json_line,
     cache_folder,
     cached_sha256,
+    nobody_else_writes,
+    others_could_write,
     read_json,
     read_json_lines,
     sha256_file,
@@ -120,3 +122,42 @@ def test_cache_is_private(tmp_path, monkeypatch):
 
     assert cache_folder() == tmp_path / "cache" / "hpcdl"
     assert cache_folder().stat().st_mode & 0o077 == 0
+
+
+# Whose work it is
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"), [(0o700, None), (0o755, None), (0o2770, "(mode 2770)"), (0o757, "(mode 757)")]
+)
+def test_writable_by_others_is_seen(tmp_path, mode, why):
+    tmp_path.chmod(mode)
+
+    said = others_could_write(tmp_path)
+
+    assert said is None if why is None else said == f"can be written by others {why}"
+
+
+def test_link_and_missing_file(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path)
+
+    assert others_could_write(tmp_path / "a") == "is a link"
+    assert others_could_write(tmp_path / "b") is None
+
+
+def test_somebody_elses_file_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+
+    assert others_could_write(tmp_path) == f"belongs to user {os.getuid()}, not to 4711"
+
+
+def test_nobody_else_writes_whatever_the_umask(tmp_path):
+    usual = os.umask(0)
+    try:
+        with nobody_else_writes():
+            (tmp_path / "a").mkdir()
+        (tmp_path / "b").mkdir()
+    finally:
+        os.umask(usual)
+
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in "ab"] == [0o755, 0o777]
