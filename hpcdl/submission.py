@@ -73,7 +73,7 @@ def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | 
     if cluster.emulate_gpus and job.resources.gpus:
         notes.append(f"EMULATED GPUs: {job.resources.gpus} asked for, CPU devices stand in (profile {cluster.name})")
     runs_root = Path(runs_dir or cluster.runs_root).absolute()
-    paths = new_run(job.name, runs_root)
+    paths = new_run(job.name, runs_root, in_slurm=backend == "slurm")
     script = None
     if backend == "slurm":
         worker = worker_command(decided.host_python or sys.executable, paths.submitit, python_options())

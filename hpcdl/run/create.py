@@ -27,13 +27,18 @@ from hpcdl.trainer.spec import RunSpec
 _UNSAFE = set(":,%")  # SLURM and submitit expand %, binds split at : and ,
 
 
-def new_run(name: str, runs_root: Path) -> RunPaths:
+def new_run(name: str, runs_root: Path, in_slurm: bool = True) -> RunPaths:
     """The paths of a run that is not there yet: ``<runs_root>/<name>/<time>-<four letters>``.
+
+    Args:
+        name: the job's name.
+        runs_root: the folder of all runs.
+        in_slurm: whether a batch script will name them.
 
     Raises:
         UserError: the path has a character that SLURM or a bind cannot carry.
     """
-    if not directive_carries(str(runs_root)):
+    if in_slurm and not directive_carries(str(runs_root)):
         raise UserError(f"runs_root: {NO_DIRECTIVE}; got {str(runs_root)!r}")
     bad = sorted(set(str(runs_root)) & _UNSAFE)
     if bad:
