@@ -17,7 +17,7 @@ help:
 .venv/.demo: pyproject.toml
 	@$(call install,tensorflow and digits,tensorflow digits)
 .venv/.dev: pyproject.toml
-	@$(call install,everything for tests,tensorflow digits dev)
+	@$(call install,everything for tests,tensorflow digits report dev)
 	@touch .venv/.demo
 
 define install

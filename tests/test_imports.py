@@ -71,7 +71,8 @@ def load(tmp_path):
         (run / name).write_text(json.dumps(value))
     ends = {"event": "end", "attempt": 1, "node": "n", "time": 2.0, "reason": "done"}
     (run / "attempts.jsonl").write_text(f"{json.dumps({**ends, 'event': 'start'})}\n{json.dumps(ends)}\n")
-    words = {"RUN": run, "RUNS": tmp_path / "runs", "COPY": tmp_path / "copy", "OUT/": f"{tmp_path}/out/", "PAGE": tmp_path / "page.html"}
+    words = {"RUN": run, "RUNS": tmp_path / "runs", "COPY": tmp_path / "copy", "OUT/": f"{tmp_path}/out/"}
+    words["PAGE"] = tmp_path / "page.html"
 
     def start(command):
         argv = [str(words.get(word, word)) for word in command.replace("MARENOSTRUM", " ".join(MARENOSTRUM)).split()]

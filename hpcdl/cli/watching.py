@@ -29,7 +29,7 @@ def follow(run: Run) -> int:
         click.echo(f"\nit goes on without you; look again with: hpcdl wait {run.paths.root}", err=True)
         return 130
     if status.state == "done":
-        click.echo(f"{summary_line(run.result() or {})}\nmore: hpcdl result {run.paths.root}", err=True)
+        click.echo(f"{summary_line(run.result() or {})}\nreport: hpcdl report {run.paths.root}", err=True)
     else:
         for line in failure_lines(run, status):
             click.echo(line, err=True)

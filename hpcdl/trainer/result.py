@@ -14,18 +14,24 @@ import numpy as np
 import tensorflow as tf
 
 from hpcdl import __version__
+from hpcdl.trainer import compat
 from hpcdl.trainer.best import restored
 from hpcdl.trainer.data import Dataset
 from hpcdl.trainer.distribution import Devices
 from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import SCHEMA_VERSION, RunSpec
+from hpcdl.trainer.spec import LATER, SCHEMA_VERSION, RunSpec, sections
 
 
 def fingerprint(run: RunSpec) -> str:
-    """A hash of all settings that the weights depend on: a checkpoint is good for runs with the same one."""
+    """A hash of all settings that the weights depend on: a checkpoint is good for runs with the same one.
+
+    What an older hpcdl did not know is left out where it is as if it were not there: its checkpoints stay good.
+    """
     settings = {key: value for key, value in asdict(run).items() if key in ("data", "model", "train", "devices")}
-    if settings["train"]["early_stopping"] is None:
-        del settings["train"]["early_stopping"]  # the checkpoints of an older hpcdl, which knew of none, stay good
+    for name, section in sections(settings).items():
+        for key, value in LATER[name].items():
+            if section.get(key, value) == value:
+                section.pop(key, None)
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()
 
 
@@ -100,7 +106,11 @@ def _sizes(model: Any) -> Dict[str, int]:
     def count(weights: Any) -> int:
         return sum(int(np.prod(weight.shape)) for weight in weights)
 
-    return {"parameters": count(model.weights), "trainable_parameters": count(model.trainable_weights)}
+    return {
+        "parameters": count(model.weights),
+        "trainable_parameters": count(model.trainable_weights),
+        "depth": compat.depth(model),
+    }
 
 
 def _epoch_timing(epochs: Any) -> Dict[str, float]:

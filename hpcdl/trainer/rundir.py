@@ -17,6 +17,7 @@ from hpcdl.trainer.retry import keep_trying
 HEARTBEAT_S = 1.0  # at most one heartbeat in this time, new phases aside
 ASIDE = (  # the trainer's half-written files; the host has its own in the same folder
     *(name + ".*.tmp" for name in ("heartbeat.json", "metrics.jsonl", "result.json", "failure.json")),
+    "predictions.npz.*.tmp",
     "checkpoints/*.tmp",
     "model/aside-*",
 )

@@ -33,6 +33,14 @@ INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "l
 ACTIVATIONS = ("relu", "elu", "selu", "gelu", "tanh", "sigmoid", "swish", "linear")
 
 
+# What was added to a section since the first release, with what stands for a run that is older than it
+LATER: Dict[str, Dict[str, Any]] = {
+    "train": {"early_stopping": None, "schedule": None, "label_smoothing": 0.0},
+    "optimizer": {"weight_decay": None, "clip_norm": None},
+    "model": {"initializer": "glorot_uniform", "l1": 0.0, "l2": 0.0},
+}
+
+
 class SpecError(ValueError):
     """run.json does not describe a run that this trainer can do."""
 
@@ -278,9 +286,10 @@ class RunSpec:
         version = raw.get("schema_version")
         if version != SCHEMA_VERSION:
             raise SpecError("run.json has schema_version {!r}; this trainer reads {}".format(version, SCHEMA_VERSION))
-        raw.setdefault("saving", asdict(SavingSpec()))  # an older hpcdl wrote neither
-        if isinstance(raw.get("train"), dict):
-            raw["train"].setdefault("early_stopping", None)
+        raw.setdefault("saving", asdict(SavingSpec()))
+        for name, section in sections(raw).items():
+            if not (name == "model" and "function" in section):
+                section.update({**LATER[name], **section})
         run = _build(cls, raw, "run.json")
         run.data = _build(DataSpec, raw["data"], "data")
         run.model = _build(_model_class(raw["model"]), raw["model"], "model")
@@ -293,6 +302,17 @@ class RunSpec:
         run.devices = _build(DeviceSpec, raw["devices"], "devices")
         run.saving = _build(SavingSpec, raw["saving"], "saving")
         return run
+
+
+def sections(raw: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
+    """The sections of a run as plain data that `LATER` tells of, where they are there."""
+    train = raw.get("train")
+    found = {
+        "train": train,
+        "model": raw.get("model"),
+        "optimizer": train.get("optimizer") if isinstance(train, dict) else None,
+    }
+    return {name: section for name, section in found.items() if isinstance(section, dict)}
 
 
 def _model_class(raw: Any) -> Type[Any]:

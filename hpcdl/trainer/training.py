@@ -19,6 +19,7 @@ from hpcdl.trainer.evaluation import Evaluator
 from hpcdl.trainer.loop import Pace, Stepper, train
 from hpcdl.trainer.output import say
 from hpcdl.trainer.periodic import Saver
+from hpcdl.trainer.predictions import Predictor, write_predictions
 from hpcdl.trainer.result import fingerprint, result, versions
 from hpcdl.trainer.retry import keep_trying
 from hpcdl.trainer.rundir import RunDir
@@ -45,6 +46,7 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
             ", ".join(devices.names), run.devices.gpus, devices.strategy_name
         )
     )
+    distribution.check_all_reduce(devices)
     rows = _choose_rows(run, dataset, devices.replicas)
     started = time.perf_counter()
     train_source, test_source = Source(dataset.train), Source(dataset.test)
@@ -71,6 +73,8 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
     test = _timed(timing, "evaluate_s", score(test_source, rows["test"]))
     shown = "  ".join("{} {:.4f}".format(name, value) for name, value in test.items())
     say("test  {}  {:,} rows  {:.1f} s".format(shown, len(rows["test"]), timing["evaluate_s"]))
+    predict = functools.partial(_predict, run, run_dir, model, devices.strategy, test_source, dataset)
+    _timed(timing, "predict_s", predict)
     run_dir.heartbeat(phase="saving")
     model_file = _timed(timing, "save_s", lambda: keep_trying("the model", lambda: save_model(model, run_dir)))
     counts = {part: len(indices) for part, indices in rows.items()}
@@ -97,7 +101,7 @@ def _build(run: RunSpec, dataset: Dataset, devices: distribution.Devices, source
         model = models.build(run.model, dataset.image_shape, dataset.classes)
         compat.print_summary(model)
         with models.blame_user_code(run.model, "built a model that cannot be trained"):
-            compiling.compile_model(model, run.model, run.train.optimizer)
+            compiling.compile_model(model, run.model, run.train, devices.replicas)
     with models.blame_user_code(run.model, "built a model that failed on its first images"):
         compat.build_metrics(model, devices.strategy, *source.take(tf.range(2)))
     return model
@@ -123,6 +127,13 @@ def _score(
             return evaluator(rows, run_dir.heartbeat)
 
     return score
+
+
+def _predict(run: RunSpec, run_dir: RunDir, model: Any, strategy: Any, source: Source, dataset: Dataset) -> None:
+    """Write what the model says of each test row, for `hpcdl report`."""
+    predictor = Predictor(model, strategy, source, run.model.output == "logits", 2 * run.train.batch_size)
+    with models.blame_user_code(run.model, "failed in prediction"):
+        write_predictions(predictor, source, dataset.test.labels, dataset.classes, run_dir)
 
 
 def _timed(timing: Dict[str, float], name: str, work: Callable[[], Any]) -> Any:

@@ -295,9 +295,7 @@ def test_what_may_go_well_is_a_warning(world, program, part):
 
 
 def test_missing_data_root_is_a_warning_for_scripts(world):
-    (finding,) = world.check(
-        "script.yaml", f"cluster.data_root={world.folder}/none", only="file system"
-    ).findings
+    (finding,) = world.check("script.yaml", f"cluster.data_root={world.folder}/none", only="file system").findings
 
     assert "none is not there" in finding[1].cause
     assert not finding[1].blocks

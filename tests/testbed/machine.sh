@@ -69,6 +69,7 @@ readonly PACKAGES=(
   python3-venv:/usr/lib/python3.11/ensurepip mmdebstrap:/usr/bin/mmdebstrap patchelf:/usr/bin/patchelf
   squashfs-tools:/usr/bin/mksquashfs squashfuse:/usr/bin/squashfuse_ll fuse2fs:/usr/bin/fuse2fs
   fuse-overlayfs:/usr/bin/fuse-overlayfs uidmap:/usr/bin/newuidmap shellcheck:/usr/bin/shellcheck
+  chromium:/usr/bin/chromium # no part of a cluster: tests/report opens pages in it
 )
 
 install_packages() {

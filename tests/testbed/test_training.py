@@ -72,6 +72,20 @@ def test_two_gpus_train_as_one(mnist_runs: dict[str, Run], shared: Bed) -> None:
     assert first["accuracy"] == pytest.approx(alone["accuracy"], abs=0.01)
 
 
+def test_report_and_comparison_on_the_login_node(mnist_runs: dict[str, Run], shared: Bed) -> None:
+    runs = list(mnist_runs.values())
+    results = [run.wait() for run in runs]
+    for run, result in zip(runs, results, strict=True):
+        page = Path(shared.run("hpcdl", "report", run.path).stdout.rstrip("\n")).read_text()
+        assert f"{100 * result['test']['accuracy']:.2f}\u00a0% of 10,000 images" in page  # by predictions.npz
+        assert "GPUs were emulated" in page
+        assert f"#SBATCH --job-name={result['name']}" in page
+        assert page.count("<img") == 24
+    compared = json.loads(shared.run("hpcdl", "compare", *(run.path for run in runs), "--json").stdout)
+    assert [run["tensorflow"] for run in compared["runs"]] == ["2.21.0", "2.11.1"]
+    assert list(compared["differences"]) == ["container"]
+
+
 def test_emulation_is_said_loudly(shared: Bed) -> None:
     options = ("--cluster", shared.profile, "--runs-dir", shared.runs, "--dry-run")
     assert "EMULATED GPUs: 2" in shared.run("hpcdl", "submit", "mnist_cnn_mirrored", *options).stderr

@@ -240,7 +240,9 @@ def test_pauses_grow_up_to_the_time_that_is_left(monkeypatch):
 
 def test_run_json_of_an_older_hpcdl_is_read(spec):
     raw = json.loads(spec.to_json())
-    del raw["saving"], raw["train"]["early_stopping"]
+    del raw["saving"], raw["train"]["early_stopping"], raw["train"]["schedule"], raw["train"]["label_smoothing"]
+    del raw["train"]["optimizer"]["clip_norm"], raw["train"]["optimizer"]["weight_decay"]
+    del raw["model"]["l1"], raw["model"]["l2"], raw["model"]["initializer"]
     assert RunSpec.from_json(json.dumps(raw)) == replace(spec, saving=SavingSpec(300.0, None, 3))
     saving = SavingSpec(10.0, 500, 1)
     assert RunSpec.from_json(replace(spec, saving=saving).to_json()).saving == saving

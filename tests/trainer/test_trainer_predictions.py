@@ -1,0 +1,143 @@
+"""predictions.npz: probabilities of each test row in order, under any strategy; pictures of the worst mistakes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpcdl.trainer.data import Part
+from hpcdl.trainer.rundir import RunDir
+from hpcdl.trainer.spec import DeviceSpec, MlpSpec, OptimizerSpec, TrainSpec
+
+pytestmark = pytest.mark.tensorflow
+
+TRAIN = TrainSpec(epochs=2, batch_size=20, optimizer=OptimizerSpec(learning_rate=0.003))
+
+
+@pytest.fixture
+def source(tf, arrays):
+    from hpcdl.trainer.batches import Source
+
+    return Source(Part(arrays["x_test"][..., None], arrays["y_test"].astype("i4"), 1 / 255))
+
+
+@pytest.fixture
+def build(tf, strategies):
+    """A model of three classes under a strategy, its numbers large enough to be sure of something."""
+
+    def make(replicas, output):
+        from hpcdl.trainer import models
+
+        tf.keras.utils.set_random_seed(1)
+        with strategies[replicas].scope():
+            model = models.build(MlpSpec(dense=[8], output=output), (10, 10, 1), 3)
+        model.set_weights([3 * weight for weight in model.get_weights()])
+        return model
+
+    return make
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("output", ["softmax", "logits"])
+@pytest.mark.parametrize("batch_rows", [7, 101, 500])
+def test_rows_in_order(tf, strategies, build, source, arrays, replicas, output, batch_rows):
+    from hpcdl.trainer.predictions import Predictor
+
+    model = build(replicas, output)
+    beats = []
+    predictor = Predictor(model, strategies[replicas], source, output == "logits", batch_rows)
+
+    found = predictor(np.arange(101, dtype=np.int32), 3, lambda: beats.append(1))
+
+    direct = model(arrays["x_test"][..., None].astype("f4") / 255, training=False)
+    direct = tf.nn.softmax(direct) if output == "logits" else direct
+    assert (found.dtype, len(beats)) == (np.float32, -(-101 // batch_rows))
+    np.testing.assert_allclose(found, direct, atol=1e-6)
+
+
+def test_pictures_are_the_worst_mistakes(tf, strategies, build, source, arrays, tmp_path):
+    from hpcdl.trainer.predictions import Predictor, write_predictions
+
+    predictor = Predictor(build(1, "softmax"), strategies[1], source, False, 50)
+
+    labels = arrays["y_test"].astype("i4")
+    assert write_predictions(predictor, source, labels, 3, RunDir(str(tmp_path / "run.json"))) == "predictions.npz"
+
+    with np.load(tmp_path / "predictions.npz") as file:
+        written = dict(file)
+    sure, answers = written["probabilities"].max(axis=1), written["probabilities"].argmax(axis=1)
+    wrong = sorted(np.flatnonzero(answers != labels), key=lambda row: -sure[row])
+    assert len(wrong) > 24
+    assert (written["labels"] == labels).all()
+    assert written["picture_rows"].tolist() == wrong[:24]
+    assert (written["pictures"] == arrays["x_test"][wrong[:24], ..., None]).all()
+    assert {name: array.dtype.name for name, array in written.items()} == {
+        "labels": "int32", "probabilities": "float32", "picture_rows": "int32", "pictures": "uint8",
+    }  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["heartbeat.json", "predictions.npz"]
+
+
+@pytest.mark.parametrize("mistakes", [3, 0])
+def test_large_pictures_are_shrunk(tf, tmp_path, mistakes):
+    from hpcdl.trainer.batches import Source
+    from hpcdl.trainer.predictions import Predictor, write_predictions
+
+    labels = np.array([1] * mistakes + [0] * 4, np.int32)
+    source = Source(Part(np.full((len(labels), 192, 288, 3), 7, np.uint8), labels, 1 / 255))
+    model = lambda images, training: tf.one_hot(tf.zeros(tf.shape(images)[0], tf.int32), 2)  # noqa: E731
+
+    write_predictions(
+        Predictor(model, tf.distribute.get_strategy(), source, False, 5), source, labels, 2, RunDir(str(tmp_path / "r"))
+    )
+
+    with np.load(tmp_path / "predictions.npz") as file:
+        assert file["pictures"].shape == (mistakes, 64, 96, 3)
+        assert (file["pictures"] == 7).all()
+
+
+def test_run_leaves_predictions_that_have_its_accuracy(make_run, run_trainer):
+    devices = DeviceSpec(gpus=2, emulate=True)
+    run = run_trainer(make_run(model=MlpSpec(dense=[8], output="logits"), devices=devices, train=TRAIN))
+
+    assert run.status == 0, run.stderr
+    with np.load(run.path / "predictions.npz") as file:
+        labels, probabilities = file["labels"], file["probabilities"]
+    result = run.json("result.json")
+    assert probabilities.shape == (101, 3)
+    assert (probabilities.argmax(axis=1) == labels).mean() == pytest.approx(result["test"]["accuracy"])
+    crossentropy = -np.log(probabilities[np.arange(101), labels]).mean()
+    assert crossentropy == pytest.approx(result["test"]["loss"], rel=1e-4)
+    assert result["timing"]["predict_s"] > 0
+    assert result["model"]["depth"] == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda images: images[:, :3, 0, 0] * 5,
+        lambda images: images[:, :3, 0, 0] * float("nan"),
+        lambda images: images[:, :1, 0, 0] * 0 + 1,
+        lambda images: {"scores": images[:, :3, 0, 0]},
+        lambda images: images,
+    ],
+    ids=["no shares", "nan", "one output", "several outputs", "images"],
+)
+def test_output_that_is_no_probability_is_said(tf, source, arrays, tmp_path, capsys, answer):
+    from hpcdl.trainer.predictions import Predictor, write_predictions
+
+    predictor = Predictor(lambda images, training: answer(images), tf.distribute.get_strategy(), source, False, 50)
+
+    assert write_predictions(predictor, source, arrays["y_test"], 3, RunDir(str(tmp_path / "run.json"))) is None
+
+    assert "no predictions.npz: the model's output is not one probability per class" in capsys.readouterr().out
+    assert not (tmp_path / "predictions.npz").exists()
+
+
+def test_depth_is_that_of_the_literature(tf):
+    from hpcdl.trainer import compat
+
+    vgg16 = tf.keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
+    model = tf.keras.Sequential([vgg16, tf.keras.layers.Flatten(), tf.keras.layers.BatchNormalization()])
+    model.add(tf.keras.layers.Dense(2))
+
+    assert compat.depth(model) == 14  # VGG16's thirteen convolutions, and the classes
