@@ -201,7 +201,8 @@ def test_run_that_slurm_refused_is_sent_by_resume(bed: Bed) -> None:
     bed.environment["PATH"] = f"{refusing.parent}:{path}"
     bed.write("counter.py", COUNTER)
     bed.write("job.yaml", JOB.format(time="00:10:00", work=1))
-    refused = bed.run("hpcdl", "submit", "job.yaml", "--cluster", bed.profile, "--runs-dir", bed.runs, check=False)
+    options = ("--cluster", bed.profile, "--runs-dir", bed.runs)
+    refused = bed.run("hpcdl", "submit", "job.yaml", "--no-check", *options, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     bed.environment["PATH"] = path
     (folder,) = (manifest.parent for manifest in bed.runs.glob("counter/*/manifest.json"))
