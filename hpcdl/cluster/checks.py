@@ -26,9 +26,10 @@ def check_words(document: Located, walker: Walker) -> None:
     words = ("name", "account", "partition", "qos", "gpu_type", "scratch_gres", "architecture", "runtime")
     for key in words:
         item = document.value.get(key)
-        if item and item.raw == "" and key in ("name", "runtime"):
-            walker.add(item, key, "is empty; expected one plain word")
-        elif item and item.raw and not _WORD.fullmatch(item.raw) and not (key == "runtime" and item.raw.startswith("/")):
+        if item is None or item.raw is None or (key == "runtime" and item.raw.startswith("/")):
+            continue
+        needed = key in ("name", "runtime")  # the others may be empty: then there is none
+        if (item.raw or needed) and not _WORD.fullmatch(item.raw):
             walker.add(item, key, f"expected one plain word; got {show(item.raw)}")
     for key, item in (*inner("partitions"), *inner("qos_choices")):
         name = key.partition(".")[2]

@@ -32,7 +32,7 @@ REFUSED = {
     "nul": ('name: a\nbinds: ["/a\\0b"]\n', "binds[0]", "cannot hold a NUL"),
     "half-a-character": ('name: a\nscratch: "\\ud83d"\n', "", "invalid Unicode character"),
     "4-kB": (f"name: a\nqos: {'$(touch pwned)' * 300}\n", "qos", "expected one plain word"),
-    "no-runtime": ("name: a\nruntime: ''\n", "runtime", "is empty"),
+    "no-runtime": ("name: a\nruntime: ''\n", "runtime", "expected one plain word"),
     "dash": ("name: a\naccount: --export=ALL\n", "account", "expected one plain word"),
     "right-to-left": ('name: a\npartition: "a\\u202eb"\n', "partition", "expected one plain word"),
     "crlf-inside": ('name: a\nqos: "a\\r\\n#SBATCH --account=b"\n', "qos", "expected one plain word"),
