@@ -80,7 +80,6 @@ def discover(output: str | None, force: bool, partition: str | None, images: tup
     """
     from socket import getfqdn
 
-    from hpcdl.cli.options import say
     from hpcdl.discover import discover as find
     from hpcdl.discover import keys, profile
     from hpcdl.errors import HpcdlError, UserError
@@ -88,7 +87,7 @@ def discover(output: str | None, force: bool, partition: str | None, images: tup
 
     if output and not force and Path(output).exists():
         raise UserError(f"{output} is there already; --force replaces it")
-    lines = find(getfqdn(), lambda what: say(f"{what} ..."), partition, images)
+    lines = find(getfqdn(), lambda what: options.say(f"{what} ..."), partition, images)
     if output is None:
         click.echo(profile(getfqdn(), lines), nl=False)
     else:
@@ -98,5 +97,5 @@ def discover(output: str | None, force: bool, partition: str | None, images: tup
             raise HpcdlError(f"cannot write {output}: {error.strerror}") from error
     for words, state in (("guessed, look at them", "guess"), ("not found", "unknown")):
         if named := keys(lines, state):
-            say(f"{words}: {', '.join(named)}")
-    say(f"next: hpcdl check mnist_cnn --cluster {output or 'FILE, after hpcdl cluster discover -o FILE'}")
+            options.say(f"{words}: {', '.join(named)}")
+    options.say(f"next: hpcdl check mnist_cnn --cluster {output or 'FILE, after hpcdl cluster discover -o FILE'}")

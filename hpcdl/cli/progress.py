@@ -5,24 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import click
+from hpcdl.cli.talk import Talk
 
 
-class Lines:
+class Lines(Talk):
     """A line on stderr whenever another quarter of a file is there."""
 
     def __init__(self) -> None:
         self.shown: dict[str, int] = {}
-
-    def __enter__(self) -> Lines:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        """Say something else."""
-        click.echo(text, err=True)
 
     def tell(self, file: str, done: int, total: int | None) -> None:
         """Tell how many of a file's bytes are there."""
@@ -30,7 +20,7 @@ class Lines:
         if quarter > self.shown.get(file, 0 if done else -1):
             self.shown[file] = quarter
             of = f" of {total / 1e6:.1f}" if total else ""
-            click.echo(f"{file}: {done / 1e6:.1f}{of} MB", err=True)
+            self.say(f"{file}: {done / 1e6:.1f}{of} MB")
 
 
 class Bar(Lines):
@@ -38,23 +28,10 @@ class Bar(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
-        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-        self.progress = Progress(*columns, console=Console(stderr=True))
+        self.bars(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         self.tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> Bar:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.progress.stop()
-
-    def say(self, text: str) -> None:
-        """Say something else, above the bars."""
-        self.progress.console.print(text, markup=False, highlight=False)
 
     def tell(self, file: str, done: int, total: int | None) -> None:
         """Tell how many of a file's bytes are there."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcdl.cli.formats import epoch_line, failure_lines, summary_line
+from hpcdl.cli.talk import Talk
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -36,21 +37,12 @@ def follow(run: Run) -> int:
     return 0 if status.state == "done" else 1
 
 
-class _Lines:
+class _Lines(Talk):
     """A line per change: state, note, epoch."""
 
     def __init__(self) -> None:
         self.last_state = ""
         self.epochs_shown = 0
-
-    def __enter__(self) -> _Lines:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        click.echo(text, err=True)
 
     def update(self, run: Run, status: Status) -> None:
         """Say what is new since the last look."""
@@ -71,22 +63,11 @@ class _Bar(_Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, TextColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(30), TextColumn("{task.fields[words]}"))
-        self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.bars(*columns, transient=True)
         self.task = self.progress.add_task("", total=1, visible=False, words="")
-
-    def __enter__(self) -> _Bar:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.progress.stop()
-
-    def say(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False)
 
     def update(self, run: Run, status: Status) -> None:
         """Say what is new, and redraw the bar."""
