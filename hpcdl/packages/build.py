@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import hpcdl
+from hpcdl.asjob import after_modules, check_loaded
 from hpcdl.container import PACKAGES, Places, command, isolated
 from hpcdl.errors import ContainerError, HpcdlError, UserError
 from hpcdl.files import cached_sha256, write_json
@@ -24,7 +25,6 @@ from hpcdl.image import check_sif
 from hpcdl.packages import FOLDER, MANIFEST, SQUASHFS
 from hpcdl.packages.pipconfig import local_paths, pip_environment
 from hpcdl.planning import Plan
-from hpcdl.preflight.asjob import after_modules, check_loaded
 
 _AT = os.path.dirname(PACKAGES)  # the folder that is built, seen inside: compiled files know where jobs see them
 _WORDS = 12  # lines of pip's that an error shows

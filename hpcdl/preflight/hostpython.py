@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hpcdl
+from hpcdl.asjob import ModuleError, last_line, module_lines, run
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.asjob import ModuleError, last_line, module_lines, run
 from hpcdl.submission import python_options
 
 NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - each machine has its own

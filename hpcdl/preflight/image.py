@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpcdl.asjob import module_lines
 from hpcdl.container import PACKAGES
 from hpcdl.errors import ContainerError, SchedulerError, UserError
 from hpcdl.image import check_sif, size_in_header
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
-from hpcdl.preflight.asjob import module_lines
 from hpcdl.preflight.inside import ask
 from hpcdl.preflight.script import question
 

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpcdl.asjob import last_line, run_in_container
 from hpcdl.container import Places, command
 from hpcdl.errors import ContainerError, UserError
 from hpcdl.files import cache_folder, read_json, write_json
 from hpcdl.image import check_sif
 from hpcdl.planning import Plan
-from hpcdl.preflight.asjob import last_line, run_in_container
 
 _KEPT = 100  # answers that are remembered
 _PROGRAM = """

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hpcdl.asjob import module_lines
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.asjob import module_lines
 from hpcdl.preflight.attributes import history, names_used
 from hpcdl.preflight.inside import ask
 from hpcdl.preflight.packages import is_missing
