@@ -16,6 +16,7 @@ from hpcdl.job.walker import Walker, did_you_mean, show
 from hpcdl.trainer.spec import (
     METRICS,
     MODELS,
+    BackboneSpec,
     CnnSpec,
     DataSpec,
     EarlyStoppingSpec,
@@ -23,6 +24,7 @@ from hpcdl.trainer.spec import (
     MlpSpec,
     OptimizerSpec,
     TrainSpec,
+    augment_problems,
 )
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -62,12 +64,15 @@ def build(document: Located, folder: Path, source: str, problems: list[Problem])
 
 def _model(walker: Walker, item: Located, key: str) -> Any:
     """One of the model sections, by its name or its function."""
-    kinds = f"expected {{name: {'|'.join(sorted(MODELS))}}} or {{function: package.module:function}}"
+    names = "|".join(sorted(MODELS))
+    kinds = f"expected {{name: {names}}}, {{backbone: MobileNetV2|...}} or {{function: package.module:function}}"
     if not isinstance(item.value, dict):
         walker.add(item, key, f"{kinds}; got {show(item.plain())}")
         return None
     if "function" in item.value:
         return walker.fill(FunctionSpec, item, key)
+    if "backbone" in item.value:
+        return walker.fill(BackboneSpec, item, key)
     name = item.value.get("name")
     if name is None or str(name.value) not in MODELS:
         given = f"; got {show(name.plain())}{did_you_mean(str(name.value), MODELS)}" if name else ""
@@ -113,7 +118,7 @@ def _check_kind(document: Located, walker: Walker) -> None:
     if "model" not in given:
         walker.add(document, "model", "missing; expected a model with its data, or a script")
     if "data" not in given:
-        walker.add(document, "data", "missing; expected {name: ...} or {path: ...}")
+        walker.add(document, "data", "missing; expected {name: ...}, {path: ...} or {function: ...}")
 
 
 def _check_values(document: Located, walker: Walker) -> None:
@@ -134,9 +139,10 @@ def _check_values(document: Located, walker: Walker) -> None:
                 parse_time(item.raw)
             except ValueError as error:
                 walker.add(item, "resources.time", str(error))
-    for key, item in each("model"):
-        if key == "function" and isinstance(item.value, str) and not _FUNCTION.fullmatch(item.value):
-            walker.add(item, "model.function", f"expected package.module:function; got {show(item.value)}")
+    for section in ("data", "model"):
+        for key, item in each(section):
+            if key == "function" and isinstance(item.value, str) and not _FUNCTION.fullmatch(item.value):
+                walker.add(item, f"{section}.function", f"expected package.module:function; got {show(item.value)}")
     for key, item in each("env"):
         if not _VARIABLE.fullmatch(key):
             walker.add(item, f"env.{key}", "is not a variable's name: letters, digits and underscores")
@@ -150,8 +156,17 @@ def _check_values(document: Located, walker: Walker) -> None:
         if item.raw is not None and not directive_carries(item.raw):
             walker.add(item, f"slurm.{key}", f"{NO_DIRECTIVE}; got {show(item.raw)}")
     data = dict(each("data"))
-    if data and ("name" in data) == ("path" in data):
-        walker.add(document.value["data"], "data", "expected either name or path")
+    if data and len({"name", "path", "function"} & set(data)) != 1:
+        walker.add(document.value["data"], "data", "expected one of name, path and function")
+    if "args" in data and data["args"].value and "function" not in data:
+        walker.add(data["args"], "data.args", "goes with data.function")
+    size = data.get("image_size")
+    if size and isinstance(size.value, list) and len(size.value) != 2:
+        walker.add(size, "data.image_size", f"expected [height, width]; got {show(size.plain())}")
+    augment = data.get("augment")
+    if augment and isinstance(augment.value, list):
+        for place, wrong in augment_problems(augment.plain()):
+            walker.add(augment.value[place], f"data.augment[{place}]", wrong)
     dataset = data.get("name")
     if dataset and dataset.raw is not None and not NAME.fullmatch(dataset.raw):
         walker.add(

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from hpcdl.job.sections import Job
 from hpcdl.job.walker import expected
 from hpcdl.trainer.spec import (
+    BackboneSpec,
     CnnSpec,
     DataSpec,
     EarlyStoppingSpec,
@@ -25,6 +26,7 @@ _SECTIONS = [
     ("`model`: mlp", "model.", MlpSpec),
     ("`model`: cnn", "model.", CnnSpec),
     ("`model`: resnet", "model.", ResnetSpec),
+    ("`model`: backbone", "model.", BackboneSpec),
     ("`model`: your own function", "model.", FunctionSpec),
     ("`train`", "train.", TrainSpec),
     ("`train.optimizer`", "train.optimizer.", OptimizerSpec),

@@ -6,7 +6,16 @@ import operator
 from dataclasses import fields
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
-from hpcdl.trainer.spec import METRICS, CnnSpec, EarlyStoppingSpec, FunctionSpec, RunSpec, ScheduleSpec, SpecError
+from hpcdl.trainer.spec import (
+    METRICS,
+    CnnSpec,
+    EarlyStoppingSpec,
+    FunctionSpec,
+    RunSpec,
+    ScheduleSpec,
+    SpecError,
+    augment_problems,
+)
 
 _COMPARE: Dict[str, Tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", operator.ge),
@@ -80,8 +89,13 @@ def _check_bounds(name: str, value: Any, bounds: Any) -> List[str]:
 
 def _check_together(run: RunSpec) -> List[str]:
     problems = []
-    if not run.data.path:
-        problems.append("data.path is missing; expected the path of an .npz file or of a folder with IDX files")
+    data = run.data
+    if not data.path and not data.function:
+        problems.append("data.path is missing; expected the path of a file or folder, or data.function")
+    if data.image_size is not None and len(data.image_size) != 2:
+        problems.append("data.image_size is {!r}; expected [height, width]".format(data.image_size))
+    for place, wrong in augment_problems(data.augment):
+        problems.append("data.augment[{}]: {}".format(place, wrong))
     model = run.model
     if isinstance(model, CnnSpec) and len(kernel_sizes(model)) != len(model.filters):
         problems.append(

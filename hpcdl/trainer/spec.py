@@ -10,6 +10,7 @@ Annotations here are real objects (no deferred evaluation, no ``list[int]``), so
 that they resolve on Python 3.8 and can be read by the host.
 """
 
+import copy
 import json
 import re
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -28,14 +29,44 @@ EXIT_STOPPED = 75  # EX_TEMPFAIL: stopped on request, state saved, run me again
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop", "adagrad", "nadam")
 METRICS = ("loss", "accuracy")  # of a model that does not come compiled
-SCHEDULES = ("constant", "step", "exponential", "cosine")
+SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "orthogonal")
 ACTIVATIONS = ("relu", "elu", "selu", "gelu", "tanh", "sigmoid", "swish", "linear")
-
+FLIPS = ("horizontal", "vertical", "both")
+# Each augmentation: what its number means, and its bounds as `setting` has them
+AUGMENTATIONS: Dict[str, Tuple[str, Dict[str, float]]] = {
+    "flip": ("horizontal, vertical or both: each with even chances", {}),
+    "rotate": ("up to so many degrees either way", {"gt": 0, "le": 180}),
+    "zoom": ("up to this share nearer or farther", {"gt": 0, "lt": 1}),
+    "shift": ("up to this share of the height and of the width", {"gt": 0, "lt": 1}),
+    "contrast": ("distances from the image's mean times 1 - this to 1 + this", {"gt": 0, "lt": 1}),
+    "brightness": ("up to this much added or taken away, where white is 1", {"gt": 0, "lt": 1}),
+    "cutout": ("a square with this share of the shorter side is grey, anywhere", {"gt": 0, "lt": 1}),
+}
 
 # What was added to a section since the first release, with what stands for a run that is older than it
 LATER: Dict[str, Dict[str, Any]] = {
-    "train": {"early_stopping": None, "schedule": None, "label_smoothing": 0.0},
+    "data": {
+        "function": None,
+        "args": {},
+        "image_size": None,
+        "color": "auto",
+        "test_split": 0.2,
+        "cache": "auto",
+        "augment": [],
+    },
+    "train": {
+        "early_stopping": None,
+        "schedule": None,
+        "label_smoothing": 0.0,
+        "labels": "integers",
+        "balance": "none",
+        "precision": "auto",
+        "jit": "auto",
+        "cross_validation": None,
+        "tensorboard": False,
+    },
+    "schedule": {"monitor": "val_loss", "patience": 3},
     "optimizer": {"weight_decay": None, "clip_norm": None},
     "model": {"initializer": "glorot_uniform", "l1": 0.0, "l2": 0.0},
 }
@@ -64,14 +95,43 @@ def setting(doc: str, default: Any = MISSING, **bounds: Any) -> Any:
 
 @dataclass
 class DataSpec:
-    """The data set: an ``.npz`` file in Keras's layout, or a folder with MNIST-style IDX files."""
+    """The data set: arrays in a file, a folder of images per class, a packed set, or what a function returns.
 
-    name: Optional[str] = setting(
-        "a staged data set: <data_root>/<name>.npz, or the IDX folder <data_root>/<name>", None
+    A path is an ``.npz`` file in Keras's layout, or a folder: of MNIST-style IDX files, of images in a folder
+    for each class (below ``train`` and ``test``, or without), of what ``hpcdl data pack`` made, or of TFRecord
+    files (``train*.tfrecord`` and ``test*.tfrecord``).
+    """
+
+    name: Optional[str] = setting("a staged data set: <data_root>/<name>.npz, or the folder <data_root>/<name>", None)
+    path: Optional[str] = setting(
+        "instead of name: an .npz file, or a folder of images per class, of IDX files, of a packed set or of TFRecords",
+        None,
     )
-    path: Optional[str] = setting("instead of name: an .npz file, or a folder of IDX files (.gz or not)", None)
+    function: Optional[str] = setting(
+        "instead of both: package.module:function, which returns (x_train, y_train), (x_test, y_test)", None
+    )
+    args: Dict[str, Any] = setting("keyword arguments for the function", {})
+    image_size: Optional[List[int]] = setting(
+        "[height, width] in pixels that images are resized to; needed where they differ in size", None, ge=1
+    )
+    color: str = setting(
+        "channels: grey, rgb, or auto: as they are, and rgb for image files and backbones",
+        "auto",
+        choices=("auto", "grey", "rgb"),
+    )
     validation_split: float = setting(
-        "share of the training rows kept for validation, chosen by the seed", 0.0, ge=0, lt=1
+        "share of the training rows of each class kept for validation, chosen by the seed", 0.0, ge=0, lt=1
+    )
+    test_split: float = setting(
+        "share of the images of each class kept as the test part, where the set has none", 0.2, gt=0, lt=1
+    )
+    cache: str = setting(
+        "where images wait: memory (decoded once), none (read again in each epoch), or auto: memory where they fit",
+        "auto",
+        choices=("auto", "memory", "none"),
+    )
+    augment: List[Dict[str, Any]] = setting(
+        "random changes of the training images, in a list: " + ", ".join(AUGMENTATIONS), []
     )
 
 
@@ -145,7 +205,37 @@ class FunctionSpec:
     output: str = setting("what the last layer gives", "softmax", choices=("softmax", "logits"))
 
 
-ModelSpec = Union[MlpSpec, CnnSpec, ResnetSpec, FunctionSpec]
+@dataclass
+class BackboneSpec:
+    """A network of keras.applications without its classes, pooling, dense layers, then the data set's classes.
+
+    Its own preprocessing of images is part of the model, which takes images scaled to [0, 1] as all others do.
+    """
+
+    backbone: str = setting("an architecture of keras.applications, such as MobileNetV2 or ResNet50")
+    weights: str = setting(
+        "imagenet (staged: hpcdl data stage weights/NAME), none, or a path to an HDF5 file", "imagenet"
+    )
+    unfreeze: int = setting("how many of its last layers train as well; the others are frozen", 0, ge=0)
+    pooling: str = setting("what becomes of its last feature maps", "avg", choices=("avg", "max", "flatten"))
+    dense: List[int] = setting("units of each dense layer before the classes", [], ge=1)
+    activation: str = setting("activation of these layers", "relu", choices=ACTIVATIONS)
+    dropout: float = setting("share dropped after each of them, or before the classes", 0.0, ge=0, lt=1)
+    initializer: str = setting("how the kernels of dense layers begin", "glorot_uniform", choices=INITIALIZERS)
+    l1: float = setting("L1 penalty on these kernels", 0.0, ge=0)
+    l2: float = setting("L2 penalty on these kernels", 0.0, ge=0)
+    output: str = setting("what the last layer gives", "softmax", choices=("softmax", "logits"))
+    features: str = setting(
+        "auto computes the features of a wholly frozen backbone once, where nothing augments images; off never does",
+        "auto",
+        choices=("auto", "off"),
+    )
+    features_cache: Optional[str] = setting(
+        "a folder where these features are kept for other runs on the same data; without it, for this run alone", None
+    )
+
+
+ModelSpec = Union[MlpSpec, CnnSpec, ResnetSpec, BackboneSpec, FunctionSpec]
 MODELS = {"mlp": MlpSpec, "cnn": CnnSpec, "resnet": ResnetSpec}
 
 
@@ -163,17 +253,22 @@ class OptimizerSpec:
 
 @dataclass
 class ScheduleSpec:
-    """How the learning rate changes during training; it begins with the optimizer's."""
+    """How the learning rate changes during training; it begins with the optimizer's.
+
+    plateau multiplies by factor whenever the monitored metric has not improved for patience epochs.
+    """
 
     name: str = setting("by which rule", choices=SCHEDULES)
     warmup_epochs: float = setting("epochs in which it first grows from nothing to the optimizer's", 0.0, ge=0)
     factor: Optional[float] = setting(
-        "step and exponential multiply by it (default 0.1); cosine ends with this share of it (default 0)",
+        "step, exponential and plateau multiply by it (default 0.1); cosine ends with this share of it (default 0)",
         None,
         ge=0,
         le=1,
     )
     every_epochs: float = setting("after how many epochs step and exponential have multiplied once", 1.0, gt=0)
+    monitor: str = setting("plateau: a metric as in metrics.jsonl, such as val_loss or loss", "val_loss")
+    patience: int = setting("plateau: epochs without improvement after which it multiplies", 3, ge=1)
 
 
 @dataclass
@@ -232,8 +327,33 @@ class TrainSpec:
     )
     schedule: Optional[ScheduleSpec] = setting("how the learning rate changes; without it, never", None)
     label_smoothing: float = setting("share of each label that is spread over all classes", 0.0, ge=0, lt=1)
+    labels: str = setting(
+        "what the loss is given: class numbers, or one-hot rows (for a function's compiled model)",
+        "integers",
+        choices=("integers", "one_hot"),
+    )
+    balance: str = setting(
+        "what evens out classes of unequal size: class_weight (rare rows count more), oversample (they come more "
+        "often), undersample (common ones come less often)",
+        "none",
+        choices=("none", "class_weight", "oversample", "undersample"),
+    )
     seed: int = setting("makes two runs equal: weights, order of rows, dropout", 1, ge=0, le=2**31 - 1)
     early_stopping: Optional[EarlyStoppingSpec] = setting("when to stop before the last epoch; without it, never", None)
+    precision: str = setting(
+        "numbers to compute with; auto: mixed_float16 on GPUs with tensor cores, else float32",
+        "auto",
+        choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
+    )
+    jit: str = setting(
+        "whether XLA compiles the steps; auto: only where it was measured to gain",
+        "auto",
+        choices=("auto", "on", "off"),
+    )
+    cross_validation: Optional[int] = setting(
+        "train so many times, each time with another part of the training rows for validation", None, ge=2
+    )
+    tensorboard: bool = setting("write logs that TensorBoard reads: hpcdl tensorboard RUN", False)
 
 
 @dataclass
@@ -288,8 +408,8 @@ class RunSpec:
             raise SpecError("run.json has schema_version {!r}; this trainer reads {}".format(version, SCHEMA_VERSION))
         raw.setdefault("saving", asdict(SavingSpec()))
         for name, section in sections(raw).items():
-            if not (name == "model" and "function" in section):
-                section.update({**LATER[name], **section})
+            if not (name == "model" and {"function", "backbone"} & set(section)):
+                section.update(dict(copy.deepcopy(LATER[name]), **section))
         run = _build(cls, raw, "run.json")
         run.data = _build(DataSpec, raw["data"], "data")
         run.model = _build(_model_class(raw["model"]), raw["model"], "model")
@@ -304,13 +424,56 @@ class RunSpec:
         return run
 
 
+def augment_problems(entries: Sequence[Any]) -> List[Tuple[int, str]]:
+    """What is wrong with a list of augmentations: (place in the list, what was expected and given)."""
+    problems = []
+    for place, entry in enumerate(entries):
+        name, value = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (None, None)
+        if name not in AUGMENTATIONS:
+            known = ", ".join(AUGMENTATIONS)
+            problems.append(
+                (
+                    place,
+                    "expected one key and its value, such as rotate: 15; known are {}; got {!r}".format(known, entry),
+                )
+            )
+        elif name == "flip":
+            if value not in FLIPS:
+                problems.append((place, "flip: expected one of {}; got {!r}".format(", ".join(FLIPS), value)))
+        else:
+            about, bounds = AUGMENTATIONS[name]
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if (
+                not number
+                or not bounds["gt"] < value
+                or not (value <= bounds["le"] if "le" in bounds else value < bounds["lt"])
+            ):
+                end = "up to {:g}".format(bounds["le"]) if "le" in bounds else "below {:g}".format(bounds["lt"])
+                problems.append(
+                    (
+                        place,
+                        "{}: expected a number above {:g} and {} ({}); got {!r}".format(
+                            name, bounds["gt"], end, about, value
+                        ),
+                    )
+                )
+        if name in AUGMENTATIONS and name in [
+            next(iter(other), None) for other in entries[:place] if isinstance(other, dict)
+        ]:
+            problems.append((place, "{}: is in the list twice".format(name)))
+    return problems
+
+
 def sections(raw: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
     """The sections of a run as plain data that `LATER` tells of, where they are there."""
     train = raw.get("train")
+    inner = train if isinstance(train, dict) else {}
     found = {
+        "data": raw.get("data"),
         "train": train,
         "model": raw.get("model"),
-        "optimizer": train.get("optimizer") if isinstance(train, dict) else None,
+        "optimizer": inner.get("optimizer"),
+        "schedule": inner.get("schedule"),
     }
     return {name: section for name, section in found.items() if isinstance(section, dict)}
 
@@ -318,6 +481,8 @@ def sections(raw: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
 def _model_class(raw: Any) -> Type[Any]:
     if isinstance(raw, dict) and "function" in raw:
         return FunctionSpec
+    if isinstance(raw, dict) and "backbone" in raw:
+        return BackboneSpec
     name = raw.get("name") if isinstance(raw, dict) else None
     if name not in MODELS:
         raise SpecError("model.name is {!r}; expected one of {}".format(name, ", ".join(sorted(MODELS))))
