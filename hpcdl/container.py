@@ -63,6 +63,8 @@ def environment(plan: Plan, places: Places) -> dict[str, str]:
         env["PYTHONPATH"] = pythonpath
     env["HPCDL_DATA_ROOT"] = plan.data_root
     env["HPCDL_STOP_FILE"] = places.stop_file
+    if plan.script is None and plan.memory_gb:
+        env["HPCDL_MEMORY_GB"] = f"{plan.memory_gb:g}"
     if places.attempt is not None:
         env["HPCDL_ATTEMPT"] = places.attempt
     if places.lifeline:

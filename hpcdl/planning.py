@@ -10,7 +10,7 @@ from typing import Optional
 
 import hpcdl
 from hpcdl.cluster.schema import Cluster, Image, Partition, Qos
-from hpcdl.data import staged_path
+from hpcdl.data import set_path
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import Job, format_time, parse_time
 from hpcdl.trainer.spec import DataSpec, DeviceSpec, RunSpec, SavingSpec
@@ -128,7 +128,7 @@ def plan(job: Job, cluster: Cluster) -> Plan:
 
 
 def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
-    """The contract with the trainer, or None for a script job."""
+    """The contract with the trainer, or None for a script job. Looks where a set with a name lies."""
     if job.model is None or job.data is None or job.train is None:
         return None
     return RunSpec(
@@ -144,9 +144,9 @@ def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
 
 def _data(data: DataSpec, cluster: Cluster) -> DataSpec:
     """A staged set's name becomes its path under data_root."""
-    if data.path is not None:
+    if data.name is None:
         return data
-    return replace(data, path=staged_path(cluster.data_root, data.name or ""))
+    return replace(data, path=set_path(cluster.data_root, data.name))
 
 
 def _image(job: Job, cluster: Cluster, problems: list[Problem]) -> Image | None:
@@ -199,6 +199,8 @@ def _unbindable(job: Job, cluster: Cluster) -> list[Problem]:
         "cluster.data_root": cluster.data_root,
         "workdir": job.workdir or "",
         "data.path": (job.data.path if job.data else None) or "",
+        "model.weights": getattr(job.model, "weights", ""),
+        "model.features_cache": getattr(job.model, "features_cache", None) or "",
         **{f"pythonpath[{i}]": folder for i, folder in enumerate(job.pythonpath)},
     }
     wrong = {key: path for key, path in folders.items() if set(path) & set(":,")}

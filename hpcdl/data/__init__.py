@@ -7,12 +7,19 @@ from pathlib import Path
 
 MODELS = "models"  # the folder of weights under data_root, as in Keras's cache
 WEIGHTS = "weights/"  # how the names of weights begin; a set's name has no slash
+PACK = "pack.json"  # what the folder of a packed set has, and no other
 _FOLDERS = {"fashion_mnist": "fashion-mnist"}  # as Keras's own cache lays them out
 
 
 def staged_path(data_root: str, name: str) -> str:
-    """Where the staged set called name lies: an ``.npz`` file, or a folder of IDX files."""
+    """Where the set called name is staged: an ``.npz`` file, or a folder of IDX files."""
     return f"{data_root}/{_FOLDERS.get(name, name + '.npz')}"
+
+
+def set_path(data_root: str, name: str) -> str:
+    """Where a job finds the set called name: where it is staged, or else a folder of images or a packed set."""
+    path, folder = Path(staged_path(data_root, name)), Path(data_root, name)
+    return str(folder if folder.is_dir() and not path.exists() else path)
 
 
 def item_name(data_root: Path, path: Path) -> str:

@@ -23,6 +23,7 @@ from hpcdl.trainer.spec import (
     FunctionSpec,
     MlpSpec,
     OptimizerSpec,
+    ScheduleSpec,
     TrainSpec,
     augment_problems,
 )
@@ -56,7 +57,7 @@ def build(document: Located, folder: Path, source: str, problems: list[Problem])
     if isinstance(document.value, dict):
         _check_kind(document, walker)
         _check_values(document, walker)
-        _check_early_stopping(document, walker)
+        _check_train(document, walker)
     if job is None or problems:
         return None
     return _resolve(job, document, walker, folder, source)
@@ -174,25 +175,30 @@ def _check_values(document: Located, walker: Walker) -> None:
         )
 
 
-def _check_early_stopping(document: Located, walker: Walker) -> None:
-    """What the monitored metric needs of the other sections."""
+def _check_train(document: Located, walker: Walker) -> None:
+    """What monitored metrics, and XLA, need of the other sections."""
 
     def inner(item: Located | None, key: str) -> Located | None:
         return item.value.get(key) if item and isinstance(item.value, dict) else None
 
-    section = inner(document.value.get("train"), "early_stopping")
-    if section is None or section.value is None:
-        return
-    spec = Walker([]).fill(EarlyStoppingSpec, section)  # what is wrong inside it was reported
-    split, model = inner(document.value.get("data"), "validation_split"), inner(document.value.get("model"), "name")
-    metrics = METRICS if model and str(model.value) in MODELS else None
-    problem = spec.problem(split.value if split else 0.0, metrics) if spec else None
-    if spec and problem:
-        key, expected = problem
-        item = inner(section, key)
-        walker.add(
-            item or section, f"train.early_stopping.{key}", f"expected {expected}; got {show(getattr(spec, key))}"
-        )
+    train, data, model = (document.value.get(section) for section in ("train", "data", "model"))
+    split, name = inner(data, "validation_split"), inner(model, "name")
+    metrics = METRICS if name and str(name.value) in MODELS else None
+    watching: dict[str, type[EarlyStoppingSpec] | type[ScheduleSpec]]
+    watching = {"early_stopping": EarlyStoppingSpec, "schedule": ScheduleSpec}
+    for where, cls in watching.items():
+        section = inner(train, where)
+        if section is None or section.value is None:
+            continue
+        spec = Walker([]).fill(cls, section)  # what is wrong inside it was reported
+        problem = spec.problem(split.value if split else 0.0, metrics) if spec else None
+        if spec and problem:
+            key, expected = problem
+            item = inner(section, key)
+            walker.add(item or section, f"train.{where}.{key}", f"expected {expected}; got {show(getattr(spec, key))}")
+    jit, gpus = inner(train, "jit"), inner(document.value.get("resources"), "gpus")
+    if jit and jit.value == "on" and gpus and isinstance(gpus.value, int) and gpus.value > 1:
+        walker.add(jit, "train.jit", f"expected auto or off with {gpus.value} GPUs: XLA compiles for one device")
 
 
 def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: str) -> Job | None:
@@ -242,6 +248,12 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
         changes["container"] = path_of("container", job.container, at["container"])
     if isinstance(job.data, DataSpec) and job.data.path is not None:
         changes["data"] = replace(job.data, path=path_of("data.path", job.data.path, at["data"].value["path"]))
+    if isinstance(job.model, BackboneSpec):
+        paths = {"weights": job.model.weights, "features_cache": job.model.features_cache}
+        given = {key: text for key, text in paths.items() if text not in (None, "imagenet", "none")}
+        items = at["model"].value
+        found = {key: path_of(f"model.{key}", str(text), items[key]) for key, text in given.items()}
+        changes["model"] = replace(job.model, **found)
     if job.model is not None and job.train is None:
         changes["train"] = TrainSpec()
     return None if walker.problems else replace(job, **changes)

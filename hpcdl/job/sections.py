@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from hpcdl.trainer.spec import DataSpec, ModelSpec, TrainSpec, setting
+from hpcdl.trainer.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec, setting
 
 _TIME = re.compile(r"(?:(\d+)-)?(\d{1,2}):(\d\d):(\d\d)")
 
@@ -61,6 +61,14 @@ class Job:
     source: str = field(default="", metadata={"internal": True})
     folder: str = field(default="", metadata={"internal": True})
     places: dict[str, str] = field(default_factory=dict, compare=False, repr=False, metadata={"internal": True})
+
+    @property
+    def functions(self) -> dict[str, str]:
+        """The user's own functions, ``package.module:function``, by their keys in the job file."""
+        found = {"data.function": self.data and self.data.function, "model.function": None}
+        if isinstance(self.model, FunctionSpec):
+            found["model.function"] = self.model.function
+        return {key: function for key, function in found.items() if function}
 
 
 def parse_time(text: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from hpcdl.data import how_to_stage
 from hpcdl.data.manifest import read_sums, sums_of
 from hpcdl.files import cached_sha256
-from hpcdl.preflight import Finding, Subject
+from hpcdl.preflight import Finding, Subject, folders
 from hpcdl.preflight.arrays import NAMES, look
 from hpcdl.trainer.spec import CnnSpec
 
@@ -34,6 +34,13 @@ def data(subject: Subject) -> Iterator[Finding]:
     if wrong:
         yield from wrong
         return
+    found = folders.problems(path, spec.data) if path.is_dir() else None
+    if found is not None:
+        for problem, fix in found:
+            yield _finding(subject, f"{path}: {problem}", fix)
+        if spec.data.image_size:
+            yield from _too_small(subject, *spec.data.image_size)
+        return
     arrays = look(path)
     problems = [f"{name} {row['wrong']}".strip() for name, row in arrays.items() if "wrong" in row]
     problems = problems or [*_shapes(arrays), *_classes(arrays)]
@@ -42,7 +49,7 @@ def data(subject: Subject) -> Iterator[Finding]:
             subject, f"{path}: {problem}", "see docs/my-data.md for what a set looks like, and stage it again"
         )
     if not problems:
-        yield from _too_small(subject, arrays)
+        yield from _too_small(subject, *(spec.data.image_size or arrays["x_train"]["shape"][1:3]))
         yield from _too_large(subject, arrays)
 
 
@@ -103,18 +110,17 @@ def _classes(arrays: dict[str, Any]) -> Iterator[str]:
         yield f"y_test holds class {test['high']:g}; y_train has 0 to {train['high']:g}"
 
 
-def _too_small(subject: Subject, arrays: dict[str, Any]) -> Iterator[Finding]:
+def _too_small(subject: Subject, height: int, width: int) -> Iterator[Finding]:
     """Something must be left of the image after every convolution and pooling."""
     model = subject.submission.job.model
     if not isinstance(model, CnnSpec):
         return
-    shape = arrays["x_train"]["shape"]
-    side = min(shape[1:3])
+    side = min(height, width)
     kernels = model.kernel_size if isinstance(model.kernel_size, list) else [model.kernel_size] * len(model.filters)
     for layer, kernel in enumerate(kernels, 1):
         if side - kernel + 1 < 2:
             gets = f"convolution {layer} (kernel {kernel}) gets {side}x{side} pixels of them"
-            wrong = f"images of {shape[1]}x{shape[2]} are too small: {gets}"
+            wrong = f"images of {height}x{width} are too small: {gets}"
             yield Finding(wrong, "use fewer filters or a smaller kernel_size", "job", "model")
             return
         side = (side - kernel + 1) // 2

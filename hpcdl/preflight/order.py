@@ -36,7 +36,7 @@ def check_all(subject: Subject) -> Report:
     has = {
         "packages": bool(job.packages or job.pythonpath),
         "data": subject.submission.spec is not None,
-        "weights": bool(subject.submission.job.script),
+        "weights": bool(subject.submission.job.script or hasattr(subject.submission.job.model, "backbone")),
         "script": bool(subject.submission.job.script or _function(subject)),
     }
     report = check(subject, [(name, function) for name, function in CHECKS if has.get(name, True)])

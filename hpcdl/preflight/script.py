@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,6 @@ from hpcdl.preflight.inside import ask
 from hpcdl.preflight.packages import is_missing
 from hpcdl.run.freeze import user_files
 from hpcdl.run.notebook import script_of
-from hpcdl.trainer.spec import FunctionSpec
 
 _KERAS_FILES = ("mnist", "boston_housing", "california_housing", "imdb", "reuters")  # their load_data takes a path
 _OF_THE_IMAGE = ("tensorflow", "keras", "numpy")
@@ -32,8 +32,9 @@ def script(subject: Subject) -> Iterator[Finding]:
     for name in [] if is_missing(subject.submission.plan) else facts["missing"]:
         if name in needed or name in optional:
             fix = "name it in a requirements file (packages:), use an image that has it, or put it beside the script"
+            importer = _importer(name, sources, subject.submission.job.functions)
             yield _finding(
-                subject, f"{_importer(name, sources)} imports {name}, which the image has not", fix, name in needed
+                subject, f"{importer} imports {name}, which the image has not", fix, name in needed
             )
     yield from _shadowing(subject)
     yield from _lacking(subject, sources, facts)
@@ -78,11 +79,9 @@ def sources_of(subject: Subject) -> dict[str, str]:
 
 
 def _wanted(subject: Subject, sources: dict[str, str]) -> tuple[set[str], set[str]]:
-    """What the job imports, its model's function included: at once, and later or perhaps."""
+    """What the job imports, its own functions included: at once, and later or perhaps."""
     needed, optional = _imports(sources)
-    model = subject.submission.job.model
-    if isinstance(model, FunctionSpec):
-        needed.add(model.function.partition(":")[0].partition(".")[0])
+    needed |= {function.partition(":")[0].partition(".")[0] for function in subject.submission.job.functions.values()}
     return needed, optional - needed
 
 
@@ -116,13 +115,13 @@ def _names(node: ast.AST) -> set[str]:
     return set()
 
 
-def _importer(name: str, sources: dict[str, str]) -> str:
-    """The first file that imports a module."""
+def _importer(name: str, sources: dict[str, str], functions: dict[str, str]) -> str:
+    """The first file that imports a module, or else the key of the function that does."""
     for file, source in sources.items():
         needed, optional = _imports({file: source})
         if name in needed | optional:
             return file
-    return "model.function"
+    return next((key for key, function in functions.items() if re.match(rf"{name}\b", function)), "model.function")
 
 
 def _shadowing(subject: Subject) -> Iterator[Finding]:
@@ -170,18 +169,17 @@ def _loads_by_path(source: str) -> Iterator[tuple[int, bool]]:
 
 
 def _function(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
-    """The model's function is in its module, where that lies beside the job file."""
-    model: Any = subject.submission.job.model
-    if not isinstance(model, FunctionSpec):
-        return
-    module, _, function = model.function.partition(":")
-    source = sources.get(f"{module.replace('.', '/')}.py")
-    if source is not None and function not in source:
-        yield _finding(
-            subject, f"{module}.py has no {function}", f"define it there: def {function}(input_shape, classes)"
-        )
+    """The job's functions are in their modules, where those lie beside the job file."""
+    takes = {"model.function": "input_shape, classes", "data.function": ""}
+    for key, named in subject.submission.job.functions.items():
+        module, _, function = named.partition(":")
+        source = sources.get(f"{module.replace('.', '/')}.py")
+        if source is not None and function not in source:
+            fix = f"define it there: def {function}({takes[key]})"
+            yield Finding(f"{module}.py has no {function}", fix, "job", key)
 
 
 def _finding(subject: Subject, cause: str, fix: str, blocks: bool = True) -> Finding:
-    key = "script" if subject.submission.job.script else "model.function"
+    job = subject.submission.job
+    key = "script" if job.script else next(iter(job.functions), "files")
     return Finding(cause, fix, "job", key, blocks)

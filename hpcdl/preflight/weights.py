@@ -1,4 +1,4 @@
-"""The weights that a script lets Keras load: on a compute node without internet, they must have been staged."""
+"""The weights that a script or a backbone takes: on a compute node without internet, they must have been staged."""
 
 from __future__ import annotations
 
@@ -6,16 +6,28 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpcdl.data import WEIGHTS, how_to_stage
+from hpcdl.asjob import module_lines
+from hpcdl.data import MODELS, WEIGHTS, how_to_stage
+from hpcdl.data.wanted import is_hdf5
 from hpcdl.data.weights import ARCHITECTURES, find_weights, sources
+from hpcdl.job.walker import did_you_mean
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.attributes import calls
+from hpcdl.preflight.inside import ask
 from hpcdl.preflight.script import sources_of
+from hpcdl.trainer.spec import BackboneSpec
 
 
 def weights(subject: Subject) -> Iterator[Finding]:
-    """For every ``keras.applications`` model of a script with ImageNet's weights, their file lies in data_root."""
-    models = Path(subject.cluster.data_root, "models")
+    """For every ``keras.applications`` model of a script with ImageNet's weights, their file lies in data_root.
+
+    A job's own backbone is one that the image's Keras has.
+    """
+    models = Path(subject.cluster.data_root, MODELS)
+    model = subject.submission.job.model
+    if isinstance(model, BackboneSpec):
+        yield from _of_backbone(subject, model, models)
+        return
     for file, source in sources_of(subject).items():
         for name, call, at_once in calls(source):
             parts = name.split(".")
@@ -38,6 +50,34 @@ def weights(subject: Subject) -> Iterator[Finding]:
                     "script",
                     at_once,
                 )
+
+
+def _of_backbone(subject: Subject, model: BackboneSpec, models: Path) -> Iterator[Finding]:
+    data = subject.submission.job.data
+    size = data.image_size if data else None
+    side = None if size is None else (size[0] if size[0] == size[1] else 224)
+    if model.weights not in ("imagenet", "none"):
+        path = Path(model.weights)
+        if not path.is_file():
+            fix = "correct it: imagenet, none, or the path of an HDF5 file, relative to the job file"
+            yield Finding(f"there is no file {path}", fix, "job", "model.weights")
+        elif not is_hdf5(path):
+            fix = "give a file as Keras's save_weights writes it"
+            yield Finding(f"{path} is no HDF5 file", fix, "job", "model.weights")
+    elif model.weights == "imagenet" and model.backbone in ARCHITECTURES:
+        if not find_weights(models, model.backbone, False, 1.0, side):
+            wrong = f"the ImageNet weights of {model.backbone} are not in {models}"
+            fix = how_to_stage(_name(model.backbone, False, 1.0, side), subject.cluster.data_root)
+            yield Finding(wrong, fix, "job", "model.weights")
+    plan = subject.submission.plan
+    if plan.image is None:
+        return
+    name = f"tensorflow.keras.applications.{model.backbone}"
+    facts = ask(plan, module_lines(subject.submission.script or ""), names=[name])
+    if facts["names"].get(name) and (facts["tensorflow"] or [""])[0]:
+        wrong = f"TensorFlow {facts['tensorflow'][0]} of the image has no {name.removeprefix('tensorflow.')}"
+        guess = did_you_mean(model.backbone, sorted(ARCHITECTURES)).removeprefix("; ")
+        yield Finding(wrong, guess or "see docs/transfer-learning.md for what there is", "job", "model.backbone")
 
 
 def _size(given: dict[str | None, ast.expr]) -> tuple[float | None, int | None]:

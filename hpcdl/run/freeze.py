@@ -93,8 +93,7 @@ def user_files(job: Job) -> dict[Path, str]:
         found[script] = script_file(job)
         source = script_of(script) if script.suffix == ".ipynb" else _read(script)
         found.update(_imported(source, script.parent, {script}))
-    function = getattr(job.model, "function", None)
-    if function is not None:
+    for function in job.functions.values():
         found.update(_imported(f"import {function.partition(':')[0]}", folder, set()))
     for text in job.files:
         path = Path(text)

@@ -73,7 +73,7 @@ def _run(run_dir: RunDir) -> None:
 
     timing: Dict[str, float] = {}
     started = time.perf_counter()
-    dataset = data.load(run_dir.path(str(run.data.path)))
+    dataset = data.load(run_dir.path(str(run.data.path)), run.data)
     timing["data_s"] = time.perf_counter() - started
     say(data.describe(dataset))
     check_fit(run, dataset.image_shape)

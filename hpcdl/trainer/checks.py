@@ -61,6 +61,8 @@ def _check_section(where: str, section: Any) -> List[str]:
 def _is_of(value: Any, kind: Any) -> bool:
     origin = getattr(kind, "__origin__", None)
     args: Tuple[Any, ...] = getattr(kind, "__args__", ())
+    if kind is Any:
+        return True
     if origin is Union:
         return any(_is_of(value, option) for option in args)
     if origin is list:
@@ -119,17 +121,21 @@ def _check_together(run: RunSpec) -> List[str]:
                 run.train.batch_size, run.devices.gpus
             )
         )
-    return problems + check_early_stopping(run, None if isinstance(model, FunctionSpec) else METRICS)
+    if run.train.jit == "on" and run.devices.gpus > 1:
+        problems.append("train.jit is 'on', but XLA compiles for one device; expected auto or off with several GPUs")
+    return problems + check_monitored(run, None if isinstance(model, FunctionSpec) else METRICS)
 
 
-def check_early_stopping(run: RunSpec, metrics: Optional[Sequence[str]]) -> List[str]:
-    """What is wrong with the metric to watch; of a user's model the metrics are not known (None) before it is built."""
-    early = run.train.early_stopping
-    problem = early.problem(run.data.validation_split, metrics) if early else None
-    if problem is None:
-        return []
-    key, expected = problem
-    return ["train.early_stopping.{} is {!r}; expected {}".format(key, getattr(early, key), expected)]
+def check_monitored(run: RunSpec, metrics: Optional[Sequence[str]]) -> List[str]:
+    """What is wrong with the metrics to watch; of a user's model they are not known (None) before it is built."""
+    problems = []
+    watching = {"train.early_stopping": run.train.early_stopping, "train.schedule": run.train.schedule}
+    for where, section in watching.items():
+        problem = section.problem(run.data.validation_split, metrics) if section else None
+        if problem is not None:
+            key, expected = problem
+            problems.append("{}.{} is {!r}; expected {}".format(where, key, getattr(section, key), expected))
+    return problems
 
 
 def kernel_sizes(model: CnnSpec) -> List[int]:

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from hpcdl.trainer import memory
 from hpcdl.trainer.errors import DataError
+from hpcdl.trainer.function import arrays_of_function
 from hpcdl.trainer.readers import NAMES, read_arrays
+from hpcdl.trainer.rows import Reader, open_rows
+from hpcdl.trainer.spec import DataSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS_PER_CLASS = 2  # fewer training rows than this teach nothing about a class
 _SPLIT_STREAM = 0x5E1EC7  # keeps the split's random numbers apart from those of the epochs
+_TEST_SEED = 0  # a test part that is split off is the same one for all seeds
 
 
 @dataclass
 class Part:
     """One part of a data set.
 
-    images: (rows, height, width, channels), uint8 or float32; times `scale` they lie in [0, 1].
+    images: (rows, height, width, channels), uint8 or float32; times `scale` they lie in [0, 1]. Empty where
+        there is a `reader`, which reads them from files.
     labels: (rows,), int32 class numbers from 0.
+    held: whether all images are held in memory; else they are read anew in each epoch.
+    shape: (height, width, channels) as the model takes them; by default as they are.
     """
 
     images: NDArray[Any]
     labels: NDArray[Any]
     scale: float
+    reader: Optional[Reader] = None
+    held: bool = True
+    shape: Tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.shape = self.shape or tuple(self.images.shape[1:])
 
     @property
     def rows(self) -> int:
@@ -41,25 +55,70 @@ class Part:
 
 @dataclass
 class Dataset:
-    """A checked data set; image_shape is (height, width, channels)."""
+    """A checked data set; image_shape is (height, width, channels), as the model takes them.
+
+    path: where it came from, or the function that gave it.
+    class_names: by class number; empty where they are numbers alone.
+    notes: what people should know of how it was read.
+    """
 
     path: str
     train: Part
     test: Part
     image_shape: Tuple[int, ...]
     classes: int
+    class_names: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
 
 
-def load(path: str) -> Dataset:
-    """Read and check a data set.
+def load(path: str, data: DataSpec) -> Dataset:
+    """Read and check a data set; of images in files, what their heads say.
 
     Args:
-        path: an ``.npz`` file with x_train, y_train, x_test and y_test, or a folder of MNIST's IDX files.
+        path: where the set is, as `DataSpec` tells of; not read where it has a function.
+        data: how it is read.
 
     Raises:
-        DataError: listing every problem found, with the array's name, what is there and what was expected.
+        DataError: listing every problem found, with its place, what is there and what was expected.
+        UserCodeError: the user's function raised, or returned something else than a set.
     """
-    arrays, problems = read_arrays(path)
+    if not data.function:
+        rows = open_rows(path, data)
+        if rows is not None:
+            return _of_files(path, rows, data)
+    arrays, problems = arrays_of_function(data.function, data.args) if data.function else read_arrays(path)
+    return _of_arrays(data.function or path, arrays, problems, data)
+
+
+def _of_files(path: str, parts: Dict[str, Reader], data: DataSpec) -> Dataset:
+    """A data set of images in files; without a test part, one is split off."""
+    train = parts["train"]
+    labels = {part: reader.labels for part, reader in parts.items()}
+    notes: List[str] = list(train.notes)
+    if "test" not in parts:
+        kept, rest = split_rows(train.labels, data.test_split, _TEST_SEED, "data.test_split")
+        parts = {"train": train.chosen(kept), "test": train.chosen(rest)}
+        labels = {part: reader.labels for part, reader in parts.items()}
+        notes.append("{:,} images split off as the test part (data.test_split)".format(len(rest)))
+    problems: List[str] = []
+    classes = _check_classes(labels, problems, len(train.class_names) or None)
+    _raise(path, problems)
+    shape = train.shape
+    size = sum(reader.size_bytes for reader in parts.values())
+    held = data.cache == "memory" or (data.cache == "auto" and memory.fits(size))
+    notes.append(
+        "images: {:,.0f} MB decoded, {} ({:.1f} GB of memory for this run)".format(
+            size / 1e6,
+            "held in memory" if held else "read and decoded anew in each epoch",
+            memory.limit_bytes() / 1024**3,
+        )
+    )
+    none = np.empty((0, *shape), np.uint8)
+    made = {part: Part(none, reader.labels, 1 / 255, reader, held) for part, reader in parts.items()}
+    return Dataset(path, made["train"], made["test"], shape, classes, train.class_names, notes)
+
+
+def _of_arrays(path: str, arrays: Dict[str, NDArray[Any]], problems: List[str], data: DataSpec) -> Dataset:
     images: Dict[str, NDArray[Any]] = {}
     labels: Dict[str, NDArray[Any]] = {}
     for name in [name for name in NAMES if name in arrays]:
@@ -70,10 +129,18 @@ def load(path: str) -> Dataset:
     _check_counts(images, labels, problems)
     scales = _check_pair(images, problems)
     classes = _check_classes(labels, problems)
+    _raise(path, problems)
+    height, width, channels = images["train"].shape[1:]
+    shape = (*(data.image_size or (height, width)), {"auto": channels, "grey": 1, "rgb": 3}[data.color])
+    if shape[2] != channels and {shape[2], channels} != {1, 3}:
+        raise DataError("{}: images have {} channels, which cannot become {}".format(path, channels, data.color))
+    train, test = (Part(images[part], labels[part], scales[part], shape=shape) for part in ("train", "test"))
+    return Dataset(path, train, test, shape, classes)
+
+
+def _raise(path: str, problems: List[str]) -> None:
     if problems:
         raise DataError("{} cannot be trained on:\n  {}".format(path, "\n  ".join(problems)))
-    parts = [Part(images[part], labels[part], scales[part]) for part in ("train", "test")]
-    return Dataset(path, parts[0], parts[1], images["train"].shape[1:], classes)
 
 
 def describe(dataset: Dataset) -> str:
@@ -88,7 +155,7 @@ def describe(dataset: Dataset) -> str:
         channels,
         dataset.train.images.dtype,
         dataset.classes,
-    )
+    ) + "".join("\n" + note for note in dataset.notes)
 
 
 def _images(name: str, array: NDArray[Any], problems: List[str]) -> Optional[NDArray[Any]]:
@@ -175,12 +242,12 @@ def _check_pair(images: Dict[str, NDArray[Any]], problems: List[str]) -> Dict[st
     return scales
 
 
-def _check_classes(labels: Dict[str, NDArray[Any]], problems: List[str]) -> int:
-    """The number of classes, after checking that the training rows show each of them."""
+def _check_classes(labels: Dict[str, NDArray[Any]], problems: List[str], known: Optional[int] = None) -> int:
+    """The number of classes (`known` where they have names), after checking that the rows of each part show them."""
     if "train" not in labels:
         return 0
-    train = labels["train"]
-    classes = int(train.max()) + 1
+    train, before = labels["train"], len(problems)
+    classes = known or int(train.max()) + 1
     if classes < 2:
         problems.append("y_train: holds class 0 alone; expected at least 2 classes")
     elif classes * ROWS_PER_CLASS > len(train):
@@ -199,28 +266,54 @@ def _check_classes(labels: Dict[str, NDArray[Any]], problems: List[str]) -> int:
         problems.append(
             "y_test: holds class {}; expected classes 0 to {} as in y_train".format(labels["test"].max(), classes - 1)
         )
+    elif "test" in labels and len(problems) == before:
+        missing = np.flatnonzero(np.bincount(labels["test"], minlength=classes) == 0)
+        if len(missing):
+            problems.append(
+                "y_test: has no row of class {}; expected some of each of the {} classes".format(_few(missing), classes)
+            )
     return classes
 
 
-def split_rows(rows: int, share: float, seed: int) -> Tuple[NDArray[Any], NDArray[Any]]:
-    """Choose the validation rows: the last `share` of a random permutation that depends on the seed alone.
+def _few(values: Any) -> str:
+    """The first few of many values."""
+    return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+
+
+def split_rows(
+    labels: NDArray[Any], share: float, seed: int, key: str = "data.validation_split"
+) -> Tuple[NDArray[Any], NDArray[Any]]:
+    """Split off a share of each class's rows, chosen by the seed alone.
+
+    Args:
+        labels: class numbers, int32 (rows,).
+        share: of the rows; each class gives its own, rounded.
+        key: the setting, for messages.
 
     Returns:
-        the row numbers to train on and those to validate on, int32.
+        the row numbers that stay and those split off, int32, in ascending order.
 
     Raises:
-        DataError: when one of them would be empty.
+        DataError: when a class would have no row on one side.
     """
-    kept = rows - round(rows * share)
     if share == 0:
-        return np.arange(rows, dtype=np.int32), np.empty(0, np.int32)
-    if not 0 < kept < rows:
+        return np.arange(len(labels), dtype=np.int32), np.empty(0, np.int32)
+    random = np.random.default_rng([seed, _SPLIT_STREAM])
+    off = np.zeros(len(labels), bool)
+    problems = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        count = round(len(rows) * share)
+        if not 0 < count < len(rows):
+            problems.append("class {}: {} of its {} rows".format(label, count, len(rows)))
+        off[random.permutation(rows)[:count]] = True
+    if problems:
         raise DataError(
-            "data.validation_split {} of {} training rows leaves {} to train on and {} to validate on; "
-            "expected rows in both".format(share, rows, kept, rows - kept)
+            "{} {} would split off\n  {}{}\nexpected at least one row of each class on both sides".format(
+                key, share, "\n  ".join(problems[:5]), "\n  ..." if len(problems) > 5 else ""
+            )
         )
-    order = np.random.default_rng([seed, _SPLIT_STREAM]).permutation(rows).astype(np.int32)
-    return order[:kept], order[kept:]
+    return np.flatnonzero(~off).astype(np.int32), np.flatnonzero(off).astype(np.int32)
 
 
 def epoch_order(rows: NDArray[Any], seed: int, epoch: int) -> NDArray[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict
 
-import numpy as np
 import tensorflow as tf
 
 from hpcdl.trainer import compat
@@ -15,8 +14,7 @@ class Evaluator:
     """Scores a compiled model on rows of one source.
 
     Args:
-        batch_rows: at most so many rows at a time. The rows are cut into nearly equal batches, so that
-            none is left over and every replica has rows in each.
+        batch_rows: at most so many rows at a time.
     """
 
     def __init__(self, model: Any, strategy: Any, source: Source, batch_rows: int) -> None:
@@ -26,11 +24,11 @@ class Evaluator:
         self._batch_rows = batch_rows
         self._step = tf.function(self._batch)
 
-    def _batch(self, indices: Any) -> None:
-        self._strategy.run(self._replica, args=(indices,))
+    def _batch(self, item: Any) -> None:
+        self._strategy.run(self._replica, args=(item,))
 
-    def _replica(self, indices: Any) -> None:
-        mine, _ = my_share(indices)  # unweighted: Keras counts a test step's rows, however many they are
+    def _replica(self, item: Any) -> None:
+        mine, _ = my_share(item)  # unweighted: Keras counts a test step's rows, however many they are
         self._model.test_step(self._source.take(mine))
 
     def __call__(self, rows: Any, after_batch: Callable[[], None]) -> Dict[str, float]:
@@ -40,7 +38,7 @@ class Evaluator:
             the metrics by name: ``loss``, ``accuracy`` and those of a model that came compiled.
         """
         self._model.reset_metrics()
-        for batch in np.array_split(rows, -(-len(rows) // self._batch_rows)):
-            self._step(tf.constant(batch))
+        for item in self._source.each(rows, self._batch_rows):
+            self._step(item)
             after_batch()
         return compat.metric_results(self._model)

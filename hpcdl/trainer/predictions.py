@@ -25,7 +25,7 @@ class Predictor:
 
     Args:
         logits: whether the model gives logits; else it must give probabilities.
-        batch_rows: at most so many rows at a time, cut as `Evaluator` cuts them.
+        batch_rows: at most so many rows at a time.
     """
 
     def __init__(self, model: Any, strategy: Any, source: Source, logits: bool, batch_rows: int) -> None:
@@ -36,12 +36,12 @@ class Predictor:
         self._batch_rows = batch_rows
         self._step = tf.function(self._batch)
 
-    def _batch(self, indices: Any) -> Any:
-        outputs = self._strategy.run(self._replica, args=(indices,))
+    def _batch(self, item: Any) -> Any:
+        outputs = self._strategy.run(self._replica, args=(item,))
         return self._strategy.experimental_local_results(outputs)
 
-    def _replica(self, indices: Any) -> Any:
-        images, _ = self._source.take(my_share(indices)[0])
+    def _replica(self, item: Any) -> Any:
+        images, _ = self._source.take(my_share(item)[0])
         outputs = self._model(images, training=False)
         if not tf.is_tensor(outputs) or outputs.shape.rank != 2:
             return tf.zeros([0, 0])  # no classes: __call__ finds it out
@@ -56,10 +56,10 @@ class Predictor:
         """
         found = np.empty((len(rows), classes), np.float32)
         first = 0
-        for batch in np.array_split(rows, -(-len(rows) // self._batch_rows)):
-            last = first + len(batch)
-            parts = np.concatenate([part.numpy() for part in self._step(tf.constant(batch))])
-            if parts.shape != (len(batch), classes) or not _are_probabilities(parts):
+        for item in self._source.each(rows, self._batch_rows):
+            parts = np.concatenate([part.numpy() for part in self._step(item)])
+            last = first + len(parts)
+            if parts.shape[1] != classes or not _are_probabilities(parts):
                 return None
             found[first:last] = parts
             first = last
@@ -104,7 +104,9 @@ def worst_rows(labels: Any, probabilities: Any) -> Any:
 
 
 def _pictures(source: Source, rows: Any) -> Any:
-    images, _ = source.take(tf.constant(rows, tf.int32))
+    if not len(rows):
+        return np.zeros((0, 1, 1, 1), np.uint8)
+    images = tf.concat([source.take(item)[0] for item in source.each(rows, len(rows))], 0)
     if max(images.shape[1:3]) > PICTURE_PIXELS:
         images = tf.image.resize(images, [PICTURE_PIXELS] * 2, preserve_aspect_ratio=True, method="area")
     return np.rint(np.clip(images.numpy(), 0, 1) * 255).astype(np.uint8)

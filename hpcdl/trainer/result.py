@@ -32,6 +32,8 @@ def fingerprint(run: RunSpec) -> str:
         for key, value in LATER[name].items():
             if section.get(key, value) == value:
                 section.pop(key, None)
+    if run.data.validation_split:
+        settings["split"] = "by class"  # other rows than those of a hpcdl that took them from all classes together
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()
 
 
@@ -41,7 +43,7 @@ def versions() -> Dict[str, str]:
         "hpcdl": __version__,
         "python": platform.python_version(),
         "tensorflow": str(tf.__version__),
-        "keras": str(tf.keras.__version__),
+        "keras": compat.keras_version(),
         "numpy": str(np.__version__),
     }
 
@@ -96,6 +98,7 @@ def result(
             "rows_test": rows["test"],
             "image_shape": list(dataset.image_shape),
             "classes": dataset.classes,
+            "class_names": dataset.class_names or None,
         },
         "versions": versions(),
         "seed": run.train.seed,

@@ -130,7 +130,7 @@ class DataSpec:
         "auto",
         choices=("auto", "memory", "none"),
     )
-    augment: List[Dict[str, Any]] = setting(
+    augment: List[Any] = setting(
         "random changes of the training images, in a list: " + ", ".join(AUGMENTATIONS), []
     )
 
@@ -270,6 +270,15 @@ class ScheduleSpec:
     monitor: str = setting("plateau: a metric as in metrics.jsonl, such as val_loss or loss", "val_loss")
     patience: int = setting("plateau: epochs without improvement after which it multiplies", 3, ge=1)
 
+    def problem(self, validation_split: float, metrics: Optional[Sequence[str]]) -> Optional[Tuple[str, str]]:
+        """What is wrong with plateau's metric; arguments and result as in `EarlyStoppingSpec.problem`."""
+        if self.name != "plateau":
+            return None
+        found = EarlyStoppingSpec(self.monitor).problem(validation_split, metrics)
+        if found and found[0] == "mode":
+            return "monitor", "a metric whose name says which is better, such as loss, accuracy or auc"
+        return found
+
 
 @dataclass
 class EarlyStoppingSpec:
@@ -341,12 +350,12 @@ class TrainSpec:
     seed: int = setting("makes two runs equal: weights, order of rows, dropout", 1, ge=0, le=2**31 - 1)
     early_stopping: Optional[EarlyStoppingSpec] = setting("when to stop before the last epoch; without it, never", None)
     precision: str = setting(
-        "numbers to compute with; auto: mixed_float16 on GPUs with tensor cores, else float32",
+        "numbers to compute with; auto: mixed_float16 on GPUs with tensor cores, else (and for a function) float32",
         "auto",
         choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
     )
     jit: str = setting(
-        "whether XLA compiles the steps; auto: only where it was measured to gain",
+        "whether XLA compiles the steps; auto is off: slower where it was measured, on CPUs",
         "auto",
         choices=("auto", "on", "off"),
     )

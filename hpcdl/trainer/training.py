@@ -9,7 +9,8 @@ from typing import Any, Callable, Dict, Optional
 import numpy as np
 import tensorflow as tf
 
-from hpcdl.trainer import compat, compiling, distribution, models
+from hpcdl.trainer import compat, compiling, distribution, features, models
+from hpcdl.trainer.balance import Balance
 from hpcdl.trainer.batches import Source
 from hpcdl.trainer.best import Best, choose, restored
 from hpcdl.trainer.checkpoint import Checkpoints
@@ -19,12 +20,14 @@ from hpcdl.trainer.evaluation import Evaluator
 from hpcdl.trainer.loop import Pace, Stepper, train
 from hpcdl.trainer.output import say
 from hpcdl.trainer.periodic import Saver
+from hpcdl.trainer.precision import set_precision
 from hpcdl.trainer.predictions import Predictor, write_predictions
 from hpcdl.trainer.result import fingerprint, result, versions
 from hpcdl.trainer.retry import keep_trying
 from hpcdl.trainer.rundir import RunDir
 from hpcdl.trainer.saving import save_model
 from hpcdl.trainer.spec import RunSpec
+from hpcdl.trainer.tensorboard import epoch_logs
 
 
 def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: Dict[str, float]) -> None:
@@ -49,16 +52,31 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
     distribution.check_all_reduce(devices)
     rows = _choose_rows(run, dataset, devices.replicas)
     started = time.perf_counter()
-    train_source, test_source = Source(dataset.train), Source(dataset.test)
-    model = _build(run, dataset, devices, train_source)
+    one_hot = dataset.classes if run.train.labels == "one_hot" else 0
+    train_source, test_source = Source(dataset.train, one_hot), Source(dataset.test, one_hot)
+    balance = Balance(run.train.balance, rows["train"], dataset.train.labels, dataset.classes, run.train.seed)
+    if balance.kind != "none":
+        say(balance.table(dataset.class_names))
+    options = {"precision": set_precision(run.train.precision, run.model), "balance": balance.about()}
+    whole = _build(run, dataset, devices)
+    model, images, halves = whole, test_source, features.halves(run, whole, devices.strategy)
+    if halves is not None:
+        model = halves.head
+        compute = functools.partial(features.sources, run, run_dir, dataset, devices.strategy, halves.frozen)
+        train_source, test_source = _timed(timing, "features_s", lambda: compute(train_source, test_source, one_hot))
+    _compile(run, dataset, devices, model, train_source)
     score = functools.partial(_score, run, run_dir, model, devices.strategy)
     guard = functools.partial(models.blame_user_code, run.model, "failed in training")
-    stepper = Stepper(model, devices.strategy, train_source, rows["train"], run.train, guard)
+    stepper = Stepper(
+        model, devices.strategy, train_source, rows["train"], run.train, guard, run.data.augment, balance, whole
+    )
     variables, keep = compat.variables(model), run.saving.keep
     checkpoints = Checkpoints(run_dir.checkpoints, variables, devices.strategy, fingerprint(run), keep)
     best = _best(run, model)
-    timing["build_s"] = time.perf_counter() - started
+    timing["build_s"] = time.perf_counter() - started - timing.get("features_s", 0.0)
 
+    if run.train.tensorboard:
+        run_dir.on_epoch = epoch_logs(run_dir, run_dir.path("tensorboard"), run.to_json())
     run_dir.heartbeat(phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch)
     validate = score(train_source, rows["validation"])
     state = train(stepper, model, run_dir, Saver(checkpoints, run.saving), validate, Pace(), best)
@@ -73,18 +91,23 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
     test = _timed(timing, "evaluate_s", score(test_source, rows["test"]))
     shown = "  ".join("{} {:.4f}".format(name, value) for name, value in test.items())
     say("test  {}  {:,} rows  {:.1f} s".format(shown, len(rows["test"]), timing["evaluate_s"]))
-    predict = functools.partial(_predict, run, run_dir, model, devices.strategy, test_source, dataset)
+    predict = functools.partial(_predict, run, run_dir, model, devices.strategy, test_source, images, dataset)
     _timed(timing, "predict_s", predict)
     run_dir.heartbeat(phase="saving")
-    model_file = _timed(timing, "save_s", lambda: keep_trying("the model", lambda: save_model(model, run_dir)))
+    if halves is not None:  # the head alone was compiled
+        with devices.strategy.scope():
+            compiling.compile_model(whole, run.model, run.train, devices.replicas, dataset.classes)
+    model_file = _timed(timing, "save_s", lambda: keep_trying("the model", lambda: save_model(whole, run_dir)))
     counts = {part: len(indices) for part, indices in rows.items()}
-    run_dir.write_result(result(run, run_dir, dataset, devices, model, model_file, counts, test, state, timing))
+    found = result(run, run_dir, dataset, devices, whole, model_file, counts, test, state, timing)
+    run_dir.write_result(dict(found, **options))
+    features.forget(run_dir)
     run_dir.heartbeat(phase="done")
 
 
 def _choose_rows(run: RunSpec, dataset: Dataset, replicas: int) -> Dict[str, Any]:
     """The row numbers to train on, to validate on (of the train part) and to test on (of the test part)."""
-    training, validation = split_rows(dataset.train.rows, run.data.validation_split, run.train.seed)
+    training, validation = split_rows(dataset.train.labels, run.data.validation_split, run.train.seed)
     rows = {"train": training, "validation": validation, "test": np.arange(dataset.test.rows, dtype=np.int32)}
     for part, indices in rows.items():
         if len(indices) < replicas and not (part == "validation" and run.data.validation_split == 0):
@@ -94,17 +117,23 @@ def _choose_rows(run: RunSpec, dataset: Dataset, replicas: int) -> Dict[str, Any
     return rows
 
 
-def _build(run: RunSpec, dataset: Dataset, devices: distribution.Devices, source: Source) -> Any:
-    """The compiled model with all its variables: weights, optimizer, metrics."""
+def _build(run: RunSpec, dataset: Dataset, devices: distribution.Devices) -> Any:
+    """The model with its weights, described in the log."""
     compat.seed_everything(run.train.seed)
     with devices.strategy.scope():
         model = models.build(run.model, dataset.image_shape, dataset.classes)
-        compat.print_summary(model)
-        with models.blame_user_code(run.model, "built a model that cannot be trained"):
-            compiling.compile_model(model, run.model, run.train, devices.replicas)
-    with models.blame_user_code(run.model, "built a model that failed on its first images"):
-        compat.build_metrics(model, devices.strategy, *source.take(tf.range(2)))
+    compat.print_summary(model)
+    say(models.describe(model))
     return model
+
+
+def _compile(run: RunSpec, dataset: Dataset, devices: distribution.Devices, model: Any, source: Any) -> None:
+    """Give the model all other variables: the optimizer's and the metrics'."""
+    with devices.strategy.scope():
+        with models.blame_user_code(run.model, "built a model that cannot be trained"):
+            compiling.compile_model(model, run.model, run.train, devices.replicas, dataset.classes)
+    with models.blame_user_code(run.model, "built a model that failed on its first images"):
+        compat.build_metrics(model, devices.strategy, *source.take(next(source.each(np.arange(2, dtype=np.int32), 2))))
 
 
 def _best(run: RunSpec, model: Any) -> Optional[Best]:
@@ -129,11 +158,13 @@ def _score(
     return score
 
 
-def _predict(run: RunSpec, run_dir: RunDir, model: Any, strategy: Any, source: Source, dataset: Dataset) -> None:
+def _predict(
+    run: RunSpec, run_dir: RunDir, model: Any, strategy: Any, source: Any, images: Source, dataset: Dataset
+) -> None:
     """Write what the model says of each test row, for `hpcdl report`."""
     predictor = Predictor(model, strategy, source, run.model.output == "logits", 2 * run.train.batch_size)
     with models.blame_user_code(run.model, "failed in prediction"):
-        write_predictions(predictor, source, dataset.test.labels, dataset.classes, run_dir)
+        write_predictions(predictor, images, dataset.test.labels, dataset.classes, run_dir)
 
 
 def _timed(timing: Dict[str, float], name: str, work: Callable[[], Any]) -> Any:

@@ -40,7 +40,9 @@ MISTAKES = {
         (":5", "workdir", ""),
         (":6", "stop_signal", "goes with a script"),
     ),
-    "model-no-data": row("name: a\nmodel: {name: mlp}\n", (":1", "data", "missing; expected {name: ...} or {path")),
+    "model-no-data": row(
+        "name: a\nmodel: {name: mlp}\n", (":1", "data", "missing; expected {name: ...}, {path: ...} or {function")
+    ),
     "data-no-model": row("name: a\ndata: {name: mnist}\n", (":1", "model", "missing; expected a model with its data")),
     # Types and bounds
     "text-for-number": row(MODEL + 'train: {epochs: "5"}\n', (":4", "train.epochs", "a whole number >= 1; got '5'")),
@@ -87,14 +89,14 @@ MISTAKES = {
     "unknown-model": row("name: a\ndata: {name: m}\nmodel: {name: cnnn}\n", (":3", "model.name", "did you mean cnn?")),
     "model-not-named": row(
         "name: a\ndata: {name: m}\nmodel: {dense: [3]}\n",
-        (":3", "model", "expected {name: cnn|mlp|resnet} or {function"),
+        (":3", "model", "expected {name: cnn|mlp|resnet}, {backbone: MobileNetV2|...} or {function"),
     ),
     "schedule-name": row(
         "name: a\ndata: {name: m}\nmodel: {name: mlp}\ntrain: {schedule: {name: cosin}}\n",
         (
             ":4",
             "train.schedule.name",
-            "expected one of constant, step, exponential, cosine; got 'cosin'; did you mean cosine?",
+            "expected one of constant, step, exponential, cosine, plateau; got 'cosin'; did you mean cosine?",
         ),
     ),
     "schedule-factor": row(
@@ -149,7 +151,28 @@ MISTAKES = {
         (":4", "train.early_stopping", "expected a section with the keys monitor, patience"),
     ),
     "data-by-both": row(
-        "name: a\nmodel: {name: mlp}\ndata: {name: m, path: x.npz}\n", (":3", "data", "expected either name or path")
+        "name: a\nmodel: {name: mlp}\ndata: {name: m, path: x.npz}\n",
+        (":3", "data", "expected one of name, path and function"),
+    ),
+    "data-args-alone": row(
+        "name: a\nmodel: {name: mlp}\ndata: {name: m, args: {n: 1}}\n", (":3", "data.args", "goes with data.function")
+    ),
+    "data-function-no-colon": row(
+        "name: a\nmodel: {name: mlp}\ndata: {function: my_data}\n",
+        (":3", "data.function", "expected package.module:function; got 'my_data'"),
+    ),
+    "image-size-of-one": row(
+        "name: a\nmodel: {name: mlp}\ndata: {name: m, image_size: [96]}\n",
+        (":3", "data.image_size", "expected [height, width]; got [96]"),
+    ),
+    "augment-all-wrong": row(
+        "name: a\nmodel: {name: mlp}\n"
+        "data: {name: m, augment: [{flip: up}, {rotate: 200}, blur, {zoom: 1}, {flip: both}]}\n",
+        (":3", "data.augment[0]", "flip: expected one of horizontal, vertical, both; got 'up'"),
+        (":3", "data.augment[1]", "rotate: expected a number above 0 and up to 180"),
+        (":3", "data.augment[2]", "expected one key and its value, such as rotate: 15"),
+        (":3", "data.augment[3]", "zoom: expected a number above 0 and below 1"),
+        (":3", "data.augment[4]", "flip: is in the list twice"),
     ),
     "data-name-is-path": row(
         "name: a\nmodel: {name: mlp}\ndata: {name: d/x.npz}\n", (":3", "data.name", "a file goes under data.path")

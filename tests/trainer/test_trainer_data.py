@@ -5,6 +5,7 @@ import pytest
 
 from hpcdl.trainer import data
 from hpcdl.trainer.errors import DataError
+from hpcdl.trainer.spec import DataSpec
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def load(tmp_path, arrays):
     def load(**changes):
         changed = {name: array for name, array in {**arrays, **changes}.items() if array is not None}
         np.savez(tmp_path / "data.npz", **changed)
-        return data.load(str(tmp_path / "data.npz"))
+        return data.load(str(tmp_path / "data.npz"), DataSpec())
 
     return load
 
@@ -39,7 +40,7 @@ def test_npz_is_read(load, arrays):
 
 @pytest.mark.parametrize("packed", [False, True], ids=["idx", "idx.gz"])
 def test_idx_folder_equals_npz(load, arrays, write_idx, tmp_path, packed):
-    idx, npz = data.load(str(write_idx(tmp_path / "idx", arrays, packed))), load()
+    idx, npz = data.load(str(write_idx(tmp_path / "idx", arrays, packed)), DataSpec()), load()
     for part in ("train", "test"):
         np.testing.assert_array_equal(getattr(idx, part).images, getattr(npz, part).images)
         np.testing.assert_array_equal(getattr(idx, part).labels, getattr(npz, part).labels)
@@ -127,7 +128,7 @@ def test_all_faults_are_reported_at_once(load, arrays):
 
 def test_missing_path_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.npz: no such file"):
-        data.load(str(tmp_path / "nowhere.npz"))
+        data.load(str(tmp_path / "nowhere.npz"), DataSpec())
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
@@ -136,7 +137,7 @@ def test_truncated_npz_is_recognised(load, tmp_path, keep):
     whole = (tmp_path / "data.npz").read_bytes()
     (tmp_path / "short.npz").write_bytes(whole[: int(len(whole) * keep)])
     with pytest.raises(DataError, match=r"cannot be read as .npz"):
-        data.load(str(tmp_path / "short.npz"))
+        data.load(str(tmp_path / "short.npz"), DataSpec())
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["stored", "deflated"])
@@ -146,7 +147,7 @@ def test_flipped_byte_is_recognised(arrays, tmp_path, packed):
     content[len(content) // 3] ^= 0xFF
     (tmp_path / "data.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"x_train: .*damaged"):
-        data.load(str(tmp_path / "data.npz"))
+        data.load(str(tmp_path / "data.npz"), DataSpec())
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_damaged_idx_file_is_named(arrays, write_idx, tmp_path, damage, message)
     file = folder / "train-images-idx3-ubyte"
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(DataError) as caught:
-        data.load(str(folder))
+        data.load(str(folder), DataSpec())
     assert "x_train (train-images-idx3-ubyte): " + message in str(caught.value)
 
 
@@ -173,7 +174,7 @@ def test_damaged_and_missing_idx_gz_are_both_named(arrays, write_idx, tmp_path):
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"not gzip")
     (folder / "t10k-images-idx3-ubyte.gz").unlink()
     with pytest.raises(DataError) as caught:
-        data.load(str(folder))
+        data.load(str(folder), DataSpec())
     starts = [line.strip().split(":")[0] for line in str(caught.value).splitlines()[1:]]
     assert starts == [
         "x_train (train-images-idx3-ubyte.gz)",
@@ -183,16 +184,26 @@ def test_damaged_and_missing_idx_gz_are_both_named(arrays, write_idx, tmp_path):
 
 
 def test_validation_rows_depend_on_the_seed_alone():
-    training, validation = data.split_rows(300, 0.1, seed=1)
+    labels = np.arange(300) % 3
+    training, validation = data.split_rows(labels, 0.1, seed=1)
     assert (len(training), len(validation)) == (270, 30)
     assert sorted([*training, *validation]) == list(range(300))
-    np.testing.assert_array_equal(data.split_rows(300, 0.1, seed=1)[1], validation)
-    assert set(data.split_rows(300, 0.1, seed=2)[1]) != set(validation)
+    np.testing.assert_array_equal(data.split_rows(labels, 0.1, seed=1)[1], validation)
+    assert set(data.split_rows(labels, 0.1, seed=2)[1]) != set(validation)
 
 
-def test_split_that_leaves_a_part_empty_is_refused():
-    with pytest.raises(DataError, match="leaves 3 to train on and 0 to validate on"):
-        data.split_rows(3, 0.1, seed=1)
+def test_each_class_gives_its_share_of_validation_rows():
+    labels = np.repeat([0, 1, 2], [100, 20, 10])
+    _, validation = data.split_rows(labels, 0.2, seed=1)
+    assert np.bincount(labels[validation]).tolist() == [20, 4, 2]
+
+
+def test_split_that_leaves_a_class_empty_is_refused():
+    with pytest.raises(DataError, match="class 1: 0 of its 3 rows") as caught:
+        data.split_rows(np.repeat([0, 1], [60, 3]), 0.1, seed=1)
+    assert "data.validation_split 0.1" in str(caught.value)
+    with pytest.raises(DataError, match="class 0: 1 of its 1 rows"):
+        data.split_rows(np.array([0, 1, 1]), 0.9, seed=1)
 
 
 def test_epochs_have_their_own_order():

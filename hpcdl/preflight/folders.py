@@ -1,0 +1,99 @@
+"""Data sets whose images lie in files: what is wrong with a folder of images, a packed set or TFRecords."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+from hpcdl.files import read_json
+from hpcdl.trainer import images
+from hpcdl.trainer.errors import DataError
+from hpcdl.trainer.spec import DataSpec
+
+_LOOKED_AT = 500  # image heads: the node looks at all of them
+
+
+def problems(path: Path, data: DataSpec) -> Iterator[tuple[str, str]] | None:
+    """What is wrong with a folder, and what to do about it each time.
+
+    Returns:
+        None where the folder holds none of these, but arrays.
+    """
+    if (path / "pack.json").exists():
+        return _pack(path, data)
+    if any(path.glob("*.tfrecord*")):
+        return _records(path, data)
+    if not any(path.iterdir()):
+        return iter([("is empty", "expected a folder of images for each class: see docs/my-data.md")])
+    listed = images.list_folder(str(path))
+    return None if listed is None else _images(path, listed, data)
+
+
+def _images(path: Path, folder: images.Folder, data: DataSpec) -> Iterator[tuple[str, str]]:
+    wrong = list(folder.problems)
+    heads = []
+    for listing in folder.parts.values():
+        heads += images.read_heads(_some(listing), wrong)
+    for text in wrong[: images.SHOWN]:
+        yield text.removeprefix(f"{path}: "), "correct it or take it away; hpcdl data pack lists and converts images"
+    if len(wrong) > images.SHOWN:
+        yield f"{len(wrong) - images.SHOWN:,} more of its files are as wrong", "hpcdl data pack lists them all"
+    if wrong:
+        return
+    if data.image_size is None:
+        try:
+            images.one_size(heads, str(path))
+        except DataError as error:
+            yield error.message.removeprefix(f"{path}: "), error.hint
+    if "test" not in folder.parts:
+        yield from _split(folder, data.test_split)
+
+
+def _some(listing: images.Listing) -> list[str]:
+    """A sample of the images, of every class alike."""
+    by_class: dict[int, list[str]] = {}
+    for file, label in zip(listing.paths, listing.labels, strict=True):
+        by_class.setdefault(label, []).append(file)
+    turns = zip_longest(*by_class.values())
+    return [file for turn in turns for file in turn if file is not None][:_LOOKED_AT]
+
+
+def _split(folder: images.Folder, share: float) -> Iterator[tuple[str, str]]:
+    """Each class has rows on both sides of the split, two of them to train on."""
+    counts = Counter(folder.parts["train"].labels)
+    for number, name in enumerate(folder.classes):
+        off = round(counts[number] * share)
+        if not off or counts[number] - off < 2:
+            yield (
+                f"data.test_split {share:g} would take {off} of the {counts[number]} images of class {name}",
+                "give it more images, another data.test_split, or train and test folders",
+            )
+
+
+def _pack(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:
+    about = read_json(path / "pack.json") or {}
+    again = "pack or copy it again: hpcdl data pack"
+    if about.get("format") != "hpcdl-pack" or about.get("version") != 1:
+        yield "pack.json is not one that this hpcdl reads", again
+        return
+    for part in about["parts"].values():
+        for row in part["files"]:
+            file = path / row["name"]
+            size = file.stat().st_size if file.exists() else 0
+            if size != row["bytes"]:
+                yield f"{row['name']} has {size:,} bytes; it was packed with {row['bytes']:,}", again
+    size = about["image_size"]
+    if size is None and data.image_size is None:
+        yield "its images differ in size", "set data.image_size: [height, width]"
+    if about["storage"] == "npy" and data.image_size not in (None, size):
+        yield f"it was packed as {size} pixels, and data.image_size is {data.image_size}", "leave image_size out"
+
+
+def _records(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:
+    for part in ("train", "test"):
+        if not any(path.glob(f"{part}*.tfrecord*")):
+            yield f"no TFRecord file's name begins with {part}", "name them train*.tfrecord and test*.tfrecord"
+    if data.image_size is None:
+        yield "TFRecords hold images of any size", "set data.image_size: [height, width]"
