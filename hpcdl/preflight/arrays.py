@@ -21,14 +21,16 @@ _IDX = {  # MNIST's files: name, dimensions
     "y_test": ("t10k-labels-idx1-ubyte", 1),
 }
 _KEPT = 50
+_CLASSES = 10_000  # with more of them, the rows of each are not counted here
 
 
 def look(path: Path) -> dict[str, Any]:
     """The arrays of an ``.npz`` file or a folder of IDX files.
 
     Returns:
-        by array: ``shape`` and ``kind`` and ``bytes_each`` of its numbers, for labels ``low``, ``high``, ``whole``; or
-        ``wrong``, why it cannot be read. The array "" stands for the whole file.
+        by array: ``shape`` and ``kind`` and ``bytes_each`` of its numbers, for labels ``low``, ``high``, ``whole``
+        and ``counts`` (rows of each class, where there are not too many); or ``wrong``, why it cannot be read. The
+        array "" stands for the whole file.
     """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [(str(file.resolve()), file.stat()) for file in files if file.is_file()]
@@ -80,19 +82,23 @@ def _npz(path: Path) -> dict[str, Any]:
 
 
 def _labels(array: Any) -> dict[str, Any]:
+    import numpy as np
+
     if array.ndim == 2 and array.shape[1] > 1:
         array = array.argmax(axis=1)
     if not array.size or array.dtype.kind not in "iufb":
         return {}
     low, high = float(array.min()), float(array.max())
-    return {
-        "low": low,
-        "high": high,
-        "whole": bool((array == array.round()).all()) if array.dtype.kind == "f" else True,
-    }
+    whole = bool((array == array.round()).all()) if array.dtype.kind == "f" else True
+    found: dict[str, Any] = {"low": low, "high": high, "whole": whole}
+    if whole and low >= 0 and high < _CLASSES:
+        found["counts"] = np.bincount(array.ravel().astype(int)).tolist()
+    return found
 
 
 def _idx(folder: Path) -> dict[str, Any]:
+    import numpy as np
+
     found: dict[str, Any] = {}
     for name, (file_name, dimensions) in _IDX.items():
         path = folder / file_name
@@ -112,7 +118,7 @@ def _idx(folder: Path) -> dict[str, Any]:
                     labels = stream.read()
                     if len(labels) != shape[0]:
                         raise ValueError(f"{path.name} holds {len(labels)} labels; its header says {shape[0]}")
-                    found[name].update({"low": min(labels), "high": max(labels), "whole": True} if labels else {})
+                    found[name].update(_labels(np.frombuffer(labels, np.uint8)))
                 elif path.suffix != ".gz" and os.path.getsize(path) != len(head) + shape[0] * shape[1] * shape[2]:
                     raise ValueError(f"{path.name} is cut short")
         except (OSError, EOFError, ValueError, zlib.error) as error:

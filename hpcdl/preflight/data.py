@@ -43,7 +43,7 @@ def data(subject: Subject) -> Iterator[Finding]:
         return
     arrays = look(path)
     problems = [f"{name} {row['wrong']}".strip() for name, row in arrays.items() if "wrong" in row]
-    problems = problems or [*_shapes(arrays), *_classes(arrays)]
+    problems = problems or [*_shapes(arrays), *_classes(arrays, spec.data.validation_split)]
     for problem in problems:
         yield _finding(
             subject, f"{path}: {problem}", "see docs/my-data.md for what a set looks like, and stage it again"
@@ -94,7 +94,7 @@ def _shapes(arrays: dict[str, Any]) -> Iterator[str]:
         yield f"x_test has images of shape {_show(shapes['x_test'][1:])}, x_train of {_show(shapes['x_train'][1:])}"
 
 
-def _classes(arrays: dict[str, Any]) -> Iterator[str]:
+def _classes(arrays: dict[str, Any], validation_split: float) -> Iterator[str]:
     train, test = arrays["y_train"], arrays["y_test"]
     for name, row in (("y_train", train), ("y_test", test)):
         if "low" not in row:
@@ -108,6 +108,16 @@ def _classes(arrays: dict[str, Any]) -> Iterator[str]:
         yield f"y_train has {train['shape'][0]} rows for classes 0 to {train['high']:g}; expected at least 2 of each"
     elif test["high"] > train["high"]:
         yield f"y_test holds class {test['high']:g}; y_train has 0 to {train['high']:g}"
+    elif "counts" in train and "counts" in test:
+        there = [*test["counts"], *[0] * len(train["counts"])]
+        for label, rows in enumerate(train["counts"]):
+            off = round(rows * validation_split)
+            if rows < 2:
+                yield f"y_train has {rows} rows of class {label}; expected at least 2 of each class"
+            elif not there[label]:
+                yield f"y_test has no row of class {label}; expected some of each class"
+            elif validation_split and not 0 < off < rows:
+                yield f"data.validation_split {validation_split:g} would take {off} of the {rows} rows of class {label}"
 
 
 def _too_small(subject: Subject, height: int, width: int) -> Iterator[Finding]:

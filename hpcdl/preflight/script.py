@@ -33,9 +33,7 @@ def script(subject: Subject) -> Iterator[Finding]:
         if name in needed or name in optional:
             fix = "name it in a requirements file (packages:), use an image that has it, or put it beside the script"
             importer = _importer(name, sources, subject.submission.job.functions)
-            yield _finding(
-                subject, f"{importer} imports {name}, which the image has not", fix, name in needed
-            )
+            yield _finding(subject, f"{importer} imports {name}, which the image has not", fix, name in needed)
     yield from _shadowing(subject)
     yield from _lacking(subject, sources, facts)
     if (facts["keras"] or [""])[0].startswith("3"):

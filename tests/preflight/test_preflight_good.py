@@ -35,12 +35,16 @@ MANY = (
         ("model.yaml", ("slurm={mail-type: END, comment: night run}",)),
         ("model.yaml", ("cluster.requeue=false", "cluster.max_requeues=3")),
         ("model.yaml", ("data={path: data/tiny.npz}", "resources.memory_gb=16", "cluster.memory_request=mem-per-cpu")),
+        ("model.yaml", ("data={path: pictures}",)),
+        ("model.yaml", ("data={function: my_set:load, args: {n: 3}}",)),
         ("script.yaml", ("args=[a, b]", "env={GREETING: hello}")),
         ("script.yaml", ("workdir=data", "stop_signal=USR1")),
         ("script.yaml", ("cluster.binds=[/usr/share]", "env={PYTHONPATH: /usr/share}")),
     ],
 )
 def test_nothing_is_found(world, job, sets):
+    world.pictures()
+    world.write("my_set.py", "def load(n):\n    pass\n")
     report = world.check(job, *sets)
 
     assert (report.findings, report.skipped) == ([], [])

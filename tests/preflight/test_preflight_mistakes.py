@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +45,24 @@ def lost_by_purge(world: World) -> None:
 def old_numpy_name(world):
     world.stub(numpy="__version__ = '2.0.1'\n")
     world.write("program.py", "import numpy as np\nnp.float(1)\n")
+
+
+def png(height: int, width: int) -> bytes:
+    """As much of a PNG as its head says, and its end."""
+    return b"\x89PNG\r\n\x1a\n" + bytes([0, 0, 0, 13]) + b"IHDR" + struct.pack(">II", width, height) + b"..IEND"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2])
+
+
+def pack(world: World, content: bytes) -> None:
+    """A packed set whose array has this content; it was packed with ten bytes."""
+    top = world.pictures()
+    (top / "train.npy").write_bytes(content)
+    part = {"rows": 1, "files": [{"name": "train.npy", "bytes": 10}], "labels": "train.labels.npy"}
+    about = {"format": "hpcdl-pack", "version": 1, "storage": "npy", "image_size": [4, 4], "parts": {"train": part}}
+    (top / "pack.json").write_text(json.dumps(about))
 
 
 def weights_without_top(world):
@@ -163,6 +185,39 @@ DATA = [
         plant=lambda w: w.stage(y_train=np.zeros(30, int), y_test=np.zeros(6, int))),
     row("unknown-class", "data", "y_test holds class 7; y_train has 0 to 2", "docs/my-data.md",
         plant=lambda w: w.stage(y_test=np.full(6, 7))),
+    row("class-missing", "data", "y_train has 0 rows of class 1; expected at least 2", "docs/my-data.md",
+        plant=lambda w: w.stage(y_train=np.arange(30) % 2 * 2, y_test=np.arange(6) % 2 * 2)),
+    row("class-not-in-test", "data", "y_test has no row of class 2; expected some of each class", "docs/my-data.md",
+        plant=lambda w: w.stage(y_test=np.arange(6) % 2)),
+    row("class-not-validated", "data", "data.validation_split 0.01 would take 0 of the 10 rows of class 0",
+        "docs/my-data.md", "data.validation_split=0.01"),
+    row("empty-folder", "data", "pictures: is empty", "a folder of images for each class", "data={path: pictures}",
+        plant=lambda w: (w.folder / "pictures").mkdir()),
+    row("image-cut", "data", "pictures: .*/b/3.png: is cut short: the image has no end", "hpcdl data pack",
+        "data={path: pictures}", plant=lambda w: cut(w.pictures() / "b/3.png")),
+    row("no-image-file", "data", "pictures: .*/b/notes.txt: is no .jpg, .jpeg or .png file", "hpcdl data pack",
+        "data={path: pictures}", plant=lambda w: (w.pictures() / "b/notes.txt").write_text("x")),
+    row("one-folder", "data", "holds folders of these classes: a; expected at least 2", "correct it",
+        "data={path: pictures}", plant=lambda w: shutil.rmtree(w.pictures() / "b")),
+    row("image-sizes", "data", "images differ in size, from 4x4 to 5x6 pixels", "data.image_size: [height, width]",
+        "data={path: pictures}", plant=lambda w: (w.pictures() / "b/3.png").write_bytes(png(5, 6))),
+    row("folder-too-small", "data", "data.test_split 0.2 would take 0 of the 2 images of class b", "more images",
+        "data={path: pictures}", plant=lambda w: [(top / f"b/{n}.png").unlink() for top in [w.pictures()] for n in range(2, 9)]),
+    row("images-too-small", "data", "images of 9x9 are too small: convolution 2", "fewer filters",
+        "data={path: pictures, image_size: [9, 9]}", "model={name: cnn, filters: [8, 8], kernel_size: 5}",
+        plant=lambda w: w.pictures()),
+    row("records-any-size", "data", "TFRecords hold images of any size", "data.image_size", "data={path: pictures}",
+        plant=lambda w: [(top / f"{p}.tfrecord").touch() for top in [w.pictures()] for p in ("train", "test")]),
+    row("records-without-test", "data", "no TFRecord file's name begins with test", "test*.tfrecord",
+        "data={path: pictures, image_size: [9, 9]}", plant=lambda w: (w.pictures() / "train.tfrecord").touch()),
+    row("pack-cut", "data", "train.npy has 9 bytes; it was packed with 10", "hpcdl data pack", "data={path: pictures}",
+        plant=lambda w: pack(w, b"123456789")),
+    row("pack-of-other-size", "data", "it was packed as [4, 4] pixels, and data.image_size is [5, 5]",
+        "leave image_size out", "data={path: pictures, image_size: [5, 5]}", plant=lambda w: pack(w, b"1234567890")),
+    row("function-not-there", "script", "my_set.py has no load", "define it there: def load()",
+        "data={function: my_set:load}", plant=lambda w: w.write("my_set.py", "def lod():\n    pass\n")),
+    row("function-module-not-there", "script", "data.function imports my_set, which the image has not", "beside",
+        "data={function: my_set:load}"),
     row("regression", "data", "30 rows for classes 0 to 900", "docs/my-data.md",
         plant=lambda w: w.stage(y_train=np.arange(30) * 900 // 29)),
     row("small-images", "data", "images of 28x28 are too small: convolution 3 (kernel 5) gets 4x4 pixels",
