@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from hpcdl.trainer import memory
+from hpcdl.trainer import images, machine
 from hpcdl.trainer.errors import DataError
+from hpcdl.trainer.folders import open_folder
 from hpcdl.trainer.function import arrays_of_function
+from hpcdl.trainer.packed import PACK, open_pack
 from hpcdl.trainer.readers import NAMES, read_arrays
-from hpcdl.trainer.rows import Reader, open_rows
+from hpcdl.trainer.records import open_records
+from hpcdl.trainer.rows import Reader
 from hpcdl.trainer.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -83,11 +88,37 @@ def load(path: str, data: DataSpec) -> Dataset:
         UserCodeError: the user's function raised, or returned something else than a set.
     """
     if not data.function:
-        rows = open_rows(path, data)
-        if rows is not None:
-            return _of_files(path, rows, data)
+        parts = _open_files(path, data)
+        if parts is not None:
+            return _of_files(path, parts, data)
     arrays, problems = arrays_of_function(data.function, data.args) if data.function else read_arrays(path)
     return _of_arrays(data.function or path, arrays, problems, data)
+
+
+def _open_files(path: str, data: DataSpec) -> Optional[Dict[str, Reader]]:
+    """The readers of a set whose images lie in files: ``train`` and, where there is one, ``test``.
+
+    Returns:
+        None where the set is something else, or is not there.
+
+    Raises:
+        DataError: it is such a set, but cannot be read; all that is wrong.
+    """
+    if not os.path.isdir(path):
+        return None
+    try:
+        if os.path.exists(os.path.join(path, PACK)):
+            return open_pack(path, data)
+        if glob.glob(os.path.join(glob.escape(path), "*.tfrecord*")):
+            return open_records(path, data)
+        if not os.listdir(path):
+            raise DataError(
+                "{}: is an empty folder; expected a folder of images for each class, or IDX files".format(path)
+            )
+        listed = images.list_folder(path)
+    except OSError as error:
+        raise DataError("{}: cannot be read: {}".format(path, error))
+    return None if listed is None else open_folder(path, data, listed)
 
 
 def _of_files(path: str, parts: Dict[str, Reader], data: DataSpec) -> Dataset:
@@ -105,12 +136,12 @@ def _of_files(path: str, parts: Dict[str, Reader], data: DataSpec) -> Dataset:
     _raise(path, problems)
     shape = train.shape
     size = sum(reader.size_bytes for reader in parts.values())
-    held = data.cache == "memory" or (data.cache == "auto" and memory.fits(size))
+    held = data.cache == "memory" or (data.cache == "auto" and machine.fits(size))
     notes.append(
         "images: {:,.0f} MB decoded, {} ({:.1f} GB of memory for this run)".format(
             size / 1e6,
             "held in memory" if held else "read and decoded anew in each epoch",
-            memory.limit_bytes() / 1024**3,
+            machine.limit_bytes() / 1024**3,
         )
     )
     none = np.empty((0, *shape), np.uint8)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcdl.trainer import data, images, memory
+from hpcdl.trainer import data, images, machine
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.spec import DataSpec, OptimizerSpec, TrainSpec
 
@@ -349,11 +349,11 @@ def test_where_images_wait_is_decided_by_the_jobs_memory(folder, monkeypatch, ca
 
 
 def test_memory_is_that_of_the_job_at_most(monkeypatch):
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     monkeypatch.setenv("HPCDL_MEMORY_GB", "0.5")
-    assert memory.limit_bytes() == 2**29
+    assert machine.limit_bytes() == 2**29
     monkeypatch.delenv("HPCDL_MEMORY_GB")
-    assert 0 < memory.limit_bytes() <= machine
+    assert 0 < machine.limit_bytes() <= physical
 
 
 def test_heads_say_the_size_without_decoding(tmp_path):

@@ -1,4 +1,4 @@
-"""How much memory this run may use: whether decoded images can wait in it."""
+"""What this process may use of the machine: CPUs, and memory, whether decoded images can wait in it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 from typing import List
 
 SHARE = 0.5  # of the memory, for images: the rest is for TensorFlow, the model and what reads
+
+
+def cpus() -> int:
+    """The CPUs that this process may use; a batch system gives a share of the node."""
+    return len(os.sched_getaffinity(0))
 
 
 def limit_bytes() -> int:

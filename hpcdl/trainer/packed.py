@@ -1,0 +1,123 @@
+"""A set that ``hpcdl data pack`` made: one array of images of a size, or shards of encoded ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, Dict, Optional
+
+import numpy as np
+
+from hpcdl.trainer.errors import DataError
+from hpcdl.trainer.machine import cpus
+from hpcdl.trainer.records import ENCODED, RecordReader, places_of
+from hpcdl.trainer.rows import AHEAD, AT_ONCE, Reader, quick
+from hpcdl.trainer.spec import DataSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PACK = "pack.json"  # what `hpcdl data pack` writes beside its files
+PACK_VERSION = 1
+
+
+class _Array(Reader):
+    """One .npy file with all images of a part, decoded and of one size."""
+
+    def __init__(self, path: str, *about: Any) -> None:
+        super().__init__(*about)
+        self._path = path
+        with open(path, "rb") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            self._begin = file.tell()
+        self._file = os.open(path, os.O_RDONLY)
+
+    def batches(self, rows: NDArray[Any], batch_rows: int) -> Any:
+        import tensorflow as tf
+
+        found = tf.data.Dataset.from_tensor_slices(rows).batch(batch_rows, drop_remainder=True)
+        return quick(found.map(lambda some: self._read_in_graph(some, batch_rows), cpus()).prefetch(AHEAD))
+
+    def single(self, rows: NDArray[Any]) -> Any:
+        import tensorflow as tf
+
+        found = tf.data.Dataset.from_tensor_slices(rows).batch(AT_ONCE)
+        return found.map(lambda some: self._read_in_graph(some, None)).unbatch()
+
+    def read_all(self) -> Any:
+        import tensorflow as tf
+
+        return tf.constant(np.load(self._path, mmap_mode="r"))  # one copy, read from the first byte to the last
+
+    def _read_in_graph(self, rows: Any, count: Optional[int]) -> Any:
+        import tensorflow as tf
+
+        return tf.ensure_shape(tf.numpy_function(self._read, [rows], tf.uint8), (count, *self.shape))
+
+    def _read(self, rows: NDArray[Any]) -> NDArray[Any]:
+        size = int(np.prod(self.shape))
+        found = np.empty((len(rows), size), np.uint8)
+        for place, row in enumerate(rows):
+            if os.preadv(self._file, [found[place]], self._begin + int(row) * size) != size:
+                raise EOFError("row {} of {} is not there: the file is cut short".format(row, self._path))
+        return found.reshape(len(rows), *self.shape)
+
+    def name(self, row: int) -> str:
+        return "row {} of {}".format(row, self._path)
+
+
+def open_pack(path: str, data: DataSpec) -> Dict[str, Reader]:
+    """What `hpcdl data pack` made; sizes are compared here, checksums by the checks before the job is sent."""
+    try:
+        with open(os.path.join(path, PACK), encoding="utf-8") as file:
+            about = json.load(file)
+        if about.get("format") != "hpcdl-pack" or about.get("version") != PACK_VERSION:
+            raise DataError(
+                "{}: is format {} version {}; expected hpcdl-pack version {}".format(
+                    os.path.join(path, PACK), about.get("format"), about.get("version"), PACK_VERSION
+                ),
+                "pack the images again with this hpcdl",
+            )
+        problems, parts = [], {}
+        for content in about["parts"].values():
+            for row in content["files"]:
+                file_name = os.path.join(path, row["name"])
+                size = os.path.getsize(file_name) if os.path.exists(file_name) else None
+                if size != row["bytes"]:
+                    found = "is missing" if size is None else "has {:,} bytes".format(size)
+                    problems.append("{}: {}; it was packed with {:,}".format(file_name, found, row["bytes"]))
+        if problems:
+            raise DataError("\n".join(problems), "copy or pack it again")
+        for part, content in about["parts"].items():
+            parts[part] = _open_part(path, about, content, data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            "{}: is damaged ({}: {})".format(os.path.join(path, PACK), type(error).__name__, error), "pack it again"
+        )
+    return parts
+
+
+def _open_part(path: str, about: Dict[str, Any], content: Dict[str, Any], data: DataSpec) -> Reader:
+    labels = np.load(os.path.join(path, content["labels"]), allow_pickle=False)
+    channels = {"auto": about["channels"], "grey": 1, "rgb": 3}[data.color]
+    files = [os.path.join(path, row["name"]) for row in content["files"]]
+    size = about["image_size"]
+    if about["storage"] == "npy":
+        if data.image_size not in (None, size) or channels != about["channels"]:
+            raise DataError(
+                "{}: was packed as {}x{} pixels with {} channels; data.image_size is {} and color {}".format(
+                    path, *size, about["channels"], data.image_size, data.color
+                ),
+                "pack it again with the size and colour that you want, or leave both out",
+            )
+        return _Array(files[0], labels, (*size, channels), about["classes"], [])
+    size = data.image_size or size
+    if size is None:
+        raise DataError(
+            "{}: its images differ in size; a model takes one".format(path), "set data.image_size: [height, width]"
+        )
+    places = [place for number, shard in enumerate(files) for place in places_of(number, shard)]
+    if len(places) != len(labels):
+        raise DataError("{}: holds {} records but {} labels".format(path, len(places), len(labels)))
+    return RecordReader(files, places, ENCODED[0], labels, (*size, channels), about["classes"], [])
