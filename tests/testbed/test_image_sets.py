@@ -1,0 +1,80 @@
+"""Images in files on the real SLURM: shipped jobs train on a folder of them, held and streamed, in both images."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.testbed.conftest import Bed, new_bed, start_again, until
+
+pytestmark = pytest.mark.testbed
+Image = pytest.importorskip("PIL.Image")
+
+IMAGES = ("tensorflow", "tf2.11")
+SMALL = ("train.epochs=3", "train.batch_size=16", "data.image_size=[24, 24]")
+
+
+def sets(*texts: str) -> list[str]:
+    return [word for text in texts for word in ("--set", text)]
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: None) -> Bed:
+    """One folder for the module; 240 images of three classes, each of a colour, lie in its data_root."""
+    made = new_bed("test-image-sets")
+    random = np.random.default_rng(1)
+    for row in range(240):
+        label = row % 3
+        pixels = random.integers(0, 120, (28 + row % 5, 32, 3)).astype(np.uint8)
+        pixels[..., label] += 100
+        path = made.folder / "data/images" / ("one", "two", "three")[label] / f"{row}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, quality=90)
+    for path in (made.folder / "data", *(made.folder / "data").rglob("*")):
+        shutil.chown(path, "hpcuser", "hpcuser")
+    return made
+
+
+@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("job", ["images_cnn", "images_resnet"])
+def test_shipped_jobs_train_on_a_folder_of_images(shared: Bed, job: str, image: str) -> None:
+    root = f"cluster.data_root={shared.folder}/data"
+    run = shared.submit(job, *sets(root, f"container={image}", *SMALL))
+    result = run.wait()
+    assert result["state"] == "done", result
+    assert result["data"]["class_names"] == ["one", "three", "two"]
+    assert (result["data"]["rows_train"], result["data"]["rows_test"]) == (153, 48)
+    assert result["test"]["accuracy"] > 0.6, "three classes that differ by their colour"
+    assert "48 images split off as the test part" in run.log()
+    page = Path(shared.run("hpcdl", "report", run.path).stdout.rstrip("\n")).read_text()
+    assert "three</th>" in page or ">three<" in page, "classes have their names"
+
+
+def test_stopped_run_on_streamed_images_ends_as_the_whole_one(shared: Bed) -> None:
+    """With random changes of the images, read and decoded in each epoch; warned by SLURM on the way."""
+    keys = (f"cluster.data_root={shared.folder}/data", "data.cache=none", *SMALL, "train.epochs=6")
+    whole, warned = (shared.submit("images_cnn", *sets(*keys)) for _ in range(2))
+    until(lambda: len(warned.lines("metrics.jsonl")) >= 2)
+    shared.run("scancel", "--batch", "--signal=USR2", warned.job_id)
+    start_again(warned)
+    result = warned.wait()
+    assert result["state"] == "done", result
+    assert [attempt["reason"] for attempt in result["attempts"]] == ["preempted", "done"]
+    assert whole.wait()["test"] == result["test"]
+    epochs = [[(row["epoch"], row["loss"]) for row in run.lines("metrics.jsonl")] for run in (whole, warned)]
+    assert epochs[0] == epochs[1]
+
+
+def test_folder_that_lost_a_class_is_refused_before_it_is_sent(shared: Bed) -> None:
+    shutil.copytree(shared.folder / "data/images", shared.folder / "data/lost")
+    for path in (shared.folder / "data/lost/two").iterdir():
+        path.unlink()
+    said = shared.run(
+        "hpcdl", "submit", "images_cnn", "--cluster", shared.profile, "--runs-dir", shared.runs,
+        *sets(f"cluster.data_root={shared.folder}/data", "data.name=lost"), check=False,
+    )  # fmt: skip
+    assert said.returncode == 2
+    assert "lost/two: holds no images; expected some of class two" in said.stderr
