@@ -87,8 +87,6 @@ def _pack(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:
     size = about["image_size"]
     if size is None and data.image_size is None:
         yield "its images differ in size", "set data.image_size: [height, width]"
-    if about["storage"] == "npy" and data.image_size not in (None, size):
-        yield f"it was packed as {size} pixels, and data.image_size is {data.image_size}", "leave image_size out"
 
 
 def _records(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:

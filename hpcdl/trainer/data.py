@@ -134,7 +134,7 @@ def _of_files(path: str, parts: Dict[str, Reader], data: DataSpec) -> Dataset:
     problems: List[str] = []
     classes = _check_classes(labels, problems, len(train.class_names) or None)
     _raise(path, problems)
-    shape = train.shape
+    shape = _wanted(train.shape, data, path)
     size = sum(reader.size_bytes for reader in parts.values())
     held = data.cache == "memory" or (data.cache == "auto" and machine.fits(size))
     notes.append(
@@ -144,8 +144,8 @@ def _of_files(path: str, parts: Dict[str, Reader], data: DataSpec) -> Dataset:
             machine.limit_bytes() / 1024**3,
         )
     )
-    none = np.empty((0, *shape), np.uint8)
-    made = {part: Part(none, reader.labels, 1 / 255, reader, held) for part, reader in parts.items()}
+    none = np.empty((0, *train.shape), np.uint8)
+    made = {part: Part(none, reader.labels, 1 / 255, reader, held, shape) for part, reader in parts.items()}
     return Dataset(path, made["train"], made["test"], shape, classes, train.class_names, notes)
 
 
@@ -161,12 +161,18 @@ def _of_arrays(path: str, arrays: Dict[str, NDArray[Any]], problems: List[str], 
     scales = _check_pair(images, problems)
     classes = _check_classes(labels, problems)
     _raise(path, problems)
-    height, width, channels = images["train"].shape[1:]
+    shape = _wanted(images["train"].shape[1:], data, path)
+    train, test = (Part(images[part], labels[part], scales[part], shape=shape) for part in ("train", "test"))
+    return Dataset(path, train, test, shape, classes)
+
+
+def _wanted(stored: Tuple[int, ...], data: DataSpec, path: str) -> Tuple[int, ...]:
+    """The (height, width, channels) that the model takes, of images stored with those of `stored`."""
+    height, width, channels = stored
     shape = (*(data.image_size or (height, width)), {"auto": channels, "grey": 1, "rgb": 3}[data.color])
     if shape[2] != channels and {shape[2], channels} != {1, 3}:
         raise DataError("{}: images have {} channels, which cannot become {}".format(path, channels, data.color))
-    train, test = (Part(images[part], labels[part], scales[part], shape=shape) for part in ("train", "test"))
-    return Dataset(path, train, test, shape, classes)
+    return shape
 
 
 def _raise(path: str, problems: List[str]) -> None:

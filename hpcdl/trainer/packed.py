@@ -104,14 +104,7 @@ def _open_part(path: str, about: Dict[str, Any], content: Dict[str, Any], data: 
     files = [os.path.join(path, row["name"]) for row in content["files"]]
     size = about["image_size"]
     if about["storage"] == "npy":
-        if data.image_size not in (None, size) or channels != about["channels"]:
-            raise DataError(
-                "{}: was packed as {}x{} pixels with {} channels; data.image_size is {} and color {}".format(
-                    path, *size, about["channels"], data.image_size, data.color
-                ),
-                "pack it again with the size and colour that you want, or leave both out",
-            )
-        return _Array(files[0], labels, (*size, channels), about["classes"], [])
+        return _Array(files[0], labels, (*size, about["channels"]), about["classes"], [])
     size = data.image_size or size
     if size is None:
         raise DataError(

@@ -56,13 +56,13 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2])
 
 
-def pack(world: World, content: bytes) -> None:
+def pack(world: World, content: bytes, **changes: Any) -> None:
     """A packed set whose array has this content; it was packed with ten bytes."""
     top = world.pictures()
     (top / "train.npy").write_bytes(content)
     part = {"rows": 1, "files": [{"name": "train.npy", "bytes": 10}], "labels": "train.labels.npy"}
     about = {"format": "hpcdl-pack", "version": 1, "storage": "npy", "image_size": [4, 4], "parts": {"train": part}}
-    (top / "pack.json").write_text(json.dumps(about))
+    (top / "pack.json").write_text(json.dumps({**about, **changes}))
 
 
 def weights_without_top(world):
@@ -202,7 +202,8 @@ DATA = [
     row("image-sizes", "data", "images differ in size, from 4x4 to 5x6 pixels", "data.image_size: [height, width]",
         "data={path: pictures}", plant=lambda w: (w.pictures() / "b/3.png").write_bytes(png(5, 6))),
     row("folder-too-small", "data", "data.test_split 0.2 would take 0 of the 2 images of class b", "more images",
-        "data={path: pictures}", plant=lambda w: [(top / f"b/{n}.png").unlink() for top in [w.pictures()] for n in range(2, 9)]),
+        "data={path: pictures}",
+        plant=lambda w: [(top / f"b/{n}.png").unlink() for top in [w.pictures()] for n in range(2, 9)]),
     row("images-too-small", "data", "images of 9x9 are too small: convolution 2", "fewer filters",
         "data={path: pictures, image_size: [9, 9]}", "model={name: cnn, filters: [8, 8], kernel_size: 5}",
         plant=lambda w: w.pictures()),
@@ -212,8 +213,8 @@ DATA = [
         "data={path: pictures, image_size: [9, 9]}", plant=lambda w: (w.pictures() / "train.tfrecord").touch()),
     row("pack-cut", "data", "train.npy has 9 bytes; it was packed with 10", "hpcdl data pack", "data={path: pictures}",
         plant=lambda w: pack(w, b"123456789")),
-    row("pack-of-other-size", "data", "it was packed as [4, 4] pixels, and data.image_size is [5, 5]",
-        "leave image_size out", "data={path: pictures, image_size: [5, 5]}", plant=lambda w: pack(w, b"1234567890")),
+    row("pack-without-size", "data", "its images differ in size", "set data.image_size", "data={path: pictures}",
+        plant=lambda w: pack(w, b"1234567890", image_size=None)),
     row("function-not-there", "script", "my_set.py has no load", "define it there: def load()",
         "data={function: my_set:load}", plant=lambda w: w.write("my_set.py", "def lod():\n    pass\n")),
     row("function-module-not-there", "script", "data.function imports my_set, which the image has not", "beside",

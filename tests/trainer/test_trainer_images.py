@@ -392,6 +392,14 @@ def test_packed_array_is_read_as_it_is(tf, arrays, tmp_path, cache):
     np.testing.assert_array_equal(np.rint(rows_of(loaded.train))[..., 0], arrays["x_train"])
 
 
+@tensorflow_run
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_packed_array_is_resized_and_coloured_on_the_way(tf, arrays, tmp_path, cache):
+    loaded = data.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache=cache, image_size=[5, 20], color="rgb"))
+    expected = tf.image.resize(arrays["x_test"][..., None].astype("f4"), [5, 20], antialias=True).numpy()
+    np.testing.assert_allclose(rows_of(loaded.test), np.repeat(expected, 3, -1), atol=1e-3)
+
+
 def test_packed_set_that_is_cut_short_or_unknown(arrays, tmp_path):
     top = pack(tmp_path / "set", arrays)
     _cut(top / "train.npy")
