@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Tuple
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Iterator, List, Tuple
 
 import numpy as np
 
 from hpcdl.trainer import images
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.machine import cpus
+from hpcdl.trainer.output import say
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AT_ONCE = 64  # rows of one read
 AHEAD = 4  # batches decoded before they are asked for
+_TELL_S = 20.0  # seconds between two lines of progress
 _ALIGNED = 64  # bytes, as TensorFlow's kernels want their memory
 
 
@@ -64,44 +68,51 @@ class Reader:
         memory = np.empty(size + _ALIGNED, np.uint8)
         start = -memory.ctypes.data % _ALIGNED
         found = memory[start : start + size].reshape(len(self.labels), *self.shape)
-        first = 0
+        first, told = 0, time.monotonic()
         with self.blaming():
             for batch in self.single(np.arange(len(self.labels), dtype=np.int32)).batch(AT_ONCE):
                 found[first : first + len(batch)] = batch.numpy()
                 first += len(batch)
+                if time.monotonic() - told > _TELL_S:
+                    told = time.monotonic()
+                    say("decoded {:,} of {:,} images".format(first, len(self.labels)))
         return tf.experimental.dlpack.from_dlpack(found.__dlpack__())  # no copy
 
-    def blaming(self) -> Any:
+    @contextlib.contextmanager
+    def blaming(self) -> Iterator[None]:
         """A context in which images that cannot be read become a `DataError` with their names."""
-        return _Blame(self)
-
-
-class _Blame:
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         import tensorflow as tf
 
-        faults = (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.DataLossError)
-        if not isinstance(error, (*faults, tf.errors.PermissionDeniedError, tf.errors.UnknownError)):
-            return
-        bad = []
-        for row in range(len(self._reader.labels)):
-            try:
-                next(iter(self._reader.single(np.array([row], np.int32))))
-            except tf.errors.OpError as problem:
-                bad.append("{}: {}".format(self._reader.name(row), str(problem.message).split("\n")[0][:200]))
-        if bad:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            bad = self._unreadable()
+            if not bad:
+                raise
             raise DataError(
                 "{:,} of {:,} images cannot be read:\n  {}".format(
-                    len(bad), len(self._reader.labels), "\n  ".join(shortened(bad))
+                    len(bad), len(self.labels), "\n  ".join(shortened(bad))
                 ),
                 "correct or remove them; hpcdl data pack finds all such images of a folder",
             ) from error
+
+    def _unreadable(self) -> List[str]:
+        """The rows whose images cannot be read, and why."""
+        import tensorflow as tf
+
+        rows = np.arange(len(self.labels), dtype=np.int32)
+        numbered = tf.data.Dataset.zip((tf.data.Dataset.from_tensor_slices(rows), self.single(rows)))
+        left = set(rows.tolist()) - {int(row) for row, _ in numbered.apply(tf.data.experimental.ignore_errors())}
+        bad = []
+        for row in sorted(left):
+            try:
+                why = ""
+                if len(bad) < images.SHOWN:  # each one needs a dataset of its own
+                    next(iter(self.single(np.array([row], np.int32))))
+            except tf.errors.OpError as error:
+                why = str(error.message).split("\n")[0][:200]
+            bad.append("{}: {}".format(self.name(row), why))
+        return bad
 
 
 class _Chosen(Reader):
