@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint golden format testbed testbed-down clean
+.PHONY: help demo test lint golden format compat testbed testbed-down clean
 
 help:
 	@echo "make demo          train a small CNN on real digits on this machine, from nothing"
@@ -12,12 +12,13 @@ help:
 	@echo "make testbed-down  stop it"
 	@echo "make golden        render the golden scripts again, to be read before they are committed"
 	@echo "make format        let ruff format the code"
+	@echo "make compat        the trainer's tests on TensorFlow versions between the images (hours; VERSIONS='2.16.1')"
 
 # One stamp per set of extras; pyproject.toml is where they come from.
 .venv/.demo: pyproject.toml
 	@$(call install,tensorflow and digits,tensorflow digits)
 .venv/.dev: pyproject.toml
-	@$(call install,everything for tests,tensorflow digits report dev)
+	@$(call install,everything for tests,tensorflow digits report images tensorboard dev)
 	@touch .venv/.demo
 
 define install
@@ -46,6 +47,9 @@ golden: .venv/.dev
 format: .venv/.dev
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+compat: .venv/.dev
+	@$(BIN)/python tests/compat.py $(VERSIONS)
 
 testbed:
 	@tests/testbed/testbed.sh up

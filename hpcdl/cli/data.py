@@ -1,9 +1,10 @@
-"""``hpcdl data``: stage data sets and weights, list what is staged, and look whether it is unchanged."""
+"""``hpcdl data``: stage data sets and weights, pack folders of images, list what is there, verify it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
 _DATA_ROOT = "Folder of staged sets, instead of the profile's data_root."
 _FROM = "Copy this: an .npz file, a folder of IDX files, CIFAR's archive, or an HDF5 file of weights."
 _MIRROR = "Fetch the files from below this URL, instead of from where Keras does."
+_FORMAT = "npy: one array a part, for images of one size; tfrecord: as they are. Default: npy where it can be."
+_SPLIT = "Share of each class for the test part, where FOLDER has none. Default: 0.2."
+_SHARD = "Begin another TFRecord file after so many MB. Default: 200."
+_WORKERS = "Processes that decode. Default: the CPUs that this process may use."
 data_root = click.option("--data-root", metavar="DIR", type=click.Path(file_okay=False), help=_DATA_ROOT)
 
 
 @click.group(short_help="Stage data sets and weights, list and verify them.")
 def command() -> None:
-    """Stage data sets and weights under data_root, list and verify them.
+    """Stage data sets and weights under data_root, pack images, list and verify them.
 
     Compute nodes have no internet: a set is put on the shared file system once,
     with its checksums, and jobs name it (data: {name: mnist}).
@@ -51,7 +56,8 @@ def stage_set(
     script find them. A fetch that was interrupted goes on where it was.
     """
     from hpcdl.cli.progress import meter
-    from hpcdl.data.staging import Talk, stage
+    from hpcdl.data.aside import Talk
+    from hpcdl.data.staging import stage
 
     with meter() as shown:
         talk = Talk(shown.say, shown.tell)
@@ -61,6 +67,75 @@ def stage_set(
     for file, digest in done.sums.items():
         options.say(f"{digest}  {file}")
     click.echo(done.path)
+
+
+@command.command("pack", short_help="Turn a folder of images into a few large files.")
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--to", "to", metavar="OUT", type=click.Path(path_type=Path), help="Make this folder. Default: DATA_ROOT/NAME."
+)
+@click.option("--name", metavar="NAME", help="Name for job files, data: {name: NAME}. Default: the folder's own.")
+@click.option("--size", metavar="HxW", help="Resize to this height and width in pixels.")
+@click.option("--color", type=click.Choice(["rgb", "grey"]), default="rgb", help="Default: rgb.")
+@click.option("--test-split", metavar="SHARE", type=click.FloatRange(0, 1, min_open=True, max_open=True), help=_SPLIT)
+@click.option("--format", "storage", type=click.Choice(["auto", "npy", "tfrecord"]), default="auto", help=_FORMAT)
+@click.option("--shard-mb", metavar="MB", type=click.FloatRange(0, min_open=True), default=200, help=_SHARD)
+@click.option("--workers", metavar="N", type=click.IntRange(1, 1024), help=_WORKERS)
+@click.option("--skip-bad", is_flag=True, help="Leave out what cannot be used; it is listed all the same.")
+@options.cluster
+@data_root
+def pack_folder(
+    folder: Path,
+    to: Path | None,
+    name: str | None,
+    size: str | None,
+    color: str,
+    test_split: float | None,
+    storage: str,
+    shard_mb: float,
+    workers: int | None,
+    skip_bad: bool,
+    cluster: str | None,
+    data_root: str | None,
+) -> None:
+    """Turn a folder of images per class into a few large files; the path is printed.
+
+    \b
+    hpcdl data pack signs                      a folder for each class, or those below train and test
+    hpcdl data pack signs --size 100x100       all of one height and width: one array a part
+    hpcdl data pack signs --color grey --test-split 0.1
+    hpcdl data pack photos --format tfrecord --skip-bad
+    hpcdl data pack signs --to signs.packed    anywhere, for data: {path: signs.packed}
+
+    Every image is decoded once: upright, 8 bits, of one colour. What was done to
+    which is in images.jsonl; those that cannot be used are all listed, and then
+    nothing is put in place. When it was interrupted, the same command goes on.
+    """
+    import time
+
+    from hpcdl.cli.progress import meter
+    from hpcdl.data.aside import Talk
+    from hpcdl.data.pack import Options, pack
+
+    begin = time.monotonic()
+    target = _pack_target(folder, to, name, cluster, data_root)
+    chosen = Options(_pixels(size), 1 if color == "grey" else 3, test_split, storage, shard_mb, skip_bad, workers)
+    with meter() as shown:
+        done = pack(folder.absolute(), target, chosen, Talk(shown.say, shown.tell))
+    parts, source = done.pack["parts"], done.pack["source"]
+    if source["handled"]:
+        what = ", ".join(f"{count:,} {kind}" for kind, count in sorted(source["handled"].items()))
+        options.say(f"handled: {what} (which, is in {target.name}/images.jsonl)")
+    size, channels = done.pack["image_size"], done.pack["channels"]
+    shape = "x".join(map(str, [*size, channels])) if size else f"any size, {channels} channel{'s' * (channels != 1)}"
+    images = f"{parts['train']['rows']:,} training and {parts['test']['rows']:,} test images of {shape}"
+    files = [file for file in target.iterdir() if file.is_file()]
+    before = f"{source['images']:,} files, {done.source_bytes / 1e6:.1f} MB"
+    after = f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
+    seconds = f"{time.monotonic() - begin:.1f} s"
+    begins = f"{target.name} is packed already, and unchanged" if done.was_there else f"packed {target.name}"
+    options.say(f"{begins}: {images}, {len(done.pack['classes'])} classes; {before} -> {after}; {seconds}")
+    click.echo(target)
 
 
 @command.command("list", short_help="List the staged sets and weights.")
@@ -103,7 +178,6 @@ def verify_sets(name: str | None, as_json: bool, cluster: str | None, data_root:
     looked at. Exit code 1: something changed.
     """
     from hpcdl.cli.progress import meter
-    from hpcdl.data import how_to_stage
     from hpcdl.data.manifest import staged, verify
     from hpcdl.errors import HpcdlError
 
@@ -124,7 +198,7 @@ def verify_sets(name: str | None, as_json: bool, cluster: str | None, data_root:
     if unknown:
         options.say(f"no checksums, for they were not put there by hpcdl data stage: {', '.join(unknown)}")
     if changed:
-        again = "".join(f"\n  {how_to_stage(name, str(root))}" for name in changed)
+        again = "".join(f"\n  {_again(one, root)}" for one in chosen if one.name in changed)
         raise HpcdlError(f"not what was staged: {', '.join(changed)}. To put it there again:{again}")
 
 
@@ -146,11 +220,16 @@ def _chosen(found: list[Staged], name: str | None, root: Path) -> list[Staged]:
 
 def _row(one: Staged) -> dict[str, Any]:
     """What ``list`` tells of one set."""
-    from hpcdl.data import WEIGHTS
+    from hpcdl.data import PACK, WEIGHTS
+    from hpcdl.files import read_json
     from hpcdl.preflight.arrays import NAMES, look
 
     images, classes = None, None
-    if not one.name.startswith(WEIGHTS):
+    if _is_pack(one):
+        pack = read_json(one.path / PACK) or {}
+        images = sum(part["rows"] for part in pack.get("parts", {}).values())
+        classes = len(pack.get("classes", []))
+    elif not one.name.startswith(WEIGHTS):
         try:
             arrays = look(one.path)
         except OSError:
@@ -169,6 +248,56 @@ def _row(one: Staged) -> dict[str, Any]:
         "staged": one.when,
         "source": one.source,
     }
+
+
+def _is_pack(one: Staged) -> bool:
+    from hpcdl.data import PACK
+
+    return f"{one.path.name}/{PACK}" in one.sums
+
+
+def _again(one: Staged, root: Path) -> str:
+    """The command that puts a set there again."""
+    from hpcdl.data import how_to_stage
+
+    if _is_pack(one):
+        return f"hpcdl data pack {quote(one.source)} --to {quote(str(one.path))}, with the options of the first time"
+    return how_to_stage(one.name, str(root))
+
+
+def _pack_target(folder: Path, to: Path | None, name: str | None, cluster: str | None, data_root: str | None) -> Path:
+    """The folder that pack makes."""
+    from hpcdl.errors import UserError
+
+    if to is not None:
+        if name is not None or data_root is not None:
+            raise UserError("--to says where; --name and --data-root do the same in another way")
+        return to.absolute()
+    from hpcdl.data import MODELS, staged_path
+    from hpcdl.data.catalogue import EMBEDDED, SETS
+    from hpcdl.job.checks import NAME
+
+    name = name or folder.absolute().name
+    if not NAME.fullmatch(name):
+        raise UserError(f"a set's name has letters, digits, '.', '_' and '-', at most 100, no space; got {name!r}")
+    root = _root(cluster, data_root)
+    taken = {MODELS, *(Path(staged_path("", known)).name for known in SETS), *SETS, *EMBEDDED}
+    if name in taken or name.endswith(".npz") or (root / f"{name}.npz").exists():
+        raise UserError(f"{name!r} is the name of another set in {root}; choose one with --name")
+    return root / name
+
+
+def _pixels(size: str | None) -> tuple[int, int] | None:
+    import re
+
+    from hpcdl.errors import UserError
+
+    if size is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
+    if match is None:
+        raise UserError(f"--size is a height and a width in pixels, as in 100x150; got {size!r}")
+    return int(match[1]), int(match[2])
 
 
 def _root(cluster: str | None, data_root: str | None) -> Path:

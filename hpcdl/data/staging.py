@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from hpcdl.data import cifar
+from hpcdl.data.aside import Talk, alone, move_in
 from hpcdl.data.catalogue import EMBEDDED
 from hpcdl.data.fetch import fetch, mismatch
-from hpcdl.data.manifest import Staged, read_staged, verify, write_sums
+from hpcdl.data.manifest import Staged, read_staged, verify
 from hpcdl.data.wanted import Wanted, check_source, elsewhere, find_wanted, is_hdf5, url_of
 from hpcdl.errors import HpcdlError, UserError
 from hpcdl.files import sha256_file
-
-
-@dataclass(frozen=True)
-class Talk:
-    """Whom staging tells how far it is.
-
-    Args:
-        say: called with a line for people.
-        tell: called with a file's name, its bytes that are there, and how many there will be, where that is known.
-    """
-
-    say: Callable[[str], None] = lambda text: None
-    tell: Callable[[str, int, int | None], None] = lambda file, done, total: None
 
 
 def stage(
@@ -62,7 +45,7 @@ def stage(
     folder = wanted.target.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(wanted.target, fetches := source is None and bool(wanted.sources), talk) as aside:
+        with alone(wanted.target, fetches := source is None and bool(wanted.sources), talk) as aside:
             if not fetches:
                 files = _copy(wanted, source, aside, talk) if source else _embedded(wanted, aside)
                 origin = str(source.absolute()) if source else EMBEDDED[name]
@@ -72,56 +55,13 @@ def stage(
             else:
                 files = _fetch(wanted, mirror, aside, talk)
                 origin = url_of(wanted.sources[0], mirror)
-            _move_in(wanted.target, aside, files, origin)
+            move_in(wanted.target, aside, {file: sha256_file(aside / file) for file in files}, origin)
     except ConnectionError as error:
         raise HpcdlError(f"{error}\n{elsewhere(name, include_top, wanted, data_root)}") from error
     except OSError as error:
         where = f"{error.filename or folder}: {error.strerror or error}"
         raise HpcdlError(f"cannot stage {name}: {where}; data_root is {data_root}") from error
     return read_staged(data_root, wanted.target)
-
-
-@contextmanager
-def _alone(target: Path, fetches: bool, talk: Talk) -> Iterator[Path]:
-    """A folder beside target to stage it in, for this process alone; what was fetched is kept on an error."""
-    aside = target.with_name(f".{target.name}.staging")
-    lock = aside / "lock"
-    while True:
-        aside.mkdir(exist_ok=True)
-        try:
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # another one is done with it, just now
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            talk.say(f"another hpcdl stages {target.name} just now; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks: there, two at once are for the checksums to tell
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), lock.stat()):
-                break
-        os.close(handle)
-    keep = fetches
-    try:
-        if not fetches:
-            _clear(aside)
-        yield aside
-        keep = False
-    finally:
-        if not keep or not any(path.is_file() for path in aside.rglob("*") if path != lock):
-            shutil.rmtree(aside, ignore_errors=True)
-        os.close(handle)
-
-
-def _clear(aside: Path) -> None:
-    """Take away what an earlier attempt to fetch it left."""
-    for path in aside.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != "lock":
-            path.unlink()
 
 
 def _is_there(wanted: Wanted, there: Staged) -> bool:
@@ -194,25 +134,3 @@ def _unpack_cifar(wanted: Wanted, aside: Path, talk: Talk) -> list[str]:
     (aside / link).unlink(missing_ok=True)
     (aside / link).symlink_to(archive)
     return [archive, link, wanted.target.name]
-
-
-def _move_in(target: Path, aside: Path, files: list[str], source: str) -> None:
-    """Put files where jobs look, checksums first: a reader finds both, or an old set with the new sums."""
-    sums = {}
-    for name in files:
-        path = aside / name
-        if not path.is_symlink():
-            path.chmod(0o644)
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
-        sums[name] = sha256_file(path)
-    write_sums(target, sums, source)
-    if (aside / target.name).is_dir():
-        (aside / target.name).chmod(0o755)
-        shutil.rmtree(aside / "old", ignore_errors=True)
-        if target.is_dir():
-            os.replace(target, aside / "old")
-        os.replace(aside / target.name, target)
-        return
-    for name in files:
-        os.replace(aside / name, target.parent / name)

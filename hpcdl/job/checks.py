@@ -182,7 +182,13 @@ def _check_train(document: Located, walker: Walker) -> None:
         return item.value.get(key) if item and isinstance(item.value, dict) else None
 
     train, data, model = (document.value.get(section) for section in ("train", "data", "model"))
-    split, name = inner(data, "validation_split"), inner(model, "name")
+    split, folds, name = inner(data, "validation_split"), inner(train, "cross_validation"), inner(model, "name")
+    share = split.value if split else 0.0
+    if folds and folds.value:
+        if split and split.value:
+            why = "expected 0 with train.cross_validation, where each fold validates on its part of the rows"
+            walker.add(split, "data.validation_split", f"{why}; got {show(split.plain())}")
+        share = 1.0  # any share will do: there is a validation
     metrics = METRICS if name and str(name.value) in MODELS else None
     watching: dict[str, type[EarlyStoppingSpec] | type[ScheduleSpec]]
     watching = {"early_stopping": EarlyStoppingSpec, "schedule": ScheduleSpec}
@@ -191,7 +197,7 @@ def _check_train(document: Located, walker: Walker) -> None:
         if section is None or section.value is None:
             continue
         spec = Walker([]).fill(cls, section)  # what is wrong inside it was reported
-        problem = spec.problem(split.value if split else 0.0, metrics) if spec else None
+        problem = spec.problem(share, metrics) if spec else None
         if spec and problem:
             key, expected = problem
             item = inner(section, key)
@@ -252,7 +258,7 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
         paths = {"weights": job.model.weights, "features_cache": job.model.features_cache}
         given = {key: text for key, text in paths.items() if text not in (None, "imagenet", "none")}
         items = at["model"].value
-        found = {key: path_of(f"model.{key}", str(text), items[key]) for key, text in given.items()}
+        found: dict[str, Any] = {key: path_of(f"model.{key}", str(text), items[key]) for key, text in given.items()}
         changes["model"] = replace(job.model, **found)
     if job.model is not None and job.train is None:
         changes["train"] = TrainSpec()

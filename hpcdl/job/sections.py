@@ -65,10 +65,12 @@ class Job:
     @property
     def functions(self) -> dict[str, str]:
         """The user's own functions, ``package.module:function``, by their keys in the job file."""
-        found = {"data.function": self.data and self.data.function, "model.function": None}
+        found = {}
+        if self.data and self.data.function:
+            found["data.function"] = self.data.function
         if isinstance(self.model, FunctionSpec):
             found["model.function"] = self.model.function
-        return {key: function for key, function in found.items() if function}
+        return found
 
 
 def parse_time(text: str) -> int:

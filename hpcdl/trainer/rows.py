@@ -64,19 +64,22 @@ class Reader:
         """
         import tensorflow as tf
 
-        size = self.size_bytes
-        memory = np.empty(size + _ALIGNED, np.uint8)
+        memory = np.empty(self.size_bytes + _ALIGNED, np.uint8)
         start = -memory.ctypes.data % _ALIGNED
-        found = memory[start : start + size].reshape(len(self.labels), *self.shape)
-        first, told = 0, time.monotonic()
+        found = memory[start : start + self.size_bytes].reshape(len(self.labels), *self.shape)
         with self.blaming():
-            for batch in self.single(np.arange(len(self.labels), dtype=np.int32)).batch(AT_ONCE):
-                found[first : first + len(batch)] = batch.numpy()
-                first += len(batch)
-                if time.monotonic() - told > _TELL_S:
-                    told = time.monotonic()
-                    say("decoded {:,} of {:,} images".format(first, len(self.labels)))
+            self.fill(found)
         return tf.experimental.dlpack.from_dlpack(found.__dlpack__())  # no copy
+
+    def fill(self, found: NDArray[Any]) -> None:
+        """Decode all images into an array of their shape, uint8."""
+        first, told = 0, time.monotonic()
+        for batch in self.single(np.arange(len(self.labels), dtype=np.int32)).batch(AT_ONCE):
+            found[first : first + len(batch)] = batch.numpy()
+            first += len(batch)
+            if time.monotonic() - told > _TELL_S:
+                told = time.monotonic()
+                say("decoded {:,} of {:,} images".format(first, len(self.labels)))
 
     @contextlib.contextmanager
     def blaming(self) -> Iterator[None]:
@@ -103,7 +106,7 @@ class Reader:
         rows = np.arange(len(self.labels), dtype=np.int32)
         numbered = tf.data.Dataset.zip((tf.data.Dataset.from_tensor_slices(rows), self.single(rows)))
         left = set(rows.tolist()) - {int(row) for row, _ in numbered.apply(tf.data.experimental.ignore_errors())}
-        bad = []
+        bad: List[str] = []
         for row in sorted(left):
             try:
                 why = ""

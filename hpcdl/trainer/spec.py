@@ -130,9 +130,7 @@ class DataSpec:
         "auto",
         choices=("auto", "memory", "none"),
     )
-    augment: List[Any] = setting(
-        "random changes of the training images, in a list: " + ", ".join(AUGMENTATIONS), []
-    )
+    augment: List[Any] = setting("random changes of the training images, in a list: " + ", ".join(AUGMENTATIONS), [])
 
 
 @dataclass
@@ -216,7 +214,9 @@ class BackboneSpec:
     weights: str = setting(
         "imagenet (staged: hpcdl data stage weights/NAME), none, or a path to an HDF5 file", "imagenet"
     )
-    unfreeze: int = setting("how many of its last layers train as well; the others are frozen", 0, ge=0)
+    unfreeze: int = setting(
+        "how many of its last layers train as well, but for batch normalisation; the others are frozen", 0, ge=0
+    )
     pooling: str = setting("what becomes of its last feature maps", "avg", choices=("avg", "max", "flatten"))
     dense: List[int] = setting("units of each dense layer before the classes", [], ge=1)
     activation: str = setting("activation of these layers", "relu", choices=ACTIVATIONS)
@@ -399,6 +399,12 @@ class RunSpec:
     schema_version: int = SCHEMA_VERSION
     saving: SavingSpec = field(default_factory=SavingSpec)
 
+    @property
+    def validation_share(self) -> float:
+        """The share of the training rows that validates: by data.validation_split, or as one fold of several."""
+        folds = self.train.cross_validation
+        return 1 / folds if folds else self.data.validation_split
+
     def to_json(self) -> str:
         """The text of run.json: the same bytes for the same run."""
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
@@ -435,42 +441,34 @@ class RunSpec:
 
 def augment_problems(entries: Sequence[Any]) -> List[Tuple[int, str]]:
     """What is wrong with a list of augmentations: (place in the list, what was expected and given)."""
-    problems = []
+    problems: List[Tuple[int, str]] = []
+    seen = set()
     for place, entry in enumerate(entries):
         name, value = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (None, None)
         if name not in AUGMENTATIONS:
-            known = ", ".join(AUGMENTATIONS)
-            problems.append(
-                (
-                    place,
-                    "expected one key and its value, such as rotate: 15; known are {}; got {!r}".format(known, entry),
-                )
-            )
-        elif name == "flip":
-            if value not in FLIPS:
-                problems.append((place, "flip: expected one of {}; got {!r}".format(", ".join(FLIPS), value)))
-        else:
-            about, bounds = AUGMENTATIONS[name]
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if (
-                not number
-                or not bounds["gt"] < value
-                or not (value <= bounds["le"] if "le" in bounds else value < bounds["lt"])
-            ):
-                end = "up to {:g}".format(bounds["le"]) if "le" in bounds else "below {:g}".format(bounds["lt"])
-                problems.append(
-                    (
-                        place,
-                        "{}: expected a number above {:g} and {} ({}); got {!r}".format(
-                            name, bounds["gt"], end, about, value
-                        ),
-                    )
-                )
-        if name in AUGMENTATIONS and name in [
-            next(iter(other), None) for other in entries[:place] if isinstance(other, dict)
-        ]:
+            known = "expected one key and its value, such as rotate: 15; known are {}; got {!r}"
+            problems.append((place, known.format(", ".join(AUGMENTATIONS), entry)))
+            continue
+        expected = _augmentation_expects(name, value)
+        if expected:
+            problems.append((place, "{}: expected {}; got {!r}".format(name, expected, value)))
+        if name in seen:
             problems.append((place, "{}: is in the list twice".format(name)))
+        seen.add(name)
     return problems
+
+
+def _augmentation_expects(name: str, value: Any) -> str:
+    """What an augmentation takes, where the value is not it; else empty."""
+    if name == "flip":
+        return "" if value in FLIPS else "one of " + ", ".join(FLIPS)
+    about, bounds = AUGMENTATIONS[name]
+    most = bounds.get("le", bounds.get("lt", 0.0))
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and bounds["gt"] < value and (value < most or (value == most and "le" in bounds)):
+        return ""
+    end = "up to" if "le" in bounds else "below"
+    return "a number above {:g} and {} {:g} ({})".format(bounds["gt"], end, most, about)
 
 
 def sections(raw: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:

@@ -128,6 +128,14 @@ MISTAKES = {
         MODEL + "train:\n  epochs: 9\n  early_stopping: {patience: 3}\n",
         (":6", "train.early_stopping.monitor", "a metric without val_, or data.validation_split > 0; got 'val_loss'"),
     ),
+    "folds-and-a-split": row(
+        "name: a\nmodel: {name: mlp}\ndata:\n  name: m\n  validation_split: 0.2\ntrain: {cross_validation: 5}\n",
+        (":5", "data.validation_split", "expected 0 with train.cross_validation, where each fold validates"),
+    ),
+    "early-stopping-of-folds-by-unknown-metric": row(
+        MODEL + "train: {cross_validation: 5, early_stopping: {monitor: val_auc}}\n",
+        (":4", "train.early_stopping.monitor", "one of loss, accuracy, val_loss, val_accuracy; got 'val_auc'"),
+    ),
     "early-stopping-by-unknown-metric": row(
         MODEL + "train:\n  early_stopping:\n    patience: 3\n    monitor: val_auc\n",
         (":7", "train.early_stopping.monitor", "validation_split > 0; got 'val_auc'"),
@@ -139,6 +147,18 @@ MISTAKES = {
     "early-stopping-either-way": row(
         "name: a\nmodel: {function: a:b}\ndata: {name: m}\ntrain:\n  early_stopping: {monitor: hinge}\n",
         (":5", "train.early_stopping.mode", "min or max, as the name hinge does not say which is better; got 'auto'"),
+    ),
+    "plateau-without-validation": row(
+        MODEL + "train: {schedule: {name: plateau}}\n",
+        (":4", "train.schedule.monitor", "a metric without val_, or data.validation_split > 0; got 'val_loss'"),
+    ),
+    "plateau-either-way": row(
+        "name: a\nmodel: {function: a:b}\ndata: {name: m}\ntrain:\n  schedule: {name: plateau, monitor: hinge}\n",
+        (":5", "train.schedule.monitor", "whose name says which is better, such as loss, accuracy or auc; got 'hinge'"),
+    ),
+    "xla-for-two-gpus": row(
+        MODEL + "train: {jit: on}\nresources: {gpus: 2}\n",
+        (":4", "train.jit", "expected auto or off with 2 GPUs: XLA compiles for one device"),
     ),
     "early-stopping-wrong-inside": row(
         MODEL + "train:\n  early_stopping: {patience: 0, mode: maximum, min_delta: -1}\n",

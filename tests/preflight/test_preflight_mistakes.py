@@ -56,6 +56,16 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2])
 
 
+def few_images(top: Path) -> None:
+    for number in range(2, 9):
+        (top / f"b/{number}.png").unlink()
+
+
+def no_records(top: Path) -> None:
+    for part in ("train", "test"):
+        (top / f"{part}.tfrecord").touch()
+
+
 def pack(world: World, content: bytes, **changes: Any) -> None:
     """A packed set whose array has this content; it was packed with ten bytes."""
     top = world.pictures()
@@ -191,6 +201,8 @@ DATA = [
         plant=lambda w: w.stage(y_test=np.arange(6) % 2)),
     row("class-not-validated", "data", "data.validation_split 0.01 would take 0 of the 10 rows of class 0",
         "docs/my-data.md", "data.validation_split=0.01"),
+    row("class-not-in-each-fold", "data", "y_train has 10 rows of class 0; train.cross_validation 11 needs as many",
+        "docs/my-data.md", "train={cross_validation: 11}"),
     row("empty-folder", "data", "pictures: is empty", "a folder of images for each class", "data={path: pictures}",
         plant=lambda w: (w.folder / "pictures").mkdir()),
     row("image-cut", "data", "pictures: .*/b/3.png: is cut short: the image has no end", "hpcdl data pack",
@@ -203,12 +215,12 @@ DATA = [
         "data={path: pictures}", plant=lambda w: (w.pictures() / "b/3.png").write_bytes(png(5, 6))),
     row("folder-too-small", "data", "data.test_split 0.2 would take 0 of the 2 images of class b", "more images",
         "data={path: pictures}",
-        plant=lambda w: [(top / f"b/{n}.png").unlink() for top in [w.pictures()] for n in range(2, 9)]),
+        plant=lambda w: few_images(w.pictures())),
     row("images-too-small", "data", "images of 9x9 are too small: convolution 2", "fewer filters",
         "data={path: pictures, image_size: [9, 9]}", "model={name: cnn, filters: [8, 8], kernel_size: 5}",
         plant=lambda w: w.pictures()),
     row("records-any-size", "data", "TFRecords hold images of any size", "data.image_size", "data={path: pictures}",
-        plant=lambda w: [(top / f"{p}.tfrecord").touch() for top in [w.pictures()] for p in ("train", "test")]),
+        plant=lambda w: no_records(w.pictures())),
     row("records-without-test", "data", "no TFRecord file's name begins with test", "test*.tfrecord",
         "data={path: pictures, image_size: [9, 9]}", plant=lambda w: (w.pictures() / "train.tfrecord").touch()),
     row("pack-cut", "data", "train.npy has 9 bytes; it was packed with 10", "hpcdl data pack", "data={path: pictures}",

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +52,11 @@ def rows_of(part):
     source = Source(part)
     found = [source.take(item)[0].numpy() for item in source.each(np.arange(part.rows, dtype=np.int32), 32)]
     return np.concatenate(found) * 255
+
+
+def name_of(part, row: int) -> str:
+    """The file of a row."""
+    return str(part.reader.name(row))
 
 
 def test_run_on_a_folder_equals_the_run_on_its_pixels(make_run, run_trainer, arrays):
@@ -116,7 +122,7 @@ def test_each_image_is_what_pillow_shows(tf, tmp_path, cache):
     random = np.random.default_rng(3)
     smooth = np.kron(random.integers(0, 255, (3, 4, 3)), np.ones((8, 8, 1))).astype(np.uint8)  # 24 x 32
     picture = Image.fromarray(smooth)
-    made = {
+    made: dict[str, tuple[Any, dict[str, Any]]] = {
         "a grey.jpg": (picture.convert("L"), {}),
         "b cmyk.jpg": (picture.convert("CMYK"), {}),
         "c progressive.JPEG": (picture, {"progressive": True}),
@@ -140,7 +146,7 @@ def test_each_image_is_what_pillow_shows(tf, tmp_path, cache):
     assert "14 images are turned upright, as their EXIF says" in loaded.notes
     for part in (loaded.train, loaded.test):
         for row, image in enumerate(rows_of(part)):
-            name = part.reader.name(row)
+            name = name_of(part, row)
             with Image.open(name) as source:
                 expected = np.asarray(ImageOps.exif_transpose(source).convert("RGB"), float)
             assert np.abs(image - expected).max() <= (8 if "cmyk" in name else 3), name
@@ -153,7 +159,7 @@ def test_resized_as_pillow_does(tf, tmp_path):
     save_rows(tmp_path, pixels, np.arange(8) % 2)
     loaded = data.load(str(tmp_path), DataSpec(image_size=[20, 30], test_split=0.25))
     for row, image in enumerate(rows_of(loaded.train)):
-        with Image.open(loaded.train.reader.name(row)) as source:
+        with Image.open(name_of(loaded.train, row)) as source:
             expected = np.asarray(source.resize((30, 20), Image.Resampling.BILINEAR), float)
         assert np.abs(image - expected).max() <= 2
 
@@ -177,7 +183,7 @@ def test_parts_and_classes_of_a_folder(arrays, tmp_path):
     assert np.bincount(loaded.test.labels).tolist() == [10, 10, 10]
     assert loaded.train.rows == 271
     assert "30 images split off as the test part (data.test_split)" in loaded.notes
-    names = {part.reader.name(row) for part in (loaded.train, loaded.test) for row in range(part.rows)}
+    names = {name_of(part, row) for part in (loaded.train, loaded.test) for row in range(part.rows)}
     assert len(names) == 301
 
     for name, part in (("Training", "train"), ("val", "test"), ("test", "test")):
