@@ -45,4 +45,5 @@ def how_to_stage(name: str, data_root: str) -> str:
     if name in SETS or name.startswith(WEIGHTS):
         there = f"elsewhere with --data-root DIR, then copy DIR to {root}"
         return f"on a machine with internet: hpcdl data stage {name} --data-root {root} (or {there})"
-    return f"hpcdl data stage {shlex.quote(name)} --from FILE.npz --data-root {root}"
+    packed = f"hpcdl data pack FOLDER --name {shlex.quote(name)} --data-root {root}"
+    return f"hpcdl data stage {shlex.quote(name)} --from FILE.npz --data-root {root}, or of images: {packed}"

@@ -75,7 +75,8 @@ def check_source(wanted: Wanted, source: Path | None, mirror: str | None) -> Non
     is_file = wanted.target.suffix in (".npz", ".h5")
     if source.is_dir() == is_file:
         kind = {".npz": "an .npz file", ".h5": "an HDF5 file"}.get(wanted.target.suffix, "a folder of IDX files")
-        raise UserError(f"{source}: {wanted.name} is staged as {kind}")
+        pack = f"; a folder of images per class: hpcdl data pack {source}" if wanted.target.suffix == ".npz" else ""
+        raise UserError(f"{source}: {wanted.name} is staged as {kind}{pack}")
     if wanted.target.suffix == ".h5" and not is_hdf5(source):
         raise UserError(f"{source} is no HDF5 file")
 
