@@ -27,6 +27,7 @@ COMMANDS = {
     "result": "Show what came out of a run.",
     "report": "Write a run's report, one HTML page.",
     "compare": "Lay runs side by side.",
+    "tensorboard": "Show runs' curves in TensorBoard.",
     "cancel": "Cancel a run for good.",
     "resume": "Go on with a run that ended too early.",
     "shell": "Open a job's or run's container by hand.",

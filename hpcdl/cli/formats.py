@@ -16,9 +16,10 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{total % 60:02}" if hours else f"{minutes}:{total % 60:02}"
 
 
-def epoch_line(row: dict[str, Any], epochs: int | None) -> str:
+def epoch_line(row: dict[str, Any], epochs: int | None, folds: int | None = None) -> str:
     """One finished epoch."""
-    parts = [f"epoch {row['epoch']}/{epochs or '?'}"]
+    parts = [f"fold {row['fold']}/{folds or '?'}"] if "fold" in row else []
+    parts.append(f"epoch {row['epoch']}/{epochs or '?'}")
     for key, name in (("loss", "loss"), ("accuracy", "accuracy"), ("val_loss", "val_loss"), ("val_accuracy", "val")):
         if isinstance(row.get(key), (int, float)):
             parts.append(f"{name} {row[key]:.4f}")
@@ -30,14 +31,23 @@ def summary_line(result: dict[str, Any]) -> str:
     """A run that is done, in one line."""
     timing = result.get("timing", {})
     parts = []
-    if "test" in result:
-        parts.append(f"test accuracy {result['test']['accuracy']:.4f}")
+    accuracy = (result.get("test") or {}).get("accuracy")
+    if isinstance(accuracy, float):
+        parts.append(f"test accuracy {accuracy:.4f}{_over_folds(result)}")
     if "model" in result:
         parts.append(f"{result['model']['parameters']:,} parameters")
     if "per_epoch_s" in timing:
         parts.append(f"{timing['per_epoch_s']:.1f} s an epoch ({timing['images_per_s']:,.0f} images/s)")
     took = f" in {duration(timing['total_s'])}" if "total_s" in timing else ""
     return f"{result.get('state', 'done')}{took}" + (f": {', '.join(parts)}" if parts else "")
+
+
+def _over_folds(result: dict[str, Any]) -> str:
+    """How far the folds of a cross-validation lie apart."""
+    found = result.get("cross_validation")
+    if not found:
+        return ""
+    return f" ± {found['deviation']['test']['accuracy']:.4f} in {len(found['folds'])} folds"
 
 
 def failure_lines(run: Run, status: Status) -> list[str]:

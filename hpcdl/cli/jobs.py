@@ -31,17 +31,17 @@ def list_jobs() -> None:
 @click.argument("name", metavar="NAME")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(file_okay=False))
 def copy_job(name: str, folder: str) -> None:
-    """Copy one here (or into DIR), with its script, to edit it.
+    """Copy one here (or into DIR), with its script or module, to edit it.
 
     \b
     hpcdl jobs copy mnist_cnn
     """
     from hpcdl.errors import UserError
     from hpcdl.job import find_job, load_job
+    from hpcdl.run.freeze import user_files
 
     source = find_job(name)
-    script = load_job(source).script
-    wanted = [source] + ([Path(script)] if script else [])
+    wanted = [source, *user_files(load_job(source))]
     for path in wanted:
         if Path(folder, path.name).exists():
             raise UserError(f"{Path(folder, path.name)} is there already; choose another folder")

@@ -9,6 +9,9 @@ import click
 
 from hpcdl.cli import options
 from hpcdl.cli.formats import duration, failure_lines, summary_line
+from hpcdl.trainer.foldtable import lines, table
+
+_NAMED = 20  # classes
 
 
 @click.command(short_help="Show what came out of a run.")
@@ -36,6 +39,8 @@ def command(run: str, cluster: str | None, runs_dir: str | None, as_json: bool) 
         for name, text in _details(result):
             click.echo(f"  {name:<10} {text}")
         click.echo(f"  {'run':<10} {found.paths.root}")
+        if "cross_validation" in result:
+            click.echo("\n" + "\n".join(lines(table(result["cross_validation"]))))
     elif status.final:
         click.echo("\n".join(failure_lines(found, status)))
     else:
@@ -47,9 +52,16 @@ def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
     """The facts below the summary, as (name, text)."""
     rows = []
     model, devices, versions, timing = (_section(result, key) for key in ("model", "devices", "versions", "timing"))
+    data = _section(result, "data")
     if model:
         counts = f"{model['trainable_parameters']:,} of {model['parameters']:,} parameters train"
-        rows.append(("model", f"{model['name']}, {counts}"))
+        fold = f"; {model['file']}, of the fold that is best in validation" if "fold" in model else ""
+        rows.append(("model", f"{model['name']}, {counts}{fold}"))
+    if data:
+        parts = ", ".join(f"{data[f'rows_{part}']:,} {part}" for part in ("train", "validation", "test"))
+        names = data.get("class_names") or []
+        classes = f"{data['classes']} classes" + (f": {', '.join(names)}" if 0 < len(names) <= _NAMED else "")
+        rows.append(("data", f"{parts} images of {'x'.join(map(str, data['image_shape']))}; {classes}"))
     if devices:
         emulated = "; EMULATED on the CPU" if devices.get("emulated") else ""
         replicas = "1 replica" if devices["replicas"] == 1 else f"{devices['replicas']} replicas"

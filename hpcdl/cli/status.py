@@ -63,6 +63,13 @@ def _short(text: str, limit: int = 90) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def _epoch(status: Status) -> str:
+    if not status.epochs:
+        return "-"
+    fold = f", fold {status.fold}/{status.folds}" if status.fold else ""
+    return f"{status.epoch or 0}/{status.epochs}{fold}"
+
+
 def _row(run: Run, status: Status) -> list[str]:
     metrics = status.metrics
     accuracy = metrics.get("val_accuracy")
@@ -76,7 +83,7 @@ def _row(run: Run, status: Status) -> list[str]:
         run.name,
         status.state,
         status.job_id or "local",
-        f"{status.epoch or 0}/{status.epochs}" if status.epochs else "-",
+        _epoch(status),
         f"{accuracy:.4f}" if isinstance(accuracy, float) else "-",
         duration(elapsed) if elapsed is not None else "-",
         _short(", ".join(part for part in (score, again, note) if part)),

@@ -46,15 +46,15 @@ class _Lines(Talk):
 
     def update(self, run: Run, status: Status) -> None:
         """Say what is new since the last look."""
-        from hpcdl.files import read_json_lines
+        from hpcdl.run.state import read_epochs
 
         state = state_line(status)
         if state != self.last_state and not status.final:
             self.last_state = state
             self.say(state)
-        rows = read_json_lines(run.paths.metrics)
+        rows = read_epochs(run.paths)
         for row in rows[self.epochs_shown :]:
-            self.say(epoch_line(row, status.epochs))
+            self.say(epoch_line(row, status.epochs, status.folds))
         self.epochs_shown = len(rows)
 
 
@@ -77,8 +77,9 @@ class _Bar(_Lines):
         if steps and done is not None and status.state == "running" and beat.get("phase") == "training":
             loss = f"loss {beat['loss']:.4f}" if isinstance(beat.get("loss"), float) else ""
             words = f"step {done % steps}/{steps}  {loss}"
+            fold = f"fold {beat['fold']}/{beat['folds']}  " if beat.get("fold") else ""
             self.progress.update(
-                self.task, visible=True, description=f"epoch {beat['epoch']}/{beat['epochs']}", total=steps,
+                self.task, visible=True, description=f"{fold}epoch {beat['epoch']}/{beat['epochs']}", total=steps,
                 completed=done % steps, words=words,
             )  # fmt: skip
         else:

@@ -72,11 +72,14 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
 
 
 def saved_step(paths: RunPaths, plan: Plan) -> int | None:
-    """The step of the newest checkpoint; None for a script, which keeps its state as it likes."""
+    """The newest checkpoint's step, of all folds together; None for a script, which keeps its state as it likes."""
     if plan.script is not None:
         return None
-    steps = [int(path.stem) for path in paths.checkpoints.glob("*.npz") if path.stem.isdigit()]
-    return max(steps, default=0)
+    newest = 0
+    for part in paths.folds() or [paths]:
+        steps = [int(path.stem) for path in part.checkpoints.glob("*.npz") if path.stem.isdigit()]
+        newest += max(steps, default=0)
+    return newest
 
 
 def _is_over(paths: RunPaths, plan: Plan) -> str | None:

@@ -43,7 +43,8 @@ def data(subject: Subject) -> Iterator[Finding]:
         return
     arrays = look(path)
     problems = [f"{name} {row['wrong']}".strip() for name, row in arrays.items() if "wrong" in row]
-    problems = problems or [*_shapes(arrays), *_classes(arrays, spec.data.validation_split)]
+    folds = spec.train.cross_validation or 0
+    problems = problems or [*_shapes(arrays), *_classes(arrays, spec.data.validation_split, folds)]
     for problem in problems:
         yield _finding(
             subject, f"{path}: {problem}", "see docs/my-data.md for what a set looks like, and stage it again"
@@ -94,7 +95,7 @@ def _shapes(arrays: dict[str, Any]) -> Iterator[str]:
         yield f"x_test has images of shape {_show(shapes['x_test'][1:])}, x_train of {_show(shapes['x_train'][1:])}"
 
 
-def _classes(arrays: dict[str, Any], validation_split: float) -> Iterator[str]:
+def _classes(arrays: dict[str, Any], validation_split: float, folds: int) -> Iterator[str]:
     train, test = arrays["y_train"], arrays["y_test"]
     for name, row in (("y_train", train), ("y_test", test)):
         if "low" not in row:
@@ -116,6 +117,8 @@ def _classes(arrays: dict[str, Any], validation_split: float) -> Iterator[str]:
                 yield f"y_train has {rows} rows of class {label}; expected at least 2 of each class"
             elif not there[label]:
                 yield f"y_test has no row of class {label}; expected some of each class"
+            elif rows < folds:
+                yield f"y_train has {rows} rows of class {label}; train.cross_validation {folds} needs as many of each"
             elif validation_split and not 0 < off < rows:
                 yield f"data.validation_split {validation_split:g} would take {off} of the {rows} rows of class {label}"
 

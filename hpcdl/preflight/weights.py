@@ -64,11 +64,11 @@ def _of_backbone(subject: Subject, model: BackboneSpec, models: Path) -> Iterato
         elif not is_hdf5(path):
             fix = "give a file as Keras's save_weights writes it"
             yield Finding(f"{path} is no HDF5 file", fix, "job", "model.weights")
-    elif model.weights == "imagenet" and model.backbone in ARCHITECTURES:
-        if not find_weights(models, model.backbone, False, 1.0, side):
-            wrong = f"the ImageNet weights of {model.backbone} are not in {models}"
-            fix = how_to_stage(_name(model.backbone, False, 1.0, side), subject.cluster.data_root)
-            yield Finding(wrong, fix, "job", "model.weights")
+    staged = model.backbone not in ARCHITECTURES or find_weights(models, model.backbone, False, 1.0, side)
+    if model.weights == "imagenet" and not staged:
+        wrong = f"the ImageNet weights of {model.backbone} are not in {models}"
+        fix = how_to_stage(_name(model.backbone, False, 1.0, side), subject.cluster.data_root)
+        yield Finding(wrong, fix, "job", "model.weights")
     plan = subject.submission.plan
     if plan.image is None:
         return

@@ -56,6 +56,8 @@ _ROWS: tuple[tuple[str, str, Callable[[Facts], Any], Callable[[Any], str], Calla
     ("tensorflow", "TensorFlow", _in("versions", "tensorflow"), str, None),
 )  # fmt: skip
 
+_OF_FOLDS = {"test_accuracy": "test", "validation_accuracy": "validation"}  # means of a cross-validation
+
 
 def compare(runs: Sequence[Run]) -> Comparison:
     """Read runs and lay them side by side. What none of them has makes no row."""
@@ -66,9 +68,16 @@ def compare(runs: Sequence[Run]) -> Comparison:
         known = [value for value in values if value is not None]
         if known:
             best = {n for n, value in enumerate(values) if choose and value is not None and value == choose(known)}
-            texts = ["–" if value is None else show(value) for value in values]
+            texts = [
+                "–" if value is None else _text(key, show, one, value) for one, value in zip(read, values, strict=True)
+            ]
             rows.append(Row(key, name, values, texts, best if len(set(known)) > 1 else set()))
     return Comparison(read, _labels(read), rows, differences([one.job for one in read]))
+
+
+def _text(key: str, show: Callable[[Any], str], one: Facts, value: Any) -> str:
+    part = _OF_FOLDS.get(key)
+    return words.with_deviation(show, one.result, part) if part and "cross_validation" in one.result else show(value)
 
 
 def differences(jobs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -99,5 +108,7 @@ def _labels(runs: Sequence[Facts]) -> list[str]:
 
 
 def _best_validation(one: Facts) -> float | None:
+    if one.folds:
+        return one.section("validation").get("accuracy")  # the mean of all folds
     known = [line["val_accuracy"] for line in one.epochs if isinstance(line.get("val_accuracy"), float)]
     return max(known, default=None)

@@ -9,7 +9,8 @@ from typing import Any
 
 from hpcdl.files import read_json, read_json_lines
 from hpcdl.run import Run
-from hpcdl.run.state import Status
+from hpcdl.run.paths import RunPaths
+from hpcdl.run.state import Status, read_epochs
 
 _ATTEMPT = dict.fromkeys(("job_id", "node", "reason", "from_step", "steps", "seconds", "peak_memory_gb"))
 _LONGEST = 200_000  # characters of a file on a page
@@ -34,7 +35,7 @@ class Facts:
     plan: dict[str, Any]
     manifest: dict[str, Any]
     submitted: dict[str, Any]
-    epochs: list[dict[str, Any]]
+    all_epochs: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
     job_text: str
 
@@ -52,6 +53,28 @@ class Facts:
         """A section of result.json, empty where there is none."""
         found = self.result.get(name)
         return found if isinstance(found, dict) else {}
+
+    @property
+    def fold(self) -> int | None:
+        """Of a cross-validation the fold that is shown: the one whose model is the run's, else the one under way."""
+        found = self.section("model").get("fold") or self.status.fold
+        return int(found) if found else None
+
+    @property
+    def shown(self) -> RunPaths:
+        """The folder of what is shown: the run's, or a fold's."""
+        return self.run.paths if self.fold is None else self.run.paths.fold(self.fold)
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The epochs, of a cross-validation those of the fold that is shown."""
+        return [line for line in self.all_epochs if line.get("fold") == self.fold]
+
+    @property
+    def folds(self) -> dict[int, list[dict[str, Any]]]:
+        """The epochs of each fold by its number; nothing where it is no cross-validation."""
+        numbers = dict.fromkeys(line["fold"] for line in self.all_epochs if "fold" in line)
+        return {number: [line for line in self.all_epochs if line["fold"] == number] for number in numbers}
 
     @cached_property
     def job(self) -> dict[str, Any]:
@@ -120,7 +143,7 @@ class Facts:
     def spans(self) -> list[Span]:
         """Where the time went, in the order in which it happens; what nobody noted is the last one."""
         timing = self.section("timing")
-        epochs_s = sum(line["seconds"] for line in self.epochs)
+        epochs_s = sum(line["seconds"] for line in self.all_epochs)
         named = [
             ("reading data", timing.get("data_s"), 4),
             ("starting TensorFlow", timing.get("import_s"), 2),
@@ -167,7 +190,7 @@ def read(run: Run) -> Facts:
         plan=read_json(paths.plan) or {},
         manifest=read_json(paths.manifest) or {},
         submitted=read_json(paths.submitted) or {},
-        epochs=[line for line in read_json_lines(paths.metrics) if {"epoch", "seconds"} <= set(line)],
+        all_epochs=[line for line in read_epochs(paths) if {"epoch", "seconds"} <= set(line)],
         attempts=read_json_lines(paths.attempts),
         job_text=read_text(paths.job),
     )

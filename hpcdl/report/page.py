@@ -18,6 +18,7 @@ from hpcdl.report.fit import best_epoch, judge
 from hpcdl.report.png import data_uri
 from hpcdl.report.summary import sentences
 from hpcdl.run import Run
+from hpcdl.trainer.foldtable import table
 
 _DRAWN_CLASSES = 200  # of a confusion matrix
 _LISTED_CLASSES = 100
@@ -35,6 +36,8 @@ def report(run: Run) -> str:
         figures=_figures(facts),
         failure=_failure(facts),
         charts=_charts(facts),
+        folds=table(facts.result["cross_validation"]) if "cross_validation" in facts.result else None,
+        fold_charts=_fold_charts(facts),
         epoch_times=_epoch_times(facts),
         note=note,
         scores=scores,
@@ -76,7 +79,7 @@ def _environment() -> Any:
 
 def _scores(facts: Facts) -> tuple[Evaluation | None, Predictions | None, str | None]:
     """What the test says of the model; else a note why nothing is said."""
-    path = facts.run.paths.predictions
+    path = facts.shown.predictions
     if not path.exists():
         if facts.plan.get("script"):
             return None, None, "This run is a script of its user's: hpcdl knows of no test images."
@@ -94,9 +97,9 @@ def _figures(facts: Facts) -> list[tuple[str, str]]:
     validation = facts.section("validation")
     found = []
     if test.get("accuracy") is not None:
-        found.append(("test accuracy", words.percent(test["accuracy"])))
+        found.append(("test accuracy", words.with_deviation(words.percent, facts.result, "test")))
     if validation.get("accuracy") is not None:
-        found.append(("validation accuracy", words.percent(validation["accuracy"])))
+        found.append(("validation accuracy", words.with_deviation(words.percent, facts.result, "validation")))
     if "parameters" in model:
         found.append(("parameters", words.count(model["parameters"])))
     if facts.epochs:
@@ -133,6 +136,21 @@ def _charts(facts: Facts) -> list[dict[str, Any]]:
         _chart(epochs, "accuracy", "Accuracy", lambda value: f"{100 * value:g} %", mark),
     ]
     return [chart for chart in drawn if chart]
+
+
+def _fold_charts(facts: Facts) -> list[dict[str, Any]]:
+    """Loss and accuracy in validation of all folds over each other."""
+    charts = []
+    for key, show, floor in (("loss", "{:g}".format, 0.0), ("accuracy", lambda value: f"{100 * value:g} %", None)):
+        lines = [
+            svg.Series(f"fold {number}", points(epochs, f"val_{key}"), n % svg.COLOURS)
+            for n, (number, epochs) in enumerate(facts.folds.items())
+        ]
+        lines = [line for line in lines if line.points]
+        if lines:
+            title = f"Validation {key} of {words.several(len(lines), 'fold')}"
+            charts.append({"title": title, "legend": lines, "svg": svg.line_chart(title, lines, show, floor=floor)})
+    return charts
 
 
 def _epoch_times(facts: Facts) -> dict[str, Any] | None:

@@ -11,8 +11,6 @@ from hpcdl.report.comparison import Comparison
 from hpcdl.report.page import points, render
 from hpcdl.report.words import several
 
-_COLOURS = 8
-
 
 def comparison_page(compared: Comparison) -> str:
     """The page of several runs."""
@@ -35,7 +33,7 @@ def _chart(
     validated = all(points(one.epochs, f"val_{key}") for one in compared.runs)
     chosen, part = (f"val_{key}", "Validation") if validated else (key, "Training")
     lines = [
-        svg.Series(label, points(one.epochs, chosen), n % _COLOURS)
+        svg.Series(label, points(one.epochs, chosen), n % svg.COLOURS)
         for n, (label, one) in enumerate(zip(compared.labels, compared.runs, strict=True))
     ]
     lines = [line for line in lines if line.points]

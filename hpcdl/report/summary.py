@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hpcdl.report.evaluation import Evaluation, confused_pairs
 from hpcdl.report.facts import Facts
 from hpcdl.report.fit import Fit
-from hpcdl.report.words import count, percent, seconds, several
+from hpcdl.report.words import count, percent, seconds, several, with_deviation
 
 _HARD = 0.95  # a class found less often than this is worth a sentence
 
@@ -28,6 +28,12 @@ def _outcome(facts: Facts) -> str:
     status, test = facts.status, facts.section("test")
     if status.state == "done" and isinstance(test.get("accuracy"), float):
         rows = test["rows"]
+        if facts.fold is not None:
+            mean = with_deviation(percent, facts.result, "test")
+            return (
+                f"Trained {several(len(facts.folds), 'time')}, with a different part of the training images left out "
+                f"each time, it gets {mean} of {count(rows)} test images right (mean ± standard deviation)."
+            )
         wrong = round((1 - test["accuracy"]) * rows)
         what = f"{count(wrong)} wrong" if wrong else "none wrong"
         return f"It gets {percent(test['accuracy'])} of {count(rows)} test images right ({what})."

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 460, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 22, 24, 40
 _SHADES = 8
+COLOURS = 8  # of lines
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 
 def seconds(value: float | None) -> str:
     """Seconds as 0.28 s, 14.2 s, 2 min 05 s or 1 h 02 min."""
@@ -40,3 +43,10 @@ def size(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value / 1e9:.1f}\u00a0GB" if value >= 1e9 else f"{value / 1e6:.1f}\u00a0MB"
+
+
+def with_deviation(show: Callable[[float], str], result: dict[str, Any], part: str, metric: str = "accuracy") -> str:
+    """A metric of result.json as 98.89 %, of a cross-validation as 98.89 % ± 0.21 %."""
+    text = show(result[part][metric])
+    deviation = result["cross_validation"]["deviation"][part].get(metric) if "cross_validation" in result else None
+    return text if deviation is None else f"{text} ± {show(deviation)}"

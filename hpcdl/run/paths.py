@@ -105,6 +105,11 @@ class RunPaths:
         return self.root / "predictions.npz"
 
     @property
+    def tensorboard(self) -> Path:
+        """Event files, as the trainer's tensorboard.py lays them out."""
+        return self.root / "tensorboard"
+
+    @property
     def report(self) -> Path:
         """The page that shows the run."""
         return self.root / "report.html"
@@ -118,6 +123,15 @@ class RunPaths:
     def work(self) -> Path:
         """A script's working directory, where it names none."""
         return self.root / "work"
+
+    # Where it is a cross-validation
+    def fold(self, number: int) -> RunPaths:
+        """One fold's folder: it has metrics, checkpoints, a result and predictions of its own."""
+        return RunPaths(self.root / "folds" / str(number))
+
+    def folds(self) -> list[RunPaths]:
+        """The folds that were begun, in order."""
+        return [self.fold(number) for number in sorted(int(path.name) for path in (self.root / "folds").glob("[0-9]*"))]
 
     # Markers
     @property

@@ -44,6 +44,8 @@ class Status:
     attempt: int = 0
     epoch: int | None = None
     epochs: int | None = None
+    fold: int | None = None
+    folds: int | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     phase: str | None = None
     node: str | None = None
@@ -67,12 +69,20 @@ def read(paths: RunPaths) -> Evidence:
         submitted=submitted,
         attempts=read_json_lines(paths.attempts),
         heartbeat=read_json(paths.heartbeat) or {},
-        metrics=read_json_lines(paths.metrics),
+        metrics=read_epochs(paths),
         result=read_json(paths.result),
         cancelled=paths.cancelled.exists(),
         stopping=paths.stop.exists(),
         slurms_word=_last_word(paths, submitted or {}),
     )
+
+
+def read_epochs(paths: RunPaths) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; of a cross-validation those of all folds, each with its ``fold``."""
+    folds = paths.folds()
+    if not folds:
+        return read_json_lines(paths.metrics)
+    return [{**row, "fold": int(one.root.name)} for one in folds for row in read_json_lines(one.metrics)]
 
 
 def fold(seen: Evidence, scheduler: Any = None) -> Status:
@@ -85,12 +95,16 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
     last = seen.attempts[-1] if seen.attempts else {}
     starts = [row for row in seen.attempts if row.get("event") == "start"]
     submitted = seen.submitted or {}
+    fold_now = seen.heartbeat.get("fold")
+    epochs = [row for row in seen.metrics if row.get("fold") == fold_now]
     common: dict[str, Any] = {
         "job_id": submitted.get("job_id"),
         "attempt": len(starts),
-        "epoch": len(seen.metrics) or None,
+        "epoch": len(epochs) or None,
         "epochs": seen.heartbeat.get("epochs"),
-        "metrics": seen.metrics[-1] if seen.metrics else {},
+        "fold": fold_now,
+        "folds": seen.heartbeat.get("folds"),
+        "metrics": epochs[-1] if epochs else {},
         "node": last.get("node"),
         "started": starts[0]["time"] if starts else None,
         "ended": last.get("time") if last.get("event") == "end" else None,

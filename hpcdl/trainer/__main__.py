@@ -17,6 +17,7 @@ from typing import Dict, List, Tuple
 from hpcdl import __version__
 from hpcdl.trainer.checks import check_fit, check_spec
 from hpcdl.trainer.errors import OutOfMemory, RunError, Stopped, UserCodeError
+from hpcdl.trainer.machine import cpus
 from hpcdl.trainer.output import be_patient, quiet_import, say, separate_noise
 from hpcdl.trainer.retry import keep_trying
 from hpcdl.trainer.rundir import RunDir
@@ -63,7 +64,7 @@ def main(argv: List[str]) -> int:
 def _run(run_dir: RunDir) -> None:
     say(
         "hpcdl {}  python {}  host {}  {} CPUs  attempt {}".format(
-            __version__, platform.python_version(), socket.gethostname(), _cpus(), run_dir.attempt
+            __version__, platform.python_version(), socket.gethostname(), cpus(), run_dir.attempt
         )
     )
     run = _read_spec(run_dir.run_json)
@@ -90,11 +91,6 @@ def _read_spec(path: str) -> RunSpec:
             return RunSpec.from_json(file.read())
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError("{}: cannot be read: {}".format(path, error)) from error
-
-
-def _cpus() -> int:
-    """The CPUs that this process may use; a batch system gives a share of the node."""
-    return len(os.sched_getaffinity(0))
 
 
 def _fail(run_dir: RunDir, error: Exception) -> int:

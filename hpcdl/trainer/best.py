@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, Iterable, Optional
 
-from hpcdl.trainer.checks import check_early_stopping
+from hpcdl.trainer.checks import check_monitored
 from hpcdl.trainer.output import say
 from hpcdl.trainer.spec import EarlyStoppingSpec, RunSpec, SpecError
 
@@ -64,12 +64,12 @@ def choose(run: RunSpec, metrics: Iterable[str]) -> Optional[Best]:
         SpecError: the model has no such metric.
     """
     names = list(metrics)
-    problems = check_early_stopping(run, names)
+    problems = check_monitored(run, names)
     if problems:
         raise SpecError("\n".join(problems))
     if run.train.early_stopping is not None:
         return Best(run.train.early_stopping, stops=True)
-    if run.data.validation_split and "loss" in names:
+    if run.validation_share and "loss" in names:
         return Best(EarlyStoppingSpec("val_loss"), stops=False)
     return None
 

@@ -121,6 +121,11 @@ def _check_together(run: RunSpec) -> List[str]:
                 run.train.batch_size, run.devices.gpus
             )
         )
+    if run.train.cross_validation and data.validation_split:
+        problems.append(
+            "data.validation_split is {!r}; expected 0 with train.cross_validation, where each fold validates on its "
+            "part of the rows".format(data.validation_split)
+        )
     if run.train.jit == "on" and run.devices.gpus > 1:
         problems.append("train.jit is 'on', but XLA compiles for one device; expected auto or off with several GPUs")
     return problems + check_monitored(run, None if isinstance(model, FunctionSpec) else METRICS)
@@ -131,7 +136,7 @@ def check_monitored(run: RunSpec, metrics: Optional[Sequence[str]]) -> List[str]
     problems = []
     watching = {"train.early_stopping": run.train.early_stopping, "train.schedule": run.train.schedule}
     for where, section in watching.items():
-        problem = section.problem(run.data.validation_split, metrics) if section else None
+        problem = section.problem(run.validation_share, metrics) if section else None
         if problem is not None:
             key, expected = problem
             problems.append("{}.{} is {!r}; expected {}".format(where, key, getattr(section, key), expected))

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
+import importlib
 import random
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from importlib import metadata
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
 
+from hpcdl.trainer.errors import DeviceError
+
+
+def keras_version() -> str:
+    """The version of tf.keras, which itself does not say it in TensorFlow 2.16 with Keras 3.0."""
+    return str(getattr(tf.keras, "__version__", None) or metadata.version("keras"))
+
+
+def _keras() -> Tuple[int, ...]:
+    return tuple(int(part) for part in keras_version().split(".")[:2])
+
 
 def is_keras_3() -> bool:
     """Whether tf.keras is Keras 3."""
-    return not str(tf.keras.__version__).startswith("2.")
+    return not keras_version().startswith("2.")
 
 
 def seed_everything(seed: int) -> None:
@@ -25,6 +40,12 @@ def seed_everything(seed: int) -> None:
     tf.keras.utils.set_random_seed(seed)
 
 
+def forget_models() -> None:
+    """Let go of all models: the names of layers start again, as in a new process."""
+    tf.keras.backend.clear_session()
+    gc.collect()
+
+
 def is_compiled(model: Any) -> bool:
     """Whether a model came with its own optimizer and loss."""
     return bool(model.compiled if is_keras_3() else model._is_compiled)
@@ -32,20 +53,50 @@ def is_compiled(model: Any) -> bool:
 
 def build_optimizer(model: Any) -> None:
     """Create the optimizer's variables now: inside a loop or a replica it is too late."""
-    build = getattr(model.optimizer, "build", None) or model.optimizer._create_all_weights  # Keras 2's legacy ones
+    optimizer = model.optimizer if is_keras_3() else inner_optimizer(model.optimizer)  # Keras 2's wrapper has them
+    build = getattr(optimizer, "build", None) or optimizer._create_all_weights  # Keras 2's legacy ones
     build(model.trainable_variables)
+    if optimizer is not model.optimizer and not hasattr(model.optimizer, "_variables"):
+        model.optimizer._variables = _optimizer_variables(model.optimizer)  # which Keras 2.11 forgets, and saving wants
 
 
-def clip_all_replicas_together(optimizer: Any, replicas: int) -> None:
-    """Let an optimizer cut the norm of the sum of all replicas' gradients, as Keras 2 does.
+def add_up_gradients(optimizer: Any, replicas: int) -> None:
+    """Let an optimizer of several replicas take the gradients' mean over the batch, as Keras 2 and Keras 3.8 do.
 
-    Keras 3 cuts those of each replica, and then adds them up: here each gets their mean, and the limit is the
-    replicas' share of it.
+    Keras 3.2 to 3.7 adds up the replicas' mean gradients, so that the sum is as many times too large.
+
+    Raises:
+        DeviceError: Keras 3.0 and 3.1 do not add them up at all: each replica would train a model of its own.
     """
-    if not is_keras_3():
+    if not (3, 0) <= _keras() < (3, 8):
         return
+    if _keras() < (3, 2):
+        raise DeviceError(
+            "Keras {} does not add up the gradients of several replicas".format(keras_version()),
+            "train on one GPU, or in an image with Keras 2, or 3.2 and newer",
+        )
     apply = optimizer.apply
-    optimizer.global_clipnorm = optimizer.global_clipnorm / replicas
+
+    def apply_shares(grads: Any, trainable_variables: Any = None) -> Any:
+        shares = [None if grad is None else tf.math.scalar_mul(1 / replicas, grad) for grad in grads]
+        return apply(shares, trainable_variables)
+
+    optimizer.apply = apply_shares
+
+
+def judge_all_replicas_together(optimizer: Any, replicas: int) -> None:
+    """Let an optimizer see all replicas' gradients when it cuts their norm or looks for infinite ones, as Keras 2 does.
+
+    Keras 3 looks at those of each replica, and then adds them up: here each gets their mean, and the limit of the
+    norm is the replicas' share of it.
+    """
+    inner = inner_optimizer(optimizer)
+    clips = getattr(inner, "global_clipnorm", None) is not None
+    if not is_keras_3() or not (clips or inner is not optimizer):
+        return
+    if clips:
+        inner.global_clipnorm /= replicas
+    apply = optimizer.apply
 
     def apply_means(grads: Any, trainable_variables: Any = None) -> Any:
         means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, list(grads))
@@ -54,9 +105,14 @@ def clip_all_replicas_together(optimizer: Any, replicas: int) -> None:
     optimizer.apply = apply_means
 
 
+def inner_optimizer(optimizer: Any) -> Any:
+    """The optimizer itself, where mixed_float16 has wrapped it in one that scales the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def learning_rate(model: Any) -> Optional[float]:
     """The optimizer's learning rate as it is set now; None where it has a schedule of its own, or no such thing."""
-    optimizer = model.optimizer
+    optimizer = inner_optimizer(model.optimizer)
     rate = (
         optimizer._learning_rate if hasattr(optimizer, "_learning_rate") else getattr(optimizer, "learning_rate", None)
     )
@@ -67,7 +123,7 @@ def learning_rate(model: Any) -> Optional[float]:
 
 def set_learning_rate(model: Any, rate: Any) -> None:
     """Set the learning rate of the steps to come. Called in the graph."""
-    tensorflow_variable(model.optimizer.learning_rate).assign(rate)
+    tensorflow_variable(inner_optimizer(model.optimizer).learning_rate).assign(rate)
 
 
 def build_metrics(model: Any, strategy: Any, x: Any, y: Any) -> None:
@@ -86,8 +142,11 @@ def build_metrics(model: Any, strategy: Any, x: Any, y: Any) -> None:
 
 
 def tensorflow_variable(variable: Any) -> Any:
-    """The TensorFlow variable behind a Keras one: in Keras 2 they are the same."""
-    return variable.value if is_keras_3() and isinstance(variable, tf.keras.Variable) else variable
+    """The TensorFlow variable behind a Keras one: in Keras 2 they are the same.
+
+    tf.keras.Variable does not tell them: in some versions of Keras 3 no variable of a model is one.
+    """
+    return variable if isinstance(variable, tf.Variable) else getattr(variable, "value", variable)
 
 
 class Variable(NamedTuple):
@@ -105,8 +164,7 @@ class Variable(NamedTuple):
 
 def variables(model: Any) -> List[Variable]:
     """Everything that training changes, in a fixed order: model, optimizer, metrics."""
-    optimizer = model.optimizer.variables
-    shared = list(model.trainable_variables) + list(optimizer() if callable(optimizer) else optimizer)
+    shared = list(model.trainable_variables) + _optimizer_variables(model.optimizer)
     of_model = {id(variable) for variable in model.variables}
     found = list(model.variables) + shared
     for metric in model.metrics:
@@ -119,6 +177,19 @@ def variables(model: Any) -> List[Variable]:
         )
         for key, variable in once.items()
     ]
+
+
+def _optimizer_variables(optimizer: Any) -> List[Any]:
+    """The optimizer's own variables, and the scale of the loss and its counter."""
+    inner = inner_optimizer(optimizer)
+    found = inner.variables
+    found = list(found() if callable(found) else found)
+    if inner is optimizer:
+        return found
+    if is_keras_3():
+        return [*found, optimizer.dynamic_scale, optimizer.step_counter]
+    scale = optimizer._loss_scale  # a plain number where the user has fixed it
+    return [*found, scale.current_loss_scale, scale.counter] if optimizer.dynamic else found
 
 
 def average_replicas(model: Any, strategy: Any) -> None:
@@ -136,13 +207,16 @@ def average_replicas(model: Any, strategy: Any) -> None:
             target.assign(tf.add_n(copies) / len(copies))
 
 
-def random_states(model: Any, seed: int, strategy: Any) -> List[Tuple[Any, int, int]]:
+def random_states(model: Any, seed: int, strategy: Any, whole: Any = None) -> List[Tuple[Any, int, int]]:
     """The state variables of all random layers (dropout, augmentation): (variable, key, replica) of each.
 
-    The key is a function of the seed and of the layer's place in the model.
+    The key is a function of the seed and of the layer's place in the model, or in the whole that it is a part of.
     """
     states = []
-    for place, layer in enumerate(model._flatten_layers()):
+    mine = {id(layer) for layer in model._flatten_layers()}
+    for place, layer in enumerate((whole or model)._flatten_layers()):
+        if id(layer) not in mine:
+            continue
         for number, variable in enumerate(_generator_states(layer)):
             text = "{}/{}/{}".format(seed, place, number).encode("ascii")
             key = int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1
@@ -189,10 +263,29 @@ def set_random_states(states: List[Tuple[Any, int, int]], step: Any) -> None:
         variable.assign(tf.cast(value, variable.dtype))
 
 
+@contextlib.contextmanager
+def _metrics_added_up(model: Any) -> Iterator[None]:
+    """Give the first replica's metrics the sums of all for a while: before 3.7, Keras reads the first one's alone."""
+    kept = []
+    strategy = model.distribute_strategy
+    if strategy.num_replicas_in_sync > 1 and _keras() < (3, 7):
+        found = {id(variable): variable for metric in model.metrics for variable in metric.variables}
+        for variable in found.values():
+            copies = strategy.experimental_local_results(tensorflow_variable(variable))
+            kept.append((copies[0], copies[0].numpy()))
+            copies[0].assign(sum(copy.numpy() for copy in copies))
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)
+
+
 def metric_results(model: Any) -> Dict[str, float]:
     """What the model's metrics say now, by name, loss first."""
     if is_keras_3():
-        results = model.get_metrics_result()
+        with _metrics_added_up(model):
+            results = model.get_metrics_result()
     else:
         results = {metric.name: metric.result() for metric in model.metrics}
     return {name: float(value) for name, value in results.items()}
@@ -217,3 +310,65 @@ def model_file() -> str:
 def print_summary(model: Any) -> None:
     """Print the model's layers, shapes and parameters, 80 columns wide: Keras 3 cuts off more when piped."""
     model.summary(line_length=80, print_fn=lambda text, **_: print(text, flush=True))
+
+
+def never_drop(network: Any) -> None:
+    """Switch off dropout and stochastic depth inside a network for good.
+
+    ``network(x, training=False)`` is enough in Keras 2. In Keras 3, a model around the network tells it whether it
+    trains, whatever was said.
+    """
+    if is_keras_3():
+        for layer in network._flatten_layers(include_self=False):
+            for name in ("rate", "drop_path_rate"):
+                if isinstance(getattr(layer, name, None), float):
+                    setattr(layer, name, 0.0)
+
+
+@contextlib.contextmanager
+def weights_from(builder: Any, find: Callable[[str], str]) -> Iterator[None]:
+    """While a network of keras.applications is built: where a file of weights that Keras asks for lies.
+
+    Keras itself would fetch what is not there, from a node without internet.
+
+    Args:
+        builder: the network's function, such as ``keras.applications.VGG16``.
+        find: makes a path of the name of a file.
+    """
+    package = builder.__module__.partition(".applications.")[0]
+    utils: Any = importlib.import_module(package + (".utils.file_utils" if is_keras_3() else ".utils.data_utils"))
+    fetch = utils.get_file
+    utils.get_file = lambda fname, *_, **__: find(fname)
+    try:
+        yield
+    finally:
+        utils.get_file = fetch
+
+
+def weights_in(path: str) -> List[Tuple[str, Tuple[int, ...]]]:
+    """The names and shapes of the weights in an HDF5 file, in the layouts of Keras 2 and of Keras 3, in their order.
+
+    Raises:
+        OSError: it is no HDF5 file, or damaged.
+    """
+    import h5py  # TensorFlow itself needs it
+
+    found: List[Tuple[str, Tuple[int, ...]]] = []
+
+    def note(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and "seed_generator" not in name:
+            found.append((name, tuple(node.shape)))
+
+    with h5py.File(path, "r") as file:
+        content = file.get("model_weights", file)
+        if "layer_names" in content.attrs:
+            for layer in content.attrs["layer_names"]:
+                group = content[layer]
+                found += [(_text(name), tuple(group[name].shape)) for name in group.attrs["weight_names"]]
+        else:
+            content.get("layers", content).visititems(note)
+    return found
+
+
+def _text(name: Any) -> str:
+    return name.decode("utf-8") if isinstance(name, bytes) else str(name)

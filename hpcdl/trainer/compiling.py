@@ -1,12 +1,14 @@
-"""Giving a model its optimizer, loss and metric."""
+"""Giving a model its optimizer, loss and metric, and what a compiled one must be like for the labels."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Optional
 
 import tensorflow as tf
 
 from hpcdl.trainer import compat
+from hpcdl.trainer.errors import UserCodeError
 from hpcdl.trainer.spec import ModelSpec, OptimizerSpec, TrainSpec
 
 _OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "rmsprop": "RMSprop", "adagrad": "Adagrad", "nadam": "Nadam"}
@@ -29,8 +31,10 @@ def optimizer(spec: OptimizerSpec) -> Any:
     return getattr(tf.keras.optimizers, _OPTIMIZERS[spec.name])(**settings)
 
 
-def loss(from_logits: bool, label_smoothing: float) -> Any:
-    """The cross-entropy of class numbers; Keras's own for them knows no label smoothing."""
+def loss(from_logits: bool, label_smoothing: float, labels: str = "integers") -> Any:
+    """The cross-entropy of class numbers, or of one-hot rows; Keras's own for numbers knows no label smoothing."""
+    if labels == "one_hot":
+        return tf.keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=label_smoothing)
     if not label_smoothing:
         return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
 
@@ -43,20 +47,66 @@ def loss(from_logits: bool, label_smoothing: float) -> Any:
     return smoothed_crossentropy
 
 
-def compile_model(model: Any, model_spec: ModelSpec, train: TrainSpec, replicas: int) -> None:
-    """Compile a model for class numbers as labels, unless it came compiled; create the optimizer's variables.
+def compile_model(model: Any, model_spec: ModelSpec, train: TrainSpec, replicas: int, classes: int) -> None:
+    """Compile a model for the run's kind of labels, unless it came compiled; create the optimizer's variables.
 
-    No XLA: it makes small convolutions 2 to 4 times slower on CPUs, and the loop already
-    runs many steps in one call.
+    Without XLA, which Keras would use by itself: see `loop.Stepper`.
+
+    Raises:
+        UserCodeError: the model came compiled, with a loss for other labels, or has too few outputs.
     """
-    if not compat.is_compiled(model):
+    if compat.is_compiled(model):
+        _check_compiled(model, model_spec, train.labels, classes)
+    else:
+        categorical = train.labels == "one_hot"
+        metric = tf.keras.metrics.CategoricalAccuracy if categorical else tf.keras.metrics.SparseCategoricalAccuracy
         from_logits = model_spec.output == "logits"
         model.compile(
             optimizer=optimizer(train.optimizer),
-            loss=loss(from_logits, train.label_smoothing),
-            metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            loss=loss(from_logits, train.label_smoothing, train.labels),
+            metrics=[metric(name="accuracy")],
             jit_compile=False,
         )
-        if train.optimizer.clip_norm and replicas > 1:
-            compat.clip_all_replicas_together(model.optimizer, replicas)
+    if replicas > 1:
+        compat.judge_all_replicas_together(model.optimizer, replicas)
+        compat.add_up_gradients(model.optimizer, replicas)  # before it judges them
     compat.build_optimizer(model)
+
+
+def _check_compiled(model: Any, spec: ModelSpec, labels: str, classes: int) -> None:
+    """Say now what would otherwise be a riddle in the first step: on GPUs a class beyond the outputs is no error."""
+    wanted, name = wanted_labels(model.loss), getattr(spec, "function", model.name)
+    if wanted is None:
+        return
+    if wanted != labels:
+        raise UserCodeError(
+            "the model of {} came compiled with {}, which takes {}; train.labels is {}".format(
+                name, _name(model.loss), wanted.replace("_", "-"), labels
+            ),
+            "set train.labels: {}, or compile it with {}".format(
+                wanted, "categorical_crossentropy" if labels == "one_hot" else "sparse_categorical_crossentropy"
+            ),
+        )
+    shape = getattr(model, "output_shape", None)
+    outputs = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
+    if isinstance(outputs, int) and (outputs != classes if labels == "one_hot" else outputs < classes):
+        raise UserCodeError(
+            "the model of {} has {} outputs, but the data set has {} classes; expected one for each".format(
+                name, outputs, classes
+            )
+        )
+
+
+def wanted_labels(given: Any) -> Optional[str]:
+    """What train.labels a compiled model's loss is for; None where its name does not say."""
+    name = _name(given)
+    if re.search("sparse_categorical", name):
+        return "integers"
+    return "one_hot" if re.search("categorical_(focal_)?crossentropy", name) else None
+
+
+def _name(given: Any) -> str:
+    """A loss's name as Keras's functions have them: of a word, a function or an instance; empty for several."""
+    if not isinstance(given, str):
+        given = getattr(given, "name", None) or getattr(given, "__name__", "")
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", str(given)).lower()

@@ -83,6 +83,8 @@ class Stepper:
         self.rate_scale = 1.0  # what the scheduled learning rate is multiplied by
         self._class_weights = None if balance is None else balance.class_weights
         self._jit = train.jit == "on"
+        if self._jit:
+            say("jit: XLA compiles the steps")
         self._train_step = tf.function(model.train_step, jit_compile=True) if self._jit else model.train_step
         self._random_states = compat.random_states(model, train.seed, strategy, whole)
         self._call = tf.function(self._graph)
@@ -144,9 +146,7 @@ class Stepper:
             "try a smaller train.optimizer.learning_rate; batch_norm, or output: logits, may help as well",
         )
 
-    def _graph(
-        self, number: Any, scale: Any, order: Any, numbers: Any, batch_rows: int, feed: Any
-    ) -> Tuple[Any, Any]:
+    def _graph(self, number: Any, scale: Any, order: Any, numbers: Any, batch_rows: int, feed: Any) -> Tuple[Any, Any]:
         """Steps in one graph, traced once for full batches and once for a shorter last one.
 
         Args:

@@ -1,4 +1,4 @@
-"""The models a run can train: mlp, cnn, resnet, and what the user's own function builds."""
+"""The models a run can train: mlp, cnn, resnet, on a backbone, and what the user's own function builds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import contextlib
 import importlib
 from typing import Any, Dict, Iterator, List, Tuple
 
+import numpy as np
 import tensorflow as tf
 
 from hpcdl.trainer import compat
+from hpcdl.trainer.backbone import add_backbone
 from hpcdl.trainer.checks import kernel_sizes
 from hpcdl.trainer.errors import RunError, UserCodeError
-from hpcdl.trainer.spec import CnnSpec, FunctionSpec, MlpSpec, ModelSpec, ResnetSpec
+from hpcdl.trainer.spec import BackboneSpec, CnnSpec, FunctionSpec, MlpSpec, ModelSpec, ResnetSpec, SpecError
 
 
 def build(spec: ModelSpec, image_shape: Tuple[int, ...], classes: int) -> Any:
@@ -28,11 +30,28 @@ def build(spec: ModelSpec, image_shape: Tuple[int, ...], classes: int) -> Any:
         with blame_user_code(spec, "failed"):
             return _from_function(spec, image_shape, classes)
     output = "softmax" if spec.output == "softmax" else None
-    last = tf.keras.layers.Dense(classes, activation=output, name="classes", **_kernel(spec))
+    last = tf.keras.layers.Dense(classes, activation=output, name="classes", dtype="float32", **_kernel(spec))
     if isinstance(spec, ResnetSpec):
         return _resnet(spec, image_shape, last)
+    if isinstance(spec, BackboneSpec):
+        return _on_backbone(spec, image_shape, last)
     features = _mlp(spec) if isinstance(spec, MlpSpec) else _cnn(spec)
     return tf.keras.Sequential([tf.keras.Input(image_shape), *features, last], name=spec.name)
+
+
+def describe(model: Any) -> str:
+    """A model's parameters, how many of them train, and which layers are frozen, in a line for people."""
+    count, train = (sum(int(np.prod(w.shape)) for w in some) for some in (model.weights, model.trainable_weights))
+    frozen = []
+    for layer in model.layers:
+        parts = [part for part in getattr(layer, "layers", [layer]) if part.weights]
+        still = sum(not part.trainable_weights for part in parts)
+        if still and len(parts) > 1:
+            some = "all" if still == len(parts) else "{} of the".format(still)
+            frozen.append("{} {} layers with weights of {}".format(some, len(parts), layer.name))
+        elif still:
+            frozen.append(layer.name)
+    return "{:,} parameters, {:,} of them train; frozen: {}".format(count, train, ", ".join(frozen) or "nothing")
 
 
 def _mlp(spec: MlpSpec) -> List[Any]:
@@ -80,6 +99,17 @@ def _resnet(spec: ResnetSpec, image_shape: Tuple[int, ...], last: Any) -> Any:
     for dropout in _dropout(spec.dropout):
         x = dropout(x)
     return tf.keras.Model(inputs, last(x), name=spec.name)
+
+
+def _on_backbone(spec: BackboneSpec, image_shape: Tuple[int, ...], last: Any) -> Any:
+    inputs, x = add_backbone(spec, image_shape)
+    for units in spec.dense:
+        x = tf.keras.layers.Dense(units, activation=spec.activation, **_kernel(spec))(x)
+        for dropout in _dropout(spec.dropout):
+            x = dropout(x)
+    for dropout in _dropout(0 if spec.dense else spec.dropout):
+        x = dropout(x)
+    return tf.keras.Model(inputs, last(x), name=spec.backbone)
 
 
 def _kernel(spec: Any) -> Dict[str, Any]:
@@ -130,7 +160,7 @@ def blame_user_code(spec: ModelSpec, failed: str) -> Iterator[None]:
         return
     try:
         yield
-    except (RunError, MemoryError, tf.errors.ResourceExhaustedError):
+    except (RunError, SpecError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except (Exception, SystemExit) as error:
         message = "model.function {} {}: {}: {}".format(spec.function, failed, type(error).__name__, error)

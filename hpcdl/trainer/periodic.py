@@ -35,7 +35,7 @@ class Saver:
         self._step, self._at = state.get("step", 0), time.monotonic()
         self._saved_step = state.get("step")
         start: Dict[str, Any] = {"step": 0, "epoch_s": 0.0, "train_s": 0.0, "saves": 0, "save_blocked_s": 0.0}
-        start.update({"best": None, "waited": 0, "stopped_early": False})
+        start.update({"best": None, "waited": 0, "stopped_early": False, "plateau": None})
         return {key: state.get(key, value) for key, value in start.items()}
 
     def steps_left(self, step: int, wanted: int) -> int:

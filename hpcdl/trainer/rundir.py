@@ -9,7 +9,7 @@ import glob
 import json
 import os
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from hpcdl.trainer.output import say
 from hpcdl.trainer.retry import keep_trying
@@ -18,6 +18,7 @@ HEARTBEAT_S = 1.0  # at most one heartbeat in this time, new phases aside
 ASIDE = (  # the trainer's half-written files; the host has its own in the same folder
     *(name + ".*.tmp" for name in ("heartbeat.json", "metrics.jsonl", "result.json", "failure.json")),
     "predictions.npz.*.tmp",
+    "features.npz.*.tmp",
     "checkpoints/*.tmp",
     "model/aside-*",
 )
@@ -61,6 +62,8 @@ class RunDir:
         run_json: path of run.json; its folder is the run folder.
         attempt: number of this attempt, from 1.
         stop_file: the file that asks the run to stop; None for ``stop`` in the run folder.
+
+    ``on_epoch`` is called with each line that was added to metrics.jsonl.
     """
 
     def __init__(self, run_json: str, attempt: int = 1, stop_file: Optional[str] = None) -> None:
@@ -68,6 +71,7 @@ class RunDir:
         self.folder = os.path.dirname(self.run_json)
         self.attempt = attempt
         self.stop_file = stop_file or self.path("stop")
+        self.on_epoch: Optional[Callable[[Dict[str, Any]], None]] = None
         self._beat: Dict[str, Any] = {"phase": "starting", "attempt": attempt}
         self._beat_at = 0.0
         self._beat_lost = False
@@ -75,6 +79,16 @@ class RunDir:
     def path(self, *parts: str) -> str:
         """A path in the run folder; an absolute part stays as it is."""
         return os.path.join(self.folder, *parts)
+
+    @property
+    def home(self) -> RunDir:
+        """The run's own folder, also for the folder of one of its folds."""
+        return self
+
+    @property
+    def tensorboard(self) -> str:
+        """The folder of TensorBoard's logs."""
+        return self.path("tensorboard")
 
     @property
     def checkpoints(self) -> str:
@@ -92,11 +106,16 @@ class RunDir:
 
     def finished(self) -> bool:
         """Whether result.json says that nothing is left to do."""
+        return bool(self.read_result().get("state") == "done")
+
+    def read_result(self) -> Dict[str, Any]:
+        """What result.json holds; nothing where there is none that can be read."""
         try:
             with open(self.path("result.json"), encoding="utf-8") as file:
-                return bool(json.load(file).get("state") == "done")
-        except (OSError, ValueError, AttributeError):
-            return False
+                found = json.load(file)
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def heartbeat(self, **news: Any) -> None:
         """Say that the run is alive: what is new is merged into what was said before.
@@ -139,6 +158,8 @@ class RunDir:
                     raise
 
         keep_trying("metrics.jsonl", append)
+        if self.on_epoch is not None:
+            self.on_epoch(line)
 
     def read_metrics(self) -> List[Dict[str, Any]]:
         """The epochs in metrics.jsonl, oldest first; a line cut short by a crash is left out."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
-import tensorflow as tf
 
 from hpcdl.trainer import compat, compiling, distribution, features, models
 from hpcdl.trainer.balance import Balance
@@ -17,6 +16,7 @@ from hpcdl.trainer.checkpoint import Checkpoints
 from hpcdl.trainer.data import Dataset, split_rows
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.evaluation import Evaluator
+from hpcdl.trainer.folds import cross_validate
 from hpcdl.trainer.loop import Pace, Stepper, train
 from hpcdl.trainer.output import say
 from hpcdl.trainer.periodic import Saver
@@ -25,13 +25,16 @@ from hpcdl.trainer.predictions import Predictor, write_predictions
 from hpcdl.trainer.result import fingerprint, result, versions
 from hpcdl.trainer.retry import keep_trying
 from hpcdl.trainer.rundir import RunDir
+from hpcdl.trainer.samples import write_samples
 from hpcdl.trainer.saving import save_model
 from hpcdl.trainer.spec import RunSpec
 from hpcdl.trainer.tensorboard import epoch_logs
 
+Sources = Tuple[Source, Source]  # of the train part and of the test part
+
 
 def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: Dict[str, float]) -> None:
-    """Train a run's model, score it on the test rows, save it, and write result.json.
+    """Train a run's model, score it on the test rows, save it, and write result.json; or so for each fold.
 
     Everything made goes under the run folder. The images of `dataset` are released on the way.
 
@@ -50,19 +53,61 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
         )
     )
     distribution.check_all_reduce(devices)
-    rows = _choose_rows(run, dataset, devices.replicas)
+    one_hot = _one_hot(run, dataset)
+
+    def sources() -> Sources:
+        return Source(dataset.train, one_hot), Source(dataset.test, one_hot)
+
+    test_rows = np.arange(dataset.test.rows, dtype=np.int32)
+    if run.train.cross_validation:
+        for_each = functools.partial(_train_rows, run, dataset, devices, functools.lru_cache(maxsize=None)(sources))
+        found = cross_validate(run, run_dir, dataset.train.labels, test_rows, timing, for_each)
+    else:
+        training, validation = split_rows(dataset.train.labels, run.data.validation_split, run.train.seed)
+        rows = {"train": training, "validation": validation, "test": test_rows}
+        found = _train_rows(run, dataset, devices, sources, run_dir, rows, timing)
+    run_dir.write_result(found)
+    features.forget(run_dir)
+    run_dir.heartbeat(phase="done")
+
+
+def _train_rows(
+    run: RunSpec,
+    dataset: Dataset,
+    devices: distribution.Devices,
+    sources: Callable[[], Sources],
+    run_dir: RunDir,
+    rows: Dict[str, Any],
+    timing: Dict[str, float],
+) -> Dict[str, Any]:
+    """Train a model on some rows of the data set, score it on others, and save it.
+
+    Args:
+        sources: gives the sources of the two parts; nobody else need hold them.
+        rows: row numbers of ``train`` and ``validation`` (of the train part) and of ``test`` (of the test part).
+
+    Returns:
+        the content of result.json.
+    """
+    _check_rows(run, rows, devices.replicas)
     started = time.perf_counter()
-    one_hot = dataset.classes if run.train.labels == "one_hot" else 0
-    train_source, test_source = Source(dataset.train, one_hot), Source(dataset.test, one_hot)
+    one_hot = _one_hot(run, dataset)
+    train_source, test_source = sources()
     balance = Balance(run.train.balance, rows["train"], dataset.train.labels, dataset.classes, run.train.seed)
     if balance.kind != "none":
         say(balance.table(dataset.class_names))
-    options = {"precision": set_precision(run.train.precision, run.model), "balance": balance.about()}
+    options = {
+        "precision": set_precision(run.train.precision, run.model),
+        "jit": run.train.jit == "on",
+        "balance": balance.about(),
+    }
+    if run.data.augment:
+        write_samples(train_source, balance.rows_of(0), run.data.augment, run.train.seed, run_dir)
     whole = _build(run, dataset, devices)
     model, images, halves = whole, test_source, features.halves(run, whole, devices.strategy)
     if halves is not None:
         model = halves.head
-        compute = functools.partial(features.sources, run, run_dir, dataset, devices.strategy, halves.frozen)
+        compute = functools.partial(features.sources, run, run_dir.home, dataset, devices.strategy, halves.frozen)
         train_source, test_source = _timed(timing, "features_s", lambda: compute(train_source, test_source, one_hot))
     _compile(run, dataset, devices, model, train_source)
     score = functools.partial(_score, run, run_dir, model, devices.strategy)
@@ -76,7 +121,7 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
     timing["build_s"] = time.perf_counter() - started - timing.get("features_s", 0.0)
 
     if run.train.tensorboard:
-        run_dir.on_epoch = epoch_logs(run_dir, run_dir.path("tensorboard"), run.to_json())
+        run_dir.on_epoch = epoch_logs(run_dir, run_dir.tensorboard, run.to_json())
     run_dir.heartbeat(phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch)
     validate = score(train_source, rows["validation"])
     state = train(stepper, model, run_dir, Saver(checkpoints, run.saving), validate, Pace(), best)
@@ -100,21 +145,20 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
     model_file = _timed(timing, "save_s", lambda: keep_trying("the model", lambda: save_model(whole, run_dir)))
     counts = {part: len(indices) for part, indices in rows.items()}
     found = result(run, run_dir, dataset, devices, whole, model_file, counts, test, state, timing)
-    run_dir.write_result(dict(found, **options))
-    features.forget(run_dir)
-    run_dir.heartbeat(phase="done")
+    return dict(found, **options)
 
 
-def _choose_rows(run: RunSpec, dataset: Dataset, replicas: int) -> Dict[str, Any]:
-    """The row numbers to train on, to validate on (of the train part) and to test on (of the test part)."""
-    training, validation = split_rows(dataset.train.labels, run.data.validation_split, run.train.seed)
-    rows = {"train": training, "validation": validation, "test": np.arange(dataset.test.rows, dtype=np.int32)}
+def _one_hot(run: RunSpec, dataset: Dataset) -> int:
+    """The length of one-hot labels; 0 where the loss is given class numbers."""
+    return dataset.classes if run.train.labels == "one_hot" else 0
+
+
+def _check_rows(run: RunSpec, rows: Dict[str, Any], replicas: int) -> None:
     for part, indices in rows.items():
-        if len(indices) < replicas and not (part == "validation" and run.data.validation_split == 0):
+        if len(indices) < replicas and not (part == "validation" and run.validation_share == 0):
             raise DataError(
                 "{} has {} rows; expected at least one for each of the {} replicas".format(part, len(indices), replicas)
             )
-    return rows
 
 
 def _build(run: RunSpec, dataset: Dataset, devices: distribution.Devices) -> Any:
@@ -129,9 +173,8 @@ def _build(run: RunSpec, dataset: Dataset, devices: distribution.Devices) -> Any
 
 def _compile(run: RunSpec, dataset: Dataset, devices: distribution.Devices, model: Any, source: Any) -> None:
     """Give the model all other variables: the optimizer's and the metrics'."""
-    with devices.strategy.scope():
-        with models.blame_user_code(run.model, "built a model that cannot be trained"):
-            compiling.compile_model(model, run.model, run.train, devices.replicas, dataset.classes)
+    with devices.strategy.scope(), models.blame_user_code(run.model, "built a model that cannot be trained"):
+        compiling.compile_model(model, run.model, run.train, devices.replicas, dataset.classes)
     with models.blame_user_code(run.model, "built a model that failed on its first images"):
         compat.build_metrics(model, devices.strategy, *source.take(next(source.each(np.arange(2, dtype=np.int32), 2))))
 

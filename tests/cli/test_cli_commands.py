@@ -145,11 +145,12 @@ def test_jobs_listed(cli):
     assert "mnist_cnn           The course's CNN: two 5x5 convolutions, SGD, five epochs." in lines
 
 
-def test_job_copied_with_script(cli, tmp_path):
-    answer = cli("jobs", "copy", "mnist_script", tmp_path / "new")
+@pytest.mark.parametrize(("job", "module"), [("mnist_script", "MNIST.py"), ("imbalanced_mnist", "imbalanced.py")])
+def test_job_copied_with_script_or_module(cli, tmp_path, job, module):
+    answer = cli("jobs", "copy", job, tmp_path / "new")
 
-    assert answer.out.splitlines() == [str(tmp_path / "new" / name) for name in ("mnist_script.yaml", "MNIST.py")]
-    assert cli("render", tmp_path / "new" / "mnist_script.yaml", *MARENOSTRUM).code == 0
+    assert answer.out.splitlines() == [str(tmp_path / "new" / name) for name in (f"{job}.yaml", module)]
+    assert cli("render", tmp_path / "new" / f"{job}.yaml", *MARENOSTRUM).code == 0
 
 
 def test_job_copy_overwrites_nothing(cli, tmp_path):

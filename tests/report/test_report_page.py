@@ -281,3 +281,11 @@ def test_png_is_what_it_was():
     length = struct.unpack(">I", raw[33:37])[0]
     lines = zlib.decompress(raw[41 : 41 + length])
     assert lines == b"\0" + image[0].tobytes() + b"\0" + image[1].tobytes()
+
+
+def test_result_names_the_classes(copied, cli):
+    change(copied, "result.json", data={"class_names": ["cat", "dog", "fox"]})
+
+    answer = cli("result", copied)
+
+    assert "192 train, 48 validation, 90 test images of 10x10x1; 3 classes: cat, dog, fox\n" in answer.out

@@ -68,6 +68,45 @@ def test_stopped_run_on_streamed_images_ends_as_the_whole_one(shared: Bed) -> No
     assert epochs[0] == epochs[1]
 
 
+@pytest.mark.parametrize("image", IMAGES)
+def test_frozen_backbone_with_staged_weights_runs_each_image_once(shared: Bed, image: str) -> None:
+    data = f"data={{path: {shared.folder}/data/images, image_size: [224, 224]}}"
+    model = "model={backbone: MobileNetV2}"
+    run = shared.submit("images_vgg16", *sets(data, model, f"container={image}", "train.epochs=20", "train.optimizer.learning_rate=0.002"))
+    result = run.wait()
+    assert result["state"] == "done", result
+    assert result["model"]["trainable_parameters"] == 1280 * 3 + 3
+    assert result["model"]["parameters"] == 2_257_984 + 1280 * 3 + 3
+    assert result["test"]["accuracy"] > 0.9, "what ImageNet's weights see is enough to tell three colours"
+    log = run.log()
+    assert "features: 240 images through MobileNetV2 in " in log
+    assert not list(run.path.glob("features*")), "kept while they are of use"
+
+
+def test_weights_that_are_not_staged_are_refused_before_the_job_is_sent(shared: Bed) -> None:
+    said = shared.run(
+        "hpcdl", "submit", "images_vgg16", "--cluster", shared.profile, "--runs-dir", shared.runs,
+        *sets(f"data={{path: {shared.folder}/data/images, image_size: [224, 224]}}"), check=False,
+    )  # fmt: skip
+    assert said.returncode == 2
+    assert "the ImageNet weights of VGG16 are not in " in said.stderr
+    assert "hpcdl data stage weights/VGG16 --data-root " in said.stderr
+
+
+def test_packed_set_is_verified_and_trained_on(shared: Bed) -> None:
+    root = shared.folder / "data"
+    shared.run("hpcdl", "data", "pack", root / "images", "--name", "packed", "--size", "24x24", "--data-root", root)
+    run = shared.submit("images_resnet", *sets(f"cluster.data_root={root}", "data={name: packed}", "train.epochs=3"))
+    result = run.wait()
+    assert result["state"] == "done", result
+    assert result["data"]["path"] == f"{root}/packed"
+    assert result["data"]["class_names"] == ["one", "three", "two"]
+    (root / "packed/train.npy").write_bytes((root / "packed/train.npy").read_bytes()[:-1] + b"x")
+    said = shared.run("hpcdl", "data", "verify", "packed", "--data-root", root, check=False)
+    assert said.returncode == 1
+    assert "not what was staged: packed" in said.stderr
+
+
 def test_folder_that_lost_a_class_is_refused_before_it_is_sent(shared: Bed) -> None:
     shutil.copytree(shared.folder / "data/images", shared.folder / "data/lost")
     for path in (shared.folder / "data/lost/two").iterdir():

@@ -165,20 +165,24 @@ def strategies(tf):
 class Training:
     """A model ready to train in a run folder; calling it trains to the end, or until `stop_after` calls."""
 
-    def __init__(self, tf, strategy, arrays, folder, model_spec, train, rows=ROWS, saving=NEVER):
-        from hpcdl.trainer import batches, checkpoint, compat, compiling, loop, models, periodic
+    def __init__(self, tf, strategy, arrays, folder, model_spec, train, rows=ROWS, saving=NEVER, augment=()):
+        from hpcdl.trainer import balance, batches, checkpoint, compat, compiling, loop, models, periodic, precision
 
         folder.mkdir(exist_ok=True)
         tf.keras.backend.clear_session()  # names of layers start again, as in a new process
+        precision.set_precision(train.precision, model_spec)
         compat.seed_everything(train.seed)
         part = Part(arrays["x_train"][:rows, ..., None], arrays["y_train"][:rows].astype("i4"), 1 / 255)
-        source = batches.Source(part)
+        self.one_hot = 3 if train.labels == "one_hot" else 0
+        source = batches.Source(part, self.one_hot)
         with strategy.scope():
             self.model = models.build(model_spec, (10, 10, 1), 3)
-            compiling.compile_model(self.model, model_spec, train, strategy.num_replicas_in_sync)
+            compiling.compile_model(self.model, model_spec, train, strategy.num_replicas_in_sync, 3)
         compat.build_metrics(self.model, strategy, *source.take(tf.range(2)))
         variables = compat.variables(self.model)
-        self.stepper = loop.Stepper(self.model, strategy, source, np.arange(rows, dtype=np.int32), train, nullcontext)
+        mine = np.arange(rows, dtype=np.int32)
+        even = balance.Balance(train.balance, mine, part.labels, 3, train.seed)
+        self.stepper = loop.Stepper(self.model, strategy, source, mine, train, nullcontext, augment, even)
         self.checkpoints = checkpoint.Checkpoints(str(folder / "checkpoints"), variables, strategy, "fingerprint", 2)
         self.saver = periodic.Saver(self.checkpoints, saving)
         self.run_dir = RunDir(str(folder / "run.json"))
@@ -199,7 +203,8 @@ class Training:
 
         labels = (arrays["y_test"] + (np.arange(101) % 4 == 0)) % 3
         part = Part(arrays["x_test"][..., None], labels.astype("i4"), 1 / 255)
-        evaluator = evaluation.Evaluator(self.model, self.stepper.strategy, batches.Source(part), 60)
+        source = batches.Source(part, self.one_hot)
+        evaluator = evaluation.Evaluator(self.model, self.stepper.strategy, source, 60)
         return lambda: evaluator(np.arange(101, dtype=np.int32), lambda: None)
 
     def weights(self):

@@ -1,9 +1,11 @@
-"""Schedules, penalties, clipping, smoothing and residual networks do what they say, alone and with two replicas.
+"""Schedules, penalties, clipping, labels, precision, XLA and resnets do what they say, with one and two replicas.
 
 The first part imports no TensorFlow, so that it runs against the Python of a container.
 """
 
+import json
 import math
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +13,17 @@ import numpy as np
 import pytest
 
 from hpcdl.trainer.checks import check_spec
-from hpcdl.trainer.errors import Stopped
+from hpcdl.trainer.errors import Stopped, UserCodeError
 from hpcdl.trainer.spec import (
     CnnSpec,
+    DataSpec,
+    DeviceSpec,
+    EarlyStoppingSpec,
+    FunctionSpec,
     MlpSpec,
     OptimizerSpec,
     ResnetSpec,
+    SavingSpec,
     ScheduleSpec,
     SpecError,
     TrainSpec,
@@ -36,15 +43,32 @@ EVERYTHING = replace(
 
 
 def test_run_with_everything(make_run, run_trainer):
-    """In both images: it trains, and the log has the learning rate of each epoch."""
-    model = ResnetSpec(filters=[4, 8], blocks=1, dropout=0.2, l2=1e-4)
-    folder = run_trainer(make_run(model=model, train=EVERYTHING))
+    """In both images: it trains, the log has the learning rate of each epoch, and it goes on as if never stopped."""
+    sections = {
+        "model": ResnetSpec(filters=[4, 8], blocks=1, dropout=0.2, l2=1e-4),
+        "train": replace(EVERYTHING, labels="one_hot", balance="oversample", precision="mixed_float16"),
+        "data": DataSpec(path="data.npz", augment=[{"rotate": 10}, {"cutout": 0.2}], validation_split=0.1),
+        "saving": SavingSpec(every_steps=20, keep=9),
+    }
+    folder = run_trainer(make_run(**sections))
 
     assert folder.status == 0, folder.stderr
     rates = [line["learning_rate"] for line in folder.metrics()]
     assert 0.01 > rates[0] > rates[1] > rates[2] >= 0
     assert folder.metrics()[-1]["loss"] < folder.metrics()[0]["loss"]
-    assert folder.json("result.json")["model"]["name"] == "resnet"
+    result = folder.json("result.json")
+    assert (result["model"]["name"], result["precision"]) == ("resnet", "mixed_float16")
+    assert "precision: mixed_float16 (train.precision)" in folder.stdout
+    assert "cannot save" not in folder.stdout
+
+    again = make_run(**sections)
+    (again.path / "checkpoints").mkdir()
+    shutil.copy(folder.path / "checkpoints" / "00000020.npz", again.path / "checkpoints")
+    again = run_trainer(again)
+    assert "(step 20)" in again.stdout
+    for name, array in folder.newest_arrays().items():
+        np.testing.assert_array_equal(again.newest_arrays()[name], array)
+    assert again.json("result.json")["test"] == result["test"]
 
 
 @pytest.mark.parametrize(
@@ -181,3 +205,256 @@ def test_resnet_has_its_layers(tf):
     assert len(convolutions) == 1 + 4 * 2 + 1  # the first, two in each block, and one where the size changes
     assert model.layers[-3].output.shape[1:3] == (4, 4)
     assert model.output.shape == (None, 3)
+
+
+@tensorflow_run
+def test_one_hot_trains_as_integers(make_training):
+    """Validation and the shorter last batch of two replicas included."""
+    train = replace(TRAIN, early_stopping=EarlyStoppingSpec("val_accuracy"), balance="class_weight")
+    numbers, one_hot = (
+        make_training(SMALL, replace(train, labels=labels), 2, name=labels)() for labels in ("integers", "one_hot")
+    )
+
+    for mine, yours in zip(numbers.weights(), one_hot.weights(), strict=True):
+        np.testing.assert_allclose(mine, yours, atol=1e-5)
+    for mine, yours in zip(numbers.run_dir.read_metrics(), one_hot.run_dir.read_metrics(), strict=True):
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            assert mine[name] == pytest.approx(yours[name], rel=1e-4)
+
+
+COMPILED = """
+import tensorflow as tf
+
+def model(input_shape, classes, loss, outputs=3):
+    layers = tf.keras.layers
+    built = tf.keras.Sequential(
+        [tf.keras.Input(input_shape), layers.Flatten(), layers.Dense(outputs, activation="softmax")]
+    )
+    built.compile("sgd", loss if loss.islower() else getattr(tf.keras.losses, loss)(), metrics=["accuracy"])
+    return built
+"""
+
+
+@pytest.fixture
+def compiled(make_training, tmp_path, monkeypatch):
+    (tmp_path / "compiled_models.py").write_text(COMPILED)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(labels, **args):
+        return make_training(FunctionSpec("compiled_models:model", args), replace(TRAIN, labels=labels))
+
+    return make
+
+
+@tensorflow_run
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", "CategoricalCrossentropy", "mse"])
+def test_compiled_model_gets_one_hot_labels(compiled, loss):
+    losses = compiled("one_hot", loss=loss)().losses()
+    assert losses[-1][1] < losses[0][1] < 2
+
+
+@tensorflow_run
+@pytest.mark.parametrize(
+    ("labels", "args", "said"),
+    [
+        ("integers", {"loss": "categorical_crossentropy"}, "takes one-hot; train.labels is integers"),
+        ("one_hot", {"loss": "SparseCategoricalCrossentropy"}, "sparse_categorical_crossentropy, which takes integers"),
+        (
+            "integers",
+            {"loss": "sparse_categorical_crossentropy", "outputs": 2},
+            "has 2 outputs, but the data set has 3",
+        ),
+        ("one_hot", {"loss": "CategoricalCrossentropy", "outputs": 4}, "has 4 outputs, but the data set has 3 classes"),
+    ],
+)
+def test_compiled_model_for_other_labels_is_named(compiled, labels, args, said):
+    with pytest.raises(UserCodeError, match=said):
+        compiled(labels, **args)
+
+
+@tensorflow_run
+def test_compiled_model_may_have_more_outputs(compiled):
+    compiled("integers", loss="sparse_categorical_crossentropy", outputs=5)()
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "accuracy"])
+@tensorflow_run
+def test_plateau_is_that_of_keras(tf, monitor):
+    """Value by value, the rate that ReduceLROnPlateau sets; a better value by 0.0001 or less is none."""
+    from hpcdl.trainer.schedule import Plateau
+
+    values = [3.0, 2.0, 2.0, 1.99995, 2.5, math.nan, 1.0, 0.9, 1.1, 1.1, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9]
+    keras = tf.keras.callbacks.ReduceLROnPlateau(
+        monitor, factor=0.5, patience=2, mode="max" if monitor == "accuracy" else "min"
+    )
+    keras.set_model(tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1)]))
+    keras.model.compile(tf.keras.optimizers.SGD(0.8))
+    keras.on_train_begin()
+    plateau, state = Plateau(ScheduleSpec("plateau", factor=0.5, patience=2, monitor=monitor), 0.8), {"plateau": None}
+    seen = set()
+    for epoch, value in enumerate(values):
+        keras.on_epoch_end(epoch, {monitor: value})
+        plateau.judge(state, {monitor: value})
+        state = json.loads(json.dumps(state, allow_nan=False))  # as through a checkpoint
+        seen.add(plateau.scale(state))
+        assert 0.8 * plateau.scale(state) == pytest.approx(float(keras.model.optimizer.learning_rate))
+    assert len(seen) >= 3
+
+
+PLATEAU = replace(
+    TRAIN,
+    epochs=8,
+    early_stopping=EarlyStoppingSpec(patience=20),
+    schedule=ScheduleSpec("plateau", patience=1, factor=0.5, warmup_epochs=1.5),
+    optimizer=OptimizerSpec("adam", 0.05),
+)
+
+
+@tensorflow_run
+def test_interrupted_plateau_is_bit_identical(make_training, capsys):
+    whole = make_training(SMALL, PLATEAU, name="whole")()
+    log = [line for line in capsys.readouterr().out.splitlines() if "learning rate" in line]
+    rates = [line["learning_rate"] for line in whole.run_dir.read_metrics()]
+    assert whole.state["plateau"]["times"] == len(log) >= 2
+    assert log[0] == "val_loss has not improved for 1 epoch: learning rate 0.05 -> 0.025"
+    assert rates[0] < max(rates)
+    assert rates[-1] <= 0.0125
+
+    for stop in (9, 13):
+        with pytest.raises(Stopped):
+            make_training(SMALL, PLATEAU, name="parts")(call_s=0, stop_after=stop)
+    resumed = make_training(SMALL, PLATEAU, name="parts")()
+    for one, other in zip(whole.weights(), resumed.weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert whole.losses() == resumed.losses()
+    assert whole.state["plateau"] == resumed.state["plateau"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        (ScheduleSpec("plateau"), "monitor is 'val_loss'; expected a metric without val_, or data.validation_split"),
+        (ScheduleSpec("plateau", monitor="auc"), "train.schedule.monitor is 'auc'; expected one of loss, accuracy"),
+    ],
+)
+def test_plateau_of_a_metric_that_is_not_there(spec, schedule, said):
+    with pytest.raises(SpecError, match=said):
+        check_spec(replace(spec, train=replace(TRAIN, schedule=schedule)))
+
+
+def test_xla_compiles_for_one_device(spec):
+    with pytest.raises(SpecError, match=r"train.jit is 'on', but XLA compiles for one device"):
+        check_spec(replace(spec, devices=DeviceSpec(gpus=2), train=replace(TRAIN, jit="on")))
+
+
+@tensorflow_run
+@pytest.mark.parametrize(("precision", "replicas"), [("mixed_float16", 1), ("mixed_float16", 2), ("mixed_bfloat16", 1)])
+def test_interrupted_run_in_mixed_precision_is_bit_identical(make_training, precision, replicas):
+    model = MlpSpec(dense=[8], dropout=0.3, batch_norm=True)
+    train = replace(EVERYTHING, precision=precision)
+    whole = make_training(model, train, replicas, name="whole")()
+    with pytest.raises(Stopped):
+        make_training(model, train, replicas, name="parts")(call_s=0, stop_after=6)
+    resumed = make_training(model, train, replicas, name="parts")()
+
+    for one, other in zip(whole.weights(), resumed.weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert whole.losses() == resumed.losses()
+    assert whole.model.layers[0].compute_dtype == precision[len("mixed_") :]
+    assert whole.model.layers[-1].compute_dtype == "float32"
+    rates = [line["learning_rate"] for line in whole.run_dir.read_metrics()]
+    assert 0.01 > rates[0] > rates[1] > rates[2] >= 0
+
+
+@tensorflow_run
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_steps_whose_scaled_gradients_overflow_are_skipped(make_training, strategies, replicas):
+    """The loss itself is fine, so that training goes on, at a smaller scale, which is a part of the checkpoint."""
+    train = replace(TRAIN, precision="mixed_float16", optimizer=OptimizerSpec("sgd", 0.1, clip_norm=1.0))
+    training = make_training(SMALL, train, replicas)
+    begun = training.weights()
+    scale, steps = scale_of(training.model)
+    scale.assign(2.0**24)
+    with pytest.raises(Stopped):
+        training(call_s=0, stop_after=3)
+    for one, other in zip(begun, training.weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    resumed = make_training(SMALL, train, replicas)()
+    scale, steps = (strategies[replicas].experimental_local_results(each) for each in scale_of(resumed.model))
+    assert all(float(copy) == float(scale[0]) <= 2.0**20 for copy in scale)
+    assert all(int(copy) == int(steps[0]) for copy in steps)
+    assert any(abs(one - other).max() > 0 for one, other in zip(begun, resumed.weights(), strict=True))
+    assert all(np.isfinite(array).all() for array in resumed.weights())
+
+
+def scale_of(model):
+    from hpcdl.trainer import compat
+
+    found = compat._optimizer_variables(model.optimizer)[-2:]
+    return [compat.tensorflow_variable(variable) for variable in found]
+
+
+@tensorflow_run
+def test_precision_is_chosen_by_the_gpus(tf, monkeypatch):
+    from hpcdl.trainer.precision import choose
+
+    def with_gpus(*capabilities, model=SMALL):
+        details = {name: {"device_name": f"GPU {name}", "compute_capability": name} for name in capabilities}
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: list(capabilities))
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", details.get)
+        return choose("auto", model)
+
+    assert with_gpus() == ("float32", "no GPU")
+    assert with_gpus((7, 0), (9, 0)) == ("mixed_float16", "all GPUs have tensor cores")
+    assert with_gpus((9, 0), (6, 1))[0] == "float32"
+    assert "GPU (6, 1) has compute capability 6.1" in with_gpus((9, 0), (6, 1))[1]
+    assert with_gpus((9, 0), model=FunctionSpec("a:b"))[0] == "float32"
+    assert choose("mixed_bfloat16", SMALL) == ("mixed_bfloat16", "train.precision")
+
+
+@tensorflow_run
+def test_compiled_steps_are_the_same(make_training):
+    """But for dropout, of which XLA draws other numbers."""
+    model = CnnSpec(filters=[4], dense=[8], batch_norm=True, l2=1e-3)
+    augment = [{"rotate": 20}, {"cutout": 0.2}]
+    off, on = (make_training(model, replace(EVERYTHING, jit=jit), name=jit, augment=augment)() for jit in ("off", "on"))
+
+    for one, other in zip(off.weights(), on.weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    for one, other in zip(off.losses(), on.losses(), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+@tensorflow_run
+def test_interrupted_compiled_run_is_bit_identical(make_training):
+    model, train = MlpSpec(dense=[8], dropout=0.3), replace(EVERYTHING, jit="on")
+    whole = make_training(model, train, name="whole")()
+    with pytest.raises(Stopped):
+        make_training(model, train, name="parts")(call_s=0, stop_after=6)
+    resumed = make_training(model, train, name="parts")()
+    for one, other in zip(whole.weights(), resumed.weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+UNCOMPILABLE = """
+import tensorflow as tf
+
+class Where(tf.keras.layers.Layer):
+    def call(self, inputs):
+        return tf.ensure_shape(tf.numpy_function(lambda array: array, [inputs], tf.float32), inputs.shape)
+
+def model(input_shape, classes):
+    layers = tf.keras.layers
+    return tf.keras.Sequential(
+        [tf.keras.Input(input_shape), Where(), layers.Flatten(), layers.Dense(classes, activation="softmax")]
+    )
+"""
+
+
+@tensorflow_run
+def test_what_xla_cannot_compile_is_said(make_training, tmp_path, monkeypatch):
+    (tmp_path / "xla_models.py").write_text(UNCOMPILABLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    training = make_training(FunctionSpec("xla_models:model"), replace(TRAIN, jit="on"))
+    with pytest.raises(SpecError, match=r"train.jit is on, but XLA cannot compile this training; expected off"):
+        training()

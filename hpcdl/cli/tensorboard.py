@@ -1,0 +1,150 @@
+"""``hpcdl tensorboard``: the curves of runs in TensorBoard."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hpcdl.cli import options
+
+if TYPE_CHECKING:
+    from hpcdl.run import Run
+
+_PORT = 6006  # TensorBoard's own
+_LOOK_S = 0.2  # how often it is asked whether it listens
+
+
+@click.command(short_help="Show runs' curves in TensorBoard.")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@options.cluster
+@options.runs_dir
+@click.option("--port", type=click.IntRange(1, 65535), help=f"Where it listens. Default: {_PORT}, or one that is free.")
+@click.option(
+    "--host", default="localhost", show_default=True, help="Address to listen at. Another one lets others in."
+)
+def command(runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, port: int | None, host: str) -> int:
+    """Show runs' curves in TensorBoard.
+
+    For runs with train.tensorboard: true; those that still run are followed.
+    TensorBoard runs here until Ctrl-C. The ssh line that is printed is for your
+    own machine: with it, the address opens in your own browser.
+
+    \b
+    hpcdl tensorboard k3f9 p0aa
+    hpcdl tensorboard k3f9 --port 6010
+    """
+    found = [options.find(run, cluster, runs_dir) for run in runs]
+    with tempfile.TemporaryDirectory(prefix="hpcdl-tensorboard-") as folder:
+        _link(found, Path(folder))
+        program, port = _tensorboard(), _free_port(host, port)
+        here = f"{getpass.getuser()}@{socket.gethostname()}"
+        options.say(f"on your own machine: ssh -N -L {port}:{host}:{port} {here}\nstarting; Ctrl-C ends it")
+        return _serve([*program, "--logdir", folder], host, port, Path(folder))
+
+
+def _serve(argv: list[str], host: str, port: int, folder: Path) -> int:
+    """Run TensorBoard until Ctrl-C; it never outlives this process.
+
+    What it has to say (TensorFlow greets at length where there is one) is shown where it fails. The file by which it
+    is found again goes into `folder` too: in /tmp it would stay.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    noise = folder / ".stderr"
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(folder)}
+    with noise.open("wb") as stderr:
+        argv = [*argv, "--host", host, "--port", str(port)]
+        server = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stderr=stderr)
+    try:
+        while server.poll() is None and not _answers(host, port):
+            time.sleep(_LOOK_S)
+        if server.poll() is None:
+            click.echo(f"http://{host}:{port}/")
+            sys.stdout.flush()
+        status = server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        server.terminate()
+        server.wait()
+    options.say(f"{noise.read_text(encoding='utf-8', errors='replace')}TensorBoard ended with exit status {status}")
+    return 1
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _tensorboard() -> list[str]:
+    """The start of TensorBoard's argv: this Python's, else the one on PATH.
+
+    Raises:
+        UserError: there is none.
+    """
+    if find_spec("tensorboard") is not None:
+        return [sys.executable, "-m", "tensorboard.main"]
+    program = shutil.which("tensorboard")
+    if program is None:
+        from hpcdl.errors import UserError
+
+        raise UserError("TensorBoard is not installed here: pip install 'hpcdl[tensorboard]'")
+    return [program]
+
+
+def _free_port(host: str, wanted: int | None) -> int:
+    """The wanted port; without a wish TensorBoard's own, or where that is taken, any.
+
+    Raises:
+        UserError: it cannot listen there.
+    """
+    for port in (wanted or _PORT, 0):
+        try:
+            with socket.create_server((host, port)) as server:
+                return int(server.getsockname()[1])
+        except OSError as error:
+            if wanted is not None or port == 0:
+                from hpcdl.errors import UserError
+
+                text = f"cannot listen at {host}:{wanted or _PORT}: {error.strerror or error}; choose another --port"
+                raise UserError(text) from error
+    raise AssertionError("one of the two is free, or has raised")
+
+
+def _link(runs: list[Run], folder: Path) -> None:
+    """Give TensorBoard one folder where each run's logs have the run's name; those to come will be seen there.
+
+    Raises:
+        UserError: none of the runs writes logs.
+    """
+    from hpcdl.errors import UserError
+    from hpcdl.files import read_json
+
+    for run in runs:
+        train = (read_json(run.paths.spec) or {}).get("train") or {}
+        if not run.paths.tensorboard.exists():
+            if not train.get("tensorboard"):
+                options.say(f"{run.name} writes no logs for TensorBoard: set train.tensorboard to true in its job")
+                continue
+            options.say(f"{run.name} has no logs yet; they come with its first epoch")
+        link = folder / run.name
+        link.parent.mkdir(exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(run.paths.tensorboard)
+    if not any(folder.iterdir()):
+        raise UserError("there is nothing for TensorBoard to show")

@@ -1,0 +1,62 @@
+"""The files and folders of a job's backbone: absolute in run.json, and shown to the container on the node."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpcdl.cluster import Cluster, Image, Node
+from hpcdl.errors import JobError
+from hpcdl.job import load_job
+from hpcdl.launch.program import places_of
+from hpcdl.planning import plan, run_spec
+from hpcdl.run.paths import RunPaths
+
+JOB = "name: a\nresources: {gpus: 0}\ndata: {name: tiny}\nmodel: {backbone: VGG16}\n"
+
+
+@pytest.fixture
+def binds(tmp_path):
+    """What a job's container is shown, beside the run itself and hpcdl's code."""
+    (tmp_path / "data" / "models").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "job.yaml").write_text(JOB)
+    image = {"tensorflow": Image(f"{tmp_path}/image.sif")}
+    site = Cluster(name="site", node=Node(cpus=4), images=image, data_root=f"{tmp_path}/data")
+
+    def of(*sets):
+        job = load_job(tmp_path / "job.yaml", list(sets))
+        spec = run_spec(job, site)
+        assert spec is not None
+        (tmp_path / "run" / "run.json").write_text(spec.to_json())
+        return places_of(RunPaths(tmp_path / "run"), plan(job, site)).binds[2:]
+
+    return of
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "none", "data/models/mine.h5"])
+def test_staged_weights_lie_in_data_root(binds, tmp_path, weights):
+    assert binds(f"model.weights={weights}") == [f"{tmp_path}/data:{tmp_path}/data:ro"]
+
+
+def test_folder_of_a_file_of_weights_is_shown(binds, tmp_path):
+    (tmp_path / "mine").mkdir()
+
+    assert binds("model.weights=mine/weights.h5")[1:] == [f"{tmp_path}/mine:{tmp_path}/mine:ro"]
+
+
+def test_cache_is_made_and_can_be_written(binds, tmp_path):
+    assert binds("model.features_cache=../kept/here")[1:] == [f"{tmp_path.parent}/kept/here"]
+    assert (tmp_path.parent / "kept" / "here").is_dir()
+
+
+def test_cache_that_cannot_be_made_is_left_out(binds, tmp_path):
+    (tmp_path / "file").touch()
+
+    assert binds("model.features_cache=file/cache")[1:] == []
+
+
+def test_path_that_a_container_cannot_be_given(binds):
+    with pytest.raises(JobError) as fault:
+        binds("model.weights=a:b.h5", "model.features_cache=c,d")
+
+    assert [problem.key for problem in fault.value.problems] == ["model.weights", "model.features_cache"]

@@ -1,0 +1,97 @@
+"""A cross-validation as people see it: while it runs, its result, its page, beside other runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcdl.run.state import Evidence, fold
+from hpcdl.trainer.foldtable import lines, table
+from tests.report.conftest import JOB, Submit
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.fixture(scope="session")
+def validated(submit: Submit) -> Path:
+    """The folder of a small run that trained three folds to their end."""
+    train = {**JOB["train"], "cross_validation": 3}  # type: ignore[dict-item]
+    return submit({**JOB, "name": "folds", "data": {"path": "data.npz"}, "train": train})
+
+
+def spread(result: dict[str, Any], part: str) -> str:
+    cross = result["cross_validation"]
+    mean, deviation = (100 * cross[name][part]["accuracy"] for name in ("mean", "deviation"))
+    return f"{mean:.2f} % ± {deviation:.2f} %"
+
+
+def test_result_has_the_table(validated, cli):
+    answer = cli("result", validated)
+
+    assert answer.code == 0, answer.err
+    result = json.loads(cli("result", validated, "--json").out)
+    cross = result["cross_validation"]
+    assert f"test accuracy {cross['mean']['test']['accuracy']:.4f} ± " in answer.out.splitlines()[0]
+    assert answer.out.splitlines()[-6:] == lines(table(cross))
+    assert f"; folds/{result['model']['fold']}/model/" in answer.out
+
+
+def test_page_shows_all_folds_and_the_one_with_the_model(validated, cli, tmp_path):
+    assert cli("report", validated, "-o", tmp_path / "page.html").code == 0
+    page = (tmp_path / "page.html").read_text().replace("\u00a0", " ")
+    result = json.loads((validated / "result.json").read_text())
+
+    for part in ("test", "validation"):
+        assert f"<dd>{spread(result, part)}</dd>" in page
+    assert f"it gets {spread(result, 'test')} of 90 test images right (mean ± standard deviation)." in page
+    for row in table(result["cross_validation"])[1:]:
+        assert f'<th scope="row">{row[0]}</th><td class="n">{row[1]}</td><td class="n">{row[2]}</td>' in page
+    assert "Validation accuracy of 3 folds" in page
+    number = result["model"]["fold"]
+    assert f"Below is fold {number}, whose model is the best in validation." in page
+    own = json.loads((validated / f"folds/{number}/result.json").read_text())
+    assert f"{100 * own['test']['accuracy']:.2f} % of 90 images" in page, "its predictions"
+
+
+def test_compare_shows_mean_and_deviation(validated, finished, cli):
+    out = cli("compare", validated, finished).out
+    result = json.loads((validated / "result.json").read_text())
+
+    values = {line[:24].strip(): line for line in out.splitlines()}
+    assert spread(result, "test") in values["test accuracy"]
+    assert spread(result, "validation") in values["best validation"]
+    told = json.loads(cli("compare", validated, finished, "--json").out)["runs"][0]
+    assert told["test_accuracy"] == result["test"]["accuracy"]
+    assert told["validation_accuracy"] == result["validation"]["accuracy"]
+
+
+def test_wait_shows_the_folds_epochs(validated, cli):
+    said = cli("wait", validated).err.splitlines()
+
+    shown = [line.split("  ")[:2] for line in said if line.startswith("fold ")]
+    assert shown == [[f"fold {number}/3", f"epoch {epoch}/4"] for number in (1, 2, 3) for epoch in (1, 2, 3, 4)]
+
+
+def test_steps_of_all_folds_are_progress(validated):
+    ends = [json.loads(line) for line in (validated / "attempts.jsonl").read_text().splitlines()]
+
+    assert ends[-1]["steps"] == json.loads((validated / "result.json").read_text())["steps"]
+
+
+def test_status_is_that_of_the_fold_under_way(validated, cli):
+    assert "4/4, fold 3/3" in cli("status", validated).out
+    metrics: list[dict[str, Any]] = [
+        {"epoch": 1, "fold": 1},
+        {"epoch": 2, "fold": 1},
+        {"epoch": 1, "fold": 2, "val_accuracy": 0.5},
+    ]
+    beat = {"phase": "training", "epochs": 2, "folds": 3}
+    begun = [{"event": "start", "attempt": 1, "node": "n", "time": 1.0}]
+
+    status = fold(Evidence(submitted={}, attempts=begun, metrics=metrics, heartbeat={**beat, "fold": 2}))
+    assert (status.epoch, status.fold, status.folds, status.metrics["val_accuracy"]) == (1, 2, 3, 0.5)
+    status = fold(Evidence(submitted={}, attempts=begun, metrics=metrics, heartbeat={**beat, "fold": 3}))
+    assert (status.epoch, status.fold, status.metrics) == (None, 3, {})
