@@ -72,7 +72,8 @@ def test_stopped_run_on_streamed_images_ends_as_the_whole_one(shared: Bed) -> No
 def test_frozen_backbone_with_staged_weights_runs_each_image_once(shared: Bed, image: str) -> None:
     data = f"data={{path: {shared.folder}/data/images, image_size: [224, 224]}}"
     model = "model={backbone: MobileNetV2}"
-    run = shared.submit("images_vgg16", *sets(data, model, f"container={image}", "train.epochs=20", "train.optimizer.learning_rate=0.002"))
+    train = ("train.epochs=20", "train.optimizer.learning_rate=0.002")
+    run = shared.submit("images_vgg16", *sets(data, model, f"container={image}", *train))
     result = run.wait()
     assert result["state"] == "done", result
     assert result["model"]["trainable_parameters"] == 1280 * 3 + 3
