@@ -58,10 +58,12 @@ NEVER = SavingSpec(every_s=1e9)
 IMAGES = Path("/gpfs/scratch/nct00/images")  # the test bed's
 
 
-@pytest.fixture(
-    scope="session",
-    params=["host", *(pytest.param(name, marks=pytest.mark.testbed) for name in ("tf2.11-py39", "tf2.21-py311"))],
-)
+COMMANDS = ["host", *(pytest.param(name, marks=pytest.mark.testbed) for name in ("tf2.11-py39", "tf2.21-py311"))]
+# For what differs by the Keras alone, and takes long: this Python's is Keras 3 already
+each_keras = pytest.mark.parametrize("trainer_command", COMMANDS[:2], indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session", params=COMMANDS)
 def trainer_command(request: pytest.FixtureRequest) -> list[str]:
     """The start of the trainer's argv: this Python, and on the test bed the Python of each TensorFlow image."""
     if request.param == "host":

@@ -17,7 +17,7 @@ from scipy.ndimage import map_coordinates  # type: ignore[import-untyped]
 
 from hpcdl.trainer.errors import Stopped
 from hpcdl.trainer.spec import DataSpec, MlpSpec, OptimizerSpec, TrainSpec
-from tests.trainer.conftest import REPOSITORY
+from tests.trainer.conftest import REPOSITORY, each_keras
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]
 
@@ -65,6 +65,7 @@ def by_hand(images, numbers, wanted):
     return np.array(found)
 
 
+@each_keras
 def test_every_tensorflow_makes_the_same_images(trainer_command, tmp_path):
     images = np.random.default_rng(2).random((40, 9, 12, 3), dtype=np.float32)
     np.save(tmp_path / "images.npy", images)
@@ -79,6 +80,7 @@ def test_every_tensorflow_makes_the_same_images(trainer_command, tmp_path):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+@each_keras
 def test_run_with_augmentation(make_run, run_trainer):
     data = DataSpec(path="data.npz", augment=EVERYTHING)
     folder = run_trainer(make_run(data=data))

@@ -8,7 +8,7 @@ import pytest
 from hpcdl.trainer.balance import Balance
 from hpcdl.trainer.errors import Stopped
 from hpcdl.trainer.spec import MlpSpec, OptimizerSpec, TrainSpec
-from tests.trainer.conftest import Training
+from tests.trainer.conftest import Training, each_keras
 
 tensorflow_run = pytest.mark.tensorflow
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -83,6 +83,7 @@ def test_table_names_classes_and_what_became_of_them():
     }  # fmt: skip
 
 
+@each_keras
 @tensorflow_run
 def test_run_says_what_it_did(make_run, run_trainer, arrays):
     """In both images."""

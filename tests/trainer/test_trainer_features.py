@@ -18,6 +18,7 @@ from hpcdl.trainer.spec import BackboneSpec, DataSpec, TrainSpec
 pytest.importorskip("tensorflow")
 
 from hpcdl.trainer import batches, features
+from tests.trainer.conftest import each_keras
 
 DATA = DataSpec(path="data.npz", image_size=[32, 32], validation_split=0.2)
 MODEL = BackboneSpec("VGG16", weights="none", dense=[8], dropout=0.3)
@@ -58,12 +59,14 @@ def both(stopped, make_run, run_trainer):
     return runs
 
 
+@each_keras
 def test_run_that_is_asked_to_stop_keeps_the_features_that_it_has(stopped, both):
     assert stopped.status == 75
     assert "stopped on request with the features of 38 of 402 images; they are saved" in stopped.stdout
     assert "features: those of 38 of 402 images come from " in both[0].stdout
 
 
+@each_keras
 def test_same_metrics_as_the_plain_way(both):
     fast, plain = both
 
@@ -80,6 +83,7 @@ def test_same_metrics_as_the_plain_way(both):
     assert all(log in run.stdout for run in both)
 
 
+@each_keras
 def test_saved_model_takes_images_and_answers_as_in_the_run(both, trainer_command):
     fast = both[0]
     name = Path(fast.json("result.json")["model"]["file"]).name

@@ -22,6 +22,7 @@ from hpcdl.trainer.spec import (
     SpecError,
     TrainSpec,
 )
+from tests.trainer.conftest import each_keras
 
 tensorflow_run = pytest.mark.tensorflow
 pytestmark = pytest.mark.filterwarnings("ignore")  # what TensorFlow warns of is not ours
@@ -192,6 +193,7 @@ def epochs_of(run):
     return [{**line, **WALL_CLOCK} for line in run.metrics()]
 
 
+@each_keras
 @tensorflow_run
 def test_result_and_log_say_what_the_folds_say_together(whole, arrays):
     result = whole.json("result.json")
@@ -210,6 +212,7 @@ def test_result_and_log_say_what_the_folds_say_together(whole, arrays):
     assert (beat["phase"], beat["fold"], beat["folds"]) == ("done", FOLDS, FOLDS)
 
 
+@each_keras
 @tensorflow_run
 def test_fold_is_trained_as_a_run_of_its_own(whole, make_folds, run_trainer, arrays):
     parts = split(arrays["y_train"])
@@ -229,6 +232,7 @@ def test_fold_is_trained_as_a_run_of_its_own(whole, make_folds, run_trainer, arr
     assert whole.json("result.json")["cross_validation"]["folds"][1]["validation"] == pytest.approx(tested, rel=1e-6)
 
 
+@each_keras
 @tensorflow_run
 def test_killed_and_stopped_run_goes_on_in_its_fold_and_ends_as_the_whole_one(whole, make_folds, run_trainer):
     folder = make_folds()

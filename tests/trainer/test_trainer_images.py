@@ -14,6 +14,7 @@ import pytest
 from hpcdl.trainer import data, images, machine
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.spec import DataSpec, OptimizerSpec, TrainSpec
+from tests.trainer.conftest import each_keras
 
 tensorflow_run = pytest.mark.tensorflow
 pytestmark = pytest.mark.filterwarnings("ignore")  # what TensorFlow warns of is not ours
@@ -59,6 +60,7 @@ def name_of(part, row: int) -> str:
     return str(part.reader.name(row))
 
 
+@each_keras
 def test_run_on_a_folder_equals_the_run_on_its_pixels(make_run, run_trainer, arrays):
     """In both images: read from files in each epoch, it trains bit for bit as from an array."""
     ordered = {}

@@ -28,6 +28,7 @@ from hpcdl.trainer.spec import (
     SpecError,
     TrainSpec,
 )
+from tests.trainer.conftest import each_keras
 
 tensorflow_run = pytest.mark.tensorflow
 pytestmark = pytest.mark.filterwarnings("ignore")  # what TensorFlow warns of is not ours
@@ -42,6 +43,7 @@ EVERYTHING = replace(
 )
 
 
+@each_keras
 def test_run_with_everything(make_run, run_trainer):
     """In both images: it trains, the log has the learning rate of each epoch, and it goes on as if never stopped."""
     sections = {

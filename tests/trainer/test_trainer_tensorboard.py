@@ -14,6 +14,7 @@ import pytest
 
 from hpcdl.trainer.rundir import RunDir
 from hpcdl.trainer.spec import DataSpec, FunctionSpec, SavingSpec, TrainSpec
+from tests.trainer.conftest import each_keras
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]  # what TensorBoard warns of is not ours
 
@@ -79,6 +80,7 @@ def expected(lines: list[dict[str, Any]], validation: bool) -> dict[str, Any]:
     }
 
 
+@each_keras
 def test_run_killed_on_the_way_shows_each_epoch_once(make_run, run_trainer):
     folder = make_run(
         model=FunctionSpec("killed:model"),
