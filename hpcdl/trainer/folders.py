@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, List
 
 import numpy as np
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 class _Files(Reader):
     """Image files, one a row."""
 
-    def __init__(self, listing: images.Listing, orientations: NDArray[Any], *about: Any) -> None:
+    def __init__(self, listing: images.Listing, heads: List[images.Head], *about: Any) -> None:
         super().__init__(np.array(listing.labels, np.int32), *about)
         self._paths = listing.paths
+        self._resizes = any((head.height, head.width) != self.shape[:2] for head in heads)
+        orientations = np.array([head.orientation for head in heads], np.int32)
         self._orientations = orientations if (orientations > 1).any() else None
 
     def single(self, rows: NDArray[Any]) -> Any:
@@ -31,7 +33,7 @@ class _Files(Reader):
         turned = None if self._orientations is None else tf.constant(self._orientations[rows])
 
         def read(path: Any, orientation: Any = None) -> Any:
-            return images.decode(tf.io.read_file(path), orientation, self.shape)
+            return images.decode(tf.io.read_file(path), orientation, self.shape, self._resizes)
 
         found = tf.data.Dataset.from_tensor_slices((paths,) if turned is None else (paths, turned))
         return quick(found.map(read, cpus()))
@@ -55,7 +57,4 @@ def open_folder(path: str, data: DataSpec, folder: images.Folder) -> Dict[str, R
     turned = sum(head.orientation > 1 for head in flat)
     notes = ["{:,} images are turned upright, as their EXIF says".format(turned)] if turned else []
     shape = (*size, 1 if data.color == "grey" else 3)
-    return {
-        part: _Files(listing, np.array([head.orientation for head in heads[part]], np.int32), shape, classes, notes)
-        for part, listing in parts.items()
-    }
+    return {part: _Files(listing, heads[part], shape, classes, notes) for part, listing in parts.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, Dict, List, NamedTuple, Optional, Tuple
 
@@ -19,7 +20,8 @@ PARTS = {  # which part of a set a folder of this name is
     **dict.fromkeys(("test", "testing"), "test"),
 }
 SHOWN = 10  # problems named in a message
-_HEADS_AT_ONCE = 16  # a parallel file system answers slowly, but many at once
+_HEADS_AT_ONCE = 16  # a parallel file system may answer slowly, but many at once
+_FIRST_HEADS, _SLOW_S = 100, 0.0005  # how many tell whether it does: seconds for each
 _TAIL_BYTES = 65536  # cameras write a little after an image's end
 
 
@@ -113,8 +115,13 @@ def read_heads(paths: List[str], problems: List[str]) -> List[Head]:
         except (OSError, ValueError, struct.error) as error:
             return "{}: {}".format(path, error)
 
-    with ThreadPoolExecutor(_HEADS_AT_ONCE) as pool:
-        found = list(pool.map(look, paths, chunksize=64))
+    begin = time.perf_counter()
+    found = [look(path) for path in paths[:_FIRST_HEADS]]
+    if time.perf_counter() - begin > len(found) * _SLOW_S:
+        with ThreadPoolExecutor(_HEADS_AT_ONCE) as pool:
+            found += pool.map(look, paths[_FIRST_HEADS:])
+    else:  # where files are near, threads only wait for each other
+        found += map(look, paths[_FIRST_HEADS:])
     problems += [head for head in found if isinstance(head, str)]
     return [head for head in found if isinstance(head, Head)]
 
@@ -201,12 +208,13 @@ def one_size(heads: List[Head], where: str) -> Tuple[int, int]:
     return sizes[0]
 
 
-def decode(content: Any, orientation: Any, shape: Tuple[int, ...]) -> Any:
+def decode(content: Any, orientation: Any, shape: Tuple[int, ...], resizes: bool = True) -> Any:
     """In a graph: one file's content as a uint8 image of `shape`, upright and resized.
 
     Args:
         content: a JPEG's or PNG's bytes, a scalar string tensor.
         orientation: EXIF's, a scalar tensor; None where all images are upright.
+        resizes: whether some of the images have another size.
     """
     import tensorflow as tf
 
@@ -214,6 +222,9 @@ def decode(content: Any, orientation: Any, shape: Tuple[int, ...]) -> Any:
     if orientation is not None:
         image = tf.switch_case(tf.cast(orientation, tf.int32) - 1, [_turned(image, number) for number in range(1, 9)])
         image.set_shape([None, None, shape[2]])
+
+    if not resizes:
+        return tf.ensure_shape(image, shape)
 
     def resized() -> Any:
         return tf.cast(tf.round(tf.image.resize(image, shape[:2], antialias=True)), tf.uint8)
