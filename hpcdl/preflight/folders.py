@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+from hpcdl.data import PACK
 from hpcdl.files import read_json
 from hpcdl.trainer import images
 from hpcdl.trainer.errors import DataError
@@ -21,7 +22,7 @@ def problems(path: Path, data: DataSpec) -> Iterator[tuple[str, str]] | None:
     Returns:
         None where the folder holds none of these, but arrays.
     """
-    if (path / "pack.json").exists():
+    if (path / PACK).exists():
         return _pack(path, data)
     if any(path.glob("*.tfrecord*")):
         return _records(path, data)
@@ -73,10 +74,10 @@ def _split(folder: images.Folder, share: float) -> Iterator[tuple[str, str]]:
 
 
 def _pack(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:
-    about = read_json(path / "pack.json") or {}
+    about = read_json(path / PACK) or {}
     again = "pack or copy it again: hpcdl data pack"
     if about.get("format") != "hpcdl-pack" or about.get("version") != 1:
-        yield "pack.json is not one that this hpcdl reads", again
+        yield f"{PACK} is not one that this hpcdl reads", again
         return
     for part in about["parts"].values():
         for row in part["files"]:

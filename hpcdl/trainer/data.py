@@ -169,7 +169,7 @@ def _of_arrays(path: str, arrays: Dict[str, NDArray[Any]], problems: List[str], 
 def _wanted(stored: Tuple[int, ...], data: DataSpec, path: str) -> Tuple[int, ...]:
     """The (height, width, channels) that the model takes, of images stored with those of `stored`."""
     height, width, channels = stored
-    shape = (*(data.image_size or (height, width)), {"auto": channels, "grey": 1, "rgb": 3}[data.color])
+    shape = (*(data.image_size or (height, width)), data.channels(channels))
     if shape[2] != channels and {shape[2], channels} != {1, 3}:
         raise DataError("{}: images have {} channels, which cannot become {}".format(path, channels, data.color))
     return shape

@@ -56,5 +56,5 @@ def open_folder(path: str, data: DataSpec, folder: images.Folder) -> Dict[str, R
     size = data.image_size or images.one_size(flat, path)
     turned = sum(head.orientation > 1 for head in flat)
     notes = ["{:,} images are turned upright, as their EXIF says".format(turned)] if turned else []
-    shape = (*size, 1 if data.color == "grey" else 3)
+    shape = (*size, data.channels(3))
     return {part: _Files(listing, heads[part], shape, classes, notes) for part, listing in parts.items()}

@@ -102,7 +102,6 @@ def open_pack(path: str, data: DataSpec) -> Dict[str, Reader]:
 
 def _open_part(path: str, about: Dict[str, Any], content: Dict[str, Any], data: DataSpec) -> Reader:
     labels = np.load(os.path.join(path, content["labels"]), allow_pickle=False)
-    channels = {"auto": about["channels"], "grey": 1, "rgb": 3}[data.color]
     files = [os.path.join(path, row["name"]) for row in content["files"]]
     size = about["image_size"]
     if about["storage"] == "npy":
@@ -115,4 +114,6 @@ def _open_part(path: str, about: Dict[str, Any], content: Dict[str, Any], data: 
     places = [place for number, shard in enumerate(files) for place in places_of(number, shard)]
     if len(places) != len(labels):
         raise DataError("{}: holds {} records but {} labels".format(path, len(places), len(labels)))
-    return RecordReader(files, places, ENCODED[0], labels, (*size, channels), about["classes"], [])
+    return RecordReader(
+        files, places, ENCODED[0], labels, (*size, data.channels(about["channels"])), about["classes"], []
+    )

@@ -105,7 +105,7 @@ def open_records(path: str, data: DataSpec) -> Dict[str, Reader]:
         )
     if data.image_size is None:
         raise DataError("{}: TFRecords hold images of any size".format(path), "set data.image_size: [height, width]")
-    shape = (*data.image_size, 1 if data.color == "grey" else 3)
+    shape = (*data.image_size, data.channels(3))
     return {part: _records(shards, shape) for part, shards in parts.items()}
 
 

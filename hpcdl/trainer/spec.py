@@ -132,6 +132,10 @@ class DataSpec:
     )
     augment: List[Any] = setting("random changes of the training images, in a list: " + ", ".join(AUGMENTATIONS), [])
 
+    def channels(self, stored: int) -> int:
+        """The channels that the model takes, of images stored with so many."""
+        return {"auto": stored, "grey": 1, "rgb": 3}[self.color]
+
 
 @dataclass
 class MlpSpec:
