@@ -79,13 +79,17 @@ def _pack(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:
     if about.get("format") != "hpcdl-pack" or about.get("version") != 1:
         yield f"{PACK} is not one that this hpcdl reads", again
         return
-    for part in about["parts"].values():
-        for row in part["files"]:
-            file = path / row["name"]
-            size = file.stat().st_size if file.exists() else 0
-            if size != row["bytes"]:
-                yield f"{row['name']} has {size:,} bytes; it was packed with {row['bytes']:,}", again
-    size = about["image_size"]
+    try:
+        files = [(row["name"], row["bytes"]) for part in about["parts"].values() for row in part["files"]]
+        size = about["image_size"]
+    except (KeyError, TypeError, AttributeError):
+        yield f"{PACK} is damaged", again
+        return
+    for name, packed_bytes in files:
+        file = path / name
+        there = file.stat().st_size if file.exists() else 0
+        if there != packed_bytes:
+            yield f"{name} has {there:,} bytes; it was packed with {packed_bytes:,}", again
     if size is None and data.image_size is None:
         yield "its images differ in size", "set data.image_size: [height, width]"
 

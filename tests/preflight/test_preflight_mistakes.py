@@ -225,6 +225,8 @@ DATA = [
         "data={path: pictures, image_size: [9, 9]}", plant=lambda w: (w.pictures() / "train.tfrecord").touch()),
     row("pack-cut", "data", "train.npy has 9 bytes; it was packed with 10", "hpcdl data pack", "data={path: pictures}",
         plant=lambda w: pack(w, b"123456789")),
+    row("pack-damaged", "data", "pack.json is damaged", "hpcdl data pack", "data={path: pictures}",
+        plant=lambda w: pack(w, b"1234567890", parts={"train": 3})),
     row("pack-without-size", "data", "its images differ in size", "set data.image_size", "data={path: pictures}",
         plant=lambda w: pack(w, b"1234567890", image_size=None)),
     row("function-not-there", "script", "my_set.py has no load", "define it there: def load()",
