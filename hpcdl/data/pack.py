@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from hpcdl.data.folder import ImageFolder, scan
 from hpcdl.data.growing import GoneError
 from hpcdl.data.manifest import read_staged, verify
 from hpcdl.data.packwriter import Block, Layout, PackWriter, SizesDifferError
-from hpcdl.data.pictures import Picture, SourceFile, Wanted, begin_worker, read, read_all
+from hpcdl.data.pictures import Picture, SourceFile, Wanted, begin_worker, keep_memory, read, read_all
 from hpcdl.errors import HpcdlError, Problem, UserError
 from hpcdl.files import read_json
 
 _RECORD = "progress.json"
+_CONTEXT = multiprocessing.get_context("forkserver")  # no copies of this process's threads and locks
 _ALONE = 1000  # files, or as many times 64 kB, that one process has read before others have started
 
 
@@ -80,6 +82,9 @@ def pack(folder: Path, target: Path, options: Options, talk: Talk) -> Packed:
     """
     _check_installed()
     _check_places(folder, target)
+    if options.workers != 1 and len(os.sched_getaffinity(0)) > 1:
+        _CONTEXT.set_forkserver_preload(["hpcdl.cli", "hpcdl.data.pictures", "PIL.Image"])  # loaded once, not by each
+        ensure_running()  # it loads them while this process looks through the folder
     found = scan(folder, options.test_split)
     if found.joined:
         talk.say(f"{', '.join(found.joined)}: becomes part of train, from which data.validation_split takes its share")
@@ -231,13 +236,12 @@ def _pictures(
 ) -> Generator[tuple[Block, list[Picture]], None, None]:
     """Each block with its images, in their order, while others read the next few blocks."""
     if workers == 1:
+        keep_memory()
         for block in work:
             yield block, read_all(wanted, block.files, *writer.place(block))
         return
-    context = multiprocessing.get_context("forkserver")  # no copies of this process's threads and locks
-    context.set_forkserver_preload(["hpcdl.cli", "hpcdl.data.pictures", "PIL.Image"])  # loaded once, not by each
     waiting: deque[tuple[Block, Future[list[Picture]]]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=_CONTEXT, initializer=begin_worker) as pool:
         try:
             for block in work:
                 waiting.append((block, pool.submit(read_all, wanted, block.files, *writer.place(block))))
@@ -253,7 +257,7 @@ def _finished(
     folder: Path, writer: PackWriter, found: ImageFolder, options: Options, plan: str, talk: Talk
 ) -> dict[str, str]:
     """The checksums of the finished files; those images that cannot be used are told of."""
-    contents = writer.contents()
+    contents = writer.contents
     bad = [*contents.unusable, *({"file": file, "why": "lies in no class's folder"} for file in found.stray)]
     lines = "".join(f"\n  {Problem(row['file'], '', row['why'])}" for row in bad)
     if bad and not options.skip_bad:
@@ -264,4 +268,4 @@ def _finished(
         talk.say(f"left out, {len(bad):,} that cannot be used:{lines}")
     outside = [{"file": file, "why": "no image, lies in no class's folder"} for file in found.outside]
     source = {"folder": str(folder), "images": len(found.files), "skipped": [*bad, *outside], "plan": plan}
-    return writer.finish(contents, source)
+    return writer.finish(source)

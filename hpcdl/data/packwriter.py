@@ -79,12 +79,22 @@ class Block:
 
 @dataclass
 class Contents:
-    """What the lines tell of a finished set: labels and sizes of its rows, what was handled, what cannot be used."""
+    """What the lines tell so far: labels and sizes of the rows, what was handled, what cannot be used."""
 
     labels: dict[str, list[int]] = field(default_factory=lambda: {part: [] for part in PARTS})
     sizes: set[tuple[int, int]] = field(default_factory=set)
     handled: Counter[str] = field(default_factory=Counter)
     unusable: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, line: dict[str, Any], label: int) -> None:
+        """Count one line, whose class has this number."""
+        if line["row"] is None:
+            self.unusable.append({"file": line["file"], "why": line["why"]})
+            return
+        self.labels[line["part"]].append(label)
+        self.sizes.add(tuple(line["size"]))
+        if line["handled"]:
+            self.handled.update(line["handled"])
 
 
 class PackWriter:
@@ -105,9 +115,12 @@ class PackWriter:
         self.done = kept["done"] if kept else 0
         self._files: dict[str, list[GrowingFile]] = {part: [] for part in PARTS}
         self._open: list[GrowingFile] = []
+        self.contents = Contents()
         folder.mkdir(exist_ok=True)
         try:
             self._lines = self._growing(LINES, kept["lines"] if kept else None)
+            if kept:
+                self._count_lines()
             for part in PARTS:
                 for state in kept["parts"][part] if kept else ():
                     self._next_file(part, state["name"], state)
@@ -131,7 +144,7 @@ class PackWriter:
         """
         files = self._files[block.part]
         row = sum(one.rows for one in files)
-        begin = row
+        begin, lines = row, []
         for file, picture in zip(block.files, pictures, strict=True):
             line: dict[str, Any] = {"file": file.file, "class": self._layout.classes[file.label], "part": block.part}
             if picture.why:
@@ -143,7 +156,9 @@ class PackWriter:
                 row += 1
                 if self._layout.row_bytes is None:
                     self._shard(block.part).add(picture.data, rows=1)
-            self._lines.add(f"{json.dumps(line)}\n".encode())
+            lines.append(json.dumps(line) + "\n")
+            self.contents.add(line, file.label)
+        self._lines.add("".join(lines).encode())
         if self._layout.row_bytes is not None:
             files[0].adopt(self.place(block)[1], (row - begin) * self._layout.row_bytes, row - begin)
         self.done += len(block.files)
@@ -161,25 +176,10 @@ class PackWriter:
         aside.write_text(json.dumps(state), encoding="utf-8")
         os.replace(aside, self._record)
 
-    def contents(self) -> Contents:
-        """What was written so far."""
-        contents, numbers = Contents(), {name: label for label, name in enumerate(self._layout.classes)}
-        self._lines.state()
-        with (self._folder / LINES).open(encoding="utf-8") as stream:
-            for line in map(json.loads, stream):
-                if line["row"] is None:
-                    contents.unusable.append({"file": line["file"], "why": line["why"]})
-                    continue
-                contents.labels[line["part"]].append(numbers[line["class"]])
-                contents.sizes.add(tuple(line["size"]))
-                contents.handled.update(line["handled"])
-        return contents
-
-    def finish(self, contents: Contents, source: dict[str, Any]) -> dict[str, str]:
+    def finish(self, source: dict[str, Any]) -> dict[str, str]:
         """Make it whole, and have it on disk.
 
         Args:
-            contents: of all its images.
             source: what `pack.json` tells of where they come from, beside what was handled.
 
         Returns:
@@ -188,7 +188,8 @@ class PackWriter:
         Raises:
             HpcdlError: a class has no image left.
         """
-        names, labels = self._layout.classes, contents.labels
+        contents, names = self.contents, self._layout.classes
+        labels = contents.labels
         counts = {part: Counter(labels[part]) for part in PARTS}
         per_class = {part: [counts[part][label] for label in range(len(names))] for part in PARTS}
         for part in PARTS:
@@ -231,6 +232,12 @@ class PackWriter:
         """Have what was written on disk, and let go of it."""
         for one in self._open:
             one.close()
+
+    def _count_lines(self) -> None:
+        numbers = {name: label for label, name in enumerate(self._layout.classes)}
+        with (self._folder / LINES).open(encoding="utf-8") as stream:
+            for line in map(json.loads, stream):
+                self.contents.add(line, numbers[line["class"]])
 
     def _growing(self, name: str, state: dict[str, Any] | None = None) -> GrowingFile:
         self._open.append(GrowingFile(self._folder / name, state))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PACK = "pack.json"  # what `hpcdl data pack` writes beside its files
 PACK_VERSION = 1
+_CHUNK_BYTES = 16 << 20  # of one read
 
 
 class _Array(Reader):
@@ -46,11 +48,19 @@ class _Array(Reader):
         return found.map(lambda some: self._read_in_graph(some, None)).unbatch()
 
     def fill(self, found: NDArray[Any]) -> None:
-        with open(self._path, "rb", buffering=0) as file:  # from the first byte to the last
-            file.seek(self._begin)
-            rest = found.reshape(-1).data
+        content = found.reshape(-1).data
+
+        def read(first: int) -> None:
+            rest, at = content[first : first + _CHUNK_BYTES], self._begin + first
             while rest:
-                rest = rest[file.readinto(rest) or len(rest) :]  # its size was compared
+                count = os.preadv(self._file, [rest], at)
+                if not count:
+                    raise EOFError("{}: the file is cut short".format(self._path))
+                rest, at = rest[count:], at + count
+
+        with ThreadPoolExecutor(cpus()) as pool:  # parallel filesystems give one reader a part of what they can
+            for _ in pool.map(read, range(0, len(content), _CHUNK_BYTES)):
+                pass
 
     def _read_in_graph(self, rows: Any, count: Optional[int]) -> Any:
         import tensorflow as tf
