@@ -37,7 +37,7 @@ def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> No
                 write_text(aside / "run.json", spec.to_json())
                 copy_code(aside / "code" / "hpcdl")
                 freeze_user_files(job, aside / "code")
-            write_text(aside / SCRIPT, render(plan, SCRIPT, bundle=True))
+            write_text(aside / SCRIPT, render(plan, SCRIPT, bundle=True, spec=spec))
             aside.chmod(0o755)
             aside.replace(folder)
         finally:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from hpcdl.errors import UserError
 from hpcdl.planning import Plan
@@ -38,6 +40,19 @@ class Places:
     attempt: str | None = None
     lifeline: bool = False
     passed: dict[str, str] = field(default_factory=dict)
+
+
+def outside(spec: dict[str, Any], data_root: str) -> list[str]:
+    """The folders of a training's data and weights that do not lie under data_root, which the container sees anyway.
+
+    Args:
+        spec: run.json.
+        data_root: the profile's.
+    """
+    model = spec.get("model", {})
+    weights = model.get("weights") if "backbone" in model else None
+    files = [spec.get("data", {}).get("path"), None if weights in ("imagenet", "none") else weights]
+    return [str(Path(file).parent) for file in files if file and not Path(file).is_relative_to(data_root)]
 
 
 def environment(plan: Plan, places: Places) -> dict[str, str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import hpcdl
 from hpcdl import shipped
-from hpcdl.container import Places, Shell, command, if_set
+from hpcdl.container import Places, Shell, command, if_set, outside
 from hpcdl.errors import UserError
 from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
 from hpcdl.planning import Plan, script_name, summary
+from hpcdl.trainer.spec import RunSpec
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
 _HERE = Shell('"$PWD"')
@@ -43,7 +45,7 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> str:
+def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec: RunSpec | None = None) -> str:
     """The batch script that is complete without hpcdl on the node.
 
     Args:
@@ -51,6 +53,7 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
         file_name: what the script will be called, for its header.
         bundle: the script lies in a folder with run.json or the script, and code/
             (``render -o DIR``); a model job needs that.
+        spec: what is trained in a bundle: its data and weights may lie outside data_root.
 
     Raises:
         UserError: the plan has no container, or a value that SLURM cannot carry.
@@ -69,7 +72,7 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
         home=Shell('"$home"') if plan.script else _HERE,
         stop_file=Shell('"$HPCDL_STOP_FILE"'),
         pythonpath=None if plan.script else Shell('"$PWD/code"'),
-        binds=[_HERE, *(folder for folder in _needed(plan) if not _covered(plan, folder))],
+        binds=[_HERE, *(folder for folder in _needed(plan, spec) if not _covered(plan, folder))],
         visible_devices=if_set("CUDA_VISIBLE_DEVICES") if plan.gpus else None,
         attempt=Shell('"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
         passed={name: if_set(name) for name in plan.pass_env},
@@ -122,10 +125,12 @@ def render_submission(plan: Plan, run: str, code: str, worker: list[str], log: s
     )
 
 
-def _needed(plan: Plan) -> list[str]:
+def _needed(plan: Plan, spec: RunSpec | None) -> list[str]:
     """The folders that the program reads outside its working directory."""
-    script = Path(plan.script or "")
-    return [plan.data_root, *([str(script.parent)] if script.is_absolute() else [])]
+    folders = [plan.data_root]
+    if plan.script and Path(plan.script).is_absolute():
+        folders.append(str(Path(plan.script).parent))
+    return folders + (outside(asdict(spec), plan.data_root) if spec else [])
 
 
 def _covered(plan: Plan, folder: str) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from hpcdl.cluster import Cluster, Image, Node, load_cluster
 from hpcdl.errors import UserError
 from hpcdl.job import Job, Resources, load_job
-from hpcdl.planning import plan
+from hpcdl.planning import plan, run_spec
 from hpcdl.script import quote_directive, render, render_submission
 from hpcdl.submission import worker_command
 
@@ -226,3 +226,16 @@ def test_directive_quoted_for_sbatch(value, written):
 def test_directive_refused(value):
     with pytest.raises(UserError, match=re.escape(repr(value))):
         quote_directive(value)
+
+
+def test_bundle_sees_data_and_weights_outside_data_root(tmp_path):
+    (tmp_path / "job.yaml").write_text(
+        "name: a\nresources: {gpus: 1}\ndata: {path: /sets/photos, image_size: [96, 96]}\n"
+        "model: {backbone: MobileNetV2, weights: /nets/w.h5}\n"
+    )
+    job = load_job(str(tmp_path / "job.yaml"))
+    text = render(plan(job, SITE), bundle=True, spec=run_spec(job, SITE))
+    assert re.findall(r"--bind (\S+)", text) == ['"$PWD"', "/data/sets", "/sets", "/nets"]
+    inside = replace(SITE, data_root="/sets", binds=["/nets"])
+    text = render(plan(job, inside), bundle=True, spec=run_spec(job, inside))
+    assert re.findall(r"--bind (\S+)", text) == ["/nets", '"$PWD"', "/sets"]

@@ -6,9 +6,8 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from hpcdl.container import Places, command, environment
+from hpcdl.container import Places, command, environment, outside
 from hpcdl.files import read_json
 from hpcdl.planning import Plan
 from hpcdl.run.paths import RunPaths
@@ -53,9 +52,8 @@ def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
     elif plan.workdir:
         binds.append(plan.workdir)
     folders = [plan.data_root]
-    for path in [data_path(paths), weights_path(paths)] if plan.script is None else []:
-        if path and not Path(path).is_relative_to(plan.data_root):
-            folders.append(str(Path(path).parent))
+    if plan.script is None:
+        folders += outside(read_json(paths.spec) or {}, plan.data_root)
     binds += [f"{folder}:{folder}:ro" for folder in dict.fromkeys(folders) if Path(folder).is_dir()]
     if plan.script is None and (cache := features_cache(paths)):
         with suppress(OSError):  # the trainer says that it keeps nothing there
@@ -71,21 +69,11 @@ def data_path(paths: RunPaths) -> str | None:
     return str(paths.root / path) if isinstance(path, str) else None
 
 
-def weights_path(paths: RunPaths) -> str | None:
-    """The file of weights that a training's backbone begins with, where it is none of the staged ones."""
-    weights = _model(paths).get("weights")
-    return None if weights in (None, "imagenet", "none") else str(paths.root / weights)
-
-
 def features_cache(paths: RunPaths) -> str | None:
     """The folder where a training keeps its backbone's features for other runs."""
-    folder = _model(paths).get("features_cache")
+    model = (read_json(paths.spec) or {}).get("model", {})
+    folder = model.get("features_cache") if "backbone" in model else None
     return None if folder is None else str(paths.root / folder)
-
-
-def _model(paths: RunPaths) -> dict[str, Any]:
-    model: dict[str, Any] = (read_json(paths.spec) or {}).get("model", {})
-    return model if "backbone" in model else {}
 
 
 def program_of(paths: RunPaths, plan: Plan) -> list[str]:

@@ -7,12 +7,22 @@ import re
 import subprocess
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
-from tests.testbed.conftest import CHECKOUT, Bed, Run, new_bed, start_again, until
+from tests.testbed.conftest import CHECKOUT, SCRATCH, Bed, Run, new_bed, start_again, until
 from tests.testbed.test_faults import COUNTER, JOB
 
 pytestmark = pytest.mark.testbed
+
+WEIGHTS = SCRATCH / "data/models/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+COLOURS = f"""\
+name: colours
+resources: {{gpus: 1, time: "00:10:00"}}
+data: {{path: elsewhere/colours.npz}}
+model: {{backbone: MobileNetV2, weights: {WEIGHTS}}}
+train: {{epochs: 2, batch_size: 15}}
+"""
 
 
 class Sent(Run):
@@ -168,3 +178,19 @@ def test_time_limit_is_survived(limited: Sent) -> None:
     assert began[0] == 0
     assert began[1] > 0
     assert "reached 300" in limited.printed()
+
+
+def test_bundle_of_a_backbone_reads_data_and_weights_outside_data_root(limited: Sent, bed: Bed) -> None:
+    random = np.random.default_rng(1)
+    labels = np.arange(60) % 3
+    images = (random.integers(0, 120, (60, 32, 32, 3)) + 100 * np.eye(3, dtype=int)[labels][:, None, None]).astype("u1")
+    bed.run("mkdir", "data", "elsewhere")
+    arrays = {"x_train": images[:45], "y_train": labels[:45], "x_test": images[45:], "y_test": labels[45:]}
+    np.savez(bed.folder / "elsewhere/colours.npz", **arrays)
+    bed.write("job.yaml", COLOURS)
+    render(bed, "job.yaml", "colours/", "--set", f"cluster.data_root={bed.folder}/data")
+    job = Sent(bed, "job.sbatch", "colours")
+    assert job.end() == "COMPLETED|0:0", job.printed()
+    result = json.loads((job.path / "result.json").read_text())
+    assert (result["data"]["rows_train"], result["test"]["rows"], result["epochs_run"]) == (45, 15, 2)
+    assert "frozen: all 104 layers with weights" in job.printed()
