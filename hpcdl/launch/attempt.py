@@ -51,6 +51,7 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
         return 0 if plan.requeue else EXIT_STOPPED
     number = 1 + sum(row.get("event") == "start" for row in read_json_lines(paths.attempts))
     row: dict[str, Any] = {"attempt": number, "job_id": job_id, "node": here, "from_step": saved_step(paths, plan)}
+    row["from_images"] = saved_images(paths)
     started = time.time()
     me = {"pid": os.getpid(), "pid_start": process_start(os.getpid()), "host": socket.gethostname()}
     _note(paths, {**row, **me, "event": "start", "time": started})
@@ -59,7 +60,8 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
         keep_trying("result.json", lambda: paths.result.unlink(missing_ok=True))
     say(f"attempt {number} of {paths.root} on {here}")
     status, outcome, peak_memory_gb = _try(paths, plan, row)
-    row.update(status=status, reason=outcome.state, steps=saved_step(paths, plan), peak_memory_gb=peak_memory_gb)
+    row.update(status=status, reason=outcome.state, steps=saved_step(paths, plan), images=saved_images(paths))
+    row["peak_memory_gb"] = peak_memory_gb
     row["seconds"] = round(time.time() - started, 3)
     _note(paths, {**row, "event": "end", "time": time.time()})
     if paths.cancelled.exists():
@@ -80,6 +82,11 @@ def saved_step(paths: RunPaths, plan: Plan) -> int | None:
         steps = [int(path.stem) for path in part.checkpoints.glob("*.npz") if path.stem.isdigit()]
         newest += max(steps, default=0)
     return newest
+
+
+def saved_images(paths: RunPaths) -> int:
+    """Of how many images the features are kept, by the last heartbeat; a run may compute them before its first step."""
+    return int((read_json(paths.heartbeat) or {}).get("saved_images") or 0)
 
 
 def _is_over(paths: RunPaths, plan: Plan) -> str | None:
@@ -155,8 +162,10 @@ def _settle_last(paths: RunPaths, plan: Plan) -> str | None:
     if last["event"] == "start" and reason == causes.REQUEUED:
         reason = causes.KILLED  # launch could not even note its end: the batch script asked for the requeue
     if last["event"] == "start" or reason is not None:
-        row = {key: last.get(key) for key in ("attempt", "job_id", "node", "from_step", "status", "seconds")}
+        keys = ("attempt", "job_id", "node", "from_step", "from_images", "status", "seconds")
+        row = {key: last.get(key) for key in keys}
         row.update(event="end", reason=reason or causes.KILLED, steps=saved_step(paths, plan), time=time.time())
+        row["images"] = saved_images(paths)
         _note(paths, row)
     return reason if events[-1]["event"] != "resumed" else None
 

@@ -203,17 +203,26 @@ def next_step(
 
 
 def hopeless(ends: Sequence[dict[str, Any]]) -> Outcome | None:
-    """A failure where two attempts in a row brought not one new step, or not even a start: no more would a third."""
+    """A failure where two attempts in a row brought not one new step, or not even a start: no more would a third.
+
+    The features of more images, which a frozen backbone's run has to compute before its first step, are as good.
+    """
     last = [end for end in ends if end["reason"] in AGAIN][-2:]
     if len(last) < 2 or last != list(ends)[-2:]:
         return None
     if all(end["reason"] == UNFIT for end in last):
         nodes = ", ".join(str(end.get("node")) for end in last)
         return Outcome(FAILED, "node_failure", f"two attempts in a row found their node not fit ({nodes})")
-    if any(end.get("steps") is None or end["steps"] > (end.get("from_step") or 0) for end in last):
+    if any(end.get("steps") is None or _went_on(end, "steps", "from_step") for end in last):
+        return None
+    if any(_went_on(end, "images", "from_images") for end in last):
         return None
     cause = "time_limit" if last[-1]["reason"] in (STOPPED, TIME_LIMIT) else "internal"
     return Outcome(FAILED, cause, f"two attempts in a row made no new step (step {last[-1]['steps']})")
+
+
+def _went_on(end: dict[str, Any], after: str, before: str) -> bool:
+    return (end.get(after) or 0) > (end.get(before) or 0)
 
 
 def of_slurm_state(state: str) -> Outcome | None:

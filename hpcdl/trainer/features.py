@@ -145,7 +145,7 @@ def _compute(
     kept: _Kept,
 ) -> None:
     """Fill the rows of `values` from `done` on: the train part's, then the test part's."""
-    run_dir.heartbeat(phase="features", images=done, of_images=len(values))
+    run_dir.heartbeat(phase="features", images=done, of_images=len(values), saved_images=done)
     started = saved = time.perf_counter()
     first = done
     for part in _batches(given, strategy, done, 2 * run.train.batch_size):
@@ -153,14 +153,14 @@ def _compute(
         done += len(part)
         run_dir.heartbeat(images=done)
         if run_dir.stop_requested():
-            kept.write(values, done)
-            run_dir.heartbeat(phase="stopped")
+            run_dir.heartbeat(phase="stopped", saved_images=done if kept.write(values, done) else first)
             raise Stopped(
                 "stopped on request with the features of {:,} of {:,} images; they are saved, run me again "
                 "to go on".format(done, len(values))
             )
         if time.perf_counter() - saved >= run.saving.every_s:
-            kept.write(values, done)
+            if kept.write(values, done):
+                run_dir.heartbeat(saved_images=done)
             saved = time.perf_counter()
     seconds = time.perf_counter() - started
     say(
@@ -213,8 +213,8 @@ class _Kept:
                 return done
         return 0
 
-    def write(self, values: NDArray[Any], done: int) -> None:
-        """Keep the first `done` rows; where that cannot be, the log says so, and the run goes on."""
+    def write(self, values: NDArray[Any], done: int) -> bool:
+        """Keep the first `done` rows; where that cannot be, the log says so, the run goes on, and False comes back."""
         whole = done == len(values)
         for path in [self._cached if whole else None, self._own]:
             if path is None:
@@ -227,7 +227,8 @@ class _Kept:
             if path != self._own:
                 with contextlib.suppress(OSError):
                     os.remove(self._own)
-            return
+            return True
+        return False
 
 
 def _write(path: str, key: str, values: NDArray[Any]) -> None:

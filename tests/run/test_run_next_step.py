@@ -78,6 +78,16 @@ def test_no_progress_says_which_step():
     assert hopeless(ends(("killed", 40, 40), ("done", 40, 50))) is None
 
 
+def test_features_of_more_images_are_progress():
+    def end(before, after):
+        return {"reason": "time_limit", "from_step": 0, "steps": 0, "from_images": before, "images": after}
+
+    assert hopeless([end(0, 4000), end(4000, 8000)]) is None
+    assert hopeless([end(0, 4000), end(4000, 4000)]) is None
+    assert hopeless([end(4000, 4000), end(4000, 4000)]) is not None
+    assert hopeless([end(4000, 0), end(0, 0)]) is not None
+
+
 def test_image_that_went_away_is_no_fault_of_the_user():
     log = "OSError: [Errno 107] Transport endpoint is not connected: '/usr/lib/python3'"
     assert of_ending(Ending(1, log=log)).state == "killed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -259,8 +260,10 @@ def test_stopped_run_goes_on_where_it_was(work, monkeypatch, replicas, stop_afte
     asked = iter(range(100))
     monkeypatch.setattr(work.run_dir, "stop_requested", lambda: next(asked) == stop_after - 1)
 
-    with pytest.raises(Stopped, match=r"with the features of \d+ of 71 images; they are saved"):
+    with pytest.raises(Stopped, match=r"with the features of \d+ of 71 images; they are saved") as stopped:
         work(replicas)
+    heartbeat = json.loads((Path(work.run_dir.folder) / "heartbeat.json").read_text())
+    assert f"features of {heartbeat['saved_images']} of 71" in str(stopped.value)
     same(work(replicas), whole, rtol=0)
 
     assert "of 71 images come from" in work.log
