@@ -33,7 +33,7 @@ VERSIONS = {
     "2.20.0": "3.11.0",
 }
 COUNTED = ("tests", "failures", "errors", "skipped")
-TESTS_NEED = ("pytest", "pytest-timeout", "hypothesis", "pillow", "scipy", "tensorboard")
+TESTS_NEED = ("pytest", "pytest-timeout", "hypothesis", "pillow", "scipy", "scikit-learn", "tensorboard")
 SHOW = (
     "import sys, numpy, tensorflow as tf; from hpcdl.trainer import compat; "
     "print(tf.__version__, compat.keras_version(), sys.version.split()[0], numpy.__version__)"
@@ -75,6 +75,8 @@ def run_tests(python: Path, tests: list[str]) -> tuple[int, int, float]:
         "-q",
         "-m",
         "not testbed",
+        "-W",
+        "ignore::DeprecationWarning",  # of an old TensorFlow itself, on a newer Python than it knew
         "-p",
         "no:cacheprovider",
         f"--junitxml={report}",
