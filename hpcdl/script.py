@@ -53,7 +53,7 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec:
         file_name: what the script will be called, for its header.
         bundle: the script lies in a folder with run.json or the script, and code/
             (``render -o DIR``); a model job needs that.
-        spec: what is trained in a bundle: its data and weights may lie outside data_root.
+        spec: what is trained, whose data and weights may lie outside data_root.
 
     Raises:
         UserError: the plan has no container, or a value that SLURM cannot carry.

@@ -37,15 +37,16 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
     loaded, site = options.load(job, cluster, sets)
     decided = located(plan(loaded, site), site)
     require(decided)
+    spec = run_spec(loaded, site)
     notebook = (loaded.script or "").endswith(".ipynb")
     if output is None:
         if notebook:
             raise UserError("a notebook becomes a script when it is copied: give -o DIR")
-        click.echo(render(decided), nl=False)
+        click.echo(render(decided, spec=spec), nl=False)
     elif output.endswith("/") or Path(output).is_dir() or decided.script is None or notebook:
         from hpcdl.bundle import write_bundle
 
-        write_bundle(Path(output), loaded, decided, run_spec(loaded, site))
+        write_bundle(Path(output), loaded, decided, spec)
         options.say(f"written: {Path(output, 'job.sbatch')}; submit it from there with: sbatch job.sbatch")
     else:
         from hpcdl.files import write_text
