@@ -55,7 +55,7 @@ class _Array(Reader):
             while rest:
                 count = os.preadv(self._file, [rest], at)
                 if not count:
-                    raise EOFError("{}: the file is cut short".format(self._path))
+                    raise DataError("{}: was cut short meanwhile".format(self._path), "copy or pack it again")
                 rest, at = rest[count:], at + count
 
         with ThreadPoolExecutor(cpus()) as pool:  # parallel filesystems give one reader a part of what they can

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.trainer import data, images, machine
+from hpcdl.trainer import data, images, machine, packed
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.spec import DataSpec, OptimizerSpec, TrainSpec
 from tests.trainer.conftest import each_keras
@@ -394,7 +394,8 @@ def pack(top: Path, arrays, **about) -> Path:
 
 @tensorflow_run
 @pytest.mark.parametrize("cache", ["memory", "none"])
-def test_packed_array_is_read_as_it_is(tf, arrays, tmp_path, cache):
+def test_packed_array_is_read_as_it_is(tf, arrays, tmp_path, monkeypatch, cache):
+    monkeypatch.setattr(packed, "_CHUNK_BYTES", 999)  # several reads, the last one shorter
     loaded = data.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache=cache))
     assert (loaded.class_names, loaded.image_shape) == (["a", "b", "c"], (10, 10, 1))
     np.testing.assert_array_equal(np.rint(rows_of(loaded.train))[..., 0], arrays["x_train"])
@@ -406,6 +407,14 @@ def test_packed_array_is_resized_and_coloured_on_the_way(tf, arrays, tmp_path, c
     loaded = data.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache=cache, image_size=[5, 20], color="rgb"))
     expected = tf.image.resize(arrays["x_test"][..., None].astype("f4"), [5, 20], antialias=True).numpy()
     np.testing.assert_allclose(rows_of(loaded.test), np.repeat(expected, 3, -1), atol=1e-3)
+
+
+@tensorflow_run
+def test_packed_array_that_is_cut_short_after_it_was_opened(tf, arrays, tmp_path):
+    loaded = data.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache="memory"))
+    _cut(tmp_path / "set/train.npy")
+    with pytest.raises(DataError, match=r"train.npy: was cut short meanwhile"):
+        rows_of(loaded.train)
 
 
 def test_packed_set_that_is_cut_short_or_unknown(arrays, tmp_path):
