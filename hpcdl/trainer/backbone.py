@@ -126,7 +126,7 @@ def preprocessing(builder: Any) -> Preprocessing:
 
 def _preprocessed(x: Any, how: Preprocessing) -> Any:
     if how.reverse:
-        x = x[:, :, :, ::-1]  # Keras 2.13 to 2.15 cannot save an Ellipsis
+        x = compat.reverse_channels(x)
     scale, offset = (values[0] if len(set(values)) == 1 else values for values in (how.scale, how.offset))
     return tf.keras.layers.Rescaling(scale, offset, name="preprocessing", dtype="float32")(x)
 

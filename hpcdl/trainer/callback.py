@@ -66,9 +66,15 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
         self._epochs_here = 0
         self._saved_at = time.monotonic()
         self._progress = _Progress()
-        self._checkpoint = tf.train.Checkpoint(
-            model=self.model, optimizer=self.model.optimizer, progress=self._progress
-        )
+        try:
+            self._checkpoint = tf.train.Checkpoint(
+                model=self.model, optimizer=self.model.optimizer, progress=self._progress
+            )
+        except ValueError as error:  # Keras 3.0
+            raise ValueError(
+                "SaveAndStop cannot save what this Keras trains with, for TensorFlow's checkpoints cannot; "
+                "use an image with Keras 2, or 3.2 and newer"
+            ) from error
         path = self._newest()
         if path is not None:
             self._restore(path)

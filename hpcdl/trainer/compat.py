@@ -307,6 +307,11 @@ def model_file() -> str:
     return "model.keras" if (major, minor) >= (2, 12) else "model.h5"
 
 
+def reverse_channels(images: Any) -> Any:
+    """RGB becomes BGR, as a layer that every Keras can save and load: a slice with a step is none in Keras 3.0."""
+    return tf.keras.ops.flip(images, axis=-1) if is_keras_3() else tf.reverse(images, [-1])
+
+
 def print_summary(model: Any) -> None:
     """Print the model's layers, shapes and parameters, 80 columns wide: Keras 3 cuts off more when piped."""
     model.summary(line_length=80, print_fn=lambda text, **_: print(text, flush=True))

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.tensorflow
 
 # Several attempts of small scripts, one after the other in one process; prints what each gave.
 PROGRAM = """
-import glob, json, os, pathlib, sys
+import glob, json, os, pathlib, sys, types
 import numpy as np
 import tensorflow as tf
 from hpcdl.trainer import callback
@@ -98,6 +98,12 @@ try:
     model.fit(x[:, 0], y, verbose=0, callbacks=[callback.SaveAndStop("one")])
 except ValueError as error:
     out["same folder"] = str(error)
+untracked = callback.SaveAndStop("untracked")
+untracked.set_model(types.SimpleNamespace(optimizer=None))
+try:
+    untracked.on_train_begin()
+except ValueError as error:
+    out["untracked"] = str(error)
 out["default"] = callback.SaveAndStop().folder
 print("RESULT", json.dumps(out))
 """
@@ -179,6 +185,7 @@ def test_failed_save_does_not_end_the_training(seen):
 def test_each_fit_has_a_folder_of_its_own(seen):
     assert seen["two"] == [[0, 1], [0, 1, 2]]
     assert "has served another fit" in seen["same folder"]
+    assert "use an image with Keras 2, or 3.2 and newer" in seen["untracked"]
 
 
 def test_state_lies_beside_the_stop_file(seen):

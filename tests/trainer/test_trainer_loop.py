@@ -161,7 +161,7 @@ def test_optimizers_keep_their_defaults(tf, name):
     from hpcdl.trainer.compiling import optimizer
 
     assert type(optimizer(OptimizerSpec(name))).__name__.lower() == name
-    assert float(optimizer(OptimizerSpec(name, learning_rate=0.25)).learning_rate) == 0.25
+    assert np.asarray(optimizer(OptimizerSpec(name, learning_rate=0.25)).learning_rate) == 0.25
 
 
 def flip_byte(content):
