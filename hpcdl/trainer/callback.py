@@ -73,7 +73,7 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
         except ValueError as error:  # Keras 3.0
             raise ValueError(
                 "SaveAndStop cannot save what this Keras trains with, for TensorFlow's checkpoints cannot; "
-                "use an image with Keras 2, or 3.2 and newer"
+                "use an image with Keras 2, or 3.1 and newer"
             ) from error
         path = self._newest()
         if path is not None:

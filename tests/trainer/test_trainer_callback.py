@@ -185,7 +185,7 @@ def test_failed_save_does_not_end_the_training(seen):
 def test_each_fit_has_a_folder_of_its_own(seen):
     assert seen["two"] == [[0, 1], [0, 1, 2]]
     assert "has served another fit" in seen["same folder"]
-    assert "use an image with Keras 2, or 3.2 and newer" in seen["untracked"]
+    assert "use an image with Keras 2, or 3.1 and newer" in seen["untracked"]
 
 
 def test_state_lies_beside_the_stop_file(seen):
