@@ -63,7 +63,8 @@ def build_optimizer(model: Any) -> None:
 def add_up_gradients(optimizer: Any, replicas: int) -> None:
     """Let an optimizer of several replicas take the gradients' mean over the batch, as Keras 2 and Keras 3.8 do.
 
-    Keras 3.2 to 3.7 adds up the replicas' mean gradients, so that the sum is as many times too large.
+    Keras 3.2 to 3.7 adds up the replicas' mean gradients, so that the sum is as many times too large; some of them
+    (3.3) do not even add them up where the strategy updates variables in its cross-replica context, as on CPUs.
 
     Raises:
         DeviceError: Keras 3.0 and 3.1 do not add them up at all: each replica would train a model of its own.
@@ -75,13 +76,21 @@ def add_up_gradients(optimizer: Any, replicas: int) -> None:
             "Keras {} does not add up the gradients of several replicas".format(keras_version()),
             "train on one GPU, or in an image with Keras 2, or 3.2 and newer",
         )
-    apply = optimizer.apply
+    inner = inner_optimizer(optimizer)
+    apply, add_up = optimizer.apply, inner._all_reduce_sum_gradients
 
     def apply_shares(grads: Any, trainable_variables: Any = None) -> Any:
         shares = [None if grad is None else tf.math.scalar_mul(1 / replicas, grad) for grad in grads]
         return apply(shares, trainable_variables)
 
-    optimizer.apply = apply_shares
+    def add_up_anywhere(grads_and_variables: Any) -> Any:
+        if not tf.distribute.in_cross_replica_context():
+            return add_up(grads_and_variables)
+        pairs = [(grad, variable) for grad, variable in grads_and_variables if grad is not None]
+        sums = tf.distribute.get_strategy().extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)
+        return [(grad, variable) for grad, (_, variable) in zip(sums, pairs)]
+
+    optimizer.apply, inner._all_reduce_sum_gradients = apply_shares, add_up_anywhere
 
 
 def judge_all_replicas_together(optimizer: Any, replicas: int) -> None:
