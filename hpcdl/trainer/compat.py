@@ -63,8 +63,8 @@ def build_optimizer(model: Any) -> None:
 def add_up_gradients(optimizer: Any, replicas: int) -> None:
     """Let an optimizer of several replicas take the gradients' mean over the batch, as Keras 2 and Keras 3.8 do.
 
-    Keras 3.2 to 3.7 adds up the replicas' mean gradients, so that the sum is as many times too large; some of them
-    (3.3) do not even add them up where the strategy updates variables in its cross-replica context, as on CPUs.
+    Keras 3.2 to 3.7 adds up the replicas' mean gradients, so that the sum is as many times too large. Keras 3.2 to
+    3.4 leaves that to a moment when all replicas meet, as those on CPUs do, and then does not do it.
 
     Raises:
         DeviceError: Keras 3.0 and 3.1 do not add them up at all: each replica would train a model of its own.
