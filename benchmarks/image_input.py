@@ -127,8 +127,7 @@ def each_kind(folder: Path, place: Path, epochs: int) -> dict[str, Seconds]:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed, with its bytecode
     for kind in KINDS:
         answer = place / "answer.json"
-        argv = [sys.executable, __file__, "--data", folder, "--epochs", epochs]
-        argv += ["--child", kind, place, answer]
+        argv = [sys.executable, __file__, "--data", folder, "--epochs", epochs, "--child", kind, place, answer]
         done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, cwd=place, env=environment)
         if done.returncode:
             sys.exit(f"{kind}: exit status {done.returncode}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
