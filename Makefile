@@ -1,13 +1,20 @@
 # The developer's commands. Each makes the .venv it needs; nothing else is touched, but for `make testbed`.
 PYTHON ?= python3
 BIN := .venv/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+# The versions that hpcdl was tested with; the newest ones where this Python has none, or with `make TESTED= ...`
+TESTED := $(wildcard .ci/tested-$(VERSION).txt)
+PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check $(addprefix --constraint ,$(TESTED))
 
-.PHONY: help demo test lint golden format compat testbed testbed-down clean
+.PHONY: help demo test lint golden format compat update test-lowest test-newest testbed testbed-down clean
 
 help:
 	@echo "make demo          train a small CNN on real digits on this machine, from nothing"
 	@echo "make test          all tests that can run here"
 	@echo "make lint          ruff, mypy, shellcheck"
+	@echo "make update        move the tested versions to the newest releases of the dependencies"
+	@echo "make test-lowest   the host's tests with the lowest releases that pyproject.toml admits"
+	@echo "make test-newest   the host's tests with the newest ones"
 	@echo "make testbed       start the test bed: a real SLURM and Apptainer (Debian 12, root)"
 	@echo "make testbed-down  stop it"
 	@echo "make golden        render the golden scripts again, to be read before they are committed"
@@ -15,17 +22,18 @@ help:
 	@echo "make compat        the trainer's tests on TensorFlow versions between the images (hours; VERSIONS='2.16.1')"
 
 # One stamp per set of extras; pyproject.toml is where they come from.
-.venv/.demo: pyproject.toml
+.venv/.demo: pyproject.toml $(TESTED)
 	@$(call install,tensorflow and digits,tensorflow digits)
-.venv/.dev: pyproject.toml
+.venv/.dev: pyproject.toml $(TESTED)
 	@$(call install,everything for tests,tensorflow digits report images tensorboard dev)
 	@touch .venv/.demo
 
 define install
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "hpcdl needs Python 3.10 or newer; try: make PYTHON=python3.12" >&2; exit 1; }; \
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
-	echo "installing hpcdl with $(1) into .venv (a minute or two)"; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(shell echo $(2) | tr ' ' ',')]" && touch $@
+	echo "installing hpcdl with $(1) into .venv, $(if $(TESTED),versions of $(TESTED),newest versions) (a minute or two)"; \
+	$(PIP) hatchling editables && \
+	$(PIP) --no-build-isolation --editable ".[$(shell echo $(2) | tr ' ' ',')]" && touch $@
 endef
 
 demo: .venv/.demo
@@ -51,6 +59,12 @@ format: .venv/.dev
 compat: .venv/.dev
 	@$(BIN)/python tests/compat.py $(VERSIONS)
 
+update:
+	@$(PYTHON) .ci/releases.py update
+
+test-lowest test-newest:
+	@$(PYTHON) .ci/releases.py $(@:test-%=%)
+
 testbed:
 	@tests/testbed/testbed.sh up
 	@tests/testbed/testbed.sh images
@@ -59,4 +73,4 @@ testbed-down:
 	@tests/testbed/testbed.sh down
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

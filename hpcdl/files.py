@@ -39,7 +39,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file, or None where there is no (whole) one."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last where it is nested a thousand deep
         return None
     return value if isinstance(value, dict) else None
 
@@ -77,7 +77,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     for line in text.splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
             rows.append(row)

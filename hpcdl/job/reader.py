@@ -77,7 +77,12 @@ def read_yaml(text: str, name: str, problems: list[Problem]) -> Located | None:
     """
     try:
         root = yaml.compose(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
+        line = _line_too_deep(text)
+        if line is not None:
+            message = f"far too deep: nested more than {MAX_DEPTH} levels, where a job file has five"
+            problems.append(Problem(f"{name}:{line}", "", message))
+            return None
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
         detail = getattr(error, "problem", None) or str(error).partition("\n")[0]
@@ -88,12 +93,29 @@ def read_yaml(text: str, name: str, problems: list[Problem]) -> Located | None:
     except UnicodeEncodeError:  # bytes of the command line that are no text
         problems.append(Problem(name, "", "is not UTF-8 text"))
         return None
-    except RecursionError:
-        problems.append(Problem(name, "", "this is not YAML that a person wrote: it is nested too deeply"))
-        return None
     if root is None:
         return Located({}, f"{name}:1")
     return _Converter(name, problems).convert(root, "")
+
+
+def _line_too_deep(text: str) -> int | None:
+    """The line where a document that cannot be read is nested deeper than `MAX_DEPTH`, or None.
+
+    PyYAML has a limit of its own, which depends on its version and on how it was built. So hpcdl's
+    is looked for first, with the part of PyYAML that has none.
+    """
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                return event.start_mark.line + 1 if event.start_mark else 1
+    except yaml.YAMLError:
+        pass  # the document has another fault before it is too deep
+    return None
 
 
 def read_value(text: str, where: str, problems: list[Problem]) -> Located:

@@ -325,9 +325,21 @@ def test_billion_laughs_refused(write):
     assert len(str(caught.value)) < 5_000
 
 
-def test_deep_nesting_refused(write):
-    with pytest.raises(JobError, match="far too deep"):
-        load_job(write(MODEL + "x: " + "[" * 2000 + "]" * 2000))
+DEEP = {
+    "lists": "[" * 2000 + "]" * 2000,
+    "lists, just": "[" * 60 + "]" * 60,
+    "not closed": "[" * 2000,
+    "mappings": "{a: " * 2000 + "}" * 2000,
+    "blocks": "\n" + "".join(f"{' ' * n}a:\n" for n in range(1, 1200)),
+    "dashes": "\n" + "- " * 2000 + "a",
+}
+
+
+@pytest.mark.parametrize("value", DEEP.values(), ids=DEEP)
+def test_deep_nesting_refused(write, value):
+    """hpcdl's own limit speaks, whatever limit the installed PyYAML has."""
+    with pytest.raises(JobError, match=r"job.yaml:\d+: .*far too deep"):
+        load_job(write(MODEL + "x: " + value))
 
 
 @pytest.mark.parametrize("content", [b"name: \xe9t\xe9\n", "name: a".encode("utf-16")], ids=["latin-1", "utf-16"])

@@ -39,7 +39,11 @@ MANY = (
         ("model.yaml", ("data={function: my_set:load, args: {n: 3}}",)),
         ("script.yaml", ("args=[a, b]", "env={GREETING: hello}")),
         ("script.yaml", ("workdir=data", "stop_signal=USR1")),
-        ("script.yaml", ("cluster.binds=[/usr/share]", "env={PYTHONPATH: /usr/share}")),
+        pytest.param(
+            "script.yaml",
+            ("cluster.binds=[/usr/share]", "env={PYTHONPATH: /usr/share}"),
+            marks=pytest.mark.tensorflow,  # imported by this Python, which stands in for the image's
+        ),
     ],
 )
 def test_nothing_is_found(world, job, sets):

@@ -62,6 +62,7 @@ def test_installed(asking):
     assert (report.findings, report.notes) == ([], ["beside the image: no-such-words 1.0"])
 
 
+@pytest.mark.tensorflow
 def test_imports_are_looked_for_with_them(asking):
     install(asking)
 

@@ -58,7 +58,9 @@ def test_mode_as_asked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b'{"a": ', b"[1]", b"\xff"], ids=["none", "empty", "half", "list", "bytes"]
+    "content",
+    [None, b"", b'{"a": ', b"[1]", b"\xff", b'{"a":' * 9999],
+    ids=["none", "empty", "half", "list", "bytes", "deep"],
 )
 def test_unreadable_json_is_none(tmp_path, content):
     path = tmp_path / "a.json"

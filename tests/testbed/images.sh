@@ -3,14 +3,18 @@
 
 readonly IMAGES=(python3.11 tf2.11-py39 tf2.21-py311)
 
-# Debian release and Python packages of an image.
+# Debian release and Python packages of an image, each with its version: what is released today changes no image.
 recipe() {
   case $1 in
     python3.11) echo bookworm ;;
-    tf2.11-py39) echo bullseye 'tensorflow-cpu==2.11.1 numpy<1.24 matplotlib' ;; # Keras 2, close to NVIDIA's 23.03
-    tf2.21-py311) echo bookworm 'tensorflow-cpu==2.21.0 matplotlib' ;;           # Keras 3
+    tf2.11-py39) echo bullseye "$(packages_of "$1")" ;; # Keras 2, close to NVIDIA's 23.03
+    tf2.21-py311) echo bookworm "$(packages_of "$1")" ;; # Keras 3
     *) die "no recipe for an image named '$1'" ;;
   esac
+}
+
+packages_of() {
+  grep -v '^#' "$HERE/etc/$1.txt" | tr '\n' ' '
 }
 
 # image_file NAME: its file in the cache. The name changes with anything that could change what is in it.
