@@ -64,7 +64,9 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(hpcdl.__version__, prog_name="hpcdl", message="%(prog)s %(version)s")
 def program() -> None:
-    """Train TensorFlow models on SLURM clusters from one small YAML file.
+    """Train image classifiers, or run any Python script, on SLURM clusters.
+
+    One small YAML file says what to run. TensorFlow comes from a container image.
 
     \b
     hpcdl jobs copy mnist_cnn                            a job file to start from

@@ -29,7 +29,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Job:
-    """What the user wants done: one training, or one script.
+    """What the user wants done: one training of an image classifier, or one script of any kind.
 
     ``folder`` is where the job file lies; all paths in it are absolute. ``source``
     is how the file is called in scripts and messages, whatever the working directory.

@@ -144,7 +144,7 @@ install_hpcdl() {
   local python=$PREFIX/venv/bin/python wheel work
   [ -x "$python" ] || die "the login node has no Python yet: run '$0 up' first"
   work=$(mktemp -d)
-  "$python" -m pip wheel -q --cache-dir "$CACHE/pip" --no-deps --wheel-dir "$work" "$1" || die "no wheel of $1"
+  "$python" -m pip wheel -q --no-deps --no-build-isolation --wheel-dir "$work" "$1" || die "no wheel of $1"
   wheel=("$work"/*.whl)
   "$python" -m pip install -q --no-deps --force-reinstall "${wheel[@]}"
   rm -r "$work"
