@@ -1,4 +1,8 @@
-"""Whether the curves of a run show over- or under-fitting, by rules that docs/my-results.md gives in words."""
+"""What the curves of a run say, by the rules that docs/my-results.md gives in words.
+
+Each sentence names the values that it speaks of, taken unsmoothed from the curves. Where the rules
+do not agree on a reading, the sentence states the values and draws no conclusion.
+"""
 
 from __future__ import annotations
 
@@ -10,80 +14,332 @@ from typing import Any
 
 from hpcdl.report.words import percent, several
 
-RISE = 0.05  # of the validation loss over its lowest. Source: Prechelt, "Early Stopping - But When?", 1998: GL, alpha 5
-FALL = 0.02  # of the validation loss in the last fifth of the epochs: it still improves
-FEWEST = 3  # epochs that say anything
-WINDOW = 3  # epochs whose median smooths a validation loss
+# Of the validation loss over its lowest value: over-fitting.
+# Source: Prechelt, "Early Stopping - But When?", 1998: generalization loss GL with alpha = 5.
+RISE = 0.05
+FALL = 0.02  # of a loss below its lowest value before the last epochs: it still falls
+NEAR = 0.10  # of the validation loss over its lowest value: still levelled off
+FEWEST = 3  # points that say anything
+WINDOW = 3  # points whose median smooths a curve
+_GUESSING = 0.05  # how near a loss is to that of guessing, and an accuracy to chance
+_DIVERGED = 1.5  # times its lowest value: the training loss has gone up for good
+_SPAN = 0.2  # of the training loss's whole range, which that must be as well
 
 
 @dataclass(frozen=True)
 class Fit:
-    """kind: "overfit", "guessing", "improving", "level" or "unknown"; text: the same for people."""
+    """kind: overfit, guessing, improving, level, diverged, nan, unclear or unknown; text: for people.
+
+    The text of "unknown" may be empty: then there is nothing to say.
+    """
 
     kind: str
     text: str
 
 
-def judge(epochs: Sequence[dict[str, Any]], classes: int | None, kept_best: bool = False) -> Fit:
-    """Judge a run by its lines of metrics.jsonl.
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a run beside its curves.
+
+    classes: the number of classes, where it is known.
+    restored_epoch: the epoch whose weights the model has, where it is not the last one.
+    is_script: the curves are a script's, which has no keys of a job file to advise.
+    unit: what counts the points of the curves: epoch or step.
+    """
+
+    classes: int | None = None
+    restored_epoch: int | None = None
+    is_script: bool = False
+    unit: str = "epoch"
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """Training and validation loss where both are there; at: the epochs (or steps)."""
+
+    at: list[float]
+    train: list[float]
+    valid: list[float]
+    lines: list[dict[str, Any]]
+
+    @property
+    def lowest(self) -> int:
+        """The place of the lowest validation loss, the first of several."""
+        return min(range(len(self.valid)), key=self.valid.__getitem__)
+
+
+def judge(epochs: Sequence[dict[str, Any]], setting: Setting | None = None) -> Fit:
+    """The sentence that a run's curves deserve.
 
     Args:
-        epochs: the lines, oldest first.
-        classes: the number of classes, where it is known.
-        kept_best: whether the model has the weights of its best epoch.
+        epochs: the lines of metrics.jsonl, oldest first, each epoch (or step) once.
+        setting: what else is known of the run.
     """
-    train = [line.get("loss") for line in epochs]
-    if len(epochs) < FEWEST or not all(_number(value) for value in train):
-        return Fit("unknown", f"With fewer than {FEWEST} epochs the curves say nothing of over- or under-fitting.")
-    last = epochs[-1]
-    if classes and last["loss"] >= 0.95 * math.log(classes) and last.get("accuracy", 1.0) <= 2 / classes:
-        return Fit(
-            "guessing",
-            f"It hardly learned: its training loss ({last['loss']:.2f}) is that of guessing among {classes} classes "
-            f"({math.log(classes):.2f}). Try another learning rate; look whether labels and images belong together.",
-        )
-    valid = [line.get("val_loss") for line in epochs]
-    if not all(_number(value) for value in valid):
-        text = "Over-fitting cannot be seen without validation: data.validation_split: 0.1 keeps a tenth of the rows."
-        return Fit("unknown", text)
-    return _by_validation(train, valid, kept_best)
+    setting = setting or Setting()
+    lines = [line for line in epochs if "loss" in line]
+    if not lines:
+        return Fit("unknown", "")
+    for key, name in (("loss", "training"), ("val_loss", "validation")):
+        broken = _no_longer_finite(epochs, key, name, setting)
+        if broken is not None:
+            return broken
+    lines = [line for line in lines if is_number(line["loss"])]
+    if len(lines) < FEWEST:
+        few = f"With fewer than {FEWEST} {setting.unit}s"
+        return Fit("unknown", f"{few} the curves say nothing of over- or under-fitting.")
+    fit = _diverged(lines, setting) or _guessing(lines, setting)
+    if fit is not None:
+        return fit
+    return _by_validation(lines, setting)
 
 
-def best_epoch(epochs: Sequence[dict[str, Any]], best: dict[str, Any] | None) -> tuple[int, str] | None:
-    """The best epoch and the metric that says so: the run's own word, else the lowest validation loss."""
+def best_epoch(
+    epochs: Sequence[dict[str, Any]], best: dict[str, Any] | None
+) -> tuple[int, str] | None:
+    """The best epoch and the metric that says so: the run's own word, else the lowest val_loss."""
     if best:
         return int(best["epoch"]), str(best["monitor"])
-    known = [(line["val_loss"], line["epoch"]) for line in epochs if _number(line.get("val_loss"))]
+    known = [(line["val_loss"], line["epoch"]) for line in epochs if is_number(line.get("val_loss"))]
     return (int(min(known)[1]), "val_loss") if known else None
 
 
-def _by_validation(train: Sequence[Any], valid: Sequence[Any], kept_best: bool) -> Fit:
-    smooth = [median(valid[max(0, n - WINDOW + 1) : n + 1]) for n in range(len(valid))]
-    lowest = min(range(len(smooth)), key=smooth.__getitem__)
-    rise = smooth[-1] / max(smooth[lowest], 1e-12) - 1
-    if rise > RISE and train[-1] < train[lowest] and smooth[-1] > train[-1]:
-        turn = min(range(lowest + 1), key=valid.__getitem__) + 1
-        stop = (
-            "The weights of its best epoch were kept; to go further,"
-            if kept_best
-            else "Stop there, with early_stopping;"
-        )
-        return Fit(
-            "overfit",
-            f"It over-fits: after about epoch {turn} the training loss went on falling while the validation loss rose "
-            f"by {percent(rise, 0)}. {stop} try dropout, l2, more images or a smaller model.",
-        )
-    lately = max(1, len(valid) // 5)
-    fall = 1 - smooth[-1] / max(smooth[-1 - lately], 1e-12)
-    if lowest == len(smooth) - 1 and fall > FALL:
-        when = several(lately, "epoch") if lately > 1 else "epoch"
-        return Fit(
-            "improving",
-            f"It had not learned all it could: the validation loss fell by {percent(fall, 0)} over the last {when}. "
-            "More epochs, or a higher learning rate, may help.",
-        )
-    return Fit("level", "The validation loss has levelled off: the curves show neither over- nor under-fitting.")
-
-
-def _number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value of a line is a finite number."""
+    if isinstance(value, bool):
+        return False
     return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _no_longer_finite(
+    epochs: Sequence[dict[str, Any]], key: str, name: str, setting: Setting
+) -> Fit | None:
+    """A loss that ends in NaN or infinity, and since when."""
+    lines = [line for line in epochs if key in line]
+    if not lines or is_number(lines[-1][key]):
+        return None
+    first = len(lines) - 1
+    while first > 0 and not is_number(lines[first - 1][key]):
+        first -= 1
+    since = _at(lines[first], setting)
+    text = f"The {name} loss is not a number (NaN or infinite) from {since} on."
+    if key == "loss":
+        text += " Try a lower learning rate."
+    return Fit("nan", text)
+
+
+def _diverged(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit | None:
+    """A training loss whose last two values lie far above its lowest one."""
+    train = [float(line["loss"]) for line in lines]
+    lowest = min(range(len(train)), key=train.__getitem__)
+    if train[lowest] < 0 or min(train[-2:]) <= _DIVERGED * train[lowest]:
+        return None
+    if train[-1] - train[lowest] <= _SPAN * (max(train) - train[lowest]):
+        return None
+    text = (
+        f"The training went wrong: its loss was {_shown(train[lowest])} after "
+        f"{_at(lines[lowest], setting)} and {_shown(train[-1])} at the end. "
+        "Try a lower learning rate."
+    )
+    return Fit("diverged", text)
+
+
+def _guessing(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit | None:
+    """A training whose loss and accuracy end as those of guessing, and no longer get better."""
+    classes, last = setting.classes, lines[-1]
+    if not classes or classes < 2 or not is_number(last.get("accuracy")):
+        return None
+    chance = 1 / classes
+    if last["accuracy"] > min(2 * chance, chance + _GUESSING):
+        return None
+    by_chance = math.log(classes)
+    if last["loss"] < (1 - _GUESSING) * by_chance:
+        return None
+    if _still_falls([float(line["loss"]) for line in lines]):
+        return None
+    loss, accuracy = _shown(last["loss"]), percent(last["accuracy"], 1)
+    guessed = f"guessing among {classes} classes"
+    if last["loss"] <= (1 + _GUESSING) * by_chance:
+        what = f"its training loss ({loss}) is that of {guessed} ({_shown(by_chance)})"
+    else:
+        what = f"its training loss ({loss}) is worse than that of {guessed} ({_shown(by_chance)})"
+    text = (
+        f"It hardly learned: {what}, and its accuracy is {accuracy}. Try another learning rate; "
+        "look whether labels and images belong together."
+    )
+    return Fit("guessing", text)
+
+
+def _by_validation(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit:
+    both = [line for line in lines if is_number(line.get("val_loss"))]
+    if not both:
+        return _unvalidated(setting)
+    if len(both) < FEWEST:
+        few = f"With fewer than {FEWEST} values of the validation loss"
+        return Fit("unknown", f"{few} the curves say nothing of over- or under-fitting.")
+    curves = _Curves(
+        [float(line.get("epoch", line.get("step", n))) for n, line in enumerate(both, 1)],
+        [float(line["loss"]) for line in both],
+        [float(line["val_loss"]) for line in both],
+        both,
+    )
+    if min(curves.valid) < 0:  # a loss of the user's own: shares of it mean nothing
+        return Fit("unclear", f"{_values(curves, setting)}.")
+    if _overfits(curves):
+        return _overfit(curves, setting)
+    if _still_falls(curves.valid):
+        return _improving(curves, setting)
+    return _level_or_unclear(curves, setting)
+
+
+def _unvalidated(setting: Setting) -> Fit:
+    if setting.is_script:
+        return Fit("unknown", "")
+    text = (
+        "Over-fitting cannot be seen without validation: data.validation_split: 0.1 keeps a tenth "
+        "of the rows."
+    )
+    return Fit("unknown", text)
+
+
+def _overfits(curves: _Curves) -> bool:
+    """Whether the validation loss has risen for good while the training loss went on falling.
+
+    The rise must show in the unsmoothed values and in their medians, and be larger than every step
+    downwards on the way: one lucky epoch, or one bad one at the end, is not over-fitting.
+    """
+    valid, train, lowest = curves.valid, curves.train, curves.lowest
+    smooth = _smoothed(valid)
+    least = 1e-3 * max(valid)  # what counts as zero
+    if valid[-1] <= (1 + RISE) * max(valid[lowest], least):
+        return False
+    if smooth[-1] <= (1 + RISE) * max(min(smooth), least):
+        return False
+    if valid[-1] - valid[lowest] <= _largest_step([-value for value in valid[lowest:]]):
+        return False
+    went_on = train[-1] < (1 - FALL) * train[lowest]
+    return went_on and min(valid[-1], smooth[-1]) > train[-1]
+
+
+def _still_falls(values: Sequence[float]) -> bool:
+    """Whether a loss ends clearly below all that it was before its last fifth, and still moves.
+
+    Two things must hold: over the last fifth (at least one epoch) it fell by more than FALL, and by
+    half of that over the last half of these. And the fall must be larger than every step upwards
+    in the last third (at least five epochs), or it may be chance.
+    """
+    window = max(1, len(values) // 5)
+    if values[-1] > (1 + FALL / 2) * min(values):
+        return False
+    for length, share in ((window, FALL), ((window + 1) // 2, FALL / 2)):
+        if values[-1] >= (1 - share) * min(values[:-length]):
+            return False
+    looked_at = values[-1 - max(5, len(values) // 3) :]
+    return min(values[:-window]) - values[-1] > _largest_step(looked_at)
+
+
+def _largest_step(values: Sequence[float]) -> float:
+    """The largest step upwards from one value to the next; 0 where there is none."""
+    largest = 0.0
+    for before, after in zip(values[:-1], values[1:], strict=True):
+        largest = max(largest, after - before)
+    return largest
+
+
+def _overfit(curves: _Curves, setting: Setting) -> Fit:
+    lowest, valid, train = curves.lowest, curves.valid, curves.train
+    turn = _at(curves.lines[lowest], setting)
+    rise = ""
+    if valid[lowest] > 0 and valid[-1] < 3 * valid[lowest]:
+        rise = f", {percent(valid[-1] / valid[lowest] - 1, 0)} higher"
+    text = (
+        f"It over-fits: the validation loss was lowest after {turn} ({_shown(valid[lowest])}) and "
+        f"{_shown(valid[-1])} at the end{rise}, while the training loss fell from "
+        f"{_shown(train[lowest])} to {_shown(train[-1])}."
+    )
+    return Fit("overfit", f"{text}{_accuracy_rose(curves)} {_advice(setting)}")
+
+
+def _accuracy_rose(curves: _Curves) -> str:
+    """A word on a validation accuracy that got better all the same: over-fitting by the loss alone."""
+    then = curves.lines[curves.lowest].get("val_accuracy")
+    now = curves.lines[-1].get("val_accuracy")
+    if not is_number(then) or not is_number(now) or now <= then:  # type: ignore[operator]
+        return ""
+    before, after = percent(then, 1), percent(now, 1)
+    if before == after:
+        before, after = percent(then, 2), percent(now, 2)
+    return f" Its validation accuracy still rose, from {before} to {after}."
+
+
+def _advice(setting: Setting) -> str:
+    if setting.is_script:
+        return "Stop earlier, or try dropout, weight decay, more images or a smaller model."
+    more = "try dropout, l2, more images or a smaller model."
+    if setting.restored_epoch is not None:
+        return f"The model has the weights of epoch {setting.restored_epoch}; to go further, {more}"
+    return f"Stop there, with early_stopping, or {more}"
+
+
+def _improving(curves: _Curves, setting: Setting) -> Fit:
+    window = max(1, len(curves.valid) // 5)
+    before = curves.valid[:-window]
+    place = min(range(len(before)), key=before.__getitem__)
+    fall = 1 - curves.valid[-1] / before[place]
+    text = (
+        f"It had not learned all it could: the validation loss was still falling, from "
+        f"{_shown(before[place])} after {_at(curves.lines[place], setting)} to "
+        f"{_shown(curves.valid[-1])} after {_at(curves.lines[-1], setting)} "
+        f"({percent(fall, 0)} lower). More {setting.unit}s may help."
+    )
+    return Fit("improving", text)
+
+
+def _level_or_unclear(curves: _Curves, setting: Setting) -> Fit:
+    valid, lowest = curves.valid, curves.lowest
+    values = _values(curves, setting)
+    least = max(valid[lowest], 1e-3 * max(valid))
+    recent = max(valid[-1], _smoothed(valid)[-1])
+    if recent > (1 + NEAR) * least:
+        return Fit("unclear", f"{values}: no clear sign of over- or under-fitting.")
+    return Fit("level", f"The validation loss has levelled off. {values}{_gap(curves)}.")
+
+
+def _values(curves: _Curves, setting: Setting) -> str:
+    """Where the validation loss was lowest, and where it ended: true of any curve."""
+    valid, lowest = curves.valid, curves.lowest
+    where = _at(curves.lines[lowest], setting)
+    if valid[lowest] == valid[-1]:
+        count = several(len(valid), setting.unit)
+        return f"It ended at {_shown(valid[-1])}, its lowest value in {count}"
+    return f"It was lowest after {where} ({_shown(valid[lowest])}) and {_shown(valid[-1])} at the end"
+
+
+def _gap(curves: _Curves) -> str:
+    """A word on a training loss that went on falling below a level validation loss."""
+    train, valid = curves.train, curves.valid
+    middle = len(train) // 2
+    if train[-1] >= (1 - NEAR) * train[middle] or valid[-1] <= 2 * train[-1]:
+        return ""
+    return (
+        f"; meanwhile the training loss went on falling, to {_shown(train[-1])}: "
+        "more training would not help"
+    )
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    return [median(values[max(0, n - WINDOW + 1) : n + 1]) for n in range(len(values))]
+
+
+def _at(line: dict[str, Any], setting: Setting) -> str:
+    """Where a line of metrics.jsonl was written: epoch 7, step 1,000."""
+    value = line.get(setting.unit)
+    if not is_number(value):
+        return f"an earlier {setting.unit}"
+    return f"{setting.unit} {value:,g}" if float(value) < 1e6 else f"{setting.unit} {value:,.0f}"  # type: ignore[arg-type]
+
+
+def _shown(value: float) -> str:
+    """A loss with as many digits as a person compares."""
+    if value == 0 or 1e-3 <= abs(value) < 1000:
+        return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+    return f"{value:.3g}"
