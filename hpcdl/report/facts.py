@@ -8,21 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.files import read_json, read_json_lines
+from hpcdl.report.metrics import last_values, merged
+from hpcdl.report.words import several
 from hpcdl.run import Run
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import Status, read_epochs
 
 _ATTEMPT = dict.fromkeys(("job_id", "node", "reason", "from_step", "steps", "seconds", "peak_memory_gb"))
 _LONGEST = 200_000  # characters of a file on a page
-
-
-@dataclass(frozen=True)
-class Span:
-    """A part of a run's time: what for, how many seconds, and its number among the palette's colours."""
-
-    name: str
-    seconds: float
-    colour: int
 
 
 @dataclass(frozen=True)
@@ -35,9 +28,10 @@ class Facts:
     plan: dict[str, Any]
     manifest: dict[str, Any]
     submitted: dict[str, Any]
-    all_epochs: list[dict[str, Any]]
+    lines: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
     job_text: str
+    shows_env: bool = False
 
     @property
     def id(self) -> str:
@@ -55,6 +49,11 @@ class Facts:
         return found if isinstance(found, dict) else {}
 
     @property
+    def is_script(self) -> bool:
+        """Whether the run is a script of its user's, not a training of hpcdl's."""
+        return bool(self.plan.get("script") or self.section("script"))
+
+    @property
     def fold(self) -> int | None:
         """Of a cross-validation the fold that is shown: the one whose model is the run's, else the one under way."""
         found = self.section("model").get("fold") or self.status.fold
@@ -64,6 +63,20 @@ class Facts:
     def shown(self) -> RunPaths:
         """The folder of what is shown: the run's, or a fold's."""
         return self.run.paths if self.fold is None else self.run.paths.fold(self.fold)
+
+    @cached_property
+    def all_epochs(self) -> list[dict[str, Any]]:
+        """The epochs of all folds; of a script its lines, each epoch or step once."""
+        if self.is_script:
+            return merged(self.lines)
+        return self.training_lines
+
+    @property
+    def training_lines(self) -> list[dict[str, Any]]:
+        """The lines that a training of hpcdl's wrote, one for each epoch."""
+        if self.is_script:
+            return []
+        return [line for line in self.lines if {"epoch", "seconds"} <= set(line)]
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
@@ -88,27 +101,77 @@ class Facts:
         return loaded if isinstance(loaded, dict) else {}
 
     @property
-    def kept_best(self) -> bool:
-        """Whether the weights are those of the best epoch, not of the last."""
+    def restored_epoch(self) -> int | None:
+        """The epoch whose weights the model has, where they are not those of the last one."""
         early = self.job.get("train", {}).get("early_stopping")
-        return bool(early and early.get("restore_best", True))
+        if not early or not early.get("restore_best", True):
+            return None
+        best = self.section("best")
+        return int(best["epoch"]) if "epoch" in best else None
+
+    @property
+    def tested_epoch(self) -> int | None:
+        """The epoch whose weights were tested: the restored one, else the last."""
+        if not self.section("test") or "cross_validation" in self.result:
+            return None
+        return self.restored_epoch or self.result.get("epochs_run")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each metric that a script handed over."""
+        if not self.is_script:
+            return {}
+        values: dict[str, float] = dict(self.section("metrics"))
+        return last_values(self.all_epochs) or values
 
     @property
     def emulated(self) -> bool:
         """Whether parts of the CPU stood in for GPUs."""
-        return bool(self.section("devices").get("emulated") or self.plan.get("emulate_gpus"))
+        devices = self.section("devices")
+        if devices:
+            return bool(devices.get("emulated"))
+        return bool(self.plan.get("emulate_gpus") and self.plan.get("gpus"))
 
     @property
     def devices(self) -> str | None:
-        """What trained, in few words: 2 x NVIDIA H100, CPU:0, 2 emulated GPUs."""
+        """What trained, in few words: 2 x NVIDIA H100, the CPU, 2 emulated GPUs."""
         names = self.section("devices").get("names")
         if not names:
             return None
         if self.emulated:
-            return f"{len(names)} emulated GPUs"
-        kinds = [str(name).partition(" ")[2] or str(name) for name in names]  # after "GPU:0 "
-        counted = {kind: kinds.count(kind) for kind in kinds}
-        return ", ".join(kind if count == 1 else f"{count} x {kind}" for kind, count in counted.items())
+            return several(len(names), "emulated GPU")
+        kinds: dict[str, int] = {}
+        for name in map(str, names):
+            device, _, kind = name.partition(" ")  # "GPU:0 NVIDIA H100", "CPU:0"
+            if device.startswith("CPU:"):
+                kind = "the CPU"
+            kinds[kind or name] = kinds.get(kind or name, 0) + 1
+        texts = []
+        for kind, count in kinds.items():
+            texts.append(kind if count == 1 else f"{count} x {kind}")
+        return ", ".join(texts)
+
+    @property
+    def submitted_at(self) -> float | None:
+        """When the run was submitted, in seconds since 1970."""
+        moment = self.submitted.get("time")
+        return float(moment) if moment is not None else None
+
+    @property
+    def started_at(self) -> float | None:
+        """When its first attempt began."""
+        for row in self.attempts:
+            if row.get("event") == "start" and "time" in row:
+                return float(row["time"])
+        return None
+
+    @property
+    def ended_at(self) -> float | None:
+        """When its last attempt ended, where the run has ended."""
+        last = self.attempts[-1] if self.attempts else {}
+        if not self.status.final or last.get("event") != "end" or "time" not in last:
+            return None
+        return float(last["time"])
 
     @property
     def total_s(self) -> float | None:
@@ -140,27 +203,6 @@ class Facts:
                 since = row["time"]
         return waited if any(row.get("event") == "start" for row in self.attempts) else None
 
-    def spans(self) -> list[Span]:
-        """Where the time went, in the order in which it happens; what nobody noted is the last one."""
-        timing = self.section("timing")
-        epochs_s = sum(line["seconds"] for line in self.all_epochs)
-        named = [
-            ("reading data", timing.get("data_s"), 4),
-            ("starting TensorFlow", timing.get("import_s"), 2),
-            ("building the model", timing.get("build_s"), 3),
-            ("training steps", timing.get("train_s", epochs_s or None), 0),
-            ("testing", _sum(timing.get("evaluate_s"), timing.get("predict_s")), 5),
-            ("saving", _sum(timing.get("save_blocked_s"), timing.get("save_s")), 1),
-        ]
-        spans = [Span(name, value, colour) for name, value, colour in named if value is not None]
-        if self.total_s is not None:
-            rest = self.total_s - sum(span.seconds for span in spans)
-            what = "start of the container, validation, all else" if spans else "running"
-            spans.append(Span(what, max(0.0, rest), 6))
-        if self.waited_s is not None:
-            spans.insert(0, Span("waiting in the queue", self.waited_s, 7))
-        return spans
-
     @property
     def class_names(self) -> list[str]:
         """The classes' names, where the data set has some; else their numbers."""
@@ -170,18 +212,14 @@ class Facts:
             return [str(name) for name in names]
         return [str(number) for number in range(classes)]
 
-    def files(self) -> list[tuple[str, str]]:
-        """The job file and what was sent with it, as they were frozen: (name, text)."""
-        paths = self.run.paths
-        script = self.plan.get("script")
-        chosen = [paths.script, *([paths.user / script] if script else sorted(paths.user.glob("*.py")))]
-        found = [("job.yaml", self.job_text)]
-        found += [(str(path.relative_to(paths.root)), read_text(path)) for path in chosen if path.is_file()]
-        return [(name, text) for name, text in found if text]
 
+def read(run: Run, shows_env: bool = False) -> Facts:
+    """Read a run's folder.
 
-def read(run: Run) -> Facts:
-    """Read a run's folder."""
+    Args:
+        run: the run.
+        shows_env: show the values of env and what else is private.
+    """
     paths = run.paths
     return Facts(
         run=run,
@@ -190,9 +228,10 @@ def read(run: Run) -> Facts:
         plan=read_json(paths.plan) or {},
         manifest=read_json(paths.manifest) or {},
         submitted=read_json(paths.submitted) or {},
-        all_epochs=[line for line in read_epochs(paths) if {"epoch", "seconds"} <= set(line)],
+        lines=read_epochs(paths),
         attempts=read_json_lines(paths.attempts),
         job_text=read_text(paths.job),
+        shows_env=shows_env,
     )
 
 
@@ -203,8 +242,3 @@ def read_text(path: Path) -> str:
     except OSError:
         return ""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n… ({len(text) - _LONGEST:,} more characters)"
-
-
-def _sum(*values: float | None) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None

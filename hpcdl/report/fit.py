@@ -9,21 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
-from hpcdl.report.words import percent, several
+from hpcdl.report import trends
+from hpcdl.report.words import figure, percent, several
 
-# Of the validation loss over its lowest value: over-fitting.
-# Source: Prechelt, "Early Stopping - But When?", 1998: generalization loss GL with alpha = 5.
-RISE = 0.05
-FALL = 0.02  # of a loss below its lowest value before the last epochs: it still falls
-NEAR = 0.10  # of the validation loss over its lowest value: still levelled off
 FEWEST = 3  # points that say anything
-WINDOW = 3  # points whose median smooths a curve
 _GUESSING = 0.05  # how near a loss is to that of guessing, and an accuracy to chance
-_DIVERGED = 1.5  # times its lowest value: the training loss has gone up for good
-_SPAN = 0.2  # of the training loss's whole range, which that must be as well
 
 
 @dataclass(frozen=True)
@@ -55,9 +47,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class _Curves:
-    """Training and validation loss where both are there; at: the epochs (or steps)."""
+    """Training and validation loss where both are there, with the lines that they are from."""
 
-    at: list[float]
     train: list[float]
     valid: list[float]
     lines: list[dict[str, Any]]
@@ -65,7 +56,7 @@ class _Curves:
     @property
     def lowest(self) -> int:
         """The place of the lowest validation loss, the first of several."""
-        return min(range(len(self.valid)), key=self.valid.__getitem__)
+        return trends.lowest_at(self.valid)
 
 
 def judge(epochs: Sequence[dict[str, Any]], setting: Setting | None = None) -> Fit:
@@ -130,14 +121,12 @@ def _no_longer_finite(
 def _diverged(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit | None:
     """A training loss whose last two values lie far above its lowest one."""
     train = [float(line["loss"]) for line in lines]
-    lowest = min(range(len(train)), key=train.__getitem__)
-    if train[lowest] < 0 or min(train[-2:]) <= _DIVERGED * train[lowest]:
+    if not trends.diverged(train):
         return None
-    if train[-1] - train[lowest] <= _SPAN * (max(train) - train[lowest]):
-        return None
+    lowest = trends.lowest_at(train)
     text = (
-        f"The training went wrong: its loss was {_shown(train[lowest])} after "
-        f"{_at(lines[lowest], setting)} and {_shown(train[-1])} at the end. "
+        f"The training went wrong: its loss was {figure(train[lowest])} after "
+        f"{_at(lines[lowest], setting)} and {figure(train[-1])} at the end. "
         "Try a lower learning rate."
     )
     return Fit("diverged", text)
@@ -154,14 +143,14 @@ def _guessing(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit | None:
     by_chance = math.log(classes)
     if last["loss"] < (1 - _GUESSING) * by_chance:
         return None
-    if _still_falls([float(line["loss"]) for line in lines]):
+    if trends.still_falls([float(line["loss"]) for line in lines]):
         return None
-    loss, accuracy = _shown(last["loss"]), percent(last["accuracy"], 1)
+    loss, accuracy = figure(last["loss"]), percent(last["accuracy"], 1)
     guessed = f"guessing among {classes} classes"
     if last["loss"] <= (1 + _GUESSING) * by_chance:
-        what = f"its training loss ({loss}) is that of {guessed} ({_shown(by_chance)})"
+        what = f"its training loss ({loss}) is that of {guessed} ({figure(by_chance)})"
     else:
-        what = f"its training loss ({loss}) is worse than that of {guessed} ({_shown(by_chance)})"
+        what = f"its training loss ({loss}) is worse than that of {guessed} ({figure(by_chance)})"
     text = (
         f"It hardly learned: {what}, and its accuracy is {accuracy}. Try another learning rate; "
         "look whether labels and images belong together."
@@ -177,16 +166,15 @@ def _by_validation(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit:
         few = f"With fewer than {FEWEST} values of the validation loss"
         return Fit("unknown", f"{few} the curves say nothing of over- or under-fitting.")
     curves = _Curves(
-        [float(line.get("epoch", line.get("step", n))) for n, line in enumerate(both, 1)],
         [float(line["loss"]) for line in both],
         [float(line["val_loss"]) for line in both],
         both,
     )
     if min(curves.valid) < 0:  # a loss of the user's own: shares of it mean nothing
         return Fit("unclear", f"{_values(curves, setting)}.")
-    if _overfits(curves):
+    if trends.overfits(curves.train, curves.valid):
         return _overfit(curves, setting)
-    if _still_falls(curves.valid):
+    if trends.still_falls(curves.valid):
         return _improving(curves, setting)
     return _level_or_unclear(curves, setting)
 
@@ -201,50 +189,6 @@ def _unvalidated(setting: Setting) -> Fit:
     return Fit("unknown", text)
 
 
-def _overfits(curves: _Curves) -> bool:
-    """Whether the validation loss has risen for good while the training loss went on falling.
-
-    The rise must show in the unsmoothed values and in their medians, and be larger than every step
-    downwards on the way: one lucky epoch, or one bad one at the end, is not over-fitting.
-    """
-    valid, train, lowest = curves.valid, curves.train, curves.lowest
-    smooth = _smoothed(valid)
-    least = 1e-3 * max(valid)  # what counts as zero
-    if valid[-1] <= (1 + RISE) * max(valid[lowest], least):
-        return False
-    if smooth[-1] <= (1 + RISE) * max(min(smooth), least):
-        return False
-    if valid[-1] - valid[lowest] <= _largest_step([-value for value in valid[lowest:]]):
-        return False
-    went_on = train[-1] < (1 - FALL) * train[lowest]
-    return went_on and min(valid[-1], smooth[-1]) > train[-1]
-
-
-def _still_falls(values: Sequence[float]) -> bool:
-    """Whether a loss ends clearly below all that it was before its last fifth, and still moves.
-
-    Two things must hold: over the last fifth (at least one epoch) it fell by more than FALL, and by
-    half of that over the last half of these. And the fall must be larger than every step upwards
-    in the last third (at least five epochs), or it may be chance.
-    """
-    window = max(1, len(values) // 5)
-    if values[-1] > (1 + FALL / 2) * min(values):
-        return False
-    for length, share in ((window, FALL), ((window + 1) // 2, FALL / 2)):
-        if values[-1] >= (1 - share) * min(values[:-length]):
-            return False
-    looked_at = values[-1 - max(5, len(values) // 3) :]
-    return min(values[:-window]) - values[-1] > _largest_step(looked_at)
-
-
-def _largest_step(values: Sequence[float]) -> float:
-    """The largest step upwards from one value to the next; 0 where there is none."""
-    largest = 0.0
-    for before, after in zip(values[:-1], values[1:], strict=True):
-        largest = max(largest, after - before)
-    return largest
-
-
 def _overfit(curves: _Curves, setting: Setting) -> Fit:
     lowest, valid, train = curves.lowest, curves.valid, curves.train
     turn = _at(curves.lines[lowest], setting)
@@ -252,9 +196,9 @@ def _overfit(curves: _Curves, setting: Setting) -> Fit:
     if valid[lowest] > 0 and valid[-1] < 3 * valid[lowest]:
         rise = f", {percent(valid[-1] / valid[lowest] - 1, 0)} higher"
     text = (
-        f"It over-fits: the validation loss was lowest after {turn} ({_shown(valid[lowest])}) and "
-        f"{_shown(valid[-1])} at the end{rise}, while the training loss fell from "
-        f"{_shown(train[lowest])} to {_shown(train[-1])}."
+        f"It over-fits: the validation loss was lowest after {turn} ({figure(valid[lowest])}) and "
+        f"{figure(valid[-1])} at the end{rise}, while the training loss went on falling, from "
+        f"{figure(train[lowest])} to {figure(train[-1])}."
     )
     return Fit("overfit", f"{text}{_accuracy_rose(curves)} {_advice(setting)}")
 
@@ -281,26 +225,23 @@ def _advice(setting: Setting) -> str:
 
 
 def _improving(curves: _Curves, setting: Setting) -> Fit:
-    window = max(1, len(curves.valid) // 5)
-    before = curves.valid[:-window]
-    place = min(range(len(before)), key=before.__getitem__)
+    before = curves.valid[: -trends.last_fifth(curves.valid)]
+    place = trends.lowest_at(before)
     fall = 1 - curves.valid[-1] / before[place]
     text = (
         f"It had not learned all it could: the validation loss was still falling, from "
-        f"{_shown(before[place])} after {_at(curves.lines[place], setting)} to "
-        f"{_shown(curves.valid[-1])} after {_at(curves.lines[-1], setting)} "
+        f"{figure(before[place])} after {_at(curves.lines[place], setting)} to "
+        f"{figure(curves.valid[-1])} after {_at(curves.lines[-1], setting)} "
         f"({percent(fall, 0)} lower). More {setting.unit}s may help."
     )
     return Fit("improving", text)
 
 
 def _level_or_unclear(curves: _Curves, setting: Setting) -> Fit:
-    valid, lowest = curves.valid, curves.lowest
     values = _values(curves, setting)
-    least = max(valid[lowest], 1e-3 * max(valid))
-    recent = max(valid[-1], _smoothed(valid)[-1])
-    if recent > (1 + NEAR) * least:
-        return Fit("unclear", f"{values}: no clear sign of over- or under-fitting.")
+    if not trends.is_level(curves.valid):
+        return Fit("unclear", f"{values}. This is no clear sign of over- or under-fitting.")
+    values = values.replace("The validation loss", "It", 1)
     return Fit("level", f"The validation loss has levelled off. {values}{_gap(curves)}.")
 
 
@@ -310,24 +251,21 @@ def _values(curves: _Curves, setting: Setting) -> str:
     where = _at(curves.lines[lowest], setting)
     if valid[lowest] == valid[-1]:
         count = several(len(valid), setting.unit)
-        return f"It ended at {_shown(valid[-1])}, its lowest value in {count}"
-    return f"It was lowest after {where} ({_shown(valid[lowest])}) and {_shown(valid[-1])} at the end"
+        return f"The validation loss ended at {figure(valid[-1])}, its lowest value in {count}"
+    least, last = figure(valid[lowest]), figure(valid[-1])
+    return f"The validation loss was lowest after {where} ({least}) and {last} at the end"
 
 
 def _gap(curves: _Curves) -> str:
     """A word on a training loss that went on falling below a level validation loss."""
     train, valid = curves.train, curves.valid
     middle = len(train) // 2
-    if train[-1] >= (1 - NEAR) * train[middle] or valid[-1] <= 2 * train[-1]:
+    if train[-1] >= (1 - trends.NEAR) * train[middle] or valid[-1] <= 2 * train[-1]:
         return ""
     return (
-        f"; meanwhile the training loss went on falling, to {_shown(train[-1])}: "
+        f"; meanwhile the training loss went on falling, to {figure(train[-1])}: "
         "more training would not help"
     )
-
-
-def _smoothed(values: Sequence[float]) -> list[float]:
-    return [median(values[max(0, n - WINDOW + 1) : n + 1]) for n in range(len(values))]
 
 
 def _at(line: dict[str, Any], setting: Setting) -> str:
@@ -336,10 +274,3 @@ def _at(line: dict[str, Any], setting: Setting) -> str:
     if not is_number(value):
         return f"an earlier {setting.unit}"
     return f"{setting.unit} {value:,g}" if float(value) < 1e6 else f"{setting.unit} {value:,.0f}"  # type: ignore[arg-type]
-
-
-def _shown(value: float) -> str:
-    """A loss with as many digits as a person compares."""
-    if value == 0 or 1e-3 <= abs(value) < 1000:
-        return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
-    return f"{value:.3g}"

@@ -7,21 +7,38 @@ from collections.abc import Sequence
 from hpcdl.report.evaluation import Evaluation, confused_pairs
 from hpcdl.report.facts import Facts
 from hpcdl.report.fit import Fit
-from hpcdl.report.words import count, percent, seconds, several, with_deviation
+from hpcdl.report.words import count, listed, percent, points, seconds, several, with_deviation
 
 _HARD = 0.95  # a class found less often than this is worth a sentence
+_CALIBRATED = 0.02  # mean distance of confidence and accuracy up to which it can be trusted
 
 
 def sentences(facts: Facts, fit: Fit | None, scores: Evaluation | None) -> list[str]:
     """The summary of a run, as far as it has come."""
-    said = [_outcome(facts), _model(facts), _cost(facts)]
-    if fit is not None:
-        said.append(fit.text)
+    of_fold = ""
+    if facts.fold is not None:
+        of_fold = f"Of fold {facts.fold}: "
+    summary = [_outcome(facts), _model(facts), _cost(facts)]
+    if fit is not None and fit.text:
+        summary.append(of_fold + fit.text)
     if scores is not None:
-        said += [_hardest(scores, facts.class_names), _calibration(scores)]
+        summary.append(of_fold + _hardest(scores, facts.class_names))
+        summary.append(of_fold + _calibration(scores))
     if facts.emulated:
-        said.append("GPUs were emulated: parts of the CPU stood in for them, so that times say nothing of GPUs.")
-    return [sentence for sentence in said if sentence]
+        summary.append(_emulated(len(facts.section("devices").get("names") or ())))
+    return [sentence for sentence in summary if sentence and sentence != of_fold]
+
+
+def _emulated(devices: int) -> str:
+    if devices == 1:
+        return (
+            "The GPU was emulated: a part of the CPU stood in for it, so the times say nothing "
+            "about GPUs."
+        )
+    return (
+        "The GPUs were emulated: parts of the CPU stood in for them, so the times say nothing "
+        "about GPUs."
+    )
 
 
 def _outcome(facts: Facts) -> str:
@@ -36,9 +53,10 @@ def _outcome(facts: Facts) -> str:
             )
         wrong = round((1 - test["accuracy"]) * rows)
         what = f"{count(wrong)} wrong" if wrong else "none wrong"
-        return f"It gets {percent(test['accuracy'])} of {count(rows)} test images right ({what})."
+        right = percent(test["accuracy"])
+        return f"It gets {right} of {several(rows, 'test image')} right ({what})."
     if status.state == "done":
-        return "It is done." if test else "It is done: its script ended without an error."
+        return "It is done: its script ended without an error." if facts.is_script else "It is done."
     if status.state == "failed":
         cause = f" ({status.cause.replace('_', ' ')})" if status.cause else ""
         return f"It failed{cause}." + _progress(facts)
@@ -50,8 +68,12 @@ def _progress(facts: Facts) -> str:
         return ""
     epochs = facts.status.epochs
     done = several(len(facts.epochs), "epoch") + (f" of {epochs}" if epochs else "")
+    if facts.is_script:
+        return ""
     accuracy = facts.epochs[-1].get("val_accuracy", facts.epochs[-1].get("accuracy"))
-    reached = f", which reached an accuracy of {percent(accuracy)}" if isinstance(accuracy, float) else ""
+    reached = ""
+    if isinstance(accuracy, float):
+        reached = f", which reached an accuracy of {percent(accuracy)}"
     return f" {done} {'was' if len(facts.epochs) == 1 else 'were'} trained{reached}."
 
 
@@ -61,8 +83,12 @@ def _model(facts: Facts) -> str:
         return ""
     depth = f" in {several(model['depth'], 'layer')}" if "depth" in model else ""
     parameters, trained = model["parameters"], model["trainable_parameters"]
-    share = "all of them trained" if parameters == trained else f"{count(trained)} of them trained"
-    return f"The model, {model['name']}, has {count(parameters)} parameters{depth}, {share}."
+    size = several(parameters, "parameter")
+    if parameters == trained:
+        share = "all of them trained"
+    else:
+        share = f"{count(trained)} of them trained"
+    return f"The model, {model['name']}, has {size}{depth}, {share}."
 
 
 def _cost(facts: Facts) -> str:
@@ -71,7 +97,7 @@ def _cost(facts: Facts) -> str:
     text = f"It took {seconds(facts.total_s)}" + (f" on {facts.devices}" if facts.devices else "")
     timing = facts.section("timing")
     if "per_epoch_s" in timing:
-        text += f": {seconds(timing['per_epoch_s'])} an epoch, {timing['images_per_s']:,.0f} images a second"
+        text += f": {seconds(timing['per_epoch_s'])} an epoch, {several(round(timing['images_per_s']), 'image')} a second"
     attempts = len(facts.ends)
     if attempts > 1:
         reasons = ", ".join(str(row["reason"]).replace("_", " ") for row in facts.ends[:-1])
@@ -80,20 +106,46 @@ def _cost(facts: Facts) -> str:
 
 
 def _hardest(scores: Evaluation, names: Sequence[str]) -> str:
-    known = [(one.recall, one.label) for one in scores.classes if one.recall is not None]
-    if not known:
+    """The class that is found least often, or all that are, and what it is taken for."""
+    recalls = {one.label: one.recall for one in scores.classes if one.recall is not None}
+    if not recalls:
         return ""
-    recall, label = min(known)
+    recall = min(recalls.values())
     if recall >= _HARD:
         return f"Every class is found at least {percent(recall, 1)} of the time."
+    hardest = [label for label, value in recalls.items() if value == recall]
+    if len(hardest) > 1:
+        classes = listed([names[label] for label in hardest])
+        return f"The hardest classes are {classes}: {percent(recall, 1)} of the images of each are found."
+    label = hardest[0]
     text = f"The hardest class is {names[label]}: {percent(recall, 1)} of its images are found"
-    mistaken = [(j, rows) for i, j, rows in confused_pairs(scores.confusion, scores.confusion.size) if i == label]
-    return text + (f", and it is most often taken for {names[mistaken[0][0]]}." if mistaken else ".")
+    return f"{text}{_taken_for(scores, label, names)}."
+
+
+def _taken_for(scores: Evaluation, label: int, names: Sequence[str]) -> str:
+    """What a class is most often taken for; of several as frequent, all."""
+    mistakes: dict[int, int] = {}
+    for true, answer, rows in confused_pairs(scores.confusion, scores.confusion.size):
+        if true == label:
+            mistakes[answer] = rows
+    if not mistakes:
+        return ""
+    most = max(mistakes.values())
+    answers = [names[answer] for answer, rows in mistakes.items() if rows == most]
+    images = several(most, "image")
+    if len(mistakes) == 1:
+        return f"; the others are taken for {answers[0]} ({images})"
+    if len(answers) == 1:
+        return f"; it is most often taken for {answers[0]} ({images})"
+    return f"; it is as often taken for {listed(answers)} ({images} each)"
 
 
 def _calibration(scores: Evaluation) -> str:
     confidence = sum(one.confidence * one.rows for one in scores.bins) / scores.rows
-    if scores.calibration_error < 0.02:
-        return f"Its confidence can be trusted: it is off by {percent(scores.calibration_error, 1)} on average."
+    distance = points(scores.calibration_error)
+    if scores.calibration_error < _CALIBRATED:
+        return f"Its confidence can be trusted: it is off by {distance} on average."
+    if abs(confidence - scores.accuracy) < scores.calibration_error / 2:
+        return f"Its confidence is off by {distance} on average, sometimes too high, sometimes too low."
     way = "surer than it is right" if confidence > scores.accuracy else "less sure than it is right"
-    return f"It is {way}: its confidence is off by {percent(scores.calibration_error, 1)} on average."
+    return f"It is {way}: its confidence is off by {distance} on average."

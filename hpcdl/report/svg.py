@@ -39,7 +39,8 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     base = 10.0 ** math.floor(math.log10(rough))
     step = next(base * factor for factor in (1, 2, 5, 10) if base * factor >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(n * step, 12) for n in range(first, max(last, first + 1) + 1)]
+    numbers = range(first, max(last, first + 1) + 1)
+    return [float(f"{n * step:.12g}") for n in numbers]  # 0.3, not 0.30000000000000004
 
 
 def line_chart(

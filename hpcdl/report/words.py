@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
+
+_MOST_DIGITS = 4  # after the point of a share that is nearly, but not quite, 100 %
 
 
 def seconds(value: float | None) -> str:
@@ -19,13 +23,67 @@ def seconds(value: float | None) -> str:
 
 
 def percent(share: float | None, digits: int = 2) -> str:
-    """A share as 98.89 %."""
-    return "–" if share is None else f"{100 * share:.{digits}f}\u00a0%"
+    """A share as 98.89 %; 100 % only where it is all, 0 % only where it is nothing.
+
+    A share that would round to 100 % gets more digits: 99.998 %. One that would round to 0 % reads
+    < 0.01 %.
+    """
+    if share is None:
+        return "–"
+    if share < 1:
+        for more in range(digits, _MOST_DIGITS + 1):
+            text = f"{100 * share:.{more}f}"
+            if float(text) < 100:
+                break
+        else:
+            return f"> 99.{'9' * _MOST_DIGITS}\u00a0%"
+        if share > 0 and float(text) == 0:
+            return f"< {10**-digits:.{digits}f}\u00a0%"
+        return f"{text}\u00a0%"
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def points(share: float, digits: int = 1) -> str:
+    """The difference of two shares as 1.0 percentage points."""
+    text = f"{100 * share:.{digits}f}"
+    return f"{text}\u00a0percentage point{'' if float(text) == 1 else 's'}"
+
+
+def moment(timestamp: float | None) -> str:
+    """A moment as 2026-11-28 04:14:05 UTC+01:00, in this machine's time zone."""
+    if timestamp is None:
+        return "–"
+    local = datetime.fromtimestamp(timestamp).astimezone()
+    offset = local.strftime("%z")
+    zone = "UTC" if offset == "+0000" else f"UTC{offset[:3]}:{offset[3:]}"
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names in a sentence: 3, 5 and 8; of many the first ones and how many more there are."""
+    if len(names) > most + 1:
+        names = [*names[:most], f"{len(names) - most} more"]
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def number(value: float | None, digits: int = 4) -> str:
     """A number with so many decimals."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def figure(value: float) -> str:
+    """A loss or another figure of any scale, with as many digits as a person compares."""
+    if not math.isfinite(value):
+        return "not a number"
+    if value == 0:
+        return "0"
+    if isinstance(value, int) and abs(value) < 1e9:
+        return f"{value:,}"
+    if 1e-3 <= abs(value) < 1000:
+        return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+    return f"{value:.3g}"
 
 
 def count(value: int | None) -> str:

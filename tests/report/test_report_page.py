@@ -18,6 +18,7 @@ from hpcdl.report import svg
 from hpcdl.report.evaluation import read_predictions
 from hpcdl.report.facts import read
 from hpcdl.report.png import data_uri
+from hpcdl.report.times import spans
 from hpcdl.run import Run
 from tests.report.conftest import change
 
@@ -114,8 +115,8 @@ def test_spans_add_up(finished):
 
     assert facts.total_s
     assert facts.waited_s
-    assert sum(span.seconds for span in facts.spans()) == pytest.approx(facts.total_s + facts.waited_s)
-    assert all(span.seconds >= 0 for span in facts.spans())
+    assert sum(span.seconds for span in spans(facts)) == pytest.approx(facts.total_s + facts.waited_s)
+    assert all(span.seconds >= 0 for span in spans(facts))
 
 
 def test_script_that_fails(submit, write):
@@ -127,7 +128,6 @@ def test_script_that_fails(submit, write):
     assert "It failed (user code)." in page.text
     assert f"ValueError: {EVIL}" in page.text
     assert "raise ValueError" in page.text  # the script itself
-    assert "a script of its user's" in page.text
     assert not page.named("script")
 
 

@@ -1,0 +1,110 @@
+"""The drawings of a run's curves, each with its title and its legend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hpcdl.report import metrics, svg, words
+from hpcdl.report.facts import Facts
+from hpcdl.report.fit import best_epoch
+
+_MOST = 24  # metrics that are drawn
+
+
+def curves(facts: Facts) -> list[dict[str, Any]]:
+    """A drawing for each metric of the run, with its values in training and in validation."""
+    lines = facts.epochs
+    best = best_epoch(lines, facts.result.get("best"))
+    mark = (best[0], f"best: epoch {best[0]}") if best else None
+    drawn = []
+    for unit in metrics.UNITS:
+        counted = [line for line in lines if metrics.unit_of(line) == unit]
+        names = metrics.pairs(metrics.names(counted, facts.is_script))[:_MOST]
+        for name in names:
+            is_marked = unit == "epoch" and not facts.is_script
+            drawn.append(_pair(counted, name, unit, mark if is_marked else None))
+    return drawn
+
+
+def folds(facts: Facts) -> list[dict[str, Any]]:
+    """Loss and accuracy in validation of all folds over each other."""
+    charts = []
+    for key in ("loss", "accuracy"):
+        lines = []
+        for n, (number, epochs) in enumerate(facts.folds.items()):
+            points = metrics.points(epochs, f"val_{key}")
+            if points:
+                lines.append(svg.Series(f"fold {number}", points, n % svg.COLOURS))
+        if lines:
+            title = f"Validation {key} of {words.several(len(lines), 'fold')}"
+            charts.append(chart(title, lines, key))
+    return charts
+
+
+def epoch_times(facts: Facts) -> dict[str, Any] | None:
+    """The seconds of each epoch."""
+    times = svg.Series("seconds", metrics.points(facts.epochs, "seconds"), 0)
+    if len(times.points) < 2:
+        return None
+    title = "Seconds of each epoch"
+    drawing = svg.line_chart(title, [times], lambda value: f"{value:g} s", floor=0)
+    return {"title": title, "legend": [], "svg": drawing, "note": ""}
+
+
+def chart(
+    title: str, lines: Sequence[svg.Series], name: str, what: str = "", note: str = ""
+) -> dict[str, Any]:
+    """A drawing of a metric.
+
+    Args:
+        title: what stands above it.
+        lines: what is drawn.
+        name: the metric, which says how its values read.
+        what: the drawing in words, for those who do not see it; the title, if empty.
+        note: what a reader must know to read it rightly.
+    """
+    drawing = svg.line_chart(what or title, lines, axis(name, lines), floor=floor(name, lines))
+    return {"title": title, "legend": lines, "svg": drawing, "note": note}
+
+
+def axis(name: str, lines: Sequence[svg.Series]) -> Callable[[float], str]:
+    """How values of a metric read at its axis."""
+    if metrics.is_share(name, _values(lines)):
+        return lambda value: f"{100 * value:g} %"
+    return lambda value: f"{value:g}"
+
+
+def floor(name: str, lines: Sequence[svg.Series]) -> float | None:
+    """Where the axis of a metric begins: a loss at 0, unless it is below."""
+    return 0.0 if "loss" in name and min(_values(lines), default=0.0) >= 0 else None
+
+
+def _pair(
+    epochs: Sequence[dict[str, Any]], name: str, unit: str, mark: tuple[int, str] | None
+) -> dict[str, Any]:
+    lines = []
+    own, validated = metrics.points(epochs, name, unit), metrics.points(epochs, f"val_{name}", unit)
+    # What a script measures once may be of its training or of its test: only a pair is told apart.
+    first = "training" if validated or name in ("loss", "accuracy") else name
+    if own:
+        lines.append(svg.Series(first, own, 0))
+    if validated:
+        lines.append(svg.Series("validation", validated, 1))
+    title = name.replace("_", " ")
+    title = title[:1].upper() + title[1:]
+    drawn_of = " and ".join(line.name for line in lines)
+    count = words.several(len(epochs), unit)
+    what = f"{title} over {count}" if first == name and own else f"{title} of {drawn_of} over {count}"
+    drawing = svg.line_chart(
+        what, lines, axis(name, lines), mark=mark, floor=floor(name, lines), x_name=unit
+    )
+    legend = [] if len(lines) == 1 and first == name else lines
+    return {"title": title, "legend": legend, "svg": drawing, "note": ""}
+
+
+def _values(lines: Sequence[svg.Series]) -> list[float]:
+    values = []
+    for line in lines:
+        values += [value for _, value in line.points]
+    return values

@@ -1,0 +1,96 @@
+"""Lines of metrics.jsonl as curves and last values, of a model's training or of a user's script.
+
+A script's line is an object with ``epoch`` or ``step`` (both may be left out) and any other
+numbers. A later line of the same epoch or step takes the place of an earlier one: an attempt that
+goes on from a checkpoint may repeat some.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from hpcdl.report.fit import is_number
+from hpcdl.report.words import figure, percent
+
+UNITS = ("epoch", "step")  # what counts the points of a curve, the first that a line has
+_OF_THE_LINE = frozenset({"epoch", "step", "fold", "time"})
+_OF_THE_LOOP = frozenset({"steps", "seconds", "images_per_s", "learning_rate"})
+_SHARES = ("accuracy", "acc", "precision", "recall", "f1", "auc")
+
+
+def merged(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines with each epoch or step once, in order; lines that have neither come last."""
+    places: dict[tuple[int, float], dict[str, Any]] = {}
+    others: list[dict[str, Any]] = []
+    for line in lines:
+        unit = unit_of(line)
+        if unit is None:
+            others.append(line)
+            continue
+        place = (UNITS.index(unit), float(line[unit]))
+        places[place] = {**places.get(place, {}), **line}
+    return [*(places[place] for place in sorted(places)), *others]
+
+
+def unit_of(line: dict[str, Any]) -> str | None:
+    """What counts a line: epoch, step, or nothing."""
+    for unit in UNITS:
+        if is_number(line.get(unit)):
+            return unit
+    return None
+
+
+def names(lines: Sequence[dict[str, Any]], of_script: bool) -> list[str]:
+    """The metrics in the lines, in the order in which they appear.
+
+    Args:
+        lines: of metrics.jsonl.
+        of_script: whether a script wrote them; a training's own lines hold times and rates as well.
+    """
+    left_out = _OF_THE_LINE if of_script else _OF_THE_LINE | _OF_THE_LOOP
+    seen: dict[str, None] = {}
+    for line in lines:
+        for key, value in line.items():
+            if key not in left_out and is_number(value):
+                seen[key] = None
+    return list(seen)
+
+
+def pairs(metric_names: Sequence[str]) -> list[str]:
+    """The metrics that get a drawing: val_loss lies in the drawing of loss."""
+    bases: dict[str, None] = {}
+    for name in metric_names:
+        bases[name.removeprefix("val_")] = None
+    return list(bases)
+
+
+def last_values(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The last value of each metric of a script; NaN where the last one is not a number."""
+    values: dict[str, float] = {}
+    for name in names(lines, of_script=True):
+        for line in lines:
+            if name in line:
+                values[name] = line[name] if is_number(line[name]) else math.nan
+    return values
+
+
+def points(lines: Sequence[dict[str, Any]], key: str, unit: str = "epoch") -> list[tuple[float, float]]:
+    """A metric's points over epochs or steps; where it was no number there is none."""
+    found = []
+    for line in lines:
+        if unit_of(line) == unit and is_number(line.get(key)):
+            found.append((float(line[unit]), float(line[key])))
+    return found
+
+
+def is_share(name: str, values: Sequence[float]) -> bool:
+    """Whether a metric reads best in percent: an accuracy or its like, between 0 and 1."""
+    words = name.lower().replace("-", "_").split("_")
+    return bool(set(words) & set(_SHARES)) and all(0 <= value <= 1 for value in values)
+
+
+def shown(name: str, value: float) -> str:
+    """A metric's value for people."""
+    return percent(value) if is_share(name, [value]) else figure(value)

@@ -1,0 +1,75 @@
+"""Where a run ran and with what, as rows for a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpcdl.report import hidden, times, words
+from hpcdl.report.facts import Facts
+
+
+def rows(facts: Facts) -> list[tuple[str, str]]:
+    """Each row as (name, text); what is not known makes none."""
+    every = [
+        *times.moments(facts),
+        *_machine(facts),
+        *_software(facts),
+        *_data(facts),
+        ("seed", str(facts.result.get("seed", ""))),
+        ("command", _command(facts)),
+        ("git commit", str(facts.manifest.get("git_commit") or "")),
+        ("run folder", str(facts.run.paths.root)),
+    ]
+    return [(name, text) for name, text in every if text]
+
+
+def _machine(facts: Facts) -> list[tuple[str, str]]:
+    devices = facts.section("devices")
+    shown = []
+    if devices:
+        replicas = words.several(devices["replicas"], "replica")
+        emulated = ", EMULATED on the CPU" if facts.emulated else ""
+        names = ", ".join(map(str, devices["names"]))
+        shown.append(("devices", f"{names} ({devices['strategy']}, {replicas}{emulated})"))
+    where = facts.section("cluster").get("name") or facts.plan.get("cluster")
+    nodes = dict.fromkeys(str(row["node"]) for row in facts.ends if row.get("node"))
+    on_nodes = f", on {', '.join(nodes)}" if nodes else ""
+    shown.append(("cluster", f"{where}{on_nodes}"))
+    if facts.gpu_hours is not None and facts.plan.get("gpus"):
+        hours = "none, the GPUs were emulated" if facts.emulated else f"{facts.gpu_hours:.3f}"
+        shown.append(("GPU hours", hours))
+    return shown
+
+
+def _software(facts: Facts) -> list[tuple[str, str]]:
+    image = facts.manifest.get("image") or {}
+    container = _hashed(image) if image else "none: this machine's own Python"
+    versions = facts.section("versions")
+    texts = [f"{name} {version}" for name, version in versions.items()]
+    return [("container", container), ("versions", ", ".join(texts))]
+
+
+def _data(facts: Facts) -> list[tuple[str, str]]:
+    data, shown = facts.section("data"), []
+    if data:
+        shape = "×".join(map(str, data["image_shape"]))
+        counts = [
+            f"{words.count(data[f'rows_{part}'])} {part}" for part in ("train", "validation", "test")
+        ]
+        classes = words.several(data["classes"], "class", "classes")
+        shown.append(("data", f"{data['path']}: images of {shape}; {', '.join(counts)}; {classes}"))
+    if facts.manifest.get("data"):
+        shown.append(("data file", _hashed(facts.manifest["data"])))
+    return shown
+
+
+def _command(facts: Facts) -> str:
+    command_line = [str(word) for word in facts.manifest.get("command_line", [])]
+    return " ".join(command_line if facts.shows_env else hidden.words(command_line))
+
+
+def _hashed(entry: dict[str, Any]) -> str:
+    sha = entry.get("sha256")
+    if not sha:
+        return f"{entry.get('path')}"
+    return f"{entry.get('path')} ({words.size(entry.get('bytes'))}, sha256 {sha[:16]}…)"

@@ -1,0 +1,54 @@
+"""Where a run's time went, and when it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpcdl.report.facts import Facts
+from hpcdl.report.words import moment
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a run's time: what for, how many seconds, and its number among the palette's colours."""
+
+    name: str
+    seconds: float
+    colour: int
+
+
+def moments(facts: Facts) -> list[tuple[str, str]]:
+    """When the run was submitted, began and ended, as far as it has come: (name, text)."""
+    known = [
+        ("submitted", facts.submitted_at),
+        ("started", facts.started_at),
+        ("ended", facts.ended_at),
+    ]
+    return [(name, moment(timestamp)) for name, timestamp in known if timestamp is not None]
+
+
+def spans(facts: Facts) -> list[Span]:
+    """Where the time went, in the order in which it happens; what nobody noted is the last one."""
+    timing = facts.section("timing")
+    epochs_s = sum(line["seconds"] for line in facts.training_lines)
+    named = [
+        ("reading data", timing.get("data_s"), 4),
+        ("starting TensorFlow", timing.get("import_s"), 2),
+        ("building the model", timing.get("build_s"), 3),
+        ("training steps", timing.get("train_s", epochs_s or None), 0),
+        ("testing", _sum(timing.get("evaluate_s"), timing.get("predict_s")), 5),
+        ("saving", _sum(timing.get("save_blocked_s"), timing.get("save_s")), 1),
+    ]
+    parts = [Span(name, value, colour) for name, value, colour in named if value is not None]
+    if facts.total_s is not None:
+        rest = facts.total_s - sum(span.seconds for span in parts)
+        what = "start of the container, validation, all else" if parts else "running"
+        parts.append(Span(what, max(0.0, rest), 6))
+    if facts.waited_s is not None:
+        parts.insert(0, Span("waiting in the queue", facts.waited_s, 7))
+    return parts
+
+
+def _sum(*values: float | None) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

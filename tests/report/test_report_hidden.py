@@ -1,0 +1,84 @@
+"""What is made to be sent round shows no secrets: values of env, tokens in arguments, passwords in URLs."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpcdl.report import hidden
+from hpcdl.report.hidden import HIDDEN
+
+pytestmark = pytest.mark.cases("F26")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TOKEN", "MY_TOKEN", "--token", "--hf-token", "WANDB_API_KEY", "wandbApiKey", "AWS_SECRET_ACCESS_KEY"]
+    + ["password", "DB_PASSWD", "ssh_private_key", "apikey", "client-secret", "secret_name", "GITHUB_PAT"],
+)
+def test_secret_names_are_known(name):
+    assert hidden.is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["OMP_NUM_THREADS", "--max-tokens", "tokenizer", "--key", "sort_key", "keys", "passes", "--compass", "author", ""],
+)
+def test_harmless_names_are_left(name):
+    assert not hidden.is_secret(name)
+
+
+def test_job_keeps_names_alone():
+    job = {
+        "name": "a",
+        "args": ["--token=abc", "--lr", "0.1", "--api-key", "xyz", "--url", "https://me:pw@host/x"],
+        "env": {"MY_TOKEN": "hunter2", "OMP_NUM_THREADS": "4"},
+        "slurm": {"comment": "project x", "mail-user": "me@home.org", "constraint": "a100"},
+        "data": {"path": "https://u:p@h/d.npz"},
+        "model": {"function": "m:f", "args": {"width": 3, "hub": {"token": "t0k"}}},
+    }
+
+    assert hidden.job(job) == {
+        "name": "a",
+        "args": [f"--token={HIDDEN}", "--lr", "0.1", "--api-key", HIDDEN, "--url", f"https://me:{HIDDEN}@host/x"],
+        "env": {"MY_TOKEN": HIDDEN, "OMP_NUM_THREADS": HIDDEN},
+        "slurm": {"comment": HIDDEN, "mail-user": HIDDEN, "constraint": "a100"},
+        "data": {"path": f"https://u:{HIDDEN}@h/d.npz"},
+        "model": {"function": "m:f", "args": {"width": 3, "hub": {"token": HIDDEN}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (["--set", "env.TOKEN=x", "--wait"], ["--set", f"env.TOKEN={HIDDEN}", "--wait"]),
+        (["--set=env.OMP=4"], [f"--set=env.OMP={HIDDEN}"]),
+        (["-s", "env={A: b}"], ["-s", f"env={HIDDEN}"]),
+        (["-senv.A=b"], [f"-senv.A={HIDDEN}"]),
+        (["--set", "slurm.comment=x y"], ["--set", f"slurm.comment={HIDDEN}"]),
+        (["--set", "args=[--token, x]"], ["--set", f"args={HIDDEN}"]),
+        (["--set", "args=[--lr, 1]"], ["--set", "args=[--lr, 1]"]),
+        (["--set", "model.args.api_key=x"], ["--set", f"model.args.api_key={HIDDEN}"]),
+        (["--password", "--wait"], ["--password", "--wait"]),
+        (["git", "https://a:b@c/d.git"], ["git", f"https://a:{HIDDEN}@c/d.git"]),
+        (["--url=postgres://a:b@c"], [f"--url=postgres://a:{HIDDEN}@c"]),
+    ],
+)
+def test_command_line_hides_values(given, shown):
+    assert hidden.words(given) == shown
+
+
+def test_log_hides_the_jobs_secrets():
+    job = {"env": {"MY_TOKEN": "hunter2", "MODE": "fast"}, "args": ["--password", "opensesame", "--lr", "0.1"]}
+
+    shown = hidden.text("hunter2, MODE='fast' in fast mode\nopensesame 0.1 http://x:y@z hf_abcdefghijklmnopqrst", job)
+
+    assert shown == f"{HIDDEN}, MODE={HIDDEN} in fast mode\n{HIDDEN} 0.1 http://x:{HIDDEN}@z {HIDDEN}"
+
+
+def test_batch_script_hides_its_lines():
+    script = "#SBATCH --comment=\"my project\"\n#SBATCH --mail-user=me@x.org\n#SBATCH --time=1\nA=b \\\n  python t.py\n"
+
+    shown = hidden.batch_script(script, {"env": {"A": "b"}})
+
+    expected = f"#SBATCH --comment={HIDDEN}\n#SBATCH --mail-user={HIDDEN}\n#SBATCH --time=1\nA={HIDDEN} \\\n"
+    assert shown == expected + "  python t.py\n"
