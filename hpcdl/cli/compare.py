@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,20 @@ _WIDEST = 40  # characters of a value
 @options.cluster
 @options.runs_dir
 @click.option("--html", metavar="FILE", help="Write it as a page as well, with the curves in one drawing.")
+@options.show_env
 @options.as_json
-def command(runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, html: str | None, as_json: bool) -> None:
+def command(
+    runs: tuple[str, ...],
+    cluster: str | None,
+    runs_dir: str | None,
+    html: str | None,
+    show_env: bool,
+    as_json: bool,
+) -> None:
     """Lay runs side by side: accuracy, parameters, depth, time, GPU hours.
 
-    Below, the keys in which their jobs differ. The best of a row has a star.
+    Below, what cannot be compared and why, and the keys in which their jobs
+    differ. The best of a row has a star, where the runs can be compared in it.
 
     \b
     hpcdl compare k3f9 p0aa
@@ -33,7 +43,7 @@ def command(runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, ht
     """
     from hpcdl.report.comparison import compare
 
-    compared = compare([options.find(run, cluster, runs_dir) for run in runs])
+    compared = compare([options.find(run, cluster, runs_dir) for run in runs], show_env)
     if html is not None:
         from hpcdl.cli.report import write_page
         from hpcdl.report.sidebyside import comparison_page
@@ -42,9 +52,15 @@ def command(runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, ht
     if as_json:
         click.echo(json.dumps(_plain(compared), indent=2))
         return
-    table = [[row.name, *(_starred(text, n in row.best) for n, text in enumerate(row.texts))] for row in compared.rows]
-    differing = [[key, *map(short, values)] for key, values in compared.differences.items()]
-    _print([["", *compared.labels], *table], [["JOB"], *differing] if differing else [])
+    table = [["", *compared.labels]]
+    for row in compared.rows:
+        cells = [_starred(text, n in row.best) for n, text in enumerate(row.texts)]
+        table.append([row.name, *cells])
+    differing = [["JOB"]]
+    for key, values in compared.differences.items():
+        differing.append([key, *map(short, values)])
+    tables = [table, differing] if compared.differences else [table]
+    _print(tables, compared.notes)
 
 
 def short(value: Any) -> str:
@@ -54,25 +70,44 @@ def short(value: Any) -> str:
 
 
 def _plain(compared: Comparison) -> dict[str, Any]:
-    values = [
-        {"run": str(one.run.paths.root), "name": one.name, **{row.key: row.values[n] for row in compared.rows}}
-        for n, one in enumerate(compared.runs)
-    ]
-    return {"runs": values, "differences": compared.differences}
+    """The comparison for programs; a value that is not a number becomes null."""
+    runs = []
+    for n, run in enumerate(compared.runs):
+        values: dict[str, Any] = {"run": str(run.run.paths.root), "name": run.name}
+        for row in compared.rows:
+            value = row.values[n]
+            is_nan = isinstance(value, float) and not math.isfinite(value)
+            values[row.key] = None if is_nan else value
+        runs.append(values)
+    reasons = {row.key: row.not_compared for row in compared.rows if row.not_compared}
+    best = {row.key: sorted(row.best) for row in compared.rows if row.best}
+    return {
+        "runs": runs,
+        "best": best,
+        "not_compared": reasons,
+        "notes": compared.notes,
+        "differences": compared.differences,
+    }
 
 
 def _starred(text: str, best: bool) -> str:
     return f"{text} *" if best else text
 
 
-def _print(*tables: list[list[str]]) -> None:
-    """Tables below each other, their columns under each other."""
+def _print(tables: list[list[list[str]]], notes: list[str]) -> None:
+    """Tables below each other, their columns under each other; notes after the first one."""
     lines = [line for table in tables for line in table]
-    places = range(max(len(line) for line in lines))
-    widths = [max(len(line[n]) for line in lines if n < len(line)) for n in places]
+    widths: dict[int, int] = {}
+    for line in lines:
+        for n, cell in enumerate(line):
+            widths[n] = max(widths.get(n, 0), len(cell))
     for table in tables:
-        for line in table:
-            text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False))
-            click.echo(text.replace("\u00a0", " ").rstrip())
-        if table is not tables[-1] and tables[-1]:
+        if table is not tables[0]:
             click.echo()
+        for line in table:
+            text = "  ".join(cell.ljust(widths[n]) for n, cell in enumerate(line))
+            click.echo(text.replace("\u00a0", " ").rstrip())
+        if table is tables[0] and notes:
+            click.echo()
+            for note in notes:
+                click.echo(note.replace("\u00a0", " "))

@@ -24,6 +24,11 @@ _RUNS_DIR = "Folder of run folders, instead of the profile's runs_root."
 cluster = click.option("--cluster", "-c", metavar="NAME|FILE", help=_CLUSTER)
 sets = click.option("--set", "-s", "sets", multiple=True, metavar="KEY.PATH=VALUE", help=_SET)
 runs_dir = click.option("--runs-dir", metavar="DIR", type=click.Path(file_okay=False), help=_RUNS_DIR)
+show_env = click.option(
+    "--show-env",
+    is_flag=True,
+    help="Show the values of env, and what looks like a secret. Default: hidden.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 
 from hpcdl.cli import options
 
+_OPENS_S = 5.0  # an opener that has not failed by then shows the page
+
 
 @click.command(short_help="Write a run's report, one HTML page.")
 @options.run_argument
 @click.option("-o", "--output", metavar="FILE", help="Where to write it. Default: report.html in the run folder.")
 @click.option("--open", "show", is_flag=True, help="Show it in this machine's browser.")
-def command(run: str, cluster: str | None, runs_dir: str | None, output: str | None, show: bool) -> None:
+@options.show_env
+def command(
+    run: str,
+    cluster: str | None,
+    runs_dir: str | None,
+    output: str | None,
+    show: bool,
+    show_env: bool,
+) -> int:
     """Write a run's report: one HTML page that needs no network and no other file.
 
     Curves, the confusion matrix, the scores of each class, the most confident
     mistakes, where the time went, the job as it was sent; of a run that has
     failed or still runs, what there is. The page's path is printed. Copy it to
-    your own machine, or read it there by --open.
+    your own machine, or read it there by --open. Where no browser opens, --open
+    says so, and the exit code is 1.
+
+    Values of env, and what looks like a secret, are hidden.
 
     \b
     hpcdl report k3f9
@@ -29,13 +45,37 @@ def command(run: str, cluster: str | None, runs_dir: str | None, output: str | N
     from hpcdl.report.page import report
 
     found = options.find(run, cluster, runs_dir)
-    text = report(found)
+    text = report(found, show_env)
     if output is None:
         writable = os.access(found.paths.root, os.W_OK)
         output = str(found.paths.report if writable else Path(f"report-{found.paths.root.name}.html"))
-    click.echo(write_page(Path(output), text))
-    if show:
-        click.launch(output)
+    path = write_page(Path(output), text)
+    click.echo(path)
+    if show and not _opened(path):
+        options.say(f"no browser can be opened here; copy {path} to your own machine")
+        return 1
+    return 0
+
+
+def _opened(page: Path) -> bool:
+    """Open a page in this machine's browser, quietly; whether that worked, as far as can be seen."""
+    if not sys.platform.startswith("linux"):
+        return click.launch(str(page)) == 0
+    has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    program = shutil.which("xdg-open")
+    if program is None or not has_display:
+        return False
+    opener = subprocess.Popen(
+        [program, str(page)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return opener.wait(_OPENS_S) == 0
+    except subprocess.TimeoutExpired:
+        return True  # the browser itself runs in it
 
 
 def write_page(path: Path, text: str) -> Path:

@@ -53,7 +53,12 @@ def epoch_times(facts: Facts) -> dict[str, Any] | None:
 
 
 def chart(
-    title: str, lines: Sequence[svg.Series], name: str, what: str = "", note: str = ""
+    title: str,
+    lines: Sequence[svg.Series],
+    name: str,
+    what: str = "",
+    note: str = "",
+    unit: str = "epoch",
 ) -> dict[str, Any]:
     """A drawing of a metric.
 
@@ -63,8 +68,11 @@ def chart(
         name: the metric, which says how its values read.
         what: the drawing in words, for those who do not see it; the title, if empty.
         note: what a reader must know to read it rightly.
+        unit: what counts the points.
     """
-    drawing = svg.line_chart(what or title, lines, axis(name, lines), floor=floor(name, lines))
+    drawing = svg.line_chart(
+        what or title, lines, axis(name, lines), floor=floor(name, lines), x_name=unit
+    )
     return {"title": title, "legend": lines, "svg": drawing, "note": note}
 
 

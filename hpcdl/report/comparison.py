@@ -7,108 +7,245 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcdl.report import facts as run_facts
-from hpcdl.report import words
+from hpcdl.report import hidden, metrics, words
+from hpcdl.report.comparable import takes_part, why_not
 from hpcdl.report.facts import Facts
-from hpcdl.report.fit import best_epoch
+from hpcdl.report.fit import best_epoch, is_number
+from hpcdl.report.settings import differences
 from hpcdl.run import Run
 
 
 @dataclass(frozen=True)
 class Row:
-    """One fact of all runs: raw values for programs, texts for people, the places of the best, if one is best."""
+    """One fact of all runs.
+
+    values: for programs. texts: for people. best: the places of the best, if one is best.
+    not_compared: why none of them is, where that is so.
+    """
 
     key: str
     name: str
     values: list[Any]
     texts: list[str]
     best: set[int]
+    not_compared: str = ""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs, how they are called in the table, their facts, and by key the values of the jobs that differ."""
+    """Runs side by side.
+
+    labels: how the runs are called in the table. differences: by key the values of the jobs that
+    differ. notes: what cannot be compared, and why, in sentences.
+    """
 
     runs: list[Facts]
     labels: list[str]
     rows: list[Row]
     differences: dict[str, list[Any]]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """How a row is made.
+
+    of: its value of a run. show: the value for people. choose: which of the values is the best.
+    kind: what the values depend on, as `why_not` knows it.
+    """
+
+    key: str
+    name: str
+    of: Callable[[Facts], Any]
+    show: Callable[[Any], str] = str
+    choose: Callable[..., Any] | None = None
+    kind: str = ""
 
 
 def _in(section: str, key: str) -> Callable[[Facts], Any]:
-    return lambda one: one.section(section).get(key)
+    return lambda run: run.section(section).get(key)
 
 
-_ROWS: tuple[tuple[str, str, Callable[[Facts], Any], Callable[[Any], str], Callable[..., Any] | None], ...] = (
-    ("state", "state", lambda one: one.status.state, str, None),
-    ("test_accuracy", "test accuracy", _in("test", "accuracy"), words.percent, max),
-    ("validation_accuracy", "best validation", lambda one: _best_validation(one), words.percent, max),
-    ("best_epoch", "best epoch", lambda one: (best_epoch(one.epochs, one.result.get("best")) or [None])[0], str, None),
-    ("epochs", "epochs", lambda one: len(one.epochs) or None, str, None),
-    ("parameters", "parameters", _in("model", "parameters"), words.count, min),
-    ("trainable_parameters", "trainable", _in("model", "trainable_parameters"), words.count, None),
-    ("depth", "depth", _in("model", "depth"), lambda depth: words.several(depth, "layer"), None),
-    ("per_epoch_s", "an epoch", _in("timing", "per_epoch_s"), words.seconds, min),
-    ("images_per_s", "images/s", _in("timing", "images_per_s"), lambda n: f"{n:,.0f}", max),
-    ("total_s", "in all", lambda one: one.total_s, words.seconds, min),
-    ("gpu_hours", "GPU hours", lambda one: one.gpu_hours, lambda hours: f"{hours:.3f}", None),
-    ("attempts", "attempts", lambda one: len(one.ends) or None, str, None),
-    ("devices", "devices", lambda one: one.devices, str, None),
-    ("tensorflow", "TensorFlow", _in("versions", "tensorflow"), str, None),
-)  # fmt: skip
-
-_OF_FOLDS = {"test_accuracy": "test", "validation_accuracy": "validation"}  # means of a cross-validation
+def _tested(metric: str) -> Callable[[Facts], Any]:
+    return lambda run: _metric(run, f"test_{metric}")
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
-    """Read runs and lay them side by side. What none of them has makes no row."""
-    read = [run_facts.read(run) for run in runs]
-    rows = []
-    for key, name, value_of, show, choose in _ROWS:
-        values = [value_of(one) for one in read]
-        known = [value for value in values if value is not None]
-        if known:
-            best = {n for n, value in enumerate(values) if choose and value is not None and value == choose(known)}
-            texts = [
-                "–" if value is None else _text(key, show, one, value) for one, value in zip(read, values, strict=True)
-            ]
-            rows.append(Row(key, name, values, texts, best if len(set(known)) > 1 else set()))
-    return Comparison(read, _labels(read), rows, differences([one.job for one in read]))
+def _layers(depth: int) -> str:
+    return words.several(depth, "layer")
 
 
-def _text(key: str, show: Callable[[Any], str], one: Facts, value: Any) -> str:
-    part = _OF_FOLDS.get(key)
-    return words.with_deviation(show, one.result, part) if part and "cross_validation" in one.result else show(value)
+_MEASURES = (
+    _Measure("state", "state", lambda run: run.status.state),
+    _Measure("test_accuracy", "test accuracy", _tested("accuracy"), words.percent, max, "test"),
+    _Measure("test_loss", "test loss", _tested("loss"), words.figure, min, "test_loss"),
+    _Measure(
+        "validation_accuracy",
+        "best validation",
+        lambda run: _best_validation(run, "accuracy", max),
+        words.percent,
+        max,
+        "validation",
+    ),
+    _Measure(
+        "validation_loss",
+        "validation loss",
+        lambda run: _best_validation(run, "loss", min),
+        words.figure,
+        min,
+        "validation_loss",
+    ),
+    _Measure("best_epoch", "best epoch", lambda run: _best_epoch(run)),
+    _Measure("tested_epoch", "tested epoch", lambda run: run.tested_epoch),
+    _Measure("epochs", "epochs", lambda run: _epochs(run)),
+    _Measure("parameters", "parameters", _in("model", "parameters"), words.count, min),
+    _Measure("trainable_parameters", "trainable", _in("model", "trainable_parameters"), words.count),
+    _Measure("depth", "depth", _in("model", "depth"), _layers),
+    _Measure("per_epoch_s", "an epoch", _in("timing", "per_epoch_s"), words.seconds, min, "time"),
+    _Measure("images_per_s", "images/s", _in("timing", "images_per_s"), "{:,.0f}".format, max, "time"),
+    _Measure("total_s", "in all", lambda run: run.total_s, words.seconds, min, "time"),
+    _Measure("gpu_hours", "GPU hours", lambda run: run.gpu_hours, "{:.3f}".format),
+    _Measure("attempts", "attempts", lambda run: len(run.ends) or None),
+    _Measure("devices", "devices", lambda run: run.devices),
+    _Measure("tensorflow", "TensorFlow", _in("versions", "tensorflow")),
+)
+_OWN_ROWS = frozenset({"test_accuracy", "test_loss", "val_accuracy", "val_loss"})
+_OF_FOLDS = {  # means of a cross-validation
+    "test_accuracy": ("test", "accuracy"),
+    "test_loss": ("test", "loss"),
+    "validation_accuracy": ("validation", "accuracy"),
+    "validation_loss": ("validation", "loss"),
+}
 
 
-def differences(jobs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The keys, dotted, whose values are not the same in all jobs; None where a job lacks one.
+def compare(runs: Sequence[Run], shows_env: bool = False) -> Comparison:
+    """Read runs and lay them side by side. What none of them has makes no row.
 
-    The job's name is no setting.
+    Args:
+        runs: the runs.
+        shows_env: show the values of env and what else is private.
     """
-    flat = [_flatten(job) for job in jobs]
-    keys = dict.fromkeys(key for one in flat for key in one)
-    found = {key: [one.get(key) for one in flat] for key in keys if key != "name"}
-    return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
+    read = [run_facts.read(run, shows_env) for run in runs]
+    rows = []
+    for measure in [*_MEASURES[:5], *_further_metrics(read), *_MEASURES[5:]]:
+        row = _row(measure, read)
+        if row is not None:
+            rows.append(row)
+    labels = _labels(read)
+    differing = differences([run.job for run in read])
+    if not shows_env:
+        for key, values in differing.items():
+            differing[key] = [hidden.setting(key, value) for value in values]
+    return Comparison(read, labels, rows, differing, _notes(read, labels, rows))
 
 
-def _flatten(section: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in section.items():
-        if isinstance(value, dict) and value:
-            flat.update(_flatten(value, f"{before}{key}."))
-        else:
-            flat[f"{before}{key}"] = value
-    return flat
+def _row(measure: _Measure, runs: Sequence[Facts]) -> Row | None:
+    values = [measure.of(run) for run in runs]
+    if all(value is None for value in values):
+        return None
+    texts = []
+    for run, value in zip(runs, values, strict=True):
+        texts.append("–" if value is None else _text(measure, run, value))
+    places = []
+    for n, value in enumerate(values):
+        if is_number(value) and takes_part(runs[n]):
+            places.append(n)
+    if measure.choose is None or len(places) < 2:
+        return Row(measure.key, measure.name, values, texts, set())
+    reason = why_not(measure.kind, [runs[n] for n in places])
+    best: set[int] = set()
+    compared = {values[n] for n in places}
+    if not reason and len(compared) > 1:
+        best = {n for n in places if values[n] == measure.choose(compared)}
+    return Row(measure.key, measure.name, values, texts, best, reason)
+
+
+def _text(measure: _Measure, run: Facts, value: Any) -> str:
+    part, metric = _OF_FOLDS.get(measure.key, ("", ""))
+    if part and "cross_validation" in run.result:
+        return words.with_deviation(measure.show, run.result, part, metric)
+    return measure.show(value)
+
+
+def _further_metrics(runs: Sequence[Facts]) -> list[_Measure]:
+    """Rows for what scripts and a user's own metrics measure beside accuracy and loss."""
+    names: dict[str, None] = {}
+    for run in runs:
+        tested = [f"test_{key}" for key in run.section("test") if key != "rows"]
+        for name in [*run.metrics, *tested]:
+            if name not in _OWN_ROWS:
+                names[name] = None
+    measures = []
+    for name in names:
+        shown = name.replace("_", " ") if name.startswith("test_") else f"{name} (last)"
+        measures.append(
+            _Measure(f"metrics.{name}", shown, _last(name), lambda value, n=name: metrics.shown(n, value))
+        )
+    return measures
+
+
+def _last(name: str) -> Callable[[Facts], Any]:
+    return lambda run: _metric(run, name)
+
+
+def _metric(run: Facts, name: str) -> Any:
+    """A metric's last value: of a script as it named it, of a training of its test or last epoch."""
+    if run.is_script:
+        return run.metrics.get(name)
+    if name.startswith("test_"):
+        return run.section("test").get(name.removeprefix("test_"))
+    if run.folds:
+        return None
+    return metrics.last_values(run.all_epochs).get(name)
+
+
+def _best_validation(run: Facts, metric: str, choose: Callable[..., Any]) -> float | None:
+    if run.folds:
+        mean: float | None = run.section("validation").get(metric)  # of all folds
+        return mean
+    values = [line[f"val_{metric}"] for line in run.all_epochs if is_number(line.get(f"val_{metric}"))]
+    return choose(values) if values else None
+
+
+def _best_epoch(run: Facts) -> int | None:
+    lines = [line for line in run.epochs if metrics.unit_of(line) == "epoch"]
+    best = best_epoch(lines, run.result.get("best"))
+    return best[0] if best else None
+
+
+def _epochs(run: Facts) -> int | None:
+    lines = [line for line in run.epochs if metrics.unit_of(line) == "epoch"]
+    return len(lines) or None
+
+
+def _notes(runs: Sequence[Facts], labels: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """What is not compared, and why."""
+    notes = []
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.not_compared:
+            reasons.setdefault(row.not_compared, []).append(row.name)
+    for reason, names in reasons.items():
+        notes.append(f"{', '.join(names)}: not compared, {reason}")
+    for label, run in zip(labels, runs, strict=True):
+        if run.is_script:
+            why = "is a script: hpcdl does not know its data and its loss"
+            notes.append(f"{label} {why}, so nothing of it is compared")
+        elif run.status.state != "done":
+            notes.append(f"{label} is {run.status.state}: nothing of it is compared")
+    restored = {run.restored_epoch is not None for run in runs if takes_part(run)}
+    if len(restored) > 1:
+        notes.append(
+            "test accuracy is that of the tested epoch: the best one where early_stopping restores "
+            "its weights, else the last"
+        )
+    return notes
 
 
 def _labels(runs: Sequence[Facts]) -> list[str]:
     """The names, where they tell the runs apart; else with the last letters of the id."""
-    names = [one.name for one in runs]
-    return [one.name if names.count(one.name) == 1 else f"{one.name}/…{one.id[-4:]}" for one in runs]
-
-
-def _best_validation(one: Facts) -> float | None:
-    if one.folds:
-        return one.section("validation").get("accuracy")  # the mean of all folds
-    known = [line["val_accuracy"] for line in one.epochs if isinstance(line.get("val_accuracy"), float)]
-    return max(known, default=None)
+    names = [run.name for run in runs]
+    labels = []
+    for run in runs:
+        is_unique = names.count(run.name) == 1
+        labels.append(run.name if is_unique else f"{run.name}/…{run.id[-4:]}")
+    return labels

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hpcdl.report.comparison import differences
+from hpcdl.report.settings import differences
 from tests.report.conftest import JOB, change
 
 pytestmark = pytest.mark.tensorflow

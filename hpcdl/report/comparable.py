@@ -1,0 +1,158 @@
+"""Whether figures of several runs may be compared, and if not, why, in a few words.
+
+A reason is empty where the figures are comparable. Only runs of hpcdl's own training that are done
+are looked at: of a script neither its data nor its loss is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hpcdl.report.facts import Facts
+from hpcdl.report.settings import settings
+from hpcdl.report.words import count
+
+_DATA_KEYS = ("data.name", "data.path", "data.function", "data.args")
+# What a loss is made of, beside the model's answers: its penalties and its weights count as well.
+_LOSS_KEYS = (
+    "train.label_smoothing",
+    "train.balance",
+    "train.labels",
+    "model.output",
+    "model.l1",
+    "model.l2",
+    "model.function",
+)
+_AT_WORK = ("data.augment", "model.dropout")  # they change the figures of training, not of validation
+_HEADER = 10  # bytes of an .npy file before the text of its header, in version 1
+
+
+def takes_part(run: Facts) -> bool:
+    """Whether a run's figures can be compared at all."""
+    return run.status.state == "done" and not run.is_script
+
+
+def why_not(kind: str, runs: Sequence[Facts]) -> str:
+    """Why figures of a kind cannot be compared; empty where they can.
+
+    Args:
+        kind: test, test_loss, validation, validation_loss, training, training_loss, time, or
+            nothing: figures that can always be compared.
+        runs: those that take part.
+    """
+    if kind == "":
+        return ""
+    if kind == "time":
+        return _other_hardware(runs) or _other_folds(runs) or _other_data(runs)
+    reason = _other_folds(runs) or _other_data(runs)
+    if not reason and kind.startswith("validation"):
+        reason = _other_validation(runs)
+    if not reason and kind.endswith("_loss"):
+        reason = _first_difference(runs, _LOSS_KEYS)
+    if not reason and kind.startswith("training"):
+        reason = _first_difference(runs, _AT_WORK)
+    return reason
+
+
+def _other_data(runs: Sequence[Facts]) -> str:
+    identities = {_data_identity(run) for run in runs}
+    if len(identities) > 1:
+        return _first_difference(runs, _DATA_KEYS) or "the data differ"
+    changed = _first_difference(runs, ("data.args",))
+    if changed:
+        return changed
+    shapes = dict.fromkeys(_shape(run) for run in runs)
+    if len(shapes) > 1:
+        return f"the images' sizes differ ({', '.join(shapes)})"
+    rows = dict.fromkeys(count(run.section("data").get("rows_test")) for run in runs)
+    if len(rows) > 1:
+        return f"the numbers of test images differ ({'; '.join(rows)})"
+    labels = {_test_labels(run.shown.predictions) for run in runs} - {None}
+    return "the test labels differ" if len(labels) > 1 else ""
+
+
+def _data_identity(run: Facts) -> str:
+    """What names a run's data: the file's hash, else its path."""
+    data_file = run.manifest.get("data")
+    if isinstance(data_file, dict) and data_file.get("sha256"):
+        return str(data_file["sha256"])
+    return str(run.section("data").get("path"))
+
+
+def _shape(run: Facts) -> str:
+    return "×".join(map(str, run.section("data").get("image_shape") or ()))
+
+
+def _other_folds(runs: Sequence[Facts]) -> str:
+    numbers = {settings(run.job).get("train.cross_validation") for run in runs}
+    if len(numbers) < 2:
+        return ""
+    if None in numbers:
+        return "one is the mean of a cross-validation, another is not"
+    return "train.cross_validation differs"
+
+
+def _other_validation(runs: Sequence[Facts]) -> str:
+    reason = _first_difference(runs, ("data.validation_split", "train.cross_validation"))
+    if not reason and _first_difference(runs, ("train.seed",)):
+        return "train.seed differs, which chooses the validation images"
+    return reason
+
+
+def _other_hardware(runs: Sequence[Facts]) -> str:
+    if any(run.emulated for run in runs):
+        return "GPUs were emulated"
+    devices = dict.fromkeys(run.devices or "unknown" for run in runs)
+    if len(devices) > 1:
+        return f"the devices differ ({'; '.join(devices)})"
+    clusters = dict.fromkeys(_cluster(run) for run in runs)
+    if len(clusters) > 1:
+        return f"the clusters differ ({', '.join(clusters)})"
+    cpus = dict.fromkeys(str(run.plan.get("cpus")) for run in runs)
+    return f"the numbers of CPUs differ ({', '.join(cpus)})" if len(cpus) > 1 else ""
+
+
+def _cluster(run: Facts) -> str:
+    return str(run.section("cluster").get("name") or run.plan.get("cluster"))
+
+
+def _first_difference(runs: Sequence[Facts], keys: Sequence[str]) -> str:
+    """The first of some keys of the jobs that is not the same in all runs."""
+    flat = [settings(run.job) for run in runs]
+    for key in keys:
+        values = [_below(key, one) for one in flat]
+        if any(value != values[0] for value in values):
+            return f"{key} differs"
+    return ""
+
+
+def _below(key: str, flat: dict[str, Any]) -> dict[str, Any]:
+    """A key's value, or those of the keys below it; 0 and nothing are as good as not set."""
+    values = {}
+    for name, value in flat.items():
+        if (name == key or name.startswith(f"{key}.")) and value:
+            values[name] = value
+    return values
+
+
+def _test_labels(predictions: Path) -> str | None:
+    """A hash of the test labels in predictions.npz; None where they cannot be read.
+
+    Read without numpy, which takes longer to load than all else here. The header is left out: it
+    is not the same in all versions of numpy.
+    Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+    """
+    try:
+        with zipfile.ZipFile(predictions) as archive:
+            content = archive.read("labels.npy")
+        (length,) = struct.unpack("<H", content[_HEADER - 2 : _HEADER])
+    except (OSError, KeyError, zipfile.BadZipFile, struct.error):
+        return None
+    return hashlib.sha256(content[_HEADER + length :]).hexdigest()
+
+

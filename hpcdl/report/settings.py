@@ -1,0 +1,71 @@
+"""The settings of jobs by dotted key, and those in which several jobs differ."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from hpcdl.trainer import spec
+
+_OF_A_TRAINING = ("data", "model", "train")  # sections that a script's job does not have
+
+
+def settings(job: dict[str, Any]) -> dict[str, Any]:
+    """A job's settings by dotted key; what its hpcdl did not know has the value that stands for it."""
+    whole = copy.deepcopy(job)
+    for name, section in spec.sections(whole).items():
+        if name == "model" and {"function", "backbone"} & set(section):
+            continue
+        for key, value in spec.LATER[name].items():
+            section.setdefault(key, value)
+    return _flatten(whole)
+
+
+def differences(jobs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The keys, dotted, whose values are not the same in all jobs; None where a job lacks one.
+
+    The job's name is not a setting. Where trainings stand beside scripts, settings of a training
+    that have their defaults are left out: a script has nothing in their place.
+    """
+    flat = [settings(job) for job in jobs]
+    defaults = [_defaults(job) for job in jobs]
+    trainings = [n for n, job in enumerate(jobs) if "script" not in job]
+    is_mixed = 0 < len(trainings) < len(jobs)
+    differing: dict[str, list[Any]] = {}
+    for key in dict.fromkeys(key for one in flat for key in one):
+        values = [one.get(key) for one in flat]
+        if key == "name" or all(value == values[0] for value in values):
+            continue
+        if is_mixed and key.partition(".")[0] in _OF_A_TRAINING:
+            own = [(flat[n].get(key), defaults[n].get(key)) for n in trainings]
+            if all(value == default for value, default in own):
+                continue
+        differing[key] = values
+    return differing
+
+
+def _defaults(job: dict[str, Any]) -> dict[str, Any]:
+    """What the settings of a job's training are where it does not say."""
+    if "script" in job:
+        return {}
+    model = job.get("model") or {}
+    if "function" in model:
+        model_defaults: Any = spec.FunctionSpec("")
+    elif "backbone" in model:
+        model_defaults = spec.BackboneSpec("")
+    else:
+        model_defaults = spec.MODELS.get(model.get("name", ""), spec.MlpSpec)()
+    sections = {"data": spec.DataSpec(), "model": model_defaults, "train": spec.TrainSpec()}
+    return _flatten({name: asdict(section) for name, section in sections.items()})
+
+
+def _flatten(section: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            flat.update(_flatten(value, f"{before}{key}."))
+        else:
+            flat[f"{before}{key}"] = value
+    return flat
