@@ -44,6 +44,8 @@ def folds(facts: Facts) -> list[dict[str, Any]]:
 
 def epoch_times(facts: Facts) -> dict[str, Any] | None:
     """The seconds of each epoch."""
+    if facts.is_script:
+        return None
     times = svg.Series("seconds", metrics.points(facts.epochs, "seconds"), 0)
     if len(times.points) < 2:
         return None
@@ -92,7 +94,8 @@ def _pair(
     epochs: Sequence[dict[str, Any]], name: str, unit: str, mark: tuple[int, str] | None
 ) -> dict[str, Any]:
     lines = []
-    own, validated = metrics.points(epochs, name, unit), metrics.points(epochs, f"val_{name}", unit)
+    own = metrics.thinned(metrics.points(epochs, name, unit))
+    validated = metrics.thinned(metrics.points(epochs, f"val_{name}", unit))
     # What a script measures once may be of its training or of its test: only a pair is told apart.
     first = "training" if validated or name in ("loss", "accuracy") else name
     if own:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -121,8 +122,10 @@ class Facts:
         """The last value of each metric that a script handed over."""
         if not self.is_script:
             return {}
-        values: dict[str, float] = dict(self.section("metrics"))
-        return last_values(self.all_epochs) or values
+        values: dict[str, float] = {}
+        for name, value in self.section("metrics").items():
+            values[name] = math.nan if value is None else value
+        return values or last_values(self.all_epochs)
 
     @property
     def emulated(self) -> bool:
@@ -221,14 +224,15 @@ def read(run: Run, shows_env: bool = False) -> Facts:
         shows_env: show the values of env and what else is private.
     """
     paths = run.paths
+    plan = read_json(paths.plan) or {}
     return Facts(
         run=run,
         status=run.status(),
         result=run.result() or {},
-        plan=read_json(paths.plan) or {},
+        plan=plan,
         manifest=read_json(paths.manifest) or {},
         submitted=read_json(paths.submitted) or {},
-        lines=read_epochs(paths),
+        lines=read_json_lines(paths.metrics) if plan.get("script") else read_epochs(paths),
         attempts=read_json_lines(paths.attempts),
         job_text=read_text(paths.job),
         shows_env=shows_env,

@@ -85,6 +85,23 @@ def points(lines: Sequence[dict[str, Any]], key: str, unit: str = "epoch") -> li
     return found
 
 
+def thinned(
+    all_points: Sequence[tuple[float, float]], most: int = 1000
+) -> list[tuple[float, float]]:
+    """Points for a drawing: of very many the lowest and the highest of each stretch, and the last."""
+    if len(all_points) <= most:
+        return list(all_points)
+    stretch = 2 * len(all_points) // most + 1
+    chosen = []
+    for start in range(0, len(all_points), stretch):
+        part = all_points[start : start + stretch]
+        ends = {min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])}
+        chosen += sorted(ends)
+    if chosen[-1] != all_points[-1]:
+        chosen.append(all_points[-1])
+    return chosen
+
+
 def is_share(name: str, values: Sequence[float]) -> bool:
     """Whether a metric reads best in percent: an accuracy or its like, between 0 and 1."""
     words = name.lower().replace("-", "_").split("_")

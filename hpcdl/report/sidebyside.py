@@ -51,7 +51,7 @@ def _chart(compared: Comparison, name: str, unit: str) -> dict[str, Any] | None:
     key, part = (f"val_{name}", "Validation") if validated else (name, "Training")
     lines = []
     for n, run, _ in runs:
-        points = metrics.points(run.epochs, key, unit)
+        points = metrics.thinned(metrics.points(run.epochs, key, unit))
         if points:
             lines.append(svg.Series(_label(compared, n), points, n % svg.COLOURS))
     if not lines:
