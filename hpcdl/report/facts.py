@@ -209,8 +209,11 @@ class Facts:
     @property
     def class_names(self) -> list[str]:
         """The classes' names, where the data set has some; else their numbers."""
-        data = self.section("data")
-        names, classes = data.get("class_names"), data.get("classes") or 0
+        return self.names_of(self.section("data").get("classes") or 0)
+
+    def names_of(self, classes: int) -> list[str]:
+        """The names of so many classes; their numbers, where the data set has no names for them."""
+        names = self.section("data").get("class_names")
         if isinstance(names, list) and len(names) == classes:
             return [str(name) for name in names]
         return [str(number) for number in range(classes)]

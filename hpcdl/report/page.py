@@ -40,6 +40,7 @@ def report(run: Run, shows_env: bool = False) -> str:
     """
     facts = run_facts.read(run, shows_env)
     scores, predictions, note = _scores(facts)
+    names = facts.names_of(len(scores.classes)) if scores else facts.class_names
     spans = times.spans(facts)
     bar = [(span.seconds, span.colour) for span in spans]
     return render(
@@ -57,8 +58,8 @@ def report(run: Run, shows_env: bool = False) -> str:
         epoch_times=charts.epoch_times(facts),
         note=note,
         scores=scores,
-        names=facts.class_names,
-        matrix=_matrix(scores, facts.class_names),
+        names=names,
+        matrix=_matrix(scores, names),
         pairs=confused_pairs(scores.confusion) if scores else [],
         classes=_classes(scores),
         calibration=_calibration(scores),

@@ -22,7 +22,7 @@ def sentences(facts: Facts, fit: Fit | None, scores: Evaluation | None) -> list[
     if fit is not None and fit.text:
         summary.append(of_fold + fit.text)
     if scores is not None:
-        summary.append(of_fold + _hardest(scores, facts.class_names))
+        summary.append(of_fold + _hardest(scores, facts.names_of(len(scores.classes))))
         summary.append(of_fold + _calibration(scores))
     if facts.emulated:
         summary.append(_emulated(len(facts.section("devices").get("names") or ())))

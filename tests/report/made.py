@@ -111,7 +111,7 @@ def script(root: Path, name: str = "s", lines: list[dict[str, Any]] | None = Non
         log: what it printed.
         job: of its job file.
     """
-    whole = {"name": name, "resources": {"gpus": 0, "nodes": 1}, "container": "tensorflow", "script": "t.py", **job}
+    whole = {"name": name, "resources": JOB["resources"], "container": "tensorflow", "script": "t.py", **job}
     folder = base(root, whole, {"script": {"file": "t.py", "args": whole.get("args", [])}}, script="t.py")
     (folder / "user" / "t.py").write_text("print('hello')\n")
     (folder / "logs" / "1.log").write_text(log)

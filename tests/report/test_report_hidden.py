@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from hpcdl.report import hidden
 from hpcdl.report.hidden import HIDDEN
+from tests.report import made
 
 pytestmark = pytest.mark.cases("F26")
 
@@ -82,3 +85,69 @@ def test_batch_script_hides_its_lines():
 
     expected = f"#SBATCH --comment={HIDDEN}\n#SBATCH --mail-user={HIDDEN}\n#SBATCH --time=1\nA={HIDDEN} \\\n"
     assert shown == expected + "  python t.py\n"
+
+
+SECRETS = ("hunter2", "t0psecret", "opensesame", "me@home.org", "grant 4711", "passw0rd")
+
+
+@pytest.fixture
+def secretive(tmp_path):
+    """Two runs full of secrets, one of which has failed with one in its last words."""
+    job = {
+        "args": ["--token=t0psecret", "--password", "opensesame", "--lr", "0.1"],
+        "env": {"MY_TOKEN": "hunter2", "OMP_NUM_THREADS": "4"},
+        "slurm": {"comment": "grant 4711", "mail-user": "me@home.org"},
+    }
+    folders = [made.script(tmp_path, "s", log="token hunter2\nhttps://me:passw0rd@host/\n", **job)]
+    other = {**job, "env": {"MY_TOKEN": "hunter2 other", "OMP_NUM_THREADS": "8"}, "args": ["--token=t0psecret2"]}
+    folders.append(made.script(tmp_path, "t", **other))
+    result = json.loads((folders[1] / "result.json").read_text())
+    lines = [{"file": "logs/1.log", "line": 1, "text": "KeyError: hunter2 other"}]
+    result.update(state="failed", cause="user_code", message="KeyError: hunter2 other", lines=lines)
+    (folders[1] / "result.json").write_text(json.dumps(result))
+    for folder in folders:
+        (folder / "script.sbatch").write_text("#SBATCH --comment='grant 4711'\nMY_TOKEN='hunter2' python t.py\n")
+        command = ["hpcdl", "submit", "s.yaml", "--set", "env.MY_TOKEN=hunter2"]
+        (folder / "manifest.json").write_text(json.dumps({"command_line": command}))
+    return folders
+
+
+def test_pages_and_json_hold_no_secret(secretive, cli, tmp_path):
+    page = tmp_path / "compare.html"
+    texts = [cli("compare", *secretive).out, cli("compare", *secretive, "--json", "--html", page).out]
+    for folder in secretive:
+        assert cli("report", folder).code == 0
+        texts.append((folder / "report.html").read_text())
+    texts.append(page.read_text())
+
+    for text in texts:
+        for secret in SECRETS:
+            assert secret not in text
+        assert "MY_TOKEN" in text, "the names stay"
+    assert json.loads(texts[1])["differences"]["env.OMP_NUM_THREADS"] == [HIDDEN, HIDDEN]
+
+
+def test_values_are_shown_when_asked_for(secretive, cli, tmp_path):
+    page = tmp_path / "compare.html"
+    told = cli("compare", *secretive, "--json", "--show-env", "--html", page).out
+    cli("report", secretive[0], "--show-env")
+
+    assert json.loads(told)["differences"]["env.MY_TOKEN"] == ["hunter2", "hunter2 other"]
+    assert "hunter2" in page.read_text()
+    for secret in SECRETS:
+        assert secret in (secretive[0] / "report.html").read_text()
+
+
+def test_run_folder_keeps_its_values(secretive, cli):
+    cli("report", secretive[0])
+
+    assert "hunter2" in (secretive[0] / "job.yaml").read_text()
+
+
+def test_job_that_is_not_yaml_is_not_shown(secretive, cli):
+    (secretive[0] / "job.yaml").write_text("env: {MY_TOKEN: hunter2\n  x")
+
+    cli("report", secretive[0])
+
+    assert "grant 4711" not in (secretive[0] / "report.html").read_text()
+    assert "cannot be read, so that nothing private in it could be hidden" in (secretive[0] / "report.html").read_text()
