@@ -21,7 +21,11 @@ _WIDEST = 40  # characters of a value
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @options.cluster
 @options.runs_dir
-@click.option("--html", metavar="FILE", help="Write it as a page as well, with the curves in one drawing.")
+@click.option(
+    "--html",
+    metavar="FILE",
+    help="Write it as a page as well, with the curves in one drawing.",
+)
 @options.show_env
 @options.as_json
 def command(

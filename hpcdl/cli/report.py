@@ -17,7 +17,12 @@ _OPENS_S = 5.0  # an opener that has not failed by then shows the page
 
 @click.command(short_help="Write a run's report, one HTML page.")
 @options.run_argument
-@click.option("-o", "--output", metavar="FILE", help="Where to write it. Default: report.html in the run folder.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Where to write it. Default: report.html in the run folder.",
+)
 @click.option("--open", "show", is_flag=True, help="Show it in this machine's browser.")
 @options.show_env
 def command(
@@ -48,7 +53,8 @@ def command(
     text = report(found, show_env)
     if output is None:
         writable = os.access(found.paths.root, os.W_OK)
-        output = str(found.paths.report if writable else Path(f"report-{found.paths.root.name}.html"))
+        elsewhere = Path(f"report-{found.paths.root.name}.html")
+        output = str(found.paths.report if writable else elsewhere)
     path = write_page(Path(output), text)
     click.echo(path)
     if show and not _opened(path):
@@ -58,7 +64,7 @@ def command(
 
 
 def _opened(page: Path) -> bool:
-    """Open a page in this machine's browser, quietly; whether that worked, as far as can be seen."""
+    """Open a page in this machine's browser, quietly; whether that worked, as far as is seen."""
     if not sys.platform.startswith("linux"):
         return click.launch(str(page)) == 0
     has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
@@ -90,5 +96,6 @@ def write_page(path: Path, text: str) -> Path:
     try:
         write_text(path, text)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; choose another place with -o") from error
+        message = f"cannot write {path}: {error.strerror or error}; choose another place with -o"
+        raise UserError(message) from error
     return path.absolute()

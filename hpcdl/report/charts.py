@@ -7,7 +7,7 @@ from typing import Any
 
 from hpcdl.report import metrics, svg, words
 from hpcdl.report.facts import Facts
-from hpcdl.report.fit import best_epoch
+from hpcdl.report.fit import Line, best_epoch
 
 _MOST = 24  # metrics that are drawn
 
@@ -73,7 +73,11 @@ def chart(
         unit: what counts the points.
     """
     drawing = svg.line_chart(
-        what or title, lines, axis(name, lines), floor=floor(name, lines), x_name=unit
+        what or title,
+        lines,
+        axis(name, lines),
+        floor=floor(name, lines),
+        x_name=unit,
     )
     return {"title": title, "legend": lines, "svg": drawing, "note": note}
 
@@ -91,7 +95,10 @@ def floor(name: str, lines: Sequence[svg.Series]) -> float | None:
 
 
 def _pair(
-    epochs: Sequence[dict[str, Any]], name: str, unit: str, mark: tuple[int, str] | None
+    epochs: Sequence[Line],
+    name: str,
+    unit: str,
+    mark: tuple[int, str] | None,
 ) -> dict[str, Any]:
     lines = []
     own = metrics.thinned(metrics.points(epochs, name, unit))
@@ -106,9 +113,15 @@ def _pair(
     title = title[:1].upper() + title[1:]
     drawn_of = " and ".join(line.name for line in lines)
     count = words.several(len(epochs), unit)
-    what = f"{title} over {count}" if first == name and own else f"{title} of {drawn_of} over {count}"
+    is_alone = first == name and bool(own)
+    what = f"{title} over {count}" if is_alone else f"{title} of {drawn_of} over {count}"
     drawing = svg.line_chart(
-        what, lines, axis(name, lines), mark=mark, floor=floor(name, lines), x_name=unit
+        what,
+        lines,
+        axis(name, lines),
+        mark=mark,
+        floor=floor(name, lines),
+        x_name=unit,
     )
     legend = [] if len(lines) == 1 and first == name else lines
     return {"title": title, "legend": legend, "svg": drawing, "note": ""}

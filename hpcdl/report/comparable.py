@@ -28,7 +28,7 @@ _LOSS_KEYS = (
     "model.l2",
     "model.function",
 )
-_AT_WORK = ("data.augment", "model.dropout")  # they change the figures of training, not of validation
+_AT_WORK = ("data.augment", "model.dropout")  # in training, not in validation
 _HEADER = 10  # bytes of an .npy file before the text of its header, in version 1
 
 
@@ -154,5 +154,3 @@ def _test_labels(predictions: Path) -> str | None:
     except (OSError, KeyError, zipfile.BadZipFile, struct.error):
         return None
     return hashlib.sha256(content[_HEADER + length :]).hexdigest()
-
-

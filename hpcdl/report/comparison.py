@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hpcdl.report import facts as run_facts
@@ -98,10 +99,22 @@ _MEASURES = (
     _Measure("tested_epoch", "tested epoch", lambda run: run.tested_epoch),
     _Measure("epochs", "epochs", lambda run: _epochs(run)),
     _Measure("parameters", "parameters", _in("model", "parameters"), words.count, min),
-    _Measure("trainable_parameters", "trainable", _in("model", "trainable_parameters"), words.count),
+    _Measure(
+        "trainable_parameters",
+        "trainable",
+        _in("model", "trainable_parameters"),
+        words.count,
+    ),
     _Measure("depth", "depth", _in("model", "depth"), _layers),
     _Measure("per_epoch_s", "an epoch", _in("timing", "per_epoch_s"), words.seconds, min, "time"),
-    _Measure("images_per_s", "images/s", _in("timing", "images_per_s"), "{:,.0f}".format, max, "time"),
+    _Measure(
+        "images_per_s",
+        "images/s",
+        _in("timing", "images_per_s"),
+        "{:,.0f}".format,
+        max,
+        "time",
+    ),
     _Measure("total_s", "in all", lambda run: run.total_s, words.seconds, min, "time"),
     _Measure("gpu_hours", "GPU hours", lambda run: run.gpu_hours, "{:.3f}".format),
     _Measure("attempts", "attempts", lambda run: len(run.ends) or None),
@@ -177,9 +190,8 @@ def _further_metrics(runs: Sequence[Facts]) -> list[_Measure]:
     measures = []
     for name in names:
         shown = name.replace("_", " ") if name.startswith("test_") else f"{name} (last)"
-        measures.append(
-            _Measure(f"metrics.{name}", shown, _last(name), lambda value, n=name: metrics.shown(n, value))
-        )
+        show = partial(metrics.shown, name)
+        measures.append(_Measure(f"metrics.{name}", shown, _last(name), show))
     return measures
 
 
@@ -188,7 +200,7 @@ def _last(name: str) -> Callable[[Facts], Any]:
 
 
 def _metric(run: Facts, name: str) -> Any:
-    """A metric's last value: of a script as it named it, of a training of its test or last epoch."""
+    """A metric's last value: of a script by its name, of a training of its test or last epoch."""
     if run.is_script:
         return run.metrics.get(name)
     if name.startswith("test_"):
@@ -202,7 +214,8 @@ def _best_validation(run: Facts, metric: str, choose: Callable[..., Any]) -> flo
     if run.folds:
         mean: float | None = run.section("validation").get(metric)  # of all folds
         return mean
-    values = [line[f"val_{metric}"] for line in run.all_epochs if is_number(line.get(f"val_{metric}"))]
+    key = f"val_{metric}"
+    values = [line[key] for line in run.all_epochs if is_number(line.get(key))]
     return choose(values) if values else None
 
 
@@ -228,8 +241,8 @@ def _notes(runs: Sequence[Facts], labels: Sequence[str], rows: Sequence[Row]) ->
         notes.append(f"{', '.join(names)}: not compared, {reason}")
     for label, run in zip(labels, runs, strict=True):
         if run.is_script:
-            why = "is a script: hpcdl does not know its data and its loss"
-            notes.append(f"{label} {why}, so nothing of it is compared")
+            unknown = "hpcdl does not know its data and its loss"
+            notes.append(f"{label} is a script: {unknown}, so nothing of it is compared")
         elif run.status.state != "done":
             notes.append(f"{label} is {run.status.state}: nothing of it is compared")
     restored = {run.restored_epoch is not None for run in runs if takes_part(run)}

@@ -14,15 +14,18 @@ from typing import Any
 from hpcdl.report import trends
 from hpcdl.report.words import figure, percent, several
 
+Line = dict[str, Any]  # of metrics.jsonl
+
 FEWEST = 3  # points that say anything
 _GUESSING = 0.05  # how near a loss is to that of guessing, and an accuracy to chance
 
 
 @dataclass(frozen=True)
 class Fit:
-    """kind: overfit, guessing, improving, level, diverged, nan, unclear or unknown; text: for people.
+    """What the curves say, for programs and for people.
 
-    The text of "unknown" may be empty: then there is nothing to say.
+    kind: overfit, guessing, improving, level, diverged, nan, unclear or unknown.
+    text: of "unknown" it may be empty: then there is nothing to say.
     """
 
     kind: str
@@ -51,7 +54,7 @@ class _Curves:
 
     train: list[float]
     valid: list[float]
-    lines: list[dict[str, Any]]
+    lines: list[Line]
 
     @property
     def lowest(self) -> int:
@@ -59,7 +62,7 @@ class _Curves:
         return trends.lowest_at(self.valid)
 
 
-def judge(epochs: Sequence[dict[str, Any]], setting: Setting | None = None) -> Fit:
+def judge(epochs: Sequence[Line], setting: Setting | None = None) -> Fit:
     """The sentence that a run's curves deserve.
 
     Args:
@@ -84,14 +87,13 @@ def judge(epochs: Sequence[dict[str, Any]], setting: Setting | None = None) -> F
     return _by_validation(lines, setting)
 
 
-def best_epoch(
-    epochs: Sequence[dict[str, Any]], best: dict[str, Any] | None
-) -> tuple[int, str] | None:
+def best_epoch(epochs: Sequence[Line], best: Line | None) -> tuple[int, str] | None:
     """The best epoch and the metric that says so: the run's own word, else the lowest val_loss."""
     if best:
         return int(best["epoch"]), str(best["monitor"])
-    known = [(line["val_loss"], line["epoch"]) for line in epochs if is_number(line.get("val_loss"))]
-    return (int(min(known)[1]), "val_loss") if known else None
+    validated = [line for line in epochs if is_number(line.get("val_loss"))]
+    losses = [(line["val_loss"], line["epoch"]) for line in validated]
+    return (int(min(losses)[1]), "val_loss") if losses else None
 
 
 def is_number(value: object) -> bool:
@@ -102,7 +104,10 @@ def is_number(value: object) -> bool:
 
 
 def _no_longer_finite(
-    epochs: Sequence[dict[str, Any]], key: str, name: str, setting: Setting
+    epochs: Sequence[Line],
+    key: str,
+    name: str,
+    setting: Setting,
 ) -> Fit | None:
     """A loss that ends in NaN or infinity, and since when."""
     lines = [line for line in epochs if key in line]
@@ -118,7 +123,7 @@ def _no_longer_finite(
     return Fit("nan", text)
 
 
-def _diverged(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit | None:
+def _diverged(lines: Sequence[Line], setting: Setting) -> Fit | None:
     """A training loss whose last two values lie far above its lowest one."""
     train = [float(line["loss"]) for line in lines]
     if not trends.diverged(train):
@@ -132,7 +137,7 @@ def _diverged(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit | None:
     return Fit("diverged", text)
 
 
-def _guessing(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit | None:
+def _guessing(lines: Sequence[Line], setting: Setting) -> Fit | None:
     """A training whose loss and accuracy end as those of guessing, and no longer get better."""
     classes, last = setting.classes, lines[-1]
     if not classes or classes < 2 or not is_number(last.get("accuracy")):
@@ -158,7 +163,7 @@ def _guessing(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit | None:
     return Fit("guessing", text)
 
 
-def _by_validation(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit:
+def _by_validation(lines: Sequence[Line], setting: Setting) -> Fit:
     both = [line for line in lines if is_number(line.get("val_loss"))]
     if not both:
         return _unvalidated(setting)
@@ -182,10 +187,8 @@ def _by_validation(lines: Sequence[dict[str, Any]], setting: Setting) -> Fit:
 def _unvalidated(setting: Setting) -> Fit:
     if setting.is_script:
         return Fit("unknown", "")
-    text = (
-        "Over-fitting cannot be seen without validation: data.validation_split: 0.1 keeps a tenth "
-        "of the rows."
-    )
+    advice = "data.validation_split: 0.1 keeps a tenth of the rows"
+    text = f"Over-fitting cannot be seen without validation: {advice}."
     return Fit("unknown", text)
 
 
@@ -204,7 +207,7 @@ def _overfit(curves: _Curves, setting: Setting) -> Fit:
 
 
 def _accuracy_rose(curves: _Curves) -> str:
-    """A word on a validation accuracy that got better all the same: over-fitting by the loss alone."""
+    """A word on a validation accuracy that still got better: over-fitting by the loss alone."""
     then = curves.lines[curves.lowest].get("val_accuracy")
     now = curves.lines[-1].get("val_accuracy")
     if not is_number(then) or not is_number(now) or now <= then:  # type: ignore[operator]
@@ -262,15 +265,14 @@ def _gap(curves: _Curves) -> str:
     middle = len(train) // 2
     if train[-1] >= (1 - trends.NEAR) * train[middle] or valid[-1] <= 2 * train[-1]:
         return ""
-    return (
-        f"; meanwhile the training loss went on falling, to {figure(train[-1])}: "
-        "more training would not help"
-    )
+    went_on = f"the training loss went on falling, to {figure(train[-1])}"
+    return f"; meanwhile {went_on}: more training would not help"
 
 
-def _at(line: dict[str, Any], setting: Setting) -> str:
+def _at(line: Line, setting: Setting) -> str:
     """Where a line of metrics.jsonl was written: epoch 7, step 1,000."""
     value = line.get(setting.unit)
     if not is_number(value):
         return f"an earlier {setting.unit}"
-    return f"{setting.unit} {value:,g}" if float(value) < 1e6 else f"{setting.unit} {value:,.0f}"  # type: ignore[arg-type]
+    number = float(value)  # type: ignore[arg-type]  # is_number has looked
+    return f"{setting.unit} {number:,g}" if number < 1e6 else f"{setting.unit} {number:,.0f}"

@@ -18,7 +18,8 @@ _KEYS = frozenset({"api", "access", "private", "auth", "ssh", "license", "encryp
 _PRIVATE = frozenset({("slurm", "comment"), ("slurm", "mail-user"), ("slurm", "mail_user")})
 # https://user:password@host, also in the middle of a text
 _URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]*):[^\s/@'\"]+@", re.IGNORECASE)
-# Tokens that say by their first letters what they are: GitHub, GitLab, Hugging Face, OpenAI, AWS, Slack
+# Tokens that say by their first letters whose they are: GitHub, GitLab, Hugging Face, OpenAI, AWS,
+# Slack
 _TOKEN = re.compile(
     r"\b(gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_\w{16,}|sk-[\w-]{20,}"
     r"|AKIA[A-Z0-9]{12,}|xox[abprs]-[\w-]{10,})"

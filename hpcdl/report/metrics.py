@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from hpcdl.report.fit import is_number
+from hpcdl.report.fit import Line, is_number
 from hpcdl.report.words import figure, percent
+
+Point = tuple[float, float]  # epoch or step, value
 
 UNITS = ("epoch", "step")  # what counts the points of a curve, the first that a line has
 _OF_THE_LINE = frozenset({"epoch", "step", "fold", "time"})
@@ -20,10 +21,10 @@ _OF_THE_LOOP = frozenset({"steps", "seconds", "images_per_s", "learning_rate"})
 _SHARES = ("accuracy", "acc", "precision", "recall", "f1", "auc")
 
 
-def merged(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def merged(lines: Sequence[Line]) -> list[Line]:
     """The lines with each epoch or step once, in order; lines that have neither come last."""
-    places: dict[tuple[int, float], dict[str, Any]] = {}
-    others: list[dict[str, Any]] = []
+    places: dict[tuple[int, float], Line] = {}
+    others: list[Line] = []
     for line in lines:
         unit = unit_of(line)
         if unit is None:
@@ -34,7 +35,7 @@ def merged(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*(places[place] for place in sorted(places)), *others]
 
 
-def unit_of(line: dict[str, Any]) -> str | None:
+def unit_of(line: Line) -> str | None:
     """What counts a line: epoch, step, or nothing."""
     for unit in UNITS:
         if is_number(line.get(unit)):
@@ -42,7 +43,7 @@ def unit_of(line: dict[str, Any]) -> str | None:
     return None
 
 
-def names(lines: Sequence[dict[str, Any]], of_script: bool) -> list[str]:
+def names(lines: Sequence[Line], of_script: bool) -> list[str]:
     """The metrics in the lines, in the order in which they appear.
 
     Args:
@@ -66,7 +67,7 @@ def pairs(metric_names: Sequence[str]) -> list[str]:
     return list(bases)
 
 
-def last_values(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
+def last_values(lines: Sequence[Line]) -> dict[str, float]:
     """The last value of each metric of a script; NaN where the last one is not a number."""
     values: dict[str, float] = {}
     for name in names(lines, of_script=True):
@@ -76,7 +77,7 @@ def last_values(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
     return values
 
 
-def points(lines: Sequence[dict[str, Any]], key: str, unit: str = "epoch") -> list[tuple[float, float]]:
+def points(lines: Sequence[Line], key: str, unit: str = "epoch") -> list[Point]:
     """A metric's points over epochs or steps; where it was no number there is none."""
     found = []
     for line in lines:
@@ -85,10 +86,8 @@ def points(lines: Sequence[dict[str, Any]], key: str, unit: str = "epoch") -> li
     return found
 
 
-def thinned(
-    all_points: Sequence[tuple[float, float]], most: int = 1000
-) -> list[tuple[float, float]]:
-    """Points for a drawing: of very many the lowest and the highest of each stretch, and the last."""
+def thinned(all_points: Sequence[Point], most: int = 1000) -> list[Point]:
+    """Points for a drawing: of very many the lowest and highest of each stretch, and the last."""
     if len(all_points) <= most:
         return list(all_points)
     stretch = 2 * len(all_points) // most + 1

@@ -211,4 +211,3 @@ def _pictures(scores: Evaluation | None, predictions: Predictions | None) -> lis
     if scores is None or predictions is None:
         return []
     return [(one, data_uri(predictions.pictures[one.row])) for one in scores.worst if one.row in predictions.pictures]
-

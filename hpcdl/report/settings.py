@@ -13,7 +13,10 @@ _OF_A_TRAINING = ("data", "model", "train")  # sections that a script's job does
 
 
 def settings(job: dict[str, Any]) -> dict[str, Any]:
-    """A job's settings by dotted key; what its hpcdl did not know has the value that stands for it."""
+    """A job's settings by dotted key.
+
+    What the hpcdl of that time did not know has the value that stands for it.
+    """
     whole = copy.deepcopy(job)
     for name, section in spec.sections(whole).items():
         if name == "model" and {"function", "backbone"} & set(section):

@@ -20,9 +20,8 @@ def comparison_page(compared: Comparison) -> str:
     differing = {}
     for key, values in compared.differences.items():
         differing[key] = [_shown(value) for value in values]
-    return render(
-        "compare.html.j2", compared=compared, charts=_charts(compared), differences=differing
-    )
+    drawn = _charts(compared)
+    return render("compare.html.j2", compared=compared, charts=drawn, differences=differing)
 
 
 def _charts(compared: Comparison) -> list[dict[str, Any]]:
@@ -57,7 +56,8 @@ def _chart(compared: Comparison, name: str, unit: str) -> dict[str, Any] | None:
     if not lines:
         return None
     title = f"{part} {name.replace('_', ' ')}"
-    if not validated and all(run.is_script for _, run, _ in runs) and name not in ("loss", "accuracy"):
+    of_scripts = all(run.is_script for _, run, _ in runs)
+    if of_scripts and not validated and name not in ("loss", "accuracy"):
         title = name.replace("_", " ")  # what a script measures once need not be of its training
     what = f"{title} of {several(len(lines), 'run')} over their {unit}s"
     note = _note(name, part.lower(), [run for _, run, _ in runs]) if len(lines) > 1 else ""

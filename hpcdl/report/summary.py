@@ -31,14 +31,10 @@ def sentences(facts: Facts, fit: Fit | None, scores: Evaluation | None) -> list[
 
 def _emulated(devices: int) -> str:
     if devices == 1:
-        return (
-            "The GPU was emulated: a part of the CPU stood in for it, so the times say nothing "
-            "about GPUs."
-        )
-    return (
-        "The GPUs were emulated: parts of the CPU stood in for them, so the times say nothing "
-        "about GPUs."
-    )
+        what = "The GPU was emulated: a part of the CPU stood in for it"
+    else:
+        what = "The GPUs were emulated: parts of the CPU stood in for them"
+    return f"{what}, so the times say nothing about GPUs."
 
 
 def _outcome(facts: Facts) -> str:
@@ -47,20 +43,24 @@ def _outcome(facts: Facts) -> str:
         rows = test["rows"]
         if facts.fold is not None:
             mean = with_deviation(percent, facts.result, "test")
+            times = several(len(facts.folds), "time")
             return (
-                f"Trained {several(len(facts.folds), 'time')}, with a different part of the training images left out "
-                f"each time, it gets {mean} of {count(rows)} test images right (mean ± standard deviation)."
+                f"Trained {times}, with a different part of the training "
+                f"images left out each time, it gets {mean} of {several(rows, 'test image')} right "
+                "(mean ± standard deviation)."
             )
         wrong = round((1 - test["accuracy"]) * rows)
         what = f"{count(wrong)} wrong" if wrong else "none wrong"
         right = percent(test["accuracy"])
         return f"It gets {right} of {several(rows, 'test image')} right ({what})."
     if status.state == "done":
-        return "It is done: its script ended without an error." if facts.is_script else "It is done."
+        how = ": its script ended without an error" if facts.is_script else ""
+        return f"It is done{how}."
     if status.state == "failed":
         cause = f" ({status.cause.replace('_', ' ')})" if status.cause else ""
         return f"It failed{cause}." + _progress(facts)
-    return f"It is {status.state}: " + (status.note or "there is no result yet") + "." + _progress(facts)
+    note = status.note or "there is no result yet"
+    return f"It is {status.state}: {note}.{_progress(facts)}"
 
 
 def _progress(facts: Facts) -> str:
@@ -97,7 +97,8 @@ def _cost(facts: Facts) -> str:
     text = f"It took {seconds(facts.total_s)}" + (f" on {facts.devices}" if facts.devices else "")
     timing = facts.section("timing")
     if "per_epoch_s" in timing:
-        text += f": {seconds(timing['per_epoch_s'])} an epoch, {several(round(timing['images_per_s']), 'image')} a second"
+        speed = several(round(timing["images_per_s"]), "image")
+        text += f": {seconds(timing['per_epoch_s'])} an epoch, {speed} a second"
     attempts = len(facts.ends)
     if attempts > 1:
         reasons = ", ".join(str(row["reason"]).replace("_", " ") for row in facts.ends[:-1])
@@ -116,7 +117,8 @@ def _hardest(scores: Evaluation, names: Sequence[str]) -> str:
     hardest = [label for label, value in recalls.items() if value == recall]
     if len(hardest) > 1:
         classes = listed([names[label] for label in hardest])
-        return f"The hardest classes are {classes}: {percent(recall, 1)} of the images of each are found."
+        share = percent(recall, 1)
+        return f"The hardest classes are {classes}: {share} of the images of each are found."
     label = hardest[0]
     text = f"The hardest class is {names[label]}: {percent(recall, 1)} of its images are found"
     return f"{text}{_taken_for(scores, label, names)}."
@@ -146,6 +148,7 @@ def _calibration(scores: Evaluation) -> str:
     if scores.calibration_error < _CALIBRATED:
         return f"Its confidence can be trusted: it is off by {distance} on average."
     if abs(confidence - scores.accuracy) < scores.calibration_error / 2:
-        return f"Its confidence is off by {distance} on average, sometimes too high, sometimes too low."
+        both = "sometimes too high, sometimes too low"
+        return f"Its confidence is off by {distance} on average, {both}."
     way = "surer than it is right" if confidence > scores.accuracy else "less sure than it is right"
     return f"It is {way}: its confidence is off by {distance} on average."

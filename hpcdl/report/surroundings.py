@@ -53,9 +53,9 @@ def _data(facts: Facts) -> list[tuple[str, str]]:
     data, shown = facts.section("data"), []
     if data:
         shape = "×".join(map(str, data["image_shape"]))
-        counts = [
-            f"{words.count(data[f'rows_{part}'])} {part}" for part in ("train", "validation", "test")
-        ]
+        counts = []
+        for part in ("train", "validation", "test"):
+            counts.append(f"{words.count(data[f'rows_{part}'])} {part}")
         classes = words.several(data["classes"], "class", "classes")
         shown.append(("data", f"{data['path']}: images of {shape}; {', '.join(counts)}; {classes}"))
     if facts.manifest.get("data"):

@@ -10,7 +10,7 @@ from hpcdl.report.words import moment
 
 @dataclass(frozen=True)
 class Span:
-    """A part of a run's time: what for, how many seconds, and its number among the palette's colours."""
+    """A part of a run's time: what for, its seconds, and its number among the palette's colours."""
 
     name: str
     seconds: float

@@ -103,8 +103,15 @@ def size(value: float | None) -> str:
     return f"{value / 1e9:.1f}\u00a0GB" if value >= 1e9 else f"{value / 1e6:.1f}\u00a0MB"
 
 
-def with_deviation(show: Callable[[float], str], result: dict[str, Any], part: str, metric: str = "accuracy") -> str:
+def with_deviation(
+    show: Callable[[float], str],
+    result: dict[str, Any],
+    part: str,
+    metric: str = "accuracy",
+) -> str:
     """A metric of result.json as 98.89 %, of a cross-validation as 98.89 % ± 0.21 %."""
     text = show(result[part][metric])
-    deviation = result["cross_validation"]["deviation"][part].get(metric) if "cross_validation" in result else None
+    if "cross_validation" not in result:
+        return text
+    deviation = result["cross_validation"]["deviation"][part].get(metric)
     return text if deviation is None else f"{text} ± {show(deviation)}"

@@ -46,7 +46,7 @@ def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
 
 def base(root: Path, job: dict[str, Any], result: dict[str, Any] | None, **plan: Any) -> Path:
     """What every run has; without a result it is under way elsewhere."""
-    folder = root / job["name"] / "20251128-0320-aaaa"
+    folder: Path = root / job["name"] / "20251128-0320-aaaa"
     (folder / "logs").mkdir(parents=True)
     (folder / "user").mkdir()
     (folder / "job.yaml").write_text(yaml.safe_dump(job, sort_keys=False))

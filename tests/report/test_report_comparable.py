@@ -158,7 +158,7 @@ def test_unfinished_run_takes_no_part(tmp_path, state):
         result = json.loads((folders[1] / "result.json").read_text())
         (folders[1] / "result.json").write_text(json.dumps({**result, "state": "failed"}))
 
-    starred, reasons, notes = stars(folders)
+    starred, _, notes = stars(folders)
 
     assert starred == set()
     assert notes == [f"b is {state}: nothing of it is compared"]

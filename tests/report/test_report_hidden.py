@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,10 @@ pytestmark = pytest.mark.cases("F26")
 
 @pytest.mark.parametrize(
     "name",
-    ["TOKEN", "MY_TOKEN", "--token", "--hf-token", "WANDB_API_KEY", "wandbApiKey", "AWS_SECRET_ACCESS_KEY"]
-    + ["password", "DB_PASSWD", "ssh_private_key", "apikey", "client-secret", "secret_name", "GITHUB_PAT"],
+    [
+        *("TOKEN", "MY_TOKEN", "--token", "--hf-token", "WANDB_API_KEY", "wandbApiKey", "AWS_SECRET_ACCESS_KEY"),
+        *("password", "DB_PASSWD", "ssh_private_key", "apikey", "client-secret", "secret_name", "GITHUB_PAT"),
+    ],
 )
 def test_secret_names_are_known(name):
     assert hidden.is_secret(name)
@@ -79,7 +82,7 @@ def test_log_hides_the_jobs_secrets():
 
 
 def test_batch_script_hides_its_lines():
-    script = "#SBATCH --comment=\"my project\"\n#SBATCH --mail-user=me@x.org\n#SBATCH --time=1\nA=b \\\n  python t.py\n"
+    script = '#SBATCH --comment="my project"\n#SBATCH --mail-user=me@x.org\n#SBATCH --time=1\nA=b \\\n  python t.py\n'
 
     shown = hidden.batch_script(script, {"env": {"A": "b"}})
 
@@ -93,7 +96,7 @@ SECRETS = ("hunter2", "t0psecret", "opensesame", "me@home.org", "grant 4711", "p
 @pytest.fixture
 def secretive(tmp_path):
     """Two runs full of secrets, one of which has failed with one in its last words."""
-    job = {
+    job: dict[str, Any] = {
         "args": ["--token=t0psecret", "--password", "opensesame", "--lr", "0.1"],
         "env": {"MY_TOKEN": "hunter2", "OMP_NUM_THREADS": "4"},
         "slurm": {"comment": "grant 4711", "mail-user": "me@home.org"},

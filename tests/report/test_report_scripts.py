@@ -92,7 +92,7 @@ def test_later_line_of_an_epoch_holds():
     [
         [{"epoch": 1, "loss": float("nan")}, {"epoch": 2, "loss": float("inf")}],
         [{"epoch": None, "loss": 1}, {"epoch": "two", "loss": True}],
-        [{"epoch": 1, "loss": 1e300, "tiny": 1e-300, "zero": 0}, {"epoch": 2, "loss": -1e300, "tiny": 2e-300, "zero": 0}],
+        [{"epoch": 1, "loss": 1e300, "tiny": 1e-300, "zero": 0}, {"epoch": 2, "loss": -1e300, "tiny": 2e-300}],
         [{"epoch": n, "loss": 5} for n in range(5)],
         [{"<b>evil</b>": 1, "epoch": 1, "note": "text", "list": [1]}, {}],
         [{f"m{n}": n for n in range(300)}, {"epoch": 1.5, **{f"m{n}": n for n in range(300)}}],
