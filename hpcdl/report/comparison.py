@@ -166,10 +166,21 @@ def _row(measure: _Measure, runs: Sequence[Facts]) -> Row | None:
         return Row(measure.key, measure.name, values, texts, set())
     reason = why_not(measure.kind, [runs[n] for n in places])
     best: set[int] = set()
-    compared = {values[n] for n in places}
-    if not reason and len(compared) > 1:
-        best = {n for n in places if values[n] == measure.choose(compared)}
+    if not reason:
+        best = _best(places, values, texts, measure.choose)
     return Row(measure.key, measure.name, values, texts, best, reason)
+
+
+def _best(
+    places: Sequence[int],
+    values: Sequence[Any],
+    texts: Sequence[str],
+    choose: Callable[..., Any],
+) -> set[int]:
+    """The places of the best; all that read alike are as good, and nothing is if all do."""
+    best = choose(places, key=values.__getitem__)
+    alike = {n for n in places if texts[n] == texts[best]}
+    return alike if len(alike) < len(places) else set()
 
 
 def _text(measure: _Measure, run: Facts, value: Any) -> str:
@@ -239,12 +250,16 @@ def _notes(runs: Sequence[Facts], labels: Sequence[str], rows: Sequence[Row]) ->
             reasons.setdefault(row.not_compared, []).append(row.name)
     for reason, names in reasons.items():
         notes.append(f"{', '.join(names)}: not compared, {reason}")
+    scripts = []
     for label, run in zip(labels, runs, strict=True):
         if run.is_script:
-            unknown = "hpcdl does not know its data and its loss"
-            notes.append(f"{label} is a script: {unknown}, so nothing of it is compared")
+            scripts.append(label)
         elif run.status.state != "done":
             notes.append(f"{label} is {run.status.state}: nothing of it is compared")
+    if scripts:
+        verb = "is a script" if len(scripts) == 1 else "are scripts"
+        why = "hpcdl does not know the data and the loss of a script, so nothing of it is compared"
+        notes.append(f"{words.listed(scripts)} {verb}: {why}")
     restored = {run.restored_epoch is not None for run in runs if takes_part(run)}
     if len(restored) > 1:
         notes.append(

@@ -140,8 +140,9 @@ def _fold_table(facts: Facts) -> list[list[str]] | None:
 
 
 def _last_values(facts: Facts) -> list[tuple[str, str]]:
-    """The last value of each metric of a script."""
-    return [(name, metrics.shown(name, value)) for name, value in facts.metrics.items()]
+    """The last value of each metric of a script, those of its test first."""
+    names = sorted(facts.metrics, key=lambda name: not name.startswith("test"))
+    return [(name, metrics.shown(name, facts.metrics[name])) for name in names]
 
 
 def _shows_log(facts: Facts) -> bool:

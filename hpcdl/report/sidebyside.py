@@ -13,6 +13,7 @@ from hpcdl.report.page import render
 from hpcdl.report.words import several
 
 _MOST = 12  # drawings
+_SETTINGS = ("learning_rate", "lr")  # which a script may write down; nothing that it measured
 
 
 def comparison_page(compared: Comparison) -> str:
@@ -56,9 +57,8 @@ def _chart(compared: Comparison, name: str, unit: str) -> dict[str, Any] | None:
     if not lines:
         return None
     title = f"{part} {name.replace('_', ' ')}"
-    of_scripts = all(run.is_script for _, run, _ in runs)
-    if of_scripts and not validated and name not in ("loss", "accuracy"):
-        title = name.replace("_", " ")  # what a script measures once need not be of its training
+    if not validated and name not in ("loss", "accuracy"):
+        title = name.replace("_", " ")  # what is measured once need not be of the training
     what = f"{title} of {several(len(lines), 'run')} over their {unit}s"
     note = _note(name, part.lower(), [run for _, run, _ in runs]) if len(lines) > 1 else ""
     return charts.chart(title, lines, name, what, note, unit)
@@ -71,6 +71,8 @@ def _label(compared: Comparison, n: int) -> str:
 
 def _note(name: str, part: str, runs: list[Facts]) -> str:
     """Why curves in one drawing cannot be compared."""
+    if name in _SETTINGS:
+        return ""
     if any(run.is_script for run in runs):
         return "Not comparable: hpcdl does not know the data and the loss of a script."
     kind = f"{part}_loss" if name == "loss" else part

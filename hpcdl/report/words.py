@@ -81,7 +81,7 @@ def figure(value: float) -> str:
         return "0"
     if isinstance(value, int) and abs(value) < 1e9:
         return f"{value:,}"
-    if 1e-3 <= abs(value) < 1000:
+    if 0.01 <= abs(value) < 1000:
         return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
     return f"{value:.3g}"
 

@@ -161,7 +161,7 @@ def test_scripts_side_by_side(tmp_path):
     assert rows["best validation"].values == [0.75, 0.75]
     assert rows["f1 (last)"].values == [0.6, 0.9]
     assert not any(row.best for row in compared.rows)
-    assert compared.notes[0].startswith("s is a script: hpcdl does not know its data and its loss")
+    assert compared.notes[0].startswith("s and t are scripts: hpcdl does not know the data and the loss")
     assert "Not comparable: hpcdl does not know the data and the loss of a script." in page
     assert "f1 of 2 runs over their epochs" in page
 
