@@ -31,9 +31,8 @@ def command(run: str, cluster: str | None, runs_dir: str | None, as_json: bool) 
     status = found.status()
     result = found.result()
     if as_json:
-        click.echo(
-            json.dumps(result if result is not None else {"state": status.state, "cause": status.cause}, indent=2)
-        )
+        facts = result if result is not None else {"state": status.state, "cause": status.cause}
+        click.echo(json.dumps(_without_secrets(facts), indent=2))
     elif status.state == "done" and result is not None:
         click.echo(summary_line(result))
         for name, text in _details(result):
@@ -46,6 +45,16 @@ def command(run: str, cluster: str | None, runs_dir: str | None, as_json: bool) 
     else:
         click.echo(f"{status.state}: no result yet; hpcdl wait {found.paths.root}")
     return 0 if status.state == "done" else 1
+
+
+def _without_secrets(result: dict[str, Any]) -> dict[str, Any]:
+    """The result without what looks like a secret among a script's arguments."""
+    script = result.get("script")
+    if not isinstance(script, dict) or not script.get("args"):
+        return result
+    from hpcdl.report import hidden
+
+    return {**result, "script": {**script, "args": hidden.words(script["args"])}}
 
 
 def _details(result: dict[str, Any]) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from hpcdl.report.evaluation import (
     read_predictions,
 )
 from hpcdl.report.facts import Facts
-from hpcdl.report.fit import Fit, Setting, judge
+from hpcdl.report.fit import Fit, Setting, best_epoch, judge
 from hpcdl.report.png import data_uri
 from hpcdl.report.summary import sentences
 from hpcdl.run import Run
@@ -53,6 +53,7 @@ def report(run: Run, shows_env: bool = False) -> str:
         charts=charts.curves(facts),
         folds=_fold_table(facts),
         fold_charts=charts.folds(facts),
+        tested=_tested(facts),
         last_values=_last_values(facts),
         log_end=sent.log_end(facts) if _shows_log(facts) else [],
         epoch_times=charts.epoch_times(facts),
@@ -131,6 +132,15 @@ def _fit(facts: Facts) -> Fit | None:
 def _when(facts: Facts) -> str:
     """When the run was, in one line."""
     return ", ".join(f"{name} {text}" for name, text in times.moments(facts) if name != "submitted")
+
+
+def _tested(facts: Facts) -> str:
+    """A word on whose weights were tested, where that is not the best epoch that is marked."""
+    best = best_epoch(facts.epochs, facts.result.get("best"))
+    tested = facts.tested_epoch
+    if facts.is_script or best is None or tested is None or best[0] == tested:
+        return ""
+    return f"The tested weights are those of epoch {tested}, the last one, not of the best."
 
 
 def _fold_table(facts: Facts) -> list[list[str]] | None:

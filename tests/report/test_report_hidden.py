@@ -141,6 +141,13 @@ def test_values_are_shown_when_asked_for(secretive, cli, tmp_path):
         assert secret in (secretive[0] / "report.html").read_text()
 
 
+def test_result_as_json_holds_no_secret(secretive, cli):
+    answer = cli("result", secretive[0], "--json")
+
+    args = ["--token=(hidden)", "--password", HIDDEN, "--lr", "0.1"]
+    assert json.loads(answer.out)["script"]["args"] == args
+
+
 def test_run_folder_keeps_its_values(secretive, cli):
     cli("report", secretive[0])
 

@@ -192,3 +192,16 @@ def test_sentences_of_a_fold_say_so(tmp_path):
     assert "<li>Of fold 2: The hardest class" in page
     assert re.search("<li>Of fold 2: (It is|Its confidence)", page)
     assert '<div class="columns apart">' in page
+
+
+@pytest.mark.cases("F23")
+@pytest.mark.parametrize("restores", [True, False])
+def test_tested_epoch_is_not_the_best(tmp_path, restores):
+    """Without early_stopping the last epoch's weights are tested, also where another was better."""
+    settings = {"train": {"early_stopping": {"monitor": "val_loss", "restore_best": restores}}}
+    best = {"epoch": 2, "monitor": "val_loss", "value": 0.3}
+
+    page = report(Run(made.training(tmp_path, settings=settings, best=best)))
+
+    assert "best: epoch 2" in page
+    assert ("The tested weights are those of epoch 3, the last one, not of the best." in page) != restores
