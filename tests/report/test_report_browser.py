@@ -12,10 +12,12 @@ from hpcdl.report.comparison import compare
 from hpcdl.report.page import report
 from hpcdl.report.sidebyside import comparison_page
 from hpcdl.run import Run
+from tests.report import made
 from tests.report.conftest import change
 
 pytestmark = pytest.mark.tensorflow
 WIDTHS = (400, 1400)
+NAMES = ("report", "compare", "script", "mixed")
 # The elements that stick out of the window to the right, or out of their own box.
 STICKING_OUT = """[...document.querySelectorAll('main *')].filter(element => {
     if (element.closest('.scroll') || element.closest('svg') && element.tagName !== 'svg') return false;
@@ -44,7 +46,13 @@ CONTRAST = """[...document.querySelectorAll('h1, li, td, th, figcaption, .note, 
 def pages(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     run = Run(finished)
+    lines = [
+        {"epoch": n, "loss": 1 / n, "val_loss": 1.1 / n, "a_metric_with_a_long_name": n * 1e6} for n in range(1, 40)
+    ]
+    scripts = [Run(made.script(folder, name, lines, "log\n" * 20)) for name in ("small", "small-too")]
     return {
+        "script": write_page(folder / "script.html", report(scripts[0])),
+        "mixed": write_page(folder / "mixed.html", comparison_page(compare([*scripts, run]))),
         "report": write_page(folder / "report.html", report(run)),
         "compare": write_page(folder / "compare.html", comparison_page(compare([run, run, run]))),
     }
@@ -63,7 +71,7 @@ def crowded(request: pytest.FixtureRequest, copied: Path, tmp_path: Path) -> Pat
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["report", "compare"])
+@pytest.mark.parametrize("name", NAMES)
 def test_page_is_quiet_and_alone(browser, pages, name, scheme):
     browser.open(pages[name], 1400, scheme)
 
@@ -74,13 +82,23 @@ def test_page_is_quiet_and_alone(browser, pages, name, scheme):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["report", "compare"])
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_sticks_out(browser, pages, name, width):
     browser.open(pages[name], width)
 
     assert browser.value("document.documentElement.scrollWidth") == width
     assert browser.value(STICKING_OUT) == []
     assert browser.value(CUT_OFF) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_words_of_tables_stay_whole(browser, pages, name):
+    """On a phone a wide table scrolls; its headings are not broken into letters."""
+    browser.open(pages[name], 400)
+
+    heights = browser.value("[...document.querySelectorAll('.scroll th')].map(th => th.getBoundingClientRect().height)")
+    assert heights
+    assert max(heights) < 45
 
 
 @pytest.mark.parametrize("width", WIDTHS)
