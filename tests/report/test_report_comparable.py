@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -97,6 +99,20 @@ def test_other_test_labels_are_seen(tmp_path):
     np.savez(folders[1] / "predictions.npz", **{**arrays, "labels": arrays["labels"][::-1]})
 
     assert stars(folders)[1]["test_accuracy"] == "the test labels differ"
+
+
+def test_labels_alike_by_another_numpy(tmp_path):
+    """Versions of numpy write headers of different lengths before the same labels."""
+    folders = two(tmp_path)
+    labels = made.predictions()["labels"]
+    header = b"{'descr': '<i4', 'fortran_order': False, 'shape': (20,), }".ljust(245) + b"\n"
+    with zipfile.ZipFile(folders[1] / "predictions.npz", "w") as archive:
+        archive.writestr(
+            "labels.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + labels.tobytes()
+        )
+    assert (np.load(folders[1] / "predictions.npz")["labels"] == labels).all()
+
+    assert stars(folders)[0] >= {*ACCURACIES, *LOSSES}
 
 
 @pytest.mark.parametrize(
