@@ -41,14 +41,15 @@ def why_not(kind: str, runs: Sequence[Facts]) -> str:
     """Why figures of a kind cannot be compared; empty where they can.
 
     Args:
-        kind: test, test_loss, validation, validation_loss, training, training_loss, time, or
-            nothing: figures that can always be compared.
+        kind: test, test_loss, validation, validation_loss, training, training_loss, speed, time
+            (of the same work), or nothing: figures that can always be compared.
         runs: those that take part.
     """
     if kind == "":
         return ""
-    if kind == "time":
-        return _other_hardware(runs) or _other_folds(runs) or _other_data(runs)
+    if kind in ("speed", "time"):
+        reason = _other_hardware(runs) or _other_folds(runs) or _other_data(runs)
+        return reason or (_other_work(runs) if kind == "time" else "")
     reason = _other_folds(runs) or _other_data(runs)
     if not reason and kind.startswith("validation"):
         reason = _other_validation(runs)
@@ -62,7 +63,7 @@ def why_not(kind: str, runs: Sequence[Facts]) -> str:
 def _other_data(runs: Sequence[Facts]) -> str:
     identities = {_data_identity(run) for run in runs}
     if len(identities) > 1:
-        return _first_difference(runs, _DATA_KEYS) or "the data differ"
+        return _first_difference(runs, _DATA_KEYS) or "the paths or checksums of the data differ"
     changed = _first_difference(runs, ("data.args",))
     if changed:
         return changed
@@ -115,6 +116,14 @@ def _other_hardware(runs: Sequence[Facts]) -> str:
         return f"the clusters differ ({', '.join(clusters)})"
     cpus = dict.fromkeys(str(run.plan.get("cpus")) for run in runs)
     return f"the numbers of CPUs differ ({', '.join(cpus)})" if len(cpus) > 1 else ""
+
+
+def _other_work(runs: Sequence[Facts]) -> str:
+    """Why an epoch is not the same work in all runs."""
+    rows = dict.fromkeys(count(run.section("data").get("rows_train")) for run in runs)
+    if len(rows) > 1:
+        return f"the numbers of training images differ ({'; '.join(rows)})"
+    return _first_difference(runs, ("train.balance",))  # which may draw images more than once
 
 
 def _cluster(run: Facts) -> str:

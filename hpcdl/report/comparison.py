@@ -113,7 +113,7 @@ _MEASURES = (
         _in("timing", "images_per_s"),
         "{:,.0f}".format,
         max,
-        "time",
+        "speed",
     ),
     _Measure("total_s", "in all", lambda run: run.total_s, words.seconds, min, "time"),
     _Measure("gpu_hours", "GPU hours", lambda run: run.gpu_hours, "{:.3f}".format),

@@ -18,6 +18,14 @@ _KEYS = frozenset({"api", "access", "private", "auth", "ssh", "license", "encryp
 _PRIVATE = frozenset({("slurm", "comment"), ("slurm", "mail-user"), ("slurm", "mail_user")})
 # https://user:password@host, also in the middle of a text
 _URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]*):[^\s/@'\"]+@", re.IGNORECASE)
+# https://token@host: a user's name is shorter
+_URL_TOKEN = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/:@'\"]{16,}@", re.IGNORECASE)
+_URL_QUERY = re.compile(
+    r"([?&][\w.-]*(?:token|key|sig|signature|secret|password|passwd|auth|credential)=)[^&\s'\"]+",
+    re.IGNORECASE,
+)
+# What a shell takes as one word
+_SHELL_WORD = r"(?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+"
 # Tokens that say by their first letters whose they are: GitHub, GitLab, Hugging Face, OpenAI, AWS,
 # Slack
 _TOKEN = re.compile(
@@ -77,12 +85,14 @@ def text(shown: str, settings: dict[str, Any]) -> str:
         settings: the job as it was resolved, whose secrets may be in the text.
     """
     shown = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", shown)
+    shown = _URL_TOKEN.sub(rf"\1{HIDDEN}@", shown)
+    shown = _URL_QUERY.sub(rf"\1{HIDDEN}", shown)
     shown = _TOKEN.sub(HIDDEN, shown)
     env = settings.get("env")
     if isinstance(env, dict):
         for name in env:
-            quoted = rf"\b({re.escape(str(name))}=)('[^'\n]*'|\"[^\"\n]*\"|[^\s'\"]+)"
-            shown = re.sub(quoted, rf"\1{HIDDEN}", shown)
+            assignment = rf"\b({re.escape(str(name))}=){_SHELL_WORD}"
+            shown = re.sub(assignment, rf"\1{HIDDEN}", shown)
     for secret in sorted(_secrets(settings), key=len, reverse=True):
         shown = shown.replace(secret, HIDDEN)
     return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from hpcdl.report.evaluation import Evaluation, confused_pairs
@@ -113,14 +114,17 @@ def _hardest(scores: Evaluation, names: Sequence[str]) -> str:
         return ""
     recall = min(recalls.values())
     if recall >= _HARD:
-        return f"Every class is found at least {percent(recall, 1)} of the time."
+        least = math.floor(1000 * recall) / 1000  # not rounded up: all classes are found so often
+        return f"Every class is found at least {percent(least, 1)} of the time."
     hardest = [label for label, value in recalls.items() if value == recall]
     if len(hardest) > 1:
         classes = listed([names[label] for label in hardest])
         share = percent(recall, 1)
         return f"The hardest classes are {classes}: {share} of the images of each are found."
     label = hardest[0]
-    text = f"The hardest class is {names[label]}: {percent(recall, 1)} of its images are found"
+    there = scores.classes[label].support
+    share = f"{percent(recall, 1)} of its images are found ({round(recall * there)} of {there})"
+    text = f"The hardest class is {names[label]}: {share}"
     return f"{text}{_taken_for(scores, label, names)}."
 
 

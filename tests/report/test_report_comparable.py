@@ -48,7 +48,6 @@ def test_alike_runs_get_stars(tmp_path):
     ("settings", "reason"),
     [
         ({"train": {"label_smoothing": 0.05}}, "train.label_smoothing differs"),
-        ({"train": {"balance": "class_weight"}}, "train.balance differs"),
         ({"train": {"labels": "one_hot"}}, "train.labels differs"),
         ({"model": {"output": "logits"}}, "model.output differs"),
         ({"model": {"l2": 0.001}}, "model.l2 differs"),
@@ -72,7 +71,7 @@ def test_other_loss_gets_none(tmp_path, settings, reason):
         ({"data": {"image_size": [4, 4]}}, {"image_shape": [4, 4, 1]}, "the images' sizes differ (8×8×1, 4×4×1)"),
         ({"data": {"color": "rgb"}}, {"image_shape": [8, 8, 3]}, "the images' sizes differ (8×8×1, 8×8×3)"),
         ({"data": {"test_split": 0.5}}, {"rows_test": 50}, "the numbers of test images differ (20; 50)"),
-        ({}, {"path": "/elsewhere/digits.npz"}, "the data differ"),
+        ({}, {"path": "/elsewhere/digits.npz"}, "the paths or checksums of the data differ"),
     ],
 )
 def test_other_data_get_none(tmp_path, settings, data, reason):
@@ -153,6 +152,22 @@ def test_other_hardware_only_for_times(tmp_path, devices, reason):
 
     assert starred == {*ACCURACIES, *LOSSES}
     assert reasons == dict.fromkeys(TIMES, reason)
+
+
+def test_epoch_of_fewer_images(tmp_path):
+    """Without validation more images are trained on: an epoch is more work, images a second are not."""
+    settings = {"data": {"validation_split": 0.0}}
+    starred, reasons, _ = stars(two(tmp_path, settings, data={"rows_train": 90, "rows_validation": 0}))
+
+    assert starred >= {"test_accuracy", "images_per_s"}
+    reason = "the numbers of training images differ (80; 90)"
+    assert (reasons["per_epoch_s"], reasons["total_s"]) == (reason, reason)
+
+
+def test_balanced_classes_change_loss_and_work(tmp_path):
+    _, reasons, _ = stars(two(tmp_path, {"train": {"balance": "oversample"}}))
+
+    assert reasons == dict.fromkeys([*LOSSES, "per_epoch_s", "total_s"], "train.balance differs")
 
 
 def test_other_number_of_cpus(tmp_path):

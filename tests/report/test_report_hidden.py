@@ -67,6 +67,10 @@ def test_job_keeps_names_alone():
         (["--password", "--wait"], ["--password", "--wait"]),
         (["git", "https://a:b@c/d.git"], ["git", f"https://a:{HIDDEN}@c/d.git"]),
         (["--url=postgres://a:b@c"], [f"--url=postgres://a:{HIDDEN}@c"]),
+        (["https://me@host/x"], ["https://me@host/x"]),
+        (["https://0123456789abcdef0123@host/x"], [f"https://{HIDDEN}@host/x"]),
+        (["https://host/d.npz?sv=1&sig=a%2Fb&n=2"], [f"https://host/d.npz?sv=1&sig={HIDDEN}&n=2"]),
+        (["https://host/d.npz?X-Amz-Signature=ab12"], [f"https://host/d.npz?X-Amz-Signature={HIDDEN}"]),
     ],
 )
 def test_command_line_hides_values(given, shown):
@@ -79,6 +83,11 @@ def test_log_hides_the_jobs_secrets():
     shown = hidden.text("hunter2, MODE='fast' in fast mode\nopensesame 0.1 http://x:y@z hf_abcdefghijklmnopqrst", job)
 
     assert shown == f"{HIDDEN}, MODE={HIDDEN} in fast mode\n{HIDDEN} 0.1 http://x:{HIDDEN}@z {HIDDEN}"
+
+
+@pytest.mark.parametrize("word", ["a", "'a b'", "'it'\\''s'", '"a \\" b"', "'two\nlines'", r"a\ b"])
+def test_value_is_hidden_however_quoted(word):
+    assert hidden.text(f"    A={word} \\\n  python", {"env": {"A": "x"}}) == f"    A={HIDDEN} \\\n  python"
 
 
 def test_batch_script_hides_its_lines():

@@ -141,10 +141,13 @@ def test_result_names_the_last_values(tmp_path):
     """What hpcdl put into result.json counts, also where metrics.jsonl has gone."""
     folder = made.script(tmp_path)
     result = json.loads((folder / "result.json").read_text())
-    (folder / "result.json").write_text(json.dumps({**result, "metrics": {"f1": 0.5, "loss": None}}))
+    (folder / "result.json").write_text(
+        json.dumps({**result, "metrics": {"f1": 0.5, "loss": None}, "metrics_problems": ["line 4 is not JSON: '<b>'"]})
+    )
 
     page = page_of(folder)
 
+    assert "metrics.jsonl: line 4 is not JSON: &#39;&lt;b&gt;&#39;" in page
     assert '<th scope="row">f1</th><td>50.00 %</td>' in page
     assert '<th scope="row">loss</th><td>not a number</td>' in page
 

@@ -91,11 +91,12 @@ def test_run_under_way_has_no_end(tmp_path):
 @pytest.mark.parametrize(
     ("mistakes", "text"),
     [
-        ([(9, 5)] * 3 + [(9, 4)], "The hardest class is 9: 60.0 % of its images are found; "
+        ([(9, 5)] * 3 + [(9, 4)], "The hardest class is 9: 60.0 % of its images are found (6 of 10); "
          "it is most often taken for 5 (3 images)."),
-        ([(9, 5), (9, 4)], "The hardest class is 9: 80.0 % of its images are found; "
+        ([(9, 5), (9, 4)], "The hardest class is 9: 80.0 % of its images are found (8 of 10); "
          "it is as often taken for 4 and 5 (1 image each)."),
-        ([(9, 5)], "The hardest class is 9: 90.0 % of its images are found; the others are taken for 5 (1 image)."),
+        ([(9, 5)], "The hardest class is 9: 90.0 % of its images are found (9 of 10); "
+         "the others are taken for 5 (1 image)."),
         ([(9, n) for n in range(6)], "it is as often taken for 0, 1, 2 and 3 more (1 image each)."),
         ([(8, 1), (3, 2)], "The hardest classes are 3 and 8: 90.0 % of the images of each are found."),
         ([], "Every class is found at least 100.0 % of the time."),
@@ -110,6 +111,18 @@ def test_ties_are_told(tmp_path, mistakes, text):
     summary = told(made.training(tmp_path), scored(pairs))
 
     assert any(sentence.endswith(text) for sentence in summary), summary
+
+
+@pytest.mark.cases("F23")
+def test_at_least_is_not_rounded_up(tmp_path):
+    pairs = [(0, 1)] + [(0, 0)] * 27 + [(1, 1)] * 28  # 27 of 28: 96.43 %
+    pairs += [(2, 1)] * 7 + [(2, 2)] * 143  # 143 of 150: 95.33 %
+
+    summary = told(made.training(tmp_path), scored(pairs, classes=3))
+
+    assert "Every class is found at least 95.3 % of the time." in summary
+    pairs += [(2, 2)]  # 144 of 151: 95.36 %
+    assert "Every class is found at least 95.3 % of the time." in told(tmp_path / "a/20251128-0320-aaaa", scored(pairs))
 
 
 @pytest.mark.cases("F23")
