@@ -78,7 +78,7 @@ def test_report_and_comparison_on_the_login_node(mnist_runs: dict[str, Run], sha
     for run, result in zip(runs, results, strict=True):
         page = Path(shared.run("hpcdl", "report", run.path).stdout.rstrip("\n")).read_text()
         assert f"{100 * result['test']['accuracy']:.2f}\u00a0% of 10,000 images" in page  # by predictions.npz
-        assert "GPUs were emulated" in page
+        assert "The GPU was emulated" in page
         assert f"#SBATCH --job-name={result['name']}" in page
         assert page.count("<img") == 24
     compared = json.loads(shared.run("hpcdl", "compare", *(run.path for run in runs), "--json").stdout)
