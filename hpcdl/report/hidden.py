@@ -147,11 +147,11 @@ def _secrets(settings: dict[str, Any]) -> set[str]:
     args = settings.get("args")
     if isinstance(args, list):
         pairs += _options([str(item) for item in args])
-    found = set()
+    secrets = set()
     for name, value in pairs:
         if is_secret(name) and len(str(value)) >= _FEWEST_CHARACTERS:
-            found.add(str(value))
-    return found
+            secrets.add(str(value))
+    return secrets
 
 
 def _leaves(name: str, value: Any) -> Iterable[tuple[str, Any]]:

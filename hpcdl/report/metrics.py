@@ -79,11 +79,11 @@ def last_values(lines: Sequence[Line]) -> dict[str, float]:
 
 def points(lines: Sequence[Line], key: str, unit: str = "epoch") -> list[Point]:
     """A metric's points over epochs or steps; where it was no number there is none."""
-    found = []
+    drawn = []
     for line in lines:
         if unit_of(line) == unit and is_number(line.get(key)):
-            found.append((float(line[unit]), float(line[key])))
-    return found
+            drawn.append((float(line[unit]), float(line[key])))
+    return drawn
 
 
 def thinned(all_points: Sequence[Point], most: int = 1000) -> list[Point]:
