@@ -27,6 +27,34 @@ def epoch_line(row: dict[str, Any], epochs: int | None, folds: int | None = None
     return "  ".join(parts)
 
 
+def script_epoch_line(row: dict[str, Any]) -> str:
+    """One finished epoch, as a script wrote it down."""
+    return "  ".join([f"epoch {row['epoch']:g}", *metric_texts(row)])
+
+
+def metric_texts(values: dict[str, Any], most: int = 8) -> list[str]:
+    """Metrics of a script as ``loss 0.1234``, without its epoch and step.
+
+    Args:
+        values: by name; None for what is no number.
+        most: how many.
+    """
+    texts = []
+    for name, value in values.items():
+        if name in ("epoch", "step"):
+            continue
+        texts.append(f"{name} {_metric(value)}")
+    return texts[:most]
+
+
+def _metric(value: float | None) -> str:
+    if value is None:
+        return "nan"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
+
+
 def summary_line(result: dict[str, Any]) -> str:
     """A run that is done, in one line."""
     timing = result.get("timing", {})
@@ -52,7 +80,7 @@ def _over_folds(result: dict[str, Any]) -> str:
 
 def failure_lines(run: Run, status: Status) -> list[str]:
     """A run that is not done, and what to do next."""
-    from hpcdl.run.causes import HINTS
+    from hpcdl.run import causes
     from hpcdl.run.logs import telling_lines
 
     result = run.result() or {}
@@ -61,9 +89,10 @@ def failure_lines(run: Run, status: Status) -> list[str]:
     lines = [f"{status.state}{cause}." + (f" {note}" if note else "")]
     told: list[dict[str, Any]] = result.get("lines") or telling_lines(run.paths)
     lines += [f"  log  {row['file']}:{row['line']}  {row['text'][:160]}" for row in told]
-    hint = result.get("hint") or HINTS.get(status.cause or "")
     if status.state == "lost":
-        hint = "hpcdl resume RUN goes on from the last checkpoint"
+        hint = causes.hint("lost", run.is_script())
+    else:
+        hint = result.get("hint") or causes.hint(status.cause, run.is_script())
     if hint and status.state != "cancelled":
         lines.append(f"  try  {hint.replace('RUN', str(run.paths.root))}")
     return lines

@@ -74,6 +74,7 @@ def qos(subject: Subject) -> Iterator[Finding]:
 
 def time_limit(subject: Subject) -> Iterator[Finding]:
     """The time is within the limits of QoS, account and partition: sbatch takes more, and the job waits for ever."""
+    yield from _stop_margin(subject)  # first: it needs no answer of SLURM's
     site, cluster, asked_s = subject.site, subject.cluster, subject.submission.plan.time_limit_s
     chosen, rules = _partitions(site, cluster.partition), _rules(site, cluster.partition, cluster.qos, cluster.account)
     limits = [(f"QoS {row.name}", row.max_wall_s) for row in rules]
@@ -115,6 +116,26 @@ def size(subject: Subject) -> Iterator[Finding]:
                 wrong = f"{asked[name]} {what} are asked for, but QoS {row.name} allows {most}"
                 yield Finding(wrong, f"ask for less: {key}, or use another QoS", "job", key)
             seen.add(name)  # SLURM takes the first that is set
+
+
+def _stop_margin(subject: Subject) -> Iterator[Finding]:
+    """There is time between the start and the request to save and stop.
+
+    SLURM counts a time limit in whole minutes, begun ones too.
+    """
+    plan = subject.submission.plan
+    limit_s = -(-plan.time_limit_s // 60) * 60
+    if limit_s > plan.stop_margin_s:
+        return
+    margin = f"stop_margin_s is {plan.stop_margin_s}"
+    cause = (
+        f"resources.time is {format_time(plan.time_limit_s)} and {margin}: "
+        "the program is asked to save and stop as soon as it starts"
+    )
+    enough = format_time(limit_s + plan.stop_margin_s)
+    fix = f"ask for more: --set resources.time={enough}, or stop later: --set cluster.stop_margin_s={limit_s // 6}"
+    # A script may well end by itself before, or not look for the request at all.
+    yield Finding(cause, fix, "job", "resources.time", blocks=plan.script is None)
 
 
 def trial(subject: Subject) -> Iterator[Finding | Note]:

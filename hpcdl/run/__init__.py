@@ -96,6 +96,10 @@ class Run:
         """What came out (result.json), or None while there is nothing."""
         return read_json(self.paths.result)
 
+    def is_script(self) -> bool:
+        """Whether it runs the user's own script; a training has a run.json."""
+        return not self.paths.spec.exists()
+
     def job_ids(self) -> list[str]:
         """SLURM's ids of its jobs, in the order in which they run; none for a local run."""
         submitted = read_json(self.paths.submitted) or {}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpcdl.run.tracebacks import Raised, Traceback, last_traceback, own_lines
 from hpcdl.trainer import spec
 
 DONE = "done"
@@ -57,24 +58,66 @@ _SLURMS_WORDS = {
 # What a program says of a file when the process that serves its image's files was killed (from FUSE)
 _GONE = "(Transport endpoint is not connected|Software caused connection abort)"
 _IMAGE_GONE = re.compile(f"{_GONE}: '/|shared object file: {_GONE}")
-_NO_CONTAINER = re.compile(r"^FATAL: ", re.MULTILINE)
-_CUDA_MEMORY = re.compile(r"CUDA_ERROR_OUT_OF_MEMORY|ResourceExhaustedError|\bOOM when allocating|RESOURCE_EXHAUSTED")
-_HOST_MEMORY = re.compile(r"^(\w+\.)*(\w*MemoryError)\b|std::bad_alloc|Cannot allocate memory", re.MULTILINE)
-_DEVICE = re.compile(r"CUDA_ERROR_(?!OUT_OF_MEMORY)\w+|cuInit|GPU is lost|uncorrectable ECC")
+_NO_CONTAINER = re.compile(r"^FATAL:   ", re.MULTILINE)  # in Apptainer's own form
+# The words of exceptions, and of programs that are not Python's
+_MEMORY_KIND = re.compile(r"(Memory|ResourceExhausted)Error$")
+_MEMORY = re.compile(
+    r"CUDA_ERROR_OUT_OF_MEMORY|ResourceExhaustedError|\bOOM when allocating|RESOURCE_EXHAUSTED"
+    r"|std::bad_alloc|Cannot allocate memory|[Cc]an't allocate memory|CUDA out of memory"
+    r"|Dst tensor is not initialized"
+)
+_MEMORY_LINE = re.compile(r"^(\w+\.)*(\w*MemoryError)\b")
+_DEVICE = re.compile(r"CUDA_ERROR_(?!OUT_OF_MEMORY|DEINITIALIZED)\w+|cuInit|GPU is lost|uncorrectable ECC")
+_BAD_ALLOC = re.compile(r"terminate called after throwing an instance of '(std::)?bad_alloc'")
+_LAST_LINES = 5  # of a program that printed no traceback
 
 
 # What to try next, for each cause; the command line puts the run in RUN's place
 HINTS = {
     "data": "look at the data set: hpcdl data list",
-    "device": 'hpcdl shell RUN, then: python -c "import tensorflow as tf; print(tf.config.list_physical_devices())"',
-    "out_of_memory": "ask for more memory (resources.memory_gb or cpus), or a smaller train.batch_size",
-    "time_limit": "hpcdl resume RUN goes on from the last checkpoint; or ask for more: --set resources.time=HH:MM:SS",
+    "device": ('hpcdl shell RUN, then: python -c "import tensorflow as tf; print(tf.config.list_physical_devices())"'),
+    "out_of_memory": ("ask for more memory (resources.memory_gb or cpus), or a smaller train.batch_size"),
+    "time_limit": ("hpcdl resume RUN goes on from the last checkpoint; or ask for more: --set resources.time=HH:MM:SS"),
     "node_failure": "hpcdl resume RUN goes on from the last checkpoint, on another node",
     "user_code": "hpcdl logs RUN shows where; hpcdl shell RUN opens the same container",
-    "internal": "hpcdl logs RUN shows more; hpcdl resume RUN goes on from the last checkpoint",
+    "internal": ("hpcdl logs RUN shows more; hpcdl resume RUN goes on from the last checkpoint"),
     "spec": "hpcdl logs RUN shows more",
-    UNFIT: "when that is put right, hpcdl resume RUN goes on; a node that other jobs fail on too is the site's to mend",
+    "lost": "hpcdl resume RUN goes on from the last checkpoint",
+    UNFIT: (
+        "when that is put right, hpcdl resume RUN goes on; a node that other jobs fail on too is the site's to mend"
+    ),
 }
+# hpcdl saves nothing for a script: what it goes on from, it has saved itself.
+_RUNS_AGAIN = "hpcdl resume RUN runs the script again, from its start unless it saved its state"
+_SCRIPT_HINTS = {
+    "data": "hpcdl logs RUN shows where; what is staged: hpcdl data list",
+    "out_of_memory": (
+        "ask for more memory (resources.memory_gb or cpus), "
+        "or let the script take less at a time (a smaller batch size)"
+    ),
+    "time_limit": (
+        "ask for more time: --set resources.time=HH:MM:SS; or let the script save and stop in "
+        "time, with SaveAndStop or when the file that HPCDL_STOP_FILE names appears "
+        "(docs/my-script.md): then hpcdl resume RUN goes on where it was"
+    ),
+    "node_failure": f"{_RUNS_AGAIN}, on another node",
+    "internal": f"hpcdl logs RUN shows more; {_RUNS_AGAIN}",
+    "lost": _RUNS_AGAIN,
+}
+
+
+def hint(cause: str | None, script: bool) -> str | None:
+    """What to try after a failure; None if nothing helps.
+
+    Args:
+        cause: of the failure, or ``lost``.
+        script: whether the run is a script's.
+    """
+    if cause is None:
+        return None
+    if script and cause in _SCRIPT_HINTS:
+        return _SCRIPT_HINTS[cause]
+    return HINTS.get(cause)
 
 
 @dataclass(frozen=True)
@@ -86,7 +129,8 @@ class Ending:
         script: whether it was the user's own script, whose other statuses are its own business.
         in_slurm: whether SLURM may have ended it: it sends SIGTERM to every process of a job that is
             cancelled, preempted or out of time, and only it knows which.
-        log: the end of the program's log.
+        log: the end of what the program printed.
+        gpus: how many the job asks for; without one, words about devices say nothing.
         failure: the trainer's failure.json.
         oom_kills: how many processes the kernel killed for memory meanwhile; None where it does not say.
         peak_memory_gb: the most memory that one process had.
@@ -99,6 +143,7 @@ class Ending:
     script: bool = False
     in_slurm: bool = True
     log: str = ""
+    gpus: int = 1
     failure: dict[str, Any] = field(default_factory=dict)
     oom_kills: int | None = None
     peak_memory_gb: float = 0.0
@@ -131,10 +176,10 @@ def of_ending(end: Ending) -> Outcome:
         return Outcome(TERMINATED)
     if 0 < number < 65:
         return _of_signal(number, end)
-    if _IMAGE_GONE.search(end.log):
+    if _IMAGE_GONE.search(_decisive(end)):
         gone = "files that it read went away, its image's most likely (squashfuse was killed)"
         return Outcome(FAILED if end.script else KILLED, "internal", gone)
-    if end.status == 255 and _NO_CONTAINER.search(end.log):
+    if end.status == 255 and _NO_CONTAINER.search(_last_lines(end.log)):
         return Outcome(FAILED, "spec", "the container did not start")
     cause = _of_words(end) or ("user_code" if end.script else _TRAINER.get(end.status, "internal"))
     return Outcome(FAILED, cause, f"the program ended with exit status {end.status}")
@@ -154,6 +199,9 @@ def _of_signal(number: int, end: Ending) -> Outcome:
             message = "; ".join(filter(None, ("killed (SIGKILL), most often for its memory", most)))
         else:
             cause, message = "internal", "killed (SIGKILL) by somebody, not for its memory"
+    elif number == signal.SIGABRT and _BAD_ALLOC.search(end.log):
+        cause = "out_of_memory"
+        message += ": a C++ library got no more memory (std::bad_alloc)"
     elif number == signal.SIGBUS:
         cause = "internal"
         message += ": a file that it had open cannot be read any more, its image most likely (squashfuse was killed)"
@@ -161,14 +209,55 @@ def _of_signal(number: int, end: Ending) -> Outcome:
 
 
 def _of_words(end: Ending) -> str | None:
-    """The cause that the trainer, or else the log's end, names in words; None where neither does."""
+    """The cause that the trainer, or else the end of the output, names in words; else None.
+
+    The exception that ended the program decides. What was printed before it, and what the program went
+    on after, says nothing: TensorFlow looks for a GPU in every program, and says so if there is none.
+    """
     if end.failure.get("kind") == "out_of_memory":
         return "out_of_memory"
     if not end.script and end.status != spec.EXIT_INTERNAL:
         return None  # the trainer's other statuses say it better
-    if _CUDA_MEMORY.search(end.log) or _HOST_MEMORY.search(end.log):
+    traceback = _ending_traceback(end)
+    if traceback is None:
+        return _of_text(_last_lines(end.log), end.gpus)
+    if all(map(_is_memory, traceback.raised)) or any(map(_is_memory, traceback.causes)):
         return "out_of_memory"
-    return "device" if _DEVICE.search(end.log) else None
+    if traceback.last.is_plain() or end.gpus == 0:
+        return None
+    return "device" if _DEVICE.search(traceback.behind) else None
+
+
+def _ending_traceback(end: Ending) -> Traceback | None:
+    """The traceback that ended the program; the trainer says more after its own."""
+    traceback = last_traceback(end.log)
+    if traceback is not None and end.script and traceback.was_handled:
+        return None
+    return traceback
+
+
+def _decisive(end: Ending) -> str:
+    """The part of the output that shows why the program ended."""
+    traceback = _ending_traceback(end)
+    return _last_lines(end.log) if traceback is None else traceback.behind
+
+
+def _last_lines(log: str) -> str:
+    return "\n".join(own_lines(log)[-_LAST_LINES:])
+
+
+def _of_text(text: str, gpus: int) -> str | None:
+    """The cause that the last lines of a program name that left no traceback."""
+    last = text.rpartition("\n")[2]
+    if _MEMORY.search(last) or _MEMORY_LINE.search(last):
+        return "out_of_memory"
+    return "device" if gpus and _DEVICE.search(last) else None
+
+
+def _is_memory(raised: Raised) -> bool:
+    if _MEMORY_KIND.search(raised.kind):
+        return True
+    return not raised.is_plain() and _MEMORY.search(raised.message) is not None
 
 
 def next_step(

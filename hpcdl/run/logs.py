@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.tracebacks import last_traceback
 
-_TAIL_BYTES = 65536
+END_BYTES = 65536  # of a log that are looked at
 _LINE_CHARACTERS = 200
 # What programs, Apptainer and slurmstepd write when something breaks; a traceback's last line begins with its Error.
 _TELLING = re.compile(
@@ -16,6 +17,8 @@ _TELLING = re.compile(
     r"|[Oo]ut.of.memory|oom.kill|OOM|CUDA_ERROR|No space left|Disk quota exceeded|Read-only file system"
     r"|No such file or directory|command not found|DUE TO|slurmstepd: error|srun: error"
 )
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours
+_Line = tuple[int, str]
 
 
 def tail(log: Path) -> str:
@@ -30,15 +33,37 @@ def telling_lines(paths: RunPaths, most: int = 3) -> list[dict[str, Any]]:
         ``file`` (relative to the run folder), ``line`` (its number, from 1) and ``text`` of each, in order.
     """
     outputs = sorted(paths.logs.glob("*.out"), key=lambda path: path.stat().st_mtime)
-    read = [(log, _tail(log)) for log in [*numbered(paths)[-1:], *outputs[-1:]]]
-    told = [(log, n, text) for log, lines in read for n, text in lines if _TELLING.search(text)]
-    if not told:
-        said = next((part for part in read if part[1]), None)
-        told = [(said[0], n, text) for n, text in said[1] if not text.startswith("INFO: ")] if said else []
-    return [
-        {"file": str(log.relative_to(paths.root)), "line": n, "text": text[:_LINE_CHARACTERS]}
-        for log, n, text in told[-most:]
-    ]
+    logs = [(log, _tail(log)) for log in [*numbered(paths)[-1:], *outputs[-1:]]]
+    telling = []
+    for log, lines in logs:
+        for number, text in _since_traceback(lines):
+            if _TELLING.search(text):
+                telling.append((log, number, text))
+    if not telling:
+        telling = _first_log_with_text(logs)
+    shown = []
+    for log, number, text in telling[-most:]:
+        file = str(log.relative_to(paths.root))
+        shown.append({"file": file, "line": number, "text": text.strip()[:_LINE_CHARACTERS]})
+    return shown
+
+
+def last_output(paths: RunPaths, most: int = 3) -> list[str]:
+    """The last lines that the last attempt printed; of its stdout, if that has a log of its own.
+
+    Args:
+        paths: the run.
+        most: how many lines.
+    """
+    logs = numbered(paths)
+    if not logs:
+        return []
+    own = paths.stdout_log(int(logs[-1].stem))
+    log = own if own.exists() else logs[-1]
+    lines = []
+    for _, text in _tail(log, numbers=False)[-most:]:
+        lines.append(text.strip()[:_LINE_CHARACTERS])
+    return lines
 
 
 def numbered(paths: RunPaths) -> list[Path]:
@@ -53,19 +78,41 @@ def slurms_words(paths: RunPaths, job_id: str) -> str:
     return text[begins[-1] :] if begins else text
 
 
-def _tail(log: Path) -> list[tuple[int, str]]:
-    """The last lines that say something: (number, text)."""
+def _first_log_with_text(logs: list[tuple[Path, list[_Line]]]) -> list[tuple[Path, int, str]]:
+    for log, lines in logs:
+        if lines:
+            return [(log, number, text) for number, text in lines if not text.startswith("INFO: ")]
+    return []
+
+
+def _since_traceback(lines: list[_Line]) -> list[_Line]:
+    """The lines from the last traceback on: an error before it was handled."""
+    traceback = last_traceback("\n".join(text for _, text in lines))
+    return lines if traceback is None else lines[traceback.line :]
+
+
+def _tail(log: Path, numbers: bool = True) -> list[_Line]:
+    """The last lines that say something: (number, text).
+
+    Args:
+        log: the file.
+        numbers: whether the numbers are needed; then all of the file is read.
+    """
     try:
         with log.open("rb") as stream:
             size = stream.seek(0, 2)
-            stream.seek(0)
+            blocks_before = max(0, size - END_BYTES) // END_BYTES
+            stream.seek(0 if numbers else blocks_before * END_BYTES)
             skipped = 0
-            for _ in range(max(0, size - _TAIL_BYTES) // _TAIL_BYTES):
-                skipped += stream.read(_TAIL_BYTES).count(b"\n")
+            for _ in range(blocks_before if numbers else 0):
+                skipped += stream.read(END_BYTES).count(b"\n")
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return []
-    numbers = enumerate(text.replace("\r\n", "\n").split("\n"), skipped + 1)
-    # A progress bar draws over its own line: what it said last is the line.
-    lines = ((n, line.rstrip("\r").rpartition("\r")[2].strip()) for n, line in numbers)
-    return [(n, line) for n, line in lines if line]
+    lines = []
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), skipped + 1):
+        # A progress bar draws over its own line: what it said last is the line.
+        last = _ESCAPE.sub("", line.rstrip("\r").rpartition("\r")[2]).rstrip()
+        if last:
+            lines.append((number, last))
+    return lines

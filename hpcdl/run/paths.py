@@ -74,9 +74,21 @@ class RunPaths:
         """The log that a person reads."""
         return self.logs / f"{attempt}.log"
 
+    def stdout_log(self, attempt: int) -> Path:
+        """A script's stdout by itself; only there if it printed on stderr too."""
+        return self.logs / f"{attempt}.stdout.log"
+
+    def stderr_log(self, attempt: int) -> Path:
+        """A script's stderr by itself; only there if it printed on it."""
+        return self.logs / f"{attempt}.stderr.log"
+
+    def noise_log(self, attempt: int) -> Path:
+        """TensorFlow's own messages."""
+        return self.logs / f"{attempt}.tensorflow.log"
+
     @property
     def metrics(self) -> Path:
-        """A line per finished epoch."""
+        """A line per finished epoch; a script writes it as it likes."""
         return self.root / "metrics.jsonl"
 
     @property

@@ -245,7 +245,7 @@ def test_program_beyond_its_time_limit_is_killed(machine):
 
     assert done.returncode == 1
     assert "failed: time_limit. it went on beyond its time limit, and was killed" in done.stderr
-    assert f"try  hpcdl resume {run.path} goes on" in done.stderr
+    assert f"then hpcdl resume {run.path} goes on where it was" in done.stderr
     run.until(lambda: not run.alive())
 
 

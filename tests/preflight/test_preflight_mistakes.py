@@ -364,6 +364,20 @@ def test_what_may_go_well_is_a_warning(world, program, part):
     assert [part in finding.cause for _, finding in report.findings] == [True]
 
 
+@pytest.mark.cases("F18")
+@pytest.mark.parametrize("time", ["00:00:30", "00:01:00"])
+def test_limit_within_the_stop_margin(world, time):
+    """A training would be asked to stop before its first step; a script may not even look for that."""
+    (model,) = world.check("model.yaml", f"resources.time={time}", only="time").findings
+    (script,) = world.check("script.yaml", f"resources.time={time}", only="time").findings
+
+    assert f"resources.time is {time} and stop_margin_s is 60" in model[1].cause
+    assert "--set resources.time=00:02:00, or stop later: --set cluster.stop_margin_s=10" in model[1].fix
+    assert (model[1].blocks, script[1].blocks) == (True, False)
+    for fine in ("resources.time=00:01:01", "cluster.stop_margin_s=10"):
+        assert world.check("model.yaml", f"resources.time={time}", fine, only="time").findings == []
+
+
 def test_missing_data_root_is_a_warning_for_scripts(world):
     (finding,) = world.check("script.yaml", f"cluster.data_root={world.folder}/none", only="file system").findings
 
