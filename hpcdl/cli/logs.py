@@ -1,7 +1,8 @@
-"""``hpcdl logs``: a run's log, whole or as it grows."""
+"""``hpcdl logs``: a run's log, whole, its end, or as it grows."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,27 +14,91 @@ from hpcdl.cli import options
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
+    from hpcdl.run.paths import RunPaths
+
+
+_BLOCK = 65536
 
 
 @click.command(short_help="Print a run's log.")
 @options.run_argument
 @click.option("-f", "--follow", "follow_it", is_flag=True, help="Go on printing until the run has ended.")
-def command(run: str, cluster: str | None, runs_dir: str | None, follow_it: bool) -> None:
+@click.option("-n", "--tail", "lines", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
+@click.option("--stdout", "stream", flag_value="stdout", help="Only what a script printed on stdout.")
+@click.option("--stderr", "stream", flag_value="stderr", help="Only what a script printed on stderr.")
+@click.option("--tensorflow", "stream", flag_value="tensorflow", help="Only TensorFlow's own messages.")
+def command(
+    run: str, cluster: str | None, runs_dir: str | None, follow_it: bool, lines: int | None, stream: str | None
+) -> None:
     """Print a run's log, all attempts in order.
 
-    Where the program never started, the batch script's own output is printed.
+    TensorFlow's own messages are left out. Where the program never started, the
+    batch script's own output is printed.
 
     \b
     hpcdl logs k3f9 -f
+    hpcdl logs k3f9 -n 20
+    hpcdl logs k3f9 --stderr
     """
-    found = options.find(run, cluster, runs_dir)
-    shown: dict[Path, int] = {}
-    for _ in _ticks(found, follow_it):
-        for log in found.logs():
-            _print_from(log, shown)
-    if not shown:
-        for log in sorted(found.paths.logs.glob("*.out")):
-            _print_from(log, shown)
+    chosen = options.find(run, cluster, runs_dir)
+    printer = _Printer(chosen.paths, stream)
+    if lines is not None:
+        printer.skip_to_last(chosen.logs(), lines)
+    for _ in _ticks(chosen, follow_it):
+        for log in chosen.logs():
+            printer.print_new(int(log.stem))
+    if not chosen.logs() and stream is None:
+        for log in sorted(chosen.paths.logs.glob("*.out")):
+            _print_from(log, _start_of_last(log, lines) if lines is not None else 0)
+
+
+class _Printer:
+    """Prints what the logs of the attempts have gained since the last look.
+
+    Args:
+        paths: the run.
+        stream: one of ``stdout``, ``stderr``, ``tensorflow``; None for the log that people read.
+    """
+
+    def __init__(self, paths: RunPaths, stream: str | None) -> None:
+        self.paths = paths
+        self.stream = stream
+        self.printed: dict[int, int] = {}  # bytes, by attempt
+        self.newest: int | None = None  # the attempt that was printed last
+
+    def log(self, attempt: int) -> Path:
+        """The file to print."""
+        if self.stream == "stderr":
+            return self.paths.stderr_log(attempt)
+        if self.stream == "tensorflow":
+            return self.paths.noise_log(attempt)
+        own = self.paths.stdout_log(attempt)
+        # Without text on stderr, all of the log is stdout's; its own log begins with a copy of that.
+        return own if self.stream == "stdout" and own.exists() else self.paths.log(attempt)
+
+    def skip_to_last(self, logs: list[Path], lines: int) -> None:
+        """Leave out all but the last lines of all attempts together."""
+        left = lines
+        for log in reversed(logs):
+            attempt = int(log.stem)
+            path = self.log(attempt)
+            if not path.exists():
+                continue
+            start = _start_of_last(path, left)
+            self.printed[attempt] = start
+            if left > 0:
+                left -= _count_lines(path, start)
+
+    def print_new(self, attempt: int) -> None:
+        """Print what is new in an attempt's log."""
+        path = self.log(attempt)
+        start = self.printed.get(attempt, 0)
+        if not path.exists() or (attempt in self.printed and path.stat().st_size <= start):
+            return
+        if self.newest not in (None, attempt):
+            options.say(f"== {path.name} ==")
+        self.newest = attempt
+        self.printed[attempt] = _print_from(path, start)
 
 
 def _ticks(run: Run, follow_it: bool) -> Iterator[None]:
@@ -44,11 +109,52 @@ def _ticks(run: Run, follow_it: bool) -> Iterator[None]:
     yield
 
 
-def _print_from(log: Path, shown: dict[Path, int]) -> None:
+def _print_from(log: Path, start: int) -> int:
+    """Copy a file to stdout from a byte on, block by block; where it ended."""
     with log.open("rb") as stream:
-        if log not in shown and shown:
-            options.say(f"== {log.name} ==")
-        stream.seek(shown.get(log, 0))
-        sys.stdout.buffer.write(stream.read())
+        stream.seek(start)
+        shutil.copyfileobj(stream, sys.stdout.buffer)
         sys.stdout.flush()
-        shown[log] = stream.tell()
+        return stream.tell()
+
+
+def _start_of_last(log: Path, lines: int) -> int:
+    """The byte at which a file's last lines begin; it is read from its end."""
+    with log.open("rb") as stream:
+        position = stream.seek(0, 2)
+        if lines == 0:
+            return position
+        # The newline that ends the last line begins no other one.
+        wanted = lines
+        if position:
+            stream.seek(position - 1)
+            wanted += stream.read(1) == b"\n"
+        while position > 0:
+            size = min(_BLOCK, position)
+            position -= size
+            stream.seek(position)
+            block = stream.read(size)
+            count = block.count(b"\n")
+            if count >= wanted:
+                return position + _nth_last(block, wanted) + 1
+            wanted -= count
+    return 0
+
+
+def _nth_last(block: bytes, number: int) -> int:
+    """Where the number-th newline from the end stands."""
+    index = len(block)
+    for _ in range(number):
+        index = block.rindex(b"\n", 0, index)
+    return index
+
+
+def _count_lines(log: Path, start: int) -> int:
+    count = 0
+    block = b"\n"
+    with log.open("rb") as stream:
+        stream.seek(start)
+        while read := stream.read(_BLOCK):
+            block = read
+            count += block.count(b"\n")
+    return count + (not block.endswith(b"\n"))

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from hpcdl.files import read_json, write_json
@@ -19,6 +20,7 @@ from hpcdl.launch.forward import StopSignal
 from hpcdl.launch.memory import oom_kills, peak_memory_gb
 from hpcdl.launch.patience import keep_trying
 from hpcdl.launch.program import argv_of, places_of, prepare_home, program_of
+from hpcdl.launch.recorder import Recorder
 from hpcdl.planning import Plan
 from hpcdl.run.causes import Ending
 from hpcdl.run.logs import tail
@@ -41,7 +43,7 @@ def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, c
     scratch = plan.scratch and os.path.expandvars(plan.scratch)
     tmp = keep_trying("the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch))
     try:
-        status = _start_and_wait(paths, plan, attempt, tmp, clock)
+        status, log = _start_and_wait(paths, plan, attempt, tmp, clock)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     if terminated and status not in (0, EXIT_STOPPED):
@@ -51,7 +53,8 @@ def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, c
         status=status,
         script=plan.script is not None,
         in_slurm=job_id is not None,
-        log=tail(paths.log(attempt)),
+        log=log,
+        gpus=plan.gpus,
         failure=read_json(paths.failure) or {},
         oom_kills=None if killed is None or killed_before is None else killed - killed_before,
         peak_memory_gb=peak_memory_gb(),
@@ -61,33 +64,89 @@ def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, c
     )
 
 
-def _start_and_wait(paths: RunPaths, plan: Plan, attempt: int, tmp: str, clock: Clock) -> int:
+def _start_and_wait(paths: RunPaths, plan: Plan, attempt: int, tmp: str, clock: Clock) -> tuple[int, str]:
+    """Run the program, with its output in the logs; its exit status and the end of its output."""
     places = places_of(paths, plan, str(attempt), tmp)
     program = program_of(paths, plan)
     argv, env = argv_of(plan, places, program)
     _end_leftover(program)
+    start = _Start(argv, env, places.workdir, places.lifeline)
     stop_signal = StopSignal(plan, paths.stop)
-    with keep_trying("the log", lambda: paths.log(attempt).open("ab")) as log:
-        try:
-            child = subprocess.Popen(
-                argv, env=env, cwd=places.workdir, stdout=log, stderr=log, preexec_fn=_die_with_parent,
-                stdin=subprocess.PIPE if places.lifeline else subprocess.DEVNULL,
-            )  # fmt: skip
-        except OSError as error:
-            message = f"hpcdl: cannot start {argv[0]} on {socket.gethostname()}: {error.strerror}"
-            if plan.image and error.filename == argv[0]:
-                message += f" (the profile's modules are {plan.modules or 'none'}, its runtime is {plan.runtime})"
+    try:
+        if plan.script is None:
+            with keep_trying("the log", lambda: paths.log(attempt).open("ab")) as log:
+                child = start.with_output(log.fileno(), log.fileno())
+                status = _wait(paths, child, clock, stop_signal)
+            return status, tail(paths.log(attempt))
+        with Recorder(paths, attempt) as recorder:
+            child = start.with_output(recorder.stdout, recorder.stderr)
+            recorder.start()
+            status = _wait(paths, child, clock, stop_signal)
+        return status, recorder.end_of_output()
+    except _NotStartedError as error:
+        message = _why_not_started(plan, argv, error.reason)
+        with keep_trying("the log", lambda: paths.log(attempt).open("ab")) as log:
             log.write(f"{message}\n".encode())
-            keep_trying("failure.json", lambda: write_json(paths.failure, {"kind": "spec", "message": message}))
-            return EXIT_SPEC
-        while True:
-            try:
-                return child.wait(_LOOK_S)
-            except subprocess.TimeoutExpired:
-                clock.look()
-                stop_signal.look(child.pid)
-            if clock.overtime or _was_cancelled(paths):
-                _kill_tree(child.pid)
+        keep_trying("failure.json", lambda: write_json(paths.failure, {"kind": "spec", "message": message}))
+        return EXIT_SPEC, message
+
+
+class _NotStartedError(Exception):
+    """The program could not even be started."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class _Start:
+    """How the program is started, but for where its output goes."""
+
+    argv: list[str]
+    env: dict[str, str]
+    workdir: str
+    lifeline: bool
+
+    def with_output(self, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+        """Start it.
+
+        Raises:
+            _NotStartedError: the command, or the working directory, is not there.
+        """
+        stdin = subprocess.PIPE if self.lifeline else subprocess.DEVNULL
+        try:
+            return subprocess.Popen(
+                self.argv,
+                env=self.env,
+                cwd=self.workdir,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                preexec_fn=_die_with_parent,
+            )
+        except OSError as error:
+            raise _NotStartedError(error) from error
+
+
+def _why_not_started(plan: Plan, argv: list[str], error: OSError) -> str:
+    message = f"hpcdl: cannot start {argv[0]} on {socket.gethostname()}: {error.strerror}"
+    if plan.image and error.filename == argv[0]:
+        modules = plan.modules or "none"
+        message += f" (the profile's modules are {modules}, its runtime is {plan.runtime})"
+    return message
+
+
+def _wait(paths: RunPaths, child: subprocess.Popen[bytes], clock: Clock, stop_signal: StopSignal) -> int:
+    """Look at the clock and for requests to stop until the program has ended; its exit status."""
+    while True:
+        try:
+            return child.wait(_LOOK_S)
+        except subprocess.TimeoutExpired:
+            clock.look()
+            stop_signal.look(child.pid)
+        if clock.overtime or _was_cancelled(paths):
+            _kill_tree(child.pid)
 
 
 def _was_cancelled(paths: RunPaths) -> bool:
