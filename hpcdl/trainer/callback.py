@@ -1,4 +1,4 @@
-"""A Keras callback for plain scripts: saves after each epoch, stops when it is asked to, goes on where it was.
+"""A Keras callback for plain scripts: saves after each epoch, stops when asked to, goes on where it was.
 
 It needs TensorFlow and nothing else of hpcdl: a copy of this one file beside a script does as well.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import io
+import json
+import math
 import os
 import pickle
+import stat
 import sys
 import time
-from typing import Any, Dict, List, NoReturn, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterator, List, NoReturn, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +35,8 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
     last saved epoch. An epoch that was cut is begun again from the state before it, so that each counts
     once. What is drawn at random (the order of the data, dropout) is drawn anew after a stop: the weights
     are as good as an uninterrupted training's, not the same bits.
+
+    Each epoch's loss and metrics also become the run's metrics: see `log_metrics`.
 
     One epoch must fit into the time limit; ``fit(steps_per_epoch=...)`` makes it shorter. A folder serves
     one ``fit``: give each its own. To train anew, remove it.
@@ -96,6 +102,8 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
         """Save; stop, if asked to."""
         self._epochs.append((epoch, dict(logs or {})))
         self._epochs_here += 1
+        scalars = {name: value for name, value in (logs or {}).items() if np.ndim(value) == 0}
+        log_metrics(**dict(scalars, epoch=epoch + 1))
         if self.model.stop_training or epoch + 1 >= self.params["epochs"]:
             return  # on_train_end comes next, and may put the best weights back before
         stop = os.path.exists(self.stop_file)
@@ -130,8 +138,9 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
         }
         epoch = self._epochs[-1][0] + 1
         try:
-            os.makedirs(self.folder, exist_ok=True)
-            self._checkpoint.write(os.path.join(self.folder, "epoch-{}".format(epoch)))
+            with _nobody_else_writes():
+                os.makedirs(self.folder, exist_ok=True)
+                self._checkpoint.write(os.path.join(self.folder, "epoch-{}".format(epoch)))
         except (OSError, tf.errors.OpError) as error:
             if not self._states():
                 raise
@@ -144,6 +153,7 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
                     os.remove(file)
 
     def _restore(self, path: str) -> None:
+        self._progress.path = path
         try:
             self._checkpoint.read(path).assert_existing_objects_matched().expect_partial()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
@@ -180,18 +190,156 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
         return sorted(found, key=lambda path: int(path.rpartition("-")[2]), reverse=True)
 
 
+class UnsafeStateError(Exception):
+    """A state that is a pickle, and that others could have written."""
+
+
 class _Progress(tf.train.experimental.PythonState):  # type: ignore[misc]
     """What a checkpoint holds beside variables."""
 
     def __init__(self) -> None:
         super().__init__()
         self.value: Dict[str, Any] = {}
+        self.path = ""  # of the state that is read
 
     def serialize(self) -> bytes:
-        return pickle.dumps(self.value)
+        return _packed(self.value)
 
     def deserialize(self, string_value: bytes) -> None:
-        self.value = pickle.loads(string_value)  # noqa: S301 - from the user's own folder
+        if string_value.startswith(_NPZ):
+            self.value = _unpacked(string_value)
+            return
+        # Older versions of this file wrote pickles. Loading one runs what is in it.
+        _refuse_what_others_could_write(self.path)
+        self.value = pickle.loads(string_value)  # noqa: S301 - the user's own, as was just seen
+
+
+def _refuse_what_others_could_write(state: str) -> None:
+    """Look at the files of a pickled state, and at their folder.
+
+    Raises:
+        UnsafeStateError: others could have written it.
+    """
+    folder = os.path.dirname(state)
+    for path in [folder, *glob.glob(glob.escape(state) + ".*")]:
+        reason = _others_could_write(path)
+        if reason:
+            raise UnsafeStateError(
+                "{} {}. The state in it was written by an older SaveAndStop, as a pickle, and loading a pickle "
+                "runs what is in it: only you may be able to write there. If nobody changed it: chmod -R go-w {}. "
+                "Otherwise remove that folder to train anew".format(path, reason, folder)
+            )
+
+
+def _others_could_write(path: str) -> Optional[str]:
+    """Why a file or folder may not be this user's own work; None if it is."""
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
+        return "is a link"
+    if status.st_uid != os.geteuid():
+        return "belongs to user {}, not to {}".format(status.st_uid, os.geteuid())
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "can be written by others (mode {:o})".format(stat.S_IMODE(status.st_mode))
+    return None
+
+
+@contextlib.contextmanager
+def _nobody_else_writes() -> Iterator[None]:
+    """What is made meanwhile is for the user alone, whatever the umask."""
+    usual = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(usual)
+
+
+_NPZ = b"PK"  # how an npz file begins
+_TREE = "tree"
+
+
+def _packed(value: Any) -> bytes:
+    """Numbers, words, arrays, and lists and dicts of them, as an npz file without pickles.
+
+    The tree is JSON, in which each thing is a pair of its kind and its value; an array's value is its name.
+    """
+    arrays: Dict[str, Any] = {}
+    tree = json.dumps(_tree(value, arrays))
+    arrays[_TREE] = np.frombuffer(tree.encode("utf-8"), np.uint8)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def _tree(value: Any, arrays: Dict[str, Any]) -> List[Any]:
+    if isinstance(value, (np.generic, np.ndarray)) or hasattr(value, "numpy"):
+        name = "array{}".format(len(arrays))
+        arrays[name] = np.asarray(value)
+        return ["number" if isinstance(value, np.generic) else "array", name]
+    if isinstance(value, dict):
+        pairs = [[_tree(key, arrays), _tree(item, arrays)] for key, item in value.items()]
+        return ["dict", pairs]
+    if isinstance(value, (list, tuple)):
+        items = [_tree(item, arrays) for item in value]
+        return ["tuple" if isinstance(value, tuple) else "list", items]
+    if callable(value):  # how a callback compares: which function does it depends on the version of Keras
+        return ["compares", "less" if value(1.0, 2.0) else "greater"]
+    return ["plain", value]
+
+
+def _unpacked(data: bytes) -> Any:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return _value(json.loads(arrays[_TREE].tobytes().decode("utf-8")), arrays)
+
+
+def _value(tree: List[Any], arrays: Any) -> Any:
+    kind, value = tree
+    if kind == "dict":
+        return {_value(key, arrays): _value(item, arrays) for key, item in value}
+    if kind in ("list", "tuple"):
+        items = [_value(item, arrays) for item in value]
+        return items if kind == "list" else tuple(items)
+    if kind == "compares":
+        return np.less if value == "less" else np.greater
+    if kind == "array":
+        return arrays[value]
+    if kind == "number":
+        return arrays[value][()]
+    return value
+
+
+def log_metrics(**values: Any) -> None:
+    """Add a line to the run's metrics, which ``hpcdl status``, ``result`` and ``report`` show.
+
+    It goes to the file that HPCDL_METRICS_FILE names; without that variable nothing happens.
+
+    Args:
+        values: numbers by name. ``epoch`` or ``step`` says what they belong to; what is said of the same
+            epoch or step again, after a restart, replaces what was said before.
+    """
+    path = os.environ.get("HPCDL_METRICS_FILE")
+    if not path:
+        return
+    numbers = {name: _number(value) for name, value in values.items()}
+    line = json.dumps(numbers) + "\n"
+    try:
+        with open(path, "ab+", buffering=0) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            if file.read(1) not in (b"", b"\n"):  # a kill left half a line
+                line = "\n" + line
+            file.write(line.encode("utf-8"))
+    except OSError as error:
+        _say("the metrics cannot be written: {}".format(error))
+
+
+def _number(value: Any) -> Any:
+    """A value as JSON has it: NaN is none of its numbers."""
+    if isinstance(value, int):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)  # hpcdl says that it is no number
+    return number if math.isfinite(number) else None
 
 
 def _changed(callback: Any, begin: Dict[str, Any]) -> Dict[str, Any]:

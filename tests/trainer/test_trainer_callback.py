@@ -13,7 +13,7 @@ pytestmark = pytest.mark.tensorflow
 
 # Several attempts of small scripts, one after the other in one process; prints what each gave.
 PROGRAM = """
-import glob, json, os, pathlib, sys, types
+import glob, json, os, pathlib, pickle, stat, sys, types
 import numpy as np
 import tensorflow as tf
 from hpcdl.trainer import callback
@@ -64,7 +64,7 @@ def attempt(folder, ask=(None, None), early=False, units=8, epochs=6, built=Fals
         seen["weights"] = [weight.tolist() for weight in model.get_weights()]
     except SystemExit as error:
         seen["status"] = error.code
-    except ValueError as error:
+    except (ValueError, callback.UnsafeStateError) as error:
         seen["error"] = str(error)
     seen["told"] = list(told)
     seen["states"] = sorted(os.path.basename(path) for path in glob.glob(folder + "/*.index")) if folder else []
@@ -74,7 +74,15 @@ def tear(path):
     (data,) = glob.glob(path + ".data-*")
     os.truncate(data, os.path.getsize(data) // 2)
 
+def no_pickles(data):
+    raise AssertionError("a pickle was loaded")
+
+def modes(folder):
+    return sorted({oct(stat.S_IMODE(os.stat(path).st_mode)) for path in [folder] + glob.glob(folder + "/*")})
+
 out = {}
+os.umask(0o002)
+loads, callback.pickle = pickle.loads, types.SimpleNamespace(loads=no_pickles)
 out["whole"] = attempt("whole")
 out["stopped"] = [attempt("stopped", ask) for ask in ((2, 1), (3, None), (None, None), (None, None))]
 out["early whole"] = attempt("early whole", early=True, built=True)
@@ -104,6 +112,30 @@ try:
     untracked.on_train_begin()
 except ValueError as error:
     out["untracked"] = str(error)
+out["modes"] = modes("early")
+
+# What an older version of this file left: its states were pickles.
+callback.pickle.loads, serialize = loads, callback._Progress.serialize
+callback._Progress.serialize = lambda progress: pickle.dumps(progress.value)
+early = dict(early=True, built=True)
+attempt("old", (1, None), **early)
+os.chmod("old", 0o775)
+out["old and open"] = attempt("old", **early)
+os.chmod("old", 0o755)
+for path in glob.glob("old/*"):
+    os.chmod(path, 0o664)
+out["old with open files"] = attempt("old", **early)
+for path in glob.glob("old/*"):
+    os.chmod(path, 0o644)
+out["old"] = attempt("old", **early)
+callback._Progress.serialize = serialize
+
+os.environ["HPCDL_METRICS_FILE"] = "metrics.jsonl"
+pathlib.Path("metrics.jsonl").write_text('{"epoch": 1, "lo')
+attempt("measured", (2, 1))
+attempt("measured", epochs=4)
+callback.log_metrics(step=5, loss=np.float32(0.5), bad=float("nan"), word="x", count=3)
+out["metrics"] = pathlib.Path("metrics.jsonl").read_text().splitlines()
 out["default"] = callback.SaveAndStop().folder
 print("RESULT", json.dumps(out))
 """
@@ -190,3 +222,32 @@ def test_each_fit_has_a_folder_of_its_own(seen):
 
 def test_state_lies_beside_the_stop_file(seen):
     assert seen["default"].endswith("/run/state")
+
+
+def test_state_is_no_pickle(seen):
+    """The program of these tests lets no pickle be loaded; what a group can write is not even read by it."""
+    assert seen["early"][-1]["weights"] == seen["early whole"]["weights"]
+    assert seen["modes"] == ["0o600", "0o700"]
+
+
+def test_older_pickle_of_the_user_is_read(seen):
+    assert (seen["old"]["epochs"], seen["old"]["weights"]) == (
+        seen["early whole"]["epochs"],
+        seen["early whole"]["weights"],
+    )
+
+
+def test_older_pickle_others_could_write_is_refused(seen):
+    assert "old can be written by others (mode 775)" in seen["old and open"]["error"]
+    assert "chmod -R go-w" in seen["old and open"]["error"]
+    assert "can be written by others (mode 664)" in seen["old with open files"]["error"]
+
+
+def test_epochs_become_metrics(seen):
+    """A line for each epoch, also for one that is trained again; half a line of a kill is closed first."""
+    cut_off, *lines = seen["metrics"]
+    rows = [json.loads(line) for line in lines]
+    assert cut_off == '{"epoch": 1, "lo'
+    assert [row.get("epoch") for row in rows] == [1, 2, 3, 4, None]
+    assert set(rows[0]) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"}
+    assert rows[-1] == {"step": 5, "loss": 0.5, "bad": None, "word": "x", "count": 3}
