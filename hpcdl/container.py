@@ -27,7 +27,8 @@ class Places:
     """Where a run's things lie, seen from outside and inside alike (binds keep the paths).
 
     Each is a path, or `Shell` where only the node knows it. ``lifeline``: stdin is a pipe that nobody writes
-    to, and whose end is launch's end. ``passed``: the node's variables that enter, and their values.
+    to, and whose end is launch's end. ``metrics_file``: where a script may write its metrics. ``passed``: the
+    node's variables that enter, and their values.
     """
 
     workdir: str
@@ -39,6 +40,7 @@ class Places:
     visible_devices: str | None = None
     attempt: str | None = None
     lifeline: bool = False
+    metrics_file: str | None = None
     passed: dict[str, str] = field(default_factory=dict)
 
 
@@ -82,6 +84,8 @@ def environment(plan: Plan, places: Places) -> dict[str, str]:
         env["HPCDL_MEMORY_GB"] = f"{plan.memory_gb:g}"
     if places.attempt is not None:
         env["HPCDL_ATTEMPT"] = places.attempt
+    if places.metrics_file is not None:
+        env["HPCDL_METRICS_FILE"] = places.metrics_file
     if places.lifeline:
         env["HPCDL_LIFELINE"] = "stdin"
     if places.visible_devices is not None:

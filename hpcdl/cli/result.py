@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcdl.cli import options
-from hpcdl.cli.formats import duration, failure_lines, summary_line
+from hpcdl.cli.formats import duration, failure_lines, metric_texts, summary_line
 from hpcdl.trainer.foldtable import lines, table
+
+if TYPE_CHECKING:
+    from hpcdl.run import Run
 
 _NAMED = 20  # classes
 
@@ -37,6 +40,8 @@ def command(run: str, cluster: str | None, runs_dir: str | None, as_json: bool) 
         click.echo(summary_line(result))
         for name, text in _details(result):
             click.echo(f"  {name:<10} {text}")
+        for text in _output(found):
+            click.echo(f"  {'output':<10} {text}")
         click.echo(f"  {'run':<10} {found.paths.root}")
         if "cross_validation" in result:
             click.echo("\n" + "\n".join(lines(table(result["cross_validation"]))))
@@ -81,6 +86,10 @@ def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
     if best:
         stopped = f"; stopped early, after {result['epochs_run']}" if result.get("stopped_early") else ""
         rows.append(("best", f"epoch {best['epoch']}: {best['monitor']} {best['value']:.4f}{stopped}"))
+    if isinstance(result.get("metrics"), dict):
+        rows.append(("metrics", ", ".join(metric_texts(result["metrics"]))))
+    for message in result.get("metrics_problems") or []:
+        rows.append(("", f"metrics.jsonl: {message}"))
     spans = [
         f"{key[:-2].replace('_', ' ')} {duration(timing[key])}"
         for key in ("queue_s", "train_s", "total_s")
@@ -92,6 +101,13 @@ def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
     if isinstance(attempts, list) and len(attempts) > 1:
         rows.append(("attempts", ", ".join(f"{a['attempt']}: {a['reason']} on {a['node']}" for a in attempts)))
     return rows
+
+
+def _output(run: Run) -> list[str]:
+    """The last lines that a script printed: there its result most often stands."""
+    from hpcdl.run.logs import last_output
+
+    return last_output(run.paths) if run.is_script() else []
 
 
 def _section(result: dict[str, Any], key: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcdl.cli import options
-from hpcdl.cli.formats import duration
+from hpcdl.cli.formats import duration, metric_texts
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -64,10 +64,29 @@ def _short(text: str, limit: int = 90) -> str:
 
 
 def _epoch(status: Status) -> str:
-    if not status.epochs:
-        return "-"
+    if not status.epochs:  # a script does not say how many there will be
+        return str(status.epoch) if status.epoch else "-"
     fold = f", fold {status.fold}/{status.folds}" if status.fold else ""
     return f"{status.epoch or 0}/{status.epochs}{fold}"
+
+
+def _test_accuracy(run: Run, status: Status) -> str:
+    result = (run.result() or {}) if status.state == "done" else {}
+    accuracy = (result.get("test") or {}).get("accuracy")
+    return f"test accuracy {accuracy:.4f}" if isinstance(accuracy, float) else ""
+
+
+def _script_score(run: Run, status: Status) -> str:
+    """A script's newest metrics, or, once it is done, the last line that it printed."""
+    from hpcdl.run.logs import last_output
+
+    values = status.metrics
+    if status.state == "done":
+        values = (run.result() or {}).get("metrics") or {}
+    texts = metric_texts(values, most=2)
+    if not texts and status.state == "done":
+        texts = last_output(run.paths, 1)
+    return ", ".join(texts)
 
 
 def _row(run: Run, status: Status) -> list[str]:
@@ -77,8 +96,7 @@ def _row(run: Run, status: Status) -> list[str]:
     again = f"attempt {status.attempt}" if status.attempt > 1 else ""
     cause = (status.cause or "").replace("_", " ") if status.cause != status.state else ""
     note = ": ".join(part for part in (cause, status.note.splitlines()[0] if status.note else "") if part)
-    test = ((run.result() or {}).get("test") or {}).get("accuracy") if status.state == "done" else None
-    score = f"test accuracy {test:.4f}" if isinstance(test, float) else ""
+    score = _script_score(run, status) if run.is_script() else _test_accuracy(run, status)
     return [
         run.name,
         status.state,

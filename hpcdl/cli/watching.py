@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcdl.cli.formats import epoch_line, failure_lines, summary_line
+from hpcdl.cli.formats import epoch_line, failure_lines, script_epoch_line, summary_line
 from hpcdl.cli.talk import Talk
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class _Lines(Talk):
     def __init__(self) -> None:
         self.last_state = ""
         self.epochs_shown = 0
+        self.last_epoch = 0.0  # of a script, which numbers its epochs itself
 
     def update(self, run: Run, status: Status) -> None:
         """Say what is new since the last look."""
@@ -53,9 +54,19 @@ class _Lines(Talk):
             self.last_state = state
             self.say(state)
         rows = read_epochs(run.paths)
+        if run.is_script():
+            self._show_script(rows)
+            return
         for row in rows[self.epochs_shown :]:
             self.say(epoch_line(row, status.epochs, status.folds))
         self.epochs_shown = len(rows)
+
+    def _show_script(self, rows: list[dict[str, Any]]) -> None:
+        """Say the epochs that a script wrote down since the last look."""
+        for row in rows:
+            if row.get("epoch", 0.0) > self.last_epoch:
+                self.last_epoch = row["epoch"]
+                self.say(script_epoch_line(row))
 
 
 class _Bar(_Lines):

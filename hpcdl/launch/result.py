@@ -8,7 +8,9 @@ from hpcdl.files import read_json, read_json_lines, write_json
 from hpcdl.planning import Plan
 from hpcdl.run import causes
 from hpcdl.run.logs import tail, telling_lines
+from hpcdl.run.metrics import read_metrics
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.tracebacks import last_words
 
 _TOLD = ("attempt", "job_id", "node", "reason", "status", "from_step", "steps", "seconds", "peak_memory_gb")
 
@@ -24,11 +26,12 @@ def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
     result["cause"] = outcome.cause
     if outcome.state == causes.FAILED:
         result["message"] = failure.get("message") or _last_words(paths, plan, rows[-1]["attempt"], outcome)
-        result["hint"] = failure.get("hint") or causes.HINTS.get(outcome.cause or "")
+        result["hint"] = failure.get("hint") or causes.hint(outcome.cause, plan.script is not None)
         result["log"] = str(paths.log(rows[-1]["attempt"]).relative_to(paths.root))
         result["lines"] = telling_lines(paths)
     if plan.script is not None:
         result["script"] = {"file": plan.script, "args": plan.args}
+        _add_metrics(result, paths)
     ends = {row["attempt"]: row for row in rows if row.get("event") == "end"}
     result["attempts"] = [{key: ends[n].get(key) for key in _TOLD} for n in sorted(ends)]
     timing = result.setdefault("timing", {})
@@ -41,9 +44,18 @@ def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
     write_json(paths.result, result)
 
 
+def _add_metrics(result: dict[str, Any], paths: RunPaths) -> None:
+    """What the script itself wrote down, and what of that could not be used."""
+    metrics = read_metrics(paths.metrics)
+    if metrics.last:
+        result["metrics"] = metrics.last
+    if metrics.problems:
+        result["metrics_problems"] = metrics.problems
+
+
 def _last_words(paths: RunPaths, plan: Plan, attempt: int, outcome: causes.Outcome) -> str | None:
     """What to say of a failure: for a script also its last line, which is most often the exception."""
     if plan.script is None or not str(outcome.message).startswith("the program ended"):
         return outcome.message
-    lines = tail(paths.log(attempt)).splitlines()
-    return f"{outcome.message}; its last line: {lines[-1][:200]}" if lines else outcome.message
+    line = last_words(tail(paths.log(attempt)))[:200]
+    return f"{outcome.message}; its last line: {line}" if line else outcome.message

@@ -11,6 +11,7 @@ from typing import Any
 from hpcdl.files import read_json, read_json_lines
 from hpcdl.run import causes
 from hpcdl.run.logs import slurms_words
+from hpcdl.run.metrics import GLANCE_BYTES, read_metrics
 from hpcdl.run.paths import RunPaths
 
 UNKNOWN = "UNKNOWN"  # beside SLURM's words for a job's state: it was asked, and has none
@@ -33,6 +34,7 @@ class Evidence:
     stopping: bool = False
     gone: bool = False
     slurms_word: str | None = None
+    is_script: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,32 @@ def read(paths: RunPaths) -> Evidence:
         cancelled=paths.cancelled.exists(),
         stopping=paths.stop.exists(),
         slurms_word=_last_word(paths, submitted or {}),
+        is_script=not paths.spec.exists(),
     )
 
 
 def read_epochs(paths: RunPaths) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; of a cross-validation those of all folds, each with its ``fold``."""
+    """The epochs in metrics.jsonl; of a cross-validation those of all folds, each with its ``fold``.
+
+    A script may write anything there, and a lot of it: of that the last epochs that can be used.
+    """
+    if not paths.spec.exists() and not paths.folds():
+        return _script_epochs(paths)
     folds = paths.folds()
     if not folds:
         return read_json_lines(paths.metrics)
     return [{**row, "fold": int(one.root.name)} for one in folds for row in read_json_lines(one.metrics)]
+
+
+def _script_epochs(paths: RunPaths) -> list[dict[str, Any]]:
+    """A script's last epochs, the one that was written last at the end; without epochs, its last line."""
+    metrics = read_metrics(paths.metrics, GLANCE_BYTES)
+    newest = metrics.newest
+    rows: list[dict[str, Any]] = []
+    for row in metrics.rows:
+        if "epoch" in row and "step" not in row and row is not newest:
+            rows.append(dict(row))
+    return [*rows, dict(newest)] if newest else rows
 
 
 def fold(seen: Evidence, scheduler: Any = None) -> Status:
@@ -100,7 +119,7 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
     common: dict[str, Any] = {
         "job_id": submitted.get("job_id"),
         "attempt": len(starts),
-        "epoch": len(epochs) or None,
+        "epoch": _epoch(seen, epochs),
         "epochs": seen.heartbeat.get("epochs"),
         "fold": fold_now,
         "folds": seen.heartbeat.get("folds"),
@@ -142,6 +161,16 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
         return Status("requeued", note=", ".join(filter(None, (why, waiting))), **common)
     state = "stopping" if seen.stopping else "running"
     return Status(state, phase=seen.heartbeat.get("phase"), **common)
+
+
+def _epoch(seen: Evidence, epochs: list[dict[str, Any]]) -> int | None:
+    """The last epoch: a training has written one line for each; a script numbers its own."""
+    if not epochs:
+        return None
+    if not seen.is_script:
+        return len(epochs)
+    number = epochs[-1].get("epoch")
+    return None if number is None else int(number)
 
 
 def _not_requeued(last: dict[str, Any]) -> str | None:

@@ -190,3 +190,32 @@ def test_shell_opens_a_jobs_container_before_submission(bed: Bed) -> None:
     assert cwd == str(bed.folder)
     assert home.startswith(str(bed.runs))
     assert "A" in names
+
+
+FAILS_LATE = """
+import os
+import tensorflow as tf
+from hpcdl.trainer.callback import SaveAndStop, log_metrics
+model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+model.fit(tf.zeros((64, 2)), tf.zeros((64, 1)), epochs=3, callbacks=[SaveAndStop()])
+log_metrics(test_loss=0.25)
+open("nothing.csv")
+"""
+
+
+@pytest.mark.cases("C12", "F20")
+def test_log_and_metrics_of_a_script(bed: Bed) -> None:
+    """In both images: noise lies apart, bars are lines, epochs are metrics, a missing file is the cause."""
+    bed.write("late.py", FAILS_LATE)
+    bed.write("job.yaml", "name: late\nresources: {gpus: 0}\nscript: late.py\n")
+    runs = [bed.submit("job.yaml", "--set", f"container={image}") for image in IMAGES]
+    for run in runs:
+        result = run.wait()
+        assert (result["cause"], result["metrics"]["test_loss"]) == ("user_code", 0.25), run.log()
+        assert [row.get("epoch") for row in run.lines("metrics.jsonl")] == [1, 2, 3, None]
+        assert run.log().startswith("Epoch 1/3\n")
+        assert not re.search(r"[\r\b]|oneDNN|cuInit", run.log())
+        assert "oneDNN custom operations" in (run.path / "logs/1.tensorflow.log").read_text()
+        assert (run.path / "logs/1.stderr.log").read_text().startswith("Traceback")
+        assert (run.path / "state").stat().st_mode & 0o777 == 0o700
