@@ -6,12 +6,14 @@ import re
 
 LIFE_S = 30.0  # seconds after which a bar that still moves shows a state, for those who watch
 _LONGEST = 16384  # bytes of a line that are compared; a longer one is no bar
+_LONGEST_TQDM = 1000
 
 _DRAWN_OVER = re.compile(rb"[\r\b]")
 _PIECE = re.compile(rb"\n|[\r\b]+|[^\r\b\n]+")
 _UP = re.compile(rb"\x1b\[\d*A$")  # the cursor goes back up: tqdm draws a bar below another one
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_COUNTS = re.compile(r"\S*[\d?]\S*|\b(nan|inf|eta)\b:?", re.IGNORECASE)
+_COUNT = re.compile(r"[\d?]")
+_COUNT_WORDS = frozenset({"nan", "inf", "-inf", "eta"})
 _NO_LETTER = re.compile(r"[\W\d_]+")
 _TQDM = re.compile(r"\d+%\|.*\| *[\d.]+\w*/[\d.]+\w* \[[^\]]*\]\s*$")
 
@@ -198,7 +200,7 @@ def _left(state: bytes, erase: bytes) -> bytes:
 def _replaces(state: bytes, before: bytes) -> bool:
     """Whether a state says all that the one before it said, but for the numbers."""
     old = _ESCAPE.sub("", before.decode("utf-8", "replace"))
-    if _TQDM.search(old) and "100%|" not in old:
+    if len(old) < _LONGEST_TQDM and _TQDM.search(old) and "100%|" not in old:
         return True
     new = _ESCAPE.sub("", state.decode("utf-8", "replace"))
     return _words(new).startswith(_words(old))
@@ -206,7 +208,11 @@ def _replaces(state: bytes, before: bytes) -> bool:
 
 def _words(text: str) -> str:
     """The letters of a state, without what changes while a bar runs: whatever has a digit in it."""
-    return _NO_LETTER.sub("", _COUNTS.sub(" ", text))
+    words = []
+    for word in text.split():
+        if not _COUNT.search(word) and word.lower().rstrip(":,") not in _COUNT_WORDS:
+            words.append(word)
+    return _NO_LETTER.sub("", " ".join(words))
 
 
 def _is_blank(state: bytes) -> bool:

@@ -26,6 +26,8 @@ _PHRASES = (
     b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
     b"To enable the following instructions: ",
     b"To enable them in other operations, rebuild TensorFlow",
+    b"Your kernel may have been built without NUMA support.",
+    b"Skipping registering GPU devices...",
 )
 _CONTAINER = b"INFO:    "  # Apptainer, before the program starts
 _CONTAINER_LINE = re.compile(_CONTAINER + rb"\S")

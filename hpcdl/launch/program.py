@@ -35,7 +35,7 @@ def places_of(paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str 
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         attempt=attempt,
         lifeline=trainer and attempt is not None,
-        metrics_file=None if trainer else str(paths.metrics),
+        metrics_file=None if trainer or attempt is None else str(paths.metrics),
         passed=passed(plan),
     )
 

@@ -75,12 +75,15 @@ _LAST_LINES = 5  # of a program that printed no traceback
 # What to try next, for each cause; the command line puts the run in RUN's place
 HINTS = {
     "data": "look at the data set: hpcdl data list",
-    "device": ('hpcdl shell RUN, then: python -c "import tensorflow as tf; print(tf.config.list_physical_devices())"'),
-    "out_of_memory": ("ask for more memory (resources.memory_gb or cpus), or a smaller train.batch_size"),
-    "time_limit": ("hpcdl resume RUN goes on from the last checkpoint; or ask for more: --set resources.time=HH:MM:SS"),
+    "device": (
+        "hpcdl logs RUN --tensorflow shows what TensorFlow found; or hpcdl shell RUN, then: "
+        'python -c "import tensorflow as tf; print(tf.config.list_physical_devices())"'
+    ),
+    "out_of_memory": "ask for more memory (resources.memory_gb or cpus), or a smaller train.batch_size",
+    "time_limit": "hpcdl resume RUN goes on from the last checkpoint; or ask for more: --set resources.time=HH:MM:SS",
     "node_failure": "hpcdl resume RUN goes on from the last checkpoint, on another node",
     "user_code": "hpcdl logs RUN shows where; hpcdl shell RUN opens the same container",
-    "internal": ("hpcdl logs RUN shows more; hpcdl resume RUN goes on from the last checkpoint"),
+    "internal": "hpcdl logs RUN shows more; hpcdl resume RUN goes on from the last checkpoint",
     "spec": "hpcdl logs RUN shows more",
     "lost": "hpcdl resume RUN goes on from the last checkpoint",
     UNFIT: (
