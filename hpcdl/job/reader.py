@@ -64,6 +64,22 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
+def decode(data: bytes) -> str:
+    """The text of a file's bytes.
+
+    Raises:
+        ValueError: it is not UTF-8 text; what it is, and how to change that.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
+        what = "it is UTF-16, which Windows calls Unicode"
+        raise ValueError(f"is not UTF-8 text ({what}; save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 OLD > NEW)")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        how = "save it as UTF-8, or: iconv -f ISO-8859-1 -t UTF-8 OLD > NEW"
+        raise ValueError(f"is not UTF-8 text (byte {error.start}; {how})") from error
+
+
 def read_yaml(text: str, name: str, problems: list[Problem]) -> Located | None:
     """Read one YAML document.
 
