@@ -18,7 +18,7 @@ from hpcdl.launch.clock import Clock
 from hpcdl.launch.forward import StopSignal
 from hpcdl.launch.memory import oom_kills, peak_memory_gb
 from hpcdl.launch.patience import keep_trying
-from hpcdl.launch.program import argv_of, places_of, prepare_home, program_of
+from hpcdl.launch.program import argv_of, places_of, prepare_home, program_of, with_modules
 from hpcdl.planning import Plan
 from hpcdl.run.causes import Ending
 from hpcdl.run.logs import tail
@@ -41,7 +41,7 @@ def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, c
     scratch = plan.scratch and os.path.expandvars(plan.scratch)
     tmp = keep_trying("the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch))
     try:
-        status = _start_and_wait(paths, plan, attempt, tmp, clock)
+        status = _start_and_wait(paths, plan, attempt, tmp, clock, in_slurm=job_id is not None)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     if terminated and status not in (0, EXIT_STOPPED):
@@ -61,10 +61,12 @@ def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, c
     )
 
 
-def _start_and_wait(paths: RunPaths, plan: Plan, attempt: int, tmp: str, clock: Clock) -> int:
+def _start_and_wait(paths: RunPaths, plan: Plan, attempt: int, tmp: str, clock: Clock, in_slurm: bool) -> int:
     places = places_of(paths, plan, str(attempt), tmp)
     program = program_of(paths, plan)
     argv, env = argv_of(plan, places, program)
+    if not in_slurm:
+        argv, env = with_modules(plan, argv, env)
     _end_leftover(program)
     stop_signal = StopSignal(plan, paths.stop)
     with keep_trying("the log", lambda: paths.log(attempt).open("ab")) as log:
