@@ -27,8 +27,13 @@ def epoch_line(row: dict[str, Any], epochs: int | None, folds: int | None = None
     return "  ".join(parts)
 
 
-def summary_line(result: dict[str, Any]) -> str:
-    """A run that is done, in one line."""
+def summary_line(result: dict[str, Any], status: Status | None = None) -> str:
+    """A run that is done, in one line.
+
+    Args:
+        result: its result.json.
+        status: its status, which tells of the waits between attempts.
+    """
     timing = result.get("timing", {})
     parts = []
     accuracy = (result.get("test") or {}).get("accuracy")
@@ -38,8 +43,16 @@ def summary_line(result: dict[str, Any]) -> str:
         parts.append(f"{result['model']['parameters']:,} parameters")
     if "per_epoch_s" in timing:
         parts.append(f"{timing['per_epoch_s']:.1f} s an epoch ({timing['images_per_s']:,.0f} images/s)")
-    took = f" in {duration(timing['total_s'])}" if "total_s" in timing else ""
+    took = f" in {duration(timing['total_s'])}{_with_waits(timing['total_s'], status)}" if "total_s" in timing else ""
     return f"{result.get('state', 'done')}{took}" + (f": {', '.join(parts)}" if parts else "")
+
+
+def _with_waits(total_s: float, status: Status | None) -> str:
+    """The time from the first start to the end, where waits between attempts make it longer."""
+    if status is None or status.attempt < 2 or status.started is None or status.ended is None:
+        return ""
+    elapsed_s = status.ended - status.started
+    return f" ({duration(elapsed_s)} with the waits between attempts)" if elapsed_s > total_s + 1 else ""
 
 
 def _over_folds(result: dict[str, Any]) -> str:
