@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def item_name(data_root: Path, path: Path) -> str:
 
 
 def how_to_stage(name: str, data_root: str) -> str:
-    """The command that stages a set or weights, and where to give it.
+    """What to do where a set or weights are missing: the command, and where or by whom it is given.
 
     Args:
         name: of the set, or of weights: ``weights/VGG16``, or with the option ``weights/VGG16 --include-top``.
@@ -41,9 +42,26 @@ def how_to_stage(name: str, data_root: str) -> str:
 
     root = shlex.quote(data_root)
     if name in EMBEDDED:
-        return f"hpcdl data stage {name} --data-root {root}"
-    if name in SETS or name.startswith(WEIGHTS):
+        how = f"hpcdl data stage {name} --data-root {root}"
+    elif name in SETS or name.startswith(WEIGHTS):
         there = f"elsewhere with --data-root DIR, then copy DIR to {root}"
-        return f"on a machine with internet: hpcdl data stage {name} --data-root {root} (or {there})"
-    packed = f"hpcdl data pack FOLDER --name {shlex.quote(name)} --data-root {root}"
-    return f"hpcdl data stage {shlex.quote(name)} --from FILE.npz --data-root {root}, or of images: {packed}"
+        how = f"on a machine with internet: hpcdl data stage {name} --data-root {root} (or {there})"
+    else:
+        packed = f"hpcdl data pack FOLDER --name {shlex.quote(name)} --data-root {root}"
+        how = f"hpcdl data stage {shlex.quote(name)} --from FILE.npz --data-root {root}, or of images: {packed}"
+    owner = _who_else_writes(Path(data_root))
+    if owner is None:
+        return how
+    own = "use a folder of your own for --data-root, and --set cluster.data_root=DIR for the job"
+    return f"you cannot write in {data_root}, which is {owner}'s: ask them to stage it ({how}); or {own}"
+
+
+def _who_else_writes(folder: Path) -> str | None:
+    """Who owns a folder that this user cannot write in; None where the user can."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if os.access(there, os.W_OK | os.X_OK):
+        return None
+    try:
+        return there.owner()
+    except (KeyError, OSError):
+        return "somebody else"
