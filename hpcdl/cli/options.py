@@ -65,11 +65,12 @@ class JobCommand(click.Command):
         scripts = [word for word in args if word.endswith((".py", ".ipynb"))]
         try:
             return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if scripts:
-                hint = f"the script's own arguments follow --: {scripts[0]} -- {error.option_name} ..."
-                raise click.UsageError(f"{error.format_message()} ({hint})", ctx) from error
-            raise
+        except click.UsageError as error:
+            strange = isinstance(error, click.NoSuchOption) or "unexpected extra" in error.message
+            if not scripts or not strange:
+                raise
+            hint = f"one JOB at a time; a script's own arguments follow --: {scripts[0]} -- ARG..."
+            raise click.UsageError(f"{error.format_message()} ({hint})", ctx) from error
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """The words of the usage line."""
@@ -147,11 +148,14 @@ def _which_job(name: str, job: Job) -> str:
 
 
 def _which_profile(name: str) -> str:
-    """What to say where a file in this folder has a built-in profile's name."""
-    from hpcdl.cluster import built_in_profiles
+    """What to say where a profile's name could mean another file here, or in another folder."""
+    from hpcdl.cluster import VARIABLE, built_in_profiles
 
     if name not in built_in_profiles():
-        return ""
+        if os.environ.get(VARIABLE, "").strip() != name or os.path.isabs(os.path.expanduser(name)):
+            return ""
+        whole = os.path.abspath(os.path.expanduser(name))
+        return f"{VARIABLE} is {name}, which is another file in another folder; better: export {VARIABLE}={whole}"
     files = [file for file in (f"{name}.yaml", f"{name}.yml", name) if os.path.isfile(file)]
     if not files:
         return ""

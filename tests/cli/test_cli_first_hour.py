@@ -93,13 +93,14 @@ def test_size_options_go_with_job_files(cli, folder):
 
 
 @pytest.mark.cases("F15")
-def test_forgotten_dashes_are_told(cli, folder):
+@pytest.mark.parametrize("words", [("--epochs", "5"), ("more.py",), ("5",)])
+def test_forgotten_dashes_are_told(cli, folder, words):
     (folder / "MNIST.py").write_text(SCRIPT)
 
-    answer = cli("submit", "MNIST.py", "--epochs", "5")
+    answer = cli("submit", "MNIST.py", *words)
 
     assert answer.code == 2
-    assert "the script's own arguments follow --: MNIST.py -- --epochs" in answer.err
+    assert "a script's own arguments follow --: MNIST.py -- ARG..." in answer.err
 
 
 @pytest.mark.cases("F15")
@@ -176,6 +177,18 @@ def test_misspelt_variable_is_an_error(cli, folder, monkeypatch):
     assert answer.code == 2
     assert "there is no cluster profile 'genric'" in answer.err
     assert "did you mean generic?; HPCDL_CLUSTER names it" in answer.err
+
+
+@pytest.mark.cases("F19")
+def test_relative_variable_is_told(cli, folder, monkeypatch):
+    """It works where the file is, and is another file elsewhere."""
+    (folder / "my.yaml").write_text("name: mine\nnode: {cpus: 1, gpus: 0}\nimages: {tensorflow: /a.sif}\n")
+    monkeypatch.setenv("HPCDL_CLUSTER", "my.yaml")
+
+    answer = cli("render", "mnist_script", "--gpus", "0")
+
+    assert answer.code == 0
+    assert f"better: export HPCDL_CLUSTER={folder}/my.yaml" in answer.err
 
 
 @pytest.mark.cases("F19")

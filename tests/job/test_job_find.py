@@ -223,6 +223,29 @@ def test_other_file_is_told(folder, name, content, message):
 
 
 @pytest.mark.cases("F15")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "name: missing"),
+        ("just words\n", "expected keys and values, as in name: my-job"),
+        ('name = "a"\n', "expected keys and values"),
+        ("name: a\nscript:a.py\n", "a space belongs behind the colon of script:"),
+        ("name: a\n---\nname: b\n", "one job to a file"),
+        ("name: a\nresources:\n\tgpus: 1\n", "never tabs"),
+        ("name: a\nresources:\n\u00a0\u00a0gpus: 1\n", "no-break space or a curly quote"),
+    ],
+)
+def test_text_that_is_no_job_is_told(folder, text, message):
+    (folder / "job.yaml").write_text(text)
+
+    with pytest.raises(JobError) as caught:
+        load_job("job.yaml")
+
+    assert message in str(caught.value)
+    assert "known are" not in str(caught.value)
+
+
+@pytest.mark.cases("F15")
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
 def test_other_encoding_has_a_remedy(folder, encoding):
     (folder / "job.yaml").write_bytes("name: été\n".encode(encoding))
