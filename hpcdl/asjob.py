@@ -26,7 +26,7 @@ def module_lines(script: str) -> list[str]:
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """The lines that load a plan's modules, as its batch script has them, where there is no batch script."""
+    """The lines of a batch script that load a plan's modules, for a run that has no batch script."""
     if not plan.modules:
         return []
     lines = [f"source {shlex.quote(plan.module_init)}"] if plan.module_init else []

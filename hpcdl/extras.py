@@ -1,4 +1,4 @@
-"""How to install what hpcdl needs for some commands only, and hpcdl itself, which is not on PyPI."""
+"""How to install what only some commands need, and hpcdl itself, which is not on PyPI."""
 
 from __future__ import annotations
 

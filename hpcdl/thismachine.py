@@ -35,7 +35,7 @@ def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
 
 
 def visible_gpus() -> int:
-    """How many GPUs of this machine its user may use: CUDA_VISIBLE_DEVICES, else the driver's devices."""
+    """How many GPUs the user may use here: CUDA_VISIBLE_DEVICES, else the driver's devices."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         parts = [part.strip() for part in chosen.split(",")]

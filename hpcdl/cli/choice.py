@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -41,8 +42,8 @@ def since_time(text: str, now: float) -> float:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a RUN stands for several runs."""
-    return any(sign in text for sign in "*?[")
+    """Whether a RUN stands for several runs; a path that is there is only itself."""
+    return any(sign in text for sign in "*?[") and not os.path.exists(text)
 
 
 def fits_name(run: Run, patterns: Sequence[str]) -> bool:

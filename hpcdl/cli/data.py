@@ -301,7 +301,7 @@ def _pixels(size: str | None) -> tuple[int, int] | None:
 
 
 def _root(cluster: str | None, data_root: str | None) -> Path:
-    """Where data lie: --data-root, or that of the profile that is named or fits this host; else local's."""
+    """Where data lie: --data-root, or the profile's that is named or fits this host, or local's."""
     from hpcdl.cluster import fitting_cluster, load_cluster, named_cluster
     from hpcdl.errors import UserError
 

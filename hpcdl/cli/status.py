@@ -76,7 +76,7 @@ def command(
 
 
 def _chosen(runs: Sequence[str], names: Sequence[str], since: str | None, roots: Callable[[], list[Path]]) -> list[Run]:
-    """The runs that the command line is about, oldest first, but those that it names in its order."""
+    """The runs that the command line is about: named ones in its order, others oldest first."""
     from hpcdl.run import find_run, run_at, runs_below
 
     patterns = [text for text in runs if is_pattern(text)]

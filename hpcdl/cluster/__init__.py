@@ -65,7 +65,7 @@ def choose_cluster(given: str | None) -> str:
 
 
 def named_cluster(given: str | None) -> str | None:
-    """The profile that somebody named: ``--cluster``, HPCDL_CLUSTER, ./hpcdl.yaml or the user's config.
+    """The profile that is named by ``--cluster``, HPCDL_CLUSTER, ./hpcdl.yaml or the user's config.
 
     Raises:
         ClusterError: hpcdl.yaml or the user's config is wrong.

@@ -49,19 +49,21 @@ def how_to_stage(name: str, data_root: str) -> str:
     else:
         packed = f"hpcdl data pack FOLDER --name {shlex.quote(name)} --data-root {root}"
         how = f"hpcdl data stage {shlex.quote(name)} --from FILE.npz --data-root {root}, or of images: {packed}"
-    owner = _who_else_writes(Path(data_root))
-    if owner is None:
+    closed = _not_writable(Path(data_root))
+    if not closed:
         return how
     own = "use a folder of your own for --data-root, and --set cluster.data_root=DIR for the job"
-    return f"you cannot write in {data_root}, which is {owner}'s: ask them to stage it ({how}); or {own}"
+    return f"you cannot write in {closed}: ask them to stage it ({how}); or {own}"
 
 
-def _who_else_writes(folder: Path) -> str | None:
-    """Who owns a folder that this user cannot write in; None where the user can."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if os.access(there, os.W_OK | os.X_OK):
-        return None
+def _not_writable(folder: Path) -> str:
+    """The folder, or the nearest one above it, and whose it is, if this user cannot write there; else empty."""
+    whole = folder.absolute()
+    nearest = next(path for path in (whole, *whole.parents) if path.exists())
+    if os.access(nearest, os.W_OK | os.X_OK):
+        return ""
     try:
-        return there.owner()
+        owner = nearest.owner()
     except (KeyError, OSError):
-        return "somebody else"
+        owner = "somebody else"
+    return f"{nearest}, which is {owner}'s"

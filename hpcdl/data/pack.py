@@ -117,7 +117,7 @@ def pack(folder: Path, target: Path, options: Options, talk: Talk) -> Packed:
 
 
 def _check_installed() -> None:
-    """Name all that is not installed at once; the modules are imported later, by the processes that pack."""
+    """See that the packages are installed; all that are not are named at once."""
     modules = {"pillow": "PIL", "google-crc32c": "google_crc32c"}
     lacking = [package for package, module in modules.items() if _lacks(module)]
     if lacking:

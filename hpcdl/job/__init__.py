@@ -72,7 +72,9 @@ def _read_document(path: Path, shown: str, problems: list[Problem]) -> Located |
     if document is None and path.suffix not in JOB_SUFFIXES:
         problems.append(Problem(shown, "", "expected a job file (.yaml) or a script (.py, .ipynb)"))
     if document is not None and isinstance(document.value, str):
-        problems.append(Problem(document.where, "", f"expected keys and values, as in name: my-job; got {show(document.value)}"))
+        problems.append(
+            Problem(document.where, "", f"expected keys and values, as in name: my-job; got {show(document.value)}")
+        )
         return None
     if document is not None and _is_profile(document):
         fix = f"give it as hpcdl check JOB --cluster {shown}"

@@ -66,7 +66,7 @@ def directives(text: str) -> dict[str, str]:
 
 
 def program(text: str) -> tuple[str, list[str]]:
-    """The Python script that a batch script runs, and its arguments where the shell changes none of them."""
+    """The Python script that a batch script runs, and its arguments, if the shell changes none."""
     code = text.replace("\\\n", " ")
     lines = [line for line in code.splitlines() if not line.lstrip().startswith("#")]
     match = _PYTHON.search("\n".join(lines))
@@ -81,7 +81,10 @@ def program(text: str) -> tuple[str, list[str]]:
 
 
 def slurm_seconds(text: str) -> int | None:
-    """The seconds of a time limit in any of sbatch's forms (https://slurm.schedmd.com/sbatch.html#OPT_time)."""
+    """The seconds of a time limit in any of sbatch's forms.
+
+    Source: https://slurm.schedmd.com/sbatch.html#OPT_time
+    """
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if match is None:
         return None

@@ -34,7 +34,7 @@ _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 NO_DIRECTIVE = "a #SBATCH line cannot carry a line break, a control character, a backslash or both kinds of quotes"
-# sbatch options that hpcdl itself writes, or that would change what it has written: what to use instead
+# sbatch options that hpcdl writes itself, or that would change those: what to use instead
 _ONE_TASK = "a job is one program on one node; say how big it is with resources.gpus and resources.cpus"
 _USE_INSTEAD = {
     "account": "say account in the cluster profile, or in this job as cluster: {account: ...}",
@@ -283,7 +283,7 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
 
 
 def _typed_path(full: Path, walker: Walker, item: Located, key: str) -> Path:
-    """The path of a ``--set``: it starts at the job file's folder, as in the file, or where it is typed.
+    """The path of a ``--set``: it starts at the job file's folder, or where it is typed.
 
     A shipped job's folder is nowhere that the user knows, so there it starts where it is typed.
 

@@ -1,4 +1,4 @@
-"""What to say of a file or folder that is given as a job and is none: what it is, and what to do."""
+"""What to say of a file or folder that is given as a job but is not one."""
 
 from __future__ import annotations
 

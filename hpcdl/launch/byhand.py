@@ -44,7 +44,7 @@ def argv_for_run(paths: RunPaths, program: list[str], here: str | None = None) -
 
 
 def _can_be_bound(folder: str) -> bool:
-    """Whether a folder can be shown in the container: one of the image's own would hide what is there."""
+    """Whether a folder can be bound without hiding a folder of the image."""
     top = Path(folder).parts[1:2]
     return bool(top) and top[0] not in _OF_THE_IMAGE and not set(folder) & set(":,")
 

@@ -104,7 +104,7 @@ def argv_of(plan: Plan, places: Places, program: list[str]) -> tuple[list[str], 
 
 
 def with_modules(plan: Plan, argv: list[str], env: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-    """The same program after the profile's modules, where the container command comes with one of them.
+    """The same program after the profile's modules, if the container command comes with one.
 
     In a batch script its own lines have loaded them; a run without SLURM has none.
     """

@@ -131,7 +131,7 @@ def trial(subject: Subject) -> Iterator[Finding | Note]:
 
 
 def would_start(start: datetime, now: datetime) -> str:
-    """SLURM's estimate for people, both in the local time: ``would start about 14:05, in 3 min (SLURM's estimate)``."""
+    """SLURM's estimate for people; both times are local."""
     minutes = max(0, round((start - now).total_seconds() / 60))
     if minutes < 1:
         return "would start now"

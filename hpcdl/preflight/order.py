@@ -66,7 +66,7 @@ def check_all(subject: Subject) -> Report:
 
 
 def check_python(subject: Subject) -> Report:
-    """The one check that a local run needs before it starts: it begins in a second, and tells of the rest itself."""
+    """The one check before a local run: it starts at once and reports the rest itself."""
     if subject.submission.plan.image is not None:
         return check(subject, [])
     return check(subject, [(_PYTHON, this_python)])

@@ -1,4 +1,4 @@
-"""Without a container: this machine's own Python has what the job imports. Nothing is imported to find out."""
+"""Without a container: this machine's Python has what the job imports. Nothing is imported."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Run:
         return "/".join(self.paths.root.parts[-2:])
 
     def created(self) -> float:
-        """When it was made (unix time); by its id, which tells the minute, where its files do not say."""
+        """When it was made (unix time), from its manifest, or to the minute from its id."""
         created = (read_json(self.paths.manifest) or {}).get("created")
         if isinstance(created, (int, float)):
             return float(created)
