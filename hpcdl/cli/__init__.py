@@ -30,6 +30,7 @@ COMMANDS = {
     "tensorboard": "Show runs' curves in TensorBoard.",
     "cancel": "Cancel a run for good.",
     "resume": "Go on with a run that ended too early.",
+    "clean": "Show what runs take up, and remove what is not needed.",
     "shell": "Open a job's or run's container by hand.",
     "image": "Look into a container image.",
     "env": "Install what the image lacks.",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +190,24 @@ def find(run: str, cluster: str | None, runs_dir: str | None) -> Run:
     from hpcdl.run import find_run, run_at
 
     return run_at(run) or find_run(run, run_roots(cluster, runs_dir))
+
+
+def choose(runs: Sequence[str], cluster: str | None, runs_dir: str | None) -> list[Run]:
+    """The runs that RUN arguments mean, which may be patterns; without any, all, oldest first."""
+    from hpcdl.cli.choice import fits_name, is_pattern
+    from hpcdl.run import find_run, run_at, runs_below
+
+    roots = cache(lambda: run_roots(cluster, runs_dir))
+    if not runs:
+        return runs_below(roots())
+    patterns = [text for text in runs if is_pattern(text)]
+    chosen = []
+    for text in runs:
+        if text not in patterns:
+            chosen.append(run_at(text) or find_run(text, roots()))
+    if patterns:
+        chosen += [run for run in runs_below(roots()) if fits_name(run, patterns)]
+    return list({run.paths.root: run for run in chosen}.values())
 
 
 def say(text: str) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from hpcdl.cli import options
 from hpcdl.cli.choice import STATES, WAITING, fits_name, is_pattern, since_time
-from hpcdl.cli.formats import duration
+from hpcdl.cli.formats import duration, table
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -56,8 +54,7 @@ def command(
     hpcdl status 'mnist*' --all
     hpcdl status k3f9 --json
     """
-    roots = cache(lambda: options.run_roots(cluster, runs_dir))
-    chosen = _chosen(runs, names, since, roots)
+    chosen = _chosen(runs, names, since, (cluster, runs_dir))
     named = bool(runs) and not any(is_pattern(text) for text in runs)
     shown, hidden = _with_status(chosen, states, None if all_runs or named else _SHOWN)
     if as_json:
@@ -70,21 +67,17 @@ def command(
     elif runs or names or since or states:
         options.say("no run fits; hpcdl status --all shows all")
     else:
-        options.say(f"there are no runs yet under {' or '.join(map(str, roots()))}")
+        roots = options.run_roots(cluster, runs_dir)
+        options.say(f"there are no runs yet under {' or '.join(map(str, roots))}")
     if hidden:
         options.say(f"({hidden} older runs are not shown; hpcdl status --all)")
 
 
-def _chosen(runs: Sequence[str], names: Sequence[str], since: str | None, roots: Callable[[], list[Path]]) -> list[Run]:
+def _chosen(
+    runs: Sequence[str], names: Sequence[str], since: str | None, places: tuple[str | None, str | None]
+) -> list[Run]:
     """The runs that the command line is about: named ones in its order, others oldest first."""
-    from hpcdl.run import find_run, run_at, runs_below
-
-    patterns = [text for text in runs if is_pattern(text)]
-    below: list[Run] = []
-    if patterns or not runs:
-        below = runs_below(roots())
-    chosen = [run_at(text) or find_run(text, roots()) for text in runs if text not in patterns]
-    chosen += [run for run in below if not patterns or fits_name(run, patterns)]
+    chosen = options.choose(runs, *places)
     if names:
         chosen = [run for run in chosen if fits_name(run, names)]
     if since is not None:
@@ -115,13 +108,7 @@ def _with_status(runs: Sequence[Run], states: Sequence[str], limit: int | None) 
 
 def _table(rows: Sequence[tuple[Run, Status]]) -> list[str]:
     cells = [["RUN", "STATE", "JOB", "EPOCH", "VAL ACC", "ELAPSED", "NOTE"]]
-    cells += [_row(run, status) for run, status in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join(padded).rstrip())
-    return lines
+    return table([*cells, *(_row(run, status) for run, status in rows)])
 
 
 def _say_how_to_look_further(rows: Sequence[tuple[Run, Status]]) -> None:
