@@ -74,6 +74,7 @@ def program() -> None:
     hpcdl submit mnist_cnn.yaml --backend local --wait   try it on this machine
     hpcdl render mnist_cnn.yaml --cluster generic        read what would be sent
     hpcdl submit mnist_cnn.yaml --cluster generic --wait
+    hpcdl submit MNIST.py --gpus 1 --time 00:30:00       a script of yours, without a job file
 
     A result goes to stdout, talk to stderr. Exit codes: 0 done, 1 the world
     failed (SLURM, a file system, the training), 2 something you gave is wrong.

@@ -131,9 +131,14 @@ def load(
 
 def _profile(given: str | None, default: str | None) -> str:
     """The profile: the one that is named or, where the command has a default, that one."""
-    from hpcdl.cluster import choose_cluster
+    from hpcdl.cluster import choose_cluster, named_cluster
 
-    return default if given is None and default else choose_cluster(given)
+    if given is not None or default is None:
+        return choose_cluster(given)
+    named = named_cluster(None)
+    if named not in (None, default):
+        say(f"--backend {default} uses the profile {default}, not {named}; --cluster {named} uses that one")
+    return default
 
 
 def _which_job(name: str, job: Job) -> str:

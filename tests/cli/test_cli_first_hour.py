@@ -191,6 +191,18 @@ def test_relative_variable_is_told(cli, folder, monkeypatch):
     assert f"better: export HPCDL_CLUSTER={folder}/my.yaml" in answer.err
 
 
+@pytest.mark.cases("F13", "F19")
+def test_local_backend_says_which_profile(cli, folder, monkeypatch):
+    """It takes the profile `local` whatever else is named: its data and runs lie elsewhere."""
+    monkeypatch.setenv("HPCDL_CLUSTER", "generic")
+
+    named = cli("check", "digits_cnn", "--backend", "local")
+    chosen = cli("check", "digits_cnn", "--backend", "local", "-c", "local")
+
+    assert "uses the profile local, not generic; --cluster generic uses that one" in named.err
+    assert "uses the profile" not in chosen.err
+
+
 @pytest.mark.cases("F19")
 @pytest.mark.parametrize("value", ["", "  "])
 def test_empty_variable_is_not_set(cli, folder, monkeypatch, value):
