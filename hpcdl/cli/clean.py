@@ -66,7 +66,7 @@ def command(
         remove(what)
     options.say(f"{size} in {len(free)} runs freed")
     named = any(not is_pattern(text) for text in runs)
-    return 1 if named and len(free) < len(found) else 0
+    return 1 if named and any(what.kept for what in found) else 0
 
 
 def _table(found: list[Removal]) -> list[str]:

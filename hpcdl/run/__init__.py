@@ -154,10 +154,12 @@ def _end_session(pid: int, started: str, grace_s: float = 5.0) -> None:
 
 
 def runs_below(roots: Sequence[Path]) -> list[Run]:
-    """All runs of these runs_roots, oldest first."""
+    """All runs of these folders, oldest first: of runs_roots, and of folders into which runs were moved."""
     folders: set[Path] = set()
     for root in roots:
-        folders.update(path.parent for path in root.glob("[!.]*/[!.]*/manifest.json"))
+        moved = {path.parent for path in root.glob("[!.]*/plan.json") if path.with_name("manifest.json").exists()}
+        below = {path.parent for path in root.glob("[!.]*/[!.]*/manifest.json")}
+        folders |= moved | {folder for folder in below if folder.parent not in moved}
     runs = [Run(folder) for folder in folders]
     return sorted(runs, key=lambda run: (run.created(), run.name))
 

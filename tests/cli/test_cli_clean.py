@@ -92,6 +92,7 @@ def test_removes_checkpoints_alone(cli, make_run):
         "attempts.jsonl", "folds", "manifest.json", "model", "result.json", "submitted.json",
     ]  # fmt: skip
     assert os.listdir(run / "folds" / "1") == []
+    assert cli("clean", "a", "--checkpoints", "--yes").code == 0, "nothing is left to do"
     assert cli("result", run).code == 0
 
 

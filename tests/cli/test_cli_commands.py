@@ -153,17 +153,6 @@ def test_job_copied_with_script_or_module(cli, tmp_path, job, module):
     assert cli("render", tmp_path / "new" / f"{job}.yaml", *MARENOSTRUM).code == 0
 
 
-def test_job_copy_overwrites_nothing(cli, tmp_path):
-    (tmp_path / "MNIST.py").write_text("mine")
-
-    answer = cli("jobs", "copy", "mnist_script", tmp_path)
-
-    assert answer.code == 2
-    assert "MNIST.py is there already" in answer.err
-    assert (tmp_path / "MNIST.py").read_text() == "mine"
-    assert not (tmp_path / "mnist_script.yaml").exists()
-
-
 def test_profiles_listed_and_shown(cli):
     listed = cli("cluster", "list").out
     for name, path in built_in_profiles().items():

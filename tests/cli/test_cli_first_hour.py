@@ -356,6 +356,21 @@ def test_status_shows_all_when_asked(cli, make_run):
 
 
 @pytest.mark.cases("F23")
+def test_moved_runs_are_found(cli, make_run, folder):
+    """A run's folder can be moved: the folder it is in is a --runs-dir, and the run's own files are no runs."""
+    run = make_run("a", "20260101-1200-aaaa")
+    (run / "user").mkdir()
+    (run / "user" / "manifest.json").write_text("{}")
+    (folder / "archive").mkdir()
+    run.rename(folder / "archive" / "prepared")
+
+    lines = cli("status", "--runs-dir", "archive").out.splitlines()
+
+    assert [line.split()[0] for line in lines] == ["RUN", "archive/prepared"]
+    assert cli("result", "prepared", "--runs-dir", "archive").code == 0
+
+
+@pytest.mark.cases("F23")
 def test_no_runs_says_where(cli, folder):
     answer = cli("status", "--runs-dir", "elsewhere")
 
