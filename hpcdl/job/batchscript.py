@@ -10,8 +10,10 @@ from pathlib import Path
 from hpcdl.job.names import job_name
 from hpcdl.job.sections import format_time
 
-_DIRECTIVE = re.compile(r"^#SBATCH\s+(--?[A-Za-z][\w-]*)(?:[=\s]+|(?<=-\w)(?=\S))(\S+)?", re.MULTILINE)
-_PYTHON = re.compile(r"(?:^|\s)(?:\S*/)?python[\d.]*\s+(?:-\w\s+)*(?P<script>[^\s\"'<>|&;$]+\.py)\b(?P<rest>[^\n]*)")
+_DIRECTIVE = re.compile(r"^#SBATCH\s+(?:(--[\w-]+)[=\s]\s*|(-[A-Za-z])=?\s*)(\S+)", re.MULTILINE)
+_PYTHON = re.compile(
+    r"(?:^|\s)(?:\S*/)?python[\d.]*\s+(?:-\w\s+)*[\"']?(?P<script>[^\s\"'<>|&;]+\.py)\b[\"']?(?P<rest>[^\n]*)"
+)
 _SHELL = re.compile(r"#!\s*\S*(?:/|env\s+)(?:ba|z|k|c|tc|da)?sh\b")
 _SHORT = {"-t": "time", "-J": "job-name", "-G": "gpus", "-c": "cpus-per-task"}
 
@@ -60,8 +62,8 @@ def advice(path: Path, text: str, shown: str) -> str:
 def directives(text: str) -> dict[str, str]:
     """The #SBATCH options of a batch script, by their long names."""
     options: dict[str, str] = {}
-    for option, value in _DIRECTIVE.findall(text):
-        options[_SHORT.get(option, option.lstrip("-"))] = value.strip("\"'")
+    for name, letter, value in _DIRECTIVE.findall(text):
+        options[name.lstrip("-") or _SHORT.get(letter, letter)] = value.strip("\"'")
     return options
 
 
@@ -77,7 +79,8 @@ def program(text: str) -> tuple[str, list[str]]:
         args = [] if re.search(r"[$`*?]", rest) else shlex.split(rest)
     except ValueError:
         args = []
-    return match["script"], args
+    script = match["script"]
+    return os.path.basename(script) if "$" in script else script, args
 
 
 def slurm_seconds(text: str) -> int | None:

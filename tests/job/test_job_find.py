@@ -181,6 +181,29 @@ def test_batch_script_is_said_as_a_job(folder):
 
 @pytest.mark.cases("F15")
 @pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("#SBATCH -t15\n#SBATCH -G 2\npython $HOME/a.py --epochs $N\n", "hpcdl submit a.py --gpus 2 --time 00:15:00\n"),
+        (
+            "#SBATCH --time 1-0 # a day\npython3.9 'my/a.py' 3 | tee log\n",
+            "hpcdl submit my/a.py --time 1-00:00:00 -- 3\n",
+        ),
+        ("#!/bin/sh\n./train\n", "hpcdl submit SCRIPT.py\n"),
+        ("#SBATCH --gpus-per-node=a100:4\n# python b.py\npython a.py  # the model\n", "hpcdl submit a.py --gpus 4\n"),
+        ("##SBATCH --gpus=3\n#SBATCH --gres=gpu\npython a.py && python b.py\n", "hpcdl submit a.py\n"),
+    ],
+)
+def test_batch_scripts_are_read(folder, text, command):
+    (folder / "job.sh").write_text(text)
+
+    with pytest.raises(UserError) as caught:
+        load_job("job.sh")
+
+    assert command in str(caught.value)
+
+
+@pytest.mark.cases("F15")
+@pytest.mark.parametrize(
     ("text", "seconds"),
     [
         ("90", 5400),
