@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -22,6 +23,14 @@ def module_lines(script: str) -> list[str]:
     """The lines of a batch script that load its modules."""
     head = script.partition("\n# The program")[0].splitlines()
     return [line for line in head if line.startswith(("source ", "module "))]
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The lines of a batch script that load a plan's modules, for a run that has no batch script."""
+    if not plan.modules:
+        return []
+    lines = [f"source {shlex.quote(plan.module_init)}"] if plan.module_init else []
+    return [*lines, "module purge", *(f"module load {shlex.quote(name)}" for name in plan.modules)]
 
 
 def run(

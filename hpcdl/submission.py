@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import which
 from typing import Any
 
-from hpcdl import packages
+from hpcdl import packages, thismachine
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import RunError, SchedulerError, UserError
 from hpcdl.files import append_json_line, others_could_write, read_json, read_json_lines, write_json, write_text
@@ -57,10 +55,10 @@ def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | 
     """
     notes: list[str] = []
     if backend == "local":
-        job, cluster = _fit_to_this_machine(job, cluster, notes)
+        job, cluster = thismachine.fit(job, cluster, notes)
     decided = plan(job, cluster)
     if backend == "local" and decided.image is not None:
-        lacking = _lacking(decided)
+        lacking = thismachine.lacking(decided)
         if lacking:
             notes.append(f"{lacking}: running with this machine's own TensorFlow, without the container")
             decided = replace(decided, image=None, nv=False)
@@ -68,7 +66,10 @@ def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | 
         notes.append(f"{job.packages} counts in a container only: this machine's own packages are used")
         decided = replace(decided, requirements=[])
     if backend == "slurm" and decided.image is None:
-        raise UserError(f"{cluster.name} names no container image: choose another --cluster, or --backend local")
+        raise UserError(
+            f"{cluster.name} names no container image, which a job in SLURM runs in: "
+            f"choose another --cluster, or --backend local"
+        )
     decided = packages.located(decided, cluster)
     if cluster.emulate_gpus and job.resources.gpus:
         notes.append(f"EMULATED GPUs: {job.resources.gpus} asked for, CPU devices stand in (profile {cluster.name})")
@@ -209,32 +210,3 @@ def _start_here(paths: RunPaths) -> dict[str, Any]:
     job = SessionExecutor(paths.submitit, code, paths.logs / "local.out").submit(launch_local, str(paths.root))
     pid = int(job.job_id)
     return {"job_id": None, "pid": pid, "pid_start": process_start(pid), "host": socket.gethostname()}
-
-
-def _fit_to_this_machine(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
-    """Local runs use the CPUs and GPUs that are here; without GPUs a GPU job is a dry run on the CPU."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    gpus = visible_gpus()
-    wanted = job.resources.gpus
-    if wanted and not gpus and not cluster.emulate_gpus:
-        notes.append(f"this machine has no GPU: {job.name} asks for {wanted} and trains on the CPU")
-        job = replace(job, resources=replace(job.resources, gpus=0))
-    job = replace(job, resources=replace(job.resources, cpus=None))
-    return job, replace(cluster, node=replace(cluster.node, cpus=cpus, gpus=gpus), scratch=None)
-
-
-def visible_gpus() -> int:
-    """How many GPUs of this machine its user may use: CUDA_VISIBLE_DEVICES, else the driver's devices."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return len([part for part in chosen.split(",") if part.strip() not in ("", "-1", "NoDevFiles")])
-    return len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()])
-
-
-def _lacking(decided: Plan) -> str | None:
-    """What this machine lacks to run the plan's container, or None."""
-    if which(decided.runtime) is None:
-        return f"there is no {decided.runtime} command here"
-    if not Path(decided.image or "").exists():
-        return f"the image {decided.image} is not here"
-    return None

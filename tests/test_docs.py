@@ -28,11 +28,77 @@ def pages_with(where: str) -> list[Path]:
 @pytest.mark.parametrize("page", pages_with("local"), ids=lambda page: page.stem)
 def test_local_commands_run(tmp_path: Path, page: Path) -> None:
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    env["HOME"] = str(tmp_path / "home")
+    tmp_path.joinpath("work").mkdir()
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", blocks(page, "local")],
-        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300,
+        cwd=tmp_path / "work", env=env, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# What each extra of hpcdl's brings, as modules
+EXTRAS = {
+    "tensorflow": ["tensorflow", "keras"],
+    "digits": ["sklearn"],
+    "report": ["sklearn"],
+    "tensorboard": ["tensorboard"],
+    "images": ["PIL", "google_crc32c"],
+}
+
+
+def only_what_the_page_installs(page: Path, folder: Path) -> dict[str, str]:
+    """Variables for a Python that has of hpcdl's extras only those that a page's install line names."""
+    match = re.search(r"pip install '?/path/to/hpcdl(?:\[([\w,]+)\])?", page.read_text())
+    assert match, f"{page} does not say how to install hpcdl"
+    installed = {module for extra in (match[1] or "").split(",") if extra for module in EXTRAS[extra]}
+    hidden = {module for modules in EXTRAS.values() for module in modules} - installed
+    folder.mkdir()
+    lines = ["import sys", f"sys.modules.update(dict.fromkeys({sorted(hidden)}))"]
+    (folder / "sitecustomize.py").write_text("\n".join(lines) + "\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.mark.cases("F12")
+def test_first_job_goes_on_from_its_first_step(tmp_path: Path) -> None:
+    """In a new home, with what step 1 installs and no more, all runs until SLURM is asked."""
+    page = REPOSITORY / "docs" / "first-job.md"
+    commands = blocks(page, "cluster").partition("hpcdl check")[0]
+    assert "hpcdl data stage digits\n" in commands
+    profile = "name: mine\nnode: {cpus: 4, gpus: 0}\nimages: {tensorflow: /nowhere.sif}\nruns_root: /nowhere/runs\n"
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "mycluster.yaml").write_text(f"{profile}data_root: /nowhere/data\n")
+    env = {**os.environ, **only_what_the_page_installs(page, tmp_path / "site"), "HOME": str(tmp_path / "home")}
+    env["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=tmp_path / "work", env=env, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "work" / "data" / "digits.npz").exists()
+    assert (tmp_path / "work" / "digits_cnn.yaml").exists()
+
+
+@pytest.mark.cases("F12")
+def test_nobody_installs_hpcdl_by_name() -> None:
+    """hpcdl is not on PyPI: whoever registers that name there would be installed."""
+    files = [*PAGES, *REPOSITORY.glob("*/README.md"), *(REPOSITORY / "hpcdl").rglob("*.py")]
+    pattern = re.compile(r"pip install (?!--no-index)[^\n`]*?[ '\"]hpcdl\b")
+    by_name = [str(file) for file in files if pattern.search(file.read_text())]
+    assert by_name == []
+
+
+@pytest.mark.cases("F12")
+def test_extras_are_those_of_the_package() -> None:
+    from hpcdl import extras
+
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    for name in EXTRAS:
+        line = re.search(rf"^{name} = \[(.*?)\]", text, re.MULTILINE)
+        assert line
+        assert tuple(re.findall(r'"([\w-]+)[>=]', line[1])) == getattr(extras, name.upper())
 
 
 def test_only_the_two_make_commands_are_not_run_here() -> None:

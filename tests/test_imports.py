@@ -40,6 +40,7 @@ ALLOWED = {
     "report RUN -o PAGE": RENDERS | {"numpy"},  # scikit-learn where there are predictions
     "wait RUN": READS,
     "cancel RUN": READS,
+    "clean RUN": READS,
     "image inspect nowhere.sif": READS,
     "env build mnist_script MARENOSTRUM --set container=./nowhere.sif": READS,
 }

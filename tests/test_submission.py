@@ -12,7 +12,8 @@ import submitit
 from hpcdl.cluster import Cluster, Image, Node
 from hpcdl.errors import RunError, UserError
 from hpcdl.job import Job, Resources
-from hpcdl.submission import prepare, python_options, submit, visible_gpus
+from hpcdl.submission import prepare, python_options, submit
+from hpcdl.thismachine import visible_gpus
 
 SITE = Cluster(
     name="site", node=Node(cpus=8, gpus=2), images={"tensorflow": Image("/nowhere/tf.sif")}, data_root="/data"

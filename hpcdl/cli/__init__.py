@@ -30,6 +30,7 @@ COMMANDS = {
     "tensorboard": "Show runs' curves in TensorBoard.",
     "cancel": "Cancel a run for good.",
     "resume": "Go on with a run that ended too early.",
+    "clean": "Show what runs take up, and remove what is not needed.",
     "shell": "Open a job's or run's container by hand.",
     "image": "Look into a container image.",
     "env": "Install what the image lacks.",
@@ -73,6 +74,7 @@ def program() -> None:
     hpcdl submit mnist_cnn.yaml --backend local --wait   try it on this machine
     hpcdl render mnist_cnn.yaml --cluster generic        read what would be sent
     hpcdl submit mnist_cnn.yaml --cluster generic --wait
+    hpcdl submit MNIST.py --gpus 1 --time 00:30:00       a script of yours, without a job file
 
     A result goes to stdout, talk to stderr. Exit codes: 0 done, 1 the world
     failed (SLURM, a file system, the training), 2 something you gave is wrong.

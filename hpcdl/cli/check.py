@@ -13,30 +13,38 @@ if TYPE_CHECKING:
     from hpcdl.preflight import Finding, Report
 
 
-@click.command(short_help="Find out whether a job could run, and send nothing.")
+@click.command(cls=options.JobCommand, short_help="Find out whether a job could run, and send nothing.")
 @click.argument("job", metavar="JOB")
+@options.backend
 @options.cluster
 @options.sets
+@options.size
 @options.runs_dir
 @options.as_json
-def command(job: str, cluster: str | None, sets: tuple[str, ...], runs_dir: str | None, as_json: bool) -> int:
+def command(
+    job: str, backend: str, cluster: str | None, sets: tuple[str, ...], runs_dir: str | None, as_json: bool
+) -> int:
     """Find out whether a job could run, and send nothing.
 
     Everything is looked at that can be seen from here: what the site allows,
     the image, the data, the script, the worker's Python, the folders, and what
     SLURM says of the very script. Every problem is shown at once, with what to
-    do. Exit code 2 if there is one; a line with "!" is a warning.
+    do. Exit code 2 if there is one; a line with "!" is a warning. JOB is a job
+    file, a script or notebook (its arguments follow --), or a shipped job.
 
     \b
     hpcdl check mnist_cnn.yaml --cluster mycluster.yaml
     hpcdl check mnist_cnn -c marenostrum5 --set cluster.account=nct00 --set resources.time=04:00:00
+    hpcdl check MNIST.py -c mycluster.yaml --gpus 1 --time 00:30:00
     hpcdl check mnist_cnn.yaml -c mycluster.yaml --json
+    hpcdl check digits_cnn --backend local
     """
     from hpcdl.cli.checking import checked, table
     from hpcdl.submission import prepare
 
-    loaded, site = options.load(job, cluster, sets)
-    submission = prepare(loaded, site, "slurm", runs_dir)
+    default = "local" if backend == "local" else None
+    loaded, site = options.load(job, cluster, sets, default)
+    submission = prepare(loaded, site, backend, runs_dir)
     for note in submission.notes:
         options.say(note)
     report, places = checked(submission, site)

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 _WIDTH = 88
 
 
-def checked(submission: Submission, site: Cluster) -> tuple[Report, list[str]]:
+def checked(submission: Submission, site: Cluster, python_only: bool = False) -> tuple[Report, list[str]]:
     """Make every check that a submission needs.
 
     Args:
         submission: what would be sent.
         site: the profile it was made with.
+        python_only: look only whether this machine's Python has what a local run imports.
 
     Returns:
         the report, and for each of its findings where it comes from.
@@ -25,12 +26,13 @@ def checked(submission: Submission, site: Cluster) -> tuple[Report, list[str]]:
     from hpcdl.cli.options import say
     from hpcdl.preflight import Subject
     from hpcdl.preflight.inside import is_known
-    from hpcdl.preflight.order import check_all
+    from hpcdl.preflight.order import check_all, check_python
     from hpcdl.preflight.origin import origin
 
-    if not is_known(submission.plan):
+    if submission.plan.image is not None and not python_only and not is_known(submission.plan):
         say(f"looking into {submission.plan.image}, once: some seconds")
-    report = check_all(Subject(submission, site))
+    checks = check_python if python_only else check_all
+    report = checks(Subject(submission, site))
     return report, [origin(finding, submission.job, site) for _, finding in report.findings]
 
 

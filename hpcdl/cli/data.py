@@ -275,7 +275,7 @@ def _pack_target(folder: Path, to: Path | None, name: str | None, cluster: str |
         return to.absolute()
     from hpcdl.data import MODELS, staged_path
     from hpcdl.data.catalogue import EMBEDDED, SETS
-    from hpcdl.job.checks import NAME
+    from hpcdl.job.names import NAME
 
     name = name or folder.absolute().name
     if not NAME.fullmatch(name):
@@ -301,13 +301,12 @@ def _pixels(size: str | None) -> tuple[int, int] | None:
 
 
 def _root(cluster: str | None, data_root: str | None) -> Path:
-    from hpcdl.cluster import choose_cluster, load_cluster
+    """Where data lie: --data-root, or the profile's that is named or fits this host, or local's."""
+    from hpcdl.cluster import fitting_cluster, load_cluster, named_cluster
     from hpcdl.errors import UserError
 
-    if data_root:
+    if data_root is not None:
+        if not data_root.strip():
+            raise UserError("--data-root is empty; expected a folder (is a shell variable not set?)")
         return Path(data_root).absolute()
-    try:
-        name = choose_cluster(cluster)
-    except UserError:
-        name = "local"
-    return Path(load_cluster(name).data_root)
+    return Path(load_cluster(named_cluster(cluster) or fitting_cluster() or "local").data_root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,16 @@ def duration(seconds: float) -> str:
     total = round(seconds)
     hours, minutes = divmod(total // 60, 60)
     return f"{hours}:{minutes:02}:{total % 60:02}" if hours else f"{minutes}:{total % 60:02}"
+
+
+def table(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of texts as lines, each column as wide as its widest text."""
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    return lines
 
 
 def epoch_line(row: dict[str, Any], epochs: int | None, folds: int | None = None) -> str:
@@ -55,8 +66,13 @@ def _metric(value: float | None) -> str:
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
-def summary_line(result: dict[str, Any]) -> str:
-    """A run that is done, in one line."""
+def summary_line(result: dict[str, Any], status: Status | None = None) -> str:
+    """A run that is done, in one line.
+
+    Args:
+        result: its result.json.
+        status: its status, which tells of the waits between attempts.
+    """
     timing = result.get("timing", {})
     parts = []
     accuracy = (result.get("test") or {}).get("accuracy")
@@ -66,8 +82,16 @@ def summary_line(result: dict[str, Any]) -> str:
         parts.append(f"{result['model']['parameters']:,} parameters")
     if "per_epoch_s" in timing:
         parts.append(f"{timing['per_epoch_s']:.1f} s an epoch ({timing['images_per_s']:,.0f} images/s)")
-    took = f" in {duration(timing['total_s'])}" if "total_s" in timing else ""
+    took = f" in {duration(timing['total_s'])}{_with_waits(timing['total_s'], status)}" if "total_s" in timing else ""
     return f"{result.get('state', 'done')}{took}" + (f": {', '.join(parts)}" if parts else "")
+
+
+def _with_waits(total_s: float, status: Status | None) -> str:
+    """The time from the first start to the end, where waits between attempts make it longer."""
+    if status is None or status.attempt < 2 or status.started is None or status.ended is None:
+        return ""
+    elapsed_s = status.ended - status.started
+    return f" ({duration(elapsed_s)} with the waits between attempts)" if elapsed_s > total_s + 1 else ""
 
 
 def _over_folds(result: dict[str, Any]) -> str:

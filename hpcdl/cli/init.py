@@ -70,10 +70,16 @@ def _cluster(given: str | None, asks: bool) -> str:
         chosen = choose_cluster(given)
     except ProblemsError:
         raise
-    except UserError:
-        if not asks:
-            raise
+    except UserError as error:
         known = ", ".join(name for name in built_in_profiles() if name != "local")
+        if given is not None:
+            raise
+        if not asks:
+            raise UserError(
+                f"which cluster? This host fits no profile. Say hpcdl init --cluster NAME or FILE; known are {known}. "
+                f"For a cluster that is not among them: hpcdl cluster discover -o mycluster.yaml, on its login node, "
+                f"then hpcdl init --cluster mycluster.yaml"
+            ) from error
         chosen = str(click.prompt(f"which cluster? {known}, or your own profile's file", err=True))
     if chosen in built_in_profiles() or not ("/" in chosen or chosen.endswith((".yaml", ".yml"))):
         return chosen

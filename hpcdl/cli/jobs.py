@@ -7,12 +7,15 @@ from pathlib import Path
 
 import click
 
+from hpcdl.cli import options
+
 
 @click.group(short_help="List and copy the jobs that ship with hpcdl.")
 def command() -> None:
     """List and copy the jobs that ship with hpcdl.
 
-    Wherever a JOB is asked for, the name of a shipped one does.
+    Wherever a JOB is asked for, the name of a shipped one will do; with .yaml
+    at its end it means a file of yours.
     """
 
 
@@ -33,21 +36,46 @@ def list_jobs() -> None:
 def copy_job(name: str, folder: str) -> None:
     """Copy one here (or into DIR), with its script or module, to edit it.
 
+    A script of yours that has the same name is kept.
+
     \b
     hpcdl jobs copy mnist_cnn
     """
-    from hpcdl.errors import UserError
-    from hpcdl.job import find_job, load_job
+    from hpcdl.errors import HpcdlError, UserError
+    from hpcdl.job import load_job
     from hpcdl.run.freeze import user_files
 
-    source = find_job(name)
-    wanted = [source, *user_files(load_job(source))]
-    for path in wanted:
-        if Path(folder, path.name).exists():
-            raise UserError(f"{Path(folder, path.name)} is there already; choose another folder")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for path in wanted:
-        click.echo(shutil.copyfile(path, Path(folder, path.name)))
+    source = _shipped(name)
+    job_file = Path(folder, source.name)
+    if job_file.exists():
+        raise UserError(f"{job_file} is there already; choose another folder: hpcdl jobs copy {source.stem} DIR")
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for path in [source, *user_files(load_job(source))]:
+            target = Path(folder, path.name)
+            if not target.exists():
+                click.echo(shutil.copyfile(path, target))
+            elif target.read_bytes() != path.read_bytes():
+                options.say(f"{target} is there already and is kept: {job_file} runs yours, not the shipped one")
+    except OSError as error:
+        raise HpcdlError(f"cannot copy to {folder}: {error.strerror} ({error.filename})") from error
+
+
+def _shipped(name: str) -> Path:
+    """The file of a shipped job; a file of that name in this folder is not meant.
+
+    Raises:
+        UserError: none has that name.
+    """
+    from hpcdl.errors import UserError
+    from hpcdl.job.find import shipped_jobs
+    from hpcdl.job.walker import did_you_mean
+
+    jobs = shipped_jobs()
+    stem = name.removesuffix(".yaml")
+    if stem not in jobs:
+        raise UserError(f"there is no shipped job {name!r}{did_you_mean(stem, jobs)}")
+    return jobs[stem]
 
 
 @command.command("keys", short_help="Tell every key of a job file, as Markdown.")

@@ -9,24 +9,27 @@ import click
 from hpcdl.cli import options
 
 
-@click.command(short_help="Print the batch script of a job.")
+@click.command(cls=options.JobCommand, short_help="Print the batch script of a job.")
 @click.argument("job", metavar="JOB")
 @options.cluster
 @options.sets
+@options.size
 @click.option(
     "-o", "--output", metavar="FILE|DIR", help="Write there instead: a file, or a folder with all the job needs."
 )
 def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | None) -> None:
     """Print the batch script of a job.
 
-    JOB is a job file, or the name of a shipped job (hpcdl jobs list). A script
-    job's batch script is complete: send it with sbatch, hpcdl is not needed on
-    the cluster. A model job needs hpcdl's trainer too: give -o DIR, and copy
-    that folder wherever you like.
+    JOB is a job file, a script or notebook (its arguments follow --), or the
+    name of a shipped job (hpcdl jobs list). A script job's batch script is
+    complete: send it with sbatch, hpcdl is not needed on the cluster. A model
+    job needs hpcdl's trainer too: give -o DIR, and copy that folder wherever
+    you like.
 
     \b
     hpcdl render mnist_script --cluster marenostrum5 --set cluster.account=nct00
     hpcdl render train.yaml -c mycluster.yaml -o train.slurm
+    hpcdl render MNIST.py -c mycluster.yaml --gpus 1 --time 00:30:00
     hpcdl render mnist_cnn -c mycluster.yaml -o mnist_cnn/ && cd mnist_cnn && sbatch job.sbatch
     """
     from hpcdl.errors import UserError

@@ -37,7 +37,7 @@ def command(run: str, cluster: str | None, runs_dir: str | None, as_json: bool) 
         facts = result if result is not None else {"state": status.state, "cause": status.cause}
         click.echo(json.dumps(_without_secrets(facts), indent=2))
     elif status.state == "done" and result is not None:
-        click.echo(summary_line(result))
+        click.echo(summary_line(result, status))
         for name, text in _details(result):
             click.echo(f"  {name:<10} {text}")
         for text in _output(found):

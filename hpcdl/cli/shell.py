@@ -16,6 +16,7 @@ from hpcdl.cli import options
 @click.argument("program", metavar="[-- PROGRAM [ARG]...]", nargs=-1, type=click.UNPROCESSED)
 @options.cluster
 @options.sets
+@options.size
 @options.runs_dir
 def command(
     target: str, program: tuple[str, ...], cluster: str | None, sets: tuple[str, ...], runs_dir: str | None
@@ -23,7 +24,8 @@ def command(
     """Open a job's or run's container by hand.
 
     The same binds, home and environment as the job has: try things out before a
-    first submission, or look around after a failure.
+    first submission, or look around after a failure. A PROGRAM runs in the
+    folder where you are; without one, a shell opens, a RUN's in its own folder.
 
     \b
     hpcdl shell mnist_cnn --cluster mycluster.yaml
@@ -32,8 +34,9 @@ def command(
     from hpcdl.launch.byhand import argv_for_job, argv_for_run
 
     words = list(program) or ["bash"]
-    if Path(target, "manifest.json").exists() or not _is_job(target):
-        argv, env, workdir = argv_for_run(options.find(target, cluster, runs_dir).paths, words)
+    here = os.getcwd() if program else None  # who names a program names files from here
+    if _is_run(target):
+        argv, env, workdir = argv_for_run(options.find(target, cluster, runs_dir).paths, words, here)
     else:
         job, site = options.load(target, cluster, sets)
         argv, env, workdir = argv_for_job(job, site, words, Path(runs_dir or site.runs_root).absolute())
@@ -42,12 +45,22 @@ def command(
     os.execvpe(argv[0], argv, env)  # noqa: S606 - an argv list, no shell
 
 
-def _is_job(target: str) -> bool:
+def _is_run(target: str) -> bool:
+    """Whether a JOB|RUN is a run: its folder, or what no job is called.
+
+    Raises:
+        UserError: it can only be a job, and is not there.
+    """
     from hpcdl.errors import UserError
     from hpcdl.job import find_job
+    from hpcdl.job.find import JOB_SUFFIXES, SCRIPT_SUFFIXES
 
+    if Path(target, "manifest.json").exists():
+        return True
     try:
         find_job(target)
     except UserError:
-        return False
-    return True
+        if target.endswith(JOB_SUFFIXES + SCRIPT_SUFFIXES):
+            raise
+        return True
+    return False

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from hpcdl.cli import options
-from hpcdl.cli.formats import duration, metric_texts
+from hpcdl.cli.choice import STATES, WAITING, fits_name, is_pattern, since_time
+from hpcdl.cli.formats import duration, metric_texts, table
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -21,42 +23,99 @@ _SHOWN = 20
 
 @click.command(short_help="Show runs and their states.")
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.option("--all", "all_runs", is_flag=True, help=f"Show all that fit, not the newest {_SHOWN} only.")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only these. May be repeated.")
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Only runs of this job; * and ? stand for any.")
+@click.option("--since", metavar="AGE|DATE", help="Only runs made since: 2d, 12h, 30m, or 2026-11-20.")
 @options.cluster
 @options.runs_dir
 @options.as_json
-def command(runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, as_json: bool) -> None:
+def command(
+    runs: tuple[str, ...],
+    all_runs: bool,
+    states: tuple[str, ...],
+    names: tuple[str, ...],
+    since: str | None,
+    cluster: str | None,
+    runs_dir: str | None,
+    as_json: bool,
+) -> None:
     """Show runs and their states.
 
     Without RUN, the newest runs of the cluster's runs_root, of --runs-dir and of
-    ./runs. The state comes from the run's own files; SLURM is asked at most once
-    a minute, and only of runs whose files cannot say.
+    ./runs, the newest last. A RUN may be a pattern, as 'mnist*'. The state comes
+    from the run's own files; SLURM is asked at most once a minute, and only of
+    runs whose files cannot say. ELAPSED is from a run's first start to its end,
+    with the waits between attempts.
 
     \b
     hpcdl status
+    hpcdl status --state failed --since 2d
+    hpcdl status 'mnist*' --all
     hpcdl status k3f9 --json
     """
-    from hpcdl.run import runs_below
-
-    if runs:
-        chosen = [options.find(run, cluster, runs_dir) for run in runs]
-    else:
-        chosen = runs_below(options.run_roots(cluster, runs_dir))
-    rows = [(run, run.status()) for run in chosen[-_SHOWN:]]
+    chosen = _chosen(runs, names, since, (cluster, runs_dir))
+    named = bool(runs) and not any(is_pattern(text) for text in runs)
+    shown, hidden = _with_status(chosen, states, None if all_runs or named else _SHOWN)
     if as_json:
-        click.echo(json.dumps([{"run": str(run.paths.root), **asdict(status)} for run, status in rows], indent=2))
-        return
-    if not rows:
-        options.say("there are no runs yet")
-        return
-    table = [
-        ["RUN", "STATE", "JOB", "EPOCH", "VAL ACC", "ELAPSED", "NOTE"],
-        *(_row(run, status) for run, status in rows),
-    ]
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if len(chosen) > _SHOWN:
-        options.say(f"({len(chosen) - _SHOWN} older runs are not shown)")
+        rows = [{"run": str(run.paths.root), **asdict(status)} for run, status in shown]
+        click.echo(json.dumps(rows, indent=2))
+    elif shown:
+        for line in _table(shown):
+            click.echo(line)
+        _say_how_to_look_further(shown)
+    elif runs or names or since or states:
+        options.say("no run fits; hpcdl status --all shows all")
+    else:
+        roots = options.run_roots(cluster, runs_dir)
+        options.say(f"there are no runs yet under {' or '.join(map(str, roots))}")
+    if hidden:
+        options.say(f"({hidden} older runs are not shown; hpcdl status --all)")
+
+
+def _chosen(
+    runs: Sequence[str], names: Sequence[str], since: str | None, places: tuple[str | None, str | None]
+) -> list[Run]:
+    """The runs that the command line is about: named ones in its order, others oldest first."""
+    chosen = options.choose(runs, *places)
+    if names:
+        chosen = [run for run in chosen if fits_name(run, names)]
+    if since is not None:
+        earliest = since_time(since, time.time())
+        chosen = [run for run in chosen if run.created() >= earliest]
+    return chosen
+
+
+def _with_status(runs: Sequence[Run], states: Sequence[str], limit: int | None) -> tuple[list[tuple[Run, Status]], int]:
+    """The newest runs in one of the states, oldest first, and how many older ones there are.
+
+    Args:
+        runs: oldest first.
+        states: the states; none for all of them, when no more runs than shown are looked at.
+        limit: how many runs; None for all.
+    """
+    if not states:
+        newest = runs if limit is None else runs[-limit:]
+        return [(run, run.status()) for run in newest], len(runs) - len(newest)
+    fitting = []
+    for run in runs:
+        status = run.status()
+        if status.state in states:
+            fitting.append((run, status))
+    shown = fitting if limit is None else fitting[-limit:]
+    return shown, len(fitting) - len(shown)
+
+
+def _table(rows: Sequence[tuple[Run, Status]]) -> list[str]:
+    cells = [["RUN", "STATE", "JOB", "EPOCH", "VAL ACC", "ELAPSED", "NOTE"]]
+    return table([*cells, *(_row(run, status) for run, status in rows)])
+
+
+def _say_how_to_look_further(rows: Sequence[tuple[Run, Status]]) -> None:
+    """Where a job waits for a reason: the command of SLURM's that says more."""
+    waiting = [status.job_id for _, status in rows if status.state in WAITING and status.note]
+    if waiting:
+        options.say(f"why a job waits, in SLURM's own words: scontrol show job {waiting[-1]}")
 
 
 def _short(text: str, limit: int = 90) -> str:

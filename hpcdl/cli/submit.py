@@ -9,13 +9,12 @@ import click
 from hpcdl.cli import options
 
 
-@click.command(short_help="Submit a job to SLURM, or run it on this machine.")
+@click.command(cls=options.JobCommand, short_help="Submit a job to SLURM, or run it on this machine.")
 @click.argument("job", metavar="JOB")
-@click.option(
-    "--backend", type=click.Choice(["slurm", "local"]), default="slurm", show_default=True, help="Where it runs."
-)
+@options.backend
 @options.cluster
 @options.sets
+@options.size
 @options.runs_dir
 @click.option("--wait", is_flag=True, help="Show its progress until it has ended; exit 1 unless it is done.")
 @click.option("--dry-run", is_flag=True, help="Print exactly the text that would be sent, and send nothing.")
@@ -32,13 +31,15 @@ def command(
 ) -> int:
     """Submit a job to SLURM, or run it on this machine.
 
-    JOB is a job file, or the name of a shipped job (hpcdl jobs list). What
-    cannot run is refused before it is in the queue (hpcdl check). The run's
+    JOB is a job file, a script or notebook to run as it is, or the name of a
+    shipped job (hpcdl jobs list). What follows -- are the script's arguments.
+    What cannot run is refused before it is in the queue (hpcdl check). The run's
     folder is printed; status, wait, logs, result and cancel take it, from any
     shell. Ctrl-C during --wait leaves the run running.
 
     \b
     hpcdl submit digits_cnn --backend local --wait
+    hpcdl submit MNIST.py --gpus 1 --time 00:30:00 -- --epochs 5
     hpcdl submit mnist_cnn.yaml --cluster mycluster.yaml --wait
     hpcdl submit mnist_cnn.yaml -c mycluster.yaml --set train.epochs=20 --set resources.time=02:00:00
     """
@@ -56,16 +57,17 @@ def command(
         return 0
     require_backend(submission)
     said: list[str] = []
-    if backend == "slurm" and not no_check:
+    if not no_check:
         from hpcdl.cli.checking import checked, rows, table
 
-        report, places = checked(submission, site)
+        report, places = checked(submission, site, python_only=backend == "local")
         title = f"{loaded.name} on {site.name}"
         for line in table(title, report, places) if report.blocks else rows(report, places):
             options.say(line)
         if report.blocks:
             return 2
-        said = [f"checked in {report.seconds:.1f} s", *report.notes]
+        if backend == "slurm":
+            said = [f"checked in {report.seconds:.1f} s", *report.notes]
     run = submit(submission, sys.argv)
     job_ids = run.job_ids()
     if len(job_ids) > 1:

@@ -102,8 +102,9 @@ def _tensorboard() -> list[str]:
     program = shutil.which("tensorboard")
     if program is None:
         from hpcdl.errors import UserError
+        from hpcdl.extras import TENSORBOARD, pip_install
 
-        raise UserError("TensorBoard is not installed here: pip install 'hpcdl[tensorboard]'")
+        raise UserError(f"TensorBoard is not installed here: {pip_install(*TENSORBOARD)}")
     return [program]
 
 

@@ -30,7 +30,7 @@ def follow(run: Run) -> int:
         click.echo(f"\nit goes on without you; look again with: hpcdl wait {run.paths.root}", err=True)
         return 130
     if status.state == "done":
-        click.echo(f"{summary_line(run.result() or {})}\nreport: hpcdl report {run.paths.root}", err=True)
+        click.echo(f"{summary_line(run.result() or {}, status)}\nreport: hpcdl report {run.paths.root}", err=True)
     else:
         for line in failure_lines(run, status):
             click.echo(line, err=True)
@@ -107,7 +107,10 @@ def _heartbeat(run: Run) -> dict[str, Any]:
 def state_line(status: Status) -> str:
     """One line for a state that is not final."""
     if status.state in ("queued", "requeued"):
-        return f"{status.state} ({status.note})" if status.note else status.state
+        if not status.note:
+            return status.state
+        more = f"; more: scontrol show job {status.job_id}" if status.job_id else ""
+        return f"{status.state} ({status.note}{more})"
     if status.state != "running":
         return status.state
     if status.attempt > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ from hpcdl.cluster.checks import check_choices, check_times, check_words
 from hpcdl.cluster.schema import Cluster, Image, Node, Partition, Qos
 from hpcdl.errors import ClusterError, Problem, UserError
 from hpcdl.job import Job
-from hpcdl.job.reader import Located, read_yaml
+from hpcdl.job.reader import Located, decode, read_yaml
 from hpcdl.job.walker import Walker, did_you_mean
 
 __all__ = [
@@ -26,12 +27,15 @@ __all__ = [
     "Qos",
     "built_in_profiles",
     "choose_cluster",
+    "fitting_cluster",
     "load_cluster",
+    "named_cluster",
     "profile_text",
     "read_cluster",
 ]
 
 _PROFILES = Path(__file__).parent / "profiles"
+VARIABLE = "HPCDL_CLUSTER"
 _PLACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -41,33 +45,80 @@ def built_in_profiles() -> dict[str, Path]:
 
 
 def choose_cluster(given: str | None) -> str:
-    """The profile to use: ``--cluster``, else HPCDL_CLUSTER, ./hpcdl.yaml, the user's config, or what fits this host.
+    """The profile to use: the one that is named, or else what fits this host.
+
+    Args:
+        given: the option ``--cluster``.
 
     Raises:
         ClusterError: hpcdl.yaml or the user's config is wrong.
         UserError: none of these names one; the message lists the profiles.
     """
-    named = given or os.environ.get("HPCDL_CLUSTER")
-    if named:
-        return named
+    name = named_cluster(given) or fitting_cluster()
+    if name is None:
+        names = ", ".join(built_in_profiles())
+        raise UserError(
+            f"which cluster? This host ({socket.getfqdn()}) fits no profile. Say --cluster NAME or FILE, "
+            f"set HPCDL_CLUSTER, or keep one with hpcdl init; known are {names}"
+        )
+    return name
+
+
+def named_cluster(given: str | None) -> str | None:
+    """The profile that is named by ``--cluster``, HPCDL_CLUSTER, ./hpcdl.yaml or the user's config.
+
+    Raises:
+        ClusterError: hpcdl.yaml or the user's config is wrong.
+        UserError: ``--cluster`` is empty.
+    """
+    if given is not None:
+        if not given.strip():
+            raise UserError("--cluster is empty; expected a profile's name or file (is a shell variable not set?)")
+        return given
+    variable = os.environ.get(VARIABLE, "").strip()
+    if variable:
+        return variable
     problems: list[Problem] = []
-    named = layers.chosen(layers.settings(built_in_profiles(), problems), built_in_profiles())
+    name = layers.chosen(layers.settings(built_in_profiles(), problems), built_in_profiles())
     if problems:
         raise ClusterError("settings", problems)
-    if named:
-        return named
-    from socket import getfqdn
+    return name
 
-    host = getfqdn()
+
+def fitting_cluster() -> str | None:
+    """The built-in profile whose ``detect`` patterns fit this host's name."""
+    host = socket.getfqdn()
     for name, path in built_in_profiles().items():
-        for line in re.findall(r"^detect:\s*\[(.*?)\]\s*(?:#|$)", path.read_text(encoding="utf-8"), re.MULTILINE):
+        text = path.read_text(encoding="utf-8")
+        for line in re.findall(r"^detect:\s*\[(.*?)\]\s*(?:#|$)", text, re.MULTILINE):
             if any(fnmatchcase(host, pattern.strip(" '\"")) for pattern in line.split(",")):
                 return name
-    names = ", ".join(built_in_profiles())
-    raise UserError(
-        f"which cluster? This host ({host}) fits no profile. Say --cluster NAME or FILE, set HPCDL_CLUSTER, or keep "
-        f"one with hpcdl init; known are {names}"
+    return None
+
+
+def _of_variable(name: str) -> str:
+    """What to add about a profile that is not there, if HPCDL_CLUSTER named it."""
+    if name != os.environ.get(VARIABLE, "").strip():
+        return ""
+    if not _is_path(name) or os.path.isabs(os.path.expanduser(name)):
+        return f"; {VARIABLE} names it: correct or unset that"
+    return (
+        f"; {VARIABLE} names it, and a relative path is looked for in the folder where you are: "
+        f"export {VARIABLE}=/whole/path/{os.path.basename(name)}, or keep it with hpcdl init --cluster FILE"
     )
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.endswith((".yaml", ".yml"))
+
+
+def _close(name: str) -> str:
+    """The profile that is meant, most likely: a built-in one, or a file in this folder."""
+    files = sorted(str(path) for path in Path().glob("*.y*ml"))
+    stems = [file for file in files if Path(file).stem == name]
+    if stems:
+        return f"; did you mean {stems[0]}?"
+    return did_you_mean(name, built_in_profiles())
 
 
 def load_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None) -> Cluster:
@@ -121,15 +172,22 @@ def profile_text(name: str) -> str:
     Raises:
         UserError: there is no such profile.
     """
-    known = built_in_profiles()
+    path = built_in_profiles().get(name, Path(os.path.expanduser(name)))
     try:
-        return known.get(name, Path(name)).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        if "/" in name or name.endswith((".yaml", ".yml")):
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise UserError(f"cannot read the cluster profile {name}: {reason}") from error
+        return decode(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"cannot read the cluster profile {name}: it {error}") from error
+    except OSError as error:
+        if _is_path(name):
+            ships = ""
+            if path.stem in built_in_profiles():
+                ships = f"; the built-in profile is called {path.stem}: --cluster {path.stem}"
+            raise UserError(
+                f"cannot read the cluster profile {name}: {error.strerror}{ships}{_of_variable(name)}"
+            ) from error
+        close = _close(name)
         raise UserError(
-            f"there is no cluster profile {name!r} (a path to a file ends in .yaml){did_you_mean(name, known)}"
+            f"there is no cluster profile {name!r} (a path to a file ends in .yaml){close}{_of_variable(name)}"
         ) from error
 
 

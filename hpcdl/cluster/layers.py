@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from hpcdl.errors import Problem
 from hpcdl.job import apply_sets
-from hpcdl.job.reader import Located, read_yaml
+from hpcdl.job.reader import Located, decode, read_yaml
 from hpcdl.job.walker import Walker, did_you_mean, show
 from hpcdl.trainer.spec import setting
 
@@ -101,14 +101,14 @@ def over(profile: Located, files: Sequence[Located], job: Mapping[str, Located],
 def _read(path: Path, problems: list[Problem]) -> Located | None:
     name = shown(path) if path.is_absolute() else str(path)
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = decode(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         problems.append(Problem(name, "", f"cannot be read: {error.strerror}"))
         return None
-    except UnicodeDecodeError as error:
-        problems.append(Problem(name, "", f"is not UTF-8 text (byte {error.start})"))
+    except ValueError as error:
+        problems.append(Problem(name, "", str(error)))
         return None
     return read_yaml(text, name, problems)
 

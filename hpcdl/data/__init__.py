@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def item_name(data_root: Path, path: Path) -> str:
 
 
 def how_to_stage(name: str, data_root: str) -> str:
-    """The command that stages a set or weights, and where to give it.
+    """What to do where a set or weights are missing: the command, and where or by whom it is given.
 
     Args:
         name: of the set, or of weights: ``weights/VGG16``, or with the option ``weights/VGG16 --include-top``.
@@ -41,9 +42,28 @@ def how_to_stage(name: str, data_root: str) -> str:
 
     root = shlex.quote(data_root)
     if name in EMBEDDED:
-        return f"hpcdl data stage {name} --data-root {root}"
-    if name in SETS or name.startswith(WEIGHTS):
+        how = f"hpcdl data stage {name} --data-root {root}"
+    elif name in SETS or name.startswith(WEIGHTS):
         there = f"elsewhere with --data-root DIR, then copy DIR to {root}"
-        return f"on a machine with internet: hpcdl data stage {name} --data-root {root} (or {there})"
-    packed = f"hpcdl data pack FOLDER --name {shlex.quote(name)} --data-root {root}"
-    return f"hpcdl data stage {shlex.quote(name)} --from FILE.npz --data-root {root}, or of images: {packed}"
+        how = f"on a machine with internet: hpcdl data stage {name} --data-root {root} (or {there})"
+    else:
+        packed = f"hpcdl data pack FOLDER --name {shlex.quote(name)} --data-root {root}"
+        how = f"hpcdl data stage {shlex.quote(name)} --from FILE.npz --data-root {root}, or of images: {packed}"
+    closed = _not_writable(Path(data_root))
+    if not closed:
+        return how
+    own = "use a folder of your own for --data-root, and --set cluster.data_root=DIR for the job"
+    return f"you cannot write in {closed}: ask them to stage it ({how}); or {own}"
+
+
+def _not_writable(folder: Path) -> str:
+    """The folder, or the nearest one above it, and whose it is, if this user cannot write there; else empty."""
+    whole = folder.absolute()
+    nearest = next(path for path in (whole, *whole.parents) if path.exists())
+    if os.access(nearest, os.W_OK | os.X_OK):
+        return ""
+    try:
+        owner = nearest.owner()
+    except (KeyError, OSError):
+        owner = "somebody else"
+    return f"{nearest}, which is {owner}'s"

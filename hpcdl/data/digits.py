@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hpcdl.errors import UserError
+from hpcdl.extras import DIGITS, pip_install
 
 
 def write_digits(path: Path, test_rows: int = 360, seed: int = 1) -> None:
@@ -27,9 +28,8 @@ def write_digits(path: Path, test_rows: int = 360, seed: int = 1) -> None:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise UserError(
-            "the digits come with scikit-learn, which is not installed: pip install 'hpcdl[digits]'"
-        ) from error
+        install = pip_install(*DIGITS)
+        raise UserError(f"the digits come with scikit-learn, which is not installed: {install}") from error
     digits = load_digits()
     # Bilinear, pixel centres aligned: row i of the enlarged image lies at (i + 1/2) * 8/28 - 1/2 of the small one.
     at = np.clip((np.arange(28) + 0.5) * 8 / 28 - 0.5, 0, 7)

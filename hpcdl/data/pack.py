@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from hpcdl.data.manifest import read_staged, verify
 from hpcdl.data.packwriter import Block, Layout, PackWriter, SizesDifferError
 from hpcdl.data.pictures import Picture, SourceFile, Wanted, begin_worker, keep_memory, read, read_all
 from hpcdl.errors import HpcdlError, Problem, UserError
+from hpcdl.extras import pip_install
 from hpcdl.files import read_json
 
 _RECORD = "progress.json"
@@ -115,12 +117,21 @@ def pack(folder: Path, target: Path, options: Options, talk: Talk) -> Packed:
 
 
 def _check_installed() -> None:
+    """See that the packages are installed; all that are not are named at once."""
+    modules = {"pillow": "PIL", "google-crc32c": "google_crc32c"}
+    lacking = [package for package, module in modules.items() if _lacks(module)]
+    if lacking:
+        verb = "is" if len(lacking) == 1 else "are"
+        names = " and ".join(lacking)
+        raise UserError(f"to pack images, {names} {verb} needed and not installed: {pip_install(*lacking)}")
+
+
+def _lacks(module: str) -> bool:
     try:
-        import google_crc32c  # noqa: F401  # of TFRecords
-        import PIL.Image  # noqa: F401
-    except ImportError as error:
-        wrong = f"images are read by Pillow and google-crc32c, of which {error.name} is not installed"
-        raise UserError(f"{wrong}: pip install 'hpcdl[images]'") from error
+        import_module(module)
+    except ImportError:
+        return True
+    return False
 
 
 def _check_places(folder: Path, target: Path) -> None:

@@ -9,7 +9,7 @@ from hpcdl.data import MODELS, WEIGHTS, staged_path
 from hpcdl.data.catalogue import EMBEDDED, SETS, Source
 from hpcdl.data.weights import ARCHITECTURES, CLASS_INDEX, find_source, sources
 from hpcdl.errors import UserError
-from hpcdl.job.checks import NAME
+from hpcdl.job.names import NAME
 from hpcdl.job.walker import did_you_mean
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # https://docs.hdfgroup.org/hdf5/v1_14/_f_m_t3.html, format signature

@@ -2,66 +2,96 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpcdl import shipped
 from hpcdl.errors import JobError, Problem, UserError
 from hpcdl.job.checks import build
-from hpcdl.job.reader import Located, read_value, read_yaml
+from hpcdl.job.find import JOB_SUFFIXES, find_job
+from hpcdl.job.fromscript import document_of
+from hpcdl.job.notjobs import LARGEST_JOB, about_file
+from hpcdl.job.reader import Located, decode, read_value, read_yaml
 from hpcdl.job.sections import Job, Resources, format_time, parse_time
-from hpcdl.job.walker import did_you_mean, show
+from hpcdl.job.walker import show
 
-__all__ = ["Job", "Resources", "format_time", "load_job", "parse_time"]
-
-
-def find_job(name: str) -> Path:
-    """The job file for what the user typed: a path, or the name of a shipped job.
-
-    Raises:
-        UserError: there is neither.
-    """
-    path = Path(name)
-    if os.path.isdir(path):
-        raise UserError(f"{name} is a folder; expected a job file (hpcdl jobs list shows the shipped ones)")
-    if os.path.exists(path):
-        return path.absolute()
-    candidate = shipped.folder("jobs") / (path.name if path.suffix == ".yaml" else f"{path.name}.yaml")
-    if path.parent in (Path(), Path("jobs")) and os.path.isfile(candidate):
-        return candidate
-    names = sorted(p.stem for p in shipped.folder("jobs").glob("*.yaml"))
-    raise UserError(f"there is no job file {name!r}, nor a shipped job of that name{did_you_mean(path.stem, names)}")
+__all__ = ["Job", "Resources", "find_job", "format_time", "load_job", "parse_time"]
 
 
-def load_job(name: str | os.PathLike[str], sets: Sequence[str] = ()) -> Job:
-    """Read a job file.
+def load_job(name: str | os.PathLike[str], sets: Sequence[str] = (), args: Sequence[str] = ()) -> Job:
+    """Read a job file, or make a job of a script.
 
     Args:
-        name: a path, or the name of a shipped job.
+        name: the path of a job file, of a script or of a notebook, or the name of a shipped job.
         sets: ``key.path=value`` texts that override the file.
+        args: arguments for a script that is given by its own path.
 
     Raises:
         JobError: all that is wrong in the file and the sets, with places.
-        UserError: there is no such file.
+        UserError: there is no such file, or it is something else.
     """
-    path = find_job(os.fspath(name))
+    found = find_job(os.fspath(name))
+    path = found.path
     source = "/".join(path.parts[-2:])
-    shown = os.fspath(name) if os.path.exists(name) else source  # a shipped job is not where the user is
+    ships = not os.path.exists(name)  # then its path says nothing to the user
+    shown = source if ships else os.fspath(name)
     problems: list[Problem] = []
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read {name}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise JobError(shown, [Problem(shown, "", f"is not UTF-8 text (byte {error.start})")]) from error
-    document = read_yaml(text, shown, problems)
+    if found.is_script:
+        script = path.parent.resolve() / path.name
+        document: Located | None = document_of(script, args, shown)
+    elif args:
+        raise UserError(f"{shown} is a job file, which has the script's arguments itself: {_as_key(args)}")
+    else:
+        document = _read_document(path, shown, problems)
     if document is not None:
         apply_sets(document, sets, problems)
         job = build(document, path.parent.resolve(), source, problems)
         if job is not None and not problems:
             return job
     raise JobError(shown, problems)
+
+
+def _read_document(path: Path, shown: str, problems: list[Problem]) -> Located | None:
+    """A job file's document; None, and problems, where it cannot be read as one."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(LARGEST_JOB + 1)
+    except OSError as error:
+        raise UserError(f"cannot read {shown}: {error.strerror}") from error
+    message = about_file(path, data, shown)
+    if message:
+        raise UserError(message)
+    try:
+        text = decode(data)
+    except ValueError as error:
+        problems.append(Problem(shown, "", str(error)))
+        return None
+    document = read_yaml(text, shown, problems)
+    if document is None and path.suffix not in JOB_SUFFIXES:
+        problems.append(Problem(shown, "", "expected a job file (.yaml) or a script (.py, .ipynb)"))
+    if document is not None and isinstance(document.value, str):
+        problems.append(
+            Problem(document.where, "", f"expected keys and values, as in name: my-job; got {show(document.value)}")
+        )
+        return None
+    if document is not None and _is_profile(document):
+        fix = f"give it as hpcdl check JOB --cluster {shown}"
+        raise UserError(f"{shown} is a cluster profile, not a job file; {fix}")
+    return document
+
+
+def _is_profile(document: Located) -> bool:
+    """Whether a document has what every profile has, and no job."""
+    keys = document.value if isinstance(document.value, dict) else {}
+    return "node" in keys and not {"script", "model", "data"} & set(keys)
+
+
+def _as_key(args: Sequence[str]) -> str:
+    """The key of a job file that says the arguments after ``--``, and the option that does."""
+    words = json.dumps(list(args), ensure_ascii=False)
+    return f"args: {words}, or {shlex.join(['--set', f'args={words}'])}"
 
 
 def apply_sets(document: Located, sets: Sequence[str], problems: list[Problem], prefix: str = "") -> None:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpcdl import shipped
 from hpcdl.errors import Problem
+from hpcdl.job.names import NAME
 from hpcdl.job.reader import Located
 from hpcdl.job.requirements import read_requirements
 from hpcdl.job.sections import Job, parse_time
@@ -28,20 +30,31 @@ from hpcdl.trainer.spec import (
     augment_problems,
 )
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 NO_DIRECTIVE = "a #SBATCH line cannot carry a line break, a control character, a backslash or both kinds of quotes"
-# sbatch options that hpcdl itself sets, or that would change what it has set: where each is said instead
-_ITS_WAY = "what it needs, and that alone"
-_SET_ELSEWHERE = {
-    **dict.fromkeys(("account", "partition", "qos", "requeue", "no-requeue", "signal"), "the cluster profile"),
-    **dict.fromkeys(("nodes", "time", "cpus-per-task", "gres", "gpus", "gpus-per-node"), "resources"),
-    **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), "resources.memory_gb"),
-    **dict.fromkeys(("ntasks", "ntasks-per-node", "gpus-per-task", "array", "export", "wrap"), _ITS_WAY),
-    **dict.fromkeys(("chdir", "output", "error", "open-mode"), _ITS_WAY),
-    "job-name": "name",
+# sbatch options that hpcdl writes itself, or that would change those: what to use instead
+_ONE_TASK = "a job is one program on one node; say how big it is with resources.gpus and resources.cpus"
+_USE_INSTEAD = {
+    "account": "say account in the cluster profile, or in this job as cluster: {account: ...}",
+    "partition": "say partition in the cluster profile, or in this job as cluster: {partition: ...}",
+    "qos": "say qos in the cluster profile, or in this job as cluster: {qos: ...}",
+    **dict.fromkeys(("requeue", "no-requeue"), "say requeue in the cluster profile"),
+    "signal": "say signal_lead_s in the cluster profile, and stop_signal here for a script's own handler",
+    "nodes": "say resources.nodes",
+    "time": 'say resources.time, as in resources: {time: "02:00:00"}',
+    "cpus-per-task": "say resources.cpus",
+    **dict.fromkeys(("gres", "gpus", "gpus-per-node"), "say resources.gpus; their type is the profile's gpu_type"),
+    **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), "say resources.memory_gb"),
+    **dict.fromkeys(("ntasks", "ntasks-per-node", "gpus-per-task"), _ONE_TASK),
+    "array": "a run is one job; submit one for each value, in a loop: "
+    "for n in 1 2 3; do hpcdl submit JOB --set train.seed=$n; done",
+    "export": "a job gets none of your shell's variables; say those that it needs in env",
+    "wrap": "name the program as script",
+    "chdir": "say workdir, for a script; a model's run has its own folder",
+    **dict.fromkeys(("output", "error", "open-mode"), "the log is logs/1.log in the run's folder: hpcdl logs RUN"),
+    "job-name": "say name",
 }
 
 
@@ -147,11 +160,13 @@ def _check_values(document: Located, walker: Walker) -> None:
     for key, item in each("env"):
         if not _VARIABLE.fullmatch(key):
             walker.add(item, f"env.{key}", "is not a variable's name: letters, digits and underscores")
-        elif key.startswith("HPCDL_") or key == "CUDA_VISIBLE_DEVICES":
-            walker.add(item, f"env.{key}", "is set by hpcdl")
+        elif key == "CUDA_VISIBLE_DEVICES":
+            walker.add(item, f"env.{key}", "is set by hpcdl, to the GPUs that SLURM gives; say resources.gpus")
+        elif key.startswith("HPCDL_"):
+            walker.add(item, f"env.{key}", "is set by hpcdl, as all that begin with HPCDL_; use another name")
     for key, item in each("slurm"):
-        if key in _SET_ELSEWHERE:
-            walker.add(item, f"slurm.{key}", f"is set by hpcdl, from {_SET_ELSEWHERE[key]}")
+        if key in _USE_INSTEAD:
+            walker.add(item, f"slurm.{key}", f"is not for this section, as hpcdl writes it: {_USE_INSTEAD[key]}")
         elif not _OPTION.fullmatch(key):
             walker.add(item, f"slurm.{key}", "is not an sbatch option's long name, such as constraint or mail-type")
         if item.raw is not None and not directive_carries(item.raw):
@@ -212,6 +227,8 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
 
     def path_of(key: str, text: str, item: Located, want: str = "") -> str:
         full = folder / os.path.expanduser(text)
+        if item.where.startswith("--set ") and "\0" not in text:
+            full = _typed_path(full, walker, item, key)
         if "\0" in text or any(ord(c) < 32 for c in text):
             walker.add(item, key, "a path cannot hold a line break or a control character")
         elif key == "workdir" and not directive_carries(text):
@@ -263,3 +280,25 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
     if job.model is not None and job.train is None:
         changes["train"] = TrainSpec()
     return None if walker.problems else replace(job, **changes)
+
+
+def _typed_path(full: Path, walker: Walker, item: Located, key: str) -> Path:
+    """The path of a ``--set``: it starts at the job file's folder, or where it is typed.
+
+    A shipped job's folder is nowhere that the user knows, so there it starts where it is typed.
+
+    Args:
+        full: the path from the job file's folder.
+        walker: where a path of two meanings is reported.
+        item: the value.
+        key: its key.
+    """
+    text = os.path.expanduser(str(item.raw))
+    here = Path.cwd() / text
+    if full.is_relative_to(shipped.folder("jobs").resolve()):
+        return here
+    if not os.path.exists(here) or full == here:
+        return full
+    if os.path.exists(full) and not os.path.samefile(full, here):
+        walker.add(item, key, f"is a path in two folders; say which: {full} or {here}")
+    return full if os.path.exists(full) else here

@@ -64,6 +64,22 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
+def decode(data: bytes) -> str:
+    """The text of a file's bytes.
+
+    Raises:
+        ValueError: it is not UTF-8 text; what it is, and how to change that.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
+        what = "it is UTF-16, which Windows calls Unicode"
+        raise ValueError(f"is not UTF-8 text ({what}; save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 OLD > NEW)")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        how = "save it as UTF-8, or: iconv -f ISO-8859-1 -t UTF-8 OLD > NEW"
+        raise ValueError(f"is not UTF-8 text (byte {error.start}; {how})") from error
+
+
 def read_yaml(text: str, name: str, problems: list[Problem]) -> Located | None:
     """Read one YAML document.
 
@@ -86,8 +102,7 @@ def read_yaml(text: str, name: str, problems: list[Problem]) -> Located | None:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
         detail = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        at_tab = mark is not None and "\t" in f"{text}\n".split("\n")[mark.line][: mark.column + 1]
-        hint = " (YAML is indented with spaces, never tabs)" if at_tab else ""
+        hint = _hint(text, detail, mark) if mark else ""
         problems.append(Problem(where, "", f"this is not YAML: {detail}{hint}"))
         return None
     except UnicodeEncodeError:  # bytes of the command line that are no text
@@ -116,6 +131,26 @@ def _line_too_deep(text: str) -> int | None:
     except yaml.YAMLError:
         pass  # the document has another fault before it is too deep
     return None
+
+
+def _hint(text: str, detail: str, mark: Any) -> str:
+    """What is wrong, most likely, with a text that is not YAML.
+
+    Args:
+        text: the text.
+        detail: the parser's words.
+        mark: the place where the parser gave up, which may be the line after.
+    """
+    if detail == "but found another document":
+        return " (one job to a file: --- begins another document)"
+    lines = f"{text}\n".split("\n")
+    if "\t" in lines[mark.line][: mark.column + 1]:
+        return " (YAML is indented with spaces, never tabs)"
+    for line in lines[max(0, mark.line - 1) : mark.line + 1]:
+        glued = re.match(r"\s*([a-z_]+):(?=[^\s/:])", line)
+        if glued:
+            return f" (a space belongs behind the colon of {glued[1]}:)"
+    return ""
 
 
 def read_value(text: str, where: str, problems: list[Problem]) -> Located:

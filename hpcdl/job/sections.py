@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from hpcdl.trainer.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec, setting
 
+_SHARE = "by default the GPUs' share of the node; with gpus: 0, the share of one GPU"
 _TIME = re.compile(r"(?:(\d+)-)?(\d{1,2}):(\d\d):(\d\d)")
 
 
@@ -18,8 +19,8 @@ class Resources:
     gpus: int = setting("GPUs of the job; 0 trains on the CPU", 1, ge=0)
     nodes: int = setting("nodes", 1, ge=1)
     time: str = setting('time limit, "HH:MM:SS" or "D-HH:MM:SS"', "01:00:00")
-    cpus: Optional[int] = setting("CPUs; by default the GPUs' share of the node", None, ge=1)
-    memory_gb: Optional[float] = setting("memory in GB; by default the GPUs' share of the node", None, gt=0)
+    cpus: Optional[int] = setting(f"CPUs; {_SHARE}", None, ge=1)
+    memory_gb: Optional[float] = setting(f"memory in GB; {_SHARE}", None, gt=0)
 
     @property
     def time_limit_s(self) -> int:

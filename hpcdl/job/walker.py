@@ -46,7 +46,7 @@ class Walker:
             return None
         for name, inner in item.value.items():
             if name not in known:
-                self.add(inner, _join(key, name), f"unknown key{did_you_mean(name, known)}")
+                self.add(inner, _join(key, name), f"unknown key{_pasted(name) or did_you_mean(name, known)}")
         hints = get_type_hints(cls)
         before = len(self.problems)
         values = {name: self._field(f, hints[name], item, _join(key, name)) for name, f in known.items()}
@@ -164,6 +164,13 @@ def did_you_mean(name: Any, known: Any, also: str | None = None) -> str:
     if close:
         return f"; did you mean {close[0]}?"
     return f"; known are {', '.join(known)}" if also is None else also
+
+
+def _pasted(name: str) -> str:
+    """What to say of a key with the blanks or quotes of a web page or a word processor."""
+    if set(name) & set("\u00a0\u2007\u202f\u2018\u2019\u201c\u201d"):
+        return "; it has a no-break space or a curly quote, as web pages and word processors make them: type it anew"
+    return ""
 
 
 def _join(key: str, name: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 from hpcdl import packages
@@ -17,11 +19,17 @@ from hpcdl.planning import Plan, plan
 from hpcdl.run.freeze import freeze_code
 from hpcdl.run.paths import RunPaths
 
+_OF_THE_IMAGE = ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr", "var")
 Started = tuple[list[str], dict[str, str], str]
 
 
-def argv_for_run(paths: RunPaths, program: list[str]) -> Started:
+def argv_for_run(paths: RunPaths, program: list[str], here: str | None = None) -> Started:
     """The argv, environment and working directory for a run's container.
+
+    Args:
+        paths: the run.
+        program: argv inside the container.
+        here: the folder to run it in, so that its relative paths hold; None for the run's own.
 
     Raises:
         UserError: the run had no container.
@@ -29,7 +37,16 @@ def argv_for_run(paths: RunPaths, program: list[str]) -> Started:
     """
     frozen = read_plan(paths)
     prepare_home(paths.home, frozen.data_root)
-    return _started(frozen, places_of(paths, frozen), program)
+    places = places_of(paths, frozen)
+    if here is not None and _can_be_bound(here):
+        places = replace(places, workdir=here, binds=[*places.binds, here])
+    return _started(frozen, places, program)
+
+
+def _can_be_bound(folder: str) -> bool:
+    """Whether a folder can be bound without hiding a folder of the image."""
+    top = Path(folder).parts[1:2]
+    return bool(top) and top[0] not in _OF_THE_IMAGE and not set(folder) & set(":,")
 
 
 def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path) -> Started:
@@ -65,7 +82,10 @@ def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path
 
 def _started(decided: Plan, places: Places, program: list[str]) -> Started:
     if decided.image is None:
-        raise UserError(f"{decided.name} runs without a container on {decided.cluster}: its Python is this machine's")
+        raise UserError(
+            f"{decided.name} runs without a container on {decided.cluster}, so there is none to open: "
+            f"its Python is this machine's, {sys.executable}"
+        )
     if not os.path.exists(decided.image):
         raise ContainerError(f"the image {decided.image} is not on this machine")
     argv, env = argv_of(decided, places, program)

@@ -112,7 +112,7 @@ def _devices(plan: Plan) -> Iterator[Fault]:
     """SLURM gave as many GPUs as the job asks for, and they have a driver."""
     if plan.gpus == 0:
         return
-    from hpcdl.submission import visible_gpus  # with all that makes a job
+    from hpcdl.thismachine import visible_gpus  # with all that makes a job
 
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if plan.nv and not _DRIVER.exists():

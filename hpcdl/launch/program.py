@@ -6,7 +6,9 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from shutil import which
 
+from hpcdl import asjob
 from hpcdl.container import Places, command, environment, outside
 from hpcdl.files import read_json
 from hpcdl.planning import Plan
@@ -100,6 +102,16 @@ def argv_of(plan: Plan, places: Places, program: list[str]) -> tuple[list[str], 
     if places.tmp is not None:
         env["TMPDIR"] = places.tmp
     return program, env
+
+
+def with_modules(plan: Plan, argv: list[str], env: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    """The same program after the profile's modules, if the container command comes with one.
+
+    In a batch script its own lines have loaded them; a run without SLURM has none.
+    """
+    if plan.image is None or which(plan.runtime) is not None or not plan.modules:
+        return argv, env
+    return asjob.after_modules(asjob.plan_lines(plan), argv, env)
 
 
 def prepare_home(home: Path, data_root: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from hpcdl.asjob import module_lines, plan_lines
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import HpcdlError, SchedulerError
 from hpcdl.scheduler.site import Site, read_site
@@ -47,6 +48,12 @@ class Subject:
 
     submission: Submission
     cluster: Cluster
+
+    @property
+    def module_lines(self) -> list[str]:
+        """The lines that load the site's modules: the batch script's, or for a local run the plan's."""
+        script = self.submission.script
+        return plan_lines(self.submission.plan) if script is None else module_lines(script)
 
     @property
     def site(self) -> Site:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def data(subject: Subject) -> Iterator[Finding]:
     if not os.path.exists(path):
         yield _missing(subject, path)
         return
+    yield from _two_of_a_name(subject, path)
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         yield _finding(subject, f"you cannot read {path}", "see its permissions: ls -lL; data_root is for all to read")
         return
@@ -52,6 +54,19 @@ def data(subject: Subject) -> Iterator[Finding]:
     if not problems:
         yield from _too_small(subject, *(spec.data.image_size or arrays["x_train"]["shape"][1:3]))
         yield from _too_large(subject, arrays)
+
+
+def _two_of_a_name(subject: Subject, path: Path) -> Iterator[Finding]:
+    """A set's name may mean a file and a folder in data_root: which one it is, is said."""
+    spec = subject.submission.spec
+    name = spec.data.name if spec else None
+    if name is None:
+        return
+    other = path.parent / name
+    if other != path and other.is_dir():
+        cause = f"{name} is {path} here, and not the folder {other}"
+        fix = f"if the folder is meant, name it by its path: data: {{path: {other}}}"
+        yield replace(_finding(subject, cause, fix), blocks=False)
 
 
 def _missing(subject: Subject, path: Path) -> Finding:

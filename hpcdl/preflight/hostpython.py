@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hpcdl
-from hpcdl.asjob import ModuleError, last_line, module_lines, run
+from hpcdl.asjob import ModuleError, last_line, run
+from hpcdl.extras import own_source, pip_install
 from hpcdl.preflight import Finding, Subject
 from hpcdl.submission import python_options
 
@@ -34,7 +35,7 @@ def host_python(subject: Subject) -> Iterator[Finding]:
     if not os.path.exists(python):
         yield _finding(f"there is no {python}", "say where a Python with hpcdl is: --set cluster.host_python=...")
         return
-    lines = module_lines(subject.submission.script or "")
+    lines = subject.module_lines
     with tempfile.TemporaryDirectory() as folder:  # hpcdl alone: not what is installed beside it
         Path(folder, "hpcdl").symlink_to(Path(hpcdl.__file__).parent)
         try:
@@ -47,7 +48,8 @@ def host_python(subject: Subject) -> Iterator[Finding]:
             yield _finding(f"{python} cannot be executed", "see its permissions: ls -lL")
             return
     if done.returncode:
-        fix = "install hpcdl for it (pip install hpcdl), or name the modules that it needs: cluster.host_modules"
+        install = pip_install(own_source(), python=python)
+        fix = f"install hpcdl for it ({install}), or name the modules that it needs: cluster.host_modules"
         words = last_line(done.stderr) or f"exit {done.returncode}"
         after = f" after {'; '.join(lines)}" if lines else ""
         yield _finding(f"{python} cannot run hpcdl's worker{after}: {words}", fix)

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpcdl.asjob import module_lines
 from hpcdl.container import PACKAGES
 from hpcdl.errors import ContainerError, SchedulerError, UserError
 from hpcdl.image import check_sif, size_in_header
@@ -34,6 +33,14 @@ def image(subject: Subject) -> Iterator[Finding | Note]:
             found.append(_finding(wrong, "use an image that was built for these nodes"))
         elif architecture not in ("", platform.machine()):
             raise ContainerError(f"{decided.image} is for {architecture}, and this machine cannot look into it")
+    yield from found
+    if not found:
+        yield from _inside(subject)
+
+
+def image_here(subject: Subject) -> Iterator[Finding | Note]:
+    """The same for a run on this machine, where no node's architecture counts."""
+    found = list(_file(subject.submission.plan))
     yield from found
     if not found:
         yield from _inside(subject)
@@ -88,7 +95,7 @@ def _inside(subject: Subject) -> Iterator[Finding | Note]:
     decided = subject.submission.plan
     try:
         # The script's questions go with it: one start of the container, and the script's check has its answer.
-        facts = ask(decided, module_lines(subject.submission.script or ""), *question(subject))
+        facts = ask(decided, subject.module_lines, *question(subject))
     except ContainerError as error:
         if "No such file" in str(error) and f"'{decided.python}'" in str(error).replace("‘", "'").replace("’", "'"):
             fix = "say its name in the profile: images: {NAME: {path: ..., python: python3}}"

@@ -152,7 +152,7 @@ def trial(subject: Subject) -> Iterator[Finding | Note]:
 
 
 def would_start(start: datetime, now: datetime) -> str:
-    """SLURM's estimate for people, both in the local time: ``would start about 14:05 (in 3 min)``."""
+    """SLURM's estimate for people; both times are local."""
     minutes = max(0, round((start - now).total_seconds() / 60))
     if minutes < 1:
         return "would start now"
@@ -160,7 +160,7 @@ def would_start(start: datetime, now: datetime) -> str:
     days, hours_left = divmod(hours, 24)
     wait = f"{days} d {hours_left} h" if days else f"{hours} h {rest} min" if hours else f"{minutes} min"
     day = "" if start.date() == now.date() else f"{start:%Y-%m-%d} "
-    return f"would start about {day}{start:%H:%M} (in {wait})"
+    return f"would start about {day}{start:%H:%M}, in {wait} (SLURM's estimate)"
 
 
 def _fits(node: NodeShape, asked: dict[str, int], gpu_type: str | None) -> bool:

@@ -18,7 +18,7 @@ def places(subject: Subject) -> Iterator[Finding]:
     decided = subject.submission.plan
     root = subject.submission.paths.root.parent.parent
     given = str(root) != os.path.abspath(subject.cluster.runs_root)
-    for finding in _runs_root(root):
+    for finding in _runs_root(root, shared=subject.submission.backend == "slurm"):
         yield replace(finding, source="--runs-dir", key="") if given else finding
     for bind in decided.binds:
         source = bind.split(":")[0]
@@ -42,9 +42,9 @@ def places(subject: Subject) -> Iterator[Finding]:
         yield Finding(wrong, _ask_owner(Path(decided.workdir)), "job", "workdir", blocks=False)
 
 
-def _runs_root(folder: Path) -> Iterator[Finding]:
+def _runs_root(folder: Path, shared: bool) -> Iterator[Finding]:
     there = next(one for one in (folder, *folder.parents) if one.exists())
-    local = node_local(str(folder))
+    local = node_local(str(folder)) if shared else None
     if local:
         wrong = (
             f"runs_root is {folder}: every machine has its own {local}, and the compute nodes would not find the run"

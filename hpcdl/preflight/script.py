@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hpcdl.asjob import module_lines
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.attributes import history, names_used
 from hpcdl.preflight.inside import ask
@@ -24,11 +23,11 @@ _OF_THE_IMAGE = ("tensorflow", "keras", "numpy")
 def script(subject: Subject) -> Iterator[Finding]:
     """The script, or the model's function, and what it imports from beside it."""
     sources = sources_of(subject)
-    facts = ask(subject.submission.plan, module_lines(subject.submission.script or ""), *question(subject))
+    facts = ask(subject.submission.plan, subject.module_lines, *question(subject))
     for name, why in facts["broken"].items():
         wrong = f"{name} does not compile under the image's Python {facts['python']}: {why}"
         yield _finding(subject, wrong, "correct it; python -m py_compile shows the line")
-    needed, optional = _wanted(subject, sources)
+    needed, optional = needed_and_optional(subject, sources)
     for name in [] if is_missing(subject.submission.plan) else facts["missing"]:
         if name in needed or name in optional:
             fix = "name it in a requirements file (packages:), use an image that has it, or put it beside the script"
@@ -49,7 +48,7 @@ def script(subject: Subject) -> Iterator[Finding]:
 def question(subject: Subject) -> tuple[dict[str, str], list[str], set[str]]:
     """What to ask the image: programs to compile, modules to look for that do not lie beside them, and names."""
     sources = sources_of(subject)
-    needed, optional = _wanted(subject, sources)
+    needed, optional = needed_and_optional(subject, sources)
     beside = {Path(name).parts[0].removesuffix(".py") for name in user_files(subject.submission.job).values()}
     given = subject.submission.job.env.get("PYTHONPATH", "").split(":")
     roots = [Path(root) for root in [*given, *subject.submission.job.pythonpath] if root]
@@ -76,7 +75,7 @@ def sources_of(subject: Subject) -> dict[str, str]:
     return found
 
 
-def _wanted(subject: Subject, sources: dict[str, str]) -> tuple[set[str], set[str]]:
+def needed_and_optional(subject: Subject, sources: dict[str, str]) -> tuple[set[str], set[str]]:
     """What the job imports, its own functions included: at once, and later or perhaps."""
     needed, optional = _imports(sources)
     needed |= {function.partition(":")[0].partition(".")[0] for function in subject.submission.job.functions.values()}

@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpcdl.asjob import module_lines
 from hpcdl.data import MODELS, WEIGHTS, how_to_stage
 from hpcdl.data.wanted import is_hdf5
 from hpcdl.data.weights import ARCHITECTURES, find_weights, sources
@@ -73,7 +72,7 @@ def _of_backbone(subject: Subject, model: BackboneSpec, models: Path) -> Iterato
     if plan.image is None:
         return
     name = f"tensorflow.keras.applications.{model.backbone}"
-    facts = ask(plan, module_lines(subject.submission.script or ""), names=[name])
+    facts = ask(plan, subject.module_lines, names=[name])
     if facts["names"].get(name) and (facts["tensorflow"] or [""])[0]:
         wrong = f"TensorFlow {facts['tensorflow'][0]} of the image has no {name.removeprefix('tensorflow.')}"
         guess = did_you_mean(model.backbone, sorted(ARCHITECTURES)).removeprefix("; ")

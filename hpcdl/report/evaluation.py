@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.errors import RunError, UserError
+from hpcdl.extras import REPORT, pip_install
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,7 +113,8 @@ def evaluate(labels: NDArray[Any], probabilities: NDArray[Any], worst: int = 24)
     try:
         from sklearn import metrics
     except ImportError as error:
-        raise UserError("scores need scikit-learn, which is not installed: pip install 'hpcdl[report]'") from error
+        install = pip_install(*REPORT)
+        raise UserError(f"scores need scikit-learn, which is not installed: {install}") from error
     import numpy as np
 
     count = probabilities.shape[1]

@@ -16,7 +16,7 @@ from hpcdl.run.logs import numbered
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import FINAL, Status, fold, process_start, read
 
-__all__ = ["Run", "find_run", "runs_below"]
+__all__ = ["Run", "find_run", "run_at", "runs_below"]
 
 _LOOK_S = 0.5  # how often wait looks at a run's files
 _FRESH_S = 60.0  # a heartbeat younger than this shows that the program runs
@@ -41,6 +41,16 @@ class Run:
     def name(self) -> str:
         """``<name>/<run_id>``."""
         return "/".join(self.paths.root.parts[-2:])
+
+    def created(self) -> float:
+        """When it was made (unix time), from its manifest, or to the minute from its id."""
+        created = (read_json(self.paths.manifest) or {}).get("created")
+        if isinstance(created, (int, float)):
+            return float(created)
+        try:
+            return time.mktime(time.strptime(self.paths.root.name[:13], "%Y%m%d-%H%M"))
+        except (ValueError, OverflowError):
+            return 0.0
 
     def status(self, ask: bool = True) -> Status:
         """Its state, from its files; SLURM is asked only where they cannot say, and not too often.
@@ -148,28 +158,74 @@ def _end_session(pid: int, started: str, grace_s: float = 5.0) -> None:
 
 
 def runs_below(roots: Sequence[Path]) -> list[Run]:
-    """All runs of these runs_roots, oldest first."""
-    found = {path.parent for root in roots for path in root.glob("[!.]*/[!.]*/manifest.json")}
-    return [Run(folder) for folder in sorted(found, key=lambda folder: folder.name)]
+    """All runs of these folders, oldest first: of runs_roots, and of folders into which runs were moved."""
+    folders: set[Path] = set()
+    for root in roots:
+        moved = {path.parent for path in root.glob("[!.]*/plan.json") if path.with_name("manifest.json").exists()}
+        below = {path.parent for path in root.glob("[!.]*/[!.]*/manifest.json")}
+        folders |= moved | {folder for folder in below if folder.parent not in moved}
+    runs = [Run(folder) for folder in folders]
+    return sorted(runs, key=lambda run: (run.created(), run.name))
+
+
+def run_at(text: str) -> Run | None:
+    """The run whose folder the user gave; None where the text is no path, but an id or a name.
+
+    Raises:
+        UserError: the text is empty, or a path that is not a run's folder.
+    """
+    if not text.strip():
+        raise UserError(f"there is no run {text!r}: expected a run's folder or id (is a shell variable not set?)")
+    path = Path(os.path.expanduser(text))
+    if os.path.exists(path / "manifest.json"):
+        return Run(path)
+    if os.path.exists(path):
+        for parent in path.absolute().parents:
+            if os.path.exists(parent / "manifest.json") and os.path.exists(parent / "plan.json"):
+                raise UserError(f"{text} lies inside a run; give the run's folder: {parent}")
+    if not text.startswith(("/", "./", "../", "~")) and text not in (".", ".."):
+        return None
+    if not os.path.isdir(path):
+        raise UserError(f"there is no run folder {text}; hpcdl status lists the runs")
+    inside = sorted(path.glob("*/manifest.json"))
+    newest = f"; it holds {len(inside)} runs, such as {inside[-1].parent}" if inside else ""
+    raise UserError(f"{text} is a folder, but not a run's folder (it has no manifest.json){newest}")
 
 
 def find_run(text: str, roots: Sequence[Path]) -> Run:
-    """The run for what the user typed: a path, a run id, or the beginning of one.
+    """The run for what the user typed: a path, a run id, a name, or enough of one.
+
+    A whole name or id is tried first, then the beginning, then the end: people remember the
+    last letters.
 
     Raises:
         UserError: no run, or several, fit.
     """
-    if os.path.exists(Path(text, "manifest.json")):
-        return Run(text)
-    fitting = [
-        run for run in runs_below(roots) if text and (run.name.startswith(text) or run.paths.root.name.startswith(text))
-    ]
-    if not fitting:  # people remember the last letters
-        fitting = [run for run in runs_below(roots) if len(text) >= 4 and run.name.endswith(text)]
+    run = run_at(text)
+    if run is not None:
+        return run
+    runs = runs_below(roots)
+    for fits in (_is_whole, _begins, _ends):
+        fitting = [run for run in runs if fits(run, text)]
+        if fitting:
+            break
     if len(fitting) == 1:
         return fitting[0]
     where = ", ".join(str(root) for root in roots)
     if not fitting:
         raise UserError(f"there is no run {text!r} under {where}; hpcdl status lists them")
     names = "".join(f"\n  {run.name}" for run in fitting[-10:])
-    raise UserError(f"{text!r} fits {len(fitting)} runs; say more of it:{names}")
+    shown = "" if len(fitting) <= 10 else " (the newest ten, the newest last)"
+    raise UserError(f"{text!r} fits {len(fitting)} runs; say more of it{shown}:{names}")
+
+
+def _is_whole(run: Run, text: str) -> bool:
+    return text in (run.name, run.paths.root.name, run.paths.root.parent.name)
+
+
+def _begins(run: Run, text: str) -> bool:
+    return run.name.startswith(text) or run.paths.root.name.startswith(text)
+
+
+def _ends(run: Run, text: str) -> bool:
+    return len(text) >= 4 and run.name.endswith(text)

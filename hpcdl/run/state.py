@@ -13,6 +13,7 @@ from hpcdl.run import causes
 from hpcdl.run.logs import slurms_words
 from hpcdl.run.metrics import GLANCE_BYTES, read_metrics
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.waiting import waiting_note
 
 UNKNOWN = "UNKNOWN"  # beside SLURM's words for a job's state: it was asked, and has none
 FINAL = frozenset({"done", "failed", "cancelled", "lost"})
@@ -149,7 +150,7 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
     if seen.gone:
         return Status("lost", note="its process is gone and left no result", **common)
     pending = scheduler is not None and scheduler.state == "PENDING"
-    waiting = scheduler.reason + (f", about {scheduler.start}" if scheduler.start else "") if pending else ""
+    waiting = waiting_note(scheduler.reason, scheduler.start, submitted.get("job_id")) if pending else ""
     if not starts:
         return Status("queued", note=waiting, **common)
     if last.get("reason") == causes.TERMINATED and not pending:

@@ -290,5 +290,5 @@ def test_trainer_and_catalogue_know_the_same_sets():
     assert set(readers.FETCHED) == set(catalogue.SETS)
 
 
-def test_command_is_quoted():
-    assert how_to_stage("digits", "/a b") == "hpcdl data stage digits --data-root '/a b'"
+def test_command_is_quoted(tmp_path):
+    assert how_to_stage("digits", f"{tmp_path}/a b") == f"hpcdl data stage digits --data-root '{tmp_path}/a b'"

@@ -91,9 +91,9 @@ def test_slurms_estimate_is_told_for_people():
         return would_start(datetime(*when), now)
 
     assert told(2026, 11, 21, 14, 2, 30) == told(2026, 11, 21, 14, 0, 0) == "would start now"
-    assert told(2026, 11, 21, 14, 5, 0) == "would start about 14:05 (in 3 min)"
-    assert told(2026, 11, 21, 16, 7, 10) == "would start about 16:07 (in 2 h 5 min)"
-    assert told(2026, 11, 23, 15, 2, 10) == "would start about 2026-11-23 15:02 (in 2 d 1 h)"
+    assert told(2026, 11, 21, 14, 5, 0) == "would start about 14:05, in 3 min (SLURM's estimate)"
+    assert told(2026, 11, 21, 16, 7, 10) == "would start about 16:07, in 2 h 5 min (SLURM's estimate)"
+    assert told(2026, 11, 23, 15, 2, 10) == "would start about 2026-11-23 15:02, in 2 d 1 h (SLURM's estimate)"
 
 
 def test_set_without_checksums(world):

@@ -280,10 +280,10 @@ HOST = [
     row("no-host-python", "host Python", "there is no /nowhere/python", "cluster.host_python=",
         "cluster.host_python=/nowhere/python"),
     row("bare-host-python", "host Python", "bare cannot run hpcdl's worker: .*No module named 'msgspec'",
-        "pip install hpcdl",
+        "bin/bare -m pip install /",
         "cluster.host_python={folder}/bin/bare", plant=lambda w: w.command(
             "bare", '#!/bin/sh\nexec python3 -I -S "$@"\n')),
-    row("old-host-python", "host Python", "cannot run hpcdl's worker: it is Python 3.6", "pip install hpcdl",
+    row("old-host-python", "host Python", "cannot run hpcdl's worker: it is Python 3.6", "-m pip install /",
         "cluster.host_python={folder}/bin/old",
         plant=lambda w: w.command("old", "#!/bin/sh\necho 'it is Python 3.6; expected 3.10 or newer' >&2; exit 1\n")),
     row("host-python-no-program", "host Python", "tf.sif cannot be executed", "permissions",

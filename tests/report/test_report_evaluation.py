@@ -89,7 +89,7 @@ def test_two_classes_have_no_top_k():
 def test_missing_scikit_learn_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
 
-    with pytest.raises(UserError, match=r"pip install 'hpcdl\[report\]'"):
+    with pytest.raises(UserError, match="pip install scikit-learn"):
         evaluate(LABELS, PROBABILITIES)
 
 

@@ -201,7 +201,7 @@ def test_without_scikit_learn_the_rest_is_there(finished, write, monkeypatch):
 
     page = write(finished)
 
-    assert "pip install 'hpcdl[report]'" in page.text
+    assert "pip install scikit-learn" in page.text
     assert "Loss of training" in page.text
 
 

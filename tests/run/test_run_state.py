@@ -123,7 +123,7 @@ def test_status_tells_progress():
 def test_waiting_says_why_and_when():
     status = fold(SENT, says("PENDING", reason="Priority", start="2026-01-01T14:05:00"))
 
-    assert status.note == "Priority, about 2026-01-01T14:05:00"
+    assert status.note == "Priority, about 2026-01-01 14:05:00 (SLURM's estimate)"
 
 
 def test_job_that_slurm_did_not_requeue_is_told_from_one_that_never_began():

@@ -1,12 +1,13 @@
-"""The commands of README and docs that are for a login node, run there, one after the other."""
+"""The commands of README and docs that are for a login node: a page's run there one after the other, in a new home."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.test_docs import blocks, pages_with
+from tests.test_docs import blocks, only_what_the_page_installs, pages_with
 from tests.testbed.conftest import IMAGES, Bed
 
 pytestmark = pytest.mark.testbed
@@ -18,5 +19,11 @@ def test_cluster_commands_run(bed: Bed, page: Path) -> None:
     bed.profile.rename(bed.folder / "mycluster.yaml")
     (bed.folder / "tensorflow.sif").symlink_to(IMAGES / "tf2.21-py311.sif")
     bed.environment["PATH"] += f":{SINGULARITY}"  # as after `module load singularity`
+    home = bed.folder / "home"
+    home.mkdir()
+    shutil.chown(home, "hpcuser")
+    bed.environment.update(HOME=str(home), XDG_CACHE_HOME="/home/hpcuser/.cache")  # what the images hold is known there
+    if page.stem == "first-job":
+        bed.environment.update(only_what_the_page_installs(page, bed.folder / "site"))
     done = bed.run("bash", "-euo", "pipefail", "-c", blocks(page, "cluster"), check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -168,12 +169,24 @@ ASK = (
 def test_shell_opens_a_runs_container(offline_runs: dict[str, Run], offline: Bed) -> None:
     run = offline_runs["tensorflow"]
     run.wait()
-    home, cwd, root, names = json.loads(offline.run("hpcdl", "shell", run.path, "--", "python", "-c", ASK).stdout)
-    assert (home, cwd) == (f"{run.path}/home", f"{run.path}/work")
+    offline.write("ask.py", ASK)
+    home, cwd, root, names = json.loads(offline.run("hpcdl", "shell", run.path, "--", "python", "ask.py").stdout)
+    assert (home, cwd) == (f"{run.path}/home", str(offline.folder)), "who names a program names files from here"
     assert "gpfs" in root
     assert {"GREETING", "KERAS_HOME", "HPCDL_DATA_ROOT", "HPCDL_STOP_FILE"} <= set(names)
     typed = offline.run("hpcdl", "shell", run.path, stdin="echo $GREETING; ls ~/.keras/datasets | grep fashion\n")
     assert typed.stdout.splitlines() == ["hello", "fashion-mnist"]
+    assert offline.run("hpcdl", "shell", run.path, stdin="pwd\n").stdout.strip() == f"{run.path}/work"
+
+
+@pytest.mark.cases("F13")
+def test_local_run_is_in_the_container_too(bed: Bed) -> None:
+    """The container command comes with a module of the profile's, on the login node as on the compute nodes."""
+    bed.write("a.py", "import os\nprint(sorted(os.environ))\n")
+    words = ("--set", "container=python", "--gpus", "0", "--cluster", bed.profile, "--runs-dir", bed.runs)
+    answer = bed.run("hpcdl", "submit", "a.py", "--backend", "local", *words, "--wait")
+    assert "without the container" not in answer.stderr
+    assert "SINGULARITY_CONTAINER" in Run(bed, Path(answer.stdout.strip())).log()
 
 
 def test_shell_opens_a_jobs_container_before_submission(bed: Bed) -> None:

@@ -1,0 +1,54 @@
+"""Without a container: this machine's Python has what the job imports. Nothing is imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from hpcdl.extras import TENSORFLOW, pip_install
+from hpcdl.preflight import Finding, Subject
+from hpcdl.preflight.script import needed_and_optional, question, sources_of
+
+_PACKAGES = {"tensorflow": TENSORFLOW[0], "keras": "keras", "numpy": "numpy", "sklearn": "scikit-learn"}
+
+
+def this_python(subject: Subject) -> Iterator[Finding]:
+    """TensorFlow for a model job, and what a script or function cannot begin without."""
+    job = subject.submission.job
+    if job.script is None and _lacks("tensorflow"):
+        cause = f"a model is trained by TensorFlow, which {sys.executable} does not have"
+        yield Finding(cause, f"{pip_install(*TENSORFLOW)}, or choose a --cluster with an image", "cluster")
+    if job.script is None and not job.functions:
+        return
+    sources, imports, _ = question(subject)
+    needed, _ = needed_and_optional(subject, sources)
+    for name in imports:
+        if not _lacks(name) or (job.script is None and name == "tensorflow"):
+            continue
+        fix = f"install what brings it, for {sys.executable}"
+        if name in _PACKAGES:
+            fix = pip_install(_PACKAGES[name])
+        key = "script" if job.script else next(iter(job.functions))
+        cause = f"the job imports {name}, which {sys.executable} does not have"
+        yield Finding(cause, f"{fix}, or choose a --cluster with an image", "job", key, name in needed)
+    yield from _broken(subject)
+
+
+def _broken(subject: Subject) -> Iterator[Finding]:
+    """Files that this Python cannot compile."""
+    for name, source in sources_of(subject).items():
+        try:
+            compile(source, name, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", "?")
+            cause = f"{name} does not compile: line {line}: {getattr(error, 'msg', error)}"
+            yield Finding(cause, "correct it; python -m py_compile shows the line", "job", "script")
+
+
+def _lacks(name: str) -> bool:
+    """Whether a module is not there, by its name alone."""
+    try:
+        return find_spec(name) is None
+    except (ImportError, ValueError):
+        return True

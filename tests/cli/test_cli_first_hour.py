@@ -1,0 +1,508 @@
+"""What a newcomer types in the first hour, right or wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hpcdl.data import how_to_stage
+from hpcdl.run import runs_below
+from hpcdl.run.waiting import waiting_note
+
+SCRIPT = "import sys\nprint('arguments', sys.argv[1:])\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def make_run(folder):
+    """Makes a run's folder: its name, its id, and what its files say."""
+
+    def make(name, run_id, state="done", created=None, cause=None, attempts=1, total_s=60.0):
+        root = folder / "runs" / name / run_id
+        root.mkdir(parents=True)
+        at = time.time() if created is None else created
+        (root / "manifest.json").write_text(json.dumps({"created": at}))
+        (root / "plan.json").write_text("{}")
+        (root / "submitted.json").write_text(json.dumps({"backend": "slurm", "job_id": "7", "time": at}))
+        rows = []
+        for number in range(1, attempts + 1):
+            begun = at + number * 100
+            row = {"attempt": number, "node": "n", "reason": state}
+            rows += [{**row, "event": "start", "time": begun}, {**row, "event": "end", "time": begun + 30}]
+        (root / "attempts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        result = {"state": state, "cause": cause, "timing": {"total_s": total_s}}
+        (root / "result.json").write_text(json.dumps(result))
+        return root
+
+    return make
+
+
+# A script instead of a job file
+
+
+@pytest.mark.cases("F15")
+def test_script_runs_with_its_arguments(hpcdl_process, folder):
+    (folder / "My script.py").write_text(SCRIPT)
+
+    answer = hpcdl_process(
+        "submit", "My script.py", "--backend", "local", "--gpus", "0", "--time", "00:05:00", "--runs-dir", "runs",
+        "--wait", "--", "--epochs", "5", "a b", cwd=folder,
+    )  # fmt: skip
+
+    assert answer.code == 0, answer.err
+    assert "My script.py: running the script as job My-script with 0 GPUs, 00:05:00" in answer.err
+    run = Path(answer.out.strip())
+    assert run.parent.name == "My-script"
+    assert "arguments ['--epochs', '5', 'a b']" in (run / "logs" / "1.log").read_text()
+    frozen = (run / "job.yaml").read_text()
+    for line in ("name: My-script", "time: 00:05:00", "gpus: 0", "- --epochs"):
+        assert line in frozen
+
+
+@pytest.mark.cases("F15")
+@pytest.mark.parametrize("command", [("render",), ("submit", "--dry-run"), ("check",)])
+def test_script_goes_with_each_command(cli, folder, command):
+    (folder / "MNIST.py").write_text(SCRIPT)
+
+    answer = cli(*command, "MNIST.py", "-c", "generic", "--gpus", "1", "--time", "00:20:00", "--", "-v")
+
+    assert "running the script as job MNIST with 1 GPU, 00:20:00" in answer.err
+    if command != ("check",):
+        assert "#SBATCH --time=00:20:00" in answer.out
+    if command == ("render",):
+        assert "MNIST.py -v" in answer.out
+
+
+@pytest.mark.cases("F15")
+def test_size_options_go_with_job_files(cli, folder):
+    answer = cli("render", "mnist_script", "-c", "generic", "--time", "03:00:00", "--gpus", "0")
+
+    assert "#SBATCH --time=03:00:00" in answer.out
+    assert "gpus" not in answer.out.partition("# Software")[0].replace("0 GPUs", "")
+
+
+@pytest.mark.cases("F15")
+@pytest.mark.parametrize("words", [("--epochs", "5"), ("more.py",), ("5",)])
+def test_forgotten_dashes_are_told(cli, folder, words):
+    (folder / "MNIST.py").write_text(SCRIPT)
+
+    answer = cli("submit", "MNIST.py", *words)
+
+    assert answer.code == 2
+    assert "a script's own arguments follow --: MNIST.py -- ARG..." in answer.err
+
+
+@pytest.mark.cases("F15")
+@pytest.mark.parametrize("time_limit", ["5", "1h", "00:00:00"])
+def test_bad_time_is_told(cli, folder, time_limit):
+    (folder / "MNIST.py").write_text(SCRIPT)
+
+    answer = cli("render", "MNIST.py", "-c", "generic", "--time", time_limit)
+
+    assert answer.code == 2
+    assert "resources.time" in answer.err
+
+
+# jobs copy
+
+
+@pytest.mark.cases("F16")
+def test_job_copy_keeps_own_script(cli, folder):
+    (folder / "MNIST.py").write_text("mine")
+
+    answer = cli("jobs", "copy", "mnist_script")
+
+    assert (answer.code, answer.out) == (0, "mnist_script.yaml\n")
+    assert "MNIST.py is there already and is kept: mnist_script.yaml runs yours" in answer.err
+    assert (folder / "MNIST.py").read_text() == "mine"
+
+
+@pytest.mark.cases("F16")
+def test_job_copy_keeps_own_job(cli, folder):
+    (folder / "mnist_script.yaml").write_text("mine")
+
+    answer = cli("jobs", "copy", "mnist_script")
+
+    assert answer.code == 2
+    assert "mnist_script.yaml is there already" in answer.err
+    assert os.listdir(folder) == ["mnist_script.yaml"]
+
+
+@pytest.mark.cases("F16")
+def test_job_copy_takes_shipped_ones_only(cli, folder):
+    """A file or folder here that is called alike is not what is copied."""
+    (folder / "mnist_cnn").write_text("mine")
+
+    answer = cli("jobs", "copy", "mnist_cnn.yaml")
+
+    assert answer.out == "mnist_cnn.yaml\n"
+    assert "cnn" in (folder / "mnist_cnn.yaml").read_text()
+
+
+# Which cluster
+
+
+@pytest.mark.cases("F19")
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("result", "k3f9"), ("data", "list"), ("check", "mnist_cnn"), ("cluster", "show"), ("status", "a")],
+)
+def test_variable_that_names_nothing_is_an_error(cli, folder, monkeypatch, command):
+    monkeypatch.setenv("HPCDL_CLUSTER", "nothere.yaml")
+
+    answer = cli(*command)
+
+    assert (answer.code, answer.out) == (2, "")
+    assert "cannot read the cluster profile nothere.yaml" in answer.err
+    assert "export HPCDL_CLUSTER=/whole/path/nothere.yaml, or keep it with hpcdl init" in answer.err
+
+
+@pytest.mark.cases("F19")
+def test_misspelt_variable_is_an_error(cli, folder, monkeypatch):
+    monkeypatch.setenv("HPCDL_CLUSTER", "genric")
+
+    answer = cli("status")
+
+    assert answer.code == 2
+    assert "there is no cluster profile 'genric'" in answer.err
+    assert "did you mean generic?; HPCDL_CLUSTER names it" in answer.err
+
+
+@pytest.mark.cases("F19")
+def test_relative_variable_is_told(cli, folder, monkeypatch):
+    """It works where the file is, and is another file elsewhere."""
+    (folder / "my.yaml").write_text("name: mine\nnode: {cpus: 1, gpus: 0}\nimages: {tensorflow: /a.sif}\n")
+    monkeypatch.setenv("HPCDL_CLUSTER", "my.yaml")
+
+    answer = cli("render", "mnist_script", "--gpus", "0")
+
+    assert answer.code == 0
+    assert f"better: export HPCDL_CLUSTER={folder}/my.yaml" in answer.err
+
+
+@pytest.mark.cases("F13", "F19")
+def test_local_backend_says_which_profile(cli, folder, monkeypatch):
+    """It takes the profile `local` whatever else is named: its data and runs lie elsewhere."""
+    monkeypatch.setenv("HPCDL_CLUSTER", "generic")
+
+    named = cli("check", "digits_cnn", "--backend", "local")
+    chosen = cli("check", "digits_cnn", "--backend", "local", "-c", "local")
+
+    assert "uses the profile local, not generic; --cluster generic uses that one" in named.err
+    assert "uses the profile" not in chosen.err
+
+
+@pytest.mark.cases("F19")
+@pytest.mark.parametrize("value", ["", "  "])
+def test_empty_variable_is_not_set(cli, folder, monkeypatch, value):
+    monkeypatch.setenv("HPCDL_CLUSTER", value)
+
+    assert cli("status").err.startswith("there are no runs yet under ")
+
+
+@pytest.mark.cases("F19")
+@pytest.mark.parametrize("option", ["--cluster", "--runs-dir"])
+def test_empty_option_is_an_error(cli, folder, option):
+    """`--cluster "$SITE"` without a SITE must not mean the default."""
+    answer = cli("status", option, "")
+
+    assert answer.code == 2
+    assert "is a shell variable not set?" in answer.err
+
+
+@pytest.mark.cases("F19")
+def test_wrong_settings_are_told_by_status(cli, folder):
+    (folder / "hpcdl.yaml").write_text("cluster: nowhere\n")
+
+    for command in (("status",), ("data", "list")):
+        answer = cli(*command)
+        assert answer.code == 2
+        assert "hpcdl.yaml:1: cluster" in answer.err
+
+
+@pytest.mark.cases("F3")
+def test_profile_named_like_file_is_told(cli, folder):
+    (folder / "generic.yaml").write_text("name: mine\n")
+
+    answer = cli("render", "mnist_script", "-c", "generic")
+
+    assert answer.code == 0
+    assert "generic: using the built-in profile; for the file in this folder: --cluster ./generic.yaml" in answer.err
+
+
+@pytest.mark.cases("F3")
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("mysite", "did you mean mysite.yaml?"), ("marenostrum5.yaml", "is called marenostrum5: --cluster marenostrum5")],
+)
+def test_missing_profile_names_the_near_one(cli, folder, given, meant):
+    (folder / "mysite.yaml").write_text("name: mine\n")
+
+    assert meant in cli("cluster", "show", given).err
+
+
+@pytest.mark.cases("F23")
+def test_init_does_not_advise_itself(cli, folder, monkeypatch):
+    monkeypatch.setattr("socket.getfqdn", lambda: "laptop")
+
+    answer = cli("init", "--yes")
+
+    assert answer.code == 2
+    assert "hpcdl init --cluster NAME or FILE" in answer.err
+    assert "keep one with hpcdl init" not in answer.err
+    assert "hpcdl cluster discover" in answer.err
+
+
+# Which run
+
+
+@pytest.mark.cases("F23")
+def test_whole_name_wins(cli, make_run):
+    make_run("mnist-cnn", "20260101-1200-aaaa")
+    make_run("mnist-cnn-improved", "20260101-1201-bbbb")
+
+    assert "mnist-cnn/20260101-1200-aaaa" in cli("result", "mnist-cnn").out
+    assert "mnist-cnn-improved" in cli("result", "mnist-cnn-i").out
+
+
+@pytest.mark.cases("F23")
+def test_empty_run_is_never_this_folder(cli, make_run, monkeypatch):
+    """`hpcdl cancel "$RUN"` in a run's folder, without a RUN."""
+    monkeypatch.chdir(make_run("a", "20260101-1200-aaaa"))
+
+    for command in ("cancel", "result", "logs", "resume"):
+        answer = cli(command, "")
+        assert answer.code == 2
+        assert "is a shell variable not set?" in answer.err
+
+
+@pytest.mark.cases("F23")
+def test_path_that_is_no_run_is_told(cli, folder, make_run):
+    run = make_run("a", "20260101-1200-aaaa")
+
+    inside = cli("result", run / "result.json")
+    above = cli("result", "./runs/a")
+    missing = cli("result", "./runs/b")
+
+    assert f"give the run's folder: {run}" in inside.err
+    assert "is a folder, but not a run's folder" in above.err
+    assert "such as runs/a/20260101-1200-aaaa" in above.err
+    assert "there is no run folder ./runs/b" in missing.err
+    assert {inside.code, above.code, missing.code} == {2}
+
+
+# status
+
+
+@pytest.mark.cases("F23")
+def test_status_is_by_time(cli, make_run):
+    """Within a minute the ids' letters are random: the newest comes last all the same."""
+    now = time.time()
+    make_run("b", "20260101-1200-zzzz", created=now - 30)
+    make_run("a", "20260101-1200-aaaa", created=now - 10)
+    make_run("c", "renamed", created=now - 20)
+
+    lines = cli("status").out.splitlines()[1:]
+
+    assert [line.split()[0].partition("/")[0] for line in lines] == ["b", "c", "a"]
+
+
+@pytest.mark.cases("F23")
+def test_status_filters(cli, make_run):
+    now = time.time()
+    make_run("mnist-cnn", "20260101-1200-aaaa", created=now - 3 * 86400)
+    make_run("mnist-mlp", "20260101-1201-bbbb", "failed", created=now - 3600, cause="data")
+    make_run("photos", "20260101-1202-cccc", "failed", created=now, cause="data")
+
+    def shown(*words):
+        return [line.split("/")[0] for line in cli("status", *words).out.splitlines()[1:]]
+
+    assert shown("--state", "failed") == ["mnist-mlp", "photos"]
+    assert shown("--state", "done", "--state", "lost") == ["mnist-cnn"]
+    assert shown("mnist*") == ["mnist-cnn", "mnist-mlp"]
+    assert shown("--name", "photos") == ["photos"]
+    assert shown("*1201*") == ["mnist-mlp"]
+    assert shown("--since", "2h") == ["mnist-mlp", "photos"]
+    assert shown("--since", "2d", "--state", "failed", "m*") == ["mnist-mlp"]
+    assert cli("status", "--state", "lost").err == "no run fits; hpcdl status --all shows all\n"
+    assert "expected an age as 30m, 12h, 2d or 3w" in cli("status", "--since", "yesterday").err
+    assert "'broken' is not one of" in cli("status", "--state", "broken").err
+
+
+@pytest.mark.cases("F23")
+def test_status_shows_all_when_asked(cli, make_run):
+    for number in range(28):
+        make_run("a", f"20260101-12{number:02}-aaaa", created=1e9 + number)
+
+    some, every = cli("status"), cli("status", "--all")
+
+    assert some.err == "(8 older runs are not shown; hpcdl status --all)\n"
+    assert len(some.out.splitlines()) == 21
+    assert len(every.out.splitlines()) == 29
+    assert len(json.loads(cli("status", "--all", "--json").out)) == 28
+    named = [run.name for run in runs_below([Path("runs")])]
+    assert len(json.loads(cli("status", *named, "--json").out)) == 28, "who names runs gets them all"
+
+
+@pytest.mark.cases("F23")
+def test_moved_runs_are_found(cli, make_run, folder):
+    """A run's folder can be moved: the folder it is in is a --runs-dir, and the run's own files are no runs."""
+    run = make_run("a", "20260101-1200-aaaa")
+    (run / "user").mkdir()
+    (run / "user" / "manifest.json").write_text("{}")
+    (folder / "archive").mkdir()
+    run.rename(folder / "archive" / "prepared")
+
+    lines = cli("status", "--runs-dir", "archive").out.splitlines()
+
+    assert [line.split()[0] for line in lines] == ["RUN", "archive/prepared"]
+    assert cli("result", "prepared", "--runs-dir", "archive").code == 0
+
+
+@pytest.mark.cases("F23")
+def test_no_runs_says_where(cli, folder):
+    answer = cli("status", "--runs-dir", "elsewhere")
+
+    assert f"there are no runs yet under {folder}/elsewhere or" in answer.err
+
+
+@pytest.mark.cases("F23")
+def test_both_clocks_are_shown(cli, make_run):
+    """With waits between the attempts, `done in` and ELAPSED differ: the result says both."""
+    run = make_run("a", "20260101-1200-aaaa", attempts=3, total_s=90.0)
+
+    assert cli("result", run).out.startswith("done in 1:30 (3:50 with the waits between attempts)")
+    assert "3:50" in cli("status", run).out
+
+
+@pytest.mark.cases("F23")
+@pytest.mark.parametrize(
+    ("reason", "note"),
+    [
+        ("Priority", "Priority"),
+        ("Dependency", "Dependency: it waits for another job"),
+        ("DependencyNeverSatisfied", "DependencyNeverSatisfied: it will never start; hpcdl cancel RUN"),
+        ("JobHeldUser", "JobHeldUser: it is held; scontrol release 77"),
+        ("QOSMaxWallDurationPerJobLimit", "asks for more than is allowed; hpcdl cancel RUN"),
+        ("QOSMaxJobsPerUserLimit", "your other jobs, or your group's, have all that is allowed"),
+        ("PartitionTimeLimit", "asks for more than is allowed"),
+    ],
+)
+def test_reason_to_wait_has_a_hint(reason, note):
+    assert note in waiting_note(reason, "", "77")
+
+
+@pytest.mark.cases("F23")
+def test_expected_start_is_slurms_estimate():
+    assert waiting_note("Priority", "2026-01-01T14:05:00", "7").endswith("about 2026-01-01 14:05:00 (SLURM's estimate)")
+
+
+# What is not installed, and not writable
+
+
+@pytest.mark.cases("F13")
+def test_local_without_tensorflow_is_refused(cli, folder, monkeypatch):
+    """At once, with the remedy, and nothing is made; `check` says the same."""
+    monkeypatch.setattr("hpcdl.preflight.thispython.find_spec", lambda name: None)
+
+    for command in (("submit", "--wait"), ("check",)):
+        answer = cli(*command, "digits_cnn", "--backend", "local", "--runs-dir", "runs")
+        assert answer.code == 2
+        assert f"{sys.executable} -m pip install tensorflow" in answer.out + answer.err
+        assert "hpcdl[" not in answer.out + answer.err
+        assert not (folder / "runs").exists()
+
+
+@pytest.mark.cases("F13")
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("import no_such_module\n", 2),
+        ("def later():\n    import no_such_module\n", 0),
+        ("try:\n    import no_such_module\nexcept ImportError:\n    pass\n", 0),
+        ("print(1)\n", 0),
+        ("print 1\n", 2),
+    ],
+)
+def test_local_script_needs_what_it_imports(cli, folder, source, code):
+    (folder / "a.py").write_text(source)
+
+    assert cli("check", "a.py", "--backend", "local", "--gpus", "0", "--runs-dir", "runs").code == code
+
+
+SIF = bytes(32) + b"SIF_MAGIC\0" + bytes(70) + struct.pack("<qq", 128, 72)  # its data end at 200
+RUNTIME = """#!/bin/bash
+echo container >>"$(dirname "$0")/started"
+while [ "$1" != "$(dirname "$0")/tf.sif" ]; do shift; done
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.cases("F13")
+@pytest.mark.parametrize("module", ["tool", "broken"])
+def test_local_run_loads_the_profiles_modules(hpcdl_process, folder, module):
+    """The container command comes with a module: a local run has it too, and where it cannot, says why."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "myrun").write_text(RUNTIME)
+    (folder / "bin" / "myrun").chmod(0o755)
+    (folder / "bin" / "tf.sif").write_bytes(SIF + bytes(200 - len(SIF)))
+    load = f'[ "$1" = purge ] || {{ [ "$2" = tool ] && PATH="{folder}/bin:$PATH"; }}'
+    (folder / "init.sh").write_text(f'module() {{ {load} || {{ echo "no module $2" >&2; return 1; }}; }}\n')
+    profile = ["name: here", "node: {cpus: 4, gpus: 0}", "runtime: myrun", f"modules: [{module}]"]
+    profile += [f"module_init: {folder}/init.sh", f"data_root: {folder}", f"runs_root: {folder}/runs"]
+    profile += [f"images: {{tensorflow: {{path: {folder}/bin/tf.sif, python: {sys.executable}}}}}"]
+    (folder / "site.yaml").write_text("\n".join(profile) + "\n")
+    (folder / "a.py").write_text(SCRIPT)
+
+    answer = hpcdl_process(
+        "submit", "a.py", "--backend", "local", "--gpus", "0", "-c", "site.yaml", "--wait", cwd=folder
+    )
+
+    assert answer.code == 0, answer.err
+    assert (folder / "bin" / "started").exists() == (module == "tool")
+    told = "the profile's modules cannot be loaded: no module broken: running with this machine's own"
+    assert (told in answer.err) == (module == "broken")
+
+
+@pytest.mark.cases("F13")
+def test_check_of_local_profile_leads_on(cli, folder):
+    answer = cli("check", "digits_cnn", "-c", "local")
+
+    assert answer.code == 2
+    assert "choose another --cluster, or --backend local" in answer.err
+    assert cli("check", "--backend", "local", "--help").code == 0
+
+
+@pytest.mark.cases("F23")
+def test_pack_names_all_that_is_missing(cli, folder, monkeypatch):
+    for name in ("PIL", "PIL.Image", "google_crc32c"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    answer = cli("data", "pack", folder)
+
+    assert answer.code == 2
+    assert "pillow and google-crc32c are needed and not installed" in answer.err
+    assert "-m pip install pillow google-crc32c" in answer.err
+
+
+@pytest.mark.cases("F23")
+def test_staging_elsewhere_needs_its_owner(monkeypatch):
+    monkeypatch.setattr("hpcdl.data.os.access", lambda *_: False)
+
+    how = how_to_stage("mnist", "/gpfs/data")
+
+    assert how.startswith("you cannot write in /")
+    assert ", which is root's: ask them to stage it (" in how
+    assert "--set cluster.data_root=DIR" in how
