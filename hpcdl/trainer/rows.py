@@ -56,6 +56,13 @@ class Reader:
         """Where a row's image lies, for messages."""
         raise NotImplementedError
 
+    def files(self, rows: NDArray[Any]) -> List[str]:
+        """The files of these rows' images, relative to where the set came from; none if not known.
+
+        Names that are not UTF-8 are as `os.fsdecode` gives them.
+        """
+        return []
+
     def read_all(self) -> Any:
         """All images as one uint8 tensor in host memory, (rows, height, width, channels), which exists once.
 
@@ -133,6 +140,9 @@ class _Chosen(Reader):
 
     def name(self, row: int) -> str:
         return self._whole.name(int(self._rows[row]))
+
+    def files(self, rows: NDArray[Any]) -> List[str]:
+        return self._whole.files(self._rows[rows])
 
 
 def quick(dataset: Any) -> Any:

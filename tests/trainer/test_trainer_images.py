@@ -215,7 +215,7 @@ FOLDERS = {
     ),
     "class-only-in-test": (
         lambda top: os.rename(top / "test/class 2", top / "test/class 9"),
-        "train/class 9: holds no images; expected some of class class 9",
+        "train/class 9: is not there; every part needs a folder with images of class class 9",
     ),
     "sizes": (
         lambda top: Image.new("L", (11, 12)).save(top / "train/class 1/a.png"),
