@@ -13,6 +13,8 @@ from hpcdl.files import read_json
 from hpcdl.trainer import images
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.filenames import shown
+from hpcdl.trainer.idx import find_idx
+from hpcdl.trainer.recordfiles import RecordFiles, find_records
 from hpcdl.trainer.spec import DataSpec
 
 _LOOKED_AT = 500  # image heads: the node looks at all of them
@@ -40,10 +42,13 @@ def look(path: Path, data: DataSpec) -> Looked | None:
     """
     if (path / PACK).exists():
         return Looked(list(_pack(path, data)), [])
-    if any(path.glob("*.tfrecord*")):
-        return Looked(list(_records(path, data)), [])
+    records = find_records(str(path))
+    if records is not None:
+        return Looked(list(_records(records, data)), records.notes)
     if not any(path.iterdir()):
         return Looked([("is empty", "expected a folder of images for each class: see docs/my-data.md")], [])
+    if find_idx(str(path)) is not None:
+        return None
     listed = images.list_folder(str(path))
     return None if listed is None else Looked(list(_images(path, listed, data)), listed.notes)
 
@@ -111,9 +116,7 @@ def _pack(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:
         yield "its images differ in size", "set data.image_size: [height, width]"
 
 
-def _records(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:
-    for part in ("train", "test"):
-        if not any(path.glob(f"{part}*.tfrecord*")):
-            yield f"no TFRecord file's name begins with {part}", "name them train*.tfrecord and test*.tfrecord"
+def _records(files: RecordFiles, data: DataSpec) -> Iterator[tuple[str, str]]:
+    yield from files.problems
     if data.image_size is None:
         yield "TFRecords hold images of any size", "set data.image_size: [height, width]"
