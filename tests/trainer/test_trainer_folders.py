@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import zlib
@@ -12,7 +13,7 @@ import pytest
 from hpcdl.data.folder import scan
 from hpcdl.errors import HpcdlError
 from hpcdl.preflight import folders
-from hpcdl.trainer import images
+from hpcdl.trainer import data, images
 from hpcdl.trainer.filenames import shown
 from hpcdl.trainer.spec import DataSpec
 
@@ -286,3 +287,34 @@ def test_names_are_shown_as_text(tmp_path, name, text):
     (listed,) = os.listdir(tmp_path)
     assert shown(listed) == text
     assert shown(listed).encode().decode().isprintable()
+
+
+@pytest.mark.cases("C41")
+def test_names_that_are_not_utf_8_are_packed(tmp_path, cli):
+    """Trained as a folder and as a packed set, they are the same text; the files' own names are kept."""
+    top = plant(tmp_path / "set", "cat/*")
+    os.rename(plant(tmp_path, "cows/*") / "cows", os.fsencode(top) + b"/g\xe4nse\n")
+    os.rename(top / "cat/1.png", os.fsencode(top) + b"/cat/\xff.png")
+    assert seen(top)[2] == ""
+    answer = cli("data", "pack", top, "--to", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    for place in (top, tmp_path / "out"):
+        loaded = data.load(str(place), DataSpec())
+        assert loaded.class_names == ["cat", r"g\xe4nse\n"]
+        json.dumps(loaded.class_names).encode()
+        files = [*loaded.train.files(), *loaded.test.files()]
+        assert len(files) == 20 and all((top / name).is_file() for name in files)
+
+
+@pytest.mark.cases("C41")
+def test_problems_with_such_names_can_be_printed(tmp_path, cli):
+    top = plant(tmp_path / "set", "cat/*", "dog/*")
+    for folder in (top, top / "cat"):
+        with open(os.fsencode(folder) + b"/g\xe4nse\n.jpg", "wb") as file:
+            file.write(b"no image")
+    looked = folders.look(top, DataSpec(image_size=[4, 4]))
+    assert looked is not None
+    text = " ".join([looked.problems[0][0], *looked.notes])
+    assert text.isprintable()
+    assert r"cat/g\xe4nse\n.jpg: is no JPEG or PNG image" in text and r"(1): g\xe4nse\n.jpg" in text
+    assert cli("data", "pack", top, "--to", tmp_path / "out").code == 1
