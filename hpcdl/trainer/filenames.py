@@ -13,12 +13,13 @@ _SYSTEM = frozenset(
         "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "_ds_store", "picasa.ini",
         "zbthumbnail.info", "icon\r", "__macosx", "network trash folder", "temporary items",
         "thevolumesettingsfolder", "$recycle.bin", "recycler", "recycled", "found.000",
-        "system volume information", "lost+found", "aquota.user", "aquota.group", "@eadir", "@tmp",
+        "system volume information", "lost+found", "aquota.user", "aquota.group", "@eadir", "@tmp", "@__thumb",
         "@recycle", "@recently-snapshot", "@sharebin", "#recycle", "#snapshot", "~snapshot",
         "__pycache__",
     )
 )  # fmt: skip
-_SYSTEM_STARTS = (".", "~$")  # hidden ones; what an office program has open
+_SYSTEM_STARTS = (".", ":2e", "~$")  # hidden ones, also as netatalk writes them; what an office program has open
+_SYSTEM_ENDS = (":zone.identifier", "@synoeastream", "@synoresource")
 
 TRAIN, VALIDATION, TEST, EVALUATION = "train", "validation", "test", "evaluation"
 UNLABELLED = "unlabelled"
@@ -39,6 +40,14 @@ _FILLERS = (
     "folders", "dir", "file", "files", "sample", "samples",
 )  # fmt: skip
 _PIECES = ("fold", "folds", "split", "part", "parts", "subset", "partition", "chunk")
+IMAGES, MASKS = "images", "masks"
+_CONTENTS = {
+    IMAGES: ("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures"),
+    MASKS: (
+        "mask", "masks", "label", "labels", "annotation", "annotations", "groundtruth", "gt", "segmentation",
+        "segmentations", "trimap", "trimaps",
+    ),
+}  # fmt: skip
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")
 
 
@@ -56,7 +65,8 @@ class PartName(NamedTuple):
 
 def is_system(name: str) -> bool:
     """Whether a file or folder is hidden, or is one that a system, storage or desktop leaves."""
-    return name.startswith(_SYSTEM_STARTS) or name.lower() in _SYSTEM
+    lower = name.lower()
+    return lower in _SYSTEM or lower.startswith(_SYSTEM_STARTS) or lower.endswith(_SYSTEM_ENDS)
 
 
 def part_of(name: str) -> Optional[PartName]:
@@ -85,6 +95,12 @@ def is_piece(name: str) -> bool:
     words = _words(name)
     named = any(word in _PIECES for word in words)
     return named and all(word in _PIECES or _is_filler(word) for word in words)
+
+
+def content_of(name: str) -> Optional[str]:
+    """Whether a folder is named after what it holds: `IMAGES`, or `MASKS` drawn on them."""
+    plain = name.lower().replace("_", "").replace("-", "")
+    return next((content for content, words in _CONTENTS.items() if plain in words), None)
 
 
 def _words(name: str) -> List[str]:

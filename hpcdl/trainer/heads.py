@@ -19,6 +19,8 @@ _AT_ONCE = 16  # heads read at once: a parallel file system may answer slowly, b
 _FIRST, _SLOW_S = 100, 0.0005  # how many heads tell whether it is slow: seconds for each
 _CHUNK_BYTES = 1 << 16
 _PNG = b"\x89PNG\r\n\x1a\n"
+_OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF"}  # by their first bytes
+_CONVERTED = "is no JPEG or PNG image but {}; hpcdl data pack converts it"
 _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND"
 _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))  # JPEG markers that stand alone
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG markers with the image's size
@@ -80,10 +82,24 @@ def read_head(path: str) -> Head:
             file.seek(len(_PNG))
             _expect_end(file, _PNG_END)
         else:
-            raise ValueError("is no JPEG or PNG image" if start else "is empty")
+            raise ValueError(_not_an_image(start))
     if not head.height or not head.width:
         raise ValueError("has no pixels")
     return head
+
+
+def _not_an_image(start: bytes) -> str:
+    """What is said of another file, by its first bytes."""
+    if not start:
+        return "is empty"
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return _CONVERTED.format("WebP")
+    for beginning, kind in _OTHERS.items():
+        if start.startswith(beginning):
+            return _CONVERTED.format(kind)
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "is no JPEG or PNG image but a web page; fetch it again"
+    return "is no JPEG or PNG image"
 
 
 def _expect_end(file: BinaryIO, end: bytes) -> None:

@@ -93,15 +93,19 @@ def _list_part(folder: str, part: str, layout: Layout, walker: Walker, problems:
                         "{}: is no .jpg, .jpeg or .png file (hpcdl data pack converts others)".format(shown(path))
                     )
         if len(listing.paths) == before:
-            problems.append(_no_images(os.path.join(folder, tops[0], name), bool(places)))
+            problems.append(_no_images(os.path.join(folder, tops[0], name), bool(places), layout.classes))
     return listing
 
 
-def _no_images(path: str, is_there: bool) -> str:
-    name = shown(os.path.basename(path))
+def _no_images(path: str, is_there: bool, classes: List[str]) -> str:
+    name = os.path.basename(path)
     if is_there:
-        return "{}: holds no images; expected some of class {}".format(shown(path), name)
-    return "{}: is not there; every part needs a folder with images of class {}".format(shown(path), name)
+        return "{}: holds no images; expected some of class {}".format(shown(path), shown(name))
+    text = "{}: is not there; every part needs a folder with images of class {}".format(shown(path), shown(name))
+    others = [other for other in classes if other != name and other.lower() == name.lower()]
+    if others:
+        text += " (is it {}? Give it one name)".format(shown(others[0]))
+    return text
 
 
 def decode(content: Any, orientation: Any, shape: Tuple[int, ...], resizes: bool = True) -> Any:

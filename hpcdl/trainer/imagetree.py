@@ -10,12 +10,15 @@ from typing import Dict, List, NamedTuple, Set, Tuple
 
 from hpcdl.trainer.filenames import (
     EVALUATION,
+    IMAGES,
+    MASKS,
     TEST,
     TRAIN,
     UNLABELLED,
     VALIDATION,
     PartName,
     alike,
+    content_of,
     part_of,
     shown,
 )
@@ -81,6 +84,7 @@ class _Reader:
         else:
             self._found.tops[""] = TRAIN
             self._refuse_parts_without_classes(held, others)
+            self._refuse_masks(here)
             classes.update(here.folders)
         self._found.classes.extend(sorted(classes))
         self._check_classes(here)
@@ -105,16 +109,16 @@ class _Reader:
             used[name] = _part(part.kind, tests)
             if part.kind == VALIDATION or (part.kind == EVALUATION and tests):
                 self._found.joined.append(name)
+            place, content = self._below_double(name, content)
             if content.folders:
-                self._found.tops[self._below_double(name, content)] = used[name]
+                self._found.tops[place] = used[name]
             else:
-                self._found.problems.append(self._no_classes(name, content))
+                self._found.problems.append(self._no_classes(place, content))
         if others:
             self._found.problems.append(
-                "{}: has {} as parts of the set; what are {} next to them? Move them out of this folder; "
-                "if all of them are classes, rename those that are named like parts".format(
-                    shown(self._root), listed(used), listed(others)
-                )
+                "{}: has {} as parts of the set; what are {} next to them? Move them out of this folder, or "
+                "set data.path to the folder with the training images; if all are classes, rename those that are "
+                "named like parts".format(shown(self._root), listed(used), listed(others))
             )
         self._check_kinds(held, used, others)
         renamed = [name for name in used if name.lower() != used[name] and name not in self._found.joined]
@@ -136,23 +140,19 @@ class _Reader:
                 "test, or the classes' names without such words".format(shown(self._root), listed(loose))
             )
 
-    def _below_double(self, name: str, content: Inside) -> str:
+    def _below_double(self, name: str, content: Inside) -> Tuple[str, Inside]:
         """Archives often hold a folder of the same name again: seg_train/seg_train."""
         place = name
-        while len(content.folders) == 1 and not content.files:
-            inner = content.folders[0]
-            below = inside(os.path.join(self._root, place, inner))
-            if not (below.folders and _says_the_same(name, inner)):
-                break
-            place, content = os.path.join(place, inner), below
-        return place
+        while len(content.folders) == 1 and not content.files and _says_the_same(name, content.folders[0]):
+            place = os.path.join(place, content.folders[0])
+            content = inside(os.path.join(self._root, place))
+        return place, content
 
-    def _no_classes(self, name: str, content: Inside) -> str:
+    def _no_classes(self, place: str, content: Inside) -> str:
         return (
             "{}: holds {:,} files and no folders; expected a folder for each class in it. Images without "
-            "a class cannot be used: move this folder away".format(
-                shown(os.path.join(self._root, name)), len(content.files)
-            )
+            "a class cannot be used: move this folder away, or set data.path to the folder with the training "
+            "images".format(shown(os.path.join(self._root, place)), len(content.files))
         )
 
     def _refuse_parts_without_classes(self, held: Dict[str, Tuple[PartName, Inside]], others: List[str]) -> None:
@@ -166,6 +166,17 @@ class _Reader:
                 "{}: {} are named like parts of a set, and hold no folders of classes; expected "
                 "train/CLASS/*.jpg. Sort the images into a folder for each class; if these are the "
                 "classes, rename them".format(shown(self._root), listed(held))
+            )
+
+    def _refuse_masks(self, here: Inside) -> None:
+        """Images and what is drawn on them, in a folder each: they are no classes."""
+        contents = {content_of(name) for name in here.folders}
+        if {IMAGES, MASKS} <= contents:
+            self._found.problems.append(
+                "{}: {} look like images and their masks or labels, not like classes; hpcdl trains classifiers. "
+                "Expected a folder for each class; if these are the classes, rename them".format(
+                    shown(self._root), listed(here.folders)
+                )
             )
 
     def _check_classes(self, here: Inside) -> None:

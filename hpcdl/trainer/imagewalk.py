@@ -8,6 +8,7 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 from hpcdl.trainer.filenames import UNLABELLED, is_piece, is_system, part_of, shown
 
 _NAMED = 5  # folders named in a message
+_CIRCLE = "{}: leads back to a folder above it; remove this link"
 
 
 class Inside(NamedTuple):
@@ -72,6 +73,8 @@ class Walker:
         self._root = root
         self.problems: List[str] = []
         self.notes: List[str] = []
+        self._real_root = os.path.realpath(root)
+        self._class = ""
         self._places: Dict[Tuple[int, int], str] = {}
         self._folders: Dict[str, List[str]] = {}
 
@@ -84,32 +87,46 @@ class Walker:
         Raises:
             OSError: a folder cannot be read.
         """
+        self._class = place
         return self._below(place, ())
 
-    def _below(self, place: str, above: Tuple[Tuple[int, int], ...]) -> Iterator[Tuple[str, os.DirEntry[str]]]:
+    def _below(self, place: str, above: Tuple[str, ...]) -> Iterator[Tuple[str, os.DirEntry[str]]]:
         path = os.path.join(self._root, place)
         stat = os.stat(path)
-        here = (stat.st_dev, stat.st_ino)
-        if here in above:
-            self.problems.append("{}: leads back to a folder above it; remove this link".format(shown(path)))
-            return
-        other = self._places.setdefault(here, place)
-        if other != place:
-            self.notes.append(
-                "{} and {} are the same folder: its images are used twice".format(shown(other), shown(place))
-            )
+        earlier = self._places.setdefault((stat.st_dev, stat.st_ino), place)
+        # Some file systems give different folders the same number, so that the paths decide
+        if earlier != place and os.path.realpath(os.path.join(self._root, earlier)) == os.path.realpath(path):
+            if earlier in above:
+                self.problems.append(_CIRCLE.format(shown(path)))
+                return
+            self._same_folder(earlier, place)
         with os.scandir(path) as entries:
-            listed = sorted((entry for entry in entries if not is_system(entry.name)), key=_name)
+            in_order = sorted((entry for entry in entries if not is_system(entry.name)), key=_name)
         folders = []
-        for entry in listed:
-            if entry.is_dir():
-                folders.append(entry.name)
-            else:
+        for entry in in_order:
+            if not entry.is_dir():
                 yield "{}/{}".format(place, entry.name), entry
+            elif entry.is_symlink() and self._holds_root(entry.path):
+                self.problems.append(_CIRCLE.format(shown(entry.path)))
+            else:
+                folders.append(entry.name)
         if not above:
             self._folders[place] = folders
         for name in folders:
-            yield from self._below("{}/{}".format(place, name), (*above, here))
+            yield from self._below("{}/{}".format(place, name), (*above, place))
+
+    def _holds_root(self, link: str) -> bool:
+        """Whether a link leads to the folder of images itself, or to one above it."""
+        target = os.path.realpath(link)
+        return os.path.commonpath([target, self._real_root]) == target
+
+    def _same_folder(self, place: str, again: str) -> None:
+        """Two paths lead to one folder: within a class its images count twice, else they are in two places."""
+        text = "{} and {} are the same folder: ".format(shown(place), shown(again))
+        if again.startswith(self._class + "/") and (place + "/").startswith(self._class + "/"):
+            self.notes.append(text + "its images are used twice")
+        else:
+            self.problems.append(text + "its images would be in two parts or classes; remove one of the links")
 
     def check_classes(self) -> None:
         """Look at the folders within the classes' folders, after all files were listed.
@@ -129,6 +146,14 @@ class Walker:
                 "one".format(shown(self._root), listed(mixed), holds)
             )
             return
+        for place, folders in self._folders.items():
+            siblings = {os.path.basename(other) for other in self._folders if other != place}
+            copies = [name for name in folders if name in siblings]
+            if len(copies) > 1:
+                self.problems.append(
+                    "{}: holds folders of the same names as the classes next to it ({}); if it is a copy of them, "
+                    "move it away".format(shown(os.path.join(self._root, place)), listed(copies))
+                )
         same = {tuple(folders) for folders in self._folders.values()}
         if len(same) != 1 or len(self._folders) < 2:
             return

@@ -76,6 +76,11 @@ def _kind(name: str) -> Optional[str]:
 
 def _sorted_out(folder: str, by_kind: Dict[Optional[str], List[str]]) -> RecordFiles:
     files = RecordFiles({}, [], [])
+    if set(by_kind) == {None}:
+        by_kind = {TRAIN: by_kind[None]}
+        files.notes.append(
+            "no file's name says train or test: all {:,} are the training part".format(len(by_kind[TRAIN]))
+        )
     for kind, part in ((TRAIN, TRAIN), (VALIDATION, TRAIN), (TEST, TEST), (EVALUATION, TEST)):
         paths = by_kind.get(kind, [])
         if kind == EVALUATION and TEST in by_kind:

@@ -102,6 +102,8 @@ PARTS = {
     "two-tests": (["positive_test/*", "negative_test/*"], ["negative_test", "positive_test"], (20, None)),
     "real-and-fake": (["training_real/*", "training_fake/*"], ["training_fake", "training_real"], (20, None)),
     "folders-in-classes": (each_of("cat dog", "2019 2020"), ANIMALS, (40, None)),
+    "unpacked-archives": (each_of("train.zip/train test.zip/test"), ANIMALS, (20, 20)),
+    "augmented": (each_of("train train_augmented test"), ANIMALS, (40, 20)),
     "letters": (["a/*", "A/*"], ["A", "a"], (20, None)),
 }  # fmt: skip
 
@@ -131,6 +133,19 @@ REFUSED = {
     "something-else": ([*each_of("train test"), "extra/*"], "what are extra next to them? Move them out"),
     "loose-parts-and-else": ([*each_of("my_train my_test"), "extra/*"], "what are extra next to them? Move them out"),
     "train-next-to-classes": ([*each_of("train"), "bus/*"], "what are bus next to them?"),
+    "asl-alphabet": (
+        [*each_of("asl_train/asl_train"), "asl_test/asl_test/*"], "asl_test/asl_test: holds 10 files and no folders",
+    ),
+    "gtsrb": ([*each_of("Train", "00 01"), "Test/*", "Meta/*"], "what are Meta next to them?"),
+    "copy-within": (
+        ["daisy/*", "rose/*", *each_of("flowers", "daisy rose")], "flowers: holds folders of the same names as the",
+    ),
+    "masks": (["images/*", "masks/*"], "look like images and their masks or labels"),
+    "ground-truth": (["Images/*", "Ground_Truth/*"], "look like images and their masks or labels"),
+    "other-case-in-test": (
+        [*each_of("train", "Cat Dog"), *each_of("test")],
+        "every part needs a folder with images of class Cat (is it cat? Give it one name)",
+    ),
     "no-train": (each_of("test val_"), "has test, val_ but no train folder"),
     "test-alone": (each_of("seg_test"), "has seg_test but no train folder"),
     "other-classes-in-test": (
@@ -164,7 +179,7 @@ def test_unclear_folders_are_refused(tmp_path, there, said):
     assert said in seen(top)[2]
     with pytest.raises(HpcdlError) as caught:
         scan(top)
-    if "is not there; every part" not in said:
+    if "every part needs" not in said:
         assert said in str(caught.value).replace("\\u0301", "\u0301").replace(r"\\x", r"\x")
 
 
@@ -193,6 +208,7 @@ SYSTEM = [
     ".snapshot/1.png", "Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini", "._x.png", ".DS_Store", "_DS_Store",
     "~$notes.docx", "@Recycle/1.png", ".Trash-1000/files/1.png", "#snapshot/1.png", "~snapshot/1.png", "RECYCLER/1.png",
     ".AppleDouble/1.png", "__pycache__/x.pyc", "Icon\r", ".thumbnails/1.png", "ehthumbs.db",
+    "1.png:Zone.Identifier", "1.png@SynoEAStream", ":2eDS_Store", "@__thumb/1.png",
 ]  # fmt: skip
 
 
@@ -227,7 +243,7 @@ def test_linked_folders_are_followed(tmp_path):
 
 
 @pytest.mark.cases("C14")
-@pytest.mark.parametrize("target", [".", "..", "../..", "../dog"])
+@pytest.mark.parametrize("target", [".", "..", "../..", "../../..", "/", "../dog"])
 def test_links_in_a_circle_end(tmp_path, target):
     top = plant(tmp_path / "set", "cat/*", "dog/*", "cat/more/1.png")
     (top / "cat/more/round").symlink_to(target)
@@ -258,8 +274,14 @@ def test_links_to_nowhere_are_named(tmp_path):
 @pytest.mark.cases("C14")
 def test_folder_used_twice_is_told(tmp_path):
     top = plant(tmp_path / "set", *each_of("train"))
+    (top / "train/cat/again").symlink_to("more")
+    plant(top, "train/cat/more/1.png")
+    assert "train/cat/again and train/cat/more are the same folder: its images are used twice" in seen(top)[2]
     (top / "test").symlink_to("train")
-    assert "train/cat and test/cat are the same folder: its images are used twice" in seen(top)[2]
+    said = "are the same folder: its images would be in two parts or classes"
+    assert f"train/cat and test/cat {said}" in seen(top)[2]
+    with pytest.raises(HpcdlError, match=said):
+        scan(top)
 
 
 def test_pipe_is_no_image(tmp_path):

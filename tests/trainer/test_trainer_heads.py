@@ -82,13 +82,16 @@ CUT = {
     "in-the-head": (jpeg()[:200], "is cut short or damaged: its head has no end"),
     "no-markers": (b"\xff\xd8" + bytes(5000), "is cut short or damaged: its head has no end"),
     "png": (png()[:-12], "is cut short: the image has no end"),
+    "webp": (b"RIFF\x10\0\0\0WEBPVP8 " + bytes(50), "is no JPEG or PNG image but WebP; hpcdl data pack converts it"),
+    "gif": (b"GIF89a" + bytes(50), "is no JPEG or PNG image but GIF"),
+    "page": (b"\n<!DOCTYPE html><html>" + bytes(50), "is no JPEG or PNG image but a web page"),
     "segment-without-length": (b"\xff\xd8\xff\xe0\0\0" + jpeg()[20:], "a segment in its head has no length"),
 }
 
 
 @pytest.mark.cases("C20")
 @pytest.mark.parametrize(("content", "said"), CUT.values(), ids=CUT)
-def test_images_cut_short_are_refused(tmp_path, content, said):
+def test_other_files_are_refused(tmp_path, content, said):
     path = tmp_path / "1.jpg"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=said):

@@ -45,6 +45,7 @@ NAMED = {
     "eval": (["train.tfrecord", "eval.tfrecord"], (1, 1)),
     "dev-and-test": (["train.tfrecord", "dev.tfrecord", "test.tfrecord"], (2, 1)),
     "underscore": (["cats_train.tfrecord", "cats_test.tfrecord"], (1, 1)),
+    "no-parts": (["00-192x192-798.tfrec", "01-192x192-798.tfrec"], (2, 0)),
     "system-files": (["train.tfrecord", "._train.tfrecord", "test.tfrecord", "@eaDir/x.tfrecord"], (1, 1)),
 }  # fmt: skip
 
