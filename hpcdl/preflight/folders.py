@@ -58,9 +58,12 @@ def _images(path: Path, folder: images.Folder, data: DataSpec) -> Iterator[tuple
     heads = []
     for listing in folder.parts.values():
         heads += images.read_heads(_some(listing), wrong)
-    start = f"{shown(str(path))}: "
+    start = shown(str(path))
     for text in wrong[: images.SHOWN]:
-        yield text.removeprefix(start), "correct it or take it away; hpcdl data pack lists and converts images"
+        yield (
+            text.removeprefix(f"{start}/").removeprefix(f"{start}: "),
+            "correct it or take it away; hpcdl data pack lists and converts images",
+        )
     if len(wrong) > images.SHOWN:
         yield f"{len(wrong) - images.SHOWN:,} more of its files are as wrong", "hpcdl data pack lists them all"
     if wrong:
@@ -69,7 +72,7 @@ def _images(path: Path, folder: images.Folder, data: DataSpec) -> Iterator[tuple
         try:
             images.one_size(heads, str(path))
         except DataError as error:
-            yield error.message.removeprefix(start), error.hint
+            yield error.message.removeprefix(f"{start}: "), error.hint
     if "test" not in folder.parts:
         yield from _split(folder, data.test_split)
 

@@ -150,7 +150,7 @@ class _Reader:
 
     def _no_classes(self, place: str, content: Inside) -> str:
         return (
-            "{}: holds {:,} files and no folders; expected a folder for each class in it. Images without "
+            "{}: holds files ({:,}) and no folders; expected a folder for each class in it. Images without "
             "a class cannot be used: move this folder away, or set data.path to the folder with the training "
             "images".format(shown(os.path.join(self._root, place)), len(content.files))
         )
@@ -195,9 +195,7 @@ class _Reader:
         names = listed(self._found.classes) or "none"
         text = "{}: holds folders of these classes: {}; expected at least 2".format(shown(self._root), names)
         if not here.folders:
-            return "{} (it holds {:,} files). Sort the images into a folder for each class".format(
-                text, len(here.files)
-            )
+            return "{} (files in it: {:,}). Sort the images into a folder for each class".format(text, len(here.files))
         place = ""
         content = here
         for _ in range(_FOLDERS_DEEP):

@@ -129,12 +129,12 @@ REFUSED = {
     "cyclegan": (["trainA/*", "trainB/*", "testA/*", "testB/*"], "hold no folders of classes"),
     "exact-next-to-another": (["train/*", "test/*", "masks/*"], "hold no folders of classes"),
     "joined-names": (["train_cats/*", "train_dogs/*", "test_cats/*", "test_dogs/*"], "hold no folders of classes"),
-    "test-without-classes": ([*each_of("train"), "test/*"], "test: holds 10 files and no folders"),
+    "test-without-classes": ([*each_of("train"), "test/*"], "test: holds files (10) and no folders"),
     "something-else": ([*each_of("train test"), "extra/*"], "what are extra next to them? Move them out"),
     "loose-parts-and-else": ([*each_of("my_train my_test"), "extra/*"], "what are extra next to them? Move them out"),
     "train-next-to-classes": ([*each_of("train"), "bus/*"], "what are bus next to them?"),
     "asl-alphabet": (
-        [*each_of("asl_train/asl_train"), "asl_test/asl_test/*"], "asl_test/asl_test: holds 10 files and no folders",
+        [*each_of("asl_train/asl_train"), "asl_test/asl_test/*"], "asl_test/asl_test: holds files (10) and no folders",
     ),
     "gtsrb": ([*each_of("Train", "00 01"), "Test/*", "Meta/*"], "what are Meta next to them?"),
     "copy-within": (
@@ -161,7 +161,7 @@ REFUSED = {
     "ambiguous": (each_of("training_real training_fake", "easy hard"), "may be parts of the set or classes"),
     "one-deeper": (each_of("dogs/train dogs/test"), "Its only folder holds test, train: set data.path to"),
     "two-deeper": (["a/b/cat/*", "a/b/dog/*"], "Its only folder holds cat, dog: set data.path to"),
-    "no-folders": (["1.png", "2.png"], "it holds 2 files). Sort the images into a folder for each class"),
+    "no-folders": (["1.png", "2.png"], "files in it: 2). Sort the images into a folder for each class"),
     "one-part-no-classes": (["train/*"], "holds folders of these classes: train; expected at least 2"),
     "accents": (["caf\u00e9/*", "cafe\u0301/*"], r"'caf\xe9' look the same"),
     "accents-in-parts": (
