@@ -1,4 +1,4 @@
-"""A folder of images per class as ``hpcdl data pack`` sees it: its parts, and the fixed order of its files."""
+"""A folder of images per class, as ``hpcdl data pack`` reads it: parts, and a fixed order of files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class ImageFolder:
         classes: their names, sorted as text as Keras does; a name's place is the class's number.
         parts: the files of ``train`` and ``test``, in the order of their rows.
         joined: folders of validation images that became part of train.
-        outside: files that lie in no class's folder, by their place below the folder; no images by their names.
+        outside: files that lie in no class's folder, by their place below the folder; their names
+            are not those of images.
         stray: images by their names that lie in no class's folder.
         notes: what people should know.
     """
@@ -48,9 +49,9 @@ def scan(folder: Path, test_split: float | None = None) -> ImageFolder:
     """Look through a folder of images per class, or of parts with those; no file is opened.
 
     Args:
-        folder: the folder, laid out as `hpcdl.trainer.imagetree.read_layout` reads it; links in it are followed.
-        test_split: the share of each class that becomes the test part where there is none; None: 0.2. The same
-            files are chosen for the same names, always.
+        folder: the folder, laid out as `hpcdl.trainer.imagetree.read_layout` reads it. Links are followed.
+        test_split: the share of each class that becomes the test part if there is none; None: 0.2.
+            The same files are chosen for the same names, always.
 
     Raises:
         ProblemsError: it is laid out in another way, with everything that is wrong.
@@ -124,5 +125,5 @@ def _split(by_class: dict[str, list[list[SourceFile]]], share: float) -> None:
 
 
 def _shuffled(purpose: str, files: list[SourceFile]) -> list[SourceFile]:
-    """The files in an order that depends on their names alone, and is another one for each purpose."""
+    """The files in an order that depends on their names and the purpose alone."""
     return sorted(files, key=lambda file: hashlib.sha256(os.fsencode(f"{purpose} {file.file}")).digest())

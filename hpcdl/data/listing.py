@@ -1,4 +1,4 @@
-"""A fingerprint of a folder that is cheap enough for every submission: the names and sizes of its files."""
+"""A fingerprint of a folder, cheap enough for every submission: the names and sizes of its files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hpcdl.trainer.filenames import is_system
 
-_AT_ONCE = 16  # files asked for their size at once: a parallel file system answers slowly, but many at once
+_AT_ONCE = 16  # sizes asked for at once: a parallel file system answers slowly, but many at once
 _FIRST, _SLOW_S = 100, 0.0002  # how many files tell whether it is slow: seconds for each
 _BUDGET_S = 30.0  # a submission must not wait longer
 
@@ -22,8 +22,8 @@ class Listing:
     """What a folder holds.
 
     Args:
-        sha256: of a line for each file, ``path TAB bytes``, sorted by the bytes of the path. Times do not
-            count, so a copy has the same one; contents do not count either.
+        sha256: of a line for each file, ``path TAB bytes``, sorted by the bytes of the path. Times do
+            not count, so that a copy has the same one. Contents do not count either.
         files: how many files there are.
         bytes: of all files together.
     """
@@ -34,7 +34,7 @@ class Listing:
 
 
 def list_files(folder: str, budget_s: float = _BUDGET_S) -> Listing | None:
-    """List a folder's files as they are read for training: links are followed, system files do not count.
+    """List a folder's files as they are read for training: with links, without system files.
 
     Memory is that of the largest folder within it.
 

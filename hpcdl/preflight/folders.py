@@ -1,4 +1,4 @@
-"""Data sets whose images lie in files: what is wrong with a folder of images, a packed set or TFRecords."""
+"""Data sets with images in files: what is wrong with a folder, a packed set or TFRecords."""
 
 from __future__ import annotations
 
@@ -60,10 +60,8 @@ def _images(path: Path, folder: images.Folder, data: DataSpec) -> Iterator[tuple
         heads += images.read_heads(_some(listing), wrong)
     start = shown(str(path))
     for text in wrong[: images.SHOWN]:
-        yield (
-            text.removeprefix(f"{start}/").removeprefix(f"{start}: "),
-            "correct it or take it away; hpcdl data pack lists and converts images",
-        )
+        cause = text.removeprefix(f"{start}/").removeprefix(f"{start}: ")
+        yield cause, "correct it or take it away; hpcdl data pack lists and converts images"
     if len(wrong) > images.SHOWN:
         yield f"{len(wrong) - images.SHOWN:,} more of its files are as wrong", "hpcdl data pack lists them all"
     if wrong:

@@ -1,4 +1,4 @@
-"""What the names of files and folders say: system files, parts of a data set, and names as text for people."""
+"""What names of files and folders say: system files, parts of a set; and names as text for people."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ _SYSTEM = frozenset(
         "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "_ds_store", "picasa.ini",
         "zbthumbnail.info", "icon\r", "__macosx", "network trash folder", "temporary items",
         "thevolumesettingsfolder", "$recycle.bin", "recycler", "recycled", "found.000",
-        "system volume information", "lost+found", "aquota.user", "aquota.group", "@eadir", "@tmp", "@__thumb",
+        "system volume information", "lost+found", "aquota.user", "aquota.group", "@eadir", "@tmp",
+        "@__thumb",
         "@recycle", "@recently-snapshot", "@sharebin", "#recycle", "#snapshot", "~snapshot",
         "__pycache__",
     )
 )  # fmt: skip
-_SYSTEM_STARTS = (".", ":2e", "~$")  # hidden ones, also as netatalk writes them; what an office program has open
+# Hidden ones, also as netatalk writes them; and what an office program has open
+_SYSTEM_STARTS = (".", ":2e", "~$")
 _SYSTEM_ENDS = (":zone.identifier", "@synoeastream", "@synoresource")
 
 TRAIN, VALIDATION, TEST, EVALUATION = "train", "validation", "test", "evaluation"
@@ -35,17 +37,17 @@ _WORDS = {
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 # Words next to those that say nothing of the part: train_images, TestSet, data_val
 _FILLERS = (
-    "set", "sets", "data", "daten", "dataset", "datasets", "image", "images", "img", "imgs", "photo",
-    "photos", "pic", "pics", "picture", "pictures", "jpg", "jpeg", "jpegs", "png", "split", "folder",
-    "folders", "dir", "file", "files", "sample", "samples",
+    "set", "sets", "data", "daten", "dataset", "datasets", "image", "images", "img", "imgs",
+    "photo", "photos", "pic", "pics", "picture", "pictures", "jpg", "jpeg", "jpegs", "png", "split",
+    "folder", "folders", "dir", "file", "files", "sample", "samples",
 )  # fmt: skip
 _PIECES = ("fold", "folds", "split", "part", "parts", "subset", "partition", "chunk")
 IMAGES, MASKS = "images", "masks"
 _CONTENTS = {
     IMAGES: ("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures"),
     MASKS: (
-        "mask", "masks", "label", "labels", "annotation", "annotations", "groundtruth", "gt", "segmentation",
-        "segmentations", "trimap", "trimaps",
+        "mask", "masks", "label", "labels", "annotation", "annotations", "groundtruth", "gt",
+        "segmentation", "segmentations", "trimap", "trimaps",
     ),
 }  # fmt: skip
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")

@@ -59,7 +59,7 @@ def open_folder(path: str, data: DataSpec, folder: images.Folder) -> Dict[str, R
     """The readers of the parts of a folder.
 
     Raises:
-        DataError: all that is wrong with its files; they differ in size and data.image_size is not set.
+        DataError: all that is wrong with its files; or they differ in size without data.image_size.
     """
     problems = list(folder.problems)
     heads = {}

@@ -1,4 +1,4 @@
-"""What the first bytes of JPEG and PNG files say, and whether the files are whole, without decoding them.
+"""What the first bytes of JPEG and PNG files say, and whether the files are whole.
 
 The checks before a job is sent use it as well: numpy and tensorflow are not imported here.
 """
@@ -36,7 +36,7 @@ class Head(NamedTuple):
 
 
 def read_heads(paths: List[str], problems: List[str]) -> List[Head]:
-    """The heads of image files, many at a time; what is wrong with a file is added to `problems`."""
+    """The heads of image files, many at a time. What is wrong with a file is added to `problems`."""
 
     def look(path: str) -> Union[Head, str]:
         try:

@@ -1,4 +1,4 @@
-"""MNIST's IDX files in a folder: which file holds which array, by the names that people have them under.
+"""MNIST's IDX files in a folder: which file holds which array, by the files' names.
 
 The checks before a job is sent use it as well: numpy and tensorflow are not imported here.
 """

@@ -1,6 +1,6 @@
 """A folder of images per class: which files are there, and how their content is decoded.
 
-The checks before a job is sent read folders with it as well: numpy and tensorflow are not imported here.
+The checks before a job is sent use it as well: numpy and tensorflow are not imported here.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def decode(content: Any, orientation: Any, shape: Tuple[int, ...], resizes: bool
 
 
 def _pixels(content: Any, channels: int) -> Any:
-    """The uint8 pixels of a JPEG or PNG. libjpeg makes no grey of four inks: those become RGB first."""
+    """The uint8 pixels of a JPEG or PNG. libjpeg makes no grey of four inks: they become RGB first."""
     import tensorflow as tf
 
     def decoded(wanted: int) -> Any:  # reads PNG as well

@@ -116,9 +116,11 @@ class _Reader:
                 self._found.problems.append(self._no_classes(place, content))
         if others:
             self._found.problems.append(
-                "{}: has {} as parts of the set; what are {} next to them? Move them out of this folder, or "
-                "set data.path to the folder with the training images; if all are classes, rename those that are "
-                "named like parts".format(shown(self._root), listed(used), listed(others))
+                "{}: has {} as parts of the set; what are {} next to them? Move them out of this "
+                "folder, or set data.path to the folder with the training images; if all are "
+                "classes, rename those that are named like parts".format(
+                    shown(self._root), listed(used), listed(others)
+                )
             )
         self._check_kinds(held, used, others)
         renamed = [name for name in used if name.lower() != used[name] and name not in self._found.joined]
@@ -129,7 +131,7 @@ class _Reader:
     def _check_kinds(self, held: Dict[str, Tuple[PartName, Inside]], used: Dict[str, str], others: List[str]) -> None:
         if all(held[name][0].kind != TRAIN for name in used):
             self._found.problems.append(
-                "{}: has {} but no train folder; name the folder with the training images train".format(
+                "{}: has {} but no train folder; call the folder of the training images train".format(
                     shown(self._root), listed(used)
                 )
             )
@@ -150,9 +152,9 @@ class _Reader:
 
     def _no_classes(self, place: str, content: Inside) -> str:
         return (
-            "{}: holds files ({:,}) and no folders; expected a folder for each class in it. Images without "
-            "a class cannot be used: move this folder away, or set data.path to the folder with the training "
-            "images".format(shown(os.path.join(self._root, place)), len(content.files))
+            "{}: holds files ({:,}) and no folders; expected a folder for each class in it. "
+            "Images without a class cannot be used: move this folder away, or set data.path to the "
+            "folder with the training images".format(shown(os.path.join(self._root, place)), len(content.files))
         )
 
     def _refuse_parts_without_classes(self, held: Dict[str, Tuple[PartName, Inside]], others: List[str]) -> None:
@@ -173,10 +175,9 @@ class _Reader:
         contents = {content_of(name) for name in here.folders}
         if {IMAGES, MASKS} <= contents:
             self._found.problems.append(
-                "{}: {} look like images and their masks or labels, not like classes; hpcdl trains classifiers. "
-                "Expected a folder for each class; if these are the classes, rename them".format(
-                    shown(self._root), listed(here.folders)
-                )
+                "{}: {} look like images and their masks or labels, not like classes; hpcdl trains "
+                "classifiers. Expected a folder for each class; if these are the classes, rename "
+                "them".format(shown(self._root), listed(here.folders))
             )
 
     def _check_classes(self, here: Inside) -> None:
@@ -185,8 +186,8 @@ class _Reader:
             other = names.setdefault(alike(name), name)
             if other != name:
                 self._found.problems.append(
-                    "{}: the folders {} and {} look the same; they differ in spaces or in how a letter "
-                    "is written. Rename one, or join them".format(shown(self._root), ascii(other), ascii(name))
+                    "{}: the folders {} and {} look the same; they differ in spaces or in how a "
+                    "letter is written. Rename one, or join them".format(shown(self._root), ascii(other), ascii(name))
                 )
         if len(self._found.classes) < 2 and not self._found.problems:
             self._found.problems.append(self._too_few(here))
@@ -236,7 +237,9 @@ def _says_the_same(outer: str, inner: str) -> bool:
     if inner.lower() in (outer.lower(), "images", "data"):
         return True
     part, inner_part = part_of(outer), part_of(inner)
-    return part is not None and inner_part is not None and (inner_part.kind, True) == (part.kind, inner_part.exact)
+    if part is None or inner_part is None:
+        return False
+    return inner_part.exact and inner_part.kind == part.kind
 
 
 def _share_folders(contents: List[Inside]) -> bool:
@@ -250,7 +253,7 @@ def _share_folders(contents: List[Inside]) -> bool:
 
 
 def _part(kind: str, has_test: bool) -> str:
-    """Whether images of this kind train or test: with a test part, an evaluation part is for validation."""
+    """Whether images of this kind train or test. Next to a test part, evaluation is validation."""
     if kind == EVALUATION:
         return TRAIN if has_test else TEST
     return TRAIN if kind == VALIDATION else kind

@@ -121,7 +121,7 @@ class Walker:
         return os.path.commonpath([target, self._real_root]) == target
 
     def _same_folder(self, place: str, again: str) -> None:
-        """Two paths lead to one folder: within a class its images count twice, else they are in two places."""
+        """Say that two paths lead to one folder: within a class a note, else a problem."""
         text = "{} and {} are the same folder: ".format(shown(place), shown(again))
         if again.startswith(self._class + "/") and (place + "/").startswith(self._class + "/"):
             self.notes.append(text + "its images are used twice")
@@ -141,9 +141,9 @@ class Walker:
         if mixed:
             holds = " and ".join(sorted(_kinds(self._folders[mixed[0]])))
             self.problems.append(
-                "{}: {} hold folders of {} images, which would be mixed; expected the parts above the "
-                "classes: train/CLASS, test/CLASS. If they are sets of their own, set data.path to "
-                "one".format(shown(self._root), listed(mixed), holds)
+                "{}: {} hold folders of {} images, which would be mixed; expected the parts above "
+                "the classes: train/CLASS, test/CLASS. If they are sets of their own, set data.path "
+                "to one".format(shown(self._root), listed(mixed), holds)
             )
             return
         for place, folders in self._folders.items():
@@ -151,8 +151,8 @@ class Walker:
             copies = [name for name in folders if name in siblings]
             if len(copies) > 1:
                 self.problems.append(
-                    "{}: holds folders of the same names as the classes next to it ({}); if it is a copy of them, "
-                    "move it away".format(shown(os.path.join(self._root, place)), listed(copies))
+                    "{}: holds folders of the same names as the classes next to it ({}); if it is a "
+                    "copy of them, move it away".format(shown(os.path.join(self._root, place)), listed(copies))
                 )
         same = {tuple(folders) for folders in self._folders.values()}
         if len(same) != 1 or len(self._folders) < 2:
@@ -162,13 +162,15 @@ class Walker:
             return
         if all(is_piece(os.path.basename(place)) for place in self._folders):
             self.problems.append(
-                "{}: {} are named like pieces of a set, and all hold {}; expected the classes' folders. "
-                "Join them, or set data.path to one".format(shown(self._root), listed(self._folders), listed(folders))
+                "{}: {} are named like pieces of a set, and all hold {}; expected the classes' "
+                "folders. Join them, or set data.path to one".format(
+                    shown(self._root), listed(self._folders), listed(folders)
+                )
             )
             return
         self.notes.append(
-            "the classes are {}; each holds the folders {}. If these are the classes, put train and test "
-            "above them".format(listed(self._folders), listed(folders))
+            "the classes are {}; each holds the folders {}. If these are the classes, put train and "
+            "test above them".format(listed(self._folders), listed(folders))
         )
 
 

@@ -1,4 +1,4 @@
-"""TFRecord files in a folder: which files they are by their names, and which part of the set each belongs to.
+"""TFRecord files in a folder: which they are, and to which part of the set each belongs.
 
 The checks before a job is sent use it as well: numpy and tensorflow are not imported here.
 """
@@ -12,8 +12,9 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from hpcdl.trainer.filenames import EVALUATION, TEST, TRAIN, UNLABELLED, VALIDATION, part_of
 from hpcdl.trainer.imagewalk import inside, listed
 
-# a.tfrecord, a.tfrecords, a.tfrec, set-train.tfrecord-00000-of-00001; and ImageNet's train-00000-of-01024
+# a.tfrecord, a.tfrecords, a.tfrec, set-train.tfrecord-00000-of-00001
 _ENDING = re.compile(r"[._](tfrecords?|tfrec)(?![a-z])", re.IGNORECASE)
+# ImageNet's train-00000-of-01024
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.gz$|$)", re.IGNORECASE)
 _ABOUT = re.compile(r"\.(json|txt|csv|md|ya?ml|sha256|index)$", re.IGNORECASE)  # files about the records
 _GZIP = b"\x1f\x8b"
@@ -68,7 +69,7 @@ def is_record_file(name: str) -> bool:
 
 
 def _kind(name: str) -> Optional[str]:
-    """The part that a file's name begins or ends with, apart from the ending and the shard's number."""
+    """The part that a file is named after, apart from the ending and the shard's number."""
     stem = _SHARD.sub("", _ENDING.split(name)[0])
     part = part_of(stem)
     return None if part is None else part.kind
@@ -121,6 +122,6 @@ def _is_compressed(path: str) -> bool:
             start = file.read(12)
     except OSError:  # said by whoever reads it
         return False
-    # A record begins with its length, 8 bytes. One of 40 kB or more may begin like a zlib stream, so
-    # that the upper bytes of the length tell: they are 0 in a record.
+    # A record begins with its length, 8 bytes. One of 40 kB or more may begin like a zlib stream,
+    # so that the upper bytes of the length tell: they are 0 in a record.
     return start[:2] == _GZIP or (start[:2] in _ZLIB and start[5:8] != b"\0\0\0")

@@ -21,7 +21,8 @@ from hpcdl.trainer.spec import DataSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ENCODED = ("image/encoded", "image_raw", "image")  # where TFRecords of different makers hold an image and its class
+# Where TFRecords of different makers hold an image, its class, and the name of its file
+ENCODED = ("image/encoded", "image_raw", "image")
 _LABEL = ("image/class/label", "label", "target", "class")
 _FILE = ("image/filename", "filename", "image_name")
 _ENCODED_STARTS = (b"\xff\xd8\xff", b"\x89PNG")
@@ -202,8 +203,8 @@ def _names_in(shard: str) -> _Names:
     label = next((name for name in _LABEL if name in features), None)
     if image is None or label is None:
         raise DataError(
-            "{}: its first record has the features {}; expected an encoded image under {} and its class number "
-            "under {}".format(
+            "{}: its first record has the features {}; expected an encoded image under {} and its "
+            "class number under {}".format(
                 shown(shard), ", ".join(sorted(features)) or "none", " or ".join(ENCODED), " or ".join(_LABEL)
             )
         )
@@ -234,10 +235,10 @@ def _wrong_image(name: str, features: Any) -> str:
         sizes += numbers[:1]
     if len(sizes) > 1 and len(content) % int(np.prod(sizes)) == 0 and content:
         return (
-            "{} of its first record holds bare pixels ({:,} bytes, an image of {}); expected a JPEG or PNG, as "
-            "tf.io.encode_png(image) makes it".format(name, len(content), "x".join(map(str, sizes)))
+            "{} of its first record holds bare pixels ({:,} bytes, an image of {}); expected a JPEG "
+            "or PNG, as tf.io.encode_png(image) makes it".format(name, len(content), "x".join(map(str, sizes)))
         )
     return (
-        "{} of its first record holds {:,} bytes that are no JPEG or PNG (they begin with {}); bare pixels are "
-        "not read: store tf.io.encode_png(image)".format(name, len(content), content[:4].hex() or "nothing")
+        "{} of its first record holds {:,} bytes that are no JPEG or PNG (they begin with {}); bare "
+        "pixels are not read: store tf.io.encode_png(image)".format(name, len(content), content[:4].hex() or "nothing")
     )

@@ -1,4 +1,4 @@
-"""The fingerprint of a folder in a run's manifest: the same for a copy, another one for other names or sizes."""
+"""The fingerprint of a folder in a run's manifest: a copy has the same, other names or sizes have not."""
 
 from __future__ import annotations
 

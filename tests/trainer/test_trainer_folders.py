@@ -1,4 +1,4 @@
-"""Folders of images as people have them: the trainer, the check and `hpcdl data pack` see the same classes."""
+"""Folders of images as people have them: trainer, check and `hpcdl data pack` see the same classes."""
 
 from __future__ import annotations
 
