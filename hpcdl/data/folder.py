@@ -1,4 +1,4 @@
-"""A folder of images per class as it lies on disk: its classes, its parts, and the fixed order of its files."""
+"""A folder of images per class, as ``hpcdl data pack`` reads it: parts, and a fixed order of files."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from pathlib import Path
 
 from hpcdl.data.pictures import SourceFile
 from hpcdl.errors import HpcdlError, Problem, ProblemsError
-from hpcdl.trainer.images import PARTS as PART_FOLDERS
+from hpcdl.trainer.filenames import shown
+from hpcdl.trainer.imagetree import Layout, read_layout
+from hpcdl.trainer.imagewalk import Walker
 
 PARTS = ("train", "test")
-_JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"}  # what desktops and NAS leave; and .*
 _IMAGES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".avif"}
 
 
 @dataclass
 class ImageFolder:
-    """What was found.
+    """A folder of images, looked through.
 
     Args:
         classes: their names, sorted as text as Keras does; a name's place is the class's number.
         parts: the files of ``train`` and ``test``, in the order of their rows.
         joined: folders of validation images that became part of train.
-        outside: files that lie in no class's folder, by their place below the folder; no images by their names.
+        outside: files that lie in no class's folder, by their place below the folder; their names
+            are not those of images.
         stray: images by their names that lie in no class's folder.
+        notes: what people should know.
     """
 
     classes: tuple[str, ...]
@@ -34,6 +37,7 @@ class ImageFolder:
     joined: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     stray: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def files(self) -> list[tuple[str, SourceFile]]:
@@ -42,65 +46,67 @@ class ImageFolder:
 
 
 def scan(folder: Path, test_split: float | None = None) -> ImageFolder:
-    """Look through a folder of images per class, or of train and test folders with those; no file is opened.
+    """Look through a folder of images per class, or of parts with those; no file is opened.
 
     Args:
-        folder: the folder; links in it are followed.
-        test_split: the share of each class that becomes the test part where there is none; None: 0.2. The same
-            files are chosen for the same names, always.
+        folder: the folder, laid out as `hpcdl.trainer.imagetree.read_layout` reads it. Links are followed.
+        test_split: the share of each class that becomes the test part if there is none; None: 0.2.
+            The same files are chosen for the same names, always.
 
     Raises:
         ProblemsError: it is laid out in another way, with everything that is wrong.
         HpcdlError: it cannot be read.
     """
-    wrong: list[str] = []
-    found = ImageFolder((), {"train": [], "test": []})
+    walker = Walker(str(folder))
     try:
-        roots, names = _layout(folder, found, wrong)
-        found.classes = tuple(names)
-        by_class: dict[str, list[list[SourceFile]]] = {part: [[] for _ in names] for part in PARTS}
-        for root, part in roots.items():
-            for label, name in enumerate(names):
-                place = os.path.join(root, name)
-                if os.path.isdir(folder / place):
-                    by_class[part][label] += _walk(str(folder), place, label, ())
+        layout = read_layout(str(folder))
+        by_class = _files(folder, layout, walker)
     except OSError as error:
-        raise HpcdlError(f"cannot read {error.filename}: {error.strerror}") from error
-    has_test = "test" in roots.values()
+        raise HpcdlError(f"cannot read {shown(str(error.filename))}: {error.strerror}") from error
+    walker.check_classes()
+    has_test = "test" in layout.tops.values()
+    problems = [*layout.problems, *walker.problems]
     if has_test and test_split is not None:
-        wrong.append("has a test part: --test-split is for folders without one")
-    wrong += _missing(by_class, names, has_test)
-    if wrong:
-        raise ProblemsError(f"{folder} cannot be packed", [Problem("", "", text) for text in wrong])
+        problems.append("has a test part: --test-split is for folders without one")
+    problems += _missing(by_class, layout.classes, has_test)
+    if problems:
+        raise ProblemsError(
+            f"{shown(str(folder))} cannot be packed",
+            [Problem("", "", text.removeprefix(f"{shown(str(folder))}: ")) for text in problems],
+        )
     if not has_test:
         _split(by_class, 0.2 if test_split is None else test_split)
-    for part in PARTS:
-        found.parts[part] = _shuffled("order", [file for files in by_class[part] for file in files])
-    return found
+    parts = {part: _shuffled("order", [file for files in by_class[part] for file in files]) for part in PARTS}
+    notes = [*layout.notes, *walker.notes]
+    listed = ImageFolder(tuple(layout.classes), parts, joined=layout.joined, notes=notes)
+    for name in layout.loose:
+        is_image = os.path.splitext(name)[1].lower() in _IMAGES
+        (listed.stray if is_image else listed.outside).append(name)
+    return listed
 
 
-def _layout(folder: Path, found: ImageFolder, wrong: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The folders that hold classes' folders, with the part that each is, and the names of the classes."""
-    names = _folders(folder, "", found)
-    parts = {name: PART_FOLDERS[name.lower()] for name in names if name.lower() in PART_FOLDERS}
-    if not parts:
-        if len(names) < 2:
-            wrong.append(f"expected a folder for each of at least 2 classes; it has {', '.join(names) or 'none'}")
-        return {"": "train"}, names
-    if others := [name for name in names if name not in parts]:
-        wrong.append(f"has {', '.join(parts)} as parts; what are {', '.join(others)} beside?")
-    if "train" not in parts.values():
-        wrong.append(f"has {', '.join(parts)} but no train folder")
-    found.joined = [name for name in parts if name.lower().startswith("val")]
-    inside = {name: _folders(folder, name, found) for name in parts}
-    names = sorted(set().union(*inside.values()))
-    if len(names) < 2:
-        wrong.append(f"expected a folder for each of at least 2 classes in train; it has {', '.join(names) or 'none'}")
-    return parts, names
+def _files(folder: Path, layout: Layout, walker: Walker) -> dict[str, list[list[SourceFile]]]:
+    """The files of each class, by part."""
+    by_class: dict[str, list[list[SourceFile]]] = {part: [[] for _ in layout.classes] for part in PARTS}
+    for top, part in layout.tops.items():
+        for label, name in enumerate(layout.classes):
+            place = os.path.join(top, name)
+            if os.path.isdir(folder / place):
+                by_class[part][label] += [_source_file(file, label, entry) for file, entry in walker.files(place)]
+    return by_class
 
 
-def _missing(by_class: dict[str, list[list[SourceFile]]], names: list[str], has_test: bool) -> Iterator[str]:
+def _source_file(file: str, label: int, entry: os.DirEntry[str]) -> SourceFile:
+    try:
+        seen = entry.stat()
+    except FileNotFoundError:  # a link to nowhere: named with what else cannot be read
+        return SourceFile(file, label, 0, 0)
+    return SourceFile(file, label, seen.st_size, seen.st_mtime_ns)
+
+
+def _missing(by_class: dict[str, list[list[SourceFile]]], classes: list[str], has_test: bool) -> Iterator[str]:
     """The classes without enough images."""
+    names = [shown(name) for name in classes]
     for part in PARTS if has_test else ("train",):
         empty = [name for name, files in zip(names, by_class[part], strict=True) if not files]
         if empty:
@@ -108,45 +114,6 @@ def _missing(by_class: dict[str, list[list[SourceFile]]], names: list[str], has_
     single = [name for name, files in zip(names, by_class["train"], strict=True) if len(files) == 1]
     if single and not has_test:
         yield f"one image alone of {', '.join(single)}: the train and the test part need one each"
-
-
-def _folders(folder: Path, place: str, found: ImageFolder) -> list[str]:
-    """The folders below a place, sorted; files there are noted."""
-    names = []
-    for name in sorted(filter(_counts, os.listdir(folder / place))):
-        if os.path.isdir(folder / place / name):
-            names.append(name)
-        else:
-            looks_so = os.path.splitext(name)[1].lower() in _IMAGES
-            (found.stray if looks_so else found.outside).append(os.path.join(place, name))
-    return names
-
-
-def _walk(folder: str, place: str, label: int, above: tuple[tuple[int, int], ...]) -> list[SourceFile]:
-    """The files of a class, also those in folders within its folder."""
-    here = os.stat(os.path.join(folder, place))
-    if (here.st_dev, here.st_ino) in above:
-        raise HpcdlError(f"{os.path.join(folder, place)} leads back to a folder above it")
-    above += ((here.st_dev, here.st_ino),)
-    files = []
-    with os.scandir(os.path.join(folder, place)) as entries:
-        found = sorted((entry for entry in entries if _counts(entry.name)), key=lambda entry: entry.name)
-    for entry in found:
-        inner = f"{place}/{entry.name}"
-        if entry.is_dir():
-            files += _walk(folder, inner, label, above)
-            continue
-        try:
-            seen = entry.stat()
-        except FileNotFoundError:  # a link to nowhere: named with what else cannot be read
-            files.append(SourceFile(inner, label, 0, 0))
-        else:
-            files.append(SourceFile(inner, label, seen.st_size, seen.st_mtime_ns))
-    return files
-
-
-def _counts(name: str) -> bool:
-    return not name.startswith(".") and name.lower() not in _JUNK
 
 
 def _split(by_class: dict[str, list[list[SourceFile]]], share: float) -> None:
@@ -158,5 +125,5 @@ def _split(by_class: dict[str, list[list[SourceFile]]], share: float) -> None:
 
 
 def _shuffled(purpose: str, files: list[SourceFile]) -> list[SourceFile]:
-    """The files in an order that depends on their names alone, and is another one for each purpose."""
+    """The files in an order that depends on their names and the purpose alone."""
     return sorted(files, key=lambda file: hashlib.sha256(os.fsencode(f"{purpose} {file.file}")).digest())

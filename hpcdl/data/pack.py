@@ -28,6 +28,7 @@ from hpcdl.data.pictures import Picture, SourceFile, Wanted, begin_worker, keep_
 from hpcdl.errors import HpcdlError, Problem, UserError
 from hpcdl.extras import pip_install
 from hpcdl.files import read_json
+from hpcdl.trainer.filenames import shown
 
 _RECORD = "progress.json"
 _CONTEXT = multiprocessing.get_context("forkserver")  # no copies of this process's threads and locks
@@ -88,8 +89,11 @@ def pack(folder: Path, target: Path, options: Options, talk: Talk) -> Packed:
         _CONTEXT.set_forkserver_preload(["hpcdl.cli", "hpcdl.data.pictures", "PIL.Image"])  # loaded once, not by each
         ensure_running()  # it loads them while this process looks through the folder
     found = scan(folder, options.test_split)
+    for note in found.notes:
+        talk.say(note)
     if found.joined:
-        talk.say(f"{', '.join(found.joined)}: becomes part of train, from which data.validation_split takes its share")
+        names = ", ".join(map(shown, found.joined))
+        talk.say(f"{names}: becomes part of train, from which data.validation_split takes its share")
     for file in found.outside:
         talk.say(f"left out, for it lies in no class's folder: {Problem('', '', file)}")
     plan = _plan(found, options)

@@ -18,6 +18,7 @@ from hpcdl.data.growing import GrowingFile
 from hpcdl.data.pictures import Picture, SourceFile
 from hpcdl.errors import HpcdlError, Problem
 from hpcdl.files import sha256_file, write_json
+from hpcdl.trainer.filenames import shown
 
 LINES = "images.jsonl"
 _HEADER_BYTES = 128
@@ -215,7 +216,7 @@ class PackWriter:
         pack = {
             "format": "hpcdl-pack",
             "version": 1,
-            "classes": names,
+            "classes": [shown(name) for name in names],
             "image_size": next(iter(contents.sizes)) if len(contents.sizes) == 1 else None,
             "channels": self._layout.channels,
             "storage": self._layout.storage,

@@ -13,6 +13,7 @@ from hpcdl.data.manifest import Staged, read_staged, verify
 from hpcdl.data.wanted import Wanted, check_source, elsewhere, find_wanted, is_hdf5, url_of
 from hpcdl.errors import HpcdlError, UserError
 from hpcdl.files import sha256_file
+from hpcdl.trainer.idx import STANDARD, IdxFiles, find_idx
 
 
 def stage(
@@ -90,6 +91,9 @@ def _copy(wanted: Wanted, source: Path, aside: Path, talk: Talk) -> list[str]:
         return _unpack_cifar(wanted, aside, talk)
     if source.is_dir():
         (aside / name).mkdir(exist_ok=True)
+        idx = find_idx(str(source))
+        if idx is not None and not idx.wrong:
+            return _copy_idx(idx, aside / name)
         files = [f"{name}/{path.name}" for path in sorted(source.iterdir()) if path.is_file()]
         for file in files:
             shutil.copyfile(source / Path(file).name, aside / file)
@@ -105,6 +109,16 @@ def _copy(wanted: Wanted, source: Path, aside: Path, talk: Talk) -> list[str]:
             f"a script's own load_data() also needs the archive: --from {wanted.sources[0].url.rpartition('/')[2]}"
         )
     return [name]
+
+
+def _copy_idx(idx: IdxFiles, target: Path) -> list[str]:
+    """Copy IDX files under their standard names, which Keras looks for."""
+    names = []
+    for array, path in sorted(idx.paths.items()):
+        ending = ".gz" if path.lower().endswith(".gz") else ""
+        shutil.copyfile(path, target / f"{STANDARD[array]}{ending}")
+        names.append(f"{target.name}/{STANDARD[array]}{ending}")
+    return names
 
 
 def _fetch(wanted: Wanted, mirror: str | None, aside: Path, talk: Talk) -> list[str]:

@@ -11,6 +11,7 @@ from hpcdl.data.weights import ARCHITECTURES, CLASS_INDEX, find_source, sources
 from hpcdl.errors import UserError
 from hpcdl.job.names import NAME
 from hpcdl.job.walker import did_you_mean
+from hpcdl.trainer.idx import find_idx
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # https://docs.hdfgroup.org/hdf5/v1_14/_f_m_t3.html, format signature
 
@@ -40,6 +41,8 @@ def find_wanted(name: str, data_root: Path, include_top: bool, source: Path | No
     if source is None and name not in known:
         guess = f"; did you mean {WEIGHTS}{name}?" if name in ARCHITECTURES else did_you_mean(name, known)
         raise UserError(f"{name!r} is not a known set{guess}; one of yours is given with --from")
+    if name not in known and source is not None and source.is_dir() and find_idx(str(source)):
+        return Wanted(name, data_root / name)
     return Wanted(name, Path(staged_path(str(data_root), name)), SETS.get(name, ()))
 
 

@@ -12,14 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.files import cache_folder, read_json, write_json
+from hpcdl.trainer.idx import DIMENSIONS, find_idx, nothing_there
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
-_IDX = {  # MNIST's files: name, dimensions
-    "x_train": ("train-images-idx3-ubyte", 3),
-    "y_train": ("train-labels-idx1-ubyte", 1),
-    "x_test": ("t10k-images-idx3-ubyte", 3),
-    "y_test": ("t10k-labels-idx1-ubyte", 1),
-}
 _KEPT = 50
 _CLASSES = 10_000  # with more of them, the rows of each are not counted here
 
@@ -32,7 +27,9 @@ def look(path: Path) -> dict[str, Any]:
         and ``counts`` (rows of each class, where there are not too many); or ``wrong``, why it cannot be read. The
         array "" stands for the whole file.
     """
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = sorted([*path.iterdir(), *path.glob("*/*ubyte*")])
     stats = [(str(file.resolve()), file.stat()) for file in files if file.is_file()]
     key = "|".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)
     store = cache_folder() / "arrays.json"
@@ -100,15 +97,14 @@ def _idx(folder: Path) -> dict[str, Any]:
     import numpy as np
 
     found: dict[str, Any] = {}
-    for name, (file_name, dimensions) in _IDX.items():
-        path = folder / file_name
-        if not path.exists():
-            path = folder / f"{file_name}.gz"
-        if not path.exists():
-            found[name] = {"wrong": f"neither {file_name} nor {file_name}.gz is there"}
+    files = find_idx(str(folder)) or nothing_there()
+    for name, dimensions in DIMENSIONS.items():
+        if name in files.wrong:
+            found[name] = {"wrong": files.wrong[name]}
             continue
+        path = Path(files.paths[name])
         try:
-            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
                 head = stream.read(4 + 4 * dimensions)
                 if head[:4] != bytes([0, 0, 8, dimensions]) or len(head) < 4 + 4 * dimensions:
                     raise ValueError(f"{path.name} begins with {head[:4].hex() or 'nothing'}, not as an IDX file")
@@ -119,7 +115,9 @@ def _idx(folder: Path) -> dict[str, Any]:
                     if len(labels) != shape[0]:
                         raise ValueError(f"{path.name} holds {len(labels)} labels; its header says {shape[0]}")
                     found[name].update(_labels(np.frombuffer(labels, np.uint8)))
-                elif path.suffix != ".gz" and os.path.getsize(path) != len(head) + shape[0] * shape[1] * shape[2]:
+                elif (
+                    path.suffix.lower() != ".gz" and os.path.getsize(path) != len(head) + shape[0] * shape[1] * shape[2]
+                ):
                     raise ValueError(f"{path.name} is cut short")
         except (OSError, EOFError, ValueError, zlib.error) as error:
             found[name] = {"wrong": f"cannot be read ({error})"}

@@ -12,14 +12,14 @@ from typing import Any
 from hpcdl.data import how_to_stage
 from hpcdl.data.manifest import read_sums, sums_of
 from hpcdl.files import cached_sha256
-from hpcdl.preflight import Finding, Subject, folders
+from hpcdl.preflight import Finding, Note, Subject, folders
 from hpcdl.preflight.arrays import NAMES, look
 from hpcdl.trainer.spec import CnnSpec
 
 _TENSORFLOW_GB = 0.5  # what it takes itself, at least
 
 
-def data(subject: Subject) -> Iterator[Finding]:
+def data(subject: Subject) -> Iterator[Finding | Note]:
     """The set is there, is what was staged, and can be trained on."""
     spec = subject.submission.spec
     if spec is None or spec.data.path is None:
@@ -36,10 +36,12 @@ def data(subject: Subject) -> Iterator[Finding]:
     if wrong:
         yield from wrong
         return
-    found = folders.problems(path, spec.data) if path.is_dir() else None
-    if found is not None:
-        for problem, fix in found:
+    looked = folders.look(path, spec.data) if path.is_dir() else None
+    if looked is not None:
+        for problem, fix in looked.problems:
             yield _finding(subject, f"{path}: {problem}", fix)
+        for note in looked.notes:
+            yield Note(f"data: {note}")
         if spec.data.image_size:
             yield from _too_small(subject, *spec.data.image_size)
         return

@@ -1,4 +1,4 @@
-"""Data sets whose images lie in files: what is wrong with a folder of images, a packed set or TFRecords."""
+"""Data sets with images in files: what is wrong with a folder, a packed set or TFRecords."""
 
 from __future__ import annotations
 
@@ -6,30 +6,51 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 from hpcdl.data import PACK
 from hpcdl.files import read_json
 from hpcdl.trainer import images
 from hpcdl.trainer.errors import DataError
+from hpcdl.trainer.filenames import shown
+from hpcdl.trainer.idx import find_idx
+from hpcdl.trainer.recordfiles import RecordFiles, find_records
 from hpcdl.trainer.spec import DataSpec
 
 _LOOKED_AT = 500  # image heads: the node looks at all of them
 
 
-def problems(path: Path, data: DataSpec) -> Iterator[tuple[str, str]] | None:
-    """What is wrong with a folder, and what to do about it each time.
+class Looked(NamedTuple):
+    """What a look at a set gave.
+
+    problems: what is wrong, and what to do about it each time.
+    notes: what people should know.
+    """
+
+    problems: list[tuple[str, str]]
+    notes: list[str]
+
+
+def look(path: Path, data: DataSpec) -> Looked | None:
+    """Look at a folder whose images lie in files.
 
     Returns:
-        None where the folder holds none of these, but arrays.
+        None if the folder holds none of these, but arrays.
+
+    Raises:
+        OSError: it cannot be read.
     """
     if (path / PACK).exists():
-        return _pack(path, data)
-    if any(path.glob("*.tfrecord*")):
-        return _records(path, data)
+        return Looked(list(_pack(path, data)), [])
+    records = find_records(str(path))
+    if records is not None:
+        return Looked(list(_records(records, data)), records.notes)
     if not any(path.iterdir()):
-        return iter([("is empty", "expected a folder of images for each class: see docs/my-data.md")])
+        return Looked([("is empty", "expected a folder of images for each class: see docs/my-data.md")], [])
+    if find_idx(str(path)) is not None:
+        return None
     listed = images.list_folder(str(path))
-    return None if listed is None else _images(path, listed, data)
+    return None if listed is None else Looked(list(_images(path, listed, data)), listed.notes)
 
 
 def _images(path: Path, folder: images.Folder, data: DataSpec) -> Iterator[tuple[str, str]]:
@@ -37,8 +58,10 @@ def _images(path: Path, folder: images.Folder, data: DataSpec) -> Iterator[tuple
     heads = []
     for listing in folder.parts.values():
         heads += images.read_heads(_some(listing), wrong)
+    start = shown(str(path))
     for text in wrong[: images.SHOWN]:
-        yield text.removeprefix(f"{path}: "), "correct it or take it away; hpcdl data pack lists and converts images"
+        cause = text.removeprefix(f"{start}/").removeprefix(f"{start}: ")
+        yield cause, "correct it or take it away; hpcdl data pack lists and converts images"
     if len(wrong) > images.SHOWN:
         yield f"{len(wrong) - images.SHOWN:,} more of its files are as wrong", "hpcdl data pack lists them all"
     if wrong:
@@ -47,7 +70,7 @@ def _images(path: Path, folder: images.Folder, data: DataSpec) -> Iterator[tuple
         try:
             images.one_size(heads, str(path))
         except DataError as error:
-            yield error.message.removeprefix(f"{path}: "), error.hint
+            yield error.message.removeprefix(f"{start}: "), error.hint
     if "test" not in folder.parts:
         yield from _split(folder, data.test_split)
 
@@ -68,7 +91,7 @@ def _split(folder: images.Folder, share: float) -> Iterator[tuple[str, str]]:
         off = round(counts[number] * share)
         if not off or counts[number] - off < 2:
             yield (
-                f"data.test_split {share:g} would take {off} of the {counts[number]} images of class {name}",
+                f"data.test_split {share:g} would take {off} of the {counts[number]} images of class {shown(name)}",
                 "give it more images, another data.test_split, or train and test folders",
             )
 
@@ -94,9 +117,7 @@ def _pack(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:
         yield "its images differ in size", "set data.image_size: [height, width]"
 
 
-def _records(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:
-    for part in ("train", "test"):
-        if not any(path.glob(f"{part}*.tfrecord*")):
-            yield f"no TFRecord file's name begins with {part}", "name them train*.tfrecord and test*.tfrecord"
+def _records(files: RecordFiles, data: DataSpec) -> Iterator[tuple[str, str]]:
+    yield from files.problems
     if data.image_size is None:
         yield "TFRecords hold images of any size", "set data.image_size: [height, width]"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.errors import RunError, UserError
 from hpcdl.extras import REPORT, pip_install
+from hpcdl.trainer.filenames import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,11 +20,18 @@ BINS = 10  # of confidence, equally wide
 
 @dataclass(frozen=True)
 class Predictions:
-    """labels: (rows,) class numbers; probabilities: (rows, classes); pictures: uint8 images by row, of mistakes."""
+    """What a model says of the test images.
+
+    labels: (rows,) class numbers.
+    probabilities: (rows, classes).
+    pictures: uint8 images by row, of mistakes.
+    files: the file of each of these rows, if known.
+    """
 
     labels: NDArray[Any]
     probabilities: NDArray[Any]
     pictures: dict[int, NDArray[Any]]
+    files: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,9 +99,12 @@ def read_predictions(path: Path) -> Predictions:
             raise ValueError("it holds NaN, or labels beyond its classes")
         rows = arrays.get("picture_rows", labels[:0])
         pictures = dict(zip(map(int, rows), arrays.get("pictures", ()), strict=False))
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        files = {}
+        if "files" in arrays:
+            files = {int(row): shown(str(arrays["files"][row])) for row in rows}
+    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
-    return Predictions(labels, probabilities, pictures)
+    return Predictions(labels, probabilities, pictures, files)
 
 
 def evaluate(labels: NDArray[Any], probabilities: NDArray[Any], worst: int = 24) -> Evaluation:

@@ -65,6 +65,7 @@ def report(run: Run, shows_env: bool = False) -> str:
         classes=_classes(scores),
         calibration=_calibration(scores),
         pictures=_pictures(scores, predictions),
+        picture_files=predictions.files if predictions else {},
         spans=spans,
         time_bar=svg.stacked_bar("Shares of the run's time", bar),
         environment=surroundings.rows(facts),

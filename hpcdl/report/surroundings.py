@@ -69,7 +69,10 @@ def _command(facts: Facts) -> str:
 
 
 def _hashed(entry: dict[str, Any]) -> str:
-    sha = entry.get("sha256")
+    sha, listing = entry.get("sha256"), entry.get("listing_sha256")
+    if listing:
+        files = f"{words.count(entry.get('files', 0))} files, {words.size(entry.get('bytes'))}"
+        return f"{entry.get('path')} ({files}, sha256 of their names and sizes {listing[:16]}…)"
     if not sha:
         return f"{entry.get('path')}"
     return f"{entry.get('path')} ({words.size(entry.get('bytes'))}, sha256 {sha[:16]}…)"

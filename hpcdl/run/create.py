@@ -15,6 +15,8 @@ from typing import Any
 
 import hpcdl
 from hpcdl import packages
+from hpcdl.data import PACK
+from hpcdl.data.listing import list_files
 from hpcdl.errors import RunError, UserError
 from hpcdl.files import cached_sha256, nobody_else_writes, write_json, write_text
 from hpcdl.job import Job
@@ -120,7 +122,7 @@ def _manifest(job: Job, plan: Plan, spec: RunSpec | None, code: Path, command_li
         "git_commit": _git_commit(Path(job.folder)),
         "image": _hashed(plan.image),
         "packages": packages.manifest(plan),
-        "data": _hashed(data),
+        "data": _data(data),
         "job_file": job.source,
     }
 
@@ -133,6 +135,26 @@ def _hashed(name: str | None) -> dict[str, Any] | None:
     if not path.is_file():
         return {"path": name, "sha256": None}
     return {"path": name, "sha256": cached_sha256(path), "bytes": path.stat().st_size}
+
+
+def _data(name: str | None) -> dict[str, Any] | None:
+    """The data set's path and what identifies it: a file's sha256, of a folder that of its names and sizes.
+
+    A folder that hpcdl packed has ``pack_sha256`` as well: pack.json holds the sha256 of all its files.
+    """
+    entry = _hashed(name)
+    if name is None or entry is None or not Path(name).is_dir():
+        return entry
+    try:
+        listing = list_files(name)
+    except OSError:  # the node says what is wrong with it
+        listing = None
+    if listing is not None:
+        entry |= {"listing_sha256": listing.sha256, "files": listing.files, "bytes": listing.bytes}
+    pack = Path(name, PACK)
+    if pack.is_file():
+        entry["pack_sha256"] = cached_sha256(pack)
+    return entry
 
 
 def _git_commit(folder: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
@@ -13,8 +12,10 @@ from hpcdl.trainer import images, machine
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.folders import open_folder
 from hpcdl.trainer.function import arrays_of_function
+from hpcdl.trainer.idx import find_idx
 from hpcdl.trainer.packed import PACK, open_pack
 from hpcdl.trainer.readers import NAMES, read_arrays
+from hpcdl.trainer.recordfiles import find_records
 from hpcdl.trainer.records import open_records
 from hpcdl.trainer.rows import Reader
 from hpcdl.trainer.spec import DataSpec
@@ -52,6 +53,10 @@ class Part:
     def rows(self) -> int:
         """The number of images."""
         return len(self.labels)
+
+    def files(self) -> List[str]:
+        """The file of each row's image, relative to where the set came from; none if not known."""
+        return [] if self.reader is None else self.reader.files(np.arange(self.rows))
 
     def release_images(self) -> None:
         """Let go of the images once TensorFlow has its own copy: memory limits the size of data sets."""
@@ -109,12 +114,15 @@ def _open_files(path: str, data: DataSpec) -> Optional[Dict[str, Reader]]:
     try:
         if os.path.exists(os.path.join(path, PACK)):
             return open_pack(path, data)
-        if glob.glob(os.path.join(glob.escape(path), "*.tfrecord*")):
-            return open_records(path, data)
+        records = find_records(path)
+        if records is not None:
+            return open_records(path, data, records)
         if not os.listdir(path):
             raise DataError(
                 "{}: is an empty folder; expected a folder of images for each class, or IDX files".format(path)
             )
+        if find_idx(path) is not None:
+            return None
         listed = images.list_folder(path)
     except OSError as error:
         raise DataError("{}: cannot be read: {}".format(path, error))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Dict, List
 
 import numpy as np
 
 from hpcdl.trainer import images
 from hpcdl.trainer.errors import DataError
+from hpcdl.trainer.filenames import shown
 from hpcdl.trainer.machine import cpus
 from hpcdl.trainer.rows import Reader, quick, shortened
 from hpcdl.trainer.spec import DataSpec
@@ -17,11 +19,18 @@ if TYPE_CHECKING:
 
 
 class _Files(Reader):
-    """Image files, one a row."""
+    """Image files, one a row.
 
-    def __init__(self, listing: images.Listing, heads: List[images.Head], *about: Any) -> None:
+    Args:
+        folder: what the names that `files` gives are relative to.
+        listing: the paths, and the class numbers.
+        heads: of these files.
+        about: as `Reader` has it, after the labels.
+    """
+
+    def __init__(self, folder: str, listing: images.Listing, heads: List[images.Head], *about: Any) -> None:
         super().__init__(np.array(listing.labels, np.int32), *about)
-        self._paths = listing.paths
+        self._folder, self._paths = folder, listing.paths
         self._resizes = any((head.height, head.width) != self.shape[:2] for head in heads)
         orientations = np.array([head.orientation for head in heads], np.int32)
         self._orientations = orientations if (orientations > 1).any() else None
@@ -29,7 +38,8 @@ class _Files(Reader):
     def single(self, rows: NDArray[Any]) -> Any:
         import tensorflow as tf
 
-        paths = tf.constant([self._paths[row] for row in rows], tf.string)
+        # as bytes: a name need not be UTF-8
+        paths = tf.constant([os.fsencode(self._paths[row]) for row in rows], tf.string)
         turned = None if self._orientations is None else tf.constant(self._orientations[rows])
 
         def read(path: Any, orientation: Any = None) -> Any:
@@ -39,22 +49,35 @@ class _Files(Reader):
         return quick(found.map(read, cpus()))
 
     def name(self, row: int) -> str:
-        return self._paths[row]
+        return shown(self._paths[row])
+
+    def files(self, rows: NDArray[Any]) -> List[str]:
+        return [os.path.relpath(self._paths[row], self._folder) for row in rows]
 
 
 def open_folder(path: str, data: DataSpec, folder: images.Folder) -> Dict[str, Reader]:
     """The readers of the parts of a folder.
 
     Raises:
-        DataError: all that is wrong with its files; they differ in size and data.image_size is not set.
+        DataError: all that is wrong with its files; or they differ in size without data.image_size.
     """
-    classes, parts, problems = folder
-    heads = {part: images.read_heads(listing.paths, problems) for part, listing in parts.items()}
+    problems = list(folder.problems)
+    heads = {}
+    for part, listing in folder.parts.items():
+        heads[part] = images.read_heads(listing.paths, problems)
     if problems:
-        raise DataError("{} cannot be trained on:\n  {}".format(path, "\n  ".join(shortened(problems))))
+        raise DataError(
+            "{} cannot be trained on:\n  {}".format(shown(path), "\n  ".join(shortened(problems))),
+            "see docs/my-data.md for what a folder of images looks like",
+        )
     flat = [head for part in heads.values() for head in part]
     size = data.image_size or images.one_size(flat, path)
     turned = sum(head.orientation > 1 for head in flat)
-    notes = ["{:,} images are turned upright, as their EXIF says".format(turned)] if turned else []
-    shape = (*size, data.channels(3))
-    return {part: _Files(listing, heads[part], shape, classes, notes) for part, listing in parts.items()}
+    notes = list(folder.notes)
+    if turned:
+        notes.append("{:,} images are turned upright, as their EXIF says".format(turned))
+    about = ((*size, data.channels(3)), [shown(name) for name in folder.classes], notes)
+    readers: Dict[str, Reader] = {}
+    for part, listing in folder.parts.items():
+        readers[part] = _Files(path, listing, heads[part], *about)
+    return readers

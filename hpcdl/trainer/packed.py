@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import numpy as np
 
 from hpcdl.trainer.errors import DataError
+from hpcdl.trainer.filenames import shown
 from hpcdl.trainer.machine import cpus
+from hpcdl.trainer.output import say
 from hpcdl.trainer.records import ENCODED, RecordReader, places_of
 from hpcdl.trainer.rows import AHEAD, AT_ONCE, Reader, quick
 from hpcdl.trainer.spec import DataSpec
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 PACK = "pack.json"  # what `hpcdl data pack` writes beside its files
 PACK_VERSION = 1
+_LINES = "images.jsonl"  # a line for each image, with the file that it was
 _CHUNK_BYTES = 16 << 20  # of one read
 
 
@@ -103,6 +107,7 @@ def open_pack(path: str, data: DataSpec) -> Dict[str, Reader]:
             raise DataError("\n".join(problems), "copy or pack it again")
         for part, content in about["parts"].items():
             parts[part] = _open_part(path, about, content, data)
+            parts[part].file_names = functools.partial(_file_names, os.path.join(path, _LINES), part)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             "{}: is damaged ({}: {})".format(os.path.join(path, PACK), type(error).__name__, error), "pack it again"
@@ -110,12 +115,28 @@ def open_pack(path: str, data: DataSpec) -> Dict[str, Reader]:
     return parts
 
 
+def _file_names(lines: str, part: str) -> List[str]:
+    """The file that each row of a part was packed from; none if the list of them cannot be read."""
+    names: Dict[int, str] = {}
+    try:
+        with open(lines, encoding="utf-8") as file:
+            for text in file:
+                line = json.loads(text)
+                if line["part"] == part and line["row"] is not None:
+                    names[line["row"]] = line["file"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        say("{} cannot be read, so images have no names: {}".format(lines, error))
+        return []
+    return [names[row] for row in sorted(names)]
+
+
 def _open_part(path: str, about: Dict[str, Any], content: Dict[str, Any], data: DataSpec) -> Reader:
     labels = np.load(os.path.join(path, content["labels"]), allow_pickle=False)
     files = [os.path.join(path, row["name"]) for row in content["files"]]
+    classes = [shown(name) for name in about["classes"]]
     size = about["image_size"]
     if about["storage"] == "npy":
-        return _Array(files[0], labels, (*size, about["channels"]), about["classes"], [])
+        return _Array(files[0], labels, (*size, about["channels"]), classes, [])
     size = data.image_size or size
     if size is None:
         raise DataError(
@@ -124,6 +145,4 @@ def _open_part(path: str, about: Dict[str, Any], content: Dict[str, Any], data: 
     places = [place for number, shard in enumerate(files) for place in places_of(number, shard)]
     if len(places) != len(labels):
         raise DataError("{}: holds {} records but {} labels".format(path, len(places), len(labels)))
-    return RecordReader(
-        files, places, ENCODED[0], labels, (*size, data.channels(about["channels"])), about["classes"], []
-    )
+    return RecordReader(files, places, ENCODED[0], labels, (*size, data.channels(about["channels"])), classes, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -72,15 +72,17 @@ def _are_probabilities(values: Any) -> bool:
 
 
 def write_predictions(
-    predictor: Predictor, source: Source, labels: Any, classes: int, run_dir: RunDir
+    predictor: Predictor, source: Source, labels: Any, classes: int, run_dir: RunDir, files: Sequence[str] = ()
 ) -> Optional[str]:
     """Write predictions.npz: ``labels`` int32 (rows,) and ``probabilities`` float32 (rows, classes) of all test rows.
 
     Besides, for people, ``picture_rows`` int32 and ``pictures`` uint8 (rows, height, width, channels): the most
-    confident mistakes as the model saw them, so that they can be shown without the data set.
+    confident mistakes as the model saw them, so that they can be shown without the data set. Where the images
+    came from files, ``files`` (rows,) are their names, as text.
 
     Args:
         labels: int32 (rows,), of all rows of the source.
+        files: the file of each row; none if not known.
 
     Returns:
         the file's name, or None where the model's output is no class probabilities; the log says so.
@@ -92,6 +94,8 @@ def write_predictions(
     rows = worst_rows(labels, probabilities)
     arrays = {"labels": labels, "probabilities": probabilities}
     arrays.update(picture_rows=rows, pictures=_pictures(source, rows))
+    if len(files):
+        arrays["files"] = np.array(files, np.str_)
     keep_trying(FILE, lambda: _save_aside(run_dir.path(FILE), arrays))
     return FILE
 

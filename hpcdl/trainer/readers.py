@@ -11,18 +11,13 @@ from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 import numpy as np
 
 from hpcdl.trainer.errors import DataError
+from hpcdl.trainer.idx import DIMENSIONS, find_idx, nothing_there
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 FETCHED = ("mnist", "fashion_mnist", "cifar10", "cifar100")  # sets that `hpcdl data stage` knows where to get
-_IDX_FILES = {
-    "x_train": ("train-images-idx3-ubyte", 3),
-    "y_train": ("train-labels-idx1-ubyte", 1),
-    "x_test": ("t10k-images-idx3-ubyte", 3),
-    "y_test": ("t10k-labels-idx1-ubyte", 1),
-}
 _IDX_UNSIGNED_BYTE = 8
 
 
@@ -94,23 +89,21 @@ def _explain(error: Exception) -> str:
 
 def _read_idx_folder(folder: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
     arrays, problems = {}, []
+    files = find_idx(folder) or nothing_there()
     for name in NAMES:
-        file_name, dimensions = _IDX_FILES[name]
-        path = os.path.join(folder, file_name)
-        if not os.path.exists(path):
-            path += ".gz"
-        if not os.path.exists(path):
-            problems.append("{}: neither {} nor {}.gz is in {}".format(name, file_name, file_name, folder))
+        if name in files.wrong:
+            problems.append("{}: {} ({})".format(name, files.wrong[name], folder))
             continue
+        path = files.paths[name]
         try:
-            arrays[name] = _read_idx(path, dimensions)
+            arrays[name] = _read_idx(path, DIMENSIONS[name])
         except (OSError, EOFError, ValueError, zlib.error) as error:
             problems.append("{} ({}): {}".format(name, os.path.basename(path), error))
     return arrays, problems
 
 
 def _read_idx(path: str, dimensions: int) -> NDArray[Any]:
-    opener: Any = gzip.open if path.endswith(".gz") else open
+    opener: Any = gzip.open if path.lower().endswith(".gz") else open
     with opener(path, "rb") as file:
         content = file.read()
     header = 4 + 4 * dimensions

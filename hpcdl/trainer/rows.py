@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -30,7 +30,12 @@ class Reader:
         shape: (height, width, channels) that each image is decoded to.
         class_names: by class number; empty where they have none.
         notes: what people should know of the files.
+
+    Attributes:
+        file_names: gives the file of every row's image, read when it is called; None if not known.
     """
+
+    file_names: Optional[Callable[[], List[str]]] = None
 
     def __init__(self, labels: NDArray[Any], shape: Tuple[int, ...], class_names: List[str], notes: List[str]) -> None:
         self.labels, self.shape, self.class_names, self.notes = labels, shape, class_names, notes
@@ -55,6 +60,16 @@ class Reader:
     def name(self, row: int) -> str:
         """Where a row's image lies, for messages."""
         raise NotImplementedError
+
+    def files(self, rows: NDArray[Any]) -> List[str]:
+        """The files of these rows' images, relative to where the set came from; none if not known.
+
+        Names that are not UTF-8 are as `os.fsdecode` gives them.
+        """
+        if self.file_names is None:
+            return []
+        names = self.file_names()
+        return [names[row] for row in rows] if len(names) == len(self.labels) else []
 
     def read_all(self) -> Any:
         """All images as one uint8 tensor in host memory, (rows, height, width, channels), which exists once.
@@ -133,6 +148,9 @@ class _Chosen(Reader):
 
     def name(self, row: int) -> str:
         return self._whole.name(int(self._rows[row]))
+
+    def files(self, rows: NDArray[Any]) -> List[str]:
+        return self._whole.files(self._rows[rows])
 
 
 def quick(dataset: Any) -> Any:

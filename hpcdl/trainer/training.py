@@ -207,7 +207,8 @@ def _predict(
     """Write what the model says of each test row, for `hpcdl report`."""
     predictor = Predictor(model, strategy, source, run.model.output == "logits", 2 * run.train.batch_size)
     with models.blame_user_code(run.model, "failed in prediction"):
-        write_predictions(predictor, images, dataset.test.labels, dataset.classes, run_dir)
+        test = dataset.test
+        write_predictions(predictor, images, test.labels, dataset.classes, run_dir, test.files())
 
 
 def _timed(timing: Dict[str, float], name: str, work: Callable[[], Any]) -> Any:

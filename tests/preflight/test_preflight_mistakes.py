@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -205,9 +206,9 @@ DATA = [
         "docs/my-data.md", "train={cross_validation: 11}"),
     row("empty-folder", "data", "pictures: is empty", "a folder of images for each class", "data={path: pictures}",
         plant=lambda w: (w.folder / "pictures").mkdir()),
-    row("image-cut", "data", "pictures: .*/b/3.png: is cut short: the image has no end", "hpcdl data pack",
+    row("image-cut", "data", "pictures: b/3.png: is cut short: the image has no end", "hpcdl data pack",
         "data={path: pictures}", plant=lambda w: cut(w.pictures() / "b/3.png")),
-    row("no-image-file", "data", "pictures: .*/b/notes.txt: is no .jpg, .jpeg or .png file", "hpcdl data pack",
+    row("no-image-file", "data", "pictures: b/notes.txt: is no .jpg, .jpeg or .png file", "hpcdl data pack",
         "data={path: pictures}", plant=lambda w: (w.pictures() / "b/notes.txt").write_text("x")),
     row("one-folder", "data", "holds folders of these classes: a; expected at least 2", "correct it",
         "data={path: pictures}", plant=lambda w: shutil.rmtree(w.pictures() / "b")),
@@ -221,8 +222,11 @@ DATA = [
         plant=lambda w: w.pictures()),
     row("records-any-size", "data", "TFRecords hold images of any size", "data.image_size", "data={path: pictures}",
         plant=lambda w: no_records(w.pictures())),
-    row("records-without-test", "data", "no TFRecord file's name begins with test", "test*.tfrecord",
-        "data={path: pictures, image_size: [9, 9]}", plant=lambda w: (w.pictures() / "train.tfrecord").touch()),
+    row("records-without-train", "data", "none whose name begins with train; it has test.tfrecord", "train and test",
+        "data={path: pictures, image_size: [9, 9]}", plant=lambda w: (w.pictures() / "test.tfrecord").touch()),
+    row("records-in-gzip", "data", "train.tfrecord are compressed as a whole", "gunzip",
+        "data={path: pictures, image_size: [9, 9]}",
+        plant=lambda w: (w.pictures() / "train.tfrecord").write_bytes(gzip.compress(b"x"))),
     row("pack-cut", "data", "train.npy has 9 bytes; it was packed with 10", "hpcdl data pack", "data={path: pictures}",
         plant=lambda w: pack(w, b"123456789")),
     row("pack-damaged", "data", "pack.json is damaged", "hpcdl data pack", "data={path: pictures}",

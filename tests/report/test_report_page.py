@@ -110,6 +110,29 @@ def test_pictures_are_of_the_mistakes(finished, write):
         assert data_uri(picture) in [tag["src"] for tag in shown]
 
 
+@pytest.mark.cases("F17", "C41")
+def test_mistakes_are_named_by_file(copied, write):
+    """Where the images came from files; a name may be anything, also markup or bytes that are not UTF-8."""
+    with np.load(copied / "predictions.npz") as file:
+        arrays = dict(file)
+    arrays["files"] = np.array([f"cat {EVIL}/{row}\udce4.png" for row in range(len(arrays["labels"]))])
+    np.savez(copied / "predictions.npz", **arrays)
+
+    page = write(copied)
+
+    for row in arrays["picture_rows"]:
+        assert f"cat {EVIL}/{row}\\xe4.png" in page.text
+    assert not re.search(r"row \d", page.text)
+
+
+@pytest.mark.cases("F23")
+def test_folder_of_data_is_identified(copied, write):
+    change(
+        copied, "manifest.json", data={"sha256": None, "listing_sha256": "ab" * 32, "files": 1234, "bytes": 5_000_000}
+    )
+    assert "(1,234 files, 5.0 MB, sha256 of their names and sizes abababababababab…)" in write(copied).text
+
+
 def test_spans_add_up(finished):
     facts = read(Run(finished))
 

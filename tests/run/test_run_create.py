@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -69,6 +70,21 @@ def test_data_and_commit_recorded(write_job, tmp_path):
     assert manifest["data"]["path"] == str(tmp_path / "d.npz")
     assert len(manifest["data"]["sha256"]) == 64
     assert manifest["git_commit"] is None
+
+
+@pytest.mark.cases("F23")
+def test_folder_of_data_is_identified(write_job, tmp_path):
+    """A folder has no sha256 of its own: its files' names and sizes have one, and a packed set's pack.json."""
+    (tmp_path / "photos/cat").mkdir(parents=True)
+    (tmp_path / "photos/cat/1.jpg").write_bytes(b"12345")
+    path = write_job("name: a\ndata: {path: photos}\nmodel: {name: mlp}\n")
+    data = json.loads(make(path, tmp_path)[0].manifest.read_text())["data"]
+    assert data.pop("listing_sha256") == hashlib.sha256(b"cat/1.jpg\t5\n").hexdigest()
+    assert data == {"path": str(tmp_path / "photos"), "sha256": None, "files": 1, "bytes": 5}
+
+    (tmp_path / "photos/pack.json").write_text("{}")
+    data = json.loads(make(path, tmp_path)[0].manifest.read_text())["data"]
+    assert data["pack_sha256"] == hashlib.sha256(b"{}").hexdigest()
 
 
 def test_failure_leaves_no_run(write_job, tmp_path, monkeypatch):

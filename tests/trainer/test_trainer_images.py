@@ -81,6 +81,11 @@ def test_run_on_a_folder_equals_the_run_on_its_pixels(make_run, run_trainer, arr
     assert results[0]["test"] == results[1]["test"]
     assert results[1]["data"]["class_names"] == ["class 0", "class 1", "class 2"]
     assert results[0]["data"]["class_names"] is None
+    with np.load(files.path / "predictions.npz", allow_pickle=False) as file:
+        names = file["files"].tolist()
+    assert [name.split("/")[1] for name in names] == [f"class {label}" for label in ordered["y_test"]]
+    with np.load(plain.path / "predictions.npz") as file:
+        assert "files" not in file
 
 
 @tensorflow_run
@@ -215,7 +220,7 @@ FOLDERS = {
     ),
     "class-only-in-test": (
         lambda top: os.rename(top / "test/class 2", top / "test/class 9"),
-        "train/class 9: holds no images; expected some of class class 9",
+        "train/class 9: is not there; every part needs a folder with images of class class 9",
     ),
     "sizes": (
         lambda top: Image.new("L", (11, 12)).save(top / "train/class 1/a.png"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
+from hpcdl.trainer import data
 from hpcdl.trainer.data import Part
 from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import DeviceSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.trainer.spec import DataSpec, DeviceSpec, MlpSpec, OptimizerSpec, TrainSpec
 
 pytestmark = pytest.mark.tensorflow
 
@@ -141,3 +144,88 @@ def test_depth_is_that_of_the_literature(tf):
     model.add(tf.keras.layers.Dense(2))
 
     assert compat.depth(model) == 14  # VGG16's thirteen convolutions, and the classes
+
+
+def _folder(top, arrays):
+    """The test set as files, in folders of each class; one name is not UTF-8."""
+    pillow = pytest.importorskip("PIL.Image")
+    for part in ("train", "test"):
+        for row, label in enumerate(arrays[f"y_{part}"]):
+            path = top / f"set/{part}/class {label}/{row:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pillow.fromarray(arrays[f"x_{part}"][row]).save(path)
+    os.rename(path, os.fsencode(path.parent) + b"/g\xe4nse.png")
+    return top / "set"
+
+
+def _packed(top, arrays, *options):
+    from hpcdl.cli import main
+
+    assert main(["data", "pack", str(_folder(top, arrays)), "--to", str(top / "out"), "--workers", "1", *options]) == 0
+    return top / "out"
+
+
+def _records(top, arrays):
+    import tensorflow as tf
+
+    for part in ("train", "test"):
+        with tf.io.TFRecordWriter(str(top / f"{part}.tfrecord")) as writer:
+            for row, label in enumerate(arrays[f"y_{part}"]):
+                content = tf.io.encode_png(arrays[f"x_{part}"][row][..., None]).numpy()
+                features = {
+                    "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[content])),
+                    "image/filename": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"%d.png" % row])),
+                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label)])),
+                }
+                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    return top
+
+
+SETS = {
+    "folder": _folder,
+    "packed-array": lambda top, arrays: _packed(top, arrays, "--color", "grey"),
+    "packed-records": lambda top, arrays: _packed(top, arrays, "--color", "grey", "--format", "tfrecord"),
+    "records": _records,
+}
+
+
+@pytest.mark.cases("F17", "C41")
+@pytest.mark.parametrize("cache", ["memory", "none"])
+@pytest.mark.parametrize("make", SETS.values(), ids=SETS)
+def test_files_are_those_of_the_rows(tf, tmp_path, arrays, make, cache):
+    """predictions.npz names the file of each test row, whether images are held or read on the way."""
+    from hpcdl.trainer.batches import Source
+    from hpcdl.trainer.predictions import Predictor, write_predictions
+
+    loaded = data.load(str(make(tmp_path, arrays)), DataSpec(image_size=[10, 10], color="grey", cache=cache))
+    source = Source(loaded.test)
+    model = lambda images, training: tf.one_hot(tf.zeros(tf.shape(images)[0], tf.int32), 3)  # noqa: E731
+    predictor = Predictor(model, tf.distribute.get_strategy(), source, False, 7)
+    write_predictions(predictor, source, loaded.test.labels, 3, RunDir(str(tmp_path / "r")), loaded.test.files())
+
+    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as file:
+        files, labels = file["files"], file["labels"]
+    assert files.dtype.kind == "U" and len(set(files)) == 101
+    images = np.concatenate([source.take(item)[0] for item in source.each(np.arange(101, dtype=np.int32), 30)])
+    for row, name in enumerate(files):
+        stem = os.path.basename(name).removesuffix(".png")
+        number = 100 if stem == "g\udce4nse" else int(stem)
+        assert labels[row] == arrays["y_test"][number]
+        np.testing.assert_array_equal(np.rint(images[row] * 255)[..., 0], arrays["x_test"][number])
+
+
+@pytest.mark.cases("F17")
+def test_files_of_a_test_part_that_is_split_off(tf, tmp_path, arrays):
+    top = _folder(tmp_path, arrays) / "train"
+    loaded = data.load(str(top), DataSpec(test_split=0.1))
+    files = loaded.test.files()
+    assert len(files) == 30
+    assert [f"class {label}" for label in loaded.test.labels] == [name.split("/")[0] for name in files]
+    assert all((top / name).is_file() for name in files)
+    assert not set(files) & set(loaded.train.files())
+
+
+@pytest.mark.cases("F17")
+def test_arrays_have_no_files(tf, tmp_path, arrays):
+    np.savez(tmp_path / "set.npz", **arrays)
+    assert data.load(str(tmp_path / "set.npz"), DataSpec()).test.files() == []

@@ -1,0 +1,144 @@
+"""What names of files and folders say: system files, parts of a set; and names as text for people."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from typing import List, NamedTuple, Optional
+
+# Folders and files that systems, network storage and desktops leave. Compared in lower case.
+_SYSTEM = frozenset(
+    (
+        "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "_ds_store", "picasa.ini",
+        "zbthumbnail.info", "icon\r", "__macosx", "network trash folder", "temporary items",
+        "thevolumesettingsfolder", "$recycle.bin", "recycler", "recycled", "found.000",
+        "system volume information", "lost+found", "aquota.user", "aquota.group", "@eadir", "@tmp",
+        "@__thumb",
+        "@recycle", "@recently-snapshot", "@sharebin", "#recycle", "#snapshot", "~snapshot",
+        "__pycache__",
+    )
+)  # fmt: skip
+# Hidden ones, also as netatalk writes them; and what an office program has open
+_SYSTEM_STARTS = (".", ":2e", "~$")
+_SYSTEM_ENDS = (":zone.identifier", "@synoeastream", "@synoresource")
+
+TRAIN, VALIDATION, TEST, EVALUATION = "train", "validation", "test", "evaluation"
+UNLABELLED = "unlabelled"
+_WORDS = {
+    TRAIN: "train training trn trainval trainvalid entrenamiento entrenament entreno treino"
+    " treinamento apprentissage entrainement addestramento trainings",
+    VALIDATION: "val valid validation validate dev develop development validacion validacio"
+    " validacao validierung validierungs",
+    TEST: "test testing tests tst holdout prueba pruebas prova teste testes",
+    EVALUATION: "eval evaluation evaluacion",
+    UNLABELLED: "pred predict prediction predictions inference infer unlabeled unlabelled",
+}
+_KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
+# Words next to those that say nothing of the part: train_images, TestSet, data_val
+_FILLERS = (
+    "set", "sets", "data", "daten", "dataset", "datasets", "image", "images", "img", "imgs",
+    "photo", "photos", "pic", "pics", "picture", "pictures", "jpg", "jpeg", "jpegs", "png", "split",
+    "folder", "folders", "dir", "file", "files", "sample", "samples",
+)  # fmt: skip
+_PIECES = ("fold", "folds", "split", "part", "parts", "subset", "partition", "chunk")
+IMAGES, MASKS = "images", "masks"
+_CONTENTS = {
+    IMAGES: ("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures"),
+    MASKS: (
+        "mask", "masks", "label", "labels", "annotation", "annotations", "groundtruth", "gt",
+        "segmentation", "segmentations", "trimap", "trimaps",
+    ),
+}  # fmt: skip
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")
+
+
+class PartName(NamedTuple):
+    """What a name says of the part of a set.
+
+    Args:
+        kind: `TRAIN`, `VALIDATION`, `TEST`, `EVALUATION` or `UNLABELLED`.
+        exact: whether the name says nothing else: ``train_images`` does not, ``bullet_train`` does.
+    """
+
+    kind: str
+    exact: bool
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder is hidden, or is one that a system, storage or desktop leaves."""
+    lower = name.lower()
+    return lower in _SYSTEM or lower.startswith(_SYSTEM_STARTS) or lower.endswith(_SYSTEM_ENDS)
+
+
+def part_of(name: str) -> Optional[PartName]:
+    """The part of a set that a folder (or a file without its ending) is named after.
+
+    The name begins or ends with one of the words, in any case: ``train``, ``TestSet``,
+    ``seg_train``, ``val2017``, ``trainA``, ``single_prediction``.
+
+    Returns:
+        None if the name is not like that of a part.
+    """
+    telling = [word for word in _words(name) if not _is_filler(word)]
+    if not telling:
+        return None
+    kinds = {_kind(telling[0]), _kind(telling[-1])} - {None}
+    if kinds == {TRAIN, VALIDATION}:  # train_val: both are for training
+        kinds = {TRAIN}
+    if len(kinds) != 1:
+        return None
+    exact = all(_kind(word) for word in telling)
+    return PartName(str(kinds.pop()), exact)
+
+
+def is_piece(name: str) -> bool:
+    """Whether a folder is named like one of several pieces of a set: ``fold1``, ``split_a``."""
+    words = _words(name)
+    named = any(word in _PIECES for word in words)
+    return named and all(word in _PIECES or _is_filler(word) for word in words)
+
+
+def content_of(name: str) -> Optional[str]:
+    """Whether a folder is named after what it holds: `IMAGES`, or `MASKS` drawn on them."""
+    plain = name.lower().replace("_", "").replace("-", "")
+    return next((content for content, words in _CONTENTS.items() if plain in words), None)
+
+
+def _words(name: str) -> List[str]:
+    plain = unicodedata.normalize("NFKD", name)
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return [word.lower() for word in _WORD.findall(plain)]
+
+
+def _is_filler(word: str) -> bool:
+    return word in _FILLERS or word.isdigit() or len(word) == 1
+
+
+def _kind(word: str) -> Optional[str]:
+    if word in _KINDS:
+        return _KINDS[word]
+    for filler in _FILLERS:  # written as one word: trainset, testdata
+        if word.endswith(filler) and word[: -len(filler)] in _KINDS:
+            return _KINDS[word[: -len(filler)]]
+    return None
+
+
+def shown(name: str) -> str:
+    """A name or path as text that can be printed and stored.
+
+    Bytes that are not UTF-8 and characters that move the cursor become escapes such as ``\\xe4``.
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def alike(name: str) -> str:
+    """What names that look the same have in common: composed letters, no spaces around them."""
+    return unicodedata.normalize("NFC", name).strip()
