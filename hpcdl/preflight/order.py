@@ -12,6 +12,7 @@ from hpcdl.preflight.limits import account, partition, qos, size, time_limit, tr
 from hpcdl.preflight.packages import packages
 from hpcdl.preflight.places import places
 from hpcdl.preflight.script import script
+from hpcdl.preflight.visible import visible
 from hpcdl.preflight.weights import weights
 from hpcdl.scheduler import site
 
@@ -24,6 +25,7 @@ CHECKS: list[tuple[str, Check]] = [
     ("data", data),
     ("script", script),
     ("weights", weights),
+    ("paths", visible),
     ("host Python", host_python),
     ("file system", places),
     (_TRIAL, trial),
@@ -38,6 +40,7 @@ def check_all(subject: Subject) -> Report:
         "data": subject.submission.spec is not None,
         "weights": bool(subject.submission.job.script or hasattr(subject.submission.job.model, "backbone")),
         "script": bool(subject.submission.job.script or _function(subject)),
+        "paths": bool(job.script or job.functions or subject.submission.unseen),
     }
     report = check(subject, [(name, function) for name, function in CHECKS if has.get(name, True)])
     if any(name in dict(SITE) for name, _ in report.findings):
