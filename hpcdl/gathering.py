@@ -83,6 +83,10 @@ class Gather:
         if widen and not os.path.isdir(bind.source) and not _is_wide(folder.target):
             bind = folder
         hidden = self._view.outside(bind.target) is not None  # nothing can be mounted there
+        if set(f"{bind.source}{bind.target}") & set(":,"):
+            cause = f"{path} leads to {bind.source}, and --bind splits at ':' and ','"
+            self._add(Unseen(cause, "rename it", key, blocks))
+            return False
         if hidden or is_system(bind.target) or len(self.shown.binds) >= _MOST_BINDS:
             self._tell(path, bind, key, blocks)
             return False

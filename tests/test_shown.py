@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hpcdl.job import load_job
 from hpcdl.launch.program import argv_of, places_of, read_plan
 from hpcdl.planning import plan
 from hpcdl.run.create import create
+from hpcdl.script import render
 from hpcdl.shown import for_render
 from hpcdl.submission import prepare
 
@@ -153,6 +155,30 @@ def test_what_cannot_be_bound_is_told(disk):
     line = f"[/opt/site, {disk.folder}/system/photos]"
     assert unseen.cause.startswith(f"{disk.folder}/proj/phlink leads to {disk.folder}/system/photos, ")
     assert unseen.fix == f"binds: {line} in the profile, or --set 'cluster.binds={line}'"
+
+
+@pytest.mark.cases("C5")
+@pytest.mark.parametrize("name", ["a:b", "a,b"])
+def test_name_that_no_bind_carries_is_told(disk, name):
+    disk.pictures(f"else/{name}")
+    disk.link("proj/phlink", f"/else/{name}")
+
+    prepared = disk.prepare(PHOTOS)
+
+    assert (prepared.plan.shown, [one.fix for one in prepared.unseen]) == ([], ["rename it"])
+
+
+@pytest.mark.cases("F9")
+def test_hostile_names_are_quoted(disk):
+    """A name in a script is a word of the batch script, whatever it holds."""
+    path = disk.file('else/it\'s "$(id)" `id`.npz')
+    disk.file("proj/train.py", f"np.load({path!r})")
+    disk.file("proj/job.yaml", "name: a\nscript: train.py\n")
+    job = load_job(str(disk.folder / "proj/job.yaml"))
+
+    decided, _ = for_render(plan(job, disk.cluster), job, None, bundle=False)
+
+    assert f"    --bind {shlex.quote(f'{path}:{path}:ro')}\n" in render(decided)
 
 
 @pytest.mark.cases("C5")

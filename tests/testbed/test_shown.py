@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.testbed.conftest import Bed
 from tests.testbed.test_standalone import Sent, render
@@ -127,3 +128,11 @@ def test_linked_images_are_trained_on(bed: Bed) -> None:
 
     assert run.wait()["state"] == "done", run.log()
     assert run.json("result.json")["data"]["class_names"] == ["dark", "light"]
+
+
+@pytest.mark.cases("F9")
+def test_discovered_profile_binds_the_accounts_folder(bed: Bed) -> None:
+    bed.run("hpcdl", "cluster", "discover", "-o", "site.yaml")
+
+    profile = yaml.safe_load((bed.folder / "site.yaml").read_text())
+    assert profile["binds"] == ["/gpfs/scratch/nct00"]
