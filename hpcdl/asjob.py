@@ -19,6 +19,10 @@ class ModuleError(HpcdlError):
     """A module of the batch script cannot be loaded here."""
 
 
+class NoModuleCommandError(HpcdlError):
+    """This machine has no module command."""
+
+
 def module_lines(script: str) -> list[str]:
     """The lines of a batch script that load its modules."""
     head = script.partition("\n# The program")[0].splitlines()
@@ -89,7 +93,7 @@ def check_loaded(lines: Sequence[str], status: int, words: str) -> None:
         HpcdlError: this machine has no module command.
     """
     if lines and status == _NO_MODULE:
-        raise HpcdlError("there is no module command on this machine")
+        raise NoModuleCommandError("there is no module command on this machine")
     if lines and status == _NOT_LOADED:
         raise ModuleError(last_line(words) or f"{lines[-1]} failed")
 
@@ -105,7 +109,10 @@ def run_in_container(
         HpcdlError: this machine has no module command, or the program did not end in time.
     """
     if shutil.which(plan.runtime):
-        return run([], argv, stdin=stdin, timeout_s=300)
+        try:  # the job's modules may say what its container sees
+            return run(lines, argv, stdin=stdin, timeout_s=300)
+        except (ModuleError, NoModuleCommandError):  # the command is here without them
+            return run([], argv, stdin=stdin, timeout_s=300)
     if not lines:
         raise ContainerError(f"there is no {plan.runtime} command on this machine")
     done = run(lines, argv, stdin=stdin, timeout_s=300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -31,8 +32,10 @@ def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> No
         aside = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))
         try:
             if spec is None:
-                plan = dataclasses.replace(plan, script=script_file(job))
+                plan = _moved(plan, job)
                 freeze_user_files(job, aside)
+                if plan.workdir:
+                    (aside / plan.workdir).mkdir(parents=True, exist_ok=True)
             else:
                 write_text(aside / "run.json", spec.to_json())
                 copy_code(aside / "code" / "hpcdl")
@@ -44,3 +47,19 @@ def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> No
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+
+
+def _moved(plan: Plan, job: Job) -> Plan:
+    """The plan of a folder that may be copied anywhere.
+
+    A workdir that is relative to the job file, and in its folder, is a folder of the bundle's; any
+    other stays where it is, and the script's header says so.
+    """
+    plan = dataclasses.replace(plan, script=script_file(job))
+    if job.workdir is None:
+        return plan
+    relative = os.path.relpath(job.workdir, job.folder)
+    if os.path.isabs(os.path.expanduser(job.workdir_text)) or relative.split("/")[0] == "..":
+        note = f"works in {job.workdir}, wherever this folder is copied to"
+        return dataclasses.replace(plan, notes=[*plan.notes, note])
+    return dataclasses.replace(plan, workdir=None if relative == "." else relative)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hpcdl.binds import ordered
 from hpcdl.errors import UserError
 from hpcdl.planning import Plan
 
@@ -47,6 +48,8 @@ class Places:
 def outside(spec: dict[str, Any], data_root: str) -> list[str]:
     """The folders of a training's data and weights that do not lie under data_root, which the container sees anyway.
 
+    What lies right under the root is bound itself: its folder would hide the image.
+
     Args:
         spec: run.json.
         data_root: the profile's.
@@ -54,7 +57,12 @@ def outside(spec: dict[str, Any], data_root: str) -> list[str]:
     model = spec.get("model", {})
     weights = model.get("weights") if "backbone" in model else None
     files = [spec.get("data", {}).get("path"), None if weights in ("imagenet", "none") else weights]
-    return [str(Path(file).parent) for file in files if file and not Path(file).is_relative_to(data_root)]
+    folders = []
+    for file in files:
+        if file and not Path(file).is_relative_to(data_root):
+            parent = str(Path(file).parent)
+            folders.append(file if parent == "/" else parent)
+    return folders
 
 
 def environment(plan: Plan, places: Places) -> dict[str, str]:
@@ -124,17 +132,26 @@ def command(plan: Plan, places: Places, program: list[str]) -> list[list[str]]:
     if plan.requirements and plan.overlay is None:
         raise UserError(f"where the packages of {plan.source} lie was not looked up: see hpcdl env build")
     head = [plan.runtime, "exec"] + (["--nv"] if plan.nv else []) + ["--cleanenv", "--no-home"]
-    binds = [*plan.binds, *places.binds]
-    lines = [head, *(["--bind", bind] for bind in dict.fromkeys(binds))]
-    lines += [["--bind", f"{folder}:{folder}:ro"] for folder in plan.pythonpath]
-    if plan.overlay is not None:
-        part = "image-src=/," if plan.overlay.endswith(".sqfs") else ""
-        lines.append(["--bind", f"{plan.overlay}:{PACKAGES}:{part}ro"])
-    if places.tmp is not None:
-        lines.append(["--bind", f"{places.tmp}:/tmp"])
+    lines = [head, *(["--bind", bind] for bind in _binds(plan, places))]
     first, *others = [assign(name, value) for name, value in environment(plan, places).items()]
     lines += [["--pwd", places.workdir], [plan.image], ["env", first], *([word] for word in others)]
     return [*lines, program]
+
+
+def _binds(plan: Plan, places: Places) -> list[str]:
+    """All binds, folders before those inside them.
+
+    What only the node knows, the working directory, comes last: another bind may not hide it.
+    """
+    binds = [*plan.binds, *(bind for bind in places.binds if not isinstance(bind, Shell))]
+    binds += [f"{folder}:{folder}:ro" for folder in plan.pythonpath]
+    binds += plan.shown
+    if plan.overlay is not None:
+        part = "image-src=/," if plan.overlay.endswith(".sqfs") else ""
+        binds.append(f"{plan.overlay}:{PACKAGES}:{part}ro")
+    if places.tmp is not None:
+        binds.append(f"{places.tmp}:/tmp")
+    return [*ordered(binds), *(bind for bind in places.binds if isinstance(bind, Shell))]
 
 
 def assign(name: str, value: str) -> str:

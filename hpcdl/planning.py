@@ -21,6 +21,9 @@ class Plan:
     """Everything about a run that is decided before it has a folder. Plain data: kept as plan.json.
 
     ``image`` is None where the program runs with the machine's own Python.
+    ``shown`` are the binds that links and the program's text ask for: `shown.with_shown` says them.
+    ``sets`` are those of very many staged sets that a script's home links to; None for all of them.
+    ``folder`` is the job file's.
     ``overlay`` is where the requirements are installed: `packages.located` says it, who may look at the disk.
     ``directives`` are the #SBATCH options in order; an empty value stands for a flag.
     """
@@ -61,6 +64,9 @@ class Plan:
     pythonpath: list[str] = field(default_factory=list)
     requirements: list[str] = field(default_factory=list)
     overlay: Optional[str] = None
+    shown: list[str] = field(default_factory=list)
+    sets: Optional[list[str]] = None
+    folder: str = ""
 
 
 def plan(job: Job, cluster: Cluster) -> Plan:
@@ -124,6 +130,7 @@ def plan(job: Job, cluster: Cluster) -> Plan:
         pass_env=cluster.pass_env,
         pythonpath=job.pythonpath,
         requirements=job.requirements,
+        folder=job.folder,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import hpcdl
 from hpcdl import shipped
+from hpcdl.binds import View
 from hpcdl.container import Places, Shell, command, if_set, outside
 from hpcdl.errors import UserError
 from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
@@ -19,6 +20,7 @@ from hpcdl.trainer.spec import RunSpec
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
 _HERE = Shell('"$PWD"')
+_SENT_FROM = Shell('"$SLURM_SUBMIT_DIR"')  # a bundle's own folder, also where it works elsewhere
 
 
 def quote(word: str) -> str:
@@ -67,12 +69,13 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec:
         how = "it needs run.json and code/ beside it: hpcdl render -o DIR writes all three"
     elif plan.script is not None and not bundle and not plan.workdir:
         how = f"submit from the folder of {plan.script} with: sbatch {file_name or script_name(plan)}"
+    away = bundle and plan.workdir is not None
     places = Places(
         workdir=_HERE,
         home=Shell('"$home"') if plan.script else _HERE,
         stop_file=Shell('"$HPCDL_STOP_FILE"'),
         pythonpath=None if plan.script else Shell('"$PWD/code"'),
-        binds=[_HERE, *(folder for folder in _needed(plan, spec) if not _covered(plan, folder))],
+        binds=[*_needed(plan, spec), *([_SENT_FROM] if away else []), _HERE],
         visible_devices=if_set("CUDA_VISIBLE_DEVICES") if plan.gpus else None,
         attempt=Shell('"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
         passed={name: if_set(name) for name in plan.pass_env},
@@ -80,7 +83,7 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec:
     if plan.script is None:
         program = [plan.python, "-m", "hpcdl.trainer", "run.json"]
     else:
-        program = [plan.python, f"./{plan.script}" if plan.script.startswith("-") else plan.script, *plan.args]
+        program = [plan.python, _script(plan.script, away), *plan.args]
     logs = [("job-name", plan.name), ("chdir", plan.workdir or "."), ("output", "%x.%j.out"), ("error", "%x.%j.err")]
     return _template(
         plan,
@@ -125,17 +128,26 @@ def render_submission(plan: Plan, run: str, code: str, worker: list[str], log: s
     )
 
 
+def _script(name: str, away: bool) -> str:
+    """The script as bash names it: in the folder that it is sent from, if it works elsewhere."""
+    if away:
+        return Shell(f"{_SENT_FROM}/{quote(name)}")
+    return f"./{name}" if name.startswith("-") else name
+
+
 def _needed(plan: Plan, spec: RunSpec | None) -> list[str]:
-    """The folders that the program reads outside its working directory."""
+    """The folders that the program reads outside its working directory and the profile's binds."""
     folders = [plan.data_root]
     if plan.script and Path(plan.script).is_absolute():
         folders.append(str(Path(plan.script).parent))
-    return folders + (outside(asdict(spec), plan.data_root) if spec else [])
+    if spec:
+        folders += outside(asdict(spec), plan.data_root)
+    return [folder for folder in folders if not _covered(plan, folder)]
 
 
 def _covered(plan: Plan, folder: str) -> bool:
-    """Whether the profile's binds already show a folder."""
-    return any(Path(folder).is_relative_to(bind.split(":")[0]) for bind in plan.binds)
+    """Whether the profile's binds already show a folder under its own name."""
+    return View(plan.binds).outside(folder) == folder
 
 
 def _template(plan: Plan, **context: Any) -> str:

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hpcdl import packages, thismachine
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import RunError, SchedulerError, UserError
 from hpcdl.files import append_json_line, others_could_write, read_json, read_json_lines, write_json, write_text
+from hpcdl.gathering import Unseen
 from hpcdl.job import Job
 from hpcdl.planning import Plan, plan, run_spec
 from hpcdl.run import Run, causes
@@ -22,6 +23,7 @@ from hpcdl.run.freeze import code_sha
 from hpcdl.run.paths import RunPaths, code_folder
 from hpcdl.run.state import process_start
 from hpcdl.script import render_submission
+from hpcdl.shown import with_shown
 from hpcdl.trainer.spec import RunSpec
 
 
@@ -30,6 +32,7 @@ class Submission:
     """A run that is ready to be made and sent.
 
     ``notes`` are things the user must hear before it is: what this backend does otherwise.
+    ``unseen`` is what the container will not show, for the checks.
     """
 
     job: Job
@@ -39,6 +42,7 @@ class Submission:
     script: str | None
     backend: str
     notes: list[str]
+    unseen: list[Unseen] = field(default_factory=list)
 
 
 def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | None = None) -> Submission:
@@ -75,12 +79,15 @@ def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | 
         notes.append(f"EMULATED GPUs: {job.resources.gpus} asked for, CPU devices stand in (profile {cluster.name})")
     runs_root = Path(runs_dir or cluster.runs_root).absolute()
     paths = new_run(job.name, runs_root, in_slurm=backend == "slurm")
+    spec = run_spec(job, cluster)
     script = None
+    code = str(code_folder(runs_root, code_sha()))
+    own = [str(paths.root), code, *([decided.workdir] if decided.workdir else [])]
+    decided, unseen = with_shown(decided, job, spec, own)
     if backend == "slurm":
         worker = worker_command(decided.host_python or sys.executable, paths.submitit, python_options())
-        code = str(code_folder(runs_root, code_sha()))
         script = render_submission(decided, str(paths.root), code, worker, str(paths.batch_log))
-    return Submission(job, decided, run_spec(job, cluster), paths, script, backend, notes)
+    return Submission(job, decided, spec, paths, script, backend, notes, unseen)
 
 
 def require_backend(submission: Submission) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcdl.bundle import write_bundle
 from hpcdl.cluster import Cluster, Image, Node, load_cluster
 from hpcdl.errors import UserError
 from hpcdl.job import Job, Resources, load_job
@@ -125,8 +127,8 @@ JOB = Job(name="a", script="/home/u/a.py", source="u/a.yaml", folder="/home/u")
 
 
 def test_no_modules_no_section():
-    assert "module" not in render(plan(JOB, SITE))
-    assert "# Software\nsource /etc/m.sh\nmodule purge\nmodule load a/1\n" in render(
+    assert "module " not in render(plan(JOB, SITE))
+    assert "\nsource /etc/m.sh\nmodule purge\nmodule load a/1\n" in render(
         plan(JOB, replace(SITE, modules=["a/1"], module_init="/etc/m.sh"))
     )
 
@@ -235,7 +237,88 @@ def test_bundle_sees_data_and_weights_outside_data_root(tmp_path):
     )
     job = load_job(str(tmp_path / "job.yaml"))
     text = render(plan(job, SITE), bundle=True, spec=run_spec(job, SITE))
-    assert re.findall(r"--bind (\S+)", text) == ['"$PWD"', "/data/sets", "/sets", "/nets"]
+    assert re.findall(r"--bind (\S+)", text) == ["/sets", "/nets", "/data/sets", '"$PWD"']
     inside = replace(SITE, data_root="/sets", binds=["/nets"])
     text = render(plan(job, inside), bundle=True, spec=run_spec(job, inside))
-    assert re.findall(r"--bind (\S+)", text) == ["/nets", '"$PWD"', "/sets"]
+    assert re.findall(r"--bind (\S+)", text) == ["/nets", "/sets", '"$PWD"']
+
+
+def bundle(tmp_path, workdir):
+    """A bundle of a script job, moved: its folder and text."""
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job/a b.py").write_text("print(1)")
+    (tmp_path / "job/out").mkdir()
+    (tmp_path / "job/job.yaml").write_text(f"name: a\nscript: a b.py\nworkdir: {workdir}\n")
+    job = load_job(str(tmp_path / "job/job.yaml"))
+    write_bundle(tmp_path / "bundle", job, plan(job, SITE), None)
+    (tmp_path / "bundle").rename(tmp_path / "moved")
+    return tmp_path / "moved", (tmp_path / "moved/job.sbatch").read_text()
+
+
+@pytest.mark.cases("F22")
+@pytest.mark.parametrize(("workdir", "chdir"), [(".", "."), ("out", "out"), ("./out/", "out")])
+def test_bundle_works_in_its_own_folder(tmp_path, workdir, chdir):
+    """A workdir that is relative to the job file moves with the folder, and nothing names the old place."""
+    folder, text = bundle(tmp_path, workdir)
+
+    assert f"#SBATCH --chdir={chdir}\n" in text
+    assert (folder / chdir).is_dir()
+    assert str(tmp_path) not in text
+
+
+@pytest.mark.cases("F22")
+@pytest.mark.parametrize("workdir", ["{}/job/out", "../far"])
+def test_bundle_with_workdir_elsewhere_says_so(tmp_path, workdir):
+    (tmp_path / "far").mkdir()
+
+    _, text = bundle(tmp_path, workdir.format(tmp_path))
+
+    place = f"{tmp_path}/far" if ".." in workdir else f"{tmp_path}/job/out"
+    assert f"# works in {place}, wherever this folder is copied to\n" in text
+    assert f"#SBATCH --chdir={place}\n" in text
+
+
+@pytest.mark.cases("F22")
+@pytest.mark.parametrize("workdir", [".", "out", "{}/far"])
+def test_moved_bundle_runs_its_own_script(tmp_path, workdir):
+    """As sbatch starts it: in the working directory, with the folder that it was sent from."""
+    (tmp_path / "far").mkdir()
+    folder, text = bundle(tmp_path, workdir.format(tmp_path))
+    (tmp_path / "job/a b.py").write_text("an edit that the bundle does not see")
+    chdir = re.findall(r"--chdir=(\S+)", text)[0]
+    text = text.replace('"${run[@]}" &', 'printf "%s\\n" "${run[@]}"; exit')
+
+    done = subprocess.run(
+        ["bash", "-eu", "-c", text],
+        cwd=folder / chdir,
+        env={"PATH": os.environ["PATH"], "SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_ID": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    words = done.stdout.splitlines()
+    binds = [words[place + 1] for place, word in enumerate(words) if word == "--bind"]
+    script = os.path.normpath(folder / chdir / words[-1])
+    assert script == f"{folder}/a b.py"
+    assert any(Path(script).is_relative_to(one) for one in binds)
+    assert str(folder / chdir if chdir != "." else folder) in binds
+
+
+@pytest.mark.cases("C37")
+@pytest.mark.parametrize("name", ["look.generic.sbatch", SUBMITTED])
+def test_only_modules_speak_to_apptainer(name):
+    """What the sending shell had set for it is gone before the modules are loaded; theirs is kept."""
+    text = (GOLDEN / name).read_text().partition("# The program")[0].replace("module load", "set_by_module")
+    program = (
+        "module() { :; }; set_by_module() { export APPTAINER_BIND=/site SINGULARITYENV_A=1; }; ln() { :; }\n"
+        f"{text}\nenv | grep -E '^(APPTAINER|SINGULARITY)' | sort; true"
+    )
+    leaks = {"APPTAINER_BIND": "/leak", "SINGULARITY_BINDPATH": "/leak", "APPTAINERENV_X": "1"}
+
+    done = subprocess.run(
+        ["bash", "-euc", program], env={"PATH": os.environ["PATH"], **leaks}, capture_output=True, text=True
+    )
+
+    expected = "APPTAINER_BIND=/site\nSINGULARITYENV_A=1\n" if name == SUBMITTED else ""
+    assert (done.stdout, done.stderr) == (expected, "")

@@ -22,9 +22,10 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
 
     JOB is a job file, a script or notebook (its arguments follow --), or the
     name of a shipped job (hpcdl jobs list). A script job's batch script is
-    complete: send it with sbatch, hpcdl is not needed on the cluster. A model
-    job needs hpcdl's trainer too: give -o DIR, and copy that folder wherever
-    you like.
+    complete: send it with sbatch from the script's folder; hpcdl is not needed
+    on the cluster. A model job needs hpcdl's trainer too: give -o DIR/, which
+    makes a folder of all that the job needs. Copy it wherever you like. A workdir
+    that is relative to the job file moves with it; any other stays where it is.
 
     \b
     hpcdl render mnist_script --cluster marenostrum5 --set cluster.account=nct00
@@ -36,17 +37,23 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
     from hpcdl.packages import located, require
     from hpcdl.planning import plan, run_spec
     from hpcdl.script import render
+    from hpcdl.shown import for_render
 
     loaded, site = options.load(job, cluster, sets)
     decided = located(plan(loaded, site), site)
     require(decided)
     spec = run_spec(loaded, site)
     notebook = (loaded.script or "").endswith(".ipynb")
+    folder = output is not None and (output.endswith("/") or Path(output).is_dir())
+    whole = folder or decided.script is None or notebook
+    decided, unseen = for_render(decided, loaded, spec, bundle=whole)
+    for one in unseen:
+        options.say(f"{one.cause}: {one.fix}")
     if output is None:
         if notebook:
             raise UserError("a notebook becomes a script when it is copied: give -o DIR")
         click.echo(render(decided, spec=spec), nl=False)
-    elif output.endswith("/") or Path(output).is_dir() or decided.script is None or notebook:
+    elif whole:
         from hpcdl.bundle import write_bundle
 
         write_bundle(Path(output), loaded, decided, spec)

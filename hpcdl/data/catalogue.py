@@ -59,3 +59,12 @@ SETS = {
         ),
     ),
 }
+
+# What these and Keras's other sets are called in its cache; and its folder of weights
+FILES = frozenset(
+    [
+        *(source.file.partition("/")[0] for sources in SETS.values() for source in sources),
+        *("cifar-10-batches-py", "cifar-100-python", "boston_housing.npz", "california_housing.npz"),
+        *("imdb.npz", "imdb_word_index.json", "reuters.npz", "reuters_word_index.json", "models"),
+    ]
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hpcdl.discover.lines import Line, text
-from hpcdl.discover.places import detect_line, place_lines
+from hpcdl.discover.places import binds_line, detect_line, place_lines
 from hpcdl.discover.queues import queue_lines
 from hpcdl.discover.software import container_lines, image_line
 from hpcdl.scheduler.site import forget, read_site
@@ -35,8 +35,11 @@ def discover(
     found_images = image_line(images)
     say("asking scontrol and sacctmgr")
     forget()
-    name, *queues = queue_lines(read_site(), partition)
-    return [name, detect_line(host), *queues, *container_lines(say), found_images, *place_lines()]
+    site = read_site()
+    name, *queues = queue_lines(site, partition)
+    accounts = {row.account for row in site.associations or ()}
+    container = [*container_lines(say), found_images, binds_line(accounts, images)]
+    return [name, detect_line(host), *queues, *container, *place_lines()]
 
 
 def profile(host: str, lines: Sequence[Line]) -> str:

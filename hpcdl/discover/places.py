@@ -5,12 +5,19 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from hpcdl.binds import is_system, is_within, of_the_site, parse
 from hpcdl.discover.lines import Line
 from hpcdl.preflight.hostpython import node_local
 
+# Where centres keep a folder for each account
+_PARENTS = (
+    *("/gpfs/scratch", "/gpfs/projects", "/gpfs/work", "/scratch", "/work", "/project"),
+    *("/projects", "/lustre/scratch", "/lustre/work", "/cluster/projects", "/nesi/project"),
+)
 _SHARED = ("afs", "beegfs", "ceph", "fuse.ceph", "gpfs", "lustre", "nfs", "nfs4", "panfs", "wekafs")
 
 
@@ -26,6 +33,73 @@ def place_lines() -> Iterator[Line]:
     """The keys ``data_root`` and ``runs_root``: what is kept goes to lasting places first, runs to fast ones."""
     yield _place("data_root", "data", ("WORK", "PROJECT", "SCRATCH"))
     yield _place("runs_root", "runs", ("SCRATCH", "WORK", "PROJECT"))
+
+
+def binds_line(accounts: Collection[str], images: Collection[str] = ()) -> Line:
+    """The key ``binds``: the areas where the user's data lie, as far as this machine tells.
+
+    Args:
+        accounts: the user's accounts; a folder that is called like one is the group's.
+        images: folders with images.
+    """
+    sources: dict[str, list[str]] = {}
+    for folder, source in _areas(accounts, images):
+        covered = [known for known in sources if is_within(folder, known)]
+        if covered:
+            sources[covered[0]].append(source)
+            continue
+        for inside in [known for known in sources if is_within(known, folder)]:
+            del sources[inside]
+        sources[folder] = [source]
+    if not sources:
+        why = "the folders of your data, such as your project's, which scripts name by their paths"
+        return Line("binds", ["/path/to/project"], why, "unknown")
+    folders = [_with_user(folder) for folder in sources]
+    words = [f"{folder} is {' and '.join(dict.fromkeys(why))}" for folder, why in sources.items()]
+    return Line("binds", folders, "; ".join(words), "guess")
+
+
+def _areas(accounts: Collection[str], images: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Folders on file systems that nodes probably share, and what tells of each."""
+    for variable in ("SCRATCH", "WORK", "PROJECT"):
+        folder = os.environ.get(variable, "")
+        if _is_area(folder):
+            yield _of_group(os.path.normpath(folder), accounts), f"of ${variable}"
+    for folder in (*map(os.path.abspath, images), os.getcwd()):
+        group = _of_group(folder, accounts)
+        if group != folder and _is_area(group):
+            yield group, "named like your account"
+    for account in sorted(accounts):
+        for parent in _PARENTS:
+            if _is_area(f"{parent}/{account}"):
+                yield f"{parent}/{account}", "named like your account"
+    for bind in of_the_site(shutil.which("apptainer") or "singularity"):
+        folder = parse(bind).target
+        if parse(bind).source == folder and _is_area(folder):
+            yield folder, "of apptainer.conf's bind path"
+
+
+def _is_area(folder: str) -> bool:
+    """Whether a folder can be bound and is worth it: not the image's own, not the user's home."""
+    if not os.path.isabs(folder) or re.search(r"[{}:,]", folder) or node_local(folder):
+        return False
+    home = os.path.realpath(os.path.expanduser("~"))
+    system = is_system(os.path.normpath(folder))
+    return os.path.isdir(folder) and not system and os.path.realpath(folder) != home
+
+
+def _of_group(folder: str, accounts: Collection[str]) -> str:
+    """The folder in a path that is called like an account, else the path."""
+    parts = Path(folder).parts
+    for place, part in enumerate(parts):
+        if part in accounts:
+            return str(Path(*parts[: place + 1]))
+    return folder
+
+
+def _with_user(folder: str) -> str:
+    parts = ["{user}" if part == getpass.getuser() else part for part in Path(folder).parts]
+    return str(Path(*parts))
 
 
 def _place(key: str, name: str, variables: tuple[str, ...]) -> Line:

@@ -249,6 +249,7 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
             walker.add(at["script"], "script", "is a folder; expected a .py file or an .ipynb notebook")
     if job.workdir is not None:
         changes["workdir"] = path_of("workdir", job.workdir, at["workdir"], "folder")
+        changes["workdir_text"] = job.workdir
     if job.files:
         items = at["files"].value
         changes["files"] = [path_of(f"files[{i}]", text, items[i], "file") for i, text in enumerate(job.files)]

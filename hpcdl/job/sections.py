@@ -35,6 +35,7 @@ class Job:
     ``folder`` is where the job file lies; all paths in it are absolute. ``source``
     is how the file is called in scripts and messages, whatever the working directory.
     ``requirements`` are the lines of ``packages``.
+    ``workdir_text`` is the working directory as it was written.
     ``places`` says for each key that was given where it was written.
     """
 
@@ -59,6 +60,7 @@ class Job:
     slurm: dict[str, str] = setting("further sbatch options, such as {constraint: h100}", {})
     cluster: dict[str, Any] = setting("keys of the cluster profile that this job wants otherwise, as {qos: long}", {})
     requirements: list[str] = field(default_factory=list, metadata={"internal": True})
+    workdir_text: str = field(default="", metadata={"internal": True})
     source: str = field(default="", metadata={"internal": True})
     folder: str = field(default="", metadata={"internal": True})
     places: dict[str, str] = field(default_factory=dict, compare=False, repr=False, metadata={"internal": True})

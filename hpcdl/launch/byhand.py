@@ -6,18 +6,19 @@ import os
 import shlex
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from hpcdl import packages
 from hpcdl.cluster.schema import Cluster
-from hpcdl.container import Places
+from hpcdl.container import Places, outside
 from hpcdl.errors import ContainerError, UserError
 from hpcdl.job import Job
-from hpcdl.launch.program import argv_of, passed, places_of, prepare_home, read_plan
-from hpcdl.planning import Plan, plan
+from hpcdl.launch.program import argv_of, frozen_programs, passed, places_of, prepare_home, read_plan
+from hpcdl.planning import Plan, plan, run_spec
 from hpcdl.run.freeze import freeze_code
 from hpcdl.run.paths import RunPaths
+from hpcdl.shown import programs, with_shown
 
 _OF_THE_IMAGE = ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr", "var")
 Started = tuple[list[str], dict[str, str], str]
@@ -36,7 +37,7 @@ def argv_for_run(paths: RunPaths, program: list[str], here: str | None = None) -
         ContainerError: the container command is not here.
     """
     frozen = read_plan(paths)
-    prepare_home(paths.home, frozen.data_root)
+    prepare_home(paths.home, frozen.data_root, frozen_programs(paths))
     places = places_of(paths, frozen)
     if here is not None and _can_be_bound(here):
         places = replace(places, workdir=here, binds=[*places.binds, here])
@@ -60,20 +61,19 @@ def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path
     packages.require(decided)
     here = os.getcwd()
     home = runs_root / ".shell" / job.name / "home"
-    prepare_home(home, cluster.data_root)
+    prepare_home(home, cluster.data_root, programs(job).values())
     code = str(freeze_code(runs_root))
+    own = [str(home.parent), here, code, job.folder, *([job.workdir] if job.workdir else [])]
+    spec = run_spec(job, cluster)
+    decided, _ = with_shown(decided, job, spec, own, here)
+    read = [cluster.data_root, *outside(asdict(spec) if spec else {}, cluster.data_root)]
+    own += [f"{folder}:{folder}:ro" for folder in read if os.path.exists(folder)]
     places = Places(
         workdir=job.workdir or here,
         home=str(home),
         stop_file=str(home.parent / "stop"),
         pythonpath=":".join(filter(None, (job.env.get("PYTHONPATH"), code, None if decided.script else job.folder))),
-        binds=[
-            str(home.parent),
-            here,
-            code,
-            job.folder,
-            *([cluster.data_root] if Path(cluster.data_root).is_dir() else []),
-        ],
+        binds=own,
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         passed=passed(decided),
     )
@@ -91,18 +91,34 @@ def _started(decided: Plan, places: Places, program: list[str]) -> Started:
     argv, env = argv_of(decided, places, program)
     if decided.nv and not os.path.exists("/dev/nvidiactl"):
         argv.remove("--nv")  # a login node has no GPU
-    if shutil.which(decided.runtime) is None:
-        argv = _with_modules(decided, argv)
-    return argv, env, places.workdir
+    return *_with_modules(decided, argv, env), places.workdir
 
 
-def _with_modules(decided: Plan, argv: list[str]) -> list[str]:
-    """Load the site's modules first, in a bash that then becomes the container."""
+def _with_modules(decided: Plan, argv: list[str], env: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Load the site's modules first, in a bash that then becomes the container.
+
+    They may give the command, and may say what every container is to see. Where the command is here
+    without them, it is enough that they can be tried.
+    """
+    here = shutil.which(decided.runtime) is not None
     if not decided.modules:
-        raise ContainerError(f"there is no {decided.runtime} command here, and the profile names no module for it")
-    init = f". {shlex.quote(decided.module_init)} && " if decided.module_init else ""
-    script = f'{init}module load {" ".join(decided.modules)} && exec "$@"'
-    return ["bash", "-c", script, "hpcdl-shell", *argv]
+        if not here:
+            raise ContainerError(f"there is no {decided.runtime} command here, and the profile names no module for it")
+        return argv, env
+    loads = ["module purge", *(f"module load {shlex.quote(name)}" for name in decided.modules)]
+    if decided.module_init:
+        loads.insert(0, f". {shlex.quote(decided.module_init)}")
+    steps = " && ".join(loads)
+    if here:
+        steps = f"{{ {steps}; }} >/dev/null 2>&1;"
+    else:
+        steps = f"{steps} &&"
+    bash = ["bash"]
+    if not decided.module_init and not any(name.startswith("BASH_FUNC_module") for name in env):
+        bash.append("-l")  # the site's login files define the command; the user's own have no say
+        steps = f'export HOME="$0"; {steps}'
+        env = {**env, "HOME": "/nonexistent"}
+    return [*bash, "-c", f'{steps} exec "$@"', os.environ.get("HOME", "/"), *argv], env
 
 
 __all__ = ["argv_for_job", "argv_for_run"]

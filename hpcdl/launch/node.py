@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpcdl.binds import parse
 from hpcdl.data import how_to_stage
 from hpcdl.files import read_json
 from hpcdl.image import size_in_header
@@ -71,7 +72,8 @@ def _missing_files(paths: RunPaths, plan: Plan) -> Iterator[Fault]:
         folders[os.path.expandvars(plan.scratch)] = "the node's scratch folder"
     read = [path for path in (plan.image, data) if path is not None]
     # data_root may be missing. But who looks whether it is there must not hang.
-    answers = look_at({**dict.fromkeys([*folders, plan.data_root], False), **dict.fromkeys(read, True)})
+    shown = [parse(bind).source for bind in plan.shown]  # these too
+    answers = look_at({**dict.fromkeys([*folders, plan.data_root, *shown], False), **dict.fromkeys(read, True)})
     if plan.image is not None:
         yield from _image(plan.image, answers[plan.image], (read_json(paths.manifest) or {}).get("image") or {})
     for folder, what in folders.items():
@@ -84,6 +86,9 @@ def _missing_files(paths: RunPaths, plan: Plan) -> Iterator[Fault]:
         yield Fault("data", f"the data set {data}: {error}{fix}")
     elif answers[plan.data_root].get("hangs"):
         yield Fault("data", f"data_root {plan.data_root}: {answers[plan.data_root]['error']}")
+    for path in shown:
+        if answers[path].get("hangs"):
+            yield Fault("data", f"{path}: {answers[path]['error']}")
 
 
 def _image(image: str, answer: dict[str, Any], checked: Mapping[str, Any]) -> Iterator[Fault]:

@@ -19,7 +19,14 @@ from hpcdl.launch.clock import Clock
 from hpcdl.launch.forward import StopSignal
 from hpcdl.launch.memory import oom_kills, peak_memory_gb
 from hpcdl.launch.patience import keep_trying
-from hpcdl.launch.program import argv_of, places_of, prepare_home, program_of, with_modules
+from hpcdl.launch.program import (
+    argv_of,
+    frozen_programs,
+    places_of,
+    prepare_home,
+    program_of,
+    with_modules,
+)
 from hpcdl.launch.recorder import Recorder
 from hpcdl.planning import Plan
 from hpcdl.run.causes import Ending
@@ -39,7 +46,7 @@ def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, c
         OutOfPatienceError: the run folder cannot be written.
     """
     terminated, killed_before = _note_sigterm(), oom_kills()
-    keep_trying("the run's home", lambda: prepare_home(paths.home, plan.data_root))
+    keep_trying("the run's home", lambda: prepare_home(paths.home, plan.data_root, frozen_programs(paths)))
     scratch = plan.scratch and os.path.expandvars(plan.scratch)
     tmp = keep_trying("the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch))
     try:
@@ -70,7 +77,7 @@ def _start_and_wait(
     """Run the program, with its output in the logs; its exit status and the end of its output."""
     places = places_of(paths, plan, str(attempt), tmp)
     program = program_of(paths, plan)
-    argv, env = argv_of(plan, places, program)
+    argv, env = argv_of(plan, places, program, in_slurm)
     if not in_slurm:
         argv, env = with_modules(plan, argv, env)
     _end_leftover(program)

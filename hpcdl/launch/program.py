@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 from hpcdl import asjob
+from hpcdl.binds import parse
 from hpcdl.container import Places, command, environment, outside
 from hpcdl.files import read_json
+from hpcdl.gathering import Gather
 from hpcdl.planning import Plan
 from hpcdl.run.paths import RunPaths
+from hpcdl.sets import linked
+from hpcdl.shown import training_paths
+
+FOR_THE_RUNTIME = ("APPTAINER", "SINGULARITY")  # how variables for the container command begin
 
 
 def read_plan(paths: RunPaths) -> Plan:
@@ -50,19 +59,25 @@ def passed(plan: Plan) -> dict[str, str]:
 def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
     """What the container must see: the run, hpcdl's code, the data, the working directory."""
     binds = [str(paths.root)]
+    training: dict[str, Any] = {}
     if plan.script is None:
         binds.append(f"{code}:{code}:ro")
+        training = read_json(paths.spec) or {}
     elif plan.workdir:
         binds.append(plan.workdir)
-    folders = [plan.data_root]
-    if plan.script is None:
-        folders += outside(read_json(paths.spec) or {}, plan.data_root)
-    binds += [f"{folder}:{folder}:ro" for folder in dict.fromkeys(folders) if Path(folder).is_dir()]
+    folders = [plan.data_root, *outside(training, plan.data_root)]
+    binds += [f"{folder}:{folder}:ro" for folder in folders if os.path.exists(folder)]
+    if plan.image is None:
+        return []
+    gather = Gather(plan, [*binds, *plan.shown])
+    for key, path in training_paths(training):  # the login node may not see what this node does
+        gather.need(path, key)
+        gather.links_in(path, key)
     if plan.script is None and (cache := features_cache(paths)):
         with suppress(OSError):  # the trainer says that it keeps nothing there
             Path(cache).mkdir(parents=True, exist_ok=True)
-            binds.append(cache)
-    return binds
+            binds.append(gather.writable(cache))
+    return [*binds, *gather.shown.binds]
 
 
 def data_path(paths: RunPaths) -> str | None:
@@ -87,10 +102,22 @@ def program_of(paths: RunPaths, plan: Plan) -> list[str]:
     return [python, str(paths.user / f"{Path(plan.script).stem}.py"), *plan.args]
 
 
-def argv_of(plan: Plan, places: Places, program: list[str]) -> tuple[list[str], dict[str, str]]:
-    """The whole argv for this node, and the environment to start it with."""
+def argv_of(plan: Plan, places: Places, program: list[str], in_slurm: bool = False) -> tuple[list[str], dict[str, str]]:
+    """The whole argv for this node, and the environment to start it with.
+
+    Args:
+        plan: the plan.
+        places: where the run's things lie.
+        program: what to start.
+        in_slurm: whether a batch script has started this, in which only the profile's modules can
+            have set variables for Apptainer. Elsewhere they are the user's shell's, and do not count.
+    """
     if plan.image:
-        outer = {k: v for k, v in os.environ.items() if not k.startswith(("APPTAINER", "SINGULARITY"))}
+        outer = dict(os.environ)
+        if not in_slurm:
+            outer = {k: v for k, v in outer.items() if not k.startswith(FOR_THE_RUNTIME)}
+        here = [bind for bind in plan.shown if os.path.exists(parse(bind).source)]
+        plan = replace(plan, shown=here)
         return [word for line in command(plan, places, program) for word in line], outer
     import site
 
@@ -114,18 +141,30 @@ def with_modules(plan: Plan, argv: list[str], env: dict[str, str]) -> tuple[list
     return asjob.after_modules(asjob.plan_lines(plan), argv, env)
 
 
-def prepare_home(home: Path, data_root: str) -> None:
+def frozen_programs(paths: RunPaths) -> Iterator[str]:
+    """The text of a run's own programs."""
+    for file in paths.user.rglob("*.py"):
+        yield file.read_text(encoding="utf-8", errors="replace")
+
+
+def prepare_home(home: Path, data_root: str, sources: Iterable[str] = ()) -> None:
     """Make the program's home, with the staged sets and weights where Keras 2 and 3 look for them.
 
-    The folder of sets is a real one, with a link for each of them: Keras unpacks archives in it.
+    The folder of sets is a real one, with a link for each of them: Keras unpacks archives in it. Of
+    very many, those are linked that Keras or the program names.
+
+    Args:
+        home: the home.
+        data_root: where sets are staged.
+        sources: the program and its modules, as Python text.
     """
     keras, root = home / ".keras", Path(data_root)
     if (keras / "datasets").is_symlink():
         (keras / "datasets").unlink()  # to data_root itself, by an older hpcdl
     (keras / "datasets").mkdir(parents=True, exist_ok=True)
     links = {keras / "models": root / "models"}
-    if root.is_dir():
-        links |= {keras / "datasets" / path.name: path for path in root.iterdir() if not path.name.startswith(".")}
+    names, _ = linked(root, sources)
+    links.update({keras / "datasets" / name: root / name for name in names})
     for link, target in links.items():
         if target.exists() and not os.path.lexists(link):
             link.symlink_to(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from hpcdl.files import read_json, read_json_lines, write_json
@@ -9,9 +10,11 @@ from hpcdl.planning import Plan
 from hpcdl.run import causes
 from hpcdl.run.logs import tail, telling_lines
 from hpcdl.run.metrics import read_metrics
+from hpcdl.run.missing import missing_file_hint
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.tracebacks import last_words
 
+_LAST_LINES = 20  # where a traceback ends
 _TOLD = ("attempt", "job_id", "node", "reason", "status", "from_step", "steps", "seconds", "peak_memory_gb")
 
 
@@ -26,7 +29,8 @@ def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
     result["cause"] = outcome.cause
     if outcome.state == causes.FAILED:
         result["message"] = failure.get("message") or _last_words(paths, plan, rows[-1]["attempt"], outcome)
-        result["hint"] = failure.get("hint") or causes.hint(outcome.cause, plan.script is not None)
+        usual = causes.hint(outcome.cause, plan.script is not None)
+        result["hint"] = failure.get("hint") or _missing(paths, plan, rows) or usual
         result["log"] = str(paths.log(rows[-1]["attempt"]).relative_to(paths.root))
         result["lines"] = telling_lines(paths)
     if plan.script is not None:
@@ -51,6 +55,15 @@ def _add_metrics(result: dict[str, Any], paths: RunPaths) -> None:
         result["metrics"] = metrics.last
     if metrics.problems:
         result["metrics_problems"] = metrics.problems
+
+
+def _missing(paths: RunPaths, plan: Plan, rows: list[dict[str, Any]]) -> str | None:
+    """What to try where the program's last words are of a file that it did not find."""
+    lines = tail(paths.log(rows[-1]["attempt"])).splitlines()[-_LAST_LINES:]
+    folder = plan.folder
+    if plan.script is not None:
+        folder = os.path.dirname(os.path.join(plan.folder, plan.script))
+    return missing_file_hint(lines, folder, str(paths.root))
 
 
 def _last_words(paths: RunPaths, plan: Plan, attempt: int, outcome: causes.Outcome) -> str | None:

@@ -123,13 +123,14 @@ def _as_here(plan: Plan) -> Plan:
     binds = [bind for bind in plan.binds if Path(bind.split(":")[0]).exists()]
     folders = [folder for folder in plan.pythonpath if Path(folder).is_dir()]
     overlay = plan.overlay if plan.overlay and Path(plan.overlay).exists() else None
-    return replace(plan, nv=False, binds=binds, pythonpath=folders, overlay=overlay, requirements=[])
+    shown = plan.shown if folders else []  # what the script's data are does not matter here
+    return replace(plan, nv=False, binds=binds, pythonpath=folders, overlay=overlay, requirements=[], shown=shown)
 
 
 def _image_key(plan: Plan) -> str:
     stat = os.stat(plan.image or "")
     places = [os.path.realpath(plan.image or ""), plan.python, plan.env.get("PYTHONPATH"), plan.binds]
-    places += [plan.pythonpath, plan.overlay]
+    places += [plan.pythonpath, plan.overlay, plan.shown]
     return json.dumps([*places, stat.st_size, stat.st_mtime_ns])
 
 

@@ -13,6 +13,7 @@ from hpcdl.preflight.packages import packages
 from hpcdl.preflight.places import places
 from hpcdl.preflight.script import script
 from hpcdl.preflight.thispython import this_python
+from hpcdl.preflight.visible import visible
 from hpcdl.preflight.weights import weights
 from hpcdl.scheduler import site
 
@@ -26,12 +27,11 @@ CHECKS: list[tuple[str, Check]] = [
     ("data", data),
     ("script", script),
     ("weights", weights),
+    ("paths", visible),
     ("host Python", host_python),
     ("file system", places),
     (_TRIAL, trial),
 ]
-
-
 LOCAL: list[tuple[str, Check]] = [
     ("image", image_here),
     ("packages", packages),
@@ -39,6 +39,7 @@ LOCAL: list[tuple[str, Check]] = [
     ("data", data),
     ("script", script),
     ("weights", weights),
+    ("paths", visible),
     ("file system", places),
 ]
 
@@ -52,10 +53,12 @@ def check_all(subject: Subject) -> Report:
         "data": subject.submission.spec is not None,
         "weights": bool(subject.submission.job.script or hasattr(subject.submission.job.model, "backbone")),
         "script": bool(subject.submission.job.script or _function(subject)),
+        "paths": bool(job.script or job.functions or subject.submission.unseen),
     }
     if local:
         container = submission.plan.image is not None
-        has.update({"image": container, _PYTHON: not container, "script": has["script"] and container})
+        has.update({"image": container, _PYTHON: not container})
+        has.update({name: has[name] and container for name in ("script", "paths")})
     checks = LOCAL if local else CHECKS
     report = check(subject, [(name, function) for name, function in checks if has.get(name, True)])
     if any(name in dict(SITE) for name, _ in report.findings):

@@ -74,6 +74,7 @@ def create(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, command_
             freeze_user_files(job, aside.user)
             if plan.script is not None and plan.workdir is None:
                 aside.work.mkdir()
+                put_files(job, aside)
         write_text(aside.job, job_text(job))
         write_json(aside.plan, dataclasses.asdict(plan))
         if spec is not None:
@@ -91,13 +92,28 @@ def create(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, command_
     return code
 
 
+def put_files(job: Job, paths: RunPaths) -> None:
+    """Copy a script's ``files`` into its working directory, where it opens them by their names.
+
+    They are copies, so that a script may change them: what was frozen, in ``user/``, stays.
+    """
+    names = user_files(job)
+    for text in job.files:
+        source, target = paths.user / names[Path(text)], paths.work / names[Path(text)]
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+
+
 def job_text(job: Job) -> str:
     """The job with everything resolved, as a job file."""
     import yaml
 
     section = dataclasses.asdict(dataclasses.replace(job, cluster={}))
     section["cluster"] = {key: item.plain() for key, item in job.cluster.items()}
-    internal = ("requirements", "source", "folder", "places")
+    internal = ("requirements", "workdir_text", "source", "folder", "places")
     section = {key: value for key, value in section.items() if key not in internal and value not in (None, [], {})}
     for key in ("resources", "data", "model", "train"):
         if key in section:

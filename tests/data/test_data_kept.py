@@ -235,6 +235,29 @@ def test_home_has_every_set_and_room_beside(tmp_path):
     assert (keras / "datasets/late.npz").exists()
 
 
+@pytest.mark.cases("C42")
+def test_home_of_very_many_sets_is_small(tmp_path, hpcdl_process):
+    """Of 30,000 entries those are linked that Keras or the script names, by submit and by the rendered script."""
+    (tmp_path / "data/models").mkdir(parents=True)
+    for number in range(30_000):
+        os.mknod(tmp_path / f"data/f{number}")
+    for name in ("mnist.npz", "photos.tgz", "late.tar.gz"):
+        (tmp_path / "data" / name).write_text("")
+    source = "get_file('f17', origin='http://x/f18')\nget_file('photos.tgz')\nget_file('late', extract=True)\n"
+    expected = ["f17", "f18", "late.tar.gz", "mnist.npz", "models", "photos.tgz"]
+
+    prepare_home(tmp_path / "home", str(tmp_path / "data"), [source])
+
+    assert sorted(os.listdir(tmp_path / "home/.keras/datasets")) == expected
+    (tmp_path / "program.py").write_text(source)
+    (tmp_path / "job.yaml").write_text("name: a\nscript: program.py\n")
+    site = ("--cluster", "generic", "--set", f"cluster.data_root={tmp_path}/data", "--set", "container=/i/tf.sif")
+    text = hpcdl_process("render", tmp_path / "job.yaml", *site).out
+    begin = text.partition("# The program and what it may see")[0]
+    subprocess.run(["bash", "-eu", "-c", begin], cwd=tmp_path, check=True)
+    assert sorted(os.listdir(tmp_path / ".hpcdl/.keras/datasets")) == expected
+
+
 def test_home_of_an_older_hpcdl_is_left_alone(tmp_path):
     """There, the folder of sets was one link to data_root: nothing may be written through it."""
     (tmp_path / "data").mkdir()

@@ -26,7 +26,7 @@ def test_profile_alone_on_stdout(site, cli):
     assert said[:2] == ["asking scontrol and sacctmgr ...", "looking for apptainer and singularity ..."]
     assert said[-3:] == [
         "guessed, look at them: detect",
-        "not found: images, data_root, runs_root",
+        "not found: images, binds, data_root, runs_root",
         "next: hpcdl check mnist_cnn --cluster FILE, after hpcdl cluster discover -o FILE",
     ]
 

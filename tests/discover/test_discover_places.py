@@ -7,9 +7,10 @@ import os
 
 import pytest
 
+from hpcdl import binds
 from hpcdl.discover import places
 from hpcdl.discover.lines import Line, plain, text
-from hpcdl.discover.places import detect_line, place_lines
+from hpcdl.discover.places import binds_line, detect_line, place_lines
 from hpcdl.errors import Problem
 from hpcdl.job.reader import read_yaml
 
@@ -48,6 +49,72 @@ def test_folder_that_is_not_writable(shared, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: "scratch" not in path)
 
     assert values()["runs_root"] == "~/hpcdl/runs"
+
+
+@pytest.fixture
+def areas(shared, monkeypatch):
+    """A disk with a folder for each account."""
+    monkeypatch.setattr(binds, "SYSTEM", ("/usr", f"{shared}/system"))
+    monkeypatch.setattr(places, "_PARENTS", (f"{shared}/gpfs/scratch", f"{shared}/gpfs/projects"))
+    monkeypatch.chdir(shared)
+    mine = shared / "gpfs/scratch/nct00" / getpass.getuser()
+    mine.mkdir(parents=True)
+    return mine
+
+
+@pytest.mark.cases("F9")
+def test_binds_of_account_proposed(areas, shared):
+    """The folder that is called like the account is the one where a course's data lie."""
+    (shared / "gpfs/projects/nct00").mkdir(parents=True)
+
+    line = binds_line({"nct00", "other"})
+
+    assert line.value == [f"{shared}/gpfs/scratch/nct00", f"{shared}/gpfs/projects/nct00"]
+    assert (line.key, line.state) == ("binds", "guess")
+    assert line.why.count("named like your account") == 2
+
+
+@pytest.mark.cases("F9")
+def test_binds_of_variables_proposed(areas, shared, monkeypatch):
+    """$SCRATCH in the group's area is that area; elsewhere it is the user's own folder."""
+    (shared / "work" / getpass.getuser()).mkdir(parents=True)
+    monkeypatch.setenv("SCRATCH", str(areas))
+    monkeypatch.setenv("WORK", f"{shared}/work/{getpass.getuser()}")
+    monkeypatch.setenv("PROJECT", f"{shared}/missing")
+
+    line = binds_line({"nct00"})
+
+    assert line.value == [f"{shared}/gpfs/scratch/nct00", f"{shared}/work/{{user}}"]
+    assert f"{shared}/gpfs/scratch/nct00 is of $SCRATCH and named like your account" in line.why
+
+
+@pytest.mark.cases("F9")
+def test_binds_seen_from_where_one_is(areas, shared, monkeypatch):
+    """A folder of the account that no list knows: the one where the user calls, or has images."""
+    (shared / "odd/nct00/images").mkdir(parents=True)
+    monkeypatch.setattr(places, "_PARENTS", ())
+
+    assert binds_line({"nct00"}, [f"{shared}/odd/nct00/images"]).value == [f"{shared}/odd/nct00"]
+    monkeypatch.chdir(areas)
+    assert binds_line({"nct00"}).value == [f"{shared}/gpfs/scratch/nct00"]
+
+
+@pytest.mark.cases("F9")
+def test_binds_of_settings_proposed(areas, shared, monkeypatch):
+    """What apptainer.conf binds counts, but for the image's own and what each machine has."""
+    for name in ("shared", "system/x", "local/x"):
+        (shared / name).mkdir(parents=True)
+    paths = [f"{shared}/{name}" for name in ("shared", "system/x", "local/x", "none")]
+    monkeypatch.setattr(places, "of_the_site", lambda runtime: [*paths, "/usr", "/a:/b"])
+
+    assert binds_line(set()).value == [f"{shared}/shared"]
+
+
+@pytest.mark.cases("F9")
+def test_no_binds_to_propose(areas, monkeypatch, tmp_path):
+    monkeypatch.setenv("SCRATCH", os.environ["HOME"])
+
+    assert binds_line(set()).state == "unknown"
 
 
 def test_nowhere(login):

@@ -219,5 +219,6 @@ def test_guesses_and_gaps_are_named(login):
 
     assert keys(lines, "guess") == ["detect", "scratch"]
     assert keys(lines, "unknown") == [
-        "account", "qos", "architecture", "runtime", "modules", "images", "data_root", "runs_root",
+        "account", "qos", "architecture", "runtime", "modules", "images", "binds", "data_root",
+        "runs_root",
     ]  # fmt: skip

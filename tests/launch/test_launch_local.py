@@ -351,3 +351,39 @@ def test_caller_cuda_devices_kept(machine):
 
     assert done.returncode == 0, done.stderr
     assert run.json("work/seen.json")["env"]["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+READS = """
+import os
+before = open("table.csv").read() + open("conf/a.txt").read()
+open("table.csv", "a").write("more ")
+print(before.strip())
+raise SystemExit(75 if os.environ["HPCDL_ATTEMPT"] == "1" else 0)
+"""
+
+
+@pytest.mark.cases("F10")
+def test_files_open_by_relative_names(machine):
+    """They are copies in the working directory: a script's changes stay, and what is frozen does too."""
+    argv = machine.job(READS, files=["table.csv", "conf"])
+    (machine.folder / "conf").mkdir()
+    (machine.folder / "conf/a.txt").write_text("nested")
+    (machine.folder / "table.csv").write_text("a,b ")
+
+    done = machine.hpcdl(*argv, "--wait")
+
+    assert done.returncode == 0, done.stderr
+    (run,) = machine.runs()
+    assert (run.log(1), run.log(2)) == ("a,b nested\n", "a,b more nested\n")
+    assert (run.path / "user/table.csv").read_text() == "a,b "
+    assert (run.path / "work/table.csv").read_text() == "a,b more more "
+
+
+@pytest.mark.cases("F10")
+def test_missing_file_beside_script_is_hinted(machine):
+    argv = machine.job("open('table.csv')\n")
+    (machine.folder / "table.csv").write_text("")
+
+    done = machine.hpcdl(*argv, "--wait")
+
+    assert "table.csv lies beside the script: say files: [table.csv]" in done.stderr

@@ -1,0 +1,74 @@
+"""Paths that the program will not find: the container does not show them, or they stay behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from hpcdl.job import Job
+from hpcdl.preflight import Finding, Note, Subject
+from hpcdl.run.freeze import user_files
+from hpcdl.scriptpaths import Named
+from hpcdl.shown import named_paths
+
+
+def visible(subject: Subject) -> Iterator[Finding | Note]:
+    """The container shows what the job names; relative names lead where they do here."""
+    for one in subject.submission.unseen:
+        yield Finding(one.cause, one.fix, "job", one.key, one.blocks)
+    yield from _left_behind(subject.submission.job)
+    if subject.submission.plan.sets is not None:
+        root = subject.cluster.data_root
+        has = "in ~/.keras/datasets are those that Keras or the script names"
+        yield Note(f"{root} has very many entries: {has}")
+
+
+def _left_behind(job: Job) -> Iterator[Finding]:
+    """What lies beside the script, is opened by a relative name, and will not be in the run."""
+    rows = list(named_paths(job))
+    written = {named.text for _, _, named in rows if named.written}
+    told: set[str] = set()
+    for place, key, named in rows:
+        name = _beside(job, named)
+        if name is None or name in told or named.text in written:
+            continue
+        told.add(name)
+        files = ", ".join([*(_shown(job, path) for path in job.files), name])
+        cause = f"{place} names {name}, which lies beside the script and does not come along"
+        fix = f"files: [{files}] in the job file, or workdir: ."
+        if not job.script:
+            fix = f"files: [{files}] in the job file, and open it beside __file__ in the module"
+        yield Finding(cause, fix, "job", key, blocks=False)
+
+
+def _beside(job: Job, named: Named) -> str | None:
+    """The name of what a relative name means beside the script, if that is left there."""
+    text = named.text
+    if not named.whole or os.path.isabs(text) or text.startswith("~") or "\0" in text:
+        return None
+    name = os.path.normpath(text)
+    folder = os.path.dirname(job.script) if job.script else job.folder
+    path = os.path.normpath(os.path.join(folder, name))
+    if name in (".", "..") or not _is_meant(Path(path), named):
+        return None
+    if job.workdir and os.path.exists(os.path.join(job.workdir, name)):
+        return None
+    taken = [str(one) for one in user_files(job)] if not job.workdir else job.files
+    if any(path == one or path.startswith(f"{one}/") for one in taken):
+        return None
+    return name
+
+
+def _is_meant(path: Path, named: Named) -> bool:
+    """Whether a text is a file's name: a word alone may be the name of anything."""
+    try:
+        if path.is_file():
+            return named.read or "." in named.text or "/" in named.text
+        return path.is_dir() and (named.read or "/" in named.text.rstrip("/"))
+    except (OSError, ValueError):
+        return False
+
+
+def _shown(job: Job, path: str) -> str:
+    return os.path.relpath(path, job.folder)

@@ -1,0 +1,97 @@
+"""What a program will not find where it looks, told before it waits in a queue."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpcdl import binds, gathering
+
+
+@pytest.fixture
+def site(world, monkeypatch):
+    """Tests have their folders in /tmp, which is else an image's own."""
+    monkeypatch.setattr(binds, "SYSTEM", ("/usr", "/etc"))
+    monkeypatch.setattr(gathering, "of_the_site", lambda runtime: [])
+    return world
+
+
+def found(world, text, job="script.yaml"):
+    world.write("program.py", text)
+    report = world.check(job, only="paths")
+    return [(finding.cause, finding.fix) for _, finding in report.findings]
+
+
+READ = ["open('table.csv')", "pd.read_csv('./table.csv')", "x = 'table.csv'", "Path('table.csv').read_text()"]
+
+
+@pytest.mark.cases("F10")
+@pytest.mark.parametrize("text", READ)
+def test_file_beside_script_is_told(site, text):
+    """The line is ready to copy, with the files that the job has already."""
+    site.write("table.csv", "a,b")
+    site.write("other.csv", "a,b")
+    site.write("script.yaml", "name: a\nscript: program.py\nfiles: [other.csv]\n")
+
+    ((cause, fix),) = found(site, f"\nopen('other.csv')\n{text}\n")
+
+    assert cause == "program.py:3 names table.csv, which lies beside the script and does not come along"
+    assert fix == "files: [other.csv, table.csv] in the job file, or workdir: ."
+
+
+@pytest.mark.cases("F10")
+def test_folders_and_arguments_beside_script_are_told(site):
+    (site.folder / "data/sub").mkdir()
+    (site.folder / "data/sub/x.npy").write_text("")
+    site.write("conf.yaml", "a: 1")
+    site.write("script.yaml", "name: a\nscript: program.py\nargs: [--config, conf.yaml]\n")
+
+    causes = [cause.partition(",")[0] for cause, _ in found(site, "os.listdir('data')\nnp.load('data/sub/x.npy')\n")]
+
+    assert causes == ["program.py:1 names data", "program.py:2 names data/sub/x.npy", "args[1] names conf.yaml"]
+
+
+@pytest.mark.cases("F10")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mode = 'data'", "open('table.csv', 'w')", "open('none.csv')", "open('/table.csv')", "f'{x}table.csv'",
+        "df.to_csv('table.csv')\nopen('table.csv')", "import helper", "'.'", "x = ''", "'site.yaml'.split",
+        "'a' * 300", "'program.py'",
+    ],
+)  # fmt: skip
+def test_no_false_alarms(site, text):
+    """What the program writes itself, words that are folders' names by chance, what comes along anyway."""
+    site.write("table.csv", "a,b")
+    site.write("helper.py", "")
+
+    assert [cause for cause, _ in found(site, text) if "site.yaml" not in cause] == []
+
+
+@pytest.mark.cases("F10")
+def test_other_working_directory(site):
+    site.write("table.csv", "a,b")
+    (site.folder / "elsewhere").mkdir()
+
+    site.write("script.yaml", "name: a\nscript: program.py\nworkdir: .\n")
+    assert found(site, "open('table.csv')") == []
+    site.write("script.yaml", "name: a\nscript: program.py\nworkdir: elsewhere\n")
+    assert len(found(site, "open('table.csv')")) == 1
+
+
+@pytest.mark.cases("F9")
+def test_unseen_paths_are_findings(site):
+    (site.folder / "out").mkdir()
+
+    ((cause, fix),) = found(site, f"model.save('{site.folder}/out/m.keras')")
+
+    assert "the container does not see" in cause
+    assert f"--set 'cluster.binds=[{site.folder}/out]'" in fix
+
+
+@pytest.mark.cases("C42")
+def test_very_many_sets_are_noted(site):
+    for number in range(201):
+        site.write(f"data/{number}.npz", "")
+    site.write("program.py", "pass")
+
+    assert "very many entries" in site.check("script.yaml", only="paths").notes[0]
