@@ -11,7 +11,7 @@ from hpcdl.errors import UserError
 from hpcdl.files import write_text
 from hpcdl.job import Job
 from hpcdl.planning import Plan
-from hpcdl.run.freeze import copy_code, freeze_user_files, script_file
+from hpcdl.run.freeze import copy_code, freeze_user_files
 from hpcdl.script import render
 from hpcdl.trainer.spec import RunSpec
 
@@ -31,7 +31,7 @@ def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> No
         aside = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))
         try:
             if spec is None:
-                plan = dataclasses.replace(plan, script=script_file(job))
+                plan = dataclasses.replace(plan, script=Path(job.script or "").name)
                 freeze_user_files(job, aside)
             else:
                 write_text(aside / "run.json", spec.to_json())

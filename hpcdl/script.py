@@ -15,6 +15,7 @@ from hpcdl.container import Places, Shell, command, if_set, outside
 from hpcdl.errors import UserError
 from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
 from hpcdl.planning import Plan, script_name, summary
+from hpcdl.run.freeze import RUN_NOTEBOOK, SUPPORT
 from hpcdl.trainer.spec import RunSpec
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
@@ -76,11 +77,15 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec:
         visible_devices=if_set("CUDA_VISIBLE_DEVICES") if plan.gpus else None,
         attempt=Shell('"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
         passed={name: if_set(name) for name in plan.pass_env},
+        support=Shell(f'"$PWD/{SUPPORT}"') if bundle and plan.script and not plan.workdir else None,
     )
     if plan.script is None:
         program = [plan.python, "-m", "hpcdl.trainer", "run.json"]
     else:
-        program = [plan.python, f"./{plan.script}" if plan.script.startswith("-") else plan.script, *plan.args]
+        script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
+        program = [plan.python, script, *plan.args]
+        if script.endswith(".ipynb"):
+            program.insert(1, f"{SUPPORT}/{RUN_NOTEBOOK}")
     logs = [("job-name", plan.name), ("chdir", plan.workdir or "."), ("output", "%x.%j.out"), ("error", "%x.%j.err")]
     return _template(
         plan,
