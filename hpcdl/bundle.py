@@ -11,7 +11,7 @@ from hpcdl.errors import UserError
 from hpcdl.files import write_text
 from hpcdl.job import Job
 from hpcdl.planning import Plan
-from hpcdl.run.freeze import copy_code, freeze_user_files
+from hpcdl.run.freeze import copy_code, freeze_support, freeze_user_files
 from hpcdl.script import render
 from hpcdl.trainer.spec import RunSpec
 
@@ -33,6 +33,7 @@ def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> No
             if spec is None:
                 plan = dataclasses.replace(plan, script=Path(job.script or "").name)
                 freeze_user_files(job, aside)
+                freeze_support(aside)
             else:
                 write_text(aside / "run.json", spec.to_json())
                 copy_code(aside / "code" / "hpcdl")

@@ -64,8 +64,6 @@ def copy_code(target: Path) -> None:
 def freeze_user_files(job: Job, target: Path) -> None:
     """Copy a job's script or function, what it imports from beside it, and its ``files``.
 
-    A script or notebook gets `SUPPORT` beside it.
-
     Raises:
         UserError: a file cannot be read, or a notebook cannot be run.
     """
@@ -79,13 +77,11 @@ def freeze_user_files(job: Job, target: Path) -> None:
                 _copy(source, target / name)
         except OSError as error:
             raise UserError(f"cannot copy {source}: {error.strerror or error}") from error
-    if job.script is not None:
-        _freeze_support(target)
 
 
-def _freeze_support(target: Path) -> None:
-    """Copy `hpcdl.support`, under the name that programs in the container import it by."""
-    for path in sorted((_PACKAGE / "support").glob("*.py")):
+def freeze_support(target: Path) -> None:
+    """Copy what hpcdl puts next to a script, under the name that programs import it by: `hpcdl.trainer.support`."""
+    for path in sorted((_PACKAGE / "trainer" / "support").glob("*.py")):
         starts = path.name == RUN_NOTEBOOK
         _copy(path, target / SUPPORT / ("" if starts else "hpcdl_support") / path.name)
 

@@ -1,6 +1,6 @@
 """A job's notebook: whether it can run, what of it is left out, and the Python that is in it.
 
-What its cells mean is decided in `hpcdl.support`, which runs them in the container.
+What its cells mean is decided in `hpcdl.trainer.support`, which runs them in the container.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from hpcdl.errors import UserError
-from hpcdl.support.cells import Remark, Translated, place, translate
-from hpcdl.support.notebookfile import NotebookError, read_cells
+from hpcdl.trainer.support.cells import Remark, Translated, place, translate
+from hpcdl.trainer.support.notebookfile import NotebookError, read_cells
 
 SUFFIX = ".ipynb"
 _MARK = re.compile(r"# hpcdl: (?P<name>.*), cell (?P<cell>\d+)")

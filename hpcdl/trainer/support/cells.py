@@ -169,9 +169,7 @@ class _Translation:
         method = "getoutput" if wants_output else "system"
         return start + _call(method, statement.command), nothing
 
-    def _line_magic(
-        self, statement: Statement, line: int, start: str, nothing: str
-    ) -> Tuple[str, str]:
+    def _line_magic(self, statement: Statement, line: int, start: str, nothing: str) -> Tuple[str, str]:
         name, rest = _split(statement.command)
         reason = magics.left_out(name, rest)
         if reason is not None and statement.target is None:

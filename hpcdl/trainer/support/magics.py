@@ -143,7 +143,7 @@ def _run_problem(line: str) -> Optional[str]:
     return None if words else "names no file"
 
 
-def _unknown(marks: str, name: str, names: "list[str]") -> str:
+def _unknown(marks: str, name: str, names: list[str]) -> str:
     remedy = _REMEDIES.get(name, "write in Python what it does, or take it out")
     near = difflib.get_close_matches(name, names, 1)
     guess = "; did you mean {}{}?".format(marks, near[0]) if near and name not in _REMEDIES else ""

@@ -59,7 +59,7 @@ def expand(command: str, names: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def _value(found: "re.Match[str]", names: Mapping[str, Any]) -> str:
+def _value(found: re.Match[str], names: Mapping[str, Any]) -> str:
     name = found.group(1)
     if name.startswith("$"):
         return name

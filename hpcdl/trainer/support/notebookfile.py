@@ -42,7 +42,7 @@ def read_cells(path: str) -> List[Cell]:
         message = "{} is a notebook in {}; expected Python"
         raise NotebookError(message.format(path, language))
     if not any(cell.source.strip() for cell in cells):
-        message = "{} has no code in its cells; save the notebook, and look at it again"
+        message = "{} is not a Jupyter notebook with code: all its code cells are empty; save it again"
         raise NotebookError(message.format(path))
     return cells
 
@@ -53,7 +53,7 @@ def _code_cells(notebook: Dict[str, Any]) -> List[Cell]:
         rows = []
         for sheet in notebook["worksheets"]:
             rows.extend(sheet["cells"])
-    cells = []
+    cells: List[Cell] = []
     for row in rows:
         if row["cell_type"] != "code":
             continue

@@ -67,7 +67,7 @@ def _refuse(notebook: str, cells: List[Translated]) -> None:
     for cell in cells:
         file = _file(notebook, cell)
         lines = cell.cell.source.splitlines(True)
-        linecache.cache[file] = (len(cell.cell.source), None, lines, file)  # type: ignore[assignment]
+        linecache.cache[file] = (len(cell.cell.source), None, lines, file)
         ast.parse(cell.plain, file)
 
 
@@ -154,9 +154,7 @@ def _found(shell: Shell, name: str) -> str:
     return name
 
 
-def _print_traceback(
-    kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]
-) -> None:
+def _print_traceback(kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
     """Print a traceback without hpcdl's own frames."""
     sys.stdout.flush()
     traceback.print_exception(kind, error, _without_own(trace))

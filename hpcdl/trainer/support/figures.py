@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from . import pictures
 
 
-class FigureManager(FigureManagerBase):  # type: ignore[misc]  # matplotlib's classes are Any
+class FigureManager(FigureManagerBase):  # type: ignore[misc,unused-ignore]  # matplotlib's classes are Any
     """Stands for the window of a figure."""
 
     def show(self) -> None:
@@ -24,7 +24,7 @@ class FigureManager(FigureManagerBase):  # type: ignore[misc]  # matplotlib's cl
         save(self.canvas.figure)
 
 
-class FigureCanvas(FigureCanvasAgg):  # type: ignore[misc]
+class FigureCanvas(FigureCanvasAgg):  # type: ignore[misc,unused-ignore]
     """Draws as Agg does."""
 
     manager_class = FigureManager

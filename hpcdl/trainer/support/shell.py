@@ -34,9 +34,7 @@ class Shell:
         run_file: runs another script or notebook (``%run``), given what follows it.
     """
 
-    def __init__(
-        self, path: str, names: Dict[str, Any], run_file: Callable[["Shell", str], Any]
-    ) -> None:
+    def __init__(self, path: str, names: Dict[str, Any], run_file: Callable[[Shell, str], Any]) -> None:
         self.path, self.user_ns, self._run_file = path, names, run_file
         self.notebook = os.path.basename(path)
         self.cell, self.file = 0, self.notebook

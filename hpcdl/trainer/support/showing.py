@@ -34,7 +34,7 @@ def _saved(shown: Any) -> bool:
     """Whether this is a picture, which is in a file now."""
     figures = sys.modules.get("hpcdl_support.figures")
     if type(shown).__module__ == "matplotlib.figure" and figures is not None:
-        figures.save(shown)  # type: ignore[attr-defined]
+        figures.save(shown)
         return True
     try:
         content = shown._repr_png_()
@@ -50,7 +50,7 @@ def save_open_figures() -> None:
     """Save and close matplotlib's open figures, as Jupyter shows them at a cell's end."""
     figures = sys.modules.get("hpcdl_support.figures")
     if figures is not None:
-        figures.show()  # type: ignore[attr-defined]
+        figures.show()
 
 
 class Shown:
@@ -70,13 +70,11 @@ def clear_output(*_: Any, **__: Any) -> None:
 def provide_ipython(shell: Any) -> None:
     """Define ``display`` and ``get_ipython``, and a stand-in for IPython if the image has none."""
 
-
     def get_ipython() -> Any:
         """The shell for the notebook's own code; libraries must not take it for the real one."""
         return shell if sys._getframe(1).f_globals is shell.user_ns else None
 
-    builtins.get_ipython = get_ipython  # type: ignore[attr-defined]
-    builtins.display = display  # type: ignore[attr-defined]
+    vars(builtins).update(get_ipython=get_ipython, display=display)
     if importlib.util.find_spec("IPython") is None:
         sys.meta_path.append(_StandIn({"display": display, "get_ipython": get_ipython}))
 

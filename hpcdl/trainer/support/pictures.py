@@ -27,7 +27,7 @@ def new_path() -> Optional[str]:
     Raises:
         OSError: the folder cannot be written.
     """
-    global _written  # noqa: PLW0603 - one count for each process
+    global _written
     if _written >= _MOST:
         return None
     _written += 1
