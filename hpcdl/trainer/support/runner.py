@@ -106,7 +106,7 @@ def _run_file(shell: Shell, line: str) -> None:
         options.append(words.pop(0))
     is_module = words[0] == "-m"
     argv = words[1:] if is_module else words
-    if not is_module and not os.path.exists(argv[0]):
+    if not is_module:
         argv[0] = _found(shell, argv[0])
     if argv[0].endswith(".ipynb"):
         _run_cells(shell, argv[0])
@@ -146,11 +146,15 @@ def _run_script(path: str, name: str, given: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _found(shell: Shell, name: str) -> str:
-    """A file by its path from the notebook's folder, with or without its ``.py``."""
+    """A file by its path from the notebook's folder, with or without its ``.py``.
+
+    One from outside that folder was frozen next to the notebook.
+    """
     folder = os.path.dirname(shell.path)
-    for path in (name + ".py", os.path.join(folder, name), os.path.join(folder, name + ".py")):
-        if os.path.isfile(path):
-            return path
+    for path in (name, os.path.join(folder, name), os.path.join(folder, os.path.basename(name))):
+        for ending in ("", ".py"):
+            if os.path.isfile(path + ending):
+                return path + ending
     return name
 
 
