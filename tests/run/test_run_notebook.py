@@ -304,6 +304,16 @@ def test_run_takes_files_along(folder):
     assert out.endswith("(['x', 'y', '__main__', 4], 5)\n")
 
 
+def test_run_of_a_file_from_above(folder):
+    """A file from outside the notebook's folder is frozen next to it, and found there."""
+    deep = folder.folder / "deep"
+    deep.mkdir()
+    (folder.folder / "shared.py").write_text("S = 6\n")
+    folder.folder = deep
+
+    assert folder.run("%run ../shared", "S")[:2] == (0, "6\n")
+
+
 def test_problem_in_other_notebook(folder):
     (folder.folder / "b.ipynb").write_text(text_of("%%R\n1"))
 
