@@ -12,7 +12,7 @@ from hpcdl.errors import UserError
 from hpcdl.files import write_text
 from hpcdl.job import Job
 from hpcdl.planning import Plan
-from hpcdl.run.freeze import copy_code, freeze_user_files, script_file
+from hpcdl.run.freeze import copy_code, freeze_support, freeze_user_files
 from hpcdl.script import render
 from hpcdl.trainer.spec import RunSpec
 
@@ -34,6 +34,7 @@ def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> No
             if spec is None:
                 plan = _moved(plan, job)
                 freeze_user_files(job, aside)
+                freeze_support(aside)
                 if plan.workdir:
                     (aside / plan.workdir).mkdir(parents=True, exist_ok=True)
             else:
@@ -55,7 +56,7 @@ def _moved(plan: Plan, job: Job) -> Plan:
     A workdir that is relative to the job file, and in its folder, is a folder of the bundle's; any
     other stays where it is, and the script's header says so.
     """
-    plan = dataclasses.replace(plan, script=script_file(job))
+    plan = dataclasses.replace(plan, script=Path(job.script or "").name)
     if job.workdir is None:
         return plan
     relative = os.path.relpath(job.workdir, job.folder)

@@ -29,7 +29,8 @@ class Places:
 
     Each is a path, or `Shell` where only the node knows it. ``lifeline``: stdin is a pipe that nobody writes
     to, and whose end is launch's end. ``metrics_file``: where a script may write its metrics. ``passed``: the
-    node's variables that enter, and their values.
+    node's variables that enter, and their values. ``support``: the folder that holds the package
+    ``hpcdl_support``, next to a frozen script.
     """
 
     workdir: str
@@ -43,6 +44,7 @@ class Places:
     lifeline: bool = False
     metrics_file: str | None = None
     passed: dict[str, str] = field(default_factory=dict)
+    support: str | None = None
 
 
 def outside(spec: dict[str, Any], data_root: str) -> list[str]:
@@ -83,6 +85,8 @@ def environment(plan: Plan, places: Places) -> dict[str, str]:
     }
     if places.tmp is not None:
         env["TMPDIR"] = "/tmp"  # noqa: S108 - the run's own, bound there
+    if places.support is not None:
+        env["MPLBACKEND"] = "module://hpcdl_support.figures"
     env.update({**places.passed, **plan.env})
     if pythonpath := _pythonpath(plan, places):
         env["PYTHONPATH"] = pythonpath
@@ -102,15 +106,21 @@ def environment(plan: Plan, places: Places) -> dict[str, str]:
 
 
 def _pythonpath(plan: Plan, places: Places) -> str:
-    """hpcdl's own entries or those of the job's ``env``, then the job's folders, then its packages."""
-    first = places.pythonpath or plan.env.get("PYTHONPATH") or ""
-    others = ":".join([*plan.pythonpath, *([PACKAGES] if plan.overlay else [])])
-    if not others or not first:
-        return first or others
-    if not isinstance(first, Shell):
-        return f"{first}:{others}"
-    plain = "".join(f"\\{c}" if c in '\\$`"' else c for c in others)
-    return Shell(f'"{first.strip(chr(34))}:{plain}"')
+    """hpcdl's own entries or those of the job's ``env``, then the job's folders and packages, then ``support``."""
+    folders = [places.pythonpath or plan.env.get("PYTHONPATH"), *plan.pythonpath]
+    folders += [PACKAGES if plan.overlay else None, places.support]
+    entries = [folder for folder in folders if folder]
+    if not any(isinstance(entry, Shell) for entry in entries):
+        return ":".join(entries)
+    if len(entries) == 1:
+        return entries[0]
+    words = [entry.strip('"') if isinstance(entry, Shell) else _in_quotes(entry) for entry in entries]
+    return Shell(f'"{":".join(words)}"')
+
+
+def _in_quotes(text: str) -> str:
+    """Plain text as it must stand between double quotes in bash."""
+    return "".join(f"\\{letter}" if letter in '\\$`"' else letter for letter in text)
 
 
 def command(plan: Plan, places: Places, program: list[str]) -> list[list[str]]:

@@ -16,6 +16,7 @@ from hpcdl.container import Places, Shell, command, if_set, outside
 from hpcdl.errors import UserError
 from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
 from hpcdl.planning import Plan, script_name, summary
+from hpcdl.run.freeze import RUN_NOTEBOOK, SUPPORT
 from hpcdl.trainer.spec import RunSpec
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
@@ -79,11 +80,14 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec:
         visible_devices=if_set("CUDA_VISIBLE_DEVICES") if plan.gpus else None,
         attempt=Shell('"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
         passed={name: if_set(name) for name in plan.pass_env},
+        support=Shell(f"{_SENT_FROM if away else _HERE}/{SUPPORT}") if bundle and plan.script else None,
     )
     if plan.script is None:
         program = [plan.python, "-m", "hpcdl.trainer", "run.json"]
     else:
-        program = [plan.python, _script(plan.script, away), *plan.args]
+        program = [plan.python, _own_file(plan.script, away), *plan.args]
+        if plan.script.endswith(".ipynb"):
+            program.insert(1, _own_file(f"{SUPPORT}/{RUN_NOTEBOOK}", away))
     logs = [("job-name", plan.name), ("chdir", plan.workdir or "."), ("output", "%x.%j.out"), ("error", "%x.%j.err")]
     return _template(
         plan,
@@ -128,8 +132,8 @@ def render_submission(plan: Plan, run: str, code: str, worker: list[str], log: s
     )
 
 
-def _script(name: str, away: bool) -> str:
-    """The script as bash names it: in the folder that it is sent from, if it works elsewhere."""
+def _own_file(name: str, away: bool) -> str:
+    """The script, or what starts it, as bash names it: in the folder that it is sent from, if it works elsewhere."""
     if away:
         return Shell(f"{_SENT_FROM}/{quote(name)}")
     return f"./{name}" if name.startswith("-") else name

@@ -42,6 +42,9 @@ def command(run: str, cluster: str | None, runs_dir: str | None, as_json: bool) 
             click.echo(f"  {name:<10} {text}")
         for text in _output(found):
             click.echo(f"  {'output':<10} {text}")
+        figures = len(list(found.paths.figures.glob("*.png")))
+        if figures:
+            click.echo(f"  {'figures':<10} {figures} in {found.paths.figures}")
         click.echo(f"  {'run':<10} {found.paths.root}")
         if "cross_validation" in result:
             click.echo("\n" + "\n".join(lines(table(result["cross_validation"]))))

@@ -17,6 +17,7 @@ from hpcdl.container import Places, command, environment, outside
 from hpcdl.files import read_json
 from hpcdl.gathering import Gather
 from hpcdl.planning import Plan
+from hpcdl.run.freeze import RUN_NOTEBOOK, SUPPORT
 from hpcdl.run.paths import RunPaths
 from hpcdl.sets import linked
 from hpcdl.shown import training_paths
@@ -48,6 +49,7 @@ def places_of(paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str 
         lifeline=trainer and attempt is not None,
         metrics_file=None if trainer or attempt is None else str(paths.metrics),
         passed=passed(plan),
+        support=str(paths.user / SUPPORT) if (paths.user / SUPPORT).is_dir() else None,
     )
 
 
@@ -99,7 +101,11 @@ def program_of(paths: RunPaths, plan: Plan) -> list[str]:
     python = plan.python if plan.image else sys.executable
     if plan.script is None:
         return [python, "-m", "hpcdl.trainer", str(paths.spec)]
-    return [python, str(paths.user / f"{Path(plan.script).stem}.py"), *plan.args]
+    script = Path(plan.script)
+    notebook = paths.user / script.name
+    if script.suffix == ".ipynb" and notebook.exists():
+        return [python, str(paths.user / SUPPORT / RUN_NOTEBOOK), str(notebook), *plan.args]
+    return [python, str(paths.user / f"{script.stem}.py"), *plan.args]
 
 
 def argv_of(plan: Plan, places: Places, program: list[str], in_slurm: bool = False) -> tuple[list[str], dict[str, str]]:

@@ -6,12 +6,19 @@ import ast
 from collections.abc import Iterator
 
 ROOTS = ("tensorflow", "keras", "numpy")
+INTERACTIVE = ("input", "get_ipython", "display")  # what only a person answers, or a notebook has
 # Since when a name is there, or until when it was: by the longest beginning of it that is listed.
 # Sources: https://github.com/tensorflow/tensorflow/releases (2.16), https://keras.io/keras_3, the tags of https://github.com/keras-team/keras,
 # https://numpy.org/doc/stable/release/1.24.0-notes.html, https://numpy.org/doc/stable/numpy_2_0_migration_guide.html
 _HISTORY = {
     "tensorflow.keras.optimizers.Lion": "it came with TensorFlow 2.13",
     "tensorflow.keras.wrappers": "it left with TensorFlow 2.13",
+    "tensorflow.contrib": "it left with TensorFlow 2.0; TensorFlow Addons has some of it",
+    "tensorflow.examples": "it left with TensorFlow 2.0; see tf.keras.datasets",
+    **{
+        f"tensorflow.{name}": f"it left with TensorFlow 2.0; see tf.compat.v1.{name}"
+        for name in ("placeholder", "Session", "global_variables_initializer", "app", "flags")
+    },
     "tensorflow.estimator": "it left with TensorFlow 2.16",
     "tensorflow.keras.ops": "it came with Keras 3 (TensorFlow 2.16)",
     "tensorflow.keras.random": "it came with Keras 3 (TensorFlow 2.16)",
@@ -58,6 +65,24 @@ def calls(source: str) -> Iterator[tuple[str, ast.Call, bool]]:
             yield name, node, at_once
 
 
+def unbound_calls(source: str) -> Iterator[tuple[str, int, bool]]:
+    """The calls of `INTERACTIVE` functions that the program does not define: name, line, and whether at once."""
+    places = _places(source)
+    defined: set[str] = set()
+    for node, _ in places:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            defined.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            defined |= {alias.asname or alias.name for alias in node.names}
+    for node, at_once in places:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            name = node.func.id
+            if name in INTERACTIVE and name not in defined:
+                yield name, node.lineno, at_once
+
+
 def history(name: str) -> str:
     """Since or until when there is such a name, in words; empty where that is not known."""
     known = [start for start in _HISTORY if f"{name}.".startswith(f"{start}.")]
@@ -96,7 +121,11 @@ def _bindings(places: list[tuple[ast.expr | ast.stmt, bool]], found: dict[str, t
                     found.setdefault(alias.name, (node.lineno, at_once))
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:
-                if node.module.partition(".")[0] in ROOTS and alias.name != "*":
+                if node.module.partition(".")[0] not in ROOTS:
+                    continue
+                if alias.name == "*":
+                    found.setdefault(node.module, (node.lineno, at_once))
+                else:
                     bound[alias.asname or alias.name] = f"{node.module}.{alias.name}"
                     found.setdefault(f"{node.module}.{alias.name}", (node.lineno, at_once))
         elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Collection, Mapping
@@ -16,50 +17,15 @@ from typing import Any
 from hpcdl.asjob import last_line, run_in_container
 from hpcdl.container import Places, command
 from hpcdl.errors import ContainerError, UserError
-from hpcdl.files import cache_folder, read_json, write_json
+from hpcdl.files import cache_folder, read_json, write_json, write_text
 from hpcdl.image import check_sif
 from hpcdl.planning import Plan
+from hpcdl.preflight import looking
 
-_KEPT = 100  # answers that are remembered
-_PROGRAM = """
-import importlib, importlib.util, json, platform, sys
-asked, told = json.load(sys.stdin), {}
-if asked["versions"]:
-    told = {"python": platform.python_version(), "architecture": platform.machine()}
-    for name in ("numpy", "tensorflow", "keras"):
-        try:
-            module = __import__(name)
-            told[name] = [getattr(module, "__version__", "?"), getattr(module, "__file__", None) or ""]
-        except ImportError as error:
-            told[name] = None if getattr(error, "name", None) == name else ["", str(error)]
-        except Exception as error:
-            told[name] = ["", "%s: %s" % (type(error).__name__, error)]
-told["broken"] = {}
-for name, source in asked["sources"].items():
-    try:
-        compile(source, name, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
-        told["broken"][name] = "line %s: %s" % (getattr(error, "lineno", "?"), getattr(error, "msg", error))
-def lacks(name):
-    try:
-        return importlib.util.find_spec(name) is None
-    except (ImportError, ValueError):
-        return True
-told["missing"] = [name for name in asked["imports"] if lacks(name)]
-def lacking(name):
-    words, found = name.split("."), None
-    for end in range(1, len(words) + 1):
-        try:
-            found = getattr(found, words[end - 1]) if found else __import__(words[0])
-        except Exception:
-            try:
-                found = importlib.import_module(".".join(words[:end]))
-            except Exception:
-                return ".".join(words[:end]) if end > 1 else ""
-    return ""
-told["names"] = {name: lacking(name) for name in asked["names"]}
-print("hpcdl:" + json.dumps(told))
-"""
+_KEPT = 100  # images that are remembered
+_KEPT_OF_EACH = 1000  # programs, modules and names of an image
+_FORM = 2  # of what is remembered
+_PROGRAM = Path(looking.__file__).read_text(encoding="utf-8")
 
 
 def ask(
@@ -69,19 +35,24 @@ def ask(
     imports: list[str] | None = None,
     names: Collection[str] = (),
 ) -> Any:
-    """Ask once for each image and question; importing TensorFlow takes seconds.
+    """What the image's Python has. The image is asked for its versions and public names once.
+
+    Later questions are answered from what is remembered, or by its Python without TensorFlow; only
+    a name of TensorFlow, Keras or numpy that is not a public one makes it import them again.
 
     Args:
         plan: whose image, binds and variables are used as in the job.
         lines: the batch script's module lines.
         sources: programs to compile, by name.
-        imports: modules to look for.
-        names: dotted names to look for in the modules that the image has, such as ``tensorflow.keras.Model``.
+        imports: modules to look for: ``google.colab``, or ``google:colab`` where that may also be a
+            name in the module google.
+        names: dotted names to look for in the modules that the image has, such as
+            ``tensorflow.keras.Model``.
 
     Returns:
-        ``python``, ``architecture``; ``numpy``, ``tensorflow``, ``keras``: (version, file), ("", why it fails), or
-        None; ``broken``: what does not compile, and why; ``missing``: the modules that are not there; ``names``: for
-        each name the first part of it that is not there, or "".
+        ``python``, ``architecture``; ``numpy``, ``tensorflow``, ``keras``: (version, file), ("", why
+        it fails), or None; ``broken``: what does not compile, and why; ``missing``: the modules that
+        are not there; ``names``: for each name the first part of it that is not there, or "".
 
     Raises:
         ContainerError: the container command is not here, or fails.
@@ -93,27 +64,126 @@ def ask(
         raise ContainerError("the image cannot be asked") from error
     plan = _as_here(plan)
     image = _image_key(plan)
-    question = {"sources": dict(sources or {}), "imports": sorted(imports or [])}
-    key = hashlib.sha256(json.dumps([image, question], sort_keys=True).encode()).hexdigest()
-    store = cache_folder() / "images.json"
-    known = read_json(store) or {}
-    versions, details = known.get(image), known.get(key)
-    unknown = sorted(set(names) - set((versions or {}).get("names", {})))
-    if versions is None or unknown or (details is None and any(question.values())):
-        told = _ask(plan, lines, {"versions": versions is None, "names": unknown, **question})
-        details = {name: told.pop(name) for name in ("broken", "missing")}
-        versions = {**told, **(versions or {}), "names": {**(versions or {}).get("names", {}), **told["names"]}}
-        known.update({image: {**versions, "time": time.time()}, key: {**details, "time": time.time()}})
-        newest = sorted(known, key=lambda one: -known[one]["time"])[:_KEPT]
+    known = _remembered().get(image, {})
+    programs = {_program_key(*program): list(program) for program in (sources or {}).items()}
+    if known:
+        _compile_here(known, programs)
+    question = {
+        "versions": not known,
+        "programs": _unknown(programs, known.get("programs", {})),
+        "modules": list(_unknown(dict.fromkeys(imports or []), _modules(known))),
+        "names": list(_unknown(dict.fromkeys(names), _names(known, names))),
+    }
+    if any(question.values()):
+        told = _ask(plan, lines, question)
+        known = _joined(known, told)
+        _remember(image, known)
+    return _facts(known, programs, imports or [], names)
+
+
+def _facts(
+    known: dict[str, Any],
+    programs: dict[str, list[str]],
+    imports: Collection[str],
+    names: Collection[str],
+) -> dict[str, Any]:
+    """The answer to one question, out of all that is known."""
+    broken = {}
+    for key, (name, _) in programs.items():
+        if known["programs"][key]:
+            broken[name] = known["programs"][key]
+    modules = _modules(known)
+    missing = [name for name in imports if modules.get(name)]
+    versions = {name: known[name] for name in ("python", "architecture", *looking.ROOTS)}
+    return {**versions, "broken": broken, "missing": missing, "names": _names(known, names)}
+
+
+def _unknown(asked: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in asked.items() if name not in known}
+
+
+def _program_key(name: str, source: str) -> str:
+    return hashlib.sha256(f"{name}\0{source}".encode(errors="replace")).hexdigest()
+
+
+def _compile_here(known: dict[str, Any], programs: dict[str, list[str]]) -> None:
+    """Compile programs with this Python, where the image has the same version."""
+    if known["python"].split(".")[:2] != platform.python_version().split(".")[:2]:
+        return
+    for key, program in programs.items():
+        if key not in known["programs"]:
+            known["programs"][key] = looking.why_broken(*program)
+
+
+def _modules(known: dict[str, Any]) -> dict[str, bool]:
+    """The modules that are known, and whether they are missing."""
+    return {**dict.fromkeys(known.get("tops", []), False), **known.get("modules", {})}
+
+
+def _names(known: dict[str, Any], names: Collection[str]) -> dict[str, str]:
+    """Those of some names that are known, and what they lack."""
+    if not known:
+        return {}
+    nodes = _tree(known)
+    answers = {}
+    for name in names:
+        if name in known["names"]:
+            answers[name] = known["names"][name]
+        elif _is_public(name, nodes):
+            answers[name] = ""
+    return answers
+
+
+def _is_public(name: str, nodes: list[dict[str, int]]) -> bool:
+    node = 0
+    for word in name.split("."):
+        if node < 0 or word not in nodes[node]:
+            return False
+        node = nodes[node][word]
+    return True
+
+
+def _tree(known: dict[str, Any]) -> list[dict[str, int]]:
+    """The public names of an image, which are in a file of their own: they are many."""
+    nodes: list[dict[str, int]] = (read_json(_tree_file(known["tree"])) or {}).get("nodes", [{}])
+    return nodes
+
+
+def _tree_file(digest: str) -> Path:
+    return cache_folder() / f"names-{digest}.json"
+
+
+def _joined(known: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """What is known of an image, with an answer added to it."""
+    if "tree" in told:
+        text = json.dumps({"nodes": told["tree"]}, separators=(",", ":"))
+        told["tree"] = hashlib.sha256(text.encode()).hexdigest()[:16]
         with suppress(OSError):
-            write_json(store, {one: known[one] for one in newest})
-    return {"broken": {}, "missing": [], **versions, **(details or {})}
+            write_text(_tree_file(told["tree"]), text)
+    joined = {**known, **told}
+    for part in ("programs", "modules", "names"):
+        joined[part] = {**known.get(part, {}), **told[part]}
+    return joined
+
+
+def _remembered() -> dict[str, Any]:
+    return read_json(cache_folder() / "images.json") or {}
+
+
+def _remember(image: str, known: dict[str, Any]) -> None:
+    kept = {**known, "time": time.time()}
+    for part in ("programs", "modules", "names"):
+        kept[part] = dict(list(known[part].items())[-_KEPT_OF_EACH:])
+    images = {**_remembered(), image: kept}
+    newest = sorted(images, key=lambda key: -images[key]["time"])[:_KEPT]
+    with suppress(OSError):
+        write_json(cache_folder() / "images.json", {key: images[key] for key in newest})
 
 
 def is_known(plan: Plan) -> bool:
     """Whether the image was asked for its versions before: then the answer is there at once."""
     try:
-        return _image_key(_as_here(plan)) in (read_json(cache_folder() / "images.json") or {})
+        return _image_key(_as_here(plan)) in _remembered()
     except OSError:
         return True  # there is no image to ask
 
@@ -129,8 +199,8 @@ def _as_here(plan: Plan) -> Plan:
 
 def _image_key(plan: Plan) -> str:
     stat = os.stat(plan.image or "")
-    places = [os.path.realpath(plan.image or ""), plan.python, plan.env.get("PYTHONPATH"), plan.binds]
-    places += [plan.pythonpath, plan.overlay, plan.shown]
+    places: list[Any] = [_FORM, os.path.realpath(plan.image or ""), plan.python]
+    places += [plan.env.get("PYTHONPATH"), plan.binds, plan.pythonpath, plan.overlay, plan.shown]
     return json.dumps([*places, stat.st_size, stat.st_mtime_ns])
 
 

@@ -3,122 +3,169 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.attributes import history, names_used
+from hpcdl.preflight import Finding, Note, Subject
+from hpcdl.preflight.attributes import history, names_used, unbound_calls
+from hpcdl.preflight.imports import Import, imports_of, remedy
 from hpcdl.preflight.inside import ask
+from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.packages import is_missing
+from hpcdl.run import notebook
 from hpcdl.run.freeze import user_files
-from hpcdl.run.notebook import script_of
+from hpcdl.run.notebook import where
+from hpcdl.trainer.support.showing import STAND_INS
 
 _KERAS_FILES = ("mnist", "boston_housing", "california_housing", "imdb", "reuters")  # their load_data takes a path
 _OF_THE_IMAGE = ("tensorflow", "keras", "numpy")
 
 
-def script(subject: Subject) -> Iterator[Finding]:
+def script(subject: Subject) -> Iterator[Finding | Note]:
     """The script, or the model's function, and what it imports from beside it."""
+    if refused := list(_notebook_problems(subject)):
+        yield from refused
+        return
     sources = sources_of(subject)
+    yield from _notebook_remarks(subject)
     facts = ask(subject.submission.plan, subject.module_lines, *question(subject))
     for name, why in facts["broken"].items():
-        wrong = f"{name} does not compile under the image's Python {facts['python']}: {why}"
-        yield _finding(subject, wrong, "correct it; python -m py_compile shows the line")
-    needed, optional = needed_and_optional(subject, sources)
-    for name in [] if is_missing(subject.submission.plan) else facts["missing"]:
-        if name in needed or name in optional:
-            fix = "name it in a requirements file (packages:), use an image that has it, or put it beside the script"
-            importer = _importer(name, sources, subject.submission.job.functions)
-            yield _finding(subject, f"{importer} imports {name}, which the image has not", fix, name in needed)
+        yield _broken(subject, name, why, facts["python"])
+    if not is_missing(subject.submission.plan):
+        yield from _not_there(subject, sources, set(facts["missing"]))
     yield from _shadowing(subject)
     yield from _lacking(subject, sources, facts)
-    if (facts["keras"] or [""])[0].startswith("3"):
+    keras = (facts["keras"] or [""])[0]
+    if keras.startswith("3"):
         for name, source in sources.items():
             for line, certain in _loads_by_path(source):
-                wrong = (
-                    f"{name}:{line}: load_data is given a path, and Keras {facts['keras'][0]} refuses one with folders"
-                )
+                place = where(name, source, line)
+                wrong = f"{place}: load_data is given a path, and Keras {keras} refuses one with folders"
                 yield _finding(subject, wrong, "read the file with numpy.load(path), as jobs/MNIST.py does", certain)
+    yield from keras_data(subject, sources, keras)
+    yield from _interactive(subject, sources)
     yield from _function(subject, sources)
 
 
 def question(subject: Subject) -> tuple[dict[str, str], list[str], set[str]]:
     """What to ask the image: programs to compile, modules to look for that do not lie beside them, and names."""
     sources = sources_of(subject)
-    needed, optional = needed_and_optional(subject, sources)
-    beside = {Path(name).parts[0].removesuffix(".py") for name in user_files(subject.submission.job).values()}
-    given = subject.submission.job.env.get("PYTHONPATH", "").split(":")
-    roots = [Path(root) for root in [*given, *subject.submission.job.pythonpath] if root]
-    for name in needed | optional:
-        if any((root / name).is_dir() or (root / f"{name}.py").is_file() for root in roots):
-            beside.add(name)
     names = {name for source in sources.values() for name in names_used(source)}
-    return sources, sorted((needed | optional) - beside), names
+    asked: set[str] = set()
+    for wanted in imports_to_find(subject, sources):
+        asked |= {wanted.name, wanted.top}
+    return _programs(subject, sources), sorted(asked), names
+
+
+def _programs(subject: Subject, sources: dict[str, str]) -> dict[str, str]:
+    """The programs to compile: a notebook's cells are compiled one by one."""
+    programs = {}
+    for name, source in sources.items():
+        if not name.endswith(notebook.SUFFIX):
+            programs[name] = source
+    for read in _notebooks(subject):
+        programs.update(read.programs)
+    return programs
+
+
+def _broken(subject: Subject, name: str, why: str, python: str) -> Finding:
+    message = f"{name} does not compile under the image's Python {python}: {why}"
+    fix = "correct it; python -m py_compile shows the line"
+    if notebook.SUFFIX in name:
+        line, _, error = why.removeprefix("line ").partition(": ")
+        message = f"{name}, line {line} does not compile under the image's Python {python}: {error}"
+        fix = "correct that cell"
+    return _finding(subject, message, fix)
+
+
+def imports_to_find(subject: Subject, sources: dict[str, str]) -> list[Import]:
+    """The imports that the image must have: those of modules that lie elsewhere are left out."""
+    job = subject.submission.job
+    imports = imports_of(sources)
+    for key, function in job.functions.items():
+        imports.append(Import(function.partition(":")[0].partition(".")[0], key, 0, True))
+    elsewhere = {Path(name).parts[0].removesuffix(".py") for name in user_files(job).values()}
+    for read in _notebooks(subject):
+        elsewhere |= {Path(name).stem for name in read.writes}
+    given = job.env.get("PYTHONPATH", "").split(":")
+    roots = [Path(root) for root in [*given, *job.pythonpath] if root]
+    for top in {one.top for one in imports}:
+        if any((root / top).is_dir() or (root / f"{top}.py").is_file() for root in roots):
+            elsewhere.add(top)
+    looked_for = []
+    for one in imports:
+        stands_in = bool(_notebooks(subject)) and one.name.partition(":")[0] in STAND_INS
+        if one.top not in elsewhere and not stands_in:
+            looked_for.append(one)
+    return looked_for
+
+
+def _not_there(subject: Subject, sources: dict[str, str], missing: set[str]) -> Iterator[Finding]:
+    """Each module once that the image does not have; first where a program needs it to begin."""
+    said: set[str] = set()
+    for one in sorted(imports_to_find(subject, sources), key=lambda one: not one.needed):
+        if one.name not in missing and one.top not in missing:
+            continue
+        name, fix = one.dotted, "the image has the package, and not this part of it: look for it in its documentation"
+        if one.top in missing:
+            name = one.top
+            fix = "name it in a requirements file (packages:), use an image that has it, or put it beside the script"
+        if name in said or any(name.startswith(f"{other}.") for other in said):
+            continue
+        said.add(name)
+        importer = one.file
+        if importer.endswith(notebook.SUFFIX):
+            importer = where(one.file, sources[one.file], one.line)
+        fix = remedy(one.dotted) or fix
+        yield _finding(subject, f"{importer} imports {name}, which the image has not", fix, one.needed)
+
+
+def _notebooks(subject: Subject) -> list[notebook.Notebook]:
+    script = subject.submission.job.script
+    if script is None or not script.endswith(notebook.SUFFIX):
+        return []
+    return notebook.with_those_it_runs(Path(script))
+
+
+def _notebook_problems(subject: Subject) -> Iterator[Finding]:
+    for read in _notebooks(subject):
+        for problem in read.problems:
+            yield _remarked(subject, problem)
+
+
+def _notebook_remarks(subject: Subject) -> Iterator[Finding | Note]:
+    for read in _notebooks(subject):
+        for doubt in read.doubts:
+            yield _remarked(subject, doubt, False)
+        for text in read.left_out:
+            yield Note(text)
+
+
+def _remarked(subject: Subject, remark: str, blocks: bool = True) -> Finding:
+    """A remark on a notebook: what is wrong, and after its last semicolon the remedy."""
+    message, semicolon, fix = remark.rpartition("; ")
+    if not semicolon:
+        return _finding(subject, remark, "correct that line of the notebook", blocks)
+    return _finding(subject, message, fix, blocks)
 
 
 def sources_of(subject: Subject) -> dict[str, str]:
     """The job's Python files as they will be frozen, by their names there; none of hpcdl's own."""
     job = subject.submission.job
     found: dict[str, str] = {}
+    run_by_it = {read.path for read in _notebooks(subject)}
     for path, name in user_files(job).items():
         if Path(name).parts[0] == "hpcdl":
             continue
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             shown = str(Path(name, file.relative_to(path))) if path.is_dir() else name
-            if file.suffix == ".ipynb" and str(file) == job.script:
-                found[shown] = script_of(file)
+            if file.suffix == notebook.SUFFIX and (str(file) == job.script or file in run_by_it):
+                found[shown] = notebook.script_of(file)
             elif file.suffix == ".py":
                 found[shown] = file.read_text(encoding="utf-8", errors="replace")
     return found
-
-
-def needed_and_optional(subject: Subject, sources: dict[str, str]) -> tuple[set[str], set[str]]:
-    """What the job imports, its own functions included: at once, and later or perhaps."""
-    needed, optional = _imports(sources)
-    needed |= {function.partition(":")[0].partition(".")[0] for function in subject.submission.job.functions.values()}
-    return needed, optional - needed
-
-
-def _imports(sources: dict[str, str]) -> tuple[set[str], set[str]]:
-    """The modules that a program cannot begin without, and those that it may import later."""
-    needed: set[str] = set()
-    optional: set[str] = set()
-    for source in sources.values():
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError):
-            continue
-        changes_path = "sys.path" in source
-        at_once = {id(node) for node in tree.body}
-        guarded = {
-            id(node) for block in ast.walk(tree) if isinstance(block, ast.Try | ast.If) for node in ast.walk(block)
-        }
-        for node in ast.walk(tree):
-            names = _names(node)
-            if id(node) in guarded:
-                continue
-            (needed if id(node) in at_once and not changes_path else optional).update(names)
-    return needed - {"hpcdl"}, optional - needed - {"hpcdl"}
-
-
-def _names(node: ast.AST) -> set[str]:
-    if isinstance(node, ast.Import):
-        return {alias.name.partition(".")[0] for alias in node.names}
-    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        return {node.module.partition(".")[0]}
-    return set()
-
-
-def _importer(name: str, sources: dict[str, str], functions: dict[str, str]) -> str:
-    """The first file that imports a module, or else the key of the function that does."""
-    for file, source in sources.items():
-        needed, optional = _imports({file: source})
-        if name in needed | optional:
-            return file
-    return next((key for key, function in functions.items() if re.match(rf"{name}\b", function)), "model.function")
 
 
 def _shadowing(subject: Subject) -> Iterator[Finding]:
@@ -142,7 +189,9 @@ def _lacking(subject: Subject, sources: dict[str, str], facts: Any) -> Iterator[
                 continue
             told.add(lacking)
             when = history(name)
-            wrong = f"{file}:{line}: {root} {facts[root][0]} has no {lacking}" + (f": {when}" if when else "")
+            wrong = f"{where(file, source, line)}: {root} {facts[root][0]} has no {lacking}" + (
+                f": {when}" if when else ""
+            )
             yield _finding(subject, wrong, "use an image whose version has it, or what that version has for it", needed)
 
 
@@ -163,6 +212,21 @@ def _loads_by_path(source: str) -> Iterator[tuple[int, bool]]:
                 yield node.lineno, False
             elif "/" in str(given.value):
                 yield node.lineno, True
+
+
+def _interactive(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
+    """Calls that need a person, or a notebook."""
+    for name, source in sources.items():
+        for function, line, at_once in unbound_calls(source):
+            place = where(name, source, line)
+            if function == "input":
+                message = f"{place}: input() has nobody to answer it in a batch job"
+                fix = "take the value from args: or env:, with a default"
+                yield _finding(subject, message, fix, at_once)
+            elif not name.endswith(notebook.SUFFIX):
+                message = f"{place}: {function}() is there in notebooks only"
+                fix = f"take it out, or give the notebook itself: script: {Path(name).stem}.ipynb"
+                yield _finding(subject, message, fix, at_once)
 
 
 def _function(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:

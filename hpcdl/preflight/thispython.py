@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from hpcdl.extras import TENSORFLOW, pip_install
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.script import needed_and_optional, question, sources_of
+from hpcdl.preflight.script import imports_to_find, question, sources_of
 
 _PACKAGES = {"tensorflow": TENSORFLOW[0], "keras": "keras", "numpy": "numpy", "sklearn": "scikit-learn"}
 
@@ -21,9 +21,10 @@ def this_python(subject: Subject) -> Iterator[Finding]:
         yield Finding(cause, f"{pip_install(*TENSORFLOW)}, or choose a --cluster with an image", "cluster")
     if job.script is None and not job.functions:
         return
-    sources, imports, _ = question(subject)
-    needed, _ = needed_and_optional(subject, sources)
-    for name in imports:
+    needed: dict[str, bool] = {}
+    for one in imports_to_find(subject, sources_of(subject)):
+        needed[one.top] = needed.get(one.top, False) or one.needed
+    for name in sorted(needed):
         if not _lacks(name) or (job.script is None and name == "tensorflow"):
             continue
         fix = f"install what brings it, for {sys.executable}"
@@ -31,13 +32,14 @@ def this_python(subject: Subject) -> Iterator[Finding]:
             fix = pip_install(_PACKAGES[name])
         key = "script" if job.script else next(iter(job.functions))
         cause = f"the job imports {name}, which {sys.executable} does not have"
-        yield Finding(cause, f"{fix}, or choose a --cluster with an image", "job", key, name in needed)
+        yield Finding(cause, f"{fix}, or choose a --cluster with an image", "job", key, needed[name])
     yield from _broken(subject)
 
 
 def _broken(subject: Subject) -> Iterator[Finding]:
     """Files that this Python cannot compile."""
-    for name, source in sources_of(subject).items():
+    programs, _, _ = question(subject)
+    for name, source in programs.items():
         try:
             compile(source, name, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:

@@ -14,6 +14,7 @@ from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.attributes import calls
 from hpcdl.preflight.inside import ask
 from hpcdl.preflight.script import sources_of
+from hpcdl.run.notebook import where
 from hpcdl.trainer.spec import BackboneSpec
 
 
@@ -42,8 +43,9 @@ def weights(subject: Subject) -> Iterator[Finding]:
             if not any(find_weights(models, architecture, one, *size) for one in tops):
                 which = "" if tops[0] else ", include_top=False"
                 name = _name(architecture, tops[0], *size)
+                place = where(file, source, call.lineno)
                 yield Finding(
-                    f"{file}:{call.lineno}: {architecture} takes ImageNet's weights{which}, which are not in {models}",
+                    f"{place}: {architecture} takes ImageNet's weights{which}, which are not in {models}",
                     how_to_stage(name, subject.cluster.data_root),
                     "job",
                     "script",

@@ -22,7 +22,7 @@ from hpcdl.files import cached_sha256, nobody_else_writes, write_json, write_tex
 from hpcdl.job import Job
 from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
 from hpcdl.planning import Plan
-from hpcdl.run.freeze import freeze_code, freeze_user_files, user_files
+from hpcdl.run.freeze import freeze_code, freeze_support, freeze_user_files, user_files
 from hpcdl.run.paths import RunPaths
 from hpcdl.trainer.spec import RunSpec
 
@@ -72,9 +72,11 @@ def create(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, command_
             aside.logs.mkdir()
             aside.submitit.mkdir(mode=0o700)
             freeze_user_files(job, aside.user)
-            if plan.script is not None and plan.workdir is None:
-                aside.work.mkdir()
-                put_files(job, aside)
+            if plan.script is not None:
+                freeze_support(aside.user)
+                if plan.workdir is None:
+                    aside.work.mkdir()
+                    put_files(job, aside)
         write_text(aside.job, job_text(job))
         write_json(aside.plan, dataclasses.asdict(plan))
         if spec is not None:

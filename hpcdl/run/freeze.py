@@ -12,11 +12,13 @@ from pathlib import Path
 from hpcdl.errors import UserError
 from hpcdl.files import nobody_else_writes
 from hpcdl.job import Job
-from hpcdl.run.notebook import script_of
+from hpcdl.run import notebook
 from hpcdl.run.paths import code_folder
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", ".git")
+SUPPORT = "hpcdl_support"  # the folder next to a frozen script that goes on its PYTHONPATH
+RUN_NOTEBOOK = "run_notebook.py"  # the program in it that runs a notebook
 _FOR_SCRIPTS = ("__init__.py", "trainer/__init__.py", "trainer/callback.py")  # what a script may import of hpcdl
 
 
@@ -63,14 +65,13 @@ def freeze_user_files(job: Job, target: Path) -> None:
     """Copy a job's script or function, what it imports from beside it, and its ``files``.
 
     Raises:
-        UserError: a file cannot be read, or is no notebook.
+        UserError: a file cannot be read, or a notebook cannot be run.
     """
+    if job.script is not None and job.script.endswith(notebook.SUFFIX):
+        notebook.refuse_problems(Path(job.script))
     for source, name in user_files(job).items():
         try:
-            if source.suffix == ".ipynb" and str(source) == job.script:
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                (target / name).write_text(script_of(source), encoding="utf-8")
-            elif source.is_dir():
+            if source.is_dir():
                 shutil.copytree(source, target / name, ignore=_NOT_COPIED, dirs_exist_ok=True)
             else:
                 _copy(source, target / name)
@@ -78,10 +79,11 @@ def freeze_user_files(job: Job, target: Path) -> None:
             raise UserError(f"cannot copy {source}: {error.strerror or error}") from error
 
 
-def script_file(job: Job) -> str:
-    """The name of the frozen script: a notebook becomes a ``.py`` file."""
-    assert job.script is not None  # noqa: S101 - the caller asked for a script job
-    return f"{Path(job.script).stem}.py"
+def freeze_support(target: Path) -> None:
+    """Copy what hpcdl puts next to a script, under the name that programs import it by: `hpcdl.trainer.support`."""
+    for path in sorted((_PACKAGE / "trainer" / "support").glob("*.py")):
+        starts = path.name == RUN_NOTEBOOK
+        _copy(path, target / SUPPORT / ("" if starts else "hpcdl_support") / path.name)
 
 
 def user_files(job: Job) -> dict[Path, str]:
@@ -90,14 +92,29 @@ def user_files(job: Job) -> dict[Path, str]:
     found: dict[Path, str] = {}
     if job.script is not None:
         script = Path(job.script)
-        found[script] = script_file(job)
-        source = script_of(script) if script.suffix == ".ipynb" else _read(script)
-        found.update(_imported(source, script.parent, {script}))
+        found[script] = script.name
+        if script.suffix == notebook.SUFFIX:
+            found.update(_of_notebook(script))
+        else:
+            found.update(_imported(_read(script), script.parent, {script}))
     for function in job.functions.values():
         found.update(_imported(f"import {function.partition(':')[0]}", folder, set()))
     for text in job.files:
         path = Path(text)
         found[path] = str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
+    return found
+
+
+def _of_notebook(script: Path) -> dict[Path, str]:
+    """What a notebook and those that it runs take from beside them."""
+    found: dict[Path, str] = {}
+    for one in notebook.with_those_it_runs(script):
+        found.update(_imported(notebook.script_of(one.path), one.path.parent, {script}))
+        for path in one.runs:
+            beside = path.is_relative_to(script.parent)
+            found[path] = str(path.relative_to(script.parent)) if beside else path.name
+            if path.suffix != notebook.SUFFIX:
+                found.update(_imported(_read(path), path.parent, {script}))
     return found
 
 

@@ -122,6 +122,11 @@ class RunPaths:
         return self.root / "tensorboard"
 
     @property
+    def figures(self) -> Path:
+        """The figures that a script or notebook has shown, as the trainer's support/pictures.py names them."""
+        return self.root / "figures"
+
+    @property
     def report(self) -> Path:
         """The page that shows the run."""
         return self.root / "report.html"

@@ -199,7 +199,10 @@ def test_render_script_to_folder(cli, write_job, tmp_path):
 
     cli("render", path, *MARENOSTRUM, "-o", f"{tmp_path}/out/")
 
-    assert sorted(os.listdir(tmp_path / "out")) == ["a.py", "b.txt", "c.py", "job.sbatch"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.py", "b.txt", "c.py", "hpcdl_support", "job.sbatch"]
+    text = (tmp_path / "out" / "job.sbatch").read_text()
+    assert '"PYTHONPATH=$PWD/hpcdl_support"' in text
+    assert "MPLBACKEND=module://hpcdl_support.figures" in text
 
 
 def test_render_notebook_needs_folder(cli, write_job, tmp_path):
@@ -211,8 +214,9 @@ def test_render_notebook_needs_folder(cli, write_job, tmp_path):
     assert (refused.code, refused.out) == (2, "")
     assert "give -o DIR" in refused.err
     assert written.code == 0
-    assert "    python a.py\n" in (tmp_path / "out" / "job.sbatch").read_text()
-    assert "x = 1" in (tmp_path / "out" / "a.py").read_text()
+    command = "    python hpcdl_support/run_notebook.py a.ipynb\n"
+    assert command in (tmp_path / "out" / "job.sbatch").read_text()
+    assert "x = 1" in (tmp_path / "out" / "a.ipynb").read_text()
 
 
 def test_render_keeps_what_is_there(cli, tmp_path):

@@ -167,36 +167,6 @@ def test_broken_link_refused(write_job, tmp_path):
         freeze_user_files(load_job(write_job("name: a\nscript: a.py\nfiles: [d]\n", a__py="")), tmp_path / "out")
 
 
-def test_notebook_becomes_script(write_job, tmp_path):
-    cells = notebook(
-        ("markdown", "# Title"),
-        ["import sys\n", "x = 20\n"],
-        "%matplotlib inline\n!pip install x\nif x:\n    %time y = 1\n    print('x is', x + 22)",
-        "%%bash\necho never",
-        "x?",
-        ("raw", "not code"),
-        "print(sys.argv[1:])",
-    )
-    path = write_job("name: a\nscript: my nb.ipynb\n")
-    (tmp_path / "my nb.ipynb").write_text(cells)
-
-    freeze_user_files(load_job(path), tmp_path / "out")
-    script = tmp_path / "out" / "my nb.py"
-    done = subprocess.run([sys.executable, script, "-a"], capture_output=True, text=True)
-
-    assert (done.stdout, done.stderr) == ("x is 42\n['-a']\n", "")
-    assert "pass  # not run: !pip install x" in script.read_text()
-    assert "# not run: echo never" in script.read_text()
-
-
-def test_python_cell_left_as_it_is(tmp_path):
-    path = tmp_path / "a.ipynb"
-    source = 'text = """\n%not magic\n!nor this\n"""\nrest = 7 \\\n% 4\n'
-    path.write_text(notebook(source))
-
-    assert source in script_of(path)
-
-
 @pytest.mark.parametrize(
     ("content", "part"),
     [
@@ -205,8 +175,10 @@ def test_python_cell_left_as_it_is(tmp_path):
         ('{"worksheets": []}', "is not a Jupyter notebook"),
         ('{"cells": [{}]}', "is not a Jupyter notebook"),
         (notebook("x <- 1", language="R"), "is a notebook in R; expected Python"),
+        (notebook(("markdown", "# Title"), "  "), "all its code cells are empty"),
+        (notebook(7), "is not a Jupyter notebook"),
     ],
-    ids=["empty", "list", "format-3", "no-type", "R"],
+    ids=["empty", "list", "no-cells", "no-type", "R", "no-code", "number"],
 )
 def test_not_a_notebook_refused(tmp_path, content, part):
     path = tmp_path / "a.ipynb"

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,39 @@ def test_second_time_asks_no_container(site: Bed) -> None:
 
     assert check(site, "mnist_cnn")["could_run"]
     assert cache.stat().st_mtime_ns == before
+
+
+@pytest.mark.cases("F24")
+@pytest.mark.parametrize("image", ["tensorflow", "tf2.11"])
+def test_other_script_waits_for_nothing(site: Bed, image: str) -> None:
+    """Once an image was looked into, a script with other imports and names is checked in seconds."""
+    first = "import json\nimport tensorflow as tf\ntf.keras.Model\n"
+    other = "import csv, h5py\nimport tensorflow as tf\ntf.keras.layers.Dense\ntf.data.Dataset.range\n"
+    check(site, script_job(site, first, image))
+
+    began = time.monotonic()
+    told = check(site, script_job(site, other, image))
+    took_s = time.monotonic() - began
+
+    assert (told["findings"], told["skipped"]) == ([], [])
+    assert took_s < 10, "importing TensorFlow alone takes that long on this machine"
+
+
+@pytest.mark.cases("F14")
+def test_colab_is_found(site: Bed) -> None:
+    """The image has a package google, and not Colab's part of it."""
+    told = check(site, script_job(site, "from google.colab import drive\n", "tensorflow"))
+
+    assert [row["cause"] for row in told["findings"]] == ["program.py imports google.colab, which the image has not"]
+
+
+@pytest.mark.cases("F11")
+def test_other_mnist_is_found(site: Bed) -> None:
+    """The test bed's mnist.npz has the images, and is not the file that Keras wants."""
+    program = "from tensorflow.keras.datasets import mnist\nmnist.load_data()\n"
+    told = check(site, script_job(site, program, "tensorflow"))
+
+    assert "mnist.npz is another one by its checksum" in told["findings"][0]["cause"]
 
 
 def submit(bed: Bed, *options: object) -> subprocess.CompletedProcess[str]:

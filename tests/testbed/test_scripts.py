@@ -148,17 +148,50 @@ def test_script_is_frozen_at_submission(bed: Bed) -> None:
     assert "edited" not in run.log()
 
 
-def test_notebook_runs_as_a_script(bed: Bed) -> None:
-    cells = [
-        {"cell_type": "markdown", "source": ["# Title"]},
-        {"cell_type": "code", "source": ["%matplotlib inline\n", "x = 20"]},
-        {"cell_type": "code", "source": ["print('x is', x + 1)"]},
-    ]
-    bed.write("book.ipynb", json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
-    bed.write("job.yaml", "name: book\ncontainer: python\nresources: {gpus: 0}\nscript: book.ipynb\n")
+NOTEBOOK = [
+    "%matplotlib inline\nimport matplotlib.pyplot as plt\nimport tensorflow as tf",
+    "%%time\nx = tf.constant(20)",
+    "@tf.function\ndef f(x):\n    if x > 1:\n        return x + 1\n    return x",
+    "print('x is', int(f(x)))",
+    "plt.plot([1, 2])\nplt.show()\nfig, ax = plt.subplots()\nax.plot([3, 4])",
+    "words = !echo from the shell\nwords",
+    "await main()",
+]
+
+
+@pytest.mark.cases("F1", "F14", "C4")
+@pytest.mark.parametrize("image", ["tensorflow", "tf2.11"])
+def test_notebook_runs_as_it_is(bed: Bed, image: str) -> None:
+    """Magics run, figures are kept, and an error names the cell, under Python 3.9 and 3.11."""
+    cells = [{"cell_type": "code", "source": source} for source in NOTEBOOK]
+    bed.write("book.ipynb", json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
+    bed.write("job.yaml", f"name: book\ncontainer: {image}\nresources: {{gpus: 0}}\nscript: book.ipynb\n")
     run = bed.submit("job.yaml")
+
+    assert run.wait()["state"] == "failed"
+    log = run.log()
+    assert "hpcdl: book.ipynb, cell 1, line 1: %matplotlib inline is left out" in log
+    assert "\nWall time: " in log
+    assert "x is 21" in log
+    assert "['from the shell']" in log
+    assert 'File "book.ipynb, cell 7", line 1, in <module>' in log
+    assert "Agg is" not in log
+    assert sorted(path.name for path in (run.path / "figures").iterdir()) == ["cell-5-1.png", "cell-5-2.png"]
+
+
+@pytest.mark.cases("F14")
+@pytest.mark.parametrize("image", ["tensorflow", "tf2.11"])
+def test_script_keeps_its_figures(bed: Bed, image: str) -> None:
+    """plt.show() of a script saves a file in both images, in the run and in a rendered folder."""
+    bed.write("plot.py", "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\n")
+    bed.write("job.yaml", f"name: plot\ncontainer: {image}\nresources: {{gpus: 0}}\nscript: plot.py\n")
+    run = bed.submit("job.yaml")
+    bed.run("hpcdl", "render", "job.yaml", "--cluster", bed.profile, "-o", "plot/")
+    bed.run("sbatch", "--wait", "--chdir=plot", "plot/job.sbatch")
+
     assert run.wait()["state"] == "done"
-    assert "x is 21" in run.log()
+    assert run.log().endswith(f"hpcdl: figure saved: {run.path}/figures/figure-1.png\n")
+    assert (bed.folder / "plot/figures/figure-1.png").read_bytes().startswith(b"\x89PNG")
 
 
 ASK = (

@@ -69,7 +69,9 @@ def staged(mine: Bed, site: Site, monkeypatch: pytest.MonkeyPatch) -> Bed:
 
 def test_fetched_sets_and_weights_work_offline_in_both_images(staged: Bed) -> None:
     root = ("--set", f"cluster.data_root={staged.folder}/data")
-    scripts = [staged.submit("script.yaml", *root, "--set", f"container={name}") for name in ("tensorflow", "tf2.11")]
+    scripts = []
+    for name in ("tensorflow", "tf2.11"):  # hpcdl check would say that the archive is not Keras's own
+        scripts.append(staged.submit("script.yaml", *root, "--set", f"container={name}", "--no-check"))
     training = staged.submit("training.yaml", *root)
 
     for run in scripts:
