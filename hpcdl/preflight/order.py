@@ -11,6 +11,7 @@ from hpcdl.preflight.image import image
 from hpcdl.preflight.limits import account, partition, qos, size, time_limit, trial
 from hpcdl.preflight.packages import packages
 from hpcdl.preflight.places import places
+from hpcdl.preflight.scaling import scaling
 from hpcdl.preflight.script import script
 from hpcdl.preflight.weights import weights
 from hpcdl.scheduler import site
@@ -23,6 +24,7 @@ CHECKS: list[tuple[str, Check]] = [
     ("packages", packages),
     ("data", data),
     ("script", script),
+    ("image values", scaling),
     ("weights", weights),
     ("host Python", host_python),
     ("file system", places),
@@ -37,6 +39,7 @@ def check_all(subject: Subject) -> Report:
         "packages": bool(job.packages or job.pythonpath),
         "data": subject.submission.spec is not None,
         "weights": bool(subject.submission.job.script or hasattr(subject.submission.job.model, "backbone")),
+        "image values": _function(subject),
         "script": bool(subject.submission.job.script or _function(subject)),
     }
     report = check(subject, [(name, function) for name, function in CHECKS if has.get(name, True)])
