@@ -9,6 +9,7 @@ import click
 
 from hpcdl.cli import options
 from hpcdl.cli.formats import duration, failure_lines, metric_texts, summary_line
+from hpcdl.trainer.expects import describe_tested, describe_use
 from hpcdl.trainer.foldtable import lines, table
 
 if TYPE_CHECKING:
@@ -85,10 +86,7 @@ def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("devices", f"{', '.join(devices['names'])}; {devices['strategy']}, {replicas}{emulated}"))
     if versions:
         rows.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
-    best = _section(result, "best")
-    if best:
-        stopped = f"; stopped early, after {result['epochs_run']}" if result.get("stopped_early") else ""
-        rows.append(("best", f"epoch {best['epoch']}: {best['monitor']} {best['value']:.4f}{stopped}"))
+    rows += _outcome(result)
     if isinstance(result.get("metrics"), dict):
         rows.append(("metrics", ", ".join(metric_texts(result["metrics"]))))
     for message in result.get("metrics_problems") or []:
@@ -111,6 +109,32 @@ def _output(run: Run) -> list[str]:
     from hpcdl.run.logs import last_output
 
     return last_output(run.paths) if run.is_script() else []
+
+
+def _outcome(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What validation gave, which epoch that and the test are of, what the model takes, what is doubtful."""
+    rows = []
+    validation, best = _section(result, "validation"), _section(result, "best")
+    scores = []
+    for name in ("accuracy", "loss"):
+        if isinstance(validation.get(name), float):
+            scores.append(f"{name} {validation[name]:.4f}")
+    if scores:
+        rows.append(("validation", ", ".join(scores)))
+    stopped = ""
+    if result.get("stopped_early"):
+        stopped = f"; stopped early, after {result['epochs_run']}"
+    tested = describe_tested(result)
+    if tested:
+        rows.append(("epoch", tested + stopped))
+    elif best:
+        rows.append(("best", f"epoch {best['epoch']}: {best['monitor']} {best['value']:.4f}{stopped}"))
+    model, data = _section(result, "model"), _section(result, "data")
+    if "input" in model and data:
+        rows.append(("saved", describe_use(model, data["classes"])))
+    for warning in result.get("warnings") or []:
+        rows.append(("warning", warning))
+    return rows
 
 
 def _section(result: dict[str, Any], key: str) -> dict[str, Any]:

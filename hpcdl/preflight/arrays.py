@@ -1,12 +1,17 @@
-"""What is in a data set's files, from their headers and labels alone; remembered by path, size and time of change."""
+"""What is in a data set's files: headers, labels, a sample of the images.
+
+Remembered by path, size and time of change.
+"""
 
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ from hpcdl.trainer.idx import DIMENSIONS, find_idx, nothing_there
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 _KEPT = 50
+_SAMPLE_BYTES = 4 * 2**20  # of each array of images, from its beginning
 _CLASSES = 10_000  # with more of them, the rows of each are not counted here
 
 
@@ -24,15 +30,16 @@ def look(path: Path) -> dict[str, Any]:
 
     Returns:
         by array: ``shape`` and ``kind`` and ``bytes_each`` of its numbers, for labels ``low``, ``high``, ``whole``
-        and ``counts`` (rows of each class, where there are not too many); or ``wrong``, why it cannot be read. The
-        array "" stands for the whole file.
+        and ``counts`` (rows of each class, where there are not too many); for images ``low``, ``high`` and
+        ``finite`` of the first ``sampled`` rows; or ``wrong``, why it cannot be read. The array "" stands for the
+        whole file, with the names that are ``unread``.
     """
     files = [path]
     if path.is_dir():
         files = sorted([*path.iterdir(), *path.glob("*/*ubyte*")])
     stats = [(str(file.resolve()), file.stat()) for file in files if file.is_file()]
     key = "|".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)
-    store = cache_folder() / "arrays.json"
+    store = cache_folder() / "arrays-2.json"  # the first one had no samples
     known = read_json(store) or {}
     if key not in known:
         found = _idx(path) if path.is_dir() else _npz(path)
@@ -53,10 +60,14 @@ def _npz(path: Path) -> dict[str, Any]:
         return {"": {"wrong": f"is no .npz file ({error})"}}
     with archive:
         stored = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        unread = [name for name in stored if name not in NAMES]
+        if unread:
+            found[""] = {"unread": unread}
         for name in NAMES:
             if name not in stored:
                 found[name] = {"wrong": f"is not in it; it has {', '.join(stored) or 'nothing'}"}
                 continue
+            sample: dict[str, Any] = {}
             try:
                 with archive.open(f"{name}.npy") as member:
                     version = np.lib.format.read_magic(member)
@@ -65,17 +76,37 @@ def _npz(path: Path) -> dict[str, Any]:
                         if version == (1, 0)
                         else np.lib.format.read_array_header_2_0
                     )
-                    shape, _, dtype = read(member)
+                    shape, by_columns, dtype = read(member)
+                    if name.startswith("x") and not by_columns:
+                        sample = _sample(member, shape, dtype)
                 if dtype.hasobject:
                     found[name] = {"wrong": "holds Python objects; expected numbers"}
                     continue
-                found[name] = {"shape": list(shape), "kind": dtype.kind, "bytes_each": dtype.itemsize}
+                found[name] = {"shape": list(shape), "kind": dtype.kind, "bytes_each": dtype.itemsize, **sample}
                 if name.startswith("y"):
                     with archive.open(f"{name}.npy") as member:
                         found[name].update(_labels(np.lib.format.read_array(member, allow_pickle=False)))
             except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
                 found[name] = {"wrong": f"cannot be read ({error}); the file is damaged"}
     return found
+
+
+def _sample(stream: Any, shape: Sequence[int], dtype: Any) -> dict[str, Any]:
+    """The range of the first rows of images, from a binary stream that stands at their first byte."""
+    import numpy as np
+
+    if dtype.hasobject or dtype.kind not in "iuf" or len(shape) < 3 or 0 in shape:
+        return {}
+    row_bytes = dtype.itemsize * math.prod(shape[1:])
+    rows = min(shape[0], max(1, _SAMPLE_BYTES // row_bytes))
+    content = stream.read(rows * row_bytes)
+    rows = len(content) // row_bytes  # fewer where the file is cut short
+    if not rows:
+        return {}
+    values = np.frombuffer(content[: rows * row_bytes], dtype)
+    if not np.isfinite(values).all():
+        return {"sampled": rows, "finite": False}
+    return {"sampled": rows, "finite": True, "low": float(values.min()), "high": float(values.max())}
 
 
 def _labels(array: Any) -> dict[str, Any]:
@@ -115,8 +146,12 @@ def _idx(folder: Path) -> dict[str, Any]:
                     if len(labels) != shape[0]:
                         raise ValueError(f"{path.name} holds {len(labels)} labels; its header says {shape[0]}")
                     found[name].update(_labels(np.frombuffer(labels, np.uint8)))
-                elif (
-                    path.suffix.lower() != ".gz" and os.path.getsize(path) != len(head) + shape[0] * shape[1] * shape[2]
+                else:
+                    found[name].update(_sample(stream, shape, np.dtype(np.uint8)))
+                if (
+                    dimensions == 3
+                    and path.suffix.lower() != ".gz"
+                    and os.path.getsize(path) != len(head) + shape[0] * shape[1] * shape[2]
                 ):
                     raise ValueError(f"{path.name} is cut short")
         except (OSError, EOFError, ValueError, zlib.error) as error:

@@ -14,8 +14,10 @@ from hpcdl.data.manifest import read_sums, sums_of
 from hpcdl.files import cached_sha256
 from hpcdl.preflight import Finding, Note, Subject, folders
 from hpcdl.preflight.arrays import NAMES, look
+from hpcdl.trainer import ranges
 from hpcdl.trainer.spec import CnnSpec
 
+_WHITE = 255
 _TENSORFLOW_GB = 0.5  # what it takes itself, at least
 
 
@@ -48,7 +50,11 @@ def data(subject: Subject) -> Iterator[Finding | Note]:
     arrays = look(path)
     problems = [f"{name} {row['wrong']}".strip() for name, row in arrays.items() if "wrong" in row]
     folds = spec.train.cross_validation or 0
-    problems = problems or [*_shapes(arrays), *_classes(arrays, spec.data.validation_split, folds)]
+    problems = problems or [
+        *_shapes(arrays),
+        *_ranges(arrays),
+        *_classes(arrays, spec.data.validation_split, folds),
+    ]
     for problem in problems:
         yield _finding(
             subject, f"{path}: {problem}", "see docs/my-data.md for what a set looks like, and stage it again"
@@ -56,6 +62,8 @@ def data(subject: Subject) -> Iterator[Finding | Note]:
     if not problems:
         yield from _too_small(subject, *(spec.data.image_size or arrays["x_train"]["shape"][1:3]))
         yield from _too_large(subject, arrays)
+    for doubt in _doubts(arrays):
+        yield replace(_finding(subject, f"{path}: {doubt}", "see docs/my-data.md"), blocks=False)
 
 
 def _two_of_a_name(subject: Subject, path: Path) -> Iterator[Finding]:
@@ -110,6 +118,36 @@ def _shapes(arrays: dict[str, Any]) -> Iterator[str]:
             yield f"x_{part} has {images[0]} images but y_{part} has {labels[0]} labels"
     if [*shapes["x_train"][1:], 1][:3] != [*shapes["x_test"][1:], 1][:3]:
         yield f"x_test has images of shape {_show(shapes['x_test'][1:])}, x_train of {_show(shapes['x_train'][1:])}"
+
+
+def _ranges(arrays: dict[str, Any]) -> Iterator[str]:
+    """Images that the run would refuse, as far as the first rows show."""
+    for name, array in _sampled(arrays):
+        if not array["finite"]:
+            yield f"{name} holds values that are NaN or infinite; expected numbers"
+        elif array["low"] < 0 or array["high"] > _WHITE:
+            yield ranges.out_of_range(name, f"{array['low']:g}", f"{array['high']:g}", _first(array))
+
+
+def _doubts(arrays: dict[str, Any]) -> Iterator[str]:
+    """What is likely to be a fault of the set, but keeps no job from running."""
+    for name, array in _sampled(arrays):
+        if array["finite"] and array["low"] >= 0 and 0 < array["high"] <= _WHITE:  # black rows say nothing
+            for doubt in ranges.doubts(name, array["high"], array["kind"] == "f"):
+                yield f"{doubt} ({_first(array)})"
+    yield from ranges.unread(arrays.get("", {}).get("unread", []))
+
+
+def _sampled(arrays: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in ("x_train", "x_test"):
+        if "sampled" in arrays.get(name, {}):
+            yield name, arrays[name]
+
+
+def _first(array: dict[str, Any]) -> str:
+    if array["sampled"] == array["shape"][0]:
+        return "all rows"
+    return f"the first {array['sampled']:,} of {array['shape'][0]:,} rows"
 
 
 def _classes(arrays: dict[str, Any], validation_split: float, folds: int) -> Iterator[str]:

@@ -11,6 +11,7 @@ from hpcdl.preflight.image import image, image_here
 from hpcdl.preflight.limits import account, partition, qos, size, time_limit, trial
 from hpcdl.preflight.packages import packages
 from hpcdl.preflight.places import places
+from hpcdl.preflight.scaling import scaling
 from hpcdl.preflight.script import script
 from hpcdl.preflight.thispython import this_python
 from hpcdl.preflight.visible import visible
@@ -26,6 +27,7 @@ CHECKS: list[tuple[str, Check]] = [
     ("packages", packages),
     ("data", data),
     ("script", script),
+    ("image values", scaling),
     ("weights", weights),
     ("paths", visible),
     ("host Python", host_python),
@@ -52,6 +54,7 @@ def check_all(subject: Subject) -> Report:
         "packages": bool(job.packages or job.pythonpath),
         "data": subject.submission.spec is not None,
         "weights": bool(subject.submission.job.script or hasattr(subject.submission.job.model, "backbone")),
+        "image values": _function(subject),
         "script": bool(subject.submission.job.script or _function(subject)),
         "paths": bool(job.script or job.functions or subject.submission.unseen),
     }

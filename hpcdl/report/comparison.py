@@ -194,7 +194,7 @@ def _further_metrics(runs: Sequence[Facts]) -> list[_Measure]:
     """Rows for what scripts and a user's own metrics measure beside accuracy and loss."""
     names: dict[str, None] = {}
     for run in runs:
-        tested = [f"test_{key}" for key in run.section("test") if key != "rows"]
+        tested = [f"test_{key}" for key in run.section("test") if key not in ("rows", "epoch")]
         for name in [*run.metrics, *tested]:
             if name not in _OWN_ROWS:
                 names[name] = None

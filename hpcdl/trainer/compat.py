@@ -6,6 +6,7 @@ import contextlib
 import gc
 import hashlib
 import importlib
+import inspect
 import random
 from importlib import metadata
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -301,13 +302,65 @@ def metric_results(model: Any) -> Dict[str, float]:
 
 
 def depth(model: Any) -> int:
-    """How many layers have a kernel (a weight of two or more dimensions): 16 in VGG16; batch normalisation has none."""
-    layers = [layer for layer in model._flatten_layers(include_self=False) if not _inner_layers(layer)]
-    return sum(any(len(weight.shape) >= 2 for weight in layer.weights) for layer in layers)
+    """How many layers have a kernel: 16 in VGG16."""
+    return sum(has_kernel(layer) for layer in innermost_layers(model))
 
 
-def _inner_layers(layer: Any) -> bool:
-    return len(list(layer._flatten_layers())) > 1
+def has_kernel(layer: Any) -> bool:
+    """Whether a layer has a weight of two or more dimensions; batch normalisation has none."""
+    return any(len(weight.shape) >= 2 for weight in layer.weights)
+
+
+def innermost_layers(model: Any) -> List[Any]:
+    """All layers of a model that are made of no others, those of nested models too."""
+    layers = model._flatten_layers(include_self=False)
+    return [layer for layer in layers if len(list(layer._flatten_layers())) == 1]
+
+
+@contextlib.contextmanager
+def watched_calls(model: Any, note: Callable[[Any, Any], None]) -> Iterator[None]:
+    """While a model is run eagerly: ``note(layer, inputs)`` comes before each innermost layer."""
+
+    def watched(layer: Any, call: Any) -> Any:
+        def noting(*arguments: Any, **named: Any) -> Any:
+            if arguments and tf.executing_eagerly():  # a user's tf.function has no values to look at
+                note(layer, arguments[0])
+            return call(*arguments, **named)
+
+        return noting
+
+    layers = [layer for layer in innermost_layers(model) if "call" not in vars(layer)]
+    for layer in layers:  # past Keras's own __setattr__, which would track it
+        object.__setattr__(layer, "call", watched(layer, layer.call))
+    try:
+        yield
+    finally:
+        for layer in layers:
+            object.__delattr__(layer, "call")
+
+
+def forget_compilation(model: Any) -> None:
+    """Let a model be saved without its loss and optimizer: as a part of another one it needs none.
+
+    From Keras 2.13 on, they would be in the file, and user code of theirs would be needed to load it.
+    """
+    for name in ("compiled", "_is_compiled"):
+        if name in vars(model):
+            setattr(model, name, False)
+
+
+def load_model(path: str, own_objects: Dict[str, Any], trusted: bool) -> Any:
+    """Load a saved model, uncompiled.
+
+    Args:
+        own_objects: the user's own classes and functions, by name.
+        trusted: whether the Python code of Lambda layers in the file may run.
+    """
+    load = tf.keras.models.load_model
+    more = {}
+    if trusted and "safe_mode" in inspect.signature(load).parameters:  # from Keras 2.13 on
+        more["safe_mode"] = False
+    return load(path, custom_objects=own_objects, compile=False, **more)
 
 
 def model_file() -> str:

@@ -58,19 +58,38 @@ def compile_model(model: Any, model_spec: ModelSpec, train: TrainSpec, replicas:
     if compat.is_compiled(model):
         _check_compiled(model, model_spec, train.labels, classes)
     else:
-        categorical = train.labels == "one_hot"
-        metric = tf.keras.metrics.CategoricalAccuracy if categorical else tf.keras.metrics.SparseCategoricalAccuracy
         from_logits = model_spec.output == "logits"
         model.compile(
             optimizer=optimizer(train.optimizer),
             loss=loss(from_logits, train.label_smoothing, train.labels),
-            metrics=[metric(name="accuracy")],
+            metrics=[_accuracy(train.labels)],
             jit_compile=False,
         )
     if replicas > 1:
         compat.judge_all_replicas_together(model.optimizer, replicas)
         compat.add_up_gradients(model.optimizer, replicas)  # before it judges them
     compat.build_optimizer(model)
+
+
+def compile_to_save(model: Any, trained: Any, model_spec: ModelSpec, train: TrainSpec) -> None:
+    """Compile a model for those who load it, with the trained one's optimizer and Keras's own loss.
+
+    Label smoothing of class numbers is hpcdl's code, which must not be needed to load the model:
+    it is left out.
+    """
+    smoothing = train.label_smoothing if train.labels == "one_hot" else 0.0
+    model.compile(
+        optimizer=trained.optimizer,
+        loss=loss(model_spec.output == "logits", smoothing, train.labels),
+        metrics=[_accuracy(train.labels)],
+        jit_compile=False,
+    )
+
+
+def _accuracy(labels: str) -> Any:
+    if labels == "one_hot":
+        return tf.keras.metrics.CategoricalAccuracy(name="accuracy")
+    return tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
 
 def _check_compiled(model: Any, spec: ModelSpec, labels: str, classes: int) -> None:
@@ -103,6 +122,18 @@ def wanted_labels(given: Any) -> Optional[str]:
     if re.search("sparse_categorical", name):
         return "integers"
     return "one_hot" if re.search("categorical_(focal_)?crossentropy", name) else None
+
+
+def takes_logits(given: Any) -> Optional[bool]:
+    """Whether a compiled model's cross-entropy is one of logits; None where that cannot be told."""
+    if "crossentropy" not in _name(given):
+        return None
+    if isinstance(given, tf.keras.losses.Loss):
+        value = given.get_config().get("from_logits")
+        return value if isinstance(value, bool) else None
+    if isinstance(given, str) or "keras" in str(getattr(given, "__module__", "")):
+        return False  # Keras's own functions take probabilities where nothing else is asked for
+    return None
 
 
 def _name(given: Any) -> str:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from hpcdl.trainer import images, machine
+from hpcdl.trainer import images, machine, ranges
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.folders import open_folder
 from hpcdl.trainer.function import arrays_of_function
 from hpcdl.trainer.idx import find_idx
 from hpcdl.trainer.packed import PACK, open_pack
-from hpcdl.trainer.readers import NAMES, read_arrays
+from hpcdl.trainer.readers import NAMES, left_out, read_arrays
 from hpcdl.trainer.recordfiles import find_records
 from hpcdl.trainer.records import open_records
 from hpcdl.trainer.rows import Reader
@@ -70,6 +70,7 @@ class Dataset:
     path: where it came from, or the function that gave it.
     class_names: by class number; empty where they are numbers alone.
     notes: what people should know of how it was read.
+    warnings: what is likely to be a fault of the set, each with its remedy.
     """
 
     path: str
@@ -79,6 +80,7 @@ class Dataset:
     classes: int
     class_names: List[str] = field(default_factory=list)
     notes: List[str] = field(default_factory=list)
+    warnings: List[str] = field(default_factory=list)
 
 
 def load(path: str, data: DataSpec) -> Dataset:
@@ -97,7 +99,10 @@ def load(path: str, data: DataSpec) -> Dataset:
         if parts is not None:
             return _of_files(path, parts, data)
     arrays, problems = arrays_of_function(data.function, data.args) if data.function else read_arrays(path)
-    return _of_arrays(data.function or path, arrays, problems, data)
+    dataset = _of_arrays(data.function or path, arrays, problems, data)
+    if not data.function:
+        dataset.warnings += left_out(path)
+    return dataset
 
 
 def _open_files(path: str, data: DataSpec) -> Optional[Dict[str, Reader]]:
@@ -171,7 +176,10 @@ def _of_arrays(path: str, arrays: Dict[str, NDArray[Any]], problems: List[str], 
     _raise(path, problems)
     shape = _wanted(images["train"].shape[1:], data, path)
     train, test = (Part(images[part], labels[part], scales[part], shape=shape) for part in ("train", "test"))
-    return Dataset(path, train, test, shape, classes)
+    warnings: List[str] = []
+    for part, array in images.items():
+        warnings += ranges.doubts("x_" + part, float(array.max()), array.dtype.kind == "f")
+    return Dataset(path, train, test, shape, classes, warnings=warnings)
 
 
 def _wanted(stored: Tuple[int, ...], data: DataSpec, path: str) -> Tuple[int, ...]:
@@ -200,7 +208,7 @@ def describe(dataset: Dataset) -> str:
         channels,
         dataset.train.images.dtype,
         dataset.classes,
-    ) + "".join("\n" + note for note in dataset.notes)
+    ) + "".join("\n" + note for note in [*dataset.notes, *("warning: " + text for text in dataset.warnings)])
 
 
 def _images(name: str, array: NDArray[Any], problems: List[str]) -> Optional[NDArray[Any]]:
@@ -223,9 +231,7 @@ def _images(name: str, array: NDArray[Any], problems: List[str]) -> Optional[NDA
         problems.append("{}: holds {} values that are NaN or infinite; expected numbers".format(name, count))
         return None
     if low < 0 or high > 255:
-        problems.append(
-            "{}: values go from {} to {} ({}); expected [0, 1] or [0, 255]".format(name, low, high, array.dtype)
-        )
+        problems.append(ranges.out_of_range(name, low, high, str(array.dtype)))
         return None
     return array.astype(np.float32 if array.dtype.kind == "f" else np.uint8)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from hpcdl.trainer import compat
 from hpcdl.trainer.errors import DataError, Stopped
+from hpcdl.trainer.expects import describe_use
 from hpcdl.trainer.foldtable import PARTS, lines, table
 from hpcdl.trainer.output import say
 from hpcdl.trainer.retry import keep_trying
@@ -121,9 +122,11 @@ def cross_validate(
             fold_dir.write_result(train(fold_dir, rows, {}))
         results.append(fold_dir.read_result())
     found = summary(results)
+    whole = whole_result(run, results, found, timing)
+    say(describe_use(whole["model"], whole["data"]["classes"]))
     for line in lines(table(found)):
         say(line)
-    return whole_result(run, results, found, timing)
+    return whole
 
 
 def _prepare(fold_dir: FoldDir) -> None:
@@ -148,7 +151,7 @@ def summary(results: List[Dict[str, Any]]) -> Dict[str, Any]:
     ]
     found: Dict[str, Any] = {"folds": folds, "mean": {}, "deviation": {}}
     for part in PARTS:
-        names = [name for name in results[0][part] if name != "rows"]
+        names = [name for name in results[0][part] if name not in ("rows", "epoch")]
         for name, of in (("mean", statistics.mean), ("deviation", statistics.stdev)):
             found[name][part] = {metric: _of_all(of, [one[part][metric] for one in results]) for metric in names}
     return found

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 import numpy as np
 
+from hpcdl.trainer import ranges
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.idx import DIMENSIONS, find_idx, nothing_there
 
@@ -79,6 +80,15 @@ def _read_npz(path: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
             except Exception as error:  # a damaged member fails in many ways, and each one is about this array
                 problems.append("{}: {}".format(name, _explain(error)))
     return arrays, problems
+
+
+def left_out(path: str) -> List[str]:
+    """A warning that names the arrays of an .npz file that nothing reads, such as a validation part."""
+    if os.path.isdir(path):
+        return []
+    with zipfile.ZipFile(path) as archive:
+        stored = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+    return ranges.unread([name for name in stored if name not in NAMES])
 
 
 def _explain(error: Exception) -> str:

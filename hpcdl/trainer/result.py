@@ -54,7 +54,7 @@ def result(
     dataset: Dataset,
     devices: Devices,
     model: Any,
-    model_file: str,
+    saved: Dict[str, Any],
     rows: Dict[str, int],
     test: Dict[str, float],
     state: Dict[str, Any],
@@ -63,22 +63,24 @@ def result(
     """The content of result.json.
 
     Args:
-        model_file: the saved model, relative to the run folder.
+        saved: the saved model, as `saving.save_model` tells of it.
         rows: the number of rows in ``train``, ``validation`` and ``test``.
         test: the metrics on the test rows.
         state: what `loop.train` ended with.
         timing: seconds by name; those of the epochs are added from metrics.jsonl.
     """
     epochs = run_dir.read_metrics()
-    saved = epochs[state["best"]["epoch"] - 1] if restored(run, state) else epochs[-1]
-    validation = {name[4:]: value for name, value in saved.items() if name.startswith("val_")}
+    tested = epochs[state["best"]["epoch"] - 1] if restored(run, state) else epochs[-1]
+    validation = {name[4:]: value for name, value in tested.items() if name.startswith("val_")}
+    of_validation = {"rows": rows["validation"], "epoch": tested["epoch"]}
+    name = getattr(run.model, "name", None) or model.name
     return {
         "schema_version": SCHEMA_VERSION,
         "state": "done",
         "name": run.name,
-        "model": dict(_sizes(model), name=getattr(run.model, "name", None) or model.name, file=model_file),
-        "test": dict(test, rows=rows["test"]),
-        "validation": dict(validation, rows=rows["validation"]) if validation else None,
+        "model": dict(_sizes(model), name=name, **saved),
+        "test": dict(test, rows=rows["test"], epoch=tested["epoch"]),
+        "validation": dict(validation, **of_validation) if validation else None,
         "best": state["best"],
         "epochs_run": len(epochs),
         "stopped_early": state["stopped_early"],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from hpcdl.trainer import compat, compiling, distribution, features, models
+from hpcdl.trainer import compat, compiling, distribution, features, models, probing
 from hpcdl.trainer.balance import Balance
 from hpcdl.trainer.batches import Source
 from hpcdl.trainer.best import Best, choose, restored
@@ -16,6 +16,7 @@ from hpcdl.trainer.checkpoint import Checkpoints
 from hpcdl.trainer.data import Dataset, split_rows
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.evaluation import Evaluator
+from hpcdl.trainer.expects import describe_tested, describe_use
 from hpcdl.trainer.folds import cross_validate
 from hpcdl.trainer.loop import Pace, Stepper, train
 from hpcdl.trainer.output import say
@@ -26,8 +27,8 @@ from hpcdl.trainer.result import fingerprint, result, versions
 from hpcdl.trainer.retry import keep_trying
 from hpcdl.trainer.rundir import RunDir
 from hpcdl.trainer.samples import write_samples
-from hpcdl.trainer.saving import save_model
-from hpcdl.trainer.spec import RunSpec
+from hpcdl.trainer.saving import Trained, save_model
+from hpcdl.trainer.spec import FunctionSpec, RunSpec
 from hpcdl.trainer.tensorboard import epoch_logs
 
 Sources = Tuple[Source, Source]  # of the train part and of the test part
@@ -96,7 +97,7 @@ def _train_rows(
     balance = Balance(run.train.balance, rows["train"], dataset.train.labels, dataset.classes, run.train.seed)
     if balance.kind != "none":
         say(balance.table(dataset.class_names))
-    options = {
+    options: Dict[str, Any] = {
         "precision": set_precision(run.train.precision, run.model),
         "jit": run.train.jit == "on",
         "balance": balance.about(),
@@ -104,6 +105,8 @@ def _train_rows(
     if run.data.augment:
         write_samples(train_source, balance.rows_of(0), run.data.augment, run.train.seed, run_dir)
     whole = _build(run, dataset, devices)
+    compiled_by_user = compat.is_compiled(whole)
+    options["warnings"] = [*dataset.warnings, *_probe(run, dataset, devices, whole)]
     model, images, halves = whole, test_source, features.halves(run, whole, devices.strategy)
     if halves is not None:
         model = halves.head
@@ -134,18 +137,36 @@ def _train_rows(
         say("from here on with the weights of epoch {}".format(state["best"]["epoch"]))
     run_dir.heartbeat(phase="evaluating", epoch=state["step"] // stepper.steps_per_epoch, step=state["step"])
     test = _timed(timing, "evaluate_s", score(test_source, rows["test"]))
-    shown = "  ".join("{} {:.4f}".format(name, value) for name, value in test.items())
-    say("test  {}  {:,} rows  {:.1f} s".format(shown, len(rows["test"]), timing["evaluate_s"]))
+    _say_test(test, len(rows["test"]), timing["evaluate_s"])
     predict = functools.partial(_predict, run, run_dir, model, devices.strategy, test_source, images, dataset)
     _timed(timing, "predict_s", predict)
     run_dir.heartbeat(phase="saving")
     if halves is not None:  # the head alone was compiled
         with devices.strategy.scope():
             compiling.compile_model(whole, run.model, run.train, devices.replicas, dataset.classes)
-    model_file = _timed(timing, "save_s", lambda: keep_trying("the model", lambda: save_model(whole, run_dir)))
+    trained = Trained(whole, devices.strategy, dataset.image_shape, dataset.train.scale, compiled_by_user)
+    saved = _timed(timing, "save_s", lambda: keep_trying("the model", lambda: save_model(run, run_dir, trained)))
     counts = {part: len(indices) for part, indices in rows.items()}
-    found = result(run, run_dir, dataset, devices, whole, model_file, counts, test, state, timing)
+    found = result(run, run_dir, dataset, devices, whole, saved, counts, test, state, timing)
+    say(describe_use(saved, dataset.classes))
+    say(describe_tested(found))
     return dict(found, **options)
+
+
+def _say_test(test: Dict[str, float], rows: int, seconds: float) -> None:
+    shown = "  ".join("{} {:.4f}".format(name, value) for name, value in test.items())
+    say("test  {}  {:,} rows  {:.1f} s".format(shown, rows, seconds))
+
+
+def _probe(run: RunSpec, dataset: Dataset, devices: distribution.Devices, model: Any) -> List[str]:
+    """What is doubtful about a user's model, said in the log too."""
+    if not isinstance(run.model, FunctionSpec):
+        return []
+    with devices.strategy.scope(), models.blame_user_code(run.model, "built a model that failed on test images"):
+        warnings = probing.check_function_model(model, run.model, dataset.image_shape, dataset.classes)
+    for warning in warnings:
+        say("warning: {}".format(warning))
+    return warnings
 
 
 def _one_hot(run: RunSpec, dataset: Dataset) -> int:

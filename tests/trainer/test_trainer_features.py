@@ -36,7 +36,7 @@ ANSWERS = """
 import sys, numpy as np, tensorflow as tf
 folder, name = sys.argv[1:]
 model = tf.keras.models.load_model(folder + "/model/" + name)
-x = tf.image.resize(np.load(folder + "/data.npz")["x_test"][..., None] / 255, (32, 32), antialias=True)
+x = tf.image.resize(np.load(folder + "/data.npz")["x_test"][..., None], (32, 32), antialias=True)
 np.save(folder + "/answers.npy", model.predict(x, verbose=0))
 """
 
