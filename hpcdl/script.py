@@ -80,7 +80,7 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec:
         visible_devices=if_set("CUDA_VISIBLE_DEVICES") if plan.gpus else None,
         attempt=Shell('"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
         passed={name: if_set(name) for name in plan.pass_env},
-        support=Shell(f"{_SENT_FROM if away else _HERE}/{SUPPORT}") if bundle and plan.script else None,
+        support=_support(away) if bundle and plan.script else None,
     )
     if plan.script is None:
         program = [plan.python, "-m", "hpcdl.trainer", "run.json"]
@@ -130,6 +130,11 @@ def render_submission(plan: Plan, run: str, code: str, worker: list[str], log: s
         child=[worker],
         max_requeues=None,
     )
+
+
+def _support(away: bool) -> Shell:
+    """The folder that goes on the script's PYTHONPATH, beside the script."""
+    return Shell(f'"$SLURM_SUBMIT_DIR/{SUPPORT}"') if away else Shell(f'"$PWD/{SUPPORT}"')
 
 
 def _own_file(name: str, away: bool) -> str:
