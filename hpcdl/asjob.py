@@ -56,8 +56,9 @@ def run(
     command, environment = after_modules(lines, argv, env)
     try:
         done = subprocess.run(
-            command, env=environment, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+            command, env=environment, input=stdin, capture_output=True, timeout=timeout_s,
+            check=False, encoding="utf-8", errors="replace",
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise HpcdlError(f"{argv[0]} did not answer in {timeout_s} s") from error
     check_loaded(lines, done.returncode, done.stderr)

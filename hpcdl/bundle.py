@@ -11,6 +11,7 @@ from pathlib import Path
 from hpcdl.errors import UserError
 from hpcdl.files import write_text
 from hpcdl.job import Job
+from hpcdl.oserrors import failed_path, refusal
 from hpcdl.planning import Plan
 from hpcdl.run.freeze import copy_code, freeze_support, freeze_user_files
 from hpcdl.script import render
@@ -23,7 +24,8 @@ def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> No
     """Write ``job.sbatch``, with ``run.json`` and ``code/`` for a model job, or with the script and its files.
 
     Raises:
-        UserError: the folder holds something already, or cannot be written.
+        UserError: the folder holds something already, or is no place to write.
+        HpcdlError: it cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already and not empty; choose another folder")
@@ -47,7 +49,7 @@ def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> No
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
-        raise UserError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+        raise refusal(f"cannot write {failed_path(error) or folder}", error) from error
 
 
 def _moved(plan: Plan, job: Job) -> Plan:

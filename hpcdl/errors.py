@@ -3,7 +3,8 @@
     HpcdlError                 exit 1: the world failed
     ├── UserError              exit 2: something the user wrote or typed is wrong
     │   ├── JobError           the job file or a --set, all its problems at once
-    │   └── ClusterError       the cluster profile, likewise
+    │   ├── ClusterError       the cluster profile, likewise
+    │   └── NoRunError         no run fits the name that was given
     ├── SchedulerError         SLURM refused or did not answer
     ├── ContainerError         the container command or the image failed
     └── RunError               a run folder is not there or cannot be read
@@ -59,6 +60,10 @@ class JobError(ProblemsError):
 
 class ClusterError(ProblemsError):
     """A cluster profile that cannot be used as it stands."""
+
+
+class NoRunError(UserError):
+    """There is no run of the name that was given."""
 
 
 class SchedulerError(HpcdlError):

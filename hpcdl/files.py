@@ -7,26 +7,53 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hpcdl.oserrors import is_full
+
 
 def write_text(path: Path, text: str, mode: int = 0o644) -> None:
     """Write text beside path, then rename: a reader sees the old file or the new one."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with naming(path):
+        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(text.encode("utf-8", "surrogateescape"))  # a path need not be UTF-8
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(aside, mode)
+            os.replace(aside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(aside)
+            raise
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError from inside this block names the path, however it came about.
+
+    ``write`` names no file where a disk is full, and a copy may name its source.
+    """
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(aside, mode)
-        os.replace(aside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes. An OSError names the file that could not be read, or written."""
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        if error.filename is None or is_full(error):
+            error.filename, error.filename2 = str(target), None
         raise
 
 
@@ -51,20 +78,25 @@ def append_json_line(path: Path, value: dict[str, Any]) -> None:
         OSError: it cannot be written.
     """
     line = (json.dumps(value, sort_keys=True) + "\n").encode()
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        size = os.fstat(handle).st_size
-        if size and os.pread(handle, 1, size - 1) != b"\n":
-            line = b"\n" + line  # a crash left half a line
+    with naming(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            if os.write(handle, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            os.fsync(handle)
-        except OSError:
-            os.ftruncate(handle, size)
-            raise
-    finally:
-        os.close(handle)
+            _append(handle, line)
+        finally:
+            os.close(handle)
+
+
+def _append(handle: int, line: bytes) -> None:
+    size = os.fstat(handle).st_size
+    if size and os.pread(handle, 1, size - 1) != b"\n":
+        line = b"\n" + line  # a crash left half a line
+    try:
+        if os.write(handle, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, size)
+        raise
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -93,32 +125,9 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def cached_sha256(path: Path) -> str:
-    """The sha256 of a large file, remembered for this user by path, size and time of change.
-
-    Hashing an image of 8 GB takes a quarter of a minute; a submission should not.
-    """
-    stat = path.stat()
-    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    store = cache_folder() / "sha256.json"
-    known = read_json(store) or {}
-    if key not in known:
-        known[key] = sha256_file(path)
-        write_json(store, known)
-    return str(known[key])
-
-
-def cache_folder() -> Path:
-    """The user's own cache folder for hpcdl, made if need be, readable by nobody else."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(base, "hpcdl")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
 @contextlib.contextmanager
 def nobody_else_writes() -> Iterator[None]:
-    """What is made meanwhile cannot be written by group or others, also where the user's umask would let them."""
+    """Files created inside this block are not group- or world-writable, whatever the umask."""
     usual = os.umask(0o022)
     os.umask(usual | 0o022)
     try:
@@ -143,3 +152,15 @@ def others_could_write(path: Path) -> str | None:
     if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return f"can be written by others (mode {stat.S_IMODE(seen.st_mode):o})"
     return None
+
+
+def close_to_others(folder: Path) -> None:
+    """Take the write bit of group and others from a folder of our own, and from all that is in it.
+
+    A default ACL on the folder above gives it, whatever the umask (acl(5)). On a file
+    with an ACL the group bits are the mask: this limits every named user and group, too.
+    """
+    for path in (folder, *folder.rglob("*")):
+        mode = path.lstat().st_mode
+        if mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~(stat.S_IWGRP | stat.S_IWOTH))

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from hpcdl.cache import cached_sha256
 from hpcdl.container import isolated
 from hpcdl.errors import ContainerError, UserError
-from hpcdl.files import cached_sha256
 
 _MAGIC = b"SIF_MAGIC"  # at byte 32 of a SIF file's header, after the launch line (github.com/apptainer/sif)
 _ASK = """
@@ -59,7 +59,10 @@ def inspect_image(sif: str, python: str = "python", runtime: str | None = None, 
     try:
         with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
             argv = [*isolated(command, str(path), tmp), python, "-c", _ASK]
-            answer = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
+            answer = subprocess.run(
+                argv, capture_output=True, timeout=timeout_s, check=False,
+                encoding="utf-8", errors="replace",
+            )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise ContainerError(f"{sif}: its Python did not answer in {timeout_s} s") from error
     lines = [line for line in answer.stdout.splitlines() if line.startswith("hpcdl:")]

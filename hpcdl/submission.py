@@ -142,6 +142,7 @@ def resume(run: Run) -> None:
         UserError: it is done, cancelled, or has not ended.
         SchedulerError: SLURM refused it.
     """
+    run.require_owner("resume")
     status = run.status()
     if status.state not in ("created", "failed", "lost", "unknown"):
         why = "cancelling is final; submit it again" if status.state == "cancelled" else f"it is {status.state}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+import hpcdl.cache
 import hpcdl.cli
 
 pytest_plugins = ("tests.reporting",)
@@ -44,6 +45,8 @@ def clean_environment(monkeypatch, tmp_path_factory):
         if name.startswith(_WIPED) and not name.startswith(_KEPT):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setattr(hpcdl.cache, "_in_memory", {})
+    monkeypatch.setattr(hpcdl.cache, "_complaints", [])
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,12 @@
-"""The command line: one file per command, loaded when it is called; errors become text and exit codes here only."""
+"""The command line: one file per command, loaded when it is called.
+
+This module is what starts. It imports nothing that takes time, so that Ctrl-C, a locale and a
+closed stdout are seen to before anything else happens.
+"""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
-
-import click
-
-import hpcdl
-from hpcdl.errors import HpcdlError
 
 # The commands in the order a user meets them, with their one-line help: --help loads none of them.
 COMMANDS = {
@@ -38,74 +33,53 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    """Finds each command in the module of its name."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"hpcdl.cli.{cmd_name}").command
-        return command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from hpcdl.job.walker import did_you_mean
-
-            raise click.UsageError(f"no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(hpcdl.__version__, prog_name="hpcdl", message="%(prog)s %(version)s")
-def program() -> None:
-    """Train image classifiers, or run any Python script, on SLURM clusters.
-
-    One small YAML file says what to run. TensorFlow comes from a container image.
-
-    \b
-    hpcdl jobs copy mnist_cnn                            a job file to start from
-    hpcdl submit mnist_cnn.yaml --backend local --wait   try it on this machine
-    hpcdl render mnist_cnn.yaml --cluster generic        read what would be sent
-    hpcdl submit mnist_cnn.yaml --cluster generic --wait
-    hpcdl submit MNIST.py --gpus 1 --time 00:30:00       a script of yours, without a job file
-
-    A result goes to stdout, talk to stderr. Exit codes: 0 done, 1 the world
-    failed (SLURM, a file system, the training), 2 something you gave is wrong.
-    """
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run one command line and give its exit code.
 
     Args:
         argv: the arguments after ``hpcdl``; None for this process's own.
     """
-    try:
-        code = program.main(args=list(sys.argv[1:] if argv is None else argv), prog_name="hpcdl", standalone_mode=False)
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.Abort:
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except HpcdlError as error:
-        click.echo(f"hpcdl: {error}", err=True)
-        return error.exit_code
-    except BrokenPipeError:  # the reader of our output left, as in `hpcdl logs RUN | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    from hpcdl.cli.program import run
+
+    return run(sys.argv[1:] if argv is None else argv)
 
 
 def entrypoint() -> None:
     """The ``hpcdl`` command."""
-    sys.exit(main())
+    try:
+        code = _run()
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _run() -> int:
+    from hpcdl.cli import signals, streams
+
+    signals.leave_at_once()
+    streams.use_utf8()
+    streams.make_safe()
+    from hpcdl.cli.program import run
+
+    signals.let_it_clean_up()
+    try:
+        return run(sys.argv[1:])
+    except Exception:
+        return _fault()
+    finally:
+        signals.leave_at_once()
+
+
+def _fault() -> int:
+    """Show a fault of hpcdl's own."""
+    import traceback
+
+    import hpcdl
+
+    traceback.print_exc()
+    lines = [
+        f"hpcdl {hpcdl.__version__}: this is a fault of hpcdl's own, not of yours.",
+        "Please report it with the command line and the lines above.",
+    ]
+    sys.stderr.write("\n".join(lines) + "\n")
+    return 1

@@ -29,8 +29,11 @@ def command(
     Everything is looked at that can be seen from here: what the site allows,
     the image, the data, the script, the worker's Python, the folders, and what
     SLURM says of the very script. Every problem is shown at once, with what to
-    do. Exit code 2 if there is one; a line with "!" is a warning. JOB is a job
-    file, a script or notebook (its arguments follow --), or a shipped job.
+    do. Exit code 2 if there is one; a line with "!" is a warning. Exit code 1 if
+    nothing is wrong as far as seen, but most checks could not be made.
+
+    JOB is a job file, a script or notebook (its arguments follow --), or a
+    shipped job.
 
     \b
     hpcdl check mnist_cnn.yaml --cluster mycluster.yaml
@@ -39,7 +42,7 @@ def command(
     hpcdl check mnist_cnn.yaml -c mycluster.yaml --json
     hpcdl check digits_cnn --backend local
     """
-    from hpcdl.cli.checking import checked, table
+    from hpcdl.cli.checking import checked, could_run, table
     from hpcdl.submission import prepare
 
     default = "local" if backend == "local" else None
@@ -53,10 +56,12 @@ def command(
     else:
         for line in table(f"{loaded.name} on {site.name}", report, places):
             click.echo(line)
-    return 2 if report.blocks else 0
+    return {True: 0, False: 2, None: 1}[could_run(report)]
 
 
 def _plain(job: str, cluster: str, report: Report, places: list[str]) -> dict[str, object]:
+    from hpcdl.cli.checking import could_run
+
     def row(name: str, finding: Finding, place: str) -> dict[str, object]:
         return {"check": name, **vars(finding), "where": place}
 
@@ -64,7 +69,7 @@ def _plain(job: str, cluster: str, report: Report, places: list[str]) -> dict[st
     return {
         "job": job,
         "cluster": cluster,
-        "could_run": not report.blocks,
+        "could_run": could_run(report),
         "findings": [row(name, finding, place) for (name, finding), place in pairs],
         "passed": ["job file", *report.passed],
         "skipped": [{"check": name, "reason": reason} for name, reason in report.skipped],

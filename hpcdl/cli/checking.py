@@ -38,9 +38,7 @@ def checked(submission: Submission, site: Cluster, python_only: bool = False) ->
 
 def table(title: str, report: Report, places: list[str]) -> list[str]:
     """The report for people: problems first, each with its fix, then what was not looked at, and what is well."""
-    blocking = sum(finding.blocks for _, finding in report.findings)
-    many = "1 problem" if blocking == 1 else f"{blocking} problems"
-    verdict = f"{many}, nothing was submitted" if blocking else "could run"
+    verdict = verdict_of(report)
     passed = ", ".join(["job file", *report.passed])
     return [
         f"{title}{verdict:>{max(len(verdict) + 2, _WIDTH - len(title))}}",
@@ -49,6 +47,35 @@ def table(title: str, report: Report, places: list[str]) -> list[str]:
         f" ✓ {passed}{f'{report.seconds:.1f} s':>{max(8, _WIDTH - 3 - len(passed))}}",
         *(f"   {note}" for note in report.notes),
     ]
+
+
+def could_run(report: Report) -> bool | None:
+    """Whether the job could run; None if most of the checks could not be made."""
+    if report.blocks:
+        return False
+    if 2 * len(report.skipped) > _checks(report):
+        return None
+    return True
+
+
+def verdict_of(report: Report) -> str:
+    """The outcome in a few words."""
+    blocking = sum(finding.blocks for _, finding in report.findings)
+    if blocking:
+        many = "1 problem" if blocking == 1 else f"{blocking} problems"
+        return f"{many}, nothing was submitted"
+    skipped, checks = len(report.skipped), _checks(report)
+    if could_run(report) is None:
+        return f"nothing found wrong, but {skipped} of {checks} checks could not be made"
+    if skipped:
+        return f"could run, as far as {checks - skipped} of {checks} checks can tell"
+    return "could run"
+
+
+def _checks(report: Report) -> int:
+    """How many checks the job needs."""
+    found_something = {name for name, _ in report.findings}
+    return len(found_something.union(report.passed, [name for name, _ in report.skipped]))
 
 
 def rows(report: Report, places: list[str]) -> list[str]:

@@ -84,6 +84,7 @@ def discover(output: str | None, force: bool, partition: str | None, images: tup
     from hpcdl.discover import keys, profile
     from hpcdl.errors import HpcdlError, UserError
     from hpcdl.files import write_text
+    from hpcdl.oserrors import sentence
 
     if output and not force and Path(output).exists():
         raise UserError(f"{output} is there already; --force replaces it")
@@ -94,7 +95,7 @@ def discover(output: str | None, force: bool, partition: str | None, images: tup
         try:
             write_text(Path(output), profile(getfqdn(), lines))
         except OSError as error:
-            raise HpcdlError(f"cannot write {output}: {error.strerror}") from error
+            raise HpcdlError(f"cannot write {sentence(error)}") from error
     for words, state in (("guessed, look at them", "guess"), ("not found", "unknown")):
         if named := keys(lines, state):
             options.say(f"{words}: {', '.join(named)}")

@@ -37,6 +37,7 @@ def command(cluster: str | None, sets: tuple[str, ...], yes: bool, force: bool) 
     from hpcdl.cluster.layers import shown, user_file
     from hpcdl.errors import HpcdlError, UserError
     from hpcdl.files import write_text
+    from hpcdl.oserrors import reason
 
     path, asks = user_file(), not yes and sys.stdin.isatty()
     if path.exists() and not force and not (asks and click.confirm(f"{shown(path)} is there; change it?", err=True)):
@@ -56,7 +57,8 @@ def command(cluster: str | None, sets: tuple[str, ...], yes: bool, force: bool) 
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
     except OSError as error:
-        raise HpcdlError(f"cannot write {path}: {error.strerror}") from error
+        remedy = "XDG_CONFIG_HOME can name another folder"
+        raise HpcdlError(f"cannot write {path}: {reason(error)}; {remedy}") from error
     click.echo(path)
     options.say("next: hpcdl check mnist_cnn")
 

@@ -60,8 +60,9 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
         options.say(f"written: {Path(output, 'job.sbatch')}; submit it from there with: sbatch job.sbatch")
     else:
         from hpcdl.files import write_text
+        from hpcdl.oserrors import refusal
 
         try:
             write_text(Path(output), render(decided, Path(output).name))
         except OSError as error:
-            raise UserError(f"cannot write {output}: {error.strerror}") from error
+            raise refusal(f"cannot write {output}", error) from error

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -52,10 +53,9 @@ def command(
     found = options.find(run, cluster, runs_dir)
     text = report(found, show_env)
     if output is None:
-        writable = os.access(found.paths.root, os.W_OK)
-        elsewhere = Path(f"report-{found.paths.root.name}.html")
-        output = str(found.paths.report if writable else elsewhere)
-    path = write_page(Path(output), text)
+        path = _write_page_somewhere(found.paths.report, text)
+    else:
+        path = write_page(Path(output), text)
     click.echo(path)
     if show and not _opened(path):
         options.say(f"no browser can be opened here; copy {path} to your own machine")
@@ -84,18 +84,27 @@ def _opened(page: Path) -> bool:
         return True  # the browser itself runs in it
 
 
+def _write_page_somewhere(usual: Path, text: str) -> Path:
+    """Write a page into the run folder or, if that takes nothing, into this one."""
+    from hpcdl.errors import HpcdlError
+
+    if os.access(usual.parent, os.W_OK):
+        with suppress(HpcdlError):  # it may be full
+            return write_page(usual, text)
+    return write_page(Path(f"report-{usual.parent.name}.html"), text)
+
+
 def write_page(path: Path, text: str) -> Path:
     """Write a page, whole or not at all; its absolute path.
 
     Raises:
-        UserError: it cannot be written there.
+        HpcdlError: it cannot be written there.
     """
-    from hpcdl.errors import UserError
     from hpcdl.files import write_text
+    from hpcdl.oserrors import refusal
 
     try:
         write_text(path, text)
     except OSError as error:
-        message = f"cannot write {path}: {error.strerror or error}; choose another place with -o"
-        raise UserError(message) from error
+        raise refusal(f"cannot write {path}", error, "choose another place with -o") from error
     return path.absolute()

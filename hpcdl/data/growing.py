@@ -91,9 +91,12 @@ class GrowingFile:
 
     def close(self) -> None:
         """Have it all on disk."""
-        if not self._stream.closed:
+        if self._stream.closed:
+            return
+        try:
             self._stream.flush()
             os.fsync(self._stream.fileno())
+        finally:
             self._stream.close()
 
     def _hash(self, most: int) -> None:

@@ -7,6 +7,7 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,8 +232,9 @@ class PackWriter:
 
     def close(self) -> None:
         """Have what was written on disk, and let go of it."""
-        for one in self._open:
-            one.close()
+        with ExitStack() as stack:  # on a full disk each file is closed, though one cannot be written
+            for one in self._open:
+                stack.callback(one.close)
 
     def _count_lines(self) -> None:
         numbers = {name: label for label, name in enumerate(self._layout.classes)}

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from hpcdl.launch.attempt import attempt
-from hpcdl.launch.patience import OutOfPatienceError, say
+from hpcdl.launch.patience import OutOfPatienceError, RunRemovedError, say
 from hpcdl.run.paths import RunPaths
 from hpcdl.trainer.spec import EXIT_STOPPED
 
@@ -34,6 +34,8 @@ def launch(run: str) -> None:
         say(f"the run folder cannot be used: {error}; what was saved before is intact")
         blind = int(os.environ.get("SLURM_RESTART_COUNT", "0")) >= _BLIND_RESTARTS
         status = 1 if blind else EXIT_STOPPED
+    except RunRemovedError as error:
+        status = _give_up(error)
     _end(status)
 
 
@@ -53,7 +55,15 @@ def launch_local(run: str) -> None:
     except OutOfPatienceError as error:
         say(f"the run folder cannot be used: {error}; hpcdl resume goes on when it can")
         status = EXIT_STOPPED
+    except RunRemovedError as error:
+        status = _give_up(error)
     _end(status)
+
+
+def _give_up(error: RunRemovedError) -> int:
+    """The status of a run whose folder was removed: nothing is left that could go on."""
+    say(f"{error}: this run ends here")
+    return 1
 
 
 def _end(status: int) -> None:

@@ -35,15 +35,16 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
 
     Raises:
         OutOfPatienceError: the run folder cannot be read or written.
+        RunRemovedError: it was removed.
     """
-    plan = keep_trying("plan.json", lambda: read_plan(paths))
+    plan = keep_trying("plan.json", lambda: read_plan(paths), paths)
     over = _is_over(paths, plan)
     if over:
         say(f"{over}; nothing is started")
         return 0
     if _settle_last(paths, plan) == causes.CANCELLED and not plan.requeue:
         say("the last job of this run was cancelled, and so is the run; nothing is started")
-        keep_trying("the marker", paths.cancelled.touch)
+        keep_trying("the marker", paths.cancelled.touch, paths)
         queue.cancel_rest(paths)
         return 0
     here = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
@@ -55,9 +56,9 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
     started = time.time()
     me = {"pid": os.getpid(), "pid_start": process_start(os.getpid()), "host": socket.gethostname()}
     _note(paths, {**row, **me, "event": "start", "time": started})
-    keep_trying("failure.json", lambda: paths.failure.unlink(missing_ok=True))
+    keep_trying("failure.json", lambda: paths.failure.unlink(missing_ok=True), paths)
     if (read_json(paths.result) or {}).get("state") != causes.DONE:  # the trainer's own, from before launch was killed
-        keep_trying("result.json", lambda: paths.result.unlink(missing_ok=True))
+        keep_trying("result.json", lambda: paths.result.unlink(missing_ok=True), paths)
     say(f"attempt {number} of {paths.root} on {here}")
     status, outcome, peak_memory_gb = _try(paths, plan, row)
     row.update(status=status, reason=outcome.state, steps=saved_step(paths, plan), images=saved_images(paths))
@@ -120,13 +121,18 @@ def _unfit(paths: RunPaths, row: dict[str, Any], faults: list[node.Fault]) -> tu
     """Write down what the node lacks. In SLURM another one may be better, unless it is no fault of the node's."""
     lines = "".join(f"error: {row['node']}: {fault.text}\n" for fault in faults)
     say(lines.rstrip())
-    keep_trying("the log", lambda: paths.log(row["attempt"]).write_text(lines, encoding="utf-8"))
+    keep_trying("the log", lambda: _write_log(paths, row["attempt"], lines), paths)
     cause = faults[0].cause
     failure = {"kind": cause, "hint": causes.HINTS[causes.UNFIT]}
-    keep_trying("failure.json", lambda: write_json(paths.failure, failure))
+    keep_trying("failure.json", lambda: write_json(paths.failure, failure), paths)
     again = row["job_id"] is not None and all(fault.elsewhere for fault in faults)
     message = f"{row['node']} is not fit for this job: {'; '.join(fault.text for fault in faults)}"
     return node.STATUS[cause], causes.Outcome(causes.UNFIT if again else causes.FAILED, cause, message), None
+
+
+def _write_log(paths: RunPaths, number: int, lines: str) -> None:
+    paths.logs.mkdir(exist_ok=True)  # somebody may have tidied up
+    paths.log(number).write_text(lines, encoding="utf-8")
 
 
 def _conclude(paths: RunPaths, plan: Plan, number: int, status: int, outcome: causes.Outcome) -> int:
@@ -136,7 +142,7 @@ def _conclude(paths: RunPaths, plan: Plan, number: int, status: int, outcome: ca
         return EXIT_STOPPED
     say(f"attempt {number} ended: {outcome.state}, exit status {status}")
     if outcome.state in (causes.DONE, causes.FAILED):
-        keep_trying("result.json", lambda: finish(paths, plan, outcome))
+        keep_trying("result.json", lambda: finish(paths, plan, outcome), paths)
         queue.cancel_rest(paths)
     if outcome.state == causes.FAILED:
         return status if status > 0 and status != EXIT_STOPPED else 1
@@ -171,4 +177,4 @@ def _settle_last(paths: RunPaths, plan: Plan) -> str | None:
 
 
 def _note(paths: RunPaths, row: dict[str, Any]) -> None:
-    keep_trying("attempts.jsonl", lambda: append_json_line(paths.attempts, row))
+    keep_trying("attempts.jsonl", lambda: append_json_line(paths.attempts, row), paths)

@@ -44,7 +44,7 @@ class Clock:
         heartbeat: dict[str, Any] = read_json(self.paths.heartbeat) or {}
         needed_s = SAVES_KEPT_FREE * float(heartbeat.get("slowest_save_s") or 0.0) + self.margin_s
         if now >= self.end_time - needed_s:
-            keep_trying("the stop file", self.paths.stop.touch)
+            keep_trying("the stop file", self.paths.stop.touch, self.paths)
             self.rang = True
 
     def near_the_end(self, lead_s: float, now: float) -> bool:

@@ -13,12 +13,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from hpcdl.files import read_json, write_json
 from hpcdl.launch.clock import Clock
 from hpcdl.launch.forward import StopSignal
 from hpcdl.launch.memory import oom_kills, peak_memory_gb
-from hpcdl.launch.patience import keep_trying
+from hpcdl.launch.patience import SURE_AFTER, RunRemovedError, keep_trying
 from hpcdl.launch.program import (
     argv_of,
     frozen_programs,
@@ -44,9 +45,11 @@ def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, c
 
     Raises:
         OutOfPatienceError: the run folder cannot be written.
+        RunRemovedError: it was removed.
     """
     terminated, killed_before = _note_sigterm(), oom_kills()
-    keep_trying("the run's home", lambda: prepare_home(paths.home, plan.data_root, frozen_programs(paths)))
+    programs = frozen_programs(paths)
+    keep_trying("the run's home", lambda: prepare_home(paths.home, plan.data_root, programs), paths)
     scratch = plan.scratch and os.path.expandvars(plan.scratch)
     tmp = keep_trying("the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch))
     try:
@@ -81,11 +84,13 @@ def _start_and_wait(
     if not in_slurm:
         argv, env = with_modules(plan, argv, env)
     _end_leftover(program)
+    if places.workdir == str(paths.work):
+        keep_trying("the working directory", lambda: paths.work.mkdir(exist_ok=True), paths)
     start = _Start(argv, env, places.workdir, places.lifeline)
     stop_signal = StopSignal(plan, paths.stop)
     try:
         if plan.script is None:
-            with keep_trying("the log", lambda: paths.log(attempt).open("ab")) as log:
+            with keep_trying("the log", lambda: _open_log(paths, attempt), paths) as log:
                 child = start.with_output(log.fileno(), log.fileno())
                 status = _wait(paths, child, clock, stop_signal)
             return status, tail(paths.log(attempt))
@@ -96,9 +101,10 @@ def _start_and_wait(
         return status, recorder.end_of_output()
     except _NotStartedError as error:
         message = _why_not_started(plan, argv, error.reason)
-        with keep_trying("the log", lambda: paths.log(attempt).open("ab")) as log:
-            log.write(f"{message}\n".encode())
-        keep_trying("failure.json", lambda: write_json(paths.failure, {"kind": "spec", "message": message}))
+        with keep_trying("the log", lambda: _open_log(paths, attempt), paths) as log:
+            log.write(f"{message}\n".encode("utf-8", "surrogateescape"))
+        failure = {"kind": "spec", "message": message}
+        keep_trying("failure.json", lambda: write_json(paths.failure, failure), paths)
         return EXIT_SPEC, message
 
 
@@ -149,7 +155,21 @@ def _why_not_started(plan: Plan, argv: list[str], error: OSError) -> str:
 
 
 def _wait(paths: RunPaths, child: subprocess.Popen[bytes], clock: Clock, stop_signal: StopSignal) -> int:
-    """Look at the clock and for requests to stop until the program has ended; its exit status."""
+    """Wait for the program's end, and look after it meanwhile; its exit status.
+
+    Raises:
+        OutOfPatienceError: the run folder cannot be written.
+        RunRemovedError: it was removed.
+    """
+    try:
+        return _look_until_end(paths, child, clock, stop_signal)
+    except BaseException:
+        _kill_tree(child.pid)
+        raise
+
+
+def _look_until_end(paths: RunPaths, child: subprocess.Popen[bytes], clock: Clock, stop_signal: StopSignal) -> int:
+    removed_looks = 0
     while True:
         try:
             return child.wait(_LOOK_S)
@@ -158,6 +178,14 @@ def _wait(paths: RunPaths, child: subprocess.Popen[bytes], clock: Clock, stop_si
             stop_signal.look(child.pid)
         if clock.overtime or _was_cancelled(paths):
             _kill_tree(child.pid)
+        removed_looks = removed_looks + 1 if paths.is_removed() else 0
+        if removed_looks >= SURE_AFTER:
+            raise RunRemovedError(f"{paths.root} was removed")
+
+
+def _open_log(paths: RunPaths, attempt: int) -> BinaryIO:
+    paths.logs.mkdir(exist_ok=True)  # somebody may have tidied up
+    return paths.log(attempt).open("ab")
 
 
 def _was_cancelled(paths: RunPaths) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,8 @@ def read_plan(paths: RunPaths) -> Plan:
     """The plan that was frozen with a run."""
     import msgspec
 
-    return msgspec.json.decode(paths.plan.read_bytes(), type=Plan)
+    # Not msgspec's own decoder: it refuses the file names that are not UTF-8 (PEP 383).
+    return msgspec.convert(json.loads(paths.plan.read_bytes()), Plan, str_keys=True)
 
 
 def places_of(paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str | None = None) -> Places:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import select
 import shutil
@@ -14,7 +15,7 @@ from types import TracebackType
 
 from hpcdl.launch.bars import Thinner
 from hpcdl.launch.noise import IDLE_S, NoiseFilter
-from hpcdl.launch.patience import OutOfPatienceError, keep_trying, say
+from hpcdl.launch.patience import OutOfPatienceError, RunRemovedError, keep_trying, say
 from hpcdl.run.logs import END_BYTES
 from hpcdl.run.paths import RunPaths
 
@@ -29,8 +30,9 @@ class _Log:
     What cannot be written for as long as `keep_trying` tries is dropped, and the log says how much.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: RunPaths) -> None:
         self.path = path
+        self._run = run
         self._handle: int | None = None
         self._dropped = 0
 
@@ -44,8 +46,8 @@ class _Log:
                 self._append(note.encode())
                 self._dropped = 0
             self._rest = data
-            keep_trying(f"logs/{self.path.name}", self._write_rest)
-        except (OSError, OutOfPatienceError):
+            keep_trying(f"logs/{self.path.name}", self._write_rest, self._run)
+        except (OSError, OutOfPatienceError, RunRemovedError):
             self._dropped += len(data)
 
     def _write_rest(self) -> None:
@@ -56,6 +58,7 @@ class _Log:
         """The file's descriptor; the file is made if need be."""
         if self._handle is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self.path.parent.mkdir(exist_ok=True)  # somebody may have tidied up
             self._handle = os.open(self.path, flags, 0o666)
         return self._handle
 
@@ -106,14 +109,16 @@ class Recorder:
 
     Raises:
         OutOfPatienceError: the log cannot be made.
+        RunRemovedError: the run was removed.
     """
 
     def __init__(self, paths: RunPaths, attempt: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._log = _Log(paths.log(attempt))
-        keep_trying("the log", self._log.open)
-        self._stdout_log = _Log(paths.stdout_log(attempt))
-        self._stderr_log = _Log(paths.stderr_log(attempt))
-        self._noise_log = _Log(paths.noise_log(attempt))
+        self._run_paths = paths
+        self._log = _Log(paths.log(attempt), paths)
+        keep_trying("the log", self._log.open, paths)
+        self._stdout_log = _Log(paths.stdout_log(attempt), paths)
+        self._stderr_log = _Log(paths.stderr_log(attempt), paths)
+        self._noise_log = _Log(paths.noise_log(attempt), paths)
         self._is_split = False
         self._now = now
         self._end = bytearray()
@@ -251,8 +256,9 @@ class Recorder:
         """From here on each stream has a log of its own; so far all text was stdout's."""
         self._is_split = True
         try:
-            keep_trying(f"logs/{self._stdout_log.path.name}", lambda: self._log.copy_to(self._stdout_log.path))
-        except OutOfPatienceError as error:
+            copy = functools.partial(self._log.copy_to, self._stdout_log.path)
+            keep_trying(f"logs/{self._stdout_log.path.name}", copy, self._run_paths)
+        except (OutOfPatienceError, RunRemovedError) as error:
             say(str(error))
 
     def _remember(self, text: bytes) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from hpcdl.files import others_could_write
+from hpcdl.run.paths import RunPaths
 
 
 def main(folder: str) -> None:
@@ -28,6 +29,9 @@ def main(folder: str) -> None:
         os.environ["PYTHONNOUSERSITE"] = "1"  # nor do the Pythons that it starts look into ~/.local
     os.environ["SUBMITIT_FOLDER"] = folder
     pickles = Path(folder)
+    run = RunPaths(pickles.parent)
+    if run.is_removed():
+        sys.exit(f"hpcdl: {run.root} was removed: there is nothing to run")
     # The pickle last: submitit waits for it where it is not there yet, and nobody else can then put it there.
     for path in (pickles.parent, pickles, JobEnvironment().paths.submitted_pickle):
         why = others_could_write(path)

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpcdl.cache import cached_sha256
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import UserError
-from hpcdl.files import cached_sha256, read_json
+from hpcdl.files import read_json
 from hpcdl.planning import Plan
 
 MANIFEST = "manifest.json"

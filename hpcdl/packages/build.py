@@ -18,9 +18,10 @@ from typing import Any
 
 import hpcdl
 from hpcdl.asjob import after_modules, check_loaded
+from hpcdl.cache import cached_sha256
 from hpcdl.container import PACKAGES, Places, command, isolated
 from hpcdl.errors import ContainerError, HpcdlError, UserError
-from hpcdl.files import cached_sha256, write_json
+from hpcdl.files import write_json
 from hpcdl.image import check_sif
 from hpcdl.packages import FOLDER, MANIFEST, SQUASHFS
 from hpcdl.packages.pipconfig import local_paths, pip_environment
@@ -122,7 +123,13 @@ def _lines_of(plan: Plan, argv: list[str], stdin: str) -> Iterator[str]:
     command_line, environment = after_modules(lines, argv)
     last, pipe = "", subprocess.PIPE
     with subprocess.Popen(
-        command_line, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
+        command_line,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        env=environment,
     ) as started:
         assert started.stdin is not None and started.stdout is not None  # noqa: S101 - both are pipes
         with suppress(BrokenPipeError):  # it ended before it read; its last words say why
@@ -143,7 +150,9 @@ def _payload(plan: Plan, aside: Path) -> str:
     if shutil.which("mksquashfs") is None:
         return FOLDER
     argv = ["mksquashfs", str(aside / FOLDER), str(packed), "-noappend", "-no-progress", "-all-root"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, capture_output=True, check=False, encoding="utf-8", errors="replace"
+    )  # fmt: skip
     packed_plan = replace(plan, overlay=str(packed), binds=[], pythonpath=[], env={}, nv=False)
     places = Places(workdir="/", home="/", stop_file="/stop")
     look = [word for line in command(packed_plan, places, ["ls", PACKAGES]) for word in line]

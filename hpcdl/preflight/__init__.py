@@ -10,6 +10,7 @@ from functools import cached_property
 from hpcdl.asjob import module_lines, plan_lines
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import HpcdlError, SchedulerError
+from hpcdl.oserrors import sentence
 from hpcdl.scheduler.site import Site, read_site
 from hpcdl.submission import Submission
 
@@ -112,8 +113,11 @@ def check(subject: Subject, checks: Sequence[tuple[str, Check]]) -> Report:
                     notes.append(one.text)
                 else:
                     findings.append((name, one))
-        except (HpcdlError, OSError) as error:
+        except HpcdlError as error:
             skipped.append((name, str(error)))
+            continue
+        except OSError as error:
+            skipped.append((name, sentence(error)))
             continue
         if len(findings) == before:
             passed.append(name)

@@ -12,14 +12,14 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hpcdl.files import cache_folder, read_json, write_json
+from hpcdl import cache
 from hpcdl.trainer.idx import DIMENSIONS, find_idx, nothing_there
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+_CACHE = "arrays-2.json"  # the first one had no samples
 _KEPT = 50
 _SAMPLE_BYTES = 4 * 2**20  # of each array of images, from its beginning
 _CLASSES = 10_000  # with more of them, the rows of each are not counted here
@@ -39,13 +39,11 @@ def look(path: Path) -> dict[str, Any]:
         files = sorted([*path.iterdir(), *path.glob("*/*ubyte*")])
     stats = [(str(file.resolve()), file.stat()) for file in files if file.is_file()]
     key = "|".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)
-    store = cache_folder() / "arrays-2.json"  # the first one had no samples
-    known = read_json(store) or {}
-    if key not in known:
+    known = cache.load(_CACHE)
+    if not isinstance(known.get(key), dict):
         found = _idx(path) if path.is_dir() else _npz(path)
         known = dict([*known.items(), (key, found)][-_KEPT:])
-        with suppress(OSError):
-            write_json(store, known)
+        cache.store(_CACHE, known)
     seen: dict[str, Any] = known[key]
     return seen
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpcdl.cache import cached_sha256
 from hpcdl.data import how_to_stage
 from hpcdl.data.manifest import read_sums, sums_of
-from hpcdl.files import cached_sha256
 from hpcdl.preflight import Finding, Note, Subject, folders
 from hpcdl.preflight.arrays import NAMES, look
 from hpcdl.trainer import ranges

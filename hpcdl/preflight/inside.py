@@ -9,19 +9,19 @@ import platform
 import tempfile
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpcdl import cache
 from hpcdl.asjob import last_line, run_in_container
 from hpcdl.container import Places, command
 from hpcdl.errors import ContainerError, UserError
-from hpcdl.files import cache_folder, read_json, write_json, write_text
 from hpcdl.image import check_sif
 from hpcdl.planning import Plan
 from hpcdl.preflight import looking
 
+_CACHE = "images.json"
 _KEPT = 100  # images that are remembered
 _KEPT_OF_EACH = 1000  # programs, modules and names of an image
 _FORM = 2  # of what is remembered
@@ -145,21 +145,21 @@ def _is_public(name: str, nodes: list[dict[str, int]]) -> bool:
 
 def _tree(known: dict[str, Any]) -> list[dict[str, int]]:
     """The public names of an image, which are in a file of their own: they are many."""
-    nodes: list[dict[str, int]] = (read_json(_tree_file(known["tree"])) or {}).get("nodes", [{}])
+    nodes: list[dict[str, int]] = cache.load(_tree_file(known["tree"])).get("nodes", [{}])
     return nodes
 
 
-def _tree_file(digest: str) -> Path:
-    return cache_folder() / f"names-{digest}.json"
+def _tree_file(digest: str) -> str:
+    return f"names-{digest}.json"
 
 
 def _joined(known: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
     """What is known of an image, with an answer added to it."""
     if "tree" in told:
-        text = json.dumps({"nodes": told["tree"]}, separators=(",", ":"))
+        tree = {"nodes": told["tree"]}
+        text = json.dumps(tree, separators=(",", ":"))
         told["tree"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        with suppress(OSError):
-            write_text(_tree_file(told["tree"]), text)
+        cache.store(_tree_file(told["tree"]), tree)
     joined = {**known, **told}
     for part in ("programs", "modules", "names"):
         joined[part] = {**known.get(part, {}), **told[part]}
@@ -167,7 +167,12 @@ def _joined(known: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _remembered() -> dict[str, Any]:
-    return read_json(cache_folder() / "images.json") or {}
+    """The answers in the user's cache, without those that another version wrote otherwise."""
+    answers = {}
+    for key, answer in cache.load(_CACHE).items():
+        if isinstance(answer, dict) and isinstance(answer.get("time"), (int, float)):
+            answers[key] = answer
+    return answers
 
 
 def _remember(image: str, known: dict[str, Any]) -> None:
@@ -176,8 +181,7 @@ def _remember(image: str, known: dict[str, Any]) -> None:
         kept[part] = dict(list(known[part].items())[-_KEPT_OF_EACH:])
     images = {**_remembered(), image: kept}
     newest = sorted(images, key=lambda key: -images[key]["time"])[:_KEPT]
-    with suppress(OSError):
-        write_json(cache_folder() / "images.json", {key: images[key] for key in newest})
+    cache.store(_CACHE, {key: images[key] for key in newest})
 
 
 def is_known(plan: Plan) -> bool:

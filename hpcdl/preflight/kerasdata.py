@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpcdl.cache import cached_sha256
 from hpcdl.data import how_to_stage
 from hpcdl.data.catalogue import SETS
-from hpcdl.files import cached_sha256
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.attributes import calls
 from hpcdl.run.notebook import where

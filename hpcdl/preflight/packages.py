@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpcdl.files import cached_sha256
+from hpcdl.cache import cached_sha256
 from hpcdl.packages import manifest, others
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject

@@ -6,12 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpcdl.errors import RunError, SchedulerError, UserError
+from hpcdl.errors import NoRunError, RunError, SchedulerError, UserError
 from hpcdl.files import read_json, write_text
+from hpcdl.oserrors import sentence
 from hpcdl.run.logs import numbered
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import FINAL, Status, fold, process_start, read
@@ -20,6 +22,20 @@ __all__ = ["Run", "find_run", "run_at", "runs_below"]
 
 _LOOK_S = 0.5  # how often wait looks at a run's files
 _FRESH_S = 60.0  # a heartbeat younger than this shows that the program runs
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """What `Run.cancel` did; true if the run had not ended.
+
+    ``unmarked`` says why its folder does not show that it is cancelled; SLURM then knows alone.
+    """
+
+    had_not_ended: bool
+    unmarked: str = ""
+
+    def __bool__(self) -> bool:
+        return self.had_not_ended
 
 
 class Run:
@@ -94,6 +110,9 @@ class Run:
         """Its status again and again until it is final. The files are looked at, not SLURM."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
+            if not self.paths.manifest.exists():
+                root = self.paths.root
+                raise RunError(f"{root} was removed; what still runs of it ends by itself")
             status = self.status()
             yield status
             if status.final:
@@ -120,29 +139,88 @@ class Run:
         """Its logs so far, a file per attempt in order."""
         return numbered(self.paths)
 
-    def cancel(self) -> bool:
-        """Cancel it for good. False where it had ended or was cancelled already; SLURM is then told again.
+    def require_owner(self, verb: str, root_may: bool = False) -> None:
+        """Make sure that the run belongs to this user.
+
+        Args:
+            verb: what only its owner can do, for the message.
+            root_may: whether root can do it, too.
 
         Raises:
-            SchedulerError: SLURM did not take it; the run is marked all the same and will not be requeued.
+            UserError: it is somebody else's.
         """
+        user, owner = os.geteuid(), self.paths.manifest.stat().st_uid
+        if user == owner or (root_may and user == 0):
+            return
+        name = _user_name(owner)
+        raise UserError(f"{self.name} is {name}'s run: only {name} can {verb} it")
+
+    def cancel(self) -> Cancelled:
+        """Cancel it for good; its jobs are ended even if nothing can be written in its folder.
+
+        Of a run that was cancelled before SLURM is told again.
+
+        Raises:
+            UserError: it is somebody else's run.
+            SchedulerError: SLURM did not take it; the message says what is so now.
+        """
+        self.require_owner("cancel", root_may=True)
         state = self.status(ask=False).state
         if state in FINAL and state != "cancelled":
-            return False
-        if state != "cancelled":
+            return Cancelled(False)
+        unmarked = "" if state == "cancelled" else self._mark_cancelled()
+        try:
+            self._end_jobs()
+        except SchedulerError as error:
+            if unmarked:
+                raise SchedulerError(f"{error}\nThe run is not cancelled: {unmarked}") from error
+            later = "it is not run again, and within a minute it ends itself if it runs"
+            raise SchedulerError(f"{error}\nThe run is cancelled all the same: {later}") from error
+        if unmarked:
+            unmarked = self._mark_cancelled()  # what it kept open may be free now
+        return Cancelled(state != "cancelled", unmarked)
+
+    def _mark_cancelled(self) -> str:
+        """Leave the mark by which every later attempt ends at once; why it cannot be, or nothing.
+
+        It comes before SLURM is told: a job that saves and stops at once would be requeued.
+        """
+        try:
             write_text(self.paths.cancelled, time.strftime("%Y-%m-%d %H:%M:%S\n"))
+        except OSError as error:
+            try:
+                self.paths.cancelled.touch()  # an empty file has room on many full disks
+            except OSError:
+                return sentence(error)
+        return ""
+
+    def _end_jobs(self) -> None:
         submitted = read_json(self.paths.submitted) or {}
-        if submitted.get("backend") == "slurm":
+        if submitted.get("backend") == "slurm" or self._may_be_in_slurm(submitted):
             from hpcdl.scheduler import slurm
 
-            try:
-                slurm.scancel(*self.job_ids())
-            except SchedulerError as error:
-                later = "it is not run again, and within a minute it ends itself if it runs"
-                raise SchedulerError(f"{error}\nThe run is cancelled all the same: {later}") from error
-        elif submitted.get("pid_start") is not None and process_start(submitted["pid"]) == submitted["pid_start"]:
-            _end_session(submitted["pid"], submitted["pid_start"])
-        return state != "cancelled"
+            job_ids = self.job_ids() or slurm.jobs_in(self.paths.root)
+            if job_ids:
+                slurm.scancel(*job_ids)
+            return
+        pid, start = submitted.get("pid"), submitted.get("pid_start")
+        if pid is not None and start is not None and process_start(pid) == start:
+            _end_session(pid, start)
+
+    def _may_be_in_slurm(self, submitted: dict[str, Any]) -> bool:
+        """Whether its job may have been sent although nothing could be written down about it."""
+        from hpcdl.scheduler import slurm
+
+        return not submitted and self.paths.script.exists() and slurm.available()
+
+
+def _user_name(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 def _end_session(pid: int, started: str, grace_s: float = 5.0) -> None:
@@ -164,7 +242,10 @@ def runs_below(roots: Sequence[Path]) -> list[Run]:
         moved = {path.parent for path in root.glob("[!.]*/plan.json") if path.with_name("manifest.json").exists()}
         below = {path.parent for path in root.glob("[!.]*/[!.]*/manifest.json")}
         folders |= moved | {folder for folder in below if folder.parent not in moved}
-    runs = [Run(folder) for folder in folders]
+    runs = []
+    for folder in folders:
+        with suppress(RunError):  # removed meanwhile
+            runs.append(Run(folder))
     return sorted(runs, key=lambda run: (run.created(), run.name))
 
 
@@ -186,7 +267,7 @@ def run_at(text: str) -> Run | None:
     if not text.startswith(("/", "./", "../", "~")) and text not in (".", ".."):
         return None
     if not os.path.isdir(path):
-        raise UserError(f"there is no run folder {text}; hpcdl status lists the runs")
+        raise NoRunError(f"there is no run folder {text}; hpcdl status lists the runs")
     inside = sorted(path.glob("*/manifest.json"))
     newest = f"; it holds {len(inside)} runs, such as {inside[-1].parent}" if inside else ""
     raise UserError(f"{text} is a folder, but not a run's folder (it has no manifest.json){newest}")
@@ -205,27 +286,39 @@ def find_run(text: str, roots: Sequence[Path]) -> Run:
     if run is not None:
         return run
     runs = runs_below(roots)
-    for fits in (_is_whole, _begins, _ends):
-        fitting = [run for run in runs if fits(run, text)]
-        if fitting:
-            break
+    names = fitting_names(text, [run.name for run in runs])
+    fitting = [run for run in runs if run.name in names]
     if len(fitting) == 1:
         return fitting[0]
     where = ", ".join(str(root) for root in roots)
     if not fitting:
-        raise UserError(f"there is no run {text!r} under {where}; hpcdl status lists them")
-    names = "".join(f"\n  {run.name}" for run in fitting[-10:])
+        raise NoRunError(f"there is no run {text!r} under {where}; hpcdl status lists them")
+    lines = "".join(f"\n  {run.name}" for run in fitting[-10:])
     shown = "" if len(fitting) <= 10 else " (the newest ten, the newest last)"
-    raise UserError(f"{text!r} fits {len(fitting)} runs; say more of it{shown}:{names}")
+    raise UserError(f"{text!r} fits {len(fitting)} runs; say more of it{shown}:{lines}")
 
 
-def _is_whole(run: Run, text: str) -> bool:
-    return text in (run.name, run.paths.root.name, run.paths.root.parent.name)
+def fitting_names(text: str, names: Sequence[str]) -> list[str]:
+    """The runs that a text stands for: a whole name or id, else its beginning, else its end.
+
+    Args:
+        text: what the user typed.
+        names: ``<name>/<run_id>`` of each.
+    """
+    for fits in (_is_whole, _begins, _ends):
+        fitting = [name for name in names if fits(name, text)]
+        if fitting:
+            return fitting
+    return []
 
 
-def _begins(run: Run, text: str) -> bool:
-    return run.name.startswith(text) or run.paths.root.name.startswith(text)
+def _is_whole(name: str, text: str) -> bool:
+    return text == name or text in name.split("/")
 
 
-def _ends(run: Run, text: str) -> bool:
-    return len(text) >= 4 and run.name.endswith(text)
+def _begins(name: str, text: str) -> bool:
+    return name.startswith(text) or name.rpartition("/")[2].startswith(text)
+
+
+def _ends(name: str, text: str) -> bool:
+    return len(text) >= 4 and name.endswith(text)

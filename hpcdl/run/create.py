@@ -15,12 +15,14 @@ from typing import Any
 
 import hpcdl
 from hpcdl import packages
+from hpcdl.cache import cached_sha256
 from hpcdl.data import PACK
 from hpcdl.data.listing import list_files
 from hpcdl.errors import RunError, UserError
-from hpcdl.files import cached_sha256, nobody_else_writes, write_json, write_text
+from hpcdl.files import close_to_others, copy_file, nobody_else_writes, write_json, write_text
 from hpcdl.job import Job
 from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
+from hpcdl.oserrors import sentence
 from hpcdl.planning import Plan
 from hpcdl.run.freeze import freeze_code, freeze_support, freeze_user_files, user_files
 from hpcdl.run.paths import RunPaths
@@ -68,15 +70,8 @@ def create(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, command_
         aside.root.parent.mkdir(parents=True, exist_ok=True)
         code = freeze_code(runs_root)
         with nobody_else_writes():
-            aside.root.mkdir()
-            aside.logs.mkdir()
-            aside.submitit.mkdir(mode=0o700)
-            freeze_user_files(job, aside.user)
-            if plan.script is not None:
-                freeze_support(aside.user)
-                if plan.workdir is None:
-                    aside.work.mkdir()
-                    put_files(job, aside)
+            _fill(aside, job, plan)
+        close_to_others(aside.root)
         write_text(aside.job, job_text(job))
         write_json(aside.plan, dataclasses.asdict(plan))
         if spec is not None:
@@ -85,13 +80,25 @@ def create(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, command_
         aside.root.rename(paths.root)
     except OSError as error:
         shutil.rmtree(aside.root, ignore_errors=True)
-        raise RunError(
-            f"cannot make the run folder {paths.root}: {error.strerror or error} ({error.filename})"
-        ) from error
+        error.filename = error.filename or str(runs_root)
+        raise RunError(f"cannot make the run folder {paths.root}: {sentence(error)}") from error
     except BaseException:
         shutil.rmtree(aside.root, ignore_errors=True)
         raise
     return code
+
+
+def _fill(paths: RunPaths, job: Job, plan: Plan) -> None:
+    """Make the folders, and freeze the user's files."""
+    paths.root.mkdir()
+    paths.logs.mkdir()
+    paths.submitit.mkdir(mode=0o700)
+    freeze_user_files(job, paths.user)
+    if plan.script is not None:
+        freeze_support(paths.user)
+        if plan.workdir is None:
+            paths.work.mkdir()
+            put_files(job, paths)
 
 
 def put_files(job: Job, paths: RunPaths) -> None:
@@ -106,7 +113,8 @@ def put_files(job: Job, paths: RunPaths) -> None:
             shutil.copytree(source, target, dirs_exist_ok=True)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
+            copy_file(source, target)
+            shutil.copymode(source, target)
 
 
 def job_text(job: Job) -> str:
@@ -180,7 +188,7 @@ def _git_commit(folder: Path) -> str | None:
     try:
         answer = subprocess.run(
             ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True, text=True, timeout=10, check=False,
+            capture_output=True, timeout=10, check=False, encoding="utf-8", errors="replace",
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None

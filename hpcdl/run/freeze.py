@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 
 from hpcdl.errors import UserError
-from hpcdl.files import nobody_else_writes
+from hpcdl.files import close_to_others, copy_file, nobody_else_writes
 from hpcdl.job import Job
+from hpcdl.oserrors import failed_path, reason
 from hpcdl.run import notebook
 from hpcdl.run.paths import code_folder
 
@@ -40,13 +41,17 @@ def freeze_code(runs_root: Path) -> Path:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
-        with nobody_else_writes():
-            copy_code(aside / "hpcdl")
-        aside.chmod(0o755)
         try:
+            with nobody_else_writes():
+                copy_code(aside / "hpcdl")
+            aside.chmod(0o755)
+            close_to_others(aside)
             aside.rename(folder)
-        except OSError:  # another submission was faster, with the same bytes
-            shutil.rmtree(aside)
+        except OSError:
+            if not folder.is_dir():  # else another submission was faster, with the same bytes
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 
@@ -72,11 +77,16 @@ def freeze_user_files(job: Job, target: Path) -> None:
     for source, name in user_files(job).items():
         try:
             if source.is_dir():
-                shutil.copytree(source, target / name, ignore=_NOT_COPIED, dirs_exist_ok=True)
+                shutil.copytree(
+                    source, target / name, ignore=_NOT_COPIED, copy_function=_copy_with_mode,
+                    dirs_exist_ok=True,
+                )  # fmt: skip
             else:
                 _copy(source, target / name)
         except OSError as error:
-            raise UserError(f"cannot copy {source}: {error.strerror or error}") from error
+            if str(target) in (failed_path(error) or reason(error)):
+                raise  # not the user's file, but the place it is copied to
+            raise UserError(f"cannot copy {source}: {reason(error)}") from error
 
 
 def freeze_support(target: Path) -> None:
@@ -162,5 +172,10 @@ def _read(path: Path) -> str:
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    copy_file(source, target)
     os.chmod(target, 0o755 if os.access(source, os.X_OK) else 0o644)
+
+
+def _copy_with_mode(source: str, target: str) -> None:
+    copy_file(Path(source), Path(target))
+    shutil.copymode(source, target)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+_CODE = ".code"
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,13 @@ class RunPaths:
         """A script's working directory, where it names none."""
         return self.root / "work"
 
+    def is_removed(self) -> bool:
+        """Whether somebody removed the run; False if its whole file system may be away.
+
+        hpcdl's own code in the same runs_root shows that the file system is there.
+        """
+        return not os.path.lexists(self.root) and (self.root.parent.parent / _CODE).is_dir()
+
     # Where it is a cross-validation
     def fold(self, number: int) -> RunPaths:
         """One fold's folder: it has metrics, checkpoints, a result and predictions of its own."""
@@ -164,4 +174,4 @@ class RunPaths:
 
 def code_folder(runs_root: Path, sha: str) -> Path:
     """Where hpcdl's own code of one version is kept for all runs that use it."""
-    return runs_root / ".code" / sha
+    return runs_root / _CODE / sha

@@ -83,6 +83,7 @@ class SessionExecutor(LocalExecutor):
             SUBMITIT_LOCAL_WITH_SHELL="",
             SUBMITIT_STDERR_TO_STDOUT="1",
             PYTHONPATH=str(self.code),
+            PYTHONUTF8="1",  # file names are UTF-8 here as in hpcdl itself, whatever the locale
         )
         with self.log.open("ab") as log:
             process = subprocess.Popen(

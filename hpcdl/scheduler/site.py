@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
+from hpcdl import cache
 from hpcdl.errors import SchedulerError
-from hpcdl.files import cache_folder, read_json, write_json
 from hpcdl.scheduler import slurm
 
+_CACHE = "slurm-site.json"
 REMEMBERED_S = 600.0  # limits change rarely, and sacctmgr takes a third of a second each time
 _OUT_OF_SERVICE = frozenset(["DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING", "INVAL", "UNKNOWN"])
 _NOT_SET = frozenset(["", "NONE", "N/A", "(null)", "UNLIMITED"])
@@ -108,31 +106,29 @@ def read_site() -> Site:
     """
     import msgspec
 
-    store = _store()
-    known = read_json(store) or {}
-    if known.get("of") == _whose() and 0 <= time.time() - known.get("time", 0.0) < REMEMBERED_S:
+    known = cache.load(_CACHE)
+    if known.get("of") == _whose() and _is_young(known.get("time")):
         try:
-            return msgspec.convert(known["site"], Site)
+            return msgspec.convert(known.get("site"), Site)
         except msgspec.ValidationError:
             pass  # another version of hpcdl wrote it
     site = _ask()
-    with suppress(OSError):  # a full home is no reason to say nothing
-        write_json(store, {"of": _whose(), "time": time.time(), "site": asdict(site)})
+    cache.store(_CACHE, {"of": _whose(), "time": time.time(), "site": asdict(site)})
     return site
 
 
 def forget() -> None:
     """Ask anew the next time: what was refused may be allowed by then."""
-    _store().unlink(missing_ok=True)
+    cache.forget(_CACHE)
 
 
-def _store() -> Path:
-    return cache_folder() / "slurm-site.json"
+def _is_young(asked: object) -> bool:
+    return isinstance(asked, (int, float)) and 0 <= time.time() - asked < REMEMBERED_S
 
 
 def _whose() -> list[str]:
     """One home may serve several clusters."""
-    return [getpass.getuser(), socket.gethostname(), os.environ.get("SLURM_CONF", "")]
+    return [slurm.user(), socket.gethostname(), os.environ.get("SLURM_CONF", "")]
 
 
 def _ask() -> Site:
@@ -144,7 +140,7 @@ def _ask() -> Site:
     if not enforced & {"associations", "limits", "qos", "safe", "all"}:
         return Site(partitions, nodes, config=kept)
     show = ["sacctmgr", "--noheader", "--parsable2", "show"]
-    mine = ["user", getpass.getuser(), "withassoc", f"cluster={config.get('ClusterName', '')}"]
+    mine = ["user", slurm.user(), "withassoc", f"cluster={config.get('ClusterName', '')}"]
     try:
         qos = slurm.call([*show, "qos", "format=Name,MaxWall,MaxTRES,MaxTRESPU,GrpTRES,Flags"])
         associations = slurm.call([*show, *mine, "format=Account,QOS,DefaultQOS,Partition,MaxWall,DefaultAccount"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import os
 import shutil
@@ -14,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpcdl import cache
 from hpcdl.errors import SchedulerError
-from hpcdl.files import cache_folder, read_json, write_json
 from hpcdl.run.state import UNKNOWN
 
 _SBATCH_S = 180  # a busy SLURM takes jobs slowly, and one that sbatch gave up may be taken all the same
 NOT_REACHED = "(connect failure)"  # what SLURM's commands say where nothing was sent
+_CACHE, _LOCK = "slurm-jobs.json", "slurm-jobs.lock"
 _REMEMBERED_S = 3600.0
 _MISSING_S = 600.0  # accounting may lag that far behind the queue
 FINISHED = frozenset(
@@ -29,7 +29,12 @@ ENDED = FINISHED | {UNKNOWN}
 
 # What a job may inherit from the shell that submits it. Everything else is left behind: variables of
 # an enclosing job, a notebook or a container change what sbatch asks for or what the job does.
-_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SLURM_CONF", "MODULEPATH", "MODULESHOME")
+_KEPT = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ",
+    "SLURM_CONF", "MODULEPATH", "MODULESHOME",
+    # Where the user's tickets lie: plugins such as AUKS take them along to the node.
+    "KRB5CCNAME", "KRB5_CONFIG", "X509_USER_PROXY", "BEARER_TOKEN_FILE",
+)  # fmt: skip
 _KEPT_PREFIXES = (
     "BASH_FUNC_module",
     "BASH_FUNC_ml",
@@ -53,8 +58,20 @@ class JobInfo:
 
 
 def submission_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment to start sbatch with, which becomes the job's."""
-    return {k: v for k, v in environ.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
+    """The environment to start sbatch with, which becomes the job's.
+
+    In a job, too, Python is to read file names as UTF-8, whatever the shell's locale.
+    """
+    inherited = {k: v for k, v in environ.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
+    return {**inherited, "PYTHONUTF8": "1"}
+
+
+def user() -> str:
+    """Who asks: the user's name, or the number where the machine knows no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.geteuid())
 
 
 def available() -> bool:
@@ -101,9 +118,33 @@ def job_in(folder: Path, known: Collection[str] = ()) -> str | None:
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    text = call(["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%Z"])
-    rows = (line.partition("|") for line in text.splitlines())
-    return next((job_id for job_id, _, place in rows if place == str(folder) and job_id not in known), None)
+    for job_id in jobs_in(folder):
+        if job_id not in known:
+            return job_id
+    return None
+
+
+def jobs_in(folder: Path) -> list[str]:
+    """The jobs that wait or run with this working directory.
+
+    Raises:
+        SchedulerError: SLURM did not answer.
+    """
+    return [job_id for job_id, place in working_directories() if place == str(folder)]
+
+
+def working_directories() -> list[tuple[str, str]]:
+    """The id and the working directory of each of the user's jobs that waits or runs.
+
+    Raises:
+        SchedulerError: SLURM did not answer.
+    """
+    text = call(["squeue", "--noheader", f"--user={user()}", "--format=%i|%Z"])
+    jobs_and_places = []
+    for line in text.splitlines():
+        job_id, _, place = line.partition("|")
+        jobs_and_places.append((job_id, place))
+    return jobs_and_places
 
 
 def scancel(*job_ids: str, pending: bool = False) -> None:
@@ -157,7 +198,8 @@ def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[st
 
     SLURM is asked at most once in min_poll_s seconds by all of a user's hpcdl
     commands together, whether it answers or not; between, they share the last
-    answer. A job that no answer tells of yet is not in the result.
+    answer. Where the user's cache cannot be written, each command asks for itself.
+    A job that no answer tells of yet is not in the result.
 
     Args:
         job_ids: the jobs.
@@ -168,10 +210,7 @@ def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[st
         SchedulerError: SLURM did not answer, and has not told of these jobs before.
     """
     wanted = set(job_ids)
-    try:
-        known = _latest(wanted, min_poll_s)
-    except OSError as error:
-        raise SchedulerError(f"SLURM's answers cannot be kept in {cache_folder()}: {error}") from error
+    known = _latest(wanted, min_poll_s)
     found = {i: JobInfo(**row) for i, row in known["jobs"].items() if i in wanted and row["asked"] >= since}
     if known["error"] and not found:
         raise SchedulerError(known["error"])
@@ -180,19 +219,30 @@ def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[st
 
 def _latest(wanted: set[str], min_poll_s: int) -> dict[str, Any]:
     """The last answer, or a new one where that is old enough; all of the user's commands share it."""
-    store = cache_folder() / "slurm-jobs.json"
-    with (cache_folder() / "slurm-jobs.lock").open("w") as lock:
-        with suppress(OSError):  # not every home folder's file system has locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        old = read_json(store) or {}
-        known = _nothing_known() | old
-        if time.time() - known["time"] >= min_poll_s:
-            write_json(store, {**known, "time": time.time()})  # where that fails SLURM would be asked again and again
+    with cache.locked(_LOCK):
+        old = _remembered()
+        known = dict(old)
+        if not 0 <= time.time() - known["time"] < min_poll_s:
+            cache.store(_CACHE, {**known, "time": time.time()})  # if this command is killed while it asks
             known = _ask(known, wanted)
         known["wanted"] = sorted(wanted | set(known["wanted"]))
         if known != old:
-            write_json(store, known)
+            cache.store(_CACHE, known)
     return known
+
+
+def _remembered() -> dict[str, Any]:
+    """The last answer; nothing if the cache has none, or one of another form."""
+    import msgspec
+
+    answer = _nothing_known() | cache.load(_CACHE)
+    try:
+        jobs = msgspec.convert(answer["jobs"], dict[str, JobInfo])
+        msgspec.convert([answer["time"], *answer["missing"].values()], list[float])
+        msgspec.convert([answer["error"], *answer["wanted"]], list[str])
+    except (msgspec.ValidationError, AttributeError, TypeError):
+        return _nothing_known()
+    return {**answer, "jobs": {job_id: vars(info) for job_id, info in jobs.items()}}
 
 
 def _nothing_known() -> dict[str, Any]:
@@ -232,7 +282,7 @@ def _settled(row: dict[str, Any], now: float) -> bool:
 
 def _queue(now: float) -> dict[str, JobInfo]:
     found = {}
-    text = call(["squeue", "--noheader", f"--user={getpass.getuser()}", "--states=all", "--format=%i|%T|%r|%N|%S"])
+    text = call(["squeue", "--noheader", f"--user={user()}", "--states=all", "--format=%i|%T|%r|%N|%S"])
     for line in text.splitlines():
         job_id, state, reason, node, start = line.split("|")
         found[job_id] = JobInfo(state, now, _none(reason), _none(node), _none(start))
@@ -278,8 +328,9 @@ def answer(
     env = submission_environment(os.environ) if env is None else env
     try:
         return subprocess.run(
-            argv, env=env, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+            argv, env=env, input=stdin, capture_output=True, timeout=timeout_s, check=False,
+            encoding="utf-8", errors="surrogateescape",  # a working directory need not be UTF-8
+        )  # fmt: skip
     except FileNotFoundError as error:
         raise SchedulerError(
             f"{argv[0]} is not on this machine: run hpcdl on a login node, or use --backend local"

@@ -53,7 +53,7 @@ def test_file_that_cannot_be_written(site, cli):
     done = cli("cluster", "discover", "-o", "missing/site.yaml")
 
     assert done.code == 1
-    assert done.err.endswith("hpcdl: cannot write missing/site.yaml: No such file or directory\n")
+    assert "hpcdl: cannot write missing/site.yaml: No such file or directory; " in done.err
 
 
 def test_no_slurm_here(site, cli):

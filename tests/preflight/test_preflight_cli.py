@@ -94,7 +94,7 @@ def test_what_was_not_checked_is_said(check, world):
 
     answer = check("model.yaml")
 
-    assert answer.code == 0
+    assert answer.code == 1
     names = "account, partition, QoS, time, size, sbatch --test-only"
     assert f" - {names}: not checked, scontrol failed (exit 1): down" in answer.out
     assert (world.folder / "asked").read_text() == "asked\n"  # a SLURM that is busy is not asked by each check

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 
 import pytest
 
 from hpcdl.files import (
     append_json_line,
-    cache_folder,
-    cached_sha256,
     nobody_else_writes,
     others_could_write,
     read_json,
@@ -45,7 +42,7 @@ def test_failed_write_keeps_old(tmp_path):
     write_json(path, {"a": 1})
 
     with pytest.raises(UnicodeEncodeError):
-        write_text(path, "new \udcff")
+        write_text(path, "new \ud800")
 
     assert read_json(path) == {"a": 1}
     assert os.listdir(tmp_path) == ["a.json"], "nothing is left beside it"
@@ -94,36 +91,6 @@ def test_hash_of_bytes(tmp_path):
     path.write_bytes(b"x" * (3 << 20))
 
     assert sha256_file(path) == hashlib.sha256(b"x" * (3 << 20)).hexdigest()
-
-
-def test_hash_remembered_until_changed(tmp_path):
-    path = tmp_path / "image.sif"
-    path.write_bytes(b"one")
-    os.utime(path, ns=(1, 1))
-    assert cached_sha256(path) == hashlib.sha256(b"one").hexdigest()
-
-    path.write_bytes(b"two")
-    os.utime(path, ns=(1, 1))  # the same size and time: nothing says that it changed, so it is not read again
-    assert cached_sha256(path) == hashlib.sha256(b"one").hexdigest()
-
-    os.utime(path, ns=(2, 2))
-    assert cached_sha256(path) == hashlib.sha256(b"two").hexdigest()
-
-
-def test_damaged_cache_made_anew(tmp_path):
-    path = tmp_path / "image.sif"
-    path.write_bytes(b"one")
-    (cache_folder() / "sha256.json").write_text('{"half')
-
-    assert cached_sha256(path) == hashlib.sha256(b"one").hexdigest()
-    assert len(json.loads((cache_folder() / "sha256.json").read_text())) == 1
-
-
-def test_cache_is_private(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    assert cache_folder() == tmp_path / "cache" / "hpcdl"
-    assert cache_folder().stat().st_mode & 0o077 == 0
 
 
 # Whose work it is

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 
+from hpcdl import cache
 from hpcdl.errors import SchedulerError
-from hpcdl.files import cache_folder, read_json, write_json
 from hpcdl.scheduler import slurm
 
 DOWN = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
@@ -42,8 +41,7 @@ def site(tmp_path, monkeypatch):
 
 
 def a_minute_later():
-    store = cache_folder() / "slurm-jobs.json"
-    write_json(store, {**(read_json(store) or {}), "time": time.time() - 61})
+    cache.store("slurm-jobs.json", {**cache.load("slurm-jobs.json"), "time": time.time() - 61})
 
 
 def states(found):
@@ -100,8 +98,8 @@ def test_jobs_that_others_want_are_asked_for_together(site):
 def test_job_that_nobody_knows_is_unknown_after_a_while(site, sacct):
     site.says(squeue="", **({"sacct": ""} if sacct == "nothing" else {}))
     assert slurm.jobs(["7"], 60) == {}  # accounting may be late
-    store = cache_folder() / "slurm-jobs.json"
-    write_json(store, {**(read_json(store) or {}), "missing": {"7": time.time() - 601}, "time": 0})
+    old = cache.load("slurm-jobs.json")
+    cache.store("slurm-jobs.json", {**old, "missing": {"7": time.time() - 601}, "time": 0})
 
     assert states(slurm.jobs(["7"], 60)) == {"7": "UNKNOWN"}
 
@@ -110,20 +108,74 @@ def test_accounting_that_is_down_says_nothing(site):
     site.says(squeue="", sacct="exit 1")
 
     assert slurm.jobs(["7"], 60) == {}
-    assert (read_json(cache_folder() / "slurm-jobs.json") or {})["missing"] == {}
+    assert cache.load("slurm-jobs.json")["missing"] == {}
 
 
-def test_nothing_is_asked_where_answers_cannot_be_kept(site, monkeypatch):
+@pytest.mark.cases("F8")
+def test_no_cache_answers_once(site, tmp_path, monkeypatch, capsys):
+    """Where answers cannot be kept, this process alone remembers them: SLURM is asked once."""
     site.says(squeue="echo '7|RUNNING|None|n1|N/A'")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/cache")
 
-    def full(path, value):
-        raise OSError(28, os.strerror(28))
+    for _ in range(3):
+        assert states(slurm.jobs(["7"], 60)) == {"7": "RUNNING"}
 
-    monkeypatch.setattr(slurm, "write_json", full)
+    assert len(site.calls("squeue")) == 1
+    assert capsys.readouterr().err.count("going on without it") == 1
 
-    with pytest.raises(SchedulerError, match="No space left on device"):
-        slurm.jobs(["7"], 60)
-    assert not site.asked.exists()
+
+ODD_ANSWERS = {
+    "another-form": {"jobs": {"7": {"nmae": "RUNNING"}}},
+    "no-numbers": {"time": "now"},
+    "lists": {"jobs": [], "missing": [], "wanted": {}},
+    "from-the-future": {"time": 4e9},
+    "half": {"time": 0},
+}
+
+
+@pytest.mark.cases("F8")
+@pytest.mark.parametrize("kept", ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+def test_odd_answers_are_dropped(site, kept):
+    """What another version, or a crash, left in the cache is asked for again."""
+    site.says(squeue="echo '7|RUNNING|None|n1|N/A'")
+    cache.store("slurm-jobs.json", kept)
+
+    assert states(slurm.jobs(["7"], 60)) == {"7": "RUNNING"}
+
+
+def test_user_without_a_name(site, monkeypatch):
+    """A number that no user database knows is a user, too."""
+    site.says(squeue="")
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4711)
+    monkeypatch.setattr("os.geteuid", lambda: 4711)
+
+    assert slurm.working_directories() == []
+    assert "--user=4711" in site.calls("squeue")[0]
+
+
+def test_working_directory_that_is_no_utf8(site):
+    site.says(squeue=r"printf '6|/runs/\351t\351\n'")
+
+    assert slurm.working_directories() == [("6", "/runs/\udce9t\udce9")]
+
+
+@pytest.mark.cases("C28")
+def test_tickets_reach_sbatch(site, tmp_path, monkeypatch):
+    """Where a ticket lies is passed on; what changes the request, or is itself a secret, is not."""
+    site.says(sbatch=f"env >{tmp_path}/env; echo 7")
+    monkeypatch.setenv("KRB5CCNAME", "FILE:/tmp/krb5cc_1000_x")
+    monkeypatch.setenv("X509_USER_PROXY", "/home/me/x509up")
+    monkeypatch.setenv("BEARER_TOKEN", "secret")
+    monkeypatch.setenv("SBATCH_PARTITION", "other")
+
+    assert slurm.sbatch(tmp_path / "script.sbatch") == "7"
+
+    lines = (tmp_path / "env").read_text().splitlines()
+    assert "KRB5CCNAME=FILE:/tmp/krb5cc_1000_x" in lines
+    assert "X509_USER_PROXY=/home/me/x509up" in lines
+    assert not [line for line in lines if line.startswith(("BEARER_TOKEN=", "SBATCH_"))]
 
 
 SENT = "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1"

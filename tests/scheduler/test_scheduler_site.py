@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from hpcdl import cache
 from hpcdl.errors import SchedulerError
-from hpcdl.files import cache_folder, read_json, write_json
 from hpcdl.scheduler import site
 from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos, RefusedError
 
@@ -184,8 +184,7 @@ def test_asked_once_in_a_while(says, tmp_path):
 
 def test_asked_anew_when_old_or_forgotten(says, tmp_path):
     site.read_site()
-    store = cache_folder() / "slurm-site.json"
-    write_json(store, {**(read_json(store) or {}), "time": time.time() - 601})
+    cache.store("slurm-site.json", {**cache.load("slurm-site.json"), "time": time.time() - 601})
     site.read_site()
     site.forget()
     site.read_site()
@@ -204,8 +203,7 @@ def test_another_cluster_of_the_same_home(says, tmp_path, monkeypatch):
 @pytest.mark.parametrize("kept", [{"partitions": 7}, {"partitions": [{"nmae": "acc"}]}])
 def test_other_versions_answers_are_not_used(says, kept):
     right = site.read_site()
-    store = cache_folder() / "slurm-site.json"
-    write_json(store, {**(read_json(store) or {}), "site": kept})
+    cache.store("slurm-site.json", {**cache.load("slurm-site.json"), "site": kept})
 
     assert site.read_site() == right
 
@@ -243,7 +241,7 @@ def test_slurm_away(says):
 
     with pytest.raises(SchedulerError, match="connect failure"):
         site.read_site()
-    assert not (cache_folder() / "slurm-site.json").exists()
+    assert cache.load("slurm-site.json") == {}
 
 
 # sbatch --test-only: it says all on stderr

@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM end a command at any moment: no traceback, exit status 130 or 143."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+_LATER_S = 0.02
+_UNDISTURBED = ("<frozen importlib._bootstrap", "/multiprocessing/")  # parts of Python's file names
+
+
+def leave_at_once() -> None:
+    """Before a command begins and after it has ended there is nothing to clean up."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    _handle(_leave)
+
+
+def let_it_clean_up() -> None:
+    """While a command runs, a signal becomes an exception: its ``finally`` blocks run."""
+    _handle(_interrupt)
+
+
+def _handle(handler: signal._HANDLER) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # so started by nohup, or a shell's &
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise what ends the command, as soon as no module is imported and no process started.
+
+    In an import Python's own callbacks swallow an exception ("Exception ignored in ..."), and
+    extension modules turn it into an ImportError. A worker that is half started fails aloud.
+    """
+    if _is_undisturbed(frame):
+        signal.signal(signal.SIGALRM, lambda _, later: _interrupt(number, later))
+        signal.setitimer(signal.ITIMER_REAL, _LATER_S)
+    elif number == signal.SIGINT:
+        raise KeyboardInterrupt
+    else:
+        raise SystemExit(128 + number)
+
+
+def _is_undisturbed(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if any(part in frame.f_code.co_filename for part in _UNDISTURBED):
+            return True
+        frame = frame.f_back
+    return False
