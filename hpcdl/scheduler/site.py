@@ -13,6 +13,7 @@ from typing import Any
 from hpcdl import cache
 from hpcdl.errors import SchedulerError
 from hpcdl.scheduler import slurm
+from hpcdl.scheduler.gres import gpus_of
 
 _CACHE = "slurm-site.json"
 REMEMBERED_S = 600.0  # limits change rarely, and sacctmgr takes a third of a second each time
@@ -203,14 +204,6 @@ def association_of(line: str) -> Association:
     """A line of ``sacctmgr show user withassoc``."""
     account, qos, default, partition, wall, first = (line.split("|") + [""] * 5)[:6]
     return Association(account, _names(qos), default or None, partition or None, seconds(wall), first or None)
-
-
-def gpus_of(gres: str) -> dict[str, int]:
-    """GPUs by type in a Gres text: ``gpu:4``, ``gpu:h100:4(S:0-1)``, ``gpu:a100:2,gpu:v100:2``."""
-    found: dict[str, int] = {}
-    for kind, count in re.findall(r"\bgpu(?::([A-Za-z][\w.-]*))?(?::(\d+))?(?=[(,]|$)", gres):
-        found[kind] = found.get(kind, 0) + int(count or 1)
-    return found
 
 
 def tres(text: str) -> dict[str, int]:

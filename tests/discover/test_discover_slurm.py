@@ -222,3 +222,13 @@ def test_guesses_and_gaps_are_named(login):
         "account", "qos", "architecture", "runtime", "modules", "images", "binds", "data_root",
         "runs_root",
     ]  # fmt: skip
+
+
+@pytest.mark.cases("C1")
+@pytest.mark.parametrize(("gres", "kind", "gpus"), [("2080ti:8(S:0-1)", "2080ti", 8), ("3090:2", "3090", 2)])
+def test_types_that_begin_with_digits(login, gres, kind, gpus):
+    login.slurm("testbed", **{"Gres=gpu:4": f"Gres=gpu:{gres}"})
+
+    cluster, _ = found(login)
+
+    assert (cluster.node.gpus, cluster.gpu_type, cluster.node.gpu_model) == (gpus, kind, kind)

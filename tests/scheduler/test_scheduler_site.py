@@ -9,6 +9,7 @@ import pytest
 from hpcdl import cache
 from hpcdl.errors import SchedulerError
 from hpcdl.scheduler import site
+from hpcdl.scheduler.gres import gpus_of
 from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos, RefusedError
 
 PARTITIONS = """\
@@ -106,10 +107,31 @@ def test_partition_with_its_own_rules_of_memory():
         ("craynetwork:4,gpu:a100:8", {"a100": 8}),
         ("(null)", {}),
         ("", {}),
+        # Types that begin with a digit, or are digits alone
+        ("gpu:2080ti:8(S:0-1)", {"2080ti": 8}),
+        ("gpu:1080ti:4", {"1080ti": 4}),
+        ("gpu:1g.5gb:7,gpu:3g.20gb:1", {"1g.5gb": 7, "3g.20gb": 1}),
+        ("gpu:3090:2", {"3090": 2}),
+        ("gpu:3090", {"": 3090}),
+        ("gpu:2080ti", {"2080ti": 1}),
+        # What SLURM adds, and where it names no type
+        ("gpu:a100:8(IDX:0-7)", {"a100": 8}),
+        ("gpu:a100:3(IDX:0,2,5),gpu:v100:0(IDX:N/A)", {"a100": 3}),
+        ("gpu:2080ti:4(S:0,2),shard:2080ti:8(S:0,2)", {"2080ti": 4}),
+        ("gpu:(null):2(IDX:0-1)", {"": 2}),
+        ("gpu:no_consume:4", {"": 4}),
+        ("gpu:2080ti:no_consume:4", {"2080ti": 4}),
+        ("gpu:2K", {"": 2048}),
+        ("gpu:a100:4, gpu:3090:2 , nvme:1T", {"a100": 4, "3090": 2}),
+        ("gpu:a100:2,gpu:a100:2", {"a100": 4}),
+        ("gres/gpu:3090:1", {"3090": 1}),
+        ("gres:gpu:3", {"": 3}),
+        ("gpu_mem:40G,mygpu:2,gpu:0", {}),
     ],
 )
+@pytest.mark.cases("C1")
 def test_gpus(gres, gpus):
-    assert site.gpus_of(gres) == gpus
+    assert gpus_of(gres) == gpus
 
 
 @pytest.mark.parametrize(
