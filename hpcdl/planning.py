@@ -185,8 +185,9 @@ def _too_long(job: Job, cluster: Cluster) -> Iterator[Problem]:
     limits = [("partition", name, cluster.partitions[name].max_time) for name in chosen if name in cluster.partitions]
     if len(limits) > 1:  # SLURM may take any of them
         limits = [max(limits, key=lambda limit: most_s(limit[2]) or inf)]
-    if cluster.qos in cluster.qos_choices:
-        limits.append(("qos", cluster.qos, cluster.qos_choices[cluster.qos].max_time))
+    for name, choice in cluster.qos_choices.items():
+        if name.lower() == (cluster.qos or "").lower():  # SLURM compares QoS without case
+            limits.append(("qos", name, choice.max_time))
     known = [limit for limit in limits if limit[2]]
     for key, name, max_time in known or [("", cluster.name, None)]:
         limit_s = most_s(max_time)

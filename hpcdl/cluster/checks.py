@@ -71,11 +71,15 @@ def check_times(document: Located, walker: Walker) -> None:
 
 
 def check_choices(cluster: Cluster, document: Located, walker: Walker) -> None:
-    """Where the profile lists the choices, what is chosen must be one of them."""
+    """Where the profile lists the choices, what is chosen must be one of them.
+
+    SLURM compares accounts and QoS without case, and partitions with it.
+    """
     for key, among in (("account", "accounts"), ("partition", "partitions"), ("qos", "qos_choices")):
         given, choices = getattr(cluster, key), getattr(cluster, among)
         for name in (given or "").split(",") if choices else ():
-            if name and name not in choices:
+            same = key != "partition" and name.lower() in {choice.lower() for choice in choices}
+            if name and name not in choices and not same:
                 close = did_you_mean(name, choices, also="")
                 message = f"expected one of {', '.join(choices)}, as cluster.{among} lists; got {show(name)}{close}"
                 walker.add(document.value[key], key, message)

@@ -11,6 +11,7 @@ from hpcdl.discover.lines import Line
 from hpcdl.errors import SchedulerError, UserError
 from hpcdl.job import format_time
 from hpcdl.job.walker import did_you_mean
+from hpcdl.scheduler import rights
 from hpcdl.scheduler.site import Association, NodeShape, Partition, Site
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")  # what a profile takes as the name of something
@@ -37,7 +38,7 @@ def queue_lines(site: Site, wanted: str | None = None) -> Iterator[Line]:
     yield _node(site, main, shape)
     yield _word("partition", main.name, f"scontrol show partition: {reason}")
     yield _partitions(site, main, shape)
-    yield from _accounts(site)
+    yield from _accounts(site, main)
     yield from _qos(site, main)
     yield _gpu_request(site)
     yield _gpu_type(main, shape, shapes)
@@ -55,20 +56,37 @@ def _main_partition(site: Site, wanted: str | None) -> tuple[Partition, str]:
         if wanted not in known:
             raise UserError(f"there is no partition {wanted!r}{did_you_mean(wanted, known)}")
         return known[wanted], "the one that was asked for"
-    usable = [row for row in site.partitions if row.up and _takes_me(site, row)] or list(site.partitions)
+    usable = [row for row in site.partitions if _takes_me(site, row)] or list(site.partitions)
     default = next((row for row in usable if row.default), None)
     if default and _gpus_in(site, default):
         return default, "the default one"
-    most = max(usable, key=lambda row: (_gpus_in(site, row), row.max_time_s or float("inf")))
-    lacking = f"the default one, {default.name}, has no GPUs" if default else "none is the default one"
+    most = max(usable, key=lambda row: _preference(site, row))
+    lacking = _why_not_default(site, default)
     if _gpus_in(site, most):
         return most, f"{lacking}; this has most of them"
     return default or most, "no partition here has GPUs"
 
 
+def _preference(site: Site, row: Partition) -> tuple[bool, bool, int, float]:
+    """The more the better: GPUs at all, open to all where nobody says what is the user's, GPUs, time."""
+    gpus = _gpus_in(site, row)
+    unknown = not site.associations and bool(row.accounts or row.qos)
+    return gpus > 0, not unknown, gpus, row.max_time_s or float("inf")
+
+
+def _why_not_default(site: Site, default: Partition | None) -> str:
+    """Why the default partition is not the one that jobs go to."""
+    if default:
+        return f"the default one, {default.name}, has no GPUs"
+    if any(row.default for row in site.partitions):
+        return "you cannot use the default one now"
+    return "none is the default one"
+
+
 def _takes_me(site: Site, partition: Partition) -> bool:
-    mine = {row.account for row in site.associations or ()}
-    return not partition.accounts or not mine or bool(mine & set(partition.accounts))
+    """Whether a plain job of this user may go there."""
+    special = partition.hidden or partition.needs_reservation
+    return not special and bool(rights.ways_in(site, partition))
 
 
 def _shapes(site: Site, partition: Partition) -> list[NodeShape]:
@@ -155,7 +173,7 @@ def _partitions(site: Site, main: Partition, usual: NodeShape | None) -> Line:
     for row in site.partitions:
         shapes = _shapes(site, row)
         shape = _common(shapes)
-        if row != main and not (shape and row.up and _takes_me(site, row) and _WORD.fullmatch(row.name)):
+        if row != main and not (shape and _takes_me(site, row) and _WORD.fullmatch(row.name)):
             continue
         value: dict[str, Any] = {"max_time": format_time(row.max_time_s)} if row.max_time_s else {}
         if shape and usual and _shape(shape) != _shape(usual):
@@ -169,47 +187,60 @@ def _partitions(site: Site, main: Partition, usual: NodeShape | None) -> Line:
     return Line("max_time", format_time(main.max_time_s), f"scontrol show partition: {main.name}, MaxTime")
 
 
-def _mine(site: Site) -> tuple[str, list[Association]]:
-    """The account that is used where none is named, and its associations."""
-    rows = site.associations or ()
-    named = next((row.default_account for row in rows if row.default_account), None)
-    account = named or (rows[0].account if rows else "")
-    return account, [row for row in rows if row.account == account]
+def _mine(site: Site, main: Partition) -> tuple[str, list[Association]]:
+    """The account to use in the partition, and the associations that bind its jobs there."""
+    ways = rights.ways_in(site, main)
+    known = [account for account, _ in ways if account]
+    account = next(iter(known), rights.default_account(site) or "")
+    if not account and site.associations:
+        account = rights.my_accounts(site)[0]
+    return account, rights.binding(site, account, [main.name]) if account else []
 
 
-def _accounts(site: Site) -> Iterator[Line]:
-    account, _ = _mine(site)
+def _accounts(site: Site, main: Partition) -> Iterator[Line]:
+    account, _ = _mine(site, main)
     if not account:
         how = "sacctmgr tells of none; it is who pays, where the site wants to know: ask the site"
         yield Line("account", "my_group", how, "unknown")
         return
-    yield _word("account", account, "sacctmgr show user: your default account")
-    others = sorted({row.account for row in site.associations or ()} - {account})
+    why = "your default account"
+    if account != rights.default_account(site):
+        why = f"{main.name} takes this one of yours"
+    yield _word("account", account, f"sacctmgr show user: {why}")
+    others = [name for name in rights.my_accounts(site) if name != account]
     if others:
-        yield Line("accounts", [account, *filter(_WORD.fullmatch, others)], "sacctmgr show user: all of yours")
+        value = [account, *filter(_WORD.fullmatch, others)]
+        yield Line("accounts", value, "sacctmgr show user: all of yours")
 
 
 def _qos(site: Site, main: Partition) -> Iterator[Line]:
-    account, mine = _mine(site)
-    allowed = sorted({name for row in mine for name in row.qos if not main.qos or name in main.qos})
+    account, rows = _mine(site, main)
+    ways = [qos for name, qos in rights.ways_in(site, main) if name == account]
+    allowed = [name for name in ways if name is not None]
     limits = {row.name: row.max_wall_s for row in site.qos or ()}
-    default = next((row.default_qos for row in mine if row.default_qos), None)
-    if default and (not main.qos or default in main.qos):
-        yield _word("qos", default, f"sacctmgr show user: the default one of {account}")
-    elif main.qos and allowed:
+    default = rights.default_qos(rows)
+    if None in ways and default in allowed and any(row.default_qos for row in rows):
+        yield _word("qos", default or "", f"sacctmgr show user: the default one of {account}")
+    elif allowed and None not in ways:
         longest = max(allowed, key=lambda name: limits.get(name) or float("inf"))
-        yield _word("qos", longest, f"scontrol show partition: of what {main.name} takes, this lasts longest")
-    elif mine:
+        why = f"of what {main.name} takes, this lasts longest"
+        yield _word("qos", longest, f"scontrol show partition: {why}")
+    elif rows:
         yield Line("qos", "normal", "SLURM takes its own default", "unneeded")
     else:
         yield Line("qos", "normal", "sacctmgr tells of none; see the site's examples", "unknown")
-    rows = []
+    yield from _qos_choices(account, allowed, limits)
+
+
+def _qos_choices(account: str, allowed: list[str], limits: dict[str, int | None]) -> Iterator[Line]:
+    choices = []
     for name in filter(_WORD.fullmatch, allowed):
         most_s = limits.get(name)
         value = {"max_time": format_time(most_s)} if most_s else {}
-        rows.append(Line(name, value, "MaxWall" if most_s else "no MaxWall"))
-    if len(rows) > 1:
-        yield Line("qos_choices", tuple(rows), f"sacctmgr show user, sacctmgr show qos: what {account} may use")
+        choices.append(Line(name, value, "MaxWall" if most_s else "no MaxWall"))
+    if len(choices) > 1:
+        how = f"sacctmgr show user, sacctmgr show qos: what {account} may use"
+        yield Line("qos_choices", tuple(choices), how)
 
 
 def _gpu_request(site: Site) -> Line:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from difflib import get_close_matches
 
 from hpcdl.job import format_time
-from hpcdl.job.walker import did_you_mean
 from hpcdl.preflight import Finding, Note, Subject
+from hpcdl.scheduler import rights
 from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos, RefusedError, Site, try_script
 
 _WORDS = {
@@ -24,61 +25,96 @@ def account(subject: Subject) -> Iterator[Finding]:
     site, given = subject.site, subject.cluster.account
     if site.associations is None:
         return
-    mine = sorted({row.account for row in site.associations})
+    mine = rights.my_accounts(site)
     fix = f"use one of yours: --set cluster.account={_one_of(mine)}"
     if not mine:
         fix = "ask the site for one"
         yield Finding("you have no account on this cluster", fix, "cluster", "account")
-    elif given is not None and given not in mine:
-        yield Finding(f"you have no account {given}{did_you_mean(given, mine, also='')}", fix, "profile", "account")
+    elif given is not None and not rights.is_one_of(given, mine):
+        message = f"you have no account {given}{_close(given, mine)}"
+        yield Finding(message, fix, "profile", "account")
 
 
 def partition(subject: Subject) -> Iterator[Finding]:
-    """The partition is there, is up, and takes this account and QoS."""
+    """The partition is there, is up, and takes this user, account and QoS."""
     site, cluster = subject.site, subject.cluster
     known = [row.name for row in site.partitions]
     fix = f"use one of: --set cluster.partition={_one_of(known)}"
     for name in _named(cluster.partition):
         if name not in known:
-            wrong = f"there is no partition {name}{did_you_mean(name, known, also='')}"
-            yield Finding(wrong, fix, "profile", "partition")
+            message = f"there is no partition {name}{_close(name, known)}"
+            yield Finding(message, fix, "profile", "partition")
     chosen = _partitions(site, cluster.partition)
     if not chosen and not cluster.partition:
-        wrong = "the profile names no partition, and this cluster has no default one"
-        yield Finding(wrong, fix, "profile", "partition")
+        message = "the profile names no partition, and this cluster has no default one"
+        yield Finding(message, fix, "profile", "partition")
     if chosen and not any(row.up for row in chosen):
-        wrong = f"partition {_one_of(row.name for row in chosen)} is not up"
-        yield Finding(wrong, "wait, or use another partition", "cluster", "partition", blocks=False)
-    for row in chosen:
-        for key, given, allowed in (("account", cluster.account, row.accounts), ("qos", cluster.qos, row.qos)):
-            if given and allowed and given not in allowed:
-                fix = f"use one of: --set cluster.{key}={_one_of(allowed)}"
-                yield Finding(f"partition {row.name} does not take {key} {given}", fix, "profile", key)
+        message = f"partition {_one_of(row.name for row in chosen)} is not up"
+        fix = "wait, or use another partition"
+        yield Finding(message, fix, "cluster", "partition", blocks=False)
+    yield from _closed(subject, chosen)
+
+
+def _closed(subject: Subject, chosen: list[Partition]) -> Iterator[Finding]:
+    """Partitions that do not take the job. It stays out of the queue where none of them does."""
+    site, cluster = subject.site, subject.cluster
+    barriers = {row.name: list(rights.barriers(site, row, cluster.account, cluster.qos)) for row in chosen}
+    blocks = all(barriers.values())
+    for name, reasons in barriers.items():
+        for barrier in reasons:
+            choices = barrier.choices
+            if barrier.key == "partition":
+                choices = choices or tuple(_open_partitions(site))
+            fix = "use another, or ask the site"
+            if choices:
+                fix = f"use one of: --set cluster.{barrier.key}={_one_of(choices)}"
+            sure = blocks and not (barrier.key == "account" and _takes_subaccounts(site))
+            message = f"partition {name} {barrier.message}"
+            yield Finding(message, fix, "profile", barrier.key, blocks=sure)
+
+
+def _open_partitions(site: Site) -> list[str]:
+    return [row.name for row in site.partitions if rights.ways_in(site, row)]
+
+
+def _takes_subaccounts(site: Site) -> bool:
+    """Whether AllowAccounts stands for the accounts below those too, which newer SLURMs do.
+
+    Source: https://slurm.schedmd.com/scontrol.html, AllowAccounts. SLURM's own test of the script
+    knows the tree of accounts, so an account that is not named is not refused here.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", site.config.get("SLURM_VERSION", ""))
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (24, 5)
 
 
 def qos(subject: Subject) -> Iterator[Finding]:
-    """The QoS is there, and the user may use it with this account."""
+    """The QoS is there, and the user may use it with this account in this partition."""
     site, cluster = subject.site, subject.cluster
     if site.associations is None or site.qos is None or cluster.qos is None:
         return
     known = [row.name for row in site.qos]
-    mine = _allowed(site, cluster.account)
-    if cluster.qos not in known:
-        wrong = f"there is no QoS {cluster.qos}{did_you_mean(cluster.qos, mine or known, also='')}"
-    elif mine and cluster.qos not in mine:
-        wrong = f"account {cluster.account or '(your default)'} may not use QoS {cluster.qos}"
+    mine = rights.allowed_qos(_binding(subject))
+    if rights.qos_by_name(site, cluster.qos) is None:
+        message = f"there is no QoS {cluster.qos}{_close(cluster.qos, mine or known)}"
+    elif mine and not rights.is_one_of(cluster.qos, mine):
+        message = f"account {cluster.account or '(your default)'} may not use QoS {cluster.qos}"
     else:
         return
-    yield Finding(wrong, f"use one of: --set cluster.qos={_one_of(mine or known)}", "profile", "qos")
+    fix = f"use one of: --set cluster.qos={_one_of(mine or known)}"
+    yield Finding(message, fix, "profile", "qos")
 
 
 def time_limit(subject: Subject) -> Iterator[Finding]:
-    """The time is within the limits of QoS, account and partition: sbatch takes more, and the job waits for ever."""
+    """The time is within the limits of QoS, account and partition.
+
+    sbatch takes more, and the job waits for ever.
+    """
     yield from _stop_margin(subject)  # first: it needs no answer of SLURM's
-    site, cluster, asked_s = subject.site, subject.cluster, subject.submission.plan.time_limit_s
-    chosen, rules = _partitions(site, cluster.partition), _rules(site, cluster.partition, cluster.qos, cluster.account)
+    site, cluster = subject.site, subject.cluster
+    asked_s = subject.submission.plan.time_limit_s
+    chosen, rules, rows = _partitions(site, cluster.partition), _rules(subject), _binding(subject)
     limits = [(f"QoS {row.name}", row.max_wall_s) for row in rules]
-    limits += [(f"account {row.account}", row.max_wall_s) for row in _associations(site, cluster.account)[:1]]
+    limits.append((f"account {_one_of(sorted({row.account for row in rows}))}", rights.longest_s(rows)))
     decisive = [limit for limit in limits if limit[1] is not None][:1]  # SLURM takes the first that is set
     overrides = any("PartitionTimeLimit" in row.flags for row in rules)
     if chosen and not overrides and all(row.max_time_s is not None for row in chosen):
@@ -87,12 +123,19 @@ def time_limit(subject: Subject) -> Iterator[Finding]:
     for who, most_s in decisive:
         if most_s is not None and asked_s > most_s:
             fix = f"ask for less: --set resources.time={format_time(most_s)}"
-            mine = _allowed(site, cluster.account)
-            other = [r.name for r in site.qos or () if r.name in mine and (r.max_wall_s or asked_s) >= asked_s]
-            if other and who.startswith("QoS") and who != f"QoS {chosen[0].own_qos if chosen else None}":
+            own = chosen[0].own_qos if chosen else None
+            other = _longer_qos(subject, asked_s)
+            if other and who.startswith("QoS") and who != f"QoS {own}":
                 fix = f"use --set cluster.qos={_one_of(other)}, or {fix}"
-            wrong = f"resources.time is {format_time(asked_s)}, but {who} allows {format_time(most_s)}"
-            yield Finding(wrong, fix, "job", "resources.time")
+            message = f"resources.time is {format_time(asked_s)}, but {who} allows {format_time(most_s)}"
+            yield Finding(message, fix, "job", "resources.time")
+
+
+def _longer_qos(subject: Subject, asked_s: int) -> list[str]:
+    """The QoS that the user may use and that allow this time."""
+    names = rights.allowed_qos(_binding(subject))
+    rows = [row for row in subject.site.qos or () if rights.is_one_of(row.name, names)]
+    return [row.name for row in rows if (row.max_wall_s or asked_s) >= asked_s]
 
 
 def size(subject: Subject) -> Iterator[Finding]:
@@ -109,7 +152,7 @@ def size(subject: Subject) -> Iterator[Finding]:
         wrong = f"the nodes that are large enough are out of service ({_one_of(n for r in fitting for n in r.names)})"
         yield Finding(wrong, "the job would wait for them; see sinfo -R", "cluster", blocks=False)
     seen: set[str] = set()
-    for row in _rules(site, cluster.partition, cluster.qos, cluster.account):
+    for row in _rules(subject):
         for name, most in row.most.items():
             if name not in seen and asked.get(name, 0) > most:
                 what, key = _WORDS[name]
@@ -205,27 +248,37 @@ def _partitions(site: Site, names: str | None) -> list[Partition]:
     return [row for row in site.partitions if (row.name in _named(names) if names else row.default)]
 
 
-def _associations(site: Site, name: str | None) -> list[Association]:
-    return [row for row in site.associations or () if name is None or row.account == name]
+def _binding(subject: Subject) -> list[Association]:
+    """The associations that bind the job."""
+    site, cluster = subject.site, subject.cluster
+    chosen = [row.name for row in _partitions(site, cluster.partition)]
+    return rights.binding(site, cluster.account, chosen)
 
 
-def _allowed(site: Site, account_name: str | None) -> list[str]:
-    return sorted({name for row in _associations(site, account_name) for name in row.qos})
+def _rules(subject: Subject) -> list[Qos]:
+    """The QoS that bind the job, the one that decides first.
 
-
-def _rules(site: Site, partitions: str | None, name: str | None, account_name: str | None) -> list[Qos]:
-    """The QoS that bind the job, the one that decides first: the partition's own, then the job's or the default one.
-
+    That is the partition's own, then the job's or the default one.
     Source of the order: https://slurm.schedmd.com/resource_limits.html, "Hierarchy".
     """
-    known = {row.name: row for row in site.qos or ()}
-    default = next((row.default_qos for row in _associations(site, account_name) if row.default_qos), None)
-    own = {row.own_qos for row in _partitions(site, partitions)}
-    its = known.get(name or default or "normal")
-    rules = [known[key] for key in own if key in known] if len(own) == 1 else []
-    if its is not None:
+    site, cluster = subject.site, subject.cluster
+    own = {row.own_qos for row in _partitions(site, cluster.partition)}
+    rules = []
+    if len(own) == 1:
+        rules = [row for row in [rights.qos_by_name(site, own.pop())] if row is not None]
+    its = rights.qos_by_name(site, cluster.qos or rights.default_qos(_binding(subject)))
+    if its is not None and its not in rules:
         rules.insert(0 if "OverPartQOS" in its.flags else len(rules), its)
     return rules
+
+
+def _close(name: str, known: list[str]) -> str:
+    """The closest known name, in whatever case the user wrote it."""
+    spelled = {other.lower(): other for other in known}
+    if name.lower() in spelled:
+        return f"; did you mean {spelled[name.lower()]}?"
+    close = get_close_matches(name.lower(), list(spelled), n=1, cutoff=0.6)
+    return f"; did you mean {spelled[close[0]]}?" if close else ""
 
 
 def _one_of(names: Iterable[str]) -> str:

@@ -32,7 +32,11 @@ class RefusedError(SchedulerError):
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition; an empty tuple of names means that all are allowed, ``memory`` is its own rules of `MEMORY`."""
+    """A partition; ``memory`` is its own rules of `MEMORY`.
+
+    ``accounts``, ``qos`` and ``groups`` are the names that it allows; an empty tuple allows all.
+    ``hidden`` ones are not for everybody, and ``root_only`` ones are for the administrators.
+    """
 
     name: str
     default: bool = False
@@ -43,6 +47,12 @@ class Partition:
     qos: tuple[str, ...] = ()
     own_qos: str | None = None
     memory: dict[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    denied_accounts: tuple[str, ...] = ()
+    denied_qos: tuple[str, ...] = ()
+    hidden: bool = False
+    root_only: bool = False
+    needs_reservation: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,12 @@ def partition_of(record: Mapping[str, str]) -> Partition:
         qos=_names(record.get("AllowQos", "")),
         own_qos=_some(record.get("QoS", "")),
         memory=_set(record, MEMORY),
+        groups=_names(record.get("AllowGroups", "")),
+        denied_accounts=_names(record.get("DenyAccounts", "")),
+        denied_qos=_names(record.get("DenyQos", "")),
+        hidden=record.get("Hidden") == "YES",
+        root_only=record.get("RootOnly") == "YES",
+        needs_reservation=record.get("ReqResv") == "YES",
     )
 
 
@@ -266,7 +282,9 @@ def _config(text: str) -> dict[str, str]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return () if text in ("", "ALL", "(null)", "N/A") else tuple(sorted(filter(None, text.split(","))))
+    if text.upper() in ("", "ALL", "(NULL)", "N/A", "NONE"):
+        return ()
+    return tuple(sorted(filter(None, text.split(","))))
 
 
 def _some(text: str) -> str | None:

@@ -232,3 +232,84 @@ def test_types_that_begin_with_digits(login, gres, kind, gpus):
     cluster, _ = found(login)
 
     assert (cluster.node.gpus, cluster.gpu_type, cluster.node.gpu_model) == (gpus, kind, kind)
+
+
+PLAIN = (
+    "AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL Default=NO QoS=N/A State=UP MaxTime=7-00:00:00 MaxNodes=UNLIMITED"
+)
+
+
+def several(login, change, user="physics|normal|normal|||physics"):
+    """A site with a partition without GPUs, one with four, and one with eight that has its own rules."""
+    login.slurm("alpha")
+    old, new = change.split(" ")
+    lines = [
+        f"PartitionName=cpu {PLAIN.replace('Default=NO', 'Default=YES')}",
+        f"PartitionName=big {PLAIN.replace(old, new)}",
+        f"PartitionName=gpu {PLAIN}",
+    ]
+    nodes = [("c1", "(null)", "cpu"), ("o1", "gpu:a100:8", "big"), ("g1", "gpu:a100:4", "gpu")]
+    (login.folder / "answers/partition.txt").write_text("\n".join(lines))
+    node = "NodeName={} Arch=x86_64 CPUTot=64 RealMemory=256000 State=IDLE Gres={} Partitions={}\n"
+    (login.folder / "answers/node.txt").write_text("".join(node.format(*row) for row in nodes))
+    (login.folder / "answers/user.txt").write_text(user)
+
+
+@pytest.mark.cases("C19", "C6")
+@pytest.mark.parametrize(
+    ("change", "partition"),
+    [
+        ("State=UP State=UP", "big"),
+        ("AllowGroups=ALL AllowGroups=lab_x", "gpu"),
+        ("AllowAccounts=ALL AllowAccounts=others", "gpu"),
+        ("AllowAccounts=ALL AllowAccounts=PHYSICS", "big"),
+        ("AllowAccounts=ALL DenyAccounts=Physics", "gpu"),
+        ("AllowAccounts=ALL DenyAccounts=others", "big"),
+        ("AllowQos=ALL AllowQos=owner", "gpu"),
+        ("AllowQos=ALL AllowQos=Normal,owner", "big"),
+        ("AllowQos=ALL DenyQos=normal", "gpu"),
+        ("State=UP State=DOWN", "gpu"),
+        ("State=UP State=INACTIVE", "gpu"),
+        ("State=UP RootOnly=YES", "gpu"),
+        ("State=UP Hidden=YES", "gpu"),
+        ("State=UP ReqResv=YES", "gpu"),
+    ],
+)
+def test_only_what_the_user_may_use(login, change, partition):
+    several(login, change)
+
+    cluster, _ = found(login)
+
+    assert cluster.partition == partition
+    assert ("big" in cluster.partitions) is (partition == "big")
+
+
+@pytest.mark.cases("C19")
+def test_account_that_the_partition_takes(login):
+    """The default account is not taken by the partition with most GPUs, but another one of the user's is."""
+    user = "physics|normal|normal|||physics\nlab|normal,owner|normal|||physics"
+    several(login, "AllowAccounts=ALL AllowAccounts=lab", user)
+
+    cluster, text = found(login)
+
+    assert (cluster.partition, cluster.account) == ("big", "lab")
+    assert "big takes this one of yours" in line(text, "account")
+
+
+@pytest.mark.cases("C7", "C19")
+@pytest.mark.parametrize("reverse", [False, True])
+def test_associations_of_partitions(login, reverse):
+    lines = ["physics|normal,long|long|gpu||physics", "physics|normal|normal|cpu||physics"]
+    several(login, "State=UP State=UP", "\n".join(sorted(lines, reverse=reverse)))
+
+    cluster, _ = found(login)
+
+    assert (cluster.partition, cluster.account, cluster.qos) == ("gpu", "physics", "long")
+
+
+@pytest.mark.cases("C19")
+def test_open_partitions_where_accounts_are_unknown(login):
+    several(login, "AllowQos=ALL AllowQos=owner")
+    (login.bin / "sacctmgr").unlink()
+
+    assert found(login)[0].partition == "gpu"

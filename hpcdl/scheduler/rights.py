@@ -1,0 +1,171 @@
+"""What a user may use of a site, by SLURM's rules: partitions, accounts, QoS, and whose limits bind a job.
+
+slurmdbd keeps the names of accounts, QoS and users in lower case, so they are compared without case.
+The names of partitions are compared as they are written.
+
+Sources: https://slurm.schedmd.com/slurm.conf.html (AllowAccounts, DenyAccounts, AllowGroups),
+https://slurm.schedmd.com/sacctmgr.html (associations), https://slurm.schedmd.com/resource_limits.html.
+"""
+
+from __future__ import annotations
+
+import getpass
+import grp
+import os
+import pwd
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hpcdl.scheduler.site import Association, Partition, Qos, Site
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """Why a partition does not take a job.
+
+    Args:
+        key: the profile's key that could change it.
+        message: what the partition does not take.
+        choices: the values of the key that it takes; empty where they are not known.
+    """
+
+    key: str
+    message: str
+    choices: tuple[str, ...] = ()
+
+
+def is_one_of(name: str, names: Collection[str]) -> bool:
+    """Whether an account or a QoS is among these, in whatever case."""
+    return name.lower() in {other.lower() for other in names}
+
+
+def my_accounts(site: Site) -> list[str]:
+    """The accounts that the user may name, in the order of the alphabet."""
+    return sorted({row.account for row in site.associations or ()})
+
+
+def default_account(site: Site) -> str | None:
+    """The account that SLURM takes where none is named; None where nothing says which."""
+    named = sorted({row.default_account for row in site.associations or () if row.default_account})
+    accounts = named or my_accounts(site)
+    return accounts[0] if len(accounts) == 1 else None
+
+
+def binding(site: Site, account: str | None, partitions: Sequence[str] = ()) -> list[Association]:
+    """The associations that bind a job: those of its partition, else those of no partition.
+
+    An association is of a user, an account and perhaps a partition. The limits of another
+    partition's do not count.
+
+    Args:
+        site: SLURM's answers.
+        account: the job's account, or None for the user's default one.
+        partitions: the names of the partitions that the job may go to.
+    """
+    payer = account or default_account(site)
+    rows = [row for row in site.associations or () if payer is None or is_one_of(row.account, [payer])]
+    general = [row for row in rows if row.partition is None]
+    chosen: list[Association] = []
+    for name in partitions:
+        own = [row for row in rows if row.partition and is_one_of(row.partition, [name])]
+        chosen += own or general
+    if not partitions:
+        chosen = general or rows
+    return sorted(set(chosen), key=lambda row: (row.account, row.partition or ""))
+
+
+def allowed_qos(rows: Sequence[Association]) -> list[str]:
+    """The QoS that any of these associations may use."""
+    return sorted({name for row in rows for name in row.qos})
+
+
+def default_qos(rows: Sequence[Association]) -> str | None:
+    """The QoS of a job that names none; None where these associations do not agree."""
+    names = set()
+    for row in rows:
+        only = row.qos[0] if len(row.qos) == 1 else "normal"
+        names.add(row.default_qos or only)
+    return names.pop() if len(names) == 1 else None
+
+
+def longest_s(rows: Sequence[Association]) -> int | None:
+    """The longest job that any of these associations allows, in seconds; None for no limit."""
+    limits = [row.max_wall_s for row in rows if row.max_wall_s is not None]
+    return max(limits) if limits and len(limits) == len(rows) else None
+
+
+def barriers(site: Site, partition: Partition, account: str | None, qos: str | None) -> Iterator[Barrier]:
+    """Why a partition does not take a job of this user; nothing where it does, or where nothing is known.
+
+    Args:
+        site: SLURM's answers.
+        partition: the partition.
+        account: the account that is named, or None for the default one.
+        qos: the QoS that is named, or None for the default one.
+    """
+    if partition.root_only:
+        yield Barrier("partition", "is for administrators only (RootOnly)")
+    if partition.groups and not set(partition.groups) & my_groups():
+        groups = ", ".join(partition.groups)
+        yield Barrier("partition", f"is for members of the group {groups} only (AllowGroups)")
+    payer = account or default_account(site)
+    rows = binding(site, payer, [partition.name])
+    if site.associations and payer and is_one_of(payer, my_accounts(site)) and not rows:
+        others = sorted({row.partition or "" for row in binding(site, payer)})
+        message = f"is not open to account {payer}, which may use {', '.join(others)}"
+        yield Barrier("partition", message, tuple(others))
+    if payer and _refuses(payer, partition.accounts, partition.denied_accounts):
+        which = "" if account else "your default "
+        message = f"does not take {which}account {payer}"
+        yield Barrier("account", message, partition.accounts)
+    used = qos or default_qos(rows)
+    if used and _refuses(used, partition.qos, partition.denied_qos):
+        which = "" if qos else "your default "
+        yield Barrier("qos", f"does not take {which}qos {used}", partition.qos)
+
+
+def _refuses(name: str, allowed: Collection[str], denied: Collection[str]) -> bool:
+    """SLURM looks at what is denied only where all are allowed."""
+    if allowed:
+        return not is_one_of(name, allowed)
+    return is_one_of(name, denied)
+
+
+def ways_in(site: Site, partition: Partition) -> list[tuple[str | None, str | None]]:
+    """The pairs of account and QoS with which this user can send jobs to a partition, the default ones first.
+
+    A pair of None stands for a site that tells of no accounts.
+    """
+    if not partition.up:
+        return []
+    if not site.associations:
+        return [] if list(barriers(site, partition, None, None)) else [(None, None)]
+    first = default_account(site)
+    accounts = sorted(my_accounts(site), key=lambda name: (name != first, name))
+    pairs = []
+    for account in accounts:
+        rows = binding(site, account, [partition.name])
+        names: list[str | None] = [None]  # the default one, which need not be named
+        names += allowed_qos(rows)
+        pairs += [(account, name) for name in names]
+    return [pair for pair in pairs if not list(barriers(site, partition, *pair))]
+
+
+def qos_by_name(site: Site, name: str | None) -> Qos | None:
+    """The QoS of this name, in whatever case."""
+    for row in site.qos or ():
+        if name is not None and row.name.lower() == name.lower():
+            return row
+    return None
+
+
+def my_groups() -> set[str]:
+    """The names of the groups that the user is a member of."""
+    names = set()
+    with suppress(KeyError, OSError):  # a user that this machine does not know
+        user = pwd.getpwnam(getpass.getuser())
+        for number in os.getgrouplist(user.pw_name, user.pw_gid):
+            with suppress(KeyError):
+                names.add(grp.getgrgid(number).gr_name)
+    return names
