@@ -66,7 +66,7 @@ def directive_carries(value: str) -> bool:
 def build(document: Located, folder: Path, source: str, problems: list[Problem]) -> Job | None:
     """Make a Job of a document, or add problems and return None."""
     walker = Walker(problems, {MlpSpec: _model, OptimizerSpec: _optimizer})
-    job = walker.fill(Job, document)
+    job = walker.fill(Job, _with_flags(document))
     if isinstance(document.value, dict):
         _check_kind(document, walker)
         _check_values(document, walker)
@@ -74,6 +74,24 @@ def build(document: Located, folder: Path, source: str, problems: list[Problem])
     if job is None or problems:
         return None
     return _resolve(job, document, walker, folder, source)
+
+
+def _with_flags(document: Located) -> Located:
+    """The document with sbatch's flags as options without a value.
+
+    Under ``slurm``, true and nothing give the bare flag, and false leaves it out.
+    """
+    section = document.value.get("slurm") if isinstance(document.value, dict) else None
+    if section is None or not isinstance(section.value, dict):
+        return document
+    options = {}
+    for name, item in section.value.items():
+        if item.value is None or item.value is True:
+            options[name] = Located("", item.where, "")
+        elif item.value is not False:
+            options[name] = item
+    changed = Located(options, section.where)
+    return Located({**document.value, "slurm": changed}, document.where)
 
 
 def _model(walker: Walker, item: Located, key: str) -> Any:

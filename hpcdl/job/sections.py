@@ -9,7 +9,10 @@ from typing import Any, Optional
 from hpcdl.trainer.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec, setting
 
 _SHARE = "by default the GPUs' share of the node; with gpus: 0, the share of one GPU"
-_TIME = re.compile(r"(?:(\d+)-)?(\d{1,2}):(\d\d):(\d\d)")
+# Hours alone may have three digits: many write 120:00:00 for five days, and nobody misreads it.
+_TIME = re.compile(r"(?:(\d+)-(?=\d{1,2}:))?(\d{1,3}):(\d\d):(\d\d)", re.ASCII)
+_OTHER_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
+_WITH_UNIT = re.compile(r"(\d{1,6})\s*(d|h|m|days?|hours?|hrs?|minutes?|mins?)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Resources:
 
     gpus: int = setting("GPUs of the job; 0 trains on the CPU", 1, ge=0)
     nodes: int = setting("nodes", 1, ge=1)
-    time: str = setting('time limit, "HH:MM:SS" or "D-HH:MM:SS"', "01:00:00")
+    time: str = setting('time limit, "HH:MM:SS" or "D-HH:MM:SS"; hours up to 999', "01:00:00")
     cpus: Optional[int] = setting(f"CPUs; {_SHARE}", None, ge=1)
     memory_gb: Optional[float] = setting(f"memory in GB; {_SHARE}", None, gt=0)
 
@@ -57,7 +60,9 @@ class Job:
         "a requirements file: what hpcdl env build installs beside the image for this job", None
     )
     pythonpath: list[str] = setting("folders to import from beside the image, not frozen; bound read-only", [])
-    slurm: dict[str, str] = setting("further sbatch options, such as {constraint: h100}", {})
+    slurm: dict[str, str] = setting(
+        "further sbatch options, such as {constraint: h100}; a flag is {exclusive: true}", {}
+    )
     cluster: dict[str, Any] = setting("keys of the cluster profile that this job wants otherwise, as {qos: long}", {})
     requirements: list[str] = field(default_factory=list, metadata={"internal": True})
     workdir_text: str = field(default="", metadata={"internal": True})
@@ -77,22 +82,48 @@ class Job:
 
 
 def parse_time(text: str) -> int:
-    """Seconds of "HH:MM:SS" or "D-HH:MM:SS".
+    """Seconds of "HH:MM:SS" or "D-HH:MM:SS"; hours without days may have three digits.
 
-    SLURM also reads "12:30" (as minutes and seconds) and "90" (as minutes);
-    both are misread by people, so both are refused.
+    SLURM also reads "12:30" (as minutes and seconds), "90" (as minutes) and "2-00" (as days and
+    hours); people misread these, so they are refused with the form to write.
 
     Raises:
         ValueError: another form, or no time at all.
     """
     match = _TIME.fullmatch(text)
     if not match or int(match[3]) > 59 or int(match[4]) > 59:
-        raise ValueError(f'expected a time as "HH:MM:SS" or "D-HH:MM:SS"; got {text!r}')
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    if total == 0:
+        expected = 'expected a time as "HH:MM:SS" or "D-HH:MM:SS"'
+        raise ValueError(f"{expected}; got {text!r}{_form_to_write(text)}")
+    total_s = _seconds(*match.groups())
+    if total_s == 0:
         raise ValueError("expected more than no time at all")
-    return total
+    return total_s
+
+
+def _seconds(*parts: str | None) -> int:
+    """Seconds of days, hours, minutes and seconds as text; None counts as 0."""
+    days, hours, minutes, seconds = (int(part or 0) for part in parts)
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _form_to_write(text: str) -> str:
+    """``: write "2-00:00:00"`` for a time in another form, with both meanings where it has two."""
+    if len(text) > 20:
+        return ""
+    meant_s: list[int] = []
+    with_unit = _WITH_UNIT.fullmatch(text.strip())
+    other = _OTHER_TIME.fullmatch(text.strip())
+    if with_unit:
+        unit_s = {"d": 86400, "h": 3600, "m": 60}[with_unit[2][0].lower()]
+        meant_s = [int(with_unit[1]) * unit_s]
+    elif other and (other[1] or other[4]):
+        meant_s = [_seconds(*other.groups())]
+    elif other and other[3]:
+        meant_s = [_seconds(None, None, other[2], other[3]), _seconds(None, other[2], other[3], None)]
+    elif other:
+        meant_s = [_seconds(None, None, other[2], None), _seconds(None, other[2], None, None)]
+    forms = [f'"{format_time(seconds)}"' for seconds in meant_s if seconds]
+    return f": write {' or '.join(forms)}" if forms else ""
 
 
 def format_time(seconds: int) -> str:

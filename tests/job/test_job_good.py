@@ -193,8 +193,48 @@ def test_resolved_job_loads_again(write_job, name):
         ("1-00:00:01", 86401, "1-00:00:01"),
         ("99:59:59", 359999, "4-03:59:59"),
         ("0-00:00:01", 1, "00:00:01"),
+        ("120:00:00", 432000, "5-00:00:00"),
+        ("168:00:00", 604800, "7-00:00:00"),
     ],
 )
+@pytest.mark.cases("C16")
 def test_time_read_and_written(text, seconds, written):
     assert parse_time(text) == seconds
     assert format_time(seconds) == written
+
+
+@pytest.mark.cases("C15")
+@pytest.mark.parametrize(
+    ("written", "options"),
+    [
+        ("{exclusive: true}", {"exclusive": ""}),
+        ("{exclusive: }", {"exclusive": ""}),
+        ("{exclusive: null, hold: True}", {"exclusive": "", "hold": ""}),
+        ("{exclusive: ''}", {"exclusive": ""}),
+        ("{exclusive: false, constraint: a}", {"constraint": "a"}),
+        ("{exclusive: user}", {"exclusive": "user"}),
+        ("{exclusive: 'true', nice: 'false'}", {"exclusive": "true", "nice": "false"}),
+        ("{kill-on-invalid-dep: yes, nice: 007}", {"kill-on-invalid-dep": "yes", "nice": "007"}),
+    ],
+)
+def test_flags_of_sbatch(tmp_path, written, options):
+    """A flag is on or off in YAML's words; text stays as it is."""
+    (tmp_path / "a.yaml").write_text(f"{MODEL}slurm: {written}\n")
+    assert load_job(tmp_path / "a.yaml").slurm == options
+
+    (tmp_path / "a.yaml").write_text(MODEL)
+    assert load_job(tmp_path / "a.yaml", [f"slurm={written}"]).slurm == options
+
+
+@pytest.mark.cases("C15")
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("true", {"exclusive": ""}), ("null", {"exclusive": ""}), ("", {"exclusive": ""}),
+        ("false", {}), ("user", {"exclusive": "user"}),
+    ],
+)  # fmt: skip
+def test_flags_that_are_set(tmp_path, text, options):
+    (tmp_path / "a.yaml").write_text(f"{MODEL}slurm: {{exclusive: mcs}}\n")
+
+    assert load_job(tmp_path / "a.yaml", [f"slurm.exclusive={text}"]).slurm == options

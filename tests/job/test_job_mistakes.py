@@ -387,3 +387,42 @@ def test_bad_job_creates_nothing(cli, write, tmp_path, monkeypatch, command):
 
 def _output(command):
     return ("-o", "out/") if command == ("render",) else ()
+
+
+@pytest.mark.cases("C16")
+@pytest.mark.parametrize(
+    ("time", "form"),
+    [
+        ("01-00:00", '"1-00:00:00"'),
+        ("2-00", '"2-00:00:00"'),
+        ("0-4", '"04:00:00"'),
+        ("2-12:30", '"2-12:30:00"'),
+        ("7-0:0:0", '"7-00:00:00"'),
+        ("12:30", '"00:12:30" or "12:30:00"'),
+        ("90", '"01:30:00" or "3-18:00:00"'),
+        ("4:0:0", '"04:00:00"'),
+        ("01:61:00", '"02:01:00"'),
+        ("1000:00:00", '"41-16:00:00"'),
+        ("1-120:00:00", '"6-00:00:00"'),
+        ("36h", '"1-12:00:00"'),
+        ("2 days", '"2-00:00:00"'),
+        ("30min", '"00:30:00"'),
+    ],
+)
+def test_times_name_the_form_to_write(tmp_path, time, form):
+    """SLURM reads more forms than people read without a mistake."""
+    (tmp_path / "a.yaml").write_text(MODEL)
+
+    with pytest.raises(JobError) as caught:
+        load_job(tmp_path / "a.yaml", [f"resources.time={time}"])
+    (problem,) = caught.value.problems
+    assert problem.message.endswith(f"got {time!r}: write {form}")
+
+
+@pytest.mark.cases("C16")
+@pytest.mark.parametrize("time", ["soon", "1:2:3:4", "-1:00:00", "0-0", "٣:00:00", "9" * 30])
+def test_times_that_mean_nothing(tmp_path, time):
+    (tmp_path / "a.yaml").write_text(MODEL)
+
+    with pytest.raises(JobError, match=r"expected a time as \"HH:MM:SS\" or \"D-HH:MM:SS\"; got '.*'$"):
+        load_job(tmp_path / "a.yaml", [f"resources.time={time}"])

@@ -23,7 +23,8 @@ def partitions(**changes: str) -> str:
     for name, change in changes.items():
         line = PARTITION.replace("PartitionName=acc", f"PartitionName={name}")
         if change:
-            line = line.replace(*change.split(" "))
+            old, new = change.split(" ")
+            line = line.replace(old, new)
         lines.append(line if name == "acc" else line.replace("Default=YES", "Default=NO"))
     return "\n".join(lines)
 
