@@ -3,6 +3,7 @@
 PyYAML's defaults read ``1e-3`` as text, ``12:30`` as 750, ``on`` as true and
 the second of two equal keys in silence. Here only JSON's scalars (and ``~``,
 ``0x1f``, ``0o17``, ``.inf``, ``.nan``) are special, and equal keys are an error.
+Anchors, aliases and merge keys (``<<: *base``) work as YAML defines them.
 """
 
 from __future__ import annotations
@@ -201,22 +202,47 @@ class _Converter:
             self.open.discard(id(node))
 
     def _mapping(self, node: yaml.MappingNode, key: str) -> dict[str, Located]:
-        found: dict[str, Located] = {}
+        """A section's own keys, in their order, with those that ``<<`` merges into it behind them."""
+        section: dict[str, Located] = {}
+        merged: list[yaml.Node] | None = None
         for key_node, value_node in node.value:
             where = f"{self.name}:{key_node.start_mark.line + 1}"
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.value == "<<":
+            if not isinstance(key_node, yaml.ScalarNode):
                 self.problems.append(Problem(where, key, "a key must be plain text"))
                 continue
             inner = str(key_node.value)
+            if inner == "<<" and not key_node.style:
+                if merged is not None:
+                    message = "given twice; several are merged as <<: [*NAME, *NAME]"
+                    self.problems.append(Problem(where, f"{key}.<<" if key else "<<", message))
+                merged = self._sources(value_node, key, where)
+                continue
             if _NO_TEXT.search(inner):
                 self.problems.append(Problem(where, key, f"no key can be {inner!a}"))
                 continue
             path = f"{key}.{inner}" if key else inner
-            if inner in found:
-                self.problems.append(Problem(where, path, f"given twice, first at {found[inner].where}"))
+            if inner in section:
+                message = f"given twice, first at {section[inner].where}"
+                self.problems.append(Problem(where, path, message))
                 continue
-            found[inner] = self.convert(value_node, path)
-        return found
+            section[inner] = self.convert(value_node, path)
+        for source in merged or []:
+            for inner, item in (self.convert(source, key).value or {}).items():
+                section.setdefault(inner, item)
+        return section
+
+    def _sources(self, node: yaml.Node, key: str, where: str) -> list[yaml.Node]:
+        """The sections that a ``<<`` names, the one that counts most first.
+
+        Source: https://yaml.org/type/merge.html: own keys stay, and of several sections the
+        first one's keys count.
+        """
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        if all(isinstance(source, yaml.MappingNode) for source in sources):
+            return list(sources)
+        message = "<< merges sections: expected *NAME or [*NAME, *NAME], each the &NAME of a section"
+        self.problems.append(Problem(where, f"{key}.<<" if key else "<<", message))
+        return []
 
     def _scalar(self, node: yaml.Node, key: str, where: str) -> Any:
         text = str(node.value)

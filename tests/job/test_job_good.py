@@ -6,7 +6,9 @@ import pytest
 
 import hpcdl
 from hpcdl import shipped
+from hpcdl.errors import Problem
 from hpcdl.job import format_time, load_job, parse_time
+from hpcdl.job.reader import read_yaml
 from hpcdl.run.create import job_text
 from hpcdl.trainer.spec import (
     CnnSpec,
@@ -238,3 +240,39 @@ def test_flags_that_are_set(tmp_path, text, options):
     (tmp_path / "a.yaml").write_text(f"{MODEL}slurm: {{exclusive: mcs}}\n")
 
     assert load_job(tmp_path / "a.yaml", [f"slurm.exclusive={text}"]).slurm == options
+
+
+BASES = MODEL + "env: &one {A: '1', B: '1'}\nslurm: &two {B: '2', C: '2'}\ncluster: {qos: q, node: {%s}}\n"
+
+
+@pytest.mark.cases("C39")
+@pytest.mark.parametrize(
+    ("written", "merged"),
+    [
+        ("<<: *one", {"A": "1", "B": "1"}),
+        ("<<: *one, B: own", {"A": "1", "B": "own"}),
+        ("B: own, <<: *one", {"A": "1", "B": "own"}),
+        ("<<: [*one, *two]", {"A": "1", "B": "1", "C": "2"}),
+        ("<<: [*two, *one]", {"A": "1", "B": "2", "C": "2"}),
+        ("<<: {<<: *two, A: x}", {"A": "x", "B": "2", "C": "2"}),
+        ("'<<': text", {"<<": "text"}),
+    ],
+)
+def test_merge_keys(written, merged):
+    """Own keys stay wherever they stand, and of several sections the first one counts."""
+    problems: list[Problem] = []
+    document = read_yaml(BASES % written, "a.yaml", problems)
+
+    assert problems == [] and document is not None
+    assert document.value["cluster"].value["node"].plain() == merged
+
+
+@pytest.mark.cases("C39")
+def test_merged_values_keep_their_places(tmp_path):
+    text = MODEL + "resources: &r\n  gpus: 1\n  time: 02:00:00\n"
+    (tmp_path / "a.yaml").write_text(text + "train: &t {epochs: 3}\nenv: {<<: *r, gpus: '2'}\n")
+
+    job = load_job(tmp_path / "a.yaml")
+
+    assert job.env == {"gpus": "2", "time": "02:00:00"}
+    assert job.places["env.time"].endswith("a.yaml:6")

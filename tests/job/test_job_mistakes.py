@@ -247,7 +247,7 @@ MISTAKES = {
     "alias-of-nothing": row(MODEL + "train: *t\n", (":4", "", "undefined alias")),
     "merge-of-anchor": row(
         "name: a\ndata: {name: m}\nmodel: &m {name: mlp}\ntrain:\n  <<: *m\n",
-        (":5", "train", "a key must be plain text"),
+        (":3", "train.name", "unknown key"),
     ),
     "number-as-key": row(MODEL + "1: 2\n", (":4", "1", "unknown key; known are")),
     "true-as-key": row(MODEL + "true: 2\n", (":4", "true", "unknown key; known are")),
@@ -260,7 +260,15 @@ MISTAKES = {
     "name-of-4-kB": row(
         f"name: {'x' * 4096}\ndata: {{name: m}}\nmodel: {{name: mlp}}\n", (":1", "name", "at most 100")
     ),
-    "merge-key": row(MODEL + "train:\n  <<: {epochs: 3}\n", (":5", "train", "a key must be plain text")),
+    "merged-unknown-key": row(
+        MODEL + "resources: &r {gpus: 1}\ntrain: {<<: *r}\n", (":4", "train.gpus", "unknown key")
+    ),
+    "merged-text": row(MODEL + "train:\n  <<: fast\n", (":5", "train.<<", "<< merges sections: expected *NAME")),
+    "merged-nothing": row(MODEL + "train:\n  <<:\n", (":5", "train.<<", "<< merges sections: expected *NAME")),
+    "merged-texts": row(MODEL + "train:\n  <<: [a, {epochs: 3}]\n", (":5", "train.<<", "<< merges sections")),
+    "merged-twice": row(
+        MODEL + "train:\n  <<: {epochs: 3}\n  <<: {seed: 1}\n", (":6", "train.<<", "merged as <<: [*NAME, *NAME]")
+    ),
     "list-as-key": row(MODEL + "? [a]\n: b\n", (":4", "", "a key must be plain text")),
     "tag": row("name: a\nscript: a.py\nargs:\n- !!python/name:os.system x\n", (":4", "args[0]", "is not used here")),
     "control-character": row(MODEL + "slurm: {a: b\x01}\n", ("", "", "control characters are not allowed")),
