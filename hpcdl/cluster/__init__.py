@@ -18,6 +18,7 @@ from hpcdl.errors import ClusterError, Problem, UserError
 from hpcdl.job import Job
 from hpcdl.job.reader import Located, decode, read_yaml
 from hpcdl.job.walker import Walker, did_you_mean
+from hpcdl.variables import expand
 
 __all__ = [
     "Cluster",
@@ -36,7 +37,7 @@ __all__ = [
 
 _PROFILES = Path(__file__).parent / "profiles"
 VARIABLE = "HPCDL_CLUSTER"
-_PLACES = re.compile(r"\{([^{}]*)\}")
+_PLACES = re.compile(r"(?<!\$)\{([^{}]*)\}")
 
 
 def built_in_profiles() -> dict[str, Path]:
@@ -141,7 +142,7 @@ def load_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Jo
 
 
 def read_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None) -> Cluster:
-    """The same with the paths as they are written: {account}, {user} and ~ are not filled in.
+    """The same with the paths as they are written: {account}, {user}, ~ and $NAME are not filled in.
 
     Raises:
         ClusterError: all that is wrong in it, with places.
@@ -203,7 +204,10 @@ def _image(walker: Walker, item: Located, key: str) -> Image | None:
 
 
 def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
-    """Fill {account} and {user} in paths, and expand ~."""
+    """Fill {account} and {user} in paths, and expand ~ and this shell's variables.
+
+    ``scratch`` keeps its variables: they are the node's.
+    """
     import getpass
 
     missing = False
@@ -222,7 +226,14 @@ def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
             problems.append(Problem(where, key, f"{match[0]} in {text}: only {{account}} and {{user}} are known"))
             return ""
 
-        return os.path.expanduser(_PLACES.sub(place, text))
+        path = _PLACES.sub(place, text)
+        if key != "scratch":
+            try:
+                path = expand(path)
+            except ValueError as error:
+                where = cluster.places.get(key) or cluster.places[""]
+                problems.append(Problem(where, key, str(error)))
+        return os.path.expanduser(path)
 
     changes: dict[str, Any] = {
         "images": {
@@ -232,7 +243,7 @@ def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
         "data_root": os.path.abspath(fill(cluster.data_root, "data_root")),
         "runs_root": os.path.abspath(fill(cluster.runs_root, "runs_root")),
     }
-    for key in ("scratch", "host_python"):
+    for key in ("scratch", "host_python", "module_init"):
         value = getattr(cluster, key)
         changes[key] = fill(value, key) if value else value
     if missing:

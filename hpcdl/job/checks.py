@@ -29,6 +29,7 @@ from hpcdl.trainer.spec import (
     TrainSpec,
     augment_problems,
 )
+from hpcdl.variables import expand
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -241,9 +242,14 @@ def _check_train(document: Located, walker: Walker) -> None:
 
 
 def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: str) -> Job | None:
-    """Make paths absolute, and check that what must be here is here."""
+    """Make paths absolute, with ~ and $NAME expanded, and check that what must be here is here."""
 
     def path_of(key: str, text: str, item: Located, want: str = "") -> str:
+        try:
+            text = expand(text)
+        except ValueError as error:
+            walker.add(item, key, str(error))
+            return text
         full = folder / os.path.expanduser(text)
         if item.where.startswith("--set ") and "\0" not in text:
             full = _typed_path(full, walker, item, key)
@@ -261,7 +267,7 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
         changes["cluster"] = at["cluster"].value  # its values keep their places: they join the profile's
     if job.script is not None:
         changes["script"] = path_of("script", job.script, at["script"], "file")
-        if not job.script.endswith((".py", ".ipynb")):
+        if not changes["script"].endswith((".py", ".ipynb")):
             walker.add(at["script"], "script", f"expected a .py file or an .ipynb notebook; got {show(job.script)}")
         elif Path(changes["script"]).is_dir():
             walker.add(at["script"], "script", "is a folder; expected a .py file or an .ipynb notebook")
@@ -286,7 +292,7 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
                 walker.add(items[i], f"pythonpath[{i}]", "is a file; expected a folder to import from")
             elif '"' in full:
                 walker.add(items[i], f"pythonpath[{i}]", "cannot have a quotation mark in it")
-    if "/" in job.container or job.container.endswith(".sif"):
+    if "/" in job.container or "$" in job.container or job.container.endswith(".sif"):
         changes["container"] = path_of("container", job.container, at["container"])
     if isinstance(job.data, DataSpec) and job.data.path is not None:
         changes["data"] = replace(job.data, path=path_of("data.path", job.data.path, at["data"].value["path"]))

@@ -25,7 +25,7 @@ REFUSED = {
     "seconds-as-time": ("name: a\nsignal_lead_s: 1:30\n", "signal_lead_s", "got '1:30'"),
     "huge": ("name: a\nnode: {memory_gb: 1e999}\n", "node.memory_gb", "got inf"),
     "5000-digits": (f"name: a\nmax_requeues: {'9' * 5000}\n", "max_requeues", "a whole number >= 0"),
-    "merge": ("name: a\nnode:\n  <<: {cpus: 3}\n", "node", "a key must be plain text"),
+    "merge": ("name: a\nnode:\n  <<: all\n", "node.<<", "<< merges sections"),
     "number-as-key": ("name: a\n1: b\n", "1", "unknown key"),
     "list-as-key": ("name: a\n? [b]\n: c\n", "", "a key must be plain text"),
     "tag": ("name: a\nruntime: !!python/name:os.system x\n", "runtime", "is not used here"),

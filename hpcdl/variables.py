@@ -1,0 +1,39 @@
+"""Expands the user's environment variables in paths of profiles and job files, where a job is made."""
+
+from __future__ import annotations
+
+import os
+import re
+
+_VARIABLE = re.compile(r"\$(?:\{([^{}]*)\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# Set anew in each job: what the login node says of them is not what the job sees.
+_OF_THE_JOB = re.compile(r"TMPDIR|TMP|LOCALSCRATCH|SLURM_\w+|SLURMD_\w+|CUDA_VISIBLE_DEVICES")
+
+
+def expand(text: str) -> str:
+    """A path with ``$NAME`` and ``${NAME}`` replaced by this shell's values.
+
+    Args:
+        text: the path as it was written. Other dollar signs, as in ``a$1``, stay.
+
+    Raises:
+        ValueError: a variable is not set, is empty, or belongs to the job; what to do.
+    """
+    return _VARIABLE.sub(_value, text)
+
+
+def _value(match: re.Match[str]) -> str:
+    name = match[1] if match[1] is not None else match[2]
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{match[0]} is not a variable's name; expected $NAME or ${{NAME}}")
+    if _OF_THE_JOB.fullmatch(name):
+        raise ValueError(
+            f"{match[0]} is set anew on each node, and this path is fixed when a job is sent; "
+            "write the path (scratch in the profile is for the node's own folder)"
+        )
+    value = os.environ.get(name, "")
+    if not value:
+        state = "is empty" if name in os.environ else "is not set"
+        raise ValueError(f"{match[0]} {state} in this shell; set {name}, or write the path itself")
+    return value
