@@ -253,7 +253,7 @@ def _directives(job: Job, cluster: Cluster, cpus: int, memory_gb: float | None) 
         shares = {"mem": 1, "mem-per-cpu": cpus, "mem-per-gpu": max(1, resources.gpus)}
         rows.append((cluster.memory_request, f"{int(memory_gb * 1024 / shares[cluster.memory_request])}M"))
     rows.append(("time", format_time(resources.time_limit_s)))
-    rows += [(key, value) for key in ("account", "partition", "qos") if (value := getattr(cluster, key))]
+    rows += [(key, value) for key in ("clusters", "account", "partition", "qos") if (value := getattr(cluster, key))]
     rows.append(("signal", f"B:USR2@{_lead_s(job, cluster)}"))
     rows.append(("requeue" if cluster.requeue else "no-requeue", ""))
     rows.append(("open-mode", "append"))

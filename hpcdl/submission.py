@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | 
     notes: list[str] = []
     if backend == "local":
         job, cluster = thismachine.fit(job, cluster, notes)
+    else:
+        notes += _about_clusters(cluster)
     decided = plan(job, cluster)
     if backend == "local" and decided.image is not None:
         lacking = thismachine.lacking(decided)
@@ -88,6 +91,27 @@ def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | 
         worker = worker_command(decided.host_python or sys.executable, paths.submitit, python_options())
         script = render_submission(decided, str(paths.root), code, worker, str(paths.batch_log))
     return Submission(job, decided, spec, paths, script, backend, notes, unseen)
+
+
+def _about_clusters(cluster: Cluster) -> list[str]:
+    """What the user must hear where the shell says which of a site's SLURM clusters to use.
+
+    Raises:
+        UserError: it names several, and the profile none.
+    """
+    shell = os.environ.get("SLURM_CLUSTERS")
+    if not shell:
+        return []
+    if cluster.clusters is None:
+        raise UserError(
+            f"SLURM_CLUSTERS is {shell!r} in this shell; expected one SLURM cluster: "
+            "set it to one, or say --set cluster.clusters=NAME"
+        )
+    if "clusters" not in cluster.places:
+        return [f"the job goes to the SLURM cluster {cluster.clusters}, as SLURM_CLUSTERS says in this shell"]
+    if shell != cluster.clusters:
+        return [f"the job goes to the SLURM cluster {cluster.clusters}, not to SLURM_CLUSTERS={shell}"]
+    return []
 
 
 def require_backend(submission: Submission) -> None:
@@ -178,10 +202,19 @@ def python_options() -> list[str]:
 
 def _send(paths: RunPaths, avoid: Sequence[str] = ()) -> None:
     """Send a run that is on disk, to SLURM where it has a batch script, and note where and when it went."""
-    backend = "slurm" if paths.script.exists() else "local"
+    if paths.script.exists():
+        from hpcdl.scheduler import slurm
+
+        with slurm.on_cluster(slurm.cluster_of(read_json(paths.plan) or {})):
+            _note_what_is_sent(paths, "slurm", _send_to_slurm(paths, avoid))
+    else:
+        _note_what_is_sent(paths, "local", [_start_here(paths)])
+
+
+def _note_what_is_sent(paths: RunPaths, backend: str, jobs: Iterable[dict[str, Any]]) -> None:
     first = (read_json(paths.submitted) or {}).get("time", time.time())
     cluster = (read_json(paths.plan) or {}).get("cluster")
-    for sent in _send_to_slurm(paths, avoid) if backend == "slurm" else [_start_here(paths)]:
+    for sent in jobs:
         where = {"backend": backend, "cluster": cluster, **sent}
         write_json(paths.submitted, {**where, "time": first, "sent": time.time()})
 

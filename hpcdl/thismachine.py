@@ -31,7 +31,8 @@ def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
         notes.append(f"this machine has no GPU: {job.name} asks for {asked} and trains on the CPU")
         job = replace(job, resources=replace(job.resources, gpus=0))
     job = replace(job, resources=replace(job.resources, cpus=None))
-    return job, replace(cluster, node=replace(cluster.node, cpus=cpus, gpus=gpus), scratch=None)
+    node = replace(cluster.node, cpus=cpus, gpus=gpus)
+    return job, replace(cluster, node=node, scratch=None, clusters=None)
 
 
 def visible_gpus() -> int:

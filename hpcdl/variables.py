@@ -1,4 +1,4 @@
-"""Expands the user's environment variables in paths of profiles and job files, where a job is made."""
+"""Reads the user's environment variables where a job is made: in paths of profiles and job files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def expand(text: str) -> str:
         ValueError: a variable is not set, is empty, or belongs to the job; what to do.
     """
     return _VARIABLE.sub(_value, text)
+
+
+def slurm_cluster() -> str | None:
+    """The one SLURM cluster that SLURM_CLUSTERS names, as ``module swap cluster/NAME`` sets it at some sites."""
+    name = os.environ.get("SLURM_CLUSTERS", "")
+    return name if re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) and name != "all" else None
 
 
 def _value(match: re.Match[str]) -> str:

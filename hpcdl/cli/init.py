@@ -122,7 +122,8 @@ def _accounts(site: Cluster) -> tuple[list[str], str | None]:
     if site.name != "local" and slurm.available():
         options.say("asking sacctmgr for your accounts ...")
         try:
-            mine = read_site().associations or ()
+            with slurm.on_cluster(site.clusters):
+                mine = read_site().associations or ()
         except SchedulerError as error:
             options.say(f"SLURM does not answer: {error}")
             mine = ()

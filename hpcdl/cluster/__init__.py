@@ -18,7 +18,7 @@ from hpcdl.errors import ClusterError, Problem, UserError
 from hpcdl.job import Job
 from hpcdl.job.reader import Located, decode, read_yaml
 from hpcdl.job.walker import Walker, did_you_mean
-from hpcdl.variables import expand
+from hpcdl.variables import expand, slurm_cluster
 
 __all__ = [
     "Cluster",
@@ -138,7 +138,7 @@ def load_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Jo
     cluster = _fill_places(read_cluster(name, sets, job), problems)
     if problems:
         raise ClusterError(_shown(os.fspath(name)), problems)
-    return cluster
+    return replace(cluster, clusters=cluster.clusters or slurm_cluster())
 
 
 def read_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None) -> Cluster:

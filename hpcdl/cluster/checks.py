@@ -23,7 +23,10 @@ def check_words(document: Located, walker: Walker) -> None:
             return [(f"{key}[{i}]", each) for i, each in enumerate(item.value)]
         return [(f"{key}.{name}", each) for name, each in item.value.items()] if item and _is_section(item) else []
 
-    words = ("name", "account", "partition", "qos", "gpu_type", "scratch_gres", "architecture", "runtime")
+    clusters = document.value.get("clusters")
+    if clusters is not None and clusters.raw and ("," in clusters.raw or clusters.raw == "all"):
+        walker.add(clusters, "clusters", f"expected one SLURM cluster; got {show(clusters.raw)}")
+    words = ("name", "account", "partition", "qos", "gpu_type", "scratch_gres", "architecture", "runtime", "clusters")
     for key in words:
         item = document.value.get(key)
         if item is None or item.raw is None or (key == "runtime" and item.raw.startswith("/")):

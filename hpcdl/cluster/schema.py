@@ -63,6 +63,7 @@ class Cluster:
     account: Optional[str] = setting("the account (project, group) that pays", None)
     partition: Optional[str] = setting("partition", None)
     qos: Optional[str] = setting("quality of service", None)
+    clusters: Optional[str] = setting("the SLURM cluster, where a site has several: sbatch -M", None)
     accounts: list[str] = setting("the accounts to choose from; empty: not known", [])
     partitions: dict[str, Partition] = field(
         default_factory=dict, metadata={"doc": "the partitions to choose from: {name: {max_time, node, gpu_type}}"}

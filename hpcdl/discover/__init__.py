@@ -8,7 +8,9 @@ from hpcdl.discover.lines import Line, text
 from hpcdl.discover.places import binds_line, detect_line, place_lines
 from hpcdl.discover.queues import queue_lines
 from hpcdl.discover.software import container_lines, image_line
+from hpcdl.scheduler import slurm
 from hpcdl.scheduler.site import forget, read_site
+from hpcdl.variables import slurm_cluster
 
 _HEAD = """\
 # The site of {host}, as its own commands describe it: found by hpcdl cluster discover.
@@ -35,8 +37,13 @@ def discover(
     found_images = image_line(images)
     say("asking scontrol and sacctmgr")
     forget()
-    site = read_site()
+    several = slurm_cluster()
+    with slurm.on_cluster(several):
+        site = read_site()
     name, *queues = queue_lines(site, partition)
+    if several:
+        why = "SLURM_CLUSTERS in your shell: all of SLURM's commands get -M"
+        queues.insert(0, Line("clusters", several, why))
     accounts = {row.account for row in site.associations or ()}
     container = [*container_lines(say), found_images, binds_line(accounts, images)]
     return [name, detect_line(host), *queues, *container, *place_lines()]

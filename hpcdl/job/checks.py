@@ -56,6 +56,9 @@ _USE_INSTEAD = {
     "chdir": "say workdir, for a script; a model's run has its own folder",
     **dict.fromkeys(("output", "error", "open-mode"), "the log is logs/1.log in the run's folder: hpcdl logs RUN"),
     "job-name": "say name",
+    **dict.fromkeys(
+        ("clusters", "cluster"), "say clusters in the cluster profile, or in this job as cluster: {clusters: NAME}"
+    ),
 }
 
 

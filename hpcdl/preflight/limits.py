@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from hpcdl.job import format_time
 from hpcdl.preflight import Finding, Note, Subject
-from hpcdl.scheduler import rights
+from hpcdl.scheduler import rights, slurm
 from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos, RefusedError, Site, try_script
 
 _WORDS = {
@@ -185,7 +185,8 @@ def trial(subject: Subject) -> Iterator[Finding | Note]:
     """SLURM itself would take exactly this script (``sbatch --test-only``), and when it would start."""
     _ = subject.site  # one that does not answer need not be asked again
     try:
-        told = try_script(subject.submission.script or "")
+        with slurm.on_cluster(subject.cluster.clusters):
+            told = try_script(subject.submission.script or "")
     except RefusedError as error:
         yield Finding(f"SLURM refuses it: {error}", "read what would be sent: hpcdl submit --dry-run", "cluster")
         return

@@ -86,7 +86,8 @@ class Run:
         try:
             poll_s = int((read_json(self.paths.plan) or {}).get("min_poll_s", 60))
             job_ids = self.job_ids()
-            found = slurm.jobs(job_ids, poll_s, since=submitted.get("sent", submitted["time"]))
+            with slurm.on_cluster(self.slurm_cluster()):
+                found = slurm.jobs(job_ids, poll_s, since=submitted.get("sent", submitted["time"]))
         except SchedulerError as error:  # no answer is no reason for another state
             return replace(status, note="; ".join(filter(None, (status.note, str(error)))))
         known = [found[job_id] for job_id in job_ids if job_id in found]
@@ -134,6 +135,12 @@ class Run:
         submitted = read_json(self.paths.submitted) or {}
         job_id = submitted.get("job_id")
         return list(submitted.get("job_ids") or ([job_id] if job_id else []))
+
+    def slurm_cluster(self) -> str | None:
+        """The SLURM cluster that it was sent to, where a site has several."""
+        from hpcdl.scheduler import slurm
+
+        return slurm.cluster_of(read_json(self.paths.plan) or {})
 
     def logs(self) -> list[Path]:
         """Its logs so far, a file per attempt in order."""
@@ -199,9 +206,10 @@ class Run:
         if submitted.get("backend") == "slurm" or self._may_be_in_slurm(submitted):
             from hpcdl.scheduler import slurm
 
-            job_ids = self.job_ids() or slurm.jobs_in(self.paths.root)
-            if job_ids:
-                slurm.scancel(*job_ids)
+            with slurm.on_cluster(self.slurm_cluster()):
+                job_ids = self.job_ids() or slurm.jobs_in(self.paths.root)
+                if job_ids:
+                    slurm.scancel(*job_ids)
             return
         pid, start = submitted.get("pid"), submitted.get("pid_start")
         if pid is not None and start is not None and process_start(pid) == start:

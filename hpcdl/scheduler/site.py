@@ -138,8 +138,9 @@ def _is_young(asked: object) -> bool:
 
 
 def _whose() -> list[str]:
-    """One home may serve several clusters."""
-    return [slurm.user(), socket.gethostname(), os.environ.get("SLURM_CONF", "")]
+    """One home may serve several clusters, and one login node too."""
+    names = [slurm.user(), socket.gethostname(), os.environ.get("SLURM_CONF", "")]
+    return [*names, slurm.cluster_asked()]
 
 
 def _ask() -> Site:

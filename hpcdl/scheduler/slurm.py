@@ -7,8 +7,9 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from hpcdl.run.state import UNKNOWN
 
 _SBATCH_S = 180  # a busy SLURM takes jobs slowly, and one that sbatch gave up may be taken all the same
 NOT_REACHED = "(connect failure)"  # what SLURM's commands say where nothing was sent
-_CACHE, _LOCK = "slurm-jobs.json", "slurm-jobs.lock"
+_LOCK = "slurm-jobs.lock"
 _REMEMBERED_S = 3600.0
 _MISSING_S = 600.0  # accounting may lag that far behind the queue
 FINISHED = frozenset(
@@ -44,6 +45,41 @@ _KEPT_PREFIXES = (
     "LMOD_",
     "MODULES_",
 )
+
+
+# Where a site has several SLURM clusters: the one that commands are for, or "" for this machine's own.
+_CLUSTER: ContextVar[str] = ContextVar("slurm_cluster", default="")
+_TAKE_CLUSTER = frozenset(["sbatch", "squeue", "sacct", "scancel", "scontrol"])
+
+
+@contextmanager
+def on_cluster(name: str | None) -> Iterator[None]:
+    """Let all commands in this block be for one SLURM cluster of the site (``-M NAME``).
+
+    A job of that cluster asks it without: -M needs SLURM's database, which nodes may not reach.
+
+    Args:
+        name: the cluster, or None for this machine's own.
+    """
+    own = os.environ.get("SLURM_CLUSTER_NAME")
+    token = _CLUSTER.set("" if name is None or name == own else name)
+    try:
+        yield
+    finally:
+        _CLUSTER.reset(token)
+
+
+def cluster_asked() -> str:
+    """The SLURM cluster that commands are for now; "" for this machine's own."""
+    return _CLUSTER.get()
+
+
+def cluster_of(plan: Mapping[str, Any]) -> str | None:
+    """The SLURM cluster that a run was sent to, by its plan.json; None for the default one."""
+    for option, value in plan.get("directives", ()):
+        if option == "clusters":
+            return str(value)
+    return None
 
 
 @dataclass(frozen=True)
@@ -223,19 +259,24 @@ def _latest(wanted: set[str], min_poll_s: int) -> dict[str, Any]:
         old = _remembered()
         known = dict(old)
         if not 0 <= time.time() - known["time"] < min_poll_s:
-            cache.store(_CACHE, {**known, "time": time.time()})  # if this command is killed while it asks
+            cache.store(_cache_name(), {**known, "time": time.time()})  # if this command is killed while it asks
             known = _ask(known, wanted)
         known["wanted"] = sorted(wanted | set(known["wanted"]))
         if known != old:
-            cache.store(_CACHE, known)
+            cache.store(_cache_name(), known)
     return known
+
+
+def _cache_name() -> str:
+    """Where answers are kept: apart for each cluster, as two may have the same job number."""
+    return f"slurm-jobs-{cluster_asked()}".rstrip("-") + ".json"
 
 
 def _remembered() -> dict[str, Any]:
     """The last answer; nothing if the cache has none, or one of another form."""
     import msgspec
 
-    answer = _nothing_known() | cache.load(_CACHE)
+    answer = _nothing_known() | cache.load(_cache_name())
     try:
         jobs = msgspec.convert(answer["jobs"], dict[str, JobInfo])
         msgspec.convert([answer["time"], *answer["missing"].values()], list[float])
@@ -311,7 +352,13 @@ def call(argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60
     if done.returncode:
         words = (done.stderr or done.stdout).strip()
         raise SchedulerError(f"{argv[0]} failed (exit {done.returncode}): {words}")
-    return done.stdout
+    return _without_headings(done.stdout) if cluster_asked() else done.stdout
+
+
+def _without_headings(text: str) -> str:
+    """What a command prints with -M, without ``CLUSTER: NAME`` and empty lines."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("CLUSTER: ")]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def answer(
@@ -326,6 +373,8 @@ def answer(
         SchedulerError: it is not here, or did not answer in time.
     """
     env = submission_environment(os.environ) if env is None else env
+    if cluster_asked() and argv[0] in _TAKE_CLUSTER:
+        argv = [argv[0], "-M", cluster_asked(), *argv[1:]]
     try:
         return subprocess.run(
             argv, env=env, input=stdin, capture_output=True, timeout=timeout_s, check=False,

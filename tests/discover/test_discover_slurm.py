@@ -313,3 +313,18 @@ def test_open_partitions_where_accounts_are_unknown(login):
     (login.bin / "sacctmgr").unlink()
 
     assert found(login)[0].partition == "gpu"
+
+
+@pytest.mark.cases("C25")
+def test_cluster_of_the_shell(login, monkeypatch):
+    login.slurm("testbed")
+    login.command(
+        login.bin / "scontrol", f'echo "scontrol $*" >>{login.folder}/asked\ncat {login.folder}/answers/$4.txt'
+    )
+    monkeypatch.setenv("SLURM_CLUSTERS", "wice")
+
+    cluster, text = found(login)
+
+    assert cluster.clusters == "wice"
+    assert "SLURM_CLUSTERS" in line(text, "clusters")
+    assert {words.split()[1:3][0] for words in login.asked() if words.startswith("scontrol")} == {"-M"}

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl import cache
-from hpcdl.errors import SchedulerError
+from hpcdl import cache, submission
+from hpcdl.cluster import load_cluster
+from hpcdl.errors import SchedulerError, UserError
+from hpcdl.job import load_job
+from hpcdl.preflight import Subject, check
+from hpcdl.preflight.limits import partition, trial
+from hpcdl.run import Run
 from hpcdl.scheduler import slurm
 
 DOWN = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
@@ -210,3 +215,124 @@ def test_refusal_keeps_slurms_words(site, tmp_path):
 
     with pytest.raises(SchedulerError, match="Invalid account"):
         slurm.sbatch(tmp_path / "script.sbatch")
+
+
+# Several SLURM clusters behind one login node
+
+CLUSTERS = """name: a
+node: {cpus: 8, gpus: 1}
+images: {tensorflow: tf.sif}
+"""
+HEADED = "echo 'CLUSTER: wice'; echo"
+
+
+@pytest.fixture
+def submit(site, tmp_path, monkeypatch):
+    """Sends a job to a site whose commands answer for two clusters."""
+    site.says(
+        sbatch='echo "$(cat)" >/dev/null; echo "4711;wice"',
+        squeue=f"{HEADED}; echo '4711|RUNNING|None|n1|N/A'",
+        sacct="exit 0",
+        scancel="exit 0",
+        scontrol="exit 0",
+        sacctmgr="exit 0",
+        srun="exit 0",  # submitit looks for it
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.py").touch()
+    (tmp_path / "a.yaml").write_text("name: a\nscript: t.py\n")
+
+    def send(profile: str = "", sets: list[str] | None = None) -> Run:
+        (tmp_path / "site.yaml").write_text(CLUSTERS + profile)
+        job = load_job(tmp_path / "a.yaml")
+        return submission.submit(submission.prepare(job, load_cluster(tmp_path / "site.yaml", sets or [])))
+
+    return send
+
+
+@pytest.mark.cases("C25")
+@pytest.mark.parametrize(("profile", "shell"), [("clusters: wice\n", ""), ("", "wice"), ("clusters: wice\n", "other")])
+def test_all_commands_carry_the_cluster(submit, site, monkeypatch, profile, shell):
+    """From the profile, or else from SLURM_CLUSTERS in the user's shell."""
+    monkeypatch.setenv("SLURM_CLUSTERS", shell)
+    run = submit(profile)
+    monkeypatch.delenv("SLURM_CLUSTERS")
+
+    assert run.job_ids() == ["4711"]
+    assert "#SBATCH --clusters=wice" in run.paths.script.read_text()
+    assert run.status().state == "queued"
+    run.cancel()
+    for name in ("sbatch", "squeue", "scancel"):
+        assert [line.split()[1:3] for line in site.calls(name)] == [["-M", "wice"]]
+
+
+@pytest.mark.cases("C25")
+def test_commands_of_a_cluster(site):
+    """Its answers come with a heading, are kept apart from another's, and its own jobs ask without -M."""
+    site.says(squeue=f"{HEADED}; echo '7|RUNNING|None|n1|N/A'", sacct="exit 0", scontrol="exit 0")
+    with slurm.on_cluster("wice"):
+        assert states(slurm.jobs(["7"], 60)) == {"7": "RUNNING"}
+        slurm.past_states("7")
+        slurm.exclude("7", ["n1"])
+    site.says(squeue="echo '7|PENDING|None||N/A'")
+    assert states(slurm.jobs(["7"], 60)) == {"7": "PENDING"}
+
+    assert [line.split()[1:3] for line in site.calls("sacct") + site.calls("scontrol")] == [["-M", "wice"]] * 2
+    assert "-M" not in site.calls("squeue")[-1].split()
+
+
+@pytest.mark.cases("C25")
+def test_job_asks_its_own_cluster(site, monkeypatch):
+    site.says(squeue="echo 2030-01-01T00:00:00")
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "wice")
+
+    with slurm.on_cluster("wice"):
+        assert slurm.end_time("7") is not None
+    assert "-M" not in site.calls("squeue")[0].split()
+
+
+@pytest.mark.cases("C25")
+def test_check_asks_the_cluster(submit, site, tmp_path):
+    run = submit("clusters: wice\n")
+    cluster = load_cluster(tmp_path / "site.yaml")
+    prepared = submission.prepare(load_job(tmp_path / "a.yaml"), cluster)
+
+    check(Subject(prepared, cluster), [("partition", partition), ("sbatch", trial)])
+
+    assert run.slurm_cluster() == "wice"
+    assert {tuple(line.split()[1:3]) for line in site.calls("scontrol")} == {("-M", "wice")}
+    assert site.calls("sbatch")[-1].split()[1:] == ["-M", "wice", "--test-only"]
+
+
+@pytest.mark.cases("C25")
+@pytest.mark.parametrize("profile", ["clusters: 'wice,genius'\n", "clusters: all\n", "clusters: a b\n"])
+def test_several_clusters_refused(submit, profile):
+    with pytest.raises(UserError, match="clusters: expected one"):
+        submit(profile)
+
+
+@pytest.mark.cases("C25")
+def test_shell_of_several_clusters(submit, monkeypatch):
+    monkeypatch.setenv("SLURM_CLUSTERS", "wice,genius")
+
+    with pytest.raises(UserError, match=r"say --set cluster\.clusters=NAME"):
+        submit()
+    assert submit(sets=["cluster.clusters=genius"]).slurm_cluster() == "genius"
+
+
+@pytest.mark.cases("C25")
+def test_shells_cluster_is_said(submit, tmp_path, monkeypatch):
+    submit()
+    monkeypatch.setenv("SLURM_CLUSTERS", "wice")
+    job, cluster = load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml")
+
+    assert "goes to the SLURM cluster wice, as SLURM_CLUSTERS" in submission.prepare(job, cluster).notes[-1]
+
+
+@pytest.mark.cases("C25")
+def test_option_of_sbatch_names_the_key(tmp_path):
+    (tmp_path / "t.py").touch()
+    (tmp_path / "a.yaml").write_text("name: a\nscript: t.py\nslurm: {clusters: wice}\n")
+
+    with pytest.raises(UserError, match=r"slurm\.clusters: .*cluster: \{clusters: NAME\}"):
+        load_job(tmp_path / "a.yaml")
