@@ -176,6 +176,25 @@ def if_set(name: str) -> Shell:
     return Shell(f'${{{name}+"{name}=${name}"}}')
 
 
+def first_gpus(gpus: int) -> Shell:
+    """Bash for the first GPUs of those that the node shows to a job."""
+    every = ",".join(str(number) for number in range(gpus))
+    return Shell(f'"$(cut -d, -f-{gpus} <<<"${{CUDA_VISIBLE_DEVICES:-{every}}}")"')
+
+
+def visible_gpus(plan: Plan, shown: str | None) -> str | None:
+    """What CUDA_VISIBLE_DEVICES is for the program.
+
+    Args:
+        plan: the plan.
+        shown: what it is on the node, or None where it is not set there.
+    """
+    if not plan.uses_first_gpus:
+        return shown
+    names = shown.split(",") if shown else [str(number) for number in range(plan.gpus)]
+    return ",".join(names[: plan.gpus])
+
+
 def within(folder: str, name: str) -> str:
     """A path inside a folder, which may be `Shell`."""
     return Shell(f'"{folder.strip(chr(34))}/{name}"') if isinstance(folder, Shell) else f"{folder}/{name}"

@@ -25,6 +25,7 @@ class Plan:
     ``sets`` are those of very many staged sets that a script's home links to; None for all of them.
     ``folder`` is the job file's.
     ``overlay`` is where the requirements are installed: `packages.located` says it, who may look at the disk.
+    ``gpus_granted`` says whether SLURM knows of GPUs, and gives them.
     ``directives`` are the #SBATCH options in order; an empty value stands for a flag.
     """
 
@@ -67,6 +68,15 @@ class Plan:
     shown: list[str] = field(default_factory=list)
     sets: Optional[list[str]] = None
     folder: str = ""
+    gpus_granted: bool = True
+
+    @property
+    def uses_first_gpus(self) -> bool:
+        """Whether the job may see more GPUs than it asks for, and uses the first ones.
+
+        So it is where SLURM counts no GPUs, and on a whole node: --exclusive gives all its GPUs.
+        """
+        return bool(self.gpus) and (not self.gpus_granted or ("exclusive", "") in self.directives)
 
 
 def plan(job: Job, cluster: Cluster) -> Plan:
@@ -131,6 +141,7 @@ def plan(job: Job, cluster: Cluster) -> Plan:
         pythonpath=job.pythonpath,
         requirements=job.requirements,
         folder=job.folder,
+        gpus_granted=cluster.gpu_request != "none",
     )
 
 
@@ -239,7 +250,7 @@ def _directives(job: Job, cluster: Cluster, cpus: int, memory_gb: float | None) 
     resources = job.resources
     rows = [("nodes", str(resources.nodes)), ("ntasks-per-node", "1"), ("cpus-per-task", str(cpus))]
     gres = []
-    if resources.gpus:
+    if resources.gpus and cluster.gpu_request != "none":
         count = f"{cluster.gpu_type}:{resources.gpus}" if cluster.gpu_type else str(resources.gpus)
         if cluster.gpu_request == "gres":
             gres.append(f"gpu:{count}")

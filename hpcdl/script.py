@@ -12,7 +12,7 @@ from typing import Any
 import hpcdl
 from hpcdl import shipped
 from hpcdl.binds import View
-from hpcdl.container import Places, Shell, command, if_set, outside
+from hpcdl.container import Places, Shell, command, first_gpus, if_set, outside
 from hpcdl.errors import UserError
 from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
 from hpcdl.planning import Plan, script_name, summary
@@ -77,7 +77,7 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec:
         stop_file=Shell('"$HPCDL_STOP_FILE"'),
         pythonpath=None if plan.script else Shell('"$PWD/code"'),
         binds=[*_needed(plan, spec), *([_SENT_FROM] if away else []), _HERE],
-        visible_devices=if_set("CUDA_VISIBLE_DEVICES") if plan.gpus else None,
+        visible_devices=_visible_devices(plan),
         attempt=Shell('"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
         passed={name: if_set(name) for name in plan.pass_env},
         support=_support(away) if bundle and plan.script else None,
@@ -152,6 +152,12 @@ def _needed(plan: Plan, spec: RunSpec | None) -> list[str]:
     if spec:
         folders += outside(asdict(spec), plan.data_root)
     return [folder for folder in folders if not _covered(plan, folder)]
+
+
+def _visible_devices(plan: Plan) -> Shell | None:
+    if plan.uses_first_gpus:
+        return first_gpus(plan.gpus)
+    return if_set("CUDA_VISIBLE_DEVICES") if plan.gpus else None
 
 
 def _covered(plan: Plan, folder: str) -> bool:

@@ -143,6 +143,22 @@ def test_nv_only_with_gpus(gpus, emulated, there):
     assert ("CUDA_VISIBLE_DEVICES" in text) == (gpus > 0)
 
 
+@pytest.mark.cases("C27", "C15")
+@pytest.mark.parametrize(("shown", "used"), [("", "0,1"), ("2,3,5", "2,3"), ("7", "7")])
+@pytest.mark.parametrize("whole_node", [True, False], ids=["none", "exclusive"])
+def test_first_gpus_of_a_whole_node(whole_node, shown, used):
+    site = replace(SITE, gpu_request="none" if whole_node else "gres", node=Node(cpus=80, gpus=4))
+    job = replace(JOB, resources=Resources(gpus=2), slurm={} if whole_node else {"exclusive": ""})
+    text = render(plan(job, site))
+
+    assert ("--gres" in text) is not whole_node
+    assert "gpus-per-node" not in text
+    words = next(line.strip(" \\") for line in text.splitlines() if "CUDA_VISIBLE_DEVICES=" in line)
+    env = {"PATH": "/usr/bin:/bin", **({"CUDA_VISIBLE_DEVICES": shown} if shown else {})}
+    done = subprocess.run(["bash", "-c", f"echo {words}"], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == f"CUDA_VISIBLE_DEVICES={used}\n"
+
+
 @pytest.mark.parametrize("without", [{"requeue": False}, {"max_requeues": 0}], ids=str)
 def test_no_requeue_no_scontrol(without):
     text = render(plan(JOB, replace(SITE, **without)))

@@ -78,6 +78,9 @@ def check_choices(cluster: Cluster, document: Located, walker: Walker) -> None:
 
     SLURM compares accounts and QoS without case, and partitions with it.
     """
+    if cluster.gpu_request == "none" and cluster.memory_request == "mem-per-gpu":
+        message = "expected none, mem or mem-per-cpu, as gpu_request is none; got 'mem-per-gpu'"
+        walker.add(document.value["memory_request"], "memory_request", message)
     for key, among in (("account", "accounts"), ("partition", "partitions"), ("qos", "qos_choices")):
         given, choices = getattr(cluster, key), getattr(cluster, among)
         for name in (given or "").split(",") if choices else ():

@@ -73,7 +73,11 @@ class Cluster:
     )
     max_time: Optional[str] = setting("the longest job, where neither partition nor QoS says", None)
     architecture: Optional[str] = setting("of the compute nodes, as uname -m tells it: x86_64, aarch64", None)
-    gpu_request: str = setting("how GPUs are asked for", "gres", choices=("gres", "gpus-per-node"))
+    gpu_request: str = setting(
+        "how GPUs are asked for; none: a job gets a whole node and uses its first GPUs",
+        "gres",
+        choices=("gres", "gpus-per-node", "none"),
+    )
     gpu_type: Optional[str] = setting("the GPUs' type where the site wants it, as in gpu:h100:1", None)
     memory_request: str = setting(
         "how memory is asked for", "none", choices=("none", "mem", "mem-per-cpu", "mem-per-gpu")

@@ -114,7 +114,7 @@ def _image(image: str, answer: dict[str, Any], checked: Mapping[str, Any]) -> It
 
 
 def _devices(plan: Plan) -> Iterator[Fault]:
-    """SLURM gave as many GPUs as the job asks for, and they have a driver."""
+    """The job sees as many GPUs as it asks for, or more where it uses the first ones; they have a driver."""
     if plan.gpus == 0:
         return
     from hpcdl.thismachine import visible_gpus  # with all that makes a job
@@ -126,6 +126,8 @@ def _devices(plan: Plan) -> Iterator[Fault]:
     if plan.emulate_gpus and chosen is None:
         return
     visible = visible_gpus()
+    if visible > plan.gpus and plan.uses_first_gpus:
+        return
     if visible != plan.gpus:
         shown = "is not set" if chosen is None else f"is {chosen!r}"
         text = f"{visible} GPU(s) are visible (CUDA_VISIBLE_DEVICES {shown}), and the job asks for {plan.gpus}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from hpcdl import asjob
 from hpcdl.binds import parse
-from hpcdl.container import Places, command, environment, outside
+from hpcdl.container import Places, command, environment, outside, visible_gpus
 from hpcdl.files import read_json
 from hpcdl.gathering import Gather
 from hpcdl.planning import Plan
@@ -46,7 +46,7 @@ def places_of(paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str 
         pythonpath=f"{code}:{paths.user}" if trainer else None,
         tmp=tmp,
         binds=_binds(paths, plan, code),
-        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        visible_devices=visible_gpus(plan, os.environ.get("CUDA_VISIBLE_DEVICES")),
         attempt=attempt,
         lifeline=trainer and attempt is not None,
         metrics_file=None if trainer or attempt is None else str(paths.metrics),

@@ -144,7 +144,8 @@ def size(subject: Subject) -> Iterator[Finding]:
     chosen = {row.name for row in _partitions(site, cluster.partition)}
     nodes = [row for row in site.nodes if not chosen or not row.partitions or chosen & set(row.partitions)]
     memory_mb = int((decided.memory_gb or 0) * 1024) if cluster.memory_request != "none" else 0
-    asked = {"cpu": decided.cpus, "gres/gpu": decided.gpus, "mem": memory_mb}
+    gpus = decided.gpus if decided.gpus_granted else 0  # SLURM counts none there
+    asked = {"cpu": decided.cpus, "gres/gpu": gpus, "mem": memory_mb}
     fitting = [row for row in nodes if _fits(row, asked, cluster.gpu_type)]
     if nodes and not fitting:
         yield from _too_large(nodes, asked, cluster.gpu_type)

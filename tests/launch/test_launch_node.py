@@ -13,6 +13,7 @@ import pytest
 from hpcdl.cluster import Cluster, Image, Node
 from hpcdl.job import Job, Resources
 from hpcdl.launch import node
+from hpcdl.launch.program import places_of
 from hpcdl.planning import plan
 from hpcdl.run.causes import Outcome, next_step
 from hpcdl.run.paths import RunPaths
@@ -130,6 +131,27 @@ def test_gpus_are_those_asked_for(place, monkeypatch, tmp_path, visible, gpus, e
     faults = node.faults(place[0], decided, in_slurm=True)
     assert [(fault.cause, fault.elsewhere) for fault in faults] == [("device", elsewhere) for _, elsewhere in found]
     assert all(fault.text.startswith(text) for fault, (text, _) in zip(faults, found, strict=True))
+
+
+@pytest.mark.cases("C27", "C15")
+@pytest.mark.parametrize("whole_node", [{"gpus_granted": False}, {"directives": [("exclusive", "")]}], ids=str)
+@pytest.mark.parametrize(
+    ("visible", "gpus", "fault", "used"),
+    [("0,1,2,3", 2, None, "0,1"), ("4,5", 2, None, "4,5"), ("0", 2, "1 GPU(s) are visible", "0"), (None, 1, None, "0")],
+)
+def test_first_gpus_of_a_whole_node(place, monkeypatch, tmp_path, whole_node, visible, gpus, fault, used):
+    """More GPUs than asked for are no fault there, and the program sees those that it asked for."""
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        monkeypatch.setattr("hpcdl.thismachine.visible_gpus", lambda: 4)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(node, "_DRIVER", tmp_path)
+    decided = replace(place[1], gpus=gpus, nv=True, **whole_node)
+
+    faults = node.faults(place[0], decided, in_slurm=True)
+    assert [found.text[:20] for found in faults] == ([fault] if fault else [])
+    assert places_of(place[0], decided).visible_devices == used
 
 
 def ends(*reasons, steps=None):

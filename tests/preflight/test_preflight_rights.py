@@ -14,7 +14,7 @@ from hpcdl.preflight import Finding, Subject, check
 from hpcdl.preflight.order import SITE
 from hpcdl.scheduler import site
 from hpcdl.submission import prepare
-from tests.preflight.conftest import ASSOCIATIONS, PARTITION, QOS, World
+from tests.preflight.conftest import ASSOCIATIONS, NODE, PARTITION, QOS, World
 
 
 def partitions(**changes: str) -> str:
@@ -183,3 +183,12 @@ def test_accounts_below_those_allowed(world):
         world.slurm(partition=changed, config=plain + version)
         (finding,) = told(world)
         assert finding.blocks is blocks
+
+
+@pytest.mark.cases("C27")
+def test_gpus_that_slurm_does_not_count(world):
+    """Nodes without Gres have GPUs all the same where the profile says so."""
+    world.slurm(node="\n".join(NODE.format(f"n{i}").replace("Gres=gpu:4", "Gres=(null)") for i in (1, 2)))
+
+    assert findings(world, "cluster.gpu_request=none", "cluster.gpu_type=a100") == []
+    assert "no node here has more than 0" in findings(world)[0]
