@@ -58,8 +58,9 @@ def move_away(paths: RunPaths, plan: Plan, job_id: str) -> bool:
         if not plan.requeue:
             job_ids = submitted.get("job_ids", [])
             later = job_ids[job_ids.index(job_id) + 1 :] if job_id in job_ids else []
+            nodes = slurm.with_own_excluded({"directives": plan.directives}, avoid)
             for other in later:
-                slurm.exclude(other, avoid)
+                slurm.exclude(other, nodes)
             moved = bool(later)
         else:
             from hpcdl.launch import launch

@@ -29,7 +29,10 @@ class SlurmScriptExecutor(SlurmExecutor):
         folder: for submitit's pickles.
         script: the batch script, which runs `worker_command`.
         after: the id of a job that must have ended first, however it ended.
-        exclude: nodes that the job must not run on.
+        exclude: nodes that the job must not run on, beside those of its own ``slurm: {exclude: ...}``.
+
+    Raises:
+        SchedulerError: the job's own list is a file that cannot be read.
     """
 
     def __init__(self, folder: Path, script: Path, after: str | None = None, exclude: Sequence[str] = ()) -> None:
@@ -37,7 +40,9 @@ class SlurmScriptExecutor(SlurmExecutor):
         self.script = script
         self.first = after is None
         self.options = [f"--dependency=afterany:{after}"] if after else []
-        self.options += [f"--exclude={','.join(exclude)}"] if exclude else []
+        if exclude:
+            plan = read_json(RunPaths(script.parent).plan) or {}
+            self.options.append(f"--exclude={slurm.with_own_excluded(plan, exclude)}")
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         return self.script.read_text(encoding="utf-8")

@@ -196,13 +196,34 @@ def scancel(*job_ids: str, pending: bool = False) -> None:
     call(["scancel", "--quiet", *(["--state=PENDING"] if pending else []), *job_ids])
 
 
-def exclude(job_id: str, nodes: Sequence[str]) -> None:
-    """Keep a job that has not started away from some nodes.
+def exclude(job_id: str, nodes: str) -> None:
+    """Keep a job that has not started away from some nodes, and no others: ``n1,n[3-4]``.
 
     Raises:
         SchedulerError: SLURM did not take it.
     """
-    call(["scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(nodes)}"])
+    call(["scontrol", "update", f"JobId={job_id}", f"ExcNodeList={nodes}"])
+
+
+def with_own_excluded(plan: Mapping[str, Any], nodes: Sequence[str]) -> str:
+    """The nodes to keep away from, with those of the user's own ``slurm: {exclude: ...}``.
+
+    An option of sbatch's command line takes the place of the script's, so both go into one.
+
+    Args:
+        plan: plan.json.
+        nodes: names of nodes.
+
+    Raises:
+        SchedulerError: the user's own list is a file that cannot be read.
+    """
+    own = dict(plan.get("directives", ())).get("exclude", "")
+    if "/" in own:  # sbatch takes a file of names, too
+        try:
+            own = ",".join(Path(own).read_text(encoding="utf-8").replace(",", " ").split())
+        except (OSError, UnicodeDecodeError) as error:
+            raise SchedulerError(f"slurm.exclude names the file {own}, which cannot be read: {error}") from error
+    return ",".join(dict.fromkeys([*filter(None, [own]), *nodes]))
 
 
 def past_states(job_id: str) -> list[str]:

@@ -10,11 +10,14 @@ import pytest
 from hpcdl import cache, submission
 from hpcdl.cluster import load_cluster
 from hpcdl.errors import SchedulerError, UserError
+from hpcdl.files import append_json_line, write_json
 from hpcdl.job import load_job
+from hpcdl.launch.queue import move_away
 from hpcdl.preflight import Subject, check
 from hpcdl.preflight.limits import partition, trial
 from hpcdl.run import Run
 from hpcdl.scheduler import slurm
+from hpcdl.scheduler.executors import SlurmScriptExecutor
 
 DOWN = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
 
@@ -217,7 +220,58 @@ def test_refusal_keeps_slurms_words(site, tmp_path):
         slurm.sbatch(tmp_path / "script.sbatch")
 
 
+# Nodes to keep away from
+
+
+@pytest.mark.parametrize(
+    ("own", "avoid", "option"),
+    [
+        ("", ["n7"], "--exclude=n7"),
+        ("n1", ["n7"], "--exclude=n1,n7"),
+        ("n[1-3],m2", ["n7", "n8"], "--exclude=n[1-3],m2,n7,n8"),
+        ("./bad.txt", ["n7"], "--exclude=n1,n[4-5],n7"),
+        ("n1", [], None),
+    ],
+)
+def test_users_own_excluded_nodes_stay(site, tmp_path, monkeypatch, own, avoid, option):
+    """sbatch's command line overrides the script's option: both lists go into it."""
+    site.says(srun="exit 0")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.txt").write_text("n1\nn[4-5]\n")
+    write_json(tmp_path / "plan.json", {"directives": [["time", "1"], *([["exclude", own]] if own else [])]})
+
+    executor = SlurmScriptExecutor(tmp_path / "submitit", tmp_path / "job.sbatch", exclude=avoid)
+    assert executor.options == ([option] if option else [])
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+def test_failed_node_and_users_own_are_left(site, tmp_path, monkeypatch, requeue):
+    """Where jobs are requeued another job is sent, else the next of the chain is told."""
+    site.says(sbatch="echo 4711", srun="exit 0", scontrol="exit 0")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.py").touch()
+    (tmp_path / "a.yaml").write_text("name: a\nscript: t.py\nslurm: {exclude: 'n[1-2]'}\n")
+    (tmp_path / "site.yaml").write_text(f"{CLUSTERS}requeue: {str(requeue).lower()}\nmax_requeues: 1\n")
+    prepared = submission.prepare(load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml"))
+    paths = submission.submit(prepared).paths
+    write_json(paths.submitted, {"job_id": "1", "job_ids": ["1", "2"]})
+    append_json_line(paths.attempts, {"event": "end", "attempt": 1, "node": "n9", "reason": "node_failure"})
+
+    assert move_away(paths, prepared.plan, "1")
+
+    sent = [word for word in site.calls("sbatch")[-1].split() if word.startswith("--exclude=")]
+    assert sent == (["--exclude=n[1-2],n9"] if requeue else [])
+    if not requeue:
+        assert site.calls("scontrol") == ["scontrol update JobId=2 ExcNodeList=n[1-2],n9"]
+
+
+def test_unreadable_list_of_nodes(site, tmp_path):
+    with pytest.raises(SchedulerError, match=r"slurm\.exclude names the file /nowhere/nodes"):
+        slurm.with_own_excluded({"directives": [["exclude", "/nowhere/nodes"]]}, ["n7"])
+
+
 # Several SLURM clusters behind one login node
+
 
 CLUSTERS = """name: a
 node: {cpus: 8, gpus: 1}
@@ -273,7 +327,7 @@ def test_commands_of_a_cluster(site):
     with slurm.on_cluster("wice"):
         assert states(slurm.jobs(["7"], 60)) == {"7": "RUNNING"}
         slurm.past_states("7")
-        slurm.exclude("7", ["n1"])
+        slurm.exclude("7", "n1")
     site.says(squeue="echo '7|PENDING|None||N/A'")
     assert states(slurm.jobs(["7"], 60)) == {"7": "PENDING"}
 
