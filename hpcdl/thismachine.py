@@ -11,6 +11,7 @@ from hpcdl import asjob
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import HpcdlError
 from hpcdl.job import Job
+from hpcdl.machine import cpus
 from hpcdl.planning import Plan
 
 
@@ -22,16 +23,13 @@ def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
         cluster: the profile.
         notes: where a line is added for what the user should hear.
     """
-    cpus = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
     gpus = visible_gpus()
     asked = job.resources.gpus
     if asked and not gpus and not cluster.emulate_gpus:
         notes.append(f"this machine has no GPU: {job.name} asks for {asked} and trains on the CPU")
         job = replace(job, resources=replace(job.resources, gpus=0))
     job = replace(job, resources=replace(job.resources, cpus=None))
-    node = replace(cluster.node, cpus=cpus, gpus=gpus)
+    node = replace(cluster.node, cpus=cpus(), gpus=gpus)
     return job, replace(cluster, node=node, scratch=None, clusters=None)
 
 

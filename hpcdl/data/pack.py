@@ -28,6 +28,7 @@ from hpcdl.data.pictures import Picture, SourceFile, Wanted, begin_worker, keep_
 from hpcdl.errors import HpcdlError, Problem, UserError
 from hpcdl.extras import pip_install
 from hpcdl.files import read_json
+from hpcdl.machine import cpus
 from hpcdl.trainer.filenames import shown
 
 _RECORD = "progress.json"
@@ -85,7 +86,7 @@ def pack(folder: Path, target: Path, options: Options, talk: Talk) -> Packed:
     """
     _check_installed()
     _check_places(folder, target)
-    if options.workers != 1 and len(os.sched_getaffinity(0)) > 1:
+    if options.workers != 1 and cpus() > 1:
         _CONTEXT.set_forkserver_preload(["hpcdl.cli", "hpcdl.data.pictures", "PIL.Image"])  # loaded once, not by each
         ensure_running()  # it loads them while this process looks through the folder
     found = scan(folder, options.test_split)
@@ -243,7 +244,7 @@ def _workers(options: Options, files: list[SourceFile]) -> int:
     if options.workers is not None:
         return options.workers
     enough = 1 + max(len(files), sum(file.bytes for file in files) >> 16) // _ALONE
-    return min(len(os.sched_getaffinity(0)), enough)
+    return min(cpus(), enough)
 
 
 def _pictures(

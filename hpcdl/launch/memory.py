@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -31,7 +32,8 @@ def oom_kills() -> int | None:
 
 def peak_memory_gb() -> float:
     """The most memory (GB of 1024^3 bytes) that one process started from here, and ended by now, had at a time."""
-    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2, 2)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux: getrusage(2)
+    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1024**3, 2)
 
 
 def _lines(path: Path) -> list[str]:

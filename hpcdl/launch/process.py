@@ -208,7 +208,9 @@ def _die_with_parent() -> None:
 
     The kernel forgets this for Apptainer, which changes its credentials: the trainer has its lifeline beside it.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it, macOS has not
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_leftover(program: list[str]) -> None:

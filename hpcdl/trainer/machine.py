@@ -9,8 +9,13 @@ SHARE = 0.5  # of the memory, for images: the rest is for TensorFlow, the model 
 
 
 def cpus() -> int:
-    """The CPUs that this process may use; a batch system gives a share of the node."""
-    return len(os.sched_getaffinity(0))
+    """The CPUs that this process may use; a batch system gives a share of the node.
+
+    macOS tells only how many there are.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def limit_bytes() -> int:
