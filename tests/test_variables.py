@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from hpcdl.cluster import load_cluster
+from hpcdl.cluster import choose_cluster, load_cluster
 from hpcdl.errors import ClusterError, JobError
 from hpcdl.job import load_job
 from hpcdl.submission import prepare
@@ -84,6 +84,20 @@ def test_profile_variables_refused(places, monkeypatch, sets, key, part):
     (problem,) = caught.value.problems
     assert problem.key == key
     assert part in problem.message
+
+
+def test_profile_named_by_a_variable(places, monkeypatch):
+    """The user's own config.yaml names a profile's file."""
+    site = written(places / "WORK", "site.yaml", PROFILE)
+    (places / "config/hpcdl").mkdir(parents=True)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(places / "config"))
+    monkeypatch.delenv("HPCDL_CLUSTER", raising=False)
+    written(places, "config/hpcdl/config.yaml", "cluster: $WORK/site.yaml\n")
+    assert choose_cluster(None) == str(site)
+
+    monkeypatch.delenv("WORK")
+    with pytest.raises(ClusterError, match=r"\$WORK is not set in this shell"):
+        choose_cluster(None)
 
 
 def test_job_variables_expanded(places):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -14,6 +15,7 @@ from hpcdl.job import apply_sets
 from hpcdl.job.reader import Located, decode, read_yaml
 from hpcdl.job.walker import Walker, did_you_mean, show
 from hpcdl.trainer.spec import setting
+from hpcdl.variables import expand
 
 FOLDER_FILE = "hpcdl.yaml"
 # Programs that hpcdl starts on this machine, as `hpcdl check` does: who copies a folder or a job copies none of them.
@@ -67,7 +69,8 @@ def chosen(files: Sequence[Located], known: Mapping[str, Path]) -> str | None:
         if item is not None and isinstance(item.raw, str) and item.value is not None:
             if item.raw in known:
                 return item.raw
-            return os.path.normpath(user_file().parent / os.path.expanduser(item.raw))
+            with suppress(ValueError):  # it was reported
+                return os.path.normpath(user_file().parent / os.path.expanduser(expand(item.raw)))
     return None
 
 
@@ -124,6 +127,11 @@ def _check(document: Located, known: Mapping[str, Path], walker: Walker, shared:
         elif "/" not in cluster.raw and not cluster.raw.endswith((".yaml", ".yml")):
             close = did_you_mean(cluster.raw, known)
             walker.add(cluster, "cluster", f"there is no profile {show(cluster.raw)}{close} (a file ends in .yaml)")
+        else:
+            try:
+                expand(cluster.raw)
+            except ValueError as error:
+                walker.add(cluster, "cluster", str(error))
     sections = document.value.get("profiles")
     for name, section in sections.value.items() if sections and isinstance(sections.value, dict) else ():
         if not isinstance(section.value, dict):
