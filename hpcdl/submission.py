@@ -108,9 +108,10 @@ def _about_clusters(cluster: Cluster) -> list[str]:
             "set it to one, or say --set cluster.clusters=NAME"
         )
     if "clusters" not in cluster.places:
-        return [f"the job goes to the SLURM cluster {cluster.clusters}, as SLURM_CLUSTERS says in this shell"]
+        return [f"the job goes to the SLURM cluster {cluster.clusters}: this shell's SLURM_CLUSTERS"]
     if shell != cluster.clusters:
-        return [f"the job goes to the SLURM cluster {cluster.clusters}, not to SLURM_CLUSTERS={shell}"]
+        other = f"not to this shell's SLURM_CLUSTERS, {shell}"
+        return [f"the job goes to the SLURM cluster {cluster.clusters}, {other}"]
     return []
 
 
@@ -203,9 +204,9 @@ def python_options() -> list[str]:
 def _send(paths: RunPaths, avoid: Sequence[str] = ()) -> None:
     """Send a run that is on disk, to SLURM where it has a batch script, and note where and when it went."""
     if paths.script.exists():
-        from hpcdl.scheduler import slurm
+        from hpcdl.scheduler.clusters import cluster_of, on_cluster
 
-        with slurm.on_cluster(slurm.cluster_of(read_json(paths.plan) or {})):
+        with on_cluster(cluster_of(read_json(paths.plan) or {})):
             _note_what_is_sent(paths, "slurm", _send_to_slurm(paths, avoid))
     else:
         _note_what_is_sent(paths, "local", [_start_here(paths)])

@@ -1,4 +1,4 @@
-"""Reads the user's environment variables where a job is made: in paths of profiles and job files."""
+"""Reads the user's environment variables where a job is made, as in paths of profiles and jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def expand(text: str) -> str:
 
 
 def slurm_cluster() -> str | None:
-    """The one SLURM cluster that SLURM_CLUSTERS names, as ``module swap cluster/NAME`` sets it at some sites."""
+    """The one SLURM cluster that SLURM_CLUSTERS names: some sites' modules set it."""
     name = os.environ.get("SLURM_CLUSTERS", "")
     return name if re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) and name != "all" else None
 

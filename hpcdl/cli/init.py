@@ -116,13 +116,14 @@ def _accounts(site: Cluster) -> tuple[list[str], str | None]:
     """The accounts to choose from, as the profile or sacctmgr lists them, and the one to take where none is named."""
     from hpcdl.errors import SchedulerError
     from hpcdl.scheduler import slurm
+    from hpcdl.scheduler.clusters import on_cluster
     from hpcdl.scheduler.site import read_site
 
     known, default = list(site.accounts), None
     if site.name != "local" and slurm.available():
         options.say("asking sacctmgr for your accounts ...")
         try:
-            with slurm.on_cluster(site.clusters):
+            with on_cluster(site.clusters):
                 mine = read_site().associations or ()
         except SchedulerError as error:
             options.say(f"SLURM does not answer: {error}")

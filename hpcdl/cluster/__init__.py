@@ -142,7 +142,7 @@ def load_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Jo
 
 
 def read_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None) -> Cluster:
-    """The same with the paths as they are written: {account}, {user}, ~ and $NAME are not filled in.
+    """The same with the paths as they are written: {account}, {user}, ~ and $NAME stay.
 
     Raises:
         ClusterError: all that is wrong in it, with places.

@@ -52,8 +52,9 @@ class Qos:
 class Cluster:
     """One site: what its nodes look like, how it wants to be asked, and where things lie.
 
-    Paths and binds may hold {account}, {user} and variables of the shell that sends the job ($SCRATCH);
-    those in ``scratch`` are the node's. ``places`` says for each key that was given where it was written.
+    Paths and binds may hold {account}, {user} and variables of the shell that sends the job, such
+    as $SCRATCH; those in ``scratch`` are the node's. ``places`` says for each key that was given
+    where it was written.
     """
 
     name: str = setting("the profile's name")

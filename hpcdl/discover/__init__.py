@@ -8,7 +8,7 @@ from hpcdl.discover.lines import Line, text
 from hpcdl.discover.places import binds_line, detect_line, place_lines
 from hpcdl.discover.queues import queue_lines
 from hpcdl.discover.software import container_lines, image_line
-from hpcdl.scheduler import slurm
+from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.site import forget, read_site
 from hpcdl.variables import slurm_cluster
 
@@ -38,7 +38,7 @@ def discover(
     say("asking scontrol and sacctmgr")
     forget()
     several = slurm_cluster()
-    with slurm.on_cluster(several):
+    with on_cluster(several):
         site = read_site()
     name, *queues = queue_lines(site, partition)
     if several:

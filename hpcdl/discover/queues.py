@@ -68,7 +68,7 @@ def _main_partition(site: Site, wanted: str | None) -> tuple[Partition, str]:
 
 
 def _preference(site: Site, row: Partition) -> tuple[bool, bool, int, float]:
-    """The more the better: GPUs at all, open to all where nobody says what is the user's, GPUs, time."""
+    """The more the better: any GPUs, open to all if the user's accounts are unknown, GPUs, time."""
     gpus = _gpus_in(site, row)
     unknown = not site.associations and bool(row.accounts or row.qos)
     return gpus > 0, not unknown, gpus, row.max_time_s or float("inf")

@@ -202,7 +202,7 @@ class _Converter:
             self.open.discard(id(node))
 
     def _mapping(self, node: yaml.MappingNode, key: str) -> dict[str, Located]:
-        """A section's own keys, in their order, with those that ``<<`` merges into it behind them."""
+        """A section's own keys, in their order, and behind them those that ``<<`` merges into it."""
         section: dict[str, Located] = {}
         merged: list[yaml.Node] | None = None
         for key_node, value_node in node.value:
@@ -240,7 +240,7 @@ class _Converter:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         if all(isinstance(source, yaml.MappingNode) for source in sources):
             return list(sources)
-        message = "<< merges sections: expected *NAME or [*NAME, *NAME], each the &NAME of a section"
+        message = "<< merges sections: expected *NAME or [*NAME, *NAME], each a section's &NAME"
         self.problems.append(Problem(where, f"{key}.<<" if key else "<<", message))
         return []
 

@@ -12,7 +12,7 @@ _SHARE = "by default the GPUs' share of the node; with gpus: 0, the share of one
 # Hours alone may have three digits: many write 120:00:00 for five days, and nobody misreads it.
 _TIME = re.compile(r"(?:(\d+)-(?=\d{1,2}:))?(\d{1,3}):(\d\d):(\d\d)", re.ASCII)
 _OTHER_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
-_WITH_UNIT = re.compile(r"(\d{1,6})\s*(d|h|m|days?|hours?|hrs?|minutes?|mins?)", re.ASCII | re.IGNORECASE)
+_WITH_UNIT = re.compile(r"(?ai)(\d{1,6})\s*(d|h|m|days?|hours?|hrs?|minutes?|mins?)")
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def _image(image: str, answer: dict[str, Any], checked: Mapping[str, Any]) -> It
 
 
 def _devices(plan: Plan) -> Iterator[Fault]:
-    """The job sees as many GPUs as it asks for, or more where it uses the first ones; they have a driver."""
+    """The job sees the GPUs that it asks for, or more if it uses the first ones, and a driver."""
     if plan.gpus == 0:
         return
     from hpcdl.thismachine import visible_gpus  # with all that makes a job

@@ -11,7 +11,7 @@ from hpcdl.asjob import module_lines, plan_lines
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import HpcdlError, SchedulerError
 from hpcdl.oserrors import sentence
-from hpcdl.scheduler import slurm
+from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.site import Site, read_site
 from hpcdl.submission import Submission
 
@@ -71,7 +71,7 @@ class Subject:
     @cached_property
     def _answer(self) -> Site | SchedulerError:
         try:
-            with slurm.on_cluster(self.cluster.clusters):
+            with on_cluster(self.cluster.clusters):
                 return read_site()
         except SchedulerError as error:
             return error

@@ -9,7 +9,8 @@ from difflib import get_close_matches
 
 from hpcdl.job import format_time
 from hpcdl.preflight import Finding, Note, Subject
-from hpcdl.scheduler import rights, slurm
+from hpcdl.scheduler import rights
+from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos, RefusedError, Site, try_script
 
 _WORDS = {
@@ -58,7 +59,9 @@ def partition(subject: Subject) -> Iterator[Finding]:
 def _closed(subject: Subject, chosen: list[Partition]) -> Iterator[Finding]:
     """Partitions that do not take the job. It stays out of the queue where none of them does."""
     site, cluster = subject.site, subject.cluster
-    barriers = {row.name: list(rights.barriers(site, row, cluster.account, cluster.qos)) for row in chosen}
+    barriers = {}
+    for row in chosen:
+        barriers[row.name] = list(rights.barriers(site, row, cluster.account, cluster.qos))
     blocks = all(barriers.values())
     for name, reasons in barriers.items():
         for barrier in reasons:
@@ -114,7 +117,8 @@ def time_limit(subject: Subject) -> Iterator[Finding]:
     asked_s = subject.submission.plan.time_limit_s
     chosen, rules, rows = _partitions(site, cluster.partition), _rules(subject), _binding(subject)
     limits = [(f"QoS {row.name}", row.max_wall_s) for row in rules]
-    limits.append((f"account {_one_of(sorted({row.account for row in rows}))}", rights.longest_s(rows)))
+    accounts = sorted({row.account for row in rows})
+    limits.append((f"account {_one_of(accounts)}", rights.longest_s(rows)))
     decisive = [limit for limit in limits if limit[1] is not None][:1]  # SLURM takes the first that is set
     overrides = any("PartitionTimeLimit" in row.flags for row in rules)
     if chosen and not overrides and all(row.max_time_s is not None for row in chosen):
@@ -186,7 +190,7 @@ def trial(subject: Subject) -> Iterator[Finding | Note]:
     """SLURM itself would take exactly this script (``sbatch --test-only``), and when it would start."""
     _ = subject.site  # one that does not answer need not be asked again
     try:
-        with slurm.on_cluster(subject.cluster.clusters):
+        with on_cluster(subject.cluster.clusters):
             told = try_script(subject.submission.script or "")
     except RefusedError as error:
         yield Finding(f"SLURM refuses it: {error}", "read what would be sent: hpcdl submit --dry-run", "cluster")

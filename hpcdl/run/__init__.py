@@ -82,11 +82,12 @@ class Run:
         if status.state == "running" and time.time() - seen.heartbeat.get("time", 0.0) < _FRESH_S:
             return status  # it lives: no need to ask
         from hpcdl.scheduler import slurm
+        from hpcdl.scheduler.clusters import on_cluster
 
         try:
             poll_s = int((read_json(self.paths.plan) or {}).get("min_poll_s", 60))
             job_ids = self.job_ids()
-            with slurm.on_cluster(self.slurm_cluster()):
+            with on_cluster(self.slurm_cluster()):
                 found = slurm.jobs(job_ids, poll_s, since=submitted.get("sent", submitted["time"]))
         except SchedulerError as error:  # no answer is no reason for another state
             return replace(status, note="; ".join(filter(None, (status.note, str(error)))))
@@ -138,9 +139,9 @@ class Run:
 
     def slurm_cluster(self) -> str | None:
         """The SLURM cluster that it was sent to, where a site has several."""
-        from hpcdl.scheduler import slurm
+        from hpcdl.scheduler.clusters import cluster_of
 
-        return slurm.cluster_of(read_json(self.paths.plan) or {})
+        return cluster_of(read_json(self.paths.plan) or {})
 
     def logs(self) -> list[Path]:
         """Its logs so far, a file per attempt in order."""
@@ -205,8 +206,9 @@ class Run:
         submitted = read_json(self.paths.submitted) or {}
         if submitted.get("backend") == "slurm" or self._may_be_in_slurm(submitted):
             from hpcdl.scheduler import slurm
+            from hpcdl.scheduler.clusters import on_cluster
 
-            with slurm.on_cluster(self.slurm_cluster()):
+            with on_cluster(self.slurm_cluster()):
                 job_ids = self.job_ids() or slurm.jobs_in(self.paths.root)
                 if job_ids:
                     slurm.scancel(*job_ids)

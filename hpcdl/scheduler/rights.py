@@ -1,10 +1,11 @@
-"""What a user may use of a site, by SLURM's rules: partitions, accounts, QoS, and whose limits bind a job.
+"""What a user may use of a site, by SLURM's rules, and whose limits bind a job.
 
-slurmdbd keeps the names of accounts, QoS and users in lower case, so they are compared without case.
+slurmdbd keeps the names of accounts, QoS and users in lower case, so case does not count there.
 The names of partitions are compared as they are written.
 
 Sources: https://slurm.schedmd.com/slurm.conf.html (AllowAccounts, DenyAccounts, AllowGroups),
-https://slurm.schedmd.com/sacctmgr.html (associations), https://slurm.schedmd.com/resource_limits.html.
+https://slurm.schedmd.com/sacctmgr.html (associations),
+https://slurm.schedmd.com/resource_limits.html.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def binding(site: Site, account: str | None, partitions: Sequence[str] = ()) -> 
         partitions: the names of the partitions that the job may go to.
     """
     payer = account or default_account(site)
-    rows = [row for row in site.associations or () if payer is None or is_one_of(row.account, [payer])]
+    rows = list(site.associations or ())
+    if payer is not None:
+        rows = [row for row in rows if is_one_of(row.account, [payer])]
     general = [row for row in rows if row.partition is None]
     chosen: list[Association] = []
     for name in partitions:
@@ -95,8 +98,13 @@ def longest_s(rows: Sequence[Association]) -> int | None:
     return max(limits) if limits and len(limits) == len(rows) else None
 
 
-def barriers(site: Site, partition: Partition, account: str | None, qos: str | None) -> Iterator[Barrier]:
-    """Why a partition does not take a job of this user; nothing where it does, or where nothing is known.
+def barriers(
+    site: Site,
+    partition: Partition,
+    account: str | None,
+    qos: str | None,
+) -> Iterator[Barrier]:
+    """Why a partition does not take a job of this user; nothing where it does, or nobody knows.
 
     Args:
         site: SLURM's answers.
@@ -133,7 +141,7 @@ def _refuses(name: str, allowed: Collection[str], denied: Collection[str]) -> bo
 
 
 def ways_in(site: Site, partition: Partition) -> list[tuple[str | None, str | None]]:
-    """The pairs of account and QoS with which this user can send jobs to a partition, the default ones first.
+    """The pairs of account and QoS with which this user can send jobs there, the default ones first.
 
     A pair of None stands for a site that tells of no accounts.
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 from hpcdl import cache
 from hpcdl.errors import SchedulerError
-from hpcdl.scheduler import slurm
+from hpcdl.scheduler import clusters, slurm
 from hpcdl.scheduler.gres import gpus_of
 
 _CACHE = "slurm-site.json"
@@ -140,7 +140,7 @@ def _is_young(asked: object) -> bool:
 def _whose() -> list[str]:
     """One home may serve several clusters, and one login node too."""
     names = [slurm.user(), socket.gethostname(), os.environ.get("SLURM_CONF", "")]
-    return [*names, slurm.cluster_asked()]
+    return [*names, clusters.asked()]
 
 
 def _ask() -> Site:

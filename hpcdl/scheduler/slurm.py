@@ -7,9 +7,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from hpcdl import cache
 from hpcdl.errors import SchedulerError
 from hpcdl.run.state import UNKNOWN
+from hpcdl.scheduler import clusters
 
 _SBATCH_S = 180  # a busy SLURM takes jobs slowly, and one that sbatch gave up may be taken all the same
 NOT_REACHED = "(connect failure)"  # what SLURM's commands say where nothing was sent
@@ -45,41 +45,6 @@ _KEPT_PREFIXES = (
     "LMOD_",
     "MODULES_",
 )
-
-
-# Where a site has several SLURM clusters: the one that commands are for, or "" for this machine's own.
-_CLUSTER: ContextVar[str] = ContextVar("slurm_cluster", default="")
-_TAKE_CLUSTER = frozenset(["sbatch", "squeue", "sacct", "scancel", "scontrol"])
-
-
-@contextmanager
-def on_cluster(name: str | None) -> Iterator[None]:
-    """Let all commands in this block be for one SLURM cluster of the site (``-M NAME``).
-
-    A job of that cluster asks it without: -M needs SLURM's database, which nodes may not reach.
-
-    Args:
-        name: the cluster, or None for this machine's own.
-    """
-    own = os.environ.get("SLURM_CLUSTER_NAME")
-    token = _CLUSTER.set("" if name is None or name == own else name)
-    try:
-        yield
-    finally:
-        _CLUSTER.reset(token)
-
-
-def cluster_asked() -> str:
-    """The SLURM cluster that commands are for now; "" for this machine's own."""
-    return _CLUSTER.get()
-
-
-def cluster_of(plan: Mapping[str, Any]) -> str | None:
-    """The SLURM cluster that a run was sent to, by its plan.json; None for the default one."""
-    for option, value in plan.get("directives", ()):
-        if option == "clusters":
-            return str(value)
-    return None
 
 
 @dataclass(frozen=True)
@@ -222,7 +187,8 @@ def with_own_excluded(plan: Mapping[str, Any], nodes: Sequence[str]) -> str:
         try:
             own = ",".join(Path(own).read_text(encoding="utf-8").replace(",", " ").split())
         except (OSError, UnicodeDecodeError) as error:
-            raise SchedulerError(f"slurm.exclude names the file {own}, which cannot be read: {error}") from error
+            message = f"slurm.exclude names the file {own}, which cannot be read: {error}"
+            raise SchedulerError(message) from error
     return ",".join(dict.fromkeys([*filter(None, [own]), *nodes]))
 
 
@@ -290,7 +256,7 @@ def _latest(wanted: set[str], min_poll_s: int) -> dict[str, Any]:
 
 def _cache_name() -> str:
     """Where answers are kept: apart for each cluster, as two may have the same job number."""
-    return f"slurm-jobs-{cluster_asked()}".rstrip("-") + ".json"
+    return f"slurm-jobs-{clusters.asked()}".rstrip("-") + ".json"
 
 
 def _remembered() -> dict[str, Any]:
@@ -373,13 +339,7 @@ def call(argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60
     if done.returncode:
         words = (done.stderr or done.stdout).strip()
         raise SchedulerError(f"{argv[0]} failed (exit {done.returncode}): {words}")
-    return _without_headings(done.stdout) if cluster_asked() else done.stdout
-
-
-def _without_headings(text: str) -> str:
-    """What a command prints with -M, without ``CLUSTER: NAME`` and empty lines."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("CLUSTER: ")]
-    return "".join(f"{line}\n" for line in lines)
+    return clusters.without_headings(done.stdout)
 
 
 def answer(
@@ -394,11 +354,9 @@ def answer(
         SchedulerError: it is not here, or did not answer in time.
     """
     env = submission_environment(os.environ) if env is None else env
-    if cluster_asked() and argv[0] in _TAKE_CLUSTER:
-        argv = [argv[0], "-M", cluster_asked(), *argv[1:]]
     try:
         return subprocess.run(
-            argv, env=env, input=stdin, capture_output=True, timeout=timeout_s, check=False,
+            clusters.with_cluster(argv), env=env, input=stdin, capture_output=True, timeout=timeout_s, check=False,
             encoding="utf-8", errors="surrogateescape",  # a working directory need not be UTF-8
         )  # fmt: skip
     except FileNotFoundError as error:

@@ -17,6 +17,7 @@ from hpcdl.preflight import Subject, check
 from hpcdl.preflight.limits import partition, trial
 from hpcdl.run import Run
 from hpcdl.scheduler import slurm
+from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.executors import SlurmScriptExecutor
 
 DOWN = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
@@ -324,7 +325,7 @@ def test_all_commands_carry_the_cluster(submit, site, monkeypatch, profile, shel
 def test_commands_of_a_cluster(site):
     """Its answers come with a heading, are kept apart from another's, and its own jobs ask without -M."""
     site.says(squeue=f"{HEADED}; echo '7|RUNNING|None|n1|N/A'", sacct="exit 0", scontrol="exit 0")
-    with slurm.on_cluster("wice"):
+    with on_cluster("wice"):
         assert states(slurm.jobs(["7"], 60)) == {"7": "RUNNING"}
         slurm.past_states("7")
         slurm.exclude("7", "n1")
@@ -340,7 +341,7 @@ def test_job_asks_its_own_cluster(site, monkeypatch):
     site.says(squeue="echo 2030-01-01T00:00:00")
     monkeypatch.setenv("SLURM_CLUSTER_NAME", "wice")
 
-    with slurm.on_cluster("wice"):
+    with on_cluster("wice"):
         assert slurm.end_time("7") is not None
     assert "-M" not in site.calls("squeue")[0].split()
 
@@ -380,7 +381,7 @@ def test_shells_cluster_is_said(submit, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_CLUSTERS", "wice")
     job, cluster = load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml")
 
-    assert "goes to the SLURM cluster wice, as SLURM_CLUSTERS" in submission.prepare(job, cluster).notes[-1]
+    assert "goes to the SLURM cluster wice: this shell's SLURM_CLUSTERS" in submission.prepare(job, cluster).notes[-1]
 
 
 @pytest.mark.cases("C25")
