@@ -33,7 +33,7 @@ from hpcdl.variables import expand
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OPTION = re.compile(r"[a-z][a-z0-9-]*")
+_OPTION = re.compile(r"[a-z][a-z0-9-]+")
 NO_DIRECTIVE = "a #SBATCH line cannot carry a line break, a control character, a backslash or both kinds of quotes"
 # sbatch options that hpcdl writes itself, or that would change those: what to use instead
 _ONE_TASK = "a job is one program on one node; say how big it is with resources.gpus and resources.cpus"
@@ -46,13 +46,17 @@ _USE_INSTEAD = {
     "nodes": "say resources.nodes",
     "time": 'say resources.time, as in resources: {time: "02:00:00"}',
     "cpus-per-task": "say resources.cpus",
-    **dict.fromkeys(("gres", "gpus", "gpus-per-node"), "say resources.gpus; their type is the profile's gpu_type"),
+    **dict.fromkeys(
+        ("gres", "gpus", "gpus-per-node", "gpus-per-socket"), "say resources.gpus; their type is the profile's gpu_type"
+    ),
     **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), "say resources.memory_gb"),
     **dict.fromkeys(("ntasks", "ntasks-per-node", "gpus-per-task"), _ONE_TASK),
     "array": "a run is one job; submit one for each value, in a loop: "
     "for n in 1 2 3; do hpcdl submit JOB --set train.seed=$n; done",
     "export": "a job gets none of your shell's variables; say those that it needs in env",
     "wrap": "name the program as script",
+    "wait": "leave it out; hpcdl submit --wait waits for the run's end",
+    "test-only": "leave it out; hpcdl check asks SLURM that",
     "chdir": "say workdir, for a script; a model's run has its own folder",
     **dict.fromkeys(("output", "error", "open-mode"), "the log is logs/1.log in the run's folder: hpcdl logs RUN"),
     "job-name": "say name",
@@ -187,10 +191,12 @@ def _check_values(document: Located, walker: Walker) -> None:
         elif key.startswith("HPCDL_"):
             walker.add(item, f"env.{key}", "is set by hpcdl, as all that begin with HPCDL_; use another name")
     for key, item in each("slurm"):
-        if key in _USE_INSTEAD:
-            walker.add(item, f"slurm.{key}", f"is not for this section, as hpcdl writes it: {_USE_INSTEAD[key]}")
+        instead = _use_instead(key)
+        if instead:
+            walker.add(item, f"slurm.{key}", f"is not for this section, as hpcdl writes it: {instead}")
         elif not _OPTION.fullmatch(key):
-            walker.add(item, f"slurm.{key}", "is not an sbatch option's long name, such as constraint or mail-type")
+            message = "is not an sbatch option's long name, such as constraint or mail-type"
+            walker.add(item, f"slurm.{key}", message)
         if item.raw is not None and not directive_carries(item.raw):
             walker.add(item, f"slurm.{key}", f"{NO_DIRECTIVE}; got {show(item.raw)}")
     data = dict(each("data"))
@@ -210,6 +216,17 @@ def _check_values(document: Located, walker: Walker) -> None:
         walker.add(
             dataset, "data.name", f"expected a staged set's name; got {show(dataset.raw)} (a file goes under data.path)"
         )
+
+
+def _use_instead(key: str) -> str | None:
+    """What to use in place of an sbatch option that hpcdl writes itself; None for any other option.
+
+    sbatch takes the beginning of an option's name for the option: ``parti`` is ``partition``.
+    """
+    if key in _USE_INSTEAD:
+        return _USE_INSTEAD[key]
+    whole = [name for name in _USE_INSTEAD if name.startswith(key)]
+    return f"{key} is short for {whole[0]}; {_USE_INSTEAD[whole[0]]}" if len(key) > 1 and whole else None
 
 
 def _check_train(document: Located, walker: Walker) -> None:

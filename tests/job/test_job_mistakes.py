@@ -210,6 +210,12 @@ MISTAKES = {
     ),
     "nul-in-key": row(SCRIPT + 'env: {"B\\0": c}\n', (":3", "env", "no key can be 'B\\x00'")),
     "half-a-character": row(SCRIPT + 'env: {A: "\\ud83d"}\n', (":3", "", "invalid Unicode character")),
+    "sbatch-letter": row(MODEL + "slurm: {p: gpu}\n", (":4", "slurm.p", "is not an sbatch option's long name")),
+    "sbatch-beginning": row(
+        MODEL + "slurm: {parti: gpu}\n", (":4", "slurm.parti", "parti is short for partition; say partition in")
+    ),
+    "sbatch-wait": row(MODEL + "slurm: {wait: true}\n", (":4", "slurm.wait", "hpcdl submit --wait")),
+    "sbatch-test": row(MODEL + "slurm: {test-only: }\n", (":4", "slurm.test-only", "hpcdl check")),
     "sbatch-option": row(MODEL + "slurm: {Mail_Type: END}\n", (":4", "slurm.Mail_Type", "is not an sbatch option's")),
     "sbatch-line-break": row(
         MODEL + 'slurm: {comment: "a\\n#SBATCH --account=x"}\n', (":4", "slurm.comment", "cannot carry a line break")
