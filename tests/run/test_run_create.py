@@ -33,7 +33,7 @@ def make(path, runs_root):
 
 def test_folder_holds_everything(write_job, tmp_path):
     paths, decided = make(
-        write_job("name: a\nscript: a.py\nargs: [é, 'b c']\nslurm: {x: y}\n", a__py="1\n"), tmp_path / "r"
+        write_job("name: a\nscript: a.py\nargs: [é, 'b c']\nslurm: {hint: y}\n", a__py="1\n"), tmp_path / "r"
     )
 
     assert sorted(os.listdir(paths.root)) == [
