@@ -42,9 +42,11 @@ def _jobs_without_folder(text: str, roots: list[Path]) -> dict[str, str]:
     from hpcdl.errors import SchedulerError
     from hpcdl.run import fitting_names
     from hpcdl.scheduler import slurm
+    from hpcdl.scheduler.clusters import on_cluster
+    from hpcdl.variables import slurm_cluster
 
     jobs: dict[str, str] = {}
-    with suppress(SchedulerError):
+    with suppress(SchedulerError), on_cluster(slurm_cluster()):
         jobs = dict(slurm.working_directories())
     here = {job_id: folder for job_id, folder in jobs.items() if folder == os.path.abspath(text)}
     if here:
