@@ -26,7 +26,8 @@ for name in ("tensorflow", "keras", "numpy"):
 if facts["tensorflow"]:
     import tensorflow as tf
     built = tf.sysconfig.get_build_info()
-    facts["keras"] = getattr(tf.keras, "__version__", None) or facts["keras"]
+    package = __import__(tf.keras.Model.__module__.partition(".")[0])  # tf_keras, where that is asked for
+    facts["keras"] = getattr(tf.keras, "__version__", None) or package.__version__
     facts["cuda"], facts["cudnn"] = built.get("cuda_version"), built.get("cudnn_version")
 print("hpcdl:" + json.dumps(facts))
 """
@@ -79,6 +80,17 @@ def inspect_image(sif: str, python: str = "python", runtime: str | None = None, 
         "sha256": cached_sha256(path),
         **{name: facts[name] for name in order},
     }
+
+
+def where_to_pull(architecture: str) -> str:
+    """The address of an image with TensorFlow that finds the GPUs of machines with this processor.
+
+    TensorFlow's own are for x86_64 alone, and from 2.18 on they find no GPU: the sources are in
+    containers/tensorflow-gpu.def and containers/tensorflow-ngc.def.
+    """
+    if architecture in ("aarch64", "arm64"):
+        return "docker://nvcr.io/nvidia/tensorflow:25.02-tf2-py3"
+    return "docker://tensorflow/tensorflow:2.17.0-gpu"
 
 
 def check_sif(path: Path) -> None:

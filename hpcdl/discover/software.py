@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from hpcdl.asjob import last_line, run
 from hpcdl.discover.lines import Line
 from hpcdl.errors import HpcdlError, UserError
-from hpcdl.image import check_sif
+from hpcdl.image import check_sif, where_to_pull
 from hpcdl.script import quote
 
 _COMMANDS = ("apptainer", "singularity")
@@ -31,7 +32,6 @@ _MODULE = re.compile(
     r"((?:\w[\w.+-]*/)*(?:apptainer|singularity)(?:[-_]?(?:ce|pro))?)(?:/(\w[\w.+-]*))?/?(?:\(.*\))?",
     re.IGNORECASE | re.ASCII,
 )
-_PULL = "pull tensorflow.sif docker://tensorflow/tensorflow:2.21.0-gpu"
 
 
 def container_lines(say: Callable[[str], None]) -> Iterator[Line]:
@@ -77,7 +77,8 @@ def image_line(folders: Sequence[str]) -> Line:
         found.update({re.sub(r"[^\w.-]+", "-", path.stem): path for path in paths if _is_image(path)})
     if not found:
         looked = f"no .sif file in {', '.join(folders)}" if folders else "say --images DIR, where they lie"
-        how = f"{looked}; or, where there is internet: apptainer {_PULL}"
+        pull = f"apptainer pull tensorflow.sif {where_to_pull(platform.machine())}"
+        how = f"{looked}; or, where there is internet: {pull}"
         return Line("images", {"tensorflow": "/path/to/tensorflow.sif"}, how, "unknown")
     rows = [Line(name, str(path), f"a .sif file, {path.stat().st_size / 1e9:.1f} GB") for name, path in found.items()]
     if "tensorflow" not in found:

@@ -7,14 +7,18 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import hpcdl
 from hpcdl.asjob import ModuleError, last_line, run
 from hpcdl.extras import own_source, pip_install
 from hpcdl.preflight import Finding, Subject
+from hpcdl.preflight.image import nodes_architectures
 from hpcdl.submission import python_options
 
 NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - each machine has its own
+# e_machine of an ELF file, by uname's words: /usr/include/elf.h
+_ELF_MACHINES = {3: "i386", 21: "ppc64le", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 _PROGRAM = """
 import sys
 if sys.version_info < (3, 10):
@@ -35,6 +39,12 @@ def host_python(subject: Subject) -> Iterator[Finding]:
     if not os.path.exists(python):
         yield _finding(f"there is no {python}", "say where a Python with hpcdl is: --set cluster.host_python=...")
         return
+    architecture, nodes = elf_architecture(python), nodes_architectures(subject)
+    if architecture and nodes and architecture not in nodes:
+        message = f"{python} is for {architecture}, but the nodes are {' and '.join(sorted(nodes))}"
+        fix = "submit from a login node of their kind, or name a Python for them: cluster.host_python"
+        yield _finding(message, fix)
+        return
     lines = subject.module_lines
     with tempfile.TemporaryDirectory() as folder:  # hpcdl alone: not what is installed beside it
         Path(folder, "hpcdl").symlink_to(Path(hpcdl.__file__).parent)
@@ -53,6 +63,19 @@ def host_python(subject: Subject) -> Iterator[Finding]:
         words = last_line(done.stderr) or f"exit {done.returncode}"
         after = f" after {'; '.join(lines)}" if lines else ""
         yield _finding(f"{python} cannot run hpcdl's worker{after}: {words}", fix)
+
+
+def elf_architecture(path: str) -> str:
+    """The architecture that a program was built for, in uname's words; empty where it is no ELF file."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(20)
+    except OSError:
+        return ""
+    if head[:4] != b"\x7fELF" or len(head) < 20:
+        return ""
+    byte_order: Literal["big", "little"] = "big" if head[5] == 2 else "little"
+    return _ELF_MACHINES.get(int.from_bytes(head[18:20], byte_order), "")
 
 
 def node_local(path: str) -> str | None:

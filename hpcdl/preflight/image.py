@@ -10,10 +10,11 @@ from pathlib import Path
 
 from hpcdl.container import PACKAGES
 from hpcdl.errors import ContainerError, SchedulerError, UserError
-from hpcdl.image import check_sif, size_in_header
+from hpcdl.image import check_sif, size_in_header, where_to_pull
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.inside import ask
+from hpcdl.preflight.limits import nodes_for
 from hpcdl.preflight.script import question
 
 OLDEST_TENSORFLOW, OLDEST_PYTHON = (2, 11), (3, 8)
@@ -24,10 +25,10 @@ _ARCHITECTURES = {b"01": "i386", b"02": "x86_64", b"03": "arm", b"04": "aarch64"
 def image(subject: Subject) -> Iterator[Finding | Note]:
     """The image is there, whole, of the nodes' architecture, and its Python has what the job needs."""
     decided = subject.submission.plan
-    found = list(_file(decided))
+    nodes = nodes_architectures(subject)
+    found = list(_file(decided, min(nodes, default=platform.machine())))
     if not found:
         architecture = _architecture(Path(decided.image or ""))
-        nodes = _nodes_architectures(subject) or set(filter(None, [subject.cluster.architecture]))
         if architecture and nodes and architecture not in nodes:
             wrong = f"{decided.image} is for {architecture}, but the nodes are {' and '.join(sorted(nodes))}"
             found.append(_finding(wrong, "use an image that was built for these nodes"))
@@ -40,13 +41,13 @@ def image(subject: Subject) -> Iterator[Finding | Note]:
 
 def image_here(subject: Subject) -> Iterator[Finding | Note]:
     """The same for a run on this machine, where no node's architecture counts."""
-    found = list(_file(subject.submission.plan))
+    found = list(_file(subject.submission.plan, platform.machine()))
     yield from found
     if not found:
         yield from _inside(subject)
 
 
-def _file(decided: Plan) -> Iterator[Finding]:
+def _file(decided: Plan, architecture: str) -> Iterator[Finding]:
     path = Path(decided.image or "")
     pull = f"{decided.runtime} pull {path.name}"
     if not path.exists():
@@ -56,7 +57,7 @@ def _file(decided: Plan) -> Iterator[Finding]:
     try:
         check_sif(path)
     except UserError as error:
-        fix = f"pull it again: {pull} docker://tensorflow/tensorflow:2.21.0-gpu"
+        fix = f"pull it again: {pull} {where_to_pull(architecture)}"
         page = re.match(rb"\s*<(!doctype|html|\?xml)", _begin(path), re.IGNORECASE)
         if page:
             yield _finding(f"{path} is not a SIF file: it is a web page (it begins with {page[0].decode()!r})", fix)
@@ -83,11 +84,17 @@ def _architecture(path: Path) -> str:
     return _ARCHITECTURES.get(_begin(path)[45:47], "")
 
 
-def _nodes_architectures(subject: Subject) -> set[str]:
+def nodes_architectures(subject: Subject) -> set[str]:
+    """The architectures of the nodes that the job may get; the profile's where SLURM does not say."""
+    of_profile = {subject.cluster.architecture} if subject.cluster.architecture else set()
     try:
-        return {row.architecture for row in subject.site.nodes if row.architecture}
+        nodes = nodes_for(subject.site, subject.cluster.partition)
     except SchedulerError:
-        return set()  # the checks of the limits say why
+        return of_profile  # the checks of the limits say why
+    architectures = {node.architecture for node in nodes if node.architecture}
+    if of_profile and of_profile <= architectures:
+        return of_profile
+    return architectures or of_profile
 
 
 def _inside(subject: Subject) -> Iterator[Finding | Note]:

@@ -145,8 +145,7 @@ def _longer_qos(subject: Subject, asked_s: int) -> list[str]:
 def size(subject: Subject) -> Iterator[Finding]:
     """One node of the partition has the CPUs, the GPUs and the memory, and the QoS lets one job have them."""
     site, cluster, decided = subject.site, subject.cluster, subject.submission.plan
-    chosen = {row.name for row in _partitions(site, cluster.partition)}
-    nodes = [row for row in site.nodes if not chosen or not row.partitions or chosen & set(row.partitions)]
+    nodes = nodes_for(site, cluster.partition)
     memory_mb = int((decided.memory_gb or 0) * 1024) if cluster.memory_request != "none" else 0
     gpus = decided.gpus if decided.gpus_granted else 0  # SLURM counts none there
     asked = {"cpu": decided.cpus, "gres/gpu": gpus, "mem": memory_mb}
@@ -259,6 +258,14 @@ def _binding(subject: Subject) -> list[Association]:
     site, cluster = subject.site, subject.cluster
     chosen = [row.name for row in _partitions(site, cluster.partition)]
     return rights.binding(site, cluster.account, chosen)
+
+
+def nodes_for(site: Site, partitions: str | None) -> list[NodeShape]:
+    """The nodes that a job of these partitions may get; all nodes where SLURM does not say which."""
+    chosen = {row.name for row in _partitions(site, partitions)}
+    if not chosen:
+        return list(site.nodes)
+    return [node for node in site.nodes if not node.partitions or chosen & set(node.partitions)]
 
 
 def _rules(subject: Subject) -> list[Qos]:

@@ -15,7 +15,9 @@ _LINE_CHARACTERS = 200
 _TELLING = re.compile(
     r"^error: |^hint: |\w*(Error|Exception|Interrupt)(:|$)|\bFATAL\b|\bKilled\b|Bus error|Segmentation fault"
     r"|[Oo]ut.of.memory|oom.kill|OOM|CUDA_ERROR|No space left|Disk quota exceeded|Read-only file system"
-    r"|No such file or directory|command not found|DUE TO|slurmstepd: error|srun: error"
+    r"|No such file or directory|command not found|DUE TO|srun: error"
+    # slurmstepd begins its lines in three ways: 22.05, 24.11 (with the node's name), 26.05 (with the time)
+    r"|slurmstepd(-\S+)?: error|^\[[\d:T.-]+\] error: "
 )
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours
 _Line = tuple[int, str]

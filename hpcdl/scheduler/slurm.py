@@ -207,11 +207,13 @@ def past_states(job_id: str) -> list[str]:
 def end_time(job_id: str) -> float | None:
     """When a running job reaches its time limit (unix time), or None where SLURM does not say.
 
-    SLURM_JOB_END_TIME is not set everywhere (not on 22.05), so squeue is asked, once an attempt.
+    SLURM_JOB_END_TIME is not set everywhere (not on 22.05), so squeue is asked, once an attempt. Of a
+    job that is being cancelled it gives the time of that, which is no limit: only a running job's counts.
     """
     try:
-        text = call(["squeue", "--noheader", "--format=%e", f"--jobs={job_id}"]).strip()
-        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+        text = call(["squeue", "--noheader", "--format=%T %e", f"--jobs={job_id}"])
+        state, _, end = text.strip().partition(" ")
+        return time.mktime(time.strptime(end, "%Y-%m-%dT%H:%M:%S")) if state == "RUNNING" else None
     except (SchedulerError, ValueError):
         return None
 

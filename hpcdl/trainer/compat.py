@@ -8,7 +8,6 @@ import hashlib
 import importlib
 import inspect
 import random
-from importlib import metadata
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -18,8 +17,16 @@ from hpcdl.trainer.errors import DeviceError
 
 
 def keras_version() -> str:
-    """The version of tf.keras, which itself does not say it in TensorFlow 2.16 with Keras 3.0."""
-    return str(getattr(tf.keras, "__version__", None) or metadata.version("keras"))
+    """The version of tf.keras.
+
+    It does not say it itself in TensorFlow 2.16 with Keras 3.0, nor where ``TF_USE_LEGACY_KERAS=1``
+    makes it the package tf_keras. Then the package that its classes come from says it.
+    """
+    version = getattr(tf.keras, "__version__", None)
+    if version is None:
+        package = tf.keras.Model.__module__.partition(".")[0]
+        version = importlib.import_module(package).__version__
+    return str(version)
 
 
 def _keras() -> Tuple[int, ...]:

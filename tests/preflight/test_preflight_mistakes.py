@@ -43,6 +43,19 @@ def lost_by_purge(world: World) -> None:
     world.command("venv", '#!/bin/sh\n[ -z "$PURGED" ] || { echo cannot run after a purge >&2; exit 127; }\n')
 
 
+def two_architectures(world: World) -> None:
+    """The job's partition has nodes of one kind, another partition those of the image's."""
+    arm = NODE.format("n4").replace("x86_64", "aarch64").replace("Partitions=acc", "Partitions=gh")
+    world.slurm(node=f"{NODE.format('n1')}\n{arm}")
+    world.write("tf.sif", sif(b"04"))
+
+
+def arm_python(world: World) -> None:
+    """The head of an ELF file for aarch64 (e_machine 183)."""
+    path = world.write("bin/arm", b"\x7fELF" + bytes([2, 1, 1]) + bytes(11) + (183).to_bytes(2, "little"))
+    path.chmod(0o755)
+
+
 def old_numpy_name(world):
     world.stub(numpy="__version__ = '2.0.1'\n")
     world.write("program.py", "import numpy as np\nnp.float(1)\n")
@@ -147,6 +160,8 @@ IMAGES = [
     row("empty-image", "image", "is not a SIF image", "pull it again", plant=lambda w: w.write("tf.sif", "")),
     row("architecture", "image", "is for aarch64, but the nodes are x86_64", "built for these nodes",
         plant=lambda w: w.write("tf.sif", sif(b"04"))),
+    row("architecture-of-the-partition", "image", "is for aarch64, but the nodes are x86_64", "built for these nodes",
+        plant=two_architectures),
     row("architecture-of-the-profile", "image", "is for x86_64, but the nodes are aarch64", "built for these nodes",
         "cluster.architecture=aarch64", plant=lambda w: w.slurm(node=NODE.format("n1").replace("Arch=x86_64 ", ""))),
     row("no-python", "image", "has no command python9", "python3", "cluster.images.tensorflow.python=python9"),
@@ -281,6 +296,8 @@ SCRIPTS = [
 ]  # fmt: skip
 
 HOST = [
+    row("host-python-of-another-kind", "host Python", "arm is for aarch64, but the nodes are x86_64",
+        "a login node of their kind", "cluster.host_python={folder}/bin/arm", plant=arm_python),
     row("no-host-python", "host Python", "there is no /nowhere/python", "cluster.host_python=",
         "cluster.host_python=/nowhere/python"),
     row("bare-host-python", "host Python", "bare cannot run hpcdl's worker: .*No module named 'msgspec'",

@@ -53,6 +53,17 @@ def test_last_attempt_is_read_else_the_batch_script(paths):
     assert telling_lines(paths)[0]["text"] == "KeyError: 10"
 
 
+@pytest.mark.parametrize(
+    "begin",
+    ["slurmstepd: error:", "slurmstepd-n1: error:", "[2026-11-28T05:03:44.185] error:"],
+    ids=["22.05", "24.11", "26.05"],
+)
+def test_words_of_each_slurmstepd(paths, begin):
+    words = f"{begin} task_p_pre_launch: Using sched_affinity for tasks"
+    (paths.logs / "slurm-12.out").write_text(f"attempt 1 of a\n{words}\none\ntwo\nthree\nfour\n")
+    assert [line["text"] for line in telling_lines(paths)] == [words]
+
+
 def test_long_log_keeps_its_numbers(paths):
     paths.log(1).write_text("".join(f"step {n} of many, all is well so far\n" for n in range(1, 20_001)) + TRACEBACK)
     assert telling_lines(paths) == [{"file": "logs/1.log", "line": 20_005, "text": "ValueError: shapes do not fit"}]

@@ -391,3 +391,13 @@ def test_option_of_sbatch_names_the_key(tmp_path):
 
     with pytest.raises(UserError, match=r"slurm\.clusters: .*cluster: \{clusters: NAME\}"):
         load_job(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("answer", "known"),
+    [("RUNNING 2030-01-01T00:10:00", True), ("COMPLETING 2030-01-01T00:00:01", False), ("RUNNING N/A", False)],
+)
+def test_end_is_a_running_jobs(site, answer, known):
+    """Of a job that was just cancelled squeue gives the time of that: no time limit to save before."""
+    site.says(squeue=f"echo '{answer}'")
+    assert (slurm.end_time("7") is not None) == known

@@ -309,7 +309,7 @@ def test_slurm_is_asked_at_most_once_a_minute(impatient: Bed) -> None:
     assert "started again on n" in said
     assert time.monotonic() - begun < 60
     assert len(calls(bed, "squeue", "--states=all")) == 1
-    assert len(calls(bed, "squeue", "--format=%e")) == 2  # launch, once an attempt
+    assert len(calls(bed, "squeue", "%e")) == 2  # launch, once an attempt
     assert len(calls(bed, "squeue")) == 3
     assert not calls(bed, "sacct")
     assert len(calls(bed, "scontrol")) == 2  # the batch script's requeue and this test's StartTime

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,11 +61,14 @@ def test_keras_that_adds_no_gradients_up_trains_no_replicas(monkeypatch):
         compat.add_up_gradients(SimpleNamespace(), 2)
 
 
-def test_keras_without_a_version_of_its_own(tf, monkeypatch):
+@pytest.mark.parametrize(("package", "version", "is_3"), [("keras", "3.0.5", True), ("tf_keras", "2.21.0", False)])
+def test_keras_without_own_version(tf, monkeypatch, package, version, is_3):
     from hpcdl.trainer import compat
 
-    monkeypatch.setattr(compat, "tf", SimpleNamespace(keras=SimpleNamespace()))
-    monkeypatch.setattr("importlib.metadata.version", {"keras": "3.0.5"}.__getitem__)
+    """Keras 3.0 in TensorFlow 2.16, and tf_keras under TF_USE_LEGACY_KERAS=1: their package says it."""
+    model = type("Model", (), {"__module__": f"{package}.src.models.model"})
+    monkeypatch.setattr(compat, "tf", SimpleNamespace(keras=SimpleNamespace(Model=model)))
+    monkeypatch.setitem(sys.modules, package, SimpleNamespace(__version__=version))
 
-    assert compat.keras_version() == "3.0.5"
-    assert compat.is_keras_3()
+    assert compat.keras_version() == version
+    assert compat.is_keras_3() == is_3
