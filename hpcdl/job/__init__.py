@@ -19,6 +19,20 @@ from hpcdl.job.walker import show
 
 __all__ = ["Job", "Resources", "find_job", "format_time", "load_job", "parse_time"]
 
+# Keys of which a job has one, and keys that only go with one of them. A --set of one of the first
+# replaces the others that the file has.
+_ALTERNATIVES = (
+    (("data.name", "data.path", "data.function"), ("data.args",)),
+    (("model.name", "model.backbone", "model.function"), ("model.args",)),
+    (("script", "model"), ("data", "train", "args")),
+)
+_GOES_WITH = {
+    "data.function": ("data.args",),
+    "model.function": ("model.args",),
+    "script": ("args",),
+    "model": ("data", "train"),
+}
+
 
 def load_job(name: str | os.PathLike[str], sets: Sequence[str] = (), args: Sequence[str] = ()) -> Job:
     """Read a job file, or make a job of a script.
@@ -118,3 +132,38 @@ def apply_sets(document: Located, sets: Sequence[str], problems: list[Problem], 
         read = read_value(value, where, problems)
         if len(problems) == before:
             section.value[key.split(".")[-1]] = read
+            if not prefix:
+                _take_the_place(document, key)
+
+
+def _take_the_place(document: Located, key: str) -> None:
+    """Drop what the file has and a ``--set`` of another key replaces.
+
+    So ``data.path`` takes the place of the file's ``data.name``.
+    """
+    for keys, dependents in _ALTERNATIVES:
+        chosen = [one for one in keys if key == one or key.startswith(f"{one}.")]
+        if not chosen:
+            continue
+        for other in (*keys, *dependents):
+            if other not in chosen and not _goes_with(other, chosen[0]):
+                _drop_of_file(document, other)
+
+
+def _goes_with(key: str, chosen: str) -> bool:
+    """Whether a key belongs to the one that was chosen, as ``data.args`` to ``data.function``."""
+    return key in _GOES_WITH.get(chosen, ())
+
+
+def _drop_of_file(document: Located, key: str) -> None:
+    """Take a key out of a document, unless a ``--set`` has put it there."""
+    *sections, last = key.split(".")
+    section = document
+    for part in sections:
+        inner = section.value.get(part) if isinstance(section.value, dict) else None
+        if inner is None:
+            return
+        section = inner
+    value = section.value.get(last) if isinstance(section.value, dict) else None
+    if value is not None and not value.where.startswith("--set"):
+        del section.value[last]

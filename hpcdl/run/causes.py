@@ -184,6 +184,9 @@ def of_ending(end: Ending) -> Outcome:
         return Outcome(FAILED if end.script else KILLED, "internal", gone)
     if end.status == 255 and _NO_CONTAINER.search(_last_lines(end.log)):
         return Outcome(FAILED, "spec", "the container did not start")
+    if end.oom_kills and (end.script or end.status == spec.EXIT_INTERNAL):
+        message = f"the program ended with exit status {end.status}; the kernel killed one of its processes for memory"
+        return Outcome(FAILED, "out_of_memory", message)
     cause = _of_words(end) or ("user_code" if end.script else _TRAINER.get(end.status, "internal"))
     return Outcome(FAILED, cause, f"the program ended with exit status {end.status}")
 

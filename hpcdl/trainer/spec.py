@@ -354,7 +354,7 @@ class TrainSpec:
     seed: int = setting("makes two runs equal: weights, order of rows, dropout", 1, ge=0, le=2**31 - 1)
     early_stopping: Optional[EarlyStoppingSpec] = setting("when to stop before the last epoch; without it, never", None)
     precision: str = setting(
-        "numbers to compute with; auto: mixed_float16 on GPUs with tensor cores, else (and for a function) float32",
+        "numbers to compute with; auto is float32 (in TF32 where the GPU has it)",
         "auto",
         choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
     )

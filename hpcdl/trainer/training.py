@@ -98,7 +98,7 @@ def _train_rows(
     if balance.kind != "none":
         say(balance.table(dataset.class_names))
     options: Dict[str, Any] = {
-        "precision": set_precision(run.train.precision, run.model),
+        "precision": set_precision(run.train.precision),
         "jit": run.train.jit == "on",
         "balance": balance.about(),
     }

@@ -129,6 +129,37 @@ GOOD = {
     "set-list": (SCRIPT, ("args=[a, b c]",), lambda job: job.args, ["a", "b c"]),
     "set-equals-in-value": (SCRIPT, ("env.A=x=y",), lambda job: job.env, {"A": "x=y"}),
     "set-empty-text": (SCRIPT, ("env.A=",), lambda job: job.env, {"A": ""}),
+    "set-path-for-name": (
+        MODEL,
+        ("data.path=./x.npz",),
+        lambda job: (job.data.name, job.data.path[-6:]),
+        (None, "/x.npz"),
+    ),
+    "set-name-for-path": (
+        MODEL.replace("name: m}", "path: x.npz}", 1),
+        ("data.name=digits",),
+        lambda job: (job.data.name, job.data.path),
+        ("digits", None),
+    ),
+    "set-path-for-function": (
+        "name: a\ndata: {function: own:load, args: {n: 1}}\nmodel: {name: mlp}\n",
+        ("data.name=digits",),
+        lambda job: (job.data.name, job.data.function, job.data.args),
+        ("digits", None, {}),
+    ),
+    "set-function-for-name": (
+        MODEL,
+        ("data.function=own:load", "data.args.n=2"),
+        lambda job: (job.data.name, job.data.args),
+        (None, {"n": 2}),
+    ),
+    "set-script-for-model": (MODEL, ("script=a.py",), lambda job: (job.model, job.data, job.train), (None, None, None)),
+    "set-model-for-script": (
+        f"{SCRIPT}args: [b]\n",
+        ("model.name=mlp", "data.name=digits"),
+        lambda job: (job.script, job.args, job.data.name),
+        (None, [], "digits"),
+    ),
     "set-repairs-file": (MODEL + "train: {epochs: x}\n", ("train.epochs=2",), lambda job: job.train.epochs, 2),
 }
 

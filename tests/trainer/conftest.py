@@ -172,7 +172,7 @@ class Training:
 
         folder.mkdir(exist_ok=True)
         tf.keras.backend.clear_session()  # names of layers start again, as in a new process
-        precision.set_precision(train.precision, model_spec)
+        precision.set_precision(train.precision)
         compat.seed_everything(train.seed)
         part = Part(arrays["x_train"][:rows, ..., None], arrays["y_train"][:rows].astype("i4"), 1 / 255)
         self.one_hot = 3 if train.labels == "one_hot" else 0

@@ -397,21 +397,15 @@ def scale_of(model):
 
 
 @tensorflow_run
-def test_precision_is_chosen_by_the_gpus(tf, monkeypatch):
+def test_precision_is_float32_unless_asked(tf, monkeypatch):
+    """Nobody has measured what mixed precision gains here, so it is not chosen for anybody."""
     from hpcdl.trainer.precision import choose
 
-    def with_gpus(*capabilities, model=SMALL):
-        details = {name: {"device_name": f"GPU {name}", "compute_capability": name} for name in capabilities}
-        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: list(capabilities))
-        monkeypatch.setattr(tf.config.experimental, "get_device_details", details.get)
-        return choose("auto", model)
-
-    assert with_gpus() == ("float32", "no GPU")
-    assert with_gpus((7, 0), (9, 0)) == ("mixed_float16", "all GPUs have tensor cores")
-    assert with_gpus((9, 0), (6, 1))[0] == "float32"
-    assert "GPU (6, 1) has compute capability 6.1" in with_gpus((9, 0), (6, 1))[1]
-    assert with_gpus((9, 0), model=FunctionSpec("a:b"))[0] == "float32"
-    assert choose("mixed_bfloat16", SMALL) == ("mixed_bfloat16", "train.precision")
+    assert choose("auto") == ("float32", "auto")
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["GPU:0"])
+    assert choose("auto")[0] == "float32"
+    assert "mixed_float16" in choose("auto")[1]
+    assert choose("mixed_bfloat16") == ("mixed_bfloat16", "train.precision")
 
 
 @tensorflow_run
