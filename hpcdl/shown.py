@@ -15,7 +15,7 @@ from hpcdl.errors import UserError
 from hpcdl.gathering import Gather, Shown, Unseen
 from hpcdl.job import Job
 from hpcdl.planning import Plan
-from hpcdl.run.freeze import user_files
+from hpcdl.run.freeze import python_files, user_files
 from hpcdl.run.notebook import script_of
 from hpcdl.scriptpaths import Named, names_in
 from hpcdl.sets import linked
@@ -132,7 +132,7 @@ def programs(job: Job) -> dict[str, str]:
             if Path(name).parts[:1] == ("hpcdl",):
                 continue
             if path.is_dir():
-                for file in sorted(path.rglob("*.py")):
+                for file in python_files(path):
                     sources[f"{name}/{file.relative_to(path)}"] = _text(file)
             elif path.suffix == ".ipynb" and str(path) == job.script:
                 sources[name] = script_of(path)

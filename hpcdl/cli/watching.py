@@ -43,7 +43,7 @@ class _Lines(Talk):
     def __init__(self) -> None:
         self.last_state = ""
         self.epochs_shown = 0
-        self.last_epoch = 0.0  # of a script, which numbers its epochs itself
+        self.last_epoch = -1.0  # of a script, which numbers its epochs itself
 
     def update(self, run: Run, status: Status) -> None:
         """Say what is new since the last look."""
@@ -64,7 +64,7 @@ class _Lines(Talk):
     def _show_script(self, rows: list[dict[str, Any]]) -> None:
         """Say the epochs that a script wrote down since the last look."""
         for row in rows:
-            if row.get("epoch", 0.0) > self.last_epoch:
+            if row.get("epoch", -1.0) > self.last_epoch:
                 self.last_epoch = row["epoch"]
                 self.say(script_epoch_line(row))
 

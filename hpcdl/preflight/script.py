@@ -15,7 +15,7 @@ from hpcdl.preflight.inside import ask
 from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.packages import is_missing
 from hpcdl.run import notebook
-from hpcdl.run.freeze import user_files
+from hpcdl.run.freeze import python_files, user_files
 from hpcdl.run.notebook import where
 from hpcdl.trainer.support.showing import STAND_INS
 
@@ -159,7 +159,7 @@ def sources_of(subject: Subject) -> dict[str, str]:
     for path, name in user_files(job).items():
         if Path(name).parts[0] == "hpcdl":
             continue
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for file in python_files(path) if path.is_dir() else [path]:
             shown = str(Path(name, file.relative_to(path))) if path.is_dir() else name
             if file.suffix == notebook.SUFFIX and (str(file) == job.script or file in run_by_it):
                 found[shown] = notebook.script_of(file)

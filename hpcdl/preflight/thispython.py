@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from hpcdl.extras import TENSORFLOW, pip_install
 from hpcdl.preflight import Finding, Subject
+from hpcdl.preflight.looking import why_broken
 from hpcdl.preflight.script import imports_to_find, question, sources_of
 
 _PACKAGES = {"tensorflow": TENSORFLOW[0], "keras": "keras", "numpy": "numpy", "sklearn": "scikit-learn"}
@@ -40,11 +41,9 @@ def _broken(subject: Subject) -> Iterator[Finding]:
     """Files that this Python cannot compile."""
     programs, _, _ = question(subject)
     for name, source in programs.items():
-        try:
-            compile(source, name, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", "?")
-            cause = f"{name} does not compile: line {line}: {getattr(error, 'msg', error)}"
+        problem = why_broken(name, source)
+        if problem:
+            cause = f"{name} does not compile: {problem}"
             yield Finding(cause, "correct it; python -m py_compile shows the line", "job", "script")
 
 

@@ -17,7 +17,7 @@ from hpcdl.run import notebook
 from hpcdl.run.paths import code_folder
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_NOT_COPIED = shutil.ignore_patterns("__pycache__", ".git")
+_NO_FILES = shutil.ignore_patterns("__pycache__", ".git", ".#*")  # Emacs locks files by .# links to nowhere
 SUPPORT = "hpcdl_support"  # the folder next to a frozen script that goes on its PYTHONPATH
 RUN_NOTEBOOK = "run_notebook.py"  # the program in it that runs a notebook
 _FOR_SCRIPTS = ("__init__.py", "trainer/__init__.py", "trainer/callback.py")  # what a script may import of hpcdl
@@ -78,7 +78,7 @@ def freeze_user_files(job: Job, target: Path) -> None:
         try:
             if source.is_dir():
                 shutil.copytree(
-                    source, target / name, ignore=_NOT_COPIED, copy_function=_copy_with_mode,
+                    source, target / name, ignore=_not_copied, copy_function=_copy_with_mode,
                     dirs_exist_ok=True,
                 )  # fmt: skip
             else:
@@ -87,6 +87,22 @@ def freeze_user_files(job: Job, target: Path) -> None:
             if str(target) in (failed_path(error) or reason(error)):
                 raise  # not the user's file, but the place it is copied to
             raise UserError(f"cannot copy {source}: {reason(error)}") from error
+
+
+def _not_copied(folder: str, names: list[str]) -> set[str]:
+    """What of a folder is not copied: also links to a folder that they lie in, which have no end."""
+    here = Path(os.path.realpath(folder))
+    left_out = set(_NO_FILES(folder, names))
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.islink(path) and here.is_relative_to(os.path.realpath(path)):
+            left_out.add(name)
+    return left_out
+
+
+def python_files(folder: Path) -> list[Path]:
+    """The Python files below a folder, without links to nowhere."""
+    return [path for path in sorted(folder.rglob("*.py")) if path.is_file()]
 
 
 def freeze_support(target: Path) -> None:
@@ -140,7 +156,7 @@ def _imported(source: str, folder: Path, seen: set[Path]) -> dict[Path, str]:
                 continue
             seen.add(path)
             found[path] = path.name
-            sources = [path] if path.is_file() else sorted(path.rglob("*.py"))
+            sources = [path] if path.is_file() else python_files(path)
             for inner in sources:
                 found.update(_imported(_read(inner), folder, seen))
     return found

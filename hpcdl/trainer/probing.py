@@ -51,13 +51,25 @@ def check_function_model(model: Any, spec: FunctionSpec, image_shape: Tuple[int,
         with compat.watched_calls(model, note):
             outputs.append(model(tf.constant(images), training=False))
         seen.append(calls)
-    warnings = _scaled_twice(spec.function, seen, scaling)
+    warnings = [*_whole_numbers(spec.function, model), *_scaled_twice(spec.function, seen, scaling)]
     values = _values(outputs, classes)
     if values is None:
         return warnings
     if compat.is_compiled(model):
         return [*warnings, *_compiled_output(model, spec, values)]
     return [*warnings, *_output(spec, values)]
+
+
+def _whole_numbers(function: str, model: Any) -> List[str]:
+    """The warning, where Keras makes whole numbers of the images: of [0, 1] only 0 and 1 are left."""
+    for tensor in getattr(model, "inputs", None) or []:
+        dtype = tf.as_dtype(tensor.dtype)
+        if dtype.is_integer:
+            return [
+                "{} takes whole numbers ({}), and is given images in [0, 1]: nearly all of their values "
+                "become 0. Leave dtype out of its tf.keras.Input".format(function, dtype.name)
+            ]
+    return []
 
 
 def _note(calls: List[Seen], scaling: List[str], layer: Any, inputs: Any) -> None:

@@ -441,6 +441,17 @@ def test_local_script_needs_what_it_imports(cli, folder, source, code):
     assert cli("check", "a.py", "--backend", "local", "--gpus", "0", "--runs-dir", "runs").code == code
 
 
+@pytest.mark.cases("F1")
+def test_local_notebook_may_await(cli, folder):
+    """`await` at a cell's top level is no mistake in a notebook, and one in a script."""
+    cell = {"cell_type": "code", "source": "import asyncio\nawait asyncio.sleep(0)"}
+    (folder / "a.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}))
+    (folder / "b.py").write_text(cell["source"])
+
+    assert cli("check", "a.ipynb", "--backend", "local", "--gpus", "0", "--runs-dir", "runs").code == 0
+    assert cli("check", "b.py", "--backend", "local", "--gpus", "0", "--runs-dir", "runs").code == 2
+
+
 SIF = bytes(32) + b"SIF_MAGIC\0" + bytes(70) + struct.pack("<qq", 128, 72)  # its data end at 200
 RUNTIME = """#!/bin/bash
 echo container >>"$(dirname "$0")/started"

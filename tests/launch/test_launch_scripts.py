@@ -168,3 +168,13 @@ def test_epochs_of_a_script_while_it_runs(machine):
     done = machine.hpcdl(*machine.job(TALKS), "--wait")
     assert "epoch 1  loss 1.0000  val_accuracy 0.5000\n" in done.stderr
     assert "epoch 2  loss 0.5000  val_accuracy 0.5000\n" in done.stderr
+
+
+@pytest.mark.cases("F18")
+def test_epoch_zero_is_shown(machine):
+    """Keras's callbacks number epochs from 0; a line without an epoch is none."""
+    writes = "import os\nfile = open(os.environ['HPCDL_METRICS_FILE'], 'a')\n"
+    lines = 'file.write(\'{"epoch": 0, "loss": 2}\\n{"lr": 1}\\n{"epoch": 1, "loss": 1}\\n\')\n'
+    done = machine.hpcdl(*machine.job(writes + lines), "--wait")
+
+    assert "epoch 0  loss 2\nepoch 1  loss 1\n" in done.stderr

@@ -186,3 +186,22 @@ def test_not_a_notebook_refused(tmp_path, content, part):
 
     with pytest.raises(UserError, match=part):
         script_of(path)
+
+
+@pytest.mark.cases("F9", "F10")
+@pytest.mark.parametrize("key", ["files: [lib]", "env: {A: b}"], ids=["named", "imported"])
+def test_links_without_end_are_left(tmp_path, key):
+    """A folder that holds links to itself is copied once; an editor's lock is no file."""
+    lib = tmp_path / "lib"
+    (lib / "in").mkdir(parents=True)
+    (lib / "a.py").write_text("A = 1\n")
+    (lib / "self").symlink_to(".")
+    (lib / "in" / "up").symlink_to("..")
+    (lib / ".#a.py").symlink_to("user@host.1:2")
+    (tmp_path / "s.py").write_text("import lib\n")
+    (tmp_path / "job.yaml").write_text(f"name: a\nscript: s.py\n{key}\n")
+
+    freeze_user_files(load_job(tmp_path / "job.yaml"), tmp_path / "run")
+
+    copied = sorted(path.name for path in (tmp_path / "run" / "lib").rglob("*"))
+    assert copied == ["a.py", "in"]

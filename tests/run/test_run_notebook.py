@@ -127,6 +127,10 @@ RUNS = {
     "operators": (["a = 7 \\\n% 4", "b = a % 2 != 1\na, b"], "(3, False)\n"),
     "indent": (["  a = 1\n  if a:\n    b = 2", "b"], "2\n"),
     "raises-tag": ([("1/0", ["raises-exception"]), "print('on')"], "on\n"),
+    "reset": (["a = 1", "%reset -f", "'a' in globals(), callable(exit)", "Out[3]"], "(False, True)\n"),
+    "no-file": (["try:\n    __file__\nexcept NameError:\n    print('as in Jupyter')"], "as in Jupyter\n"),
+    "exit-bare": (["print(1)", "if True:\n    exit", "print(2)"], "1\n"),
+    "quit-bare": (["print(1)\nquit  # enough", "print(2)"], "1\n"),
     "exit": (["print(1)\nimport sys\nsys.exit(0)", "print(2)"], "1\n"),
 }
 
@@ -162,6 +166,12 @@ LEFT_OUT = {
     "pip-module": ("!python3 -m pip install a", "is left out: name it in a requirements file: packages"),
     "pip-magic": ("%pip install pandas", "%pip install pandas is left out: name it in a requirements file"),
     "pip-bare": ("pip install pandas", "pip install pandas is left out"),
+    "pip-executable": ("import sys\n!{sys.executable} -m pip install a", "!{sys.executable} -m pip install a is"),
+    "pip-dollar": ("import sys\n!$sys.executable -m pip install a", "is left out: name it in a requirements"),
+    "pip-options": ("!pip -q --no-cache-dir install a", "is left out: name it in a requirements file"),
+    "pip-yes": ("!yes | pip uninstall a", "is left out: name it in a requirements file"),
+    "pip-both": ("!pip install a && pip install b", "is left out: name it in a requirements file"),
+    "pip-bash": ("%%bash\n# needs\npip install \\\n  a\npip install b", "the cell %%bash is left out: name it"),
     "conda": ("!conda install -y x", "left out"),
     "apt": ("!apt-get -qq install graphviz", "left out"),
     "html": ("%%html\n<b>x</b>", "the cell %%html is left out"),

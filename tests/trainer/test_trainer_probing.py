@@ -215,3 +215,18 @@ def test_warnings_are_in_log_and_result(make_run, run_trainer, arrays):
     warnings = run.json("result.json")["warnings"]
     assert [text.partition(" ")[0] for text in warnings] == ["x_train:", "x_test:", "not", "the"]
     assert all(f"warning: {text}" in run.stdout for text in warnings)
+
+
+@pytest.mark.cases("C34")
+def test_whole_numbers_are_said(tf, ends):
+    """Keras casts images to the input's type, and of 0..1 leaves zeros."""
+    from hpcdl.trainer import probing
+
+    images = tf.keras.Input(SHAPE, dtype="uint8")
+    outputs = tf.keras.layers.Rescaling(1 / 255)(images)
+    for layer in [tf.keras.layers.Conv2D(2, 3), *ends["softmax"]]:
+        outputs = layer(outputs)
+    model = tf.keras.Model(images, outputs)
+    [warning] = probing.check_function_model(model, FunctionSpec("my:build", {}, "softmax"), SHAPE, 4)
+
+    assert "my:build takes whole numbers (uint8)" in warning

@@ -16,6 +16,7 @@ _RUN = re.compile(r"(?:-[ine]\s+)*(?P<file>'[^']*'|\"[^\"]*\"|[^\s'\"-]\S*)")
 _AUTOMAGIC = re.compile(r"([A-Za-z]\w*)(?:[ \t]+(.*))?")
 _BARE = (*magics.ALIASES, "cd", "pwd", "env", "who", "whos", "lsmagic")
 _BOUND = r"(?:^|[\s,(]){0}\s*(?:=[^=]|,)|\b(?:import|def|class|as|for|global)\b[^\n=]*\b{0}\b"
+_EXIT = re.compile(r"^(\s*(?:exit|quit))(?=\s*(?:#.*)?$)")  # both words alone end it in Jupyter
 _INTERNET = re.compile(r"(?:wget|curl|gdown|kaggle|git\s+clone|git\s+pull|gsutil|aws|apt|apt-get)\b")
 
 
@@ -116,8 +117,9 @@ class _Translation:
     def _cell_magic(self, name: str, line: str, body: str, first: int) -> Tuple[str, str]:
         empty = _blank(body) + "\n"
         problem = magics.cell_problem(name, line)
-        if name in magics.CELLS_LEFT_OUT:
-            self._leave_out(first, "the cell %%{}".format(name), "a batch job has no screen")
+        reason = magics.left_out_cell(name, body)
+        if reason is not None:
+            self._leave_out(first, "the cell %%{}".format(name), reason)
             return empty, empty
         if problem:
             self._refuse(first, "%%{}".format(name), problem)
@@ -139,7 +141,7 @@ class _Translation:
             if statement.kind == "python":
                 statement = self._automagic(statement)
             if statement.kind == "python":
-                program = reading = statement.text
+                program = reading = _EXIT.sub(r"\1()", statement.text)
             else:
                 line = first + statement.first - 1
                 program, reading = self._ipython(statement, line)

@@ -65,10 +65,11 @@ CELLS = (*CELL_BODIES, *SHELLS, *WRITES)
 # Words that IPython takes for a magic without its %, where they are no variable
 AUTOMAGIC = (*LEFT_OUT, *_INSTALLERS, *ALIASES, *LINES)
 
+_PYTHON = r"""["']?(?:(?:\S*/)?python[\d.]*|\{sys\.executable\}|\$sys\.executable)["']?"""
+_TOOLS = r"(?:pip[\d.]*|conda|mamba|micromamba|uv\s+pip|apt|apt-get)"
 _INSTALL = re.compile(
-    r"(?:sudo\s+)?(?:(?:\S*/)?python[\d.]*\s+-m\s+)?(?:\S*/)?"
-    r"(?:(?:pip[\d.]*|conda|mamba|micromamba|uv\s+pip)\s+(?:\S+=\S+\s+)?(?:install|uninstall|update|upgrade)"
-    r"|apt(?:-get)?\s+(?:-\S+\s+)*(?:install|update|upgrade))\b"
+    r"(?:yes\s*\|\s*)?(?:sudo\s+)?(?:{}\s+-m\s+)?(?:\S*/)?{}"
+    r"(?:\s+-\S+|\s+\S+=\S+)*\s+(?:install|uninstall|update|upgrade)\b".format(_PYTHON, _TOOLS)
 )
 _REMEDIES = {
     "pylab": "write import numpy as np and import matplotlib.pyplot as plt",
@@ -81,8 +82,10 @@ _RUN_OPTIONS = ("-i", "-n", "-e", "-m")
 
 
 def installs(command: str) -> bool:
-    """Whether a shell command installs packages, and does nothing else."""
-    return bool(_INSTALL.match(command)) and not re.search(r";|&&|\|\|", command)
+    """Whether shell commands install packages, and do nothing else."""
+    commands = re.split(r";|&&|\|\||\n", re.sub(r"\\\n|(?:^|\n)[ \t]*#[^\n]*", " ", command))
+    commands = [part.strip() for part in commands if part.strip()]
+    return bool(commands) and all(_INSTALL.match(part) for part in commands)
 
 
 def pip_command(name: str, line: str) -> Optional[str]:
@@ -100,6 +103,13 @@ def left_out(name: str, line: str) -> Optional[str]:
     if name == "tensorflow_version" and line.strip().startswith("1"):
         return None
     return LEFT_OUT.get(name)
+
+
+def left_out_cell(name: str, body: str) -> Optional[str]:
+    """Why a cell magic is left out with all below it; None where it is not."""
+    if name in CELLS_LEFT_OUT:
+        return _SCREEN
+    return _PACKAGES if name in ("bash", "sh", "!", "system", "sx") and installs(body) else None
 
 
 def left_out_command(command: str) -> Optional[str]:

@@ -19,6 +19,7 @@ from .pictures import say
 from .shell import Shell
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+_MAIN = os.path.abspath(getattr(sys.modules["__main__"], "__file__", ""))
 
 
 def main() -> None:
@@ -31,7 +32,9 @@ def main() -> None:
     del sys.argv[0]
     path = os.path.abspath(sys.argv[0])
     names = vars(sys.modules["__main__"])
-    del names["main"]
+    # Jupyter has no __file__ either: notebooks ask whether it is there to see where they run.
+    for name in ("main", "__file__"):
+        names.pop(name, None)
     # As in Jupyter, modules in the working directory are found; also those next to the notebook.
     sys.path[:0] = ["", os.path.dirname(path)]
     shell = Shell(path, names, _run_file)
@@ -165,11 +168,10 @@ def _print_traceback(kind: Type[BaseException], error: BaseException, trace: Opt
 
 
 def _without_own(trace: Optional[TracebackType]) -> Optional[TracebackType]:
-    main = os.path.abspath(sys.modules["__main__"].__file__ or "")
     frames = []
     while trace is not None:
         file = os.path.abspath(trace.tb_frame.f_code.co_filename)
-        if os.path.dirname(file) != _HERE and file != main:
+        if os.path.dirname(file) != _HERE and file != _MAIN:
             frames.append(trace)
         trace = trace.tb_next
     shorter = None

@@ -157,8 +157,10 @@ class Shell:
     _magic_sx = _magic_system
 
     def _magic_reset(self, line: str) -> None:
-        for name in [name for name in self.user_ns if not name.startswith("_")]:
-            del self.user_ns[name]
+        stays = ("In", "Out", "exit", "quit")
+        for name in list(self.user_ns):
+            if name not in stays and not name.startswith("_"):
+                del self.user_ns[name]
 
     def _measured(self, name: str, source: str, frame: FrameType) -> Any:
         measure = timing.timed if name == "time" else timing.profiled
