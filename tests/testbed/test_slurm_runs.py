@@ -75,7 +75,7 @@ def test_run_cancelled_by_scancel_is_noticed(bed: Bed) -> None:
 def test_queued_run_says_what_it_waits_for(bed: Bed) -> None:
     run = bed.submit(script_job(bed, "print(1)\n", "slurm: {begin: now+1hour}\n"))
     status = until(lambda: (s := run.status())["note"] and s)
-    assert (status["state"], status["note"].split(",")[0]) == ("queued", "BeginTime")
+    assert (status["state"], status["note"].split(":")[0]) == ("queued", "BeginTime")
     bed.run("hpcdl", "cancel", run.path)
     assert run.status()["state"] == "cancelled"
 
