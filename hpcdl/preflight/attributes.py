@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from hpcdl.sources import parse_source
+
 ROOTS = ("tensorflow", "keras", "numpy")
 INTERACTIVE = ("input", "get_ipython", "display")  # what only a person answers, or a notebook has
 # Since when a name is there, or until when it was: by the longest beginning of it that is listed.
@@ -90,22 +92,31 @@ def history(name: str) -> str:
 
 
 def _places(source: str) -> list[tuple[ast.expr | ast.stmt, bool]]:
-    try:
-        return list(_unguarded(ast.parse(source), at_once=True))
-    except (SyntaxError, ValueError):
-        return []
+    tree = parse_source(source)
+    return list(_unguarded(tree)) if tree else []
 
 
-def _unguarded(node: ast.AST, at_once: bool) -> Iterator[tuple[ast.expr | ast.stmt, bool]]:
-    """Every expression and statement, outer ones first, and whether it is run when the program starts."""
-    for child in ast.iter_child_nodes(node):
-        guards = isinstance(child, ast.If) and "__name__" not in ast.dump(child.test)
-        if guards or isinstance(child, ast.Try | ast.IfExp):
+def _unguarded(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, bool]]:
+    """Every expression and statement, outer ones first, and whether it is run when the program starts.
+
+    A loop and no recursion: a sum of a thousand terms is a thousand levels deep.
+    """
+    waiting: list[tuple[ast.AST, bool]] = [(tree, True)]
+    while waiting:
+        node, at_once = waiting.pop()
+        guards = isinstance(node, ast.If) and not _asks_for_main(node)
+        if guards or isinstance(node, ast.Try | ast.IfExp):
             continue
-        if isinstance(child, ast.expr | ast.stmt):
-            yield child, at_once
-        later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        yield from _unguarded(child, at_once and not later)
+        if isinstance(node, ast.expr | ast.stmt):
+            yield node, at_once
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            at_once = False
+        waiting.extend((child, at_once) for child in reversed(list(ast.iter_child_nodes(node))))
+
+
+def _asks_for_main(node: ast.If) -> bool:
+    """``if __name__ == "__main__":``."""
+    return any(getattr(part, "id", "") == "__name__" for part in ast.walk(node.test))
 
 
 def _bindings(places: list[tuple[ast.expr | ast.stmt, bool]], found: dict[str, tuple[int, bool]]) -> dict[str, str]:
