@@ -39,7 +39,11 @@ def why_undecodable(path: Path) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "it is UTF-16"
     try:
-        _decoded(content)
+        try:
+            _decoded(content)
+        except SyntaxError:
+            content.decode()  # UTF-8 where no line names another encoding: where does it end?
+            raise
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return f"line {line} has bytes that are not {error.encoding}"
