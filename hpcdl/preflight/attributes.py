@@ -25,6 +25,33 @@ _HISTORY = {
     "tensorflow.keras.ops": "it came with Keras 3 (TensorFlow 2.16)",
     "tensorflow.keras.random": "it came with Keras 3 (TensorFlow 2.16)",
     "tensorflow.keras.layers.experimental": "it left with Keras 3 (TensorFlow 2.16); see tf.keras.layers",
+    **{
+        f"{root}.{name}": f"it left with Keras 3; see tf.keras.{instead}"
+        for root in ("keras", "tensorflow.keras")
+        for name, instead in {
+            "utils.np_utils": "utils",
+            "utils.generic_utils": "utils",
+            "utils.multi_gpu_model": "Model with tf.distribute",
+            "layers.core": "layers",
+            "layers.convolutional": "layers",
+            "layers.pooling": "layers",
+            "layers.recurrent": "layers",
+            "layers.normalization": "layers",
+            "layers.embeddings": "layers",
+            "layers.merge": "layers",
+            "layers.advanced_activations": "layers",
+            "layers.CuDNNLSTM": "layers.LSTM",
+            "layers.CuDNNGRU": "layers.GRU",
+            "engine": "layers and tf.keras.models",
+            "wrappers.scikit_learn": "wrappers, and the package scikeras",
+            "objectives": "losses",
+            "losses.Reduction": "losses: reduction takes a text",
+        }.items()
+    },
+    **{
+        f"keras.preprocessing.{name}": f"it left keras with Keras 3; see tf.keras.preprocessing.{name}"
+        for name in ("image.ImageDataGenerator", "text", "sequence.TimeseriesGenerator")
+    },
     "keras.ops": "it came with Keras 3 (TensorFlow 2.16)",
     "keras.random": "it came with Keras 3 (TensorFlow 2.16)",
     **{
@@ -59,12 +86,18 @@ def names_used(source: str) -> dict[str, tuple[int, bool]]:
 
 def calls(source: str) -> Iterator[tuple[str, ast.Call, bool]]:
     """What a program calls of `ROOTS`: the dotted name, the call, and whether it is made when the program starts."""
+    for name, call, at_once in all_calls(source):
+        if name:
+            yield name, call, at_once
+
+
+def all_calls(source: str) -> Iterator[tuple[str, ast.Call, bool]]:
+    """`calls`, and with an empty name all others of the program, such as those of methods."""
     places = _places(source)
     bound = _bindings(places, {})
     for node, at_once in places:
-        name = _name(node.func, bound) if isinstance(node, ast.Call) else None
-        if name and isinstance(node, ast.Call):
-            yield name, node, at_once
+        if isinstance(node, ast.Call):
+            yield _name(node.func, bound) or "", node, at_once
 
 
 def unbound_calls(source: str) -> Iterator[tuple[str, int, bool]]:

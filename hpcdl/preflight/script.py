@@ -13,6 +13,7 @@ from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.attributes import history, names_used, unbound_calls
 from hpcdl.preflight.imports import Import, imports_of, remedy
 from hpcdl.preflight.inside import ask
+from hpcdl.preflight.kerascalls import keras_calls
 from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.packages import is_missing
 from hpcdl.run import notebook
@@ -49,6 +50,7 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
                 wrong = f"{place}: load_data is given a path, and Keras {keras} refuses one with folders"
                 yield _finding(subject, wrong, "read the file with numpy.load(path), as jobs/MNIST.py does", certain)
     yield from keras_data(subject, sources, keras)
+    yield from keras_calls(subject, sources, keras)
     yield from _interactive(subject, sources)
     yield from _function(subject, sources)
 
