@@ -35,7 +35,7 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
     sources = sources_of(subject)
     yield from _notebook_remarks(subject)
     facts = ask(subject.submission.plan, subject.module_lines, *question(subject))
-    yield from _undecodable(subject)
+    yield from undecodable(subject)
     for name, why in facts["broken"].items():
         yield _broken(subject, name, why, facts["python"])
     if not is_missing(subject.submission.plan):
@@ -182,7 +182,7 @@ def _files_of(job: Job) -> Iterator[tuple[Path, str]]:
             yield file, str(Path(name, file.relative_to(path)))
 
 
-def _undecodable(subject: Subject) -> Iterator[Finding]:
+def undecodable(subject: Subject) -> Iterator[Finding]:
     """Python files whose bytes are not what they say, or what Python takes them for."""
     for path, name in _files_of(subject.submission.job):
         if path.suffix == ".py" and (why := why_undecodable(path)):

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from hpcdl.run.freeze import freeze_code
+
+
+def notebook(source):
+    """A notebook of one cell."""
+    cell = {"cell_type": "code", "source": source}
+    return json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}).encode()
 
 
 def findings(world, check, job="script.yaml"):
@@ -147,3 +157,32 @@ def test_many_files_are_a_warning(world):
     [(cause, blocks)] = findings(world, "paths")
     assert cause == "data2 has 5001 files, and each run gets a copy of all"
     assert not blocks
+
+
+@pytest.mark.cases("C9")
+@pytest.mark.parametrize(
+    ("name", "source", "part"),
+    [
+        (
+            "t.py",
+            f"x = {'-' * 100_000}1\n".encode(),
+            "t.py does not compile: line ?: an expression is nested too deeply",
+        ),
+        ("t.py", b"# caf\xe9\n", "t.py cannot be decoded by Python: line 1 has bytes that are not utf-8"),
+        ("t.ipynb", notebook(f"x = {'-' * 100_000}1"), "nested too deeply"),
+    ],
+    ids=["deep", "bytes", "notebook"],
+)
+def test_refused_without_container(tmp_path, name, source, part):
+    """A local run without a container says the same before it starts, and no traceback."""
+    (tmp_path / name).write_bytes(source)
+    command = ["submit", name, "--gpus", "0", "--backend", "local", "--wait"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "hpcdl", *command],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert part in " ".join((done.stdout + done.stderr).split())
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
