@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from hpcdl.sources import parse_source
+
 _LONGEST = 1000  # characters; a longer text is no file name
 _OPENED_TO_WRITE = re.compile(r"[rbtU]*[wax+].*")
 _WRITERS = frozenset(
@@ -67,9 +69,8 @@ class Named:
 
 def names_in(source: str) -> list[Named]:
     """All texts of a program that could name a file; none where it is not Python."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
+    tree = parse_source(source)
+    if tree is None:
         return []
     finder = _Finder()
     with suppress(RecursionError):

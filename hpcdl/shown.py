@@ -15,10 +15,12 @@ from hpcdl.errors import UserError
 from hpcdl.gathering import Gather, Shown, Unseen
 from hpcdl.job import Job
 from hpcdl.planning import Plan
-from hpcdl.run.freeze import python_files, user_files
+from hpcdl.run.folders import python_files
+from hpcdl.run.freeze import user_files
 from hpcdl.run.notebook import script_of
 from hpcdl.scriptpaths import Named, names_in
 from hpcdl.sets import linked
+from hpcdl.sources import read_source
 from hpcdl.trainer.spec import RunSpec
 
 # Options and variables that name places to write, such as --output-dir, --logdir and TMPDIR
@@ -133,16 +135,12 @@ def programs(job: Job) -> dict[str, str]:
                 continue
             if path.is_dir():
                 for file in python_files(path):
-                    sources[f"{name}/{file.relative_to(path)}"] = _text(file)
+                    sources[f"{name}/{file.relative_to(path)}"] = read_source(file)
             elif path.suffix == ".ipynb" and str(path) == job.script:
                 sources[name] = script_of(path)
             elif path.suffix == ".py":
-                sources[name] = _text(path)
+                sources[name] = read_source(path)
     return sources
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def named_paths(job: Job) -> Iterator[tuple[str, str, Named]]:

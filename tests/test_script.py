@@ -282,6 +282,22 @@ def test_bundle_works_in_its_own_folder(tmp_path, workdir, chdir):
     assert str(tmp_path) not in text
 
 
+@pytest.mark.cases("C11")
+def test_bundle_inside_its_own_folder(tmp_path):
+    """``render -o DIR`` inside the folder that ``files`` names copies all of it but the bundle."""
+    (tmp_path / "t.py").write_text("print(1)")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x").write_text("1")
+    (tmp_path / "job.yaml").write_text("name: a\nscript: t.py\nfiles: [.]\n")
+    job = load_job(str(tmp_path / "job.yaml"))
+
+    write_bundle(tmp_path / "deep" / "out", job, plan(job, SITE), None)
+
+    names = sorted(path.name for path in (tmp_path / "deep" / "out").iterdir())
+    assert names == ["data", "deep", "hpcdl_support", "job.sbatch", "job.yaml", "t.py"]
+    assert list((tmp_path / "deep" / "out" / "deep").iterdir()) == []
+
+
 @pytest.mark.cases("F22")
 @pytest.mark.parametrize("workdir", ["{}/job/out", "../far"])
 def test_bundle_with_workdir_elsewhere_says_so(tmp_path, workdir):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from hpcdl.sources import parse_source
+
 ROOTS = ("tensorflow", "keras", "numpy")
 INTERACTIVE = ("input", "get_ipython", "display")  # what only a person answers, or a notebook has
 # Since when a name is there, or until when it was: by the longest beginning of it that is listed.
@@ -23,6 +25,33 @@ _HISTORY = {
     "tensorflow.keras.ops": "it came with Keras 3 (TensorFlow 2.16)",
     "tensorflow.keras.random": "it came with Keras 3 (TensorFlow 2.16)",
     "tensorflow.keras.layers.experimental": "it left with Keras 3 (TensorFlow 2.16); see tf.keras.layers",
+    **{
+        f"{root}.{name}": f"it left with Keras 3; see tf.keras.{instead}"
+        for root in ("keras", "tensorflow.keras")
+        for name, instead in {
+            "utils.np_utils": "utils",
+            "utils.generic_utils": "utils",
+            "utils.multi_gpu_model": "Model with tf.distribute",
+            "layers.core": "layers",
+            "layers.convolutional": "layers",
+            "layers.pooling": "layers",
+            "layers.recurrent": "layers",
+            "layers.normalization": "layers",
+            "layers.embeddings": "layers",
+            "layers.merge": "layers",
+            "layers.advanced_activations": "layers",
+            "layers.CuDNNLSTM": "layers.LSTM",
+            "layers.CuDNNGRU": "layers.GRU",
+            "engine": "layers and tf.keras.models",
+            "wrappers.scikit_learn": "wrappers, and the package scikeras",
+            "objectives": "losses",
+            "losses.Reduction": "losses: reduction takes a text",
+        }.items()
+    },
+    **{
+        f"keras.preprocessing.{name}": f"it left keras with Keras 3; see tf.keras.preprocessing.{name}"
+        for name in ("image.ImageDataGenerator", "text", "sequence.TimeseriesGenerator")
+    },
     "keras.ops": "it came with Keras 3 (TensorFlow 2.16)",
     "keras.random": "it came with Keras 3 (TensorFlow 2.16)",
     **{
@@ -57,12 +86,18 @@ def names_used(source: str) -> dict[str, tuple[int, bool]]:
 
 def calls(source: str) -> Iterator[tuple[str, ast.Call, bool]]:
     """What a program calls of `ROOTS`: the dotted name, the call, and whether it is made when the program starts."""
+    for name, call, at_once in all_calls(source):
+        if name:
+            yield name, call, at_once
+
+
+def all_calls(source: str) -> Iterator[tuple[str, ast.Call, bool]]:
+    """`calls`, and with an empty name all others of the program, such as those of methods."""
     places = _places(source)
     bound = _bindings(places, {})
     for node, at_once in places:
-        name = _name(node.func, bound) if isinstance(node, ast.Call) else None
-        if name and isinstance(node, ast.Call):
-            yield name, node, at_once
+        if isinstance(node, ast.Call):
+            yield _name(node.func, bound) or "", node, at_once
 
 
 def unbound_calls(source: str) -> Iterator[tuple[str, int, bool]]:
@@ -90,22 +125,31 @@ def history(name: str) -> str:
 
 
 def _places(source: str) -> list[tuple[ast.expr | ast.stmt, bool]]:
-    try:
-        return list(_unguarded(ast.parse(source), at_once=True))
-    except (SyntaxError, ValueError):
-        return []
+    tree = parse_source(source)
+    return list(_unguarded(tree)) if tree else []
 
 
-def _unguarded(node: ast.AST, at_once: bool) -> Iterator[tuple[ast.expr | ast.stmt, bool]]:
-    """Every expression and statement, outer ones first, and whether it is run when the program starts."""
-    for child in ast.iter_child_nodes(node):
-        guards = isinstance(child, ast.If) and "__name__" not in ast.dump(child.test)
-        if guards or isinstance(child, ast.Try | ast.IfExp):
+def _unguarded(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, bool]]:
+    """Every expression and statement, outer ones first, and whether it is run when the program starts.
+
+    A loop and no recursion: a sum of a thousand terms is a thousand levels deep.
+    """
+    waiting: list[tuple[ast.AST, bool]] = [(tree, True)]
+    while waiting:
+        node, at_once = waiting.pop()
+        guards = isinstance(node, ast.If) and not _asks_for_main(node)
+        if guards or isinstance(node, ast.Try | ast.IfExp):
             continue
-        if isinstance(child, ast.expr | ast.stmt):
-            yield child, at_once
-        later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        yield from _unguarded(child, at_once and not later)
+        if isinstance(node, ast.expr | ast.stmt):
+            yield node, at_once
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            at_once = False
+        waiting.extend((child, at_once) for child in reversed(list(ast.iter_child_nodes(node))))
+
+
+def _asks_for_main(node: ast.If) -> bool:
+    """``if __name__ == "__main__":``."""
+    return any(getattr(part, "id", "") == "__name__" for part in ast.walk(node.test))
 
 
 def _bindings(places: list[tuple[ast.expr | ast.stmt, bool]], found: dict[str, tuple[int, bool]]) -> dict[str, str]:

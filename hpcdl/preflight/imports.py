@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hpcdl.preflight.attributes import ROOTS
+from hpcdl.sources import parse_source
 
 # Parts of packages that left them, and services' own modules, with what to do instead.
 # Sources: https://scikit-learn.org/stable/whats_new/v0.23.html and v0.20.html,
@@ -59,9 +60,8 @@ def imports_of(sources: dict[str, str]) -> list[Import]:
     """All imports of some programs but for relative ones, those of hpcdl, and those under ``try`` or ``if``."""
     imports = []
     for file, source in sources.items():
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError):
+        tree = parse_source(source)
+        if tree is None:
             continue
         changes_path = "sys.path" in source
         at_once = {id(node) for node in tree.body}

@@ -54,6 +54,8 @@ def why_broken(name: str, source: str) -> str:
         except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", "?")
             return "line {}: {}".format(line, getattr(error, "msg", error))
+        except (RecursionError, MemoryError):
+            return "line ?: an expression is nested too deeply"
     return ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.script import sources_of
+from hpcdl.sources import parse_source
 
 _WHITE = 255.0
 _DIVISORS = (127.0, 127.5, 128.0, 255.0, 256.0)
@@ -33,9 +34,8 @@ def scaled_lines(source: str, function: str) -> list[tuple[int, str]]:
 
     A function that brings images back to 0..255 with a Rescaling(255) may scale them as it likes.
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    tree = parse_source(source)
+    if tree is None:
         return []
     lines: list[tuple[int, str]] = []
     for part in _used(tree, function):

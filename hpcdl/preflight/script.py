@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hpcdl.job import Job
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.attributes import history, names_used, unbound_calls
 from hpcdl.preflight.imports import Import, imports_of, remedy
 from hpcdl.preflight.inside import ask
+from hpcdl.preflight.kerascalls import keras_calls
 from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.packages import is_missing
 from hpcdl.run import notebook
-from hpcdl.run.freeze import python_files, user_files
+from hpcdl.run.folders import python_files
+from hpcdl.run.freeze import user_files
 from hpcdl.run.notebook import where
+from hpcdl.sources import parse_source, read_source, why_undecodable
 from hpcdl.trainer.support.showing import STAND_INS
 
 _KERAS_FILES = ("mnist", "boston_housing", "california_housing", "imdb", "reuters")  # their load_data takes a path
@@ -31,6 +35,7 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
     sources = sources_of(subject)
     yield from _notebook_remarks(subject)
     facts = ask(subject.submission.plan, subject.module_lines, *question(subject))
+    yield from undecodable(subject)
     for name, why in facts["broken"].items():
         yield _broken(subject, name, why, facts["python"])
     if not is_missing(subject.submission.plan):
@@ -45,6 +50,7 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
                 wrong = f"{place}: load_data is given a path, and Keras {keras} refuses one with folders"
                 yield _finding(subject, wrong, "read the file with numpy.load(path), as jobs/MNIST.py does", certain)
     yield from keras_data(subject, sources, keras)
+    yield from keras_calls(subject, sources, keras)
     yield from _interactive(subject, sources)
     yield from _function(subject, sources)
 
@@ -86,7 +92,7 @@ def imports_to_find(subject: Subject, sources: dict[str, str]) -> list[Import]:
     imports = imports_of(sources)
     for key, function in job.functions.items():
         imports.append(Import(function.partition(":")[0].partition(".")[0], key, 0, True))
-    elsewhere = {Path(name).parts[0].removesuffix(".py") for name in user_files(job).values()}
+    elsewhere = {Path(name).parts[0].partition(".")[0] for name in user_files(job).values() if name != "."}
     for read in _notebooks(subject):
         elsewhere |= {Path(name).stem for name in read.writes}
     given = job.env.get("PYTHONPATH", "").split(":")
@@ -154,24 +160,40 @@ def _remarked(subject: Subject, remark: str, blocks: bool = True) -> Finding:
 def sources_of(subject: Subject) -> dict[str, str]:
     """The job's Python files as they will be frozen, by their names there; none of hpcdl's own."""
     job = subject.submission.job
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     run_by_it = {read.path for read in _notebooks(subject)}
+    for file, name in _files_of(job):
+        if file.suffix == notebook.SUFFIX and (str(file) == job.script or file in run_by_it):
+            sources[name] = notebook.script_of(file)
+        elif file.suffix == ".py":
+            sources[name] = read_source(file)
+    return sources
+
+
+def _files_of(job: Job) -> Iterator[tuple[Path, str]]:
+    """The files that are frozen, of folders the Python files, with their names there."""
     for path, name in user_files(job).items():
-        if Path(name).parts[0] == "hpcdl":
+        if Path(name).parts[:1] == ("hpcdl",):
             continue
-        for file in python_files(path) if path.is_dir() else [path]:
-            shown = str(Path(name, file.relative_to(path))) if path.is_dir() else name
-            if file.suffix == notebook.SUFFIX and (str(file) == job.script or file in run_by_it):
-                found[shown] = notebook.script_of(file)
-            elif file.suffix == ".py":
-                found[shown] = file.read_text(encoding="utf-8", errors="replace")
-    return found
+        if not path.is_dir():
+            yield path, name
+            continue
+        for file in python_files(path):
+            yield file, str(Path(name, file.relative_to(path)))
+
+
+def undecodable(subject: Subject) -> Iterator[Finding]:
+    """Python files whose bytes are not what they say, or what Python takes them for."""
+    for path, name in _files_of(subject.submission.job):
+        if path.suffix == ".py" and (why := why_undecodable(path)):
+            fix = "save it as UTF-8, or name its encoding in its first line: # -*- coding: latin-1 -*-"
+            yield _finding(subject, f"{name} cannot be decoded by Python: {why}", fix)
 
 
 def _shadowing(subject: Subject) -> Iterator[Finding]:
     """Files that Python would import instead of the modules that they are named like."""
     for path, name in user_files(subject.submission.job).items():
-        module = Path(name).parts[0].removesuffix(".py")
+        module = name.removesuffix(".py")
         if "/" in name or module not in {*_OF_THE_IMAGE, *sys.stdlib_module_names}:
             continue
         wrong = f"{path} is named like the module {module}, and would be imported in its place"
@@ -197,9 +219,8 @@ def _lacking(subject: Subject, sources: dict[str, str], facts: Any) -> Iterator[
 
 def _loads_by_path(source: str) -> Iterator[tuple[int, bool]]:
     """The lines with a Keras ``load_data`` that is given a path, and whether that has folders for certain."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    tree = parse_source(source)
+    if tree is None:
         return
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "load_data"):

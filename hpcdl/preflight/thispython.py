@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from hpcdl.extras import TENSORFLOW, pip_install
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.looking import why_broken
-from hpcdl.preflight.script import imports_to_find, question, sources_of
+from hpcdl.preflight.script import imports_to_find, question, sources_of, undecodable
 
 _PACKAGES = {"tensorflow": TENSORFLOW[0], "keras": "keras", "numpy": "numpy", "sklearn": "scikit-learn"}
 
@@ -38,12 +38,13 @@ def this_python(subject: Subject) -> Iterator[Finding]:
 
 
 def _broken(subject: Subject) -> Iterator[Finding]:
-    """Files that this Python cannot compile."""
+    """Files that this Python cannot decode or compile."""
+    yield from undecodable(subject)
     programs, _, _ = question(subject)
     for name, source in programs.items():
-        problem = why_broken(name, source)
-        if problem:
-            cause = f"{name} does not compile: {problem}"
+        why = why_broken(name, source)
+        if why:
+            cause = f"{name} does not compile: {why}"
             yield Finding(cause, "correct it; python -m py_compile shows the line", "job", "script")
 
 

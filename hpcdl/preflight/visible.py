@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hpcdl.job import Job
 from hpcdl.preflight import Finding, Note, Subject
+from hpcdl.preflight.copied import copied
 from hpcdl.run.freeze import user_files
 from hpcdl.scriptpaths import Named
 from hpcdl.shown import named_paths
@@ -18,6 +19,7 @@ def visible(subject: Subject) -> Iterator[Finding | Note]:
     for one in subject.submission.unseen:
         yield Finding(one.cause, one.fix, "job", one.key, one.blocks)
     yield from _left_behind(subject.submission.job)
+    yield from copied(subject.submission.job)
     if subject.submission.plan.sets is not None:
         root = subject.cluster.data_root
         has = "in ~/.keras/datasets are those that Keras or the script names"

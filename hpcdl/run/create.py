@@ -24,6 +24,7 @@ from hpcdl.job import Job
 from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
 from hpcdl.oserrors import sentence
 from hpcdl.planning import Plan
+from hpcdl.run.folders import copy_folder
 from hpcdl.run.freeze import freeze_code, freeze_support, freeze_user_files, user_files
 from hpcdl.run.paths import RunPaths
 from hpcdl.trainer.spec import RunSpec
@@ -110,7 +111,7 @@ def put_files(job: Job, paths: RunPaths) -> None:
     for text in job.files:
         source, target = paths.user / names[Path(text)], paths.work / names[Path(text)]
         if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
+            copy_folder(source, target)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             copy_file(source, target)

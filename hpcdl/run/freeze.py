@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from hpcdl.errors import UserError
@@ -14,10 +15,11 @@ from hpcdl.files import close_to_others, copy_file, nobody_else_writes
 from hpcdl.job import Job
 from hpcdl.oserrors import failed_path, reason
 from hpcdl.run import notebook
-from hpcdl.run.paths import code_folder
+from hpcdl.run.folders import copy_folder, python_files
+from hpcdl.run.paths import code_folder, holds_runs
+from hpcdl.sources import parse_source, read_source
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_NO_FILES = shutil.ignore_patterns("__pycache__", ".git", ".#*")  # Emacs locks files by .# links to nowhere
 SUPPORT = "hpcdl_support"  # the folder next to a frozen script that goes on its PYTHONPATH
 RUN_NOTEBOOK = "run_notebook.py"  # the program in it that runs a notebook
 _FOR_SCRIPTS = ("__init__.py", "trainer/__init__.py", "trainer/callback.py")  # what a script may import of hpcdl
@@ -70,17 +72,16 @@ def freeze_user_files(job: Job, target: Path) -> None:
     """Copy a job's script or function, what it imports from beside it, and its ``files``.
 
     Raises:
-        UserError: a file cannot be read, or a notebook cannot be run.
+        UserError: a file cannot be read, a notebook cannot be run, or a folder would be copied into
+            itself.
     """
     if job.script is not None and job.script.endswith(notebook.SUFFIX):
         notebook.refuse_problems(Path(job.script))
     for source, name in user_files(job).items():
+        _refuse_runs(source, target)
         try:
             if source.is_dir():
-                shutil.copytree(
-                    source, target / name, ignore=_not_copied, copy_function=_copy_with_mode,
-                    dirs_exist_ok=True,
-                )  # fmt: skip
+                copy_folder(source, target / name, target)
             else:
                 _copy(source, target / name)
         except OSError as error:
@@ -89,20 +90,16 @@ def freeze_user_files(job: Job, target: Path) -> None:
             raise UserError(f"cannot copy {source}: {reason(error)}") from error
 
 
-def _not_copied(folder: str, names: list[str]) -> set[str]:
-    """What of a folder is not copied: also links to a folder that they lie in, which have no end."""
-    here = Path(os.path.realpath(folder))
-    left_out = set(_NO_FILES(folder, names))
-    for name in names:
-        path = os.path.join(folder, name)
-        if os.path.islink(path) and here.is_relative_to(os.path.realpath(path)):
-            left_out.add(name)
-    return left_out
-
-
-def python_files(folder: Path) -> list[Path]:
-    """The Python files below a folder, without links to nowhere."""
-    return [path for path in sorted(folder.rglob("*.py")) if path.is_file()]
+def _refuse_runs(source: Path, target: Path) -> None:
+    """A folder of runs, or one in it, cannot be copied into one of its own runs."""
+    folder = source.resolve()
+    if not target.resolve().is_relative_to(folder):
+        return
+    if any(holds_runs(above) for above in (folder, *folder.parents)):
+        raise UserError(
+            f"cannot copy {source}, which is a folder of runs: the copy would be in itself; "
+            "name the files that the job reads, or choose another folder for the runs"
+        )
 
 
 def freeze_support(target: Path) -> None:
@@ -147,41 +144,89 @@ def _of_notebook(script: Path) -> dict[Path, str]:
 def _imported(source: str, folder: Path, seen: set[Path]) -> dict[Path, str]:
     """The modules and packages beside a script that it imports, and those they import."""
     found: dict[Path, str] = {}
-    names = _import_names(source)
-    if "hpcdl" in names and "callback" in source and not (folder / "hpcdl").exists():
-        found.update({_PACKAGE / name: f"hpcdl/{name}" for name in _FOR_SCRIPTS})
-    for name in sorted(names):
-        for path in (folder / f"{name}.py", folder / name):
-            if path in seen or not (path.is_file() or any(path.glob("*.py"))):
+    waiting = [source]
+    while waiting:
+        source = waiting.pop()
+        names = _import_names(source)
+        takes_hpcdl = "callback" in source and "hpcdl" in map(_top, names)
+        if takes_hpcdl and not (folder / "hpcdl").exists():
+            found.update({_PACKAGE / name: f"hpcdl/{name}" for name in _FOR_SCRIPTS})
+        for path in _beside(names, folder):
+            if path in seen:
                 continue
             seen.add(path)
             found[path] = path.name
-            sources = [path] if path.is_file() else python_files(path)
-            for inner in sources:
-                found.update(_imported(_read(inner), folder, seen))
+            waiting += [_read(inner) for inner in _python_of(path)]
     return found
 
 
-def _import_names(source: str) -> set[str]:
-    """The top-level names that a program imports; none where it is not Python."""
+def _beside(names: set[str], folder: Path) -> Iterator[Path]:
+    """The modules and packages in a folder that some imports mean; compiled ones, too."""
+    for name in sorted(names):
+        top = _top(name)
+        if (folder / f"{top}.py").is_file():
+            yield folder / f"{top}.py"
+        yield from _compiled(folder, top)
+        if _is_package(folder / top, name):
+            yield folder / top
+
+
+def _compiled(folder: Path, name: str) -> list[Path]:
+    """A module's compiled files, such as ``fast.cpython-311-x86_64-linux-gnu.so``."""
+    return sorted(path for path in folder.glob(f"{name}.*") if path.suffix == ".so")
+
+
+def _is_package(folder: Path, name: str) -> bool:
+    """Whether an import means a folder: it has modules, or those of the import's name lie deeper.
+
+    Without the second a folder of data or logs would be taken for the package of that name, such
+    as ``wandb``, which the image has.
+    """
+    if any(folder.glob("*.py")):
+        return True
+    inner = folder
+    for word in name.split(".")[1:]:
+        if (inner / f"{word}.py").is_file() or _compiled(inner, word):
+            return True
+        inner = inner / word
+        if (inner / "__init__.py").is_file():
+            return True
+    return inner != folder and any(inner.glob("*.py"))
+
+
+def _python_of(path: Path) -> list[Path]:
+    """The Python files of a module or package."""
+    if path.suffix == ".so":
+        return []
+    if path.is_file():
+        return [path]
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+        return python_files(path)
+    except OSError as error:
+        raise UserError(f"cannot read {failed_path(error) or path}: {reason(error)}") from error
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _import_names(source: str) -> set[str]:
+    """What a program imports: ``a.b`` for ``import a.b``, and ``a.b.c`` for ``from a.b import c``."""
+    tree = parse_source(source)
+    if tree is None:
         return set()  # preflight and the run itself report it
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return ""
+        return read_source(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 
@@ -190,8 +235,3 @@ def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     copy_file(source, target)
     os.chmod(target, 0o755 if os.access(source, os.X_OK) else 0o644)
-
-
-def _copy_with_mode(source: str, target: str) -> None:
-    copy_file(Path(source), Path(target))
-    shutil.copymode(source, target)

@@ -5,7 +5,6 @@ What its cells mean is decided in `hpcdl.trainer.support`, which runs them in th
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hpcdl.errors import UserError
+from hpcdl.sources import parse_source
 from hpcdl.trainer.support.cells import Remark, Translated, place, translate
 from hpcdl.trainer.support.notebookfile import NotebookError, read_cells
 
@@ -133,9 +133,7 @@ def script_of(path: Path) -> str:
     """
     parts = []
     for name, program in read(path).programs.items():
-        try:
-            ast.parse(program)
-        except (SyntaxError, ValueError):
+        if parse_source(program) is None:
             program = ""
         parts.append(f"# hpcdl: {name}\n{program}")
     return "\n".join(parts) + "\n"
@@ -150,7 +148,7 @@ def where(name: str, source: str, line: int) -> str:
         line: the line, from 1.
     """
     if name.endswith(SUFFIX):
-        lines = source.splitlines()[:line]
+        lines = source.split("\n")[:line]  # a form feed ends no line
         for number in range(len(lines) - 1, -1, -1):
             mark = _MARK.fullmatch(lines[number])
             if mark:

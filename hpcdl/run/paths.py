@@ -172,6 +172,11 @@ class RunPaths:
         return self.root / "cancelled"
 
 
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder is one of runs: hpcdl's own code is in it."""
+    return any((folder / _CODE).glob("*/hpcdl"))
+
+
 def code_folder(runs_root: Path, sha: str) -> Path:
     """Where hpcdl's own code of one version is kept for all runs that use it."""
     return runs_root / _CODE / sha

@@ -159,12 +159,146 @@ def test_script_not_python_frozen(write_job, tmp_path):
     assert (tmp_path / "out" / "a.py").read_text() == "print 'Python 2'\n"
 
 
-def test_broken_link_refused(write_job, tmp_path):
-    (tmp_path / "d").mkdir()
+@pytest.mark.cases("C24")
+@pytest.mark.parametrize("job", ["files: [d]", "files: [d, d]"])
+def test_dangling_link_stays_link(write_job, tmp_path, job):
+    """A link to nowhere is copied as it is; a link to a file or folder is followed."""
+    (tmp_path / "d" / "deep").mkdir(parents=True)
     (tmp_path / "d" / "link").symlink_to("nowhere")
+    (tmp_path / "d" / "deep" / "up").symlink_to("../..")
+    (tmp_path / "d" / "shown").symlink_to("../a.py")
 
-    with pytest.raises(UserError, match=r"cannot copy .*/d: .*nowhere|cannot copy .*/d: .*link"):
-        freeze_user_files(load_job(write_job("name: a\nscript: a.py\nfiles: [d]\n", a__py="")), tmp_path / "out")
+    job = f"name: a\nscript: a.py\n{job}\n"
+    freeze_user_files(load_job(write_job(job, a__py="import d.x")), tmp_path / "out")
+
+    copied = tmp_path / "out" / "d"
+    assert os.readlink(copied / "link") == "nowhere"
+    assert os.readlink(copied / "deep" / "up") == "../.."
+    assert (copied / "shown").read_text() == "import d.x"
+    assert not (copied / "shown").is_symlink()
+
+
+def write_all(folder, files):
+    """Write files by their names; the value is text or bytes."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+@pytest.mark.cases("C9")
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"\xef\xbb\xbfimport helper\n",
+        b"# -*- coding: latin-1 -*-\nname = 'Jos\xe9'\nimport helper\n",
+        b"#!/usr/bin/python\n# vim: set fileencoding=cp1252 :\nname = '\x80'\nimport helper\n",
+        b"# coding: utf-16-is-no-such\n\nimport helper\n",
+        b"# caf\xe9\nimport helper\n",
+        b"import os\r\nimport helper\r\n",
+        b"import os\rimport helper\r",
+        b"import os\n\x0c\nimport helper\n",
+        b"import helper\npattern = '\\d'\n",
+    ],
+    ids=["mark", "latin", "vim", "unknown", "wrong", "crlf", "cr", "feed", "escape"],
+)
+def test_source_read_as_python_does(tmp_path, source):
+    """What a script imports is found whatever encoding and newlines it has; its bytes are copied."""
+    write_all(tmp_path, {"t.py": source, "helper.py": "", "job.yaml": "name: a\nscript: t.py\n"})
+
+    freeze_user_files(load_job(tmp_path / "job.yaml"), tmp_path / "out")
+
+    assert names_below(tmp_path / "out") == ["helper.py", "t.py"]
+    assert (tmp_path / "out" / "t.py").read_bytes() == source
+
+
+@pytest.mark.cases("C9")
+@pytest.mark.parametrize("source", [f"x = {'-' * 100_000}1\n", f"x = 1{'+1' * 100_000}\n", "\0"])
+def test_deep_source_is_copied(tmp_path, source):
+    """A program that Python's parser gives up on is copied; its run says what is wrong."""
+    write_all(tmp_path, {"t.py": source, "job.yaml": "name: a\nscript: t.py\n"})
+
+    freeze_user_files(load_job(tmp_path / "job.yaml"), tmp_path / "out")
+
+    assert names_below(tmp_path / "out") == ["t.py"]
+
+
+PACKAGES = [
+    ({"mylib/models/cnn.py": ""}, "from mylib.models.cnn import build"),
+    ({"mylib/models/cnn.py": ""}, "from mylib.models import cnn"),
+    ({"mylib/models/cnn.py": ""}, "from mylib import models"),
+    ({"mylib/a/b/c.py": ""}, "import mylib.a.b.c as c"),
+    ({"mylib/a/__init__.py": "", "mylib/a/b/c.py": ""}, "from mylib.a.b.c import *"),
+    ({"mylib/x.py": "from . import y", "mylib/y.py": "", "mylib/sub/z.py": ""}, "import mylib.x"),
+    ({"mylib/sub/x.py": "from .. import y", "mylib/y.py": ""}, "from mylib.sub import x"),
+    ({"mylib/sub/x.py": "import other.deep.z", "other/deep/z.py": "", "mylib/y.py": ""}, "import mylib"),
+    ({"fast.cpython-311-x86_64-linux-gnu.so": ""}, "import fast"),
+    ({"mylib/sub/fast.abi3.so": ""}, "import mylib.sub.fast"),
+]
+
+
+@pytest.mark.cases("C17")
+@pytest.mark.parametrize(("files", "program"), PACKAGES)
+def test_packages_come_along(tmp_path, files, program):
+    """Packages with or without ``__init__.py`` are copied whole, and what they import."""
+    write_all(tmp_path, {**files, "t.py": program, "job.yaml": "name: a\nscript: t.py\n"})
+
+    freeze_user_files(load_job(tmp_path / "job.yaml"), tmp_path / "out")
+
+    assert names_below(tmp_path / "out") == sorted([*files, "t.py"])
+
+
+@pytest.mark.cases("C17")
+@pytest.mark.parametrize("program", ["import wandb", "import wandb.sdk", "from wandb import init"])
+def test_folder_of_logs_stays(tmp_path, program):
+    """A folder that is named like the image's package, and has no modules of it, is not copied."""
+    write_all(tmp_path, {"wandb/run-1/files/t.py": "", "t.py": program, "job.yaml": "name: a\nscript: t.py\n"})
+
+    freeze_user_files(load_job(tmp_path / "job.yaml"), tmp_path / "out")
+
+    assert names_below(tmp_path / "out") == ["t.py"]
+
+
+@pytest.mark.cases("C11")
+@pytest.mark.parametrize("runs", ["runs", "deep/er/runs"])
+def test_folder_without_its_runs(tmp_path, runs):
+    """``files: [.]`` takes all but the runs, git's folder and virtual environments."""
+    others = {".git/config": "", ".venv/pyvenv.cfg": "", ".venv/lib/x.py": "", "conda/conda-meta/history": ""}
+    kept = {"t.py": "", "job.yaml": "name: a\nscript: t.py\nfiles: [.]\n", "data/x.csv": "1"}
+    write_all(tmp_path, {**kept, **others})
+    (tmp_path / "empty").mkdir()
+    freeze_code(tmp_path / runs)
+    for number in ("1", "2"):
+        user = tmp_path / runs / "a" / number / "user"
+        freeze_user_files(load_job(tmp_path / "job.yaml"), user)
+
+        assert names_below(user) == sorted(kept)
+        assert (user / "empty").is_dir()
+
+
+@pytest.mark.cases("C11")
+@pytest.mark.parametrize("files", ["runs", "runs/a", "."])
+def test_folder_of_runs_refused(tmp_path, files):
+    """A folder of runs is not copied into a run of its own."""
+    text = f"name: a\nscript: t.py\nfiles: [{files}]\n"
+    write_all(tmp_path, {"t.py": "", "job.yaml": text, "runs/a/x": ""})
+    freeze_code(tmp_path if files == "." else tmp_path / "runs")
+    target = tmp_path / ("" if files == "." else "runs") / "a" / "1" / "user"
+
+    with pytest.raises(UserError, match="folder of runs"):
+        freeze_user_files(load_job(tmp_path / "job.yaml"), target)
+
+
+@pytest.mark.cases("C11")
+def test_finished_run_can_be_copied(tmp_path):
+    """One run, named in files, is copied into another."""
+    text = "name: a\nscript: t.py\nfiles: [runs/a/1/checkpoints]\n"
+    write_all(tmp_path, {"t.py": "", "job.yaml": text, "runs/a/1/checkpoints/x": ""})
+    freeze_code(tmp_path / "runs")
+
+    freeze_user_files(load_job(tmp_path / "job.yaml"), tmp_path / "runs" / "a" / "2")
+
+    assert names_below(tmp_path / "runs" / "a" / "2") == ["runs/a/1/checkpoints/x", "t.py"]
 
 
 @pytest.mark.parametrize(
@@ -190,8 +324,8 @@ def test_not_a_notebook_refused(tmp_path, content, part):
 
 @pytest.mark.cases("F9", "F10")
 @pytest.mark.parametrize("key", ["files: [lib]", "env: {A: b}"], ids=["named", "imported"])
-def test_links_without_end_are_left(tmp_path, key):
-    """A folder that holds links to itself is copied once; an editor's lock is no file."""
+def test_links_without_end_stay_links(tmp_path, key):
+    """A folder that holds links to itself is copied once: they and an editor's lock stay links."""
     lib = tmp_path / "lib"
     (lib / "in").mkdir(parents=True)
     (lib / "a.py").write_text("A = 1\n")
@@ -203,5 +337,6 @@ def test_links_without_end_are_left(tmp_path, key):
 
     freeze_user_files(load_job(tmp_path / "job.yaml"), tmp_path / "run")
 
-    copied = sorted(path.name for path in (tmp_path / "run" / "lib").rglob("*"))
-    assert copied == ["a.py", "in"]
+    copied = {path.name: path for path in (tmp_path / "run" / "lib").rglob("*")}
+    assert sorted(copied) == [".#a.py", "a.py", "in", "self", "up"]
+    assert [name for name, path in copied.items() if not path.is_symlink()] == ["a.py", "in"]

@@ -137,7 +137,8 @@ def test_outer_job_and_poisoned_shell_stay_outside(bed: Bed) -> None:
     assert run.wait()["state"] == "done"
     seen = json.loads(run.log().splitlines()[-1])
     assert seen["CUDA_VISIBLE_DEVICES"] == "0"
-    assert not {"SBATCH_QOS", "TF_CONFIG", "PYTHONPATH"} & set(seen)
+    assert not {"SBATCH_QOS", "TF_CONFIG"} & set(seen)
+    assert seen["PYTHONPATH"] == f"{run.path}/user/hpcdl_support"
     assert "/nowhere" not in seen["APPTAINER_BIND"]
     assert seen["HOME"] == str(run.path / "home")
 

@@ -285,6 +285,6 @@ def _dedented(source: str) -> str:
 def _parses(text: str) -> bool:
     try:
         ast.parse(text.strip())
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

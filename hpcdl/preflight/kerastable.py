@@ -1,0 +1,60 @@
+"""What Keras 3 no longer takes: arguments, methods and endings of files, with what to write instead."""
+
+from __future__ import annotations
+
+import re
+
+OPTIMIZERS = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Nadam", "RMSprop", "SGD")
+MAKES_A_MODEL = ("Sequential", "Model", "load_model", "clone_model", "model_from_json")
+LIKE_A_MODEL = re.compile(r"(?i)model|network|^c?nn$|(^|[a-z_])net$|autoencoder|classifier|discriminator|generator$")
+MODEL_FILES = (".keras", ".h5", ".hdf5")
+WEIGHT_FILES = {
+    "save_weights": (".weights.h5",),
+    "load_weights": (*MODEL_FILES, ".weights.json"),
+}
+# Each was tried with Keras 3.15 and TensorFlow 2.21.
+# Source of Keras 2's: https://github.com/keras-team/keras/blob/v2.11.0/keras/optimizers/optimizer_experimental/optimizer.py
+NO_ARGUMENTS = {
+    "callbacks.ModelCheckpoint": {
+        "period": "use save_freq='epoch', or take it out",
+        "load_weights_on_restart": "take it out, and call load_weights",
+        "options": "take it out",
+    },
+    "callbacks.TensorBoard": {
+        "batch_size": "take it out",
+        "write_grads": "take it out",
+        "embeddings_layer_names": "take it out",
+        "embeddings_data": "take it out",
+    },
+    "utils.to_categorical": {
+        "dtype": "take it out, and convert the result with astype",
+        "y": "write x",
+    },
+}
+LAYER_ARGUMENTS = {
+    "batch_input_shape": "begin the model with tf.keras.Input(batch_shape=...)",
+    "border_mode": "write padding",
+    "subsample": "write strides",
+    "init": "write kernel_initializer",
+    "output_dim": "write units",
+    "W_regularizer": "write kernel_regularizer",
+    "fused": "take it out",
+}
+OF_GENERATORS = dict.fromkeys(
+    ("workers", "use_multiprocessing", "max_queue_size"), "take it out, or give it to the PyDataset that is passed as x"
+)
+METHOD_ARGUMENTS = {
+    "fit": {**OF_GENERATORS, "nb_epoch": "write epochs"},
+    "evaluate": OF_GENERATORS,
+    "predict": OF_GENERATORS,
+    "save": dict.fromkeys(("signatures", "save_traces", "options"), "use model.export for a SavedModel"),
+    "save_weights": {"save_format": "take it out: the file's ending says it", "options": "take it out"},
+}
+NO_METHODS = {
+    "fit_generator": "use fit, which takes generators",
+    "evaluate_generator": "use evaluate, which takes generators",
+    "predict_generator": "use predict, which takes generators",
+    "predict_classes": "use predict(x).argmax(axis=-1)",
+    "predict_proba": "use predict",
+}
+SINCE_KERAS_2 = ("predict_classes", "predict_proba")  # they left with TensorFlow 2.6

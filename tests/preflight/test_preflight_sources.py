@@ -1,0 +1,188 @@
+"""What users bring as source is checked as Python would take it: encodings, packages, folders."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hpcdl.run.freeze import freeze_code
+
+
+def notebook(source):
+    """A notebook of one cell."""
+    cell = {"cell_type": "code", "source": source}
+    return json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}).encode()
+
+
+def findings(world, check, job="script.yaml"):
+    """What a check says of the script job: (cause, whether it blocks)."""
+    report = world.check(job, only=check)
+    assert report.skipped == []
+    return [(finding.cause, finding.blocks) for _, finding in report.findings]
+
+
+@pytest.mark.cases("C9")
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"\xef\xbb\xbfimport json\n",
+        b"# -*- coding: latin-1 -*-\nname = 'Jos\xe9'\n",
+        b"import json\r\nif True:\r\n    x = '''\r\n'''\r\n",
+        b"import json\n\x0c\nx = 1\n",
+        b"x = 1" + b"+1" * 800 + b"\n",
+    ],
+    ids=["mark", "latin", "crlf", "feed", "sum"],
+)
+def test_source_of_any_encoding_passes(world, source):
+    """What `python program.py` takes, check takes."""
+    world.write("program.py", source)
+
+    assert findings(world, "script") == []
+    assert findings(world, "weights") == []
+
+
+@pytest.mark.cases("C9")
+@pytest.mark.parametrize(
+    ("source", "part"),
+    [
+        (b"# caf\xe9\n", "line 1 has bytes that are not utf-8"),
+        (b"import json\nx = 1\nname = 'Jos\xe9'\n", "line 3 has bytes that are not utf-8"),
+        (b"# coding: klingon\n", "unknown encoding"),
+        ("import json\n".encode("utf-16"), "it is UTF-16"),
+    ],
+)
+def test_undecodable_source_is_found(world, source, part):
+    """What Python cannot decode is said with its line, in packages, too."""
+    world.write("program.py", "import package.inner\n")
+    (world.folder / "package").mkdir()
+    world.write("package/inner.py", source)
+
+    causes = [cause for cause, blocks in findings(world, "script") if blocks]
+    assert causes[0].startswith("package/inner.py cannot be decoded by Python: ")
+    assert part in causes[0]
+
+
+@pytest.mark.cases("C9")
+@pytest.mark.parametrize("source", [f"x = {'-' * 100_000}1\n", f"x = 1{'+1' * 100_000}\n"])
+def test_deep_source_is_a_finding(world, source):
+    """A program that Python gives up on is refused in one sentence, by every check that reads it."""
+    world.write("program.py", source)
+
+    for check in ("weights", "paths"):
+        assert findings(world, check) == []
+    [(cause, blocks)] = findings(world, "script")
+    assert blocks
+    assert "does not compile" in cause
+    assert "nested too deeply" in cause
+
+
+@pytest.mark.cases("C17")
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from lib.models.cnn import build",
+        "import lib.models.cnn",
+        "from lib.models import cnn",
+        "from lib import models",
+    ],
+)
+def test_package_without_init_passes(world, program):
+    """A package without __init__.py beside the script is the one that is meant."""
+    world.write("program.py", program)
+    (world.folder / "lib" / "models").mkdir(parents=True)
+    world.write("lib/models/cnn.py", "from . import parts\nfrom .. import models\n")
+    world.write("lib/models/parts.py", "")
+
+    assert findings(world, "script") == []
+
+
+@pytest.mark.cases("C17")
+def test_folder_of_logs_is_no_package(world):
+    """A folder beside the script that has no module of that name does not hide what the image lacks."""
+    world.write("program.py", "import wandb_x\n")
+    (world.folder / "wandb_x" / "run").mkdir(parents=True)
+    world.write("wandb_x/run/log.py", "")
+
+    assert findings(world, "script") == [("program.py imports wandb_x, which the image has not", True)]
+
+
+@pytest.mark.cases("C11")
+def test_own_folder_is_said_without_runs(world):
+    """``files: [.]`` is checked without the runs and environments in it, which are named."""
+    world.write("script.yaml", 'name: a\nresources: {time: "01:00:00"}\nscript: program.py\nfiles: [.]\n')
+    (world.folder / "venv").mkdir()
+    world.write("venv/pyvenv.cfg", "")
+    world.write("venv/broken.py", "print 'x'\n")
+    freeze_code(world.folder / "runs")
+
+    assert findings(world, "script") == []
+    report = world.check("script.yaml", only="paths")
+    assert report.findings == []
+    assert [note for note in report.notes if note.startswith("files: ")] == [
+        f"files: {world.folder.name} is copied without runs/, venv/"
+    ]
+
+
+@pytest.mark.cases("C24")
+@pytest.mark.parametrize(("files", "key"), [("[]", "script"), ("[data2]", "files"), ("[data2/big.bin]", "files")])
+def test_large_folder_is_a_warning(world, files, key):
+    """A package or a folder of files above 50 MB is a warning with its largest file's name."""
+    program = "from data2.loader import load\n" if key == "script" else "import json\n"
+    world.write("program.py", program)
+    world.write("script.yaml", f'name: a\nresources: {{time: "01:00:00"}}\nscript: program.py\nfiles: {files}\n')
+    (world.folder / "data2").mkdir()
+    world.write("data2/loader.py", "def load(): return 1\n")
+    (world.folder / "data2" / "link").symlink_to("/nowhere")
+    with (world.folder / "data2" / "big.bin").open("wb") as stream:
+        stream.truncate(60_000_000)
+
+    [finding] = [finding for _, finding in world.check("script.yaml", only="paths").findings]
+    assert "60 MB" in finding.cause
+    assert "big.bin" in finding.cause
+    assert (finding.key, finding.blocks) == (key, False)
+
+
+@pytest.mark.cases("C24")
+def test_many_files_are_a_warning(world):
+    """Thousands of small files are named as well."""
+    world.write("program.py", "from data2.loader import load\n")
+    (world.folder / "data2").mkdir()
+    world.write("data2/loader.py", "")
+    for number in range(5_000):
+        (world.folder / "data2" / str(number)).touch()
+
+    [(cause, blocks)] = findings(world, "paths")
+    assert cause == "data2 has 5001 files, and each run gets a copy of all"
+    assert not blocks
+
+
+@pytest.mark.cases("C9")
+@pytest.mark.parametrize(
+    ("name", "source", "part"),
+    [
+        (
+            "t.py",
+            f"x = {'-' * 100_000}1\n".encode(),
+            "t.py does not compile: line ?: an expression is nested too deeply",
+        ),
+        ("t.py", b"# caf\xe9\n", "t.py cannot be decoded by Python: line 1 has bytes that are not utf-8"),
+        ("t.ipynb", notebook(f"x = {'-' * 100_000}1"), "nested too deeply"),
+    ],
+    ids=["deep", "bytes", "notebook"],
+)
+def test_refused_without_container(tmp_path, name, source, part):
+    """A local run without a container says the same before it starts, and no traceback."""
+    (tmp_path / name).write_bytes(source)
+    command = ["submit", name, "--gpus", "0", "--backend", "local", "--wait"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "hpcdl", *command],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert part in " ".join((done.stdout + done.stderr).split())
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
