@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hpcdl.errors import UserError
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.attributes import history, names_used, unbound_calls
 from hpcdl.preflight.imports import Import, imports_of, remedy
@@ -25,17 +26,16 @@ _OF_THE_IMAGE = ("tensorflow", "keras", "numpy")
 
 def script(subject: Subject) -> Iterator[Finding | Note]:
     """The script, or the model's function, and what it imports from beside it."""
-    if refused := list(_notebook_problems(subject)):
-        yield from refused
+    if wrong := unreadable(subject):
+        yield wrong
         return
     sources = sources_of(subject)
-    yield from _notebook_remarks(subject)
+    yield from as_it_stands(subject, sources)
     facts = ask(subject.submission.plan, subject.module_lines, *question(subject))
     for name, why in facts["broken"].items():
         yield _broken(subject, name, why, facts["python"])
     if not is_missing(subject.submission.plan):
         yield from _not_there(subject, sources, set(facts["missing"]))
-    yield from _shadowing(subject)
     yield from _lacking(subject, sources, facts)
     keras = (facts["keras"] or [""])[0]
     if keras.startswith("3"):
@@ -45,6 +45,27 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
                 wrong = f"{place}: load_data is given a path, and Keras {keras} refuses one with folders"
                 yield _finding(subject, wrong, "read the file with numpy.load(path), as jobs/MNIST.py does", certain)
     yield from keras_data(subject, sources, keras)
+
+
+def unreadable(subject: Subject) -> Finding | None:
+    """The finding that the script is called a notebook and is none, if so."""
+    try:
+        _notebooks(subject)
+    except UserError as error:
+        return _remarked(subject, str(error))
+    return None
+
+
+def as_it_stands(subject: Subject, sources: dict[str, str]) -> Iterator[Finding | Note]:
+    """What the files themselves say, whichever Python runs them."""
+    for read in _notebooks(subject):
+        for problem in read.problems:
+            yield _remarked(subject, problem)
+        for doubt in read.doubts:
+            yield _remarked(subject, doubt, False)
+        for text in read.left_out:
+            yield Note(text)
+    yield from _shadowing(subject)
     yield from _interactive(subject, sources)
     yield from _function(subject, sources)
 
@@ -66,7 +87,10 @@ def _programs(subject: Subject, sources: dict[str, str]) -> dict[str, str]:
         if not name.endswith(notebook.SUFFIX):
             programs[name] = source
     for read in _notebooks(subject):
-        programs.update(read.programs)
+        refused = {f"{read.path.name}, cell {cell.cell.number}" for cell in read.cells if cell.problems}
+        for name, source in read.programs.items():
+            if name not in refused:  # it is told why already
+                programs[name] = source
     return programs
 
 
@@ -127,20 +151,6 @@ def _notebooks(subject: Subject) -> list[notebook.Notebook]:
     if script is None or not script.endswith(notebook.SUFFIX):
         return []
     return notebook.with_those_it_runs(Path(script))
-
-
-def _notebook_problems(subject: Subject) -> Iterator[Finding]:
-    for read in _notebooks(subject):
-        for problem in read.problems:
-            yield _remarked(subject, problem)
-
-
-def _notebook_remarks(subject: Subject) -> Iterator[Finding | Note]:
-    for read in _notebooks(subject):
-        for doubt in read.doubts:
-            yield _remarked(subject, doubt, False)
-        for text in read.left_out:
-            yield Note(text)
 
 
 def _remarked(subject: Subject, remark: str, blocks: bool = True) -> Finding:

@@ -517,3 +517,34 @@ def test_staging_elsewhere_needs_its_owner(monkeypatch):
     assert how.startswith("you cannot write in /")
     assert ", which is root's: ask them to stage it (" in how
     assert "--set cluster.data_root=DIR" in how
+
+
+def notebook(*cells):
+    rows = [{"cell_type": "code", "source": cell} for cell in cells]
+    return json.dumps({"cells": rows, "metadata": {}, "nbformat": 4})
+
+
+@pytest.mark.cases("F1", "F13", "F14", "C4")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (notebook("x = 1\n%%time\nx = 2"), "nb.ipynb, cell 1, line 2: %%time begins a cell"),
+        (notebook("%%R\nx"), "nb.ipynb, cell 1, line 1: %%R is not known"),
+        (notebook("name = input('?')"), "nb.ipynb, cell 1, line 1: input() has nobody to answer it"),
+        (notebook("x = ["), "nb.ipynb, cell 1 does not compile"),
+        (notebook("import google.colab.drive"), "imports google.colab.drive"),
+        (notebook(" "), "all its code cells are empty"),
+        ("{}", "is not a Jupyter notebook: it has no 'cells'"),
+        ("no JSON", "is not a Jupyter notebook"),
+        (notebook("%%time\nawait f()"), None),
+        (notebook("%%html\nx"), "nb.ipynb, cell 1, line 1: the cell %%html is left out"),
+    ],
+)
+def test_local_check_reads_the_notebook(cli, folder, text, words):
+    """`check --backend local` refuses what `submit` would refuse, and says what is left out."""
+    (folder / "nb.ipynb").write_text(text)
+
+    answer = cli("check", "nb.ipynb", "--backend", "local", "--gpus", "0")
+
+    assert answer.code == (0 if words is None or "left out" in words else 2)
+    assert (words or "could run") in answer.out
