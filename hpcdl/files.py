@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,43 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         if isinstance(row, dict):
             rows.append(row)
     return rows
+
+
+def python_source(path: Path) -> str:
+    """The text of a Python file as Python reads it: in the encoding that it names, without a byte order mark.
+
+    Bytes that do not belong to the encoding become U+FFFD: `encoding_error` says which.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, encoding=_encoding(path), errors="replace") as stream:
+        return stream.read()
+
+
+def encoding_error(path: Path) -> str:
+    """Why Python does not take the bytes of a Python file, or nothing.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    encoding = _encoding(path)
+    content = path.read_bytes()
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        name = "UTF-8" if encoding.startswith("utf-8") else encoding
+        return f"line {line} is not text in {name}, the encoding in which Python reads this file"
+    return "" if b"\0" not in content else "it has null bytes, and Python takes none"
+
+
+def _encoding(path: Path) -> str:
+    with open(path, "rb") as stream:
+        try:
+            return tokenize.detect_encoding(stream.readline)[0]
+        except SyntaxError:  # another encoding than it says, or than there is
+            return "utf-8-sig"
 
 
 def sha256_file(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from hpcdl.container import outside
 from hpcdl.data import MODELS
 from hpcdl.errors import UserError
+from hpcdl.files import python_source
 from hpcdl.gathering import Gather, Shown, Unseen
 from hpcdl.job import Job
 from hpcdl.planning import Plan
@@ -133,16 +134,12 @@ def programs(job: Job) -> dict[str, str]:
                 continue
             if path.is_dir():
                 for file in python_files(path):
-                    sources[f"{name}/{file.relative_to(path)}"] = _text(file)
+                    sources[f"{name}/{file.relative_to(path)}"] = python_source(file)
             elif path.suffix == ".ipynb" and str(path) == job.script:
                 sources[name] = script_of(path)
             elif path.suffix == ".py":
-                sources[name] = _text(path)
+                sources[name] = python_source(path)
     return sources
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def named_paths(job: Job) -> Iterator[tuple[str, str, Named]]:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.script import sources_of
+from hpcdl.preflight.sources import sources_of
 
 _WHITE = 255.0
 _DIVISORS = (127.0, 127.5, 128.0, 255.0, 256.0)

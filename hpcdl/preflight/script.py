@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.errors import UserError
+from hpcdl.files import encoding_error
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.attributes import history, names_used, unbound_calls
 from hpcdl.preflight.imports import Import, imports_of, remedy
 from hpcdl.preflight.inside import ask
 from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.packages import is_missing
+from hpcdl.preflight.sources import files_of, notebooks_of, sources_of
 from hpcdl.run import notebook
-from hpcdl.run.freeze import python_files, user_files
+from hpcdl.run.freeze import user_files
 from hpcdl.run.notebook import where
 from hpcdl.trainer.support.showing import STAND_INS
 
@@ -26,8 +28,8 @@ _OF_THE_IMAGE = ("tensorflow", "keras", "numpy")
 
 def script(subject: Subject) -> Iterator[Finding | Note]:
     """The script, or the model's function, and what it imports from beside it."""
-    if wrong := unreadable(subject):
-        yield wrong
+    if refused := unreadable(subject):
+        yield refused
         return
     sources = sources_of(subject)
     yield from as_it_stands(subject, sources)
@@ -50,7 +52,7 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
 def unreadable(subject: Subject) -> Finding | None:
     """The finding that the script is called a notebook and is none, if so."""
     try:
-        _notebooks(subject)
+        notebooks_of(subject)
     except UserError as error:
         return _remarked(subject, str(error))
     return None
@@ -58,13 +60,14 @@ def unreadable(subject: Subject) -> Finding | None:
 
 def as_it_stands(subject: Subject, sources: dict[str, str]) -> Iterator[Finding | Note]:
     """What the files themselves say, whichever Python runs them."""
-    for read in _notebooks(subject):
+    for read in notebooks_of(subject):
         for problem in read.problems:
             yield _remarked(subject, problem)
         for doubt in read.doubts:
             yield _remarked(subject, doubt, False)
         for text in read.left_out:
             yield Note(text)
+    yield from _encodings(subject)
     yield from _shadowing(subject)
     yield from _interactive(subject, sources)
     yield from _function(subject, sources)
@@ -83,10 +86,11 @@ def question(subject: Subject) -> tuple[dict[str, str], list[str], set[str]]:
 def _programs(subject: Subject, sources: dict[str, str]) -> dict[str, str]:
     """The programs to compile: a notebook's cells are compiled one by one."""
     programs = {}
+    files = files_of(subject)
     for name, source in sources.items():
-        if not name.endswith(notebook.SUFFIX):
+        if not name.endswith(notebook.SUFFIX) and not encoding_error(files[name]):
             programs[name] = source
-    for read in _notebooks(subject):
+    for read in notebooks_of(subject):
         refused = {f"{read.path.name}, cell {cell.cell.number}" for cell in read.cells if cell.problems}
         for name, source in read.programs.items():
             if name not in refused:  # it is told why already
@@ -111,7 +115,7 @@ def imports_to_find(subject: Subject, sources: dict[str, str]) -> list[Import]:
     for key, function in job.functions.items():
         imports.append(Import(function.partition(":")[0].partition(".")[0], key, 0, True))
     elsewhere = {Path(name).parts[0].removesuffix(".py") for name in user_files(job).values()}
-    for read in _notebooks(subject):
+    for read in notebooks_of(subject):
         elsewhere |= {Path(name).stem for name in read.writes}
     given = job.env.get("PYTHONPATH", "").split(":")
     roots = [Path(root) for root in [*given, *job.pythonpath] if root]
@@ -120,7 +124,7 @@ def imports_to_find(subject: Subject, sources: dict[str, str]) -> list[Import]:
             elsewhere.add(top)
     looked_for = []
     for one in imports:
-        stands_in = bool(_notebooks(subject)) and one.name.partition(":")[0] in STAND_INS
+        stands_in = bool(notebooks_of(subject)) and one.name.partition(":")[0] in STAND_INS
         if one.top not in elsewhere and not stands_in:
             looked_for.append(one)
     return looked_for
@@ -146,13 +150,6 @@ def _not_there(subject: Subject, sources: dict[str, str], missing: set[str]) -> 
         yield _finding(subject, f"{importer} imports {name}, which the image has not", fix, one.needed)
 
 
-def _notebooks(subject: Subject) -> list[notebook.Notebook]:
-    script = subject.submission.job.script
-    if script is None or not script.endswith(notebook.SUFFIX):
-        return []
-    return notebook.with_those_it_runs(Path(script))
-
-
 def _remarked(subject: Subject, remark: str, blocks: bool = True) -> Finding:
     """A remark on a notebook: what is wrong, and after its last semicolon the remedy."""
     message, semicolon, fix = remark.rpartition("; ")
@@ -161,21 +158,13 @@ def _remarked(subject: Subject, remark: str, blocks: bool = True) -> Finding:
     return _finding(subject, message, fix, blocks)
 
 
-def sources_of(subject: Subject) -> dict[str, str]:
-    """The job's Python files as they will be frozen, by their names there; none of hpcdl's own."""
-    job = subject.submission.job
-    found: dict[str, str] = {}
-    run_by_it = {read.path for read in _notebooks(subject)}
-    for path, name in user_files(job).items():
-        if Path(name).parts[0] == "hpcdl":
-            continue
-        for file in python_files(path) if path.is_dir() else [path]:
-            shown = str(Path(name, file.relative_to(path))) if path.is_dir() else name
-            if file.suffix == notebook.SUFFIX and (str(file) == job.script or file in run_by_it):
-                found[shown] = notebook.script_of(file)
-            elif file.suffix == ".py":
-                found[shown] = file.read_text(encoding="utf-8", errors="replace")
-    return found
+def _encodings(subject: Subject) -> Iterator[Finding]:
+    """Files with bytes that Python refuses, such as letters that Windows wrote in its own encoding."""
+    fix = "save it as UTF-8, or name its encoding in the first line, as in # -*- coding: latin-1 -*-"
+    for name, file in files_of(subject).items():
+        wrong = encoding_error(file) if file.suffix == ".py" else ""
+        if wrong:
+            yield _finding(subject, f"{name}: {wrong}", fix)
 
 
 def _shadowing(subject: Subject) -> Iterator[Finding]:

@@ -10,7 +10,8 @@ from hpcdl.extras import TENSORFLOW, pip_install
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.imports import Import, remedy
 from hpcdl.preflight.looking import is_missing, why_broken
-from hpcdl.preflight.script import as_it_stands, imports_to_find, question, sources_of, unreadable
+from hpcdl.preflight.script import as_it_stands, imports_to_find, question, unreadable
+from hpcdl.preflight.sources import sources_of
 from hpcdl.run.notebook import SUFFIX
 
 _PACKAGES = {"tensorflow": TENSORFLOW[0], "keras": "keras", "numpy": "numpy", "sklearn": "scikit-learn"}
@@ -24,8 +25,8 @@ def this_python(subject: Subject) -> Iterator[Finding | Note]:
         yield Finding(cause, f"{pip_install(*TENSORFLOW)}, or choose a --cluster with an image", "cluster")
     if job.script is None and not job.functions:
         return
-    if wrong := unreadable(subject):
-        yield wrong
+    if refused := unreadable(subject):
+        yield refused
         return
     sources = sources_of(subject)
     imports = imports_to_find(subject, sources)

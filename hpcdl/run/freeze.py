@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from hpcdl.errors import UserError
-from hpcdl.files import close_to_others, copy_file, nobody_else_writes
+from hpcdl.files import close_to_others, copy_file, nobody_else_writes, python_source
 from hpcdl.job import Job
 from hpcdl.oserrors import failed_path, reason
 from hpcdl.run import notebook
@@ -179,9 +179,7 @@ def _import_names(source: str) -> set[str]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return ""
+        return python_source(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 

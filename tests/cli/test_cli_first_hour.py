@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from hpcdl.data import how_to_stage
+from hpcdl.job import load_job
 from hpcdl.run import runs_below
+from hpcdl.run.freeze import user_files
 from hpcdl.run.waiting import waiting_note
 
 SCRIPT = "import sys\nprint('arguments', sys.argv[1:])\n"
@@ -548,3 +550,36 @@ def test_local_check_reads_the_notebook(cli, folder, text, words):
 
     assert answer.code == (0 if words is None or "left out" in words else 2)
     assert (words or "could run") in answer.out
+
+
+@pytest.mark.cases("F1", "F10")
+@pytest.mark.parametrize(
+    ("head", "code", "words"),
+    [
+        (b"\xef\xbb\xbf", 0, "could run"),
+        ("# -*- coding: latin-1 -*-\n# grün\n".encode("latin-1"), 0, "could run"),
+        ("# grün\n".encode("latin-1"), 2, "a.py: line 1 is not text in UTF-8"),
+        ("x = 1\n\n\n# grün\n".encode("latin-1"), 2, "a.py: line 4 is not text in UTF-8"),
+        ("x = 1\n".encode("utf-16"), 2, "a.py: line 1 is not text in UTF-8"),
+    ],
+    ids=["windows", "named", "not-named", "later", "utf-16"],
+)
+def test_script_in_another_encoding(cli, folder, head, code, words):
+    """What Python runs is run, with the modules beside it; what Python refuses is refused at once."""
+    (folder / "a.py").write_bytes(head + b"import beside\r\n")
+    (folder / "beside.py").write_bytes(b"\xef\xbb\xbfimport json\r\n")
+
+    answer = cli("check", "a.py", "--backend", "local", "--gpus", "0")
+
+    assert answer.code == code, answer
+    assert words in answer.out
+    assert list(user_files(load_job("a.py")))[1:] == ([] if b"\0" in head else [folder / "beside.py"])
+
+
+@pytest.mark.cases("F1")
+def test_requirements_from_windows(cli, folder):
+    (folder / "requirements.txt").write_bytes(b"\xef\xbb\xbfpandas\r\n")
+    (folder / "a.py").write_text("print(1)")
+    (folder / "a.yaml").write_text("script: a.py\npackages: requirements.txt\nresources: {gpus: 0}\nname: a\n")
+
+    assert cli("check", "a.yaml", "--backend", "local").code == 0
