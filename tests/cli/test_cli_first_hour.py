@@ -583,3 +583,19 @@ def test_requirements_from_windows(cli, folder):
     (folder / "a.yaml").write_text("script: a.py\npackages: requirements.txt\nresources: {gpus: 0}\nname: a\n")
 
     assert cli("check", "a.yaml", "--backend", "local").code == 0
+
+
+@pytest.mark.cases("F13", "F20")
+def test_failed_local_script(cli, hpcdl_process, folder):
+    """What to try names no container where there was none; two streams at once are refused, not one dropped."""
+    (folder / "a.py").write_text("import sys\nprint('out')\nprint('err', file=sys.stderr)\nsys.exit(3)\n")
+
+    assert hpcdl_process("submit", "a.py", "--backend", "local", "--gpus", "0", "--wait", cwd=folder).code == 1
+    tried = cli("result", "a").out
+    both = cli("logs", "a", "--stdout", "--stderr")
+
+    assert "hpcdl logs" in tried
+    assert "shell" not in tried
+    assert both.code == 2
+    assert "choose one of --stdout, --stderr and --tensorflow" in both.err
+    assert [cli("logs", "a", option).out for option in ("--stdout", "--stderr")] == ["out\n", "err\n"]
