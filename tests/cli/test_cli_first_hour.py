@@ -440,7 +440,10 @@ def test_local_without_tensorflow_is_refused(cli, folder, monkeypatch):
 def test_local_script_needs_what_it_imports(cli, folder, source, code):
     (folder / "a.py").write_text(source)
 
-    assert cli("check", "a.py", "--backend", "local", "--gpus", "0", "--runs-dir", "runs").code == code
+    answer = cli("check", "a.py", "--backend", "local", "--gpus", "0", "--runs-dir", "runs")
+
+    assert answer.code == code
+    assert "data_root" not in answer.out  # not there, and not needed
 
 
 @pytest.mark.cases("F1")
