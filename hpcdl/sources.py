@@ -49,7 +49,7 @@ def why_undecodable(path: Path) -> str:
         return f"line {line} has bytes that are not {error.encoding}"
     except (SyntaxError, UnicodeError, LookupError) as error:
         return str(error)
-    return ""
+    return "it has null bytes" if b"\0" in content else ""
 
 
 def parse_source(source: str) -> ast.Module | None:

@@ -59,12 +59,13 @@ def command(
         click.echo(line)
     free = [what for what in found if not what.kept and what.folders]
     size = _size(sum(what.size_bytes for what in free))
+    runs_freed = "1 run" if len(free) == 1 else f"{len(free)} runs"
     if not yes:
-        options.say(f"{size} in {len(free)} runs could be freed; nothing was removed (--yes removes it)")
+        options.say(f"{size} in {runs_freed} could be freed; nothing was removed (--yes removes it)")
         return 0
     for what in free:
         remove(what)
-    options.say(f"{size} in {len(free)} runs freed")
+    options.say(f"{size} in {runs_freed} freed")
     named = any(not is_pattern(text) for text in runs)
     return 1 if named and any(what.kept for what in found) else 0
 

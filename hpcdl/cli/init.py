@@ -45,7 +45,7 @@ def command(cluster: str | None, sets: tuple[str, ...], yes: bool, force: bool) 
     name = _cluster(cluster, asks)
     given = [f"cluster.{text.removeprefix('cluster.')}" for text in sets]
     site = read_cluster(name, given)
-    options.say(f"cluster {site.name}: {site.description}")
+    options.say(f"cluster {site.name}: {site.description}".removesuffix(": "))
     given += _account(site, asks)
     given += _images(load_cluster(name, given), asks)
     site = load_cluster(name, given)

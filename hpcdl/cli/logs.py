@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,18 +18,28 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 65536
+_STREAM = "hpcdl.stream"
+
+
+def _note_stream(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Keep which stream is asked for."""
+    if value and ctx.meta.setdefault(_STREAM, parameter.name) != parameter.name:
+        wrong = "choose one of --stdout, --stderr and --tensorflow; without these, both streams are printed"
+        raise click.UsageError(wrong, ctx)
+
+
+def _stream(option: str, text: str) -> Callable[..., Any]:
+    return click.option(option, is_flag=True, expose_value=False, callback=_note_stream, help=text)
 
 
 @click.command(short_help="Print a run's log.")
 @options.run_argument
 @click.option("-f", "--follow", "follow_it", is_flag=True, help="Go on printing until the run has ended.")
 @click.option("-n", "--tail", "lines", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
-@click.option("--stdout", "stream", flag_value="stdout", help="Only what a script printed on stdout.")
-@click.option("--stderr", "stream", flag_value="stderr", help="Only what a script printed on stderr.")
-@click.option("--tensorflow", "stream", flag_value="tensorflow", help="Only TensorFlow's own messages.")
-def command(
-    run: str, cluster: str | None, runs_dir: str | None, follow_it: bool, lines: int | None, stream: str | None
-) -> None:
+@_stream("--stdout", "Only what a script printed on stdout.")
+@_stream("--stderr", "Only what a script printed on stderr.")
+@_stream("--tensorflow", "Only TensorFlow's own messages.")
+def command(run: str, cluster: str | None, runs_dir: str | None, follow_it: bool, lines: int | None) -> None:
     """Print a run's log, all attempts in order.
 
     TensorFlow's own messages are left out. Where the program never started, the
@@ -40,6 +50,7 @@ def command(
     hpcdl logs k3f9 -n 20
     hpcdl logs k3f9 --stderr
     """
+    stream = click.get_current_context().meta.get(_STREAM)
     chosen = options.find(run, cluster, runs_dir)
     printer = _Printer(chosen.paths, stream)
     if lines is not None:

@@ -140,7 +140,10 @@ def _link(runs: list[Run], folder: Path) -> None:
         train = (read_json(run.paths.spec) or {}).get("train") or {}
         if not run.paths.tensorboard.exists():
             if not train.get("tensorboard"):
-                options.say(f"{run.name} writes no logs for TensorBoard: set train.tensorboard to true in its job")
+                advice = "set train.tensorboard to true in its job"
+                if run.is_script():
+                    advice = "it is a script's run; hpcdl report draws the metrics that a script writes"
+                options.say(f"{run.name} writes no logs for TensorBoard: {advice}")
                 continue
             options.say(f"{run.name} has no logs yet; they come with its first epoch")
         link = folder / run.name

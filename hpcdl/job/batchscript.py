@@ -10,12 +10,14 @@ from pathlib import Path
 from hpcdl.job.names import job_name
 from hpcdl.job.sections import format_time
 
-_DIRECTIVE = re.compile(r"^#SBATCH\s+(?:(--[\w-]+)[=\s]\s*|(-[A-Za-z])=?\s*)(\S+)", re.MULTILINE)
+_OPTION = re.compile(r"(?:--(?P<name>[\w-]+)|-(?P<letter>[A-Za-z]))=?(?P<value>.*)")
 _PYTHON = re.compile(
     r"(?:^|\s)(?:\S*/)?python[\d.]*\s+(?:-\w\s+)*[\"']?(?P<script>[^\s\"'<>|&;]+\.py)\b[\"']?(?P<rest>[^\n]*)"
 )
 _SHELL = re.compile(r"#!\s*\S*(?:/|env\s+)(?:ba|z|k|c|tc|da)?sh\b")
-_SHORT = {"-t": "time", "-J": "job-name", "-G": "gpus", "-c": "cpus-per-task"}
+_SHORT = {"t": "time", "J": "job-name", "G": "gpus", "c": "cpus-per-task", "A": "account", "p": "partition", "q": "qos"}
+_SAID = ("job-name", "time", "gres", "gpus", "gpus-per-node", "gpus-per-task")
+_HPCDLS = ("output", "error", "o", "e", "nodes", "N", "ntasks", "n", "ntasks-per-node")  # hpcdl decides these
 
 
 def is_batch_script(name: str, text: str) -> bool:
@@ -56,14 +58,38 @@ def advice(path: Path, text: str, shown: str) -> str:
     lines.append(f"  script: {script}")
     if args:
         lines.append(f"  args: [{', '.join(_quoted(word) for word in args)}]")
+    others = [name for name in said if name not in (*_SAID, *_HPCDLS)]
+    if others:
+        lines.append(f"# not taken over: {', '.join(others)}; docs/day-to-day.md says where each belongs")
     return "\n".join(lines)
 
 
 def directives(text: str) -> dict[str, str]:
-    """The #SBATCH options of a batch script, by their long names."""
+    """The #SBATCH options of a batch script, by their long names: those above the first command."""
     options: dict[str, str] = {}
-    for name, letter, value in _DIRECTIVE.findall(text):
-        options[name.lstrip("-") or _SHORT.get(letter, letter)] = value.strip("\"'")
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            break
+        if re.match(r"#SBATCH\s", line):
+            options.update(_options(line.removeprefix("#SBATCH")))
+    return options
+
+
+def _options(line: str) -> dict[str, str]:
+    """The options of one line, which may hold several."""
+    try:
+        words = shlex.split(line, comments=True)
+    except ValueError:
+        words = line.split()
+    options: dict[str, str] = {}
+    name = ""
+    for word in words:
+        match = _OPTION.fullmatch(word)
+        if match:
+            name = match["name"] or _SHORT.get(match["letter"], match["letter"])
+            options[name] = match["value"]
+        elif name:
+            options[name] = options[name] or word
     return options
 
 

@@ -32,7 +32,7 @@ def read_requirements(path: Path) -> tuple[list[str], list[str]]:
 
 def _read(path: Path, found: set[str], problems: list[str], depth: int) -> None:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}")
         return

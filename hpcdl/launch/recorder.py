@@ -89,6 +89,28 @@ class _Stream:
         self.read_end, self.write_end = os.pipe()
         self.noise: NoiseFilter | None = None
         self.bars = Thinner()
+        self.open_line = b""  # not in the log of both streams yet
+        self.open_since = 0.0
+
+    def whole_lines(self, text: bytes, now: float) -> bytes:
+        """The lines that are complete with this text; the begin of the next one waits."""
+        if not self.open_line:
+            self.open_since = now
+        text = self.open_line + text
+        end = text.rfind(b"\n") + 1
+        if len(text) - end > _BLOCK:
+            end = len(text)
+        if end:
+            self.open_since = now
+        self.open_line = text[end:]
+        return text[:end]
+
+    def overdue_line(self, now: float) -> bytes:
+        """A line that waited too long for its end."""
+        if now - self.open_since < IDLE_S:
+            return b""
+        line, self.open_line = self.open_line, b""
+        return line
 
 
 class Recorder:
@@ -231,12 +253,15 @@ class Recorder:
                 for is_noise, part in stream.noise.flush():
                     self._put(stream, is_noise, part)
             self._write_text(stream, stream.bars.tick(self._now()))
+            self._write_both(stream.overdue_line(self._now()))
 
     def _finish(self, stream: _Stream) -> None:
         if stream.noise is not None:
             for is_noise, part in stream.noise.flush():
                 self._put(stream, is_noise, part)
         self._write_text(stream, stream.bars.close())
+        self._write_both(stream.open_line)
+        stream.open_line = b""
 
     def _write(self, stream: _Stream, data: bytes) -> None:
         self._write_text(stream, stream.bars.feed(data, self._now()))
@@ -244,13 +269,19 @@ class Recorder:
     def _write_text(self, stream: _Stream, text: bytes) -> None:
         if not text:
             return
-        self._remember(text)
         if stream is self._err and not self._is_split:
             self._split()
-        self._log.write(text)
+        # Python sends the text of a line and its end one after the other: lines of the other stream
+        # must not come between them.
+        self._write_both(stream.whole_lines(text, self._now()))
         if self._is_split:
             own = self._stderr_log if stream is self._err else self._stdout_log
             own.write(text)
+
+    def _write_both(self, text: bytes) -> None:
+        """Add to the log of both streams."""
+        self._remember(text)
+        self._log.write(text)
 
     def _split(self) -> None:
         """From here on each stream has a log of its own; so far all text was stdout's."""
@@ -260,6 +291,7 @@ class Recorder:
             keep_trying(f"logs/{self._stdout_log.path.name}", copy, self._run_paths)
         except (OutOfPatienceError, RunRemovedError) as error:
             say(str(error))
+        self._stdout_log.write(self._out.open_line)
 
     def _remember(self, text: bytes) -> None:
         self._end += text

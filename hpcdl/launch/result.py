@@ -29,7 +29,7 @@ def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
     result["cause"] = outcome.cause
     if outcome.state == causes.FAILED:
         result["message"] = failure.get("message") or _last_words(paths, plan, rows[-1]["attempt"], outcome)
-        usual = causes.hint(outcome.cause, plan.script is not None)
+        usual = causes.hint(outcome.cause, plan.script is not None, plan.image is not None)
         result["hint"] = failure.get("hint") or _missing(paths, plan, rows) or usual
         result["log"] = str(paths.log(rows[-1]["attempt"]).relative_to(paths.root))
         result["lines"] = telling_lines(paths)

@@ -30,10 +30,8 @@ def places(subject: Subject) -> Iterator[Finding]:
     data_root = decided.data_root
     if os.path.isdir(data_root) and not os.access(data_root, os.R_OK | os.X_OK):
         yield Finding(f"you cannot read {data_root}", _ask_owner(Path(data_root)), "profile", "data_root")
-    if decided.script is not None and not os.path.isdir(data_root):
-        wrong = (
-            f"data_root {data_root} is not there: what is submitted runs without it, but no script from hpcdl render"
-        )
+    if subject.submission.backend == "slurm" and decided.script is not None and not os.path.isdir(data_root):
+        wrong = f"there is no data_root {data_root}: hpcdl submit can do without, a script from hpcdl render cannot"
         yield Finding(
             wrong, f"mkdir -p {data_root}, or correct it in the profile", "profile", "data_root", blocks=False
         )

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.script import sources_of
+from hpcdl.preflight.sources import sources_of
 from hpcdl.sources import parse_source
 
 _WHITE = 255.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hpcdl.job import Job
+from hpcdl.errors import UserError
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.attributes import history, names_used, unbound_calls
 from hpcdl.preflight.imports import Import, imports_of, remedy
@@ -16,11 +16,11 @@ from hpcdl.preflight.inside import ask
 from hpcdl.preflight.kerascalls import keras_calls
 from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.packages import is_missing
+from hpcdl.preflight.sources import files_of, notebooks_of, sources_of
 from hpcdl.run import notebook
-from hpcdl.run.folders import python_files
 from hpcdl.run.freeze import user_files
 from hpcdl.run.notebook import where
-from hpcdl.sources import parse_source, read_source, why_undecodable
+from hpcdl.sources import parse_source, why_undecodable
 from hpcdl.trainer.support.showing import STAND_INS
 
 _KERAS_FILES = ("mnist", "boston_housing", "california_housing", "imdb", "reuters")  # their load_data takes a path
@@ -29,18 +29,16 @@ _OF_THE_IMAGE = ("tensorflow", "keras", "numpy")
 
 def script(subject: Subject) -> Iterator[Finding | Note]:
     """The script, or the model's function, and what it imports from beside it."""
-    if refused := list(_notebook_problems(subject)):
-        yield from refused
+    if refused := unreadable(subject):
+        yield refused
         return
     sources = sources_of(subject)
-    yield from _notebook_remarks(subject)
+    yield from as_it_stands(subject, sources)
     facts = ask(subject.submission.plan, subject.module_lines, *question(subject))
-    yield from undecodable(subject)
     for name, why in facts["broken"].items():
         yield _broken(subject, name, why, facts["python"])
     if not is_missing(subject.submission.plan):
         yield from _not_there(subject, sources, set(facts["missing"]))
-    yield from _shadowing(subject)
     yield from _lacking(subject, sources, facts)
     keras = (facts["keras"] or [""])[0]
     if keras.startswith("3"):
@@ -51,6 +49,28 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
                 yield _finding(subject, wrong, "read the file with numpy.load(path), as jobs/MNIST.py does", certain)
     yield from keras_data(subject, sources, keras)
     yield from keras_calls(subject, sources, keras)
+
+
+def unreadable(subject: Subject) -> Finding | None:
+    """The finding that the script is called a notebook and is none, if so."""
+    try:
+        notebooks_of(subject)
+    except UserError as error:
+        return _remarked(subject, str(error))
+    return None
+
+
+def as_it_stands(subject: Subject, sources: dict[str, str]) -> Iterator[Finding | Note]:
+    """What the files themselves say, whichever Python runs them."""
+    for read in notebooks_of(subject):
+        for problem in read.problems:
+            yield _remarked(subject, problem)
+        for doubt in read.doubts:
+            yield _remarked(subject, doubt, False)
+        for text in read.left_out:
+            yield Note(text)
+    yield from _undecodable(subject)
+    yield from _shadowing(subject)
     yield from _interactive(subject, sources)
     yield from _function(subject, sources)
 
@@ -68,11 +88,15 @@ def question(subject: Subject) -> tuple[dict[str, str], list[str], set[str]]:
 def _programs(subject: Subject, sources: dict[str, str]) -> dict[str, str]:
     """The programs to compile: a notebook's cells are compiled one by one."""
     programs = {}
+    files = files_of(subject)
     for name, source in sources.items():
-        if not name.endswith(notebook.SUFFIX):
+        if not name.endswith(notebook.SUFFIX) and not why_undecodable(files[name]):
             programs[name] = source
-    for read in _notebooks(subject):
-        programs.update(read.programs)
+    for read in notebooks_of(subject):
+        refused = {f"{read.path.name}, cell {cell.cell.number}" for cell in read.cells if cell.problems}
+        for name, source in read.programs.items():
+            if name not in refused:  # it is told why already
+                programs[name] = source
     return programs
 
 
@@ -93,7 +117,7 @@ def imports_to_find(subject: Subject, sources: dict[str, str]) -> list[Import]:
     for key, function in job.functions.items():
         imports.append(Import(function.partition(":")[0].partition(".")[0], key, 0, True))
     elsewhere = {Path(name).parts[0].partition(".")[0] for name in user_files(job).values() if name != "."}
-    for read in _notebooks(subject):
+    for read in notebooks_of(subject):
         elsewhere |= {Path(name).stem for name in read.writes}
     given = job.env.get("PYTHONPATH", "").split(":")
     roots = [Path(root) for root in [*given, *job.pythonpath] if root]
@@ -102,7 +126,7 @@ def imports_to_find(subject: Subject, sources: dict[str, str]) -> list[Import]:
             elsewhere.add(top)
     looked_for = []
     for one in imports:
-        stands_in = bool(_notebooks(subject)) and one.name.partition(":")[0] in STAND_INS
+        stands_in = bool(notebooks_of(subject)) and one.name.partition(":")[0] in STAND_INS
         if one.top not in elsewhere and not stands_in:
             looked_for.append(one)
     return looked_for
@@ -128,27 +152,6 @@ def _not_there(subject: Subject, sources: dict[str, str], missing: set[str]) -> 
         yield _finding(subject, f"{importer} imports {name}, which the image has not", fix, one.needed)
 
 
-def _notebooks(subject: Subject) -> list[notebook.Notebook]:
-    script = subject.submission.job.script
-    if script is None or not script.endswith(notebook.SUFFIX):
-        return []
-    return notebook.with_those_it_runs(Path(script))
-
-
-def _notebook_problems(subject: Subject) -> Iterator[Finding]:
-    for read in _notebooks(subject):
-        for problem in read.problems:
-            yield _remarked(subject, problem)
-
-
-def _notebook_remarks(subject: Subject) -> Iterator[Finding | Note]:
-    for read in _notebooks(subject):
-        for doubt in read.doubts:
-            yield _remarked(subject, doubt, False)
-        for text in read.left_out:
-            yield Note(text)
-
-
 def _remarked(subject: Subject, remark: str, blocks: bool = True) -> Finding:
     """A remark on a notebook: what is wrong, and after its last semicolon the remedy."""
     message, semicolon, fix = remark.rpartition("; ")
@@ -157,34 +160,9 @@ def _remarked(subject: Subject, remark: str, blocks: bool = True) -> Finding:
     return _finding(subject, message, fix, blocks)
 
 
-def sources_of(subject: Subject) -> dict[str, str]:
-    """The job's Python files as they will be frozen, by their names there; none of hpcdl's own."""
-    job = subject.submission.job
-    sources: dict[str, str] = {}
-    run_by_it = {read.path for read in _notebooks(subject)}
-    for file, name in _files_of(job):
-        if file.suffix == notebook.SUFFIX and (str(file) == job.script or file in run_by_it):
-            sources[name] = notebook.script_of(file)
-        elif file.suffix == ".py":
-            sources[name] = read_source(file)
-    return sources
-
-
-def _files_of(job: Job) -> Iterator[tuple[Path, str]]:
-    """The files that are frozen, of folders the Python files, with their names there."""
-    for path, name in user_files(job).items():
-        if Path(name).parts[:1] == ("hpcdl",):
-            continue
-        if not path.is_dir():
-            yield path, name
-            continue
-        for file in python_files(path):
-            yield file, str(Path(name, file.relative_to(path)))
-
-
-def undecodable(subject: Subject) -> Iterator[Finding]:
+def _undecodable(subject: Subject) -> Iterator[Finding]:
     """Python files whose bytes are not what they say, or what Python takes them for."""
-    for path, name in _files_of(subject.submission.job):
+    for name, path in files_of(subject).items():
         if path.suffix == ".py" and (why := why_undecodable(path)):
             fix = "save it as UTF-8, or name its encoding in its first line: # -*- coding: latin-1 -*-"
             yield _finding(subject, f"{name} cannot be decoded by Python: {why}", fix)

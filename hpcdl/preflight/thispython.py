@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from hpcdl.extras import TENSORFLOW, pip_install
-from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.looking import why_broken
-from hpcdl.preflight.script import imports_to_find, question, sources_of, undecodable
+from hpcdl.preflight import Finding, Note, Subject
+from hpcdl.preflight.imports import Import, remedy
+from hpcdl.preflight.looking import is_missing, why_broken
+from hpcdl.preflight.script import as_it_stands, imports_to_find, question, unreadable
+from hpcdl.preflight.sources import sources_of
+from hpcdl.run.notebook import SUFFIX
 
 _PACKAGES = {"tensorflow": TENSORFLOW[0], "keras": "keras", "numpy": "numpy", "sklearn": "scikit-learn"}
 
 
-def this_python(subject: Subject) -> Iterator[Finding]:
+def this_python(subject: Subject) -> Iterator[Finding | Note]:
     """TensorFlow for a model job, and what a script or function cannot begin without."""
     job = subject.submission.job
     if job.script is None and _lacks("tensorflow"):
@@ -22,8 +25,22 @@ def this_python(subject: Subject) -> Iterator[Finding]:
         yield Finding(cause, f"{pip_install(*TENSORFLOW)}, or choose a --cluster with an image", "cluster")
     if job.script is None and not job.functions:
         return
+    if refused := unreadable(subject):
+        yield refused
+        return
+    sources = sources_of(subject)
+    imports = imports_to_find(subject, sources)
+    yield from as_it_stands(subject, sources)
+    yield from _not_there(subject, imports)
+    yield from _gone(imports)
+    yield from _broken(subject)
+
+
+def _not_there(subject: Subject, imports: list[Import]) -> Iterator[Finding]:
+    """The packages that this Python lacks."""
+    job = subject.submission.job
     needed: dict[str, bool] = {}
-    for one in imports_to_find(subject, sources_of(subject)):
+    for one in imports:
         needed[one.top] = needed.get(one.top, False) or one.needed
     for name in sorted(needed):
         if not _lacks(name) or (job.script is None and name == "tensorflow"):
@@ -34,18 +51,29 @@ def this_python(subject: Subject) -> Iterator[Finding]:
         key = "script" if job.script else next(iter(job.functions))
         cause = f"the job imports {name}, which {sys.executable} does not have"
         yield Finding(cause, f"{fix}, or choose a --cluster with an image", "job", key, needed[name])
-    yield from _broken(subject)
+
+
+def _gone(imports: list[Import]) -> Iterator[Finding]:
+    """Parts of packages that are known to be gone, or to be a service's own, such as ``google.colab``."""
+    named: set[str] = set()
+    for one in imports:
+        fix = remedy(one.dotted)
+        if fix is None or one.dotted in named or _lacks(one.top) or not is_missing(one.name):
+            continue
+        named.add(one.dotted)
+        cause = f"{one.file} imports {one.dotted}, which {sys.executable} does not have"
+        yield Finding(cause, fix, "job", "script", one.needed)
 
 
 def _broken(subject: Subject) -> Iterator[Finding]:
-    """Files that this Python cannot decode or compile."""
-    yield from undecodable(subject)
+    """Files that this Python cannot compile."""
     programs, _, _ = question(subject)
     for name, source in programs.items():
-        why = why_broken(name, source)
-        if why:
-            cause = f"{name} does not compile: {why}"
-            yield Finding(cause, "correct it; python -m py_compile shows the line", "job", "script")
+        if why := why_broken(name, source):
+            fix = "correct it; python -m py_compile shows the line"
+            if SUFFIX in name:
+                fix = "correct that cell"
+            yield Finding(f"{name} does not compile: {why}", fix, "job", "script")
 
 
 def _lacks(name: str) -> bool:

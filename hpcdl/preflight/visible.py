@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpcdl.binds import is_within, parse
 from hpcdl.job import Job
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.copied import copied
 from hpcdl.run.freeze import user_files
 from hpcdl.scriptpaths import Named
 from hpcdl.shown import named_paths
+
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (names to look for, nothing is written)
 
 
 def visible(subject: Subject) -> Iterator[Finding | Note]:
@@ -20,6 +23,7 @@ def visible(subject: Subject) -> Iterator[Finding | Note]:
         yield Finding(one.cause, one.fix, "job", one.key, one.blocks)
     yield from _left_behind(subject.submission.job)
     yield from copied(subject.submission.job)
+    yield from _in_tmp(subject)
     if subject.submission.plan.sets is not None:
         root = subject.cluster.data_root
         has = "in ~/.keras/datasets are those that Keras or the script names"
@@ -39,9 +43,28 @@ def _left_behind(job: Job) -> Iterator[Finding]:
         files = ", ".join([*(_shown(job, path) for path in job.files), name])
         cause = f"{place} names {name}, which lies beside the script and does not come along"
         fix = f"files: [{files}] in the job file, or workdir: ."
+        if job.source.endswith((".py", ".ipynb")):  # there is no job file
+            fix = f"--set 'files=[{files}]', or --set workdir=."
         if not job.script:
             fix = f"files: [{files}] in the job file, and open it beside __file__ in the module"
         yield Finding(cause, fix, "job", key, blocks=False)
+
+
+def _in_tmp(subject: Subject) -> Iterator[Finding]:
+    """Files in this machine's /tmp that the script reads: the nodes have another, and the container its own."""
+    job, plan = subject.submission.job, subject.submission.plan
+    rows = list(named_paths(job))
+    written = {named.text for _, _, named in rows if named.written}
+    binds = [parse(bind).target for bind in [*plan.binds, *plan.shown]]
+    shown = [folder for folder in [*binds, subject.cluster.data_root, job.workdir] if folder]
+    for place, key, named in rows:
+        path = os.path.normpath(named.text)
+        is_meant = named.whole and named.read and named.text not in written and plan.image is not None
+        if not is_meant or not any(is_within(path, folder) for folder in _TEMPORARY):
+            continue
+        if Path(path).is_file() and not any(is_within(path, folder) for folder in shown):
+            cause = f"{place} names {path}, and the job has temporary folders of its own, without that file"
+            yield Finding(cause, "move it to the shared file system, and name it there", "job", key, blocks=False)
 
 
 def _beside(job: Job, named: Named) -> str | None:

@@ -13,7 +13,7 @@ from hpcdl.job.walker import did_you_mean
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.attributes import calls
 from hpcdl.preflight.inside import ask
-from hpcdl.preflight.script import sources_of
+from hpcdl.preflight.sources import sources_of
 from hpcdl.run.notebook import where
 from hpcdl.trainer.spec import BackboneSpec
 

@@ -90,6 +90,7 @@ HINTS = {
         "when that is put right, hpcdl resume RUN goes on; a node that other jobs fail on too is the site's to mend"
     ),
 }
+_SHELL = re.compile("; (?:or )?hpcdl shell RUN")
 # hpcdl saves nothing for a script: what it goes on from, it has saved itself.
 _RUNS_AGAIN = "hpcdl resume RUN runs the script again, from its start unless it saved its state"
 _SCRIPT_HINTS = {
@@ -109,18 +110,22 @@ _SCRIPT_HINTS = {
 }
 
 
-def hint(cause: str | None, script: bool) -> str | None:
+def hint(cause: str | None, script: bool, container: bool = True) -> str | None:
     """What to try after a failure; None if nothing helps.
 
     Args:
         cause: of the failure, or ``lost``.
         script: whether the run is a script's.
+        container: whether it ran in one, which ``hpcdl shell`` can open.
     """
     if cause is None:
         return None
+    text = HINTS.get(cause)
     if script and cause in _SCRIPT_HINTS:
-        return _SCRIPT_HINTS[cause]
-    return HINTS.get(cause)
+        text = _SCRIPT_HINTS[cause]
+    if text is not None and not container:
+        text = _SHELL.split(text)[0]
+    return text
 
 
 @dataclass(frozen=True)

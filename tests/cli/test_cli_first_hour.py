@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from hpcdl.data import how_to_stage
+from hpcdl.job import load_job
 from hpcdl.run import runs_below
+from hpcdl.run.freeze import user_files
 from hpcdl.run.waiting import waiting_note
 
 SCRIPT = "import sys\nprint('arguments', sys.argv[1:])\n"
@@ -438,7 +440,10 @@ def test_local_without_tensorflow_is_refused(cli, folder, monkeypatch):
 def test_local_script_needs_what_it_imports(cli, folder, source, code):
     (folder / "a.py").write_text(source)
 
-    assert cli("check", "a.py", "--backend", "local", "--gpus", "0", "--runs-dir", "runs").code == code
+    answer = cli("check", "a.py", "--backend", "local", "--gpus", "0", "--runs-dir", "runs")
+
+    assert answer.code == code
+    assert "data_root" not in answer.out  # not there, and not needed
 
 
 @pytest.mark.cases("F1")
@@ -517,3 +522,83 @@ def test_staging_elsewhere_needs_its_owner(monkeypatch):
     assert how.startswith("you cannot write in /")
     assert ", which is root's: ask them to stage it (" in how
     assert "--set cluster.data_root=DIR" in how
+
+
+def notebook(*cells):
+    rows = [{"cell_type": "code", "source": cell} for cell in cells]
+    return json.dumps({"cells": rows, "metadata": {}, "nbformat": 4})
+
+
+@pytest.mark.cases("F1", "F13", "F14", "C4")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (notebook("x = 1\n%%time\nx = 2"), "nb.ipynb, cell 1, line 2: %%time begins a cell"),
+        (notebook("%%R\nx"), "nb.ipynb, cell 1, line 1: %%R is not known"),
+        (notebook("name = input('?')"), "nb.ipynb, cell 1, line 1: input() has nobody to answer it"),
+        (notebook("x = ["), "nb.ipynb, cell 1 does not compile"),
+        (notebook("import google.colab.drive"), "imports google.colab.drive"),
+        (notebook(" "), "all its code cells are empty"),
+        ("{}", "is not a Jupyter notebook: it has no 'cells'"),
+        ("no JSON", "is not a Jupyter notebook"),
+        (notebook("%%time\nawait f()"), None),
+        (notebook("%%html\nx"), "nb.ipynb, cell 1, line 1: the cell %%html is left out"),
+    ],
+)
+def test_local_check_reads_the_notebook(cli, folder, text, words):
+    """`check --backend local` refuses what `submit` would refuse, and says what is left out."""
+    (folder / "nb.ipynb").write_text(text)
+
+    answer = cli("check", "nb.ipynb", "--backend", "local", "--gpus", "0")
+
+    assert answer.code == (0 if words is None or "left out" in words else 2)
+    assert (words or "could run") in answer.out
+
+
+@pytest.mark.cases("F1", "F10")
+@pytest.mark.parametrize(
+    ("head", "code", "words"),
+    [
+        (b"\xef\xbb\xbf", 0, "could run"),
+        ("# -*- coding: latin-1 -*-\n# grün\n".encode("latin-1"), 0, "could run"),
+        ("# grün\n".encode("latin-1"), 2, "a.py: line 1 is not text in UTF-8"),
+        ("x = 1\n\n\n# grün\n".encode("latin-1"), 2, "a.py: line 4 is not text in UTF-8"),
+        ("x = 1\n".encode("utf-16"), 2, "a.py: line 1 is not text in UTF-8"),
+    ],
+    ids=["windows", "named", "not-named", "later", "utf-16"],
+)
+def test_script_in_another_encoding(cli, folder, head, code, words):
+    """What Python runs is run, with the modules beside it; what Python refuses is refused at once."""
+    (folder / "a.py").write_bytes(head + b"import beside\r\n")
+    (folder / "beside.py").write_bytes(b"\xef\xbb\xbfimport json\r\n")
+
+    answer = cli("check", "a.py", "--backend", "local", "--gpus", "0")
+
+    assert answer.code == code, answer
+    assert words in answer.out
+    assert list(user_files(load_job("a.py")))[1:] == ([] if b"\0" in head else [folder / "beside.py"])
+
+
+@pytest.mark.cases("F1")
+def test_requirements_from_windows(cli, folder):
+    (folder / "requirements.txt").write_bytes(b"\xef\xbb\xbfpandas\r\n")
+    (folder / "a.py").write_text("print(1)")
+    (folder / "a.yaml").write_text("script: a.py\npackages: requirements.txt\nresources: {gpus: 0}\nname: a\n")
+
+    assert cli("check", "a.yaml", "--backend", "local").code == 0
+
+
+@pytest.mark.cases("F13", "F20")
+def test_failed_local_script(cli, hpcdl_process, folder):
+    """What to try names no container where there was none; two streams at once are refused, not one dropped."""
+    (folder / "a.py").write_text("import sys\nprint('out')\nprint('err', file=sys.stderr)\nsys.exit(3)\n")
+
+    assert hpcdl_process("submit", "a.py", "--backend", "local", "--gpus", "0", "--wait", cwd=folder).code == 1
+    tried = cli("result", "a").out
+    both = cli("logs", "a", "--stdout", "--stderr")
+
+    assert "hpcdl logs" in tried
+    assert "shell" not in tried
+    assert both.code == 2
+    assert "choose one of --stdout, --stderr and --tensorflow" in both.err
+    assert [cli("logs", "a", option).out for option in ("--stdout", "--stderr")] == ["out\n", "err\n"]

@@ -144,3 +144,15 @@ def test_run_that_writes_no_logs(make_run, on_path, cli):
     assert answer.code == 2
     assert "20260101-1200-aaaa writes no logs for TensorBoard: set train.tensorboard to true" in answer.err
     assert "hpcdl: there is nothing for TensorBoard to show\n" in answer.err
+
+
+@pytest.mark.cases("F20")
+def test_scripts_have_no_such_key(make_run, on_path, cli):
+    """A script's job has no train.tensorboard; its page draws what it measured."""
+    run = make_run("a/20260101-1200-aaaa", wanted=False)
+    (run / "run.json").unlink()
+
+    answer = cli("tensorboard", run)
+
+    assert "hpcdl report draws the metrics" in answer.err
+    assert "train.tensorboard" not in answer.err

@@ -188,6 +188,12 @@ def test_batch_script_is_said_as_a_job(folder):
             "#SBATCH --time 1-0 # a day\npython3.9 'my/a.py' 3 | tee log\n",
             "hpcdl submit my/a.py --time 1-00:00:00 -- 3\n",
         ),
+        (
+            "#SBATCH -J a --time=4:00:00 --gres gpu:2\n#SBATCH -A nct00 -o a.out --mem=8G\npython a.py\n",
+            "hpcdl submit a.py --gpus 2 --time 04:00:00\n",
+        ),
+        ("#SBATCH -A nct00 -o a.out\n#SBATCH --mem 8G\npython a.py\n", "# not taken over: account, mem; "),
+        ("#SBATCH --gpus=1\npython a.py\n#SBATCH --gpus=3\n", "hpcdl submit a.py --gpus 1\n"),
         ("#!/bin/sh\n./train\n", "hpcdl submit SCRIPT.py\n"),
         ("#SBATCH --gpus-per-node=a100:4\n# python b.py\npython a.py  # the model\n", "hpcdl submit a.py --gpus 4\n"),
         ("##SBATCH --gpus=3\n#SBATCH --gres=gpu\npython a.py && python b.py\n", "hpcdl submit a.py\n"),

@@ -207,6 +207,30 @@ print("three")
     }
 
 
+@pytest.mark.cases("F20")
+def test_streams_do_not_cut_lines(tmp_path):
+    """Python sends a line and its end in two pieces: the other stream's lines do not come between them."""
+    program = """
+import os, time
+for number in range(20):
+    os.write(1, b"out")
+    os.write(2, b"err")
+    time.sleep(0.01)
+    os.write(2, b"\\n")
+    os.write(1, b"\\n")
+os.write(1, b"open")
+os.write(2, b"last")
+"""
+    paths = record(tmp_path, program)
+
+    lines = paths.log(1).read_bytes().splitlines()
+    assert sorted(lines)[:20] == [b"err"] * 20
+    assert lines.count(b"out") == 20
+    assert lines[40:] in ([b"openlast"], [b"lastopen"])
+    assert paths.stdout_log(1).read_bytes() == b"out\n" * 20 + b"open"
+    assert paths.stderr_log(1).read_bytes() == b"err\n" * 20 + b"last"
+
+
 def test_traceback_stands_behind_what_was_printed(tmp_path):
     text = record(tmp_path, "for n in range(2000): print(n)\nopen('nothing.csv')").log(1).read_text()
     assert text.startswith("0\n1\n")

@@ -95,3 +95,34 @@ def test_very_many_sets_are_noted(site):
     site.write("program.py", "pass")
 
     assert "very many entries" in site.check("script.yaml", only="paths").notes[0]
+
+
+@pytest.mark.cases("F9", "F10")
+@pytest.mark.parametrize(
+    ("text", "names_it"),
+    [
+        ("open('{file}')", True),
+        ("np.load('{file}')", True),
+        ("open('{file}', 'w')", False),
+        ("open('{file}', 'w')\nopen('{file}')", False),
+        ("open('{file}.other')", False),
+        ("print('{file}')", False),
+    ],
+)
+def test_file_in_tmp_is_told(world, tmp_path_factory, text, names_it):
+    """The nodes have another /tmp, and the container its own."""
+    file = tmp_path_factory.mktemp("elsewhere") / "x.npz"
+    file.write_text("")
+
+    causes = [cause for cause, _ in found(world, text.format(file=file))]
+
+    assert any(f"names {file}, and the job has temporary folders of its own" in cause for cause in causes) == names_it
+
+
+@pytest.mark.cases("F10", "F15")
+def test_script_without_job_file_has_its_own_remedy(site):
+    site.write("table.csv", "a,b")
+
+    ((_, fix),) = found(site, "open('table.csv')", "program.py")
+
+    assert fix == "--set 'files=[table.csv]', or --set workdir=."

@@ -308,7 +308,7 @@ def test_finished_run_can_be_copied(tmp_path):
         ("[]", "is not a Jupyter notebook"),
         ('{"worksheets": []}', "is not a Jupyter notebook"),
         ('{"cells": [{}]}', "is not a Jupyter notebook"),
-        (notebook("x <- 1", language="R"), "is a notebook in R; expected Python"),
+        (notebook("x <- 1", language="R"), "is a notebook in R; hpcdl runs Python notebooks only"),
         (notebook(("markdown", "# Title"), "  "), "all its code cells are empty"),
         (notebook(7), "is not a Jupyter notebook"),
     ],

@@ -37,9 +37,10 @@ def read_cells(path: str) -> List[Cell]:
             language = _language(notebook.get("metadata"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = "it has no {}".format(error) if isinstance(error, KeyError) else str(error)
-            raise NotebookError("{} is not a Jupyter notebook: {}".format(path, reason)) from error
+            message = "{} is not a Jupyter notebook: {}; save it again in Jupyter, or name a .py file"
+            raise NotebookError(message.format(path, reason)) from error
     if language.lower() not in _PYTHON:
-        message = "{} is a notebook in {}; expected Python"
+        message = "{} is a notebook in {}; hpcdl runs Python notebooks only"
         raise NotebookError(message.format(path, language))
     if not any(cell.source.strip() for cell in cells):
         message = "{} is not a Jupyter notebook with code: all its code cells are empty; save it again"
@@ -51,6 +52,8 @@ def _code_cells(notebook: Dict[str, Any]) -> List[Cell]:
     rows = notebook.get("cells")
     if rows is None:  # nbformat 3
         rows = []
+        if "worksheets" not in notebook:
+            raise KeyError("cells")
         for sheet in notebook["worksheets"]:
             rows.extend(sheet["cells"])
     cells: List[Cell] = []

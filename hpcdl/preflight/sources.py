@@ -1,0 +1,47 @@
+"""The Python files and notebooks of a job, and their text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpcdl.preflight import Subject
+from hpcdl.run import notebook
+from hpcdl.run.folders import python_files
+from hpcdl.run.freeze import user_files
+from hpcdl.sources import read_source
+
+
+def sources_of(subject: Subject) -> dict[str, str]:
+    """The job's Python files as they will be frozen, by their names there; none of hpcdl's own."""
+    found: dict[str, str] = {}
+    for name, file in files_of(subject).items():
+        found[name] = notebook.script_of(file) if file.suffix == notebook.SUFFIX else read_source(file)
+    return found
+
+
+def files_of(subject: Subject) -> dict[str, Path]:
+    """The job's Python files and notebooks, by their names when they are frozen."""
+    job = subject.submission.job
+    found: dict[str, Path] = {}
+    run_by_it = {read.path for read in notebooks_of(subject)}
+    for path, name in user_files(job).items():
+        if Path(name).parts[:1] == ("hpcdl",):
+            continue
+        for file in python_files(path) if path.is_dir() else [path]:
+            shown = str(Path(name, file.relative_to(path))) if path.is_dir() else name
+            runs = file.suffix == notebook.SUFFIX and (str(file) == job.script or file in run_by_it)
+            if runs or file.suffix == ".py":
+                found[shown] = file
+    return found
+
+
+def notebooks_of(subject: Subject) -> list[notebook.Notebook]:
+    """The job's notebook, if its script is one, and those that it runs.
+
+    Raises:
+        UserError: one is not a notebook with Python code.
+    """
+    script = subject.submission.job.script
+    if script is None or not script.endswith(notebook.SUFFIX):
+        return []
+    return notebook.with_those_it_runs(Path(script))
