@@ -14,11 +14,11 @@ from typing import Any
 from hpcdl import packages, thismachine
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import RunError, SchedulerError, UserError
-from hpcdl.files import append_json_line, others_could_write, read_json, read_json_lines, write_json, write_text
+from hpcdl.files import append_json_line, others_could_write, write_json, write_text
 from hpcdl.gathering import Unseen
 from hpcdl.job import Job
 from hpcdl.planning import Plan, plan, run_spec
-from hpcdl.run import Run, causes
+from hpcdl.run import Run, causes, records
 from hpcdl.run.create import create, new_run
 from hpcdl.run.freeze import code_sha
 from hpcdl.run.paths import RunPaths, code_folder
@@ -173,9 +173,9 @@ def resume(run: Run) -> None:
         why = "cancelling is final; submit it again" if status.state == "cancelled" else f"it is {status.state}"
         raise UserError(f"{run.name} cannot be resumed: {why}")
     paths = run.paths
-    rows = read_json_lines(paths.attempts)
-    avoid = {row["node"] for row in rows if row.get("reason") == causes.NODE_FAILURE}
-    unfit = {row["node"] for row in rows if row.get("reason") == causes.UNFIT}
+    rows = records.attempts(paths)
+    avoid = _nodes(rows, causes.NODE_FAILURE)
+    unfit = _nodes(rows, causes.UNFIT)
     avoid |= unfit if len(unfit) == 1 else set()  # where several lacked something, the fault was not the nodes'
     if status.cause == "node_failure" and status.node:
         avoid.add(status.node)
@@ -183,6 +183,11 @@ def resume(run: Run) -> None:
     paths.result.unlink(missing_ok=True)
     paths.stop.unlink(missing_ok=True)
     _send(paths, sorted(avoid))
+
+
+def _nodes(rows: Sequence[dict[str, Any]], reason: str) -> set[str]:
+    """The nodes on which attempts ended for a reason."""
+    return {row["node"] for row in rows if row.get("reason") == reason and row.get("node")}
 
 
 def worker_command(python: str, folder: Path, options: Sequence[str] = ("-s",)) -> list[str]:
@@ -206,15 +211,15 @@ def _send(paths: RunPaths, avoid: Sequence[str] = ()) -> None:
     if paths.script.exists():
         from hpcdl.scheduler.clusters import cluster_of, on_cluster
 
-        with on_cluster(cluster_of(read_json(paths.plan) or {})):
+        with on_cluster(cluster_of(records.plan(paths))):
             _note_what_is_sent(paths, "slurm", _send_to_slurm(paths, avoid))
     else:
         _note_what_is_sent(paths, "local", [_start_here(paths)])
 
 
 def _note_what_is_sent(paths: RunPaths, backend: str, jobs: Iterable[dict[str, Any]]) -> None:
-    first = (read_json(paths.submitted) or {}).get("time", time.time())
-    cluster = (read_json(paths.plan) or {}).get("cluster")
+    first = (records.submitted(paths) or {}).get("time", time.time())
+    cluster = records.plan(paths).get("cluster")
     for sent in jobs:
         where = {"backend": backend, "cluster": cluster, **sent}
         write_json(paths.submitted, {**where, "time": first, "sent": time.time()})
@@ -230,8 +235,8 @@ def _send_to_slurm(paths: RunPaths, avoid: Sequence[str]) -> Iterator[dict[str, 
     from hpcdl.launch import launch
     from hpcdl.scheduler.executors import SlurmScriptExecutor
 
-    decided = read_json(paths.plan) or {}
-    links = 1 if decided.get("requeue", True) else 1 + decided["max_requeues"]
+    decided = records.plan(paths)
+    links = 1 if decided.get("requeue", True) else 1 + decided.get("max_requeues", 0)
     job_ids: list[str] = []
     while len(job_ids) < links:
         executor = SlurmScriptExecutor(paths.submitit, paths.script, job_ids[-1] if job_ids else None, avoid)
@@ -248,7 +253,10 @@ def _start_here(paths: RunPaths) -> dict[str, Any]:
     from hpcdl.launch import launch_local
     from hpcdl.scheduler.executors import SessionExecutor
 
-    code = Path((read_json(paths.manifest) or {})["code"]["folder"])
-    job = SessionExecutor(paths.submitit, code, paths.logs / "local.out").submit(launch_local, str(paths.root))
+    code = records.manifest(paths).get("code")
+    if code is None:
+        raise RunError(f"{paths.manifest} does not say where hpcdl's code is; submit the job again")
+    executor = SessionExecutor(paths.submitit, Path(code["folder"]), paths.logs / "local.out")
+    job = executor.submit(launch_local, str(paths.root))
     pid = int(job.job_id)
     return {"job_id": None, "pid": pid, "pid_start": process_start(pid), "host": socket.gethostname()}

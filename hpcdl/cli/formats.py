@@ -34,7 +34,8 @@ def epoch_line(row: dict[str, Any], epochs: int | None, folds: int | None = None
     for key, name in (("loss", "loss"), ("accuracy", "accuracy"), ("val_loss", "val_loss"), ("val_accuracy", "val")):
         if isinstance(row.get(key), (int, float)):
             parts.append(f"{name} {row[key]:.4f}")
-    parts.append(f"{row['seconds']:.1f} s")
+    if isinstance(row.get("seconds"), (int, float)):
+        parts.append(f"{row['seconds']:.1f} s")
     return "  ".join(parts)
 
 
@@ -80,7 +81,7 @@ def summary_line(result: dict[str, Any], status: Status | None = None) -> str:
         parts.append(f"test accuracy {accuracy:.4f}{_over_folds(result)}")
     if "model" in result:
         parts.append(f"{result['model']['parameters']:,} parameters")
-    if "per_epoch_s" in timing:
+    if "per_epoch_s" in timing and "images_per_s" in timing:
         parts.append(f"{timing['per_epoch_s']:.1f} s an epoch ({timing['images_per_s']:,.0f} images/s)")
     took = f" in {duration(timing['total_s'])}{_with_waits(timing['total_s'], status)}" if "total_s" in timing else ""
     return f"{result.get('state', 'done')}{took}" + (f": {', '.join(parts)}" if parts else "")

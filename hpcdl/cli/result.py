@@ -73,7 +73,9 @@ def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
     data = _section(result, "data")
     if model:
         counts = f"{model['trainable_parameters']:,} of {model['parameters']:,} parameters train"
-        fold = f"; {model['file']}, of the fold that is best in validation" if "fold" in model else ""
+        fold = ""
+        if "fold" in model and "file" in model:
+            fold = f"; {model['file']}, of the fold that is best in validation"
         rows.append(("model", f"{model['name']}, {counts}{fold}"))
     if data:
         parts = ", ".join(f"{data[f'rows_{part}']:,} {part}" for part in ("train", "validation", "test"))
@@ -100,7 +102,7 @@ def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("time", ", ".join(spans)))
     attempts = result.get("attempts")
     if isinstance(attempts, list) and len(attempts) > 1:
-        rows.append(("attempts", ", ".join(f"{a['attempt']}: {a['reason']} on {a['node']}" for a in attempts)))
+        rows.append(("attempts", ", ".join(f"{a['attempt']}: {a.get('reason')} on {a.get('node')}" for a in attempts)))
     return rows
 
 

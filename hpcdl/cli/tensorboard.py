@@ -134,10 +134,10 @@ def _link(runs: list[Run], folder: Path) -> None:
         UserError: none of the runs writes logs.
     """
     from hpcdl.errors import UserError
-    from hpcdl.files import read_json
+    from hpcdl.run import records
 
     for run in runs:
-        train = (read_json(run.paths.spec) or {}).get("train") or {}
+        train = records.spec(run.paths).get("train", {})
         if not run.paths.tensorboard.exists():
             if not train.get("tensorboard"):
                 advice = "set train.tensorboard to true in its job"

@@ -99,9 +99,9 @@ class _Bar(_Lines):
 
 
 def _heartbeat(run: Run) -> dict[str, Any]:
-    from hpcdl.files import read_json
+    from hpcdl.run import records
 
-    return read_json(run.paths.heartbeat) or {}
+    return records.heartbeat(run.paths)
 
 
 def state_line(status: Status) -> str:

@@ -7,7 +7,7 @@ import socket
 import time
 from typing import Any
 
-from hpcdl.files import append_json_line, read_json, read_json_lines, write_json
+from hpcdl.files import append_json_line, read_json, write_json
 from hpcdl.launch import node, queue
 from hpcdl.launch.clock import Clock
 from hpcdl.launch.patience import keep_trying, say
@@ -15,7 +15,7 @@ from hpcdl.launch.process import run_program
 from hpcdl.launch.program import read_plan
 from hpcdl.launch.result import finish
 from hpcdl.planning import Plan
-from hpcdl.run import causes
+from hpcdl.run import causes, records
 from hpcdl.run.logs import slurms_words
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import attempt_ends, process_start
@@ -50,7 +50,7 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
     here = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     if job_id is not None and here in queue.failed_nodes(paths) and queue.move_away(paths, plan, job_id):
         return 0 if plan.requeue else EXIT_STOPPED
-    number = 1 + sum(row.get("event") == "start" for row in read_json_lines(paths.attempts))
+    number = 1 + sum(row.get("event") == "start" for row in records.attempts(paths))
     row: dict[str, Any] = {"attempt": number, "job_id": job_id, "node": here, "from_step": saved_step(paths, plan)}
     row["from_images"] = saved_images(paths)
     started = time.time()
@@ -68,7 +68,7 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
     if paths.cancelled.exists():
         return 0
     jobs_left = None if job_id is None or plan.requeue else queue.jobs_left(paths, job_id)
-    step = causes.next_step(outcome, attempt_ends(read_json_lines(paths.attempts)), plan.max_requeues, jobs_left)
+    step = causes.next_step(outcome, attempt_ends(records.attempts(paths)), plan.max_requeues, jobs_left)
     if step.state == causes.UNFIT and job_id is not None and queue.move_away(paths, plan, job_id):
         return 0 if plan.requeue else EXIT_STOPPED
     return _conclude(paths, plan, number, status, step)
@@ -104,7 +104,7 @@ def _is_over(paths: RunPaths, plan: Plan) -> str | None:
 def _try(paths: RunPaths, plan: Plan, row: dict[str, Any]) -> tuple[int, causes.Outcome, float | None]:
     """Run the program once: its exit status, what that means, and the most memory it had."""
     number, job_id = row["attempt"], row["job_id"]
-    hopeless = causes.hopeless(attempt_ends(read_json_lines(paths.attempts)))
+    hopeless = causes.hopeless(attempt_ends(records.attempts(paths)))
     if hopeless:
         return 1, hopeless, None
     faults = node.faults(paths, plan, in_slurm=job_id is not None)
@@ -155,7 +155,7 @@ def _settle_last(paths: RunPaths, plan: Plan) -> str | None:
     Returns:
         why it ended, where that had to be found out.
     """
-    events = read_json_lines(paths.attempts)
+    events = records.attempts(paths)
     rows = [row for row in events if row.get("event") in ("start", "end")]
     if not rows or rows[-1].get("reason", causes.TERMINATED) != causes.TERMINATED:
         return None

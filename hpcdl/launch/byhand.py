@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from hpcdl import packages
+from hpcdl import asjob, packages
+from hpcdl.binds import is_system, is_within
 from hpcdl.cluster.schema import Cluster
 from hpcdl.container import Places, outside
 from hpcdl.errors import ContainerError, UserError
@@ -20,7 +20,7 @@ from hpcdl.run.freeze import freeze_code
 from hpcdl.run.paths import RunPaths
 from hpcdl.shown import programs, with_shown
 
-_OF_THE_IMAGE = ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr", "var")
+_MAY_BE_THE_USERS = ("/opt", "/root", "/tmp")  # noqa: S108 - system folders with room for a user's
 Started = tuple[list[str], dict[str, str], str]
 
 
@@ -46,8 +46,9 @@ def argv_for_run(paths: RunPaths, program: list[str], here: str | None = None) -
 
 def _can_be_bound(folder: str) -> bool:
     """Whether a folder can be bound without hiding a folder of the image."""
-    top = Path(folder).parts[1:2]
-    return bool(top) and top[0] not in _OF_THE_IMAGE and not set(folder) & set(":,")
+    if set(folder) & set(":,"):
+        return False
+    return not is_system(folder) or any(is_within(folder, top) for top in _MAY_BE_THE_USERS)
 
 
 def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path) -> Started:
@@ -105,10 +106,7 @@ def _with_modules(decided: Plan, argv: list[str], env: dict[str, str]) -> tuple[
         if not here:
             raise ContainerError(f"there is no {decided.runtime} command here, and the profile names no module for it")
         return argv, env
-    loads = ["module purge", *(f"module load {shlex.quote(name)}" for name in decided.modules)]
-    if decided.module_init:
-        loads.insert(0, f". {shlex.quote(decided.module_init)}")
-    steps = " && ".join(loads)
+    steps = " && ".join(asjob.plan_lines(decided))
     if here:
         steps = f"{{ {steps}; }} >/dev/null 2>&1;"
     else:

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from hpcdl.errors import SchedulerError
-from hpcdl.files import read_json, read_json_lines, write_json
+from hpcdl.files import read_json, write_json
 from hpcdl.launch.patience import say
 from hpcdl.planning import Plan
-from hpcdl.run import causes
+from hpcdl.run import causes, records
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import attempt_ends
 from hpcdl.scheduler import slurm
@@ -40,8 +40,8 @@ def cancel_rest(paths: RunPaths) -> None:
 
 def failed_nodes(paths: RunPaths) -> list[str]:
     """The nodes that failed under this run, or were not fit for it, since it was last resumed by hand."""
-    ends = attempt_ends(read_json_lines(paths.attempts))
-    return sorted({row["node"] for row in ends if row["reason"] in causes.LEFT})
+    ends = attempt_ends(records.attempts(paths))
+    return sorted({row["node"] for row in ends if row.get("reason") in causes.LEFT and row.get("node")})
 
 
 def move_away(paths: RunPaths, plan: Plan, job_id: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hpcdl.files import read_json, read_json_lines, write_json
+from hpcdl.files import read_json, write_json
 from hpcdl.planning import Plan
-from hpcdl.run import causes
+from hpcdl.run import causes, records
 from hpcdl.run.logs import tail, telling_lines
 from hpcdl.run.metrics import read_metrics
 from hpcdl.run.missing import missing_file_hint
@@ -20,7 +20,7 @@ _TOLD = ("attempt", "job_id", "node", "reason", "status", "from_step", "steps", 
 
 def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
     """Complete what the trainer left in result.json, or write it where there is none."""
-    rows = read_json_lines(paths.attempts)
+    rows = records.attempts(paths)
     result: dict[str, Any] = read_json(paths.result) or {"schema_version": 1, "name": plan.name}
     failure = read_json(paths.failure) or {}
     submitted = read_json(paths.submitted) or {}

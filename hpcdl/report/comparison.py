@@ -186,7 +186,7 @@ def _best(
 def _text(measure: _Measure, run: Facts, value: Any) -> str:
     part, metric = _OF_FOLDS.get(measure.key, ("", ""))
     if part and "cross_validation" in run.result:
-        return words.with_deviation(measure.show, run.result, part, metric)
+        return words.with_deviation(measure.show, value, run.result, part, metric)
     return measure.show(value)
 
 

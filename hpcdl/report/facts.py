@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hpcdl.files import read_json, read_json_lines
+from hpcdl.files import read_json_lines
 from hpcdl.report.metrics import last_values, merged
 from hpcdl.report.words import several
-from hpcdl.run import Run
+from hpcdl.run import Run, records
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import Status, read_epochs
 
@@ -87,8 +87,11 @@ class Facts:
     @property
     def folds(self) -> dict[int, list[dict[str, Any]]]:
         """The epochs of each fold by its number; nothing where it is no cross-validation."""
-        numbers = dict.fromkeys(line["fold"] for line in self.all_epochs if "fold" in line)
-        return {number: [line for line in self.all_epochs if line["fold"] == number] for number in numbers}
+        lines: dict[int, list[dict[str, Any]]] = {}
+        for line in self.training_lines:
+            if "fold" in line:
+                lines.setdefault(line["fold"], []).append(line)
+        return lines
 
     @cached_property
     def job(self) -> dict[str, Any]:
@@ -200,10 +203,10 @@ class Facts:
         """Seconds in the queue, before the first attempt and between attempts."""
         waited, since = 0.0, self.submitted.get("time")
         for row in self.attempts:
-            if row.get("event") == "start" and since is not None:
+            if row["event"] == "start" and since is not None and "time" in row:
                 waited, since = waited + max(0.0, row["time"] - since), None
-            elif row.get("event") == "end":
-                since = row["time"]
+            elif row["event"] == "end":
+                since = row.get("time")
         return waited if any(row.get("event") == "start" for row in self.attempts) else None
 
     @property
@@ -227,16 +230,16 @@ def read(run: Run, shows_env: bool = False) -> Facts:
         shows_env: show the values of env and what else is private.
     """
     paths = run.paths
-    plan = read_json(paths.plan) or {}
+    plan = records.plan(paths)
     return Facts(
         run=run,
         status=run.status(),
         result=run.result() or {},
         plan=plan,
-        manifest=read_json(paths.manifest) or {},
-        submitted=read_json(paths.submitted) or {},
+        manifest=records.manifest(paths),
+        submitted=records.submitted(paths) or {},
         lines=read_json_lines(paths.metrics) if plan.get("script") else read_epochs(paths),
-        attempts=read_json_lines(paths.attempts),
+        attempts=records.attempts(paths),
         job_text=read_text(paths.job),
         shows_env=shows_env,
     )

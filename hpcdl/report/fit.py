@@ -100,7 +100,12 @@ def is_number(value: object) -> bool:
     """Whether a value of a line is a finite number."""
     if isinstance(value, bool):
         return False
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    if not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _no_longer_finite(

@@ -173,9 +173,9 @@ def _figures(facts: Facts) -> list[tuple[str, str]]:
     validation = facts.section("validation")
     found = []
     if test.get("accuracy") is not None:
-        found.append(("test accuracy", words.with_deviation(words.percent, facts.result, "test")))
+        found.append(("test accuracy", _scored(facts, "test")))
     if validation.get("accuracy") is not None:
-        found.append(("validation accuracy", words.with_deviation(words.percent, facts.result, "validation")))
+        found.append(("validation accuracy", _scored(facts, "validation")))
     if "parameters" in model:
         found.append(("parameters", words.count(model["parameters"])))
     if facts.epochs and not facts.is_script:
@@ -186,6 +186,11 @@ def _figures(facts: Facts) -> list[tuple[str, str]]:
     if facts.total_s is not None:
         found.append(("in all", words.seconds(facts.total_s)))
     return found
+
+
+def _scored(facts: Facts, part: str) -> str:
+    accuracy = facts.section(part)["accuracy"]
+    return words.with_deviation(words.percent, accuracy, facts.result, part)
 
 
 def _failure(facts: Facts) -> dict[str, Any] | None:

@@ -40,10 +40,10 @@ def _emulated(devices: int) -> str:
 
 def _outcome(facts: Facts) -> str:
     status, test = facts.status, facts.section("test")
-    if status.state == "done" and isinstance(test.get("accuracy"), float):
+    if status.state == "done" and isinstance(test.get("accuracy"), float) and "rows" in test:
         rows = test["rows"]
         if facts.fold is not None:
-            mean = with_deviation(percent, facts.result, "test")
+            mean = with_deviation(percent, test["accuracy"], facts.result, "test")
             times = several(len(facts.folds), "time")
             return (
                 f"Trained {times}, with a different part of the training "
@@ -97,12 +97,12 @@ def _cost(facts: Facts) -> str:
         return ""
     text = f"It took {seconds(facts.total_s)}" + (f" on {facts.devices}" if facts.devices else "")
     timing = facts.section("timing")
-    if "per_epoch_s" in timing:
+    if "per_epoch_s" in timing and "images_per_s" in timing:
         speed = several(round(timing["images_per_s"]), "image")
         text += f": {seconds(timing['per_epoch_s'])} an epoch, {speed} a second"
     attempts = len(facts.ends)
     if attempts > 1:
-        reasons = ", ".join(str(row["reason"]).replace("_", " ") for row in facts.ends[:-1])
+        reasons = ", ".join(str(row.get("reason")).replace("_", " ") for row in facts.ends[:-1])
         text += f"; in {attempts} attempts (ended before: {reasons})"
     return text + "."
 

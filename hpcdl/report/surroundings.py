@@ -57,7 +57,8 @@ def _data(facts: Facts) -> list[tuple[str, str]]:
         for part in ("train", "validation", "test"):
             counts.append(f"{words.count(data[f'rows_{part}'])} {part}")
         classes = words.several(data["classes"], "class", "classes")
-        shown.append(("data", f"{data['path']}: images of {shape}; {', '.join(counts)}; {classes}"))
+        path = data.get("path", "path not known")
+        shown.append(("data", f"{path}: images of {shape}; {', '.join(counts)}; {classes}"))
     if facts.manifest.get("data"):
         shown.append(("data file", _hashed(facts.manifest["data"])))
     return shown

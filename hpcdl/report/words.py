@@ -105,12 +105,13 @@ def size(value: float | None) -> str:
 
 def with_deviation(
     show: Callable[[float], str],
+    value: float,
     result: dict[str, Any],
     part: str,
     metric: str = "accuracy",
 ) -> str:
     """A metric of result.json as 98.89 %, of a cross-validation as 98.89 % ± 0.21 %."""
-    text = show(result[part][metric])
+    text = show(value)
     if "cross_validation" not in result:
         return text
     deviation = result["cross_validation"]["deviation"][part].get(metric)

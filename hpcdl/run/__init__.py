@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.errors import NoRunError, RunError, SchedulerError, UserError
-from hpcdl.files import read_json, write_text
+from hpcdl.files import write_text
 from hpcdl.oserrors import sentence
+from hpcdl.run import records
 from hpcdl.run.logs import numbered
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import FINAL, Status, fold, process_start, read
@@ -60,8 +61,8 @@ class Run:
 
     def created(self) -> float:
         """When it was made (unix time), from its manifest, or to the minute from its id."""
-        created = (read_json(self.paths.manifest) or {}).get("created")
-        if isinstance(created, (int, float)):
+        created = records.manifest(self.paths).get("created")
+        if created is not None:
             return float(created)
         try:
             return time.mktime(time.strptime(self.paths.root.name[:13], "%Y%m%d-%H%M"))
@@ -85,10 +86,10 @@ class Run:
         from hpcdl.scheduler.clusters import on_cluster
 
         try:
-            poll_s = int((read_json(self.paths.plan) or {}).get("min_poll_s", 60))
+            poll_s = int(records.plan(self.paths).get("min_poll_s", 60))
             job_ids = self.job_ids()
             with on_cluster(self.slurm_cluster()):
-                found = slurm.jobs(job_ids, poll_s, since=submitted.get("sent", submitted["time"]))
+                found = slurm.jobs(job_ids, poll_s, since=submitted.get("sent", submitted.get("time", 0.0)))
         except SchedulerError as error:  # no answer is no reason for another state
             return replace(status, note="; ".join(filter(None, (status.note, str(error)))))
         known = [found[job_id] for job_id in job_ids if job_id in found]
@@ -125,7 +126,7 @@ class Run:
 
     def result(self) -> dict[str, Any] | None:
         """What came out (result.json), or None while there is nothing."""
-        return read_json(self.paths.result)
+        return records.result(self.paths)
 
     def is_script(self) -> bool:
         """Whether it runs the user's own script; a training has a run.json."""
@@ -133,7 +134,7 @@ class Run:
 
     def job_ids(self) -> list[str]:
         """SLURM's ids of its jobs, in the order in which they run; none for a local run."""
-        submitted = read_json(self.paths.submitted) or {}
+        submitted = records.submitted(self.paths) or {}
         job_id = submitted.get("job_id")
         return list(submitted.get("job_ids") or ([job_id] if job_id else []))
 
@@ -141,7 +142,7 @@ class Run:
         """The SLURM cluster that it was sent to, where a site has several."""
         from hpcdl.scheduler.clusters import cluster_of
 
-        return cluster_of(read_json(self.paths.plan) or {})
+        return cluster_of(records.plan(self.paths))
 
     def logs(self) -> list[Path]:
         """Its logs so far, a file per attempt in order."""
@@ -203,7 +204,7 @@ class Run:
         return ""
 
     def _end_jobs(self) -> None:
-        submitted = read_json(self.paths.submitted) or {}
+        submitted = records.submitted(self.paths) or {}
         if submitted.get("backend") == "slurm" or self._may_be_in_slurm(submitted):
             from hpcdl.scheduler import slurm
             from hpcdl.scheduler.clusters import on_cluster

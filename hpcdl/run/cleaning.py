@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcdl.errors import HpcdlError
-from hpcdl.files import read_json_lines
-from hpcdl.run import Run
+from hpcdl.run import Run, records
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import FINAL, Status
 
@@ -101,7 +100,7 @@ def _why_kept(run: Run, status: Status, checkpoints_only: bool) -> str:
 
 def _may_still_run(paths: RunPaths) -> bool:
     """Whether a cancelled run's last attempt has not noted its end, and had little time to."""
-    rows = read_json_lines(paths.attempts)
+    rows = records.attempts(paths)
     if not rows or rows[-1].get("event") != "start":
         return False
     try:

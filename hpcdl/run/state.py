@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpcdl.files import read_json, read_json_lines
-from hpcdl.run import causes
+from hpcdl.run import causes, records
 from hpcdl.run.logs import slurms_words
 from hpcdl.run.metrics import GLANCE_BYTES, read_metrics
 from hpcdl.run.paths import RunPaths
@@ -65,15 +64,15 @@ class Status:
 
 def read(paths: RunPaths) -> Evidence:
     """Read a run's files as they are now."""
-    submitted = read_json(paths.submitted)
-    gone = _is_gone(submitted or {}, read_json_lines(paths.attempts))  # before the files: its last words are then seen
+    submitted = records.submitted(paths)
+    gone = _is_gone(submitted or {}, records.attempts(paths))  # before the files: its last words are then seen
     return Evidence(
         gone=gone,
         submitted=submitted,
-        attempts=read_json_lines(paths.attempts),
-        heartbeat=read_json(paths.heartbeat) or {},
+        attempts=records.attempts(paths),
+        heartbeat=records.heartbeat(paths),
         metrics=read_epochs(paths),
-        result=read_json(paths.result),
+        result=records.result(paths),
         cancelled=paths.cancelled.exists(),
         stopping=paths.stop.exists(),
         slurms_word=_last_word(paths, submitted or {}),
@@ -90,8 +89,8 @@ def read_epochs(paths: RunPaths) -> list[dict[str, Any]]:
         return _script_epochs(paths)
     folds = paths.folds()
     if not folds:
-        return read_json_lines(paths.metrics)
-    return [{**row, "fold": int(one.root.name)} for one in folds for row in read_json_lines(one.metrics)]
+        return records.epochs(paths)
+    return [{**row, "fold": int(one.root.name)} for one in folds for row in records.epochs(one)]
 
 
 def _script_epochs(paths: RunPaths) -> list[dict[str, Any]]:
@@ -126,7 +125,7 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
         "folds": seen.heartbeat.get("folds"),
         "metrics": epochs[-1] if epochs else {},
         "node": last.get("node"),
-        "started": starts[0]["time"] if starts else None,
+        "started": starts[0].get("time") if starts else None,
         "ended": last.get("time") if last.get("event") == "end" else None,
     }
     if seen.cancelled:
