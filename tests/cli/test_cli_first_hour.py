@@ -561,9 +561,9 @@ def test_local_check_reads_the_notebook(cli, folder, text, words):
     [
         (b"\xef\xbb\xbf", 0, "could run"),
         ("# -*- coding: latin-1 -*-\n# grün\n".encode("latin-1"), 0, "could run"),
-        ("# grün\n".encode("latin-1"), 2, "a.py: line 1 is not text in UTF-8"),
-        ("x = 1\n\n\n# grün\n".encode("latin-1"), 2, "a.py: line 4 is not text in UTF-8"),
-        ("x = 1\n".encode("utf-16"), 2, "a.py: line 1 is not text in UTF-8"),
+        ("# grün\n".encode("latin-1"), 2, "a.py cannot be decoded by Python: line 1 has bytes that are not utf-8"),
+        ("x = 1\n\n\n# grün\n".encode("latin-1"), 2, "line 4 has bytes that are not utf-8"),
+        ("x = 1\n".encode("utf-16"), 2, "a.py cannot be decoded by Python: it is UTF-16"),
     ],
     ids=["windows", "named", "not-named", "later", "utf-16"],
 )

@@ -402,7 +402,7 @@ def test_limit_within_the_stop_margin(world, time):
 def test_missing_data_root_is_a_warning_for_scripts(world):
     (finding,) = world.check("script.yaml", f"cluster.data_root={world.folder}/none", only="file system").findings
 
-    assert "none is not there" in finding[1].cause
+    assert f"there is no data_root {world.folder}/none" in finding[1].cause
     assert not finding[1].blocks
     assert world.check("model.yaml", f"cluster.data_root={world.folder}/none", only="file system").findings == []
 

@@ -338,7 +338,7 @@ def test_commands_of_a_cluster(site):
 
 @pytest.mark.cases("C25")
 def test_job_asks_its_own_cluster(site, monkeypatch):
-    site.says(squeue="echo 2030-01-01T00:00:00")
+    site.says(squeue="echo RUNNING 2030-01-01T00:00:00")
     monkeypatch.setenv("SLURM_CLUSTER_NAME", "wice")
 
     with on_cluster("wice"):
