@@ -117,4 +117,4 @@ def test_folder_that_lost_a_class_is_refused_before_it_is_sent(shared: Bed) -> N
         *sets(f"cluster.data_root={shared.folder}/data", "data.name=lost"), check=False,
     )  # fmt: skip
     assert said.returncode == 2
-    assert "lost/two: holds no images; expected some of class two" in said.stderr
+    assert "/lost: two: holds no images; expected some of class two" in said.stderr
