@@ -537,7 +537,11 @@ def notebook(*cells):
         (notebook("%%R\nx"), "nb.ipynb, cell 1, line 1: %%R is not known"),
         (notebook("name = input('?')"), "nb.ipynb, cell 1, line 1: input() has nobody to answer it"),
         (notebook("x = ["), "nb.ipynb, cell 1 does not compile"),
-        (notebook("import google.colab.drive"), "imports google.colab.drive"),
+        pytest.param(
+            notebook("import google.colab.drive"),
+            "imports google.colab.drive",
+            marks=pytest.mark.tensorflow,  # which brings a package google
+        ),
         (notebook(" "), "all its code cells are empty"),
         ("{}", "is not a Jupyter notebook: it has no 'cells'"),
         ("no JSON", "is not a Jupyter notebook"),
