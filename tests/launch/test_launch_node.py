@@ -170,6 +170,7 @@ def test_another_node_is_tried_once():
     assert next_step(unfit, ends("unfit_node"), 0).state == "failed", "where nothing is requeued"
 
 
+@pytest.mark.tensorflow
 def test_local_run_with_a_hanging_data_set_ends(machine):
     fifo = machine.folder / "data.npz"
     os.mkfifo(fifo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,16 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize(("cell", "words"), PROBLEMS.values(), ids=PROBLEMS)
+def places() -> list[Any]:
+    """The problems; those with a part of ``google`` where TensorFlow has brought that package."""
+    rows = []
+    for name, values in PROBLEMS.items():
+        marks = [pytest.mark.tensorflow] if name.startswith("colab") else []
+        rows.append(pytest.param(*values, id=name, marks=marks))
+    return rows
+
+
+@pytest.mark.parametrize(("cell", "words"), places())
 def test_places_are_cells(check, cell, words):
     """Every finding names the cell and its line."""
     report = check("x = 1", cell)
