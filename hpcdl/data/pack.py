@@ -266,7 +266,8 @@ def _pictures(
             while waiting:
                 yield waiting[0][0], waiting.popleft()[1].result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # A worker that still starts fails aloud if this process has left: wait for the blocks in hand
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _finished(
