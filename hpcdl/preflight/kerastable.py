@@ -12,7 +12,8 @@ WEIGHT_FILES = {
     "save_weights": (".weights.h5",),
     "load_weights": (*MODEL_FILES, ".weights.json"),
 }
-# Each was tried with Keras 3.15 and TensorFlow 2.21.
+# Most were tried with Keras 3.15 and TensorFlow 2.21; the arguments of fit, predict and ModelCheckpoint,
+# and those of Keras 1, are read off signatures. The rows of Keras 2 were not tried.
 # Source of Keras 2's: https://github.com/keras-team/keras/blob/v2.11.0/keras/optimizers/optimizer_experimental/optimizer.py
 NO_ARGUMENTS = {
     "callbacks.ModelCheckpoint": {
