@@ -16,6 +16,7 @@ from hpcdl.container import Places, Shell, command, first_gpus, if_set, outside
 from hpcdl.errors import UserError
 from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
 from hpcdl.planning import Plan, script_name, summary
+from hpcdl.run.causes import OWN_REQUEUE
 from hpcdl.run.freeze import RUN_NOTEBOOK, SUPPORT
 from hpcdl.trainer.spec import RunSpec
 
@@ -168,7 +169,8 @@ def _covered(plan: Plan, folder: str) -> bool:
 def _template(plan: Plan, **context: Any) -> str:
     template = _environment().get_template("job.sbatch.j2")
     again = plan.requeue and plan.max_requeues > 0
-    text: str = template.render(plan=plan, version=hpcdl.__version__, summary=summary(plan), again=again, **context)
+    common = {"version": hpcdl.__version__, "summary": summary(plan), "own_requeue": OWN_REQUEUE}
+    text: str = template.render(plan=plan, again=again, **common, **context)
     return f"{text}\n"
 
 

@@ -172,7 +172,7 @@ def test_no_requeue_no_scontrol(without):
 def test_requeued_at_most_so_often():
     text = render(plan(JOB, replace(SITE, max_requeues=3)))
 
-    assert "if [[ $status == 75 && ${SLURM_RESTART_COUNT:-0} -lt 3 ]]; then\n    # SLURM ends this" in text
+    assert "if [[ $status == 75 && ${SLURM_RESTART_COUNT:-0} -lt 3 ]]; then\n    echo " in text
 
 
 def test_stop_signal_sent_by_whoever_starts_the_program():

@@ -163,10 +163,11 @@ def _settle_last(paths: RunPaths, plan: Plan) -> str | None:
     job_id = last["job_id"]
     reason = None
     if job_id is not None:
-        word = causes.slurm_state_of_words(slurms_words(paths, job_id)) or queue.last_state(job_id)
+        output = slurms_words(paths, job_id)
+        word = causes.slurm_state_of_words(output) or queue.last_state(job_id)
         reason = causes.reason_of_slurm_state(word)
-    if last["event"] == "start" and reason == causes.REQUEUED:
-        reason = causes.KILLED  # launch could not even note its end: the batch script asked for the requeue
+        if reason == causes.REQUEUED and causes.OWN_REQUEUE in output:
+            reason = causes.KILLED  # launch itself was, and so the batch script asked for the requeue
     if last["event"] == "start" or reason is not None:
         keys = ("attempt", "job_id", "node", "from_step", "from_images", "status", "seconds")
         row = {key: last.get(key) for key in keys}

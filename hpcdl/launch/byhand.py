@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import asdict, replace
@@ -106,17 +107,46 @@ def _with_modules(decided: Plan, argv: list[str], env: dict[str, str]) -> tuple[
         if not here:
             raise ContainerError(f"there is no {decided.runtime} command here, and the profile names no module for it")
         return argv, env
-    steps = " && ".join(asjob.plan_lines(decided))
+    lines = asjob.plan_lines(decided)
     if here:
-        steps = f"{{ {steps}; }} >/dev/null 2>&1;"
+        steps = f"{{ {' && '.join(lines)}; }} >/dev/null 2>&1;"
     else:
-        steps = f"{steps} &&"
+        steps = f"{_modules_or_refusal(decided, lines)};"
     bash = ["bash"]
     if not decided.module_init and not any(name.startswith("BASH_FUNC_module") for name in env):
         bash.append("-l")  # the site's login files define the command; the user's own have no say
         steps = f'export HOME="$0"; {steps}'
         env = {**env, "HOME": "/nonexistent"}
     return [*bash, "-c", f'{steps} exec "$@"', os.environ.get("HOME", "/"), *argv], env
+
+
+def _modules_or_refusal(decided: Plan, lines: list[str]) -> str:
+    """The module lines in bash, which ends with a message where they do not bring the container command."""
+    runtime, cluster, modules = decided.runtime, decided.cluster, ", ".join(decided.modules)
+    elsewhere = f"run hpcdl shell on a machine of {cluster} that has"
+    sources = [line for line in lines if line.startswith("source ")]
+    loads = [line for line in lines if not line.startswith("source ")]
+    steps = [
+        *sources,
+        _or_end(
+            "type module >/dev/null 2>&1",
+            f"there is no {runtime} command here, nor a module command that could load it: {elsewhere} one of them",
+        ),
+        _or_end(
+            " && ".join(loads),
+            f"the modules of {cluster} do not load here ({modules}), and there is no {runtime} command without them",
+        ),
+        _or_end(
+            f"type {runtime} >/dev/null 2>&1",
+            f"there is no {runtime} command here, with the modules of {cluster} loaded ({modules}): {elsewhere} it",
+        ),
+    ]
+    return "; ".join(steps)
+
+
+def _or_end(command: str, message: str) -> str:
+    """A step in bash that ends all with an error message where its command fails."""
+    return f"{{ {command}; }} || {{ echo {shlex.quote(f'error: {message}')} >&2; exit 1; }}"
 
 
 __all__ = ["argv_for_job", "argv_for_run"]

@@ -66,7 +66,8 @@ def move_away(paths: RunPaths, plan: Plan, job_id: str) -> bool:
             from hpcdl.launch import launch
             from hpcdl.scheduler.executors import SlurmScriptExecutor
 
-            job = SlurmScriptExecutor(paths.submitit, paths.script, exclude=avoid).submit(launch, str(paths.root))
+            executor = SlurmScriptExecutor(paths.submitit, paths.script, exclude=avoid, moved=True)
+            job = executor.submit(launch, str(paths.root))
             write_json(
                 paths.submitted, {**submitted, "job_id": job.job_id, "job_ids": [job.job_id], "sent": time.time()}
             )

@@ -55,6 +55,8 @@ _SLURMS_WORDS = {
     "DUE TO PREEMPTION": "PREEMPTED",
     "DUE TO JOB REQUEUE": "REQUEUED",
 }
+# The batch script's line before it asks SLURM for a requeue itself. Any other requeue is somebody else's.
+OWN_REQUEUE = "hpcdl: asking SLURM to run this job again"
 # What a program says of a file when the process that serves its image's files was killed (from FUSE)
 _GONE = "(Transport endpoint is not connected|Software caused connection abort)"
 _IMAGE_GONE = re.compile(f"{_GONE}: '/|shared object file: {_GONE}")

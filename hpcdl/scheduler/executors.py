@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from submitit.local.local import LocalExecutor, LocalJob
 from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
+from hpcdl.errors import SchedulerError
 from hpcdl.files import read_json, read_json_lines
 from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler import slurm
@@ -30,19 +32,32 @@ class SlurmScriptExecutor(SlurmExecutor):
         script: the batch script, which runs `worker_command`.
         after: the id of a job that must have ended first, however it ended.
         exclude: nodes that the job must not run on, beside those of its own ``slurm: {exclude: ...}``.
+        moved: whether it takes the place of a job that has started: ``slurm: {hold, begin}`` were for that one.
 
     Raises:
         SchedulerError: the job's own list is a file that cannot be read.
     """
 
-    def __init__(self, folder: Path, script: Path, after: str | None = None, exclude: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        script: Path,
+        after: str | None = None,
+        exclude: Sequence[str] = (),
+        moved: bool = False,
+    ) -> None:
         super().__init__(folder)
         self.script = script
         self.first = after is None
+        plan = read_json(RunPaths(script.parent).plan) or {}
+        directives = dict(plan.get("directives", ()))
         self.options = [f"--dependency=afterany:{after}"] if after else []
         if exclude:
-            plan = read_json(RunPaths(script.parent).plan) or {}
             self.options.append(f"--exclude={slurm.with_own_excluded(plan, exclude)}")
+        if moved and "begin" in directives:
+            self.options.append("--begin=now")
+        # Whoever released a run's first job meant the run: its other jobs wait for nobody.
+        self.releases = "hold" in directives and (moved or after is not None)
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         return self.script.read_text(encoding="utf-8")
@@ -58,7 +73,11 @@ class SlurmScriptExecutor(SlurmExecutor):
         known = (read_json(paths.submitted) or {}).get("job_ids", [])
         resumed = [row.get("event") for row in read_json_lines(paths.attempts)][-1:] == ["resumed"]
         taken = slurm.job_in(paths.root, known) if resumed and self.first else None
-        return taken or slurm.sbatch(self.script, self.options, known)
+        job_id = taken or slurm.sbatch(self.script, self.options, known)
+        if self.releases:
+            with suppress(SchedulerError):  # it stays held, as `hpcdl status` shows
+                slurm.release(job_id)
+        return job_id
 
 
 class SessionExecutor(LocalExecutor):

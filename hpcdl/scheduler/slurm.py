@@ -161,6 +161,15 @@ def scancel(*job_ids: str, pending: bool = False) -> None:
     call(["scancel", "--quiet", *(["--state=PENDING"] if pending else []), *job_ids])
 
 
+def release(job_id: str) -> None:
+    """Let a job start that was submitted with ``--hold``.
+
+    Raises:
+        SchedulerError: SLURM did not take it.
+    """
+    call(["scontrol", "release", job_id])
+
+
 def exclude(job_id: str, nodes: str) -> None:
     """Keep a job that has not started away from some nodes, and no others: ``n1,n[3-4]``.
 

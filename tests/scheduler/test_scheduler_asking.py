@@ -266,6 +266,30 @@ def test_failed_node_and_users_own_are_left(site, tmp_path, monkeypatch, requeue
         assert site.calls("scontrol") == ["scontrol update JobId=2 ExcNodeList=n[1-2],n9"]
 
 
+@pytest.mark.parametrize("requeue", [True, False])
+def test_moved_job_is_not_held_again(site, tmp_path, monkeypatch, requeue):
+    """What the first job waited for is over when it moves; a chain's later jobs wait for the ones before them."""
+    site.says(sbatch="echo 4711", srun="exit 0", scontrol="exit 0")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.py").touch()
+    (tmp_path / "a.yaml").write_text("name: a\nscript: t.py\nslurm: {hold: true, begin: now+1hour}\n")
+    (tmp_path / "site.yaml").write_text(f"{CLUSTERS}requeue: {str(requeue).lower()}\nmax_requeues: 1\n")
+    prepared = submission.prepare(load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml"))
+    paths = submission.submit(prepared).paths
+    assert "#SBATCH --hold\n" in paths.script.read_text()
+    released_when_sent = [] if requeue else ["scontrol release 4711"]
+    assert site.calls("scontrol") == released_when_sent
+    if not requeue:
+        return
+
+    write_json(paths.submitted, {"job_id": "1", "job_ids": ["1"]})
+    append_json_line(paths.attempts, {"event": "end", "attempt": 1, "node": "n9", "reason": "unfit_node"})
+    assert move_away(paths, prepared.plan, "1")
+
+    assert "--begin=now" in site.calls("sbatch")[-1].split()
+    assert site.calls("scontrol") == ["scontrol release 4711"]
+
+
 def test_unreadable_list_of_nodes(site, tmp_path):
     with pytest.raises(SchedulerError, match=r"slurm\.exclude names the file /nowhere/nodes"):
         slurm.with_own_excluded({"directives": [["exclude", "/nowhere/nodes"]]}, ["n7"])

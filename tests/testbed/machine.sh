@@ -38,7 +38,8 @@ wait_for() {
 fill() {
   local new
   new=$(sed -e "s|@HOST@|$(uname -n)|g" \
-    -e "s|@STATE@|$STATE|g" -e "s|@PREFIX@|$PREFIX|g" -e "s|@DB_PORT@|$DB_PORT|g" "$HERE/etc/$1")
+    -e "s|@STATE@|$STATE|g" -e "s|@PREFIX@|$PREFIX|g" -e "s|@DB_PORT@|$DB_PORT|g" \
+    -e "s|@PROCTRACK@|${PROCTRACK:-}|g" -e "s|@CGROUP_PLUGIN@|${CGROUP_PLUGIN:-}|g" "$HERE/etc/$1")
   [ ! -e "$2" ] || [ "$new" != "$(cat "$2")" ] || return 1
   printf '%s\n' "$new" >"$2.new"
   mv "$2.new" "$2"

@@ -45,14 +45,29 @@ start_daemon() {
   esac
 }
 
+# What ends a job's processes: its cgroup, as on a cluster, where the kernel's first cgroups are mounted.
+choose_proctrack() {
+  local version
+  version=$(slurmd -V)
+  PROCTRACK=linuxproc
+  CGROUP_PLUGIN=autodetect
+  [[ ${version##* } < 23 ]] || CGROUP_PLUGIN=disabled # older ones refuse the word, newer ones a missing cgroup
+  ! mountpoint -q /sys/fs/cgroup/freezer || {
+    PROCTRACK=cgroup
+    CGROUP_PLUGIN=cgroup/v1
+  }
+}
+
 configure_slurm() {
   local gpu changed=""
+  choose_proctrack
   mkdir -p "$RUN" "$STATE"/{log,slurmctld,munge,mysql}
   for gpu in /dev/fakegpu{0..3}; do
     [ -e "$gpu" ] || mknod "$gpu" c 1 3 # as /dev/null
     chmod 666 "$gpu"
   done
   if fill slurm.conf.in /etc/slurm/slurm.conf; then changed=yes; fi
+  if fill cgroup.conf.in /etc/slurm/cgroup.conf; then changed=yes; fi
   if fill gres.conf.in /etc/slurm/gres.conf; then changed=yes; fi
   if fill task_prolog.sh /etc/slurm/task_prolog.sh; then chmod 755 /etc/slurm/task_prolog.sh; fi
   if fill job_bash_env.sh /etc/slurm/job_bash_env.sh; then :; fi

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.conftest import IMAGES, VENV, Bed, Run, until
+from tests.testbed.conftest import IMAGES, VENV, Bed, Run
 from tests.testbed.test_faults import reasons
 
 pytestmark = pytest.mark.testbed
@@ -25,26 +25,25 @@ def image(bed: Bed) -> Path:
     return link
 
 
+# One that does so on the first node that it starts on, and is the plain Python on all others.
+MEAN_ONCE = f"""#!/bin/sh
+first={{folder}}/first
+[ -e "$first" ] || echo "$SLURMD_NODENAME" >"$first"
+[ "$(cat "$first")" != "$SLURMD_NODENAME" ] || exec taskset -c 0 {VENV}/python "$@"
+exec {VENV}/python "$@"
+"""
+
+
 def held(bed: Bed, image: Path, *options: str, gpus: int = 0) -> Run:
-    """A script's run whose job, and each that takes its place, waits until it is released."""
+    """A script's run whose job waits until it is released."""
     bed.write("program.py", "print('it ran')\n")
     bed.write("job.yaml", JOB.format(image=image, gpus=gpus))
     return bed.submit("job.yaml", *options)
 
 
-def release(run: Run) -> str:
-    """Let the run's job start now; its id."""
-    job_id = run.job_id
-    run.bed.run("scontrol", "release", job_id)
-    return job_id
-
-
-def unfit_once(run: Run) -> str:
-    """Let it start on a node that is not fit; the job that takes its place. The node is named by the run."""
-    first = release(run)
-    until(lambda: run.job_id != first)
-    assert reasons(run) == ["unfit_node"]
-    return run.job_id
+def release(run: Run) -> None:
+    """Let the run's job start now. One that takes its place on another node starts by itself."""
+    run.bed.run("scontrol", "release", run.job_id)
 
 
 def test_what_two_nodes_lack_ends_the_run(bed: Bed, image: Path) -> None:
@@ -56,8 +55,6 @@ def test_what_two_nodes_lack_ends_the_run(bed: Bed, image: Path) -> None:
     run = held(bed, image, *(word for text in sets for word in ("--set", text)), gpus=2)
     image.unlink()
     extra.rmdir()
-    unfit_once(run)
-    assert run.status()["note"].startswith("unfit node")
     release(run)
     result = run.wait()
 
@@ -87,17 +84,22 @@ def test_what_two_nodes_lack_ends_the_run(bed: Bed, image: Path) -> None:
     assert run.wait()["state"] == "done"
 
 
-def test_another_node_is_better(bed: Bed, image: Path) -> None:
-    run = held(bed, image)
-    image.unlink()
-    unfit_once(run)
-    image.symlink_to(IMAGES / "python3.11.sif")
+@pytest.mark.parametrize("requeue", [True, False])
+def test_another_node_is_better(bed: Bed, image: Path, requeue: bool) -> None:
+    """Another job takes its place, or the next one of the chain; neither is held as the first one was."""
+    python = bed.write("python", MEAN_ONCE.format(folder=bed.folder))
+    python.chmod(0o755)
+    sets = (f"cluster.host_python={python}", f"cluster.requeue={str(requeue).lower()}", "cluster.max_requeues=1")
+    run = held(bed, image, *(word for text in sets for word in ("--set", text)), gpus=2)
+    first_job = run.job_id
     release(run)
     result = run.wait()
 
     assert result["state"] == "done", result
     assert reasons(run) == ["unfit_node", "done"]
+    assert (bed.folder / "first").read_text().strip() == result["attempts"][0]["node"]
     assert result["attempts"][0]["node"] != result["attempts"][1]["node"]
+    assert [row["job_id"] == first_job for row in result["attempts"]] == [True, False]
     assert "it ran" in run.log(2)
 
 
@@ -119,7 +121,6 @@ def test_data_that_cannot_be_read_end_a_training_before_it_starts(bed: Bed) -> N
     sets = (f"cluster.data_root={data.parent}", "slurm={hold: ''}")
     run = bed.submit("digits_cnn", *(word for text in sets for word in ("--set", text)))
     data.chmod(0)
-    unfit_once(run)
     release(run)
     result = run.wait()
 
