@@ -155,7 +155,7 @@ def read_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Jo
     if document is not None and not isinstance(document.value, dict):
         Walker(problems).fill(Cluster, document)
     elif document is not None:
-        document = layers.over(document, files, job.cluster if job else {}, sets, problems)
+        document = layers.over(document, files, built_in_profiles(), job.cluster if job else {}, sets, problems)
         walker = Walker(problems, {Image: _image})
         cluster = walker.fill(Cluster, document)
         check_words(document, walker)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
@@ -74,13 +74,20 @@ def chosen(files: Sequence[Located], known: Mapping[str, Path]) -> str | None:
     return None
 
 
-def over(profile: Located, files: Sequence[Located], job: Mapping[str, Located], sets: Sequence[str],
-         problems: list[Problem]) -> Located:  # fmt: skip
+def over(
+    profile: Located,
+    files: Sequence[Located],
+    known: Iterable[str],
+    job: Mapping[str, Located],
+    sets: Sequence[str],
+    problems: list[Problem],
+) -> Located:
     """The profile with all that is said over it.
 
     Args:
         profile: the profile's document.
         files: the settings files, the stronger one last.
+        known: the names of the built-in profiles.
         job: the job's ``cluster`` section.
         sets: ``cluster.KEY=value`` texts.
         problems: where problems are added.
@@ -88,10 +95,11 @@ def over(profile: Located, files: Sequence[Located], job: Mapping[str, Located],
     name = profile.value.get("name")
     layers = [profile]
     for document in files:
-        sections = document.value.get("profiles")
-        section = sections.value.get(name.raw) if name and sections and isinstance(sections.value, dict) else None
+        section = _profiles(document).get(name.raw) if name else None
         if section is not None and isinstance(section.value, dict):
             layers.append(section)
+    if files:
+        _check_names(files, [*([str(name.raw)] if name else []), *known], problems)
     _refuse_programs(job, Walker(problems), "cluster.")
     typed = Located({}, profile.where)
     apply_sets(typed, sets, problems, "cluster.")
@@ -132,12 +140,37 @@ def _check(document: Located, known: Mapping[str, Path], walker: Walker, shared:
                 expand(cluster.raw)
             except ValueError as error:
                 walker.add(cluster, "cluster", str(error))
-    sections = document.value.get("profiles")
-    for name, section in sections.value.items() if sections and isinstance(sections.value, dict) else ():
+    for name, section in _profiles(document).items():
         if not isinstance(section.value, dict):
             walker.add(section, f"profiles.{name}", f"expected a section of profile keys; got {show(section.plain())}")
         elif shared:
             _refuse_programs(section.value, walker, f"profiles.{name}.")
+
+
+def _profiles(document: Located) -> dict[str, Located]:
+    """The sections under ``profiles`` of a settings file."""
+    sections = document.value.get("profiles")
+    if sections is None or not isinstance(sections.value, dict):
+        return {}
+    sections_by_name: dict[str, Located] = sections.value
+    return sections_by_name
+
+
+def _check_names(files: Sequence[Located], known: Sequence[str], problems: list[Problem]) -> None:
+    """A section whose name is nearly a profile's that has none of its own would change nothing, without a word."""
+    from difflib import get_close_matches
+
+    with_section = {name for document in files for name in _profiles(document)}
+    without_section = [name for name in known if name not in with_section]
+    for document in files:
+        for name, section in _profiles(document).items():
+            close = get_close_matches(str(name), without_section, n=1, cutoff=0.75)
+            if name not in known and close:
+                message = (
+                    f"there is no such profile; did you mean {close[0]}? "
+                    f"(a file of your own may be called {name}: then put {close[0]}: {{}} beside it)"
+                )
+                Walker(problems).add(section, f"profiles.{name}", message)
 
 
 def _refuse_programs(section: Mapping[str, Located], walker: Walker, prefix: str) -> None:

@@ -94,7 +94,7 @@ def test_xdg_config_home(folder, monkeypatch, tmp_path):
 
 
 def test_keys_of_another_profile_do_not_count(folder):
-    user_config("profiles:\n  there: {qos: b, nonsense: 1}\n")
+    user_config("profiles:\n  lumi: {qos: b, nonsense: 1}\n")
 
     assert load_cluster("site.yaml").qos == "profile"
 
@@ -114,9 +114,23 @@ MISTAKES = {
     "a-program": (section(runtime="/evil"), "hpcdl.yaml:3", "profiles.here.runtime", "started here"),
     "a-python": (section(host_python="./evil"), "hpcdl.yaml:3", "profiles.here.host_python", "started here"),
     "a-file": ("cluster: ./evil.yaml\n", "hpcdl.yaml:1", "cluster", "a file is named by you"),
+    "misspelt-section": (
+        "profiles:\n  marenostrum_5: {qos: b}\n",
+        "hpcdl.yaml:2",
+        "profiles.marenostrum_5",
+        "did you mean marenostrum5?",
+    ),
+    "misspelt-own": ("profiles:\n  heer: {qos: b}\n", "hpcdl.yaml:2", "profiles.heer", "did you mean here?"),
     "misspelt-profile": ("cluster: sagaa\n", "hpcdl.yaml:1", "cluster", "did you mean saga?"),
     "place": (section(scratch="/x/{group}"), "hpcdl.yaml:3", "scratch", "only {account} and {user} are known"),
 }
+
+
+def test_two_files_of_alike_names(folder):
+    """As the message says: the one that is meant has a section of its own."""
+    user_config("profiles:\n  heer: {qos: b}\n  here: {}\n")
+
+    assert load_cluster("site.yaml").qos == "profile"
 
 
 @pytest.mark.parametrize(("content", "where", "key", "part"), MISTAKES.values(), ids=MISTAKES)

@@ -44,7 +44,6 @@ def shell(tmp_path, monkeypatch):
         argv, env, folder = argv_for_job(job, load_cluster(tmp_path / "site.yaml"), ["hello"], tmp_path / "runs")
         return subprocess.run(argv, env=env, cwd=folder, capture_output=True, text=True, check=False)
 
-    run.programs = programs
     return run
 
 
@@ -70,8 +69,8 @@ def test_no_container_command(shell, module, said):
     assert done.stderr == f"error: {said}\n"
 
 
-def test_module_gives_the_command(shell):
-    command = shell.programs.parent / "modules/singularity"
+def test_module_gives_the_command(shell, tmp_path):
+    command = tmp_path / "modules/singularity"
     command.parent.mkdir()
     command.write_text('#!/bin/bash\necho "singularity $1"\n')
     command.chmod(0o755)
