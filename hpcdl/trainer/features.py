@@ -147,19 +147,23 @@ def _compute(
     """Fill the rows of `values` from `done` on: the train part's, then the test part's."""
     run_dir.heartbeat(phase="features", images=done, of_images=len(values), saved_images=done)
     started = saved = time.perf_counter()
-    first = done
+    first = saved_rows = done
     for part in _batches(given, strategy, done, 2 * run.train.batch_size):
         values[done : done + len(part)] = part
         done += len(part)
         run_dir.heartbeat(images=done)
         if run_dir.stop_requested():
-            run_dir.heartbeat(phase="stopped", saved_images=done if kept.write(values, done) else first)
+            stopped = "stopped on request with the features of {:,} of {:,} images".format(done, len(values))
+            if kept.write(values, done):
+                run_dir.heartbeat(phase="stopped", saved_images=done)
+                raise Stopped("{}; they are saved, run me again to go on".format(stopped))
+            run_dir.heartbeat(phase="stopped", saved_images=saved_rows)
             raise Stopped(
-                "stopped on request with the features of {:,} of {:,} images; they are saved, run me again "
-                "to go on".format(done, len(values))
+                "{}; they could not be saved, as said above: run again, I go on from {:,}".format(stopped, saved_rows)
             )
         if time.perf_counter() - saved >= run.saving.every_s:
             if kept.write(values, done):
+                saved_rows = done
                 run_dir.heartbeat(saved_images=done)
             saved = time.perf_counter()
     seconds = time.perf_counter() - started

@@ -269,3 +269,15 @@ def test_stopped_run_goes_on_where_it_was(work, monkeypatch, replicas, stop_afte
     assert "of 71 images come from" in work.log
     assert "features: 71 images through" not in work.log
     assert next(asked) == 10  # ten batches in all: none was made twice
+
+
+def test_stopped_where_nothing_can_be_saved_says_so(work, monkeypatch):
+    (Path(work.run_dir.folder) / "features.npz").mkdir(parents=True)
+    monkeypatch.setattr(work.run_dir, "stop_requested", lambda: True)
+
+    with pytest.raises(Stopped, match=r"of 71 images; they could not be saved, .*, I go on from 0$"):
+        work()
+
+    heartbeat = json.loads((Path(work.run_dir.folder) / "heartbeat.json").read_text())
+    assert heartbeat["saved_images"] == 0
+    assert f"features: cannot be kept in {work.run_dir.folder}/features.npz: " in work.capsys.readouterr().out
