@@ -28,6 +28,7 @@ def image(bed: Bed) -> Path:
 # One that does so on the first node that it starts on, and is the plain Python on all others.
 MEAN_ONCE = f"""#!/bin/sh
 first={{folder}}/first
+[ -n "$SLURMD_NODENAME" ] || exec {VENV}/python "$@" # `hpcdl check` on the login node
 [ -e "$first" ] || echo "$SLURMD_NODENAME" >"$first"
 [ "$(cat "$first")" != "$SLURMD_NODENAME" ] || exec taskset -c 0 {VENV}/python "$@"
 exec {VENV}/python "$@"
