@@ -15,7 +15,7 @@ TEXT_FILES = (".json", ".jsonl", ".yaml", ".log", ".out")
 
 
 @pytest.fixture
-def old(tmp_path) -> Path:
+def old(tmp_path: Path) -> Path:
     """The folder of an earlier version's runs, as if they had been made in this test's folder."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
