@@ -13,6 +13,7 @@ from hpcdl.cluster.schema import Cluster, Image, Partition, Qos
 from hpcdl.data import set_path
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import Job, format_time, parse_time
+from hpcdl.job.training import training_problems
 from hpcdl.trainer.spec import DataSpec, DeviceSpec, RunSpec, SavingSpec
 
 
@@ -96,6 +97,7 @@ def plan(job: Job, cluster: Cluster) -> Plan:
     cpus = resources.cpus or max(1, node.cpus * max(1, resources.gpus) // max(1, node.gpus))
     if resources.cpus and resources.cpus > node.cpus:
         problems.append(_wrong(job, "resources.cpus", f"is {cpus}, {has} {node.cpus}"))
+    problems += training_problems(job)
     problems += _too_long(job, cluster)
     memory_gb = resources.memory_gb or _share_of_memory(resources.gpus, cluster)
     problems += _unbindable(job, cluster)

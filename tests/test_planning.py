@@ -270,3 +270,37 @@ plan(job, cluster)
 assert not [event for event in seen if event.partition(".")[0] in ("open", "os", "subprocess", "socket")], seen
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# Rules of the trainer's own, which spoke on the node only, after the queue
+TRAINER_REFUSES = {
+    "more GPUs than rows": (
+        asking(gpus=4),
+        {"batch_size": 2},
+        ("train.batch_size", "expected at least one row for each of the 4 GPUs; got 2"),
+    ),
+    "XLA on several GPUs": (
+        asking(gpus=2),
+        {"jit": "on"},
+        ("train.jit", "expected auto or off with several GPUs; got 'on', but XLA compiles for one device"),
+    ),
+    "folds and a share": (
+        replace(JOB, data=DataSpec(name="mnist", validation_split=0.2)),
+        {"cross_validation": 3},
+        (
+            "data.validation_split",
+            "expected 0 with train.cross_validation, where each fold validates on its part of the rows; got 0.2",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("job", "train", "expected"), TRAINER_REFUSES.values(), ids=TRAINER_REFUSES)
+def test_what_the_trainer_refuses_is_said_before_the_queue(job, train, expected):
+    job = replace(job, train=replace(TrainSpec(), **train), places={expected[0]: "a.yaml:7"})
+
+    with pytest.raises(JobError) as caught:
+        plan(job, SITE)
+
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.key, problem.message) == ("a.yaml:7", *expected)
