@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check $(addprefix -
 help:
 	@echo "make demo          train a small CNN on real digits on this machine, from nothing"
 	@echo "make test          all tests that can run here"
-	@echo "make lint          ruff, mypy, shellcheck"
+	@echo "make lint          ruff, mypy, shellcheck, figures of how the code reads"
 	@echo "make update        move the tested versions to the newest releases of the dependencies"
 	@echo "make test-lowest   the host's tests with the lowest releases that pyproject.toml admits"
 	@echo "make test-newest   the host's tests with the newest ones"
@@ -48,6 +48,7 @@ lint: .venv/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/shellcheck -x -P SCRIPTDIR tests/testbed/*.sh tests/testbed/etc/*.sh .ci/run
+	@$(BIN)/python .ci/figures.py
 
 golden: .venv/.dev
 	@$(BIN)/python -m pytest -q tests/test_script.py --golden

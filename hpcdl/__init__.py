@@ -5,6 +5,14 @@ nothing: on a login node it runs for every command, and inside the container it
 must work on Python 3.8 with nothing of hpcdl's host packages installed.
 """
 
+TYPE_CHECKING = False  # what a type checker takes for true; `typing` itself need not be loaded
+if TYPE_CHECKING:
+    from hpcdl.api import render, submit
+    from hpcdl.cluster import load_cluster
+    from hpcdl.job import load_job
+    from hpcdl.planning import plan
+    from hpcdl.run import Run
+
 __version__ = "0.1.0"
 
 __all__ = ["Run", "__version__", "load_cluster", "load_job", "plan", "render", "submit"]
@@ -14,8 +22,8 @@ _HOME_OF = {
     "load_cluster": "hpcdl.cluster",
     "load_job": "hpcdl.job",
     "plan": "hpcdl.planning",
-    "render": "hpcdl.script",
-    "submit": "hpcdl.submission",
+    "render": "hpcdl.api",
+    "submit": "hpcdl.api",
 }
 
 

@@ -100,3 +100,30 @@ def test_installed_bundle_is_complete(installed, tmp_path):
 
     inside = {str(path.relative_to(tmp_path / "out" / "code")) for path in (tmp_path / "out" / "code").rglob("*.py")}
     assert inside == {name for name in files_of(REPOSITORY / "hpcdl") if name.endswith(".py")}
+
+
+TYPED = """import hpcdl
+
+job = hpcdl.load_job("mnist_script")
+cluster = hpcdl.load_cluster("marenostrum5", ["cluster.account=nct00"])
+text: str = hpcdl.render(job, cluster)
+run = hpcdl.submit(job, cluster)
+state: str = run.status().state
+gpus: int = hpcdl.plan(job, cluster).gpus
+number: int = hpcdl.render(job, cluster)
+hpcdl.submit("mnist_script", cluster)
+"""
+
+
+def test_installed_names_are_typed(installed, tmp_path):
+    """A type checker sees in a user's program what is right, and the two lines that are not."""
+    (tmp_path / "program.py").write_text(TYPED)
+    options = ["--strict", "--no-error-summary", "--cache-dir", str(tmp_path / "cache"), "program.py"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *options],
+        cwd=tmp_path, env={**os.environ, "MYPYPATH": str(installed)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    errors = [line for line in done.stdout.splitlines() if line.startswith("program.py")]
+    assert [line.split(":")[1] for line in errors] == ["9", "10"], done.stdout + done.stderr
