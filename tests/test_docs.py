@@ -12,6 +12,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+OWN_PAGES = [REPOSITORY / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 BLOCK = re.compile(r"(?:<!-- run: (\w+) -->\n)?```sh\n(.*?)```", re.DOTALL)
 
 
@@ -107,7 +108,7 @@ def test_only_the_two_make_commands_are_not_run_here() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, *REPOSITORY.glob("*/README.md")], ids=lambda page: f"{page.parent.name}-{page.stem}"
+    "page", [*PAGES, *OWN_PAGES, *REPOSITORY.glob("*/README.md")], ids=lambda page: f"{page.parent.name}-{page.stem}"
 )
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
@@ -133,8 +134,13 @@ def test_cluster_page_names_every_key() -> None:
     assert missing == []
 
 
-def test_table_of_what_is_survived_names_tests_that_exist() -> None:
-    rows = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (REPOSITORY / "docs/nothing-is-lost.md").read_text())
-    assert len(rows) >= 10
-    missing = [f"{file}::{name}" for file, name in rows if f"def {name}" not in (REPOSITORY / file).read_text()]
+@pytest.mark.parametrize("page", [*PAGES, *OWN_PAGES], ids=lambda page: page.stem)
+def test_files_and_tests_that_pages_name_are_there(page: Path) -> None:
+    missing = []
+    for file, _, test in re.findall(r"`((?:tests|hpcdl|templates|benchmarks)/[\w./-]+)(::(\w+))?`", page.read_text()):
+        path = REPOSITORY / file
+        if not path.exists() or f"def {test}" not in (path.read_text() if test else "def "):
+            missing.append(f"{file} {test}")
     assert missing == []
+    if page.stem == "nothing-is-lost":
+        assert page.read_text().count("`tests/") >= 10
