@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 
 if TYPE_CHECKING:
     from hpcdl.preflight import Finding, Report
 
 
 @click.command(cls=options.JobCommand, short_help="Find out whether a job could run, and send nothing.")
-@click.argument("job", metavar="JOB")
+@click.argument("job", metavar="JOB", shell_complete=completion.jobs)
 @options.backend
 @options.cluster
 @options.sets

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 
 if TYPE_CHECKING:
     from hpcdl.report.comparison import Comparison
@@ -18,7 +18,7 @@ _WIDEST = 40  # characters of a value
 
 
 @click.command(short_help="Lay runs side by side.")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=completion.runs)
 @options.cluster
 @options.runs_dir
 @click.option(

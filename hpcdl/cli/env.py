@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 
 if TYPE_CHECKING:
     from hpcdl.planning import Plan
@@ -19,7 +19,7 @@ def command() -> None:
 
 
 @command.command("build", short_help="Install a job's packages beside its image.")
-@click.argument("job", metavar="JOB")
+@click.argument("job", metavar="JOB", shell_complete=completion.jobs)
 @options.cluster
 @options.sets
 @click.option(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 
 
 @click.group(short_help="List and copy the jobs that ship with hpcdl.")
@@ -31,7 +31,7 @@ def list_jobs() -> None:
 
 
 @command.command("copy", short_help="Copy one here, to edit it.")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=completion.jobs)
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(file_okay=False))
 def copy_job(name: str, folder: str) -> None:
     """Copy one here (or into DIR), with its script or module, to edit it.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcdl.cli import completion
+
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.job import Job
@@ -26,7 +28,7 @@ _GPUS = "GPUs of the job; short for --set resources.gpus=N."
 _TIME = 'Time limit, "HH:MM:SS"; short for --set resources.time=TIME.'
 _ARGS, _SIZE = "hpcdl.args", "hpcdl.size"  # what a command line gives to `load` beside its parameters
 
-cluster = click.option("--cluster", "-c", metavar="NAME|FILE", help=_CLUSTER)
+cluster = click.option("--cluster", "-c", metavar="NAME|FILE", help=_CLUSTER, shell_complete=completion.profiles)
 sets = click.option("--set", "-s", "sets", multiple=True, metavar="KEY.PATH=VALUE", help=_SET)
 show_env = click.option(
     "--show-env",
@@ -98,7 +100,7 @@ def size(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def run_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     """A RUN argument with the options that say where to look for it."""
-    decorated = click.argument("run", metavar="RUN")(function)
+    decorated = click.argument("run", metavar="RUN", shell_complete=completion.runs)(function)
     return cluster(runs_dir(decorated))
 
 

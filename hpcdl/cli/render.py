@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 
 
 @click.command(cls=options.JobCommand, short_help="Print the batch script of a job.")
-@click.argument("job", metavar="JOB")
+@click.argument("job", metavar="JOB", shell_complete=completion.jobs)
 @options.cluster
 @options.sets
 @options.size

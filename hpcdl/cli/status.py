@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 from hpcdl.cli.choice import STATES, WAITING, fits_name, is_pattern, since_time
 from hpcdl.cli.formats import duration, metric_texts, table
 
@@ -22,7 +22,7 @@ _SHOWN = 20
 
 
 @click.command(short_help="Show runs and their states.")
-@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=completion.runs)
 @click.option("--all", "all_runs", is_flag=True, help=f"Show all that fit, not the newest {_SHOWN} only.")
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only these. May be repeated.")
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Only runs of this job; * and ? stand for any.")

@@ -6,11 +6,11 @@ import sys
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 
 
 @click.command(cls=options.JobCommand, short_help="Submit a job to SLURM, or run it on this machine.")
-@click.argument("job", metavar="JOB")
+@click.argument("job", metavar="JOB", shell_complete=completion.jobs)
 @options.backend
 @options.cluster
 @options.sets

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -27,7 +27,7 @@ _LOOK_S = 0.2  # how often it is asked whether it listens
 
 
 @click.command(short_help="Show runs' curves in TensorBoard.")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=completion.runs)
 @options.cluster
 @options.runs_dir
 @click.option("--port", type=click.IntRange(1, 65535), help=f"Where it listens. Default: {_PORT}, or one that is free.")
