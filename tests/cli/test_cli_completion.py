@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 
@@ -17,7 +19,8 @@ def offered(hpcdl_process, tmp_path):
         }
         answer = hpcdl_process(cwd=tmp_path, env=variables)
         assert answer.err == ""
-        return answer.out.splitlines()
+        lines: list[str] = answer.out.splitlines()
+        return lines
 
     return ask
 
@@ -25,8 +28,6 @@ def offered(hpcdl_process, tmp_path):
 @pytest.fixture
 def program(tmp_path):
     """The installed command: the name of the variable goes by its own."""
-    import sys
-
     start = "import sys; sys.argv[0] = 'hpcdl'; from hpcdl.cli import entrypoint; entrypoint()"
     return [sys.executable, "-c", start]
 
