@@ -22,6 +22,7 @@ def releases(monkeypatch) -> ModuleType:
     return module
 
 
+@pytest.mark.cases("fault 8")
 def test_lowest_pins_are_the_bounds(releases):
     pins = releases.lowest_pins()
 

@@ -127,8 +127,21 @@ def test_image_called_tensorflow(tmp_path):
     assert [(row.key, row.state) for row in line.value] == [("tensorflow", "told"), ("tf2.21", "told")]
 
 
-def test_no_images(tmp_path):
+@pytest.mark.cases("fault 6")
+@pytest.mark.parametrize(
+    ("processor", "address"),
+    [
+        ("x86_64", "docker://tensorflow/tensorflow:2.17.0-gpu"),
+        ("aarch64", "docker://nvcr.io/nvidia/tensorflow:25.02-tf2-py3"),
+    ],
+)
+def test_image_to_pull_finds_the_gpus(tmp_path, monkeypatch, processor, address):
+    monkeypatch.setattr("platform.machine", lambda: processor)
+
+    assert f"apptainer pull tensorflow.sif {address}" in image_line([str(tmp_path)]).why
+
+
+def test_no_images():
     assert image_line([]).state == "unknown"
-    assert "apptainer pull tensorflow.sif docker://" in image_line([str(tmp_path)]).why
     with pytest.raises(UserError, match="there is no folder /nowhere/at/all"):
         image_line(["/nowhere/at/all"])

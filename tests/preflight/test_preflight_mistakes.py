@@ -28,9 +28,10 @@ def nothing(world: World) -> None:
 
 
 def row(
-    name: str, check: str, cause: str, fix: str, *sets: str, plant: Plant = nothing, job: str = "model.yaml"
-) -> Any:
-    return pytest.param(check, cause, fix, sets, plant, job, id=name)
+    name: str, check: str, cause: str, fix: str, *sets: str, plant: Plant = nothing, job: str = "model.yaml",
+    case: str = "",
+) -> Any:  # fmt: skip
+    return pytest.param(check, cause, fix, sets, plant, job, id=name, marks=[pytest.mark.cases(case)] if case else [])
 
 
 def broken(world: World, content: bytes) -> None:
@@ -161,9 +162,10 @@ IMAGES = [
     row("architecture", "image", "is for aarch64, but the nodes are x86_64", "built for these nodes",
         plant=lambda w: w.write("tf.sif", sif(b"04"))),
     row("architecture-of-the-partition", "image", "is for aarch64, but the nodes are x86_64", "built for these nodes",
-        plant=two_architectures),
+        plant=two_architectures, case="fault 2"),
     row("architecture-of-the-profile", "image", "is for x86_64, but the nodes are aarch64", "built for these nodes",
-        "cluster.architecture=aarch64", plant=lambda w: w.slurm(node=NODE.format("n1").replace("Arch=x86_64 ", ""))),
+        "cluster.architecture=aarch64", case="fault 2",
+        plant=lambda w: w.slurm(node=NODE.format("n1").replace("Arch=x86_64 ", ""))),
     row("no-python", "image", "has no command python9", "python3", "cluster.images.tensorflow.python=python9"),
     row("old-tensorflow", "image", "its TensorFlow is 2.9.1; models need 2.11 or newer", "newer image",
         plant=lambda w: w.stub(tensorflow="2.9.1")),
@@ -297,7 +299,7 @@ SCRIPTS = [
 
 HOST = [
     row("host-python-of-another-kind", "host Python", "arm is for aarch64, but the nodes are x86_64",
-        "a login node of their kind", "cluster.host_python={folder}/bin/arm", plant=arm_python),
+        "a login node of their kind", "cluster.host_python={folder}/bin/arm", plant=arm_python, case="fault 3"),
     row("no-host-python", "host Python", "there is no /nowhere/python", "cluster.host_python=",
         "cluster.host_python=/nowhere/python"),
     row("bare-host-python", "host Python", "bare cannot run hpcdl's worker: .*No module named 'msgspec'",

@@ -123,6 +123,7 @@ def test_no_device_is_no_fault_without_gpus(log, cause):
     assert of_ending(Ending(1, script=True, log=log, gpus=0)).cause == cause
 
 
+@pytest.mark.cases("fault 5")
 @pytest.mark.parametrize(("oom_kills", "cause"), [(1, "out_of_memory"), (0, "user_code"), (None, "user_code")])
 def test_child_killed_for_memory(oom_kills, cause):
     """A script whose subprocess the kernel killed, and that then ends by itself with an error."""

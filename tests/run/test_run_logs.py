@@ -53,6 +53,7 @@ def test_last_attempt_is_read_else_the_batch_script(paths):
     assert telling_lines(paths)[0]["text"] == "KeyError: 10"
 
 
+@pytest.mark.cases("fault 7")
 @pytest.mark.parametrize(
     "begin",
     ["slurmstepd: error:", "slurmstepd-n1: error:", "[2026-11-28T05:03:44.185] error:"],

@@ -417,6 +417,7 @@ def test_option_of_sbatch_names_the_key(tmp_path):
         load_job(tmp_path / "a.yaml")
 
 
+@pytest.mark.cases("fault 8")
 @pytest.mark.parametrize(
     ("answer", "known"),
     [("RUNNING 2030-01-01T00:10:00", True), ("COMPLETING 2030-01-01T00:00:01", False), ("RUNNING N/A", False)],

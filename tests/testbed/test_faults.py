@@ -105,6 +105,7 @@ def test_preempted_run_goes_on(bed: Bed) -> None:
     assert "from 0" not in run.log(2)
 
 
+@pytest.mark.cases("fault 4")
 def test_requeue_from_outside_goes_on(bed: Bed) -> None:
     run = counter(bed, 60)
     counting(run, 5)
