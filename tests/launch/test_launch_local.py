@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -131,6 +132,7 @@ def test_edit_after_submission_ignored(machine):
     assert run.log().split() == ["frozen", "helper", "one", "two"]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no option -P")
 def test_modules_where_user_is_not_imported(machine):
     """A user's random.py, or another hpcdl, must not get between the worker and its own code."""
     machine.folder.joinpath("submitit").mkdir()

@@ -122,6 +122,12 @@ def start_again(run: Run) -> None:
     run.bed.run("scontrol", "update", f"JobId={run.job_id}", "StartTime=now", check=False)
 
 
+def site_packages() -> str:
+    """Where the login node's Python keeps packages, below its environment or ~/.local: lib/python3.11/site-packages."""
+    asks = "import sys, sysconfig; print(sysconfig.get_path('purelib').removeprefix(sys.prefix + '/'))"
+    return subprocess.run([VENV / "python", "-c", asks], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def new_bed(name: str) -> Bed:
     folder = SCRATCH / "hpcuser" / name
     shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ import yaml
 from small_disk import SmallDisk
 
 from tests.hostile import ENVIRONMENT, WORST
-from tests.testbed.conftest import LOGIN, Bed, Run, new_bed, until
+from tests.testbed.conftest import LOGIN, VENV, Bed, Run, new_bed, site_packages, until
 
 pytestmark = pytest.mark.testbed
 
@@ -128,7 +128,7 @@ def poisoned_home(bed: Bed) -> dict[str, str]:
     tell = f"echo $0 $$ >> {canary}\nexport PATH=/nowhere PYTHONHOME=/nowhere PYTHONPATH=/nowhere\n"
     for name in (".bash_profile", ".bash_login", ".profile", ".bashrc", ".bash_env"):
         bed.write(f"home/{name}", tell)
-    packages = "home/.local/lib/python3.11/site-packages"
+    packages = f"home/.local/{site_packages()}"
     shadow = f"import sys\nsys.path.insert(0, {str(bed.folder / packages)!r})\n"
     harm = f"{shadow}print(sys.argv, file=open({str(canary)!r}, 'a'))\n"
     for name in ("usercustomize.py", "sitecustomize.py"):
@@ -150,7 +150,7 @@ def poisoned_home(bed: Bed) -> dict[str, str]:
 def python_with_user_site(bed: Bed) -> str:
     """The path of a Python that has hpcdl's packages and looks into ~/.local, as one of a module does."""
     bed.run("python3", "-m", "venv", "--system-site-packages", "--without-pip", "py")
-    bed.write("py/lib/python3.11/site-packages/other.pth", "/opt/hpcdl-testbed/venv/lib/python3.11/site-packages\n")
+    bed.write(f"py/{site_packages()}/other.pth", f"{VENV.parent}/{site_packages()}\n")
     return str(bed.folder / "py/bin/python")
 
 
@@ -233,10 +233,10 @@ def test_slurms_words_are_read_right_in_an_odd_shell(bed: Bed) -> None:
 
 
 def test_hpcdl_in_the_users_site_runs_its_own_jobs(bed: Bed) -> None:
-    packages = bed.folder / "home/.local/lib/python3.11/site-packages"
-    bed.write("home/.local/lib/python3.11/note", "")
+    packages = bed.folder / "home/.local" / site_packages()
+    packages.parent.mkdir(parents=True)
     shutil.chown(bed.folder / "home", "hpcuser")
-    packages.symlink_to("/opt/hpcdl-testbed/venv/lib/python3.11/site-packages")
+    packages.symlink_to(VENV.parent / site_packages())
     bed.profile.write_text(re.sub("^host_python: .*\n", "", bed.profile.read_text(), flags=re.MULTILINE))
     bed.write("program.py", "print('hello')\n")
     bed.write("job.yaml", "name: user-site\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\n")
