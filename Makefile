@@ -6,7 +6,8 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 TESTED := $(wildcard .ci/tested-$(VERSION).txt)
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check $(addprefix --constraint ,$(TESTED))
 
-.PHONY: help demo test lint golden format compat update test-lowest test-newest testbed testbed-down clean
+.PHONY: help demo test lint golden format compat update test-lowest test-newest testbed testbed-down \
+	testbed-second testbed-second-test testbed-sid clean
 
 help:
 	@echo "make demo          train a small CNN on real digits on this machine, from nothing"
@@ -17,6 +18,8 @@ help:
 	@echo "make test-newest   the host's tests with the newest ones"
 	@echo "make testbed       start the test bed: a real SLURM and Apptainer (Debian 12, root)"
 	@echo "make testbed-down  stop it"
+	@echo "make testbed-second       start the second one: Debian 13's SLURM and Python, beside the first"
+	@echo "make testbed-second-test  start it, run its tests, stop it; make testbed-sid: with Debian unstable's"
 	@echo "make golden        render the golden scripts again, to be read before they are committed"
 	@echo "make format        let ruff format the code"
 	@echo "make compat        the trainer's tests on TensorFlow versions between the images (hours; VERSIONS='2.16.1')"
@@ -72,6 +75,16 @@ testbed:
 
 testbed-down:
 	@tests/testbed/testbed.sh down
+
+testbed-second:
+	@tests/testbed/second.sh trixie up
+
+testbed-second-test: SUITE = trixie
+testbed-sid: SUITE = sid
+testbed-second-test testbed-sid:
+	@tests/testbed/second.sh $(SUITE) up
+	@tests/testbed/second.sh $(SUITE) test
+	@tests/testbed/second.sh $(SUITE) down
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,6 +4,8 @@
     python3 .ci/releases.py newest   the host's tests with the newest releases that it admits
     python3 .ci/releases.py update   write the newest releases into .ci/tested-X.Y.txt and
                                      .ci/newest-X.Y.txt, for this Python X.Y
+    python3 .ci/releases.py wanted   print what the host's tests want, with the bounds of
+                                     pyproject.toml: the second test bed installs it
 
 `make demo`, `make test` and CI install the versions of .ci/tested-X.Y.txt, so that a release made
 today cannot break them. .ci/newest-X.Y.txt has the releases that `newest` last passed with. They
@@ -28,13 +30,16 @@ TESTS = ["tests", *(f"--ignore=tests/{name}" for name in ("trainer", "testbed", 
 
 
 def main(verb: str) -> int:
-    """Do one of the three; the exit status says whether it passed."""
+    """Do one of the four; the exit status says whether it passed."""
     if verb == "lowest":
         return lowest()
     if verb == "newest":
         return newest()
     if verb == "update":
         return update()
+    if verb == "wanted":
+        print("\n".join(wanted(HOST.split(","))))
+        return 0
     print(__doc__)
     return 2
 
@@ -51,14 +56,9 @@ def lowest() -> int:
 
 def lowest_pins() -> list[str]:
     """The lower bound of each dependency as an exact version, and the tested versions of the tools."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    tools = {name_of(requirement) for requirement in extras["dev"]}
-    requirements = list(project["dependencies"])
-    for extra in ("digits", "report", "images"):
-        requirements += extras[extra]
+    tools = {name_of(requirement) for requirement in set(wanted(["dev"])) - set(wanted([]))}
     bounds: dict[str, str] = {}
-    for requirement in requirements:
+    for requirement in wanted(["digits", "report", "images"]):
         name, _, bound = requirement.partition(">=")
         bounds[name] = max(bounds.get(name, bound), bound, key=version_key)
     pins = [f"{name}=={bound}" for name, bound in bounds.items()]
@@ -66,6 +66,15 @@ def lowest_pins() -> list[str]:
         if name_of(line) in tools - FREE:
             pins.append(line)
     return pins
+
+
+def wanted(extras: list[str]) -> list[str]:
+    """What pyproject.toml wants for hpcdl with some of its extras."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    requirements = list(project["dependencies"])
+    for extra in extras:
+        requirements += project["optional-dependencies"][extra]
+    return requirements
 
 
 def newest() -> int:

@@ -31,6 +31,14 @@ def test_lowest_pins_are_the_bounds(releases):
     assert not [pin for pin in pins if pin.startswith("tensorflow")]
 
 
+def test_second_bed_gets_all_but_tensorflow(releases, capsys):
+    assert releases.main("wanted") == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert {"click>=8.2", "scikit-learn>=1.4", "pytest>=8"} <= set(lines)
+    assert not [line for line in lines if line.startswith("tensor")]
+
+
 def test_tools_are_of_tested_versions(releases):
     tested = [line for line in releases.read_versions(releases.TESTED) if line.startswith("pytest==")]
     if not tested:

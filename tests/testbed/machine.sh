@@ -1,6 +1,17 @@
 # What a cluster's login node offers besides SLURM and Apptainer: packages, users, `module`, shared folders, a Python.
 # shellcheck shell=bash source-path=SCRIPTDIR
 
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly HERE
+readonly CHECKOUT=${HERE%/tests/testbed}
+readonly CACHE=${HPCDL_TESTBED_CACHE:-/var/cache/hpcdl-testbed}
+readonly DATA=${HPCDL_TEST_DATA:-$CHECKOUT/../shared/data}
+readonly STATE=/var/lib/hpcdl-testbed
+readonly PREFIX=/opt/hpcdl-testbed
+readonly SCRATCH=/gpfs/scratch/nct00
+readonly MARK="hpcdl-testbed: " # a slurm.conf without it is not ours to touch
+readonly SECOND_BED=/etc/hpcdl-second-bed # tells the second bed's root from a machine
+
 die() {
   echo "testbed: $*" >&2
   exit 3 # told already, say the callers' traps
@@ -48,34 +59,40 @@ fill() {
 check_machine() {
   [ "$(id -u)" = 0 ] || die "needs root: it installs packages and starts SLURM's daemons"
   # shellcheck source=/dev/null
-  (. /etc/os-release 2>/dev/null && [ "$ID-${VERSION_ID:-}" = debian-12 ]) || die "needs Debian 12 (bookworm)"
+  (. /etc/os-release 2>/dev/null && [ "$ID" = debian ] && [ "${VERSION_ID:-99}" -ge 12 ]) ||
+    die "needs Debian 12 (bookworm) or newer"
   [ ! -e /etc/slurm/slurm.conf ] || grep -q "$MARK" /etc/slurm/slurm.conf ||
     die "/etc/slurm/slurm.conf is not from this test bed: this machine has a SLURM of its own, left alone"
   [ ! -e /gpfs ] || [ -e "/gpfs/.hpcdl-testbed" ] ||
     die "/gpfs is not from this test bed: this machine has a shared filesystem of its own, left alone"
 }
 
-# The mirror that this machine's own apt uses for bookworm.
+# The mirror that this machine's own apt uses for its Debian.
 debian_mirror() {
   # shellcheck disable=SC2016 # apt's variables
   apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-    awk '$1 == "bookworm" && $2 == "main" { print $3; exit }'
+    awk -v release="$(. /etc/os-release && echo "$VERSION_CODENAME")" \
+      '$1 == release && $2 == "main" { print $3; exit }'
 }
 
-# Each package, and a file that tells that it is there.
+# Each package of a cluster, and a file that tells that it is there.
 readonly PACKAGES=(
   slurmctld:/usr/sbin/slurmctld slurmd:/usr/sbin/slurmd slurmdbd:/usr/sbin/slurmdbd slurm-client:/usr/bin/sbatch
   munge:/usr/sbin/munged mariadb-server-core:/usr/sbin/mariadbd mariadb-client-core:/usr/bin/my_print_defaults
   environment-modules:/usr/share/modules/init/bash
-  python3-venv:/usr/lib/python3.11/ensurepip mmdebstrap:/usr/bin/mmdebstrap patchelf:/usr/bin/patchelf
+  python3-venv:/var/lib/dpkg/info/python3-venv.list patchelf:/usr/bin/patchelf
   squashfs-tools:/usr/bin/mksquashfs squashfuse:/usr/bin/squashfuse_ll fuse2fs:/usr/bin/fuse2fs
-  fuse-overlayfs:/usr/bin/fuse-overlayfs uidmap:/usr/bin/newuidmap shellcheck:/usr/bin/shellcheck
-  chromium:/usr/bin/chromium # no part of a cluster: tests/report opens pages in it
+  fuse-overlayfs:/usr/bin/fuse-overlayfs uidmap:/usr/bin/newuidmap
+)
+# What the second bed's root can do without: it comes with its images, and tests/report opens pages elsewhere.
+readonly TOOLS=(
+  mmdebstrap:/usr/bin/mmdebstrap zstd:/usr/bin/zstd shellcheck:/usr/bin/shellcheck chromium:/usr/bin/chromium
 )
 
 install_packages() {
-  local package missing=()
-  for package in "${PACKAGES[@]}"; do
+  local package needed=("${PACKAGES[@]}") missing=()
+  [ -e "$SECOND_BED" ] || needed+=("${TOOLS[@]}")
+  for package in "${needed[@]}"; do
     [ -e "${package#*:}" ] || missing+=("${package%%:*}")
   done
   [ ${#missing[@]} -gt 0 ] || return 0

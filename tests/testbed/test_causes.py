@@ -73,6 +73,7 @@ def test_more_memory_than_the_job_has(bed: Bed, small_memory: Path) -> None:
     assert run.json("result.json")["attempts"][0]["peak_memory_gb"] > 0.1
 
 
+@pytest.mark.second_bed
 def test_memory_error_in_python(bed: Bed) -> None:
     program = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))\n" + EATS
     run = fails(bed, program)
@@ -91,6 +92,7 @@ def test_gpu_memory_in_tensorflow(bed: Bed) -> None:
     assert "OOM when allocating tensor" in text
 
 
+@pytest.mark.second_bed
 def test_image_that_does_not_start(bed: Bed) -> None:
     """A SIF file by its header, with nothing in it."""
     image = bed.folder / "none.sif"
@@ -103,6 +105,7 @@ def test_image_that_does_not_start(bed: Bed) -> None:
     assert "none.sif" in text
 
 
+@pytest.mark.second_bed
 def test_time_limit_that_nothing_stops_at(overtime: Run) -> None:
     """The program heeds nothing, and SLURM kills it: its words in the job's output tell, no question is asked."""
     overtime.bed.environment["PATH"] = f"{VENV}:/nowhere"  # neither squeue nor sacct

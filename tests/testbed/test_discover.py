@@ -9,7 +9,7 @@ import pytest
 
 from tests.testbed.conftest import IMAGES, VENV, Bed, Run
 
-pytestmark = pytest.mark.testbed
+pytestmark = [pytest.mark.testbed, pytest.mark.second_bed]
 
 PROGRAM = 'import os, sys\nprint("devices:", os.environ.get("CUDA_VISIBLE_DEVICES"), sys.prefix)\n'
 SCRIPT = 'name: script\nresources: {gpus: %d, time: "00:05:00"}\ncontainer: python3.11\nscript: program.py\n'

@@ -8,7 +8,7 @@ import pytest
 
 from tests.testbed.conftest import Bed, Run, start_again, until
 
-pytestmark = pytest.mark.testbed
+pytestmark = [pytest.mark.testbed, pytest.mark.second_bed]
 
 # Counts to WORK in steps of 0.2 s, keeps its count in a file, saves and leaves when it is asked to.
 COUNTER = """

@@ -134,6 +134,7 @@ def old_run(cluster: None) -> Run:
     return waits_for_go(new_bed("test-outages"))
 
 
+@pytest.mark.second_bed
 def test_killed_image_of_a_script_is_the_cause(bed: Bed) -> None:
     run = waits_for_go(bed)
     kill(image_of(run))
@@ -145,6 +146,7 @@ def test_killed_image_of_a_script_is_the_cause(bed: Bed) -> None:
     assert run.json("result.json")["state"] == "done"
 
 
+@pytest.mark.second_bed
 def test_run_outlives_its_slurmd(bed: Bed) -> None:
     run = counter(bed, 40)
     counting(run)
@@ -165,6 +167,7 @@ def test_run_outlives_its_slurmd(bed: Bed) -> None:
     until(lambda: not in_queue(run))
 
 
+@pytest.mark.second_bed
 @pytest.mark.parametrize(("how", "work"), [("stop", 15), ("kill", 50)])
 def test_slurmctld_restarts_under_a_run(bed: Bed, how: str, work: int) -> None:
     run = counter(bed, work)
@@ -180,6 +183,7 @@ def test_slurmctld_restarts_under_a_run(bed: Bed, how: str, work: int) -> None:
     until(lambda: not in_queue(run))
 
 
+@pytest.mark.second_bed
 def test_requeue_waits_for_slurmctld(impatient: Bed) -> None:
     run = counter(impatient, 30)
     counting(run)
@@ -195,6 +199,7 @@ def test_requeue_waits_for_slurmctld(impatient: Bed) -> None:
     assert "from 0" not in run.log(2)
 
 
+@pytest.mark.second_bed
 def test_submission_waits_for_slurmctld(bed: Bed) -> None:
     bed.write("counter.py", "print('here')\n")
     bed.write("job.yaml", "name: counter\ncontainer: python\nresources: {gpus: 0}\nscript: counter.py\n")

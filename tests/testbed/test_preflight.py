@@ -73,6 +73,7 @@ def test_good_script(site: Bed) -> None:
     assert "script" in told["passed"]
 
 
+@pytest.mark.second_bed
 @pytest.mark.parametrize(
     ("options", "name", "cause"),
     [
@@ -104,6 +105,7 @@ def test_mistakes(site: Bed, options: list[str], name: str, cause: str) -> None:
     assert [row for row in told["findings"] if row["check"] == name and cause in row["cause"]], told
 
 
+@pytest.mark.second_bed
 def test_what_sbatch_takes_and_never_starts(site: Bed) -> None:
     """SLURM's own test lets a time above the QoS's limit through."""
     told = check(site, "mnist_cnn", "--set", "cluster.qos=acc_debug", "--set", "resources.time=04:00:00")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.testbed.conftest import Bed, start_again, until
 
-pytestmark = pytest.mark.testbed
+pytestmark = [pytest.mark.testbed, pytest.mark.second_bed]
 
 SCRIPT = 'name: {name}\ncontainer: python\nresources: {{gpus: 1, time: "00:10:00"}}\nscript: program.py\n'
 

@@ -1,20 +1,10 @@
 #!/bin/bash
-# Brings up, on one Debian 12 machine, a small cluster like the ones hpcdl is for: a real SLURM, a real Apptainer,
+# Brings up, on one Debian machine, a small cluster like the ones hpcdl is for: a real SLURM, a real Apptainer,
 # images with Python and TensorFlow, a shared filesystem and ordinary users. Read README.md for what lies where.
 set -Eeuo pipefail
 trap '[ $? = 3 ] || die "failed in ${FUNCNAME[0]:-main}: $BASH_COMMAND; logs are in $STATE/log"' ERR
 
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-readonly HERE
-readonly CHECKOUT=${HERE%/tests/testbed}
-readonly CACHE=${HPCDL_TESTBED_CACHE:-/var/cache/hpcdl-testbed}
-readonly DATA=${HPCDL_TEST_DATA:-$CHECKOUT/../shared/data}
-readonly STATE=/var/lib/hpcdl-testbed
-readonly PREFIX=/opt/hpcdl-testbed
-readonly SCRATCH=/gpfs/scratch/nct00
-readonly MARK="hpcdl-testbed: " # a slurm.conf without it is not ours to touch
-
-. "$HERE/machine.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 . "$HERE/apptainer.sh"
 . "$HERE/images.sh"
 . "$HERE/slurm.sh"
@@ -23,7 +13,7 @@ main() {
   local verb=${1:-}
   shift || true
   case $verb in
-    up | down | status | images) [ $# = 0 ] || usage ;;
+    up | down | status | images | prepare) [ $# = 0 ] || usage ;;
     install) [ $# = 1 ] || usage ;;
     start | stop | kill)
       [ $# = 1 ] || usage
@@ -33,7 +23,7 @@ main() {
   esac
   check_machine
   umask 022
-  mkdir -p "$STATE" "$CACHE" "$PREFIX"
+  mkdir -p "$STATE/log" "$CACHE" "$PREFIX"
   cd "$STATE" # daemons and ordinary users' commands must not start in a folder they cannot read
   "verb_$verb" "$@"
 }
@@ -42,6 +32,7 @@ usage() {
   cat >&2 <<'END'
 usage: testbed.sh up                start everything; installs and builds what is missing, bar the TensorFlow images
        testbed.sh images            build the TensorFlow images that are missing
+       testbed.sh prepare           install what `up` needs, and start nothing
        testbed.sh install CHECKOUT  put that checkout's hpcdl into the login node's Python
        testbed.sh status            say what runs and what lies where
        testbed.sh stop DAEMON       take slurmctld, slurmdbd, slurmd.n1, ... slurmd.n4 away; what it served is kept
@@ -57,15 +48,11 @@ verb_up() {
 }
 
 start_all() {
-  phase packages install_packages
-  phase apptainer install_apptainer
-  phase users make_users
-  phase modules make_modules
+  prepare_all
   phase filesystem make_filesystem
   phase "slurm config" configure_slurm
   phase accounting start_accounting
   phase nodes start_nodes
-  phase python make_venv
   phase "python image" build_images python3.11
   publish_images
 }
@@ -74,6 +61,17 @@ verb_images() {
   locked machine prepare_images
   phase "tensorflow images" build_images python3.11 tf2.11-py39 tf2.21-py311
   publish_images
+}
+
+verb_prepare() {
+  locked machine prepare_all
+}
+
+prepare_all() {
+  prepare_images
+  phase users make_users
+  phase modules make_modules
+  phase python make_venv
 }
 
 prepare_images() {
