@@ -76,6 +76,9 @@ LEAKED = {
     "MY_TOKEN": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET,
 }  # fmt: skip
 
+# What a job may inherit from an outer one: its module command, with MANPATH where it is a newer one
+INHERITED = re.compile("_*MODULE|BASH_FUNC_|(HOSTNAME|MANPATH|_)$")
+
 
 def look_from_outside(run: Run) -> dict[str, dict[str, str]]:
     """The environment of each host process of a job, by its program's name."""
@@ -182,10 +185,8 @@ def test_a_job_is_the_same_from_inside_a_job_and_a_poisoned_shell(clean: dict[st
 
     assert seen["inside"] == clean["inside"]
     for process in ("bash", "worker"):
-        # An outer job has the module command already, which is what a job may inherit.
         was, now = (
-            {k: v for k, v in one["outside"][process].items() if not re.match("_*MODULE|BASH_FUNC_|(HOSTNAME|_)$", k)}
-            for one in (clean, seen)
+            {k: v for k, v in one["outside"][process].items() if not INHERITED.match(k)} for one in (clean, seen)
         )
         assert now["SLURM_CONF"] == "/etc/slurm/slurm.conf"
         assert {*now} - {"SLURM_CONF"} == {*was} - {"SLURM_CONF"}
