@@ -44,12 +44,12 @@ verb_test() {
   is_up || die "the second bed is not up: run '$0 $SUITE up' first"
   bring_checkout
   [ $# -gt 0 ] || set -- -m second_bed tests/testbed
-  in_bed HPCDL_REQUIRE_TESTBED=1 "$TESTS/bin/python" -m pytest -p no:cacheprovider "$@"
+  in_bed HPCDL_REQUIRE_TESTBED=1 "$TESTS/bin/python" -m pytest -p no:cacheprovider "$@" || exit
 }
 
 verb_run() {
   is_up || die "the second bed is not up: run '$0 $SUITE up' first"
-  in_bed "$@"
+  in_bed "$@" || exit
 }
 
 verb_down() {
@@ -171,8 +171,8 @@ make_archive() {
   make_root "$1" >"$log" 2>&1 &
   wait $! || {
     tail -n 5 "$log" >&2
-    die "the root of $SUITE was not made; see $log. $CACHE/roots has none yet," \
-      "and making it takes the network: $(debian_mirror) and PyPI"
+    die "the root of $SUITE was not made; see $log. It is not in $CACHE/roots yet," \
+      "and to make it takes the network: $(debian_mirror) and PyPI"
   }
 }
 
