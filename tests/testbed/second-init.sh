@@ -1,5 +1,6 @@
 #!/bin/bash
-# The first process of the second bed's namespaces: makes its folder their root, then waits for children without parents.
+# The first process of the second bed's namespaces: makes its folder their root, then waits for the
+# processes that have lost their parent.
 set -euo pipefail
 bed=$1 network=$2 data=$3
 umask 022

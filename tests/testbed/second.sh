@@ -1,6 +1,6 @@
 #!/bin/bash
-# A second cluster on the test bed's machine, with a newer Debian's SLURM and Python: the test bed in a root folder and
-# in namespaces of its own, so that neither sees the other. Read README.md for what lies where.
+# A second cluster on the test bed's machine, with a newer Debian's SLURM and Python: the test bed
+# in a root folder and namespaces of its own, so that neither sees the other. README.md says more.
 set -Eeuo pipefail
 trap '[ $? = 3 ] || die "failed in ${FUNCNAME[0]:-main}: $BASH_COMMAND; logs are in $STATE/log"' ERR
 
@@ -26,8 +26,8 @@ main() {
 
 usage() {
   cat >&2 <<'END'
-usage: second.sh SUITE up            start it, all anew; makes its root if the cache has none (minutes)
-       second.sh SUITE test [WORDS]  run pytest in it: the tests marked second_bed, or what WORDS say
+usage: second.sh SUITE up            start it, all anew; its root is made once (minutes)
+       second.sh SUITE test [WORDS]  pytest in it: of tests marked second_bed, or as WORDS say
        second.sh SUITE run COMMAND   run a command in it, as root, in its copy of this checkout
        second.sh SUITE down          end everything in it; only the cached root stays
 SUITE is a name of Debian's: trixie (SLURM 24.11, Python 3.13) or sid (SLURM 26.05)
@@ -41,14 +41,14 @@ verb_up() {
 }
 
 verb_test() {
-  is_up || die "the second bed is not up: run '$0 $SUITE up' first"
+  must_be_up
   bring_checkout
   [ $# -gt 0 ] || set -- -m second_bed tests/testbed
   in_bed HPCDL_REQUIRE_TESTBED=1 "$TESTS/bin/python" -m pytest -p no:cacheprovider "$@" || exit
 }
 
 verb_run() {
-  is_up || die "the second bed is not up: run '$0 $SUITE up' first"
+  must_be_up
   in_bed "$@" || exit
 }
 
@@ -56,7 +56,7 @@ verb_down() {
   locked "$SUITE" remove_bed
 }
 
-# What the machine itself must have: the tools that make a root, and the image that most jobs run in.
+# What the machine itself must have: the tools that make a root, and the image most jobs run in.
 prepare_machine() {
   install_packages
   install_apptainer
@@ -97,6 +97,10 @@ is_up() {
   ! is_down
 }
 
+must_be_up() {
+  is_up || die "the second bed is not up: run '$0 $SUITE up' first"
+}
+
 # boot NETWORK: starts the namespaces in the root; NETWORK is `machine` or `no-network`.
 boot() {
   local namespaces=(--mount --pid --uts --ipc)
@@ -114,19 +118,20 @@ enter() {
 
 # in_bed [NAME=VALUE]... COMMAND...: as root's login shell would, in the copy of the checkout.
 in_bed() {
-  enter env -i -C "$INSIDE" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-    LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 HPCDL_TEST_DATA=/opt/hpcdl-data "$@"
+  local path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  enter env -i -C "$INSIDE" PATH=$path HOME=/root LANG=C.UTF-8 \
+    PYTHONDONTWRITEBYTECODE=1 HPCDL_TEST_DATA=/opt/hpcdl-data "$@"
 }
 
 bring_checkout() {
   local copy=$BED/root$INSIDE
   rm -rf "$copy"
   mkdir -p "$copy"
-  tar -c -C "$CHECKOUT" --exclude=./.git --exclude='./.venv*' --exclude='./.*_cache' --exclude=./runs . |
-    tar -x -C "$copy" --no-same-owner
+  tar -c -C "$CHECKOUT" --exclude=./.git --exclude='./.venv*' --exclude='./.*_cache' \
+    --exclude=./runs . | tar -x -C "$copy" --no-same-owner
 }
 
-# All images that are there, so that other tests of the test bed can be tried here, too. Hard links, if they can be.
+# All images that are there, also for tests that CI does not run here. Hard links, if possible.
 bring_images() {
   local name folder=$BED/root/var/cache/hpcdl-testbed/images
   mkdir -p "$folder"
@@ -178,8 +183,9 @@ make_archive() {
 
 make_root() {
   local root=$BED/root archive=$1 wanted settings
-  mmdebstrap --mode=root --variant=minbase --include="$(packages_of_root)" \
-    --aptopt='Acquire::Check-Valid-Until "false"' "$SUITE" "$root" "$(debian_mirror)" # a mirror may be a snapshot
+  local any_age='Acquire::Check-Valid-Until "false"' # a mirror may be a snapshot
+  mmdebstrap --mode=root --variant=minbase --include="$(packages_of_root)" --aptopt="$any_age" \
+    "$SUITE" "$root" "$(debian_mirror)"
   touch "$root$SECOND_BED"
   bring_checkout
   mkdir -p "$root/var/cache/hpcdl-testbed"
@@ -190,7 +196,8 @@ make_root() {
   in_bed python3 -m venv "$TESTS"
   mapfile -t wanted < <(python3 "$CHECKOUT/.ci/releases.py" wanted)
   enter tee /run/versions <"$(tested_versions)" >/dev/null
-  in_bed "${settings[@]}" "$TESTS/bin/python" -m pip install -q --no-cache-dir --constraint /run/versions "${wanted[@]}"
+  in_bed "${settings[@]}" "$TESTS/bin/python" -m pip install -q --no-cache-dir \
+    --constraint /run/versions "${wanted[@]}"
   end_bed
   rm -rf "$BED/init" "$root$INSIDE" "$root"/var/cache/{apt,hpcdl-testbed} "$root"/var/lib/apt/lists
   tar -c -C "$root" --numeric-owner . | zstd -q -T0 -3 -o "$archive.new" -f

@@ -46,12 +46,15 @@ start_daemon() {
 }
 
 # What ends a job's processes: its cgroup, as on a cluster, where the kernel's first cgroups are mounted.
+# shellcheck disable=SC2034 # fill has them
 choose_proctrack() {
   local version
-  version=$(slurmd -V)
+  version=$(slurmd -V) # slurm-wlm 22.05.8
+  version=${version##* }
   PROCTRACK=linuxproc
   CGROUP_PLUGIN=autodetect
-  [[ ${version##* } < 23 ]] || CGROUP_PLUGIN=disabled # older ones refuse the word, newer ones a missing cgroup
+  # Older ones refuse the word, newer ones a missing cgroup.
+  [ "${version%%.*}" -lt 23 ] || CGROUP_PLUGIN=disabled
   ! mountpoint -q /sys/fs/cgroup/freezer || {
     PROCTRACK=cgroup
     CGROUP_PLUGIN=cgroup/v1
