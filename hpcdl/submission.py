@@ -33,6 +33,7 @@ class Submission:
     """A run that is ready to be made and sent.
 
     ``notes`` are things the user must hear before it is: what this backend does otherwise.
+    ``code_sha`` is of hpcdl's own code, which the run will use.
     ``unseen`` is what the container will not show, for the checks.
     """
 
@@ -43,6 +44,7 @@ class Submission:
     script: str | None
     backend: str
     notes: list[str]
+    code_sha: str
     unseen: list[Unseen] = field(default_factory=list)
 
 
@@ -84,13 +86,14 @@ def prepare(job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | 
     paths = new_run(job.name, runs_root, in_slurm=backend == "slurm")
     spec = run_spec(job, cluster)
     script = None
-    code = str(code_folder(runs_root, code_sha()))
+    sha = code_sha()
+    code = str(code_folder(runs_root, sha))
     own = [str(paths.root), code, *([decided.workdir] if decided.workdir else [])]
     decided, unseen = with_shown(decided, job, spec, own)
     if backend == "slurm":
         worker = worker_command(decided.host_python or sys.executable, paths.submitit, python_options())
         script = render_submission(decided, str(paths.root), code, worker, str(paths.batch_log))
-    return Submission(job, decided, spec, paths, script, backend, notes, unseen)
+    return Submission(job, decided, spec, paths, script, backend, notes, sha, unseen)
 
 
 def _about_clusters(cluster: Cluster) -> list[str]:
@@ -144,7 +147,7 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
     paths = submission.paths
     require_backend(submission)
     packages.require(submission.plan)
-    create(paths, submission.job, submission.plan, submission.spec, command_line)
+    create(paths, submission.job, submission.plan, submission.spec, command_line, submission.code_sha)
     if submission.script is not None:
         for folder in (paths.root, paths.submitit):
             why = others_could_write(folder)

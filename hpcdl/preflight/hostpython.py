@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import hpcdl
-from hpcdl.asjob import ModuleError, last_line, run
+from hpcdl.asjob import ModuleError
 from hpcdl.extras import own_source, pip_install
 from hpcdl.preflight import Finding, Subject
+from hpcdl.preflight.askedpython import why_not
 from hpcdl.preflight.image import nodes_architectures
-from hpcdl.submission import python_options
 
 NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - each machine has its own
 # e_machine of an ELF file, by uname's words: /usr/include/elf.h
 _ELF_MACHINES = {3: "i386", 21: "ppc64le", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
-_PROGRAM = """
-import sys
-if sys.version_info < (3, 10):
-    sys.exit("it is Python %d.%d; expected 3.10 or newer" % sys.version_info[:2])
-import msgspec, submitit, hpcdl.launch
-"""
 
 
 def host_python(subject: Subject) -> Iterator[Finding]:
@@ -46,21 +38,17 @@ def host_python(subject: Subject) -> Iterator[Finding]:
         yield _finding(message, fix)
         return
     lines = subject.module_lines
-    with tempfile.TemporaryDirectory() as folder:  # hpcdl alone: not what is installed beside it
-        Path(folder, "hpcdl").symlink_to(Path(hpcdl.__file__).parent)
-        try:
-            argv = [python, *python_options(), "-c", _PROGRAM]
-            done = run(lines, argv, {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"})
-        except ModuleError as error:
-            yield Finding(f"the profile's modules cannot be loaded: {error}", "see: module avail", "profile", "modules")
-            return
-        except PermissionError:
-            yield _finding(f"{python} cannot be executed", "see its permissions: ls -lL")
-            return
-    if done.returncode:
+    try:
+        words = why_not(python, lines, subject.submission.code_sha)
+    except ModuleError as error:
+        yield Finding(f"the profile's modules cannot be loaded: {error}", "see: module avail", "profile", "modules")
+        return
+    except PermissionError:
+        yield _finding(f"{python} cannot be executed", "see its permissions: ls -lL")
+        return
+    if words:
         install = pip_install(own_source(), python=python)
         fix = f"install hpcdl for it ({install}), or name the modules that it needs: cluster.host_modules"
-        words = last_line(done.stderr) or f"exit {done.returncode}"
         after = f" after {'; '.join(lines)}" if lines else ""
         yield _finding(f"{python} cannot run hpcdl's worker{after}: {words}", fix)
 

@@ -54,8 +54,23 @@ def new_run(name: str, runs_root: Path, in_slurm: bool = True) -> RunPaths:
     return RunPaths(runs_root / name / f"{time.strftime('%Y%m%d-%H%M')}-{letters}")
 
 
-def create(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, command_line: Sequence[str]) -> Path:
+def create(
+    paths: RunPaths,
+    job: Job,
+    plan: Plan,
+    spec: RunSpec | None,
+    command_line: Sequence[str],
+    sha: str | None = None,
+) -> Path:
     """Write the run folder, whole or not at all.
+
+    Args:
+        paths: the run's.
+        job: the job.
+        plan: what was decided of it.
+        spec: the contract with the trainer; None for a script.
+        command_line: what the user typed.
+        sha: of hpcdl's own code, where the caller has asked for it already.
 
     Returns:
         The folder of the frozen hpcdl code, for PYTHONPATH.
@@ -69,7 +84,7 @@ def create(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, command_
     aside = RunPaths(paths.root.with_name(f".{paths.root.name}"))
     try:
         aside.root.parent.mkdir(parents=True, exist_ok=True)
-        code = freeze_code(runs_root)
+        code = freeze_code(runs_root, sha)
         with nobody_else_writes():
             _fill(aside, job, plan)
         close_to_others(aside.root)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpcdl.errors import UserError
+from hpcdl.errors import RunError, UserError
 from hpcdl.files import close_to_others, copy_file, nobody_else_writes
 from hpcdl.job import Job
 from hpcdl.oserrors import failed_path, reason
@@ -27,25 +27,38 @@ _FOR_SCRIPTS = ("__init__.py", "trainer/__init__.py", "trainer/callback.py")  # 
 
 def code_sha() -> str:
     """The sha256 (16 hex digits) of hpcdl's own Python files: names and bytes."""
+    return _sha_of(_PACKAGE)
+
+
+def _sha_of(package: Path) -> str:
     digest = hashlib.sha256()
-    for path in _sources():
-        digest.update(str(path.relative_to(_PACKAGE)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for name in _sources(package):
+        digest.update(name.encode() + b"\0" + Path(package, name).read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def freeze_code(runs_root: Path) -> Path:
+def freeze_code(runs_root: Path, sha: str | None = None) -> Path:
     """Keep hpcdl's own code under ``<runs_root>/.code/<sha>/hpcdl``, once per version.
+
+    Args:
+        runs_root: the folder of all runs.
+        sha: the code's, where the caller has asked for it already: some hundred files are read for it.
 
     Returns:
         The folder for PYTHONPATH.
+
+    Raises:
+        RunError: somebody installs another hpcdl just now.
     """
-    folder = code_folder(runs_root, code_sha())
+    folder = code_folder(runs_root, sha or code_sha())
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
         try:
             with nobody_else_writes():
                 copy_code(aside / "hpcdl")
+            if _sha_of(aside / "hpcdl") != folder.name:
+                raise RunError("hpcdl itself is being changed: submit again when it is installed")
             aside.chmod(0o755)
             close_to_others(aside)
             aside.rename(folder)
@@ -57,15 +70,21 @@ def freeze_code(runs_root: Path) -> Path:
     return folder
 
 
-def _sources() -> list[Path]:
-    shipped = _PACKAGE / "_data"  # of a wheel: its jobs' scripts are no code of hpcdl's
-    return sorted(path for path in _PACKAGE.rglob("*.py") if not path.is_relative_to(shipped))
+def _sources(package: Path) -> list[str]:
+    """The names of hpcdl's Python files, from its folder on, in an order that is the same everywhere."""
+    names = []
+    for folder, folders, files in os.walk(package):
+        # _data is a wheel's: its jobs' scripts are no code of hpcdl's
+        folders[:] = [name for name in folders if name not in ("_data", "__pycache__")]
+        place = os.path.relpath(folder, package)
+        names += [os.path.normpath(f"{place}/{name}") for name in files if name.endswith(".py")]
+    return sorted(names)
 
 
 def copy_code(target: Path) -> None:
     """Copy hpcdl's Python files to a folder."""
-    for path in _sources():
-        _copy(path, target / path.relative_to(_PACKAGE))
+    for name in _sources(_PACKAGE):
+        _copy(_PACKAGE / name, target / name)
 
 
 def freeze_user_files(job: Job, target: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import hpcdl
-from hpcdl.errors import UserError
+from hpcdl.errors import RunError, UserError
 from hpcdl.job import load_job
 from hpcdl.run import freeze
 from hpcdl.run.freeze import code_sha, freeze_code, freeze_user_files
@@ -41,6 +41,14 @@ def test_code_kept_once(tmp_path):
     assert first == again == tmp_path / ".code" / code_sha()
     assert again.stat().st_ino == inode
     assert os.listdir(tmp_path / ".code") == [code_sha()]
+
+
+def test_code_that_changed_meanwhile_is_not_kept(tmp_path):
+    """Under the name of one version there is never another one's code."""
+    with pytest.raises(RunError, match="hpcdl itself is being changed"):
+        freeze_code(tmp_path, sha="0123456789abcdef")
+
+    assert os.listdir(tmp_path / ".code") == []
 
 
 def test_frozen_code_is_complete(tmp_path):
