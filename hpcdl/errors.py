@@ -17,7 +17,7 @@ surfaces is a bug and shows its traceback.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class HpcdlError(Exception):
@@ -32,8 +32,7 @@ class UserError(HpcdlError):
     exit_code = 2
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong in a file: where it stands, which key, what was expected."""
 
     where: str

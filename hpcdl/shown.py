@@ -17,10 +17,9 @@ from hpcdl.job import Job
 from hpcdl.planning import Plan
 from hpcdl.run.folders import python_files
 from hpcdl.run.freeze import user_files
-from hpcdl.run.notebook import script_of
 from hpcdl.scriptpaths import Named, names_in
 from hpcdl.sets import linked
-from hpcdl.sources import read_source
+from hpcdl.sources import NOTEBOOK, read_source
 from hpcdl.trainer.spec import RunSpec
 
 # Options and variables that name places to write, such as --output-dir, --logdir and TMPDIR
@@ -136,7 +135,9 @@ def programs(job: Job) -> dict[str, str]:
             if path.is_dir():
                 for file in python_files(path):
                     sources[f"{name}/{file.relative_to(path)}"] = read_source(file)
-            elif path.suffix == ".ipynb" and str(path) == job.script:
+            elif path.suffix == NOTEBOOK and str(path) == job.script:
+                from hpcdl.run.notebook import script_of
+
                 sources[name] = script_of(path)
             elif path.suffix == ".py":
                 sources[name] = read_source(path)

@@ -7,8 +7,10 @@ import codecs
 import io
 import tokenize
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
+NOTEBOOK = ".ipynb"  # how such a file's name ends; `hpcdl.run.notebook` reads it
 # What Python's parser raises: the last two where a program is nested very deeply
 _REFUSALS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
@@ -52,8 +54,9 @@ def why_undecodable(path: Path) -> str:
     return "it has null bytes" if b"\0" in content else ""
 
 
+@lru_cache(maxsize=100)
 def parse_source(source: str) -> ast.Module | None:
-    """The tree of a program; None where Python would not take it."""
+    """The tree of a program, to be read only: many ask for the same; None where Python would not take it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run itself prints them
         try:

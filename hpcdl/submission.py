@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,11 +17,10 @@ from hpcdl.files import append_json_line, others_could_write, write_json, write_
 from hpcdl.gathering import Unseen
 from hpcdl.job import Job
 from hpcdl.planning import Plan, plan, run_spec
-from hpcdl.run import Run, causes, records
+from hpcdl.run import Run, records
 from hpcdl.run.create import create, new_run
 from hpcdl.run.freeze import code_sha
 from hpcdl.run.paths import RunPaths, code_folder
-from hpcdl.run.state import process_start
 from hpcdl.script import render_submission
 from hpcdl.shown import with_shown
 from hpcdl.trainer.spec import RunSpec
@@ -170,6 +168,8 @@ def resume(run: Run) -> None:
         UserError: it is done, cancelled, or has not ended.
         SchedulerError: SLURM refused it.
     """
+    from hpcdl.run import causes
+
     run.require_owner("resume")
     status = run.status()
     if status.state not in ("created", "failed", "lost", "unknown"):
@@ -253,7 +253,10 @@ def _send_to_slurm(paths: RunPaths, avoid: Sequence[str]) -> Iterator[dict[str, 
 
 
 def _start_here(paths: RunPaths) -> dict[str, Any]:
+    import socket
+
     from hpcdl.launch import launch_local
+    from hpcdl.run.state import process_start
     from hpcdl.scheduler.executors import SessionExecutor
 
     code = records.manifest(paths).get("code")

@@ -6,6 +6,7 @@ closed stdout are seen to before anything else happens.
 
 from __future__ import annotations
 
+import gc
 import sys
 
 # The commands in the order a user meets them, with their one-line help: --help loads none of them.
@@ -46,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def entrypoint() -> None:
     """The ``hpcdl`` command."""
+    gc.set_threshold(50_000)  # nearly all that a command makes is in use until it ends, its modules above all
     try:
         code = _run()
     except KeyboardInterrupt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -57,6 +56,8 @@ def choose_cluster(given: str | None) -> str:
     """
     name = named_cluster(given) or fitting_cluster()
     if name is None:
+        import socket
+
         names = ", ".join(built_in_profiles())
         raise UserError(
             f"which cluster? This host ({socket.getfqdn()}) fits no profile. Say --cluster NAME or FILE, "
@@ -88,6 +89,8 @@ def named_cluster(given: str | None) -> str | None:
 
 def fitting_cluster() -> str | None:
     """The built-in profile whose ``detect`` patterns fit this host's name."""
+    import socket  # here: where a profile is named, as mostly, it is not needed
+
     host = socket.getfqdn()
     for name, path in built_in_profiles().items():
         text = path.read_text(encoding="utf-8")

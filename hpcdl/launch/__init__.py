@@ -11,7 +11,6 @@ import os
 import sys
 from pathlib import Path
 
-from hpcdl.launch.attempt import attempt
 from hpcdl.launch.patience import OutOfPatienceError, RunRemovedError, say
 from hpcdl.run.paths import RunPaths
 from hpcdl.trainer.spec import EXIT_STOPPED
@@ -28,6 +27,8 @@ def launch(run: str) -> None:
     Raises:
         SystemExit: 75 where the job is to be requeued, the program's status where it failed.
     """
+    from hpcdl.launch.attempt import attempt  # here: to submit the call, only its name is needed
+
     try:
         status = attempt(RunPaths(Path(run)), os.environ.get("SLURM_JOB_ID"))
     except OutOfPatienceError as error:
@@ -48,6 +49,8 @@ def launch_local(run: str) -> None:
     Raises:
         SystemExit: as `launch`; 75 where the run folder cannot be written.
     """
+    from hpcdl.launch.attempt import attempt
+
     paths = RunPaths(Path(run))
     try:
         while (status := attempt(paths, None)) == EXIT_STOPPED:

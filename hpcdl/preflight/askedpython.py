@@ -28,7 +28,7 @@ import sys
 sys.path[:] = [folder for folder in sys.path if folder]  # the worker starts in another folder than hpcdl
 if sys.version_info < (3, 10):
     sys.exit("it is Python %d.%d; expected 3.10 or newer" % sys.version_info[:2])
-import msgspec, submitit, hpcdl.launch
+import msgspec, submitit, hpcdl.launch.attempt, hpcdl.launch.worker
 import json
 from hpcdl.loadedfiles import loaded_files
 print("hpcdl:" + json.dumps(loaded_files()))

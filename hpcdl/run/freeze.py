@@ -14,10 +14,9 @@ from hpcdl.errors import RunError, UserError
 from hpcdl.files import close_to_others, copy_file, nobody_else_writes
 from hpcdl.job import Job
 from hpcdl.oserrors import failed_path, reason
-from hpcdl.run import notebook
 from hpcdl.run.folders import copy_folder, python_files
 from hpcdl.run.paths import code_folder, holds_runs
-from hpcdl.sources import parse_source, read_source
+from hpcdl.sources import NOTEBOOK, parse_source, read_source
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 SUPPORT = "hpcdl_support"  # the folder next to a frozen script that goes on its PYTHONPATH
@@ -94,7 +93,9 @@ def freeze_user_files(job: Job, target: Path) -> None:
         UserError: a file cannot be read, a notebook cannot be run, or a folder would be copied into
             itself.
     """
-    if job.script is not None and job.script.endswith(notebook.SUFFIX):
+    if job.script is not None and job.script.endswith(NOTEBOOK):
+        from hpcdl.run import notebook
+
         notebook.refuse_problems(Path(job.script))
     for source, name in user_files(job).items():
         _refuse_runs(source, target)
@@ -135,7 +136,7 @@ def user_files(job: Job) -> dict[Path, str]:
     if job.script is not None:
         script = Path(job.script)
         found[script] = script.name
-        if script.suffix == notebook.SUFFIX:
+        if script.suffix == NOTEBOOK:
             found.update(_of_notebook(script))
         else:
             found.update(_imported(_read(script), script.parent, {script}))
@@ -149,13 +150,15 @@ def user_files(job: Job) -> dict[Path, str]:
 
 def _of_notebook(script: Path) -> dict[Path, str]:
     """What a notebook and those that it runs take from beside them."""
+    from hpcdl.run import notebook
+
     found: dict[Path, str] = {}
     for one in notebook.with_those_it_runs(script):
         found.update(_imported(notebook.script_of(one.path), one.path.parent, {script}))
         for path in one.runs:
             beside = path.is_relative_to(script.parent)
             found[path] = str(path.relative_to(script.parent)) if beside else path.name
-            if path.suffix != notebook.SUFFIX:
+            if path.suffix != NOTEBOOK:
                 found.update(_imported(_read(path), path.parent, {script}))
     return found
 

@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from hpcdl.errors import UserError
-from hpcdl.sources import parse_source
+from hpcdl.sources import NOTEBOOK, parse_source
 from hpcdl.trainer.support.cells import Remark, Translated, place, translate
 from hpcdl.trainer.support.notebookfile import NotebookError, read_cells
 
-SUFFIX = ".ipynb"
+SUFFIX = NOTEBOOK
 _MARK = re.compile(r"# hpcdl: (?P<name>.*), cell (?P<cell>\d+)")
 
 

@@ -125,7 +125,7 @@ def test_somebody_elses_run(site, cli, monkeypatch, command):
     run = site.run()
     me = os.stat(run.paths.manifest).st_uid
     monkeypatch.setattr("os.geteuid", lambda: me + 4711)
-    monkeypatch.setattr("hpcdl.run._user_name", lambda number: "hpcuser")
+    monkeypatch.setattr("hpcdl.run.handle._user_name", lambda number: "hpcuser")
     before = sorted(os.listdir(run.paths.root))
 
     answer = cli(command, run.paths.root)
