@@ -41,8 +41,9 @@ def with_shown(
     """
     if plan.image is None:
         return plan, []
-    shown = look(plan, job, spec, own, here)
-    names, complete = linked(Path(plan.data_root), programs(job).values())
+    sources = programs(job)
+    shown = look(plan, job, spec, own, here, sources)
+    names, complete = linked(Path(plan.data_root), sources.values())
     sets = None if complete else names
     notes = [*plan.notes, *shown.notes]
     return replace(plan, shown=shown.binds, sets=sets, notes=notes), shown.unseen
@@ -77,9 +78,10 @@ def look(
     job: Job,
     spec: RunSpec | None,
     own: Sequence[str],
-    here: str | None = None,
+    here: str | None,
+    sources: Mapping[str, str],
 ) -> Shown:
-    """What `with_shown` finds. All paths of the job first, then what its program's text names."""
+    """What `with_shown` finds. All paths of the job first, then what its programs' text names."""
     training = asdict(spec) if spec else {}
     gather = Gather(plan, [*own, *_folders_of(plan, training)])
     for key, path in training_paths(training):
@@ -96,7 +98,7 @@ def look(
         with suppress(UserError):
             for file in user_files(job):
                 gather.need(str(file), "files")
-    for place, key, named in named_paths(job):
+    for place, key, named in named_paths(job, sources):
         gather.named(place, key, named)
     return gather.shown
 
@@ -144,10 +146,17 @@ def programs(job: Job) -> dict[str, str]:
     return sources
 
 
-def named_paths(job: Job) -> Iterator[tuple[str, str, Named]]:
-    """What the job's programs, arguments and variables name: the place, the job's key, the name."""
+def named_paths(job: Job, sources: Mapping[str, str] | None = None) -> Iterator[tuple[str, str, Named]]:
+    """What the job's programs, arguments and variables name: the place, the job's key, the name.
+
+    Args:
+        job: the job.
+        sources: its `programs`, where the caller has read them already.
+    """
+    if sources is None:
+        sources = programs(job)
     first = "script" if job.script else next(iter(job.functions), "files")
-    for file, source in programs(job).items():
+    for file, source in sources.items():
         for named in names_in(source):
             yield f"{file}:{named.line}", first, named
     option = ""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,12 @@ _PLACES = re.compile(r"(?<!\$)\{([^{}]*)\}")
 
 def built_in_profiles() -> dict[str, Path]:
     """The profiles that ship with hpcdl: name to file."""
-    return {path.stem: path for path in sorted(_PROFILES.glob("*.yaml"))}
+    return _profiles_in(_PROFILES)
+
+
+@lru_cache(maxsize=1)
+def _profiles_in(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def choose_cluster(given: str | None) -> str:

@@ -184,18 +184,27 @@ def _imported(source: str, folder: Path, seen: set[Path]) -> dict[Path, str]:
 
 def _beside(names: set[str], folder: Path) -> Iterator[Path]:
     """The modules and packages in a folder that some imports mean; compiled ones, too."""
+    there = _entries(folder)  # once, not for each name: a shared file system answers slowly
     for name in sorted(names):
         top = _top(name)
-        if (folder / f"{top}.py").is_file():
+        if f"{top}.py" in there and (folder / f"{top}.py").is_file():
             yield folder / f"{top}.py"
-        yield from _compiled(folder, top)
-        if _is_package(folder / top, name):
+        yield from _compiled(folder, top, there)
+        if top in there and _is_package(folder / top, name):
             yield folder / top
 
 
-def _compiled(folder: Path, name: str) -> list[Path]:
-    """A module's compiled files, such as ``fast.cpython-311-x86_64-linux-gnu.so``."""
-    return sorted(path for path in folder.glob(f"{name}.*") if path.suffix == ".so")
+def _entries(folder: Path) -> list[str]:
+    """The names in a folder; none where it is no folder, or may not be read."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _compiled(folder: Path, name: str, there: list[str]) -> list[Path]:
+    """A module's compiled files among those there, such as ``fast.cpython-311-x86_64-linux-gnu.so``."""
+    return [folder / file for file in there if file.startswith(f"{name}.") and file.endswith(".so")]
 
 
 def _is_package(folder: Path, name: str) -> bool:
@@ -208,7 +217,7 @@ def _is_package(folder: Path, name: str) -> bool:
         return True
     inner = folder
     for word in name.split(".")[1:]:
-        if (inner / f"{word}.py").is_file() or _compiled(inner, word):
+        if (inner / f"{word}.py").is_file() or _compiled(inner, word, _entries(inner)):
             return True
         inner = inner / word
         if (inner / "__init__.py").is_file():
