@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import sys
@@ -68,6 +67,8 @@ def forget(name: str) -> None:
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
     """Let one of the user's commands in at a time; without a cache there is no such lock."""
+    import fcntl
+
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # not every home folder's file system has locks
             lock = stack.enter_context((_writable() / name).open("w", encoding="utf-8"))

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from hpcdl.data.catalogue import FILES
 from hpcdl.scriptpaths import names_in, set_names
 
 MANY = 200  # entries of data_root; a link for each of more costs files and time in every run
@@ -31,6 +30,8 @@ def linked(data_root: Path, sources: Iterable[str]) -> tuple[list[str], bool]:
         return [], True
     if len(names) <= MANY:
         return sorted(names), True
+    from hpcdl.data.catalogue import FILES
+
     wanted = set(FILES)
     for source in sources:
         wanted |= set_names(names_in(source))

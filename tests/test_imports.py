@@ -11,7 +11,7 @@ import pytest
 
 import hpcdl
 
-READS = {"click", "yaml", "msgspec"}  # job files, profiles, plans
+READS = {"click", "yaml"}  # job files, profiles, plans
 RENDERS = READS | {"jinja2", "markupsafe"}
 SUBMITS = RENDERS | {"submitit", "cloudpickle"}
 MARENOSTRUM = ("--cluster", "marenostrum5", "--set", "cluster.account=nct00")
@@ -29,7 +29,7 @@ ALLOWED = {
     "data pack nowhere": READS | {"PIL", "google_crc32c", "__mp_main__"},  # the last is multiprocessing's
     "render mnist_script MARENOSTRUM": RENDERS,
     "render mnist_cnn MARENOSTRUM -o OUT/": RENDERS,
-    "check mnist_script MARENOSTRUM --runs-dir RUNS --set container=./nowhere.sif": RENDERS,
+    "check mnist_script MARENOSTRUM --runs-dir RUNS --set container=./nowhere.sif": RENDERS | {"msgspec"},
     "submit mnist_cnn MARENOSTRUM --runs-dir RUNS --dry-run": SUBMITS,
     "status --runs-dir RUNS": READS,
     "status RUN": READS,
@@ -53,9 +53,11 @@ before, opened = set(sys.modules), []
 sys.addaudithook(lambda event, arguments: opened.append(arguments[0]) if event == "open" else None)
 import hpcdl.cli
 code = hpcdl.cli.main(sys.argv[2:])
-after = {name.partition(".")[0] for name in set(sys.modules) - before}
+every = set(sys.modules) - before
+after = {name.partition(".")[0] for name in every} - set(sys.stdlib_module_names)
 with open(sys.argv[1], "w") as stream:
-    json.dump({"code": code, "modules": sorted(after - set(sys.stdlib_module_names)), "opened": len(opened)}, stream)
+    seen = {"code": code, "modules": sorted(after), "every": sorted(every), "opened": len(opened)}
+    json.dump(seen, stream)
 """
 
 
@@ -95,8 +97,29 @@ def test_modules_on_list(load, command, allowed):
     assert others - {"hpcdl"} <= allowed
 
 
+def test_help_loads_no_command(load):
+    own = {name for name in load("--help")["every"] if name.startswith("hpcdl.")}
+
+    assert own == {"hpcdl.cli", "hpcdl.cli.program", "hpcdl.errors"}
+
+
+def test_render_loads_nothing_of_runs(load):
+    """What knows runs, notebooks, SLURM and the network is not for a batch script that is only printed."""
+    every = set(load("render mnist_script MARENOSTRUM")["every"])
+
+    others = {"hpcdl.run.handle", "hpcdl.run.state", "hpcdl.run.notebook", "hpcdl.submission", "hpcdl.launch"}
+    assert not every & {*others, "hpcdl.scheduler", "hpcdl.report", "subprocess", "socket", "msgspec", "rich", "numpy"}
+
+
+def test_submit_loads_nothing_of_the_attempt(load):
+    """submitit pickles the call by its name: what runs it is loaded on the node."""
+    every = set(load("submit mnist_script MARENOSTRUM --runs-dir RUNS --dry-run")["every"])
+
+    assert not every & {"hpcdl.launch.attempt", "hpcdl.run.notebook", "rich", "numpy"}
+
+
 def test_render_opens_few_files(load):
-    assert load("render mnist_script MARENOSTRUM")["opened"] <= 250
+    assert load("render mnist_script MARENOSTRUM")["opened"] <= 230
 
 
 def test_import_loads_nothing():

@@ -11,7 +11,6 @@ from pathlib import Path
 from hpcdl.errors import JobError, Problem, UserError
 from hpcdl.job.checks import build
 from hpcdl.job.find import JOB_SUFFIXES, find_job
-from hpcdl.job.fromscript import document_of
 from hpcdl.job.notjobs import LARGEST_JOB, about_file
 from hpcdl.job.reader import Located, decode, read_value, read_yaml
 from hpcdl.job.sections import Job, Resources, format_time, parse_time
@@ -54,6 +53,8 @@ def load_job(name: str | os.PathLike[str], sets: Sequence[str] = (), args: Seque
     problems: list[Problem] = []
     if found.is_script:
         script = path.parent.resolve() / path.name
+        from hpcdl.job.fromscript import document_of
+
         document: Located | None = document_of(script, args, shown)
     elif args:
         raise UserError(f"{shown} is a job file, which has the script's arguments itself: {_as_key(args)}")

@@ -1,21 +1,18 @@
 """Fills a dataclass from a YAML document and reports every problem at once.
 
-msgspec converts each leaf (strictly: "5" is not 5) but stops at its first
-error, so this walks the document and hands it one leaf at a time. Bounds and
-meanings come from the fields' metadata (`hpcdl.trainer.spec.setting`).
+It walks the document and has `leaf` convert one value at a time. Bounds and meanings come from
+the fields' metadata (`hpcdl.trainer.spec.setting`).
 """
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from math import inf
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
-
-import msgspec
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from hpcdl.errors import Problem
+from hpcdl.job.leaf import BOUNDS, convert, options_of
 from hpcdl.job.reader import Located
 
 T = TypeVar("T")
@@ -64,7 +61,7 @@ class Walker:
 
     def value(self, hint: Any, metadata: Any, item: Located, key: str) -> Any:
         """Convert one value to the annotation hint, within the bounds of metadata."""
-        options = _options(hint)
+        options = options_of(hint)
         if item.value is None:
             if type(None) not in options:
                 self.add(item, key, f"is empty; expected {expected(hint, metadata)}")
@@ -84,8 +81,8 @@ class Walker:
         elif any(get_origin(option) is list and str in get_args(option) for option in options):
             item = _texts(item)
         try:
-            converted = msgspec.convert(item.plain(), _bounded(hint, metadata), strict=True)
-        except msgspec.ValidationError:
+            converted = convert(item.plain(), hint, metadata)
+        except (ValueError, OverflowError):
             converted = inf
         if converted == inf:  # no setting is infinite
             close = did_you_mean(item.value, metadata["choices"], also="") if "choices" in metadata else ""
@@ -102,26 +99,6 @@ def _texts(item: Located) -> Located:
     return Located([_as_text(i) for i in item.value], item.where) if isinstance(item.value, list) else item
 
 
-def _options(hint: Any) -> list[Any]:
-    return list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
-
-
-def _bounded(hint: Any, metadata: Any) -> Any:
-    """The annotation with its bounds on each number or string in it."""
-    if get_origin(hint) in (Union, types.UnionType):
-        return Union[tuple(_bounded(option, metadata) for option in get_args(hint))]
-    if get_origin(hint) is list:
-        items: Any = types.GenericAlias(list, (_bounded(get_args(hint)[0], metadata),))
-        least = metadata.get("min_length")
-        return Annotated[items, msgspec.Meta(min_length=least)] if least else items
-    if hint is str and "choices" in metadata:
-        return Literal[tuple(metadata["choices"])]
-    bounds = {name: metadata[name] for name in ("ge", "gt", "le", "lt") if name in metadata}
-    if hint in (int, float) and bounds:
-        return Annotated[hint, msgspec.Meta(**bounds)]
-    return hint
-
-
 _WORDS = {
     int: "a whole number",
     float: "a number",
@@ -130,13 +107,12 @@ _WORDS = {
     dict: "a section of keys and values",
 }
 _MANY = {int: "whole numbers", float: "numbers", str: "texts"}
-_BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 def expected(hint: Any, metadata: Any) -> str:
     """What a field takes, in words: ``a whole number >= 1``."""
-    options = [option for option in _options(hint) if option is not type(None)]
-    bounds = " and ".join(f"{sign} {metadata[name]}" for name, sign in _BOUNDS.items() if name in metadata)
+    options = [option for option in options_of(hint) if option is not type(None)]
+    bounds = " and ".join(f"{sign} {metadata[name]}" for name, (_, sign) in BOUNDS.items() if name in metadata)
     parts = []
     for option in options:
         if option is str and "choices" in metadata:
