@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "hpcdl"
 # From the ground up. A room imports only rooms of earlier lines; those of one line do not know each other.
 FLOORS = [
-    "errors variables shipped machine extras binds sources trainer",
+    "errors variables shipped machine extras binds sources loadedfiles trainer",
     "oserrors job scriptpaths",
     "files",
     "cache data",
