@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hpcdl.discover.lines import Line, text
-from hpcdl.discover.places import binds_line, detect_line, place_lines
-from hpcdl.discover.queues import queue_lines
+from hpcdl.discover.slurm import name_line, queue_lines
 from hpcdl.discover.software import container_lines, image_line
+from hpcdl.discover.storage import binds_line, detect_line, place_lines
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.site import forget, read_site
 from hpcdl.variables import slurm_cluster
 
 _HEAD = """\
 # The site of {host}, as its own commands describe it: found by hpcdl cluster discover.
-# The comment behind a value says what told it. Look at each "a guess". A key that is commented out has no value yet,
-# or needs none: its comment says which, and how to find it.
+# The comment after a value says where it comes from. Check each "a guess".
+# A key that is commented out has no value yet, or needs none: its comment says which.
 """
 
 
@@ -26,27 +26,28 @@ def discover(
 
     Args:
         host: this machine's full name.
-        say: is told what is being asked.
-        partition: the partition to describe; by default SLURM's default one, where it has GPUs.
+        say: is called with what is being asked.
+        partition: the partition to describe; by default SLURM's default one if it has GPUs.
         images: folders with .sif files.
 
     Raises:
         SchedulerError: SLURM is not here, or did not answer.
         UserError: there is no such partition, or no such folder.
     """
-    found_images = image_line(images)
+    images_line = image_line(images)
     say("asking scontrol and sacctmgr")
     forget()
-    several = slurm_cluster()
-    with on_cluster(several):
+    slurm_clusters = slurm_cluster()
+    with on_cluster(slurm_clusters):
         site = read_site()
-    name, *queues = queue_lines(site, partition)
-    if several:
+    lines = [name_line(site), detect_line(host)]
+    if slurm_clusters:
         why = "SLURM_CLUSTERS in your shell: all of SLURM's commands get -M"
-        queues.insert(0, Line("clusters", several, why))
-    accounts = {row.account for row in site.associations or ()}
-    container = [*container_lines(say), found_images, binds_line(accounts, images)]
-    return [name, detect_line(host), *queues, *container, *place_lines()]
+        lines.append(Line("clusters", slurm_clusters, why))
+    lines += queue_lines(site, partition)
+    lines += container_lines(say)
+    accounts = {association.account for association in site.associations or ()}
+    return [*lines, images_line, binds_line(accounts, images), *place_lines()]
 
 
 def profile(host: str, lines: Sequence[Line]) -> str:
@@ -55,7 +56,10 @@ def profile(host: str, lines: Sequence[Line]) -> str:
 
 
 def keys(lines: Sequence[Line], state: str) -> list[str]:
-    """The keys whose lines are guessed, or unknown."""
-    sections = [(line.key, line.value) for line in lines if isinstance(line.value, tuple)]
-    inner = [f"{key}.{line.key}" for key, section in sections for line in section if line.state == state]
-    return [line.key for line in lines if line.state == state] + inner
+    """The keys whose lines are in a state, such as guess or unknown. Keys of sections come last."""
+    own = [line.key for line in lines if line.state == state]
+    inner = []
+    for line in lines:
+        if isinstance(line.value, tuple):
+            inner += [f"{line.key}.{below.key}" for below in line.value if below.state == state]
+    return own + inner

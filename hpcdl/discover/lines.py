@@ -1,4 +1,4 @@
-"""A profile as lines: each key with its value and what told it, or with how to find it out."""
+"""A profile as lines: each key with its value and where that comes from, or how to find it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ from hpcdl.script import one_line
 
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./+@-]*|~/[A-Za-z0-9_./+@-]+")
 _SPECIAL = frozenset(["true", "false", "null", "yes", "no", "on", "off", "y", "n"])
-_COLUMN = 44  # where the comments begin
-_WORDS = {"told": "", "guess": "a guess: ", "unknown": "not found: ", "unneeded": "not needed: "}
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")  # what a profile takes as a name
+_COMMENT_COLUMN = 44
+_STATE_WORDS = {
+    "told": "",
+    "guess": "a guess: ",
+    "unknown": "not found: ",
+    "unneeded": "not needed: ",
+}
 
 
 @dataclass(frozen=True)
 class Line:
     """One key of a profile.
 
-    ``value`` is a tuple of lines where the key opens a section. Where ``state`` is unknown or unneeded the line is
-    commented out, its value is an example, and ``why`` says how to find the true one, or why none is needed.
+    ``value`` is a tuple of lines if the key opens a section. If ``state`` is unknown or unneeded,
+    the line is commented out and its value is an example. ``why`` then says how to find the true
+    value, or why none is needed.
     """
 
     key: str
@@ -30,15 +37,31 @@ class Line:
     state: Literal["told", "guess", "unknown", "unneeded"] = "told"
 
 
+def word_line(key: str, value: str, why: str) -> Line:
+    """A key whose value must be one plain word."""
+    if is_word(value):
+        return Line(key, value, why)
+    return Line(key, "SOMETHING", f"{why}, which says {value!r}: no plain word", "unknown")
+
+
+def is_word(value: str) -> bool:
+    """Whether a profile takes a value as the name of something."""
+    return _WORD.fullmatch(value) is not None
+
+
 def text(lines: Iterable[Line]) -> str:
     """The lines as YAML."""
-    return "".join(f"{row}\n" for line in lines for row in _rows(line, ""))
+    texts: list[str] = []
+    for line in lines:
+        texts += _texts(line, "")
+    return "".join(f"{line}\n" for line in texts)
 
 
 def plain(value: Any) -> str:
     """A value as YAML, on one line; words that YAML could misread are quoted."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{plain(key)}: {plain(inner)}" for key, inner in value.items()) + "}"
+        pairs = [f"{plain(key)}: {plain(inner)}" for key, inner in value.items()]
+        return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(plain, value)) + "]"
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _SPECIAL:
@@ -46,10 +69,13 @@ def plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _rows(line: Line, indent: str) -> Iterator[str]:
-    section = line.value if isinstance(line.value, tuple) else None
+def _texts(line: Line, indent: str) -> Iterator[str]:
+    """A line of the profile, and those of the section that it opens."""
+    is_section = isinstance(line.value, tuple)
     off = "# " if line.state in ("unknown", "unneeded") else ""
-    head = f"{indent}{off}{plain(line.key)}:{f' {plain(line.value)}' if section is None else ''}"
-    yield f"{head:<{_COLUMN}} # {_WORDS[line.state]}{one_line(line.why)}"
-    for inner in section or ():
-        yield from _rows(inner, f"{indent}  ")
+    value = "" if is_section else f" {plain(line.value)}"
+    setting = f"{indent}{off}{plain(line.key)}:{value}"
+    yield f"{setting:<{_COMMENT_COLUMN}} # {_STATE_WORDS[line.state]}{one_line(line.why)}"
+    if is_section:
+        for inner in line.value:
+            yield from _texts(inner, f"{indent}  ")

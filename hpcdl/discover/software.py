@@ -1,4 +1,4 @@
-"""The container command and the module that gives it, as a job would find them, and the images of some folders."""
+"""Finds the container command as a job would, the module that brings it, and images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ _INITS = (
 )
 # A line of `module -t avail`: apptainer, tools/Singularity/3.8, singularity-ce/4.1(default)
 _MODULE = re.compile(
-    r"((?:\w[\w.+-]*/)*(?:apptainer|singularity)(?:[-_]?(?:ce|pro))?)(?:/(\w[\w.+-]*))?/?(?:\(.*\))?",
+    r"((?:\w[\w.+-]*/)*(?:apptainer|singularity)(?:[-_]?(?:ce|pro))?)"  # its name
+    r"(?:/(\w[\w.+-]*))?/?(?:\(.*\))?",  # its version, and whether it is the default
     re.IGNORECASE | re.ASCII,
 )
 
@@ -38,61 +39,90 @@ def container_lines(say: Callable[[str], None]) -> Iterator[Line]:
     """The keys ``runtime``, ``modules`` and ``module_init``.
 
     Args:
-        say: is told what is being asked.
+        say: is called with what is being asked.
     """
     say("looking for apptainer and singularity")
     for command in _COMMANDS:
         version = _version([], command)
         if version:
-            where = shutil.which(command, path=_CLEAN)
-            yield Line("runtime", command, f"{where} says: {version}; the nodes need it too")
+            path = shutil.which(command, path=_CLEAN)
+            yield Line("runtime", command, f"{path} says: {version}; the nodes need it too")
             yield Line("modules", [command], f"{command} is there without any", "unneeded")
             return
     say("asking module avail")
     init, listed = _module_command()
-    for name in _container_modules(listed or []):
-        lines = [*_sourced(init), "module purge", f"module load {quote(name)}"]
-        for command in sorted(_COMMANDS, key=lambda command: command not in name.lower()):
-            say(f"asking {command} --version after module load {name}")
-            version = _version(lines, command)
-            if version:
-                yield Line("runtime", command, f"after module load {name} it says: {version}")
-                yield Line("modules", [name], f"module avail lists it, and it gives {command}")
-                yield _module_init(init)
-                return
+    for module in _container_modules(listed or []):
+        lines = _lines_of_module(module, init, say)
+        if lines:
+            yield from lines
+            return
     yield from _on_path(listed is not None)
+
+
+def _lines_of_module(module: str, init: str, say: Callable[[str], None]) -> list[Line]:
+    """The keys if a module brings a container command; nothing if it does not."""
+    loading = [*_sourced(init), "module purge", f"module load {quote(module)}"]
+    for command in sorted(_COMMANDS, key=lambda name: name not in module.lower()):
+        say(f"asking {command} --version after module load {module}")
+        version = _version(loading, command)
+        if version:
+            return [
+                Line("runtime", command, f"after module load {module} it says: {version}"),
+                Line("modules", [module], f"module avail lists it, and it gives {command}"),
+                _module_init(init),
+            ]
+    return []
 
 
 def image_line(folders: Sequence[str]) -> Line:
     """The key ``images``: the .sif files of some folders.
 
     Raises:
-        UserError: a folder is not there.
+        UserError: a folder does not exist.
     """
-    found: dict[str, Path] = {}
+    images = _images(folders)
+    if not images:
+        looked = "say --images DIR, where they lie"
+        if folders:
+            looked = f"no .sif file in {', '.join(folders)}"
+        pull = f"apptainer pull tensorflow.sif {where_to_pull(platform.machine())}"
+        why = f"{looked}; or, where there is internet: {pull}"
+        return Line("images", {"tensorflow": "/path/to/tensorflow.sif"}, why, "unknown")
+    lines = []
+    if "tensorflow" not in images:
+        why = "jobs use it by default; see hpcdl image inspect"
+        lines.append(Line("tensorflow", str(_likely_tensorflow(images)), why, "guess"))
+    for name, path in images.items():
+        size_gb = path.stat().st_size / 1e9
+        lines.append(Line(name, str(path), f"a .sif file, {size_gb:.1f} GB"))
+    return Line("images", tuple(lines), f"in {', '.join(folders)}")
+
+
+def _images(folders: Sequence[str]) -> dict[str, Path]:
+    """The .sif files of some folders, by a name that a profile can have."""
+    images: dict[str, Path] = {}
     for folder in folders:
         if not os.path.isdir(folder):
             raise UserError(f"there is no folder {folder} to look for images in")
-        paths = sorted(Path(folder).absolute().glob("*.sif"), key=_by_number)
-        found.update({re.sub(r"[^\w.-]+", "-", path.stem): path for path in paths if _is_image(path)})
-    if not found:
-        looked = f"no .sif file in {', '.join(folders)}" if folders else "say --images DIR, where they lie"
-        pull = f"apptainer pull tensorflow.sif {where_to_pull(platform.machine())}"
-        how = f"{looked}; or, where there is internet: {pull}"
-        return Line("images", {"tensorflow": "/path/to/tensorflow.sif"}, how, "unknown")
-    rows = [Line(name, str(path), f"a .sif file, {path.stat().st_size / 1e9:.1f} GB") for name, path in found.items()]
-    if "tensorflow" not in found:
-        likely = [path for name, path in found.items() if re.search("tensorflow|(?<![a-z])tf", name, re.IGNORECASE)]
-        chosen = likely or list(found.values())
-        why = "jobs use it by default; see hpcdl image inspect"
-        rows.insert(0, Line("tensorflow", str(chosen[-1]), why, "guess"))
-    return Line("images", tuple(rows), f"in {', '.join(folders)}")
+        for path in sorted(Path(folder).absolute().glob("*.sif"), key=_by_number):
+            if _is_image(path):
+                images[re.sub(r"[^\w.-]+", "-", path.stem)] = path
+    return images
 
 
-def _version(lines: list[str], command: str) -> str:
-    """What a container command says of its version after some module lines; nothing where it is not there."""
+def _likely_tensorflow(images: dict[str, Path]) -> Path:
+    """The last image whose name speaks of TensorFlow, else the last image."""
+    chosen = list(images.values())[-1]
+    for name, path in images.items():
+        if re.search("tensorflow|(?<![a-z])tf", name, re.IGNORECASE):
+            chosen = path
+    return chosen
+
+
+def _version(module_lines: list[str], command: str) -> str:
+    """What a container command says after some module lines; "" if it is not there."""
     try:
-        done = run(lines, [command, "--version"], {"PATH": _CLEAN})
+        done = run(module_lines, [command, "--version"], {"PATH": _CLEAN})
     except (HpcdlError, OSError):
         return ""
     return last_line(done.stdout) if done.returncode == 0 else ""
@@ -103,11 +133,12 @@ def _sourced(init: str) -> list[str]:
 
 
 def _module_command() -> tuple[str, list[str] | None]:
-    """The file that defines the module command, where jobs need one, and what ``module avail`` lists."""
-    files = [path for pattern in _INITS for path in sorted(glob(os.path.expandvars(pattern)))]
-    inherited = any(name.startswith("BASH_FUNC_module") for name in os.environ)
+    """The file that defines the module command, if jobs need one, and what it lists.
+
+    The list is None if no file gives a module command.
+    """
     best: tuple[str, list[str] | None] = ("", None)
-    for init in [""] if inherited else [*files, ""]:
+    for init in _init_files():
         try:
             done = run([*_sourced(init), "module -t avail"], ["true"], {"PATH": _CLEAN})
         except HpcdlError:
@@ -115,38 +146,71 @@ def _module_command() -> tuple[str, list[str] | None]:
         listed = f"{done.stdout}\n{done.stderr}".split()
         if _container_modules(listed):
             return init, listed
-        best = best if best[1] is not None else (init, listed)
+        if best[1] is None:
+            best = init, listed
     return best
 
 
+def _init_files() -> list[str]:
+    """The files that may define the module command; "" stands for none."""
+    if _inherits_module():
+        return [""]
+    files: list[str] = []
+    for pattern in _INITS:
+        files += sorted(glob(os.path.expandvars(pattern)))
+    return [*files, ""]
+
+
+def _inherits_module() -> bool:
+    """Whether this shell exports the module command, so that jobs have it."""
+    return any(name.startswith("BASH_FUNC_module") for name in os.environ)
+
+
 def _container_modules(listed: list[str]) -> list[str]:
-    """The modules to try, in order: the site's default version of each before its newest."""
-    found: dict[str, list[str]] = {}
+    """The modules to try, Apptainer's first: each by its name alone, then its newest version.
+
+    The name alone is the version that the site loads by default.
+    """
+    versions: dict[str, list[str]] = {}
     for match in filter(None, map(_MODULE.fullmatch, listed)):
-        found.setdefault(match[1], []).extend([match[2]] if match[2] else [])
-    names = sorted(found, key=lambda name: ("apptainer" not in name.lower(), name))
-    return [one for name in names for one in (name, *(f"{name}/{version}" for version in found[name][-1:]))]
+        name, version = match.groups()
+        versions.setdefault(name, [])
+        if version:
+            versions[name].append(version)
+    modules = []
+    for name in sorted(versions, key=lambda name: ("apptainer" not in name.lower(), name)):
+        modules.append(name)
+        if versions[name]:
+            modules.append(f"{name}/{versions[name][-1]}")
+    return modules
 
 
 def _module_init(init: str) -> Line:
     if init:
-        return Line("module_init", init, "defines the module command, which your shell does not export")
-    if any(name.startswith("BASH_FUNC_module") for name in os.environ):
-        return Line("module_init", "/etc/profile.d/modules.sh", "jobs inherit the module command", "unneeded")
-    how = "login shells have the module command, jobs may not: which file of /etc/profile.d defines it?"
-    return Line("module_init", "/etc/profile.d/modules.sh", how, "unknown")
+        why = "defines the module command, which your shell does not export"
+        return Line("module_init", init, why)
+    example = "/etc/profile.d/modules.sh"
+    if _inherits_module():
+        return Line("module_init", example, "jobs inherit the module command", "unneeded")
+    why = "login shells have the module command, jobs may not"
+    question = "which file of /etc/profile.d defines it?"
+    return Line("module_init", example, f"{why}: {question}", "unknown")
 
 
-def _on_path(modules: bool) -> Iterator[Line]:
-    """Where neither the system nor a module has the command: what the user's own PATH has."""
-    none = "module avail lists no apptainer, no singularity" if modules else "there is no module command"
+def _on_path(has_modules: bool) -> Iterator[Line]:
+    """What the user's own PATH has, if neither the system nor a module has the command."""
+    none = "there is no module command"
+    if has_modules:
+        none = "module avail lists no apptainer, no singularity"
     for command in _COMMANDS:
-        where = shutil.which(command)
-        if where:
-            yield Line("runtime", os.path.abspath(where), "on your PATH only; see that the nodes have it", "guess")
+        path = shutil.which(command)
+        if path:
+            why = "on your PATH only; see that the nodes have it"
+            yield Line("runtime", os.path.abspath(path), why, "guess")
             yield Line("modules", [command], none, "unneeded")
             return
-    yield Line("runtime", "apptainer", f"no such command here, and {none}; ask the site for Apptainer", "unknown")
+    why = f"no such command here, and {none}; ask the site for Apptainer"
+    yield Line("runtime", "apptainer", why, "unknown")
     yield Line("modules", ["apptainer"], none, "unknown")
 
 
@@ -159,5 +223,8 @@ def _is_image(path: Path) -> bool:
 
 
 def _by_number(path: Path) -> list[int | str]:
-    """tf2.9 before tf2.11."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    """A key that sorts tf2.9 before tf2.11."""
+    key: list[int | str] = []
+    for part in re.split(r"(\d+)", path.name):
+        key.append(int(part) if part.isdigit() else part)
+    return key

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl.discover import places, software
+from hpcdl.discover import software, storage
 
 RECORDED = Path(__file__).with_name("recorded")
 MODULE = """() {{
@@ -71,8 +71,8 @@ def login(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{made.bin}:{made.system}")
     monkeypatch.setattr(software, "_CLEAN", str(made.system))
     monkeypatch.setattr(software, "_INITS", ())
-    monkeypatch.setattr(places, "_PARENTS", ())
-    monkeypatch.setattr(places, "of_the_site", lambda runtime: [])
+    monkeypatch.setattr(storage, "_PARENTS", ())
+    monkeypatch.setattr(storage, "of_the_site", lambda runtime: [])
     for name in [*os.environ]:
         if name.startswith(("BASH_FUNC_", "LMOD_", "MODULE")) or name in ("SCRATCH", "WORK", "PROJECT"):
             monkeypatch.delenv(name)

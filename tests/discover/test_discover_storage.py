@@ -8,9 +8,9 @@ import os
 import pytest
 
 from hpcdl import binds
-from hpcdl.discover import places
+from hpcdl.discover import storage
 from hpcdl.discover.lines import Line, plain, text
-from hpcdl.discover.places import binds_line, detect_line, place_lines
+from hpcdl.discover.storage import binds_line, detect_line, place_lines
 from hpcdl.errors import Problem
 from hpcdl.job.reader import read_yaml
 
@@ -18,7 +18,7 @@ from hpcdl.job.reader import read_yaml
 @pytest.fixture
 def shared(login, monkeypatch):
     """Folders of tests are in /tmp, which is this machine's own: here they are not."""
-    monkeypatch.setattr(places, "node_local", lambda path: "/local" if "/local/" in path else None)
+    monkeypatch.setattr(storage, "node_local", lambda path: "/local" if "/local/" in path else None)
     return login.folder
 
 
@@ -55,7 +55,7 @@ def test_folder_that_is_not_writable(shared, monkeypatch):
 def areas(shared, monkeypatch):
     """A disk with a folder for each account."""
     monkeypatch.setattr(binds, "SYSTEM", ("/usr", f"{shared}/system"))
-    monkeypatch.setattr(places, "_PARENTS", (f"{shared}/gpfs/scratch", f"{shared}/gpfs/projects"))
+    monkeypatch.setattr(storage, "_PARENTS", (f"{shared}/gpfs/scratch", f"{shared}/gpfs/projects"))
     monkeypatch.chdir(shared)
     mine = shared / "gpfs/scratch/nct00" / getpass.getuser()
     mine.mkdir(parents=True)
@@ -92,7 +92,7 @@ def test_binds_of_variables_proposed(areas, shared, monkeypatch):
 def test_binds_seen_from_where_one_is(areas, shared, monkeypatch):
     """A folder of the account that no list knows: the one where the user calls, or has images."""
     (shared / "odd/nct00/images").mkdir(parents=True)
-    monkeypatch.setattr(places, "_PARENTS", ())
+    monkeypatch.setattr(storage, "_PARENTS", ())
 
     assert binds_line({"nct00"}, [f"{shared}/odd/nct00/images"]).value == [f"{shared}/odd/nct00"]
     monkeypatch.chdir(areas)
@@ -105,7 +105,7 @@ def test_binds_of_settings_proposed(areas, shared, monkeypatch):
     for name in ("shared", "system/x", "local/x"):
         (shared / name).mkdir(parents=True)
     paths = [f"{shared}/{name}" for name in ("shared", "system/x", "local/x", "none")]
-    monkeypatch.setattr(places, "of_the_site", lambda runtime: [*paths, "/usr", "/a:/b"])
+    monkeypatch.setattr(storage, "of_the_site", lambda runtime: [*paths, "/usr", "/a:/b"])
 
     assert binds_line(set()).value == [f"{shared}/shared"]
 
@@ -126,13 +126,13 @@ def test_nowhere(login):
     [("lustre", "on lustre, which the nodes share"), ("xfs", "on xfs; see that the nodes share it")],
 )
 def test_file_system_is_told(shared, monkeypatch, kind, words):
-    monkeypatch.setattr(places, "_file_system", lambda path: kind)
+    monkeypatch.setattr(storage, "_file_system", lambda path: kind)
 
     assert all(line.why.endswith(words) for line in place_lines())
 
 
 def test_file_system_of_this_machine():
-    assert places._file_system("/proc/self") == "proc"
+    assert storage._file_system("/proc/self") == "proc"
 
 
 @pytest.mark.parametrize(
