@@ -50,7 +50,7 @@ def command(
     compared = compare([options.find(run, cluster, runs_dir) for run in runs], show_env)
     if html is not None:
         from hpcdl.cli.report import write_page
-        from hpcdl.report.sidebyside import comparison_page
+        from hpcdl.report.comparison_page import comparison_page
 
         options.say(f"written: {write_page(Path(html), comparison_page(compared))}")
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hpcdl.report import metrics, svg, words
 from hpcdl.report.facts import Facts
-from hpcdl.report.fit import Line, best_epoch
+from hpcdl.report.overfitting import Line, best_epoch
 
 _MOST = 24  # metrics that are drawn
 

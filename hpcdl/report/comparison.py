@@ -11,7 +11,7 @@ from hpcdl.report import facts as run_facts
 from hpcdl.report import hidden, metrics, words
 from hpcdl.report.comparable import takes_part, why_not
 from hpcdl.report.facts import Facts
-from hpcdl.report.fit import best_epoch, is_number
+from hpcdl.report.overfitting import best_epoch, is_number
 from hpcdl.report.settings import differences
 from hpcdl.run import Run
 

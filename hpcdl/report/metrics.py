@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hpcdl.report.fit import Line, is_number
+from hpcdl.report.overfitting import Line, is_number
 from hpcdl.report.words import figure, percent
 
 Point = tuple[float, float]  # epoch or step, value

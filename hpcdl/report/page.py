@@ -20,7 +20,8 @@ from hpcdl.report.evaluation import (
     read_predictions,
 )
 from hpcdl.report.facts import Facts
-from hpcdl.report.fit import Fit, Setting, best_epoch, judge
+from hpcdl.report.matrix import confusion_matrix
+from hpcdl.report.overfitting import Fit, Setting, best_epoch, judge
 from hpcdl.report.png import data_uri
 from hpcdl.report.summary import sentences
 from hpcdl.run import Run
@@ -214,7 +215,7 @@ def _failure(facts: Facts) -> dict[str, Any] | None:
 def _matrix(scores: Evaluation | None, names: Sequence[str]) -> Any:
     if scores is None or len(scores.confusion) > _DRAWN_CLASSES:
         return None
-    return svg.confusion_matrix("Confusion matrix of the test images", scores.confusion, names)
+    return confusion_matrix("Confusion matrix of the test images", scores.confusion, names)
 
 
 def _classes(scores: Evaluation | None) -> list[Any]:

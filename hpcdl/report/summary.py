@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hpcdl.report.evaluation import Evaluation, confused_pairs
 from hpcdl.report.facts import Facts
-from hpcdl.report.fit import Fit
+from hpcdl.report.overfitting import Fit
 from hpcdl.report.words import count, listed, percent, points, seconds, several, with_deviation
 
 _HARD = 0.95  # a class found less often than this is worth a sentence

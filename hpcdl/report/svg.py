@@ -1,6 +1,7 @@
-"""Drawings as inline SVG: line charts, a confusion matrix, a reliability diagram, a bar of shares.
+"""Drawings as inline SVG: line charts, a reliability diagram, a bar of shares.
 
-Colours are classes of templates/report/style.css, which knows light, dark and print. All text is escaped.
+Colours are classes of templates/report/style.css, which knows light, dark and print.
+All text is escaped.
 """
 
 from __future__ import annotations
@@ -8,18 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from hpcdl.report.evaluation import Bin
 
 _WIDTH, _HEIGHT = 460, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 22, 24, 40
-_SHADES = 8
+_PLOT_WIDTH = _WIDTH - _LEFT - _RIGHT
+_PLOT_HEIGHT = _HEIGHT - _TOP - _BOTTOM
+_MOST_DOTS = 30  # points of a line, up to which each is drawn as a dot as well
 COLOURS = 8  # of lines
 
 
@@ -30,6 +31,28 @@ class Series:
     name: str
     points: Sequence[tuple[float, float]]
     colour: int
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """The area of a chart, between the lowest and the highest value of each axis."""
+
+    x_low: float
+    x_high: float
+    y_low: float
+    y_high: float
+
+    def x(self, value: float) -> float:
+        """Pixels from the left edge of the drawing; a single value lies in the middle."""
+        share = 0.5
+        if self.x_high > self.x_low:
+            share = (value - self.x_low) / (self.x_high - self.x_low)
+        return _LEFT + _PLOT_WIDTH * share
+
+    def y(self, value: float) -> float:
+        """Pixels from the top edge of the drawing."""
+        share = (value - self.y_low) / (self.y_high - self.y_low)
+        return _TOP + _PLOT_HEIGHT * (1 - share)
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -58,165 +81,142 @@ def line_chart(
         series: the lines; one without points is left out.
         show: how a value of the y axis reads.
         mark: an epoch to mark, and its label.
-        floor: the lowest y shown, where the axis must begin there.
+        floor: the lowest y shown, if the axis must begin there.
+        x_name: what the x axis counts.
     """
-    series = [one for one in series if one.points]
-    xs = [x for one in series for x, _ in one.points]
-    ys = [y for one in series for _, y in one.points] or [0.0]
-    y_ticks = ticks(min(ys) if floor is None else floor, max(ys))
-    low, high = y_ticks[0], y_ticks[-1]
-    first, last = (min(xs), max(xs)) if xs else (0, 1)
-
-    def x_at(x: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * ((x - first) / (last - first) if last > first else 0.5)
-
-    def y_at(y: float) -> float:
-        return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - (y - low) / (high - low))
-
-    parts = [_grid(y_ticks, y_at, show), _x_axis(first, last, x_at, x_name)]
-    if mark is not None and first <= mark[0] <= last:
-        parts.append(_marked(x_at(mark[0]), mark[1]))
-    for one in series:
-        at = [(x_at(x), y_at(y)) for x, y in one.points]
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
-        parts.append(_join(f'<polyline class="line c{one.colour}" points="{line}"/>'))
-        if len(at) <= 30:
-            dots = "".join(f'<circle class="dot c{one.colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>' for x, y in at)
-            parts.append(Markup(dots))  # noqa: S704 - numbers alone
-    return _svg(_WIDTH, _HEIGHT, title, parts)
-
-
-def confusion_matrix(title: str, confusion: NDArray[Any], names: Sequence[str]) -> Markup:
-    """Rows are classes, columns what they were taken for. Blue is right, orange wrong, darker is a larger share.
-
-    Shares are of a row; those of mistakes are scaled to the largest one, or nothing would be seen of them. Up to 20
-    classes each cell has its number, up to 40 each row its name; of more, every tenth its number.
-    """
-    count = len(confusion)
-    cell = 40 if count <= 12 else 28 if count <= 20 else max(5, 560 // count)
-    named = count <= 40
-    if not named:
-        names = [str(n) for n in range(count)]
-    names = [name if len(name) <= 16 else name[:15] + "…" for name in names]
-    left = 30 + 8 * max(len(name) for name in names)
-    top = left if left > 60 else 40
-    shares = confusion / confusion.sum(axis=1, keepdims=True).clip(1)
-    largest = max((shares[i, j] for i in range(count) for j in range(count) if i != j), default=0) or 1
-    shades: dict[str, list[str]] = {}
-    numbers = []
-    for i, j in zip(*confusion.nonzero(), strict=True):
-        share = shares[i, j] if i == j else shares[i, j] / largest
-        shade = math.ceil(share * _SHADES)
-        shades.setdefault(f"{'right' if i == j else 'wrong'} s{shade}", []).append(f"M{j} {i}h1v1h-1z")
-        if count <= 20:
-            strong = " strong" if shade > 6 else ""
-            x, y = left + (j + 0.5) * cell, top + (i + 0.5) * cell
-            numbers.append(
-                f'<text class="in{strong}" x="{x:.1f}" y="{y + 4:.1f}">{_short(int(confusion[i, j]))}</text>'
-            )
-    side = count * cell
-    every = 1 if named else 10
-    labels = []
-    for n in range(0, count, every):
-        at = (n + 0.5) * cell
-        labels.append(Markup('<text class="end" x="{}" y="{:.1f}">{}</text>').format(left - 6, top + at + 4, names[n]))
-        turned = f' transform="rotate(-90 {left + at + 4:.1f} {top - 6})"' if top > 60 else ""
-        anchor = "" if turned else ' class="middle"'
-        x = left + at + (4 if turned else 0)
-        labels.append(_join(f'<text{anchor} x="{x:.1f}" y="{top - 6}"{turned}>') + escape(names[n]) + Markup("</text>"))
-    frame = f'<rect class="frame" x="{left}" y="{top}" width="{side}" height="{side}"/>'
-    grid = "".join(f'<path class="{name}" d="{"".join(cells)}"/>' for name, cells in sorted(shades.items()))
-    cells = f'<g transform="translate({left} {top}) scale({cell})">{grid}</g>'
-    middle = top + side / 2
-    axes = (
-        f'<text class="axis middle" x="{left + side / 2}" y="12">taken for</text>'
-        f'<text class="axis middle" x="13" y="{middle}" transform="rotate(-90 13 {middle})">class</text>'
-    )
-    return _svg(left + side + 2, top + side + 2, title, [_join(frame, cells, *numbers, axes), *labels])
+    xs: list[float] = []
+    ys: list[float] = []
+    for line in series:
+        xs += [x for x, _ in line.points]
+        ys += [y for _, y in line.points]
+    xs, ys = xs or [0, 1], ys or [0.0]
+    lowest = min(ys) if floor is None else floor
+    y_ticks = ticks(lowest, max(ys))
+    plot = _Plot(min(xs), max(xs), y_ticks[0], y_ticks[-1])
+    parts = [_grid(y_ticks, plot, show), _x_axis(plot, x_name)]
+    if mark is not None and plot.x_low <= mark[0] <= plot.x_high:
+        parts.append(_marked(plot.x(mark[0]), mark[1]))
+    parts += [_line(line, plot) for line in series if line.points]
+    return drawing(_WIDTH, _HEIGHT, title, parts)
 
 
 def reliability(title: str, bins: Sequence[Bin]) -> Markup:
-    """Accuracy over confidence, a bar for each bin that has rows; on the dashed line they are equal."""
-    span_x, span_y = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
-
-    def x_at(x: float) -> float:
-        return _LEFT + span_x * x
-
-    def y_at(y: float) -> float:
-        return _TOP + span_y * (1 - y)
-
+    """Accuracy over confidence, a bar for each bin; on the dashed line they are equal."""
+    plot = _Plot(0, 1, 0, 1)
     marks = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    bars = "".join(
-        f'<rect class="bar c0" x="{x_at(one.low) + 2:.1f}" y="{y_at(one.accuracy):.1f}" '
-        f'width="{span_x * (one.high - one.low) - 4:.1f}" height="{span_y * one.accuracy:.1f}"/>'
-        for one in bins
-    )
-    ideal = f'<path class="ideal" d="M{x_at(0):.1f} {y_at(0):.1f}L{x_at(1):.1f} {y_at(1):.1f}"/>'
-    parts = [_grid(marks, y_at, _share), _join(bars, ideal), _x_labels(marks, x_at, _share, "confidence")]
-    return _svg(_WIDTH, _HEIGHT, title, parts)
+    bars = []
+    for share in bins:
+        width = _PLOT_WIDTH * (share.high - share.low) - 4
+        height = _PLOT_HEIGHT * share.accuracy
+        bars.append(
+            f'<rect class="bar c0" x="{plot.x(share.low) + 2:.1f}" '
+            f'y="{plot.y(share.accuracy):.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+        )
+    left, right, bottom, top = plot.x(0), plot.x(1), plot.y(0), plot.y(1)
+    diagonal = f'<path class="ideal" d="M{left:.1f} {bottom:.1f}L{right:.1f} {top:.1f}"/>'
+    labels = _x_labels(marks, plot, _percent, "confidence")
+    parts = [_grid(marks, plot, _percent), joined(*bars, diagonal), labels]
+    return drawing(_WIDTH, _HEIGHT, title, parts)
 
 
 def stacked_bar(title: str, values: Sequence[tuple[float, int]]) -> Markup:
     """One bar, cut into shares of (value, colour)."""
-    total, at, parts = sum(value for value, _ in values) or 1.0, 0.0, []
+    total = sum(value for value, _ in values) or 1.0
+    left, parts = 0.0, []
     for value, colour in values:
         width = 1000 * value / total
-        parts.append(f'<rect class="k{colour}" x="{at:.2f}" y="0" width="{width:.2f}" height="28"/>')
-        at += width
-    return _svg(1000, 28, title, [_join(*parts)], stretch=True)
+        place = f'x="{left:.2f}" y="0" width="{width:.2f}" height="28"'
+        parts.append(f'<rect class="k{colour}" {place}/>')
+        left += width
+    return drawing(1000, 28, title, [joined(*parts)], stretch=True)
 
 
-def _short(rows: int) -> str:
-    return str(rows) if rows < 10000 else f"{rows / 1000:.0f}k"
+def drawing(
+    width: float,
+    height: float,
+    title: str,
+    parts: Sequence[Markup],
+    stretch: bool = False,
+) -> Markup:
+    """The whole drawing.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        title: what is drawn, for those who do not see it.
+        parts: what is drawn.
+        stretch: let it fill the width of the page, whatever its own.
+    """
+    style = f' style="max-width:{width:.0f}px"'
+    if stretch:
+        style = ' preserveAspectRatio="none"'
+    opening = f'<svg role="img" viewBox="0 0 {width:.0f} {height:.0f}"{style}>'
+    name = Markup("<title>{}</title>").format(title)
+    return Markup("").join([joined(opening), name, *parts, Markup("</svg>")])
 
 
-def _svg(width: float, height: float, title: str, parts: Sequence[Markup], stretch: bool = False) -> Markup:
-    how = ' preserveAspectRatio="none"' if stretch else ""
-    size = "" if stretch else f' style="max-width:{width:.0f}px"'
-    opening = f'<svg role="img" viewBox="0 0 {width:.0f} {height:.0f}"{size}{how}>'
-    return _join(opening) + Markup("<title>{}</title>").format(title) + Markup("").join(parts) + Markup("</svg>")
+def joined(*texts: str) -> Markup:
+    """Markup of our own, which holds numbers and fixed words alone."""
+    return Markup("".join(texts))  # noqa: S704
 
 
-def _grid(values: Sequence[float], y_at: Callable[[float], float], show: Callable[[float], str]) -> Markup:
-    lines = [
-        Markup('<path class="grid" d="M{} {:.1f}H{}"/><text class="end" x="{}" y="{:.1f}">{}</text>').format(
-            _LEFT, y_at(value), _WIDTH - _RIGHT, _LEFT - 8, y_at(value) + 4, show(value)
-        )
-        for value in values
-    ]
+def _line(line: Series, plot: _Plot) -> Markup:
+    """A line; with a dot for each point if there are few."""
+    pixels = [(plot.x(x), plot.y(y)) for x, y in line.points]
+    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
+    shapes = [f'<polyline class="line c{line.colour}" points="{corners}"/>']
+    if len(pixels) <= _MOST_DOTS:
+        for x, y in pixels:
+            dot = f'<circle class="dot c{line.colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>'
+            shapes.append(dot)
+    return joined(*shapes)
+
+
+def _grid(values: Sequence[float], plot: _Plot, show: Callable[[float], str]) -> Markup:
+    """A line across the chart at each value of the y axis, and the value on its left."""
+    line = Markup('<path class="grid" d="M{} {:.1f}H{}"/>')
+    label = Markup('<text class="end" x="{}" y="{:.1f}">{}</text>')
+    lines = []
+    for value in values:
+        y = plot.y(value)
+        lines.append(line.format(_LEFT, y, _WIDTH - _RIGHT))
+        lines.append(label.format(_LEFT - 8, y + 4, show(value)))
     return Markup("").join(lines)
 
 
-def _x_axis(first: float, last: float, x_at: Callable[[float], float], name: str) -> Markup:
-    inside = [value for value in ticks(first, last, 8) if first <= value <= last and value == int(value)]
-    return _x_labels(inside or [first], x_at, lambda value: f"{value:.0f}", name)
+def _x_axis(plot: _Plot, name: str) -> Markup:
+    """Whole numbers below the chart; its first value if it spans none."""
+    first, last = plot.x_low, plot.x_high
+    values = [x for x in ticks(first, last, 8) if first <= x <= last and x == int(x)]
+    return _x_labels(values or [first], plot, lambda value: f"{value:.0f}", name)
 
 
 def _x_labels(
-    values: Sequence[float], x_at: Callable[[float], float], show: Callable[[float], str], name: str
+    values: Sequence[float],
+    plot: _Plot,
+    show: Callable[[float], str],
+    name: str,
 ) -> Markup:
-    texts = [
-        Markup('<text class="middle" x="{:.1f}" y="{}">{}</text>').format(
-            x_at(value), _HEIGHT - _BOTTOM + 17, show(value)
-        )
-        for value in values
-    ]
+    """Values below the chart, and what they are."""
+    template = Markup('<text class="middle" x="{:.1f}" y="{}">{}</text>')
+    labels = []
+    for value in values:
+        labels.append(template.format(plot.x(value), _HEIGHT - _BOTTOM + 17, show(value)))
+    axis = Markup('<text class="axis middle" x="{}" y="{}">{}</text>')
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    axis = Markup('<text class="axis middle" x="{}" y="{}">{}</text>').format(middle, _HEIGHT - 6, name)
-    return Markup("").join([*texts, axis])
+    labels.append(axis.format(middle, _HEIGHT - 6, name))
+    return Markup("").join(labels)
 
 
 def _marked(x: float, label: str) -> Markup:
-    right = x > (_LEFT + _WIDTH) / 2
+    """A vertical line with a label, on its left in the right half of the chart."""
     line = f'<path class="mark" d="M{x:.1f} {_TOP}V{_HEIGHT - _BOTTOM}"/>'
-    text = Markup('<text class="mark-text{}" x="{:.1f}" y="{}">{}</text>')
-    return _join(line) + text.format(" end" if right else "", x + (8 if right else -8), _TOP - 8, label)
+    style, shift = "", -8
+    if x > (_LEFT + _WIDTH) / 2:
+        style, shift = " end", 8
+    template = Markup('<text class="mark-text{}" x="{:.1f}" y="{}">{}</text>')
+    return joined(line) + template.format(style, x + shift, _TOP - 8, label)
 
 
-def _share(value: float) -> str:
+def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
-
-
-def _join(*drawn: str) -> Markup:
-    """Markup of our own that holds numbers and fixed words alone."""
-    return Markup("".join(drawn))  # noqa: S704

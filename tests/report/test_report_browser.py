@@ -9,8 +9,8 @@ import pytest
 
 from hpcdl.cli.report import write_page
 from hpcdl.report.comparison import compare
+from hpcdl.report.comparison_page import comparison_page
 from hpcdl.report.page import report
-from hpcdl.report.sidebyside import comparison_page
 from hpcdl.run import Run
 from tests.report import made
 from tests.report.conftest import change

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hpcdl.report.comparison import compare
-from hpcdl.report.sidebyside import comparison_page
+from hpcdl.report.comparison_page import comparison_page
 from hpcdl.run import Run
 from tests.report import made
 

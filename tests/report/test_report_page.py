@@ -17,6 +17,7 @@ import pytest
 from hpcdl.report import svg
 from hpcdl.report.evaluation import read_predictions
 from hpcdl.report.facts import read
+from hpcdl.report.matrix import confusion_matrix
 from hpcdl.report.png import data_uri
 from hpcdl.report.times import spans
 from hpcdl.run import Run
@@ -275,7 +276,7 @@ def test_any_number_of_classes(copied, write, classes):
 
 
 def test_matrix_shows_counts_and_escaped_names():
-    drawn = svg.confusion_matrix("t", np.array([[5, 0], [12345, 7]]), [EVIL, "b"])
+    drawn = confusion_matrix("t", np.array([[5, 0], [12345, 7]]), [EVIL, "b"])
 
     assert re.findall(r'class="in[^>]*>([^<]+)<', drawn) == ["5", "12k", "7"]
     assert "<script" not in drawn

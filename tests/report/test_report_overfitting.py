@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hpcdl.report.fit import Setting, best_epoch, is_number, judge
+from hpcdl.report.overfitting import Setting, best_epoch, is_number, judge
 
 pytestmark = pytest.mark.cases("F4")
 LN10 = math.log(10)
