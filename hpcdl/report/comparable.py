@@ -134,7 +134,7 @@ def _first_difference(runs: Sequence[Facts], keys: Sequence[str]) -> str:
     """The first of some keys of the jobs that is not the same in all runs."""
     flat = [settings(run.job) for run in runs]
     for key in keys:
-        values = [_below(key, one) for one in flat]
+        values = [_below(key, job_settings) for job_settings in flat]
         if any(value != values[0] for value in values):
             return f"{key} differs"
     return ""

@@ -1,8 +1,10 @@
-"""What predictions.npz says of a model: scores over all classes and of each, calibration, the worst mistakes."""
+"""Scores a model by its predictions.npz: all classes and each, calibration, worst mistakes."""
 
 from __future__ import annotations
 
+import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 TOP_K = (3, 5)
 BINS = 10  # of confidence, equally wide
+_UNREADABLE = (
+    *(OSError, EOFError, zipfile.BadZipFile),  # the file
+    *(ValueError, TypeError, KeyError, IndexError),  # its content
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class. Shares are None where they are not defined: a class never answered, or never there."""
+    """One class. A share is None if it is not defined: no answer, or no row, of this class."""
 
     label: int
     precision: float | None
@@ -47,7 +53,10 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Bin:
-    """The rows whose answer has a confidence in (low, high]: their mean confidence, and how many are right."""
+    """The rows whose answer has a confidence in (low, high].
+
+    confidence: the mean of them. accuracy: the share of right answers.
+    """
 
     low: float
     high: float
@@ -68,7 +77,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of all rows. confusion[i, j] counts rows of class i that were taken for class j."""
+    """Scores of all rows. confusion[i, j] counts rows of class i that the model takes for j."""
 
     rows: int
     accuracy: float
@@ -85,33 +94,47 @@ def read_predictions(path: Path) -> Predictions:
     """Read a run's predictions.npz.
 
     Raises:
-        RunError: it is not there, damaged, or something else.
+        RunError: the file is missing, damaged, or something else.
     """
     import numpy as np
 
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        labels, probabilities = arrays["labels"], arrays["probabilities"]
-        if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
-            raise ValueError(f"labels {labels.shape} and probabilities {probabilities.shape} do not fit")
-        if not np.isfinite(probabilities).all() or labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-            raise ValueError("it holds NaN, or labels beyond its classes")
-        rows = arrays.get("picture_rows", labels[:0])
-        pictures = dict(zip(map(int, rows), arrays.get("pictures", ()), strict=False))
-        files = {}
-        if "files" in arrays:
-            files = {int(row): shown(str(arrays["files"][row])) for row in rows}
-    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        return _predictions(arrays)
+    except _UNREADABLE as error:
         raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def _predictions(arrays: dict[str, NDArray[Any]]) -> Predictions:
+    """The arrays of predictions.npz, checked."""
+    labels, probabilities = arrays["labels"], arrays["probabilities"]
+    _check(labels, probabilities)
+    mistakes = [int(row) for row in arrays.get("picture_rows", ())]
+    pictures = dict(zip(mistakes, arrays.get("pictures", ()), strict=False))
+    files = {}
+    if "files" in arrays:
+        files = {row: shown(str(arrays["files"][row])) for row in mistakes}
     return Predictions(labels, probabilities, pictures, files)
+
+
+def _check(labels: NDArray[Any], probabilities: NDArray[Any]) -> None:
+    """Refuse arrays that are not those of a classifier."""
+    import numpy as np
+
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
+        shapes = f"labels {labels.shape} and probabilities {probabilities.shape}"
+        raise ValueError(f"{shapes} do not fit")
+    has_class = labels.min() >= 0 and labels.max() < probabilities.shape[1]
+    if not has_class or not np.isfinite(probabilities).all():
+        raise ValueError("it holds NaN, or labels beyond its classes")
 
 
 def evaluate(labels: NDArray[Any], probabilities: NDArray[Any], worst: int = 24) -> Evaluation:
     """Score a classifier's probabilities against the true classes.
 
-    Calibration: the expected calibration error is the mean distance between confidence and accuracy over
-    `BINS` bins, weighted by rows. Source: https://arxiv.org/abs/1706.04599, section 2.
+    The expected calibration error is the mean distance between confidence and accuracy over `BINS`
+    bins, weighted by their rows. Source: https://arxiv.org/abs/1706.04599, section 2.
 
     Args:
         labels: (rows,) class numbers.
@@ -128,35 +151,71 @@ def evaluate(labels: NDArray[Any], probabilities: NDArray[Any], worst: int = 24)
         raise UserError(f"scores need scikit-learn, which is not installed: {install}") from error
     import numpy as np
 
-    count = probabilities.shape[1]
-    every = np.arange(count)
+    every = np.arange(probabilities.shape[1])
     answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    scores = metrics.precision_recall_fscore_support(labels, answers, labels=every, zero_division=np.nan)
-    wrong = np.flatnonzero(answers != labels)
-    order = wrong[np.argsort(-confidence[wrong], kind="stable")][:worst]
+    by_class = metrics.precision_recall_fscore_support(labels, answers, labels=every, zero_division=np.nan)
+    top_k = {}
+    for k in TOP_K:
+        if 2 * k <= len(every):  # with fewer classes hardly any answer lies outside
+            score = metrics.top_k_accuracy_score(labels, probabilities, k=k, labels=every)
+            top_k[k] = float(score)
     bins = _bins(answers == labels, confidence)
+    distance = sum(group.rows * abs(group.confidence - group.accuracy) for group in bins)
     return Evaluation(
         rows=len(labels),
         accuracy=float(metrics.accuracy_score(labels, answers)),
-        balanced_accuracy=float(np.nanmean(scores[1])),
-        top_k={k: float(metrics.top_k_accuracy_score(labels, probabilities, k=k, labels=every)) for k in _ks(count)},
+        balanced_accuracy=float(np.nanmean(by_class[1])),
+        top_k=top_k,
         confusion=metrics.confusion_matrix(labels, answers, labels=every),
-        classes=[
-            ClassScore(n, _defined(precision), _defined(recall), _defined(f1), int(support))
-            for n, (precision, recall, f1, support) in enumerate(zip(*scores, strict=True))
-        ],
+        classes=_class_scores(by_class),
         bins=bins,
-        calibration_error=sum(one.rows * abs(one.confidence - one.accuracy) for one in bins) / len(labels),
-        worst=[Mistake(int(n), int(labels[n]), int(answers[n]), float(confidence[n])) for n in order],
+        calibration_error=distance / len(labels),
+        worst=_worst(labels, answers, confidence, worst),
     )
 
 
+def confused_pairs(confusion: NDArray[Any], most: int = 10) -> list[tuple[int, int, int]]:
+    """The most frequent mistakes first: (class, taken for, rows)."""
+    import numpy as np
+
+    mistakes = confusion * (1 - np.eye(len(confusion), dtype=confusion.dtype))
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
+    pairs = []
+    for place in order:
+        true, answer = divmod(int(place), len(confusion))
+        if mistakes[true, answer]:
+            pairs.append((true, answer, int(mistakes[true, answer])))
+    return pairs
+
+
+def _class_scores(by_class: Sequence[NDArray[Any]]) -> list[ClassScore]:
+    """The scores of each class, from scikit-learn's four arrays."""
+    scores = []
+    for label, numbers in enumerate(zip(*by_class, strict=True)):
+        precision, recall, f1, support = numbers
+        shares = _defined(precision), _defined(recall), _defined(f1)
+        scores.append(ClassScore(label, *shares, int(support)))
+    return scores
+
+
 def _defined(share: float) -> float | None:
-    return None if share != share else float(share)  # NaN is not itself
+    return None if math.isnan(share) else float(share)
 
 
-def _ks(classes: int) -> list[int]:
-    return [k for k in TOP_K if 2 * k <= classes]  # more is hardly ever missed
+def _worst(
+    labels: NDArray[Any],
+    answers: NDArray[Any],
+    confidence: NDArray[Any],
+    most: int,
+) -> list[Mistake]:
+    """The most confident mistakes, the worst first."""
+    import numpy as np
+
+    rows = np.flatnonzero(answers != labels)
+    mistakes = []
+    for n in rows[np.argsort(-confidence[rows], kind="stable")][:most]:
+        mistakes.append(Mistake(int(n), int(labels[n]), int(answers[n]), float(confidence[n])))
+    return mistakes
 
 
 def _bins(right: NDArray[Any], confidence: NDArray[Any]) -> list[Bin]:
@@ -164,20 +223,12 @@ def _bins(right: NDArray[Any], confidence: NDArray[Any]) -> list[Bin]:
     import numpy as np
 
     number = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    found = []
+    bins = []
     for n in range(BINS):
         inside = number == n
         if inside.any():
-            means = float(confidence[inside].mean(dtype=float)), float(right[inside].mean())
-            found.append(Bin(n / BINS, (n + 1) / BINS, int(inside.sum()), *means))
-    return found
-
-
-def confused_pairs(confusion: NDArray[Any], most: int = 10) -> list[tuple[int, int, int]]:
-    """The most frequent mistakes: (class, taken for, rows), the most frequent first."""
-    import numpy as np
-
-    mistakes = confusion * (1 - np.eye(len(confusion), dtype=confusion.dtype))
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
-    pairs = (divmod(int(place), len(confusion)) for place in order)
-    return [(i, j, int(mistakes[i, j])) for i, j in pairs if mistakes[i, j]]
+            mean_confidence = float(confidence[inside].mean(dtype=float))
+            accuracy = float(right[inside].mean())
+            rows = int(inside.sum())
+            bins.append(Bin(n / BINS, (n + 1) / BINS, rows, mean_confidence, accuracy))
+    return bins

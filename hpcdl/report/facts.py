@@ -1,4 +1,4 @@
-"""Everything that a run's folder says of it, as far as the run has come: what a page or a table is made from."""
+"""Reads a run's folder: the facts that pages and tables are made from, as far as it has come."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from hpcdl.run import Run, records
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import Status, read_epochs
 
-_ATTEMPT = dict.fromkeys(("job_id", "node", "reason", "from_step", "steps", "seconds", "peak_memory_gb"))
+# The keys of an attempt's end; older runs do not have all of them
+_END_KEYS = ("job_id", "node", "reason", "from_step", "steps", "seconds", "peak_memory_gb")
 _LONGEST = 200_000  # characters of a file on a page
 
 
@@ -42,12 +43,13 @@ class Facts:
     @property
     def name(self) -> str:
         """The job's name."""
-        return str(self.result.get("name") or self.plan.get("name") or self.run.paths.root.parent.name)
+        name = self.result.get("name") or self.plan.get("name")
+        return str(name or self.run.paths.root.parent.name)
 
     def section(self, name: str) -> dict[str, Any]:
-        """A section of result.json, empty where there is none."""
-        found = self.result.get(name)
-        return found if isinstance(found, dict) else {}
+        """A section of result.json; empty if it is missing."""
+        section = self.result.get(name)
+        return section if isinstance(section, dict) else {}
 
     @property
     def is_script(self) -> bool:
@@ -56,9 +58,12 @@ class Facts:
 
     @property
     def fold(self) -> int | None:
-        """Of a cross-validation the fold that is shown: the one whose model is the run's, else the one under way."""
-        found = self.section("model").get("fold") or self.status.fold
-        return int(found) if found else None
+        """The fold of a cross-validation that is shown.
+
+        It is the one whose model is the run's; before there is a model, the one under way.
+        """
+        fold = self.section("model").get("fold") or self.status.fold
+        return int(fold) if fold else None
 
     @property
     def shown(self) -> RunPaths:
@@ -166,9 +171,9 @@ class Facts:
     @property
     def started_at(self) -> float | None:
         """When its first attempt began."""
-        for row in self.attempts:
-            if row.get("event") == "start" and "time" in row:
-                return float(row["time"])
+        for event in self.attempts:
+            if event.get("event") == "start" and "time" in event:
+                return float(event["time"])
         return None
 
     @property
@@ -182,8 +187,8 @@ class Facts:
     @property
     def total_s(self) -> float | None:
         """Seconds of all attempts together, without waiting."""
-        ends = [row["seconds"] for row in self.ends if row.get("seconds") is not None]
-        return sum(ends) if ends else None
+        seconds = [end["seconds"] for end in self.ends if end["seconds"] is not None]
+        return sum(seconds) if seconds else None
 
     @property
     def gpu_hours(self) -> float | None:
@@ -195,19 +200,26 @@ class Facts:
     @property
     def ends(self) -> list[dict[str, Any]]:
         """The last word on how each attempt ended, in order."""
-        last = {row["attempt"]: {**_ATTEMPT, **row} for row in self.attempts if row.get("event") == "end"}
+        last = {}
+        for event in self.attempts:
+            if event.get("event") == "end":
+                last[event["attempt"]] = {**dict.fromkeys(_END_KEYS), **event}
         return [last[number] for number in sorted(last)]
 
     @property
     def waited_s(self) -> float | None:
         """Seconds in the queue, before the first attempt and between attempts."""
-        waited, since = 0.0, self.submitted.get("time")
-        for row in self.attempts:
-            if row["event"] == "start" and since is not None and "time" in row:
-                waited, since = waited + max(0.0, row["time"] - since), None
-            elif row["event"] == "end":
-                since = row.get("time")
-        return waited if any(row.get("event") == "start" for row in self.attempts) else None
+        waited_s, has_started = 0.0, False
+        since = self.submitted.get("time")
+        for event in self.attempts:
+            if event["event"] == "start":
+                has_started = True
+                if since is not None and "time" in event:
+                    waited_s += max(0.0, event["time"] - since)
+                    since = None
+            elif event["event"] == "end":
+                since = event.get("time")
+        return waited_s if has_started else None
 
     @property
     def class_names(self) -> list[str]:
@@ -215,7 +227,7 @@ class Facts:
         return self.names_of(self.section("data").get("classes") or 0)
 
     def names_of(self, classes: int) -> list[str]:
-        """The names of so many classes; their numbers, where the data set has no names for them."""
+        """The names of that many classes; their numbers if the data set does not name them."""
         names = self.section("data").get("class_names")
         if isinstance(names, list) and len(names) == classes:
             return [str(name) for name in names]
@@ -246,9 +258,10 @@ def read(run: Run, shows_env: bool = False) -> Facts:
 
 
 def read_text(path: Path) -> str:
-    """A file for people; nothing where it cannot be read, and no more than a page can show."""
+    """The start of a file, as much as a page can show; "" if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n… ({len(text) - _LONGEST:,} more characters)"
+    left_out = len(text) - _LONGEST
+    return text if left_out <= 0 else f"{text[:_LONGEST]}\n… ({left_out:,} more characters)"

@@ -51,12 +51,12 @@ def names(lines: Sequence[Line], of_script: bool) -> list[str]:
         of_script: whether a script wrote them; a training's own lines hold times and rates as well.
     """
     left_out = _OF_THE_LINE if of_script else _OF_THE_LINE | _OF_THE_LOOP
-    seen: dict[str, None] = {}
+    in_order: dict[str, None] = {}
     for line in lines:
         for key, value in line.items():
             if key not in left_out and is_number(value):
-                seen[key] = None
-    return list(seen)
+                in_order[key] = None
+    return list(in_order)
 
 
 def pairs(metric_names: Sequence[str]) -> list[str]:

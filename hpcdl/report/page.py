@@ -13,6 +13,7 @@ from hpcdl.errors import HpcdlError
 from hpcdl.report import charts, metrics, sent, surroundings, svg, times, words
 from hpcdl.report import facts as run_facts
 from hpcdl.report.evaluation import (
+    ClassScore,
     Evaluation,
     Predictions,
     confused_pairs,
@@ -77,7 +78,8 @@ def report(run: Run, shows_env: bool = False) -> str:
 def render(template: str, **context: Any) -> str:
     """A page from a template; whatever is text is escaped."""
     written = words.moment(time.time())
-    text: str = _environment().get_template(template).render(version=hpcdl.__version__, written=written, **context)
+    page = _environment().get_template(template)
+    text: str = page.render(version=hpcdl.__version__, written=written, **context)
     return text
 
 
@@ -104,12 +106,12 @@ def _environment() -> Any:
 
 
 def _scores(facts: Facts) -> tuple[Evaluation | None, Predictions | None, str | None]:
-    """What the test says of the model; else a note why nothing is said."""
+    """The scores of the test; without them, a note that says why."""
     path = facts.shown.predictions
     if not path.exists():
-        if facts.is_script:
-            return None, None, None
-        return None, None, "There is no predictions.npz: the run has not come so far, or its model has other outputs."
+        why = "the run has not come so far, or its model has other outputs"
+        note = None if facts.is_script else f"There is no predictions.npz: {why}."
+        return None, None, note
     try:
         predictions = read_predictions(path)
         return evaluate(predictions.labels, predictions.probabilities), predictions, None
@@ -121,14 +123,13 @@ def _fit(facts: Facts) -> Fit | None:
     """What the curves say; nothing while there is no epoch."""
     if not facts.epochs:
         return None
-    units = [metrics.unit_of(line) for line in facts.epochs if "loss" in line]
+    units = {metrics.unit_of(line) for line in facts.epochs if "loss" in line}
     unit = "epoch" if "epoch" in units else "step"
     counted = [line for line in facts.epochs if metrics.unit_of(line) == unit]
-    classes = facts.section("data").get("classes")
-    setting = Setting(classes, facts.restored_epoch, facts.is_script, unit)
     if facts.is_script and not any("val_loss" in line for line in counted):
         return None
-    return judge(counted, setting)
+    classes = facts.section("data").get("classes")
+    return judge(counted, Setting(classes, facts.restored_epoch, facts.is_script, unit))
 
 
 def _when(facts: Facts) -> str:
@@ -137,7 +138,7 @@ def _when(facts: Facts) -> str:
 
 
 def _tested(facts: Facts) -> str:
-    """A word on whose weights were tested, where that is not the best epoch that is marked."""
+    """Which epoch's weights were tested, if it is not the best one, which is marked."""
     best = best_epoch(facts.epochs, facts.result.get("best"))
     tested = facts.tested_epoch
     if facts.is_script or best is None or tested is None or best[0] == tested:
@@ -158,7 +159,7 @@ def _last_values(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _shows_log(facts: Facts) -> bool:
-    """Whether the end of the log is shown: a script has no other place for what came out."""
+    """Whether to show the end of the log: a script has no other place for its results."""
     return facts.is_script and facts.status.state not in ("failed", "lost")
 
 
@@ -170,32 +171,27 @@ def _calibration(scores: Evaluation | None) -> Any:
 
 def _figures(facts: Facts) -> list[tuple[str, str]]:
     """The few numbers on top."""
-    test, model, timing = (facts.section(name) for name in ("test", "model", "timing"))
-    validation = facts.section("validation")
-    found = []
-    if test.get("accuracy") is not None:
-        found.append(("test accuracy", _scored(facts, "test")))
-    if validation.get("accuracy") is not None:
-        found.append(("validation accuracy", _scored(facts, "validation")))
+    model, timing = facts.section("model"), facts.section("timing")
+    figures = []
+    for part in ("test", "validation"):
+        accuracy = facts.section(part).get("accuracy")
+        if accuracy is not None:
+            text = words.with_deviation(words.percent, accuracy, facts.result, part)
+            figures.append((f"{part} accuracy", text))
     if "parameters" in model:
-        found.append(("parameters", words.count(model["parameters"])))
+        figures.append(("parameters", words.count(model["parameters"])))
     if facts.epochs and not facts.is_script:
-        found.append(("epochs", str(len(facts.epochs))))
-    found += _last_values(facts)[:_FIGURES]
+        figures.append(("epochs", str(len(facts.epochs))))
+    figures += _last_values(facts)[:_FIGURES]
     if "per_epoch_s" in timing:
-        found.append(("an epoch", words.seconds(timing["per_epoch_s"])))
+        figures.append(("an epoch", words.seconds(timing["per_epoch_s"])))
     if facts.total_s is not None:
-        found.append(("in all", words.seconds(facts.total_s)))
-    return found
-
-
-def _scored(facts: Facts, part: str) -> str:
-    accuracy = facts.section(part)["accuracy"]
-    return words.with_deviation(words.percent, accuracy, facts.result, part)
+        figures.append(("in all", words.seconds(facts.total_s)))
+    return figures
 
 
 def _failure(facts: Facts) -> dict[str, Any] | None:
-    """Why a run ended badly, with the lines of the log that show it."""
+    """Why a run failed, with the lines of the log that show it."""
     if facts.status.state not in ("failed", "lost"):
         return None
     from hpcdl.run import causes
@@ -219,14 +215,24 @@ def _matrix(scores: Evaluation | None, names: Sequence[str]) -> Any:
 
 
 def _classes(scores: Evaluation | None) -> list[Any]:
-    """The rows of the table of classes: all, or of many those that are found least."""
-    if scores is None or len(scores.classes) <= _LISTED_CLASSES:
-        return scores.classes if scores else []
-    return sorted(scores.classes, key=lambda one: 2.0 if one.recall is None else one.recall)[:_LISTED_CLASSES]
+    """The classes in the table: all, or of many the hardest. Those without a recall come last."""
+    if scores is None:
+        return []
+    if len(scores.classes) <= _LISTED_CLASSES:
+        return scores.classes
+
+    def recall(score: ClassScore) -> float:
+        return 2.0 if score.recall is None else score.recall
+
+    return sorted(scores.classes, key=recall)[:_LISTED_CLASSES]
 
 
 def _pictures(scores: Evaluation | None, predictions: Predictions | None) -> list[tuple[Any, str]]:
-    """The most confident mistakes that there are pictures of."""
+    """The most confident mistakes that have a picture."""
     if scores is None or predictions is None:
         return []
-    return [(one, data_uri(predictions.pictures[one.row])) for one in scores.worst if one.row in predictions.pictures]
+    pictures = []
+    for mistake in scores.worst:
+        if mistake.row in predictions.pictures:
+            pictures.append((mistake, data_uri(predictions.pictures[mistake.row])))
+    return pictures

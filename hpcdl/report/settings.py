@@ -37,8 +37,8 @@ def differences(jobs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     trainings = [n for n, job in enumerate(jobs) if "script" not in job]
     is_mixed = 0 < len(trainings) < len(jobs)
     differing: dict[str, list[Any]] = {}
-    for key in dict.fromkeys(key for one in flat for key in one):
-        values = [one.get(key) for one in flat]
+    for key in _keys(flat):
+        values = [job_settings.get(key) for job_settings in flat]
         if key == "name" or all(value == values[0] for value in values):
             continue
         if is_mixed and key.partition(".")[0] in _OF_A_TRAINING:
@@ -47,6 +47,14 @@ def differences(jobs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
                 continue
         differing[key] = values
     return differing
+
+
+def _keys(flat: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys of all jobs, in the order in which they first appear."""
+    keys: dict[str, None] = {}
+    for job_settings in flat:
+        keys.update(dict.fromkeys(job_settings))
+    return list(keys)
 
 
 def _defaults(job: dict[str, Any]) -> dict[str, Any]:

@@ -50,8 +50,8 @@ def _outcome(facts: Facts) -> str:
                 f"images left out each time, it gets {mean} of {several(rows, 'test image')} right "
                 "(mean ± standard deviation)."
             )
-        wrong = round((1 - test["accuracy"]) * rows)
-        what = f"{count(wrong)} wrong" if wrong else "none wrong"
+        mistakes = round((1 - test["accuracy"]) * rows)
+        what = f"{count(mistakes)} wrong" if mistakes else "none wrong"
         right = percent(test["accuracy"])
         return f"It gets {right} of {several(rows, 'test image')} right ({what})."
     if status.state == "done":
@@ -67,15 +67,17 @@ def _outcome(facts: Facts) -> str:
 def _progress(facts: Facts) -> str:
     if not facts.epochs:
         return ""
-    epochs = facts.status.epochs
-    done = several(len(facts.epochs), "epoch") + (f" of {epochs}" if epochs else "")
     if facts.is_script:
         return ""
+    done = several(len(facts.epochs), "epoch")
+    if facts.status.epochs:
+        done += f" of {facts.status.epochs}"
     accuracy = facts.epochs[-1].get("val_accuracy", facts.epochs[-1].get("accuracy"))
     reached = ""
     if isinstance(accuracy, float):
         reached = f", which reached an accuracy of {percent(accuracy)}"
-    return f" {done} {'was' if len(facts.epochs) == 1 else 'were'} trained{reached}."
+    verb = "was" if len(facts.epochs) == 1 else "were"
+    return f" {done} {verb} trained{reached}."
 
 
 def _model(facts: Facts) -> str:
@@ -95,21 +97,23 @@ def _model(facts: Facts) -> str:
 def _cost(facts: Facts) -> str:
     if facts.total_s is None:
         return ""
-    text = f"It took {seconds(facts.total_s)}" + (f" on {facts.devices}" if facts.devices else "")
+    text = f"It took {seconds(facts.total_s)}"
+    if facts.devices:
+        text += f" on {facts.devices}"
     timing = facts.section("timing")
     if "per_epoch_s" in timing and "images_per_s" in timing:
         speed = several(round(timing["images_per_s"]), "image")
         text += f": {seconds(timing['per_epoch_s'])} an epoch, {speed} a second"
     attempts = len(facts.ends)
     if attempts > 1:
-        reasons = ", ".join(str(row.get("reason")).replace("_", " ") for row in facts.ends[:-1])
-        text += f"; in {attempts} attempts (ended before: {reasons})"
+        reasons = [str(end.get("reason")).replace("_", " ") for end in facts.ends[:-1]]
+        text += f"; in {attempts} attempts (ended before: {', '.join(reasons)})"
     return text + "."
 
 
 def _hardest(scores: Evaluation, names: Sequence[str]) -> str:
     """The class that is found least often, or all that are, and what it is taken for."""
-    recalls = {one.label: one.recall for one in scores.classes if one.recall is not None}
+    recalls = {score.label: score.recall for score in scores.classes if score.recall is not None}
     if not recalls:
         return ""
     recall = min(recalls.values())
@@ -147,7 +151,7 @@ def _taken_for(scores: Evaluation, label: int, names: Sequence[str]) -> str:
 
 
 def _calibration(scores: Evaluation) -> str:
-    confidence = sum(one.confidence * one.rows for one in scores.bins) / scores.rows
+    confidence = sum(group.confidence * group.rows for group in scores.bins) / scores.rows
     distance = points(scores.calibration_error)
     if scores.calibration_error < _CALIBRATED:
         return f"Its confidence can be trusted: it is off by {distance} on average."

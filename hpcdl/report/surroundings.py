@@ -32,7 +32,7 @@ def _machine(facts: Facts) -> list[tuple[str, str]]:
         names = ", ".join(map(str, devices["names"]))
         shown.append(("devices", f"{names} ({devices['strategy']}, {replicas}{emulated})"))
     where = facts.section("cluster").get("name") or facts.plan.get("cluster")
-    nodes = dict.fromkeys(str(row["node"]) for row in facts.ends if row.get("node"))
+    nodes = dict.fromkeys(str(end["node"]) for end in facts.ends if end.get("node"))
     on_nodes = f", on {', '.join(nodes)}" if nodes else ""
     shown.append(("cluster", f"{where}{on_nodes}"))
     if facts.gpu_hours is not None and facts.plan.get("gpus"):
@@ -66,7 +66,9 @@ def _data(facts: Facts) -> list[tuple[str, str]]:
 
 def _command(facts: Facts) -> str:
     command_line = [str(word) for word in facts.manifest.get("command_line", [])]
-    return " ".join(command_line if facts.shows_env else hidden.words(command_line))
+    if not facts.shows_env:
+        command_line = hidden.words(command_line)
+    return " ".join(command_line)
 
 
 def _hashed(entry: dict[str, Any]) -> str:

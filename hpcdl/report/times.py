@@ -19,16 +19,16 @@ class Span:
 
 def moments(facts: Facts) -> list[tuple[str, str]]:
     """When the run was submitted, began and ended, as far as it has come: (name, text)."""
-    known = [
-        ("submitted", facts.submitted_at),
-        ("started", facts.started_at),
-        ("ended", facts.ended_at),
-    ]
-    return [(name, moment(timestamp)) for name, timestamp in known if timestamp is not None]
+    timestamps = {
+        "submitted": facts.submitted_at,
+        "started": facts.started_at,
+        "ended": facts.ended_at,
+    }
+    return [(name, moment(at)) for name, at in timestamps.items() if at is not None]
 
 
 def spans(facts: Facts) -> list[Span]:
-    """Where the time went, in the order in which it happens; what nobody noted is the last one."""
+    """Where the time went, in the order in which it happens. The rest of it comes last."""
     timing = facts.section("timing")
     epochs_s = sum(line["seconds"] for line in facts.training_lines)
     named = [
@@ -50,5 +50,5 @@ def spans(facts: Facts) -> list[Span]:
 
 
 def _sum(*values: float | None) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    measured = [value for value in values if value is not None]
+    return sum(measured) if measured else None
