@@ -1,1 +1,4 @@
-"""Reads run folders and draws: one run's report, and several runs side by side. Nothing here loads TensorFlow."""
+"""Reads run folders and draws one run's report, or several runs side by side.
+
+Nothing here loads TensorFlow.
+"""

@@ -1,7 +1,7 @@
 """Whether figures of several runs may be compared, and if not, why, in a few words.
 
-A reason is empty where the figures are comparable. Only runs of hpcdl's own training that are done
-are looked at: of a script neither its data nor its loss is known.
+A reason is empty if the figures are comparable. Only hpcdl's own trainings that are done take
+part: hpcdl does not know the data and the loss of a script.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from hpcdl.report.settings import settings
 from hpcdl.report.words import count
 
 _DATA_KEYS = ("data.name", "data.path", "data.function", "data.args")
-# What a loss is made of, beside the model's answers: its penalties and its weights count as well.
+# What a loss depends on, besides the model's answers
 _LOSS_KEYS = (
     "train.label_smoothing",
     "train.balance",
@@ -28,7 +28,7 @@ _LOSS_KEYS = (
     "model.l2",
     "model.function",
 )
-_AT_WORK = ("data.augment", "model.dropout")  # in training, not in validation
+_ONLY_IN_TRAINING = ("data.augment", "model.dropout")
 _HEADER = 10  # bytes of an .npy file before the text of its header, in version 1
 
 
@@ -56,7 +56,7 @@ def why_not(kind: str, runs: Sequence[Facts]) -> str:
     if not reason and kind.endswith("_loss"):
         reason = _first_difference(runs, _LOSS_KEYS)
     if not reason and kind.startswith("training"):
-        reason = _first_difference(runs, _AT_WORK)
+        reason = _first_difference(runs, _ONLY_IN_TRAINING)
     return reason
 
 
@@ -67,12 +67,12 @@ def _other_data(runs: Sequence[Facts]) -> str:
     changed = _first_difference(runs, ("data.args",))
     if changed:
         return changed
-    shapes = dict.fromkeys(_shape(run) for run in runs)
-    if len(shapes) > 1:
-        return f"the images' sizes differ ({', '.join(shapes)})"
-    rows = dict.fromkeys(count(run.section("data").get("rows_test")) for run in runs)
-    if len(rows) > 1:
-        return f"the numbers of test images differ ({'; '.join(rows)})"
+    shapes = _differing(runs, _shape, ", ")
+    if shapes:
+        return f"the images' sizes differ ({shapes})"
+    rows = _differing(runs, lambda run: _rows(run, "test"), "; ")
+    if rows:
+        return f"the numbers of test images differ ({rows})"
     labels = {_test_labels(run.shown.predictions) for run in runs} - {None}
     return "the test labels differ" if len(labels) > 1 else ""
 
@@ -108,22 +108,32 @@ def _other_validation(runs: Sequence[Facts]) -> str:
 def _other_hardware(runs: Sequence[Facts]) -> str:
     if any(run.emulated for run in runs):
         return "GPUs were emulated"
-    devices = dict.fromkeys(run.devices or "unknown" for run in runs)
-    if len(devices) > 1:
-        return f"the devices differ ({'; '.join(devices)})"
-    clusters = dict.fromkeys(_cluster(run) for run in runs)
-    if len(clusters) > 1:
-        return f"the clusters differ ({', '.join(clusters)})"
-    cpus = dict.fromkeys(str(run.plan.get("cpus")) for run in runs)
-    return f"the numbers of CPUs differ ({', '.join(cpus)})" if len(cpus) > 1 else ""
+    devices = _differing(runs, lambda run: run.devices or "unknown", "; ")
+    if devices:
+        return f"the devices differ ({devices})"
+    clusters = _differing(runs, _cluster, ", ")
+    if clusters:
+        return f"the clusters differ ({clusters})"
+    cpus = _differing(runs, lambda run: str(run.plan.get("cpus")), ", ")
+    return f"the numbers of CPUs differ ({cpus})" if cpus else ""
 
 
 def _other_work(runs: Sequence[Facts]) -> str:
     """Why an epoch is not the same work in all runs."""
-    rows = dict.fromkeys(count(run.section("data").get("rows_train")) for run in runs)
-    if len(rows) > 1:
-        return f"the numbers of training images differ ({'; '.join(rows)})"
+    rows = _differing(runs, lambda run: _rows(run, "train"), "; ")
+    if rows:
+        return f"the numbers of training images differ ({rows})"
     return _first_difference(runs, ("train.balance",))  # which may draw images more than once
+
+
+def _differing(runs: Sequence[Facts], value: Callable[[Facts], str], separator: str) -> str:
+    """The values of the runs, each once; empty if all are the same."""
+    values = list(dict.fromkeys(map(value, runs)))
+    return separator.join(values) if len(values) > 1 else ""
+
+
+def _rows(run: Facts, part: str) -> str:
+    return count(run.section("data").get(f"rows_{part}"))
 
 
 def _cluster(run: Facts) -> str:

@@ -11,7 +11,7 @@ from hpcdl.report import facts as run_facts
 from hpcdl.report import hidden, metrics, words
 from hpcdl.report.comparable import takes_part, why_not
 from hpcdl.report.facts import Facts
-from hpcdl.report.overfitting import best_epoch, is_number
+from hpcdl.report.overfitting import Line, best_epoch, is_number
 from hpcdl.report.settings import differences
 from hpcdl.run import Run
 
@@ -20,8 +20,8 @@ from hpcdl.run import Run
 class Row:
     """One fact of all runs.
 
-    values: for programs. texts: for people. best: the places of the best, if one is best.
-    not_compared: why none of them is, where that is so.
+    values: for programs. texts: for people. best: the places of the best values, if any.
+    not_compared: why they cannot be compared, if so.
     """
 
     key: str
@@ -36,8 +36,8 @@ class Row:
 class Comparison:
     """Runs side by side.
 
-    labels: how the runs are called in the table. differences: by key the values of the jobs that
-    differ. notes: what cannot be compared, and why, in sentences.
+    labels: the runs' names in the table. differences: by key, the values of the jobs that differ.
+    notes: sentences on what cannot be compared, and why.
     """
 
     runs: list[Facts]
@@ -131,7 +131,7 @@ _OF_FOLDS = {  # means of a cross-validation
 
 
 def compare(runs: Sequence[Run], shows_env: bool = False) -> Comparison:
-    """Read runs and lay them side by side. What none of them has makes no row.
+    """Read runs and lay them side by side. A fact that no run has gets no row.
 
     Args:
         runs: the runs.
@@ -177,7 +177,7 @@ def _best(
     texts: Sequence[str],
     choose: Callable[..., Any],
 ) -> set[int]:
-    """The places of the best; all that read alike are as good, and nothing is if all do."""
+    """The places of the best values, those that read alike included; none if all read alike."""
     best = choose(places, key=values.__getitem__)
     alike = {n for n in places if texts[n] == texts[best]}
     return alike if len(alike) < len(places) else set()
@@ -231,14 +231,17 @@ def _best_validation(run: Facts, metric: str, choose: Callable[..., Any]) -> flo
 
 
 def _best_epoch(run: Facts) -> int | None:
-    lines = [line for line in run.epochs if metrics.unit_of(line) == "epoch"]
-    best = best_epoch(lines, run.result.get("best"))
+    best = best_epoch(_epoch_lines(run), run.result.get("best"))
     return best[0] if best else None
 
 
 def _epochs(run: Facts) -> int | None:
-    lines = [line for line in run.epochs if metrics.unit_of(line) == "epoch"]
-    return len(lines) or None
+    return len(_epoch_lines(run)) or None
+
+
+def _epoch_lines(run: Facts) -> list[Line]:
+    """The lines that count epochs; a script may count steps as well."""
+    return [line for line in run.epochs if metrics.unit_of(line) == "epoch"]
 
 
 def _notes(runs: Sequence[Facts], labels: Sequence[str], rows: Sequence[Row]) -> list[str]:
@@ -270,7 +273,7 @@ def _notes(runs: Sequence[Facts], labels: Sequence[str], rows: Sequence[Row]) ->
 
 
 def _labels(runs: Sequence[Facts]) -> list[str]:
-    """The names, where they tell the runs apart; else with the last letters of the id."""
+    """The runs' names; names that several runs have get the end of the id."""
     names = [run.name for run in runs]
     labels = []
     for run in runs:

@@ -60,7 +60,9 @@ def _chart(compared: Comparison, name: str, unit: str) -> dict[str, Any] | None:
     if not validated and name not in ("loss", "accuracy"):
         title = name.replace("_", " ")  # what is measured once need not be of the training
     what = f"{title} of {several(len(lines), 'run')} over their {unit}s"
-    note = _note(name, part.lower(), [run for _, run, _ in runs]) if len(lines) > 1 else ""
+    note = ""
+    if len(lines) > 1:
+        note = _note(name, part.lower(), [run for _, run, _ in runs])
     return charts.chart(title, lines, name, what, note, unit)
 
 

@@ -153,7 +153,12 @@ def evaluate(labels: NDArray[Any], probabilities: NDArray[Any], worst: int = 24)
 
     every = np.arange(probabilities.shape[1])
     answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    by_class = metrics.precision_recall_fscore_support(labels, answers, labels=every, zero_division=np.nan)
+    by_class = metrics.precision_recall_fscore_support(
+        labels,
+        answers,
+        labels=every,
+        zero_division=np.nan,
+    )
     top_k = {}
     for k in TOP_K:
         if 2 * k <= len(every):  # with fewer classes hardly any answer lies outside

@@ -195,7 +195,10 @@ class Facts:
         """GPUs times hours; 0 where they were emulated."""
         if self.total_s is None:
             return None
-        return 0.0 if self.emulated else self.plan.get("gpus", 0) * self.total_s / 3600
+        if self.emulated:
+            return 0.0
+        hours: float = self.plan.get("gpus", 0) * self.total_s / 3600
+        return hours
 
     @property
     def ends(self) -> list[dict[str, Any]]:

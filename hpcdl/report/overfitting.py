@@ -175,11 +175,9 @@ def _by_validation(lines: Sequence[Line], setting: Setting) -> Fit:
     if len(both) < FEWEST:
         few = f"With fewer than {FEWEST} values of the validation loss"
         return Fit("unknown", f"{few} the curves say nothing of over- or under-fitting.")
-    curves = _Curves(
-        [float(line["loss"]) for line in both],
-        [float(line["val_loss"]) for line in both],
-        both,
-    )
+    train = [float(line["loss"]) for line in both]
+    valid = [float(line["val_loss"]) for line in both]
+    curves = _Curves(train, valid, both)
     if min(curves.valid) < 0:  # a loss of the user's own: shares of it mean nothing
         return Fit("unclear", f"{_values(curves, setting)}.")
     if trends.overfits(curves.train, curves.valid):

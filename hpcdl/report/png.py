@@ -14,7 +14,9 @@ _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> grey, grey + alpha, RGB,
 
 
 def data_uri(image: NDArray[Any]) -> str:
-    """One image as ``data:image/png;base64,...``. Source: https://www.w3.org/TR/png-3/, sections 5 and 11.
+    """One image as ``data:image/png;base64,...``.
+
+    Source: https://www.w3.org/TR/png-3/, sections 5 and 11.
 
     Args:
         image: uint8 (height, width, channels), 1 to 4 channels.
@@ -22,9 +24,17 @@ def data_uri(image: NDArray[Any]) -> str:
     height, width, channels = image.shape
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
     lines = b"".join(b"\0" + line.tobytes() for line in image)  # 0: no filter
-    chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(lines, 9)) + _chunk(b"IEND", b"")
-    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunks).decode("ascii")
+    content = b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", header),
+            _chunk(b"IDAT", zlib.compress(lines, 9)),
+            _chunk(b"IEND", b""),
+        ]
+    )
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    checksum = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
