@@ -8,6 +8,11 @@ import click
 
 from hpcdl.cli import options
 
+_DISCOVER = "Write a profile of this site, as its own commands describe it."
+_OUTPUT = "Write the profile there, instead of on stdout."
+_PARTITION = "Describe this one. Default: SLURM's default, if it has GPUs."
+_IMAGES = "Look for .sif files there. May be repeated."
+
 
 @click.group(short_help="List, show and discover cluster profiles.")
 def command() -> None:
@@ -22,8 +27,10 @@ def list_profiles() -> None:
     from hpcdl.cluster import built_in_profiles
 
     for name, path in built_in_profiles().items():
-        line = re.search(r"^description: *(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-        click.echo(f"{name:<14} {line[1] if line else ''}")
+        profile = path.read_text(encoding="utf-8")
+        match = re.search(r"^description: *(.*)$", profile, re.MULTILINE)
+        description = match[1] if match else ""
+        click.echo(f"{name:<14} {description}")
 
 
 @command.command("keys", short_help="Tell every key of a profile, as Markdown.")
@@ -41,11 +48,11 @@ def keys() -> None:
 @options.sets
 @click.option("--raw", is_flag=True, help="Print its file as it is written, with its comments.")
 def show(name: str | None, sets: tuple[str, ...], raw: bool) -> None:
-    """Print a profile, and behind each value where it comes from.
+    """Print a profile, and next to each value where it comes from.
 
-    Over the profile's own values stand those of your config.yaml (hpcdl init),
-    of hpcdl.yaml in this folder, and of --set. What is printed is a profile: you
-    can start your own from it. Without a name, the one that is used here.
+    Values of your config.yaml (hpcdl init), of hpcdl.yaml in this folder and of
+    --set replace the profile's own. The output is a profile: you can start your
+    own from it. Without a name, the profile that commands use here is printed.
 
     \b
     hpcdl cluster show
@@ -62,17 +69,22 @@ def show(name: str | None, sets: tuple[str, ...], raw: bool) -> None:
         click.echo(text(read_cluster(chosen, sets)), nl=False)
 
 
-@command.command("discover", short_help="Write a profile of this site, as its own commands describe it.")
-@click.option("--output", "-o", metavar="FILE", help="Write the profile there, instead of on stdout.")
+@command.command("discover", short_help=_DISCOVER)
+@click.option("--output", "-o", metavar="FILE", help=_OUTPUT)
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
-@click.option("--partition", metavar="NAME", help="Describe this one. Default: SLURM's default, if it has GPUs.")
-@click.option("--images", metavar="DIR", multiple=True, help="Look for .sif files there. May be repeated.")
-def discover(output: str | None, force: bool, partition: str | None, images: tuple[str, ...]) -> None:
+@click.option("--partition", metavar="NAME", help=_PARTITION)
+@click.option("--images", metavar="DIR", multiple=True, help=_IMAGES)
+def discover(
+    output: str | None,
+    force: bool,
+    partition: str | None,
+    images: tuple[str, ...],
+) -> None:
     """Write a profile of this site, as its own commands describe it.
 
     Run it on a login node. It asks scontrol, sacctmgr, module and the container
-    command, and writes behind each value what told it. What they cannot tell is
-    commented out, with how to find it.
+    command, and writes next to each value where it comes from. What they do not
+    say is commented out, with how to find it.
 
     \b
     hpcdl cluster discover
@@ -88,15 +100,18 @@ def discover(output: str | None, force: bool, partition: str | None, images: tup
 
     if output and not force and Path(output).exists():
         raise UserError(f"{output} is there already; --force replaces it")
-    lines = find(getfqdn(), lambda what: options.say(f"{what} ..."), partition, images)
+    host = getfqdn()
+    lines = find(host, lambda what: options.say(f"{what} ..."), partition, images)
     if output is None:
-        click.echo(profile(getfqdn(), lines), nl=False)
+        click.echo(profile(host, lines), nl=False)
     else:
         try:
-            write_text(Path(output), profile(getfqdn(), lines))
+            write_text(Path(output), profile(host, lines))
         except OSError as error:
             raise HpcdlError(f"cannot write {sentence(error)}") from error
-    for words, state in (("guessed, look at them", "guess"), ("not found", "unknown")):
-        if named := keys(lines, state):
-            options.say(f"{words}: {', '.join(named)}")
-    options.say(f"next: hpcdl check mnist_cnn --cluster {output or 'FILE, after hpcdl cluster discover -o FILE'}")
+    for title, state in (("guessed, look at them", "guess"), ("not found", "unknown")):
+        named = keys(lines, state)
+        if named:
+            options.say(f"{title}: {', '.join(named)}")
+    profile_file = output or "FILE, after hpcdl cluster discover -o FILE"
+    options.say(f"next: hpcdl check mnist_cnn --cluster {profile_file}")
