@@ -46,33 +46,36 @@ def command(
     from hpcdl.run.cleaning import removal, remove
 
     if yes and not runs and older_than is None:
-        raise UserError("which runs? Name them, or say --older-than 30d; hpcdl clean alone only shows what there is")
+        advice = "Name them, or say --older-than 30d; hpcdl clean alone only shows what there is"
+        raise UserError(f"which runs? {advice}")
     chosen = options.choose(runs, cluster, runs_dir)
     if older_than is not None:
         latest = since_time(older_than, time.time())
         chosen = [run for run in chosen if run.created() < latest]
-    found = [removal(run, checkpoints) for run in chosen]
-    if not found:
+    removals = [removal(run, checkpoints) for run in chosen]
+    if not removals:
         options.say("no run fits")
         return 0
-    for line in _table(found):
+    for line in _table(removals):
         click.echo(line)
-    free = [what for what in found if not what.kept and what.folders]
+    free = [what for what in removals if not what.kept and what.folders]
     size = _size(sum(what.size_bytes for what in free))
     runs_freed = "1 run" if len(free) == 1 else f"{len(free)} runs"
     if not yes:
-        options.say(f"{size} in {runs_freed} could be freed; nothing was removed (--yes removes it)")
+        advice = "nothing was removed (--yes removes it)"
+        options.say(f"{size} in {runs_freed} could be freed; {advice}")
         return 0
     for what in free:
         remove(what)
     options.say(f"{size} in {runs_freed} freed")
     named = any(not is_pattern(text) for text in runs)
-    return 1 if named and any(what.kept for what in found) else 0
+    some_stay = any(what.kept for what in removals)
+    return 1 if named and some_stay else 0
 
 
-def _table(found: list[Removal]) -> list[str]:
+def _table(removals: list[Removal]) -> list[str]:
     cells = [["RUN", "STATE", "SIZE", "NOTE"]]
-    for what in found:
+    for what in removals:
         note = f"kept: {what.kept}" if what.kept else ""
         cells.append([what.run.name, what.state, _size(what.size_bytes), note])
     return table(cells)

@@ -22,10 +22,10 @@ _STREAM = "hpcdl.stream"
 
 
 def _note_stream(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    """Keep which stream is asked for."""
+    """Note the stream that is asked for."""
     if value and ctx.meta.setdefault(_STREAM, parameter.name) != parameter.name:
-        wrong = "choose one of --stdout, --stderr and --tensorflow; without these, both streams are printed"
-        raise click.UsageError(wrong, ctx)
+        choices = "choose one of --stdout, --stderr and --tensorflow"
+        raise click.UsageError(f"{choices}; without these, both streams are printed", ctx)
 
 
 def _stream(option: str, text: str) -> Callable[..., Any]:
@@ -60,7 +60,8 @@ def command(run: str, cluster: str | None, runs_dir: str | None, follow_it: bool
             printer.print_new(int(log.stem))
     if not chosen.logs() and stream is None:
         for log in sorted(chosen.paths.logs.glob("*.out")):
-            _print_from(log, _start_of_last(log, lines) if lines is not None else 0)
+            start = 0 if lines is None else _start_of_last(log, lines)
+            _print_from(log, start)
 
 
 class _Printer:
@@ -84,7 +85,7 @@ class _Printer:
         if self.stream == "tensorflow":
             return self.paths.noise_log(attempt)
         own = self.paths.stdout_log(attempt)
-        # Without text on stderr, all of the log is stdout's; its own log begins with a copy of that.
+        # Until there is text on stderr, the whole log is stdout's and it has no file of its own.
         return own if self.stream == "stdout" and own.exists() else self.paths.log(attempt)
 
     def skip_to_last(self, logs: list[Path], lines: int) -> None:
@@ -121,7 +122,7 @@ def _ticks(run: Run, follow_it: bool) -> Iterator[None]:
 
 
 def _print_from(log: Path, start: int) -> int:
-    """Copy a file to stdout from a byte on, block by block; where it ended."""
+    """Copy a file to stdout from a byte on, and return where it ended."""
     with log.open("rb") as stream:
         stream.seek(start)
         shutil.copyfileobj(stream, sys.stdout.buffer)
@@ -135,25 +136,25 @@ def _start_of_last(log: Path, lines: int) -> int:
         position = stream.seek(0, 2)
         if lines == 0:
             return position
-        # The newline that ends the last line begins no other one.
-        wanted = lines
+        # The newline that ends the file begins no line.
+        left = lines
         if position:
             stream.seek(position - 1)
-            wanted += stream.read(1) == b"\n"
+            left += stream.read(1) == b"\n"
         while position > 0:
             size = min(_BLOCK, position)
             position -= size
             stream.seek(position)
             block = stream.read(size)
             count = block.count(b"\n")
-            if count >= wanted:
-                return position + _nth_last(block, wanted) + 1
-            wanted -= count
+            if count >= left:
+                return position + _nth_last(block, left) + 1
+            left -= count
     return 0
 
 
 def _nth_last(block: bytes, number: int) -> int:
-    """Where the number-th newline from the end stands."""
+    """The place of the number-th newline from the end."""
     index = len(block)
     for _ in range(number):
         index = block.rindex(b"\n", 0, index)

@@ -50,10 +50,10 @@ def command(
     """
     from hpcdl.report.page import report
 
-    found = options.find(run, cluster, runs_dir)
-    text = report(found, show_env)
+    chosen = options.find(run, cluster, runs_dir)
+    text = report(chosen, show_env)
     if output is None:
-        path = _write_page_somewhere(found.paths.report, text)
+        path = _write_page_somewhere(chosen.paths.report, text)
     else:
         path = write_page(Path(output), text)
     click.echo(path)

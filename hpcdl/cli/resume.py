@@ -21,11 +21,11 @@ def command(run: str, cluster: str | None, runs_dir: str | None, wait: bool) -> 
     """
     from hpcdl.submission import resume
 
-    found = options.find(run, cluster, runs_dir)
-    resume(found)
-    options.say(f"resumed: {found.paths.root}")
+    chosen = options.find(run, cluster, runs_dir)
+    resume(chosen)
+    options.say(f"resumed: {chosen.paths.root}")
     if not wait:
         return 0
     from hpcdl.cli.watching import follow
 
-    return follow(found)
+    return follow(chosen)

@@ -45,20 +45,21 @@ def command(runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, po
     hpcdl tensorboard k3f9 p0aa
     hpcdl tensorboard k3f9 --port 6010
     """
-    found = [options.find(run, cluster, runs_dir) for run in runs]
+    chosen = [options.find(run, cluster, runs_dir) for run in runs]
     with tempfile.TemporaryDirectory(prefix="hpcdl-tensorboard-") as folder:
-        _link(found, Path(folder))
+        _link(chosen, Path(folder))
         program, port = _tensorboard(), _free_port(host, port)
         here = f"{getpass.getuser()}@{socket.gethostname()}"
-        options.say(f"on your own machine: ssh -N -L {port}:{host}:{port} {here}\nstarting; Ctrl-C ends it")
+        options.say(f"on your own machine: ssh -N -L {port}:{host}:{port} {here}")
+        options.say("starting; Ctrl-C ends it")
         return _serve([*program, "--logdir", folder], host, port, Path(folder))
 
 
 def _serve(argv: list[str], host: str, port: int, folder: Path) -> int:
     """Run TensorBoard until Ctrl-C; it never outlives this process.
 
-    What it has to say (TensorFlow greets at length where there is one) is shown where it fails. The file by which it
-    is found again goes into `folder` too: in /tmp it would stay.
+    Its messages are shown only if it fails: TensorFlow greets at length. The file by which it is
+    found again goes into `folder` too: in /tmp it would stay.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
@@ -79,7 +80,8 @@ def _serve(argv: list[str], host: str, port: int, folder: Path) -> int:
     finally:
         server.terminate()
         server.wait()
-    options.say(f"{noise.read_text(encoding='utf-8', errors='replace')}TensorBoard ended with exit status {status}")
+    messages = noise.read_text(encoding="utf-8", errors="replace")
+    options.say(f"{messages}TensorBoard ended with exit status {status}")
     return 1
 
 
@@ -108,27 +110,39 @@ def _tensorboard() -> list[str]:
     return [program]
 
 
-def _free_port(host: str, wanted: int | None) -> int:
-    """The wanted port; without a wish TensorBoard's own, or where that is taken, any.
+def _free_port(host: str, chosen: int | None) -> int:
+    """The chosen port; without one TensorBoard's own, or any if that is taken.
 
     Raises:
         UserError: it cannot listen there.
     """
-    for port in (wanted or _PORT, 0):
-        try:
-            with socket.create_server((host, port)) as server:
-                return int(server.getsockname()[1])
-        except OSError as error:
-            if wanted is not None or port == 0:
-                from hpcdl.errors import UserError
+    from hpcdl.errors import UserError
 
-                text = f"cannot listen at {host}:{wanted or _PORT}: {error.strerror or error}; choose another --port"
-                raise UserError(text) from error
-    raise AssertionError("one of the two is free, or has raised")
+    port = chosen or _PORT
+    try:
+        return _try_port(host, port)
+    except OSError as error:
+        failure = error
+    if chosen is None:
+        try:
+            return _try_port(host, 0)  # the system chooses
+        except OSError as error:
+            failure = error
+    reason = failure.strerror or failure
+    message = f"cannot listen at {host}:{port}: {reason}; choose another --port"
+    raise UserError(message) from failure
+
+
+def _try_port(host: str, port: int) -> int:
+    """The port that a server gets; nothing listens there afterwards."""
+    with socket.create_server((host, port)) as server:
+        return int(server.getsockname()[1])
 
 
 def _link(runs: list[Run], folder: Path) -> None:
-    """Give TensorBoard one folder where each run's logs have the run's name; those to come will be seen there.
+    """Give TensorBoard one folder in which each run's logs have the run's name.
+
+    It also sees logs that do not exist yet, once they come.
 
     Raises:
         UserError: none of the runs writes logs.
