@@ -148,22 +148,33 @@ def list_sets(as_json: bool, cluster: str | None, data_root: str | None) -> None
     from hpcdl.data.manifest import staged
 
     root = _root(cluster, data_root)
-    found = [one for one in staged(root) if one.path.exists()]
-    rows = [_row(one) for one in found]
+    entries = [_facts(entry) for entry in staged(root) if entry.path.exists()]
     if as_json:
-        click.echo(json.dumps({"data_root": str(root), "staged": rows}, indent=2))
+        click.echo(json.dumps({"data_root": str(root), "staged": entries}, indent=2))
         return
     options.say(f"data_root is {root}")
-    width = max([16, *(len(row["name"]) for row in rows)])
-    for row in rows:
-        digest = f"{row['sha256'][next(iter(row['sha256']))][:12]}…" if row["sha256"] else "no checksums "
-        files = f"{row['files']} file{'s' * (row['files'] != 1)}"
-        contents = f"{row['images']:,} images, {row['classes']} classes" if row["images"] else ""
-        line = f"{row['name']:<{width}} {row['bytes'] / 1e6:8.1f} MB  {files:<8} {contents:<26} {digest}"
-        click.echo(f"{line}  {row['staged'][:10]:<10}  {row['path']}")
-    missing = [name for name in (*EMBEDDED, *SETS) if name not in {one.name for one in found}]
+    names = [entry["name"] for entry in entries]
+    width = max([16, *map(len, names)])
+    for entry in entries:
+        click.echo(_line(entry, width))
+    missing = [name for name in (*EMBEDDED, *SETS) if name not in names]
     if missing:
         options.say(f"not staged: {', '.join(missing)}")
+
+
+def _line(entry: dict[str, Any], width: int) -> str:
+    """A line of the list of sets."""
+    digest = "no checksums "
+    if entry["sha256"]:
+        first = next(iter(entry["sha256"].values()))
+        digest = f"{first[:12]}…"
+    files = "1 file" if entry["files"] == 1 else f"{entry['files']} files"
+    contents = ""
+    if entry["images"]:
+        contents = f"{entry['images']:,} images, {entry['classes']} classes"
+    size = f"{entry['bytes'] / 1e6:8.1f} MB"
+    line = f"{entry['name']:<{width}} {size}  {files:<8} {contents:<26} {digest}"
+    return f"{line}  {entry['staged'][:10]:<10}  {entry['path']}"
 
 
 @command.command("verify", short_help="Look whether staged sets and weights are unchanged.")
@@ -185,87 +196,107 @@ def verify_sets(name: str | None, as_json: bool, cluster: str | None, data_root:
     chosen = _chosen(staged(root), name, root)
     states = {}
     with meter() as shown:
-        for one in chosen:
-            states[one.name] = verify(one, lambda file, done: shown.tell(file.name, done, file.stat().st_size))
+        for entry in chosen:
+
+            def tell(file: Path, done: int) -> None:
+                shown.tell(file.name, done, file.stat().st_size)
+
+            states[entry.name] = verify(entry, tell)
             if not as_json:
-                for file, state in states[one.name].items():
-                    click.echo(f"{state:<8} {one.path.parent / file}")
-    unknown = [one.name for one in chosen if not one.sums]
-    changed = [one.name for one in chosen if one.sums and set(states[one.name].values()) != {"ok"}]
+                for file, state in states[entry.name].items():
+                    click.echo(f"{state:<8} {entry.path.parent / file}")
+    unknown = [entry.name for entry in chosen if not entry.sums]
+    changed = []
+    for entry in chosen:
+        if entry.sums and set(states[entry.name].values()) != {"ok"}:
+            changed.append(entry.name)
     if as_json:
         answer = {"data_root": str(root), "files": states, "changed": changed, "no_checksums": unknown}
         click.echo(json.dumps(answer, indent=2))
     if unknown:
         options.say(f"no checksums, for they were not put there by hpcdl data stage: {', '.join(unknown)}")
     if changed:
-        again = "".join(f"\n  {_again(one, root)}" for one in chosen if one.name in changed)
-        raise HpcdlError(f"not what was staged: {', '.join(changed)}. To put it there again:{again}")
+        remedies = [f"\n  {_again(entry, root)}" for entry in chosen if entry.name in changed]
+        message = f"not what was staged: {', '.join(changed)}. To put it there again:"
+        raise HpcdlError(message + "".join(remedies))
 
 
-def _chosen(found: list[Staged], name: str | None, root: Path) -> list[Staged]:
-    """What a NAME stands for, among what is staged."""
+def _chosen(entries: list[Staged], name: str | None, root: Path) -> list[Staged]:
+    """The staged sets that a NAME stands for."""
     from hpcdl.data import WEIGHTS
     from hpcdl.data.weights import ARCHITECTURES, sources
     from hpcdl.errors import UserError
 
     if name is None:
-        return found
+        return entries
     names = {name}
-    if (architecture := name.removeprefix(WEIGHTS)) in ARCHITECTURES:
-        names |= {WEIGHTS + one.file for top in (True, False) for one in sources(architecture, top)}
-    if chosen := [one for one in found if one.name in names]:
+    architecture = name.removeprefix(WEIGHTS)
+    if architecture in ARCHITECTURES:
+        for top in (True, False):
+            names |= {WEIGHTS + source.file for source in sources(architecture, top)}
+    chosen = [entry for entry in entries if entry.name in names]
+    if chosen:
         return chosen
-    raise UserError(f"{name!r} is not under {root}; there is {', '.join(one.name for one in found) or 'nothing'}")
+    there = ", ".join(entry.name for entry in entries)
+    raise UserError(f"{name!r} is not under {root}; there is {there or 'nothing'}")
 
 
-def _row(one: Staged) -> dict[str, Any]:
-    """What ``list`` tells of one set."""
+def _facts(entry: Staged) -> dict[str, Any]:
+    """The facts of a set that ``list`` shows."""
     from hpcdl.data import PACK, WEIGHTS
     from hpcdl.files import read_json
     from hpcdl.preflight.arrays import NAMES, look
 
     images, classes = None, None
-    if _is_pack(one):
-        pack = read_json(one.path / PACK) or {}
+    if _is_pack(entry):
+        pack = read_json(entry.path / PACK) or {}
         images = sum(part["rows"] for part in pack.get("parts", {}).values())
         classes = len(pack.get("classes", []))
-    elif not one.name.startswith(WEIGHTS):
+    elif not entry.name.startswith(WEIGHTS):
         try:
-            arrays = look(one.path)
+            arrays = look(entry.path)
         except OSError:
             arrays = {}
         if all("high" in arrays.get(name, {}) for name in NAMES if name.startswith("y")):
-            images = sum(arrays[name]["shape"][0] for name in NAMES if name.startswith("x") and "shape" in arrays[name])
+            pictures = [arrays[name] for name in NAMES if name.startswith("x")]
+            images = sum(array["shape"][0] for array in pictures if "shape" in array)
             classes = int(arrays["y_train"]["high"]) + 1
     return {
-        "name": one.name,
-        "path": str(one.path),
-        "bytes": one.bytes,
-        "files": len(one.files),
+        "name": entry.name,
+        "path": str(entry.path),
+        "bytes": entry.bytes,
+        "files": len(entry.files),
         "images": images,
         "classes": classes,
-        "sha256": one.sums,
-        "staged": one.when,
-        "source": one.source,
+        "sha256": entry.sums,
+        "staged": entry.when,
+        "source": entry.source,
     }
 
 
-def _is_pack(one: Staged) -> bool:
+def _is_pack(entry: Staged) -> bool:
     from hpcdl.data import PACK
 
-    return f"{one.path.name}/{PACK}" in one.sums
+    return f"{entry.path.name}/{PACK}" in entry.sums
 
 
-def _again(one: Staged, root: Path) -> str:
+def _again(entry: Staged, root: Path) -> str:
     """The command that puts a set there again."""
     from hpcdl.data import how_to_stage
 
-    if _is_pack(one):
-        return f"hpcdl data pack {quote(one.source)} --to {quote(str(one.path))}, with the options of the first time"
-    return how_to_stage(one.name, str(root))
+    if _is_pack(entry):
+        packing = f"hpcdl data pack {quote(entry.source)} --to {quote(str(entry.path))}"
+        return f"{packing}, with the options of the first time"
+    return how_to_stage(entry.name, str(root))
 
 
-def _pack_target(folder: Path, to: Path | None, name: str | None, cluster: str | None, data_root: str | None) -> Path:
+def _pack_target(
+    folder: Path,
+    to: Path | None,
+    name: str | None,
+    cluster: str | None,
+    data_root: str | None,
+) -> Path:
     """The folder that pack makes."""
     from hpcdl.errors import UserError
 
@@ -279,9 +310,11 @@ def _pack_target(folder: Path, to: Path | None, name: str | None, cluster: str |
 
     name = name or folder.absolute().name
     if not NAME.fullmatch(name):
-        raise UserError(f"a set's name has letters, digits, '.', '_' and '-', at most 100, no space; got {name!r}")
+        expected = "letters, digits, '.', '_' and '-', at most 100, no space"
+        raise UserError(f"a set's name has {expected}; got {name!r}")
     root = _root(cluster, data_root)
-    taken = {MODELS, *(Path(staged_path("", known)).name for known in SETS), *SETS, *EMBEDDED}
+    files = [Path(staged_path("", data_set)).name for data_set in SETS]
+    taken = {MODELS, *files, *SETS, *EMBEDDED}
     if name in taken or name.endswith(".npz") or (root / f"{name}.npz").exists():
         raise UserError(f"{name!r} is the name of another set in {root}; choose one with --name")
     return root / name

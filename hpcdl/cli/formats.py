@@ -18,30 +18,32 @@ def duration(seconds: float) -> str:
 
 
 def table(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of texts as lines, each column as wide as its widest text."""
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    """Texts in columns as lines; each column is as wide as its widest text."""
+    widths = []
+    for column in zip(*cells, strict=True):
+        widths.append(max(map(len, column)))
     lines = []
-    for row in cells:
-        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+    for texts in cells:
+        padded = [text.ljust(width) for text, width in zip(texts, widths, strict=True)]
         lines.append("  ".join(padded).rstrip())
     return lines
 
 
-def epoch_line(row: dict[str, Any], epochs: int | None, folds: int | None = None) -> str:
+def epoch_line(epoch: dict[str, Any], epochs: int | None, folds: int | None = None) -> str:
     """One finished epoch."""
-    parts = [f"fold {row['fold']}/{folds or '?'}"] if "fold" in row else []
-    parts.append(f"epoch {row['epoch']}/{epochs or '?'}")
+    parts = [f"fold {epoch['fold']}/{folds or '?'}"] if "fold" in epoch else []
+    parts.append(f"epoch {epoch['epoch']}/{epochs or '?'}")
     for key, name in (("loss", "loss"), ("accuracy", "accuracy"), ("val_loss", "val_loss"), ("val_accuracy", "val")):
-        if isinstance(row.get(key), (int, float)):
-            parts.append(f"{name} {row[key]:.4f}")
-    if isinstance(row.get("seconds"), (int, float)):
-        parts.append(f"{row['seconds']:.1f} s")
+        if isinstance(epoch.get(key), (int, float)):
+            parts.append(f"{name} {epoch[key]:.4f}")
+    if isinstance(epoch.get("seconds"), (int, float)):
+        parts.append(f"{epoch['seconds']:.1f} s")
     return "  ".join(parts)
 
 
-def script_epoch_line(row: dict[str, Any]) -> str:
+def script_epoch_line(epoch: dict[str, Any]) -> str:
     """One finished epoch, as a script wrote it down."""
-    return "  ".join([f"epoch {row['epoch']:g}", *metric_texts(row)])
+    return "  ".join([f"epoch {epoch['epoch']:g}", *metric_texts(epoch)])
 
 
 def metric_texts(values: dict[str, Any], most: int = 8) -> list[str]:
@@ -97,10 +99,11 @@ def _with_waits(total_s: float, status: Status | None) -> str:
 
 def _over_folds(result: dict[str, Any]) -> str:
     """How far the folds of a cross-validation lie apart."""
-    found = result.get("cross_validation")
-    if not found:
+    validation = result.get("cross_validation")
+    if not validation:
         return ""
-    return f" ± {found['deviation']['test']['accuracy']:.4f} in {len(found['folds'])} folds"
+    deviation = validation["deviation"]["test"]["accuracy"]
+    return f" ± {deviation:.4f} in {len(validation['folds'])} folds"
 
 
 def failure_lines(run: Run, status: Status) -> list[str]:
@@ -111,9 +114,11 @@ def failure_lines(run: Run, status: Status) -> list[str]:
     result = run.result() or {}
     cause = f": {status.cause}" if status.cause and status.cause != status.state else ""
     note = result.get("message") or status.note
-    lines = [f"{status.state}{cause}." + (f" {note}" if note else "")]
-    told: list[dict[str, Any]] = result.get("lines") or telling_lines(run.paths)
-    lines += [f"  log  {row['file']}:{row['line']}  {row['text'][:160]}" for row in told]
+    lines = [f"{status.state}{cause}. {note}" if note else f"{status.state}{cause}."]
+    log_lines: list[dict[str, Any]] = result.get("lines") or telling_lines(run.paths)
+    for log_line in log_lines:
+        place = f"{log_line['file']}:{log_line['line']}"
+        lines.append(f"  log  {place}  {log_line['text'][:160]}")
     if status.state == "lost":
         hint = causes.hint("lost", run.is_script())
     else:
