@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from hpcdl.cli import options
+from hpcdl.cli.staged import again, facts, line, packed_line
 
 if TYPE_CHECKING:
     from hpcdl.data.manifest import Staged
@@ -122,19 +122,15 @@ def pack_folder(
     chosen = Options(_pixels(size), 1 if color == "grey" else 3, test_split, storage, shard_mb, skip_bad, workers)
     with meter() as shown:
         done = pack(folder.absolute(), target, chosen, Talk(shown.say, shown.tell))
-    parts, source = done.pack["parts"], done.pack["source"]
-    if source["handled"]:
-        what = ", ".join(f"{count:,} {kind}" for kind, count in sorted(source["handled"].items()))
-        options.say(f"handled: {what} (which, is in {target.name}/images.jsonl)")
-    size, channels = done.pack["image_size"], done.pack["channels"]
-    shape = "x".join(map(str, [*size, channels])) if size else f"any size, {channels} channel{'s' * (channels != 1)}"
-    images = f"{parts['train']['rows']:,} training and {parts['test']['rows']:,} test images of {shape}"
-    files = [file for file in target.iterdir() if file.is_file()]
-    before = f"{source['images']:,} files, {done.source_bytes / 1e6:.1f} MB"
-    after = f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
+    handled = done.pack["source"]["handled"]
+    if handled:
+        counts = [f"{count:,} {kind}" for kind, count in sorted(handled.items())]
+        options.say(f"handled: {', '.join(counts)} (which, is in {target.name}/images.jsonl)")
+    begins = f"packed {target.name}"
+    if done.was_there:
+        begins = f"{target.name} is packed already, and unchanged"
     seconds = f"{time.monotonic() - begin:.1f} s"
-    begins = f"{target.name} is packed already, and unchanged" if done.was_there else f"packed {target.name}"
-    options.say(f"{begins}: {images}, {len(done.pack['classes'])} classes; {before} -> {after}; {seconds}")
+    options.say(f"{begins}: {packed_line(done.pack, done.source_bytes, target)}; {seconds}")
     click.echo(target)
 
 
@@ -148,7 +144,7 @@ def list_sets(as_json: bool, cluster: str | None, data_root: str | None) -> None
     from hpcdl.data.manifest import staged
 
     root = _root(cluster, data_root)
-    entries = [_facts(entry) for entry in staged(root) if entry.path.exists()]
+    entries = [facts(entry) for entry in staged(root) if entry.path.exists()]
     if as_json:
         click.echo(json.dumps({"data_root": str(root), "staged": entries}, indent=2))
         return
@@ -156,25 +152,10 @@ def list_sets(as_json: bool, cluster: str | None, data_root: str | None) -> None
     names = [entry["name"] for entry in entries]
     width = max([16, *map(len, names)])
     for entry in entries:
-        click.echo(_line(entry, width))
+        click.echo(line(entry, width))
     missing = [name for name in (*EMBEDDED, *SETS) if name not in names]
     if missing:
         options.say(f"not staged: {', '.join(missing)}")
-
-
-def _line(entry: dict[str, Any], width: int) -> str:
-    """A line of the list of sets."""
-    digest = "no checksums "
-    if entry["sha256"]:
-        first = next(iter(entry["sha256"].values()))
-        digest = f"{first[:12]}…"
-    files = "1 file" if entry["files"] == 1 else f"{entry['files']} files"
-    contents = ""
-    if entry["images"]:
-        contents = f"{entry['images']:,} images, {entry['classes']} classes"
-    size = f"{entry['bytes'] / 1e6:8.1f} MB"
-    line = f"{entry['name']:<{width}} {size}  {files:<8} {contents:<26} {digest}"
-    return f"{line}  {entry['staged'][:10]:<10}  {entry['path']}"
 
 
 @command.command("verify", short_help="Look whether staged sets and weights are unchanged.")
@@ -216,7 +197,7 @@ def verify_sets(name: str | None, as_json: bool, cluster: str | None, data_root:
     if unknown:
         options.say(f"no checksums, for they were not put there by hpcdl data stage: {', '.join(unknown)}")
     if changed:
-        remedies = [f"\n  {_again(entry, root)}" for entry in chosen if entry.name in changed]
+        remedies = [f"\n  {again(entry, root)}" for entry in chosen if entry.name in changed]
         message = f"not what was staged: {', '.join(changed)}. To put it there again:"
         raise HpcdlError(message + "".join(remedies))
 
@@ -239,55 +220,6 @@ def _chosen(entries: list[Staged], name: str | None, root: Path) -> list[Staged]
         return chosen
     there = ", ".join(entry.name for entry in entries)
     raise UserError(f"{name!r} is not under {root}; there is {there or 'nothing'}")
-
-
-def _facts(entry: Staged) -> dict[str, Any]:
-    """The facts of a set that ``list`` shows."""
-    from hpcdl.data import PACK, WEIGHTS
-    from hpcdl.files import read_json
-    from hpcdl.preflight.arrays import NAMES, look
-
-    images, classes = None, None
-    if _is_pack(entry):
-        pack = read_json(entry.path / PACK) or {}
-        images = sum(part["rows"] for part in pack.get("parts", {}).values())
-        classes = len(pack.get("classes", []))
-    elif not entry.name.startswith(WEIGHTS):
-        try:
-            arrays = look(entry.path)
-        except OSError:
-            arrays = {}
-        if all("high" in arrays.get(name, {}) for name in NAMES if name.startswith("y")):
-            pictures = [arrays[name] for name in NAMES if name.startswith("x")]
-            images = sum(array["shape"][0] for array in pictures if "shape" in array)
-            classes = int(arrays["y_train"]["high"]) + 1
-    return {
-        "name": entry.name,
-        "path": str(entry.path),
-        "bytes": entry.bytes,
-        "files": len(entry.files),
-        "images": images,
-        "classes": classes,
-        "sha256": entry.sums,
-        "staged": entry.when,
-        "source": entry.source,
-    }
-
-
-def _is_pack(entry: Staged) -> bool:
-    from hpcdl.data import PACK
-
-    return f"{entry.path.name}/{PACK}" in entry.sums
-
-
-def _again(entry: Staged, root: Path) -> str:
-    """The command that puts a set there again."""
-    from hpcdl.data import how_to_stage
-
-    if _is_pack(entry):
-        packing = f"hpcdl data pack {quote(entry.source)} --to {quote(str(entry.path))}"
-        return f"{packing}, with the options of the first time"
-    return how_to_stage(entry.name, str(root))
 
 
 def _pack_target(

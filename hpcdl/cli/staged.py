@@ -1,0 +1,94 @@
+"""How staged sets read: a line of `hpcdl data list`, its facts, and the command that stages again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpcdl.data.manifest import Staged
+
+
+def line(entry: dict[str, Any], width: int) -> str:
+    """A line of the list of sets."""
+    digest = "no checksums "
+    if entry["sha256"]:
+        first = next(iter(entry["sha256"].values()))
+        digest = f"{first[:12]}…"
+    files = "1 file" if entry["files"] == 1 else f"{entry['files']} files"
+    contents = ""
+    if entry["images"]:
+        contents = f"{entry['images']:,} images, {entry['classes']} classes"
+    size = f"{entry['bytes'] / 1e6:8.1f} MB"
+    text = f"{entry['name']:<{width}} {size}  {files:<8} {contents:<26} {digest}"
+    return f"{text}  {entry['staged'][:10]:<10}  {entry['path']}"
+
+
+def facts(entry: Staged) -> dict[str, Any]:
+    """The facts of a set that ``list`` shows."""
+    from hpcdl.data import PACK, WEIGHTS
+    from hpcdl.files import read_json
+    from hpcdl.preflight.arrays import NAMES, look
+
+    images, classes = None, None
+    if _is_pack(entry):
+        pack = read_json(entry.path / PACK) or {}
+        images = sum(part["rows"] for part in pack.get("parts", {}).values())
+        classes = len(pack.get("classes", []))
+    elif not entry.name.startswith(WEIGHTS):
+        try:
+            arrays = look(entry.path)
+        except OSError:
+            arrays = {}
+        if all("high" in arrays.get(name, {}) for name in NAMES if name.startswith("y")):
+            pictures = [arrays[name] for name in NAMES if name.startswith("x")]
+            images = sum(array["shape"][0] for array in pictures if "shape" in array)
+            classes = int(arrays["y_train"]["high"]) + 1
+    return {
+        "name": entry.name,
+        "path": str(entry.path),
+        "bytes": entry.bytes,
+        "files": len(entry.files),
+        "images": images,
+        "classes": classes,
+        "sha256": entry.sums,
+        "staged": entry.when,
+        "source": entry.source,
+    }
+
+
+def _is_pack(entry: Staged) -> bool:
+    from hpcdl.data import PACK
+
+    return f"{entry.path.name}/{PACK}" in entry.sums
+
+
+def again(entry: Staged, root: Path) -> str:
+    """The command that puts a set there again."""
+    from hpcdl.data import how_to_stage
+
+    if _is_pack(entry):
+        packing = f"hpcdl data pack {quote(entry.source)} --to {quote(str(entry.path))}"
+        return f"{packing}, with the options of the first time"
+    return how_to_stage(entry.name, str(root))
+
+
+def packed_line(pack: dict[str, Any], source_bytes: int, folder: Path) -> str:
+    """What a pack holds, and its size before and after.
+
+    Args:
+        pack: the content of its pack.json.
+        source_bytes: the size of the images that it is made from.
+        folder: the pack.
+    """
+    shape = "x".join(map(str, [*(pack["image_size"] or ()), pack["channels"]]))
+    if not pack["image_size"]:
+        unit = "channel" if pack["channels"] == 1 else "channels"
+        shape = f"any size, {pack['channels']} {unit}"
+    train, test = pack["parts"]["train"]["rows"], pack["parts"]["test"]["rows"]
+    images = f"{train:,} training and {test:,} test images of {shape}"
+    sizes = [file.stat().st_size for file in folder.iterdir() if file.is_file()]
+    before = f"{pack['source']['images']:,} files, {source_bytes / 1e6:.1f} MB"
+    after = f"{len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
+    return f"{images}, {len(pack['classes'])} classes; {before} -> {after}"
