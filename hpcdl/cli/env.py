@@ -54,13 +54,13 @@ def build(job: str, cluster: str | None, sets: tuple[str, ...], wheels: Path | N
         raise UserError(f"{job} has no packages: name a file of requirements, as in packages: requirements.txt")
     if decided.image is None or decided.overlay is None:
         raise UserError(f"the image {decided.image or loaded.container} cannot be read here: build where it is")
-    made = manifest(decided)
-    if made is not None:
-        options.say(f"it is there already: {_summary(made)}")
+    installed = manifest(decided)
+    if installed is not None:
+        options.say(f"it is there already: {_summary(installed)}")
     else:
-        made = _build(decided, wheels)
-        options.say(f"installed: {_summary(made)}")
-    click.echo(Path(decided.overlay).with_name(made["file"]))
+        installed = _build(decided, wheels)
+        options.say(f"installed: {_summary(installed)}")
+    click.echo(Path(decided.overlay).with_name(installed["file"]))
 
 
 def _build(decided: Plan, wheels: Path | None) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _build(decided: Plan, wheels: Path | None) -> dict[str, Any]:
     return build(decided, options.say, wheels.absolute() if wheels else None)
 
 
-def _summary(made: dict[str, Any]) -> str:
+def _summary(installed: dict[str, Any]) -> str:
     """The packages and their versions, on one line."""
-    packages = ", ".join(f"{name} {version}" for name, version in sorted(made["packages"].items()))
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(installed["packages"].items()))
     return packages or "nothing, the image has all of it"

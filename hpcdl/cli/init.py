@@ -40,17 +40,19 @@ def command(cluster: str | None, sets: tuple[str, ...], yes: bool, force: bool) 
     from hpcdl.oserrors import reason
 
     path, asks = user_file(), not yes and sys.stdin.isatty()
-    if path.exists() and not force and not (asks and click.confirm(f"{shown(path)} is there; change it?", err=True)):
-        raise UserError(f"{shown(path)} is there already; --force changes it")
+    if path.exists() and not force:
+        question = f"{shown(path)} is there; change it?"
+        if not asks or not click.confirm(question, err=True):
+            raise UserError(f"{shown(path)} is there already; --force changes it")
     name = _cluster(cluster, asks)
-    given = [f"cluster.{text.removeprefix('cluster.')}" for text in sets]
-    site = read_cluster(name, given)
+    settings = [f"cluster.{text.removeprefix('cluster.')}" for text in sets]
+    site = read_cluster(name, settings)
     options.say(f"cluster {site.name}: {site.description}".removesuffix(": "))
-    given += _account(site, asks)
-    given += _images(load_cluster(name, given), asks)
-    site = load_cluster(name, given)
+    settings += _account(site, asks)
+    settings += _images(load_cluster(name, settings), asks)
+    site = load_cluster(name, settings)
     options.say(f"data in {site.data_root}\nruns in {site.runs_root}")
-    text = _text(name, site.name, given)
+    text = _text(name, site.name, settings)
     if asks and not click.confirm(f"\n{text}\nwrite this to {shown(path)}?", default=True, err=True):
         raise click.Abort
     try:
@@ -63,63 +65,78 @@ def command(cluster: str | None, sets: tuple[str, ...], yes: bool, force: bool) 
     options.say("next: hpcdl check mnist_cnn")
 
 
-def _cluster(given: str | None, asks: bool) -> str:
-    """The profile: a file's path is kept whole."""
+def _cluster(cluster: str | None, asks: bool) -> str:
+    """The profile's name, or the absolute path of its file."""
     from hpcdl.cluster import built_in_profiles, choose_cluster
     from hpcdl.errors import ProblemsError, UserError
 
     try:
-        chosen = choose_cluster(given)
+        chosen = choose_cluster(cluster)
     except ProblemsError:
         raise
     except UserError as error:
-        known = ", ".join(name for name in built_in_profiles() if name != "local")
-        if given is not None:
+        if cluster is not None:
             raise
+        profiles = ", ".join(name for name in built_in_profiles() if name != "local")
         if not asks:
             raise UserError(
-                f"which cluster? This host fits no profile. Say hpcdl init --cluster NAME or FILE; known are {known}. "
-                f"For a cluster that is not among them: hpcdl cluster discover -o mycluster.yaml, on its login node, "
-                f"then hpcdl init --cluster mycluster.yaml"
+                "which cluster? This host fits no profile. Say hpcdl init --cluster NAME or FILE; "
+                f"known are {profiles}. For a cluster that is not among them: "
+                "hpcdl cluster discover -o mycluster.yaml, on its login node, "
+                "then hpcdl init --cluster mycluster.yaml"
             ) from error
-        chosen = str(click.prompt(f"which cluster? {known}, or your own profile's file", err=True))
-    if chosen in built_in_profiles() or not ("/" in chosen or chosen.endswith((".yaml", ".yml"))):
+        question = f"which cluster? {profiles}, or your own profile's file"
+        chosen = str(click.prompt(question, err=True))
+    is_file = "/" in chosen or chosen.endswith((".yaml", ".yml"))
+    if chosen in built_in_profiles() or not is_file:
         return chosen
     return os.path.abspath(os.path.expanduser(chosen))
 
 
 def _account(site: Cluster, asks: bool) -> list[str]:
-    """The account, where the profile leaves it open."""
+    """The account, if the profile leaves it open."""
     from hpcdl.errors import UserError
     from hpcdl.job.walker import did_you_mean
 
-    known, default = _accounts(site)
+    accounts, default = _accounts(site)
     if site.account:
         options.say(f"account {site.account} ({site.places['account']})")
-        if known and site.account not in known:
-            options.say(f"but SLURM here knows no account {site.account} of yours{did_you_mean(site.account, known)}")
+        if accounts and site.account not in accounts:
+            similar = did_you_mean(site.account, accounts)
+            options.say(f"but SLURM here knows no account {site.account} of yours{similar}")
         return []
     needed = any("{account}" in path for path in _paths(site))
     account: str | None = default
-    if asks and len(known) != 1:
-        which = f": {', '.join(known)}" if known else "" if needed else " (empty: the site's default)"
-        account = click.prompt(f"which account pays{which}", default=default or (None if needed else ""), err=True)
-    elif account is None and (known or needed):
-        raise UserError(f"which account? --set account={'|'.join(known) or '<your group>'}")
+    if asks and len(accounts) != 1:
+        account = _ask_account(accounts, default, needed)
+    elif account is None and (accounts or needed):
+        raise UserError(f"which account? --set account={'|'.join(accounts) or '<your group>'}")
     if not account:
         return []
     options.say(f"account {account}")
     return [f"cluster.account={account}"]
 
 
+def _ask_account(accounts: list[str], default: str | None, needed: bool) -> str | None:
+    which = ""
+    if accounts:
+        which = f": {', '.join(accounts)}"
+    elif not needed:
+        which = " (empty: the site's default)"
+    if default is None and not needed:
+        default = ""
+    account: str | None = click.prompt(f"which account pays{which}", default=default, err=True)
+    return account
+
+
 def _accounts(site: Cluster) -> tuple[list[str], str | None]:
-    """The accounts to choose from, as the profile or sacctmgr lists them, and the one to take where none is named."""
+    """The accounts that the profile or sacctmgr lists, and the default one."""
     from hpcdl.errors import SchedulerError
     from hpcdl.scheduler import slurm
     from hpcdl.scheduler.clusters import on_cluster
     from hpcdl.scheduler.site import read_site
 
-    known, default = list(site.accounts), None
+    accounts, default = list(site.accounts), None
     if site.name != "local" and slurm.available():
         options.say("asking sacctmgr for your accounts ...")
         try:
@@ -128,31 +145,35 @@ def _accounts(site: Cluster) -> tuple[list[str], str | None]:
         except SchedulerError as error:
             options.say(f"SLURM does not answer: {error}")
             mine = ()
-        known = sorted({row.account for row in mine}) or known
-        default = next((row.default_account for row in mine if row.default_account), None)
-    return known, default or (known[0] if len(known) == 1 else None)
+        accounts = sorted({association.account for association in mine}) or accounts
+        defaults = [association.default_account for association in mine]
+        default = next(filter(None, defaults), None)
+    if default is None and len(accounts) == 1:
+        default = accounts[0]
+    return accounts, default
 
 
 def _images(site: Cluster, asks: bool) -> list[str]:
-    """The path of each image that is not where the profile says."""
+    """Ask for the path of each image that is not where the profile says."""
     from hpcdl.discover.lines import plain
 
-    found = []
+    settings = []
     for name, image in site.images.items():
         if os.path.exists(image.path):
             options.say(f"image {name}: {image.path}")
             continue
         answer = ""
         if asks:
-            answer = click.prompt(
-                f"there is no {image.path}; where is the image {name}? (empty: it will be there)", default="", err=True,
-                show_default=False,
-            )  # fmt: skip
+            question = f"there is no {image.path}; where is the image {name}?"
+            empty = "(empty: it will be there)"
+            answer = click.prompt(f"{question} {empty}", default="", err=True, show_default=False)
         if answer:
-            found.append(f"cluster.images.{name}.path={plain(os.path.abspath(os.path.expanduser(answer)))}")
+            path = os.path.abspath(os.path.expanduser(answer))
+            settings.append(f"cluster.images.{name}.path={plain(path)}")
         else:
-            options.say(f"image {name}: {image.path} is not there yet; put it there, or --set images.{name}=PATH")
-    return found
+            advice = f"put it there, or --set images.{name}=PATH"
+            options.say(f"image {name}: {image.path} is not there yet; {advice}")
+    return settings
 
 
 def _paths(site: Cluster) -> list[str]:

@@ -53,20 +53,20 @@ class _Lines(Talk):
         if state != self.last_state and not status.final:
             self.last_state = state
             self.say(state)
-        rows = read_epochs(run.paths)
+        epochs = read_epochs(run.paths)
         if run.is_script():
-            self._show_script(rows)
+            self._show_script(epochs)
             return
-        for row in rows[self.epochs_shown :]:
-            self.say(epoch_line(row, status.epochs, status.folds))
-        self.epochs_shown = len(rows)
+        for epoch in epochs[self.epochs_shown :]:
+            self.say(epoch_line(epoch, status.epochs, status.folds))
+        self.epochs_shown = len(epochs)
 
-    def _show_script(self, rows: list[dict[str, Any]]) -> None:
+    def _show_script(self, epochs: list[dict[str, Any]]) -> None:
         """Say the epochs that a script wrote down since the last look."""
-        for row in rows:
-            if row.get("epoch", -1.0) > self.last_epoch:
-                self.last_epoch = row["epoch"]
-                self.say(script_epoch_line(row))
+        for epoch in epochs:
+            if epoch.get("epoch", -1.0) > self.last_epoch:
+                self.last_epoch = epoch["epoch"]
+                self.say(script_epoch_line(epoch))
 
 
 class _Bar(_Lines):
