@@ -14,7 +14,7 @@ from hpcdl import shipped
 from hpcdl.binds import View
 from hpcdl.container import Places, Shell, command, first_gpus, if_set, outside
 from hpcdl.errors import UserError
-from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
+from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
 from hpcdl.planning import Plan, script_name, summary
 from hpcdl.run.causes import OWN_REQUEUE
 from hpcdl.run.freeze import RUN_NOTEBOOK, SUPPORT

@@ -8,19 +8,29 @@ import re
 _VARIABLE = re.compile(r"\$(?:\{([^{}]*)\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # Set anew in each job: what the login node says of them is not what the job sees.
+# What a shell would do something with: $(pwd), `pwd`, $$
+_OF_SHELLS = re.compile(r"`|\$[($]")
 _OF_THE_JOB = re.compile(r"TMPDIR|TMP|LOCALSCRATCH|SLURM_\w+|SLURMD_\w+|CUDA_VISIBLE_DEVICES")
 
 
 def expand(text: str) -> str:
-    """A path with ``$NAME`` and ``${NAME}`` replaced by this shell's values.
+    """A path with ``$NAME``, ``${NAME}``, and ``~`` at its beginning, replaced by what they stand for.
 
     Args:
         text: the path as it was written. Other dollar signs, as in ``a$1``, stay.
 
     Raises:
-        ValueError: a variable is not set, is empty, or belongs to the job; what to do.
+        ValueError: a variable is not set, is empty, or belongs to the job; nobody has the name
+            behind ``~``; or the path asks a shell to run something. What to do.
     """
-    return _VARIABLE.sub(_value, text)
+    command = _OF_SHELLS.search(text)
+    if command:
+        raise ValueError(f"{command[0]} is for a shell, and no shell reads this; write the path itself")
+    path = os.path.expanduser(_VARIABLE.sub(_value, text))
+    if re.match(r"~[\w.-]*(/|$)", path):
+        name = path.partition("/")[0]
+        raise ValueError(f"{name} is nobody's home on this machine; write the path itself, or ./{name} for a folder")
+    return path
 
 
 def slurm_cluster() -> str | None:

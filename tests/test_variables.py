@@ -172,3 +172,12 @@ def test_no_folder_of_that_name(places):
     subprocess.run(command, check=True, env=env, capture_output=True)
     assert list((places / "SCRATCH/ada/runs/a").iterdir())
     assert not [path for path in places.rglob("*") if "$" in path.name]
+
+
+@pytest.mark.parametrize("text", ["$(pwd)/runs", "`pwd`/runs", "$$/runs", "~nobody-has-this-name/runs"])
+def test_texts_for_a_shell_are_refused(places, text):
+    """They would make a folder of that very name."""
+    profile = PROFILE.replace("$SCRATCH/{user}/runs", f"'{text}'")
+
+    with pytest.raises(ClusterError, match="write the path itself"):
+        load_cluster(written(places, "site.yaml", profile))

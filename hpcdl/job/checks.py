@@ -13,6 +13,7 @@ from hpcdl.errors import Problem
 from hpcdl.job.names import NAME
 from hpcdl.job.reader import Located
 from hpcdl.job.requirements import read_requirements
+from hpcdl.job.sbatchoptions import NO_DIRECTIVE, check_options, directive_carries, with_flags
 from hpcdl.job.sections import Job, parse_time
 from hpcdl.job.walker import Walker, did_you_mean, show
 from hpcdl.trainer.spec import (
@@ -33,48 +34,12 @@ from hpcdl.variables import expand
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OPTION = re.compile(r"[a-z][a-z0-9-]+")
-NO_DIRECTIVE = "a #SBATCH line cannot carry a line break, a control character, a backslash or both kinds of quotes"
-# sbatch options that hpcdl writes itself, or that would change those: what to use instead
-_ONE_TASK = "a job is one program on one node; say how big it is with resources.gpus and resources.cpus"
-_USE_INSTEAD = {
-    "account": "say account in the cluster profile, or in this job as cluster: {account: ...}",
-    "partition": "say partition in the cluster profile, or in this job as cluster: {partition: ...}",
-    "qos": "say qos in the cluster profile, or in this job as cluster: {qos: ...}",
-    **dict.fromkeys(("requeue", "no-requeue"), "say requeue in the cluster profile"),
-    "signal": "say signal_lead_s in the cluster profile, and stop_signal here for a script's own handler",
-    "nodes": "say resources.nodes",
-    "time": 'say resources.time, as in resources: {time: "02:00:00"}',
-    "cpus-per-task": "say resources.cpus",
-    **dict.fromkeys(
-        ("gres", "gpus", "gpus-per-node", "gpus-per-socket"), "say resources.gpus; their type is the profile's gpu_type"
-    ),
-    **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), "say resources.memory_gb"),
-    **dict.fromkeys(("ntasks", "ntasks-per-node", "gpus-per-task"), _ONE_TASK),
-    "array": "a run is one job; submit one for each value, in a loop: "
-    "for n in 1 2 3; do hpcdl submit JOB --set train.seed=$n; done",
-    "export": "a job gets none of your shell's variables; say those that it needs in env",
-    "wrap": "name the program as script",
-    "wait": "leave it out; hpcdl submit --wait waits for the run's end",
-    "test-only": "leave it out; hpcdl check asks SLURM that",
-    "chdir": "say workdir, for a script; a model's run has its own folder",
-    **dict.fromkeys(("output", "error", "open-mode"), "the log is logs/1.log in the run's folder: hpcdl logs RUN"),
-    "job-name": "say name",
-    **dict.fromkeys(
-        ("clusters", "cluster"), "say clusters in the cluster profile, or in this job as cluster: {clusters: NAME}"
-    ),
-}
-
-
-def directive_carries(value: str) -> bool:
-    """Whether the value of a #SBATCH option can be written so that sbatch reads just that."""
-    return value.isprintable() and "\\" not in value and not {"'", '"'} <= set(value)
 
 
 def build(document: Located, folder: Path, source: str, problems: list[Problem]) -> Job | None:
     """Make a Job of a document, or add problems and return None."""
     walker = Walker(problems, {MlpSpec: _model, OptimizerSpec: _optimizer})
-    job = walker.fill(Job, _with_flags(document))
+    job = walker.fill(Job, with_flags(document))
     if isinstance(document.value, dict):
         _check_kind(document, walker)
         _check_values(document, walker)
@@ -82,24 +47,6 @@ def build(document: Located, folder: Path, source: str, problems: list[Problem])
     if job is None or problems:
         return None
     return _resolve(job, document, walker, folder, source)
-
-
-def _with_flags(document: Located) -> Located:
-    """The document with sbatch's flags as options without a value.
-
-    Under ``slurm``, true and nothing give the bare flag, and false leaves it out.
-    """
-    section = document.value.get("slurm") if isinstance(document.value, dict) else None
-    if section is None or not isinstance(section.value, dict):
-        return document
-    options = {}
-    for name, item in section.value.items():
-        if item.value is None or item.value is True:
-            options[name] = Located("", item.where, "")
-        elif item.value is not False:
-            options[name] = item
-    changed = Located(options, section.where)
-    return Located({**document.value, "slurm": changed}, document.where)
 
 
 def _model(walker: Walker, item: Located, key: str) -> Any:
@@ -190,15 +137,7 @@ def _check_values(document: Located, walker: Walker) -> None:
             walker.add(item, f"env.{key}", "is set by hpcdl, to the GPUs that SLURM gives; say resources.gpus")
         elif key.startswith("HPCDL_"):
             walker.add(item, f"env.{key}", "is set by hpcdl, as all that begin with HPCDL_; use another name")
-    for key, item in each("slurm"):
-        instead = _use_instead(key)
-        if instead:
-            walker.add(item, f"slurm.{key}", f"is not for this section, as hpcdl writes it: {instead}")
-        elif not _OPTION.fullmatch(key):
-            message = "is not an sbatch option's long name, such as constraint or mail-type"
-            walker.add(item, f"slurm.{key}", message)
-        if item.raw is not None and not directive_carries(item.raw):
-            walker.add(item, f"slurm.{key}", f"{NO_DIRECTIVE}; got {show(item.raw)}")
+    check_options(dict(each("slurm")), walker)
     data = dict(each("data"))
     if data and len({"name", "path", "function"} & set(data)) != 1:
         walker.add(document.value["data"], "data", "expected one of name, path and function")
@@ -216,17 +155,6 @@ def _check_values(document: Located, walker: Walker) -> None:
         walker.add(
             dataset, "data.name", f"expected a staged set's name; got {show(dataset.raw)} (a file goes under data.path)"
         )
-
-
-def _use_instead(key: str) -> str | None:
-    """What to use in place of an sbatch option that hpcdl writes itself; None for any other option.
-
-    sbatch takes the beginning of an option's name for the option: ``parti`` is ``partition``.
-    """
-    if key in _USE_INSTEAD:
-        return _USE_INSTEAD[key]
-    whole = [name for name in _USE_INSTEAD if name.startswith(key)]
-    return f"{key} is short for {whole[0]}; {_USE_INSTEAD[whole[0]]}" if len(key) > 1 and whole else None
 
 
 def _check_train(document: Located, walker: Walker) -> None:
@@ -265,6 +193,9 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
     """Make paths absolute, with ~ and $NAME expanded, and check that what must be here is here."""
 
     def path_of(key: str, text: str, item: Located, want: str = "") -> str:
+        if not text.strip():
+            walker.add(item, key, "is empty; expected a path (is a shell variable not set?)")
+            return text
         try:
             text = expand(text)
         except ValueError as error:
@@ -278,7 +209,7 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
         elif key == "workdir" and not directive_carries(text):
             walker.add(item, key, f"{NO_DIRECTIVE}; got {show(text)}")
         elif want and not full.exists():
-            walker.add(item, key, f"there is no {want} {full}")
+            walker.add(item, key, f"there is no {want} {full}{_why_not_there(full)}")
         return os.path.normpath(full)
 
     at = document.value
@@ -325,6 +256,15 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
     if job.model is not None and job.train is None:
         changes["train"] = TrainSpec()
     return None if walker.problems else replace(job, **changes)
+
+
+def _why_not_there(path: Path) -> str:
+    """What a path that is not there may have been meant as."""
+    if path.is_symlink():
+        return f": it is a link to {os.readlink(path)}, which is not there"
+    if set(path.name) & set("*?["):
+        return ": names are taken as they are, without * and ?; name each file, or their folder"
+    return ""
 
 
 def _typed_path(full: Path, walker: Walker, item: Located, key: str) -> Path:

@@ -151,6 +151,9 @@ def _hint(text: str, detail: str, mark: Any) -> str:
         glued = re.match(r"\s*([a-z_]+):(?=[^\s/:])", line)
         if glued:
             return f" (a space belongs behind the colon of {glued[1]}:)"
+        listed = re.search(r"\{.*?([\w.&|*-]+\[[^\]\s]*\][\w.&|*-]*)", line)
+        if listed:
+            return f' (between braces, text with [ ] needs quotes: "{listed[1]}")'
     return ""
 
 

@@ -12,7 +12,9 @@ _SHARE = "by default the GPUs' share of the node; with gpus: 0, the share of one
 # Hours alone may have three digits: many write 120:00:00 for five days, and nobody misreads it.
 _TIME = re.compile(r"(?:(\d+)-(?=\d{1,2}:))?(\d{1,3}):(\d\d):(\d\d)", re.ASCII)
 _OTHER_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
-_WITH_UNIT = re.compile(r"(?ai)(\d{1,6})\s*(d|h|m|days?|hours?|hrs?|minutes?|mins?)")
+_UNITS = r"(d|h|m|days?|hours?|hrs?|minutes?|mins?)(?![a-z])"
+_WITH_UNIT = re.compile(rf"(?ai)(\d{{1,6}}(?:\.\d{{1,3}})?)\s*{_UNITS}\s*")
+_WITHOUT_END = ("unlimited", "infinite", "none", "-1")
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,14 @@ def _form_to_write(text: str) -> str:
     """``: write "2-00:00:00"`` for a time in another form, with both meanings where it has two."""
     if len(text) > 20:
         return ""
+    if text.strip().lower() in _WITHOUT_END:
+        return ": a job has an end here; hpcdl cluster show tells the longest that the site allows"
     meant_s: list[int] = []
-    with_unit = _WITH_UNIT.fullmatch(text.strip())
+    with_units = _WITH_UNIT.findall(text.strip())
     other = _OTHER_TIME.fullmatch(text.strip())
-    if with_unit:
-        unit_s = {"d": 86400, "h": 3600, "m": 60}[with_unit[2][0].lower()]
-        meant_s = [int(with_unit[1]) * unit_s]
+    if with_units and not _WITH_UNIT.sub("", text.strip()):
+        units_s = {"d": 86400, "h": 3600, "m": 60}
+        meant_s = [round(sum(float(count) * units_s[unit[0].lower()] for count, unit in with_units))]
     elif other and (other[1] or other[4]):
         meant_s = [_seconds(*other.groups())]
     elif other and other[3]:

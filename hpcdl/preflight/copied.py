@@ -1,4 +1,4 @@
-"""What is copied into the run from beside the script: large folders, and what is left out of them."""
+"""What is copied into the run from beside the script: names, large folders, what is left out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hpcdl.job import Job
 from hpcdl.preflight import Finding, Note
+from hpcdl.run.clashes import clashes
 from hpcdl.run.folders import walk
 from hpcdl.run.freeze import user_files
 
@@ -27,9 +28,13 @@ class _Content:
 
 
 def copied(job: Job) -> Iterator[Finding | Note]:
-    """Warn of much data in folders and files that are copied into every run."""
+    """Two files of one name, and much data in what is copied into every run."""
     chosen = {Path(text) for text in job.files}
-    for path, name in user_files(job).items():
+    files = user_files(job)
+    for clash in clashes(files):
+        fix = "rename one, or move it into a folder of its own"
+        yield Finding(clash, fix, "job", "files" if job.files else "script")
+    for path, name in files.items():
         if path.is_dir():
             content = _content(path)
         else:
@@ -50,7 +55,8 @@ def _content(folder: Path) -> _Content:
     content = _Content()
     for entry in walk(folder):
         if entry.kind == "left out" and entry.path.name != "__pycache__":
-            content.left_out = (*content.left_out, f"{entry.name}/")
+            ending = "/" if entry.path.is_dir() else ""
+            content.left_out = (*content.left_out, f"{entry.name}{ending}")
         elif entry.kind == "file":
             size = entry.path.stat().st_size
             content.files += 1

@@ -10,6 +10,9 @@ from hpcdl.binds import is_within, parse
 from hpcdl.job import Job
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.copied import copied
+from hpcdl.preflight.literals import literals
+from hpcdl.preflight.script import unreadable
+from hpcdl.preflight.sources import sources_of
 from hpcdl.run.freeze import user_files
 from hpcdl.scriptpaths import Named
 from hpcdl.shown import named_paths
@@ -23,6 +26,8 @@ def visible(subject: Subject) -> Iterator[Finding | Note]:
         yield Finding(one.cause, one.fix, "job", one.key, one.blocks)
     yield from _left_behind(subject.submission.job)
     yield from copied(subject.submission.job)
+    sources = {} if unreadable(subject) else sources_of(subject)
+    yield from literals(subject.submission.job, sources)
     yield from _in_tmp(subject)
     if subject.submission.plan.sets is not None:
         root = subject.cluster.data_root

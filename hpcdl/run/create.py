@@ -21,7 +21,7 @@ from hpcdl.data.listing import list_files
 from hpcdl.errors import RunError, UserError
 from hpcdl.files import close_to_others, copy_file, nobody_else_writes, write_json, write_text
 from hpcdl.job import Job
-from hpcdl.job.checks import NO_DIRECTIVE, directive_carries
+from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
 from hpcdl.oserrors import sentence
 from hpcdl.planning import Plan
 from hpcdl.run.folders import copy_folder

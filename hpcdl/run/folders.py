@@ -24,7 +24,8 @@ class Entry:
         path: where it is.
         name: its path from the folder.
         kind: ``file``; ``folder``; ``link``, to be copied as a link: it leads nowhere, or to a
-            folder that it is in; ``left out``, of a folder that is not copied.
+            folder that it is in; ``left out``, of a folder that is not copied, and of what is no
+            file: pipes and sockets.
     """
 
     path: Path
@@ -52,8 +53,7 @@ def walk(folder: Path, without: Path | None = None) -> Iterator[Entry]:
         for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
             name = os.path.relpath(entry.path, folder)
             if not entry.is_dir():
-                leads_nowhere = entry.is_symlink() and not os.path.exists(entry.path)
-                yield Entry(Path(entry.path), name, "link" if leads_nowhere else "file")
+                yield Entry(Path(entry.path), name, _kind_of_file(entry))
                 continue
             real = os.path.realpath(entry.path)
             if any(f"{parent}/".startswith(f"{real}/") for parent in parents):
@@ -63,6 +63,12 @@ def walk(folder: Path, without: Path | None = None) -> Iterator[Entry]:
             else:
                 yield Entry(Path(entry.path), name, "folder")
                 waiting.append((entry.path, (*parents, real)))
+
+
+def _kind_of_file(entry: os.DirEntry[str]) -> str:
+    if entry.is_symlink() and not os.path.exists(entry.path):
+        return "link"
+    return "file" if entry.is_file() else "left out"
 
 
 def _is_left_out(folder: Path) -> bool:

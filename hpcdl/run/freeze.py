@@ -14,6 +14,7 @@ from hpcdl.errors import RunError, UserError
 from hpcdl.files import close_to_others, copy_file, nobody_else_writes
 from hpcdl.job import Job
 from hpcdl.oserrors import failed_path, reason
+from hpcdl.run.clashes import clashes
 from hpcdl.run.folders import copy_folder, python_files
 from hpcdl.run.paths import code_folder, holds_runs
 from hpcdl.sources import NOTEBOOK, parse_source, read_source
@@ -90,18 +91,23 @@ def freeze_user_files(job: Job, target: Path) -> None:
     """Copy a job's script or function, what it imports from beside it, and its ``files``.
 
     Raises:
-        UserError: a file cannot be read, a notebook cannot be run, or a folder would be copied into
-            itself.
+        UserError: a file cannot be read, a notebook cannot be run, two files would have one name,
+            or a folder would be copied into itself.
     """
     if job.script is not None and job.script.endswith(NOTEBOOK):
         from hpcdl.run import notebook
 
         notebook.refuse_problems(Path(job.script))
-    for source, name in user_files(job).items():
+    files = user_files(job)
+    for clash in clashes(files):
+        raise UserError(f"{clash}; rename one, or move it into a folder of its own")
+    for source, name in files.items():
         _refuse_runs(source, target)
         try:
             if source.is_dir():
                 copy_folder(source, target / name, target)
+            elif source.exists() and not source.is_file():
+                raise UserError(f"cannot copy {source}: it is a pipe, a socket or a device, not a file")
             else:
                 _copy(source, target / name)
         except OSError as error:

@@ -246,8 +246,12 @@ def test_time_read_and_written(text, seconds, written):
         ("{exclusive: ''}", {"exclusive": ""}),
         ("{exclusive: false, constraint: a}", {"constraint": "a"}),
         ("{exclusive: user}", {"exclusive": "user"}),
-        ("{exclusive: 'true', nice: 'false'}", {"exclusive": "true", "nice": "false"}),
+        ("{nice: 'false', no-kill: off}", {"nice": "false", "no-kill": "off"}),
         ("{kill-on-invalid-dep: yes, nice: 007}", {"kill-on-invalid-dep": "yes", "nice": "007"}),
+        ("{kill-on-invalid-dep: true}", {"kill-on-invalid-dep": "yes"}),
+        ("{kill-on-invalid-dep: false}", {"kill-on-invalid-dep": "no"}),
+        ("{exclude: [g1, 'g[2-3]']}", {"exclude": "g1,g[2-3]"}),
+        ("{mail-type: [END, FAIL], nodelist: [007]}", {"mail-type": "END,FAIL", "nodelist": "007"}),
     ],
 )
 def test_flags_of_sbatch(tmp_path, written, options):

@@ -421,6 +421,9 @@ def _output(command):
         ("36h", '"1-12:00:00"'),
         ("2 days", '"2-00:00:00"'),
         ("30min", '"00:30:00"'),
+        ("1h30m", '"01:30:00"'),
+        ("1.5h", '"01:30:00"'),
+        ("1d12h", '"1-12:00:00"'),
     ],
 )
 def test_times_name_the_form_to_write(tmp_path, time, form):
@@ -431,6 +434,60 @@ def test_times_name_the_form_to_write(tmp_path, time, form):
         load_job(tmp_path / "a.yaml", [f"resources.time={time}"])
     (problem,) = caught.value.problems
     assert problem.message.endswith(f"got {time!r}: write {form}")
+
+
+@pytest.mark.cases("C16")
+@pytest.mark.parametrize("time", ["UNLIMITED", "infinite", "-1"])
+def test_times_without_an_end(tmp_path, time):
+    (tmp_path / "a.yaml").write_text(MODEL)
+
+    with pytest.raises(JobError, match="hpcdl cluster show tells the longest"):
+        load_job(tmp_path / "a.yaml", [f"resources.time={time}"])
+
+
+@pytest.mark.cases("C15")
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{exclusive: yes}", "slurm.exclusive: is a flag: expected true or false, without quotes"),
+        ("{exclusive: 'true'}", "slurm.exclusive: is a flag"),
+        ("{hold: 1}", "slurm.hold: is a flag"),
+        ("{spread-job: off}", "slurm.spread-job: is a flag"),
+        ("{--exclusive: true}", "did you mean exclusive[?]"),
+        ("{mail_type: END}", "did you mean mail-type[?]"),
+        ("{C: a100}", "did you mean constraint[?]"),
+        ("{--time: 5}", "say resources.time"),
+        ("{mail-type: []}", "slurm.mail-type: expected text"),
+        ("{constraint: [a, b]}", "slurm.constraint: expected text"),  # "and" or "or"?
+        ("{exclude: gpu[01-03,07]}", r'needs quotes: "gpu\[01-03,07\]"'),
+    ],
+)
+def test_options_that_sbatch_would_not_take(tmp_path, written, message):
+    (tmp_path / "a.yaml").write_text(f"{MODEL}slurm: {written}\n")
+
+    with pytest.raises(JobError, match=message):
+        load_job(tmp_path / "a.yaml")
+
+
+@pytest.mark.cases("C11", "C8")
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("''", "is empty; expected a path"),
+        ("'*.csv'", "without [*] and [?]; name each file, or their folder"),
+        ("gone", "is a link to /nowhere/at/all, which is not there"),
+        ("$(pwd)/x", "is for a shell, and no shell reads this"),
+        ("'`pwd`/x'", "is for a shell"),
+        ("$$/x", "is for a shell"),
+        ("~nobody-has-this-name/x", "is nobody's home on this machine"),
+    ],
+)
+def test_files_that_cannot_be_meant(tmp_path, written, message):
+    (tmp_path / "gone").symlink_to("/nowhere/at/all")
+    (tmp_path / "a.yaml").write_text(f"{MODEL}files: [{written}]\n")
+
+    with pytest.raises(JobError, match=message):
+        load_job(tmp_path / "a.yaml")
 
 
 @pytest.mark.cases("C16")

@@ -186,3 +186,41 @@ def test_refused_without_container(tmp_path, name, source, part):
     assert part in " ".join((done.stdout + done.stderr).split())
     assert "Traceback" not in done.stderr
     assert done.returncode == 2
+
+
+@pytest.mark.cases("C11")
+def test_two_files_of_one_name_are_found(world):
+    for folder in ("a", "b"):
+        (world.folder / folder).mkdir()
+        (world.folder / folder / "data.csv").write_text(folder)
+    (world.folder / "job").mkdir()
+    (world.folder / "job" / "program.py").write_text("import json\n")
+    (world.folder / "job" / "job.yaml").write_text(
+        "name: a\nscript: program.py\nfiles: [../a/data.csv, ../b/data.csv]\n"
+    )
+
+    [(cause, blocks)] = findings(world, "paths", "job/job.yaml")
+    assert cause.endswith("b/data.csv would both be data.csv in the run") and blocks
+
+
+@pytest.mark.cases("C8")
+@pytest.mark.parametrize(
+    ("written", "keys"),
+    [
+        ("args: [--data, $SCRATCH/x, --out=~/y, '${HOME}', $(date)]", ["args[1]", "args[2]", "args[3]", "args[4]"]),
+        ("env: {PATH: '$PATH:/x', A: ~/a}", ["env.PATH", "env.A"]),
+        ("args: ['costs $5', 'a~b', 'a$', '$1', ab~]", []),
+    ],
+)
+def test_texts_for_a_shell_are_doubted(world, written, keys):
+    """No shell reads arguments and variables: the program would make a folder named $SCRATCH."""
+    world.write("program.py", "import json\n")
+    text = (world.folder / "script.yaml").read_text()
+    (world.folder / "script.yaml").write_text(f"{text}\n{written}\n")
+
+    found = findings(world, "paths")
+    assert [cause.partition(" ")[0] for cause, _ in found] == keys
+    assert not any(blocks for _, blocks in found)
+
+    world.write("program.py", "import os, sys\nprint(os.path.expandvars(sys.argv[1]))\n")
+    assert findings(world, "paths") == []

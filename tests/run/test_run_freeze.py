@@ -348,3 +348,54 @@ def test_links_without_end_stay_links(tmp_path, key):
     copied = {path.name: path for path in (tmp_path / "run" / "lib").rglob("*")}
     assert sorted(copied) == [".#a.py", "a.py", "in", "self", "up"]
     assert [name for name, path in copied.items() if not path.is_symlink()] == ["a.py", "in"]
+
+
+@pytest.mark.cases("C11")
+@pytest.mark.parametrize(
+    ("script", "files", "name"),
+    [
+        ("t.py", "[a/data.csv, sub/../b/data.csv]", None),
+        ("t.py", "[../a/data.csv, ../b/data.csv]", "data.csv"),
+        ("t.py", "[../a/t.py]", "t.py"),
+        ("sub/t.py", "[.]", "t.py"),
+        ("sub/t.py", "[t.py]", "t.py"),
+        ("sub/t.py", "[../a, ../link]", None),
+        ("t.py", "[sub, ../b/sub/t.py]", "t.py"),
+        ("t.py", "[../a/sub, sub]", "sub"),
+        ("uses.py", "[../a/helper.py]", "helper.py"),
+    ],
+)
+def test_two_files_of_one_name(tmp_path, script, files, name):
+    """The last would take the place of the first, and a job would read, or run, another file."""
+    for folder in ("job/a", "job/b", "job/sub", "a/sub", "b/sub"):
+        (tmp_path / folder).mkdir(parents=True)
+    for path in ("job/a/data.csv", "job/b/data.csv", "a/data.csv", "b/data.csv", "a/helper.py", "a/t.py"):
+        (tmp_path / path).write_text(path)
+    for path in ("job/t.py", "job/sub/t.py", "job/helper.py", "a/sub/t.py", "b/sub/t.py"):
+        (tmp_path / path).write_text(f"# {path}\n")
+    (tmp_path / "job/uses.py").write_text("import helper\n")
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "job/job.yaml").write_text(f"name: a\nscript: {script}\nfiles: {files}\n")
+    job = load_job(tmp_path / "job/job.yaml")
+
+    if name is None:
+        freeze_user_files(job, tmp_path / "run")
+        assert (tmp_path / "run/t.py").read_text() == f"# job/{script}\n"
+        return
+    with pytest.raises(UserError, match=f"would both be {name} in the run; rename one"):
+        freeze_user_files(job, tmp_path / "run")
+
+
+@pytest.mark.cases("C11")
+def test_pipes_are_no_files(tmp_path):
+    """A pipe or a socket in a folder stays behind; one that is named is refused."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "pipe")
+    (tmp_path / "folder" / "a.csv").write_text("1\n")
+    (tmp_path / "t.py").write_text("")
+    (tmp_path / "a.yaml").write_text("name: a\nscript: t.py\nfiles: [folder]\n")
+
+    freeze_user_files(load_job(tmp_path / "a.yaml"), tmp_path / "run")
+    assert names_below(tmp_path / "run") == ["folder/a.csv", "t.py"]
+    with pytest.raises(UserError, match="is a pipe, a socket or a device"):
+        freeze_user_files(load_job(tmp_path / "a.yaml", ["files=[folder/pipe]"]), tmp_path / "other")
