@@ -5,7 +5,6 @@ Remembered by path, size and time of change.
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import struct
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl import cache
-from hpcdl.trainer.idx import DIMENSIONS, find_idx, nothing_there
+from hpcdl.trainer.idx import DIMENSIONS, find_idx, is_packed, nothing_there, open_idx
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
-_CACHE = "arrays-2.json"  # the first one had no samples
+_CACHE = "arrays-3.json"  # the first had no samples, the second went by the ending .gz
 _KEPT = 50
 _SAMPLE_BYTES = 4 * 2**20  # of each array of images, from its beginning
 _CLASSES = 10_000  # with more of them, the rows of each are not counted here
@@ -126,14 +125,14 @@ def _idx(folder: Path) -> dict[str, Any]:
     import numpy as np
 
     found: dict[str, Any] = {}
-    files = find_idx(str(folder)) or nothing_there()
+    files = find_idx(str(folder)) or nothing_there(str(folder))
     for name, dimensions in DIMENSIONS.items():
         if name in files.wrong:
             found[name] = {"wrong": files.wrong[name]}
             continue
         path = Path(files.paths[name])
         try:
-            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+            with open_idx(str(path)) as stream:
                 head = stream.read(4 + 4 * dimensions)
                 if head[:4] != bytes([0, 0, 8, dimensions]) or len(head) < 4 + 4 * dimensions:
                     raise ValueError(f"{path.name} begins with {head[:4].hex() or 'nothing'}, not as an IDX file")
@@ -148,7 +147,7 @@ def _idx(folder: Path) -> dict[str, Any]:
                     found[name].update(_sample(stream, shape, np.dtype(np.uint8)))
                 if (
                     dimensions == 3
-                    and path.suffix.lower() != ".gz"
+                    and not is_packed(str(path))
                     and os.path.getsize(path) != len(head) + shape[0] * shape[1] * shape[2]
                 ):
                     raise ValueError(f"{path.name} is cut short")

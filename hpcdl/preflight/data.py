@@ -50,6 +50,8 @@ def data(subject: Subject) -> Iterator[Finding | Note]:
     arrays = look(path)
     problems = [f"{name} {row['wrong']}".strip() for name, row in arrays.items() if "wrong" in row]
     folds = spec.train.cross_validation or 0
+    for note in [] if problems else _count_from_zero(arrays):
+        yield Note(f"data: {note}")
     problems = problems or [
         *_shapes(arrays),
         *_ranges(arrays),
@@ -148,6 +150,18 @@ def _first(array: dict[str, Any]) -> str:
     if array["sampled"] == array["shape"][0]:
         return "all rows"
     return f"the first {array['sampled']:,} of {array['shape'][0]:,} rows"
+
+
+def _count_from_zero(arrays: dict[str, Any]) -> Iterator[str]:
+    """Take labels that all go from 1 as the run does, one less, and say so."""
+    labels = [arrays["y_train"], arrays["y_test"]]
+    if min(row.get("low", 0) for row in labels) != 1 or not all(row["whole"] for row in labels):
+        return
+    yield ranges.counted_from_one(int(max(row["high"] for row in labels)))
+    for row in labels:
+        row.update(low=row["low"] - 1, high=row["high"] - 1)
+        if "counts" in row:
+            row["counts"] = row["counts"][1:]
 
 
 def _classes(arrays: dict[str, Any], validation_split: float, folds: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hpcdl.data import PACK
 from hpcdl.files import read_json
-from hpcdl.trainer import images
+from hpcdl.trainer import images, ranges
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.filenames import shown
 from hpcdl.trainer.idx import find_idx
@@ -50,14 +50,23 @@ def look(path: Path, data: DataSpec) -> Looked | None:
     if find_idx(str(path)) is not None:
         return None
     listed = images.list_folder(str(path))
-    return None if listed is None else Looked(list(_images(path, listed, data)), listed.notes)
-
-
-def _images(path: Path, folder: images.Folder, data: DataSpec) -> Iterator[tuple[str, str]]:
-    wrong = list(folder.problems)
-    heads = []
-    for listing in folder.parts.values():
+    if listed is None:
+        return None
+    wrong: list[str] = list(listed.problems)
+    heads: list[images.Head] = []
+    for listing in listed.parts.values():
         heads += images.read_heads(_some(listing), wrong)
+    notes = [*listed.notes, *ranges.deep(sum(head.bits > 8 for head in heads))]
+    return Looked(list(_images(path, listed, data, heads, wrong)), notes)
+
+
+def _images(
+    path: Path,
+    folder: images.Folder,
+    data: DataSpec,
+    heads: list[images.Head],
+    wrong: list[str],
+) -> Iterator[tuple[str, str]]:
     start = shown(str(path))
     for text in wrong[: images.SHOWN]:
         cause = text.removeprefix(f"{start}/").removeprefix(f"{start}: ")

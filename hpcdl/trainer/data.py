@@ -170,6 +170,7 @@ def _of_arrays(path: str, arrays: Dict[str, NDArray[Any]], problems: List[str], 
         checked = _images(name, array, problems) if name.startswith("x") else _labels(name, array, problems)
         if checked is not None:
             (images if name.startswith("x") else labels)[name[2:]] = checked
+    notes, class_names = ranges.count_from_zero(labels)
     _check_counts(images, labels, problems)
     scales = _check_pair(images, problems)
     classes = _check_classes(labels, problems)
@@ -179,7 +180,7 @@ def _of_arrays(path: str, arrays: Dict[str, NDArray[Any]], problems: List[str], 
     warnings: List[str] = []
     for part, array in images.items():
         warnings += ranges.doubts("x_" + part, float(array.max()), array.dtype.kind == "f")
-    return Dataset(path, train, test, shape, classes, warnings=warnings)
+    return Dataset(path, train, test, shape, classes, class_names, notes, warnings)
 
 
 def _wanted(stored: Tuple[int, ...], data: DataSpec, path: str) -> Tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List
 
 import numpy as np
 
-from hpcdl.trainer import images
+from hpcdl.trainer import images, ranges
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.filenames import shown
 from hpcdl.trainer.machine import cpus
@@ -76,6 +76,7 @@ def open_folder(path: str, data: DataSpec, folder: images.Folder) -> Dict[str, R
     notes = list(folder.notes)
     if turned:
         notes.append("{:,} images are turned upright, as their EXIF says".format(turned))
+    notes += ranges.deep(sum(head.bits > 8 for head in flat))
     about = ((*size, data.channels(3)), [shown(name) for name in folder.classes], notes)
     readers: Dict[str, Reader] = {}
     for part, listing in folder.parts.items():

@@ -28,11 +28,12 @@ _SCAN = 0xDA  # the JPEG marker after which the image's data begins
 
 
 class Head(NamedTuple):
-    """The size of an image once it is upright, and EXIF's orientation (1 to 8)."""
+    """The size of an image once it is upright, EXIF's orientation (1 to 8), and its bits a value."""
 
     height: int
     width: int
     orientation: int
+    bits: int = 8
 
 
 def read_heads(paths: List[str], problems: List[str]) -> List[Head]:
@@ -78,7 +79,7 @@ def read_head(path: str) -> Head:
             _expect_end(file, _JPEG_END)
         elif start[:8] == _PNG and start[12:16] == b"IHDR" and len(start) == 26:
             width, height = struct.unpack(">II", start[16:24])
-            head = Head(height, width, 1)
+            head = Head(height, width, 1, max(8, start[24]))
             file.seek(len(_PNG))
             _expect_end(file, _PNG_END)
         else:

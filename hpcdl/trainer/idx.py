@@ -5,11 +5,12 @@ The checks before a job is sent use it as well: numpy and tensorflow are not imp
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from hpcdl.trainer.imagewalk import inside
+from hpcdl.trainer.imagewalk import inside, listed
 
 DIMENSIONS = {"x_train": 3, "y_train": 1, "x_test": 3, "y_test": 1}
 STANDARD = {
@@ -63,9 +64,34 @@ def find_idx(folder: str) -> Optional[IdxFiles]:
     return files
 
 
-def nothing_there() -> IdxFiles:
-    """What is said of a folder without any IDX file."""
-    return IdxFiles({}, {array: _missing(standard) for array, standard in STANDARD.items()})
+def nothing_there(folder: str) -> IdxFiles:
+    """What is said of a folder without any IDX file.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    content = inside(folder)
+    names = [*content.folders, *content.files]
+    holds = "; the folder holds {}".format(listed(names)) if names else ""
+    if any(name.lower().endswith((".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")) for name in names):
+        holds += ": unpack it first"
+    wrong = {array: _missing(standard) for array, standard in STANDARD.items()}
+    wrong["x_train"] += holds
+    return IdxFiles({}, wrong)
+
+
+def open_idx(path: str) -> Any:
+    """Open an IDX file to read its bytes, unpacked where it is gzip's, whatever its name says.
+
+    Browsers unpack a file and leave its name, or keep it packed under a name without ``.gz``.
+    """
+    return gzip.open(path, "rb") if is_packed(path) else open(path, "rb")
+
+
+def is_packed(path: str) -> bool:
+    """Whether a file is gzip's, by its first bytes."""
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _missing(standard: str) -> str:

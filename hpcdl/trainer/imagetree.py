@@ -79,8 +79,10 @@ class _Reader:
         classes: Set[str] = set()
         if _are_parts(held, others):
             self._find_parts(held, others)
-            for place in self._found.tops:
-                classes.update(self._look(place).folders)
+            folders = {place: self._look(place).folders for place in self._found.tops}
+            for names in folders.values():
+                classes.update(names)
+            self._refuse_classes_of_validation_alone(folders)
         else:
             self._found.tops[""] = TRAIN
             self._refuse_parts_without_classes(held, others)
@@ -156,6 +158,22 @@ class _Reader:
             "Images without a class cannot be used: move this folder away, or set data.path to the "
             "folder with the training images".format(shown(os.path.join(self._root, place)), len(content.files))
         )
+
+    def _refuse_classes_of_validation_alone(self, folders: Dict[str, List[str]]) -> None:
+        """Folders that validation parts hold and training parts lack: ``val/images`` is no class."""
+        joined = set(self._found.joined)
+        own: Set[str] = set()
+        for place, part in self._found.tops.items():
+            if part == TRAIN and place.split("/")[0] not in joined:
+                own.update(folders[place])
+        for place, names in folders.items():
+            extra = [name for name in names if name not in own]
+            if place.split("/")[0] in joined and own and extra:
+                self._found.problems.append(
+                    "{}: holds {}, of which the training part has no folder; every class needs "
+                    "images to train on. Sort them into the classes' folders, or move this folder "
+                    "away".format(shown(os.path.join(self._root, place)), listed(extra))
+                )
 
     def _refuse_parts_without_classes(self, held: Dict[str, Tuple[PartName, Inside]], others: List[str]) -> None:
         """Folders of several parts that hold their images directly: the classes are not known."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import zipfile
 import zlib
@@ -12,7 +11,7 @@ import numpy as np
 
 from hpcdl.trainer import ranges
 from hpcdl.trainer.errors import DataError
-from hpcdl.trainer.idx import DIMENSIONS, find_idx, nothing_there
+from hpcdl.trainer.idx import DIMENSIONS, find_idx, nothing_there, open_idx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,7 +98,7 @@ def _explain(error: Exception) -> str:
 
 def _read_idx_folder(folder: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
     arrays, problems = {}, []
-    files = find_idx(folder) or nothing_there()
+    files = find_idx(folder) or nothing_there(folder)
     for name in NAMES:
         if name in files.wrong:
             problems.append("{}: {} ({})".format(name, files.wrong[name], folder))
@@ -113,8 +112,7 @@ def _read_idx_folder(folder: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
 
 
 def _read_idx(path: str, dimensions: int) -> NDArray[Any]:
-    opener: Any = gzip.open if path.lower().endswith(".gz") else open
-    with opener(path, "rb") as file:
+    with open_idx(path) as file:
         content = file.read()
     header = 4 + 4 * dimensions
     magic = bytes([0, 0, _IDX_UNSIGNED_BYTE, dimensions])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple
 
 import numpy as np
 
-from hpcdl.trainer import images
+from hpcdl.trainer import images, ranges
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.filenames import shown
 from hpcdl.trainer.machine import cpus
@@ -114,13 +114,8 @@ def open_records(path: str, data: DataSpec, files: RecordFiles) -> Dict[str, Rea
     _allow_open_files()
     names = _names_in(files.parts["train"][0])
     labels = {part: _labels(shards, names.label) for part, shards in files.parts.items()}
-    notes, class_names = list(files.notes), []
-    lowest = min(int(numbers.min()) for numbers in labels.values())
-    if lowest == 1:
-        highest = max(int(numbers.max()) for numbers in labels.values())
-        class_names = [str(number) for number in range(1, highest + 1)]
-        labels = {part: numbers - 1 for part, numbers in labels.items()}
-        notes.append("labels go from 1 to {}: label 1 becomes class number 0, and so on".format(highest))
+    counted, class_names = ranges.count_from_zero(labels)
+    notes = [*files.notes, *counted]
     shape = (*data.image_size, data.channels(3))
     readers: Dict[str, Reader] = {}
     for part, shards in files.parts.items():

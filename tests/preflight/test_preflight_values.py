@@ -127,3 +127,20 @@ def test_helpers_and_classes_are_followed():
     )
 
     assert [line for line, _ in scaled_lines(source, "build")] == [1, 4]
+
+
+@pytest.mark.cases("C23")
+def test_labels_from_one_are_told(world):
+    """The run counts them from 0; the check does the same, and says so."""
+    y_train, y_test = np.arange(30) % 3 + 1, np.arange(6) % 3 + 1
+    world.stage(
+        x_train=(LIGHT * 255).astype(np.uint8),
+        x_test=(LIGHT[-6:] * 255).astype(np.uint8),
+        y_train=y_train,
+        y_test=y_test,
+    )
+
+    report = world.check(only="data")
+
+    assert report.findings == []
+    assert "data: labels go from 1 to 3: label 1 becomes class number 0, and so on" in report.notes

@@ -130,6 +130,11 @@ REFUSED = {
     "exact-next-to-another": (["train/*", "test/*", "masks/*"], "hold no folders of classes"),
     "joined-names": (["train_cats/*", "train_dogs/*", "test_cats/*", "test_dogs/*"], "hold no folders of classes"),
     "test-without-classes": ([*each_of("train"), "test/*"], "test: holds files (10) and no folders"),
+    "validation-unsorted": (
+        [*each_of("train val"), "val/unsorted/*"],
+        "val: holds unsorted, of which the training part has no folder",
+    ),
+    "validation-images-next-to-classes": ([*each_of("train valid test"), "valid/images/*"], "valid: holds images, of"),
     "something-else": ([*each_of("train test"), "extra/*"], "what are extra next to them? Move them out"),
     "loose-parts-and-else": ([*each_of("my_train my_test"), "extra/*"], "what are extra next to them? Move them out"),
     "train-next-to-classes": ([*each_of("train"), "bus/*"], "what are bus next to them?"),

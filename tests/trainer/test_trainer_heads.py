@@ -9,6 +9,7 @@ import pytest
 
 from hpcdl.data.pictures import SourceFile, Wanted
 from hpcdl.data.pictures import read as read_for_pack
+from hpcdl.preflight import folders
 from hpcdl.trainer import data, images
 from hpcdl.trainer.spec import DataSpec
 
@@ -115,3 +116,21 @@ def test_unusual_images_are_decoded(tf, tmp_path, color):
             is_grey = color == "grey" or "grey" in name
             expected = np.asarray(smooth().convert("L" if is_grey else "RGB"), int).reshape(24, 32, -1)
             assert np.abs(pixels - expected).max() < 16, name
+
+
+@pytest.mark.cases("C30")
+def test_sixteen_bits_are_doubted(tmp_path, monkeypatch):
+    """A 12-bit scan in a PNG of 16 bits is nearly black: TensorFlow takes the upper 8 bits."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    scan = np.tile(np.linspace(0, 4095, 32).astype(np.uint16), (32, 1))
+    for name in ("cat", "dog"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(6):
+            picture = Image.fromarray(scan) if number < 3 else smooth(number, (32, 32))
+            picture.save(tmp_path / "set" / name / f"{number}.png")
+
+    said = "6 PNG images have 16 bits a value, of which the upper 8 are taken"
+    loaded = data.load(str(tmp_path / "set"), DataSpec(image_size=[32, 32]))
+    assert [note for note in loaded.notes if said in note]
+    looked = folders.look(tmp_path / "set", DataSpec(image_size=[32, 32]))
+    assert looked and looked.problems == [] and [note for note in looked.notes if said in note]

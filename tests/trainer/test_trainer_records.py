@@ -234,3 +234,41 @@ def test_idx_files_of_several_sets(tmp_path, arrays):
     _, problems = read_arrays(str(tmp_path))
     assert "x_train: may be in " in problems[0] and "put the four files of one set into a folder" in problems[0]
     assert len(problems) == 4
+
+
+@pytest.mark.cases("C23")
+def test_gzip_is_known_by_the_content(tmp_path, arrays, cli, monkeypatch):
+    """Browsers unpack files and leave their name, or take the ending away and unpack nothing."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    top = write_idx(tmp_path / "set", IDX["published"], arrays)
+    for number, path in enumerate(sorted(top.iterdir())):
+        content = path.read_bytes()
+        if number % 2:
+            path.write_bytes(gzip.compress(content))
+        else:
+            path.rename(f"{path}.gz")
+    loaded = data.load(str(top), DataSpec())
+    np.testing.assert_array_equal(loaded.train.images[..., 0], arrays["x_train"])
+    assert [row["shape"] for row in checked_arrays.look(top).values()] == [[301, 10, 10], [301], [101, 10, 10], [101]]
+
+
+@pytest.mark.cases("C23", "C22")
+def test_idx_labels_from_one(tmp_path, arrays):
+    """EMNIST's letters have labels 1 to 26: 26 classes, not 27 with an empty one."""
+    shifted = {name: array + (name[0] == "y") for name, array in arrays.items()}
+    top = write_idx(tmp_path / "set", IDX["emnist"], shifted)
+    loaded = data.load(str(top), DataSpec())
+    np.testing.assert_array_equal(loaded.train.labels, arrays["y_train"])
+    np.testing.assert_array_equal(loaded.test.labels, arrays["y_test"])
+    classes = int(arrays["y_train"].max()) + 1
+    assert loaded.classes == classes
+    assert loaded.class_names == [str(number) for number in range(1, classes + 1)]
+    assert loaded.notes == [f"labels go from 1 to {classes}: label 1 becomes class number 0, and so on"]
+
+
+@pytest.mark.cases("C23")
+def test_what_lies_there_instead_of_idx_files(tmp_path, arrays):
+    for name in ("train-images.idx", "t10k-images-idx3-ubyte.zip"):
+        (tmp_path / name).touch()
+    _, problems = read_arrays(str(tmp_path))
+    assert "the folder holds t10k-images-idx3-ubyte.zip, train-images.idx: unpack it first" in problems[0]
