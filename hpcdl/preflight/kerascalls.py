@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight import kerastable as table
 from hpcdl.preflight.attributes import all_calls
+from hpcdl.preflight.kerasoptimizers import keywords, last_word, of_optimizer, old_attributes
 from hpcdl.run.notebook import where
 from hpcdl.sources import parse_source
 
@@ -85,6 +86,9 @@ def refused_calls(source: str, keras: str) -> list[Refused]:
             faults = _of_method(call, program, keras)
         for message, fix, certain in faults:
             refused.append(Refused(call.lineno, message, fix, certain and at_once))
+    tree = parse_source(source)
+    for line, message, fix in old_attributes(tree, keras) if tree else ():
+        refused.append(Refused(line, message, fix, False))
     return sorted(refused, key=lambda one: one.line)
 
 
@@ -98,20 +102,26 @@ _Fault = tuple[str, str, bool]  # message, fix, whether it is certain
 def _of_function(name: str, call: ast.Call, program: _Program, keras: str) -> Iterator[_Fault]:
     """What is wrong with a call of Keras's own function or class."""
     words = name.split(".")
+    if words[:1] == ["tensorflow"] and words[1] in table.ALSO_IN_TENSORFLOW:
+        words.insert(1, "keras")
     if "keras" not in words:
         return
     last, of_three = words[-1], keras.startswith("3")
     if "optimizers" in words and last in table.OPTIMIZERS:
-        yield from _of_optimizer(words, call, keras)
+        yield from of_optimizer(words, call, keras)
     if not of_three:
         return
     for argument, fix in table.NO_ARGUMENTS.get(".".join(words[-2:]), {}).items():
-        if argument in _keywords(call):
+        if argument in keywords(call):
             yield f"{last} of Keras {keras} takes no {argument}", fix, True
     if "layers" in words:
         for argument, fix in table.LAYER_ARGUMENTS.items():
-            if argument in _keywords(call) and not (last == "Embedding" and argument == "output_dim"):
+            takes = table.LAYERS_TAKE.get(last, ())
+            if argument in keywords(call) and argument not in takes:
                 yield f"{last} of Keras {keras} takes no {argument}", fix, True
+    if "losses" in words and _is_auto(keywords(call).get("reduction")):
+        fix = "take it out, or write reduction='sum_over_batch_size'"
+        yield f"{last} of Keras {keras} takes no reduction auto", fix, True
     if last == "ModelCheckpoint":
         yield from _of_checkpoint(call, program, keras)
     elif last == "save_model":
@@ -124,30 +134,8 @@ def _of_function(name: str, call: ast.Call, program: _Program, keras: str) -> It
             yield message, fix, True
 
 
-def _of_optimizer(words: list[str], call: ast.Call, keras: str) -> Iterator[_Fault]:
-    of_three, name = keras.startswith("3"), words[-1]
-    given = _keywords(call)
-    if "legacy" in words:
-        if of_three:
-            yield f"Keras {keras} has no optimizers.legacy", f"use tf.keras.optimizers.{name}", True
-        return
-    if "lr" in given:
-        if of_three:
-            message = f"{name} of Keras {keras} takes no lr"
-        else:
-            message = f"{name} of Keras {keras} ignores lr"
-        yield message, "write learning_rate", of_three
-    if "decay" in given and not _is_none(given["decay"]):
-        if of_three:
-            message = f"{name} of Keras {keras} ignores decay"
-        else:
-            message = f"{name} of Keras {keras} takes no decay"
-        fix = "give learning_rate a tf.keras.optimizers.schedules.InverseTimeDecay"
-        yield message, fix, not of_three
-
-
 def _of_checkpoint(call: ast.Call, program: _Program, keras: str) -> Iterator[_Fault]:
-    given = _keywords(call)
+    given = keywords(call)
     alone = given.get("save_weights_only", ast.Constant(False))
     if None in given or not isinstance(alone, ast.Constant):
         return
@@ -163,7 +151,7 @@ def _of_checkpoint(call: ast.Call, program: _Program, keras: str) -> Iterator[_F
 
 def _of_saving(call: ast.Call, place: int, program: _Program, keras: str, certain: bool) -> Iterator[_Fault]:
     """``save`` of a model; a folder is taken with ``zipped=False`` alone."""
-    given = _keywords(call)
+    given = keywords(call)
     if "zipped" in given or None in given:
         return
     ending = _wrong_ending(_argument(call, place, "filepath"), table.MODEL_FILES, program, "hf://")
@@ -176,7 +164,7 @@ def _of_method(call: ast.Call, program: _Program, keras: str) -> Iterator[_Fault
     """What is wrong with a method of a model, or of what may be one by its name."""
     if not isinstance(call.func, ast.Attribute):
         return
-    method, owner = call.func.attr, _last_word(call.func.value)
+    method, owner = call.func.attr, last_word(call.func.value)
     certain = isinstance(call.func.value, ast.Name) and owner in program.models
     if method in program.defined or not (certain or _may_be_model(owner, method, program)):
         return
@@ -186,11 +174,11 @@ def _of_method(call: ast.Call, program: _Program, keras: str) -> Iterator[_Fault
     if not of_three:
         return
     for argument, fix in table.METHOD_ARGUMENTS.get(method, {}).items():
-        if argument in _keywords(call):
+        if argument in keywords(call):
             yield f"{method} of Keras {keras} takes no {argument}", fix, certain
     if method == "save":
         yield from _of_saving(call, 0, program, keras, certain)
-    if method in table.WEIGHT_FILES and "max_shard_size" not in _keywords(call):
+    if method in table.WEIGHT_FILES and "max_shard_size" not in keywords(call):
         endings = table.WEIGHT_FILES[method]
         ending = _wrong_ending(_argument(call, 0, "filepath"), endings, program)
         if ending is not None:
@@ -207,7 +195,7 @@ def _may_be_model(variable: str, method: str, program: _Program) -> bool:
     value = program.texts.get(variable)
     if not isinstance(value, ast.Call):
         return True
-    maker = _last_word(value.func)
+    maker = last_word(value.func)
     return not maker[:1].isupper() or maker in program.defined
 
 
@@ -246,12 +234,8 @@ def _place(node: ast.expr) -> tuple[int, int, int | None, int | None]:
     return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
 
 
-def _keywords(call: ast.Call) -> dict[str | None, ast.expr]:
-    return {word.arg: word.value for word in call.keywords}
-
-
 def _argument(call: ast.Call, place: int, name: str) -> ast.expr | None:
-    given = _keywords(call)
+    given = keywords(call)
     if name in given:
         return given[name]
     if len(call.args) > place and not isinstance(call.args[place], ast.Starred):
@@ -259,14 +243,11 @@ def _argument(call: ast.Call, place: int, name: str) -> ast.expr | None:
     return None
 
 
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
-def _last_word(node: ast.expr) -> str:
+def _is_auto(node: ast.expr | None) -> bool:
+    """``"auto"`` or ``Reduction.AUTO``."""
     if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
+        return node.attr == "AUTO"
+    return isinstance(node, ast.Constant) and node.value == "auto"
 
 
 def _wrong_ending(node: ast.expr | None, endings: tuple[str, ...], program: _Program, fine: str = "\0") -> str | None:
@@ -292,7 +273,7 @@ def _end_of(node: ast.expr, program: _Program, depth: int = 0) -> tuple[str, boo
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Div):
         return _end_of(node.right, program, depth + 1)[0], False
     if isinstance(node, ast.Call) and node.args and not node.keywords:
-        name = _last_word(node.func)
+        name = last_word(node.func)
         if name in ("Path", "str", "join", "joinpath"):
             text, whole = _end_of(node.args[-1], program, depth + 1)
             return text, whole and len(node.args) == 1 and name != "join"

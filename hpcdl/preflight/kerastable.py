@@ -20,7 +20,16 @@ NO_ARGUMENTS = {
         "period": "use save_freq='epoch', or take it out",
         "load_weights_on_restart": "take it out, and call load_weights",
         "options": "take it out",
+        "save_format": "take it out: the file's ending says it",
     },
+    "callbacks.EarlyStopping": {"epsilon": "write min_delta"},
+    "keras.Model": {"input": "write inputs", "output": "write outputs"},
+    "models.Model": {"input": "write inputs", "output": "write outputs"},
+    "models.load_model": {"options": "take it out"},
+    "regularizers.l1": {"l": "write l1"},
+    "regularizers.l2": {"l": "write l2"},
+    "optimizers.Nadam": {"schedule_decay": "take it out"},
+    "layers.BatchNormalization": {"mode": "take it out"},
     "callbacks.TensorBoard": {
         "batch_size": "take it out",
         "write_grads": "take it out",
@@ -32,6 +41,8 @@ NO_ARGUMENTS = {
         "y": "write x",
     },
 }
+# The same classes under two names: tf.optimizers.Adam is tf.keras.optimizers.Adam
+ALSO_IN_TENSORFLOW = ("optimizers", "losses")
 LAYER_ARGUMENTS = {
     "batch_input_shape": "begin the model with tf.keras.Input(batch_shape=...)",
     "border_mode": "write padding",
@@ -40,13 +51,45 @@ LAYER_ARGUMENTS = {
     "output_dim": "write units",
     "W_regularizer": "write kernel_regularizer",
     "fused": "take it out",
+    "b_regularizer": "write bias_regularizer",
+    "bias": "write use_bias",
+    "dim_ordering": "write data_format",
+    "dynamic": "take it out",
+    "inner_activation": "write recurrent_activation",
+    "time_major": "take it out, and give the layer (batch, time, features)",
+    "virtual_batch_size": "take it out",
+    "weights": "take it out, and call layer.set_weights once the model is built",
+    "batch_size": "begin the model with tf.keras.Input(shape=..., batch_size=...)",
+    "nb_filter": "write filters",
+    "nb_row": "write kernel_size=(rows, columns)",
+    "p": "write rate",
+}
+# Layers that take an argument of these names after all
+LAYERS_TAKE = {
+    "Embedding": ("output_dim", "weights"),
+    "Bidirectional": ("weights",),
+    "Input": ("batch_size",),
+    "InputLayer": ("batch_size", "batch_input_shape"),
 }
 OF_GENERATORS = dict.fromkeys(
     ("workers", "use_multiprocessing", "max_queue_size"), "take it out, or give it to the PyDataset that is passed as x"
 )
 METHOD_ARGUMENTS = {
-    "fit": {**OF_GENERATORS, "nb_epoch": "write epochs"},
-    "evaluate": OF_GENERATORS,
+    "compile": {
+        "sample_weight_mode": "take it out: weights may have a time axis",
+        "target_tensors": "take it out, and give y to fit",
+        "experimental_run_tf_function": "take it out",
+        "class_mode": "take it out: the loss says it",
+    },
+    "fit": {
+        **OF_GENERATORS,
+        "nb_epoch": "write epochs",
+        "samples_per_epoch": "write steps_per_epoch, which counts batches",
+        "show_accuracy": "write metrics=['accuracy'] in compile",
+    },
+    "evaluate": {**OF_GENERATORS, "show_accuracy": "write metrics=['accuracy'] in compile"},
+    "train_on_batch": {"reset_metrics": "take it out, and call model.reset_metrics()"},
+    "test_on_batch": {"reset_metrics": "take it out, and call model.reset_metrics()"},
     "predict": OF_GENERATORS,
     "save": dict.fromkeys(("signatures", "save_traces", "options"), "use model.export for a SavedModel"),
     "save_weights": {"save_format": "take it out: the file's ending says it", "options": "take it out"},
@@ -57,5 +100,6 @@ NO_METHODS = {
     "predict_generator": "use predict, which takes generators",
     "predict_classes": "use predict(x).argmax(axis=-1)",
     "predict_proba": "use predict",
+    "to_yaml": "use to_json",
 }
 SINCE_KERAS_2 = ("predict_classes", "predict_proba")  # they left with TensorFlow 2.6

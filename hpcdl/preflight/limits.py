@@ -155,11 +155,13 @@ def size(subject: Subject) -> Iterator[Finding]:
     elif fitting and not any(row.up for row in fitting):
         wrong = f"the nodes that are large enough are out of service ({_one_of(n for r in fitting for n in r.names)})"
         yield Finding(wrong, "the job would wait for them; see sinfo -R", "cluster", blocks=False)
+    if cluster.gpu_type:  # a limit may be of one type alone
+        asked[f"gres/gpu:{cluster.gpu_type}"] = gpus
     seen: set[str] = set()
     for row in _rules(subject):
         for name, most in row.most.items():
             if name not in seen and asked.get(name, 0) > most:
-                what, key = _WORDS[name]
+                what, key = _WORDS.get(name) or (f"GPUs of type {cluster.gpu_type}", "resources.gpus")
                 wrong = f"{asked[name]} {what} are asked for, but QoS {row.name} allows {most}"
                 yield Finding(wrong, f"ask for less: {key}, or use another QoS", "job", key)
             seen.add(name)  # SLURM takes the first that is set

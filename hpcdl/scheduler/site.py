@@ -228,10 +228,11 @@ def tres(text: str) -> dict[str, int]:
     found = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
-        number = re.fullmatch(r"(\d+)([KMGT]?)", value)
+        number = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)", value)
         if number:
-            factor = {"K": 1 / 1024, "G": 1024, "T": 1024**2}.get(number[2], 1) if name == "mem" else 1
-            found[name] = int(int(number[1]) * factor)
+            factors = {"K": 1 / 1024, "G": 1024, "T": 1024**2, "P": 1024**3}
+            factor = factors.get(number[2], 1) if name == "mem" else 1000 ** " KMGTP".index(number[2] or " ")
+            found[name] = int(float(number[1]) * factor)
     return found
 
 

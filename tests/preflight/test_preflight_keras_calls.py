@@ -56,7 +56,30 @@ REFUSED = [
     ("layers.Dense(3, batch_input_shape=(1, 2))", "takes no batch_input_shape", "batch_shape", True),
     ('layers.Conv2D(3, 3, border_mode="same")', "takes no border_mode", "padding", True),
     ("keras.utils.to_categorical(y, dtype='int8')", "takes no dtype", "astype", True),
-]
+    ("tf.optimizers.Adam(lr=1)", "Adam of Keras 3.15.0 takes no lr", "learning_rate", True),
+    ("layers.Dropout(p=0.5)", "Dropout of Keras 3.15.0 takes no p", "rate", True),
+    ("layers.LSTM(3, time_major=True)", "LSTM of Keras 3.15.0 takes no time_major", "(batch, time", True),
+    ("layers.Conv2D(3, 3, weights=tf.w)", "Conv2D of Keras 3.15.0 takes no weights", "set_weights", True),
+    ("layers.Dense(3, batch_size=4)", "takes no batch_size", "tf.keras.Input", True),
+    ("layers.BatchNormalization(mode=0)", "takes no mode", "take it out", True),
+    ("layers.MaxPooling2D(2, dim_ordering='tf')", "takes no dim_ordering", "data_format", True),
+    ("keras.Model(input=tf.a, outputs=tf.b)", "Model of Keras 3.15.0 takes no input", "inputs", True),
+    ("keras.models.load_model('m.keras', options=tf.o)", "takes no options", "take it out", True),
+    ("keras.regularizers.l2(l=0.1)", "l2 of Keras 3.15.0 takes no l", "write l2", True),
+    ("keras.losses.BinaryCrossentropy(reduction='auto')", "takes no reduction auto", "sum_over", True),
+    (
+        "keras.losses.MeanSquaredError(reduction=tf.keras.losses.Reduction.AUTO)", "takes no reduction auto",
+        "sum_over_batch_size", True,
+    ),
+    ("keras.callbacks.EarlyStopping(epsilon=1)", "takes no epsilon", "min_delta", True),
+    ("model.compile('adam', 'mse', sample_weight_mode='temporal')", "takes no sample_weight_mode", "out", True),
+    ("model.fit(x, y, samples_per_epoch=9)", "takes no samples_per_epoch", "counts batches", True),
+    ("model.train_on_batch(x, y, reset_metrics=False)", "takes no reset_metrics", "reset_metrics()", True),
+    ("model.to_yaml()", "models of Keras 3.15.0 have no to_yaml", "to_json", True),
+    ("keras.backend.get_value(model.optimizer.lr)", "optimizers of Keras 3.15.0 have no lr", "learning_rate", False),
+    ("model.optimizer.lr = 0.1", "setting lr of an optimizer changes nothing", "learning_rate", False),
+    ("opt = keras.optimizers.Adam()\nopt.minimize(tf.f)", "have no minimize", "apply_gradients", False),
+]  # fmt: skip
 REFUSED = [row for row in REFUSED if row[1]]
 
 
@@ -115,6 +138,27 @@ GOOD = [
     "try:\n    keras.optimizers.Adam(lr=1)\nexcept ValueError:\n    keras.optimizers.Adam(learning_rate=1)",
     "if keras.__version__ < '3':\n    model.save('m')",
     'checkpoint = tf.train.Checkpoint(model=model)\ncheckpoint.save("x/ckpt")',
+    # each was tried with Keras 3.15
+    "layers.Embedding(3, 3, weights=[tf.w])",
+    "layers.Bidirectional(layers.LSTM(2), input_shape=(3, 4), weights=None)",
+    "layers.LSTM(4, implementation=2)",
+    "layers.BatchNormalization(renorm=True)",
+    "layers.RandomFlip(mode='horizontal')",
+    "layers.Input((2,), batch_size=3)",
+    "layers.InputLayer(batch_input_shape=(1, 2))",
+    "layers.Lambda(tf.f, input_shape=(3,))",
+    "layers.LeakyReLU(alpha=0.1)",
+    "keras.Model(inputs=tf.a, outputs=tf.b)",
+    "keras.callbacks.ReduceLROnPlateau(monitor='val_acc', epsilon=1e-4)",
+    "keras.losses.SparseCategoricalCrossentropy(reduction=keras.losses.Reduction.NONE)",
+    "keras.losses.BinaryCrossentropy(reduction='sum_over_batch_size')",
+    "model.optimizer.learning_rate.assign(0.1)\nmodel.optimizer.learning_rate = 0.1",
+    "model.layers[0].get_weights()\nmodel.get_weights()\nmodel.layers[0].weights",
+    "model.compile('adam', loss=['mse'], metrics={'a': 'mse'})",
+    "model.fit(x, y, steps_per_epoch=2, validation_batch_size=2)",
+    "import re\npattern = re.compile('a')\nlr = 3\nsettings = tf.settings\nprint(settings.lr)",
+    "import torch\nfor group in optimizer.param_groups:\n    group['lr'] = 0.1",
+    "class Mine(layers.Layer):\n    pass\nMine(weights=3, mode=2)",
 ]
 
 

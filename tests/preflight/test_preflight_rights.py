@@ -192,3 +192,21 @@ def test_gpus_that_slurm_does_not_count(world):
 
     assert findings(world, "cluster.gpu_request=none", "cluster.gpu_type=a100") == []
     assert "no node here has more than 0" in findings(world)[0]
+
+
+@pytest.mark.cases("C1", "C7")
+@pytest.mark.parametrize(
+    ("most", "found"),
+    [
+        ("gres/gpu:a100=1", ["2 GPUs of type a100 are asked for, but QoS normal allows 1"]),
+        ("gres/gpu:v100=0", []),
+        ("gres/gpu:a100=2,mem=1.5T", []),
+    ],
+)
+def test_limits_of_one_type_of_gpu(world, most, found):
+    """A QoS may limit one type: such a job would wait for ever."""
+    nodes = NODE.format("n1").replace("Gres=gpu:4", "Gres=gpu:a100:4")
+    world.slurm(qos=f"normal||{most}|||", node=nodes, associations="nct00|normal|normal||")
+
+    sets = ("cluster.gpu_type=a100", "cluster.qos=normal", "resources.gpus=2")
+    assert findings(world, *sets) == found

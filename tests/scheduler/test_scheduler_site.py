@@ -158,6 +158,7 @@ def test_seconds(text, seconds):
     [
         ("cpu=80,mem=500G,gres/gpu=4", {"cpu": 80, "mem": 512000, "gres/gpu": 4}),
         ("mem=2048K", {"mem": 2}),
+        ("mem=1.50T,gres/gpu:a100=2", {"mem": 1572864, "gres/gpu:a100": 2}),
         ("", {}),
         ("cpu=", {}),
     ],
