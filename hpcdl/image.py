@@ -13,6 +13,7 @@ from typing import Any
 from hpcdl.cache import cached_sha256
 from hpcdl.container import isolated
 from hpcdl.errors import ContainerError, UserError
+from hpcdl.imageaddress import not_a_file
 
 _MAGIC = b"SIF_MAGIC"  # at byte 32 of a SIF file's header, after the launch line (github.com/apptainer/sif)
 _ASK = """
@@ -99,6 +100,14 @@ def check_sif(path: Path) -> None:
     Raises:
         UserError: it is not there, cannot be read, or is something else.
     """
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder, which Apptainer calls a sandbox; hpcdl runs images of one file, "
+            f"whose content it can name: make one of it, apptainer build {path.name}.sif {path}"
+        )
+    address = not_a_file(str(path))
+    if address:
+        raise UserError(address)
     try:
         with path.open("rb") as stream:
             head = stream.read(64)

@@ -212,6 +212,11 @@ def _image(walker: Walker, item: Located, key: str) -> Image | None:
     return walker.fill(Image, item, key)
 
 
+def _whole(path: str) -> str:
+    """The whole path of an image, which jobs use in other folders; an address stays as it is."""
+    return path if re.match(r"[\w-]+://", path) or not path else os.path.abspath(path)
+
+
 def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
     """Fill {account} and {user} in paths, and expand ~ and this shell's variables.
 
@@ -246,7 +251,8 @@ def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
 
     changes: dict[str, Any] = {
         "images": {
-            name: replace(image, path=fill(image.path, f"images.{name}")) for name, image in cluster.images.items()
+            name: replace(image, path=_whole(fill(image.path, f"images.{name}")))
+            for name, image in cluster.images.items()
         },
         "binds": [fill(bind, "binds") for bind in cluster.binds],
         "data_root": os.path.abspath(fill(cluster.data_root, "data_root")),
@@ -255,6 +261,10 @@ def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
     for key in ("scratch", "host_python", "module_init"):
         value = getattr(cluster, key)
         changes[key] = fill(value, key) if value else value
+    for name, image in cluster.images.items():
+        if not image.path.strip():
+            key = f"images.{name}"
+            problems.append(Problem(cluster.places[key], key, "is empty; expected the path of a .sif file"))
     if missing:
         where = cluster.places[""].rpartition(":")[0]
         wanted = "is needed here: --set cluster.account=<your group>, or keep it with hpcdl init"

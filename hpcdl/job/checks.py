@@ -10,6 +10,7 @@ from typing import Any
 
 from hpcdl import shipped
 from hpcdl.errors import Problem
+from hpcdl.imageaddress import not_a_file
 from hpcdl.job.names import NAME
 from hpcdl.job.reader import Located
 from hpcdl.job.requirements import read_requirements
@@ -243,7 +244,10 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
                 walker.add(items[i], f"pythonpath[{i}]", "is a file; expected a folder to import from")
             elif '"' in full:
                 walker.add(items[i], f"pythonpath[{i}]", "cannot have a quotation mark in it")
-    if "/" in job.container or "$" in job.container or job.container.endswith(".sif"):
+    address = not_a_file(job.container)
+    if address:
+        walker.add(at["container"], "container", address)
+    elif "/" in job.container or "$" in job.container or job.container.endswith(".sif"):
         changes["container"] = path_of("container", job.container, at["container"])
     if isinstance(job.data, DataSpec) and job.data.path is not None:
         changes["data"] = replace(job.data, path=path_of("data.path", job.data.path, at["data"].value["path"]))

@@ -11,6 +11,7 @@ from pathlib import Path
 from hpcdl.container import PACKAGES
 from hpcdl.errors import ContainerError, SchedulerError, UserError
 from hpcdl.image import check_sif, size_in_header, where_to_pull
+from hpcdl.imageaddress import not_a_file
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.inside import ask
@@ -50,6 +51,13 @@ def image_here(subject: Subject) -> Iterator[Finding | Note]:
 def _file(decided: Plan, architecture: str) -> Iterator[Finding]:
     path = Path(decided.image or "")
     pull = f"{decided.runtime} pull {path.name}"
+    if path.is_dir() or not_a_file(str(path)):
+        try:
+            check_sif(path)
+        except UserError as error:
+            cause, _, fix = str(error).rpartition(": ")
+            yield _finding(cause, fix)
+            return
     if not path.exists():
         fix = "see hpcdl cluster show, or pull one on a machine with internet; jobs run a local .sif file only"
         yield _finding(f"there is no image {path}", fix)
@@ -61,7 +69,7 @@ def _file(decided: Plan, architecture: str) -> Iterator[Finding]:
         page = re.match(rb"\s*<(!doctype|html|\?xml)", _begin(path), re.IGNORECASE)
         if page:
             yield _finding(f"{path} is not a SIF file: it is a web page (it begins with {page[0].decode()!r})", fix)
-        elif not os.access(path, os.R_OK) or path.is_dir():
+        elif not os.access(path, os.R_OK):
             yield _finding(str(error), "see its permissions: ls -lL; an image is one .sif file")
         else:
             yield _finding(str(error), fix)

@@ -255,3 +255,18 @@ def test_unknown_host_refused(monkeypatch):
 
     with pytest.raises(UserError, match=r"\(laptop\) fits no profile.* known are generic, local, mahuika"):
         choose_cluster(None)
+
+
+@pytest.mark.cases("C47", "C8")
+def test_images_have_whole_paths(tmp_path, monkeypatch):
+    """A job starts the container in another folder than the one where it was submitted."""
+    monkeypatch.chdir(tmp_path)
+    images = "{a: tf.sif, b: {path: ./x/../o.sif}, c: 'docker://a/b'}"
+    (tmp_path / "site.yaml").write_text(f"name: a\nimages: {images}\n")
+
+    loaded = load_cluster("site.yaml").images
+    assert {name: image.path for name, image in loaded.items()} == {
+        "a": f"{tmp_path}/tf.sif", "b": f"{tmp_path}/o.sif", "c": "docker://a/b",
+    }  # fmt: skip
+    with pytest.raises(ClusterError, match=r"images\.a: is empty; expected the path"):
+        load_cluster("site.yaml", ["cluster.images.a=''"])

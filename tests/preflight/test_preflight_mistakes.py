@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hpcdl.errors import JobError
+from hpcdl.job import load_job
 from hpcdl.preflight import hostpython
 from tests.preflight.conftest import ASSOCIATIONS, NODE, PARTITION, QOS, World, sif
 
@@ -155,7 +157,10 @@ IMAGES = [
         plant=lambda w: w.write("tf.sif", "<!DOCTYPE html><html>")),
     row("no-sif", "image", "is not a SIF image (it begins with 'hsqs", "pull it again",
         plant=lambda w: w.write("tf.sif", b"hsqs" + bytes(200))),
-    row("folder-for-image", "image", "cannot read the image", "one .sif file", "container=./data"),
+    row("folder-for-image", "image", "data is a folder, which Apptainer calls a sandbox", "apptainer build data.sif",
+        "container=./data"),
+    row("address-for-image", "image", "docker://a/b:c is an address, and jobs run a local file",
+        "apptainer pull NAME.sif docker://a/b:c", "cluster.images.tensorflow.path=docker://a/b:c"),
     row("cut-image", "image", "is cut short: it has 177 bytes, and its header says 228", "copy or pull it again",
         plant=lambda w: w.write("tf.sif", sif()[:177])),
     row("empty-image", "image", "is not a SIF image", "pull it again", plant=lambda w: w.write("tf.sif", "")),
@@ -415,3 +420,19 @@ def test_nodes_out_of_service_are_a_warning(world):
     report = world.check(only="size")
     assert not report.blocks
     assert report.findings[0][1].cause == "the nodes that are large enough are out of service (n1)"
+
+
+@pytest.mark.cases("C47")
+@pytest.mark.parametrize("image", ["docker://a/b", "oras://a.b/c:d", "library://a/b", "https://a.b/c.sif"])
+def test_addresses_are_no_images(world, image):
+    """A job file with one is refused at once; the profile's is found by the check."""
+    with pytest.raises(JobError, match=f"{image} is an address, and jobs run a local file: pull it once"):
+        load_job(world.folder / "model.yaml", [f"container='{image}'"])
+
+
+@pytest.mark.cases("C47")
+def test_sandbox_is_called_so(world, cli):
+    (world.folder / "box" / ".singularity.d").mkdir(parents=True)
+
+    answer = cli("image", "inspect", world.folder / "box")
+    assert answer.code == 2 and f"apptainer build box.sif {world.folder}/box" in answer.err
