@@ -16,7 +16,7 @@ from hpcdl.preflight.inside import ask
 from hpcdl.preflight.kerascalls import keras_calls
 from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.packages import is_missing
-from hpcdl.preflight.sources import files_of, notebooks_of, sources_of
+from hpcdl.preflight.sources import files_of, left_behind, notebooks_of, sources_of
 from hpcdl.run import notebook
 from hpcdl.run.freeze import user_files
 from hpcdl.run.notebook import where
@@ -72,6 +72,7 @@ def as_it_stands(subject: Subject, sources: dict[str, str]) -> Iterator[Finding 
     yield from _undecodable(subject)
     yield from _shadowing(subject)
     yield from _interactive(subject, sources)
+    yield from _relative(subject, sources)
     yield from _function(subject, sources)
 
 
@@ -117,6 +118,8 @@ def imports_to_find(subject: Subject, sources: dict[str, str]) -> list[Import]:
     for key, function in job.functions.items():
         imports.append(Import(function.partition(":")[0].partition(".")[0], key, 0, True))
     elsewhere = {Path(name).parts[0].partition(".")[0] for name in user_files(job).values() if name != "."}
+    chosen = {Path(text) for text in job.files}
+    elsewhere |= {path.stem for path in user_files(job) if path not in chosen}  # also in src/, on sys.path
     for read in notebooks_of(subject):
         elsewhere |= {Path(name).stem for name in read.writes}
     given = job.env.get("PYTHONPATH", "").split(":")
@@ -141,7 +144,10 @@ def _not_there(subject: Subject, sources: dict[str, str], missing: set[str]) -> 
         name, fix = one.dotted, "the image has the package, and not this part of it: look for it in its documentation"
         if one.top in missing:
             name = one.top
-            fix = "name it in a requirements file (packages:), use an image that has it, or put it beside the script"
+            fix = (
+                left_behind(subject, name)
+                or "name it in a requirements file (packages:), use an image that has it, or put it beside the script"
+            )
         if name in said or any(name.startswith(f"{other}.") for other in said):
             continue
         said.add(name)
@@ -226,6 +232,18 @@ def _interactive(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]
                 message = f"{place}: {function}() is there in notebooks only"
                 fix = f"take it out, or give the notebook itself: script: {Path(name).stem}.ipynb"
                 yield _finding(subject, message, fix, at_once)
+
+
+def _relative(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
+    """Relative imports in the script itself, which is in no package when it is run."""
+    name = Path(subject.submission.job.script or "").name
+    tree = parse_source(sources.get(name, ""))
+    for node in tree.body if tree else ():
+        if isinstance(node, ast.ImportFrom) and node.level:
+            dots = "." * node.level
+            cause = f"{name}, line {node.lineno}: a script cannot import from {dots}{node.module or ''}"
+            fix = f"write {node.module or 'the module'} without the dots: what lies beside the script is found"
+            yield _finding(subject, cause, fix)
 
 
 def _function(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:

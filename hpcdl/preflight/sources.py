@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from hpcdl.preflight import Subject
 from hpcdl.run import notebook
 from hpcdl.run.folders import python_files
 from hpcdl.run.freeze import user_files
+from hpcdl.searchpath import added_folders
 from hpcdl.sources import read_source
 
 
@@ -33,6 +35,29 @@ def files_of(subject: Subject) -> dict[str, Path]:
             if runs or file.suffix == ".py":
                 found[shown] = file
     return found
+
+
+def left_behind(subject: Subject, module: str) -> str | None:
+    """What to do about a module that lies near the script, and stays behind.
+
+    It may be the package that the script is in, or in a folder that a program puts on
+    ``sys.path``: those below the script's own folder come along, others do not.
+    """
+    job = subject.submission.job
+    start = Path(job.script).parent if job.script else Path(job.folder)
+    for package in (start, start.parent) if job.script else ():
+        if package.name == module:
+            inner = Path(str(job.script)).relative_to(package).with_suffix("")
+            dotted = ".".join([module, *inner.parts])
+            starter = f"a line such as: from {dotted} import main; main()"
+            return f"the script is in that package: name a program beside the folder {module} as script, with {starter}"
+    for source in sources_of(subject).values():
+        for text in added_folders(source):
+            place = Path(os.path.normpath(start / text))
+            if (place / f"{module}.py").is_file() or (place / module).is_dir():
+                shown = os.path.relpath(place, job.folder)
+                return f"it lies in {place}, which does not come along: pythonpath: [{shown}] in the job file"
+    return None
 
 
 def notebooks_of(subject: Subject) -> list[notebook.Notebook]:

@@ -11,7 +11,7 @@ from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.imports import Import, remedy
 from hpcdl.preflight.looking import is_missing, why_broken
 from hpcdl.preflight.script import as_it_stands, imports_to_find, question, unreadable
-from hpcdl.preflight.sources import sources_of
+from hpcdl.preflight.sources import left_behind, sources_of
 from hpcdl.run.notebook import SUFFIX
 
 _PACKAGES = {"tensorflow": TENSORFLOW[0], "keras": "keras", "numpy": "numpy", "sklearn": "scikit-learn"}
@@ -50,6 +50,9 @@ def _not_there(subject: Subject, imports: list[Import]) -> Iterator[Finding]:
             fix = pip_install(_PACKAGES[name])
         key = "script" if job.script else next(iter(job.functions))
         cause = f"the job imports {name}, which {sys.executable} does not have"
+        if there := left_behind(subject, name):
+            yield Finding(cause, there, "job", key, needed[name])
+            continue
         yield Finding(cause, f"{fix}, or choose a --cluster with an image", "job", key, needed[name])
 
 

@@ -120,11 +120,14 @@ def _fill(paths: RunPaths, job: Job, plan: Plan) -> None:
 def put_files(job: Job, paths: RunPaths) -> None:
     """Copy a script's ``files`` into its working directory, where it opens them by their names.
 
-    They are copies, so that a script may change them: what was frozen, in ``user/``, stays.
+    They are copies, so that a script may change them: what was frozen, in ``user/``, stays. So are
+    modules of folders that it puts on ``sys.path``, which may be relative to the working directory.
     """
     names = user_files(job)
-    for text in job.files:
-        source, target = paths.user / names[Path(text)], paths.work / names[Path(text)]
+    chosen = [names[Path(text)] for text in job.files]
+    modules = [name for name in names.values() if "/" in name and name.split("/")[0] != "hpcdl"]
+    for name in dict.fromkeys([*chosen, *modules]):
+        source, target = paths.user / name, paths.work / name
         if source.is_dir():
             copy_folder(source, target)
         else:

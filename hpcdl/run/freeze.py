@@ -17,6 +17,7 @@ from hpcdl.oserrors import failed_path, reason
 from hpcdl.run.clashes import clashes
 from hpcdl.run.folders import copy_folder, python_files
 from hpcdl.run.paths import code_folder, holds_runs
+from hpcdl.searchpath import added_folders
 from hpcdl.sources import NOTEBOOK, parse_source, read_source
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -170,22 +171,32 @@ def _of_notebook(script: Path) -> dict[Path, str]:
 
 
 def _imported(source: str, folder: Path, seen: set[Path]) -> dict[Path, str]:
-    """The modules and packages beside a script that it imports, and those they import."""
+    """The modules and packages beside a script that it imports, and those they import.
+
+    So are those in the folders below it that a program puts on ``sys.path``.
+    """
     found: dict[Path, str] = {}
-    waiting = [source]
+    waiting, places = [source], [folder]
     while waiting:
         source = waiting.pop()
+        places += [place for place in _search_path(source, folder) if place not in places]
         names = _import_names(source)
         takes_hpcdl = "callback" in source and "hpcdl" in map(_top, names)
         if takes_hpcdl and not (folder / "hpcdl").exists():
             found.update({_PACKAGE / name: f"hpcdl/{name}" for name in _FOR_SCRIPTS})
-        for path in _beside(names, folder):
+        for path in [path for place in places for path in _beside(names, place)]:
             if path in seen:
                 continue
             seen.add(path)
-            found[path] = path.name
+            found[path] = str(path.relative_to(folder))
             waiting += [_read(inner) for inner in _python_of(path)]
     return found
+
+
+def _search_path(source: str, folder: Path) -> list[Path]:
+    """The folders below a script's own that a program puts on ``sys.path``."""
+    places = [Path(os.path.normpath(folder / text)) for text in added_folders(source)]
+    return [place for place in places if place != folder and place.is_relative_to(folder) and place.is_dir()]
 
 
 def _beside(names: set[str], folder: Path) -> Iterator[Path]:

@@ -224,3 +224,37 @@ def test_texts_for_a_shell_are_doubted(world, written, keys):
 
     world.write("program.py", "import os, sys\nprint(os.path.expandvars(sys.argv[1]))\n")
     assert findings(world, "paths") == []
+
+
+@pytest.mark.cases("C17")
+def test_modules_on_the_search_path_are_known(world):
+    """Those below the script's folder come along; of others the remedy is named."""
+    for folder in ("src", "job"):
+        (world.folder / folder).mkdir()
+    world.write("src/mine_x.py", "")
+    world.write("program.py", "import sys\nsys.path.append('src')\nimport mine_x\n")
+    assert findings(world, "script") == []
+
+    world.write("job/program.py", "import sys\nsys.path.append('../src')\nimport mine_x\n")
+    world.write("job/job.yaml", "name: a\nscript: program.py\n")
+    [(_, finding)] = world.check("job/job.yaml", only="script").findings
+    assert finding.cause == "program.py imports mine_x, which the image has not" and not finding.blocks
+    assert f"it lies in {world.folder}/src, which does not come along: pythonpath: [../src]" in finding.fix
+
+    world.write("job/job.yaml", "name: a\nscript: program.py\npythonpath: [../src]\n")
+    assert findings(world, "script", "job/job.yaml") == []
+
+
+@pytest.mark.cases("C17")
+def test_script_inside_a_package(world):
+    """``python -m pkg_x.train`` works on a laptop; a run starts the file."""
+    (world.folder / "pkg_x").mkdir()
+    world.write("pkg_x/model.py", "")
+    world.write("pkg_x/train.py", "import pkg_x.model\n")
+    world.write("job.yaml", "name: a\nscript: pkg_x/train.py\n")
+    [(_, finding)] = world.check("job.yaml", only="script").findings
+    assert "a line such as: from pkg_x.train import main; main()" in finding.fix
+
+    world.write("pkg_x/train.py", "from .model import build\n")
+    [(_, finding)] = world.check("job.yaml", only="script").findings
+    assert finding.cause == "train.py, line 1: a script cannot import from .model" and finding.blocks

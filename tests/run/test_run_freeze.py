@@ -13,8 +13,11 @@ import hpcdl
 from hpcdl.errors import RunError, UserError
 from hpcdl.job import load_job
 from hpcdl.run import freeze
+from hpcdl.run.create import put_files
 from hpcdl.run.freeze import code_sha, freeze_code, freeze_user_files
 from hpcdl.run.notebook import script_of
+from hpcdl.run.paths import RunPaths
+from hpcdl.searchpath import added_folders
 
 
 def notebook(*cells: object, language: str = "python") -> str:
@@ -107,6 +110,62 @@ def test_script_with_what_it_imports(tmp_path):
         "third.py",
         "weights/w.bin",
     ]
+
+
+SEARCH_PATHS = [
+    'sys.path.append("src")',
+    'sys.path.insert(0, "./src/")',
+    'sys.path += ["src"]',
+    'sys.path.extend(["nothing", "src"])',
+    'sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "src"))',
+    'sys.path.append(str(Path(__file__).resolve().parent / "src"))',
+    'sys.path.append(str(Path(__file__).parent / "src" / "deep" / ".."))',
+]
+
+
+@pytest.mark.cases("C17")
+@pytest.mark.parametrize("adds", SEARCH_PATHS)
+def test_modules_on_the_search_path(tmp_path, adds):
+    """A program that puts src on sys.path finds its modules in a run, too, wherever it works."""
+    folder = tmp_path / "in"
+    (folder / "src" / "deep").mkdir(parents=True)
+    (folder / "src" / "unused.py").write_text("")
+    (folder / "src" / "helper.py").write_text("import second\nN = second.N\n")
+    (folder / "src" / "second.py").write_text("N = 7\n")
+    (folder / "src" / "deep" / "x.txt").write_text("")
+    program = f"import os, sys\nfrom pathlib import Path\n{adds}\nimport helper\nprint(helper.N)\n"
+    (folder / "t.py").write_text(program)
+    (folder / "a.yaml").write_text("name: a\nscript: t.py\n")
+    job, paths = load_job(folder / "a.yaml"), RunPaths(tmp_path / "run")
+    paths.work.mkdir(parents=True)
+
+    freeze_user_files(job, paths.user)
+    put_files(job, paths)
+
+    assert names_below(paths.user) == ["src/helper.py", "src/second.py", "t.py"]
+    (paths.user / "src" / "deep").mkdir()  # what src/deep/.. needs, on some systems
+    argv = [sys.executable, str(paths.user / "t.py")]
+    done = subprocess.run(argv, cwd=paths.work, capture_output=True, text=True)
+    assert done.stdout == "7\n", done.stderr
+
+
+@pytest.mark.cases("C17")
+@pytest.mark.parametrize(
+    ("adds", "folders"),
+    [
+        ('sys.path.append(str(Path(__file__).resolve().parent.parent / "lib"))', ["../lib"]),
+        ('sys.path.append(os.path.join(os.path.dirname(os.path.dirname(__file__)), "lib"))', ["../lib"]),
+        ('sys.path.append("..")', [".."]),
+        ('sys.path.append("/shared/lib")', ["/shared/lib"]),
+        ("sys.path.append(os.getcwd())", []),
+        ("sys.path.append(root)", []),
+        ('path.append("src")\nprint("sys.path")', []),
+        ('sys.path.remove("src")', []),
+        ("sys.path.append(", []),
+    ],
+)
+def test_what_a_program_puts_on_the_search_path(adds, folders):
+    assert added_folders(f"import sys\n{adds}\n") == folders
 
 
 @pytest.mark.parametrize("inside", ["from hpcdl.trainer.callback import SaveAndStop\n", "import mine\n"])
