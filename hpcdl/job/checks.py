@@ -11,7 +11,7 @@ from typing import Any
 from hpcdl import shipped
 from hpcdl.errors import Problem
 from hpcdl.imageaddress import not_a_file
-from hpcdl.job.names import NAME
+from hpcdl.job.names import NAME, is_function, meant
 from hpcdl.job.reader import Located
 from hpcdl.job.requirements import read_requirements
 from hpcdl.job.sbatchoptions import NO_DIRECTIVE, check_options, directive_carries, with_flags
@@ -33,7 +33,6 @@ from hpcdl.trainer.spec import (
 )
 from hpcdl.variables import expand
 
-_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -129,8 +128,9 @@ def _check_values(document: Located, walker: Walker) -> None:
                 walker.add(item, "resources.time", str(error))
     for section in ("data", "model"):
         for key, item in each(section):
-            if key == "function" and isinstance(item.value, str) and not _FUNCTION.fullmatch(item.value):
-                walker.add(item, f"{section}.function", f"expected package.module:function; got {show(item.value)}")
+            if key == "function" and isinstance(item.value, str) and not is_function(item.value):
+                wrong = f"expected package.module:function; got {show(item.value)}{meant(item.value)}"
+                walker.add(item, f"{section}.function", wrong)
     for key, item in each("env"):
         if not _VARIABLE.fullmatch(key):
             walker.add(item, f"env.{key}", "is not a variable's name: letters, digits and underscores")

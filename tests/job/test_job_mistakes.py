@@ -497,3 +497,22 @@ def test_times_that_mean_nothing(tmp_path, time):
 
     with pytest.raises(JobError, match=r"expected a time as \"HH:MM:SS\" or \"D-HH:MM:SS\"; got '.*'$"):
         load_job(tmp_path / "a.yaml", [f"resources.time={time}"])
+
+
+@pytest.mark.cases("C17")
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("fm.py:build", "fm:build"),
+        ("./fm.py:build", "fm:build"),
+        ("lib/fm.py:build", "lib.fm:build"),
+        ("lib.fm.build", "lib.fm:build"),
+        ("fm:build()", "fm:build"),
+    ],
+)
+def test_function_by_its_file(tmp_path, written, meant):
+    """fm.py:build would be the module py in the package fm, and fail on the node."""
+    (tmp_path / "a.yaml").write_text(f"name: a\ndata: {{name: x}}\nmodel: {{function: '{written}'}}\n")
+
+    with pytest.raises(JobError, match=rf"model\.function: expected .*; did you mean {meant}\?"):
+        load_job(tmp_path / "a.yaml")
