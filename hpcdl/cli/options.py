@@ -199,10 +199,17 @@ def find(run: str, cluster: str | None, runs_dir: str | None) -> Run:
     return run_at(run) or find_run(run, run_roots(cluster, runs_dir))
 
 
-def choose(runs: Sequence[str], cluster: str | None, runs_dir: str | None) -> list[Run]:
-    """The runs that RUN arguments mean, which may be patterns; without any, all, oldest first."""
+def choose(runs: Sequence[str], cluster: str | None, runs_dir: str | None, several: bool = False) -> list[Run]:
+    """The runs that RUN arguments mean, which may be patterns; without any, all, oldest first.
+
+    Args:
+        runs: the arguments.
+        cluster: the option ``--cluster``.
+        runs_dir: the option ``--runs-dir``.
+        several: whether an argument may fit several runs: all of them are taken, and that is said.
+    """
     from hpcdl.cli.choice import fits_name, is_pattern
-    from hpcdl.run import find_run, run_at, runs_below
+    from hpcdl.run import find_run, find_runs, run_at, runs_below
 
     roots = cache(lambda: run_roots(cluster, runs_dir))
     if not runs:
@@ -210,8 +217,16 @@ def choose(runs: Sequence[str], cluster: str | None, runs_dir: str | None) -> li
     patterns = [text for text in runs if is_pattern(text)]
     chosen = []
     for text in runs:
-        if text not in patterns:
-            chosen.append(run_at(text) or find_run(text, roots()))
+        if text in patterns:
+            continue
+        run = run_at(text)
+        if run is None and several:
+            fitting = find_runs(text, roots())
+            chosen += fitting
+            if len(fitting) > 1:
+                say(f"{text!r} fits {len(fitting)} runs")
+        else:
+            chosen.append(run or find_run(text, roots()))
     if patterns:
         chosen += [run for run in runs_below(roots()) if fits_name(run, patterns)]
     return list({run.paths.root: run for run in chosen}.values())

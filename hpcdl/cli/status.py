@@ -55,7 +55,7 @@ def command(
     hpcdl status k3f9 --json
     """
     chosen = _chosen(runs, names, since, (cluster, runs_dir))
-    named = bool(runs) and not any(is_pattern(text) for text in runs)
+    named = bool(runs) and len(chosen) <= len(runs) and not any(is_pattern(text) for text in runs)
     shown, hidden = _with_status(chosen, states, None if all_runs or named else _SHOWN)
     if as_json:
         rows = [{"run": str(run.paths.root), **asdict(status)} for run, status in shown]
@@ -77,7 +77,7 @@ def _chosen(
     runs: Sequence[str], names: Sequence[str], since: str | None, places: tuple[str | None, str | None]
 ) -> list[Run]:
     """The runs that the command line is about: named ones in its order, others oldest first."""
-    chosen = options.choose(runs, *places)
+    chosen = options.choose(runs, *places, several=True)
     if names:
         chosen = [run for run in chosen if fits_name(run, names)]
     if since is not None:

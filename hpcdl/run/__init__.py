@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpcdl.run.handle import Run, find_run, fitting_names, run_at, runs_below
+    from hpcdl.run.handle import Run, find_run, find_runs, fitting_names, run_at, runs_below
 
-__all__ = ["Run", "find_run", "fitting_names", "run_at", "runs_below"]
+__all__ = ["Run", "find_run", "find_runs", "fitting_names", "run_at", "runs_below"]
 
 
 def __getattr__(name: str) -> Any:

@@ -291,20 +291,30 @@ def find_run(text: str, roots: Sequence[Path]) -> Run:
     Raises:
         UserError: no run, or several, fit.
     """
-    run = run_at(text)
-    if run is not None:
-        return run
-    runs = runs_below(roots)
-    names = fitting_names(text, [run.name for run in runs])
-    fitting = [run for run in runs if run.name in names]
+    fitting = find_runs(text, roots)
     if len(fitting) == 1:
         return fitting[0]
-    where = ", ".join(str(root) for root in roots)
-    if not fitting:
-        raise NoRunError(f"there is no run {text!r} under {where}; hpcdl status lists them")
     lines = "".join(f"\n  {run.name}" for run in fitting[-10:])
     shown = "" if len(fitting) <= 10 else " (the newest ten, the newest last)"
     raise UserError(f"{text!r} fits {len(fitting)} runs; say more of it{shown}:{lines}")
+
+
+def find_runs(text: str, roots: Sequence[Path]) -> list[Run]:
+    """All runs that fit what the user typed, as `find_run` looks for them, oldest first.
+
+    Raises:
+        UserError: no run fits.
+    """
+    run = run_at(text)
+    if run is not None:
+        return [run]
+    runs = runs_below(roots)
+    names = fitting_names(text, [run.name for run in runs])
+    fitting = [run for run in runs if run.name in names]
+    if not fitting:
+        where = ", ".join(str(root) for root in roots)
+        raise NoRunError(f"there is no run {text!r} under {where}; hpcdl status lists them")
+    return fitting
 
 
 def fitting_names(text: str, names: Sequence[str]) -> list[str]:

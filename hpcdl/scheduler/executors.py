@@ -59,6 +59,11 @@ class SlurmScriptExecutor(SlurmExecutor):
         # Whoever released a run's first job meant the run: its other jobs wait for nobody.
         self.releases = "hold" in directives and (moved or after is not None)
 
+    @classmethod
+    def affinity(cls) -> int:
+        """That jobs can be sent: `slurm.sbatch` says it if not. submitit wants srun, which hpcdl does not use."""
+        return 2
+
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         return self.script.read_text(encoding="utf-8")
 

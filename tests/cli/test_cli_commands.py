@@ -345,3 +345,33 @@ def test_reader_gone_is_no_error(program):
         said = process.stderr.read()
     assert said.count(b"\n") == 1, "which job it is, and no more"
     assert process.returncode in (0, 1)
+
+
+@pytest.mark.cases("F15")
+def test_status_of_a_name_with_several_runs(cli, tmp_path, monkeypatch):
+    """It shows all of them, which says more than that there are several."""
+    fake = tmp_path / "bin"
+    fake.mkdir()
+    (fake / "sbatch").write_text("#!/bin/sh\nexit 1\n")
+    (fake / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake}:{os.environ['PATH']}")
+    for _ in range(2):
+        cli("submit", "mnist_cnn", *MARENOSTRUM, "--runs-dir", tmp_path / "runs", "--no-check")
+
+    status = cli("status", "mnist-cnn", "--runs-dir", tmp_path / "runs")
+    assert (status.code, status.err) == (0, "'mnist-cnn' fits 2 runs\n")
+    assert [line.split("/")[0] for line in status.out.splitlines()[1:]] == ["mnist-cnn", "mnist-cnn"]
+    assert cli("logs", "mnist-cnn", "--runs-dir", tmp_path / "runs").code == 2
+
+
+@pytest.mark.cases("F8")
+def test_no_srun_is_needed(cli, tmp_path, monkeypatch):
+    """Some login nodes have sbatch alone; submitit would end in a traceback there."""
+    fake = tmp_path / "bin"
+    fake.mkdir()
+    (fake / "sbatch").write_text("#!/bin/sh\necho 77\n")
+    (fake / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(fake))
+
+    answer = cli("submit", "mnist_cnn", *MARENOSTRUM, "--runs-dir", tmp_path / "runs", "--no-check")
+    assert "submitted as job 77" in answer.err and answer.code == 0
