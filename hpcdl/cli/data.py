@@ -194,6 +194,9 @@ def verify_sets(name: str | None, as_json: bool, cluster: str | None, data_root:
     if as_json:
         answer = {"data_root": str(root), "files": states, "changed": changed, "no_checksums": unknown}
         click.echo(json.dumps(answer, indent=2))
+    if not chosen:
+        what = "and nothing is staged there yet" if root.is_dir() else "which is not there"
+        options.say(f"data_root is {root}, {what}; see hpcdl data stage")
     if unknown:
         options.say(f"no checksums, for they were not put there by hpcdl data stage: {', '.join(unknown)}")
     if changed:

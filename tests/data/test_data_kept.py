@@ -315,3 +315,14 @@ def test_trainer_and_catalogue_know_the_same_sets():
 
 def test_command_is_quoted(tmp_path):
     assert how_to_stage("digits", f"{tmp_path}/a b") == f"hpcdl data stage digits --data-root '{tmp_path}/a b'"
+
+
+@pytest.mark.cases("F23")
+def test_nothing_to_verify_is_said(cli, tmp_path):
+    """A mistyped --data-root would look as if all were well."""
+    (tmp_path / "data").mkdir()
+    empty = cli("data", "verify", "--data-root", tmp_path / "data")
+    gone = cli("data", "verify", "--data-root", tmp_path / "nothere")
+
+    assert empty.err == f"data_root is {tmp_path}/data, and nothing is staged there yet; see hpcdl data stage\n"
+    assert gone.err == f"data_root is {tmp_path}/nothere, which is not there; see hpcdl data stage\n"
