@@ -17,20 +17,27 @@ def expand(text: str) -> str:
     """A path with ``$NAME``, ``${NAME}``, and ``~`` at its beginning, replaced by what they stand for.
 
     Args:
-        text: the path as it was written. Other dollar signs, as in ``a$1``, stay.
+        text: the path as it was written. Other dollar signs, as in ``a$1``, stay; so do the names
+            of folders that are there.
 
     Raises:
         ValueError: a variable is not set, is empty, or belongs to the job; nobody has the name
             behind ``~``; or the path asks a shell to run something. What to do.
     """
     command = _OF_SHELLS.search(text)
-    if command:
+    if command and not _is_there(text, command.end()):
         raise ValueError(f"{command[0]} is for a shell, and no shell reads this; write the path itself")
     path = os.path.expanduser(_VARIABLE.sub(_value, text))
     if re.match(r"~[\w.-]*(/|$)", path):
         name = path.partition("/")[0]
         raise ValueError(f"{name} is nobody's home on this machine; write the path itself, or ./{name} for a folder")
     return path
+
+
+def _is_there(text: str, end: int) -> bool:
+    """Whether the part of a whole path that ends behind some place is the name of a file or folder."""
+    part = text[:end] + text[end:].partition("/")[0]
+    return os.path.isabs(part) and os.path.lexists(part)
 
 
 def slurm_cluster() -> str | None:

@@ -181,3 +181,11 @@ def test_texts_for_a_shell_are_refused(places, text):
 
     with pytest.raises(ClusterError, match="write the path itself"):
         load_cluster(written(places, "site.yaml", profile))
+
+
+def test_folder_with_a_shells_signs(places):
+    """A folder may have any name; one that is there is the one that is meant."""
+    (places / "a $(b) `c`").mkdir()
+    profile = PROFILE.replace("$SCRATCH/{user}/runs", f"'{places}/a $(b) `c`/runs'")
+
+    assert load_cluster(written(places, "site.yaml", profile)).runs_root == f"{places}/a $(b) `c`/runs"
