@@ -14,24 +14,28 @@ _OF_THE_JOB = re.compile(r"TMPDIR|TMP|LOCALSCRATCH|SLURM_\w+|SLURMD_\w+|CUDA_VIS
 
 
 def expand(text: str) -> str:
-    """A path with ``$NAME``, ``${NAME}``, and ``~`` at its beginning, replaced by what they stand for.
+    """A path with ``$NAME`` and ``${NAME}`` replaced by this shell's values.
 
     Args:
         text: the path as it was written. Other dollar signs, as in ``a$1``, stay; so do the names
             of folders that are there.
 
     Raises:
-        ValueError: a variable is not set, is empty, or belongs to the job; nobody has the name
-            behind ``~``; or the path asks a shell to run something. What to do.
+        ValueError: a variable is not set, is empty, or belongs to the job; or the path asks a shell
+            to run something. What to do.
     """
     command = _OF_SHELLS.search(text)
     if command and not _is_there(text, command.end()):
         raise ValueError(f"{command[0]} is for a shell, and no shell reads this; write the path itself")
-    path = os.path.expanduser(_VARIABLE.sub(_value, text))
-    if re.match(r"~[\w.-]*(/|$)", path):
-        name = path.partition("/")[0]
-        raise ValueError(f"{name} is nobody's home on this machine; write the path itself, or ./{name} for a folder")
-    return path
+    return _VARIABLE.sub(_value, text)
+
+
+def nobodys_home(path: str) -> str:
+    """What is said of ``~name`` where nobody has that name; nothing of any other path."""
+    name = path.partition("/")[0]
+    if not re.fullmatch(r"~[\w.-]+", name) or os.path.expanduser(name) != name:
+        return ""
+    return f"{name} is nobody's home on this machine; write the path itself, or ./{name}"
 
 
 def _is_there(text: str, end: int) -> bool:

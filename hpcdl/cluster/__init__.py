@@ -18,7 +18,7 @@ from hpcdl.errors import ClusterError, Problem, UserError
 from hpcdl.job import Job
 from hpcdl.job.reader import Located, decode, read_yaml
 from hpcdl.job.walker import Walker, did_you_mean
-from hpcdl.variables import expand, slurm_cluster
+from hpcdl.variables import expand, nobodys_home, slurm_cluster
 
 __all__ = [
     "Cluster",
@@ -247,6 +247,8 @@ def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
             except ValueError as error:
                 where = cluster.places.get(key) or cluster.places[""]
                 problems.append(Problem(where, key, str(error)))
+        if nobodys_home(path):
+            problems.append(Problem(cluster.places.get(key) or cluster.places[""], key, nobodys_home(path)))
         return os.path.expanduser(path)
 
     changes: dict[str, Any] = {

@@ -31,7 +31,7 @@ from hpcdl.trainer.spec import (
     TrainSpec,
     augment_problems,
 )
-from hpcdl.variables import expand
+from hpcdl.variables import expand, nobodys_home
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -210,7 +210,7 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
         elif key == "workdir" and not directive_carries(text):
             walker.add(item, key, f"{NO_DIRECTIVE}; got {show(text)}")
         elif want and not full.exists():
-            walker.add(item, key, f"there is no {want} {full}{_why_not_there(full)}")
+            walker.add(item, key, f"there is no {want} {full}{_why_not_there(full, text)}")
         return os.path.normpath(full)
 
     at = document.value
@@ -262,8 +262,10 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
     return None if walker.problems else replace(job, **changes)
 
 
-def _why_not_there(path: Path) -> str:
+def _why_not_there(path: Path, text: str) -> str:
     """What a path that is not there may have been meant as."""
+    if nobodys_home(text):
+        return f": {nobodys_home(text)}"
     if path.is_symlink():
         return f": it is a link to {os.readlink(path)}, which is not there"
     if set(path.name) & set("*?["):
