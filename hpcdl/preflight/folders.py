@@ -11,6 +11,7 @@ from typing import NamedTuple
 from hpcdl.data import PACK
 from hpcdl.files import read_json
 from hpcdl.trainer import images, ranges
+from hpcdl.trainer.deeper import lies_deeper
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.filenames import shown
 from hpcdl.trainer.idx import find_idx
@@ -52,6 +53,10 @@ def look(path: Path, data: DataSpec) -> Looked | None:
     listed = images.list_folder(str(path))
     if listed is None:
         return None
+    deeper = lies_deeper(str(path), listed)
+    if deeper is not None:
+        cause, _, fix = deeper.rpartition(": ")
+        return Looked([(cause, fix)], [])
     wrong: list[str] = list(listed.problems)
     heads: list[images.Head] = []
     for listing in listed.parts.values():

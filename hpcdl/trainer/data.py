@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from hpcdl.trainer import images, machine, ranges
+from hpcdl.trainer.deeper import lies_deeper
 from hpcdl.trainer.errors import DataError
 from hpcdl.trainer.folders import open_folder
 from hpcdl.trainer.function import arrays_of_function
@@ -129,8 +130,11 @@ def _open_files(path: str, data: DataSpec) -> Optional[Dict[str, Reader]]:
         if find_idx(path) is not None:
             return None
         listed = images.list_folder(path)
+        deeper = lies_deeper(path, listed) if listed is not None else None
     except OSError as error:
         raise DataError("{}: cannot be read: {}".format(path, error))
+    if deeper is not None:
+        raise DataError("{}: {}".format(path, deeper))
     return None if listed is None else open_folder(path, data, listed)
 
 

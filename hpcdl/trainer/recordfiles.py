@@ -12,11 +12,16 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from hpcdl.trainer.filenames import EVALUATION, TEST, TRAIN, UNLABELLED, VALIDATION, part_of
 from hpcdl.trainer.imagewalk import inside, listed
 
-# a.tfrecord, a.tfrecords, a.tfrec, set-train.tfrecord-00000-of-00001
-_ENDING = re.compile(r"[._](tfrecords?|tfrec)(?![a-z])", re.IGNORECASE)
+# a.tfrecord, a.tfrecords, a.tfrec, set-train.tfrecord-00000-of-00001, coco_train.record-00000-of-00100
+_ENDING = re.compile(r"[._](tfrecords?|tfrec|tfr)(?![a-z])|\.records?(?![a-z])", re.IGNORECASE)
 # ImageNet's train-00000-of-01024
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.gz$|$)", re.IGNORECASE)
-_ABOUT = re.compile(r"\.(json|txt|csv|md|ya?ml|sha256|index)$", re.IGNORECASE)  # files about the records
+# TF-slim's flowers_train_00000-of-00005.tfrecord
+_NUMBER = re.compile(r"[-_.]?\d+[-_]of[-_]\d+$", re.IGNORECASE)
+# Files about the records, and what is not wholly there yet
+_ABOUT = re.compile(
+    r"\.(json|txt|pbtxt|csv|md|ya?ml|sha256|sha1|md5|index|idx|tfindex|part|crdownload|tmp)$", re.IGNORECASE
+)
 _GZIP = b"\x1f\x8b"
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 
@@ -70,14 +75,32 @@ def is_record_file(name: str) -> bool:
 
 def _kind(name: str) -> Optional[str]:
     """The part that a file is named after, apart from the ending and the shard's number."""
-    stem = _SHARD.sub("", _ENDING.split(name)[0])
+    stem = _NUMBER.sub("", _SHARD.sub("", _ENDING.split(name)[0]))
     part = part_of(stem)
     return None if part is None else part.kind
+
+
+def _unclear(paths: List[str]) -> List[Tuple[str, str]]:
+    """Names that say test or validation in the middle: taken for training, they would be learnt."""
+    unclear = []
+    for path in paths:
+        words = re.split(r"[^a-z]+", os.path.basename(path).lower())
+        if {"test", "val", "valid", "validation", "eval"} & set(words):
+            unclear.append(path)
+    if not unclear:
+        return []
+    return [
+        (
+            "{} may be of another part than the training".format(_names(unclear)),
+            "let the names begin with train or test, or put the files in folders train and test",
+        )
+    ]
 
 
 def _sorted_out(folder: str, by_kind: Dict[Optional[str], List[str]]) -> RecordFiles:
     files = RecordFiles({}, [], [])
     if set(by_kind) == {None}:
+        files.problems.extend(_unclear(by_kind[None]))
         by_kind = {TRAIN: by_kind[None]}
         files.notes.append(
             "no file's name says train or test: all {:,} are the training part".format(len(by_kind[TRAIN]))

@@ -46,6 +46,16 @@ NAMED = {
     "dev-and-test": (["train.tfrecord", "dev.tfrecord", "test.tfrecord"], (2, 1)),
     "underscore": (["cats_train.tfrecord", "cats_test.tfrecord"], (1, 1)),
     "no-parts": (["00-192x192-798.tfrec", "01-192x192-798.tfrec"], (2, 0)),
+    "slim": (
+        [*(f"flowers_{part}_00000-of-00005.tfrecord" for part in ("train", "validation", "test")), "labels.txt"],
+        (2, 1),
+    ),
+    "object-detection": (["coco_train.record-00000-of-00100", "coco_test.record-00000-of-00100"], (1, 1)),
+    "record": (["train.record", "test.record", "label_map.pbtxt"], (1, 1)),
+    "counted": (["train_000_of_010.tfrecords", "test_0_of_1.tfrecords"], (1, 1)),
+    "short": (["train.tfr", "test.tfr"], (1, 1)),
+    "indexed": (["train.tfrecord", "train.tfindex", "test.tfrecord", "test.tfrecord.md5", "a.idx"], (1, 1)),
+    "half-copied": (["train.tfrecord", "train2.tfrecord.part", "test.tfrecord"], (1, 1)),
     "system-files": (["train.tfrecord", "._train.tfrecord", "test.tfrecord", "@eaDir/x.tfrecord"], (1, 1)),
 }  # fmt: skip
 
@@ -272,3 +282,32 @@ def test_what_lies_there_instead_of_idx_files(tmp_path, arrays):
         (tmp_path / name).touch()
     _, problems = read_arrays(str(tmp_path))
     assert "the folder holds t10k-images-idx3-ubyte.zip, train-images.idx: unpack it first" in problems[0]
+
+
+@pytest.mark.cases("C22")
+def test_test_records_are_never_learnt(tmp_path):
+    """Where no name begins or ends with a part, one that has a part's name in it is not taken for training."""
+    top = plant(tmp_path, "pets_test_of_cats.tfrecord", "pets_learn_of_cats.tfrecord")
+    files = find_records(str(top))
+    assert files is not None
+    assert "pets_test_of_cats.tfrecord may be of another part than the training" in files.problems[0][0]
+
+
+DEEPER = {
+    "tfds": (["mnist/3.0.1/mnist-train.tfrecord-00000-of-00001"], "mnist/3.0.1"),
+    "torchvision": (["MNIST/raw/train-images-idx3-ubyte", "MNIST/raw/t10k-labels-idx1-ubyte"], "MNIST/raw"),
+    "kaggle": (["tfrecords-192/train/00.tfrec", "tfrecords-224/train/00.tfrec"], "tfrecords-192"),
+}
+
+
+@pytest.mark.cases("C22", "C23")
+@pytest.mark.parametrize(("names", "place"), DEEPER.values(), ids=DEEPER)
+def test_files_further_down_are_named(tmp_path, names, place):
+    """Archives unpack into folders of folders: the right data.path is said, not that these are no images."""
+    top = plant(tmp_path / "set", *names)
+    looked = folders.look(top, DataSpec(image_size=[4, 4]))
+    assert looked and looked.problems == [
+        (f"its TFRecord or IDX files lie in {top}/{place}", f"set data.path to {top}/{place}")
+    ]
+    with pytest.raises(DataError, match=f"set data.path to {top}/{place}$"):
+        data.load(str(top), DataSpec(image_size=[4, 4]))
