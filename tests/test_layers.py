@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "hpcdl"
 # From the ground up. A room imports only rooms of earlier lines; those of one line do not know each other.
 FLOORS = [
-    "errors variables shipped machine extras binds sources loadedfiles trainer",
-    "oserrors job scriptpaths",
+    "errors variables shipped machine extras binds imageaddress sources loadedfiles trainer",
+    "oserrors job scriptpaths searchpath",
     "files",
     "cache data",
     "cluster sets",
