@@ -12,7 +12,7 @@ from hpcdl.data.pictures import SourceFile
 from hpcdl.errors import HpcdlError, Problem, ProblemsError
 from hpcdl.trainer.filenames import shown
 from hpcdl.trainer.imagetree import Layout, read_layout
-from hpcdl.trainer.imagewalk import Walker
+from hpcdl.trainer.imagewalk import Walker, leads_nowhere
 
 PARTS = ("train", "test")
 _IMAGES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".avif"}
@@ -99,8 +99,10 @@ def _files(folder: Path, layout: Layout, walker: Walker) -> dict[str, list[list[
 def _source_file(file: str, label: int, entry: os.DirEntry[str]) -> SourceFile:
     try:
         seen = entry.stat()
-    except FileNotFoundError:  # a link to nowhere: named with what else cannot be read
-        return SourceFile(file, label, 0, 0)
+    except OSError:
+        if not leads_nowhere(entry):
+            raise
+        return SourceFile(file, label, 0, 0)  # named with what else cannot be read
     return SourceFile(file, label, seen.st_size, seen.st_mtime_ns)
 
 

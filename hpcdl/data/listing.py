@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hpcdl.trainer.filenames import is_system
+from hpcdl.trainer.imagewalk import is_folder
 
 _AT_ONCE = 16  # sizes asked for at once: a parallel file system answers slowly, but many at once
 _FIRST, _SLOW_S = 100, 0.0002  # how many files tell whether it is slow: seconds for each
@@ -67,7 +68,7 @@ def _below(root: bytes, place: bytes, above: tuple[tuple[int, int], ...]) -> Ite
     listed.sort(key=_order)
     for entry, size in zip(listed, _sizes(listed), strict=True):
         inner = os.path.join(place, entry.name)
-        if entry.is_dir():
+        if is_folder(entry):
             yield from _below(root, inner, (*above, here))
         elif size is not None:
             yield inner, size
@@ -75,7 +76,7 @@ def _below(root: bytes, place: bytes, above: tuple[tuple[int, int], ...]) -> Ite
 
 def _order(entry: os.DirEntry[bytes]) -> bytes:
     """So that the paths below a folder come where the sorted list of all paths has them."""
-    return entry.name + b"/" if entry.is_dir() else entry.name
+    return entry.name + b"/" if is_folder(entry) else entry.name
 
 
 def _sizes(entries: list[os.DirEntry[bytes]]) -> list[int | None]:
@@ -91,10 +92,12 @@ def _sizes(entries: list[os.DirEntry[bytes]]) -> list[int | None]:
 
 
 def _size(entry: os.DirEntry[bytes]) -> int | None:
-    if entry.is_dir():
+    if is_folder(entry):
         return None
     try:
         about = entry.stat()
-    except FileNotFoundError:  # a link to nowhere
-        return None
+    except OSError:
+        if os.path.exists(entry.path):
+            raise
+        return None  # a link to nowhere
     return about.st_size if stat.S_ISREG(about.st_mode) else None

@@ -45,6 +45,9 @@ def left_behind(subject: Subject, module: str) -> str | None:
     """
     job = subject.submission.job
     start = Path(job.script).parent if job.script else Path(job.folder)
+    beside = start / f"{module}.py"
+    if beside.is_symlink() and not beside.exists():
+        return f"{beside} is a link to {os.readlink(beside)}, which is not there: correct the link"
     for package in (start, start.parent) if job.script else ():
         if package.name == module:
             inner = Path(str(job.script)).relative_to(package).with_suffix("")

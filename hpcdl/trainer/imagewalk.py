@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
 from hpcdl.trainer.filenames import UNLABELLED, is_piece, is_system, part_of, shown
 
@@ -30,7 +30,7 @@ def inside(path: str) -> Inside:
         for entry in entries:
             if is_system(entry.name):
                 continue
-            if entry.is_dir():
+            if is_folder(entry):
                 content.folders.append(entry.name)
             elif leads_nowhere(entry):
                 content.dangling.append(entry.name)
@@ -39,6 +39,16 @@ def inside(path: str) -> Inside:
     for names in content:
         names.sort()
     return content
+
+
+def is_folder(entry: os.DirEntry[Any]) -> bool:
+    """Whether an entry is a folder, or a link to one; links that lead to each other are not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        if entry.is_symlink():
+            return False
+        raise
 
 
 def leads_nowhere(entry: os.DirEntry[str]) -> bool:
@@ -104,7 +114,7 @@ class Walker:
             in_order = sorted((entry for entry in entries if not is_system(entry.name)), key=_name)
         folders = []
         for entry in in_order:
-            if not entry.is_dir():
+            if not is_folder(entry):
                 yield "{}/{}".format(place, entry.name), entry
             elif entry.is_symlink() and self._holds_root(entry.path):
                 self.problems.append(_CIRCLE.format(shown(entry.path)))

@@ -258,3 +258,14 @@ def test_script_inside_a_package(world):
     world.write("pkg_x/train.py", "from .model import build\n")
     [(_, finding)] = world.check("job.yaml", only="script").findings
     assert finding.cause == "train.py, line 1: a script cannot import from .model" and finding.blocks
+
+
+@pytest.mark.cases("C24")
+def test_module_that_is_a_link_to_nowhere(world):
+    """It lies beside the script, and is not there: no package has to be installed."""
+    world.write("program.py", "import helper_x\n")
+    (world.folder / "helper_x.py").symlink_to("/nowhere/helper.py")
+
+    [(_, finding)] = world.check("script.yaml", only="script").findings
+    assert finding.blocks
+    assert "helper_x.py is a link to /nowhere/helper.py, which is not there" in finding.fix

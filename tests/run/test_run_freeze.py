@@ -458,3 +458,16 @@ def test_pipes_are_no_files(tmp_path):
     assert names_below(tmp_path / "run") == ["folder/a.csv", "t.py"]
     with pytest.raises(UserError, match="is a pipe, a socket or a device"):
         freeze_user_files(load_job(tmp_path / "a.yaml", ["files=[folder/pipe]"]), tmp_path / "other")
+
+
+@pytest.mark.cases("C24")
+def test_links_to_each_other_stay_links(tmp_path):
+    """They lead nowhere; Linux says "Too many levels of symbolic links" of each."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a").symlink_to("b")
+    (tmp_path / "folder" / "b").symlink_to("a")
+    (tmp_path / "t.py").write_text("")
+    (tmp_path / "a.yaml").write_text("name: a\nscript: t.py\nfiles: [folder]\n")
+
+    freeze_user_files(load_job(tmp_path / "a.yaml"), tmp_path / "run")
+    assert os.readlink(tmp_path / "run" / "folder" / "a") == "b"

@@ -268,10 +268,13 @@ def test_links_to_nowhere_are_named(tmp_path):
     (top / "bird").symlink_to("/nowhere/birds")
     (top / "cat/more").symlink_to("/nowhere/cats")
     (top / "dog/a.png").symlink_to("/nowhere/dog.png")
+    (top / "dog/b.png").symlink_to("c.png")
+    (top / "dog/c.png").symlink_to("b.png")
     text = seen(top)[2]
     assert "bird is a link to /nowhere/birds, which is not there" in text
     assert "cat/more: is a link to /nowhere/cats, which is not there" in text
     assert "dog/a.png: is a link to /nowhere/dog.png, which is not there" in text
+    assert "dog/b.png: is a link to c.png, which is not there" in text
     with pytest.raises(HpcdlError, match="bird is a link to /nowhere/birds"):
         scan(top)
 
