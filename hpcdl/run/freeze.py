@@ -269,7 +269,27 @@ def _import_names(source: str) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and _imports_by_text(node.func) and node.args:
+            names |= _module_in(node.args[0])
     return names
+
+
+def _imports_by_text(function: ast.expr) -> bool:
+    """``importlib.import_module``, ``import_module`` and ``__import__``."""
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name in ("import_module", "__import__")
+
+
+def _module_in(text: ast.expr) -> set[str]:
+    """The module that a text names, or the package that it begins with, as in ``f"models.{name}"``."""
+    if isinstance(text, ast.JoinedStr) and text.values:
+        text = text.values[0]
+    elif isinstance(text, ast.BinOp):
+        text = text.left
+    if not isinstance(text, ast.Constant) or not isinstance(text.value, str):
+        return set()
+    name = text.value.rstrip(".")
+    return {name} if all(word.isidentifier() for word in name.split(".")) else set()
 
 
 def _read(path: Path) -> str:

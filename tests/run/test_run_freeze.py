@@ -471,3 +471,32 @@ def test_links_to_each_other_stay_links(tmp_path):
 
     freeze_user_files(load_job(tmp_path / "a.yaml"), tmp_path / "run")
     assert os.readlink(tmp_path / "run" / "folder" / "a") == "b"
+
+
+@pytest.mark.cases("C17")
+@pytest.mark.parametrize(
+    "program",
+    [
+        'import importlib\nimportlib.import_module("models.cnn")\n',
+        'from importlib import import_module\nimport_module(f"models.{name}")\n',
+        'import importlib\nimportlib.import_module("models." + name)\n',
+        '__import__("models.cnn")\n',
+    ],
+)
+def test_modules_imported_by_text(write_job, tmp_path, program):
+    path = write_job("name: a\nscript: a.py\n", a__py=program, other__py="")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "cnn.py").write_text("")
+
+    freeze_user_files(load_job(path), tmp_path / "out")
+    assert names_below(tmp_path / "out") == ["a.py", "models/cnn.py"]
+
+
+@pytest.mark.parametrize(
+    "program", ["import_module(name)\n", 'import_module("./other")\n', "import_module()\n", 'import_module("")\n']
+)
+def test_what_is_no_modules_name_is_left_alone(write_job, tmp_path, program):
+    path = write_job("name: a\nscript: a.py\n", a__py=f"from importlib import import_module\n{program}", other__py="")
+
+    freeze_user_files(load_job(path), tmp_path / "out")
+    assert names_below(tmp_path / "out") == ["a.py"]
