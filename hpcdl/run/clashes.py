@@ -12,24 +12,19 @@ def clashes(files: Mapping[Path, str]) -> Iterator[str]:
     Args:
         files: where each is, and its name in the run, as `freeze.user_files` gives them.
     """
-    sources = list(files)
-    for number, source in enumerate(sources):
-        for other in sources[number + 1 :]:
-            clash = _same_place(source, files[source], other, files[other])
-            if clash is not None:
-                first, second, name = clash
-                yield f"{first} and {second} would both be {name} in the run"
+    by_name: dict[Path, Path] = {}
+    for source, name in files.items():
+        other = by_name.setdefault(Path(name), source)
+        if other != source and _differ(other, source):
+            yield f"{other} and {source} would both be {name} in the run"
+    for place, source in by_name.items():
+        for above in place.parents:  # a folder that is copied may have a file of this name, too
+            if above != place and above in by_name:
+                inner = by_name[above] / place.relative_to(above)
+                if _differ(inner, source):
+                    yield f"{inner} and {source} would both be {place} in the run"
 
 
-def _same_place(source: Path, name: str, other: Path, other_name: str) -> tuple[Path, Path, str] | None:
-    """Two different files and the one name that they would have; None where they do not meet."""
-    place, other_place = Path(name), Path(other_name)
-    if other_place.is_relative_to(place):
-        source = source / other_place.relative_to(place)
-    elif place.is_relative_to(other_place):
-        other = other / place.relative_to(other_place)
-    else:
-        return None
-    if not (source.exists() and other.exists()) or source.samefile(other):
-        return None
-    return source, other, str(max(place, other_place, key=lambda path: len(path.parts)))
+def _differ(path: Path, other: Path) -> bool:
+    """Whether two paths are those of different files, and both are there."""
+    return path.exists() and other.exists() and not path.samefile(other)
