@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from hpcdl.cluster.schema import OWN_VARIABLES, Cluster
 from hpcdl.job import parse_time
 from hpcdl.job.reader import Located
+from hpcdl.job.sections import WITHOUT_END
 from hpcdl.job.walker import Walker, did_you_mean, show
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:@+/-]*")
@@ -61,6 +62,9 @@ def check_times(document: Located, walker: Walker) -> None:
     def check(item: Located, key: str) -> None:
         limit = item.value.get("max_time") if _is_section(item) else None
         if limit is not None and limit.raw and limit.value is not None:
+            if limit.raw.lower() in WITHOUT_END:
+                walker.add(limit, f"{key}max_time", f"leave it out where there is no limit; got {show(limit.raw)}")
+                return
             try:
                 parse_time(limit.raw)
             except ValueError as error:

@@ -14,7 +14,7 @@ _TIME = re.compile(r"(?:(\d+)-(?=\d{1,2}:))?(\d{1,3}):(\d\d):(\d\d)", re.ASCII)
 _OTHER_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
 _UNITS = r"(d|h|m|days?|hours?|hrs?|minutes?|mins?)(?![a-z])"
 _WITH_UNIT = re.compile(rf"(?ai)(\d{{1,6}}(?:\.\d{{1,3}})?)\s*{_UNITS}\s*")
-_WITHOUT_END = ("unlimited", "infinite", "none", "-1")
+WITHOUT_END = ("unlimited", "infinite", "none", "-1")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _form_to_write(text: str) -> str:
     """``: write "2-00:00:00"`` for a time in another form, with both meanings where it has two."""
     if len(text) > 20:
         return ""
-    if text.strip().lower() in _WITHOUT_END:
+    if text.strip().lower() in WITHOUT_END:
         return ": a job has an end here; hpcdl cluster show tells the longest that the site allows"
     meant_s: list[int] = []
     with_units = _WITH_UNIT.findall(text.strip())

@@ -270,3 +270,13 @@ def test_images_have_whole_paths(tmp_path, monkeypatch):
     }  # fmt: skip
     with pytest.raises(ClusterError, match=r"images\.a: is empty; expected the path"):
         load_cluster("site.yaml", ["cluster.images.a=''"])
+
+
+@pytest.mark.cases("C16")
+@pytest.mark.parametrize("text", ["max_time: UNLIMITED", "partitions: {gpu: {max_time: infinite}}"])
+def test_no_limit_is_left_out(tmp_path, text):
+    """SLURM says UNLIMITED of such a partition."""
+    (tmp_path / "site.yaml").write_text(f"name: a\n{text}\n")
+
+    with pytest.raises(ClusterError, match="max_time: leave it out where there is no limit"):
+        load_cluster(tmp_path / "site.yaml")
