@@ -23,6 +23,8 @@ _SYSTEM = frozenset(
 _SYSTEM_STARTS = (".", ":2e", "~$")
 _SYSTEM_ENDS = (":zone.identifier", "@synoeastream", "@synoresource")
 
+_ABOUT_IMAGES = (".csv", ".tsv", ".txt", ".xml", ".json", ".md", ".html", ".yaml", ".yml", ".log")
+
 TRAIN, VALIDATION, TEST, EVALUATION = "train", "validation", "test", "evaluation"
 UNLABELLED = "unlabelled"
 _WORDS = {
@@ -69,6 +71,11 @@ def is_system(name: str) -> bool:
     """Whether a file or folder is hidden, or is one that a system, storage or desktop leaves."""
     lower = name.lower()
     return lower in _SYSTEM or lower.startswith(_SYSTEM_STARTS) or lower.endswith(_SYSTEM_ENDS)
+
+
+def is_about_images(name: str) -> bool:
+    """Whether a file next to images describes them: GTSRB's ``GT-00000.csv``, ``n01443537_boxes.txt``."""
+    return name.lower().endswith(_ABOUT_IMAGES)
 
 
 def part_of(name: str) -> Optional[PartName]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
-from hpcdl.trainer.filenames import UNLABELLED, is_piece, is_system, part_of, shown
+from hpcdl.trainer.filenames import UNLABELLED, is_about_images, is_piece, is_system, part_of, shown
 
 _NAMED = 5  # folders named in a message
 _CIRCLE = "{}: leads back to a folder above it; remove this link"
@@ -77,12 +77,14 @@ class Walker:
     Attributes:
         problems: links that lead back to a folder above them, and what `check_classes` adds.
         notes: what people should know.
+        about: files that describe the images, such as ``GT-00000.csv``: they are left out.
     """
 
     def __init__(self, root: str) -> None:
         self._root = root
         self.problems: List[str] = []
         self.notes: List[str] = []
+        self.about: List[str] = []
         self._real_root = os.path.realpath(root)
         self._class = ""
         self._places: Dict[Tuple[int, int], str] = {}
@@ -114,7 +116,9 @@ class Walker:
             in_order = sorted((entry for entry in entries if not is_system(entry.name)), key=_name)
         folders = []
         for entry in in_order:
-            if not is_folder(entry):
+            if not is_folder(entry) and is_about_images(entry.name):
+                self.about.append("{}/{}".format(place, entry.name))
+            elif not is_folder(entry):
                 yield "{}/{}".format(place, entry.name), entry
             elif entry.is_symlink() and self._holds_root(entry.path):
                 self.problems.append(_CIRCLE.format(shown(entry.path)))
@@ -144,6 +148,10 @@ class Walker:
         Parts below classes (``cat/train``, ``cat/test``) would be mixed: a problem. Folders of the
         same names in all classes may be parts in another language: a note.
         """
+        if self.about:
+            self.notes.append(
+                "files next to images that are none are left out ({:,}): {}".format(len(self.about), listed(self.about))
+            )
         mixed = []
         for place, folders in self._folders.items():
             if len(_kinds(folders)) > 1:

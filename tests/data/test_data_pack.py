@@ -292,7 +292,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     (folder / "class0/no end.JPG").write_bytes(jpeg[:-2])
     (folder / "class1/text.jpg").write_text("no image")
     (folder / "class1/empty.jpg").write_text("")
-    (folder / "class1/notes.txt").write_text("what is that")
+    (folder / "class1/notes.doc").write_text("what is that")
     (folder / "class1/nowhere.png").symlink_to("gone")
     os.mkfifo(folder / "class1/pipe.png")
     (folder / "class0/new\nline \x1b[31m.jpg").write_text("x")
@@ -302,7 +302,7 @@ def bad_files(folder: Path) -> dict[str, str]:
         "class0/no end.JPG": "cannot be decoded: image file is truncated",
         "class1/text.jpg": "is no JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image",
         "class1/empty.jpg": "is empty",
-        "class1/notes.txt": "is no JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image",
+        "class1/notes.doc": "is no JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image",
         "class1/nowhere.png": "No such file or directory",
         "class1/pipe.png": "is no regular file",
         r"class0/new\nline \x1b[31m.jpg": "is no JPEG",

@@ -292,6 +292,20 @@ def test_folder_used_twice_is_told(tmp_path):
         scan(top)
 
 
+@pytest.mark.cases("C22", "C14")
+def test_files_about_images_are_left_out(tmp_path):
+    """GTSRB and Tiny ImageNet have such files in the classes' folders: they are told, and no images."""
+    top = plant(tmp_path, "00000/*", "n01/images/*")
+    for name in ("00000/GT-00000.csv", "n01/n01_boxes.txt", "n01/images/README.md"):
+        (top / name).write_text("x")
+    classes, rows, text = seen(top)
+    assert (classes, rows) == (["00000", "n01"], {"train": 20})
+    assert "left out (3): 00000/GT-00000.csv, n01/n01_boxes.txt, n01/images/README.md" in text
+    assert sum(packed(top)[1].values()) == 20
+    (top / "n01/a.mat").write_text("x")
+    assert "n01/a.mat: is no .jpg, .jpeg or .png file" in seen(top)[2]
+
+
 def test_pipe_is_no_image(tmp_path):
     """It is not waited for."""
     top = plant(tmp_path, "cat/*", "dog/*")

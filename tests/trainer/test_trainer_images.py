@@ -210,7 +210,7 @@ def _cut(path: Path) -> None:
 
 FOLDERS = {
     "empty": (lambda top: [path.unlink() for path in top.rglob("*.png")], "class 0: holds no images"),
-    "no-image": (lambda top: _write(top / "train/class 1/notes.txt", b"x"), "notes.txt: is no .jpg, .jpeg or .png"),
+    "no-image": (lambda top: _write(top / "train/class 1/notes.doc", b"x"), "notes.doc: is no .jpg, .jpeg or .png"),
     "text": (lambda top: _write(top / "train/class 1/a.jpg", b"hello"), "a.jpg: is no JPEG or PNG image"),
     "no-bytes": (lambda top: _write(top / "train/class 1/a.jpg", b""), "a.jpg: is empty"),
     "cut": (lambda top: _cut(top / "train/class 1/00001.png"), "00001.png: is cut short: the image has no end"),
