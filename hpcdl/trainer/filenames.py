@@ -25,6 +25,9 @@ _SYSTEM_ENDS = (":zone.identifier", "@synoeastream", "@synoresource")
 
 _ABOUT_IMAGES = (".csv", ".tsv", ".txt", ".xml", ".json", ".md", ".html", ".yaml", ".yml", ".log")
 
+_NAMED_AFTER_CLASS = re.compile(r"([A-Za-z][A-Za-z_]*?)[._-]\d+\.\w+")
+_MOST_CLASSES = 20
+
 TRAIN, VALIDATION, TEST, EVALUATION = "train", "validation", "test", "evaluation"
 UNLABELLED = "unlabelled"
 _WORDS = {
@@ -76,6 +79,19 @@ def is_system(name: str) -> bool:
 def is_about_images(name: str) -> bool:
     """Whether a file next to images describes them: GTSRB's ``GT-00000.csv``, ``n01443537_boxes.txt``."""
     return name.lower().endswith(_ABOUT_IMAGES)
+
+
+def how_to_sort(files: List[str]) -> str:
+    """What to do with images that lie in one folder; Kaggle's ``cat.0.jpg`` and ``dog.0.jpg`` say their classes."""
+    named = [_NAMED_AFTER_CLASS.fullmatch(name) for name in files]
+    classes = sorted({match[1] for match in named if match})
+    text = "Sort the images into a folder for each class"
+    if not all(named) or not 1 < len(classes) <= _MOST_CLASSES:
+        return text
+    first = classes[0]
+    return "{}: their names begin with {}; for the first: mkdir {} && mv {}[._-]* {}/".format(
+        text, ", ".join(classes), first, first, first
+    )
 
 
 def part_of(name: str) -> Optional[PartName]:

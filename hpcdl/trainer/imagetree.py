@@ -19,6 +19,7 @@ from hpcdl.trainer.filenames import (
     PartName,
     alike,
     content_of,
+    how_to_sort,
     part_of,
     shown,
 )
@@ -214,7 +215,7 @@ class _Reader:
         names = listed(self._found.classes) or "none"
         text = "{}: holds folders of these classes: {}; expected at least 2".format(shown(self._root), names)
         if not here.folders:
-            return "{} (files in it: {:,}). Sort the images into a folder for each class".format(text, len(here.files))
+            return "{} (files in it: {:,}). {}".format(text, len(here.files), how_to_sort(here.files))
         place = ""
         content = here
         for _ in range(_FOLDERS_DEEP):
@@ -226,6 +227,8 @@ class _Reader:
             text += ". Its only folder holds {}: set data.path to {}".format(
                 listed(content.folders), shown(os.path.join(self._root, place))
             )
+        elif not content.folders and content.files:
+            text += ". {}".format(how_to_sort(content.files))
         return text
 
 

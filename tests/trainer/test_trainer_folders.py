@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -290,6 +291,20 @@ def test_folder_used_twice_is_told(tmp_path):
     assert f"train/cat and test/cat {said}" in seen(top)[2]
     with pytest.raises(HpcdlError, match=said):
         scan(top)
+
+
+@pytest.mark.cases("C2")
+@pytest.mark.parametrize("part", ["", "train/"])
+def test_classes_in_the_names_of_files(tmp_path, part):
+    """Kaggle's cats and dogs lie in one folder: how to sort them is said."""
+    top = plant(tmp_path, *(f"{part}{name}.{number}.jpg" for name in ("cat", "dog") for number in range(3)))
+    said = "their names begin with cat, dog; for the first: mkdir cat && mv cat[._-]* cat/"
+    assert said in seen(top)[2]
+    with pytest.raises(HpcdlError, match=re.escape(said)):
+        scan(top)
+    plant(top, f"{part}4711.jpg")
+    assert "Sort the images into a folder for each class" in seen(top)[2]
+    assert "names begin" not in seen(top)[2]
 
 
 @pytest.mark.cases("C22", "C14")
