@@ -190,76 +190,106 @@ def _check_train(document: Located, walker: Walker) -> None:
         walker.add(jit, "train.jit", f"expected auto or off with {gpus.value} GPUs: XLA compiles for one device")
 
 
-def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: str) -> Job | None:
-    """Make paths absolute, with ~ and $NAME expanded, and check that what must be here is here."""
+class _Paths:
+    """Makes a job's paths absolute, with ~ and $NAME expanded, and checks that what must be here is here."""
 
-    def path_of(key: str, text: str, item: Located, want: str = "") -> str:
+    def __init__(self, folder: Path, walker: Walker) -> None:
+        self._folder, self._walker = folder, walker
+
+    def of(self, key: str, text: str, item: Located, want: str = "") -> str:
+        """The absolute path that a key means; what is wrong with it is told to the walker.
+
+        Args:
+            key: the key, for messages.
+            text: the path as it is written.
+            item: where it is written.
+            want: what must be there, ``file`` or ``folder``; nothing need be there if empty.
+        """
         if not text.strip():
-            walker.add(item, key, "is empty; expected a path (is a shell variable not set?)")
+            self._walker.add(item, key, "is empty; expected a path (is a shell variable not set?)")
             return text
         try:
             text = expand(text)
         except ValueError as error:
-            walker.add(item, key, str(error))
+            self._walker.add(item, key, str(error))
             return text
-        full = folder / os.path.expanduser(text)
+        full = self._folder / os.path.expanduser(text)
         if item.where.startswith("--set ") and "\0" not in text:
-            full = _typed_path(full, walker, item, key)
+            full = _typed_path(full, self._walker, item, key)
         if "\0" in text or any(ord(c) < 32 for c in text):
-            walker.add(item, key, "a path cannot hold a line break or a control character")
+            self._walker.add(item, key, "a path cannot hold a line break or a control character")
         elif key == "workdir" and not directive_carries(text):
-            walker.add(item, key, f"{NO_DIRECTIVE}; got {show(text)}")
+            self._walker.add(item, key, f"{NO_DIRECTIVE}; got {show(text)}")
         elif want and not full.exists():
-            walker.add(item, key, f"there is no {want} {full}{_why_not_there(full, text)}")
+            self._walker.add(item, key, f"there is no {want} {full}{_why_not_there(full, text)}")
         return os.path.normpath(full)
 
-    at = document.value
+
+def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: str) -> Job | None:
+    """The job with absolute paths and the places of its keys; None if anything is wrong."""
+    at, paths = document.value, _Paths(folder, walker)
     changes: dict[str, Any] = {"source": source, "folder": str(folder), "places": document.places()}
     if job.cluster:
         changes["cluster"] = at["cluster"].value  # its values keep their places: they join the profile's
     if job.script is not None:
-        changes["script"] = path_of("script", job.script, at["script"], "file")
-        if not changes["script"].endswith((".py", ".ipynb")):
-            walker.add(at["script"], "script", f"expected a .py file or an .ipynb notebook; got {show(job.script)}")
-        elif Path(changes["script"]).is_dir():
-            walker.add(at["script"], "script", "is a folder; expected a .py file or an .ipynb notebook")
+        changes["script"] = _script_path(job.script, at["script"], paths, walker)
     if job.workdir is not None:
-        changes["workdir"] = path_of("workdir", job.workdir, at["workdir"], "folder")
+        changes["workdir"] = paths.of("workdir", job.workdir, at["workdir"], "folder")
         changes["workdir_text"] = job.workdir
     if job.files:
         items = at["files"].value
-        changes["files"] = [path_of(f"files[{i}]", text, items[i], "file") for i, text in enumerate(job.files)]
+        changes["files"] = [paths.of(f"files[{i}]", text, items[i], "file") for i, text in enumerate(job.files)]
     if job.packages is not None:
-        changes["packages"] = path_of("packages", job.packages, at["packages"], "file")
+        changes["packages"] = paths.of("packages", job.packages, at["packages"], "file")
         if not walker.problems:
-            changes["requirements"], wrong = read_requirements(Path(changes["packages"]))
-            for problem in wrong:
+            changes["requirements"], problems = read_requirements(Path(changes["packages"]))
+            for problem in problems:
                 walker.add(at["packages"], "packages", problem)
     if job.pythonpath:
-        items = at["pythonpath"].value
-        folders = [path_of(f"pythonpath[{i}]", text, items[i], "folder") for i, text in enumerate(job.pythonpath)]
-        changes["pythonpath"] = folders
-        for i, full in enumerate(folders):
-            if os.path.isfile(full):
-                walker.add(items[i], f"pythonpath[{i}]", "is a file; expected a folder to import from")
-            elif '"' in full:
-                walker.add(items[i], f"pythonpath[{i}]", "cannot have a quotation mark in it")
+        changes["pythonpath"] = _import_folders(job.pythonpath, at["pythonpath"].value, paths, walker)
     address = not_a_file(job.container)
     if address:
         walker.add(at["container"], "container", address)
     elif "/" in job.container or "$" in job.container or job.container.endswith(".sif"):
-        changes["container"] = path_of("container", job.container, at["container"])
+        changes["container"] = paths.of("container", job.container, at["container"])
     if isinstance(job.data, DataSpec) and job.data.path is not None:
-        changes["data"] = replace(job.data, path=path_of("data.path", job.data.path, at["data"].value["path"]))
+        changes["data"] = replace(job.data, path=paths.of("data.path", job.data.path, at["data"].value["path"]))
     if isinstance(job.model, BackboneSpec):
-        paths = {"weights": job.model.weights, "features_cache": job.model.features_cache}
-        given = {key: text for key, text in paths.items() if text not in (None, "imagenet", "none")}
-        items = at["model"].value
-        found: dict[str, Any] = {key: path_of(f"model.{key}", str(text), items[key]) for key, text in given.items()}
-        changes["model"] = replace(job.model, **found)
+        changes["model"] = _backbone(job.model, at["model"].value, paths)
     if job.model is not None and job.train is None:
         changes["train"] = TrainSpec()
     return None if walker.problems else replace(job, **changes)
+
+
+def _script_path(script: str, item: Located, paths: _Paths, walker: Walker) -> str:
+    full = paths.of("script", script, item, "file")
+    if not full.endswith((".py", ".ipynb")):
+        walker.add(item, "script", f"expected a .py file or an .ipynb notebook; got {show(script)}")
+    elif Path(full).is_dir():
+        walker.add(item, "script", "is a folder; expected a .py file or an .ipynb notebook")
+    return full
+
+
+def _import_folders(texts: list[str], items: list[Located], paths: _Paths, walker: Walker) -> list[str]:
+    folders = []
+    for number, (text, item) in enumerate(zip(texts, items, strict=True)):
+        key = f"pythonpath[{number}]"
+        folder = paths.of(key, text, item, "folder")
+        folders.append(folder)
+        if os.path.isfile(folder):
+            walker.add(item, key, "is a file; expected a folder to import from")
+        elif '"' in folder:
+            walker.add(item, key, "cannot have a quotation mark in it")
+    return folders
+
+
+def _backbone(model: BackboneSpec, items: dict[str, Located], paths: _Paths) -> BackboneSpec:
+    changes: dict[str, Any] = {}
+    for key in ("weights", "features_cache"):
+        text = getattr(model, key)
+        if text not in (None, "imagenet", "none"):
+            changes[key] = paths.of(f"model.{key}", str(text), items[key])
+    return replace(model, **changes)
 
 
 def _why_not_there(path: Path, text: str) -> str:
