@@ -15,8 +15,9 @@ TEXT_FILES = (".json", ".jsonl", ".yaml", ".log", ".out")
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of an earlier version's runs, as if they had been made in this test's folder."""
+    monkeypatch.chdir(tmp_path)  # ./runs, too, is looked through
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
     for path in (tmp_path / "runs").glob("*/*/**/*"):
