@@ -19,19 +19,23 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = REPOSITORY / "docs/compatibility.md"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hpcdl-compat"
-# Each with a Keras of the days when it was new, as images of those days have it. Up to 2.15 it brings its own.
-VERSIONS = {
-    "2.12.1": None,
-    "2.13.1": None,
-    "2.14.1": None,
-    "2.15.1": None,
-    "2.16.1": "3.0.5",
-    "2.16.2": "3.3.3",
-    "2.17.1": "3.4.1",
-    "2.18.1": "3.6.0",
-    "2.19.1": "3.9.0",
-    "2.20.0": "3.11.0",
-}
+# TensorFlow, and the package of Keras beside it, as images of those days have them. Up to 2.15 it brings its own.
+VERSIONS = (
+    "2.12.1",
+    "2.13.1",
+    "2.14.1",
+    "2.15.1",
+    "2.16.1-keras-3.0.5",
+    "2.16.2-keras-3.3.3",
+    "2.17.1-keras-3.4.1",
+    "2.18.1-keras-3.6.0",
+    "2.19.1-keras-3.7.0",
+    "2.19.1-keras-3.8.0",
+    "2.19.1-keras-3.9.2",
+    "2.19.1-keras-3.10.0",
+    "2.20.0-keras-3.11.0",
+    "2.21.0-tf-keras-2.21.0",
+)
 COUNTED = ("tests", "failures", "errors", "skipped")
 TESTS_NEED = ("pytest", "pytest-timeout", "hypothesis", "pillow", "scipy", "scikit-learn", "tensorboard")
 SHOW = (
@@ -41,11 +45,23 @@ SHOW = (
 HEADER = ("TensorFlow", "Keras", "Python", "numpy", "passed", "failed", "minutes", "on")
 
 
-def install(tensorflow: str, keras: str | None) -> Path:
-    """A virtual environment with hpcdl and this TensorFlow, made where there is none; its Python."""
-    folder = CACHE / f"tensorflow-{tensorflow}"
+def packages(version: str) -> list[str]:
+    """What pip installs for one of VERSIONS."""
+    tensorflow, _, keras = version.partition("-")
+    name, _, number = keras.rpartition("-")
+    return [f"tensorflow-cpu=={tensorflow}", *([f"{name}=={number}"] if keras else [])]
+
+
+def environment(version: str) -> dict[str, str]:
+    """The variables to run it with: tf-keras is used only where one asks for it."""
+    return {**os.environ, "TF_USE_LEGACY_KERAS": "1"} if "-tf-keras-" in version else {**os.environ}
+
+
+def install(version: str) -> Path:
+    """A virtual environment with hpcdl and one of VERSIONS, made where there is none; its Python."""
+    folder = CACHE / f"tensorflow-{version}"
     python, done = folder / "bin/python", folder / "done"
-    wanted = [f"tensorflow-cpu=={tensorflow}", *([f"keras=={keras}"] if keras else []), *TESTS_NEED]
+    wanted = [*packages(version), *TESTS_NEED]
     if not done.exists() or done.read_text().split() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         pip: list[str | Path] = [
@@ -62,7 +78,7 @@ def install(tensorflow: str, keras: str | None) -> Path:
     return python
 
 
-def run_tests(python: Path, tests: list[str]) -> tuple[int, int, float]:
+def run_tests(python: Path, tests: list[str], variables: dict[str, str]) -> tuple[int, int, float]:
     """Run the trainer's tests that need no test bed: how many passed, how many did not, and the minutes."""
     report = python.parents[1] / "report.xml"
     report.unlink(missing_ok=True)
@@ -81,7 +97,7 @@ def run_tests(python: Path, tests: list[str]) -> tuple[int, int, float]:
         "no:cacheprovider",
         f"--junitxml={report}",
     ]
-    status = subprocess.run([*argv, *tests], cwd=REPOSITORY, check=False).returncode
+    status = subprocess.run([*argv, *tests], cwd=REPOSITORY, env=variables, check=False).returncode
     if status not in (0, 1):
         sys.exit(f"pytest could not run the tests: exit status {status}")
     suites = ET.parse(report).getroot().iter("testsuite")  # noqa: S314 - pytest's own file
@@ -97,15 +113,20 @@ def write_row(row: list[str]) -> None:
     before, _, after = page.partition(head)
     rows = [line for line in after.splitlines() if line.startswith("|")]
     rest = after.split("\n\n", 1)[1] if "\n\n" in after else ""
-    rows = [line for line in rows if line.split(" | ")[0] != f"| {row[0]}"] + [f"| {' | '.join(row)} |"]
-    rows.sort(key=lambda line: [int(part) for part in re.findall(r"\d+", line.split(" | ")[0])])
+    kept = [line for line in rows if line.split(" | ")[:2] != [f"| {row[0]}", row[1]]]
+    rows = sorted([*kept, f"| {' | '.join(row)} |"], key=_versions_in)
     PAGE.write_text(before + head + "\n".join(rows) + ("\n\n" + rest if rest else "\n"), encoding="utf-8")
+
+
+def _versions_in(line: str) -> list[list[int]]:
+    """What the table's rows are sorted by: TensorFlow's version, then Keras's."""
+    return [[int(part) for part in re.findall(r"\d+", cell)] for cell in line.split(" | ")[:2]]
 
 
 def main() -> int:
     """Test the versions that are asked for; 1 where a test failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"of TensorFlow; all of {', '.join(VERSIONS)}")
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"all of {', '.join(VERSIONS)}")
     parser.add_argument("--install-only", action="store_true", help="make the environments, and run nothing")
     parser.add_argument("--tests", nargs="+", default=["tests/trainer"], help="run these alone, and write no table")
     asked = parser.parse_args()
@@ -114,16 +135,20 @@ def main() -> int:
         parser.error(f"no such version here: {', '.join(sorted(unknown))}; known are {', '.join(VERSIONS)}")
     all_passed = True
     for version in asked.versions or VERSIONS:
-        python = install(version, VERSIONS[version])
+        python, variables = install(version), environment(version)
         if asked.install_only:
             continue
-        shown = subprocess.run([python, "-c", SHOW], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            [python, "-c", SHOW], cwd=REPOSITORY, env=variables, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
         print(f"== tensorflow, keras, python, numpy: {shown}", flush=True)
-        passed, failed, minutes = run_tests(python, asked.tests)
+        passed, failed, minutes = run_tests(python, asked.tests, variables)
         all_passed = all_passed and not failed
         if asked.tests == ["tests/trainer"]:
             today = datetime.date.today().isoformat()
-            write_row([*shown.split(), str(passed), str(failed), f"{minutes:.1f}", today])
+            tensorflow, keras, *others = shown.split()
+            package = "tf-keras " if "-tf-keras-" in version else ""
+            write_row([tensorflow, package + keras, *others, str(passed), str(failed), f"{minutes:.1f}", today])
     return 0 if all_passed else 1
 
 

@@ -155,7 +155,36 @@ def build_metrics(model: Any, strategy: Any, x: Any, y: Any) -> None:
             model.test_step((x, y))
     else:  # here metrics may be updated inside a replica only
         tf.function(lambda: strategy.run(model.test_step, args=((x, y),)))()
+    _count_apart(model, strategy)
     model.reset_metrics()
+
+
+def _count_apart(model: Any, strategy: Any) -> None:
+    """Let each replica keep its own sums for the metrics, which are added up when they are read.
+
+    Keras 2 and Keras 3.10 do so. Keras 3.7 to 3.9 asks for the sum, but not for variables that
+    replicas write apart (synchronization ON_READ): each write of a replica then sets all of them to
+    the sum over the replicas, so that what was counted before counts again for every replica.
+    """
+    if strategy.num_replicas_in_sync == 1 or not (3, 7) <= _keras() < (3, 10):
+        return
+    with strategy.scope():
+        for variable in _metric_variables(model):
+            shared = tensorflow_variable(variable)
+            if shared.aggregation == tf.VariableAggregation.SUM:
+                variable._value = tf.Variable(
+                    tf.zeros(shared.shape, shared.dtype),
+                    trainable=False,
+                    name=variable.name,
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.SUM,
+                )
+
+
+def _metric_variables(model: Any) -> List[Any]:
+    """The variables of the model's metrics, each once."""
+    once = {id(variable): variable for metric in model.metrics for variable in metric.variables}
+    return list(once.values())
 
 
 def tensorflow_variable(variable: Any) -> Any:
@@ -286,8 +315,7 @@ def _metrics_added_up(model: Any) -> Iterator[None]:
     kept = []
     strategy = model.distribute_strategy
     if strategy.num_replicas_in_sync > 1 and _keras() < (3, 7):
-        found = {id(variable): variable for metric in model.metrics for variable in metric.variables}
-        for variable in found.values():
+        for variable in _metric_variables(model):
             copies = strategy.experimental_local_results(tensorflow_variable(variable))
             kept.append((copies[0], copies[0].numpy()))
             copies[0].assign(sum(copy.numpy() for copy in copies))

@@ -52,6 +52,42 @@ def test_gradients_are_added_up_where_all_replicas_meet(tf, strategies, monkeypa
         np.testing.assert_array_equal(mine, [3.0, 6.0])
 
 
+class MetricVariable:
+    """As Keras 3.7 to 3.9 makes them: every write of a replica becomes the sum over the replicas."""
+
+    name = "total"
+
+    def __init__(self, tf):
+        self._value = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)
+
+    @property
+    def value(self):
+        return self._value
+
+
+def add_one(variable):
+    variable.value.assign(variable.value + 1.0)
+
+
+@pytest.mark.cases("fault 0")
+@pytest.mark.parametrize("version", ["3.7.0", "3.9.2"])
+def test_each_replica_keeps_its_own_sums(tf, strategies, monkeypatch, version):
+    from hpcdl.trainer import compat
+
+    monkeypatch.setattr(compat, "keras_version", lambda: version)
+    with strategies[2].scope():
+        total = MetricVariable(tf)
+    metric = SimpleNamespace(variables=[total])
+    model = SimpleNamespace(metrics=[metric], test_step=lambda _: None, reset_metrics=lambda: None)
+
+    compat.build_metrics(model, strategies[2], None, None)
+    count = tf.function(lambda: strategies[2].run(add_one, args=(total,)))
+    for _ in range(3):
+        count()
+
+    assert total.value.numpy() == 6.0
+
+
 def test_keras_that_adds_no_gradients_up_trains_no_replicas(monkeypatch):
     from hpcdl.trainer import compat
 

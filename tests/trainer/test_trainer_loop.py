@@ -1,5 +1,6 @@
 """What a step does depends on the seed and its number alone: not on chunks, stops or replicas."""
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -106,6 +107,15 @@ def test_bad_loss_names_its_exact_step(training, replicas):
     assert messages[0].startswith(("loss became nan at epoch 1 step ", "loss became inf at epoch 1 step "))
 
 
+@pytest.mark.cases("fault 0")
+def test_two_replicas_show_the_metrics_of_one(training):
+    train = replace(TRAIN, optimizer=OptimizerSpec("sgd", 0.1))
+    one, two = (training(EXACT, replicas, str(replicas), train=train, rows=60)() for replicas in (1, 2))
+    for mine, yours in zip(two.losses(), one.losses(), strict=True):
+        assert mine == pytest.approx(yours, rel=1e-4)
+
+
+@pytest.mark.cases("fault 0")
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_every_row_is_scored_once(tf, training, arrays, replicas):
     from hpcdl.trainer import batches
@@ -119,6 +129,58 @@ def test_every_row_is_scored_once(tf, training, arrays, replicas):
     outputs = np.asarray(trained.model(images.astype("f4") / 255, training=False))
     assert scores["accuracy"] == pytest.approx(np.mean(outputs.argmax(1) == labels), abs=1e-6)
     assert scores["loss"] == pytest.approx(-np.mean(np.log(outputs[np.arange(101), labels])), rel=1e-4)
+
+
+COMPILED = """
+import tensorflow as tf
+
+class Rows(tf.keras.metrics.Metric):
+    "A metric of the user's own: how many rows it was shown."
+    def __init__(self):
+        super().__init__(name="rows")
+        self.rows = self.add_weight(name="rows", shape=(), initializer="zeros")
+
+    def update_state(self, labels, outputs, sample_weight=None):
+        self.rows.assign(self.rows + tf.cast(tf.shape(labels)[0], tf.float32))
+
+    def result(self):
+        return tf.convert_to_tensor(self.rows)
+
+def metrics():
+    return [tf.keras.metrics.AUC(name="auc"), Rows()]
+
+def weighted_metrics():
+    return [tf.keras.metrics.CategoricalAccuracy(name="share"), tf.keras.metrics.Recall(name="recall")]
+
+def model(input_shape, classes):
+    layers = tf.keras.layers
+    made = tf.keras.Sequential(
+        [tf.keras.Input(input_shape), layers.Flatten(), layers.Dense(classes, activation="softmax")]
+    )
+    given = {"metrics": metrics(), "weighted_metrics": weighted_metrics()}
+    made.compile(tf.keras.optimizers.SGD(0.1), "categorical_crossentropy", **given)
+    return made
+"""
+
+
+@pytest.mark.cases("fault 0")
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_metrics_of_a_compiled_model_score_every_row_once(tf, training, arrays, tmp_path, monkeypatch, replicas):
+    from hpcdl.trainer import batches
+    from hpcdl.trainer.evaluation import Evaluator
+
+    (tmp_path / "compiled_models.py").write_text(COMPILED)
+    monkeypatch.syspath_prepend(tmp_path)
+    trained = training(FunctionSpec("compiled_models:model"), replicas, train=replace(TRAIN, labels="one_hot"))()
+    images, labels = arrays["x_test"][..., None], arrays["y_test"].astype("i4")
+    source = batches.Source(Part(images, labels, 1 / 255), one_hot=3)
+    scores = Evaluator(trained.model, trained.stepper.strategy, source, batch_rows=25)(np.arange(101), lambda: None)
+    outputs = trained.model(images.astype("f4") / 255, training=False)
+    own = sys.modules["compiled_models"]
+    for metric in [*own.metrics(), *own.weighted_metrics()]:
+        metric.update_state(tf.one_hot(labels, 3), outputs)
+        assert scores[metric.name] == pytest.approx(float(metric.result()), rel=1e-5), metric.name
+    assert scores["rows"] == 101
 
 
 def test_shares_cover_a_batch_and_weigh_its_mean(tf):
