@@ -27,8 +27,11 @@ for name in ("tensorflow", "keras", "numpy"):
 if facts["tensorflow"]:
     import tensorflow as tf
     built = tf.sysconfig.get_build_info()
-    package = __import__(tf.keras.Model.__module__.partition(".")[0])  # tf_keras, where that is asked for
-    facts["keras"] = getattr(tf.keras, "__version__", None) or package.__version__
+    try:
+        package = __import__(tf.keras.Model.__module__.partition(".")[0])  # tf_keras, where that is asked for
+        facts["keras"] = getattr(tf.keras, "__version__", None) or package.__version__
+    except ImportError:  # the image's TF_USE_LEGACY_KERAS asks for tf_keras, which it has not
+        facts["keras"] = None
     facts["cuda"], facts["cudnn"] = built.get("cuda_version"), built.get("cudnn_version")
 print("hpcdl:" + json.dumps(facts))
 """

@@ -8,6 +8,7 @@ from typing import Any
 from hpcdl.files import read_json, write_json
 from hpcdl.planning import Plan
 from hpcdl.run import causes, records
+from hpcdl.run.legacykeras import tf_keras_hint
 from hpcdl.run.logs import tail, telling_lines
 from hpcdl.run.metrics import read_metrics
 from hpcdl.run.missing import missing_file_hint
@@ -58,12 +59,12 @@ def _add_metrics(result: dict[str, Any], paths: RunPaths) -> None:
 
 
 def _missing(paths: RunPaths, plan: Plan, rows: list[dict[str, Any]]) -> str | None:
-    """What to try where the program's last words are of a file that it did not find."""
+    """What to try where the program's last words are of a file, or of the package tf-keras, that it did not find."""
     lines = tail(paths.log(rows[-1]["attempt"])).splitlines()[-_LAST_LINES:]
     folder = plan.folder
     if plan.script is not None:
         folder = os.path.dirname(os.path.join(plan.folder, plan.script))
-    return missing_file_hint(lines, folder, str(paths.root))
+    return missing_file_hint(lines, folder, str(paths.root)) or tf_keras_hint(lines, plan.env)
 
 
 def _last_words(paths: RunPaths, plan: Plan, attempt: int, outcome: causes.Outcome) -> str | None:

@@ -16,7 +16,10 @@ from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.inside import ask
 from hpcdl.preflight.limits import nodes_for
+from hpcdl.preflight.looking import TF_KERAS
 from hpcdl.preflight.script import question
+from hpcdl.preflight.sources import sources_of
+from hpcdl.preflight.usedkeras import plan_to_ask, tf_keras
 
 OLDEST_TENSORFLOW, OLDEST_PYTHON = (2, 11), (3, 8)
 # https://github.com/apptainer/sif/blob/main/pkg/sif/arch.go, by uname's words
@@ -110,7 +113,8 @@ def _inside(subject: Subject) -> Iterator[Finding | Note]:
     decided = subject.submission.plan
     try:
         # The script's questions go with it: one start of the container, and the script's check has its answer.
-        facts = ask(decided, subject.module_lines, *question(subject))
+        sources = sources_of(subject)
+        facts = ask(plan_to_ask(decided, sources), subject.module_lines, *question(subject))
     except ContainerError as error:
         if "No such file" in str(error) and f"'{decided.python}'" in str(error).replace("‘", "'").replace("’", "'"):
             fix = "say its name in the profile: images: {NAME: {path: ..., python: python3}}"
@@ -138,8 +142,12 @@ def _inside(subject: Subject) -> Iterator[Finding | Note]:
         elif name == "tensorflow" and name in needed and _version(version) < OLDEST_TENSORFLOW:
             fix = "use a newer image; a script job runs with any version"
             yield _finding(f"its TensorFlow is {version}; models need 2.11 or newer", fix)
+    yield from tf_keras(subject, sources, facts)
     if facts["tensorflow"] and facts["tensorflow"][0]:
-        yield Note(f"TensorFlow {facts['tensorflow'][0]}, Python {facts['python']}")
+        versions = [f"TensorFlow {facts['tensorflow'][0]}", f"Python {facts['python']}"]
+        if facts[TF_KERAS] and facts[TF_KERAS][0]:
+            versions.insert(1, f"Keras {facts[TF_KERAS][0]}")
+        yield Note(", ".join(versions))
 
 
 def _outside(where: str, decided: Plan) -> bool:

@@ -21,10 +21,11 @@ from hpcdl.image import check_sif
 from hpcdl.planning import Plan
 from hpcdl.preflight import looking
 
+LEGACY_KERAS = "TF_USE_LEGACY_KERAS"  # the variable by which TensorFlow chooses its Keras
 _CACHE = "images.json"
 _KEPT = 100  # images that are remembered
 _KEPT_OF_EACH = 1000  # programs, modules and names of an image
-_FORM = 2  # of what is remembered
+_FORM = 3  # of what is remembered
 _PROGRAM = Path(looking.__file__).read_text(encoding="utf-8")
 
 
@@ -50,9 +51,10 @@ def ask(
             ``tensorflow.keras.Model``.
 
     Returns:
-        ``python``, ``architecture``; ``numpy``, ``tensorflow``, ``keras``: (version, file), ("", why
-        it fails), or None; ``broken``: what does not compile, and why; ``missing``: the modules that
-        are not there; ``names``: for each name the first part of it that is not there, or "".
+        ``python``, ``architecture``; ``numpy``, ``tensorflow``, ``keras`` and ``tensorflow.keras``:
+        (version, file), ("", why it fails), or None; ``broken``: what does not compile, and why;
+        ``missing``: the modules that are not there; ``names``: for each name the first part of it
+        that is not there, or "".
 
     Raises:
         ContainerError: the container command is not here, or fails.
@@ -94,7 +96,8 @@ def _facts(
             broken[name] = known["programs"][key]
     modules = _modules(known)
     missing = [name for name in imports if modules.get(name)]
-    versions = {name: known[name] for name in ("python", "architecture", *looking.ROOTS)}
+    told = ("python", "architecture", *looking.ROOTS, looking.TF_KERAS)
+    versions = {name: known[name] for name in told}
     return {**versions, "broken": broken, "missing": missing, "names": _names(known, names)}
 
 
@@ -204,7 +207,8 @@ def _as_here(plan: Plan) -> Plan:
 def _image_key(plan: Plan) -> str:
     stat = os.stat(plan.image or "")
     places: list[Any] = [_FORM, os.path.realpath(plan.image or ""), plan.python]
-    places += [plan.env.get("PYTHONPATH"), plan.binds, plan.pythonpath, plan.overlay, plan.shown]
+    places += [plan.env.get("PYTHONPATH"), plan.env.get(LEGACY_KERAS)]
+    places += [plan.binds, plan.pythonpath, plan.overlay, plan.shown]
     return json.dumps([*places, stat.st_size, stat.st_mtime_ns])
 
 

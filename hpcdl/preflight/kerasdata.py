@@ -65,28 +65,28 @@ _READS = {
 }
 
 
-def keras_data(subject: Subject, sources: dict[str, str], keras: str) -> Iterator[Finding]:
-    """What is wrong with the files of every ``load_data()`` and ``get_word_index()`` of some programs.
+def keras_data(subject: Subject, file: str, source: str, keras: str) -> Iterator[Finding]:
+    """What is wrong with the files of every ``load_data()`` and ``get_word_index()`` of a program.
 
     Args:
         subject: what is checked.
-        sources: the programs, by name.
-        keras: the image's version of Keras, or nothing where that is not known.
+        file: the program's name.
+        source: its text.
+        keras: the version of the Keras that it uses, or nothing where that is not known.
     """
     if "KERAS_HOME" in subject.submission.job.env:
         return  # the job has files of its own
     variables = [*subject.submission.job.env, *subject.submission.plan.pass_env]
     has_proxy = any(name.lower() in _PROXIES for name in variables)
-    for file, source in sources.items():
-        for name, call, at_once in calls(source):
-            words = name.split(".")
-            read = _READS.get(".".join(words[-2:]))
-            if read is None or "datasets" not in words:
-                continue
-            message, fix = _wrong(subject, call, read, keras)
-            if message:
-                text = f"{where(file, source, call.lineno)}: {'.'.join(words[-2:])}() {message}"
-                yield Finding(text, fix, "job", "script", at_once and not has_proxy)
+    for name, call, at_once in calls(source):
+        words = name.split(".")
+        read = _READS.get(".".join(words[-2:]))
+        if read is None or "datasets" not in words:
+            continue
+        message, fix = _wrong(subject, call, read, keras)
+        if message:
+            text = f"{where(file, source, call.lineno)}: {'.'.join(words[-2:])}() {message}"
+            yield Finding(text, fix, "job", "script", at_once and not has_proxy)
 
 
 def _wrong(subject: Subject, call: ast.Call, read: _Read, keras: str) -> tuple[str, str]:

@@ -20,14 +20,16 @@ from types import ModuleType
 from typing import Any
 
 ROOTS = ("tensorflow", "keras", "numpy")
+TF_KERAS = "tensorflow.keras"  # the Keras that TensorFlow uses: the package keras, or tf_keras
 _MOST_NODES = 4000
 # Not public, or a thousand names that nobody takes by name
-_PRIVATE = ("tensorflow.python", "tensorflow.core", "tensorflow.compiler", "keras.src", "numpy._")
+_PRIVATE = ("tensorflow.python", "tensorflow.core", "tensorflow.compiler", "keras.src", "tf_keras.src", "numpy._")
+_INNER = (*ROOTS, "tf_keras")
 _LONG = ".raw_ops"
 
 
 def versions() -> dict[str, Any]:
-    """The image's Python, and for each root (version, file), ("", why it fails) or None."""
+    """The image's Python, and for each root and `TF_KERAS` (version, file), ("", why it fails) or None."""
     told: dict[str, Any] = {
         "python": platform.python_version(),
         "architecture": platform.machine(),
@@ -41,7 +43,31 @@ def versions() -> dict[str, Any]:
             told[name] = None if getattr(error, "name", None) == name else ["", str(error)]
         except Exception as error:
             told[name] = ["", f"{type(error).__name__}: {error}"]
+    told[TF_KERAS] = _keras_of_tensorflow(told["keras"])
     return told
+
+
+def _keras_of_tensorflow(package: Any) -> Any:
+    """What ``tensorflow.keras`` is, which TF_USE_LEGACY_KERAS=1 makes the package tf_keras.
+
+    Args:
+        package: what the package keras is.
+    """
+    tensorflow: Any = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        return None
+    try:
+        keras = tensorflow.keras
+        name = keras.Model.__module__.partition(".")[0]
+        if name not in ("keras", "tf_keras"):
+            return package
+        module = __import__(name)
+        version = getattr(keras, "__version__", None) or module.__version__
+        return [str(version), module.__file__]
+    except ImportError as error:
+        return ["", str(error)]
+    except Exception:
+        return package
 
 
 def why_broken(name: str, source: str) -> str:
@@ -204,10 +230,10 @@ class Tree:
             name = getattr(thing, "__name__", "")
         elif isinstance(thing, type):
             name = thing.__module__
-            return name.startswith(ROOTS)
+            return name.startswith(_INNER)
         else:
             return False
-        return name.startswith(ROOTS) and not name.startswith(_PRIVATE) and _LONG not in name
+        return name.startswith(_INNER) and not name.startswith(_PRIVATE) and _LONG not in name
 
 
 def answer(asked: dict[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from hpcdl.preflight.imports import Import, imports_of, remedy
 from hpcdl.preflight.inside import ask
 from hpcdl.preflight.kerascalls import keras_calls
 from hpcdl.preflight.kerasdata import keras_data
+from hpcdl.preflight.looking import TF_KERAS
 from hpcdl.preflight.packages import is_missing
 from hpcdl.preflight.sources import files_of, left_behind, notebooks_of, sources_of
+from hpcdl.preflight.usedkeras import keras_of, plan_to_ask
 from hpcdl.run import notebook
 from hpcdl.run.freeze import user_files
 from hpcdl.run.notebook import where
@@ -34,21 +36,21 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
         return
     sources = sources_of(subject)
     yield from as_it_stands(subject, sources)
-    facts = ask(subject.submission.plan, subject.module_lines, *question(subject))
+    facts = ask(plan_to_ask(subject.submission.plan, sources), subject.module_lines, *question(subject))
     for name, why in facts["broken"].items():
         yield _broken(subject, name, why, facts["python"])
     if not is_missing(subject.submission.plan):
         yield from _not_there(subject, sources, set(facts["missing"]))
     yield from _lacking(subject, sources, facts)
-    keras = (facts["keras"] or [""])[0]
-    if keras.startswith("3"):
-        for name, source in sources.items():
+    for name, source in sources.items():
+        keras = keras_of(source, facts)
+        if keras.startswith("3"):
             for line, certain in _loads_by_path(source):
                 place = where(name, source, line)
                 wrong = f"{place}: load_data is given a path, and Keras {keras} refuses one with folders"
                 yield _finding(subject, wrong, "read the file with numpy.load(path), as jobs/MNIST.py does", certain)
-    yield from keras_data(subject, sources, keras)
-    yield from keras_calls(subject, sources, keras)
+        yield from keras_data(subject, name, source, keras)
+        yield from keras_calls(subject, name, source, keras)
 
 
 def unreadable(subject: Subject) -> Finding | None:
@@ -193,6 +195,8 @@ def _lacking(subject: Subject, sources: dict[str, str], facts: Any) -> Iterator[
             root = name.partition(".")[0]
             if not lacking or lacking in told or not (facts[root] or [""])[0]:
                 continue
+            if f"{name}.".startswith(f"{TF_KERAS}.") and not (facts[TF_KERAS] or [""])[0]:
+                continue  # it has nothing at all, as the check of the image says
             told.add(lacking)
             when = history(name)
             wrong = f"{where(file, source, line)}: {root} {facts[root][0]} has no {lacking}" + (

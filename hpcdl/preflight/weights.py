@@ -13,6 +13,7 @@ from hpcdl.job.walker import did_you_mean
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.attributes import calls
 from hpcdl.preflight.inside import ask
+from hpcdl.preflight.looking import TF_KERAS
 from hpcdl.preflight.sources import sources_of
 from hpcdl.run.notebook import where
 from hpcdl.trainer.spec import BackboneSpec
@@ -75,7 +76,7 @@ def _of_backbone(subject: Subject, model: BackboneSpec, models: Path) -> Iterato
         return
     name = f"tensorflow.keras.applications.{model.backbone}"
     facts = ask(plan, subject.module_lines, names=[name])
-    if facts["names"].get(name) and (facts["tensorflow"] or [""])[0]:
+    if facts["names"].get(name) and (facts[TF_KERAS] or [""])[0]:
         wrong = f"TensorFlow {facts['tensorflow'][0]} of the image has no {name.removeprefix('tensorflow.')}"
         guess = did_you_mean(model.backbone, sorted(ARCHITECTURES)).removeprefix("; ")
         yield Finding(wrong, guess or "see docs/transfer-learning.md for what there is", "job", "model.backbone")

@@ -16,7 +16,7 @@ from typing import Dict, List, Tuple
 
 from hpcdl import __version__
 from hpcdl.trainer.checks import check_fit, check_spec
-from hpcdl.trainer.errors import OutOfMemory, RunError, Stopped, UserCodeError
+from hpcdl.trainer.errors import InternalError, OutOfMemory, RunError, Stopped, UserCodeError
 from hpcdl.trainer.machine import cpus
 from hpcdl.trainer.output import be_patient, quiet_import, say, separate_noise
 from hpcdl.trainer.retry import keep_trying
@@ -115,10 +115,23 @@ def _explain(error: Exception, run_dir: RunDir) -> Tuple[int, str, str, str]:
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         first = str(error).strip().splitlines()[:1]
         error = OutOfMemory("out of memory: {}".format("".join(first)), "try a smaller train.batch_size")
+    if isinstance(error, ImportError) and "Keras cannot be imported" in str(error):
+        error = _keras_not_there(error)
     if isinstance(error, RunError):
         return error.exit_status, error.kind, error.message, error.hint
     message = "{}: {}".format(type(error).__name__, error)
     return EXIT_INTERNAL, "internal", message, "TensorFlow's own messages are in {}".format(run_dir.noise_log)
+
+
+def _keras_not_there(error: ImportError) -> Exception:
+    """Why TensorFlow has no Keras: most often a variable asks for a package that is not there."""
+    asked = os.environ.get("TF_USE_LEGACY_KERAS")
+    if asked is None:
+        return error
+    return InternalError(
+        "TF_USE_LEGACY_KERAS={} asks for tf-keras, which cannot be imported".format(asked),
+        "name tf-keras, of TensorFlow's own version, in a requirements file (packages:), or take the variable out",
+    )
 
 
 def _end_with_launch() -> None:

@@ -53,7 +53,7 @@ def test_nothing_is_found(world, job, sets):
 
     assert (report.findings, report.skipped) == ([], [])
     assert any(note.startswith("would start ") for note in report.notes)
-    assert "TensorFlow 2.21.0, Python 3." in " ".join(report.notes)
+    assert "TensorFlow 2.21.0, Keras 3.15." in " ".join(report.notes)
 
 
 def test_exact_script_is_tried(world):

@@ -243,3 +243,21 @@ def test_missing_run_json_is_a_wrong_spec(make_run, run_trainer):
     folder = make_run(model=MlpSpec())
     (folder.path / "run.json").unlink()
     assert "cannot be read" in failed(run_trainer(folder), 64, "spec")
+
+
+@tensorflow_run
+@pytest.mark.cases("fault 1")
+def test_keras_that_is_not_there_is_named(make_run, run_trainer):
+    """A module that hides tf_keras stands in for a Python that has none: make compat has one that has it."""
+    folder = make_run()
+    (folder.path / "tf_keras.py").write_text("raise ImportError('none')\n")
+    run = run_trainer(folder, TF_USE_LEGACY_KERAS="1")
+
+    if run.status == 0:  # an old TensorFlow does not know the variable
+        assert run.json("result.json")["versions"]["tensorflow"].startswith(("2.11.", "2.12.", "2.13."))
+        return
+    assert run.status == 70, run.stderr
+    message = "TF_USE_LEGACY_KERAS=1 asks for tf-keras, which cannot be imported"
+    failure = run.json("failure.json")
+    assert (failure["kind"], failure["message"]) == ("internal", message)
+    assert "name tf-keras, of TensorFlow's own version, in a requirements file" in failure["hint"]

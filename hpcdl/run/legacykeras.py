@@ -1,0 +1,29 @@
+"""What to try when a program ended because tf-keras is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+_VARIABLE = "TF_USE_LEGACY_KERAS"
+_INSTALL = "name tf-keras, of TensorFlow's own version, in a requirements file (packages:)"
+
+
+def tf_keras_hint(lines: Sequence[str], env: Mapping[str, str]) -> str | None:
+    """A hint for a run whose program could not import tf-keras.
+
+    Args:
+        lines: what the program said last.
+        env: the job's own variables.
+
+    Returns:
+        What to change in the job; None where the program ended for something else.
+    """
+    said = "\n".join(lines)
+    asks = "Keras cannot be imported" in said  # TensorFlow's words, also where tf-keras alone is missing
+    if not asks and "No module named 'tf_keras'" not in said:
+        return None
+    if _VARIABLE in env:
+        return f"{_INSTALL}, or take {_VARIABLE} out of env"
+    if asks:
+        return f"{_INSTALL}, if the script or the image sets {_VARIABLE}, or take that out; else use another image"
+    return _INSTALL
