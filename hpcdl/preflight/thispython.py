@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from importlib.util import find_spec
 
 from hpcdl.extras import TENSORFLOW, pip_install
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.imports import Import, remedy
+from hpcdl.preflight.inside import LEGACY_KERAS
 from hpcdl.preflight.looking import is_missing, why_broken
 from hpcdl.preflight.script import as_it_stands, imports_to_find, question, unreadable
 from hpcdl.preflight.sources import left_behind, sources_of
+from hpcdl.preflight.usedkeras import ASKS, first_use, plan_to_ask
 from hpcdl.run.notebook import SUFFIX
 
+_KNOWS_LEGACY_KERAS = (2, 14)  # TensorFlow, by its python/util/lazy_loader.py
 _PACKAGES = {"tensorflow": TENSORFLOW[0], "keras": "keras", "numpy": "numpy", "sklearn": "scikit-learn"}
 
 
@@ -23,6 +28,8 @@ def this_python(subject: Subject) -> Iterator[Finding | Note]:
     if job.script is None and _lacks("tensorflow"):
         cause = f"a model is trained by TensorFlow, which {sys.executable} does not have"
         yield Finding(cause, f"{pip_install(*TENSORFLOW)}, or choose a --cluster with an image", "cluster")
+    if not unreadable(subject):
+        yield from _tf_keras(subject, sources_of(subject))
     if job.script is None and not job.functions:
         return
     if refused := unreadable(subject):
@@ -34,6 +41,33 @@ def this_python(subject: Subject) -> Iterator[Finding | Note]:
     yield from _not_there(subject, imports)
     yield from _gone(imports)
     yield from _broken(subject)
+
+
+def _tf_keras(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
+    """The package that TF_USE_LEGACY_KERAS asks for; the variable may be this shell's own, which the run inherits."""
+    job = subject.submission.job
+    plan = plan_to_ask(subject.submission.plan, sources)
+    version = _tensorflow_version()
+    if {**os.environ, **plan.env}.get(LEGACY_KERAS) not in ASKS or not version or not _lacks("tf_keras"):
+        return
+    place, at_once = first_use(sources)
+    if version < _KNOWS_LEGACY_KERAS or (job.script is not None and not place):
+        return
+    package = "tf-keras=={}.{}.*".format(*version)
+    fix = f"{pip_install(package)}, or take {LEGACY_KERAS} out"
+    key = f"env.{LEGACY_KERAS}" if LEGACY_KERAS in job.env else ""
+    cause = f"{place}{LEGACY_KERAS} asks for tf-keras, which {sys.executable} does not have"
+    yield Finding(cause, fix, "job" if key else "cluster", key, job.script is None or at_once)
+
+
+def _tensorflow_version() -> tuple[int, ...]:
+    """Major and minor, without importing it; empty where it is not there."""
+    for name in ("tensorflow", "tensorflow-cpu"):
+        try:
+            return tuple(int(number) for number in metadata.version(name).split(".")[:2])
+        except (metadata.PackageNotFoundError, ValueError):
+            continue
+    return ()
 
 
 def _not_there(subject: Subject, imports: list[Import]) -> Iterator[Finding]:

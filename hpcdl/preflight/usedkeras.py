@@ -15,7 +15,7 @@ from hpcdl.preflight.looking import TF_KERAS
 from hpcdl.preflight.packages import is_missing
 from hpcdl.run.notebook import where
 
-_ASKS = ("1", "true", "True")  # as TensorFlow's lazy_loader.py reads it
+ASKS = ("1", "true", "True")  # as TensorFlow's lazy_loader.py reads it
 # os.environ["TF_USE_LEGACY_KERAS"] = "1", and the same with setdefault and update
 _SETS = re.compile(
     rf"""environ(?:\[|\.setdefault\(|\.update\(\{{)\s*['"]{LEGACY_KERAS}['"]\s*(?:\]\s*=|,|:)\s*['"](?P<value>\w*)['"]"""
@@ -54,10 +54,10 @@ def tf_keras(subject: Subject, sources: Mapping[str, str], facts: Mapping[str, A
     plan = subject.submission.plan
     if used is None or used[0] or is_missing(plan):
         return
-    place, at_once = _first_use(sources)
+    place, at_once = first_use(sources)
     if subject.submission.spec is None and not place:
         return
-    asked = plan_to_ask(plan, sources).env.get(LEGACY_KERAS) in _ASKS
+    asked = plan_to_ask(plan, sources).env.get(LEGACY_KERAS) in ASKS
     cause = f"tensorflow.keras fails in {plan.image}: {used[1]}"
     fix = "use another image"
     if asked or (facts["keras"] or [""])[0]:  # with the package keras there, nothing else keeps TensorFlow from it
@@ -68,7 +68,7 @@ def tf_keras(subject: Subject, sources: Mapping[str, str], facts: Mapping[str, A
     yield Finding(f"{place}{cause}", fix, "job", key, subject.submission.spec is not None or at_once)
 
 
-def _first_use(sources: Mapping[str, str]) -> tuple[str, bool]:
+def first_use(sources: Mapping[str, str]) -> tuple[str, bool]:
     """Where programs use tf.keras first, as the beginning of a sentence, and whether one does when it starts."""
     uses: list[tuple[bool, str]] = []
     for file, source in sources.items():

@@ -67,6 +67,7 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
                 )
             )
         _served.add(self.folder)
+        _warn_of_replicas(self.model)
         self._begin = [dict(vars(callback)) for callback in self.also]
         self._epochs: List[Tuple[int, Dict[str, Any]]] = []
         self._epochs_here = 0
@@ -375,6 +376,18 @@ def _begin_at(model: Any, epoch: Optional[int]) -> None:
         model._training_state = None if epoch is None else _Counters(epoch)
     else:
         model._initial_epoch = epoch
+
+
+def _warn_of_replicas(model: Any) -> None:
+    """Say that what comes is wrong, where this Keras trains or counts wrongly on several replicas."""
+    strategy = getattr(model, "distribute_strategy", None)
+    version = getattr(tf.keras, "__version__", None) or "2"  # tf_keras does not say it
+    release = tuple(int(part) for part in version.split(".")[:2])
+    if getattr(strategy, "num_replicas_in_sync", 1) > 1 and (3, 0) <= release < (3, 10):
+        _say(
+            "Keras {} trains or counts wrongly on several GPUs, see hpcdl's docs/compatibility.md; "
+            "use one GPU, or an image with Keras 2, or 3.10 and newer".format(version)
+        )
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import sys
 import time
@@ -424,6 +425,25 @@ def test_local_without_tensorflow_is_refused(cli, folder, monkeypatch):
         assert f"{sys.executable} -m pip install tensorflow" in answer.out + answer.err
         assert "hpcdl[" not in answer.out + answer.err
         assert not (folder / "runs").exists()
+
+
+@pytest.mark.tensorflow
+@pytest.mark.cases("fault 1")
+@pytest.mark.parametrize("of_shell", [False, True], ids=["job", "shell"])
+def test_local_variable_needs_tf_keras(cli, folder, monkeypatch, of_shell):
+    """This Python has TensorFlow and no tf-keras; the run would inherit the shell's variables."""
+    asks = ("--set", 'env={TF_USE_LEGACY_KERAS: "1"}')
+    if of_shell:
+        monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+        asks = ()
+    for command in (("submit", "--wait"), ("check",)):
+        answer = cli(*command, "digits_cnn", "--backend", "local", "--runs-dir", "runs", *asks)
+        assert answer.code == 2
+        assert "TF_USE_LEGACY_KERAS asks for tf-keras, which" in answer.out + answer.err
+        assert re.search(r"pip install 'tf-keras==2\.\d+\.\*'", answer.out + answer.err)
+        assert not (folder / "runs").exists()
+    (folder / "plain.py").write_text("print(1)\n")  # it takes nothing of tf.keras
+    assert cli("check", "plain.py", "--gpus", "0", "--time", "00:05:00", "--backend", "local", *asks).code == 0
 
 
 @pytest.mark.cases("F13")

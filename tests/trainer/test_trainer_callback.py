@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -251,3 +252,16 @@ def test_epochs_become_metrics(seen):
     assert [row.get("epoch") for row in rows] == [1, 2, 3, 4, None]
     assert set(rows[0]) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"}
     assert rows[-1] == {"step": 5, "loss": 0.5, "bad": None, "word": "x", "count": 3}
+
+
+@pytest.mark.cases("fault 0")
+@pytest.mark.parametrize(
+    ("version", "times"), [("3.9.2", 1), ("3.6.0", 1), ("3.10.0", 0), ("3.15.1", 0), ("2.15.0", 0), (None, 0)]
+)
+def test_replicas_that_keras_counts_wrongly_are_told(tf, monkeypatch, capsys, version, times):
+    from hpcdl.trainer import callback
+
+    monkeypatch.setattr(callback, "tf", SimpleNamespace(keras=SimpleNamespace(__version__=version)))
+    for replicas in (1, 2):
+        callback._warn_of_replicas(SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=replicas)))
+    assert capsys.readouterr().out.count("counts wrongly on several GPUs") == times
