@@ -213,6 +213,50 @@ def test_other_mnist_is_found(site: Bed) -> None:
     assert "mnist.npz is another one by its checksum" in told["findings"][0]["cause"]
 
 
+LEGACY_KERAS = 'env={TF_USE_LEGACY_KERAS: "1"}'
+NO_TF_KERAS = "TF_USE_LEGACY_KERAS asks for tf-keras, which cannot be imported in"
+
+
+@pytest.mark.cases("fault 1")
+def test_tf_keras_that_the_image_lacks(site: Bed) -> None:
+    """TensorFlow 2.21's image has no tf-keras; TensorFlow 2.11 does not know the variable."""
+    told = check(site, "mnist_cnn", "--set", LEGACY_KERAS)
+    assert [(row["check"], row["blocks"]) for row in told["findings"]] == [("image", True)]
+    assert told["findings"][0]["cause"].startswith(NO_TF_KERAS)
+    assert told["findings"][0]["fix"].startswith("name tf-keras==2.21.* in a requirements file (packages:)")
+
+    program = "import tensorflow as tf\ntf.keras.Sequential()\n"
+    told = check(site, script_job(site, program, "tensorflow"), "--set", LEGACY_KERAS)
+    assert [row["cause"].startswith(f"program.py:2: {NO_TF_KERAS}") for row in told["findings"]] == [True]
+
+    told = check(site, "mnist_cnn", "--set", "container=tf2.11", "--set", LEGACY_KERAS)
+    assert told["findings"] == []
+
+
+@pytest.mark.cases("fault 1")
+def test_run_without_its_tf_keras_says_so(site: Bed) -> None:
+    """Sent without the check: the trainer and a script end with the remedy."""
+    training = site.submit("mnist_cnn", "--no-check", "--set", LEGACY_KERAS).wait()
+    assert (training["state"], training["cause"]) == ("failed", "internal")
+    assert training["message"] == "TF_USE_LEGACY_KERAS=1 asks for tf-keras, which cannot be imported"
+    job = script_job(site, "import tensorflow as tf\ntf.keras.Sequential()\n", "tensorflow")
+    script = site.submit(job, "--no-check", "--set", LEGACY_KERAS).wait()
+    assert (script["state"], script["cause"]) == ("failed", "user_code")
+    for result in (training, script):
+        assert result["hint"].startswith("name tf-keras, of TensorFlow's own version, in a requirements file")
+
+
+@pytest.mark.cases("fault 1")
+def test_variable_of_the_image_counts(site: Bed) -> None:
+    """Apptainer gives what begins with APPTAINERENV_ to the image, as if the image had it."""
+    site.environment["APPTAINERENV_TF_USE_LEGACY_KERAS"] = "1"
+    try:
+        facts = json.loads(site.run("hpcdl", "image", "inspect", IMAGES / "tf2.21-py311.sif", "--json").stdout)
+    finally:
+        del site.environment["APPTAINERENV_TF_USE_LEGACY_KERAS"]
+    assert (facts["tensorflow"][:5], facts["keras"]) == ("2.21.", None)
+
+
 def submit(bed: Bed, *options: object) -> subprocess.CompletedProcess[str]:
     return bed.run(
         "hpcdl", "submit", "mnist_cnn", "--cluster", bed.profile, "--runs-dir", bed.runs, *options, check=False
