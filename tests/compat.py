@@ -37,7 +37,16 @@ VERSIONS = (
     "2.21.0-tf-keras-2.21.0",
 )
 COUNTED = ("tests", "failures", "errors", "skipped")
-TESTS_NEED = ("pytest", "pytest-timeout", "hypothesis", "pillow", "scipy", "scikit-learn", "tensorboard")
+TESTS_NEED = (
+    "pytest",
+    "pytest-timeout",
+    "hypothesis",
+    "pillow",
+    "scipy",
+    "scikit-learn",
+    "tensorboard",
+    "google-crc32c",
+)
 SHOW = (
     "import sys, numpy, tensorflow as tf; from hpcdl.trainer import compat; "
     "print(tf.__version__, compat.keras_version(), sys.version.split()[0], numpy.__version__)"

@@ -432,10 +432,10 @@ def test_local_without_tensorflow_is_refused(cli, folder, monkeypatch):
 @pytest.mark.parametrize("of_shell", [False, True], ids=["job", "shell"])
 def test_local_variable_needs_tf_keras(cli, folder, monkeypatch, of_shell):
     """This Python has TensorFlow and no tf-keras; the run would inherit the shell's variables."""
-    asks = ("--set", 'env={TF_USE_LEGACY_KERAS: "1"}')
+    asks = ["--set", 'env={TF_USE_LEGACY_KERAS: "1"}']
     if of_shell:
         monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
-        asks = ()
+        asks = []
     for command in (("submit", "--wait"), ("check",)):
         answer = cli(*command, "digits_cnn", "--backend", "local", "--runs-dir", "runs", *asks)
         assert answer.code == 2

@@ -169,14 +169,14 @@ def test_metrics_of_a_compiled_model_score_every_row_once(tf, training, arrays, 
     from hpcdl.trainer import batches
     from hpcdl.trainer.evaluation import Evaluator
 
-    (tmp_path / "compiled_models.py").write_text(COMPILED)
+    (tmp_path / "scored_models.py").write_text(COMPILED)
     monkeypatch.syspath_prepend(tmp_path)
-    trained = training(FunctionSpec("compiled_models:model"), replicas, train=replace(TRAIN, labels="one_hot"))()
+    trained = training(FunctionSpec("scored_models:model"), replicas, train=replace(TRAIN, labels="one_hot"))()
     images, labels = arrays["x_test"][..., None], arrays["y_test"].astype("i4")
     source = batches.Source(Part(images, labels, 1 / 255), one_hot=3)
     scores = Evaluator(trained.model, trained.stepper.strategy, source, batch_rows=25)(np.arange(101), lambda: None)
     outputs = trained.model(images.astype("f4") / 255, training=False)
-    own = sys.modules["compiled_models"]
+    own = sys.modules["scored_models"]
     for metric in [*own.metrics(), *own.weighted_metrics()]:
         metric.update_state(tf.one_hot(labels, 3), outputs)
         assert scores[metric.name] == pytest.approx(float(metric.result()), rel=1e-5), metric.name
