@@ -18,7 +18,7 @@ from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.looking import TF_KERAS
 from hpcdl.preflight.packages import is_missing
 from hpcdl.preflight.sources import files_of, left_behind, notebooks_of, sources_of
-from hpcdl.preflight.usedkeras import keras_of, plan_to_ask
+from hpcdl.preflight.usedkeras import is_unclear, keras_of, plan_to_ask
 from hpcdl.run import notebook
 from hpcdl.run.freeze import user_files
 from hpcdl.run.notebook import where
@@ -195,8 +195,8 @@ def _lacking(subject: Subject, sources: dict[str, str], facts: Any) -> Iterator[
             root = name.partition(".")[0]
             if not lacking or lacking in told or not (facts[root] or [""])[0]:
                 continue
-            if f"{name}.".startswith(f"{TF_KERAS}.") and not (facts[TF_KERAS] or [""])[0]:
-                continue  # it has nothing at all, as the check of the image says
+            if f"{name}.".startswith(f"{TF_KERAS}.") and (is_unclear(source) or not (facts[TF_KERAS] or [""])[0]):
+                continue  # of another Keras, or of none at all, as the check of the image says
             told.add(lacking)
             when = history(name)
             wrong = f"{where(file, source, line)}: {root} {facts[root][0]} has no {lacking}" + (

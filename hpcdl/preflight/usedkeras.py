@@ -18,8 +18,9 @@ from hpcdl.run.notebook import where
 ASKS = ("1", "true", "True")  # as TensorFlow's lazy_loader.py reads it
 # os.environ["TF_USE_LEGACY_KERAS"] = "1", and the same with setdefault and update
 _SETS = re.compile(
-    rf"""environ(?:\[|\.setdefault\(|\.update\(\{{)\s*['"]{LEGACY_KERAS}['"]\s*(?:\]\s*=|,|:)\s*['"](?P<value>\w*)['"]"""
+    rf"""(?m)^[^#\n]*environ(?:\[|\.setdefault\(|\.update\(\{{)\s*['"]{LEGACY_KERAS}['"]\s*(?:\]\s*=|,|:)\s*['"](?P<value>\w*)['"]"""
 )
+_SPEAKS = re.compile(rf"(?m)^[^#\n]*{LEGACY_KERAS}")
 
 
 def plan_to_ask(plan: Plan, sources: Mapping[str, str]) -> Plan:
@@ -31,6 +32,11 @@ def plan_to_ask(plan: Plan, sources: Mapping[str, str]) -> Plan:
     return plan
 
 
+def is_unclear(source: str) -> bool:
+    """Whether a program speaks of TF_USE_LEGACY_KERAS in another way than `plan_to_ask` reads."""
+    return _SPEAKS.search(source) is not None and not _SETS.search(source)
+
+
 def keras_of(source: str, facts: Mapping[str, Any]) -> str:
     """The version of the Keras that a program uses; nothing where it uses two, or that cannot be told.
 
@@ -38,7 +44,7 @@ def keras_of(source: str, facts: Mapping[str, Any]) -> str:
         source: the program's text.
         facts: what the image has, asked with `plan_to_ask`.
     """
-    if LEGACY_KERAS in source and not _SETS.search(source):
+    if is_unclear(source):
         return ""
     package, of_tensorflow = ((facts[name] or [""])[0] for name in ("keras", TF_KERAS))
     names = names_used(source)

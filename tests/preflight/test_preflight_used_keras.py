@@ -82,6 +82,21 @@ def test_variable_without_its_package(site):
     assert [cause.startswith(f"program.py:3: {ASKS}") for cause in causes(report)] == [True]
 
 
+def test_variable_that_cannot_be_read(site):
+    """Which Keras it will be is not known: nothing of tf.keras is said to be missing."""
+    site.stub(tf_keras="2.21.0")
+    program = f"import os\n{PROGRAM}keras.no_such\n"
+    write(site, program)
+    lacks, saves = "program.py:5: tensorflow 2.21.0 has no tensorflow.keras.no_such", SAVE.replace(":3", ":4")
+    assert causes(site.check("script.yaml", only="script")) == [lacks, saves]
+    for line in ("os.environ.update(TF_USE_LEGACY_KERAS='1')", "os.environ['TF_USE_LEGACY_KERAS'] = str(1)"):
+        write(site, f"import os\n{line}\n{program}")
+        assert causes(site.check("script.yaml", only="script")) == []
+    write(site, f"# os.environ['TF_USE_LEGACY_KERAS'] = '1'\n{program}")
+    found = causes(site.check("script.yaml", only="script"))
+    assert found == [lacks.replace(":5", ":6"), saves.replace(":4", ":5")]
+
+
 def test_variable_that_asks_for_nothing(site):
     write(site, env='{TF_USE_LEGACY_KERAS: "0"}')
     assert causes(site.check("script.yaml", only="image")) == []
