@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight import kerastable as table
-from hpcdl.preflight.attributes import all_calls, calls
+from hpcdl.preflight.attributes import all_calls
 from hpcdl.preflight.kerasoptimizers import keywords, last_word, of_optimizer, old_attributes
 from hpcdl.run.notebook import where
 from hpcdl.sources import parse_source
@@ -50,7 +50,7 @@ class _Program:
 
 
 def keras_calls(subject: Subject, file: str, source: str, keras: str) -> Iterator[Finding]:
-    """The calls of a program that its Keras refuses, and replicas that its Keras counts or trains wrongly.
+    """The calls of a program that its Keras refuses.
 
     Args:
         subject: what is checked.
@@ -63,33 +63,6 @@ def keras_calls(subject: Subject, file: str, source: str, keras: str) -> Iterato
     for call in refused_calls(source, keras):
         cause = f"{where(file, source, call.line)}: {call.message}"
         yield Finding(cause, call.fix, "job", "script", call.certain)
-    wrong = wrong_on_replicas(keras)
-    if not wrong or subject.submission.job.resources.gpus < 2:
-        return
-    for name, place, _ in calls(source):
-        if name == "tensorflow.distribute.MirroredStrategy":
-            cause = f"{where(file, source, place.lineno)}: on several GPUs, fit of Keras {keras} {wrong}"
-            yield Finding(cause, "use an image with Keras 2, or 3.10 and newer", "job", "script", False)
-
-
-def wrong_on_replicas(keras: str) -> str:
-    """What ``fit`` of a version of Keras does wrongly on several replicas, or nothing.
-
-    hpcdl's own training makes up for it: hpcdl/trainer/compat.py.
-    """
-    release = tuple(int(number) for number in re.findall(r"\d+", keras)[:2])
-    if not (3, 0) <= release < (3, 10):
-        return ""
-    if release < (3, 2):
-        return "does not add up the replicas' gradients: each trains a model of its own"
-    faults = []
-    if release < (3, 8):
-        faults.append("adds up the replicas' gradients without taking their mean")
-    if release < (3, 7):
-        faults.append("shows the metrics of the first replica alone")
-    else:
-        faults.append("counts metrics wrongly")
-    return ", and ".join(faults)
 
 
 def refused_calls(source: str, keras: str) -> list[Refused]:

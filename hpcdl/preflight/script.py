@@ -17,6 +17,7 @@ from hpcdl.preflight.kerascalls import keras_calls
 from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.looking import TF_KERAS
 from hpcdl.preflight.packages import is_missing
+from hpcdl.preflight.replicas import replicas
 from hpcdl.preflight.sources import files_of, left_behind, notebooks_of, sources_of
 from hpcdl.preflight.usedkeras import is_unclear, keras_of, plan_to_ask
 from hpcdl.run import notebook
@@ -51,6 +52,7 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
                 yield _finding(subject, wrong, "read the file with numpy.load(path), as jobs/MNIST.py does", certain)
         yield from keras_data(subject, name, source, keras)
         yield from keras_calls(subject, name, source, keras)
+        yield from replicas(subject, name, source, keras)
 
 
 def unreadable(subject: Subject) -> Finding | None:
