@@ -32,6 +32,10 @@ def main() -> None:
     pip = pip_command()
     told = {"pip": bool(pip), "python": platform.python_version(), "status": 0, "image": image}
     if pip:
+        env = {**os.environ, **asked["env"]}
+        if "tensorflow-cpu" in image and "tensorflow" not in image:
+            stand_in(here, "tensorflow", image["tensorflow-cpu"])
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, [here, env.get("PYTHONPATH")]))
         pinned = [f"{name}=={version}" for name, version in image.items() if _VERSION.fullmatch(version.lower())]
         files = {"requirements": asked["requirements"], "constraints": pinned}
         for name, lines in files.items():
@@ -41,7 +45,7 @@ def main() -> None:
         words += ["--prefix", prefix, "--no-cache-dir", "--no-compile", "--no-warn-script-location", "--no-input"]
         words += ["--disable-pip-version-check", "--progress-bar", "off", *asked["options"]]
         done = subprocess.run([*pip, "install", *words], stdin=subprocess.DEVNULL, stdout=sys.stderr,
-                              env={**os.environ, **asked["env"]}, check=False)  # fmt: skip
+                              env=env, check=False)  # fmt: skip
         told["status"] = done.returncode
     if told["status"] == 0:
         gather(prefix, target)
@@ -61,6 +65,14 @@ def pip_command() -> list[str] | None:
         return None
     wheels = glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled", "pip-*.whl"))
     return [sys.executable, os.path.join(wheels[0], "pip")] if wheels else None
+
+
+def stand_in(folder: str, name: str, version: str) -> None:
+    """Let pip see a distribution that the image has under another name, for those who need it, such as tf-keras."""
+    place = os.path.join(folder, f"{name}-{version}.dist-info")
+    os.makedirs(place)
+    with open(os.path.join(place, "METADATA"), "w", encoding="utf-8") as stream:
+        stream.write(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
 
 def installed(folders: list[str]) -> dict[str, str]:

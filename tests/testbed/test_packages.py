@@ -41,6 +41,8 @@ def site(cluster: None) -> Bed:
     wheel(wheels, "extra_words", "1.2", ["numpy>=1.20", "leaf_words"])
     wheel(wheels, "leaf_words")
     wheel(wheels, "plain_words")
+    wheel(wheels, "keras_words", requires=["tensorflow>=2.11"])
+    wheel(wheels, "late_words", requires=["tensorflow>=9"])
     wheel(wheels, "old_words", requires=["numpy==1.2.3"])
     wheel(wheels, "numpy", "1.2.3")
     wheel(wheels, "sly_words", numpy="hidden = True\n")
@@ -130,6 +132,18 @@ def test_conflict_with_the_image_is_told_in_pips_words(site: Bed) -> None:
     assert "old-words 1.0 depends on numpy==1.2.3" in message
     assert "(constraint) numpy==2." in message
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.cases("fault 1")
+def test_tensorflow_cpu_is_tensorflow(site: Bed) -> None:
+    """The images have tensorflow-cpu, and tf-keras and others ask for tensorflow."""
+    site.write("keras.txt", "keras-words\n")
+    assert "installed: keras-words 1.0\n" in build(site, "tensorflow.yaml", "--set", "packages=keras.txt").stderr
+
+    site.write("late.txt", "late-words\n")
+    failed = build(site, "tensorflow.yaml", "--set", "packages=late.txt", check=False)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert "tensorflow>=9" in failed.stderr
 
 
 def test_package_that_hides_the_images_numpy_is_refused(site: Bed) -> None:
