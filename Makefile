@@ -23,7 +23,7 @@ help:
 	@echo "make testbed-sid          the same with Debian unstable's SLURM and Python"
 	@echo "make golden        render the golden scripts again, to be read before they are committed"
 	@echo "make format        let ruff format the code"
-	@echo "make compat        the trainer's tests on TensorFlow versions between the images (hours; VERSIONS='2.19.1-keras-3.9.2')"
+	@echo "make compat        the trainer's tests on other TensorFlows (hours; VERSIONS='2.19.1-keras-3.9.2')"
 
 # One stamp per set of extras; pyproject.toml is where they come from.
 .venv/.demo: pyproject.toml $(TESTED)

@@ -59,7 +59,7 @@ def _add_metrics(result: dict[str, Any], paths: RunPaths) -> None:
 
 
 def _missing(paths: RunPaths, plan: Plan, rows: list[dict[str, Any]]) -> str | None:
-    """What to try where the program's last words are of a file, or of the package tf-keras, that it did not find."""
+    """What to try where the program's last words are of a file or a package that is not there."""
     lines = tail(paths.log(rows[-1]["attempt"])).splitlines()[-_LAST_LINES:]
     folder = plan.folder
     if plan.script is not None:

@@ -68,7 +68,7 @@ def pip_command() -> list[str] | None:
 
 
 def stand_in(folder: str, name: str, version: str) -> None:
-    """Let pip see a distribution that the image has under another name, for those who need it, such as tf-keras."""
+    """Let pip see a distribution that the image has under another name: tf-keras asks for it."""
     place = os.path.join(folder, f"{name}-{version}.dist-info")
     os.makedirs(place)
     with open(os.path.join(place, "METADATA"), "w", encoding="utf-8") as stream:

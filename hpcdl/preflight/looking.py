@@ -23,13 +23,20 @@ ROOTS = ("tensorflow", "keras", "numpy")
 TF_KERAS = "tensorflow.keras"  # the Keras that TensorFlow uses: the package keras, or tf_keras
 _MOST_NODES = 4000
 # Not public, or a thousand names that nobody takes by name
-_PRIVATE = ("tensorflow.python", "tensorflow.core", "tensorflow.compiler", "keras.src", "tf_keras.src", "numpy._")
+_PRIVATE = (
+    "tensorflow.python",
+    "tensorflow.core",
+    "tensorflow.compiler",
+    "keras.src",
+    "tf_keras.src",
+    "numpy._",
+)
 _INNER = (*ROOTS, "tf_keras")
 _LONG = ".raw_ops"
 
 
 def versions() -> dict[str, Any]:
-    """The image's Python, and for each root and `TF_KERAS` (version, file), ("", why it fails) or None."""
+    """The image's Python, and of each root and `TF_KERAS` (version, file), ("", why not) or None."""
     told: dict[str, Any] = {
         "python": platform.python_version(),
         "architecture": platform.machine(),

@@ -1,4 +1,4 @@
-"""Scripts that train on several GPUs by themselves: what ``fit`` of their Keras does wrongly there."""
+"""Scripts that train on several GPUs by themselves: what their Keras does wrongly there."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def replicas(subject: Subject, file: str, source: str, keras: str) -> Iterator[F
         return
     for name, call, _ in calls(source):
         if name == "tensorflow.distribute.MirroredStrategy":
-            cause = f"{where(file, source, call.lineno)}: on several GPUs, fit of Keras {keras} {wrong}"
-            yield Finding(cause, "use an image with Keras 2, or 3.10 and newer", "job", "script", False)
+            place = where(file, source, call.lineno)
+            cause = f"{place}: on several GPUs, fit of Keras {keras} {wrong}"
+            fix = "use an image with Keras 2, or 3.10 and newer"
+            yield Finding(cause, fix, "job", "script", False)
 
 
 def wrong_on_replicas(keras: str) -> str:

@@ -37,7 +37,8 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
         return
     sources = sources_of(subject)
     yield from as_it_stands(subject, sources)
-    facts = ask(plan_to_ask(subject.submission.plan, sources), subject.module_lines, *question(subject))
+    plan = plan_to_ask(subject.submission.plan, sources)
+    facts = ask(plan, subject.module_lines, *question(subject))
     for name, why in facts["broken"].items():
         yield _broken(subject, name, why, facts["python"])
     if not is_missing(subject.submission.plan):
@@ -197,7 +198,8 @@ def _lacking(subject: Subject, sources: dict[str, str], facts: Any) -> Iterator[
             root = name.partition(".")[0]
             if not lacking or lacking in told or not (facts[root] or [""])[0]:
                 continue
-            if f"{name}.".startswith(f"{TF_KERAS}.") and (is_unclear(source) or not (facts[TF_KERAS] or [""])[0]):
+            unknown = is_unclear(source) or not (facts[TF_KERAS] or [""])[0]
+            if unknown and f"{name}.".startswith(f"{TF_KERAS}."):
                 continue  # of another Keras, or of none at all, as the check of the image says
             told.add(lacking)
             when = history(name)

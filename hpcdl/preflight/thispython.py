@@ -44,11 +44,12 @@ def this_python(subject: Subject) -> Iterator[Finding | Note]:
 
 
 def _tf_keras(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
-    """The package that TF_USE_LEGACY_KERAS asks for; the variable may be this shell's own, which the run inherits."""
+    """The package that TF_USE_LEGACY_KERAS asks for; a run inherits this shell's variables."""
     job = subject.submission.job
     plan = plan_to_ask(subject.submission.plan, sources)
     version = _tensorflow_version()
-    if {**os.environ, **plan.env}.get(LEGACY_KERAS) not in ASKS or not version or not _lacks("tf_keras"):
+    asked = {**os.environ, **plan.env}.get(LEGACY_KERAS) in ASKS
+    if not (asked and version and _lacks("tf_keras")):
         return
     place, at_once = first_use(sources)
     if version < _KNOWS_LEGACY_KERAS or (job.script is not None and not place):

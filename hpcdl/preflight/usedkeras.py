@@ -1,4 +1,4 @@
-"""Which Keras a job's programs use: the package keras, or tf.keras, which TF_USE_LEGACY_KERAS may make tf-keras."""
+"""Which Keras a job's programs use: keras, or tf.keras, which TF_USE_LEGACY_KERAS makes tf-keras."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from hpcdl.run.notebook import where
 ASKS = ("1", "true", "True")  # as TensorFlow's lazy_loader.py reads it
 # os.environ["TF_USE_LEGACY_KERAS"] = "1", and the same with setdefault and update
 _SETS = re.compile(
-    rf"""(?m)^[^#\n]*environ(?:\[|\.setdefault\(|\.update\(\{{)\s*['"]{LEGACY_KERAS}['"]\s*(?:\]\s*=|,|:)\s*['"](?P<value>\w*)['"]"""
+    r"(?m)^[^#\n]*environ(?:\[|\.setdefault\(|\.update\(\{)\s*"
+    rf"['\"]{LEGACY_KERAS}['\"]\s*(?:\]\s*=|,|:)\s*['\"](?P<value>\w*)['\"]"
 )
 _SPEAKS = re.compile(rf"(?m)^[^#\n]*{LEGACY_KERAS}")
 
 
 def plan_to_ask(plan: Plan, sources: Mapping[str, str]) -> Plan:
-    """The plan with the TF_USE_LEGACY_KERAS that the job's programs set themselves, for questions to its image."""
+    """The plan with the TF_USE_LEGACY_KERAS that the job's programs set themselves."""
     for source in sources.values():
         sets = _SETS.search(source)
         if sets:
@@ -38,7 +39,7 @@ def is_unclear(source: str) -> bool:
 
 
 def keras_of(source: str, facts: Mapping[str, Any]) -> str:
-    """The version of the Keras that a program uses; nothing where it uses two, or that cannot be told.
+    """The version of the Keras that a program uses; nothing where it uses two, or none is known.
 
     Args:
         source: the program's text.
@@ -55,7 +56,7 @@ def keras_of(source: str, facts: Mapping[str, Any]) -> str:
 
 
 def tf_keras(subject: Subject, sources: Mapping[str, str], facts: Mapping[str, Any]) -> Iterator[Finding]:
-    """The Keras that TensorFlow is told to use is in the image; else nothing of tf.keras can be used."""
+    """The Keras that TensorFlow is told to use is in the image."""
     used = facts[TF_KERAS]
     plan = subject.submission.plan
     if used is None or used[0] or is_missing(plan):
@@ -66,16 +67,18 @@ def tf_keras(subject: Subject, sources: Mapping[str, str], facts: Mapping[str, A
     asked = plan_to_ask(plan, sources).env.get(LEGACY_KERAS) in ASKS
     cause = f"tensorflow.keras fails in {plan.image}: {used[1]}"
     fix = "use another image"
-    if asked or (facts["keras"] or [""])[0]:  # with the package keras there, nothing else keeps TensorFlow from it
+    if asked or (facts["keras"] or [""])[0]:  # nothing else keeps TensorFlow from a Keras that is there
         cause = f"{LEGACY_KERAS} asks for tf-keras, which cannot be imported in {plan.image}"
         version = ".".join(facts["tensorflow"][0].split(".")[:2])
-        fix = f"name tf-keras=={version}.* in a requirements file (packages:), or take {LEGACY_KERAS} out"
+        install = f"name tf-keras=={version}.* in a requirements file (packages:)"
+        fix = f"{install}, or take {LEGACY_KERAS} out"
     key = f"env.{LEGACY_KERAS}" if LEGACY_KERAS in subject.submission.job.env else "container"
-    yield Finding(f"{place}{cause}", fix, "job", key, subject.submission.spec is not None or at_once)
+    blocks = subject.submission.spec is not None or at_once
+    yield Finding(f"{place}{cause}", fix, "job", key, blocks)
 
 
 def first_use(sources: Mapping[str, str]) -> tuple[str, bool]:
-    """Where programs use tf.keras first, as the beginning of a sentence, and whether one does when it starts."""
+    """Where programs use tf.keras first, to begin a sentence, and whether as soon as they start."""
     uses: list[tuple[bool, str]] = []
     for file, source in sources.items():
         for name, (line, at_once) in names_used(source).items():

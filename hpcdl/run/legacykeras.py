@@ -19,11 +19,12 @@ def tf_keras_hint(lines: Sequence[str], env: Mapping[str, str]) -> str | None:
         What to change in the job; None where the program ended for something else.
     """
     said = "\n".join(lines)
-    asks = "Keras cannot be imported" in said  # TensorFlow's words, also where tf-keras alone is missing
+    asks = "Keras cannot be imported" in said  # so says TensorFlow where tf-keras alone is missing
     if not asks and "No module named 'tf_keras'" not in said:
         return None
     if _VARIABLE in env:
         return f"{_INSTALL}, or take {_VARIABLE} out of env"
     if asks:
-        return f"{_INSTALL}, if the script or the image sets {_VARIABLE}, or take that out; else use another image"
+        unless = f"or take {_VARIABLE} out where the script or the image sets it"
+        return f"{_INSTALL}, {unless}; else use another image"
     return _INSTALL
