@@ -19,9 +19,11 @@ from tests.trainer.conftest import each_keras
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]  # what TensorBoard warns of is not ours
 
 KILLED_ON_THE_WAY = '''
-"""A model that kills its trainer at a training step."""
+"""A model that kills its trainer at a training step, when a checkpoint is there."""
+import glob
 import os
 import signal
+import time
 
 import tensorflow as tf
 
@@ -31,6 +33,8 @@ CALLS = []
 def note():
     CALLS.append(1)
     if len(CALLS) == int(os.environ.get("KILL_AT_CALL", "0")):
+        while not glob.glob(os.path.join(os.path.dirname(__file__), "checkpoints", "*.npz")):
+            time.sleep(0.01)  # it is written by a thread
         os.kill(os.getpid(), signal.SIGKILL)
 
 
