@@ -143,6 +143,28 @@ def set_learning_rate(model: Any, rate: Any) -> None:
     tensorflow_variable(inner_optimizer(model.optimizer).learning_rate).assign(rate)
 
 
+@contextlib.contextmanager
+def whole_numbers_apart() -> Iterator[None]:
+    """While a model is built: let each replica keep whole numbers of its own, as Keras 3.8 does.
+
+    Such are the states of random layers. Keras 3.7 asks for the replicas' mean, which TensorFlow
+    refuses: "aggregation=MEAN and a non-floating dtype is not supported".
+    """
+
+    def create(next_creator: Callable[..., Any], **settings: Any) -> Any:
+        asks_for_mean = settings.get("aggregation") == tf.VariableAggregation.MEAN
+        dtype = settings.get("dtype")
+        if asks_for_mean and dtype is not None and not tf.as_dtype(dtype).is_floating:
+            settings["aggregation"] = tf.VariableAggregation.NONE
+        return next_creator(**settings)
+
+    if _keras() != (3, 7):
+        yield
+        return
+    with tf.variable_creator_scope(create):
+        yield
+
+
 def build_metrics(model: Any, strategy: Any, x: Any, y: Any) -> None:
     """Create the metrics' variables by one test step, and reset them.
 

@@ -26,6 +26,11 @@ def build(spec: ModelSpec, image_shape: Tuple[int, ...], classes: int) -> Any:
     Raises:
         UserCodeError: when the user's function raises, or its model does not fit the data.
     """
+    with compat.whole_numbers_apart():
+        return _build(spec, image_shape, classes)
+
+
+def _build(spec: ModelSpec, image_shape: Tuple[int, ...], classes: int) -> Any:
     if isinstance(spec, FunctionSpec):
         with blame_user_code(spec, "failed"):
             return _from_function(spec, image_shape, classes)

@@ -88,6 +88,24 @@ def test_each_replica_keeps_its_own_sums(tf, strategies, monkeypatch, version):
     assert total.value.numpy() == 6.0
 
 
+@pytest.mark.cases("fault 0")
+def test_random_states_of_keras_3_7_are_made(tf, strategies, monkeypatch):
+    """TensorFlow refuses the mean of whole numbers, which Keras 3.7 asks for; of other numbers it stays."""
+    from hpcdl.trainer import compat
+
+    mean = tf.VariableAggregation.MEAN
+    with strategies[2].scope():
+        monkeypatch.setattr(compat, "keras_version", lambda: "3.8.0")
+        with pytest.raises(ValueError, match="non-floating dtype"), compat.whole_numbers_apart():
+            tf.Variable([1, 0], dtype="int64", aggregation=mean)
+        monkeypatch.setattr(compat, "keras_version", lambda: "3.7.0")
+        with compat.whole_numbers_apart():
+            state = tf.Variable([1, 0], dtype="int64", aggregation=mean)
+            weight = tf.Variable([1.0], dtype="float32", aggregation=mean)
+
+    assert (state.aggregation, weight.aggregation) == (tf.VariableAggregation.NONE, mean)
+
+
 def test_keras_that_adds_no_gradients_up_trains_no_replicas(monkeypatch):
     from hpcdl.trainer import compat
 
