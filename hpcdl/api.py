@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hpcdl import packages
 from hpcdl.cluster.schema import Cluster
-from hpcdl.errors import JobError, Problem
+from hpcdl.errors import JobError, Problem, UserError
 from hpcdl.job import Job
 from hpcdl.planning import Plan, plan, run_spec
-from hpcdl.run import Run
 from hpcdl.script import render as render_plan
 from hpcdl.shown import for_render
+from hpcdl.sources import NOTEBOOK
 
 if TYPE_CHECKING:
+    from hpcdl.gathering import Unseen
+    from hpcdl.run import Run
     from hpcdl.submission import Submission
+    from hpcdl.trainer.spec import RunSpec
 
 
 def render(job: Job | Plan, cluster: Cluster | None = None) -> str:
     """The batch script of a job.
 
-    A script's is complete: send it from the script's folder. A training needs more than a
-    script: ``hpcdl render -o DIR/`` writes the whole folder.
+    A script's is complete: send it from the script's folder. A training or a notebook needs more
+    than a script: ``hpcdl render -o DIR/`` writes the whole folder. What the container will not
+    show is a warning (UserWarning).
 
     Args:
         job: the job; or a plan of it, for the script that the plan alone gives.
@@ -34,19 +39,47 @@ def render(job: Job | Plan, cluster: Cluster | None = None) -> str:
 
     Raises:
         JobError: the cluster cannot do what the job asks; every reason at once.
-        UserError: the cluster has no container image, or SLURM cannot carry a value.
+        UserError: the job is a notebook, the cluster has no container image, or SLURM cannot carry
+            a value.
         TypeError: a job without a cluster.
     """
     if isinstance(job, Plan):
-        return render_plan(job, bundle=job.script is None)
+        return render_plan(job)
     if cluster is None:
         raise TypeError("render() of a job needs a cluster: render(job, load_cluster(name))")
+    if is_notebook(job):
+        raise UserError("a notebook becomes a script when it is copied: hpcdl render -o DIR/ does so")
+    decided, spec, unseen = plan_to_render(job, cluster, bundle=job.script is None)
+    for each in unseen:
+        warnings.warn(f"{each.cause}: {each.fix}", stacklevel=2)
+    return render_plan(decided, spec=spec)
+
+
+def plan_to_render(job: Job, cluster: Cluster, bundle: bool) -> tuple[Plan, RunSpec | None, list[Unseen]]:
+    """What a batch script that hpcdl does not start itself is rendered from.
+
+    Args:
+        job: the job.
+        cluster: where it is to run.
+        bundle: whether the script lies in a folder with all that it needs.
+
+    Returns:
+        The plan, the contract with the trainer (None for a script), and what the container will not show.
+
+    Raises:
+        JobError: the cluster cannot do what the job asks; every reason at once.
+        UserError: the packages that the job asks for are not installed yet.
+    """
     decided = packages.located(plan(job, cluster), cluster)
     packages.require(decided)
     spec = run_spec(job, cluster)
-    is_training = decided.script is None
-    decided, _ = for_render(decided, job, spec, bundle=is_training)
-    return render_plan(decided, bundle=is_training, spec=spec)
+    decided, unseen = for_render(decided, job, spec, bundle)
+    return decided, spec, unseen
+
+
+def is_notebook(job: Job) -> bool:
+    """Whether a job's script is a notebook, which runs only from a folder that hpcdl made."""
+    return (job.script or "").endswith(NOTEBOOK)
 
 
 def submit(
@@ -58,6 +91,9 @@ def submit(
     command_line: Sequence[str] | None = None,
 ) -> Run:
     """Check a job and send it.
+
+    What the command line says on the way, such as what this backend does otherwise, is a warning
+    (UserWarning).
 
     Args:
         job: the job.
@@ -80,6 +116,8 @@ def submit(
 
     prepared = submission.prepare(job, cluster, backend, runs_dir)
     submission.require_backend(prepared)
+    for note in prepared.notes:
+        warnings.warn(note, stacklevel=2)
     if check:
         _require_checked(prepared, cluster)
     return submission.submit(prepared, sys.argv if command_line is None else command_line)
@@ -99,8 +137,10 @@ def _require_checked(prepared: Submission, cluster: Cluster) -> None:
     report = checks(Subject(prepared, cluster))
     problems = []
     for _, finding in report.findings:
+        message = f"{finding.cause}; {finding.fix}"
         if finding.blocks:
-            place = origin(finding, prepared.job, cluster)
-            problems.append(Problem(place, "", f"{finding.cause}; {finding.fix}"))
+            problems.append(Problem(origin(finding, prepared.job, cluster), "", message))
+        else:
+            warnings.warn(message, stacklevel=3)
     if problems:
         raise JobError(f"{prepared.job.name} on {cluster.name} cannot run, and was not sent", problems)

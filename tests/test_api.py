@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 import hpcdl
-from hpcdl.errors import JobError
+from hpcdl.errors import JobError, UserError
 
 SITE = """name: site
 node: {cpus: 8, gpus: 1}
@@ -43,6 +44,33 @@ def test_rendered_training_sees_data_elsewhere(site, tmp_path):
     assert f"--bind {tmp_path}/set" in text.replace("\\\n", " ")
 
 
+def test_rendered_training_says_what_it_needs(site, cli, tmp_path):
+    """Such a script runs in a folder with run.json and code/ only, and its head says so."""
+    (tmp_path / "a.yaml").write_text("name: a\ndata: {name: digits}\nmodel: {name: mlp}\n")
+    job = hpcdl.load_job("a.yaml")
+
+    text = hpcdl.render(job, site)
+
+    assert text == cli("render", "a.yaml", "--cluster", "site.yaml").out
+    for script in (text, hpcdl.render(hpcdl.plan(job, site))):
+        assert "it needs run.json and code/ beside it" in script
+
+
+def test_notebook_is_no_script(site, tmp_path):
+    (tmp_path / "n.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+
+    with pytest.raises(UserError, match="hpcdl render -o DIR/"):
+        hpcdl.render(hpcdl.load_job("n.ipynb"), site)
+
+
+def test_what_the_container_does_not_show_is_a_warning(site, tmp_path):
+    Path.home().joinpath("mine.csv").touch()
+    (tmp_path / "t.py").write_text("import os\nopen(os.path.expanduser('~/mine.csv'))\n")
+
+    with pytest.warns(UserWarning, match="names ~/mine.csv, and in the job ~ is the run's own home"):
+        hpcdl.render(hpcdl.load_job("t.py"), site)
+
+
 def test_render_of_a_job_needs_a_cluster(site, tmp_path):
     (tmp_path / "t.py").touch()
 
@@ -56,7 +84,7 @@ LACKS = "import no_such_module_anywhere\n"
 def test_what_cannot_run_is_not_sent(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.py").write_text(LACKS)
-    job, here = hpcdl.load_job("t.py"), hpcdl.load_cluster("local")
+    job, here = hpcdl.load_job("t.py", ["resources.gpus=0"]), hpcdl.load_cluster("local")
 
     with pytest.raises(JobError) as caught:
         hpcdl.submit(job, here, backend="local", runs_dir=str(tmp_path / "runs"))
@@ -67,12 +95,22 @@ def test_what_cannot_run_is_not_sent(tmp_path, monkeypatch):
     assert not (tmp_path / "runs").exists()
 
 
+def test_what_the_command_says_is_a_warning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.py").write_text(LACKS)
+    job = hpcdl.load_job("t.py", ["resources.gpus=2"])
+    here = hpcdl.load_cluster("local", ["cluster.emulate_gpus=true"])
+
+    with pytest.warns(UserWarning, match="EMULATED GPUs: 2 asked for"), pytest.raises(JobError):
+        hpcdl.submit(job, here, backend="local", runs_dir=str(tmp_path / "runs"))
+
+
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*Popen")  # it runs on without this process, as it is to
 def test_submitted_without_checks(tmp_path, monkeypatch):
     """The run is made and fails by itself; its manifest says what sent it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.py").write_text(LACKS)
-    job, here = hpcdl.load_job("t.py"), hpcdl.load_cluster("local")
+    job, here = hpcdl.load_job("t.py", ["resources.gpus=0"]), hpcdl.load_cluster("local")
 
     run = hpcdl.submit(
         job, here, backend="local", runs_dir=str(tmp_path / "runs"), check=False, command_line=["sweep.py", "7"]

@@ -33,20 +33,15 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
     hpcdl render MNIST.py -c mycluster.yaml --gpus 1 --time 00:30:00
     hpcdl render mnist_cnn -c mycluster.yaml -o mnist_cnn/ && cd mnist_cnn && sbatch job.sbatch
     """
+    from hpcdl.api import is_notebook, plan_to_render
     from hpcdl.errors import UserError
-    from hpcdl.packages import located, require
-    from hpcdl.planning import plan, run_spec
     from hpcdl.script import render
-    from hpcdl.shown import for_render
 
     loaded, site = options.load(job, cluster, sets)
-    decided = located(plan(loaded, site), site)
-    require(decided)
-    spec = run_spec(loaded, site)
-    notebook = (loaded.script or "").endswith(".ipynb")
+    notebook = is_notebook(loaded)
     folder = output is not None and (output.endswith("/") or Path(output).is_dir())
-    whole = folder or decided.script is None or notebook
-    decided, unseen = for_render(decided, loaded, spec, bundle=whole)
+    whole = folder or loaded.script is None or notebook
+    decided, spec, unseen = plan_to_render(loaded, site, bundle=whole)
     for one in unseen:
         options.say(f"{one.cause}: {one.fix}")
     if output is None:
