@@ -158,19 +158,22 @@ def _profiles(document: Located) -> dict[str, Located]:
 
 def _check_names(files: Sequence[Located], known: Sequence[str], problems: list[Problem]) -> None:
     """A section whose name is nearly a profile's that has none of its own would change nothing, without a word."""
-    from difflib import get_close_matches
+    sections = [pair for document in files for pair in _profiles(document).items()]
+    unknown = [(name, section) for name, section in sections if name not in known]
+    if not unknown:
+        return
+    from difflib import get_close_matches  # mostly not needed, and every command would wait for it
 
-    with_section = {name for document in files for name in _profiles(document)}
+    with_section = {name for name, _ in sections}
     without_section = [name for name in known if name not in with_section]
-    for document in files:
-        for name, section in _profiles(document).items():
-            close = get_close_matches(str(name), without_section, n=1, cutoff=0.75)
-            if name not in known and close:
-                message = (
-                    f"there is no such profile; did you mean {close[0]}? "
-                    f"(a file of your own may be called {name}: then put {close[0]}: {{}} beside it)"
-                )
-                Walker(problems).add(section, f"profiles.{name}", message)
+    for name, section in unknown:
+        close = get_close_matches(str(name), without_section, n=1, cutoff=0.75)
+        if close:
+            message = (
+                f"there is no such profile; did you mean {close[0]}? "
+                f"(a file of your own may be called {name}: then put {close[0]}: {{}} beside it)"
+            )
+            Walker(problems).add(section, f"profiles.{name}", message)
 
 
 def _refuse_programs(section: Mapping[str, Located], walker: Walker, prefix: str) -> None:

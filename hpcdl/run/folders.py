@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hpcdl.files import copy_file
 from hpcdl.run.paths import holds_runs
+from hpcdl.trainer.imagewalk import is_folder
 
 _NOT_COPIED = ("__pycache__", ".git")
 _OF_ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")  # what venv and conda put at the top of theirs
@@ -52,7 +53,7 @@ def walk(folder: Path, without: Path | None = None) -> Iterator[Entry]:
         path, parents = waiting.pop()
         for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
             name = os.path.relpath(entry.path, folder)
-            if not _is_folder(entry):
+            if not is_folder(entry):
                 yield Entry(Path(entry.path), name, _kind_of_file(entry))
                 continue
             real = os.path.realpath(entry.path)
@@ -63,16 +64,6 @@ def walk(folder: Path, without: Path | None = None) -> Iterator[Entry]:
             else:
                 yield Entry(Path(entry.path), name, "folder")
                 waiting.append((entry.path, (*parents, real)))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder, or a link to one; links that lead to each other are not."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        if entry.is_symlink():
-            return False
-        raise
 
 
 def _kind_of_file(entry: os.DirEntry[str]) -> str:
