@@ -13,9 +13,11 @@ from hpcdl.errors import SchedulerError, UserError
 from hpcdl.files import append_json_line, write_json
 from hpcdl.job import load_job
 from hpcdl.launch.queue import move_away
+from hpcdl.planning import Plan
 from hpcdl.preflight import Subject, check
 from hpcdl.preflight.limits import partition, trial
 from hpcdl.run import Run
+from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler import slurm
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.executors import SlurmScriptExecutor
@@ -245,20 +247,30 @@ def test_users_own_excluded_nodes_stay(site, tmp_path, monkeypatch, own, avoid, 
     assert executor.options == ([option] if option else [])
 
 
-@pytest.mark.parametrize("requeue", [True, False])
-def test_failed_node_and_users_own_are_left(site, tmp_path, monkeypatch, requeue):
-    """Where jobs are requeued another job is sent, else the next of the chain is told."""
+@pytest.fixture
+def send(site, tmp_path, monkeypatch):
+    """Sends a script with some options of sbatch to a site: its run folder's paths, and its plan."""
     site.says(sbatch="echo 4711", srun="exit 0", scontrol="exit 0")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.py").touch()
-    (tmp_path / "a.yaml").write_text("name: a\nscript: t.py\nslurm: {exclude: 'n[1-2]'}\n")
-    (tmp_path / "site.yaml").write_text(f"{CLUSTERS}requeue: {str(requeue).lower()}\nmax_requeues: 1\n")
-    prepared = submission.prepare(load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml"))
-    paths = submission.submit(prepared).paths
+
+    def sent(options: str, requeue: bool) -> tuple[RunPaths, Plan]:
+        (tmp_path / "a.yaml").write_text(f"name: a\nscript: t.py\nslurm: {options}\n")
+        (tmp_path / "site.yaml").write_text(f"{CLUSTERS}requeue: {str(requeue).lower()}\nmax_requeues: 1\n")
+        prepared = submission.prepare(load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml"))
+        return submission.submit(prepared).paths, prepared.plan
+
+    return sent
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+def test_failed_node_and_users_own_are_left(site, send, requeue):
+    """Where jobs are requeued another job is sent, else the next of the chain is told."""
+    paths, plan = send("{exclude: 'n[1-2]'}", requeue)
     write_json(paths.submitted, {"job_id": "1", "job_ids": ["1", "2"]})
     append_json_line(paths.attempts, {"event": "end", "attempt": 1, "node": "n9", "reason": "node_failure"})
 
-    assert move_away(paths, prepared.plan, "1")
+    assert move_away(paths, plan, "1")
 
     sent = [word for word in site.calls("sbatch")[-1].split() if word.startswith("--exclude=")]
     assert sent == (["--exclude=n[1-2],n9"] if requeue else [])
@@ -267,15 +279,9 @@ def test_failed_node_and_users_own_are_left(site, tmp_path, monkeypatch, requeue
 
 
 @pytest.mark.parametrize("requeue", [True, False])
-def test_moved_job_is_not_held_again(site, tmp_path, monkeypatch, requeue):
+def test_moved_job_is_not_held_again(site, send, requeue):
     """What the first job waited for is over when it moves; a chain's later jobs wait for the ones before them."""
-    site.says(sbatch="echo 4711", srun="exit 0", scontrol="exit 0")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "t.py").touch()
-    (tmp_path / "a.yaml").write_text("name: a\nscript: t.py\nslurm: {hold: true, begin: now+1hour}\n")
-    (tmp_path / "site.yaml").write_text(f"{CLUSTERS}requeue: {str(requeue).lower()}\nmax_requeues: 1\n")
-    prepared = submission.prepare(load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml"))
-    paths = submission.submit(prepared).paths
+    paths, plan = send("{hold: true, begin: now+1hour}", requeue)
     assert "#SBATCH --hold\n" in paths.script.read_text()
     released_when_sent = [] if requeue else ["scontrol release 4711"]
     assert site.calls("scontrol") == released_when_sent
@@ -284,7 +290,7 @@ def test_moved_job_is_not_held_again(site, tmp_path, monkeypatch, requeue):
 
     write_json(paths.submitted, {"job_id": "1", "job_ids": ["1"]})
     append_json_line(paths.attempts, {"event": "end", "attempt": 1, "node": "n9", "reason": "unfit_node"})
-    assert move_away(paths, prepared.plan, "1")
+    assert move_away(paths, plan, "1")
 
     assert "--begin=now" in site.calls("sbatch")[-1].split()
     assert site.calls("scontrol") == ["scontrol release 4711"]
