@@ -123,12 +123,14 @@ in_bed() {
     PYTHONDONTWRITEBYTECODE=1 HPCDL_TEST_DATA=/opt/hpcdl-data "$@"
 }
 
+# Only what git keeps or would keep: tests that run in the checkout meanwhile write other files.
 bring_checkout() {
   local copy=$BED/root$INSIDE
   rm -rf "$copy"
   mkdir -p "$copy"
-  tar -c -C "$CHECKOUT" --exclude=./.git --exclude='./.venv*' --exclude='./.*_cache' \
-    --exclude=./runs . | tar -x -C "$copy" --no-same-owner
+  git -C "$CHECKOUT" ls-files -z --cached --others --exclude-standard |
+    tar -c -C "$CHECKOUT" --null --files-from=- --ignore-failed-read |
+    tar -x -C "$copy" --no-same-owner
 }
 
 # All images that are there, also for tests that CI does not run here. Hard links, if possible.
