@@ -17,7 +17,22 @@ from pathlib import Path
 CODE = Path(__file__).resolve().parents[1] / "hpcdl"
 LINE_LENGTH = 100
 # Words that say nothing of what they name
-VAGUE = frozenset(["found", "row", "one", "wrong", "told", "said", "seen", "known", "made", "kept", "given", "wanted"])
+VAGUE = frozenset(
+    [
+        "found",
+        "row",
+        "one",
+        "wrong",
+        "told",
+        "said",
+        "seen",
+        "known",
+        "made",
+        "kept",
+        "given",
+        "wanted",
+    ]
+)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -60,7 +75,14 @@ def figures(folder: Path) -> list[Figure]:
 
 def code_lines(path: Path) -> int:
     """Lines with code in them: no comments, docstrings or empty lines."""
-    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    skipped = {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    }
     numbers: set[int] = set()
     with tokenize.open(path) as stream:
         for token in tokenize.generate_tokens(stream.readline):
@@ -71,7 +93,10 @@ def code_lines(path: Path) -> int:
 
 def is_docstring(token: tokenize.TokenInfo) -> bool:
     """Whether a token is a text that stands alone on its lines."""
-    return token.type == tokenize.STRING and re.fullmatch(r'\s*"""(?s:.*)"""\s*', token.line) is not None
+    return (
+        token.type == tokenize.STRING
+        and re.fullmatch(r'\s*"""(?s:.*)"""\s*', token.line) is not None
+    )
 
 
 def function_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -96,7 +121,9 @@ def main() -> int:
     for figure in figures(CODE):
         over = "" if figure.value <= figure.limit else "  over"
         passed = passed or bool(over)
-        print(f"{figure.name:48} {figure.value:6.1f}  limit {figure.limit:g}, goal {figure.goal:g}{over}")
+        print(
+            f"{figure.name:48} {figure.value:6.1f}  limit {figure.limit:g}, goal {figure.goal:g}{over}"
+        )
     return int(passed)
 
 

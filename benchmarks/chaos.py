@@ -23,7 +23,12 @@ from victim import UNLIMITED_S, LossError, Shape, Victim, in_session, until
 
 FAULTS_PER_VICTIM = 10
 # Where a victim lives, and what the kinds of faults need that can happen to it there.
-SETTINGS = {"plain": {"", "container"}, "disk": {"", "disk"}, "quota": {"", "quota"}, "limit": {"limit"}}
+SETTINGS = {
+    "plain": {"", "container"},
+    "disk": {"", "disk"},
+    "quota": {"", "quota"},
+    "limit": {"limit"},
+}
 
 
 @dataclass(frozen=True)
@@ -56,24 +61,43 @@ class Outcome:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200, help="how many faults are to happen (default: 200)")
+    parser.add_argument(
+        "--kills", type=int, default=200, help="how many faults are to happen (default: 200)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="which ones, and when (default: 1)")
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), help="only these (default: all that can be here)")
-    parser.add_argument("--parallel", type=int, default=1, help="how many runs at a time (default: 1)")
-    parser.add_argument("--folder", type=Path, help="where the runs go (default: a temporary folder)")
-    parser.add_argument("submit", nargs="*", help="more options of hpcdl submit, after --: a profile with a container")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=list(KINDS), help="only these (default: all that can be here)"
+    )
+    parser.add_argument(
+        "--parallel", type=int, default=1, help="how many runs at a time (default: 1)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where the runs go (default: a temporary folder)"
+    )
+    parser.add_argument(
+        "submit",
+        nargs="*",
+        help="more options of hpcdl submit, after --: a profile with a container",
+    )
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=options.folder))
     kinds = possible(options.kinds or list(KINDS), folder, bool(options.submit))
     print(f"seed {options.seed}, in {folder}: {', '.join(kind.name for kind in kinds)}", flush=True)
-    lacking = {kind.name: kind.needs for kind in KINDS.values() if kind not in kinds and not options.kinds}
+    lacking = {
+        kind.name: kind.needs for kind in KINDS.values() if kind not in kinds and not options.kinds
+    }
     if lacking:
-        print("not here: " + ", ".join(f"{name} (needs a {need})" for name, need in lacking.items()), flush=True)
+        print(
+            "not here: " + ", ".join(f"{name} (needs a {need})" for name, need in lacking.items()),
+            flush=True,
+        )
     started = time.monotonic()
     stage = set_stage(folder, Shape(), options.submit)
     outcomes = chaos(stage, kinds, options.kills, options.seed, options.parallel)
     print_table(outcomes)
-    print(f"{(time.monotonic() - started) / 60:.0f} minutes; training began {stage.startup_s:.0f} s after submit")
+    print(
+        f"{(time.monotonic() - started) / 60:.0f} minutes; training began {stage.startup_s:.0f} s after submit"
+    )
     if any(outcome.lost for outcome in outcomes):
         sys.exit(1)
     shutil.rmtree(folder)
@@ -104,11 +128,17 @@ def set_stage(folder: Path, shape: Shape, options: Sequence[str] = ()) -> Stage:
     return Stage(folder, shape, options, end_of(victim), startup_s)
 
 
-def chaos(stage: Stage, kinds: Sequence[Kind], kills: int, seed: int, parallel: int) -> list[Outcome]:
+def chaos(
+    stage: Stage, kinds: Sequence[Kind], kills: int, seed: int, parallel: int
+) -> list[Outcome]:
     """Let faults happen to one victim after another until there were enough."""
     outcomes: list[Outcome] = []
     special = {kind.needs for kind in kinds}
-    settings = [name for name, offers in SETTINGS.items() if offers & special and (name in special or name == "plain")]
+    settings = [
+        name
+        for name, offers in SETTINGS.items()
+        if offers & special and (name in special or name == "plain")
+    ]
 
     def one(number: int) -> None:
         left = kills - sum(len(outcome.faults) for outcome in outcomes)
@@ -128,15 +158,25 @@ def chaos(stage: Stage, kinds: Sequence[Kind], kills: int, seed: int, parallel: 
 def plan(kinds: Sequence[Kind], chance: Random, count: int) -> list[tuple[Kind, str]]:
     """Faults for one victim, at moments in the order in which they can come; half of them are what only it can have."""
     moments = chance.choices(list(MOMENTS), list(MOMENTS.values()), k=count)
-    special, plain = [kind for kind in kinds if kind.needs], [kind for kind in kinds if not kind.needs]
+    special, plain = (
+        [kind for kind in kinds if kind.needs],
+        [kind for kind in kinds if not kind.needs],
+    )
     deck: list[Kind] = []
     while len(deck) < count:
-        deck += [kind for some in (special, plain) if some for kind in chance.sample(some, min(len(some), 5))]
+        deck += [
+            kind
+            for some in (special, plain)
+            if some
+            for kind in chance.sample(some, min(len(some), 5))
+        ]
     chance.shuffle(deck)
     return list(zip(deck, sorted(moments, key=lambda wanted: wanted == "evaluating"), strict=False))
 
 
-def torment(stage: Stage, name: str, setting: str, faults: Sequence[tuple[Kind, str]], chance: Random) -> Outcome:
+def torment(
+    stage: Stage, name: str, setting: str, faults: Sequence[tuple[Kind, str]], chance: Random
+) -> Outcome:
     """Let these faults happen to one run, see it to its end, and judge that. Its folder stays if it was lost."""
     outcome = Outcome(stage.folder / name)
     with ExitStack() as cleaning:
@@ -145,9 +185,13 @@ def torment(stage: Stage, name: str, setting: str, faults: Sequence[tuple[Kind, 
             disk = SmallDisk(outcome.folder / "disk", quota=setting == "quota")
             cleaning.callback(disk.remove)
         shape, limit_s = stage.shape, UNLIMITED_S
-        if setting == "limit":  # much longer than training takes to begin, and long enough for about half of it
+        if (
+            setting == "limit"
+        ):  # much longer than training takes to begin, and long enough for about half of it
             limit_s = round(5 * stage.startup_s + chance.uniform(2, 6))
-            shape = replace(shape, step_s=2 * (limit_s - stage.startup_s) / (shape.epochs * shape.steps))
+            shape = replace(
+                shape, step_s=2 * (limit_s - stage.startup_s) / (shape.epochs * shape.steps)
+            )
         runs = disk.root if disk else outcome.folder / "runs"
         victim = Victim(outcome.folder, shape, runs, stage.options, limit_s)
         cleaning.callback(victim.end)
@@ -170,11 +214,18 @@ def torment(stage: Stage, name: str, setting: str, faults: Sequence[tuple[Kind, 
 
 def tell(outcomes: Sequence[Outcome], kills: int) -> None:
     """Progress: one line that is written over on a terminal, else a line for each victim."""
-    happened, lost = sum(len(outcome.faults) for outcome in outcomes), sum(bool(o.lost) for o in outcomes)
+    happened, lost = (
+        sum(len(outcome.faults) for outcome in outcomes),
+        sum(bool(o.lost) for o in outcomes),
+    )
     last = outcomes[-1]
     line = f"{happened}/{kills} faults, {len(outcomes)} runs, {lost} lost; {last.folder.name}: "
     line += f"LOST, {last.lost}" if last.lost else f"{len(last.faults)} survived"
-    print(f"\r\033[K{line}" if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True)
+    print(
+        f"\r\033[K{line}" if sys.stdout.isatty() else line,
+        end="" if sys.stdout.isatty() else "\n",
+        flush=True,
+    )
 
 
 def print_table(outcomes: Sequence[Outcome]) -> None:
@@ -187,16 +238,29 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
         those = [(fault, survived) for fault, survived in every if name in (fault.kind.name, "all")]
         if those:
             steps = [fault.repeated for fault, _ in those]
-            survived, resumes = sum(survived for _, survived in those), sum(fault.resumes for fault, _ in those)
-            print(row.format(name, len(those), survived, statistics.mean(steps), max(steps), resumes))
+            survived, resumes = (
+                sum(survived for _, survived in those),
+                sum(fault.resumes for fault, _ in those),
+            )
+            print(
+                row.format(name, len(those), survived, statistics.mean(steps), max(steps), resumes)
+            )
     phases = Counter(fault.phase for fault, _ in every)
-    print("they happened while " + ", ".join(f"{phase} ({count})" for phase, count in phases.most_common()))
+    print(
+        "they happened while "
+        + ", ".join(f"{phase} ({count})" for phase, count in phases.most_common())
+    )
     for outcome in outcomes:
         if outcome.lost:
             print(f"LOST {outcome.folder}: {outcome.lost}")
     lost = sum(bool(outcome.lost) for outcome in outcomes)
-    same = "the weights and metrics of all were bit for bit those of a run to which nothing happened"
-    print(f"{len(outcomes)} runs, {lost} lost; {same if not lost else 'their folders are kept'}", flush=True)
+    same = (
+        "the weights and metrics of all were bit for bit those of a run to which nothing happened"
+    )
+    print(
+        f"{len(outcomes)} runs, {lost} lost; {same if not lost else 'their folders are kept'}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -14,9 +14,18 @@ from random import Random
 from small_disk import SmallDisk
 from victim import RETRY_S, LossError, Victim, in_session, until
 
-MOMENTS = {"starting": 2, "training": 4, "saving": 3, "evaluating": 2}  # and how often each is chosen
+MOMENTS = {
+    "starting": 2,
+    "training": 4,
+    "saving": 3,
+    "evaluating": 2,
+}  # and how often each is chosen
 BEFORE_TRAINING = ("starting", "loading", "compiling", "tracing")
-AT_THE_END = ("evaluating", "saving", "done")  # phases of a trainer that has only its result left to write
+AT_THE_END = (
+    "evaluating",
+    "saving",
+    "done",
+)  # phases of a trainer that has only its result left to write
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,11 @@ def ask_to_stop(victim: Victim, chance: Random, disk: SmallDisk | None) -> bool:
 
 def tear_checkpoint(victim: Victim, chance: Random, disk: SmallDisk | None) -> bool:
     """Kill everything, then damage the newest checkpoint: cut it short, or change a byte of it."""
-    if not victim.checkpoints() or victim.phase() in AT_THE_END or not kill_session(victim, chance, disk):
+    if (
+        not victim.checkpoints()
+        or victim.phase() in AT_THE_END
+        or not kill_session(victim, chance, disk)
+    ):
         return False
     newest = victim.checkpoints()[-1]
     content = bytearray(newest.read_bytes())
@@ -190,7 +203,10 @@ def _send(number: int, pid: int | None) -> bool:
 
 def _is_lost(victim: Victim) -> bool:
     """Wait until a killed run is seen to have ended: True unless it had been done."""
-    return bool(until(lambda: victim.status().final and victim.status().state, "the run to be lost") != "done")
+    return bool(
+        until(lambda: victim.status().final and victim.status().state, "the run to be lost")
+        != "done"
+    )
 
 
 def _hold(disk: SmallDisk, harm: Callable[[], None], seconds: float) -> bool:
@@ -220,7 +236,9 @@ def happen(
             return False
     victim.check_checkpoints()
     rows, phase = victim.lines("attempts.jsonl"), victim.phase()
-    first = victim.attempt + (not rows or rows[-1]["event"] != "start")  # between two attempts: the next one
+    first = victim.attempt + (
+        not rows or rows[-1]["event"] != "start"
+    )  # between two attempts: the next one
     if wanted == "saving" and phase == "training" and begins_to_save(victim, chance):
         phase = "saving"
     if kind.do(victim, chance, disk):
@@ -241,11 +259,15 @@ def is_done(victim: Victim, faults: list[Fault]) -> bool:
     message = str(victim.json("result.json").get("message") or status.note)
     last = faults[-1] if faults and not faults[-1].resumes else None
     stuck = status.state == "failed" and "made no new step" in message
-    if victim.limited and status.cause == "time_limit":  # the machine was so busy that it was too short
+    if (
+        victim.limited and status.cause == "time_limit"
+    ):  # the machine was so busy that it was too short
         victim.resume()
         return False
     # submitit cannot start launch on a disk that is full at that moment
-    by_hand = last is not None and (last.kind.by_hand or (last.kind.on_disk and last.phase == "starting"))
+    by_hand = last is not None and (
+        last.kind.by_hand or (last.kind.on_disk and last.phase == "starting")
+    )
     if last is None or not (stuck or (status.state == "lost" and by_hand)):
         raise LossError(f"it is {status.state} ({message}), for no reason that a person could see")
     victim.resume()

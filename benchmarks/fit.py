@@ -18,9 +18,9 @@ from measure import show, show_machine
 
 import hpcdl
 from hpcdl.cluster import load_cluster
+from hpcdl.contract.spec import DataSpec
 from hpcdl.job import load_job
 from hpcdl.planning import run_spec
-from hpcdl.trainer.spec import DataSpec
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PLAIN = Path(__file__).with_name("plain_fit.py")
@@ -61,20 +61,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, type=Path, help="mnist.npz")
     parser.add_argument("--image", type=Path, help="train in this image, not with this Python")
-    parser.add_argument("--jobs", nargs="+", default=list(FIT_GOAL), choices=list(FIT_GOAL), metavar="JOB")
+    parser.add_argument(
+        "--jobs", nargs="+", default=list(FIT_GOAL), choices=list(FIT_GOAL), metavar="JOB"
+    )
     parser.add_argument("--epochs", type=int, default=2, help="default: 2")
-    parser.add_argument("--pairs", type=int, default=2, help="how often each is trained, in turn (default: 2)")
+    parser.add_argument(
+        "--pairs", type=int, default=2, help="how often each is trained, in turn (default: 2)"
+    )
     options = parser.parse_args()
     show_machine()
     with tempfile.TemporaryDirectory(prefix="hpcdl-fit-") as folder:
         python = command(options.image, [Path(folder), CHECKOUT, options.data.resolve().parent])
         version = tensorflow_version(python)
         where = options.image or "this Python"
-        print(f"hpcdl {hpcdl.__version__}, TensorFlow {version} of {where}, {options.epochs} epochs", flush=True)
+        print(
+            f"hpcdl {hpcdl.__version__}, TensorFlow {version} of {where}, {options.epochs} epochs",
+            flush=True,
+        )
         for job in options.jobs:
             ours, plain = [], []
-            train = partial(train_with_hpcdl, python, Path(folder), job, options.data.resolve(), options.epochs)
-            fit = partial(train_plainly, python, Path(folder), job, options.data.resolve(), options.epochs)
+            train = partial(
+                train_with_hpcdl, python, Path(folder), job, options.data.resolve(), options.epochs
+            )
+            fit = partial(
+                train_plainly, python, Path(folder), job, options.data.resolve(), options.epochs
+            )
             for _ in range(options.pairs):
                 ours.append(train())
                 plain.append(fit())
@@ -85,8 +96,19 @@ def main() -> None:
 def report(job: str, version: str, ours: list[Figures], plain: list[Figures]) -> None:
     goal = (OLD_FIT_GOAL if version.startswith("2.11.") else FIT_GOAL)[job]
     show(f"{job}: all epochs", [f.fit_s for f in ours], [f.fit_s for f in plain], goal)
-    show(f"{job}: an epoch after the first", [f.later_s for f in ours], [f.later_s for f in plain], goal)
-    show(f"{job}: peak memory", [f.peak_mib for f in ours], [f.peak_mib for f in plain], MEMORY_GOAL[job], "MiB")
+    show(
+        f"{job}: an epoch after the first",
+        [f.later_s for f in ours],
+        [f.later_s for f in plain],
+        goal,
+    )
+    show(
+        f"{job}: peak memory",
+        [f.peak_mib for f in ours],
+        [f.peak_mib for f in plain],
+        MEMORY_GOAL[job],
+        "MiB",
+    )
     show(f"{job}: CPU time, imports included", [f.cpu_s for f in ours], [f.cpu_s for f in plain])
     accuracies = [statistics.median(f.accuracy for f in figures) for figures in (ours, plain)]
     print(f"{job}: test accuracy {accuracies[0]:.4f}, plain {accuracies[1]:.4f}", flush=True)
@@ -101,7 +123,18 @@ def command(image: Path | None, binds: list[Path]) -> list[str]:
         sys.exit("there is no apptainer or singularity command here")
     shown = [word for bind in binds for word in ("--bind", str(bind))]
     inside = ["env", "PYTHONNOUSERSITE=1", f"HOME={binds[0]}", f"PYTHONPATH={CHECKOUT}", "python"]
-    return [runtime, "exec", "--userns", "--cleanenv", "--no-home", *shown, "--pwd", str(binds[0]), str(image), *inside]
+    return [
+        runtime,
+        "exec",
+        "--userns",
+        "--cleanenv",
+        "--no-home",
+        *shown,
+        "--pwd",
+        str(binds[0]),
+        str(image),
+        *inside,
+    ]
 
 
 def tensorflow_version(python: list[str]) -> str:
@@ -126,14 +159,19 @@ def train_with_hpcdl(python: list[str], folder: Path, job: str, data: Path, epoc
     result = json.loads((run / "result.json").read_text())
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     # by the clock, from epoch's end to epoch's end: what hpcdl does between its steps counts as well
-    seconds = [lines[0]["seconds"], *(line["time"] - before["time"] for before, line in pairwise(lines))]
+    seconds = [
+        lines[0]["seconds"],
+        *(line["time"] - before["time"] for before, line in pairwise(lines)),
+    ]
     return Figures(sum(seconds), later(seconds), peak_mib, cpu_s, result["test"]["accuracy"])
 
 
 def train_plainly(python: list[str], folder: Path, job: str, data: Path, epochs: int) -> Figures:
     """The same model by the course's script."""
     answer = folder / "plain.json"
-    peak_mib, cpu_s = train(python, folder, ["file", str(PLAIN), job, str(data), str(epochs), str(answer)])
+    peak_mib, cpu_s = train(
+        python, folder, ["file", str(PLAIN), job, str(data), str(epochs), str(answer)]
+    )
     result = json.loads(answer.read_text())
     return Figures(result["fit_s"], later(result["epochs_s"]), peak_mib, cpu_s, result["accuracy"])
 
@@ -141,9 +179,13 @@ def train_plainly(python: list[str], folder: Path, job: str, data: Path, epochs:
 def train(python: list[str], folder: Path, program: list[str]) -> tuple[float, float]:
     """Run a program; the MiB and the seconds of processor time that it needed."""
     answer = folder / "answer"
-    done = subprocess.run([*python, "-c", MEASURED, str(answer), *program], capture_output=True, text=True)
+    done = subprocess.run(
+        [*python, "-c", MEASURED, str(answer), *program], capture_output=True, text=True
+    )
     if done.returncode:
-        sys.exit(f"{' '.join(program)}: exit status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        sys.exit(
+            f"{' '.join(program)}: exit status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        )
     peak_mib, cpu_s = answer.read_text().split()
     return float(peak_mib), float(cpu_s)
 

@@ -19,7 +19,7 @@ from fit import command, train
 from measure import show, show_machine
 
 import hpcdl
-from hpcdl.trainer.spec import (
+from hpcdl.contract.spec import (
     DataSpec,
     DeviceSpec,
     MlpSpec,
@@ -49,12 +49,23 @@ class Seconds:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, type=Path, help="a folder with a folder of 100x100 images per class")
-    parser.add_argument("--images", nargs="+", type=int, default=[600, 20000], help="default: 600 20000")
-    parser.add_argument("--memory", nargs=2, type=int, default=[5000, 20000], help="default: 5000 20000; 0 0: none")
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        help="a folder with a folder of 100x100 images per class",
+    )
+    parser.add_argument(
+        "--images", nargs="+", type=int, default=[600, 20000], help="default: 600 20000"
+    )
+    parser.add_argument(
+        "--memory", nargs=2, type=int, default=[5000, 20000], help="default: 5000 20000; 0 0: none"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument("--epochs", type=int, default=3, help="of each round (default: 3)")
-    parser.add_argument("--cold", action="store_true", help="do not touch memory before each way (see README.md)")
+    parser.add_argument(
+        "--cold", action="store_true", help="do not touch memory before each way (see README.md)"
+    )
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.cold:
@@ -67,7 +78,8 @@ def main() -> None:
         return
     show_machine()
     print(
-        f"hpcdl {hpcdl.__version__}, {options.rounds} rounds of {options.epochs} epochs, batches of {BATCH}", flush=True
+        f"hpcdl {hpcdl.__version__}, {options.rounds} rounds of {options.epochs} epochs, batches of {BATCH}",
+        flush=True,
     )
     with tempfile.TemporaryDirectory(prefix="hpcdl-images-") as name:
         place = Path(name)
@@ -94,17 +106,29 @@ def enlarged(data: Path, target: Path, count: int) -> Path:
 def report(count: int, rounds: list[dict[str, Seconds]]) -> None:
     print(f"{count:,} images; seconds of all of them, images/s:", flush=True)
     for kind in KINDS:
-        first, later = (statistics.median(getattr(one[kind], name) for one in rounds) for name in ("first", "later"))
+        first, later = (
+            statistics.median(getattr(one[kind], name) for one in rounds)
+            for name in ("first", "later")
+        )
         print(
             f"  {kind:<10} first {first:7.2f} s {count / first:8,.0f}/s   later {later:7.3f} s {count / later:8,.0f}/s"
         )
 
     def beside(what: str, name: str, ours: str, theirs: str, goal: float | None = None) -> None:
-        show(what, [getattr(one[ours], name) for one in rounds], [getattr(one[theirs], name) for one in rounds], goal)
+        show(
+            what,
+            [getattr(one[ours], name) for one in rounds],
+            [getattr(one[theirs], name) for one in rounds],
+            goal,
+        )
 
     beside("folder held in memory: first epoch / generator's first", "first", "held", "generator")
-    beside("folder held in memory: later epoch / generator's", "later", "held", "generator", LATER_GOAL)
-    beside("folder held in memory: later epoch / dataset's", "later", "held", "dataset", DATASET_GOAL)
+    beside(
+        "folder held in memory: later epoch / generator's", "later", "held", "generator", LATER_GOAL
+    )
+    beside(
+        "folder held in memory: later epoch / dataset's", "later", "held", "dataset", DATASET_GOAL
+    )
     beside("pack and first epoch / generator's first", "first", "packed", "generator", PACK_GOAL)
     beside("later epoch / generator's", "later", "packed", "generator", LATER_GOAL)
     beside("later epoch / dataset's", "later", "packed", "dataset", DATASET_GOAL)
@@ -127,10 +151,25 @@ def each_kind(folder: Path, place: Path, epochs: int) -> dict[str, Seconds]:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed, with its bytecode
     for kind in KINDS:
         answer = place / "answer.json"
-        argv = [sys.executable, __file__, "--data", folder, "--epochs", epochs, "--child", kind, place, answer]
-        done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, cwd=place, env=environment)
+        argv = [
+            sys.executable,
+            __file__,
+            "--data",
+            folder,
+            "--epochs",
+            epochs,
+            "--child",
+            kind,
+            place,
+            answer,
+        ]
+        done = subprocess.run(
+            [str(word) for word in argv], capture_output=True, text=True, cwd=place, env=environment
+        )
         if done.returncode:
-            sys.exit(f"{kind}: exit status {done.returncode}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
+            sys.exit(
+                f"{kind}: exit status {done.returncode}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}"
+            )
         seconds = json.loads(answer.read_text())
         found[kind] = Seconds(seconds[0], statistics.median(seconds[1:] or seconds))
     return found
@@ -155,12 +194,15 @@ def read_by_hpcdl(path: Path, epochs: int, cache: str) -> list[float]:
     """The trainer's own source: float32 images in [0, 1], in the epoch's order."""
     import numpy as np
 
-    from hpcdl.trainer.batches import Source
-    from hpcdl.trainer.data import epoch_order, load
+    from hpcdl.trainer.dataset.load import epoch_order, load
+    from hpcdl.trainer.dataset.source import Source
 
     def all_epochs() -> Iterator[None]:
         loaded = load(str(path), DataSpec(path=str(path), cache=cache))
-        parts = [(Source(part), np.arange(part.rows, dtype=np.int32)) for part in (loaded.train, loaded.test)]
+        parts = [
+            (Source(part), np.arange(part.rows, dtype=np.int32))
+            for part in (loaded.train, loaded.test)
+        ]
         for epoch in range(epochs):
             for source, rows in parts:
                 for item in source.each(epoch_order(rows, 1, epoch), BATCH):
@@ -198,7 +240,9 @@ def dataset(folder: Path, place: Path, epochs: int) -> list[float]:
     import tensorflow as tf
 
     def all_epochs() -> Iterator[None]:
-        batches = tf.keras.utils.image_dataset_from_directory(str(folder), image_size=SIZE, batch_size=BATCH)
+        batches = tf.keras.utils.image_dataset_from_directory(
+            str(folder), image_size=SIZE, batch_size=BATCH
+        )
         batches = batches.prefetch(tf.data.AUTOTUNE)
         for _ in range(epochs):
             for _ in batches:
@@ -234,13 +278,23 @@ def report_memory(data: Path, place: Path, counts: list[int]) -> None:
     for count in counts:
         folder = enlarged(data, place / f"images{count}", count)
         out = place / f"packed{count}"
-        subprocess.run([*python, "-m", "hpcdl", "data", "pack", folder, "--to", out], check=True, capture_output=True)
+        subprocess.run(
+            [*python, "-m", "hpcdl", "data", "pack", folder, "--to", out],
+            check=True,
+            capture_output=True,
+        )
         for kind, path in (("folder", folder), ("packed", out)):
             peaks[kind].append(peak_of_a_run(python, place, path))
         shutil.rmtree(folder)
         shutil.rmtree(out)
     for kind, (few, many) in peaks.items():
-        show(f"{kind}, streamed: peak at {counts[1]:,} / {counts[0]:,}", [many], [few], MEMORY_GOAL, "MiB")
+        show(
+            f"{kind}, streamed: peak at {counts[1]:,} / {counts[0]:,}",
+            [many],
+            [few],
+            MEMORY_GOAL,
+            "MiB",
+        )
 
 
 def peak_of_a_run(python: list[str], place: Path, data: Path) -> float:

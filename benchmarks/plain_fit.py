@@ -35,7 +35,9 @@ def main(name: str, data: str, epochs: int, result: str) -> None:
         y_train = arrays["y_train"]
         x_test = arrays["x_test"].reshape((-1, *shape)).astype("float32") / 255
         y_test = arrays["y_test"]
-    model = tf.keras.Sequential([layers.Input(shape), *hidden, layers.Dense(10, activation="softmax")])
+    model = tf.keras.Sequential(
+        [layers.Input(shape), *hidden, layers.Dense(10, activation="softmax")]
+    )
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     begins, ends = [], []
     clock = tf.keras.callbacks.LambdaCallback(

@@ -21,16 +21,28 @@ def dataset(x: Any, y: Any, shuffled: bool = False) -> Any:
     data = tf.data.Dataset.from_tensor_slices((x, y))
     if shuffled:
         data = data.shuffle(len(x))
-    return data.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
+    return (
+        data.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(BATCH)
+        .prefetch(tf.data.AUTOTUNE)
+    )
 
 
 def main(data: str, weights: str, epochs: int, result: str) -> None:
     with np.load(data) as arrays:
-        x_train, y_train, x_test, y_test = (arrays[name] for name in ("x_train", "y_train", "x_test", "y_test"))
-    base = tf.keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(SIDE, SIDE, 3))
+        x_train, y_train, x_test, y_test = (
+            arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")
+        )
+    base = tf.keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(SIDE, SIDE, 3)
+    )
     base.load_weights(weights)
     base.trainable = False
-    layers = [base, tf.keras.layers.GlobalAveragePooling2D(), tf.keras.layers.Dense(10, activation="softmax")]
+    layers = [
+        base,
+        tf.keras.layers.GlobalAveragePooling2D(),
+        tf.keras.layers.Dense(10, activation="softmax"),
+    ]
     model = tf.keras.Sequential(layers)
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     begins, ends = [], []
@@ -43,7 +55,14 @@ def main(data: str, weights: str, epochs: int, result: str) -> None:
     accuracy = float(model.evaluate(dataset(x_test, y_test), verbose=0)[1])
     whole_s = time.perf_counter() - started
     with open(result, "w") as file:
-        json.dump({"whole_s": whole_s, "epochs_s": np.subtract(ends, begins).tolist(), "accuracy": accuracy}, file)
+        json.dump(
+            {
+                "whole_s": whole_s,
+                "epochs_s": np.subtract(ends, begins).tolist(),
+                "accuracy": accuracy,
+            },
+            file,
+        )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,15 @@ from fit import CHECKOUT, command, tensorflow_version
 from measure import show_machine
 
 import hpcdl
-from hpcdl.trainer.spec import DataSpec, DeviceSpec, MlpSpec, OptimizerSpec, RunSpec, SavingSpec, TrainSpec
+from hpcdl.contract.spec import (
+    DataSpec,
+    DeviceSpec,
+    MlpSpec,
+    OptimizerSpec,
+    RunSpec,
+    SavingSpec,
+    TrainSpec,
+)
 
 EVERY_S = 5.0  # so that there are many saves to measure; the cost of one is then counted once in FIVE_MINUTES_S
 NEVER_S = 1e9
@@ -45,9 +53,13 @@ def main() -> None:
     parser.add_argument("--image", type=Path, help="train in this image, not with this Python")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--epochs", type=int, default=15, help="default: 15")
-    parser.add_argument("--pairs", type=int, default=5, help="how often each is trained, in turn (default: 5)")
     parser.add_argument(
-        "--folder", type=Path, help="on which disk checkpoints are saved (default: the temporary folder's)"
+        "--pairs", type=int, default=5, help="how often each is trained, in turn (default: 5)"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="on which disk checkpoints are saved (default: the temporary folder's)",
     )
     options = parser.parse_args()
     show_machine()
@@ -55,15 +67,32 @@ def main() -> None:
         folder = Path(name)
         python = command(options.image, [folder, CHECKOUT])
         version = tensorflow_version(python)
-        print(f"hpcdl {hpcdl.__version__}, TensorFlow {version} of {options.image or 'this Python'}", flush=True)
+        print(
+            f"hpcdl {hpcdl.__version__}, TensorFlow {version} of {options.image or 'this Python'}",
+            flush=True,
+        )
         chance = np.random.default_rng(1)
-        x, y = chance.integers(0, 256, (ROWS, 28, 28), np.uint8), chance.integers(0, 10, ROWS, np.uint8)
+        x, y = (
+            chance.integers(0, 256, (ROWS, 28, 28), np.uint8),
+            chance.integers(0, 10, ROWS, np.uint8),
+        )
         for size in options.sizes:
             rows = 100 * STEPS[size]
-            np.savez(folder / "data.npz", x_train=x[:rows], y_train=y[:rows], x_test=x[:100], y_test=y[:100])
+            np.savez(
+                folder / "data.npz",
+                x_train=x[:rows],
+                y_train=y[:rows],
+                x_test=x[:100],
+                y_test=y[:100],
+            )
             pairs = []
             for _ in range(options.pairs):
-                pairs.append([train(python, folder, size, options.epochs, every_s) for every_s in (EVERY_S, NEVER_S)])
+                pairs.append(
+                    [
+                        train(python, folder, size, options.epochs, every_s)
+                        for every_s in (EVERY_S, NEVER_S)
+                    ]
+                )
             show_cost(size, pairs)
     show_machine()
 
@@ -79,9 +108,13 @@ def train(python: Sequence[str], folder: Path, size: str, epochs: int, every_s: 
         saving=SavingSpec(every_s=every_s),
     )  # fmt: skip
     (run / "run.json").write_text(spec.to_json())
-    done = subprocess.run([*python, "-m", "hpcdl.trainer", str(run / "run.json")], capture_output=True, text=True)
+    done = subprocess.run(
+        [*python, "-m", "hpcdl.trainer", str(run / "run.json")], capture_output=True, text=True
+    )
     if done.returncode:
-        sys.exit(f"{size}: exit status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        sys.exit(
+            f"{size}: exit status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        )
     result = json.loads((run / "result.json").read_text())
     ends = [json.loads(line)["time"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     newest = sorted((run / "checkpoints").iterdir())[-1]
@@ -97,17 +130,28 @@ def train(python: Sequence[str], folder: Path, size: str, epochs: int, every_s: 
 def show_cost(size: str, pairs: Sequence[Sequence[Training]]) -> None:
     """Print what one save costs, and the share of the time that this is at one save in five minutes."""
     first = pairs[0][0]
-    print(f"{size}: {first.parameters:,} parameters, Adam, a checkpoint of {first.checkpoint_mb:.0f} MB", flush=True)
+    print(
+        f"{size}: {first.parameters:,} parameters, Adam, a checkpoint of {first.checkpoint_mb:.0f} MB",
+        flush=True,
+    )
     for saving, never in pairs:
-        print(f"  saving {saving.saves} times {saving.wall_s:.2f} s, never {never.wall_s:.2f} s", flush=True)
+        print(
+            f"  saving {saving.saves} times {saving.wall_s:.2f} s, never {never.wall_s:.2f} s",
+            flush=True,
+        )
     # both trainings save at their end, which blocks them alike
     blocked = sorted((saving.blocked_s - never.blocked_s) / saving.saves for saving, never in pairs)
     whole = sorted((saving.wall_s - never.wall_s) / saving.saves for saving, never in pairs)
     for what, each in (("training stood still", blocked), ("training lost in all", whole)):
-        percent = [100 * seconds / FIVE_MINUTES_S for seconds in (statistics.median(each), each[0], each[-1])]
+        percent = [
+            100 * seconds / FIVE_MINUTES_S
+            for seconds in (statistics.median(each), each[0], each[-1])
+        ]
         print(
             f"  {what} for {statistics.median(each):.3f} s a save [{each[0]:.3f} .. {each[-1]:.3f}]: "
-            "{:.2f} % [{:.2f} .. {:.2f}] at one save in 5 minutes   goal <= {:g} %".format(*percent, GOAL_PERCENT),
+            "{:.2f} % [{:.2f} .. {:.2f}] at one save in 5 minutes   goal <= {:g} %".format(
+                *percent, GOAL_PERCENT
+            ),
             flush=True,
         )
 

@@ -38,7 +38,15 @@ class SmallDisk:
             _run("btrfs", "-q", "subvolume", "create", self.root)
             _run("btrfs", "qgroup", "limit", SIZE, self.root)
         else:
-            _run("mount", "-t", "tmpfs", "-o", f"size={SIZE},nr_inodes={INODES}", "hpcdl-chaos", folder)
+            _run(
+                "mount",
+                "-t",
+                "tmpfs",
+                "-o",
+                f"size={SIZE},nr_inodes={INODES}",
+                "hpcdl-chaos",
+                folder,
+            )
 
     def fill(self) -> None:
         """Use up all space that is left."""

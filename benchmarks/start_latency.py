@@ -16,7 +16,7 @@ from measure import show_machine
 
 from hpcdl.cluster import Cluster, load_cluster
 from hpcdl.job import load_job
-from hpcdl.submission import prepare, submit
+from hpcdl.submission.send import prepare, submit
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 GOAL_S = 1.0
@@ -31,9 +31,15 @@ train: {epochs: 1}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cluster", required=True, help="profile, with the image and account to use")
-    parser.add_argument("--container", default="tensorflow", help="a name in its images (default: tensorflow)")
-    parser.add_argument("--pairs", type=int, default=5, help="how often each is run, in turn (default: 5)")
+    parser.add_argument(
+        "--cluster", required=True, help="profile, with the image and account to use"
+    )
+    parser.add_argument(
+        "--container", default="tensorflow", help="a name in its images (default: tensorflow)"
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=5, help="how often each is run, in turn (default: 5)"
+    )
     options = parser.parse_args()
     cluster = load_cluster(options.cluster)
     show_machine()
@@ -76,7 +82,9 @@ def latency_by_hand(cluster: Cluster, container: str, folder: Path) -> float:
         f"""{python} -c 'import time; open("{spoke}", "w").write(str(time.time()))'""",
     ]
     (folder / "hand.slurm").write_text(with_time_stamp("\n".join(lines) + "\n", began))
-    subprocess.run(["sbatch", "--parsable", "hand.slurm"], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        ["sbatch", "--parsable", "hand.slurm"], cwd=folder, check=True, capture_output=True
+    )
     when_written(spoke)
     return float(spoke.read_text()) - float(began.read_text())
 

@@ -23,7 +23,14 @@ from measure import in_turn, show, show_machine
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 HPCDL = [str(Path(sys.executable).with_name("hpcdl"))]
-RENDER = ["render", "jobs/mnist_script.yaml", "--cluster", "marenostrum5", "--set", "cluster.account=nct00"]
+RENDER = [
+    "render",
+    "jobs/mnist_script.yaml",
+    "--cluster",
+    "marenostrum5",
+    "--set",
+    "cluster.account=nct00",
+]
 FILES_GOAL = 250
 
 # Without strace: what Python itself opens, in the process that renders.
@@ -61,9 +68,15 @@ executor.submit(nothing)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pairs", type=int, default=30, help="how often each is run, in turn (default: 30)")
-    parser.add_argument("--cluster", help="profile to submit with, on a login node (default: submit nothing)")
-    parser.add_argument("--container", default="tensorflow", help="a name in its images (default: tensorflow)")
+    parser.add_argument(
+        "--pairs", type=int, default=30, help="how often each is run, in turn (default: 30)"
+    )
+    parser.add_argument(
+        "--cluster", help="profile to submit with, on a login node (default: submit nothing)"
+    )
+    parser.add_argument(
+        "--container", default="tensorflow", help="a name in its images (default: tensorflow)"
+    )
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.platform()}")
     show_machine()
@@ -73,7 +86,9 @@ def main() -> None:
         name = clock.__name__
         ours, bare = compare(partial(clock, [*HPCDL, "--help"]), partial(clock, python("pass")))
         show(f"hpcdl --help / python -c pass, {name}", ours, bare, goal=4.5)
-        ours, bare = compare(partial(clock, [*HPCDL, *RENDER]), partial(clock, python("import jinja2, yaml")))
+        ours, bare = compare(
+            partial(clock, [*HPCDL, *RENDER]), partial(clock, python("import jinja2, yaml"))
+        )
         show(f"hpcdl render / import jinja2, yaml, {name}", ours, bare, goal=1.8)
     how, count = files_opened()
     print(f"files opened by hpcdl render ({how}): {count}   goal <= {FILES_GOAL}")
@@ -88,24 +103,45 @@ def compare_submissions(profile: str, container: str, pairs: int) -> None:
 
     cluster = load_cluster(profile)
     Path(cluster.runs_root).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="startup-", dir=cluster.runs_root, ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="startup-", dir=cluster.runs_root, ignore_cleanup_errors=True
+    ) as name:
         folder = Path(name)
-        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # the first submission finds nothing kept
+        os.environ["XDG_CACHE_HOME"] = str(
+            folder / "cache"
+        )  # the first submission finds nothing kept
         (folder / "job.yaml").write_text(JOB)
         (folder / "nothing.py").touch()
         site = ["--cluster", str(Path(profile).resolve()), "--runs-dir", str(folder / "runs")]
-        submit = [*HPCDL, "submit", str(folder / "job.yaml"), *site, "--set", f"container={container}"]
+        submit = [
+            *HPCDL,
+            "submit",
+            str(folder / "job.yaml"),
+            *site,
+            "--set",
+            f"container={container}",
+        ]
         words = {"account": cluster.account, "qos": cluster.qos, "partition": cluster.partition}
         given = [f"{key}={value}" for key, value in words.items() if value]
         alone = [*python(SUBMITIT), str(folder / "submitit"), *given]
         try:
-            print(f"hpcdl submit, the first one, with nothing kept: {wall(submit):.3f} s", flush=True)
+            print(
+                f"hpcdl submit, the first one, with nothing kept: {wall(submit):.3f} s", flush=True
+            )
             wall(alone)  # its modules' compiled files are there afterwards
             for clock in (wall, cpu):
-                rows = [(clock(submit), clock([*submit, "--no-check"]), clock(alone)) for _ in range(pairs)]
+                rows = [
+                    (clock(submit), clock([*submit, "--no-check"]), clock(alone))
+                    for _ in range(pairs)
+                ]
                 checked, unchecked, plain = (list(column) for column in zip(*rows, strict=True))
                 show(f"hpcdl submit / submitit, {clock.__name__}", checked, plain, goal=3)
-                show(f"hpcdl submit --no-check / submitit, {clock.__name__}", unchecked, plain, goal=2)
+                show(
+                    f"hpcdl submit --no-check / submitit, {clock.__name__}",
+                    unchecked,
+                    plain,
+                    goal=2,
+                )
         finally:
             cancel_jobs(folder)
 
@@ -113,7 +149,10 @@ def compare_submissions(profile: str, container: str, pairs: int) -> None:
 def cancel_jobs(folder: Path) -> None:
     """Cancel what was submitted from a folder, as submitit's scripts and hpcdl's records name it."""
     job_ids = [script.name.partition("_")[0] for script in folder.glob("submitit/*_submission.sh")]
-    job_ids += [json.loads(record.read_text())["job_id"] for record in folder.glob("runs/*/*/submitted.json")]
+    job_ids += [
+        json.loads(record.read_text())["job_id"]
+        for record in folder.glob("runs/*/*/submitted.json")
+    ]
     subprocess.run(["scancel", "--quiet", *job_ids], check=False)
 
 
@@ -138,8 +177,12 @@ def cpu(argv: Sequence[str]) -> float:
 
 def run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run a command, which may keep its modules' compiled files as it does for a user."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return subprocess.run(argv, cwd=CHECKOUT, env=environment, check=True, capture_output=True, text=True)
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
+    return subprocess.run(
+        argv, cwd=CHECKOUT, env=environment, check=True, capture_output=True, text=True
+    )
 
 
 def files_opened() -> tuple[str, int]:

@@ -130,10 +130,24 @@ class Victim:
 
     def submit(self) -> None:
         """Start it, as a user does."""
-        write_job(self.folder, self.shape, self.limit_s, "counts" if self.options else str(self.folder / "counts"))
+        write_job(
+            self.folder,
+            self.shape,
+            self.limit_s,
+            "counts" if self.options else str(self.folder / "counts"),
+        )
         saving = [f"cluster.save_every_steps={self.shape.save_every}", "cluster.stop_margin_s=1"]
         sets = [word for one in (*saving, "cluster.max_requeues=999") for word in ("--set", one)]
-        said = self.hpcdl("submit", "job.yaml", "--backend", "local", "--runs-dir", self.runs, *sets, *self.options)
+        said = self.hpcdl(
+            "submit",
+            "job.yaml",
+            "--backend",
+            "local",
+            "--runs-dir",
+            self.runs,
+            *sets,
+            *self.options,
+        )
         self._run = Run(said.rstrip("\n"))
         self._note_session()
 
@@ -186,7 +200,11 @@ class Victim:
         beat, attempt = self.json("heartbeat.json"), self.attempt
         if beat.get("attempt") != attempt or self.trainer() is None:
             return "starting"
-        return "tracing" if beat["phase"] == "training" and not self.steps_of(attempt) else str(beat["phase"])
+        return (
+            "tracing"
+            if beat["phase"] == "training" and not self.steps_of(attempt)
+            else str(beat["phase"])
+        )
 
     def steps_of(self, attempt: int) -> int:
         """How many steps an attempt has done, by what they counted themselves."""
@@ -225,7 +243,9 @@ class Victim:
                 continue
         newest = max((int(path.stem) for path in self.checkpoints()), default=0)
         if newest < self._newest:
-            raise LossError(f"the checkpoint of step {self._newest} is gone, the newest is of step {newest}")
+            raise LossError(
+                f"the checkpoint of step {self._newest} is gone, the newest is of step {newest}"
+            )
         self._newest = newest
 
     def end(self) -> None:
@@ -242,9 +262,13 @@ def write_job(folder: Path, shape: Shape, limit_s: int, counts: str) -> None:
     chance = np.random.default_rng(1)
     x = chance.integers(0, 256, (rows + 200, 12, 12), np.uint8)
     y = (x[:, :6].mean((1, 2)) > x[:, 6:].mean((1, 2))).astype(np.uint8)
-    np.savez(folder / "data.npz", x_train=x[:rows], y_train=y[:rows], x_test=x[rows:], y_test=y[rows:])
+    np.savez(
+        folder / "data.npz", x_train=x[:rows], y_train=y[:rows], x_test=x[rows:], y_test=y[rows:]
+    )
     (folder / "victim_model.py").write_text(MODEL)
-    job = JOB.format(limit=format_time(limit_s), counts=counts, epochs=shape.epochs, step_s=shape.step_s)
+    job = JOB.format(
+        limit=format_time(limit_s), counts=counts, epochs=shape.epochs, step_s=shape.step_s
+    )
     (folder / "job.yaml").write_text(job)
 
 

@@ -11,16 +11,16 @@ from hpcdl import packages
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import JobError, Problem, UserError
 from hpcdl.job import Job
+from hpcdl.mounts.needed import for_render
 from hpcdl.planning import Plan, plan, run_spec
 from hpcdl.script import render as render_plan
-from hpcdl.shown import for_render
-from hpcdl.sources import NOTEBOOK
+from hpcdl.usercode.source import NOTEBOOK
 
 if TYPE_CHECKING:
-    from hpcdl.gathering import Unseen
+    from hpcdl.contract.spec import RunSpec
+    from hpcdl.mounts.gathering import Unseen
     from hpcdl.run import Run
-    from hpcdl.submission import Submission
-    from hpcdl.trainer.spec import RunSpec
+    from hpcdl.submission.send import Submission
 
 
 def render(job: Job | Plan, cluster: Cluster | None = None) -> str:
@@ -48,14 +48,18 @@ def render(job: Job | Plan, cluster: Cluster | None = None) -> str:
     if cluster is None:
         raise TypeError("render() of a job needs a cluster: render(job, load_cluster(name))")
     if is_notebook(job):
-        raise UserError("a notebook becomes a script when it is copied: hpcdl render -o DIR/ does so")
+        raise UserError(
+            "a notebook becomes a script when it is copied: hpcdl render -o DIR/ does so"
+        )
     decided, spec, unseen = plan_to_render(job, cluster, bundle=job.script is None)
     for each in unseen:
         warnings.warn(f"{each.cause}: {each.fix}", stacklevel=2)
     return render_plan(decided, spec=spec)
 
 
-def plan_to_render(job: Job, cluster: Cluster, bundle: bool) -> tuple[Plan, RunSpec | None, list[Unseen]]:
+def plan_to_render(
+    job: Job, cluster: Cluster, bundle: bool
+) -> tuple[Plan, RunSpec | None, list[Unseen]]:
     """What a batch script that hpcdl does not start itself is rendered from.
 
     Args:
@@ -112,15 +116,15 @@ def submit(
         RunError: the run folder cannot be made.
         SchedulerError: there is no SLURM here, or it refused the job.
     """
-    from hpcdl import submission
+    from hpcdl.submission import send
 
-    prepared = submission.prepare(job, cluster, backend, runs_dir)
-    submission.require_backend(prepared)
+    prepared = send.prepare(job, cluster, backend, runs_dir)
+    send.require_backend(prepared)
     for note in prepared.notes:
         warnings.warn(note, stacklevel=2)
     if check:
         _require_checked(prepared, cluster)
-    return submission.submit(prepared, sys.argv if command_line is None else command_line)
+    return send.submit(prepared, sys.argv if command_line is None else command_line)
 
 
 def _require_checked(prepared: Submission, cluster: Cluster) -> None:
@@ -130,7 +134,7 @@ def _require_checked(prepared: Submission, cluster: Cluster) -> None:
         JobError: one of them found what would keep the job from running.
     """
     from hpcdl.preflight import Subject
-    from hpcdl.preflight.order import check_all, check_python
+    from hpcdl.preflight.all_checks import check_all, check_python
     from hpcdl.preflight.origin import origin
 
     checks = check_python if prepared.backend == "local" else check_all
@@ -143,4 +147,6 @@ def _require_checked(prepared: Submission, cluster: Cluster) -> None:
         else:
             warnings.warn(message, stacklevel=3)
     if problems:
-        raise JobError(f"{prepared.job.name} on {cluster.name} cannot run, and was not sent", problems)
+        raise JobError(
+            f"{prepared.job.name} on {cluster.name} cannot run, and was not sent", problems
+        )

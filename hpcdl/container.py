@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from hpcdl.binds import ordered
 from hpcdl.errors import UserError
+from hpcdl.mounts.binds import ordered
 from hpcdl.planning import Plan
 
 PACKAGES = "/opt/hpcdl/packages"  # where a job sees what was installed beside its image
@@ -45,26 +43,6 @@ class Places:
     metrics_file: str | None = None
     passed: dict[str, str] = field(default_factory=dict)
     support: str | None = None
-
-
-def outside(spec: dict[str, Any], data_root: str) -> list[str]:
-    """The folders of a training's data and weights that do not lie under data_root, which the container sees anyway.
-
-    What lies right under the root is bound itself: its folder would hide the image.
-
-    Args:
-        spec: run.json.
-        data_root: the profile's.
-    """
-    model = spec.get("model", {})
-    weights = model.get("weights") if "backbone" in model else None
-    files = [spec.get("data", {}).get("path"), None if weights in ("imagenet", "none") else weights]
-    folders = []
-    for file in files:
-        if file and not Path(file).is_relative_to(data_root):
-            parent = str(Path(file).parent)
-            folders.append(file if parent == "/" else parent)
-    return folders
 
 
 def environment(plan: Plan, places: Places) -> dict[str, str]:
@@ -114,7 +92,9 @@ def _pythonpath(plan: Plan, places: Places) -> str:
         return ":".join(entries)
     if len(entries) == 1:
         return entries[0]
-    words = [entry.strip('"') if isinstance(entry, Shell) else _in_quotes(entry) for entry in entries]
+    words = [
+        entry.strip('"') if isinstance(entry, Shell) else _in_quotes(entry) for entry in entries
+    ]
     return Shell(f'"{":".join(words)}"')
 
 
@@ -140,7 +120,9 @@ def command(plan: Plan, places: Places, program: list[str]) -> list[list[str]]:
     if plan.image is None:
         raise ValueError("this plan has no image")
     if plan.requirements and plan.overlay is None:
-        raise UserError(f"where the packages of {plan.source} lie was not looked up: see hpcdl env build")
+        raise UserError(
+            f"where the packages of {plan.source} lie was not looked up: see hpcdl env build"
+        )
     head = [plan.runtime, "exec"] + (["--nv"] if plan.nv else []) + ["--cleanenv", "--no-home"]
     lines = [head, *(["--bind", bind] for bind in _binds(plan, places))]
     first, *others = [assign(name, value) for name, value in environment(plan, places).items()]
@@ -197,7 +179,11 @@ def visible_gpus(plan: Plan, shown: str | None) -> str | None:
 
 def within(folder: str, name: str) -> str:
     """A path inside a folder, which may be `Shell`."""
-    return Shell(f'"{folder.strip(chr(34))}/{name}"') if isinstance(folder, Shell) else f"{folder}/{name}"
+    return (
+        Shell(f'"{folder.strip(chr(34))}/{name}"')
+        if isinstance(folder, Shell)
+        else f"{folder}/{name}"
+    )
 
 
 def isolated(runtime: str, image: str, tmp: str, binds: Sequence[str] = ()) -> list[str]:
@@ -209,6 +195,10 @@ def isolated(runtime: str, image: str, tmp: str, binds: Sequence[str] = ()) -> l
         tmp: an empty folder, its home and /tmp: others may have left things in this machine's.
         binds: what it is to see beside.
     """
-    clean = ["--cleanenv", "--no-home", *(word for bind in (f"{tmp}:/tmp", *binds) for word in ("--bind", bind))]
+    clean = [
+        "--cleanenv",
+        "--no-home",
+        *(word for bind in (f"{tmp}:/tmp", *binds) for word in ("--bind", bind)),
+    ]
     clean += ["--pwd", "/"]
     return [runtime, "exec", *clean, image, "env", "PYTHONNOUSERSITE=1", "HOME=/tmp"]

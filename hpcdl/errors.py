@@ -41,7 +41,9 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         text = ": ".join(part for part in (self.where, self.key, self.message) if part)
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)  # a file's text is not for the terminal
+        return "".join(
+            c if c.isprintable() else ascii(c)[1:-1] for c in text
+        )  # a file's text is not for the terminal
 
 
 class ProblemsError(UserError):

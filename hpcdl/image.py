@@ -13,7 +13,7 @@ from typing import Any
 from hpcdl.cache import cached_sha256
 from hpcdl.container import isolated
 from hpcdl.errors import ContainerError, UserError
-from hpcdl.imageaddress import not_a_file
+from hpcdl.image_address import not_a_file
 
 _MAGIC = b"SIF_MAGIC"  # at byte 32 of a SIF file's header, after the launch line (github.com/apptainer/sif)
 _ASK = """
@@ -37,7 +37,9 @@ print("hpcdl:" + json.dumps(facts))
 """
 
 
-def inspect_image(sif: str, python: str = "python", runtime: str | None = None, timeout_s: int = 300) -> dict[str, Any]:
+def inspect_image(
+    sif: str, python: str = "python", runtime: str | None = None, timeout_s: int = 300
+) -> dict[str, Any]:
     """The versions inside an image.
 
     Args:
@@ -76,7 +78,14 @@ def inspect_image(sif: str, python: str = "python", runtime: str | None = None, 
         raise ContainerError(
             f"{sif}: {python} failed in it (exit {answer.returncode}): {words[-1] if words else 'no words'}"
         )
-    facts = {"tensorflow": None, "keras": None, "numpy": None, "cuda": None, "cudnn": None, **json.loads(lines[-1][6:])}
+    facts = {
+        "tensorflow": None,
+        "keras": None,
+        "numpy": None,
+        "cuda": None,
+        "cudnn": None,
+        **json.loads(lines[-1][6:]),
+    }
     order = ("python", "architecture", "tensorflow", "keras", "numpy", "cuda", "cudnn")
     return {
         "path": str(path.absolute()),
@@ -118,7 +127,9 @@ def check_sif(path: Path) -> None:
         raise UserError(f"cannot read the image {path}: {error.strerror}") from error
     if _MAGIC not in head:
         begins = head[:20].decode("ascii", "replace")
-        raise UserError(f"{path} is not a SIF image (it begins with {begins!r}); pull or build it again")
+        raise UserError(
+            f"{path} is not a SIF image (it begins with {begins!r}); pull or build it again"
+        )
 
 
 def size_in_header(head: bytes) -> int | None:
@@ -126,4 +137,6 @@ def size_in_header(head: bytes) -> int | None:
 
     Source: the global header in https://github.com/apptainer/sif/blob/main/pkg/sif/sif.go
     """
-    return sum(struct.unpack_from("<qq", head, 112)) if len(head) >= 128 and _MAGIC in head else None
+    return (
+        sum(struct.unpack_from("<qq", head, 112)) if len(head) >= 128 and _MAGIC in head else None
+    )

@@ -10,11 +10,11 @@ from typing import Optional
 
 import hpcdl
 from hpcdl.cluster.schema import Cluster, Image, Partition, Qos
-from hpcdl.data import set_path
+from hpcdl.contract.spec import DataSpec, DeviceSpec, RunSpec, SavingSpec
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import Job, format_time, parse_time
 from hpcdl.job.training import training_problems
-from hpcdl.trainer.spec import DataSpec, DeviceSpec, RunSpec, SavingSpec
+from hpcdl.staging import set_path
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,11 @@ def plan(job: Job, cluster: Cluster) -> Plan:
     image = _image(job, cluster, problems)
     resources, node = job.resources, cluster.node
     if resources.nodes > 1:
-        problems.append(_wrong(job, "resources.nodes", f"expected 1, a job runs on one node; got {resources.nodes}"))
+        problems.append(
+            _wrong(
+                job, "resources.nodes", f"expected 1, a job runs on one node; got {resources.nodes}"
+            )
+        )
     has = f"but a node of {cluster.name} has"
     if resources.gpus > node.gpus and not cluster.emulate_gpus:
         problems.append(_wrong(job, "resources.gpus", f"is {resources.gpus}, {has} {node.gpus}"))
@@ -195,7 +199,11 @@ def _too_long(job: Job, cluster: Cluster) -> Iterator[Problem]:
         return parse_time(limit) if limit else None
 
     chosen = (cluster.partition or "").split(",")
-    limits = [("partition", name, cluster.partitions[name].max_time) for name in chosen if name in cluster.partitions]
+    limits = [
+        ("partition", name, cluster.partitions[name].max_time)
+        for name in chosen
+        if name in cluster.partitions
+    ]
     if len(limits) > 1:  # SLURM may take any of them
         limits = [max(limits, key=lambda limit: most_s(limit[2]) or inf)]
     for name, choice in cluster.qos_choices.items():
@@ -206,11 +214,19 @@ def _too_long(job: Job, cluster: Cluster) -> Iterator[Problem]:
         limit_s = most_s(max_time)
         if limit_s is None or asked_s <= limit_s:
             continue
-        choices: dict[str, Partition] | dict[str, Qos] = cluster.qos_choices if key == "qos" else cluster.partitions
-        longer = [other for other, choice in choices.items() if (most_s(choice.max_time) or inf) >= asked_s]
+        choices: dict[str, Partition] | dict[str, Qos] = (
+            cluster.qos_choices if key == "qos" else cluster.partitions
+        )
+        longer = [
+            other
+            for other, choice in choices.items()
+            if (most_s(choice.max_time) or inf) >= asked_s
+        ]
         use = f"use --set cluster.{key}={'|'.join(longer)}, or ask" if key and longer else "ask"
         who = {"partition": f"partition {name}", "qos": f"QoS {name}", "": name}[key]
-        wrong = f"is {format_time(asked_s)}, but {who} allows {format_time(limit_s)}: {use} for less"
+        wrong = (
+            f"is {format_time(asked_s)}, but {who} allows {format_time(limit_s)}: {use} for less"
+        )
         yield _wrong(job, "resources.time", wrong)
 
 
@@ -227,7 +243,11 @@ def _unbindable(job: Job, cluster: Cluster) -> list[Problem]:
     wrong = {key: path for key, path in folders.items() if set(path) & set(":,")}
     places = {**job.places, "cluster.data_root": cluster.places.get("data_root", job.source)}
     return [
-        Problem(places.get(key, job.source), key, f"a container cannot be given {path!r}: it has ':' or ','")
+        Problem(
+            places.get(key, job.source),
+            key,
+            f"a container cannot be given {path!r}: it has ':' or ','",
+        )
         for key, path in wrong.items()
     ]
 
@@ -247,7 +267,9 @@ def _script(job: Job) -> str | None:
     return job.script if job.workdir or relative.startswith("../") else relative
 
 
-def _directives(job: Job, cluster: Cluster, cpus: int, memory_gb: float | None) -> list[tuple[str, str]]:
+def _directives(
+    job: Job, cluster: Cluster, cpus: int, memory_gb: float | None
+) -> list[tuple[str, str]]:
     """The #SBATCH options that say how big the job is and who pays, in the site's words."""
     resources = job.resources
     rows = [("nodes", str(resources.nodes)), ("ntasks-per-node", "1"), ("cpus-per-task", str(cpus))]
@@ -264,9 +286,15 @@ def _directives(job: Job, cluster: Cluster, cpus: int, memory_gb: float | None) 
         rows.append(("gres", ",".join(gres)))
     if memory_gb and cluster.memory_request != "none":
         shares = {"mem": 1, "mem-per-cpu": cpus, "mem-per-gpu": max(1, resources.gpus)}
-        rows.append((cluster.memory_request, f"{int(memory_gb * 1024 / shares[cluster.memory_request])}M"))
+        rows.append(
+            (cluster.memory_request, f"{int(memory_gb * 1024 / shares[cluster.memory_request])}M")
+        )
     rows.append(("time", format_time(resources.time_limit_s)))
-    rows += [(key, value) for key in ("clusters", "account", "partition", "qos") if (value := getattr(cluster, key))]
+    rows += [
+        (key, value)
+        for key in ("clusters", "account", "partition", "qos")
+        if (value := getattr(cluster, key))
+    ]
     rows.append(("signal", f"B:USR2@{_lead_s(job, cluster)}"))
     rows.append(("requeue" if cluster.requeue else "no-requeue", ""))
     rows.append(("open-mode", "append"))

@@ -11,14 +11,15 @@ from typing import Any
 
 import hpcdl
 from hpcdl import shipped
-from hpcdl.binds import View
-from hpcdl.container import Places, Shell, command, first_gpus, if_set, outside
+from hpcdl.container import Places, Shell, command, first_gpus, if_set
+from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import UserError
 from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
+from hpcdl.mounts.binds import View, reads_outside
 from hpcdl.planning import Plan, script_name, summary
 from hpcdl.run.causes import OWN_REQUEUE
-from hpcdl.run.freeze import RUN_NOTEBOOK, SUPPORT
-from hpcdl.trainer.spec import RunSpec
+from hpcdl.text import one_line
+from hpcdl.usercode.freeze import RUN_NOTEBOOK, SUPPORT
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
 _HERE = Shell('"$PWD"')
@@ -44,12 +45,9 @@ def quote_directive(value: str) -> str:
     return f"{mark}{value}{mark}"
 
 
-def one_line(text: str) -> str:
-    """Text for a comment: whatever could end the line is replaced."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec: RunSpec | None = None) -> str:
+def render(
+    plan: Plan, file_name: str | None = None, bundle: bool = False, spec: RunSpec | None = None
+) -> str:
     """The batch script that is complete without hpcdl on the node.
 
     Args:
@@ -70,7 +68,9 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec:
     if plan.script is None and not bundle:
         how = "it needs run.json and code/ beside it: hpcdl render -o DIR writes all three"
     elif plan.script is not None and not bundle and not plan.workdir:
-        how = f"submit from the folder of {plan.script} with: sbatch {file_name or script_name(plan)}"
+        how = (
+            f"submit from the folder of {plan.script} with: sbatch {file_name or script_name(plan)}"
+        )
     away = bundle and plan.workdir is not None
     places = Places(
         workdir=_HERE,
@@ -89,7 +89,12 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False, spec:
         program = [plan.python, _own_file(plan.script, away), *plan.args]
         if plan.script.endswith(".ipynb"):
             program.insert(1, _own_file(f"{SUPPORT}/{RUN_NOTEBOOK}", away))
-    logs = [("job-name", plan.name), ("chdir", plan.workdir or "."), ("output", "%x.%j.out"), ("error", "%x.%j.err")]
+    logs = [
+        ("job-name", plan.name),
+        ("chdir", plan.workdir or "."),
+        ("output", "%x.%j.out"),
+        ("error", "%x.%j.err"),
+    ]
     return _template(
         plan,
         how=how,
@@ -151,7 +156,7 @@ def _needed(plan: Plan, spec: RunSpec | None) -> list[str]:
     if plan.script and Path(plan.script).is_absolute():
         folders.append(str(Path(plan.script).parent))
     if spec:
-        folders += outside(asdict(spec), plan.data_root)
+        folders += reads_outside(asdict(spec), plan.data_root)
     return [folder for folder in folders if not _covered(plan, folder)]
 
 

@@ -10,7 +10,11 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-path = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.environ.get("HPCDL_DATA_ROOT", "."), "mnist.npz")
+path = (
+    sys.argv[1]
+    if len(sys.argv) > 1
+    else os.path.join(os.environ.get("HPCDL_DATA_ROOT", "."), "mnist.npz")
+)
 with np.load(path) as data:
     x_train, y_train = data["x_train"][..., None] / np.float32(255), data["y_train"]
     x_test, y_test = data["x_test"][..., None] / np.float32(255), data["y_test"]

@@ -14,7 +14,9 @@ def load(rare=(9,), keep=0.01, file="mnist.npz"):
         file: an .npz file in Keras's layout; without a folder, one in data_root.
     """
     with np.load(os.path.join(os.environ["HPCDL_DATA_ROOT"], file)) as arrays:
-        x_train, y_train, x_test, y_test = (arrays[name] for name in ("x_train", "y_train", "x_test", "y_test"))
+        x_train, y_train, x_test, y_test = (
+            arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")
+        )
     stays = np.ones(len(y_train), bool)
     for label in rare:
         places = np.flatnonzero(y_train == label)

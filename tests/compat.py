@@ -110,7 +110,14 @@ def run_tests(python: Path, tests: list[str], variables: dict[str, str]) -> tupl
     if status not in (0, 1):
         sys.exit(f"pytest could not run the tests: exit status {status}")
     suites = ET.parse(report).getroot().iter("testsuite")  # noqa: S314 - pytest's own file
-    counts = Counter({key: int(value) for suite in suites for key, value in suite.attrib.items() if key in COUNTED})
+    counts = Counter(
+        {
+            key: int(value)
+            for suite in suites
+            for key, value in suite.attrib.items()
+            if key in COUNTED
+        }
+    )
     failed = counts["failures"] + counts["errors"]
     return counts["tests"] - failed - counts["skipped"], failed, (time.monotonic() - started) / 60
 
@@ -124,7 +131,9 @@ def write_row(row: list[str]) -> None:
     rest = after.split("\n\n", 1)[1] if "\n\n" in after else ""
     kept = [line for line in rows if line.split(" | ")[:2] != [f"| {row[0]}", row[1]]]
     rows = sorted([*kept, f"| {' | '.join(row)} |"], key=_versions_in)
-    PAGE.write_text(before + head + "\n".join(rows) + ("\n\n" + rest if rest else "\n"), encoding="utf-8")
+    PAGE.write_text(
+        before + head + "\n".join(rows) + ("\n\n" + rest if rest else "\n"), encoding="utf-8"
+    )
 
 
 def _versions_in(line: str) -> list[list[int]]:
@@ -135,20 +144,33 @@ def _versions_in(line: str) -> list[list[int]]:
 def main() -> int:
     """Test the versions that are asked for; 1 where a test failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"all of {', '.join(VERSIONS)}")
-    parser.add_argument("--install-only", action="store_true", help="make the environments, and run nothing")
-    parser.add_argument("--tests", nargs="+", default=["tests/trainer"], help="run these alone, and write no table")
+    parser.add_argument(
+        "versions", nargs="*", metavar="VERSION", help=f"all of {', '.join(VERSIONS)}"
+    )
+    parser.add_argument(
+        "--install-only", action="store_true", help="make the environments, and run nothing"
+    )
+    parser.add_argument(
+        "--tests", nargs="+", default=["tests/trainer"], help="run these alone, and write no table"
+    )
     asked = parser.parse_args()
     unknown = set(asked.versions) - set(VERSIONS)
     if unknown:
-        parser.error(f"no such version here: {', '.join(sorted(unknown))}; known are {', '.join(VERSIONS)}")
+        parser.error(
+            f"no such version here: {', '.join(sorted(unknown))}; known are {', '.join(VERSIONS)}"
+        )
     all_passed = True
     for version in asked.versions or VERSIONS:
         python, variables = install(version), environment(version)
         if asked.install_only:
             continue
         shown = subprocess.run(
-            [python, "-c", SHOW], cwd=REPOSITORY, env=variables, stdout=subprocess.PIPE, text=True, check=True
+            [python, "-c", SHOW],
+            cwd=REPOSITORY,
+            env=variables,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
         ).stdout
         print(f"== tensorflow, keras, python, numpy: {shown}", flush=True)
         passed, failed, minutes = run_tests(python, asked.tests, variables)
@@ -157,7 +179,17 @@ def main() -> int:
             today = datetime.date.today().isoformat()
             tensorflow, keras, *others = shown.split()
             package = "tf-keras " if "-tf-keras-" in version else ""
-            write_row([tensorflow, package + keras, *others, str(passed), str(failed), f"{minutes:.1f}", today])
+            write_row(
+                [
+                    tensorflow,
+                    package + keras,
+                    *others,
+                    str(passed),
+                    str(failed),
+                    f"{minutes:.1f}",
+                    today,
+                ]
+            )
     return 0 if all_passed else 1
 
 

@@ -17,7 +17,15 @@ import hpcdl.cli
 pytest_plugins = ("tests.reporting",)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_WIPED = ("HPCDL_", "SLURM_", "SBATCH_", "CUDA_VISIBLE_DEVICES", "XDG_C", "PYTHONPATH", "KERAS_HOME")
+_WIPED = (
+    "HPCDL_",
+    "SLURM_",
+    "SBATCH_",
+    "CUDA_VISIBLE_DEVICES",
+    "XDG_C",
+    "PYTHONPATH",
+    "KERAS_HOME",
+)
 _KEPT = ("HPCDL_REQUIRE_", "HPCDL_TESTBED")  # what the test suite itself is told
 
 # The same examples each time, as CI wants them; `--hypothesis-profile=thousands` looks further
@@ -30,12 +38,18 @@ settings.register_profile(
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-settings.register_profile("thousands", settings.get_profile("seeded"), max_examples=5000, derandomize=False)
+settings.register_profile(
+    "thousands", settings.get_profile("seeded"), max_examples=5000, derandomize=False
+)
 settings.load_profile("seeded")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--golden", action="store_true", help="write tests/golden anew, to be read before it is committed")
+    parser.addoption(
+        "--golden",
+        action="store_true",
+        help="write tests/golden anew, to be read before it is committed",
+    )
 
 
 @pytest.fixture(autouse=True)

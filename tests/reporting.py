@@ -10,17 +10,29 @@ from pathlib import Path
 import pytest
 
 _TESTS = Path(__file__).parent
-_SUITES = ("trainer", "testbed", "containers")  # folders that count by themselves; all others are "host"
+_SUITES = (
+    "trainer",
+    "testbed",
+    "containers",
+)  # folders that count by themselves; all others are "host"
 _seconds: dict[str, float] = {}
 _skipped = 0
 
 
 def testbed_is_up() -> bool:
     """Whether this machine runs the test bed, and these tests may use it."""
-    if os.geteuid() != 0 or not Path("/var/lib/hpcdl-testbed").is_dir() or shutil.which("sinfo") is None:
+    if (
+        os.geteuid() != 0
+        or not Path("/var/lib/hpcdl-testbed").is_dir()
+        or shutil.which("sinfo") is None
+    ):
         return False
-    asked = subprocess.run(["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True, check=False)
-    return asked.returncode == 0 and bool(set(asked.stdout.split()) & {"idle", "mixed", "allocated", "completing"})
+    asked = subprocess.run(
+        ["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True, check=False
+    )
+    return asked.returncode == 0 and bool(
+        set(asked.stdout.split()) & {"idle", "mixed", "allocated", "completing"}
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,7 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not wanting or testbed_is_up():
         return
     if os.environ.get("HPCDL_REQUIRE_TESTBED") == "1":
-        raise pytest.UsageError(f"{len(wanting)} tests need the test bed, which is not up: make testbed")
+        raise pytest.UsageError(
+            f"{len(wanting)} tests need the test bed, which is not up: make testbed"
+        )
     for item in wanting:
         item.add_marker(pytest.mark.skip(reason="needs the test bed"))
     _skipped = len(wanting)
@@ -50,7 +64,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"minutes: {spent}")
     if target := os.environ.get("HPCDL_MINUTES"):
         with open(target, "a", encoding="utf-8") as stream:
-            stream.writelines(f"{suite} {seconds:.0f}\n" for suite, seconds in sorted(_seconds.items()))
+            stream.writelines(
+                f"{suite} {seconds:.0f}\n" for suite, seconds in sorted(_seconds.items())
+            )
     if _skipped:
         terminalreporter.write_line(
             f"{_skipped} tests were skipped: they need a real SLURM and Apptainer. Get them with: make testbed "

@@ -37,7 +37,9 @@ def test_rendered_training_sees_data_elsewhere(site, tmp_path):
     """The folder of the data lies outside data_root: the script binds it, and nobody has to say so."""
     (tmp_path / "set").mkdir()
     (tmp_path / "set/own.npz").touch()
-    (tmp_path / "a.yaml").write_text(f"name: a\ndata: {{path: {tmp_path}/set/own.npz}}\nmodel: {{name: mlp}}\n")
+    (tmp_path / "a.yaml").write_text(
+        f"name: a\ndata: {{path: {tmp_path}/set/own.npz}}\nmodel: {{name: mlp}}\n"
+    )
 
     text = hpcdl.render(hpcdl.load_job("a.yaml"), site)
 
@@ -57,7 +59,9 @@ def test_rendered_training_says_what_it_needs(site, cli, tmp_path):
 
 
 def test_notebook_is_no_script(site, tmp_path):
-    (tmp_path / "n.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    (tmp_path / "n.ipynb").write_text(
+        '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+    )
 
     with pytest.raises(UserError, match="hpcdl render -o DIR/"):
         hpcdl.render(hpcdl.load_job("n.ipynb"), site)
@@ -67,7 +71,9 @@ def test_what_the_container_does_not_show_is_a_warning(site, tmp_path):
     Path.home().joinpath("mine.csv").touch()
     (tmp_path / "t.py").write_text("import os\nopen(os.path.expanduser('~/mine.csv'))\n")
 
-    with pytest.warns(UserWarning, match="names ~/mine.csv, and in the job ~ is the run's own home"):
+    with pytest.warns(
+        UserWarning, match="names ~/mine.csv, and in the job ~ is the run's own home"
+    ):
         hpcdl.render(hpcdl.load_job("t.py"), site)
 
 
@@ -105,7 +111,9 @@ def test_what_the_command_says_is_a_warning(tmp_path, monkeypatch):
         hpcdl.submit(job, here, backend="local", runs_dir=str(tmp_path / "runs"))
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in.*Popen")  # it runs on without this process, as it is to
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in.*Popen"
+)  # it runs on without this process, as it is to
 def test_submitted_without_checks(tmp_path, monkeypatch):
     """The run is made and fails by itself; its manifest says what sent it."""
     monkeypatch.chdir(tmp_path)
@@ -113,7 +121,12 @@ def test_submitted_without_checks(tmp_path, monkeypatch):
     job, here = hpcdl.load_job("t.py", ["resources.gpus=0"]), hpcdl.load_cluster("local")
 
     run = hpcdl.submit(
-        job, here, backend="local", runs_dir=str(tmp_path / "runs"), check=False, command_line=["sweep.py", "7"]
+        job,
+        here,
+        backend="local",
+        runs_dir=str(tmp_path / "runs"),
+        check=False,
+        command_line=["sweep.py", "7"],
     )
 
     assert run.wait().state == "failed"

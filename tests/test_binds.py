@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from hpcdl import binds
-from hpcdl.binds import Bind, View, of_the_site, ordered, parse
+from hpcdl.mounts import binds
+from hpcdl.mounts.binds import Bind, View, of_the_site, ordered, parse
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,9 @@ def test_link_inside_bound_folder_lacks_target(disk):
     assert bind == Bind(f"{disk}/else/photos", f"{disk}/else/photos", "ro")
     view.add(bind)
     assert view.shows(f"{disk}/proj/link/1.jpg")
-    assert view.lacking(f"{disk}/proj/link/2.jpg") == Bind(f"{disk}/far/2.jpg", f"{disk}/far/2.jpg", "ro")
+    assert view.lacking(f"{disk}/proj/link/2.jpg") == Bind(
+        f"{disk}/far/2.jpg", f"{disk}/far/2.jpg", "ro"
+    )
 
 
 def test_bound_link_is_a_folder_inside(disk):

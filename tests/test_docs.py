@@ -52,7 +52,9 @@ def only_what_the_page_installs(page: Path, folder: Path) -> dict[str, str]:
     """Variables for a Python that has of hpcdl's extras only those that a page's install line names."""
     match = re.search(r"pip install '?/path/to/hpcdl(?:\[([\w,]+)\])?", page.read_text())
     assert match, f"{page} does not say how to install hpcdl"
-    installed = {module for extra in (match[1] or "").split(",") if extra for module in EXTRAS[extra]}
+    installed = {
+        module for extra in (match[1] or "").split(",") if extra for module in EXTRAS[extra]
+    }
     hidden = {module for modules in EXTRAS.values() for module in modules} - installed
     folder.mkdir()
     lines = ["import sys", f"sys.modules.update(dict.fromkeys({sorted(hidden)}))"]
@@ -69,7 +71,11 @@ def test_first_job_goes_on_from_its_first_step(tmp_path: Path) -> None:
     profile = "name: mine\nnode: {cpus: 4, gpus: 0}\nimages: {tensorflow: /nowhere.sif}\nruns_root: /nowhere/runs\n"
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "mycluster.yaml").write_text(f"{profile}data_root: /nowhere/data\n")
-    env = {**os.environ, **only_what_the_page_installs(page, tmp_path / "site"), "HOME": str(tmp_path / "home")}
+    env = {
+        **os.environ,
+        **only_what_the_page_installs(page, tmp_path / "site"),
+        "HOME": str(tmp_path / "home"),
+    }
     env["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
     done = subprocess.run(
@@ -103,12 +109,19 @@ def test_extras_are_those_of_the_package() -> None:
 
 
 def test_only_the_two_make_commands_are_not_run_here() -> None:
-    unmarked = [text for page in PAGES for place, text in BLOCK.findall(page.read_text()) if not place]
-    assert [line.split("#")[0].strip() for text in unmarked for line in text.splitlines()] == ["make demo", "make test"]
+    unmarked = [
+        text for page in PAGES for place, text in BLOCK.findall(page.read_text()) if not place
+    ]
+    assert [line.split("#")[0].strip() for text in unmarked for line in text.splitlines()] == [
+        "make demo",
+        "make test",
+    ]
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, *OWN_PAGES, *REPOSITORY.glob("*/README.md")], ids=lambda page: f"{page.parent.name}-{page.stem}"
+    "page",
+    [*PAGES, *OWN_PAGES, *REPOSITORY.glob("*/README.md")],
+    ids=lambda page: f"{page.parent.name}-{page.stem}",
 )
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
@@ -120,7 +133,9 @@ def test_job_file_page_is_what_hpcdl_reads() -> None:
     from hpcdl.job.reference import job_reference
 
     page = (REPOSITORY / "docs/job-file.md").read_text()
-    assert page.endswith(job_reference()), "hpcdl jobs keys says something else than docs/job-file.md"
+    assert page.endswith(job_reference()), (
+        "hpcdl jobs keys says something else than docs/job-file.md"
+    )
 
 
 def test_cluster_page_names_every_key() -> None:
@@ -137,7 +152,9 @@ def test_cluster_page_names_every_key() -> None:
 @pytest.mark.parametrize("page", [*PAGES, *OWN_PAGES], ids=lambda page: page.stem)
 def test_files_and_tests_that_pages_name_are_there(page: Path) -> None:
     missing = []
-    for file, _, test in re.findall(r"`((?:tests|hpcdl|templates|benchmarks)/[\w./-]+)(::(\w+))?`", page.read_text()):
+    for file, _, test in re.findall(
+        r"`((?:tests|hpcdl|templates|benchmarks)/[\w./-]+)(::(\w+))?`", page.read_text()
+    ):
         path = REPOSITORY / file
         if not path.exists() or f"def {test}" not in (path.read_text() if test else "def "):
             missing.append(f"{file} {test}")

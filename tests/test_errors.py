@@ -9,7 +9,11 @@ import pytest
 from hpcdl import errors
 from hpcdl.errors import HpcdlError, JobError, Problem, ProblemsError, UserError
 
-CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, HpcdlError)]
+CLASSES = [
+    value
+    for value in vars(errors).values()
+    if inspect.isclass(value) and issubclass(value, HpcdlError)
+]
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)

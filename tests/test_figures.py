@@ -47,7 +47,9 @@ def test_each_kind_is_counted(figures, tmp_path):
     assert lengths == [2, 2, 2]
     assert (comprehensions, conditionals) == (1000 / lines_of_code, 1000 / lines_of_code)
     assert long_lines == pytest.approx(100 / 13)
-    assert vague == pytest.approx(100 * 2 / 6), "row and found, of row, count, found, item, total, long"
+    assert vague == pytest.approx(100 * 2 / 6), (
+        "row and found, of row, count, found, item, total, long"
+    )
 
 
 def test_passed_limit_fails(figures, monkeypatch, capsys, tmp_path):

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from hpcdl.cluster import Cluster, load_cluster
 from hpcdl.errors import ClusterError, JobError, UserError
 from hpcdl.job import Job, Resources, load_job
-from hpcdl.launch.program import argv_of, places_of, program_of
+from hpcdl.launch.command import argv_of, places_of, program_of
 from hpcdl.planning import plan
-from hpcdl.run.create import create, new_run
 from hpcdl.script import render
+from hpcdl.submission.create import create, new_run
 from tests.hostile import BREAKS, DEEDS, LINES, LONG, MARKS, TEXT
 
 words = st.lists(st.sampled_from(TEXT + BREAKS + MARKS + DEEDS + LINES), max_size=5).map("".join)
@@ -57,10 +57,17 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(stand_ins: Path, seen: Path) -> dict[str, str]:
-    return {"PATH": f"{stand_ins}:{os.environ['PATH']}", "SEEN": str(seen), "SLURM_JOB_ID": "7", "LC_ALL": "C.UTF-8"}
+    return {
+        "PATH": f"{stand_ins}:{os.environ['PATH']}",
+        "SEEN": str(seen),
+        "SLURM_JOB_ID": "7",
+        "LC_ALL": "C.UTF-8",
+    }
 
 
-def load(document: dict[str, Any], folder: Path, profile: dict[str, Any]) -> tuple[Job, Cluster] | None:
+def load(
+    document: dict[str, Any], folder: Path, profile: dict[str, Any]
+) -> tuple[Job, Cluster] | None:
     """Read a job and a profile of these values; None where they are refused, each by the key that holds it."""
     (folder / "job.yaml").write_text(yaml.safe_dump(document))
     (folder / "site.yaml").write_text(yaml.safe_dump(profile))
@@ -79,7 +86,9 @@ def load(document: dict[str, Any], folder: Path, profile: dict[str, Any]) -> tup
     env=st.dictionaries(name, hostile, max_size=3),
     script=file_name,
     image=file_name,
-    options=st.dictionaries(st.sampled_from(["comment", "constraint", "mail-user"]), hostile, max_size=2),
+    options=st.dictionaries(
+        st.sampled_from(["comment", "constraint", "mail-user"]), hostile, max_size=2
+    ),
     profile=st.dictionaries(
         st.sampled_from(["account", "partition", "qos", "gpu_type", "runtime"]), hostile, max_size=1
     ),
@@ -87,7 +96,9 @@ def load(document: dict[str, Any], folder: Path, profile: dict[str, Any]) -> tup
     binds=st.lists(hostile, max_size=2),
     data_root=words,
 )
-def test_values_arrive_or_are_refused(stand_ins, args, env, script, image, options, profile, modules, binds, data_root):
+def test_values_arrive_or_are_refused(
+    stand_ins, args, env, script, image, options, profile, modules, binds, data_root
+):
     with tempfile.TemporaryDirectory() as base:
         folder = Path(base)
         Path(folder, f"{script}.py").write_text("pass\n")
@@ -95,7 +106,13 @@ def test_values_arrive_or_are_refused(stand_ins, args, env, script, image, optio
             "name": "a", "script": f"./{script}.py", "args": args, "env": env, "slurm": options,
             "resources": {"gpus": 0}, "container": f"./{image}.sif",
         }  # fmt: skip
-        site = {"name": "site", "runtime": "apptainer", "modules": modules, "binds": binds, **profile}
+        site = {
+            "name": "site",
+            "runtime": "apptainer",
+            "modules": modules,
+            "binds": binds,
+            **profile,
+        }
         site |= {"data_root": f"/d/{data_root}", "node": {"cpus": 4}}
         loaded = load(document, folder, site)
         if loaded is None:
@@ -109,7 +126,9 @@ def test_values_arrive_or_are_refused(stand_ins, args, env, script, image, optio
         by_script, by_launch = folder / "seen-script", folder / "seen-launch"
 
         text = f"module() {{ :; }}\nscontrol() {{ :; }}\n{render(decided)}"
-        subprocess.run(["bash", "-c", text], cwd=folder, env=environment(stand_ins, by_script), check=True)
+        subprocess.run(
+            ["bash", "-c", text], cwd=folder, env=environment(stand_ins, by_script), check=True
+        )
         paths = new_run("a", folder / "runs")
         create(paths, job, decided, None, [])
         argv, _ = argv_of(decided, places_of(paths, decided, "1"), program_of(paths, decided))
@@ -119,7 +138,11 @@ def test_values_arrive_or_are_refused(stand_ins, args, env, script, image, optio
             return
         for seen in (by_script, by_launch):
             assert seen.read_bytes().decode().split("\0")[3:-1] == args
-            pairs = dict(p.split("=", 1) for p in Path(f"{seen}.env").read_bytes().decode().split("\0") if "=" in p)
+            pairs = dict(
+                p.split("=", 1)
+                for p in Path(f"{seen}.env").read_bytes().decode().split("\0")
+                if "=" in p
+            )
             assert {key: pairs.get(key) for key in env} == env
             assert Path(f"{seen}.image").read_text() == f"{folder}/{image}.sif"
         assert not list(folder.rglob("pwned"))
@@ -147,7 +170,11 @@ def test_any_job_file_is_read_or_refused(document):
             assert str(error).replace("\n", "").isprintable()
 
 
-@given(document=st.dictionaries(st.sampled_from([*Cluster.__dataclass_fields__]) | hostile, value, max_size=4))
+@given(
+    document=st.dictionaries(
+        st.sampled_from([*Cluster.__dataclass_fields__]) | hostile, value, max_size=4
+    )
+)
 def test_any_profile_is_read_or_refused(document):
     with tempfile.TemporaryDirectory() as base:
         path = Path(base, "site.yaml")
@@ -174,7 +201,9 @@ def test_run_writes_down_what_it_was_given(args):
     """What is kept as JSON and YAML in the run folder reads back as it was."""
     with tempfile.TemporaryDirectory() as base:
         Path(base, "a.py").write_text("pass\n")
-        job = Job(name="a", script=f"{base}/a.py", args=args, folder=base, resources=Resources(gpus=0))
+        job = Job(
+            name="a", script=f"{base}/a.py", args=args, folder=base, resources=Resources(gpus=0)
+        )
         paths = new_run("a", Path(base, "runs"))
         create(paths, job, plan(job, Cluster(name="site")), None, args)
         assert json.loads(paths.plan.read_text())["args"] == args

@@ -26,10 +26,12 @@ ALLOWED = {
     "init --cluster local --yes": READS,
     "data list": READS,
     "data verify": READS,
-    "data pack nowhere": READS | {"PIL", "google_crc32c", "__mp_main__"},  # the last is multiprocessing's
+    "data pack nowhere": READS
+    | {"PIL", "google_crc32c", "__mp_main__"},  # the last is multiprocessing's
     "render mnist_script MARENOSTRUM": RENDERS,
     "render mnist_cnn MARENOSTRUM -o OUT/": RENDERS,
-    "check mnist_script MARENOSTRUM --runs-dir RUNS --set container=./nowhere.sif": RENDERS | {"msgspec"},
+    "check mnist_script MARENOSTRUM --runs-dir RUNS --set container=./nowhere.sif": RENDERS
+    | {"msgspec"},
     "submit mnist_cnn MARENOSTRUM --runs-dir RUNS --dry-run": SUBMITS,
     "status --runs-dir RUNS": READS,
     "status RUN": READS,
@@ -74,14 +76,26 @@ def load(tmp_path):
     }.items():
         (run / name).write_text(json.dumps(value))
     ends = {"event": "end", "attempt": 1, "node": "n", "time": 2.0, "reason": "done"}
-    (run / "attempts.jsonl").write_text(f"{json.dumps({**ends, 'event': 'start'})}\n{json.dumps(ends)}\n")
-    words = {"RUN": run, "RUNS": tmp_path / "runs", "COPY": tmp_path / "copy", "OUT/": f"{tmp_path}/out/"}
+    (run / "attempts.jsonl").write_text(
+        f"{json.dumps({**ends, 'event': 'start'})}\n{json.dumps(ends)}\n"
+    )
+    words = {
+        "RUN": run,
+        "RUNS": tmp_path / "runs",
+        "COPY": tmp_path / "copy",
+        "OUT/": f"{tmp_path}/out/",
+    }
     words["PAGE"] = tmp_path / "page.html"
 
     def start(command):
-        argv = [str(words.get(word, word)) for word in command.replace("MARENOSTRUM", " ".join(MARENOSTRUM)).split()]
+        argv = [
+            str(words.get(word, word))
+            for word in command.replace("MARENOSTRUM", " ".join(MARENOSTRUM)).split()
+        ]
         seen = tmp_path / "seen.json"
-        done = subprocess.run([sys.executable, "-c", PROGRAM, seen, *argv], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, seen, *argv], capture_output=True, text=True
+        )
         assert seen.exists(), done.stderr
         return json.loads(seen.read_text())
 
@@ -107,15 +121,30 @@ def test_render_loads_nothing_of_runs(load):
     """What knows runs, notebooks, SLURM and the network is not for a batch script that is only printed."""
     every = set(load("render mnist_script MARENOSTRUM")["every"])
 
-    others = {"hpcdl.run.handle", "hpcdl.run.state", "hpcdl.run.notebook", "hpcdl.submission", "hpcdl.launch"}
-    assert not every & {*others, "hpcdl.scheduler", "hpcdl.report", "subprocess", "socket", "msgspec", "rich", "numpy"}
+    others = {
+        "hpcdl.run.handle",
+        "hpcdl.run.state",
+        "hpcdl.usercode.notebook",
+        "hpcdl.submission.send",
+        "hpcdl.launch",
+    }
+    assert not every & {
+        *others,
+        "hpcdl.scheduler",
+        "hpcdl.report",
+        "subprocess",
+        "socket",
+        "msgspec",
+        "rich",
+        "numpy",
+    }
 
 
 def test_submit_loads_nothing_of_the_attempt(load):
     """submitit pickles the call by its name: what runs it is loaded on the node."""
     every = set(load("submit mnist_script MARENOSTRUM --runs-dir RUNS --dry-run")["every"])
 
-    assert not every & {"hpcdl.launch.attempt", "hpcdl.run.notebook", "rich", "numpy"}
+    assert not every & {"hpcdl.launch.attempt", "hpcdl.usercode.notebook", "rich", "numpy"}
 
 
 def test_render_opens_few_files(load):
@@ -123,9 +152,13 @@ def test_render_opens_few_files(load):
 
 
 def test_import_loads_nothing():
-    program = "import sys; before = set(sys.modules); import hpcdl; print(*set(sys.modules) - before)"
+    program = (
+        "import sys; before = set(sys.modules); import hpcdl; print(*set(sys.modules) - before)"
+    )
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
 
     assert done.stdout.split() == ["hpcdl"]
 
@@ -148,7 +181,9 @@ print(written, logging.getLogger().handlers)
 """
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "[] []\n", "")
 
@@ -161,7 +196,10 @@ def test_public_name_loads(name):
 def test_public_api_is_the_trio():
     from hpcdl.planning import plan
 
-    job, cluster = hpcdl.load_job("mnist_script"), hpcdl.load_cluster("marenostrum5", ["cluster.account=nct00"])
+    job, cluster = (
+        hpcdl.load_job("mnist_script"),
+        hpcdl.load_cluster("marenostrum5", ["cluster.account=nct00"]),
+    )
 
     decided = hpcdl.plan(job, cluster)
     assert decided == plan(job, cluster)

@@ -3,89 +3,134 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hpcdl"
-# From the ground up. A room imports only rooms of earlier lines; those of one line do not know each other.
-FLOORS = [
-    "errors variables shipped machine extras binds imageaddress sources loadedfiles trainer",
-    "oserrors job scriptpaths searchpath",
-    "files",
-    "cache data",
-    "cluster sets",
-    "planning scheduler",
-    "container gathering asjob",
-    "image thismachine",
-    "packages",
-    "run",
-    "script shown",
-    "bundle launch report",
-    "submission",
-    "preflight",
-    "api discover",
-    "cli",
-    "__main__",
-]
-# Imports that run up today. The list only shrinks.
-UP = {
-    ("cluster", "discover"),  # the writer of YAML
-    ("cluster", "script"),  # a text in one line
-    ("scheduler", "run"),  # the word for a job that SLURM does not know; a run's paths
+# From the ground up. A room imports only rooms of earlier lines; those of one line do not know
+# each other.
+FLOORS = {
+    "hpcdl": [
+        "contract environment errors extras image_address shipped text",
+        "oserrors trainer yamlfile",
+        "files job",
+        "cache cluster staging",
+        "planning scheduler",
+        "modules run",
+        "local_machine report usercode worker",
+        "mounts",
+        "container",
+        "image script",
+        "launch packages",
+        "shell submission",
+        "preflight",
+        "api discover",
+        "cli",
+        "__main__",
+    ],
+    "hpcdl.trainer": [
+        "callback compat runtime support",
+        "files",
+        "dataset",
+        "fit model",
+        "result",
+        "training",
+        "__main__",
+    ],
 }
-LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
 
 
-def imports(package: Path) -> Iterator[tuple[str, str, str]]:
-    """The room of a file, a room that it imports, and the line, for each import of one of the package's rooms."""
-    for path in sorted(package.rglob("*.py")):
-        room = path.relative_to(package).parts[0].removesuffix(".py")
+@dataclass(frozen=True)
+class RoomImport:
+    """A room's import of another room of the same package, and the file and line where it stands."""
+
+    room: str
+    imported: str
+    place: str
+
+
+def room_imports(folder: Path, package: str) -> Iterator[RoomImport]:
+    """Each import in a package's folder that leads from one of its rooms to another."""
+    for path in sorted(folder.rglob("*.py")):
+        relative_path = path.relative_to(folder)
+        room = relative_path.parts[0].removesuffix(".py")
         if room == "__init__":
             continue  # the public names
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            for module in modules_of(node):
-                parts = module.split(".")
-                if parts[0] == "hpcdl" and len(parts) > 1 and parts[1] != room:
-                    yield room, parts[1], f"{path.relative_to(package)}:{getattr(node, 'lineno', 0)}"
+            for imported in imported_rooms(node, package):
+                if imported != room:
+                    line = getattr(node, "lineno", 0)
+                    yield RoomImport(room, imported, f"{relative_path}:{line}")
 
 
-def modules_of(node: ast.AST) -> list[str]:
-    """The modules that a statement imports."""
+def imported_rooms(node: ast.AST, package: str) -> set[str]:
+    """The rooms of a package that a statement imports."""
+    modules = []
     if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "hpcdl":
-        return [f"hpcdl.{alias.name}" for alias in node.names if not alias.name.startswith("__")]
-    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-        return [node.module]
-    return []
+        modules = [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module == package:
+        modules = [f"{package}.{alias.name}" for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        modules = [node.module]
+    below = [
+        module.removeprefix(f"{package}.") for module in modules if module.startswith(f"{package}.")
+    ]
+    return {module.partition(".")[0] for module in below if not module.startswith("__version__")}
 
 
-def running_up(package: Path) -> list[str]:
-    """The imports of a room that does not stand below, each with its place."""
-    wrong = []
-    for room, imported, place in imports(package):
-        if LEVEL[imported] >= LEVEL[room] and (room, imported) not in UP:
-            wrong.append(f"{place} imports {imported}")
-    return wrong
+def running_up(folder: Path, package: str) -> list[str]:
+    """The places of imports whose room does not stand below."""
+    levels = {room: level for level, rooms in enumerate(FLOORS[package]) for room in rooms.split()}
+    return [
+        f"{found.place} imports {found.imported}"
+        for found in room_imports(folder, package)
+        if levels[found.imported] >= levels[found.room]
+    ]
 
 
-def test_no_import_runs_up():
-    assert running_up(PACKAGE) == []
+def folder_of(package: str) -> Path:
+    return PACKAGE.parent.joinpath(*package.split("."))
 
 
-def test_every_room_has_a_floor():
-    rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert rooms - {"__init__", "__pycache__"} == set(LEVEL)
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_import_runs_up(package):
+    assert running_up(folder_of(package), package) == []
 
 
-def test_exceptions_are_still_needed():
-    assert {(room, imported) for room, imported, _ in imports(PACKAGE)} >= UP
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_room_has_a_floor(package):
+    entries = [
+        path for path in folder_of(package).iterdir() if path.suffix == ".py" or path.is_dir()
+    ]
+    rooms = {path.name.removesuffix(".py") for path in entries} - {"__init__", "__pycache__"}
+
+    assert sorted(rooms) == sorted(" ".join(FLOORS[package]).split())
 
 
-def test_container_side_imports_nothing_of_the_hosts():
-    assert {imported for room, imported, _ in imports(PACKAGE) if room == "trainer"} == set()
+def test_trainer_imports_only_contract():
+    imported = {
+        found.imported for found in room_imports(PACKAGE, "hpcdl") if found.room == "trainer"
+    }
+
+    assert imported == {"contract"}
+
+
+def test_contract_imports_only_standard_library():
+    """The host reads the contract before any other package is there, as the container does."""
+    roots = set()
+    for path in (PACKAGE / "contract").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                roots |= {alias.name.partition(".")[0] for alias in node.names}
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0
+                roots.add(str(node.module).partition(".")[0])
+
+    assert roots - {"hpcdl"} <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize(
@@ -100,4 +145,11 @@ def test_container_side_imports_nothing_of_the_hosts():
 def test_planted_import_that_runs_up_is_seen(tmp_path, line):
     (tmp_path / "planning.py").write_text(f"{line}\n")
 
-    assert len(running_up(tmp_path)) == 1
+    assert len(running_up(tmp_path, "hpcdl")) == 1
+
+
+def test_planted_import_within_the_trainer_is_seen(tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "rundir.py").write_text("from hpcdl.trainer.fit import loop\n")
+
+    assert running_up(tmp_path, "hpcdl.trainer") == ["files/rundir.py:1 imports fit"]

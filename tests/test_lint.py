@@ -32,7 +32,14 @@ SHELLS = {
 def test_shell_on_built_text_is_refused(call: str, rule: str, folder: str) -> None:
     modules = ("asyncio", "os", "pickle", "subprocess", "yaml")
     lines = ['"""A module."""', *(f"import {name}" for name in modules), "x = run = None", call, ""]
-    argv = ["ruff", "check", "--config", str(REPOSITORY / "pyproject.toml"), "--output-format=concise", "--no-cache"]
+    argv = [
+        "ruff",
+        "check",
+        "--config",
+        str(REPOSITORY / "pyproject.toml"),
+        "--output-format=concise",
+        "--no-cache",
+    ]
 
     done = subprocess.run(
         [sys.executable, "-m", *argv, "--stdin-filename", f"{folder}/planted.py", "-"],

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from hpcdl import machine
-from hpcdl.launch import memory, node, process
-from hpcdl.trainer import machine as trainer_machine
+from hpcdl.contract import machine as trainer_machine
+from hpcdl.launch import memory, node_checks, process
 
 LIKE_MACOS = "import os; del os.sched_getaffinity; "
 
@@ -28,14 +28,14 @@ def test_cpus_with_and_without_affinity(monkeypatch, cpus):
 
 
 def test_no_module_needs_affinity_on_import():
-    modules = "hpcdl.data.pack, hpcdl.launch.node, hpcdl.submission, hpcdl.trainer.machine"
+    modules = "hpcdl.staging.pack, hpcdl.launch.node_checks, hpcdl.submission.send, hpcdl.contract.machine"
     subprocess.run([sys.executable, "-c", f"{LIKE_MACOS} import {modules}"], check=True)
 
 
 def test_node_check_without_affinity(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
 
-    assert list(node._cpus(SimpleNamespace(cpus=4))) == []  # type: ignore[arg-type]
+    assert list(node_checks._cpus(SimpleNamespace(cpus=4))) == []  # type: ignore[arg-type]
 
 
 def test_child_where_there_is_no_prctl(monkeypatch):
@@ -47,6 +47,8 @@ def test_child_where_there_is_no_prctl(monkeypatch):
 @pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1)])
 def test_memory_in_the_systems_unit(monkeypatch, platform, unit):
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr("resource.getrusage", lambda who: SimpleNamespace(ru_maxrss=3 * 1024**3 // unit))
+    monkeypatch.setattr(
+        "resource.getrusage", lambda who: SimpleNamespace(ru_maxrss=3 * 1024**3 // unit)
+    )
 
     assert memory.peak_memory_gb() == 3.0

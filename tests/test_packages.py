@@ -17,7 +17,7 @@ from hpcdl.job.requirements import read_requirements
 from hpcdl.packages.pipconfig import local_paths, pip_environment
 from hpcdl.planning import plan
 from hpcdl.script import render
-from hpcdl.submission import prepare, submit
+from hpcdl.submission.send import prepare, submit
 
 JOB = "name: a\nscript: program.py\ncontainer: ./my.sif\npackages: requirements.txt\npythonpath: [shared]\n"
 
@@ -36,7 +36,9 @@ def job(tmp_path):
 
 @pytest.fixture
 def cluster(tmp_path):
-    return load_cluster("generic", [f"cluster.runs_root={tmp_path}/runs", f"cluster.data_root={tmp_path}/data"])
+    return load_cluster(
+        "generic", [f"cluster.runs_root={tmp_path}/runs", f"cluster.data_root={tmp_path}/data"]
+    )
 
 
 def written(plan) -> Path:
@@ -44,7 +46,9 @@ def written(plan) -> Path:
     overlay = Path(plan.overlay)
     overlay.parent.mkdir(parents=True)
     overlay.touch()
-    overlay.with_name("manifest.json").write_text(json.dumps({"file": overlay.name, "packages": {}}))
+    overlay.with_name("manifest.json").write_text(
+        json.dumps({"file": overlay.name, "packages": {}})
+    )
     return overlay
 
 
@@ -140,7 +144,9 @@ def test_paths_that_are_not_there(job, line, words):
 
 def test_overlay_belongs_to_the_image_and_the_requirements(job, cluster):
     def overlay(**changes) -> str:
-        return str(packages.located(replace(plan(load_job(job), cluster), **changes), cluster).overlay)
+        return str(
+            packages.located(replace(plan(load_job(job), cluster), **changes), cluster).overlay
+        )
 
     first = overlay()
     assert Path(first).parents[1] == job.with_name("my.sif.packages")
@@ -219,7 +225,9 @@ def test_hpcdls_own_entries_come_first(job, cluster):
     decided = replace(plan(load_job(job), cluster), pythonpath=["/my$(own)"], overlay="/x.sqfs")
 
     def pythonpath(first: str | None) -> str:
-        return environment(decided, Places(workdir="/w", home="/h", stop_file="/s", pythonpath=first))["PYTHONPATH"]
+        return environment(
+            decided, Places(workdir="/w", home="/h", stop_file="/s", pythonpath=first)
+        )["PYTHONPATH"]
 
     assert pythonpath("/code:/user") == f"/code:/user:/my$(own):{PACKAGES}"
     assert pythonpath(Shell('"$PWD/code"')) == f'"$PWD/code:/my\\$(own):{PACKAGES}"'
@@ -227,7 +235,9 @@ def test_hpcdls_own_entries_come_first(job, cluster):
 
 
 def test_jobs_without_packages_are_as_before(job, cluster):
-    decided = replace(plan(load_job(job), cluster), pythonpath=[], requirements=[], env={"PYTHONPATH": "/mine"})
+    decided = replace(
+        plan(load_job(job), cluster), pythonpath=[], requirements=[], env={"PYTHONPATH": "/mine"}
+    )
 
     words = [word for line in command(decided, Places("/w", "/h", "/s"), ["true"]) for word in line]
 
@@ -241,7 +251,12 @@ def test_pip_is_told_what_the_users_own_pip_would_do(tmp_path):
         "[global]\nindex-url = https://one/simple\nextra-index-url =\n  https://two/simple\n  https://three/simple\n"
         "target = /somewhere\n[install]\nretries = 2\n"
     )
-    env = {"PIP_RETRIES": "7", "PIP_TARGET": "/x", "https_proxy": "http://proxy:3128", "EDITOR": "vi"}
+    env = {
+        "PIP_RETRIES": "7",
+        "PIP_TARGET": "/x",
+        "https_proxy": "http://proxy:3128",
+        "EDITOR": "vi",
+    }
 
     told = pip_environment(env, tmp_path)
 
@@ -253,7 +268,11 @@ def test_pip_is_told_what_the_users_own_pip_would_do(tmp_path):
 
 
 def test_folders_that_pip_is_told_of_are_seen_by_it(tmp_path):
-    env = {"PIP_FIND_LINKS": f"{tmp_path} /nowhere", "PIP_INDEX_URL": f"file://{tmp_path}/", "http_proxy": "/etc"}
+    env = {
+        "PIP_FIND_LINKS": f"{tmp_path} /nowhere",
+        "PIP_INDEX_URL": f"file://{tmp_path}/",
+        "http_proxy": "/etc",
+    }
 
     assert local_paths(env) == [str(tmp_path), f"{tmp_path}/"]
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from hpcdl.cluster import Cluster, Image, Node, Partition, Qos
+from hpcdl.contract.spec import DataSpec, MlpSpec, TrainSpec
 from hpcdl.errors import JobError
 from hpcdl.job import Job, Resources
 from hpcdl.planning import plan, run_spec, summary
-from hpcdl.trainer.spec import DataSpec, MlpSpec, TrainSpec
 
 SITE = Cluster(
     name="site",
@@ -23,7 +23,12 @@ SITE = Cluster(
     data_root="/data",
 )
 JOB = Job(
-    name="a", data=DataSpec(name="mnist"), model=MlpSpec(), train=TrainSpec(), source="jobs/a.yaml", folder="/home/u"
+    name="a",
+    data=DataSpec(name="mnist"),
+    model=MlpSpec(),
+    train=TrainSpec(),
+    source="jobs/a.yaml",
+    folder="/home/u",
 )
 
 
@@ -132,7 +137,11 @@ def test_scratch_joins_gres(dialect, gpus, asked):
 LIMITED = replace(
     SITE,
     max_time="1-00:00:00",
-    partitions={"short": Partition("01:00:00"), "long": Partition("2-00:00:00"), "open": Partition()},
+    partitions={
+        "short": Partition("01:00:00"),
+        "long": Partition("2-00:00:00"),
+        "open": Partition(),
+    },
     qos_choices={"debug": Qos("02:00:00"), "slow": Qos("3-00:00:00"), "any": Qos()},
 )
 
@@ -144,11 +153,21 @@ LIMITED = replace(
         (None, None, "1-00:00:01", ["site allows 1-00:00:00: ask for less"]),
         ("open", "any", "1-00:00:01", ["site allows 1-00:00:00: ask for less"]),
         ("short", None, "01:00:00", []),
-        ("short", None, "12:00:00", ["short allows 01:00:00: use --set cluster.partition=long|open, or ask for less"]),
+        (
+            "short",
+            None,
+            "12:00:00",
+            ["short allows 01:00:00: use --set cluster.partition=long|open, or ask for less"],
+        ),
         ("long", None, "1-12:00:00", []),
         ("short,long", None, "1-12:00:00", []),
         ("short,long", None, "3-00:00:00", ["partition long allows 2-00:00:00: ask for less"]),
-        (None, "debug", "03:00:00", ["debug allows 02:00:00: use --set cluster.qos=slow|any, or ask for less"]),
+        (
+            None,
+            "debug",
+            "03:00:00",
+            ["debug allows 02:00:00: use --set cluster.qos=slow|any, or ask for less"],
+        ),
         (
             "long",
             "debug",
@@ -247,7 +266,11 @@ def test_plan_touches_nothing(monkeypatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError(f"plan touched the world: {args}")
 
-    for module, names in ((builtins, ["open"]), (os, ["open", "stat", "listdir", "getcwd"]), (subprocess, ["Popen"])):
+    for module, names in (
+        (builtins, ["open"]),
+        (os, ["open", "stat", "listdir", "getcwd"]),
+        (subprocess, ["Popen"]),
+    ):
         for name in names:
             monkeypatch.setattr(module, name, refuse)
     script = Job(name="a", script="/nowhere/a.py", workdir="/nowhere", folder="/nowhere/at/all")
@@ -282,7 +305,10 @@ TRAINER_REFUSES = {
     "XLA on several GPUs": (
         asking(gpus=2),
         {"jit": "on"},
-        ("train.jit", "expected auto or off with several GPUs; got 'on', but XLA compiles for one device"),
+        (
+            "train.jit",
+            "expected auto or off with several GPUs; got 'on', but XLA compiles for one device",
+        ),
     ),
     "folds and a share": (
         replace(JOB, data=DataSpec(name="mnist", validation_split=0.2)),
@@ -295,7 +321,9 @@ TRAINER_REFUSES = {
 }
 
 
-@pytest.mark.parametrize(("job", "train", "expected"), TRAINER_REFUSES.values(), ids=TRAINER_REFUSES)
+@pytest.mark.parametrize(
+    ("job", "train", "expected"), TRAINER_REFUSES.values(), ids=TRAINER_REFUSES
+)
 def test_what_the_trainer_refuses_is_said_before_the_queue(job, train, expected):
     job = replace(job, train=replace(TrainSpec(), **train), places={expected[0]: "a.yaml:7"})
 

@@ -40,7 +40,9 @@ def test_second_bed_gets_all_but_tensorflow(releases, capsys):
 
 
 def test_tools_are_of_tested_versions(releases):
-    tested = [line for line in releases.read_versions(releases.TESTED) if line.startswith("pytest==")]
+    tested = [
+        line for line in releases.read_versions(releases.TESTED) if line.startswith("pytest==")
+    ]
     if not tested:
         pytest.skip(f"Python {releases.PYTHON} has no tested versions")
 
@@ -52,7 +54,9 @@ def test_tools_are_of_tested_versions(releases):
     [(0, ["a==1"], 0), (0, ["a==2"], 0), (1, ["a==1"], 1), (1, ["a==2"], 0)],
     ids=["passes", "newer passes", "fails", "newer fails"],
 )
-def test_newest_fails_for_own_faults(releases, monkeypatch, tmp_path, capsys, status, versions, code):
+def test_newest_fails_for_own_faults(
+    releases, monkeypatch, tmp_path, capsys, status, versions, code
+):
     """Tests that fail only with a release that was not there before are told of, and stop nobody's change."""
     record = tmp_path / "newest.txt"
     record.write_text("# as of yesterday\na==1\n")

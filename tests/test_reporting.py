@@ -35,7 +35,16 @@ def run_without_testbed(tmp_path):
     def run(**environment: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT), **environment}
         env.pop("HPCDL_MINUTES", None)
-        argv = [sys.executable, "-m", "pytest", "-q", "-p", "tests.reporting", "-p", "no:cacheprovider"]
+        argv = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "tests.reporting",
+            "-p",
+            "no:cacheprovider",
+        ]
         return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True)
 
     return run
@@ -45,7 +54,10 @@ def test_skipped_tests_are_counted_and_said_how_to_get(run_without_testbed):
     done = run_without_testbed(HPCDL_REQUIRE_TESTBED="0")
 
     assert done.returncode == 0, done.stdout
-    assert "2 tests were skipped: they need a real SLURM and Apptainer. Get them with: make testbed" in done.stdout
+    assert (
+        "2 tests were skipped: they need a real SLURM and Apptainer. Get them with: make testbed"
+        in done.stdout
+    )
     assert "1 passed, 2 skipped" in done.stdout
 
 

@@ -11,20 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl.bundle import write_bundle
 from hpcdl.cluster import Cluster, Image, Node, load_cluster
 from hpcdl.errors import UserError
 from hpcdl.job import Job, Resources, load_job
 from hpcdl.planning import plan, run_spec
 from hpcdl.script import quote_directive, render, render_submission
-from hpcdl.submission import worker_command
+from hpcdl.submission.bundle import write_bundle
+from hpcdl.submission.send import worker_command
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
 TESTBED = str(HERE / "testbed" / "testbed.yaml")
 MARENOSTRUM = ("--cluster", "marenostrum5", "--set", "cluster.account=nct00")
 SHARED = "/gpfs/scratch/nct00"  # the test bed's, where they are executed
-PYTHON, DATA = f"cluster.images.python={SHARED}/images/python3.11.sif", f"cluster.data_root={SHARED}/data"
+PYTHON, DATA = (
+    f"cluster.images.python={SHARED}/images/python3.11.sif",
+    f"cluster.data_root={SHARED}/data",
+)
 GENERIC = ("--cluster", "generic", "--set", PYTHON, "--set", DATA)
 
 # Golden file -> what `hpcdl render` is told; a bundle's job.sbatch where the name says so
@@ -45,7 +48,9 @@ def text_of(name: str) -> str:
         run = f"{runs}/mnist-cnn/20260101-1200-abcd"
         worker = worker_command("/opt/hpcdl-testbed/venv/bin/python", Path(run, "submitit"))
         decided = plan(load_job("mnist_cnn"), load_cluster(TESTBED))
-        return render_submission(decided, run, f"{runs}/.code/0123456789abcdef", worker, f"{run}/logs/slurm-%j.out")
+        return render_submission(
+            decided, run, f"{runs}/.code/0123456789abcdef", worker, f"{run}/logs/slurm-%j.out"
+        )
     job, _, cluster, *sets = RENDERED[name]
     decided = plan(load_job(job), load_cluster(cluster, [text for text in sets if text != "--set"]))
     return render(decided, "job.sbatch", bundle=True) if ".bundle." in name else render(decided)
@@ -73,7 +78,9 @@ def test_golden_accepted_by_bash(name):
 def test_golden_accepted_by_shellcheck(name):
     shellcheck = Path(sys.executable).with_name("shellcheck")
 
-    done = subprocess.run([shellcheck, "--shell=bash", GOLDEN / name], capture_output=True, text=True)
+    done = subprocess.run(
+        [shellcheck, "--shell=bash", GOLDEN / name], capture_output=True, text=True
+    )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -98,7 +105,9 @@ def test_same_bytes_from_anywhere(hpcdl_process, tmp_path, name):
         output = ("-o", tmp_path / folder.name) if ".bundle." in name else ()
         answer = hpcdl_process("render", *RENDERED[name], *output, cwd=folder)
         assert answer.code == 0, answer.err
-        outputs.append((tmp_path / folder.name / "job.sbatch").read_text() if output else answer.out)
+        outputs.append(
+            (tmp_path / folder.name / "job.sbatch").read_text() if output else answer.out
+        )
 
     assert outputs == [(GOLDEN / name).read_text()] * 2
 
@@ -116,12 +125,20 @@ def test_course_script_directives():
     assert "\n    singularity exec --nv " in text
     assert "\n    /gpfs/scratch/nct00/MN5-NGC-TensorFlow-23.03.sif\n" in text
     assert "\n    python MNIST.py\n" in text
-    for words in ("MNIST on marenostrum5", "from jobs/mnist_script.yaml", "sbatch MNIST.slurm", "rendered by hpcdl "):
+    for words in (
+        "MNIST on marenostrum5",
+        "from jobs/mnist_script.yaml",
+        "sbatch MNIST.slurm",
+        "rendered by hpcdl ",
+    ):
         assert words in text.partition("#SBATCH")[0]
 
 
 SITE = Cluster(
-    name="site", node=Node(cpus=8, gpus=2), images={"tensorflow": Image("/images/tf.sif")}, data_root="/data/sets"
+    name="site",
+    node=Node(cpus=8, gpus=2),
+    images={"tensorflow": Image("/images/tf.sif")},
+    data_root="/data/sets",
 )
 JOB = Job(name="a", script="/home/u/a.py", source="u/a.yaml", folder="/home/u")
 
@@ -134,10 +151,14 @@ def test_no_modules_no_section():
 
 
 @pytest.mark.parametrize(
-    ("gpus", "emulated", "there"), [(1, False, True), (0, False, False), (1, True, False)], ids=["1", "0", "emulated"]
+    ("gpus", "emulated", "there"),
+    [(1, False, True), (0, False, False), (1, True, False)],
+    ids=["1", "0", "emulated"],
 )
 def test_nv_only_with_gpus(gpus, emulated, there):
-    text = render(plan(replace(JOB, resources=Resources(gpus=gpus)), replace(SITE, emulate_gpus=emulated)))
+    text = render(
+        plan(replace(JOB, resources=Resources(gpus=gpus)), replace(SITE, emulate_gpus=emulated))
+    )
 
     assert ("--nv" in text) == there
     assert ("CUDA_VISIBLE_DEVICES" in text) == (gpus > 0)
@@ -155,7 +176,9 @@ def test_first_gpus_of_a_whole_node(whole_node, shown, used):
     assert "gpus-per-node" not in text
     words = next(line.strip(" \\") for line in text.splitlines() if "CUDA_VISIBLE_DEVICES=" in line)
     env = {"PATH": "/usr/bin:/bin", **({"CUDA_VISIBLE_DEVICES": shown} if shown else {})}
-    done = subprocess.run(["bash", "-c", f"echo {words}"], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-c", f"echo {words}"], env=env, capture_output=True, text=True, check=True
+    )
     assert done.stdout == f"CUDA_VISIBLE_DEVICES={used}\n"
 
 
@@ -165,7 +188,10 @@ def test_no_requeue_no_scontrol(without):
 
     assert "scontrol" not in text
     assert "run the job again" not in text
-    assert "\n# Jobs are not requeued here: one that ends with exit status 75 has saved its state; submit it" in text
+    assert (
+        "\n# Jobs are not requeued here: one that ends with exit status 75 has saved its state; submit it"
+        in text
+    )
     assert ("#SBATCH --no-requeue" in text) == ("requeue" in without)
 
 
@@ -179,7 +205,9 @@ def test_stop_signal_sent_by_whoever_starts_the_program():
     decided = plan(replace(JOB, stop_signal="USR1"), SITE)
 
     assert "\ntrap 'touch \"$HPCDL_STOP_FILE\"; kill -USR1 $!' USR2\n" in render(decided)
-    assert "kill -USR1" not in render_submission(decided, "/r/a/b", "/r/.code/0", ["python"], "/r/a/b/logs/1")
+    assert "kill -USR1" not in render_submission(
+        decided, "/r/a/b", "/r/.code/0", ["python"], "/r/a/b/logs/1"
+    )
 
 
 def test_data_bound_once():
@@ -202,7 +230,9 @@ def test_script_like_option_stays_script():
 def test_notes_become_comments():
     decided = plan(replace(JOB, resources=Resources(memory_gb=1)), SITE)
 
-    assert "\n# memory comes with the CPUs on site: memory_gb is not asked for\n#SBATCH" in render(decided)
+    assert "\n# memory comes with the CPUs on site: memory_gb is not asked for\n#SBATCH" in render(
+        decided
+    )
 
 
 def test_no_image_refused():
@@ -212,13 +242,29 @@ def test_no_image_refused():
 
 def test_variables_of_the_node_enter(tmp_path):
     """bash runs the script with a container command that only prints: what is not set on the node is no word at all."""
-    site = replace(load_cluster("generic"), runtime="printf", pass_env=["NCCL_DEBUG", "NOT_SET", "EMPTY", "MINE"])
+    site = replace(
+        load_cluster("generic"),
+        runtime="printf",
+        pass_env=["NCCL_DEBUG", "NOT_SET", "EMPTY", "MINE"],
+    )
     (tmp_path / "a.py").touch()
-    job = Job(name="a", script=str(tmp_path / "a.py"), folder=str(tmp_path), env={"MINE": "the job's"})
-    text = render(replace(plan(job, site), nv=False)).replace("printf exec", r"printf '[%s]\n' exec")
+    job = Job(
+        name="a", script=str(tmp_path / "a.py"), folder=str(tmp_path), env={"MINE": "the job's"}
+    )
+    text = render(replace(plan(job, site), nv=False)).replace(
+        "printf exec", r"printf '[%s]\n' exec"
+    )
 
-    environment = {"PATH": "/usr/bin:/bin", "NCCL_DEBUG": 'a "b" $(c)', "EMPTY": "", "MINE": "no", "SLURM_JOB_ID": "7"}
-    done = subprocess.run(["bash"], input=text, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "NCCL_DEBUG": 'a "b" $(c)',
+        "EMPTY": "",
+        "MINE": "no",
+        "SLURM_JOB_ID": "7",
+    }
+    done = subprocess.run(
+        ["bash"], input=text, cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
 
     words = done.stdout.splitlines()
     names = [word for word in words if word.strip("[]").partition("=")[0] in site.pass_env]
@@ -240,7 +286,9 @@ def test_directive_quoted_for_sbatch(value, written):
     assert quote_directive(value) == written
 
 
-@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\u2028b", "a\\b", "a'b\"c", "\x1b[0m", "\0"], ids=ascii)
+@pytest.mark.parametrize(
+    "value", ["a\nb", "a\rb", "a\u2028b", "a\\b", "a'b\"c", "\x1b[0m", "\0"], ids=ascii
+)
 def test_directive_refused(value):
     with pytest.raises(UserError, match=re.escape(repr(value))):
         quote_directive(value)
@@ -341,7 +389,12 @@ def test_moved_bundle_runs_its_own_script(tmp_path, workdir):
 @pytest.mark.parametrize("name", ["look.generic.sbatch", SUBMITTED])
 def test_only_modules_speak_to_apptainer(name):
     """What the sending shell had set for it is gone before the modules are loaded; theirs is kept."""
-    text = (GOLDEN / name).read_text().partition("# The program")[0].replace("module load", "set_by_module")
+    text = (
+        (GOLDEN / name)
+        .read_text()
+        .partition("# The program")[0]
+        .replace("module load", "set_by_module")
+    )
     program = (
         "module() { :; }; set_by_module() { export APPTAINER_BIND=/site SINGULARITYENV_A=1; }; ln() { :; }\n"
         f"{text}\nenv | grep -E '^(APPTAINER|SINGULARITY)' | sort; true"
@@ -349,7 +402,10 @@ def test_only_modules_speak_to_apptainer(name):
     leaks = {"APPTAINER_BIND": "/leak", "SINGULARITY_BINDPATH": "/leak", "APPTAINERENV_X": "1"}
 
     done = subprocess.run(
-        ["bash", "-euc", program], env={"PATH": os.environ["PATH"], **leaks}, capture_output=True, text=True
+        ["bash", "-euc", program],
+        env={"PATH": os.environ["PATH"], **leaks},
+        capture_output=True,
+        text=True,
     )
 
     expected = "APPTAINER_BIND=/site\nSINGULARITYENV_A=1\n" if name == SUBMITTED else ""

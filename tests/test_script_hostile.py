@@ -14,22 +14,49 @@ from hypothesis import strategies as st
 
 from hpcdl.cluster import Cluster, Image, Node
 from hpcdl.container import Places, command
+from hpcdl.contract.spec import DataSpec, MlpSpec, TrainSpec
 from hpcdl.errors import JobError, UserError
 from hpcdl.job import Job
 from hpcdl.planning import Plan, plan
 from hpcdl.script import render, render_submission
-from hpcdl.trainer.spec import DataSpec, MlpSpec, TrainSpec
 
 # What bash, sbatch and Jinja would each like to read their own way
-WORDS = ["a", "Z9", "é", "名", " ", "  ", "\n", "\r", "\t", "\u2028", "\x1b[31m", "\x7f", "\ufeff", "-", "--"]
+WORDS = [
+    "a",
+    "Z9",
+    "é",
+    "名",
+    " ",
+    "  ",
+    "\n",
+    "\r",
+    "\t",
+    "\u2028",
+    "\x1b[31m",
+    "\x7f",
+    "\ufeff",
+    "-",
+    "--",
+]
 MARKS = [*"'\"`\\$<*?~!#=,:@()&|;%", "$$", "!!", "[a]", "{a,b}", "${HOME}", "%j"]
-DEEDS = ["$(touch pwned)", "`touch pwned`", "; touch pwned;", "&& touch pwned", "| touch pwned", "> pwned"]
+DEEDS = [
+    "$(touch pwned)",
+    "`touch pwned`",
+    "; touch pwned;",
+    "&& touch pwned",
+    "| touch pwned",
+    "> pwned",
+]
 LINES = ["\n#SBATCH --account=evil\n", "\n)\ntouch pwned\nrun=(\n", "{{ plan }}", "{% raw %}"]
 hostile = st.lists(st.sampled_from(WORDS + MARKS + DEEDS + LINES), max_size=6).map("".join)
 segment = hostile.map(lambda text: text or "x")
 variable = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 bounded = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None, phases=[Phase.generate, Phase.shrink]
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
 )
 
 SITE = Cluster(name="site", node=Node(cpus=8, gpus=2), modules=["m/1"])
@@ -40,9 +67,16 @@ def run_in_bash(script: str, folder: str, tail: str) -> list[str]:
     subprocess.run(["bash", "-n"], input=script.encode(), check=True)
     head, _, protocol = script.rpartition("\n# SLURM warns this shell")
     assert 'trap \'touch "$HPCDL_STOP_FILE"\' USR2\n"${run[@]}" &\n' in protocol
-    environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "77", "CUDA_VISIBLE_DEVICES": "0,1", "LC_ALL": "C.UTF-8"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SLURM_JOB_ID": "77",
+        "CUDA_VISIBLE_DEVICES": "0,1",
+        "LC_ALL": "C.UTF-8",
+    }
     text = f"module() {{ :; }}\n{head}\n{tail}\n".encode()
-    done = subprocess.run(["bash", "-u"], input=text, cwd=folder, env=environment, capture_output=True, check=True)
+    done = subprocess.run(
+        ["bash", "-u"], input=text, cwd=folder, env=environment, capture_output=True, check=True
+    )
     assert done.stderr == b""
     return done.stdout.decode().split("\0")[:-1]
 
@@ -83,25 +117,37 @@ def test_script_job_words_survive(args, env, script, workdir, data_root, image, 
             source=source, folder=base,
         )  # fmt: skip
         site = replace(
-            SITE, data_root=f"/d/{data_root}", images={"tensorflow": Image(f"/i/{image}")}, binds=[f"/b/{bind}"]
+            SITE,
+            data_root=f"/d/{data_root}",
+            images={"tensorflow": Image(f"/i/{image}")},
+            binds=[f"/b/{bind}"],
         )
         try:
             decided = plan(job, site)
         except JobError:
-            assert set(data_root + (workdir or "")) & set(":,")  # Apptainer cannot bind such a folder
+            assert set(data_root + (workdir or "")) & set(
+                ":,"
+            )  # Apptainer cannot bind such a folder
             return
         try:
             text = render(decided)
         except UserError as error:
             assert workdir is not None, error
-            assert not workdir.isprintable() or "\\" in workdir or ("'" in workdir and '"' in workdir)
+            assert (
+                not workdir.isprintable() or "\\" in workdir or ("'" in workdir and '"' in workdir)
+            )
             return
 
         words = run_in_bash(text, folder, r"""printf '%s\0' "${run[@]}" """)
 
         needed = [folder, f"/d/{data_root}", *([base] if workdir else [])]
         places = Places(
-            folder, f"{folder}/.hpcdl", f"{folder}/stop.77", binds=needed, visible_devices="0,1", attempt="1"
+            folder,
+            f"{folder}/.hpcdl",
+            f"{folder}/stop.77",
+            binds=needed,
+            visible_devices="0,1",
+            attempt="1",
         )
         shown = decided.script or ""
         program = ["python", f"./{shown}" if shown.startswith("-") else shown, *args]
@@ -112,7 +158,9 @@ def test_script_job_words_survive(args, env, script, workdir, data_root, image, 
         assert [str(path) for path in made] == [
             ".hpcdl", ".hpcdl/.keras", ".hpcdl/.keras/datasets", ".hpcdl/.keras/datasets/*", ".hpcdl/.keras/models"
         ]  # fmt: skip
-        assert os.readlink(keras / "datasets" / "*") == f"/d/{data_root}/*"  # nothing is staged there
+        assert (
+            os.readlink(keras / "datasets" / "*") == f"/d/{data_root}/*"
+        )  # nothing is staged there
         assert os.readlink(keras / "models") == f"/d/{data_root}/models"
         assert os.listdir(base) == [f"{here}."]
 
@@ -132,7 +180,9 @@ def test_submission_words_survive(root, code, python):
             assert not root.isprintable() or "\\" in root or ("'" in root and '"' in root)
             return
 
-        tail = r"""printf '%s\0' "${run[@]}" "$HPCDL_STOP_FILE" "$SUBMITIT_EXECUTOR" "$PYTHONPATH" """
+        tail = (
+            r"""printf '%s\0' "${run[@]}" "$HPCDL_STOP_FILE" "$SUBMITIT_EXECUTOR" "$PYTHONPATH" """
+        )
         words = run_in_bash(text, folder, tail)
 
         assert words == [*worker, f"{run}/stop", "slurm", f"/c/{code}"]
@@ -156,4 +206,6 @@ def test_slurm_option_is_one_line(value):
     written = line.partition("=")[2]
     assert written == value or written[1:-1] == value or (value == "" and "=" not in line)
     if written != value and value:
-        assert shlex.split(written.replace("$", "").replace("`", ""), posix=True) != [], "quotes are closed"
+        assert shlex.split(written.replace("$", "").replace("`", ""), posix=True) != [], (
+            "quotes are closed"
+        )

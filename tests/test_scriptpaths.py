@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpcdl.scriptpaths import Named, names_in, set_names
+from hpcdl.usercode.named_paths import Named, names_in, set_names
 
 NAMES = [
     ("load_data(path='/gpfs/scratch/nct00/mnist.npz')", "/gpfs/scratch/nct00/mnist.npz", True),
@@ -39,7 +39,13 @@ WRITTEN = [
     'model.save("/a")', 'np.save("/a", x)', 'df.to_csv("/a")', 'gzip.open("/a", "wt")', 'os.makedirs("/a")',
     'out = "/a"\nmodel.save(out)', 'out = "/a"\nopen(os.path.join(out, name), "w")', 'ModelCheckpoint(filepath="/a")',
 ]  # fmt: skip
-READ = ['open("/a")', 'open("/a", "rb")', 'np.load("/a")', 'out = "/a"\npd.read_csv(out)', 'gzip.open("/a")']
+READ = [
+    'open("/a")',
+    'open("/a", "rb")',
+    'np.load("/a")',
+    'out = "/a"\npd.read_csv(out)',
+    'gzip.open("/a")',
+]
 
 
 @pytest.mark.parametrize("source", [*WRITTEN, *READ])
@@ -49,7 +55,9 @@ def test_writing_told_from_reading(source):
     assert (named.written, named.read) == (source in WRITTEN, source in READ)
 
 
-@pytest.mark.parametrize("source", ['"""/a docstring"""', "# /a", "def f(:", "x = 1 / 2", "x = '/a\\n'", "x = b'/a'"])
+@pytest.mark.parametrize(
+    "source", ['"""/a docstring"""', "# /a", "def f(:", "x = 1 / 2", "x = '/a\\n'", "x = b'/a'"]
+)
 def test_no_names_in_these(source):
     assert [named for named in names_in(source) if named.text.startswith("/")] == []
 
@@ -71,5 +79,13 @@ def test_names_for_keras_cache():
         ]
     )
 
-    assert {"flowers", "flowers.tar.gz", "photos.tgz", "photos", "speech.tar.gz", "speech", "sub"} <= names
+    assert {
+        "flowers",
+        "flowers.tar.gz",
+        "photos.tgz",
+        "photos",
+        "speech.tar.gz",
+        "speech",
+        "sub",
+    } <= names
     assert "half_" not in names

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl import binds, gathering
 from hpcdl.cluster import Cluster, Image, Node
-from hpcdl.container import outside
 from hpcdl.job import load_job
-from hpcdl.launch.program import argv_of, places_of, read_plan
+from hpcdl.launch.command import argv_of, places_of, read_plan
+from hpcdl.mounts import binds, gathering
+from hpcdl.mounts.binds import reads_outside
+from hpcdl.mounts.needed import for_render
 from hpcdl.planning import plan
-from hpcdl.run.create import create
 from hpcdl.script import render
-from hpcdl.shown import for_render
-from hpcdl.submission import prepare
+from hpcdl.submission.create import create
+from hpcdl.submission.send import prepare
 
 
 class Disk:
@@ -116,7 +116,9 @@ def test_links_of_staged_sets_are_bound(disk):
     model = "data: {name: mnist}\nmodel: {name: mlp}\n"
 
     assert disk.shown(disk.prepare(model)) == ["/else/mnist.npz", "/else/nets"]
-    assert disk.shown(disk.script("pass")) == ["/else"], "the folder of a linked file: it may be one of many"
+    assert disk.shown(disk.script("pass")) == ["/else"], (
+        "the folder of a linked file: it may be one of many"
+    )
 
 
 @pytest.mark.cases("C5")
@@ -153,7 +155,9 @@ def test_what_cannot_be_bound_is_told(disk):
     (unseen,) = prepared.unseen
     assert (prepared.plan.shown, unseen.key, unseen.blocks) == ([], "data.path", True)
     line = f"[/opt/site, {disk.folder}/system/photos]"
-    assert unseen.cause.startswith(f"{disk.folder}/proj/phlink leads to {disk.folder}/system/photos, ")
+    assert unseen.cause.startswith(
+        f"{disk.folder}/proj/phlink leads to {disk.folder}/system/photos, "
+    )
     assert unseen.fix == f"binds: {line} in the profile, or --set 'cluster.binds={line}'"
 
 
@@ -214,10 +218,17 @@ def test_file_that_script_names_is_bound(disk, text):
 
     assert (disk.shown(prepared), prepared.unseen) == (["/else/mnist.npz"], [])
     path = f"{disk.folder}/else/mnist.npz"
-    assert f"\n# the container sees {path}, read-only: train.py:3 names it\n" in (prepared.script or "")
+    assert f"\n# the container sees {path}, read-only: train.py:3 names it\n" in (
+        prepared.script or ""
+    )
 
 
-FOLDERS = ["glob('{}/else/set/*.npy')", "f'{}/else/set/{{x}}.npy'", "'{}/else/set/' + x", "listdir('{}/else/set')"]
+FOLDERS = [
+    "glob('{}/else/set/*.npy')",
+    "f'{}/else/set/{{x}}.npy'",
+    "'{}/else/set/' + x",
+    "listdir('{}/else/set')",
+]
 
 
 @pytest.mark.cases("F9")
@@ -268,13 +279,17 @@ def test_places_to_write_are_told(disk):
 
     (unseen,) = prepared.unseen
     assert (prepared.plan.shown, unseen.blocks) == ([], False)
-    assert unseen.cause.startswith(f"train.py:1 names {disk.folder}/else/out/m.keras, and the container does not see")
+    assert unseen.cause.startswith(
+        f"train.py:1 names {disk.folder}/else/out/m.keras, and the container does not see"
+    )
     assert f"'cluster.binds=[{disk.folder}/else/out]'" in unseen.fix
     assert "read-only" in disk.script(f"open('{disk.folder}/data/x', 'w')").unseen[0].cause
 
 
 @pytest.mark.cases("F9")
-@pytest.mark.parametrize("keys", ["args: [--output-dir, '{}']", "args: ['--logdir={}']", "env: {{TMPDIR: '{}'}}"])
+@pytest.mark.parametrize(
+    "keys", ["args: [--output-dir, '{}']", "args: ['--logdir={}']", "env: {{TMPDIR: '{}'}}"]
+)
 def test_options_for_output_are_told(disk, keys):
     """A folder that an option or a variable names for output is not bound read-only: it would be of no use."""
     (disk.folder / "else/out").mkdir()
@@ -306,7 +321,9 @@ def test_rendered_script_has_the_same_binds(disk):
     for bundle, expected in ((False, ["/far", "/else/mnist.npz"]), (True, ["/else/mnist.npz"])):
         decided, unseen = for_render(plan(job, disk.cluster), job, None, bundle)
         assert unseen == []
-        assert [bind.split(":")[1] for bind in decided.shown] == [f"{disk.folder}{name}" for name in expected]
+        assert [bind.split(":")[1] for bind in decided.shown] == [
+            f"{disk.folder}{name}" for name in expected
+        ]
 
 
 @pytest.mark.cases("C5")
@@ -355,7 +372,9 @@ def test_run_folder_is_never_hidden(disk):
     assert given == [f"{disk.folder}:{disk.folder}:ro", str(prepared.paths.root)]
 
 
-@pytest.mark.parametrize(("path", "folder"), [("/photos", "/photos"), ("/sets/x.npz", "/sets"), ("/d/x.npz", None)])
+@pytest.mark.parametrize(
+    ("path", "folder"), [("/photos", "/photos"), ("/sets/x.npz", "/sets"), ("/d/x.npz", None)]
+)
 def test_data_below_the_root_hides_no_image(path, folder):
     """data.path /photos lies in /, and that is not bound."""
-    assert outside({"data": {"path": path}}, "/d") == ([folder] if folder else [])
+    assert reads_outside({"data": {"path": path}}, "/d") == ([folder] if folder else [])

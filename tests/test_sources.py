@@ -6,7 +6,7 @@ import tokenize
 
 import pytest
 
-from hpcdl.sources import read_source, why_undecodable
+from hpcdl.usercode.source import read_source, why_undecodable
 
 
 @pytest.mark.cases("C9")

@@ -12,17 +12,21 @@ import submitit
 from hpcdl.cluster import Cluster, Image, Node
 from hpcdl.errors import RunError, UserError
 from hpcdl.job import Job, Resources
-from hpcdl.submission import prepare, python_options, submit
-from hpcdl.thismachine import visible_gpus
+from hpcdl.local_machine import visible_gpus
+from hpcdl.submission.send import prepare, python_options, submit
 
 SITE = Cluster(
-    name="site", node=Node(cpus=8, gpus=2), images={"tensorflow": Image("/nowhere/tf.sif")}, data_root="/data"
+    name="site",
+    node=Node(cpus=8, gpus=2),
+    images={"tensorflow": Image("/nowhere/tf.sif")},
+    data_root="/data",
 )
 JOB = Job(name="a", script="/home/u/a.py", source="u/a.yaml", folder="/home/u")
 
 
 @pytest.mark.parametrize(
-    ("chosen", "count"), [("", 0), ("0", 1), ("0,3", 2), ("-1", 0), ("GPU-ab,GPU-cd", 2), ("NoDevFiles", 0)]
+    ("chosen", "count"),
+    [("", 0), ("0", 1), ("0,3", 2), ("-1", 0), ("GPU-ab,GPU-cd", 2), ("NoDevFiles", 0)],
 )
 def test_visible_gpus_counted(monkeypatch, chosen, count):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
@@ -53,7 +57,10 @@ def test_local_keeps_gpus_asked(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("runtime", "note"),
-    [("no-such-runtime", "there is no no-such-runtime command here"), ("sh", "the image /nowhere/tf.sif is not here")],
+    [
+        ("no-such-runtime", "there is no no-such-runtime command here"),
+        ("sh", "the image /nowhere/tf.sif is not here"),
+    ],
 )
 def test_local_without_container_says_so(tmp_path, runtime, note):
     job = replace(JOB, resources=Resources(gpus=0))
@@ -61,7 +68,9 @@ def test_local_without_container_says_so(tmp_path, runtime, note):
     prepared = prepare(job, replace(SITE, runtime=runtime), "local", str(tmp_path))
 
     assert prepared.plan.image is None
-    assert prepared.notes == [f"{note}: running with this machine's own TensorFlow, without the container"]
+    assert prepared.notes == [
+        f"{note}: running with this machine's own TensorFlow, without the container"
+    ]
 
 
 def test_emulated_gpus_said_loudly(tmp_path):
@@ -78,19 +87,28 @@ def test_nothing_written(tmp_path):
 
 def test_script_names_this_run(tmp_path):
     prepared = prepare(
-        JOB, replace(SITE, host_python="/opt/py/bin/python", host_modules=["py/3"]), "slurm", str(tmp_path)
+        JOB,
+        replace(SITE, host_python="/opt/py/bin/python", host_modules=["py/3"]),
+        "slurm",
+        str(tmp_path),
     )
 
     script = prepared.script or ""
     assert f"#SBATCH --chdir={prepared.paths.root}\n" in script
-    assert f"    /opt/py/bin/python -s -u -m hpcdl.launch.worker {prepared.paths.submitit}\n" in script
+    assert (
+        f"    /opt/py/bin/python -s -u -m hpcdl.worker.__main__ {prepared.paths.submitit}\n"
+        in script
+    )
     assert "module load py/3\n" in script
     assert f"export PYTHONPATH={tmp_path}/.code/" in script
 
 
 @pytest.mark.parametrize(("site", "options"), [("installed", []), ("elsewhere", ["-s"])])
 def test_worker_looks_into_the_users_site_only_where_hpcdl_is_there(monkeypatch, site, options):
-    folders = {"installed": str(Path(submitit.__file__).parents[1]), "elsewhere": "/home/u/.local/lib/python"}
+    folders = {
+        "installed": str(Path(submitit.__file__).parents[1]),
+        "elsewhere": "/home/u/.local/lib/python",
+    }
     monkeypatch.setattr("site.getusersitepackages", lambda: folders[site])
 
     assert python_options() == options
@@ -105,8 +123,10 @@ def test_folder_that_others_can_write_is_not_submitted(tmp_path, monkeypatch, op
         prepared.paths.submitit.mkdir(parents=True)
         (prepared.paths.root / open_to_all).chmod(0o777)
 
-    monkeypatch.setattr("hpcdl.submission.require_backend", lambda submission: None)
-    monkeypatch.setattr("hpcdl.submission.create", create_open)
+    monkeypatch.setattr("hpcdl.submission.send.require_backend", lambda submission: None)
+    monkeypatch.setattr("hpcdl.submission.send.create", create_open)
 
-    with pytest.raises(RunError, match=r"can be written by others \(mode 777\), so the job would not run"):
+    with pytest.raises(
+        RunError, match=r"can be written by others \(mode 777\), so the job would not run"
+    ):
         submit(prepared)

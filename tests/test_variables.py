@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from hpcdl.cluster import choose_cluster, load_cluster
+from hpcdl.contract.spec import BackboneSpec
 from hpcdl.errors import ClusterError, JobError
 from hpcdl.job import load_job
-from hpcdl.submission import prepare
-from hpcdl.trainer.spec import BackboneSpec
+from hpcdl.submission.send import prepare
 
 PROFILE = """name: a
 node: {cpus: 4, gpus: 1}
@@ -53,24 +53,41 @@ def test_profile_variables_expanded(places):
     }  # fmt: skip
     assert (cluster.data_root, cluster.runs_root) == (f"{scratch}/data", f"{scratch}/ada/runs")
     assert cluster.binds == [f"{work}:{work}", f"{scratch}/x:/x:ro"]
-    assert (cluster.host_python, cluster.module_init) == (f"{work}/venv/bin/python", f"{work}/init.sh")
+    assert (cluster.host_python, cluster.module_init) == (
+        f"{work}/venv/bin/python",
+        f"{work}/init.sh",
+    )
     assert cluster.scratch == "$TMPDIR", "the node's own"
 
 
 def test_overrides_are_expanded(places):
     site = written(places, "site.yaml", PROFILE)
 
-    assert load_cluster(site, ["cluster.runs_root=$WORK/runs"]).runs_root == str(places / "WORK/runs")
+    assert load_cluster(site, ["cluster.runs_root=$WORK/runs"]).runs_root == str(
+        places / "WORK/runs"
+    )
 
 
 @pytest.mark.parametrize(
     ("sets", "key", "part"),
     [
-        ("cluster.runs_root=$NOWHERE/runs", "runs_root", "$NOWHERE is not set in this shell; set NOWHERE"),
+        (
+            "cluster.runs_root=$NOWHERE/runs",
+            "runs_root",
+            "$NOWHERE is not set in this shell; set NOWHERE",
+        ),
         ("cluster.runs_root=$EMPTY/runs", "runs_root", "$EMPTY is empty"),
-        ("cluster.data_root=${SCRATCH:-/tmp}", "data_root", "is not a variable's name; expected $NAME or ${NAME}"),
+        (
+            "cluster.data_root=${SCRATCH:-/tmp}",
+            "data_root",
+            "is not a variable's name; expected $NAME or ${NAME}",
+        ),
         ("cluster.binds=['$NOWHERE']", "binds", "$NOWHERE is not set"),
-        ("cluster.images={tensorflow: '${NOWHERE}/a.sif'}", "images.tensorflow", "${NOWHERE} is not set"),
+        (
+            "cluster.images={tensorflow: '${NOWHERE}/a.sif'}",
+            "images.tensorflow",
+            "${NOWHERE} is not set",
+        ),
         ("cluster.runs_root=$TMPDIR/runs", "runs_root", "is set anew on each node"),
         ("cluster.binds=['$SLURM_JOB_ID']", "binds", "is set anew on each node"),
     ],
@@ -105,7 +122,9 @@ def test_job_variables_expanded(places):
     for name in ("t.py", "more.txt", "req.txt"):
         written(work, name, "numpy\n" if name == "req.txt" else "")
     text = "name: a\nscript: $WORK/t.py\nworkdir: ${WORK}\nfiles: [$WORK/more.txt]\npackages: $WORK/req.txt\n"
-    written(places, "a.yaml", f"{text}pythonpath: [$WORK]\ncontainer: $WORK/tf.sif\nargs: [$WORK]\n")
+    written(
+        places, "a.yaml", f"{text}pythonpath: [$WORK]\ncontainer: $WORK/tf.sif\nargs: [$WORK]\n"
+    )
 
     job = load_job(places / "a.yaml")
 
@@ -152,7 +171,9 @@ def test_job_variables_refused(places, monkeypatch, text, key):
 def test_other_dollar_signs_stay(places):
     written(places, "a$1.py", "")
 
-    assert load_job(written(places, "a.yaml", "name: a\nscript: a$1.py\n")).script == str(places / "a$1.py")
+    assert load_job(written(places, "a.yaml", "name: a\nscript: a$1.py\n")).script == str(
+        places / "a$1.py"
+    )
 
 
 def test_no_folder_of_that_name(places):
@@ -168,13 +189,24 @@ def test_no_folder_of_that_name(places):
     (places / "bin").mkdir()
     written(places, "bin/sbatch", "#!/bin/sh\necho 4711\n").chmod(0o755)
     env = {**os.environ, "PATH": f"{places}/bin:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "hpcdl", "submit", str(job), "--cluster", str(site), "--no-check"]
+    command = [
+        sys.executable,
+        "-m",
+        "hpcdl",
+        "submit",
+        str(job),
+        "--cluster",
+        str(site),
+        "--no-check",
+    ]
     subprocess.run(command, check=True, env=env, capture_output=True)
     assert list((places / "SCRATCH/ada/runs/a").iterdir())
     assert not [path for path in places.rglob("*") if "$" in path.name]
 
 
-@pytest.mark.parametrize("text", ["$(pwd)/runs", "`pwd`/runs", "$$/runs", "~nobody-has-this-name/runs"])
+@pytest.mark.parametrize(
+    "text", ["$(pwd)/runs", "`pwd`/runs", "$$/runs", "~nobody-has-this-name/runs"]
+)
 def test_texts_for_a_shell_are_refused(places, text):
     """They would make a folder of that very name."""
     profile = PROFILE.replace("$SCRATCH/{user}/runs", f"'{text}'")
@@ -188,4 +220,6 @@ def test_folder_with_a_shells_signs(places):
     (places / "a $(b) `c`").mkdir()
     profile = PROFILE.replace("$SCRATCH/{user}/runs", f"'{places}/a $(b) `c`/runs'")
 
-    assert load_cluster(written(places, "site.yaml", profile)).runs_root == f"{places}/a $(b) `c`/runs"
+    assert (
+        load_cluster(written(places, "site.yaml", profile)).runs_root == f"{places}/a $(b) `c`/runs"
+    )

@@ -18,11 +18,25 @@ SHIPPED = ("templates", "jobs", "containers")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    pytest.importorskip("hatchling", reason="pip install hatchling, to build the wheel without the network")
+    pytest.importorskip(
+        "hatchling", reason="pip install hatchling, to build the wheel without the network"
+    )
     folder = tmp_path_factory.mktemp("wheel")
-    argv = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder]
+    argv = [
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--wheel-dir",
+        folder,
+    ]
     subprocess.run(
-        [sys.executable, *argv, REPOSITORY], check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        [sys.executable, *argv, REPOSITORY],
+        check=True,
+        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
     )
     (path,) = folder.glob("*.whl")
     return path
@@ -67,7 +81,11 @@ def test_metadata_names_version(wheel):
 def run_installed(installed: Path, tmp_path: Path, *argv: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(
-        [sys.executable, "-m", "hpcdl", *argv], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "hpcdl", *argv],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -98,7 +116,10 @@ def test_installed_does_the_same(installed, tmp_path, cli, argv):
 def test_installed_bundle_is_complete(installed, tmp_path):
     run_installed(installed, tmp_path, "render", "digits_cnn", "--cluster", "generic", "-o", "out")
 
-    inside = {str(path.relative_to(tmp_path / "out" / "code")) for path in (tmp_path / "out" / "code").rglob("*.py")}
+    inside = {
+        str(path.relative_to(tmp_path / "out" / "code"))
+        for path in (tmp_path / "out" / "code").rglob("*.py")
+    }
     assert inside == {name for name in files_of(REPOSITORY / "hpcdl") if name.endswith(".py")}
 
 
@@ -118,7 +139,13 @@ hpcdl.submit("mnist_script", cluster)
 def test_installed_names_are_typed(installed, tmp_path):
     """A type checker sees in a user's program what is right, and the two lines that are not."""
     (tmp_path / "program.py").write_text(TYPED)
-    options = ["--strict", "--no-error-summary", "--cache-dir", str(tmp_path / "cache"), "program.py"]
+    options = [
+        "--strict",
+        "--no-error-summary",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "program.py",
+    ]
 
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *options],

@@ -47,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def entrypoint() -> None:
     """The ``hpcdl`` command."""
-    gc.set_threshold(50_000)  # nearly all that a command makes is in use until it ends, its modules above all
+    gc.set_threshold(
+        50_000
+    )  # nearly all that a command makes is in use until it ends, its modules above all
     try:
         code = _run()
     except KeyboardInterrupt:

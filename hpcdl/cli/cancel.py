@@ -39,11 +39,11 @@ def command(run: str, cluster: str | None, runs_dir: str | None) -> None:
 
 def _jobs_without_folder(text: str, roots: list[Path]) -> dict[str, str]:
     """The jobs of removed runs that the text stands for, each with the folder it had."""
+    from hpcdl.environment import slurm_cluster
     from hpcdl.errors import SchedulerError
     from hpcdl.run import fitting_names
     from hpcdl.scheduler import slurm
     from hpcdl.scheduler.clusters import on_cluster
-    from hpcdl.variables import slurm_cluster
 
     jobs: dict[str, str] = {}
     with suppress(SchedulerError), on_cluster(slurm_cluster()):

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from hpcdl.preflight import Finding, Report
 
 
-@click.command(cls=options.JobCommand, short_help="Find out whether a job could run, and send nothing.")
+@click.command(
+    cls=options.JobCommand, short_help="Find out whether a job could run, and send nothing."
+)
 @click.argument("job", metavar="JOB", shell_complete=completion.jobs)
 @options.backend
 @options.cluster
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 @options.runs_dir
 @options.as_json
 def command(
-    job: str, backend: str, cluster: str | None, sets: tuple[str, ...], runs_dir: str | None, as_json: bool
+    job: str,
+    backend: str,
+    cluster: str | None,
+    sets: tuple[str, ...],
+    runs_dir: str | None,
+    as_json: bool,
 ) -> int:
     """Find out whether a job could run, and send nothing.
 
@@ -43,7 +50,7 @@ def command(
     hpcdl check digits_cnn --backend local
     """
     from hpcdl.cli.checking import checked, could_run, table
-    from hpcdl.submission import prepare
+    from hpcdl.submission.send import prepare
 
     default = "local" if backend == "local" else None
     loaded, site = options.load(job, cluster, sets, default)

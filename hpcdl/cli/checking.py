@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.preflight import Report
-    from hpcdl.submission import Submission
+    from hpcdl.submission.send import Submission
 
 _WIDTH = 88
 
 
-def checked(submission: Submission, site: Cluster, python_only: bool = False) -> tuple[Report, list[str]]:
+def checked(
+    submission: Submission, site: Cluster, python_only: bool = False
+) -> tuple[Report, list[str]]:
     """Make every check that a submission needs.
 
     Args:
@@ -25,8 +27,8 @@ def checked(submission: Submission, site: Cluster, python_only: bool = False) ->
     """
     from hpcdl.cli.options import say
     from hpcdl.preflight import Subject
-    from hpcdl.preflight.inside import is_known
-    from hpcdl.preflight.order import check_all, check_python
+    from hpcdl.preflight.all_checks import check_all, check_python
+    from hpcdl.preflight.ask_image import is_known
     from hpcdl.preflight.origin import origin
 
     if submission.plan.image is not None and not python_only and not is_known(submission.plan):
@@ -82,9 +84,13 @@ def rows(report: Report, places: list[str]) -> list[str]:
     """What is not well: problems with their fixes, warnings, and what was not looked at."""
     lines = []
     width = max([len(name) for name, _ in report.findings] or [0]) + 2
-    pairs = sorted(zip(report.findings, places, strict=True), key=lambda pair: not pair[0][1].blocks)
+    pairs = sorted(
+        zip(report.findings, places, strict=True), key=lambda pair: not pair[0][1].blocks
+    )
     for (name, finding), place in pairs:
-        lines.append(f" {'✗' if finding.blocks else '!'} {name:<{width}}{finding.cause}   ({place})")
+        lines.append(
+            f" {'✗' if finding.blocks else '!'} {name:<{width}}{finding.cause}   ({place})"
+        )
         lines.append(f"   {'':<{width}}{finding.fix}")
     for reason in dict.fromkeys(reason for _, reason in report.skipped):
         names = ", ".join(name for name, why in report.skipped if why == reason)

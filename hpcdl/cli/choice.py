@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from hpcdl.run import Run
 
 WAITING = ("queued", "requeued")
-STATES = ("created", *WAITING, "running", "stopping", "done", "failed", "cancelled", "lost", "unknown")
+STATES = (
+    "created",
+    *WAITING,
+    "running",
+    "stopping",
+    "done",
+    "failed",
+    "cancelled",
+    "lost",
+    "unknown",
+)
 _UNITS_S = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
 

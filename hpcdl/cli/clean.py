@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.command(short_help="Show what runs take up, and remove what is not needed.")
 @click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=completion.runs)
 @click.option("--older-than", metavar="AGE|DATE", help="Runs made before: 30d, 12h, or 2026-11-20.")
-@click.option("--checkpoints", is_flag=True, help="Only the checkpoints of runs that are done or cancelled.")
+@click.option(
+    "--checkpoints", is_flag=True, help="Only the checkpoints of runs that are done or cancelled."
+)
 @click.option("--yes", "-y", is_flag=True, help="Remove it; without this, it is only shown.")
 @options.cluster
 @options.runs_dir

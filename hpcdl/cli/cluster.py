@@ -60,7 +60,7 @@ def show(name: str | None, sets: tuple[str, ...], raw: bool) -> None:
     hpcdl cluster show saga --raw
     """
     from hpcdl.cluster import choose_cluster, profile_text, read_cluster
-    from hpcdl.cluster.origins import text
+    from hpcdl.cluster.show import text
 
     chosen = choose_cluster(name)
     if raw:

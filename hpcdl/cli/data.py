@@ -12,16 +12,20 @@ from hpcdl.cli import options
 from hpcdl.cli.staged import again, facts, line, packed_line
 
 if TYPE_CHECKING:
-    from hpcdl.data.manifest import Staged
+    from hpcdl.staging.checksums import Staged
 
 _DATA_ROOT = "Folder of staged sets, instead of the profile's data_root."
-_FROM = "Copy this: an .npz file, a folder of IDX files, CIFAR's archive, or an HDF5 file of weights."
+_FROM = (
+    "Copy this: an .npz file, a folder of IDX files, CIFAR's archive, or an HDF5 file of weights."
+)
 _MIRROR = "Fetch the files from below this URL, instead of from where Keras does."
 _FORMAT = "npy: one array a part, for images of one size; tfrecord: as they are. Default: npy where it can be."
 _SPLIT = "Share of each class for the test part, where FOLDER has none. Default: 0.2."
 _SHARD = "Begin another TFRecord file after so many MB. Default: 200."
 _WORKERS = "Processes that decode. Default: the CPUs that this process may use."
-data_root = click.option("--data-root", metavar="DIR", type=click.Path(file_okay=False), help=_DATA_ROOT)
+data_root = click.option(
+    "--data-root", metavar="DIR", type=click.Path(file_okay=False), help=_DATA_ROOT
+)
 
 
 @click.group(short_help="Stage data sets and weights, list and verify them.")
@@ -36,12 +40,21 @@ def command() -> None:
 @command.command("stage", short_help="Put a set or weights under data_root.")
 @click.argument("name", metavar="NAME")
 @click.option("--from", "source", metavar="FILE|DIR", help=_FROM)
-@click.option("--include-top", is_flag=True, help="Weights with their 1,000 classes; without: for transfer learning.")
+@click.option(
+    "--include-top",
+    is_flag=True,
+    help="Weights with their 1,000 classes; without: for transfer learning.",
+)
 @click.option("--mirror", metavar="URL", help=_MIRROR)
 @options.cluster
 @data_root
 def stage_set(
-    name: str, source: str | None, include_top: bool, mirror: str | None, cluster: str | None, data_root: str | None
+    name: str,
+    source: str | None,
+    include_top: bool,
+    mirror: str | None,
+    cluster: str | None,
+    data_root: str | None,
 ) -> None:
     """Put a set or weights under data_root; the path is printed.
 
@@ -56,8 +69,8 @@ def stage_set(
     script find them. A fetch that was interrupted goes on where it was.
     """
     from hpcdl.cli.progress import meter
-    from hpcdl.data.aside import Talk
-    from hpcdl.data.staging import stage
+    from hpcdl.staging.exclusive import Talk
+    from hpcdl.staging.stage import stage
 
     with meter() as shown:
         talk = Talk(shown.say, shown.tell)
@@ -72,16 +85,39 @@ def stage_set(
 @command.command("pack", short_help="Turn a folder of images into a few large files.")
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 @click.option(
-    "--to", "to", metavar="OUT", type=click.Path(path_type=Path), help="Make this folder. Default: DATA_ROOT/NAME."
+    "--to",
+    "to",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="Make this folder. Default: DATA_ROOT/NAME.",
 )
-@click.option("--name", metavar="NAME", help="Name for job files, data: {name: NAME}. Default: the folder's own.")
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="Name for job files, data: {name: NAME}. Default: the folder's own.",
+)
 @click.option("--size", metavar="HxW", help="Resize to this height and width in pixels.")
 @click.option("--color", type=click.Choice(["rgb", "grey"]), default="rgb", help="Default: rgb.")
-@click.option("--test-split", metavar="SHARE", type=click.FloatRange(0, 1, min_open=True, max_open=True), help=_SPLIT)
-@click.option("--format", "storage", type=click.Choice(["auto", "npy", "tfrecord"]), default="auto", help=_FORMAT)
-@click.option("--shard-mb", metavar="MB", type=click.FloatRange(0, min_open=True), default=200, help=_SHARD)
+@click.option(
+    "--test-split",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help=_SPLIT,
+)
+@click.option(
+    "--format",
+    "storage",
+    type=click.Choice(["auto", "npy", "tfrecord"]),
+    default="auto",
+    help=_FORMAT,
+)
+@click.option(
+    "--shard-mb", metavar="MB", type=click.FloatRange(0, min_open=True), default=200, help=_SHARD
+)
 @click.option("--workers", metavar="N", type=click.IntRange(1, 1024), help=_WORKERS)
-@click.option("--skip-bad", is_flag=True, help="Leave out what cannot be used; it is listed all the same.")
+@click.option(
+    "--skip-bad", is_flag=True, help="Leave out what cannot be used; it is listed all the same."
+)
 @options.cluster
 @data_root
 def pack_folder(
@@ -114,12 +150,14 @@ def pack_folder(
     import time
 
     from hpcdl.cli.progress import meter
-    from hpcdl.data.aside import Talk
-    from hpcdl.data.pack import Options, pack
+    from hpcdl.staging.exclusive import Talk
+    from hpcdl.staging.pack import Options, pack
 
     begin = time.monotonic()
     target = _pack_target(folder, to, name, cluster, data_root)
-    chosen = Options(_pixels(size), 1 if color == "grey" else 3, test_split, storage, shard_mb, skip_bad, workers)
+    chosen = Options(
+        _pixels(size), 1 if color == "grey" else 3, test_split, storage, shard_mb, skip_bad, workers
+    )
     with meter() as shown:
         done = pack(folder.absolute(), target, chosen, Talk(shown.say, shown.tell))
     handled = done.pack["source"]["handled"]
@@ -140,8 +178,8 @@ def pack_folder(
 @data_root
 def list_sets(as_json: bool, cluster: str | None, data_root: str | None) -> None:
     """List the staged sets and weights: size, checksum, contents, when and from where they came."""
-    from hpcdl.data.catalogue import EMBEDDED, SETS
-    from hpcdl.data.manifest import staged
+    from hpcdl.staging.catalogue import EMBEDDED, SETS
+    from hpcdl.staging.checksums import staged
 
     root = _root(cluster, data_root)
     entries = [facts(entry) for entry in staged(root) if entry.path.exists()]
@@ -163,15 +201,17 @@ def list_sets(as_json: bool, cluster: str | None, data_root: str | None) -> None
 @options.as_json
 @options.cluster
 @data_root
-def verify_sets(name: str | None, as_json: bool, cluster: str | None, data_root: str | None) -> None:
+def verify_sets(
+    name: str | None, as_json: bool, cluster: str | None, data_root: str | None
+) -> None:
     """Hash what is staged again, and compare it with the checksums from when it was staged.
 
     NAME is a set, weights/ARCHITECTURE or weights/FILE; without it everything is
     looked at. Exit code 1: something changed.
     """
     from hpcdl.cli.progress import meter
-    from hpcdl.data.manifest import staged, verify
     from hpcdl.errors import HpcdlError
+    from hpcdl.staging.checksums import staged, verify
 
     root = _root(cluster, data_root)
     chosen = _chosen(staged(root), name, root)
@@ -192,13 +232,20 @@ def verify_sets(name: str | None, as_json: bool, cluster: str | None, data_root:
         if entry.sums and set(states[entry.name].values()) != {"ok"}:
             changed.append(entry.name)
     if as_json:
-        answer = {"data_root": str(root), "files": states, "changed": changed, "no_checksums": unknown}
+        answer = {
+            "data_root": str(root),
+            "files": states,
+            "changed": changed,
+            "no_checksums": unknown,
+        }
         click.echo(json.dumps(answer, indent=2))
     if not chosen:
         what = "and nothing is staged there yet" if root.is_dir() else "which is not there"
         options.say(f"data_root is {root}, {what}; see hpcdl data stage")
     if unknown:
-        options.say(f"no checksums, for they were not put there by hpcdl data stage: {', '.join(unknown)}")
+        options.say(
+            f"no checksums, for they were not put there by hpcdl data stage: {', '.join(unknown)}"
+        )
     if changed:
         remedies = [f"\n  {again(entry, root)}" for entry in chosen if entry.name in changed]
         message = f"not what was staged: {', '.join(changed)}. To put it there again:"
@@ -207,9 +254,9 @@ def verify_sets(name: str | None, as_json: bool, cluster: str | None, data_root:
 
 def _chosen(entries: list[Staged], name: str | None, root: Path) -> list[Staged]:
     """The staged sets that a NAME stands for."""
-    from hpcdl.data import WEIGHTS
-    from hpcdl.data.weights import ARCHITECTURES, sources
     from hpcdl.errors import UserError
+    from hpcdl.staging import WEIGHTS
+    from hpcdl.staging.weights import ARCHITECTURES, sources
 
     if name is None:
         return entries
@@ -239,9 +286,9 @@ def _pack_target(
         if name is not None or data_root is not None:
             raise UserError("--to says where; --name and --data-root do the same in another way")
         return to.absolute()
-    from hpcdl.data import MODELS, staged_path
-    from hpcdl.data.catalogue import EMBEDDED, SETS
     from hpcdl.job.names import NAME
+    from hpcdl.staging import MODELS, staged_path
+    from hpcdl.staging.catalogue import EMBEDDED, SETS
 
     name = name or folder.absolute().name
     if not NAME.fullmatch(name):
@@ -275,6 +322,8 @@ def _root(cluster: str | None, data_root: str | None) -> Path:
 
     if data_root is not None:
         if not data_root.strip():
-            raise UserError("--data-root is empty; expected a folder (is a shell variable not set?)")
+            raise UserError(
+                "--data-root is empty; expected a folder (is a shell variable not set?)"
+            )
         return Path(data_root).absolute()
     return Path(load_cluster(named_cluster(cluster) or fitting_cluster() or "local").data_root)

@@ -51,9 +51,13 @@ def build(job: str, cluster: str | None, sets: tuple[str, ...], wheels: Path | N
     loaded, site = options.load(job, cluster, sets)
     decided = located(plan(loaded, site), site)
     if not decided.requirements:
-        raise UserError(f"{job} has no packages: name a file of requirements, as in packages: requirements.txt")
+        raise UserError(
+            f"{job} has no packages: name a file of requirements, as in packages: requirements.txt"
+        )
     if decided.image is None or decided.overlay is None:
-        raise UserError(f"the image {decided.image or loaded.container} cannot be read here: build where it is")
+        raise UserError(
+            f"the image {decided.image or loaded.container} cannot be read here: build where it is"
+        )
     installed = manifest(decided)
     if installed is not None:
         options.say(f"it is there already: {_summary(installed)}")
@@ -71,5 +75,7 @@ def _build(decided: Plan, wheels: Path | None) -> dict[str, Any]:
 
 def _summary(installed: dict[str, Any]) -> str:
     """The packages and their versions, on one line."""
-    packages = ", ".join(f"{name} {version}" for name, version in sorted(installed["packages"].items()))
+    packages = ", ".join(
+        f"{name} {version}" for name, version in sorted(installed["packages"].items())
+    )
     return packages or "nothing, the image has all of it"

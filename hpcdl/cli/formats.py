@@ -33,7 +33,12 @@ def epoch_line(epoch: dict[str, Any], epochs: int | None, folds: int | None = No
     """One finished epoch."""
     parts = [f"fold {epoch['fold']}/{folds or '?'}"] if "fold" in epoch else []
     parts.append(f"epoch {epoch['epoch']}/{epochs or '?'}")
-    for key, name in (("loss", "loss"), ("accuracy", "accuracy"), ("val_loss", "val_loss"), ("val_accuracy", "val")):
+    for key, name in (
+        ("loss", "loss"),
+        ("accuracy", "accuracy"),
+        ("val_loss", "val_loss"),
+        ("val_accuracy", "val"),
+    ):
         if isinstance(epoch.get(key), (int, float)):
             parts.append(f"{name} {epoch[key]:.4f}")
     if isinstance(epoch.get("seconds"), (int, float)):
@@ -84,8 +89,14 @@ def summary_line(result: dict[str, Any], status: Status | None = None) -> str:
     if "model" in result:
         parts.append(f"{result['model']['parameters']:,} parameters")
     if "per_epoch_s" in timing and "images_per_s" in timing:
-        parts.append(f"{timing['per_epoch_s']:.1f} s an epoch ({timing['images_per_s']:,.0f} images/s)")
-    took = f" in {duration(timing['total_s'])}{_with_waits(timing['total_s'], status)}" if "total_s" in timing else ""
+        parts.append(
+            f"{timing['per_epoch_s']:.1f} s an epoch ({timing['images_per_s']:,.0f} images/s)"
+        )
+    took = (
+        f" in {duration(timing['total_s'])}{_with_waits(timing['total_s'], status)}"
+        if "total_s" in timing
+        else ""
+    )
     return f"{result.get('state', 'done')}{took}" + (f": {', '.join(parts)}" if parts else "")
 
 
@@ -94,7 +105,11 @@ def _with_waits(total_s: float, status: Status | None) -> str:
     if status is None or status.attempt < 2 or status.started is None or status.ended is None:
         return ""
     elapsed_s = status.ended - status.started
-    return f" ({duration(elapsed_s)} with the waits between attempts)" if elapsed_s > total_s + 1 else ""
+    return (
+        f" ({duration(elapsed_s)} with the waits between attempts)"
+        if elapsed_s > total_s + 1
+        else ""
+    )
 
 
 def _over_folds(result: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from hpcdl.cli import options
 
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
-    from hpcdl.job.reader import Located
+    from hpcdl.yamlfile.reader import Located
 
 _SET = "A key of the profile to keep, such as account=nct00. May be repeated."
 
@@ -53,7 +53,9 @@ def command(cluster: str | None, sets: tuple[str, ...], yes: bool, force: bool) 
     site = load_cluster(name, settings)
     options.say(f"data in {site.data_root}\nruns in {site.runs_root}")
     text = _text(name, site.name, settings)
-    if asks and not click.confirm(f"\n{text}\nwrite this to {shown(path)}?", default=True, err=True):
+    if asks and not click.confirm(
+        f"\n{text}\nwrite this to {shown(path)}?", default=True, err=True
+    ):
         raise click.Abort
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,7 @@ def _cluster(cluster: str | None, asks: bool) -> str:
 def _account(site: Cluster, asks: bool) -> list[str]:
     """The account, if the profile leaves it open."""
     from hpcdl.errors import UserError
-    from hpcdl.job.walker import did_you_mean
+    from hpcdl.text import did_you_mean
 
     accounts, default = _accounts(site)
     if site.account:
@@ -155,7 +157,7 @@ def _accounts(site: Cluster) -> tuple[list[str], str | None]:
 
 def _images(site: Cluster, asks: bool) -> list[str]:
     """Ask for the path of each image that is not where the profile says."""
-    from hpcdl.discover.lines import plain
+    from hpcdl.yamlfile.writer import plain
 
     settings = []
     for name, image in site.images.items():
@@ -178,22 +180,32 @@ def _images(site: Cluster, asks: bool) -> list[str]:
 
 def _paths(site: Cluster) -> list[str]:
     images = [image.path for image in site.images.values()]
-    return [*images, *site.binds, site.data_root, site.runs_root, site.scratch or "", site.host_python or ""]
+    return [
+        *images,
+        *site.binds,
+        site.data_root,
+        site.runs_root,
+        site.scratch or "",
+        site.host_python or "",
+    ]
 
 
 def _text(cluster: str, name: str, sets: list[str]) -> str:
     """The file: what is in it now, with this cluster's keys changed."""
     from hpcdl.cluster import built_in_profiles
     from hpcdl.cluster.layers import settings, user_file
-    from hpcdl.discover.lines import plain
     from hpcdl.job import apply_sets
-    from hpcdl.job.reader import Located
+    from hpcdl.yamlfile.reader import Located
+    from hpcdl.yamlfile.writer import plain
 
     files = settings(built_in_profiles(), []) if user_file().exists() else []
     old = files[0].value.get("profiles") if files else None
     sections = dict(old.value) if old is not None and isinstance(old.value, dict) else {}
     apply_sets(sections.setdefault(name, Located({}, "")), sets, [], "cluster.")
-    lines = ["# What hpcdl uses where nothing else is said; made by hpcdl init.", f"cluster: {plain(cluster)}"]
+    lines = [
+        "# What hpcdl uses where nothing else is said; made by hpcdl init.",
+        f"cluster: {plain(cluster)}",
+    ]
     for key, section in sections.items():
         inner = [f"    {plain(name)}: {_flow(item)}" for name, item in section.value.items()]
         if inner:
@@ -203,10 +215,16 @@ def _text(cluster: str, name: str, sets: list[str]) -> str:
 
 def _flow(item: Located) -> str:
     """A value as YAML, on one line; a scalar's own text is kept."""
-    from hpcdl.discover.lines import plain
+    from hpcdl.yamlfile.writer import plain
 
     if isinstance(item.value, dict):
-        return "{" + ", ".join(f"{plain(key)}: {_flow(inner)}" for key, inner in item.value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{plain(key)}: {_flow(inner)}" for key, inner in item.value.items())
+            + "}"
+        )
     if isinstance(item.value, list):
         return "[" + ", ".join(map(_flow, item.value)) + "]"
-    return plain(item.value) if isinstance(item.value, str) or item.raw is None else item.raw or "null"
+    return (
+        plain(item.value) if isinstance(item.value, str) or item.raw is None else item.raw or "null"
+    )

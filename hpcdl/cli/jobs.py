@@ -43,12 +43,14 @@ def copy_job(name: str, folder: str) -> None:
     """
     from hpcdl.errors import HpcdlError, UserError
     from hpcdl.job import load_job
-    from hpcdl.run.freeze import user_files
+    from hpcdl.usercode.freeze import user_files
 
     source = _shipped(name)
     job_file = Path(folder, source.name)
     if job_file.exists():
-        raise UserError(f"{job_file} is there already; choose another folder: hpcdl jobs copy {source.stem} DIR")
+        raise UserError(
+            f"{job_file} is there already; choose another folder: hpcdl jobs copy {source.stem} DIR"
+        )
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         for path in [source, *user_files(load_job(source))]:
@@ -56,7 +58,9 @@ def copy_job(name: str, folder: str) -> None:
             if not target.exists():
                 click.echo(shutil.copyfile(path, target))
             elif target.read_bytes() != path.read_bytes():
-                options.say(f"{target} is there already and is kept: {job_file} runs yours, not the shipped one")
+                options.say(
+                    f"{target} is there already and is kept: {job_file} runs yours, not the shipped one"
+                )
     except OSError as error:
         raise HpcdlError(f"cannot copy to {folder}: {error.strerror} ({error.filename})") from error
 
@@ -69,7 +73,7 @@ def _shipped(name: str) -> Path:
     """
     from hpcdl.errors import UserError
     from hpcdl.job.find import shipped_jobs
-    from hpcdl.job.walker import did_you_mean
+    from hpcdl.text import did_you_mean
 
     jobs = shipped_jobs()
     stem = name.removesuffix(".yaml")

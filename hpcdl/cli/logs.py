@@ -34,12 +34,23 @@ def _stream(option: str, text: str) -> Callable[..., Any]:
 
 @click.command(short_help="Print a run's log.")
 @options.run_argument
-@click.option("-f", "--follow", "follow_it", is_flag=True, help="Go on printing until the run has ended.")
-@click.option("-n", "--tail", "lines", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
+@click.option(
+    "-f", "--follow", "follow_it", is_flag=True, help="Go on printing until the run has ended."
+)
+@click.option(
+    "-n",
+    "--tail",
+    "lines",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Begin with the last N lines.",
+)
 @_stream("--stdout", "Only what a script printed on stdout.")
 @_stream("--stderr", "Only what a script printed on stderr.")
 @_stream("--tensorflow", "Only TensorFlow's own messages.")
-def command(run: str, cluster: str | None, runs_dir: str | None, follow_it: bool, lines: int | None) -> None:
+def command(
+    run: str, cluster: str | None, runs_dir: str | None, follow_it: bool, lines: int | None
+) -> None:
     """Print a run's log, all attempts in order.
 
     TensorFlow's own messages are left out. Where the program never started, the

@@ -26,9 +26,14 @@ _RUNS_DIR = "Folder of run folders, instead of the profile's runs_root."
 
 _GPUS = "GPUs of the job; short for --set resources.gpus=N."
 _TIME = 'Time limit, "HH:MM:SS"; short for --set resources.time=TIME.'
-_ARGS, _SIZE = "hpcdl.args", "hpcdl.size"  # what a command line gives to `load` beside its parameters
+_ARGS, _SIZE = (
+    "hpcdl.args",
+    "hpcdl.size",
+)  # what a command line gives to `load` beside its parameters
 
-cluster = click.option("--cluster", "-c", metavar="NAME|FILE", help=_CLUSTER, shell_complete=completion.profiles)
+cluster = click.option(
+    "--cluster", "-c", metavar="NAME|FILE", help=_CLUSTER, shell_complete=completion.profiles
+)
 sets = click.option("--set", "-s", "sets", multiple=True, metavar="KEY.PATH=VALUE", help=_SET)
 show_env = click.option(
     "--show-env",
@@ -45,13 +50,21 @@ def _not_empty(ctx: click.Context, parameter: click.Parameter, value: str | None
 
 
 runs_dir = click.option(
-    "--runs-dir", metavar="DIR", type=click.Path(file_okay=False), callback=_not_empty, help=_RUNS_DIR
+    "--runs-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    callback=_not_empty,
+    help=_RUNS_DIR,
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 backend = click.option(
-    "--backend", type=click.Choice(["slurm", "local"]), default="slurm", show_default=True, help="Where it runs."
+    "--backend",
+    type=click.Choice(["slurm", "local"]),
+    default="slurm",
+    show_default=True,
+    help="Where it runs.",
 )
 
 
@@ -93,7 +106,9 @@ def size(function: Callable[..., Any]) -> Callable[..., Any]:
         "--gpus": (click.IntRange(min=0), "N", _GPUS),
     }
     for name, (kind, metavar, text) in kinds.items():
-        option = click.option(name, type=kind, metavar=metavar, help=text, expose_value=False, callback=note)
+        option = click.option(
+            name, type=kind, metavar=metavar, help=text, expose_value=False, callback=note
+        )
         function = option(function)
     return function
 
@@ -139,7 +154,9 @@ def _profile(given: str | None, default: str | None) -> str:
         return choose_cluster(given)
     named = named_cluster(None)
     if named not in (None, default):
-        say(f"--backend {default} uses the profile {default}, not {named}; --cluster {named} uses that one")
+        say(
+            f"--backend {default} uses the profile {default}, not {named}; --cluster {named} uses that one"
+        )
     return default
 
 
@@ -167,7 +184,9 @@ def _which_profile(name: str) -> str:
     files = [file for file in (f"{name}.yaml", f"{name}.yml", name) if os.path.isfile(file)]
     if not files:
         return ""
-    return f"{name}: using the built-in profile; for the file in this folder: --cluster ./{files[0]}"
+    return (
+        f"{name}: using the built-in profile; for the file in this folder: --cluster ./{files[0]}"
+    )
 
 
 def run_roots(cluster: str | None, runs_dir: str | None) -> list[Path]:
@@ -199,7 +218,9 @@ def find(run: str, cluster: str | None, runs_dir: str | None) -> Run:
     return run_at(run) or find_run(run, run_roots(cluster, runs_dir))
 
 
-def choose(runs: Sequence[str], cluster: str | None, runs_dir: str | None, several: bool = False) -> list[Run]:
+def choose(
+    runs: Sequence[str], cluster: str | None, runs_dir: str | None, several: bool = False
+) -> list[Run]:
     """The runs that RUN arguments mean, which may be patterns; without any, all, oldest first.
 
     Args:

@@ -30,7 +30,9 @@ class Bar(Lines):
         super().__init__()
         from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
-        self.bars(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self.bars(
+            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+        )
         self.tasks: dict[str, Any] = {}
 
     def tell(self, file: str, done: int, total: int | None) -> None:

@@ -15,7 +15,10 @@ from hpcdl.cli import completion, options
 @options.sets
 @options.size
 @click.option(
-    "-o", "--output", metavar="FILE|DIR", help="Write there instead: a file, or a folder with all the job needs."
+    "-o",
+    "--output",
+    metavar="FILE|DIR",
+    help="Write there instead: a file, or a folder with all the job needs.",
 )
 def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | None) -> None:
     """Print the batch script of a job.
@@ -49,10 +52,12 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
             raise UserError("a notebook becomes a script when it is copied: give -o DIR")
         click.echo(render(decided, spec=spec), nl=False)
     elif whole:
-        from hpcdl.bundle import write_bundle
+        from hpcdl.submission.bundle import write_bundle
 
         write_bundle(Path(output), loaded, decided, spec)
-        options.say(f"written: {Path(output, 'job.sbatch')}; submit it from there with: sbatch job.sbatch")
+        options.say(
+            f"written: {Path(output, 'job.sbatch')}; submit it from there with: sbatch job.sbatch"
+        )
     else:
         from hpcdl.files import write_text
         from hpcdl.oserrors import refusal

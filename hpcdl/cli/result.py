@@ -9,8 +9,8 @@ import click
 
 from hpcdl.cli import options
 from hpcdl.cli.formats import duration, failure_lines, metric_texts, summary_line
-from hpcdl.trainer.expects import describe_tested, describe_use
-from hpcdl.trainer.foldtable import lines, table
+from hpcdl.contract.fold_table import lines, table
+from hpcdl.contract.model_facts import describe_tested, describe_use
 
 if TYPE_CHECKING:
     from hpcdl.run import Run

@@ -9,7 +9,9 @@ from hpcdl.cli import options
 
 @click.command(short_help="Go on with a run that ended too early.")
 @options.run_argument
-@click.option("--wait", is_flag=True, help="Show its progress until it has ended; exit 1 unless it is done.")
+@click.option(
+    "--wait", is_flag=True, help="Show its progress until it has ended; exit 1 unless it is done."
+)
 def command(run: str, cluster: str | None, runs_dir: str | None, wait: bool) -> int:
     """Go on with a run that ended too early: failed, lost, or never sent.
 
@@ -19,7 +21,7 @@ def command(run: str, cluster: str | None, runs_dir: str | None, wait: bool) -> 
     \b
     hpcdl resume k3f9 --wait
     """
-    from hpcdl.submission import resume
+    from hpcdl.submission.send import resume
 
     chosen = options.find(run, cluster, runs_dir)
     resume(chosen)

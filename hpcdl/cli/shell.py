@@ -11,7 +11,10 @@ import click
 from hpcdl.cli import options
 
 
-@click.command(short_help="Open a job's or run's container by hand.", context_settings={"ignore_unknown_options": True})
+@click.command(
+    short_help="Open a job's or run's container by hand.",
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("target", metavar="JOB|RUN")
 @click.argument("program", metavar="[-- PROGRAM [ARG]...]", nargs=-1, type=click.UNPROCESSED)
 @options.cluster
@@ -19,7 +22,11 @@ from hpcdl.cli import options
 @options.size
 @options.runs_dir
 def command(
-    target: str, program: tuple[str, ...], cluster: str | None, sets: tuple[str, ...], runs_dir: str | None
+    target: str,
+    program: tuple[str, ...],
+    cluster: str | None,
+    sets: tuple[str, ...],
+    runs_dir: str | None,
 ) -> None:
     """Open a job's or run's container by hand.
 
@@ -31,15 +38,19 @@ def command(
     hpcdl shell mnist_cnn --cluster mycluster.yaml
     hpcdl shell RUN -- python -c "import tensorflow as tf; print(tf.config.list_physical_devices())"
     """
-    from hpcdl.launch.byhand import argv_for_job, argv_for_run
+    from hpcdl.shell import argv_for_job, argv_for_run
 
     words = list(program) or ["bash"]
     here = os.getcwd() if program else None  # who names a program names files from here
     if _is_run(target):
-        argv, env, workdir = argv_for_run(options.find(target, cluster, runs_dir).paths, words, here)
+        argv, env, workdir = argv_for_run(
+            options.find(target, cluster, runs_dir).paths, words, here
+        )
     else:
         job, site = options.load(target, cluster, sets)
-        argv, env, workdir = argv_for_job(job, site, words, Path(runs_dir or site.runs_root).absolute())
+        argv, env, workdir = argv_for_job(
+            job, site, words, Path(runs_dir or site.runs_root).absolute()
+        )
     os.chdir(workdir)
     sys.stdout.flush()
     os.execvpe(argv[0], argv, env)  # noqa: S606 - an argv list, no shell

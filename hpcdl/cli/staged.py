@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpcdl.data.manifest import Staged
+    from hpcdl.staging.checksums import Staged
 
 
 def line(entry: dict[str, Any], width: int) -> str:
@@ -27,9 +27,9 @@ def line(entry: dict[str, Any], width: int) -> str:
 
 def facts(entry: Staged) -> dict[str, Any]:
     """The facts of a set that ``list`` shows."""
-    from hpcdl.data import PACK, WEIGHTS
     from hpcdl.files import read_json
     from hpcdl.preflight.arrays import NAMES, look
+    from hpcdl.staging import PACK, WEIGHTS
 
     images, classes = None, None
     if _is_pack(entry):
@@ -59,14 +59,14 @@ def facts(entry: Staged) -> dict[str, Any]:
 
 
 def _is_pack(entry: Staged) -> bool:
-    from hpcdl.data import PACK
+    from hpcdl.staging import PACK
 
     return f"{entry.path.name}/{PACK}" in entry.sums
 
 
 def again(entry: Staged, root: Path) -> str:
     """The command that puts a set there again."""
-    from hpcdl.data import how_to_stage
+    from hpcdl.staging import how_to_stage
 
     if _is_pack(entry):
         packing = f"hpcdl data pack {quote(entry.source)} --to {quote(str(entry.path))}"

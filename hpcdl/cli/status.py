@@ -23,10 +23,26 @@ _SHOWN = 20
 
 @click.command(short_help="Show runs and their states.")
 @click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=completion.runs)
-@click.option("--all", "all_runs", is_flag=True, help=f"Show all that fit, not the newest {_SHOWN} only.")
-@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only these. May be repeated.")
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Only runs of this job; * and ? stand for any.")
-@click.option("--since", metavar="AGE|DATE", help="Only runs made since: 2d, 12h, 30m, or 2026-11-20.")
+@click.option(
+    "--all", "all_runs", is_flag=True, help=f"Show all that fit, not the newest {_SHOWN} only."
+)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(STATES),
+    help="Only these. May be repeated.",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Only runs of this job; * and ? stand for any.",
+)
+@click.option(
+    "--since", metavar="AGE|DATE", help="Only runs made since: 2d, 12h, 30m, or 2026-11-20."
+)
 @options.cluster
 @options.runs_dir
 @options.as_json
@@ -74,7 +90,10 @@ def command(
 
 
 def _chosen(
-    runs: Sequence[str], names: Sequence[str], since: str | None, places: tuple[str | None, str | None]
+    runs: Sequence[str],
+    names: Sequence[str],
+    since: str | None,
+    places: tuple[str | None, str | None],
 ) -> list[Run]:
     """The runs that the command line is about: named ones in its order, others oldest first."""
     chosen = options.choose(runs, *places, several=True)
@@ -86,7 +105,9 @@ def _chosen(
     return chosen
 
 
-def _with_status(runs: Sequence[Run], states: Sequence[str], limit: int | None) -> tuple[list[tuple[Run, Status]], int]:
+def _with_status(
+    runs: Sequence[Run], states: Sequence[str], limit: int | None
+) -> tuple[list[tuple[Run, Status]], int]:
     """The newest runs in one of the states, oldest first, and how many older ones there are.
 
     Args:
@@ -154,7 +175,9 @@ def _row(run: Run, status: Status) -> list[str]:
     elapsed = (status.ended or time.time()) - status.started if status.started else None
     again = f"attempt {status.attempt}" if status.attempt > 1 else ""
     cause = (status.cause or "").replace("_", " ") if status.cause != status.state else ""
-    note = ": ".join(part for part in (cause, status.note.splitlines()[0] if status.note else "") if part)
+    note = ": ".join(
+        part for part in (cause, status.note.splitlines()[0] if status.note else "") if part
+    )
     score = _script_score(run, status) if run.is_script() else _test_accuracy(run, status)
     return [
         run.name,

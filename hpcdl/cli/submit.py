@@ -9,15 +9,21 @@ import click
 from hpcdl.cli import completion, options
 
 
-@click.command(cls=options.JobCommand, short_help="Submit a job to SLURM, or run it on this machine.")
+@click.command(
+    cls=options.JobCommand, short_help="Submit a job to SLURM, or run it on this machine."
+)
 @click.argument("job", metavar="JOB", shell_complete=completion.jobs)
 @options.backend
 @options.cluster
 @options.sets
 @options.size
 @options.runs_dir
-@click.option("--wait", is_flag=True, help="Show its progress until it has ended; exit 1 unless it is done.")
-@click.option("--dry-run", is_flag=True, help="Print exactly the text that would be sent, and send nothing.")
+@click.option(
+    "--wait", is_flag=True, help="Show its progress until it has ended; exit 1 unless it is done."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print exactly the text that would be sent, and send nothing."
+)
 @click.option("--no-check", is_flag=True, help="Send it without looking whether it can run.")
 def command(
     job: str,
@@ -44,15 +50,19 @@ def command(
     hpcdl submit mnist_cnn.yaml -c mycluster.yaml --set train.epochs=20 --set resources.time=02:00:00
     """
     from hpcdl.errors import UserError
-    from hpcdl.submission import prepare, require_backend, submit
+    from hpcdl.submission.send import prepare, require_backend, submit
 
-    loaded, site = options.load(job, cluster, sets, default_cluster="local" if backend == "local" else None)
+    loaded, site = options.load(
+        job, cluster, sets, default_cluster="local" if backend == "local" else None
+    )
     submission = prepare(loaded, site, backend, runs_dir)
     for note in submission.notes:
         options.say(note)
     if dry_run:
         if submission.script is None:
-            raise UserError("the local backend sends no script; --dry-run goes with --backend slurm")
+            raise UserError(
+                "the local backend sends no script; --dry-run goes with --backend slurm"
+            )
         click.echo(submission.script, nl=False)
         return 0
     require_backend(submission)
@@ -74,9 +84,15 @@ def command(
         options.say(
             f"submitted as {len(job_ids)} jobs on {site.name}, {job_ids[0]} to {job_ids[-1]}: it requeues none,"
         )
-        options.say("so each of them goes on where the one before stopped, and leaves at once if nothing is left to do")
+        options.say(
+            "so each of them goes on where the one before stopped, and leaves at once if nothing is left to do"
+        )
     else:
-        sent = f"submitted as job {job_ids[0]} on {site.name}" if job_ids else "started on this machine"
+        sent = (
+            f"submitted as job {job_ids[0]} on {site.name}"
+            if job_ids
+            else "started on this machine"
+        )
         options.say(" · ".join([*said[:1], sent, *said[1:]]))
     click.echo(run.paths.root)
     if not wait:

@@ -30,11 +30,20 @@ _LOOK_S = 0.2  # how often it is asked whether it listens
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=completion.runs)
 @options.cluster
 @options.runs_dir
-@click.option("--port", type=click.IntRange(1, 65535), help=f"Where it listens. Default: {_PORT}, or one that is free.")
 @click.option(
-    "--host", default="localhost", show_default=True, help="Address to listen at. Another one lets others in."
+    "--port",
+    type=click.IntRange(1, 65535),
+    help=f"Where it listens. Default: {_PORT}, or one that is free.",
 )
-def command(runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, port: int | None, host: str) -> int:
+@click.option(
+    "--host",
+    default="localhost",
+    show_default=True,
+    help="Address to listen at. Another one lets others in.",
+)
+def command(
+    runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, port: int | None, host: str
+) -> int:
     """Show runs' curves in TensorBoard.
 
     For runs with train.tensorboard: true; those that still run are followed.
@@ -156,7 +165,9 @@ def _link(runs: list[Run], folder: Path) -> None:
             if not train.get("tensorboard"):
                 advice = "set train.tensorboard to true in its job"
                 if run.is_script():
-                    advice = "it is a script's run; hpcdl report draws the metrics that a script writes"
+                    advice = (
+                        "it is a script's run; hpcdl report draws the metrics that a script writes"
+                    )
                 options.say(f"{run.name} writes no logs for TensorBoard: {advice}")
                 continue
             options.say(f"{run.name} has no logs yet; they come with its first epoch")

@@ -27,10 +27,15 @@ def follow(run: Run) -> int:
             for status in run.watch():
                 show.update(run, status)
     except KeyboardInterrupt:
-        click.echo(f"\nit goes on without you; look again with: hpcdl wait {run.paths.root}", err=True)
+        click.echo(
+            f"\nit goes on without you; look again with: hpcdl wait {run.paths.root}", err=True
+        )
         return 130
     if status.state == "done":
-        click.echo(f"{summary_line(run.result() or {}, status)}\nreport: hpcdl report {run.paths.root}", err=True)
+        click.echo(
+            f"{summary_line(run.result() or {}, status)}\nreport: hpcdl report {run.paths.root}",
+            err=True,
+        )
     else:
         for line in failure_lines(run, status):
             click.echo(line, err=True)
@@ -76,7 +81,11 @@ class _Bar(_Lines):
         super().__init__()
         from rich.progress import BarColumn, TextColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(30), TextColumn("{task.fields[words]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(30),
+            TextColumn("{task.fields[words]}"),
+        )
         self.bars(*columns, transient=True)
         self.task = self.progress.add_task("", total=1, visible=False, words="")
 
@@ -85,7 +94,12 @@ class _Bar(_Lines):
         super().update(run, status)
         beat = _heartbeat(run)
         steps, done = beat.get("steps_per_epoch"), beat.get("step")
-        if steps and done is not None and status.state == "running" and beat.get("phase") == "training":
+        if (
+            steps
+            and done is not None
+            and status.state == "running"
+            and beat.get("phase") == "training"
+        ):
             loss = f"loss {beat['loss']:.4f}" if isinstance(beat.get("loss"), float) else ""
             words = f"step {done % steps}/{steps}  {loss}"
             fold = f"fold {beat['fold']}/{beat['folds']}  " if beat.get("fold") else ""
@@ -95,7 +109,9 @@ class _Bar(_Lines):
             )  # fmt: skip
         else:
             waiting = status.state if status.state != "running" else status.phase or "starting"
-            self.progress.update(self.task, visible=not status.final, description=waiting, total=None, words="")
+            self.progress.update(
+                self.task, visible=not status.final, description=waiting, total=None, words=""
+            )
 
 
 def _heartbeat(run: Run) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from typing import Any
 from hpcdl.cluster import layers
 from hpcdl.cluster.checks import check_choices, check_times, check_words
 from hpcdl.cluster.schema import Cluster, Image, Node, Partition, Qos
+from hpcdl.environment import expand, nobodys_home, slurm_cluster
 from hpcdl.errors import ClusterError, Problem, UserError
 from hpcdl.job import Job
-from hpcdl.job.reader import Located, decode, read_yaml
-from hpcdl.job.walker import Walker, did_you_mean
-from hpcdl.variables import expand, nobodys_home, slurm_cluster
+from hpcdl.text import did_you_mean
+from hpcdl.yamlfile.reader import Located, decode, read_yaml
+from hpcdl.yamlfile.walker import Walker
 
 __all__ = [
     "Cluster",
@@ -81,7 +82,9 @@ def named_cluster(given: str | None) -> str | None:
     """
     if given is not None:
         if not given.strip():
-            raise UserError("--cluster is empty; expected a profile's name or file (is a shell variable not set?)")
+            raise UserError(
+                "--cluster is empty; expected a profile's name or file (is a shell variable not set?)"
+            )
         return given
     variable = os.environ.get(VARIABLE, "").strip()
     if variable:
@@ -131,7 +134,9 @@ def _close(name: str) -> str:
     return did_you_mean(name, built_in_profiles())
 
 
-def load_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None) -> Cluster:
+def load_cluster(
+    name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None
+) -> Cluster:
     """Read a profile, with what the user's config, ./hpcdl.yaml, the job and ``sets`` say otherwise.
 
     Args:
@@ -150,7 +155,9 @@ def load_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Jo
     return replace(cluster, clusters=cluster.clusters or slurm_cluster())
 
 
-def read_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None) -> Cluster:
+def read_cluster(
+    name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None
+) -> Cluster:
     """The same with the paths as they are written: {account}, {user}, ~ and $NAME stay.
 
     Raises:
@@ -164,7 +171,9 @@ def read_cluster(name: str | os.PathLike[str], sets: Sequence[str] = (), job: Jo
     if document is not None and not isinstance(document.value, dict):
         Walker(problems).fill(Cluster, document)
     elif document is not None:
-        document = layers.over(document, files, built_in_profiles(), job.cluster if job else {}, sets, problems)
+        document = layers.over(
+            document, files, built_in_profiles(), job.cluster if job else {}, sets, problems
+        )
         walker = Walker(problems, {Image: _image})
         cluster = walker.fill(Cluster, document)
         check_words(document, walker)
@@ -237,7 +246,11 @@ def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
                 missing = missing or not cluster.account
                 return cluster.account or ""
             where = cluster.places[key]
-            problems.append(Problem(where, key, f"{match[0]} in {text}: only {{account}} and {{user}} are known"))
+            problems.append(
+                Problem(
+                    where, key, f"{match[0]} in {text}: only {{account}} and {{user}} are known"
+                )
+            )
             return ""
 
         path = _PLACES.sub(place, text)
@@ -248,7 +261,9 @@ def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
                 where = cluster.places.get(key) or cluster.places[""]
                 problems.append(Problem(where, key, str(error)))
         if nobodys_home(path):
-            problems.append(Problem(cluster.places.get(key) or cluster.places[""], key, nobodys_home(path)))
+            problems.append(
+                Problem(cluster.places.get(key) or cluster.places[""], key, nobodys_home(path))
+            )
         return os.path.expanduser(path)
 
     changes: dict[str, Any] = {
@@ -266,7 +281,9 @@ def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
     for name, image in cluster.images.items():
         if not image.path.strip():
             key = f"images.{name}"
-            problems.append(Problem(cluster.places[key], key, "is empty; expected the path of a .sif file"))
+            problems.append(
+                Problem(cluster.places[key], key, "is empty; expected the path of a .sif file")
+            )
     if missing:
         where = cluster.places[""].rpartition(":")[0]
         wanted = "is needed here: --set cluster.account=<your group>, or keep it with hpcdl init"

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from hpcdl.cluster.schema import OWN_VARIABLES, Cluster
 from hpcdl.job import parse_time
-from hpcdl.job.reader import Located
 from hpcdl.job.sections import WITHOUT_END
-from hpcdl.job.walker import Walker, did_you_mean, show
+from hpcdl.text import did_you_mean, show
+from hpcdl.yamlfile.reader import Located
+from hpcdl.yamlfile.walker import Walker
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:@+/-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -22,12 +23,26 @@ def check_words(document: Located, walker: Walker) -> None:
         item = document.value.get(key)
         if item is not None and isinstance(item.value, list):
             return [(f"{key}[{i}]", each) for i, each in enumerate(item.value)]
-        return [(f"{key}.{name}", each) for name, each in item.value.items()] if item and _is_section(item) else []
+        return (
+            [(f"{key}.{name}", each) for name, each in item.value.items()]
+            if item and _is_section(item)
+            else []
+        )
 
     clusters = document.value.get("clusters")
     if clusters is not None and clusters.raw and ("," in clusters.raw or clusters.raw == "all"):
         walker.add(clusters, "clusters", f"expected one SLURM cluster; got {show(clusters.raw)}")
-    words = ("name", "account", "partition", "qos", "gpu_type", "scratch_gres", "architecture", "runtime", "clusters")
+    words = (
+        "name",
+        "account",
+        "partition",
+        "qos",
+        "gpu_type",
+        "scratch_gres",
+        "architecture",
+        "runtime",
+        "clusters",
+    )
     for key in words:
         item = document.value.get(key)
         if item is None or item.raw is None or (key == "runtime" and item.raw.startswith("/")):
@@ -63,7 +78,11 @@ def check_times(document: Located, walker: Walker) -> None:
         limit = item.value.get("max_time") if _is_section(item) else None
         if limit is not None and limit.raw and limit.value is not None:
             if limit.raw.lower() in WITHOUT_END:
-                walker.add(limit, f"{key}max_time", f"leave it out where there is no limit; got {show(limit.raw)}")
+                walker.add(
+                    limit,
+                    f"{key}max_time",
+                    f"leave it out where there is no limit; got {show(limit.raw)}",
+                )
                 return
             try:
                 parse_time(limit.raw)
@@ -73,7 +92,9 @@ def check_times(document: Located, walker: Walker) -> None:
     check(document, "")
     for key in ("partitions", "qos_choices"):
         section = document.value.get(key)
-        for name, item in section.value.items() if section is not None and _is_section(section) else ():
+        for name, item in (
+            section.value.items() if section is not None and _is_section(section) else ()
+        ):
             check(item, f"{key}.{name}.")
 
 
@@ -85,7 +106,11 @@ def check_choices(cluster: Cluster, document: Located, walker: Walker) -> None:
     if cluster.gpu_request == "none" and cluster.memory_request == "mem-per-gpu":
         message = "expected none, mem or mem-per-cpu, as gpu_request is none; got 'mem-per-gpu'"
         walker.add(document.value["memory_request"], "memory_request", message)
-    for key, among in (("account", "accounts"), ("partition", "partitions"), ("qos", "qos_choices")):
+    for key, among in (
+        ("account", "accounts"),
+        ("partition", "partitions"),
+        ("qos", "qos_choices"),
+    ):
         given, choices = getattr(cluster, key), getattr(cluster, among)
         for name in (given or "").split(",") if choices else ():
             same = key != "partition" and name.lower() in {choice.lower() for choice in choices}

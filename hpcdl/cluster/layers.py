@@ -10,12 +10,13 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Optional
 
+from hpcdl.contract.spec import setting
+from hpcdl.environment import expand
 from hpcdl.errors import Problem
 from hpcdl.job import apply_sets
-from hpcdl.job.reader import Located, decode, read_yaml
-from hpcdl.job.walker import Walker, did_you_mean, show
-from hpcdl.trainer.spec import setting
-from hpcdl.variables import expand
+from hpcdl.text import did_you_mean, show
+from hpcdl.yamlfile.reader import Located, decode, read_yaml
+from hpcdl.yamlfile.walker import Walker
 
 FOLDER_FILE = "hpcdl.yaml"
 # Programs that hpcdl starts on this machine, as `hpcdl check` does: who copies a folder or a job copies none of them.
@@ -27,13 +28,19 @@ _OWN = "names a program that is started here: it goes into a profile, your own c
 class Settings:
     """The keys of ``~/.config/hpcdl/config.yaml`` and ``./hpcdl.yaml``."""
 
-    cluster: Optional[str] = setting("the profile where none is named: a name, or in your own config.yaml a file", None)
-    profiles: dict[str, Any] = setting("a profile's name: {keys of that profile to be otherwise}", {})
+    cluster: Optional[str] = setting(
+        "the profile where none is named: a name, or in your own config.yaml a file", None
+    )
+    profiles: dict[str, Any] = setting(
+        "a profile's name: {keys of that profile to be otherwise}", {}
+    )
 
 
 def user_file() -> Path:
     """The user's own config file, which need not be there."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "hpcdl", "config.yaml")
+    return Path(
+        os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "hpcdl", "config.yaml"
+    )
 
 
 def shown(path: Path) -> str:
@@ -134,7 +141,11 @@ def _check(document: Located, known: Mapping[str, Path], walker: Walker, shared:
             walker.add(cluster, "cluster", message)
         elif "/" not in cluster.raw and not cluster.raw.endswith((".yaml", ".yml")):
             close = did_you_mean(cluster.raw, known)
-            walker.add(cluster, "cluster", f"there is no profile {show(cluster.raw)}{close} (a file ends in .yaml)")
+            walker.add(
+                cluster,
+                "cluster",
+                f"there is no profile {show(cluster.raw)}{close} (a file ends in .yaml)",
+            )
         else:
             try:
                 expand(cluster.raw)
@@ -142,7 +153,11 @@ def _check(document: Located, known: Mapping[str, Path], walker: Walker, shared:
                 walker.add(cluster, "cluster", str(error))
     for name, section in _profiles(document).items():
         if not isinstance(section.value, dict):
-            walker.add(section, f"profiles.{name}", f"expected a section of profile keys; got {show(section.plain())}")
+            walker.add(
+                section,
+                f"profiles.{name}",
+                f"expected a section of profile keys; got {show(section.plain())}",
+            )
         elif shared:
             _refuse_programs(section.value, walker, f"profiles.{name}.")
 
@@ -190,14 +205,21 @@ def _over(low: Located, high: Located) -> Located:
     """Sections are joined key by key; anything else is replaced."""
     if not isinstance(low.value, dict) or not isinstance(high.value, dict):
         return high
-    joined = {key: _over(low.value[key], item) if key in low.value else item for key, item in high.value.items()}
+    joined = {
+        key: _over(low.value[key], item) if key in low.value else item
+        for key, item in high.value.items()
+    }
     return Located({**low.value, **joined}, low.where)
 
 
 def _at(layer: Located, partition: str | None) -> Located:
     """A layer as it is in one of its partitions."""
     choices = layer.value.get("partitions")
-    choice = choices.value.get(partition) if choices is not None and isinstance(choices.value, dict) else None
+    choice = (
+        choices.value.get(partition)
+        if choices is not None and isinstance(choices.value, dict)
+        else None
+    )
     if choice is None or not isinstance(choice.value, dict):
         return layer
     own = {key: choice.value[key] for key in ("node", "gpu_type") if key in choice.value}

@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
-from hpcdl.trainer.spec import setting
+from hpcdl.contract.spec import setting
 
 # Set by hpcdl in a container, to keep it apart from the node: pass_env is not for them
 OWN_VARIABLES = (
-    *("HOME", "KERAS_HOME", "PYTHONNOUSERSITE", "PYTHONPATH", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", "TMPDIR"),
+    *(
+        "HOME",
+        "KERAS_HOME",
+        "PYTHONNOUSERSITE",
+        "PYTHONPATH",
+        "PYTHONUNBUFFERED",
+        "CUDA_VISIBLE_DEVICES",
+        "TMPDIR",
+    ),
     *("XDG_CACHE_HOME", "MPLCONFIGDIR", "CUDA_CACHE_PATH"),
 )
 
@@ -64,48 +72,77 @@ class Cluster:
     account: Optional[str] = setting("the account (project, group) that pays", None)
     partition: Optional[str] = setting("partition", None)
     qos: Optional[str] = setting("quality of service", None)
-    clusters: Optional[str] = setting("the SLURM cluster, where a site has several: sbatch -M", None)
+    clusters: Optional[str] = setting(
+        "the SLURM cluster, where a site has several: sbatch -M", None
+    )
     accounts: list[str] = setting("the accounts to choose from; empty: not known", [])
     partitions: dict[str, Partition] = field(
-        default_factory=dict, metadata={"doc": "the partitions to choose from: {name: {max_time, node, gpu_type}}"}
+        default_factory=dict,
+        metadata={"doc": "the partitions to choose from: {name: {max_time, node, gpu_type}}"},
     )
     qos_choices: dict[str, Qos] = field(
-        default_factory=dict, metadata={"doc": "the qualities of service to choose from: {name: {max_time}}"}
+        default_factory=dict,
+        metadata={"doc": "the qualities of service to choose from: {name: {max_time}}"},
     )
     max_time: Optional[str] = setting("the longest job, where neither partition nor QoS says", None)
-    architecture: Optional[str] = setting("of the compute nodes, as uname -m tells it: x86_64, aarch64", None)
+    architecture: Optional[str] = setting(
+        "of the compute nodes, as uname -m tells it: x86_64, aarch64", None
+    )
     gpu_request: str = setting(
         "how GPUs are asked for; none: a job gets a whole node and uses its first GPUs",
         "gres",
         choices=("gres", "gpus-per-node", "none"),
     )
-    gpu_type: Optional[str] = setting("the GPUs' type where the site wants it, as in gpu:h100:1", None)
+    gpu_type: Optional[str] = setting(
+        "the GPUs' type where the site wants it, as in gpu:h100:1", None
+    )
     memory_request: str = setting(
         "how memory is asked for", "none", choices=("none", "mem", "mem-per-cpu", "mem-per-gpu")
     )
     modules: list[str] = setting("modules that give the container command", [])
-    module_init: Optional[str] = setting("file to source where batch shells lack the module command", None)
+    module_init: Optional[str] = setting(
+        "file to source where batch shells lack the module command", None
+    )
     runtime: str = setting("the container command", "apptainer")
     images: dict[str, Image] = field(
-        default_factory=dict, metadata={"doc": "named images: {name: path} or {name: {path, python}}"}
+        default_factory=dict,
+        metadata={"doc": "named images: {name: path} or {name: {path, python}}"},
     )
     binds: list[str] = setting("folders that every container sees, beside its run and data", [])
-    data_root: str = setting("staged data sets and weights, on the shared file system", "~/.local/share/hpcdl/data")
+    data_root: str = setting(
+        "staged data sets and weights, on the shared file system", "~/.local/share/hpcdl/data"
+    )
     runs_root: str = setting("where run folders go, on the shared file system", "runs")
-    pass_env: list[str] = setting("the node's variables that enter the container, which is clean otherwise", [])
-    scratch: Optional[str] = setting("node-local folder for temporary files; else the node's own default", None)
-    scratch_gres: Optional[str] = setting("what to ask for with --gres to get it, such as localscratch:50G", None)
+    pass_env: list[str] = setting(
+        "the node's variables that enter the container, which is clean otherwise", []
+    )
+    scratch: Optional[str] = setting(
+        "node-local folder for temporary files; else the node's own default", None
+    )
+    scratch_gres: Optional[str] = setting(
+        "what to ask for with --gres to get it, such as localscratch:50G", None
+    )
     host_python: Optional[str] = setting(
         "Python with hpcdl on the compute nodes; by default the one that submits", None
     )
     host_modules: list[str] = setting("modules that the host Python needs", [])
     requeue: bool = setting("jobs may be requeued", True)
-    max_requeues: int = setting("how often a job is run again after its time limit; preemptions do not count", 10, ge=0)
-    stop_margin_s: int = setting("seconds kept free before the time limit, beside the time of three saves", 60, ge=0)
+    max_requeues: int = setting(
+        "how often a job is run again after its time limit; preemptions do not count", 10, ge=0
+    )
+    stop_margin_s: int = setting(
+        "seconds kept free before the time limit, beside the time of three saves", 60, ge=0
+    )
     save_every_s: float = setting("seconds between two checkpoints of a training", 300.0, ge=1)
-    save_every_steps: Optional[int] = setting("steps between two checkpoints, beside the seconds", None, ge=1)
+    save_every_steps: Optional[int] = setting(
+        "steps between two checkpoints, beside the seconds", None, ge=1
+    )
     keep_checkpoints: int = setting("how many checkpoints are kept", 3, ge=1)
-    signal_lead_s: int = setting("seconds before the time limit at which SLURM warns the job", 180, ge=1)
+    signal_lead_s: int = setting(
+        "seconds before the time limit at which SLURM warns the job", 180, ge=1
+    )
     min_poll_s: int = setting("seconds between two questions to SLURM", 60, ge=1)
     emulate_gpus: bool = setting("stand in CPU devices for GPUs (test beds only)", False)
-    places: dict[str, str] = field(default_factory=dict, compare=False, repr=False, metadata={"internal": True})
+    places: dict[str, str] = field(
+        default_factory=dict, compare=False, repr=False, metadata={"internal": True}
+    )

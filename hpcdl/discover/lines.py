@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hpcdl.script import one_line
+from hpcdl.text import one_line
+from hpcdl.yamlfile.writer import plain
 
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./+@-]*|~/[A-Za-z0-9_./+@-]+")
-_SPECIAL = frozenset(["true", "false", "null", "yes", "no", "on", "off", "y", "n"])
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")  # what a profile takes as a name
 _COMMENT_COLUMN = 44
 _STATE_WORDS = {
@@ -55,18 +53,6 @@ def text(lines: Iterable[Line]) -> str:
     for line in lines:
         texts += _texts(line, "")
     return "".join(f"{line}\n" for line in texts)
-
-
-def plain(value: Any) -> str:
-    """A value as YAML, on one line; words that YAML could misread are quoted."""
-    if isinstance(value, dict):
-        pairs = [f"{plain(key)}: {plain(inner)}" for key, inner in value.items()]
-        return "{" + ", ".join(pairs) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(plain, value)) + "]"
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _SPECIAL:
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _texts(line: Line, indent: str) -> Iterator[str]:

@@ -20,9 +20,9 @@ from hpcdl.discover.nodes import (
 )
 from hpcdl.errors import SchedulerError, UserError
 from hpcdl.job import format_time
-from hpcdl.job.walker import did_you_mean
 from hpcdl.scheduler import rights
 from hpcdl.scheduler.site import NodeShape, Partition, Site
+from hpcdl.text import did_you_mean
 
 # Of a node's memory: a job need not ask if all CPUs or GPUs of a node bring this share by default.
 _ENOUGH_MEMORY = 0.75

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from glob import glob
 from pathlib import Path
 
-from hpcdl.asjob import last_line, run
 from hpcdl.discover.lines import Line
 from hpcdl.errors import HpcdlError, UserError
 from hpcdl.image import check_sif, where_to_pull
+from hpcdl.modules import last_line, run
 from hpcdl.script import quote
 
 _COMMANDS = ("apptainer", "singularity")

@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from hpcdl.binds import is_system, is_within, of_the_site, parse
 from hpcdl.discover.lines import Line
+from hpcdl.mounts.binds import is_system, is_within, of_the_site, parse
 from hpcdl.preflight.hostpython import node_local
 
 # Where centres keep a folder for each account

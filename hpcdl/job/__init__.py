@@ -12,9 +12,9 @@ from hpcdl.errors import JobError, Problem, UserError
 from hpcdl.job.checks import build
 from hpcdl.job.find import JOB_SUFFIXES, find_job
 from hpcdl.job.notjobs import LARGEST_JOB, about_file
-from hpcdl.job.reader import Located, decode, read_value, read_yaml
 from hpcdl.job.sections import Job, Resources, format_time, parse_time
-from hpcdl.job.walker import show
+from hpcdl.text import show
+from hpcdl.yamlfile.reader import Located, decode, read_value, read_yaml
 
 __all__ = ["Job", "Resources", "find_job", "format_time", "load_job", "parse_time"]
 
@@ -33,7 +33,9 @@ _GOES_WITH = {
 }
 
 
-def load_job(name: str | os.PathLike[str], sets: Sequence[str] = (), args: Sequence[str] = ()) -> Job:
+def load_job(
+    name: str | os.PathLike[str], sets: Sequence[str] = (), args: Sequence[str] = ()
+) -> Job:
     """Read a job file, or make a job of a script.
 
     Args:
@@ -57,7 +59,9 @@ def load_job(name: str | os.PathLike[str], sets: Sequence[str] = (), args: Seque
 
         document: Located | None = document_of(script, args, shown)
     elif args:
-        raise UserError(f"{shown} is a job file, which has the script's arguments itself: {_as_key(args)}")
+        raise UserError(
+            f"{shown} is a job file, which has the script's arguments itself: {_as_key(args)}"
+        )
     else:
         document = _read_document(path, shown, problems)
     if document is not None:
@@ -88,7 +92,11 @@ def _read_document(path: Path, shown: str, problems: list[Problem]) -> Located |
         problems.append(Problem(shown, "", "expected a job file (.yaml) or a script (.py, .ipynb)"))
     if document is not None and isinstance(document.value, str):
         problems.append(
-            Problem(document.where, "", f"expected keys and values, as in name: my-job; got {show(document.value)}")
+            Problem(
+                document.where,
+                "",
+                f"expected keys and values, as in name: my-job; got {show(document.value)}",
+            )
         )
         return None
     if document is not None and _is_profile(document):
@@ -109,7 +117,9 @@ def _as_key(args: Sequence[str]) -> str:
     return f"args: {words}, or {shlex.join(['--set', f'args={words}'])}"
 
 
-def apply_sets(document: Located, sets: Sequence[str], problems: list[Problem], prefix: str = "") -> None:
+def apply_sets(
+    document: Located, sets: Sequence[str], problems: list[Problem], prefix: str = ""
+) -> None:
     """Put ``key.path=value`` texts into a document, as if they had been written there.
 
     Each key begins with prefix, which is left off (``cluster.`` for a profile).

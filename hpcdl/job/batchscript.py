@@ -15,9 +15,27 @@ _PYTHON = re.compile(
     r"(?:^|\s)(?:\S*/)?python[\d.]*\s+(?:-\w\s+)*[\"']?(?P<script>[^\s\"'<>|&;]+\.py)\b[\"']?(?P<rest>[^\n]*)"
 )
 _SHELL = re.compile(r"#!\s*\S*(?:/|env\s+)(?:ba|z|k|c|tc|da)?sh\b")
-_SHORT = {"t": "time", "J": "job-name", "G": "gpus", "c": "cpus-per-task", "A": "account", "p": "partition", "q": "qos"}
+_SHORT = {
+    "t": "time",
+    "J": "job-name",
+    "G": "gpus",
+    "c": "cpus-per-task",
+    "A": "account",
+    "p": "partition",
+    "q": "qos",
+}
 _SAID = ("job-name", "time", "gres", "gpus", "gpus-per-node", "gpus-per-task")
-_HPCDLS = ("output", "error", "o", "e", "nodes", "N", "ntasks", "n", "ntasks-per-node")  # hpcdl decides these
+_HPCDLS = (
+    "output",
+    "error",
+    "o",
+    "e",
+    "nodes",
+    "N",
+    "ntasks",
+    "n",
+    "ntasks-per-node",
+)  # hpcdl decides these
 
 
 def is_batch_script(name: str, text: str) -> bool:
@@ -60,7 +78,9 @@ def advice(path: Path, text: str, shown: str) -> str:
         lines.append(f"  args: [{', '.join(_quoted(word) for word in args)}]")
     others = [name for name in said if name not in (*_SAID, *_HPCDLS)]
     if others:
-        lines.append(f"# not taken over: {', '.join(others)}; docs/day-to-day.md says where each belongs")
+        lines.append(
+            f"# not taken over: {', '.join(others)}; docs/day-to-day.md says where each belongs"
+        )
     return "\n".join(lines)
 
 

@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl import shipped
-from hpcdl.errors import Problem
-from hpcdl.imageaddress import not_a_file
-from hpcdl.job.names import NAME, is_function, meant
-from hpcdl.job.reader import Located
-from hpcdl.job.requirements import read_requirements
-from hpcdl.job.sbatchoptions import NO_DIRECTIVE, check_options, directive_carries, with_flags
-from hpcdl.job.sections import Job, parse_time
-from hpcdl.job.walker import Walker, did_you_mean, show
-from hpcdl.trainer.spec import (
+from hpcdl.contract.spec import (
     METRICS,
     MODELS,
     BackboneSpec,
@@ -31,7 +23,16 @@ from hpcdl.trainer.spec import (
     TrainSpec,
     augment_problems,
 )
-from hpcdl.variables import expand, nobodys_home
+from hpcdl.environment import expand, nobodys_home
+from hpcdl.errors import Problem
+from hpcdl.image_address import not_a_file
+from hpcdl.job.names import NAME, is_function, meant
+from hpcdl.job.requirements import read_requirements
+from hpcdl.job.sbatchoptions import NO_DIRECTIVE, check_options, directive_carries, with_flags
+from hpcdl.job.sections import Job, parse_time
+from hpcdl.text import did_you_mean, show
+from hpcdl.yamlfile.reader import Located
+from hpcdl.yamlfile.walker import Walker
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -85,7 +86,9 @@ def _optimizer(walker: Walker, item: Located, key: str) -> OptimizerSpec | None:
         item = Located({"name": Located(item.value, item.where, item.value)}, item.where)
     spec = walker.fill(OptimizerSpec, item, key)
     if spec and spec.momentum is not None and spec.name not in ("sgd", "rmsprop"):
-        walker.add(item.value["momentum"], f"{key}.momentum", f"{spec.name} has none; sgd and rmsprop do")
+        walker.add(
+            item.value["momentum"], f"{key}.momentum", f"{spec.name} has none; sgd and rmsprop do"
+        )
     if spec and spec.nesterov is not None and spec.name != "sgd":
         walker.add(item.value["nesterov"], f"{key}.nesterov", f"{spec.name} has none; sgd does")
     return spec
@@ -97,7 +100,11 @@ def _check_kind(document: Located, walker: Walker) -> None:
     if "script" in given:
         for key in ("data", "model", "train"):
             if key in given:
-                walker.add(given[key], key, "goes with a model; this job has a script, which does as it likes")
+                walker.add(
+                    given[key],
+                    key,
+                    "goes with a model; this job has a script, which does as it likes",
+                )
         return
     for key in ("args", "workdir", "stop_signal"):
         if key in given:
@@ -105,7 +112,9 @@ def _check_kind(document: Located, walker: Walker) -> None:
     if "model" not in given:
         walker.add(document, "model", "missing; expected a model with its data, or a script")
     if "data" not in given:
-        walker.add(document, "data", "missing; expected {name: ...}, {path: ...} or {function: ...}")
+        walker.add(
+            document, "data", "missing; expected {name: ...}, {path: ...} or {function: ...}"
+        )
 
 
 def _check_values(document: Located, walker: Walker) -> None:
@@ -118,7 +127,9 @@ def _check_values(document: Located, walker: Walker) -> None:
     name = document.value.get("name")
     if name and name.raw is not None and not NAME.fullmatch(name.raw):
         walker.add(
-            name, "name", f"expected letters, digits, '.', '_' and '-', at most 100, no space; got {show(name.raw)}"
+            name,
+            "name",
+            f"expected letters, digits, '.', '_' and '-', at most 100, no space; got {show(name.raw)}",
         )
     for key, item in each("resources"):
         if key == "time" and item.raw is not None:
@@ -129,15 +140,27 @@ def _check_values(document: Located, walker: Walker) -> None:
     for section in ("data", "model"):
         for key, item in each(section):
             if key == "function" and isinstance(item.value, str) and not is_function(item.value):
-                wrong = f"expected package.module:function; got {show(item.value)}{meant(item.value)}"
+                wrong = (
+                    f"expected package.module:function; got {show(item.value)}{meant(item.value)}"
+                )
                 walker.add(item, f"{section}.function", wrong)
     for key, item in each("env"):
         if not _VARIABLE.fullmatch(key):
-            walker.add(item, f"env.{key}", "is not a variable's name: letters, digits and underscores")
+            walker.add(
+                item, f"env.{key}", "is not a variable's name: letters, digits and underscores"
+            )
         elif key == "CUDA_VISIBLE_DEVICES":
-            walker.add(item, f"env.{key}", "is set by hpcdl, to the GPUs that SLURM gives; say resources.gpus")
+            walker.add(
+                item,
+                f"env.{key}",
+                "is set by hpcdl, to the GPUs that SLURM gives; say resources.gpus",
+            )
         elif key.startswith("HPCDL_"):
-            walker.add(item, f"env.{key}", "is set by hpcdl, as all that begin with HPCDL_; use another name")
+            walker.add(
+                item,
+                f"env.{key}",
+                "is set by hpcdl, as all that begin with HPCDL_; use another name",
+            )
     check_options(dict(each("slurm")), walker)
     data = dict(each("data"))
     if data and len({"name", "path", "function"} & set(data)) != 1:
@@ -154,7 +177,9 @@ def _check_values(document: Located, walker: Walker) -> None:
     dataset = data.get("name")
     if dataset and dataset.raw is not None and not NAME.fullmatch(dataset.raw):
         walker.add(
-            dataset, "data.name", f"expected a staged set's name; got {show(dataset.raw)} (a file goes under data.path)"
+            dataset,
+            "data.name",
+            f"expected a staged set's name; got {show(dataset.raw)} (a file goes under data.path)",
         )
 
 
@@ -165,7 +190,11 @@ def _check_train(document: Located, walker: Walker) -> None:
         return item.value.get(key) if item and isinstance(item.value, dict) else None
 
     train, data, model = (document.value.get(section) for section in ("train", "data", "model"))
-    split, folds, name = inner(data, "validation_split"), inner(train, "cross_validation"), inner(model, "name")
+    split, folds, name = (
+        inner(data, "validation_split"),
+        inner(train, "cross_validation"),
+        inner(model, "name"),
+    )
     share = split.value if split else 0.0
     if folds and folds.value:
         if split and split.value:
@@ -184,10 +213,18 @@ def _check_train(document: Located, walker: Walker) -> None:
         if spec and problem:
             key, expected = problem
             item = inner(section, key)
-            walker.add(item or section, f"train.{where}.{key}", f"expected {expected}; got {show(getattr(spec, key))}")
+            walker.add(
+                item or section,
+                f"train.{where}.{key}",
+                f"expected {expected}; got {show(getattr(spec, key))}",
+            )
     jit, gpus = inner(train, "jit"), inner(document.value.get("resources"), "gpus")
     if jit and jit.value == "on" and gpus and isinstance(gpus.value, int) and gpus.value > 1:
-        walker.add(jit, "train.jit", f"expected auto or off with {gpus.value} GPUs: XLA compiles for one device")
+        walker.add(
+            jit,
+            "train.jit",
+            f"expected auto or off with {gpus.value} GPUs: XLA compiles for one device",
+        )
 
 
 class _Paths:
@@ -230,7 +267,9 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
     at, paths = document.value, _Paths(folder, walker)
     changes: dict[str, Any] = {"source": source, "folder": str(folder), "places": document.places()}
     if job.cluster:
-        changes["cluster"] = at["cluster"].value  # its values keep their places: they join the profile's
+        changes["cluster"] = at[
+            "cluster"
+        ].value  # its values keep their places: they join the profile's
     if job.script is not None:
         changes["script"] = _script_path(job.script, at["script"], paths, walker)
     if job.workdir is not None:
@@ -238,7 +277,9 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
         changes["workdir_text"] = job.workdir
     if job.files:
         items = at["files"].value
-        changes["files"] = [paths.of(f"files[{i}]", text, items[i], "file") for i, text in enumerate(job.files)]
+        changes["files"] = [
+            paths.of(f"files[{i}]", text, items[i], "file") for i, text in enumerate(job.files)
+        ]
     if job.packages is not None:
         changes["packages"] = paths.of("packages", job.packages, at["packages"], "file")
         if not walker.problems:
@@ -246,14 +287,18 @@ def _resolve(job: Job, document: Located, walker: Walker, folder: Path, source: 
             for problem in problems:
                 walker.add(at["packages"], "packages", problem)
     if job.pythonpath:
-        changes["pythonpath"] = _import_folders(job.pythonpath, at["pythonpath"].value, paths, walker)
+        changes["pythonpath"] = _import_folders(
+            job.pythonpath, at["pythonpath"].value, paths, walker
+        )
     address = not_a_file(job.container)
     if address:
         walker.add(at["container"], "container", address)
     elif "/" in job.container or "$" in job.container or job.container.endswith(".sif"):
         changes["container"] = paths.of("container", job.container, at["container"])
     if isinstance(job.data, DataSpec) and job.data.path is not None:
-        changes["data"] = replace(job.data, path=paths.of("data.path", job.data.path, at["data"].value["path"]))
+        changes["data"] = replace(
+            job.data, path=paths.of("data.path", job.data.path, at["data"].value["path"])
+        )
     if isinstance(job.model, BackboneSpec):
         changes["model"] = _backbone(job.model, at["model"].value, paths)
     if job.model is not None and job.train is None:
@@ -270,7 +315,9 @@ def _script_path(script: str, item: Located, paths: _Paths, walker: Walker) -> s
     return full
 
 
-def _import_folders(texts: list[str], items: list[Located], paths: _Paths, walker: Walker) -> list[str]:
+def _import_folders(
+    texts: list[str], items: list[Located], paths: _Paths, walker: Walker
+) -> list[str]:
     folders = []
     for number, (text, item) in enumerate(zip(texts, items, strict=True)):
         key = f"pythonpath[{number}]"

@@ -9,7 +9,7 @@ from pathlib import Path
 from hpcdl import shipped
 from hpcdl.errors import UserError
 from hpcdl.job.notjobs import about_folder
-from hpcdl.job.walker import did_you_mean
+from hpcdl.text import did_you_mean
 
 JOB_SUFFIXES = (".yaml", ".yml")
 SCRIPT_SUFFIXES = (".py", ".ipynb")
@@ -64,7 +64,9 @@ def _bare(name: str) -> JobFile:
     here = [Path(name + suffix) for suffix in JOB_SUFFIXES if os.path.isfile(name + suffix)]
     ships = shipped_jobs()
     if len(here) > 1:
-        raise UserError(f"{name} is {here[0]} or {here[1]}; give the one that you mean, ending and all")
+        raise UserError(
+            f"{name} is {here[0]} or {here[1]}; give the one that you mean, ending and all"
+        )
     if here:
         instead = ", not the shipped job of that name" if name in ships else ""
         return JobFile(here[0].absolute(), f"{name}: using {here[0]} in this folder{instead}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcdl.job.names import job_name
-from hpcdl.job.reader import Located
+from hpcdl.yamlfile.reader import Located
 
 
 def document_of(script: Path, args: Sequence[str], shown: str) -> Located:

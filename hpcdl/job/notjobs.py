@@ -66,7 +66,9 @@ def about_folder(path: Path, shown: str, ships: bool = False) -> str:
     if (path / "job.sbatch").exists():
         return f"{shown} is a folder that hpcdl render made; send it with: cd {folder} && sbatch job.sbatch"
     inside = _could_be_meant(path)
-    close = f"; did you mean {' or '.join(f'{folder}/{name}' for name in inside)}?" if inside else ""
+    close = (
+        f"; did you mean {' or '.join(f'{folder}/{name}' for name in inside)}?" if inside else ""
+    )
     copy = f" (for the shipped job of that name: hpcdl jobs copy {shown})" if ships else ""
     return f"{shown} is a folder; expected a job file or a script{close}{copy}"
 
@@ -91,7 +93,9 @@ def _kind(path: Path, head: bytes) -> str | None:
     if b"SIF_MAGIC" in head[:64]:
         return "a container image; a job file names it: container: %s"
     if head.startswith(b"PK\x03\x04"):
-        return _ZIPPED.get(path.suffix, "a zip archive; unpack it first, and give the job file in it")
+        return _ZIPPED.get(
+            path.suffix, "a zip archive; unpack it first, and give the job file in it"
+        )
     for beginning, kind in _BEGINNINGS.items():
         if head.startswith(beginning):
             return kind

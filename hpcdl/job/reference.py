@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from hpcdl.job.sections import Job
-from hpcdl.job.walker import expected
-from hpcdl.trainer.spec import (
+from hpcdl.contract.spec import (
     BackboneSpec,
     CnnSpec,
     DataSpec,
@@ -19,6 +17,8 @@ from hpcdl.trainer.spec import (
     ScheduleSpec,
     TrainSpec,
 )
+from hpcdl.job.sections import Job
+from hpcdl.yamlfile.walker import expected
 
 _SECTIONS = [
     ("The job", "", Job),
@@ -52,7 +52,11 @@ def keys(cls: type, prefix: str) -> list[tuple[str, str, str, str]]:
     for f in fields(cls):
         if f.metadata.get("internal"):
             continue
-        inner = [option for option in (get_args(hints[f.name]) or (hints[f.name],)) if is_dataclass(option)]
+        inner = [
+            option
+            for option in (get_args(hints[f.name]) or (hints[f.name],))
+            if is_dataclass(option)
+        ]
         if len(inner) == 1 and isinstance(inner[0], type) and inner[0] not in _APART:
             each = "NAME." if get_origin(hints[f.name]) is dict else ""
             rows += keys(inner[0], f"{prefix}{f.name}.{each}")

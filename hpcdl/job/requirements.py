@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 # A name, extras, then a version, a URL or a marker: https://packaging.python.org/specifications/dependency-specifiers
-_REQUIREMENT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\s*(\[[^\]]*\])?\s*([<>=!~;@(].*)?")
+_REQUIREMENT = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\s*(\[[^\]]*\])?\s*([<>=!~;@(].*)?"
+)
 _NESTED = re.compile(r"(?:-r|--requirement)[\s=]*(\S.*)")
 _SECRET = re.compile(r"://[^/\s]*@")
 _COMMENT = re.compile(r"(^|\s)#.*")
@@ -34,7 +36,9 @@ def _read(path: Path, found: set[str], problems: list[str], depth: int) -> None:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}")
+        problems.append(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
+        )
         return
     begun = ""
     for number, line in enumerate([*text.splitlines(), ""], 1):
@@ -61,9 +65,15 @@ def _wrong(line: str) -> str:
         return f"{line!r} has a control character"
     if re.match(r"(-r|--requirement)\b", line):
         return "files name files more than ten deep"
-    if re.match(r"(-i|-f|--index-url|--extra-index-url|--find-links|--no-index|--trusted-host)\b", line):
+    if re.match(
+        r"(-i|-f|--index-url|--extra-index-url|--find-links|--no-index|--trusted-host)\b", line
+    ):
         return f"{shown}: say where packages come from in pip's own settings (PIP_INDEX_URL, pip.conf), or --wheels DIR"
-    if re.match(r"(-e|--editable)\b", line) or line.startswith((".", "/", "~", "file:")) or "file:/" in line:
+    if (
+        re.match(r"(-e|--editable)\b", line)
+        or line.startswith((".", "/", "~", "file:"))
+        or "file:/" in line
+    ):
         return f"{shown} is a folder or file of this machine; build a wheel of it and give its name, or see pythonpath"
     if line.startswith("-") or " --" in line:
         return f"{shown}: options of pip are not taken; expected a package such as pandas>=2"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from hpcdl.job.reader import Located
-from hpcdl.job.walker import Walker, show
+from hpcdl.text import show
+from hpcdl.yamlfile.reader import Located
+from hpcdl.yamlfile.walker import Walker
 
 _OPTION = re.compile(r"[a-z][a-z0-9-]+")
 NO_DIRECTIVE = "a #SBATCH line cannot carry a line break, a control character, a backslash or both kinds of quotes"
@@ -21,7 +22,9 @@ _LISTS = ("exclude", "nodelist", "mail-type", "licenses", "reservation")
 _YES_OR_NO_OPTION = "kill-on-invalid-dep"
 _SHORT = {"x": "exclude", "w": "nodelist", "C": "constraint", "d": "dependency", "L": "licenses"}
 # sbatch options that hpcdl writes itself, or that would change those: what to use instead
-_ONE_TASK = "a job is one program on one node; say how big it is with resources.gpus and resources.cpus"
+_ONE_TASK = (
+    "a job is one program on one node; say how big it is with resources.gpus and resources.cpus"
+)
 _USE_INSTEAD = {
     "account": "say account in the cluster profile, or in this job as cluster: {account: ...}",
     "partition": "say partition in the cluster profile, or in this job as cluster: {partition: ...}",
@@ -32,7 +35,8 @@ _USE_INSTEAD = {
     "time": 'say resources.time, as in resources: {time: "02:00:00"}',
     "cpus-per-task": "say resources.cpus",
     **dict.fromkeys(
-        ("gres", "gpus", "gpus-per-node", "gpus-per-socket"), "say resources.gpus; their type is the profile's gpu_type"
+        ("gres", "gpus", "gpus-per-node", "gpus-per-socket"),
+        "say resources.gpus; their type is the profile's gpu_type",
     ),
     **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), "say resources.memory_gb"),
     **dict.fromkeys(("ntasks", "ntasks-per-node", "gpus-per-task"), _ONE_TASK),
@@ -43,10 +47,14 @@ _USE_INSTEAD = {
     "wait": "leave it out; hpcdl submit --wait waits for the run's end",
     "test-only": "leave it out; hpcdl check asks SLURM that",
     "chdir": "say workdir, for a script; a model's run has its own folder",
-    **dict.fromkeys(("output", "error", "open-mode"), "the log is logs/1.log in the run's folder: hpcdl logs RUN"),
+    **dict.fromkeys(
+        ("output", "error", "open-mode"),
+        "the log is logs/1.log in the run's folder: hpcdl logs RUN",
+    ),
     "job-name": "say name",
     **dict.fromkeys(
-        ("clusters", "cluster"), "say clusters in the cluster profile, or in this job as cluster: {clusters: NAME}"
+        ("clusters", "cluster"),
+        "say clusters in the cluster profile, or in this job as cluster: {clusters: NAME}",
     ),
 }
 
@@ -72,7 +80,12 @@ def with_flags(document: Located) -> Located:
             options[name] = Located(word, item.where, word)
         elif item.value is None or item.value is True:
             options[name] = Located("", item.where, "")
-        elif name in _LISTS and isinstance(item.value, list) and item.value and all(part.raw for part in item.value):
+        elif (
+            name in _LISTS
+            and isinstance(item.value, list)
+            and item.value
+            and all(part.raw for part in item.value)
+        ):
             names = ",".join(str(part.raw) for part in item.value)
             options[name] = Located(names, item.where, names)
         elif item.value is not False:
@@ -86,7 +99,9 @@ def check_options(section: Mapping[str, Located], walker: Walker) -> None:
     for key, item in section.items():
         instead = _use_instead(key) or _use_instead(_in_sbatchs_writing(key))
         if instead:
-            walker.add(item, f"slurm.{key}", f"is not for this section, as hpcdl writes it: {instead}")
+            walker.add(
+                item, f"slurm.{key}", f"is not for this section, as hpcdl writes it: {instead}"
+            )
         elif not _OPTION.fullmatch(key):
             message = "is not an sbatch option's long name, such as constraint or mail-type"
             walker.add(item, f"slurm.{key}", message + _meant(key))
@@ -121,4 +136,8 @@ def _use_instead(key: str) -> str | None:
     if key in _USE_INSTEAD:
         return _USE_INSTEAD[key]
     whole = [name for name in _USE_INSTEAD if name.startswith(key)]
-    return f"{key} is short for {whole[0]}; {_USE_INSTEAD[whole[0]]}" if len(key) > 1 and whole else None
+    return (
+        f"{key} is short for {whole[0]}; {_USE_INSTEAD[whole[0]]}"
+        if len(key) > 1 and whole
+        else None
+    )

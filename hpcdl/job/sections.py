@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from hpcdl.trainer.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec, setting
+from hpcdl.contract.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec, setting
 
 _SHARE = "by default the GPUs' share of the node; with gpus: 0, the share of one GPU"
 # Hours alone may have three digits: many write 120:00:00 for five days, and nobody misreads it.
@@ -46,31 +46,49 @@ class Job:
 
     name: str = setting("the job's name: letters, digits, dots, dashes and underscores")
     resources: Resources = field(default_factory=Resources, metadata={"doc": "how big the job is"})
-    container: str = setting("a name among the cluster's images, or a path to a .sif file", "tensorflow")
+    container: str = setting(
+        "a name among the cluster's images, or a path to a .sif file", "tensorflow"
+    )
     data: Optional[DataSpec] = setting("the data set", None)
     model: Optional[ModelSpec] = setting("the model", None)
     train: Optional[TrainSpec] = setting("how the model is trained", None)
-    script: Optional[str] = setting("instead of data, model and train: a .py file or notebook to run unchanged", None)
-    args: list[str] = setting("the script's arguments", [])
-    env: dict[str, str] = setting("environment variables of the script or training, such as NCCL_DEBUG", {})
-    stop_signal: Optional[str] = setting(
-        "signal that the script gets, beside the stop file, when it is to save and stop", None, choices=("USR1", "USR2")
+    script: Optional[str] = setting(
+        "instead of data, model and train: a .py file or notebook to run unchanged", None
     )
-    workdir: Optional[str] = setting("the script's working directory; by default a new folder in the run", None)
-    files: list[str] = setting("other files or folders that the script or function needs, frozen with it", [])
+    args: list[str] = setting("the script's arguments", [])
+    env: dict[str, str] = setting(
+        "environment variables of the script or training, such as NCCL_DEBUG", {}
+    )
+    stop_signal: Optional[str] = setting(
+        "signal that the script gets, beside the stop file, when it is to save and stop",
+        None,
+        choices=("USR1", "USR2"),
+    )
+    workdir: Optional[str] = setting(
+        "the script's working directory; by default a new folder in the run", None
+    )
+    files: list[str] = setting(
+        "other files or folders that the script or function needs, frozen with it", []
+    )
     packages: Optional[str] = setting(
         "a requirements file: what hpcdl env build installs beside the image for this job", None
     )
-    pythonpath: list[str] = setting("folders to import from beside the image, not frozen; bound read-only", [])
+    pythonpath: list[str] = setting(
+        "folders to import from beside the image, not frozen; bound read-only", []
+    )
     slurm: dict[str, str] = setting(
         "further sbatch options, such as {constraint: h100}; a flag is {exclusive: true}", {}
     )
-    cluster: dict[str, Any] = setting("keys of the cluster profile that this job wants otherwise, as {qos: long}", {})
+    cluster: dict[str, Any] = setting(
+        "keys of the cluster profile that this job wants otherwise, as {qos: long}", {}
+    )
     requirements: list[str] = field(default_factory=list, metadata={"internal": True})
     workdir_text: str = field(default="", metadata={"internal": True})
     source: str = field(default="", metadata={"internal": True})
     folder: str = field(default="", metadata={"internal": True})
-    places: dict[str, str] = field(default_factory=dict, compare=False, repr=False, metadata={"internal": True})
+    places: dict[str, str] = field(
+        default_factory=dict, compare=False, repr=False, metadata={"internal": True}
+    )
 
     @property
     def functions(self) -> dict[str, str]:
@@ -119,11 +137,16 @@ def _form_to_write(text: str) -> str:
     other = _OTHER_TIME.fullmatch(text.strip())
     if with_units and not _WITH_UNIT.sub("", text.strip()):
         units_s = {"d": 86400, "h": 3600, "m": 60}
-        meant_s = [round(sum(float(count) * units_s[unit[0].lower()] for count, unit in with_units))]
+        meant_s = [
+            round(sum(float(count) * units_s[unit[0].lower()] for count, unit in with_units))
+        ]
     elif other and (other[1] or other[4]):
         meant_s = [_seconds(*other.groups())]
     elif other and other[3]:
-        meant_s = [_seconds(None, None, other[2], other[3]), _seconds(None, other[2], other[3], None)]
+        meant_s = [
+            _seconds(None, None, other[2], other[3]),
+            _seconds(None, other[2], other[3], None),
+        ]
     elif other:
         meant_s = [_seconds(None, None, other[2], None), _seconds(None, other[2], None, None)]
     forms = [f'"{format_time(seconds)}"' for seconds in meant_s if seconds]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from hpcdl.contract.spec import DeviceSpec, RunSpec, SpecError
 from hpcdl.errors import Problem
 from hpcdl.job.sections import Job
-from hpcdl.trainer.spec import DeviceSpec, RunSpec, SpecError
 
-_GIVEN_AND_EXPECTED = re.compile(r"(?P<key>\S+) is (?P<given>.+); expected (?P<expected>.+)", re.DOTALL)
+_GIVEN_AND_EXPECTED = re.compile(
+    r"(?P<key>\S+) is (?P<given>.+); expected (?P<expected>.+)", re.DOTALL
+)
 
 
 def training_problems(job: Job) -> list[Problem]:
@@ -17,7 +19,7 @@ def training_problems(job: Job) -> list[Problem]:
 
     Looks at no disk: where the data lie is not asked.
     """
-    from hpcdl.trainer.checks import check_spec
+    from hpcdl.contract.checks import check_spec
 
     if job.model is None or job.data is None or job.train is None:
         return []

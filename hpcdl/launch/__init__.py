@@ -11,11 +11,13 @@ import os
 import sys
 from pathlib import Path
 
-from hpcdl.launch.patience import OutOfPatienceError, RunRemovedError, say
+from hpcdl.contract.spec import EXIT_STOPPED
+from hpcdl.launch.retry import OutOfPatienceError, RunRemovedError, say
 from hpcdl.run.paths import RunPaths
-from hpcdl.trainer.spec import EXIT_STOPPED
 
-_BLIND_RESTARTS = 20  # how often a job that can write nothing down, not even its attempts, is requeued
+_BLIND_RESTARTS = (
+    20  # how often a job that can write nothing down, not even its attempts, is requeued
+)
 
 
 def launch(run: str) -> None:

@@ -47,7 +47,8 @@ _CLASS = {"d": r"\d", "L": "[IWE]", ".": r"\."}
 _CUT_HEAD = re.compile(
     "(?:{}|{})$".format(
         _begins([_CLASS.get(each, each) for each in _DATE]),
-        _begins([_CLASS.get(each, each) for each in _SHORT])[: -len(")?")] + r"(?:[\d.]+(?: +\d*)?)?)?",
+        _begins([_CLASS.get(each, each) for each in _SHORT])[: -len(")?")]
+        + r"(?:[\d.]+(?: +\d*)?)?)?",
     ).encode()
 )
 

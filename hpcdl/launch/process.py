@@ -15,12 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from hpcdl.contract.spec import EXIT_SPEC, EXIT_STOPPED
 from hpcdl.files import read_json, write_json
-from hpcdl.launch.clock import Clock
-from hpcdl.launch.forward import StopSignal
-from hpcdl.launch.memory import oom_kills, peak_memory_gb
-from hpcdl.launch.patience import SURE_AFTER, RunRemovedError, keep_trying
-from hpcdl.launch.program import (
+from hpcdl.launch.command import (
     argv_of,
     frozen_programs,
     places_of,
@@ -28,19 +25,24 @@ from hpcdl.launch.program import (
     program_of,
     with_modules,
 )
+from hpcdl.launch.deadline import Clock
+from hpcdl.launch.memory import oom_kills, peak_memory_gb
 from hpcdl.launch.recorder import Recorder
+from hpcdl.launch.retry import SURE_AFTER, RunRemovedError, keep_trying
+from hpcdl.launch.stop_signal import StopSignal
 from hpcdl.planning import Plan
 from hpcdl.run.causes import Ending
 from hpcdl.run.logs import tail
 from hpcdl.run.paths import RunPaths
-from hpcdl.trainer.spec import EXIT_SPEC, EXIT_STOPPED
 
 _LOOK_S = 1.0  # how often the clock is looked at
 _CANCEL_WAIT_S = 45.0  # scancel is quicker where it works
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, clock: Clock) -> Ending:
+def run_program(
+    paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, clock: Clock
+) -> Ending:
     """Run the program once, in its container or, where the plan has none, with this Python.
 
     Raises:
@@ -51,7 +53,9 @@ def run_program(paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, c
     programs = frozen_programs(paths)
     keep_trying("the run's home", lambda: prepare_home(paths.home, plan.data_root, programs), paths)
     scratch = plan.scratch and os.path.expandvars(plan.scratch)
-    tmp = keep_trying("the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch))
+    tmp = keep_trying(
+        "the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch)
+    )
     try:
         status, log = _start_and_wait(paths, plan, attempt, tmp, clock, in_slurm=job_id is not None)
     finally:
@@ -154,7 +158,9 @@ def _why_not_started(plan: Plan, argv: list[str], error: OSError) -> str:
     return message
 
 
-def _wait(paths: RunPaths, child: subprocess.Popen[bytes], clock: Clock, stop_signal: StopSignal) -> int:
+def _wait(
+    paths: RunPaths, child: subprocess.Popen[bytes], clock: Clock, stop_signal: StopSignal
+) -> int:
     """Wait for the program's end, and look after it meanwhile; its exit status.
 
     Raises:
@@ -168,7 +174,9 @@ def _wait(paths: RunPaths, child: subprocess.Popen[bytes], clock: Clock, stop_si
         raise
 
 
-def _look_until_end(paths: RunPaths, child: subprocess.Popen[bytes], clock: Clock, stop_signal: StopSignal) -> int:
+def _look_until_end(
+    paths: RunPaths, child: subprocess.Popen[bytes], clock: Clock, stop_signal: StopSignal
+) -> int:
     removed_looks = 0
     while True:
         try:
@@ -225,7 +233,11 @@ def _end_leftover(program: list[str]) -> None:
 def _kill_tree(pid: int) -> None:
     """Kill a process and all that it started: a container's program outlives its starter."""
     try:
-        children = [pid for task in Path(f"/proc/{pid}/task").glob("*/children") for pid in task.read_text().split()]
+        children = [
+            pid
+            for task in Path(f"/proc/{pid}/task").glob("*/children")
+            for pid in task.read_text().split()
+        ]
         os.kill(pid, signal.SIGKILL)
     except OSError:
         return

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from hpcdl.launch.bars import Thinner
 from hpcdl.launch.noise import IDLE_S, NoiseFilter
-from hpcdl.launch.patience import OutOfPatienceError, RunRemovedError, keep_trying, say
+from hpcdl.launch.retry import OutOfPatienceError, RunRemovedError, keep_trying, say
 from hpcdl.run.logs import END_BYTES
 from hpcdl.run.paths import RunPaths
 
@@ -134,7 +134,9 @@ class Recorder:
         RunRemovedError: the run was removed.
     """
 
-    def __init__(self, paths: RunPaths, attempt: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, paths: RunPaths, attempt: int, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._run_paths = paths
         self._log = _Log(paths.log(attempt), paths)
         keep_trying("the log", self._log.open, paths)
@@ -167,7 +169,12 @@ class Recorder:
         self._close_write_ends()
         self._thread.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         if self._thread.ident is not None:
             self._script_ended = self._now()
             self._thread.join()

@@ -16,7 +16,17 @@ from hpcdl.run.paths import RunPaths
 from hpcdl.run.tracebacks import last_words
 
 _LAST_LINES = 20  # where a traceback ends
-_TOLD = ("attempt", "job_id", "node", "reason", "status", "from_step", "steps", "seconds", "peak_memory_gb")
+_TOLD = (
+    "attempt",
+    "job_id",
+    "node",
+    "reason",
+    "status",
+    "from_step",
+    "steps",
+    "seconds",
+    "peak_memory_gb",
+)
 
 
 def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
@@ -29,7 +39,9 @@ def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
     result["state"] = outcome.state
     result["cause"] = outcome.cause
     if outcome.state == causes.FAILED:
-        result["message"] = failure.get("message") or _last_words(paths, plan, rows[-1]["attempt"], outcome)
+        result["message"] = failure.get("message") or _last_words(
+            paths, plan, rows[-1]["attempt"], outcome
+        )
         usual = causes.hint(outcome.cause, plan.script is not None, plan.image is not None)
         result["hint"] = failure.get("hint") or _missing(paths, plan, rows) or usual
         result["log"] = str(paths.log(rows[-1]["attempt"]).relative_to(paths.root))
@@ -44,7 +56,11 @@ def finish(paths: RunPaths, plan: Plan, outcome: causes.Outcome) -> None:
     if "time" in submitted:
         timing["queue_s"] = round(max(0.0, starts[0] - submitted["time"]), 3)
     timing["total_s"] = round(sum(row.get("seconds") or 0.0 for row in ends.values()), 3)
-    result["cluster"] = {"name": plan.cluster, "backend": submitted.get("backend"), "emulate_gpus": plan.emulate_gpus}
+    result["cluster"] = {
+        "name": plan.cluster,
+        "backend": submitted.get("backend"),
+        "emulate_gpus": plan.emulate_gpus,
+    }
     result["image"] = manifest.get("image")
     write_json(paths.result, result)
 

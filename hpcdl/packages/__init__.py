@@ -66,7 +66,9 @@ def require(plan: Plan) -> None:
             f"{plan.image} cannot be read here: do this where it is"
         )
     if plan.overlay is not None and manifest(plan) is None:
-        raise UserError(f"the packages of {plan.source} are not installed: hpcdl env build {plan.source}")
+        raise UserError(
+            f"the packages of {plan.source} are not installed: hpcdl env build {plan.source}"
+        )
 
 
 def others(plan: Plan, cluster: Cluster) -> Iterator[dict[str, Any]]:
@@ -78,7 +80,10 @@ def others(plan: Plan, cluster: Cluster) -> Iterator[dict[str, Any]]:
 
 def _bases(plan: Plan, cluster: Cluster) -> list[Path]:
     """Where overlays lie: beside the image, where all its users find them, or with the user's runs."""
-    bases = [Path(f"{os.path.abspath(plan.image or '')}.packages"), Path(cluster.runs_root, ".packages")]
+    bases = [
+        Path(f"{os.path.abspath(plan.image or '')}.packages"),
+        Path(cluster.runs_root, ".packages"),
+    ]
     return [base for base in bases if not set(str(base)) & set(":,")] or bases[1:]
 
 

@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import hpcdl
-from hpcdl.asjob import after_modules, check_loaded
 from hpcdl.cache import cached_sha256
 from hpcdl.container import PACKAGES, Places, command, isolated
 from hpcdl.errors import ContainerError, HpcdlError, UserError
 from hpcdl.files import write_json
 from hpcdl.image import check_sif
+from hpcdl.modules import after_modules, check_loaded
 from hpcdl.packages import FOLDER, MANIFEST, SQUASHFS
 from hpcdl.packages.pipconfig import local_paths, pip_environment
 from hpcdl.planning import Plan
 
-_AT = os.path.dirname(PACKAGES)  # the folder that is built, seen inside: compiled files know where jobs see them
+_AT = os.path.dirname(
+    PACKAGES
+)  # the folder that is built, seen inside: compiled files know where jobs see them
 _WORDS = 12  # lines of pip's that an error shows
 
 
@@ -68,11 +70,15 @@ def build(plan: Plan, say: Callable[[str], None], wheels: Path | None = None) ->
                 shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         if not (final / MANIFEST).exists():  # else somebody else was faster, with the same packages
-            raise HpcdlError(f"cannot build in {final.parent}: {error.strerror or error}") from error
+            raise HpcdlError(
+                f"cannot build in {final.parent}: {error.strerror or error}"
+            ) from error
     return made
 
 
-def _install(plan: Plan, aside: Path, say: Callable[[str], None], wheels: Path | None) -> dict[str, Any]:
+def _install(
+    plan: Plan, aside: Path, say: Callable[[str], None], wheels: Path | None
+) -> dict[str, Any]:
     """What the program in the container says it has installed."""
     env = {} if wheels else pip_environment(os.environ, Path.home())
     options = ["--no-index", "--find-links", str(wheels)] if wheels else []
@@ -81,7 +87,13 @@ def _install(plan: Plan, aside: Path, say: Callable[[str], None], wheels: Path |
     binds = [f"{aside}:{_AT}", *(f"{path}:{path}:ro" for path in paths)]
     argv = isolated(plan.runtime, plan.image or "", str(aside / "tmp"), binds)
     argv += [plan.python, "-c", Path(__file__).with_name("inside.py").read_text(encoding="utf-8")]
-    asked = {"here": _AT, "target": PACKAGES, "requirements": plan.requirements, "options": options, "env": env}
+    asked = {
+        "here": _AT,
+        "target": PACKAGES,
+        "requirements": plan.requirements,
+        "options": options,
+        "env": env,
+    }
     lines: list[str] = []
     answer = ""
     for line in _lines_of(plan, argv, json.dumps(asked)):
@@ -91,22 +103,38 @@ def _install(plan: Plan, aside: Path, say: Callable[[str], None], wheels: Path |
             lines.append(line)
             say(line)
     if not answer:
-        raise ContainerError(f"{plan.python} failed in {plan.image}: {lines[-1] if lines else 'no words'}")
+        raise ContainerError(
+            f"{plan.python} failed in {plan.image}: {lines[-1] if lines else 'no words'}"
+        )
     told: dict[str, Any] = json.loads(answer)
     if not told["pip"]:
-        raise ContainerError(f"{plan.image} has neither pip nor ensurepip; use an image that has one of them")
+        raise ContainerError(
+            f"{plan.image} has neither pip nor ensurepip; use an image that has one of them"
+        )
     if told["status"]:
-        begin = next((i for i, line in enumerate(lines) if line.startswith("ERROR")), len(lines) - _WORDS)
+        begin = next(
+            (i for i, line in enumerate(lines) if line.startswith("ERROR")), len(lines) - _WORDS
+        )
         words = lines[max(0, begin) :][:_WORDS]
         named = set(re.findall(r"[a-z0-9-]+", " ".join(words).lower().replace("_", "-")))
-        has = ", ".join(f"{name} {told['image'][name]}" for name in sorted(named & set(told["image"])))
-        keeps = f"The image has {has}, and keeps that." if has else "What the image has keeps its version."
+        has = ", ".join(
+            f"{name} {told['image'][name]}" for name in sorted(named & set(told["image"]))
+        )
+        keeps = (
+            f"The image has {has}, and keeps that."
+            if has
+            else "What the image has keeps its version."
+        )
         raise UserError(
-            "\n  ".join([f"pip cannot install what {plan.source} asks for in {plan.image}. {keeps}", *words])
+            "\n  ".join(
+                [f"pip cannot install what {plan.source} asks for in {plan.image}. {keeps}", *words]
+            )
         )
     if told["shadows"]:
         names = ", ".join(told["shadows"])
-        raise UserError(f"the image has {names} already, which these packages would hide: leave out what brings that")
+        raise UserError(
+            f"the image has {names} already, which these packages would hide: leave out what brings that"
+        )
     return told
 
 
@@ -119,7 +147,9 @@ def _lines_of(plan: Plan, argv: list[str], stdin: str) -> Iterator[str]:
     """
     source = [f"source {shlex.quote(plan.module_init)}"] if plan.module_init else []
     loads = [f"module load {shlex.quote(module)}" for module in plan.modules]
-    lines = [*source, "module purge", *loads] if loads and shutil.which(plan.runtime) is None else []
+    lines = (
+        [*source, "module purge", *loads] if loads and shutil.which(plan.runtime) is None else []
+    )
     command_line, environment = after_modules(lines, argv)
     last, pipe = "", subprocess.PIPE
     with subprocess.Popen(
@@ -149,14 +179,23 @@ def _payload(plan: Plan, aside: Path) -> str:
     packed = aside / SQUASHFS
     if shutil.which("mksquashfs") is None:
         return FOLDER
-    argv = ["mksquashfs", str(aside / FOLDER), str(packed), "-noappend", "-no-progress", "-all-root"]
+    argv = [
+        "mksquashfs",
+        str(aside / FOLDER),
+        str(packed),
+        "-noappend",
+        "-no-progress",
+        "-all-root",
+    ]
     done = subprocess.run(
         argv, capture_output=True, check=False, encoding="utf-8", errors="replace"
     )  # fmt: skip
     packed_plan = replace(plan, overlay=str(packed), binds=[], pythonpath=[], env={}, nv=False)
     places = Places(workdir="/", home="/", stop_file="/stop")
     look = [word for line in command(packed_plan, places, ["ls", PACKAGES]) for word in line]
-    if done.returncode or sum(1 for _ in _lines_of(plan, look, "")) < len(os.listdir(aside / FOLDER)):
+    if done.returncode or sum(1 for _ in _lines_of(plan, look, "")) < len(
+        os.listdir(aside / FOLDER)
+    ):
         packed.unlink(missing_ok=True)
         return FOLDER
     shutil.rmtree(aside / FOLDER)

@@ -29,7 +29,12 @@ def pip_environment(env: Mapping[str, str], home: Path) -> dict[str, str]:
     """
     chosen = env.get("PIP_CONFIG_FILE")
     user = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
-    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip/pip.conf", user / "pip/pip.conf"]
+    files = [
+        Path("/etc/xdg/pip/pip.conf"),
+        Path("/etc/pip.conf"),
+        home / ".pip/pip.conf",
+        user / "pip/pip.conf",
+    ]
     files = [] if chosen == os.devnull else [*files, Path(chosen or os.devnull)]
     settings: dict[str, str] = {}
     parser = configparser.RawConfigParser()
@@ -40,7 +45,11 @@ def pip_environment(env: Mapping[str, str], home: Path) -> dict[str, str]:
             continue  # pip itself would say so; what it finds without is what this one finds
     for section in ("global", "install"):
         settings.update(parser.items(section) if parser.has_section(section) else ())
-    found = {f"PIP_{k.replace('-', '_').upper()}": " ".join(v.split()) for k, v in settings.items() if k in _TAKEN}
+    found = {
+        f"PIP_{k.replace('-', '_').upper()}": " ".join(v.split())
+        for k, v in settings.items()
+        if k in _TAKEN
+    }
     named = {f"PIP_{name.replace('-', '_').upper()}" for name in _TAKEN}
     wanted = {*named, *_OF_THE_NETWORK, *(name.upper() for name in _OF_THE_NETWORK), *_CERTIFICATES}
     return {**found, **{name: value for name, value in env.items() if name in wanted}}
@@ -48,7 +57,11 @@ def pip_environment(env: Mapping[str, str], home: Path) -> dict[str, str]:
 
 def local_paths(env: Mapping[str, str]) -> list[str]:
     """The files and folders of this machine that these variables name, where they can be read."""
-    words = [word for name, value in env.items() if "proxy" not in name.lower() for word in value.split()]
+    words = [
+        word for name, value in env.items() if "proxy" not in name.lower() for word in value.split()
+    ]
     paths = [urlsplit(word).path if word.startswith("file:") else word for word in words]
-    bindable = [path for path in dict.fromkeys(paths) if path.startswith("/") and not set(path) & set(":,")]
+    bindable = [
+        path for path in dict.fromkeys(paths) if path.startswith("/") and not set(path) & set(":,")
+    ]
     return [path for path in bindable if os.access(path, os.R_OK)]

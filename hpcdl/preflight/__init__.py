@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from hpcdl.asjob import module_lines, plan_lines
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import HpcdlError, SchedulerError
+from hpcdl.modules import module_lines, plan_lines
 from hpcdl.oserrors import sentence
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.site import Site, read_site
-from hpcdl.submission import Submission
+from hpcdl.submission.send import Submission
 
 __all__ = ["Check", "Finding", "Note", "Report", "Subject", "check"]
 

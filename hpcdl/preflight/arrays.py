@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl import cache
-from hpcdl.trainer.idx import DIMENSIONS, find_idx, is_packed, nothing_there, open_idx
+from hpcdl.contract.idx import DIMENSIONS, find_idx, is_packed, nothing_there, open_idx
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 _CACHE = "arrays-3.json"  # the first had no samples, the second went by the ending .gz
@@ -79,10 +79,17 @@ def _npz(path: Path) -> dict[str, Any]:
                 if dtype.hasobject:
                     found[name] = {"wrong": "holds Python objects; expected numbers"}
                     continue
-                found[name] = {"shape": list(shape), "kind": dtype.kind, "bytes_each": dtype.itemsize, **sample}
+                found[name] = {
+                    "shape": list(shape),
+                    "kind": dtype.kind,
+                    "bytes_each": dtype.itemsize,
+                    **sample,
+                }
                 if name.startswith("y"):
                     with archive.open(f"{name}.npy") as member:
-                        found[name].update(_labels(np.lib.format.read_array(member, allow_pickle=False)))
+                        found[name].update(
+                            _labels(np.lib.format.read_array(member, allow_pickle=False))
+                        )
             except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
                 found[name] = {"wrong": f"cannot be read ({error}); the file is damaged"}
     return found
@@ -103,7 +110,12 @@ def _sample(stream: Any, shape: Sequence[int], dtype: Any) -> dict[str, Any]:
     values = np.frombuffer(content[: rows * row_bytes], dtype)
     if not np.isfinite(values).all():
         return {"sampled": rows, "finite": False}
-    return {"sampled": rows, "finite": True, "low": float(values.min()), "high": float(values.max())}
+    return {
+        "sampled": rows,
+        "finite": True,
+        "low": float(values.min()),
+        "high": float(values.max()),
+    }
 
 
 def _labels(array: Any) -> dict[str, Any]:
@@ -135,13 +147,17 @@ def _idx(folder: Path) -> dict[str, Any]:
             with open_idx(str(path)) as stream:
                 head = stream.read(4 + 4 * dimensions)
                 if head[:4] != bytes([0, 0, 8, dimensions]) or len(head) < 4 + 4 * dimensions:
-                    raise ValueError(f"{path.name} begins with {head[:4].hex() or 'nothing'}, not as an IDX file")
+                    raise ValueError(
+                        f"{path.name} begins with {head[:4].hex() or 'nothing'}, not as an IDX file"
+                    )
                 shape = list(struct.unpack(f">{dimensions}I", head[4:]))
                 found[name] = {"shape": shape, "kind": "u", "bytes_each": 1}
                 if dimensions == 1:
                     labels = stream.read()
                     if len(labels) != shape[0]:
-                        raise ValueError(f"{path.name} holds {len(labels)} labels; its header says {shape[0]}")
+                        raise ValueError(
+                            f"{path.name} holds {len(labels)} labels; its header says {shape[0]}"
+                        )
                     found[name].update(_labels(np.frombuffer(labels, np.uint8)))
                 else:
                     found[name].update(_sample(stream, shape, np.dtype(np.uint8)))

@@ -13,24 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import hpcdl
-from hpcdl import asjob, cache
-from hpcdl.loadedfiles import stamps
-from hpcdl.scheduler.slurm import submission_environment
-from hpcdl.submission import python_options
+from hpcdl import cache, modules
+from hpcdl.environment import submission_environment
+from hpcdl.preflight.loaded_files import stamps
+from hpcdl.submission.send import python_options
 
 _CACHE = "host-python.json"
 _FORM = 1  # of what is kept
 _KEPT = 8  # answers that are kept
-_KEPT_S = 24 * 3600  # the login files that define `module` are not among the files that are looked at
+_KEPT_S = (
+    24 * 3600
+)  # the login files that define `module` are not among the files that are looked at
 _TICK_NS = 100_000_000  # a file's times are of a clock that ticks: they may lie that far back
 _PROGRAM = """
 import sys
 sys.path[:] = [folder for folder in sys.path if folder]  # the worker starts in another folder than hpcdl
 if sys.version_info < (3, 10):
     sys.exit("it is Python %d.%d; expected 3.10 or newer" % sys.version_info[:2])
-import msgspec, submitit, hpcdl.launch.attempt, hpcdl.launch.worker
+import msgspec, submitit, hpcdl.launch.attempt, hpcdl.worker.__main__
 import json
-from hpcdl.loadedfiles import loaded_files
+from hpcdl.preflight.loaded_files import loaded_files
 print("hpcdl:" + json.dumps(loaded_files()))
 """
 _ANSWER = "hpcdl:"
@@ -58,9 +60,9 @@ def why_not(python: str, lines: Sequence[str], code_sha: str) -> str:
     with tempfile.TemporaryDirectory() as folder:  # hpcdl alone: not what is installed beside it
         Path(folder, "hpcdl").symlink_to(Path(hpcdl.__file__).parent)
         environment = {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
-        done = asjob.run(lines, [python, *python_options(), "-c", _PROGRAM], environment)
+        done = modules.run(lines, [python, *python_options(), "-c", _PROGRAM], environment)
     if done.returncode:
-        return asjob.last_line(done.stderr) or f"exit {done.returncode}"
+        return modules.last_line(done.stderr) or f"exit {done.returncode}"
     # What it starts may print words of its own before.
     answers = [line for line in done.stdout.splitlines() if line.startswith(_ANSWER)]
     if not answers:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hpcdl.job import Job
 from hpcdl.preflight import Finding, Note
-from hpcdl.run.clashes import clashes
-from hpcdl.run.folders import walk
-from hpcdl.run.freeze import user_files
+from hpcdl.usercode.clashes import clashes
+from hpcdl.usercode.folders import walk
+from hpcdl.usercode.freeze import user_files
 
 _MUCH_BYTES = 50_000_000
 _MANY_FILES = 5_000  # file systems of clusters are slow at many small files

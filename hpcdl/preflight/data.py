@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.cache import cached_sha256
-from hpcdl.data import how_to_stage
-from hpcdl.data.manifest import read_sums, sums_of
-from hpcdl.preflight import Finding, Note, Subject, folders
+from hpcdl.contract import ranges
+from hpcdl.contract.spec import CnnSpec
+from hpcdl.preflight import Finding, Note, Subject, image_sets
 from hpcdl.preflight.arrays import NAMES, look
-from hpcdl.trainer import ranges
-from hpcdl.trainer.spec import CnnSpec
+from hpcdl.staging import how_to_stage
+from hpcdl.staging.checksums import read_sums, sums_of
 
 _WHITE = 255
 _TENSORFLOW_GB = 0.5  # what it takes itself, at least
@@ -32,13 +32,17 @@ def data(subject: Subject) -> Iterator[Finding | Note]:
         return
     yield from _two_of_a_name(subject, path)
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        yield _finding(subject, f"you cannot read {path}", "see its permissions: ls -lL; data_root is for all to read")
+        yield _finding(
+            subject,
+            f"you cannot read {path}",
+            "see its permissions: ls -lL; data_root is for all to read",
+        )
         return
     wrong = list(_changed(subject, path))
     if wrong:
         yield from wrong
         return
-    looked = folders.look(path, spec.data) if path.is_dir() else None
+    looked = image_sets.look(path, spec.data) if path.is_dir() else None
     if looked is not None:
         for problem, fix in looked.problems:
             yield _finding(subject, f"{path}: {problem}", fix)
@@ -59,7 +63,9 @@ def data(subject: Subject) -> Iterator[Finding | Note]:
     ]
     for problem in problems:
         yield _finding(
-            subject, f"{path}: {problem}", "see docs/my-data.md for what a set looks like, and stage it again"
+            subject,
+            f"{path}: {problem}",
+            "see docs/my-data.md for what a set looks like, and stage it again",
         )
     if not problems:
         yield from _too_small(subject, *(spec.data.image_size or arrays["x_train"]["shape"][1:3]))
@@ -85,7 +91,9 @@ def _missing(subject: Subject, path: Path) -> Finding:
     spec = subject.submission.spec
     name = spec.data.name if spec else None
     if name is None:
-        return _finding(subject, f"there is no {path}", "correct data.path, which is relative to the job file")
+        return _finding(
+            subject, f"there is no {path}", "correct data.path, which is relative to the job file"
+        )
     fix = how_to_stage(name, subject.cluster.data_root)
     return _finding(subject, f"{name} is not staged: there is no {path}", fix)
 
@@ -96,10 +104,14 @@ def _changed(subject: Subject, path: Path) -> Iterator[Finding]:
     for name, digest in read_sums(path).items():
         file = path.parent / name
         if not file.exists():
-            yield _finding(subject, f"{file} is not there, but was staged ({sums.name})", "stage the set again")
+            yield _finding(
+                subject, f"{file} is not there, but was staged ({sums.name})", "stage the set again"
+            )
         elif cached_sha256(file) != digest:
             wrong = f"{file} is not the file that was staged: its sha256 is not that in {sums.name}"
-            yield _finding(subject, wrong, "stage the set again; somebody changed it, or the copy is damaged")
+            yield _finding(
+                subject, wrong, "stage the set again; somebody changed it, or the copy is damaged"
+            )
 
 
 def _shapes(arrays: dict[str, Any]) -> Iterator[str]:
@@ -108,7 +120,9 @@ def _shapes(arrays: dict[str, Any]) -> Iterator[str]:
         row = arrays[name]
         if 0 in shape:
             yield f"{name} is empty (shape {_show(shape)})"
-        elif name.startswith("x") and not (len(shape) == 3 or (len(shape) == 4 and 1 <= shape[3] <= 4)):
+        elif name.startswith("x") and not (
+            len(shape) == 3 or (len(shape) == 4 and 1 <= shape[3] <= 4)
+        ):
             yield f"{name} has shape {_show(shape)}; expected (rows, height, width), or that with 1 to 4 channels"
         elif name.startswith("y") and len(shape) not in (1, 2):
             yield f"{name} has shape {_show(shape)}; expected (rows,), (rows, 1) or one-hot (rows, classes)"
@@ -128,13 +142,17 @@ def _ranges(arrays: dict[str, Any]) -> Iterator[str]:
         if not array["finite"]:
             yield f"{name} holds values that are NaN or infinite; expected numbers"
         elif array["low"] < 0 or array["high"] > _WHITE:
-            yield ranges.out_of_range(name, f"{array['low']:g}", f"{array['high']:g}", _first(array))
+            yield ranges.out_of_range(
+                name, f"{array['low']:g}", f"{array['high']:g}", _first(array)
+            )
 
 
 def _doubts(arrays: dict[str, Any]) -> Iterator[str]:
     """What is likely to be a fault of the set, but keeps no job from running."""
     for name, array in _sampled(arrays):
-        if array["finite"] and array["low"] >= 0 and 0 < array["high"] <= _WHITE:  # black rows say nothing
+        if (
+            array["finite"] and array["low"] >= 0 and 0 < array["high"] <= _WHITE
+        ):  # black rows say nothing
             for doubt in ranges.doubts(name, array["high"], array["kind"] == "f"):
                 yield f"{doubt} ({_first(array)})"
     yield from ranges.unread(arrays.get("", {}).get("unread", []))
@@ -198,7 +216,11 @@ def _too_small(subject: Subject, height: int, width: int) -> Iterator[Finding]:
     if not isinstance(model, CnnSpec):
         return
     side = min(height, width)
-    kernels = model.kernel_size if isinstance(model.kernel_size, list) else [model.kernel_size] * len(model.filters)
+    kernels = (
+        model.kernel_size
+        if isinstance(model.kernel_size, list)
+        else [model.kernel_size] * len(model.filters)
+    )
     for layer, kernel in enumerate(kernels, 1):
         if side - kernel + 1 < 2:
             gets = f"convolution {layer} (kernel {kernel}) gets {side}x{side} pixels of them"

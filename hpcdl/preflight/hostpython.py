@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from hpcdl.asjob import ModuleError
 from hpcdl.extras import own_source, pip_install
+from hpcdl.modules import ModuleError
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.askedpython import why_not
 from hpcdl.preflight.image import nodes_architectures
@@ -29,19 +29,29 @@ def host_python(subject: Subject) -> Iterator[Finding]:
         yield _finding(f"{python} lies under {place}, which the compute nodes do not share", fix)
         return
     if not os.path.exists(python):
-        yield _finding(f"there is no {python}", "say where a Python with hpcdl is: --set cluster.host_python=...")
+        yield _finding(
+            f"there is no {python}",
+            "say where a Python with hpcdl is: --set cluster.host_python=...",
+        )
         return
     architecture, nodes = elf_architecture(python), nodes_architectures(subject)
     if architecture and nodes and architecture not in nodes:
         message = f"{python} is for {architecture}, but the nodes are {' and '.join(sorted(nodes))}"
-        fix = "submit from a login node of their kind, or name a Python for them: cluster.host_python"
+        fix = (
+            "submit from a login node of their kind, or name a Python for them: cluster.host_python"
+        )
         yield _finding(message, fix)
         return
     lines = subject.module_lines
     try:
         words = why_not(python, lines, subject.submission.code_sha)
     except ModuleError as error:
-        yield Finding(f"the profile's modules cannot be loaded: {error}", "see: module avail", "profile", "modules")
+        yield Finding(
+            f"the profile's modules cannot be loaded: {error}",
+            "see: module avail",
+            "profile",
+            "modules",
+        )
         return
     except PermissionError:
         yield _finding(f"{python} cannot be executed", "see its permissions: ls -lL")

@@ -11,10 +11,10 @@ from pathlib import Path
 from hpcdl.container import PACKAGES
 from hpcdl.errors import ContainerError, SchedulerError, UserError
 from hpcdl.image import check_sif, size_in_header, where_to_pull
-from hpcdl.imageaddress import not_a_file
+from hpcdl.image_address import not_a_file
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
-from hpcdl.preflight.inside import ask
+from hpcdl.preflight.ask_image import ask
 from hpcdl.preflight.limits import nodes_for
 from hpcdl.preflight.looking import TF_KERAS
 from hpcdl.preflight.script import question
@@ -23,7 +23,14 @@ from hpcdl.preflight.usedkeras import plan_to_ask, tf_keras
 
 OLDEST_TENSORFLOW, OLDEST_PYTHON = (2, 11), (3, 8)
 # https://github.com/apptainer/sif/blob/main/pkg/sif/arch.go, by uname's words
-_ARCHITECTURES = {b"01": "i386", b"02": "x86_64", b"03": "arm", b"04": "aarch64", b"06": "ppc64le", b"11": "s390x"}
+_ARCHITECTURES = {
+    b"01": "i386",
+    b"02": "x86_64",
+    b"03": "arm",
+    b"04": "aarch64",
+    b"06": "ppc64le",
+    b"11": "s390x",
+}
 
 
 def image(subject: Subject) -> Iterator[Finding | Note]:
@@ -37,7 +44,9 @@ def image(subject: Subject) -> Iterator[Finding | Note]:
             wrong = f"{decided.image} is for {architecture}, but the nodes are {' and '.join(sorted(nodes))}"
             found.append(_finding(wrong, "use an image that was built for these nodes"))
         elif architecture not in ("", platform.machine()):
-            raise ContainerError(f"{decided.image} is for {architecture}, and this machine cannot look into it")
+            raise ContainerError(
+                f"{decided.image} is for {architecture}, and this machine cannot look into it"
+            )
     yield from found
     if not found:
         yield from _inside(subject)
@@ -71,7 +80,10 @@ def _file(decided: Plan, architecture: str) -> Iterator[Finding]:
         fix = f"pull it again: {pull} {where_to_pull(architecture)}"
         page = re.match(rb"\s*<(!doctype|html|\?xml)", _begin(path), re.IGNORECASE)
         if page:
-            yield _finding(f"{path} is not a SIF file: it is a web page (it begins with {page[0].decode()!r})", fix)
+            yield _finding(
+                f"{path} is not a SIF file: it is a web page (it begins with {page[0].decode()!r})",
+                fix,
+            )
         elif not os.access(path, os.R_OK):
             yield _finding(str(error), "see its permissions: ls -lL; an image is one .sif file")
         else:
@@ -116,7 +128,9 @@ def _inside(subject: Subject) -> Iterator[Finding | Note]:
         sources = sources_of(subject)
         facts = ask(plan_to_ask(decided, sources), subject.module_lines, *question(subject))
     except ContainerError as error:
-        if "No such file" in str(error) and f"'{decided.python}'" in str(error).replace("‘", "'").replace("’", "'"):
+        if "No such file" in str(error) and f"'{decided.python}'" in str(error).replace(
+            "‘", "'"
+        ).replace("’", "'"):
             fix = "say its name in the profile: images: {NAME: {path: ..., python: python3}}"
             yield _finding(f"{decided.image} has no command {decided.python}", fix)
             return
@@ -126,16 +140,22 @@ def _inside(subject: Subject) -> Iterator[Finding | Note]:
     else:
         needed = ("numpy", "tensorflow")
         if _version(facts["python"]) < OLDEST_PYTHON:
-            yield _finding(f"its Python is {facts['python']}; expected 3.8 or newer", "use a newer image")
+            yield _finding(
+                f"its Python is {facts['python']}; expected 3.8 or newer", "use a newer image"
+            )
     for name in ("tensorflow", "keras", "numpy"):
         if facts[name] is None:
             if name in needed:
-                yield _finding(f"{decided.image} has no {name}", "use an image with TensorFlow 2.11 or newer")
+                yield _finding(
+                    f"{decided.image} has no {name}", "use an image with TensorFlow 2.11 or newer"
+                )
             continue
         version, where = facts[name]
         if not version:
             blocks = name in needed
-            yield _finding(f"importing {name} fails in {decided.image}: {where}", "use another image", blocks)
+            yield _finding(
+                f"importing {name} fails in {decided.image}: {where}", "use another image", blocks
+            )
         elif _outside(where, decided):
             fix = "it must come from the image: look at pythonpath, PYTHONPATH under env, and the profile's binds"
             yield _finding(f"{name} {version} is imported from {where}, outside the image", fix)

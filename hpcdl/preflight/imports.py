@@ -6,13 +6,15 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hpcdl.preflight.attributes import ROOTS
-from hpcdl.sources import parse_source
+from hpcdl.preflight.api_names import ROOTS
+from hpcdl.usercode.source import parse_source
 
 # Parts of packages that left them, and services' own modules, with what to do instead.
 # Sources: https://scikit-learn.org/stable/whats_new/v0.23.html and v0.20.html,
 # https://pypi.org/project/google-colab (for Colab's own machines alone)
-_COLAB = "it is Colab's own: take it out, or put it under try; hpcdl data stage and files: bring data"
+_COLAB = (
+    "it is Colab's own: take it out, or put it under try; hpcdl data stage and files: bring data"
+)
 _KAGGLE = "it is Kaggle's own: take it out, or put it under try; hpcdl data stage brings data"
 REMEDIES = {
     "google.colab": _COLAB,

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight import kerastable as table
-from hpcdl.preflight.attributes import all_calls
+from hpcdl.preflight.api_names import all_calls
 from hpcdl.preflight.kerasoptimizers import keywords, last_word, of_optimizer, old_attributes
-from hpcdl.run.notebook import where
-from hpcdl.sources import parse_source
+from hpcdl.usercode.notebook import where
+from hpcdl.usercode.source import parse_source
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,9 @@ def _of_checkpoint(call: ast.Call, program: _Program, keras: str) -> Iterator[_F
         yield message, f"let the file's name end in {endings[0]}", True
 
 
-def _of_saving(call: ast.Call, place: int, program: _Program, keras: str, certain: bool) -> Iterator[_Fault]:
+def _of_saving(
+    call: ast.Call, place: int, program: _Program, keras: str, certain: bool
+) -> Iterator[_Fault]:
     """``save`` of a model; a folder is taken with ``zipped=False`` alone."""
     given = keywords(call)
     if "zipped" in given or None in given:
@@ -208,7 +210,11 @@ def _look(source: str, named: list[tuple[str, ast.Call, bool]]) -> _Program:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             program.defined.add(node.name)
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and len(node.targets) == 1:
+        elif (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and len(node.targets) == 1
+        ):
             values.setdefault(node.targets[0].id, []).append(node.value)
         elif isinstance(node, ast.arg):
             values.setdefault(node.arg, []).append(None)
@@ -248,7 +254,9 @@ def _is_auto(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and node.value == "auto"
 
 
-def _wrong_ending(node: ast.expr | None, endings: tuple[str, ...], program: _Program, fine: str = "\0") -> str | None:
+def _wrong_ending(
+    node: ast.expr | None, endings: tuple[str, ...], program: _Program, fine: str = "\0"
+) -> str | None:
     """The text of a file's name that has none of some endings, for messages; None where it may."""
     if node is None:
         return None

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.cache import cached_sha256
-from hpcdl.data import how_to_stage
-from hpcdl.data.catalogue import SETS
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.attributes import calls
-from hpcdl.run.notebook import where
+from hpcdl.preflight.api_names import calls
+from hpcdl.staging import how_to_stage
+from hpcdl.staging.catalogue import SETS
+from hpcdl.usercode.notebook import where
 
 _GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
 
@@ -48,10 +48,16 @@ _READS = {
     "fashion_mnist.load_data": _Read((SETS["fashion_mnist"][0].file,), "", None, "fashion_mnist"),
     "cifar10.load_data": _Read(_CIFAR10, SETS["cifar10"][0].digest, None, "cifar10"),
     "cifar100.load_data": _Read(_CIFAR100, SETS["cifar100"][0].digest, None, "cifar100"),
-    "imdb.load_data": _Read(("imdb.npz",), "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f", True),
+    "imdb.load_data": _Read(
+        ("imdb.npz",), "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f", True
+    ),
     "imdb.get_word_index": _Read(("imdb_word_index.json",), "bfafd718b763782e994055a2d397834f", 0),
-    "reuters.load_data": _Read(("reuters.npz",), "d6586e694ee56d7a4e65172e12b3e987c03096cb01eab99753921ef915959916", 0),
-    "reuters.get_word_index": _Read(("reuters_word_index.json",), "4d44cc38712099c9e383dc6e5f11a921", True),
+    "reuters.load_data": _Read(
+        ("reuters.npz",), "d6586e694ee56d7a4e65172e12b3e987c03096cb01eab99753921ef915959916", 0
+    ),
+    "reuters.get_word_index": _Read(
+        ("reuters_word_index.json",), "4d44cc38712099c9e383dc6e5f11a921", True
+    ),
     "boston_housing.load_data": _Read(
         ("boston_housing.npz",),
         "f553886a1f8d56431e820c5b82552d9d95cfcb96d1e678153f8839538947dff5",

@@ -6,7 +6,9 @@ import re
 
 OPTIMIZERS = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Nadam", "RMSprop", "SGD")
 MAKES_A_MODEL = ("Sequential", "Model", "load_model", "clone_model", "model_from_json")
-LIKE_A_MODEL = re.compile(r"(?i)model|network|^c?nn$|(^|[a-z_])net$|autoencoder|classifier|discriminator|generator$")
+LIKE_A_MODEL = re.compile(
+    r"(?i)model|network|^c?nn$|(^|[a-z_])net$|autoencoder|classifier|discriminator|generator$"
+)
 MODEL_FILES = (".keras", ".h5", ".hdf5")
 WEIGHT_FILES = {
     "save_weights": (".weights.h5",),
@@ -72,7 +74,8 @@ LAYERS_TAKE = {
     "InputLayer": ("batch_size", "batch_input_shape"),
 }
 OF_GENERATORS = dict.fromkeys(
-    ("workers", "use_multiprocessing", "max_queue_size"), "take it out, or give it to the PyDataset that is passed as x"
+    ("workers", "use_multiprocessing", "max_queue_size"),
+    "take it out, or give it to the PyDataset that is passed as x",
 )
 METHOD_ARGUMENTS = {
     "compile": {
@@ -91,8 +94,13 @@ METHOD_ARGUMENTS = {
     "train_on_batch": {"reset_metrics": "take it out, and call model.reset_metrics()"},
     "test_on_batch": {"reset_metrics": "take it out, and call model.reset_metrics()"},
     "predict": OF_GENERATORS,
-    "save": dict.fromkeys(("signatures", "save_traces", "options"), "use model.export for a SavedModel"),
-    "save_weights": {"save_format": "take it out: the file's ending says it", "options": "take it out"},
+    "save": dict.fromkeys(
+        ("signatures", "save_traces", "options"), "use model.export for a SavedModel"
+    ),
+    "save_weights": {
+        "save_format": "take it out: the file's ending says it",
+        "options": "take it out",
+    },
 }
 NO_METHODS = {
     "fit_generator": "use fit, which takes generators",

@@ -11,7 +11,15 @@ from hpcdl.job import format_time
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.scheduler import rights
 from hpcdl.scheduler.clusters import on_cluster
-from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos, RefusedError, Site, try_script
+from hpcdl.scheduler.site import (
+    Association,
+    NodeShape,
+    Partition,
+    Qos,
+    RefusedError,
+    Site,
+    try_script,
+)
 
 _WORDS = {
     "cpu": ("CPUs", "resources.cpus"),
@@ -119,7 +127,9 @@ def time_limit(subject: Subject) -> Iterator[Finding]:
     limits = [(f"QoS {row.name}", row.max_wall_s) for row in rules]
     accounts = sorted({row.account for row in rows})
     limits.append((f"account {_one_of(accounts)}", rights.longest_s(rows)))
-    decisive = [limit for limit in limits if limit[1] is not None][:1]  # SLURM takes the first that is set
+    decisive = [limit for limit in limits if limit[1] is not None][
+        :1
+    ]  # SLURM takes the first that is set
     overrides = any("PartitionTimeLimit" in row.flags for row in rules)
     if chosen and not overrides and all(row.max_time_s is not None for row in chosen):
         longest = max(chosen, key=lambda row: row.max_time_s or 0)
@@ -131,7 +141,9 @@ def time_limit(subject: Subject) -> Iterator[Finding]:
             other = _longer_qos(subject, asked_s)
             if other and who.startswith("QoS") and who != f"QoS {own}":
                 fix = f"use --set cluster.qos={_one_of(other)}, or {fix}"
-            message = f"resources.time is {format_time(asked_s)}, but {who} allows {format_time(most_s)}"
+            message = (
+                f"resources.time is {format_time(asked_s)}, but {who} allows {format_time(most_s)}"
+            )
             yield Finding(message, fix, "job", "resources.time")
 
 
@@ -161,7 +173,10 @@ def size(subject: Subject) -> Iterator[Finding]:
     for row in _rules(subject):
         for name, most in row.most.items():
             if name not in seen and asked.get(name, 0) > most:
-                what, key = _WORDS.get(name) or (f"GPUs of type {cluster.gpu_type}", "resources.gpus")
+                what, key = _WORDS.get(name) or (
+                    f"GPUs of type {cluster.gpu_type}",
+                    "resources.gpus",
+                )
                 wrong = f"{asked[name]} {what} are asked for, but QoS {row.name} allows {most}"
                 yield Finding(wrong, f"ask for less: {key}, or use another QoS", "job", key)
             seen.add(name)  # SLURM takes the first that is set
@@ -194,7 +209,11 @@ def trial(subject: Subject) -> Iterator[Finding | Note]:
         with on_cluster(subject.cluster.clusters):
             told = try_script(subject.submission.script or "")
     except RefusedError as error:
-        yield Finding(f"SLURM refuses it: {error}", "read what would be sent: hpcdl submit --dry-run", "cluster")
+        yield Finding(
+            f"SLURM refuses it: {error}",
+            "read what would be sent: hpcdl submit --dry-run",
+            "cluster",
+        )
         return
     match = re.search(r"to start at (\d+-\d+-\d+T\d+:\d+:\d+)", told)
     if match:
@@ -208,20 +227,32 @@ def would_start(start: datetime, now: datetime) -> str:
         return "would start now"
     hours, rest = divmod(minutes, 60)
     days, hours_left = divmod(hours, 24)
-    wait = f"{days} d {hours_left} h" if days else f"{hours} h {rest} min" if hours else f"{minutes} min"
+    wait = (
+        f"{days} d {hours_left} h"
+        if days
+        else f"{hours} h {rest} min"
+        if hours
+        else f"{minutes} min"
+    )
     day = "" if start.date() == now.date() else f"{start:%Y-%m-%d} "
     return f"would start about {day}{start:%H:%M}, in {wait} (SLURM's estimate)"
 
 
 def _fits(node: NodeShape, asked: dict[str, int], gpu_type: str | None) -> bool:
-    return node.cpus >= asked["cpu"] and _gpus(node, gpu_type) >= asked["gres/gpu"] and node.memory_mb >= asked["mem"]
+    return (
+        node.cpus >= asked["cpu"]
+        and _gpus(node, gpu_type) >= asked["gres/gpu"]
+        and node.memory_mb >= asked["mem"]
+    )
 
 
 def _gpus(node: NodeShape, gpu_type: str | None) -> int:
     return node.gpus.get(gpu_type, 0) if gpu_type else sum(node.gpus.values())
 
 
-def _too_large(nodes: list[NodeShape], asked: dict[str, int], gpu_type: str | None) -> Iterator[Finding]:
+def _too_large(
+    nodes: list[NodeShape], asked: dict[str, int], gpu_type: str | None
+) -> Iterator[Finding]:
     """What no node has; where each alone is to be had, the sum of it."""
     most = {
         "cpu": max(node.cpus for node in nodes),
@@ -236,14 +267,25 @@ def _too_large(nodes: list[NodeShape], asked: dict[str, int], gpu_type: str | No
             what = f"{what} of type {gpu_type}"
             if not most[name]:
                 types = sorted({kind for node in nodes for kind in node.gpus if kind})
-                fix = f"use one of: --set cluster.gpu_type={_one_of(types)}" if types else "leave gpu_type out"
+                fix = (
+                    f"use one of: --set cluster.gpu_type={_one_of(types)}"
+                    if types
+                    else "leave gpu_type out"
+                )
                 source, key = "profile", "gpu_type"
         wrong = f"{asked[name]} {what} are asked for, but no node here has more than {most[name]}"
         yield Finding(wrong, fix, source, key)
     if not alone:
-        shapes = sorted({f"{n.cpus} CPUs, {sum(n.gpus.values())} GPUs, {n.memory_mb} MB" for n in nodes})
+        shapes = sorted(
+            {f"{n.cpus} CPUs, {sum(n.gpus.values())} GPUs, {n.memory_mb} MB" for n in nodes}
+        )
         words = f"{asked['cpu']} CPUs, {asked['gres/gpu']} GPUs and {asked['mem']} MB"
-        yield Finding(f"no node has {words} together", f"the nodes here have: {'; '.join(shapes)}", "job", "resources")
+        yield Finding(
+            f"no node has {words} together",
+            f"the nodes here have: {'; '.join(shapes)}",
+            "job",
+            "resources",
+        )
 
 
 def _named(names: str | None) -> list[str]:

@@ -28,7 +28,11 @@ def literals(job: Job, sources: dict[str, str]) -> Iterator[Finding]:
         if match:
             cause = f"{key} is {text}, and is passed on as it is: no shell puts anything in place of {match[0]}"
             yield Finding(
-                cause, "write the value itself, or let the program read it from os.environ", "job", key, False
+                cause,
+                "write the value itself, or let the program read it from os.environ",
+                "job",
+                key,
+                False,
             )
 
 

@@ -28,12 +28,19 @@ def packages(subject: Subject) -> Iterator[Finding | Note]:
     elif decided.overlay is not None:  # else the image is not here, as its check says
         cause = f"{subject.submission.job.packages} is not installed for {decided.image}{_what_else(subject)}"
         job = os.path.join(subject.submission.job.folder, os.path.basename(decided.source))
-        yield Finding(cause, f"hpcdl env build {job}, with this --cluster and --set", "job", "packages")
+        yield Finding(
+            cause, f"hpcdl env build {job}, with this --cluster and --set", "job", "packages"
+        )
     for i, folder in enumerate(decided.pythonpath):
         for name in _OF_THE_IMAGE:
             if Path(folder, f"{name}.py").exists() or Path(folder, name, "__init__.py").exists():
                 wrong = f"{folder} has a {name} of its own, which would be imported in place of the image's"
-                yield Finding(wrong, "leave it to the image: remove or rename it there", "job", f"pythonpath[{i}]")
+                yield Finding(
+                    wrong,
+                    "leave it to the image: remove or rename it there",
+                    "job",
+                    f"pythonpath[{i}]",
+                )
 
 
 def is_missing(decided: Plan) -> bool:

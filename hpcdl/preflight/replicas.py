@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.attributes import calls
-from hpcdl.run.notebook import where
+from hpcdl.preflight.api_names import calls
+from hpcdl.usercode.notebook import where
 
 
 def replicas(subject: Subject, file: str, source: str, keras: str) -> Iterator[Finding]:

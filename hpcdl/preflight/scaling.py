@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.sources import sources_of
-from hpcdl.sources import parse_source
+from hpcdl.usercode.source import parse_source
 
 _WHITE = 255.0
 _DIVISORS = (127.0, 127.5, 128.0, 255.0, 256.0)

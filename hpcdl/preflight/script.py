@@ -10,9 +10,9 @@ from typing import Any
 
 from hpcdl.errors import UserError
 from hpcdl.preflight import Finding, Note, Subject
-from hpcdl.preflight.attributes import history, names_used, unbound_calls
+from hpcdl.preflight.api_names import history, names_used, unbound_calls
+from hpcdl.preflight.ask_image import ask
 from hpcdl.preflight.imports import Import, imports_of, remedy
-from hpcdl.preflight.inside import ask
 from hpcdl.preflight.kerascalls import keras_calls
 from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.looking import TF_KERAS
@@ -20,13 +20,19 @@ from hpcdl.preflight.packages import is_missing
 from hpcdl.preflight.replicas import replicas
 from hpcdl.preflight.sources import files_of, left_behind, notebooks_of, sources_of
 from hpcdl.preflight.usedkeras import is_unclear, keras_of, plan_to_ask
-from hpcdl.run import notebook
-from hpcdl.run.freeze import user_files
-from hpcdl.run.notebook import where
-from hpcdl.sources import parse_source, why_undecodable
 from hpcdl.trainer.support.showing import STAND_INS
+from hpcdl.usercode import notebook
+from hpcdl.usercode.freeze import user_files
+from hpcdl.usercode.notebook import where
+from hpcdl.usercode.source import parse_source, why_undecodable
 
-_KERAS_FILES = ("mnist", "boston_housing", "california_housing", "imdb", "reuters")  # their load_data takes a path
+_KERAS_FILES = (
+    "mnist",
+    "boston_housing",
+    "california_housing",
+    "imdb",
+    "reuters",
+)  # their load_data takes a path
 _OF_THE_IMAGE = ("tensorflow", "keras", "numpy")
 
 
@@ -50,7 +56,12 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
             for line, certain in _loads_by_path(source):
                 place = where(name, source, line)
                 wrong = f"{place}: load_data is given a path, and Keras {keras} refuses one with folders"
-                yield _finding(subject, wrong, "read the file with numpy.load(path), as jobs/MNIST.py does", certain)
+                yield _finding(
+                    subject,
+                    wrong,
+                    "read the file with numpy.load(path), as jobs/MNIST.py does",
+                    certain,
+                )
         yield from keras_data(subject, name, source, keras)
         yield from keras_calls(subject, name, source, keras)
         yield from replicas(subject, name, source, keras)
@@ -99,7 +110,9 @@ def _programs(subject: Subject, sources: dict[str, str]) -> dict[str, str]:
         if not name.endswith(notebook.SUFFIX) and not why_undecodable(files[name]):
             programs[name] = source
     for read in notebooks_of(subject):
-        refused = {f"{read.path.name}, cell {cell.cell.number}" for cell in read.cells if cell.problems}
+        refused = {
+            f"{read.path.name}, cell {cell.cell.number}" for cell in read.cells if cell.problems
+        }
         for name, source in read.programs.items():
             if name not in refused:  # it is told why already
                 programs[name] = source
@@ -122,9 +135,13 @@ def imports_to_find(subject: Subject, sources: dict[str, str]) -> list[Import]:
     imports = imports_of(sources)
     for key, function in job.functions.items():
         imports.append(Import(function.partition(":")[0].partition(".")[0], key, 0, True))
-    elsewhere = {Path(name).parts[0].partition(".")[0] for name in user_files(job).values() if name != "."}
+    elsewhere = {
+        Path(name).parts[0].partition(".")[0] for name in user_files(job).values() if name != "."
+    }
     chosen = {Path(text) for text in job.files}
-    elsewhere |= {path.stem for path in user_files(job) if path not in chosen}  # also in src/, on sys.path
+    elsewhere |= {
+        path.stem for path in user_files(job) if path not in chosen
+    }  # also in src/, on sys.path
     for read in notebooks_of(subject):
         elsewhere |= {Path(name).stem for name in read.writes}
     given = job.env.get("PYTHONPATH", "").split(":")
@@ -146,7 +163,10 @@ def _not_there(subject: Subject, sources: dict[str, str], missing: set[str]) -> 
     for one in sorted(imports_to_find(subject, sources), key=lambda one: not one.needed):
         if one.name not in missing and one.top not in missing:
             continue
-        name, fix = one.dotted, "the image has the package, and not this part of it: look for it in its documentation"
+        name, fix = (
+            one.dotted,
+            "the image has the package, and not this part of it: look for it in its documentation",
+        )
         if one.top in missing:
             name = one.top
             fix = (
@@ -160,7 +180,9 @@ def _not_there(subject: Subject, sources: dict[str, str], missing: set[str]) -> 
         if importer.endswith(notebook.SUFFIX):
             importer = where(one.file, sources[one.file], one.line)
         fix = remedy(one.dotted) or fix
-        yield _finding(subject, f"{importer} imports {name}, which the image has not", fix, one.needed)
+        yield _finding(
+            subject, f"{importer} imports {name}, which the image has not", fix, one.needed
+        )
 
 
 def _remarked(subject: Subject, remark: str, blocks: bool = True) -> Finding:
@@ -206,7 +228,12 @@ def _lacking(subject: Subject, sources: dict[str, str], facts: Any) -> Iterator[
             wrong = f"{where(file, source, line)}: {root} {facts[root][0]} has no {lacking}" + (
                 f": {when}" if when else ""
             )
-            yield _finding(subject, wrong, "use an image whose version has it, or what that version has for it", needed)
+            yield _finding(
+                subject,
+                wrong,
+                "use an image whose version has it, or what that version has for it",
+                needed,
+            )
 
 
 def _loads_by_path(source: str) -> Iterator[tuple[int, bool]]:
@@ -215,10 +242,16 @@ def _loads_by_path(source: str) -> Iterator[tuple[int, bool]]:
     if tree is None:
         return
     for node in ast.walk(tree):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "load_data"):
+        if not (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "load_data"
+        ):
             continue
         owner = node.func.value
-        if (owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")) not in _KERAS_FILES:
+        if (
+            owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+        ) not in _KERAS_FILES:
             continue
         for given in [word.value for word in node.keywords if word.arg == "path"] or node.args[:1]:
             if not isinstance(given, ast.Constant):
@@ -249,7 +282,9 @@ def _relative(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
     for node in tree.body if tree else ():
         if isinstance(node, ast.ImportFrom) and node.level:
             dots = "." * node.level
-            cause = f"{name}, line {node.lineno}: a script cannot import from {dots}{node.module or ''}"
+            cause = (
+                f"{name}, line {node.lineno}: a script cannot import from {dots}{node.module or ''}"
+            )
             fix = f"write {node.module or 'the module'} without the dots: what lies beside the script is found"
             yield _finding(subject, cause, fix)
 

@@ -6,18 +6,20 @@ import os
 from pathlib import Path
 
 from hpcdl.preflight import Subject
-from hpcdl.run import notebook
-from hpcdl.run.folders import python_files
-from hpcdl.run.freeze import user_files
-from hpcdl.searchpath import added_folders
-from hpcdl.sources import read_source
+from hpcdl.usercode import notebook
+from hpcdl.usercode.folders import python_files
+from hpcdl.usercode.freeze import user_files
+from hpcdl.usercode.search_path import added_folders
+from hpcdl.usercode.source import read_source
 
 
 def sources_of(subject: Subject) -> dict[str, str]:
     """The job's Python files as they will be frozen, by their names there; none of hpcdl's own."""
     found: dict[str, str] = {}
     for name, file in files_of(subject).items():
-        found[name] = notebook.script_of(file) if file.suffix == notebook.SUFFIX else read_source(file)
+        found[name] = (
+            notebook.script_of(file) if file.suffix == notebook.SUFFIX else read_source(file)
+        )
     return found
 
 

@@ -10,16 +10,21 @@ from importlib.util import find_spec
 
 from hpcdl.extras import TENSORFLOW, pip_install
 from hpcdl.preflight import Finding, Note, Subject
+from hpcdl.preflight.ask_image import LEGACY_KERAS
 from hpcdl.preflight.imports import Import, remedy
-from hpcdl.preflight.inside import LEGACY_KERAS
 from hpcdl.preflight.looking import is_missing, why_broken
 from hpcdl.preflight.script import as_it_stands, imports_to_find, question, unreadable
 from hpcdl.preflight.sources import left_behind, sources_of
 from hpcdl.preflight.usedkeras import ASKS, first_use, plan_to_ask
-from hpcdl.run.notebook import SUFFIX
+from hpcdl.usercode.notebook import SUFFIX
 
 _KNOWS_LEGACY_KERAS = (2, 14)  # TensorFlow, by its python/util/lazy_loader.py
-_PACKAGES = {"tensorflow": TENSORFLOW[0], "keras": "keras", "numpy": "numpy", "sklearn": "scikit-learn"}
+_PACKAGES = {
+    "tensorflow": TENSORFLOW[0],
+    "keras": "keras",
+    "numpy": "numpy",
+    "sklearn": "scikit-learn",
+}
 
 
 def this_python(subject: Subject) -> Iterator[Finding | Note]:
@@ -27,7 +32,9 @@ def this_python(subject: Subject) -> Iterator[Finding | Note]:
     job = subject.submission.job
     if job.script is None and _lacks("tensorflow"):
         cause = f"a model is trained by TensorFlow, which {sys.executable} does not have"
-        yield Finding(cause, f"{pip_install(*TENSORFLOW)}, or choose a --cluster with an image", "cluster")
+        yield Finding(
+            cause, f"{pip_install(*TENSORFLOW)}, or choose a --cluster with an image", "cluster"
+        )
     if not unreadable(subject):
         yield from _tf_keras(subject, sources_of(subject))
     if job.script is None and not job.functions:
@@ -88,7 +95,9 @@ def _not_there(subject: Subject, imports: list[Import]) -> Iterator[Finding]:
         if there := left_behind(subject, name):
             yield Finding(cause, there, "job", key, needed[name])
             continue
-        yield Finding(cause, f"{fix}, or choose a --cluster with an image", "job", key, needed[name])
+        yield Finding(
+            cause, f"{fix}, or choose a --cluster with an image", "job", key, needed[name]
+        )
 
 
 def _gone(imports: list[Import]) -> Iterator[Finding]:

@@ -9,11 +9,11 @@ from typing import Any
 
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.attributes import names_used
-from hpcdl.preflight.inside import LEGACY_KERAS
+from hpcdl.preflight.api_names import names_used
+from hpcdl.preflight.ask_image import LEGACY_KERAS
 from hpcdl.preflight.looking import TF_KERAS
 from hpcdl.preflight.packages import is_missing
-from hpcdl.run.notebook import where
+from hpcdl.usercode.notebook import where
 
 ASKS = ("1", "true", "True")  # as TensorFlow's lazy_loader.py reads it
 # os.environ["TF_USE_LEGACY_KERAS"] = "1", and the same with setdefault and update
@@ -55,7 +55,9 @@ def keras_of(source: str, facts: Mapping[str, Any]) -> str:
     return "" if uses_both and package != of_tensorflow else str(package)
 
 
-def tf_keras(subject: Subject, sources: Mapping[str, str], facts: Mapping[str, Any]) -> Iterator[Finding]:
+def tf_keras(
+    subject: Subject, sources: Mapping[str, str], facts: Mapping[str, Any]
+) -> Iterator[Finding]:
     """The Keras that TensorFlow is told to use is in the image."""
     used = facts[TF_KERAS]
     plan = subject.submission.plan
@@ -67,7 +69,9 @@ def tf_keras(subject: Subject, sources: Mapping[str, str], facts: Mapping[str, A
     asked = plan_to_ask(plan, sources).env.get(LEGACY_KERAS) in ASKS
     cause = f"tensorflow.keras fails in {plan.image}: {used[1]}"
     fix = "use another image"
-    if asked or (facts["keras"] or [""])[0]:  # nothing else keeps TensorFlow from a Keras that is there
+    if (
+        asked or (facts["keras"] or [""])[0]
+    ):  # nothing else keeps TensorFlow from a Keras that is there
         cause = f"{LEGACY_KERAS} asks for tf-keras, which cannot be imported in {plan.image}"
         version = ".".join(facts["tensorflow"][0].split(".")[:2])
         install = f"name tf-keras=={version}.* in a requirements file (packages:)"

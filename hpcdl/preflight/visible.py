@@ -6,16 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpcdl.binds import is_within, parse
 from hpcdl.job import Job
+from hpcdl.mounts.binds import is_within, parse
+from hpcdl.mounts.needed import named_paths
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.copied import copied
 from hpcdl.preflight.literals import literals
 from hpcdl.preflight.script import unreadable
 from hpcdl.preflight.sources import sources_of
-from hpcdl.run.freeze import user_files
-from hpcdl.scriptpaths import Named
-from hpcdl.shown import named_paths
+from hpcdl.usercode.freeze import user_files
+from hpcdl.usercode.named_paths import Named
 
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (names to look for, nothing is written)
 
@@ -64,12 +64,20 @@ def _in_tmp(subject: Subject) -> Iterator[Finding]:
     shown = [folder for folder in [*binds, subject.cluster.data_root, job.workdir] if folder]
     for place, key, named in rows:
         path = os.path.normpath(named.text)
-        is_meant = named.whole and named.read and named.text not in written and plan.image is not None
+        is_meant = (
+            named.whole and named.read and named.text not in written and plan.image is not None
+        )
         if not is_meant or not any(is_within(path, folder) for folder in _TEMPORARY):
             continue
         if Path(path).is_file() and not any(is_within(path, folder) for folder in shown):
             cause = f"{place} names {path}, and the job has temporary folders of its own, without that file"
-            yield Finding(cause, "move it to the shared file system, and name it there", "job", key, blocks=False)
+            yield Finding(
+                cause,
+                "move it to the shared file system, and name it there",
+                "job",
+                key,
+                blocks=False,
+            )
 
 
 def _beside(job: Job, named: Named) -> str | None:

@@ -6,17 +6,17 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpcdl.data import MODELS, WEIGHTS, how_to_stage
-from hpcdl.data.wanted import is_hdf5
-from hpcdl.data.weights import ARCHITECTURES, find_weights, sources
-from hpcdl.job.walker import did_you_mean
+from hpcdl.contract.spec import BackboneSpec
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.attributes import calls
-from hpcdl.preflight.inside import ask
+from hpcdl.preflight.api_names import calls
+from hpcdl.preflight.ask_image import ask
 from hpcdl.preflight.looking import TF_KERAS
 from hpcdl.preflight.sources import sources_of
-from hpcdl.run.notebook import where
-from hpcdl.trainer.spec import BackboneSpec
+from hpcdl.staging import MODELS, WEIGHTS, how_to_stage
+from hpcdl.staging.request import is_hdf5
+from hpcdl.staging.weights import ARCHITECTURES, find_weights, sources
+from hpcdl.text import did_you_mean
+from hpcdl.usercode.notebook import where
 
 
 def weights(subject: Subject) -> Iterator[Finding]:
@@ -34,9 +34,17 @@ def weights(subject: Subject) -> Iterator[Finding]:
             parts = name.split(".")
             architecture = parts[-1]
             given = {word.arg: word.value for word in call.keywords}
-            if "applications" not in parts or architecture not in ARCHITECTURES or call.args or None in given:
+            if (
+                "applications" not in parts
+                or architecture not in ARCHITECTURES
+                or call.args
+                or None in given
+            ):
                 continue
-            top, wanted = given.get("include_top", ast.Constant(True)), given.get("weights", ast.Constant("imagenet"))
+            top, wanted = (
+                given.get("include_top", ast.Constant(True)),
+                given.get("weights", ast.Constant("imagenet")),
+            )
             if not isinstance(wanted, ast.Constant) or wanted.value != "imagenet":
                 continue
             tops = [bool(top.value)] if isinstance(top, ast.Constant) else [True, False]
@@ -61,12 +69,16 @@ def _of_backbone(subject: Subject, model: BackboneSpec, models: Path) -> Iterato
     if model.weights not in ("imagenet", "none"):
         path = Path(model.weights)
         if not path.is_file():
-            fix = "correct it: imagenet, none, or the path of an HDF5 file, relative to the job file"
+            fix = (
+                "correct it: imagenet, none, or the path of an HDF5 file, relative to the job file"
+            )
             yield Finding(f"there is no file {path}", fix, "job", "model.weights")
         elif not is_hdf5(path):
             fix = "give a file as Keras's save_weights writes it"
             yield Finding(f"{path} is no HDF5 file", fix, "job", "model.weights")
-    staged = model.backbone not in ARCHITECTURES or find_weights(models, model.backbone, False, 1.0, side)
+    staged = model.backbone not in ARCHITECTURES or find_weights(
+        models, model.backbone, False, 1.0, side
+    )
     if model.weights == "imagenet" and not staged:
         wrong = f"the ImageNet weights of {model.backbone} are not in {models}"
         fix = how_to_stage(_name(model.backbone, False, 1.0, side), subject.cluster.data_root)
@@ -79,7 +91,12 @@ def _of_backbone(subject: Subject, model: BackboneSpec, models: Path) -> Iterato
     if facts["names"].get(name) and (facts[TF_KERAS] or [""])[0]:
         wrong = f"TensorFlow {facts['tensorflow'][0]} of the image has no {name.removeprefix('tensorflow.')}"
         guess = did_you_mean(model.backbone, sorted(ARCHITECTURES)).removeprefix("; ")
-        yield Finding(wrong, guess or "see docs/transfer-learning.md for what there is", "job", "model.backbone")
+        yield Finding(
+            wrong,
+            guess or "see docs/transfer-learning.md for what there is",
+            "job",
+            "model.backbone",
+        )
 
 
 def _size(given: dict[str | None, ast.expr]) -> tuple[float | None, int | None]:

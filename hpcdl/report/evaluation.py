@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpcdl.contract.file_names import shown
 from hpcdl.errors import RunError, UserError
 from hpcdl.extras import REPORT, pip_install
-from hpcdl.trainer.filenames import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

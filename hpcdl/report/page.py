@@ -9,6 +9,7 @@ from typing import Any
 
 import hpcdl
 from hpcdl import shipped
+from hpcdl.contract.fold_table import table
 from hpcdl.errors import HpcdlError
 from hpcdl.report import charts, metrics, sent, surroundings, svg, times, words
 from hpcdl.report import facts as run_facts
@@ -26,7 +27,6 @@ from hpcdl.report.overfitting import Fit, Setting, best_epoch, judge
 from hpcdl.report.png import data_uri
 from hpcdl.report.summary import sentences
 from hpcdl.run import Run
-from hpcdl.trainer.foldtable import table
 
 _DRAWN_CLASSES = 200  # of a confusion matrix
 _LISTED_CLASSES = 100

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hpcdl.trainer import spec
+from hpcdl.contract import spec
 
 _OF_A_TRAINING = ("data", "model", "train")  # sections that a script's job does not have
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpcdl.contract import spec
 from hpcdl.run.tracebacks import Raised, Traceback, last_traceback, own_lines
-from hpcdl.trainer import spec
 
 DONE = "done"
 FAILED = "failed"
@@ -69,7 +69,9 @@ _MEMORY = re.compile(
     r"|Dst tensor is not initialized"
 )
 _MEMORY_LINE = re.compile(r"^(\w+\.)*(\w*MemoryError)\b")
-_DEVICE = re.compile(r"CUDA_ERROR_(?!OUT_OF_MEMORY|DEINITIALIZED)\w+|cuInit|GPU is lost|uncorrectable ECC")
+_DEVICE = re.compile(
+    r"CUDA_ERROR_(?!OUT_OF_MEMORY|DEINITIALIZED)\w+|cuInit|GPU is lost|uncorrectable ECC"
+)
 _BAD_ALLOC = re.compile(r"terminate called after throwing an instance of '(std::)?bad_alloc'")
 _LAST_LINES = 5  # of a program that printed no traceback
 
@@ -206,7 +208,11 @@ def _of_signal(number: int, end: Ending) -> Outcome:
         most = f"its largest process had {end.peak_memory_gb:g} GB" if end.peak_memory_gb else ""
         if end.oom_kills:
             cause = "out_of_memory"
-            message = "; ".join(filter(None, ("the kernel killed it: it asked for more memory than the job has", most)))
+            message = "; ".join(
+                filter(
+                    None, ("the kernel killed it: it asked for more memory than the job has", most)
+                )
+            )
         elif end.oom_kills is None:
             cause = "out_of_memory"
             message = "; ".join(filter(None, ("killed (SIGKILL), most often for its memory", most)))
@@ -274,7 +280,10 @@ def _is_memory(raised: Raised) -> bool:
 
 
 def next_step(
-    outcome: Outcome, ends: Sequence[dict[str, Any]], max_requeues: int, jobs_left: int | None = None
+    outcome: Outcome,
+    ends: Sequence[dict[str, Any]],
+    max_requeues: int,
+    jobs_left: int | None = None,
 ) -> Outcome:
     """What an attempt's outcome means for the run, after all that went before.
 
@@ -291,16 +300,29 @@ def next_step(
         return outcome
     stuck = hopeless(ends)
     if stuck is not None:
-        return Outcome(FAILED, outcome.cause or stuck.cause, "; ".join(filter(None, (outcome.message, stuck.message))))
+        return Outcome(
+            FAILED,
+            outcome.cause or stuck.cause,
+            "; ".join(filter(None, (outcome.message, stuck.message))),
+        )
     stops = sum(end["reason"] in (STOPPED, TIME_LIMIT) for end in ends)
-    why = outcome.message or f"it was stopped ({outcome.state.replace('_', ' ')}) with its state saved"
+    why = (
+        outcome.message
+        or f"it was stopped ({outcome.state.replace('_', ' ')}) with its state saved"
+    )
     cause = "time_limit" if outcome.state in (STOPPED, TIME_LIMIT) else outcome.cause or "internal"
     if jobs_left == 0:
-        return Outcome(FAILED, cause, f"{why}; it was the last job of the chain, hpcdl resume goes on with it")
+        return Outcome(
+            FAILED, cause, f"{why}; it was the last job of the chain, hpcdl resume goes on with it"
+        )
     if max_requeues == 0 and jobs_left is None:
-        return Outcome(FAILED, cause, f"{why}; jobs are not requeued here, hpcdl resume goes on with it")
+        return Outcome(
+            FAILED, cause, f"{why}; jobs are not requeued here, hpcdl resume goes on with it"
+        )
     if outcome.state in (STOPPED, TIME_LIMIT) and stops > max_requeues:
-        return Outcome(FAILED, "time_limit", f"stopped {stops} times, and max_requeues is {max_requeues}")
+        return Outcome(
+            FAILED, "time_limit", f"stopped {stops} times, and max_requeues is {max_requeues}"
+        )
     return outcome
 
 
@@ -314,13 +336,17 @@ def hopeless(ends: Sequence[dict[str, Any]]) -> Outcome | None:
         return None
     if all(end["reason"] == UNFIT for end in last):
         nodes = ", ".join(str(end.get("node")) for end in last)
-        return Outcome(FAILED, "node_failure", f"two attempts in a row found their node not fit ({nodes})")
+        return Outcome(
+            FAILED, "node_failure", f"two attempts in a row found their node not fit ({nodes})"
+        )
     if any(end.get("steps") is None or _went_on(end, "steps", "from_step") for end in last):
         return None
     if any(_went_on(end, "images", "from_images") for end in last):
         return None
     cause = "time_limit" if last[-1]["reason"] in (STOPPED, TIME_LIMIT) else "internal"
-    return Outcome(FAILED, cause, f"two attempts in a row made no new step (step {last[-1]['steps']})")
+    return Outcome(
+        FAILED, cause, f"two attempts in a row made no new step (step {last[-1]['steps']})"
+    )
 
 
 def _went_on(end: dict[str, Any], after: str, before: str) -> bool:
@@ -330,7 +356,11 @@ def _went_on(end: dict[str, Any], after: str, before: str) -> bool:
 def of_slurm_state(state: str) -> Outcome | None:
     """What SLURM's word for an ended job means for a run whose own files say nothing; None while it has not ended."""
     if state in _SLURM:
-        return Outcome("cancelled" if _SLURM[state] == "cancelled" else FAILED, _SLURM[state], f"SLURM says {state}")
+        return Outcome(
+            "cancelled" if _SLURM[state] == "cancelled" else FAILED,
+            _SLURM[state],
+            f"SLURM says {state}",
+        )
     if state == "FAILED":
         return Outcome(FAILED, "internal", "the batch script failed before the program started")
     if state == "COMPLETED":

@@ -87,12 +87,16 @@ class Run:
             poll_s = int(records.plan(self.paths).get("min_poll_s", 60))
             job_ids = self.job_ids()
             with on_cluster(self.slurm_cluster()):
-                found = slurm.jobs(job_ids, poll_s, since=submitted.get("sent", submitted.get("time", 0.0)))
+                found = slurm.jobs(
+                    job_ids, poll_s, since=submitted.get("sent", submitted.get("time", 0.0))
+                )
         except SchedulerError as error:  # no answer is no reason for another state
             return replace(status, note="; ".join(filter(None, (status.note, str(error)))))
         known = [found[job_id] for job_id in job_ids if job_id in found]
         # Of a chain the first job that has not ended speaks, else the last one.
-        now = next((info for info in known if info.state not in slurm.ENDED), known[-1] if known else None)
+        now = next(
+            (info for info in known if info.state not in slurm.ENDED), known[-1] if known else None
+        )
         # The files are read again: they may have changed while SLURM answered.
         return fold(read(self.paths), now)
 
@@ -248,7 +252,11 @@ def runs_below(roots: Sequence[Path]) -> list[Run]:
     """All runs of these folders, oldest first: of runs_roots, and of folders into which runs were moved."""
     folders: set[Path] = set()
     for root in roots:
-        moved = {path.parent for path in root.glob("[!.]*/plan.json") if path.with_name("manifest.json").exists()}
+        moved = {
+            path.parent
+            for path in root.glob("[!.]*/plan.json")
+            if path.with_name("manifest.json").exists()
+        }
         below = {path.parent for path in root.glob("[!.]*/[!.]*/manifest.json")}
         folders |= moved | {folder for folder in below if folder.parent not in moved}
     runs = []
@@ -265,7 +273,9 @@ def run_at(text: str) -> Run | None:
         UserError: the text is empty, or a path that is not a run's folder.
     """
     if not text.strip():
-        raise UserError(f"there is no run {text!r}: expected a run's folder or id (is a shell variable not set?)")
+        raise UserError(
+            f"there is no run {text!r}: expected a run's folder or id (is a shell variable not set?)"
+        )
     path = Path(os.path.expanduser(text))
     if os.path.exists(path / "manifest.json"):
         return Run(path)

@@ -70,7 +70,9 @@ def last_output(paths: RunPaths, most: int = 3) -> list[str]:
 
 def numbered(paths: RunPaths) -> list[Path]:
     """The logs of the attempts, in order."""
-    return sorted((p for p in paths.logs.glob("*.log") if p.stem.isdigit()), key=lambda p: int(p.stem))
+    return sorted(
+        (p for p in paths.logs.glob("*.log") if p.stem.isdigit()), key=lambda p: int(p.stem)
+    )
 
 
 def slurms_words(paths: RunPaths, job_id: str) -> str:

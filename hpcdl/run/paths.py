@@ -158,7 +158,10 @@ class RunPaths:
 
     def folds(self) -> list[RunPaths]:
         """The folds that were begun, in order."""
-        return [self.fold(number) for number in sorted(int(path.name) for path in (self.root / "folds").glob("[0-9]*"))]
+        return [
+            self.fold(number)
+            for number in sorted(int(path.name) for path in (self.root / "folds").glob("[0-9]*"))
+        ]
 
     # Markers
     @property

@@ -17,11 +17,15 @@ from hpcdl.run.paths import RunPaths
 
 
 def _cross_validation(value: Any) -> Record:
-    """The folds and their mean, as `hpcdl.trainer.foldtable` lays them out."""
+    """The folds and their mean, as `hpcdl.contract.fold_table` lays them out."""
     scores = kinds.object_with({}, {"rows": kinds.whole})
     both = kinds.object_with({"validation": scores, "test": scores})
-    fold = kinds.object_with({"fold": kinds.whole, "epochs_run": kinds.whole, "validation": scores, "test": scores})
-    usable: Record = kinds.object_with({"mean": both, "deviation": both, "folds": kinds.list_of(fold)})(value)
+    fold = kinds.object_with(
+        {"fold": kinds.whole, "epochs_run": kinds.whole, "validation": scores, "test": scores}
+    )
+    usable: Record = kinds.object_with(
+        {"mean": both, "deviation": both, "folds": kinds.list_of(fold)}
+    )(value)
     parts = [usable["mean"], usable["deviation"], *usable["folds"]]
     for part in ("validation", "test"):
         for metric in usable["mean"][part]:
@@ -113,9 +117,12 @@ _PLAN = kinds.object_with(
     },
 )
 _SPEC = kinds.object_with(
-    {}, {"train": kinds.object_with({}), "data": kinds.object_with({}), "model": kinds.object_with({})}
+    {},
+    {"train": kinds.object_with({}), "data": kinds.object_with({}), "model": kinds.object_with({})},
 )
-_INPUT = kinds.object_with({"shape": kinds.list_of(kinds.whole, 3), "range": kinds.list_of(kinds.finite, 2)})
+_INPUT = kinds.object_with(
+    {"shape": kinds.list_of(kinds.whole, 3), "range": kinds.list_of(kinds.finite, 2)}
+)
 _MODEL = kinds.object_with(
     {"name": kinds.text, "parameters": kinds.whole, "trainable_parameters": kinds.whole},
     {
@@ -144,7 +151,9 @@ _RESULT = kinds.object_with(
         "cause": kinds.or_none(kinds.text),
         "message": kinds.or_none(kinds.text),
         "hint": kinds.or_none(kinds.text),
-        "lines": kinds.list_of(kinds.object_with({"file": kinds.text, "line": kinds.whole, "text": kinds.text})),
+        "lines": kinds.list_of(
+            kinds.object_with({"file": kinds.text, "line": kinds.whole, "text": kinds.text})
+        ),
         "warnings": kinds.list_of(kinds.text),
         "epochs_run": kinds.whole,
         "seed": kinds.whole,
@@ -164,7 +173,9 @@ _RESULT = kinds.object_with(
         ),
         "test": kinds.each(kinds.or_none(kinds.finite)),
         "validation": kinds.or_none(kinds.each(kinds.or_none(kinds.finite))),
-        "best": kinds.or_none(kinds.object_with({"epoch": kinds.whole, "monitor": kinds.text, "value": kinds.finite})),
+        "best": kinds.or_none(
+            kinds.object_with({"epoch": kinds.whole, "monitor": kinds.text, "value": kinds.finite})
+        ),
         "timing": kinds.each(kinds.amount),
         "versions": kinds.each(kinds.text),
         "cluster": kinds.object_with({}, {"name": kinds.text, "backend": kinds.text}),
@@ -173,7 +184,8 @@ _RESULT = kinds.object_with(
         "metrics_problems": kinds.list_of(kinds.text),
         "attempts": kinds.list_of(
             kinds.object_with(
-                {"attempt": kinds.whole}, {"reason": kinds.or_none(kinds.text), "node": kinds.or_none(kinds.text)}
+                {"attempt": kinds.whole},
+                {"reason": kinds.or_none(kinds.text), "node": kinds.or_none(kinds.text)},
             )
         ),
         "cross_validation": _cross_validation,

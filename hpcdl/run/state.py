@@ -13,8 +13,8 @@ from hpcdl.run.logs import slurms_words
 from hpcdl.run.metrics import GLANCE_BYTES, read_metrics
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.waiting import waiting_note
+from hpcdl.scheduler.slurm import UNKNOWN
 
-UNKNOWN = "UNKNOWN"  # beside SLURM's words for a job's state: it was asked, and has none
 FINAL = frozenset({"done", "failed", "cancelled", "lost"})
 
 
@@ -65,7 +65,9 @@ class Status:
 def read(paths: RunPaths) -> Evidence:
     """Read a run's files as they are now."""
     submitted = records.submitted(paths)
-    gone = _is_gone(submitted or {}, records.attempts(paths))  # before the files: its last words are then seen
+    gone = _is_gone(
+        submitted or {}, records.attempts(paths)
+    )  # before the files: its last words are then seen
     return Evidence(
         gone=gone,
         submitted=submitted,
@@ -132,7 +134,9 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
         return Status("cancelled", cause="cancelled", **common)
     result = seen.result or {}
     if result and last.get("event") == "end":
-        return Status(result["state"], cause=result.get("cause"), note=result.get("message") or "", **common)
+        return Status(
+            result["state"], cause=result.get("cause"), note=result.get("message") or "", **common
+        )
     if seen.submitted is None and not starts:
         return Status("created", note="it was never submitted", **common)
     if scheduler is not None and scheduler.asked < last.get("time", 0.0):
@@ -145,11 +149,15 @@ def fold(seen: Evidence, scheduler: Any = None) -> Status:
         note = _not_requeued(last) if word == "FAILED" else None
         return Status(ended.state, cause=ended.cause, note=note or ended.message or "", **common)
     if scheduler is not None and scheduler.state == UNKNOWN:
-        return Status("unknown", note="SLURM knows nothing of its job; hpcdl resume sends it again", **common)
+        return Status(
+            "unknown", note="SLURM knows nothing of its job; hpcdl resume sends it again", **common
+        )
     if seen.gone:
         return Status("lost", note="its process is gone and left no result", **common)
     pending = scheduler is not None and scheduler.state == "PENDING"
-    waiting = waiting_note(scheduler.reason, scheduler.start, submitted.get("job_id")) if pending else ""
+    waiting = (
+        waiting_note(scheduler.reason, scheduler.start, submitted.get("job_id")) if pending else ""
+    )
     if not starts:
         return Status("queued", note=waiting, **common)
     if last.get("reason") == causes.TERMINATED and not pending:
@@ -178,7 +186,9 @@ def _not_requeued(last: dict[str, Any]) -> str | None:
     if last.get("event") == "start":
         return "its job failed, and the attempt could not say why; hpcdl resume goes on with it"
     if last.get("event") == "end" and last.get("reason") in causes.AGAIN:
-        return "it was to run again, but SLURM did not requeue its job; hpcdl resume goes on with it"
+        return (
+            "it was to run again, but SLURM did not requeue its job; hpcdl resume goes on with it"
+        )
     return None
 
 

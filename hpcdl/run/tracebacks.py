@@ -92,7 +92,9 @@ def last_traceback(text: str) -> Traceback | None:
     start = _last_head(lines)
     if start is None:
         return None
-    if lines[start].lstrip(" +").startswith("Exception Group") or lines[start].lstrip().startswith("|"):
+    if lines[start].lstrip(" +").startswith("Exception Group") or lines[start].lstrip().startswith(
+        "|"
+    ):
         return _group(lines, start)
     raised, end = _exception(lines, start)
     if raised is None:

@@ -16,7 +16,10 @@ _HINTS = (
     ("(QOS|Assoc)(Max|Grp).*", "your other jobs, or your group's, have all that is allowed"),
     ("JobHeldUser", "it is held; scontrol release JOB"),
     ("JobHeldAdmin", "an administrator holds it; ask the help desk"),
-    ("JobHoldMaxRequeue|launch failed requeued held", "SLURM holds it after failed starts; scontrol release JOB"),
+    (
+        "JobHoldMaxRequeue|launch failed requeued held",
+        "SLURM holds it after failed starts; scontrol release JOB",
+    ),
     ("ReqNodeNotAvail.*", "a node that it needs is down or reserved"),
     ("Dependency", "it waits for another job"),
     ("BeginTime", "SLURM starts it later"),

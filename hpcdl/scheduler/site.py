@@ -11,15 +11,25 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hpcdl import cache
+from hpcdl.environment import submission_environment
 from hpcdl.errors import SchedulerError
 from hpcdl.scheduler import clusters, slurm
 from hpcdl.scheduler.gres import gpus_of
 
 _CACHE = "slurm-site.json"
 REMEMBERED_S = 600.0  # limits change rarely, and sacctmgr takes a third of a second each time
-_OUT_OF_SERVICE = frozenset(["DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING", "INVAL", "UNKNOWN"])
+_OUT_OF_SERVICE = frozenset(
+    ["DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING", "INVAL", "UNKNOWN"]
+)
 _NOT_SET = frozenset(["", "NONE", "N/A", "(null)", "UNLIMITED"])
-MEMORY = ("SelectTypeParameters", "DefMemPerCPU", "DefMemPerNode", "MaxMemPerCPU", "MaxMemPerNode", "JobDefaults")
+MEMORY = (
+    "SelectTypeParameters",
+    "DefMemPerCPU",
+    "DefMemPerNode",
+    "MaxMemPerCPU",
+    "MaxMemPerNode",
+    "JobDefaults",
+)
 CONFIG = ("ClusterName", "JobRequeue", "KillWait", "SelectType", "SLURM_VERSION", "TmpFS", *MEMORY)
 
 
@@ -144,7 +154,9 @@ def _whose() -> list[str]:
 
 
 def _ask() -> Site:
-    partitions = tuple(map(partition_of, _records(slurm.call(["scontrol", "show", "partition", "--oneliner"]))))
+    partitions = tuple(
+        map(partition_of, _records(slurm.call(["scontrol", "show", "partition", "--oneliner"])))
+    )
     nodes = alike(_records(slurm.call(["scontrol", "show", "node", "--oneliner"])))
     config = _config(slurm.call(["scontrol", "show", "config"]))
     kept = _set(config, CONFIG)
@@ -155,12 +167,16 @@ def _ask() -> Site:
     mine = ["user", slurm.user(), "withassoc", f"cluster={config.get('ClusterName', '')}"]
     try:
         qos = slurm.call([*show, "qos", "format=Name,MaxWall,MaxTRES,MaxTRESPU,GrpTRES,Flags"])
-        associations = slurm.call([*show, *mine, "format=Account,QOS,DefaultQOS,Partition,MaxWall,DefaultAccount"])
+        associations = slurm.call(
+            [*show, *mine, "format=Account,QOS,DefaultQOS,Partition,MaxWall,DefaultAccount"]
+        )
     except SchedulerError:
         return Site(partitions, nodes, config=kept)
     rows = tuple(qos_of(line) for line in qos.splitlines() if line)
     # A user of other clusters only has a line without an account.
-    users = tuple(association_of(line) for line in associations.splitlines() if line.partition("|")[0])
+    users = tuple(
+        association_of(line) for line in associations.splitlines() if line.partition("|")[0]
+    )
     if not enforced & {"limits", "safe", "all"}:
         rows = tuple(Qos(row.name) for row in rows)
         users = tuple(replace(row, max_wall_s=None) for row in users)
@@ -200,7 +216,11 @@ def alike(records: list[dict[str, str]]) -> tuple[NodeShape, ...]:
         cpus = record.get("CPUEfctv") or record.get("CPUTot", "0")  # the former since SLURM 22.05
         memory_mb = int(record.get("RealMemory", 0)) - int(record.get("MemSpecLimit", 0))
         size = (int(cpus), memory_mb, gpus)
-        where = (_names(record.get("Partitions", "")), not words & _OUT_OF_SERVICE, record.get("Arch", ""))
+        where = (
+            _names(record.get("Partitions", "")),
+            not words & _OUT_OF_SERVICE,
+            record.get("Arch", ""),
+        )
         shapes.setdefault((*size, *where), []).append(record["NodeName"])
     return tuple(
         NodeShape(cpus, memory_mb, dict(gpus), partitions, up, architecture, tuple(names))
@@ -220,7 +240,9 @@ def qos_of(line: str) -> Qos:
 def association_of(line: str) -> Association:
     """A line of ``sacctmgr show user withassoc``."""
     account, qos, default, partition, wall, first = (line.split("|") + [""] * 5)[:6]
-    return Association(account, _names(qos), default or None, partition or None, seconds(wall), first or None)
+    return Association(
+        account, _names(qos), default or None, partition or None, seconds(wall), first or None
+    )
 
 
 def tres(text: str) -> dict[str, int]:
@@ -231,7 +253,11 @@ def tres(text: str) -> dict[str, int]:
         number = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)", value)
         if number:
             factors = {"K": 1 / 1024, "G": 1024, "T": 1024**2, "P": 1024**3}
-            factor = factors.get(number[2], 1) if name == "mem" else 1000 ** " KMGTP".index(number[2] or " ")
+            factor = (
+                factors.get(number[2], 1)
+                if name == "mem"
+                else 1000 ** " KMGTP".index(number[2] or " ")
+            )
             found[name] = int(float(number[1]) * factor)
     return found
 
@@ -257,9 +283,11 @@ def try_script(script: str) -> str:
         RefusedError: SLURM would not take it; its own words.
         SchedulerError: SLURM did not answer.
     """
-    environment = slurm.submission_environment(os.environ)
+    environment = submission_environment(os.environ)
     done = slurm.answer(["sbatch", "--test-only"], environment, TRY_S, script)
-    words = " ".join(re.sub(r"^sbatch: (error: )?", "", line) for line in done.stderr.splitlines()).strip()
+    words = " ".join(
+        re.sub(r"^sbatch: (error: )?", "", line) for line in done.stderr.splitlines()
+    ).strip()
     if done.returncode == 0:
         return words
     if any(sign in words for sign in (slurm.NOT_REACHED, "Unable to contact", "timed out")):

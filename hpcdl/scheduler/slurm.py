@@ -14,37 +14,32 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl import cache
+from hpcdl.environment import submission_environment
 from hpcdl.errors import SchedulerError
-from hpcdl.run.state import UNKNOWN
 from hpcdl.scheduler import clusters
 
-_SBATCH_S = 180  # a busy SLURM takes jobs slowly, and one that sbatch gave up may be taken all the same
+_SBATCH_S = (
+    180  # a busy SLURM takes jobs slowly, and one that sbatch gave up may be taken all the same
+)
 NOT_REACHED = "(connect failure)"  # what SLURM's commands say where nothing was sent
 _LOCK = "slurm-jobs.lock"
 _REMEMBERED_S = 3600.0
 _MISSING_S = 600.0  # accounting may lag that far behind the queue
 FINISHED = frozenset(
-    ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"]
+    [
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "TIMEOUT",
+    ]
 )
+UNKNOWN = "UNKNOWN"  # not one of SLURM's states: SLURM was asked, and does not know the job
 ENDED = FINISHED | {UNKNOWN}
-
-# What a job may inherit from the shell that submits it. Everything else is left behind: variables of
-# an enclosing job, a notebook or a container change what sbatch asks for or what the job does.
-_KEPT = (
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ",
-    "SLURM_CONF", "MODULEPATH", "MODULESHOME",
-    # Where the user's tickets lie: plugins such as AUKS take them along to the node.
-    "KRB5CCNAME", "KRB5_CONFIG", "X509_USER_PROXY", "BEARER_TOKEN_FILE",
-)  # fmt: skip
-_KEPT_PREFIXES = (
-    "BASH_FUNC_module",
-    "BASH_FUNC_ml",
-    "BASH_FUNC__module",
-    "BASH_FUNC__moduleraw",
-    "LC_",
-    "LMOD_",
-    "MODULES_",
-)
 
 
 @dataclass(frozen=True)
@@ -56,15 +51,6 @@ class JobInfo:
     reason: str = ""
     node: str = ""
     start: str = ""
-
-
-def submission_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment to start sbatch with, which becomes the job's.
-
-    In a job, too, Python is to read file names as UTF-8, whatever the shell's locale.
-    """
-    inherited = {k: v for k, v in environ.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
-    return {**inherited, "PYTHONUTF8": "1"}
 
 
 def user() -> str:
@@ -102,7 +88,9 @@ def sbatch(script: Path, options: Sequence[str] = (), known: Collection[str] = (
         job_id = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
         if job_id.isdigit():
             return job_id
-        raise SchedulerError(f"sbatch took the job but its answer is unreadable: {said!r}; see squeue --me")
+        raise SchedulerError(
+            f"sbatch took the job but its answer is unreadable: {said!r}; see squeue --me"
+        )
     except SchedulerError as error:
         taken = None
         if NOT_REACHED not in str(error):
@@ -208,7 +196,17 @@ def past_states(job_id: str) -> list[str]:
         SchedulerError: there is no sacct here, or it did not answer.
     """
     fields = "--format=State"
-    text = call(["sacct", "--duplicates", "--allocations", "--noheader", "--parsable2", fields, f"--jobs={job_id}"])
+    text = call(
+        [
+            "sacct",
+            "--duplicates",
+            "--allocations",
+            "--noheader",
+            "--parsable2",
+            fields,
+            f"--jobs={job_id}",
+        ]
+    )
     states = [line.split()[0] for line in text.splitlines() if line.strip()]
     return [state for state in states if state in FINISHED or state == "REQUEUED"]
 
@@ -245,7 +243,11 @@ def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[st
     """
     wanted = set(job_ids)
     known = _latest(wanted, min_poll_s)
-    found = {i: JobInfo(**row) for i, row in known["jobs"].items() if i in wanted and row["asked"] >= since}
+    found = {
+        i: JobInfo(**row)
+        for i, row in known["jobs"].items()
+        if i in wanted and row["asked"] >= since
+    }
     if known["error"] and not found:
         raise SchedulerError(known["error"])
     return found
@@ -257,7 +259,9 @@ def _latest(wanted: set[str], min_poll_s: int) -> dict[str, Any]:
         old = _remembered()
         known = dict(old)
         if not 0 <= time.time() - known["time"] < min_poll_s:
-            cache.store(_cache_name(), {**known, "time": time.time()})  # if this command is killed while it asks
+            cache.store(
+                _cache_name(), {**known, "time": time.time()}
+            )  # if this command is killed while it asks
             known = _ask(known, wanted)
         known["wanted"] = sorted(wanted | set(known["wanted"]))
         if known != old:
@@ -307,9 +311,17 @@ def _ask(known: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
         try:
             found.update(_account(forgotten))
         except SchedulerError:
-            answered = False  # accounting may be down while the scheduler is not: they stay what they were
-    missing = {i: known["missing"].get(i, now) for i in forgotten if i not in found} if answered else known["missing"]
-    found.update({i: JobInfo(UNKNOWN, now) for i, first in missing.items() if now - first >= _MISSING_S})
+            answered = (
+                False  # accounting may be down while the scheduler is not: they stay what they were
+            )
+    missing = (
+        {i: known["missing"].get(i, now) for i in forgotten if i not in found}
+        if answered
+        else known["missing"]
+    )
+    found.update(
+        {i: JobInfo(UNKNOWN, now) for i, first in missing.items() if now - first >= _MISSING_S}
+    )
     rows = {**settled, **{i: vars(info) for i, info in found.items()}}
     return {**_nothing_known(), "time": now, "jobs": rows, "missing": missing}
 
@@ -321,7 +333,9 @@ def _settled(row: dict[str, Any], now: float) -> bool:
 
 def _queue(now: float) -> dict[str, JobInfo]:
     found = {}
-    text = call(["squeue", "--noheader", f"--user={user()}", "--states=all", "--format=%i|%T|%r|%N|%S"])
+    text = call(
+        ["squeue", "--noheader", f"--user={user()}", "--states=all", "--format=%i|%T|%r|%N|%S"]
+    )
     for line in text.splitlines():
         job_id, state, reason, node, start = line.split("|")
         found[job_id] = JobInfo(state, now, _none(reason), _none(node), _none(start))
@@ -330,7 +344,16 @@ def _queue(now: float) -> dict[str, JobInfo]:
 
 def _account(job_ids: Sequence[str]) -> dict[str, JobInfo]:
     fields = "--format=JobIDRaw,State,NodeList"
-    text = call(["sacct", "--noheader", "--parsable2", "--allocations", fields, f"--jobs={','.join(job_ids)}"])
+    text = call(
+        [
+            "sacct",
+            "--noheader",
+            "--parsable2",
+            "--allocations",
+            fields,
+            f"--jobs={','.join(job_ids)}",
+        ]
+    )
     now = time.time()
     rows = (line.split("|") for line in text.splitlines())
     return {job_id: JobInfo(state.split()[0], now, "", _none(node)) for job_id, state, node in rows}
@@ -375,4 +398,6 @@ def answer(
             f"{argv[0]} is not on this machine: run hpcdl on a login node, or use --backend local"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise SchedulerError(f"{argv[0]} did not answer in {timeout_s} s; SLURM may be busy, try again") from error
+        raise SchedulerError(
+            f"{argv[0]} did not answer in {timeout_s} s; SLURM may be busy, try again"
+        ) from error

@@ -15,13 +15,20 @@ import traceback
 from typing import Dict, List, Tuple
 
 from hpcdl import __version__
-from hpcdl.trainer.checks import check_fit, check_spec
-from hpcdl.trainer.errors import InternalError, OutOfMemory, RunError, Stopped, UserCodeError
-from hpcdl.trainer.machine import cpus
-from hpcdl.trainer.output import be_patient, quiet_import, say, separate_noise
-from hpcdl.trainer.retry import keep_trying
-from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import EXIT_DONE, EXIT_INTERNAL, EXIT_SPEC, EXIT_STOPPED, RunSpec, SpecError
+from hpcdl.contract.checks import check_fit, check_spec
+from hpcdl.contract.errors import InternalError, OutOfMemory, RunError, Stopped, UserCodeError
+from hpcdl.contract.machine import cpus
+from hpcdl.contract.spec import (
+    EXIT_DONE,
+    EXIT_INTERNAL,
+    EXIT_SPEC,
+    EXIT_STOPPED,
+    RunSpec,
+    SpecError,
+)
+from hpcdl.trainer.files.retry import keep_trying
+from hpcdl.trainer.files.rundir import RunDir
+from hpcdl.trainer.runtime.log import be_patient, quiet_import, say, separate_noise
 
 
 def main(argv: List[str]) -> int:
@@ -31,7 +38,7 @@ def main(argv: List[str]) -> int:
         argv: the path of run.json, alone. Its folder is the run folder.
 
     Returns:
-        the exit status, one of ``EXIT_*`` in `hpcdl.trainer.spec`.
+        the exit status, one of ``EXIT_*`` in `hpcdl.contract.spec`.
     """
     if len(argv) != 1 or not os.path.isdir(os.path.dirname(os.path.abspath(argv[0]))):
         print(
@@ -42,7 +49,9 @@ def main(argv: List[str]) -> int:
     attempt = os.environ.get("HPCDL_ATTEMPT", "1")
     if os.environ.get("HPCDL_LIFELINE") == "stdin":
         threading.Thread(target=_end_with_launch, name="lifeline", daemon=True).start()
-    run_dir = RunDir(argv[0], int(attempt) if attempt.isdigit() else 1, os.environ.get("HPCDL_STOP_FILE"))
+    run_dir = RunDir(
+        argv[0], int(attempt) if attempt.isdigit() else 1, os.environ.get("HPCDL_STOP_FILE")
+    )
     if run_dir.finished():
         with contextlib.suppress(OSError):
             run_dir.tidy()
@@ -70,13 +79,13 @@ def _run(run_dir: RunDir) -> None:
     run = _read_spec(run_dir.run_json)
     check_spec(run)
     run_dir.heartbeat(phase="loading")
-    from hpcdl.trainer import data  # numpy, which the checks above do without
+    from hpcdl.trainer.dataset import load  # numpy, which the checks above do without
 
     timing: Dict[str, float] = {}
     started = time.perf_counter()
-    dataset = data.load(run_dir.path(str(run.data.path)), run.data)
+    dataset = load.load(run_dir.path(str(run.data.path)), run.data)
     timing["data_s"] = time.perf_counter() - started
-    say(data.describe(dataset))
+    say(load.describe(dataset))
     check_fit(run, dataset.image_shape)
     started = time.perf_counter()
     with quiet_import():
@@ -114,13 +123,20 @@ def _explain(error: Exception, run_dir: RunDir) -> Tuple[int, str, str, str]:
         return EXIT_SPEC, "spec", str(error), ""
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         first = str(error).strip().splitlines()[:1]
-        error = OutOfMemory("out of memory: {}".format("".join(first)), "try a smaller train.batch_size")
+        error = OutOfMemory(
+            "out of memory: {}".format("".join(first)), "try a smaller train.batch_size"
+        )
     if isinstance(error, ImportError) and "Keras cannot be imported" in str(error):
         error = _keras_not_there(error)
     if isinstance(error, RunError):
         return error.exit_status, error.kind, error.message, error.hint
     message = "{}: {}".format(type(error).__name__, error)
-    return EXIT_INTERNAL, "internal", message, "TensorFlow's own messages are in {}".format(run_dir.noise_log)
+    return (
+        EXIT_INTERNAL,
+        "internal",
+        message,
+        "TensorFlow's own messages are in {}".format(run_dir.noise_log),
+    )
 
 
 def _keras_not_there(error: ImportError) -> Exception:
@@ -150,4 +166,6 @@ if __name__ == "__main__":
     sys.stdout.flush()
     sys.stderr.flush()
     atexit._run_exitfuncs()
-    os._exit(status)  # Python needs seconds to take TensorFlow apart, and the time limit may be near
+    os._exit(
+        status
+    )  # Python needs seconds to take TensorFlow apart, and the time limit may be near

@@ -49,10 +49,14 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
         every_s: seconds between two saves at least; a stop at an epoch's end always saves.
     """
 
-    def __init__(self, folder: Optional[str] = None, also: Sequence[Any] = (), every_s: float = 0.0) -> None:
+    def __init__(
+        self, folder: Optional[str] = None, also: Sequence[Any] = (), every_s: float = 0.0
+    ) -> None:
         super().__init__()
         self.stop_file = os.path.abspath(os.environ.get("HPCDL_STOP_FILE", "stop"))
-        self.folder = os.path.abspath(folder or os.path.join(os.path.dirname(self.stop_file), "state"))
+        self.folder = os.path.abspath(
+            folder or os.path.join(os.path.dirname(self.stop_file), "state")
+        )
         self.also = list(also)
         self.every_s = every_s
         self._supports_tf_logs = True  # else Keras 2 waits for the device after each batch
@@ -94,7 +98,9 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
         if os.path.exists(self.stop_file):
             _say("asked to stop: this epoch will be begun again")
             if not self._epochs_here:
-                _say("no epoch fitted into this attempt; make epochs shorter: fit(steps_per_epoch=...)")
+                _say(
+                    "no epoch fitted into this attempt; make epochs shorter: fit(steps_per_epoch=...)"
+                )
             _exit()
 
     on_test_batch_begin = on_train_batch_begin  # validation is a part of the epoch
@@ -158,7 +164,9 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
         try:
             self._checkpoint.read(path).assert_existing_objects_matched().expect_partial()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
-            raise ValueError("{} is the state of another model; remove it to train anew".format(self.folder)) from error
+            raise ValueError(
+                "{} is the state of another model; remove it to train anew".format(self.folder)
+            ) from error
         saved = self._progress.value
         self._epochs = saved["epochs"]
         for callback, values in zip(self.also, saved["also"]):
@@ -187,7 +195,10 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
 
     def _states(self) -> List[str]:
         """The saved states, newest first."""
-        found = [path[: -len(".index")] for path in glob.glob(os.path.join(glob.escape(self.folder), "epoch-*.index"))]
+        found = [
+            path[: -len(".index")]
+            for path in glob.glob(os.path.join(glob.escape(self.folder), "epoch-*.index"))
+        ]
         return sorted(found, key=lambda path: int(path.rpartition("-")[2]), reverse=True)
 
 
@@ -282,7 +293,9 @@ def _tree(value: Any, arrays: Dict[str, Any]) -> List[Any]:
     if isinstance(value, (list, tuple)):
         items = [_tree(item, arrays) for item in value]
         return ["tuple" if isinstance(value, tuple) else "list", items]
-    if callable(value):  # how a callback compares: which function does it depends on the version of Keras
+    if callable(
+        value
+    ):  # how a callback compares: which function does it depends on the version of Keras
         return ["compares", "less" if value(1.0, 2.0) else "greater"]
     return ["plain", value]
 
@@ -355,7 +368,9 @@ def _changed(callback: Any, begin: Dict[str, Any]) -> Dict[str, Any]:
         if value is not begin.get(name)
         and (
             name == "monitor_op"
-            or all(isinstance(item, simple) for item in (value if isinstance(value, list) else [value]))
+            or all(
+                isinstance(item, simple) for item in (value if isinstance(value, list) else [value])
+            )
         )
     }
 

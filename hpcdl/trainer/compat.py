@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 import numpy as np
 import tensorflow as tf
 
-from hpcdl.trainer.errors import DeviceError
+from hpcdl.contract.errors import DeviceError
 
 
 def keras_version() -> str:
@@ -61,11 +61,17 @@ def is_compiled(model: Any) -> bool:
 
 def build_optimizer(model: Any) -> None:
     """Create the optimizer's variables now: inside a loop or a replica it is too late."""
-    optimizer = model.optimizer if is_keras_3() else inner_optimizer(model.optimizer)  # Keras 2's wrapper has them
-    build = getattr(optimizer, "build", None) or optimizer._create_all_weights  # Keras 2's legacy ones
+    optimizer = (
+        model.optimizer if is_keras_3() else inner_optimizer(model.optimizer)
+    )  # Keras 2's wrapper has them
+    build = (
+        getattr(optimizer, "build", None) or optimizer._create_all_weights
+    )  # Keras 2's legacy ones
     build(model.trainable_variables)
     if optimizer is not model.optimizer and not hasattr(model.optimizer, "_variables"):
-        model.optimizer._variables = _optimizer_variables(model.optimizer)  # which Keras 2.11 forgets, and saving wants
+        model.optimizer._variables = _optimizer_variables(
+            model.optimizer
+        )  # which Keras 2.11 forgets, and saving wants
 
 
 def add_up_gradients(optimizer: Any, replicas: int) -> None:
@@ -88,14 +94,18 @@ def add_up_gradients(optimizer: Any, replicas: int) -> None:
     apply, add_up = optimizer.apply, inner._all_reduce_sum_gradients
 
     def apply_shares(grads: Any, trainable_variables: Any = None) -> Any:
-        shares = [None if grad is None else tf.math.scalar_mul(1 / replicas, grad) for grad in grads]
+        shares = [
+            None if grad is None else tf.math.scalar_mul(1 / replicas, grad) for grad in grads
+        ]
         return apply(shares, trainable_variables)
 
     def add_up_anywhere(grads_and_variables: Any) -> Any:
         if not tf.distribute.in_cross_replica_context():
             return add_up(grads_and_variables)
         pairs = [(grad, variable) for grad, variable in grads_and_variables if grad is not None]
-        sums = tf.distribute.get_strategy().extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)
+        sums = tf.distribute.get_strategy().extended.batch_reduce_to(
+            tf.distribute.ReduceOp.SUM, pairs
+        )
         return [(grad, variable) for grad, (_, variable) in zip(sums, pairs)]
 
     optimizer.apply, inner._all_reduce_sum_gradients = apply_shares, add_up_anywhere
@@ -116,7 +126,9 @@ def judge_all_replicas_together(optimizer: Any, replicas: int) -> None:
     apply = optimizer.apply
 
     def apply_means(grads: Any, trainable_variables: Any = None) -> Any:
-        means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, list(grads))
+        means = tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.MEAN, list(grads)
+        )
         return apply(means, trainable_variables)
 
     optimizer.apply = apply_means
@@ -131,7 +143,9 @@ def learning_rate(model: Any) -> Optional[float]:
     """The optimizer's learning rate as it is set now; None where it has a schedule of its own, or no such thing."""
     optimizer = inner_optimizer(model.optimizer)
     rate = (
-        optimizer._learning_rate if hasattr(optimizer, "_learning_rate") else getattr(optimizer, "learning_rate", None)
+        optimizer._learning_rate
+        if hasattr(optimizer, "_learning_rate")
+        else getattr(optimizer, "learning_rate", None)
     )
     if rate is None or isinstance(rate, tf.keras.optimizers.schedules.LearningRateSchedule):
         return None
@@ -241,7 +255,10 @@ def variables(model: Any) -> List[Variable]:
     owned = set(once) - {id(variable) for variable in shared}
     return [
         Variable(
-            str(getattr(variable, "path", variable.name)), tensorflow_variable(variable), key in owned, key in of_model
+            str(getattr(variable, "path", variable.name)),
+            tensorflow_variable(variable),
+            key in owned,
+            key in of_model,
         )
         for key, variable in once.items()
     ]
@@ -275,7 +292,9 @@ def average_replicas(model: Any, strategy: Any) -> None:
             target.assign(tf.add_n(copies) / len(copies))
 
 
-def random_states(model: Any, seed: int, strategy: Any, whole: Any = None) -> List[Tuple[Any, int, int]]:
+def random_states(
+    model: Any, seed: int, strategy: Any, whole: Any = None
+) -> List[Tuple[Any, int, int]]:
     """The state variables of all random layers (dropout, augmentation): (variable, key, replica) of each.
 
     The key is a function of the seed and of the layer's place in the model, or in the whole that it is a part of.
@@ -289,7 +308,8 @@ def random_states(model: Any, seed: int, strategy: Any, whole: Any = None) -> Li
             text = "{}/{}/{}".format(seed, place, number).encode("ascii")
             key = int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1
             states += [
-                (copy, key, replica) for replica, copy in enumerate(strategy.experimental_local_results(variable))
+                (copy, key, replica)
+                for replica, copy in enumerate(strategy.experimental_local_results(variable))
             ]
     return states
 
@@ -302,7 +322,9 @@ def seed_tracing(seed: int, rows: int) -> None:
     Args:
         rows: the rows of a batch, which tell the graphs of one training apart.
     """
-    key = int.from_bytes(hashlib.sha256("{}/{}".format(seed, rows).encode("ascii")).digest()[:4], "big")
+    key = int.from_bytes(
+        hashlib.sha256("{}/{}".format(seed, rows).encode("ascii")).digest()[:4], "big"
+    )
     random.seed(key)
     np.random.seed(key)
 
@@ -380,7 +402,9 @@ def watched_calls(model: Any, note: Callable[[Any, Any], None]) -> Iterator[None
 
     def watched(layer: Any, call: Any) -> Any:
         def noting(*arguments: Any, **named: Any) -> Any:
-            if arguments and tf.executing_eagerly():  # a user's tf.function has no values to look at
+            if (
+                arguments and tf.executing_eagerly()
+            ):  # a user's tf.function has no values to look at
                 note(layer, arguments[0])
             return call(*arguments, **named)
 
@@ -460,7 +484,9 @@ def weights_from(builder: Any, find: Callable[[str], str]) -> Iterator[None]:
         find: makes a path of the name of a file.
     """
     package = builder.__module__.partition(".applications.")[0]
-    utils: Any = importlib.import_module(package + (".utils.file_utils" if is_keras_3() else ".utils.data_utils"))
+    utils: Any = importlib.import_module(
+        package + (".utils.file_utils" if is_keras_3() else ".utils.data_utils")
+    )
     fetch = utils.get_file
     utils.get_file = lambda fname, *_, **__: find(fname)
     try:
@@ -488,7 +514,9 @@ def weights_in(path: str) -> List[Tuple[str, Tuple[int, ...]]]:
         if "layer_names" in content.attrs:
             for layer in content.attrs["layer_names"]:
                 group = content[layer]
-                found += [(_text(name), tuple(group[name].shape)) for name in group.attrs["weight_names"]]
+                found += [
+                    (_text(name), tuple(group[name].shape)) for name in group.attrs["weight_names"]
+                ]
         else:
             content.get("layers", content).visititems(note)
     return found

@@ -14,12 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from hpcdl import __version__
+from hpcdl.contract.spec import LATER, SCHEMA_VERSION, RunSpec, sections
 from hpcdl.trainer import compat
-from hpcdl.trainer.best import restored
-from hpcdl.trainer.data import Dataset
-from hpcdl.trainer.distribution import Devices
-from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import LATER, SCHEMA_VERSION, RunSpec, sections
+from hpcdl.trainer.dataset.load import Dataset
+from hpcdl.trainer.files.rundir import RunDir
+from hpcdl.trainer.fit.best import restored
+from hpcdl.trainer.runtime.devices import Devices
 
 
 def fingerprint(run: RunSpec) -> str:
@@ -27,13 +27,19 @@ def fingerprint(run: RunSpec) -> str:
 
     What an older hpcdl did not know is left out where it is as if it were not there: its checkpoints stay good.
     """
-    settings = {key: value for key, value in asdict(run).items() if key in ("data", "model", "train", "devices")}
+    settings = {
+        key: value
+        for key, value in asdict(run).items()
+        if key in ("data", "model", "train", "devices")
+    }
     for name, section in sections(settings).items():
         for key, value in LATER[name].items():
             if section.get(key, value) == value:
                 section.pop(key, None)
     if run.data.validation_split:
-        settings["split"] = "by class"  # other rows than those of a hpcdl that took them from all classes together
+        settings["split"] = (
+            "by class"  # other rows than those of a hpcdl that took them from all classes together
+        )
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()
 
 

@@ -8,33 +8,37 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from hpcdl.trainer import compat, compiling, distribution, features, models, probing
-from hpcdl.trainer.balance import Balance
-from hpcdl.trainer.batches import Source
-from hpcdl.trainer.best import Best, choose, restored
-from hpcdl.trainer.checkpoint import Checkpoints
-from hpcdl.trainer.data import Dataset, split_rows
-from hpcdl.trainer.errors import DataError
-from hpcdl.trainer.evaluation import Evaluator
-from hpcdl.trainer.expects import describe_tested, describe_use
-from hpcdl.trainer.folds import cross_validate
-from hpcdl.trainer.loop import Pace, Stepper, train
-from hpcdl.trainer.output import say
-from hpcdl.trainer.periodic import Saver
-from hpcdl.trainer.precision import set_precision
-from hpcdl.trainer.predictions import Predictor, write_predictions
+from hpcdl.contract.errors import DataError
+from hpcdl.contract.model_facts import describe_tested, describe_use
+from hpcdl.contract.spec import FunctionSpec, RunSpec
+from hpcdl.trainer import compat
+from hpcdl.trainer.dataset.balance import Balance
+from hpcdl.trainer.dataset.load import Dataset, split_rows
+from hpcdl.trainer.dataset.samples import write_samples
+from hpcdl.trainer.dataset.source import Source
+from hpcdl.trainer.files.checkpoint import Checkpoints
+from hpcdl.trainer.files.retry import keep_trying
+from hpcdl.trainer.files.rundir import RunDir
+from hpcdl.trainer.files.saver import Saver
+from hpcdl.trainer.files.tensorboard import epoch_logs
+from hpcdl.trainer.fit.best import Best, choose, restored
+from hpcdl.trainer.fit.cross_validation import cross_validate
+from hpcdl.trainer.fit.evaluation import Evaluator
+from hpcdl.trainer.fit.loop import Pace, Stepper, train
+from hpcdl.trainer.fit.predictions import Predictor, write_predictions
+from hpcdl.trainer.model import compiling, features, models, probing
+from hpcdl.trainer.model.model_file import Trained, save_model
+from hpcdl.trainer.model.precision import set_precision
 from hpcdl.trainer.result import fingerprint, result, versions
-from hpcdl.trainer.retry import keep_trying
-from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.samples import write_samples
-from hpcdl.trainer.saving import Trained, save_model
-from hpcdl.trainer.spec import FunctionSpec, RunSpec
-from hpcdl.trainer.tensorboard import epoch_logs
+from hpcdl.trainer.runtime import devices as distribution
+from hpcdl.trainer.runtime.log import say
 
 Sources = Tuple[Source, Source]  # of the train part and of the test part
 
 
-def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: Dict[str, float]) -> None:
+def train_and_evaluate(
+    run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: Dict[str, float]
+) -> None:
     """Train a run's model, score it on the test rows, save it, and write result.json; or so for each fold.
 
     Everything made goes under the run folder. The images of `dataset` are released on the way.
@@ -43,7 +47,7 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
         timing: seconds spent so far, by name; added to and written to the result.
 
     Raises:
-        DeviceError, DataError, UserCodeError, Stopped: see `hpcdl.trainer.errors`.
+        DeviceError, DataError, UserCodeError, Stopped: see `hpcdl.contract.errors`.
     """
     run_dir.heartbeat(phase="compiling", epochs=run.train.epochs)
     say("tensorflow {tensorflow}  keras {keras}  numpy {numpy}".format(**versions()))
@@ -61,10 +65,14 @@ def train_and_evaluate(run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: 
 
     test_rows = np.arange(dataset.test.rows, dtype=np.int32)
     if run.train.cross_validation:
-        for_each = functools.partial(_train_rows, run, dataset, devices, functools.lru_cache(maxsize=None)(sources))
+        for_each = functools.partial(
+            _train_rows, run, dataset, devices, functools.lru_cache(maxsize=None)(sources)
+        )
         found = cross_validate(run, run_dir, dataset.train.labels, test_rows, timing, for_each)
     else:
-        training, validation = split_rows(dataset.train.labels, run.data.validation_split, run.train.seed)
+        training, validation = split_rows(
+            dataset.train.labels, run.data.validation_split, run.train.seed
+        )
         rows = {"train": training, "validation": validation, "test": test_rows}
         found = _train_rows(run, dataset, devices, sources, run_dir, rows, timing)
     run_dir.write_result(found)
@@ -94,7 +102,9 @@ def _train_rows(
     started = time.perf_counter()
     one_hot = _one_hot(run, dataset)
     train_source, test_source = sources()
-    balance = Balance(run.train.balance, rows["train"], dataset.train.labels, dataset.classes, run.train.seed)
+    balance = Balance(
+        run.train.balance, rows["train"], dataset.train.labels, dataset.classes, run.train.seed
+    )
     if balance.kind != "none":
         say(balance.table(dataset.class_names))
     options: Dict[str, Any] = {
@@ -110,22 +120,38 @@ def _train_rows(
     model, images, halves = whole, test_source, features.halves(run, whole, devices.strategy)
     if halves is not None:
         model = halves.head
-        compute = functools.partial(features.sources, run, run_dir.home, dataset, devices.strategy, halves.frozen)
-        train_source, test_source = _timed(timing, "features_s", lambda: compute(train_source, test_source, one_hot))
+        compute = functools.partial(
+            features.sources, run, run_dir.home, dataset, devices.strategy, halves.frozen
+        )
+        train_source, test_source = _timed(
+            timing, "features_s", lambda: compute(train_source, test_source, one_hot)
+        )
     _compile(run, dataset, devices, model, train_source)
     score = functools.partial(_score, run, run_dir, model, devices.strategy)
     guard = functools.partial(models.blame_user_code, run.model, "failed in training")
     stepper = Stepper(
-        model, devices.strategy, train_source, rows["train"], run.train, guard, run.data.augment, balance, whole
+        model,
+        devices.strategy,
+        train_source,
+        rows["train"],
+        run.train,
+        guard,
+        run.data.augment,
+        balance,
+        whole,
     )
     variables, keep = compat.variables(model), run.saving.keep
-    checkpoints = Checkpoints(run_dir.checkpoints, variables, devices.strategy, fingerprint(run), keep)
+    checkpoints = Checkpoints(
+        run_dir.checkpoints, variables, devices.strategy, fingerprint(run), keep
+    )
     best = _best(run, model)
     timing["build_s"] = time.perf_counter() - started - timing.get("features_s", 0.0)
 
     if run.train.tensorboard:
         run_dir.on_epoch = epoch_logs(run_dir, run_dir.tensorboard, run.to_json())
-    run_dir.heartbeat(phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch)
+    run_dir.heartbeat(
+        phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch
+    )
     validate = score(train_source, rows["validation"])
     state = train(stepper, model, run_dir, Saver(checkpoints, run.saving), validate, Pace(), best)
     timing.update({name: state[name] for name in ("train_s", "saves", "save_blocked_s")})
@@ -135,17 +161,27 @@ def _train_rows(
     if restored(run, state):
         checkpoints.assign_best()
         say("from here on with the weights of epoch {}".format(state["best"]["epoch"]))
-    run_dir.heartbeat(phase="evaluating", epoch=state["step"] // stepper.steps_per_epoch, step=state["step"])
+    run_dir.heartbeat(
+        phase="evaluating", epoch=state["step"] // stepper.steps_per_epoch, step=state["step"]
+    )
     test = _timed(timing, "evaluate_s", score(test_source, rows["test"]))
     _say_test(test, len(rows["test"]), timing["evaluate_s"])
-    predict = functools.partial(_predict, run, run_dir, model, devices.strategy, test_source, images, dataset)
+    predict = functools.partial(
+        _predict, run, run_dir, model, devices.strategy, test_source, images, dataset
+    )
     _timed(timing, "predict_s", predict)
     run_dir.heartbeat(phase="saving")
     if halves is not None:  # the head alone was compiled
         with devices.strategy.scope():
             compiling.compile_model(whole, run.model, run.train, devices.replicas, dataset.classes)
-    trained = Trained(whole, devices.strategy, dataset.image_shape, dataset.train.scale, compiled_by_user)
-    saved = _timed(timing, "save_s", lambda: keep_trying("the model", lambda: save_model(run, run_dir, trained)))
+    trained = Trained(
+        whole, devices.strategy, dataset.image_shape, dataset.train.scale, compiled_by_user
+    )
+    saved = _timed(
+        timing,
+        "save_s",
+        lambda: keep_trying("the model", lambda: save_model(run, run_dir, trained)),
+    )
     counts = {part: len(indices) for part, indices in rows.items()}
     found = result(run, run_dir, dataset, devices, whole, saved, counts, test, state, timing)
     say(describe_use(saved, dataset.classes))
@@ -162,8 +198,12 @@ def _probe(run: RunSpec, dataset: Dataset, devices: distribution.Devices, model:
     """What is doubtful about a user's model, said in the log too."""
     if not isinstance(run.model, FunctionSpec):
         return []
-    with devices.strategy.scope(), models.blame_user_code(run.model, "built a model that failed on test images"):
-        warnings = probing.check_function_model(model, run.model, dataset.image_shape, dataset.classes)
+    with devices.strategy.scope(), models.blame_user_code(
+        run.model, "built a model that failed on test images"
+    ):
+        warnings = probing.check_function_model(
+            model, run.model, dataset.image_shape, dataset.classes
+        )
     for warning in warnings:
         say("warning: {}".format(warning))
     return warnings
@@ -178,7 +218,9 @@ def _check_rows(run: RunSpec, rows: Dict[str, Any], replicas: int) -> None:
     for part, indices in rows.items():
         if len(indices) < replicas and not (part == "validation" and run.validation_share == 0):
             raise DataError(
-                "{} has {} rows; expected at least one for each of the {} replicas".format(part, len(indices), replicas)
+                "{} has {} rows; expected at least one for each of the {} replicas".format(
+                    part, len(indices), replicas
+                )
             )
 
 
@@ -192,12 +234,20 @@ def _build(run: RunSpec, dataset: Dataset, devices: distribution.Devices) -> Any
     return model
 
 
-def _compile(run: RunSpec, dataset: Dataset, devices: distribution.Devices, model: Any, source: Any) -> None:
+def _compile(
+    run: RunSpec, dataset: Dataset, devices: distribution.Devices, model: Any, source: Any
+) -> None:
     """Give the model all other variables: the optimizer's and the metrics'."""
-    with devices.strategy.scope(), models.blame_user_code(run.model, "built a model that cannot be trained"):
+    with devices.strategy.scope(), models.blame_user_code(
+        run.model, "built a model that cannot be trained"
+    ):
         compiling.compile_model(model, run.model, run.train, devices.replicas, dataset.classes)
     with models.blame_user_code(run.model, "built a model that failed on its first images"):
-        compat.build_metrics(model, devices.strategy, *source.take(next(source.each(np.arange(2, dtype=np.int32), 2))))
+        compat.build_metrics(
+            model,
+            devices.strategy,
+            *source.take(next(source.each(np.arange(2, dtype=np.int32), 2))),
+        )
 
 
 def _best(run: RunSpec, model: Any) -> Optional[Best]:
@@ -223,10 +273,18 @@ def _score(
 
 
 def _predict(
-    run: RunSpec, run_dir: RunDir, model: Any, strategy: Any, source: Any, images: Source, dataset: Dataset
+    run: RunSpec,
+    run_dir: RunDir,
+    model: Any,
+    strategy: Any,
+    source: Any,
+    images: Source,
+    dataset: Dataset,
 ) -> None:
     """Write what the model says of each test row, for `hpcdl report`."""
-    predictor = Predictor(model, strategy, source, run.model.output == "logits", 2 * run.train.batch_size)
+    predictor = Predictor(
+        model, strategy, source, run.model.output == "logits", 2 * run.train.batch_size
+    )
     with models.blame_user_code(run.model, "failed in prediction"):
         test = dataset.test
         write_predictions(predictor, images, test.labels, dataset.classes, run_dir, test.files())

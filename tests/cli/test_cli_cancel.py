@@ -175,7 +175,9 @@ def test_removed_run_still_in_queue(site, cli, text):
     assert site.asked("scancel") == []
 
 
-@pytest.mark.parametrize("squeue", ["", AWAY, "echo '6|/elsewhere'"], ids=["empty", "away", "others"])
+@pytest.mark.parametrize(
+    "squeue", ["", AWAY, "echo '6|/elsewhere'"], ids=["empty", "away", "others"]
+)
 def test_removed_run_that_is_gone(site, cli, squeue):
     run = site.run()
     shutil.rmtree(run.paths.root)
@@ -187,7 +189,9 @@ def test_removed_run_that_is_gone(site, cli, squeue):
     assert f"there is no run folder {run.paths.root}" in answer.err
 
 
-@pytest.mark.parametrize("command", ["status", "logs", "result", "wait", "report", "resume", "compare"])
+@pytest.mark.parametrize(
+    "command", ["status", "logs", "result", "wait", "report", "resume", "compare"]
+)
 def test_removed_run_elsewhere(site, cli, command):
     run = site.run()
     shutil.rmtree(run.paths.root)

@@ -70,7 +70,11 @@ def test_removes_nothing_unasked(cli, make_run, tmp_path):
 
 
 def test_removes_runs_that_are_old(cli, make_run):
-    old, new, runs = make_run("old", age_s=40 * DAY_S), make_run("new"), make_run("runs", "running", 40 * DAY_S)
+    old, new, runs = (
+        make_run("old", age_s=40 * DAY_S),
+        make_run("new"),
+        make_run("runs", "running", 40 * DAY_S),
+    )
 
     answer = cli("clean", "--older-than", "30d", "--yes")
 

@@ -45,13 +45,21 @@ def test_help_is_complete(cli, words, command):
     assert command.short_help
     assert command.help
     for parameter in command.params:
-        assert parameter.param_type_name == "argument" or parameter.help, f"{parameter.opts} has no help"
+        assert parameter.param_type_name == "argument" or parameter.help, (
+            f"{parameter.opts} has no help"
+        )
 
 
-@pytest.mark.parametrize("words", ["", "check", "render", "submit", "shell", "data stage", "cluster show", "init"])
+@pytest.mark.parametrize(
+    "words", ["", "check", "render", "submit", "shell", "data stage", "cluster show", "init"]
+)
 def test_help_examples_are_real(cli, words):
     """The examples in --help name commands and options that exist."""
-    lines = [line.split() for line in cli(*words.split(), "--help").out.splitlines() if line.startswith("  hpcdl ")]
+    lines = [
+        line.split()
+        for line in cli(*words.split(), "--help").out.splitlines()
+        if line.startswith("  hpcdl ")
+    ]
     commands = all_commands()
 
     assert lines
@@ -145,11 +153,15 @@ def test_jobs_listed(cli):
     assert "mnist_cnn           The course's CNN: two 5x5 convolutions, SGD, five epochs." in lines
 
 
-@pytest.mark.parametrize(("job", "module"), [("mnist_script", "MNIST.py"), ("imbalanced_mnist", "imbalanced.py")])
+@pytest.mark.parametrize(
+    ("job", "module"), [("mnist_script", "MNIST.py"), ("imbalanced_mnist", "imbalanced.py")]
+)
 def test_job_copied_with_script_or_module(cli, tmp_path, job, module):
     answer = cli("jobs", "copy", job, tmp_path / "new")
 
-    assert answer.out.splitlines() == [str(tmp_path / "new" / name) for name in (f"{job}.yaml", module)]
+    assert answer.out.splitlines() == [
+        str(tmp_path / "new" / name) for name in (f"{job}.yaml", module)
+    ]
     assert cli("render", tmp_path / "new" / f"{job}.yaml", *MARENOSTRUM).code == 0
 
 
@@ -177,11 +189,16 @@ def test_render_to_file(cli, tmp_path):
     assert (answer.code, answer.out) == (0, "")
     text = (tmp_path / "my.slurm").read_text()
     assert "sbatch my.slurm" in text
-    assert text.replace("my.slurm", "MNIST.slurm") == cli("render", "mnist_script", *MARENOSTRUM).out
+    assert (
+        text.replace("my.slurm", "MNIST.slurm") == cli("render", "mnist_script", *MARENOSTRUM).out
+    )
 
 
 def test_render_model_says_what_it_needs(cli):
-    assert "it needs run.json and code/ beside it: hpcdl render -o DIR" in cli("render", "mnist_cnn", *MARENOSTRUM).out
+    assert (
+        "it needs run.json and code/ beside it: hpcdl render -o DIR"
+        in cli("render", "mnist_cnn", *MARENOSTRUM).out
+    )
 
 
 def test_render_to_folder(cli, tmp_path, monkeypatch):
@@ -191,22 +208,35 @@ def test_render_to_folder(cli, tmp_path, monkeypatch):
     assert "submit it from there with: sbatch job.sbatch" in answer.err
     assert sorted(os.listdir(tmp_path / "out")) == ["code", "job.sbatch", "run.json"]
     assert os.listdir(tmp_path / "out" / "code") == ["hpcdl"]
-    assert str(tmp_path) not in (tmp_path / "out" / "job.sbatch").read_text(), "it can be moved anywhere"
+    assert str(tmp_path) not in (tmp_path / "out" / "job.sbatch").read_text(), (
+        "it can be moved anywhere"
+    )
 
 
 def test_render_script_to_folder(cli, write_job, tmp_path):
-    path = write_job("name: a\nscript: a.py\nfiles: [b.txt]\n", a__py="import c\n", c__py="", b__txt="")
+    path = write_job(
+        "name: a\nscript: a.py\nfiles: [b.txt]\n", a__py="import c\n", c__py="", b__txt=""
+    )
 
     cli("render", path, *MARENOSTRUM, "-o", f"{tmp_path}/out/")
 
-    assert sorted(os.listdir(tmp_path / "out")) == ["a.py", "b.txt", "c.py", "hpcdl_support", "job.sbatch"]
+    assert sorted(os.listdir(tmp_path / "out")) == [
+        "a.py",
+        "b.txt",
+        "c.py",
+        "hpcdl_support",
+        "job.sbatch",
+    ]
     text = (tmp_path / "out" / "job.sbatch").read_text()
     assert '"PYTHONPATH=$PWD/hpcdl_support"' in text
     assert "MPLBACKEND=module://hpcdl_support.figures" in text
 
 
 def test_render_notebook_needs_folder(cli, write_job, tmp_path):
-    path = write_job("name: a\nscript: a.ipynb\n", a__ipynb='{"cells": [{"cell_type": "code", "source": "x = 1"}]}')
+    path = write_job(
+        "name: a\nscript: a.ipynb\n",
+        a__ipynb='{"cells": [{"cell_type": "code", "source": "x = 1"}]}',
+    )
 
     refused = cli("render", path, *MARENOSTRUM)
     written = cli("render", path, *MARENOSTRUM, "-o", tmp_path / "out")
@@ -262,7 +292,7 @@ def test_dry_run_prints_and_creates_nothing(cli, tmp_path):
     assert answer.err.startswith("mnist_cnn: using the job that ships with hpcdl")
     assert answer.err.count("\n") == 1
     assert answer.out.startswith("#!/bin/bash\n")
-    assert "-m hpcdl.launch.worker" in answer.out
+    assert "-m hpcdl.worker.__main__" in answer.out
     assert f"#SBATCH --chdir={tmp_path}/runs/mnist-cnn/" in answer.out
     assert os.listdir(tmp_path) == []
 
@@ -298,8 +328,8 @@ def test_dry_run_is_what_is_sent(cli, tmp_path, monkeypatch):
     ):
         monkeypatch.setenv(name, "leaks")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
-    monkeypatch.setattr("hpcdl.run.create.secrets.choice", lambda letters: letters[0])
-    monkeypatch.setattr("hpcdl.run.create.time.strftime", lambda *_: "20260101-1200")
+    monkeypatch.setattr("hpcdl.submission.create.secrets.choice", lambda letters: letters[0])
+    monkeypatch.setattr("hpcdl.submission.create.time.strftime", lambda *_: "20260101-1200")
     argv = ("submit", "mnist_cnn", *MARENOSTRUM, "--runs-dir", tmp_path / "runs")
 
     dry = cli(*argv, "--dry-run")
@@ -309,7 +339,9 @@ def test_dry_run_is_what_is_sent(cli, tmp_path, monkeypatch):
     assert (sent.code, sent.out) == (0, f"{run}\n")
     assert "submitted as job 77 on marenostrum5" in sent.err
     assert (fake / "sbatch.got").read_text() == dry.out == (run / "script.sbatch").read_text()
-    inherited = dict(line.split("=", 1) for line in (fake / "sbatch.env").read_text().splitlines() if "=" in line)
+    inherited = dict(
+        line.split("=", 1) for line in (fake / "sbatch.env").read_text().splitlines() if "=" in line
+    )
     assert inherited["SLURM_CONF"] == "/etc/slurm.conf"
     assert "leaks" not in inherited.values()
     assert inherited["HOME"] == os.environ["HOME"]
@@ -318,7 +350,9 @@ def test_dry_run_is_what_is_sent(cli, tmp_path, monkeypatch):
 def test_refused_submission_tells_why(cli, tmp_path, monkeypatch):
     fake = tmp_path / "bin"
     fake.mkdir()
-    (fake / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: Invalid qos specification' >&2\nexit 1\n")
+    (fake / "sbatch").write_text(
+        "#!/bin/sh\necho 'sbatch: error: Invalid qos specification' >&2\nexit 1\n"
+    )
     (fake / "sbatch").chmod(0o755)
     monkeypatch.setenv("PATH", f"{fake}:{os.environ['PATH']}")
 
@@ -337,7 +371,9 @@ def test_refused_submission_tells_why(cli, tmp_path, monkeypatch):
 def test_reader_gone_is_no_error(program):
     """`hpcdl ... | head -1`: quiet, whatever was left to write."""
     with subprocess.Popen(
-        [*program, "render", "mnist_script", *MARENOSTRUM], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*program, "render", "mnist_script", *MARENOSTRUM],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -360,7 +396,10 @@ def test_status_of_a_name_with_several_runs(cli, tmp_path, monkeypatch):
 
     status = cli("status", "mnist-cnn", "--runs-dir", tmp_path / "runs")
     assert (status.code, status.err) == (0, "'mnist-cnn' fits 2 runs\n")
-    assert [line.split("/")[0] for line in status.out.splitlines()[1:]] == ["mnist-cnn", "mnist-cnn"]
+    assert [line.split("/")[0] for line in status.out.splitlines()[1:]] == [
+        "mnist-cnn",
+        "mnist-cnn",
+    ]
     assert cli("logs", "mnist-cnn", "--runs-dir", tmp_path / "runs").code == 2
 
 

@@ -34,7 +34,12 @@ def program(tmp_path):
 
 @pytest.fixture
 def runs(tmp_path):
-    for name in ("mnist/20260101-1200-aaaa", "mnist/20260102-1200-bbbb", "other/20260103-1200-cccc", ".code/x"):
+    for name in (
+        "mnist/20260101-1200-aaaa",
+        "mnist/20260102-1200-bbbb",
+        "other/20260103-1200-cccc",
+        ".code/x",
+    ):
         (tmp_path / "runs" / name).mkdir(parents=True)
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl.data import how_to_stage
 from hpcdl.job import load_job
 from hpcdl.run import runs_below
-from hpcdl.run.freeze import user_files
 from hpcdl.run.waiting import waiting_note
+from hpcdl.staging import how_to_stage
+from hpcdl.usercode.freeze import user_files
 
 SCRIPT = "import sys\nprint('arguments', sys.argv[1:])\n"
 
@@ -37,12 +37,17 @@ def make_run(folder):
         at = time.time() if created is None else created
         (root / "manifest.json").write_text(json.dumps({"created": at}))
         (root / "plan.json").write_text("{}")
-        (root / "submitted.json").write_text(json.dumps({"backend": "slurm", "job_id": "7", "time": at}))
+        (root / "submitted.json").write_text(
+            json.dumps({"backend": "slurm", "job_id": "7", "time": at})
+        )
         rows = []
         for number in range(1, attempts + 1):
             begun = at + number * 100
             row = {"attempt": number, "node": "n", "reason": state}
-            rows += [{**row, "event": "start", "time": begun}, {**row, "event": "end", "time": begun + 30}]
+            rows += [
+                {**row, "event": "start", "time": begun},
+                {**row, "event": "end", "time": begun + 30},
+            ]
         (root / "attempts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         result = {"state": state, "cause": cause, "timing": {"total_s": total_s}}
         (root / "result.json").write_text(json.dumps(result))
@@ -78,7 +83,9 @@ def test_script_runs_with_its_arguments(hpcdl_process, folder):
 def test_script_goes_with_each_command(cli, folder, command):
     (folder / "MNIST.py").write_text(SCRIPT)
 
-    answer = cli(*command, "MNIST.py", "-c", "generic", "--gpus", "1", "--time", "00:20:00", "--", "-v")
+    answer = cli(
+        *command, "MNIST.py", "-c", "generic", "--gpus", "1", "--time", "00:20:00", "--", "-v"
+    )
 
     assert "running the script as job MNIST with 1 GPU, 00:20:00" in answer.err
     if command != ("check",):
@@ -159,7 +166,14 @@ def test_job_copy_takes_shipped_ones_only(cli, folder):
 @pytest.mark.cases("F19")
 @pytest.mark.parametrize(
     "command",
-    [("status",), ("result", "k3f9"), ("data", "list"), ("check", "mnist_cnn"), ("cluster", "show"), ("status", "a")],
+    [
+        ("status",),
+        ("result", "k3f9"),
+        ("data", "list"),
+        ("check", "mnist_cnn"),
+        ("cluster", "show"),
+        ("status", "a"),
+    ],
 )
 def test_variable_that_names_nothing_is_an_error(cli, folder, monkeypatch, command):
     monkeypatch.setenv("HPCDL_CLUSTER", "nothere.yaml")
@@ -185,7 +199,9 @@ def test_misspelt_variable_is_an_error(cli, folder, monkeypatch):
 @pytest.mark.cases("F19")
 def test_relative_variable_is_told(cli, folder, monkeypatch):
     """It works where the file is, and is another file elsewhere."""
-    (folder / "my.yaml").write_text("name: mine\nnode: {cpus: 1, gpus: 0}\nimages: {tensorflow: /a.sif}\n")
+    (folder / "my.yaml").write_text(
+        "name: mine\nnode: {cpus: 1, gpus: 0}\nimages: {tensorflow: /a.sif}\n"
+    )
     monkeypatch.setenv("HPCDL_CLUSTER", "my.yaml")
 
     answer = cli("render", "mnist_script", "--gpus", "0")
@@ -241,13 +257,19 @@ def test_profile_named_like_file_is_told(cli, folder):
     answer = cli("render", "mnist_script", "-c", "generic")
 
     assert answer.code == 0
-    assert "generic: using the built-in profile; for the file in this folder: --cluster ./generic.yaml" in answer.err
+    assert (
+        "generic: using the built-in profile; for the file in this folder: --cluster ./generic.yaml"
+        in answer.err
+    )
 
 
 @pytest.mark.cases("F3")
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [("mysite", "did you mean mysite.yaml?"), ("marenostrum5.yaml", "is called marenostrum5: --cluster marenostrum5")],
+    [
+        ("mysite", "did you mean mysite.yaml?"),
+        ("marenostrum5.yaml", "is called marenostrum5: --cluster marenostrum5"),
+    ],
 )
 def test_missing_profile_names_the_near_one(cli, folder, given, meant):
     (folder / "mysite.yaml").write_text("name: mine\n")
@@ -355,7 +377,9 @@ def test_status_shows_all_when_asked(cli, make_run):
     assert len(every.out.splitlines()) == 29
     assert len(json.loads(cli("status", "--all", "--json").out)) == 28
     named = [run.name for run in runs_below([Path("runs")])]
-    assert len(json.loads(cli("status", *named, "--json").out)) == 28, "who names runs gets them all"
+    assert len(json.loads(cli("status", *named, "--json").out)) == 28, (
+        "who names runs gets them all"
+    )
 
 
 @pytest.mark.cases("F23")
@@ -395,7 +419,10 @@ def test_both_clocks_are_shown(cli, make_run):
     [
         ("Priority", "Priority"),
         ("Dependency", "Dependency: it waits for another job"),
-        ("DependencyNeverSatisfied", "DependencyNeverSatisfied: it will never start; hpcdl cancel RUN"),
+        (
+            "DependencyNeverSatisfied",
+            "DependencyNeverSatisfied: it will never start; hpcdl cancel RUN",
+        ),
         ("JobHeldUser", "JobHeldUser: it is held; scontrol release 77"),
         ("QOSMaxWallDurationPerJobLimit", "asks for more than is allowed; hpcdl cancel RUN"),
         ("QOSMaxJobsPerUserLimit", "your other jobs, or your group's, have all that is allowed"),
@@ -408,7 +435,9 @@ def test_reason_to_wait_has_a_hint(reason, note):
 
 @pytest.mark.cases("F23")
 def test_expected_start_is_slurms_estimate():
-    assert waiting_note("Priority", "2026-01-01T14:05:00", "7").endswith("about 2026-01-01 14:05:00 (SLURM's estimate)")
+    assert waiting_note("Priority", "2026-01-01T14:05:00", "7").endswith(
+        "about 2026-01-01 14:05:00 (SLURM's estimate)"
+    )
 
 
 # What is not installed, and not writable
@@ -443,7 +472,12 @@ def test_local_variable_needs_tf_keras(cli, folder, monkeypatch, of_shell):
         assert re.search(r"pip install 'tf-keras==2\.\d+\.\*'", answer.out + answer.err)
         assert not (folder / "runs").exists()
     (folder / "plain.py").write_text("print(1)\n")  # it takes nothing of tf.keras
-    assert cli("check", "plain.py", "--gpus", "0", "--time", "00:05:00", "--backend", "local", *asks).code == 0
+    assert (
+        cli(
+            "check", "plain.py", "--gpus", "0", "--time", "00:05:00", "--backend", "local", *asks
+        ).code
+        == 0
+    )
 
 
 @pytest.mark.cases("F13")
@@ -473,7 +507,9 @@ def test_local_notebook_may_await(cli, folder):
     (folder / "a.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}))
     (folder / "b.py").write_text(cell["source"])
 
-    assert cli("check", "a.ipynb", "--backend", "local", "--gpus", "0", "--runs-dir", "runs").code == 0
+    assert (
+        cli("check", "a.ipynb", "--backend", "local", "--gpus", "0", "--runs-dir", "runs").code == 0
+    )
     assert cli("check", "b.py", "--backend", "local", "--gpus", "0", "--runs-dir", "runs").code == 2
 
 
@@ -495,20 +531,37 @@ def test_local_run_loads_the_profiles_modules(hpcdl_process, folder, module):
     (folder / "bin" / "myrun").chmod(0o755)
     (folder / "bin" / "tf.sif").write_bytes(SIF + bytes(200 - len(SIF)))
     load = f'[ "$1" = purge ] || {{ [ "$2" = tool ] && PATH="{folder}/bin:$PATH"; }}'
-    (folder / "init.sh").write_text(f'module() {{ {load} || {{ echo "no module $2" >&2; return 1; }}; }}\n')
+    (folder / "init.sh").write_text(
+        f'module() {{ {load} || {{ echo "no module $2" >&2; return 1; }}; }}\n'
+    )
     profile = ["name: here", "node: {cpus: 4, gpus: 0}", "runtime: myrun", f"modules: [{module}]"]
-    profile += [f"module_init: {folder}/init.sh", f"data_root: {folder}", f"runs_root: {folder}/runs"]
+    profile += [
+        f"module_init: {folder}/init.sh",
+        f"data_root: {folder}",
+        f"runs_root: {folder}/runs",
+    ]
     profile += [f"images: {{tensorflow: {{path: {folder}/bin/tf.sif, python: {sys.executable}}}}}"]
     (folder / "site.yaml").write_text("\n".join(profile) + "\n")
     (folder / "a.py").write_text(SCRIPT)
 
     answer = hpcdl_process(
-        "submit", "a.py", "--backend", "local", "--gpus", "0", "-c", "site.yaml", "--wait", cwd=folder
+        "submit",
+        "a.py",
+        "--backend",
+        "local",
+        "--gpus",
+        "0",
+        "-c",
+        "site.yaml",
+        "--wait",
+        cwd=folder,
     )
 
     assert answer.code == 0, answer.err
     assert (folder / "bin" / "started").exists() == (module == "tool")
-    told = "the profile's modules cannot be loaded: no module broken: running with this machine's own"
+    told = (
+        "the profile's modules cannot be loaded: no module broken: running with this machine's own"
+    )
     assert (told in answer.err) == (module == "broken")
 
 
@@ -535,7 +588,7 @@ def test_pack_names_all_that_is_missing(cli, folder, monkeypatch):
 
 @pytest.mark.cases("F23")
 def test_staging_elsewhere_needs_its_owner(monkeypatch):
-    monkeypatch.setattr("hpcdl.data.os.access", lambda *_: False)
+    monkeypatch.setattr("hpcdl.staging.os.access", lambda *_: False)
 
     how = how_to_stage("mnist", "/gpfs/data")
 
@@ -555,7 +608,10 @@ def notebook(*cells):
     [
         (notebook("x = 1\n%%time\nx = 2"), "nb.ipynb, cell 1, line 2: %%time begins a cell"),
         (notebook("%%R\nx"), "nb.ipynb, cell 1, line 1: %%R is not known"),
-        (notebook("name = input('?')"), "nb.ipynb, cell 1, line 1: input() has nobody to answer it"),
+        (
+            notebook("name = input('?')"),
+            "nb.ipynb, cell 1, line 1: input() has nobody to answer it",
+        ),
         (notebook("x = ["), "nb.ipynb, cell 1 does not compile"),
         pytest.param(
             notebook("import google.colab.drive"),
@@ -585,7 +641,11 @@ def test_local_check_reads_the_notebook(cli, folder, text, words):
     [
         (b"\xef\xbb\xbf", 0, "could run"),
         ("# -*- coding: latin-1 -*-\n# grün\n".encode("latin-1"), 0, "could run"),
-        ("# grün\n".encode("latin-1"), 2, "a.py cannot be decoded by Python: line 1 has bytes that are not utf-8"),
+        (
+            "# grün\n".encode("latin-1"),
+            2,
+            "a.py cannot be decoded by Python: line 1 has bytes that are not utf-8",
+        ),
         ("x = 1\n\n\n# grün\n".encode("latin-1"), 2, "line 4 has bytes that are not utf-8"),
         ("x = 1\n".encode("utf-16"), 2, "a.py cannot be decoded by Python: it is UTF-16"),
     ],
@@ -600,14 +660,18 @@ def test_script_in_another_encoding(cli, folder, head, code, words):
 
     assert answer.code == code, answer
     assert words in answer.out
-    assert list(user_files(load_job("a.py")))[1:] == ([] if b"\0" in head else [folder / "beside.py"])
+    assert list(user_files(load_job("a.py")))[1:] == (
+        [] if b"\0" in head else [folder / "beside.py"]
+    )
 
 
 @pytest.mark.cases("F1")
 def test_requirements_from_windows(cli, folder):
     (folder / "requirements.txt").write_bytes(b"\xef\xbb\xbfpandas\r\n")
     (folder / "a.py").write_text("print(1)")
-    (folder / "a.yaml").write_text("script: a.py\npackages: requirements.txt\nresources: {gpus: 0}\nname: a\n")
+    (folder / "a.yaml").write_text(
+        "script: a.py\npackages: requirements.txt\nresources: {gpus: 0}\nname: a\n"
+    )
 
     assert cli("check", "a.yaml", "--backend", "local").code == 0
 
@@ -615,9 +679,16 @@ def test_requirements_from_windows(cli, folder):
 @pytest.mark.cases("F13", "F20")
 def test_failed_local_script(cli, hpcdl_process, folder):
     """What to try names no container where there was none; two streams at once are refused, not one dropped."""
-    (folder / "a.py").write_text("import sys\nprint('out')\nprint('err', file=sys.stderr)\nsys.exit(3)\n")
+    (folder / "a.py").write_text(
+        "import sys\nprint('out')\nprint('err', file=sys.stderr)\nsys.exit(3)\n"
+    )
 
-    assert hpcdl_process("submit", "a.py", "--backend", "local", "--gpus", "0", "--wait", cwd=folder).code == 1
+    assert (
+        hpcdl_process(
+            "submit", "a.py", "--backend", "local", "--gpus", "0", "--wait", cwd=folder
+        ).code
+        == 1
+    )
     tried = cli("result", "a").out
     both = cli("logs", "a", "--stdout", "--stderr")
 
@@ -625,4 +696,7 @@ def test_failed_local_script(cli, hpcdl_process, folder):
     assert "shell" not in tried
     assert both.code == 2
     assert "choose one of --stdout, --stderr and --tensorflow" in both.err
-    assert [cli("logs", "a", option).out for option in ("--stdout", "--stderr")] == ["out\n", "err\n"]
+    assert [cli("logs", "a", option).out for option in ("--stdout", "--stderr")] == [
+        "out\n",
+        "err\n",
+    ]

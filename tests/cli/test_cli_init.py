@@ -29,7 +29,10 @@ def slurm(tmp_path, monkeypatch):
         world = World.__new__(World)
         world.folder, world.bin = tmp_path, tmp_path / "bin"
         world.bin.mkdir()
-        world.slurm(config=CONFIG, associations="\n".join(f"{name}|normal|normal|||{default}" for name in accounts))
+        world.slurm(
+            config=CONFIG,
+            associations="\n".join(f"{name}|normal|normal|||{default}" for name in accounts),
+        )
         monkeypatch.setenv("PATH", f"{world.bin}:/usr/bin:/bin")
         monkeypatch.setattr("hpcdl.scheduler.slurm.available", lambda: True)
 
@@ -60,10 +63,16 @@ def test_without_a_terminal(cli, slurm, config):
     ]
     assert choose_cluster(None) == "marenostrum5"
     assert load_cluster("marenostrum5").places["account"] == "~/.config/hpcdl/config.yaml:5"
-    assert "image tensorflow: /gpfs/scratch/nct77/MN5-NGC-TensorFlow-23.03.sif is not there yet" in answer.err
+    assert (
+        "image tensorflow: /gpfs/scratch/nct77/MN5-NGC-TensorFlow-23.03.sif is not there yet"
+        in answer.err
+    )
     assert answer.err.endswith("next: hpcdl check mnist_cnn\n")
     rendered = cli("render", "mnist_script")
-    assert rendered.out == cli("render", "mnist_script", "-c", "marenostrum5", "-s", "cluster.account=nct77").out
+    assert (
+        rendered.out
+        == cli("render", "mnist_script", "-c", "marenostrum5", "-s", "cluster.account=nct77").out
+    )
 
 
 def test_asks_for_what_is_not_known(cli, slurm, config, types, tmp_path, monkeypatch):
@@ -110,7 +119,9 @@ def test_only_account_is_taken(cli, slurm, config):
     assert load_cluster("marenostrum5").account == "alpha"
 
 
-@pytest.mark.parametrize(("accounts", "words"), [((), "<your group>"), (("alpha", "beta"), "alpha|beta")])
+@pytest.mark.parametrize(
+    ("accounts", "words"), [((), "<your group>"), (("alpha", "beta"), "alpha|beta")]
+)
 def test_account_must_be_said_without_a_terminal(cli, slurm, config, accounts, words):
     if accounts:
         slurm(*accounts)
@@ -146,12 +157,17 @@ def test_file_that_is_there_stays(cli, slurm, config, types):
 
 
 def test_second_cluster_joins_the_first(cli, slurm, config):
-    cli("init", "--cluster", "marenostrum5", "--set", "account=007", "--set", "node.gpus=2", "--yes")
+    cli(
+        "init", "--cluster", "marenostrum5", "--set", "account=007", "--set", "node.gpus=2", "--yes"
+    )
     cli("init", "--cluster", "saga", "--set", "account=nn1", "--yes", "--force")
 
     assert choose_cluster(None) == "saga"
     assert load_cluster("saga").account == "nn1"
-    assert (load_cluster("marenostrum5").account, load_cluster("marenostrum5").node.gpus) == ("007", 2)
+    assert (load_cluster("marenostrum5").account, load_cluster("marenostrum5").node.gpus) == (
+        "007",
+        2,
+    )
 
 
 def test_own_profile_is_found_from_anywhere(cli, slurm, config, tmp_path, monkeypatch):

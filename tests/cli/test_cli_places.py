@@ -157,7 +157,9 @@ def ill(request, tmp_path_factory) -> Iterator[Ill]:
     if needs_disk(ailment) and not can_mount(folder / "try", quota=ailment == "quota"):
         pytest.skip("no disk of its own can be mounted here: that needs root, or mkfs.btrfs")
     world = World(folder)
-    world.command("sbatch", "#!/bin/sh\ncat >/dev/null\ncase $* in *test-only*) ;; *) echo 8;; esac")
+    world.command(
+        "sbatch", "#!/bin/sh\ncat >/dev/null\ncase $* in *test-only*) ;; *) echo 8;; esac"
+    )
     world.command("squeue", "#!/bin/sh\necho '7|PENDING|Priority||N/A'")
     world.command("scancel", f"#!/bin/sh\necho $* >>{folder}/ended")
     signs = pictures(folder / "signs")
@@ -166,14 +168,18 @@ def ill(request, tmp_path_factory) -> Iterator[Ill]:
     for path in paths.values():
         path.mkdir()
     words = make_runs(paths["runs"])
-    words.update(SITE=folder / "site.yaml", OTHER=folder / "other.npz", SIGNS=signs, PLACE=paths[place])
+    words.update(
+        SITE=folder / "site.yaml", OTHER=folder / "other.npz", SIGNS=signs, PLACE=paths[place]
+    )
     for name in ("PAGE", "COPY", "STAGED", "OUT"):
         words[name] = folder / "good" / name
     (folder / "good").mkdir()
     disk = spoil(paths[place], ailment)
     path = paths[place]
     if disk is not None and disk.root != path:  # of a quota
-        words = {name: Path(str(word).replace(f"{path}", f"{disk.root}")) for name, word in words.items()}
+        words = {
+            name: Path(str(word).replace(f"{path}", f"{disk.root}")) for name, word in words.items()
+        }
         path = disk.root
     yield Ill(world, place, ailment, path, words)
     if disk is not None:

@@ -32,7 +32,9 @@ def shown(cli, tmp_path):
         run = tmp_path / "runs" / "a" / "20260101-1200-aaaa"
         (run / "logs").mkdir(parents=True)
         events = [{"event": "start"}, {"event": "end", "reason": "done"}]
-        texts = [json.dumps({"attempt": 1, "node": "n", "time": 2.0, **event}) + "\n" for event in events]
+        texts = [
+            json.dumps({"attempt": 1, "node": "n", "time": 2.0, **event}) + "\n" for event in events
+        ]
         (run / "attempts.jsonl").write_text("".join(texts))
         (run / "manifest.json").write_text("{}")
         (run / "submitted.json").write_text('{"backend": "slurm", "job_id": "7", "time": 0}')
@@ -51,7 +53,9 @@ def test_result_says_what_to_do_with_the_model(shown):
     lines = shown(RESULT)
 
     assert lines["validation"] == "accuracy 0.9300, loss 0.2500"
-    assert lines["epoch"].startswith("tested and saved: epoch 25, the last; best was epoch 24 (val_loss 0.0158)")
+    assert lines["epoch"].startswith(
+        "tested and saved: epoch 25, the last; best was epoch 24 (val_loss 0.0158)"
+    )
     assert lines["saved"] == (
         "model/model.keras takes grey images of 28x28 with values from 0 to 255, "
         "gives a probability for each of 10 classes; needs my.py when it is loaded"
@@ -62,7 +66,11 @@ def test_result_says_what_to_do_with_the_model(shown):
 @pytest.mark.cases("F23")
 def test_result_of_an_older_run(shown):
     """Without the newer keys, what there is is shown as before."""
-    model = {key: value for key, value in RESULT["model"].items() if key not in ("input", "needs", "output")}
+    model = {
+        key: value
+        for key, value in RESULT["model"].items()
+        if key not in ("input", "needs", "output")
+    }
     old = {**RESULT, "model": model, "test": {"accuracy": 0.91, "rows": 50}}
     del old["warnings"]
 

@@ -34,7 +34,9 @@ COMMANDS = {
     "wait": ("wait", "waiting"),
     "logs": ("logs", "waiting", "-f"),
 }
-PROGRESS = re.compile(r"^signs: [\d.]+ of [\d.]+ MB$", re.MULTILINE)  # once a second: by the machine
+PROGRESS = re.compile(
+    r"^signs: [\d.]+ of [\d.]+ MB$", re.MULTILINE
+)  # once a second: by the machine
 DELAYS_S = (0.0, 0.03, 0.08, 0.2)
 
 

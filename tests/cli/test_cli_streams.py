@@ -115,7 +115,9 @@ def test_terminal_gets_its_own_encoding(there, locales):
     _, run = there
     environment = needs(LOCALES["ISO-8859-1"], locales)
     ours, its = pty.openpty()
-    subprocess.run([sys.executable, "-m", "hpcdl", "result", run], env=environment, stdout=its, check=False)
+    subprocess.run(
+        [sys.executable, "-m", "hpcdl", "result", run], env=environment, stdout=its, check=False
+    )
     os.close(its)
     text = os.read(ours, 10_000)
     os.close(ours)
@@ -155,7 +157,9 @@ def test_closed_streams_fail_nothing(closed):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_full_stdout_is_one_sentence():
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([sys.executable, "-m", "hpcdl", "cluster", "list"], stdout=full, stderr=subprocess.PIPE)
+        done = subprocess.run(
+            [sys.executable, "-m", "hpcdl", "cluster", "list"], stdout=full, stderr=subprocess.PIPE
+        )
 
     assert done.returncode == 1
     assert done.stderr.startswith(b"hpcdl: standard output: No space left on device; ")

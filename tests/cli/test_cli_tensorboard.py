@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from hpcdl.cli import tensorboard
-from hpcdl.trainer.rundir import RunDir
+from hpcdl.trainer.files.rundir import RunDir
 
 
 @pytest.fixture
@@ -40,14 +40,16 @@ def ask(url: str) -> Any:
 @pytest.mark.tensorflow
 @pytest.mark.filterwarnings("ignore")  # what TensorFlow warns of is not ours
 def test_runs_are_shown_by_their_names_until_ctrl_c(make_run, program, tmp_path):
-    from hpcdl.trainer.tensorboard import epoch_logs
+    from hpcdl.trainer.files.tensorboard import epoch_logs
 
     runs = [make_run("mnist-cnn/20260101-1200-aaaa"), make_run("mnist-cnn/20260101-1200-bbbb")]
     for number, run in enumerate(runs):
         run_dir = RunDir(str(run / "run.json"))
         run_dir.on_epoch = epoch_logs(run_dir, str(run / "tensorboard"), "{}")
         for epoch in (1, 2):
-            run_dir.append_metrics({"epoch": epoch, "time": 100.0, "loss": number + epoch / 10, "val_loss": 5.0})
+            run_dir.append_metrics(
+                {"epoch": epoch, "time": 100.0, "loss": number + epoch / 10, "val_loss": 5.0}
+            )
     try:
         taken = socket.create_server(("localhost", 6006))
     except OSError:
@@ -68,7 +70,11 @@ def test_runs_are_shown_by_their_names_until_ctrl_c(make_run, program, tmp_path)
         port = url.rpartition(":")[2].rstrip("/")
         assert port.isdigit(), server.communicate()
         assert port != "6006"
-        names = [f"{run.parent.name}/{run.name}/{part}" for run in runs for part in ("train", "validation")]
+        names = [
+            f"{run.parent.name}/{run.name}/{part}"
+            for run in runs
+            for part in ("train", "validation")
+        ]
         deadline = time.monotonic() + 60
         while sorted(ask(f"{url}data/runs")) != names and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -84,7 +90,10 @@ def test_runs_are_shown_by_their_names_until_ctrl_c(make_run, program, tmp_path)
             taken.close()
     assert server.returncode == 0
     here = f"{getpass.getuser()}@{socket.gethostname()}"
-    assert said == f"on your own machine: ssh -N -L {port}:localhost:{port} {here}\nstarting; Ctrl-C ends it\n"
+    assert (
+        said
+        == f"on your own machine: ssh -N -L {port}:localhost:{port} {here}\nstarting; Ctrl-C ends it\n"
+    )
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("localhost", int(port)))
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -116,7 +125,10 @@ def test_one_on_path_will_do_and_its_failure_is_shown(make_run, on_path, cli):
     assert given.endswith(f" --host localhost --port {port}")
     assert links == [made.name]
     assert end == "TensorBoard ended with exit status 7"
-    assert f"{made.parent.name}/{made.name} has no logs yet; they come with its first epoch\n" in answer.err
+    assert (
+        f"{made.parent.name}/{made.name} has no logs yet; they come with its first epoch\n"
+        in answer.err
+    )
 
 
 def test_port_that_is_taken(make_run, on_path, cli):
@@ -142,7 +154,10 @@ def test_run_that_writes_no_logs(make_run, on_path, cli):
     answer = cli("tensorboard", make_run("a/20260101-1200-aaaa", wanted=False))
 
     assert answer.code == 2
-    assert "20260101-1200-aaaa writes no logs for TensorBoard: set train.tensorboard to true" in answer.err
+    assert (
+        "20260101-1200-aaaa writes no logs for TensorBoard: set train.tensorboard to true"
+        in answer.err
+    )
     assert "hpcdl: there is nothing for TensorBoard to show\n" in answer.err
 
 

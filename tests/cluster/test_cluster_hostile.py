@@ -8,7 +8,8 @@ from hpcdl.cluster import load_cluster
 from hpcdl.errors import ClusterError, UserError
 
 BOMB = "\n".join(
-    ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
 )
 REFUSED = {
     "empty": ("", "name", "missing"),
@@ -24,7 +25,11 @@ REFUSED = {
     "sexagesimal": ("name: a\nmax_time: 12:30\n", "max_time", "got '12:30'"),
     "seconds-as-time": ("name: a\nsignal_lead_s: 1:30\n", "signal_lead_s", "got '1:30'"),
     "huge": ("name: a\nnode: {memory_gb: 1e999}\n", "node.memory_gb", "got inf"),
-    "5000-digits": (f"name: a\nmax_requeues: {'9' * 5000}\n", "max_requeues", "a whole number >= 0"),
+    "5000-digits": (
+        f"name: a\nmax_requeues: {'9' * 5000}\n",
+        "max_requeues",
+        "a whole number >= 0",
+    ),
     "merge": ("name: a\nnode:\n  <<: all\n", "node.<<", "<< merges sections"),
     "number-as-key": ("name: a\n1: b\n", "1", "unknown key"),
     "list-as-key": ("name: a\n? [b]\n: c\n", "", "a key must be plain text"),
@@ -35,7 +40,11 @@ REFUSED = {
     "no-runtime": ("name: a\nruntime: ''\n", "runtime", "expected one plain word"),
     "dash": ("name: a\naccount: --export=ALL\n", "account", "expected one plain word"),
     "right-to-left": ('name: a\npartition: "a\\u202eb"\n', "partition", "expected one plain word"),
-    "crlf-inside": ('name: a\nqos: "a\\r\\n#SBATCH --account=b"\n', "qos", "expected one plain word"),
+    "crlf-inside": (
+        'name: a\nqos: "a\\r\\n#SBATCH --account=b"\n',
+        "qos",
+        "expected one plain word",
+    ),
 }
 
 
@@ -49,7 +58,10 @@ def test_refused_by_its_key(tmp_path, text, key, part):
 
     assert len(str(caught.value)) < 10_000
     assert str(caught.value).replace("\n", "").isprintable()
-    assert any((key or problem.key) == problem.key and part in problem.message for problem in caught.value.problems)
+    assert any(
+        (key or problem.key) == problem.key and part in problem.message
+        for problem in caught.value.problems
+    )
 
 
 READ = {
@@ -71,7 +83,9 @@ def test_read_as_meant(tmp_path, text):
     assert (cluster.name, cluster.qos) == ("a", "b")
 
 
-@pytest.mark.parametrize("content", [b"name: \xe9t\xe9\n", "name: a".encode("utf-16")], ids=["latin-1", "utf-16"])
+@pytest.mark.parametrize(
+    "content", [b"name: \xe9t\xe9\n", "name: a".encode("utf-16")], ids=["latin-1", "utf-16"]
+)
 def test_other_encoding_refused(tmp_path, content):
     path = tmp_path / "site.yaml"
     path.write_bytes(content)

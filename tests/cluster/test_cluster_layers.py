@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl.cluster import Cluster, Node, built_in_profiles, choose_cluster, load_cluster, read_cluster
-from hpcdl.cluster.origins import text
+from hpcdl.cluster import (
+    Cluster,
+    Node,
+    built_in_profiles,
+    choose_cluster,
+    load_cluster,
+    read_cluster,
+)
+from hpcdl.cluster.show import text
 from hpcdl.errors import ClusterError, UserError
 from hpcdl.job import load_job
 from hpcdl.preflight import Finding
@@ -78,7 +85,10 @@ def test_sections_are_joined_and_lists_replaced(folder):
     cluster = load_cluster("site.yaml", ["cluster.node.memory_gb=32", "cluster.account=b"])
 
     assert cluster.node == Node(6, 1, 32.0)
-    assert (cluster.images["other"].path, cluster.images["other"].python) == ("/mine.sif", "python3")
+    assert (cluster.images["other"].path, cluster.images["other"].python) == (
+        "/mine.sif",
+        "python3",
+    )
     assert cluster.images["tensorflow"].path == "/tf.sif"
     assert cluster.binds == ["/c"]
     assert cluster.data_root == "/data/b"
@@ -100,7 +110,9 @@ def test_keys_of_another_profile_do_not_count(folder):
 
 
 def test_names_of_digits_stay_text(folder):
-    (folder / "job.yaml").write_text("name: j\ncluster: {qos: 007}\ndata: {name: d}\nmodel: {name: mlp}\n")
+    (folder / "job.yaml").write_text(
+        "name: j\ncluster: {qos: 007}\ndata: {name: d}\nmodel: {name: mlp}\n"
+    )
 
     assert load_cluster("site.yaml", job=load_job("job.yaml")).qos == "007"
 
@@ -108,11 +120,31 @@ def test_names_of_digits_stay_text(folder):
 MISTAKES = {
     "unknown": ("clutser: generic\n", "hpcdl.yaml:1", "clutser", "did you mean cluster?"),
     "unknown-profile-key": (section(qoss="x"), "hpcdl.yaml:3", "qoss", "did you mean qos?"),
-    "no-section": ("profiles: {here: 3}\n", "hpcdl.yaml:1", "profiles.here", "expected a section of profile keys"),
+    "no-section": (
+        "profiles: {here: 3}\n",
+        "hpcdl.yaml:1",
+        "profiles.here",
+        "expected a section of profile keys",
+    ),
     "not-yaml": ("cluster: [\n", "hpcdl.yaml:2", "", "this is not YAML"),
-    "wrong-value": (section(node="{cpus: many}"), "hpcdl.yaml:3", "node.cpus", "expected a whole number"),
-    "a-program": (section(runtime="/evil"), "hpcdl.yaml:3", "profiles.here.runtime", "started here"),
-    "a-python": (section(host_python="./evil"), "hpcdl.yaml:3", "profiles.here.host_python", "started here"),
+    "wrong-value": (
+        section(node="{cpus: many}"),
+        "hpcdl.yaml:3",
+        "node.cpus",
+        "expected a whole number",
+    ),
+    "a-program": (
+        section(runtime="/evil"),
+        "hpcdl.yaml:3",
+        "profiles.here.runtime",
+        "started here",
+    ),
+    "a-python": (
+        section(host_python="./evil"),
+        "hpcdl.yaml:3",
+        "profiles.here.host_python",
+        "started here",
+    ),
     "a-file": ("cluster: ./evil.yaml\n", "hpcdl.yaml:1", "cluster", "a file is named by you"),
     "misspelt-section": (
         "profiles:\n  marenostrum_5: {qos: b}\n",
@@ -120,9 +152,19 @@ MISTAKES = {
         "profiles.marenostrum_5",
         "did you mean marenostrum5?",
     ),
-    "misspelt-own": ("profiles:\n  heer: {qos: b}\n", "hpcdl.yaml:2", "profiles.heer", "did you mean here?"),
+    "misspelt-own": (
+        "profiles:\n  heer: {qos: b}\n",
+        "hpcdl.yaml:2",
+        "profiles.heer",
+        "did you mean here?",
+    ),
     "misspelt-profile": ("cluster: sagaa\n", "hpcdl.yaml:1", "cluster", "did you mean saga?"),
-    "place": (section(scratch="/x/{group}"), "hpcdl.yaml:3", "scratch", "only {account} and {user} are known"),
+    "place": (
+        section(scratch="/x/{group}"),
+        "hpcdl.yaml:3",
+        "scratch",
+        "only {account} and {user} are known",
+    ),
 }
 
 
@@ -149,7 +191,9 @@ def test_problems_of_all_files_at_once(folder):
     (folder / "site.yaml").write_text(PROFILE + "zzz: 1\n")
     user_config(section(qos="a b"))
     (folder / "hpcdl.yaml").write_text(section(node="{cpus: 0}") + "more: 1\n")
-    (folder / "job.yaml").write_text("name: j\ncluster: {parttion: x}\ndata: {name: d}\nmodel: {name: mlp}\n")
+    (folder / "job.yaml").write_text(
+        "name: j\ncluster: {parttion: x}\ndata: {name: d}\nmodel: {name: mlp}\n"
+    )
 
     with pytest.raises(ClusterError) as caught:
         load_cluster("site.yaml", ["cluster.max_requeues=no"], load_job("job.yaml"))
@@ -165,7 +209,9 @@ def test_problems_of_all_files_at_once(folder):
 
 
 def test_a_job_starts_no_program_of_its_own_here(folder):
-    (folder / "job.yaml").write_text("name: j\ncluster: {module_init: evil}\ndata: {name: d}\nmodel: {name: mlp}\n")
+    (folder / "job.yaml").write_text(
+        "name: j\ncluster: {module_init: evil}\ndata: {name: d}\nmodel: {name: mlp}\n"
+    )
 
     with pytest.raises(ClusterError, match=r"job.yaml:2: cluster.module_init: names a program"):
         load_cluster("site.yaml", job=load_job("job.yaml"))
@@ -195,7 +241,9 @@ def test_which_profile(folder, monkeypatch):
     config.write_text("cluster: sites/mine.yaml\n")
     assert choose_cluster(None) == str(config.parent / "sites" / "mine.yaml")
     config.write_text("cluster: rohiu\n")
-    with pytest.raises(ClusterError, match=r"~/.config/hpcdl/config.yaml:1: cluster: there is no profile 'rohiu'"):
+    with pytest.raises(
+        ClusterError, match=r"~/.config/hpcdl/config.yaml:1: cluster: there is no profile 'rohiu'"
+    ):
         choose_cluster(None)
 
 
@@ -221,7 +269,9 @@ def test_chosen_partition_brings_its_node_and_gpus(folder):
     assert load_cluster("site.yaml", ["cluster.partition=small"]).node == Node(2)
     assert load_cluster("site.yaml", ["cluster.partition=typed"]).gpu_type == "h100"
     assert load_cluster("site.yaml", ["cluster.partition=typed"]).node == Node(8, 2, 64.0)
-    assert load_cluster("site.yaml", ["cluster.partition=small", "cluster.node.cpus=1"]).node == Node(1)
+    assert load_cluster(
+        "site.yaml", ["cluster.partition=small", "cluster.node.cpus=1"]
+    ).node == Node(1)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +282,10 @@ def test_chosen_partition_brings_its_node_and_gpus(folder):
             "expected one of small, typed, as cluster.partitions lists; got 'smal'; did you mean small?",
         ),
         ("partition=small,none", "got 'none'"),
-        ("qos=lnog", "expected one of profile, long, as cluster.qos_choices lists; got 'lnog'; did you mean long?"),
+        (
+            "qos=lnog",
+            "expected one of profile, long, as cluster.qos_choices lists; got 'lnog'; did you mean long?",
+        ),
         ("account=c", "expected one of a, b, as cluster.accounts lists; got 'c'"),
     ],
 )
@@ -267,7 +320,9 @@ def test_new_keys_are_checked(folder, content, key):
     with pytest.raises(ClusterError) as caught:
         load_cluster("site.yaml")
 
-    assert [(problem.where, problem.key) for problem in caught.value.problems] == [("site.yaml:9", key)]
+    assert [(problem.where, problem.key) for problem in caught.value.problems] == [
+        ("site.yaml:9", key)
+    ]
 
 
 # show

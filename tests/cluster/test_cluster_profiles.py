@@ -46,7 +46,11 @@ def test_site_values_have_sources(name):
     lines = built_in_profiles()[name].read_text().splitlines()
     header = "\n".join(line for line in lines if line.startswith("#"))
     sources = set(re.findall(r"\[([a-z-]+)\] [^\[\]\n]*\w/\w", header))
-    values = [line for line in lines if not line.startswith(("#", "name:", "description:")) and not line.endswith(":")]
+    values = [
+        line
+        for line in lines
+        if not line.startswith(("#", "name:", "description:")) and not line.endswith(":")
+    ]
 
     def sourced(line: str) -> bool:
         tags = set(re.findall(r"\[([a-z-]+)\]", line.partition(" #")[2]))
@@ -72,9 +76,20 @@ TWO_GPUS = {
 
 @pytest.mark.parametrize("name", SITES)
 def test_two_gpus_in_the_words_of_a_site(name):
-    decided = plan(load_job("mnist_cnn", ["resources.gpus=2"]), load_cluster(name, ["cluster.account=nct00"]))
+    decided = plan(
+        load_job("mnist_cnn", ["resources.gpus=2"]), load_cluster(name, ["cluster.account=nct00"])
+    )
 
-    asked = {"gres", "gpus-per-node", "cpus-per-task", "mem", "mem-per-cpu", "mem-per-gpu", "partition", "qos"}
+    asked = {
+        "gres",
+        "gpus-per-node",
+        "cpus-per-task",
+        "mem",
+        "mem-per-cpu",
+        "mem-per-gpu",
+        "partition",
+        "qos",
+    }
     assert {key: value for key, value in decided.directives if key in asked} == TWO_GPUS[name]
     assert ("account", "nct00") in decided.directives
 
@@ -83,14 +98,24 @@ def test_two_gpus_in_the_words_of_a_site(name):
     ("name", "sets", "time", "words"),
     [
         ("mahuika", [], "21-00:00:01", "mahuika allows 21-00:00:00: ask for less"),
-        ("roihu", ["cluster.partition=gputest"], "00:16:00", "use --set cluster.partition=gpumedium|gpularge, or ask"),
+        (
+            "roihu",
+            ["cluster.partition=gputest"],
+            "00:16:00",
+            "use --set cluster.partition=gpumedium|gpularge, or ask",
+        ),
         (
             "saga",
             ["cluster.qos=devel"],
             "03:00:00",
             "QoS devel allows 02:00:00: use --set cluster.qos=optimist, or ask",
         ),
-        ("saga", ["cluster.partition=normal"], "8-00:00:00", "use --set cluster.partition=a100|accel|bigmem|hugemem"),
+        (
+            "saga",
+            ["cluster.partition=normal"],
+            "8-00:00:00",
+            "use --set cluster.partition=a100|accel|bigmem|hugemem",
+        ),
     ],
 )
 def test_longest_jobs_of_a_site(name, sets, time, words):
@@ -114,7 +139,11 @@ def test_older_gpus_of_saga():
 
 @pytest.mark.parametrize(
     ("host", "name"),
-    [("roihu-gpu-login1.csc.fi", "roihu"), ("login01.hpc.nesi.org.nz", "mahuika"), ("login-3.saga.sigma2.no", "saga")],
+    [
+        ("roihu-gpu-login1.csc.fi", "roihu"),
+        ("login01.hpc.nesi.org.nz", "mahuika"),
+        ("login-3.saga.sigma2.no", "saga"),
+    ],
 )
 def test_login_nodes_known(monkeypatch, host, name):
     monkeypatch.delenv("HPCDL_CLUSTER", raising=False)
@@ -126,7 +155,9 @@ def test_login_nodes_known(monkeypatch, host, name):
 def test_places_filled():
     cluster = load_cluster("marenostrum5", ["cluster.account=nct00"])
 
-    assert cluster.images == {"tensorflow": Image("/gpfs/scratch/nct00/MN5-NGC-TensorFlow-23.03.sif")}
+    assert cluster.images == {
+        "tensorflow": Image("/gpfs/scratch/nct00/MN5-NGC-TensorFlow-23.03.sif")
+    }
     assert cluster.binds == ["/gpfs/scratch/nct00"]
     assert cluster.runs_root == f"/gpfs/scratch/nct00/{getpass.getuser()}/runs"
 
@@ -145,11 +176,16 @@ def test_relative_roots_made_absolute(tmp_path, monkeypatch):
 
     cluster = load_cluster("local", ["cluster.data_root=data", "cluster.runs_root=runs"])
 
-    assert (cluster.data_root, cluster.runs_root) == (str(tmp_path / "data"), str(tmp_path / "runs"))
+    assert (cluster.data_root, cluster.runs_root) == (
+        str(tmp_path / "data"),
+        str(tmp_path / "runs"),
+    )
 
 
 def test_account_missing():
-    with pytest.raises(ClusterError, match=r"profile marenostrum5: account: .*--set cluster\.account=<your group>"):
+    with pytest.raises(
+        ClusterError, match=r"profile marenostrum5: account: .*--set cluster\.account=<your group>"
+    ):
         load_cluster("marenostrum5")
 
 
@@ -158,7 +194,11 @@ def test_testbed_emulates_gpus():
 
 
 def test_set_changes_profile():
-    sets = ["cluster.node.gpus=8", "cluster.images.other={path: /x.sif, python: python3.9}", "cluster.qos=007"]
+    sets = [
+        "cluster.node.gpus=8",
+        "cluster.images.other={path: /x.sif, python: python3.9}",
+        "cluster.qos=007",
+    ]
 
     cluster = load_cluster("generic", sets)
 
@@ -172,26 +212,81 @@ MISTAKES = {
     "unknown-key": ("name: a\nqueue: x\n", ":2", "queue", "unknown key"),
     "misspelt-key": ("name: a\nnode: {cpu: 4}\n", ":2", "node.cpu", "did you mean cpus?"),
     "no-name": ("node: {cpus: 4}\n", ":1", "name", "missing; expected the profile's name"),
-    "wrong-type": ("name: a\nnode: {cpus: many}\n", ":2", "node.cpus", "expected a whole number >= 1; got 'many'"),
-    "unknown-dialect": ("name: a\ngpu_request: tres\n", ":2", "gpu_request", "one of gres, gpus-per-node, none"),
+    "wrong-type": (
+        "name: a\nnode: {cpus: many}\n",
+        ":2",
+        "node.cpus",
+        "expected a whole number >= 1; got 'many'",
+    ),
+    "unknown-dialect": (
+        "name: a\ngpu_request: tres\n",
+        ":2",
+        "gpu_request",
+        "one of gres, gpus-per-node, none",
+    ),
     "memory-by-no-gpu": (
         "name: a\ngpu_request: none\nmemory_request: mem-per-gpu\n",
         ":3",
         "memory_request",
         "as gpu_request is none",
     ),
-    "unknown-memory": ("name: a\nmemory_request: all\n", ":2", "memory_request", "one of none, mem, mem-per-cpu"),
-    "image-without-path": ("name: a\nimages:\n  tf: {python: x}\n", ":3", "images.tf.path", "missing; expected path"),
-    "image-as-number": ("name: a\nimages: {tf: [1]}\n", ":2", "images.tf", "expected a section with the keys path"),
-    "place-unknown": ("name: a\ndata_root: /x/{group}\n", ":2", "data_root", "only {account} and {user} are known"),
-    "account-breaks-line": ('name: a\naccount: "x\\n#SBATCH -p y"\n', ":2", "account", "expected one plain word"),
+    "unknown-memory": (
+        "name: a\nmemory_request: all\n",
+        ":2",
+        "memory_request",
+        "one of none, mem, mem-per-cpu",
+    ),
+    "image-without-path": (
+        "name: a\nimages:\n  tf: {python: x}\n",
+        ":3",
+        "images.tf.path",
+        "missing; expected path",
+    ),
+    "image-as-number": (
+        "name: a\nimages: {tf: [1]}\n",
+        ":2",
+        "images.tf",
+        "expected a section with the keys path",
+    ),
+    "place-unknown": (
+        "name: a\ndata_root: /x/{group}\n",
+        ":2",
+        "data_root",
+        "only {account} and {user} are known",
+    ),
+    "account-breaks-line": (
+        'name: a\naccount: "x\\n#SBATCH -p y"\n',
+        ":2",
+        "account",
+        "expected one plain word",
+    ),
     "qos-with-space": ("name: a\nqos: a b\n", ":2", "qos", "expected one plain word; got 'a b'"),
-    "partition-shell": ("name: a\npartition: $(id)\n", ":2", "partition", "expected one plain word"),
+    "partition-shell": (
+        "name: a\npartition: $(id)\n",
+        ":2",
+        "partition",
+        "expected one plain word",
+    ),
     "gpu-type-quote": ("name: a\ngpu_type: h'100\n", ":2", "gpu_type", "expected one plain word"),
     "name-breaks-line": ('name: "a\\nrm -rf x"\n', ":1", "name", "expected one plain word"),
-    "runtime-two-words": ("name: a\nruntime: apptainer -d\n", ":2", "runtime", "expected one plain word"),
-    "module-shell": ("name: a\nmodules:\n- ok/1.0\n- 'x; id'\n", ":4", "modules[1]", "expected a module's name"),
-    "host-module-dash": ("name: a\nhost_modules: [-f]\n", ":2", "host_modules[0]", "expected a module's name"),
+    "runtime-two-words": (
+        "name: a\nruntime: apptainer -d\n",
+        ":2",
+        "runtime",
+        "expected one plain word",
+    ),
+    "module-shell": (
+        "name: a\nmodules:\n- ok/1.0\n- 'x; id'\n",
+        ":4",
+        "modules[1]",
+        "expected a module's name",
+    ),
+    "host-module-dash": (
+        "name: a\nhost_modules: [-f]\n",
+        ":2",
+        "host_modules[0]",
+        "expected a module's name",
+    ),
     "not-yaml": ("name: [a\n", ":2", "", "this is not YAML"),
 }
 
@@ -216,7 +311,13 @@ def test_mistakes_reported_together(tmp_path):
     with pytest.raises(ClusterError) as caught:
         load_cluster(path, ["cluster.node.gpus=x"])
 
-    assert [problem.key for problem in caught.value.problems] == ["zzz", "node.cpus", "node.gpus", "name", "qos"]
+    assert [problem.key for problem in caught.value.problems] == [
+        "zzz",
+        "node.cpus",
+        "node.gpus",
+        "name",
+        "qos",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +354,9 @@ def test_choice_order(monkeypatch, tmp_path):
 def test_unknown_host_refused(monkeypatch):
     monkeypatch.setattr(socket, "getfqdn", lambda: "laptop")
 
-    with pytest.raises(UserError, match=r"\(laptop\) fits no profile.* known are generic, local, mahuika"):
+    with pytest.raises(
+        UserError, match=r"\(laptop\) fits no profile.* known are generic, local, mahuika"
+    ):
         choose_cluster(None)
 
 

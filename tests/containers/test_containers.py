@@ -15,7 +15,9 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "containers"
 FILES = sorted(FOLDER.glob("*.def"))
-STAND_IN = Path("/gpfs/scratch/nct00/images/tf2.21-py311.sif")  # Debian 12 with the CPU recipe's packages
+STAND_IN = Path(
+    "/gpfs/scratch/nct00/images/tf2.21-py311.sif"
+)  # Debian 12 with the CPU recipe's packages
 SHARED = Path("/gpfs/scratch/nct00/hpcuser")
 
 BIN = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # shellcheck comes with the development packages
@@ -51,9 +53,13 @@ def test_recipe_complete(path: Path) -> None:
 @each_file
 def test_recipe_pinned(path: Path) -> None:
     recipe = read(path)
-    base = re.fullmatch(r"(\S+:[\w.-]*\d+\.\d+[\w.-]*)(?:@(sha256:[0-9a-f]{64}))?", recipe.header["From"])
+    base = re.fullmatch(
+        r"(\S+:[\w.-]*\d+\.\d+[\w.-]*)(?:@(sha256:[0-9a-f]{64}))?", recipe.header["From"]
+    )
     assert base, recipe.header["From"]
-    labels = dict(line.split(maxsplit=1) for line in recipe.sections["labels"].split("\n") if line.strip())
+    labels = dict(
+        line.split(maxsplit=1) for line in recipe.sections["labels"].split("\n") if line.strip()
+    )
     assert labels["org.opencontainers.image.base.name"].endswith(base[1])
     assert labels.get("org.opencontainers.image.base.digest") == base[2]
     if not base[2]:
@@ -67,7 +73,9 @@ def test_recipe_pinned(path: Path) -> None:
 def test_scripts_shellcheck(path: Path, section: str) -> None:
     script = read(path).sections[section]
     for checker in (["bash", "-n"], ["shellcheck", "--shell=sh", "-"]):
-        done = subprocess.run(checker, input=script, capture_output=True, text=True, env={"PATH": BIN})
+        done = subprocess.run(
+            checker, input=script, capture_output=True, text=True, env={"PATH": BIN}
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -85,7 +93,13 @@ def folder() -> Iterator[Path]:
 
 
 def apptainer(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    environment = ["env", "-i", "PATH=/usr/bin:/bin", f"HOME={folder}", f"APPTAINER_TMPDIR={folder}"]
+    environment = [
+        "env",
+        "-i",
+        "PATH=/usr/bin:/bin",
+        f"HOME={folder}",
+        f"APPTAINER_TMPDIR={folder}",
+    ]
     argv = ["runuser", "-u", "hpcuser", "--", *environment, "apptainer", *map(str, words)]
     return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=300)
 
@@ -99,7 +113,9 @@ def offline(post: str) -> str:
 def test_cpu_recipe_builds(folder: Path) -> None:
     path = FOLDER / "tensorflow-cpu.def"
     header, recipe = read(path).header, path.read_text()
-    recipe = recipe.replace(header["From"], str(STAND_IN)).replace("Bootstrap: docker", "Bootstrap: localimage")
+    recipe = recipe.replace(header["From"], str(STAND_IN)).replace(
+        "Bootstrap: docker", "Bootstrap: localimage"
+    )
     (folder / "here.def").write_text(recipe.replace("%post\n", f"%post\n{offline('')}"))
     built = apptainer(folder, "build", "--fakeroot", "--sandbox", "image", "here.def")
     assert built.returncode == 0, built.stderr[-2000:]
@@ -116,7 +132,9 @@ def test_gpu_scripts_run(folder: Path, name: str) -> None:
     (folder / "post").write_text(offline(sections["post"]))
     (folder / "test").write_text(sections["test"])
     contained = ("exec", "--containall", "--bind", folder, "--pwd", folder)
-    post = apptainer(folder, *contained, "--fakeroot", "--writable-tmpfs", STAND_IN, "sh", "-ex", "post")
+    post = apptainer(
+        folder, *contained, "--fakeroot", "--writable-tmpfs", STAND_IN, "sh", "-ex", "post"
+    )
     assert post.returncode == 0, post.stderr[-2000:]
     test = apptainer(folder, *contained, STAND_IN, "sh", "-ex", "test")
     assert test.returncode != 0

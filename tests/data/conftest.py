@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcdl.data import fetch
+from hpcdl.staging import fetch
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -120,7 +120,11 @@ def as_python_2(name: bytes, pixels: np.ndarray, labels: list[int]) -> bytes:
     array = (
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + text(b"b") + b"tR"
         b"(K\x01(" + rows + columns + b"tcnumpy\ndtype\n(" + text(b"u1") + b"K\x00K\x01tR"
-        b"(K\x03" + text(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89" + text(pixels.tobytes()) + b"tb"
+        b"(K\x03"
+        + text(b"|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        + text(pixels.tobytes())
+        + b"tb"
     )
     numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
     filled = text(b"batch_label") + text(name) + text(b"labels") + numbers + text(b"data") + array
@@ -130,10 +134,14 @@ def as_python_2(name: bytes, pixels: np.ndarray, labels: list[int]) -> bytes:
 def cifar10_members(rows: int = 2) -> dict[str, bytes]:
     """The members of CIFAR-10's archive that matter, as it has them: each picture of one grey, its number."""
     members = {}
-    for part, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]):
+    for part, name in enumerate(
+        [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    ):
         grey = np.arange(part * rows, (part + 1) * rows) % 256
         pixels = np.repeat(grey.astype(np.uint8)[:, None], 3072, axis=1)
-        members[f"cifar-10-batches-py/{name}"] = as_python_2(name.encode(), pixels, (grey % 10).tolist())
+        members[f"cifar-10-batches-py/{name}"] = as_python_2(
+            name.encode(), pixels, (grey % 10).tolist()
+        )
     return members
 
 

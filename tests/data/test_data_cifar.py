@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.data.cifar import convert
 from hpcdl.errors import UserError
+from hpcdl.staging.cifar import convert
 from tests.data.conftest import archive_of, as_python_2, cifar10_members, names
 
 TEST = "cifar-10-batches-py/test_batch"
@@ -32,7 +32,9 @@ class Calls:
 def batch(**changes: Any) -> bytes:
     """A part of two pictures, changed."""
     good = {"data": np.zeros((2, 3072), np.uint8), "labels": [0, 1]}
-    return pickle.dumps({key.encode(): value for key, value in {**good, **changes}.items()}, protocol=4)
+    return pickle.dumps(
+        {key.encode(): value for key, value in {**good, **changes}.items()}, protocol=4
+    )
 
 
 def converted(folder: Path, members: dict[str, bytes], name: str = "cifar10") -> dict[str, Any]:
@@ -46,7 +48,9 @@ def converted(folder: Path, members: dict[str, bytes], name: str = "cifar10") ->
 def test_pixels_are_where_they_belong(tmp_path, order):
     """As numpy itself reads them: red, green and blue planes of 32 rows of 32."""
     pixels = np.random.default_rng(1).integers(0, 256, (2, 3072), np.uint8)
-    arrays = converted(tmp_path, {**cifar10_members(), TEST: batch(data=np.array(pixels, order=order))})
+    arrays = converted(
+        tmp_path, {**cifar10_members(), TEST: batch(data=np.array(pixels, order=order))}
+    )
 
     assert (arrays["x_test"] == pixels.reshape(2, 3, 32, 32).transpose(0, 2, 3, 1)).all()
     assert {name: (array.shape, array.dtype.name) for name, array in arrays.items()} == {
@@ -66,10 +70,16 @@ def test_pickle_of_python_2_as_the_real_ones_are(tmp_path):
 
 
 def test_cifar100_has_its_fine_labels(tmp_path):
-    part = {b"data": np.zeros((2, 3072), np.uint8), b"fine_labels": [99, 0], b"coarse_labels": [1, 2]}
+    part = {
+        b"data": np.zeros((2, 3072), np.uint8),
+        b"fine_labels": [99, 0],
+        b"coarse_labels": [1, 2],
+    }
     content = pickle.dumps(part, protocol=4)
 
-    arrays = converted(tmp_path, {"cifar-100-python/train": content, "cifar-100-python/test": content}, "cifar100")
+    arrays = converted(
+        tmp_path, {"cifar-100-python/train": content, "cifar-100-python/test": content}, "cifar100"
+    )
 
     assert arrays["y_train"].tolist() == [99, 0]
 
@@ -93,7 +103,8 @@ def test_hostile_pickle_is_refused(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(
-        UserError, match=r"test_batch is not as CIFAR's are, and was not used: UnpicklingError: it asks"
+        UserError,
+        match=r"test_batch is not as CIFAR's are, and was not used: UnpicklingError: it asks",
     ):
         converted(tmp_path, {**cifar10_members(), TEST: content})
 
@@ -160,7 +171,9 @@ def test_nothing_is_unpacked_wherever_it_wants_to_go(tmp_path):
 
 
 def test_link_instead_of_a_part_is_not_followed(tmp_path):
-    out = io.BytesIO(archive_of({name: content for name, content in cifar10_members().items() if name != TEST}))
+    out = io.BytesIO(
+        archive_of({name: content for name, content in cifar10_members().items() if name != TEST})
+    )
     (tmp_path / "plain.tar").write_bytes(b"")
     with tarfile.open(tmp_path / "archive.tar.gz", "w:gz") as tar, tarfile.open(fileobj=out) as old:
         for member in old:
@@ -170,7 +183,8 @@ def test_link_instead_of_a_part_is_not_followed(tmp_path):
         tar.addfile(link)
 
     with pytest.raises(
-        UserError, match=r"archive\.tar\.gz has no cifar-10-batches-py/test_batch; expected the archive"
+        UserError,
+        match=r"archive\.tar\.gz has no cifar-10-batches-py/test_batch; expected the archive",
     ):
         convert("cifar10", tmp_path / "archive.tar.gz", tmp_path / "out.npz")
 

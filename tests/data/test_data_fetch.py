@@ -17,15 +17,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcdl.data import catalogue, cifar, staging, weights
 from hpcdl.errors import HpcdlError
+from hpcdl.staging import catalogue, cifar, weights
+from hpcdl.staging import stage as staging
 from tests.data.conftest import HDF5, archive_of, cifar10_members, names, sha256
 
 
 def npz(rows: int = 2000) -> bytes:
     stream = io.BytesIO()
     images = np.random.default_rng(1).integers(0, 256, (rows, 28, 28), np.uint8)
-    np.savez(stream, x_train=images, y_train=np.arange(rows) % 10, x_test=images[:9], y_test=np.arange(9))
+    np.savez(
+        stream, x_train=images, y_train=np.arange(rows) % 10, x_test=images[:9], y_test=np.arange(9)
+    )
     return stream.getvalue()
 
 
@@ -60,7 +63,9 @@ def stage(cli, tmp_path, site, known):
 
 def check_sums(folder: Path, *sums: str) -> None:
     for name in sums:
-        subprocess.run(["sha256sum", "--check", "--strict", "--quiet", name], cwd=folder, check=True)
+        subprocess.run(
+            ["sha256sum", "--check", "--strict", "--quiet", name], cwd=folder, check=True
+        )
 
 
 def test_mnist_fetched_as_keras_lays_it_out(stage, site, tmp_path):
@@ -109,8 +114,15 @@ def test_cifar10_is_there_for_hpcdl_and_for_both_kerases(stage, known, tmp_path)
     assert os.readlink(link) == "cifar-10-batches-py.tar.gz"
     with np.load(tmp_path / "data/cifar10.npz", allow_pickle=False) as data:
         assert data["x_train"].shape == (10, 32, 32, 3)
-        assert data["x_train"][:, 0, 0, 0].tolist() == list(range(10)) == data["x_train"][:, 31, 31, 2].tolist()
-        assert (data["y_train"].tolist(), data["y_test"].tolist()) == ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 1])
+        assert (
+            data["x_train"][:, 0, 0, 0].tolist()
+            == list(range(10))
+            == data["x_train"][:, 31, 31, 2].tolist()
+        )
+        assert (data["y_train"].tolist(), data["y_test"].tolist()) == (
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+            [0, 1],
+        )
     check_sums(tmp_path / "data", "cifar10.npz.sha256")
 
 
@@ -128,8 +140,10 @@ def test_weights_fetched_into_models(stage, site, tmp_path):
 def test_weights_with_top_bring_the_names_of_the_classes(stage, site, tmp_path, monkeypatch):
     top = NO_TOP.replace("_no_top", "")
     site.files.update({top: HDF5, "imagenet_class_index.json": b"{}"})
-    index = catalogue.Source(weights.CLASS_INDEX.file, weights.CLASS_INDEX.url, "99914b932bd37a50b983c5e7c90ae93b")
-    monkeypatch.setattr("hpcdl.data.wanted.CLASS_INDEX", index)  # the md5 of {}
+    index = catalogue.Source(
+        weights.CLASS_INDEX.file, weights.CLASS_INDEX.url, "99914b932bd37a50b983c5e7c90ae93b"
+    )
+    monkeypatch.setattr("hpcdl.staging.request.CLASS_INDEX", index)  # the md5 of {}
 
     assert stage("weights/MobileNetV2", "--include-top").out == f"{tmp_path}/data/models/{top}\n"
 
@@ -171,7 +185,10 @@ def test_server_without_ranges_that_always_cuts_ends(stage, site, tmp_path):
     answer = stage("mnist")
 
     assert answer.code == 1
-    assert f"cannot fetch {site.url}/mnist.npz: the connection ended after 1,000 of {len(MNIST):,} bytes" in answer.err
+    assert (
+        f"cannot fetch {site.url}/mnist.npz: the connection ended after 1,000 of {len(MNIST):,} bytes"
+        in answer.err
+    )
     assert len(site.asked) == 4  # the first and PAUSES_S more, after one that brought something
 
 
@@ -201,7 +218,10 @@ def test_wrong_bytes_are_never_staged(stage, site, tmp_path):
     answer = stage("mnist")
 
     assert (answer.code, answer.out) == (1, "")
-    assert "gave another file than Keras expects" in answer.err and f"expected {sha256(MNIST)}" in answer.err
+    assert (
+        "gave another file than Keras expects" in answer.err
+        and f"expected {sha256(MNIST)}" in answer.err
+    )
     assert len(site.asked) == 1
     assert names(tmp_path / "data") == []
 
@@ -245,10 +265,16 @@ def test_no_internet_says_what_to_do(stage, tmp_path):
     answer = stage("weights/VGG16", "--include-top", mirror="http://127.0.0.1:9/no")
 
     assert (answer.code, answer.out) == (1, "")
-    assert "cannot fetch http://127.0.0.1:9/no/vgg16_weights_tf_dim_ordering_tf_kernels.h5" in answer.err
+    assert (
+        "cannot fetch http://127.0.0.1:9/no/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+        in answer.err
+    )
     assert "Connection refused" in answer.err
     root = f"{tmp_path}/data"
-    assert f"hpcdl data stage weights/VGG16 --include-top --data-root DIR, and copy DIR to {root}" in answer.err
+    assert (
+        f"hpcdl data stage weights/VGG16 --include-top --data-root DIR, and copy DIR to {root}"
+        in answer.err
+    )
     assert "--from vgg16_weights_tf_dim_ordering_tf_kernels.h5" in answer.err
     assert names(tmp_path / "data") == ["models"]
 
@@ -278,7 +304,10 @@ def test_what_is_no_longer_right_is_fetched_again(stage, site, tmp_path, harm):
         (tmp_path / "data/mnist.npz").unlink()
     else:
         (tmp_path / "mine.npz").write_bytes(npz(rows=20))
-        assert "has not the checksum that Keras publishes" in stage("mnist", "--from", tmp_path / "mine.npz").err
+        assert (
+            "has not the checksum that Keras publishes"
+            in stage("mnist", "--from", tmp_path / "mine.npz").err
+        )
 
     stage("mnist")
 
@@ -290,7 +319,7 @@ def test_what_is_no_longer_right_is_fetched_again(stage, site, tmp_path, harm):
 PROGRAM = """
 import sys
 from hpcdl.cli import main
-from hpcdl.data import catalogue
+from hpcdl.staging import catalogue
 catalogue.SETS["mnist"] = (catalogue.Source("mnist.npz", "http://x/mnist.npz", sys.argv[1]),)
 sys.exit(main(sys.argv[2:]))
 """
@@ -376,7 +405,9 @@ def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "hpcdl-test", str(folder)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "hpcdl-test", str(folder)],
+        capture_output=True,
+        text=True,
     )
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.strip()}")
@@ -388,12 +419,19 @@ def test_no_room_is_told_before_a_byte_is_written(cli, site, known, small_disk):
     answer = cli("data", "stage", "mnist", "--mirror", site.url, "--data-root", small_disk)
 
     assert (answer.code, answer.out) == (1, "")
-    assert f"no room for mnist.npz in {small_disk}: 1.6 MB are still to come, and 1.0 MB are free" in answer.err
+    assert (
+        f"no room for mnist.npz in {small_disk}: 1.6 MB are still to come, and 1.0 MB are free"
+        in answer.err
+    )
     assert names(small_disk) == []
 
 
-def test_disk_that_fills_up_meanwhile_keeps_what_came(cli, site, known, small_disk, monkeypatch, tmp_path):
-    monkeypatch.setattr("hpcdl.data.fetch._check_room", lambda *_: None)  # another one's files came later
+def test_disk_that_fills_up_meanwhile_keeps_what_came(
+    cli, site, known, small_disk, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(
+        "hpcdl.staging.fetch._check_room", lambda *_: None
+    )  # another one's files came later
 
     answer = cli("data", "stage", "mnist", "--mirror", site.url, "--data-root", small_disk)
 
@@ -430,7 +468,9 @@ def test_root_that_cannot_be_written(cli, site, known, small_disk):
     answer = cli("data", "stage", "mnist", "--mirror", site.url, "--data-root", small_disk)
 
     assert (answer.code, answer.out) == (1, "")
-    assert f"cannot stage mnist: {small_disk}/.mnist.npz.staging: Read-only file system" in answer.err
+    assert (
+        f"cannot stage mnist: {small_disk}/.mnist.npz.staging: Read-only file system" in answer.err
+    )
     assert f"data_root is {small_disk}" in answer.err
     assert site.asked == []
 
@@ -440,7 +480,10 @@ def test_root_that_cannot_be_written(cli, site, known, small_disk):
     [
         (("mnits",), "'mnits' is not a known set; did you mean mnist?"),
         (("VGG16",), "did you mean weights/VGG16?"),
-        (("weights/VGG17",), "'VGG17' is neither an architecture of keras.applications nor a file it looks for"),
+        (
+            ("weights/VGG17",),
+            "'VGG17' is neither an architecture of keras.applications nor a file it looks for",
+        ),
         (("weights/../../evil",), "is neither an architecture"),
         (("mnist", "--include-top"), "--include-top is for weights; 'mnist' is a data set"),
         (("mnist", "--mirror", "ftp://x/y"), "http:// or https://; got 'ftp://x/y'"),

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcdl.data import catalogue, how_to_stage
-from hpcdl.launch.program import prepare_home
-from hpcdl.trainer import readers
-from hpcdl.trainer.errors import DataError
+from hpcdl.contract.errors import DataError
+from hpcdl.launch.command import prepare_home
+from hpcdl.staging import catalogue, how_to_stage
+from hpcdl.trainer.dataset import arrays
 from tests.data.conftest import HDF5, archive_of, cifar10_members, names, sha256
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,7 +40,10 @@ def two(data, tmp_path):
     )  # fmt: skip
     (tmp_path / NO_TOP).write_bytes(HDF5 + b"weights")
     assert data("stage", "mine", "--from", tmp_path / "my.npz").code == 0
-    assert data("stage", "weights/MobileNetV2", "--from", tmp_path / NO_TOP).out == f"{tmp_path}/data/models/{NO_TOP}\n"
+    assert (
+        data("stage", "weights/MobileNetV2", "--from", tmp_path / NO_TOP).out
+        == f"{tmp_path}/data/models/{NO_TOP}\n"
+    )
     return data
 
 
@@ -52,7 +55,9 @@ def test_list_tells_size_contents_checksum_time_and_place(two, tmp_path):
     assert mine.split()[:2] == ["mine", "0.0"]
     assert "1 file " in mine and "9 images, 3 classes" in mine and f" {digest[:12]}… " in mine
     assert mine.endswith(f"{tmp_path}/data/mine.npz")
-    assert weights.startswith(f"weights/{NO_TOP} ") and weights.endswith(f"{tmp_path}/data/models/{NO_TOP}")
+    assert weights.startswith(f"weights/{NO_TOP} ") and weights.endswith(
+        f"{tmp_path}/data/models/{NO_TOP}"
+    )
     assert listed.err.splitlines() == [
         f"data_root is {tmp_path}/data", "not staged: digits, mnist, fashion_mnist, cifar10, cifar100"
     ]  # fmt: skip
@@ -82,7 +87,10 @@ def test_list_shows_what_was_put_there_by_hand(data, tmp_path):
     assert [line.split()[0] for line in listed.out.splitlines()] == ["hand", "weights/own.h5"]
     assert listed.out.count("no checksums") == 2
     assert (verified.code, verified.out) == (0, "")
-    assert "no checksums, for they were not put there by hpcdl data stage: hand, weights/own.h5" in verified.err
+    assert (
+        "no checksums, for they were not put there by hpcdl data stage: hand, weights/own.h5"
+        in verified.err
+    )
 
 
 def test_list_of_nothing(data):
@@ -119,7 +127,9 @@ def test_verify_tells_what_changed(two, tmp_path):
     ]  # fmt: skip
     assert f"not what was staged: mine, weights/{NO_TOP}. To put it there again:" in answer.err
     assert f"hpcdl data stage mine --from FILE.npz --data-root {tmp_path}/data" in answer.err
-    assert f"on a machine with internet: hpcdl data stage weights/{NO_TOP} --data-root" in answer.err
+    assert (
+        f"on a machine with internet: hpcdl data stage weights/{NO_TOP} --data-root" in answer.err
+    )
 
 
 def test_verify_one(two, tmp_path):
@@ -192,7 +202,11 @@ def test_real_sets_copied_and_counted(data):
     assert "mnist.npz has not the checksum that Keras publishes" in rebuilt.err
     rows = {row["name"]: row for row in json.loads(data("list", "--json").out)["staged"]}
     for name, files in (("mnist", 1), ("fashion_mnist", 4)):
-        assert (rows[name]["images"], rows[name]["classes"], rows[name]["files"]) == (70000, 10, files)
+        assert (rows[name]["images"], rows[name]["classes"], rows[name]["files"]) == (
+            70000,
+            10,
+            files,
+        )
     assert data("verify").code == 0
 
 
@@ -251,7 +265,14 @@ def test_home_of_very_many_sets_is_small(tmp_path, hpcdl_process):
     assert sorted(os.listdir(tmp_path / "home/.keras/datasets")) == expected
     (tmp_path / "program.py").write_text(source)
     (tmp_path / "job.yaml").write_text("name: a\nscript: program.py\n")
-    site = ("--cluster", "generic", "--set", f"cluster.data_root={tmp_path}/data", "--set", "container=/i/tf.sif")
+    site = (
+        "--cluster",
+        "generic",
+        "--set",
+        f"cluster.data_root={tmp_path}/data",
+        "--set",
+        "container=/i/tf.sif",
+    )
     text = hpcdl_process("render", tmp_path / "job.yaml", *site).out
     begin = text.partition("# The program and what it may see")[0]
     subprocess.run(["bash", "-eu", "-c", begin], cwd=tmp_path, check=True)
@@ -276,24 +297,39 @@ def test_rendered_script_makes_the_same_home(tmp_path, hpcdl_process, hostile):
     for name in ("a b.npz", "mnist.npz", ".hidden"):
         (hostile / "data" / name).write_text("")
     (tmp_path / "program.py").write_text("")
-    (tmp_path / "job.yaml").write_text("name: a\nscript: program.py\nresources: {gpus: 1, time: '00:10:00'}\n")
+    (tmp_path / "job.yaml").write_text(
+        "name: a\nscript: program.py\nresources: {gpus: 1, time: '00:10:00'}\n"
+    )
     site = tmp_path / "site.yaml"
-    site.write_text(f"name: site\nnode: {{cpus: 8, gpus: 2}}\ndata_root: {json.dumps(str(hostile / 'data'))}\n")
-    answer = hpcdl_process("render", tmp_path / "job.yaml", "--cluster", site, "--set", "container=/i/tf.sif")
+    site.write_text(
+        f"name: site\nnode: {{cpus: 8, gpus: 2}}\ndata_root: {json.dumps(str(hostile / 'data'))}\n"
+    )
+    answer = hpcdl_process(
+        "render", tmp_path / "job.yaml", "--cluster", site, "--set", "container=/i/tf.sif"
+    )
     assert answer.code == 0, answer.err
     begin = answer.out.partition("# The program and what it may see")[0]
 
-    done = subprocess.run(["bash", "-eu", "-c", begin], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-eu", "-c", begin], cwd=tmp_path, capture_output=True, text=True
+    )
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(os.listdir(tmp_path / ".hpcdl/.keras/datasets")) == ["a b.npz", "mnist.npz", "models"]
+    assert sorted(os.listdir(tmp_path / ".hpcdl/.keras/datasets")) == [
+        "a b.npz",
+        "mnist.npz",
+        "models",
+    ]
 
 
 @pytest.mark.parametrize(
     ("file", "hint"),
     [
         ("mnist.npz", "on a machine with internet: hpcdl data stage mnist --data-root {root}"),
-        ("fashion-mnist", "on a machine with internet: hpcdl data stage fashion_mnist --data-root {root}"),
+        (
+            "fashion-mnist",
+            "on a machine with internet: hpcdl data stage fashion_mnist --data-root {root}",
+        ),
         ("digits.npz", "hpcdl data stage digits --data-root {root}"),
         ("mine.npz", "hpcdl data stage mine --from FILE --data-root {root}"),
         ("other/mnist.npz", "correct data.path; a container sees only data_root and bound folders"),
@@ -304,17 +340,20 @@ def test_trainer_names_the_command(tmp_path, monkeypatch, file, hint):
     monkeypatch.setenv("HPCDL_DATA_ROOT", str(tmp_path))
 
     with pytest.raises(DataError) as missing:
-        readers.read_arrays(f"{tmp_path}/{file}")
+        arrays.read_arrays(f"{tmp_path}/{file}")
 
     assert missing.value.hint == hint.format(root=tmp_path)
 
 
 def test_trainer_and_catalogue_know_the_same_sets():
-    assert set(readers.FETCHED) == set(catalogue.SETS)
+    assert set(arrays.FETCHED) == set(catalogue.SETS)
 
 
 def test_command_is_quoted(tmp_path):
-    assert how_to_stage("digits", f"{tmp_path}/a b") == f"hpcdl data stage digits --data-root '{tmp_path}/a b'"
+    assert (
+        how_to_stage("digits", f"{tmp_path}/a b")
+        == f"hpcdl data stage digits --data-root '{tmp_path}/a b'"
+    )
 
 
 @pytest.mark.cases("F23")
@@ -324,5 +363,10 @@ def test_nothing_to_verify_is_said(cli, tmp_path):
     empty = cli("data", "verify", "--data-root", tmp_path / "data")
     gone = cli("data", "verify", "--data-root", tmp_path / "nothere")
 
-    assert empty.err == f"data_root is {tmp_path}/data, and nothing is staged there yet; see hpcdl data stage\n"
-    assert gone.err == f"data_root is {tmp_path}/nothere, which is not there; see hpcdl data stage\n"
+    assert (
+        empty.err
+        == f"data_root is {tmp_path}/data, and nothing is staged there yet; see hpcdl data stage\n"
+    )
+    assert (
+        gone.err == f"data_root is {tmp_path}/nothere, which is not there; see hpcdl data stage\n"
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl.data.listing import list_files
+from hpcdl.staging.listing import list_files
 
 pytestmark = pytest.mark.cases("F23")
 FIND = r"cd '{}' && find -L . -type f ! -path '*/.*' -printf '%P\t%s\n' | LC_ALL=C sort | sha256sum"
@@ -18,7 +18,9 @@ FIND = r"cd '{}' && find -L . -type f ! -path '*/.*' -printf '%P\t%s\n' | LC_ALL
 @pytest.fixture
 def folder(tmp_path):
     """Folders and files whose order is not that of a plain walk."""
-    for number, name in enumerate(["a/1.jpg", "a.b/1.jpg", "a b/x.jpg", "a", "b/c/d.jpg", "ä/é.jpg", "Z/1", "a-b"]):
+    for number, name in enumerate(
+        ["a/1.jpg", "a.b/1.jpg", "a b/x.jpg", "a", "b/c/d.jpg", "ä/é.jpg", "Z/1", "a-b"]
+    ):
         path = tmp_path / "set" / (f"{name}.d" if name == "a" else name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(number))
@@ -31,7 +33,9 @@ def folder(tmp_path):
 
 def test_listing_is_what_find_says(folder):
     """As docs/my-data.md tells people to compare it."""
-    done = subprocess.run(["bash", "-c", FIND.format(folder)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-c", FIND.format(folder)], capture_output=True, text=True, check=True
+    )
     listing = list_files(str(folder))
     assert listing is not None
     assert listing.sha256 == done.stdout.split()[0]

@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpcdl.data import pack as packing
+from hpcdl.staging import pack as packing
 
 SIGNS = Path(__file__).parents[2].parent / "shared/data/sign_digits"
 
 
-def picture(path: Path, size: tuple[int, int] = (8, 6), value: int = 0, kind: str | None = None) -> None:
+def picture(
+    path: Path, size: tuple[int, int] = (8, 6), value: int = 0, kind: str | None = None
+) -> None:
     """Write an image of height, width, all of whose pixels follow from the value."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = (np.arange(size[0] * size[1] * 3).reshape(*size, 3) * 7 + value * 31) % 256
@@ -63,11 +65,21 @@ def test_packed_set_has_every_image_once(pack, folder, tmp_path):
 
     out = tmp_path / "data/signs"
     assert (answer.code, answer.out) == (0, f"{out}\n"), answer.err
-    assert "packed signs: 16 training and 4 test images of 8x6x3, 2 classes; 20 files, 0.0 MB -> 6 files" in answer.err
+    assert (
+        "packed signs: 16 training and 4 test images of 8x6x3, 2 classes; 20 files, 0.0 MB -> 6 files"
+        in answer.err
+    )
     about = json.loads((out / "pack.json").read_text())
     assert (about["format"], about["version"], about["storage"]) == ("hpcdl-pack", 1, "npy")
-    assert (about["classes"], about["image_size"], about["channels"]) == (["class0", "class1"], [8, 6], 3)
-    assert [about["parts"][part]["rows_per_class"] for part in ("train", "test")] == [[8, 8], [2, 2]]
+    assert (about["classes"], about["image_size"], about["channels"]) == (
+        ["class0", "class1"],
+        [8, 6],
+        3,
+    )
+    assert [about["parts"][part]["rows_per_class"] for part in ("train", "test")] == [
+        [8, 8],
+        [2, 2],
+    ]
     found = {}
     for part in ("train", "test"):
         rows, labels = np.load(out / f"{part}.npy"), np.load(out / f"{part}.labels.npy")
@@ -75,18 +87,29 @@ def test_packed_set_has_every_image_once(pack, folder, tmp_path):
         for line in (line for line in lines(out) if line["part"] == part):
             with Image.open(folder / line["file"]) as image:
                 np.testing.assert_array_equal(rows[line["row"]], np.asarray(image))
-            assert about["classes"][labels[line["row"]]] == line["class"] == line["file"].split("/")[0]
+            assert (
+                about["classes"][labels[line["row"]]] == line["class"] == line["file"].split("/")[0]
+            )
             found[line["file"]] = line
-    assert sorted(found) == [f"class{label}/{number:03d}.png" for label in range(2) for number in range(10)]
-    assert np.load(out / "train.labels.npy").tolist() != sorted(np.load(out / "train.labels.npy")), "rows are shuffled"
-    subprocess.run(["sha256sum", "--check", "--strict", "signs.sha256"], cwd=tmp_path / "data", check=True)
+    assert sorted(found) == [
+        f"class{label}/{number:03d}.png" for label in range(2) for number in range(10)
+    ]
+    assert np.load(out / "train.labels.npy").tolist() != sorted(
+        np.load(out / "train.labels.npy")
+    ), "rows are shuffled"
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "signs.sha256"], cwd=tmp_path / "data", check=True
+    )
 
 
 def test_packed_set_is_listed_and_verified(pack, cli, folder, tmp_path):
     pack(folder)
     (root,) = (("--data-root", tmp_path / "data"),)
 
-    assert "6 files" in cli("data", "list", *root).out and "20 images, 2 classes" in cli("data", "list", *root).out
+    assert (
+        "6 files" in cli("data", "list", *root).out
+        and "20 images, 2 classes" in cli("data", "list", *root).out
+    )
     assert cli("data", "verify", "signs", *root).code == 0
     with (tmp_path / "data/signs/train.npy").open("r+b") as stream:
         stream.seek(-1, os.SEEK_END)
@@ -116,9 +139,24 @@ def test_unchanged_folder_is_not_packed_again(pack, folder, tmp_path):
 def test_split_depends_on_nothing_but_the_names(pack, tmp_path, cli):
     first, second = pictures(tmp_path / "a"), pictures(tmp_path / "b")
     cli("data", "pack", first, "--to", tmp_path / "one")
-    cli("data", "pack", second, "--to", tmp_path / "two", "--size", "4x4", "--color", "grey", "--workers", "2")
+    cli(
+        "data",
+        "pack",
+        second,
+        "--to",
+        tmp_path / "two",
+        "--size",
+        "4x4",
+        "--color",
+        "grey",
+        "--workers",
+        "2",
+    )
 
-    rows = [[(line["file"], line["part"], line["row"]) for line in lines(tmp_path / name)] for name in ("one", "two")]
+    rows = [
+        [(line["file"], line["part"], line["row"]) for line in lines(tmp_path / name)]
+        for name in ("one", "two")
+    ]
     assert rows[0] == rows[1]
     assert np.load(tmp_path / "two/train.npy").shape == (16, 4, 4, 1)
 
@@ -140,9 +178,16 @@ def test_parts_are_those_of_the_folders(pack, tmp_path, parts, rows):
 
     assert f"packed set: {rows[0]} training and {rows[1]} test images" in answer.err
     for part in set(parts) & {"val", "validation"}:
-        assert f"{part}: becomes part of train, from which data.validation_split takes its share" in answer.err
+        assert (
+            f"{part}: becomes part of train, from which data.validation_split takes its share"
+            in answer.err
+        )
     if len(rows) == len(parts) and rows[1] == 20:
-        tested = {line["file"].split("/")[0] for line in lines(tmp_path / "data/set") if line["part"] == "test"}
+        tested = {
+            line["file"].split("/")[0]
+            for line in lines(tmp_path / "data/set")
+            if line["part"] == "test"
+        }
         assert tested == {parts[1]}
 
 
@@ -156,7 +201,16 @@ def test_output_is_the_same_for_any_number_of_workers(cli, tmp_path):
         argv = ("data", "pack", tmp_path / "set", "--workers", workers, "--skip-bad")
         assert cli(*argv, "--to", tmp_path / f"out{workers}").code == 0
         assert (
-            cli(*argv, "--to", tmp_path / f"records{workers}", "--format", "tfrecord", "--shard-mb", "0.05").code == 0
+            cli(
+                *argv,
+                "--to",
+                tmp_path / f"records{workers}",
+                "--format",
+                "tfrecord",
+                "--shard-mb",
+                "0.05",
+            ).code
+            == 0
         )
 
     rows = {part: np.load(tmp_path / f"out2/{part}.npy") for part in ("train", "test")}
@@ -175,9 +229,22 @@ def test_output_is_the_same_for_any_number_of_workers(cli, tmp_path):
 
 def test_more_files_are_made_than_may_be_open(tmp_path, program):
     source = pictures(tmp_path / "set", 2, 100)
-    argv = [*program, "data", "pack", source, "--to", tmp_path / "out", "--format", "tfrecord", "--shard-mb", "1e-6"]
+    argv = [
+        *program,
+        "data",
+        "pack",
+        source,
+        "--to",
+        tmp_path / "out",
+        "--format",
+        "tfrecord",
+        "--shard-mb",
+        "1e-6",
+    ]
 
-    done = subprocess.run(["bash", "-c", 'ulimit -n 64; exec "$@"', "bash", *argv], capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -n 64; exec "$@"', "bash", *argv], capture_output=True, text=True
+    )
 
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out").glob("*.tfrecord"))) == 200
@@ -185,7 +252,7 @@ def test_more_files_are_made_than_may_be_open(tmp_path, program):
 
 KILLED = """
 import os, signal, sys
-from hpcdl.data import growing, packwriter
+from hpcdl.staging import append_file, pack_writer
 from hpcdl.cli import main
 calls, original = 0, getattr(packwriter.PackWriter, sys.argv[1])
 def call(self, *arguments):
@@ -210,7 +277,16 @@ def test_killed_pack_goes_on_and_gives_the_same_bytes(cli, tmp_path, monkeypatch
     assert whole.code == 0
 
     for where, call in (("save", 2), ("add", 2), ("save", 1), ("finish", 1), ("close", 1)):
-        program = [sys.executable, "-c", KILLED, where, str(call), *map(str, argv), "--to", str(tmp_path / "out")]
+        program = [
+            sys.executable,
+            "-c",
+            KILLED,
+            where,
+            str(call),
+            *map(str, argv),
+            "--to",
+            str(tmp_path / "out"),
+        ]
         done = subprocess.run(program, capture_output=True, text=True)
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert not (tmp_path / "out").exists()
@@ -224,7 +300,18 @@ def test_killed_pack_goes_on_and_gives_the_same_bytes(cli, tmp_path, monkeypatch
 
 def test_workers_end_with_their_killed_parent(tmp_path, program):
     source = pictures(tmp_path / "set", 2, 600)
-    argv = [*program, "data", "pack", source, "--to", tmp_path / "out", "--size", "300x300", "--workers", "2"]
+    argv = [
+        *program,
+        "data",
+        "pack",
+        source,
+        "--to",
+        tmp_path / "out",
+        "--size",
+        "300x300",
+        "--workers",
+        "2",
+    ]
     with subprocess.Popen(argv, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         while not (tmp_path / ".out.staging/progress.json").exists():
             assert process.poll() is None
@@ -232,7 +319,9 @@ def test_workers_end_with_their_killed_parent(tmp_path, program):
         process.kill()
 
     def left():
-        found = subprocess.run(["ps", "-o", "pid=", "-s", str(process.pid)], capture_output=True, text=True)
+        found = subprocess.run(
+            ["ps", "-o", "pid=", "-s", str(process.pid)], capture_output=True, text=True
+        )
         return found.stdout.split()
 
     deadline = time.monotonic() + 30
@@ -245,7 +334,9 @@ def test_workers_end_with_their_killed_parent(tmp_path, program):
 def test_what_no_longer_fits_is_begun_anew(cli, tmp_path, change):
     source = pictures(tmp_path / "set", 2, 300)
     argv = ["data", "pack", source, "--workers", 1, "--to", tmp_path / "out"]
-    subprocess.run([sys.executable, "-c", KILLED, "save", "2", *map(str, argv)], capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", KILLED, "save", "2", *map(str, argv)], capture_output=True
+    )
     aside = tmp_path / ".out.staging"
     assert json.loads((aside / "progress.json").read_text())["done"] == 256
     if change == "source":
@@ -270,7 +361,9 @@ def test_what_no_longer_fits_is_begun_anew(cli, tmp_path, change):
 def test_another_pack_of_the_same_set_is_waited_for(cli, tmp_path, program):
     source = pictures(tmp_path / "set", 2, 300)
     argv = ["data", "pack", source, "--size", "200x200", "--to", tmp_path / "out"]
-    with subprocess.Popen([*program, *map(str, argv)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as other:
+    with subprocess.Popen(
+        [*program, *map(str, argv)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as other:
         while not (tmp_path / ".out.staging/progress.json").exists():
             assert other.poll() is None
             time.sleep(0.01)
@@ -331,21 +424,33 @@ def test_unusable_files_are_all_named_and_nothing_is_put_in_place(pack, folder, 
     about = json.loads((out / "pack.json").read_text())
     assert sum(part["rows"] for part in about["parts"].values()) == 20
     assert len(about["source"]["skipped"]) == 9 and about["source"]["images"] == 29
-    subprocess.run(["sha256sum", "--check", "--strict", "signs.sha256"], cwd=tmp_path / "data", check=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "signs.sha256"], cwd=tmp_path / "data", check=True
+    )
     rows = {
         part: [line["row"] for line in lines(out) if line["part"] == part and "why" not in line]
         for part in about["parts"]
     }
     assert all(found == list(range(about["parts"][part]["rows"])) for part, found in rows.items())
     if storage == "npy":
-        assert [len(np.load(out / f"{part}.npy")) for part in rows] == [len(found) for found in rows.values()]
+        assert [len(np.load(out / f"{part}.npy")) for part in rows] == [
+            len(found) for found in rows.values()
+        ]
         assert np.load(out / "train.npy").any(axis=(1, 2, 3)).all()
     assert "packed already" in pack(folder, "--size", "8x6", "--format", storage, "--skip-bad").err
-    assert pack(folder, "--size", "8x6", "--format", storage).code == 1, "without --skip-bad they are told of again"
+    assert pack(folder, "--size", "8x6", "--format", storage).code == 1, (
+        "without --skip-bad they are told of again"
+    )
 
 
 def test_files_outside_and_junk(pack, folder, tmp_path):
-    for name in (".DS_Store", "class0/.DS_Store", "class0/Thumbs.db", "class1/._000.png", ".git/config"):
+    for name in (
+        ".DS_Store",
+        "class0/.DS_Store",
+        "class0/Thumbs.db",
+        "class1/._000.png",
+        ".git/config",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("junk")
     (folder / "LICENSE").write_text("free")
@@ -355,7 +460,9 @@ def test_files_outside_and_junk(pack, folder, tmp_path):
     assert answer.code == 0
     assert "left out, for it lies in no class's folder: LICENSE" in answer.err
     about = json.loads((tmp_path / "data/signs/pack.json").read_text())
-    assert about["source"]["skipped"] == [{"file": "LICENSE", "why": "no image, lies in no class's folder"}]
+    assert about["source"]["skipped"] == [
+        {"file": "LICENSE", "why": "no image, lies in no class's folder"}
+    ]
     picture(folder / "stray.jpg")
     assert "\n  stray.jpg: lies in no class's folder" in pack(folder).err
     assert pack(folder, "--skip-bad").code == 0
@@ -425,7 +532,10 @@ def with_a_loop(folder):
         (without_a_class, "holds folders of these classes: class0; expected at least 2"),
         (with_an_empty_class, "no image of class2 in the train part"),
         (with_a_single_image, "one image alone of class2"),
-        (with_train_beside_classes, "has train as parts of the set; what are class0, class1 next to them?"),
+        (
+            with_train_beside_classes,
+            "has train as parts of the set; what are class0, class1 next to them?",
+        ),
         (with_test_alone, "has test but no train folder"),
         (with_a_class_less_in_test, "no image of class1 in the test part"),
         (with_a_loop, "leads back to a folder above it"),
@@ -524,11 +634,15 @@ def test_names_of_any_kind(cli, hostile, tmp_path):
     picture(source / "class1/sub/folder/x.png")
     os.close(os.open(os.fsencode(source / "class0") + b"/\xff.jpg", os.O_CREAT | os.O_WRONLY))
 
-    answer = cli("data", "pack", source, "--to", hostile / "out", "--skip-bad", "--format", "tfrecord")
+    answer = cli(
+        "data", "pack", source, "--to", hostile / "out", "--skip-bad", "--format", "tfrecord"
+    )
 
     assert answer.code == 0, answer.err
     assert r"class0/\udcff.jpg: is empty" in answer.err
-    assert {"class0/手.JPEG", "class1/sub/folder/x.png"} <= {line["file"] for line in lines(hostile / "out")}
+    assert {"class0/手.JPEG", "class1/sub/folder/x.png"} <= {
+        line["file"] for line in lines(hostile / "out")
+    }
 
 
 def test_without_pillow(cli, folder, tmp_path, monkeypatch):
@@ -545,7 +659,10 @@ def test_without_pillow(cli, folder, tmp_path, monkeypatch):
 def test_real_photos(pack, tmp_path):
     answer = pack(SIGNS)
 
-    assert "480 training and 120 test images of 100x100x3, 10 classes; 600 files, 5.6 MB -> 6 files" in answer.err
+    assert (
+        "480 training and 120 test images of 100x100x3, 10 classes; 600 files, 5.6 MB -> 6 files"
+        in answer.err
+    )
     rows = np.load(tmp_path / "data/sign_digits/train.npy", mmap_mode="r")
     for line in lines(tmp_path / "data/sign_digits")[:20]:
         with Image.open(SIGNS / line["file"]) as image:

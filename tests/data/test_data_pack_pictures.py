@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpcdl.data import pictures
-from hpcdl.data.pictures import SourceFile, Wanted, read
-from hpcdl.data.records import record
+from hpcdl.staging import decode
+from hpcdl.staging.decode import SourceFile, Wanted, read
+from hpcdl.staging.tfrecord_writer import record
 
 random = np.random.default_rng(7)
 SMOOTH = np.asarray(
-    Image.fromarray(random.integers(0, 256, (4, 5, 3), np.uint8)).resize((50, 40), Image.Resampling.BICUBIC)
+    Image.fromarray(random.integers(0, 256, (4, 5, 3), np.uint8)).resize(
+        (50, 40), Image.Resampling.BICUBIC
+    )
 )
 GREY = SMOOTH[..., 0]
 
@@ -33,7 +35,11 @@ def look(tmp_path):
         seen = path.stat()
         wanted = Wanted(str(tmp_path), channels, size)
         found = read(wanted, SourceFile(name, 0, seen.st_size, seen.st_mtime_ns))
-        pixels = np.frombuffer(found.data, np.uint8).reshape(*found.size, channels) if not found.why else None
+        pixels = (
+            np.frombuffer(found.data, np.uint8).reshape(*found.size, channels)
+            if not found.why
+            else None
+        )
         return found, pixels
 
     return run
@@ -138,24 +144,36 @@ def test_image_is_turned_as_exif_says(look, kind, orientation):
 def test_orientation_of_either_byte_order_and_place(look):
     """As cameras write it: not the first tag, big or little endian, and XMP instead of EXIF."""
     jpeg = saved(SMOOTH, "JPEG", quality=98)
-    for order, entries in ((">", [(0x010F, 3, 1, 7), (0x0112, 3, 1, 6)]), ("<", [(0x0112, 3, 1, 3)])):
+    for order, entries in (
+        (">", [(0x010F, 3, 1, 7), (0x0112, 3, 1, 6)]),
+        ("<", [(0x0112, 3, 1, 3)]),
+    ):
         tiff = (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(f"{order}IH", 8, len(entries))
         tiff += b"".join(struct.pack(f"{order}HHIHxx", *entry) for entry in entries)
         segment = b"Exif\0\0" + tiff + b"\0\0\0\0"
-        content = jpeg[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
+        content = (
+            jpeg[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
+        )
 
         found, _ = look(content)
 
-        assert (found.handled, found.size) == (("rotated",), (50, 40) if entries[-1][3] == 6 else (40, 50))
+        assert (found.handled, found.size) == (
+            ("rotated",),
+            (50, 40) if entries[-1][3] == 6 else (40, 50),
+        )
     xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:tiff="t"><a tiff:Orientation="3"/></x:xmpmeta>'
     content = jpeg[:2] + b"\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp + jpeg[2:]
     assert look(content)[0].handled == ("rotated",)
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2}, {"restart_marker_blocks": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 2}, {"restart_marker_blocks": 2}]
+)
 @pytest.mark.parametrize("pixels", [SMOOTH, GREY], ids=["rgb", "grey"])
 def test_plain_jpeg_is_what_pillows_own_reader_gives(look, monkeypatch, pixels, options):
-    content = saved(pixels, "JPEG", comment=b"x", icc_profile=b"y" * 99, exif=Image.Exif(), **options)
+    content = saved(
+        pixels, "JPEG", comment=b"x", icc_profile=b"y" * 99, exif=Image.Exif(), **options
+    )
     opened = []
     original = Image.open
 
@@ -167,12 +185,14 @@ def test_plain_jpeg_is_what_pillows_own_reader_gives(look, monkeypatch, pixels, 
 
     direct = look(content)
     assert opened == [], "for it is as slow as decoding"
-    monkeypatch.setattr(pictures, "plain_frame", lambda content: None)
+    monkeypatch.setattr(decode, "plain_frame", lambda content: None)
     own = look(content)
 
     assert len(opened) == 1
     assert direct[0] == own[0]
-    np.testing.assert_array_equal(direct[1], np.asarray(original(io.BytesIO(content)).convert("RGB")))
+    np.testing.assert_array_equal(
+        direct[1], np.asarray(original(io.BytesIO(content)).convert("RGB"))
+    )
 
 
 @pytest.mark.parametrize("cut", [3, 30, 300, 600, -30, -2])
@@ -257,9 +277,14 @@ def seen(tmp_path_factory):
         path = folder / f"{number}.png"
         path.write_bytes(saved(pixels, "PNG"))
         stat = path.stat()
-        found = read(Wanted(str(folder), 3, size), SourceFile(path.name, 0, stat.st_size, stat.st_mtime_ns))
+        found = read(
+            Wanted(str(folder), 3, size), SourceFile(path.name, 0, stat.st_size, stat.st_mtime_ns)
+        )
         assert found.handled == ("resized",)
-        cases[f"in{number}"], cases[f"out{number}"] = pixels, np.frombuffer(found.data, np.uint8).reshape(*size, 3)
+        cases[f"in{number}"], cases[f"out{number}"] = (
+            pixels,
+            np.frombuffer(found.data, np.uint8).reshape(*size, 3),
+        )
     np.savez(folder / "cases.npz", **cases)  # type: ignore[arg-type]  # numpy has an option of its own there
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -268,13 +293,31 @@ def seen(tmp_path_factory):
         for kind, (make, _, _) in KINDS.items():
             (folder / f"set/{label}/{kind}").write_bytes(make())
         for name, options in {"plain": {}, "turned": {"exif": exif}}.items():
-            (folder / f"set/{label}/{name}.jpg").write_bytes(saved(SMOOTH, "JPEG", quality=95, **options))
-        (folder / f"set/{label}/bits.png").write_bytes(saved(Image.fromarray(GREY).quantize(4), "PNG", bits=2))
-    argv = ["data", "pack", folder / "set", "--to", folder / "out", "--format", "tfrecord", "--shard-mb", "0.05"]
+            (folder / f"set/{label}/{name}.jpg").write_bytes(
+                saved(SMOOTH, "JPEG", quality=95, **options)
+            )
+        (folder / f"set/{label}/bits.png").write_bytes(
+            saved(Image.fromarray(GREY).quantize(4), "PNG", bits=2)
+        )
+    argv = [
+        "data",
+        "pack",
+        folder / "set",
+        "--to",
+        folder / "out",
+        "--format",
+        "tfrecord",
+        "--shard-mb",
+        "0.05",
+    ]
     assert main([str(word) for word in argv]) == 0
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [sys.executable, "-c", IN_TENSORFLOW, folder], capture_output=True, text=True, env=environment, timeout=300
+        [sys.executable, "-c", IN_TENSORFLOW, folder],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, *json.loads(done.stdout)
@@ -293,7 +336,9 @@ def test_tensorflow_reads_the_records(seen):
     folder, _, records = seen
     about = json.loads((folder / "out/pack.json").read_text())
     lines = [json.loads(line) for line in (folder / "out/images.jsonl").read_text().splitlines()]
-    labels = {part: np.load(folder / f"out/{part}.labels.npy").tolist() for part in ("train", "test")}
+    labels = {
+        part: np.load(folder / f"out/{part}.labels.npy").tolist() for part in ("train", "test")
+    }
 
     assert about["classes"] == ["first", "zweite é"]
     rows = [row for part in ("train", "test") for row in records if row["shard"].startswith(part)]
@@ -301,11 +346,14 @@ def test_tensorflow_reads_the_records(seen):
     assert [row["image/filename"] for row in rows] == [line["file"] for line in lines]
     shards = {part: [file["name"] for file in about["parts"][part]["files"]] for part in labels}
     assert {
-        part: sorted({row["shard"] for row in records if row["shard"].startswith(part)}) for part in labels
+        part: sorted({row["shard"] for row in records if row["shard"].startswith(part)})
+        for part in labels
     } == shards
     assert len(shards["train"]) > 1
     for row, line in zip(rows, lines, strict=True):
-        assert row["image/class/text"] == line["class"] == about["classes"][row["image/class/label"]]
+        assert (
+            row["image/class/text"] == line["class"] == about["classes"][row["image/class/label"]]
+        )
         pixels = np.array(row["pixels"])
         assert list(pixels.shape[:2]) == line["size"] == [row["image/height"], row["image/width"]]
         kind = row["image/filename"].split("/")[1]
@@ -319,7 +367,9 @@ def test_originals_stay_where_nothing_is_to_be_done(look, tmp_path):
     seen = (tmp_path / "x.jpg").stat()
     file = SourceFile("x.jpg", 1, seen.st_size, seen.st_mtime_ns)
 
-    kept, resized = (read(Wanted(str(tmp_path), 3, size, ("a", "b")), file) for size in (None, (8, 9)))
+    kept, resized = (
+        read(Wanted(str(tmp_path), 3, size, ("a", "b")), file) for size in (None, (8, 9))
+    )
 
     assert content in kept.data and content not in resized.data
     assert b"\x89PNG" in resized.data

@@ -23,9 +23,13 @@ def test_digits_staged_equal_twice(stage, tmp_path):
 
     assert first.out == f"{tmp_path}/a/digits.npz\n"
     assert first.err.splitlines()[0].startswith("staged digits: 0.")
-    assert (tmp_path / "a" / "digits.npz").read_bytes() == (tmp_path / "b" / "digits.npz").read_bytes()
+    assert (tmp_path / "a" / "digits.npz").read_bytes() == (
+        tmp_path / "b" / "digits.npz"
+    ).read_bytes()
     assert (first.code, second.code) == (0, 0)
-    subprocess.run(["sha256sum", "--check", "--strict", "digits.npz.sha256"], cwd=tmp_path / "a", check=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "digits.npz.sha256"], cwd=tmp_path / "a", check=True
+    )
     with np.load(tmp_path / "a" / "digits.npz") as data:
         arrays = {name: data[name] for name in data.files}
     assert {name: (array.shape, array.dtype.name) for name, array in arrays.items()} == {
@@ -63,7 +67,11 @@ def test_folder_copied_as_keras_lays_it_out(stage, tmp_path):
         assert answer.out == f"{tmp_path}/data/fashion-mnist\n"
 
     assert sorted(os.listdir(tmp_path / "data")) == ["fashion-mnist", "fashion-mnist.sha256"]
-    subprocess.run(["sha256sum", "--check", "--strict", "fashion-mnist.sha256"], cwd=tmp_path / "data", check=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "fashion-mnist.sha256"],
+        cwd=tmp_path / "data",
+        check=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,6 +109,8 @@ def test_root_of_cluster_used(cli, tmp_path, monkeypatch):
     (tmp_path / "site.yaml").write_text(f"name: site\ndata_root: {tmp_path}/shared\n")
     np.savez(tmp_path / "my.npz", x_train=np.zeros(3))
 
-    answer = cli("data", "stage", "mine", "--from", tmp_path / "my.npz", "--cluster", tmp_path / "site.yaml")
+    answer = cli(
+        "data", "stage", "mine", "--from", tmp_path / "my.npz", "--cluster", tmp_path / "site.yaml"
+    )
 
     assert answer.out == f"{tmp_path}/shared/mine.npz\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpcdl.data.weights import find_weights, sources
+from hpcdl.staging.weights import find_weights, sources
 
 # As Keras 2.11 and 3 ask for them (keras.applications, get_file)
 FILES = {
@@ -49,7 +49,13 @@ V2 = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{}_no_top.h5"
         ("MobileNetV2", 1.0, 100, V2.format("1.0_224"), 1),  # for which there is no file
         ("MobileNetV2", None, 96, V2.format("1.0_96"), 4),
         ("MobileNet", 0.75, 128, "mobilenet_7_5_128_tf_no_top.h5", 1),
-        ("MobileNetV3Small", 0.75, 300, "weights_mobilenet_v3_small_224_0.75_float_no_top_v2.h5", 1),
+        (
+            "MobileNetV3Small",
+            0.75,
+            300,
+            "weights_mobilenet_v3_small_224_0.75_float_no_top_v2.h5",
+            1,
+        ),
         ("VGG16", 1.0, 96, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", 1),
     ],
 )

@@ -27,7 +27,11 @@ class Login:
         self.folder, self.bin, self.system = folder, folder / "bin", folder / "system"
         for path in (self.bin, self.system, folder / "scratch"):
             path.mkdir()
-        for name in ("bash", "true", "cat"):  # a system that has no container command, whatever this machine has
+        for name in (
+            "bash",
+            "true",
+            "cat",
+        ):  # a system that has no container command, whatever this machine has
             (self.system / name).symlink_to(shutil.which(name) or name)
 
     def slurm(self, site: str, **changes: str) -> None:
@@ -74,7 +78,11 @@ def login(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "_PARENTS", ())
     monkeypatch.setattr(storage, "of_the_site", lambda runtime: [])
     for name in [*os.environ]:
-        if name.startswith(("BASH_FUNC_", "LMOD_", "MODULE")) or name in ("SCRATCH", "WORK", "PROJECT"):
+        if name.startswith(("BASH_FUNC_", "LMOD_", "MODULE")) or name in (
+            "SCRATCH",
+            "WORK",
+            "PROJECT",
+        ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("BASH_FUNC_module%%", "() { return 1; }")
     return made

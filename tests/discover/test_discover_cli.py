@@ -23,7 +23,10 @@ def test_profile_alone_on_stdout(site, cli):
     assert done.out.startswith("# The site of login1.site.org, ")
     assert "\nname: testbed " in done.out
     said = done.err.splitlines()
-    assert said[:2] == ["asking scontrol and sacctmgr ...", "looking for apptainer and singularity ..."]
+    assert said[:2] == [
+        "asking scontrol and sacctmgr ...",
+        "looking for apptainer and singularity ...",
+    ]
     assert said[-3:] == [
         "guessed, look at them: detect",
         "not found: images, binds, data_root, runs_root",
@@ -42,7 +45,10 @@ def test_file_written_and_not_overwritten(site, cli):
     path.write_text("mine\n")
     asked = site.asked()
     again = cli("cluster", "discover", "-o", "site.yaml")
-    assert (again.code, again.err) == (2, "hpcdl: site.yaml is there already; --force replaces it\n")
+    assert (again.code, again.err) == (
+        2,
+        "hpcdl: site.yaml is there already; --force replaces it\n",
+    )
     assert (path.read_text(), site.asked()) == ("mine\n", asked)
 
     assert cli("cluster", "discover", "-o", "site.yaml", "--force").code == 0

@@ -23,7 +23,10 @@ def found(login, partition=None):
     """The profile of the site, loaded; its text."""
     (login.folder / "images").mkdir(exist_ok=True)
     (login.folder / "images" / "tensorflow.sif").write_bytes(bytes(32) + b"SIF_MAGIC\0")
-    text = profile("login1.site.org", discover("login1.site.org", quiet, partition, [str(login.folder / "images")]))
+    text = profile(
+        "login1.site.org",
+        discover("login1.site.org", quiet, partition, [str(login.folder / "images")]),
+    )
     path = login.folder / "site.yaml"
     path.write_text(text)
     return load_cluster(path), text
@@ -63,7 +66,9 @@ def test_site_becomes_a_profile(login, site):
 
     values = asdict(cluster)
     assert {key: values[key] for key in SITES[site]} == SITES[site]
-    assert [row for row in text.splitlines()[3:] if " # " not in row] == [], "a line without a comment"
+    assert [row for row in text.splitlines()[3:] if " # " not in row] == [], (
+        "a line without a comment"
+    )
 
 
 @pytest.mark.parametrize("job", ["mnist_script", "mnist_cnn"])
@@ -73,7 +78,11 @@ def test_profile_renders(login, site, job):
     cluster, _ = found(login)
 
     gpus = min(1, cluster.node.gpus)
-    text = render(plan(load_job(job, [f"resources.gpus={gpus}"]), cluster), "job.sbatch", bundle=job == "mnist_cnn")
+    text = render(
+        plan(load_job(job, [f"resources.gpus={gpus}"]), cluster),
+        "job.sbatch",
+        bundle=job == "mnist_cnn",
+    )
 
     assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
     assert f"#SBATCH --partition={cluster.partition}\n" in text
@@ -88,7 +97,9 @@ def test_choices(login):
 
     login.slurm("alpha")
     cluster, text = found(login)
-    assert {name: (choice.max_time, choice.node) for name, choice in cluster.partitions.items()} == {
+    assert {
+        name: (choice.max_time, choice.node) for name, choice in cluster.partitions.items()
+    } == {
         "standard": ("2-00:00:00", Node(cpus=128, gpus=0, memory_gb=250)),
         "accel": ("1-12:00:00", None),
         "devel": ("00:30:00", None),
@@ -103,7 +114,11 @@ def test_partition_asked_for(login):
 
     cluster, text = found(login, "shared")
 
-    assert (cluster.partition, cluster.node.gpu_model, cluster.node.gpus) == ("shared", "rtx3090", 8)
+    assert (cluster.partition, cluster.node.gpu_model, cluster.node.gpus) == (
+        "shared",
+        "rtx3090",
+        8,
+    )
     assert cluster.node.memory_gb == 117
     assert "memory by MaxMemPerNode" in line(text, "node")
     assert "DefMemPerNode is 8000 MB" in line(text, "memory_request")
@@ -113,7 +128,9 @@ def test_partition_asked_for(login):
 
 def test_sockets_and_nodes_down(login):
     """As real nodes tell their GPUs; the three that are well are enough to know the shape."""
-    login.slurm("alpha", **{"gpu:a100:4": "gpu:a100:4(S:0-1)", "IDLE+CLOUD+POWERED_DOWN": "DOWN*+DRAIN"})
+    login.slurm(
+        "alpha", **{"gpu:a100:4": "gpu:a100:4(S:0-1)", "IDLE+CLOUD+POWERED_DOWN": "DOWN*+DRAIN"}
+    )
 
     cluster, text = found(login)
 
@@ -123,7 +140,10 @@ def test_sockets_and_nodes_down(login):
 
 @pytest.mark.parametrize(
     "change",
-    [("gpu:a100:4", "(null)"), ("MemSpecLimit=16384 State=IDLE+CLOUD+POWERED_DOWN", "MemSpecLimit=16384 State=DOWN")],
+    [
+        ("gpu:a100:4", "(null)"),
+        ("MemSpecLimit=16384 State=IDLE+CLOUD+POWERED_DOWN", "MemSpecLimit=16384 State=DOWN"),
+    ],
     ids=["no-gpus", "down"],
 )
 def test_few_nodes_with_gpus_before_many_without_or_down(login, change):
@@ -204,7 +224,10 @@ def test_what_is_remembered_is_asked_anew(login):
 
 
 def test_odd_names_are_commented_out(login):
-    login.slurm("testbed", **{"nct00": "the group's", "ClusterName             = testbed": "ClusterName = a b"})
+    login.slurm(
+        "testbed",
+        **{"nct00": "the group's", "ClusterName             = testbed": "ClusterName = a b"},
+    )
 
     cluster, text = found(login)
 
@@ -225,7 +248,9 @@ def test_guesses_and_gaps_are_named(login):
 
 
 @pytest.mark.cases("C1")
-@pytest.mark.parametrize(("gres", "kind", "gpus"), [("2080ti:8(S:0-1)", "2080ti", 8), ("3090:2", "3090", 2)])
+@pytest.mark.parametrize(
+    ("gres", "kind", "gpus"), [("2080ti:8(S:0-1)", "2080ti", 8), ("3090:2", "3090", 2)]
+)
 def test_types_that_begin_with_digits(login, gres, kind, gpus):
     login.slurm("testbed", **{"Gres=gpu:4": f"Gres=gpu:{gres}"})
 
@@ -234,9 +259,7 @@ def test_types_that_begin_with_digits(login, gres, kind, gpus):
     assert (cluster.node.gpus, cluster.gpu_type, cluster.node.gpu_model) == (gpus, kind, kind)
 
 
-PLAIN = (
-    "AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL Default=NO QoS=N/A State=UP MaxTime=7-00:00:00 MaxNodes=UNLIMITED"
-)
+PLAIN = "AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL Default=NO QoS=N/A State=UP MaxTime=7-00:00:00 MaxNodes=UNLIMITED"
 
 
 def several(login, change, user="physics|normal|normal|||physics"):
@@ -319,7 +342,8 @@ def test_open_partitions_where_accounts_are_unknown(login):
 def test_cluster_of_the_shell(login, monkeypatch):
     login.slurm("testbed")
     login.command(
-        login.bin / "scontrol", f'echo "scontrol $*" >>{login.folder}/asked\ncat {login.folder}/answers/$4.txt'
+        login.bin / "scontrol",
+        f'echo "scontrol $*" >>{login.folder}/asked\ncat {login.folder}/answers/$4.txt',
     )
     monkeypatch.setenv("SLURM_CLUSTERS", "wice")
 
@@ -327,4 +351,6 @@ def test_cluster_of_the_shell(login, monkeypatch):
 
     assert cluster.clusters == "wice"
     assert "SLURM_CLUSTERS" in line(text, "clusters")
-    assert {words.split()[1:3][0] for words in login.asked() if words.startswith("scontrol")} == {"-M"}
+    assert {words.split()[1:3][0] for words in login.asked() if words.startswith("scontrol")} == {
+        "-M"
+    }

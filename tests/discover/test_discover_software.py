@@ -13,7 +13,9 @@ from hpcdl.errors import UserError
 def keys():
     """What is said of the container: key to value and state, and the comments."""
     lines = list(container_lines(lambda what: None))
-    return {line.key: (line.value, line.state) for line in lines}, " ".join(line.why for line in lines)
+    return {line.key: (line.value, line.state) for line in lines}, " ".join(
+        line.why for line in lines
+    )
 
 
 def test_on_the_system(login):
@@ -30,7 +32,9 @@ def test_loaded_now_but_by_a_module(login, monkeypatch):
     """The user's shell has the module loaded; the job's shell will not."""
     path = login.container("apptainer", "module")
     monkeypatch.setenv("PATH", f"{path.parent}:{login.system}")
-    monkeypatch.setenv("BASH_FUNC_module%%", login.modules("zlib/1.2\nApptainer/1.3(default)\n", "Apptainer"))
+    monkeypatch.setenv(
+        "BASH_FUNC_module%%", login.modules("zlib/1.2\nApptainer/1.3(default)\n", "Apptainer")
+    )
 
     found, why = keys()
 
@@ -62,7 +66,10 @@ def test_module_by_its_name(login, monkeypatch, available, loads):
 
 def test_module_names_of_others(login, monkeypatch):
     login.container("apptainer", "module")
-    monkeypatch.setenv("BASH_FUNC_module%%", login.modules("py-apptainer\nmyapptainer/1\napptainer-$(touch x)\n", "x"))
+    monkeypatch.setenv(
+        "BASH_FUNC_module%%",
+        login.modules("py-apptainer\nmyapptainer/1\napptainer-$(touch x)\n", "x"),
+    )
 
     found, why = keys()
 
@@ -96,7 +103,10 @@ def test_on_the_path_alone(login):
 def test_nowhere(login):
     found, _ = keys()
 
-    assert {key: state for key, (_, state) in found.items()} == {"runtime": "unknown", "modules": "unknown"}
+    assert {key: state for key, (_, state) in found.items()} == {
+        "runtime": "unknown",
+        "modules": "unknown",
+    }
 
 
 def images(folder, *names):
@@ -124,7 +134,10 @@ def test_images_by_name(tmp_path):
 def test_image_called_tensorflow(tmp_path):
     line = images(tmp_path, "tensorflow.sif", "tf2.21.sif")
 
-    assert [(row.key, row.state) for row in line.value] == [("tensorflow", "told"), ("tf2.21", "told")]
+    assert [(row.key, row.state) for row in line.value] == [
+        ("tensorflow", "told"),
+        ("tf2.21", "told"),
+    ]
 
 
 @pytest.mark.cases("fault 6")

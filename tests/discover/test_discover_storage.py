@@ -7,12 +7,13 @@ import os
 
 import pytest
 
-from hpcdl import binds
 from hpcdl.discover import storage
-from hpcdl.discover.lines import Line, plain, text
+from hpcdl.discover.lines import Line, text
 from hpcdl.discover.storage import binds_line, detect_line, place_lines
 from hpcdl.errors import Problem
-from hpcdl.job.reader import read_yaml
+from hpcdl.mounts import binds
+from hpcdl.yamlfile.reader import read_yaml
+from hpcdl.yamlfile.writer import plain
 
 
 @pytest.fixture
@@ -32,7 +33,10 @@ def test_variables_before_home(shared, monkeypatch):
     monkeypatch.setenv("SCRATCH", f"{shared}/scratch/")
     monkeypatch.setenv("WORK", str(mine))
 
-    assert values() == {"data_root": f"{mine}/hpcdl/data", "runs_root": f"{shared}/scratch/{{user}}/hpcdl/runs"}
+    assert values() == {
+        "data_root": f"{mine}/hpcdl/data",
+        "runs_root": f"{shared}/scratch/{{user}}/hpcdl/runs",
+    }
 
 
 def test_home_else(shared, monkeypatch):
@@ -118,12 +122,18 @@ def test_no_binds_to_propose(areas, monkeypatch, tmp_path):
 
 
 def test_nowhere(login):
-    assert [(line.key, line.state) for line in place_lines()] == [("data_root", "unknown"), ("runs_root", "unknown")]
+    assert [(line.key, line.state) for line in place_lines()] == [
+        ("data_root", "unknown"),
+        ("runs_root", "unknown"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("lustre", "on lustre, which the nodes share"), ("xfs", "on xfs; see that the nodes share it")],
+    [
+        ("lustre", "on lustre, which the nodes share"),
+        ("xfs", "on xfs; see that the nodes share it"),
+    ],
 )
 def test_file_system_is_told(shared, monkeypatch, kind, words):
     monkeypatch.setattr(storage, "_file_system", lambda path: kind)
@@ -152,7 +162,23 @@ def test_localhost_is_no_name():
     assert detect_line("localhost.localdomain").state == "unknown"
 
 
-ODD = ["no", "~", "12:30", "1e-3", "a: b", "a #b", "{user}", "it's", 'say "x"', "-x", "ü/é", "", "null", "a\nb", "[x]"]
+ODD = [
+    "no",
+    "~",
+    "12:30",
+    "1e-3",
+    "a: b",
+    "a #b",
+    "{user}",
+    "it's",
+    'say "x"',
+    "-x",
+    "ü/é",
+    "",
+    "null",
+    "a\nb",
+    "[x]",
+]
 
 
 @pytest.mark.parametrize("word", ODD)
@@ -164,4 +190,7 @@ def test_words_arrive_as_they_are(word):
 
 
 def test_numbers_stay_numbers():
-    assert plain({"cpus": 80, "memory_gb": 488, "requeue": False}) == "{cpus: 80, memory_gb: 488, requeue: false}"
+    assert (
+        plain({"cpus": 80, "memory_gb": 488, "requeue": False})
+        == "{cpus: 80, memory_gb: 488, requeue: false}"
+    )

@@ -33,7 +33,14 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.cases("F3")
 @pytest.mark.parametrize(
-    "name", ["mnist_cnn.yaml", "./mnist_cnn.yaml", "jobs/mnist_cnn.yaml", "mnist_cnn.yml", "../jobs/mnist_cnn"]
+    "name",
+    [
+        "mnist_cnn.yaml",
+        "./mnist_cnn.yaml",
+        "jobs/mnist_cnn.yaml",
+        "mnist_cnn.yml",
+        "../jobs/mnist_cnn",
+    ],
 )
 def test_file_name_never_means_shipped(folder, name):
     """With an ending or a folder it is that file, or an error that tells of the shipped job."""
@@ -72,7 +79,9 @@ def test_missing_job_names_the_near_one(folder, given, there, meant):
 def test_link_to_nothing_is_told(folder):
     (folder / "job.yaml").symlink_to("elsewhere.yaml")
 
-    with pytest.raises(UserError, match=r"job\.yaml is a link to elsewhere\.yaml, which is not there"):
+    with pytest.raises(
+        UserError, match=r"job\.yaml is a link to elsewhere\.yaml, which is not there"
+    ):
         find_job("job.yaml")
 
 
@@ -81,7 +90,9 @@ def test_shipped_job_is_announced(cli, folder):
     answer = cli("render", "mnist_script", "-c", "generic")
 
     assert answer.code == 0
-    assert answer.err.startswith("mnist_script: using the job that ships with hpcdl (hpcdl jobs copy mnist_script")
+    assert answer.err.startswith(
+        "mnist_script: using the job that ships with hpcdl (hpcdl jobs copy mnist_script"
+    )
 
 
 @pytest.mark.cases("F3")
@@ -93,7 +104,10 @@ def test_bare_name_takes_file_here(cli, folder):
     answer = cli("render", "mnist_cnn", "-c", "generic", "--gpus", "0")
 
     assert "#SBATCH --job-name=mine" in answer.out
-    assert answer.err == "mnist_cnn: using mnist_cnn.yaml in this folder, not the shipped job of that name\n"
+    assert (
+        answer.err
+        == "mnist_cnn: using mnist_cnn.yaml in this folder, not the shipped job of that name\n"
+    )
 
 
 @pytest.mark.cases("F3")
@@ -133,14 +147,24 @@ def test_script_is_a_job(folder):
 
     job = load_job("My MNIST (2).py", ["resources.gpus=2"], ["--epochs", "5"])
 
-    assert (job.name, job.script, job.folder) == ("My-MNIST-2", str(folder / "My MNIST (2).py"), str(folder))
+    assert (job.name, job.script, job.folder) == (
+        "My-MNIST-2",
+        str(folder / "My MNIST (2).py"),
+        str(folder),
+    )
     assert (job.resources.gpus, job.resources.time, job.args) == (2, "01:00:00", ["--epochs", "5"])
 
 
 @pytest.mark.cases("F15")
 @pytest.mark.parametrize(
     ("stem", "name"),
-    [("MNIST", "MNIST"), ("Übung 8", "Ubung-8"), ("_draft", "draft"), ("手書き", "script"), ("x" * 300, "x" * 100)],
+    [
+        ("MNIST", "MNIST"),
+        ("Übung 8", "Ubung-8"),
+        ("_draft", "draft"),
+        ("手書き", "script"),
+        ("x" * 300, "x" * 100),
+    ],
 )
 def test_job_name_is_valid(stem, name):
     assert job_name(stem) == name
@@ -183,7 +207,10 @@ def test_batch_script_is_said_as_a_job(folder):
 @pytest.mark.parametrize(
     ("text", "command"),
     [
-        ("#SBATCH -t15\n#SBATCH -G 2\npython $HOME/a.py --epochs $N\n", "hpcdl submit a.py --gpus 2 --time 00:15:00\n"),
+        (
+            "#SBATCH -t15\n#SBATCH -G 2\npython $HOME/a.py --epochs $N\n",
+            "hpcdl submit a.py --gpus 2 --time 00:15:00\n",
+        ),
         (
             "#SBATCH --time 1-0 # a day\npython3.9 'my/a.py' 3 | tee log\n",
             "hpcdl submit my/a.py --time 1-00:00:00 -- 3\n",
@@ -192,11 +219,20 @@ def test_batch_script_is_said_as_a_job(folder):
             "#SBATCH -J a --time=4:00:00 --gres gpu:2\n#SBATCH -A nct00 -o a.out --mem=8G\npython a.py\n",
             "hpcdl submit a.py --gpus 2 --time 04:00:00\n",
         ),
-        ("#SBATCH -A nct00 -o a.out\n#SBATCH --mem 8G\npython a.py\n", "# not taken over: account, mem; "),
+        (
+            "#SBATCH -A nct00 -o a.out\n#SBATCH --mem 8G\npython a.py\n",
+            "# not taken over: account, mem; ",
+        ),
         ("#SBATCH --gpus=1\npython a.py\n#SBATCH --gpus=3\n", "hpcdl submit a.py --gpus 1\n"),
         ("#!/bin/sh\n./train\n", "hpcdl submit SCRIPT.py\n"),
-        ("#SBATCH --gpus-per-node=a100:4\n# python b.py\npython a.py  # the model\n", "hpcdl submit a.py --gpus 4\n"),
-        ("##SBATCH --gpus=3\n#SBATCH --gres=gpu\npython a.py && python b.py\n", "hpcdl submit a.py\n"),
+        (
+            "#SBATCH --gpus-per-node=a100:4\n# python b.py\npython a.py  # the model\n",
+            "hpcdl submit a.py --gpus 4\n",
+        ),
+        (
+            "##SBATCH --gpus=3\n#SBATCH --gres=gpu\npython a.py && python b.py\n",
+            "hpcdl submit a.py\n",
+        ),
     ],
 )
 def test_batch_scripts_are_read(folder, text, command):
@@ -230,7 +266,11 @@ def test_times_as_sbatch_reads_them(text, seconds):
     ("name", "content", "message"),
     [
         ("run.sh", b"echo hello\n", "run.sh is a batch script"),
-        ("train", b"#!/usr/bin/env python3\nprint(1)\n", "its name must end in .py: mv ./train ./train.py"),
+        (
+            "train",
+            b"#!/usr/bin/env python3\nprint(1)\n",
+            "its name must end in .py: mv ./train ./train.py",
+        ),
         ("job.docx", b"PK\x03\x04 and more", "document of a word processor"),
         ("job.yaml", b"{\\rtf1 name: a}", "document of a word processor"),
         ("job.pdf", b"%PDF-1.7", "PDF document"),
@@ -238,7 +278,11 @@ def test_times_as_sbatch_reads_them(text, seconds):
         ("w.h5", b"\x89HDF\r\n\x1a\n", "HDF5"),
         ("tf.sif", b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0", "container: tf.sif"),
         ("tool", b"\x7fELF\0\0\0\0\0", "not a text file"),
-        ("site.yaml", b"name: zz\nnode: {cpus: 1, gpus: 0}\n", "is a cluster profile, not a job file"),
+        (
+            "site.yaml",
+            b"name: zz\nnode: {cpus: 1, gpus: 0}\n",
+            "is a cluster profile, not a job file",
+        ),
         ("big.yaml", b"a: b\n" * 300_000, "is larger than 1,000,000 bytes"),
     ],
 )
@@ -299,7 +343,9 @@ def test_run_folder_is_no_job(folder):
         (run / name).write_text(json.dumps({}))
     (run / "job.yaml").write_text("name: a\n")
 
-    with pytest.raises(UserError, match=r"hpcdl submit runs/job.yaml starts a new one, hpcdl resume runs goes on"):
+    with pytest.raises(
+        UserError, match=r"hpcdl submit runs/job.yaml starts a new one, hpcdl resume runs goes on"
+    ):
         find_job("runs/")
     with pytest.raises(UserError, match=r"that run's job file is runs/job\.yaml"):
         load_job("runs/run.json")

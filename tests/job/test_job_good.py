@@ -6,11 +6,7 @@ import pytest
 
 import hpcdl
 from hpcdl import shipped
-from hpcdl.errors import Problem
-from hpcdl.job import format_time, load_job, parse_time
-from hpcdl.job.reader import read_yaml
-from hpcdl.run.create import job_text
-from hpcdl.trainer.spec import (
+from hpcdl.contract.spec import (
     CnnSpec,
     EarlyStoppingSpec,
     FunctionSpec,
@@ -20,12 +16,21 @@ from hpcdl.trainer.spec import (
     ScheduleSpec,
     TrainSpec,
 )
+from hpcdl.errors import Problem
+from hpcdl.job import format_time, load_job, parse_time
+from hpcdl.submission.create import job_text
+from hpcdl.yamlfile.reader import read_yaml
 
 MODEL = "name: a\ndata: {name: mnist}\nmodel: {name: mlp}\n"
 SCRIPT = "name: a\nscript: a.py\n"
 
 GOOD = {
-    "defaults": (MODEL, (), lambda job: (job.resources.gpus, job.container, job.train), (1, "tensorflow", TrainSpec())),
+    "defaults": (
+        MODEL,
+        (),
+        lambda job: (job.resources.gpus, job.container, job.train),
+        (1, "tensorflow", TrainSpec()),
+    ),
     "scientific-number": (
         MODEL + "train: {optimizer: {learning_rate: 1e-3}}\n",
         (),
@@ -45,7 +50,12 @@ GOOD = {
         lambda job: job.args,
         ["12:30", "on", "no", "1e-3", "null-ish", "2001-01-01", "0x10", "=", "true"],
     ),
-    "env-of-a-training": (MODEL + "env: {NCCL_DEBUG: INFO}\n", (), lambda job: job.env, {"NCCL_DEBUG": "INFO"}),
+    "env-of-a-training": (
+        MODEL + "env: {NCCL_DEBUG: INFO}\n",
+        (),
+        lambda job: job.env,
+        {"NCCL_DEBUG": "INFO"},
+    ),
     "schedule": (
         MODEL + "train: {schedule: {name: cosine, warmup_epochs: 1}, label_smoothing: 0.1}\n",
         (),
@@ -64,8 +74,18 @@ GOOD = {
         lambda job: job.env,
         {"A": "1e3", "B": "off", "C": "00:15:00", "d": "", "E": "010"},
     ),
-    "time-unquoted": (MODEL + "resources: {time: 1-02:00:00}\n", (), lambda job: job.resources.time_limit_s, 93600),
-    "whole-number-for-number": (MODEL + "resources: {memory_gb: 64}\n", (), lambda job: job.resources.memory_gb, 64),
+    "time-unquoted": (
+        MODEL + "resources: {time: 1-02:00:00}\n",
+        (),
+        lambda job: job.resources.time_limit_s,
+        93600,
+    ),
+    "whole-number-for-number": (
+        MODEL + "resources: {memory_gb: 64}\n",
+        (),
+        lambda job: job.resources.memory_gb,
+        64,
+    ),
     "optimizer-by-name": (
         MODEL + "train: {optimizer: sgd}\n",
         (),
@@ -123,9 +143,24 @@ GOOD = {
         lambda job: job.slurm,
         {"constraint": "h100", "mail-type": "END,FAIL", "exclusive": ""},
     ),
-    "set-new-section": (MODEL, ("train.optimizer.name=sgd",), lambda job: job.train.optimizer.name, "sgd"),
-    "set-over-file": (MODEL + "train: {epochs: 3}\n", ("train.epochs=7",), lambda job: job.train.epochs, 7),
-    "set-twice-last-wins": (MODEL, ("train.epochs=7", "train.epochs=8"), lambda job: job.train.epochs, 8),
+    "set-new-section": (
+        MODEL,
+        ("train.optimizer.name=sgd",),
+        lambda job: job.train.optimizer.name,
+        "sgd",
+    ),
+    "set-over-file": (
+        MODEL + "train: {epochs: 3}\n",
+        ("train.epochs=7",),
+        lambda job: job.train.epochs,
+        7,
+    ),
+    "set-twice-last-wins": (
+        MODEL,
+        ("train.epochs=7", "train.epochs=8"),
+        lambda job: job.train.epochs,
+        8,
+    ),
     "set-list": (SCRIPT, ("args=[a, b c]",), lambda job: job.args, ["a", "b c"]),
     "set-equals-in-value": (SCRIPT, ("env.A=x=y",), lambda job: job.env, {"A": "x=y"}),
     "set-empty-text": (SCRIPT, ("env.A=",), lambda job: job.env, {"A": ""}),
@@ -153,14 +188,24 @@ GOOD = {
         lambda job: (job.data.name, job.data.args),
         (None, {"n": 2}),
     ),
-    "set-script-for-model": (MODEL, ("script=a.py",), lambda job: (job.model, job.data, job.train), (None, None, None)),
+    "set-script-for-model": (
+        MODEL,
+        ("script=a.py",),
+        lambda job: (job.model, job.data, job.train),
+        (None, None, None),
+    ),
     "set-model-for-script": (
         f"{SCRIPT}args: [b]\n",
         ("model.name=mlp", "data.name=digits"),
         lambda job: (job.script, job.args, job.data.name),
         (None, [], "digits"),
     ),
-    "set-repairs-file": (MODEL + "train: {epochs: x}\n", ("train.epochs=2",), lambda job: job.train.epochs, 2),
+    "set-repairs-file": (
+        MODEL + "train: {epochs: x}\n",
+        ("train.epochs=2",),
+        lambda job: job.train.epochs,
+        2,
+    ),
 }
 
 
@@ -194,13 +239,17 @@ def test_paths_relative_to_file(tmp_path, monkeypatch):
 def test_home_expanded(write_job, monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
 
-    job = load_job(write_job("name: a\ndata: {path: ~/x.npz}\nmodel: {name: mlp}\ncontainer: ~/tf.sif\n"))
+    job = load_job(
+        write_job("name: a\ndata: {path: ~/x.npz}\nmodel: {name: mlp}\ncontainer: ~/tf.sif\n")
+    )
 
     assert job.data is not None
     assert (job.data.path, job.container) == ("/home/somebody/x.npz", "/home/somebody/tf.sif")
 
 
-@pytest.mark.parametrize("path", sorted(shipped.folder("jobs").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(shipped.folder("jobs").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_shipped_job_loads(path):
     job = load_job(path.stem)
 
@@ -214,7 +263,12 @@ def test_resolved_job_loads_again(write_job, name):
 
     again = load_job(write_job(job_text(job)))
 
-    assert (again.model, again.train, again.data, again.resources) == (job.model, job.train, job.data, job.resources)
+    assert (again.model, again.train, again.data, again.resources) == (
+        job.model,
+        job.train,
+        job.data,
+        job.resources,
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,7 +331,10 @@ def test_flags_that_are_set(tmp_path, text, options):
     assert load_job(tmp_path / "a.yaml", [f"slurm.exclusive={text}"]).slurm == options
 
 
-BASES = MODEL + "env: &one {A: '1', B: '1'}\nslurm: &two {B: '2', C: '2'}\ncluster: {qos: q, node: {%s}}\n"
+BASES = (
+    MODEL
+    + "env: &one {A: '1', B: '1'}\nslurm: &two {B: '2', C: '2'}\ncluster: {qos: q, node: {%s}}\n"
+)
 
 
 @pytest.mark.cases("C39")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcdl.job.leaf import convert
+from hpcdl.yamlfile.leaf import convert
 
 HINTS: list[Any] = [
     bool, int, float, str, Any, list[str], list[int], list[Any], dict[str, Any],
@@ -23,7 +23,9 @@ SIMPLE = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 5), st.integers(-(2**62), 2**62), st.floats(allow_nan=False),
     st.sampled_from([0.0, 1.0, -3.0, 0.5]), st.text(max_size=3), st.sampled_from(["a", "b", "1", "true", ""]),
 )  # fmt: skip
-VALUES = st.one_of(SIMPLE, st.lists(SIMPLE, max_size=3), st.dictionaries(st.text(max_size=2), SIMPLE, max_size=2))
+VALUES = st.one_of(
+    SIMPLE, st.lists(SIMPLE, max_size=3), st.dictionaries(st.text(max_size=2), SIMPLE, max_size=2)
+)
 
 
 def for_msgspec(hint: Any, metadata: dict[str, Any]) -> Any:

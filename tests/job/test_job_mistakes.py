@@ -19,14 +19,27 @@ def row(text, *problems, sets=()):
 MISTAKES = {
     # What is there and what is not
     "empty": row(
-        "", (":1", "name", "missing; expected the job's name"), (":1", "model", "missing"), (":1", "data", "missing")
+        "",
+        (":1", "name", "missing; expected the job's name"),
+        (":1", "model", "missing"),
+        (":1", "data", "missing"),
     ),
-    "only-comment": row("# nothing\n", (":1", "name", "missing"), (":1", "model", ""), (":1", "data", "")),
-    "list-at-top": row("- name: a\n", (":1", "", "expected a section with the keys name, resources")),
+    "only-comment": row(
+        "# nothing\n", (":1", "name", "missing"), (":1", "model", ""), (":1", "data", "")
+    ),
+    "list-at-top": row(
+        "- name: a\n", (":1", "", "expected a section with the keys name, resources")
+    ),
     "text-at-top": row("train it\n", (":1", "", "got 'train it'")),
-    "unknown-key": row(MODEL + "resource: {gpus: 1}\n", (":4", "resource", "unknown key; did you mean resources?")),
-    "unknown-inner-key": row(MODEL + "train:\n  epoch: 3\n", (":5", "train.epoch", "did you mean epochs?")),
-    "unknown-far-key": row(MODEL + "zzz: 1\n", (":4", "zzz", "known are name, resources, container")),
+    "unknown-key": row(
+        MODEL + "resource: {gpus: 1}\n", (":4", "resource", "unknown key; did you mean resources?")
+    ),
+    "unknown-inner-key": row(
+        MODEL + "train:\n  epoch: 3\n", (":5", "train.epoch", "did you mean epochs?")
+    ),
+    "unknown-far-key": row(
+        MODEL + "zzz: 1\n", (":4", "zzz", "known are name, resources, container")
+    ),
     "internal-key": row(MODEL + "folder: /tmp\n", (":4", "folder", "unknown key")),
     "script-and-model": row(
         SCRIPT + "data: {name: mnist}\nmodel: {name: mlp}\n",
@@ -41,16 +54,30 @@ MISTAKES = {
         (":6", "stop_signal", "goes with a script"),
     ),
     "model-no-data": row(
-        "name: a\nmodel: {name: mlp}\n", (":1", "data", "missing; expected {name: ...}, {path: ...} or {function")
+        "name: a\nmodel: {name: mlp}\n",
+        (":1", "data", "missing; expected {name: ...}, {path: ...} or {function"),
     ),
-    "data-no-model": row("name: a\ndata: {name: mnist}\n", (":1", "model", "missing; expected a model with its data")),
+    "data-no-model": row(
+        "name: a\ndata: {name: mnist}\n", (":1", "model", "missing; expected a model with its data")
+    ),
     # Types and bounds
-    "text-for-number": row(MODEL + 'train: {epochs: "5"}\n', (":4", "train.epochs", "a whole number >= 1; got '5'")),
-    "number-with-unit": row(MODEL + "resources: {gpus: 2x}\n", (":4", "resources.gpus", "whole number >= 0; got '2x'")),
-    "float-for-int": row(MODEL + "train: {epochs: 2.0}\n", (":4", "train.epochs", "a whole number >= 1; got 2.0")),
+    "text-for-number": row(
+        MODEL + 'train: {epochs: "5"}\n', (":4", "train.epochs", "a whole number >= 1; got '5'")
+    ),
+    "number-with-unit": row(
+        MODEL + "resources: {gpus: 2x}\n", (":4", "resources.gpus", "whole number >= 0; got '2x'")
+    ),
+    "float-for-int": row(
+        MODEL + "train: {epochs: 2.0}\n", (":4", "train.epochs", "a whole number >= 1; got 2.0")
+    ),
     "zero-epochs": row(MODEL + "train: {epochs: 0}\n", (":4", "train.epochs", ">= 1; got 0")),
-    "negative-gpus": row(MODEL + "resources: {gpus: -1}\n", (":4", "resources.gpus", ">= 0; got -1")),
-    "true-for-int": row(MODEL + "resources: {gpus: true}\n", (":4", "resources.gpus", "a whole number >= 0; got True")),
+    "negative-gpus": row(
+        MODEL + "resources: {gpus: -1}\n", (":4", "resources.gpus", ">= 0; got -1")
+    ),
+    "true-for-int": row(
+        MODEL + "resources: {gpus: true}\n",
+        (":4", "resources.gpus", "a whole number >= 0; got True"),
+    ),
     "yes-for-bool": row(
         "name: a\ndata: {name: m}\nmodel: {name: mlp, batch_norm: yes}\n",
         (":3", "model.batch_norm", "expected true or false; got 'yes'"),
@@ -59,37 +86,66 @@ MISTAKES = {
         "name: a\nmodel: {name: mlp}\ndata:\n  name: m\n  validation_split: 1\n",
         (":5", "data.validation_split", "a number >= 0 and < 1; got 1"),
     ),
-    "infinite": row(MODEL + "resources: {memory_gb: .inf}\n", (":4", "resources.memory_gb", "a number > 0; got inf")),
-    "not-a-number": row(
-        MODEL + "train: {optimizer: {learning_rate: .nan}}\n", (":4", "train.optimizer.learning_rate", "> 0; got nan")
+    "infinite": row(
+        MODEL + "resources: {memory_gb: .inf}\n",
+        (":4", "resources.memory_gb", "a number > 0; got inf"),
     ),
-    "seed-too-large": row(MODEL + "train: {seed: 9999999999}\n", (":4", "train.seed", "<= 2147483647")),
-    "5000-digits": row(MODEL + f"train: {{seed: {'9' * 5000}}}\n", (":4", "train.seed", "a whole number >= 0")),
-    "tagged-as-number": row(MODEL + "train: {seed: !!int x}\n", (":4", "train.seed", "a whole number >= 0")),
-    "list-for-section": row(MODEL + "resources: [1]\n", (":4", "resources", "a section with the keys gpus, nodes, ti")),
-    "text-for-section": row(MODEL + "train: fast\n", (":4", "train", "expected a section with the keys epochs")),
-    "section-for-text": row(MODEL + "container: {a: b}\n", (":4", "container", "expected text; got {'a': 'b'}")),
+    "not-a-number": row(
+        MODEL + "train: {optimizer: {learning_rate: .nan}}\n",
+        (":4", "train.optimizer.learning_rate", "> 0; got nan"),
+    ),
+    "seed-too-large": row(
+        MODEL + "train: {seed: 9999999999}\n", (":4", "train.seed", "<= 2147483647")
+    ),
+    "5000-digits": row(
+        MODEL + f"train: {{seed: {'9' * 5000}}}\n", (":4", "train.seed", "a whole number >= 0")
+    ),
+    "tagged-as-number": row(
+        MODEL + "train: {seed: !!int x}\n", (":4", "train.seed", "a whole number >= 0")
+    ),
+    "list-for-section": row(
+        MODEL + "resources: [1]\n", (":4", "resources", "a section with the keys gpus, nodes, ti")
+    ),
+    "text-for-section": row(
+        MODEL + "train: fast\n", (":4", "train", "expected a section with the keys epochs")
+    ),
+    "section-for-text": row(
+        MODEL + "container: {a: b}\n", (":4", "container", "expected text; got {'a': 'b'}")
+    ),
     "empty-value": row(MODEL + "container:\n", (":4", "container", "is empty; expected text")),
     "texts-for-numbers": row(
         "name: a\ndata: {name: m}\nmodel: {name: mlp, dense: [a]}\n",
         (":3", "model.dense", "a list of whole numbers >= 1; got ['a']"),
     ),
     "no-filters": row(
-        "name: a\ndata: {name: m}\nmodel: {name: cnn, filters: []}\n", (":3", "model.filters", "at least one of whole")
+        "name: a\ndata: {name: m}\nmodel: {name: cnn, filters: []}\n",
+        (":3", "model.filters", "at least one of whole"),
     ),
     # Names, and words from a list
     "name-with-space": row(
-        "name: my run\ndata: {name: m}\nmodel: {name: mlp}\n", (":1", "name", "no space; got 'my run'")
+        "name: my run\ndata: {name: m}\nmodel: {name: mlp}\n",
+        (":1", "name", "no space; got 'my run'"),
     ),
-    "name-with-slash": row("name: ../a\ndata: {name: m}\nmodel: {name: mlp}\n", (":1", "name", "got '../a'")),
-    "name-with-dash": row("name: -a\ndata: {name: m}\nmodel: {name: mlp}\n", (":1", "name", "expected letters, digit")),
+    "name-with-slash": row(
+        "name: ../a\ndata: {name: m}\nmodel: {name: mlp}\n", (":1", "name", "got '../a'")
+    ),
+    "name-with-dash": row(
+        "name: -a\ndata: {name: m}\nmodel: {name: mlp}\n", (":1", "name", "expected letters, digit")
+    ),
     "name-too-long": row(
-        f"name: {'a' * 101}\ndata: {{name: m}}\nmodel: {{name: mlp}}\n", (":1", "name", "at most 100")
+        f"name: {'a' * 101}\ndata: {{name: m}}\nmodel: {{name: mlp}}\n",
+        (":1", "name", "at most 100"),
     ),
-    "unknown-model": row("name: a\ndata: {name: m}\nmodel: {name: cnnn}\n", (":3", "model.name", "did you mean cnn?")),
+    "unknown-model": row(
+        "name: a\ndata: {name: m}\nmodel: {name: cnnn}\n", (":3", "model.name", "did you mean cnn?")
+    ),
     "model-not-named": row(
         "name: a\ndata: {name: m}\nmodel: {dense: [3]}\n",
-        (":3", "model", "expected {name: cnn|mlp|resnet}, {backbone: MobileNetV2|...} or {function"),
+        (
+            ":3",
+            "model",
+            "expected {name: cnn|mlp|resnet}, {backbone: MobileNetV2|...} or {function",
+        ),
     ),
     "schedule-name": row(
         "name: a\ndata: {name: m}\nmodel: {name: mlp}\ntrain: {schedule: {name: cosin}}\n",
@@ -104,11 +160,13 @@ MISTAKES = {
         (":4", "train.schedule.factor", "expected a number >= 0 and <= 1; got 3"),
     ),
     "model-name-as-list": row(
-        "name: a\ndata: {name: m}\nmodel: {name: [mlp]}\n", (":3", "model.name", "{function: package.module:function}")
+        "name: a\ndata: {name: m}\nmodel: {name: [mlp]}\n",
+        (":3", "model.name", "{function: package.module:function}"),
     ),
     "model-as-text": row("name: a\ndata: {name: m}\nmodel: cnn\n", (":3", "model", "got 'cnn'")),
     "function-without-colon": row(
-        "name: a\ndata: {name: m}\nmodel: {function: build}\n", (":3", "model.function", "package.module:function")
+        "name: a\ndata: {name: m}\nmodel: {function: build}\n",
+        (":3", "model.function", "package.module:function"),
     ),
     "kernel-per-filter": row(
         "name: a\ndata: {name: m}\nmodel: {name: cnn, filters: [8, 8], kernel_size: [3, 3, 3]}\n",
@@ -118,7 +176,9 @@ MISTAKES = {
         "name: a\ndata: {name: m}\nmodel: {name: mlp, activation: rulu}\n",
         (":3", "model.activation", "one of relu, elu, selu"),
     ),
-    "unknown-optimizer": row(MODEL + "train: {optimizer: sgdd}\n", (":4", "train.optimizer.name", "one of sgd, adam")),
+    "unknown-optimizer": row(
+        MODEL + "train: {optimizer: sgdd}\n", (":4", "train.optimizer.name", "one of sgd, adam")
+    ),
     "momentum-of-adam": row(
         MODEL + "train:\n  optimizer:\n    name: adam\n    momentum: 0.9\n    nesterov: true\n",
         (":7", "train.optimizer.momentum", "adam has none; sgd and rmsprop do"),
@@ -126,15 +186,27 @@ MISTAKES = {
     ),
     "early-stopping-without-validation": row(
         MODEL + "train:\n  epochs: 9\n  early_stopping: {patience: 3}\n",
-        (":6", "train.early_stopping.monitor", "a metric without val_, or data.validation_split > 0; got 'val_loss'"),
+        (
+            ":6",
+            "train.early_stopping.monitor",
+            "a metric without val_, or data.validation_split > 0; got 'val_loss'",
+        ),
     ),
     "folds-and-a-split": row(
         "name: a\nmodel: {name: mlp}\ndata:\n  name: m\n  validation_split: 0.2\ntrain: {cross_validation: 5}\n",
-        (":5", "data.validation_split", "expected 0 with train.cross_validation, where each fold validates"),
+        (
+            ":5",
+            "data.validation_split",
+            "expected 0 with train.cross_validation, where each fold validates",
+        ),
     ),
     "early-stopping-of-folds-by-unknown-metric": row(
         MODEL + "train: {cross_validation: 5, early_stopping: {monitor: val_auc}}\n",
-        (":4", "train.early_stopping.monitor", "one of loss, accuracy, val_loss, val_accuracy; got 'val_auc'"),
+        (
+            ":4",
+            "train.early_stopping.monitor",
+            "one of loss, accuracy, val_loss, val_accuracy; got 'val_auc'",
+        ),
     ),
     "early-stopping-by-unknown-metric": row(
         MODEL + "train:\n  early_stopping:\n    patience: 3\n    monitor: val_auc\n",
@@ -146,15 +218,27 @@ MISTAKES = {
     ),
     "early-stopping-either-way": row(
         "name: a\nmodel: {function: a:b}\ndata: {name: m}\ntrain:\n  early_stopping: {monitor: hinge}\n",
-        (":5", "train.early_stopping.mode", "min or max, as the name hinge does not say which is better; got 'auto'"),
+        (
+            ":5",
+            "train.early_stopping.mode",
+            "min or max, as the name hinge does not say which is better; got 'auto'",
+        ),
     ),
     "plateau-without-validation": row(
         MODEL + "train: {schedule: {name: plateau}}\n",
-        (":4", "train.schedule.monitor", "a metric without val_, or data.validation_split > 0; got 'val_loss'"),
+        (
+            ":4",
+            "train.schedule.monitor",
+            "a metric without val_, or data.validation_split > 0; got 'val_loss'",
+        ),
     ),
     "plateau-either-way": row(
         "name: a\nmodel: {function: a:b}\ndata: {name: m}\ntrain:\n  schedule: {name: plateau, monitor: hinge}\n",
-        (":5", "train.schedule.monitor", "whose name says which is better, such as loss, accuracy or auc; got 'hinge'"),
+        (
+            ":5",
+            "train.schedule.monitor",
+            "whose name says which is better, such as loss, accuracy or auc; got 'hinge'",
+        ),
     ),
     "xla-for-two-gpus": row(
         MODEL + "train: {jit: on}\nresources: {gpus: 2}\n",
@@ -175,7 +259,8 @@ MISTAKES = {
         (":3", "data", "expected one of name, path and function"),
     ),
     "data-args-alone": row(
-        "name: a\nmodel: {name: mlp}\ndata: {name: m, args: {n: 1}}\n", (":3", "data.args", "goes with data.function")
+        "name: a\nmodel: {name: mlp}\ndata: {name: m, args: {n: 1}}\n",
+        (":3", "data.args", "goes with data.function"),
     ),
     "data-function-no-colon": row(
         "name: a\nmodel: {name: mlp}\ndata: {function: my_data}\n",
@@ -195,13 +280,18 @@ MISTAKES = {
         (":3", "data.augment[4]", "flip: is in the list twice"),
     ),
     "data-name-is-path": row(
-        "name: a\nmodel: {name: mlp}\ndata: {name: d/x.npz}\n", (":3", "data.name", "a file goes under data.path")
+        "name: a\nmodel: {name: mlp}\ndata: {name: d/x.npz}\n",
+        (":3", "data.name", "a file goes under data.path"),
     ),
-    "variable-with-dash": row(SCRIPT + "env: {A-B: c}\n", (":3", "env.A-B", "is not a variable's name")),
+    "variable-with-dash": row(
+        SCRIPT + "env: {A-B: c}\n", (":3", "env.A-B", "is not a variable's name")
+    ),
     "variable-empty": row(SCRIPT + "env: {A: }\n", (":3", "env.A", "is empty; expected text")),
     "args-as-text": row(SCRIPT + "args: --fast\n", (":3", "args", "a list of texts; got '--fast'")),
     "nul-in-words": row(
-        SCRIPT + 'args: [a, "b\\0"]\nenv: {A: "\\0"}\n', (":3", "args[1]", "cannot hold a NUL"), (":4", "env.A", "NUL")
+        SCRIPT + 'args: [a, "b\\0"]\nenv: {A: "\\0"}\n',
+        (":3", "args[1]", "cannot hold a NUL"),
+        (":4", "env.A", "NUL"),
     ),
     "variables-of-hpcdl": row(
         SCRIPT + 'env: {HPCDL_STOP_FILE: /x, CUDA_VISIBLE_DEVICES: "0", CUDA: ""}\n',
@@ -209,39 +299,70 @@ MISTAKES = {
         (":3", "env.CUDA_VISIBLE_DEVICES", "is set by hpcdl"),
     ),
     "nul-in-key": row(SCRIPT + 'env: {"B\\0": c}\n', (":3", "env", "no key can be 'B\\x00'")),
-    "half-a-character": row(SCRIPT + 'env: {A: "\\ud83d"}\n', (":3", "", "invalid Unicode character")),
-    "sbatch-letter": row(MODEL + "slurm: {p: gpu}\n", (":4", "slurm.p", "is not an sbatch option's long name")),
+    "half-a-character": row(
+        SCRIPT + 'env: {A: "\\ud83d"}\n', (":3", "", "invalid Unicode character")
+    ),
+    "sbatch-letter": row(
+        MODEL + "slurm: {p: gpu}\n", (":4", "slurm.p", "is not an sbatch option's long name")
+    ),
     "sbatch-beginning": row(
-        MODEL + "slurm: {parti: gpu}\n", (":4", "slurm.parti", "parti is short for partition; say partition in")
+        MODEL + "slurm: {parti: gpu}\n",
+        (":4", "slurm.parti", "parti is short for partition; say partition in"),
     ),
-    "sbatch-wait": row(MODEL + "slurm: {wait: true}\n", (":4", "slurm.wait", "hpcdl submit --wait")),
+    "sbatch-wait": row(
+        MODEL + "slurm: {wait: true}\n", (":4", "slurm.wait", "hpcdl submit --wait")
+    ),
     "sbatch-test": row(MODEL + "slurm: {test-only: }\n", (":4", "slurm.test-only", "hpcdl check")),
-    "sbatch-option": row(MODEL + "slurm: {Mail_Type: END}\n", (":4", "slurm.Mail_Type", "is not an sbatch option's")),
-    "sbatch-line-break": row(
-        MODEL + 'slurm: {comment: "a\\n#SBATCH --account=x"}\n', (":4", "slurm.comment", "cannot carry a line break")
+    "sbatch-option": row(
+        MODEL + "slurm: {Mail_Type: END}\n", (":4", "slurm.Mail_Type", "is not an sbatch option's")
     ),
-    "sbatch-backslash": row(MODEL + "slurm: {comment: 'a\\b'}\n", (":4", "slurm.comment", "a backslash or both kinds")),
-    "sbatch-both-quotes": row(MODEL + "slurm: {comment: a\"b'c}\n", (":4", "slurm.comment", "both kinds of quotes")),
+    "sbatch-line-break": row(
+        MODEL + 'slurm: {comment: "a\\n#SBATCH --account=x"}\n',
+        (":4", "slurm.comment", "cannot carry a line break"),
+    ),
+    "sbatch-backslash": row(
+        MODEL + "slurm: {comment: 'a\\b'}\n", (":4", "slurm.comment", "a backslash or both kinds")
+    ),
+    "sbatch-both-quotes": row(
+        MODEL + "slurm: {comment: a\"b'c}\n", (":4", "slurm.comment", "both kinds of quotes")
+    ),
     "workdir-backslash": row(SCRIPT + "workdir: 'a\\b'\n", (":3", "workdir", "a backslash")),
     # Times
-    "time-as-minutes": row(MODEL + "resources: {time: 12:30}\n", (":4", "resources.time", "got '12:30'")),
-    "time-as-number": row(MODEL + "resources: {time: 90}\n", (":4", "resources.time", '"HH:MM:SS" or "D-HH:MM:SS"')),
-    "time-of-nothing": row(MODEL + "resources: {time: 00:00:00}\n", (":4", "resources.time", "more than no time")),
-    "time-61-minutes": row(MODEL + "resources: {time: 01:61:00}\n", (":4", "resources.time", "got '01:61:00'")),
+    "time-as-minutes": row(
+        MODEL + "resources: {time: 12:30}\n", (":4", "resources.time", "got '12:30'")
+    ),
+    "time-as-number": row(
+        MODEL + "resources: {time: 90}\n", (":4", "resources.time", '"HH:MM:SS" or "D-HH:MM:SS"')
+    ),
+    "time-of-nothing": row(
+        MODEL + "resources: {time: 00:00:00}\n", (":4", "resources.time", "more than no time")
+    ),
+    "time-61-minutes": row(
+        MODEL + "resources: {time: 01:61:00}\n", (":4", "resources.time", "got '01:61:00'")
+    ),
     # Files
     "script-missing": row("name: a\nscript: b.py\n", (":2", "script", "there is no file ")),
-    "script-other-kind": row("name: a\nscript: job.yaml\n", (":2", "script", "a .py file or an .ipynb notebook")),
+    "script-other-kind": row(
+        "name: a\nscript: job.yaml\n", (":2", "script", "a .py file or an .ipynb notebook")
+    ),
     "script-is-folder": row("name: a\nscript: d.py\n", (":2", "script", "is a folder")),
-    "signal-not-offered": row(SCRIPT + "stop_signal: TERM\n", (":3", "stop_signal", "one of USR1, USR2; got 'TERM'")),
+    "signal-not-offered": row(
+        SCRIPT + "stop_signal: TERM\n", (":3", "stop_signal", "one of USR1, USR2; got 'TERM'")
+    ),
     "workdir-missing": row(SCRIPT + "workdir: nowhere\n", (":3", "workdir", "there is no folder ")),
     "files-missing": row(
         SCRIPT + "files:\n- a.py\n- b.txt\n- c.txt\n",
         (":5", "files[1]", "there is no file "),
         (":6", "files[2]", "there is no file "),
     ),
-    "path-with-break": row('name: a\nscript: "a\\nb.py"\n', (":2", "script", "cannot hold a line break")),
+    "path-with-break": row(
+        'name: a\nscript: "a\\nb.py"\n', (":2", "script", "cannot hold a line break")
+    ),
     # YAML's traps
-    "not-yaml": row("name: a\nmodel: {name: mlp\ntrain: x\n", (":3", "", "this is not YAML: did not find expected")),
+    "not-yaml": row(
+        "name: a\nmodel: {name: mlp\ntrain: x\n",
+        (":3", "", "this is not YAML: did not find expected"),
+    ),
     "tab": row("name: a\ntrain:\n\tepochs: 3\n", (":3", "", "indented with spaces, never tabs")),
     "given-twice": row(MODEL + "name: b\n", (":4", "name", "given twice, first at ")),
     "two-documents": row(MODEL + "---\nname: b\n", (":4", "", "another document")),
@@ -258,34 +379,61 @@ MISTAKES = {
     "number-as-key": row(MODEL + "1: 2\n", (":4", "1", "unknown key; known are")),
     "true-as-key": row(MODEL + "true: 2\n", (":4", "true", "unknown key; known are")),
     "on-for-bool": row(
-        "name: a\ndata: {name: m}\nmodel: {name: mlp, batch_norm: on}\n", (":3", "model.batch_norm", "got 'on'")
+        "name: a\ndata: {name: m}\nmodel: {name: mlp, batch_norm: on}\n",
+        (":3", "model.batch_norm", "got 'on'"),
     ),
     "huge-number": row(
-        MODEL + "resources: {memory_gb: 1e999}\n", (":4", "resources.memory_gb", "a number > 0; got inf")
+        MODEL + "resources: {memory_gb: 1e999}\n",
+        (":4", "resources.memory_gb", "a number > 0; got inf"),
     ),
     "name-of-4-kB": row(
-        f"name: {'x' * 4096}\ndata: {{name: m}}\nmodel: {{name: mlp}}\n", (":1", "name", "at most 100")
+        f"name: {'x' * 4096}\ndata: {{name: m}}\nmodel: {{name: mlp}}\n",
+        (":1", "name", "at most 100"),
     ),
     "merged-unknown-key": row(
         MODEL + "resources: &r {gpus: 1}\ntrain: {<<: *r}\n", (":4", "train.gpus", "unknown key")
     ),
-    "merged-text": row(MODEL + "train:\n  <<: fast\n", (":5", "train.<<", "<< merges sections: expected *NAME")),
-    "merged-nothing": row(MODEL + "train:\n  <<:\n", (":5", "train.<<", "<< merges sections: expected *NAME")),
-    "merged-texts": row(MODEL + "train:\n  <<: [a, {epochs: 3}]\n", (":5", "train.<<", "<< merges sections")),
+    "merged-text": row(
+        MODEL + "train:\n  <<: fast\n", (":5", "train.<<", "<< merges sections: expected *NAME")
+    ),
+    "merged-nothing": row(
+        MODEL + "train:\n  <<:\n", (":5", "train.<<", "<< merges sections: expected *NAME")
+    ),
+    "merged-texts": row(
+        MODEL + "train:\n  <<: [a, {epochs: 3}]\n", (":5", "train.<<", "<< merges sections")
+    ),
     "merged-twice": row(
-        MODEL + "train:\n  <<: {epochs: 3}\n  <<: {seed: 1}\n", (":6", "train.<<", "merged as <<: [*NAME, *NAME]")
+        MODEL + "train:\n  <<: {epochs: 3}\n  <<: {seed: 1}\n",
+        (":6", "train.<<", "merged as <<: [*NAME, *NAME]"),
     ),
     "list-as-key": row(MODEL + "? [a]\n: b\n", (":4", "", "a key must be plain text")),
-    "tag": row("name: a\nscript: a.py\nargs:\n- !!python/name:os.system x\n", (":4", "args[0]", "is not used here")),
-    "control-character": row(MODEL + "slurm: {a: b\x01}\n", ("", "", "control characters are not allowed")),
+    "tag": row(
+        "name: a\nscript: a.py\nargs:\n- !!python/name:os.system x\n",
+        (":4", "args[0]", "is not used here"),
+    ),
+    "control-character": row(
+        MODEL + "slurm: {a: b\x01}\n", ("", "", "control characters are not allowed")
+    ),
     # --set
-    "set-without-equals": row(MODEL, ("--set train.epochs", "", "expected key.path=value"), sets=["train.epochs"]),
-    "set-empty-part": row(MODEL, ("--set train..x=1", "", "expected key.path=value"), sets=["train..x=1"]),
-    "set-wrong-type": row(MODEL, ("--set train.epochs=x", "train.epochs", "got 'x'"), sets=["train.epochs=x"]),
-    "set-unknown": row(MODEL, ("--set trian.x=1", "trian", "did you mean train?"), sets=["trian.x=1"]),
-    "set-inside-text": row(MODEL, ("--set name.x=1", "name.x", "cannot be set inside 'a'"), sets=["name.x=1"]),
+    "set-without-equals": row(
+        MODEL, ("--set train.epochs", "", "expected key.path=value"), sets=["train.epochs"]
+    ),
+    "set-empty-part": row(
+        MODEL, ("--set train..x=1", "", "expected key.path=value"), sets=["train..x=1"]
+    ),
+    "set-wrong-type": row(
+        MODEL, ("--set train.epochs=x", "train.epochs", "got 'x'"), sets=["train.epochs=x"]
+    ),
+    "set-unknown": row(
+        MODEL, ("--set trian.x=1", "trian", "did you mean train?"), sets=["trian.x=1"]
+    ),
+    "set-inside-text": row(
+        MODEL, ("--set name.x=1", "name.x", "cannot be set inside 'a'"), sets=["name.x=1"]
+    ),
     "set-not-yaml": row(MODEL, ("--set name=[a", "", "this is not YAML"), sets=["name=[a"]),
-    "set-not-text": row(MODEL, ("--set name=\udcff", "", "is not UTF-8 text"), sets=["name=\udcff"]),
+    "set-not-text": row(
+        MODEL, ("--set name=\udcff", "", "is not UTF-8 text"), sets=["name=\udcff"]
+    ),
     "set-over-file": row(
         MODEL + "train: {epochs: x}\n",
         ("--set train.epochs=0", "train.epochs", ">= 1; got 0"),
@@ -356,7 +504,9 @@ def test_deep_nesting_refused(write, value):
         load_job(write(MODEL + "x: " + value))
 
 
-@pytest.mark.parametrize("content", [b"name: \xe9t\xe9\n", "name: a".encode("utf-16")], ids=["latin-1", "utf-16"])
+@pytest.mark.parametrize(
+    "content", [b"name: \xe9t\xe9\n", "name: a".encode("utf-16")], ids=["latin-1", "utf-16"]
+)
 def test_other_encoding_refused(tmp_path, content):
     path = tmp_path / "job.yaml"
     path.write_bytes(content)
@@ -383,19 +533,26 @@ def test_job_not_found(tmp_path, monkeypatch, name, part):
         load_job(name)
 
 
-@pytest.mark.parametrize("command", [("render",), ("submit", "--dry-run"), ("submit", "--backend", "local")], ids=str)
+@pytest.mark.parametrize(
+    "command", [("render",), ("submit", "--dry-run"), ("submit", "--backend", "local")], ids=str
+)
 def test_bad_job_creates_nothing(cli, write, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     path = write("name: a b\nscript: a.py\nargs: x\n")
     before = sorted(tmp_path.rglob("*"))
 
-    answer = cli(*command, path, "--cluster", "generic", "--set", "resources.gpus=x", *_output(command))
+    answer = cli(
+        *command, path, "--cluster", "generic", "--set", "resources.gpus=x", *_output(command)
+    )
 
     assert answer.code == 2
     assert answer.out == ""
     assert f"{path}: 3 problems" in answer.err
     assert f"{path}:3: args: expected a list of texts; got 'x'" in answer.err
-    assert "--set resources.gpus=x: resources.gpus: expected a whole number >= 0; got 'x'" in answer.err
+    assert (
+        "--set resources.gpus=x: resources.gpus: expected a whole number >= 0; got 'x'"
+        in answer.err
+    )
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -495,7 +652,9 @@ def test_files_that_cannot_be_meant(tmp_path, written, message):
 def test_times_that_mean_nothing(tmp_path, time):
     (tmp_path / "a.yaml").write_text(MODEL)
 
-    with pytest.raises(JobError, match=r"expected a time as \"HH:MM:SS\" or \"D-HH:MM:SS\"; got '.*'$"):
+    with pytest.raises(
+        JobError, match=r"expected a time as \"HH:MM:SS\" or \"D-HH:MM:SS\"; got '.*'$"
+    ):
         load_job(tmp_path / "a.yaml", [f"resources.time={time}"])
 
 
@@ -512,7 +671,9 @@ def test_times_that_mean_nothing(tmp_path, time):
 )
 def test_function_by_its_file(tmp_path, written, meant):
     """fm.py:build would be the module py in the package fm, and fail on the node."""
-    (tmp_path / "a.yaml").write_text(f"name: a\ndata: {{name: x}}\nmodel: {{function: '{written}'}}\n")
+    (tmp_path / "a.yaml").write_text(
+        f"name: a\ndata: {{name: x}}\nmodel: {{function: '{written}'}}\n"
+    )
 
     with pytest.raises(JobError, match=rf"model\.function: expected .*; did you mean {meant}\?"):
         load_job(tmp_path / "a.yaml")

@@ -85,7 +85,12 @@ class Machine:
 
     def hpcdl(self, *argv: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.argv(*argv), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60
+            self.argv(*argv),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     def start(self, *argv: object) -> subprocess.Popen[str]:
@@ -111,7 +116,16 @@ class Machine:
         (self.folder / "job.yaml").write_text(yaml.safe_dump(job, allow_unicode=True))
         (self.folder / "data" / "models").mkdir(parents=True, exist_ok=True)
         data_root = f"cluster.data_root={self.folder}/data"
-        return ["submit", "job.yaml", "--backend", "local", "--runs-dir", "runs", "--set", data_root]
+        return [
+            "submit",
+            "job.yaml",
+            "--backend",
+            "local",
+            "--runs-dir",
+            "runs",
+            "--set",
+            data_root,
+        ]
 
     def submit(self, script: str, *options: str, **keys: Any) -> LocalRun:
         """Submit a script; stdout is the run's path alone."""
@@ -121,7 +135,10 @@ class Machine:
         return LocalRun(Path(done.stdout.rstrip("\n")))
 
     def runs(self) -> list[LocalRun]:
-        return [LocalRun(path.parent) for path in sorted(self.folder.glob("runs/[!.]*/[!.]*/submitted.json"))]
+        return [
+            LocalRun(path.parent)
+            for path in sorted(self.folder.glob("runs/[!.]*/[!.]*/submitted.json"))
+        ]
 
     def until_run(self) -> LocalRun:
         """Wait for the first run."""
@@ -144,7 +161,9 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def hostile_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A user whose folders have names that bash would tear apart."""
-    made = Machine(tmp_path_factory.mktemp("machine") / 'it\'s "a" $(touch pwned); `touch pwned` & *')
+    made = Machine(
+        tmp_path_factory.mktemp("machine") / 'it\'s "a" $(touch pwned); `touch pwned` & *'
+    )
     made.folder.mkdir()
     yield made
     made.end_all()

@@ -48,10 +48,19 @@ def stage(tmp_path_factory):
 
 def test_faults_of_every_kind_lose_nothing(stage):
     kinds = possible(list(KINDS), stage.folder, container=False)
-    plans = {setting: [(KINDS[n], m) for n, m in faults if KINDS[n] in kinds] for setting, faults in FAULTS.items()}
-    chosen = [setting for setting, plan in plans.items() if plan and (setting in ("plain", "limit") or len(plan) > 1)]
+    plans = {
+        setting: [(KINDS[n], m) for n, m in faults if KINDS[n] in kinds]
+        for setting, faults in FAULTS.items()
+    }
+    chosen = [
+        setting
+        for setting, plan in plans.items()
+        if plan and (setting in ("plain", "limit") or len(plan) > 1)
+    ]
     with ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(lambda s: torment(stage, s, s, plans[s], Random(f"1 {s}")), chosen))
+        outcomes = list(
+            pool.map(lambda s: torment(stage, s, s, plans[s], Random(f"1 {s}")), chosen)
+        )
     assert [outcome.lost for outcome in outcomes] == [""] * len(outcomes)
     happened = [fault.kind.name for outcome in outcomes for fault in outcome.faults]
     assert set(happened) == {kind.name for kind in kinds}

@@ -7,7 +7,7 @@ import pytest
 from hpcdl.cluster import Cluster, Image, Node
 from hpcdl.errors import JobError
 from hpcdl.job import load_job
-from hpcdl.launch.program import places_of
+from hpcdl.launch.command import places_of
 from hpcdl.planning import plan, run_spec
 from hpcdl.run.paths import RunPaths
 
@@ -59,4 +59,7 @@ def test_path_that_a_container_cannot_be_given(binds):
     with pytest.raises(JobError) as fault:
         binds("model.weights=a:b.h5", "model.features_cache=c,d")
 
-    assert [problem.key for problem in fault.value.problems] == ["model.weights", "model.features_cache"]
+    assert [problem.key for problem in fault.value.problems] == [
+        "model.weights",
+        "model.features_cache",
+    ]

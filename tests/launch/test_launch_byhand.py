@@ -9,7 +9,7 @@ import pytest
 
 from hpcdl.cluster import load_cluster
 from hpcdl.job import load_job
-from hpcdl.launch.byhand import argv_for_job
+from hpcdl.shell import argv_for_job
 
 SITE = """name: site
 node: {{cpus: 8, gpus: 1}}
@@ -41,8 +41,12 @@ def shell(tmp_path, monkeypatch):
     def run(module: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "init.sh").write_text(module)
         job = load_job(tmp_path / "a.yaml")
-        argv, env, folder = argv_for_job(job, load_cluster(tmp_path / "site.yaml"), ["hello"], tmp_path / "runs")
-        return subprocess.run(argv, env=env, cwd=folder, capture_output=True, text=True, check=False)
+        argv, env, folder = argv_for_job(
+            job, load_cluster(tmp_path / "site.yaml"), ["hello"], tmp_path / "runs"
+        )
+        return subprocess.run(
+            argv, env=env, cwd=folder, capture_output=True, text=True, check=False
+        )
 
     return run
 
@@ -50,7 +54,10 @@ def shell(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        ("", f"there is no singularity command here, nor a module command that could load it: {NOWHERE} one of them"),
+        (
+            "",
+            f"there is no singularity command here, nor a module command that could load it: {NOWHERE} one of them",
+        ),
         (
             'module() { [ "$1" = purge ]; }',
             "the modules of site do not load here (singularity/3.6), and there is no singularity command without them",

@@ -88,7 +88,9 @@ def test_home_leads_to_data(hostile_run, seen, hostile_machine):
     assert seen["env"]["HPCDL_DATA_ROOT"] == str(hostile_machine.folder / "data")
     for path in (hostile_machine.folder / "data").iterdir():
         assert os.readlink(home / ".keras" / "datasets" / path.name) == str(path)
-    assert os.readlink(home / ".keras" / "models") == str(hostile_machine.folder / "data" / "models")
+    assert os.readlink(home / ".keras" / "models") == str(
+        hostile_machine.folder / "data" / "models"
+    )
 
 
 def test_nothing_executed(hostile_run, hostile_machine):
@@ -105,9 +107,15 @@ def test_found_from_other_process(hostile_run, hostile_machine):
     table = hostile_machine.hpcdl("status", hostile_run.path)
     logs = hostile_machine.hpcdl("logs", hostile_run.path)
 
-    assert [(row["run"], row["state"]) for row in json.loads(status.stdout)] == [(str(hostile_run.path), "done")]
+    assert [(row["run"], row["state"]) for row in json.loads(status.stdout)] == [
+        (str(hostile_run.path), "done")
+    ]
     assert json.loads(result.stdout) == hostile_run.json("result.json")
-    assert table.stdout.splitlines()[1].split()[:3] == [f"a/{hostile_run.path.name}", "done", "local"]
+    assert table.stdout.splitlines()[1].split()[:3] == [
+        f"a/{hostile_run.path.name}",
+        "done",
+        "local",
+    ]
     assert logs.stdout == hostile_run.log()
 
 
@@ -147,21 +155,36 @@ def test_modules_where_user_is_not_imported(machine):
         "--wait",
     ]  # -P: as the hpcdl command itself starts
 
-    done = subprocess.run(argv, cwd=machine.folder, env=machine.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        argv,
+        cwd=machine.folder,
+        env=machine.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
     assert done.returncode == 0, done.stderr
 
 
 def test_raising_script_fails(machine):
-    done = machine.hpcdl(*machine.job("print('before')\nraise ValueError('no such column')\n"), "--wait")
+    done = machine.hpcdl(
+        *machine.job("print('before')\nraise ValueError('no such column')\n"), "--wait"
+    )
     (run,) = machine.runs()
     result = run.json("result.json")
     shown = machine.hpcdl("result", run.path)
 
     assert done.returncode == 1
     assert done.stdout == f"{run.path}\n"
-    assert (result["state"], result["cause"], result["log"]) == ("failed", "user_code", "logs/1.log")
-    assert re.search(r"^  log  logs/1\.log:\d+  ValueError: no such column$", done.stderr, re.MULTILINE)
+    assert (result["state"], result["cause"], result["log"]) == (
+        "failed",
+        "user_code",
+        "logs/1.log",
+    )
+    assert re.search(
+        r"^  log  logs/1\.log:\d+  ValueError: no such column$", done.stderr, re.MULTILINE
+    )
     assert f"hpcdl logs {run.path} shows where" in done.stderr
     assert "Traceback" not in done.stderr.replace(run.log(), "").split("log  ")[0]
     assert shown.returncode == 1
@@ -201,18 +224,28 @@ sys.exit(75 if len(count.read_text()) < 3 else 0)
     assert [(row["attempt"], row["reason"], row["status"]) for row in result["attempts"]] == [
         (1, "stopped", 75), (2, "stopped", 75), (3, "done", 0)
     ]  # fmt: skip
-    assert [run.log(number) for number in (1, 2, 3)] == ["attempt 1 1\n", "attempt 2 2\n", "attempt 3 3\n"]
+    assert [run.log(number) for number in (1, 2, 3)] == [
+        "attempt 1 1\n",
+        "attempt 2 2\n",
+        "attempt 3 3\n",
+    ]
     assert machine.hpcdl("logs", run.path).stdout == "attempt 1 1\nattempt 2 2\nattempt 3 3\n"
     assert "attempts   1: stopped on" in machine.hpcdl("result", run.path).stdout
 
 
 def test_stopping_for_ever_fails(machine):
-    done = machine.hpcdl(*machine.job("raise SystemExit(75)"), "--set", "cluster.max_requeues=2", "--wait")
+    done = machine.hpcdl(
+        *machine.job("raise SystemExit(75)"), "--set", "cluster.max_requeues=2", "--wait"
+    )
     (run,) = machine.runs()
     result = run.json("result.json")
 
     assert done.returncode == 1
-    assert (result["state"], result["cause"], len(result["attempts"])) == ("failed", "time_limit", 3)
+    assert (result["state"], result["cause"], len(result["attempts"])) == (
+        "failed",
+        "time_limit",
+        3,
+    )
     assert result["message"] == "stopped 3 times, and max_requeues is 2"
 
 
@@ -348,7 +381,9 @@ def test_caller_cuda_devices_kept(machine):
     environment = {**machine.environment, "CUDA_VISIBLE_DEVICES": "3"}
     argv = machine.argv(*machine.job(DESCRIBE), "--wait")
 
-    done = subprocess.run(argv, cwd=machine.folder, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        argv, cwd=machine.folder, env=environment, capture_output=True, text=True, timeout=60
+    )
     (run,) = machine.runs()
 
     assert done.returncode == 0, done.stderr

@@ -12,8 +12,8 @@ import pytest
 
 from hpcdl.cluster import Cluster, Image, Node
 from hpcdl.job import Job, Resources
-from hpcdl.launch import node
-from hpcdl.launch.program import places_of
+from hpcdl.launch import node_checks
+from hpcdl.launch.command import places_of
 from hpcdl.planning import plan
 from hpcdl.run.causes import Outcome, next_step
 from hpcdl.run.paths import RunPaths
@@ -31,15 +31,23 @@ def place(tmp_path):
     (tmp_path / "data.npz").write_bytes(b"x")
     (tmp_path / "run.json").write_text(json.dumps({"data": {"path": str(tmp_path / "data.npz")}}))
     (tmp_path / "manifest.json").write_text(json.dumps({"image": {"bytes": 200}}))
-    site = replace(SITE, images={"tensorflow": Image(f"{tmp_path}/image.sif")}, data_root=f"{tmp_path}/data")
-    job = Job(name="a", script=None, source="a.yaml", folder=str(tmp_path), resources=Resources(gpus=0))
+    site = replace(
+        SITE, images={"tensorflow": Image(f"{tmp_path}/image.sif")}, data_root=f"{tmp_path}/data"
+    )
+    job = Job(
+        name="a", script=None, source="a.yaml", folder=str(tmp_path), resources=Resources(gpus=0)
+    )
     binds, scratch, workdir = [f"{tmp_path}/bind:/b:ro"], f"{tmp_path}/scratch", f"{tmp_path}/work"
-    return RunPaths(tmp_path), replace(plan(job, site), binds=binds, scratch=scratch, workdir=workdir)
+    return RunPaths(tmp_path), replace(
+        plan(job, site), binds=binds, scratch=scratch, workdir=workdir
+    )
 
 
 def texts(place, in_slurm=False):
     paths, decided = place
-    return [f"{fault.cause}: {fault.text}" for fault in node.faults(paths, decided, in_slurm)]
+    return [
+        f"{fault.cause}: {fault.text}" for fault in node_checks.faults(paths, decided, in_slurm)
+    ]
 
 
 def test_good_node_has_no_fault(place):
@@ -71,13 +79,17 @@ def test_everything_that_is_missing_is_told_at_once(place):
         (HEAD.ljust(199, b"x"), "is cut short: it has 199 bytes, and its header says 200", True),
         (bytes(200), "is not a SIF file", True),
         (b"", "is not a SIF file", True),
-        (HEAD.ljust(201, b"x"), "is another file: it has 201 bytes, and had 200 at submission", False),
+        (
+            HEAD.ljust(201, b"x"),
+            "is another file: it has 201 bytes, and had 200 at submission",
+            False,
+        ),
     ],
     ids=["short", "zeros", "empty", "other"],
 )
 def test_image_that_is_not_what_it_was(place, content, text, elsewhere):
     (place[0].root / "image.sif").write_bytes(content)
-    (fault,) = node.faults(place[0], place[1], in_slurm=False)
+    (fault,) = node_checks.faults(place[0], place[1], in_slurm=False)
     assert text in fault.text
     assert fault.elsewhere is elsewhere
 
@@ -97,15 +109,25 @@ def test_file_that_hangs_is_told_beside_what_answers(place, monkeypatch):
 
 @pytest.mark.parametrize(
     ("usable", "machine", "asked", "fault"),
-    [(20, 80, 20, False), (1, 80, 20, True), (40, 80, 20, False), (2, 2, 80, False), (1, 2, 80, True)],
+    [
+        (20, 80, 20, False),
+        (1, 80, 20, True),
+        (40, 80, 20, False),
+        (2, 2, 80, False),
+        (1, 2, 80, True),
+    ],
     ids=["as asked", "one", "threads", "test bed", "one of test bed"],
 )
 def test_cpus_are_those_asked_for(place, monkeypatch, usable, machine, asked, fault):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(machine if pid == 1 else usable))
     paths, decided = place
-    expected = [f"device: the job may use {usable} of its CPUs (its affinity), and asks for {asked}"] * fault
+    expected = [
+        f"device: the job may use {usable} of its CPUs (its affinity), and asks for {asked}"
+    ] * fault
     assert texts((paths, replace(decided, cpus=asked)), in_slurm=True) == expected
-    assert texts((paths, replace(decided, cpus=asked))) == [], "a user's own machine has what it has"
+    assert texts((paths, replace(decided, cpus=asked))) == [], (
+        "a user's own machine has what it has"
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,46 +138,73 @@ def test_cpus_are_those_asked_for(place, monkeypatch, usable, machine, asked, fa
         ("GPU-ab,GPU-cd", 2, False, True, []),
         (None, 2, True, False, []),
         ("0,1", 2, True, False, []),
-        ("0", 2, True, False, [("1 GPU(s) are visible (CUDA_VISIBLE_DEVICES is '0'), and the job asks for 2", True)]),
-        ("0,1", 1, False, True, [("2 GPU(s) are visible (CUDA_VISIBLE_DEVICES is '0,1'), and the job asks", False)]),
+        (
+            "0",
+            2,
+            True,
+            False,
+            [("1 GPU(s) are visible (CUDA_VISIBLE_DEVICES is '0'), and the job asks for 2", True)],
+        ),
+        (
+            "0,1",
+            1,
+            False,
+            True,
+            [("2 GPU(s) are visible (CUDA_VISIBLE_DEVICES is '0,1'), and the job asks", False)],
+        ),
         ("0", 1, False, False, [("it has no NVIDIA driver (", True)]),
     ],
 )
-def test_gpus_are_those_asked_for(place, monkeypatch, tmp_path, visible, gpus, emulated, driver, found):
+def test_gpus_are_those_asked_for(
+    place, monkeypatch, tmp_path, visible, gpus, emulated, driver, found
+):
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setattr(node, "_DRIVER", tmp_path if driver else tmp_path / "none")
+    monkeypatch.setattr(node_checks, "_DRIVER", tmp_path if driver else tmp_path / "none")
     decided = replace(place[1], gpus=gpus, emulate_gpus=emulated, nv=gpus > 0 and not emulated)
-    faults = node.faults(place[0], decided, in_slurm=True)
-    assert [(fault.cause, fault.elsewhere) for fault in faults] == [("device", elsewhere) for _, elsewhere in found]
+    faults = node_checks.faults(place[0], decided, in_slurm=True)
+    assert [(fault.cause, fault.elsewhere) for fault in faults] == [
+        ("device", elsewhere) for _, elsewhere in found
+    ]
     assert all(fault.text.startswith(text) for fault, (text, _) in zip(faults, found, strict=True))
 
 
 @pytest.mark.cases("C27", "C15")
-@pytest.mark.parametrize("whole_node", [{"gpus_granted": False}, {"directives": [("exclusive", "")]}], ids=str)
+@pytest.mark.parametrize(
+    "whole_node", [{"gpus_granted": False}, {"directives": [("exclusive", "")]}], ids=str
+)
 @pytest.mark.parametrize(
     ("visible", "gpus", "fault", "used"),
-    [("0,1,2,3", 2, None, "0,1"), ("4,5", 2, None, "4,5"), ("0", 2, "1 GPU(s) are visible", "0"), (None, 1, None, "0")],
+    [
+        ("0,1,2,3", 2, None, "0,1"),
+        ("4,5", 2, None, "4,5"),
+        ("0", 2, "1 GPU(s) are visible", "0"),
+        (None, 1, None, "0"),
+    ],
 )
-def test_first_gpus_of_a_whole_node(place, monkeypatch, tmp_path, whole_node, visible, gpus, fault, used):
+def test_first_gpus_of_a_whole_node(
+    place, monkeypatch, tmp_path, whole_node, visible, gpus, fault, used
+):
     """More GPUs than asked for are no fault there, and the program sees those that it asked for."""
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        monkeypatch.setattr("hpcdl.thismachine.visible_gpus", lambda: 4)
+        monkeypatch.setattr("hpcdl.local_machine.visible_gpus", lambda: 4)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setattr(node, "_DRIVER", tmp_path)
+    monkeypatch.setattr(node_checks, "_DRIVER", tmp_path)
     decided = replace(place[1], gpus=gpus, nv=True, **whole_node)
 
-    faults = node.faults(place[0], decided, in_slurm=True)
+    faults = node_checks.faults(place[0], decided, in_slurm=True)
     assert [found.text[:20] for found in faults] == ([fault] if fault else [])
     assert places_of(place[0], decided).visible_devices == used
 
 
 def ends(*reasons, steps=None):
-    return [{"reason": reason, "node": f"n{n}", "steps": steps} for n, reason in enumerate(reasons, 1)]
+    return [
+        {"reason": reason, "node": f"n{n}", "steps": steps} for n, reason in enumerate(reasons, 1)
+    ]
 
 
 def test_another_node_is_tried_once():
@@ -166,7 +215,9 @@ def test_another_node_is_tried_once():
     over = next_step(unfit, ends("unfit_node", "unfit_node"), 10)
     assert (over.state, over.cause) == ("failed", "data")
     assert over.message == "n2 is not fit; two attempts in a row found their node not fit (n1, n2)"
-    assert next_step(unfit, ends("killed", "unfit_node", steps=0), 10).state == "failed", "no new step twice"
+    assert next_step(unfit, ends("killed", "unfit_node", steps=0), 10).state == "failed", (
+        "no new step twice"
+    )
     assert next_step(unfit, ends("unfit_node"), 0).state == "failed", "where nothing is requeued"
 
 
@@ -174,7 +225,13 @@ def test_another_node_is_tried_once():
 def test_local_run_with_a_hanging_data_set_ends(machine):
     fifo = machine.folder / "data.npz"
     os.mkfifo(fifo)
-    options = ["--set", f"data={{path: {fifo}}}", "--set", f"cluster.data_root={machine.folder}", "--wait"]
+    options = [
+        "--set",
+        f"data={{path: {fifo}}}",
+        "--set",
+        f"cluster.data_root={machine.folder}",
+        "--wait",
+    ]
     done = subprocess.run(
         machine.argv("submit", "digits_cnn", "--backend", "local", "--runs-dir", "runs", *options),
         cwd=machine.folder,
@@ -188,10 +245,20 @@ def test_local_run_with_a_hanging_data_set_ends(machine):
     fault = f"the data set {fifo}: no answer for 1 s; its file system hangs"
 
     assert done.returncode == 1
-    assert (result["state"], result["cause"], result["attempts"][0]["status"]) == ("failed", "data", 65)
-    assert f"failed: data. {result['attempts'][0]['node']} is not fit for this job: {fault}" in done.stderr
+    assert (result["state"], result["cause"], result["attempts"][0]["status"]) == (
+        "failed",
+        "data",
+        65,
+    )
+    assert (
+        f"failed: data. {result['attempts'][0]['node']} is not fit for this job: {fault}"
+        in done.stderr
+    )
     assert f"try  when that is put right, hpcdl resume {run.path} goes on" in done.stderr
-    assert machine.hpcdl("logs", run.path).stdout == f"error: {result['attempts'][0]['node']}: {fault}\n"
+    assert (
+        machine.hpcdl("logs", run.path).stdout
+        == f"error: {result['attempts'][0]['node']}: {fault}\n"
+    )
 
     fifo.unlink()
     fifo.write_bytes(b"x")

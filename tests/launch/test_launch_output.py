@@ -87,7 +87,13 @@ def test_bar_keeps_its_last_state(name):
     if name.startswith("keras"):
         assert sum("val_loss" in line for line in lines) == 2
         assert sum("batch six is over" in line for line in lines) == 2
-        for line in ("Epoch 1/2", "epoch 0 over", "epoch 1 over", "after fit", "Test accuracy: 0.94"):
+        for line in (
+            "Epoch 1/2",
+            "epoch 0 over",
+            "epoch 1 over",
+            "after fit",
+            "Test accuracy: 0.94",
+        ):
             assert line in lines
     else:
         assert sum("100%" in line for line in lines) == 4
@@ -164,12 +170,17 @@ def test_noise_behind_a_bar():
 # The recorder, with real processes
 
 
-def record(tmp_path: Path, program: str, argv: tuple[str, ...] = (sys.executable, "-u", "-c")) -> RunPaths:
+def record(
+    tmp_path: Path, program: str, argv: tuple[str, ...] = (sys.executable, "-u", "-c")
+) -> RunPaths:
     paths = RunPaths(tmp_path)
     paths.logs.mkdir()
     with Recorder(paths, 1) as recorder:
         child = subprocess.Popen(
-            [*argv, program], stdin=subprocess.DEVNULL, stdout=recorder.stdout, stderr=recorder.stderr
+            [*argv, program],
+            stdin=subprocess.DEVNULL,
+            stdout=recorder.stdout,
+            stderr=recorder.stderr,
         )
         recorder.start()
         child.wait(60)
@@ -232,7 +243,9 @@ os.write(2, b"last")
 
 
 def test_traceback_stands_behind_what_was_printed(tmp_path):
-    text = record(tmp_path, "for n in range(2000): print(n)\nopen('nothing.csv')").log(1).read_text()
+    text = (
+        record(tmp_path, "for n in range(2000): print(n)\nopen('nothing.csv')").log(1).read_text()
+    )
     assert text.startswith("0\n1\n")
     assert text.index("1999\n") < text.index("Traceback")
 

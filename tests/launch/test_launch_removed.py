@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from hpcdl.launch import patience
-from hpcdl.launch.patience import RunRemovedError, keep_trying
+from hpcdl.launch import retry
+from hpcdl.launch.retry import RunRemovedError, keep_trying
 from hpcdl.run.paths import RunPaths
 
 pytestmark = pytest.mark.cases("F25")
@@ -87,7 +87,7 @@ def test_missing_run_is_waited_for(run, missing):
 
     def work():
         looks.append(1)
-        if len(looks) == (patience.SURE_AFTER if missing == "a moment" else 40):
+        if len(looks) == (retry.SURE_AFTER if missing == "a moment" else 40):
             away.with_name("elsewhere").rename(away)
         run.cancelled.touch()
 
@@ -101,7 +101,7 @@ def test_worker_of_removed_run(run):
     shutil.rmtree(run.root)
 
     done = subprocess.run(
-        [sys.executable, "-m", "hpcdl.launch.worker", str(run.submitit)],
+        [sys.executable, "-m", "hpcdl.worker.__main__", str(run.submitit)],
         capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
 

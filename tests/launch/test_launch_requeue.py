@@ -12,7 +12,9 @@ from hpcdl.run.causes import OWN_REQUEUE
 from hpcdl.run.paths import RunPaths
 
 JOB_ID = "999999999"  # which no SLURM knows that may be on this machine
-REQUEUED = "slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-28T05:03:44 DUE TO JOB REQUEUE ***"
+REQUEUED = (
+    "slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-28T05:03:44 DUE TO JOB REQUEUE ***"
+)
 
 
 @pytest.fixture
@@ -22,7 +24,14 @@ def ended(machine):
     machine.hpcdl("wait", run.path)
     paths = RunPaths(run.path)
     paths.result.unlink()
-    start = {"attempt": 1, "event": "start", "job_id": JOB_ID, "node": "n1", "from_step": None, "from_images": 0}
+    start = {
+        "attempt": 1,
+        "event": "start",
+        "job_id": JOB_ID,
+        "node": "n1",
+        "from_step": None,
+        "from_images": 0,
+    }
     paths.attempts.write_text("")
     append_json_line(paths.attempts, {**start, "time": 1.0})
 

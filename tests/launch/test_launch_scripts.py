@@ -70,7 +70,9 @@ def test_result_shows_output_and_metrics(talker, hostile_machine):
 def test_status_shows_the_last_line(machine):
     """Of a script that writes no metrics, its last line is what came out."""
     run = machine.submit("print('Test accuracy: 0.94')", "--wait")
-    assert machine.hpcdl("status", run.path).stdout.splitlines()[1].endswith("  Test accuracy: 0.94")
+    assert (
+        machine.hpcdl("status", run.path).stdout.splitlines()[1].endswith("  Test accuracy: 0.94")
+    )
     assert "  output     Test accuracy: 0.94\n" in machine.hpcdl("result", run.path).stdout
 
 
@@ -99,7 +101,9 @@ def test_end_of_the_logs(talker, hostile_machine, machine):
 
 def test_end_of_logs_of_several_attempts(machine):
     program = "import os, sys\nprint('one')\nprint(os.environ['HPCDL_ATTEMPT'])\n"
-    run = machine.submit(program + "sys.exit(75 if os.environ['HPCDL_ATTEMPT'] == '1' else 0)", "--wait")
+    run = machine.submit(
+        program + "sys.exit(75 if os.environ['HPCDL_ATTEMPT'] == '1' else 0)", "--wait"
+    )
 
     assert machine.hpcdl("logs", run.path, "-n", 1).stdout == "2\n"
     done = machine.hpcdl("logs", run.path, "-n", 3)

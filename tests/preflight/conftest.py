@@ -13,8 +13,8 @@ from hpcdl.cluster import load_cluster
 from hpcdl.files import sha256_file
 from hpcdl.job import load_job
 from hpcdl.preflight import Report, Subject, check, hostpython
-from hpcdl.preflight.order import CHECKS, check_all
-from hpcdl.submission import prepare
+from hpcdl.preflight.all_checks import CHECKS, check_all
+from hpcdl.submission.send import prepare
 
 # Said by SLURM 22.05 (scontrol and sacctmgr of the test bed), shortened
 PARTITION = (
@@ -31,7 +31,9 @@ NODE = (
 CONFIG = "AccountingStorageEnforce = associations,limits,qos\nClusterName             = testbed"
 QOS = "normal|||||\nacc_debug|02:00:00||||\nsmall|||gres/gpu=2||\nhigh|||||"
 ASSOCIATIONS = "nct00|acc_debug,normal,small|normal||"
-STARTS = "sbatch: Job 7 to start at 2026-11-21T14:05:00 using 20 processors on nodes n1 in partition acc"
+STARTS = (
+    "sbatch: Job 7 to start at 2026-11-21T14:05:00 using 20 processors on nodes n1 in partition acc"
+)
 
 RUNTIME = """#!/bin/sh
 # Everything up to `env` is about the image.
@@ -116,7 +118,13 @@ class World:
     def pictures(self) -> Path:
         """A folder of images of two classes, nine each; they have heads alone."""
         top = self.folder / "pictures"
-        head = b"\x89PNG\r\n\x1a\n" + bytes([0, 0, 0, 13]) + b"IHDR" + struct.pack(">II", 4, 4) + b"..IEND"
+        head = (
+            b"\x89PNG\r\n\x1a\n"
+            + bytes([0, 0, 0, 13])
+            + b"IHDR"
+            + struct.pack(">II", 4, 4)
+            + b"..IEND"
+        )
         for name in ("a", "b"):
             (top / name).mkdir(parents=True)
             for number in range(9):
@@ -140,7 +148,9 @@ class World:
             arrays[images][:, 0] = 255  # white: images that are black throughout would be doubted
         arrays.update(changes)
         path = self.data / f"{name}.npz"
-        given: dict[str, Any] = {key: np.asarray(value) for key, value in arrays.items() if value is not None}
+        given: dict[str, Any] = {
+            key: np.asarray(value) for key, value in arrays.items() if value is not None
+        }
         np.savez(path, **given)
         if sums:
             path.with_name(f"{path.name}.sha256").write_text(f"{sha256_file(path)}  {path.name}\n")
@@ -148,8 +158,12 @@ class World:
 
     def check(self, job: str = "model.yaml", *sets: str, only: str | None = None) -> Report:
         """What the checks find, or one of them."""
-        loaded = load_job(self.folder / job, [text for text in sets if not text.startswith("cluster.")])
-        cluster = load_cluster(str(self.folder / "site.yaml"), [text for text in sets if text.startswith("cluster.")])
+        loaded = load_job(
+            self.folder / job, [text for text in sets if not text.startswith("cluster.")]
+        )
+        cluster = load_cluster(
+            str(self.folder / "site.yaml"), [text for text in sets if text.startswith("cluster.")]
+        )
         subject = Subject(prepare(loaded, cluster), cluster)
         return check(subject, [(only, dict(CHECKS)[only])]) if only else check_all(subject)
 

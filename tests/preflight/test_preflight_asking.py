@@ -47,7 +47,9 @@ def test_unknown_module_needs_no_tensorflow(world, asked):
     world.write("program.py", "import pandas_\n")
     for _ in range(2):
         report = world.check("script.yaml", only="script")
-        assert [one.cause for _, one in report.findings] == ["program.py imports pandas_, which the image has not"]
+        assert [one.cause for _, one in report.findings] == [
+            "program.py imports pandas_, which the image has not"
+        ]
 
     assert asked() == (2, 1)
 

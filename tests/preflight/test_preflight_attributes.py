@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from hpcdl.preflight.attributes import calls, history, names_used
+from hpcdl.preflight.api_names import calls, history, names_used
 
 
 @pytest.mark.parametrize(
     ("program", "names"),
     [
-        ("import tensorflow as tf\ntf.keras.Model\n", {"tensorflow": (1, True), "tensorflow.keras.Model": (2, True)}),
-        ("from tensorflow.keras.optimizers import Lion\n", {"tensorflow.keras.optimizers.Lion": (1, True)}),
+        (
+            "import tensorflow as tf\ntf.keras.Model\n",
+            {"tensorflow": (1, True), "tensorflow.keras.Model": (2, True)},
+        ),
+        (
+            "from tensorflow.keras.optimizers import Lion\n",
+            {"tensorflow.keras.optimizers.Lion": (1, True)},
+        ),
         (
             "from tensorflow import keras\nclass A(keras.layers.Layer): pass\n",
             {"tensorflow.keras": (1, True), "tensorflow.keras.layers.Layer": (2, True)},
@@ -24,12 +30,18 @@ from hpcdl.preflight.attributes import calls, history, names_used
             "import numpy as np\nf = lambda: np.int\nx = np.int(1)\n",
             {"numpy": (1, True), "numpy.int": (2, True)},
         ),
-        ("import numpy.linalg\nnumpy.linalg.norm\n", {"numpy.linalg": (1, True), "numpy.linalg.norm": (2, True)}),
+        (
+            "import numpy.linalg\nnumpy.linalg.norm\n",
+            {"numpy.linalg": (1, True), "numpy.linalg.norm": (2, True)},
+        ),
         (
             "import keras\nif __name__ == '__main__':\n    keras.ops.add(1, 2)\n",
             {"keras": (1, True), "keras.ops.add": (3, True)},
         ),
-        ("import numpy as np\nnp.ones(3).no_such_thing\n", {"numpy": (1, True), "numpy.ones": (2, True)}),
+        (
+            "import numpy as np\nnp.ones(3).no_such_thing\n",
+            {"numpy": (1, True), "numpy.ones": (2, True)},
+        ),
     ],
 )
 def test_names_are_seen(program, names):
@@ -56,7 +68,9 @@ def test_what_may_be_missing_is_left_alone(program):
 
 
 def test_calls():
-    program = "from tensorflow.keras.applications import VGG16 as Net\nNet(weights=None)\nprint(Net)\n"
+    program = (
+        "from tensorflow.keras.applications import VGG16 as Net\nNet(weights=None)\nprint(Net)\n"
+    )
 
     assert [(name, call.lineno, at_once) for name, call, at_once in calls(program)] == [
         ("tensorflow.keras.applications.VGG16", 2, True)

@@ -19,7 +19,10 @@ def backbone(world):
 
 
 def found(world, *sets):
-    return [(one.cause, one.fix, one.key) for _, one in world.check("backbone.yaml", *sets, only="weights").findings]
+    return [
+        (one.cause, one.fix, one.key)
+        for _, one in world.check("backbone.yaml", *sets, only="weights").findings
+    ]
 
 
 def test_staged_weights(backbone):
@@ -69,7 +72,9 @@ def test_word_that_is_neither_imagenet_nor_a_file(backbone):
 
 
 def test_network_that_the_images_keras_has_not(backbone):
-    backbone.stub(tensorflow="__version__ = '2.21.0'\nclass keras:\n    class applications:\n        VGG16 = 1\n")
+    backbone.stub(
+        tensorflow="__version__ = '2.21.0'\nclass keras:\n    class applications:\n        VGG16 = 1\n"
+    )
 
     [(cause, fix, key)] = found(backbone, "model.backbone=MobilNetV2", "model.weights=none")
     assert cause == "TensorFlow 2.21.0 of the image has no keras.applications.MobilNetV2"

@@ -21,7 +21,10 @@ def check(world, cli):
 def test_good_job(check, world):
     answer = check("model.yaml")
 
-    assert (answer.code, answer.err) == (0, f"looking into {world.folder}/tf.sif, once: some seconds\n")
+    assert (answer.code, answer.err) == (
+        0,
+        f"looking into {world.folder}/tf.sif, once: some seconds\n",
+    )
     assert check("model.yaml").err == ""
     lines = answer.out.splitlines()
     assert lines[0].split() == ["a", "on", "here", "could", "run"]
@@ -39,14 +42,21 @@ def test_all_problems_at_once(check, world):
     assert answer.code == 2
     lines = answer.out.splitlines()
     assert lines[0].endswith("3 problems, nothing was submitted")
-    assert lines[2] == " ✗ QoS    there is no QoS acc_debgu; did you mean acc_debug?   (--set cluster.qos=acc_debgu)"
+    assert (
+        lines[2]
+        == " ✗ QoS    there is no QoS acc_debgu; did you mean acc_debug?   (--set cluster.qos=acc_debgu)"
+    )
     assert lines[3] == "          use one of: --set cluster.qos=acc_debug|normal|small"
     assert [line.split()[1] for line in lines if line.startswith(" ✗")] == ["QoS", "image", "data"]
-    assert lines[-2].startswith(" ✓ job file, account, partition, time, size, host Python, file system, sbatch")
+    assert lines[-2].startswith(
+        " ✓ job file, account, partition, time, size, host Python, file system, sbatch"
+    )
 
 
 def test_slurms_own_words_do_not_repeat_a_problem(check, world):
-    world.slurm(sbatch="echo 'allocation failure: Invalid account or account/partition combination' >&2; exit 1")
+    world.slurm(
+        sbatch="echo 'allocation failure: Invalid account or account/partition combination' >&2; exit 1"
+    )
 
     lines = check("model.yaml", "--set", "cluster.account=nct01").out.splitlines()
 
@@ -55,7 +65,9 @@ def test_slurms_own_words_do_not_repeat_a_problem(check, world):
 
 
 def test_places(check, world):
-    world.write("model.yaml", (world.folder / "model.yaml").read_text().replace("01:00:00", "03:00:00"))
+    world.write(
+        "model.yaml", (world.folder / "model.yaml").read_text().replace("01:00:00", "03:00:00")
+    )
     world.write("site.yaml", (world.folder / "site.yaml").read_text() + "partition: no\n")
 
     answer = check("model.yaml")
@@ -89,7 +101,9 @@ def test_warning_is_no_refusal(check, world):
 def test_what_was_not_checked_is_said(check, world):
     for name in ("scontrol", "sacctmgr", "sbatch"):
         (world.bin / name).unlink()
-    world.command("scontrol", f"#!/bin/sh\necho asked >>{world.folder}/asked; echo down >&2; exit 1\n")
+    world.command(
+        "scontrol", f"#!/bin/sh\necho asked >>{world.folder}/asked; echo down >&2; exit 1\n"
+    )
     world.command("sbatch", "#!/bin/sh\necho 'Unable to contact slurm controller' >&2; exit 1\n")
 
     answer = check("model.yaml")
@@ -97,7 +111,9 @@ def test_what_was_not_checked_is_said(check, world):
     assert answer.code == 1
     names = "account, partition, QoS, time, size, sbatch --test-only"
     assert f" - {names}: not checked, scontrol failed (exit 1): down" in answer.out
-    assert (world.folder / "asked").read_text() == "asked\n"  # a SLURM that is busy is not asked by each check
+    assert (
+        world.folder / "asked"
+    ).read_text() == "asked\n"  # a SLURM that is busy is not asked by each check
 
 
 def test_json(check, world):

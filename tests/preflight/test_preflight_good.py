@@ -10,9 +10,7 @@ from hpcdl.preflight.limits import would_start
 from tests.preflight.conftest import ASSOCIATIONS, CONFIG, NODE, PARTITION
 
 LIMITS = ("account", "partition", "QoS", "time", "size")
-MANY = (
-    "import json\ntry:\n    import cupy\nexcept ImportError:\n    cupy = None\nimport helper\nfrom package import x\n"
-)
+MANY = "import json\ntry:\n    import cupy\nexcept ImportError:\n    cupy = None\nimport helper\nfrom package import x\n"
 
 
 @pytest.mark.parametrize(
@@ -28,13 +26,29 @@ MANY = (
         ("model.yaml", ("resources.gpus=0",)),
         ("model.yaml", ("cluster.partition=acc",)),
         ("model.yaml", ("model={name: cnn, filters: [8, 8]}",)),
-        ("model.yaml", ("model={name: mlp, dense: [64, 64], dropout: 0.2}", "train={optimizer: sgd, epochs: 50}")),
-        ("model.yaml", ("data.validation_split=0.2", "train={early_stopping: {monitor: val_loss}}")),
+        (
+            "model.yaml",
+            (
+                "model={name: mlp, dense: [64, 64], dropout: 0.2}",
+                "train={optimizer: sgd, epochs: 50}",
+            ),
+        ),
+        (
+            "model.yaml",
+            ("data.validation_split=0.2", "train={early_stopping: {monitor: val_loss}}"),
+        ),
         ("model.yaml", ("cluster.gpu_request=gpus-per-node", "cluster.memory_request=mem-per-gpu")),
         ("model.yaml", ("cluster.account=null", "cluster.qos=null")),
         ("model.yaml", ("slurm={mail-type: END, comment: night run}",)),
         ("model.yaml", ("cluster.requeue=false", "cluster.max_requeues=3")),
-        ("model.yaml", ("data={path: data/tiny.npz}", "resources.memory_gb=16", "cluster.memory_request=mem-per-cpu")),
+        (
+            "model.yaml",
+            (
+                "data={path: data/tiny.npz}",
+                "resources.memory_gb=16",
+                "cluster.memory_request=mem-per-cpu",
+            ),
+        ),
         ("model.yaml", ("data={path: pictures}",)),
         ("model.yaml", ("data={function: my_set:load, args: {n: 3}}",)),
         ("script.yaml", ("args=[a, b]", "env={GREETING: hello}")),
@@ -92,8 +106,13 @@ def test_slurms_estimate_is_told_for_people():
 
     assert told(2026, 11, 21, 14, 2, 30) == told(2026, 11, 21, 14, 0, 0) == "would start now"
     assert told(2026, 11, 21, 14, 5, 0) == "would start about 14:05, in 3 min (SLURM's estimate)"
-    assert told(2026, 11, 21, 16, 7, 10) == "would start about 16:07, in 2 h 5 min (SLURM's estimate)"
-    assert told(2026, 11, 23, 15, 2, 10) == "would start about 2026-11-23 15:02, in 2 d 1 h (SLURM's estimate)"
+    assert (
+        told(2026, 11, 21, 16, 7, 10) == "would start about 16:07, in 2 h 5 min (SLURM's estimate)"
+    )
+    assert (
+        told(2026, 11, 23, 15, 2, 10)
+        == "would start about 2026-11-23 15:02, in 2 d 1 h (SLURM's estimate)"
+    )
 
 
 def test_set_without_checksums(world):
@@ -117,7 +136,9 @@ def test_limits_that_are_not_enforced(world):
 
 
 def test_qos_that_sets_the_partitions_limit_aside(world):
-    world.slurm(qos="acc_debug|||||PartitionTimeLimit", partition=PARTITION.replace("3-00:00:00", "30:00"))
+    world.slurm(
+        qos="acc_debug|||||PartitionTimeLimit", partition=PARTITION.replace("3-00:00:00", "30:00")
+    )
 
     assert world.check(only="time").findings == []
 
@@ -136,7 +157,10 @@ def test_node_that_saves_power_is_no_fault(world):
 
 def test_silent_slurm_refuses_nothing(world):
     for name in ("scontrol", "sbatch"):
-        world.command(name, "#!/bin/sh\necho 'Unable to contact slurm controller (connect failure)' >&2\nexit 1\n")
+        world.command(
+            name,
+            "#!/bin/sh\necho 'Unable to contact slurm controller (connect failure)' >&2\nexit 1\n",
+        )
 
     report = world.check()
     assert report.findings == []

@@ -44,7 +44,9 @@ def ask(world, *sets):
     """What the check finds, and how often the Python was started for it."""
     starts = world.folder / "starts"
     before = starts.read_text() if starts.exists() else ""
-    report = world.check("model.yaml", f"cluster.host_python={world.bin}/hostpython", *sets, only="host Python")
+    report = world.check(
+        "model.yaml", f"cluster.host_python={world.bin}/hostpython", *sets, only="host Python"
+    )
     after = starts.read_text() if starts.exists() else ""
     return [finding.cause for _, finding in report.findings], after.count("\n") - before.count("\n")
 
@@ -160,7 +162,7 @@ def test_other_question_is_asked(host, monkeypatch, change):
     elif change == "environment":
         monkeypatch.setenv("MODULEPATH", "/opt/other")
     elif change == "hpcdl":
-        monkeypatch.setattr("hpcdl.submission.code_sha", lambda: "0123456789abcdef")
+        monkeypatch.setattr("hpcdl.submission.send.code_sha", lambda: "0123456789abcdef")
     else:
         later = time.time() + 25 * 3600
         monkeypatch.setattr("time.time", lambda: later)
@@ -185,7 +187,11 @@ def test_modulefile_that_changes_is_seen(host):
 
 def test_damaged_cache_is_no_answer(host):
     ask(host)
-    for stored in ({"x": 1}, {"x": {"time": "now", "stamps": {}}}, {"x": {"time": 1.0, "stamps": []}}):
+    for stored in (
+        {"x": 1},
+        {"x": {"time": "now", "stamps": {}}},
+        {"x": {"time": 1.0, "stamps": []}},
+    ):
         cache.store("host-python.json", stored)
         assert ask(host) == ([], 1)
 

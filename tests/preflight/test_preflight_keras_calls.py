@@ -6,10 +6,12 @@ import ast
 
 import pytest
 
-from hpcdl.preflight.attributes import history
+from hpcdl.preflight.api_names import history
 from hpcdl.preflight.kerascalls import refused_calls
 
-HEAD = "import tensorflow as tf\nfrom tensorflow import keras\nfrom tensorflow.keras import layers\n"
+HEAD = (
+    "import tensorflow as tf\nfrom tensorflow import keras\nfrom tensorflow.keras import layers\n"
+)
 MODEL = "model = keras.Sequential([layers.Dense(3)])\n"
 
 # the last line of a program, what is said of it on Keras 3, the remedy, and whether it is certain
@@ -84,7 +86,9 @@ REFUSED = [row for row in REFUSED if row[1]]
 
 
 @pytest.mark.cases("C35", "C36")
-@pytest.mark.parametrize(("line", "message", "fix", "certain"), REFUSED, ids=[row[0] for row in REFUSED])
+@pytest.mark.parametrize(
+    ("line", "message", "fix", "certain"), REFUSED, ids=[row[0] for row in REFUSED]
+)
 def test_refused_call_is_found(line, message, fix, certain):
     """Each is found with its line, what is wrong and what to write."""
     program = HEAD + MODEL + line
@@ -172,7 +176,9 @@ def test_good_script_is_silent(lines):
 
 
 @pytest.mark.cases("C35")
-@pytest.mark.parametrize("program", ['import torch\nmodel.save("m")\nmodel.fit_generator(x)\n', "no Python"])
+@pytest.mark.parametrize(
+    "program", ['import torch\nmodel.save("m")\nmodel.fit_generator(x)\n', "no Python"]
+)
 def test_other_programs_are_silent(program):
     """A program without TensorFlow calls no Keras."""
     assert refused_calls(program, "3.15.0") == []

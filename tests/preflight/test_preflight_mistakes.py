@@ -20,9 +20,15 @@ from hpcdl.preflight import hostpython
 from tests.preflight.conftest import ASSOCIATIONS, NODE, PARTITION, QOS, World, sif
 
 Plant = Callable[[World], Any]
-SMALL = NODE.format("n1").replace("RealMemory=500000", "RealMemory=2000000").replace("Gres=gpu:4", "Gres=(null)")
+SMALL = (
+    NODE.format("n1")
+    .replace("RealMemory=500000", "RealMemory=2000000")
+    .replace("Gres=gpu:4", "Gres=(null)")
+)
 TYPED = NODE.format("n1").replace("Gres=gpu:4", "Gres=gpu:h100:4(S:0-1)")
-REFUSES = "echo 'sbatch: error: Batch job submission failed: Invalid feature specification' >&2; exit 1"
+REFUSES = (
+    "echo 'sbatch: error: Batch job submission failed: Invalid feature specification' >&2; exit 1"
+)
 
 
 def nothing(world: World) -> None:
@@ -33,7 +39,16 @@ def row(
     name: str, check: str, cause: str, fix: str, *sets: str, plant: Plant = nothing, job: str = "model.yaml",
     case: str = "",
 ) -> Any:  # fmt: skip
-    return pytest.param(check, cause, fix, sets, plant, job, id=name, marks=[pytest.mark.cases(case)] if case else [])
+    return pytest.param(
+        check,
+        cause,
+        fix,
+        sets,
+        plant,
+        job,
+        id=name,
+        marks=[pytest.mark.cases(case)] if case else [],
+    )
 
 
 def broken(world: World, content: bytes) -> None:
@@ -43,7 +58,9 @@ def broken(world: World, content: bytes) -> None:
 
 def lost_by_purge(world: World) -> None:
     world.write("init.sh", 'module() { [ "$1" = load ] || export PURGED=1; }\n')
-    world.command("venv", '#!/bin/sh\n[ -z "$PURGED" ] || { echo cannot run after a purge >&2; exit 127; }\n')
+    world.command(
+        "venv", '#!/bin/sh\n[ -z "$PURGED" ] || { echo cannot run after a purge >&2; exit 127; }\n'
+    )
 
 
 def two_architectures(world: World) -> None:
@@ -55,7 +72,9 @@ def two_architectures(world: World) -> None:
 
 def arm_python(world: World) -> None:
     """The head of an ELF file for aarch64 (e_machine 183)."""
-    path = world.write("bin/arm", b"\x7fELF" + bytes([2, 1, 1]) + bytes(11) + (183).to_bytes(2, "little"))
+    path = world.write(
+        "bin/arm", b"\x7fELF" + bytes([2, 1, 1]) + bytes(11) + (183).to_bytes(2, "little")
+    )
     path.chmod(0o755)
 
 
@@ -66,7 +85,13 @@ def old_numpy_name(world):
 
 def png(height: int, width: int) -> bytes:
     """As much of a PNG as its head says, and its end."""
-    return b"\x89PNG\r\n\x1a\n" + bytes([0, 0, 0, 13]) + b"IHDR" + struct.pack(">II", width, height) + b"..IEND"
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + bytes([0, 0, 0, 13])
+        + b"IHDR"
+        + struct.pack(">II", width, height)
+        + b"..IEND"
+    )
 
 
 def cut(path: Path) -> None:
@@ -88,7 +113,13 @@ def pack(world: World, content: bytes, **changes: Any) -> None:
     top = world.pictures()
     (top / "train.npy").write_bytes(content)
     part = {"rows": 1, "files": [{"name": "train.npy", "bytes": 10}], "labels": "train.labels.npy"}
-    about = {"format": "hpcdl-pack", "version": 1, "storage": "npy", "image_size": [4, 4], "parts": {"train": part}}
+    about = {
+        "format": "hpcdl-pack",
+        "version": 1,
+        "storage": "npy",
+        "image_size": [4, 4],
+        "parts": {"train": part},
+    }
     (top / "pack.json").write_text(json.dumps({**about, **changes}))
 
 
@@ -336,26 +367,33 @@ FILES = [
 
 
 @pytest.mark.parametrize(
-    ("check", "cause", "fix", "sets", "plant", "job"), [*LIMITS, *IMAGES, *DATA, *SCRIPTS, *HOST, *FILES]
+    ("check", "cause", "fix", "sets", "plant", "job"),
+    [*LIMITS, *IMAGES, *DATA, *SCRIPTS, *HOST, *FILES],
 )
 def test_mistake_is_found(world, check, cause, fix, sets, plant, job):
     plant(world)
 
-    report = world.check(job, *(text.replace("{folder}", str(world.folder)) for text in sets), only=check)
+    report = world.check(
+        job, *(text.replace("{folder}", str(world.folder)) for text in sets), only=check
+    )
 
     assert report.skipped == []
     assert report.blocks
     pattern = ".*".join(map(re.escape, cause.split(".*")))
-    assert [finding for _, finding in report.findings if re.search(pattern, finding.cause) and fix in finding.fix], (
-        report
-    )
+    assert [
+        finding
+        for _, finding in report.findings
+        if re.search(pattern, finding.cause) and fix in finding.fix
+    ], report
 
 
 def test_node_local_places(world, monkeypatch):
     monkeypatch.setattr(hostpython, "NODE_LOCAL", (str(world.folder),))
     world.command("python", "#!/bin/sh\n")
 
-    python = world.check("model.yaml", f"cluster.host_python={world.bin}/python", only="host Python")
+    python = world.check(
+        "model.yaml", f"cluster.host_python={world.bin}/python", only="host Python"
+    )
     runs = world.check("model.yaml", f"cluster.runs_root={world.folder}/runs", only="file system")
 
     assert "which the compute nodes do not share" in python.findings[0][1].cause
@@ -366,17 +404,23 @@ def test_full_file_system(world, monkeypatch):
     class Full:
         f_bavail, f_frsize, f_files, f_favail = 1000, 4096, 5000, 20
 
-    monkeypatch.setattr("hpcdl.preflight.places.os.statvfs", lambda path: Full)
+    monkeypatch.setattr("hpcdl.preflight.filesystem.os.statvfs", lambda path: Full)
 
     findings = [finding for _, finding in world.check(only="file system").findings]
     assert ["has 4 MB free" in findings[0].cause, findings[0].blocks] == [True, True]
-    assert ["has room for 20 more files only" in findings[1].cause, findings[1].blocks] == [True, True]
+    assert ["has room for 20 more files only" in findings[1].cause, findings[1].blocks] == [
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
     ("program", "part"),
     [
-        ("import keras\nkeras.datasets.mnist.load_data(keras.path)\n", "program.py:2: load_data is given a path"),
+        (
+            "import keras\nkeras.datasets.mnist.load_data(keras.path)\n",
+            "program.py:2: load_data is given a path",
+        ),
         ("def f():\n    import pandas_\n", "program.py imports pandas_"),
         ("import sys\nsys.path.append('x')\nimport pandas_\n", "program.py imports pandas_"),
         ("import random\n", "random.py is named like the module random"),
@@ -400,18 +444,28 @@ def test_limit_within_the_stop_margin(world, time):
     (script,) = world.check("script.yaml", f"resources.time={time}", only="time").findings
 
     assert f"resources.time is {time} and stop_margin_s is 60" in model[1].cause
-    assert "--set resources.time=00:02:00, or stop later: --set cluster.stop_margin_s=10" in model[1].fix
+    assert (
+        "--set resources.time=00:02:00, or stop later: --set cluster.stop_margin_s=10"
+        in model[1].fix
+    )
     assert (model[1].blocks, script[1].blocks) == (True, False)
     for fine in ("resources.time=00:01:01", "cluster.stop_margin_s=10"):
         assert world.check("model.yaml", f"resources.time={time}", fine, only="time").findings == []
 
 
 def test_missing_data_root_is_a_warning_for_scripts(world):
-    (finding,) = world.check("script.yaml", f"cluster.data_root={world.folder}/none", only="file system").findings
+    (finding,) = world.check(
+        "script.yaml", f"cluster.data_root={world.folder}/none", only="file system"
+    ).findings
 
     assert f"there is no data_root {world.folder}/none" in finding[1].cause
     assert not finding[1].blocks
-    assert world.check("model.yaml", f"cluster.data_root={world.folder}/none", only="file system").findings == []
+    assert (
+        world.check(
+            "model.yaml", f"cluster.data_root={world.folder}/none", only="file system"
+        ).findings
+        == []
+    )
 
 
 def test_nodes_out_of_service_are_a_warning(world):
@@ -423,10 +477,14 @@ def test_nodes_out_of_service_are_a_warning(world):
 
 
 @pytest.mark.cases("C47")
-@pytest.mark.parametrize("image", ["docker://a/b", "oras://a.b/c:d", "library://a/b", "https://a.b/c.sif"])
+@pytest.mark.parametrize(
+    "image", ["docker://a/b", "oras://a.b/c:d", "library://a/b", "https://a.b/c.sif"]
+)
 def test_addresses_are_no_images(world, image):
     """A job file with one is refused at once; the profile's is found by the check."""
-    with pytest.raises(JobError, match=f"{image} is an address, and jobs run a local file: pull it once"):
+    with pytest.raises(
+        JobError, match=f"{image} is an address, and jobs run a local file: pull it once"
+    ):
         load_job(world.folder / "model.yaml", [f"container='{image}'"])
 
 

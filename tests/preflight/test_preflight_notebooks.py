@@ -48,7 +48,10 @@ def test_good_notebook_passes(check):
 
 
 PROBLEMS = {
-    "colab": ("x = 1\nfrom google.colab import drive", "line 2 imports google.colab, which the image has not"),
+    "colab": (
+        "x = 1\nfrom google.colab import drive",
+        "line 2 imports google.colab, which the image has not",
+    ),
     "colab-files": ("from google.colab.files import upload", "line 1 imports google.colab"),
     "colab-whole": ("import google.colab as g", "line 1 imports google.colab"),
     "module": ("%%time\nimport pandas_", "line 2 imports pandas_, which the image has not"),
@@ -56,9 +59,15 @@ PROBLEMS = {
     "syntax": ("x = 1\nprint 'x'", "line 2 does not compile under the image's Python"),
     "syntax-magic": ("%%capture\n\nx = [", "line 3 does not compile under the image's Python"),
     "help-of-call": ("f(x)?", "line 1 does not compile"),
-    "name": ("import tensorflow as tf\ntf.no_such()", "line 2: tensorflow 2.21.0 has no tensorflow.no_such"),
+    "name": (
+        "import tensorflow as tf\ntf.no_such()",
+        "line 2: tensorflow 2.21.0 has no tensorflow.no_such",
+    ),
     "magic": ("%%R\nx <- 1", "line 1: %%R is not known to hpcdl"),
-    "weights": ("!wget http://x/y.h5", "line 1: wget http://x/y.h5: compute nodes have no internet"),
+    "weights": (
+        "!wget http://x/y.h5",
+        "line 1: wget http://x/y.h5: compute nodes have no internet",
+    ),
     "run": ("%run lib/prepare.py", "line 1: %run lib/prepare.py: there is no "),
     "input": ("n = int(input('n?'))", "line 1: input() has nobody to answer it"),
     "load-data": (
@@ -82,7 +91,9 @@ def test_places_are_cells(check, cell, words):
     """Every finding names the cell and its line."""
     report = check("x = 1", cell)
 
-    assert any(cause.startswith(f"nb.ipynb, cell 2, {words}") for cause in causes(report)), causes(report)
+    assert any(cause.startswith(f"nb.ipynb, cell 2, {words}") for cause in causes(report)), causes(
+        report
+    )
     assert len(report.findings) == 1
     assert report.findings[0][1].fix
 
@@ -110,7 +121,9 @@ def test_module_of_the_package_is_enough(check, world):
     (world.folder / "stubs" / "space" / "sub").mkdir(parents=True)
     (world.folder / "stubs" / "space" / "sub" / "__init__.py").write_text("")
 
-    good = check("from parts import name, inner\nimport parts.inner, os.path\nfrom space import sub")
+    good = check(
+        "from parts import name, inner\nimport parts.inner, os.path\nfrom space import sub"
+    )
     bad = check("import parts.other", "from space import nothing")
 
     assert causes(good) == []
@@ -133,6 +146,10 @@ def test_notebook_names_in_a_script(world, program, blocks):
     world.write("program.py", program)
     world.stub(x_="1")
 
-    found = [one for _, one in world.check("script.yaml", only="script").findings if "notebooks" in one.cause]
+    found = [
+        one
+        for _, one in world.check("script.yaml", only="script").findings
+        if "notebooks" in one.cause
+    ]
 
     assert [one.blocks for one in found] == ([] if blocks is None else [blocks])

@@ -47,9 +47,14 @@ def install(world, *sets: str, **changes: object) -> Path:
 def test_not_installed(asking):
     report = asking.check("job.yaml")
 
-    assert [name for name, _ in report.findings] == ["packages"]  # the import that they bring is not told as well
+    assert [name for name, _ in report.findings] == [
+        "packages"
+    ]  # the import that they bring is not told as well
     found = report.findings[0][1]
-    assert found.cause == f"{asking.folder}/requirements.txt is not installed for {asking.folder}/tf.sif"
+    assert (
+        found.cause
+        == f"{asking.folder}/requirements.txt is not installed for {asking.folder}/tf.sif"
+    )
     assert found.fix.startswith(f"hpcdl env build {asking.folder}/job.yaml")
     assert (found.source, found.key, found.blocks) == ("job", "packages", True)
 
@@ -66,9 +71,12 @@ def test_installed(asking):
 def test_imports_are_looked_for_with_them(asking):
     install(asking)
 
-    assert [finding.cause for _, finding in asking.check("job.yaml", only="script").findings] == [
-        "program.py imports no_such_words, which the image has not"  # as this stand-in has no container to bind it in
-    ]
+    assert (
+        [finding.cause for _, finding in asking.check("job.yaml", only="script").findings]
+        == [
+            "program.py imports no_such_words, which the image has not"  # as this stand-in has no container to bind it in
+        ]
+    )
 
 
 def test_installed_for_other_requirements(asking):

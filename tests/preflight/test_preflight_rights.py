@@ -11,9 +11,9 @@ import pytest
 from hpcdl.cluster import load_cluster
 from hpcdl.job import load_job
 from hpcdl.preflight import Finding, Subject, check
-from hpcdl.preflight.order import SITE
+from hpcdl.preflight.all_checks import SITE
 from hpcdl.scheduler import site
-from hpcdl.submission import prepare
+from hpcdl.submission.send import prepare
 from tests.preflight.conftest import ASSOCIATIONS, NODE, PARTITION, QOS, World
 
 
@@ -32,7 +32,9 @@ def partitions(**changes: str) -> str:
 def told(world: World, *sets: str) -> list[Finding]:
     """What the checks of the site find, who ask it anew."""
     site.forget()
-    loaded = load_job(world.folder / "model.yaml", [text for text in sets if not text.startswith("cluster.")])
+    loaded = load_job(
+        world.folder / "model.yaml", [text for text in sets if not text.startswith("cluster.")]
+    )
     own = [text for text in sets if text.startswith("cluster.")]
     cluster = load_cluster(str(world.folder / "site.yaml"), own)
     return [found for _, found in check(Subject(prepare(loaded, cluster), cluster), SITE).findings]
@@ -57,7 +59,9 @@ def test_limits_of_accounts_in_capitals(world):
     world.slurm(associations=f"{ASSOCIATIONS}00:30:00")
 
     sets = ("cluster.account=NCT00", "cluster.qos=normal")
-    assert findings(world, *sets) == ["resources.time is 01:00:00, but account nct00 allows 00:30:00"]
+    assert findings(world, *sets) == [
+        "resources.time is 01:00:00, but account nct00 allows 00:30:00"
+    ]
 
 
 @pytest.mark.cases("C6")
@@ -134,7 +138,11 @@ def test_qos_of_the_jobs_association(world):
 @pytest.mark.cases("C7")
 def test_default_account_in_any_order(world):
     """Where the profile names no account, the limits of the default one count, not the first line's."""
-    lines = ["aaa|normal|normal||00:01:00|nct00", "nct00|normal|normal|||nct00", "zzz|normal|normal||00:02:00|nct00"]
+    lines = [
+        "aaa|normal|normal||00:01:00|nct00",
+        "nct00|normal|normal|||nct00",
+        "zzz|normal|normal||00:02:00|nct00",
+    ]
     for order in permutations(lines):
         world.slurm(associations="\n".join(order))
         assert findings(world, "cluster.account=null", "cluster.qos=null") == []
@@ -144,14 +152,19 @@ def test_default_account_in_any_order(world):
 def test_only_qos_is_the_default(world):
     world.slurm(associations="nct00|small|||", qos=QOS.replace("small||", "small|00:10:00|"))
 
-    assert findings(world, "cluster.qos=null") == ["resources.time is 01:00:00, but QoS small allows 00:10:00"]
+    assert findings(world, "cluster.qos=null") == [
+        "resources.time is 01:00:00, but QoS small allows 00:10:00"
+    ]
 
 
 @pytest.mark.cases("C19")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("AllowGroups=ALL AllowGroups=lab_x,lab_y", "is for members of the group lab_x, lab_y only (AllowGroups)"),
+        (
+            "AllowGroups=ALL AllowGroups=lab_x,lab_y",
+            "is for members of the group lab_x, lab_y only (AllowGroups)",
+        ),
         ("AllowAccounts=ALL DenyAccounts=NCT00", "does not take account nct00"),
         ("AllowQos=ALL DenyQos=acc_debug", "does not take qos acc_debug"),
         ("State=UP RootOnly=YES", "is for administrators only (RootOnly)"),
@@ -171,7 +184,9 @@ def test_own_group_and_default_qos(world):
     assert findings(world) == []
 
     world.slurm(partition=partitions(acc="AllowQos=ALL AllowQos=high"))
-    assert findings(world, "cluster.qos=null") == ["partition acc does not take your default qos normal"]
+    assert findings(world, "cluster.qos=null") == [
+        "partition acc does not take your default qos normal"
+    ]
 
 
 @pytest.mark.cases("C19")
@@ -188,7 +203,9 @@ def test_accounts_below_those_allowed(world):
 @pytest.mark.cases("C27")
 def test_gpus_that_slurm_does_not_count(world):
     """Nodes without Gres have GPUs all the same where the profile says so."""
-    world.slurm(node="\n".join(NODE.format(f"n{i}").replace("Gres=gpu:4", "Gres=(null)") for i in (1, 2)))
+    world.slurm(
+        node="\n".join(NODE.format(f"n{i}").replace("Gres=gpu:4", "Gres=(null)") for i in (1, 2))
+    )
 
     assert findings(world, "cluster.gpu_request=none", "cluster.gpu_type=a100") == []
     assert "no node here has more than 0" in findings(world)[0]

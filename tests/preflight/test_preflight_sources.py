@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from hpcdl.run.freeze import freeze_code
+from hpcdl.usercode.freeze import freeze_code
 
 
 def notebook(source):
@@ -106,13 +106,17 @@ def test_folder_of_logs_is_no_package(world):
     (world.folder / "wandb_x" / "run").mkdir(parents=True)
     world.write("wandb_x/run/log.py", "")
 
-    assert findings(world, "script") == [("program.py imports wandb_x, which the image has not", True)]
+    assert findings(world, "script") == [
+        ("program.py imports wandb_x, which the image has not", True)
+    ]
 
 
 @pytest.mark.cases("C11")
 def test_own_folder_is_said_without_runs(world):
     """``files: [.]`` is checked without the runs and environments in it, which are named."""
-    world.write("script.yaml", 'name: a\nresources: {time: "01:00:00"}\nscript: program.py\nfiles: [.]\n')
+    world.write(
+        "script.yaml", 'name: a\nresources: {time: "01:00:00"}\nscript: program.py\nfiles: [.]\n'
+    )
     (world.folder / "venv").mkdir()
     world.write("venv/pyvenv.cfg", "")
     world.write("venv/broken.py", "print 'x'\n")
@@ -127,12 +131,17 @@ def test_own_folder_is_said_without_runs(world):
 
 
 @pytest.mark.cases("C24")
-@pytest.mark.parametrize(("files", "key"), [("[]", "script"), ("[data2]", "files"), ("[data2/big.bin]", "files")])
+@pytest.mark.parametrize(
+    ("files", "key"), [("[]", "script"), ("[data2]", "files"), ("[data2/big.bin]", "files")]
+)
 def test_large_folder_is_a_warning(world, files, key):
     """A package or a folder of files above 50 MB is a warning with its largest file's name."""
     program = "from data2.loader import load\n" if key == "script" else "import json\n"
     world.write("program.py", program)
-    world.write("script.yaml", f'name: a\nresources: {{time: "01:00:00"}}\nscript: program.py\nfiles: {files}\n')
+    world.write(
+        "script.yaml",
+        f'name: a\nresources: {{time: "01:00:00"}}\nscript: program.py\nfiles: {files}\n',
+    )
     (world.folder / "data2").mkdir()
     world.write("data2/loader.py", "def load(): return 1\n")
     (world.folder / "data2" / "link").symlink_to("/nowhere")
@@ -168,7 +177,11 @@ def test_many_files_are_a_warning(world):
             f"x = {'-' * 100_000}1\n".encode(),
             "t.py does not compile: line ?: an expression is nested too deeply",
         ),
-        ("t.py", b"# caf\xe9\n", "t.py cannot be decoded by Python: line 1 has bytes that are not utf-8"),
+        (
+            "t.py",
+            b"# caf\xe9\n",
+            "t.py cannot be decoded by Python: line 1 has bytes that are not utf-8",
+        ),
         ("t.ipynb", notebook(f"x = {'-' * 100_000}1"), "nested too deeply"),
     ],
     ids=["deep", "bytes", "notebook"],
@@ -207,7 +220,10 @@ def test_two_files_of_one_name_are_found(world):
 @pytest.mark.parametrize(
     ("written", "keys"),
     [
-        ("args: [--data, $SCRATCH/x, --out=~/y, '${HOME}', $(date)]", ["args[1]", "args[2]", "args[3]", "args[4]"]),
+        (
+            "args: [--data, $SCRATCH/x, --out=~/y, '${HOME}', $(date)]",
+            ["args[1]", "args[2]", "args[3]", "args[4]"],
+        ),
         ("env: {PATH: '$PATH:/x', A: ~/a}", ["env.PATH", "env.A"]),
         ("args: ['costs $5', 'a~b', 'a$', '$1', ab~]", []),
     ],
@@ -238,8 +254,13 @@ def test_modules_on_the_search_path_are_known(world):
     world.write("job/program.py", "import sys\nsys.path.append('../src')\nimport mine_x\n")
     world.write("job/job.yaml", "name: a\nscript: program.py\n")
     [(_, finding)] = world.check("job/job.yaml", only="script").findings
-    assert finding.cause == "program.py imports mine_x, which the image has not" and not finding.blocks
-    assert f"it lies in {world.folder}/src, which does not come along: pythonpath: [../src]" in finding.fix
+    assert (
+        finding.cause == "program.py imports mine_x, which the image has not" and not finding.blocks
+    )
+    assert (
+        f"it lies in {world.folder}/src, which does not come along: pythonpath: [../src]"
+        in finding.fix
+    )
 
     world.write("job/job.yaml", "name: a\nscript: program.py\npythonpath: [../src]\n")
     assert findings(world, "script", "job/job.yaml") == []
@@ -257,7 +278,9 @@ def test_script_inside_a_package(world):
 
     world.write("pkg_x/train.py", "from .model import build\n")
     [(_, finding)] = world.check("job.yaml", only="script").findings
-    assert finding.cause == "train.py, line 1: a script cannot import from .model" and finding.blocks
+    assert (
+        finding.cause == "train.py, line 1: a script cannot import from .model" and finding.blocks
+    )
 
 
 @pytest.mark.cases("C24")

@@ -59,7 +59,9 @@ def test_calls_are_those_of_the_keras_that_is_used(site):
     notes = site.check("script.yaml", only="image").notes
     assert "TensorFlow 2.21.0, Keras 2.21.0, Python 3." in " ".join(notes)
 
-    write(site, PROGRAM.replace("from tensorflow import", "import"), LEGACY)  # the package keras it stays
+    write(
+        site, PROGRAM.replace("from tensorflow import", "import"), LEGACY
+    )  # the package keras it stays
     assert causes(site.check("script.yaml", only="script")) == [SAVE]
 
     write(site, f"import os\nos.environ['TF_USE_LEGACY_KERAS'] = '1'\n{PROGRAM}")
@@ -87,9 +89,15 @@ def test_variable_that_cannot_be_read(site):
     site.stub(tf_keras="2.21.0")
     program = f"import os\n{PROGRAM}keras.no_such\n"
     write(site, program)
-    lacks, saves = "program.py:5: tensorflow 2.21.0 has no tensorflow.keras.no_such", SAVE.replace(":3", ":4")
+    lacks, saves = (
+        "program.py:5: tensorflow 2.21.0 has no tensorflow.keras.no_such",
+        SAVE.replace(":3", ":4"),
+    )
     assert causes(site.check("script.yaml", only="script")) == [lacks, saves]
-    for line in ("os.environ.update(TF_USE_LEGACY_KERAS='1')", "os.environ['TF_USE_LEGACY_KERAS'] = str(1)"):
+    for line in (
+        "os.environ.update(TF_USE_LEGACY_KERAS='1')",
+        "os.environ['TF_USE_LEGACY_KERAS'] = str(1)",
+    ):
         write(site, f"import os\n{line}\n{program}")
         assert causes(site.check("script.yaml", only="script")) == []
     write(site, f"# os.environ['TF_USE_LEGACY_KERAS'] = '1'\n{program}")

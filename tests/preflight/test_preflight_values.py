@@ -9,14 +9,34 @@ from hpcdl.preflight.scaling import scaled_lines
 
 LIGHT = np.linspace(0, 1, 30 * 8 * 8).reshape(30, 8, 8)
 RANGES = {
-    "digits": (LIGHT * 16, False, "x_train: values go up to 16, and are taken as [0, 255]: nearly black"),
-    "mask": ((LIGHT > 0.5).astype(np.uint8), False, "x_train: values go up to 1, and are taken as [0, 255]"),
+    "digits": (
+        LIGHT * 16,
+        False,
+        "x_train: values go up to 16, and are taken as [0, 255]: nearly black",
+    ),
+    "mask": (
+        (LIGHT > 0.5).astype(np.uint8),
+        False,
+        "x_train: values go up to 1, and are taken as [0, 255]",
+    ),
     "overshoot": (LIGHT * 1.02, False, "x_train: values go up to 1.02, and are taken as [0, 255]"),
-    "divided twice": (LIGHT / 255, False, "x_train: values go up to 0.00392 only, and are taken as [0, 1]"),
+    "divided twice": (
+        LIGHT / 255,
+        False,
+        "x_train: values go up to 0.00392 only, and are taken as [0, 1]",
+    ),
     "six bits": ((LIGHT * 63).astype(np.int64), False, "values go up to 63"),
-    "signed": (LIGHT * 2 - 1, True, "x_train: values go from -1 to 1 (all rows); expected [0, 1] or [0, 255]"),
+    "signed": (
+        LIGHT * 2 - 1,
+        True,
+        "x_train: values go from -1 to 1 (all rows); expected [0, 1] or [0, 255]",
+    ),
     "twelve bits": ((LIGHT * 4095).astype(np.uint16), True, "values go from 0 to 4095"),
-    "nan": (np.where(LIGHT == 0, np.nan, LIGHT), True, "x_train holds values that are NaN or infinite"),
+    "nan": (
+        np.where(LIGHT == 0, np.nan, LIGHT),
+        True,
+        "x_train holds values that are NaN or infinite",
+    ),
 }
 GOOD = {
     "floats": LIGHT, "float16": LIGHT.astype(np.float16), "bytes": (LIGHT * 255).astype(np.uint8),
@@ -62,13 +82,20 @@ def test_sample_of_many_rows(world):
 
 
 @pytest.mark.cases("C45")
-@pytest.mark.parametrize("names", [("x_val", "y_val"), ("images_valid",), ("X_train",), ("weights",)])
+@pytest.mark.parametrize(
+    "names", [("x_val", "y_val"), ("images_valid",), ("X_train",), ("weights",)]
+)
 def test_unread_arrays_are_named(world, names):
     """Arrays beside the four are left out, and said to be."""
-    [finding] = stage(world, (LIGHT * 255).astype(np.uint8), **{name: np.arange(3) for name in names})
+    [finding] = stage(
+        world, (LIGHT * 255).astype(np.uint8), **{name: np.arange(3) for name in names}
+    )
 
     assert finding.blocks is False
-    assert f"not used: {', '.join(names)}. Only x_train, y_train, x_test and y_test are read" in finding.cause
+    assert (
+        f"not used: {', '.join(names)}. Only x_train, y_train, x_test and y_test are read"
+        in finding.cause
+    )
     assert ("data.validation_split" in finding.cause) is ("val" in names[0])
 
 
@@ -77,9 +104,15 @@ BAD_MODELS = {
     "by keyword": ("    x = Rescaling(offset=-1, scale=1.0 / 127.5)(x)", "this Rescaling"),
     "division": ("    x = x / 255.0", "a division by 255"),
     "lambda": ("    x = Lambda(lambda image: image / 127.5 - 1)(x)", "a division by 127.5"),
-    "backbone": ("    net = tf.keras.applications.EfficientNetB0(include_top=False)", "EfficientNetB0, by its own"),
+    "backbone": (
+        "    net = tf.keras.applications.EfficientNetB0(include_top=False)",
+        "EfficientNetB0, by its own",
+    ),
     "newer": ("    net = applications.ConvNeXtTiny()", "ConvNeXtTiny, by its own"),
-    "told to": ("    net = MobileNetV3Small(include_preprocessing=True)", "MobileNetV3Small, by its own"),
+    "told to": (
+        "    net = MobileNetV3Small(include_preprocessing=True)",
+        "MobileNetV3Small, by its own",
+    ),
     "caffe": ("    x = tf.keras.applications.resnet50.preprocess_input(x)", "preprocess_input"),
 }
 GOOD_MODELS = {
@@ -100,7 +133,9 @@ def test_second_scaling_is_found(world, kind):
     line, what = BAD_MODELS[kind]
     world.write("my.py", f"{HEAD}def build(shape, classes):\n{line}\n")
 
-    [(_, finding)] = world.check("model.yaml", "model={function: my:build}", only="image values").findings
+    [(_, finding)] = world.check(
+        "model.yaml", "model={function: my:build}", only="image values"
+    ).findings
 
     assert finding.cause.startswith(f"my.py:7: {what}")
     assert "Rescaling(255.0)" in finding.fix
@@ -113,7 +148,9 @@ def test_no_second_scaling(world, kind):
     """Models for images from 0 to 1 are left alone."""
     world.write("my.py", f"{HEAD}def build(shape, classes):\n{GOOD_MODELS[kind]}\n")
 
-    assert world.check("model.yaml", "model={function: my:build}", only="image values").findings == []
+    assert (
+        world.check("model.yaml", "model={function: my:build}", only="image values").findings == []
+    )
 
 
 @pytest.mark.cases("C34")

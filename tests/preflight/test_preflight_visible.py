@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpcdl import binds, gathering
+from hpcdl.mounts import binds, gathering
 
 
 @pytest.fixture
@@ -21,7 +21,12 @@ def found(world, text, job="script.yaml"):
     return [(finding.cause, finding.fix) for _, finding in report.findings]
 
 
-READ = ["open('table.csv')", "pd.read_csv('./table.csv')", "x = 'table.csv'", "Path('table.csv').read_text()"]
+READ = [
+    "open('table.csv')",
+    "pd.read_csv('./table.csv')",
+    "x = 'table.csv'",
+    "Path('table.csv').read_text()",
+]
 
 
 @pytest.mark.cases("F10")
@@ -34,7 +39,10 @@ def test_file_beside_script_is_told(site, text):
 
     ((cause, fix),) = found(site, f"\nopen('other.csv')\n{text}\n")
 
-    assert cause == "program.py:3 names table.csv, which lies beside the script and does not come along"
+    assert (
+        cause
+        == "program.py:3 names table.csv, which lies beside the script and does not come along"
+    )
     assert fix == "files: [other.csv, table.csv] in the job file, or workdir: ."
 
 
@@ -45,9 +53,16 @@ def test_folders_and_arguments_beside_script_are_told(site):
     site.write("conf.yaml", "a: 1")
     site.write("script.yaml", "name: a\nscript: program.py\nargs: [--config, conf.yaml]\n")
 
-    causes = [cause.partition(",")[0] for cause, _ in found(site, "os.listdir('data')\nnp.load('data/sub/x.npy')\n")]
+    causes = [
+        cause.partition(",")[0]
+        for cause, _ in found(site, "os.listdir('data')\nnp.load('data/sub/x.npy')\n")
+    ]
 
-    assert causes == ["program.py:1 names data", "program.py:2 names data/sub/x.npy", "args[1] names conf.yaml"]
+    assert causes == [
+        "program.py:1 names data",
+        "program.py:2 names data/sub/x.npy",
+        "args[1] names conf.yaml",
+    ]
 
 
 @pytest.mark.cases("F10")
@@ -116,7 +131,13 @@ def test_file_in_tmp_is_told(world, tmp_path_factory, text, names_it):
 
     causes = [cause for cause, _ in found(world, text.format(file=file))]
 
-    assert any(f"names {file}, and the job has temporary folders of its own" in cause for cause in causes) == names_it
+    assert (
+        any(
+            f"names {file}, and the job has temporary folders of its own" in cause
+            for cause in causes
+        )
+        == names_it
+    )
 
 
 @pytest.mark.cases("F10", "F15")

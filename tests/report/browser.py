@@ -15,8 +15,19 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = shutil.which("chromium")
-_FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
-_QUIET = ("--no-first-run", "--disable-extensions", "--disable-background-networking", "--disable-component-update")
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+)
+_QUIET = (
+    "--no-first-run",
+    "--disable-extensions",
+    "--disable-background-networking",
+    "--disable-component-update",
+)
 
 
 class Browser:
@@ -28,15 +39,23 @@ class Browser:
         # bash puts the pipe's ends where Chromium looks for them
         argv = ["bash", "-c", f"{keep} 3<&{to_read[0]} 4>&{to_write[1]}", str(profile)]
         self._process = subprocess.Popen(
-            argv, pass_fds=(to_read[0], to_write[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            argv,
+            pass_fds=(to_read[0], to_write[1]),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(to_read[0])
         os.close(to_write[1])
-        self._write, self._read = os.fdopen(to_read[1], "wb", buffering=0), os.fdopen(to_write[0], "rb")
+        self._write, self._read = (
+            os.fdopen(to_read[1], "wb", buffering=0),
+            os.fdopen(to_write[0], "rb"),
+        )
         self._left, self._number, self._session = b"", 0, None
         self.events: list[dict[str, Any]] = []
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
 
@@ -68,7 +87,13 @@ class Browser:
             scheme: "light" or "dark", what the reader prefers.
             media: "screen" or "print".
         """
-        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.ask("Emulation.setEmulatedMedia", media=media, features=features)
         self.events.clear()
@@ -84,7 +109,11 @@ class Browser:
 
     def requests(self) -> list[str]:
         """The addresses that were asked for since the page was opened, itself and what it holds aside."""
-        sent = [event["params"] for event in self.events if event.get("method") == "Network.requestWillBeSent"]
+        sent = [
+            event["params"]
+            for event in self.events
+            if event.get("method") == "Network.requestWillBeSent"
+        ]
         urls = [one["request"]["url"] for one in sent if one["type"] != "Document"]
         return [url for url in urls if not url.startswith("data:")]
 
@@ -100,7 +129,9 @@ class Browser:
 
     def pdf(self) -> bytes:
         """The page as it is printed."""
-        return base64.b64decode(self.ask("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"])
+        return base64.b64decode(
+            self.ask("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"]
+        )
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._left:

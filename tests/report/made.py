@@ -27,7 +27,13 @@ DATA = {
     "classes": 4,
     "class_names": None,
 }
-VERSIONS = {"hpcdl": "0.1.0", "python": "3.11.1", "tensorflow": "2.21.0", "keras": "3.9.0", "numpy": "2.0.1"}
+VERSIONS = {
+    "hpcdl": "0.1.0",
+    "python": "3.11.1",
+    "tensorflow": "2.21.0",
+    "keras": "3.9.0",
+    "numpy": "2.0.1",
+}
 DEVICES = {"strategy": "default", "replicas": 1, "names": ["CPU:0"], "emulated": False}
 
 
@@ -50,13 +56,33 @@ def base(root: Path, job: dict[str, Any], result: dict[str, Any] | None, **plan:
     (folder / "logs").mkdir(parents=True)
     (folder / "user").mkdir()
     (folder / "job.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
-    whole_plan = {"name": job["name"], "gpus": 0, "cpus": 2, "cluster": "testbed", "env": job.get("env", {}), **plan}
+    whole_plan = {
+        "name": job["name"],
+        "gpus": 0,
+        "cpus": 2,
+        "cluster": "testbed",
+        "env": job.get("env", {}),
+        **plan,
+    }
     start = {"event": "start", "attempt": 1, "node": "n1", "job_id": "7", "time": START + 60}
-    end = {**start, "event": "end", "reason": "done", "seconds": 120.5, "steps": 300, "from_step": 0}
+    end = {
+        **start,
+        "event": "end",
+        "reason": "done",
+        "seconds": 120.5,
+        "steps": 300,
+        "from_step": 0,
+    }
     files = {
         "plan.json": whole_plan,
         "manifest.json": {"command_line": ["hpcdl", "submit", "a.yaml"], "data": None},
-        "submitted.json": {"backend": "slurm", "job_id": "7", "job_ids": ["7"], "time": START, "host": "login"},
+        "submitted.json": {
+            "backend": "slurm",
+            "job_id": "7",
+            "job_ids": ["7"],
+            "time": START,
+            "host": "login",
+        },
     }
     if result is not None:
         files["result.json"] = {"name": job["name"], "state": "done", "cause": None, **result}
@@ -67,7 +93,9 @@ def base(root: Path, job: dict[str, Any], result: dict[str, Any] | None, **plan:
     return folder
 
 
-def training(root: Path, name: str = "a", settings: dict[str, Any] | None = None, **sections: Any) -> Path:
+def training(
+    root: Path, name: str = "a", settings: dict[str, Any] | None = None, **sections: Any
+) -> Path:
     """A training that is done.
 
     Args:
@@ -96,14 +124,29 @@ def training(root: Path, name: str = "a", settings: dict[str, Any] | None = None
     folder = base(root, job, result)
     lines = []
     for n, loss in enumerate((1.0, 0.6, 0.5), 1):
-        line = {"epoch": n, "steps": 100, "seconds": 1.5, "images_per_s": 53.3, "loss": loss, "accuracy": 0.5 + n / 10}
-        lines.append({**line, "val_loss": loss + 0.1, "val_accuracy": 0.55 + n / 10, "time": START + 60 + n})
+        line = {
+            "epoch": n,
+            "steps": 100,
+            "seconds": 1.5,
+            "images_per_s": 53.3,
+            "loss": loss,
+            "accuracy": 0.5 + n / 10,
+        }
+        lines.append(
+            {**line, "val_loss": loss + 0.1, "val_accuracy": 0.55 + n / 10, "time": START + 60 + n}
+        )
     write_lines(folder / "metrics.jsonl", lines)
     np.savez(folder / "predictions.npz", **predictions())
     return folder
 
 
-def script(root: Path, name: str = "s", lines: list[dict[str, Any]] | None = None, log: str = "", **job: Any) -> Path:
+def script(
+    root: Path,
+    name: str = "s",
+    lines: list[dict[str, Any]] | None = None,
+    log: str = "",
+    **job: Any,
+) -> Path:
     """A script that is done.
 
     Args:
@@ -111,8 +154,16 @@ def script(root: Path, name: str = "s", lines: list[dict[str, Any]] | None = Non
         log: what it printed.
         job: of its job file.
     """
-    whole = {"name": name, "resources": JOB["resources"], "container": "tensorflow", "script": "t.py", **job}
-    folder = base(root, whole, {"script": {"file": "t.py", "args": whole.get("args", [])}}, script="t.py")
+    whole = {
+        "name": name,
+        "resources": JOB["resources"],
+        "container": "tensorflow",
+        "script": "t.py",
+        **job,
+    }
+    folder = base(
+        root, whole, {"script": {"file": "t.py", "args": whole.get("args", [])}}, script="t.py"
+    )
     (folder / "user" / "t.py").write_text("print('hello')\n")
     (folder / "logs" / "1.log").write_text(log)
     if lines is not None:

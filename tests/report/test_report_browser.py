@@ -47,9 +47,12 @@ def pages(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     folder = tmp_path_factory.mktemp("pages")
     run = Run(finished)
     lines = [
-        {"epoch": n, "loss": 1 / n, "val_loss": 1.1 / n, "a_metric_with_a_long_name": n * 1e6} for n in range(1, 40)
+        {"epoch": n, "loss": 1 / n, "val_loss": 1.1 / n, "a_metric_with_a_long_name": n * 1e6}
+        for n in range(1, 40)
     ]
-    scripts = [Run(made.script(folder, name, lines, "log\n" * 20)) for name in ("small", "small-too")]
+    scripts = [
+        Run(made.script(folder, name, lines, "log\n" * 20)) for name in ("small", "small-too")
+    ]
     return {
         "script": write_page(folder / "script.html", report(scripts[0])),
         "mixed": write_page(folder / "mixed.html", comparison_page(compare([*scripts, run]))),
@@ -66,7 +69,9 @@ def crowded(request: pytest.FixtureRequest, copied: Path, tmp_path: Path) -> Pat
     probabilities = random.dirichlet(np.full(classes, 0.1), len(labels)).astype(np.float32)
     np.savez(copied / "predictions.npz", labels=labels, probabilities=probabilities)
     names = [f"A_CLASS_WITH_A_LONG_NAME_{n}" for n in range(classes)]
-    change(copied, "result.json", data={"classes": classes, "class_names": names, "path": "/very" * 40})
+    change(
+        copied, "result.json", data={"classes": classes, "class_names": names, "path": "/very" * 40}
+    )
     return write_page(tmp_path / "crowded.html", report(Run(copied)))
 
 
@@ -78,7 +83,9 @@ def test_page_is_quiet_and_alone(browser, pages, name, scheme):
     assert browser.complaints() == []
     assert browser.requests() == []
     assert "small" in browser.value("document.body.innerText")
-    assert browser.value("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert browser.value(
+        "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+    )
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -96,7 +103,9 @@ def test_words_of_tables_stay_whole(browser, pages, name):
     """On a phone a wide table scrolls; its headings are not broken into letters."""
     browser.open(pages[name], 400)
 
-    heights = browser.value("[...document.querySelectorAll('.scroll th')].map(th => th.getBoundingClientRect().height)")
+    heights = browser.value(
+        "[...document.querySelectorAll('.scroll th')].map(th => th.getBoundingClientRect().height)"
+    )
     assert heights
     assert max(heights) < 45
 
@@ -146,7 +155,9 @@ def test_print_is_black_on_white(browser, pages):
 
 def test_hostile_page_runs_nothing(browser, copied, tmp_path):
     evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-    change(copied, "result.json", data={"class_names": [evil, evil, evil]}, devices={"names": [evil]})
+    change(
+        copied, "result.json", data={"class_names": [evil, evil, evil]}, devices={"names": [evil]}
+    )
     path = write_page(tmp_path / "page.html", report(Run(copied)))
 
     browser.open(path, 1400)

@@ -25,22 +25,38 @@ def stars(folders):
     """The rows with a star, and the reasons of those that are not compared."""
     compared = compare([Run(folder) for folder in folders])
     starred = {row.key for row in compared.rows if row.best}
-    return starred, {row.key: row.not_compared for row in compared.rows if row.not_compared}, compared.notes
+    return (
+        starred,
+        {row.key: row.not_compared for row in compared.rows if row.not_compared},
+        compared.notes,
+    )
 
 
 def two(tmp_path, settings=None, **sections):
     """A run, and a better one that differs from it in some settings or parts of its result."""
-    better = {"test": {"accuracy": 0.95, "loss": 0.2, "rows": 20}, "timing": {"per_epoch_s": 1.0, "images_per_s": 80.0}}
+    better = {
+        "test": {"accuracy": 0.95, "loss": 0.2, "rows": 20},
+        "timing": {"per_epoch_s": 1.0, "images_per_s": 80.0},
+    }
     second = made.training(tmp_path, "b", settings, **{**better, **sections})
     lines = [json.loads(line) for line in (second / "metrics.jsonl").read_text().splitlines()]
-    made.write_lines(second / "metrics.jsonl", [{**line, "val_accuracy": 0.9, "val_loss": 0.3} for line in lines])
+    made.write_lines(
+        second / "metrics.jsonl", [{**line, "val_accuracy": 0.9, "val_loss": 0.3} for line in lines]
+    )
     return [made.training(tmp_path, "a"), second]
 
 
 def test_alike_runs_get_stars(tmp_path):
-    starred, reasons, notes = stars(two(tmp_path, {"model": {"filters": [8]}, "train": {"epochs": 9}}))
+    starred, reasons, notes = stars(
+        two(tmp_path, {"model": {"filters": [8]}, "train": {"epochs": 9}})
+    )
 
-    assert starred == {*ACCURACIES, *LOSSES, "per_epoch_s", "images_per_s"}  # they took as long in all
+    assert starred == {
+        *ACCURACIES,
+        *LOSSES,
+        "per_epoch_s",
+        "images_per_s",
+    }  # they took as long in all
     assert (reasons, notes) == ({}, [])
 
 
@@ -68,9 +84,21 @@ def test_other_loss_gets_none(tmp_path, settings, reason):
         ({"data": {"name": "mnist"}}, {"path": "/data/mnist.npz"}, "data.name differs"),
         ({"data": {"name": None, "path": "x.npz"}}, {"path": "/x.npz"}, "data.name differs"),
         ({"data": {"args": {"noise": 0.1}}}, {}, "data.args differs"),
-        ({"data": {"image_size": [4, 4]}}, {"image_shape": [4, 4, 1]}, "the images' sizes differ (8×8×1, 4×4×1)"),
-        ({"data": {"color": "rgb"}}, {"image_shape": [8, 8, 3]}, "the images' sizes differ (8×8×1, 8×8×3)"),
-        ({"data": {"test_split": 0.5}}, {"rows_test": 50}, "the numbers of test images differ (20; 50)"),
+        (
+            {"data": {"image_size": [4, 4]}},
+            {"image_shape": [4, 4, 1]},
+            "the images' sizes differ (8×8×1, 4×4×1)",
+        ),
+        (
+            {"data": {"color": "rgb"}},
+            {"image_shape": [8, 8, 3]},
+            "the images' sizes differ (8×8×1, 8×8×3)",
+        ),
+        (
+            {"data": {"test_split": 0.5}},
+            {"rows_test": 50},
+            "the numbers of test images differ (20; 50)",
+        ),
         ({}, {"path": "/elsewhere/digits.npz"}, "the paths or checksums of the data differ"),
     ],
 )
@@ -78,15 +106,21 @@ def test_other_data_get_none(tmp_path, settings, data, reason):
     starred, reasons, notes = stars(two(tmp_path, settings, data=data))
 
     assert starred == set()
-    assert reasons == dict.fromkeys([*ACCURACIES, *LOSSES, "per_epoch_s", "images_per_s", "total_s"], reason)
+    assert reasons == dict.fromkeys(
+        [*ACCURACIES, *LOSSES, "per_epoch_s", "images_per_s", "total_s"], reason
+    )
     assert reason in notes[0]
 
 
 def test_same_file_elsewhere_is_the_same_data(tmp_path):
-    folders = two(tmp_path, {"data": {"name": None, "path": "copy.npz"}}, data={"path": "/copy.npz"})
+    folders = two(
+        tmp_path, {"data": {"name": None, "path": "copy.npz"}}, data={"path": "/copy.npz"}
+    )
     for folder in folders:
         manifest = json.loads((folder / "manifest.json").read_text())
-        (folder / "manifest.json").write_text(json.dumps({**manifest, "data": {"path": "x", "sha256": "1234" * 16}}))
+        (folder / "manifest.json").write_text(
+            json.dumps({**manifest, "data": {"path": "x", "sha256": "1234" * 16}})
+        )
 
     assert stars(folders)[0] >= {*ACCURACIES, *LOSSES}
 
@@ -107,7 +141,8 @@ def test_labels_alike_by_another_numpy(tmp_path):
     header = b"{'descr': '<i4', 'fortran_order': False, 'shape': (20,), }".ljust(245) + b"\n"
     with zipfile.ZipFile(folders[1] / "predictions.npz", "w") as archive:
         archive.writestr(
-            "labels.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + labels.tobytes()
+            "labels.npy",
+            b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + labels.tobytes(),
         )
     assert (np.load(folders[1] / "predictions.npz")["labels"] == labels).all()
 
@@ -157,7 +192,9 @@ def test_other_hardware_only_for_times(tmp_path, devices, reason):
 def test_epoch_of_fewer_images(tmp_path):
     """Without validation more images are trained on: an epoch is more work, images a second are not."""
     settings = {"data": {"validation_split": 0.0}}
-    starred, reasons, _ = stars(two(tmp_path, settings, data={"rows_train": 90, "rows_validation": 0}))
+    starred, reasons, _ = stars(
+        two(tmp_path, settings, data={"rows_train": 90, "rows_validation": 0})
+    )
 
     assert starred >= {"test_accuracy", "images_per_s"}
     reason = "the numbers of training images differ (80; 90)"
@@ -217,7 +254,10 @@ def test_training_curves_with_augmentation(tmp_path):
     folders = two(tmp_path, {"data": {"augment": [{"rotate": 15}]}})
     for folder in folders:
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        own = [{key: value for key, value in line.items() if not key.startswith("val_")} for line in lines]
+        own = [
+            {key: value for key, value in line.items() if not key.startswith("val_")}
+            for line in lines
+        ]
         made.write_lines(folder / "metrics.jsonl", own)
 
     page = comparison_page(compare([Run(folder) for folder in folders]))
@@ -239,7 +279,9 @@ def test_tested_epoch_is_told_apart(tmp_path):
 
 def test_older_jobs_lack_keys_not_values(tmp_path):
     """A key that an older hpcdl did not know is as if it had the value that stands for it."""
-    folders = two(tmp_path, {"train": {"jit": "auto", "precision": "auto"}, "data": {"cache": "auto"}})
+    folders = two(
+        tmp_path, {"train": {"jit": "auto", "precision": "auto"}, "data": {"cache": "auto"}}
+    )
 
     assert compare([Run(folder) for folder in folders]).differences == {}
 

@@ -26,7 +26,9 @@ def improved(copied):
     result = json.loads((copied / "result.json").read_text())
     result["name"] = "improved"
     (copied / "result.json").write_text(json.dumps(result))
-    change(copied, "result.json", test={"accuracy": 0.999}, model={"parameters": 1234567, "depth": 5})
+    change(
+        copied, "result.json", test={"accuracy": 0.999}, model={"parameters": 1234567, "depth": 5}
+    )
     return copied
 
 
@@ -38,8 +40,18 @@ def test_side_by_side(finished, improved, cli):
     assert header.split() == ["small", "improved"]
     first = json.loads((finished / "result.json").read_text())
     values = {line.split("  ")[0]: line for line in lines}
-    assert values["test accuracy"].split()[2:] == [f"{100 * first['test']['accuracy']:.2f}", "%", "99.90", "%", "*"]
-    assert values["parameters"].split()[1:] == [f"{first['model']['parameters']:,}", "*", "1,234,567"]
+    assert values["test accuracy"].split()[2:] == [
+        f"{100 * first['test']['accuracy']:.2f}",
+        "%",
+        "99.90",
+        "%",
+        "*",
+    ]
+    assert values["parameters"].split()[1:] == [
+        f"{first['model']['parameters']:,}",
+        "*",
+        "1,234,567",
+    ]
     assert values["depth"].split()[1:] == ["3", "layers", "5", "layers"]
     assert values["epochs"].split()[1:] == ["4", "4"]
     assert values["GPU hours"].split()[2:] == ["0.000", "0.000"]
@@ -76,7 +88,9 @@ def test_same_names_are_told_apart(finished, copied, cli):
 
 
 def test_runs_that_share_little(submit, finished, cli):
-    script = submit({"name": "script", "script": "broken.py", "resources": {"gpus": 0}}, "print('done')\n")
+    script = submit(
+        {"name": "script", "script": "broken.py", "resources": {"gpus": 0}}, "print('done')\n"
+    )
 
     answer = cli("compare", script, finished, "--html", script / "compare.html")
 
@@ -86,7 +100,11 @@ def test_runs_that_share_little(submit, finished, cli):
 
 
 def test_emulated_gpus_cost_no_gpu_hours(copied, finished, cli):
-    change(copied, "result.json", devices={"emulated": True, "names": ["CPU:0 emulated", "CPU:1 emulated"]})
+    change(
+        copied,
+        "result.json",
+        devices={"emulated": True, "names": ["CPU:0 emulated", "CPU:1 emulated"]},
+    )
     plan = json.loads((copied / "plan.json").read_text())
     (copied / "plan.json").write_text(json.dumps({**plan, "gpus": 2, "emulate_gpus": True}))
 
@@ -113,6 +131,9 @@ def test_no_difference_but_the_name():
 
 
 def test_differences_are_by_dotted_key():
-    jobs: list[dict[str, Any]] = [{"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 1, "c": 3}, "e": {}}]
+    jobs: list[dict[str, Any]] = [
+        {"a": {"b": 1, "c": 2}, "d": [1]},
+        {"a": {"b": 1, "c": 3}, "e": {}},
+    ]
 
     assert differences(jobs) == {"a.c": [2, 3], "d": [[1], None], "e": [None, {}]}

@@ -33,7 +33,9 @@ def scores():
 def test_scores_over_all(scores):
     assert scores.rows == 6
     assert scores.accuracy == pytest.approx(4 / 6)
-    assert scores.balanced_accuracy == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)  # of the classes that are there
+    assert scores.balanced_accuracy == pytest.approx(
+        (2 / 3 + 1 / 2 + 1) / 3
+    )  # of the classes that are there
 
 
 def test_scores_of_each_class(scores):
@@ -73,7 +75,9 @@ def test_sure_and_right_is_calibrated():
 
 
 def test_top_k_counts_ranks():
-    ranked = np.tile(np.linspace(0.3, 0.01, 10, dtype=np.float32), (10, 1))  # class 0 first, class 9 last
+    ranked = np.tile(
+        np.linspace(0.3, 0.01, 10, dtype=np.float32), (10, 1)
+    )  # class 0 first, class 9 last
     scores = evaluate(np.arange(10), ranked)
 
     assert scores.top_k == {3: pytest.approx(0.3), 5: pytest.approx(0.5)}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from hpcdl.contract.fold_table import lines, table
 from hpcdl.run.state import Evidence, fold
-from hpcdl.trainer.foldtable import lines, table
 from tests.report.conftest import JOB, Submit
 
 pytestmark = pytest.mark.tensorflow
@@ -46,9 +46,15 @@ def test_page_shows_all_folds_and_the_one_with_the_model(validated, cli, tmp_pat
 
     for part in ("test", "validation"):
         assert f"<dd>{spread(result, part)}</dd>" in page
-    assert f"it gets {spread(result, 'test')} of 90 test images right (mean ± standard deviation)." in page
+    assert (
+        f"it gets {spread(result, 'test')} of 90 test images right (mean ± standard deviation)."
+        in page
+    )
     for row in table(result["cross_validation"])[1:]:
-        assert f'<th scope="row">{row[0]}</th><td class="n">{row[1]}</td><td class="n">{row[2]}</td>' in page
+        assert (
+            f'<th scope="row">{row[0]}</th><td class="n">{row[1]}</td><td class="n">{row[2]}</td>'
+            in page
+        )
     assert "Validation accuracy of 3 folds" in page
     number = result["model"]["fold"]
     assert f"Below is fold {number}, whose model is the best in validation." in page
@@ -72,7 +78,9 @@ def test_wait_shows_the_folds_epochs(validated, cli):
     said = cli("wait", validated).err.splitlines()
 
     shown = [line.split("  ")[:2] for line in said if line.startswith("fold ")]
-    assert shown == [[f"fold {number}/3", f"epoch {epoch}/4"] for number in (1, 2, 3) for epoch in (1, 2, 3, 4)]
+    assert shown == [
+        [f"fold {number}/3", f"epoch {epoch}/4"] for number in (1, 2, 3) for epoch in (1, 2, 3, 4)
+    ]
 
 
 def test_steps_of_all_folds_are_progress(validated):
@@ -91,7 +99,16 @@ def test_status_is_that_of_the_fold_under_way(validated, cli):
     beat = {"phase": "training", "epochs": 2, "folds": 3}
     begun = [{"event": "start", "attempt": 1, "node": "n", "time": 1.0}]
 
-    status = fold(Evidence(submitted={}, attempts=begun, metrics=metrics, heartbeat={**beat, "fold": 2}))
-    assert (status.epoch, status.fold, status.folds, status.metrics["val_accuracy"]) == (1, 2, 3, 0.5)
-    status = fold(Evidence(submitted={}, attempts=begun, metrics=metrics, heartbeat={**beat, "fold": 3}))
+    status = fold(
+        Evidence(submitted={}, attempts=begun, metrics=metrics, heartbeat={**beat, "fold": 2})
+    )
+    assert (status.epoch, status.fold, status.folds, status.metrics["val_accuracy"]) == (
+        1,
+        2,
+        3,
+        0.5,
+    )
+    status = fold(
+        Evidence(submitted={}, attempts=begun, metrics=metrics, heartbeat={**beat, "fold": 3})
+    )
     assert (status.epoch, status.fold, status.metrics) == (None, 3, {})

@@ -17,8 +17,24 @@ pytestmark = pytest.mark.cases("F26")
 @pytest.mark.parametrize(
     "name",
     [
-        *("TOKEN", "MY_TOKEN", "--token", "--hf-token", "WANDB_API_KEY", "wandbApiKey", "AWS_SECRET_ACCESS_KEY"),
-        *("password", "DB_PASSWD", "ssh_private_key", "apikey", "client-secret", "secret_name", "GITHUB_PAT"),
+        *(
+            "TOKEN",
+            "MY_TOKEN",
+            "--token",
+            "--hf-token",
+            "WANDB_API_KEY",
+            "wandbApiKey",
+            "AWS_SECRET_ACCESS_KEY",
+        ),
+        *(
+            "password",
+            "DB_PASSWD",
+            "ssh_private_key",
+            "apikey",
+            "client-secret",
+            "secret_name",
+            "GITHUB_PAT",
+        ),
     ],
 )
 def test_secret_names_are_known(name):
@@ -27,7 +43,18 @@ def test_secret_names_are_known(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["OMP_NUM_THREADS", "--max-tokens", "tokenizer", "--key", "sort_key", "keys", "passes", "--compass", "author", ""],
+    [
+        "OMP_NUM_THREADS",
+        "--max-tokens",
+        "tokenizer",
+        "--key",
+        "sort_key",
+        "keys",
+        "passes",
+        "--compass",
+        "author",
+        "",
+    ],
 )
 def test_harmless_names_are_left(name):
     assert not hidden.is_secret(name)
@@ -45,7 +72,15 @@ def test_job_keeps_names_alone():
 
     assert hidden.job(job) == {
         "name": "a",
-        "args": [f"--token={HIDDEN}", "--lr", "0.1", "--api-key", HIDDEN, "--url", f"https://me:{HIDDEN}@host/x"],
+        "args": [
+            f"--token={HIDDEN}",
+            "--lr",
+            "0.1",
+            "--api-key",
+            HIDDEN,
+            "--url",
+            f"https://me:{HIDDEN}@host/x",
+        ],
         "env": {"MY_TOKEN": HIDDEN, "OMP_NUM_THREADS": HIDDEN},
         "slurm": {"comment": HIDDEN, "mail-user": HIDDEN, "constraint": "a100"},
         "data": {"path": f"https://u:{HIDDEN}@h/d.npz"},
@@ -70,7 +105,10 @@ def test_job_keeps_names_alone():
         (["https://me@host/x"], ["https://me@host/x"]),
         (["https://0123456789abcdef0123@host/x"], [f"https://{HIDDEN}@host/x"]),
         (["https://host/d.npz?sv=1&sig=a%2Fb&n=2"], [f"https://host/d.npz?sv=1&sig={HIDDEN}&n=2"]),
-        (["https://host/d.npz?X-Amz-Signature=ab12"], [f"https://host/d.npz?X-Amz-Signature={HIDDEN}"]),
+        (
+            ["https://host/d.npz?X-Amz-Signature=ab12"],
+            [f"https://host/d.npz?X-Amz-Signature={HIDDEN}"],
+        ),
     ],
 )
 def test_command_line_hides_values(given, shown):
@@ -78,16 +116,27 @@ def test_command_line_hides_values(given, shown):
 
 
 def test_log_hides_the_jobs_secrets():
-    job = {"env": {"MY_TOKEN": "hunter2", "MODE": "fast"}, "args": ["--password", "opensesame", "--lr", "0.1"]}
+    job = {
+        "env": {"MY_TOKEN": "hunter2", "MODE": "fast"},
+        "args": ["--password", "opensesame", "--lr", "0.1"],
+    }
 
-    shown = hidden.text("hunter2, MODE='fast' in fast mode\nopensesame 0.1 http://x:y@z hf_abcdefghijklmnopqrst", job)
+    shown = hidden.text(
+        "hunter2, MODE='fast' in fast mode\nopensesame 0.1 http://x:y@z hf_abcdefghijklmnopqrst",
+        job,
+    )
 
-    assert shown == f"{HIDDEN}, MODE={HIDDEN} in fast mode\n{HIDDEN} 0.1 http://x:{HIDDEN}@z {HIDDEN}"
+    assert (
+        shown == f"{HIDDEN}, MODE={HIDDEN} in fast mode\n{HIDDEN} 0.1 http://x:{HIDDEN}@z {HIDDEN}"
+    )
 
 
 @pytest.mark.parametrize("word", ["a", "'a b'", "'it'\\''s'", '"a \\" b"', "'two\nlines'", r"a\ b"])
 def test_value_is_hidden_however_quoted(word):
-    assert hidden.text(f"    A={word} \\\n  python", {"env": {"A": "x"}}) == f"    A={HIDDEN} \\\n  python"
+    assert (
+        hidden.text(f"    A={word} \\\n  python", {"env": {"A": "x"}})
+        == f"    A={HIDDEN} \\\n  python"
+    )
 
 
 def test_batch_script_hides_its_lines():
@@ -111,14 +160,20 @@ def secretive(tmp_path):
         "slurm": {"comment": "grant 4711", "mail-user": "me@home.org"},
     }
     folders = [made.script(tmp_path, "s", log="token hunter2\nhttps://me:passw0rd@host/\n", **job)]
-    other = {**job, "env": {"MY_TOKEN": "hunter2 other", "OMP_NUM_THREADS": "8"}, "args": ["--token=t0psecret2"]}
+    other = {
+        **job,
+        "env": {"MY_TOKEN": "hunter2 other", "OMP_NUM_THREADS": "8"},
+        "args": ["--token=t0psecret2"],
+    }
     folders.append(made.script(tmp_path, "t", **other))
     result = json.loads((folders[1] / "result.json").read_text())
     lines = [{"file": "logs/1.log", "line": 1, "text": "KeyError: hunter2 other"}]
     result.update(state="failed", cause="user_code", message="KeyError: hunter2 other", lines=lines)
     (folders[1] / "result.json").write_text(json.dumps(result))
     for folder in folders:
-        (folder / "script.sbatch").write_text("#SBATCH --comment='grant 4711'\nMY_TOKEN='hunter2' python t.py\n")
+        (folder / "script.sbatch").write_text(
+            "#SBATCH --comment='grant 4711'\nMY_TOKEN='hunter2' python t.py\n"
+        )
         command = ["hpcdl", "submit", "s.yaml", "--set", "env.MY_TOKEN=hunter2"]
         (folder / "manifest.json").write_text(json.dumps({"command_line": command}))
     return folders
@@ -126,7 +181,10 @@ def secretive(tmp_path):
 
 def test_pages_and_json_hold_no_secret(secretive, cli, tmp_path):
     page = tmp_path / "compare.html"
-    texts = [cli("compare", *secretive).out, cli("compare", *secretive, "--json", "--html", page).out]
+    texts = [
+        cli("compare", *secretive).out,
+        cli("compare", *secretive, "--json", "--html", page).out,
+    ]
     for folder in secretive:
         assert cli("report", folder).code == 0
         texts.append((folder / "report.html").read_text())
@@ -169,4 +227,7 @@ def test_job_that_is_not_yaml_is_not_shown(secretive, cli):
     cli("report", secretive[0])
 
     assert "grant 4711" not in (secretive[0] / "report.html").read_text()
-    assert "cannot be read, so that nothing private in it could be hidden" in (secretive[0] / "report.html").read_text()
+    assert (
+        "cannot be read, so that nothing private in it could be hidden"
+        in (secretive[0] / "report.html").read_text()
+    )

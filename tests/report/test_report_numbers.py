@@ -21,7 +21,9 @@ ROWS, CLASSES = 311, 7
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with classes of unequal size, one of which has no image in the test part."""
-    folder = made.training(tmp_path_factory.mktemp("runs"), data={"classes": CLASSES, "rows_test": ROWS})
+    folder = made.training(
+        tmp_path_factory.mktemp("runs"), data={"classes": CLASSES, "rows_test": ROWS}
+    )
     chance = np.random.default_rng(5)
     labels = chance.choice(CLASSES - 1, ROWS, p=[0.4, 0.2, 0.2, 0.1, 0.07, 0.03]).astype(np.int32)
     scores = chance.normal(size=(ROWS, CLASSES)) * 1.7 + 2.2 * np.eye(CLASSES)[labels]
@@ -42,7 +44,11 @@ def page(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def predictions(folder: Path) -> dict[str, Any]:
     loaded = np.load(folder / "predictions.npz")
-    return {"labels": loaded["labels"], "shares": loaded["probabilities"], "answers": loaded["probabilities"].argmax(1)}
+    return {
+        "labels": loaded["labels"],
+        "shares": loaded["probabilities"],
+        "answers": loaded["probabilities"].argmax(1),
+    }
 
 
 def plain(html: str) -> str:
@@ -92,7 +98,9 @@ def test_every_class(page, predictions):
 
 def test_confused_pairs_in_order(page, predictions):
     pairs: dict[tuple[int, int], int] = {}
-    for label, answer in zip(predictions["labels"].tolist(), predictions["answers"].tolist(), strict=True):
+    for label, answer in zip(
+        predictions["labels"].tolist(), predictions["answers"].tolist(), strict=True
+    ):
         if label != answer:
             pairs[label, answer] = pairs.get((label, answer), 0) + 1
     ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:10]
@@ -111,9 +119,17 @@ def test_calibration(page, predictions):
     for n in range(10):
         inside = (confidence > n / 10) & (confidence <= (n + 1) / 10)
         if inside.any():
-            mean, share = float(confidence[inside].mean(dtype=np.float64)), float(right[inside].mean())
+            mean, share = (
+                float(confidence[inside].mean(dtype=np.float64)),
+                float(right[inside].mean()),
+            )
             error += abs(mean - share) * inside.sum() / ROWS
-            cells = (f"{10 * n} % to {10 * n + 10} %", str(inside.sum()), percent(mean, 1), percent(share, 1))
+            cells = (
+                f"{10 * n} % to {10 * n + 10} %",
+                str(inside.sum()),
+                percent(mean, 1),
+                percent(share, 1),
+            )
             rows_of_table.append(" ".join(cells))
 
     assert f"off by {100 * error:.2f} percentage points on average" in page
@@ -129,7 +145,9 @@ def test_most_confident_mistakes_in_order(folder, predictions):
     pictures = np.zeros((len(order), 4, 4, 1), np.uint8)
     np.savez(folder / "predictions.npz", **archive, picture_rows=order, pictures=pictures)
 
-    shown = re.findall(r"(\d+) , ([<>]? ?[\d.]+ %) it is (\d+) row (\d+)", plain(report(Run(folder))))
+    shown = re.findall(
+        r"(\d+) , ([<>]? ?[\d.]+ %) it is (\d+) row (\d+)", plain(report(Run(folder)))
+    )
 
     expected = []
     for row in order.tolist():
@@ -140,12 +158,20 @@ def test_most_confident_mistakes_in_order(folder, predictions):
 
 def test_curves_are_drawn_to_scale(folder):
     """The points of the loss lie where metrics.jsonl has them, by the numbers at the axis."""
-    drawing = report(Run(folder)).partition("Loss of training and validation")[2].partition("</svg>")[0]
-    ticks = [(float(y), float(text)) for y, text in re.findall(r'class="end"[^>]*y="([\d.]+)">([\d.]+)<', drawing)]
+    drawing = (
+        report(Run(folder)).partition("Loss of training and validation")[2].partition("</svg>")[0]
+    )
+    ticks = [
+        (float(y), float(text))
+        for y, text in re.findall(r'class="end"[^>]*y="([\d.]+)">([\d.]+)<', drawing)
+    ]
     (y_low, low), (y_high, high) = ticks[0], ticks[-1]
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
-    drawn = [re.findall(r"[\d.]+,([\d.]+)", points) for points in re.findall(r'points="([^"]*)"', drawing)]
+    drawn = [
+        re.findall(r"[\d.]+,([\d.]+)", points)
+        for points in re.findall(r'points="([^"]*)"', drawing)
+    ]
 
     assert len(drawn) == 2
     for key, ys in zip(("loss", "val_loss"), drawn, strict=True):

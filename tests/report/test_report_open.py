@@ -10,7 +10,10 @@ import pytest
 
 from tests.report import made
 
-pytestmark = [pytest.mark.cases("F21"), pytest.mark.skipif(sys.platform != "linux", reason="xdg-open is Linux's")]
+pytestmark = [
+    pytest.mark.cases("F21"),
+    pytest.mark.skipif(sys.platform != "linux", reason="xdg-open is Linux's"),
+]
 
 
 @pytest.fixture

@@ -20,7 +20,12 @@ NAN = float("nan")
 
 def epochs(loss=None, val_loss=None, accuracy=None, val_accuracy=None, unit="epoch"):
     """Lines of metrics.jsonl; a value that is "-" is not in its line."""
-    columns = {"loss": loss, "val_loss": val_loss, "accuracy": accuracy, "val_accuracy": val_accuracy}
+    columns = {
+        "loss": loss,
+        "val_loss": val_loss,
+        "accuracy": accuracy,
+        "val_accuracy": val_accuracy,
+    }
     count = max(len(values) for values in columns.values() if isinstance(values, list))
     lines: list[dict[str, Any]] = [{unit: n} for n in range(1, count + 1)]
     for key, values in columns.items():
@@ -155,7 +160,9 @@ def plain(text):
 
 
 @pytest.mark.parametrize(
-    ("lines", "setting", "kind", "words"), [row[1:] for row in CURVES], ids=[row[0] for row in CURVES]
+    ("lines", "setting", "kind", "words"),
+    [row[1:] for row in CURVES],
+    ids=[row[0] for row in CURVES],
 )
 def test_curve_gets_its_sentence(lines, setting, kind, words):
     fit = judge(lines, setting)
@@ -165,7 +172,9 @@ def test_curve_gets_its_sentence(lines, setting, kind, words):
     assert bool(words) == bool(fit.text)
 
 
-@pytest.mark.parametrize(("lines", "setting"), [row[1:3] for row in CURVES], ids=[row[0] for row in CURVES])
+@pytest.mark.parametrize(
+    ("lines", "setting"), [row[1:3] for row in CURVES], ids=[row[0] for row in CURVES]
+)
 def test_every_value_is_on_the_curve(lines, setting):
     """Each "VALUE after epoch N" and "after epoch N (VALUE)" of a sentence is what the curve has there."""
     text = plain(judge(lines, setting).text)

@@ -76,9 +76,15 @@ def test_page_says_what_the_run_says(finished, write):
     accuracy = f"{100 * result['test']['accuracy']:.2f} %"
     assert f"It gets {accuracy} of 90 test images right" in page.text
     assert f"{accuracy} of 90 images" in page.text  # of predictions.npz: the trainer's own figure
-    for part in (f"{result['model']['parameters']:,} parameters in 3 layers", "validation_split: 0.2", "Most frequent"):
+    for part in (
+        f"{result['model']['parameters']:,} parameters in 3 layers",
+        "validation_split: 0.2",
+        "Most frequent",
+    ):
         assert part in page.text
-    titles = re.findall(r"Loss of training and validation|Confusion matrix|Accuracy over confidence", page.text)
+    titles = re.findall(
+        r"Loss of training and validation|Confusion matrix|Accuracy over confidence", page.text
+    )
     assert len(titles) == 3
 
 
@@ -90,7 +96,9 @@ def test_page_is_complete_in_itself(finished, cli):
     page = Page(path.read_text())
     assert path.stat().st_size < 100_000
     assert not page.named("script")
-    links = [value for _, tag in page.tags for name, value in tag.items() if name in ("src", "href")]
+    links = [
+        value for _, tag in page.tags for name, value in tag.items() if name in ("src", "href")
+    ]
     assert links
     assert all(str(link).startswith("data:") for link in links)
     assert "http://" not in path.read_text().replace("http://www.w3.org", "")
@@ -116,7 +124,9 @@ def test_mistakes_are_named_by_file(copied, write):
     """Where the images came from files; a name may be anything, also markup or bytes that are not UTF-8."""
     with np.load(copied / "predictions.npz") as file:
         arrays = dict(file)
-    arrays["files"] = np.array([f"cat {EVIL}/{row}\udce4.png" for row in range(len(arrays["labels"]))])
+    arrays["files"] = np.array(
+        [f"cat {EVIL}/{row}\udce4.png" for row in range(len(arrays["labels"]))]
+    )
     np.savez(copied / "predictions.npz", **arrays)
 
     page = write(copied)
@@ -129,9 +139,14 @@ def test_mistakes_are_named_by_file(copied, write):
 @pytest.mark.cases("F23")
 def test_folder_of_data_is_identified(copied, write):
     change(
-        copied, "manifest.json", data={"sha256": None, "listing_sha256": "ab" * 32, "files": 1234, "bytes": 5_000_000}
+        copied,
+        "manifest.json",
+        data={"sha256": None, "listing_sha256": "ab" * 32, "files": 1234, "bytes": 5_000_000},
     )
-    assert "(1,234 files, 5.0 MB, sha256 of their names and sizes abababababababab…)" in write(copied).text
+    assert (
+        "(1,234 files, 5.0 MB, sha256 of their names and sizes abababababababab…)"
+        in write(copied).text
+    )
 
 
 def test_spans_add_up(finished):
@@ -139,13 +154,16 @@ def test_spans_add_up(finished):
 
     assert facts.total_s
     assert facts.waited_s
-    assert sum(span.seconds for span in spans(facts)) == pytest.approx(facts.total_s + facts.waited_s)
+    assert sum(span.seconds for span in spans(facts)) == pytest.approx(
+        facts.total_s + facts.waited_s
+    )
     assert all(span.seconds >= 0 for span in spans(facts))
 
 
 def test_script_that_fails(submit, write):
     folder = submit(
-        {"name": "broken", "script": "broken.py", "resources": {"gpus": 0}}, f"raise ValueError({EVIL!r})\n"
+        {"name": "broken", "script": "broken.py", "resources": {"gpus": 0}},
+        f"raise ValueError({EVIL!r})\n",
     )
     page = write(folder)
 
@@ -174,7 +192,12 @@ def test_run_under_way(copied, write):
 
 def test_only_submitted(copied, write):
     for path in copied.iterdir():
-        if path.is_file() and path.name not in ("job.yaml", "manifest.json", "plan.json", "run.json"):
+        if path.is_file() and path.name not in (
+            "job.yaml",
+            "manifest.json",
+            "plan.json",
+            "run.json",
+        ):
             path.unlink()
 
     assert "It is created" in write(copied).text
@@ -197,7 +220,11 @@ def test_hostile_content_stays_text(copied, write):
 
 
 def test_emulated_gpus_are_said(copied, write):
-    change(copied, "result.json", devices={"emulated": True, "names": ["CPU:0 emulated", "CPU:1 emulated"]})
+    change(
+        copied,
+        "result.json",
+        devices={"emulated": True, "names": ["CPU:0 emulated", "CPU:1 emulated"]},
+    )
 
     assert "GPUs were emulated" in write(copied).text
 
@@ -312,4 +339,7 @@ def test_result_names_the_classes(copied, cli):
 
     answer = cli("result", copied)
 
-    assert "192 train, 48 validation, 90 test images of 10x10x1; 3 classes: cat, dog, fox\n" in answer.out
+    assert (
+        "192 train, 48 validation, 90 test images of 10x10x1; 3 classes: cat, dog, fox\n"
+        in answer.out
+    )

@@ -33,7 +33,10 @@ def test_page_shows_curves_and_last_values(tmp_path):
         assert f"<title>{title} over 3 epochs</title>" in page
     for name, text in (("test_accuracy", "94.12 %"), ("test_loss", "0.2100"), ("f1", "60.00 %")):
         assert f'<th scope="row">{name}</th><td>{text}</td>' in page
-    assert "still falling, from 0.7000 after epoch 2 to 0.5000 after epoch 3 (29 % lower). More epochs" in page
+    assert (
+        "still falling, from 0.7000 after epoch 2 to 0.5000 after epoch 3 (29 % lower). More epochs"
+        in page
+    )
     assert "early_stopping" not in page
 
 
@@ -77,7 +80,12 @@ def test_steps_are_an_axis_as_well(tmp_path):
 
 
 def test_later_line_of_an_epoch_holds():
-    lines = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.9}, {"epoch": 2, "loss": 0.5}, {"test_accuracy": 0.9}]
+    lines = [
+        {"epoch": 1, "loss": 1.0},
+        {"epoch": 2, "loss": 0.9},
+        {"epoch": 2, "loss": 0.5},
+        {"test_accuracy": 0.9},
+    ]
     lines += [{"epoch": 1, "val_loss": 1.2}]
 
     assert metrics.merged(lines) == [
@@ -92,7 +100,10 @@ def test_later_line_of_an_epoch_holds():
     [
         [{"epoch": 1, "loss": float("nan")}, {"epoch": 2, "loss": float("inf")}],
         [{"epoch": None, "loss": 1}, {"epoch": "two", "loss": True}],
-        [{"epoch": 1, "loss": 1e300, "tiny": 1e-300, "zero": 0}, {"epoch": 2, "loss": -1e300, "tiny": 2e-300}],
+        [
+            {"epoch": 1, "loss": 1e300, "tiny": 1e-300, "zero": 0},
+            {"epoch": 2, "loss": -1e300, "tiny": 2e-300},
+        ],
         [{"epoch": n, "loss": 5} for n in range(5)],
         [{"<b>evil</b>": 1, "epoch": 1, "note": "text", "list": [1]}, {}],
         [{f"m{n}": n for n in range(300)}, {"epoch": 1.5, **{f"m{n}": n for n in range(300)}}],
@@ -119,7 +130,9 @@ def test_damaged_lines_leave_the_others(tmp_path):
 
 
 def test_very_many_steps_stay_a_small_page(tmp_path):
-    lines = [{"step": n, "loss": 1.0 + (n % 7) + (50.0 if n == 12345 else 0)} for n in range(20_000)]
+    lines = [
+        {"step": n, "loss": 1.0 + (n % 7) + (50.0 if n == 12345 else 0)} for n in range(20_000)
+    ]
 
     page = page_of(made.script(tmp_path, lines=lines))
 
@@ -131,7 +144,11 @@ def test_very_many_steps_stay_a_small_page(tmp_path):
 
 
 def test_nan_at_the_end_is_not_hidden(tmp_path):
-    page = page_of(made.script(tmp_path, lines=[*LINES[:3], {"epoch": 4, "loss": float("nan"), "val_loss": 0.4}]))
+    page = page_of(
+        made.script(
+            tmp_path, lines=[*LINES[:3], {"epoch": 4, "loss": float("nan"), "val_loss": 0.4}]
+        )
+    )
 
     assert '<th scope="row">loss</th><td>not a number</td>' in page
     assert "The training loss is not a number (NaN or infinite) from epoch 4 on." in page
@@ -142,7 +159,13 @@ def test_result_names_the_last_values(tmp_path):
     folder = made.script(tmp_path)
     result = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(
-        json.dumps({**result, "metrics": {"f1": 0.5, "loss": None}, "metrics_problems": ["line 4 is not JSON: '<b>'"]})
+        json.dumps(
+            {
+                **result,
+                "metrics": {"f1": 0.5, "loss": None},
+                "metrics_problems": ["line 4 is not JSON: '<b>'"],
+            }
+        )
     )
 
     page = page_of(folder)
@@ -164,7 +187,9 @@ def test_scripts_side_by_side(tmp_path):
     assert rows["best validation"].values == [0.75, 0.75]
     assert rows["f1 (last)"].values == [0.6, 0.9]
     assert not any(row.best for row in compared.rows)
-    assert compared.notes[0].startswith("s and t are scripts: hpcdl does not know the data and the loss")
+    assert compared.notes[0].startswith(
+        "s and t are scripts: hpcdl does not know the data and the loss"
+    )
     assert "Not comparable: hpcdl does not know the data and the loss of a script." in page
     assert "f1 of 2 runs over their epochs" in page
 
@@ -172,7 +197,10 @@ def test_scripts_side_by_side(tmp_path):
 def test_script_beside_a_model(tmp_path):
     """The same row for the same thing, and no page of the model's defaults."""
     settings = {"train": {"precision": "auto", "epochs": 7}}
-    runs = [Run(made.script(tmp_path, lines=LINES)), Run(made.training(tmp_path, settings=settings))]
+    runs = [
+        Run(made.script(tmp_path, lines=LINES)),
+        Run(made.training(tmp_path, settings=settings)),
+    ]
 
     compared = compare(runs)
 
@@ -180,5 +208,10 @@ def test_script_beside_a_model(tmp_path):
     assert rows["test accuracy"].texts == ["94.12\u00a0%", "90.00\u00a0%"]
     assert rows["test loss"].values == [0.21, 0.3]
     assert rows["loss (last)"].values == [0.4, 0.5]
-    assert set(compared.differences) == {"script", "data.name", "data.validation_split", "train.epochs"}
+    assert set(compared.differences) == {
+        "script",
+        "data.name",
+        "data.validation_split",
+        "train.epochs",
+    }
     assert compared.differences["train.epochs"] == [None, 7]

@@ -122,7 +122,9 @@ def test_at_least_is_not_rounded_up(tmp_path):
 
     assert "Every class is found at least 95.3 % of the time." in summary
     pairs += [(2, 2)]  # 144 of 151: 95.36 %
-    assert "Every class is found at least 95.3 % of the time." in told(tmp_path / "a/20251128-0320-aaaa", scored(pairs))
+    assert "Every class is found at least 95.3 % of the time." in told(
+        tmp_path / "a/20251128-0320-aaaa", scored(pairs)
+    )
 
 
 @pytest.mark.cases("F23")
@@ -133,7 +135,9 @@ def test_confidence_is_off_by_points(tmp_path):
     page = report(Run(made.training(tmp_path)))
     summary = told(tmp_path / "a" / "20251128-0320-aaaa", scored(pairs))
 
-    assert "Its confidence can be trusted: it is off by 0.0 percentage points on average." in summary
+    assert (
+        "Its confidence can be trusted: it is off by 0.0 percentage points on average." in summary
+    )
     assert "percentage points on average (expected calibration error" in page.replace("\u00a0", " ")
 
 
@@ -142,7 +146,11 @@ def test_one_of_each_has_no_plural(tmp_path):
     data = {"rows_train": 1, "rows_validation": 1, "rows_test": 1, "classes": 1}
     model = {"parameters": 1, "trainable_parameters": 1, "depth": 1}
     folder = made.training(
-        tmp_path, data=data, model=model, test={"rows": 1, "accuracy": 1.0}, timing={"images_per_s": 1.2}
+        tmp_path,
+        data=data,
+        model=model,
+        test={"rows": 1, "accuracy": 1.0},
+        timing={"images_per_s": 1.2},
     )
     page = re.sub(r"<[^>]*>", "", report(Run(folder))).replace("\u00a0", " ")
 
@@ -160,7 +168,11 @@ def test_one_of_each_has_no_plural(tmp_path):
     [
         ({"names": ["CPU:0"], "emulated": False}, "on the CPU", False),
         ({"names": ["CPU:0 emulated"], "emulated": True}, "on 1 emulated GPU:", True),
-        ({"names": ["CPU:0 emulated", "CPU:1 emulated"], "emulated": True}, "on 2 emulated GPUs:", True),
+        (
+            {"names": ["CPU:0 emulated", "CPU:1 emulated"], "emulated": True},
+            "on 2 emulated GPUs:",
+            True,
+        ),
         ({"names": ["GPU:0 NVIDIA H100"], "emulated": False}, "on NVIDIA H100:", False),
     ],
 )
@@ -168,7 +180,9 @@ def test_gpus_only_where_they_were(tmp_path, devices, text, is_emulated):
     """The test bed's profile emulates GPUs, also for a job that asks for none."""
     folder = made.training(tmp_path, devices=devices, cluster={"emulate_gpus": True})
     plan = json.loads((folder / "plan.json").read_text())
-    (folder / "plan.json").write_text(json.dumps({**plan, "emulate_gpus": True, "gpus": len(devices["names"])}))
+    (folder / "plan.json").write_text(
+        json.dumps({**plan, "emulate_gpus": True, "gpus": len(devices["names"])})
+    )
 
     page = report(Run(folder)).replace("\u00a0", " ")
     row = next(row for row in compare([Run(folder)]).rows if row.key == "devices")
@@ -217,4 +231,6 @@ def test_tested_epoch_is_not_the_best(tmp_path, restores):
     page = report(Run(made.training(tmp_path, settings=settings, best=best)))
 
     assert "best: epoch 2" in page
-    assert ("The tested weights are those of epoch 3, the last one, not of the best." in page) != restores
+    assert (
+        "The tested weights are those of epoch 3, the last one, not of the best." in page
+    ) != restores

@@ -61,7 +61,10 @@ GROUPS = {
     "group": ("raise ExceptionGroup('two', [KeyError('x'), ValueError('y')])", "user_code"),
     "group-of-memory": ("raise ExceptionGroup('one', [MemoryError('8 GiB')])", "out_of_memory"),
     "group-of-both": ("raise ExceptionGroup('two', [MemoryError(), KeyError('x')])", "user_code"),
-    "group-within": ("raise ExceptionGroup('a', [ExceptionGroup('b', [MemoryError('8')])])", "out_of_memory"),
+    "group-within": (
+        "raise ExceptionGroup('a', [ExceptionGroup('b', [MemoryError('8')])])",
+        "out_of_memory",
+    ),
     "group-after-memory": (f"{HANDLED}raise ExceptionGroup('one', [KeyError('x')])", "user_code"),
 }
 
@@ -69,7 +72,9 @@ GROUPS = {
 def printed(program: str) -> tuple[int, str]:
     """The exit status and the output of a script."""
     argv = [sys.executable, "-u", "-c", HEADER + program]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    done = subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60
+    )
     return done.returncode, done.stdout
 
 
@@ -124,10 +129,14 @@ def test_no_device_is_no_fault_without_gpus(log, cause):
 
 
 @pytest.mark.cases("fault 5")
-@pytest.mark.parametrize(("oom_kills", "cause"), [(1, "out_of_memory"), (0, "user_code"), (None, "user_code")])
+@pytest.mark.parametrize(
+    ("oom_kills", "cause"), [(1, "out_of_memory"), (0, "user_code"), (None, "user_code")]
+)
 def test_child_killed_for_memory(oom_kills, cause):
     """A script whose subprocess the kernel killed, and that then ends by itself with an error."""
-    outcome = of_ending(Ending(1, script=True, log="CalledProcessError: died with SIGKILL", oom_kills=oom_kills))
+    outcome = of_ending(
+        Ending(1, script=True, log="CalledProcessError: died with SIGKILL", oom_kills=oom_kills)
+    )
     assert outcome.cause == cause
     assert ("killed one of its processes for memory" in str(outcome.message)) == bool(oom_kills)
 

@@ -12,15 +12,16 @@ import yaml
 
 import hpcdl
 from hpcdl.cluster import load_cluster
+from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import RunError, UserError
 from hpcdl.files import write_json
 from hpcdl.job import load_job
-from hpcdl.launch.program import read_plan
+from hpcdl.launch.command import read_plan
 from hpcdl.planning import plan, run_spec
-from hpcdl.run import Run, create, find_run, runs_below
-from hpcdl.run.create import new_run
+from hpcdl.run import Run, find_run, runs_below
 from hpcdl.run.paths import RunPaths
-from hpcdl.trainer.spec import RunSpec
+from hpcdl.submission import create
+from hpcdl.submission.create import new_run
 
 
 def make(path, runs_root):
@@ -33,7 +34,8 @@ def make(path, runs_root):
 
 def test_folder_holds_everything(write_job, tmp_path):
     paths, decided = make(
-        write_job("name: a\nscript: a.py\nargs: [é, 'b c']\nslurm: {hint: y}\n", a__py="1\n"), tmp_path / "r"
+        write_job("name: a\nscript: a.py\nargs: [é, 'b c']\nslurm: {hint: y}\n", a__py="1\n"),
+        tmp_path / "r",
     )
 
     assert sorted(os.listdir(paths.root)) == [
@@ -93,7 +95,9 @@ def test_failure_leaves_no_run(write_job, tmp_path, monkeypatch):
 
     monkeypatch.setattr(create, "_manifest", fail)
 
-    with pytest.raises(RunError, match=r"cannot make the run folder .*/r/a/.*: No space left on device"):
+    with pytest.raises(
+        RunError, match=r"cannot make the run folder .*/r/a/.*: No space left on device"
+    ):
         make(write_job("name: a\nscript: a.py\n", a__py=""), tmp_path / "r")
 
     assert os.listdir(tmp_path / "r" / "a") == []
@@ -173,7 +177,11 @@ def test_run_not_found(three_runs, text, part):
 
 
 def test_runs_listed_oldest_first(three_runs):
-    assert [run.name[-4:] for run in runs_below([three_runs, three_runs])] == ["abcd", "efgh", "abzz"]
+    assert [run.name[-4:] for run in runs_below([three_runs, three_runs])] == [
+        "abcd",
+        "efgh",
+        "abzz",
+    ]
 
 
 def test_other_folder_is_no_run(tmp_path):

@@ -12,7 +12,7 @@ from hpcdl.cluster import load_cluster
 from hpcdl.container import Places, environment
 from hpcdl.job import load_job
 from hpcdl.planning import plan
-from hpcdl.run.freeze import SUPPORT, freeze_support
+from hpcdl.usercode.freeze import SUPPORT, freeze_support
 
 pytestmark = pytest.mark.cases("F14")
 
@@ -92,7 +92,10 @@ def test_shown_figures_are_saved(run_script, tmp_path):
 
     path = tmp_path / "run" / "figures"
     assert (status, out) == (0, "[]\n")
-    assert errors == f"hpcdl: figure saved: {path}/figure-1.png\nhpcdl: figure saved: {path}/figure-2.png\n"
+    assert (
+        errors
+        == f"hpcdl: figure saved: {path}/figure-1.png\nhpcdl: figure saved: {path}/figure-2.png\n"
+    )
     assert again[0] == 0
     assert figures(tmp_path) == [f"figure-{number}.png" for number in (1, 2, 3, 4)]
     assert (path / "figure-1.png").read_bytes().startswith(b"\x89PNG")
@@ -101,7 +104,9 @@ def test_shown_figures_are_saved(run_script, tmp_path):
 def test_savefig_stays_the_users(run_script, tmp_path):
     pytest.importorskip("matplotlib")
 
-    status, _, errors = run_script("import matplotlib.pyplot as plt\nplt.plot([1])\nplt.savefig('mine.pdf')\n")
+    status, _, errors = run_script(
+        "import matplotlib.pyplot as plt\nplt.plot([1])\nplt.savefig('mine.pdf')\n"
+    )
 
     assert (status, errors) == (0, "")
     assert (tmp_path / "mine.pdf").exists()
@@ -122,7 +127,9 @@ def test_animation_is_one_file(run_script, tmp_path):
 
 def test_figure_that_fails_ends_nothing(run_script):
     pytest.importorskip("matplotlib")
-    program = "import matplotlib.pyplot as plt\nplt.title('$\\\\no_such$')\nplt.show()\nprint('on')\n"
+    program = (
+        "import matplotlib.pyplot as plt\nplt.title('$\\\\no_such$')\nplt.show()\nprint('on')\n"
+    )
 
     status, out, errors = run_script(program)
 

@@ -12,12 +12,12 @@ import pytest
 import hpcdl
 from hpcdl.errors import RunError, UserError
 from hpcdl.job import load_job
-from hpcdl.run import freeze
-from hpcdl.run.create import put_files
-from hpcdl.run.freeze import code_sha, freeze_code, freeze_user_files
-from hpcdl.run.notebook import script_of
 from hpcdl.run.paths import RunPaths
-from hpcdl.searchpath import added_folders
+from hpcdl.submission.create import put_files
+from hpcdl.usercode import freeze
+from hpcdl.usercode.freeze import code_sha, freeze_code, freeze_user_files
+from hpcdl.usercode.notebook import script_of
+from hpcdl.usercode.search_path import added_folders
 
 
 def notebook(*cells: object, language: str = "python") -> str:
@@ -57,10 +57,16 @@ def test_code_that_changed_meanwhile_is_not_kept(tmp_path):
 def test_frozen_code_is_complete(tmp_path):
     folder = freeze_code(tmp_path)
 
-    program = "import hpcdl, hpcdl.launch, hpcdl.trainer.spec; print(hpcdl.__file__, hpcdl.__version__)"
+    program = (
+        "import hpcdl, hpcdl.launch, hpcdl.contract.spec; print(hpcdl.__file__, hpcdl.__version__)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
 
     assert done.stdout.split() == [str(folder / "hpcdl" / "__init__.py"), hpcdl.__version__]
@@ -154,7 +160,10 @@ def test_modules_on_the_search_path(tmp_path, adds):
     ("adds", "folders"),
     [
         ('sys.path.append(str(Path(__file__).resolve().parent.parent / "lib"))', ["../lib"]),
-        ('sys.path.append(os.path.join(os.path.dirname(os.path.dirname(__file__)), "lib"))', ["../lib"]),
+        (
+            'sys.path.append(os.path.join(os.path.dirname(os.path.dirname(__file__)), "lib"))',
+            ["../lib"],
+        ),
         ('sys.path.append("..")', [".."]),
         ('sys.path.append("/shared/lib")', ["/shared/lib"]),
         ("sys.path.append(os.getcwd())", []),
@@ -168,7 +177,9 @@ def test_what_a_program_puts_on_the_search_path(adds, folders):
     assert added_folders(f"import sys\n{adds}\n") == folders
 
 
-@pytest.mark.parametrize("inside", ["from hpcdl.trainer.callback import SaveAndStop\n", "import mine\n"])
+@pytest.mark.parametrize(
+    "inside", ["from hpcdl.trainer.callback import SaveAndStop\n", "import mine\n"]
+)
 def test_callback_comes_along(write_job, tmp_path, inside):
     beside = {"mine__py": "from hpcdl.trainer import callback\n"} if "mine" in inside else {}
     path = write_job("name: a\nscript: a.py\n", a__py=inside, **beside)
@@ -180,7 +191,9 @@ def test_callback_comes_along(write_job, tmp_path, inside):
 
 
 def test_other_hpcdl_is_left_alone(write_job, tmp_path):
-    freeze_user_files(load_job(write_job("name: a\nscript: a.py\n", a__py="import hpcdl\n")), tmp_path / "out")
+    freeze_user_files(
+        load_job(write_job("name: a\nscript: a.py\n", a__py="import hpcdl\n")), tmp_path / "out"
+    )
 
     assert names_below(tmp_path / "out") == ["a.py"]
 
@@ -198,7 +211,9 @@ def test_files_in_any_order(tmp_path):
 
 def test_file_elsewhere_lies_beside_script(write_job, tmp_path):
     (tmp_path / "deep").mkdir()
-    path = write_job("name: a\nscript: ../a.py\nfiles: [../b.txt]\n", "deep/job.yaml", a__py="", b__txt="b")
+    path = write_job(
+        "name: a\nscript: ../a.py\nfiles: [../b.txt]\n", "deep/job.yaml", a__py="", b__txt="b"
+    )
 
     freeze_user_files(load_job(path), tmp_path / "out")
 
@@ -298,7 +313,10 @@ PACKAGES = [
     ({"mylib/a/__init__.py": "", "mylib/a/b/c.py": ""}, "from mylib.a.b.c import *"),
     ({"mylib/x.py": "from . import y", "mylib/y.py": "", "mylib/sub/z.py": ""}, "import mylib.x"),
     ({"mylib/sub/x.py": "from .. import y", "mylib/y.py": ""}, "from mylib.sub import x"),
-    ({"mylib/sub/x.py": "import other.deep.z", "other/deep/z.py": "", "mylib/y.py": ""}, "import mylib"),
+    (
+        {"mylib/sub/x.py": "import other.deep.z", "other/deep/z.py": "", "mylib/y.py": ""},
+        "import mylib",
+    ),
     ({"fast.cpython-311-x86_64-linux-gnu.so": ""}, "import fast"),
     ({"mylib/sub/fast.abi3.so": ""}, "import mylib.sub.fast"),
 ]
@@ -319,7 +337,10 @@ def test_packages_come_along(tmp_path, files, program):
 @pytest.mark.parametrize("program", ["import wandb", "import wandb.sdk", "from wandb import init"])
 def test_folder_of_logs_stays(tmp_path, program):
     """A folder that is named like the image's package, and has no modules of it, is not copied."""
-    write_all(tmp_path, {"wandb/run-1/files/t.py": "", "t.py": program, "job.yaml": "name: a\nscript: t.py\n"})
+    write_all(
+        tmp_path,
+        {"wandb/run-1/files/t.py": "", "t.py": program, "job.yaml": "name: a\nscript: t.py\n"},
+    )
 
     freeze_user_files(load_job(tmp_path / "job.yaml"), tmp_path / "out")
 
@@ -330,7 +351,12 @@ def test_folder_of_logs_stays(tmp_path, program):
 @pytest.mark.parametrize("runs", ["runs", "deep/er/runs"])
 def test_folder_without_its_runs(tmp_path, runs):
     """``files: [.]`` takes all but the runs, git's folder and virtual environments."""
-    others = {".git/config": "", ".venv/pyvenv.cfg": "", ".venv/lib/x.py": "", "conda/conda-meta/history": ""}
+    others = {
+        ".git/config": "",
+        ".venv/pyvenv.cfg": "",
+        ".venv/lib/x.py": "",
+        "conda/conda-meta/history": "",
+    }
     kept = {"t.py": "", "job.yaml": "name: a\nscript: t.py\nfiles: [.]\n", "data/x.csv": "1"}
     write_all(tmp_path, {**kept, **others})
     (tmp_path / "empty").mkdir()
@@ -428,7 +454,14 @@ def test_two_files_of_one_name(tmp_path, script, files, name):
     """The last would take the place of the first, and a job would read, or run, another file."""
     for folder in ("job/a", "job/b", "job/sub", "a/sub", "b/sub"):
         (tmp_path / folder).mkdir(parents=True)
-    for path in ("job/a/data.csv", "job/b/data.csv", "a/data.csv", "b/data.csv", "a/helper.py", "a/t.py"):
+    for path in (
+        "job/a/data.csv",
+        "job/b/data.csv",
+        "a/data.csv",
+        "b/data.csv",
+        "a/helper.py",
+        "a/t.py",
+    ):
         (tmp_path / path).write_text(path)
     for path in ("job/t.py", "job/sub/t.py", "job/helper.py", "a/sub/t.py", "b/sub/t.py"):
         (tmp_path / path).write_text(f"# {path}\n")
@@ -457,7 +490,9 @@ def test_pipes_are_no_files(tmp_path):
     freeze_user_files(load_job(tmp_path / "a.yaml"), tmp_path / "run")
     assert names_below(tmp_path / "run") == ["folder/a.csv", "t.py"]
     with pytest.raises(UserError, match="is a pipe, a socket or a device"):
-        freeze_user_files(load_job(tmp_path / "a.yaml", ["files=[folder/pipe]"]), tmp_path / "other")
+        freeze_user_files(
+            load_job(tmp_path / "a.yaml", ["files=[folder/pipe]"]), tmp_path / "other"
+        )
 
 
 @pytest.mark.cases("C24")
@@ -493,10 +528,20 @@ def test_modules_imported_by_text(write_job, tmp_path, program):
 
 
 @pytest.mark.parametrize(
-    "program", ["import_module(name)\n", 'import_module("./other")\n', "import_module()\n", 'import_module("")\n']
+    "program",
+    [
+        "import_module(name)\n",
+        'import_module("./other")\n',
+        "import_module()\n",
+        'import_module("")\n',
+    ],
 )
 def test_what_is_no_modules_name_is_left_alone(write_job, tmp_path, program):
-    path = write_job("name: a\nscript: a.py\n", a__py=f"from importlib import import_module\n{program}", other__py="")
+    path = write_job(
+        "name: a\nscript: a.py\n",
+        a__py=f"from importlib import import_module\n{program}",
+        other__py="",
+    )
 
     freeze_user_files(load_job(path), tmp_path / "out")
     assert names_below(tmp_path / "out") == ["a.py"]

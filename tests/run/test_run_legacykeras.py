@@ -6,7 +6,10 @@ import pytest
 
 from hpcdl.run.legacykeras import tf_keras_hint
 
-NO_KERAS = ["    raise ImportError(", "ImportError: Keras cannot be imported. Check that it is installed."]
+NO_KERAS = [
+    "    raise ImportError(",
+    "ImportError: Keras cannot be imported. Check that it is installed.",
+]
 NO_PACKAGE = ["ModuleNotFoundError: No module named 'tf_keras'"]
 INSTALL = "name tf-keras, of TensorFlow's own version, in a requirements file (packages:)"
 
@@ -15,7 +18,10 @@ pytestmark = pytest.mark.cases("fault 1")
 
 @pytest.mark.parametrize("lines", [NO_KERAS, NO_PACKAGE])
 def test_variable_of_the_job_is_named(lines):
-    assert tf_keras_hint(lines, {"TF_USE_LEGACY_KERAS": "1"}) == f"{INSTALL}, or take TF_USE_LEGACY_KERAS out of env"
+    assert (
+        tf_keras_hint(lines, {"TF_USE_LEGACY_KERAS": "1"})
+        == f"{INSTALL}, or take TF_USE_LEGACY_KERAS out of env"
+    )
 
 
 def test_own_import_and_variable_set_elsewhere():
@@ -27,4 +33,9 @@ def test_own_import_and_variable_set_elsewhere():
 
 
 def test_other_ends_have_no_such_hint():
-    assert tf_keras_hint(["ModuleNotFoundError: No module named 'keras_cv'"], {"TF_USE_LEGACY_KERAS": "1"}) is None
+    assert (
+        tf_keras_hint(
+            ["ModuleNotFoundError: No module named 'keras_cv'"], {"TF_USE_LEGACY_KERAS": "1"}
+        )
+        is None
+    )

@@ -27,11 +27,23 @@ def paths(tmp_path):
     [
         (TRACEBACK, [(5, "ValueError: shapes do not fit")]),
         ("one\ntwo\n\nthree\nfour\n", [(2, "two"), (4, "three"), (5, "four")]),
-        ("a\nFATAL:   could not open image /i.sif\nb\n", [(2, "FATAL:   could not open image /i.sif")]),
-        ("x\n/bin/sh: line 1: 77 Killed   python a.py\ny\nz\n", [(2, "/bin/sh: line 1: 77 Killed   python a.py")]),
-        ("error: no such set\nhint: stage it\n", [(1, "error: no such set"), (2, "hint: stage it")]),
+        (
+            "a\nFATAL:   could not open image /i.sif\nb\n",
+            [(2, "FATAL:   could not open image /i.sif")],
+        ),
+        (
+            "x\n/bin/sh: line 1: 77 Killed   python a.py\ny\nz\n",
+            [(2, "/bin/sh: line 1: 77 Killed   python a.py")],
+        ),
+        (
+            "error: no such set\nhint: stage it\n",
+            [(1, "error: no such set"), (2, "hint: stage it")],
+        ),
         (" 10%|#  |\r 20%|## |\r\nlast\n", [(1, "20%|## |"), (2, "last")]),
-        ("the error rate fell\nmemory is fine\n", [(1, "the error rate fell"), (2, "memory is fine")]),
+        (
+            "the error rate fell\nmemory is fine\n",
+            [(1, "the error rate fell"), (2, "memory is fine")],
+        ),
     ],
 )
 def test_lines_that_tell(paths, text, told):
@@ -66,8 +78,12 @@ def test_words_of_each_slurmstepd(paths, begin):
 
 
 def test_long_log_keeps_its_numbers(paths):
-    paths.log(1).write_text("".join(f"step {n} of many, all is well so far\n" for n in range(1, 20_001)) + TRACEBACK)
-    assert telling_lines(paths) == [{"file": "logs/1.log", "line": 20_005, "text": "ValueError: shapes do not fit"}]
+    paths.log(1).write_text(
+        "".join(f"step {n} of many, all is well so far\n" for n in range(1, 20_001)) + TRACEBACK
+    )
+    assert telling_lines(paths) == [
+        {"file": "logs/1.log", "line": 20_005, "text": "ValueError: shapes do not fit"}
+    ]
     assert tail(paths.log(1)).endswith("ValueError: shapes do not fit")
     assert len(tail(paths.log(1))) < 200_000
 

@@ -15,13 +15,24 @@ from hpcdl.run.state import fold, read
 
 def metrics(tmp_path, *lines, end="\n"):
     path = tmp_path / "metrics.jsonl"
-    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + end)
+    path.write_text(
+        "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + end
+    )
     return read_metrics(path)
 
 
 def test_rows_and_last_values(tmp_path):
-    seen = metrics(tmp_path, {"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "acc": 1}, {"test_accuracy": 0.9})
-    assert seen.rows == [{"test_accuracy": 0.9}, {"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "acc": 1}]
+    seen = metrics(
+        tmp_path,
+        {"epoch": 1, "loss": 0.5},
+        {"epoch": 2, "loss": 0.25, "acc": 1},
+        {"test_accuracy": 0.9},
+    )
+    assert seen.rows == [
+        {"test_accuracy": 0.9},
+        {"epoch": 1, "loss": 0.5},
+        {"epoch": 2, "loss": 0.25, "acc": 1},
+    ]
     assert seen.last == {"loss": 0.25, "acc": 1, "test_accuracy": 0.9}
     assert seen.problems == []
 
@@ -29,7 +40,11 @@ def test_rows_and_last_values(tmp_path):
 def test_later_line_replaces_an_earlier_one(tmp_path):
     """After a restart an epoch is written again; a second line may also bring other metrics of it."""
     seen = metrics(
-        tmp_path, {"epoch": 1, "loss": 3}, {"epoch": 2, "loss": 2}, {"epoch": 2, "loss": 1}, {"epoch": 1, "val": 7}
+        tmp_path,
+        {"epoch": 1, "loss": 3},
+        {"epoch": 2, "loss": 2},
+        {"epoch": 2, "loss": 1},
+        {"epoch": 1, "val": 7},
     )
     assert seen.rows == [{"epoch": 1, "loss": 3, "val": 7}, {"epoch": 2, "loss": 1}]
     assert seen.newest == {"epoch": 1, "loss": 3, "val": 7}
@@ -37,8 +52,17 @@ def test_later_line_replaces_an_earlier_one(tmp_path):
 
 
 def test_steps_within_epochs(tmp_path):
-    seen = metrics(tmp_path, {"epoch": 1, "step": 10, "loss": 3}, {"epoch": 1, "step": 20, "loss": 2}, {"epoch": 1})
-    assert [(row.get("epoch"), row.get("step")) for row in seen.rows] == [(1, None), (1, 10), (1, 20)]
+    seen = metrics(
+        tmp_path,
+        {"epoch": 1, "step": 10, "loss": 3},
+        {"epoch": 1, "step": 20, "loss": 2},
+        {"epoch": 1},
+    )
+    assert [(row.get("epoch"), row.get("step")) for row in seen.rows] == [
+        (1, None),
+        (1, 10),
+        (1, 20),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +92,9 @@ def test_last_value_that_is_no_number(tmp_path):
     """The last good loss is not the last loss: it became NaN."""
     seen = metrics(tmp_path, {"epoch": 1, "loss": 0.5}, '{"epoch": 2, "loss": NaN}')
     assert seen.last == {"loss": None}
-    assert metrics(tmp_path, {"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}).last == {"loss": None}
+    assert metrics(tmp_path, {"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}).last == {
+        "loss": None
+    }
 
 
 def test_half_line_at_the_end(tmp_path):

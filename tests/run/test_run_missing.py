@@ -24,9 +24,14 @@ SAID = [
 def test_file_beside_script_is_named(tmp_path, line):
     (tmp_path / "table.csv").write_text("")
 
-    hint = missing_file_hint(["Traceback", line.replace("{run}", "/runs/a/1"), ""], str(tmp_path), "/runs/a/1")
+    hint = missing_file_hint(
+        ["Traceback", line.replace("{run}", "/runs/a/1"), ""], str(tmp_path), "/runs/a/1"
+    )
 
-    assert hint == "table.csv lies beside the script: say files: [table.csv] in the job file, or workdir: ."
+    assert (
+        hint
+        == "table.csv lies beside the script: say files: [table.csv] in the job file, or workdir: ."
+    )
 
 
 @pytest.mark.cases("F9")
@@ -36,7 +41,10 @@ def test_file_outside_container_is_named(tmp_path):
 
     hint = missing_file_hint([line], "/nowhere", "/runs/a/1")
 
-    assert hint == f"{tmp_path}/x.npz is there, but the container does not see it: add to binds: [{tmp_path}]"
+    assert (
+        hint
+        == f"{tmp_path}/x.npz is there, but the container does not see it: add to binds: [{tmp_path}]"
+    )
 
 
 @pytest.mark.cases("F9")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hpcdl.launch.clock import Clock
+from hpcdl.launch.deadline import Clock
 from hpcdl.run.causes import Ending, Outcome, hopeless, next_step, of_ending
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import attempt_ends
@@ -48,7 +48,9 @@ def test_chain_ends_with_its_last_job():
     last = next_step(stopped, ends(("time_limit", 0, 10)), 10, jobs_left=0)
     assert (last.state, last.cause) == ("failed", "time_limit")
     assert "last job of the chain" in (last.message or "")
-    killed = next_step(Outcome("killed", "internal", "ended by SIGBUS"), ends(("killed", 0, 10)), 10, jobs_left=0)
+    killed = next_step(
+        Outcome("killed", "internal", "ended by SIGBUS"), ends(("killed", 0, 10)), 10, jobs_left=0
+    )
     assert (killed.state, killed.cause) == ("failed", "internal")
     assert (killed.message or "").startswith("ended by SIGBUS; it was the last job")
 
@@ -64,7 +66,9 @@ def test_ends_since_the_last_resume():
         {"event": "end", "attempt": 3, "reason": "preempted"},
     ]
     assert [end["reason"] for end in attempt_ends(rows)] == ["preempted"]
-    assert [end["reason"] for end in attempt_ends([row for row in rows if row["event"] != "resumed"])] == [
+    assert [
+        end["reason"] for end in attempt_ends([row for row in rows if row["event"] != "resumed"])
+    ] == [
         "killed",
         "preempted",
     ]
@@ -80,7 +84,13 @@ def test_no_progress_says_which_step():
 
 def test_features_of_more_images_are_progress():
     def end(before, after):
-        return {"reason": "time_limit", "from_step": 0, "steps": 0, "from_images": before, "images": after}
+        return {
+            "reason": "time_limit",
+            "from_step": 0,
+            "steps": 0,
+            "from_images": before,
+            "images": after,
+        }
 
     assert hopeless([end(0, 4000), end(4000, 8000)]) is None
     assert hopeless([end(0, 4000), end(4000, 4000)]) is None

@@ -11,8 +11,8 @@ import pytest
 
 from hpcdl.errors import UserError
 from hpcdl.job import load_job
-from hpcdl.run import notebook
-from hpcdl.run.freeze import RUN_NOTEBOOK, SUPPORT, freeze_support, freeze_user_files
+from hpcdl.usercode import notebook
+from hpcdl.usercode.freeze import RUN_NOTEBOOK, SUPPORT, freeze_support, freeze_user_files
 
 pytestmark = pytest.mark.cases("F1", "C4")
 
@@ -80,7 +80,10 @@ def folder(tmp_path):
 
 RUNS = {
     "time-cell": (["x = 1", "%%time\nx = 2", "print(x)"], "2\n"),
-    "capture-cell": (["%%capture out\nx = 2\nprint('hidden')", "x, out.stdout"], "(2, 'hidden\\n')\n"),
+    "capture-cell": (
+        ["%%capture out\nx = 2\nprint('hidden')", "x, out.stdout"],
+        "(2, 'hidden\\n')\n",
+    ),
     "capture-plain": (["%%capture\nx = 2\nprint('hidden')", "x"], "2\n"),
     "capture-time": (["%%capture\n%%time\nx = 3\n!echo hidden", "x"], "3\n"),
     "time-line": (["%time x = 4", "x"], "4\n"),
@@ -93,7 +96,10 @@ RUNS = {
     "timeit-setup": (["%%timeit -n1 -r1 -q y = 3\nprint(y)"], "3\n"),
     "command": (["!echo hello; echo two"], "hello\ntwo\n"),
     "command-name": (["a = 'x y'", "!echo {a.upper()} $a '$a' $$HOME_"], "X Y x y $a\n"),
-    "command-list": (["files = !printf 'a\\nb\\n'", "files, files.n, files.s"], "(['a', 'b'], 'a\\nb', 'a b')\n"),
+    "command-list": (
+        ["files = !printf 'a\\nb\\n'", "files, files.n, files.s"],
+        "(['a', 'b'], 'a\\nb', 'a b')\n",
+    ),
     "awk": (["!echo 1 2 | awk '{print $2}'"], "2\n"),
     "bash": (["%%bash\nx=5\necho $x"], "5\n"),
     "bash-out": (["%%bash --out text\necho kept", "text"], "'kept\\n'\n"),
@@ -103,8 +109,14 @@ RUNS = {
     "cd": (["%mkdir -p d", "%cd d\nimport os", "os.path.basename(os.getcwd())"], "'d'\n"),
     "cd-bare": (["mkdir d", "cd -q d", "!basename $PWD"], "d\n"),
     "env": (["%env A=b c\nimport os", "os.environ['A']", "!echo $A"], "'b c'\nb c\n"),
-    "writefile": (["%%writefile made.py\nVALUE = 8", "import made\nmade.VALUE", "!tail -1 made.py"], "8\nVALUE = 8\n"),
-    "writefile-magic": (["%%writefile a.txt\n%matplotlib inline\n!no", "print(open('a.txt').read())"], "!no\n\n"),
+    "writefile": (
+        ["%%writefile made.py\nVALUE = 8", "import made\nmade.VALUE", "!tail -1 made.py"],
+        "8\nVALUE = 8\n",
+    ),
+    "writefile-magic": (
+        ["%%writefile a.txt\n%matplotlib inline\n!no", "print(open('a.txt').read())"],
+        "!no\n\n",
+    ),
     "last-value": (["a = 1\na + 1", "_", "a + 1;", "a", "Out[2]"], "2\n2\n1\n2\n"),
     "none-silent": (["None", "print(9)"], "9\n"),
     "display": (["display([1], 'two')"], "[1]\n'two'\n"),
@@ -112,12 +124,18 @@ RUNS = {
         ["from IPython.display import clear_output, display, HTML\ndisplay(HTML('<b>'))"],
         "<HTML: <b>>\n",
     ),
-    "await": (["import asyncio\nawait asyncio.sleep(0)\nasync def f():\n    return 3", "await f()"], "3\n"),
+    "await": (
+        ["import asyncio\nawait asyncio.sleep(0)\nasync def f():\n    return 3", "await f()"],
+        "3\n",
+    ),
     "get-ipython": (
         ["get_ipython().run_line_magic('matplotlib', 'inline')\nget_ipython().system('echo yes')"],
         "yes\n",
     ),
-    "future": (["x = 1", "from __future__ import annotations", "def f(a: nowhere): pass\nprint(1)"], "1\n"),
+    "future": (
+        ["x = 1", "from __future__ import annotations", "def f(a: nowhere): pass\nprint(1)"],
+        "1\n",
+    ),
     "strings": (
         ['s = """\n%time\n!no\nwhat?\n"""\nt = [\n  1,  # %\n  2 % 2, "!", "?"]\nlen(s), t'],
         "1, 0, '!', '?'])\n",
@@ -127,8 +145,14 @@ RUNS = {
     "operators": (["a = 7 \\\n% 4", "b = a % 2 != 1\na, b"], "(3, False)\n"),
     "indent": (["  a = 1\n  if a:\n    b = 2", "b"], "2\n"),
     "raises-tag": ([("1/0", ["raises-exception"]), "print('on')"], "on\n"),
-    "reset": (["a = 1", "%reset -f", "'a' in globals(), callable(exit)", "Out[3]"], "(False, True)\n"),
-    "no-file": (["try:\n    __file__\nexcept NameError:\n    print('as in Jupyter')"], "as in Jupyter\n"),
+    "reset": (
+        ["a = 1", "%reset -f", "'a' in globals(), callable(exit)", "Out[3]"],
+        "(False, True)\n",
+    ),
+    "no-file": (
+        ["try:\n    __file__\nexcept NameError:\n    print('as in Jupyter')"],
+        "as in Jupyter\n",
+    ),
     "exit-bare": (["print(1)", "if True:\n    exit", "print(2)"], "1\n"),
     "quit-bare": (["print(1)\nquit  # enough", "print(2)"], "1\n"),
     "exit": (["print(1)\nimport sys\nsys.exit(0)", "print(2)"], "1\n"),
@@ -160,18 +184,42 @@ def test_arguments_and_main(folder):
 
 
 LEFT_OUT = {
-    "matplotlib": ("%matplotlib inline", "%matplotlib inline is left out: figures are saved in figures/"),
+    "matplotlib": (
+        "%matplotlib inline",
+        "%matplotlib inline is left out: figures are saved in figures/",
+    ),
     "load-ext": ("%load_ext autoreload\n%autoreload 2", "line 2: %autoreload 2 is left out"),
-    "pip": ("!pip install -q pandas", "!pip install -q pandas is left out: name it in a requirements file"),
-    "pip-module": ("!python3 -m pip install a", "is left out: name it in a requirements file: packages"),
-    "pip-magic": ("%pip install pandas", "%pip install pandas is left out: name it in a requirements file"),
+    "pip": (
+        "!pip install -q pandas",
+        "!pip install -q pandas is left out: name it in a requirements file",
+    ),
+    "pip-module": (
+        "!python3 -m pip install a",
+        "is left out: name it in a requirements file: packages",
+    ),
+    "pip-magic": (
+        "%pip install pandas",
+        "%pip install pandas is left out: name it in a requirements file",
+    ),
     "pip-bare": ("pip install pandas", "pip install pandas is left out"),
-    "pip-executable": ("import sys\n!{sys.executable} -m pip install a", "!{sys.executable} -m pip install a is"),
-    "pip-dollar": ("import sys\n!$sys.executable -m pip install a", "is left out: name it in a requirements"),
-    "pip-options": ("!pip -q --no-cache-dir install a", "is left out: name it in a requirements file"),
+    "pip-executable": (
+        "import sys\n!{sys.executable} -m pip install a",
+        "!{sys.executable} -m pip install a is",
+    ),
+    "pip-dollar": (
+        "import sys\n!$sys.executable -m pip install a",
+        "is left out: name it in a requirements",
+    ),
+    "pip-options": (
+        "!pip -q --no-cache-dir install a",
+        "is left out: name it in a requirements file",
+    ),
     "pip-yes": ("!yes | pip uninstall a", "is left out: name it in a requirements file"),
     "pip-both": ("!pip install a && pip install b", "is left out: name it in a requirements file"),
-    "pip-bash": ("%%bash\n# needs\npip install \\\n  a\npip install b", "the cell %%bash is left out: name it"),
+    "pip-bash": (
+        "%%bash\n# needs\npip install \\\n  a\npip install b",
+        "the cell %%bash is left out: name it",
+    ),
     "conda": ("!conda install -y x", "left out"),
     "apt": ("!apt-get -qq install graphviz", "left out"),
     "html": ("%%html\n<b>x</b>", "the cell %%html is left out"),
@@ -184,7 +232,10 @@ LEFT_OUT = {
     "tag": (("1/0", ["skip-execution"]), "the cell is left out: it has the tag skip-execution"),
     "colab": ("%tensorflow_version 2.x", "left out: the container image decides"),
     "tensorboard": ("%tensorboard --logdir logs", "left out: hpcdl tensorboard"),
-    "in-branch": ("if True:\n    %matplotlib inline\nelse:\n    x = 1", "line 2: %matplotlib inline"),
+    "in-branch": (
+        "if True:\n    %matplotlib inline\nelse:\n    x = 1",
+        "line 2: %matplotlib inline",
+    ),
 }
 
 
@@ -206,7 +257,10 @@ REFUSED = {
     "unknown": ("y = 1\n%tiem y", "line 2: %tiem is not known to hpcdl; did you mean %time?"),
     "cell-unknown": ("%%bsh\nls", "did you mean %%bash?"),
     "pylab": ("%pylab inline", "write import numpy as np"),
-    "late": ("# fit\n%%time\nfit()", "line 2: %%time begins a cell; it must be the first thing in it"),
+    "late": (
+        "# fit\n%%time\nfit()",
+        "line 2: %%time begins a cell; it must be the first thing in it",
+    ),
     "line-as-cell": ("%%matplotlib\nx", "is for one line, not for a cell"),
     "background": ("%%bash --bg\nls", "runs in the background"),
     "value": ("x = %matplotlib", "has no value in a batch job"),
@@ -253,7 +307,9 @@ def test_errors_name_the_cell(folder, cells, place):
     assert status == 1
     assert place in errors
     assert "hpcdl_support" not in errors
-    assert ("first" in out) == ("SyntaxError" not in errors), "a notebook that is not Python does not begin"
+    assert ("first" in out) == ("SyntaxError" not in errors), (
+        "a notebook that is not Python does not begin"
+    )
 
 
 def test_failed_command_is_said(folder):
@@ -277,7 +333,9 @@ FILES = {
     "language-info": text_of("print(1)", metadata={"language_info": {"name": "python"}}),
     "format-3": json.dumps(
         {
-            "worksheets": [{"cells": [{"cell_type": "code", "input": ["print(1)"], "language": "python"}]}],
+            "worksheets": [
+                {"cells": [{"cell_type": "code", "input": ["print(1)"], "language": "python"}]}
+            ],
             "metadata": {"name": ""},
             "nbformat": 3,
         }
@@ -334,7 +392,9 @@ def test_problem_in_other_notebook(folder):
 def test_script_of_reads_all_python(tmp_path):
     """The program to be looked at has the bodies of %%time and %time, and finds its cells again."""
     path = tmp_path / "nb.ipynb"
-    path.write_text(text_of("%%time\nimport a\n", "%time import b", "x +", "def f():\n    import c"))
+    path.write_text(
+        text_of("%%time\nimport a\n", "%time import b", "x +", "def f():\n    import c")
+    )
 
     source = notebook.script_of(path)
     lines = source.splitlines()
@@ -342,7 +402,11 @@ def test_script_of_reads_all_python(tmp_path):
     places = []
     for name in ("import a", "import b", "    import c"):
         places.append(notebook.where("nb.ipynb", source, lines.index(name) + 1))
-    assert places == ["nb.ipynb, cell 1, line 2", "nb.ipynb, cell 2, line 1", "nb.ipynb, cell 4, line 2"]
+    assert places == [
+        "nb.ipynb, cell 1, line 2",
+        "nb.ipynb, cell 2, line 1",
+        "nb.ipynb, cell 4, line 2",
+    ]
 
 
 def test_module_of_the_same_name(folder):

@@ -15,7 +15,13 @@ import pytest
 
 from hpcdl.files import append_json_line, write_json
 from hpcdl.run import Run
-from hpcdl.run.causes import Ending, of_ending, of_slurm_state, reason_of_slurm_state, slurm_state_of_words
+from hpcdl.run.causes import (
+    Ending,
+    of_ending,
+    of_slurm_state,
+    reason_of_slurm_state,
+    slurm_state_of_words,
+)
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import FINAL, Evidence, fold, process_start, read
 from hpcdl.scheduler import slurm
@@ -35,8 +41,14 @@ RUNS = replace(SENT, attempts=[start()])
 STOPPED = replace(SENT, attempts=[start(), end("stopped")])
 KILLED = replace(SENT, attempts=[start(), end("terminated")])
 DONE = replace(SENT, attempts=[start(), end()], result={"state": "done"})
-FAILED = replace(SENT, attempts=[start(), end("failed")], result={"state": "failed", "cause": "data", "message": "m"})
-HALF = replace(RUNS, result={"state": "done"})  # the trainer wrote its result; launch had no time to finish it
+FAILED = replace(
+    SENT,
+    attempts=[start(), end("failed")],
+    result={"state": "failed", "cause": "data", "message": "m"},
+)
+HALF = replace(
+    RUNS, result={"state": "done"}
+)  # the trainer wrote its result; launch had no time to finish it
 HERE = replace(RUNS, submitted={"backend": "local"})
 
 
@@ -48,7 +60,12 @@ STATES = {
     "nothing-sent": (Evidence(), None, "created", None),
     "sent": (SENT, None, "queued", None),
     "sent-pending": (SENT, says("PENDING", reason="Priority"), "queued", None),
-    "sent-running": (SENT, says("RUNNING"), "queued", None),  # the batch script is on its way to launch
+    "sent-running": (
+        SENT,
+        says("RUNNING"),
+        "queued",
+        None,
+    ),  # the batch script is on its way to launch
     "sent-cancelled-in-slurm": (SENT, says("CANCELLED"), "cancelled", "cancelled"),
     "sent-failed": (SENT, says("FAILED"), "failed", "internal"),
     "sent-boot-fail": (SENT, says("BOOT_FAIL"), "failed", "node_failure"),
@@ -63,10 +80,20 @@ STATES = {
     "runs-node-fail": (RUNS, says("NODE_FAIL"), "failed", "node_failure"),
     "runs-scancel": (RUNS, says("CANCELLED"), "cancelled", "cancelled"),
     "runs-pending-again": (RUNS, says("PENDING", reason="BeginTime"), "requeued", None),
-    "runs-old-word": (RUNS, says("PENDING", at=9.0), "running", None),  # asked before the attempt began
+    "runs-old-word": (
+        RUNS,
+        says("PENDING", at=9.0),
+        "running",
+        None,
+    ),  # asked before the attempt began
     "stopped": (STOPPED, None, "requeued", None),
     "stopped-pending": (STOPPED, says("PENDING"), "requeued", None),
-    "stopped-runs-again": (replace(STOPPED, attempts=[*STOPPED.attempts, start(2, 30.0)]), None, "running", None),
+    "stopped-runs-again": (
+        replace(STOPPED, attempts=[*STOPPED.attempts, start(2, 30.0)]),
+        None,
+        "running",
+        None,
+    ),
     "terminated": (KILLED, None, "stopping", None),
     "terminated-requeued": (KILLED, says("PENDING"), "requeued", None),
     "terminated-timeout": (KILLED, says("TIMEOUT"), "failed", "time_limit"),
@@ -77,9 +104,19 @@ STATES = {
     "stopped-not-requeued": (STOPPED, says("FAILED"), "failed", "internal"),
     "runs-slurm-knows-nothing": (RUNS, says("UNKNOWN"), "unknown", None),
     "queued-slurm-knows-nothing": (SENT, says("UNKNOWN"), "unknown", None),
-    "terminated-word-in-log": (replace(KILLED, slurms_word="TIMEOUT"), None, "failed", "time_limit"),
+    "terminated-word-in-log": (
+        replace(KILLED, slurms_word="TIMEOUT"),
+        None,
+        "failed",
+        "time_limit",
+    ),
     "runs-word-in-log": (replace(RUNS, slurms_word="CANCELLED"), None, "cancelled", "cancelled"),
-    "word-in-log-requeued-since": (replace(RUNS, slurms_word="CANCELLED"), says("PENDING"), "requeued", None),
+    "word-in-log-requeued-since": (
+        replace(RUNS, slurms_word="CANCELLED"),
+        says("PENDING"),
+        "requeued",
+        None,
+    ),
     "done-word-in-log": (replace(DONE, slurms_word="TIMEOUT"), None, "done", None),
     "done": (DONE, None, "done", None),
     "done-slurm-says-failed": (DONE, says("FAILED"), "done", None),  # files are the truth
@@ -87,10 +124,25 @@ STATES = {
     "failed-slurm-says-completed": (FAILED, says("COMPLETED"), "failed", "data"),
     "half-done": (HALF, None, "running", None),
     "half-done-timeout": (HALF, says("TIMEOUT"), "done", None),
-    "half-done-process-gone": (replace(HALF, submitted={"backend": "local"}, gone=True), None, "done", None),
+    "half-done-process-gone": (
+        replace(HALF, submitted={"backend": "local"}, gone=True),
+        None,
+        "done",
+        None,
+    ),
     "cancelled": (replace(RUNS, cancelled=True), None, "cancelled", "cancelled"),
-    "cancelled-before-start": (replace(SENT, cancelled=True), says("PENDING"), "cancelled", "cancelled"),
-    "cancelled-slurm-timeout": (replace(RUNS, cancelled=True), says("TIMEOUT"), "cancelled", "cancelled"),
+    "cancelled-before-start": (
+        replace(SENT, cancelled=True),
+        says("PENDING"),
+        "cancelled",
+        "cancelled",
+    ),
+    "cancelled-slurm-timeout": (
+        replace(RUNS, cancelled=True),
+        says("TIMEOUT"),
+        "cancelled",
+        "cancelled",
+    ),
     "local-runs": (HERE, None, "running", None),
     "local-gone": (replace(HERE, gone=True), None, "lost", None),
     "local-gone-before-start": (replace(HERE, attempts=[], gone=True), None, "lost", None),
@@ -134,7 +186,10 @@ def test_job_that_slurm_did_not_requeue_is_told_from_one_that_never_began():
 def test_of_a_chain_the_job_that_has_not_ended_speaks(tmp_path, monkeypatch):
     paths = RunPaths(tmp_path)
     write_json(paths.manifest, {})
-    write_json(paths.submitted, {"backend": "slurm", "job_id": "7", "job_ids": ["7", "8", "9"], "time": 5.0})
+    write_json(
+        paths.submitted,
+        {"backend": "slurm", "job_id": "7", "job_ids": ["7", "8", "9"], "time": 5.0},
+    )
     append_json_line(paths.attempts, start())
     words = {"7": says("UNKNOWN"), "8": says("RUNNING"), "9": says("PENDING")}
     monkeypatch.setattr(slurm, "jobs", lambda *job_ids, **since: words)
@@ -167,7 +222,11 @@ GONE = f"OSError: [Errno 107] {ENOTCONN}: '/usr/lib/python3.11'"
 ENDINGS = {
     "done": (Ending(0), "done", None),
     "stopped-by-itself": (Ending(75, script=True), "stopped", None),
-    "stopped-for-the-limit": (Ending(75, asked_to_stop=True, near_the_end=True), "time_limit", None),
+    "stopped-for-the-limit": (
+        Ending(75, asked_to_stop=True, near_the_end=True),
+        "time_limit",
+        None,
+    ),
     "stopped-for-another-job": (Ending(75, asked_to_stop=True), "preempted", None),
     "stopped-here": (Ending(75, asked_to_stop=True, in_slurm=False), "stopped", None),
     "user-code": (Ending(1), "failed", "user_code"),
@@ -181,11 +240,23 @@ ENDINGS = {
     "script-255": (Ending(255, script=True), "failed", "user_code"),
     "terminated": (Ending(-signal.SIGTERM), "terminated", None),
     "terminated-script": (Ending(128 + signal.SIGTERM, script=True), "terminated", None),
-    "terminated-here": (Ending(-signal.SIGTERM, script=True, in_slurm=False), "failed", "user_code"),
+    "terminated-here": (
+        Ending(-signal.SIGTERM, script=True, in_slurm=False),
+        "failed",
+        "user_code",
+    ),
     "killed-nobody-counts": (Ending(-signal.SIGKILL), "killed", "out_of_memory"),
-    "killed-for-memory": (Ending(-signal.SIGKILL, oom_kills=1, peak_memory_gb=3.9), "killed", "out_of_memory"),
+    "killed-for-memory": (
+        Ending(-signal.SIGKILL, oom_kills=1, peak_memory_gb=3.9),
+        "killed",
+        "out_of_memory",
+    ),
     "killed-by-somebody": (Ending(-signal.SIGKILL, oom_kills=0), "killed", "internal"),
-    "killed-script": (Ending(128 + signal.SIGKILL, script=True, oom_kills=2), "failed", "out_of_memory"),
+    "killed-script": (
+        Ending(128 + signal.SIGKILL, script=True, oom_kills=2),
+        "failed",
+        "out_of_memory",
+    ),
     "overtime": (Ending(-signal.SIGKILL, in_slurm=False, overtime=True), "failed", "time_limit"),
     "segfault": (Ending(-signal.SIGSEGV), "killed", "internal"),
     "segfault-script": (Ending(128 + signal.SIGSEGV, script=True), "failed", "user_code"),
@@ -198,21 +269,45 @@ ENDINGS = {
         "killed",
         "internal",
     ),
-    "socket-gone-script": (Ending(1, script=True, log=f"OSError: [Errno 107] {ENOTCONN}"), "failed", "user_code"),
+    "socket-gone-script": (
+        Ending(1, script=True, log=f"OSError: [Errno 107] {ENOTCONN}"),
+        "failed",
+        "user_code",
+    ),
     "realtime-signal": (Ending(-(signal.SIGRTMIN + 1), script=True), "failed", "user_code"),
     "signal-without-a-name": (Ending(128 + 33, script=True), "failed", "user_code"),
-    "no-container": (Ending(255, script=True, log="FATAL:   could not open image /i.sif"), "failed", "spec"),
+    "no-container": (
+        Ending(255, script=True, log="FATAL:   could not open image /i.sif"),
+        "failed",
+        "spec",
+    ),
     "gpu-memory": (Ending(70, failure={"kind": "out_of_memory"}), "failed", "out_of_memory"),
     "gpu-memory-script": (Ending(1, script=True, log=OOM_CUDA), "failed", "out_of_memory"),
-    "host-memory-script": (Ending(1, script=True, log="Traceback:\nMemoryError"), "failed", "out_of_memory"),
-    "numpy-memory-script": (
-        Ending(1, script=True, log="numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8 GiB"),
+    "host-memory-script": (
+        Ending(1, script=True, log="Traceback:\nMemoryError"),
         "failed",
         "out_of_memory",
     ),
-    "word-in-a-sentence": (Ending(1, script=True, log="caught a MemoryError earlier"), "failed", "user_code"),
+    "numpy-memory-script": (
+        Ending(
+            1,
+            script=True,
+            log="numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8 GiB",
+        ),
+        "failed",
+        "out_of_memory",
+    ),
+    "word-in-a-sentence": (
+        Ending(1, script=True, log="caught a MemoryError earlier"),
+        "failed",
+        "user_code",
+    ),
     "gpu-lost": (Ending(70, log="failed: CUDA_ERROR_ECC_UNCORRECTABLE"), "failed", "device"),
-    "gpu-lost-script": (Ending(1, script=True, log="CUDA_ERROR_NO_DEVICE: no device"), "failed", "device"),
+    "gpu-lost-script": (
+        Ending(1, script=True, log="CUDA_ERROR_NO_DEVICE: no device"),
+        "failed",
+        "device",
+    ),
 }
 
 
@@ -243,7 +338,10 @@ WORDS = {
         "slurmstepd-n1: error: *** JOB 5 ON n1 CANCELLED AT 2026-11-21T09:13:35 DUE TO TIME LIMIT ***",
         "TIMEOUT",
     ),
-    "scancel": ("slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-21T09:13:35 ***", "CANCELLED"),
+    "scancel": (
+        "slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-21T09:13:35 ***",
+        "CANCELLED",
+    ),
     "nothing": ("attempt 1 of /runs/a on n1", None),
 }
 
@@ -255,7 +353,13 @@ def test_slurms_own_words_in_the_log(text, state):
 
 @pytest.mark.parametrize(
     ("word", "reason"),
-    [("PREEMPTED", "preempted"), ("NODE_FAIL", "node_failure"), ("REQUEUED", "requeued"), ("FAILED", None), ("", None)],
+    [
+        ("PREEMPTED", "preempted"),
+        ("NODE_FAIL", "node_failure"),
+        ("REQUEUED", "requeued"),
+        ("FAILED", None),
+        ("", None),
+    ],
 )
 def test_reason_of_slurm_state(word, reason):
     assert reason_of_slurm_state(word) == reason
@@ -280,7 +384,8 @@ def test_cause_of_slurm_state(word, state, cause):
 
 
 @pytest.mark.parametrize(
-    "word", ["PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "SUSPENDED", "PREEMPTED", "?"]
+    "word",
+    ["PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "SUSPENDED", "PREEMPTED", "?"],
 )
 def test_slurm_state_not_an_end(word):
     assert of_slurm_state(word) is None
@@ -300,7 +405,9 @@ def test_process_known_while_it_lives():
 
 def test_process_of_another_name():
     """A program's name may hold brackets and spaces, which stat(5) does not quote."""
-    program = "import ctypes; ctypes.CDLL(None).prctl(15, b'a) R 1 (b'); print(1, flush=True); input()"
+    program = (
+        "import ctypes; ctypes.CDLL(None).prctl(15, b'a) R 1 (b'); print(1, flush=True); input()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -318,7 +425,10 @@ def test_process_of_another_name():
         ({"backend": "slurm", "job_id": "7"}, False),
         ({"backend": "local", "host": "elsewhere", "pid": 1, "pid_start": "0"}, False),
         ({"backend": "local", "pid": os.getpid(), "pid_start": process_start(os.getpid())}, False),
-        ({"backend": "local", "pid": os.getpid(), "pid_start": "0"}, True),  # the pid is another process's by now
+        (
+            {"backend": "local", "pid": os.getpid(), "pid_start": "0"},
+            True,
+        ),  # the pid is another process's by now
         ({"backend": "local", "pid": 2**22 + 1, "pid_start": "1"}, True),
     ],
     ids=["slurm", "other-host", "lives", "pid-used-again", "ended"],

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl import cache, submission
+from hpcdl import cache
 from hpcdl.cluster import load_cluster
 from hpcdl.errors import SchedulerError, UserError
 from hpcdl.files import append_json_line, write_json
 from hpcdl.job import load_job
-from hpcdl.launch.queue import move_away
+from hpcdl.launch.own_jobs import move_away
 from hpcdl.planning import Plan
 from hpcdl.preflight import Subject, check
 from hpcdl.preflight.limits import partition, trial
@@ -20,9 +20,12 @@ from hpcdl.run import Run
 from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler import slurm
 from hpcdl.scheduler.clusters import on_cluster
-from hpcdl.scheduler.executors import SlurmScriptExecutor
+from hpcdl.submission import send as submission
+from hpcdl.worker.executors import SlurmScriptExecutor
 
-DOWN = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
+DOWN = (
+    "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
+)
 
 
 class Site:
@@ -98,7 +101,9 @@ def test_jobs_that_others_want_are_asked_for_together(site):
     for job_id in ("7", "8", "9"):
         assert slurm.jobs([job_id], 60) == {}
     a_minute_later()
-    site.says(sacct="echo '7|TIMEOUT|n1'; echo '8|CANCELLED by 1000|None assigned'; echo '9|COMPLETED|n2'")
+    site.says(
+        sacct="echo '7|TIMEOUT|n1'; echo '8|CANCELLED by 1000|None assigned'; echo '9|COMPLETED|n2'"
+    )
 
     assert states(slurm.jobs(["9"], 60)) == {"9": "COMPLETED"}
     assert states(slurm.jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "CANCELLED"}
@@ -241,7 +246,10 @@ def test_users_own_excluded_nodes_stay(site, tmp_path, monkeypatch, own, avoid, 
     site.says(srun="exit 0")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.txt").write_text("n1\nn[4-5]\n")
-    write_json(tmp_path / "plan.json", {"directives": [["time", "1"], *([["exclude", own]] if own else [])]})
+    write_json(
+        tmp_path / "plan.json",
+        {"directives": [["time", "1"], *([["exclude", own]] if own else [])]},
+    )
 
     executor = SlurmScriptExecutor(tmp_path / "submitit", tmp_path / "job.sbatch", exclude=avoid)
     assert executor.options == ([option] if option else [])
@@ -256,8 +264,12 @@ def send(site, tmp_path, monkeypatch):
 
     def sent(options: str, requeue: bool) -> tuple[RunPaths, Plan]:
         (tmp_path / "a.yaml").write_text(f"name: a\nscript: t.py\nslurm: {options}\n")
-        (tmp_path / "site.yaml").write_text(f"{CLUSTERS}requeue: {str(requeue).lower()}\nmax_requeues: 1\n")
-        prepared = submission.prepare(load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml"))
+        (tmp_path / "site.yaml").write_text(
+            f"{CLUSTERS}requeue: {str(requeue).lower()}\nmax_requeues: 1\n"
+        )
+        prepared = submission.prepare(
+            load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml")
+        )
         return submission.submit(prepared).paths, prepared.plan
 
     return sent
@@ -268,7 +280,9 @@ def test_failed_node_and_users_own_are_left(site, send, requeue):
     """Where jobs are requeued another job is sent, else the next of the chain is told."""
     paths, plan = send("{exclude: 'n[1-2]'}", requeue)
     write_json(paths.submitted, {"job_id": "1", "job_ids": ["1", "2"]})
-    append_json_line(paths.attempts, {"event": "end", "attempt": 1, "node": "n9", "reason": "node_failure"})
+    append_json_line(
+        paths.attempts, {"event": "end", "attempt": 1, "node": "n9", "reason": "node_failure"}
+    )
 
     assert move_away(paths, plan, "1")
 
@@ -289,7 +303,9 @@ def test_moved_job_is_not_held_again(site, send, requeue):
         return
 
     write_json(paths.submitted, {"job_id": "1", "job_ids": ["1"]})
-    append_json_line(paths.attempts, {"event": "end", "attempt": 1, "node": "n9", "reason": "unfit_node"})
+    append_json_line(
+        paths.attempts, {"event": "end", "attempt": 1, "node": "n9", "reason": "unfit_node"}
+    )
     assert move_away(paths, plan, "1")
 
     assert "--begin=now" in site.calls("sbatch")[-1].split()
@@ -330,13 +346,17 @@ def submit(site, tmp_path, monkeypatch):
     def send(profile: str = "", sets: list[str] | None = None) -> Run:
         (tmp_path / "site.yaml").write_text(CLUSTERS + profile)
         job = load_job(tmp_path / "a.yaml")
-        return submission.submit(submission.prepare(job, load_cluster(tmp_path / "site.yaml", sets or [])))
+        return submission.submit(
+            submission.prepare(job, load_cluster(tmp_path / "site.yaml", sets or []))
+        )
 
     return send
 
 
 @pytest.mark.cases("C25")
-@pytest.mark.parametrize(("profile", "shell"), [("clusters: wice\n", ""), ("", "wice"), ("clusters: wice\n", "other")])
+@pytest.mark.parametrize(
+    ("profile", "shell"), [("clusters: wice\n", ""), ("", "wice"), ("clusters: wice\n", "other")]
+)
 def test_all_commands_carry_the_cluster(submit, site, monkeypatch, profile, shell):
     """From the profile, or else from SLURM_CLUSTERS in the user's shell."""
     monkeypatch.setenv("SLURM_CLUSTERS", shell)
@@ -362,7 +382,9 @@ def test_commands_of_a_cluster(site):
     site.says(squeue="echo '7|PENDING|None||N/A'")
     assert states(slurm.jobs(["7"], 60)) == {"7": "PENDING"}
 
-    assert [line.split()[1:3] for line in site.calls("sacct") + site.calls("scontrol")] == [["-M", "wice"]] * 2
+    assert [line.split()[1:3] for line in site.calls("sacct") + site.calls("scontrol")] == [
+        ["-M", "wice"]
+    ] * 2
     assert "-M" not in site.calls("squeue")[-1].split()
 
 
@@ -390,7 +412,9 @@ def test_check_asks_the_cluster(submit, site, tmp_path):
 
 
 @pytest.mark.cases("C25")
-@pytest.mark.parametrize("profile", ["clusters: 'wice,genius'\n", "clusters: all\n", "clusters: a b\n"])
+@pytest.mark.parametrize(
+    "profile", ["clusters: 'wice,genius'\n", "clusters: all\n", "clusters: a b\n"]
+)
 def test_several_clusters_refused(submit, profile):
     with pytest.raises(UserError, match="clusters: expected one"):
         submit(profile)
@@ -411,7 +435,10 @@ def test_shells_cluster_is_said(submit, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_CLUSTERS", "wice")
     job, cluster = load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml")
 
-    assert "goes to the SLURM cluster wice: this shell's SLURM_CLUSTERS" in submission.prepare(job, cluster).notes[-1]
+    assert (
+        "goes to the SLURM cluster wice: this shell's SLURM_CLUSTERS"
+        in submission.prepare(job, cluster).notes[-1]
+    )
 
 
 @pytest.mark.cases("C25")
@@ -426,7 +453,11 @@ def test_option_of_sbatch_names_the_key(tmp_path):
 @pytest.mark.cases("fault 8")
 @pytest.mark.parametrize(
     ("answer", "known"),
-    [("RUNNING 2030-01-01T00:10:00", True), ("COMPLETING 2030-01-01T00:00:01", False), ("RUNNING N/A", False)],
+    [
+        ("RUNNING 2030-01-01T00:10:00", True),
+        ("COMPLETING 2030-01-01T00:00:01", False),
+        ("RUNNING N/A", False),
+    ],
 )
 def test_end_is_a_running_jobs(site, answer, known):
     """Of a job that was just cancelled squeue gives the time of that: no time limit to save before."""

@@ -68,7 +68,12 @@ def test_qos():
     assert [site.qos_of(line) for line in QOS.splitlines()] == [
         Qos("normal"),
         Qos("acc_debug", 7200),
-        Qos("big", 86400, {"gres/gpu": 4, "mem": 1024**2, "cpu": 160, "node": 2}, ("DenyOnLimit", "OverPartQOS")),
+        Qos(
+            "big",
+            86400,
+            {"gres/gpu": 4, "mem": 1024**2, "cpu": 160, "node": 2},
+            ("DenyOnLimit", "OverPartQOS"),
+        ),
     ]
 
 
@@ -81,7 +86,9 @@ def test_associations():
 
 def test_what_is_kept_for_the_system_is_not_for_jobs():
     """As SLURM 22.05 tells a node with CoreSpecCount and MemSpecLimit."""
-    (shape,) = site.alike(records(NODES.splitlines()[0].replace("CPUEfctv=80", "CPUEfctv=78 MemSpecLimit=16384")))
+    (shape,) = site.alike(
+        records(NODES.splitlines()[0].replace("CPUEfctv=80", "CPUEfctv=78 MemSpecLimit=16384"))
+    )
 
     assert (shape.cpus, shape.memory_mb) == (78, 500000 - 16384)
 
@@ -177,11 +184,16 @@ def says(tmp_path, monkeypatch):
 
     def put(**commands: str) -> None:
         for name, lines in commands.items():
-            (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/asked\n{lines}\n')
+            (tmp_path / name).write_text(
+                f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/asked\n{lines}\n'
+            )
             (tmp_path / name).chmod(0o755)
 
     (tmp_path / "asked").touch()
-    put(scontrol=told(partition=PARTITIONS, node=NODES, config=CONFIG), sacctmgr=told(qos=QOS, user=ASSOCIATIONS))
+    put(
+        scontrol=told(partition=PARTITIONS, node=NODES, config=CONFIG),
+        sacctmgr=told(qos=QOS, user=ASSOCIATIONS),
+    )
     return put
 
 
@@ -233,7 +245,10 @@ def test_other_versions_answers_are_not_used(says, kept):
 
 @pytest.mark.parametrize(
     ("config", "sacctmgr"),
-    [("AccountingStorageEnforce = none", "exit 0"), (CONFIG, "echo 'sacctmgr: error: Problem talking' >&2; exit 1")],
+    [
+        ("AccountingStorageEnforce = none", "exit 0"),
+        (CONFIG, "echo 'sacctmgr: error: Problem talking' >&2; exit 1"),
+    ],
     ids=["not-enforced", "not-answering"],
 )
 def test_no_accounting_is_nothing_known(says, config, sacctmgr):
@@ -260,7 +275,9 @@ def test_user_of_another_cluster_has_no_account_here(says):
 
 
 def test_slurm_away(says):
-    says(scontrol="echo 'slurm_load_partitions: Unable to contact slurm controller (connect failure)' >&2; exit 1")
+    says(
+        scontrol="echo 'slurm_load_partitions: Unable to contact slurm controller (connect failure)' >&2; exit 1"
+    )
 
     with pytest.raises(SchedulerError, match="connect failure"):
         site.read_site()
@@ -271,7 +288,9 @@ def test_slurm_away(says):
 
 
 def test_script_is_tried_as_it_is(says, tmp_path, monkeypatch):
-    says(sbatch=f"cat >{tmp_path}/script; env >{tmp_path}/env; echo 'sbatch: Job 7 to start at T using 1' >&2")
+    says(
+        sbatch=f"cat >{tmp_path}/script; env >{tmp_path}/env; echo 'sbatch: Job 7 to start at T using 1' >&2"
+    )
     monkeypatch.setenv("SBATCH_PARTITION", "leaks")
 
     assert site.try_script("#!/bin/bash\n") == "Job 7 to start at T using 1"
@@ -281,13 +300,17 @@ def test_script_is_tried_as_it_is(says, tmp_path, monkeypatch):
 
 
 def test_refusal_in_slurms_words(says):
-    says(sbatch="echo 'allocation failure: Invalid account or account/partition combination specified' >&2; exit 1")
+    says(
+        sbatch="echo 'allocation failure: Invalid account or account/partition combination specified' >&2; exit 1"
+    )
 
     with pytest.raises(RefusedError, match=r"^Invalid account or account/partition"):
         site.try_script("#!/bin/bash\n")
 
 
-@pytest.mark.parametrize("words", ["Unable to contact slurm controller (connect failure)", "Socket timed out on send"])
+@pytest.mark.parametrize(
+    "words", ["Unable to contact slurm controller (connect failure)", "Socket timed out on send"]
+)
 def test_no_answer_is_no_refusal(says, words):
     says(sbatch=f"echo 'sbatch: error: {words}' >&2; exit 1")
 

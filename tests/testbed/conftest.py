@@ -39,22 +39,35 @@ class Bed:
         pairs = [f"{key}={value}" for key, value in self.environment.items()]
         return ["runuser", "-u", "hpcuser", "--", "env", "-i", *pairs, *map(str, argv)]
 
-    def run(self, *argv: object, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *argv: object, check: bool = True, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command as hpcuser; check that it succeeds."""
         done = subprocess.run(
-            self.command(*argv), cwd=self.folder, input=stdin, capture_output=True, text=True, timeout=600
+            self.command(*argv),
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=600,
         )
-        assert not check or done.returncode == 0, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert not check or done.returncode == 0, (
+            f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done
 
     def start(self, *argv: object) -> subprocess.Popen[str]:
         """Start a command as hpcuser, its output piped."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(self.command(*argv), cwd=self.folder, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            self.command(*argv), cwd=self.folder, stdout=pipe, stderr=pipe, text=True
+        )
 
     def submit(self, job: object, *options: object) -> Run:
         """`hpcdl submit`: the run whose path is all of stdout."""
-        done = self.run("hpcdl", "submit", job, "--cluster", self.profile, "--runs-dir", self.runs, *options)
+        done = self.run(
+            "hpcdl", "submit", job, "--cluster", self.profile, "--runs-dir", self.runs, *options
+        )
         assert done.stdout.count("\n") == 1, done.stdout
         return Run(self, Path(done.stdout.rstrip("\n")))
 
@@ -114,7 +127,10 @@ def start_again(run: Run) -> None:
 
     def held() -> bool:
         argv = ["squeue", "--noheader", "--format=%T %r", f"--jobs={run.job_id}"]
-        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "PENDING BeginTime\n"
+        return (
+            subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+            == "PENDING BeginTime\n"
+        )
 
     until(held)
     time.sleep(2)
@@ -124,8 +140,12 @@ def start_again(run: Run) -> None:
 
 def site_packages() -> str:
     """Where the login node's Python keeps packages, below its environment or ~/.local: lib/python3.11/site-packages."""
-    asks = "import sys, sysconfig; print(sysconfig.get_path('purelib').removeprefix(sys.prefix + '/'))"
-    return subprocess.run([VENV / "python", "-c", asks], capture_output=True, text=True, check=True).stdout.strip()
+    asks = (
+        "import sys, sysconfig; print(sysconfig.get_path('purelib').removeprefix(sys.prefix + '/'))"
+    )
+    return subprocess.run(
+        [VENV / "python", "-c", asks], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def new_bed(name: str) -> Bed:
@@ -141,7 +161,9 @@ def new_bed(name: str) -> Bed:
 @pytest.fixture(scope="session")
 def cluster() -> None:
     """The test bed, with this checkout's hpcdl on its login node."""
-    subprocess.run(["bash", str(Path(__file__).with_name("testbed.sh")), "install", str(CHECKOUT)], check=True)
+    subprocess.run(
+        ["bash", str(Path(__file__).with_name("testbed.sh")), "install", str(CHECKOUT)], check=True
+    )
 
 
 @pytest.fixture

@@ -13,11 +13,15 @@ from tests.testbed.conftest import VENV, Bed, Run, new_bed, until
 
 pytestmark = pytest.mark.testbed
 
-JOB = 'name: fails\ncontainer: {image}\nresources: {{gpus: 0, time: "{time}"}}\nscript: program.py\n'
+JOB = (
+    'name: fails\ncontainer: {image}\nresources: {{gpus: 0, time: "{time}"}}\nscript: program.py\n'
+)
 EATS = "held = []\nwhile True:\n    held.append(bytearray(b'x') * 10_000_000)\n"
 
 
-def fails(bed: Bed, program: str, *options: str, image: str = "python", time: str = "00:10:00") -> Run:
+def fails(
+    bed: Bed, program: str, *options: str, image: str = "python", time: str = "00:10:00"
+) -> Run:
     bed.write("program.py", program)
     bed.write("job.yaml", JOB.format(image=image, time=time))
     return bed.submit("job.yaml", *options)
@@ -62,12 +66,19 @@ def test_more_memory_than_the_job_has(bed: Bed, small_memory: Path) -> None:
     move_in = f"echo $$ > {small_memory}/cgroup.procs && exec runuser -u hpcuser -- env -i "
     words = " ".join(f"{key}={value}" for key, value in bed.environment.items())
     done = subprocess.run(
-        ["bash", "-c", f"{move_in} {words} {submit}"], cwd=bed.folder, capture_output=True, text=True, timeout=300
+        ["bash", "-c", f"{move_in} {words} {submit}"],
+        cwd=bed.folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 1, done.stderr
     run = Run(bed, Path(done.stdout.strip()))
     text = shown(run)
-    assert "failed: out_of_memory. the kernel killed it: it asked for more memory than the job has" in text
+    assert (
+        "failed: out_of_memory. the kernel killed it: it asked for more memory than the job has"
+        in text
+    )
     assert "its largest process had 0." in text
     assert "try  ask for more memory" in text
     assert run.json("result.json")["attempts"][0]["peak_memory_gb"] > 0.1
@@ -79,13 +90,17 @@ def test_memory_error_in_python(bed: Bed) -> None:
     run = fails(bed, program)
     run.wait()
     text = shown(run)
-    assert text.startswith("failed: out_of_memory. the program ended with exit status 1; its last line: MemoryError")
+    assert text.startswith(
+        "failed: out_of_memory. the program ended with exit status 1; its last line: MemoryError"
+    )
     assert "MemoryError\n" in text
 
 
 def test_gpu_memory_in_tensorflow(bed: Bed) -> None:
     """No GPU is here: TensorFlow's own error for want of memory comes from the CPU's allocator."""
-    run = fails(bed, "import tensorflow as tf\ntf.zeros((10**7, 10**7)) + 1.0\n", image="tensorflow")
+    run = fails(
+        bed, "import tensorflow as tf\ntf.zeros((10**7, 10**7)) + 1.0\n", image="tensorflow"
+    )
     run.wait()
     text = shown(run)
     assert text.startswith("failed: out_of_memory.")

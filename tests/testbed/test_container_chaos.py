@@ -28,7 +28,19 @@ def test_kills_in_a_container_lose_nothing(bed):
     shutil.copytree(CHECKOUT / "benchmarks", scripts)
     kinds = ("--kinds", "launcher killed", "image server killed", "trainer killed")
     submit = ("--cluster", bed.profile, "--set", "cluster.runtime=apptainer")
-    argv = ("python", scripts / "chaos.py", "--kills", 4, "--seed", 2, "--folder", bed.folder, *kinds, "--", *submit)
+    argv = (
+        "python",
+        scripts / "chaos.py",
+        "--kills",
+        4,
+        "--seed",
+        2,
+        "--folder",
+        bed.folder,
+        *kinds,
+        "--",
+        *submit,
+    )
     done = bed.run(*argv, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 lost" in done.stdout
@@ -36,7 +48,9 @@ def test_kills_in_a_container_lose_nothing(bed):
 
 def test_script_that_outlives_its_launcher_does_not_run_twice(bed):
     bed.write("ticking.py", TICKING)
-    bed.write("job.yaml", "name: ticking\ncontainer: python\nresources: {gpus: 0}\nscript: ticking.py\n")
+    bed.write(
+        "job.yaml", "name: ticking\ncontainer: python\nresources: {gpus: 0}\nscript: ticking.py\n"
+    )
     run = bed.submit("job.yaml", *LOCAL)
     pids = run.path / "work/pids"
     first = until(lambda: pids.exists() and pids.read_text().split())[0]

@@ -58,7 +58,9 @@ def test_jobs_run_with_the_discovered_profile_alone(bed: Bed) -> None:
     bed.run("hpcdl", "render", "script.yaml", "--cluster", "site.yaml", "-o", "script.slurm")
     job_id = bed.run("sbatch", "--parsable", "--wait", "script.slurm").stdout.strip()
 
-    assert re.search(r"^devices: \d,\d /usr", (bed.folder / f"script.{job_id}.out").read_text(), re.MULTILINE)
+    assert re.search(
+        r"^devices: \d,\d /usr", (bed.folder / f"script.{job_id}.out").read_text(), re.MULTILINE
+    )
     result = model.wait()
     assert (result["state"], result["epochs_run"]) == ("done", 1), model.log()
     assert model.path.is_relative_to(bed.folder / "hpcdl/runs")
@@ -70,7 +72,11 @@ def test_container_that_only_a_module_gives(bed: Bed) -> None:
     found = bed.run(VENV / "python", "-c", BY_MODULE).stdout
     assert "asking singularity --version after module load singularity\n" in found
     keys = [line.partition(" #")[0].rstrip() for line in found.splitlines() if ": " in line]
-    assert keys == ["runtime: singularity", "modules: [singularity]", "module_init: /usr/share/modules/init/bash"]
+    assert keys == [
+        "runtime: singularity",
+        "modules: [singularity]",
+        "module_init: /usr/share/modules/init/bash",
+    ]
     bed.write("program.py", PROGRAM)
     bed.write("script.yaml", SCRIPT % 0)
     sets = [word for key in keys for word in ("--set", f"cluster.{key.replace(': ', '=')}")]
@@ -79,4 +85,7 @@ def test_container_that_only_a_module_gives(bed: Bed) -> None:
 
     assert run.wait()["state"] == "done", run.log()
     assert "devices: None /usr" in run.log()
-    assert f"source {keys[2].partition(': ')[2]}\nmodule purge\n" in (run.path / "script.sbatch").read_text()
+    assert (
+        f"source {keys[2].partition(': ')[2]}\nmodule purge\n"
+        in (run.path / "script.sbatch").read_text()
+    )

@@ -22,7 +22,9 @@ def test_cluster_commands_run(bed: Bed, page: Path) -> None:
     home = bed.folder / "home"
     home.mkdir()
     shutil.chown(home, "hpcuser")
-    bed.environment.update(HOME=str(home), XDG_CACHE_HOME="/home/hpcuser/.cache")  # what the images hold is known there
+    bed.environment.update(
+        HOME=str(home), XDG_CACHE_HOME="/home/hpcuser/.cache"
+    )  # what the images hold is known there
     if page.stem == "first-job":
         bed.environment.update(only_what_the_page_installs(page, bed.folder / "site"))
     done = bed.run("bash", "-euo", "pipefail", "-c", blocks(page, "cluster"), check=False)

@@ -59,7 +59,15 @@ def worker_of(run: Run) -> int:
 
 
 def test_time_limit_is_met_by_stopping_in_time(bed: Bed) -> None:
-    run = counter(bed, 150, "00:01:00", "--set", "cluster.stop_margin_s=48", "--set", "cluster.signal_lead_s=1")
+    run = counter(
+        bed,
+        150,
+        "00:01:00",
+        "--set",
+        "cluster.stop_margin_s=48",
+        "--set",
+        "cluster.signal_lead_s=1",
+    )
     until(lambda: reasons(run))
     start_again(run)
     until(lambda: len(reasons(run)) == 2 or (run.path / "result.json").exists())
@@ -95,7 +103,14 @@ def test_preempted_run_goes_on(bed: Bed) -> None:
     run = counter(bed, 60)
     counting(run, 5)
     node = node_of(run)
-    wanted = ["--parsable", "--qos=high", "--account=nct00", f"--nodelist={node}", "--exclusive", "--output=/dev/null"]
+    wanted = [
+        "--parsable",
+        "--qos=high",
+        "--account=nct00",
+        f"--nodelist={node}",
+        "--exclusive",
+        "--output=/dev/null",
+    ]
     high = bed.run("sbatch", *wanted, "--wrap", "sleep 3").stdout.strip()
     until(lambda: run.status()["state"] in ("requeued", "queued") or len(reasons(run)) == 1)
     subprocess.run(["scancel", high], check=True)
@@ -137,7 +152,9 @@ def test_failed_node_is_left(bed: Bed) -> None:
     try:
         until(lambda: "PENDING" in in_queue(run))
     finally:
-        subprocess.run([*change, "State=RESUME"], check=False)  # refused where the node is back by itself
+        subprocess.run(
+            [*change, "State=RESUME"], check=False
+        )  # refused where the node is back by itself
     subprocess.run(["scontrol", "update", f"JobId={run.job_id}", f"ReqNodeList={node}"], check=True)
     first = run.job_id
     start_again(run)
@@ -170,7 +187,9 @@ def test_chain_where_jobs_are_not_requeued(bed: Bed) -> None:
 
 
 def test_chain_ends_with_its_last_job_and_is_resumed(bed: Bed) -> None:
-    run = counter(bed, 60, "00:10:00", "--set", "cluster.requeue=false", "--set", "cluster.max_requeues=1")
+    run = counter(
+        bed, 60, "00:10:00", "--set", "cluster.requeue=false", "--set", "cluster.max_requeues=1"
+    )
     for attempt in (1, 2):
         until(lambda: (run.path / f"logs/{attempt}.log").exists())  # noqa: B023 - called at once
         counting(run, 5 * attempt)
@@ -196,7 +215,9 @@ def test_cancelled_chain_does_not_go_on(bed: Bed, how: str) -> None:
 
 
 def test_run_that_slurm_refused_is_sent_by_resume(bed: Bed) -> None:
-    refusing = bed.write("refusing/sbatch", "#!/bin/sh\necho 'sbatch: error: no answer' >&2\nexit 1\n")
+    refusing = bed.write(
+        "refusing/sbatch", "#!/bin/sh\necho 'sbatch: error: no answer' >&2\nexit 1\n"
+    )
     refusing.chmod(0o755)
     path = bed.environment["PATH"]
     bed.environment["PATH"] = f"{refusing.parent}:{path}"

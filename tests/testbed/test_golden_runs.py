@@ -67,7 +67,11 @@ def test_script_job_sees_what_it_was_given(bed: Bed) -> None:
     assert seen["cwd"] == str(bed.folder)
     assert "mnist.npz" in seen["datasets"]
     env = seen["env"]
-    assert (env["GREETING"], env["HOME"], env["CUDA_VISIBLE_DEVICES"]) == ("hello; world", f"{bed.folder}/.hpcdl", "0")
+    assert (env["GREETING"], env["HOME"], env["CUDA_VISIBLE_DEVICES"]) == (
+        "hello; world",
+        f"{bed.folder}/.hpcdl",
+        "0",
+    )
     assert "SLURM_JOB_ID" not in env
 
 

@@ -91,7 +91,7 @@ def look_from_outside(run: Run) -> dict[str, dict[str, str]]:
             continue
         environ = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
         if environ.get("SLURM_JOB_ID") == run.job_id:
-            found["worker" if "hpcdl.launch.worker" in argv else Path(argv[0]).name] = environ
+            found["worker" if "hpcdl.worker.__main__" in argv else Path(argv[0]).name] = environ
     return found
 
 
@@ -100,11 +100,17 @@ def finish(run: Run) -> dict[str, Any]:
     until(lambda: (run.path / "work/seen.json").exists() or (run.path / "result.json").exists())
     assert (run.path / "work/seen.json").exists(), run.log()
     outside = look_from_outside(run)
-    told = subprocess.run(["scontrol", "show", "job", run.job_id], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        ["scontrol", "show", "job", run.job_id], capture_output=True, text=True, check=True
+    ).stdout
     (run.path / "work/go").touch()
     assert run.wait()["state"] == "done", run.log()
     assert {"worker", "bash"} <= set(outside)
-    seen = {"inside": json.loads((run.path / "work/seen.json").read_text()), "outside": outside, "told": told}
+    seen = {
+        "inside": json.loads((run.path / "work/seen.json").read_text()),
+        "outside": outside,
+        "told": told,
+    }
     text = json.dumps(seen).replace(str(run.path), "RUN").replace(run.job_id, "JOB")
     for name in ("probe.py", "job.yaml"):
         text = text.replace(str(run.bed.folder / name), name)
@@ -140,7 +146,10 @@ def poisoned_home(bed: Bed) -> dict[str, str]:
         bed.write(f"{packages}/{name}.py", "raise ImportError('poison')\n")
     # Python itself reads this where hpcdl is started, so it tells in which job it was read.
     told = str(bed.folder / "path-canary")
-    bed.write("path/sitecustomize.py", f"import os\nprint(os.environ.get('SLURM_JOB_ID'), file=open({told!r}, 'a'))\n")
+    bed.write(
+        "path/sitecustomize.py",
+        f"import os\nprint(os.environ.get('SLURM_JOB_ID'), file=open({told!r}, 'a'))\n",
+    )
     return {
         "HOME": str(bed.folder / "home"),
         "BASH_ENV": str(bed.folder / "home/.bash_env"),
@@ -157,7 +166,9 @@ def python_with_user_site(bed: Bed) -> str:
     return str(bed.folder / "py/bin/python")
 
 
-def test_a_job_is_the_same_from_inside_a_job_and_a_poisoned_shell(clean: dict[str, Any], bed: Bed) -> None:
+def test_a_job_is_the_same_from_inside_a_job_and_a_poisoned_shell(
+    clean: dict[str, Any], bed: Bed
+) -> None:
     bed.write("probe.py", PROBE)
     bed.write("probe.yaml", PROBE_JOB)
     bed.write("small.yaml", TRAINING)
@@ -172,10 +183,23 @@ def test_a_job_is_the_same_from_inside_a_job_and_a_poisoned_shell(clean: dict[st
     leaked = {**LEAKED, **poisoned_home(bed), "SLURM_CONF": "/etc/slurm/slurm.conf"}
     lines = ["#!/bin/bash", "set -e"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in leaked.items()]
-    lines += [shlex.join(map(str, ["hpcdl", "submit", job, *options])) for job in ("small.yaml", "probe.yaml")]
+    lines += [
+        shlex.join(map(str, ["hpcdl", "submit", job, *options]))
+        for job in ("small.yaml", "probe.yaml")
+    ]
     bed.write("outer.sh", "\n".join([*lines, ""]))
     outer = bed.run(
-        "sbatch", "--parsable", "--wait", "-A", "nct00", "-o", "outer.out", "-e", "outer.err", "outer.sh", check=False
+        "sbatch",
+        "--parsable",
+        "--wait",
+        "-A",
+        "nct00",
+        "-o",
+        "outer.out",
+        "-e",
+        "outer.err",
+        "outer.sh",
+        check=False,
     )
     paths = (bed.folder / "outer.out").read_text().split()
     assert len(paths) == 2, (outer.stderr, (bed.folder / "outer.err").read_text())
@@ -186,7 +210,8 @@ def test_a_job_is_the_same_from_inside_a_job_and_a_poisoned_shell(clean: dict[st
     assert seen["inside"] == clean["inside"]
     for process in ("bash", "worker"):
         was, now = (
-            {k: v for k, v in one["outside"][process].items() if not INHERITED.match(k)} for one in (clean, seen)
+            {k: v for k, v in one["outside"][process].items() if not INHERITED.match(k)}
+            for one in (clean, seen)
         )
         assert now["SLURM_CONF"] == "/etc/slurm/slurm.conf"
         assert {*now} - {"SLURM_CONF"} == {*was} - {"SLURM_CONF"}
@@ -199,7 +224,9 @@ def test_a_job_is_the_same_from_inside_a_job_and_a_poisoned_shell(clean: dict[st
     for key in ("model", "test", "validation", "epochs_run", "versions"):
         assert result[key] == clean["result"][key]
     assert not (bed.folder / "canary").exists(), (bed.folder / "canary").read_text()
-    assert not {probe.job_id, training.job_id} & set((bed.folder / "path-canary").read_text().split())
+    assert not {probe.job_id, training.job_id} & set(
+        (bed.folder / "path-canary").read_text().split()
+    )
     assert SECRET not in json.dumps(seen)
     found = subprocess.run(["grep", "-rlaF", SECRET, bed.runs], capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (1, "")
@@ -213,7 +240,9 @@ def test_caches_are_private_and_the_image_is_what_is_imported(clean: dict[str, A
     assert all(place.startswith("RUN/home") for place in places.values()), places
     assert inside["environ"]["PYTHONNOUSERSITE"] == "1"
     assert "PYTHONHOME" not in inside["environ"]
-    assert inside["environ"]["PYTHONPATH"] == "RUN/user/hpcdl_support"  # where plt.show() is made a file
+    assert (
+        inside["environ"]["PYTHONPATH"] == "RUN/user/hpcdl_support"
+    )  # where plt.show() is made a file
     assert inside["numpy"].startswith("/usr/local/lib/python3.11/")
     assert not [folder for folder in inside["path"] if folder.startswith("/home")]
     assert "export" not in clean["told"].lower()
@@ -225,12 +254,21 @@ def test_slurms_words_are_read_right_in_an_odd_shell(bed: Bed) -> None:
         "job.yaml",
         "name: waits\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\nslurm: {begin: now+1hour}\n",
     )
-    bed.environment |= {**LEAKED, "SCANCEL_STATE": "RUNNING", "SCANCEL_INTERACTIVE": "1", "SACCT_FORMAT": "User"}
+    bed.environment |= {
+        **LEAKED,
+        "SCANCEL_STATE": "RUNNING",
+        "SCANCEL_INTERACTIVE": "1",
+        "SACCT_FORMAT": "User",
+    }
     run = bed.submit(job)
     assert until(lambda: run.status()["note"]).startswith("BeginTime: ")
     bed.run("hpcdl", "cancel", run.path)
     argv = ["sacct", "-n", "-X", "-P", "-o", "State", "-j", run.job_id]
-    until(lambda: "CANCELLED" in subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    until(
+        lambda: (
+            "CANCELLED" in subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        )
+    )
 
 
 def test_hpcdl_in_the_users_site_runs_its_own_jobs(bed: Bed) -> None:
@@ -238,17 +276,34 @@ def test_hpcdl_in_the_users_site_runs_its_own_jobs(bed: Bed) -> None:
     packages.parent.mkdir(parents=True)
     shutil.chown(bed.folder / "home", "hpcuser")
     packages.symlink_to(VENV.parent / site_packages())
-    bed.profile.write_text(re.sub("^host_python: .*\n", "", bed.profile.read_text(), flags=re.MULTILINE))
+    bed.profile.write_text(
+        re.sub("^host_python: .*\n", "", bed.profile.read_text(), flags=re.MULTILINE)
+    )
     bed.write("program.py", "print('hello')\n")
-    bed.write("job.yaml", "name: user-site\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\n")
+    bed.write(
+        "job.yaml", "name: user-site\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\n"
+    )
     bed.environment |= {"HOME": str(bed.folder / "home"), "PATH": "/usr/local/bin:/usr/bin:/bin"}
-    argv = ["python3", "-m", "hpcdl", "submit", "job.yaml", "--cluster", bed.profile, "--runs-dir", bed.runs]
+    argv = [
+        "python3",
+        "-m",
+        "hpcdl",
+        "submit",
+        "job.yaml",
+        "--cluster",
+        bed.profile,
+        "--runs-dir",
+        bed.runs,
+    ]
 
     run = Run(bed, Path(bed.run(*argv).stdout.strip()))
 
     bed.environment = dict(LOGIN)
     assert run.wait()["state"] == "done"
-    assert "    /usr/bin/python3 -u -m hpcdl.launch.worker " in (run.path / "script.sbatch").read_text()
+    assert (
+        "    /usr/bin/python3 -u -m hpcdl.worker.__main__ "
+        in (run.path / "script.sbatch").read_text()
+    )
 
 
 @pytest.fixture
@@ -260,7 +315,9 @@ def full_disk(bed: Bed) -> Iterator[Path]:
     disk.remove()
 
 
-def test_full_tmp_on_either_side_changes_nothing(clean: dict[str, Any], bed: Bed, full_disk: Path) -> None:
+def test_full_tmp_on_either_side_changes_nothing(
+    clean: dict[str, Any], bed: Bed, full_disk: Path
+) -> None:
     bed.write("probe.py", PROBE.replace('"TMPDIR"', ""))
     bed.write("probe.yaml", PROBE_JOB)
     words = ["hpcdl", "submit", "probe.yaml", "--cluster", bed.profile, "--runs-dir", bed.runs]
@@ -268,7 +325,10 @@ def test_full_tmp_on_either_side_changes_nothing(clean: dict[str, Any], bed: Bed
     argv = bed.command(*words, "--set", f"cluster.scratch={full_disk}")
 
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", full_tmp, full_disk, *argv], cwd=bed.folder, capture_output=True, text=True
+        ["unshare", "--mount", "sh", "-c", full_tmp, full_disk, *argv],
+        cwd=bed.folder,
+        capture_output=True,
+        text=True,
     )
 
     assert done.returncode == 0, done.stderr
@@ -279,7 +339,8 @@ def test_full_tmp_on_either_side_changes_nothing(clean: dict[str, Any], bed: Bed
 def test_hostile_words_arrive_through_sbatch_and_apptainer(bed: Bed) -> None:
     names = [f"V{i}" for i in range(len(WORST))]
     bed.write(
-        "program.py", "import json, os, sys\njson.dump([sys.argv[1:], dict(os.environ)], open('seen.json', 'w'))\n"
+        "program.py",
+        "import json, os, sys\njson.dump([sys.argv[1:], dict(os.environ)], open('seen.json', 'w'))\n",
     )
     job = {
         "name": "hostile", "container": "python", "resources": {"gpus": 0}, "script": "program.py", "args": WORST,
@@ -296,7 +357,9 @@ def test_hostile_words_arrive_through_sbatch_and_apptainer(bed: Bed) -> None:
     assert not list(bed.folder.rglob("pwned"))
 
 
-HELD = "name: held\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\nslurm: {hold: ''}\n"
+HELD = (
+    "name: held\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\nslurm: {hold: ''}\n"
+)
 
 
 def pickle_of(run: Run) -> Path:
@@ -329,7 +392,9 @@ def open_the_run(run: Run) -> None:
         (open_the_run, " can be written by others (mode 777)"),
     ],
 )
-def test_pickle_that_others_could_have_written_is_not_loaded(bed: Bed, spoil: Any, words: str) -> None:
+def test_pickle_that_others_could_have_written_is_not_loaded(
+    bed: Bed, spoil: Any, words: str
+) -> None:
     bed.write("program.py", "print('hello')\n")
     run = bed.submit(bed.write("job.yaml", HELD))
     spoil(run)
@@ -349,13 +414,22 @@ def test_run_in_a_groups_folder_is_its_users_alone_to_write(bed: Bed) -> None:
     shutil.chown(shared, "hpcuser")
     shared.chmod(0o2775)
     if shutil.which("setfacl"):
-        subprocess.run(["setfacl", "-m", "g:hpcdata:rwx", "-m", "d:g:hpcdata:rwx", shared], check=True)
+        subprocess.run(
+            ["setfacl", "-m", "g:hpcdata:rwx", "-m", "d:g:hpcdata:rwx", shared], check=True
+        )
     bed.write("program.py", "print('hello')\n")
-    bed.write("job.yaml", "name: shared\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\n")
+    bed.write(
+        "job.yaml", "name: shared\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\n"
+    )
     words = f"umask 002; exec hpcdl submit job.yaml --cluster {bed.profile} --runs-dir {shared}"
     run = Run(bed, Path(bed.run("bash", "-c", words).stdout.strip()))
     assert run.wait()["state"] == "done", run.log()
     assert run.path.parent.stat().st_mode & 0o7777 == 0o2775, "the group may make runs beside it"
     assert pickle_of(run).parent.stat().st_mode & 0o777 == 0o700
-    for path in (run.path, run.path / "user", run.path / "logs", *(shared / ".code").glob("*/hpcdl/run")):
+    for path in (
+        run.path,
+        run.path / "user",
+        run.path / "logs",
+        *(shared / ".code").glob("*/hpcdl/run"),
+    ):
         assert not path.stat().st_mode & 0o022, path

@@ -64,7 +64,10 @@ def test_stopped_run_on_streamed_images_ends_as_the_whole_one(shared: Bed) -> No
     assert result["state"] == "done", result
     assert [attempt["reason"] for attempt in result["attempts"]] == ["preempted", "done"]
     assert whole.wait()["test"] == result["test"]
-    epochs = [[(row["epoch"], row["loss"]) for row in run.lines("metrics.jsonl")] for run in (whole, warned)]
+    epochs = [
+        [(row["epoch"], row["loss"]) for row in run.lines("metrics.jsonl")]
+        for run in (whole, warned)
+    ]
     assert epochs[0] == epochs[1]
 
 
@@ -78,7 +81,9 @@ def test_frozen_backbone_with_staged_weights_runs_each_image_once(shared: Bed, i
     assert result["state"] == "done", result
     assert result["model"]["trainable_parameters"] == 1280 * 3 + 3
     assert result["model"]["parameters"] == 2_257_984 + 1280 * 3 + 3
-    assert result["test"]["accuracy"] > 0.9, "what ImageNet's weights see is enough to tell three colours"
+    assert result["test"]["accuracy"] > 0.9, (
+        "what ImageNet's weights see is enough to tell three colours"
+    )
     log = run.log()
     assert "features: 240 images through MobileNetV2 in " in log
     assert not list(run.path.glob("features*")), "kept while they are of use"
@@ -96,8 +101,21 @@ def test_weights_that_are_not_staged_are_refused_before_the_job_is_sent(shared: 
 
 def test_packed_set_is_verified_and_trained_on(shared: Bed) -> None:
     root = shared.folder / "data"
-    shared.run("hpcdl", "data", "pack", root / "images", "--name", "packed", "--size", "24x24", "--data-root", root)
-    run = shared.submit("images_resnet", *sets(f"cluster.data_root={root}", "data={name: packed}", "train.epochs=3"))
+    shared.run(
+        "hpcdl",
+        "data",
+        "pack",
+        root / "images",
+        "--name",
+        "packed",
+        "--size",
+        "24x24",
+        "--data-root",
+        root,
+    )
+    run = shared.submit(
+        "images_resnet", *sets(f"cluster.data_root={root}", "data={name: packed}", "train.epochs=3")
+    )
     result = run.wait()
     assert result["state"] == "done", result
     assert result["data"]["path"] == f"{root}/packed"

@@ -11,7 +11,12 @@ pytestmark = pytest.mark.testbed
 
 @pytest.mark.parametrize("image", ["tensorflow", "tf2.11"])
 def test_shipped_job_evens_out_its_classes(bed: Bed, image: str) -> None:
-    keys = (f"container={image}", "train.balance=undersample", "train.epochs=20", "data.augment=[{rotate: 10}]")
+    keys = (
+        f"container={image}",
+        "train.balance=undersample",
+        "train.epochs=20",
+        "data.augment=[{rotate: 10}]",
+    )
     run = bed.submit("imbalanced_mnist", *(word for key in keys for word in ("--set", key)))
     result = run.wait()
     assert result["state"] == "done", result

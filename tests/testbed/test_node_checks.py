@@ -71,16 +71,25 @@ def test_what_two_nodes_lack_ends_the_run(bed: Bed, image: Path) -> None:
     ]
     shown = bed.run("hpcdl", "result", run.path, check=False).stdout
     twice = f"two attempts in a row found their node not fit ({first}, {second})"
-    assert shown.startswith(f"failed: spec. {second} is not fit for this job: {'; '.join([*lacking, twice])}\n")
+    assert shown.startswith(
+        f"failed: spec. {second} is not fit for this job: {'; '.join([*lacking, twice])}\n"
+    )
     assert [text for text in lacking if f"error: {second}: {text}" not in run.log(2)] == []
     assert f"try  when that is put right, hpcdl resume {run.path} goes on" in shown
 
     image.symlink_to(IMAGES / "python3.11.sif")
     extra.mkdir()
-    run.bed.write("python", MEAN_PYTHON.replace("export CUDA_VISIBLE_DEVICES=3", "").replace("taskset -c 0", ""))
+    run.bed.write(
+        "python",
+        MEAN_PYTHON.replace("export CUDA_VISIBLE_DEVICES=3", "").replace("taskset -c 0", ""),
+    )
     bed.run("hpcdl", "resume", run.path)
-    excluded = subprocess.run(["squeue", "-h", "-o", "%x", "-j", run.job_id], capture_output=True, text=True)
-    assert excluded.stdout.strip() in ("", "(null)"), "where two nodes agree the fault is not theirs"
+    excluded = subprocess.run(
+        ["squeue", "-h", "-o", "%x", "-j", run.job_id], capture_output=True, text=True
+    )
+    assert excluded.stdout.strip() in ("", "(null)"), (
+        "where two nodes agree the fault is not theirs"
+    )
     release(run)
     assert run.wait()["state"] == "done"
 
@@ -90,7 +99,11 @@ def test_another_node_is_better(bed: Bed, image: Path, requeue: bool) -> None:
     """Another job takes its place, or the next one of the chain; neither is held as the first one was."""
     python = bed.write("python", MEAN_ONCE.format(folder=bed.folder))
     python.chmod(0o755)
-    sets = (f"cluster.host_python={python}", f"cluster.requeue={str(requeue).lower()}", "cluster.max_requeues=1")
+    sets = (
+        f"cluster.host_python={python}",
+        f"cluster.requeue={str(requeue).lower()}",
+        "cluster.max_requeues=1",
+    )
     run = held(bed, image, *(word for text in sets for word in ("--set", text)), gpus=2)
     first_job = run.job_id
     release(run)
@@ -127,5 +140,8 @@ def test_data_that_cannot_be_read_end_a_training_before_it_starts(bed: Bed) -> N
 
     assert (result["state"], result["cause"]) == ("failed", "data")
     assert [row["status"] for row in result["attempts"]] == [65, 65]
-    assert f"is not fit for this job: the data set {data}: Permission denied; two attempts" in result["message"]
+    assert (
+        f"is not fit for this job: the data set {data}: Permission denied; two attempts"
+        in result["message"]
+    )
     assert run.status()["cause"] == "data"

@@ -49,12 +49,22 @@ def impatient(bed: Bed) -> Bed:
 
 def wrap(bed: Bed, name: str, first: str) -> None:
     """Put a command of SLURM's into a script that does something first."""
-    lines = ["#!/bin/bash", f'echo "{name} $*" >>{bed.folder}/calls', f"export SLURM_CONF={bed.folder}/slurm.conf"]
-    bed.write(f"bin/{name}", "\n".join([*lines, first, f'exec /usr/bin/{name} "$@"', ""])).chmod(0o755)
+    lines = [
+        "#!/bin/bash",
+        f'echo "{name} $*" >>{bed.folder}/calls',
+        f"export SLURM_CONF={bed.folder}/slurm.conf",
+    ]
+    bed.write(f"bin/{name}", "\n".join([*lines, first, f'exec /usr/bin/{name} "$@"', ""])).chmod(
+        0o755
+    )
 
 
 def calls(bed: Bed, *words: str) -> list[str]:
-    return [line for line in (bed.folder / "calls").read_text().splitlines() if all(word in line for word in words)]
+    return [
+        line
+        for line in (bed.folder / "calls").read_text().splitlines()
+        if all(word in line for word in words)
+    ]
 
 
 def batch_log(run: Run) -> str:
@@ -62,7 +72,11 @@ def batch_log(run: Run) -> str:
 
 
 def children_of(pid: int) -> list[int]:
-    return [int(word) for task in Path(f"/proc/{pid}/task").glob("*/children") for word in task.read_text().split()]
+    return [
+        int(word)
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for word in task.read_text().split()
+    ]
 
 
 def parent_of(pid: int) -> int:
@@ -77,7 +91,9 @@ def tree(pid: int) -> list[int]:
 def image_of(run: Run) -> int:
     """The squashfuse that serves the running program's image."""
     (starter,) = children_of(worker_of(run))
-    (served,) = (pid for pid in children_of(starter) if "squashfuse" in Path(f"/proc/{pid}/comm").read_text())
+    (served,) = (
+        pid for pid in children_of(starter) if "squashfuse" in Path(f"/proc/{pid}/comm").read_text()
+    )
     return served
 
 
@@ -89,11 +105,19 @@ def kill(*pids: int) -> None:
 def test_killed_image_of_a_training_costs_nothing(bed: Bed) -> None:
     """It trains on from memory until it needs a file; then it dies of a bus error, here when it is asked to stop."""
     bed.run("hpcdl", "data", "stage", "digits", "--data-root", bed.folder / "data")
-    keys = ["model.filters=[8, 16]", "train.batch_size=64", "train.epochs=40", "cluster.save_every_steps=20"]
+    keys = [
+        "model.filters=[8, 16]",
+        "train.batch_size=64",
+        "train.epochs=40",
+        "cluster.save_every_steps=20",
+    ]
     keys.append(f"cluster.data_root={bed.folder}/data")
 
     def submit(image: str) -> Run:
-        return bed.submit("digits_cnn", *(word for key in (*keys, f"container={image}") for word in ("--set", key)))
+        return bed.submit(
+            "digits_cnn",
+            *(word for key in (*keys, f"container={image}") for word in ("--set", key)),
+        )
 
     def has_saved(run: Run) -> bool:
         return any((run.path / "checkpoints").glob("*.npz"))
@@ -122,7 +146,9 @@ def waits_for_go(bed: Bed) -> Run:
     """A script that has begun, and waits for the file `go`; then it needs something of its image."""
     loop = "while not os.path.exists('go'):\n    time.sleep(0.1)\n"
     bed.write("program.py", f"import os, time\nprint('up', flush=True)\n{loop}import sqlite3\n")
-    bed.write("job.yaml", "name: waits\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\n")
+    bed.write(
+        "job.yaml", "name: waits\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\n"
+    )
     run = bed.submit("job.yaml")
     until(lambda: (run.path / "logs/1.log").exists() and "up" in run.log())
     return run
@@ -202,9 +228,13 @@ def test_requeue_waits_for_slurmctld(impatient: Bed) -> None:
 @pytest.mark.second_bed
 def test_submission_waits_for_slurmctld(bed: Bed) -> None:
     bed.write("counter.py", "print('here')\n")
-    bed.write("job.yaml", "name: counter\ncontainer: python\nresources: {gpus: 0}\nscript: counter.py\n")
+    bed.write(
+        "job.yaml", "name: counter\ncontainer: python\nresources: {gpus: 0}\nscript: counter.py\n"
+    )
     tell("stop", "slurmctld")
-    submitting = bed.start("hpcdl", "submit", "job.yaml", "--cluster", bed.profile, "--runs-dir", bed.runs)
+    submitting = bed.start(
+        "hpcdl", "submit", "job.yaml", "--cluster", bed.profile, "--runs-dir", bed.runs
+    )
     until(lambda: list(bed.runs.glob("counter/*/script.sbatch")))
     tell("start", "slurmctld")
     output, errors = submitting.communicate(timeout=60)
@@ -223,7 +253,9 @@ def test_outage_is_said_and_changes_nothing(impatient: Bed) -> None:
         assert "Unable to contact slurm controller" in status["note"]
     assert len(calls(bed, "squeue", "--states=all")) == 1
 
-    refused = bed.run("hpcdl", "submit", "job.yaml", "--cluster", bed.profile, "--runs-dir", bed.runs, check=False)
+    refused = bed.run(
+        "hpcdl", "submit", "job.yaml", "--cluster", bed.profile, "--runs-dir", bed.runs, check=False
+    )
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "Unable to contact slurm controller" in refused.stderr
     unsent = next(path for path in bed.runs.glob("counter/*") if path != run.path)
@@ -259,7 +291,14 @@ def test_job_that_nobody_heard_of_is_found_by_resume(impatient: Bed) -> None:
     bed.write("counter.py", "print('here')\n")
     job = "name: counter\ncontainer: python\nresources: {gpus: 0}\nscript: counter.py\nslurm: {begin: now+1hour}\n"
     lost = bed.run(
-        "hpcdl", "submit", bed.write("job.yaml", job), "--cluster", bed.profile, "--runs-dir", bed.runs, check=False
+        "hpcdl",
+        "submit",
+        bed.write("job.yaml", job),
+        "--cluster",
+        bed.profile,
+        "--runs-dir",
+        bed.runs,
+        check=False,
     )
     assert lost.returncode == 1
     assert "Socket timed out" in lost.stderr
@@ -298,7 +337,9 @@ def test_accounting_is_not_needed(impatient: Bed, gone: str) -> None:
 def test_slurm_is_asked_at_most_once_a_minute(impatient: Bed) -> None:
     bed = impatient
     sets = ("--set", "cluster.min_poll_s=60", "--set", "slurm.begin=now+3")
-    run = counter(bed, 30, "00:10:00", "--no-check", *sets)  # the checks ask too, before there is a run
+    run = counter(
+        bed, 30, "00:10:00", "--no-check", *sets
+    )  # the checks ask too, before there is a run
     begun = time.monotonic()
     waiting = bed.start("hpcdl", "wait", run.path)
     for _ in range(3):

@@ -14,9 +14,7 @@ from tests.wheels import wheel
 
 pytestmark = pytest.mark.testbed
 
-JOB = (
-    'name: a\ncontainer: {}\nresources: {{gpus: 0, time: "00:10:00"}}\nscript: program.py\npackages: requirements.txt\n'
-)
+JOB = 'name: a\ncontainer: {}\nresources: {{gpus: 0, time: "00:10:00"}}\nscript: program.py\npackages: requirements.txt\n'
 PROGRAM = """
 import json, numpy, extra_words
 try:
@@ -34,7 +32,9 @@ ARGUMENTS = ("--cluster", "testbed.yaml", "--wheels", "wheels")
 def site(cluster: None) -> Bed:
     """A folder with wheels; what is built for images that belong to others goes to its runs."""
     bed = new_bed("test-packages")
-    bed.profile.write_text(bed.profile.read_text().replace("/gpfs/scratch/nct00/{user}/runs", str(bed.runs)))
+    bed.profile.write_text(
+        bed.profile.read_text().replace("/gpfs/scratch/nct00/{user}/runs", str(bed.runs))
+    )
     bed.environment["XDG_CACHE_HOME"] = str(bed.folder / "cache")
     wheels = bed.folder / "wheels"
     wheels.mkdir()
@@ -70,7 +70,10 @@ def test_script_imports_what_was_installed_and_cannot_change_it(site: Bed, image
     assert told["version"] == "1.2"
     assert told["numpy"].startswith("/usr/local/")
     assert told["wrote"] == "Read-only file system"
-    assert run.json("manifest.json")["packages"]["packages"] == {"extra-words": "1.2", "leaf-words": "1.0"}
+    assert run.json("manifest.json")["packages"]["packages"] == {
+        "extra-words": "1.2",
+        "leaf-words": "1.0",
+    }
     assert run.json("plan.json")["requirements"] == ["extra-words>=1"]
 
 
@@ -84,7 +87,16 @@ def test_second_build_says_it_is_there(site: Bed) -> None:
 
 def test_check_finds_them_missing_then_there(site: Bed) -> None:
     site.write("program2.py", "import plain_words\n")
-    words = ("check", "python.yaml", "--set", "script=program2.py", "--set", "packages=plain2.txt", "-c", site.profile)
+    words = (
+        "check",
+        "python.yaml",
+        "--set",
+        "script=program2.py",
+        "--set",
+        "packages=plain2.txt",
+        "-c",
+        site.profile,
+    )
     site.write("plain2.txt", "plain-words==1.0\n")
 
     before = site.run("hpcdl", *words, "--runs-dir", site.runs, "--json", check=False)
@@ -114,10 +126,15 @@ def test_beside_the_image_where_that_can_be_written(site: Bed) -> None:
     (site.folder / "mine.sif").symlink_to(IMAGES / "python3.11.sif")
     site.write("beside.txt", "plain-words>0\n")
 
-    built = build(site, "python.yaml", "--set", "container=./mine.sif", "--set", "packages=beside.txt")
+    built = build(
+        site, "python.yaml", "--set", "container=./mine.sif", "--set", "packages=beside.txt"
+    )
 
     overlay = Path(built.stdout.strip())
-    assert (overlay.parents[1], overlay.name) == (site.folder / "mine.sif.packages", "packages.sqfs")
+    assert (overlay.parents[1], overlay.name) == (
+        site.folder / "mine.sif.packages",
+        "packages.sqfs",
+    )
     assert {path.name for path in overlay.parent.iterdir()} == {"manifest.json", "packages.sqfs"}
 
 
@@ -138,7 +155,10 @@ def test_conflict_with_the_image_is_told_in_pips_words(site: Bed) -> None:
 def test_tensorflow_cpu_is_tensorflow(site: Bed) -> None:
     """The images have tensorflow-cpu, and tf-keras and others ask for tensorflow."""
     site.write("keras.txt", "keras-words\n")
-    assert "installed: keras-words 1.0\n" in build(site, "tensorflow.yaml", "--set", "packages=keras.txt").stderr
+    assert (
+        "installed: keras-words 1.0\n"
+        in build(site, "tensorflow.yaml", "--set", "packages=keras.txt").stderr
+    )
 
     site.write("late.txt", "late-words\n")
     failed = build(site, "tensorflow.yaml", "--set", "packages=late.txt", check=False)
@@ -184,7 +204,8 @@ def test_without_mksquashfs_a_folder_serves(site: Bed) -> None:
     site.write("folder.txt", "extra-words==1.2\n")
     words = ("python.yaml", "--set", "packages=folder.txt")
     site.write(
-        "program3.py", "import leaf_words, os\nprint(leaf_words.__file__, os.access('/opt/hpcdl/packages', os.W_OK))\n"
+        "program3.py",
+        "import leaf_words, os\nprint(leaf_words.__file__, os.access('/opt/hpcdl/packages', os.W_OK))\n",
     )
 
     bed = Bed(site.folder, site.profile, site.runs, {**site.environment, "PATH": str(tools)})
@@ -203,7 +224,9 @@ def test_standalone_script_binds_them(site: Bed) -> None:
     site.run("hpcdl", "render", *words, "--cluster", site.profile, "-o", "plain.slurm")
     site.run("sbatch", "--wait", "--output=plain.out", "--error=plain.err", "plain.slurm")
 
-    assert (site.folder / "plain.out").read_text() == "/opt/hpcdl/packages/plain_words/__init__.py\n"
+    assert (
+        site.folder / "plain.out"
+    ).read_text() == "/opt/hpcdl/packages/plain_words/__init__.py\n"
 
 
 def test_model_function_imports_them_and_from_pythonpath(site: Bed) -> None:
@@ -224,7 +247,9 @@ def test_model_function_imports_them_and_from_pythonpath(site: Bed) -> None:
     site.run("hpcdl", "data", "stage", "digits", "--data-root", site.folder / "data")
     build(site, "model.yaml")
 
-    run = site.submit("model.yaml", "--no-check", "--wait", "--set", f"cluster.data_root={site.folder}/data")
+    run = site.submit(
+        "model.yaml", "--no-check", "--wait", "--set", f"cluster.data_root={site.folder}/data"
+    )
 
     assert run.json("result.json")["state"] == "done"
 
@@ -238,7 +263,16 @@ def test_index_of_pips_settings_is_asked_and_its_token_told_nobody(site: Bed) ->
     }
     bed = Bed(site.folder, site.profile, site.runs, {**site.environment, **settings})
 
-    words = ("hpcdl", "env", "build", "python.yaml", "--set", "packages=index.txt", "--cluster", site.profile)
+    words = (
+        "hpcdl",
+        "env",
+        "build",
+        "python.yaml",
+        "--set",
+        "packages=index.txt",
+        "--cluster",
+        site.profile,
+    )
     done = bed.run(*words, check=False)
 
     assert done.returncode == 2

@@ -16,8 +16,20 @@ from tests.testbed.conftest import IMAGES, SCRATCH, Bed, new_bed
 
 pytestmark = pytest.mark.testbed
 
-SCRIPT = 'name: a\ncontainer: {image}\nresources: {{gpus: 1, time: "00:10:00"}}\nscript: program.py\n'
-EVERYTHING = ["job file", "account", "partition", "QoS", "time", "size", "image", "host Python", "file system"]
+SCRIPT = (
+    'name: a\ncontainer: {image}\nresources: {{gpus: 1, time: "00:10:00"}}\nscript: program.py\n'
+)
+EVERYTHING = [
+    "job file",
+    "account",
+    "partition",
+    "QoS",
+    "time",
+    "size",
+    "image",
+    "host Python",
+    "file system",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +45,16 @@ def site(cluster: None) -> Bed:
 
 def check(bed: Bed, job: str, *options: object) -> dict[str, Any]:
     done = bed.run(
-        "hpcdl", "check", job, "--cluster", bed.profile, "--runs-dir", bed.runs, "--json", *options, check=False
+        "hpcdl",
+        "check",
+        job,
+        "--cluster",
+        bed.profile,
+        "--runs-dir",
+        bed.runs,
+        "--json",
+        *options,
+        check=False,
     )
     assert done.returncode in (0, 2), done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
@@ -67,7 +88,12 @@ def test_shipped_jobs_are_good(site: Bed, job: str) -> None:
 
 def test_good_script(site: Bed) -> None:
     site.write("beside.py", "import json\n")
-    told = check(site, script_job(site, "import os, beside\ntry:\n    import numpy\nexcept ImportError:\n    pass\n"))
+    told = check(
+        site,
+        script_job(
+            site, "import os, beside\ntry:\n    import numpy\nexcept ImportError:\n    pass\n"
+        ),
+    )
 
     assert (told["findings"], told["skipped"]) == ([], [])
     assert "script" in told["passed"]
@@ -80,11 +106,19 @@ def test_good_script(site: Bed) -> None:
         (["cluster.account=nct01"], "account", "you have no account nct01; did you mean nct00?"),
         (["cluster.partition=ac"], "partition", "there is no partition ac; did you mean acc?"),
         (["cluster.qos=acc_debgu"], "QoS", "there is no QoS acc_debgu; did you mean acc_debug?"),
-        (["cluster.qos=acc_debug", "resources.time=04:00:00"], "time", "but QoS acc_debug allows 02:00:00"),
+        (
+            ["cluster.qos=acc_debug", "resources.time=04:00:00"],
+            "time",
+            "but QoS acc_debug allows 02:00:00",
+        ),
         (["resources.time=4-00:00:00"], "time", "but partition acc allows 3-00:00:00"),
         (["resources.gpus=5"], "size", "5 GPUs are asked for, but no node here has more than 4"),
         (["slurm={constraint: h100}"], "sbatch --test-only", "Invalid feature specification"),
-        (["data.name=cifar"], "data", "cifar is not staged: there is no /gpfs/scratch/nct00/data/cifar.npz"),
+        (
+            ["data.name=cifar"],
+            "data",
+            "cifar is not staged: there is no /gpfs/scratch/nct00/data/cifar.npz",
+        ),
         (["container=python"], "image", "has no tensorflow"),
         (["cluster.images.tensorflow.python=python2"], "image", "has no command python2"),
         (["cluster.modules=[singularity, nothing]"], "host Python", "modules cannot be loaded: "),
@@ -108,7 +142,9 @@ def test_mistakes(site: Bed, options: list[str], name: str, cause: str) -> None:
 @pytest.mark.second_bed
 def test_what_sbatch_takes_and_never_starts(site: Bed) -> None:
     """SLURM's own test lets a time above the QoS's limit through."""
-    told = check(site, "mnist_cnn", "--set", "cluster.qos=acc_debug", "--set", "resources.time=04:00:00")
+    told = check(
+        site, "mnist_cnn", "--set", "cluster.qos=acc_debug", "--set", "resources.time=04:00:00"
+    )
 
     assert [row["check"] for row in told["findings"]] == ["time"]
     assert "sbatch --test-only" in told["passed"]
@@ -129,7 +165,11 @@ def test_what_sbatch_takes_and_never_starts(site: Bed) -> None:
             "tf2.11",
             "program.py:1: tensorflow 2.11.1 has no tensorflow.keras.optimizers.Lion: it came with TensorFlow 2.13",
         ),
-        ("import numpy as np\nx = np.float(1)\n", "tensorflow", "has no numpy.float: it left with numpy 1.24"),
+        (
+            "import numpy as np\nx = np.float(1)\n",
+            "tensorflow",
+            "has no numpy.float: it left with numpy 1.24",
+        ),
     ],
     ids=["syntax", "import", "load_data", "since", "until"],
 )
@@ -185,7 +225,9 @@ def test_second_time_asks_no_container(site: Bed) -> None:
 def test_other_script_waits_for_nothing(site: Bed, image: str) -> None:
     """Once an image was looked into, a script with other imports and names is checked in seconds."""
     first = "import json\nimport tensorflow as tf\ntf.keras.Model\n"
-    other = "import csv, h5py\nimport tensorflow as tf\ntf.keras.layers.Dense\ntf.data.Dataset.range\n"
+    other = (
+        "import csv, h5py\nimport tensorflow as tf\ntf.keras.layers.Dense\ntf.data.Dataset.range\n"
+    )
     check(site, script_job(site, first, image))
 
     began = time.monotonic()
@@ -201,7 +243,9 @@ def test_colab_is_found(site: Bed) -> None:
     """The image has a package google, and not Colab's part of it."""
     told = check(site, script_job(site, "from google.colab import drive\n", "tensorflow"))
 
-    assert [row["cause"] for row in told["findings"]] == ["program.py imports google.colab, which the image has not"]
+    assert [row["cause"] for row in told["findings"]] == [
+        "program.py imports google.colab, which the image has not"
+    ]
 
 
 @pytest.mark.cases("F11")
@@ -223,11 +267,15 @@ def test_tf_keras_that_the_image_lacks(site: Bed) -> None:
     told = check(site, "mnist_cnn", "--set", LEGACY_KERAS)
     assert [(row["check"], row["blocks"]) for row in told["findings"]] == [("image", True)]
     assert told["findings"][0]["cause"].startswith(NO_TF_KERAS)
-    assert told["findings"][0]["fix"].startswith("name tf-keras==2.21.* in a requirements file (packages:)")
+    assert told["findings"][0]["fix"].startswith(
+        "name tf-keras==2.21.* in a requirements file (packages:)"
+    )
 
     program = "import tensorflow as tf\ntf.keras.Sequential()\n"
     told = check(site, script_job(site, program, "tensorflow"), "--set", LEGACY_KERAS)
-    assert [row["cause"].startswith(f"program.py:2: {NO_TF_KERAS}") for row in told["findings"]] == [True]
+    assert [
+        row["cause"].startswith(f"program.py:2: {NO_TF_KERAS}") for row in told["findings"]
+    ] == [True]
 
     told = check(site, "mnist_cnn", "--set", "container=tf2.11", "--set", LEGACY_KERAS)
     assert told["findings"] == []
@@ -238,12 +286,16 @@ def test_run_without_its_tf_keras_says_so(site: Bed) -> None:
     """Sent without the check: the trainer and a script end with the remedy."""
     training = site.submit("mnist_cnn", "--no-check", "--set", LEGACY_KERAS).wait()
     assert (training["state"], training["cause"]) == ("failed", "internal")
-    assert training["message"] == "TF_USE_LEGACY_KERAS=1 asks for tf-keras, which cannot be imported"
+    assert (
+        training["message"] == "TF_USE_LEGACY_KERAS=1 asks for tf-keras, which cannot be imported"
+    )
     job = script_job(site, "import tensorflow as tf\ntf.keras.Sequential()\n", "tensorflow")
     script = site.submit(job, "--no-check", "--set", LEGACY_KERAS).wait()
     assert (script["state"], script["cause"]) == ("failed", "user_code")
     for result in (training, script):
-        assert result["hint"].startswith("name tf-keras, of TensorFlow's own version, in a requirements file")
+        assert result["hint"].startswith(
+            "name tf-keras, of TensorFlow's own version, in a requirements file"
+        )
 
 
 @pytest.mark.cases("fault 1")
@@ -251,7 +303,9 @@ def test_variable_of_the_image_counts(site: Bed) -> None:
     """Apptainer gives what begins with APPTAINERENV_ to the image, as if the image had it."""
     site.environment["APPTAINERENV_TF_USE_LEGACY_KERAS"] = "1"
     try:
-        facts = json.loads(site.run("hpcdl", "image", "inspect", IMAGES / "tf2.21-py311.sif", "--json").stdout)
+        facts = json.loads(
+            site.run("hpcdl", "image", "inspect", IMAGES / "tf2.21-py311.sif", "--json").stdout
+        )
     finally:
         del site.environment["APPTAINERENV_TF_USE_LEGACY_KERAS"]
     assert (facts["tensorflow"][:5], facts["keras"]) == ("2.21.", None)
@@ -259,7 +313,15 @@ def test_variable_of_the_image_counts(site: Bed) -> None:
 
 def submit(bed: Bed, *options: object) -> subprocess.CompletedProcess[str]:
     return bed.run(
-        "hpcdl", "submit", "mnist_cnn", "--cluster", bed.profile, "--runs-dir", bed.runs, *options, check=False
+        "hpcdl",
+        "submit",
+        "mnist_cnn",
+        "--cluster",
+        bed.profile,
+        "--runs-dir",
+        bed.runs,
+        *options,
+        check=False,
     )
 
 
@@ -275,7 +337,9 @@ def test_submit_refuses_what_cannot_run(site: Bed) -> None:
     lines = done.stderr.splitlines()
     title = next(line for line in lines if line.startswith("mnist-cnn on testbed"))
     assert title.endswith("1 problem, nothing was submitted")
-    assert any(line.startswith(" ✗ time  ") and "QoS acc_debug allows 02:00:00" in line for line in lines)
+    assert any(
+        line.startswith(" ✗ time  ") and "QoS acc_debug allows 02:00:00" in line for line in lines
+    )
     assert str(site.folder) not in queue(site)
     assert sorted(site.runs.glob("*/*")) == runs_before
 
@@ -284,7 +348,9 @@ def test_submit_tells_what_it_checked(site: Bed) -> None:
     done = submit(site, "--set", "slurm={hold: ''}")
     site.run("hpcdl", "cancel", done.stdout.strip())
 
-    told = re.search(r"^checked in [\d.]+ s · submitted as job \d+ on testbed · (.*)$", done.stderr, re.MULTILINE)
+    told = re.search(
+        r"^checked in [\d.]+ s · submitted as job \d+ on testbed · (.*)$", done.stderr, re.MULTILINE
+    )
     assert told, done.stderr
     assert "TensorFlow 2.21." in told[1]
 

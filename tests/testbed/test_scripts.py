@@ -50,7 +50,9 @@ env: {GREETING: hello}
 def offline(cluster: None) -> Bed:
     """A cluster whose containers run in a network namespace with no way out, not even to this machine."""
     bed = new_bed("test-scripts")
-    wrapper = bed.write("singularity", '#!/bin/sh\nexec unshare --map-current-user --net apptainer "$@"\n')
+    wrapper = bed.write(
+        "singularity", '#!/bin/sh\nexec unshare --map-current-user --net apptainer "$@"\n'
+    )
     wrapper.chmod(0o755)
     profile = bed.profile.read_text().replace("runtime: singularity", f"runtime: {wrapper}")
     bed.profile.write_text(profile)
@@ -65,7 +67,9 @@ def offline_runs(offline: Bed) -> dict[str, Run]:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_keras_finds_staged_sets_and_weights_offline(offline_runs: dict[str, Run], image: str) -> None:
+def test_keras_finds_staged_sets_and_weights_offline(
+    offline_runs: dict[str, Run], image: str
+) -> None:
     run = offline_runs[image]
     result = run.wait()
     assert result["state"] == "done", run.log()
@@ -78,7 +82,11 @@ def test_keras_finds_staged_sets_and_weights_offline(offline_runs: dict[str, Run
     assert not [name for name in seen["tmp"] if "keras" in name.lower()]
     assert (seen["home"], seen["host_home"]) == (f"{run.path}/home", False)
     assert ((SCRATCH / "data").owner(), seen["writable"]) == ("hpcdata", False)
-    assert (seen["cwd"], seen["args"], seen["greeting"]) == (f"{run.path}/work", ["--epochs", "3"], "hello")
+    assert (seen["cwd"], seen["args"], seen["greeting"]) == (
+        f"{run.path}/work",
+        ["--epochs", "3"],
+        "hello",
+    )
 
 
 def warn_each(bed: Bed, runs: list[Run], text: str) -> None:
@@ -104,7 +112,9 @@ def test_readme_script_outlives_its_time_limit(bed: Bed) -> None:
     for run in runs:
         assert run.wait()["state"] == "done", run.log(2)
         (saved,) = map(int, re.findall(r"goes on after epoch (\d+) of 20", run.log(2)))
-        epochs = [list(map(int, re.findall(r"^Epoch (\d+)/20", run.log(n), re.MULTILINE))) for n in (1, 2)]
+        epochs = [
+            list(map(int, re.findall(r"^Epoch (\d+)/20", run.log(n), re.MULTILINE))) for n in (1, 2)
+        ]
         assert saved >= 2
         assert epochs[0][:saved] + epochs[1] == list(range(1, 21))
         assert float(run.log(2).rpartition("test accuracy ")[2]) > 0.8
@@ -125,7 +135,9 @@ print("signals", len(seen))
 
 def test_script_gets_its_signal_once_and_the_image_stays(bed: Bed) -> None:
     bed.write("heeds.py", HEEDS_SIGNAL)
-    bed.write("job.yaml", "name: heeds\nresources: {gpus: 0}\nscript: heeds.py\nstop_signal: USR2\n")
+    bed.write(
+        "job.yaml", "name: heeds\nresources: {gpus: 0}\nscript: heeds.py\nstop_signal: USR2\n"
+    )
     runs = [bed.submit("job.yaml", "--set", f"container={image}") for image in ("python", *IMAGES)]
     warn_each(bed, runs, "ready")
     for run in runs:
@@ -137,7 +149,8 @@ def test_script_is_frozen_at_submission(bed: Bed) -> None:
     bed.write("helper.py", "ANSWER = 1\n")
     script = bed.write("program.py", "import helper\nprint('answer', helper.ANSWER)\n")
     bed.write(
-        "job.yaml", "name: frozen\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\nslurm: {hold: ''}\n"
+        "job.yaml",
+        "name: frozen\ncontainer: python\nresources: {gpus: 0}\nscript: program.py\nslurm: {hold: ''}\n",
     )
     run = bed.submit("job.yaml")
     script.write_text("print('edited')\n")
@@ -165,7 +178,9 @@ def test_notebook_runs_as_it_is(bed: Bed, image: str) -> None:
     """Magics run, figures are kept, and an error names the cell, under Python 3.9 and 3.11."""
     cells = [{"cell_type": "code", "source": source} for source in NOTEBOOK]
     bed.write("book.ipynb", json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
-    bed.write("job.yaml", f"name: book\ncontainer: {image}\nresources: {{gpus: 0}}\nscript: book.ipynb\n")
+    bed.write(
+        "job.yaml", f"name: book\ncontainer: {image}\nresources: {{gpus: 0}}\nscript: book.ipynb\n"
+    )
     run = bed.submit("job.yaml")
 
     assert run.wait()["state"] == "failed"
@@ -176,7 +191,10 @@ def test_notebook_runs_as_it_is(bed: Bed, image: str) -> None:
     assert "['from the shell']" in log
     assert 'File "book.ipynb, cell 7", line 1, in <module>' in log
     assert "Agg is" not in log
-    assert sorted(path.name for path in (run.path / "figures").iterdir()) == ["cell-5-1.png", "cell-5-2.png"]
+    assert sorted(path.name for path in (run.path / "figures").iterdir()) == [
+        "cell-5-1.png",
+        "cell-5-2.png",
+    ]
 
 
 @pytest.mark.cases("F14")
@@ -184,7 +202,9 @@ def test_notebook_runs_as_it_is(bed: Bed, image: str) -> None:
 def test_script_keeps_its_figures(bed: Bed, image: str) -> None:
     """plt.show() of a script saves a file in both images, in the run and in a rendered folder."""
     bed.write("plot.py", "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\n")
-    bed.write("job.yaml", f"name: plot\ncontainer: {image}\nresources: {{gpus: 0}}\nscript: plot.py\n")
+    bed.write(
+        "job.yaml", f"name: plot\ncontainer: {image}\nresources: {{gpus: 0}}\nscript: plot.py\n"
+    )
     run = bed.submit("job.yaml")
     bed.run("hpcdl", "render", "job.yaml", "--cluster", bed.profile, "-o", "plot/")
     bed.run("sbatch", "--wait", "--chdir=plot", "plot/job.sbatch")
@@ -194,29 +214,44 @@ def test_script_keeps_its_figures(bed: Bed, image: str) -> None:
     assert (bed.folder / "plot/figures/figure-1.png").read_bytes().startswith(b"\x89PNG")
 
 
-ASK = (
-    "import json, os; print(json.dumps([os.environ['HOME'], os.getcwd(), sorted(os.listdir('/')), sorted(os.environ)]))"
-)
+ASK = "import json, os; print(json.dumps([os.environ['HOME'], os.getcwd(), sorted(os.listdir('/')), sorted(os.environ)]))"
 
 
 def test_shell_opens_a_runs_container(offline_runs: dict[str, Run], offline: Bed) -> None:
     run = offline_runs["tensorflow"]
     run.wait()
     offline.write("ask.py", ASK)
-    home, cwd, root, names = json.loads(offline.run("hpcdl", "shell", run.path, "--", "python", "ask.py").stdout)
-    assert (home, cwd) == (f"{run.path}/home", str(offline.folder)), "who names a program names files from here"
+    home, cwd, root, names = json.loads(
+        offline.run("hpcdl", "shell", run.path, "--", "python", "ask.py").stdout
+    )
+    assert (home, cwd) == (f"{run.path}/home", str(offline.folder)), (
+        "who names a program names files from here"
+    )
     assert "gpfs" in root
     assert {"GREETING", "KERAS_HOME", "HPCDL_DATA_ROOT", "HPCDL_STOP_FILE"} <= set(names)
-    typed = offline.run("hpcdl", "shell", run.path, stdin="echo $GREETING; ls ~/.keras/datasets | grep fashion\n")
+    typed = offline.run(
+        "hpcdl", "shell", run.path, stdin="echo $GREETING; ls ~/.keras/datasets | grep fashion\n"
+    )
     assert typed.stdout.splitlines() == ["hello", "fashion-mnist"]
-    assert offline.run("hpcdl", "shell", run.path, stdin="pwd\n").stdout.strip() == f"{run.path}/work"
+    assert (
+        offline.run("hpcdl", "shell", run.path, stdin="pwd\n").stdout.strip() == f"{run.path}/work"
+    )
 
 
 @pytest.mark.cases("F13")
 def test_local_run_is_in_the_container_too(bed: Bed) -> None:
     """The container command comes with a module of the profile's, on the login node as on the compute nodes."""
     bed.write("a.py", "import os\nprint(sorted(os.environ))\n")
-    words = ("--set", "container=python", "--gpus", "0", "--cluster", bed.profile, "--runs-dir", bed.runs)
+    words = (
+        "--set",
+        "container=python",
+        "--gpus",
+        "0",
+        "--cluster",
+        bed.profile,
+        "--runs-dir",
+        bed.runs,
+    )
     answer = bed.run("hpcdl", "submit", "a.py", "--backend", "local", *words, "--wait")
     assert "without the container" not in answer.stderr
     assert "SINGULARITY_CONTAINER" in Run(bed, Path(answer.stdout.strip())).log()
@@ -224,13 +259,14 @@ def test_local_run_is_in_the_container_too(bed: Bed) -> None:
 
 def test_shell_opens_a_jobs_container_before_submission(bed: Bed) -> None:
     bed.write("program.py", "print(1)\n")
-    bed.write("job.yaml", "name: try\ncontainer: python\nresources: {gpus: 1}\nscript: program.py\nenv: {A: 'b c'}\n")
+    bed.write(
+        "job.yaml",
+        "name: try\ncontainer: python\nresources: {gpus: 1}\nscript: program.py\nenv: {A: 'b c'}\n",
+    )
     options = ("--cluster", bed.profile, "--runs-dir", bed.runs)
     # The runtime comes with a module here, as on most clusters: the shell loads it.
     words = " ".join(map(str, options))
-    shell = (
-        f'source /etc/profile.d/modules.sh; export -f module; exec hpcdl shell job.yaml {words} -- python -c "{ASK}"'
-    )
+    shell = f'source /etc/profile.d/modules.sh; export -f module; exec hpcdl shell job.yaml {words} -- python -c "{ASK}"'
     asked = bed.run("bash", "-c", shell)
     home, cwd, _, names = json.loads(asked.stdout)
     assert cwd == str(bed.folder)

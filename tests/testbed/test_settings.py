@@ -31,7 +31,9 @@ def test_job_with_the_settings_of_each_file(bed: Bed) -> None:
     bed.write("job.yaml", JOB)
     bed.write("hpcdl.yaml", FOLDER)
 
-    made = bed.run("hpcdl", "init", "--cluster", bed.profile, "--set", f"runs_root={bed.runs}", "--yes")
+    made = bed.run(
+        "hpcdl", "init", "--cluster", bed.profile, "--set", f"runs_root={bed.runs}", "--yes"
+    )
     shown = bed.run("hpcdl", "cluster", "show").stdout
     done = bed.run("hpcdl", "submit", "job.yaml", "--wait")
 
@@ -60,7 +62,10 @@ def test_rendered_script_passes_the_same(bed: Bed) -> None:
 
 def test_accounts_are_asked_of_slurm(bed: Bed) -> None:
     bed.environment["XDG_CONFIG_HOME"] = str(bed.folder / "config")
-    bed.write("site.yaml", "name: mine\nnode: {cpus: 80, gpus: 4}\ndata_root: '/gpfs/scratch/{account}/data'\n")
+    bed.write(
+        "site.yaml",
+        "name: mine\nnode: {cpus: 80, gpus: 4}\ndata_root: '/gpfs/scratch/{account}/data'\n",
+    )
 
     told = bed.run("hpcdl", "init", "--cluster", "site.yaml", "--yes")
 

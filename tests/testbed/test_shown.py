@@ -55,7 +55,9 @@ def places(bed: Bed) -> Bed:
     bed.write("job/job.yaml", JOB.replace("BASE", base[::-1]))
     (bed.folder / "job/table.csv").symlink_to("../far/table.csv")
     bed.write("modulefiles/bindings", f"#%Module1.0\nsetenv APPTAINER_BIND {base}/site\n")
-    profile = bed.profile.read_text().replace("modules: [singularity]", "modules: [singularity, bindings]")
+    profile = bed.profile.read_text().replace(
+        "modules: [singularity]", "modules: [singularity, bindings]"
+    )
     bed.profile.write_text(profile)
     for path in (bed.folder, *bed.folder.rglob("*")):
         shutil.chown(path, "hpcuser", "hpcuser")
@@ -116,7 +118,9 @@ def test_linked_images_are_trained_on(bed: Bed) -> None:
     (bed.folder / "proj/photos/dark").symlink_to(bed.folder / "else/dark")
     (bed.folder / "proj/photos/light").mkdir()
     for number in range(12):
-        (bed.folder / f"proj/photos/light/{number}.png").symlink_to(f"../../../else/light/{number}.png")
+        (bed.folder / f"proj/photos/light/{number}.png").symlink_to(
+            f"../../../else/light/{number}.png"
+        )
     (bed.folder / "job").mkdir()
     (bed.folder / "job/phlink").symlink_to("../proj/photos")
     bed.write(

@@ -21,13 +21,17 @@ def script_job(bed: Bed, text: str, more: str = "", name: str = "script") -> str
 
 
 def test_script_run_ends_done(bed: Bed) -> None:
-    job = script_job(bed, "import os, sys\nprint('hello from', os.getcwd(), sys.argv)\n", "args: [a b, --n, 3]\n")
+    job = script_job(
+        bed, "import os, sys\nprint('hello from', os.getcwd(), sys.argv)\n", "args: [a b, --n, 3]\n"
+    )
     run = bed.submit(job)
     result = run.wait()
     assert result["state"] == "done"
     assert result["attempts"][0]["job_id"] == run.job_id
     assert f"hello from {run.path}/work" in run.log()
-    assert "['a b', '--n', '3']" in run.log().replace(f"{run.path}/user/program.py", "").replace("'', ", "")
+    assert "['a b', '--n', '3']" in run.log().replace(f"{run.path}/user/program.py", "").replace(
+        "'', ", ""
+    )
     assert bed.run("hpcdl", "result", run.path).stdout.startswith("done in ")
 
 
@@ -48,7 +52,9 @@ def test_run_is_seen_from_another_shell_after_the_first_is_gone(bed: Bed) -> Non
     followed = bed.start("hpcdl", "logs", "-f", path)
     assert bed.run("hpcdl", "wait", path.split("/")[-1], "--runs-dir", bed.runs).returncode == 0
     output, _ = followed.communicate(timeout=60)
-    assert [line for line in output.splitlines() if line.startswith("line")] == [f"line {i}" for i in range(8)]
+    assert [line for line in output.splitlines() if line.startswith("line")] == [
+        f"line {i}" for i in range(8)
+    ]
     table = bed.run("hpcdl", "status", "--runs-dir", bed.runs).stdout
     assert "script/" in table
     assert "done" in table
@@ -105,15 +111,33 @@ def test_warning_becomes_a_stop_file_and_a_requeue(bed: Bed) -> None:
 
 def test_hostile_values_arrive_unchanged(bed: Bed) -> None:
     text = "import json, os, sys\nprint(json.dumps([sys.argv[1:], os.environ['GREETING'], os.getcwd()]))\n"
-    args = ["a b", "$(touch pwned)", "`id`", "it's", '"quoted"', "semi;colon", "new\nline", "*", "\\", "é", "a=b,c=d"]
+    args = [
+        "a b",
+        "$(touch pwned)",
+        "`id`",
+        "it's",
+        '"quoted"',
+        "semi;colon",
+        "new\nline",
+        "*",
+        "\\",
+        "é",
+        "a=b,c=d",
+    ]
     workdir = bed.folder / "a b;$(touch pwned)'c"
     workdir.mkdir()
     shutil.chown(workdir, "hpcuser")
-    more = f"args: {json.dumps(args)}\nenv: {{GREETING: {json.dumps(args[2] + args[6] + args[10])}}}\n"
+    more = (
+        f"args: {json.dumps(args)}\nenv: {{GREETING: {json.dumps(args[2] + args[6] + args[10])}}}\n"
+    )
     job = script_job(bed, text, more + f"workdir: {json.dumps(str(workdir))}\n")
     run = bed.submit(job, "--runs-dir", bed.folder / "runs of 'mine' $(touch pwned);")
     assert run.wait()["state"] == "done"
-    assert json.loads(run.log().splitlines()[-1]) == [args, args[2] + args[6] + args[10], str(workdir)]
+    assert json.loads(run.log().splitlines()[-1]) == [
+        args,
+        args[2] + args[6] + args[10],
+        str(workdir),
+    ]
     assert not list(bed.folder.rglob("pwned"))
 
 
@@ -124,14 +148,23 @@ def test_dry_run_is_what_is_sent(bed: Bed) -> None:
     assert not bed.runs.exists()
     run = bed.submit(job)
     sent = (run.path / "script.sbatch").read_text()
-    planned = next(line for line in text.splitlines() if line.startswith("#SBATCH --chdir=")).partition("=")[2]
+    planned = next(
+        line for line in text.splitlines() if line.startswith("#SBATCH --chdir=")
+    ).partition("=")[2]
     assert text.replace(planned, str(run.path)) == sent
-    known = subprocess.run(["scontrol", "write", "batch_script", run.job_id, "-"], capture_output=True, text=True)
+    known = subprocess.run(
+        ["scontrol", "write", "batch_script", run.job_id, "-"], capture_output=True, text=True
+    )
     assert known.stdout.rstrip("\n\0") == sent.rstrip("\n")
 
 
 def test_outer_job_and_poisoned_shell_stay_outside(bed: Bed) -> None:
-    bed.environment |= {"SLURM_JOB_ID": "1", "SBATCH_QOS": "none", "CUDA_VISIBLE_DEVICES": "7", "TF_CONFIG": "{}"}
+    bed.environment |= {
+        "SLURM_JOB_ID": "1",
+        "SBATCH_QOS": "none",
+        "CUDA_VISIBLE_DEVICES": "7",
+        "TF_CONFIG": "{}",
+    }
     bed.environment |= {"PYTHONPATH": "/nowhere", "APPTAINER_BIND": "/nowhere"}
     run = bed.submit(script_job(bed, "import json, os\nprint(json.dumps(dict(os.environ)))\n"))
     assert run.wait()["state"] == "done"
@@ -144,7 +177,9 @@ def test_outer_job_and_poisoned_shell_stay_outside(bed: Bed) -> None:
 
 
 def test_job_without_its_host_python_shows_the_batch_log(bed: Bed) -> None:
-    run = bed.submit(script_job(bed, "print(1)\n"), "--no-check", "--set", "cluster.host_python=/nowhere/python")
+    run = bed.submit(
+        script_job(bed, "print(1)\n"), "--no-check", "--set", "cluster.host_python=/nowhere/python"
+    )
     waited = bed.run("hpcdl", "wait", run.path, check=False)
     assert waited.returncode == 1
     assert "failed: internal" in waited.stderr

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from hpcdl.data import catalogue
-from hpcdl.data.staging import stage
+from hpcdl.staging import catalogue
+from hpcdl.staging.stage import stage
 from tests.data.conftest import HDF5, Site, archive_of, cifar10_members, sha256, site
 from tests.testbed.conftest import Bed, new_bed
 
@@ -56,12 +56,16 @@ def mine(cluster: None) -> Bed:
 def staged(mine: Bed, site: Site, monkeypatch: pytest.MonkeyPatch) -> Bed:
     """Its data_root filled from a server; CIFAR-10 has its real sizes."""
     archive = archive_of(cifar10_members(rows=10000))
-    site.files.update({"cifar-10-python.tar.gz": archive, "NASNet-mobile-no-top.h5": HDF5 + b"weights"})
+    site.files.update(
+        {"cifar-10-python.tar.gz": archive, "NASNet-mobile-no-top.h5": HDF5 + b"weights"}
+    )
     (source,) = catalogue.SETS["cifar10"]
     published = catalogue.Source(source.file, source.url, sha256(archive))
     monkeypatch.setitem(catalogue.SETS, "cifar10", (published,))
-    weights = catalogue.Source(NASNET, "http://x/NASNet-mobile-no-top.h5", sha256(HDF5 + b"weights"))
-    monkeypatch.setattr("hpcdl.data.wanted.sources", lambda *_: [weights])
+    weights = catalogue.Source(
+        NASNET, "http://x/NASNet-mobile-no-top.h5", sha256(HDF5 + b"weights")
+    )
+    monkeypatch.setattr("hpcdl.staging.request.sources", lambda *_: [weights])
     stage("cifar10", mine.folder / "data", mirror=site.url)
     stage("weights/NASNetMobile", mine.folder / "data", mirror=site.url)
     return mine
@@ -70,8 +74,13 @@ def staged(mine: Bed, site: Site, monkeypatch: pytest.MonkeyPatch) -> Bed:
 def test_fetched_sets_and_weights_work_offline_in_both_images(staged: Bed) -> None:
     root = ("--set", f"cluster.data_root={staged.folder}/data")
     scripts = []
-    for name in ("tensorflow", "tf2.11"):  # hpcdl check would say that the archive is not Keras's own
-        scripts.append(staged.submit("script.yaml", *root, "--set", f"container={name}", "--no-check"))
+    for name in (
+        "tensorflow",
+        "tf2.11",
+    ):  # hpcdl check would say that the archive is not Keras's own
+        scripts.append(
+            staged.submit("script.yaml", *root, "--set", f"container={name}", "--no-check")
+        )
     training = staged.submit("training.yaml", *root)
 
     for run in scripts:
@@ -83,13 +92,20 @@ def test_fetched_sets_and_weights_work_offline_in_both_images(staged: Bed) -> No
         assert "Downloading" not in run.log()
     assert training.wait()["state"] == "done", training.log()
     assert "50,000 training and 10,000 test images of 32x32x3 (uint8), 10 classes" in training.log()
-    assert staged.run("hpcdl", "data", "verify", "--data-root", staged.folder / "data").stdout.count("ok ") == 4
+    assert (
+        staged.run("hpcdl", "data", "verify", "--data-root", staged.folder / "data").stdout.count(
+            "ok "
+        )
+        == 4
+    )
 
 
 def test_missing_set_ends_at_once_with_the_command_that_stages_it(mine: Bed) -> None:
     root = f"{mine.folder}/empty"
     words = ("--set", f"cluster.data_root={root}", "--set", "data.name=cifar100")
-    checked = mine.run("hpcdl", "check", "training.yaml", "--cluster", mine.profile, *words, check=False)
+    checked = mine.run(
+        "hpcdl", "check", "training.yaml", "--cluster", mine.profile, *words, check=False
+    )
     command = f"on a machine with internet: hpcdl data stage cifar100 --data-root {root}"
     assert checked.returncode == 2
     assert command in checked.stdout + checked.stderr

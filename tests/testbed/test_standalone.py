@@ -30,8 +30,12 @@ class Sent(Run):
 
     def __init__(self, bed: Bed, script: str, folder: str = ".") -> None:
         super().__init__(bed, bed.folder / folder)
-        job_id = bed.run("bash", "-c", f"cd {folder} && exec sbatch --parsable {script}").stdout.strip()
-        bed.write(f"{folder}/submitted.json", json.dumps({"job_id": job_id}))  # where the bed finds what it must cancel
+        job_id = bed.run(
+            "bash", "-c", f"cd {folder} && exec sbatch --parsable {script}"
+        ).stdout.strip()
+        bed.write(
+            f"{folder}/submitted.json", json.dumps({"job_id": job_id})
+        )  # where the bed finds what it must cancel
 
     def printed(self) -> str:
         """All that it printed so far, the batch script's own words included."""
@@ -76,7 +80,9 @@ def starts(printed: str) -> list[int]:
 @pytest.fixture(scope="module")
 def limited(cluster: None) -> Iterator[Sent]:
     """A job that needs longer than its time limit of a minute; it runs while the other tests do."""
-    sent = counter(new_bed("test-standalone-limit"), 300, "00:01:00", "--set", "cluster.signal_lead_s=15")
+    sent = counter(
+        new_bed("test-standalone-limit"), 300, "00:01:00", "--set", "cluster.signal_lead_s=15"
+    )
     yield sent
     subprocess.run(["scancel", "--quiet", sent.job_id], check=False)
 
@@ -105,7 +111,10 @@ def test_where_nothing_is_requeued_it_is_sent_again(limited: Sent, bed: Bed) -> 
     job.warn()
     assert job.end() == "FAILED|75:0"
     header = (bed.folder / "counter.slurm").read_text().partition("#SBATCH")[0]
-    assert "# Jobs are not requeued here: one that ends with exit status 75 has saved its state; submit it" in header
+    assert (
+        "# Jobs are not requeued here: one that ends with exit status 75 has saved its state; submit it"
+        in header
+    )
     again = Sent(bed, "counter.slurm")
     assert again.end() == "COMPLETED|0:0"
     assert starts(again.printed())[0] > 0
@@ -128,7 +137,10 @@ sys.exit(75)
 
 def test_script_gets_its_own_signal(limited: Sent, bed: Bed) -> None:
     bed.write("heeds.py", HEEDS_SIGNAL)
-    bed.write("job.yaml", "name: s\ncontainer: python\nresources: {gpus: 0}\nscript: heeds.py\nstop_signal: USR1\n")
+    bed.write(
+        "job.yaml",
+        "name: s\ncontainer: python\nresources: {gpus: 0}\nscript: heeds.py\nstop_signal: USR1\n",
+    )
     job = Sent(bed, render(bed, "job.yaml", "s.slurm"))
     job.until_printed("ready")
     job.warn()
@@ -143,7 +155,9 @@ def test_bundles_go_on_after_a_warning(limited: Sent, bed: Bed) -> None:
     small = (*data, "--set", "model.filters=[8, 16]", "--set", "train.epochs=15")
     (script,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
     bed.write("train.py", script)
-    bed.write("job.yaml", "name: readme\ncontainer: tf2.11\nresources: {gpus: 1}\nscript: train.py\n")
+    bed.write(
+        "job.yaml", "name: readme\ncontainer: tf2.11\nresources: {gpus: 1}\nscript: train.py\n"
+    )
     for image in ("tensorflow", "tf2.11"):
         render(bed, "digits_cnn", f"{image}/", *small, "--set", f"container={image}")
     render(bed, "job.yaml", "readme/")
@@ -180,17 +194,30 @@ def test_time_limit_is_survived(limited: Sent) -> None:
     assert "reached 300" in limited.printed()
 
 
-def test_bundle_of_a_backbone_reads_data_and_weights_outside_data_root(limited: Sent, bed: Bed) -> None:
+def test_bundle_of_a_backbone_reads_data_and_weights_outside_data_root(
+    limited: Sent, bed: Bed
+) -> None:
     random = np.random.default_rng(1)
     labels = np.arange(60) % 3
-    images = (random.integers(0, 120, (60, 32, 32, 3)) + 100 * np.eye(3, dtype=int)[labels][:, None, None]).astype("u1")
+    images = (
+        random.integers(0, 120, (60, 32, 32, 3)) + 100 * np.eye(3, dtype=int)[labels][:, None, None]
+    ).astype("u1")
     bed.run("mkdir", "data", "elsewhere")
-    arrays = {"x_train": images[:45], "y_train": labels[:45], "x_test": images[45:], "y_test": labels[45:]}
+    arrays = {
+        "x_train": images[:45],
+        "y_train": labels[:45],
+        "x_test": images[45:],
+        "y_test": labels[45:],
+    }
     np.savez(bed.folder / "elsewhere/colours.npz", **arrays)
     bed.write("job.yaml", COLOURS)
     render(bed, "job.yaml", "colours/", "--set", f"cluster.data_root={bed.folder}/data")
     job = Sent(bed, "job.sbatch", "colours")
     assert job.end() == "COMPLETED|0:0", job.printed()
     result = json.loads((job.path / "result.json").read_text())
-    assert (result["data"]["rows_train"], result["test"]["rows"], result["epochs_run"]) == (45, 15, 2)
+    assert (result["data"]["rows_train"], result["test"]["rows"], result["epochs_run"]) == (
+        45,
+        15,
+        2,
+    )
     assert "frozen: all 104 layers with weights" in job.printed()

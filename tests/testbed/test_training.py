@@ -43,7 +43,9 @@ def test_mnist_cnn_reaches_the_course_figure(mnist_runs: dict[str, Run], image: 
     assert result["versions"]["tensorflow"].startswith(tensorflow)
     assert result["versions"]["python"].startswith(python)
     assert result["versions"]["keras"].startswith(keras)
-    assert result["attempts"] == [{**result["attempts"][0], "reason": "done", "status": 0, "steps": 3000}]
+    assert result["attempts"] == [
+        {**result["attempts"][0], "reason": "done", "status": 0, "steps": 3000}
+    ]
     assert result["image"]["sha256"] == run.json("manifest.json")["image"]["sha256"]
     assert result["devices"]["emulated"] is True
     assert result["cluster"]["emulate_gpus"] is True
@@ -52,7 +54,9 @@ def test_mnist_cnn_reaches_the_course_figure(mnist_runs: dict[str, Run], image: 
     log = run.log()
     assert "Total params: 62" in log
     assert "epoch 5/5" in log
-    assert "cuda" not in log.lower().replace("cuda_visible_devices", ""), "TensorFlow's noise belongs in its own file"
+    assert "cuda" not in log.lower().replace("cuda_visible_devices", ""), (
+        "TensorFlow's noise belongs in its own file"
+    )
     assert (run.path / "logs/1.tensorflow.log").exists()
 
 
@@ -61,7 +65,11 @@ def test_two_gpus_train_as_one(mnist_runs: dict[str, Run], shared: Bed) -> None:
     result = run.wait()
     assert result["state"] == "done", result
     devices = result["devices"]
-    assert (devices["strategy"], devices["replicas"], len(devices["names"])) == ("MirroredStrategy", 2, 2)
+    assert (devices["strategy"], devices["replicas"], len(devices["names"])) == (
+        "MirroredStrategy",
+        2,
+        2,
+    )
     assert run.json("run.json")["train"]["batch_size"] == 100
     assert run.lines("metrics.jsonl")[0]["steps"] == 600
     single = mnist_runs["tensorflow"]
@@ -77,23 +85,35 @@ def test_report_and_comparison_on_the_login_node(mnist_runs: dict[str, Run], sha
     results = [run.wait() for run in runs]
     for run, result in zip(runs, results, strict=True):
         page = Path(shared.run("hpcdl", "report", run.path).stdout.rstrip("\n")).read_text()
-        assert f"{100 * result['test']['accuracy']:.2f}\u00a0% of 10,000 images" in page  # by predictions.npz
+        assert (
+            f"{100 * result['test']['accuracy']:.2f}\u00a0% of 10,000 images" in page
+        )  # by predictions.npz
         assert "The GPU was emulated" in page
         assert f"#SBATCH --job-name={result['name']}" in page
         assert page.count("<img") == 24
-    compared = json.loads(shared.run("hpcdl", "compare", *(run.path for run in runs), "--json").stdout)
+    compared = json.loads(
+        shared.run("hpcdl", "compare", *(run.path for run in runs), "--json").stdout
+    )
     assert [run["tensorflow"] for run in compared["runs"]] == ["2.21.0", "2.11.1"]
     assert list(compared["differences"]) == ["container"]
 
 
 def test_emulation_is_said_loudly(shared: Bed) -> None:
     options = ("--cluster", shared.profile, "--runs-dir", shared.runs, "--dry-run")
-    assert "EMULATED GPUs: 2" in shared.run("hpcdl", "submit", "mnist_cnn_mirrored", *options).stderr
+    assert (
+        "EMULATED GPUs: 2" in shared.run("hpcdl", "submit", "mnist_cnn_mirrored", *options).stderr
+    )
 
 
 @pytest.mark.parametrize("image", VERSIONS)
 def test_warned_training_resumes_with_the_same_weights(shared: Bed, image: str) -> None:
-    data = ("--set", f"cluster.data_root={shared.folder}/data", "--set", f"container={image}", *DIGITS)
+    data = (
+        "--set",
+        f"cluster.data_root={shared.folder}/data",
+        "--set",
+        f"container={image}",
+        *DIGITS,
+    )
     whole = shared.submit("digits_cnn", *data)
     warned = shared.submit("digits_cnn", *data)
     until(lambda: len(warned.lines("metrics.jsonl")) >= 2)
@@ -104,8 +124,12 @@ def test_warned_training_resumes_with_the_same_weights(shared: Bed, image: str) 
     assert [attempt["reason"] for attempt in result["attempts"]] == ["preempted", "done"]
     assert 0 < result["attempts"][0]["steps"] < result["attempts"][1]["steps"]
     assert whole.wait()["test"] == result["test"]
-    epochs = [{k: row[k] for k in ("epoch", "loss", "accuracy")} for row in warned.lines("metrics.jsonl")]
-    assert epochs == [{k: row[k] for k in ("epoch", "loss", "accuracy")} for row in whole.lines("metrics.jsonl")]
+    epochs = [
+        {k: row[k] for k in ("epoch", "loss", "accuracy")} for row in warned.lines("metrics.jsonl")
+    ]
+    assert epochs == [
+        {k: row[k] for k in ("epoch", "loss", "accuracy")} for row in whole.lines("metrics.jsonl")
+    ]
     last = sorted((warned.path / "checkpoints").iterdir())[-1].name
     assert_same_arrays(whole.path / "checkpoints" / last, warned.path / "checkpoints" / last)
 
@@ -114,8 +138,13 @@ def test_missing_gpus_end_the_run_before_it_starts(shared: Bed) -> None:
     run = shared.submit("mnist_cnn_mirrored", "--set", "cluster.emulate_gpus=false")
     result = run.wait()
     assert (result["state"], result["cause"]) == ("failed", "device")
-    assert [(row["reason"], row["status"]) for row in result["attempts"]] == [("unfit_node", 69)] * 2
-    assert "it has no NVIDIA driver (/dev/nvidiactl is missing), and the job asks for 2 GPU(s)" in result["message"]
+    assert [(row["reason"], row["status"]) for row in result["attempts"]] == [
+        ("unfit_node", 69)
+    ] * 2
+    assert (
+        "it has no NVIDIA driver (/dev/nvidiactl is missing), and the job asks for 2 GPU(s)"
+        in result["message"]
+    )
     shown = shared.run("hpcdl", "result", run.path, check=False)
     assert shown.returncode == 1
     assert "failed: device" in shown.stdout
@@ -137,7 +166,9 @@ def test_corrupt_data_is_named(shared: Bed, image: str) -> None:
 
 def test_local_backend_uses_the_container_where_it_can(shared: Bed) -> None:
     data = ("--set", f"cluster.data_root={shared.folder}/data", "--set", "train.epochs=2", *DIGITS)
-    run = shared.submit("digits_cnn", "--backend", "local", "--set", "cluster.runtime=apptainer", *data)
+    run = shared.submit(
+        "digits_cnn", "--backend", "local", "--set", "cluster.runtime=apptainer", *data
+    )
     result = run.wait()
     assert result["state"] == "done", result
     assert result["image"]["path"] == str(IMAGES / "tf2.21-py311.sif")
@@ -153,7 +184,9 @@ def test_local_backend_uses_the_container_where_it_can(shared: Bed) -> None:
 def test_image_inspect_tells_versions(shared: Bed) -> None:
     for image, versions in (("tf2.21-py311", "tensorflow"), ("tf2.11-py39", "tf2.11")):
         tensorflow, python, keras = VERSIONS[versions]
-        facts = json.loads(shared.run("hpcdl", "image", "inspect", IMAGES / f"{image}.sif", "--json").stdout)
+        facts = json.loads(
+            shared.run("hpcdl", "image", "inspect", IMAGES / f"{image}.sif", "--json").stdout
+        )
         assert facts["tensorflow"].startswith(tensorflow)
         assert facts["python"].startswith(python)
         assert facts["keras"].startswith(keras)

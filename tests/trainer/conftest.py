@@ -16,10 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.trainer.best import Best
-from hpcdl.trainer.data import Part
-from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import DataSpec, DeviceSpec, MlpSpec, OptimizerSpec, RunSpec, SavingSpec, TrainSpec
+from hpcdl.contract.spec import (
+    DataSpec,
+    DeviceSpec,
+    MlpSpec,
+    OptimizerSpec,
+    RunSpec,
+    SavingSpec,
+    TrainSpec,
+)
+from hpcdl.trainer.dataset.load import Part
+from hpcdl.trainer.files.rundir import RunDir
+from hpcdl.trainer.fit.best import Best
 
 REPOSITORY = Path(__file__).parents[2]
 IDX = {
@@ -58,9 +66,14 @@ NEVER = SavingSpec(every_s=1e9)
 IMAGES = Path("/gpfs/scratch/nct00/images")  # the test bed's
 
 
-COMMANDS = ["host", *(pytest.param(name, marks=pytest.mark.testbed) for name in ("tf2.11-py39", "tf2.21-py311"))]
+COMMANDS = [
+    "host",
+    *(pytest.param(name, marks=pytest.mark.testbed) for name in ("tf2.11-py39", "tf2.21-py311")),
+]
 # For what differs by the Keras alone, and takes long: this Python's is Keras 3 already
-each_keras = pytest.mark.parametrize("trainer_command", COMMANDS[:2], indirect=True, scope="session")
+each_keras = pytest.mark.parametrize(
+    "trainer_command", COMMANDS[:2], indirect=True, scope="session"
+)
 
 
 @pytest.fixture(scope="session", params=COMMANDS)
@@ -95,7 +108,9 @@ def write_idx():
     def write(folder: Path, arrays, packed: bool) -> Path:
         folder.mkdir()
         for name, array in arrays.items():
-            header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+            header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(
+                f">{array.ndim}I", *array.shape
+            )
             content = header + array.tobytes()
             if packed:
                 (folder / f"{IDX[name]}.gz").write_bytes(gzip.compress(content))
@@ -145,7 +160,9 @@ def run_trainer(trainer_command):
             text=True,
             timeout=240,
         )
-        talk = [line for line in finished.stderr.splitlines(True) if not line.startswith("INFO: ")]  # Apptainer's
+        talk = [
+            line for line in finished.stderr.splitlines(True) if not line.startswith("INFO: ")
+        ]  # Apptainer's
         return RunFolder(folder.path, finished.returncode, finished.stdout, "".join(talk))
 
     return run
@@ -155,7 +172,9 @@ def run_trainer(trainer_command):
 def tf():
     tensorflow = pytest.importorskip("tensorflow")
     cpu = tensorflow.config.list_physical_devices("CPU")[0]
-    tensorflow.config.set_logical_device_configuration(cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
+    tensorflow.config.set_logical_device_configuration(
+        cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2
+    )
     return tensorflow
 
 
@@ -167,14 +186,23 @@ def strategies(tf):
 class Training:
     """A model ready to train in a run folder; calling it trains to the end, or until `stop_after` calls."""
 
-    def __init__(self, tf, strategy, arrays, folder, model_spec, train, rows=ROWS, saving=NEVER, augment=()):
-        from hpcdl.trainer import balance, batches, checkpoint, compat, compiling, loop, models, periodic, precision
+    def __init__(
+        self, tf, strategy, arrays, folder, model_spec, train, rows=ROWS, saving=NEVER, augment=()
+    ):
+        from hpcdl.trainer import compat
+        from hpcdl.trainer.dataset import balance
+        from hpcdl.trainer.dataset import source as batches
+        from hpcdl.trainer.files import checkpoint, saver
+        from hpcdl.trainer.fit import loop
+        from hpcdl.trainer.model import compiling, models, precision
 
         folder.mkdir(exist_ok=True)
         tf.keras.backend.clear_session()  # names of layers start again, as in a new process
         precision.set_precision(train.precision)
         compat.seed_everything(train.seed)
-        part = Part(arrays["x_train"][:rows, ..., None], arrays["y_train"][:rows].astype("i4"), 1 / 255)
+        part = Part(
+            arrays["x_train"][:rows, ..., None], arrays["y_train"][:rows].astype("i4"), 1 / 255
+        )
         self.one_hot = 3 if train.labels == "one_hot" else 0
         source = batches.Source(part, self.one_hot)
         with strategy.scope():
@@ -184,9 +212,13 @@ class Training:
         variables = compat.variables(self.model)
         mine = np.arange(rows, dtype=np.int32)
         even = balance.Balance(train.balance, mine, part.labels, 3, train.seed)
-        self.stepper = loop.Stepper(self.model, strategy, source, mine, train, nullcontext, augment, even)
-        self.checkpoints = checkpoint.Checkpoints(str(folder / "checkpoints"), variables, strategy, "fingerprint", 2)
-        self.saver = periodic.Saver(self.checkpoints, saving)
+        self.stepper = loop.Stepper(
+            self.model, strategy, source, mine, train, nullcontext, augment, even
+        )
+        self.checkpoints = checkpoint.Checkpoints(
+            str(folder / "checkpoints"), variables, strategy, "fingerprint", 2
+        )
+        self.saver = saver.Saver(self.checkpoints, saving)
         self.run_dir = RunDir(str(folder / "run.json"))
         self.best = Best(train.early_stopping, stops=True) if train.early_stopping else None
         self.validate = self.scored(arrays) if train.early_stopping else dict
@@ -196,12 +228,15 @@ class Training:
         asked = iter(range(10**9))
         setattr(self.run_dir, "stop_requested", lambda: next(asked) >= stop_after)  # noqa: B010 - a method to mypy
         pace = self.loop.Pace(call_s)
-        self.state = self.loop.train(self.stepper, self.model, self.run_dir, self.saver, self.validate, pace, self.best)
+        self.state = self.loop.train(
+            self.stepper, self.model, self.run_dir, self.saver, self.validate, pace, self.best
+        )
         return self
 
     def scored(self, arrays):
         """A function that scores the model on the test images, a quarter of them mislabelled: it soon overfits."""
-        from hpcdl.trainer import batches, evaluation
+        from hpcdl.trainer.dataset import source as batches
+        from hpcdl.trainer.fit import evaluation
 
         labels = (arrays["y_test"] + (np.arange(101) % 4 == 0)) % 3
         part = Part(arrays["x_test"][..., None], labels.astype("i4"), 1 / 255)
@@ -213,7 +248,9 @@ class Training:
         return [np.asarray(weight) for weight in self.model.get_weights()]
 
     def losses(self):
-        return [(line["epoch"], line["loss"], line["accuracy"]) for line in self.run_dir.read_metrics()]
+        return [
+            (line["epoch"], line["loss"], line["accuracy"]) for line in self.run_dir.read_metrics()
+        ]
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates  # type: ignore[import-untyped]
 
-from hpcdl.trainer.errors import Stopped
-from hpcdl.trainer.spec import DataSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.contract.errors import Stopped
+from hpcdl.contract.spec import DataSpec, MlpSpec, OptimizerSpec, TrainSpec
 from tests.trainer.conftest import REPOSITORY, each_keras
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]
@@ -33,7 +33,7 @@ EVERYTHING: list[dict[str, Any]] = [
 APART = """
 import json, sys
 import numpy as np
-from hpcdl.trainer.augment import augmented, draw
+from hpcdl.trainer.dataset.augment import augmented, draw
 images, entries = np.load(sys.argv[1]), json.loads(sys.argv[2])
 numbers = draw(len(images), seed=3, epoch=7)
 np.savez(sys.argv[3], numbers=numbers, images=augmented(images, numbers, entries).numpy())
@@ -51,12 +51,24 @@ def by_hand(images, numbers, wanted):
         y -= (height - 1) / 2 + (2 * shift_y - 1) * wanted["shift"] * height
         angle = (2 * rotate - 1) * wanted["rotate"] * math.pi / 180
         scale = 1 + (2 * zoom - 1) * wanted["zoom"]
-        x, y = scale * (math.cos(angle) * x - math.sin(angle) * y), scale * (math.sin(angle) * x + math.cos(angle) * y)
-        x, y = (-x if flip_x < 0.5 else x) + (width - 1) / 2, (-y if flip_y < 0.5 else y) + (height - 1) / 2
-        image = np.stack(
-            [map_coordinates(channel, [y, x], order=1, mode="reflect") for channel in image.T.swapaxes(1, 2)], -1
+        x, y = (
+            scale * (math.cos(angle) * x - math.sin(angle) * y),
+            scale * (math.sin(angle) * x + math.cos(angle) * y),
         )
-        image = image.mean() + (image - image.mean()) * (1 + (2 * contrast - 1) * wanted["contrast"])
+        x, y = (
+            (-x if flip_x < 0.5 else x) + (width - 1) / 2,
+            (-y if flip_y < 0.5 else y) + (height - 1) / 2,
+        )
+        image = np.stack(
+            [
+                map_coordinates(channel, [y, x], order=1, mode="reflect")
+                for channel in image.T.swapaxes(1, 2)
+            ],
+            -1,
+        )
+        image = image.mean() + (image - image.mean()) * (
+            1 + (2 * contrast - 1) * wanted["contrast"]
+        )
         image = np.clip(image + (2 * brightness - 1) * wanted["brightness"], 0, 1)
         side = round(wanted["cutout"] * min(height, width))
         top, left = int(cut_y * (height - side + 1)), int(cut_x * (width - side + 1))
@@ -69,14 +81,28 @@ def by_hand(images, numbers, wanted):
 def test_every_tensorflow_makes_the_same_images(trainer_command, tmp_path):
     images = np.random.default_rng(2).random((40, 9, 12, 3), dtype=np.float32)
     np.save(tmp_path / "images.npy", images)
-    argv = [*trainer_command[:-2], "-c", APART, str(tmp_path / "images.npy"), json.dumps(EVERYTHING)]
+    argv = [
+        *trainer_command[:-2],
+        "-c",
+        APART,
+        str(tmp_path / "images.npy"),
+        json.dumps(EVERYTHING),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run([*argv, str(tmp_path / "found.npz")], env=environment, capture_output=True, timeout=120, check=True)
+    subprocess.run(
+        [*argv, str(tmp_path / "found.npz")],
+        env=environment,
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
     with np.load(tmp_path / "found.npz") as archive:
         numbers, found = archive["numbers"], archive["images"]
 
     np.testing.assert_array_equal(numbers[0, :2], np.array([0.54896307, 0.21244305], np.float32))
-    expected = by_hand(images, numbers, {name: value for entry in EVERYTHING for name, value in entry.items()})
+    expected = by_hand(
+        images, numbers, {name: value for entry in EVERYTHING for name, value in entry.items()}
+    )
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
@@ -89,13 +115,15 @@ def test_run_with_augmentation(make_run, run_trainer):
     assert folder.metrics()[-1]["loss"] < folder.metrics()[0]["loss"]
     picture = (folder.path / "samples.png").read_bytes()
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
-    assert struct.unpack(">II", picture[16:24]) == (8 * 100, 2 * 100), "eight images, and the same ones below"
+    assert struct.unpack(">II", picture[16:24]) == (8 * 100, 2 * 100), (
+        "eight images, and the same ones below"
+    )
 
 
 @pytest.fixture
 def changed(tf):
     """Images changed by one number, where all others are as if nothing were asked for."""
-    from hpcdl.trainer import augment
+    from hpcdl.trainer.dataset import augment
 
     def change(images, entry, **drawn):
         numbers = np.full((len(images), len(augment._DRAWN)), 0.5, np.float32)
@@ -115,21 +143,31 @@ def test_flips(changed, images):
     for flip, axes in (("horizontal", 2), ("vertical", 1), ("both", (1, 2))):
         flipped = changed(images, {"flip": flip}, flip_x=0.49, flip_y=0.49)
         np.testing.assert_array_equal(flipped, np.flip(images, axes))
-        np.testing.assert_array_equal(changed(images, {"flip": flip}, flip_x=0.51, flip_y=0.51), images)
+        np.testing.assert_array_equal(
+            changed(images, {"flip": flip}, flip_x=0.51, flip_y=0.51), images
+        )
 
 
 def test_right_angles(changed, images):
-    np.testing.assert_allclose(changed(images, {"rotate": 90}, rotate=1), np.rot90(images, 1, (1, 2)), atol=1e-5)
-    np.testing.assert_allclose(changed(images, {"rotate": 180}, rotate=0), np.rot90(images, 2, (1, 2)), atol=1e-5)
+    np.testing.assert_allclose(
+        changed(images, {"rotate": 90}, rotate=1), np.rot90(images, 1, (1, 2)), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        changed(images, {"rotate": 180}, rotate=0), np.rot90(images, 2, (1, 2)), atol=1e-5
+    )
 
 
 def test_whole_pixels(changed, images):
-    right = changed(images, {"shift": 0.5}, shift_x=2 / 3)  # of six pixels, up to three either way: one
+    right = changed(
+        images, {"shift": 0.5}, shift_x=2 / 3
+    )  # of six pixels, up to three either way: one
     np.testing.assert_allclose(right[:, :, 1:], images[:, :, :-1], atol=1e-5)
     np.testing.assert_allclose(right[:, :, 0], images[:, :, 0], atol=1e-5)
     down = changed(images, {"shift": 0.5}, shift_y=1)
     np.testing.assert_allclose(down[:, 3:], images[:, :-3], atol=1e-5)
-    np.testing.assert_allclose(down[:, :3], images[:, 2::-1], atol=1e-5, err_msg="reflected at the edge")
+    np.testing.assert_allclose(
+        down[:, :3], images[:, 2::-1], atol=1e-5, err_msg="reflected at the edge"
+    )
 
 
 def test_zoom_takes_a_larger_or_smaller_part(changed, tf):
@@ -142,7 +180,9 @@ def test_zoom_takes_a_larger_or_smaller_part(changed, tf):
 
 def test_colours_stay_within_bounds(changed, images):
     mean = images.mean(axis=(1, 2, 3), keepdims=True)
-    np.testing.assert_allclose(changed(images, {"contrast": 0.5}, contrast=0), mean + (images - mean) / 2, atol=1e-6)
+    np.testing.assert_allclose(
+        changed(images, {"contrast": 0.5}, contrast=0), mean + (images - mean) / 2, atol=1e-6
+    )
     brighter = changed(images, {"brightness": 0.4}, brightness=1)
     np.testing.assert_allclose(brighter, np.minimum(images + 0.4, 1), atol=1e-6)
     assert brighter.max() == 1
@@ -157,7 +197,7 @@ def test_cutout_is_one_square_that_reaches_every_edge(changed, images):
 
 
 def test_numbers_differ_by_epoch_and_seed_alone(tf):
-    from hpcdl.trainer.augment import draw
+    from hpcdl.trainer.dataset.augment import draw
 
     np.testing.assert_array_equal(draw(50, 1, 2), draw(50, 1, 2))
     for other in (draw(50, 1, 3), draw(50, 2, 2)):
@@ -192,8 +232,8 @@ def test_replicas_train_on_the_same_images(make_training):
 
 def test_each_step_takes_its_rows_numbers(make_training, monkeypatch):
     """The images of an epoch are those of its order, each changed by the numbers of its place."""
-    from hpcdl.trainer import augment
-    from hpcdl.trainer.data import epoch_order
+    from hpcdl.trainer.dataset import augment
+    from hpcdl.trainer.dataset.load import epoch_order
 
     seen = []
     real = augment.augmented

@@ -9,12 +9,13 @@ import warnings
 import numpy as np
 import pytest
 
-from hpcdl.trainer.errors import DataError
-from hpcdl.trainer.spec import BackboneSpec, SpecError
+from hpcdl.contract.errors import DataError
+from hpcdl.contract.spec import BackboneSpec, SpecError
 
 pytest.importorskip("tensorflow")
 
-from hpcdl.trainer import backbone, compat, models
+from hpcdl.trainer import compat
+from hpcdl.trainer.model import backbone, models
 
 SHAPE = (32, 32, 1)
 IN_96 = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"
@@ -36,9 +37,13 @@ def images(*shape):
 @pytest.fixture(scope="module")
 def network(tf):
     """A MobileNetV2 that gives features of some size: every layer's scale is drawn."""
-    made = tf.keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    made = tf.keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(32, 32, 3)
+    )
     random = np.random.default_rng(1)
-    made.set_weights([random.uniform(0.5, 1.5, w.shape) if w.ndim == 1 else w for w in made.get_weights()])
+    made.set_weights(
+        [random.uniform(0.5, 1.5, w.shape) if w.ndim == 1 else w for w in made.get_weights()]
+    )
     return made
 
 
@@ -56,11 +61,17 @@ def files(tf, network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     applications = tf.keras.applications
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Keras's way to write HDF5 is not numpy's any more
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # Keras's way to write HDF5 is not numpy's any more
         network.save(folder / "old.h5")
         network.save_weights(folder / "new.weights.h5")
-        applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), classes=1000).save(folder / "top.h5")
-        applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save(folder / "vgg.h5")
+        applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), classes=1000).save(
+            folder / "top.h5"
+        )
+        applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save(
+            folder / "vgg.h5"
+        )
     whole = (folder / "old.h5").read_bytes()
     (folder / "torn.h5").write_bytes(whole[: len(whole) // 2])
     (folder / "text.h5").write_text("no weights")
@@ -78,10 +89,14 @@ def test_preprocessing_of_every_architecture_is_its_own(tf):
         how = backbone.preprocessing(builder)
         ours = pixels[..., ::-1] if how.reverse else pixels
         theirs = sys.modules[builder.__module__].preprocess_input(255 * pixels.astype(np.float64))
-        np.testing.assert_allclose(ours * how.scale + how.offset, theirs, rtol=1e-5, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(
+            ours * how.scale + how.offset, theirs, rtol=1e-5, atol=1e-4, err_msg=name
+        )
 
 
-@pytest.mark.parametrize("name", ["VGG16", "DenseNet121"])  # reversed and shifted; scaled by channel
+@pytest.mark.parametrize(
+    "name", ["VGG16", "DenseNet121"]
+)  # reversed and shifted; scaled by channel
 def test_model_with_preprocessing_loads_again_and_needs_no_code_of_ours(tf, tmp_path, name):
     builder = backbone._architectures()[name]
     inputs = tf.keras.Input((4, 4, 3))
@@ -107,31 +122,55 @@ def test_reference_model_has_its_parameters(tf):
 def test_grey_images_are_seen_as_rgb(tf):
     grey = images(2, 32, 32, 1)
 
-    answers = [build("VGG16", shape=(32, 32, n)).predict(np.repeat(grey, n, 3), verbose=0) for n in (1, 3)]
+    answers = [
+        build("VGG16", shape=(32, 32, n)).predict(np.repeat(grey, n, 3), verbose=0) for n in (1, 3)
+    ]
 
     np.testing.assert_array_equal(*answers)
 
 
 def test_head_is_as_asked_for(tf):
-    model = build("VGG16", pooling="flatten", dense=[7, 5], activation="tanh", dropout=0.2, l2=0.1, output="logits")
+    model = build(
+        "VGG16",
+        pooling="flatten",
+        dense=[7, 5],
+        activation="tanh",
+        dropout=0.2,
+        l2=0.1,
+        output="logits",
+    )
 
     head = [layer for layer in model.layers if layer.name not in ("features",)][-5:]
-    assert [type(layer).__name__ for layer in head] == ["Dense", "Dropout", "Dense", "Dropout", "Dense"]
+    assert [type(layer).__name__ for layer in head] == [
+        "Dense",
+        "Dropout",
+        "Dense",
+        "Dropout",
+        "Dense",
+    ]
     assert [layer.units for layer in head[::2]] == [7, 5, 3]
     assert head[0].activation.__name__ == "tanh"
     assert head[4].activation.__name__ == "linear"
     assert head[4].kernel_regularizer is not None
     assert model.get_layer("features").output.shape[1:] == (512,)
     pooled = build("VGG16", dropout=0.2)
-    assert [type(layer).__name__ for layer in pooled.layers[-3:]] == ["GlobalAveragePooling2D", "Dropout", "Dense"]
+    assert [type(layer).__name__ for layer in pooled.layers[-3:]] == [
+        "GlobalAveragePooling2D",
+        "Dropout",
+        "Dense",
+    ]
 
 
-@pytest.mark.parametrize(("unfreeze", "training"), [(0, []), (1, []), (4, ["Conv_1"]), (10_000, 52 * ["any"])])
+@pytest.mark.parametrize(
+    ("unfreeze", "training"), [(0, []), (1, []), (4, ["Conv_1"]), (10_000, 52 * ["any"])]
+)
 def test_last_layers_train_where_they_are_unfrozen(network, unfreeze, training):
     backbone.freeze(network, unfreeze)
 
     found = [layer.name for layer in network.layers if layer.trainable_weights]
-    assert found == training if unfreeze < 100 else len(found) == len(training)  # all of its convolutions
+    assert (
+        found == training if unfreeze < 100 else len(found) == len(training)
+    )  # all of its convolutions
 
 
 def test_frozen_half_is_split_off_where_there_is_one(tf):
@@ -141,7 +180,9 @@ def test_frozen_half_is_split_off_where_there_is_one(tf):
     frozen, head = halves
     backbone.freeze(backbone.network_of(model), 2)
 
-    np.testing.assert_array_equal(*(answer(images(2, *SHAPE)) for answer in (lambda x: head(frozen(x)), model)))
+    np.testing.assert_array_equal(
+        *(answer(images(2, *SHAPE)) for answer in (lambda x: head(frozen(x)), model))
+    )
     assert backbone.split(model) is None
 
 
@@ -158,7 +199,11 @@ def test_batch_normalisation_keeps_its_averages_while_it_trains(tf):
 
     model.train_on_batch(images(4, *SHAPE), np.arange(4) % 3)
 
-    changed = [path_of(w) for w, old in zip(network.weights, before, strict=True) if not np.array_equal(w.numpy(), old)]
+    changed = [
+        path_of(w)
+        for w, old in zip(network.weights, before, strict=True)
+        if not np.array_equal(w.numpy(), old)
+    ]
     assert changed
     assert set(changed) <= set(training)
 
@@ -174,7 +219,10 @@ def test_weights_of_a_file(network, files, name):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("vgg.h5", "holds 14,714,688 parameters in 26 arrays; MobileNetV2 without its classes has 2,257,984 in 260"),
+        (
+            "vgg.h5",
+            "holds 14,714,688 parameters in 26 arrays; MobileNetV2 without its classes has 2,257,984 in 260",
+        ),
         ("top.h5", "it has the classes as well: save it with include_top=False"),
         ("torn.h5", "cannot be read as HDF5"),
         ("text.h5", "cannot be read as HDF5 (Unable to"),
@@ -224,7 +272,9 @@ def test_damaged_staged_weights(tf, files, tmp_path, monkeypatch):
 
     for name in ("torn.h5", "vgg.h5"):
         staged.write_bytes((files / name).read_bytes())
-        with pytest.raises(DataError, match="is not a file of MobileNetV2's weights without its classes") as fault:
+        with pytest.raises(
+            DataError, match="is not a file of MobileNetV2's weights without its classes"
+        ) as fault:
             build(weights="imagenet", shape=(96, 96, 1))
         assert str(staged) in fault.value.message
 
@@ -234,7 +284,11 @@ def test_damaged_staged_weights(tf, files, tmp_path, monkeypatch):
     [
         ("mobilnetv2", SHAPE, "model.backbone is 'mobilnetv2'; did you mean MobileNetV2? Keras "),
         ("Nothing", SHAPE, "has ConvNeXtBase, "),
-        ("VGG16", (20, 20, 3), "VGG16 cannot take images of 20x20: Input size must be at least 32x32"),
+        (
+            "VGG16",
+            (20, 20, 3),
+            "VGG16 cannot take images of 20x20: Input size must be at least 32x32",
+        ),
         ("VGG16", (64, 64, 4), "VGG16 takes grey or RGB images; these have 4 channels"),
     ],
 )

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hpcdl.trainer.balance import Balance
-from hpcdl.trainer.errors import Stopped
-from hpcdl.trainer.spec import MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.contract.errors import Stopped
+from hpcdl.contract.spec import MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.trainer.dataset.balance import Balance
 from tests.trainer.conftest import Training, each_keras
 
 tensorflow_run = pytest.mark.tensorflow
@@ -24,7 +24,8 @@ def balance(kind: str, seed: int = 1) -> Balance:
 
 
 @pytest.mark.parametrize(
-    ("kind", "per_class"), [("none", [50, 7, 4]), ("oversample", [50, 50, 50]), ("undersample", [4, 4, 4])]
+    ("kind", "per_class"),
+    [("none", [50, 7, 4]), ("oversample", [50, 50, 50]), ("undersample", [4, 4, 4])],
 )
 def test_rows_of_each_class_in_an_epoch(kind, per_class):
     for epoch in range(5):
@@ -65,7 +66,9 @@ def test_class_weights_are_those_of_scikit_learn():
 
     weights = balance("class_weight").class_weights
     assert weights is not None
-    np.testing.assert_allclose(weights, compute_class_weight("balanced", classes=np.arange(3), y=LABELS), rtol=1e-6)
+    np.testing.assert_allclose(
+        weights, compute_class_weight("balanced", classes=np.arange(3), y=LABELS), rtol=1e-6
+    )
     assert balance("class_weight").about()["weights"] == pytest.approx([61 / 150, 61 / 21, 61 / 12])
 
 
@@ -90,14 +93,22 @@ def test_run_says_what_it_did(make_run, run_trainer, arrays):
     folder = make_run(train=replace(TRAIN, balance="undersample"))
     keep = (arrays["y_train"] > 0) | (np.arange(301) < 30)
     np.savez(
-        folder.path / "data.npz", **{**arrays, "x_train": arrays["x_train"][keep], "y_train": arrays["y_train"][keep]}
+        folder.path / "data.npz",
+        **{**arrays, "x_train": arrays["x_train"][keep], "y_train": arrays["y_train"][keep]},
     )
     folder = run_trainer(folder)
 
     assert folder.status == 0, folder.stderr
-    assert "  0             10                10\n  1            100                10" in folder.stdout
+    assert (
+        "  0             10                10\n  1            100                10"
+        in folder.stdout
+    )
     result = folder.json("result.json")
-    assert result["balance"] == {"kind": "undersample", "rows": [10, 100, 100], "rows_per_epoch": [10, 10, 10]}
+    assert result["balance"] == {
+        "kind": "undersample",
+        "rows": [10, 100, 100],
+        "rows_per_epoch": [10, 10, 10],
+    }
     assert (result["steps"], result["data"]["rows_train"]) == (4, 210)
 
 
@@ -116,7 +127,9 @@ def make_uneven(tf, strategies, arrays, tmp_path):
 @tensorflow_run
 def test_class_weight_trains_as_fit_does(make_uneven, tf):
     make, rows = make_uneven
-    train = replace(TRAIN, epochs=1, batch_size=61, balance="class_weight", optimizer=OptimizerSpec("sgd", 1.0))
+    train = replace(
+        TRAIN, epochs=1, batch_size=61, balance="class_weight", optimizer=OptimizerSpec("sgd", 1.0)
+    )
     ours, keras = make(train), make(train, name="fit").model
     labels = rows["y_train"]
     weights = dict(enumerate(61 / (3 * np.bincount(labels))))
@@ -127,7 +140,10 @@ def test_class_weight_trains_as_fit_does(make_uneven, tf):
     for mine, theirs in zip(ours.weights(), keras.get_weights(), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
     history = keras.history.history
-    assert ours.losses()[0] == (1, *(pytest.approx(history[name][0], rel=1e-5) for name in ("loss", "accuracy")))
+    assert ours.losses()[0] == (
+        1,
+        *(pytest.approx(history[name][0], rel=1e-5) for name in ("loss", "accuracy")),
+    )
     plain = make(replace(train, balance="none"), name="plain")()
     assert abs(plain.weights()[0] - ours.weights()[0]).max() > 1e-3
 

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.trainer.best import Best, choose, restored
-from hpcdl.trainer.checks import check_spec
-from hpcdl.trainer.errors import Stopped
-from hpcdl.trainer.spec import (
+from hpcdl.contract.checks import check_spec
+from hpcdl.contract.errors import Stopped
+from hpcdl.contract.spec import (
     DataSpec,
     EarlyStoppingSpec,
     FunctionSpec,
@@ -26,13 +25,16 @@ from hpcdl.trainer.spec import (
     SpecError,
     TrainSpec,
 )
+from hpcdl.trainer.fit.best import Best, choose, restored
 
 tensorflow_run = pytest.mark.tensorflow
 pytestmark = pytest.mark.filterwarnings("ignore")  # what TensorFlow warns of is not ours
 
 RANDOM = MlpSpec(dense=[8, 8], dropout=0.3, batch_norm=True)
 EARLY = EarlyStoppingSpec(patience=3)
-TRAIN = TrainSpec(epochs=12, batch_size=20, seed=5, optimizer=OptimizerSpec("adam", 0.015), early_stopping=EARLY)
+TRAIN = TrainSpec(
+    epochs=12, batch_size=20, seed=5, optimizer=OptimizerSpec("adam", 0.015), early_stopping=EARLY
+)
 
 
 def judged(training):
@@ -96,7 +98,10 @@ def test_every_checkpoint_holds_the_best_so_far(make_training, tmp_path, monkeyp
     with np.load(kept[1]) as archive:
         arrays = dict(archive)
     last = max(name for name in arrays if name.startswith("v"))
-    for damage in ({**arrays, last: arrays[last] + 1}, {key: arrays[key] for key in arrays if key != last}):
+    for damage in (
+        {**arrays, last: arrays[last] + 1},
+        {key: arrays[key] for key in arrays if key != last},
+    ):
         np.savez(kept[1], **damage)
         damaged = make_training(RANDOM, TRAIN, saving=saving)
         assert damaged.checkpoints.restore()["step"] == int(kept[0].stem)
@@ -113,7 +118,11 @@ JUDGED = {
     "larger": ({"monitor": "val_accuracy"}, [0.5, 0.5, 0.6, 0.1], [(1, 0), (1, 1), (3, 0), (3, 1)]),
     "by-mode": ({"monitor": "val_loss", "mode": "max"}, [1, 2, 1], [(1, 0), (2, 0), (2, 1)]),
     "min-delta": ({"min_delta": 0.5}, [3, 2.5, 2.4, 2.0], [(1, 0), (1, 1), (3, 0), (3, 1)]),
-    "min-delta-larger": ({"monitor": "accuracy", "min_delta": 0.25}, [0, 0.25, 0.5], [(1, 0), (1, 1), (3, 0)]),
+    "min-delta-larger": (
+        {"monitor": "accuracy", "min_delta": 0.25},
+        [0, 0.25, 0.5],
+        [(1, 0), (1, 1), (3, 0)],
+    ),
     "never-nan": ({}, [NAN, 2, NAN, 3, -math.inf], [(None, 1), (2, 0), (2, 1), (2, 2), (2, 3)]),
     "all-nan": ({"monitor": "val_auc"}, [NAN, math.inf, NAN], [(None, 1), (None, 2), (None, 3)]),
 }
@@ -139,8 +148,20 @@ def test_epochs_are_judged(settings, values, expected):
 @pytest.mark.parametrize(
     ("monitor", "larger"),
     [
-        *((name, True) for name in ("accuracy", "val_sparse_categorical_accuracy", "auc_1", "val_F1_score", "recall")),
-        *((name, False) for name in ("loss", "val_loss", "mean_absolute_error", "val_mse", "accuracy_loss")),
+        *(
+            (name, True)
+            for name in (
+                "accuracy",
+                "val_sparse_categorical_accuracy",
+                "auc_1",
+                "val_F1_score",
+                "recall",
+            )
+        ),
+        *(
+            (name, False)
+            for name in ("loss", "val_loss", "mean_absolute_error", "val_mse", "accuracy_loss")
+        ),
         *((name, None) for name in ("hinge", "val_macaucus", "kullback_leibler_divergence")),
     ],
 )
@@ -153,17 +174,43 @@ def test_name_of_the_metric_says_which_is_better(monitor, larger):
 SPLIT = DataSpec(path="data.npz", validation_split=0.1)
 OWN = FunctionSpec("module:function")
 WRONG = [
-    ({}, EarlyStoppingSpec(), "monitor is 'val_loss'; expected a metric without val_, or data.validation_split > 0"),
-    ({"data": SPLIT}, EarlyStoppingSpec("auc"), "expected one of loss, accuracy, val_loss, val_accuracy"),
+    (
+        {},
+        EarlyStoppingSpec(),
+        "monitor is 'val_loss'; expected a metric without val_, or data.validation_split > 0",
+    ),
+    (
+        {"data": SPLIT},
+        EarlyStoppingSpec("auc"),
+        "expected one of loss, accuracy, val_loss, val_accuracy",
+    ),
     ({}, EarlyStoppingSpec("auc"), "monitor is 'auc'; expected one of loss, accuracy"),
-    ({"data": SPLIT}, EarlyStoppingSpec(patience=0), "train.early_stopping.patience is 0; expected >= 1"),
-    ({"data": SPLIT}, EarlyStoppingSpec(min_delta=-1), "train.early_stopping.min_delta is -1; expected >= 0"),
-    ({"data": SPLIT}, EarlyStoppingSpec(mode="most"), "mode is 'most'; expected one of auto, min, max"),
-    ({"model": OWN}, EarlyStoppingSpec("hinge"), "mode is 'auto'; expected min or max, as the name hinge does not say"),
+    (
+        {"data": SPLIT},
+        EarlyStoppingSpec(patience=0),
+        "train.early_stopping.patience is 0; expected >= 1",
+    ),
+    (
+        {"data": SPLIT},
+        EarlyStoppingSpec(min_delta=-1),
+        "train.early_stopping.min_delta is -1; expected >= 0",
+    ),
+    (
+        {"data": SPLIT},
+        EarlyStoppingSpec(mode="most"),
+        "mode is 'most'; expected one of auto, min, max",
+    ),
+    (
+        {"model": OWN},
+        EarlyStoppingSpec("hinge"),
+        "mode is 'auto'; expected min or max, as the name hinge does not say",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("sections", "early", "message"), WRONG, ids=[message for *_, message in WRONG])
+@pytest.mark.parametrize(
+    ("sections", "early", "message"), WRONG, ids=[message for *_, message in WRONG]
+)
 def test_wrong_early_stopping_is_named(spec, sections, early, message):
     with pytest.raises(SpecError) as caught:
         check_spec(replace(spec, train=replace(TRAIN, early_stopping=early), **sections))
@@ -171,7 +218,12 @@ def test_wrong_early_stopping_is_named(spec, sections, early, message):
 
 
 def test_metric_that_the_model_lacks_is_named(spec):
-    run = replace(spec, data=SPLIT, model=OWN, train=replace(TRAIN, early_stopping=EarlyStoppingSpec("val_auc")))
+    run = replace(
+        spec,
+        data=SPLIT,
+        model=OWN,
+        train=replace(TRAIN, early_stopping=EarlyStoppingSpec("val_auc")),
+    )
     check_spec(run)
     assert choose(run, ["loss", "auc"]) is not None
     message = "monitor is 'val_auc'; expected one of loss, recall, val_loss, val_recall"
@@ -195,7 +247,8 @@ def test_best_weights_are_taken_if_asked_for_and_known(spec):
     assert not restored(early, {"best": None})
     assert not restored(spec, found)
     assert not restored(
-        replace(spec, train=replace(TRAIN, early_stopping=EarlyStoppingSpec(restore_best=False))), found
+        replace(spec, train=replace(TRAIN, early_stopping=EarlyStoppingSpec(restore_best=False))),
+        found,
     )
 
 
@@ -205,7 +258,9 @@ def test_checkpoints_of_an_older_hpcdl_stay_good(spec):
     from hpcdl.trainer.result import fingerprint
 
     assert fingerprint(spec) == "e8efa8bbbf13eb3e36a760949e952e50f71526a254d1e8ba2774117603ef245c"
-    assert fingerprint(spec) != fingerprint(replace(spec, train=replace(spec.train, early_stopping=EARLY)))
+    assert fingerprint(spec) != fingerprint(
+        replace(spec, train=replace(spec.train, early_stopping=EARLY))
+    )
 
 
 def test_run_json_holds_early_stopping(spec):

@@ -142,18 +142,38 @@ print("RESULT", json.dumps(out))
 """
 
 
-@pytest.fixture(scope="module", params=["host", pytest.param("tf2.11-py39", marks=pytest.mark.testbed)])
+@pytest.fixture(
+    scope="module", params=["host", pytest.param("tf2.11-py39", marks=pytest.mark.testbed)]
+)
 def seen(request, tmp_path_factory):
     """What each attempt gave."""
     folder = tmp_path_factory.mktemp("callback")
     (folder / "run").mkdir()
-    enter = ["apptainer", "exec", "--userns", "--no-home", "--bind", str(REPOSITORY), "--bind", str(folder)]
+    enter = [
+        "apptainer",
+        "exec",
+        "--userns",
+        "--no-home",
+        "--bind",
+        str(REPOSITORY),
+        "--bind",
+        str(folder),
+    ]
     python = [sys.executable]
     if request.param != "host":
         python = [*enter, "--pwd", str(folder), str(IMAGES / f"{request.param}.sif"), "python"]
-    told = {"PYTHONPATH": str(REPOSITORY), "HPCDL_STOP_FILE": str(folder / "run/stop"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    told = {
+        "PYTHONPATH": str(REPOSITORY),
+        "HPCDL_STOP_FILE": str(folder / "run/stop"),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
     done = subprocess.run(
-        [*python, "-c", PROGRAM], cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=240
+        [*python, "-c", PROGRAM],
+        cwd=folder,
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.rpartition("RESULT ")[2])
@@ -256,12 +276,15 @@ def test_epochs_become_metrics(seen):
 
 @pytest.mark.cases("fault 0")
 @pytest.mark.parametrize(
-    ("version", "times"), [("3.9.2", 1), ("3.6.0", 1), ("3.10.0", 0), ("3.15.1", 0), ("2.15.0", 0), (None, 0)]
+    ("version", "times"),
+    [("3.9.2", 1), ("3.6.0", 1), ("3.10.0", 0), ("3.15.1", 0), ("2.15.0", 0), (None, 0)],
 )
 def test_replicas_that_keras_counts_wrongly_are_told(tf, monkeypatch, capsys, version, times):
     from hpcdl.trainer import callback
 
     monkeypatch.setattr(callback, "tf", SimpleNamespace(keras=SimpleNamespace(__version__=version)))
     for replicas in (1, 2):
-        callback._warn_of_replicas(SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=replicas)))
+        callback._warn_of_replicas(
+            SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=replicas))
+        )
     assert capsys.readouterr().out.count("counts wrongly on several GPUs") == times

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from hpcdl.trainer.checks import check_fit, check_spec
-from hpcdl.trainer.spec import (
+from hpcdl.contract.checks import check_fit, check_spec
+from hpcdl.contract.spec import (
     CnnSpec,
     DataSpec,
     DeviceSpec,
@@ -35,7 +35,10 @@ WRONG = [
     ({"model": MlpSpec(dropout=1)}, "model.dropout is 1; expected < 1"),
     ({"model": FunctionSpec("module.function")}, "expected package.module:function"),
     ({"data": DataSpec(name="mnist")}, "data.path is missing"),
-    ({"train": TrainSpec(batch_size=2), "devices": DeviceSpec(gpus=4)}, "one row for each of the 4 GPUs"),
+    (
+        {"train": TrainSpec(batch_size=2), "devices": DeviceSpec(gpus=4)},
+        "one row for each of the 4 GPUs",
+    ),
 ]
 
 
@@ -53,7 +56,9 @@ def test_right_spec_passes(spec):
 
 def test_all_problems_are_named_at_once(spec):
     with pytest.raises(SpecError) as caught:
-        check_spec(replace(spec, train=TrainSpec(epochs=0, batch_size=0), model=MlpSpec(activation="rule")))
+        check_spec(
+            replace(spec, train=TrainSpec(epochs=0, batch_size=0), model=MlpSpec(activation="rule"))
+        )
     assert len(str(caught.value).splitlines()) == 3
 
 

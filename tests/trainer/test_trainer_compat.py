@@ -9,17 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.trainer.errors import DeviceError
+from hpcdl.contract.errors import DeviceError
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]  # what TensorFlow warns of is not ours
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.filterwarnings("ignore"),
+]  # what TensorFlow warns of is not ours
 
 
-@pytest.mark.parametrize(("version", "share"), [("2.15.0", 1.0), ("3.2.1", 0.5), ("3.7.0", 0.5), ("3.8.0", 1.0)])
+@pytest.mark.parametrize(
+    ("version", "share"), [("2.15.0", 1.0), ("3.2.1", 0.5), ("3.7.0", 0.5), ("3.8.0", 1.0)]
+)
 def test_sum_of_the_replicas_gradients_is_their_mean(tf, monkeypatch, version, share):
     from hpcdl.trainer import compat
 
     applied: list[Any] = []
-    optimizer = SimpleNamespace(apply=lambda grads, variables=None: applied.extend(grads), _all_reduce_sum_gradients=0)
+    optimizer = SimpleNamespace(
+        apply=lambda grads, variables=None: applied.extend(grads), _all_reduce_sum_gradients=0
+    )
     monkeypatch.setattr(compat, "keras_version", lambda: version)
 
     compat.add_up_gradients(optimizer, 2)
@@ -111,11 +118,15 @@ def test_keras_that_adds_no_gradients_up_trains_no_replicas(monkeypatch):
 
     monkeypatch.setattr(compat, "keras_version", lambda: "3.1.1")
 
-    with pytest.raises(DeviceError, match=r"Keras 3.1.1 does not add up the gradients of several replicas"):
+    with pytest.raises(
+        DeviceError, match=r"Keras 3.1.1 does not add up the gradients of several replicas"
+    ):
         compat.add_up_gradients(SimpleNamespace(), 2)
 
 
-@pytest.mark.parametrize(("package", "version", "is_3"), [("keras", "3.0.5", True), ("tf_keras", "2.21.0", False)])
+@pytest.mark.parametrize(
+    ("package", "version", "is_3"), [("keras", "3.0.5", True), ("tf_keras", "2.21.0", False)]
+)
 def test_keras_without_own_version(tf, monkeypatch, package, version, is_3):
     from hpcdl.trainer import compat
 

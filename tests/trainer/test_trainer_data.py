@@ -3,15 +3,17 @@
 import numpy as np
 import pytest
 
-from hpcdl.trainer import data
-from hpcdl.trainer.errors import DataError
-from hpcdl.trainer.spec import DataSpec
+from hpcdl.contract.errors import DataError
+from hpcdl.contract.spec import DataSpec
+from hpcdl.trainer.dataset import load as data
 
 
 @pytest.fixture
 def load(tmp_path, arrays):
     def load(**changes):
-        changed = {name: array for name, array in {**arrays, **changes}.items() if array is not None}
+        changed = {
+            name: array for name, array in {**arrays, **changes}.items() if array is not None
+        }
         np.savez(tmp_path / "data.npz", **changed)
         return data.load(str(tmp_path / "data.npz"), DataSpec())
 
@@ -48,7 +50,11 @@ def test_idx_folder_equals_npz(load, arrays, write_idx, tmp_path, packed):
 
 def test_one_hot_column_and_float_labels_are_class_numbers(load, arrays):
     plain = load().train.labels
-    for given in (np.eye(3)[arrays["y_train"]], arrays["y_train"][:, None], arrays["y_train"].astype("f8")):
+    for given in (
+        np.eye(3)[arrays["y_train"]],
+        arrays["y_train"][:, None],
+        arrays["y_train"].astype("f8"),
+    ):
         np.testing.assert_array_equal(load(y_train=given).train.labels, plain)
 
 

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from hpcdl.trainer.spec import DeviceSpec, MlpSpec, TrainSpec
+from hpcdl.contract.spec import DeviceSpec, MlpSpec, TrainSpec
 from tests.trainer.conftest import REPOSITORY
 
 pytestmark = pytest.mark.tensorflow
@@ -38,7 +38,7 @@ def test_hanging_all_reduce_ends_the_trainer(make_run, trainer_command):
 
 @pytest.fixture
 def devices(strategies):
-    from hpcdl.trainer.distribution import Devices
+    from hpcdl.trainer.runtime.devices import Devices
 
     return lambda replicas: Devices(strategies[replicas], "", replicas, ["a", "b"][:replicas], True)
 
@@ -56,8 +56,8 @@ def raises(*_):
     ids=["wrong", "raises"],
 )
 def test_all_reduce_that_does_not_add_up(tf, devices, monkeypatch, all_reduce, message):
-    from hpcdl.trainer.distribution import check_all_reduce
-    from hpcdl.trainer.errors import DeviceError
+    from hpcdl.contract.errors import DeviceError
+    from hpcdl.trainer.runtime.devices import check_all_reduce
 
     monkeypatch.setattr(tf.distribute.ReplicaContext, "all_reduce", all_reduce)
 
@@ -68,7 +68,7 @@ def test_all_reduce_that_does_not_add_up(tf, devices, monkeypatch, all_reduce, m
 
 
 def test_no_result_depends_on_it(make_training, devices, capsys):
-    from hpcdl.trainer.distribution import check_all_reduce
+    from hpcdl.trainer.runtime.devices import check_all_reduce
 
     model, train = MlpSpec(dense=[8], dropout=0.3), TrainSpec(epochs=2, batch_size=20)
     without = make_training(model, train, replicas=2, name="without")()

@@ -9,7 +9,14 @@ import random
 import numpy as np
 import pytest
 
-from hpcdl.trainer.spec import DataSpec, DeviceSpec, EarlyStoppingSpec, FunctionSpec, SavingSpec, TrainSpec
+from hpcdl.contract.spec import (
+    DataSpec,
+    DeviceSpec,
+    EarlyStoppingSpec,
+    FunctionSpec,
+    SavingSpec,
+    TrainSpec,
+)
 
 pytestmark = pytest.mark.tensorflow
 
@@ -62,7 +69,9 @@ def model(input_shape, classes):
 '''
 SECTIONS = {
     "model": FunctionSpec("exact_models:model", {}, "logits"),
-    "train": TrainSpec(epochs=40, batch_size=24, early_stopping=EarlyStoppingSpec(patience=3, min_delta=0.02)),
+    "train": TrainSpec(
+        epochs=40, batch_size=24, early_stopping=EarlyStoppingSpec(patience=3, min_delta=0.02)
+    ),
     "data": DataSpec(path="data.npz", validation_split=0.3),
     "saving": SavingSpec(every_steps=4, keep=2),
 }
@@ -76,7 +85,9 @@ def make_exact_run(make_run, trainer_command):
     replicas = 1 if "apptainer" in trainer_command else 2
 
     def make():
-        folder = make_run(**SECTIONS, devices=DeviceSpec(gpus=2, emulate=True) if replicas == 2 else DeviceSpec())
+        folder = make_run(
+            **SECTIONS, devices=DeviceSpec(gpus=2, emulate=True) if replicas == 2 else DeviceSpec()
+        )
         (folder.path / "exact_models.py").write_text(MODELS)
         return folder
 
@@ -97,7 +108,9 @@ def test_killed_and_stopped_run_ends_bit_for_bit_as_the_whole_one(make_exact_run
 
     killed = run_trainer(folder, KILL_AT_CALL=str(moments.randint(calls // 5, calls // 2)))
     assert killed.status in KILLED, killed.stderr
-    stopped = run_trainer(folder, HPCDL_ATTEMPT="2", STOP_AT_CALL=str(moments.randint(2, calls // 5)))
+    stopped = run_trainer(
+        folder, HPCDL_ATTEMPT="2", STOP_AT_CALL=str(moments.randint(2, calls // 5))
+    )
     assert stopped.status == 75, stopped.stderr
     (folder.path / "stop").unlink()
     killed = run_trainer(folder, HPCDL_ATTEMPT="3", KILL_IN_PHASE="evaluating")
@@ -105,7 +118,9 @@ def test_killed_and_stopped_run_ends_bit_for_bit_as_the_whole_one(make_exact_run
     assert "stopped early: " in killed.stdout
     ended = run_trainer(folder, HPCDL_ATTEMPT="4")
     assert ended.status == 0, ended.stderr
-    assert not any(line.startswith("epoch ") for line in ended.stdout.splitlines()), "it had stopped early"
+    assert not any(line.startswith("epoch ") for line in ended.stdout.splitlines()), (
+        "it had stopped early"
+    )
 
     assert epochs_of(ended) == epochs_of(whole)
     expected, found = whole.newest_arrays(), ended.newest_arrays()

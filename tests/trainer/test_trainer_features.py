@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcdl.trainer import machine
-from hpcdl.trainer.data import Dataset, Part
-from hpcdl.trainer.errors import Stopped
-from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import BackboneSpec, DataSpec, TrainSpec
+from hpcdl.contract import machine
+from hpcdl.contract.errors import Stopped
+from hpcdl.contract.spec import BackboneSpec, DataSpec, TrainSpec
+from hpcdl.trainer.dataset.load import Dataset, Part
+from hpcdl.trainer.files.rundir import RunDir
 
 pytest.importorskip("tensorflow")
 
-from hpcdl.trainer import batches, features
+from hpcdl.trainer.dataset import source as batches
+from hpcdl.trainer.model import features
 from tests.trainer.conftest import each_keras
 
 DATA = DataSpec(path="data.npz", image_size=[32, 32], validation_split=0.2)
@@ -29,7 +30,9 @@ ROWS = {"train": 50, "test": 21}
 
 def numbers(lines):
     """The metrics of each epoch, without times."""
-    return [[line[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")] for line in lines]
+    return [
+        [line[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")] for line in lines
+    ]
 
 
 ANSWERS = """
@@ -63,7 +66,9 @@ def both(stopped, make_run, run_trainer):
 @each_keras
 def test_run_that_is_asked_to_stop_keeps_the_features_that_it_has(stopped, both):
     assert stopped.status == 75
-    assert "stopped on request with the features of 38 of 402 images; they are saved" in stopped.stdout
+    assert (
+        "stopped on request with the features of 38 of 402 images; they are saved" in stopped.stdout
+    )
     assert "features: those of 38 of 402 images come from " in both[0].stdout
 
 
@@ -73,14 +78,18 @@ def test_same_metrics_as_the_plain_way(both):
 
     assert "features: 364 images through VGG16 in " in fast.stdout
     assert "features: " not in plain.stdout
-    np.testing.assert_allclose(numbers(fast.metrics()), numbers(plain.metrics()), rtol=2e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        numbers(fast.metrics()), numbers(plain.metrics()), rtol=2e-4, atol=1e-5
+    )
     results = [run.json("result.json") for run in both]
     for name in ("loss", "accuracy"):
         assert results[0]["test"][name] == pytest.approx(results[1]["test"][name], rel=2e-4)
     assert [result["model"]["parameters"] for result in results] == 2 * [14_718_819]
     assert [result["model"]["trainable_parameters"] for result in results] == 2 * [4_131]
     assert results[0]["timing"]["features_s"] > 0
-    log = "14,718,819 parameters, 4,131 of them train; frozen: all 13 layers with weights of vgg16\n"
+    log = (
+        "14,718,819 parameters, 4,131 of them train; frozen: all 13 layers with weights of vgg16\n"
+    )
     assert all(log in run.stdout for run in both)
 
 
@@ -108,7 +117,9 @@ def frozen(tf):
     images = tf.keras.Input((4, 4, 1))
     x = layers.BatchNormalization()(layers.Conv2D(5, 3)(images))
     made = tf.keras.Model(images, layers.GlobalAveragePooling2D()(x))
-    made.set_weights([np.random.default_rng(1).uniform(0.5, 1.5, weight.shape) for weight in made.get_weights()])
+    made.set_weights(
+        [np.random.default_rng(1).uniform(0.5, 1.5, weight.shape) for weight in made.get_weights()]
+    )
     return made
 
 
@@ -116,12 +127,16 @@ class Work:
     """The features of one small data set in a run folder, and what the log said."""
 
     def __init__(self, spec, strategies, frozen, folder, capsys):
-        self.run = replace(spec, model=replace(MODEL, features_cache=None), train=replace(TRAIN, batch_size=4))
+        self.run = replace(
+            spec, model=replace(MODEL, features_cache=None), train=replace(TRAIN, batch_size=4)
+        )
         self.strategies, self.frozen, self.capsys = strategies, frozen, capsys
         self.run_dir = RunDir(str(folder / "run.json"))
         folder.mkdir()
         random = np.random.default_rng(1)
-        self.images = {part: random.integers(0, 256, (rows, 4, 4, 1), np.uint8) for part, rows in ROWS.items()}
+        self.images = {
+            part: random.integers(0, 256, (rows, 4, 4, 1), np.uint8) for part, rows in ROWS.items()
+        }
 
     def __call__(self, replicas=1, **settings):
         run = replace(self.run, model=replace(self.run.model, **settings))
@@ -129,15 +144,23 @@ class Work:
         train, test = (Part(self.images[part], labels[part], 1 / 255) for part in ("train", "test"))
         dataset = Dataset("data", train, test, (4, 4, 1), 3)
         strategy, sources = self.strategies[replicas], (batches.Source(train), batches.Source(test))
-        made = features.sources(run, self.run_dir, dataset, strategy, self.frozen, sources[0], sources[1], 0)
+        made = features.sources(
+            run, self.run_dir, dataset, strategy, self.frozen, sources[0], sources[1], 0
+        )
         rows = [np.arange(count, dtype=np.int32) for count in ROWS.values()]
-        taken = [source.take(next(source.each(all_rows, 100))) for source, all_rows in zip(made, rows, strict=True)]
+        taken = [
+            source.take(next(source.each(all_rows, 100)))
+            for source, all_rows in zip(made, rows, strict=True)
+        ]
         self.log = self.capsys.readouterr().out
         assert [list(part[1].numpy()) for part in taken] == [list(part) for part in labels.values()]
         return [part[0].numpy() for part in taken]
 
     def expected(self):
-        return [self.frozen(self.images[part] / np.float32(255), training=False).numpy() for part in ROWS]
+        return [
+            self.frozen(self.images[part] / np.float32(255), training=False).numpy()
+            for part in ROWS
+        ]
 
 
 @pytest.fixture
@@ -247,7 +270,9 @@ def test_damaged_file_is_made_again(work, damage):
 def test_cache_that_cannot_be_written_stops_nothing(work, tmp_path):
     (tmp_path / "file").touch()
 
-    same(work(features_cache=str(tmp_path / "file" / "cache")), work.expected(), rtol=1e-4, atol=1e-6)
+    same(
+        work(features_cache=str(tmp_path / "file" / "cache")), work.expected(), rtol=1e-4, atol=1e-6
+    )
     assert f"features: cannot be kept in {tmp_path}/file/cache/" in work.log
     assert (Path(work.run_dir.folder) / "features.npz").exists()
 
@@ -260,7 +285,9 @@ def test_stopped_run_goes_on_where_it_was(work, monkeypatch, replicas, stop_afte
     asked = iter(range(100))
     monkeypatch.setattr(work.run_dir, "stop_requested", lambda: next(asked) == stop_after - 1)
 
-    with pytest.raises(Stopped, match=r"with the features of \d+ of 71 images; they are saved") as stopped:
+    with pytest.raises(
+        Stopped, match=r"with the features of \d+ of 71 images; they are saved"
+    ) as stopped:
         work(replicas)
     heartbeat = json.loads((Path(work.run_dir.folder) / "heartbeat.json").read_text())
     assert f"features of {heartbeat['saved_images']} of 71" in str(stopped.value)
@@ -275,9 +302,14 @@ def test_stopped_where_nothing_can_be_saved_says_so(work, monkeypatch):
     (Path(work.run_dir.folder) / "features.npz").mkdir(parents=True)
     monkeypatch.setattr(work.run_dir, "stop_requested", lambda: True)
 
-    with pytest.raises(Stopped, match=r"of 71 images; they could not be saved, .*, I go on from 0$"):
+    with pytest.raises(
+        Stopped, match=r"of 71 images; they could not be saved, .*, I go on from 0$"
+    ):
         work()
 
     heartbeat = json.loads((Path(work.run_dir.folder) / "heartbeat.json").read_text())
     assert heartbeat["saved_images"] == 0
-    assert f"features: cannot be kept in {work.run_dir.folder}/features.npz: " in work.capsys.readouterr().out
+    assert (
+        f"features: cannot be kept in {work.run_dir.folder}/features.npz: "
+        in work.capsys.readouterr().out
+    )

@@ -11,16 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl.data.folder import scan
+from hpcdl.contract import image_folder
+from hpcdl.contract.file_names import shown
+from hpcdl.contract.spec import DataSpec
 from hpcdl.errors import HpcdlError
-from hpcdl.preflight import folders
-from hpcdl.trainer import data, images
-from hpcdl.trainer.filenames import shown
-from hpcdl.trainer.spec import DataSpec
+from hpcdl.preflight import image_sets
+from hpcdl.staging.folder import scan
+from hpcdl.trainer.dataset import load
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
 PNG = (
@@ -49,9 +55,9 @@ def each_of(tops: str, classes: str = "cat dog") -> list[str]:
 
 def seen(top: Path) -> tuple[list[str], dict[str, int], str]:
     """Classes and rows of each part as the trainer lists them, and what it says; the check says no less."""
-    listed = images.list_folder(str(top))
+    listed = image_folder.list_folder(str(top))
     assert listed is not None
-    looked = folders.look(top, DataSpec(image_size=[4, 4]))
+    looked = image_sets.look(top, DataSpec(image_size=[4, 4]))
     assert looked is not None
     assert bool(looked.problems) == bool(listed.problems), looked.problems
     assert looked.notes == listed.notes
@@ -192,7 +198,9 @@ def test_unclear_folders_are_refused(tmp_path, there, said):
 @pytest.mark.cases("C2")
 def test_what_is_not_used_is_told(tmp_path):
     """Folders and images that are left out, and folders that become another part, are all named."""
-    top = plant(tmp_path, *each_of("training_set val test_set"), "single_prediction/1.png", "banner.png")
+    top = plant(
+        tmp_path, *each_of("training_set val test_set"), "single_prediction/1.png", "banner.png"
+    )
     (top / "README.md").write_text("x")
     text = seen(top)[2]
     assert "single_prediction: left out, its images have no class" in text
@@ -225,7 +233,9 @@ def test_system_files_are_no_images(tmp_path, tops):
     clean = plant(tmp_path / "clean", *(each_of(tops) if tops else ["cat/*", "dog/*"]))
     top = plant(tmp_path / "top", *(each_of(tops) if tops else ["cat/*", "dog/*"]))
     places = {path.parent for path in top.rglob("*.png")}
-    places.update(above for place in set(places) for above in place.parents if above.is_relative_to(top))
+    places.update(
+        above for place in set(places) for above in place.parents if above.is_relative_to(top)
+    )
     (top / next(iter(each_of(tops or ".")))).parent.joinpath("more").mkdir()
     places.update(top.rglob("more"))
     for place in places:
@@ -285,7 +295,10 @@ def test_folder_used_twice_is_told(tmp_path):
     top = plant(tmp_path / "set", *each_of("train"))
     (top / "train/cat/again").symlink_to("more")
     plant(top, "train/cat/more/1.png")
-    assert "train/cat/again and train/cat/more are the same folder: its images are used twice" in seen(top)[2]
+    assert (
+        "train/cat/again and train/cat/more are the same folder: its images are used twice"
+        in seen(top)[2]
+    )
     (top / "test").symlink_to("train")
     said = "are the same folder: its images would be in two parts or classes"
     assert f"train/cat and test/cat {said}" in seen(top)[2]
@@ -297,7 +310,9 @@ def test_folder_used_twice_is_told(tmp_path):
 @pytest.mark.parametrize("part", ["", "train/"])
 def test_classes_in_the_names_of_files(tmp_path, part):
     """Kaggle's cats and dogs lie in one folder: how to sort them is said."""
-    top = plant(tmp_path, *(f"{part}{name}.{number}.jpg" for name in ("cat", "dog") for number in range(3)))
+    top = plant(
+        tmp_path, *(f"{part}{name}.{number}.jpg" for name in ("cat", "dog") for number in range(3))
+    )
     said = "their names begin with cat, dog; for the first: mkdir cat && mv cat[._-]* cat/"
     assert said in seen(top)[2]
     with pytest.raises(HpcdlError, match=re.escape(said)):
@@ -326,7 +341,7 @@ def test_pipe_is_no_image(tmp_path):
     top = plant(tmp_path, "cat/*", "dog/*")
     os.mkfifo(top / "cat/pipe.png")
     heads: list[str] = []
-    images.read_heads([str(top / "cat/pipe.png")], heads)
+    image_folder.read_heads([str(top / "cat/pipe.png")], heads)
     assert heads == [f"{top}/cat/pipe.png: is not a regular file"]
 
 
@@ -358,7 +373,7 @@ def test_names_that_are_not_utf_8_are_packed(tmp_path, cli):
     answer = cli("data", "pack", top, "--to", tmp_path / "out")
     assert answer.code == 0, answer.err
     for place in (top, tmp_path / "out"):
-        loaded = data.load(str(place), DataSpec())
+        loaded = load.load(str(place), DataSpec())
         assert loaded.class_names == ["cat", r"g\xe4nse\n"]
         json.dumps(loaded.class_names).encode()
         files = [*loaded.train.files(), *loaded.test.files()]
@@ -371,7 +386,7 @@ def test_problems_with_such_names_can_be_printed(tmp_path, cli):
     for folder in (top, top / "cat"):
         with open(os.fsencode(folder) + b"/g\xe4nse\n.jpg", "wb") as file:
             file.write(b"no image")
-    looked = folders.look(top, DataSpec(image_size=[4, 4]))
+    looked = image_sets.look(top, DataSpec(image_size=[4, 4]))
     assert looked is not None
     text = " ".join([looked.problems[0][0], *looked.notes])
     assert text.isprintable()

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.trainer.checks import check_spec
-from hpcdl.trainer.errors import DataError
-from hpcdl.trainer.foldtable import lines, table
-from hpcdl.trainer.spec import (
+from hpcdl.contract.checks import check_spec
+from hpcdl.contract.errors import DataError
+from hpcdl.contract.fold_table import lines, table
+from hpcdl.contract.spec import (
     DataSpec,
     DeviceSpec,
     EarlyStoppingSpec,
@@ -28,7 +28,13 @@ tensorflow_run = pytest.mark.tensorflow
 pytestmark = pytest.mark.filterwarnings("ignore")  # what TensorFlow warns of is not ours
 
 FOLDS = 3
-TRAIN = TrainSpec(epochs=3, batch_size=24, seed=4, optimizer=OptimizerSpec(learning_rate=0.003), cross_validation=FOLDS)
+TRAIN = TrainSpec(
+    epochs=3,
+    batch_size=24,
+    seed=4,
+    optimizer=OptimizerSpec(learning_rate=0.003),
+    cross_validation=FOLDS,
+)
 WALL_CLOCK = {"seconds": 0, "images_per_s": 0, "time": 0}
 
 MODELS = '''
@@ -68,7 +74,7 @@ def model(input_shape, classes):
 
 
 def split(labels, folds=FOLDS, seed=4):
-    from hpcdl.trainer.folds import split_folds  # numpy and TensorFlow
+    from hpcdl.trainer.fit.cross_validation import split_folds  # numpy and TensorFlow
 
     return split_folds(labels, folds, seed)
 
@@ -83,7 +89,10 @@ def test_folds_cover_all_rows_once_with_their_share_of_each_class(folds):
     assert {len(part) for part in parts} <= {100 // folds, -(-100 // folds)}
     for label in range(3):
         count = (labels == label).sum()
-        assert {(labels[part] == label).sum() for part in parts} <= {count // folds, -(-count // folds)}
+        assert {(labels[part] == label).sum() for part in parts} <= {
+            count // folds,
+            -(-count // folds),
+        }
     for part in parts:
         assert part.dtype == np.int32
         assert list(part) == sorted(part)
@@ -109,7 +118,12 @@ def test_class_with_fewer_rows_than_folds():
 
 
 def result(number: int, loss: Any, accuracy: float, **more: Any) -> dict[str, Any]:
-    timing = {"train_s": 2.0, "first_epoch_s": number, "per_epoch_s": number, "images_per_s": 10.0 * number}
+    timing = {
+        "train_s": 2.0,
+        "first_epoch_s": number,
+        "per_epoch_s": number,
+        "images_per_s": 10.0 * number,
+    }
     metrics = {"loss": loss, "accuracy": accuracy}
     return {
         "state": "done",
@@ -127,7 +141,7 @@ def result(number: int, loss: Any, accuracy: float, **more: Any) -> dict[str, An
 
 @tensorflow_run
 def test_summary_has_mean_and_sample_deviation(spec):
-    from hpcdl.trainer.folds import summary, whole_result
+    from hpcdl.trainer.fit.cross_validation import summary, whole_result
 
     run = replace(spec, train=TRAIN)
     results = [result(1, 0.5, 0.8), result(2, 0.3, 0.6), result(3, None, 0.7)]
@@ -141,7 +155,13 @@ def test_summary_has_mean_and_sample_deviation(spec):
     assert whole["test"] == {"loss": None, "accuracy": pytest.approx(0.7), "rows": 50}
     assert whole["validation"]["rows"] == 30
     assert whole["steps"] == 21
-    timing = {"data_s": 1.0, "train_s": 6.0, "first_epoch_s": 1, "per_epoch_s": 2, "images_per_s": 20.0}
+    timing = {
+        "data_s": 1.0,
+        "train_s": 6.0,
+        "first_epoch_s": 1,
+        "per_epoch_s": 2,
+        "images_per_s": 20.0,
+    }
     assert whole["timing"] == timing
     assert whole["state"] == "done"
     shown = lines(table(found))
@@ -151,9 +171,11 @@ def test_summary_has_mean_and_sample_deviation(spec):
 
 
 @tensorflow_run
-@pytest.mark.parametrize(("monitor", "place"), [("val_accuracy", 0), ("val_loss", 1), ("accuracy", 1)])
+@pytest.mark.parametrize(
+    ("monitor", "place"), [("val_accuracy", 0), ("val_loss", 1), ("accuracy", 1)]
+)
 def test_model_is_that_of_the_best_fold_in_validation(spec, monitor, place):
-    from hpcdl.trainer.folds import best_fold
+    from hpcdl.trainer.fit.cross_validation import best_fold
 
     run = replace(spec, train=replace(TRAIN, early_stopping=EarlyStoppingSpec(monitor)))
     assert best_fold(run, [result(1, 0.5, 0.8), result(2, 0.3, 0.6), result(3, None, 0.7)]) == place
@@ -198,7 +220,9 @@ def epochs_of(run):
 def test_result_and_log_say_what_the_folds_say_together(whole, arrays):
     result = whole.json("result.json")
     cross = result["cross_validation"]
-    assert [fold["validation"]["rows"] for fold in cross["folds"]] == [len(part) for part in split(arrays["y_train"])]
+    assert [fold["validation"]["rows"] for fold in cross["folds"]] == [
+        len(part) for part in split(arrays["y_train"])
+    ]
     for part in ("validation", "test"):
         for name in ("loss", "accuracy"):
             values = [fold[part][name] for fold in cross["folds"]]
@@ -218,7 +242,9 @@ def test_fold_is_trained_as_a_run_of_its_own(whole, make_folds, run_trainer, arr
     parts = split(arrays["y_train"])
     training = np.sort(np.concatenate([parts[0], parts[2]]))
     rows = {f"{axis}_train": arrays[f"{axis}_train"][training] for axis in "xy"}
-    rows.update({f"{axis}_test": arrays[f"{axis}_train"][parts[1]] for axis in "xy"})  # where the fold validates
+    rows.update(
+        {f"{axis}_test": arrays[f"{axis}_train"][parts[1]] for axis in "xy"}
+    )  # where the fold validates
     own = make_folds(replace(TRAIN, cross_validation=None))
     np.savez(own.path / "data.npz", **rows)
     own = run_trainer(own)
@@ -229,14 +255,22 @@ def test_fold_is_trained_as_a_run_of_its_own(whole, make_folds, run_trainer, arr
         assert validation
         assert mine == {**yours, **validation}
     tested = own.json("result.json")["test"]
-    assert whole.json("result.json")["cross_validation"]["folds"][1]["validation"] == pytest.approx(tested, rel=1e-6)
+    assert whole.json("result.json")["cross_validation"]["folds"][1]["validation"] == pytest.approx(
+        tested, rel=1e-6
+    )
 
 
 @each_keras
 @tensorflow_run
-def test_killed_and_stopped_run_goes_on_in_its_fold_and_ends_as_the_whole_one(whole, make_folds, run_trainer):
+def test_killed_and_stopped_run_goes_on_in_its_fold_and_ends_as_the_whole_one(
+    whole, make_folds, run_trainer
+):
     folder = make_folds()
-    a_fold = whole.json("result.json")["steps"] // FOLDS * whole.json("result.json")["devices"]["replicas"]
+    a_fold = (
+        whole.json("result.json")["steps"]
+        // FOLDS
+        * whole.json("result.json")["devices"]["replicas"]
+    )
     killed = run_trainer(folder, KILL_AT_CALL=str(a_fold * 3 // 2))
     assert killed.status in (-9, 137), killed.stderr
     first = folder.path / "folds/1/result.json"
@@ -265,11 +299,15 @@ def test_killed_and_stopped_run_goes_on_in_its_fold_and_ends_as_the_whole_one(wh
 
 def test_validation_split_does_not_go_with_it(spec):
     run = replace(spec, data=DataSpec(path="data.npz", validation_split=0.2), train=TRAIN)
-    with pytest.raises(SpecError, match=r"data.validation_split is 0.2; expected 0 with train.cross_validation"):
+    with pytest.raises(
+        SpecError, match=r"data.validation_split is 0.2; expected 0 with train.cross_validation"
+    ):
         check_spec(run)
 
 
 def test_early_stopping_may_watch_what_the_folds_validate(spec):
-    check_spec(replace(spec, train=replace(TRAIN, early_stopping=EarlyStoppingSpec("val_accuracy"))))
+    check_spec(
+        replace(spec, train=replace(TRAIN, early_stopping=EarlyStoppingSpec("val_accuracy")))
+    )
     with pytest.raises(SpecError, match=r"early_stopping.monitor is 'val_auc'; expected one of"):
         check_spec(replace(spec, train=replace(TRAIN, early_stopping=EarlyStoppingSpec("val_auc"))))

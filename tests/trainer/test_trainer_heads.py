@@ -7,11 +7,12 @@ import io
 import numpy as np
 import pytest
 
-from hpcdl.data.pictures import SourceFile, Wanted
-from hpcdl.data.pictures import read as read_for_pack
-from hpcdl.preflight import folders
-from hpcdl.trainer import data, images
-from hpcdl.trainer.spec import DataSpec
+from hpcdl.contract import image_folder
+from hpcdl.contract.spec import DataSpec
+from hpcdl.preflight import image_sets
+from hpcdl.staging.decode import SourceFile, Wanted
+from hpcdl.staging.decode import read as read_for_pack
+from hpcdl.trainer.dataset import load
 
 Image = pytest.importorskip("PIL.Image")
 pytestmark = pytest.mark.filterwarnings("ignore")  # what TensorFlow warns of is not ours
@@ -69,9 +70,11 @@ WHOLE = {
 def test_whole_images_are_read(tmp_path, content):
     path = tmp_path / "1.jpg"
     path.write_bytes(content)
-    assert images.read_head(str(path)) == images.Head(24, 32, 1)
+    assert image_folder.read_head(str(path)) == image_folder.Head(24, 32, 1)
     stat = path.stat()
-    picture = read_for_pack(Wanted(str(tmp_path), 3, None), SourceFile("1.jpg", 0, stat.st_size, stat.st_mtime_ns))
+    picture = read_for_pack(
+        Wanted(str(tmp_path), 3, None), SourceFile("1.jpg", 0, stat.st_size, stat.st_mtime_ns)
+    )
     assert (picture.why, picture.size) == ("", (24, 32))
     pixels = np.frombuffer(picture.data, np.uint8).reshape(24, 32, 3).astype(int)
     assert np.abs(pixels - np.asarray(smooth(), int)).max() < 12
@@ -83,10 +86,16 @@ CUT = {
     "in-the-head": (jpeg()[:200], "is cut short or damaged: its head has no end"),
     "no-markers": (b"\xff\xd8" + bytes(5000), "is cut short or damaged: its head has no end"),
     "png": (png()[:-12], "is cut short: the image has no end"),
-    "webp": (b"RIFF\x10\0\0\0WEBPVP8 " + bytes(50), "is no JPEG or PNG image but WebP; hpcdl data pack converts it"),
+    "webp": (
+        b"RIFF\x10\0\0\0WEBPVP8 " + bytes(50),
+        "is no JPEG or PNG image but WebP; hpcdl data pack converts it",
+    ),
     "gif": (b"GIF89a" + bytes(50), "is no JPEG or PNG image but GIF"),
     "page": (b"\n<!DOCTYPE html><html>" + bytes(50), "is no JPEG or PNG image but a web page"),
-    "segment-without-length": (b"\xff\xd8\xff\xe0\0\0" + jpeg()[20:], "a segment in its head has no length"),
+    "segment-without-length": (
+        b"\xff\xd8\xff\xe0\0\0" + jpeg()[20:],
+        "a segment in its head has no length",
+    ),
 }
 
 
@@ -96,7 +105,7 @@ def test_other_files_are_refused(tmp_path, content, said):
     path = tmp_path / "1.jpg"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=said):
-        images.read_head(str(path))
+        image_folder.read_head(str(path))
 
 
 @pytest.mark.tensorflow
@@ -109,12 +118,16 @@ def test_unusual_images_are_decoded(tf, tmp_path, color):
         for label in ("cat", "dog"):
             (tmp_path / label).mkdir(exist_ok=True)
             (tmp_path / label / f"{name}.jpg").write_bytes(content)
-    loaded = data.load(str(tmp_path), DataSpec(color=color, test_split=0.1))
+    loaded = load.load(str(tmp_path), DataSpec(color=color, test_split=0.1))
     for part in (loaded.train, loaded.test):
         assert part.reader is not None
-        for name, pixels in zip(part.files(), part.reader.read_all().numpy().astype(int), strict=True):
+        for name, pixels in zip(
+            part.files(), part.reader.read_all().numpy().astype(int), strict=True
+        ):
             is_grey = color == "grey" or "grey" in name
-            expected = np.asarray(smooth().convert("L" if is_grey else "RGB"), int).reshape(24, 32, -1)
+            expected = np.asarray(smooth().convert("L" if is_grey else "RGB"), int).reshape(
+                24, 32, -1
+            )
             assert np.abs(pixels - expected).max() < 16, name
 
 
@@ -130,7 +143,7 @@ def test_sixteen_bits_are_doubted(tmp_path, monkeypatch):
             picture.save(tmp_path / "set" / name / f"{number}.png")
 
     said = "6 PNG images have 16 bits a value, of which the upper 8 are taken"
-    loaded = data.load(str(tmp_path / "set"), DataSpec(image_size=[32, 32]))
+    loaded = load.load(str(tmp_path / "set"), DataSpec(image_size=[32, 32]))
     assert [note for note in loaded.notes if said in note]
-    looked = folders.look(tmp_path / "set", DataSpec(image_size=[32, 32]))
+    looked = image_sets.look(tmp_path / "set", DataSpec(image_size=[32, 32]))
     assert looked and looked.problems == [] and [note for note in looked.notes if said in note]

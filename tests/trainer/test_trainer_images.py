@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.trainer import data, images, machine, packed
-from hpcdl.trainer.errors import DataError
-from hpcdl.trainer.spec import DataSpec, OptimizerSpec, TrainSpec
+from hpcdl.contract import image_folder, machine
+from hpcdl.contract.errors import DataError
+from hpcdl.contract.spec import DataSpec, OptimizerSpec, TrainSpec
+from hpcdl.trainer.dataset import load, packed
 from tests.trainer.conftest import each_keras
 
 tensorflow_run = pytest.mark.tensorflow
@@ -48,10 +49,13 @@ def folder(arrays, tmp_path):
 
 def rows_of(part):
     """All images of a part as its source gives them, in [0, 255]."""
-    from hpcdl.trainer.batches import Source
+    from hpcdl.trainer.dataset.source import Source
 
     source = Source(part)
-    found = [source.take(item)[0].numpy() for item in source.each(np.arange(part.rows, dtype=np.int32), 32)]
+    found = [
+        source.take(item)[0].numpy()
+        for item in source.each(np.arange(part.rows, dtype=np.int32), 32)
+    ]
     return np.concatenate(found) * 255
 
 
@@ -65,8 +69,13 @@ def test_run_on_a_folder_equals_the_run_on_its_pixels(make_run, run_trainer, arr
     """In both images: read from files in each epoch, it trains bit for bit as from an array."""
     ordered = {}
     for part in ("train", "test"):
-        ordered[f"x_{part}"], ordered[f"y_{part}"] = by_class(arrays[f"x_{part}"], arrays[f"y_{part}"])
-    plain, files = make_run(train=TRAIN), make_run(train=TRAIN, data=DataSpec(path="set", color="grey", cache="none"))
+        ordered[f"x_{part}"], ordered[f"y_{part}"] = by_class(
+            arrays[f"x_{part}"], arrays[f"y_{part}"]
+        )
+    plain, files = (
+        make_run(train=TRAIN),
+        make_run(train=TRAIN, data=DataSpec(path="set", color="grey", cache="none")),
+    )
     np.savez(plain.path / "data.npz", **ordered)
     for part in ("train", "test"):
         save_rows(files.path / "set" / part, arrays[f"x_{part}"], arrays[f"y_{part}"])
@@ -75,7 +84,9 @@ def test_run_on_a_folder_equals_the_run_on_its_pixels(make_run, run_trainer, arr
 
     assert (plain.status, files.status) == (0, 0), plain.stderr + files.stderr
     assert "read and decoded anew in each epoch" in files.stdout
-    losses = [[(line["loss"], line["accuracy"]) for line in run.metrics()] for run in (plain, files)]
+    losses = [
+        [(line["loss"], line["accuracy"]) for line in run.metrics()] for run in (plain, files)
+    ]
     assert losses[0] == losses[1]
     results = [run.json("result.json") for run in (plain, files)]
     assert results[0]["test"] == results[1]["test"]
@@ -83,33 +94,44 @@ def test_run_on_a_folder_equals_the_run_on_its_pixels(make_run, run_trainer, arr
     assert results[0]["data"]["class_names"] is None
     with np.load(files.path / "predictions.npz", allow_pickle=False) as file:
         names = file["files"].tolist()
-    assert [name.split("/")[1] for name in names] == [f"class {label}" for label in ordered["y_test"]]
+    assert [name.split("/")[1] for name in names] == [
+        f"class {label}" for label in ordered["y_test"]
+    ]
     with np.load(plain.path / "predictions.npz") as file:
         assert "files" not in file
 
 
 @tensorflow_run
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_streamed_steps_equal_held_ones_wherever_training_begins(tf, strategies, arrays, folder, replicas):
+def test_streamed_steps_equal_held_ones_wherever_training_begins(
+    tf, strategies, arrays, folder, replicas
+):
     from contextlib import nullcontext
 
-    from hpcdl.trainer import batches, compat, compiling, loop, models
-    from hpcdl.trainer.spec import MlpSpec
+    from hpcdl.contract.spec import MlpSpec
+    from hpcdl.trainer import compat
+    from hpcdl.trainer.dataset import source as batches
+    from hpcdl.trainer.fit import loop
+    from hpcdl.trainer.model import compiling, models
 
     def weights(cache, calls):
         """The weights after 35 steps; a new stepper goes on where `calls` end."""
-        loaded = data.load(str(folder), DataSpec(color="grey", cache=cache))
+        loaded = load.load(str(folder), DataSpec(color="grey", cache=cache))
         strategy, source = strategies[replicas], batches.Source(loaded.train)
         tf.keras.backend.clear_session()
         compat.seed_everything(1)
         with strategy.scope():
             model = models.build(MlpSpec(dense=[8]), loaded.image_shape, loaded.classes)
             compiling.compile_model(model, MlpSpec(dense=[8]), TRAIN, replicas, loaded.classes)
-        compat.build_metrics(model, strategy, *source.take(next(source.each(np.arange(2, dtype=np.int32), 2))))
+        compat.build_metrics(
+            model, strategy, *source.take(next(source.each(np.arange(2, dtype=np.int32), 2)))
+        )
         rows = np.arange(loaded.train.rows, dtype=np.int32)
         step = 0
         for end in calls:
-            stepper = loop.Stepper(model, strategy, source, rows, replace(TRAIN, epochs=3), nullcontext)
+            stepper = loop.Stepper(
+                model, strategy, source, rows, replace(TRAIN, epochs=3), nullcontext
+            )
             while step < end:
                 step += stepper(step, end - step)[0]
         return [np.asarray(weight) for weight in model.get_weights()]
@@ -127,7 +149,9 @@ def test_each_image_is_what_pillow_shows(tf, tmp_path, cache):
     from PIL import ImageOps
 
     random = np.random.default_rng(3)
-    smooth = np.kron(random.integers(0, 255, (3, 4, 3)), np.ones((8, 8, 1))).astype(np.uint8)  # 24 x 32
+    smooth = np.kron(random.integers(0, 255, (3, 4, 3)), np.ones((8, 8, 1))).astype(
+        np.uint8
+    )  # 24 x 32
     picture = Image.fromarray(smooth)
     made: dict[str, tuple[Any, dict[str, Any]]] = {
         "a grey.jpg": (picture.convert("L"), {}),
@@ -145,9 +169,13 @@ def test_each_image_is_what_pillow_shows(tf, tmp_path, cache):
     for label in ("first", "second"):
         (tmp_path / label).mkdir()
         for name, (image, options) in made.items():
-            image.save(tmp_path / label / name, format="PNG" if name.lower().endswith("png") else "JPEG", **options)
+            image.save(
+                tmp_path / label / name,
+                format="PNG" if name.lower().endswith("png") else "JPEG",
+                **options,
+            )
 
-    loaded = data.load(str(tmp_path), DataSpec(cache=cache, test_split=0.1))
+    loaded = load.load(str(tmp_path), DataSpec(cache=cache, test_split=0.1))
 
     assert loaded.image_shape == (24, 32, 3)
     assert "14 images are turned upright, as their EXIF says" in loaded.notes
@@ -164,7 +192,7 @@ def test_resized_as_pillow_does(tf, tmp_path):
     random = np.random.default_rng(3)
     pixels = np.kron(random.integers(0, 255, (8, 5, 8, 3)), np.ones((1, 9, 7, 1))).astype(np.uint8)
     save_rows(tmp_path, pixels, np.arange(8) % 2)
-    loaded = data.load(str(tmp_path), DataSpec(image_size=[20, 30], test_split=0.25))
+    loaded = load.load(str(tmp_path), DataSpec(image_size=[20, 30], test_split=0.25))
     for row, image in enumerate(rows_of(loaded.train)):
         with Image.open(name_of(loaded.train, row)) as source:
             expected = np.asarray(source.resize((30, 20), Image.Resampling.BILINEAR), float)
@@ -174,11 +202,13 @@ def test_resized_as_pillow_does(tf, tmp_path):
 @tensorflow_run
 def test_arrays_are_resized_and_coloured_on_the_way(tf, arrays, tmp_path):
     np.savez(tmp_path / "set.npz", **arrays)
-    loaded = data.load(str(tmp_path / "set.npz"), DataSpec(image_size=[20, 30], color="rgb"))
+    loaded = load.load(str(tmp_path / "set.npz"), DataSpec(image_size=[20, 30], color="rgb"))
     assert loaded.image_shape == (20, 30, 3)
     assert loaded.train.images.shape == (301, 10, 10, 1), "memory holds them as they are"
     found = rows_of(loaded.train)
-    expected = tf.image.resize(arrays["x_train"][..., None].astype("f4"), [20, 30], antialias=True).numpy()
+    expected = tf.image.resize(
+        arrays["x_train"][..., None].astype("f4"), [20, 30], antialias=True
+    ).numpy()
     np.testing.assert_allclose(found, np.repeat(expected, 3, -1), atol=1e-3)
 
 
@@ -186,7 +216,7 @@ def test_parts_and_classes_of_a_folder(arrays, tmp_path):
     """Without a test part each class gives its share, the same for all seeds; validation images are for training."""
     save_rows(tmp_path / "flat", arrays["x_train"], arrays["y_train"])
     (tmp_path / "flat" / "class 1" / ".DS_Store").write_bytes(b"x")
-    loaded = data.load(str(tmp_path / "flat"), DataSpec(test_split=0.1))
+    loaded = load.load(str(tmp_path / "flat"), DataSpec(test_split=0.1))
     assert np.bincount(loaded.test.labels).tolist() == [10, 10, 10]
     assert loaded.train.rows == 271
     assert "30 images split off as the test part (data.test_split)" in loaded.notes
@@ -195,7 +225,7 @@ def test_parts_and_classes_of_a_folder(arrays, tmp_path):
 
     for name, part in (("Training", "train"), ("val", "test"), ("test", "test")):
         save_rows(tmp_path / "parts" / name, arrays[f"x_{part}"], arrays[f"y_{part}"])
-    loaded = data.load(str(tmp_path / "parts"), DataSpec())
+    loaded = load.load(str(tmp_path / "parts"), DataSpec())
     assert (loaded.train.rows, loaded.test.rows) == (402, 101)
 
 
@@ -209,11 +239,23 @@ def _cut(path: Path) -> None:
 
 
 FOLDERS = {
-    "empty": (lambda top: [path.unlink() for path in top.rglob("*.png")], "class 0: holds no images"),
-    "no-image": (lambda top: _write(top / "train/class 1/notes.doc", b"x"), "notes.doc: is no .jpg, .jpeg or .png"),
-    "text": (lambda top: _write(top / "train/class 1/a.jpg", b"hello"), "a.jpg: is no JPEG or PNG image"),
+    "empty": (
+        lambda top: [path.unlink() for path in top.rglob("*.png")],
+        "class 0: holds no images",
+    ),
+    "no-image": (
+        lambda top: _write(top / "train/class 1/notes.doc", b"x"),
+        "notes.doc: is no .jpg, .jpeg or .png",
+    ),
+    "text": (
+        lambda top: _write(top / "train/class 1/a.jpg", b"hello"),
+        "a.jpg: is no JPEG or PNG image",
+    ),
     "no-bytes": (lambda top: _write(top / "train/class 1/a.jpg", b""), "a.jpg: is empty"),
-    "cut": (lambda top: _cut(top / "train/class 1/00001.png"), "00001.png: is cut short: the image has no end"),
+    "cut": (
+        lambda top: _cut(top / "train/class 1/00001.png"),
+        "00001.png: is cut short: the image has no end",
+    ),
     "class-not-in-test": (
         lambda top: [path.unlink() for path in (top / "test/class 2").iterdir()],
         "test/class 2: holds no images; expected some of class class 2",
@@ -226,7 +268,10 @@ FOLDERS = {
         lambda top: Image.new("L", (11, 12)).save(top / "train/class 1/a.png"),
         "images differ in size, from 10x10 to 12x11 pixels",
     ),
-    "no-train": (lambda top: os.rename(top / "train", top / "testing"), "has test, testing but no train folder"),
+    "no-train": (
+        lambda top: os.rename(top / "train", top / "testing"),
+        "has test, testing but no train folder",
+    ),
 }
 
 
@@ -234,19 +279,19 @@ FOLDERS = {
 def test_folder_that_cannot_be_trained_on(folder, spoil, said):
     spoil(folder)
     with pytest.raises(DataError) as caught:
-        data.load(str(folder), DataSpec())
+        load.load(str(folder), DataSpec())
     assert said in caught.value.message
 
 
 def test_one_class_alone(arrays, tmp_path):
     save_rows(tmp_path, arrays["x_train"][::3], arrays["y_train"][::3])
     with pytest.raises(DataError, match="classes: class 0; expected at least 2"):
-        data.load(str(tmp_path), DataSpec())
+        load.load(str(tmp_path), DataSpec())
 
 
 def test_empty_folder(tmp_path):
     with pytest.raises(DataError, match="is an empty folder"):
-        data.load(str(tmp_path), DataSpec())
+        load.load(str(tmp_path), DataSpec())
 
 
 @tensorflow_run
@@ -257,7 +302,7 @@ def test_images_damaged_inside_are_all_named(tf, folder, cache):
         content = bytearray(path.read_bytes())
         content[45:60] = bytes(15)
         path.write_bytes(content)
-    loaded = data.load(str(folder), DataSpec(cache=cache))
+    loaded = load.load(str(folder), DataSpec(cache=cache))
     with pytest.raises(DataError, match="2 of 301 images cannot be read") as caught:
         rows_of(loaded.train)
     assert all(str(path) in caught.value.message for path in spoiled)
@@ -286,7 +331,9 @@ def records(tf, arrays, tmp_path):
         ("test.tfrecord", "test", slice(None)),
     ):
         with tf.io.TFRecordWriter(str(top / name)) as writer:
-            for image, label in zip(arrays[f"x_{part}"][rows], arrays[f"y_{part}"][rows], strict=True):
+            for image, label in zip(
+                arrays[f"x_{part}"][rows], arrays[f"y_{part}"][rows], strict=True
+            ):
                 content = tf.io.encode_png(image[..., None]).numpy()
                 writer.write(example(tf, {"image": content, "label": int(label), "id": 7}))
     return top
@@ -295,7 +342,7 @@ def records(tf, arrays, tmp_path):
 @tensorflow_run
 @pytest.mark.parametrize("cache", ["memory", "none"])
 def test_records_are_read_as_their_images(tf, arrays, records, cache):
-    loaded = data.load(str(records), DataSpec(image_size=[10, 10], color="grey", cache=cache))
+    loaded = load.load(str(records), DataSpec(image_size=[10, 10], color="grey", cache=cache))
     np.testing.assert_array_equal(loaded.train.labels, arrays["y_train"])
     np.testing.assert_array_equal(np.rint(rows_of(loaded.train))[..., 0], arrays["x_train"])
     np.testing.assert_array_equal(np.rint(rows_of(loaded.test))[..., 0], arrays["x_test"])
@@ -309,7 +356,7 @@ def test_corrupt_shard_is_named(tf, records, place):
     content[place] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"train-1.tfrecord: cannot be read after 2\d\d records"):
-        data.load(str(records), DataSpec(image_size=[10, 10]))
+        load.load(str(records), DataSpec(image_size=[10, 10]))
 
 
 @tensorflow_run
@@ -318,7 +365,7 @@ def test_records_without_images_say_what_they_hold(tf, tmp_path):
         with tf.io.TFRecordWriter(str(tmp_path / name)) as writer:
             writer.write(example(tf, {"text": b"a", "label": 1}))
     with pytest.raises(DataError, match="its first record has the features label, text"):
-        data.load(str(tmp_path), DataSpec(image_size=[10, 10]))
+        load.load(str(tmp_path), DataSpec(image_size=[10, 10]))
 
 
 def test_set_of_a_function(tmp_path, monkeypatch, arrays):
@@ -334,31 +381,42 @@ def test_set_of_a_function(tmp_path, monkeypatch, arrays):
     )
     monkeypatch.syspath_prepend(tmp_path)
     path = str(tmp_path / "set.npz")
-    loaded = data.load("", DataSpec(function="my_set:load", args={"path": path, "part": 0.5}))
+    loaded = load.load("", DataSpec(function="my_set:load", args={"path": path, "part": 0.5}))
     assert (loaded.path, loaded.train.rows, loaded.test.rows) == ("my_set:load", 150, 101)
 
-    from hpcdl.trainer.errors import UserCodeError
+    from hpcdl.contract.errors import UserCodeError
 
     for function, args, said in (
         ("broken", {}, "data.function my_set:broken failed: KeyError: 'x'"),
         ("nothing", {}, "has no attribute 'nothing'"),
         ("load", {"file": path}, "unexpected keyword argument 'file'"),
-        ("half", {"path": path}, r"returned tuple; expected \(x_train, y_train\), \(x_test, y_test\)"),
+        (
+            "half",
+            {"path": path},
+            r"returned tuple; expected \(x_train, y_train\), \(x_test, y_test\)",
+        ),
     ):
         with pytest.raises(UserCodeError, match=said):
-            data.load("", DataSpec(function=f"my_set:{function}", args=args))
+            load.load("", DataSpec(function=f"my_set:{function}", args=args))
 
 
 @pytest.mark.parametrize(
     ("cache", "gigabytes", "held"),
-    [("auto", "1000", True), ("auto", "0.00001", False), ("memory", "0.00001", True), ("none", "1000", False)],
+    [
+        ("auto", "1000", True),
+        ("auto", "0.00001", False),
+        ("memory", "0.00001", True),
+        ("none", "1000", False),
+    ],
 )
-def test_where_images_wait_is_decided_by_the_jobs_memory(folder, monkeypatch, cache, gigabytes, held):
+def test_where_images_wait_is_decided_by_the_jobs_memory(
+    folder, monkeypatch, cache, gigabytes, held
+):
     monkeypatch.setenv("HPCDL_MEMORY_GB", gigabytes)
-    loaded = data.load(str(folder), DataSpec(cache=cache))
+    loaded = load.load(str(folder), DataSpec(cache=cache))
     assert (loaded.train.held, loaded.test.held) == (held, held)
     said = "held in memory" if held else "read and decoded anew in each epoch"
-    assert said in data.describe(loaded)
+    assert said in load.describe(loaded)
 
 
 def test_memory_is_that_of_the_job_at_most(monkeypatch):
@@ -375,8 +433,8 @@ def test_heads_say_the_size_without_decoding(tmp_path):
     image.save(tmp_path / "a.jpg", icc_profile=bytes(100_000))
     image.save(tmp_path / "b.png")
     problems: list[str] = []
-    heads = images.read_heads([str(tmp_path / "a.jpg"), str(tmp_path / "b.png")], problems)
-    assert heads == [images.Head(30, 40, 1)] * 2
+    heads = image_folder.read_heads([str(tmp_path / "a.jpg"), str(tmp_path / "b.png")], problems)
+    assert heads == [image_folder.Head(30, 40, 1)] * 2
     assert not problems
 
 
@@ -391,7 +449,13 @@ def pack(top: Path, arrays, **about) -> Path:
         rows = len(arrays[f"y_{part}"])
         file = {"name": f"{part}.npy", "rows": rows, "bytes": size}
         parts[part] = {"rows": rows, "labels": f"{part}.labels.npy", "files": [file]}
-    content = {"format": "hpcdl-pack", "version": 1, "classes": ["a", "b", "c"], "image_size": [10, 10], "channels": 1}
+    content = {
+        "format": "hpcdl-pack",
+        "version": 1,
+        "classes": ["a", "b", "c"],
+        "image_size": [10, 10],
+        "channels": 1,
+    }
     content.update(storage="npy", parts=parts, **about)
     (top / "pack.json").write_text(json.dumps(content))
     return top
@@ -401,7 +465,7 @@ def pack(top: Path, arrays, **about) -> Path:
 @pytest.mark.parametrize("cache", ["memory", "none"])
 def test_packed_array_is_read_as_it_is(tf, arrays, tmp_path, monkeypatch, cache):
     monkeypatch.setattr(packed, "_CHUNK_BYTES", 999)  # several reads, the last one shorter
-    loaded = data.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache=cache))
+    loaded = load.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache=cache))
     assert (loaded.class_names, loaded.image_shape) == (["a", "b", "c"], (10, 10, 1))
     np.testing.assert_array_equal(np.rint(rows_of(loaded.train))[..., 0], arrays["x_train"])
 
@@ -409,14 +473,18 @@ def test_packed_array_is_read_as_it_is(tf, arrays, tmp_path, monkeypatch, cache)
 @tensorflow_run
 @pytest.mark.parametrize("cache", ["memory", "none"])
 def test_packed_array_is_resized_and_coloured_on_the_way(tf, arrays, tmp_path, cache):
-    loaded = data.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache=cache, image_size=[5, 20], color="rgb"))
-    expected = tf.image.resize(arrays["x_test"][..., None].astype("f4"), [5, 20], antialias=True).numpy()
+    loaded = load.load(
+        str(pack(tmp_path / "set", arrays)), DataSpec(cache=cache, image_size=[5, 20], color="rgb")
+    )
+    expected = tf.image.resize(
+        arrays["x_test"][..., None].astype("f4"), [5, 20], antialias=True
+    ).numpy()
     np.testing.assert_allclose(rows_of(loaded.test), np.repeat(expected, 3, -1), atol=1e-3)
 
 
 @tensorflow_run
 def test_packed_array_that_is_cut_short_after_it_was_opened(tf, arrays, tmp_path):
-    loaded = data.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache="memory"))
+    loaded = load.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache="memory"))
     _cut(tmp_path / "set/train.npy")
     with pytest.raises(DataError, match=r"train.npy: was cut short meanwhile"):
         rows_of(loaded.train)
@@ -426,13 +494,13 @@ def test_packed_set_that_is_cut_short_or_unknown(arrays, tmp_path):
     top = pack(tmp_path / "set", arrays)
     _cut(top / "train.npy")
     with pytest.raises(DataError, match=r"train.npy: has 30,198 bytes; it was packed with 30,228"):
-        data.load(str(top), DataSpec())
+        load.load(str(top), DataSpec())
     (top / "train.npy").unlink()
     with pytest.raises(DataError, match=r"train.npy: is missing"):
-        data.load(str(top), DataSpec())
+        load.load(str(top), DataSpec())
     (top / "pack.json").write_text('{"format": "hpcdl-pack", "version": 2}')
     with pytest.raises(DataError, match="version 2; expected hpcdl-pack version 1"):
-        data.load(str(top), DataSpec())
+        load.load(str(top), DataSpec())
     (top / "pack.json").write_text("{")
     with pytest.raises(DataError, match="is damaged"):
-        data.load(str(top), DataSpec())
+        load.load(str(top), DataSpec())

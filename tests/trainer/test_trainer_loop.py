@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.trainer.data import Part
-from hpcdl.trainer.errors import Stopped, Unsaved, UserCodeError
-from hpcdl.trainer.spec import CnnSpec, FunctionSpec, MlpSpec, OptimizerSpec, SavingSpec, TrainSpec
+from hpcdl.contract.errors import Stopped, Unsaved, UserCodeError
+from hpcdl.contract.spec import CnnSpec, FunctionSpec, MlpSpec, OptimizerSpec, SavingSpec, TrainSpec
+from hpcdl.trainer.dataset.load import Part
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -41,7 +41,9 @@ def test_weights_depend_on_the_seed_not_on_chunks_or_a_stop(training, replicas):
     assert [epoch for epoch, *_ in whole.losses()] == [1, 2]
     with pytest.raises(Stopped, match="step 3 of 8"):
         training(RANDOM, replicas, "stopped")(call_s=0, stop_after=3)
-    resumed = training(RANDOM, replicas, "stopped")(call_s=0)  # a step a call, where the whole run took eight
+    resumed = training(RANDOM, replicas, "stopped")(
+        call_s=0
+    )  # a step a call, where the whole run took eight
     assert_same(resumed, whole)
 
 
@@ -62,7 +64,9 @@ def model(input_shape, classes):
 """
 
 
-def test_layers_that_draw_in_python_do_not_see_which_graph_comes_first(training, tmp_path, monkeypatch):
+def test_layers_that_draw_in_python_do_not_see_which_graph_comes_first(
+    training, tmp_path, monkeypatch
+):
     (tmp_path / "drawing_models.py").write_text(DRAWING)
     monkeypatch.syspath_prepend(tmp_path)
     model = FunctionSpec("drawing_models:model")
@@ -76,7 +80,9 @@ def test_layers_that_draw_in_python_do_not_see_which_graph_comes_first(training,
 def test_replicas_end_with_the_same_model(training, strategies, model):
     trained = training(model, 2)()
     for variable in trained.model.weights:
-        first, second = strategies[2].experimental_local_results(getattr(variable, "_value", variable))
+        first, second = strategies[2].experimental_local_results(
+            getattr(variable, "_value", variable)
+        )
         np.testing.assert_array_equal(first.numpy(), second.numpy())
 
 
@@ -104,13 +110,17 @@ def test_bad_loss_names_its_exact_step(training, replicas):
         messages.append(caught.value.message)
         assert "learning_rate" in caught.value.hint
     assert messages[0] == messages[1]
-    assert messages[0].startswith(("loss became nan at epoch 1 step ", "loss became inf at epoch 1 step "))
+    assert messages[0].startswith(
+        ("loss became nan at epoch 1 step ", "loss became inf at epoch 1 step ")
+    )
 
 
 @pytest.mark.cases("fault 0")
 def test_two_replicas_show_the_metrics_of_one(training):
     train = replace(TRAIN, optimizer=OptimizerSpec("sgd", 0.1))
-    one, two = (training(EXACT, replicas, str(replicas), train=train, rows=60)() for replicas in (1, 2))
+    one, two = (
+        training(EXACT, replicas, str(replicas), train=train, rows=60)() for replicas in (1, 2)
+    )
     for mine, yours in zip(two.losses(), one.losses(), strict=True):
         assert mine == pytest.approx(yours, rel=1e-4)
 
@@ -118,8 +128,8 @@ def test_two_replicas_show_the_metrics_of_one(training):
 @pytest.mark.cases("fault 0")
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_every_row_is_scored_once(tf, training, arrays, replicas):
-    from hpcdl.trainer import batches
-    from hpcdl.trainer.evaluation import Evaluator
+    from hpcdl.trainer.dataset import source as batches
+    from hpcdl.trainer.fit.evaluation import Evaluator
 
     trained = training(EXACT, replicas)()
     images, labels = arrays["x_test"][..., None], arrays["y_test"].astype("i4")
@@ -128,7 +138,9 @@ def test_every_row_is_scored_once(tf, training, arrays, replicas):
     scores = evaluator(np.arange(101, dtype=np.int32), lambda: None)
     outputs = np.asarray(trained.model(images.astype("f4") / 255, training=False))
     assert scores["accuracy"] == pytest.approx(np.mean(outputs.argmax(1) == labels), abs=1e-6)
-    assert scores["loss"] == pytest.approx(-np.mean(np.log(outputs[np.arange(101), labels])), rel=1e-4)
+    assert scores["loss"] == pytest.approx(
+        -np.mean(np.log(outputs[np.arange(101), labels])), rel=1e-4
+    )
 
 
 COMPILED = """
@@ -165,16 +177,22 @@ def model(input_shape, classes):
 
 @pytest.mark.cases("fault 0")
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_metrics_of_a_compiled_model_score_every_row_once(tf, training, arrays, tmp_path, monkeypatch, replicas):
-    from hpcdl.trainer import batches
-    from hpcdl.trainer.evaluation import Evaluator
+def test_metrics_of_a_compiled_model_score_every_row_once(
+    tf, training, arrays, tmp_path, monkeypatch, replicas
+):
+    from hpcdl.trainer.dataset import source as batches
+    from hpcdl.trainer.fit.evaluation import Evaluator
 
     (tmp_path / "scored_models.py").write_text(COMPILED)
     monkeypatch.syspath_prepend(tmp_path)
-    trained = training(FunctionSpec("scored_models:model"), replicas, train=replace(TRAIN, labels="one_hot"))()
+    trained = training(
+        FunctionSpec("scored_models:model"), replicas, train=replace(TRAIN, labels="one_hot")
+    )()
     images, labels = arrays["x_test"][..., None], arrays["y_test"].astype("i4")
     source = batches.Source(Part(images, labels, 1 / 255), one_hot=3)
-    scores = Evaluator(trained.model, trained.stepper.strategy, source, batch_rows=25)(np.arange(101), lambda: None)
+    scores = Evaluator(trained.model, trained.stepper.strategy, source, batch_rows=25)(
+        np.arange(101), lambda: None
+    )
     outputs = trained.model(images.astype("f4") / 255, training=False)
     own = sys.modules["scored_models"]
     for metric in [*own.metrics(), *own.weighted_metrics()]:
@@ -184,14 +202,20 @@ def test_metrics_of_a_compiled_model_score_every_row_once(tf, training, arrays, 
 
 
 def test_shares_cover_a_batch_and_weigh_its_mean(tf):
-    from hpcdl.trainer.batches import share
+    from hpcdl.trainer.dataset.source import share
 
     for rows in range(1, 12):
         for replicas in (1, 2, 3, 4):
             shares = [share(rows, replicas, replica) for replica in range(replicas)]
-            counted = [row for first, last, weight in shares if weight for row in range(first, last)]
+            counted = [
+                row for first, last, weight in shares if weight for row in range(first, last)
+            ]
             assert counted == list(range(rows))
-            for first, last, weight in shares:  # the mean of means gives each row the weight 1 / rows
+            for (
+                first,
+                last,
+                weight,
+            ) in shares:  # the mean of means gives each row the weight 1 / rows
                 assert weight == 0 or weight / (last - first) / replicas == pytest.approx(1 / rows)
 
 
@@ -200,16 +224,23 @@ def test_shares_cover_a_batch_and_weigh_its_mean(tf):
     [(CnnSpec(filters=[32, 64], kernel_size=5), 62_346), (MlpSpec(dense=[500, 500, 500]), 898_510)],
 )
 def test_parameter_counts_of_the_reference_models(tf, model, parameters):
-    from hpcdl.trainer import models
+    from hpcdl.trainer.model import models
 
     assert models.build(model, (28, 28, 1), 10).count_params() == parameters
 
 
 def test_every_option_of_the_models_builds(tf):
-    from hpcdl.trainer import models
+    from hpcdl.trainer.model import models
 
-    options: dict[str, Any] = {"batch_norm": True, "dropout": 0.5, "output": "logits", "activation": "elu"}
-    cnn = models.build(CnnSpec(filters=[4, 4], kernel_size=[5, 3], dense=[7], **options), (12, 12, 3), 3)
+    options: dict[str, Any] = {
+        "batch_norm": True,
+        "dropout": 0.5,
+        "output": "logits",
+        "activation": "elu",
+    }
+    cnn = models.build(
+        CnnSpec(filters=[4, 4], kernel_size=[5, 3], dense=[7], **options), (12, 12, 3), 3
+    )
     mlp = models.build(MlpSpec(dense=[7], **options), (12, 12, 3), 3)
     for model in (cnn, mlp):
         kinds = [type(layer).__name__ for layer in model.layers]
@@ -220,7 +251,7 @@ def test_every_option_of_the_models_builds(tf):
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "adagrad", "nadam"])
 def test_optimizers_keep_their_defaults(tf, name):
-    from hpcdl.trainer.compiling import optimizer
+    from hpcdl.trainer.model.compiling import optimizer
 
     assert type(optimizer(OptimizerSpec(name))).__name__.lower() == name
     assert np.asarray(optimizer(OptimizerSpec(name, learning_rate=0.25)).learning_rate) == 0.25
@@ -261,14 +292,17 @@ def nothing(input_shape, classes):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("narrow_models:too_narrow", "gives (1, 2) for one image; expected (1, 3), a value for each class"),
+        (
+            "narrow_models:too_narrow",
+            "gives (1, 2) for one image; expected (1, 3), a value for each class",
+        ),
         ("narrow_models:nothing", "narrow_models:nothing returned None; expected a keras Model"),
         ("narrow_models:nowhere", "has no attribute 'nowhere'"),
         ("no_such_module:model", "No module named 'no_such_module'"),
     ],
 )
 def test_unfit_user_function_is_told_apart(tf, tmp_path, monkeypatch, function, message):
-    from hpcdl.trainer import models
+    from hpcdl.trainer.model import models
 
     (tmp_path / "narrow_models.py").write_text(USER_MODELS)
     monkeypatch.syspath_prepend(tmp_path)
@@ -292,7 +326,11 @@ def test_last_two_checkpoints_are_kept(training, tmp_path):
     assert sorted(file.name for file in folder.iterdir()) == ["00000003.npz", "00000010.npz"]
     for step in (4, 5):  # where those of step 10 could not be used
         trained.checkpoints.write(trained.checkpoints.copy(step, {}))
-    assert sorted(file.name for file in folder.iterdir()) == ["00000004.npz", "00000005.npz", "00000010.npz"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "00000004.npz",
+        "00000005.npz",
+        "00000010.npz",
+    ]
 
 
 def written_steps(training, monkeypatch):
@@ -328,7 +366,9 @@ def test_saving_by_steps_is_exact_and_changes_nothing(training, replicas, tmp_pa
 
 
 def test_saving_by_seconds(training, monkeypatch):
-    trained = training(EXACT, saving=SavingSpec(every_s=0))  # as if a second had passed at each boundary
+    trained = training(
+        EXACT, saving=SavingSpec(every_s=0)
+    )  # as if a second had passed at each boundary
     steps = written_steps(trained, monkeypatch)
     trained(call_s=0)
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -358,7 +398,10 @@ def test_write_error_of_the_thread_reaches_training(training, monkeypatch):
 def test_write_is_tried_again(training, monkeypatch, capsys):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     trained = training(EXACT, name="retried", saving=SavingSpec(every_steps=2))
-    write, errors = trained.checkpoints.write, [OSError(122, "Disk quota exceeded"), OSError(30, "Read-only")]
+    write, errors = (
+        trained.checkpoints.write,
+        [OSError(122, "Disk quota exceeded"), OSError(30, "Read-only")],
+    )
 
     def ill(snapshot):
         if errors:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.trainer.checks import check_spec
-from hpcdl.trainer.errors import Stopped, UserCodeError
-from hpcdl.trainer.spec import (
+from hpcdl.contract.checks import check_spec
+from hpcdl.contract.errors import Stopped, UserCodeError
+from hpcdl.contract.spec import (
     CnnSpec,
     DataSpec,
     DeviceSpec,
@@ -48,8 +48,12 @@ def test_run_with_everything(make_run, run_trainer):
     """In both images: it trains, the log has the learning rate of each epoch, and it goes on as if never stopped."""
     sections = {
         "model": ResnetSpec(filters=[4, 8], blocks=1, dropout=0.2, l2=1e-4),
-        "train": replace(EVERYTHING, labels="one_hot", balance="oversample", precision="mixed_float16"),
-        "data": DataSpec(path="data.npz", augment=[{"rotate": 10}, {"cutout": 0.2}], validation_split=0.1),
+        "train": replace(
+            EVERYTHING, labels="one_hot", balance="oversample", precision="mixed_float16"
+        ),
+        "data": DataSpec(
+            path="data.npz", augment=[{"rotate": 10}, {"cutout": 0.2}], validation_split=0.1
+        ),
         "saving": SavingSpec(every_steps=20, keep=9),
     }
     folder = run_trainer(make_run(**sections))
@@ -77,21 +81,32 @@ def test_run_with_everything(make_run, run_trainer):
     ("changes", "said"),
     [
         ({"label_smoothing": 1.0}, "train.label_smoothing is 1.0; expected < 1"),
-        ({"schedule": ScheduleSpec("linear")}, "train.schedule.name is 'linear'; expected one of constant, step"),
-        ({"schedule": ScheduleSpec("step", factor=2.0)}, "train.schedule.factor is 2.0; expected <= 1"),
-        ({"optimizer": OptimizerSpec(clip_norm=0.0)}, "train.optimizer.clip_norm is 0.0; expected > 0"),
+        (
+            {"schedule": ScheduleSpec("linear")},
+            "train.schedule.name is 'linear'; expected one of constant, step",
+        ),
+        (
+            {"schedule": ScheduleSpec("step", factor=2.0)},
+            "train.schedule.factor is 2.0; expected <= 1",
+        ),
+        (
+            {"optimizer": OptimizerSpec(clip_norm=0.0)},
+            "train.optimizer.clip_norm is 0.0; expected > 0",
+        ),
     ],
 )
 def test_bad_options_are_named(spec, changes, said):
     with pytest.raises(SpecError, match=said.replace(".", r"\.")):
-        check_spec(replace(spec, data=replace(spec.data, path="d.npz"), train=replace(TRAIN, **changes)))
+        check_spec(
+            replace(spec, data=replace(spec.data, path="d.npz"), train=replace(TRAIN, **changes))
+        )
 
 
 def rates(name: str, **settings: Any) -> list[float]:
     """The rates of 40 steps, ten to an epoch, from 1.0 on."""
     import tensorflow as tf
 
-    from hpcdl.trainer.schedule import rate_of
+    from hpcdl.trainer.fit.schedule import rate_of
 
     rate = rate_of(ScheduleSpec(name, **settings), 1.0, steps_per_epoch=10, epochs=4)
     return [float(rate(tf.constant(step, tf.int64))) for step in range(40)]
@@ -101,10 +116,14 @@ def rates(name: str, **settings: Any) -> list[float]:
 def test_rates_of_each_schedule(tf):
     assert rates("constant") == [1.0] * 40
     assert rates("step", factor=0.5, every_epochs=2) == [1.0] * 20 + [0.5] * 20
-    np.testing.assert_allclose(rates("exponential"), [0.1 ** (step / 10) for step in range(40)], rtol=1e-5)
+    np.testing.assert_allclose(
+        rates("exponential"), [0.1 ** (step / 10) for step in range(40)], rtol=1e-5
+    )
     half = [(1 + math.cos(math.pi * step / 40)) / 2 for step in range(40)]
     np.testing.assert_allclose(rates("cosine"), half, atol=1e-6)
-    np.testing.assert_allclose(rates("cosine", factor=0.2), [0.2 + 0.8 * value for value in half], atol=1e-6)
+    np.testing.assert_allclose(
+        rates("cosine", factor=0.2), [0.2 + 0.8 * value for value in half], atol=1e-6
+    )
 
 
 @tensorflow_run
@@ -142,7 +161,15 @@ def test_scheduled_run_equals_one_by_hand(make_training):
 @tensorflow_run
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_interrupted_run_with_everything_is_bit_identical(make_training, replicas):
-    model = CnnSpec(filters=[4], dense=[8], dropout=0.3, batch_norm=True, l1=1e-4, l2=1e-3, initializer="he_normal")
+    model = CnnSpec(
+        filters=[4],
+        dense=[8],
+        dropout=0.3,
+        batch_norm=True,
+        l1=1e-4,
+        l2=1e-3,
+        initializer="he_normal",
+    )
     whole = make_training(model, EVERYTHING, replicas, name="whole")()
 
     with pytest.raises(Stopped):
@@ -166,14 +193,20 @@ def test_interrupted_run_with_everything_is_bit_identical(make_training, replica
 )
 def test_two_replicas_train_as_one(make_training, train):
     model = MlpSpec(dense=[8], l2=0.01)
-    one, two = make_training(model, train, 1, name="one")(), make_training(model, train, 2, name="two")()
+    one, two = (
+        make_training(model, train, 1, name="one")(),
+        make_training(model, train, 2, name="two")(),
+    )
     plain = make_training(
         model, replace(TRAIN, optimizer=replace(train.optimizer, clip_norm=None, weight_decay=None))
     )()
 
     for mine, yours in zip(one.weights(), two.weights(), strict=True):
         np.testing.assert_allclose(mine, yours, atol=1e-5)
-    assert any(abs(mine - yours).max() > 1e-3 for mine, yours in zip(one.weights(), plain.weights(), strict=True))
+    assert any(
+        abs(mine - yours).max() > 1e-3
+        for mine, yours in zip(one.weights(), plain.weights(), strict=True)
+    )
 
 
 @tensorflow_run
@@ -188,10 +221,12 @@ def test_penalty_and_smoothing_are_in_the_loss(make_training):
 
 @tensorflow_run
 def test_smoothed_loss_of_known_outputs(tf):
-    from hpcdl.trainer.compiling import loss
+    from hpcdl.trainer.model.compiling import loss
 
     outputs = tf.constant([[0.7, 0.2, 0.1]])
-    wanted = np.array([0.8 + 0.2 / 3, 0.2 / 3, 0.2 / 3])  # 0.2 of the label spread over three classes
+    wanted = np.array(
+        [0.8 + 0.2 / 3, 0.2 / 3, 0.2 / 3]
+    )  # 0.2 of the label spread over three classes
     value = loss(False, 0.2)(tf.constant([[0]]), outputs)
 
     np.testing.assert_allclose(value, [-(wanted * np.log([0.7, 0.2, 0.1])).sum()], rtol=1e-5)
@@ -199,12 +234,14 @@ def test_smoothed_loss_of_known_outputs(tf):
 
 @tensorflow_run
 def test_resnet_has_its_layers(tf):
-    from hpcdl.trainer.models import build
+    from hpcdl.trainer.model.models import build
 
     model = build(ResnetSpec(filters=[4, 8], blocks=2), (8, 8, 1), 3)
 
     convolutions = [layer for layer in model.layers if isinstance(layer, tf.keras.layers.Conv2D)]
-    assert len(convolutions) == 1 + 4 * 2 + 1  # the first, two in each block, and one where the size changes
+    assert (
+        len(convolutions) == 1 + 4 * 2 + 1
+    )  # the first, two in each block, and one where the size changes
     assert model.layers[-3].output.shape[1:3] == (4, 4)
     assert model.output.shape == (None, 3)
 
@@ -214,12 +251,15 @@ def test_one_hot_trains_as_integers(make_training):
     """Validation and the shorter last batch of two replicas included."""
     train = replace(TRAIN, early_stopping=EarlyStoppingSpec("val_accuracy"), balance="class_weight")
     numbers, one_hot = (
-        make_training(SMALL, replace(train, labels=labels), 2, name=labels)() for labels in ("integers", "one_hot")
+        make_training(SMALL, replace(train, labels=labels), 2, name=labels)()
+        for labels in ("integers", "one_hot")
     )
 
     for mine, yours in zip(numbers.weights(), one_hot.weights(), strict=True):
         np.testing.assert_allclose(mine, yours, atol=1e-5)
-    for mine, yours in zip(numbers.run_dir.read_metrics(), one_hot.run_dir.read_metrics(), strict=True):
+    for mine, yours in zip(
+        numbers.run_dir.read_metrics(), one_hot.run_dir.read_metrics(), strict=True
+    ):
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
             assert mine[name] == pytest.approx(yours[name], rel=1e-4)
 
@@ -243,7 +283,9 @@ def compiled(make_training, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def make(labels, **args):
-        return make_training(FunctionSpec("compiled_models:model", args), replace(TRAIN, labels=labels))
+        return make_training(
+            FunctionSpec("compiled_models:model", args), replace(TRAIN, labels=labels)
+        )
 
     return make
 
@@ -259,14 +301,26 @@ def test_compiled_model_gets_one_hot_labels(compiled, loss):
 @pytest.mark.parametrize(
     ("labels", "args", "said"),
     [
-        ("integers", {"loss": "categorical_crossentropy"}, "takes one-hot; train.labels is integers"),
-        ("one_hot", {"loss": "SparseCategoricalCrossentropy"}, "sparse_categorical_crossentropy, which takes integers"),
+        (
+            "integers",
+            {"loss": "categorical_crossentropy"},
+            "takes one-hot; train.labels is integers",
+        ),
+        (
+            "one_hot",
+            {"loss": "SparseCategoricalCrossentropy"},
+            "sparse_categorical_crossentropy, which takes integers",
+        ),
         (
             "integers",
             {"loss": "sparse_categorical_crossentropy", "outputs": 2},
             "has 2 outputs, but the data set has 3",
         ),
-        ("one_hot", {"loss": "CategoricalCrossentropy", "outputs": 4}, "has 4 outputs, but the data set has 3 classes"),
+        (
+            "one_hot",
+            {"loss": "CategoricalCrossentropy", "outputs": 4},
+            "has 4 outputs, but the data set has 3 classes",
+        ),
     ],
 )
 def test_compiled_model_for_other_labels_is_named(compiled, labels, args, said):
@@ -283,23 +337,45 @@ def test_compiled_model_may_have_more_outputs(compiled):
 @tensorflow_run
 def test_plateau_is_that_of_keras(tf, monitor):
     """Value by value, the rate that ReduceLROnPlateau sets; a better value by 0.0001 or less is none."""
-    from hpcdl.trainer.schedule import Plateau
+    from hpcdl.trainer.fit.schedule import Plateau
 
-    values = [3.0, 2.0, 2.0, 1.99995, 2.5, math.nan, 1.0, 0.9, 1.1, 1.1, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9]
+    values = [
+        3.0,
+        2.0,
+        2.0,
+        1.99995,
+        2.5,
+        math.nan,
+        1.0,
+        0.9,
+        1.1,
+        1.1,
+        0.8,
+        0.9,
+        0.9,
+        0.9,
+        0.9,
+        0.9,
+    ]
     keras = tf.keras.callbacks.ReduceLROnPlateau(
         monitor, factor=0.5, patience=2, mode="max" if monitor == "accuracy" else "min"
     )
     keras.set_model(tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1)]))
     keras.model.compile(tf.keras.optimizers.SGD(0.8))
     keras.on_train_begin()
-    plateau, state = Plateau(ScheduleSpec("plateau", factor=0.5, patience=2, monitor=monitor), 0.8), {"plateau": None}
+    plateau, state = (
+        Plateau(ScheduleSpec("plateau", factor=0.5, patience=2, monitor=monitor), 0.8),
+        {"plateau": None},
+    )
     seen = set()
     for epoch, value in enumerate(values):
         keras.on_epoch_end(epoch, {monitor: value})
         plateau.judge(state, {monitor: value})
         state = json.loads(json.dumps(state, allow_nan=False))  # as through a checkpoint
         seen.add(plateau.scale(state))
-        assert 0.8 * plateau.scale(state) == pytest.approx(float(np.asarray(keras.model.optimizer.learning_rate)))
+        assert 0.8 * plateau.scale(state) == pytest.approx(
+            float(np.asarray(keras.model.optimizer.learning_rate))
+        )
     assert len(seen) >= 3
 
 
@@ -335,8 +411,14 @@ def test_interrupted_plateau_is_bit_identical(make_training, capsys):
 @pytest.mark.parametrize(
     ("schedule", "said"),
     [
-        (ScheduleSpec("plateau"), "monitor is 'val_loss'; expected a metric without val_, or data.validation_split"),
-        (ScheduleSpec("plateau", monitor="auc"), "train.schedule.monitor is 'auc'; expected one of loss, accuracy"),
+        (
+            ScheduleSpec("plateau"),
+            "monitor is 'val_loss'; expected a metric without val_, or data.validation_split",
+        ),
+        (
+            ScheduleSpec("plateau", monitor="auc"),
+            "train.schedule.monitor is 'auc'; expected one of loss, accuracy",
+        ),
     ],
 )
 def test_plateau_of_a_metric_that_is_not_there(spec, schedule, said):
@@ -350,7 +432,9 @@ def test_xla_compiles_for_one_device(spec):
 
 
 @tensorflow_run
-@pytest.mark.parametrize(("precision", "replicas"), [("mixed_float16", 1), ("mixed_float16", 2), ("mixed_bfloat16", 1)])
+@pytest.mark.parametrize(
+    ("precision", "replicas"), [("mixed_float16", 1), ("mixed_float16", 2), ("mixed_bfloat16", 1)]
+)
 def test_interrupted_run_in_mixed_precision_is_bit_identical(make_training, precision, replicas):
     model = MlpSpec(dense=[8], dropout=0.3, batch_norm=True)
     train = replace(EVERYTHING, precision=precision)
@@ -372,7 +456,9 @@ def test_interrupted_run_in_mixed_precision_is_bit_identical(make_training, prec
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_steps_whose_scaled_gradients_overflow_are_skipped(make_training, strategies, replicas):
     """The loss itself is fine, so that training goes on, at a smaller scale, which is a part of the checkpoint."""
-    train = replace(TRAIN, precision="mixed_float16", optimizer=OptimizerSpec("sgd", 0.1, clip_norm=1.0))
+    train = replace(
+        TRAIN, precision="mixed_float16", optimizer=OptimizerSpec("sgd", 0.1, clip_norm=1.0)
+    )
     training = make_training(SMALL, train, replicas)
     begun = training.weights()
     scale, steps = scale_of(training.model)
@@ -382,10 +468,14 @@ def test_steps_whose_scaled_gradients_overflow_are_skipped(make_training, strate
     for one, other in zip(begun, training.weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     resumed = make_training(SMALL, train, replicas)()
-    scale, steps = (strategies[replicas].experimental_local_results(each) for each in scale_of(resumed.model))
+    scale, steps = (
+        strategies[replicas].experimental_local_results(each) for each in scale_of(resumed.model)
+    )
     assert all(float(copy) == float(scale[0]) <= 2.0**20 for copy in scale)
     assert all(int(copy) == int(steps[0]) for copy in steps)
-    assert any(abs(one - other).max() > 0 for one, other in zip(begun, resumed.weights(), strict=True))
+    assert any(
+        abs(one - other).max() > 0 for one, other in zip(begun, resumed.weights(), strict=True)
+    )
     assert all(np.isfinite(array).all() for array in resumed.weights())
 
 
@@ -399,7 +489,7 @@ def scale_of(model):
 @tensorflow_run
 def test_precision_is_float32_unless_asked(tf, monkeypatch):
     """Nobody has measured what mixed precision gains here, so it is not chosen for anybody."""
-    from hpcdl.trainer.precision import choose
+    from hpcdl.trainer.model.precision import choose
 
     assert choose("auto") == ("float32", "auto")
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["GPU:0"])
@@ -413,7 +503,10 @@ def test_compiled_steps_are_the_same(make_training):
     """But for dropout, of which XLA draws other numbers."""
     model = CnnSpec(filters=[4], dense=[8], batch_norm=True, l2=1e-3)
     augment = [{"rotate": 20}, {"cutout": 0.2}]
-    off, on = (make_training(model, replace(EVERYTHING, jit=jit), name=jit, augment=augment)() for jit in ("off", "on"))
+    off, on = (
+        make_training(model, replace(EVERYTHING, jit=jit), name=jit, augment=augment)()
+        for jit in ("off", "on")
+    )
 
     for one, other in zip(off.weights(), on.weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
@@ -452,5 +545,7 @@ def test_what_xla_cannot_compile_is_said(make_training, tmp_path, monkeypatch):
     (tmp_path / "xla_models.py").write_text(UNCOMPILABLE)
     monkeypatch.syspath_prepend(tmp_path)
     training = make_training(FunctionSpec("xla_models:model"), replace(TRAIN, jit="on"))
-    with pytest.raises(SpecError, match=r"train.jit is on, but XLA cannot compile this training; expected off"):
+    with pytest.raises(
+        SpecError, match=r"train.jit is on, but XLA cannot compile this training; expected off"
+    ):
         training()

@@ -7,10 +7,10 @@ import os
 import numpy as np
 import pytest
 
-from hpcdl.trainer import data
-from hpcdl.trainer.data import Part
-from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import DataSpec, DeviceSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.contract.spec import DataSpec, DeviceSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.trainer.dataset import load
+from hpcdl.trainer.dataset.load import Part
+from hpcdl.trainer.files.rundir import RunDir
 
 pytestmark = pytest.mark.tensorflow
 
@@ -19,7 +19,7 @@ TRAIN = TrainSpec(epochs=2, batch_size=20, optimizer=OptimizerSpec(learning_rate
 
 @pytest.fixture
 def source(tf, arrays):
-    from hpcdl.trainer.batches import Source
+    from hpcdl.trainer.dataset.source import Source
 
     return Source(Part(arrays["x_test"][..., None], arrays["y_test"].astype("i4"), 1 / 255))
 
@@ -29,7 +29,7 @@ def build(tf, strategies):
     """A model of three classes under a strategy, its numbers large enough to be sure of something."""
 
     def make(replicas, output):
-        from hpcdl.trainer import models
+        from hpcdl.trainer.model import models
 
         tf.keras.utils.set_random_seed(1)
         with strategies[replicas].scope():
@@ -44,7 +44,7 @@ def build(tf, strategies):
 @pytest.mark.parametrize("output", ["softmax", "logits"])
 @pytest.mark.parametrize("batch_rows", [7, 101, 500])
 def test_rows_in_order(tf, strategies, build, source, arrays, replicas, output, batch_rows):
-    from hpcdl.trainer.predictions import Predictor
+    from hpcdl.trainer.fit.predictions import Predictor
 
     model = build(replicas, output)
     beats = []
@@ -59,12 +59,15 @@ def test_rows_in_order(tf, strategies, build, source, arrays, replicas, output, 
 
 
 def test_pictures_are_the_worst_mistakes(tf, strategies, build, source, arrays, tmp_path):
-    from hpcdl.trainer.predictions import Predictor, write_predictions
+    from hpcdl.trainer.fit.predictions import Predictor, write_predictions
 
     predictor = Predictor(build(1, "softmax"), strategies[1], source, False, 50)
 
     labels = arrays["y_test"].astype("i4")
-    assert write_predictions(predictor, source, labels, 3, RunDir(str(tmp_path / "run.json"))) == "predictions.npz"
+    assert (
+        write_predictions(predictor, source, labels, 3, RunDir(str(tmp_path / "run.json")))
+        == "predictions.npz"
+    )
 
     with np.load(tmp_path / "predictions.npz") as file:
         written = dict(file)
@@ -82,15 +85,19 @@ def test_pictures_are_the_worst_mistakes(tf, strategies, build, source, arrays, 
 
 @pytest.mark.parametrize("mistakes", [3, 0])
 def test_large_pictures_are_shrunk(tf, tmp_path, mistakes):
-    from hpcdl.trainer.batches import Source
-    from hpcdl.trainer.predictions import Predictor, write_predictions
+    from hpcdl.trainer.dataset.source import Source
+    from hpcdl.trainer.fit.predictions import Predictor, write_predictions
 
     labels = np.array([1] * mistakes + [0] * 4, np.int32)
     source = Source(Part(np.full((len(labels), 192, 288, 3), 7, np.uint8), labels, 1 / 255))
     model = lambda images, training: tf.one_hot(tf.zeros(tf.shape(images)[0], tf.int32), 2)  # noqa: E731
 
     write_predictions(
-        Predictor(model, tf.distribute.get_strategy(), source, False, 5), source, labels, 2, RunDir(str(tmp_path / "r"))
+        Predictor(model, tf.distribute.get_strategy(), source, False, 5),
+        source,
+        labels,
+        2,
+        RunDir(str(tmp_path / "r")),
     )
 
     with np.load(tmp_path / "predictions.npz") as file:
@@ -100,14 +107,18 @@ def test_large_pictures_are_shrunk(tf, tmp_path, mistakes):
 
 def test_run_leaves_predictions_that_have_its_accuracy(make_run, run_trainer):
     devices = DeviceSpec(gpus=2, emulate=True)
-    run = run_trainer(make_run(model=MlpSpec(dense=[8], output="logits"), devices=devices, train=TRAIN))
+    run = run_trainer(
+        make_run(model=MlpSpec(dense=[8], output="logits"), devices=devices, train=TRAIN)
+    )
 
     assert run.status == 0, run.stderr
     with np.load(run.path / "predictions.npz") as file:
         labels, probabilities = file["labels"], file["probabilities"]
     result = run.json("result.json")
     assert probabilities.shape == (101, 3)
-    assert (probabilities.argmax(axis=1) == labels).mean() == pytest.approx(result["test"]["accuracy"])
+    assert (probabilities.argmax(axis=1) == labels).mean() == pytest.approx(
+        result["test"]["accuracy"]
+    )
     crossentropy = -np.log(probabilities[np.arange(101), labels]).mean()
     assert crossentropy == pytest.approx(result["test"]["loss"], rel=1e-4)
     assert result["timing"]["predict_s"] > 0
@@ -126,13 +137,23 @@ def test_run_leaves_predictions_that_have_its_accuracy(make_run, run_trainer):
     ids=["no shares", "nan", "one output", "several outputs", "images"],
 )
 def test_output_that_is_no_probability_is_said(tf, source, arrays, tmp_path, capsys, answer):
-    from hpcdl.trainer.predictions import Predictor, write_predictions
+    from hpcdl.trainer.fit.predictions import Predictor, write_predictions
 
-    predictor = Predictor(lambda images, training: answer(images), tf.distribute.get_strategy(), source, False, 50)
+    predictor = Predictor(
+        lambda images, training: answer(images), tf.distribute.get_strategy(), source, False, 50
+    )
 
-    assert write_predictions(predictor, source, arrays["y_test"], 3, RunDir(str(tmp_path / "run.json"))) is None
+    assert (
+        write_predictions(
+            predictor, source, arrays["y_test"], 3, RunDir(str(tmp_path / "run.json"))
+        )
+        is None
+    )
 
-    assert "no predictions.npz: the model's output is not one probability per class" in capsys.readouterr().out
+    assert (
+        "no predictions.npz: the model's output is not one probability per class"
+        in capsys.readouterr().out
+    )
     assert not (tmp_path / "predictions.npz").exists()
 
 
@@ -140,7 +161,9 @@ def test_depth_is_that_of_the_literature(tf):
     from hpcdl.trainer import compat
 
     vgg16 = tf.keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
-    model = tf.keras.Sequential([vgg16, tf.keras.layers.Flatten(), tf.keras.layers.BatchNormalization()])
+    model = tf.keras.Sequential(
+        [vgg16, tf.keras.layers.Flatten(), tf.keras.layers.BatchNormalization()]
+    )
     model.add(tf.keras.layers.Dense(2))
 
     assert compat.depth(model) == 14  # VGG16's thirteen convolutions, and the classes
@@ -161,7 +184,21 @@ def _folder(top, arrays):
 def _packed(top, arrays, *options):
     from hpcdl.cli import main
 
-    assert main(["data", "pack", str(_folder(top, arrays)), "--to", str(top / "out"), "--workers", "1", *options]) == 0
+    assert (
+        main(
+            [
+                "data",
+                "pack",
+                str(_folder(top, arrays)),
+                "--to",
+                str(top / "out"),
+                "--workers",
+                "1",
+                *options,
+            ]
+        )
+        == 0
+    )
     return top / "out"
 
 
@@ -173,18 +210,28 @@ def _records(top, arrays):
             for row, label in enumerate(arrays[f"y_{part}"]):
                 content = tf.io.encode_png(arrays[f"x_{part}"][row][..., None]).numpy()
                 features = {
-                    "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[content])),
-                    "image/filename": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"%d.png" % row])),
+                    "image/encoded": tf.train.Feature(
+                        bytes_list=tf.train.BytesList(value=[content])
+                    ),
+                    "image/filename": tf.train.Feature(
+                        bytes_list=tf.train.BytesList(value=[b"%d.png" % row])
+                    ),
                     "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label)])),
                 }
-                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+                writer.write(
+                    tf.train.Example(
+                        features=tf.train.Features(feature=features)
+                    ).SerializeToString()
+                )
     return top
 
 
 SETS = {
     "folder": _folder,
     "packed-array": lambda top, arrays: _packed(top, arrays, "--color", "grey"),
-    "packed-records": lambda top, arrays: _packed(top, arrays, "--color", "grey", "--format", "tfrecord"),
+    "packed-records": lambda top, arrays: _packed(
+        top, arrays, "--color", "grey", "--format", "tfrecord"
+    ),
     "records": _records,
 }
 
@@ -194,19 +241,25 @@ SETS = {
 @pytest.mark.parametrize("make", SETS.values(), ids=SETS)
 def test_files_are_those_of_the_rows(tf, tmp_path, arrays, make, cache):
     """predictions.npz names the file of each test row, whether images are held or read on the way."""
-    from hpcdl.trainer.batches import Source
-    from hpcdl.trainer.predictions import Predictor, write_predictions
+    from hpcdl.trainer.dataset.source import Source
+    from hpcdl.trainer.fit.predictions import Predictor, write_predictions
 
-    loaded = data.load(str(make(tmp_path, arrays)), DataSpec(image_size=[10, 10], color="grey", cache=cache))
+    loaded = load.load(
+        str(make(tmp_path, arrays)), DataSpec(image_size=[10, 10], color="grey", cache=cache)
+    )
     source = Source(loaded.test)
     model = lambda images, training: tf.one_hot(tf.zeros(tf.shape(images)[0], tf.int32), 3)  # noqa: E731
     predictor = Predictor(model, tf.distribute.get_strategy(), source, False, 7)
-    write_predictions(predictor, source, loaded.test.labels, 3, RunDir(str(tmp_path / "r")), loaded.test.files())
+    write_predictions(
+        predictor, source, loaded.test.labels, 3, RunDir(str(tmp_path / "r")), loaded.test.files()
+    )
 
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as file:
         files, labels = file["files"], file["labels"]
     assert files.dtype.kind == "U" and len(set(files)) == 101
-    images = np.concatenate([source.take(item)[0] for item in source.each(np.arange(101, dtype=np.int32), 30)])
+    images = np.concatenate(
+        [source.take(item)[0] for item in source.each(np.arange(101, dtype=np.int32), 30)]
+    )
     for row, name in enumerate(files):
         stem = os.path.basename(name).removesuffix(".png")
         number = 100 if stem == "g\udce4nse" else int(stem)
@@ -217,10 +270,12 @@ def test_files_are_those_of_the_rows(tf, tmp_path, arrays, make, cache):
 @pytest.mark.cases("F17")
 def test_files_of_a_test_part_that_is_split_off(tf, tmp_path, arrays):
     top = _folder(tmp_path, arrays) / "train"
-    loaded = data.load(str(top), DataSpec(test_split=0.1))
+    loaded = load.load(str(top), DataSpec(test_split=0.1))
     files = loaded.test.files()
     assert len(files) == 30
-    assert [f"class {label}" for label in loaded.test.labels] == [name.split("/")[0] for name in files]
+    assert [f"class {label}" for label in loaded.test.labels] == [
+        name.split("/")[0] for name in files
+    ]
     assert all((top / name).is_file() for name in files)
     assert not set(files) & set(loaded.train.files())
 
@@ -228,4 +283,4 @@ def test_files_of_a_test_part_that_is_split_off(tf, tmp_path, arrays):
 @pytest.mark.cases("F17")
 def test_arrays_have_no_files(tf, tmp_path, arrays):
     np.savez(tmp_path / "set.npz", **arrays)
-    assert data.load(str(tmp_path / "set.npz"), DataSpec()).test.files() == []
+    assert load.load(str(tmp_path / "set.npz"), DataSpec()).test.files() == []

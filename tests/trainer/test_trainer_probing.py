@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpcdl.trainer.errors import UserCodeError
-from hpcdl.trainer.spec import FunctionSpec, TrainSpec
+from hpcdl.contract.errors import UserCodeError
+from hpcdl.contract.spec import FunctionSpec, TrainSpec
 
 pytestmark = pytest.mark.tensorflow
 SHAPE = (16, 16, 3)
@@ -15,7 +15,7 @@ SHAPE = (16, 16, 3)
 @pytest.fixture
 def probe(tf):
     """Tries a model that consists of some layers, or is made of an input; the warnings."""
-    from hpcdl.trainer import probing
+    from hpcdl.trainer.model import probing
 
     def run(*layers, output="softmax", compiled=None):
         tf.keras.utils.set_random_seed(1)
@@ -50,7 +50,9 @@ def test_logits_for_probabilities_end_the_run(probe, ends, end):
     with pytest.raises(UserCodeError) as caught:
         probe(*ends[end])
 
-    assert "the outputs of my:build are no probabilities: for four test images they go from" in str(caught.value)
+    assert "the outputs of my:build are no probabilities: for four test images they go from" in str(
+        caught.value
+    )
     assert caught.value.hint == "set model.output: logits, or let the model end with a softmax"
 
 
@@ -93,7 +95,9 @@ def test_compiled_loss_for_probabilities_ends_the_run(probe, ends):
     ("softmax", True, "softmax", "probabilities already"),
     ("softmax", False, "logits", "a softmax of them again"),
 ])  # fmt: skip
-def test_compiled_models_are_compared_with_their_loss(tf, probe, ends, end, from_logits, output, text):
+def test_compiled_models_are_compared_with_their_loss(
+    tf, probe, ends, end, from_logits, output, text
+):
     """Loss, outputs and model.output must agree."""
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
 
@@ -124,7 +128,9 @@ def test_second_scaling_is_said(tf, probe, ends, first):
 @pytest.mark.parametrize("name", ["EfficientNetB0", "ConvNeXtTiny", "MobileNetV3Small"])
 def test_networks_that_scale_themselves(tf, probe, ends, name):
     """They want 0..255: said, unless the model brings images back to that."""
-    network = getattr(tf.keras.applications, name)(weights=None, include_top=False, input_shape=(32, 32, 3))
+    network = getattr(tf.keras.applications, name)(
+        weights=None, include_top=False, input_shape=(32, 32, 3)
+    )
     up = tf.keras.layers.UpSampling2D(2)
 
     [warning] = probe(up, network, *ends["softmax"])
@@ -151,9 +157,11 @@ def test_other_first_layers_say_nothing(tf, probe, ends, first):
 @pytest.mark.cases("C34")
 def test_probing_changes_nothing(tf, probe, ends):
     """The model's weights, and what is drawn after it, are as before."""
-    from hpcdl.trainer import probing
+    from hpcdl.trainer.model import probing
 
-    model = tf.keras.Sequential([tf.keras.Input(SHAPE), tf.keras.layers.BatchNormalization(), *ends["softmax"]])
+    model = tf.keras.Sequential(
+        [tf.keras.Input(SHAPE), tf.keras.layers.BatchNormalization(), *ends["softmax"]]
+    )
     before = model.get_weights()
     tf.keras.utils.set_random_seed(3)
     expected = tf.random.uniform([3]).numpy()
@@ -220,13 +228,15 @@ def test_warnings_are_in_log_and_result(make_run, run_trainer, arrays):
 @pytest.mark.cases("C34")
 def test_whole_numbers_are_said(tf, ends):
     """Keras casts images to the input's type, and of 0..1 leaves zeros."""
-    from hpcdl.trainer import probing
+    from hpcdl.trainer.model import probing
 
     images = tf.keras.Input(SHAPE, dtype="uint8")
     outputs = tf.keras.layers.Rescaling(1 / 255)(images)
     for layer in [tf.keras.layers.Conv2D(2, 3), *ends["softmax"]]:
         outputs = layer(outputs)
     model = tf.keras.Model(images, outputs)
-    [warning] = probing.check_function_model(model, FunctionSpec("my:build", {}, "softmax"), SHAPE, 4)
+    [warning] = probing.check_function_model(
+        model, FunctionSpec("my:build", {}, "softmax"), SHAPE, 4
+    )
 
     assert "my:build takes whole numbers (uint8)" in warning

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpcdl.contract.errors import DataError
+from hpcdl.contract.record_files import find_records
+from hpcdl.contract.spec import DataSpec
 from hpcdl.preflight import arrays as checked_arrays
-from hpcdl.preflight import folders
-from hpcdl.trainer import data
-from hpcdl.trainer.errors import DataError
-from hpcdl.trainer.readers import read_arrays
-from hpcdl.trainer.recordfiles import find_records
-from hpcdl.trainer.spec import DataSpec
+from hpcdl.preflight import image_sets
+from hpcdl.trainer.dataset import load
+from hpcdl.trainer.dataset.arrays import read_arrays
 
 tensorflow_run = pytest.mark.tensorflow
 SPEC = DataSpec(image_size=[10, 10], color="grey")
@@ -68,13 +68,15 @@ def test_record_files_by_name(tmp_path, names, counts):
     files = find_records(str(top))
     assert files is not None and not files.problems
     assert (len(files.parts["train"]), len(files.parts.get("test", []))) == counts
-    looked = folders.look(top, SPEC)
+    looked = image_sets.look(top, SPEC)
     assert looked is not None and looked.problems == []
 
 
 @pytest.mark.cases("C21")
 def test_record_files_left_out_are_told(tmp_path):
-    files = find_records(str(plant(tmp_path, "train.tfrecord", "validation.tfrecord", "pred.tfrecord", "x.tfrecord")))
+    files = find_records(
+        str(plant(tmp_path, "train.tfrecord", "validation.tfrecord", "pred.tfrecord", "x.tfrecord"))
+    )
     assert files is not None
     assert files.notes == [
         "validation.tfrecord belong to the training part",
@@ -83,7 +85,9 @@ def test_record_files_left_out_are_told(tmp_path):
 
 
 @pytest.mark.cases("C22")
-@pytest.mark.parametrize("names", [["photos/cat/1.jpg"], ["train/cat/1.jpg", "test/cat/1.jpg"], ["train.csv"]])
+@pytest.mark.parametrize(
+    "names", [["photos/cat/1.jpg"], ["train/cat/1.jpg", "test/cat/1.jpg"], ["train.csv"]]
+)
 def test_other_files_are_no_records(tmp_path, names):
     assert find_records(str(plant(tmp_path, *names))) is None
 
@@ -92,9 +96,9 @@ def test_other_files_are_no_records(tmp_path, names):
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
 def test_compressed_records_are_named(tmp_path, pack):
     (tmp_path / "train.tfrecord").write_bytes(pack(bytes(range(200))))
-    looked = folders.look(tmp_path, SPEC)
+    looked = image_sets.look(tmp_path, SPEC)
     with pytest.raises(DataError) as caught:
-        data.load(str(tmp_path), SPEC)
+        load.load(str(tmp_path), SPEC)
     for said in (str(looked), caught.value.message):
         assert "train.tfrecord are compressed as a whole" in said
         assert "gunzip" in said
@@ -113,7 +117,9 @@ def write_records(tf, path, rows) -> None:
     with tf.io.TFRecordWriter(str(path)) as writer:
         for features in rows:
             named = {name: _feature(tf, value) for name, value in features.items()}
-            writer.write(tf.train.Example(features=tf.train.Features(feature=named)).SerializeToString())
+            writer.write(
+                tf.train.Example(features=tf.train.Features(feature=named)).SerializeToString()
+            )
 
 
 @pytest.fixture
@@ -121,7 +127,12 @@ def rows(tf, arrays):
     """The training images as features, 60 of them, labels from 0 to 2."""
     found = []
     for image, label in zip(arrays["x_train"][:60], arrays["y_train"][:60], strict=True):
-        found.append({"image/encoded": tf.io.encode_png(image[..., None]).numpy(), "image/class/label": int(label)})
+        found.append(
+            {
+                "image/encoded": tf.io.encode_png(image[..., None]).numpy(),
+                "image/class/label": int(label),
+            }
+        )
     return found
 
 
@@ -132,10 +143,12 @@ def test_labels_from_one_and_no_test_part(tf, tmp_path, rows):
     shifted = [dict(row, **{"image/class/label": row["image/class/label"] + 1}) for row in rows]
     write_records(tf, tmp_path / "train-00000-of-00002", shifted[:30])
     write_records(tf, tmp_path / "train-00001-of-00002", shifted[30:])
-    loaded = data.load(str(tmp_path), SPEC)
+    loaded = load.load(str(tmp_path), SPEC)
     assert (loaded.train.rows, loaded.test.rows, loaded.classes) == (48, 12, 3)
     assert loaded.class_names == ["1", "2", "3"]
-    assert any("labels go from 1 to 3: label 1 becomes class number 0" in note for note in loaded.notes)
+    assert any(
+        "labels go from 1 to 3: label 1 becomes class number 0" in note for note in loaded.notes
+    )
 
 
 BAD = {
@@ -156,7 +169,7 @@ def test_records_that_are_no_images(tf, tmp_path, features, said):
     """The first record says why, before anything is decoded."""
     write_records(tf, tmp_path / "train.tfrecord", [features])
     with pytest.raises(DataError) as caught:
-        data.load(str(tmp_path), SPEC)
+        load.load(str(tmp_path), SPEC)
     assert said in caught.value.message
 
 
@@ -173,7 +186,7 @@ def test_thousand_shards_are_opened(tf, tmp_path, rows):
     try:
         for number in range(150):
             write_records(tf, tmp_path / f"train-{number:05}-of-00150", [rows[number % 60]])
-        assert data.load(str(tmp_path), SPEC).train.rows == 120
+        assert load.load(str(tmp_path), SPEC).train.rows == 120
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
@@ -183,8 +196,18 @@ def _idx(array: np.ndarray) -> bytes:
     return header + array.astype(np.uint8).tobytes()
 
 
-PUBLISHED = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-DOTTED = ("train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte")
+PUBLISHED = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+DOTTED = (
+    "train-images.idx3-ubyte",
+    "train-labels.idx1-ubyte",
+    "t10k-images.idx3-ubyte",
+    "t10k-labels.idx1-ubyte",
+)
 # The names of train's images and labels, and of test's
 IDX = {
     "published": PUBLISHED,
@@ -208,7 +231,9 @@ def write_idx(top: Path, names, arrays) -> Path:
     for name, array in zip(names, ("x_train", "y_train", "x_test", "y_test"), strict=True):
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         content = _idx(arrays[array])
-        (top / name).write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
+        (top / name).write_bytes(
+            gzip.compress(content) if name.lower().endswith(".gz") else content
+        )
     return top
 
 
@@ -217,23 +242,31 @@ def write_idx(top: Path, names, arrays) -> Path:
 def test_idx_files_under_their_names(tmp_path, arrays, names, cli, monkeypatch):
     """The trainer, the check and staging take them; what is staged has the standard names."""
     top = write_idx(tmp_path / "set", names, arrays)
-    loaded = data.load(str(top), DataSpec())
+    loaded = load.load(str(top), DataSpec())
     np.testing.assert_array_equal(loaded.train.images[..., 0], arrays["x_train"])
     np.testing.assert_array_equal(loaded.test.labels, arrays["y_test"])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert folders.look(top, DataSpec()) is None
-    assert [row["shape"] for row in checked_arrays.look(top).values()] == [[301, 10, 10], [301], [101, 10, 10], [101]]
+    assert image_sets.look(top, DataSpec()) is None
+    assert [row["shape"] for row in checked_arrays.look(top).values()] == [
+        [301, 10, 10],
+        [301],
+        [101, 10, 10],
+        [101],
+    ]
     answer = cli("data", "stage", "mine", "--from", top, "--data-root", tmp_path / "data")
     assert answer.out == f"{tmp_path}/data/mine\n", answer.err
-    standard = {name.removesuffix(".gz") for name in (path.name for path in (tmp_path / "data/mine").iterdir())}
+    standard = {
+        name.removesuffix(".gz")
+        for name in (path.name for path in (tmp_path / "data/mine").iterdir())
+    }
     assert standard == set(IDX["published"])
-    assert data.load(str(tmp_path / "data/mine"), DataSpec()).train.rows == 301
+    assert load.load(str(tmp_path / "data/mine"), DataSpec()).train.rows == 301
 
 
 @pytest.mark.cases("C23")
 def test_kaggles_zip_has_each_file_twice(tmp_path, arrays):
     top = write_idx(write_idx(tmp_path, IDX["dotted"], arrays), IDX["own-folders"], arrays)
-    assert data.load(str(top), DataSpec()).train.rows == 301
+    assert load.load(str(top), DataSpec()).train.rows == 301
 
 
 @pytest.mark.cases("C23")
@@ -242,7 +275,10 @@ def test_idx_files_of_several_sets(tmp_path, arrays):
     write_idx(tmp_path, IDX["emnist"], arrays)
     write_idx(tmp_path, [name.replace("letters", "digits") for name in IDX["emnist"]], arrays)
     _, problems = read_arrays(str(tmp_path))
-    assert "x_train: may be in " in problems[0] and "put the four files of one set into a folder" in problems[0]
+    assert (
+        "x_train: may be in " in problems[0]
+        and "put the four files of one set into a folder" in problems[0]
+    )
     assert len(problems) == 4
 
 
@@ -257,9 +293,14 @@ def test_gzip_is_known_by_the_content(tmp_path, arrays, cli, monkeypatch):
             path.write_bytes(gzip.compress(content))
         else:
             path.rename(f"{path}.gz")
-    loaded = data.load(str(top), DataSpec())
+    loaded = load.load(str(top), DataSpec())
     np.testing.assert_array_equal(loaded.train.images[..., 0], arrays["x_train"])
-    assert [row["shape"] for row in checked_arrays.look(top).values()] == [[301, 10, 10], [301], [101, 10, 10], [101]]
+    assert [row["shape"] for row in checked_arrays.look(top).values()] == [
+        [301, 10, 10],
+        [301],
+        [101, 10, 10],
+        [101],
+    ]
 
 
 @pytest.mark.cases("C23", "C22")
@@ -267,13 +308,15 @@ def test_idx_labels_from_one(tmp_path, arrays):
     """EMNIST's letters have labels 1 to 26: 26 classes, not 27 with an empty one."""
     shifted = {name: array + (name[0] == "y") for name, array in arrays.items()}
     top = write_idx(tmp_path / "set", IDX["emnist"], shifted)
-    loaded = data.load(str(top), DataSpec())
+    loaded = load.load(str(top), DataSpec())
     np.testing.assert_array_equal(loaded.train.labels, arrays["y_train"])
     np.testing.assert_array_equal(loaded.test.labels, arrays["y_test"])
     classes = int(arrays["y_train"].max()) + 1
     assert loaded.classes == classes
     assert loaded.class_names == [str(number) for number in range(1, classes + 1)]
-    assert loaded.notes == [f"labels go from 1 to {classes}: label 1 becomes class number 0, and so on"]
+    assert loaded.notes == [
+        f"labels go from 1 to {classes}: label 1 becomes class number 0, and so on"
+    ]
 
 
 @pytest.mark.cases("C23")
@@ -281,7 +324,10 @@ def test_what_lies_there_instead_of_idx_files(tmp_path, arrays):
     for name in ("train-images.idx", "t10k-images-idx3-ubyte.zip"):
         (tmp_path / name).touch()
     _, problems = read_arrays(str(tmp_path))
-    assert "the folder holds t10k-images-idx3-ubyte.zip, train-images.idx: unpack it first" in problems[0]
+    assert (
+        "the folder holds t10k-images-idx3-ubyte.zip, train-images.idx: unpack it first"
+        in problems[0]
+    )
 
 
 @pytest.mark.cases("C22")
@@ -290,12 +336,18 @@ def test_test_records_are_never_learnt(tmp_path):
     top = plant(tmp_path, "pets_test_of_cats.tfrecord", "pets_learn_of_cats.tfrecord")
     files = find_records(str(top))
     assert files is not None
-    assert "pets_test_of_cats.tfrecord may be of another part than the training" in files.problems[0][0]
+    assert (
+        "pets_test_of_cats.tfrecord may be of another part than the training"
+        in files.problems[0][0]
+    )
 
 
 DEEPER = {
     "tfds": (["mnist/3.0.1/mnist-train.tfrecord-00000-of-00001"], "mnist/3.0.1"),
-    "torchvision": (["MNIST/raw/train-images-idx3-ubyte", "MNIST/raw/t10k-labels-idx1-ubyte"], "MNIST/raw"),
+    "torchvision": (
+        ["MNIST/raw/train-images-idx3-ubyte", "MNIST/raw/t10k-labels-idx1-ubyte"],
+        "MNIST/raw",
+    ),
     "kaggle": (["tfrecords-192/train/00.tfrec", "tfrecords-224/train/00.tfrec"], "tfrecords-192"),
 }
 
@@ -305,9 +357,9 @@ DEEPER = {
 def test_files_further_down_are_named(tmp_path, names, place):
     """Archives unpack into folders of folders: the right data.path is said, not that these are no images."""
     top = plant(tmp_path / "set", *names)
-    looked = folders.look(top, DataSpec(image_size=[4, 4]))
+    looked = image_sets.look(top, DataSpec(image_size=[4, 4]))
     assert looked and looked.problems == [
         (f"its TFRecord or IDX files lie in {top}/{place}", f"set data.path to {top}/{place}")
     ]
     with pytest.raises(DataError, match=f"set data.path to {top}/{place}$"):
-        data.load(str(top), DataSpec(image_size=[4, 4]))
+        load.load(str(top), DataSpec(image_size=[4, 4]))

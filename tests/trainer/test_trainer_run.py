@@ -10,7 +10,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hpcdl.trainer.spec import DataSpec, DeviceSpec, FunctionSpec, MlpSpec, OptimizerSpec, TrainSpec
+from hpcdl.contract.spec import (
+    DataSpec,
+    DeviceSpec,
+    FunctionSpec,
+    MlpSpec,
+    OptimizerSpec,
+    TrainSpec,
+)
 
 tensorflow_run = pytest.mark.tensorflow  # starts a TensorFlow, which takes seconds
 
@@ -49,7 +56,9 @@ def raises(input_shape, classes):
 '''
 RANDOM = FunctionSpec("user_models:random_layers", {"units": 8}, "logits")
 DEVICES = {"single": DeviceSpec(), "emulated": DeviceSpec(gpus=2, emulate=True)}
-TRAIN = TrainSpec(epochs=3, batch_size=11, optimizer=OptimizerSpec(learning_rate=0.003))  # 25 steps, the last of 7 rows
+TRAIN = TrainSpec(
+    epochs=3, batch_size=11, optimizer=OptimizerSpec(learning_rate=0.003)
+)  # 25 steps, the last of 7 rows
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +104,9 @@ def test_finished_run_leaves_its_result(whole):
     assert result["devices"]["emulated"] is emulated
     assert result["data"]["rows_train"] == 271
     assert set(result["versions"]) == {"hpcdl", "python", "tensorflow", "keras", "numpy"}
-    assert {"import_s", "data_s", "build_s", "train_s", "per_epoch_s", "first_epoch_s"} <= set(result["timing"])
+    assert {"import_s", "data_s", "build_s", "train_s", "per_epoch_s", "first_epoch_s"} <= set(
+        result["timing"]
+    )
     assert (whole.path / result["model"]["file"]).stat().st_size > 1000
 
 
@@ -107,7 +118,9 @@ def test_log_tells_what_happens(whole):
     epochs = [line for line in whole.stdout.splitlines() if line.startswith("epoch ")]
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert all("val_accuracy" in line and line.endswith("images/s") for line in epochs)
-    assert ("EMULATED: 2 logical CPU devices stand in for 2 GPUs" in whole.stdout) is ("Mirrored" in whole.stdout)
+    assert ("EMULATED: 2 logical CPU devices stand in for 2 GPUs" in whole.stdout) is (
+        "Mirrored" in whole.stdout
+    )
     assert whole.stderr == "", "TensorFlow's chatter belongs into logs/1.tensorflow.log"
     assert (whole.path / "logs" / "1.tensorflow.log").exists()
 
@@ -119,7 +132,16 @@ def test_heartbeat_and_metrics_are_complete(whole):
     assert (beat["step"], beat["steps"], beat["steps_per_epoch"]) == (75, 75, 25)
     metrics = whole.metrics()
     assert [line["epoch"] for line in metrics] == [1, 2, 3]
-    names = {"steps", "seconds", "images_per_s", "loss", "accuracy", "val_loss", "val_accuracy", "time"}
+    names = {
+        "steps",
+        "seconds",
+        "images_per_s",
+        "loss",
+        "accuracy",
+        "val_loss",
+        "val_accuracy",
+        "time",
+    }
     assert all(names < set(line) for line in metrics)
 
 
@@ -185,7 +207,9 @@ def test_missing_gpus_are_an_error_with_both_numbers(make_run, run_trainer):
 def test_diverging_run_names_epoch_and_step(make_run, run_trainer):
     train = TrainSpec(epochs=2, batch_size=20, optimizer=OptimizerSpec("sgd", 1e25))
     message = failed(run_trainer(make_run(train=train)), 1, "user_code")
-    assert message.startswith(("loss became nan at epoch 1 step ", "loss became inf at epoch 1 step "))
+    assert message.startswith(
+        ("loss became nan at epoch 1 step ", "loss became inf at epoch 1 step ")
+    )
 
 
 @tensorflow_run
@@ -233,7 +257,7 @@ def test_wrong_spec_is_refused(make_run, run_trainer, change, message):
 
 
 def test_images_too_small_are_a_wrong_spec(make_run, run_trainer):
-    from hpcdl.trainer.spec import CnnSpec
+    from hpcdl.contract.spec import CnnSpec
 
     run = run_trainer(make_run(model=CnnSpec(filters=[8, 8, 8])))
     assert "the images have 10x10" in failed(run, 64, "spec")
@@ -254,7 +278,9 @@ def test_keras_that_is_not_there_is_named(make_run, run_trainer):
     run = run_trainer(folder, TF_USE_LEGACY_KERAS="1")
 
     if run.status == 0:  # an old TensorFlow does not know the variable
-        assert run.json("result.json")["versions"]["tensorflow"].startswith(("2.11.", "2.12.", "2.13."))
+        assert run.json("result.json")["versions"]["tensorflow"].startswith(
+            ("2.11.", "2.12.", "2.13.")
+        )
         return
     assert run.status == 70, run.stderr
     message = "TF_USE_LEGACY_KERAS=1 asks for tf-keras, which cannot be imported"

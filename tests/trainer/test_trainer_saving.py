@@ -12,11 +12,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hpcdl.trainer import retry, rundir
-from hpcdl.trainer.checks import check_spec
-from hpcdl.trainer.errors import Unsaved
-from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import FunctionSpec, OptimizerSpec, RunSpec, SavingSpec, SpecError, TrainSpec
+from hpcdl.contract.checks import check_spec
+from hpcdl.contract.errors import Unsaved
+from hpcdl.contract.spec import (
+    FunctionSpec,
+    OptimizerSpec,
+    RunSpec,
+    SavingSpec,
+    SpecError,
+    TrainSpec,
+)
+from hpcdl.trainer.files import retry, rundir
+from hpcdl.trainer.files.rundir import RunDir
 
 MODELS = '''
 """A user's model whose steps last 20 ms or more, and which kills the trainer or fills its disk at will."""
@@ -67,7 +74,9 @@ def model(input_shape, classes):
 '''
 SECTIONS = {
     "model": FunctionSpec("saving_models:model", {}, "logits"),
-    "train": TrainSpec(epochs=3, batch_size=13, optimizer=OptimizerSpec(learning_rate=0.003)),  # 3 x 24 steps
+    "train": TrainSpec(
+        epochs=3, batch_size=13, optimizer=OptimizerSpec(learning_rate=0.003)
+    ),  # 3 x 24 steps
     "saving": SavingSpec(every_steps=2, keep=2),
 }
 WALL_CLOCK = {"seconds": 0, "images_per_s": 0, "time": 0}
@@ -97,7 +106,9 @@ def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "hpcdl-test", str(folder)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "hpcdl-test", str(folder)],
+        capture_output=True,
+        text=True,
     )
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.strip()}")
@@ -110,7 +121,9 @@ def run_on_full_disk(trainer_command, monkeypatch):
     """Runs the trainer, and frees the disk when a write is first to be tried again."""
 
     def run(folder, **environment):
-        path = os.pathsep.join([str(rundir.__file__).partition("/hpcdl/trainer")[0], str(folder.path)])
+        path = os.pathsep.join(
+            [str(rundir.__file__).partition("/hpcdl/trainer")[0], str(folder.path)]
+        )
         started = subprocess.Popen(
             [*trainer_command, str(folder.path / "run.json")],
             env={**os.environ, "PYTHONPATH": path, **environment},
@@ -136,7 +149,9 @@ def assert_same_end(run, whole):
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
-    assert [{**line, **WALL_CLOCK} for line in run.metrics()] == [{**line, **WALL_CLOCK} for line in whole.metrics()]
+    assert [{**line, **WALL_CLOCK} for line in run.metrics()] == [
+        {**line, **WALL_CLOCK} for line in whole.metrics()
+    ]
     assert run.json("result.json")["test"] == whole.json("result.json")["test"]
     assert not list(run.path.rglob("*.tmp"))
 
@@ -152,7 +167,9 @@ def moved(folder, disk):
 def test_run_killed_at_any_moment_ends_with_the_same_weights(whole, make_saving_run, run_trainer):
     moments, folder = random.Random(3), make_saving_run()
     for attempt in range(1, 6):
-        after = moments.uniform(0.02, 0.35)  # 0.9 s together: less than the training's 72 steps of 0.02 s
+        after = moments.uniform(
+            0.02, 0.35
+        )  # 0.9 s together: less than the training's 72 steps of 0.02 s
         killed = run_trainer(folder, HPCDL_ATTEMPT=str(attempt), KILL_AFTER_S=str(after))
         assert killed.status in (-9, 137), killed.stderr
     (folder.path / "checkpoints").mkdir(exist_ok=True)
@@ -160,14 +177,19 @@ def test_run_killed_at_any_moment_ends_with_the_same_weights(whole, make_saving_
     (folder.path / "metrics.jsonl.1.tmp").write_bytes(b"half a file")
     assert_same_end(run_trainer(folder, HPCDL_ATTEMPT="6"), whole)
     assert folder.checkpoints() == ["00000070.npz", "00000072.npz"]
-    assert (whole.checkpoints(), whole.json("result.json")["timing"]["saves"]) == (["00000072.npz"], 1)
+    assert (whole.checkpoints(), whole.json("result.json")["timing"]["saves"]) == (
+        ["00000072.npz"],
+        1,
+    )
     assert folder.json("result.json")["timing"]["saves"] == 36
     assert folder.json("heartbeat.json")["saved_step"] == 72
     assert folder.json("heartbeat.json")["slowest_save_s"] > 0
 
 
 @pytest.mark.tensorflow
-def test_full_disk_that_is_freed_delays_the_run(whole, make_saving_run, run_on_full_disk, small_disk):
+def test_full_disk_that_is_freed_delays_the_run(
+    whole, make_saving_run, run_on_full_disk, small_disk
+):
     folder = moved(make_saving_run(), small_disk)
     run = run_on_full_disk(folder, FILL_AT_CALL="30")
     assert "No space left on device; trying again in" in run.stdout
@@ -175,13 +197,17 @@ def test_full_disk_that_is_freed_delays_the_run(whole, make_saving_run, run_on_f
 
 
 @pytest.mark.tensorflow
-def test_full_disk_that_stays_full_stops_the_run(whole, make_saving_run, run_trainer, run_on_full_disk, small_disk):
+def test_full_disk_that_stays_full_stops_the_run(
+    whole, make_saving_run, run_trainer, run_on_full_disk, small_disk
+):
     folder = moved(make_saving_run(), small_disk)
     run = run_trainer(folder, FILL_AT_CALL="30", HPCDL_SAVE_RETRY_S="3")
     assert run.status == 75, run.stdout + run.stderr
     assert "cannot be written, for 3 s now: [Errno 28] No space left on device" in run.stdout
     assert not (run.path / "failure.json").exists()
-    last = int(run.checkpoints()[-1][:8])  # step 30 filled the disk, while an earlier state was being written
+    last = int(
+        run.checkpoints()[-1][:8]
+    )  # step 30 filled the disk, while an earlier state was being written
     assert 20 <= last <= 30
     resumed = run_on_full_disk(folder, HPCDL_ATTEMPT="2")  # it begins on the full disk
     assert f"(step {last})" in resumed.stdout
@@ -191,7 +217,11 @@ def test_full_disk_that_stays_full_stops_the_run(whole, make_saving_run, run_tra
 
 def test_failed_line_of_metrics_is_neither_lost_nor_doubled(tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    run_dir, fsync, errors = RunDir(str(tmp_path / "run.json")), os.fsync, [OSError(28, "full"), OSError(28, "full")]
+    run_dir, fsync, errors = (
+        RunDir(str(tmp_path / "run.json")),
+        os.fsync,
+        [OSError(28, "full"), OSError(28, "full")],
+    )
 
     def ill(handle):
         if errors:
@@ -240,7 +270,12 @@ def test_pauses_grow_up_to_the_time_that_is_left(monkeypatch):
 
 def test_run_json_of_an_older_hpcdl_is_read(spec):
     raw = json.loads(spec.to_json())
-    del raw["saving"], raw["train"]["early_stopping"], raw["train"]["schedule"], raw["train"]["label_smoothing"]
+    del (
+        raw["saving"],
+        raw["train"]["early_stopping"],
+        raw["train"]["schedule"],
+        raw["train"]["label_smoothing"],
+    )
     del raw["train"]["optimizer"]["clip_norm"], raw["train"]["optimizer"]["weight_decay"]
     del raw["model"]["l1"], raw["model"]["l2"], raw["model"]["initializer"]
     assert RunSpec.from_json(json.dumps(raw)) == replace(spec, saving=SavingSpec(300.0, None, 3))

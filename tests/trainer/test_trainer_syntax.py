@@ -35,7 +35,11 @@ def test_imports_stay_inside(file):
     for module in imported_modules(ast.parse(file.read_text())):
         top = module.split(".")[0]
         if top == "hpcdl":
-            assert module == "hpcdl.__version__" or module.startswith("hpcdl.trainer.") or module == "hpcdl.trainer"
+            assert (
+                module == "hpcdl.__version__"
+                or module.startswith("hpcdl.trainer.")
+                or module == "hpcdl.trainer"
+            )
         else:
             known = ("numpy", "tensorflow", "h5py")  # TensorFlow itself needs the last one
             assert top in known or top in sys.stdlib_module_names, module

@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
-from hpcdl.trainer.rundir import RunDir
-from hpcdl.trainer.spec import DataSpec, FunctionSpec, SavingSpec, TrainSpec
+from hpcdl.contract.spec import DataSpec, FunctionSpec, SavingSpec, TrainSpec
+from hpcdl.trainer.files.rundir import RunDir
 from tests.trainer.conftest import each_keras
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]  # what TensorBoard warns of is not ours
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.filterwarnings("ignore"),
+]  # what TensorBoard warns of is not ours
 
 KILLED_ON_THE_WAY = '''
 """A model that kills its trainer at a training step, when a checkpoint is there."""
@@ -64,7 +67,10 @@ def logged(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     curves, texts = {}, {}
     for tag in events.Tags()["tensors"]:
         plugin = events.SummaryMetadata(tag).plugin_data.plugin_name
-        points = [(one.wall_time, one.step, make_ndarray(one.tensor_proto).item()) for one in events.Tensors(tag)]
+        points = [
+            (one.wall_time, one.step, make_ndarray(one.tensor_proto).item())
+            for one in events.Tensors(tag)
+        ]
         if plugin == "scalars":
             curves[tag] = points
         else:
@@ -104,7 +110,12 @@ def test_run_killed_on_the_way_shows_each_epoch_once(make_run, run_trainer):
 
     curves, texts = logged(folder.path / "tensorboard/train")
     assert curves == expected(ended.metrics(), validation=False)
-    assert set(curves) >= {"epoch_loss", "epoch_accuracy", "epoch_learning_rate", "epoch_images_per_s"}
+    assert set(curves) >= {
+        "epoch_loss",
+        "epoch_accuracy",
+        "epoch_learning_rate",
+        "epoch_images_per_s",
+    }
     shown = "".join(line.removeprefix("    ") for line in texts["run.json"].splitlines(True))
     assert json.loads(shown) == ended.json("run.json")
     curves, texts = logged(folder.path / "tensorboard/validation")
@@ -114,11 +125,17 @@ def test_run_killed_on_the_way_shows_each_epoch_once(make_run, run_trainer):
 
 
 def line_of(epoch: int) -> dict[str, Any]:
-    return {"epoch": epoch, "steps": 3, "time": 1000.0 + epoch, "loss": 1 / epoch, "accuracy": float("nan")}
+    return {
+        "epoch": epoch,
+        "steps": 3,
+        "time": 1000.0 + epoch,
+        "loss": 1 / epoch,
+        "accuracy": float("nan"),
+    }
 
 
 def test_disk_that_takes_nothing_for_a_while_stops_nothing(tf, tmp_path, capsys):
-    from hpcdl.trainer.tensorboard import epoch_logs
+    from hpcdl.trainer.files.tensorboard import epoch_logs
 
     run_dir = RunDir(str(tmp_path / "run.json"))
     logs = tmp_path / "tensorboard"
@@ -131,13 +148,17 @@ def test_disk_that_takes_nothing_for_a_while_stops_nothing(tf, tmp_path, capsys)
     run_dir.append_metrics(line_of(3))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     (file,) = (logs / "train").iterdir()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 10, before[1]))  # part of the next event fits
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (file.stat().st_size + 10, before[1])
+    )  # part of the next event fits
     try:
         run_dir.on_epoch(line_of(4))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert capsys.readouterr().out == "", "it was said once"
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line_of(epoch)) + "\n" for epoch in (1, 2, 3, 4)))
+    (tmp_path / "metrics.jsonl").write_text(
+        "".join(json.dumps(line_of(epoch)) + "\n" for epoch in (1, 2, 3, 4))
+    )
     run_dir.append_metrics(line_of(5))
 
     curves, _ = logged(logs / "train")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcdl.trainer.expects import describe_tested, describe_use
-from hpcdl.trainer.spec import (
+from hpcdl.contract.model_facts import describe_tested, describe_use
+from hpcdl.contract.spec import (
     CnnSpec,
     DataSpec,
     DeviceSpec,
@@ -100,8 +100,13 @@ def compiled_plain(shape, classes):
 '''
 SHORT = TrainSpec(epochs=1, batch_size=20)
 SMOOTH = TrainSpec(epochs=2, batch_size=20, label_smoothing=0.1)
-KINDS: dict[str, tuple[dict[str, Any], int]] = {  # sections of the run, and the largest value of its images
-    "mixed precision": ({"model": CnnSpec(filters=[4]), "train": TrainSpec(epochs=1, precision="mixed_float16")}, 255),
+KINDS: dict[
+    str, tuple[dict[str, Any], int]
+] = {  # sections of the run, and the largest value of its images
+    "mixed precision": (
+        {"model": CnnSpec(filters=[4]), "train": TrainSpec(epochs=1, precision="mixed_float16")},
+        255,
+    ),
     "logits": ({"model": MlpSpec(dense=[8], output="logits")}, 255),
     "compiled": ({"model": FunctionSpec("my:compiled_plain")}, 255),
     "floats": ({"model": MlpSpec(dense=[8]), "train": SMOOTH}, 1),
@@ -152,7 +157,10 @@ def probabilities(run):
 @pytest.mark.tensorflow
 def test_page_answers_as_the_run(trained, use):
     """Images as they are in the set give the run's own probabilities; label smoothing is not in the way."""
-    devices, data = DeviceSpec(gpus=2, emulate=True), DataSpec(path="data.npz", validation_split=0.2)
+    devices, data = (
+        DeviceSpec(gpus=2, emulate=True),
+        DataSpec(path="data.npz", validation_split=0.2),
+    )
     run = trained(model=CnnSpec(filters=[4]), devices=devices, data=data, train=SMOOTH)
     result = run.json("result.json")
     go_on = OF_SET.replace(", compile=False", "") + KEEP + GO_ON
@@ -164,7 +172,9 @@ def test_page_answers_as_the_run(trained, use):
     model = result["model"]
     assert model["input"] == {"shape": [10, 10, 1], "dtype": "float32", "range": [0, 255]}
     assert (model["needs"], result["warnings"], result["test"]["epoch"]) == ([], [], 2)
-    line = f"{model['file']} takes grey images of 10x10 with values from 0 to 255, gives a probability"
+    line = (
+        f"{model['file']} takes grey images of 10x10 with values from 0 to 255, gives a probability"
+    )
     assert line in run.stdout
     assert describe_tested(result) in run.stdout
 
@@ -250,7 +260,9 @@ def png(path, pixels):
     height, width, _ = pixels.shape
     lines = b"".join(b"\0" + line.tobytes() for line in pixels)
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.cases("F2", "F23")

@@ -17,7 +17,9 @@ _AUTOMAGIC = re.compile(r"([A-Za-z]\w*)(?:[ \t]+(.*))?")
 _BARE = (*magics.ALIASES, "cd", "pwd", "env", "who", "whos", "lsmagic")
 _BOUND = r"(?:^|[\s,(]){0}\s*(?:=[^=]|,)|\b(?:import|def|class|as|for|global)\b[^\n=]*\b{0}\b"
 _EXIT = re.compile(r"^(\s*(?:exit|quit))(?=\s*(?:#.*)?$)")  # both words alone end it in Jupyter
-_INTERNET = re.compile(r"(?:wget|curl|gdown|kaggle|git\s+clone|git\s+pull|gsutil|aws|apt|apt-get)\b")
+_INTERNET = re.compile(
+    r"(?:wget|curl|gdown|kaggle|git\s+clone|git\s+pull|gsutil|aws|apt|apt-get)\b"
+)
 
 
 class Remark(NamedTuple):
@@ -171,7 +173,9 @@ class _Translation:
         method = "getoutput" if wants_output else "system"
         return start + _call(method, statement.command), nothing
 
-    def _line_magic(self, statement: Statement, line: int, start: str, nothing: str) -> Tuple[str, str]:
+    def _line_magic(
+        self, statement: Statement, line: int, start: str, nothing: str
+    ) -> Tuple[str, str]:
         name, rest = _split(statement.command)
         reason = magics.left_out(name, rest)
         if reason is not None and statement.target is None:

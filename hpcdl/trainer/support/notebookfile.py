@@ -37,13 +37,17 @@ def read_cells(path: str) -> List[Cell]:
             language = _language(notebook.get("metadata"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = "it has no {}".format(error) if isinstance(error, KeyError) else str(error)
-            message = "{} is not a Jupyter notebook: {}; save it again in Jupyter, or name a .py file"
+            message = (
+                "{} is not a Jupyter notebook: {}; save it again in Jupyter, or name a .py file"
+            )
             raise NotebookError(message.format(path, reason)) from error
     if language.lower() not in _PYTHON:
         message = "{} is a notebook in {}; hpcdl runs Python notebooks only"
         raise NotebookError(message.format(path, language))
     if not any(cell.source.strip() for cell in cells):
-        message = "{} is not a Jupyter notebook with code: all its code cells are empty; save it again"
+        message = (
+            "{} is not a Jupyter notebook with code: all its code cells are empty; save it again"
+        )
         raise NotebookError(message.format(path))
     return cells
 

@@ -6,7 +6,9 @@ import os
 import sys
 from typing import Optional
 
-_MOST = 1000  # pictures a process writes: a loop that shows one at every step must not fill the disk
+_MOST = (
+    1000  # pictures a process writes: a loop that shows one at every step must not fill the disk
+)
 
 prefix = "figure"  # what the names begin with; a notebook's runner says the cell
 _written = 0

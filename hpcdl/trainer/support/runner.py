@@ -161,7 +161,9 @@ def _found(shell: Shell, name: str) -> str:
     return name
 
 
-def _print_traceback(kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
+def _print_traceback(
+    kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]
+) -> None:
     """Print a traceback without hpcdl's own frames."""
     sys.stdout.flush()
     traceback.print_exception(kind, error, _without_own(trace))

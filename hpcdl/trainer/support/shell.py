@@ -34,7 +34,9 @@ class Shell:
         run_file: runs another script or notebook (``%run``), given what follows it.
     """
 
-    def __init__(self, path: str, names: Dict[str, Any], run_file: Callable[[Shell, str], Any]) -> None:
+    def __init__(
+        self, path: str, names: Dict[str, Any], run_file: Callable[[Shell, str], Any]
+    ) -> None:
         self.path, self.user_ns, self._run_file = path, names, run_file
         self.notebook = os.path.basename(path)
         self.cell, self.file = 0, self.notebook
@@ -114,7 +116,9 @@ class Shell:
                 options, statement = timing.split_options(line)
                 scope = {**frame.f_globals, **frame.f_locals}
                 return timing.timeit(options, above + statement, "", scope, self.file)
-            return self._measured(name, above + (line if name == "time" else without_options(line)), frame)
+            return self._measured(
+                name, above + (line if name == "time" else without_options(line)), frame
+            )
         line = commands.expand(line, _names(frame))
         command = pip_command(name, line)
         if name in ALIASES:
@@ -233,6 +237,10 @@ def _write_file(line: str, content: str) -> None:
 def _ends_with_semicolon(source: str) -> bool:
     last = ""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.OP or token.type in (tokenize.NAME, tokenize.STRING, tokenize.NUMBER):
+        if token.type == tokenize.OP or token.type in (
+            tokenize.NAME,
+            tokenize.STRING,
+            tokenize.NUMBER,
+        ):
             last = token.string
     return last == ";"

@@ -102,7 +102,9 @@ def _python(source: str, start: int, first: int, indent: str) -> Tuple[Statement
     return Statement(first, text, kind, indent, None, ""), place
 
 
-def _assigned(source: str, start: int, first: int, indent: str, token: re.Match[str]) -> Tuple[Statement, int]:
+def _assigned(
+    source: str, start: int, first: int, indent: str, token: re.Match[str]
+) -> Tuple[Statement, int]:
     """The statement ``target = %magic ...`` or ``target = !command``."""
     end = _continued_end(source, token.end())
     target = source[start : token.start("assign")].strip()

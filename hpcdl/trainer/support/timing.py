@@ -64,7 +64,9 @@ class TimeitResult:
         return "{} ± {} per loop (mean ± std. dev. of {}, {})".format(*spans, runs, loops)
 
 
-def timeit(options: str, statement: str, setup: str, names: Dict[str, Any], file: str) -> Optional[TimeitResult]:
+def timeit(
+    options: str, statement: str, setup: str, names: Dict[str, Any], file: str
+) -> Optional[TimeitResult]:
     """Run a statement many times, as ``%timeit`` does: its variables are not the notebook's.
 
     Args:

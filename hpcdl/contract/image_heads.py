@@ -1,0 +1,212 @@
+"""What the first bytes of JPEG and PNG files say, and whether the files are whole.
+
+The checks before a job is sent use it as well: numpy and tensorflow are not imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO, List, NamedTuple, Optional, Tuple, Union
+
+from hpcdl.contract.errors import DataError
+from hpcdl.contract.file_names import shown
+
+_AT_ONCE = 16  # heads read at once: a parallel file system may answer slowly, but many at once
+_FIRST, _SLOW_S = 100, 0.0005  # how many heads tell whether it is slow: seconds for each
+_CHUNK_BYTES = 1 << 16
+_PNG = b"\x89PNG\r\n\x1a\n"
+_OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF"}  # by their first bytes
+_CONVERTED = "is no JPEG or PNG image but {}; hpcdl data pack converts it"
+_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND"
+_NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))  # JPEG markers that stand alone
+_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG markers with the image's size
+_SCAN = 0xDA  # the JPEG marker after which the image's data begins
+
+
+class Head(NamedTuple):
+    """The size of an image once it is upright, EXIF's orientation (1 to 8), and its bits a value."""
+
+    height: int
+    width: int
+    orientation: int
+    bits: int = 8
+
+
+def read_heads(paths: List[str], problems: List[str]) -> List[Head]:
+    """The heads of image files, many at a time. What is wrong with a file is added to `problems`."""
+
+    def look(path: str) -> Union[Head, str]:
+        try:
+            return read_head(path)
+        except OSError as error:
+            return "{}: {}".format(shown(path), error.strerror or error)
+        except (ValueError, struct.error) as error:
+            return "{}: {}".format(shown(path), error)
+
+    begin = time.perf_counter()
+    answers = [look(path) for path in paths[:_FIRST]]
+    if time.perf_counter() - begin > len(answers) * _SLOW_S:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            answers += pool.map(look, paths[_FIRST:])
+    else:  # where files are near, threads only wait for each other
+        answers += map(look, paths[_FIRST:])
+    problems += [answer for answer in answers if isinstance(answer, str)]
+    return [answer for answer in answers if isinstance(answer, Head)]
+
+
+def read_head(path: str) -> Head:
+    """The size and orientation of a JPEG or PNG file.
+
+    What follows an image's end is passed over, as all decoders do: phones put videos there.
+
+    Raises:
+        ValueError: it is neither, or cut short.
+        OSError: it cannot be read.
+
+    Sources: ITU-T T.81 annex B (JPEG), https://www.w3.org/TR/png/ (PNG).
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for
+    with open(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("is not a regular file")
+        start = file.read(26)
+        if start[:2] == b"\xff\xd8":
+            head = _jpeg(file)
+            _expect_end(file, _JPEG_END)
+        elif start[:8] == _PNG and start[12:16] == b"IHDR" and len(start) == 26:
+            width, height = struct.unpack(">II", start[16:24])
+            head = Head(height, width, 1, max(8, start[24]))
+            file.seek(len(_PNG))
+            _expect_end(file, _PNG_END)
+        else:
+            raise ValueError(_not_an_image(start))
+    if not head.height or not head.width:
+        raise ValueError("has no pixels")
+    return head
+
+
+def _not_an_image(start: bytes) -> str:
+    """What is said of another file, by its first bytes."""
+    if not start:
+        return "is empty"
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return _CONVERTED.format("WebP")
+    for beginning, kind in _OTHERS.items():
+        if start.startswith(beginning):
+            return _CONVERTED.format(kind)
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "is no JPEG or PNG image but a web page; fetch it again"
+    return "is no JPEG or PNG image"
+
+
+def _expect_end(file: BinaryIO, end: bytes) -> None:
+    """Search the image's end: near the file's end, else from the place that the file is at.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    begin = file.tell()
+    size = os.fstat(file.fileno()).st_size
+    file.seek(max(begin, size - _CHUNK_BYTES))
+    if end in file.read():
+        return
+    file.seek(begin)
+    before = b""
+    while True:
+        chunk = file.read(_CHUNK_BYTES)
+        if end in before + chunk:
+            return
+        if not chunk:
+            raise ValueError("is cut short: the image has no end")
+        before = chunk[1 - len(end) :]
+
+
+def _jpeg(file: BinaryIO) -> Head:
+    """Walk over a JPEG's segments to the image's data, where the file is left."""
+    orientation = 1
+    size: Optional[Tuple[int, int]] = None
+    file.seek(2)
+    while True:
+        kind = _next_marker(file)
+        if kind in _NO_LENGTH:
+            continue
+        (length,) = struct.unpack(">H", _exactly(file, 2))
+        if length < 2:
+            raise ValueError("is damaged: a segment in its head has no length")
+        if kind == _SCAN and size is not None:
+            height, width = size
+            if orientation > 4:  # it lies on its side
+                height, width = width, height
+            return Head(height, width, orientation)
+        segment = file.tell()
+        if kind in _SIZES:
+            height, width = struct.unpack(">xHH", _exactly(file, 5))
+            size = height, width
+        elif kind == 0xE1:
+            orientation = _orientation(file.read(length - 2)) or orientation
+        file.seek(segment + length - 2)
+
+
+def _next_marker(file: BinaryIO) -> int:
+    """The next marker's kind. Bytes before it are passed over, as libjpeg and Pillow do."""
+    marker = file.read(2)
+    if len(marker) == 2 and marker[0] == 0xFF and marker[1] not in (0x00, 0xFF):
+        return marker[1]
+    file.seek(-len(marker), os.SEEK_CUR)
+    while True:
+        chunk = file.read(_CHUNK_BYTES)
+        place = chunk.find(b"\xff")
+        while 0 <= place < len(chunk) - 1:
+            if chunk[place + 1] not in (0x00, 0xFF):  # stuffed, or a fill byte
+                file.seek(place + 2 - len(chunk), os.SEEK_CUR)
+                return chunk[place + 1]
+            place = chunk.find(b"\xff", place + 1)
+        if len(chunk) < 2:
+            raise ValueError("is cut short or damaged: its head has no end")
+        file.seek(-1, os.SEEK_CUR)
+
+
+def _exactly(file: BinaryIO, count: int) -> bytes:
+    content = file.read(count)
+    if len(content) < count:
+        raise ValueError("is cut short or damaged: its head has no end")
+    return content
+
+
+def _orientation(segment: bytes) -> int:
+    """The orientation (tag 0x0112) in an APP1 segment's EXIF, or 0. Source: EXIF 2.3, 4.6.4."""
+    order = {b"II": "<", b"MM": ">"}.get(segment[6:8])
+    if segment[:6] != b"Exif\0\0" or order is None:
+        return 0
+    tiff = segment[6:]
+    try:
+        (first,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, first)
+        for place in range(first + 2, first + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, place)
+            if tag == 0x0112 and 1 <= value <= 8:
+                return int(value)
+    except struct.error:
+        pass
+    return 0
+
+
+def one_size(heads: List[Head], where: str) -> Tuple[int, int]:
+    """The (height, width) that all images share.
+
+    Raises:
+        DataError: they differ.
+    """
+    sizes = sorted({(head.height, head.width) for head in heads})
+    if len(sizes) > 1:
+        raise DataError(
+            "{}: images differ in size, from {}x{} to {}x{} pixels; a model takes one size".format(
+                shown(where), *sizes[0], *sizes[-1]
+            ),
+            "set data.image_size: [height, width]",
+        )
+    return sizes[0]

@@ -1,0 +1,221 @@
+"""Lists folders of images: what lies in one, and all files of a class. Links are followed."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
+
+from hpcdl.contract.file_names import (
+    UNLABELLED,
+    is_about_images,
+    is_piece,
+    is_system,
+    part_of,
+    shown,
+)
+
+_NAMED = 5  # folders named in a message
+_CIRCLE = "{}: leads back to a folder above it; remove this link"
+
+
+class Inside(NamedTuple):
+    """What lies in a folder, sorted by name: folders, files, and links to what is not there."""
+
+    folders: List[str]
+    files: List[str]
+    dangling: List[str]
+
+
+def inside(path: str) -> Inside:
+    """List a folder without the files and folders of the system.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    content = Inside([], [], [])
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if is_system(entry.name):
+                continue
+            if is_folder(entry):
+                content.folders.append(entry.name)
+            elif leads_nowhere(entry):
+                content.dangling.append(entry.name)
+            else:
+                content.files.append(entry.name)
+    for names in content:
+        names.sort()
+    return content
+
+
+def is_folder(entry: os.DirEntry[Any]) -> bool:
+    """Whether an entry is a folder, or a link to one; links that lead to each other are not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        if entry.is_symlink():
+            return False
+        raise
+
+
+def leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a link whose target is not there."""
+    return entry.is_symlink() and not os.path.exists(entry.path)
+
+
+def nowhere(path: str) -> str:
+    """What is said of a link whose target is not there."""
+    return "is a link to {}, which is not there".format(shown(os.readlink(path)))
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few of some names."""
+    every = [shown(name) for name in names]
+    more = len(every) - _NAMED
+    return ", ".join(every[:_NAMED]) + (" and {:,} more".format(more) if more > 0 else "")
+
+
+class Walker:
+    """Lists the files of classes' folders, also in folders below them. Links are followed.
+
+    Args:
+        root: the folder of images.
+
+    Attributes:
+        problems: links that lead back to a folder above them, and what `check_classes` adds.
+        notes: what people should know.
+        about: files that describe the images, such as ``GT-00000.csv``: they are left out.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self.problems: List[str] = []
+        self.notes: List[str] = []
+        self.about: List[str] = []
+        self._real_root = os.path.realpath(root)
+        self._class = ""
+        self._places: Dict[Tuple[int, int], str] = {}
+        self._folders: Dict[str, List[str]] = {}
+
+    def files(self, place: str) -> Iterator[Tuple[str, os.DirEntry[str]]]:
+        """The files below a class's folder: the path below the root, and the entry.
+
+        Those of a folder come before those of the folders in it, both sorted by name. Links whose
+        target is not there are among them: see `leads_nowhere`.
+
+        Raises:
+            OSError: a folder cannot be read.
+        """
+        self._class = place
+        return self._below(place, ())
+
+    def _below(self, place: str, above: Tuple[str, ...]) -> Iterator[Tuple[str, os.DirEntry[str]]]:
+        path = os.path.join(self._root, place)
+        stat = os.stat(path)
+        earlier = self._places.setdefault((stat.st_dev, stat.st_ino), place)
+        # Some file systems give different folders the same number, so that the paths decide
+        if earlier != place and os.path.realpath(
+            os.path.join(self._root, earlier)
+        ) == os.path.realpath(path):
+            if earlier in above:
+                self.problems.append(_CIRCLE.format(shown(path)))
+                return
+            self._same_folder(earlier, place)
+        with os.scandir(path) as entries:
+            in_order = sorted((entry for entry in entries if not is_system(entry.name)), key=_name)
+        folders = []
+        for entry in in_order:
+            if not is_folder(entry) and is_about_images(entry.name):
+                self.about.append("{}/{}".format(place, entry.name))
+            elif not is_folder(entry):
+                yield "{}/{}".format(place, entry.name), entry
+            elif entry.is_symlink() and self._holds_root(entry.path):
+                self.problems.append(_CIRCLE.format(shown(entry.path)))
+            else:
+                folders.append(entry.name)
+        if not above:
+            self._folders[place] = folders
+        for name in folders:
+            yield from self._below("{}/{}".format(place, name), (*above, place))
+
+    def _holds_root(self, link: str) -> bool:
+        """Whether a link leads to the folder of images itself, or to one above it."""
+        target = os.path.realpath(link)
+        return os.path.commonpath([target, self._real_root]) == target
+
+    def _same_folder(self, place: str, again: str) -> None:
+        """Say that two paths lead to one folder: within a class a note, else a problem."""
+        text = "{} and {} are the same folder: ".format(shown(place), shown(again))
+        if again.startswith(self._class + "/") and (place + "/").startswith(self._class + "/"):
+            self.notes.append(text + "its images are used twice")
+        else:
+            self.problems.append(
+                text + "its images would be in two parts or classes; remove one of the links"
+            )
+
+    def check_classes(self) -> None:
+        """Look at the folders within the classes' folders, after all files were listed.
+
+        Parts below classes (``cat/train``, ``cat/test``) would be mixed: a problem. Folders of the
+        same names in all classes may be parts in another language: a note.
+        """
+        if self.about:
+            self.notes.append(
+                "files next to images that are none are left out ({:,}): {}".format(
+                    len(self.about), listed(self.about)
+                )
+            )
+        mixed = []
+        for place, folders in self._folders.items():
+            if len(_kinds(folders)) > 1:
+                mixed.append(place)
+        if mixed:
+            holds = " and ".join(sorted(_kinds(self._folders[mixed[0]])))
+            self.problems.append(
+                "{}: {} hold folders of {} images, which would be mixed; expected the parts above "
+                "the classes: train/CLASS, test/CLASS. If they are sets of their own, set data.path "
+                "to one".format(shown(self._root), listed(mixed), holds)
+            )
+            return
+        for place, folders in self._folders.items():
+            siblings = {os.path.basename(other) for other in self._folders if other != place}
+            copies = [name for name in folders if name in siblings]
+            if len(copies) > 1:
+                self.problems.append(
+                    "{}: holds folders of the same names as the classes next to it ({}); if it is a "
+                    "copy of them, move it away".format(
+                        shown(os.path.join(self._root, place)), listed(copies)
+                    )
+                )
+        same = {tuple(folders) for folders in self._folders.values()}
+        if len(same) != 1 or len(self._folders) < 2:
+            return
+        folders = list(same.pop())
+        if len(folders) < 2:
+            return
+        if all(is_piece(os.path.basename(place)) for place in self._folders):
+            self.problems.append(
+                "{}: {} are named like pieces of a set, and all hold {}; expected the classes' "
+                "folders. Join them, or set data.path to one".format(
+                    shown(self._root), listed(self._folders), listed(folders)
+                )
+            )
+            return
+        self.notes.append(
+            "the classes are {}; each holds the folders {}. If these are the classes, put train and "
+            "test above them".format(listed(self._folders), listed(folders))
+        )
+
+
+def _kinds(folders: List[str]) -> Set[str]:
+    """The kinds of parts among folders, by names that say nothing else."""
+    kinds = set()
+    for name in folders:
+        part = part_of(name)
+        if part is not None and part.exact and part.kind != UNLABELLED:
+            kinds.add(part.kind)
+    return kinds
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name

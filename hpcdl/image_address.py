@@ -1,0 +1,18 @@
+"""Addresses of images, such as docker://tensorflow/tensorflow, where a file's path is expected."""
+
+from __future__ import annotations
+
+import re
+
+_ADDRESS = re.compile(
+    r"(docker|docker-daemon|docker-archive|oci|oci-archive|oras|library|shub|https?):/+(.*)"
+)
+
+
+def not_a_file(text: str) -> str | None:
+    """What is said of an address, also of one that was made a path; None for any other text."""
+    address = _ADDRESS.fullmatch(text)
+    if address is None:
+        return None
+    whole = f"{address[1]}://{address[2]}"
+    return f"{whole} is an address, and jobs run a local file: pull it once, apptainer pull NAME.sif {whole}"

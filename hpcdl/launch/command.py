@@ -1,0 +1,184 @@
+"""What is started on the node, with which folders and variables, in the container or without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+from hpcdl import modules
+from hpcdl.container import Places, command, environment, visible_gpus
+from hpcdl.files import read_json
+from hpcdl.mounts.binds import parse, reads_outside
+from hpcdl.mounts.gathering import Gather
+from hpcdl.mounts.needed import training_paths
+from hpcdl.mounts.staged_sets import linked
+from hpcdl.planning import Plan
+from hpcdl.run.paths import RunPaths
+from hpcdl.usercode.freeze import RUN_NOTEBOOK, SUPPORT
+
+FOR_THE_RUNTIME = ("APPTAINER", "SINGULARITY")  # how variables for the container command begin
+
+
+def read_plan(paths: RunPaths) -> Plan:
+    """The plan that was frozen with a run."""
+    import msgspec
+
+    # Not msgspec's own decoder: it refuses the file names that are not UTF-8 (PEP 383).
+    return msgspec.convert(json.loads(paths.plan.read_bytes()), Plan, str_keys=True)
+
+
+def places_of(
+    paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str | None = None
+) -> Places:
+    """Where a run's things lie on this node."""
+    manifest = read_json(paths.manifest) or {}
+    code = str(manifest.get("code", {}).get("folder", ""))
+    trainer = plan.script is None
+    return Places(
+        workdir=plan.workdir or str(paths.work if plan.script else paths.root),
+        home=str(paths.home),
+        stop_file=str(paths.stop),
+        pythonpath=f"{code}:{paths.user}" if trainer else None,
+        tmp=tmp,
+        binds=_binds(paths, plan, code),
+        visible_devices=visible_gpus(plan, os.environ.get("CUDA_VISIBLE_DEVICES")),
+        attempt=attempt,
+        lifeline=trainer and attempt is not None,
+        metrics_file=None if trainer or attempt is None else str(paths.metrics),
+        passed=passed(plan),
+        support=str(paths.user / SUPPORT) if (paths.user / SUPPORT).is_dir() else None,
+    )
+
+
+def passed(plan: Plan) -> dict[str, str]:
+    """This node's variables that the profile lets into the container."""
+    return {name: os.environ[name] for name in plan.pass_env if name in os.environ}
+
+
+def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
+    """What the container must see: the run, hpcdl's code, the data, the working directory."""
+    binds = [str(paths.root)]
+    training: dict[str, Any] = {}
+    if plan.script is None:
+        binds.append(f"{code}:{code}:ro")
+        training = read_json(paths.spec) or {}
+    elif plan.workdir:
+        binds.append(plan.workdir)
+    folders = [plan.data_root, *reads_outside(training, plan.data_root)]
+    binds += [f"{folder}:{folder}:ro" for folder in folders if os.path.exists(folder)]
+    if plan.image is None:
+        return []
+    gather = Gather(plan, [*binds, *plan.shown])
+    for key, path in training_paths(training):  # the login node may not see what this node does
+        gather.need(path, key)
+        gather.links_in(path, key)
+    if plan.script is None and (cache := features_cache(paths)):
+        with suppress(OSError):  # the trainer says that it keeps nothing there
+            Path(cache).mkdir(parents=True, exist_ok=True)
+            binds.append(gather.writable(cache))
+    return [*binds, *gather.shown.binds]
+
+
+def data_path(paths: RunPaths) -> str | None:
+    """The data set of a training."""
+    spec = read_json(paths.spec) or {}
+    path = spec.get("data", {}).get("path")
+    return str(paths.root / path) if isinstance(path, str) else None
+
+
+def features_cache(paths: RunPaths) -> str | None:
+    """The folder where a training keeps its backbone's features for other runs."""
+    model = (read_json(paths.spec) or {}).get("model", {})
+    folder = model.get("features_cache") if "backbone" in model else None
+    return None if folder is None else str(paths.root / folder)
+
+
+def program_of(paths: RunPaths, plan: Plan) -> list[str]:
+    """The program's argv: the trainer, or the frozen script with its arguments."""
+    python = plan.python if plan.image else sys.executable
+    if plan.script is None:
+        return [python, "-m", "hpcdl.trainer", str(paths.spec)]
+    script = Path(plan.script)
+    notebook = paths.user / script.name
+    if script.suffix == ".ipynb" and notebook.exists():
+        return [python, str(paths.user / SUPPORT / RUN_NOTEBOOK), str(notebook), *plan.args]
+    return [python, str(paths.user / f"{script.stem}.py"), *plan.args]
+
+
+def argv_of(
+    plan: Plan, places: Places, program: list[str], in_slurm: bool = False
+) -> tuple[list[str], dict[str, str]]:
+    """The whole argv for this node, and the environment to start it with.
+
+    Args:
+        plan: the plan.
+        places: where the run's things lie.
+        program: what to start.
+        in_slurm: whether a batch script has started this, in which only the profile's modules can
+            have set variables for Apptainer. Elsewhere they are the user's shell's, and do not count.
+    """
+    if plan.image:
+        outer = dict(os.environ)
+        if not in_slurm:
+            outer = {k: v for k, v in outer.items() if not k.startswith(FOR_THE_RUNTIME)}
+        here = [bind for bind in plan.shown if os.path.exists(parse(bind).source)]
+        plan = replace(plan, shown=here)
+        return [word for line in command(plan, places, program) for word in line], outer
+    import site
+
+    # Without a container the machine's own TensorFlow is used, which may lie in the user's site folder:
+    # it is found by HOME, which changes here.
+    env = dict(os.environ, PYTHONUSERBASE=site.getuserbase())
+    env.update(environment(plan, places))
+    env.pop("PYTHONNOUSERSITE")
+    if places.tmp is not None:
+        env["TMPDIR"] = places.tmp
+    return program, env
+
+
+def with_modules(
+    plan: Plan, argv: list[str], env: dict[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """The same program after the profile's modules, if the container command comes with one.
+
+    In a batch script its own lines have loaded them; a run without SLURM has none.
+    """
+    if plan.image is None or which(plan.runtime) is not None or not plan.modules:
+        return argv, env
+    return modules.after_modules(modules.plan_lines(plan), argv, env)
+
+
+def frozen_programs(paths: RunPaths) -> Iterator[str]:
+    """The text of a run's own programs."""
+    for file in paths.user.rglob("*.py"):
+        yield file.read_text(encoding="utf-8", errors="replace")
+
+
+def prepare_home(home: Path, data_root: str, sources: Iterable[str] = ()) -> None:
+    """Make the program's home, with the staged sets and weights where Keras 2 and 3 look for them.
+
+    The folder of sets is a real one, with a link for each of them: Keras unpacks archives in it. Of
+    very many, those are linked that Keras or the program names.
+
+    Args:
+        home: the home.
+        data_root: where sets are staged.
+        sources: the program and its modules, as Python text.
+    """
+    keras, root = home / ".keras", Path(data_root)
+    if (keras / "datasets").is_symlink():
+        (keras / "datasets").unlink()  # to data_root itself, by an older hpcdl
+    (keras / "datasets").mkdir(parents=True, exist_ok=True)
+    links = {keras / "models": root / "models"}
+    names, _ = linked(root, sources)
+    links.update({keras / "datasets" / name: root / name for name in names})
+    for link, target in links.items():
+        if target.exists() and not os.path.lexists(link):
+            link.symlink_to(target)

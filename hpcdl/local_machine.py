@@ -1,0 +1,67 @@
+"""What this machine has and lacks for a run without SLURM."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from shutil import which
+
+from hpcdl import modules
+from hpcdl.cluster.schema import Cluster
+from hpcdl.contract.machine import cpus
+from hpcdl.errors import HpcdlError
+from hpcdl.job import Job
+from hpcdl.planning import Plan
+
+
+def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
+    """The job and cluster with the CPUs and GPUs that are here; without GPUs the CPU stands in.
+
+    Args:
+        job: the job.
+        cluster: the profile.
+        notes: where a line is added for what the user should hear.
+    """
+    gpus = visible_gpus()
+    asked = job.resources.gpus
+    if asked and not gpus and not cluster.emulate_gpus:
+        notes.append(f"this machine has no GPU: {job.name} asks for {asked} and trains on the CPU")
+        job = replace(job, resources=replace(job.resources, gpus=0))
+    job = replace(job, resources=replace(job.resources, cpus=None))
+    node = replace(cluster.node, cpus=cpus(), gpus=gpus)
+    return job, replace(cluster, node=node, scratch=None, clusters=None)
+
+
+def visible_gpus() -> int:
+    """How many GPUs the user may use here: CUDA_VISIBLE_DEVICES, else the driver's devices."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        parts = [part.strip() for part in chosen.split(",")]
+        return len([part for part in parts if part not in ("", "-1", "NoDevFiles")])
+    return len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()])
+
+
+def lacking(decided: Plan) -> str | None:
+    """What this machine lacks to run the plan's container, or None.
+
+    The container command may come with the profile's modules.
+    """
+    if which(decided.runtime) is None:
+        why = _why_not_loaded(decided) if decided.modules else ""
+        if why is not None:
+            return f"there is no {decided.runtime} command here{why}"
+    if not Path(decided.image or "").exists():
+        return f"the image {decided.image} is not here"
+    return None
+
+
+def _why_not_loaded(decided: Plan) -> str | None:
+    """Why the profile's modules do not bring the container command; None where they do."""
+    try:
+        done = modules.run(
+            modules.plan_lines(decided), ["bash", "-c", 'type -P "$0"', decided.runtime]
+        )
+    except HpcdlError as error:
+        return f", and the profile's modules cannot be loaded: {error}"
+    return ", with the profile's modules loaded" if done.returncode else None

@@ -1,0 +1,166 @@
+"""The command line of ``hpcdl shell``: a run's container with another program in it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from hpcdl import modules as asjob
+from hpcdl import packages
+from hpcdl.cluster.schema import Cluster
+from hpcdl.container import Places
+from hpcdl.errors import ContainerError, UserError
+from hpcdl.job import Job
+from hpcdl.launch.command import (
+    argv_of,
+    frozen_programs,
+    passed,
+    places_of,
+    prepare_home,
+    read_plan,
+)
+from hpcdl.mounts.binds import is_system, is_within, reads_outside
+from hpcdl.mounts.needed import programs, with_shown
+from hpcdl.planning import Plan, plan, run_spec
+from hpcdl.run.paths import RunPaths
+from hpcdl.usercode.freeze import freeze_code
+
+_MAY_BE_THE_USERS = ("/opt", "/root", "/tmp")  # noqa: S108 - system folders with room for a user's
+Started = tuple[list[str], dict[str, str], str]
+
+
+def argv_for_run(paths: RunPaths, program: list[str], here: str | None = None) -> Started:
+    """The argv, environment and working directory for a run's container.
+
+    Args:
+        paths: the run.
+        program: argv inside the container.
+        here: the folder to run it in, so that its relative paths hold; None for the run's own.
+
+    Raises:
+        UserError: the run had no container.
+        ContainerError: the container command is not here.
+    """
+    frozen = read_plan(paths)
+    prepare_home(paths.home, frozen.data_root, frozen_programs(paths))
+    places = places_of(paths, frozen)
+    if here is not None and _can_be_bound(here):
+        places = replace(places, workdir=here, binds=[*places.binds, here])
+    return _started(frozen, places, program)
+
+
+def _can_be_bound(folder: str) -> bool:
+    """Whether a folder can be bound without hiding a folder of the image."""
+    if set(folder) & set(":,"):
+        return False
+    return not is_system(folder) or any(is_within(folder, top) for top in _MAY_BE_THE_USERS)
+
+
+def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path) -> Started:
+    """The same for a job that was not submitted: its home lies under ``<runs_root>/.shell``, its directory is this one.
+
+    Raises:
+        UserError: the job has no container.
+        ContainerError: the container command is not here.
+    """
+    decided = packages.located(plan(job, cluster), cluster)
+    packages.require(decided)
+    here = os.getcwd()
+    home = runs_root / ".shell" / job.name / "home"
+    prepare_home(home, cluster.data_root, programs(job).values())
+    code = str(freeze_code(runs_root))
+    own = [str(home.parent), here, code, job.folder, *([job.workdir] if job.workdir else [])]
+    spec = run_spec(job, cluster)
+    decided, _ = with_shown(decided, job, spec, own, here)
+    read = [cluster.data_root, *reads_outside(asdict(spec) if spec else {}, cluster.data_root)]
+    own += [f"{folder}:{folder}:ro" for folder in read if os.path.exists(folder)]
+    places = Places(
+        workdir=job.workdir or here,
+        home=str(home),
+        stop_file=str(home.parent / "stop"),
+        pythonpath=":".join(
+            filter(None, (job.env.get("PYTHONPATH"), code, None if decided.script else job.folder))
+        ),
+        binds=own,
+        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        passed=passed(decided),
+    )
+    return _started(decided, places, program)
+
+
+def _started(decided: Plan, places: Places, program: list[str]) -> Started:
+    if decided.image is None:
+        raise UserError(
+            f"{decided.name} runs without a container on {decided.cluster}, so there is none to open: "
+            f"its Python is this machine's, {sys.executable}"
+        )
+    if not os.path.exists(decided.image):
+        raise ContainerError(f"the image {decided.image} is not on this machine")
+    argv, env = argv_of(decided, places, program)
+    if decided.nv and not os.path.exists("/dev/nvidiactl"):
+        argv.remove("--nv")  # a login node has no GPU
+    return *_with_modules(decided, argv, env), places.workdir
+
+
+def _with_modules(
+    decided: Plan, argv: list[str], env: dict[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Load the site's modules first, in a bash that then becomes the container.
+
+    They may give the command, and may say what every container is to see. Where the command is here
+    without them, it is enough that they can be tried.
+    """
+    here = shutil.which(decided.runtime) is not None
+    if not decided.modules:
+        if not here:
+            raise ContainerError(
+                f"there is no {decided.runtime} command here, and the profile names no module for it"
+            )
+        return argv, env
+    lines = asjob.plan_lines(decided)
+    if here:
+        steps = f"{{ {' && '.join(lines)}; }} >/dev/null 2>&1;"
+    else:
+        steps = f"{_modules_or_refusal(decided, lines)};"
+    bash = ["bash"]
+    if not decided.module_init and not any(name.startswith("BASH_FUNC_module") for name in env):
+        bash.append("-l")  # the site's login files define the command; the user's own have no say
+        steps = f'export HOME="$0"; {steps}'
+        env = {**env, "HOME": "/nonexistent"}
+    return [*bash, "-c", f'{steps} exec "$@"', os.environ.get("HOME", "/"), *argv], env
+
+
+def _modules_or_refusal(decided: Plan, lines: list[str]) -> str:
+    """The module lines in bash, which ends with a message where they do not bring the container command."""
+    runtime, cluster, modules = decided.runtime, decided.cluster, ", ".join(decided.modules)
+    elsewhere = f"run hpcdl shell on a machine of {cluster} that has"
+    sources = [line for line in lines if line.startswith("source ")]
+    loads = [line for line in lines if not line.startswith("source ")]
+    steps = [
+        *sources,
+        _or_end(
+            "type module >/dev/null 2>&1",
+            f"there is no {runtime} command here, nor a module command that could load it: {elsewhere} one of them",
+        ),
+        _or_end(
+            " && ".join(loads),
+            f"the modules of {cluster} do not load here ({modules}), and there is no {runtime} command without them",
+        ),
+        _or_end(
+            f"type {runtime} >/dev/null 2>&1",
+            f"there is no {runtime} command here, with the modules of {cluster} loaded ({modules}): {elsewhere} it",
+        ),
+    ]
+    return "; ".join(steps)
+
+
+def _or_end(command: str, message: str) -> str:
+    """A step in bash that ends all with an error message where its command fails."""
+    return f"{{ {command}; }} || {{ echo {shlex.quote(f'error: {message}')} >&2; exit 1; }}"
+
+
+__all__ = ["argv_for_job", "argv_for_run"]

@@ -1,0 +1,68 @@
+"""``render -o DIR``: a folder with the batch script and all it needs, to copy anywhere and sbatch there."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from hpcdl.contract.spec import RunSpec
+from hpcdl.errors import UserError
+from hpcdl.files import write_text
+from hpcdl.job import Job
+from hpcdl.oserrors import failed_path, refusal
+from hpcdl.planning import Plan
+from hpcdl.script import render
+from hpcdl.usercode.freeze import copy_code, freeze_support, freeze_user_files
+
+SCRIPT = "job.sbatch"
+
+
+def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> None:
+    """Write ``job.sbatch``, with ``run.json`` and ``code/`` for a model job, or with the script and its files.
+
+    Raises:
+        UserError: the folder holds something already, or is no place to write.
+        HpcdlError: it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already and not empty; choose another folder")
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))
+        try:
+            if spec is None:
+                plan = _moved(plan, job)
+                freeze_user_files(job, aside)
+                freeze_support(aside)
+                if plan.workdir:
+                    (aside / plan.workdir).mkdir(parents=True, exist_ok=True)
+            else:
+                write_text(aside / "run.json", spec.to_json())
+                copy_code(aside / "code" / "hpcdl")
+                freeze_user_files(job, aside / "code")
+            write_text(aside / SCRIPT, render(plan, SCRIPT, bundle=True, spec=spec))
+            aside.chmod(0o755)
+            aside.replace(folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise refusal(f"cannot write {failed_path(error) or folder}", error) from error
+
+
+def _moved(plan: Plan, job: Job) -> Plan:
+    """The plan of a folder that may be copied anywhere.
+
+    A workdir that is relative to the job file, and in its folder, is a folder of the bundle's; any
+    other stays where it is, and the script's header says so.
+    """
+    plan = dataclasses.replace(plan, script=Path(job.script or "").name)
+    if job.workdir is None:
+        return plan
+    relative = os.path.relpath(job.workdir, job.folder)
+    if os.path.isabs(os.path.expanduser(job.workdir_text)) or relative.split("/")[0] == "..":
+        note = f"works in {job.workdir}, wherever this folder is copied to"
+        return dataclasses.replace(plan, notes=[*plan.notes, note])
+    return dataclasses.replace(plan, workdir=None if relative == "." else relative)

@@ -1,0 +1,226 @@
+"""Makes the run folder: everything that a queued job needs, on disk before it is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hpcdl
+from hpcdl import packages
+from hpcdl.cache import cached_sha256
+from hpcdl.contract.spec import RunSpec
+from hpcdl.errors import RunError, UserError
+from hpcdl.files import close_to_others, copy_file, nobody_else_writes, write_json, write_text
+from hpcdl.job import Job
+from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
+from hpcdl.oserrors import sentence
+from hpcdl.planning import Plan
+from hpcdl.run.paths import RunPaths
+from hpcdl.staging import PACK
+from hpcdl.staging.listing import list_files
+from hpcdl.usercode.folders import copy_folder
+from hpcdl.usercode.freeze import freeze_code, freeze_support, freeze_user_files, user_files
+
+_UNSAFE = set(":,%")  # SLURM and submitit expand %, binds split at : and ,
+
+
+def new_run(name: str, runs_root: Path, in_slurm: bool = True) -> RunPaths:
+    """The paths of a run that is not there yet: ``<runs_root>/<name>/<time>-<four letters>``.
+
+    Args:
+        name: the job's name.
+        runs_root: the folder of all runs.
+        in_slurm: whether a batch script will name them.
+
+    Raises:
+        UserError: the path has a character that SLURM or a bind cannot carry.
+    """
+    if in_slurm and not directive_carries(str(runs_root)):
+        raise UserError(f"runs_root: {NO_DIRECTIVE}; got {str(runs_root)!r}")
+    bad = sorted(set(str(runs_root)) & _UNSAFE)
+    if bad:
+        raise UserError(
+            f"runs_root is {str(runs_root)!r}: SLURM and Apptainer cannot carry {' '.join(map(repr, bad))} in it"
+        )
+    letters = "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789") for _ in range(4))
+    return RunPaths(runs_root / name / f"{time.strftime('%Y%m%d-%H%M')}-{letters}")
+
+
+def create(
+    paths: RunPaths,
+    job: Job,
+    plan: Plan,
+    spec: RunSpec | None,
+    command_line: Sequence[str],
+    sha: str | None = None,
+) -> Path:
+    """Write the run folder, whole or not at all.
+
+    Args:
+        paths: the run's.
+        job: the job.
+        plan: what was decided of it.
+        spec: the contract with the trainer; None for a script.
+        command_line: what the user typed.
+        sha: of hpcdl's own code, where the caller has asked for it already.
+
+    Returns:
+        The folder of the frozen hpcdl code, for PYTHONPATH.
+
+    Raises:
+        RunError: the folder cannot be written.
+        UserError: a file of the user's cannot be read.
+    """
+    user_files(job)  # what is wrong with the user's files shows before anything is made
+    runs_root = paths.root.parent.parent
+    aside = RunPaths(paths.root.with_name(f".{paths.root.name}"))
+    try:
+        aside.root.parent.mkdir(parents=True, exist_ok=True)
+        code = freeze_code(runs_root, sha)
+        with nobody_else_writes():
+            _fill(aside, job, plan)
+        close_to_others(aside.root)
+        write_text(aside.job, job_text(job))
+        write_json(aside.plan, dataclasses.asdict(plan))
+        if spec is not None:
+            write_text(aside.spec, spec.to_json())
+        write_json(aside.manifest, _manifest(job, plan, spec, code, command_line))
+        aside.root.rename(paths.root)
+    except OSError as error:
+        shutil.rmtree(aside.root, ignore_errors=True)
+        error.filename = error.filename or str(runs_root)
+        raise RunError(f"cannot make the run folder {paths.root}: {sentence(error)}") from error
+    except BaseException:
+        shutil.rmtree(aside.root, ignore_errors=True)
+        raise
+    return code
+
+
+def _fill(paths: RunPaths, job: Job, plan: Plan) -> None:
+    """Make the folders, and freeze the user's files."""
+    paths.root.mkdir()
+    paths.logs.mkdir()
+    paths.submitit.mkdir(mode=0o700)
+    freeze_user_files(job, paths.user)
+    if plan.script is not None:
+        freeze_support(paths.user)
+        if plan.workdir is None:
+            paths.work.mkdir()
+            put_files(job, paths)
+
+
+def put_files(job: Job, paths: RunPaths) -> None:
+    """Copy a script's ``files`` into its working directory, where it opens them by their names.
+
+    They are copies, so that a script may change them: what was frozen, in ``user/``, stays. So are
+    modules of folders that it puts on ``sys.path``, which may be relative to the working directory.
+    """
+    names = user_files(job)
+    chosen = [names[Path(text)] for text in job.files]
+    modules = [name for name in names.values() if "/" in name and name.split("/")[0] != "hpcdl"]
+    for name in dict.fromkeys([*chosen, *modules]):
+        source, target = paths.user / name, paths.work / name
+        if source.is_dir():
+            copy_folder(source, target)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy_file(source, target)
+            shutil.copymode(source, target)
+
+
+def job_text(job: Job) -> str:
+    """The job with everything resolved, as a job file."""
+    import yaml
+
+    section = dataclasses.asdict(dataclasses.replace(job, cluster={}))
+    section["cluster"] = {key: item.plain() for key, item in job.cluster.items()}
+    internal = ("requirements", "workdir_text", "source", "folder", "places")
+    section = {
+        key: value
+        for key, value in section.items()
+        if key not in internal and value not in (None, [], {})
+    }
+    for key in ("resources", "data", "model", "train"):
+        if key in section:
+            section[key] = {
+                name: value for name, value in section[key].items() if value is not None
+            }
+    if "train" in section:
+        section["train"]["optimizer"] = {
+            k: v for k, v in section["train"]["optimizer"].items() if v is not None
+        }
+    text = str(yaml.safe_dump(section, sort_keys=False, allow_unicode=True))
+    if text.replace("\n", "").isprintable():
+        return text
+    return str(
+        yaml.safe_dump(section, sort_keys=False)
+    )  # a rare line break (U+0085) would be read back as a space
+
+
+def _manifest(
+    job: Job, plan: Plan, spec: RunSpec | None, code: Path, command_line: Sequence[str]
+) -> dict[str, Any]:
+    data = spec.data.path if spec else None
+    return {
+        "hpcdl": hpcdl.__version__,
+        "python": sys.version.split()[0],
+        "command_line": list(command_line),
+        "working_directory": os.getcwd(),
+        "created": time.time(),
+        "code": {"sha256": code.name, "folder": str(code)},
+        "git_commit": _git_commit(Path(job.folder)),
+        "image": _hashed(plan.image),
+        "packages": packages.manifest(plan),
+        "data": _data(data),
+        "job_file": job.source,
+    }
+
+
+def _hashed(name: str | None) -> dict[str, Any] | None:
+    """A file's path, hash and size; a folder or a file that only the nodes see has the path alone."""
+    if name is None:
+        return None
+    path = Path(name)
+    if not path.is_file():
+        return {"path": name, "sha256": None}
+    return {"path": name, "sha256": cached_sha256(path), "bytes": path.stat().st_size}
+
+
+def _data(name: str | None) -> dict[str, Any] | None:
+    """The data set's path and what identifies it: a file's sha256, of a folder that of its names and sizes.
+
+    A folder that hpcdl packed has ``pack_sha256`` as well: pack.json holds the sha256 of all its files.
+    """
+    entry = _hashed(name)
+    if name is None or entry is None or not Path(name).is_dir():
+        return entry
+    try:
+        listing = list_files(name)
+    except OSError:  # the node says what is wrong with it
+        listing = None
+    if listing is not None:
+        entry |= {"listing_sha256": listing.sha256, "files": listing.files, "bytes": listing.bytes}
+    pack = Path(name, PACK)
+    if pack.is_file():
+        entry["pack_sha256"] = cached_sha256(pack)
+    return entry
+
+
+def _git_commit(folder: Path) -> str | None:
+    """The commit that the job file's folder is at, with ``-dirty`` where it was edited since."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True, timeout=10, check=False, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,299 @@
+"""submit(job, cluster) -> Run: plan, script, run folder, executor, in that order."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hpcdl import local_machine, packages
+from hpcdl.cluster.schema import Cluster
+from hpcdl.contract.spec import RunSpec
+from hpcdl.errors import RunError, SchedulerError, UserError
+from hpcdl.files import append_json_line, others_could_write, write_json, write_text
+from hpcdl.job import Job
+from hpcdl.mounts.gathering import Unseen
+from hpcdl.mounts.needed import with_shown
+from hpcdl.planning import Plan, plan, run_spec
+from hpcdl.run import Run, records
+from hpcdl.run.paths import RunPaths, code_folder
+from hpcdl.script import render_submission
+from hpcdl.submission.create import create, new_run
+from hpcdl.usercode.freeze import code_sha
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run that is ready to be made and sent.
+
+    ``notes`` are things the user must hear before it is: what this backend does otherwise.
+    ``code_sha`` is of hpcdl's own code, which the run will use.
+    ``unseen`` is what the container will not show, for the checks.
+    """
+
+    job: Job
+    plan: Plan
+    spec: RunSpec | None
+    paths: RunPaths
+    script: str | None
+    backend: str
+    notes: list[str]
+    code_sha: str
+    unseen: list[Unseen] = field(default_factory=list)
+
+
+def prepare(
+    job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | None = None
+) -> Submission:
+    """Decide everything about a submission. Nothing is written.
+
+    Args:
+        job: the job.
+        cluster: the cluster.
+        backend: "slurm", or "local" for this machine.
+        runs_dir: where run folders go, instead of the cluster's runs_root.
+
+    Raises:
+        UserError: the cluster cannot do it, or SLURM cannot carry a value.
+    """
+    notes: list[str] = []
+    if backend == "local":
+        job, cluster = local_machine.fit(job, cluster, notes)
+    else:
+        notes += _about_clusters(cluster)
+    decided = plan(job, cluster)
+    if backend == "local" and decided.image is not None:
+        lacking = local_machine.lacking(decided)
+        if lacking:
+            notes.append(
+                f"{lacking}: running with this machine's own TensorFlow, without the container"
+            )
+            decided = replace(decided, image=None, nv=False)
+    if decided.image is None and decided.requirements:
+        notes.append(
+            f"{job.packages} counts in a container only: this machine's own packages are used"
+        )
+        decided = replace(decided, requirements=[])
+    if backend == "slurm" and decided.image is None:
+        raise UserError(
+            f"{cluster.name} names no container image, which a job in SLURM runs in: "
+            f"choose another --cluster, or --backend local"
+        )
+    decided = packages.located(decided, cluster)
+    if cluster.emulate_gpus and job.resources.gpus:
+        notes.append(
+            f"EMULATED GPUs: {job.resources.gpus} asked for, CPU devices stand in (profile {cluster.name})"
+        )
+    runs_root = Path(runs_dir or cluster.runs_root).absolute()
+    paths = new_run(job.name, runs_root, in_slurm=backend == "slurm")
+    spec = run_spec(job, cluster)
+    script = None
+    sha = code_sha()
+    code = str(code_folder(runs_root, sha))
+    own = [str(paths.root), code, *([decided.workdir] if decided.workdir else [])]
+    decided, unseen = with_shown(decided, job, spec, own)
+    if backend == "slurm":
+        worker = worker_command(
+            decided.host_python or sys.executable, paths.submitit, python_options()
+        )
+        script = render_submission(decided, str(paths.root), code, worker, str(paths.batch_log))
+    return Submission(job, decided, spec, paths, script, backend, notes, sha, unseen)
+
+
+def _about_clusters(cluster: Cluster) -> list[str]:
+    """What the user must hear where the shell says which of a site's SLURM clusters to use.
+
+    Raises:
+        UserError: it names several, and the profile none.
+    """
+    shell = os.environ.get("SLURM_CLUSTERS")
+    if not shell:
+        return []
+    if cluster.clusters is None:
+        raise UserError(
+            f"SLURM_CLUSTERS is {shell!r} in this shell; expected one SLURM cluster: "
+            "set it to one, or say --set cluster.clusters=NAME"
+        )
+    if "clusters" not in cluster.places:
+        return [
+            f"the job goes to the SLURM cluster {cluster.clusters}: this shell's SLURM_CLUSTERS"
+        ]
+    if shell != cluster.clusters:
+        other = f"not to this shell's SLURM_CLUSTERS, {shell}"
+        return [f"the job goes to the SLURM cluster {cluster.clusters}, {other}"]
+    return []
+
+
+def require_backend(submission: Submission) -> None:
+    """Make sure that this machine can send the submission at all.
+
+    Raises:
+        SchedulerError: there is no SLURM here.
+    """
+    if submission.backend == "slurm":
+        from hpcdl.scheduler import slurm
+
+        if not slurm.available():
+            raise SchedulerError(
+                "there is no sbatch on this machine: run hpcdl on a login node, or use --backend local"
+            )
+
+
+def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
+    """Make the run folder and send the run.
+
+    Args:
+        submission: from `prepare`.
+        command_line: what the user typed, for the manifest.
+
+    Raises:
+        RunError: the run folder cannot be made.
+        SchedulerError: SLURM refused it; the run folder stays, in state created.
+    """
+    paths = submission.paths
+    require_backend(submission)
+    packages.require(submission.plan)
+    create(
+        paths, submission.job, submission.plan, submission.spec, command_line, submission.code_sha
+    )
+    if submission.script is not None:
+        for folder in (paths.root, paths.submitit):
+            why = others_could_write(folder)
+            if why:
+                raise RunError(
+                    f"{folder} {why}, so the job would not run what lies there; choose another --runs-dir"
+                )
+        write_text(paths.script, submission.script)
+    try:
+        _send(paths)
+    except SchedulerError as error:
+        raise SchedulerError(
+            f"{error}\nThe run was made, and is sent with: hpcdl resume {paths.root}"
+        ) from error
+    return Run(paths.root)
+
+
+def resume(run: Run) -> None:
+    """Send a run that has ended too early once more: it goes on from its last checkpoint, with new budgets.
+
+    A node that failed under it is avoided.
+
+    Raises:
+        UserError: it is done, cancelled, or has not ended.
+        SchedulerError: SLURM refused it.
+    """
+    from hpcdl.run import causes
+
+    run.require_owner("resume")
+    status = run.status()
+    if status.state not in ("created", "failed", "lost", "unknown"):
+        why = (
+            "cancelling is final; submit it again"
+            if status.state == "cancelled"
+            else f"it is {status.state}"
+        )
+        raise UserError(f"{run.name} cannot be resumed: {why}")
+    paths = run.paths
+    rows = records.attempts(paths)
+    avoid = _nodes(rows, causes.NODE_FAILURE)
+    unfit = _nodes(rows, causes.UNFIT)
+    avoid |= (
+        unfit if len(unfit) == 1 else set()
+    )  # where several lacked something, the fault was not the nodes'
+    if status.cause == "node_failure" and status.node:
+        avoid.add(status.node)
+    append_json_line(paths.attempts, {"event": "resumed", "time": time.time()})
+    paths.result.unlink(missing_ok=True)
+    paths.stop.unlink(missing_ok=True)
+    _send(paths, sorted(avoid))
+
+
+def _nodes(rows: Sequence[dict[str, Any]], reason: str) -> set[str]:
+    """The nodes on which attempts ended for a reason."""
+    return {row["node"] for row in rows if row.get("reason") == reason and row.get("node")}
+
+
+def worker_command(python: str, folder: Path, options: Sequence[str] = ("-s",)) -> list[str]:
+    """The argv of submitit's worker for a folder of its pickles."""
+    return [python, *options, "-u", "-m", "hpcdl.worker.__main__", str(folder)]
+
+
+def python_options() -> list[str]:
+    """The worker's Python does without ~/.local, unless that is where hpcdl's own packages are installed."""
+    import site
+    from importlib.util import find_spec
+
+    folder = site.getusersitepackages()
+    found = (find_spec(name) for name in ("msgspec", "submitit", "cloudpickle"))
+    here = any(spec and spec.origin and Path(spec.origin).is_relative_to(folder) for spec in found)
+    return [] if here else ["-s"]
+
+
+def _send(paths: RunPaths, avoid: Sequence[str] = ()) -> None:
+    """Send a run that is on disk, to SLURM where it has a batch script, and note where and when it went."""
+    if paths.script.exists():
+        from hpcdl.scheduler.clusters import cluster_of, on_cluster
+
+        with on_cluster(cluster_of(records.plan(paths))):
+            _note_what_is_sent(paths, "slurm", _send_to_slurm(paths, avoid))
+    else:
+        _note_what_is_sent(paths, "local", [_start_here(paths)])
+
+
+def _note_what_is_sent(paths: RunPaths, backend: str, jobs: Iterable[dict[str, Any]]) -> None:
+    first = (records.submitted(paths) or {}).get("time", time.time())
+    cluster = records.plan(paths).get("cluster")
+    for sent in jobs:
+        where = {"backend": backend, "cluster": cluster, **sent}
+        write_json(paths.submitted, {**where, "time": first, "sent": time.time()})
+
+
+def _send_to_slurm(paths: RunPaths, avoid: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Submit the run's job or, where the site requeues none, a chain: each job starts when the one before has ended.
+
+    Yields:
+        the jobs so far, after each submission: a job may start before the next is there. A chain that SLURM
+        takes only in part is shorter.
+    """
+    from hpcdl.launch import launch
+    from hpcdl.worker.executors import SlurmScriptExecutor
+
+    decided = records.plan(paths)
+    links = 1 if decided.get("requeue", True) else 1 + decided.get("max_requeues", 0)
+    job_ids: list[str] = []
+    while len(job_ids) < links:
+        executor = SlurmScriptExecutor(
+            paths.submitit, paths.script, job_ids[-1] if job_ids else None, avoid
+        )
+        try:
+            job_ids.append(executor.submit(launch, str(paths.root)).job_id)
+        except SchedulerError:
+            if not job_ids:
+                raise
+            return
+        yield {"job_id": job_ids[0], "job_ids": job_ids}
+
+
+def _start_here(paths: RunPaths) -> dict[str, Any]:
+    import socket
+
+    from hpcdl.launch import launch_local
+    from hpcdl.run.state import process_start
+    from hpcdl.worker.executors import SessionExecutor
+
+    code = records.manifest(paths).get("code")
+    if code is None:
+        raise RunError(f"{paths.manifest} does not say where hpcdl's code is; submit the job again")
+    executor = SessionExecutor(paths.submitit, Path(code["folder"]), paths.logs / "local.out")
+    job = executor.submit(launch_local, str(paths.root))
+    pid = int(job.job_id)
+    return {
+        "job_id": None,
+        "pid": pid,
+        "pid_start": process_start(pid),
+        "host": socket.gethostname(),
+    }

@@ -1,0 +1,1 @@
+"""Reads data sets and makes batches of them."""

@@ -1,0 +1,44 @@
+"""samples.png: a few training images as they are, and below as augmentation changes them, for people."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Sequence
+
+import tensorflow as tf
+
+from hpcdl.trainer.dataset import augment
+from hpcdl.trainer.dataset.load import epoch_order
+from hpcdl.trainer.dataset.source import Source
+from hpcdl.trainer.files.retry import keep_trying
+from hpcdl.trainer.files.rundir import RunDir, write_atomic
+from hpcdl.trainer.runtime.log import say
+
+FILE = "samples.png"
+SAMPLES = 8
+_PIXELS = 96  # a smaller image is enlarged to this, a larger one shrunk
+_GAP = 4
+
+
+def write_samples(
+    source: Source, rows: Any, entries: Sequence[Dict[str, Any]], seed: int, run_dir: RunDir
+) -> None:
+    """Write the first images of the first epoch as the training will see them: a row before, and a row after.
+
+    Args:
+        rows: the first epoch's rows (row numbers, int32), not yet in its order.
+        entries: of data.augment.
+    """
+    first = epoch_order(rows, seed, 0)[:SAMPLES]
+    images, _ = source.take(next(source.each(first, SAMPLES)))
+    numbers = augment.draw(len(rows), seed, 0)[:SAMPLES]
+    both = tf.concat([images, augment.augmented(images, numbers, entries)], axis=0)
+    scale = _PIXELS / max(both.shape[1:3])
+    size = [max(1, round(pixels * scale)) for pixels in both.shape[1:3]]
+    tiles = tf.image.resize(both, size, method="nearest" if scale > 1 else "area")
+    tiles = tf.pad(tiles, [[0, 0], [0, _GAP], [0, _GAP], [0, 0]], constant_values=1.0)
+    page = tf.concat([tf.concat(tf.unstack(row), axis=1) for row in tf.split(tiles, 2)], axis=0)
+    content = tf.io.encode_png(
+        tf.cast(tf.round(tf.clip_by_value(page, 0.0, 1.0) * 255), tf.uint8)
+    ).numpy()
+    keep_trying(FILE, lambda: write_atomic(run_dir.path(FILE), content))
+    say("{}: {} training images, and below as augmented".format(FILE, len(first)))

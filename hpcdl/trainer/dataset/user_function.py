@@ -1,0 +1,51 @@
+"""A data set that the user's own function returns, as Keras's ``load_data`` does."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+
+import numpy as np
+
+from hpcdl.contract.errors import RunError, UserCodeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def arrays_of_function(
+    function: str, args: Dict[str, Any]
+) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
+    """Call ``package.module:function`` with keyword arguments.
+
+    Returns:
+        its arrays by name, as `readers.read_arrays` does; and no problems.
+
+    Raises:
+        UserCodeError: it cannot be imported, raised, or returned something else than
+            ``(x_train, y_train), (x_test, y_test)``.
+    """
+    module, _, name = function.partition(":")
+    try:
+        returned = getattr(importlib.import_module(module), name)(**args)
+    except (RunError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        hint = (
+            "its module must be beside the job file or in the image"
+            if isinstance(error, ImportError)
+            else ""
+        )
+        raise UserCodeError(
+            "data.function {} failed: {}: {}".format(function, type(error).__name__, error), hint
+        ) from error
+    try:
+        (x_train, y_train), (x_test, y_test) = returned
+    except (TypeError, ValueError):
+        raise UserCodeError(
+            "data.function {} returned {}; expected (x_train, y_train), (x_test, y_test)".format(
+                function, type(returned).__name__
+            )
+        )
+    given = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    return {key: np.asarray(value) for key, value in given.items()}, []

@@ -1,0 +1,210 @@
+"""The files of one run folder: their names, and how they are written so that no reader sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import glob
+import json
+import os
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from hpcdl.trainer.files.retry import keep_trying
+from hpcdl.trainer.runtime.log import say
+
+HEARTBEAT_S = 1.0  # at most one heartbeat in this time, new phases aside
+ASIDE = (  # the trainer's half-written files; the host has its own in the same folder
+    *(
+        name + ".*.tmp"
+        for name in ("heartbeat.json", "metrics.jsonl", "result.json", "failure.json")
+    ),
+    "predictions.npz.*.tmp",
+    "features.npz.*.tmp",
+    "checkpoints/*.tmp",
+    "model/aside-*",
+)
+
+
+def write_atomic(path: str, content: bytes) -> None:
+    """Write a whole file aside and rename it into place, so that it survives a crash of the machine."""
+    aside = "{}.{}.tmp".format(path, os.getpid())
+    try:
+        with open(aside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.remove(aside)
+        raise
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write `value` as indented JSON, atomically. NaN and infinity become null: JSON has no such numbers."""
+    text = json.dumps(_finite(value), indent=2, allow_nan=False) + "\n"
+    write_atomic(path, text.encode("utf-8"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and value - value != 0:
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+class RunDir:
+    """The folder of run.json and what one attempt reads and writes there.
+
+    Args:
+        run_json: path of run.json; its folder is the run folder.
+        attempt: number of this attempt, from 1.
+        stop_file: the file that asks the run to stop; None for ``stop`` in the run folder.
+
+    ``on_epoch`` is called with each line that was added to metrics.jsonl.
+    """
+
+    def __init__(self, run_json: str, attempt: int = 1, stop_file: Optional[str] = None) -> None:
+        self.run_json = os.path.abspath(run_json)
+        self.folder = os.path.dirname(self.run_json)
+        self.attempt = attempt
+        self.stop_file = stop_file or self.path("stop")
+        self.on_epoch: Optional[Callable[[Dict[str, Any]], None]] = None
+        self._beat: Dict[str, Any] = {"phase": "starting", "attempt": attempt}
+        self._beat_at = 0.0
+        self._beat_lost = False
+
+    def path(self, *parts: str) -> str:
+        """A path in the run folder; an absolute part stays as it is."""
+        return os.path.join(self.folder, *parts)
+
+    @property
+    def home(self) -> RunDir:
+        """The run's own folder, also for the folder of one of its folds."""
+        return self
+
+    @property
+    def tensorboard(self) -> str:
+        """The folder of TensorBoard's logs."""
+        return self.path("tensorboard")
+
+    @property
+    def checkpoints(self) -> str:
+        """The folder of the checkpoints."""
+        return self.path("checkpoints")
+
+    @property
+    def noise_log(self) -> str:
+        """The file for TensorFlow's own messages of this attempt."""
+        return self.path("logs", "{}.tensorflow.log".format(self.attempt))
+
+    def stop_requested(self) -> bool:
+        """Whether somebody asks this run to save its state and end."""
+        return os.path.exists(self.stop_file)
+
+    def finished(self) -> bool:
+        """Whether result.json says that nothing is left to do."""
+        return bool(self.read_result().get("state") == "done")
+
+    def read_result(self) -> Dict[str, Any]:
+        """What result.json holds; nothing where there is none that can be read."""
+        try:
+            with open(self.path("result.json"), encoding="utf-8") as file:
+                found = json.load(file)
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def heartbeat(self, **news: Any) -> None:
+        """Say that the run is alive: what is new is merged into what was said before.
+
+        A new ``phase`` is written at once, anything else at most once in `HEARTBEAT_S` seconds. Where it
+        cannot be written, the log says so once, and the run goes on.
+        """
+        new_phase = (
+            news.get("phase", self._beat["phase"]) != self._beat["phase"] or not self._beat_at
+        )
+        self._beat.update(news)
+        now = time.time()
+        if new_phase or now - self._beat_at >= HEARTBEAT_S:
+            self._beat_at = now
+            try:
+                write_json(self.path("heartbeat.json"), dict(self._beat, time=now))
+            except OSError as error:
+                if not self._beat_lost:
+                    say(
+                        "heartbeat.json cannot be written: {}; the run goes on without".format(
+                            error
+                        )
+                    )
+                self._beat_lost = True
+
+    def append_metrics(self, line: Dict[str, Any]) -> None:
+        """Add one finished epoch to metrics.jsonl and wait until it is on disk.
+
+        Raises:
+            Unsaved: it could not be written, however often it was tried.
+        """
+        path = self.path("metrics.jsonl")
+        text = (json.dumps(_finite(line), allow_nan=False) + "\n").encode("utf-8")
+        size = os.path.getsize(path) if os.path.exists(path) else 0
+
+        def append() -> None:
+            with open(path, "ab", buffering=0) as file:
+                file.truncate(size)  # an earlier try's part of the line, should it have stayed
+                try:
+                    written = file.write(text)
+                    os.fsync(file.fileno())
+                    if written < len(text):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except OSError:
+                    file.truncate(size)
+                    raise
+
+        keep_trying("metrics.jsonl", append)
+        if self.on_epoch is not None:
+            self.on_epoch(line)
+
+    def read_metrics(self) -> List[Dict[str, Any]]:
+        """The epochs in metrics.jsonl, oldest first; a line cut short by a crash is left out."""
+        epochs = []
+        try:
+            with open(self.path("metrics.jsonl"), encoding="utf-8", errors="replace") as file:
+                for text in file:
+                    try:
+                        epochs.append(json.loads(text))
+                    except ValueError:
+                        continue
+        except FileNotFoundError:
+            pass
+        return epochs
+
+    def keep_metrics(self, epochs: int) -> None:
+        """Drop the lines after the first `epochs` epochs: those will be trained, and written, again."""
+        kept = [line for line in self.read_metrics() if line["epoch"] <= epochs]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write = functools.partial(write_atomic, self.path("metrics.jsonl"), text.encode("utf-8"))
+        keep_trying("metrics.jsonl", write)
+
+    def write_result(self, result: Dict[str, Any]) -> None:
+        """Write result.json: from here on the run is done."""
+        keep_trying("result.json", functools.partial(write_json, self.path("result.json"), result))
+
+    def write_failure(self, exit_status: int, kind: str, message: str, hint: str) -> None:
+        """Write failure.json, which tells the host why this attempt failed."""
+        failure = {"exit_status": exit_status, "kind": kind, "message": message, "hint": hint}
+        write_json(self.path("failure.json"), failure)
+
+    def tidy(self) -> None:
+        """Remove the failure of an earlier attempt, and the half-written files of a killed one."""
+        for pattern in ASIDE:
+            for path in glob.glob(os.path.join(glob.escape(self.folder), pattern)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.path("failure.json"))

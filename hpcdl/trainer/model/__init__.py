@@ -1,0 +1,1 @@
+"""Builds, compiles and saves models."""

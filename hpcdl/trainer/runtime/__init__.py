@@ -1,0 +1,1 @@
+"""The devices of the machine, and the log."""

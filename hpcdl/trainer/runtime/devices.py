@@ -1,0 +1,155 @@
+"""Which devices train: exactly those asked for, and able to talk to each other, or an error soon; the strategy."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, List
+
+import numpy as np
+import tensorflow as tf
+
+from hpcdl.contract.errors import DeviceError
+from hpcdl.contract.spec import DeviceSpec
+from hpcdl.trainer.runtime.log import say
+
+ALL_REDUCE_S = 60.0  # for the first all-reduce; HPCDL_ALL_REDUCE_S takes its place
+_FLOATS = 2**18  # 1 MiB, as a layer's gradients may have
+_HINT = (
+    'try NCCL_P2P_DISABLE: "1" under env in the job file, for GPUs that cannot reach each other directly, and '
+    "NCCL_DEBUG: INFO, which writes into the log what NCCL does; or another node, slurm: {exclude: NODE}"
+)
+
+
+@dataclass
+class Devices:
+    """The devices of a run: their names for people, and the tf.distribute strategy over them."""
+
+    strategy: Any
+    strategy_name: str
+    replicas: int
+    names: List[str]
+    emulated: bool
+
+
+def choose(wanted: DeviceSpec) -> Devices:
+    """Take the devices that the run asks for. Must be called before TensorFlow starts any device.
+
+    Raises:
+        DeviceError: when TensorFlow sees another number of GPUs than wanted.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if wanted.gpus == 0 or wanted.emulate:
+        tf.config.set_visible_devices([], "GPU")
+    if wanted.gpus == 0:
+        return _devices(["CPU:0"], ["CPU"], False)
+    if wanted.emulate:
+        return _emulate(wanted.gpus)
+    if len(gpus) != wanted.gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        raise DeviceError(
+            "the run asks for {} GPU(s) and TensorFlow sees {} (CUDA_VISIBLE_DEVICES {})".format(
+                wanted.gpus,
+                len(gpus),
+                "is not set" if visible is None else "is {!r}".format(visible),
+            ),
+            "in the job on that node, try nvidia-smi, then the same in the container (apptainer exec --nv); "
+            "the image needs a TensorFlow built for CUDA, and the job --gres=gpu:{}".format(
+                wanted.gpus
+            ),
+        )
+    for gpu in gpus:  # else TensorFlow takes all memory at once, and nobody sees what the run needs
+        tf.config.experimental.set_memory_growth(gpu, True)
+    models = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "unknown model")
+        for gpu in gpus
+    ]
+    return _devices(["GPU:{}".format(index) for index in range(len(gpus))], models, False)
+
+
+def _emulate(count: int) -> Devices:
+    say(
+        "EMULATED: {} logical CPU devices stand in for {} GPUs; the figures say nothing of GPUs".format(
+            count, count
+        )
+    )
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * count
+    )
+    return _devices(["CPU:{}".format(index) for index in range(count)], ["emulated"] * count, True)
+
+
+def _devices(devices: List[str], models: List[str], emulated: bool) -> Devices:
+    names = [
+        device if device.startswith(model) else "{} {}".format(device, model)
+        for device, model in zip(devices, models)
+    ]
+    if len(devices) == 1:
+        return Devices(tf.distribute.get_strategy(), "default", 1, names, emulated)
+    return Devices(
+        tf.distribute.MirroredStrategy(devices), "MirroredStrategy", len(devices), names, emulated
+    )
+
+
+def check_all_reduce(devices: Devices) -> None:
+    """Add up an array over all replicas, as training does with the gradients after each step.
+
+    On some machines that hangs, and on a few the sums are wrong: seen here, it costs a minute and not the whole time
+    limit. Nothing is drawn and no variable is made, so that no result depends on it.
+
+    Raises:
+        DeviceError: the sums are wrong, or not there after ALL_REDUCE_S seconds.
+    """
+    if devices.replicas == 1:
+        return
+    limit_s = float(os.environ.get("HPCDL_ALL_REDUCE_S", ALL_REDUCE_S))
+    array = tf.constant(
+        np.arange(_FLOATS) % 251, tf.float32
+    )  # an argument below: a constant would be folded away
+    for device in devices.strategy.extended.worker_devices:  # not timed: a GPU may be slow to start
+        with tf.device(device):
+            float(tf.reduce_sum(array))
+    faults: List[str] = []
+    thread = threading.Thread(
+        target=_add_up, args=(devices, array, faults), name="all-reduce", daemon=True
+    )
+    started = time.perf_counter()
+    thread.start()
+    thread.join(limit_s)
+    if thread.is_alive():
+        faults = ["does not end: it has had {:g} s".format(limit_s)]
+    if faults:
+        what = "an all-reduce over {} replicas ({})".format(
+            devices.replicas, ", ".join(devices.names)
+        )
+        raise DeviceError("{} {}".format(what, faults[0]), _HINT)
+    say(
+        "all-reduce over {} replicas: right, {:.2f} s".format(
+            devices.replicas, time.perf_counter() - started
+        )
+    )
+
+
+def _add_up(devices: Devices, array: Any, faults: List[str]) -> None:
+    try:
+        call = tf.function(lambda x: devices.strategy.run(_sum, args=(x,)), autograph=False)
+        sums = [copy.numpy() for copy in devices.strategy.experimental_local_results(call(array))]
+    except Exception as error:  # whatever it is, training would meet it too
+        faults.append(
+            "fails: {}".format((str(error).strip() or type(error).__name__).splitlines()[0])
+        )
+        return
+    expected = array.numpy() * (devices.replicas * (devices.replicas + 1) // 2)
+    wrong = sum(int(np.count_nonzero(copy != expected)) for copy in sums)
+    if wrong:
+        faults.append("gives wrong sums: {:,} of {:,}".format(wrong, expected.size * len(sums)))
+
+
+def _sum(array: Any) -> Any:
+    """The sum over all replicas, each with a part of its own: whole numbers, which add up exactly."""
+    context = tf.distribute.get_replica_context()
+    part = array * tf.cast(context.replica_id_in_sync_group + 1, tf.float32)
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, part)

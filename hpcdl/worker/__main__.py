@@ -1,0 +1,47 @@
+"""What the batch script starts: submitit's worker, once its pickle is known to be nobody else's work.
+
+Loading a pickle runs what is in it, so who could have written it is looked at before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from hpcdl.files import others_could_write
+from hpcdl.run.paths import RunPaths
+
+
+def main(folder: str) -> None:
+    """Load the job's pickle and run it.
+
+    Args:
+        folder: for submitit's pickles, in the run folder.
+
+    Raises:
+        SystemExit: with why the pickle is not loaded, or with `launch`'s own status.
+    """
+    from submitit.core.job_environment import JobEnvironment
+    from submitit.core.submission import process_job
+
+    if sys.flags.no_user_site:
+        os.environ["PYTHONNOUSERSITE"] = "1"  # nor do the Pythons that it starts look into ~/.local
+    os.environ["SUBMITIT_FOLDER"] = folder
+    pickles = Path(folder)
+    run = RunPaths(pickles.parent)
+    if run.is_removed():
+        sys.exit(f"hpcdl: {run.root} was removed: there is nothing to run")
+    # The pickle last: submitit waits for it where it is not there yet, and nobody else can then put it there.
+    for path in (pickles.parent, pickles, JobEnvironment().paths.submitted_pickle):
+        why = others_could_write(path)
+        if why:
+            name = path.relative_to(pickles.parent.parent)
+            sys.exit(
+                f"hpcdl: {name} {why}: it is not run. See who changed what there, and submit the job again"
+            )
+    process_job(folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,127 @@
+"""The submitit layer: submitit pickles the call and runs it on the node; the script is ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from submitit.local.local import LocalExecutor, LocalJob
+from submitit.slurm.slurm import SlurmExecutor, SlurmJob
+
+from hpcdl.errors import SchedulerError
+from hpcdl.files import read_json, read_json_lines
+from hpcdl.run.paths import RunPaths
+from hpcdl.scheduler import slurm
+
+_FOREVER_MIN = (
+    60.0 * 24 * 365
+)  # submitit's local time-out; the run's own limit is not submitit's business
+
+
+class SlurmScriptExecutor(SlurmExecutor):
+    """Submits one call with a batch script that is already on disk.
+
+    submitit's own script cannot bring a signal to a program in a container (its
+    srun step kills the image's file system), so only its pickle and worker are used.
+
+    Args:
+        folder: for submitit's pickles.
+        script: the batch script, which runs `worker_command`.
+        after: the id of a job that must have ended first, however it ended.
+        exclude: nodes that the job must not run on, beside those of its own ``slurm: {exclude: ...}``.
+        moved: whether it takes the place of a job that has started: ``slurm: {hold, begin}`` were for that one.
+
+    Raises:
+        SchedulerError: the job's own list is a file that cannot be read.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        script: Path,
+        after: str | None = None,
+        exclude: Sequence[str] = (),
+        moved: bool = False,
+    ) -> None:
+        super().__init__(folder)
+        self.script = script
+        self.first = after is None
+        plan = read_json(RunPaths(script.parent).plan) or {}
+        directives = dict(plan.get("directives", ()))
+        self.options = [f"--dependency=afterany:{after}"] if after else []
+        if exclude:
+            self.options.append(f"--exclude={slurm.with_own_excluded(plan, exclude)}")
+        if moved and "begin" in directives:
+            self.options.append("--begin=now")
+        # Whoever released a run's first job meant the run: its other jobs wait for nobody.
+        self.releases = "hold" in directives and (moved or after is not None)
+
+    @classmethod
+    def affinity(cls) -> int:
+        """That jobs can be sent: `slurm.sbatch` says it if not. submitit wants srun, which hpcdl does not use."""
+        return 2
+
+    def _make_submission_file_text(self, command: str, uid: str) -> str:
+        return self.script.read_text(encoding="utf-8")
+
+    def _submit_command(self, command: str) -> SlurmJob[Any]:
+        for pickle in Path(self.folder).glob("*.pkl"):
+            pickle.chmod(
+                0o600
+            )  # the umask may let a group write: `hpcdl.worker.__main__` would not load it
+        return SlurmJob(folder=self.folder, job_id=self._send(), tasks=[0])
+
+    def _send(self) -> str:
+        """Send the script, unless SLURM took it when it was sent before, and nobody heard of that."""
+        paths = RunPaths(self.script.parent)
+        known = (read_json(paths.submitted) or {}).get("job_ids", [])
+        resumed = [row.get("event") for row in read_json_lines(paths.attempts)][-1:] == ["resumed"]
+        taken = slurm.job_in(paths.root, known) if resumed and self.first else None
+        job_id = taken or slurm.sbatch(self.script, self.options, known)
+        if self.releases:
+            with suppress(SchedulerError):  # it stays held, as `hpcdl status` shows
+                slurm.release(job_id)
+        return job_id
+
+
+class SessionExecutor(LocalExecutor):
+    """submitit's local executor in a session of its own: Ctrl-C in the terminal does not reach the training.
+
+    Args:
+        folder: for submitit's pickles.
+        code: the frozen hpcdl package, first on the worker's path.
+        log: where the worker itself writes.
+    """
+
+    def __init__(self, folder: Path, code: Path, log: Path) -> None:
+        super().__init__(folder)
+        self.code = code
+        self.log = log
+
+    def _submit_command(self, command: str) -> LocalJob[Any]:
+        env = dict(
+            os.environ,
+            SUBMITIT_EXECUTOR="local",
+            SUBMITIT_LOCAL_COMMAND=command,
+            SUBMITIT_LOCAL_NTASKS="1",
+            SUBMITIT_LOCAL_NODEID="0",
+            SUBMITIT_LOCAL_JOB_NUM_NODES="1",
+            SUBMITIT_LOCAL_TIMEOUT_S=str(int(_FOREVER_MIN * 60)),
+            SUBMITIT_LOCAL_SIGNAL_DELAY_S="30",
+            SUBMITIT_LOCAL_WITH_SHELL="",
+            SUBMITIT_STDERR_TO_STDOUT="1",
+            PYTHONPATH=str(self.code),
+            PYTHONUTF8="1",  # file names are UTF-8 here as in hpcdl itself, whatever the locale
+        )
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "submitit.local._local", str(self.folder)],
+                cwd=self.folder,  # `-m` looks there first: never at modules that lie where the user is
+                env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        return LocalJob(folder=self.folder, job_id=str(process.pid), tasks=[0], process=process)
