@@ -65,11 +65,11 @@ def figures(folder: Path) -> list[Figure]:
     return [
         Figure("lines of a function, median", statistics.median(lengths), 8, 12),
         Figure("lines of a function, nine in ten", lengths[len(lengths) * 9 // 10], 25, 35),
-        Figure("lines of a function, the longest", lengths[-1], 61, 60),
-        Figure("comprehensions in 1,000 lines of code", count(COMPREHENSIONS), 39, 30),
-        Figure("conditional expressions in 1,000 lines of code", count((ast.IfExp,)), 32, 25),
-        Figure(f"lines above {LINE_LENGTH} characters, %", 100 * long_lines / len(lines), 4.6, 0),
-        Figure("vague names, % of those assigned", 100 * vague_names / len(names), 3.7, 2),
+        Figure("lines of a function, the longest", lengths[-1], 89, 60),
+        Figure("comprehensions in 1,000 lines of code", count(COMPREHENSIONS), 35, 30),
+        Figure("conditional expressions in 1,000 lines of code", count((ast.IfExp,)), 29, 25),
+        Figure(f"lines above {LINE_LENGTH} characters, %", 100 * long_lines / len(lines), 2, 0),
+        Figure("vague names, % of those assigned", 100 * vague_names / len(names), 3.6, 2),
     ]
 
 
@@ -115,10 +115,10 @@ def assigned(node: ast.AST) -> Iterator[str]:
         yield node.arg
 
 
-def main() -> int:
-    """Print the figures; 1 where a limit is passed."""
+def main(folders: list[str]) -> int:
+    """Print the figures of hpcdl, or of one folder in it; 1 if a limit is passed."""
     passed = False
-    for figure in figures(CODE):
+    for figure in figures(Path(folders[0]) if folders else CODE):
         over = "" if figure.value <= figure.limit else "  over"
         passed = passed or bool(over)
         print(
@@ -128,4 +128,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

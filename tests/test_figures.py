@@ -54,8 +54,8 @@ def test_each_kind_is_counted(figures, tmp_path):
 
 def test_passed_limit_fails(figures, monkeypatch, capsys, tmp_path):
     (tmp_path / "planted.py").write_text(PLANTED)
-    assert figures.main() == 0
+    assert figures.main([]) == 0
     monkeypatch.setattr(figures, "CODE", tmp_path)
 
-    assert figures.main() == 1
+    assert figures.main([]) == 1
     assert "comprehensions in 1,000 lines of code" in capsys.readouterr().out

@@ -10,21 +10,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from hpcdl import machine
-from hpcdl.contract import machine as trainer_machine
+from hpcdl.contract import machine
 from hpcdl.launch import memory, node_checks, process
 
 LIKE_MACOS = "import os; del os.sched_getaffinity; "
 
 
-@pytest.mark.parametrize("cpus", [machine.cpus, trainer_machine.cpus], ids=["host", "trainer"])
-def test_cpus_with_and_without_affinity(monkeypatch, cpus):
+def test_cpus_with_and_without_affinity(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 5}, raising=False)
-    assert cpus() == 3
+    assert machine.cpus() == 3
 
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert cpus() == 7
+    assert machine.cpus() == 7
 
 
 def test_no_module_needs_affinity_on_import():
