@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 import hpcdl.cache
 import hpcdl.cli
 
-pytest_plugins = ("tests.reporting",)
+pytest_plugins = ("tests.reporting", "tests.browser")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _WIPED = (

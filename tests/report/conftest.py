@@ -1,4 +1,4 @@
-"""A small real run of this machine, copies of it to spoil, and a real Chromium: what the tests of pages share."""
+"""A small real run of this machine, and copies of it to spoil: what the tests of pages share."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-
-from tests.report.browser import PROGRAM, Browser
 
 CLASSES = 3
 JOB = {
@@ -80,13 +78,3 @@ def change(folder: Path, name: str, **sections: dict[str, Any]) -> None:
     for section, values in sections.items():
         value[section].update(values)
     (folder / name).write_text(json.dumps(value))
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if PROGRAM is None:
-        assert os.environ.get("HPCDL_REQUIRE_TESTBED") != "1", "there is no chromium: make testbed"
-        pytest.skip("needs Chromium: apt-get install chromium")
-    opened = Browser(tmp_path_factory.mktemp("chromium"))
-    yield opened
-    opened.close()

@@ -11,8 +11,11 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 PROGRAM = shutil.which("chromium")
 _FLAGS = (
@@ -141,3 +144,14 @@ class Browser:
         message, _, self._left = self._left.partition(b"\0")
         read: dict[str, Any] = json.loads(message)
         return read
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """The Chromium of all tests. Where it is missing they are skipped, but they fail in CI."""
+    if PROGRAM is None:
+        assert os.environ.get("HPCDL_REQUIRE_TESTBED") != "1", "there is no chromium: make testbed"
+        pytest.skip("needs Chromium: apt-get install chromium")
+    opened = Browser(tmp_path_factory.mktemp("chromium"))
+    yield opened
+    opened.close()
