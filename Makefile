@@ -6,13 +6,14 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 TESTED := $(wildcard .ci/tested-$(VERSION).txt)
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check $(addprefix --constraint ,$(TESTED))
 
-.PHONY: help demo test lint golden format compat update test-lowest test-newest testbed testbed-down \
+.PHONY: help demo test lint docs golden format compat update test-lowest test-newest testbed testbed-down \
 	testbed-second testbed-second-test testbed-sid clean
 
 help:
 	@echo "make demo          train a small CNN on real digits on this machine, from nothing"
 	@echo "make test          all tests that can run here"
 	@echo "make lint          ruff, mypy, shellcheck, figures of how the code reads"
+	@echo "make docs          the documentation as a site, in build/site"
 	@echo "make update        move the tested versions to the newest releases of the dependencies"
 	@echo "make test-lowest   the host's tests with the lowest releases that pyproject.toml admits"
 	@echo "make test-newest   the host's tests with the newest ones"
@@ -29,7 +30,7 @@ help:
 .venv/.demo: pyproject.toml $(TESTED)
 	@$(call install,tensorflow and digits,tensorflow digits)
 .venv/.dev: pyproject.toml $(TESTED)
-	@$(call install,everything for tests,tensorflow digits report images tensorboard dev)
+	@$(call install,everything for tests,tensorflow digits report images tensorboard dev docs)
 	@touch .venv/.demo
 
 define install
@@ -53,6 +54,10 @@ lint: .venv/.dev
 	@$(BIN)/mypy
 	@$(BIN)/shellcheck -x -P SCRIPTDIR tests/testbed/*.sh tests/testbed/etc/*.sh .ci/run
 	@$(BIN)/python .ci/figures.py
+
+# The variable silences the theme's notice of its end in 2027 (see mkdocs.yml). No --quiet: it would also stop --strict.
+docs: .venv/.dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 golden: .venv/.dev
 	@$(BIN)/python -m pytest -q tests/test_script.py --golden

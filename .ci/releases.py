@@ -24,7 +24,7 @@ PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 TESTED = REPOSITORY / f".ci/tested-{PYTHON}.txt"
 NEWEST = REPOSITORY / f".ci/newest-{PYTHON}.txt"
 HOST = "digits,report,images,dev"  # extras of the host's tests; TensorFlow is in none of them
-ALL = f"tensorflow,tensorboard,{HOST}"
+ALL = f"tensorflow,tensorboard,{HOST},docs"
 FREE = {"matplotlib"}  # a tool that needs a newer numpy in its tested version: pip chooses
 TESTS = ["tests", *(f"--ignore=tests/{name}" for name in ("trainer", "testbed", "containers"))]
 
@@ -125,9 +125,9 @@ def install(folder: Path, extras: str, constraints: Path | None = None) -> bool:
 
 
 def run_tests(folder: Path) -> int:
-    """Run the host's tests that need neither TensorFlow nor the test bed; their exit status."""
+    """Run the host's tests that need no TensorFlow, test bed or mkdocs; their exit status."""
     print("with " + " ".join(freeze(folder)))
-    options = ["-q", "-m", "not tensorflow and not testbed", "-p", "no:cacheprovider"]
+    options = ["-q", "-m", "not tensorflow and not testbed and not site", "-p", "no:cacheprovider"]
     argv = [folder / "bin/python", "-m", "pytest", *options, *TESTS]
     return subprocess.run(argv, cwd=REPOSITORY, check=False).returncode
 
