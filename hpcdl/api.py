@@ -24,24 +24,34 @@ if TYPE_CHECKING:
 
 
 def render(job: Job | Plan, cluster: Cluster | None = None) -> str:
-    """The batch script of a job.
+    """Return the text of a job's batch script.
 
-    A script's is complete: send it from the script's folder. A training or a notebook needs more
-    than a script: ``hpcdl render -o DIR/`` writes the whole folder. What the container will not
-    show is a warning (UserWarning).
+    The batch script of a Python script is complete: submit it from the folder of the Python script.
+    A training needs a folder around its batch script: ``hpcdl render -o DIR/`` writes that folder.
+    A file that the container will not see is a warning (``UserWarning``).
 
     Args:
-        job: the job; or a plan of it, for the script that the plan alone gives.
-        cluster: where it is to run; with a job, it must be there.
+        job: what to run, from `load_job`. A plan from `plan` is rendered as it is, without a look
+            at the disk.
+        cluster: where to run it, from `load_cluster`. A plan needs no cluster: it holds the site's
+            values.
 
     Returns:
-        The text of the script.
+        The text of the batch script.
 
     Raises:
-        JobError: the cluster cannot do what the job asks; every reason at once.
-        UserError: the job is a notebook, the cluster has no container image, or SLURM cannot carry
-            a value.
-        TypeError: a job without a cluster.
+        JobError: the cluster cannot do what the job asks. The error has every reason.
+        UserError: the job is a notebook, which only ``hpcdl render -o DIR/`` can render; the cluster
+            has no container image; the job's packages are not installed; or SLURM cannot carry one
+            of the values.
+        TypeError: a job was given without a cluster.
+
+    Examples:
+        >>> import hpcdl
+        >>> cluster = hpcdl.load_cluster("marenostrum5", ["cluster.account=project_1"])
+        >>> script = hpcdl.render(hpcdl.load_job("mnist_script", ["resources.gpus=2"]), cluster)
+        >>> print([line for line in script.splitlines() if "--gres" in line])
+        ['#SBATCH --gres=gpu:2']
     """
     if isinstance(job, Plan):
         return render_plan(job)
@@ -94,27 +104,37 @@ def submit(
     check: bool = True,
     command_line: Sequence[str] | None = None,
 ) -> Run:
-    """Check a job and send it.
+    """Check a job, send it, and return its run.
 
-    What the command line says on the way, such as what this backend does otherwise, is a warning
-    (UserWarning).
+    The command ``hpcdl submit`` does the same. What the command would print before it sends the job
+    is a warning here (``UserWarning``): for example, that a job without a container uses this
+    machine's TensorFlow.
 
     Args:
-        job: the job.
-        cluster: where it runs; for the local backend most often ``load_cluster("local")``.
-        backend: "slurm", or "local" for this machine.
-        runs_dir: where run folders go, instead of the cluster's runs_root.
-        check: whether what cannot run is refused before it is sent.
-        command_line: what the run's manifest says it was sent with; None for this program's.
+        job: what to run, from `load_job`.
+        cluster: where to run it, from `load_cluster`. The local backend usually takes
+            ``load_cluster("local")``.
+        backend: "slurm", or "local" to run the job on this machine.
+        runs_dir: the folder for run folders. By default it is the cluster's ``runs_root``.
+        check: whether to make the checks of ``hpcdl check`` first, and refuse a job that cannot run.
+        command_line: the words that the run's manifest records. By default these are ``sys.argv``.
 
     Returns:
-        The run, which has begun on the local backend, and is in the queue on SLURM.
+        The run. On SLURM it is in the queue; on the local backend it has begun.
 
     Raises:
-        JobError: the job cannot run; every reason at once, and nothing was sent.
-        UserError: the cluster cannot do it, or SLURM cannot carry a value.
+        JobError: the job cannot run, and was not sent. The error has every reason.
+        UserError: the cluster has no container image for SLURM, the job's packages are not
+            installed (``hpcdl env build`` installs them), or SLURM cannot carry one of the values.
         RunError: the run folder cannot be made.
-        SchedulerError: there is no SLURM here, or it refused the job.
+        SchedulerError: this machine has no SLURM, or SLURM refused the job.
+
+    Examples:
+        >>> import hpcdl
+        >>> job = hpcdl.load_job("digits_cnn", ["train.epochs=1"])
+        >>> run = hpcdl.submit(job, hpcdl.load_cluster("local"), backend="local")
+        >>> run.wait().state
+        'done'
     """
     from hpcdl.submission import send
 

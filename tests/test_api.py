@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from pathlib import Path
 
@@ -131,3 +132,12 @@ def test_submitted_without_checks(tmp_path, monkeypatch):
 
     assert run.wait().state == "failed"
     assert json.loads(run.paths.manifest.read_text())["command_line"] == ["sweep.py", "7"]
+
+
+def test_example_of_render_is_true(site):
+    """What its docstring shows, with the output that it promises."""
+    (example,) = doctest.DocTestFinder().find(hpcdl.render, "render", globs={})
+
+    outcome = doctest.DocTestRunner().run(example)
+
+    assert (outcome.attempted, outcome.failed) == (4, 0)
