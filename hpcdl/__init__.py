@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hpcdl.planning import plan
     from hpcdl.run import Run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Run", "__version__", "load_cluster", "load_job", "plan", "render", "submit"]
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import hpcdl
+
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 OWN_PAGES = [REPOSITORY / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
@@ -161,3 +163,24 @@ def test_files_and_tests_that_pages_name_are_there(page: Path) -> None:
     assert missing == []
     if page.stem == "nothing-is-lost":
         assert page.read_text().count("`tests/") >= 10
+
+
+def test_api_page_has_every_public_name() -> None:
+    page = (REPOSITORY / "docs/api.md").read_text()
+    public = {name for name in hpcdl.__all__ if not name.startswith("_")}
+
+    detailed = set(re.findall(r"^::: hpcdl\.(\w+)$", page, re.MULTILINE))
+    assert detailed == public | {"errors"}
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == public
+
+
+def test_version_is_the_same_everywhere() -> None:
+    citation = (REPOSITORY / "CITATION.cff").read_text()
+    changes = (REPOSITORY / "CHANGELOG.md").read_text()
+    released = re.search(r"^version: (.*)\ndate-released: (.*)$", citation, re.MULTILINE)
+    newest = re.search(r"^## (\S+) \((.*)\)$", changes, re.MULTILINE)
+
+    assert released is not None
+    assert newest is not None
+    assert released.groups() == newest.groups()
+    assert released[1] == hpcdl.__version__
