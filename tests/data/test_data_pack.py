@@ -254,7 +254,7 @@ KILLED = """
 import os, signal, sys
 from hpcdl.staging import append_file, pack_writer
 from hpcdl.cli import main
-calls, original = 0, getattr(packwriter.PackWriter, sys.argv[1])
+calls, original = 0, getattr(pack_writer.PackWriter, sys.argv[1])
 def call(self, *arguments):
     global calls
     calls += 1
@@ -264,7 +264,7 @@ def call(self, *arguments):
             self._files["train"][-1].state()
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self, *arguments)
-setattr(packwriter.PackWriter, sys.argv[1], call)
+setattr(pack_writer.PackWriter, sys.argv[1], call)
 main(sys.argv[3:])
 """
 
