@@ -123,7 +123,7 @@ def _over_folds(result: dict[str, Any]) -> str:
 
 def failure_lines(run: Run, status: Status) -> list[str]:
     """A run that is not done, and what to do next."""
-    from hpcdl.run import causes
+    from hpcdl.run.hints import hint as usual_hint
     from hpcdl.run.logs import telling_lines
 
     result = run.result() or {}
@@ -135,9 +135,9 @@ def failure_lines(run: Run, status: Status) -> list[str]:
         place = f"{log_line['file']}:{log_line['line']}"
         lines.append(f"  log  {place}  {log_line['text'][:160]}")
     if status.state == "lost":
-        hint = causes.hint("lost", run.is_script())
+        hint = usual_hint("lost", run.is_script())
     else:
-        hint = result.get("hint") or causes.hint(status.cause, run.is_script())
+        hint = result.get("hint") or usual_hint(status.cause, run.is_script())
     if hint and status.state != "cancelled":
         lines.append(f"  try  {hint.replace('RUN', str(run.paths.root))}")
     return lines

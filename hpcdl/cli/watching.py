@@ -12,6 +12,7 @@ from hpcdl.cli.talk import Talk
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
+    from hpcdl.run.records import Heartbeat
     from hpcdl.run.state import Status
 
 
@@ -93,18 +94,13 @@ class _Bar(_Lines):
         """Say what is new, and redraw the bar."""
         super().update(run, status)
         beat = _heartbeat(run)
-        steps, done = beat.get("steps_per_epoch"), beat.get("step")
-        if (
-            steps
-            and done is not None
-            and status.state == "running"
-            and beat.get("phase") == "training"
-        ):
-            loss = f"loss {beat['loss']:.4f}" if isinstance(beat.get("loss"), float) else ""
+        steps, done = beat.steps_per_epoch, beat.step
+        if steps and done is not None and status.state == "running" and beat.phase == "training":
+            loss = f"loss {beat.loss:.4f}" if isinstance(beat.loss, float) else ""
             words = f"step {done % steps}/{steps}  {loss}"
-            fold = f"fold {beat['fold']}/{beat['folds']}  " if beat.get("fold") else ""
+            fold = f"fold {beat.fold}/{beat.folds}  " if beat.fold else ""
             self.progress.update(
-                self.task, visible=True, description=f"{fold}epoch {beat['epoch']}/{beat['epochs']}", total=steps,
+                self.task, visible=True, description=f"{fold}epoch {beat.epoch}/{beat.epochs}", total=steps,
                 completed=done % steps, words=words,
             )  # fmt: skip
         else:
@@ -114,10 +110,10 @@ class _Bar(_Lines):
             )
 
 
-def _heartbeat(run: Run) -> dict[str, Any]:
-    from hpcdl.run import records
+def _heartbeat(run: Run) -> Heartbeat:
+    from hpcdl.run.records import Heartbeat
 
-    return records.heartbeat(run.paths)
+    return Heartbeat.read(run.paths)
 
 
 def state_line(status: Status) -> str:

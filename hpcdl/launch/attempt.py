@@ -1,26 +1,104 @@
-"""One attempt of a run, from its line in attempts.jsonl to the status that says whether there is another."""
+"""One attempt of a run: from its line in attempts.jsonl to the exit status that asks for another."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from hpcdl.contract.spec import EXIT_STOPPED
-from hpcdl.files import append_json_line, read_json, write_json
+from hpcdl.files import append_json_line, write_json
 from hpcdl.launch import node_checks, own_jobs
 from hpcdl.launch.command import read_plan
-from hpcdl.launch.deadline import Clock
+from hpcdl.launch.deadline import Deadline
 from hpcdl.launch.process import run_program
 from hpcdl.launch.result import finish
 from hpcdl.launch.retry import keep_trying, say
 from hpcdl.planning import Plan
-from hpcdl.run import causes, records
+from hpcdl.run import causes, records, states
+from hpcdl.run.causes import Outcome
+from hpcdl.run.hints import HINTS
 from hpcdl.run.logs import slurms_words
+from hpcdl.run.next_step import hopeless, next_step
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import attempt_ends, process_start
+from hpcdl.run.records import AttemptEvent, Heartbeat, Result
+from hpcdl.run.state import process_start
 from hpcdl.scheduler import slurm
+
+
+@dataclass
+class Attempt:
+    """One attempt, while it goes on.
+
+    Args:
+        paths: the run.
+        plan: its plan.
+        job_id: SLURM's id of the job that this is; None on a machine without SLURM.
+        node: this node's name.
+        events: the lines of attempts.jsonl, with those that this attempt has written.
+    """
+
+    paths: RunPaths
+    plan: Plan
+    job_id: str | None
+    node: str
+    events: list[AttemptEvent]
+
+    @property
+    def number(self) -> int:
+        """The number of the attempt that started last: this one's, once it has started."""
+        return records.attempts_started(self.events)
+
+    @property
+    def ends(self) -> list[AttemptEvent]:
+        """How the attempts ended, since the run was last resumed by hand."""
+        return records.attempt_ends(self.events)
+
+    def progress(self) -> tuple[int | None, int]:
+        """The newest checkpoint's step, and of how many images the features are saved."""
+        return saved_step(self.paths, self.plan), saved_images(self.paths)
+
+    def write_event(self, line: dict[str, Any]) -> None:
+        """Add a line to attempts.jsonl."""
+
+        def append() -> None:
+            append_json_line(self.paths.attempts, line)
+
+        keep_trying("attempts.jsonl", append, self.paths)
+        event = records.attempt_event(line, self.number)
+        if event is not None:
+            self.events.append(event)
+
+    def leaves_node(self) -> bool:
+        """Whether the job must end now because its node has failed under this run.
+
+        Then the run goes on elsewhere. False if nothing can be done, and the job stays.
+        """
+        if self.job_id is None:
+            return False
+        avoid = own_jobs.failed_nodes(self.ends)
+        return own_jobs.move_away(self.paths, self.plan, self.job_id, avoid)
+
+    def status_of_left_job(self) -> int:
+        """The exit status of a job whose place another job takes."""
+        return 0 if self.plan.requeue else EXIT_STOPPED
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the program of an attempt ended.
+
+    Args:
+        status: its exit status, or the one that stands for what kept it from starting.
+        outcome: what that means.
+        peak_memory_gb: the most memory that one process used; None if nothing was started.
+    """
+
+    status: int
+    outcome: Outcome
+    peak_memory_gb: float | None = None
 
 
 def attempt(paths: RunPaths, job_id: str | None) -> int:
@@ -31,73 +109,200 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
         job_id: SLURM's id of the job that this is; None on a machine without SLURM.
 
     Returns:
-        the status to end with: 75 where it is to be run again.
+        the status to end with: 75 if the run needs another attempt.
 
     Raises:
         OutOfPatienceError: the run folder cannot be read or written.
         RunRemovedError: it was removed.
     """
     plan = keep_trying("plan.json", lambda: read_plan(paths), paths)
-    over = _is_over(paths, plan)
-    if over:
-        say(f"{over}; nothing is started")
+    why_over = already_over(paths, plan)
+    if why_over:
+        say(f"{why_over}; nothing is started")
         return 0
-    if _settle_last(paths, plan) == causes.CANCELLED and not plan.requeue:
+    node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+    this = Attempt(paths, plan, job_id, node, records.read_attempts(paths))
+    if settle_last_attempt(this) == states.CANCELLED and not plan.requeue:
         say("the last job of this run was cancelled, and so is the run; nothing is started")
         keep_trying("the marker", paths.cancelled.touch, paths)
         own_jobs.cancel_rest(paths)
         return 0
-    here = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-    if (
-        job_id is not None
-        and here in own_jobs.failed_nodes(paths)
-        and own_jobs.move_away(paths, plan, job_id)
-    ):
-        return 0 if plan.requeue else EXIT_STOPPED
-    number = 1 + sum(row.get("event") == "start" for row in records.attempts(paths))
-    row: dict[str, Any] = {
-        "attempt": number,
-        "job_id": job_id,
-        "node": here,
-        "from_step": saved_step(paths, plan),
-    }
-    row["from_images"] = saved_images(paths)
+    if node in own_jobs.failed_nodes(this.ends) and this.leaves_node():
+        return this.status_of_left_job()
+    ended = run_once(this)
+    return conclude(this, ended)
+
+
+def already_over(paths: RunPaths, plan: Plan) -> str | None:
+    """Why there is nothing to do, or None: jobs of a chain, and those requeued by hand, come late."""
+    if paths.cancelled.exists():
+        return "this run was cancelled"
+    result = Result.read(paths)
+    if result is None or not result.is_complete:
+        return None
+    if result.state == states.DONE or (result.state == states.FAILED and not plan.requeue):
+        return f"this run is {result.state}"
+    return None
+
+
+def settle_last_attempt(this: Attempt) -> str | None:
+    """Write how the last attempt ended if it could not: launch was killed, or its node died.
+
+    Returns:
+        why it ended, if only SLURM could tell.
+    """
+    if not this.events:
+        return None
+    was_resumed = this.events[-1].event == states.RESUMED
+    attempts = [event for event in this.events if event.event != states.RESUMED]
+    if not attempts or (attempts[-1].reason or states.TERMINATED) != states.TERMINATED:
+        return None
+    last = attempts[-1]
+    reason = _reason_in_slurm(this.paths, last.job_id)
+    if last.is_start or reason is not None:
+        steps, images = this.progress()
+        this.write_event(
+            {
+                "event": states.END,
+                "attempt": last.attempt,
+                "job_id": last.job_id,
+                "node": last.node,
+                "from_step": last.from_step,
+                "from_images": last.from_images,
+                "status": last.status,
+                "seconds": last.seconds,
+                "reason": reason or states.KILLED,
+                "steps": steps,
+                "images": images,
+                "time": time.time(),
+            }
+        )
+    return None if was_resumed else reason
+
+
+def _reason_in_slurm(paths: RunPaths, job_id: str | None) -> str | None:
+    """Why SLURM ended a job's last attempt; None if it did not, or cannot tell."""
+    if job_id is None:
+        return None
+    output = slurms_words(paths, job_id)
+    word = causes.slurm_state_of_words(output) or own_jobs.last_state(job_id)
+    reason = causes.reason_of_slurm_state(word)
+    if reason == states.REQUEUED and causes.OWN_REQUEUE in output:
+        return states.KILLED  # launch itself was, and so the batch script asked for the requeue
+    return reason
+
+
+def run_once(this: Attempt) -> Ended:
+    """Start the attempt and run the program to its end; write down both."""
     started = time.time()
-    me = {"pid": os.getpid(), "pid_start": process_start(os.getpid()), "host": socket.gethostname()}
-    _note(paths, {**row, **me, "event": "start", "time": started})
-    keep_trying("failure.json", lambda: paths.failure.unlink(missing_ok=True), paths)
-    if (read_json(paths.result) or {}).get(
-        "state"
-    ) != causes.DONE:  # the trainer's own, from before launch was killed
-        keep_trying("result.json", lambda: paths.result.unlink(missing_ok=True), paths)
-    say(f"attempt {number} of {paths.root} on {here}")
-    status, outcome, peak_memory_gb = _try(paths, plan, row)
-    row.update(
-        status=status,
-        reason=outcome.state,
-        steps=saved_step(paths, plan),
-        images=saved_images(paths),
+    from_step, from_images = this.progress()
+    line: dict[str, Any] = {
+        "attempt": this.number + 1,
+        "job_id": this.job_id,
+        "node": this.node,
+        "from_step": from_step,
+        "from_images": from_images,
+    }
+    pid = os.getpid()
+    process = {"pid": pid, "pid_start": process_start(pid), "host": socket.gethostname()}
+    this.write_event({**line, **process, "event": states.START, "time": started})
+    _remove_old_endings(this.paths)
+    say(f"attempt {this.number} of {this.paths.root} on {this.node}")
+    ended = _run_program(this)
+    steps, images = this.progress()
+    line.update(
+        status=ended.status,
+        reason=ended.outcome.state,
+        steps=steps,
+        images=images,
+        peak_memory_gb=ended.peak_memory_gb,
+        seconds=round(time.time() - started, 3),
     )
-    row["peak_memory_gb"] = peak_memory_gb
-    row["seconds"] = round(time.time() - started, 3)
-    _note(paths, {**row, "event": "end", "time": time.time()})
+    this.write_event({**line, "event": states.END, "time": time.time()})
+    return ended
+
+
+def _remove_old_endings(paths: RunPaths) -> None:
+    """Remove what earlier attempts wrote about their end, but not the trainer's own "done"."""
+    keep_trying("failure.json", lambda: paths.failure.unlink(missing_ok=True), paths)
+    result = Result.read(paths)
+    if result is None or result.state != states.DONE:
+        keep_trying("result.json", lambda: paths.result.unlink(missing_ok=True), paths)
+
+
+def _run_program(this: Attempt) -> Ended:
+    """Run the program, unless it would be in vain here."""
+    paths, plan = this.paths, this.plan
+    in_slurm = this.job_id is not None
+    stuck = hopeless(this.ends)
+    if stuck:
+        return Ended(1, stuck)
+    faults = node_checks.faults(paths, plan, in_slurm)
+    if faults:
+        return _unfit(this, faults)
+    end_time = time.time() + plan.time_limit_s
+    if this.job_id is not None:  # SLURM knows it better, but it may not answer
+        end_time = slurm.end_time(this.job_id) or end_time
+    deadline = Deadline(paths, end_time, plan.stop_margin_s, kills=not in_slurm)
+    ending = run_program(paths, plan, this.number, this.job_id, deadline)
+    return Ended(ending.status, causes.of_ending(ending), ending.peak_memory_gb)
+
+
+def _unfit(this: Attempt, faults: list[node_checks.Fault]) -> Ended:
+    """Write down what the node lacks. In SLURM another one may do, if the node is to blame."""
+    paths = this.paths
+    lines = "".join(f"error: {this.node}: {fault.text}\n" for fault in faults)
+    say(lines.rstrip())
+    keep_trying("the log", lambda: _write_log(paths, this.number, lines), paths)
+    cause = faults[0].cause
+    failure = {"kind": cause, "hint": HINTS[states.UNFIT]}
+    keep_trying("failure.json", lambda: write_json(paths.failure, failure), paths)
+    texts = "; ".join(fault.text for fault in faults)
+    message = f"{this.node} is not fit for this job: {texts}"
+    state = states.FAILED
+    if this.job_id is not None and all(fault.elsewhere for fault in faults):
+        state = states.UNFIT
+    return Ended(node_checks.STATUS[cause], Outcome(state, cause, message))
+
+
+def _write_log(paths: RunPaths, number: int, lines: str) -> None:
+    paths.logs.mkdir(exist_ok=True)  # somebody may have tidied up
+    paths.log(number).write_text(lines, encoding="utf-8")
+
+
+def conclude(this: Attempt, ended: Ended) -> int:
+    """Decide whether there is another attempt; write the result of a run that is over.
+
+    Returns:
+        the status to end with.
+    """
+    paths, plan = this.paths, this.plan
     if paths.cancelled.exists():
         return 0
-    jobs_left = None if job_id is None or plan.requeue else own_jobs.jobs_left(paths, job_id)
-    step = causes.next_step(
-        outcome, attempt_ends(records.attempts(paths)), plan.max_requeues, jobs_left
-    )
-    if (
-        step.state == causes.UNFIT
-        and job_id is not None
-        and own_jobs.move_away(paths, plan, job_id)
-    ):
-        return 0 if plan.requeue else EXIT_STOPPED
-    return _conclude(paths, plan, number, status, step)
+    jobs_left = None
+    if this.job_id is not None and not plan.requeue:
+        jobs_left = own_jobs.jobs_left(paths, this.job_id)
+    outcome = next_step(ended.outcome, this.ends, plan.max_requeues, jobs_left)
+    if outcome.state == states.UNFIT and this.leaves_node():
+        return this.status_of_left_job()
+    words = f"attempt {this.number} ended: {outcome.state}, exit status {ended.status}"
+    if outcome.state in states.AGAIN:
+        say(f"{words}; it will run again")
+        return EXIT_STOPPED
+    say(words)
+    if outcome.state in (states.DONE, states.FAILED):
+        keep_trying("result.json", lambda: finish(paths, plan, outcome, this.events), paths)
+        own_jobs.cancel_rest(paths)
+    if outcome.state == states.FAILED and (ended.status <= 0 or ended.status == EXIT_STOPPED):
+        return 1
+    return ended.status
 
 
 def saved_step(paths: RunPaths, plan: Plan) -> int | None:
-    """The newest checkpoint's step, of all folds together; None for a script, which keeps its state as it likes."""
+    """The newest checkpoint's step, of all folds together; None for a script.
+
+    A script keeps its state as it likes.
+    """
     if plan.script is not None:
         return None
     newest = 0
@@ -108,115 +313,8 @@ def saved_step(paths: RunPaths, plan: Plan) -> int | None:
 
 
 def saved_images(paths: RunPaths) -> int:
-    """Of how many images the features are kept, by the last heartbeat; a run may compute them before its first step."""
-    return int((read_json(paths.heartbeat) or {}).get("saved_images") or 0)
+    """Of how many images the features are saved, by the last heartbeat.
 
-
-def _is_over(paths: RunPaths, plan: Plan) -> str | None:
-    """Why there is nothing to do: jobs of a chain, and those that somebody requeues, come late."""
-    if paths.cancelled.exists():
-        return "this run was cancelled"
-    result = read_json(paths.result) or {}
-    state = result.get("state")
-    if "attempts" in result and (
-        state == causes.DONE or (state == causes.FAILED and not plan.requeue)
-    ):
-        return f"this run is {state}"
-    return None
-
-
-def _try(
-    paths: RunPaths, plan: Plan, row: dict[str, Any]
-) -> tuple[int, causes.Outcome, float | None]:
-    """Run the program once: its exit status, what that means, and the most memory it had."""
-    number, job_id = row["attempt"], row["job_id"]
-    hopeless = causes.hopeless(attempt_ends(records.attempts(paths)))
-    if hopeless:
-        return 1, hopeless, None
-    faults = node_checks.faults(paths, plan, in_slurm=job_id is not None)
-    if faults:
-        return _unfit(paths, row, faults)
-    limit = time.time() + plan.time_limit_s  # what SLURM says is better, but it may not answer
-    end_time = limit if job_id is None else slurm.end_time(job_id) or limit
-    clock = Clock(paths, end_time, plan.stop_margin_s, kills=job_id is None)
-    ending = run_program(paths, plan, number, job_id, clock)
-    return ending.status, causes.of_ending(ending), ending.peak_memory_gb
-
-
-def _unfit(
-    paths: RunPaths, row: dict[str, Any], faults: list[node_checks.Fault]
-) -> tuple[int, causes.Outcome, None]:
-    """Write down what the node lacks. In SLURM another one may be better, unless it is no fault of the node's."""
-    lines = "".join(f"error: {row['node']}: {fault.text}\n" for fault in faults)
-    say(lines.rstrip())
-    keep_trying("the log", lambda: _write_log(paths, row["attempt"], lines), paths)
-    cause = faults[0].cause
-    failure = {"kind": cause, "hint": causes.HINTS[causes.UNFIT]}
-    keep_trying("failure.json", lambda: write_json(paths.failure, failure), paths)
-    again = row["job_id"] is not None and all(fault.elsewhere for fault in faults)
-    message = f"{row['node']} is not fit for this job: {'; '.join(fault.text for fault in faults)}"
-    return (
-        node_checks.STATUS[cause],
-        causes.Outcome(causes.UNFIT if again else causes.FAILED, cause, message),
-        None,
-    )
-
-
-def _write_log(paths: RunPaths, number: int, lines: str) -> None:
-    paths.logs.mkdir(exist_ok=True)  # somebody may have tidied up
-    paths.log(number).write_text(lines, encoding="utf-8")
-
-
-def _conclude(
-    paths: RunPaths, plan: Plan, number: int, status: int, outcome: causes.Outcome
-) -> int:
-    """Write the result of a run that is over; the status that says whether it is run again."""
-    if outcome.state in causes.AGAIN:
-        say(f"attempt {number} ended: {outcome.state}, exit status {status}; it will run again")
-        return EXIT_STOPPED
-    say(f"attempt {number} ended: {outcome.state}, exit status {status}")
-    if outcome.state in (causes.DONE, causes.FAILED):
-        keep_trying("result.json", lambda: finish(paths, plan, outcome), paths)
-        own_jobs.cancel_rest(paths)
-    if outcome.state == causes.FAILED:
-        return status if status > 0 and status != EXIT_STOPPED else 1
-    return status
-
-
-def _settle_last(paths: RunPaths, plan: Plan) -> str | None:
-    """Write how the last attempt ended, where it could not say so itself: launch was killed, or its node died.
-
-    Returns:
-        why it ended, where that had to be found out.
+    A frozen backbone's run may compute them before its first step.
     """
-    events = records.attempts(paths)
-    rows = [row for row in events if row.get("event") in ("start", "end")]
-    if not rows or rows[-1].get("reason", causes.TERMINATED) != causes.TERMINATED:
-        return None
-    last = {"status": None, "seconds": None, **rows[-1]}
-    job_id = last["job_id"]
-    reason = None
-    if job_id is not None:
-        output = slurms_words(paths, job_id)
-        word = causes.slurm_state_of_words(output) or own_jobs.last_state(job_id)
-        reason = causes.reason_of_slurm_state(word)
-        if reason == causes.REQUEUED and causes.OWN_REQUEUE in output:
-            reason = (
-                causes.KILLED
-            )  # launch itself was, and so the batch script asked for the requeue
-    if last["event"] == "start" or reason is not None:
-        keys = ("attempt", "job_id", "node", "from_step", "from_images", "status", "seconds")
-        row = {key: last.get(key) for key in keys}
-        row.update(
-            event="end",
-            reason=reason or causes.KILLED,
-            steps=saved_step(paths, plan),
-            time=time.time(),
-        )
-        row["images"] = saved_images(paths)
-        _note(paths, row)
-    return reason if events[-1]["event"] != "resumed" else None
-
-
-def _note(paths: RunPaths, row: dict[str, Any]) -> None:
-    keep_trying("attempts.jsonl", lambda: append_json_line(paths.attempts, row), paths)
+    return Heartbeat.read(paths).saved_images or 0

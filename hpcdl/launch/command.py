@@ -14,13 +14,14 @@ from typing import Any
 
 from hpcdl import modules
 from hpcdl.container import Places, command, environment, visible_gpus
-from hpcdl.files import read_json
 from hpcdl.mounts.binds import parse, reads_outside
 from hpcdl.mounts.gathering import Gather
 from hpcdl.mounts.needed import training_paths
 from hpcdl.mounts.staged_sets import linked
 from hpcdl.planning import Plan
+from hpcdl.run import records
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.records import Manifest
 from hpcdl.usercode.freeze import RUN_NOTEBOOK, SUPPORT
 
 FOR_THE_RUNTIME = ("APPTAINER", "SINGULARITY")  # how variables for the container command begin
@@ -38,8 +39,7 @@ def places_of(
     paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str | None = None
 ) -> Places:
     """Where a run's things lie on this node."""
-    manifest = read_json(paths.manifest) or {}
-    code = str(manifest.get("code", {}).get("folder", ""))
+    code = Manifest.read(paths).code_folder or ""
     trainer = plan.script is None
     return Places(
         workdir=plan.workdir or str(paths.work if plan.script else paths.root),
@@ -68,7 +68,7 @@ def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
     training: dict[str, Any] = {}
     if plan.script is None:
         binds.append(f"{code}:{code}:ro")
-        training = read_json(paths.spec) or {}
+        training = records.spec(paths)
     elif plan.workdir:
         binds.append(plan.workdir)
     folders = [plan.data_root, *reads_outside(training, plan.data_root)]
@@ -88,14 +88,13 @@ def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
 
 def data_path(paths: RunPaths) -> str | None:
     """The data set of a training."""
-    spec = read_json(paths.spec) or {}
-    path = spec.get("data", {}).get("path")
+    path = records.spec(paths).get("data", {}).get("path")
     return str(paths.root / path) if isinstance(path, str) else None
 
 
 def features_cache(paths: RunPaths) -> str | None:
     """The folder where a training keeps its backbone's features for other runs."""
-    model = (read_json(paths.spec) or {}).get("model", {})
+    model = records.spec(paths).get("model", {})
     folder = model.get("features_cache") if "backbone" in model else None
     return None if folder is None else str(paths.root / folder)
 

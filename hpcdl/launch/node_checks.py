@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.contract.spec import EXIT_DATA, EXIT_DEVICES, EXIT_SPEC
-from hpcdl.files import read_json
 from hpcdl.image import size_in_header
 from hpcdl.launch.command import data_path
 from hpcdl.mounts.binds import parse
 from hpcdl.planning import Plan
+from hpcdl.run import records
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.records import Manifest
 from hpcdl.staging import how_to_stage
 
 LOOK_S = 60.0  # how long a file may take to answer; HPCDL_LOOK_S takes its place, for tests
@@ -81,15 +82,13 @@ def _missing_files(paths: RunPaths, plan: Plan) -> Iterator[Fault]:
         {**dict.fromkeys([*folders, plan.data_root, *shown], False), **dict.fromkeys(read, True)}
     )
     if plan.image is not None:
-        yield from _image(
-            plan.image, answers[plan.image], (read_json(paths.manifest) or {}).get("image") or {}
-        )
+        yield from _image(plan.image, answers[plan.image], Manifest.read(paths).image or {})
     for folder, what in folders.items():
         if "error" in answers[folder]:
             yield Fault("spec", f"{folder}, {what}: {answers[folder]['error']}")
     if data is not None and "error" in answers[data]:
         error = answers[data]["error"]
-        name = (read_json(paths.spec) or {}).get("data", {}).get("name")
+        name = records.spec(paths).get("data", {}).get("name")
         fix = (
             f". It is staged with: {how_to_stage(name, plan.data_root)}"
             if name and error == _MISSING

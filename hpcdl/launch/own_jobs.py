@@ -1,23 +1,23 @@
-"""What launch asks of SLURM for its own run: how its last job ended, the other jobs of a chain, another node."""
+"""What launch asks SLURM about its own run's jobs: how the last one ended, the rest of a chain."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
 
 from hpcdl.errors import SchedulerError
-from hpcdl.files import read_json, write_json
 from hpcdl.launch.retry import say
 from hpcdl.planning import Plan
-from hpcdl.run import causes, records
+from hpcdl.run import states
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import attempt_ends
+from hpcdl.run.records import AttemptEvent, Submitted
 from hpcdl.scheduler import slurm
 
 
 def last_state(job_id: str) -> str:
-    """SLURM's word for how the job's last attempt ended; empty where it has none."""
+    """SLURM's word for how the job's last attempt ended; empty if it has none."""
     with suppress(SchedulerError):
         past = slurm.past_states(job_id)
         return past[-1] if past else ""
@@ -25,59 +25,99 @@ def last_state(job_id: str) -> str:
 
 
 def jobs_left(paths: RunPaths, job_id: str) -> int:
-    """How many jobs of the run's chain come after this one. While they are being submitted: at least one."""
-    job_ids = (read_json(paths.submitted) or {}).get("job_ids", [])
-    return len(job_ids) - 1 - job_ids.index(job_id) if job_id in job_ids else 1
+    """How many jobs of the run's chain come after this one.
+
+    While the chain is being submitted, this job may not be written down yet: then at least one does.
+    """
+    job_ids = _job_ids(paths)
+    if job_id not in job_ids:
+        return 1
+    return len(job_ids) - 1 - job_ids.index(job_id)
 
 
 def cancel_rest(paths: RunPaths) -> None:
-    """Take the chain's other jobs out of the queue; where that fails, each leaves at once when it starts."""
-    others = (read_json(paths.submitted) or {}).get("job_ids", [])[1:]
+    """Take the chain's other jobs out of the queue; if that fails, each ends as soon as it starts."""
+    others = _job_ids(paths)[1:]
     with suppress(SchedulerError):
         if others:
             slurm.scancel(*others, pending=True)
 
 
-def failed_nodes(paths: RunPaths) -> list[str]:
-    """The nodes that failed under this run, or were not fit for it, since it was last resumed by hand."""
-    ends = attempt_ends(records.attempts(paths))
-    return sorted(
-        {row["node"] for row in ends if row.get("reason") in causes.LEFT and row.get("node")}
-    )
+def failed_nodes(ends: Sequence[AttemptEvent]) -> list[str]:
+    """The nodes that failed under this run, or were not fit for it.
+
+    Args:
+        ends: the ends of attempts since the run was last resumed by hand.
+    """
+    nodes = set()
+    for end in ends:
+        if end.reason in states.LEAVES_NODE and end.node:
+            nodes.add(end.node)
+    return sorted(nodes)
 
 
-def move_away(paths: RunPaths, plan: Plan, job_id: str) -> bool:
+def move_away(paths: RunPaths, plan: Plan, job_id: str, avoid: Sequence[str]) -> bool:
     """Leave a node that has failed under this run before. A running job cannot change its nodes.
 
-    Where jobs are requeued another job takes this one's place; in a chain the next one does.
+    If jobs are requeued, another job takes this one's place; in a chain the next one does.
+
+    Args:
+        paths: the run.
+        plan: its plan.
+        job_id: this job.
+        avoid: the nodes that failed.
 
     Returns:
-        Whether this job is to end now. False where nothing can be done: then it stays.
+        Whether this job is to end now. False if nothing can be done: then it stays.
     """
-    avoid = failed_nodes(paths)
-    submitted: dict[str, Any] = read_json(paths.submitted) or {}
+    nodes = ", ".join(avoid)
     try:
-        if not plan.requeue:
-            job_ids = submitted.get("job_ids", [])
-            later = job_ids[job_ids.index(job_id) + 1 :] if job_id in job_ids else []
-            nodes = slurm.with_own_excluded({"directives": plan.directives}, avoid)
-            for other in later:
-                slurm.exclude(other, nodes)
-            moved = bool(later)
+        if plan.requeue:
+            _send_another(paths, avoid)
+            has_moved = True
         else:
-            from hpcdl.launch import launch
-            from hpcdl.worker.executors import SlurmScriptExecutor
-
-            executor = SlurmScriptExecutor(paths.submitit, paths.script, exclude=avoid, moved=True)
-            job = executor.submit(launch, str(paths.root))
-            write_json(
-                paths.submitted,
-                {**submitted, "job_id": job.job_id, "job_ids": [job.job_id], "sent": time.time()},
-            )
-            moved = True
+            has_moved = _keep_chain_away(paths, plan, job_id, avoid)
     except (SchedulerError, OSError) as error:
-        say(f"this run's last node, {', '.join(avoid)}, failed, and it cannot be left: {error}")
+        say(f"this run's last node, {nodes}, failed, and it cannot be left: {error}")
         return False
-    if moved:
-        say(f"not on {', '.join(avoid)} again, which failed under this run: it goes on elsewhere")
-    return moved
+    if has_moved:
+        say(f"not on {nodes} again, which failed under this run: it goes on elsewhere")
+    return has_moved
+
+
+def _keep_chain_away(paths: RunPaths, plan: Plan, job_id: str, avoid: Sequence[str]) -> bool:
+    """Keep the later jobs of a chain away from some nodes; whether there are any.
+
+    Raises:
+        SchedulerError: SLURM did not take it.
+    """
+    job_ids = _job_ids(paths)
+    if job_id not in job_ids:
+        return False
+    later_ids = job_ids[job_ids.index(job_id) + 1 :]
+    nodes = slurm.with_own_excluded({"directives": plan.directives}, avoid)
+    for later_id in later_ids:
+        slurm.exclude(later_id, nodes)
+    return bool(later_ids)
+
+
+def _send_another(paths: RunPaths, avoid: Sequence[str]) -> None:
+    """Send another job in this one's place, and write down its id.
+
+    Raises:
+        SchedulerError: SLURM did not take it.
+        OSError: it cannot be written down.
+    """
+    from hpcdl.launch import launch
+    from hpcdl.worker.executors import SlurmScriptExecutor
+
+    submitted = Submitted.read(paths) or Submitted()
+    executor = SlurmScriptExecutor(paths.submitit, paths.script, exclude=avoid, moved=True)
+    job_id = executor.submit(launch, str(paths.root)).job_id
+    replace(submitted, job_id=job_id, job_ids=[job_id], sent=time.time()).write(paths)
+
+
+def _job_ids(paths: RunPaths) -> list[str]:
+    """SLURM's ids of the run's jobs, as far as they are written down."""
+    submitted = Submitted.read(paths)
+    return [] if submitted is None else list(submitted.job_ids)

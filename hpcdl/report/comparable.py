@@ -79,7 +79,7 @@ def _other_data(runs: Sequence[Facts]) -> str:
 
 def _data_identity(run: Facts) -> str:
     """What names a run's data: the file's hash, else its path."""
-    data_file = run.manifest.get("data")
+    data_file = run.manifest.data
     if isinstance(data_file, dict) and data_file.get("sha256"):
         return str(data_file["sha256"])
     return str(run.section("data").get("path"))

@@ -13,10 +13,9 @@ from hpcdl.report.metrics import last_values, merged
 from hpcdl.report.words import several
 from hpcdl.run import Run, records
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.records import AttemptEvent, Manifest, Submitted
 from hpcdl.run.state import Status, read_epochs
 
-# The keys of an attempt's end; older runs do not have all of them
-_END_KEYS = ("job_id", "node", "reason", "from_step", "steps", "seconds", "peak_memory_gb")
 _LONGEST = 200_000  # characters of a file on a page
 
 
@@ -28,10 +27,10 @@ class Facts:
     status: Status
     result: dict[str, Any]
     plan: dict[str, Any]
-    manifest: dict[str, Any]
-    submitted: dict[str, Any]
+    manifest: Manifest
+    submitted: Submitted
     lines: list[dict[str, Any]]
-    attempts: list[dict[str, Any]]
+    attempts: list[AttemptEvent]
     job_text: str
     shows_env: bool = False
 
@@ -165,24 +164,23 @@ class Facts:
     @property
     def submitted_at(self) -> float | None:
         """When the run was submitted, in seconds since 1970."""
-        moment = self.submitted.get("time")
-        return float(moment) if moment is not None else None
+        return self.submitted.time
 
     @property
     def started_at(self) -> float | None:
         """When its first attempt began."""
         for event in self.attempts:
-            if event.get("event") == "start" and "time" in event:
-                return float(event["time"])
+            if event.is_start and event.time is not None:
+                return event.time
         return None
 
     @property
     def ended_at(self) -> float | None:
         """When its last attempt ended, where the run has ended."""
-        last = self.attempts[-1] if self.attempts else {}
-        if not self.status.final or last.get("event") != "end" or "time" not in last:
+        if not self.attempts or not self.status.final:
             return None
-        return float(last["time"])
+        last = self.attempts[-1]
+        return last.time if last.is_end else None
 
     @property
     def total_s(self) -> float | None:
@@ -205,23 +203,23 @@ class Facts:
         """The last word on how each attempt ended, in order."""
         last = {}
         for event in self.attempts:
-            if event.get("event") == "end":
-                last[event["attempt"]] = {**dict.fromkeys(_END_KEYS), **event}
+            if event.is_end:
+                last[event.attempt] = dict(vars(event))
         return [last[number] for number in sorted(last)]
 
     @property
     def waited_s(self) -> float | None:
         """Seconds in the queue, before the first attempt and between attempts."""
         waited_s, has_started = 0.0, False
-        since = self.submitted.get("time")
+        since = self.submitted.time
         for event in self.attempts:
-            if event["event"] == "start":
+            if event.is_start:
                 has_started = True
-                if since is not None and "time" in event:
-                    waited_s += max(0.0, event["time"] - since)
+                if since is not None and event.time is not None:
+                    waited_s += max(0.0, event.time - since)
                     since = None
-            elif event["event"] == "end":
-                since = event.get("time")
+            elif event.is_end:
+                since = event.time
         return waited_s if has_started else None
 
     @property
@@ -251,10 +249,10 @@ def read(run: Run, shows_env: bool = False) -> Facts:
         status=run.status(),
         result=run.result() or {},
         plan=plan,
-        manifest=records.manifest(paths),
-        submitted=records.submitted(paths) or {},
+        manifest=Manifest.read(paths),
+        submitted=Submitted.read(paths) or Submitted(),
         lines=read_json_lines(paths.metrics) if plan.get("script") else read_epochs(paths),
-        attempts=records.attempts(paths),
+        attempts=records.read_attempts(paths),
         job_text=read_text(paths.job),
         shows_env=shows_env,
     )

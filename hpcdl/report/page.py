@@ -197,11 +197,11 @@ def _failure(facts: Facts) -> dict[str, Any] | None:
     """Why a run failed, with the lines of the log that show it."""
     if facts.status.state not in ("failed", "lost"):
         return None
-    from hpcdl.run import causes
+    from hpcdl.run.hints import hint as usual_hint
     from hpcdl.run.logs import telling_lines
 
     cause = facts.status.cause or facts.status.state
-    hint = facts.result.get("hint") or causes.hint(cause, facts.run.is_script()) or ""
+    hint = facts.result.get("hint") or usual_hint(cause, facts.run.is_script()) or ""
     lines = facts.result.get("lines") or telling_lines(facts.run.paths)
     message = facts.result.get("message") or facts.status.note
     return {

@@ -17,7 +17,7 @@ def rows(facts: Facts) -> list[tuple[str, str]]:
         *_data(facts),
         ("seed", str(facts.result.get("seed", ""))),
         ("command", _command(facts)),
-        ("git commit", str(facts.manifest.get("git_commit") or "")),
+        ("git commit", str(facts.manifest.git_commit or "")),
         ("run folder", str(facts.run.paths.root)),
     ]
     return [(name, text) for name, text in every if text]
@@ -42,7 +42,7 @@ def _machine(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _software(facts: Facts) -> list[tuple[str, str]]:
-    image = facts.manifest.get("image") or {}
+    image = facts.manifest.image or {}
     container = _hashed(image) if image else "none: this machine's own Python"
     versions = facts.section("versions")
     texts = [f"{name} {version}" for name, version in versions.items()]
@@ -59,13 +59,13 @@ def _data(facts: Facts) -> list[tuple[str, str]]:
         classes = words.several(data["classes"], "class", "classes")
         path = data.get("path", "path not known")
         shown.append(("data", f"{path}: images of {shape}; {', '.join(counts)}; {classes}"))
-    if facts.manifest.get("data"):
-        shown.append(("data file", _hashed(facts.manifest["data"])))
+    if facts.manifest.data:
+        shown.append(("data file", _hashed(facts.manifest.data)))
     return shown
 
 
 def _command(facts: Facts) -> str:
-    command_line = [str(word) for word in facts.manifest.get("command_line", [])]
+    command_line = [str(word) for word in facts.manifest.command_line]
     if not facts.shows_env:
         command_line = hidden.words(command_line)
     return " ".join(command_line)

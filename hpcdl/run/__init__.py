@@ -1,6 +1,6 @@
 """A run: one folder on the shared file system, whose files are the truth.
 
-The names are loaded when first used: whoever renders a batch script looks at no run.
+The names are loaded when they are first used: rendering a batch script needs none of them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpcdl.run.handle import Run, find_run, find_runs, fitting_names, run_at, runs_below
+    from hpcdl.run.finding import find_run, find_runs, fitting_names, run_at, runs_below
+    from hpcdl.run.handle import Run
 
 __all__ = ["Run", "find_run", "find_runs", "fitting_names", "run_at", "runs_below"]
 
@@ -16,6 +17,10 @@ __all__ = ["Run", "find_run", "find_runs", "fitting_names", "run_at", "runs_belo
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'hpcdl.run' has no attribute {name!r}")
-    from hpcdl.run import handle
+    if name == "Run":
+        from hpcdl.run.handle import Run
 
-    return getattr(handle, name)
+        return Run
+    from hpcdl.run import finding
+
+    return getattr(finding, name)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcdl.errors import HpcdlError
-from hpcdl.run import Run, records
+from hpcdl.run import Run, records, states
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import FINAL, Status
+from hpcdl.run.state import Status
 
 _MOMENT_S = 600.0  # how long a job may take to be sent, or to end when it is cancelled
 
@@ -87,21 +87,21 @@ def _why_kept(run: Run, status: Status, checkpoints_only: bool) -> str:
     owner = root.stat().st_uid
     if owner != os.geteuid() and os.geteuid() != 0:
         return "it is not yours"
-    if status.state not in FINAL and status.state != "created":
+    if status.state not in states.FINAL and status.state != states.CREATED:
         return f"it is {status.state}; hpcdl cancel ends it"
-    if status.state == "created" and time.time() - run.created() < _MOMENT_S:
+    if status.state == states.CREATED and time.time() - run.created() < _MOMENT_S:
         return "it was made a moment ago, and may be on its way to SLURM"
-    if status.state == "cancelled" and _may_still_run(run.paths):
+    if status.state == states.CANCELLED and _may_still_run(run.paths):
         return "it was cancelled a moment ago, and may not have ended yet"
-    if checkpoints_only and status.state in ("failed", "lost"):
+    if checkpoints_only and status.state in (states.FAILED, states.LOST):
         return "hpcdl resume would go on from its checkpoints"
     return ""
 
 
 def _may_still_run(paths: RunPaths) -> bool:
     """Whether a cancelled run's last attempt has not noted its end, and had little time to."""
-    rows = records.attempts(paths)
-    if not rows or rows[-1].get("event") != "start":
+    events = records.read_attempts(paths)
+    if not events or not events[-1].is_start:
         return False
     try:
         return time.time() - paths.cancelled.stat().st_mtime < _MOMENT_S

@@ -1,23 +1,26 @@
-"""A run: one folder on the shared file system, whose files are the truth."""
+"""One run: its status, its result, its logs, and cancelling it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hpcdl.errors import NoRunError, RunError, SchedulerError, UserError
+from hpcdl.errors import RunError, SchedulerError, UserError
 from hpcdl.files import write_text
 from hpcdl.oserrors import sentence
-from hpcdl.run import records
+from hpcdl.run import records, states
 from hpcdl.run.logs import numbered
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import FINAL, Status, fold, process_start, read
+from hpcdl.run.records import Manifest, Result, Submitted
+from hpcdl.run.state import Evidence, Status, process_start, read, status_of
+
+if TYPE_CHECKING:
+    from hpcdl.scheduler.slurm import JobInfo
 
 _LOOK_S = 0.5  # how often wait looks at a run's files
 _FRESH_S = 60.0  # a heartbeat younger than this shows that the program runs
@@ -59,9 +62,9 @@ class Run:
 
     def created(self) -> float:
         """When it was made (unix time), from its manifest, or to the minute from its id."""
-        created = records.manifest(self.paths).get("created")
+        created = Manifest.read(self.paths).created
         if created is not None:
-            return float(created)
+            return created
         try:
             return time.mktime(time.strptime(self.paths.root.name[:13], "%Y%m%d-%H%M"))
         except (ValueError, OverflowError):
@@ -73,32 +76,43 @@ class Run:
         Args:
             ask: whether SLURM may be asked at all.
         """
-        seen = read(self.paths)
-        status = fold(seen)
-        submitted = seen.submitted
-        if status.final or not ask or submitted is None or submitted.get("backend") != "slurm":
+        evidence = read(self.paths)
+        status = status_of(evidence)
+        submitted = evidence.submitted
+        if not ask or submitted is None or submitted.backend != "slurm":
             return status
-        if status.state == "running" and time.time() - seen.heartbeat.get("time", 0.0) < _FRESH_S:
-            return status  # it lives: no need to ask
+        if status.final or _shows_life(status, evidence):
+            return status
+        try:
+            job = self._ask_slurm(submitted)
+        except SchedulerError as error:  # no answer is no reason for another state
+            return replace(status, note="; ".join(filter(None, (status.note, str(error)))))
+        # The files are read again: they may have changed while SLURM answered.
+        return status_of(read(self.paths), job)
+
+    def _ask_slurm(self, submitted: Submitted) -> JobInfo | None:
+        """SLURM's answer about the run's job; None if it knows none of its jobs yet.
+
+        Of a chain the first job that has not ended counts, else the last one.
+
+        Raises:
+            SchedulerError: SLURM did not answer.
+        """
         from hpcdl.scheduler import slurm
         from hpcdl.scheduler.clusters import on_cluster
 
-        try:
-            poll_s = int(records.plan(self.paths).get("min_poll_s", 60))
-            job_ids = self.job_ids()
-            with on_cluster(self.slurm_cluster()):
-                found = slurm.jobs(
-                    job_ids, poll_s, since=submitted.get("sent", submitted.get("time", 0.0))
-                )
-        except SchedulerError as error:  # no answer is no reason for another state
-            return replace(status, note="; ".join(filter(None, (status.note, str(error)))))
-        known = [found[job_id] for job_id in job_ids if job_id in found]
-        # Of a chain the first job that has not ended speaks, else the last one.
-        now = next(
-            (info for info in known if info.state not in slurm.ENDED), known[-1] if known else None
-        )
-        # The files are read again: they may have changed while SLURM answered.
-        return fold(read(self.paths), now)
+        poll_s = int(records.plan(self.paths).get("min_poll_s", 60))
+        since = submitted.sent or submitted.time or 0.0
+        with on_cluster(self.slurm_cluster()):
+            answers = slurm.jobs(submitted.all_job_ids, poll_s, since=since)
+        job = None
+        for job_id in submitted.all_job_ids:
+            if job_id not in answers:
+                continue
+            job = answers[job_id]
+            if job.state not in slurm.ENDED:
+                break
+        return job
 
     def wait(self, timeout_s: float | None = None) -> Status:
         """Wait until its state is final.
@@ -128,7 +142,8 @@ class Run:
 
     def result(self) -> dict[str, Any] | None:
         """What came out (result.json), or None while there is nothing."""
-        return records.result(self.paths)
+        result = Result.read(self.paths)
+        return None if result is None else result.keys
 
     def is_script(self) -> bool:
         """Whether it runs the user's own script; a training has a run.json."""
@@ -136,9 +151,8 @@ class Run:
 
     def job_ids(self) -> list[str]:
         """SLURM's ids of its jobs, in the order in which they run; none for a local run."""
-        submitted = records.submitted(self.paths) or {}
-        job_id = submitted.get("job_id")
-        return list(submitted.get("job_ids") or ([job_id] if job_id else []))
+        submitted = Submitted.read(self.paths)
+        return [] if submitted is None else submitted.all_job_ids
 
     def slurm_cluster(self) -> str | None:
         """The SLURM cluster that it was sent to, where a site has several."""
@@ -169,7 +183,7 @@ class Run:
     def cancel(self) -> Cancelled:
         """Cancel it for good; its jobs are ended even if nothing can be written in its folder.
 
-        Of a run that was cancelled before SLURM is told again.
+        If it was cancelled before, SLURM is told again.
 
         Raises:
             UserError: it is somebody else's run.
@@ -177,19 +191,20 @@ class Run:
         """
         self.require_owner("cancel", root_may=True)
         state = self.status(ask=False).state
-        if state in FINAL and state != "cancelled":
+        was_cancelled = state == states.CANCELLED
+        if state in states.FINAL and not was_cancelled:
             return Cancelled(False)
-        unmarked = "" if state == "cancelled" else self._mark_cancelled()
+        unmarked = "" if was_cancelled else self._mark_cancelled()
         try:
             self._end_jobs()
         except SchedulerError as error:
             if unmarked:
                 raise SchedulerError(f"{error}\nThe run is not cancelled: {unmarked}") from error
             later = "it is not run again, and within a minute it ends itself if it runs"
-            raise SchedulerError(f"{error}\nThe run is cancelled all the same: {later}") from error
+            raise SchedulerError(f"{error}\nThe run is cancelled anyway: {later}") from error
         if unmarked:
             unmarked = self._mark_cancelled()  # what it kept open may be free now
-        return Cancelled(state != "cancelled", unmarked)
+        return Cancelled(not was_cancelled, unmarked)
 
     def _mark_cancelled(self) -> str:
         """Leave the mark by which every later attempt ends at once; why it cannot be, or nothing.
@@ -206,8 +221,13 @@ class Run:
         return ""
 
     def _end_jobs(self) -> None:
-        submitted = records.submitted(self.paths) or {}
-        if submitted.get("backend") == "slurm" or self._may_be_in_slurm(submitted):
+        """End its jobs or, of a local run, its processes.
+
+        Raises:
+            SchedulerError: SLURM did not take it.
+        """
+        submitted = Submitted.read(self.paths)
+        if self._may_be_in_slurm(submitted):
             from hpcdl.scheduler import slurm
             from hpcdl.scheduler.clusters import on_cluster
 
@@ -215,16 +235,22 @@ class Run:
                 job_ids = self.job_ids() or slurm.jobs_in(self.paths.root)
                 if job_ids:
                     slurm.scancel(*job_ids)
-            return
-        pid, start = submitted.get("pid"), submitted.get("pid_start")
-        if pid is not None and start is not None and process_start(pid) == start:
-            _end_session(pid, start)
+        elif submitted is not None and submitted.pid is not None and submitted.pid_start:
+            _end_session(submitted.pid, submitted.pid_start)
 
-    def _may_be_in_slurm(self, submitted: dict[str, Any]) -> bool:
-        """Whether its job may have been sent although nothing could be written down about it."""
+    def _may_be_in_slurm(self, submitted: Submitted | None) -> bool:
+        """Whether it was sent to SLURM; perhaps nothing could be written down about that."""
+        if submitted is not None and submitted != Submitted():  # nothing in it is usable
+            return submitted.backend == "slurm"
         from hpcdl.scheduler import slurm
 
-        return not submitted and self.paths.script.exists() and slurm.available()
+        return self.paths.script.exists() and slurm.available()
+
+
+def _shows_life(status: Status, evidence: Evidence) -> bool:
+    """Whether a young heartbeat shows that the program runs: then SLURM need not be asked."""
+    beat_age_s = time.time() - (evidence.heartbeat.time or 0.0)
+    return status.state == states.RUNNING and beat_age_s < _FRESH_S
 
 
 def _user_name(number: int) -> str:
@@ -238,6 +264,8 @@ def _user_name(number: int) -> str:
 
 def _end_session(pid: int, started: str, grace_s: float = 5.0) -> None:
     """End a local run's processes: TERM to all of its session's group, then KILL."""
+    if process_start(pid) != started:
+        return
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(pid, number)
@@ -246,108 +274,3 @@ def _end_session(pid: int, started: str, grace_s: float = 5.0) -> None:
         deadline = time.monotonic() + grace_s
         while process_start(pid) == started and time.monotonic() < deadline:
             time.sleep(0.05)
-
-
-def runs_below(roots: Sequence[Path]) -> list[Run]:
-    """All runs of these folders, oldest first: of runs_roots, and of folders into which runs were moved."""
-    folders: set[Path] = set()
-    for root in roots:
-        moved = {
-            path.parent
-            for path in root.glob("[!.]*/plan.json")
-            if path.with_name("manifest.json").exists()
-        }
-        below = {path.parent for path in root.glob("[!.]*/[!.]*/manifest.json")}
-        folders |= moved | {folder for folder in below if folder.parent not in moved}
-    runs = []
-    for folder in folders:
-        with suppress(RunError):  # removed meanwhile
-            runs.append(Run(folder))
-    return sorted(runs, key=lambda run: (run.created(), run.name))
-
-
-def run_at(text: str) -> Run | None:
-    """The run whose folder the user gave; None where the text is no path, but an id or a name.
-
-    Raises:
-        UserError: the text is empty, or a path that is not a run's folder.
-    """
-    if not text.strip():
-        raise UserError(
-            f"there is no run {text!r}: expected a run's folder or id (is a shell variable not set?)"
-        )
-    path = Path(os.path.expanduser(text))
-    if os.path.exists(path / "manifest.json"):
-        return Run(path)
-    if os.path.exists(path):
-        for parent in path.absolute().parents:
-            if os.path.exists(parent / "manifest.json") and os.path.exists(parent / "plan.json"):
-                raise UserError(f"{text} lies inside a run; give the run's folder: {parent}")
-    if not text.startswith(("/", "./", "../", "~")) and text not in (".", ".."):
-        return None
-    if not os.path.isdir(path):
-        raise NoRunError(f"there is no run folder {text}; hpcdl status lists the runs")
-    inside = sorted(path.glob("*/manifest.json"))
-    newest = f"; it holds {len(inside)} runs, such as {inside[-1].parent}" if inside else ""
-    raise UserError(f"{text} is a folder, but not a run's folder (it has no manifest.json){newest}")
-
-
-def find_run(text: str, roots: Sequence[Path]) -> Run:
-    """The run for what the user typed: a path, a run id, a name, or enough of one.
-
-    A whole name or id is tried first, then the beginning, then the end: people remember the
-    last letters.
-
-    Raises:
-        UserError: no run, or several, fit.
-    """
-    fitting = find_runs(text, roots)
-    if len(fitting) == 1:
-        return fitting[0]
-    lines = "".join(f"\n  {run.name}" for run in fitting[-10:])
-    shown = "" if len(fitting) <= 10 else " (the newest ten, the newest last)"
-    raise UserError(f"{text!r} fits {len(fitting)} runs; say more of it{shown}:{lines}")
-
-
-def find_runs(text: str, roots: Sequence[Path]) -> list[Run]:
-    """All runs that fit what the user typed, as `find_run` looks for them, oldest first.
-
-    Raises:
-        UserError: no run fits.
-    """
-    run = run_at(text)
-    if run is not None:
-        return [run]
-    runs = runs_below(roots)
-    names = fitting_names(text, [run.name for run in runs])
-    fitting = [run for run in runs if run.name in names]
-    if not fitting:
-        where = ", ".join(str(root) for root in roots)
-        raise NoRunError(f"there is no run {text!r} under {where}; hpcdl status lists them")
-    return fitting
-
-
-def fitting_names(text: str, names: Sequence[str]) -> list[str]:
-    """The runs that a text stands for: a whole name or id, else its beginning, else its end.
-
-    Args:
-        text: what the user typed.
-        names: ``<name>/<run_id>`` of each.
-    """
-    for fits in (_is_whole, _begins, _ends):
-        fitting = [name for name in names if fits(name, text)]
-        if fitting:
-            return fitting
-    return []
-
-
-def _is_whole(name: str, text: str) -> bool:
-    return text == name or text in name.split("/")
-
-
-def _begins(name: str, text: str) -> bool:
-    return name.startswith(text) or name.rpartition("/")[2].startswith(text)
-
-
-def _ends(name: str, text: str) -> bool:
-    return len(text) >= 4 and name.endswith(text)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hpcdl.run import states
+
 Record = dict[str, Any]
 Kind = Callable[[Any], Any]  # gives the value that can be used, or raises UnusableError
 
@@ -68,6 +70,13 @@ def moment(value: Any) -> float:
     return amount(value)
 
 
+def integer(value: Any) -> int:
+    """A whole number; it may be negative."""
+    if isinstance(value, bool) or not isinstance(value, int) or not -(1 << 63) <= value < 1 << 63:
+        raise UnusableError
+    return value
+
+
 def whole(value: Any) -> int:
     """A whole number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
@@ -84,14 +93,14 @@ def class_count(value: Any) -> int:
 
 def state(value: Any) -> str:
     """A state in which a run has ended."""
-    if value not in ("done", "failed", "cancelled", "lost"):
+    if text(value) not in states.FINAL:
         raise UnusableError
     return text(value)
 
 
 def event(value: Any) -> str:
     """An event of attempts.jsonl."""
-    if value not in ("start", "end", "resumed"):
+    if text(value) not in states.EVENTS:
         raise UnusableError
     return text(value)
 

@@ -1,19 +1,293 @@
-"""Reads the JSON files of a run folder, and leaves out what is damaged in them.
+"""The JSON files of a run folder as typed records; what is damaged in them is left out.
 
-A key whose value is of the wrong kind is as good as a missing one; a section that lacks what every
-reader needs of it is as good as none. So no command has to expect a text where a number belongs.
-Keys that are not named here stay as they are.
+A key whose value is of the wrong kind counts as missing. A record that lacks a required key counts
+as missing, too. So no command finds a text where it expects a number.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from hpcdl.files import read_json, read_json_lines
-from hpcdl.run import kinds
+from hpcdl.files import read_json, read_json_lines, write_json
+from hpcdl.run import kinds, states
 from hpcdl.run.kinds import Record
 from hpcdl.run.paths import RunPaths
+
+T = TypeVar("T")
+
+
+def _key(kind: kinds.Kind, default: Any = None) -> Any:
+    """A key that may be missing: its kind, and the value if it is."""
+    return field(default=default, metadata={"kind": kind})
+
+
+def _required(kind: kinds.Kind) -> Any:
+    """A key without which the record cannot be used."""
+    return field(metadata={"kind": kind})
+
+
+def _record_of(cls: type[T], value: Record) -> T | None:
+    """A JSON object as a record; None if a required key is missing or damaged."""
+    usable = {}
+    for item in fields(cls):  # type: ignore[arg-type]
+        try:
+            usable[item.name] = item.metadata["kind"](value[item.name])
+        except (KeyError, kinds.UnusableError):
+            if item.default is MISSING:
+                return None
+    return cls(**usable)
+
+
+_FILE = kinds.object_with(
+    {},
+    {
+        "path": kinds.text,
+        "sha256": kinds.text,
+        "listing_sha256": kinds.text,
+        "files": kinds.whole,
+        "bytes": kinds.amount,
+    },
+)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """Where and when a run was sent (submitted.json).
+
+    Args:
+        backend: ``slurm`` or ``local``.
+        cluster: the profile's name.
+        job_id: SLURM's id of the first job.
+        job_ids: SLURM's ids of all jobs of a chain, in the order in which they run.
+        time: when the run was sent first (unix time).
+        sent: when it was sent last (unix time).
+        host: the machine of a local run.
+        pid: the process of a local run.
+        pid_start: when that process started, as `hpcdl.run.state.process_start` tells it.
+    """
+
+    backend: str | None = _key(kinds.text)
+    cluster: str | None = _key(kinds.text)
+    job_id: str | None = _key(kinds.text)
+    job_ids: Sequence[str] = _key(kinds.list_of(kinds.text), default=())
+    time: float | None = _key(kinds.moment)
+    sent: float | None = _key(kinds.moment)
+    host: str | None = _key(kinds.text)
+    pid: int | None = _key(kinds.whole)
+    pid_start: str | None = _key(kinds.text)
+
+    @classmethod
+    def read(cls, paths: RunPaths) -> Submitted | None:
+        """Read submitted.json; None if the run was not sent."""
+        value = read_json(paths.submitted)
+        return None if value is None else _record_of(cls, value)
+
+    def write(self, paths: RunPaths) -> None:
+        """Write submitted.json, without the keys that are not known.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        known = {key: value for key, value in vars(self).items() if value is not None}
+        write_json(paths.submitted, known)
+
+    @property
+    def all_job_ids(self) -> list[str]:
+        """SLURM's ids of the run's jobs; empty for a local run."""
+        if self.job_ids:
+            return list(self.job_ids)
+        return [self.job_id] if self.job_id else []
+
+
+@dataclass(frozen=True)
+class AttemptEvent:
+    """A line of attempts.jsonl: an attempt started, an attempt ended, or the run was resumed.
+
+    Args:
+        event: one of `states.EVENTS`.
+        attempt: the attempt's number, from 1.
+        job_id: SLURM's id of its job.
+        node: the node it ran on.
+        reason: why it ended, one of the words of `states`.
+        status: the program's exit status.
+        time: when this happened (unix time).
+        seconds: how long it ran.
+        from_step: the step of the newest checkpoint when it started; None for a script.
+        steps: the step of the newest checkpoint when it ended; None for a script.
+        from_images: of how many images the features were saved when it started.
+        images: of how many images they were saved when it ended.
+        peak_memory_gb: the most memory that one process used.
+        pid: the process that ran it.
+        pid_start: when that process started.
+    """
+
+    event: str = _required(kinds.event)
+    attempt: int = _key(kinds.whole, default=0)
+    job_id: str | None = _key(kinds.text)
+    node: str | None = _key(kinds.text)
+    reason: str | None = _key(kinds.text)
+    status: int | None = _key(kinds.integer)
+    time: float | None = _key(kinds.moment)
+    seconds: float | None = _key(kinds.amount)
+    from_step: int | None = _key(kinds.whole)
+    steps: int | None = _key(kinds.whole)
+    from_images: int | None = _key(kinds.whole)
+    images: int | None = _key(kinds.whole)
+    peak_memory_gb: float | None = _key(kinds.amount)
+    pid: int | None = _key(kinds.whole)
+    pid_start: str | None = _key(kinds.text)
+
+    @property
+    def is_start(self) -> bool:
+        """Whether an attempt started."""
+        return self.event == states.START
+
+    @property
+    def is_end(self) -> bool:
+        """Whether an attempt ended."""
+        return self.event == states.END
+
+
+def attempt_event(line: Record, started: int) -> AttemptEvent | None:
+    """A line of attempts.jsonl as a record; None if it cannot be used.
+
+    Args:
+        line: the JSON object.
+        started: how many attempts started before; a line without a number is about the last one.
+    """
+    event = _record_of(AttemptEvent, line)
+    if event is None:
+        return None
+    started += event.is_start
+    if event.event != states.RESUMED and event.attempt == 0:
+        return replace(event, attempt=started)
+    return event
+
+
+def read_attempts(paths: RunPaths) -> list[AttemptEvent]:
+    """The lines of attempts.jsonl, oldest first."""
+    events: list[AttemptEvent] = []
+    started = 0
+    for line in read_json_lines(paths.attempts):
+        event = attempt_event(line, started)
+        if event is not None:
+            started += event.is_start
+            events.append(event)
+    return events
+
+
+def attempts_started(events: Sequence[AttemptEvent]) -> int:
+    """How many attempts of a run have started."""
+    return sum(event.is_start for event in events)
+
+
+def attempt_ends(events: Sequence[AttemptEvent]) -> list[AttemptEvent]:
+    """How each attempt ended since the run was last resumed by hand.
+
+    Of two lines about one attempt the later one counts.
+    """
+    ends: dict[int, AttemptEvent] = {}
+    started = resumed_after = 0
+    for event in events:
+        if event.is_start:
+            started = event.attempt
+        elif event.is_end:
+            ends[event.attempt] = event
+        else:
+            resumed_after = started
+    return [ends[number] for number in sorted(ends) if number > resumed_after]
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Where the trainer is (heartbeat.json).
+
+    Args:
+        phase: what it does, such as ``training``.
+        time: when it was written (unix time).
+        epoch: the epoch under way, from 1.
+        epochs: how many there are at most.
+        step: steps so far, of all epochs.
+        steps: how many there are at most.
+        steps_per_epoch: steps of one epoch.
+        fold: the fold of a cross-validation under way, from 1.
+        folds: how many there are.
+        saved_images: of how many images a frozen backbone's features are saved.
+        slowest_save_s: how long the slowest save took.
+        loss: the loss of the last steps.
+    """
+
+    phase: str | None = _key(kinds.text)
+    time: float | None = _key(kinds.moment)
+    epoch: int | None = _key(kinds.whole)
+    epochs: int | None = _key(kinds.whole)
+    step: int | None = _key(kinds.whole)
+    steps: int | None = _key(kinds.whole)
+    steps_per_epoch: int | None = _key(kinds.whole)
+    fold: int | None = _key(kinds.whole)
+    folds: int | None = _key(kinds.whole)
+    saved_images: int | None = _key(kinds.whole)
+    slowest_save_s: float | None = _key(kinds.amount)
+    loss: float | None = _key(kinds.number)
+
+    @classmethod
+    def read(cls, paths: RunPaths) -> Heartbeat:
+        """Read heartbeat.json; nothing is known if it is missing."""
+        return _record_of(cls, read_json(paths.heartbeat) or {}) or cls()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a run was made from (manifest.json).
+
+    Args:
+        created: when it was made (unix time).
+        command_line: what the user typed.
+        git_commit: the commit of the job's folder.
+        image: the container image: ``path``, ``sha256``, ``bytes``.
+        data: the data set's file or folder, likewise.
+        code: hpcdl's own frozen code: ``folder``.
+    """
+
+    created: float | None = _key(kinds.moment)
+    command_line: Sequence[str] = _key(kinds.list_of(kinds.text), default=())
+    git_commit: str | None = _key(kinds.text)
+    image: Record | None = _key(_FILE)
+    data: Record | None = _key(_FILE)
+    code: Record | None = _key(kinds.object_with({"folder": kinds.text}))
+
+    @classmethod
+    def read(cls, paths: RunPaths) -> Manifest:
+        """Read manifest.json; nothing is known if it is missing."""
+        return _record_of(cls, read_json(paths.manifest) or {}) or cls()
+
+    @property
+    def code_folder(self) -> str | None:
+        """The folder of hpcdl's own frozen code."""
+        return None if self.code is None else str(self.code["folder"])
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the trainer gave up (failure.json).
+
+    Args:
+        kind: the cause.
+        message: in a sentence.
+        hint: what to try next.
+    """
+
+    kind: str | None = _key(kinds.text)
+    message: str | None = _key(kinds.text)
+    hint: str | None = _key(kinds.text)
+
+    @classmethod
+    def read(cls, paths: RunPaths) -> Failure:
+        """Read failure.json; nothing is known if it is missing."""
+        return _record_of(cls, read_json(paths.failure) or {}) or cls()
 
 
 def _cross_validation(value: Any) -> Record:
@@ -36,73 +310,6 @@ def _cross_validation(value: Any) -> Record:
     return usable
 
 
-_FILE = kinds.object_with(
-    {},
-    {
-        "path": kinds.text,
-        "sha256": kinds.text,
-        "listing_sha256": kinds.text,
-        "files": kinds.whole,
-        "bytes": kinds.amount,
-    },
-)
-_SUBMITTED = kinds.object_with(
-    {},
-    {
-        "backend": kinds.text,
-        "job_id": kinds.or_none(kinds.text),
-        "job_ids": kinds.list_of(kinds.text),
-        "time": kinds.moment,
-        "sent": kinds.moment,
-        "host": kinds.text,
-        "pid": kinds.whole,
-        "pid_start": kinds.or_none(kinds.text),
-    },
-)
-_ATTEMPT = kinds.object_with(
-    {"event": kinds.event},
-    {
-        "attempt": kinds.whole,
-        "job_id": kinds.or_none(kinds.text),
-        "node": kinds.or_none(kinds.text),
-        "reason": kinds.text,
-        "time": kinds.moment,
-        "seconds": kinds.or_none(kinds.amount),
-        "steps": kinds.or_none(kinds.whole),
-        "from_step": kinds.or_none(kinds.whole),
-        "images": kinds.or_none(kinds.whole),
-        "from_images": kinds.or_none(kinds.whole),
-        "peak_memory_gb": kinds.or_none(kinds.amount),
-        "pid": kinds.whole,
-        "pid_start": kinds.or_none(kinds.text),
-    },
-)
-_HEARTBEAT = kinds.object_with(
-    {},
-    {
-        "phase": kinds.text,
-        "time": kinds.moment,
-        "epoch": kinds.or_none(kinds.whole),
-        "epochs": kinds.or_none(kinds.whole),
-        "step": kinds.or_none(kinds.whole),
-        "steps": kinds.or_none(kinds.whole),
-        "steps_per_epoch": kinds.or_none(kinds.whole),
-        "fold": kinds.or_none(kinds.whole),
-        "folds": kinds.or_none(kinds.whole),
-        "saved_images": kinds.or_none(kinds.whole),
-    },
-)
-_MANIFEST = kinds.object_with(
-    {},
-    {
-        "created": kinds.moment,
-        "command_line": kinds.list_of(kinds.text),
-        "git_commit": kinds.text,
-        "image": _FILE,
-        "data": _FILE,
-        "code": kinds.object_with({"folder": kinds.text}),
-    },
-)
 _PLAN = kinds.object_with(
     {},
     {
@@ -191,56 +398,57 @@ _RESULT = kinds.object_with(
         "cross_validation": _cross_validation,
     },
 )
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended (result.json).
+
+    Args:
+        state: done, failed, cancelled or lost.
+        cause: of a failure.
+        message: of a failure, in a sentence.
+        is_complete: whether launch has completed it; the trainer writes a part.
+        keys: all keys of the file that can be used.
+    """
+
+    state: str
+    cause: str | None = None
+    message: str | None = None
+    is_complete: bool = False
+    keys: Record = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, paths: RunPaths) -> Result | None:
+        """Read result.json; None if it is missing, or has no state."""
+        value = read_json(paths.result)
+        keys = None if value is None else _usable(value, _RESULT)
+        if value is None or keys is None:
+            return None
+        cause, message = keys.get("cause"), keys.get("message")
+        return cls(keys["state"], cause, message, "attempts" in value, keys)
+
+
+def result_as_written(paths: RunPaths) -> Record | None:
+    """All of result.json, also what cannot be used: launch completes the file that the trainer wrote."""
+    return read_json(paths.result)
+
+
 _EPOCH = kinds.object_with({"epoch": kinds.whole}, {"fold": kinds.whole, "seconds": kinds.amount})
 
 
-def submitted(paths: RunPaths) -> Record | None:
-    """Where and when the run was sent (submitted.json); None where it was not."""
-    return _read(paths.submitted, _SUBMITTED)
-
-
-def heartbeat(paths: RunPaths) -> Record:
-    """Where the trainer was last (heartbeat.json)."""
-    return _read(paths.heartbeat, _HEARTBEAT) or {}
-
-
-def manifest(paths: RunPaths) -> Record:
-    """What the run was made from (manifest.json)."""
-    return _read(paths.manifest, _MANIFEST) or {}
-
-
 def plan(paths: RunPaths) -> Record:
-    """The plan, for commands that need a few keys of it; `launch.program` reads it whole."""
-    return _read(paths.plan, _PLAN) or {}
+    """The plan, for commands that need a few keys of it; `launch.command` reads it whole."""
+    return _read(paths.plan, _PLAN)
 
 
 def spec(paths: RunPaths) -> Record:
     """The trainer's settings (run.json), with each section that is there as an object."""
-    return _read(paths.spec, _SPEC) or {}
-
-
-def result(paths: RunPaths) -> Record | None:
-    """What came out (result.json); None where there is nothing, or no state in it."""
-    return _read(paths.result, _RESULT)
-
-
-def attempts(paths: RunPaths) -> list[Record]:
-    """The lines of attempts.jsonl, each with its ``attempt``: the count of starts where it lacks."""
-    rows = []
-    started = 0
-    for line in read_json_lines(paths.attempts):
-        row = _usable(line, _ATTEMPT)
-        if row is None:
-            continue
-        started += row["event"] == "start"
-        if row["event"] != "resumed":
-            row.setdefault("attempt", started)
-        rows.append(row)
-    return rows
+    return _read(paths.spec, _SPEC)
 
 
 def epochs(paths: RunPaths) -> list[Record]:
-    """The epochs that a training wrote (metrics.jsonl): numbers by name, NaN and None among them."""
+    """The epochs that a training wrote (metrics.jsonl): numbers by name, also NaN and None."""
     rows = []
     numbers = kinds.each(kinds.or_none(kinds.number))
     for line in read_json_lines(paths.metrics):
@@ -250,9 +458,8 @@ def epochs(paths: RunPaths) -> list[Record]:
     return rows
 
 
-def _read(path: Path, kind: kinds.Kind) -> Record | None:
-    value = read_json(path)
-    return None if value is None else _usable(value, kind)
+def _read(path: Path, kind: kinds.Kind) -> Record:
+    return _usable(read_json(path) or {}, kind) or {}
 
 
 def _usable(value: Record, kind: kinds.Kind) -> Record | None:

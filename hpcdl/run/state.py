@@ -1,45 +1,88 @@
-"""Folds a run's files, and SLURM's word where they are silent, into one state."""
+"""A run's status: decided from its files and, where these cannot say, from SLURM's answer."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpcdl.run import causes, records
+from hpcdl.run import causes, records, states
 from hpcdl.run.logs import slurms_words
 from hpcdl.run.metrics import GLANCE_BYTES, read_metrics
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.records import AttemptEvent, Heartbeat, Result, Submitted
 from hpcdl.run.waiting import waiting_note
-from hpcdl.scheduler.slurm import UNKNOWN
-
-FINAL = frozenset({"done", "failed", "cancelled", "lost"})
+from hpcdl.scheduler.slurm import UNKNOWN as UNKNOWN_TO_SLURM
+from hpcdl.scheduler.slurm import JobInfo
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run's folder holds, and whether a local run's process is gone: `fold` looks at nothing else.
+    """What a run's folder shows; `status_of` looks at nothing else.
 
-    ``slurms_word`` is SLURM's word for the end of the run's last job, where its output tells it.
+    Args:
+        submitted: where it was sent; None if it was not.
+        attempts: the lines of attempts.jsonl.
+        heartbeat: where the trainer is.
+        metrics: its epochs so far.
+        result: how it ended; None while there is none.
+        cancelled: whether the user cancelled it.
+        stopping: whether the program is asked to save and stop.
+        process_gone: whether it is a local run whose processes have ended.
+        slurm_end_state: SLURM's state of the run's last job, if that job's output tells how it ended.
+        is_script: whether it runs the user's own script.
     """
 
-    submitted: dict[str, Any] | None = None
-    attempts: list[dict[str, Any]] = field(default_factory=list)
-    heartbeat: dict[str, Any] = field(default_factory=dict)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    result: dict[str, Any] | None = None
+    submitted: Submitted | None = None
+    attempts: Sequence[AttemptEvent] = ()
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    metrics: Sequence[dict[str, Any]] = ()
+    result: Result | None = None
     cancelled: bool = False
     stopping: bool = False
-    gone: bool = False
-    slurms_word: str | None = None
+    process_gone: bool = False
+    slurm_end_state: str | None = None
     is_script: bool = False
+
+    @property
+    def starts(self) -> list[AttemptEvent]:
+        """The lines that say that an attempt started."""
+        return [event for event in self.attempts if event.is_start]
+
+    @property
+    def last_event(self) -> AttemptEvent | None:
+        """The last line of attempts.jsonl."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The epochs of the fold under way; of a run without cross-validation all of them."""
+        return [row for row in self.metrics if row.get("fold") == self.heartbeat.fold]
 
 
 @dataclass(frozen=True)
 class Status:
-    """One run's state: a word of DESIGN's list, and what a person wants to know beside it."""
+    """One run's state, and what people want to know with it.
+
+    Args:
+        state: one of the words of `states`.
+        job_id: SLURM's id of its job.
+        attempt: the number of its last attempt, from 1.
+        epoch: the last epoch that has ended.
+        epochs: how many there are at most.
+        fold: the fold of a cross-validation under way.
+        folds: how many there are.
+        metrics: the last epoch's.
+        phase: what the trainer does.
+        node: where the last attempt ran.
+        started: when the first attempt started (unix time).
+        ended: when the last attempt ended (unix time).
+        cause: of a failure.
+        note: a sentence on why it is so.
+    """
 
     state: str
     job_id: str | None = None
@@ -58,26 +101,25 @@ class Status:
 
     @property
     def final(self) -> bool:
-        """Whether it stays so."""
-        return self.state in FINAL
+        """Whether the run has ended for good."""
+        return self.state in states.FINAL
 
 
 def read(paths: RunPaths) -> Evidence:
     """Read a run's files as they are now."""
-    submitted = records.submitted(paths)
-    gone = _is_gone(
-        submitted or {}, records.attempts(paths)
-    )  # before the files: its last words are then seen
+    submitted = Submitted.read(paths)
+    # Before all other files: what a process wrote before it ended is then seen.
+    process_gone = _is_process_gone(submitted, records.read_attempts(paths))
     return Evidence(
-        gone=gone,
         submitted=submitted,
-        attempts=records.attempts(paths),
-        heartbeat=records.heartbeat(paths),
+        attempts=records.read_attempts(paths),
+        heartbeat=Heartbeat.read(paths),
         metrics=read_epochs(paths),
-        result=records.result(paths),
+        result=Result.read(paths),
         cancelled=paths.cancelled.exists(),
         stopping=paths.stop.exists(),
-        slurms_word=_last_word(paths, submitted or {}),
+        process_gone=process_gone,
+        slurm_end_state=_slurm_end_state(paths, submitted),
         is_script=not paths.spec.exists(),
     )
 
@@ -85,18 +127,20 @@ def read(paths: RunPaths) -> Evidence:
 def read_epochs(paths: RunPaths) -> list[dict[str, Any]]:
     """The epochs in metrics.jsonl; of a cross-validation those of all folds, each with its ``fold``.
 
-    A script may write anything there, and a lot of it: of that the last epochs that can be used.
+    A script may write anything there, and a lot of it: of a script these are the last usable epochs.
     """
-    if not paths.spec.exists() and not paths.folds():
-        return _script_epochs(paths)
     folds = paths.folds()
     if not folds:
-        return records.epochs(paths)
-    return [{**row, "fold": int(one.root.name)} for one in folds for row in records.epochs(one)]
+        return records.epochs(paths) if paths.spec.exists() else _script_epochs(paths)
+    rows = []
+    for fold in folds:
+        for row in records.epochs(fold):
+            rows.append({**row, "fold": int(fold.root.name)})
+    return rows
 
 
 def _script_epochs(paths: RunPaths) -> list[dict[str, Any]]:
-    """A script's last epochs, the one that was written last at the end; without epochs, its last line."""
+    """A script's last epochs, the newest at the end; its last line if it has no epochs."""
     metrics = read_metrics(paths.metrics, GLANCE_BYTES)
     newest = metrics.newest
     rows: list[dict[str, Any]] = []
@@ -106,135 +150,202 @@ def _script_epochs(paths: RunPaths) -> list[dict[str, Any]]:
     return [*rows, dict(newest)] if newest else rows
 
 
-def fold(seen: Evidence, scheduler: Any = None) -> Status:
-    """The state that the evidence shows.
+def status_of(evidence: Evidence, job: JobInfo | None = None) -> Status:
+    """The status that the evidence shows.
 
     Args:
-        seen: the run's files.
-        scheduler: a `hpcdl.scheduler.slurm.JobInfo`, or None where nobody was asked or nothing is known.
+        evidence: the run's files.
+        job: SLURM's answer about its job; None if SLURM was not asked, or knows nothing yet.
     """
-    last = seen.attempts[-1] if seen.attempts else {}
-    starts = [row for row in seen.attempts if row.get("event") == "start"]
-    submitted = seen.submitted or {}
-    fold_now = seen.heartbeat.get("fold")
-    epochs = [row for row in seen.metrics if row.get("fold") == fold_now]
-    common: dict[str, Any] = {
-        "job_id": submitted.get("job_id"),
-        "attempt": len(starts),
-        "epoch": _epoch(seen, epochs),
-        "epochs": seen.heartbeat.get("epochs"),
-        "fold": fold_now,
-        "folds": seen.heartbeat.get("folds"),
-        "metrics": epochs[-1] if epochs else {},
-        "node": last.get("node"),
-        "started": starts[0].get("time") if starts else None,
-        "ended": last.get("time") if last.get("event") == "end" else None,
-    }
-    if seen.cancelled:
-        return Status("cancelled", cause="cancelled", **common)
-    result = seen.result or {}
-    if result and last.get("event") == "end":
-        return Status(
-            result["state"], cause=result.get("cause"), note=result.get("message") or "", **common
-        )
-    if seen.submitted is None and not starts:
-        return Status("created", note="it was never submitted", **common)
-    if scheduler is not None and scheduler.asked < last.get("time", 0.0):
-        scheduler = None  # the files are newer
-    word = scheduler.state if scheduler is not None else seen.slurms_word
-    ended = causes.of_slurm_state(word) if word is not None else None
-    if result.get("state") == "done" and (seen.gone or ended is not None):
-        return Status("done", note="killed after it had finished", **common)
-    if ended is not None:
-        note = _not_requeued(last) if word == "FAILED" else None
-        return Status(ended.state, cause=ended.cause, note=note or ended.message or "", **common)
-    if scheduler is not None and scheduler.state == UNKNOWN:
-        return Status(
-            "unknown", note="SLURM knows nothing of its job; hpcdl resume sends it again", **common
-        )
-    if seen.gone:
-        return Status("lost", note="its process is gone and left no result", **common)
-    pending = scheduler is not None and scheduler.state == "PENDING"
-    waiting = (
-        waiting_note(scheduler.reason, scheduler.start, submitted.get("job_id")) if pending else ""
+    last, starts, epochs = evidence.last_event, evidence.starts, evidence.epochs
+    verdict = _verdict(evidence, job)
+    return Status(
+        state=verdict.state,
+        job_id=evidence.submitted.job_id if evidence.submitted else None,
+        attempt=len(starts),
+        epoch=_last_epoch(evidence, epochs),
+        epochs=evidence.heartbeat.epochs,
+        fold=evidence.heartbeat.fold,
+        folds=evidence.heartbeat.folds,
+        metrics=epochs[-1] if epochs else {},
+        phase=evidence.heartbeat.phase if verdict.program_runs else None,
+        node=last.node if last else None,
+        started=starts[0].time if starts else None,
+        ended=last.time if last and last.is_end else None,
+        cause=verdict.cause,
+        note=verdict.note,
     )
-    if not starts:
-        return Status("queued", note=waiting, **common)
-    if last.get("reason") == causes.TERMINATED and not pending:
-        return Status("stopping", note="SLURM ended it; waiting for its word why", **common)
-    if last.get("event") == "resumed":
-        return Status("queued", note=waiting, **common)
-    if last.get("event") == "end" or pending:
-        why = str(last.get("reason", "")).replace("_", " ")
-        return Status("requeued", note=", ".join(filter(None, (why, waiting))), **common)
-    state = "stopping" if seen.stopping else "running"
-    return Status(state, phase=seen.heartbeat.get("phase"), **common)
 
 
-def _epoch(seen: Evidence, epochs: list[dict[str, Any]]) -> int | None:
-    """The last epoch: a training has written one line for each; a script numbers its own."""
+@dataclass(frozen=True)
+class _Verdict:
+    """A run's state, and why."""
+
+    state: str
+    cause: str | None = None
+    note: str = ""
+    program_runs: bool = False
+
+
+def _verdict(evidence: Evidence, job: JobInfo | None) -> _Verdict:
+    """The first that can tell decides: files before SLURM's answer, unless this is newer."""
+    last = evidence.last_event
+    if job is not None and last is not None and job.asked < (last.time or 0.0):
+        job = None  # the files are newer
+    return (
+        _by_marker(evidence)
+        or _by_result(evidence)
+        or _by_submission(evidence)
+        or _by_slurm(evidence, job)
+        or _by_process(evidence)
+        or _by_attempts(evidence, job)
+    )
+
+
+def _by_marker(evidence: Evidence) -> _Verdict | None:
+    """The user cancelled the run."""
+    if not evidence.cancelled:
+        return None
+    return _Verdict(states.CANCELLED, cause="cancelled")
+
+
+def _by_result(evidence: Evidence) -> _Verdict | None:
+    """The run has ended and left a result."""
+    result, last = evidence.result, evidence.last_event
+    if result is None or last is None or not last.is_end:
+        return None
+    return _Verdict(result.state, result.cause, result.message or "")
+
+
+def _by_submission(evidence: Evidence) -> _Verdict | None:
+    """The run was not sent, and no attempt of it has started."""
+    if evidence.submitted is not None or evidence.starts:
+        return None
+    return _Verdict(states.CREATED, note="it was never submitted")
+
+
+def _by_slurm(evidence: Evidence, job: JobInfo | None) -> _Verdict | None:
+    """SLURM says that the job has ended, or that it does not know the job."""
+    word = evidence.slurm_end_state if job is None else job.state
+    if word == UNKNOWN_TO_SLURM:
+        note = "SLURM knows nothing of its job; hpcdl resume sends it again"
+        return _Verdict(states.UNKNOWN, note=note)
+    ended = causes.of_slurm_state(word) if word is not None else None
+    if ended is None:
+        return None
+    if _trainer_was_done(evidence):
+        return _DONE_THEN_KILLED
+    note = ended.message or ""
+    if word == "FAILED":
+        note = _why_not_requeued(evidence.last_event) or note
+    return _Verdict(ended.state, ended.cause, note)
+
+
+def _by_process(evidence: Evidence) -> _Verdict | None:
+    """A local run's processes have ended without a last word."""
+    if not evidence.process_gone:
+        return None
+    if _trainer_was_done(evidence):
+        return _DONE_THEN_KILLED
+    return _Verdict(states.LOST, note="its process is gone and left no result")
+
+
+def _by_attempts(evidence: Evidence, job: JobInfo | None) -> _Verdict:
+    """The run has not ended: its last attempt says how far it is."""
+    waits = job is not None and job.state == "PENDING"
+    note = ""
+    if job is not None and waits:
+        job_id = evidence.submitted.job_id if evidence.submitted else None
+        note = waiting_note(job.reason, job.start, job_id)
+    last = evidence.last_event
+    if last is None or not evidence.starts:
+        return _Verdict(states.QUEUED, note=note)
+    if last.reason == states.TERMINATED and not waits:
+        return _Verdict(states.STOPPING, note="SLURM ended it; waiting for its word why")
+    if last.event == states.RESUMED:
+        return _Verdict(states.QUEUED, note=note)
+    if last.is_end or waits:
+        reason = (last.reason or "").replace("_", " ")
+        return _Verdict(states.REQUEUED, note=", ".join(filter(None, (reason, note))))
+    state = states.STOPPING if evidence.stopping else states.RUNNING
+    return _Verdict(state, program_runs=True)
+
+
+_DONE_THEN_KILLED = _Verdict(states.DONE, note="killed after it had finished")
+
+
+def _trainer_was_done(evidence: Evidence) -> bool:
+    """Whether the trainer wrote its result, which launch had no time to complete."""
+    return evidence.result is not None and evidence.result.state == states.DONE
+
+
+def _last_epoch(evidence: Evidence, epochs: Sequence[dict[str, Any]]) -> int | None:
+    """The last epoch: a training writes one line for each; a script numbers its own."""
     if not epochs:
         return None
-    if not seen.is_script:
+    if not evidence.is_script:
         return len(epochs)
     number = epochs[-1].get("epoch")
     return None if number is None else int(number)
 
 
-def _not_requeued(last: dict[str, Any]) -> str | None:
-    """What to say of a job that failed after its program had begun; None where it had not, or its end is known."""
-    if last.get("event") == "start":
+def _why_not_requeued(last: AttemptEvent | None) -> str | None:
+    """The note on a job that failed after its program had started; None if it had not.
+
+    Args:
+        last: the last line of attempts.jsonl.
+    """
+    if last is None:
+        return None
+    if last.is_start:
         return "its job failed, and the attempt could not say why; hpcdl resume goes on with it"
-    if last.get("event") == "end" and last.get("reason") in causes.AGAIN:
+    if last.is_end and last.reason in states.AGAIN:
         return (
             "it was to run again, but SLURM did not requeue its job; hpcdl resume goes on with it"
         )
     return None
 
 
-def _last_word(paths: RunPaths, submitted: dict[str, Any]) -> str | None:
-    """TIMEOUT or CANCELLED, where SLURM wrote that into the output of the run's last job: none is run after these."""
-    job_ids = submitted.get("job_ids") or [submitted.get("job_id")]
-    word = causes.slurm_state_of_words(slurms_words(paths, job_ids[-1])) if job_ids[-1] else None
+def _slurm_end_state(paths: RunPaths, submitted: Submitted | None) -> str | None:
+    """TIMEOUT or CANCELLED, if SLURM wrote that into the output of the run's last job.
+
+    SLURM starts no job again after these two.
+    """
+    if submitted is None or not submitted.all_job_ids:
+        return None
+    output = slurms_words(paths, submitted.all_job_ids[-1])
+    word = causes.slurm_state_of_words(output)
     return word if word in ("TIMEOUT", "CANCELLED") else None
 
 
-def attempt_ends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How each attempt ended since the run was last resumed by hand; a later line about the same attempt holds.
+def _is_process_gone(submitted: Submitted | None, attempts: Sequence[AttemptEvent]) -> bool:
+    """Whether a local run's processes have ended: the first one, and the last attempt's.
 
-    Args:
-        rows: of attempts.jsonl.
+    False if the run is another machine's, where nobody can look from here.
     """
-    ends: dict[int, dict[str, Any]] = {}
-    begun = resumed_after = 0
-    for row in rows:
-        if row.get("event") == "start":
-            begun = row["attempt"]
-        elif row.get("event") == "resumed":
-            resumed_after = begun
-        elif row.get("event") == "end":
-            ends[row["attempt"]] = row
-    return [ends[n] for n in sorted(ends) if n > resumed_after]
-
-
-def _is_gone(submitted: dict[str, Any], attempts: list[dict[str, Any]]) -> bool:
-    """Whether a local run's processes have ended, as far as this host can tell: the first, and the last attempt's."""
-    if submitted.get("backend") != "local" or submitted.get("host") != socket.gethostname():
+    if submitted is None or submitted.backend != "local":
         return False
-    started = [submitted, *(row for row in attempts if row.get("event") == "start")]
-    return not any(_lives(row) for row in (started[0], started[-1]))
+    if submitted.host != socket.gethostname():
+        return False
+    processes = [(submitted.pid, submitted.pid_start)]
+    for event in attempts:
+        if event.is_start:
+            processes.append((event.pid, event.pid_start))
+    return not any(_lives(*process) for process in (processes[0], processes[-1]))
 
 
-def _lives(row: dict[str, Any]) -> bool:
-    """Whether the process that a row names still runs."""
-    start = process_start(int(row["pid"])) if row.get("pid") else None
-    return start is not None and start == row.get("pid_start")
+def _lives(pid: int | None, pid_start: str | None) -> bool:
+    """Whether this very process still runs."""
+    start = process_start(pid) if pid else None
+    return start is not None and start == pid_start
 
 
 def process_start(pid: int) -> str | None:
-    """When a process started, in the kernel's ticks; None where it has ended (a zombie has).
+    """When a process started, in the kernel's ticks; None if it has ended, or is a zombie.
 
-    With the pid it names one process for good: pids are used again (proc(5), field 22 of stat).
+    The pid and this time together name one process for good: the kernel uses pids again.
+
+    Source: proc(5), field 22 of stat.
     """
     stat = Path(f"/proc/{pid}/stat")
     if not stat.parent.parent.joinpath("self").exists():  # no /proc, as on macOS

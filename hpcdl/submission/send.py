@@ -19,8 +19,9 @@ from hpcdl.job import Job
 from hpcdl.mounts.gathering import Unseen
 from hpcdl.mounts.needed import with_shown
 from hpcdl.planning import Plan, plan, run_spec
-from hpcdl.run import Run, records
+from hpcdl.run import Run, records, states
 from hpcdl.run.paths import RunPaths, code_folder
+from hpcdl.run.records import AttemptEvent, Manifest, Submitted
 from hpcdl.script import render_submission
 from hpcdl.submission.create import create, new_run
 from hpcdl.usercode.freeze import code_sha
@@ -186,21 +187,19 @@ def resume(run: Run) -> None:
         UserError: it is done, cancelled, or has not ended.
         SchedulerError: SLURM refused it.
     """
-    from hpcdl.run import causes
-
     run.require_owner("resume")
     status = run.status()
-    if status.state not in ("created", "failed", "lost", "unknown"):
+    if status.state not in (states.CREATED, states.FAILED, states.LOST, states.UNKNOWN):
         why = (
             "cancelling is final; submit it again"
-            if status.state == "cancelled"
+            if status.state == states.CANCELLED
             else f"it is {status.state}"
         )
         raise UserError(f"{run.name} cannot be resumed: {why}")
     paths = run.paths
-    rows = records.attempts(paths)
-    avoid = _nodes(rows, causes.NODE_FAILURE)
-    unfit = _nodes(rows, causes.UNFIT)
+    events = records.read_attempts(paths)
+    avoid = _nodes(events, states.NODE_FAILURE)
+    unfit = _nodes(events, states.UNFIT)
     avoid |= (
         unfit if len(unfit) == 1 else set()
     )  # where several lacked something, the fault was not the nodes'
@@ -212,9 +211,9 @@ def resume(run: Run) -> None:
     _send(paths, sorted(avoid))
 
 
-def _nodes(rows: Sequence[dict[str, Any]], reason: str) -> set[str]:
+def _nodes(events: Sequence[AttemptEvent], reason: str) -> set[str]:
     """The nodes on which attempts ended for a reason."""
-    return {row["node"] for row in rows if row.get("reason") == reason and row.get("node")}
+    return {event.node for event in events if event.reason == reason and event.node}
 
 
 def worker_command(python: str, folder: Path, options: Sequence[str] = ("-s",)) -> list[str]:
@@ -245,7 +244,8 @@ def _send(paths: RunPaths, avoid: Sequence[str] = ()) -> None:
 
 
 def _note_what_is_sent(paths: RunPaths, backend: str, jobs: Iterable[dict[str, Any]]) -> None:
-    first = (records.submitted(paths) or {}).get("time", time.time())
+    before = Submitted.read(paths) or Submitted()
+    first = time.time() if before.time is None else before.time
     cluster = records.plan(paths).get("cluster")
     for sent in jobs:
         where = {"backend": backend, "cluster": cluster, **sent}
@@ -285,10 +285,10 @@ def _start_here(paths: RunPaths) -> dict[str, Any]:
     from hpcdl.run.state import process_start
     from hpcdl.worker.executors import SessionExecutor
 
-    code = records.manifest(paths).get("code")
-    if code is None:
+    own_code = Manifest.read(paths).code_folder
+    if own_code is None:
         raise RunError(f"{paths.manifest} does not say where hpcdl's code is; submit the job again")
-    executor = SessionExecutor(paths.submitit, Path(code["folder"]), paths.logs / "local.out")
+    executor = SessionExecutor(paths.submitit, Path(own_code), paths.logs / "local.out")
     job = executor.submit(launch_local, str(paths.root))
     pid = int(job.job_id)
     return {

@@ -14,8 +14,9 @@ from submitit.local.local import LocalExecutor, LocalJob
 from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
 from hpcdl.errors import SchedulerError
-from hpcdl.files import read_json, read_json_lines
+from hpcdl.run import records, states
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.records import Submitted
 from hpcdl.scheduler import slurm
 
 _FOREVER_MIN = (
@@ -51,7 +52,7 @@ class SlurmScriptExecutor(SlurmExecutor):
         super().__init__(folder)
         self.script = script
         self.first = after is None
-        plan = read_json(RunPaths(script.parent).plan) or {}
+        plan = records.plan(RunPaths(script.parent))
         directives = dict(plan.get("directives", ()))
         self.options = [f"--dependency=afterany:{after}"] if after else []
         if exclude:
@@ -77,12 +78,15 @@ class SlurmScriptExecutor(SlurmExecutor):
         return SlurmJob(folder=self.folder, job_id=self._send(), tasks=[0])
 
     def _send(self) -> str:
-        """Send the script, unless SLURM took it when it was sent before, and nobody heard of that."""
+        """Send the script, unless SLURM has taken it before without an answer."""
         paths = RunPaths(self.script.parent)
-        known = (read_json(paths.submitted) or {}).get("job_ids", [])
-        resumed = [row.get("event") for row in read_json_lines(paths.attempts)][-1:] == ["resumed"]
-        taken = slurm.job_in(paths.root, known) if resumed and self.first else None
-        job_id = taken or slurm.sbatch(self.script, self.options, known)
+        submitted = Submitted.read(paths) or Submitted()
+        events = records.read_attempts(paths)
+        job_id = None
+        if self.first and events and events[-1].event == states.RESUMED:
+            job_id = slurm.job_in(paths.root, submitted.job_ids)
+        if job_id is None:
+            job_id = slurm.sbatch(self.script, self.options, submitted.job_ids)
         if self.releases:
             with suppress(SchedulerError):  # it stays held, as `hpcdl status` shows
                 slurm.release(job_id)

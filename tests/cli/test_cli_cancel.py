@@ -115,7 +115,7 @@ def test_slurm_away_tells_what_is_so(site, cli, monkeypatch, marked):
     answer = cli("cancel", run.paths.root)
 
     assert answer.code == 1
-    assert ("The run is cancelled all the same" in answer.err) == marked
+    assert ("The run is cancelled anyway" in answer.err) == marked
     assert ("The run is not cancelled: no room" in answer.err) == (not marked)
 
 

@@ -15,8 +15,10 @@ from hpcdl.job import Job, Resources
 from hpcdl.launch import node_checks
 from hpcdl.launch.command import places_of
 from hpcdl.planning import plan
-from hpcdl.run.causes import Outcome, next_step
+from hpcdl.run.causes import Outcome
+from hpcdl.run.next_step import next_step
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.records import AttemptEvent
 
 SITE = Cluster(name="site", node=Node(cpus=80, gpus=4))
 HEAD = bytes(32) + b"SIF_MAGIC\0" + bytes(70) + struct.pack("<qq", 128, 72)  # its data end at 200
@@ -202,9 +204,10 @@ def test_first_gpus_of_a_whole_node(
 
 
 def ends(*reasons, steps=None):
-    return [
-        {"reason": reason, "node": f"n{n}", "steps": steps} for n, reason in enumerate(reasons, 1)
-    ]
+    events = []
+    for number, reason in enumerate(reasons, 1):
+        events.append(AttemptEvent("end", reason=reason, node=f"n{number}", steps=steps))
+    return events
 
 
 def test_another_node_is_tried_once():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpcdl.contract.fold_table import lines, table
-from hpcdl.run.state import Evidence, fold
+from hpcdl.run.records import AttemptEvent, Heartbeat, Submitted
+from hpcdl.run.state import Evidence, status_of
 from tests.report.conftest import JOB, Submit
 
 pytestmark = pytest.mark.tensorflow
@@ -96,19 +98,20 @@ def test_status_is_that_of_the_fold_under_way(validated, cli):
         {"epoch": 2, "fold": 1},
         {"epoch": 1, "fold": 2, "val_accuracy": 0.5},
     ]
-    beat = {"phase": "training", "epochs": 2, "folds": 3}
-    begun = [{"event": "start", "attempt": 1, "node": "n", "time": 1.0}]
-
-    status = fold(
-        Evidence(submitted={}, attempts=begun, metrics=metrics, heartbeat={**beat, "fold": 2})
+    begun = [AttemptEvent("start", attempt=1, node="n", time=1.0)]
+    second = Evidence(
+        submitted=Submitted(),
+        attempts=begun,
+        metrics=metrics,
+        heartbeat=Heartbeat(phase="training", epochs=2, fold=2, folds=3),
     )
+
+    status = status_of(second)
     assert (status.epoch, status.fold, status.folds, status.metrics["val_accuracy"]) == (
         1,
         2,
         3,
         0.5,
     )
-    status = fold(
-        Evidence(submitted={}, attempts=begun, metrics=metrics, heartbeat={**beat, "fold": 3})
-    )
+    status = status_of(replace(second, heartbeat=replace(second.heartbeat, fold=3)))
     assert (status.epoch, status.fold, status.metrics) == (None, 3, {})

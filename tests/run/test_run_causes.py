@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl.run.causes import HINTS, Ending, hint, of_ending
+from hpcdl.run.causes import Ending, of_ending
+from hpcdl.run.hints import HINTS, hint
 from hpcdl.run.tracebacks import last_traceback, last_words
 
 OUTPUTS = Path(__file__).with_name("outputs")  # of the real TensorFlow 2.21

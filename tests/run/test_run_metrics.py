@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hpcdl.run.metrics import read_metrics
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import fold, read
+from hpcdl.run.state import read, status_of
 
 
 def metrics(tmp_path, *lines, end="\n"):
@@ -132,8 +132,8 @@ def test_status_of_a_script(tmp_path):
     """The epoch that was written last, as the script numbers it; of steps alone only the metrics."""
     paths = RunPaths(tmp_path)
     paths.metrics.write_text('{"epoch": 4, "loss": 1}\n{"epoch": "x"}\n{"epoch": 5, "loss": 0.5}\n')
-    status = fold(read(paths))
+    status = status_of(read(paths))
     assert (status.epoch, status.epochs, status.metrics) == (5, None, {"epoch": 5, "loss": 0.5})
     paths.metrics.write_text('{"step": 400, "loss": 1}\n')
-    status = fold(read(paths))
+    status = status_of(read(paths))
     assert (status.epoch, status.metrics) == (None, {"step": 400, "loss": 1})

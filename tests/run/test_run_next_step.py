@@ -1,20 +1,19 @@
-"""Whether there is another attempt: budgets, the rule against endless loops, the clock. Pure, as tables."""
+"""Whether there is another attempt: budgets, and the rule against endless loops."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 
-from hpcdl.launch.deadline import Clock
-from hpcdl.run.causes import Ending, Outcome, hopeless, next_step, of_ending
-from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import attempt_ends
+from hpcdl.run.causes import Ending, Outcome, of_ending
+from hpcdl.run.next_step import hopeless, next_step
+from hpcdl.run.records import AttemptEvent, attempt_ends
 
 
-def ends(*rows: tuple[str, int | None, int | None]) -> list[dict[str, object]]:
-    return [{"reason": reason, "from_step": first, "steps": last} for reason, first, last in rows]
+def ends(*rows: tuple[str, int | None, int | None]) -> list[AttemptEvent]:
+    events = []
+    for reason, first, last in rows:
+        events.append(AttemptEvent("end", reason=reason, from_step=first, steps=last))
+    return events
 
 
 @pytest.mark.parametrize(
@@ -56,22 +55,18 @@ def test_chain_ends_with_its_last_job():
 
 
 def test_ends_since_the_last_resume():
-    rows: list[dict[str, Any]] = [
-        {"event": "start", "attempt": 1},
-        {"event": "start", "attempt": 2},
-        {"event": "resumed"},
-        {"event": "end", "attempt": 2, "reason": "killed"},  # found out by the third
-        {"event": "start", "attempt": 3},
-        {"event": "end", "attempt": 3, "reason": "terminated"},
-        {"event": "end", "attempt": 3, "reason": "preempted"},
+    events = [
+        AttemptEvent("start", attempt=1),
+        AttemptEvent("start", attempt=2),
+        AttemptEvent("resumed"),
+        AttemptEvent("end", attempt=2, reason="killed"),  # found out by the third
+        AttemptEvent("start", attempt=3),
+        AttemptEvent("end", attempt=3, reason="terminated"),
+        AttemptEvent("end", attempt=3, reason="preempted"),
     ]
-    assert [end["reason"] for end in attempt_ends(rows)] == ["preempted"]
-    assert [
-        end["reason"] for end in attempt_ends([row for row in rows if row["event"] != "resumed"])
-    ] == [
-        "killed",
-        "preempted",
-    ]
+    assert [end.reason for end in attempt_ends(events)] == ["preempted"]
+    del events[2]
+    assert [end.reason for end in attempt_ends(events)] == ["killed", "preempted"]
 
 
 def test_no_progress_says_which_step():
@@ -84,13 +79,9 @@ def test_no_progress_says_which_step():
 
 def test_features_of_more_images_are_progress():
     def end(before, after):
-        return {
-            "reason": "time_limit",
-            "from_step": 0,
-            "steps": 0,
-            "from_images": before,
-            "images": after,
-        }
+        return AttemptEvent(
+            "end", reason="time_limit", from_step=0, steps=0, from_images=before, images=after
+        )
 
     assert hopeless([end(0, 4000), end(4000, 8000)]) is None
     assert hopeless([end(0, 4000), end(4000, 4000)]) is None
@@ -102,34 +93,3 @@ def test_image_that_went_away_is_no_fault_of_the_user():
     log = "OSError: [Errno 107] Transport endpoint is not connected: '/usr/lib/python3'"
     assert of_ending(Ending(1, log=log)).state == "killed"
     assert of_ending(Ending(1, log="KeyError: 'x'")).cause == "user_code"
-
-
-def test_clock_leaves_time_for_three_saves_and_the_margin(tmp_path):
-    paths = RunPaths(tmp_path)
-    clock = Clock(paths, end_time=1000.0, margin_s=60.0)
-    clock.look(now=939.0)
-    assert not paths.stop.exists()
-    paths.heartbeat.write_text(json.dumps({"slowest_save_s": 20.0}))
-    clock.look(now=879.0)
-    assert not paths.stop.exists()
-    clock.look(now=880.0)
-    assert paths.stop.exists()
-    assert clock.near_the_end(lead_s=1.0, now=880.0)
-
-
-def test_clock_tells_when_a_local_run_must_be_killed(tmp_path):
-    clock = Clock(RunPaths(tmp_path), end_time=1000.0, margin_s=10.0, kills=True)
-    clock.look(now=1009.0)
-    assert not clock.overtime
-    clock.look(now=1010.0)
-    assert clock.overtime
-    in_slurm = Clock(RunPaths(tmp_path), end_time=1000.0, margin_s=10.0)
-    in_slurm.look(now=2000.0)
-    assert not in_slurm.overtime
-
-
-def test_clock_tells_a_preemption_from_a_time_limit(tmp_path):
-    clock = Clock(RunPaths(tmp_path), end_time=1000.0, margin_s=60.0)
-    assert clock.near_the_end(lead_s=180.0, now=731.0)
-    assert not clock.near_the_end(lead_s=180.0, now=729.0)
-    assert not Clock(RunPaths(tmp_path), None, 60.0).near_the_end(lead_s=180.0, now=1e12)

@@ -1,4 +1,4 @@
-"""A run's state, folded from its files and SLURM's word: each row is evidence -> state and cause."""
+"""A run's status from its files and SLURM's answer: each row is evidence -> state and cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl.files import append_json_line, write_json
-from hpcdl.run import Run
+from hpcdl.run import Run, states
 from hpcdl.run.causes import (
     Ending,
     of_ending,
@@ -23,33 +23,34 @@ from hpcdl.run.causes import (
     slurm_state_of_words,
 )
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import FINAL, Evidence, fold, process_start, read
+from hpcdl.run.records import AttemptEvent, Heartbeat, Result, Submitted
+from hpcdl.run.state import Evidence, process_start, read, status_of
 from hpcdl.scheduler import slurm
 from hpcdl.scheduler.slurm import JobInfo
 
 
 def start(number=1, at=10.0):
-    return {"event": "start", "attempt": number, "time": at, "node": "n1"}
+    return AttemptEvent("start", attempt=number, time=at, node="n1")
 
 
 def end(reason="done", number=1, at=20.0):
-    return {"event": "end", "attempt": number, "time": at, "node": "n1", "reason": reason}
+    return AttemptEvent("end", attempt=number, time=at, node="n1", reason=reason)
 
 
-SENT = Evidence(submitted={"backend": "slurm", "job_id": "7", "time": 5.0})
+SENT = Evidence(submitted=Submitted(backend="slurm", job_id="7", time=5.0))
 RUNS = replace(SENT, attempts=[start()])
 STOPPED = replace(SENT, attempts=[start(), end("stopped")])
 KILLED = replace(SENT, attempts=[start(), end("terminated")])
-DONE = replace(SENT, attempts=[start(), end()], result={"state": "done"})
+DONE = replace(SENT, attempts=[start(), end()], result=Result("done"))
 FAILED = replace(
     SENT,
     attempts=[start(), end("failed")],
-    result={"state": "failed", "cause": "data", "message": "m"},
+    result=Result("failed", cause="data", message="m"),
 )
 HALF = replace(
-    RUNS, result={"state": "done"}
+    RUNS, result=Result("done")
 )  # the trainer wrote its result; launch had no time to finish it
-HERE = replace(RUNS, submitted={"backend": "local"})
+HERE = replace(RUNS, submitted=Submitted(backend="local"))
 
 
 def says(state, at=100.0, reason="", start=""):
@@ -105,19 +106,24 @@ STATES = {
     "runs-slurm-knows-nothing": (RUNS, says("UNKNOWN"), "unknown", None),
     "queued-slurm-knows-nothing": (SENT, says("UNKNOWN"), "unknown", None),
     "terminated-word-in-log": (
-        replace(KILLED, slurms_word="TIMEOUT"),
+        replace(KILLED, slurm_end_state="TIMEOUT"),
         None,
         "failed",
         "time_limit",
     ),
-    "runs-word-in-log": (replace(RUNS, slurms_word="CANCELLED"), None, "cancelled", "cancelled"),
+    "runs-word-in-log": (
+        replace(RUNS, slurm_end_state="CANCELLED"),
+        None,
+        "cancelled",
+        "cancelled",
+    ),
     "word-in-log-requeued-since": (
-        replace(RUNS, slurms_word="CANCELLED"),
+        replace(RUNS, slurm_end_state="CANCELLED"),
         says("PENDING"),
         "requeued",
         None,
     ),
-    "done-word-in-log": (replace(DONE, slurms_word="TIMEOUT"), None, "done", None),
+    "done-word-in-log": (replace(DONE, slurm_end_state="TIMEOUT"), None, "done", None),
     "done": (DONE, None, "done", None),
     "done-slurm-says-failed": (DONE, says("FAILED"), "done", None),  # files are the truth
     "failed": (FAILED, None, "failed", "data"),
@@ -125,7 +131,7 @@ STATES = {
     "half-done": (HALF, None, "running", None),
     "half-done-timeout": (HALF, says("TIMEOUT"), "done", None),
     "half-done-process-gone": (
-        replace(HALF, submitted={"backend": "local"}, gone=True),
+        replace(HALF, submitted=Submitted(backend="local"), process_gone=True),
         None,
         "done",
         None,
@@ -144,28 +150,28 @@ STATES = {
         "cancelled",
     ),
     "local-runs": (HERE, None, "running", None),
-    "local-gone": (replace(HERE, gone=True), None, "lost", None),
-    "local-gone-before-start": (replace(HERE, attempts=[], gone=True), None, "lost", None),
+    "local-gone": (replace(HERE, process_gone=True), None, "lost", None),
+    "local-gone-before-start": (replace(HERE, attempts=[], process_gone=True), None, "lost", None),
 }
 
 
 @pytest.mark.parametrize(("seen", "scheduler", "state", "cause"), STATES.values(), ids=STATES)
-def test_state_folded(seen, scheduler, state, cause):
-    status = fold(seen, scheduler)
+def test_state_of_evidence(seen, scheduler, state, cause):
+    status = status_of(seen, scheduler)
 
     assert (status.state, status.cause) == (state, cause)
-    assert status.final == (state in FINAL)
+    assert status.final == (state in states.FINAL)
 
 
 def test_status_tells_progress():
     seen = replace(
         RUNS,
         attempts=[start(), end("stopped"), start(2, 30.0)],
-        heartbeat={"epochs": 5, "phase": "training"},
+        heartbeat=Heartbeat(epochs=5, phase="training"),
         metrics=[{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}],
     )
 
-    status = fold(seen)
+    status = status_of(seen)
 
     assert (status.attempt, status.epoch, status.epochs, status.phase) == (2, 2, 5, "training")
     assert (status.job_id, status.node, status.started, status.ended) == ("7", "n1", 10.0, None)
@@ -173,14 +179,14 @@ def test_status_tells_progress():
 
 
 def test_waiting_says_why_and_when():
-    status = fold(SENT, says("PENDING", reason="Priority", start="2026-01-01T14:05:00"))
+    status = status_of(SENT, says("PENDING", reason="Priority", start="2026-01-01T14:05:00"))
 
     assert status.note == "Priority, about 2026-01-01 14:05:00 (SLURM's estimate)"
 
 
 def test_job_that_slurm_did_not_requeue_is_told_from_one_that_never_began():
-    assert "hpcdl resume" in fold(STOPPED, says("FAILED")).note
-    assert "before the program started" in fold(SENT, says("FAILED")).note
+    assert "hpcdl resume" in status_of(STOPPED, says("FAILED")).note
+    assert "before the program started" in status_of(SENT, says("FAILED")).note
 
 
 def test_of_a_chain_the_job_that_has_not_ended_speaks(tmp_path, monkeypatch):
@@ -190,7 +196,7 @@ def test_of_a_chain_the_job_that_has_not_ended_speaks(tmp_path, monkeypatch):
         paths.submitted,
         {"backend": "slurm", "job_id": "7", "job_ids": ["7", "8", "9"], "time": 5.0},
     )
-    append_json_line(paths.attempts, start())
+    append_json_line(paths.attempts, {"event": "start", "attempt": 1, "time": 10.0})
     words = {"7": says("UNKNOWN"), "8": says("RUNNING"), "9": says("PENDING")}
     monkeypatch.setattr(slurm, "jobs", lambda *job_ids, **since: words)
 
@@ -201,17 +207,17 @@ def test_of_a_chain_the_job_that_has_not_ended_speaks(tmp_path, monkeypatch):
 
 
 def test_empty_folder_is_created(tmp_path):
-    assert fold(read(RunPaths(tmp_path))).state == "created"
+    assert status_of(read(RunPaths(tmp_path))).state == "created"
 
 
 def test_half_written_files_read(tmp_path):
     paths = RunPaths(tmp_path)
     write_json(paths.submitted, {"backend": "slurm", "job_id": "7"})
-    append_json_line(paths.attempts, start())
+    append_json_line(paths.attempts, {"event": "start", "attempt": 1, "time": 10.0})
     paths.heartbeat.write_text('{"epochs": ')
     paths.metrics.write_text('{"epoch": 1}\n{"epo')
 
-    status = fold(read(paths))
+    status = status_of(read(paths))
 
     assert (status.state, status.epoch, status.epochs) == ("running", 1, None)
 
@@ -281,7 +287,7 @@ ENDINGS = {
         "failed",
         "spec",
     ),
-    "gpu-memory": (Ending(70, failure={"kind": "out_of_memory"}), "failed", "out_of_memory"),
+    "gpu-memory": (Ending(70, failure_kind="out_of_memory"), "failed", "out_of_memory"),
     "gpu-memory-script": (Ending(1, script=True, log=OOM_CUDA), "failed", "out_of_memory"),
     "host-memory-script": (
         Ending(1, script=True, log="Traceback:\nMemoryError"),
@@ -437,4 +443,4 @@ def test_process_gone(tmp_path, submitted, gone):
     paths = RunPaths(tmp_path)
     write_json(paths.submitted, {"host": socket.gethostname(), **submitted})
 
-    assert read(paths).gone is gone
+    assert read(paths).process_gone is gone

@@ -10,7 +10,7 @@ import pytest
 from hpcdl import cache
 from hpcdl.cluster import load_cluster
 from hpcdl.errors import SchedulerError, UserError
-from hpcdl.files import append_json_line, write_json
+from hpcdl.files import write_json
 from hpcdl.job import load_job
 from hpcdl.launch.own_jobs import move_away
 from hpcdl.planning import Plan
@@ -280,11 +280,8 @@ def test_failed_node_and_users_own_are_left(site, send, requeue):
     """Where jobs are requeued another job is sent, else the next of the chain is told."""
     paths, plan = send("{exclude: 'n[1-2]'}", requeue)
     write_json(paths.submitted, {"job_id": "1", "job_ids": ["1", "2"]})
-    append_json_line(
-        paths.attempts, {"event": "end", "attempt": 1, "node": "n9", "reason": "node_failure"}
-    )
 
-    assert move_away(paths, plan, "1")
+    assert move_away(paths, plan, "1", ["n9"])
 
     sent = [word for word in site.calls("sbatch")[-1].split() if word.startswith("--exclude=")]
     assert sent == (["--exclude=n[1-2],n9"] if requeue else [])
@@ -303,10 +300,7 @@ def test_moved_job_is_not_held_again(site, send, requeue):
         return
 
     write_json(paths.submitted, {"job_id": "1", "job_ids": ["1"]})
-    append_json_line(
-        paths.attempts, {"event": "end", "attempt": 1, "node": "n9", "reason": "unfit_node"}
-    )
-    assert move_away(paths, plan, "1")
+    assert move_away(paths, plan, "1", ["n9"])
 
     assert "--begin=now" in site.calls("sbatch")[-1].split()
     assert site.calls("scontrol") == ["scontrol release 4711"]

@@ -263,7 +263,7 @@ def test_outage_is_said_and_changes_nothing(impatient: Bed) -> None:
 
     unheard = bed.run("hpcdl", "cancel", run.path, check=False)
     assert unheard.returncode == 1
-    assert "The run is cancelled all the same" in unheard.stderr
+    assert "The run is cancelled anyway" in unheard.stderr
     assert run.status()["state"] == "cancelled"
     tell("start", "slurmctld")
     bed.run("hpcdl", "cancel", run.path)

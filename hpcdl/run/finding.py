@@ -1,0 +1,116 @@
+"""Finds runs on the disk: all below some folders, and those that the user's words stand for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from hpcdl.errors import NoRunError, RunError, UserError
+from hpcdl.run.handle import Run
+
+
+def runs_below(roots: Sequence[Path]) -> list[Run]:
+    """All runs of these folders, oldest first: of runs_roots, and of folders into which runs were moved."""
+    folders: set[Path] = set()
+    for root in roots:
+        moved = {
+            path.parent
+            for path in root.glob("[!.]*/plan.json")
+            if path.with_name("manifest.json").exists()
+        }
+        below = {path.parent for path in root.glob("[!.]*/[!.]*/manifest.json")}
+        folders |= moved | {folder for folder in below if folder.parent not in moved}
+    runs = []
+    for folder in folders:
+        with suppress(RunError):  # removed meanwhile
+            runs.append(Run(folder))
+    return sorted(runs, key=lambda run: (run.created(), run.name))
+
+
+def run_at(text: str) -> Run | None:
+    """The run whose folder the user gave; None where the text is no path, but an id or a name.
+
+    Raises:
+        UserError: the text is empty, or a path that is not a run's folder.
+    """
+    if not text.strip():
+        raise UserError(
+            f"there is no run {text!r}: expected a run's folder or id (is a shell variable not set?)"
+        )
+    path = Path(os.path.expanduser(text))
+    if os.path.exists(path / "manifest.json"):
+        return Run(path)
+    if os.path.exists(path):
+        for parent in path.absolute().parents:
+            if os.path.exists(parent / "manifest.json") and os.path.exists(parent / "plan.json"):
+                raise UserError(f"{text} lies inside a run; give the run's folder: {parent}")
+    if not text.startswith(("/", "./", "../", "~")) and text not in (".", ".."):
+        return None
+    if not os.path.isdir(path):
+        raise NoRunError(f"there is no run folder {text}; hpcdl status lists the runs")
+    inside = sorted(path.glob("*/manifest.json"))
+    newest = f"; it holds {len(inside)} runs, such as {inside[-1].parent}" if inside else ""
+    raise UserError(f"{text} is a folder, but not a run's folder (it has no manifest.json){newest}")
+
+
+def find_run(text: str, roots: Sequence[Path]) -> Run:
+    """The run for what the user typed: a path, a run id, a name, or enough of one.
+
+    A whole name or id is tried first, then the beginning, then the end: people remember the
+    last letters.
+
+    Raises:
+        UserError: no run, or several, fit.
+    """
+    fitting = find_runs(text, roots)
+    if len(fitting) == 1:
+        return fitting[0]
+    lines = "".join(f"\n  {run.name}" for run in fitting[-10:])
+    shown = "" if len(fitting) <= 10 else " (the newest ten, the newest last)"
+    raise UserError(f"{text!r} fits {len(fitting)} runs; say more of it{shown}:{lines}")
+
+
+def find_runs(text: str, roots: Sequence[Path]) -> list[Run]:
+    """All runs that fit what the user typed, as `find_run` looks for them, oldest first.
+
+    Raises:
+        UserError: no run fits.
+    """
+    run = run_at(text)
+    if run is not None:
+        return [run]
+    runs = runs_below(roots)
+    names = fitting_names(text, [run.name for run in runs])
+    fitting = [run for run in runs if run.name in names]
+    if not fitting:
+        where = ", ".join(str(root) for root in roots)
+        raise NoRunError(f"there is no run {text!r} under {where}; hpcdl status lists them")
+    return fitting
+
+
+def fitting_names(text: str, names: Sequence[str]) -> list[str]:
+    """The runs that a text stands for: a whole name or id, else its beginning, else its end.
+
+    Args:
+        text: what the user typed.
+        names: ``<name>/<run_id>`` of each.
+    """
+    for fits in (_is_whole, _begins, _ends):
+        fitting = [name for name in names if fits(name, text)]
+        if fitting:
+            return fitting
+    return []
+
+
+def _is_whole(name: str, text: str) -> bool:
+    return text == name or text in name.split("/")
+
+
+def _begins(name: str, text: str) -> bool:
+    return name.startswith(text) or name.rpartition("/")[2].startswith(text)
+
+
+def _ends(name: str, text: str) -> bool:
+    return len(text) >= 4 and name.endswith(text)

@@ -1,0 +1,41 @@
+"""The time limit as launch sees it: when it asks to stop, and when it must kill."""
+
+from __future__ import annotations
+
+import json
+
+from hpcdl.launch.deadline import Deadline
+from hpcdl.run.paths import RunPaths
+
+PID = 0  # the deadline only looks at the time
+
+
+def test_deadline_leaves_time_for_three_saves_and_the_margin(tmp_path):
+    paths = RunPaths(tmp_path)
+    deadline = Deadline(paths, end_time=1000.0, margin_s=60.0)
+    deadline.look(939.0, PID)
+    assert not paths.stop.exists()
+    paths.heartbeat.write_text(json.dumps({"slowest_save_s": 20.0}))
+    deadline.look(879.0, PID)
+    assert not paths.stop.exists()
+    deadline.look(880.0, PID)
+    assert paths.stop.exists()
+    assert deadline.near_the_end(lead_s=1.0, now=880.0)
+
+
+def test_deadline_tells_when_a_local_run_must_be_killed(tmp_path):
+    deadline = Deadline(RunPaths(tmp_path), end_time=1000.0, margin_s=10.0, kills=True)
+    deadline.look(1009.0, PID)
+    assert not deadline.overtime
+    deadline.look(1010.0, PID)
+    assert deadline.overtime
+    in_slurm = Deadline(RunPaths(tmp_path), end_time=1000.0, margin_s=10.0)
+    in_slurm.look(2000.0, PID)
+    assert not in_slurm.overtime
+
+
+def test_deadline_tells_a_preemption_from_a_time_limit(tmp_path):
+    deadline = Deadline(RunPaths(tmp_path), end_time=1000.0, margin_s=60.0)
+    assert deadline.near_the_end(lead_s=180.0, now=731.0)
+    assert not deadline.near_the_end(lead_s=180.0, now=729.0)
+    assert not Deadline(RunPaths(tmp_path), None, 60.0).near_the_end(lead_s=180.0, now=1e12)
