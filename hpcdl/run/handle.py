@@ -20,7 +20,7 @@ from hpcdl.run.records import Manifest, Result, Submitted
 from hpcdl.run.state import Evidence, Status, process_start, read, status_of
 
 if TYPE_CHECKING:
-    from hpcdl.scheduler.slurm import JobInfo
+    from hpcdl.scheduler.jobinfo import JobInfo
 
 _LOOK_S = 0.5  # how often wait looks at a run's files
 _FRESH_S = 60.0  # a heartbeat younger than this shows that the program runs
@@ -98,19 +98,20 @@ class Run:
         Raises:
             SchedulerError: SLURM did not answer.
         """
-        from hpcdl.scheduler import slurm
+        from hpcdl.scheduler import job_answers
         from hpcdl.scheduler.clusters import on_cluster
+        from hpcdl.scheduler.jobinfo import ENDED
 
         poll_s = int(records.plan(self.paths).get("min_poll_s", 60))
         since = submitted.sent or submitted.time or 0.0
         with on_cluster(self.slurm_cluster()):
-            answers = slurm.jobs(submitted.all_job_ids, poll_s, since=since)
+            answers = job_answers.jobs(submitted.all_job_ids, poll_s, since=since)
         job = None
         for job_id in submitted.all_job_ids:
             if job_id not in answers:
                 continue
             job = answers[job_id]
-            if job.state not in slurm.ENDED:
+            if job.state not in ENDED:
                 break
         return job
 

@@ -15,8 +15,8 @@ from hpcdl.run.metrics import GLANCE_BYTES, read_metrics
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import AttemptEvent, Heartbeat, Result, Submitted
 from hpcdl.run.waiting import waiting_note
-from hpcdl.scheduler.slurm import UNKNOWN as UNKNOWN_TO_SLURM
-from hpcdl.scheduler.slurm import JobInfo
+from hpcdl.scheduler.jobinfo import UNKNOWN as UNKNOWN_TO_SLURM
+from hpcdl.scheduler.jobinfo import JobInfo
 
 
 @dataclass(frozen=True)

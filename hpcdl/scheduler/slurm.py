@@ -1,4 +1,4 @@
-"""The only file that calls SLURM's commands and reads what they print."""
+"""SLURM's commands: hpcdl starts them here and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,54 +7,32 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcdl import cache
 from hpcdl.environment import submission_environment
 from hpcdl.errors import SchedulerError
 from hpcdl.scheduler import clusters
-
-_SBATCH_S = (
-    180  # a busy SLURM takes jobs slowly, and one that sbatch gave up may be taken all the same
+from hpcdl.scheduler.jobinfo import (
+    ACCOUNT_FORMAT,
+    QUEUE_FORMAT,
+    JobInfo,
+    end_time_of,
+    job_id_of,
+    jobs_of_sacct,
+    jobs_of_squeue,
+    past_states_of,
 )
-NOT_REACHED = "(connect failure)"  # what SLURM's commands say where nothing was sent
-_LOCK = "slurm-jobs.lock"
-_REMEMBERED_S = 3600.0
-_MISSING_S = 600.0  # accounting may lag that far behind the queue
-FINISHED = frozenset(
-    [
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "PREEMPTED",
-        "TIMEOUT",
-    ]
-)
-UNKNOWN = "UNKNOWN"  # not one of SLURM's states: SLURM was asked, and does not know the job
-ENDED = FINISHED | {UNKNOWN}
 
-
-@dataclass(frozen=True)
-class JobInfo:
-    """What SLURM said of a job at one time: its state in its own word, why it waits, where it is, when it may start."""
-
-    state: str
-    asked: float = 0.0
-    reason: str = ""
-    node: str = ""
-    start: str = ""
+# A busy SLURM takes jobs slowly. When sbatch gives up, SLURM may have accepted the job.
+_SBATCH_S = 180
+NOT_REACHED = "(connect failure)"  # in SLURM's messages if nothing was sent
 
 
 def user() -> str:
-    """Who asks: the user's name, or the number where the machine knows no name for it."""
+    """The user's name, or the number if the machine knows no name for it."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -69,11 +47,11 @@ def available() -> bool:
 def sbatch(script: Path, options: Sequence[str] = (), known: Collection[str] = ()) -> str:
     """Submit a batch script, which lies in its job's working directory.
 
-    Where sbatch gives no id, SLURM may have taken the job all the same: then the queue is looked at.
+    If sbatch gives no id, SLURM may have accepted the job anyway: then the queue is looked at.
 
     Args:
         script: the script.
-        options: options beside those in the script, which they override.
+        options: options in addition to those in the script; they override these.
         known: the other jobs in this directory.
 
     Returns:
@@ -84,12 +62,12 @@ def sbatch(script: Path, options: Sequence[str] = (), known: Collection[str] = (
     """
     argv = ["sbatch", "--parsable", *options, str(script)]
     try:
-        said = call(argv, env=submission_environment(os.environ), timeout_s=_SBATCH_S)
-        job_id = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
-        if job_id.isdigit():
+        text = call(argv, env=submission_environment(os.environ), timeout_s=_SBATCH_S)
+        job_id = job_id_of(text)
+        if job_id is not None:
             return job_id
         raise SchedulerError(
-            f"sbatch took the job but its answer is unreadable: {said!r}; see squeue --me"
+            f"sbatch took the job but its answer is unreadable: {text!r}; see squeue --me"
         )
     except SchedulerError as error:
         taken = None
@@ -102,7 +80,11 @@ def sbatch(script: Path, options: Sequence[str] = (), known: Collection[str] = (
 
 
 def job_in(folder: Path, known: Collection[str] = ()) -> str | None:
-    """The job that waits or runs with this working directory, beside those known; None where there is none.
+    """The first job that waits or runs with this working directory; None if there is none.
+
+    Args:
+        folder: the working directory.
+        known: jobs that do not count.
 
     Raises:
         SchedulerError: SLURM did not answer.
@@ -137,16 +119,17 @@ def working_directories() -> list[tuple[str, str]]:
 
 
 def scancel(*job_ids: str, pending: bool = False) -> None:
-    """Cancel jobs; those that have ended already are no error.
+    """Cancel jobs. It is not an error if they have ended.
 
     Args:
         job_ids: the jobs.
-        pending: only those that have not started.
+        pending: cancel only those that have not started.
 
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    call(["scancel", "--quiet", *(["--state=PENDING"] if pending else []), *job_ids])
+    options = ["--state=PENDING"] if pending else []
+    call(["scancel", "--quiet", *options, *job_ids])
 
 
 def release(job_id: str) -> None:
@@ -159,7 +142,7 @@ def release(job_id: str) -> None:
 
 
 def exclude(job_id: str, nodes: str) -> None:
-    """Keep a job that has not started away from some nodes, and no others: ``n1,n[3-4]``.
+    """Keep a job that has not started away from exactly these nodes: ``n1,n[3-4]``.
 
     Raises:
         SchedulerError: SLURM did not take it.
@@ -170,7 +153,7 @@ def exclude(job_id: str, nodes: str) -> None:
 def with_own_excluded(plan: Mapping[str, Any], nodes: Sequence[str]) -> str:
     """The nodes to keep away from, with those of the user's own ``slurm: {exclude: ...}``.
 
-    An option of sbatch's command line takes the place of the script's, so both go into one.
+    An option on sbatch's command line replaces the script's, so one option must name all nodes.
 
     Args:
         plan: plan.json.
@@ -179,188 +162,61 @@ def with_own_excluded(plan: Mapping[str, Any], nodes: Sequence[str]) -> str:
     Raises:
         SchedulerError: the user's own list is a file that cannot be read.
     """
-    own = dict(plan.get("directives", ())).get("exclude", "")
-    if "/" in own:  # sbatch takes a file of names, too
+    own_nodes = dict(plan.get("directives", ())).get("exclude", "")
+    if "/" in own_nodes:  # sbatch takes a file of names, too
         try:
-            own = ",".join(Path(own).read_text(encoding="utf-8").replace(",", " ").split())
+            text = Path(own_nodes).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            message = f"slurm.exclude names the file {own}, which cannot be read: {error}"
+            message = f"slurm.exclude names the file {own_nodes}, which cannot be read: {error}"
             raise SchedulerError(message) from error
-    return ",".join(dict.fromkeys([*filter(None, [own]), *nodes]))
+        own_nodes = ",".join(text.replace(",", " ").split())
+    all_nodes = [own_nodes, *nodes] if own_nodes else nodes
+    return ",".join(dict.fromkeys(all_nodes))
 
 
 def past_states(job_id: str) -> list[str]:
-    """How each attempt of a job ended that was requeued, in SLURM's words, oldest first.
+    """How each attempt of a requeued job ended, in SLURM's words, oldest first.
 
     Raises:
         SchedulerError: there is no sacct here, or it did not answer.
     """
-    fields = "--format=State"
-    text = call(
-        [
-            "sacct",
-            "--duplicates",
-            "--allocations",
-            "--noheader",
-            "--parsable2",
-            fields,
-            f"--jobs={job_id}",
-        ]
-    )
-    states = [line.split()[0] for line in text.splitlines() if line.strip()]
-    return [state for state in states if state in FINISHED or state == "REQUEUED"]
+    options = ["--duplicates", "--allocations", "--noheader", "--parsable2", "--format=State"]
+    return past_states_of(call(["sacct", *options, f"--jobs={job_id}"]))
 
 
 def end_time(job_id: str) -> float | None:
-    """When a running job reaches its time limit (unix time), or None where SLURM does not say.
+    """When a running job reaches its time limit (unix time), or None if SLURM does not answer.
 
-    SLURM_JOB_END_TIME is not set everywhere (not on 22.05), so squeue is asked, once an attempt. Of a
-    job that is being cancelled it gives the time of that, which is no limit: only a running job's counts.
+    SLURM_JOB_END_TIME is not set everywhere (not on 22.05), so squeue is asked, once an attempt.
     """
     try:
         text = call(["squeue", "--noheader", "--format=%T %e", f"--jobs={job_id}"])
-        state, _, end = text.strip().partition(" ")
-        return time.mktime(time.strptime(end, "%Y-%m-%dT%H:%M:%S")) if state == "RUNNING" else None
+        return end_time_of(text)
     except (SchedulerError, ValueError):
         return None
 
 
-def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[str, JobInfo]:
-    """What SLURM knows of these jobs, from squeue and, for those it has forgotten, sacct.
-
-    SLURM is asked at most once in min_poll_s seconds by all of a user's hpcdl
-    commands together, whether it answers or not; between, they share the last
-    answer. Where the user's cache cannot be written, each command asks for itself.
-    A job that no answer tells of yet is not in the result.
-
-    Args:
-        job_ids: the jobs.
-        min_poll_s: seconds between two questions.
-        since: when the youngest of these jobs was submitted (unix time).
+def queued_jobs() -> dict[str, JobInfo]:
+    """The user's jobs that wait, run, or have ended a moment ago, by id.
 
     Raises:
-        SchedulerError: SLURM did not answer, and has not told of these jobs before.
+        SchedulerError: SLURM did not answer.
     """
-    wanted = set(job_ids)
-    known = _latest(wanted, min_poll_s)
-    found = {
-        i: JobInfo(**row)
-        for i, row in known["jobs"].items()
-        if i in wanted and row["asked"] >= since
-    }
-    if known["error"] and not found:
-        raise SchedulerError(known["error"])
-    return found
+    asked = time.time()
+    states = ["--states=all", f"--user={user()}"]
+    text = call(["squeue", "--noheader", *states, QUEUE_FORMAT])
+    return jobs_of_squeue(text, asked)
 
 
-def _latest(wanted: set[str], min_poll_s: int) -> dict[str, Any]:
-    """The last answer, or a new one where that is old enough; all of the user's commands share it."""
-    with cache.locked(_LOCK):
-        old = _remembered()
-        known = dict(old)
-        if not 0 <= time.time() - known["time"] < min_poll_s:
-            cache.store(
-                _cache_name(), {**known, "time": time.time()}
-            )  # if this command is killed while it asks
-            known = _ask(known, wanted)
-        known["wanted"] = sorted(wanted | set(known["wanted"]))
-        if known != old:
-            cache.store(_cache_name(), known)
-    return known
+def accounted_jobs(job_ids: Sequence[str]) -> dict[str, JobInfo]:
+    """These jobs as accounting knows them, by id.
 
-
-def _cache_name() -> str:
-    """Where answers are kept: apart for each cluster, as two may have the same job number."""
-    return f"slurm-jobs-{clusters.asked()}".rstrip("-") + ".json"
-
-
-def _remembered() -> dict[str, Any]:
-    """The last answer; nothing if the cache has none, or one of another form."""
-    import msgspec
-
-    answer = _nothing_known() | cache.load(_cache_name())
-    try:
-        jobs = msgspec.convert(answer["jobs"], dict[str, JobInfo])
-        msgspec.convert([answer["time"], *answer["missing"].values()], list[float])
-        msgspec.convert([answer["error"], *answer["wanted"]], list[str])
-    except (msgspec.ValidationError, AttributeError, TypeError):
-        return _nothing_known()
-    return {**answer, "jobs": {job_id: vars(info) for job_id, info in jobs.items()}}
-
-
-def _nothing_known() -> dict[str, Any]:
-    """What is kept before SLURM was ever asked.
-
-    ``time`` and ``error`` are of the last question, ``jobs`` have a row each, ``missing`` are those that neither
-    squeue nor sacct knew, and since when, ``wanted`` are asked for next time.
+    Raises:
+        SchedulerError: there is no sacct here, or it did not answer.
     """
-    return {"time": 0.0, "error": "", "jobs": {}, "missing": {}, "wanted": []}
-
-
-def _ask(known: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
-    """One call of squeue for all of the user's jobs, then at most one of sacct: what is known after it."""
-    now = time.time()
-    settled = {i: row for i, row in known["jobs"].items() if _settled(row, now)}
-    asked = (wanted | set(known["wanted"])) - set(settled)
-    try:
-        found = _queue(now)
-    except SchedulerError as error:
-        return {**known, "time": now, "error": str(error)}
-    forgotten, answered = sorted(asked - set(found)), True
-    if forgotten and shutil.which("sacct"):
-        try:
-            found.update(_account(forgotten))
-        except SchedulerError:
-            answered = (
-                False  # accounting may be down while the scheduler is not: they stay what they were
-            )
-    missing = (
-        {i: known["missing"].get(i, now) for i in forgotten if i not in found}
-        if answered
-        else known["missing"]
-    )
-    found.update(
-        {i: JobInfo(UNKNOWN, now) for i, first in missing.items() if now - first >= _MISSING_S}
-    )
-    rows = {**settled, **{i: vars(info) for i, info in found.items()}}
-    return {**_nothing_known(), "time": now, "jobs": rows, "missing": missing}
-
-
-def _settled(row: dict[str, Any], now: float) -> bool:
-    """Whether a remembered answer will not change any more, and is not too old to be asked for again."""
-    return row["state"] in FINISHED and now - row["asked"] < _REMEMBERED_S
-
-
-def _queue(now: float) -> dict[str, JobInfo]:
-    found = {}
-    text = call(
-        ["squeue", "--noheader", f"--user={user()}", "--states=all", "--format=%i|%T|%r|%N|%S"]
-    )
-    for line in text.splitlines():
-        job_id, state, reason, node, start = line.split("|")
-        found[job_id] = JobInfo(state, now, _none(reason), _none(node), _none(start))
-    return found
-
-
-def _account(job_ids: Sequence[str]) -> dict[str, JobInfo]:
-    fields = "--format=JobIDRaw,State,NodeList"
-    text = call(
-        [
-            "sacct",
-            "--noheader",
-            "--parsable2",
-            "--allocations",
-            fields,
-            f"--jobs={','.join(job_ids)}",
-        ]
-    )
-    now = time.time()
-    rows = (line.split("|") for line in text.splitlines())
-    return {job_id: JobInfo(state.split()[0], now, "", _none(node)) for job_id, state, node in rows}
-
-
-def _none(text: str) -> str:
-    return "" if text in ("None", "N/A", "(null)", "None assigned") else text
+    options = ["--noheader", "--parsable2", "--allocations", ACCOUNT_FORMAT]
+    text = call(["sacct", *options, f"--jobs={','.join(job_ids)}"])
+    return jobs_of_sacct(text, time.time())
 
 
 def call(argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60) -> str:
@@ -379,25 +235,36 @@ def call(argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60
 def answer(
     argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """All that one of SLURM's commands says, whatever its exit status.
+    """All that one of SLURM's commands prints, whatever its exit status.
 
-    Without an ``env`` it gets what a job may inherit: SQUEUE_STATES, SCANCEL_STATE or SLURM_TIME_FORMAT of
-    the user's shell would change what it does.
+    Args:
+        argv: the command.
+        env: its environment; by default what a job may inherit. SQUEUE_STATES, SCANCEL_STATE or
+            SLURM_TIME_FORMAT of the user's shell would change what it does.
+        timeout_s: how long it may take.
+        stdin: its input.
 
     Raises:
         SchedulerError: it is not here, or did not answer in time.
     """
-    env = submission_environment(os.environ) if env is None else env
+    if env is None:
+        env = submission_environment(os.environ)
     try:
         return subprocess.run(
-            clusters.with_cluster(argv), env=env, input=stdin, capture_output=True, timeout=timeout_s, check=False,
-            encoding="utf-8", errors="surrogateescape",  # a working directory need not be UTF-8
-        )  # fmt: skip
+            clusters.with_cluster(argv),
+            env=env,
+            input=stdin,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+            encoding="utf-8",
+            errors="surrogateescape",  # a working directory need not be UTF-8
+        )
     except FileNotFoundError as error:
-        raise SchedulerError(
+        message = (
             f"{argv[0]} is not on this machine: run hpcdl on a login node, or use --backend local"
-        ) from error
+        )
+        raise SchedulerError(message) from error
     except subprocess.TimeoutExpired as error:
-        raise SchedulerError(
-            f"{argv[0]} did not answer in {timeout_s} s; SLURM may be busy, try again"
-        ) from error
+        message = f"{argv[0]} did not answer in {timeout_s} s; SLURM may be busy, try again"
+        raise SchedulerError(message) from error

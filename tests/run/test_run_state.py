@@ -25,8 +25,8 @@ from hpcdl.run.causes import (
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import AttemptEvent, Heartbeat, Result, Submitted
 from hpcdl.run.state import Evidence, process_start, read, status_of
-from hpcdl.scheduler import slurm
-from hpcdl.scheduler.slurm import JobInfo
+from hpcdl.scheduler import job_answers
+from hpcdl.scheduler.jobinfo import JobInfo
 
 
 def start(number=1, at=10.0):
@@ -198,7 +198,7 @@ def test_of_a_chain_the_job_that_has_not_ended_speaks(tmp_path, monkeypatch):
     )
     append_json_line(paths.attempts, {"event": "start", "attempt": 1, "time": 10.0})
     words = {"7": says("UNKNOWN"), "8": says("RUNNING"), "9": says("PENDING")}
-    monkeypatch.setattr(slurm, "jobs", lambda *job_ids, **since: words)
+    monkeypatch.setattr(job_answers, "jobs", lambda *job_ids, **since: words)
 
     assert Run(tmp_path).status().state == "running"
 

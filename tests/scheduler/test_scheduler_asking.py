@@ -18,7 +18,7 @@ from hpcdl.preflight import Subject, check
 from hpcdl.preflight.limits import partition, trial
 from hpcdl.run import Run
 from hpcdl.run.paths import RunPaths
-from hpcdl.scheduler import slurm
+from hpcdl.scheduler import job_answers, slurm
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.submission import send as submission
 from hpcdl.worker.executors import SlurmScriptExecutor
@@ -65,8 +65,8 @@ def states(found):
 def test_one_answer_serves_all_for_a_minute(site):
     site.says(squeue="echo '7|PENDING|Priority||N/A'; echo '8|RUNNING|None|n1|N/A'", sacct="")
 
-    assert states(slurm.jobs(["7"], 60)) == {"7": "PENDING"}
-    assert states(slurm.jobs(["8"], 60)) == {"8": "RUNNING"}
+    assert states(job_answers.jobs(["7"], 60)) == {"7": "PENDING"}
+    assert states(job_answers.jobs(["8"], 60)) == {"8": "RUNNING"}
     assert (len(site.calls("squeue")), len(site.calls("sacct"))) == (1, 0)
 
 
@@ -75,55 +75,55 @@ def test_no_answer_is_not_asked_for_again_within_a_minute(site):
 
     for _ in range(3):
         with pytest.raises(SchedulerError, match="Unable to contact slurm controller"):
-            slurm.jobs(["7"], 60)
+            job_answers.jobs(["7"], 60)
 
     assert len(site.calls("squeue")) == 1
 
 
 def test_what_was_known_before_an_outage_holds(site):
     site.says(squeue="echo '7|TIMEOUT|None|n1|N/A'; echo '8|RUNNING|None|n1|N/A'")
-    slurm.jobs(["7", "8"], 60)
+    job_answers.jobs(["7", "8"], 60)
     a_minute_later()
     site.says(squeue=DOWN)
 
-    assert states(slurm.jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "RUNNING"}
+    assert states(job_answers.jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "RUNNING"}
     assert len(site.calls("squeue")) == 2
 
 
 def test_answers_from_before_a_job_was_sent_are_not_its(site):
     site.says(squeue="echo '7|FAILED|None|n1|N/A'")
 
-    assert slurm.jobs(["7"], 60, since=time.time() + 5) == {}
+    assert job_answers.jobs(["7"], 60, since=time.time() + 5) == {}
 
 
 def test_jobs_that_others_want_are_asked_for_together(site):
     site.says(squeue="", sacct="")
     for job_id in ("7", "8", "9"):
-        assert slurm.jobs([job_id], 60) == {}
+        assert job_answers.jobs([job_id], 60) == {}
     a_minute_later()
     site.says(
         sacct="echo '7|TIMEOUT|n1'; echo '8|CANCELLED by 1000|None assigned'; echo '9|COMPLETED|n2'"
     )
 
-    assert states(slurm.jobs(["9"], 60)) == {"9": "COMPLETED"}
-    assert states(slurm.jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "CANCELLED"}
+    assert states(job_answers.jobs(["9"], 60)) == {"9": "COMPLETED"}
+    assert states(job_answers.jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "CANCELLED"}
     assert [line.split("=")[-1] for line in site.calls("sacct")] == ["7", "7,8,9"]
 
 
 @pytest.mark.parametrize("sacct", ["nothing", "not-here"])
 def test_job_that_nobody_knows_is_unknown_after_a_while(site, sacct):
     site.says(squeue="", **({"sacct": ""} if sacct == "nothing" else {}))
-    assert slurm.jobs(["7"], 60) == {}  # accounting may be late
+    assert job_answers.jobs(["7"], 60) == {}  # accounting may be late
     old = cache.load("slurm-jobs.json")
     cache.store("slurm-jobs.json", {**old, "missing": {"7": time.time() - 601}, "time": 0})
 
-    assert states(slurm.jobs(["7"], 60)) == {"7": "UNKNOWN"}
+    assert states(job_answers.jobs(["7"], 60)) == {"7": "UNKNOWN"}
 
 
 def test_accounting_that_is_down_says_nothing(site):
     site.says(squeue="", sacct="exit 1")
 
-    assert slurm.jobs(["7"], 60) == {}
+    assert job_answers.jobs(["7"], 60) == {}
     assert cache.load("slurm-jobs.json")["missing"] == {}
 
 
@@ -134,7 +134,7 @@ def test_no_cache_answers_once(site, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/cache")
 
     for _ in range(3):
-        assert states(slurm.jobs(["7"], 60)) == {"7": "RUNNING"}
+        assert states(job_answers.jobs(["7"], 60)) == {"7": "RUNNING"}
 
     assert len(site.calls("squeue")) == 1
     assert capsys.readouterr().err.count("going on without it") == 1
@@ -156,7 +156,7 @@ def test_odd_answers_are_dropped(site, kept):
     site.says(squeue="echo '7|RUNNING|None|n1|N/A'")
     cache.store("slurm-jobs.json", kept)
 
-    assert states(slurm.jobs(["7"], 60)) == {"7": "RUNNING"}
+    assert states(job_answers.jobs(["7"], 60)) == {"7": "RUNNING"}
 
 
 def test_user_without_a_name(site, monkeypatch):
@@ -370,11 +370,11 @@ def test_commands_of_a_cluster(site):
     """Its answers come with a heading, are kept apart from another's, and its own jobs ask without -M."""
     site.says(squeue=f"{HEADED}; echo '7|RUNNING|None|n1|N/A'", sacct="exit 0", scontrol="exit 0")
     with on_cluster("wice"):
-        assert states(slurm.jobs(["7"], 60)) == {"7": "RUNNING"}
+        assert states(job_answers.jobs(["7"], 60)) == {"7": "RUNNING"}
         slurm.past_states("7")
         slurm.exclude("7", "n1")
     site.says(squeue="echo '7|PENDING|None||N/A'")
-    assert states(slurm.jobs(["7"], 60)) == {"7": "PENDING"}
+    assert states(job_answers.jobs(["7"], 60)) == {"7": "PENDING"}
 
     assert [line.split()[1:3] for line in site.calls("sacct") + site.calls("scontrol")] == [
         ["-M", "wice"]
