@@ -1,1 +1,1 @@
-"""SLURM's commands, and the submitit executors on top of them."""
+"""SLURM: its commands, what they print, and what a site allows its user."""

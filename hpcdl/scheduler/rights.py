@@ -37,27 +37,30 @@ class Barrier:
 
 
 def is_one_of(name: str, names: Collection[str]) -> bool:
-    """Whether an account or a QoS is among these, in whatever case."""
-    return name.lower() in {other.lower() for other in names}
+    """Whether an account or a QoS is among these, in upper or lower case."""
+    return any(name.lower() == other.lower() for other in names)
 
 
 def my_accounts(site: Site) -> list[str]:
-    """The accounts that the user may name, in the order of the alphabet."""
-    return sorted({row.account for row in site.associations or ()})
+    """The accounts that the user may name, in alphabetical order."""
+    return sorted({association.account for association in site.associations or ()})
 
 
 def default_account(site: Site) -> str | None:
-    """The account that SLURM takes where none is named; None where nothing says which."""
-    named = sorted({row.default_account for row in site.associations or () if row.default_account})
-    accounts = named or my_accounts(site)
+    """The account of a job that names none; None if SLURM does not tell."""
+    defaults = set()
+    for association in site.associations or ():
+        if association.default_account:
+            defaults.add(association.default_account)
+    accounts = list(defaults) or my_accounts(site)
     return accounts[0] if len(accounts) == 1 else None
 
 
 def binding(site: Site, account: str | None, partitions: Sequence[str] = ()) -> list[Association]:
     """The associations that bind a job: those of its partition, else those of no partition.
 
-    An association is of a user, an account and perhaps a partition. The limits of another
-    partition's do not count.
+    An association has a user, an account and perhaps a partition. Limits of other partitions do
+    not count.
 
     Args:
         site: SLURM's answers.
@@ -65,37 +68,45 @@ def binding(site: Site, account: str | None, partitions: Sequence[str] = ()) -> 
         partitions: the names of the partitions that the job may go to.
     """
     payer = account or default_account(site)
-    rows = list(site.associations or ())
-    if payer is not None:
-        rows = [row for row in rows if is_one_of(row.account, [payer])]
-    general = [row for row in rows if row.partition is None]
+    by_partition: dict[str, list[Association]] = {}
+    for association in site.associations or ():
+        if payer is None or is_one_of(association.account, [payer]):
+            key = (association.partition or "").lower()
+            by_partition.setdefault(key, []).append(association)
+    general = by_partition.get("", [])
     chosen: list[Association] = []
     for name in partitions:
-        own = [row for row in rows if row.partition and is_one_of(row.partition, [name])]
-        chosen += own or general
+        chosen += by_partition.get(name.lower(), general)
     if not partitions:
-        chosen = general or rows
-    return sorted(set(chosen), key=lambda row: (row.account, row.partition or ""))
+        chosen = general or [each for group in by_partition.values() for each in group]
+    return sorted(set(chosen), key=lambda each: (each.account, each.partition or ""))
 
 
-def allowed_qos(rows: Sequence[Association]) -> list[str]:
+def allowed_qos(associations: Sequence[Association]) -> list[str]:
     """The QoS that any of these associations may use."""
-    return sorted({name for row in rows for name in row.qos})
+    names: set[str] = set()
+    for association in associations:
+        names.update(association.qos)
+    return sorted(names)
 
 
-def default_qos(rows: Sequence[Association]) -> str | None:
-    """The QoS of a job that names none; None where these associations do not agree."""
+def default_qos(associations: Sequence[Association]) -> str | None:
+    """The QoS of a job that names none; None if these associations do not agree."""
     names = set()
-    for row in rows:
-        only = row.qos[0] if len(row.qos) == 1 else "normal"
-        names.add(row.default_qos or only)
+    for association in associations:
+        only = association.qos[0] if len(association.qos) == 1 else "normal"
+        names.add(association.default_qos or only)
     return names.pop() if len(names) == 1 else None
 
 
-def longest_s(rows: Sequence[Association]) -> int | None:
+def longest_s(associations: Sequence[Association]) -> int | None:
     """The longest job that any of these associations allows, in seconds; None for no limit."""
-    limits = [row.max_wall_s for row in rows if row.max_wall_s is not None]
-    return max(limits) if limits and len(limits) == len(rows) else None
+    longest = 0
+    for association in associations:
+        if association.max_wall_s is None:
+            return None
+        longest = max(longest, association.max_wall_s)
+    return longest if associations else None
 
 
 def barriers(
@@ -104,7 +115,7 @@ def barriers(
     account: str | None,
     qos: str | None,
 ) -> Iterator[Barrier]:
-    """Why a partition does not take a job of this user; nothing where it does, or nobody knows.
+    """Why a partition does not take a job of this user; nothing if it does, or nobody knows.
 
     Args:
         site: SLURM's answers.
@@ -118,32 +129,33 @@ def barriers(
         groups = ", ".join(partition.groups)
         yield Barrier("partition", f"is for members of the group {groups} only (AllowGroups)")
     payer = account or default_account(site)
-    rows = binding(site, payer, [partition.name])
-    if site.associations and payer and is_one_of(payer, my_accounts(site)) and not rows:
-        others = sorted({row.partition or "" for row in binding(site, payer)})
+    associations = binding(site, payer, [partition.name])
+    is_mine = payer is not None and is_one_of(payer, my_accounts(site))
+    if payer and is_mine and not associations:
+        others = sorted({other.partition or "" for other in binding(site, payer)})
         message = f"is not open to account {payer}, which may use {', '.join(others)}"
         yield Barrier("partition", message, tuple(others))
     if payer and _refuses(payer, partition.accounts, partition.denied_accounts):
         which = "" if account else "your default "
         message = f"does not take {which}account {payer}"
         yield Barrier("account", message, partition.accounts)
-    used = qos or default_qos(rows)
+    used = qos or default_qos(associations)
     if used and _refuses(used, partition.qos, partition.denied_qos):
         which = "" if qos else "your default "
         yield Barrier("qos", f"does not take {which}qos {used}", partition.qos)
 
 
 def _refuses(name: str, allowed: Collection[str], denied: Collection[str]) -> bool:
-    """SLURM looks at what is denied only where all are allowed."""
+    """SLURM looks at the denied names only if all are allowed."""
     if allowed:
         return not is_one_of(name, allowed)
     return is_one_of(name, denied)
 
 
 def ways_in(site: Site, partition: Partition) -> list[tuple[str | None, str | None]]:
-    """The pairs of account and QoS with which this user can send jobs there, the default ones first.
+    """The pairs of account and QoS with which this user can send jobs there, defaults first.
 
-    A pair of None stands for a site that tells of no accounts.
+    A pair of None stands for a site that tells no accounts.
     """
     if not partition.up:
         return []
@@ -153,18 +165,17 @@ def ways_in(site: Site, partition: Partition) -> list[tuple[str | None, str | No
     accounts = sorted(my_accounts(site), key=lambda name: (name != first, name))
     pairs = []
     for account in accounts:
-        rows = binding(site, account, [partition.name])
         names: list[str | None] = [None]  # the default one, which need not be named
-        names += allowed_qos(rows)
+        names += allowed_qos(binding(site, account, [partition.name]))
         pairs += [(account, name) for name in names]
     return [pair for pair in pairs if not list(barriers(site, partition, *pair))]
 
 
 def qos_by_name(site: Site, name: str | None) -> Qos | None:
-    """The QoS of this name, in whatever case."""
-    for row in site.qos or ():
-        if name is not None and row.name.lower() == name.lower():
-            return row
+    """The QoS of this name, in upper or lower case."""
+    for qos in site.qos or ():
+        if name is not None and qos.name.lower() == name.lower():
+            return qos
     return None
 
 

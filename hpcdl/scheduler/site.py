@@ -1,4 +1,8 @@
-"""What a SLURM site has and allows its user: partitions, nodes, QoS and associations, as scontrol and sacctmgr tell."""
+"""What a SLURM site has and allows its user: partitions, nodes, QoS and associations.
+
+`slurm` starts the commands that tell it (scontrol, sacctmgr, sbatch --test-only); they are read
+here.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +35,9 @@ MEMORY = (
     "JobDefaults",
 )
 CONFIG = ("ClusterName", "JobRequeue", "KillWait", "SelectType", "SLURM_VERSION", "TmpFS", *MEMORY)
-
-
+# What SLURM's suffixes mean: of memory in MB, of counts
+_MEGABYTES = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**3}
+_THOUSANDS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "P": 1000**5}
 TRY_S = 60
 
 
@@ -42,10 +47,11 @@ class RefusedError(SchedulerError):
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition; ``memory`` is its own rules of `MEMORY`.
+    """A partition.
 
     ``accounts``, ``qos`` and ``groups`` are the names that it allows; an empty tuple allows all.
-    ``hidden`` ones are not for everybody, and ``root_only`` ones are for the administrators.
+    ``memory`` holds its own rules among `MEMORY`. A ``hidden`` one is not for everybody, and a
+    ``root_only`` one is for administrators.
     """
 
     name: str
@@ -67,10 +73,19 @@ class Partition:
 
 @dataclass(frozen=True)
 class NodeShape:
-    """Nodes that are alike; ``gpus`` counts them by type, under "" where SLURM knows no type.
+    """Nodes that are alike.
 
-    CPUs and memory are what jobs may have: not what is kept for the system (CoreSpecCount, MemSpecLimit).
-    ``up`` is False where none of them takes jobs now (down, drained); ``architecture`` is as uname tells it.
+    CPUs and memory are what jobs may have, without what is kept for the system (CoreSpecCount,
+    MemSpecLimit).
+
+    Args:
+        cpus: of one node.
+        memory_mb: of one node.
+        gpus: of one node, counted by type; the type is "" if SLURM knows none.
+        partitions: the partitions that they are in.
+        up: False if none of them takes jobs now (down, drained).
+        architecture: as uname tells it.
+        names: the names of the nodes.
     """
 
     cpus: int
@@ -84,7 +99,14 @@ class NodeShape:
 
 @dataclass(frozen=True)
 class Qos:
-    """A quality of service; ``most`` is what one job may have at most: cpu, mem (MB), node, gres/gpu."""
+    """A quality of service (QoS).
+
+    Args:
+        name: its name.
+        max_wall_s: the longest job; None for no limit.
+        most: what one job may have at most: cpu, mem (MB), node, gres/gpu.
+        flags: its flags.
+    """
 
     name: str
     max_wall_s: int | None = None
@@ -94,7 +116,16 @@ class Qos:
 
 @dataclass(frozen=True)
 class Association:
-    """An account that the user may use, the QoS with it, and the account that is used where none is named."""
+    """An account that the user may use.
+
+    Args:
+        account: its name.
+        qos: the QoS that may be used with it.
+        default_qos: the QoS of a job that names none.
+        partition: the only partition that this holds for; None for all.
+        max_wall_s: the longest job; None for no limit.
+        default_account: the user's account for jobs that name none.
+    """
 
     account: str
     qos: tuple[str, ...] = ()
@@ -106,10 +137,17 @@ class Association:
 
 @dataclass(frozen=True)
 class Site:
-    """All of it; ``config`` is what `CONFIG` lists of ``scontrol show config``, without what is not set.
+    """All that SLURM tells of a site.
 
-    Where SLURM enforces no associations, or sacctmgr does not answer, ``qos`` and ``associations`` are None:
-    nothing is known of them. Where it enforces no limits, they have none.
+    If SLURM does not enforce associations, or sacctmgr does not answer, ``qos`` and
+    ``associations`` are None: nothing is known. If it does not enforce limits, they have none.
+
+    Args:
+        partitions: all partitions.
+        nodes: the nodes, by shape.
+        qos: all QoS.
+        associations: the user's own.
+        config: the keys of `CONFIG` from ``scontrol show config`` that are set.
     """
 
     partitions: tuple[Partition, ...] = ()
@@ -120,17 +158,17 @@ class Site:
 
 
 def read_site() -> Site:
-    """Ask SLURM, or remember what it said in the last minutes.
+    """Ask SLURM, or take its answer of the last minutes.
 
     Raises:
         SchedulerError: SLURM did not answer.
     """
     import msgspec
 
-    known = cache.load(_CACHE)
-    if known.get("of") == _whose() and _is_young(known.get("time")):
+    answer = cache.load(_CACHE)
+    if answer.get("of") == _whose() and _is_young(answer.get("time")):
         try:
-            return msgspec.convert(known.get("site"), Site)
+            return msgspec.convert(answer.get("site"), Site)
         except msgspec.ValidationError:
             pass  # another version of hpcdl wrote it
     site = _ask()
@@ -139,7 +177,7 @@ def read_site() -> Site:
 
 
 def forget() -> None:
-    """Ask anew the next time: what was refused may be allowed by then."""
+    """Ask again the next time: what was refused may be allowed by then."""
     cache.forget(_CACHE)
 
 
@@ -148,39 +186,53 @@ def _is_young(asked: object) -> bool:
 
 
 def _whose() -> list[str]:
-    """One home may serve several clusters, and one login node too."""
+    """For whom an answer is: one home may serve several clusters, and so may one login node."""
     names = [slurm.user(), socket.gethostname(), os.environ.get("SLURM_CONF", "")]
     return [*names, clusters.asked()]
 
 
 def _ask() -> Site:
-    partitions = tuple(
-        map(partition_of, _records(slurm.call(["scontrol", "show", "partition", "--oneliner"])))
-    )
+    """Ask SLURM.
+
+    Raises:
+        SchedulerError: scontrol did not answer.
+    """
+    partitions = []
+    for record in _records(slurm.call(["scontrol", "show", "partition", "--oneliner"])):
+        partitions.append(partition_of(record))
     nodes = alike(_records(slurm.call(["scontrol", "show", "node", "--oneliner"])))
     config = _config(slurm.call(["scontrol", "show", "config"]))
-    kept = _set(config, CONFIG)
+    site = Site(tuple(partitions), nodes, config=_set(config, CONFIG))
     enforced = set(config.get("AccountingStorageEnforce", "").lower().split(","))
     if not enforced & {"associations", "limits", "qos", "safe", "all"}:
-        return Site(partitions, nodes, config=kept)
-    show = ["sacctmgr", "--noheader", "--parsable2", "show"]
-    mine = ["user", slurm.user(), "withassoc", f"cluster={config.get('ClusterName', '')}"]
+        return site
     try:
-        qos = slurm.call([*show, "qos", "format=Name,MaxWall,MaxTRES,MaxTRESPU,GrpTRES,Flags"])
-        associations = slurm.call(
-            [*show, *mine, "format=Account,QOS,DefaultQOS,Partition,MaxWall,DefaultAccount"]
-        )
+        every_qos, associations = _ask_accounting(config.get("ClusterName", ""))
     except SchedulerError:
-        return Site(partitions, nodes, config=kept)
-    rows = tuple(qos_of(line) for line in qos.splitlines() if line)
-    # A user of other clusters only has a line without an account.
-    users = tuple(
-        association_of(line) for line in associations.splitlines() if line.partition("|")[0]
-    )
+        return site
     if not enforced & {"limits", "safe", "all"}:
-        rows = tuple(Qos(row.name) for row in rows)
-        users = tuple(replace(row, max_wall_s=None) for row in users)
-    return Site(partitions, nodes, rows, users, kept)
+        every_qos = [Qos(qos.name) for qos in every_qos]
+        associations = [replace(own, max_wall_s=None) for own in associations]
+    return replace(site, qos=tuple(every_qos), associations=tuple(associations))
+
+
+def _ask_accounting(cluster: str) -> tuple[list[Qos], list[Association]]:
+    """All QoS, and the user's own associations on one cluster.
+
+    Raises:
+        SchedulerError: sacctmgr did not answer.
+    """
+    show = ["sacctmgr", "--noheader", "--parsable2", "show"]
+    mine = ["user", slurm.user(), "withassoc", f"cluster={cluster}"]
+    qos_text = slurm.call([*show, "qos", "format=Name,MaxWall,MaxTRES,MaxTRESPU,GrpTRES,Flags"])
+    keys = "format=Account,QOS,DefaultQOS,Partition,MaxWall,DefaultAccount"
+    associations_text = slurm.call([*show, *mine, keys])
+    every_qos = [qos_of(line) for line in qos_text.splitlines() if line]
+    associations = []
+    for line in associations_text.splitlines():
+        if line.partition("|")[0]:  # a user of other clusters only has a line without an account
+            associations.append(association_of(line))
+    return every_qos, associations
 
 
 def partition_of(record: Mapping[str, str]) -> Partition:
@@ -207,33 +259,37 @@ def partition_of(record: Mapping[str, str]) -> Partition:
 
 def alike(records: list[dict[str, str]]) -> tuple[NodeShape, ...]:
     """Records of ``scontrol show node``, those of one shape together."""
-    shapes: dict[tuple[Any, ...], list[str]] = {}
+    names_by_shape: dict[tuple[Any, ...], list[str]] = {}
+    shapes: dict[tuple[Any, ...], NodeShape] = {}
     for record in records:
-        words = set(re.findall("[A-Z_]+", record.get("State", "")))
-        if "FUTURE" in words:
+        states = set(re.findall("[A-Z_]+", record.get("State", "")))
+        if "FUTURE" in states:
             continue
-        gpus = tuple(sorted(gpus_of(record.get("Gres", "")).items()))
         cpus = record.get("CPUEfctv") or record.get("CPUTot", "0")  # the former since SLURM 22.05
-        memory_mb = int(record.get("RealMemory", 0)) - int(record.get("MemSpecLimit", 0))
-        size = (int(cpus), memory_mb, gpus)
-        where = (
-            _names(record.get("Partitions", "")),
-            not words & _OUT_OF_SERVICE,
-            record.get("Arch", ""),
+        shape = NodeShape(
+            cpus=int(cpus),
+            memory_mb=int(record.get("RealMemory", 0)) - int(record.get("MemSpecLimit", 0)),
+            gpus=dict(sorted(gpus_of(record.get("Gres", "")).items())),
+            partitions=_names(record.get("Partitions", "")),
+            up=not states & _OUT_OF_SERVICE,
+            architecture=record.get("Arch", ""),
         )
-        shapes.setdefault((*size, *where), []).append(record["NodeName"])
-    return tuple(
-        NodeShape(cpus, memory_mb, dict(gpus), partitions, up, architecture, tuple(names))
-        for (cpus, memory_mb, gpus, partitions, up, architecture), names in shapes.items()
-    )
+        key = tuple(map(str, vars(shape).values()))
+        shapes[key] = shape
+        names_by_shape.setdefault(key, []).append(record["NodeName"])
+    return tuple(replace(shapes[key], names=tuple(names)) for key, names in names_by_shape.items())
 
 
 def qos_of(line: str) -> Qos:
-    """A line of ``sacctmgr show qos``: no job can have more than its user, or the QoS as a whole, may have."""
+    """A line of ``sacctmgr show qos``.
+
+    No job can have more than its user, or the QoS as a whole, may have: the lowest limit counts.
+    """
     name, wall, *limits, flags = (line.split("|") + [""] * 5)[:6]
     most: dict[str, int] = {}
     for limit in map(tres, limits):
-        most.update({what: min(n, most.get(what, n)) for what, n in limit.items()})
+        for resource, count in limit.items():
+            most[resource] = min(count, most.get(resource, count))
     return Qos(name, seconds(wall), most, _names(flags))
 
 
@@ -247,23 +303,22 @@ def association_of(line: str) -> Association:
 
 def tres(text: str) -> dict[str, int]:
     """A TRES text as numbers, memory in MB: ``cpu=80,mem=500G,gres/gpu=4``."""
-    found = {}
+    counts = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
         number = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)", value)
         if number:
-            factors = {"K": 1 / 1024, "G": 1024, "T": 1024**2, "P": 1024**3}
-            factor = (
-                factors.get(number[2], 1)
-                if name == "mem"
-                else 1000 ** " KMGTP".index(number[2] or " ")
-            )
-            found[name] = int(float(number[1]) * factor)
-    return found
+            factors = _MEGABYTES if name == "mem" else _THOUSANDS
+            counts[name] = int(float(number[1]) * factors[number[2]])
+    return counts
 
 
 def seconds(text: str) -> int | None:
-    """A time as SLURM prints limits, ``D-HH:MM:SS`` or ``HH:MM:SS`` or ``MM:SS`` or minutes; None for no limit."""
+    """A time limit as SLURM prints it, in seconds; None for no limit.
+
+    Args:
+        text: ``D-HH:MM:SS``, ``HH:MM:SS``, ``MM:SS`` or minutes.
+    """
     if not re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", text):
         return None
     days, dash, rest = text.rpartition("-")
@@ -285,14 +340,13 @@ def try_script(script: str) -> str:
     """
     environment = submission_environment(os.environ)
     done = slurm.answer(["sbatch", "--test-only"], environment, TRY_S, script)
-    words = " ".join(
-        re.sub(r"^sbatch: (error: )?", "", line) for line in done.stderr.splitlines()
-    ).strip()
+    lines = [re.sub(r"^sbatch: (error: )?", "", line) for line in done.stderr.splitlines()]
+    message = " ".join(lines).strip()
     if done.returncode == 0:
-        return words
-    if any(sign in words for sign in (slurm.NOT_REACHED, "Unable to contact", "timed out")):
-        raise SchedulerError(f"sbatch --test-only got no answer: {words}")
-    raise RefusedError(words.removeprefix("allocation failure: "))
+        return message
+    if any(sign in message for sign in (slurm.NOT_REACHED, "Unable to contact", "timed out")):
+        raise SchedulerError(f"sbatch --test-only got no answer: {message}")
+    raise RefusedError(message.removeprefix("allocation failure: "))
 
 
 def _records(text: str) -> list[dict[str, str]]:
