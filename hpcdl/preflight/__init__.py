@@ -1,4 +1,4 @@
-"""The checks before a job may enter the queue: small functions in a list, each says all that it finds."""
+"""The checks before a job may enter the queue: what they check, what they find, and how they run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hpcdl.cluster.schema import Cluster
+from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import HpcdlError, SchedulerError
+from hpcdl.job import Job
 from hpcdl.modules import module_lines, plan_lines
 from hpcdl.oserrors import sentence
+from hpcdl.planning import Plan
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.site import Site, read_site
 from hpcdl.submission.send import Submission
@@ -20,14 +23,15 @@ __all__ = ["Check", "Finding", "Note", "Report", "Subject", "check"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that would keep the job from running.
+    """Something that would keep the job from running.
 
     Args:
-        cause: what was given, and what would be right.
+        cause: what was given, and what was expected.
         fix: what to do.
-        source: where it comes from: ``job``, ``profile``, ``cluster`` (also this machine) or ``--runs-dir``.
-        key: the key it comes from, as written there, or empty.
-        blocks: whether the job cannot run; else it is a warning.
+        source: where the user gave it: ``job``, ``profile`` or ``--runs-dir``; ``cluster`` if it
+            is about the cluster or this machine.
+        key: the key that was given there, or "".
+        blocks: whether the job cannot run; if not, it is a warning.
     """
 
     cause: str
@@ -39,37 +43,52 @@ class Finding:
 
 @dataclass(frozen=True)
 class Note:
-    """Something good to know that is no fault, such as when the job would start."""
+    """Something good to know that is not a fault, such as when the job would start."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is checked: a submission as it would be sent, and the profile it was made with."""
+    """What is checked: a submission as it would be sent, and the profile of its cluster."""
 
     submission: Submission
     cluster: Cluster
 
     @property
-    def module_lines(self) -> list[str]:
-        """The lines that load the site's modules: the batch script's, or for a local run the plan's."""
-        script = self.submission.script
-        return plan_lines(self.submission.plan) if script is None else module_lines(script)
+    def job(self) -> Job:
+        """What the user asks for."""
+        return self.submission.job
 
     @property
-    def site(self) -> Site:
-        """What SLURM tells of the site. One that does not answer is asked once, not by every check.
+    def plan(self) -> Plan:
+        """How the job would run on this cluster."""
+        return self.submission.plan
+
+    @property
+    def spec(self) -> RunSpec | None:
+        """What the trainer gets; None for a script job."""
+        return self.submission.spec
+
+    @property
+    def module_lines(self) -> list[str]:
+        """The lines that load the site's modules. A local run has no batch script, but a plan."""
+        script = self.submission.script
+        return plan_lines(self.plan) if script is None else module_lines(script)
+
+    @property
+    def slurm_site(self) -> Site:
+        """What SLURM says about its site. It is asked once, even if it does not answer.
 
         Raises:
-            SchedulerError: it did not answer.
+            SchedulerError: SLURM did not answer.
         """
-        if isinstance(self._answer, SchedulerError):
-            raise self._answer
-        return self._answer
+        if isinstance(self._slurm_answer, SchedulerError):
+            raise self._slurm_answer
+        return self._slurm_answer
 
     @cached_property
-    def _answer(self) -> Site | SchedulerError:
+    def _slurm_answer(self) -> Site | SchedulerError:
         try:
             with on_cluster(self.cluster.clusters):
                 return read_site()
@@ -82,7 +101,15 @@ Check = Callable[[Subject], Iterator["Finding | Note"]]
 
 @dataclass(frozen=True)
 class Report:
-    """What all checks found, by the checks' names, and how long they took."""
+    """What all checks found.
+
+    Args:
+        findings: (check, finding) for each finding.
+        passed: the checks that found nothing.
+        skipped: (check, reason) for those that could not be made.
+        notes: what is good to know.
+        seconds: how long all of it took.
+    """
 
     findings: list[tuple[str, Finding]]
     passed: list[str]
@@ -99,8 +126,8 @@ class Report:
 def check(subject: Subject, checks: Sequence[tuple[str, Check]]) -> Report:
     """Run checks, one after the other.
 
-    A check that cannot be made here (SLURM does not answer, the container command is not on this
-    machine) refuses nothing: it is skipped, with the reason.
+    A check that cannot be made here is skipped with the reason, and refuses nothing. For example,
+    SLURM may not answer, or this machine may not have the container command.
     """
     begun = time.monotonic()
     findings: list[tuple[str, Finding]] = []
@@ -110,11 +137,11 @@ def check(subject: Subject, checks: Sequence[tuple[str, Check]]) -> Report:
     for name, function in checks:
         before = len(findings)
         try:
-            for one in function(subject):
-                if isinstance(one, Note):
-                    notes.append(one.text)
+            for result in function(subject):
+                if isinstance(result, Note):
+                    notes.append(result.text)
                 else:
-                    findings.append((name, one))
+                    findings.append((name, result))
         except HpcdlError as error:
             skipped.append((name, str(error)))
             continue

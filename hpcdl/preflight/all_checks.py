@@ -1,97 +1,150 @@
-"""All checks, in the order in which people read them, and the one call that makes them."""
+"""The list of all checks, in the order in which people read them, and what makes them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from hpcdl.preflight import Check, Report, Subject, check
 from hpcdl.preflight.data import data
-from hpcdl.preflight.filesystem import places
+from hpcdl.preflight.filesystem import file_system
 from hpcdl.preflight.hostpython import host_python
 from hpcdl.preflight.image import image, image_here
-from hpcdl.preflight.limits import account, partition, qos, size, time_limit, trial
+from hpcdl.preflight.limits import account, partition, qos, time_limit
+from hpcdl.preflight.node_size import size
 from hpcdl.preflight.packages import packages
 from hpcdl.preflight.scaling import scaling
 from hpcdl.preflight.script import script
 from hpcdl.preflight.thispython import this_python
+from hpcdl.preflight.trial import trial
 from hpcdl.preflight.visible import visible
 from hpcdl.preflight.weights import weights
 from hpcdl.scheduler import site
 
-_PYTHON = "this Python"
 _TRIAL = "sbatch --test-only"
+
+
+@dataclass(frozen=True)
+class Named:
+    """A check in the list.
+
+    Args:
+        name: how reports call it.
+        check: the check.
+        needed: whether a job needs it.
+    """
+
+    name: str
+    check: Check
+    needed: Callable[[Subject], bool] = lambda subject: True
+
+
+def _has_packages(subject: Subject) -> bool:
+    return bool(subject.job.packages or subject.job.pythonpath)
+
+
+def _has_data(subject: Subject) -> bool:
+    return subject.spec is not None
+
+
+def _has_model_function(subject: Subject) -> bool:
+    return hasattr(subject.job.model, "function")
+
+
+def _has_script(subject: Subject) -> bool:
+    return bool(subject.job.script) or _has_model_function(subject)
+
+
+def _may_use_weights(subject: Subject) -> bool:
+    return bool(subject.job.script) or hasattr(subject.job.model, "backbone")
+
+
+def _names_paths(subject: Subject) -> bool:
+    job = subject.job
+    return bool(job.script or job.functions or subject.submission.unseen)
+
+
+def _in_container(subject: Subject) -> bool:
+    return subject.plan.image is not None
+
+
+def _has_script_in_container(subject: Subject) -> bool:
+    return _has_script(subject) and _in_container(subject)
+
+
+def _names_paths_in_container(subject: Subject) -> bool:
+    return _names_paths(subject) and _in_container(subject)
+
+
+def _without_container(subject: Subject) -> bool:
+    return subject.plan.image is None
+
+
 SITE = [
-    ("account", account),
-    ("partition", partition),
-    ("QoS", qos),
-    ("time", time_limit),
-    ("size", size),
+    Named("account", account),
+    Named("partition", partition),
+    Named("QoS", qos),
+    Named("time", time_limit),
+    Named("size", size),
 ]
-CHECKS: list[tuple[str, Check]] = [
+CHECKS = [
     *SITE,
-    ("image", image),
-    ("packages", packages),
-    ("data", data),
-    ("script", script),
-    ("image values", scaling),
-    ("weights", weights),
-    ("paths", visible),
-    ("host Python", host_python),
-    ("file system", places),
-    (_TRIAL, trial),
+    Named("image", image),
+    Named("packages", packages, _has_packages),
+    Named("data", data, _has_data),
+    Named("script", script, _has_script),
+    Named("image values", scaling, _has_model_function),
+    Named("weights", weights, _may_use_weights),
+    Named("paths", visible, _names_paths),
+    Named("host Python", host_python),
+    Named("file system", file_system),
+    Named(_TRIAL, trial),
 ]
-LOCAL: list[tuple[str, Check]] = [
-    ("image", image_here),
-    ("packages", packages),
-    (_PYTHON, this_python),
-    ("data", data),
-    ("script", script),
-    ("weights", weights),
-    ("paths", visible),
-    ("file system", places),
+THIS_PYTHON = Named("this Python", this_python, _without_container)
+LOCAL = [
+    Named("image", image_here, _in_container),
+    Named("packages", packages, _has_packages),
+    THIS_PYTHON,
+    Named("data", data, _has_data),
+    Named("script", script, _has_script_in_container),
+    Named("weights", weights, _may_use_weights),
+    Named("paths", visible, _names_paths_in_container),
+    Named("file system", file_system),
 ]
 
 
 def check_all(subject: Subject) -> Report:
     """Make every check that this job needs."""
-    submission = subject.submission
-    job, local = submission.job, submission.backend == "local"
-    has = {
-        "packages": bool(job.packages or job.pythonpath),
-        "data": subject.submission.spec is not None,
-        "weights": bool(
-            subject.submission.job.script or hasattr(subject.submission.job.model, "backbone")
-        ),
-        "image values": _function(subject),
-        "script": bool(subject.submission.job.script or _function(subject)),
-        "paths": bool(job.script or job.functions or subject.submission.unseen),
-    }
-    if local:
-        container = submission.plan.image is not None
-        has.update({"image": container, _PYTHON: not container})
-        has.update({name: has[name] and container for name in ("script", "paths")})
-    checks = LOCAL if local else CHECKS
-    report = check(subject, [(name, function) for name, function in checks if has.get(name, True)])
-    if any(name in dict(SITE) for name, _ in report.findings):
-        site.forget()
-    if any(name in dict(SITE) and finding.blocks for name, finding in report.findings):
-        report = _without_echo(report)
+    checks = LOCAL if subject.submission.backend == "local" else CHECKS
+    report = _make(subject, checks)
+    names = {named.name for named in SITE}
+    about_site = [finding for name, finding in report.findings if name in names]
+    if about_site:
+        site.forget()  # the site may allow by then what it does not allow now
+    if any(finding.blocks for finding in about_site):
+        return _without_trial(report)
     return report
 
 
 def check_python(subject: Subject) -> Report:
-    """The one check before a local run: it starts at once and reports the rest itself."""
-    if subject.submission.plan.image is not None:
-        return check(subject, [])
-    return check(subject, [(_PYTHON, this_python)])
+    """Make the one check before a local run. Such a run starts at once and reports the rest."""
+    return _make(subject, [THIS_PYTHON])
 
 
-def _without_echo(report: Report) -> Report:
-    """SLURM refuses a script for one reason at a time, which the checks of the site have said already: a note only."""
-    echoes = [finding.cause for name, finding in report.findings if name == _TRIAL]
-    findings = [(name, finding) for name, finding in report.findings if name != _TRIAL]
-    return replace(report, findings=findings, notes=[*report.notes, *echoes])
+def _make(subject: Subject, checks: list[Named]) -> Report:
+    """Make those checks that the job needs."""
+    return check(subject, [(named.name, named.check) for named in checks if named.needed(subject)])
 
 
-def _function(subject: Subject) -> bool:
-    return hasattr(subject.submission.job.model, "function")
+def _without_trial(report: Report) -> Report:
+    """The report with the words of SLURM's own test as notes.
+
+    SLURM gives one reason when it refuses a script, and other checks have reported that reason.
+    """
+    findings, notes = [], list(report.notes)
+    for name, finding in report.findings:
+        if name == _TRIAL:
+            notes.append(finding.cause)
+        else:
+            findings.append((name, finding))
+    return replace(report, findings=findings, notes=notes)

@@ -1,4 +1,4 @@
-"""Asks the image's own Python: its versions, and whether a script compiles and finds what it imports. Remembered."""
+"""Asks an image's own Python for versions, modules and names. The answers are kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +17,92 @@ from hpcdl import cache
 from hpcdl.container import Places, command
 from hpcdl.errors import ContainerError, UserError
 from hpcdl.image import check_sif
+from hpcdl.in_image import names as names_program
+from hpcdl.in_image.names import ROOTS, TF_KERAS, why_broken
 from hpcdl.modules import last_line, run_in_container
 from hpcdl.planning import Plan
-from hpcdl.preflight import looking
 
 LEGACY_KERAS = "TF_USE_LEGACY_KERAS"  # the variable by which TensorFlow chooses its Keras
 _CACHE = "images.json"
-_KEPT = 100  # images that are remembered
-_KEPT_OF_EACH = 1000  # programs, modules and names of an image
-_FORM = 3  # of what is remembered
-_PROGRAM = Path(looking.__file__).read_text(encoding="utf-8")
+_MAX_IMAGES = 100  # in the cache
+_MAX_ANSWERS = 1000  # for the programs, the modules and the names of an image
+_CACHE_VERSION = 3
+_PARTS = ("programs", "modules", "names")  # of a question, and of the answers in the cache
+_PROGRAM = Path(names_program.__file__).read_text(encoding="utf-8")
+_ANSWER = "hpcdl:"
 
 
-def ask(
-    plan: Plan,
-    lines: list[str],
-    sources: Mapping[str, str] | None = None,
-    imports: list[str] | None = None,
-    names: Collection[str] = (),
-) -> Any:
-    """What the image's Python has. The image is asked for its versions and public names once.
-
-    Later questions are answered from what is remembered, or by its Python without TensorFlow; only
-    a name of TensorFlow, Keras or numpy that is not a public one makes it import them again.
+@dataclass(frozen=True)
+class Question:
+    """What to ask an image, in addition to its versions.
 
     Args:
-        plan: whose image, binds and variables are used as in the job.
-        lines: the batch script's module lines.
-        sources: programs to compile, by name.
-        imports: modules to look for: ``google.colab``, or ``google:colab`` where that may also be a
+        programs: Python programs to compile, by file name.
+        modules: modules to look for: ``google.colab``, or ``google:colab`` if colab may also be a
             name in the module google.
-        names: dotted names to look for in the modules that the image has, such as
-            ``tensorflow.keras.Model``.
+        names: dotted names to look for in the image's packages: ``tensorflow.keras.Model``.
+    """
 
-    Returns:
-        ``python``, ``architecture``; ``numpy``, ``tensorflow``, ``keras`` and ``tensorflow.keras``:
-        (version, file), ("", why it fails), or None; ``broken``: what does not compile, and why;
-        ``missing``: the modules that are not there; ``names``: for each name the first part of it
-        that is not there, or "".
+    programs: Mapping[str, str] = field(default_factory=dict)
+    modules: Collection[str] = ()
+    names: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that is installed in an image.
+
+    Args:
+        version: its version; "" if importing it fails.
+        file: the file that it is imported from; "" if it has none, or if importing it fails.
+        failure: why importing it fails; "" if it does not.
+    """
+
+    version: str
+    file: str = ""
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an image's Python answered.
+
+    Args:
+        python: the version of Python.
+        architecture: the processor, in uname's words.
+        packages: those of numpy, tensorflow, keras and `TF_KERAS` that are installed.
+        broken: why programs do not compile, by file name; only those that do not.
+        missing: the modules that the image does not have.
+        absent: for names that do not exist, the first part that does not.
+    """
+
+    python: str
+    architecture: str
+    packages: dict[str, Package]
+    broken: dict[str, str]
+    missing: frozenset[str]
+    absent: dict[str, str]
+
+    def version(self, package: str) -> str:
+        """The version of a package; "" if it is not installed, or if importing it fails."""
+        return self.packages[package].version if package in self.packages else ""
+
+
+def ask(plan: Plan, module_lines: list[str], question: Question) -> ImageFacts:
+    """Ask the image's Python.
+
+    An image is asked for its versions and public names once. Later questions are answered from the
+    cache, or by the image's Python without TensorFlow. Only names of TensorFlow, Keras or numpy
+    that are not public make it import these packages again.
+
+    Args:
+        plan: its image is asked, with its binds and variables, as the job would see it.
+        module_lines: the batch script's lines that load modules.
+        question: what to ask.
 
     Raises:
-        ContainerError: the container command is not here, or fails.
-        HpcdlError: it cannot be asked on this machine.
+        ContainerError: the container command is not on this machine, or it fails.
+        HpcdlError: the image cannot be asked on this machine.
     """
     try:
         check_sif(Path(plan.image or ""))
@@ -66,78 +110,83 @@ def ask(
         raise ContainerError("the image cannot be asked") from error
     plan = _as_here(plan)
     image = _image_key(plan)
-    known = _remembered().get(image, {})
-    programs = {_program_key(*program): list(program) for program in (sources or {}).items()}
-    if known:
-        _compile_here(known, programs)
-    question = {
-        "versions": not known,
-        "programs": _unknown(programs, known.get("programs", {})),
-        "modules": list(_unknown(dict.fromkeys(imports or []), _modules(known))),
-        "names": list(_unknown(dict.fromkeys(names), _names(known, names))),
+    answers = _cached_images().get(image, {})
+    programs = {_program_key(name, text): [name, text] for name, text in question.programs.items()}
+    if answers:
+        _compile_here(answers, programs)
+    open_question = {
+        "versions": not answers,
+        "programs": _without(programs, answers.get("programs", {})),
+        "modules": list(_without(dict.fromkeys(question.modules), _modules(answers))),
+        "names": list(_without(dict.fromkeys(question.names), _names(answers, question.names))),
     }
-    if any(question.values()):
-        told = _ask(plan, lines, question)
-        known = _joined(known, told)
-        _remember(image, known)
-    return _facts(known, programs, imports or [], names)
+    if any(open_question.values()):
+        answers = _merged(answers, _ask(plan, module_lines, open_question))
+        _store(image, answers)
+    return _facts(answers, programs, question)
 
 
 def _facts(
-    known: dict[str, Any],
-    programs: dict[str, list[str]],
-    imports: Collection[str],
-    names: Collection[str],
-) -> dict[str, Any]:
-    """The answer to one question, out of all that is known."""
+    answers: dict[str, Any], programs: dict[str, list[str]], question: Question
+) -> ImageFacts:
+    """The facts for one question, from all answers of an image."""
+    packages = {}
+    for name in (*ROOTS, TF_KERAS):
+        if answers[name] is not None:
+            version, detail = answers[name]
+            packages[name] = Package(version, detail) if version else Package("", failure=detail)
     broken = {}
-    for key, (name, _) in programs.items():
-        if known["programs"][key]:
-            broken[name] = known["programs"][key]
-    modules = _modules(known)
-    missing = [name for name in imports if modules.get(name)]
-    told = ("python", "architecture", *looking.ROOTS, looking.TF_KERAS)
-    versions = {name: known[name] for name in told}
-    return {**versions, "broken": broken, "missing": missing, "names": _names(known, names)}
+    for key, (file, _) in programs.items():
+        if answers["programs"][key]:
+            broken[file] = answers["programs"][key]
+    is_missing = _modules(answers)
+    missing = frozenset(name for name in question.modules if is_missing.get(name))
+    absent = {}
+    for name, part in _names(answers, question.names).items():
+        if part:
+            absent[name] = part
+    return ImageFacts(answers["python"], answers["architecture"], packages, broken, missing, absent)
 
 
-def _unknown(asked: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in asked.items() if name not in known}
+def _without(items: dict[str, Any], answered: Collection[str]) -> dict[str, Any]:
+    """The items that have no answer yet."""
+    return {name: value for name, value in items.items() if name not in answered}
 
 
 def _program_key(name: str, source: str) -> str:
     return hashlib.sha256(f"{name}\0{source}".encode(errors="replace")).hexdigest()
 
 
-def _compile_here(known: dict[str, Any], programs: dict[str, list[str]]) -> None:
-    """Compile programs with this Python, where the image has the same version."""
-    if known["python"].split(".")[:2] != platform.python_version().split(".")[:2]:
+def _compile_here(answers: dict[str, Any], programs: dict[str, list[str]]) -> None:
+    """Compile programs with this Python, if the image has the same version."""
+    if answers["python"].split(".")[:2] != platform.python_version().split(".")[:2]:
         return
     for key, program in programs.items():
-        if key not in known["programs"]:
-            known["programs"][key] = looking.why_broken(*program)
+        if key not in answers["programs"]:
+            answers["programs"][key] = why_broken(*program)
 
 
-def _modules(known: dict[str, Any]) -> dict[str, bool]:
-    """The modules that are known, and whether they are missing."""
-    return {**dict.fromkeys(known.get("tops", []), False), **known.get("modules", {})}
+def _modules(answers: dict[str, Any]) -> dict[str, bool]:
+    """Whether modules are missing, for all modules with an answer."""
+    return {**dict.fromkeys(answers.get("tops", []), False), **answers.get("modules", {})}
 
 
-def _names(known: dict[str, Any], names: Collection[str]) -> dict[str, str]:
-    """Those of some names that are known, and what they lack."""
-    if not known:
+def _names(answers: dict[str, Any], names: Iterable[str]) -> dict[str, str]:
+    """The first absent part of each of some names that have an answer."""
+    if not answers:
         return {}
-    nodes = _tree(known)
-    answers = {}
+    nodes = _tree(answers)
+    absent = {}
     for name in names:
-        if name in known["names"]:
-            answers[name] = known["names"][name]
+        if name in answers["names"]:
+            absent[name] = answers["names"][name]
         elif _is_public(name, nodes):
-            answers[name] = ""
-    return answers
+            absent[name] = ""
+    return absent
 
 
 def _is_public(name: str, nodes: list[dict[str, int]]) -> bool:
+    """Whether a name is in the tree of public names."""
     node = 0
     for word in name.split("."):
         if node < 0 or word not in nodes[node]:
@@ -146,9 +195,9 @@ def _is_public(name: str, nodes: list[dict[str, int]]) -> bool:
     return True
 
 
-def _tree(known: dict[str, Any]) -> list[dict[str, int]]:
-    """The public names of an image, which are in a file of their own: they are many."""
-    nodes: list[dict[str, int]] = cache.load(_tree_file(known["tree"])).get("nodes", [{}])
+def _tree(answers: dict[str, Any]) -> list[dict[str, int]]:
+    """The public names of an image. They have a file of their own because they are many."""
+    nodes: list[dict[str, int]] = cache.load(_tree_file(answers["tree"])).get("nodes", [{}])
     return nodes
 
 
@@ -156,51 +205,52 @@ def _tree_file(digest: str) -> str:
     return f"names-{digest}.json"
 
 
-def _joined(known: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    """What is known of an image, with an answer added to it."""
-    if "tree" in told:
-        tree = {"nodes": told["tree"]}
+def _merged(answers: dict[str, Any], new_answers: dict[str, Any]) -> dict[str, Any]:
+    """An image's answers with new ones."""
+    if "tree" in new_answers:
+        tree = {"nodes": new_answers["tree"]}
         text = json.dumps(tree, separators=(",", ":"))
-        told["tree"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        cache.store(_tree_file(told["tree"]), tree)
-    joined = {**known, **told}
-    for part in ("programs", "modules", "names"):
-        joined[part] = {**known.get(part, {}), **told[part]}
-    return joined
+        new_answers["tree"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        cache.store(_tree_file(new_answers["tree"]), tree)
+    merged = {**answers, **new_answers}
+    for part in _PARTS:
+        merged[part] = {**answers.get(part, {}), **new_answers[part]}
+    return merged
 
 
-def _remembered() -> dict[str, Any]:
-    """The answers in the user's cache, without those that another version wrote otherwise."""
-    answers = {}
-    for key, answer in cache.load(_CACHE).items():
-        if isinstance(answer, dict) and isinstance(answer.get("time"), (int, float)):
-            answers[key] = answer
-    return answers
+def _cached_images() -> dict[str, Any]:
+    """The answers in the user's cache, by image, without those that another version wrote."""
+    images = {}
+    for key, answers in cache.load(_CACHE).items():
+        if isinstance(answers, dict) and isinstance(answers.get("time"), (int, float)):
+            images[key] = answers
+    return images
 
 
-def _remember(image: str, known: dict[str, Any]) -> None:
-    kept = {**known, "time": time.time()}
-    for part in ("programs", "modules", "names"):
-        kept[part] = dict(list(known[part].items())[-_KEPT_OF_EACH:])
-    images = {**_remembered(), image: kept}
-    newest = sorted(images, key=lambda key: -images[key]["time"])[:_KEPT]
-    cache.store(_CACHE, {key: images[key] for key in newest})
+def _store(image: str, answers: dict[str, Any]) -> None:
+    """Put an image's answers into the cache. The oldest ones leave it."""
+    newest_answers = {**answers, "time": time.time()}
+    for part in _PARTS:
+        newest_answers[part] = dict(list(answers[part].items())[-_MAX_ANSWERS:])
+    images = {**_cached_images(), image: newest_answers}
+    newest_keys = sorted(images, key=lambda key: -images[key]["time"])[:_MAX_IMAGES]
+    cache.store(_CACHE, {key: images[key] for key in newest_keys})
 
 
 def is_known(plan: Plan) -> bool:
-    """Whether the image was asked for its versions before: then the answer is there at once."""
+    """Whether the cache has the image's versions. Then `ask` answers at once."""
     try:
-        return _image_key(_as_here(plan)) in _remembered()
+        return _image_key(_as_here(plan)) in _cached_images()
     except OSError:
-        return True  # there is no image to ask
+        return True  # the image does not exist
 
 
 def _as_here(plan: Plan) -> Plan:
-    """The plan with what of it is on this machine; checks of their own say what is not."""
+    """The plan with those binds and folders that this machine has. Other checks report the rest."""
     binds = [bind for bind in plan.binds if Path(bind.split(":")[0]).exists()]
     folders = [folder for folder in plan.pythonpath if Path(folder).is_dir()]
     overlay = plan.overlay if plan.overlay and Path(plan.overlay).exists() else None
-    shown = plan.shown if folders else []  # what the script's data are does not matter here
+    shown = plan.shown if folders else []  # the script's data do not matter here
     return replace(
         plan,
         nv=False,
@@ -213,24 +263,25 @@ def _as_here(plan: Plan) -> Plan:
 
 
 def _image_key(plan: Plan) -> str:
+    """What identifies an image and all that its Python's answers depend on."""
     stat = os.stat(plan.image or "")
-    places: list[Any] = [_FORM, os.path.realpath(plan.image or ""), plan.python]
-    places += [plan.env.get("PYTHONPATH"), plan.env.get(LEGACY_KERAS)]
-    places += [plan.binds, plan.pythonpath, plan.overlay, plan.shown]
-    return json.dumps([*places, stat.st_size, stat.st_mtime_ns])
+    parts: list[Any] = [_CACHE_VERSION, os.path.realpath(plan.image or ""), plan.python]
+    parts += [plan.env.get("PYTHONPATH"), plan.env.get(LEGACY_KERAS)]
+    parts += [plan.binds, plan.pythonpath, plan.overlay, plan.shown]
+    return json.dumps([*parts, stat.st_size, stat.st_mtime_ns])
 
 
-def _ask(plan: Plan, lines: list[str], question: dict[str, Any]) -> dict[str, Any]:
+def _ask(plan: Plan, module_lines: list[str], question: dict[str, Any]) -> dict[str, Any]:
+    """Start the image's Python with a question, and return its answer."""
     with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
         places = Places(workdir="/", home="/tmp", stop_file="/tmp/stop", tmp=tmp)  # noqa: S108 - the container's own
-        argv = [
-            word for line in command(plan, places, [plan.python, "-c", _PROGRAM]) for word in line
-        ]
-        done = run_in_container(plan, lines, argv, json.dumps(question))
-    answers = [line for line in done.stdout.splitlines() if line.startswith("hpcdl:")]
+        lines = command(plan, places, [plan.python, "-c", _PROGRAM])
+        argv = [word for line in lines for word in line]
+        done = run_in_container(plan, module_lines, argv, json.dumps(question))
+    answers = [line for line in done.stdout.splitlines() if line.startswith(_ANSWER)]
     if done.returncode or not answers:
-        raise ContainerError(
-            f"{plan.python} in {plan.image} failed (exit {done.returncode}): {last_line(done.stderr) or 'no words'}"
-        )
-    told: dict[str, Any] = json.loads(answers[-1][6:])
-    return told
+        reason = last_line(done.stderr) or "no words"
+        message = f"{plan.python} in {plan.image} failed (exit {done.returncode}): {reason}"
+        raise ContainerError(message)
+    answer: dict[str, Any] = json.loads(answers[-1].removeprefix(_ANSWER))
+    return answer

@@ -13,9 +13,9 @@ from hpcdl.preflight.hostpython import node_local
 LEAST_MB, FEW_MB, LEAST_FILES = 100, 2000, 1000
 
 
-def places(subject: Subject) -> Iterator[Finding]:
+def file_system(subject: Subject) -> Iterator[Finding]:
     """runs_root is shared, writable and has room; what the container binds is there; data_root is readable."""
-    decided = subject.submission.plan
+    decided = subject.plan
     root = subject.submission.paths.root.parent.parent
     given = str(root) != os.path.abspath(subject.cluster.runs_root)
     for finding in _runs_root(root, shared=subject.submission.backend == "slurm"):

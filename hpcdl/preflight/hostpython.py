@@ -11,7 +11,7 @@ from typing import Literal
 from hpcdl.extras import own_source, pip_install
 from hpcdl.modules import ModuleError
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.askedpython import why_not
+from hpcdl.preflight.ask_host_python import why_not
 from hpcdl.preflight.image import nodes_architectures
 
 NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - each machine has its own
@@ -21,7 +21,7 @@ _ELF_MACHINES = {3: "i386", 21: "ppc64le", 40: "arm", 62: "x86_64", 183: "aarch6
 
 def host_python(subject: Subject) -> Iterator[Finding]:
     """The worker's interpreter is where every node sees it, and has what it needs after the script's modules."""
-    given = subject.submission.plan.host_python
+    given = subject.plan.host_python
     python = given or sys.executable
     place = node_local(python)
     if place:

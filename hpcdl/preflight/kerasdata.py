@@ -80,9 +80,9 @@ def keras_data(subject: Subject, file: str, source: str, keras: str) -> Iterator
         source: its text.
         keras: the version of the Keras that it uses, or nothing where that is not known.
     """
-    if "KERAS_HOME" in subject.submission.job.env:
+    if "KERAS_HOME" in subject.job.env:
         return  # the job has files of its own
-    variables = [*subject.submission.job.env, *subject.submission.plan.pass_env]
+    variables = [*subject.job.env, *subject.plan.pass_env]
     has_proxy = any(name.lower() in _PROXIES for name in variables)
     for name, call, at_once in calls(source):
         words = name.split(".")

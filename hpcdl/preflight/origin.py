@@ -1,4 +1,4 @@
-"""Where a finding's key was written: the line of the job file, a profile, a settings file, or the --set."""
+"""Finds where a finding's key was written: in which line of which file, or in which --set."""
 
 from __future__ import annotations
 

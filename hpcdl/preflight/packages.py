@@ -20,14 +20,14 @@ def packages(subject: Subject) -> Iterator[Finding | Note]:
     What an overlay has of the image's own is refused when it is built; where TensorFlow, Keras and numpy are imported
     from, the image itself is asked.
     """
-    decided = subject.submission.plan
+    decided = subject.plan
     made = manifest(decided)
     if made is not None:
         told = ", ".join(f"{name} {version}" for name, version in sorted(made["packages"].items()))
         yield Note(f"beside the image: {told or 'nothing, the image has all of it'}")
     elif decided.overlay is not None:  # else the image is not here, as its check says
-        cause = f"{subject.submission.job.packages} is not installed for {decided.image}{_what_else(subject)}"
-        job = os.path.join(subject.submission.job.folder, os.path.basename(decided.source))
+        cause = f"{subject.job.packages} is not installed for {decided.image}{_what_else(subject)}"
+        job = os.path.join(subject.job.folder, os.path.basename(decided.source))
         yield Finding(
             cause, f"hpcdl env build {job}, with this --cluster and --set", "job", "packages"
         )
@@ -50,7 +50,7 @@ def is_missing(decided: Plan) -> bool:
 
 def _what_else(subject: Subject) -> str:
     """Of the overlays that are there, the one that comes closest, and in what it differs."""
-    decided = subject.submission.plan
+    decided = subject.plan
     sha256 = cached_sha256(Path(decided.image or ""))
     for made in others(decided, subject.cluster):
         had, wanted = set(made["requirements"]), set(decided.requirements)

@@ -18,7 +18,7 @@ _FIX = "take it out, or let the model begin with tf.keras.layers.Rescaling(255.0
 
 def scaling(subject: Subject) -> Iterator[Finding]:
     """The model's function, and what it uses of its module, do not scale images."""
-    named = str(getattr(subject.submission.job.model, "function", ""))
+    named = str(getattr(subject.job.model, "function", ""))
     module, _, function = named.partition(":")
     file = f"{module.replace('.', '/')}.py"
     source = sources_of(subject).get(file)

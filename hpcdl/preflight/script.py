@@ -6,16 +6,15 @@ import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from hpcdl.errors import UserError
+from hpcdl.in_image.names import TF_KERAS
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.api_names import history, names_used, unbound_calls
-from hpcdl.preflight.ask_image import ask
+from hpcdl.preflight.ask_image import ImageFacts, Question, ask
 from hpcdl.preflight.imports import Import, imports_of, remedy
 from hpcdl.preflight.kerascalls import keras_calls
 from hpcdl.preflight.kerasdata import keras_data
-from hpcdl.preflight.looking import TF_KERAS
 from hpcdl.preflight.packages import is_missing
 from hpcdl.preflight.replicas import replicas
 from hpcdl.preflight.sources import files_of, left_behind, notebooks_of, sources_of
@@ -43,12 +42,12 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
         return
     sources = sources_of(subject)
     yield from as_it_stands(subject, sources)
-    plan = plan_to_ask(subject.submission.plan, sources)
-    facts = ask(plan, subject.module_lines, *question(subject))
-    for name, why in facts["broken"].items():
-        yield _broken(subject, name, why, facts["python"])
-    if not is_missing(subject.submission.plan):
-        yield from _not_there(subject, sources, set(facts["missing"]))
+    plan = plan_to_ask(subject.plan, sources)
+    facts = ask(plan, subject.module_lines, question_for(subject))
+    for name, why in facts.broken.items():
+        yield _broken(subject, name, why, facts.python)
+    if not is_missing(subject.plan):
+        yield from _not_there(subject, sources, facts.missing)
     yield from _lacking(subject, sources, facts)
     for name, source in sources.items():
         keras = keras_of(source, facts)
@@ -92,14 +91,16 @@ def as_it_stands(subject: Subject, sources: dict[str, str]) -> Iterator[Finding 
     yield from _function(subject, sources)
 
 
-def question(subject: Subject) -> tuple[dict[str, str], list[str], set[str]]:
-    """What to ask the image: programs to compile, modules to look for that do not lie beside them, and names."""
+def question_for(subject: Subject) -> Question:
+    """What to ask the image: the job's programs, the modules they import, and the names they use."""
     sources = sources_of(subject)
-    names = {name for source in sources.values() for name in names_used(source)}
-    asked: set[str] = set()
-    for wanted in imports_to_find(subject, sources):
-        asked |= {wanted.name, wanted.top}
-    return _programs(subject, sources), sorted(asked), names
+    names: set[str] = set()
+    for source in sources.values():
+        names.update(names_used(source))
+    modules: set[str] = set()
+    for imported in imports_to_find(subject, sources):
+        modules |= {imported.name, imported.top}
+    return Question(_programs(subject, sources), sorted(modules), names)
 
 
 def _programs(subject: Subject, sources: dict[str, str]) -> dict[str, str]:
@@ -131,7 +132,7 @@ def _broken(subject: Subject, name: str, why: str, python: str) -> Finding:
 
 def imports_to_find(subject: Subject, sources: dict[str, str]) -> list[Import]:
     """The imports that the image must have: those of modules that lie elsewhere are left out."""
-    job = subject.submission.job
+    job = subject.job
     imports = imports_of(sources)
     for key, function in job.functions.items():
         imports.append(Import(function.partition(":")[0].partition(".")[0], key, 0, True))
@@ -157,7 +158,9 @@ def imports_to_find(subject: Subject, sources: dict[str, str]) -> list[Import]:
     return looked_for
 
 
-def _not_there(subject: Subject, sources: dict[str, str], missing: set[str]) -> Iterator[Finding]:
+def _not_there(
+    subject: Subject, sources: dict[str, str], missing: frozenset[str]
+) -> Iterator[Finding]:
     """Each module once that the image does not have; first where a program needs it to begin."""
     said: set[str] = set()
     for one in sorted(imports_to_find(subject, sources), key=lambda one: not one.needed):
@@ -203,7 +206,7 @@ def _undecodable(subject: Subject) -> Iterator[Finding]:
 
 def _shadowing(subject: Subject) -> Iterator[Finding]:
     """Files that Python would import instead of the modules that they are named like."""
-    for path, name in user_files(subject.submission.job).items():
+    for path, name in user_files(subject.job).items():
         module = name.removesuffix(".py")
         if "/" in name or module not in {*_OF_THE_IMAGE, *sys.stdlib_module_names}:
             continue
@@ -211,22 +214,23 @@ def _shadowing(subject: Subject) -> Iterator[Finding]:
         yield _finding(subject, wrong, "rename it", module in _OF_THE_IMAGE)
 
 
-def _lacking(subject: Subject, sources: dict[str, str], facts: Any) -> Iterator[Finding]:
+def _lacking(subject: Subject, sources: dict[str, str], facts: ImageFacts) -> Iterator[Finding]:
     """Names that the image's version of a package does not have, each once."""
     told: set[str] = set()
     for file, source in sources.items():
         for name, (line, needed) in names_used(source).items():
-            lacking = facts["names"].get(name)
+            lacking = facts.absent.get(name)
             root = name.partition(".")[0]
-            if not lacking or lacking in told or not (facts[root] or [""])[0]:
+            if not lacking or lacking in told or not facts.version(root):
                 continue
-            unknown = is_unclear(source) or not (facts[TF_KERAS] or [""])[0]
+            unknown = is_unclear(source) or not facts.version(TF_KERAS)
             if unknown and f"{name}.".startswith(f"{TF_KERAS}."):
                 continue  # of another Keras, or of none at all, as the check of the image says
             told.add(lacking)
             when = history(name)
-            wrong = f"{where(file, source, line)}: {root} {facts[root][0]} has no {lacking}" + (
-                f": {when}" if when else ""
+            wrong = (
+                f"{where(file, source, line)}: {root} {facts.version(root)} has no {lacking}"
+                + (f": {when}" if when else "")
             )
             yield _finding(
                 subject,
@@ -277,7 +281,7 @@ def _interactive(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]
 
 def _relative(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
     """Relative imports in the script itself, which is in no package when it is run."""
-    name = Path(subject.submission.job.script or "").name
+    name = Path(subject.job.script or "").name
     tree = parse_source(sources.get(name, ""))
     for node in tree.body if tree else ():
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -292,7 +296,7 @@ def _relative(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
 def _function(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
     """The job's functions are in their modules, where those lie beside the job file."""
     takes = {"model.function": "input_shape, classes", "data.function": ""}
-    for key, named in subject.submission.job.functions.items():
+    for key, named in subject.job.functions.items():
         module, _, function = named.partition(":")
         source = sources.get(f"{module.replace('.', '/')}.py")
         if source is not None and function not in source:
@@ -301,6 +305,6 @@ def _function(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
 
 
 def _finding(subject: Subject, cause: str, fix: str, blocks: bool = True) -> Finding:
-    job = subject.submission.job
+    job = subject.job
     key = "script" if job.script else next(iter(job.functions), "files")
     return Finding(cause, fix, "job", key, blocks)

@@ -25,7 +25,7 @@ def sources_of(subject: Subject) -> dict[str, str]:
 
 def files_of(subject: Subject) -> dict[str, Path]:
     """The job's Python files and notebooks, by their names when they are frozen."""
-    job = subject.submission.job
+    job = subject.job
     found: dict[str, Path] = {}
     run_by_it = {read.path for read in notebooks_of(subject)}
     for path, name in user_files(job).items():
@@ -45,7 +45,7 @@ def left_behind(subject: Subject, module: str) -> str | None:
     It may be the package that the script is in, or in a folder that a program puts on
     ``sys.path``: those below the script's own folder come along, others do not.
     """
-    job = subject.submission.job
+    job = subject.job
     start = Path(job.script).parent if job.script else Path(job.folder)
     beside = start / f"{module}.py"
     if beside.is_symlink() and not beside.exists():
@@ -71,7 +71,7 @@ def notebooks_of(subject: Subject) -> list[notebook.Notebook]:
     Raises:
         UserError: one is not a notebook with Python code.
     """
-    script = subject.submission.job.script
+    script = subject.job.script
     if script is None or not script.endswith(notebook.SUFFIX):
         return []
     return notebook.with_those_it_runs(Path(script))

@@ -9,11 +9,11 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from hpcdl.extras import TENSORFLOW, pip_install
+from hpcdl.in_image.names import is_missing, why_broken
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.ask_image import LEGACY_KERAS
 from hpcdl.preflight.imports import Import, remedy
-from hpcdl.preflight.looking import is_missing, why_broken
-from hpcdl.preflight.script import as_it_stands, imports_to_find, question, unreadable
+from hpcdl.preflight.script import as_it_stands, imports_to_find, question_for, unreadable
 from hpcdl.preflight.sources import left_behind, sources_of
 from hpcdl.preflight.usedkeras import ASKS, first_use, plan_to_ask
 from hpcdl.usercode.notebook import SUFFIX
@@ -29,7 +29,7 @@ _PACKAGES = {
 
 def this_python(subject: Subject) -> Iterator[Finding | Note]:
     """TensorFlow for a model job, and what a script or function cannot begin without."""
-    job = subject.submission.job
+    job = subject.job
     if job.script is None and _lacks("tensorflow"):
         cause = f"a model is trained by TensorFlow, which {sys.executable} does not have"
         yield Finding(
@@ -52,8 +52,8 @@ def this_python(subject: Subject) -> Iterator[Finding | Note]:
 
 def _tf_keras(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
     """The package that TF_USE_LEGACY_KERAS asks for; a run inherits this shell's variables."""
-    job = subject.submission.job
-    plan = plan_to_ask(subject.submission.plan, sources)
+    job = subject.job
+    plan = plan_to_ask(subject.plan, sources)
     version = _tensorflow_version()
     asked = {**os.environ, **plan.env}.get(LEGACY_KERAS) in ASKS
     if not (asked and version and _lacks("tf_keras")):
@@ -80,7 +80,7 @@ def _tensorflow_version() -> tuple[int, ...]:
 
 def _not_there(subject: Subject, imports: list[Import]) -> Iterator[Finding]:
     """The packages that this Python lacks."""
-    job = subject.submission.job
+    job = subject.job
     needed: dict[str, bool] = {}
     for one in imports:
         needed[one.top] = needed.get(one.top, False) or one.needed
@@ -114,8 +114,7 @@ def _gone(imports: list[Import]) -> Iterator[Finding]:
 
 def _broken(subject: Subject) -> Iterator[Finding]:
     """Files that this Python cannot compile."""
-    programs, _, _ = question(subject)
-    for name, source in programs.items():
+    for name, source in question_for(subject).programs.items():
         if why := why_broken(name, source):
             fix = "correct it; python -m py_compile shows the line"
             if SUFFIX in name:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
+from hpcdl.in_image.names import TF_KERAS
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.api_names import names_used
-from hpcdl.preflight.ask_image import LEGACY_KERAS
-from hpcdl.preflight.looking import TF_KERAS
+from hpcdl.preflight.ask_image import LEGACY_KERAS, ImageFacts
 from hpcdl.preflight.packages import is_missing
 from hpcdl.usercode.notebook import where
 
@@ -25,7 +24,7 @@ _SPEAKS = re.compile(rf"(?m)^[^#\n]*{LEGACY_KERAS}")
 
 
 def plan_to_ask(plan: Plan, sources: Mapping[str, str]) -> Plan:
-    """The plan with the TF_USE_LEGACY_KERAS that the job's programs set themselves."""
+    """The plan with the value of TF_USE_LEGACY_KERAS that the job's programs set themselves."""
     for source in sources.values():
         sets = _SETS.search(source)
         if sets:
@@ -34,12 +33,12 @@ def plan_to_ask(plan: Plan, sources: Mapping[str, str]) -> Plan:
 
 
 def is_unclear(source: str) -> bool:
-    """Whether a program speaks of TF_USE_LEGACY_KERAS in another way than `plan_to_ask` reads."""
+    """Whether a program uses TF_USE_LEGACY_KERAS in another way than `plan_to_ask` reads."""
     return _SPEAKS.search(source) is not None and not _SETS.search(source)
 
 
-def keras_of(source: str, facts: Mapping[str, Any]) -> str:
-    """The version of the Keras that a program uses; nothing where it uses two, or none is known.
+def keras_of(source: str, facts: ImageFacts) -> str:
+    """The version of the Keras that a program uses; "" if it is unknown, or if it uses two.
 
     Args:
         source: the program's text.
@@ -47,46 +46,52 @@ def keras_of(source: str, facts: Mapping[str, Any]) -> str:
     """
     if is_unclear(source):
         return ""
-    package, of_tensorflow = ((facts[name] or [""])[0] for name in ("keras", TF_KERAS))
+    tensorflow_keras = facts.version(TF_KERAS)
     names = names_used(source)
     if not any(name.partition(".")[0] == "keras" for name in names):
-        return str(of_tensorflow)
+        return tensorflow_keras
+    keras = facts.version("keras")
     uses_both = any(f"{name}.".startswith(f"{TF_KERAS}.") for name in names)
-    return "" if uses_both and package != of_tensorflow else str(package)
+    return "" if uses_both and keras != tensorflow_keras else keras
 
 
-def tf_keras(
-    subject: Subject, sources: Mapping[str, str], facts: Mapping[str, Any]
-) -> Iterator[Finding]:
+def tf_keras(subject: Subject, sources: Mapping[str, str], facts: ImageFacts) -> Iterator[Finding]:
     """The Keras that TensorFlow is told to use is in the image."""
-    used = facts[TF_KERAS]
-    plan = subject.submission.plan
-    if used is None or used[0] or is_missing(plan):
+    package = facts.packages.get(TF_KERAS)
+    plan = subject.plan
+    if package is None or package.version or is_missing(plan):
         return
     place, at_once = first_use(sources)
-    if subject.submission.spec is None and not place:
+    if subject.spec is None and not place:
         return
-    asked = plan_to_ask(plan, sources).env.get(LEGACY_KERAS) in ASKS
-    cause = f"tensorflow.keras fails in {plan.image}: {used[1]}"
+    asks_for_tf_keras = plan_to_ask(plan, sources).env.get(LEGACY_KERAS) in ASKS
+    cause = f"tensorflow.keras fails in {plan.image}: {package.failure}"
     fix = "use another image"
-    if (
-        asked or (facts["keras"] or [""])[0]
-    ):  # nothing else keeps TensorFlow from a Keras that is there
+    # If Keras can be imported, only the variable keeps TensorFlow from it.
+    if asks_for_tf_keras or facts.version("keras"):
         cause = f"{LEGACY_KERAS} asks for tf-keras, which cannot be imported in {plan.image}"
-        version = ".".join(facts["tensorflow"][0].split(".")[:2])
+        version = ".".join(facts.version("tensorflow").split(".")[:2])
         install = f"name tf-keras=={version}.* in a requirements file (packages:)"
         fix = f"{install}, or take {LEGACY_KERAS} out"
-    key = f"env.{LEGACY_KERAS}" if LEGACY_KERAS in subject.submission.job.env else "container"
-    blocks = subject.submission.spec is not None or at_once
+    key = f"env.{LEGACY_KERAS}" if LEGACY_KERAS in subject.job.env else "container"
+    blocks = subject.spec is not None or at_once
     yield Finding(f"{place}{cause}", fix, "job", key, blocks)
 
 
 def first_use(sources: Mapping[str, str]) -> tuple[str, bool]:
-    """Where programs use tf.keras first, to begin a sentence, and whether as soon as they start."""
-    uses: list[tuple[bool, str]] = []
+    """The first use of tf.keras in programs, at best one that is made as soon as they start.
+
+    Returns:
+        its place as the beginning of a sentence, "" if there is no use; and whether it is made as
+        soon as the program starts.
+    """
+    later_place = ""
     for file, source in sources.items():
         for name, (line, at_once) in names_used(source).items():
-            if f"{name}.".startswith(f"{TF_KERAS}."):
-                uses.append((not at_once, f"{where(file, source, line)}: "))
-    uses.sort(key=lambda use: use[0])
-    return (uses[0][1], not uses[0][0]) if uses else ("", False)
+            if not f"{name}.".startswith(f"{TF_KERAS}."):
+                continue
+            place = f"{where(file, source, line)}: "
+            if at_once:
+                return place, True
+            later_place = later_place or place
+    return later_place, False

@@ -24,12 +24,12 @@ def visible(subject: Subject) -> Iterator[Finding | Note]:
     """The container shows what the job names; relative names lead where they do here."""
     for one in subject.submission.unseen:
         yield Finding(one.cause, one.fix, "job", one.key, one.blocks)
-    yield from _left_behind(subject.submission.job)
-    yield from copied(subject.submission.job)
+    yield from _left_behind(subject.job)
+    yield from copied(subject.job)
     sources = {} if unreadable(subject) else sources_of(subject)
-    yield from literals(subject.submission.job, sources)
+    yield from literals(subject.job, sources)
     yield from _in_tmp(subject)
-    if subject.submission.plan.sets is not None:
+    if subject.plan.sets is not None:
         root = subject.cluster.data_root
         has = "in ~/.keras/datasets are those that Keras or the script names"
         yield Note(f"{root} has very many entries: {has}")
@@ -57,7 +57,7 @@ def _left_behind(job: Job) -> Iterator[Finding]:
 
 def _in_tmp(subject: Subject) -> Iterator[Finding]:
     """Files in this machine's /tmp that the script reads: the nodes have another, and the container its own."""
-    job, plan = subject.submission.job, subject.submission.plan
+    job, plan = subject.job, subject.plan
     rows = list(named_paths(job))
     written = {named.text for _, _, named in rows if named.written}
     binds = [parse(bind).target for bind in [*plan.binds, *plan.shown]]

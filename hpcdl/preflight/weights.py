@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpcdl.contract.spec import BackboneSpec
+from hpcdl.in_image.names import TF_KERAS
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.api_names import calls
-from hpcdl.preflight.ask_image import ask
-from hpcdl.preflight.looking import TF_KERAS
+from hpcdl.preflight.ask_image import Question, ask
 from hpcdl.preflight.sources import sources_of
 from hpcdl.staging import MODELS, WEIGHTS, how_to_stage
 from hpcdl.staging.request import is_hdf5
@@ -25,7 +25,7 @@ def weights(subject: Subject) -> Iterator[Finding]:
     A job's own backbone is one that the image's Keras has.
     """
     models = Path(subject.cluster.data_root, MODELS)
-    model = subject.submission.job.model
+    model = subject.job.model
     if isinstance(model, BackboneSpec):
         yield from _of_backbone(subject, model, models)
         return
@@ -63,7 +63,7 @@ def weights(subject: Subject) -> Iterator[Finding]:
 
 
 def _of_backbone(subject: Subject, model: BackboneSpec, models: Path) -> Iterator[Finding]:
-    data = subject.submission.job.data
+    data = subject.job.data
     size = data.image_size if data else None
     side = None if size is None else (size[0] if size[0] == size[1] else 224)
     if model.weights not in ("imagenet", "none"):
@@ -83,13 +83,14 @@ def _of_backbone(subject: Subject, model: BackboneSpec, models: Path) -> Iterato
         wrong = f"the ImageNet weights of {model.backbone} are not in {models}"
         fix = how_to_stage(_name(model.backbone, False, 1.0, side), subject.cluster.data_root)
         yield Finding(wrong, fix, "job", "model.weights")
-    plan = subject.submission.plan
+    plan = subject.plan
     if plan.image is None:
         return
     name = f"tensorflow.keras.applications.{model.backbone}"
-    facts = ask(plan, subject.module_lines, names=[name])
-    if facts["names"].get(name) and (facts[TF_KERAS] or [""])[0]:
-        wrong = f"TensorFlow {facts['tensorflow'][0]} of the image has no {name.removeprefix('tensorflow.')}"
+    facts = ask(plan, subject.module_lines, Question(names=[name]))
+    if name in facts.absent and facts.version(TF_KERAS):
+        short_name = name.removeprefix("tensorflow.")
+        wrong = f"TensorFlow {facts.version('tensorflow')} of the image has no {short_name}"
         guess = did_you_mean(model.backbone, sorted(ARCHITECTURES)).removeprefix("; ")
         yield Finding(
             wrong,

@@ -165,7 +165,10 @@ class World:
             str(self.folder / "site.yaml"), [text for text in sets if text.startswith("cluster.")]
         )
         subject = Subject(prepare(loaded, cluster), cluster)
-        return check(subject, [(only, dict(CHECKS)[only])]) if only else check_all(subject)
+        if only is None:
+            return check_all(subject)
+        (named,) = (each for each in CHECKS if each.name == only)
+        return check(subject, [(named.name, named.check)])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from hpcdl.preflight.limits import would_start
+from hpcdl.preflight.trial import would_start
 from tests.preflight.conftest import ASSOCIATIONS, CONFIG, NODE, PARTITION
 
 LIMITS = ("account", "partition", "QoS", "time", "size")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl import cache
-from hpcdl.preflight import askedpython
+from hpcdl.preflight import ask_host_python
 
 # A Python that notes each start, with a folder of packages of its own
 PYTHON = """#!/bin/sh
@@ -36,7 +36,7 @@ def host(world):
 def let_it_be_old(*paths: Path) -> None:
     """Wait until these are older than a question that comes now."""
     newest = max(path.stat().st_ctime_ns for path in paths)
-    while time.time_ns() <= newest + 2 * askedpython._TICK_NS:
+    while time.time_ns() <= newest + 2 * ask_host_python._TICK_NS:
         time.sleep(0.01)
 
 

@@ -37,7 +37,9 @@ def told(world: World, *sets: str) -> list[Finding]:
     )
     own = [text for text in sets if text.startswith("cluster.")]
     cluster = load_cluster(str(world.folder / "site.yaml"), own)
-    return [found for _, found in check(Subject(prepare(loaded, cluster), cluster), SITE).findings]
+    checks = [(named.name, named.check) for named in SITE]
+    report = check(Subject(prepare(loaded, cluster), cluster), checks)
+    return [finding for _, finding in report.findings]
 
 
 def findings(world: World, *sets: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hpcdl.preflight.ask_image import ImageFacts, Package
 from hpcdl.preflight.usedkeras import keras_of
 
 pytestmark = pytest.mark.cases("fault 1")
@@ -114,7 +115,14 @@ def test_variable_that_asks_for_nothing(site):
     assert causes(site.check("script.yaml", only="image")) == []
 
 
-FACTS = {"keras": ["3.15.0", ""], "tensorflow.keras": ["2.21.0", ""]}
+FACTS = ImageFacts(
+    python="3.12.3",
+    architecture="x86_64",
+    packages={"keras": Package("3.15.0"), "tensorflow.keras": Package("2.21.0")},
+    broken={},
+    missing=frozenset(),
+    absent={},
+)
 
 
 @pytest.mark.parametrize(

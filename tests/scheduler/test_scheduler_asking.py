@@ -15,7 +15,8 @@ from hpcdl.job import load_job
 from hpcdl.launch.own_jobs import move_away
 from hpcdl.planning import Plan
 from hpcdl.preflight import Subject, check
-from hpcdl.preflight.limits import partition, trial
+from hpcdl.preflight.limits import partition
+from hpcdl.preflight.trial import trial
 from hpcdl.run import Run
 from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler import job_answers, slurm

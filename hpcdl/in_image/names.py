@@ -1,7 +1,6 @@
-"""Looks around in an image's Python: run there as ``python -c``, a question on stdin, an answer on stdout.
+"""Answers what an image's Python has: versions, modules, names, and whether programs compile.
 
-Python 3.8 and the standard library; it imports TensorFlow, Keras and numpy if it is asked for
-their versions or names.
+It imports TensorFlow, Keras and numpy only if the question is about their versions or names.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from typing import Any
 
 ROOTS = ("tensorflow", "keras", "numpy")
 TF_KERAS = "tensorflow.keras"  # the Keras that TensorFlow uses: the package keras, or tf_keras
-_MOST_NODES = 4000
-# Not public, or a thousand names that nobody takes by name
+_MOST_NODES = 4000  # of the tree of public names
+# Packages that are not public
 _PRIVATE = (
     "tensorflow.python",
     "tensorflow.core",
@@ -32,12 +31,17 @@ _PRIVATE = (
     "numpy._",
 )
 _INNER = (*ROOTS, "tf_keras")
-_LONG = ".raw_ops"
+_LONG = ".raw_ops"  # more than a thousand names that programs do not use directly
 
 
 def versions() -> dict[str, Any]:
-    """The image's Python, and of each root and `TF_KERAS` (version, file), ("", why not) or None."""
-    told: dict[str, Any] = {
+    """The versions of the image's Python, of each of `ROOTS`, and of `TF_KERAS`.
+
+    Returns:
+        "python" and "architecture" as texts. For each package [version, file], ["", why importing
+        it fails], or None if it is not installed.
+    """
+    answer: dict[str, Any] = {
         "python": platform.python_version(),
         "architecture": platform.machine(),
     }
@@ -45,20 +49,21 @@ def versions() -> dict[str, Any]:
         try:
             module = __import__(name)
             version = getattr(module, "__version__", "?")
-            told[name] = [version, getattr(module, "__file__", None) or ""]
+            answer[name] = [version, getattr(module, "__file__", None) or ""]
         except ImportError as error:
-            told[name] = None if getattr(error, "name", None) == name else ["", str(error)]
+            is_absent = getattr(error, "name", None) == name
+            answer[name] = None if is_absent else ["", str(error)]
         except Exception as error:
-            told[name] = ["", f"{type(error).__name__}: {error}"]
-    told[TF_KERAS] = _keras_of_tensorflow(told["keras"])
-    return told
+            answer[name] = ["", f"{type(error).__name__}: {error}"]
+    answer[TF_KERAS] = _keras_of_tensorflow(answer["keras"])
+    return answer
 
 
 def _keras_of_tensorflow(package: Any) -> Any:
-    """What ``tensorflow.keras`` is, which TF_USE_LEGACY_KERAS=1 makes the package tf_keras.
+    """The same for ``tensorflow.keras``. With TF_USE_LEGACY_KERAS=1 it is the package tf_keras.
 
     Args:
-        package: what the package keras is.
+        package: the answer for the package keras.
     """
     tensorflow: Any = sys.modules.get("tensorflow")
     if tensorflow is None:
@@ -78,7 +83,8 @@ def _keras_of_tensorflow(package: Any) -> Any:
 
 
 def why_broken(name: str, source: str) -> str:
-    """Why a program does not compile, or nothing; a notebook's cell may wait at its top level."""
+    """Why a program does not compile; "" if it does."""
+    # A cell of a notebook may have `await` at its top level.
     flags = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0) if ".ipynb" in name else 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,7 +105,7 @@ def top_modules() -> list[str]:
         try:
             entries = os.listdir(folder or ".")
         except OSError:
-            continue  # not there, or a zip file
+            continue  # it does not exist, or is a zip file
         for entry in entries:
             name = entry.partition(".")[0]
             path = os.path.join(folder, entry)
@@ -110,7 +116,7 @@ def top_modules() -> list[str]:
 
 
 def _is_package(path: str) -> bool:
-    """Whether a folder has Python files, or folders with some."""
+    """Whether a folder has Python files, or packages inside."""
     try:
         entries = os.listdir(path)
     except OSError:
@@ -125,8 +131,8 @@ def is_missing(name: str) -> bool:
     """Whether a module cannot be imported.
 
     Args:
-        name: ``google.colab``; or ``google:colab`` for ``from google import colab``, which may be a
-            name of google's own where that has code.
+        name: ``google.colab``; or ``google:colab`` for ``from google import colab``. If google has
+            code, colab may be a name in that code, so it counts as there.
     """
     package, colon, _ = name.partition(":")
     if colon and (_is_missing(package) or not _is_namespace(package)):
@@ -135,7 +141,8 @@ def is_missing(name: str) -> bool:
 
 
 def _is_missing(name: str) -> bool:
-    with contextlib.suppress(Exception):  # a package's own finder is asked by importing it
+    # A package may have its own finder, which fails here. Then the module is imported.
+    with contextlib.suppress(Exception):
         if _by_files(name):
             return False
     if name in sys.modules:
@@ -147,12 +154,12 @@ def _is_missing(name: str) -> bool:
     except ImportError:
         return True
     except Exception:
-        return False  # it is there, and fails
+        return False  # it exists, but fails
     return False
 
 
 def _by_files(name: str) -> bool:
-    """Whether a module's file is there; its parents are not imported to see that."""
+    """Whether a module's file exists. Its parent packages are not imported."""
     first, *others = name.split(".")
     spec = importlib.util.find_spec(first)
     path = first
@@ -160,13 +167,13 @@ def _by_files(name: str) -> bool:
         if spec is None or spec.submodule_search_locations is None:
             return False
         path = f"{path}.{word}"
-        places = list(spec.submodule_search_locations)
-        spec = importlib.machinery.PathFinder.find_spec(path, places)
+        folders = list(spec.submodule_search_locations)
+        spec = importlib.machinery.PathFinder.find_spec(path, folders)
     return spec is not None
 
 
 def _is_namespace(name: str) -> bool:
-    """Whether a package has no code of its own: only modules can be imported from it."""
+    """Whether a package has no code. Then only modules can be imported from it."""
     try:
         spec = importlib.util.find_spec(name)
     except Exception:
@@ -176,33 +183,39 @@ def _is_namespace(name: str) -> bool:
     return not spec.has_location
 
 
-def lacking(name: str) -> str:
-    """The first part of a dotted name that is not there, or nothing."""
-    words, found = name.split("."), None
+def first_absent(name: str) -> str:
+    """The first part of a dotted name that does not exist; "" if all parts exist.
+
+    It is "" also if the first module itself is absent: `is_missing` tells that.
+    """
+    words = name.split(".")
+    value: Any = None
     for end in range(1, len(words) + 1):
+        part = ".".join(words[:end])
         try:
-            found = getattr(found, words[end - 1]) if found else __import__(words[0])
+            value = getattr(value, words[end - 1]) if value else __import__(words[0])
         except Exception:
             try:
-                found = importlib.import_module(".".join(words[:end]))
+                value = importlib.import_module(part)  # a module that its package does not import
             except Exception:
-                return ".".join(words[:end]) if end > 1 else ""
+                return part if end > 1 else ""
     return ""
 
 
 class Tree:
-    """All public names of the roots: ``nodes[0]`` leads from each root's name to its node.
+    """All public names of some packages, as a tree in a list.
 
-    A node is a module or class; it leads from each name in it to that name's node, or to -1.
+    A node stands for a module or class. It maps each name in it to the index of that name's node,
+    or to -1 if the name is neither module nor class. ``nodes[0]`` maps the packages' names.
     """
 
     def __init__(self) -> None:
         self.nodes: list[dict[str, int]] = [{}]
-        self._numbers: dict[int, int] = {}
-        self._keep: list[Any] = []
+        self._numbers: dict[int, int] = {}  # index of a node by the id of its module or class
+        self._modules: list[Any] = []  # keeps them alive, so that no id is used twice
 
     def add(self, name: str) -> None:
-        """Add one root."""
+        """Add a package that is imported."""
         module = sys.modules.get(name)
         if module is not None:
             self.nodes[0][name] = self._node(module)
@@ -214,11 +227,11 @@ class Tree:
         if number is not None:
             return number
         number = self._numbers[id(thing)] = len(self.nodes)
-        self._keep.append(thing)
+        self._modules.append(thing)
         node: dict[str, int] = {}
         self.nodes.append(node)
         for name in self._names(thing):
-            with contextlib.suppress(Exception):  # what cannot be had is not there
+            with contextlib.suppress(Exception):  # a name that cannot be read does not count
                 child = getattr(thing, name)
                 node[name] = self._node(child) if isinstance(thing, ModuleType) else -1
         return number
@@ -243,22 +256,29 @@ class Tree:
         return name.startswith(_INNER) and not name.startswith(_PRIVATE) and _LONG not in name
 
 
-def answer(asked: dict[str, Any]) -> dict[str, Any]:
-    """What is asked for: versions with all modules and names, programs, modules, names."""
-    told: dict[str, Any] = {}
-    if asked["versions"]:
-        told["tops"] = top_modules()
-        told.update(versions())
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a question.
+
+    Args:
+        question: ``versions``: whether to answer with all versions, modules and public names;
+            ``programs``: [file name, text] of programs to compile, by a key; ``modules`` and
+            ``names`` to look for.
+    """
+    answers: dict[str, Any] = {}
+    if question["versions"]:
+        answers["tops"] = top_modules()
+        answers.update(versions())
         tree = Tree()
         for name in ROOTS:
             tree.add(name)
-        told["tree"] = tree.nodes
-    told["programs"] = {key: why_broken(*program) for key, program in asked["programs"].items()}
-    told["modules"] = {name: is_missing(name) for name in asked["modules"]}
-    told["names"] = {name: lacking(name) for name in asked["names"]}
-    return told
+        answers["tree"] = tree.nodes
+    programs = question["programs"].items()
+    answers["programs"] = {key: why_broken(*program) for key, program in programs}
+    answers["modules"] = {name: is_missing(name) for name in question["modules"]}
+    answers["names"] = {name: first_absent(name) for name in question["names"]}
+    return answers
 
 
 if __name__ == "__main__":
-    told = answer(json.load(sys.stdin))
-    sys.stdout.write("\nhpcdl:{}\n".format(json.dumps(told, separators=(",", ":"))))
+    text = json.dumps(answer(json.load(sys.stdin)), separators=(",", ":"))
+    sys.stdout.write(f"\nhpcdl: {text}\n")  # an import may have written half a line

@@ -1,0 +1,74 @@
+"""What SLURM's answers say about one job: its partitions, nodes, associations and QoS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from hpcdl.preflight import Subject
+from hpcdl.scheduler import rights
+from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos
+
+
+def names_in(partitions: str | None) -> list[str]:
+    """The names in the profile's key ``partition``."""
+    return partitions.split(",") if partitions else []
+
+
+def partitions_of(subject: Subject) -> list[Partition]:
+    """The partitions that the job may go to: those that the profile names, or else the default."""
+    named = names_in(subject.cluster.partition)
+    partitions = []
+    for partition in subject.slurm_site.partitions:
+        if partition.name in named or (partition.default and not named):
+            partitions.append(partition)
+    return partitions
+
+
+def nodes_of(subject: Subject) -> list[NodeShape]:
+    """The nodes that the job may get; all nodes if SLURM does not say which."""
+    names = {partition.name for partition in partitions_of(subject)}
+    nodes = []
+    for node in subject.slurm_site.nodes:
+        if not names or not node.partitions or names & set(node.partitions):
+            nodes.append(node)
+    return nodes
+
+
+def associations_of(subject: Subject) -> list[Association]:
+    """The associations whose limits hold for the job."""
+    names = [partition.name for partition in partitions_of(subject)]
+    return rights.binding(subject.slurm_site, subject.cluster.account, names)
+
+
+def qos_of(subject: Subject) -> list[Qos]:
+    """The QoS whose limits hold for the job, the most important one first.
+
+    That is the partition's QoS, then the job's or the default one.
+    Source of the order: https://slurm.schedmd.com/resource_limits.html, "Hierarchy".
+    """
+    site, cluster = subject.slurm_site, subject.cluster
+    binding: list[Qos] = []
+    own_names = {partition.own_qos for partition in partitions_of(subject)}
+    if len(own_names) == 1:
+        partition_qos = rights.qos_by_name(site, own_names.pop())
+        if partition_qos is not None:
+            binding.append(partition_qos)
+    name = cluster.qos or rights.default_qos(associations_of(subject))
+    job_qos = rights.qos_by_name(site, name)
+    if job_qos is not None and job_qos not in binding:
+        position = 0 if "OverPartQOS" in job_qos.flags else len(binding)
+        binding.insert(position, job_qos)
+    return binding
+
+
+def similar(name: str, names: list[str]) -> str:
+    """A question with the most similar name, in whatever case the user wrote it; "" if none is."""
+    in_lower_case = {other.lower(): other for other in names}
+    close = get_close_matches(name.lower(), list(in_lower_case), n=1, cutoff=0.6)
+    return f"; did you mean {in_lower_case[close[0]]}?" if close else ""
+
+
+def choices(names: Iterable[str]) -> str:
+    """Names as a message shows them: ``a|b``."""
+    return "|".join(names) or "(none)"

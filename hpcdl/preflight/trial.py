@@ -1,0 +1,43 @@
+"""SLURM's own test of the batch script: whether it would take the job, and when that would start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from hpcdl.preflight import Finding, Note, Subject
+from hpcdl.scheduler.clusters import on_cluster
+from hpcdl.scheduler.site import RefusedError, try_script
+
+
+def trial(subject: Subject) -> Iterator[Finding | Note]:
+    """SLURM would take exactly this script (``sbatch --test-only``), and when it would start."""
+    _ = subject.slurm_site  # raises an error if SLURM does not answer: then it is not asked again
+    try:
+        with on_cluster(subject.cluster.clusters):
+            words = try_script(subject.submission.script or "")
+    except RefusedError as error:
+        fix = "read what would be sent: hpcdl submit --dry-run"
+        yield Finding(f"SLURM refuses it: {error}", fix, "cluster")
+        return
+    match = re.search(r"to start at (\d+-\d+-\d+T\d+:\d+:\d+)", words)
+    if match:
+        yield Note(would_start(datetime.fromisoformat(match[1]), datetime.now()))
+
+
+def would_start(start: datetime, now: datetime) -> str:
+    """SLURM's estimate for people; both times are local."""
+    total_minutes = max(0, round((start - now).total_seconds() / 60))
+    if total_minutes < 1:
+        return "would start now"
+    total_hours, minutes = divmod(total_minutes, 60)
+    days, hours = divmod(total_hours, 24)
+    if days:
+        wait = f"{days} d {hours} h"
+    elif hours:
+        wait = f"{hours} h {minutes} min"
+    else:
+        wait = f"{minutes} min"
+    day = "" if start.date() == now.date() else f"{start:%Y-%m-%d} "
+    return f"would start about {day}{start:%H:%M}, in {wait} (SLURM's estimate)"
