@@ -1,4 +1,4 @@
-"""The checks before a job may enter the queue: what they check, what they find, and how they run."""
+"""The checks before a job enters the queue: what they check, what they find, how they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks a Python whether it can run hpcdl's worker. A yes stays valid until a file it depends on changes."""
+"""Asks a Python whether it can run hpcdl's worker. A yes is kept until a file it needs changes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _is_cached(key: str) -> bool:
 
 
 def _store(key: str, files: list[str], begun_ns: int) -> None:
-    """Keep a yes, unless a file changed meanwhile: then its old or new content may have been loaded."""
+    """Keep a yes, unless a file changed meanwhile: nobody knows which content was loaded."""
     now = stamps(files)
     if any(stamp is not None and max(stamp[1:]) >= begun_ns for stamp in now.values()):
         return

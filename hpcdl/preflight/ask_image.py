@@ -1,4 +1,4 @@
-"""Asks an image's own Python for versions, modules and names. The answers are kept in the user's cache."""
+"""Asks an image's own Python for versions, modules and names. Answers go to the user's cache."""
 
 from __future__ import annotations
 
@@ -274,7 +274,8 @@ def _image_key(plan: Plan) -> str:
 def _ask(plan: Plan, module_lines: list[str], question: dict[str, Any]) -> dict[str, Any]:
     """Start the image's Python with a question, and return its answer."""
     with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
-        places = Places(workdir="/", home="/tmp", stop_file="/tmp/stop", tmp=tmp)  # noqa: S108 - the container's own
+        home = "/tmp"  # noqa: S108 - the container's own
+        places = Places(workdir="/", home=home, stop_file="/tmp/stop", tmp=tmp)  # noqa: S108
         lines = command(plan, places, [plan.python, "-c", _PROGRAM])
         argv = [word for line in lines for word in line]
         done = run_in_container(plan, module_lines, argv, json.dumps(question))

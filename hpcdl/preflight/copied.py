@@ -1,4 +1,4 @@
-"""What is copied into the run from beside the script: names, large folders, what is left out."""
+"""What is copied into each run: equal names, large folders, and what is left out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hpcdl.usercode.folders import walk
 from hpcdl.usercode.freeze import user_files
 
 _MUCH_BYTES = 50_000_000
-_MANY_FILES = 5_000  # file systems of clusters are slow at many small files
+_MANY_FILES = 5_000  # file systems of clusters are slow with many small files
 
 
 @dataclass
 class _Content:
-    """What is in a folder: files, their bytes, the largest of them, and the folders left out."""
+    """What is in a folder: its files, the largest of them, and what is not copied."""
 
     files: int = 0
     size_bytes: int = 0
@@ -28,7 +28,7 @@ class _Content:
 
 
 def copied(job: Job) -> Iterator[Finding | Note]:
-    """Two files of one name, and much data in what is copied into every run."""
+    """Two files with one name, and much data in what each run gets a copy of."""
     chosen = {Path(text) for text in job.files}
     files = user_files(job)
     for clash in clashes(files):
@@ -41,14 +41,14 @@ def copied(job: Job) -> Iterator[Finding | Note]:
             size = path.stat().st_size
             content = _Content(1, size, name, size)
         key = "files" if path in chosen else "script"
-        shown = str(path.name) if name == "." else name
+        shown_name = path.name if name == "." else name
         if content.size_bytes > _MUCH_BYTES:
-            yield _large(shown, content, key, path.is_dir())
+            yield _large(shown_name, content, key, path.is_dir())
         elif content.files > _MANY_FILES:
-            cause = f"{shown} has {content.files} files, and each run gets a copy of all"
-            yield Finding(cause, _fix(shown, key), "job", key, blocks=False)
+            cause = f"{shown_name} has {content.files} files, and each run gets a copy of all"
+            yield Finding(cause, _fix(shown_name, key), "job", key, blocks=False)
         if content.left_out and key == "files":
-            yield Note(f"files: {shown} is copied without {', '.join(content.left_out)}")
+            yield Note(f"files: {shown_name} is copied without {', '.join(content.left_out)}")
 
 
 def _content(folder: Path) -> _Content:
@@ -78,7 +78,7 @@ def _fix(name: str, key: str) -> str:
     if key == "files":
         return "keep data elsewhere, and give the script their path in args:"
     return (
-        f"the script imports from {name}, so that all of it is copied: "
+        f"the script imports from {name}, so all of it is copied: "
         "keep data elsewhere, and give the script their path in args:"
     )
 

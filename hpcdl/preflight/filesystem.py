@@ -10,79 +10,89 @@ from pathlib import Path
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.hostpython import node_local
 
-LEAST_MB, FEW_MB, LEAST_FILES = 100, 2000, 1000
+_TOO_FULL_MB, _NEARLY_FULL_MB = 100, 2000  # free space of runs_root
+_TOO_FEW_FILES, _FEW_FILES = 100, 1000  # that its file system can still create
+_OTHER_RUNS_DIR = "choose another: --runs-dir DIR"
 
 
 def file_system(subject: Subject) -> Iterator[Finding]:
-    """runs_root is shared, writable and has room; what the container binds is there; data_root is readable."""
-    decided = subject.plan
-    root = subject.submission.paths.root.parent.parent
-    given = str(root) != os.path.abspath(subject.cluster.runs_root)
-    for finding in _runs_root(root, shared=subject.submission.backend == "slurm"):
-        yield replace(finding, source="--runs-dir", key="") if given else finding
-    for bind in decided.binds:
+    """runs_root is usable, the container's binds exist, and data_root can be read."""
+    runs_root = subject.submission.paths.root.parent.parent
+    by_option = str(runs_root) != os.path.abspath(subject.cluster.runs_root)
+    for finding in _runs_root(runs_root, shared=subject.submission.backend == "slurm"):
+        yield replace(finding, source="--runs-dir", key="") if by_option else finding
+    yield from _binds(subject.plan.binds)
+    yield from _data_root(subject, subject.plan.data_root)
+    workdir = subject.plan.workdir
+    if workdir and not _is_usable(workdir, os.W_OK):
+        cause = f"you cannot write in the working directory {workdir}"
+        yield Finding(cause, _ask_owner(Path(workdir)), "job", "workdir", blocks=False)
+
+
+def _binds(binds: list[str]) -> Iterator[Finding]:
+    """The folders and files that the container is to show exist."""
+    for bind in binds:
         source = bind.split(":")[0]
-        if not os.path.exists(source):
-            wrong = f"{source} is not there, and the container is to see it"
-            if os.path.islink(source):
-                wrong = f"{source} is a link to {os.readlink(source)}, which is not there"
-            yield Finding(wrong, "correct binds in the profile", "profile", "binds")
-    data_root = decided.data_root
-    if os.path.isdir(data_root) and not os.access(data_root, os.R_OK | os.X_OK):
-        yield Finding(
-            f"you cannot read {data_root}", _ask_owner(Path(data_root)), "profile", "data_root"
-        )
-    if (
-        subject.submission.backend == "slurm"
-        and decided.script is not None
-        and not os.path.isdir(data_root)
-    ):
-        wrong = f"there is no data_root {data_root}: hpcdl submit can do without, a script from hpcdl render cannot"
-        yield Finding(
-            wrong,
-            f"mkdir -p {data_root}, or correct it in the profile",
-            "profile",
-            "data_root",
-            blocks=False,
-        )
-    if decided.workdir and not os.access(decided.workdir, os.W_OK | os.X_OK):
-        wrong = f"you cannot write in the working directory {decided.workdir}"
-        yield Finding(wrong, _ask_owner(Path(decided.workdir)), "job", "workdir", blocks=False)
+        if os.path.exists(source):
+            continue
+        cause = f"{source} does not exist, but the container is to show it"
+        if os.path.islink(source):
+            cause = f"{source} is a link to {os.readlink(source)}, which does not exist"
+        yield Finding(cause, "correct binds in the profile", "profile", "binds")
+
+
+def _data_root(subject: Subject, data_root: str) -> Iterator[Finding]:
+    """data_root can be read. A script job needs the folder itself if it is rendered."""
+    exists = os.path.isdir(data_root)
+    if exists and not _is_usable(data_root, os.R_OK):
+        fix = _ask_owner(Path(data_root))
+        yield Finding(f"you cannot read {data_root}", fix, "profile", "data_root")
+    is_slurm_script = subject.submission.backend == "slurm" and subject.plan.script is not None
+    if is_slurm_script and not exists:
+        cause = f"there is no data_root {data_root}"
+        limits = "hpcdl submit works without it, a script from hpcdl render does not"
+        fix = f"mkdir -p {data_root}, or correct it in the profile"
+        yield Finding(f"{cause}: {limits}", fix, "profile", "data_root", blocks=False)
 
 
 def _runs_root(folder: Path, shared: bool) -> Iterator[Finding]:
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    local = node_local(str(folder)) if shared else None
-    if local:
-        wrong = f"runs_root is {folder}: every machine has its own {local}, and the compute nodes would not find the run"
-        yield _finding(
-            wrong,
-            "put runs on the shared file system: --runs-dir DIR, or --set cluster.runs_root=DIR",
-        )
-    if not there.is_dir():
-        yield _finding(
-            f"runs_root is {folder}, but {there} is a file", "choose another: --runs-dir DIR"
-        )
+    """The folder of all runs is shared, and has room.
+
+    Args:
+        folder: runs_root, which need not exist yet.
+        shared: whether the nodes must see it.
+    """
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    own_folder = node_local(str(folder)) if shared else None
+    if own_folder:
+        cause = f"runs_root is {folder}: each machine has its own {own_folder}"
+        fix = "put runs on the shared file system: --runs-dir DIR, or --set cluster.runs_root=DIR"
+        yield _finding(f"{cause}, so the compute nodes would not find the run", fix)
+    if not existing.is_dir():
+        yield _finding(f"runs_root is {folder}, but {existing} is a file", _OTHER_RUNS_DIR)
         return
-    if not os.access(there, os.W_OK | os.X_OK):
-        yield _finding(
-            f"you cannot write in {there}, where runs_root is to be",
-            "choose another: --runs-dir DIR",
-        )
-    stat = os.statvfs(there)
+    if not _is_usable(existing, os.W_OK):
+        yield _finding(f"you cannot write in {existing}, where runs_root would be", _OTHER_RUNS_DIR)
+    yield from _room(existing)
+
+
+def _room(folder: Path) -> Iterator[Finding]:
+    """There is space for checkpoints and logs, and the file system can create more files."""
+    stat = os.statvfs(folder)
     free_mb = stat.f_bavail * stat.f_frsize / 1e6
-    if free_mb < FEW_MB:
-        wrong = f"{there} has {free_mb:,.0f} MB free; checkpoints and logs go there"
-        yield _finding(
-            wrong, "remove old runs, or choose another: --runs-dir DIR", free_mb < LEAST_MB
-        )
-    if stat.f_files > 0 and stat.f_favail < LEAST_FILES:
-        wrong = f"the file system of {there} has room for {stat.f_favail} more files only"
-        yield _finding(
-            wrong,
-            "remove files, or choose another: --runs-dir DIR",
-            stat.f_favail < LEAST_FILES // 10,
-        )
+    if free_mb < _NEARLY_FULL_MB:
+        cause = f"{folder} has {free_mb:,.0f} MB free; checkpoints and logs go there"
+        yield _finding(cause, f"remove old runs, or {_OTHER_RUNS_DIR}", free_mb < _TOO_FULL_MB)
+    # Some file systems do not count files: they give 0.
+    if stat.f_files > 0 and stat.f_favail < _FEW_FILES:
+        cause = f"the file system of {folder} has room for only {stat.f_favail} more files"
+        fix = f"remove files, or {_OTHER_RUNS_DIR}"
+        yield _finding(cause, fix, stat.f_favail < _TOO_FEW_FILES)
+
+
+def _is_usable(folder: str | Path, mode: int) -> bool:
+    """Whether this user may enter a folder, and read or write in it."""
+    return os.access(folder, mode | os.X_OK)
 
 
 def _ask_owner(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The Python that runs hpcdl's worker on the node: started as the batch script starts it, with nothing else around."""
+"""The Python that runs hpcdl's worker on the node: started as the batch script starts it."""
 
 from __future__ import annotations
 
@@ -20,51 +20,55 @@ _ELF_MACHINES = {3: "i386", 21: "ppc64le", 40: "arm", 62: "x86_64", 183: "aarch6
 
 
 def host_python(subject: Subject) -> Iterator[Finding]:
-    """The worker's interpreter is where every node sees it, and has what it needs after the script's modules."""
-    given = subject.plan.host_python
-    python = given or sys.executable
-    place = node_local(python)
-    if place:
-        fix = "install hpcdl on the shared file system, or say cluster.host_python"
-        yield _finding(f"{python} lies under {place}, which the compute nodes do not share", fix)
+    """The worker's Python is on a shared disk, fits the nodes, and has what the worker needs."""
+    python = subject.plan.host_python or sys.executable
+    finding = _place_finding(python) or _architecture_finding(subject, python)
+    if finding:
+        yield finding
         return
-    if not os.path.exists(python):
-        yield _finding(
-            f"there is no {python}",
-            "say where a Python with hpcdl is: --set cluster.host_python=...",
-        )
-        return
-    architecture, nodes = elf_architecture(python), nodes_architectures(subject)
-    if architecture and nodes and architecture not in nodes:
-        message = f"{python} is for {architecture}, but the nodes are {' and '.join(sorted(nodes))}"
-        fix = (
-            "submit from a login node of their kind, or name a Python for them: cluster.host_python"
-        )
-        yield _finding(message, fix)
-        return
-    lines = subject.module_lines
+    module_lines = subject.module_lines
     try:
-        words = why_not(python, lines, subject.submission.code_sha)
+        reason = why_not(python, module_lines, subject.submission.code_sha)
     except ModuleError as error:
-        yield Finding(
-            f"the profile's modules cannot be loaded: {error}",
-            "see: module avail",
-            "profile",
-            "modules",
-        )
+        cause = f"the profile's modules cannot be loaded: {error}"
+        yield Finding(cause, "see: module avail", "profile", "modules")
         return
     except PermissionError:
         yield _finding(f"{python} cannot be executed", "see its permissions: ls -lL")
         return
-    if words:
-        install = pip_install(own_source(), python=python)
-        fix = f"install hpcdl for it ({install}), or name the modules that it needs: cluster.host_modules"
-        after = f" after {'; '.join(lines)}" if lines else ""
-        yield _finding(f"{python} cannot run hpcdl's worker{after}: {words}", fix)
+    if reason:
+        after = f" after {'; '.join(module_lines)}" if module_lines else ""
+        install = f"install hpcdl for it ({pip_install(own_source(), python=python)})"
+        fix = f"{install}, or name the modules that it needs: cluster.host_modules"
+        yield _finding(f"{python} cannot run hpcdl's worker{after}: {reason}", fix)
+
+
+def _place_finding(python: str) -> Finding | None:
+    """What is wrong with the place where a Python lies."""
+    folder = node_local(python)
+    if folder:
+        fix = "install hpcdl on the shared file system, or say cluster.host_python"
+        cause = f"{python} lies under {folder}, which the compute nodes do not share"
+        return _finding(cause, fix)
+    if not os.path.exists(python):
+        fix = "say where a Python with hpcdl is: --set cluster.host_python=..."
+        return _finding(f"there is no {python}", fix)
+    return None
+
+
+def _architecture_finding(subject: Subject, python: str) -> Finding | None:
+    """The nodes' processors cannot run a Python."""
+    architecture = elf_architecture(python)
+    nodes = nodes_architectures(subject)
+    if not architecture or not nodes or architecture in nodes:
+        return None
+    cause = f"{python} is for {architecture}, but the nodes are {' and '.join(sorted(nodes))}"
+    submit = "submit from a login node with such a processor"
+    return _finding(cause, f"{submit}, or name a Python for the nodes: cluster.host_python")
 
 
 def elf_architecture(path: str) -> str:
-    """The architecture that a program was built for, in uname's words; empty where it is no ELF file."""
+    """The architecture that a program was built for, in uname's words; "" if it is not ELF."""
     try:
         with open(path, "rb") as stream:
             head = stream.read(20)
@@ -77,10 +81,10 @@ def elf_architecture(path: str) -> str:
 
 
 def node_local(path: str) -> str | None:
-    """The folder of this machine alone that a path, or what it leads to, lies in."""
-    for one in (os.path.abspath(path), os.path.realpath(path)):
+    """The folder that each machine has for itself in which a path lies, or what it leads to."""
+    for each in (os.path.abspath(path), os.path.realpath(path)):
         for folder in NODE_LOCAL:
-            if Path(one).is_relative_to(folder):
+            if Path(each).is_relative_to(folder):
                 return folder
     return None
 

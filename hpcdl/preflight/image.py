@@ -1,4 +1,4 @@
-"""The container image: it exists, is whole, fits the nodes, and has the TensorFlow that the job needs."""
+"""The container image is whole, fits the nodes, and has the TensorFlow that the job needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpcdl.mounts.binds import parse
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.ask_image import ImageFacts, Package, ask
-from hpcdl.preflight.script import question_for
+from hpcdl.preflight.question import question_for
 from hpcdl.preflight.site_rules import nodes_of
 from hpcdl.preflight.sources import sources_of
 from hpcdl.preflight.usedkeras import plan_to_ask, tf_keras

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from hpcdl.preflight.api_names import ROOTS
 from hpcdl.usercode.source import parse_source
 
-# Parts of packages that left them, and services' own modules, with what to do instead.
+# Parts that left their packages, and modules that only a service has, with what to do instead.
 # Sources: https://scikit-learn.org/stable/whats_new/v0.23.html and v0.20.html,
-# https://pypi.org/project/google-colab (for Colab's own machines alone)
-_COLAB = (
-    "it is Colab's own: take it out, or put it under try; hpcdl data stage and files: bring data"
-)
-_KAGGLE = "it is Kaggle's own: take it out, or put it under try; hpcdl data stage brings data"
+# https://pypi.org/project/google-colab (only for Colab's own machines)
+_OUT = "take it out, or put it under try"
+_COLAB = f"only Colab has it: {_OUT}; hpcdl data stage and files: bring data"
+_KAGGLE = f"only Kaggle has it: {_OUT}; hpcdl data stage brings data"
 REMEDIES = {
     "google.colab": _COLAB,
     "kaggle_secrets": _KAGGLE,
@@ -39,7 +38,7 @@ class Import:
             colab may be a module or a name in google.
         file: the program.
         line: its line there, from 1.
-        needed: whether the program cannot begin without it; else it may be imported later, or not.
+        needed: whether the program cannot start without it. If not, it may be imported later.
     """
 
     name: str
@@ -59,7 +58,10 @@ class Import:
 
 
 def imports_of(sources: dict[str, str]) -> list[Import]:
-    """All imports of some programs but for relative ones, those of hpcdl, and those under ``try`` or ``if``."""
+    """The imports of some programs.
+
+    Relative ones, those of hpcdl, and those under ``try`` or ``if`` are left out.
+    """
     imports = []
     for file, source in sources.items():
         tree = parse_source(source)
@@ -73,19 +75,22 @@ def imports_of(sources: dict[str, str]) -> list[Import]:
                 continue
             needed = id(node) in at_once and not changes_path
             for name in _names(node):
-                imports.append(Import(name, file, getattr(node, "lineno", 1), needed))
-    return [one for one in imports if one.top != "hpcdl"]
+                imported = Import(name, file, getattr(node, "lineno", 1), needed)
+                if imported.top != "hpcdl":
+                    imports.append(imported)
+    return imports
 
 
 def remedy(name: str) -> str | None:
-    """What to do about a module that is known not to be there."""
-    for start, text in REMEDIES.items():
-        if f"{name}.".startswith(f"{start}."):
+    """What to do about a module that no image has; None if it is not such a module."""
+    for module, text in REMEDIES.items():
+        if f"{name}.".startswith(f"{module}."):
             return text
     return None
 
 
 def _guarded(tree: ast.AST) -> Iterator[int]:
+    """The ids of the nodes under ``try`` or ``if``."""
     for block in ast.walk(tree):
         if isinstance(block, ast.Try | ast.If):
             for node in ast.walk(block):
@@ -93,7 +98,7 @@ def _guarded(tree: ast.AST) -> Iterator[int]:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """The modules that a statement imports; of what is looked for by name, the package alone."""
+    """The modules that a statement imports; for `ROOTS`, whose names are looked for, the package."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield _shortened(alias.name)

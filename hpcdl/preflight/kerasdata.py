@@ -1,4 +1,4 @@
-"""The files that Keras's own ``load_data()`` reads: there, and the ones that it wants."""
+"""The files that Keras's own ``load_data()`` reads exist, and are those that Keras expects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hpcdl.cache import cached_sha256
 from hpcdl.preflight import Finding, Subject
@@ -17,8 +16,8 @@ from hpcdl.staging.catalogue import SETS
 from hpcdl.usercode.notebook import where
 
 _GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
-
 _PROXIES = ("https_proxy", "all_proxy")  # with one of them a node may have internet
+_NO_INTERNET = "compute nodes have no internet"
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,15 @@ class _Read:
     """What a call reads.
 
     Args:
-        files: the names that its file may have in Keras's cache, by Keras's version.
-        digest: the sha256 or md5 that Keras compares it with; empty where it compares nothing.
-        path_at: which argument of the call is ``path``, from 0; None where it has none.
-        staged_as: the set's name for ``hpcdl data stage``, or None where hpcdl does not know it.
+        files: the names that its file may have in Keras's cache, depending on Keras's version.
+        digest: the sha256 or md5 that Keras expects; "" if it does not compare any.
+        path_position: the position of the argument ``path``, from 0; None if there is none.
+        staged_as: the set's name for ``hpcdl data stage``; None if hpcdl does not know it.
     """
 
     files: tuple[str, ...]
     digest: str
-    path_at: int | None = None
+    path_position: int | None = None
     staged_as: str | None = None
 
 
@@ -49,14 +48,14 @@ _READS = {
     "cifar10.load_data": _Read(_CIFAR10, SETS["cifar10"][0].digest, None, "cifar10"),
     "cifar100.load_data": _Read(_CIFAR100, SETS["cifar100"][0].digest, None, "cifar100"),
     "imdb.load_data": _Read(
-        ("imdb.npz",), "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f", True
+        ("imdb.npz",), "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f", 0
     ),
     "imdb.get_word_index": _Read(("imdb_word_index.json",), "bfafd718b763782e994055a2d397834f", 0),
     "reuters.load_data": _Read(
         ("reuters.npz",), "d6586e694ee56d7a4e65172e12b3e987c03096cb01eab99753921ef915959916", 0
     ),
     "reuters.get_word_index": _Read(
-        ("reuters_word_index.json",), "4d44cc38712099c9e383dc6e5f11a921", True
+        ("reuters_word_index.json",), "4d44cc38712099c9e383dc6e5f11a921", 0
     ),
     "boston_housing.load_data": _Read(
         ("boston_housing.npz",),
@@ -72,69 +71,83 @@ _READS = {
 
 
 def keras_data(subject: Subject, file: str, source: str, keras: str) -> Iterator[Finding]:
-    """What is wrong with the files of every ``load_data()`` and ``get_word_index()`` of a program.
+    """The calls of ``load_data()`` and ``get_word_index()`` whose files would be fetched.
 
     Args:
         subject: what is checked.
         file: the program's name.
         source: its text.
-        keras: the version of the Keras that it uses, or nothing where that is not known.
+        keras: the version of the Keras that it uses; "" if it is unknown.
     """
     if "KERAS_HOME" in subject.job.env:
-        return  # the job has files of its own
+        return  # the job has other files
     variables = [*subject.job.env, *subject.plan.pass_env]
     has_proxy = any(name.lower() in _PROXIES for name in variables)
     for name, call, at_once in calls(source):
         words = name.split(".")
-        read = _READS.get(".".join(words[-2:]))
+        function = ".".join(words[-2:])
+        read = _READS.get(function)
         if read is None or "datasets" not in words:
             continue
-        message, fix = _wrong(subject, call, read, keras)
-        if message:
-            text = f"{where(file, source, call.lineno)}: {'.'.join(words[-2:])}() {message}"
-            yield Finding(text, fix, "job", "script", at_once and not has_proxy)
+        paths = _paths(call, read, keras, Path(subject.cluster.data_root))
+        problem = _problem(paths, read, Path(subject.cluster.data_root))
+        if problem:
+            message, fix = problem
+            cause = f"{where(file, source, call.lineno)}: {function}() {message}"
+            yield Finding(cause, fix, "job", "script", at_once and not has_proxy)
 
 
-def _wrong(subject: Subject, call: ast.Call, read: _Read, keras: str) -> tuple[str, str]:
-    """What is wrong with a call's file, and the remedy; nothing where it is right or not known."""
-    root = Path(subject.cluster.data_root)
-    named = _path_argument(call, read.path_at)
-    if named is not None and not isinstance(named, str):
-        return "", ""
-    if named and "/" in named:
-        paths = [Path(named)]  # Keras 3 refuses it, which the check of scripts says
-        if keras.startswith("3") or not paths[0].is_absolute() or not paths[0].exists():
-            return "", ""
-    else:
-        paths = [root / name for name in ([named] if named else read.files)]
-    there = [path for path in paths if path.exists()]
-    if not there:
-        message = f"reads {paths[0]}, which is not there: it would be fetched"
-        return f"{message}, and compute nodes have no internet", _how_to_get(read, root)
-    wrong = [path for path in there if not _fits(path, read.digest)]
-    if not read.digest or len(wrong) < len(there):
-        return "", ""
-    message = f"wants Keras's own file, and {wrong[0]} is another one by its checksum"
-    fix = f"read it with numpy.load({str(wrong[0])!r}), as jobs/MNIST.py does"
+def _paths(call: ast.Call, read: _Read, keras: str, root: Path) -> list[Path]:
+    """The files that a call may read, of which one is enough; none if that is not known."""
+    argument = _path_argument(call, read.path_position)
+    if argument is not None and not isinstance(argument, ast.Constant):
+        return []
+    value = None if argument is None else argument.value
+    if value in (None, ""):
+        return [root / name for name in read.files]
+    if not isinstance(value, str):
+        return []
+    if "/" not in value:
+        return [root / value]
+    # Keras 3 refuses such a path: the check of scripts reports that.
+    path = Path(value)
+    is_read = not keras.startswith("3") and path.is_absolute() and path.exists()
+    return [path] if is_read else []
+
+
+def _problem(paths: list[Path], read: _Read, root: Path) -> tuple[str, str] | None:
+    """What is wrong with the files that a call reads, and the remedy; None if nothing is.
+
+    Args:
+        paths: from `_paths`.
+        read: what the call reads.
+        root: the folder of the staged sets.
+    """
+    if not paths:
+        return None
+    existing = [path for path in paths if path.exists()]
+    if not existing:
+        message = f"reads {paths[0]}, which does not exist: it would be fetched"
+        return f"{message}, and {_NO_INTERNET}", _how_to_get(read, root)
+    others = [path for path in existing if not _has_digest(path, read.digest)]
+    if not read.digest or len(others) < len(existing):
+        return None
+    fix = f"read it with numpy.load({str(others[0])!r}), as jobs/MNIST.py does"
     if read.staged_as:
         fix += f", or let hpcdl train: data: {{name: {read.staged_as}}}"
-    message = f"{message}: it would be fetched again, and compute nodes have no internet"
+    message = f"expects Keras's own file, and {others[0]} is another one by its checksum"
+    message = f"{message}: it would be fetched again, and {_NO_INTERNET}"
     return message, f"{fix}; or {_how_to_get(read, root)}"
 
 
-def _path_argument(call: ast.Call, place: int | None) -> Any:
-    """The ``path`` of a call: text, None where it has none, or a tree where it is not a constant."""
-    given: ast.expr | None = None
-    if place is None:
+def _path_argument(call: ast.Call, position: int | None) -> ast.expr | None:
+    """The argument ``path`` of a call, or a ``**`` that may have it; None if there is none."""
+    if position is None:
         return None
-    if place < len(call.args):
-        given = call.args[place]
-    for word in call.keywords:
+    for word in reversed(call.keywords):
         if word.arg in ("path", None):
-            given = word.value
-    if isinstance(given, ast.Constant):
-        return given.value
-    return given
+            return word.value
+    return call.args[position] if position < len(call.args) else None
 
 
 def _how_to_get(read: _Read, root: Path) -> str:
@@ -143,8 +156,8 @@ def _how_to_get(read: _Read, root: Path) -> str:
     return f"fetch {_GOOGLE}/{read.files[0]} on a machine with internet, and put it into {root}"
 
 
-def _fits(path: Path, digest: str) -> bool:
-    """Whether a file has a checksum; one that cannot be read from here is believed."""
+def _has_digest(path: Path, digest: str) -> bool:
+    """Whether a file has a checksum. A file that cannot be read here counts as right."""
     try:
         if len(digest) == 64:
             return cached_sha256(path) == digest

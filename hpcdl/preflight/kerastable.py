@@ -1,4 +1,4 @@
-"""What Keras 3 no longer takes: arguments, methods and endings of files, with what to write instead."""
+"""What Keras 3 no longer accepts: arguments, methods and endings, with what to write instead."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ WEIGHT_FILES = {
     "save_weights": (".weights.h5",),
     "load_weights": (*MODEL_FILES, ".weights.json"),
 }
-# Most were tried with Keras 3.15 and TensorFlow 2.21; the arguments of fit, predict and ModelCheckpoint,
-# and those of Keras 1, are read off signatures. The rows of Keras 2 were not tried.
-# Source of Keras 2's: https://github.com/keras-team/keras/blob/v2.11.0/keras/optimizers/optimizer_experimental/optimizer.py
+# Most were tried with Keras 3.15 and TensorFlow 2.21. The arguments of fit, predict and
+# ModelCheckpoint, and those of Keras 1, come from the signatures. Those of Keras 2 were not tried;
+# their source is https://github.com/keras-team/keras, v2.11.0,
+# keras/optimizers/optimizer_experimental/optimizer.py
 NO_ARGUMENTS = {
     "callbacks.ModelCheckpoint": {
         "period": "use save_freq='epoch', or take it out",
@@ -66,7 +67,7 @@ LAYER_ARGUMENTS = {
     "nb_row": "write kernel_size=(rows, columns)",
     "p": "write rate",
 }
-# Layers that take an argument of these names after all
+# Layers that do accept an argument with one of these names
 LAYERS_TAKE = {
     "Embedding": ("output_dim", "weights"),
     "Bidirectional": ("weights",),

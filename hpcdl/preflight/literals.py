@@ -1,15 +1,14 @@
-"""Texts that a job gets as they are written, where a shell would put something else in their place."""
+"""Texts of a job in which a shell would replace something, but nothing does."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from hpcdl.job import Job
 from hpcdl.preflight import Finding
 
-# $NAME, ${NAME} and $(command); ~ at the beginning of a path. $1 and a$ are texts of their own.
+# $NAME, ${NAME} and $(command); ~ at the beginning of a path. $1 and a$ are plain texts.
 _OF_A_SHELL = re.compile(r"\$(?:[A-Za-z_]\w*|\{\w+\}|\([^)]*\))|(?:^|(?<==))~(?=/|$)", re.ASCII)
 _EXPANDS = ("expandvars", "expanduser")
 
@@ -19,29 +18,28 @@ def literals(job: Job, sources: dict[str, str]) -> Iterator[Finding]:
 
     Args:
         job: the job.
-        sources: its programs: one that replaces variables itself is left in peace.
+        sources: its programs. There is no warning if one of them replaces variables itself.
     """
-    if any(word in source for source in sources.values() for word in _EXPANDS):
-        return
+    for source in sources.values():
+        if any(word in source for word in _EXPANDS):
+            return
     for key, text in _texts(job):
         match = _OF_A_SHELL.search(text)
         if match:
-            cause = f"{key} is {text}, and is passed on as it is: no shell puts anything in place of {match[0]}"
-            yield Finding(
-                cause,
-                "write the value itself, or let the program read it from os.environ",
-                "job",
-                key,
-                False,
-            )
+            unchanged = f"{key} is {text}, and the program gets exactly that"
+            cause = f"{unchanged}: no shell replaces {match[0]}"
+            fix = "write the value itself, or let the program read it from os.environ"
+            yield Finding(cause, fix, "job", key, False)
 
 
 def _texts(job: Job) -> Iterator[tuple[str, str]]:
+    """The texts that a program gets, each with its key."""
     for number, text in enumerate(job.args):
         yield f"args[{number}]", text
     for name, text in job.env.items():
         yield f"env.{name}", text
-    given: dict[str, Any] = job.data.args if job.data else {}
-    for name, value in given.items():
+    if job.data is None:
+        return
+    for name, value in job.data.args.items():
         if isinstance(value, str):
             yield f"data.args.{name}", value

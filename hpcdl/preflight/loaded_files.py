@@ -1,4 +1,4 @@
-"""The files that a Python's imports rest on, and whether they are still what they were."""
+"""The files that a Python's imports depend on, and whether they have changed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 
-# Size, mtime and ctime in nanoseconds (no copy or installer sets the latter); None where there is no such file
+# Size, mtime and ctime in nanoseconds (copies and installers cannot set ctime); None if the file
+# does not exist
 Stamp = list[int] | None
 
 
 def loaded_files() -> list[str]:
-    """What this process has loaded, and what decides what an import finds.
+    """The files that this process has loaded, and those that decide what an import finds.
 
-    These are its modules and libraries, the folders of sys.path (a package that comes or goes changes their
-    time) with their .pth files, a virtual environment's file, and the modulefiles that made the environment.
+    These are its modules and libraries, the folders of sys.path (a new or removed package changes
+    a folder's time) with their .pth files, the file of a virtual environment, and the modulefiles
+    that made the environment.
     """
     files = {sys.executable, os.path.join(sys.prefix, "pyvenv.cfg"), *_libraries(), *_modulefiles()}
     for folder in sys.path:
@@ -25,16 +27,16 @@ def loaded_files() -> list[str]:
 
 
 def stamps(files: Iterable[str]) -> dict[str, Stamp]:
-    """What tells whether files were changed: one that was written or replaced has another stamp."""
+    """The stamps of files. A file that was written or replaced has another stamp."""
     return {file: _stamp(file) for file in files}
 
 
 def _stamp(file: str) -> Stamp:
     try:
-        seen = os.stat(file)
+        stat = os.stat(file)
     except (OSError, ValueError):
         return None
-    return [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def _path_files(folder: str) -> Iterator[str]:
@@ -46,7 +48,7 @@ def _path_files(folder: str) -> Iterator[str]:
 
 
 def _libraries() -> Iterator[str]:
-    """The shared libraries, and Python itself, as Linux tells."""
+    """The shared libraries of this process, and Python itself, by Linux's list."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
             for line in maps:
@@ -58,7 +60,7 @@ def _libraries() -> Iterator[str]:
 
 
 def _modulefiles() -> Iterator[str]:
-    """The modulefiles that are loaded, and their folders, where a site says which is the default one."""
+    """The loaded modulefiles, and their folders, where a file names the default version."""
     for file in os.environ.get("_LMFILES_", "").split(":"):
         yield file
         yield os.path.dirname(file)

@@ -1,63 +1,76 @@
-"""What a job has beside its image: its packages are installed for this image, its folders hide nothing of it."""
+"""What a job adds to its image: packages that are installed for it, and folders."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hpcdl.cache import cached_sha256
 from hpcdl.packages import manifest, others
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
-
-_OF_THE_IMAGE = ("tensorflow", "keras", "numpy")
+from hpcdl.preflight.api_names import ROOTS
 
 
 def packages(subject: Subject) -> Iterator[Finding | Note]:
-    """The overlay is there, and no folder of ``pythonpath`` has a TensorFlow of its own.
+    """The job's packages are installed, and no folder of ``pythonpath`` has its own TensorFlow.
 
-    What an overlay has of the image's own is refused when it is built; where TensorFlow, Keras and numpy are imported
-    from, the image itself is asked.
+    `hpcdl env build` refuses packages that hide the image's. The check of the image sees from where
+    TensorFlow, Keras and numpy are imported.
     """
-    decided = subject.plan
-    made = manifest(decided)
-    if made is not None:
-        told = ", ".join(f"{name} {version}" for name, version in sorted(made["packages"].items()))
-        yield Note(f"beside the image: {told or 'nothing, the image has all of it'}")
-    elif decided.overlay is not None:  # else the image is not here, as its check says
-        cause = f"{subject.job.packages} is not installed for {decided.image}{_what_else(subject)}"
-        job = os.path.join(subject.job.folder, os.path.basename(decided.source))
-        yield Finding(
-            cause, f"hpcdl env build {job}, with this --cluster and --set", "job", "packages"
-        )
-    for i, folder in enumerate(decided.pythonpath):
-        for name in _OF_THE_IMAGE:
+    plan = subject.plan
+    installed = manifest(plan)
+    if installed is not None:
+        names = [f"{name} {version}" for name, version in sorted(installed["packages"].items())]
+        listed = ", ".join(names) or "nothing, because the image has everything"
+        yield Note(f"in addition to the image: {listed}")
+    elif plan.overlay is not None:  # otherwise there is no image, as its own check reports
+        missing = f"{subject.job.packages} is not installed for {plan.image}"
+        job_file = os.path.join(subject.job.folder, os.path.basename(plan.source))
+        fix = f"hpcdl env build {job_file}, with this --cluster and --set"
+        yield Finding(f"{missing}{_most_similar(subject)}", fix, "job", "packages")
+    for number, folder in enumerate(plan.pythonpath):
+        for name in ROOTS:
             if Path(folder, f"{name}.py").exists() or Path(folder, name, "__init__.py").exists():
-                wrong = f"{folder} has a {name} of its own, which would be imported in place of the image's"
-                yield Finding(
-                    wrong,
-                    "leave it to the image: remove or rename it there",
-                    "job",
-                    f"pythonpath[{i}]",
+                cause = (
+                    f"{folder} has its own {name}, which would be imported instead of the image's"
                 )
+                fix = f"remove or rename it there, so that the image's {name} is used"
+                yield Finding(cause, fix, "job", f"pythonpath[{number}]")
 
 
-def is_missing(decided: Plan) -> bool:
-    """Whether packages are to be there that are not: what they bring cannot be looked for."""
-    return bool(decided.requirements) and manifest(decided) is None
+def is_missing(plan: Plan) -> bool:
+    """Whether the job's packages are not installed: then nobody knows what they bring."""
+    return bool(plan.requirements) and manifest(plan) is None
 
 
-def _what_else(subject: Subject) -> str:
-    """Of the overlays that are there, the one that comes closest, and in what it differs."""
-    decided = subject.plan
-    sha256 = cached_sha256(Path(decided.image or ""))
-    for made in others(decided, subject.cluster):
-        had, wanted = set(made["requirements"]), set(decided.requirements)
-        if made["image"]["sha256"] == sha256 and had != wanted:
-            new = f"; {', '.join(sorted(wanted - had))} came since" if wanted - had else ""
-            gone = f"; {', '.join(sorted(had - wanted))} left since" if had - wanted else ""
-            return f" (other requirements are{new}{gone})"
-        if made["image"]["path"] == decided.image and had == wanted:
-            return f" (it is for another image of that name, {made['image']['sha256'][:12]}; this one is {sha256[:12]})"
+def _most_similar(subject: Subject) -> str:
+    """The most similar set of packages that is installed, and how it differs; "" if none is."""
+    plan = subject.plan
+    sha256 = cached_sha256(Path(plan.image or ""))
+    needed = set(plan.requirements)
+    for installed in others(plan, subject.cluster):
+        requirements = set(installed["requirements"])
+        image = installed["image"]
+        if image["sha256"] == sha256 and requirements != needed:
+            return f" (other requirements are installed{_difference(requirements, needed)})"
+        if image["path"] == plan.image and requirements == needed:
+            return _other_image(image, sha256)
     return ""
+
+
+def _difference(installed: set[str], needed: set[str]) -> str:
+    """The requirements that are new or gone."""
+    words = ""
+    if needed - installed:
+        words += f"; new: {', '.join(sorted(needed - installed))}"
+    if installed - needed:
+        words += f"; gone: {', '.join(sorted(installed - needed))}"
+    return words
+
+
+def _other_image(image: dict[str, Any], sha256: str) -> str:
+    other = image["sha256"][:12]
+    return f" (it is for another image with that name, {other}; this one is {sha256[:12]})"

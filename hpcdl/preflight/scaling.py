@@ -1,4 +1,4 @@
-"""Model functions that scale images again, found in their source: they get images in [0, 1]."""
+"""Finds model functions that scale images, although they get images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hpcdl.usercode.source import parse_source
 
 _WHITE = 255.0
 _DIVISORS = (127.0, 127.5, 128.0, 255.0, 256.0)
-# Networks of keras.applications that begin with a Rescaling or a Normalization of their own
+# Networks of keras.applications that begin with a Rescaling or a Normalization layer
 _SCALES_ITSELF = ("EfficientNet", "ConvNeXt", "RegNet", "ResNetRS", "MobileNetV3")
 _FIX = "take it out, or let the model begin with tf.keras.layers.Rescaling(255.0)"
 
 
 def scaling(subject: Subject) -> Iterator[Finding]:
-    """The model's function, and what it uses of its module, do not scale images."""
-    named = str(getattr(subject.job.model, "function", ""))
-    module, _, function = named.partition(":")
+    """The model's function, and what it uses from its module, do not scale images."""
+    reference = str(getattr(subject.job.model, "function", ""))
+    module, _, function = reference.partition(":")
     file = f"{module.replace('.', '/')}.py"
     source = sources_of(subject).get(file)
     if source is None:
@@ -30,9 +30,9 @@ def scaling(subject: Subject) -> Iterator[Finding]:
 
 
 def scaled_lines(source: str, function: str) -> list[tuple[int, str]]:
-    """The lines that scale images from 0..255, in a function and in what it uses of its module.
+    """The lines that scale images from 0..255, in a function and in what it uses from its module.
 
-    A function that brings images back to 0..255 with a Rescaling(255) may scale them as it likes.
+    A function that first makes 0..255 again, with Rescaling(255), may scale them as it likes.
     """
     tree = parse_source(source)
     if tree is None:
@@ -49,7 +49,7 @@ def scaled_lines(source: str, function: str) -> list[tuple[int, str]]:
 
 
 def _used(tree: ast.Module, function: str) -> list[ast.AST]:
-    """The definition of a name at the top of a module, and those that it uses, each once."""
+    """The definition of a name in a module, and those definitions that it uses, each once."""
     definitions: dict[str, ast.AST] = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -70,7 +70,7 @@ def _used(tree: ast.Module, function: str) -> list[ast.AST]:
 
 
 def _scales(node: ast.AST) -> str:
-    """What a node does to images, or nothing."""
+    """What scales images in a node; "" if nothing does."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         divisor = _number(node.right)
         if divisor in _DIVISORS and _number(node.left) is None:
@@ -84,8 +84,8 @@ def _scales(node: ast.AST) -> str:
             return "this Rescaling"
     if name == "preprocess_input":
         return "preprocess_input"
-    if name.startswith(_SCALES_ITSELF) and not _is_told_not_to(node):
-        return f"{name}, by its own first layers,"
+    if name.startswith(_SCALES_ITSELF) and not _has_no_preprocessing(node):
+        return f"{name}, in its first layers,"
     return ""
 
 
@@ -98,7 +98,7 @@ def _brings_back(node: ast.AST) -> bool:
     return False
 
 
-def _is_told_not_to(call: ast.Call) -> bool:
+def _has_no_preprocessing(call: ast.Call) -> bool:
     for keyword in call.keywords:
         if keyword.arg == "include_preprocessing" and isinstance(keyword.value, ast.Constant):
             return keyword.value.value is False

@@ -1,4 +1,4 @@
-"""SLURM's own test of the batch script: whether it would take the job, and when that would start."""
+"""SLURM's own test of the script: whether it would take the job, and when that would start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Keras a job's programs use: keras, or tf.keras, which TF_USE_LEGACY_KERAS makes tf-keras."""
+"""Which Keras a job's programs use: keras, or tf.keras, which may be the package tf-keras."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hpcdl.preflight.ask_image import LEGACY_KERAS, ImageFacts
 from hpcdl.preflight.packages import is_missing
 from hpcdl.usercode.notebook import where
 
-ASKS = ("1", "true", "True")  # as TensorFlow's lazy_loader.py reads it
+TRUE_VALUES = ("1", "true", "True")  # by TensorFlow's lazy_loader.py
 # os.environ["TF_USE_LEGACY_KERAS"] = "1", and the same with setdefault and update
 _SETS = re.compile(
     r"(?m)^[^#\n]*environ(?:\[|\.setdefault\(|\.update\(\{)\s*"
     rf"['\"]{LEGACY_KERAS}['\"]\s*(?:\]\s*=|,|:)\s*['\"](?P<value>\w*)['\"]"
 )
-_SPEAKS = re.compile(rf"(?m)^[^#\n]*{LEGACY_KERAS}")
+_MENTIONS = re.compile(rf"(?m)^[^#\n]*{LEGACY_KERAS}")
 
 
 def plan_to_ask(plan: Plan, sources: Mapping[str, str]) -> Plan:
@@ -34,7 +34,7 @@ def plan_to_ask(plan: Plan, sources: Mapping[str, str]) -> Plan:
 
 def is_unclear(source: str) -> bool:
     """Whether a program uses TF_USE_LEGACY_KERAS in another way than `plan_to_ask` reads."""
-    return _SPEAKS.search(source) is not None and not _SETS.search(source)
+    return _MENTIONS.search(source) is not None and not _SETS.search(source)
 
 
 def keras_of(source: str, facts: ImageFacts) -> str:
@@ -64,7 +64,7 @@ def tf_keras(subject: Subject, sources: Mapping[str, str], facts: ImageFacts) ->
     place, at_once = first_use(sources)
     if subject.spec is None and not place:
         return
-    asks_for_tf_keras = plan_to_ask(plan, sources).env.get(LEGACY_KERAS) in ASKS
+    asks_for_tf_keras = plan_to_ask(plan, sources).env.get(LEGACY_KERAS) in TRUE_VALUES
     cause = f"tensorflow.keras fails in {plan.image}: {package.failure}"
     fix = "use another image"
     # If Keras can be imported, only the variable keeps TensorFlow from it.

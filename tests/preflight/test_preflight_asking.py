@@ -48,7 +48,7 @@ def test_unknown_module_needs_no_tensorflow(world, asked):
     for _ in range(2):
         report = world.check("script.yaml", only="script")
         assert [one.cause for _, one in report.findings] == [
-            "program.py imports pandas_, which the image has not"
+            "program.py imports pandas_, which the image does not have"
         ]
 
     assert asked() == (2, 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hpcdl.preflight.api_names import calls, history, names_used
+from hpcdl.preflight.api_history import history
+from hpcdl.preflight.api_names import calls, names_used
 
 
 @pytest.mark.parametrize(

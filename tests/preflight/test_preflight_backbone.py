@@ -61,7 +61,7 @@ def test_file_of_weights(backbone):
 def test_file_that_is_no_hdf5(backbone):
     file = backbone.write("mine.h5", "text")
 
-    assert found(backbone, "model.weights=mine.h5")[0][0] == f"{file} is no HDF5 file"
+    assert found(backbone, "model.weights=mine.h5")[0][0] == f"{file} is not an HDF5 file"
 
 
 def test_word_that_is_neither_imagenet_nor_a_file(backbone):

@@ -95,7 +95,7 @@ def test_warning_is_no_refusal(check, world):
     answer = check("script.yaml")
 
     assert answer.code == 0
-    assert " ! script  program.py imports pandas_, which the image has not" in answer.out
+    assert " ! script  program.py imports pandas_, which the image does not have" in answer.out
 
 
 def test_what_was_not_checked_is_said(check, world):

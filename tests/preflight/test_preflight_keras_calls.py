@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from hpcdl.preflight.api_names import history
+from hpcdl.preflight.api_history import history
 from hpcdl.preflight.kerascalls import refused_calls
 
 HEAD = (

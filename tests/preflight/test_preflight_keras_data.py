@@ -31,6 +31,7 @@ def check(world):
         ("mnist.load_data('other.npz')", "other.npz"),
         ("mnist.load_data(path='other.npz')", "other.npz"),
         ("imdb.load_data(num_words=10)", "imdb.npz"),
+        ("imdb.load_data('other.npz', 10)", "other.npz"),
         ("imdb.get_word_index()", "imdb_word_index.json"),
         ("reuters.load_data()", "reuters.npz"),
         ("reuters.get_word_index()", "reuters_word_index.json"),
@@ -66,7 +67,7 @@ def test_file_not_staged_is_found(check):
     found = check(f"{MNIST}mnist.load_data()\n")
 
     assert len(found) == 1
-    assert "mnist.npz, which is not there: it would be fetched" in found[0].cause
+    assert "mnist.npz, which does not exist: it would be fetched" in found[0].cause
     assert "hpcdl data stage mnist" in found[0].fix
 
 

@@ -288,7 +288,7 @@ DATA = [
         plant=lambda w: pack(w, b"1234567890", image_size=None)),
     row("function-not-there", "script", "my_set.py has no load", "define it there: def load()",
         "data={function: my_set:load}", plant=lambda w: w.write("my_set.py", "def lod():\n    pass\n")),
-    row("function-module-not-there", "script", "data.function imports my_set, which the image has not", "beside",
+    row("function-module-not-there", "script", "data.function imports my_set, which the image does not have", "next to",
         "data={function: my_set:load}"),
     row("regression", "data", "30 rows for classes 0 to 900", "docs/my-data.md",
         plant=lambda w: w.stage(y_train=np.arange(30) * 900 // 29)),
@@ -303,30 +303,30 @@ DATA = [
 SCRIPTS = [
     row("syntax", "script", "program.py does not compile under the image's Python 3.*: line 1:", "py_compile",
         plant=lambda w: w.write("program.py", "print 'x'\n"), job="script.yaml"),
-    row("import", "script", "program.py imports pandas_, which the image has not", "beside the script",
+    row("import", "script", "program.py imports pandas_, which the image does not have", "next to the script",
         plant=lambda w: w.write("program.py", "import os\nimport pandas_\n"), job="script.yaml"),
     row("import-beside", "script", "helper.py imports pandas_", "beside the script", plant=lambda w: (
         w.write("program.py", "import helper\n"), w.write("helper.py", "from pandas_ import x\n")), job="script.yaml"),
-    row("shadow", "script", "keras.py is named like the module keras", "rename it", plant=lambda w: (
+    row("shadow", "script", "keras.py has the name of the module keras", "rename it", plant=lambda w: (
         w.write("program.py", "import keras\n"), w.write("keras.py", "")), job="script.yaml"),
-    row("load-data", "script", "program.py:2: load_data is given a path, and Keras 3.15.0 refuses", "numpy.load",
+    row("load-data", "script", "program.py:2: load_data gets a path, and Keras 3.15.0 refuses", "numpy.load",
         plant=lambda w: w.write("program.py", "import keras\nkeras.datasets.mnist.load_data(path='/d/mnist.npz')\n"),
         job="script.yaml"),
     row("lacking", "script", "program.py:2: tensorflow 2.21.0 has no tensorflow.no_such", "whose version has it",
         plant=lambda w: w.write("program.py", "import tensorflow as tf\ntf.no_such.thing()\n"), job="script.yaml"),
     row("lacking-since", "script", "program.py:2: numpy 2.0.1 has no numpy.float: it left with numpy 1.24; see float",
         "whose version has it", plant=old_numpy_name, job="script.yaml"),
-    row("weights", "weights", "program.py:2: VGG16 takes ImageNet's weights, include_top=False, which are not in",
+    row("weights", "weights", "program.py:2: VGG16 uses ImageNet's weights, include_top=False, which are not in",
         "on a machine with internet: hpcdl data stage weights/VGG16 --data-root /",
         plant=lambda w: w.write("program.py",
             "from tensorflow.keras import applications as a\na.VGG16(include_top=False)\n"), job="script.yaml"),
-    row("weights-of-other-size", "weights", "program.py:2: MobileNetV2 takes ImageNet's weights, include_top=False",
+    row("weights-of-other-size", "weights", "program.py:2: MobileNetV2 uses ImageNet's weights, include_top=False",
         "stage weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96_no_top.h5 --data-root /",
         plant=smaller_weights, job="script.yaml"),
-    row("weights-with-top", "weights", "MobileNetV2 takes ImageNet's weights, which are not in",
+    row("weights-with-top", "weights", "MobileNetV2 uses ImageNet's weights, which are not in",
         "hpcdl data stage weights/MobileNetV2 --include-top --data-root",
         plant=weights_without_top, job="script.yaml"),
-    row("function-module", "script", "model.function imports nets, which the image has not", "beside",
+    row("function-module", "script", "model.function imports nets, which the image does not have", "next to",
         "model={function: 'nets:build'}"),
     row("function", "script", "nets.py has no build", "def build(input_shape, classes)",
         "model={function: 'nets:build'}",
@@ -335,7 +335,7 @@ SCRIPTS = [
 
 HOST = [
     row("host-python-of-another-kind", "host Python", "arm is for aarch64, but the nodes are x86_64",
-        "a login node of their kind", "cluster.host_python={folder}/bin/arm", plant=arm_python, case="fault 3"),
+        "a login node with such a processor", "cluster.host_python={folder}/bin/arm", plant=arm_python, case="fault 3"),
     row("no-host-python", "host Python", "there is no /nowhere/python", "cluster.host_python=",
         "cluster.host_python=/nowhere/python"),
     row("bare-host-python", "host Python", "bare cannot run hpcdl's worker: .*No module named 'msgspec'",
@@ -359,9 +359,9 @@ HOST = [
 FILES = [
     row("runs-root-is-file", "file system", "but .*/tf.sif is a file", "--runs-dir",
         "cluster.runs_root={folder}/tf.sif/runs"),
-    row("bind", "file system", "/nowhere is not there, and the container is to see it", "binds",
+    row("bind", "file system", "/nowhere does not exist, but the container is to show it", "binds",
         "cluster.binds=['/nowhere:/x']"),
-    row("dangling-bind", "file system", "link is a link to /nowhere, which is not there", "binds",
+    row("dangling-bind", "file system", "link is a link to /nowhere, which does not exist", "binds",
         "cluster.binds=['{folder}/link']", plant=lambda w: (w.folder / "link").symlink_to("/nowhere")),
 ]  # fmt: skip
 
@@ -408,7 +408,7 @@ def test_full_file_system(world, monkeypatch):
 
     findings = [finding for _, finding in world.check(only="file system").findings]
     assert ["has 4 MB free" in findings[0].cause, findings[0].blocks] == [True, True]
-    assert ["has room for 20 more files only" in findings[1].cause, findings[1].blocks] == [
+    assert ["has room for only 20 more files" in findings[1].cause, findings[1].blocks] == [
         True,
         True,
     ]
@@ -419,11 +419,11 @@ def test_full_file_system(world, monkeypatch):
     [
         (
             "import keras\nkeras.datasets.mnist.load_data(keras.path)\n",
-            "program.py:2: load_data is given a path",
+            "program.py:2: load_data gets a path",
         ),
         ("def f():\n    import pandas_\n", "program.py imports pandas_"),
         ("import sys\nsys.path.append('x')\nimport pandas_\n", "program.py imports pandas_"),
-        ("import random\n", "random.py is named like the module random"),
+        ("import random\n", "random.py has the name of the module random"),
     ],
 )
 def test_what_may_go_well_is_a_warning(world, program, part):

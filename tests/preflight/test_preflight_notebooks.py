@@ -50,12 +50,12 @@ def test_good_notebook_passes(check):
 PROBLEMS = {
     "colab": (
         "x = 1\nfrom google.colab import drive",
-        "line 2 imports google.colab, which the image has not",
+        "line 2 imports google.colab, which the image does not have",
     ),
     "colab-files": ("from google.colab.files import upload", "line 1 imports google.colab"),
     "colab-whole": ("import google.colab as g", "line 1 imports google.colab"),
-    "module": ("%%time\nimport pandas_", "line 2 imports pandas_, which the image has not"),
-    "time": ("%time import pandas_", "line 1 imports pandas_, which the image has not"),
+    "module": ("%%time\nimport pandas_", "line 2 imports pandas_, which the image does not have"),
+    "time": ("%time import pandas_", "line 1 imports pandas_, which the image does not have"),
     "syntax": ("x = 1\nprint 'x'", "line 2 does not compile under the image's Python"),
     "syntax-magic": ("%%capture\n\nx = [", "line 3 does not compile under the image's Python"),
     "help-of-call": ("f(x)?", "line 1 does not compile"),
@@ -109,7 +109,7 @@ def test_problems_refused_all_at_once(check):
 def test_colab_has_its_own_remedy(check):
     report = check("from google.colab import drive\ndrive.mount('/content')")
 
-    assert "Colab's own" in report.findings[0][1].fix
+    assert "only Colab has it" in report.findings[0][1].fix
 
 
 def test_module_of_the_package_is_enough(check, world):
@@ -128,8 +128,8 @@ def test_module_of_the_package_is_enough(check, world):
 
     assert causes(good) == []
     assert causes(bad) == [
-        "nb.ipynb, cell 1, line 1 imports parts.other, which the image has not",
-        "nb.ipynb, cell 2, line 1 imports space.nothing, which the image has not",
+        "nb.ipynb, cell 1, line 1 imports parts.other, which the image does not have",
+        "nb.ipynb, cell 2, line 1 imports space.nothing, which the image does not have",
     ]
 
 

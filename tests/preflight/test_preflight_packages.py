@@ -64,19 +64,17 @@ def test_installed(asking):
 
     report = asking.check("job.yaml", only="packages")
 
-    assert (report.findings, report.notes) == ([], ["beside the image: no-such-words 1.0"])
+    assert (report.findings, report.notes) == ([], ["in addition to the image: no-such-words 1.0"])
 
 
 @pytest.mark.tensorflow
 def test_imports_are_looked_for_with_them(asking):
     install(asking)
 
-    assert (
-        [finding.cause for _, finding in asking.check("job.yaml", only="script").findings]
-        == [
-            "program.py imports no_such_words, which the image has not"  # as this stand-in has no container to bind it in
-        ]
-    )
+    assert [finding.cause for _, finding in asking.check("job.yaml", only="script").findings] == [
+        # this stand-in has no container to bind it in
+        "program.py imports no_such_words, which the image does not have"
+    ]
 
 
 def test_installed_for_other_requirements(asking):
@@ -87,7 +85,7 @@ def test_installed_for_other_requirements(asking):
 
     cause = report.findings[0][1].cause
     assert cause.endswith(
-        "(other requirements are; no-such-words==2.0, other came since; no-such-words==1.0 left since)"
+        "(other requirements are installed; new: no-such-words==2.0, other; gone: no-such-words==1.0)"
     )
 
 
@@ -105,7 +103,7 @@ def test_installed_for_another_image_of_that_name(asking):
 
     report = asking.check("job.yaml", only="packages")
 
-    assert "(it is for another image of that name, " in report.findings[0][1].cause
+    assert "(it is for another image with that name, " in report.findings[0][1].cause
 
 
 def test_image_that_is_not_here_is_told_by_its_own_check(asking):
@@ -126,7 +124,7 @@ def test_folder_with_a_module_of_the_images(world, name):
     module = name.partition("/")[0].removesuffix(".py")
     assert [(f.cause, f.key) for _, f in report.findings] == [
         (
-            f"{world.folder}/mine has a {module} of its own, which would be imported in place of the image's",
+            f"{world.folder}/mine has its own {module}, which would be imported instead of the image's",
             "pythonpath[0]",
         )
     ]

@@ -107,7 +107,7 @@ def test_folder_of_logs_is_no_package(world):
     world.write("wandb_x/run/log.py", "")
 
     assert findings(world, "script") == [
-        ("program.py imports wandb_x, which the image has not", True)
+        ("program.py imports wandb_x, which the image does not have", True)
     ]
 
 
@@ -255,10 +255,11 @@ def test_modules_on_the_search_path_are_known(world):
     world.write("job/job.yaml", "name: a\nscript: program.py\n")
     [(_, finding)] = world.check("job/job.yaml", only="script").findings
     assert (
-        finding.cause == "program.py imports mine_x, which the image has not" and not finding.blocks
+        finding.cause == "program.py imports mine_x, which the image does not have"
+        and not finding.blocks
     )
     assert (
-        f"it lies in {world.folder}/src, which does not come along: pythonpath: [../src]"
+        f"it lies in {world.folder}/src, which is not copied into the run: pythonpath: [../src]"
         in finding.fix
     )
 
@@ -291,4 +292,4 @@ def test_module_that_is_a_link_to_nowhere(world):
 
     [(_, finding)] = world.check("script.yaml", only="script").findings
     assert finding.blocks
-    assert "helper_x.py is a link to /nowhere/helper.py, which is not there" in finding.fix
+    assert "helper_x.py is a link to /nowhere/helper.py, which does not exist" in finding.fix

@@ -41,7 +41,7 @@ def test_file_beside_script_is_told(site, text):
 
     assert (
         cause
-        == "program.py:3 names table.csv, which lies beside the script and does not come along"
+        == "program.py:3 names table.csv, which lies next to the script and is not copied into the run"
     )
     assert fix == "files: [other.csv, table.csv] in the job file, or workdir: ."
 
@@ -132,10 +132,7 @@ def test_file_in_tmp_is_told(world, tmp_path_factory, text, names_it):
     causes = [cause for cause, _ in found(world, text.format(file=file))]
 
     assert (
-        any(
-            f"names {file}, and the job has temporary folders of its own" in cause
-            for cause in causes
-        )
+        any(f"names {file}, but the job has its own temporary folders" in cause for cause in causes)
         == names_it
     )
 

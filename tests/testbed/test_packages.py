@@ -109,7 +109,7 @@ def test_check_finds_them_missing_then_there(site: Bed) -> None:
     told = json.loads(after.stdout)
     assert told["findings"] == []
     assert {"packages", "script"} <= set(told["passed"])
-    assert "beside the image: plain-words 1.0" in told["notes"]
+    assert "in addition to the image: plain-words 1.0" in told["notes"]
 
 
 def test_submission_without_them_is_refused_unchecked(site: Bed) -> None:

@@ -154,11 +154,11 @@ def test_what_sbatch_takes_and_never_starts(site: Bed) -> None:
     ("program", "image", "cause"),
     [
         ("match 1:\n    case 1: pass\n", "tf2.11", "does not compile under the image's Python 3.9"),
-        ("import pandas\n", "tf2.11", "program.py imports pandas, which the image has not"),
+        ("import pandas\n", "tf2.11", "program.py imports pandas, which the image does not have"),
         (
             "import tensorflow as tf\ntf.keras.datasets.mnist.load_data(path='/d/mnist.npz')\n",
             "tensorflow",
-            "program.py:2: load_data is given a path, and Keras 3",
+            "program.py:2: load_data gets a path, and Keras 3",
         ),
         (
             "from tensorflow.keras.optimizers import Lion\n",
@@ -244,7 +244,7 @@ def test_colab_is_found(site: Bed) -> None:
     told = check(site, script_job(site, "from google.colab import drive\n", "tensorflow"))
 
     assert [row["cause"] for row in told["findings"]] == [
-        "program.py imports google.colab, which the image has not"
+        "program.py imports google.colab, which the image does not have"
     ]
 
 
