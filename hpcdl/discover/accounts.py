@@ -14,7 +14,7 @@ def account_lines(site: Site, main: Partition) -> Iterator[Line]:
     """The keys ``account`` and ``accounts``."""
     account = _account(site, main)
     if not account:
-        why = "sacctmgr tells of none; it is who pays, where the site wants to know: ask the site"
+        why = "sacctmgr lists none; the account pays for jobs, if your site asks for one: ask it"
         yield Line("account", "my_group", why, "unknown")
         return
     why = "your default account"
@@ -30,23 +30,29 @@ def account_lines(site: Site, main: Partition) -> Iterator[Line]:
 def qos_lines(site: Site, main: Partition) -> Iterator[Line]:
     """The keys ``qos`` and ``qos_choices``."""
     account = _account(site, main)
-    ways = [qos for name, qos in rights.ways_in(site, main) if name == account]
-    allowed = [qos for qos in ways if qos is not None]
+    allowed: list[str] = []
+    may_name_none = False
+    for name, qos in rights.ways_in(site, main):
+        if name != account:
+            continue
+        if qos is None:
+            may_name_none = True
+        else:
+            allowed.append(qos)
     limits_s = {qos.name: qos.max_wall_s for qos in site.qos or ()}
     associations = rights.binding(site, account, [main.name]) if account else []
     default = rights.default_qos(associations)
     has_default = any(association.default_qos for association in associations)
-    may_name_none = None in ways
     if may_name_none and default in allowed and has_default:
         yield word_line("qos", default or "", f"sacctmgr show user: the default one of {account}")
     elif allowed and not may_name_none:
         longest = max(allowed, key=lambda name: limits_s.get(name) or float("inf"))
-        why = f"of what {main.name} takes, this lasts longest"
+        why = f"of those that {main.name} takes, this one allows the longest jobs"
         yield word_line("qos", longest, f"scontrol show partition: {why}")
     elif associations:
         yield Line("qos", "normal", "SLURM takes its own default", "unneeded")
     else:
-        why = "sacctmgr tells of none; see the site's examples"
+        why = "sacctmgr lists none; see the site's examples"
         yield Line("qos", "normal", why, "unknown")
     yield from _qos_choices(account, allowed, limits_s)
 
@@ -69,7 +75,7 @@ def _qos_choices(
 
 
 def _account(site: Site, main: Partition) -> str:
-    """The account to use in the partition; "" if SLURM tells of none."""
+    """The account to use in the partition; "" if SLURM lists none."""
     for account, _ in rights.ways_in(site, main):
         if account:
             return account

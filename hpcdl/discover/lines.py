@@ -1,4 +1,4 @@
-"""A profile as lines: each key with its value and where that comes from, or how to find it."""
+"""A profile as lines: each key, its value, and the value's source or how to find it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def word_line(key: str, value: str, why: str) -> Line:
     """A key whose value must be one plain word."""
     if is_word(value):
         return Line(key, value, why)
-    return Line(key, "SOMETHING", f"{why}, which says {value!r}: no plain word", "unknown")
+    return Line(key, "SOMETHING", f"{why}, which says {value!r}: it is not a plain word", "unknown")
 
 
 def is_word(value: str) -> bool:

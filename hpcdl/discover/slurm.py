@@ -33,7 +33,7 @@ def name_line(site: Site) -> Line:
     name = site.config.get("ClusterName", "")
     if is_word(name):
         return Line("name", name, "scontrol show config: ClusterName")
-    why = f"scontrol show config: ClusterName is {name!r}, so this is as good"
+    why = f"scontrol show config: ClusterName is {name!r}; choose any name"
     return Line("name", "mycluster", why)
 
 
@@ -71,7 +71,7 @@ def _main_partition(site: Site, partition_name: str | None) -> tuple[Partition, 
     """The partition that jobs go to, and why."""
     by_name = {partition.name: partition for partition in site.partitions}
     if not by_name:
-        message = "scontrol show partition tells of no partition that you can see; ask the site"
+        message = "scontrol show partition lists no partition that you can see; ask the site"
         raise SchedulerError(message)
     if partition_name is not None:
         if partition_name not in by_name:
@@ -122,7 +122,7 @@ def _description(site: Site, main: Partition, shape: NodeShape | None) -> str:
 
 def _node(site: Site, main: Partition, shape: NodeShape | None) -> Line:
     if shape is None:
-        why = f"scontrol show node tells of none in {main.name}; see the site's documentation"
+        why = f"scontrol show node lists none in {main.name}; see the site's documentation"
         return Line("node", {"cpus": 32, "gpus": 4, "memory_gb": 480}, why, "unknown")
     memory = ""
     for rule, limit_mb in memory_limits_mb(shape, memory_rules(site, main)).items():
@@ -186,9 +186,10 @@ def _gpu_type(main: Partition, shape: NodeShape | None, shapes: list[NodeShape])
     types: set[str] = set()
     for other in shapes:
         types.update(other.gpus)
+    why = "scontrol show node: Gres; jobs may name it, and on some sites they must"
     other_types = sorted(types - {gpu_type, ""})
-    also = f"; {main.name} has {', '.join(other_types)} too" if other_types else ""
-    why = f"scontrol show node: Gres; it may be named, and some sites want it{also}"
+    if other_types:
+        why = f"{why}; {main.name} has {', '.join(other_types)} too"
     return Line("gpu_type", gpu_type, why)
 
 
@@ -203,7 +204,7 @@ def _memory_request(rules: dict[str, str], shape: NodeShape | None) -> Line:
         why = "see whether the site's examples have --mem"
         return Line("memory_request", "mem", why, "unknown")
     if "MEMORY" not in resources.upper():
-        why = f"SelectTypeParameters is {resources}: memory is not given out"
+        why = f"SelectTypeParameters is {resources}: SLURM does not count memory"
         return _memory_line("none", why)
     job_defaults = dict(re.findall(r"(\w+)=(\d+)", rules.get("JobDefaults", "")))
     _, gpus = main_gpu(shape)
@@ -214,9 +215,11 @@ def _memory_request(rules: dict[str, str], shape: NodeShape | None) -> Line:
         return by_default
     default_mb = rules.get("DefMemPerNode")
     if default_mb:
-        why = f"DefMemPerNode is {default_mb} MB, for however small a job"
+        why = f"DefMemPerNode is {default_mb} MB, however small the job is"
         return _memory_line("mem", why)
-    why = f"SelectTypeParameters is {resources}: who does not ask gets all of a node's memory"
+    why = (
+        f"SelectTypeParameters is {resources}: a job that does not ask gets all of a node's memory"
+    )
     return _memory_line("mem", why)
 
 
@@ -239,7 +242,7 @@ def _memory_line(value: str, why: str) -> Line:
 
 def _architecture(shape: NodeShape | None) -> Line:
     if shape is None or not shape.architecture:
-        return Line("architecture", "x86_64", "srun uname -m tells it", "unknown")
+        return Line("architecture", "x86_64", "srun uname -m says it", "unknown")
     return Line("architecture", shape.architecture, "scontrol show node: Arch")
 
 
@@ -263,5 +266,5 @@ def _scratch(config: dict[str, str]) -> Line:
     folder = config.get("TmpFS", "")
     if re.fullmatch("/(?!tmp$)[^%]+", folder):
         return Line("scratch", folder, "scontrol show config: TmpFS", "guess")
-    why = "its /tmp is used; this, where srun printenv TMPDIR tells of a folder of the job's own"
+    why = "its /tmp is used; or $TMPDIR, if srun printenv TMPDIR names a folder of the job"
     return Line("scratch", "$TMPDIR", why, "unneeded")

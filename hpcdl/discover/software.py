@@ -82,7 +82,7 @@ def image_line(folders: Sequence[str]) -> Line:
     """
     images = _images(folders)
     if not images:
-        looked = "say --images DIR, where they lie"
+        looked = "say where they are: --images DIR"
         if folders:
             looked = f"no .sif file in {', '.join(folders)}"
         pull = f"apptainer pull tensorflow.sif {where_to_pull(platform.machine())}"
@@ -120,7 +120,7 @@ def _likely_tensorflow(images: dict[str, Path]) -> Path:
 
 
 def _version(module_lines: list[str], command: str) -> str:
-    """What a container command says after some module lines; "" if it is not there."""
+    """What a container command says after some module lines; "" if there is no such command."""
     try:
         done = run(module_lines, [command, "--version"], {"PATH": _CLEAN})
     except (HpcdlError, OSError):

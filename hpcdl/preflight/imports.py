@@ -98,7 +98,7 @@ def _guarded(tree: ast.AST) -> Iterator[int]:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """The modules that a statement imports; for `ROOTS`, whose names are looked for, the package."""
+    """The modules that a statement imports; for `ROOTS` the package, whose names are looked for."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield _shortened(alias.name)

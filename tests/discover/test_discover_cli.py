@@ -93,4 +93,4 @@ def test_no_partition_at_all(site, cli):
     done = cli("cluster", "discover")
 
     assert done.code == 1
-    assert "tells of no partition that you can see" in done.err
+    assert "lists no partition that you can see" in done.err

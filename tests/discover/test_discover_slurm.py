@@ -159,11 +159,11 @@ def test_few_nodes_with_gpus_before_many_without_or_down(login, change):
     ("changes", "request_", "why"),
     [
         ({"= 2000\n": "= 16000\n"}, "none", "enough memory comes with the CPUs"),
-        ({"= 2000\n": "= UNLIMITED\n"}, "mem", "who does not ask gets all of a node's memory"),
+        ({"= 2000\n": "= UNLIMITED\n"}, "mem", "a job that does not ask gets all of a node's memory"),
         ({"JobDefaults=(null)": "JobDefaults=DefMemPerGPU=250000"}, "none", "enough memory comes with the GPUs"),
         ({"DefMemPerNode=UNLIMITED": "DefMemPerNode=8000"}, "mem", "DefMemPerNode is 8000 MB"),
-        ({"CR_CORE_MEMORY": "CR_CORE"}, "none", "memory is not given out"),
-        ({"SelectTypeParameters=NONE": "SelectTypeParameters=CR_SOCKET"}, "none", "CR_SOCKET: memory is not given out"),
+        ({"CR_CORE_MEMORY": "CR_CORE"}, "none", "SLURM does not count memory"),
+        ({"SelectTypeParameters=NONE": "SelectTypeParameters=CR_SOCKET"}, "none", "CR_SOCKET: SLURM does not count memory"),
     ],
     ids=["per-cpu", "no-default", "per-gpu", "per-node", "not-consumable", "partitions-own"],
 )  # fmt: skip
@@ -194,7 +194,7 @@ def test_without_accounting(login):
 
     assert (cluster.account, cluster.qos) == (None, None)
     assert line(text, "account").startswith("# account: ")
-    assert "not found: sacctmgr tells of none" in line(text, "account")
+    assert "not found: sacctmgr lists none" in line(text, "account")
 
 
 def test_each_command_once(login):

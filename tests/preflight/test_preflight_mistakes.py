@@ -305,7 +305,7 @@ SCRIPTS = [
         plant=lambda w: w.write("program.py", "print 'x'\n"), job="script.yaml"),
     row("import", "script", "program.py imports pandas_, which the image does not have", "next to the script",
         plant=lambda w: w.write("program.py", "import os\nimport pandas_\n"), job="script.yaml"),
-    row("import-beside", "script", "helper.py imports pandas_", "beside the script", plant=lambda w: (
+    row("import-beside", "script", "helper.py imports pandas_", "next to the script", plant=lambda w: (
         w.write("program.py", "import helper\n"), w.write("helper.py", "from pandas_ import x\n")), job="script.yaml"),
     row("shadow", "script", "keras.py has the name of the module keras", "rename it", plant=lambda w: (
         w.write("program.py", "import keras\n"), w.write("keras.py", "")), job="script.yaml"),
