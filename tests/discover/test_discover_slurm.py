@@ -163,7 +163,11 @@ def test_few_nodes_with_gpus_before_many_without_or_down(login, change):
         ({"JobDefaults=(null)": "JobDefaults=DefMemPerGPU=250000"}, "none", "enough memory comes with the GPUs"),
         ({"DefMemPerNode=UNLIMITED": "DefMemPerNode=8000"}, "mem", "DefMemPerNode is 8000 MB"),
         ({"CR_CORE_MEMORY": "CR_CORE"}, "none", "SLURM does not count memory"),
-        ({"SelectTypeParameters=NONE": "SelectTypeParameters=CR_SOCKET"}, "none", "CR_SOCKET: SLURM does not count memory"),
+        (
+            {"SelectTypeParameters=NONE": "SelectTypeParameters=CR_SOCKET"},
+            "none",
+            "CR_SOCKET: SLURM does not count memory",
+        ),
     ],
     ids=["per-cpu", "no-default", "per-gpu", "per-node", "not-consumable", "partitions-own"],
 )  # fmt: skip
@@ -183,7 +187,7 @@ def test_partition_takes_some_qos_only(login):
 
     assert cluster.qos == "high"
     assert set(cluster.qos_choices) == {"acc_debug", "high"}
-    assert "lasts longest" in line(text, "qos")
+    assert "allows the longest jobs" in line(text, "qos")
 
 
 def test_without_accounting(login):

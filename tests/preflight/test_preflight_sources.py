@@ -275,7 +275,7 @@ def test_script_inside_a_package(world):
     world.write("pkg_x/train.py", "import pkg_x.model\n")
     world.write("job.yaml", "name: a\nscript: pkg_x/train.py\n")
     [(_, finding)] = world.check("job.yaml", only="script").findings
-    assert "a line such as: from pkg_x.train import main; main()" in finding.fix
+    assert "a line such as from pkg_x.train import main; main()" in finding.fix
 
     world.write("pkg_x/train.py", "from .model import build\n")
     [(_, finding)] = world.check("job.yaml", only="script").findings

@@ -106,12 +106,12 @@ BAD_MODELS = {
     "lambda": ("    x = Lambda(lambda image: image / 127.5 - 1)(x)", "a division by 127.5"),
     "backbone": (
         "    net = tf.keras.applications.EfficientNetB0(include_top=False)",
-        "EfficientNetB0, by its own",
+        "EfficientNetB0, in its first layers,",
     ),
-    "newer": ("    net = applications.ConvNeXtTiny()", "ConvNeXtTiny, by its own"),
+    "newer": ("    net = applications.ConvNeXtTiny()", "ConvNeXtTiny, in its first layers,"),
     "told to": (
         "    net = MobileNetV3Small(include_preprocessing=True)",
-        "MobileNetV3Small, by its own",
+        "MobileNetV3Small, in its first layers,",
     ),
     "caffe": ("    x = tf.keras.applications.resnet50.preprocess_input(x)", "preprocess_input"),
 }
