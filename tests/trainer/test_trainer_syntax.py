@@ -12,6 +12,7 @@ PACKAGE = Path(hpcdl.__file__).parent
 FILES = [
     PACKAGE / "__init__.py",
     *sorted((PACKAGE / "contract").rglob("*.py")),
+    *sorted((PACKAGE / "in_image").rglob("*.py")),
     *sorted((PACKAGE / "trainer").rglob("*.py")),
 ]
 
