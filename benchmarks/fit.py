@@ -20,7 +20,7 @@ import hpcdl
 from hpcdl.cluster import load_cluster
 from hpcdl.contract.spec import DataSpec
 from hpcdl.job import load_job
-from hpcdl.planning import run_spec
+from hpcdl.submission.locate import run_spec
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PLAIN = Path(__file__).with_name("plain_fit.py")

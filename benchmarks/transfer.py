@@ -18,7 +18,7 @@ import hpcdl
 from hpcdl.cluster import load_cluster
 from hpcdl.contract.spec import DataSpec
 from hpcdl.job import load_job
-from hpcdl.planning import run_spec
+from hpcdl.submission.locate import run_spec
 
 PLAIN = Path(__file__).with_name("plain_transfer.py")
 GOALS = {2: 1 / 2, 10: 1 / 9}  # by the number of epochs

@@ -7,18 +7,15 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hpcdl import packages
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import JobError, Problem, UserError
 from hpcdl.job import Job
-from hpcdl.mounts.needed import for_render
-from hpcdl.planning import Plan, plan, run_spec
+from hpcdl.planning import Plan, plan
 from hpcdl.script import render as render_plan
+from hpcdl.submission.locate import Located, locate
 from hpcdl.usercode.source import NOTEBOOK
 
 if TYPE_CHECKING:
-    from hpcdl.contract.spec import RunSpec
-    from hpcdl.mounts.gathering import Unseen
     from hpcdl.run import Run
     from hpcdl.submission.send import Submission
 
@@ -61,15 +58,13 @@ def render(job: Job | Plan, cluster: Cluster | None = None) -> str:
         raise UserError(
             "a notebook becomes a script when it is copied: hpcdl render -o DIR/ does so"
         )
-    decided, spec, unseen = plan_to_render(job, cluster, bundle=job.script is None)
-    for each in unseen:
+    located = locate_to_render(job, cluster, bundle=job.script is None)
+    for each in located.unseen:
         warnings.warn(f"{each.cause}: {each.fix}", stacklevel=2)
-    return render_plan(decided, spec=spec)
+    return render_plan(located.plan)
 
 
-def plan_to_render(
-    job: Job, cluster: Cluster, bundle: bool
-) -> tuple[Plan, RunSpec | None, list[Unseen]]:
+def locate_to_render(job: Job, cluster: Cluster, bundle: bool) -> Located:
     """What a batch script that hpcdl does not start itself is rendered from.
 
     Args:
@@ -77,18 +72,13 @@ def plan_to_render(
         cluster: where it is to run.
         bundle: whether the script lies in a folder with all that it needs.
 
-    Returns:
-        The plan, the contract with the trainer (None for a script), and what the container will not show.
-
     Raises:
         JobError: the cluster cannot do what the job asks; every reason at once.
         UserError: the packages that the job asks for are not installed yet.
     """
-    decided = packages.located(plan(job, cluster), cluster)
-    packages.require(decided)
-    spec = run_spec(job, cluster)
-    decided, unseen = for_render(decided, job, spec, bundle)
-    return decided, spec, unseen
+    located = locate(job, cluster, plan(job, cluster))
+    located.require_packages()
+    return located.shown_to_script(bundle)
 
 
 def is_notebook(job: Job) -> bool:

@@ -1,58 +1,88 @@
 """Plan -> the command line that runs a program inside the container. Nothing else knows apptainer.
 
-A command is a list of lines, each a list of words: a batch script prints the
-lines, ``launch`` joins them to one argv. A word is text that is quoted where
-it is printed, or `Shell`, which is bash already.
+A command is a list of lines, each a list of words. A batch script prints the lines;
+``launch`` joins them to one argv, where each word is plain text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Union
 
 from hpcdl.errors import UserError
 from hpcdl.mounts.binds import ordered
-from hpcdl.planning import Plan
+from hpcdl.planning import Plan, Training
 
 PACKAGES = "/opt/hpcdl/packages"  # where a job sees what was installed beside its image
 
 
-class Shell(str):
-    """A word of bash, printed as it is: ``Shell('"$PWD"')``."""
+@dataclass(frozen=True)
+class Bash:
+    """Text that bash expands, printed within double quotes: ``Bash("$PWD")``."""
+
+    text: str
+
+    def __truediv__(self, name: str) -> Bash:
+        """The path of a file in this folder; bash expands nothing in its name."""
+        return Bash(f"{self.text}/{_in_quotes(name)}")
+
+
+@dataclass(frozen=True)
+class IfSet:
+    """``NAME=value`` of the node's variable, and no word at all if it is not set there."""
+
+    name: str
+
+
+Text = Union[str, Bash]
+Word = Union[Text, IfSet]
 
 
 @dataclass(frozen=True)
 class Places:
     """Where a run's things lie, seen from outside and inside alike (binds keep the paths).
 
-    Each is a path, or `Shell` where only the node knows it. ``lifeline``: stdin is a pipe that nobody writes
-    to, and whose end is launch's end. ``metrics_file``: where a script may write its metrics. ``passed``: the
-    node's variables that enter, and their values. ``support``: the folder that holds the package
-    ``hpcdl_support``, next to a frozen script.
+    Args:
+        workdir: the folder that the program starts in; as most of these, a path, or `Bash` where
+            only the node knows it.
+        home: the program's own home.
+        stop_file: the file that asks the program to save and stop.
+        pythonpath: hpcdl's own entries of PYTHONPATH.
+        tmp: the folder that is /tmp inside.
+        binds: what is bound besides the plan's binds.
+        visible_devices: the value of CUDA_VISIBLE_DEVICES.
+        attempt: the number of this attempt.
+        lifeline: whether stdin is a pipe that nobody writes to, and that ends when launch ends.
+        metrics_file: where a script may write its metrics.
+        passed: the node's variables that the container gets.
+        support: the folder that holds the package ``hpcdl_support``, next to a frozen script.
     """
 
-    workdir: str
-    home: str
-    stop_file: str
-    pythonpath: str | None = None
+    workdir: Text
+    home: Text
+    stop_file: Text
+    pythonpath: Text | None = None
     tmp: str | None = None
-    binds: list[str] = field(default_factory=list)
-    visible_devices: str | None = None
-    attempt: str | None = None
+    binds: Sequence[Text] = ()
+    visible_devices: Word | None = None
+    attempt: Text | None = None
     lifeline: bool = False
     metrics_file: str | None = None
-    passed: dict[str, str] = field(default_factory=dict)
-    support: str | None = None
+    passed: Mapping[str, Word] = field(default_factory=dict)
+    support: Text | None = None
 
 
-def environment(plan: Plan, places: Places) -> dict[str, str]:
-    """The variables the program sees: a private home and caches, what the profile passes on, the user's own, hpcdl's.
+def environment(plan: Plan, places: Places) -> dict[str, Word]:
+    """The variables that the program sees.
+
+    These are a private home and caches, what the profile passes on, the user's own, and hpcdl's.
 
     HOME and KERAS_HOME lead Keras 2 and 3 to the staged sets and weights: both
     drop a folder that is not writable, so it is a home of the run's own. So are
     the caches, which an image may have elsewhere.
     """
-    env: dict[str, str] = {
+    env: dict[str, Word] = {
         "HOME": places.home,
         "KERAS_HOME": within(places.home, ".keras"),
         "XDG_CACHE_HOME": within(places.home, ".cache"),
@@ -65,13 +95,13 @@ def environment(plan: Plan, places: Places) -> dict[str, str]:
         env["TMPDIR"] = "/tmp"  # noqa: S108 - the run's own, bound there
     if places.support is not None:
         env["MPLBACKEND"] = "module://hpcdl_support.figures"
-    env.update({**places.passed, **plan.env})
+    env.update({**places.passed, **plan.environment.env})
     if pythonpath := _pythonpath(plan, places):
         env["PYTHONPATH"] = pythonpath
     env["HPCDL_DATA_ROOT"] = plan.data_root
     env["HPCDL_STOP_FILE"] = places.stop_file
-    if plan.script is None and plan.memory_gb:
-        env["HPCDL_MEMORY_GB"] = f"{plan.memory_gb:g}"
+    if isinstance(plan.program, Training) and plan.size.memory_gb:
+        env["HPCDL_MEMORY_GB"] = f"{plan.size.memory_gb:g}"
     if places.attempt is not None:
         env["HPCDL_ATTEMPT"] = places.attempt
     if places.metrics_file is not None:
@@ -83,19 +113,24 @@ def environment(plan: Plan, places: Places) -> dict[str, str]:
     return env
 
 
-def _pythonpath(plan: Plan, places: Places) -> str:
-    """hpcdl's own entries or those of the job's ``env``, then the job's folders and packages, then ``support``."""
-    folders = [places.pythonpath or plan.env.get("PYTHONPATH"), *plan.pythonpath]
-    folders += [PACKAGES if plan.overlay else None, places.support]
-    entries = [folder for folder in folders if folder]
-    if not any(isinstance(entry, Shell) for entry in entries):
-        return ":".join(entries)
-    if len(entries) == 1:
-        return entries[0]
-    words = [
-        entry.strip('"') if isinstance(entry, Shell) else _in_quotes(entry) for entry in entries
-    ]
-    return Shell(f'"{":".join(words)}"')
+def _pythonpath(plan: Plan, places: Places) -> Text:
+    """PYTHONPATH: hpcdl's own entries or those of ``env``, the job's folders and packages, support."""
+    has_packages = plan.container is not None and plan.container.overlay is not None
+    entries: list[Text | None] = [places.pythonpath or plan.environment.env.get("PYTHONPATH")]
+    entries += plan.environment.pythonpath
+    entries += [PACKAGES if has_packages else None, places.support]
+    return _joined([entry for entry in entries if entry])
+
+
+def _joined(entries: list[Text]) -> Text:
+    """Entries with a colon in between, which bash expands if it expands one of them."""
+    known = [entry for entry in entries if isinstance(entry, str)]
+    if len(known) == len(entries):
+        return ":".join(known)
+    parts = []
+    for entry in entries:
+        parts.append(entry.text if isinstance(entry, Bash) else _in_quotes(entry))
+    return Bash(":".join(parts))
 
 
 def _in_quotes(text: str) -> str:
@@ -103,11 +138,11 @@ def _in_quotes(text: str) -> str:
     return "".join(f"\\{letter}" if letter in '\\$`"' else letter for letter in text)
 
 
-def command(plan: Plan, places: Places, program: list[str]) -> list[list[str]]:
+def command(plan: Plan, places: Places, program: Sequence[Word]) -> list[list[Word]]:
     """The lines of ``apptainer exec`` around a program.
 
     Args:
-        plan: the plan; its image must be set.
+        plan: the plan, with a container.
         places: where things lie.
         program: argv inside the container.
 
@@ -117,51 +152,74 @@ def command(plan: Plan, places: Places, program: list[str]) -> list[list[str]]:
     The environment goes in through ``env``: ``--env`` reads its values as
     comma-separated and strips quotes, so it cannot carry every value.
     """
-    if plan.image is None:
-        raise ValueError("this plan has no image")
-    if plan.requirements and plan.overlay is None:
+    container = plan.require_container()
+    if container.requirements and container.overlay is None:
         raise UserError(
             f"where the packages of {plan.source} lie was not looked up: see hpcdl env build"
         )
-    head = [plan.runtime, "exec"] + (["--nv"] if plan.nv else []) + ["--cleanenv", "--no-home"]
-    lines = [head, *(["--bind", bind] for bind in _binds(plan, places))]
+    gpus = ["--nv"] if container.nv else []
+    lines: list[list[Word]] = [[container.runtime, "exec", *gpus, "--cleanenv", "--no-home"]]
+    for bind in _binds(plan, places):
+        lines.append(["--bind", bind])
+    lines += [["--pwd", places.workdir], [container.image]]
     first, *others = [assign(name, value) for name, value in environment(plan, places).items()]
-    lines += [["--pwd", places.workdir], [plan.image], ["env", first], *([word] for word in others)]
-    return [*lines, program]
+    lines.append(["env", first])
+    lines += [[word] for word in others]
+    return [*lines, list(program)]
 
 
-def _binds(plan: Plan, places: Places) -> list[str]:
+def _binds(plan: Plan, places: Places) -> list[Text]:
     """All binds, folders before those inside them.
 
     What only the node knows, the working directory, comes last: another bind may not hide it.
     """
-    binds = [*plan.binds, *(bind for bind in places.binds if not isinstance(bind, Shell))]
-    binds += [f"{folder}:{folder}:ro" for folder in plan.pythonpath]
-    binds += plan.shown
-    if plan.overlay is not None:
-        part = "image-src=/," if plan.overlay.endswith(".sqfs") else ""
-        binds.append(f"{plan.overlay}:{PACKAGES}:{part}ro")
+    container = plan.require_container()
+    binds = list(container.binds)
+    last = []
+    for bind in places.binds:
+        if isinstance(bind, Bash):
+            last.append(bind)
+        else:
+            binds.append(bind)
+    binds += [f"{folder}:{folder}:ro" for folder in plan.environment.pythonpath]
+    binds += container.shown
+    if container.overlay is not None:
+        part = "image-src=/," if container.overlay.endswith(".sqfs") else ""
+        binds.append(f"{container.overlay}:{PACKAGES}:{part}ro")
     if places.tmp is not None:
         binds.append(f"{places.tmp}:/tmp")
-    return [*ordered(binds), *(bind for bind in places.binds if isinstance(bind, Shell))]
+    return [*ordered(binds), *last]
 
 
-def assign(name: str, value: str) -> str:
+def assign(name: str, value: Word) -> Word:
     """``NAME=value`` as one word."""
-    if not isinstance(value, Shell):
-        return f"{name}={value}"
-    return Shell(value if value.startswith("$") else f'"{name}={value.strip(chr(34))}"')
+    if isinstance(value, IfSet):
+        return value
+    if isinstance(value, Bash):
+        return Bash(f"{name}={value.text}")
+    return f"{name}={value}"
 
 
-def if_set(name: str) -> Shell:
-    """A word that is ``NAME=value`` of the node's variable, and no word at all where that is not set."""
-    return Shell(f'${{{name}+"{name}=${name}"}}')
+def plain(word: Word) -> str:
+    """A word that needs no bash.
+
+    Raises:
+        TypeError: only bash knows it.
+    """
+    if not isinstance(word, str):
+        raise TypeError(f"expected text that is known here; got {word}")
+    return word
 
 
-def first_gpus(gpus: int) -> Shell:
+def argv(plan: Plan, places: Places, program: Sequence[str]) -> list[str]:
+    """`command` as one list, where all places are known here."""
+    return [plain(word) for line in command(plan, places, program) for word in line]
+
+
+def first_gpus(gpus: int) -> Bash:
     """Bash for the first GPUs of those that the node shows to a job."""
     every = ",".join(str(number) for number in range(gpus))
-    return Shell(f'"$(cut -d, -f-{gpus} <<<"${{CUDA_VISIBLE_DEVICES:-{every}}}")"')
+    return Bash(f'$(cut -d, -f-{gpus} <<<"${{CUDA_VISIBLE_DEVICES:-{every}}}")')
 
 
 def visible_gpus(plan: Plan, shown: str | None) -> str | None:
@@ -173,32 +231,28 @@ def visible_gpus(plan: Plan, shown: str | None) -> str | None:
     """
     if not plan.uses_first_gpus:
         return shown
-    names = shown.split(",") if shown else [str(number) for number in range(plan.gpus)]
-    return ",".join(names[: plan.gpus])
+    names = shown.split(",") if shown else [str(number) for number in range(plan.size.gpus)]
+    return ",".join(names[: plan.size.gpus])
 
 
-def within(folder: str, name: str) -> str:
-    """A path inside a folder, which may be `Shell`."""
-    return (
-        Shell(f'"{folder.strip(chr(34))}/{name}"')
-        if isinstance(folder, Shell)
-        else f"{folder}/{name}"
-    )
+def within(folder: Text, name: str) -> Text:
+    """A path inside a folder."""
+    return folder / name if isinstance(folder, Bash) else f"{folder}/{name}"
 
 
 def isolated(runtime: str, image: str, tmp: str, binds: Sequence[str] = ()) -> list[str]:
-    """The argv in front of a program that sees the image alone: no home, no environment of the caller's.
+    """The argv in front of a program that sees the image alone.
+
+    It sees neither the caller's home nor the caller's environment.
 
     Args:
         runtime: the container command.
         image: the image file.
         tmp: an empty folder, its home and /tmp: others may have left things in this machine's.
-        binds: what it is to see beside.
+        binds: what it sees besides.
     """
-    clean = [
-        "--cleanenv",
-        "--no-home",
-        *(word for bind in (f"{tmp}:/tmp", *binds) for word in ("--bind", bind)),
-    ]
-    clean += ["--pwd", "/"]
-    return [runtime, "exec", *clean, image, "env", "PYTHONNOUSERSITE=1", "HOME=/tmp"]
+    options = ["--cleanenv", "--no-home"]
+    for bind in (f"{tmp}:/tmp", *binds):
+        options += ["--bind", bind]
+    options += ["--pwd", "/"]
+    return [runtime, "exec", *options, image, "env", "PYTHONNOUSERSITE=1", "HOME=/tmp"]

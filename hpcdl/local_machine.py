@@ -12,7 +12,7 @@ from hpcdl.cluster.schema import Cluster
 from hpcdl.contract.machine import cpus
 from hpcdl.errors import HpcdlError
 from hpcdl.job import Job
-from hpcdl.planning import Plan
+from hpcdl.planning import Container, Plan
 
 
 def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
@@ -42,26 +42,24 @@ def visible_gpus() -> int:
     return len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()])
 
 
-def lacking(decided: Plan) -> str | None:
-    """What this machine lacks to run the plan's container, or None.
+def lacking(decided: Plan, container: Container) -> str | None:
+    """What this machine lacks to run a plan's container, or None.
 
     The container command may come with the profile's modules.
     """
-    if which(decided.runtime) is None:
-        why = _why_not_loaded(decided) if decided.modules else ""
+    if which(container.runtime) is None:
+        why = _why_not_loaded(decided, container.runtime) if decided.modules.modules else ""
         if why is not None:
-            return f"there is no {decided.runtime} command here{why}"
-    if not Path(decided.image or "").exists():
-        return f"the image {decided.image} is not here"
+            return f"there is no {container.runtime} command here{why}"
+    if not Path(container.image).exists():
+        return f"the image {container.image} is not here"
     return None
 
 
-def _why_not_loaded(decided: Plan) -> str | None:
+def _why_not_loaded(decided: Plan, runtime: str) -> str | None:
     """Why the profile's modules do not bring the container command; None where they do."""
     try:
-        done = modules.run(
-            modules.plan_lines(decided), ["bash", "-c", 'type -P "$0"', decided.runtime]
-        )
+        done = modules.run(decided.module_lines(), ["bash", "-c", 'type -P "$0"', runtime])
     except HpcdlError as error:
         return f", and the profile's modules cannot be loaded: {error}"
     return ", with the profile's modules loaded" if done.returncode else None

@@ -1,16 +1,14 @@
-"""Runs a program on this machine as the job's batch script would: after its module lines, in its environment."""
+"""Runs a program as the job's batch script would: after its module lines, in its environment."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
 
 from hpcdl.environment import submission_environment
 from hpcdl.errors import ContainerError, HpcdlError
-from hpcdl.planning import Plan
 
 _NO_MODULE, _NOT_LOADED = 97, 98  # exit statuses of the lines in front of the program
 
@@ -23,20 +21,6 @@ class NoModuleCommandError(HpcdlError):
     """This machine has no module command."""
 
 
-def module_lines(script: str) -> list[str]:
-    """The lines of a batch script that load its modules."""
-    head = script.partition("\n# The program")[0].splitlines()
-    return [line for line in head if line.startswith(("source ", "module "))]
-
-
-def plan_lines(plan: Plan) -> list[str]:
-    """The lines of a batch script that load a plan's modules, for a run that has no batch script."""
-    if not plan.modules:
-        return []
-    lines = [f"source {shlex.quote(plan.module_init)}"] if plan.module_init else []
-    return [*lines, "module purge", *(f"module load {shlex.quote(name)}" for name in plan.modules)]
-
-
 def run(
     lines: Sequence[str],
     argv: Sequence[str],
@@ -47,7 +31,7 @@ def run(
     """Run a program after some module lines.
 
     Args:
-        lines: from `module_lines`.
+        lines: from `Plan.module_lines`.
         argv: the program.
         env: variables beside those that a job inherits.
         stdin: its input.
@@ -104,26 +88,32 @@ def check_loaded(lines: Sequence[str], status: int, words: str) -> None:
 
 
 def run_in_container(
-    plan: Plan, lines: Sequence[str], argv: Sequence[str], stdin: str
+    runtime: str, lines: Sequence[str], argv: Sequence[str], stdin: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a container command that this machine, or a module, has.
+
+    Args:
+        runtime: the command, the first word of argv.
+        lines: from `Plan.module_lines`.
+        argv: all words.
+        stdin: the program's input.
 
     Raises:
         ContainerError: neither has it.
         ModuleError: a module is not to be loaded.
         HpcdlError: this machine has no module command, or the program did not end in time.
     """
-    if shutil.which(plan.runtime):
+    if shutil.which(runtime):
         try:  # the job's modules may say what its container sees
             return run(lines, argv, stdin=stdin, timeout_s=300)
         except (ModuleError, NoModuleCommandError):  # the command is here without them
             return run([], argv, stdin=stdin, timeout_s=300)
     if not lines:
-        raise ContainerError(f"there is no {plan.runtime} command on this machine")
+        raise ContainerError(f"there is no {runtime} command on this machine")
     done = run(lines, argv, stdin=stdin, timeout_s=300)
-    if done.returncode == 127 and plan.runtime in done.stderr:
+    if done.returncode == 127 and runtime in done.stderr:
         raise ContainerError(
-            f"there is no {plan.runtime} command on this machine, with the profile's modules loaded"
+            f"there is no {runtime} command on this machine, with the profile's modules loaded"
         )
     return done
 

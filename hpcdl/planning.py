@@ -1,75 +1,242 @@
-"""plan(job, cluster) -> Plan: one site's words for what a job asks. Pure: no disk, no network, no scheduler."""
+"""plan(job, cluster) -> Plan: one site's words for what a job asks.
+
+Pure: no disk, no network, no scheduler. `hpcdl.submission.locate` looks at the disk.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from math import inf
 from os.path import basename, relpath
-from typing import Optional
+from pathlib import PurePath
+from typing import ClassVar, Optional, TypeVar, Union
 
-import hpcdl
 from hpcdl.cluster.schema import Cluster, Image, Partition, Qos
-from hpcdl.contract.spec import DataSpec, DeviceSpec, RunSpec, SavingSpec
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import Job, format_time, parse_time
 from hpcdl.job.training import training_problems
-from hpcdl.staging import set_path
+
+FileName = TypeVar("FileName")  # how a program's file is named: as text, or as bash expands it
+# The program that runs a notebook, in the folder of support files next to it
+SUPPORT = "hpcdl_support"
+NOTEBOOK_RUNNER = f"{SUPPORT}/run_notebook.py"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything about a run that is decided before it has a folder. Plain data: kept as plan.json.
+class Size:
+    """How much of a cluster a job takes.
 
-    ``image`` is None where the program runs with the machine's own Python.
-    ``shown`` are the binds that links and the program's text ask for: `shown.with_shown` says them.
-    ``sets`` are those of very many staged sets that a script's home links to; None for all of them.
-    ``folder`` is the job file's.
-    ``overlay`` is where the requirements are installed: `packages.located` says it, who may look at the disk.
-    ``gpus_granted`` says whether SLURM knows of GPUs, and gives them.
-    ``directives`` are the #SBATCH options in order; an empty value stands for a flag.
+    Args:
+        nodes: how many nodes.
+        gpus: GPUs per node.
+        cpus: CPUs per node.
+        memory_gb: memory per node in GiB; None where the profile does not know the node's.
+        time_limit_s: how long the job may take.
+        emulate_gpus: whether CPU devices stand in for the GPUs.
+        gpus_granted: whether SLURM knows of GPUs, and gives them.
     """
 
-    name: str
-    source: str
-    cluster: str
     nodes: int
     gpus: int
     cpus: int
     memory_gb: Optional[float]
     time_limit_s: int
-    directives: list[tuple[str, str]]
-    notes: list[str]
+    emulate_gpus: bool
+    gpus_granted: bool = True
+
+
+@dataclass(frozen=True)
+class Training:
+    """The program of a job with a model: hpcdl's trainer, which reads run.json.
+
+    Args:
+        reads: folders outside data_root that hold the data set and the weights.
+    """
+
+    reads: list[str] = field(default_factory=list)
+
+    kind: ClassVar[str] = "training"
+    keeps_state: ClassVar[bool] = True  # it saves checkpoints, and says itself what came out
+    workdir: ClassVar[Optional[str]] = None  # the run folder
+    stop_signal: ClassVar[Optional[str]] = None  # it looks for the stop file itself
+
+    def argv(self, python: str, place: Callable[[str], FileName]) -> list[str | FileName]:
+        """The program's words.
+
+        Args:
+            python: the Python command.
+            place: gives the path under which the program finds one of its files.
+        """
+        return [python, "-m", "hpcdl.trainer", place("run.json")]
+
+
+@dataclass(frozen=True)
+class Script:
+    """The program of a job with a script or notebook of the user's.
+
+    Args:
+        script: the file, from the job file's folder on where it lies below that.
+        args: its arguments.
+        workdir: the folder that it works in; None for one that hpcdl makes, or where it is sent from.
+        stop_signal: the signal that tells it to save and stop, such as USR1; None for no signal.
+        sets: those of very many staged sets that its home links to; None for all of them.
+    """
+
+    script: str
+    args: list[str] = field(default_factory=list)
+    workdir: Optional[str] = None
+    stop_signal: Optional[str] = None
+    sets: Optional[list[str]] = None
+
+    kind: ClassVar[str] = "script"
+    keeps_state: ClassVar[bool] = False  # hpcdl knows nothing of how it does so
+    reads: ClassVar[Sequence[str]] = ()  # what its text names is bound as `Container.shown`
+
+    @property
+    def is_notebook(self) -> bool:
+        """Whether it is a notebook, which another program runs."""
+        return self.script.endswith(".ipynb")
+
+    def argv(self, python: str, place: Callable[[str], FileName]) -> list[str | FileName]:
+        """The program's words; for the arguments see `Training.argv`."""
+        starter = [place(NOTEBOOK_RUNNER)] if self.is_notebook else []
+        return [python, *starter, place(self.script), *self.args]
+
+
+Program = Union[Training, Script]
+
+
+@dataclass(frozen=True)
+class Container:
+    """The container that the program runs in.
+
+    Args:
+        runtime: the container command, apptainer or singularity.
+        image: the image file.
+        python: the image's Python command.
+        nv: whether the container gets the machine's NVIDIA driver.
+        binds: the profile's binds.
+        shown: the binds that links and the program's text ask for; `locate` finds them.
+        requirements: lines of pip's, of packages that the image lacks.
+        overlay: where these are installed; `locate` finds it.
+    """
+
+    runtime: str
+    image: str
+    python: str
+    nv: bool
+    binds: list[str]
+    shown: list[str] = field(default_factory=list)
+    requirements: list[str] = field(default_factory=list)
+    overlay: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the program finds in its environment besides hpcdl's own variables.
+
+    Args:
+        env: the job's variables.
+        pass_env: names of the node's variables that the profile lets in.
+        pythonpath: folders to import from.
+    """
+
+    env: dict[str, str] = field(default_factory=dict)
+    pass_env: list[str] = field(default_factory=list)
+    pythonpath: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Modules:
+    """The site's software on the node, outside the container.
+
+    Args:
+        module_init: the file that defines the module command, where the site's shells do not.
+        modules: modules to load before the container starts.
+        host_modules: modules to load before hpcdl's own worker starts.
+        host_python: the worker's interpreter; None for the one that sends the job.
+    """
+
     module_init: Optional[str]
     modules: list[str]
     host_modules: list[str]
     host_python: Optional[str]
-    runtime: str
-    image: Optional[str]
-    python: str
-    nv: bool
-    binds: list[str]
-    data_root: str
-    scratch: Optional[str]
-    script: Optional[str]
-    args: list[str]
-    env: dict[str, str]
-    workdir: Optional[str]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a run is brought through time limits.
+
+    Args:
+        requeue: whether SLURM requeues the job; else a chain of jobs is sent.
+        max_requeues: how often the job runs again.
+        stop_margin_s: how long before the end the trainer begins to save and stop.
+        signal_lead_s: how long before the end SLURM warns the batch script.
+        min_poll_s: how often SLURM may be asked.
+    """
+
     max_requeues: int
     stop_margin_s: int
     signal_lead_s: int
     min_poll_s: int
-    emulate_gpus: bool
     requeue: bool = True
-    stop_signal: Optional[str] = None
-    pass_env: list[str] = field(default_factory=list)
-    pythonpath: list[str] = field(default_factory=list)
-    requirements: list[str] = field(default_factory=list)
-    overlay: Optional[str] = None
-    shown: list[str] = field(default_factory=list)
-    sets: Optional[list[str]] = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a run that is decided before it has a folder. `planfile` keeps it as plan.json.
+
+    Args:
+        name: the job's.
+        source: the job file, for messages.
+        folder: the job file's.
+        cluster: the profile's name.
+        data_root: the folder of staged sets.
+        scratch: the node's own folder for temporary files, which may name variables of the node.
+        container: None where the program runs with the machine's own Python.
+        directives: the #SBATCH options in order; an empty value stands for a flag.
+        notes: lines for the script's header.
+    """
+
+    name: str
+    source: str
+    cluster: str
+    data_root: str
+    scratch: Optional[str]
+    size: Size
+    program: Program
+    container: Optional[Container]
+    environment: Environment
+    modules: Modules
+    policy: Policy
+    directives: list[tuple[str, str]]
+    notes: list[str]
     folder: str = ""
-    gpus_granted: bool = True
+
+    def require_container(self) -> Container:
+        """The container, for what is done only in one.
+
+        Raises:
+            ValueError: the program runs with the machine's own Python.
+        """
+        if self.container is None:
+            raise ValueError(f"the plan of {self.name} has no container")
+        return self.container
+
+    def module_lines(self, with_host: bool = False) -> list[str]:
+        """The lines of bash that load the site's modules; none where there are no modules.
+
+        Args:
+            with_host: whether to load those of hpcdl's own worker, too.
+        """
+        site = self.modules
+        names = [*site.modules, *site.host_modules] if with_host else site.modules
+        if not names:
+            return []
+        source = [f"source {shlex.quote(site.module_init)}"] if site.module_init else []
+        return [*source, "module purge", *(f"module load {shlex.quote(name)}" for name in names)]
 
     @property
     def uses_first_gpus(self) -> bool:
@@ -77,7 +244,8 @@ class Plan:
 
         So it is where SLURM counts no GPUs, and on a whole node: --exclusive gives all its GPUs.
         """
-        return bool(self.gpus) and (not self.gpus_granted or ("exclusive", "") in self.directives)
+        size = self.size
+        return bool(size.gpus) and (not size.gpus_granted or ("exclusive", "") in self.directives)
 
 
 def plan(job: Job, cluster: Cluster) -> Plan:
@@ -110,67 +278,77 @@ def plan(job: Job, cluster: Cluster) -> Plan:
     notes = []
     if resources.memory_gb and cluster.memory_request == "none":
         notes.append(f"memory comes with the CPUs on {cluster.name}: memory_gb is not asked for")
-    return Plan(
-        name=job.name,
-        source=job.source,
-        cluster=cluster.name,
+    size = Size(
         nodes=resources.nodes,
         gpus=resources.gpus,
         cpus=cpus,
         memory_gb=memory_gb,
         time_limit_s=resources.time_limit_s,
-        directives=_directives(job, cluster, cpus, memory_gb),
-        notes=notes,
-        module_init=cluster.module_init,
-        modules=cluster.modules,
-        host_modules=cluster.host_modules,
-        host_python=cluster.host_python,
-        runtime=cluster.runtime,
-        image=image.path if image else None,
-        python=image.python if image else "python",
-        nv=resources.gpus > 0 and not cluster.emulate_gpus,
-        binds=cluster.binds,
-        data_root=cluster.data_root,
-        scratch=cluster.scratch,
-        script=_script(job),
-        args=job.args,
-        env=job.env,
-        workdir=job.workdir,
-        requeue=cluster.requeue,
-        stop_signal=job.stop_signal,
-        max_requeues=cluster.max_requeues,
-        stop_margin_s=cluster.stop_margin_s,
-        signal_lead_s=_lead_s(job, cluster),
-        min_poll_s=cluster.min_poll_s,
         emulate_gpus=cluster.emulate_gpus,
-        pass_env=cluster.pass_env,
-        pythonpath=job.pythonpath,
-        requirements=job.requirements,
-        folder=job.folder,
         gpus_granted=cluster.gpu_request != "none",
     )
-
-
-def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
-    """The contract with the trainer, or None for a script job. Looks where a set with a name lies."""
-    if job.model is None or job.data is None or job.train is None:
-        return None
-    return RunSpec(
+    return Plan(
         name=job.name,
-        data=_data(job.data, cluster),
-        model=job.model,
-        train=job.train,
-        devices=DeviceSpec(gpus=job.resources.gpus, emulate=cluster.emulate_gpus),
-        hpcdl_version=hpcdl.__version__,
-        saving=SavingSpec(cluster.save_every_s, cluster.save_every_steps, cluster.keep_checkpoints),
+        source=job.source,
+        cluster=cluster.name,
+        data_root=cluster.data_root,
+        scratch=cluster.scratch,
+        size=size,
+        program=_program(job, cluster),
+        container=None if image is None else _container(job, cluster, image),
+        environment=Environment(job.env, cluster.pass_env, job.pythonpath),
+        modules=Modules(
+            cluster.module_init, cluster.modules, cluster.host_modules, cluster.host_python
+        ),
+        policy=Policy(
+            max_requeues=cluster.max_requeues,
+            stop_margin_s=cluster.stop_margin_s,
+            signal_lead_s=_lead_s(job, cluster),
+            min_poll_s=cluster.min_poll_s,
+            requeue=cluster.requeue,
+        ),
+        directives=_directives(job, cluster, cpus, memory_gb),
+        notes=notes,
+        folder=job.folder,
     )
 
 
-def _data(data: DataSpec, cluster: Cluster) -> DataSpec:
-    """A staged set's name becomes its path under data_root."""
-    if data.name is None:
-        return data
-    return replace(data, path=set_path(cluster.data_root, data.name))
+def _container(job: Job, cluster: Cluster, image: Image) -> Container:
+    return Container(
+        runtime=cluster.runtime,
+        image=image.path,
+        python=image.python,
+        nv=job.resources.gpus > 0 and not cluster.emulate_gpus,
+        binds=cluster.binds,
+        requirements=job.requirements,
+    )
+
+
+def _program(job: Job, cluster: Cluster) -> Program:
+    if job.script is None:
+        weights = getattr(job.model, "weights", None)
+        path = job.data.path if job.data else None
+        return Training(reads_outside(path, weights, cluster.data_root))
+    return Script(_named_from(job, job.script), job.args, job.workdir, job.stop_signal)
+
+
+def reads_outside(data: str | None, weights: str | None, data_root: str) -> list[str]:
+    """The folders of a training's data and weights that do not lie under data_root.
+
+    What lies right under the root is named itself: its folder would hide the image.
+
+    Args:
+        data: the data set's path; None for a staged set.
+        weights: what the job says of a backbone's weights, which may be a file.
+        data_root: the profile's.
+    """
+    files = [data, None if weights in ("imagenet", "none") else weights]
+    folders = []
+    for file in files:
+        if file and not PurePath(file).is_relative_to(data_root):
+            parent = str(PurePath(file).parent)
+            folders.append(file if parent == "/" else parent)
+    return folders
 
 
 def _image(job: Job, cluster: Cluster, problems: list[Problem]) -> Image | None:
@@ -259,12 +437,10 @@ def _share_of_memory(gpus: int, cluster: Cluster) -> float | None:
     return round(node.memory_gb * max(1, gpus) / max(1, node.gpus), 1)
 
 
-def _script(job: Job) -> str | None:
-    """The script as a batch script names it: from the job file's folder, where it lies below that."""
-    if job.script is None:
-        return None
-    relative = relpath(job.script, job.folder)
-    return job.script if job.workdir or relative.startswith("../") else relative
+def _named_from(job: Job, script: str) -> str:
+    """A script as a batch script names it: from the job file's folder, where it lies below that."""
+    relative = relpath(script, job.folder)
+    return script if job.workdir or relative.startswith("../") else relative
 
 
 def _directives(
@@ -308,9 +484,10 @@ def _lead_s(job: Job, cluster: Cluster) -> int:
 
 def summary(plan: Plan) -> str:
     """One line for people: ``1 node, 1 GPU, 20 CPUs, 15 min``."""
-    minutes = plan.time_limit_s / 60
+    size = plan.size
+    minutes = size.time_limit_s / 60
     limit = f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"
-    parts = [_many(plan.nodes, "node"), _many(plan.gpus, "GPU"), _many(plan.cpus, "CPU"), limit]
+    parts = [_many(size.nodes, "node"), _many(size.gpus, "GPU"), _many(size.cpus, "CPU"), limit]
     return ", ".join(part for part in parts if not part.startswith("0 "))
 
 

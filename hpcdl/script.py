@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from dataclasses import asdict
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import hpcdl
 from hpcdl import shipped
-from hpcdl.container import Places, Shell, command, first_gpus, if_set
-from hpcdl.contract.spec import RunSpec
+from hpcdl.container import Bash, IfSet, Places, Text, Word, command, first_gpus
 from hpcdl.errors import UserError
 from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
-from hpcdl.mounts.binds import View, reads_outside
-from hpcdl.planning import Plan, script_name, summary
+from hpcdl.mounts.binds import View
+from hpcdl.planning import SUPPORT, Plan, Script, Training, script_name, summary
 from hpcdl.run.causes import OWN_REQUEUE
 from hpcdl.text import one_line
-from hpcdl.usercode.freeze import RUN_NOTEBOOK, SUPPORT
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
-_HERE = Shell('"$PWD"')
-_SENT_FROM = Shell('"$SLURM_SUBMIT_DIR"')  # a bundle's own folder, also where it works elsewhere
+_HERE = Bash("$PWD")
+_SENT_FROM = Bash("$SLURM_SUBMIT_DIR")  # a bundle's own folder, also where it works elsewhere
 
 
-def quote(word: str) -> str:
-    """One word for bash: `Shell` as it is, anything else quoted where it must be."""
-    return str(word) if isinstance(word, Shell) else shlex.quote(word)
+def quote(word: Word) -> str:
+    """One word as bash reads it."""
+    match word:
+        case IfSet(name):
+            return f'${{{name}+"{name}=${name}"}}'
+        case Bash(text):
+            return f'"{text}"'
+        case _:
+            return shlex.quote(word)
 
 
 def quote_directive(value: str) -> str:
@@ -45,9 +48,7 @@ def quote_directive(value: str) -> str:
     return f"{mark}{value}{mark}"
 
 
-def render(
-    plan: Plan, file_name: str | None = None, bundle: bool = False, spec: RunSpec | None = None
-) -> str:
+def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> str:
     """The batch script that is complete without hpcdl on the node.
 
     Args:
@@ -55,43 +56,36 @@ def render(
         file_name: what the script will be called, for its header.
         bundle: the script lies in a folder with run.json or the script, and code/
             (``render -o DIR``); a model job needs that.
-        spec: what is trained, whose data and weights may lie outside data_root.
 
     Raises:
         UserError: the plan has no container, or a value that SLURM cannot carry.
     """
-    if plan.image is None:
+    container, program = plan.container, plan.program
+    if container is None:
         raise UserError(
             f"{plan.cluster} names no container image, and a batch script needs one: choose another --cluster"
         )
     how = f"submit with: sbatch {file_name or script_name(plan)}"
-    if plan.script is None and not bundle:
+    if isinstance(program, Training) and not bundle:
         how = "it needs run.json and code/ beside it: hpcdl render -o DIR writes all three"
-    elif plan.script is not None and not bundle and not plan.workdir:
-        how = (
-            f"submit from the folder of {plan.script} with: sbatch {file_name or script_name(plan)}"
-        )
-    away = bundle and plan.workdir is not None
+    elif isinstance(program, Script) and not bundle and not program.workdir:
+        how = f"submit from the folder of {program.script} with: sbatch {file_name or script_name(plan)}"
+    away = bundle and program.workdir is not None
+    is_script = isinstance(program, Script)
     places = Places(
         workdir=_HERE,
-        home=Shell('"$home"') if plan.script else _HERE,
-        stop_file=Shell('"$HPCDL_STOP_FILE"'),
-        pythonpath=None if plan.script else Shell('"$PWD/code"'),
-        binds=[*_needed(plan, spec), *([_SENT_FROM] if away else []), _HERE],
+        home=Bash("$home") if is_script else _HERE,
+        stop_file=Bash("$HPCDL_STOP_FILE"),
+        pythonpath=None if is_script else _HERE / "code",
+        binds=[*_needed(plan), *([_SENT_FROM] if away else []), _HERE],
         visible_devices=_visible_devices(plan),
-        attempt=Shell('"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
-        passed={name: if_set(name) for name in plan.pass_env},
-        support=_support(away) if bundle and plan.script else None,
+        attempt=Bash("$((${SLURM_RESTART_COUNT:-0} + 1))"),
+        passed={name: IfSet(name) for name in plan.environment.pass_env},
+        support=(_SENT_FROM if away else _HERE) / SUPPORT if bundle and is_script else None,
     )
-    if plan.script is None:
-        program = [plan.python, "-m", "hpcdl.trainer", "run.json"]
-    else:
-        program = [plan.python, _own_file(plan.script, away), *plan.args]
-        if plan.script.endswith(".ipynb"):
-            program.insert(1, _own_file(f"{SUPPORT}/{RUN_NOTEBOOK}", away))
     logs = [
         ("job-name", plan.name),
-        ("chdir", plan.workdir or "."),
+        ("chdir", program.workdir or "."),
         ("output", "%x.%j.out"),
         ("error", "%x.%j.err"),
     ]
@@ -99,11 +93,13 @@ def render(
         plan,
         how=how,
         directives=[*logs, *plan.directives],
-        modules=plan.modules,
-        exports=[("HPCDL_STOP_FILE", Shell('"$PWD/stop.$SLURM_JOB_ID"'))],
-        own_home=plan.script is not None,
-        child=command(plan, places, program),
-        max_requeues=plan.max_requeues,
+        module_lines=plan.module_lines(),
+        exports=[("HPCDL_STOP_FILE", Bash("$PWD/stop.$SLURM_JOB_ID"))],
+        own_home=is_script,
+        child=command(
+            plan, places, program.argv(container.python, lambda name: _own_file(name, away))
+        ),
+        max_requeues=plan.policy.max_requeues,
     )
 
 
@@ -130,7 +126,7 @@ def render_submission(plan: Plan, run: str, code: str, worker: list[str], log: s
         plan,
         how=f"sent by: hpcdl submit; its run folder is {run}",
         directives=[*logs, *plan.directives],
-        modules=[*plan.modules, *plan.host_modules],
+        module_lines=plan.module_lines(with_host=True),
         exports=exports,
         own_home=False,
         child=[worker],
@@ -138,42 +134,41 @@ def render_submission(plan: Plan, run: str, code: str, worker: list[str], log: s
     )
 
 
-def _support(away: bool) -> Shell:
-    """The folder that goes on the script's PYTHONPATH, beside the script."""
-    return Shell(f'"$SLURM_SUBMIT_DIR/{SUPPORT}"') if away else Shell(f'"$PWD/{SUPPORT}"')
+def _own_file(name: str, away: bool) -> Text:
+    """The script, or what starts it, as bash names it.
 
-
-def _own_file(name: str, away: bool) -> str:
-    """The script, or what starts it, as bash names it: in the folder that it is sent from, if it works elsewhere."""
+    Args:
+        name: its name in the folder that it is sent from.
+        away: whether it works in another folder.
+    """
     if away:
-        return Shell(f"{_SENT_FROM}/{quote(name)}")
+        return _SENT_FROM / name
     return f"./{name}" if name.startswith("-") else name
 
 
-def _needed(plan: Plan, spec: RunSpec | None) -> list[str]:
+def _needed(plan: Plan) -> list[str]:
     """The folders that the program reads outside its working directory and the profile's binds."""
     folders = [plan.data_root]
-    if plan.script and Path(plan.script).is_absolute():
-        folders.append(str(Path(plan.script).parent))
-    if spec:
-        folders += reads_outside(asdict(spec), plan.data_root)
+    if isinstance(plan.program, Script) and os.path.isabs(plan.program.script):
+        folders.append(os.path.dirname(plan.program.script))
+    folders += plan.program.reads
     return [folder for folder in folders if not _covered(plan, folder)]
 
 
-def _visible_devices(plan: Plan) -> Shell | None:
+def _visible_devices(plan: Plan) -> Word | None:
     if plan.uses_first_gpus:
-        return first_gpus(plan.gpus)
-    return if_set("CUDA_VISIBLE_DEVICES") if plan.gpus else None
+        return first_gpus(plan.size.gpus)
+    return IfSet("CUDA_VISIBLE_DEVICES") if plan.size.gpus else None
 
 
 def _covered(plan: Plan, folder: str) -> bool:
     """Whether the profile's binds already show a folder under its own name."""
-    return View(plan.binds).outside(folder) == folder
+    return View(plan.require_container().binds).outside(folder) == folder
 
 
 def _template(plan: Plan, **context: Any) -> str:
     template = _environment().get_template("job.sbatch.j2")
-    again = plan.requeue and plan.max_requeues > 0
+    again = plan.policy.requeue and plan.policy.max_requeues > 0
     common = {"version": hpcdl.__version__, "summary": summary(plan), "own_requeue": OWN_REQUEUE}
     text: str = template.render(plan=plan, again=again, **common, **context)
     return f"{text}\n"

@@ -6,13 +6,11 @@ import os
 import shlex
 import shutil
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from hpcdl import modules as asjob
-from hpcdl import packages
 from hpcdl.cluster.schema import Cluster
-from hpcdl.container import Places
+from hpcdl.container import Places, plain
 from hpcdl.errors import ContainerError, UserError
 from hpcdl.job import Job
 from hpcdl.launch.command import (
@@ -23,10 +21,11 @@ from hpcdl.launch.command import (
     prepare_home,
     read_plan,
 )
-from hpcdl.mounts.binds import is_system, is_within, reads_outside
-from hpcdl.mounts.needed import programs, with_shown
-from hpcdl.planning import Plan, plan, run_spec
+from hpcdl.mounts.binds import is_system, is_within
+from hpcdl.mounts.needed import programs
+from hpcdl.planning import Plan, plan
 from hpcdl.run.paths import RunPaths
+from hpcdl.submission.locate import locate
 from hpcdl.usercode.freeze import freeze_code
 
 _MAY_BE_THE_USERS = ("/opt", "/root", "/tmp")  # noqa: S108 - system folders with room for a user's
@@ -67,24 +66,23 @@ def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path
         UserError: the job has no container.
         ContainerError: the container command is not here.
     """
-    decided = packages.located(plan(job, cluster), cluster)
-    packages.require(decided)
+    located = locate(job, cluster, plan(job, cluster))
+    located.require_packages()
     here = os.getcwd()
     home = runs_root / ".shell" / job.name / "home"
     prepare_home(home, cluster.data_root, programs(job).values())
     code = str(freeze_code(runs_root))
     own = [str(home.parent), here, code, job.folder, *([job.workdir] if job.workdir else [])]
-    spec = run_spec(job, cluster)
-    decided, _ = with_shown(decided, job, spec, own, here)
-    read = [cluster.data_root, *reads_outside(asdict(spec) if spec else {}, cluster.data_root)]
+    decided = located.shown(own, here).plan
+    read = [cluster.data_root, *decided.program.reads]
     own += [f"{folder}:{folder}:ro" for folder in read if os.path.exists(folder)]
+    beside = None if job.script else job.folder  # where a model's function lies
+    folders = [job.env.get("PYTHONPATH"), code, beside]
     places = Places(
         workdir=job.workdir or here,
         home=str(home),
         stop_file=str(home.parent / "stop"),
-        pythonpath=":".join(
-            filter(None, (job.env.get("PYTHONPATH"), code, None if decided.script else job.folder))
-        ),
+        pythonpath=":".join(filter(None, folders)),
         binds=own,
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         passed=passed(decided),
@@ -93,17 +91,18 @@ def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path
 
 
 def _started(decided: Plan, places: Places, program: list[str]) -> Started:
-    if decided.image is None:
+    container = decided.container
+    if container is None:
         raise UserError(
             f"{decided.name} runs without a container on {decided.cluster}, so there is none to open: "
             f"its Python is this machine's, {sys.executable}"
         )
-    if not os.path.exists(decided.image):
-        raise ContainerError(f"the image {decided.image} is not on this machine")
+    if not os.path.exists(container.image):
+        raise ContainerError(f"the image {container.image} is not on this machine")
     argv, env = argv_of(decided, places, program)
-    if decided.nv and not os.path.exists("/dev/nvidiactl"):
+    if container.nv and not os.path.exists("/dev/nvidiactl"):
         argv.remove("--nv")  # a login node has no GPU
-    return *_with_modules(decided, argv, env), places.workdir
+    return *_with_modules(decided, argv, env), plain(places.workdir)
 
 
 def _with_modules(
@@ -114,20 +113,23 @@ def _with_modules(
     They may give the command, and may say what every container is to see. Where the command is here
     without them, it is enough that they can be tried.
     """
-    here = shutil.which(decided.runtime) is not None
-    if not decided.modules:
+    runtime = decided.require_container().runtime
+    here = shutil.which(runtime) is not None
+    if not decided.modules.modules:
         if not here:
             raise ContainerError(
-                f"there is no {decided.runtime} command here, and the profile names no module for it"
+                f"there is no {runtime} command here, and the profile names no module for it"
             )
         return argv, env
-    lines = asjob.plan_lines(decided)
+    lines = decided.module_lines()
     if here:
         steps = f"{{ {' && '.join(lines)}; }} >/dev/null 2>&1;"
     else:
         steps = f"{_modules_or_refusal(decided, lines)};"
     bash = ["bash"]
-    if not decided.module_init and not any(name.startswith("BASH_FUNC_module") for name in env):
+    if not decided.modules.module_init and not any(
+        name.startswith("BASH_FUNC_module") for name in env
+    ):
         bash.append("-l")  # the site's login files define the command; the user's own have no say
         steps = f'export HOME="$0"; {steps}'
         env = {**env, "HOME": "/nonexistent"}
@@ -136,7 +138,8 @@ def _with_modules(
 
 def _modules_or_refusal(decided: Plan, lines: list[str]) -> str:
     """The module lines in bash, which ends with a message where they do not bring the container command."""
-    runtime, cluster, modules = decided.runtime, decided.cluster, ", ".join(decided.modules)
+    runtime, cluster = decided.require_container().runtime, decided.cluster
+    modules = ", ".join(decided.modules.modules)
     elsewhere = f"run hpcdl shell on a machine of {cluster} that has"
     sources = [line for line in lines if line.startswith("source ")]
     loads = [line for line in lines if not line.startswith("source ")]

@@ -134,7 +134,7 @@ def test_values_arrive_or_are_refused(
         argv, _ = argv_of(decided, places_of(paths, decided, "1"), program_of(paths, decided))
         subprocess.run(argv, cwd=paths.work, env=environment(stand_ins, by_launch), check=True)
 
-        if decided.runtime != "apptainer":
+        if decided.require_container().runtime != "apptainer":
             return
         for seen in (by_script, by_launch):
             assert seen.read_bytes().decode().split("\0")[3:-1] == args
@@ -206,7 +206,7 @@ def test_run_writes_down_what_it_was_given(args):
         )
         paths = new_run("a", Path(base, "runs"))
         create(paths, job, plan(job, Cluster(name="site")), None, args)
-        assert json.loads(paths.plan.read_text())["args"] == args
+        assert json.loads(paths.plan.read_text())["program"]["args"] == args
         assert json.loads(paths.manifest.read_text())["command_line"] == args
         assert yaml.safe_load(paths.job.read_text()).get("args", []) == args
 

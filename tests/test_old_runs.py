@@ -6,8 +6,15 @@ import json
 import socket
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from hpcdl import planfile
+from hpcdl.errors import UserError
+from hpcdl.launch.command import argv_of, places_of, read_plan
+from hpcdl.planning import Container, Environment, Modules, Policy, Script, Size, Training
+from hpcdl.run.paths import RunPaths
 
 ARCHIVE = Path(__file__).parent / "old_runs/0.1.0.tar.xz"
 MADE_IN = "/tmp/oldruns"  # noqa: S108 - the text that stands in the old files
@@ -82,6 +89,70 @@ def test_old_runs_are_cleaned(cli, old):
 
     assert answer.code == 0
     assert not any((old / "tiny").iterdir())
+
+
+def flat_plan(name: str, tmp_path: Path) -> dict[str, Any]:
+    """A plan.json from before it had a version, as if it had been made in a test's folder."""
+    text = (ARCHIVE.parent / "plans" / f"{name}.json").read_text()
+    flat: dict[str, Any] = json.loads(text.replace(MADE_IN, str(tmp_path)))
+    return flat
+
+
+def test_flat_plan_of_a_script(tmp_path):
+    decided = planfile.from_json(flat_plan("words", tmp_path), {})
+
+    assert decided.program == Script("t.py", ["a b", "--x"], None, "USR1", None)
+    assert decided.container == Container("apptainer", f"{tmp_path}/x.sif", "python", False, [])
+    assert decided.size == Size(1, 0, 2, None, 1800, False)
+    assert decided.modules == Modules(None, [], [], None)
+    assert decided.policy == Policy(10, 60, 180, 60)
+    assert ("exclude", "n1") in decided.directives
+    assert planfile.from_json(planfile.to_json(decided), {}) == decided
+
+
+def test_flat_plan_of_a_training(tmp_path):
+    """It does not say which folders it reads: run.json does."""
+    spec = {"data": {"path": f"{tmp_path}/sets/photos"}, "model": {"name": "cnn"}}
+    decided = planfile.from_json(flat_plan("photos", tmp_path), spec)
+
+    assert decided.program == Training([f"{tmp_path}/sets"])
+    assert (decided.size.gpus, decided.require_container().nv) == (1, True)
+    assert decided.environment == Environment({"A": "b"})
+    assert planfile.from_json(planfile.to_json(decided), {}) == decided
+
+
+def test_plan_of_a_newer_version_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"plan\.json has version 3"):
+        planfile.from_json({**flat_plan("words", tmp_path), "version": 3}, {})
+
+
+def test_commands_read_flat_plans(cli, old, tmp_path):
+    """The commands that read a run, on runs whose plan.json is of the first form."""
+    for run, name in (("tiny", "photos"), ("hello", "words")):
+        folder = run_of(old, run)
+        (folder / "plan.json").write_text(json.dumps(flat_plan(name, tmp_path)))
+        for words in ("status RUN", "result RUN", "logs RUN", "report RUN -o PAGE", "compare RUN"):
+            places = {"RUN": str(folder), "PAGE": str(tmp_path / "page.html")}
+            answer = cli(*(places.get(word, word) for word in words.split()))
+            assert answer.code == 0, (words, answer.err)
+        shell = cli("shell", folder)
+        assert f"the image {tmp_path}/x.sif is not on this machine" in shell.err
+
+
+def test_node_finds_what_a_flat_plan_says(tmp_path):
+    """`hpcdl shell` starts the container of an older run with the binds that it had."""
+    (tmp_path / "sets").mkdir()
+    spec = {"data": {"path": f"{tmp_path}/sets/photos"}, "model": {"name": "cnn"}}
+    (tmp_path / "run.json").write_text(json.dumps(spec))
+    (tmp_path / "manifest.json").write_text(json.dumps({"code": {"folder": "/code"}}))
+    (tmp_path / "plan.json").write_text(json.dumps(flat_plan("photos", tmp_path)))
+    paths = RunPaths(tmp_path)
+    decided = read_plan(paths)
+
+    argv, _ = argv_of(decided, places_of(paths, decided), ["python"])
+
+    assert f"{tmp_path}/sets:{tmp_path}/sets:ro" in argv
+    assert argv[argv.index(f"{tmp_path}/x.sif") + 1] == "env"
 
 
 @pytest.mark.tensorflow

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hpcdl import packages
 from hpcdl.cluster import load_cluster
-from hpcdl.container import PACKAGES, Places, Shell, command, environment
+from hpcdl.container import PACKAGES, Bash, Places, Word, environment
+from hpcdl.container import argv as argv_of
 from hpcdl.errors import JobError, UserError
 from hpcdl.job import load_job
 from hpcdl.job.requirements import read_requirements
 from hpcdl.packages.pipconfig import local_paths, pip_environment
-from hpcdl.planning import plan
+from hpcdl.planning import Environment, Plan, plan
 from hpcdl.script import render
 from hpcdl.submission.send import prepare, submit
 
@@ -41,9 +43,14 @@ def cluster(tmp_path):
     )
 
 
+def changed(plan: Plan, **changes: Any) -> Plan:
+    """A plan with changes of its container."""
+    return replace(plan, container=replace(plan.require_container(), **changes))
+
+
 def written(plan) -> Path:
     """What a build leaves."""
-    overlay = Path(plan.overlay)
+    overlay = Path(plan.container.overlay)
     overlay.parent.mkdir(parents=True)
     overlay.touch()
     overlay.with_name("manifest.json").write_text(
@@ -144,9 +151,8 @@ def test_paths_that_are_not_there(job, line, words):
 
 def test_overlay_belongs_to_the_image_and_the_requirements(job, cluster):
     def overlay(**changes) -> str:
-        return str(
-            packages.located(replace(plan(load_job(job), cluster), **changes), cluster).overlay
-        )
+        decided = packages.located(changed(plan(load_job(job), cluster), **changes), cluster)
+        return str(decided.require_container().overlay)
 
     first = overlay()
     assert Path(first).parents[1] == job.with_name("my.sif.packages")
@@ -161,17 +167,19 @@ def test_overlay_lies_with_the_runs_where_a_path_cannot_be_bound(job, cluster):
     image = job.with_name("my,own.sif")
     image.write_bytes(b"image")
 
-    decided = packages.located(replace(plan(load_job(job), cluster), image=str(image)), cluster)
+    decided = packages.located(changed(plan(load_job(job), cluster), image=str(image)), cluster)
 
-    assert Path(decided.overlay or "").parents[1] == Path(cluster.runs_root, ".packages")
+    assert Path(decided.require_container().overlay or "").parents[1] == Path(
+        cluster.runs_root, ".packages"
+    )
 
 
 def test_overlay_that_is_built_is_used_wherever_it_is(job, cluster):
     decided = packages.located(plan(load_job(job), cluster), cluster)
     elsewhere = Path(cluster.runs_root, ".packages", packages.key(decided), "packages.sqfs")
-    written(replace(decided, overlay=str(elsewhere)))
+    written(changed(decided, overlay=str(elsewhere)))
 
-    assert packages.located(decided, cluster).overlay == str(elsewhere)
+    assert packages.located(decided, cluster).require_container().overlay == str(elsewhere)
 
 
 def test_plan_is_decided_without_looking_at_the_image(job, cluster):
@@ -179,7 +187,8 @@ def test_plan_is_decided_without_looking_at_the_image(job, cluster):
 
     decided = plan(load_job(job), cluster)
 
-    assert (decided.requirements, decided.overlay) == (["pandas>=2"], None)
+    container = decided.require_container()
+    assert (container.requirements, container.overlay) == (["pandas>=2"], None)
     assert packages.located(decided, cluster) == decided
     with pytest.raises(UserError, match="cannot be read here"):
         packages.require(decided)
@@ -205,7 +214,7 @@ def test_without_a_container_they_do_not_count(job, cluster, monkeypatch):
 
     prepared = prepare(load_job(job), cluster, "local")
 
-    assert (prepared.plan.requirements, prepared.plan.overlay) == ([], None)
+    assert prepared.plan.container is None
     assert any("counts in a container only" in note for note in prepared.notes)
 
 
@@ -214,32 +223,36 @@ def test_job_sees_them_read_only_after_its_own_folders(job, cluster):
     shared = str(job.with_name("shared"))
     places = Places(workdir="/w", home="/h", stop_file="/s")
 
-    words = [word for line in command(decided, places, ["true"]) for word in line]
+    words = argv_of(decided, places, ["true"])
 
-    assert f"{decided.overlay}:{PACKAGES}:image-src=/,ro" in words
+    assert f"{decided.require_container().overlay}:{PACKAGES}:image-src=/,ro" in words
     assert f"{shared}:{shared}:ro" in words
     assert f"PYTHONPATH={shared}:{PACKAGES}" in words
 
 
 def test_hpcdls_own_entries_come_first(job, cluster):
-    decided = replace(plan(load_job(job), cluster), pythonpath=["/my$(own)"], overlay="/x.sqfs")
+    decided = replace(
+        changed(plan(load_job(job), cluster), overlay="/x.sqfs"),
+        environment=Environment(pythonpath=["/my$(own)"]),
+    )
 
-    def pythonpath(first: str | None) -> str:
+    def pythonpath(first: str | Bash | None) -> Word:
         return environment(
             decided, Places(workdir="/w", home="/h", stop_file="/s", pythonpath=first)
         )["PYTHONPATH"]
 
     assert pythonpath("/code:/user") == f"/code:/user:/my$(own):{PACKAGES}"
-    assert pythonpath(Shell('"$PWD/code"')) == f'"$PWD/code:/my\\$(own):{PACKAGES}"'
+    assert pythonpath(Bash("$PWD/code")) == Bash(f"$PWD/code:/my\\$(own):{PACKAGES}")
     assert pythonpath(None) == f"/my$(own):{PACKAGES}"
 
 
 def test_jobs_without_packages_are_as_before(job, cluster):
     decided = replace(
-        plan(load_job(job), cluster), pythonpath=[], requirements=[], env={"PYTHONPATH": "/mine"}
+        changed(plan(load_job(job), cluster), requirements=[]),
+        environment=Environment({"PYTHONPATH": "/mine"}),
     )
 
-    words = [word for line in command(decided, Places("/w", "/h", "/s"), ["true"]) for word in line]
+    words = argv_of(decided, Places("/w", "/h", "/s"), ["true"])
 
     assert "PYTHONPATH=/mine" in words
     assert not any(PACKAGES in word for word in words)

@@ -14,7 +14,8 @@ from hpcdl.cluster import Cluster, Image, Node, Partition, Qos
 from hpcdl.contract.spec import DataSpec, MlpSpec, TrainSpec
 from hpcdl.errors import JobError
 from hpcdl.job import Job, Resources
-from hpcdl.planning import plan, run_spec, summary
+from hpcdl.planning import Script, plan, script_name, summary
+from hpcdl.submission.locate import run_spec
 
 SITE = Cluster(
     name="site",
@@ -62,7 +63,7 @@ def test_no_gpus_not_asked(dialect):
     found = directives(asking(gpus=0), replace(SITE, gpu_request=dialect))
 
     assert not {"gres", "gpus-per-node"} & set(found)
-    assert not plan(asking(gpus=0), SITE).nv
+    assert not plan(asking(gpus=0), SITE).require_container().nv
 
 
 @pytest.mark.parametrize(
@@ -200,12 +201,12 @@ def test_signal_lead_within_limit(limit, lead_s):
 
 def test_requeue_as_site_allows():
     assert directives()["requeue"] == ""
-    assert plan(JOB, SITE).max_requeues == 10
+    assert plan(JOB, SITE).policy.max_requeues == 10
 
     fixed = replace(SITE, requeue=False)
     assert "requeue" not in directives(JOB, fixed)
     assert directives(JOB, fixed)["no-requeue"] == ""
-    assert not plan(JOB, fixed).requeue
+    assert not plan(JOB, fixed).policy.requeue
 
 
 def test_slurm_options_added():
@@ -233,7 +234,9 @@ def test_site_words_only_where_given():
 def test_script_named_from_folder(script, workdir, shown):
     job = Job(name="a", script=script, workdir=workdir, folder="/home/u")
 
-    assert plan(job, SITE).script == shown
+    program = plan(job, SITE).program
+    assert isinstance(program, Script)
+    assert program.script == shown
 
 
 def test_data_name_becomes_path():
@@ -275,6 +278,12 @@ def test_plan_touches_nothing(monkeypatch):
             monkeypatch.setattr(module, name, refuse)
     script = Job(name="a", script="/nowhere/a.py", workdir="/nowhere", folder="/nowhere/at/all")
     decided = [plan(job, SITE) for job in (JOB, script)]
+    for each in decided:
+        assert summary(each).startswith("1 node")
+        assert script_name(each) == "a.slurm"
+        assert each.program.argv("python", str)[0] == "python"
+        assert each.module_lines() == []
+        assert each.uses_first_gpus is False
     monkeypatch.undo()
 
     assert [one.name for one in decided] == ["a", "a"]

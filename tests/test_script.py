@@ -14,9 +14,10 @@ import pytest
 from hpcdl.cluster import Cluster, Image, Node, load_cluster
 from hpcdl.errors import UserError
 from hpcdl.job import Job, Resources, load_job
-from hpcdl.planning import plan, run_spec
+from hpcdl.planning import plan
 from hpcdl.script import quote_directive, render, render_submission
 from hpcdl.submission.bundle import write_bundle
+from hpcdl.submission.locate import locate
 from hpcdl.submission.send import worker_command
 
 HERE = Path(__file__).parent
@@ -251,7 +252,9 @@ def test_variables_of_the_node_enter(tmp_path):
     job = Job(
         name="a", script=str(tmp_path / "a.py"), folder=str(tmp_path), env={"MINE": "the job's"}
     )
-    text = render(replace(plan(job, site), nv=False)).replace(
+    decided = plan(job, site)
+    container = replace(decided.require_container(), nv=False)
+    text = render(replace(decided, container=container)).replace(
         "printf exec", r"printf '[%s]\n' exec"
     )
 
@@ -300,10 +303,10 @@ def test_bundle_sees_data_and_weights_outside_data_root(tmp_path):
         "model: {backbone: MobileNetV2, weights: /nets/w.h5}\n"
     )
     job = load_job(str(tmp_path / "job.yaml"))
-    text = render(plan(job, SITE), bundle=True, spec=run_spec(job, SITE))
+    text = render(plan(job, SITE), bundle=True)
     assert re.findall(r"--bind (\S+)", text) == ["/sets", "/nets", "/data/sets", '"$PWD"']
     inside = replace(SITE, data_root="/sets", binds=["/nets"])
-    text = render(plan(job, inside), bundle=True, spec=run_spec(job, inside))
+    text = render(plan(job, inside), bundle=True)
     assert re.findall(r"--bind (\S+)", text) == ["/nets", "/sets", '"$PWD"']
 
 
@@ -314,7 +317,7 @@ def bundle(tmp_path, workdir):
     (tmp_path / "job/out").mkdir()
     (tmp_path / "job/job.yaml").write_text(f"name: a\nscript: a b.py\nworkdir: {workdir}\n")
     job = load_job(str(tmp_path / "job/job.yaml"))
-    write_bundle(tmp_path / "bundle", job, plan(job, SITE), None)
+    write_bundle(tmp_path / "bundle", locate(job, SITE, plan(job, SITE)))
     (tmp_path / "bundle").rename(tmp_path / "moved")
     return tmp_path / "moved", (tmp_path / "moved/job.sbatch").read_text()
 
@@ -339,7 +342,7 @@ def test_bundle_inside_its_own_folder(tmp_path):
     (tmp_path / "job.yaml").write_text("name: a\nscript: t.py\nfiles: [.]\n")
     job = load_job(str(tmp_path / "job.yaml"))
 
-    write_bundle(tmp_path / "deep" / "out", job, plan(job, SITE), None)
+    write_bundle(tmp_path / "deep" / "out", locate(job, SITE, plan(job, SITE)))
 
     names = sorted(path.name for path in (tmp_path / "deep" / "out").iterdir())
     assert names == ["data", "deep", "hpcdl_support", "job.sbatch", "job.yaml", "t.py"]

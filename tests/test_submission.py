@@ -40,8 +40,8 @@ def test_local_uses_this_machine(monkeypatch, tmp_path):
 
     prepared = prepare(job, replace(SITE, images={}), "local", str(tmp_path))
 
-    assert prepared.plan.gpus == 0
-    assert prepared.plan.cpus == len(os.sched_getaffinity(0))
+    assert prepared.plan.size.gpus == 0
+    assert prepared.plan.size.cpus == len(os.sched_getaffinity(0))
     assert prepared.notes == ["this machine has no GPU: a asks for 2 and trains on the CPU"]
     assert prepared.script is None
 
@@ -50,7 +50,7 @@ def test_local_keeps_gpus_asked(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     job = replace(JOB, resources=Resources(gpus=2))
 
-    assert prepare(job, replace(SITE, images={}), "local", str(tmp_path)).plan.gpus == 2
+    assert prepare(job, replace(SITE, images={}), "local", str(tmp_path)).plan.size.gpus == 2
     with pytest.raises(UserError, match=r"resources\.gpus: is 3, but a node of site has 2"):
         prepare(replace(JOB, resources=Resources(gpus=3)), SITE, "local", str(tmp_path))
 
@@ -67,7 +67,7 @@ def test_local_without_container_says_so(tmp_path, runtime, note):
 
     prepared = prepare(job, replace(SITE, runtime=runtime), "local", str(tmp_path))
 
-    assert prepared.plan.image is None
+    assert prepared.plan.container is None
     assert prepared.notes == [
         f"{note}: running with this machine's own TensorFlow, without the container"
     ]

@@ -130,7 +130,7 @@ cluster = hpcdl.load_cluster("marenostrum5", ["cluster.account=nct00"])
 text: str = hpcdl.render(job, cluster)
 run = hpcdl.submit(job, cluster)
 state: str = run.status().state
-gpus: int = hpcdl.plan(job, cluster).gpus
+gpus: int = hpcdl.plan(job, cluster).size.gpus
 number: int = hpcdl.render(job, cluster)
 hpcdl.submit("mnist_script", cluster)
 """

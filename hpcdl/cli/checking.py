@@ -31,8 +31,9 @@ def checked(
     from hpcdl.preflight.ask_image import is_known
     from hpcdl.preflight.origin import origin
 
-    if submission.plan.image is not None and not python_only and not is_known(submission.plan):
-        say(f"looking into {submission.plan.image}, once: some seconds")
+    container = submission.plan.container
+    if container is not None and not python_only and not is_known(submission.plan):
+        say(f"looking into {container.image}, once: some seconds")
     checks = check_python if python_only else check_all
     report = checks(Subject(submission, site))
     return report, [origin(finding, submission.job, site) for _, finding in report.findings]

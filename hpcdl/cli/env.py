@@ -45,26 +45,27 @@ def build(job: str, cluster: str | None, sets: tuple[str, ...], wheels: Path | N
     hpcdl env build train.yaml -c mycluster.yaml --wheels wheels/
     """
     from hpcdl.errors import UserError
-    from hpcdl.packages import located, manifest
+    from hpcdl.packages import manifest
     from hpcdl.planning import plan
+    from hpcdl.submission.locate import locate
 
     loaded, site = options.load(job, cluster, sets)
-    decided = located(plan(loaded, site), site)
-    if not decided.requirements:
+    decided = locate(loaded, site, plan(loaded, site)).plan
+    if not loaded.requirements:
         raise UserError(
             f"{job} has no packages: name a file of requirements, as in packages: requirements.txt"
         )
-    if decided.image is None or decided.overlay is None:
-        raise UserError(
-            f"the image {decided.image or loaded.container} cannot be read here: build where it is"
-        )
+    container = decided.container
+    if container is None or container.overlay is None:
+        image = container.image if container else loaded.container
+        raise UserError(f"the image {image} cannot be read here: build where it is")
     installed = manifest(decided)
     if installed is not None:
         options.say(f"it is there already: {_summary(installed)}")
     else:
         installed = _build(decided, wheels)
         options.say(f"installed: {_summary(installed)}")
-    click.echo(Path(decided.overlay).with_name(installed["file"]))
+    click.echo(Path(container.overlay).with_name(installed["file"]))
 
 
 def _build(decided: Plan, wheels: Path | None) -> dict[str, Any]:

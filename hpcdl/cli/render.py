@@ -36,7 +36,7 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
     hpcdl render MNIST.py -c mycluster.yaml --gpus 1 --time 00:30:00
     hpcdl render mnist_cnn -c mycluster.yaml -o mnist_cnn/ && cd mnist_cnn && sbatch job.sbatch
     """
-    from hpcdl.api import is_notebook, plan_to_render
+    from hpcdl.api import is_notebook, locate_to_render
     from hpcdl.errors import UserError
     from hpcdl.script import render
 
@@ -44,17 +44,17 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
     notebook = is_notebook(loaded)
     folder = output is not None and (output.endswith("/") or Path(output).is_dir())
     whole = folder or loaded.script is None or notebook
-    decided, spec, unseen = plan_to_render(loaded, site, bundle=whole)
-    for one in unseen:
+    located = locate_to_render(loaded, site, bundle=whole)
+    for one in located.unseen:
         options.say(f"{one.cause}: {one.fix}")
     if output is None:
         if notebook:
             raise UserError("a notebook becomes a script when it is copied: give -o DIR")
-        click.echo(render(decided, spec=spec), nl=False)
+        click.echo(render(located.plan), nl=False)
     elif whole:
         from hpcdl.submission.bundle import write_bundle
 
-        write_bundle(Path(output), loaded, decided, spec)
+        write_bundle(Path(output), located)
         options.say(
             f"written: {Path(output, 'job.sbatch')}; submit it from there with: sbatch job.sbatch"
         )
@@ -63,6 +63,6 @@ def command(job: str, cluster: str | None, sets: tuple[str, ...], output: str | 
         from hpcdl.oserrors import refusal
 
         try:
-            write_text(Path(output), render(decided, Path(output).name))
+            write_text(Path(output), render(located.plan, Path(output).name))
         except OSError as error:
             raise refusal(f"cannot write {output}", error) from error

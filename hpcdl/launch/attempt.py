@@ -83,7 +83,7 @@ class Attempt:
 
     def status_of_left_job(self) -> int:
         """The exit status of a job whose place another job takes."""
-        return 0 if self.plan.requeue else EXIT_STOPPED
+        return 0 if self.plan.policy.requeue else EXIT_STOPPED
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
         return 0
     node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     this = Attempt(paths, plan, job_id, node, records.read_attempts(paths))
-    if settle_last_attempt(this) == states.CANCELLED and not plan.requeue:
+    if settle_last_attempt(this) == states.CANCELLED and not plan.policy.requeue:
         say("the last job of this run was cancelled, and so is the run; nothing is started")
         keep_trying("the marker", paths.cancelled.touch, paths)
         own_jobs.cancel_rest(paths)
@@ -140,7 +140,7 @@ def already_over(paths: RunPaths, plan: Plan) -> str | None:
     result = Result.read(paths)
     if result is None or not result.is_complete:
         return None
-    if result.state == states.DONE or (result.state == states.FAILED and not plan.requeue):
+    if result.state == states.DONE or (result.state == states.FAILED and not plan.policy.requeue):
         return f"this run is {result.state}"
     return None
 
@@ -240,10 +240,10 @@ def _run_program(this: Attempt) -> Ended:
     faults = node_checks.faults(paths, plan, in_slurm)
     if faults:
         return _unfit(this, faults)
-    end_time = time.time() + plan.time_limit_s
+    end_time = time.time() + plan.size.time_limit_s
     if this.job_id is not None:  # SLURM knows it better, but it may not answer
         end_time = slurm.end_time(this.job_id) or end_time
-    deadline = Deadline(paths, end_time, plan.stop_margin_s, kills=not in_slurm)
+    deadline = Deadline(paths, end_time, plan.policy.stop_margin_s, kills=not in_slurm)
     ending = run_program(paths, plan, this.number, this.job_id, deadline)
     return Ended(ending.status, causes.of_ending(ending), ending.peak_memory_gb)
 
@@ -280,9 +280,9 @@ def conclude(this: Attempt, ended: Ended) -> int:
     if paths.cancelled.exists():
         return 0
     jobs_left = None
-    if this.job_id is not None and not plan.requeue:
+    if this.job_id is not None and not plan.policy.requeue:
         jobs_left = own_jobs.jobs_left(paths, this.job_id)
-    outcome = next_step(ended.outcome, this.ends, plan.max_requeues, jobs_left)
+    outcome = next_step(ended.outcome, this.ends, plan.policy.max_requeues, jobs_left)
     if outcome.state == states.UNFIT and this.leaves_node():
         return this.status_of_left_job()
     words = f"attempt {this.number} ended: {outcome.state}, exit status {ended.status}"
@@ -303,7 +303,7 @@ def saved_step(paths: RunPaths, plan: Plan) -> int | None:
 
     A script keeps its state as it likes.
     """
-    if plan.script is not None:
+    if not plan.program.keeps_state:
         return None
     newest = 0
     for part in paths.folds() or [paths]:

@@ -12,27 +12,24 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-from hpcdl import modules
-from hpcdl.container import Places, command, environment, visible_gpus
-from hpcdl.mounts.binds import parse, reads_outside
+from hpcdl import container, modules, planfile
+from hpcdl.container import Places, environment, plain, visible_gpus
+from hpcdl.mounts.binds import parse
 from hpcdl.mounts.gathering import Gather
 from hpcdl.mounts.needed import training_paths
 from hpcdl.mounts.staged_sets import linked
-from hpcdl.planning import Plan
+from hpcdl.planning import SUPPORT, Plan, Training
 from hpcdl.run import records
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import Manifest
-from hpcdl.usercode.freeze import RUN_NOTEBOOK, SUPPORT
 
 FOR_THE_RUNTIME = ("APPTAINER", "SINGULARITY")  # how variables for the container command begin
 
 
 def read_plan(paths: RunPaths) -> Plan:
     """The plan that was frozen with a run."""
-    import msgspec
-
     # Not msgspec's own decoder: it refuses the file names that are not UTF-8 (PEP 383).
-    return msgspec.convert(json.loads(paths.plan.read_bytes()), Plan, str_keys=True)
+    return planfile.from_json(json.loads(paths.plan.read_bytes()), records.spec(paths))
 
 
 def places_of(
@@ -40,9 +37,9 @@ def places_of(
 ) -> Places:
     """Where a run's things lie on this node."""
     code = Manifest.read(paths).code_folder or ""
-    trainer = plan.script is None
+    trainer = isinstance(plan.program, Training)
     return Places(
-        workdir=plan.workdir or str(paths.work if plan.script else paths.root),
+        workdir=plan.program.workdir or str(paths.root if trainer else paths.work),
         home=str(paths.home),
         stop_file=str(paths.stop),
         pythonpath=f"{code}:{paths.user}" if trainer else None,
@@ -59,27 +56,27 @@ def places_of(
 
 def passed(plan: Plan) -> dict[str, str]:
     """This node's variables that the profile lets into the container."""
-    return {name: os.environ[name] for name in plan.pass_env if name in os.environ}
+    return {name: os.environ[name] for name in plan.environment.pass_env if name in os.environ}
 
 
 def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
     """What the container must see: the run, hpcdl's code, the data, the working directory."""
     binds = [str(paths.root)]
     training: dict[str, Any] = {}
-    if plan.script is None:
+    if isinstance(plan.program, Training):
         binds.append(f"{code}:{code}:ro")
         training = records.spec(paths)
-    elif plan.workdir:
-        binds.append(plan.workdir)
-    folders = [plan.data_root, *reads_outside(training, plan.data_root)]
+    elif plan.program.workdir:
+        binds.append(plan.program.workdir)
+    folders = [plan.data_root, *plan.program.reads]
     binds += [f"{folder}:{folder}:ro" for folder in folders if os.path.exists(folder)]
-    if plan.image is None:
+    if plan.container is None:
         return []
-    gather = Gather(plan, [*binds, *plan.shown])
+    gather = Gather(plan, [*binds, *plan.container.shown])
     for key, path in training_paths(training):  # the login node may not see what this node does
         gather.need(path, key)
         gather.links_in(path, key)
-    if plan.script is None and (cache := features_cache(paths)):
+    if isinstance(plan.program, Training) and (cache := features_cache(paths)):
         with suppress(OSError):  # the trainer says that it keeps nothing there
             Path(cache).mkdir(parents=True, exist_ok=True)
             binds.append(gather.writable(cache))
@@ -101,14 +98,14 @@ def features_cache(paths: RunPaths) -> str | None:
 
 def program_of(paths: RunPaths, plan: Plan) -> list[str]:
     """The program's argv: the trainer, or the frozen script with its arguments."""
-    python = plan.python if plan.image else sys.executable
-    if plan.script is None:
-        return [python, "-m", "hpcdl.trainer", str(paths.spec)]
-    script = Path(plan.script)
-    notebook = paths.user / script.name
-    if script.suffix == ".ipynb" and notebook.exists():
-        return [python, str(paths.user / SUPPORT / RUN_NOTEBOOK), str(notebook), *plan.args]
-    return [python, str(paths.user / f"{script.stem}.py"), *plan.args]
+    python = plan.container.python if plan.container else sys.executable
+    program = plan.program
+    if isinstance(program, Training):
+        return program.argv(python, lambda name: str(paths.root / name))
+    script = Path(program.script).name
+    if not (paths.user / script).exists():  # an older hpcdl has made a .py file of a notebook
+        script = f"{Path(script).stem}.py"
+    return replace(program, script=script).argv(python, lambda name: str(paths.user / name))
 
 
 def argv_of(
@@ -123,19 +120,20 @@ def argv_of(
         in_slurm: whether a batch script has started this, in which only the profile's modules can
             have set variables for Apptainer. Elsewhere they are the user's shell's, and do not count.
     """
-    if plan.image:
+    if plan.container is not None:
         outer = dict(os.environ)
         if not in_slurm:
             outer = {k: v for k, v in outer.items() if not k.startswith(FOR_THE_RUNTIME)}
-        here = [bind for bind in plan.shown if os.path.exists(parse(bind).source)]
-        plan = replace(plan, shown=here)
-        return [word for line in command(plan, places, program) for word in line], outer
+        here = [bind for bind in plan.container.shown if os.path.exists(parse(bind).source)]
+        plan = replace(plan, container=replace(plan.container, shown=here))
+        return container.argv(plan, places, program), outer
     import site
 
     # Without a container the machine's own TensorFlow is used, which may lie in the user's site folder:
     # it is found by HOME, which changes here.
     env = dict(os.environ, PYTHONUSERBASE=site.getuserbase())
-    env.update(environment(plan, places))
+    for name, value in environment(plan, places).items():
+        env[name] = plain(value)
     env.pop("PYTHONNOUSERSITE")
     if places.tmp is not None:
         env["TMPDIR"] = places.tmp
@@ -149,9 +147,10 @@ def with_modules(
 
     In a batch script its own lines have loaded them; a run without SLURM has none.
     """
-    if plan.image is None or which(plan.runtime) is not None or not plan.modules:
+    if plan.container is None or which(plan.container.runtime) is not None:
         return argv, env
-    return modules.after_modules(modules.plan_lines(plan), argv, env)
+    lines = plan.module_lines()
+    return modules.after_modules(lines, argv, env) if lines else (argv, env)
 
 
 def frozen_programs(paths: RunPaths) -> Iterator[str]:

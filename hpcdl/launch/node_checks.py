@@ -65,24 +65,27 @@ def faults(paths: RunPaths, plan: Plan, in_slurm: bool) -> list[Fault]:
 
 def _missing_files(paths: RunPaths, plan: Plan) -> Iterator[Fault]:
     """The image, the data set and the folders that the container is to see."""
-    data = data_path(paths) if plan.script is None else None
-    binds = plan.binds if plan.image else []
+    data = data_path(paths)
+    container = plan.container
+    binds = container.binds if container else []
     folders = {bind.split(":")[0]: "which the container is to see" for bind in binds}
-    folders.update(dict.fromkeys(plan.pythonpath, "of pythonpath"))
-    if plan.overlay:
-        folders[plan.overlay] = "the job's packages"
-    if plan.workdir:
-        folders[plan.workdir] = "the working directory"
+    folders.update(dict.fromkeys(plan.environment.pythonpath, "of pythonpath"))
+    if container and container.overlay:
+        folders[container.overlay] = "the job's packages"
+    if plan.program.workdir:
+        folders[plan.program.workdir] = "the working directory"
     if plan.scratch:
         folders[os.path.expandvars(plan.scratch)] = "the node's scratch folder"
-    read = [path for path in (plan.image, data) if path is not None]
+    image = container.image if container else None
+    read = [path for path in (image, data) if path is not None]
     # data_root may be missing. But who looks whether it is there must not hang.
-    shown = [parse(bind).source for bind in plan.shown]  # these too
+    shown = [parse(bind).source for bind in container.shown] if container else []  # these too
     answers = look_at(
         {**dict.fromkeys([*folders, plan.data_root, *shown], False), **dict.fromkeys(read, True)}
     )
-    if plan.image is not None:
-        yield from _image(plan.image, answers[plan.image], Manifest.read(paths).image or {})
+    if image is not None:
+        checked = Manifest.read(paths).image or {}
+        yield from _image(image, answers[image], checked)
     for folder, what in folders.items():
         if "error" in answers[folder]:
             yield Fault("spec", f"{folder}, {what}: {answers[folder]['error']}")
@@ -129,23 +132,23 @@ def _image(image: str, answer: dict[str, Any], checked: Mapping[str, Any]) -> It
 
 def _devices(plan: Plan) -> Iterator[Fault]:
     """The job sees the GPUs that it asks for, or more if it uses the first ones, and a driver."""
-    if plan.gpus == 0:
+    if plan.size.gpus == 0:
         return
     from hpcdl.local_machine import visible_gpus  # with all that makes a job
 
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if plan.nv and not _DRIVER.exists():
-        text = f"it has no NVIDIA driver ({_DRIVER} is missing), and the job asks for {plan.gpus} GPU(s)"
+    if plan.container and plan.container.nv and not _DRIVER.exists():
+        text = f"it has no NVIDIA driver ({_DRIVER} is missing), and the job asks for {plan.size.gpus} GPU(s)"
         yield Fault("device", text)
-    if plan.emulate_gpus and chosen is None:
+    if plan.size.emulate_gpus and chosen is None:
         return
     visible = visible_gpus()
-    if visible > plan.gpus and plan.uses_first_gpus:
+    if visible > plan.size.gpus and plan.uses_first_gpus:
         return
-    if visible != plan.gpus:
+    if visible != plan.size.gpus:
         shown = "is not set" if chosen is None else f"is {chosen!r}"
-        text = f"{visible} GPU(s) are visible (CUDA_VISIBLE_DEVICES {shown}), and the job asks for {plan.gpus}"
-        yield Fault("device", text, elsewhere=visible < plan.gpus)
+        text = f"{visible} GPU(s) are visible (CUDA_VISIBLE_DEVICES {shown}), and the job asks for {plan.size.gpus}"
+        yield Fault("device", text, elsewhere=visible < plan.size.gpus)
 
 
 def _cpus(plan: Plan) -> Iterator[Fault]:
@@ -153,11 +156,11 @@ def _cpus(plan: Plan) -> Iterator[Fault]:
     if not hasattr(os, "sched_getaffinity"):  # macOS: a job there has all CPUs
         return
     there = len(os.sched_getaffinity(1))  # init's: in a container, too, it has all that can be had
-    usable, wanted = len(os.sched_getaffinity(0)), min(plan.cpus, there)
+    usable, wanted = len(os.sched_getaffinity(0)), min(plan.size.cpus, there)
     if usable < wanted:
         yield Fault(
             "device",
-            f"the job may use {usable} of its CPUs (its affinity), and asks for {plan.cpus}",
+            f"the job may use {usable} of its CPUs (its affinity), and asks for {plan.size.cpus}",
         )
 
 

@@ -72,7 +72,7 @@ def move_away(paths: RunPaths, plan: Plan, job_id: str, avoid: Sequence[str]) ->
     """
     nodes = ", ".join(avoid)
     try:
-        if plan.requeue:
+        if plan.policy.requeue:
             _send_another(paths, avoid)
             has_moved = True
         else:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from hpcdl.container import plain
 from hpcdl.contract.spec import EXIT_SPEC, EXIT_STOPPED
 from hpcdl.files import write_json
 from hpcdl.launch.command import (
@@ -31,7 +32,7 @@ from hpcdl.launch.recorder import Recorder
 from hpcdl.launch.retry import keep_trying
 from hpcdl.launch.stop_signal import StopSignal
 from hpcdl.launch.watchers import KillWatcher, RemovedWatcher, Watcher
-from hpcdl.planning import Plan
+from hpcdl.planning import Plan, Script, Training
 from hpcdl.run.causes import Ending
 from hpcdl.run.logs import tail
 from hpcdl.run.paths import RunPaths
@@ -71,16 +72,16 @@ def run_program(
         killed = killed_after - killed_before
     return Ending(
         status=status,
-        script=plan.script is not None,
+        script=isinstance(plan.program, Script),
         in_slurm=job_id is not None,
         log=log,
-        gpus=plan.gpus,
+        gpus=plan.size.gpus,
         failure_kind=Failure.read(paths).kind,
         oom_kills=killed,
         peak_memory_gb=peak_memory_gb(),
         overtime=deadline.overtime,
         asked_to_stop=paths.stop.exists(),
-        near_the_end=deadline.near_the_end(plan.signal_lead_s, time.time()),
+        near_the_end=deadline.near_the_end(plan.policy.signal_lead_s, time.time()),
     )
 
 
@@ -96,7 +97,7 @@ def _start_and_wait(
     kill_leftover(program)
     if places.workdir == str(paths.work):
         keep_trying("the working directory", lambda: paths.work.mkdir(exist_ok=True), paths)
-    start = _Start(argv, env, places.workdir, places.lifeline)
+    start = _Start(argv, env, plain(places.workdir), places.lifeline)
     watchers: list[Watcher] = [
         deadline,
         StopSignal(plan, paths.stop),
@@ -104,7 +105,7 @@ def _start_and_wait(
         RemovedWatcher(paths),
     ]
     try:
-        if plan.script is None:
+        if isinstance(plan.program, Training):
             with keep_trying("the log", lambda: _open_log(paths, attempt), paths) as log:
                 child = start.with_output(log.fileno(), log.fileno())
                 status = _wait(child, watchers)
@@ -163,9 +164,11 @@ class _Start:
 
 def _why_not_started(plan: Plan, argv: list[str], error: OSError) -> str:
     message = f"hpcdl: cannot start {argv[0]} on {socket.gethostname()}: {error.strerror}"
-    if plan.image and error.filename == argv[0]:
-        modules = plan.modules or "none"
-        message += f" (the profile's modules are {modules}, its runtime is {plan.runtime})"
+    if plan.container is not None and error.filename == argv[0]:
+        modules = plan.modules.modules or "none"
+        message += (
+            f" (the profile's modules are {modules}, its runtime is {plan.container.runtime})"
+        )
     return message
 
 

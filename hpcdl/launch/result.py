@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.files import write_json
-from hpcdl.planning import Plan
+from hpcdl.planning import Plan, Script
 from hpcdl.run import states
 from hpcdl.run.causes import Outcome
 from hpcdl.run.hints import hint
@@ -53,8 +53,8 @@ def finish(paths: RunPaths, plan: Plan, outcome: Outcome, events: Sequence[Attem
     result["cause"] = outcome.cause
     if outcome.state == states.FAILED:
         _add_failure(result, paths, plan, outcome, events[-1].attempt)
-    if plan.script is not None:
-        result["script"] = {"file": plan.script, "args": plan.args}
+    if isinstance(plan.program, Script):
+        result["script"] = {"file": plan.program.script, "args": plan.program.args}
         _add_metrics(result, paths)
     ends = {event.attempt: event for event in events if event.is_end}
     result["attempts"] = []
@@ -70,7 +70,7 @@ def finish(paths: RunPaths, plan: Plan, outcome: Outcome, events: Sequence[Attem
     result["cluster"] = {
         "name": plan.cluster,
         "backend": submitted.backend,
-        "emulate_gpus": plan.emulate_gpus,
+        "emulate_gpus": plan.size.emulate_gpus,
     }
     result["image"] = Manifest.read(paths).image
     write_json(paths.result, result)
@@ -81,7 +81,8 @@ def _add_failure(
 ) -> None:
     """Why the run failed, what to try next, and the lines of the log that show it."""
     failure = Failure.read(paths)
-    usual_hint = hint(outcome.cause, plan.script is not None, plan.image is not None)
+    is_script = isinstance(plan.program, Script)
+    usual_hint = hint(outcome.cause, is_script, plan.container is not None)
     log = paths.log(attempt)
     result["message"] = failure.message or _message(log, plan, outcome)
     result["hint"] = failure.hint or _hint_from_log(log, paths, plan) or usual_hint
@@ -102,14 +103,15 @@ def _hint_from_log(log: Path, paths: RunPaths, plan: Plan) -> str | None:
     """What to try if the program's last words name a file or a package that is missing."""
     lines = tail(log).splitlines()[-_LAST_LINES:]
     folder = plan.folder
-    if plan.script is not None:
-        folder = os.path.dirname(os.path.join(plan.folder, plan.script))
-    return missing_file_hint(lines, folder, str(paths.root)) or tf_keras_hint(lines, plan.env)
+    if isinstance(plan.program, Script):
+        folder = os.path.dirname(os.path.join(plan.folder, plan.program.script))
+    env = plan.environment.env
+    return missing_file_hint(lines, folder, str(paths.root)) or tf_keras_hint(lines, env)
 
 
 def _message(log: Path, plan: Plan, outcome: Outcome) -> str | None:
     """The message of a failure: for a script with its last line, most often the exception."""
-    if plan.script is None or not str(outcome.message).startswith("the program ended"):
+    if plan.program.keeps_state or not str(outcome.message).startswith("the program ended"):
         return outcome.message
     line = last_words(tail(log))[:200]
     return f"{outcome.message}; its last line: {line}" if line else outcome.message

@@ -24,9 +24,10 @@ class StopSignal:
 
     def __init__(self, plan: Plan, stop: Path) -> None:
         self.number: int | None = None
-        if plan.stop_signal:
-            self.number = signal.Signals[f"SIG{plan.stop_signal}"]
-        self.in_container = plan.image is not None
+        name = plan.program.stop_signal
+        if name:
+            self.number = signal.Signals[f"SIG{name}"]
+        self.in_container = plan.container is not None
         self.stop = stop
 
     def look(self, now: float, pid: int) -> None:

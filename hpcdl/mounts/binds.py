@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 # Each image, or each machine, has its own: nothing of the host is put there unasked
 SYSTEM = (
@@ -76,26 +75,6 @@ def ordered(binds: Iterable[str]) -> list[str]:
     for text in binds:
         by_target.setdefault(parse(text).target, text)
     return [by_target[target] for target in sorted(by_target, key=_depth)]
-
-
-def reads_outside(spec: dict[str, Any], data_root: str) -> list[str]:
-    """The folders of a training's data and weights that do not lie under data_root.
-
-    What lies right under the root is bound itself: its folder would hide the image.
-
-    Args:
-        spec: run.json.
-        data_root: the profile's.
-    """
-    model = spec.get("model", {})
-    weights = model.get("weights") if "backbone" in model else None
-    files = [spec.get("data", {}).get("path"), None if weights in ("imagenet", "none") else weights]
-    folders = []
-    for file in files:
-        if file and not Path(file).is_relative_to(data_root):
-            parent = str(Path(file).parent)
-            folders.append(file if parent == "/" else parent)
-    return folders
 
 
 class View:

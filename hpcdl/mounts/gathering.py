@@ -56,8 +56,9 @@ class Gather:
 
     def __init__(self, plan: Plan, own: Iterable[str]) -> None:
         self.shown = Shown()
-        self._plan = plan
-        self._view = View([*plan.binds, *own, *of_the_site(plan.runtime)])
+        container = plan.require_container()
+        self._binds = container.binds
+        self._view = View([*container.binds, *own, *of_the_site(container.runtime)])
         self._entries, self._until = _MOST_ENTRIES, time.monotonic() + _LONGEST_S
         self._told: set[str] = set()
 
@@ -221,7 +222,7 @@ class Gather:
         self._told |= {unseen.cause, unseen.fix}
 
     def _fix(self, bind: str) -> str:
-        words = ", ".join(_quoted(text) for text in [*self._plan.binds, bind])
+        words = ", ".join(_quoted(text) for text in [*self._binds, bind])
         return f"binds: [{words}] in the profile, or --set 'cluster.binds=[{words}]'"
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import UserError
 from hpcdl.job import Job
-from hpcdl.mounts.binds import reads_outside
 from hpcdl.mounts.gathering import Gather, Shown, Unseen
 from hpcdl.mounts.staged_sets import linked
-from hpcdl.planning import Plan
+from hpcdl.planning import Plan, Script
 from hpcdl.staging import MODELS
 from hpcdl.usercode.folders import python_files
 from hpcdl.usercode.freeze import user_files
@@ -41,14 +40,17 @@ def with_shown(
         own: what is bound anyway, such as the run folder.
         here: the folder that the program starts in, where that is the user's own.
     """
-    if plan.image is None:
+    container, program = plan.container, plan.program
+    if container is None:
         return plan, []
     sources = programs(job)
     shown = look(plan, job, spec, own, here, sources)
     names, complete = linked(Path(plan.data_root), sources.values())
-    sets = None if complete else names
+    if isinstance(program, Script) and not complete:
+        program = replace(program, sets=names)
+    container = replace(container, shown=shown.binds)
     notes = [*plan.notes, *shown.notes]
-    return replace(plan, shown=shown.binds, sets=sets, notes=notes), shown.unseen
+    return replace(plan, container=container, program=program, notes=notes), shown.unseen
 
 
 def for_render(
@@ -67,11 +69,11 @@ def for_render(
             user's files.
     """
     if bundle:
-        return with_shown(plan, job, spec, [plan.workdir] if plan.workdir else [])
-    here = plan.workdir or job.folder
+        return with_shown(plan, job, spec, [plan.program.workdir] if plan.program.workdir else [])
+    here = plan.program.workdir or job.folder
     beside = [here]
-    if plan.script and os.path.isabs(plan.script):
-        beside.append(os.path.dirname(plan.script))
+    if isinstance(plan.program, Script) and os.path.isabs(plan.program.script):
+        beside.append(os.path.dirname(plan.program.script))
     return with_shown(plan, job, spec, beside, here)
 
 
@@ -85,15 +87,15 @@ def look(
 ) -> Shown:
     """What `with_shown` finds. All paths of the job first, then what its programs' text names."""
     training = asdict(spec) if spec else {}
-    gather = Gather(plan, [*own, *_folders_of(plan, training)])
+    gather = Gather(plan, [*own, *_folders_of(plan)])
     for key, path in training_paths(training):
         gather.need(path, key, blocks=True)
         gather.links_in(path, key)
-    for number, root in enumerate(plan.pythonpath):
+    for number, root in enumerate(plan.environment.pythonpath):
         gather.links_in(root, f"pythonpath[{number}]")
-    working = plan.workdir or here
-    if working and plan.script:
-        gather.links_beside(working, "workdir" if plan.workdir else "script")
+    working = plan.program.workdir or here
+    if working and isinstance(plan.program, Script):
+        gather.links_beside(working, "workdir" if plan.program.workdir else "script")
     gather.links_beside(plan.data_root, "")
     gather.links_beside(f"{plan.data_root}/{MODELS}", "")
     if here:
@@ -105,9 +107,9 @@ def look(
     return gather.shown
 
 
-def _folders_of(plan: Plan, training: Mapping[str, object]) -> list[str]:
+def _folders_of(plan: Plan) -> list[str]:
     """The folders that are bound for a plan by themselves."""
-    folders = [plan.data_root, *reads_outside(dict(training), plan.data_root), *plan.pythonpath]
+    folders = [plan.data_root, *plan.program.reads, *plan.environment.pythonpath]
     return [f"{folder}:{folder}:ro" for folder in folders]
 
 

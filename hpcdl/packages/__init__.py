@@ -27,13 +27,14 @@ def located(plan: Plan, cluster: Cluster) -> Plan:
     An overlay belongs to an image's bytes and to the requirements: another image or another line is another one,
     and one that a queued job waits for is never changed. Where the image is not here, the plan stays as it is.
     """
-    if not plan.requirements or plan.image is None or not os.access(plan.image, os.R_OK):
+    container = plan.container
+    if container is None or not container.requirements or not os.access(container.image, os.R_OK):
         return plan
     folders = [base / key(plan) for base in _bases(plan, cluster)]
     there = [folder for folder in folders if (folder / MANIFEST).exists()]
     folder = (there or [folder for folder in folders if _writable(folder.parent)] or folders)[0]
     payload = (read_json(folder / MANIFEST) or {}).get("file", SQUASHFS)
-    return replace(plan, overlay=str(folder / payload))
+    return replace(plan, container=replace(container, overlay=str(folder / payload)))
 
 
 def key(plan: Plan) -> str:
@@ -42,16 +43,18 @@ def key(plan: Plan) -> str:
     Raises:
         OSError: the image cannot be read.
     """
-    sha256 = cached_sha256(Path(plan.image or ""))
-    made_of = json.dumps([_LAYOUT, sha256, plan.python, plan.requirements])
+    container = plan.require_container()
+    sha256 = cached_sha256(Path(container.image))
+    made_of = json.dumps([_LAYOUT, sha256, container.python, container.requirements])
     return hashlib.sha256(made_of.encode()).hexdigest()[:12]
 
 
 def manifest(plan: Plan) -> dict[str, Any] | None:
     """What was written when a plan's overlay was built, its requirements and versions; None where it is not built."""
-    if plan.overlay is None or not os.path.exists(plan.overlay):
+    overlay = plan.container.overlay if plan.container else None
+    if overlay is None or not os.path.exists(overlay):
         return None
-    return read_json(Path(plan.overlay).with_name(MANIFEST))
+    return read_json(Path(overlay).with_name(MANIFEST))
 
 
 def require(plan: Plan) -> None:
@@ -60,12 +63,15 @@ def require(plan: Plan) -> None:
     Raises:
         UserError: it is not.
     """
-    if plan.requirements and plan.overlay is None:
+    container = plan.container
+    if container is None:
+        return
+    if container.requirements and container.overlay is None:
         raise UserError(
             f"{plan.source} has packages, whose place is named by the hash of its image, and the image "
-            f"{plan.image} cannot be read here: do this where it is"
+            f"{container.image} cannot be read here: do this where it is"
         )
-    if plan.overlay is not None and manifest(plan) is None:
+    if container.overlay is not None and manifest(plan) is None:
         raise UserError(
             f"the packages of {plan.source} are not installed: hpcdl env build {plan.source}"
         )
@@ -81,7 +87,7 @@ def others(plan: Plan, cluster: Cluster) -> Iterator[dict[str, Any]]:
 def _bases(plan: Plan, cluster: Cluster) -> list[Path]:
     """Where overlays lie: beside the image, where all its users find them, or with the user's runs."""
     bases = [
-        Path(f"{os.path.abspath(plan.image or '')}.packages"),
+        Path(f"{os.path.abspath(plan.require_container().image)}.packages"),
         Path(cluster.runs_root, ".packages"),
     ]
     return [base for base in bases if not set(str(base)) & set(":,")] or bases[1:]

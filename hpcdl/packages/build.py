@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -18,14 +17,15 @@ from typing import Any
 
 import hpcdl
 from hpcdl.cache import cached_sha256
-from hpcdl.container import PACKAGES, Places, command, isolated
+from hpcdl.container import PACKAGES, Places, isolated
+from hpcdl.container import argv as argv_of
 from hpcdl.errors import ContainerError, HpcdlError, UserError
 from hpcdl.files import write_json
 from hpcdl.image import check_sif
 from hpcdl.modules import after_modules, check_loaded
 from hpcdl.packages import FOLDER, MANIFEST, SQUASHFS
 from hpcdl.packages.pipconfig import local_paths, pip_environment
-from hpcdl.planning import Plan
+from hpcdl.planning import Environment, Plan
 
 _AT = os.path.dirname(
     PACKAGES
@@ -51,8 +51,9 @@ def build(plan: Plan, say: Callable[[str], None], wheels: Path | None = None) ->
         ContainerError: the image has no pip, or cannot be started.
         HpcdlError: the folder cannot be written.
     """
-    check_sif(Path(plan.image or ""))
-    final = Path(plan.overlay or "").parent
+    container = plan.require_container()
+    check_sif(Path(container.image))
+    final = Path(container.overlay or "").parent
     for path in (final, wheels or final):
         if set(str(path)) & set(":,"):
             raise UserError(f"a container cannot be given {str(path)!r}: it has ':' or ','")
@@ -80,17 +81,22 @@ def _install(
     plan: Plan, aside: Path, say: Callable[[str], None], wheels: Path | None
 ) -> dict[str, Any]:
     """What the program in the container says it has installed."""
+    container = plan.require_container()
     env = {} if wheels else pip_environment(os.environ, Path.home())
     options = ["--no-index", "--find-links", str(wheels)] if wheels else []
     paths = [str(wheels)] if wheels else local_paths(env)
     (aside / "tmp").mkdir()
     binds = [f"{aside}:{_AT}", *(f"{path}:{path}:ro" for path in paths)]
-    argv = isolated(plan.runtime, plan.image or "", str(aside / "tmp"), binds)
-    argv += [plan.python, "-c", Path(__file__).with_name("inside.py").read_text(encoding="utf-8")]
+    argv = isolated(container.runtime, container.image, str(aside / "tmp"), binds)
+    argv += [
+        container.python,
+        "-c",
+        Path(__file__).with_name("inside.py").read_text(encoding="utf-8"),
+    ]
     asked = {
         "here": _AT,
         "target": PACKAGES,
-        "requirements": plan.requirements,
+        "requirements": container.requirements,
         "options": options,
         "env": env,
     }
@@ -104,12 +110,12 @@ def _install(
             say(line)
     if not answer:
         raise ContainerError(
-            f"{plan.python} failed in {plan.image}: {lines[-1] if lines else 'no words'}"
+            f"{container.python} failed in {container.image}: {lines[-1] if lines else 'no words'}"
         )
     told: dict[str, Any] = json.loads(answer)
     if not told["pip"]:
         raise ContainerError(
-            f"{plan.image} has neither pip nor ensurepip; use an image that has one of them"
+            f"{container.image} has neither pip nor ensurepip; use an image that has one of them"
         )
     if told["status"]:
         begin = next(
@@ -127,7 +133,10 @@ def _install(
         )
         raise UserError(
             "\n  ".join(
-                [f"pip cannot install what {plan.source} asks for in {plan.image}. {keeps}", *words]
+                [
+                    f"pip cannot install what {plan.source} asks for in {container.image}. {keeps}",
+                    *words,
+                ]
             )
         )
     if told["shadows"]:
@@ -145,11 +154,8 @@ def _lines_of(plan: Plan, argv: list[str], stdin: str) -> Iterator[str]:
         ModuleError: a module is not to be loaded.
         HpcdlError: this machine has no module command.
     """
-    source = [f"source {shlex.quote(plan.module_init)}"] if plan.module_init else []
-    loads = [f"module load {shlex.quote(module)}" for module in plan.modules]
-    lines = (
-        [*source, "module purge", *loads] if loads and shutil.which(plan.runtime) is None else []
-    )
+    here = shutil.which(plan.require_container().runtime) is not None
+    lines = [] if here else plan.module_lines()
     command_line, environment = after_modules(lines, argv)
     last, pipe = "", subprocess.PIPE
     with subprocess.Popen(
@@ -190,9 +196,10 @@ def _payload(plan: Plan, aside: Path) -> str:
     done = subprocess.run(
         argv, capture_output=True, check=False, encoding="utf-8", errors="replace"
     )  # fmt: skip
-    packed_plan = replace(plan, overlay=str(packed), binds=[], pythonpath=[], env={}, nv=False)
+    container = replace(plan.require_container(), overlay=str(packed), binds=[], nv=False)
+    packed_plan = replace(plan, container=container, environment=Environment())
     places = Places(workdir="/", home="/", stop_file="/stop")
-    look = [word for line in command(packed_plan, places, ["ls", PACKAGES]) for word in line]
+    look = argv_of(packed_plan, places, ["ls", PACKAGES])
     if done.returncode or sum(1 for _ in _lines_of(plan, look, "")) < len(
         os.listdir(aside / FOLDER)
     ):
@@ -203,10 +210,11 @@ def _payload(plan: Plan, aside: Path) -> str:
 
 
 def _manifest(plan: Plan, told: dict[str, Any], file: str) -> dict[str, Any]:
-    image = Path(plan.image or "")
+    container = plan.require_container()
+    image = Path(container.image)
     return {
         "file": file,
-        "requirements": plan.requirements,
+        "requirements": container.requirements,
         "packages": told["packages"],
         "python": told["python"],
         "image": {"path": str(image), "sha256": cached_sha256(image), "packages": told["image"]},

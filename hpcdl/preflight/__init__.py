@@ -11,7 +11,6 @@ from hpcdl.cluster.schema import Cluster
 from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import HpcdlError, SchedulerError
 from hpcdl.job import Job
-from hpcdl.modules import module_lines, plan_lines
 from hpcdl.oserrors import sentence
 from hpcdl.planning import Plan
 from hpcdl.scheduler.clusters import on_cluster
@@ -72,9 +71,8 @@ class Subject:
 
     @property
     def module_lines(self) -> list[str]:
-        """The lines that load the site's modules. A local run has no batch script, but a plan."""
-        script = self.submission.script
-        return plan_lines(self.plan) if script is None else module_lines(script)
+        """The lines that load the site's modules, as the batch script does; see `Plan`."""
+        return self.plan.module_lines(with_host=self.submission.backend == "slurm")
 
     @property
     def slurm_site(self) -> Site:

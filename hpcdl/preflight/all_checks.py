@@ -65,7 +65,7 @@ def _names_paths(subject: Subject) -> bool:
 
 
 def _in_container(subject: Subject) -> bool:
-    return subject.plan.image is not None
+    return subject.plan.container is not None
 
 
 def _has_script_in_container(subject: Subject) -> bool:
@@ -77,7 +77,7 @@ def _names_paths_in_container(subject: Subject) -> bool:
 
 
 def _without_container(subject: Subject) -> bool:
-    return subject.plan.image is None
+    return subject.plan.container is None
 
 
 SITE = [

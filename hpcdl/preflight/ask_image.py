@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl import cache
-from hpcdl.container import Places, command
+from hpcdl.container import Places
+from hpcdl.container import argv as argv_of
 from hpcdl.errors import ContainerError, UserError
 from hpcdl.image import check_sif
 from hpcdl.in_image import names as names_program
@@ -105,7 +106,7 @@ def ask(plan: Plan, module_lines: list[str], question: Question) -> ImageFacts:
         HpcdlError: the image cannot be asked on this machine.
     """
     try:
-        check_sif(Path(plan.image or ""))
+        check_sif(Path(plan.require_container().image))
     except UserError as error:
         raise ContainerError("the image cannot be asked") from error
     plan = _as_here(plan)
@@ -247,42 +248,44 @@ def is_known(plan: Plan) -> bool:
 
 def _as_here(plan: Plan) -> Plan:
     """The plan with those binds and folders that this machine has. Other checks report the rest."""
-    binds = [bind for bind in plan.binds if Path(bind.split(":")[0]).exists()]
-    folders = [folder for folder in plan.pythonpath if Path(folder).is_dir()]
-    overlay = plan.overlay if plan.overlay and Path(plan.overlay).exists() else None
-    shown = plan.shown if folders else []  # the script's data do not matter here
-    return replace(
-        plan,
-        nv=False,
-        binds=binds,
-        pythonpath=folders,
-        overlay=overlay,
-        requirements=[],
-        shown=shown,
+    container = plan.require_container()
+    binds = [bind for bind in container.binds if Path(bind.split(":")[0]).exists()]
+    folders = [folder for folder in plan.environment.pythonpath if Path(folder).is_dir()]
+    overlay = container.overlay
+    if overlay and not Path(overlay).exists():
+        overlay = None
+    shown = container.shown if folders else []  # the script's data do not matter here
+    container = replace(
+        container, nv=False, binds=binds, overlay=overlay, requirements=[], shown=shown
     )
+    environment = replace(plan.environment, pythonpath=folders)
+    return replace(plan, container=container, environment=environment)
 
 
 def _image_key(plan: Plan) -> str:
     """What identifies an image and all that its Python's answers depend on."""
-    stat = os.stat(plan.image or "")
-    parts: list[Any] = [_CACHE_VERSION, os.path.realpath(plan.image or ""), plan.python]
-    parts += [plan.env.get("PYTHONPATH"), plan.env.get(LEGACY_KERAS)]
-    parts += [plan.binds, plan.pythonpath, plan.overlay, plan.shown]
+    container, environment = plan.require_container(), plan.environment
+    stat = os.stat(container.image)
+    parts: list[Any] = [_CACHE_VERSION, os.path.realpath(container.image), container.python]
+    parts += [environment.env.get("PYTHONPATH"), environment.env.get(LEGACY_KERAS)]
+    parts += [container.binds, environment.pythonpath, container.overlay, container.shown]
     return json.dumps([*parts, stat.st_size, stat.st_mtime_ns])
 
 
 def _ask(plan: Plan, module_lines: list[str], question: dict[str, Any]) -> dict[str, Any]:
     """Start the image's Python with a question, and return its answer."""
+    container = plan.require_container()
     with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
         home = "/tmp"  # noqa: S108 - the container's own
         places = Places(workdir="/", home=home, stop_file="/tmp/stop", tmp=tmp)  # noqa: S108
-        lines = command(plan, places, [plan.python, "-c", _PROGRAM])
-        argv = [word for line in lines for word in line]
-        done = run_in_container(plan, module_lines, argv, json.dumps(question))
+        argv = argv_of(plan, places, [container.python, "-c", _PROGRAM])
+        done = run_in_container(container.runtime, module_lines, argv, json.dumps(question))
     answers = [line for line in done.stdout.splitlines() if line.startswith(_ANSWER)]
     if done.returncode or not answers:
         reason = last_line(done.stderr) or "no words"
-        message = f"{plan.python} in {plan.image} failed (exit {done.returncode}): {reason}"
+        message = (
+            f"{container.python} in {container.image} failed (exit {done.returncode}): {reason}"
+        )
         raise ContainerError(message)
     answer: dict[str, Any] = json.loads(answers[-1].removeprefix(_ANSWER))
     return answer

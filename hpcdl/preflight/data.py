@@ -232,7 +232,7 @@ def _too_small(subject: Subject, height: int, width: int) -> Iterator[Finding]:
 
 def _too_large(subject: Subject, arrays: dict[str, Any]) -> Iterator[Finding]:
     """The images are in memory twice while TensorFlow takes its own copy, and beside that as they were read."""
-    memory_gb = subject.submission.plan.memory_gb
+    memory_gb = subject.submission.plan.size.memory_gb
     if memory_gb is None:
         return
     kept = read = 0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from hpcdl.planning import Script
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.hostpython import node_local
 
@@ -21,9 +22,9 @@ def file_system(subject: Subject) -> Iterator[Finding]:
     by_option = str(runs_root) != os.path.abspath(subject.cluster.runs_root)
     for finding in _runs_root(runs_root, shared=subject.submission.backend == "slurm"):
         yield replace(finding, source="--runs-dir", key="") if by_option else finding
-    yield from _binds(subject.plan.binds)
+    yield from _binds(subject.cluster.binds)
     yield from _data_root(subject, subject.plan.data_root)
-    workdir = subject.plan.workdir
+    workdir = subject.plan.program.workdir
     if workdir and not _is_usable(workdir, os.W_OK):
         cause = f"you cannot write in the working directory {workdir}"
         yield Finding(cause, _ask_owner(Path(workdir)), "job", "workdir", blocks=False)
@@ -47,7 +48,8 @@ def _data_root(subject: Subject, data_root: str) -> Iterator[Finding]:
     if exists and not _is_usable(data_root, os.R_OK):
         fix = _ask_owner(Path(data_root))
         yield Finding(f"you cannot read {data_root}", fix, "profile", "data_root")
-    is_slurm_script = subject.submission.backend == "slurm" and subject.plan.script is not None
+    is_script = isinstance(subject.plan.program, Script)
+    is_slurm_script = subject.submission.backend == "slurm" and is_script
     if is_slurm_script and not exists:
         cause = f"there is no data_root {data_root}"
         limits = "hpcdl submit works without it, a script from hpcdl render does not"

@@ -21,7 +21,7 @@ _ELF_MACHINES = {3: "i386", 21: "ppc64le", 40: "arm", 62: "x86_64", 183: "aarch6
 
 def host_python(subject: Subject) -> Iterator[Finding]:
     """The worker's Python is on a shared disk, fits the nodes, and has what the worker needs."""
-    python = subject.plan.host_python or sys.executable
+    python = subject.plan.modules.host_python or sys.executable
     finding = _place_finding(python) or _architecture_finding(subject, python)
     if finding:
         yield finding

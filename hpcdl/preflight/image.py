@@ -44,13 +44,14 @@ def image(subject: Subject) -> Iterator[Finding | Note]:
     if finding:
         yield finding
         return
-    architecture = _architecture(Path(plan.image or ""))
+    image_file = plan.require_container().image
+    architecture = _architecture(Path(image_file))
     if architecture and nodes and architecture not in nodes:
-        cause = f"{plan.image} is for {architecture}, but the nodes are {_joined(nodes)}"
+        cause = f"{image_file} is for {architecture}, but the nodes are {_joined(nodes)}"
         yield _finding(cause, "use an image that was built for these nodes")
         return
     if architecture not in ("", platform.machine()):
-        message = f"{plan.image} is for {architecture}, and this machine cannot look into it"
+        message = f"{image_file} is for {architecture}, and this machine cannot look into it"
         raise ContainerError(message)
     yield from _inside(subject)
 
@@ -71,7 +72,8 @@ def _file_finding(plan: Plan, architecture: str) -> Finding | None:
         plan: the plan; its image is looked at.
         architecture: of the nodes, for advice which image to pull.
     """
-    path = Path(plan.image or "")
+    container = plan.require_container()
+    path = Path(container.image)
     if path.is_dir() or not_a_file(str(path)):
         try:
             check_sif(path)
@@ -84,7 +86,7 @@ def _file_finding(plan: Plan, architecture: str) -> Finding | None:
     try:
         check_sif(path)
     except UserError as error:
-        pull = f"pull it again: {plan.runtime} pull {path.name} {where_to_pull(architecture)}"
+        pull = f"pull it again: {container.runtime} pull {path.name} {where_to_pull(architecture)}"
         return _not_sif(path, str(error), pull)
     size = path.stat().st_size
     whole_size = size_in_header(_header(path)) or _HEADER_BYTES
@@ -138,15 +140,16 @@ def nodes_architectures(subject: Subject) -> set[str]:
 def _inside(subject: Subject) -> Iterator[Finding | Note]:
     """What the image's own Python answers. The check "host Python" reports modules that fail."""
     plan = subject.plan
+    container = plan.require_container()
     sources = sources_of(subject)
     try:
         # The script's questions are asked now, too. So the container starts once.
         facts = ask(plan_to_ask(plan, sources), subject.module_lines, question_for(subject))
     except ContainerError as error:
-        if not _has_no_command(str(error), plan.python):
+        if not _has_no_command(str(error), container.python):
             raise
         fix = "say its name in the profile: images: {NAME: {path: ..., python: python3}}"
-        yield _finding(f"{plan.image} has no command {plan.python}", fix)
+        yield _finding(f"{container.image} has no command {container.python}", fix)
         return
     trains = subject.spec is not None
     if trains and _version(facts.python) < OLDEST_PYTHON:
@@ -177,12 +180,13 @@ def _package_findings(
         trains: whether the job trains a model.
     """
     needed = trains and name in _NEEDED
+    image_file = plan.require_container().image
     if package is None:
         if needed:
             fix = "use an image with TensorFlow 2.11 or newer"
-            yield _finding(f"{plan.image} has no {name}", fix)
+            yield _finding(f"{image_file} has no {name}", fix)
     elif package.failure or not package.version:
-        cause = f"importing {name} fails in {plan.image}: {package.failure}"
+        cause = f"importing {name} fails in {image_file}: {package.failure}"
         yield _finding(cause, "use another image", needed)
     elif _outside(package.file, plan):
         places = "pythonpath, PYTHONPATH under env, and the profile's binds"
@@ -202,8 +206,8 @@ def _versions_note(facts: ImageFacts) -> Note:
 
 def _outside(file: str, plan: Plan) -> bool:
     """Whether a file that the container sees is not one of the image."""
-    folders = {os.path.expanduser("~"), PACKAGES, *plan.pythonpath}
-    folders |= {parse(bind).target for bind in plan.binds}
+    folders = {os.path.expanduser("~"), PACKAGES, *plan.environment.pythonpath}
+    folders |= {parse(bind).target for bind in plan.require_container().binds}
     return any(Path(file).is_relative_to(folder) for folder in folders - {"", "/"})
 
 

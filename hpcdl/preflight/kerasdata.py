@@ -81,7 +81,7 @@ def keras_data(subject: Subject, file: str, source: str, keras: str) -> Iterator
     """
     if "KERAS_HOME" in subject.job.env:
         return  # the job has other files
-    variables = [*subject.job.env, *subject.plan.pass_env]
+    variables = [*subject.job.env, *subject.plan.environment.pass_env]
     has_proxy = any(name.lower() in _PROXIES for name in variables)
     for name, call, at_once in calls(source):
         words = name.split(".")

@@ -113,7 +113,7 @@ def time_limit(subject: Subject) -> Iterator[Finding]:
     sbatch may accept a longer job. It then waits in the queue for ever.
     """
     yield from _stop_margin(subject)  # first, because it needs no answer from SLURM
-    time_limit_s = subject.plan.time_limit_s
+    time_limit_s = subject.plan.size.time_limit_s
     for holder, limit_s in _time_limits(subject):
         if time_limit_s <= limit_s:
             continue
@@ -169,16 +169,16 @@ def _stop_margin(subject: Subject) -> Iterator[Finding]:
     SLURM rounds a time limit up to whole minutes.
     """
     plan = subject.plan
-    limit_s = -(-plan.time_limit_s // 60) * 60
-    if limit_s > plan.stop_margin_s:
+    limit_s = -(-plan.size.time_limit_s // 60) * 60
+    if limit_s > plan.policy.stop_margin_s:
         return
-    margin = f"stop_margin_s is {plan.stop_margin_s}"
+    margin = f"stop_margin_s is {plan.policy.stop_margin_s}"
     cause = (
-        f"resources.time is {format_time(plan.time_limit_s)} and {margin}: "
+        f"resources.time is {format_time(plan.size.time_limit_s)} and {margin}: "
         "the program is asked to save and stop as soon as it starts"
     )
-    more = f"--set resources.time={format_time(limit_s + plan.stop_margin_s)}"
+    more = f"--set resources.time={format_time(limit_s + plan.policy.stop_margin_s)}"
     later = f"--set cluster.stop_margin_s={limit_s // 6}"
     fix = f"ask for more: {more}, or stop later: {later}"
     # A script may end before that, or it may not look for the request.
-    yield Finding(cause, fix, "job", "resources.time", blocks=plan.script is None)
+    yield Finding(cause, fix, "job", "resources.time", blocks=plan.program.keeps_state)

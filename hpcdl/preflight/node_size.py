@@ -48,10 +48,11 @@ def size(subject: Subject) -> Iterator[Finding]:
 def _request(subject: Subject) -> _Request:
     plan, cluster = subject.plan, subject.cluster
     memory_mb = 0
-    if plan.memory_gb and cluster.memory_request != "none":
-        memory_mb = int(plan.memory_gb * 1024)
-    gpus = plan.gpus if plan.gpus_granted else 0  # otherwise SLURM does not count GPUs
-    return _Request({"cpu": plan.cpus, "gres/gpu": gpus, "mem": memory_mb}, cluster.gpu_type)
+    size = plan.size
+    if size.memory_gb and cluster.memory_request != "none":
+        memory_mb = int(size.memory_gb * 1024)
+    gpus = size.gpus if size.gpus_granted else 0  # otherwise SLURM does not count GPUs
+    return _Request({"cpu": size.cpus, "gres/gpu": gpus, "mem": memory_mb}, cluster.gpu_type)
 
 
 def _more_than_qos_allows(subject: Subject, request: _Request) -> Iterator[Finding]:

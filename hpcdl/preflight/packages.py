@@ -26,12 +26,14 @@ def packages(subject: Subject) -> Iterator[Finding | Note]:
         names = [f"{name} {version}" for name, version in sorted(installed["packages"].items())]
         listed = ", ".join(names) or "nothing, because the image has everything"
         yield Note(f"in addition to the image: {listed}")
-    elif plan.overlay is not None:  # otherwise there is no image, as its own check reports
-        missing = f"{subject.job.packages} is not installed for {plan.image}"
+    elif (
+        plan.container and plan.container.overlay
+    ):  # otherwise there is no image, as its own check reports
+        missing = f"{subject.job.packages} is not installed for {plan.container.image}"
         job_file = os.path.join(subject.job.folder, os.path.basename(plan.source))
         fix = f"hpcdl env build {job_file}, with this --cluster and --set"
         yield Finding(f"{missing}{_most_similar(subject)}", fix, "job", "packages")
-    for number, folder in enumerate(plan.pythonpath):
+    for number, folder in enumerate(plan.environment.pythonpath):
         for name in ROOTS:
             if Path(folder, f"{name}.py").exists() or Path(folder, name, "__init__.py").exists():
                 cause = (
@@ -43,20 +45,22 @@ def packages(subject: Subject) -> Iterator[Finding | Note]:
 
 def is_missing(plan: Plan) -> bool:
     """Whether the job's packages are not installed: then nobody knows what they bring."""
-    return bool(plan.requirements) and manifest(plan) is None
+    container = plan.container
+    return container is not None and bool(container.requirements) and manifest(plan) is None
 
 
 def _most_similar(subject: Subject) -> str:
     """The most similar set of packages that is installed, and how it differs; "" if none is."""
     plan = subject.plan
-    sha256 = cached_sha256(Path(plan.image or ""))
-    needed = set(plan.requirements)
+    container = plan.require_container()
+    sha256 = cached_sha256(Path(container.image))
+    needed = set(container.requirements)
     for installed in others(plan, subject.cluster):
         requirements = set(installed["requirements"])
         image = installed["image"]
         if image["sha256"] == sha256 and requirements != needed:
             return f" (other requirements are installed{_difference(requirements, needed)})"
-        if image["path"] == plan.image and requirements == needed:
+        if image["path"] == container.image and requirements == needed:
             return _other_image(image, sha256)
     return ""
 

@@ -56,7 +56,7 @@ def this_python(subject: Subject) -> Iterator[Finding | Note]:
 def _tf_keras(subject: Subject, sources: dict[str, str]) -> Iterator[Finding]:
     """The package that TF_USE_LEGACY_KERAS asks for. A run inherits this shell's variables."""
     job = subject.job
-    env = {**os.environ, **plan_to_ask(subject.plan, sources).env}
+    env = {**os.environ, **plan_to_ask(subject.plan, sources).environment.env}
     version = _tensorflow_version()
     if env.get(LEGACY_KERAS) not in TRUE_VALUES or version < _OLDEST_WITH_LEGACY_KERAS:
         return

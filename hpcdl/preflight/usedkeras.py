@@ -28,7 +28,8 @@ def plan_to_ask(plan: Plan, sources: Mapping[str, str]) -> Plan:
     for source in sources.values():
         sets = _SETS.search(source)
         if sets:
-            return replace(plan, env={**plan.env, LEGACY_KERAS: sets["value"]})
+            env = {**plan.environment.env, LEGACY_KERAS: sets["value"]}
+            return replace(plan, environment=replace(plan.environment, env=env))
     return plan
 
 
@@ -64,12 +65,14 @@ def tf_keras(subject: Subject, sources: Mapping[str, str], facts: ImageFacts) ->
     place, at_once = first_use(sources)
     if subject.spec is None and not place:
         return
-    asks_for_tf_keras = plan_to_ask(plan, sources).env.get(LEGACY_KERAS) in TRUE_VALUES
-    cause = f"tensorflow.keras fails in {plan.image}: {package.failure}"
+    variables = plan_to_ask(plan, sources).environment.env
+    asks_for_tf_keras = variables.get(LEGACY_KERAS) in TRUE_VALUES
+    image = plan.require_container().image
+    cause = f"tensorflow.keras fails in {image}: {package.failure}"
     fix = "use another image"
     # If Keras can be imported, only the variable keeps TensorFlow from it.
     if asks_for_tf_keras or facts.version("keras"):
-        cause = f"{LEGACY_KERAS} asks for tf-keras, which cannot be imported in {plan.image}"
+        cause = f"{LEGACY_KERAS} asks for tf-keras, which cannot be imported in {image}"
         version = ".".join(facts.version("tensorflow").split(".")[:2])
         install = f"name tf-keras=={version}.* in a requirements file (packages:)"
         fix = f"{install}, or take {LEGACY_KERAS} out"

@@ -9,6 +9,7 @@ from pathlib import Path
 from hpcdl.job import Job
 from hpcdl.mounts.binds import is_within, parse
 from hpcdl.mounts.needed import named_paths
+from hpcdl.planning import Script
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.as_it_stands import unreadable
 from hpcdl.preflight.copied import copied
@@ -29,7 +30,8 @@ def visible(subject: Subject) -> Iterator[Finding | Note]:
     sources = {} if unreadable(subject) else sources_of(subject)
     yield from literals(subject.job, sources)
     yield from _in_tmp(subject)
-    if subject.plan.sets is not None:
+    program = subject.plan.program
+    if isinstance(program, Script) and program.sets is not None:
         root = subject.cluster.data_root
         linked = "~/.keras/datasets has those that Keras or the script names"
         yield Note(f"{root} has very many entries: {linked}")
@@ -68,7 +70,7 @@ def _in_tmp(subject: Subject) -> Iterator[Finding]:
     The nodes have another /tmp, and the container has its own.
     """
     plan = subject.plan
-    if plan.image is None:
+    if plan.container is None:
         return
     paths = list(named_paths(subject.job))
     written = {named.text for _, _, named in paths if named.written}
@@ -86,8 +88,8 @@ def _in_tmp(subject: Subject) -> Iterator[Finding]:
 
 def _is_shown(subject: Subject, path: str) -> bool:
     """Whether the container shows a path."""
-    plan = subject.plan
-    folders = [parse(bind).target for bind in [*plan.binds, *plan.shown]]
+    container = subject.plan.require_container()
+    folders = [parse(bind).target for bind in [*container.binds, *container.shown]]
     folders += filter(None, [subject.cluster.data_root, subject.job.workdir])
     return any(is_within(path, folder) for folder in folders)
 

@@ -112,7 +112,7 @@ def _imagenet_of_backbone(subject: Subject, model: BackboneSpec, models: Path) -
 
 def _architecture_of_backbone(subject: Subject, model: BackboneSpec) -> Iterator[Finding]:
     """The image's Keras has the backbone."""
-    if subject.plan.image is None:
+    if subject.plan.container is None:
         return
     name = f"tensorflow.keras.applications.{model.backbone}"
     facts = ask(subject.plan, subject.module_lines, Question(names=[name]))

@@ -310,6 +310,7 @@ def _cross_validation(value: Any) -> Record:
     return usable
 
 
+_PLAN_GROUPS = ("size", "program", "policy")
 _PLAN = kinds.object_with(
     {},
     {
@@ -438,8 +439,13 @@ _EPOCH = kinds.object_with({"epoch": kinds.whole}, {"fold": kinds.whole, "second
 
 
 def plan(paths: RunPaths) -> Record:
-    """The plan, for commands that need a few keys of it; `launch.command` reads it whole."""
-    return _read(paths.plan, _PLAN)
+    """The plan, for commands that need a few keys of it; `planfile` reads it whole."""
+    content = read_json(paths.plan) or {}
+    flat = dict(content)  # as an older hpcdl wrote it: all keys on one level
+    for name in _PLAN_GROUPS:
+        if isinstance(content.get(name), dict):
+            flat.update(content[name])
+    return _usable(flat, _PLAN) or {}
 
 
 def spec(paths: RunPaths) -> Record:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import UserError
 from hpcdl.files import write_text
 from hpcdl.job import Job
 from hpcdl.oserrors import failed_path, refusal
-from hpcdl.planning import Plan
+from hpcdl.planning import Plan, Script
 from hpcdl.script import render
+from hpcdl.submission.locate import Located
 from hpcdl.usercode.freeze import copy_code, freeze_support, freeze_user_files
 
 SCRIPT = "job.sbatch"
 
 
-def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> None:
+def write_bundle(folder: Path, located: Located) -> None:
     """Write ``job.sbatch``, with ``run.json`` and ``code/`` for a model job, or with the script and its files.
 
     Raises:
@@ -29,6 +29,7 @@ def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> No
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already and not empty; choose another folder")
+    job, plan, spec = located.job, located.plan, located.spec
     try:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))
@@ -37,13 +38,13 @@ def write_bundle(folder: Path, job: Job, plan: Plan, spec: RunSpec | None) -> No
                 plan = _moved(plan, job)
                 freeze_user_files(job, aside)
                 freeze_support(aside)
-                if plan.workdir:
-                    (aside / plan.workdir).mkdir(parents=True, exist_ok=True)
+                if plan.program.workdir:
+                    (aside / plan.program.workdir).mkdir(parents=True, exist_ok=True)
             else:
                 write_text(aside / "run.json", spec.to_json())
                 copy_code(aside / "code" / "hpcdl")
                 freeze_user_files(job, aside / "code")
-            write_text(aside / SCRIPT, render(plan, SCRIPT, bundle=True, spec=spec))
+            write_text(aside / SCRIPT, render(plan, SCRIPT, bundle=True))
             aside.chmod(0o755)
             aside.replace(folder)
         finally:
@@ -58,11 +59,15 @@ def _moved(plan: Plan, job: Job) -> Plan:
     A workdir that is relative to the job file, and in its folder, is a folder of the bundle's; any
     other stays where it is, and the script's header says so.
     """
-    plan = dataclasses.replace(plan, script=Path(job.script or "").name)
+    if not isinstance(plan.program, Script):
+        return plan
+    program = replace(plan.program, script=Path(plan.program.script).name)
+    plan = replace(plan, program=program)
     if job.workdir is None:
         return plan
     relative = os.path.relpath(job.workdir, job.folder)
     if os.path.isabs(os.path.expanduser(job.workdir_text)) or relative.split("/")[0] == "..":
         note = f"works in {job.workdir}, wherever this folder is copied to"
-        return dataclasses.replace(plan, notes=[*plan.notes, note])
-    return dataclasses.replace(plan, workdir=None if relative == "." else relative)
+        return replace(plan, notes=[*plan.notes, note])
+    workdir = None if relative == "." else relative
+    return replace(plan, program=replace(program, workdir=workdir))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hpcdl
-from hpcdl import packages
+from hpcdl import packages, planfile
 from hpcdl.cache import cached_sha256
 from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import RunError, UserError
@@ -22,7 +22,7 @@ from hpcdl.files import close_to_others, copy_file, nobody_else_writes, write_js
 from hpcdl.job import Job
 from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
 from hpcdl.oserrors import sentence
-from hpcdl.planning import Plan
+from hpcdl.planning import Plan, Script
 from hpcdl.run.paths import RunPaths
 from hpcdl.staging import PACK
 from hpcdl.staging.listing import list_files
@@ -89,7 +89,7 @@ def create(
             _fill(aside, job, plan)
         close_to_others(aside.root)
         write_text(aside.job, job_text(job))
-        write_json(aside.plan, dataclasses.asdict(plan))
+        write_json(aside.plan, planfile.to_json(plan))
         if spec is not None:
             write_text(aside.spec, spec.to_json())
         write_json(aside.manifest, _manifest(job, plan, spec, code, command_line))
@@ -110,9 +110,9 @@ def _fill(paths: RunPaths, job: Job, plan: Plan) -> None:
     paths.logs.mkdir()
     paths.submitit.mkdir(mode=0o700)
     freeze_user_files(job, paths.user)
-    if plan.script is not None:
+    if isinstance(plan.program, Script):
         freeze_support(paths.user)
-        if plan.workdir is None:
+        if plan.program.workdir is None:
             paths.work.mkdir()
             put_files(job, paths)
 
@@ -177,7 +177,7 @@ def _manifest(
         "created": time.time(),
         "code": {"sha256": code.name, "folder": str(code)},
         "git_commit": _git_commit(Path(job.folder)),
-        "image": _hashed(plan.image),
+        "image": _hashed(plan.container.image if plan.container else None),
         "packages": packages.manifest(plan),
         "data": _data(data),
         "job_file": job.source,

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from hpcdl.errors import RunError, SchedulerError, UserError
 from hpcdl.files import append_json_line, others_could_write, write_json, write_text
 from hpcdl.job import Job
 from hpcdl.mounts.gathering import Unseen
-from hpcdl.mounts.needed import with_shown
-from hpcdl.planning import Plan, plan, run_spec
+from hpcdl.planning import Plan, plan
 from hpcdl.run import Run, records, states
 from hpcdl.run.paths import RunPaths, code_folder
 from hpcdl.run.records import AttemptEvent, Manifest, Submitted
 from hpcdl.script import render_submission
 from hpcdl.submission.create import create, new_run
+from hpcdl.submission.locate import locate
 from hpcdl.usercode.freeze import code_sha
 
 
@@ -66,43 +66,35 @@ def prepare(
         job, cluster = local_machine.fit(job, cluster, notes)
     else:
         notes += _about_clusters(cluster)
-    decided = plan(job, cluster)
-    if backend == "local" and decided.image is not None:
-        lacking = local_machine.lacking(decided)
-        if lacking:
-            notes.append(
-                f"{lacking}: running with this machine's own TensorFlow, without the container"
-            )
-            decided = replace(decided, image=None, nv=False)
-    if decided.image is None and decided.requirements:
-        notes.append(
-            f"{job.packages} counts in a container only: this machine's own packages are used"
-        )
-        decided = replace(decided, requirements=[])
-    if backend == "slurm" and decided.image is None:
+    located = locate(job, cluster, plan(job, cluster), local=backend == "local")
+    notes += located.notes
+    if backend == "slurm" and located.plan.container is None:
         raise UserError(
             f"{cluster.name} names no container image, which a job in SLURM runs in: "
             f"choose another --cluster, or --backend local"
         )
-    decided = packages.located(decided, cluster)
     if cluster.emulate_gpus and job.resources.gpus:
         notes.append(
             f"EMULATED GPUs: {job.resources.gpus} asked for, CPU devices stand in (profile {cluster.name})"
         )
     runs_root = Path(runs_dir or cluster.runs_root).absolute()
     paths = new_run(job.name, runs_root, in_slurm=backend == "slurm")
-    spec = run_spec(job, cluster)
     script = None
     sha = code_sha()
     code = str(code_folder(runs_root, sha))
-    own = [str(paths.root), code, *([decided.workdir] if decided.workdir else [])]
-    decided, unseen = with_shown(decided, job, spec, own)
+    own = [str(paths.root), code]
+    if job.workdir:
+        own.append(job.workdir)
+    located = located.shown(own)
+    decided = located.plan
     if backend == "slurm":
         worker = worker_command(
-            decided.host_python or sys.executable, paths.submitit, python_options()
+            decided.modules.host_python or sys.executable, paths.submitit, python_options()
         )
         script = render_submission(decided, str(paths.root), code, worker, str(paths.batch_log))
-    return Submission(job, decided, spec, paths, script, backend, notes, sha, unseen)
+    return Submission(
+        job, decided, located.spec, paths, script, backend, notes, sha, located.unseen
+    )
 
 
 def _about_clusters(cluster: Cluster) -> list[str]:

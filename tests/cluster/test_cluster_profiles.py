@@ -134,7 +134,7 @@ def test_older_gpus_of_saga():
 
     decided = plan(load_job("mnist_cnn", ["resources.gpus=4"]), cluster)
 
-    assert (decided.cpus, decided.memory_gb) == (24, 364)
+    assert (decided.size.cpus, decided.size.memory_gb) == (24, 364)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from hpcdl.cluster import Cluster, Image, Node
 from hpcdl.errors import JobError
 from hpcdl.job import load_job
 from hpcdl.launch.command import places_of
-from hpcdl.planning import plan, run_spec
+from hpcdl.planning import plan
 from hpcdl.run.paths import RunPaths
+from hpcdl.submission.locate import run_spec
 
 JOB = "name: a\nresources: {gpus: 0}\ndata: {name: tiny}\nmodel: {backbone: VGG16}\n"
 

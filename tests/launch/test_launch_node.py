@@ -14,7 +14,7 @@ from hpcdl.cluster import Cluster, Image, Node
 from hpcdl.job import Job, Resources
 from hpcdl.launch import node_checks
 from hpcdl.launch.command import places_of
-from hpcdl.planning import plan
+from hpcdl.planning import Plan, Script, plan
 from hpcdl.run.causes import Outcome
 from hpcdl.run.next_step import next_step
 from hpcdl.run.paths import RunPaths
@@ -39,9 +39,11 @@ def place(tmp_path):
     job = Job(
         name="a", script=None, source="a.yaml", folder=str(tmp_path), resources=Resources(gpus=0)
     )
-    binds, scratch, workdir = [f"{tmp_path}/bind:/b:ro"], f"{tmp_path}/scratch", f"{tmp_path}/work"
+    decided = plan(job, site)
+    container = replace(decided.require_container(), binds=[f"{tmp_path}/bind:/b:ro"])
+    program = Script("a.py", workdir=f"{tmp_path}/work")
     return RunPaths(tmp_path), replace(
-        plan(job, site), binds=binds, scratch=scratch, workdir=workdir
+        decided, container=container, scratch=f"{tmp_path}/scratch", program=program
     )
 
 
@@ -52,11 +54,17 @@ def texts(place, in_slurm=False):
     ]
 
 
+def with_gpus(decided: Plan, gpus: int, emulated: bool = False, gpus_granted: bool = True) -> Plan:
+    size = replace(decided.size, gpus=gpus, emulate_gpus=emulated, gpus_granted=gpus_granted)
+    container = replace(decided.require_container(), nv=gpus > 0 and not emulated)
+    return replace(decided, size=size, container=container)
+
+
 def test_good_node_has_no_fault(place):
     assert texts(place, in_slurm=True) == []
     (place[0].root / "data").rmdir()  # not every job needs data_root
     (place[0].root / "bind").rmdir()  # nor a bind where there is no container
-    assert texts((place[0], replace(place[1], image=None))) == []
+    assert texts((place[0], replace(place[1], container=None))) == []
 
 
 def test_everything_that_is_missing_is_told_at_once(place):
@@ -126,10 +134,9 @@ def test_cpus_are_those_asked_for(place, monkeypatch, usable, machine, asked, fa
     expected = [
         f"device: the job may use {usable} of its CPUs (its affinity), and asks for {asked}"
     ] * fault
-    assert texts((paths, replace(decided, cpus=asked)), in_slurm=True) == expected
-    assert texts((paths, replace(decided, cpus=asked))) == [], (
-        "a user's own machine has what it has"
-    )
+    decided = replace(decided, size=replace(decided.size, cpus=asked))
+    assert texts((paths, decided), in_slurm=True) == expected
+    assert texts((paths, decided)) == [], "a user's own machine has what it has"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +172,7 @@ def test_gpus_are_those_asked_for(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     monkeypatch.setattr(node_checks, "_DRIVER", tmp_path if driver else tmp_path / "none")
-    decided = replace(place[1], gpus=gpus, emulate_gpus=emulated, nv=gpus > 0 and not emulated)
+    decided = with_gpus(place[1], gpus, emulated)
     faults = node_checks.faults(place[0], decided, in_slurm=True)
     assert [(fault.cause, fault.elsewhere) for fault in faults] == [
         ("device", elsewhere) for _, elsewhere in found
@@ -174,9 +181,7 @@ def test_gpus_are_those_asked_for(
 
 
 @pytest.mark.cases("C27", "C15")
-@pytest.mark.parametrize(
-    "whole_node", [{"gpus_granted": False}, {"directives": [("exclusive", "")]}], ids=str
-)
+@pytest.mark.parametrize("whole_node", ["not counted", "exclusive"])
 @pytest.mark.parametrize(
     ("visible", "gpus", "fault", "used"),
     [
@@ -196,7 +201,9 @@ def test_first_gpus_of_a_whole_node(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     monkeypatch.setattr(node_checks, "_DRIVER", tmp_path)
-    decided = replace(place[1], gpus=gpus, nv=True, **whole_node)
+    decided = with_gpus(place[1], gpus, gpus_granted=whole_node != "not counted")
+    if whole_node == "exclusive":
+        decided = replace(decided, directives=[("exclusive", "")])
 
     faults = node_checks.faults(place[0], decided, in_slurm=True)
     assert [found.text[:20] for found in faults] == ([fault] if fault else [])

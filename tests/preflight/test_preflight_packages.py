@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -33,10 +32,11 @@ def install(world, *sets: str, **changes: object) -> Path:
     decided = located(plan(load_job(world.folder / "job.yaml", sets), cluster), cluster)
     folder = Path(f"{world.folder}/tf.sif.packages") / key(decided)
     (folder / "packages").mkdir(parents=True)
-    image = {"path": decided.image, "sha256": sha256_file(Path(decided.image or ""))}
+    container = decided.require_container()
+    image = {"path": container.image, "sha256": sha256_file(Path(container.image))}
     made = {
         "file": "packages",
-        "requirements": decided.requirements,
+        "requirements": container.requirements,
         "packages": {"no-such-words": "1.0"},
         "image": image,
     }
@@ -163,4 +163,4 @@ def test_plan_keeps_the_requirements(asking):
     cluster = load_cluster(str(asking.folder / "site.yaml"))
     decided = plan(load_job(asking.folder / "job.yaml"), cluster)
 
-    assert asdict(decided)["requirements"] == ["no-such-words==1.0"]
+    assert decided.require_container().requirements == ["no-such-words==1.0"]

@@ -105,8 +105,7 @@ def test_emulated_gpus_cost_no_gpu_hours(copied, finished, cli):
         "result.json",
         devices={"emulated": True, "names": ["CPU:0 emulated", "CPU:1 emulated"]},
     )
-    plan = json.loads((copied / "plan.json").read_text())
-    (copied / "plan.json").write_text(json.dumps({**plan, "gpus": 2, "emulate_gpus": True}))
+    change(copied, "plan.json", size={"gpus": 2, "emulate_gpus": True})
 
     told = json.loads(cli("compare", copied, finished, "--json").out)["runs"][0]
 
@@ -115,8 +114,7 @@ def test_emulated_gpus_cost_no_gpu_hours(copied, finished, cli):
 
 def test_gpu_hours_and_kinds(copied, finished, cli):
     change(copied, "result.json", devices={"names": ["GPU:0 NVIDIA H100", "GPU:1 NVIDIA H100"]})
-    plan = json.loads((copied / "plan.json").read_text())
-    (copied / "plan.json").write_text(json.dumps({**plan, "gpus": 2}))
+    change(copied, "plan.json", size={"gpus": 2})
     ends = [json.loads(line) for line in (copied / "attempts.jsonl").read_text().splitlines()]
     ends[-1]["seconds"] = 5400.0
     (copied / "attempts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ends))

@@ -17,11 +17,12 @@ from hpcdl.errors import RunError, UserError
 from hpcdl.files import write_json
 from hpcdl.job import load_job
 from hpcdl.launch.command import read_plan
-from hpcdl.planning import plan, run_spec
+from hpcdl.planning import plan
 from hpcdl.run import Run, find_run, runs_below
 from hpcdl.run.paths import RunPaths
 from hpcdl.submission import create
 from hpcdl.submission.create import new_run
+from hpcdl.submission.locate import run_spec
 
 
 def make(path, runs_root):

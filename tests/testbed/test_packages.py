@@ -65,7 +65,7 @@ def test_script_imports_what_was_installed_and_cannot_change_it(site: Bed, image
     told = json.loads(run.log().splitlines()[-1])
 
     assert "installed: extra-words 1.2, leaf-words 1.0\n" in built.stderr
-    assert built.stdout.strip() == run.json("plan.json")["overlay"]
+    assert built.stdout.strip() == run.json("plan.json")["container"]["overlay"]
     assert told["extra"] == "/opt/hpcdl/packages/extra_words/__init__.py"
     assert told["version"] == "1.2"
     assert told["numpy"].startswith("/usr/local/")
@@ -74,7 +74,7 @@ def test_script_imports_what_was_installed_and_cannot_change_it(site: Bed, image
         "extra-words": "1.2",
         "leaf-words": "1.0",
     }
-    assert run.json("plan.json")["requirements"] == ["extra-words>=1"]
+    assert run.json("plan.json")["container"]["requirements"] == ["extra-words>=1"]
 
 
 def test_second_build_says_it_is_there(site: Bed) -> None:

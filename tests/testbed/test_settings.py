@@ -41,7 +41,7 @@ def test_job_with_the_settings_of_each_file(bed: Bed) -> None:
     assert f"runs_root: {bed.runs} " in shown
     run = Run(bed, next((bed.runs / "settings").iterdir()))
     assert str(run.path) in done.stdout
-    assert run.json("plan.json")["max_requeues"] == 3
+    assert run.json("plan.json")["policy"]["max_requeues"] == 3
     log = run.log()
     assert "inside: {'SLURMD_NODENAME': 'n" in log
     assert "'SLURM_JOB_QOS': 'high', 'HPCDL_NOT_SET': None}" in log

@@ -1,0 +1,63 @@
+"""plan.json: how a plan is written, and how this form and the older one are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, get_type_hints
+
+from hpcdl.errors import UserError
+from hpcdl.planning import Plan, Script, Training, reads_outside
+
+VERSION = 2  # the first form had no version, and all keys on one level
+_PROGRAMS = {"training": Training, "script": Script}
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    """The content of plan.json."""
+    groups = asdict(plan)
+    groups["program"]["kind"] = plan.program.kind
+    return {"version": VERSION, **groups}
+
+
+def from_json(content: Mapping[str, Any], spec: Mapping[str, Any]) -> Plan:
+    """The plan that a plan.json holds.
+
+    Args:
+        content: the file's.
+        spec: the content of run.json, or nothing. The first form did not say which folders a
+            training reads.
+
+    Raises:
+        UserError: a newer hpcdl wrote it.
+        KeyError: a key is missing.
+        msgspec.ValidationError: a value is of the wrong kind.
+    """
+    import msgspec  # here: who only writes a plan does without
+
+    version = content.get("version", 1)
+    if version == 1:
+        content = _in_groups(content, spec)
+    elif version != VERSION:
+        raise UserError(
+            f"plan.json has version {version}; expected {VERSION} or less: "
+            "use the hpcdl that submitted this run, or a newer one"
+        )
+    types: dict[str, Any] = get_type_hints(Plan)
+    types["program"] = _PROGRAMS[content["program"]["kind"]]
+    values: dict[str, Any] = {}
+    for field in fields(Plan):
+        values[field.name] = msgspec.convert(content[field.name], types[field.name])
+    return Plan(**values)
+
+
+def _in_groups(flat: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The first form of plan.json as groups: each finds its own keys in the whole."""
+    program: dict[str, Any] = {**flat, "kind": "script"}
+    if flat["script"] is None:
+        data, model = spec.get("data", {}), spec.get("model", {})
+        reads = reads_outside(data.get("path"), model.get("weights"), flat["data_root"])
+        program = {"kind": "training", "reads": reads}
+    container = None if flat["image"] is None else flat
+    groups = dict.fromkeys(("size", "environment", "modules", "policy"), flat)
+    return {"folder": "", **flat, **groups, "program": program, "container": container}
