@@ -122,7 +122,9 @@ def _of_group(folder: str, accounts: Collection[str]) -> str:
 def _with_user(folder: str) -> str:
     """A path with {user} in place of the user's name."""
     user = getpass.getuser()
-    parts = ["{user}" if part == user else part for part in Path(folder).parts]
+    parts = []
+    for part in Path(folder).parts:
+        parts.append("{user}" if part == user else part)
     return str(Path(*parts))
 
 

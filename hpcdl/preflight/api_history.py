@@ -60,5 +60,5 @@ for _name in ("float_", "unicode_", "Inf", "NaN", "infty", "product"):
 
 def history(name: str) -> str:
     """With which version a name came or left, in words; "" if that is not known."""
-    beginnings = [known for known in _HISTORY if f"{name}.".startswith(f"{known}.")]
+    beginnings = [listed for listed in _HISTORY if f"{name}.".startswith(f"{listed}.")]
     return _HISTORY[max(beginnings, key=len)] if beginnings else ""

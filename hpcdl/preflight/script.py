@@ -96,9 +96,9 @@ def _missing_modules(
 
 def _how_to_get(subject: Subject, imported: Import, missing: frozenset[str]) -> str:
     """What to do about a module that the image does not have."""
-    known = remedy(imported.dotted)
-    if known:
-        return known
+    fix = remedy(imported.dotted)
+    if fix:
+        return fix
     if imported.top not in missing:
         return "the image has the package, but not this part: see the package's documentation"
     return left_behind(subject, imported.top) or (
