@@ -25,7 +25,7 @@ _TRIAL = "sbatch --test-only"
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedCheck:
     """A check in the list.
 
     Args:
@@ -81,35 +81,35 @@ def _without_container(subject: Subject) -> bool:
 
 
 SITE = [
-    Named("account", account),
-    Named("partition", partition),
-    Named("QoS", qos),
-    Named("time", time_limit),
-    Named("size", size),
+    NamedCheck("account", account),
+    NamedCheck("partition", partition),
+    NamedCheck("QoS", qos),
+    NamedCheck("time", time_limit),
+    NamedCheck("size", size),
 ]
 CHECKS = [
     *SITE,
-    Named("image", image),
-    Named("packages", packages, _has_packages),
-    Named("data", data, _has_data),
-    Named("script", script, _has_script),
-    Named("image values", scaling, _has_model_function),
-    Named("weights", weights, _may_use_weights),
-    Named("paths", visible, _names_paths),
-    Named("host Python", host_python),
-    Named("file system", file_system),
-    Named(_TRIAL, trial),
+    NamedCheck("image", image),
+    NamedCheck("packages", packages, _has_packages),
+    NamedCheck("data", data, _has_data),
+    NamedCheck("script", script, _has_script),
+    NamedCheck("image values", scaling, _has_model_function),
+    NamedCheck("weights", weights, _may_use_weights),
+    NamedCheck("paths", visible, _names_paths),
+    NamedCheck("host Python", host_python),
+    NamedCheck("file system", file_system),
+    NamedCheck(_TRIAL, trial),
 ]
-THIS_PYTHON = Named("this Python", this_python, _without_container)
+THIS_PYTHON = NamedCheck("this Python", this_python, _without_container)
 LOCAL = [
-    Named("image", image_here, _in_container),
-    Named("packages", packages, _has_packages),
+    NamedCheck("image", image_here, _in_container),
+    NamedCheck("packages", packages, _has_packages),
     THIS_PYTHON,
-    Named("data", data, _has_data),
-    Named("script", script, _has_script_in_container),
-    Named("weights", weights, _may_use_weights),
-    Named("paths", visible, _names_paths_in_container),
-    Named("file system", file_system),
+    NamedCheck("data", data, _has_data),
+    NamedCheck("script", script, _has_script_in_container),
+    NamedCheck("weights", weights, _may_use_weights),
+    NamedCheck("paths", visible, _names_paths_in_container),
+    NamedCheck("file system", file_system),
 ]
 
 
@@ -131,7 +131,7 @@ def check_python(subject: Subject) -> Report:
     return _make(subject, [THIS_PYTHON])
 
 
-def _make(subject: Subject, checks: list[Named]) -> Report:
+def _make(subject: Subject, checks: list[NamedCheck]) -> Report:
     """Make those checks that the job needs."""
     return check(subject, [(named.name, named.check) for named in checks if named.needed(subject)])
 
