@@ -316,7 +316,7 @@ TRAINER_REFUSES = {
         {"jit": "on"},
         (
             "train.jit",
-            "expected auto or off with several GPUs; got 'on', but XLA compiles for one device",
+            "expected auto or off with 2 GPUs: XLA compiles for one device; got 'on'",
         ),
     ),
     "folds and a share": (

@@ -18,7 +18,7 @@ from hpcdl.environment import expand, nobodys_home, slurm_cluster
 from hpcdl.errors import ClusterError, Problem, UserError
 from hpcdl.job import Job
 from hpcdl.text import did_you_mean
-from hpcdl.yamlfile.reader import Located, decode, read_yaml
+from hpcdl.yamlfile.reader import decode, read_yaml
 from hpcdl.yamlfile.walker import Walker
 
 __all__ = [
@@ -174,7 +174,7 @@ def read_cluster(
         document = layers.over(
             document, files, built_in_profiles(), job.cluster if job else {}, sets, problems
         )
-        walker = Walker(problems, {Image: _image})
+        walker = Walker(problems)
         cluster = walker.fill(Cluster, document)
         check_words(document, walker)
         check_times(document, walker)
@@ -213,12 +213,6 @@ def profile_text(name: str) -> str:
 def _shown(name: str) -> str:
     """How messages call a profile."""
     return f"profile {name}" if name in built_in_profiles() else name
-
-
-def _image(walker: Walker, item: Located, key: str) -> Image | None:
-    if isinstance(item.value, str):
-        return Image(item.value)
-    return walker.fill(Image, item, key)
 
 
 def _whole(path: str) -> str:

@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Optional
 
-from hpcdl.contract.spec import setting
+from hpcdl.contract.settings import setting
 from hpcdl.environment import expand
 from hpcdl.errors import Problem
 from hpcdl.job import apply_sets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
-from hpcdl.contract.spec import setting
+from hpcdl.contract.settings import setting
 
 # Set by hpcdl in a container, to keep it apart from the node: pass_env is not for them
 OWN_VARIABLES = (
@@ -45,7 +45,7 @@ class Partition:
     """A partition to choose, where it differs from the profile: its node and gpu_type take the place of those there."""
 
     max_time: Optional[str] = setting("the longest job, as in resources.time", None)
-    node: Optional[Node] = field(default=None, metadata={"doc": "the shape of its nodes"})
+    node: Optional[Node] = setting("the shape of its nodes", None)
     gpu_type: Optional[str] = setting("its GPUs' type", None)
 
 
@@ -68,7 +68,7 @@ class Cluster:
     name: str = setting("the profile's name")
     description: str = setting("one line for people", "")
     detect: list[str] = setting("host name patterns of its login nodes, such as alogin*.bsc.es", [])
-    node: Node = field(default_factory=Node, metadata={"doc": "the shape of a node"})
+    node: Node = setting("the shape of a node", Node)
     account: Optional[str] = setting("the account (project, group) that pays", None)
     partition: Optional[str] = setting("partition", None)
     qos: Optional[str] = setting("quality of service", None)
@@ -76,13 +76,11 @@ class Cluster:
         "the SLURM cluster, where a site has several: sbatch -M", None
     )
     accounts: list[str] = setting("the accounts to choose from; empty: not known", [])
-    partitions: dict[str, Partition] = field(
-        default_factory=dict,
-        metadata={"doc": "the partitions to choose from: {name: {max_time, node, gpu_type}}"},
+    partitions: dict[str, Partition] = setting(
+        "the partitions to choose from: {name: {max_time, node, gpu_type}}", {}
     )
-    qos_choices: dict[str, Qos] = field(
-        default_factory=dict,
-        metadata={"doc": "the qualities of service to choose from: {name: {max_time}}"},
+    qos_choices: dict[str, Qos] = setting(
+        "the qualities of service to choose from: {name: {max_time}}", {}
     )
     max_time: Optional[str] = setting("the longest job, where neither partition nor QoS says", None)
     architecture: Optional[str] = setting(
@@ -104,9 +102,8 @@ class Cluster:
         "file to source where batch shells lack the module command", None
     )
     runtime: str = setting("the container command", "apptainer")
-    images: dict[str, Image] = field(
-        default_factory=dict,
-        metadata={"doc": "named images: {name: path} or {name: {path, python}}"},
+    images: dict[str, Image] = setting(
+        "named images: {name: path} or {name: {path, python}}", {}, word="path"
     )
     binds: list[str] = setting("folders that every container sees, beside its run and data", [])
     data_root: str = setting(

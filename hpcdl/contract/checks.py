@@ -1,21 +1,20 @@
-"""What is wrong with a RunSpec: types, bounds and sizes, checked before TensorFlow is imported."""
+"""What is wrong with a RunSpec, checked before TensorFlow is imported.
+
+Types and bounds come from the fields of all its sections. What settings mean together is in
+`_RULES`, one function a rule. The host checks job files by these rules, too, so each rule is
+here alone.
+"""
 
 from __future__ import annotations
 
 import operator
 from dataclasses import fields
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
-from hpcdl.contract.spec import (
-    METRICS,
-    CnnSpec,
-    EarlyStoppingSpec,
-    FunctionSpec,
-    RunSpec,
-    ScheduleSpec,
-    SpecError,
-    augment_problems,
-)
+from hpcdl.contract.data_spec import augment_problems
+from hpcdl.contract.functions import did_you_mean_function, is_function
+from hpcdl.contract.settings import SpecError, SpecProblem, join, sections_of
+from hpcdl.contract.spec import METRICS, CnnSpec, FunctionSpec, RunSpec
 
 _COMPARE: Dict[str, Tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", operator.ge),
@@ -23,43 +22,101 @@ _COMPARE: Dict[str, Tuple[str, Callable[[Any, Any], bool]]] = {
     "le": ("<=", operator.le),
     "lt": ("<", operator.lt),
 }
+_TAKE = {"momentum": ("sgd", "rmsprop"), "nesterov": ("sgd",)}  # which optimizers take a setting
 
 
 def check_spec(run: RunSpec) -> None:
-    """Check every setting of a run against its declared type and bounds, and what they mean together.
+    """Check every setting of a run against its type, its bounds and the other settings.
 
     Raises:
         SpecError: naming all problems, one a line.
     """
-    problems: List[str] = []
-    for where in ("data", "model", "train", "devices", "saving"):
-        problems += _check_section(where, getattr(run, where))
-    problems += _check_section("train.optimizer", run.train.optimizer)
-    if isinstance(run.train.schedule, ScheduleSpec):
-        problems += _check_section("train.schedule", run.train.schedule)
-    if isinstance(run.train.early_stopping, EarlyStoppingSpec):
-        problems += _check_section("train.early_stopping", run.train.early_stopping)
-    if not problems:
-        problems = _check_together(run)
+    problems = spec_problems(run)
     if problems:
-        raise SpecError("\n".join(problems))
+        raise SpecError("\n".join(str(problem) for problem in problems))
 
 
-def _check_section(where: str, section: Any) -> List[str]:
-    problems = []
-    for setting in fields(section):
-        value, kind = getattr(section, setting.name), setting.type
-        name = "{}.{}".format(where, setting.name)
-        if not _is_of(value, kind):
-            expected = (
-                getattr(kind, "__name__", None)
-                if isinstance(kind, type)
-                else str(kind).replace("typing.", "")
+def spec_problems(run: RunSpec) -> List[SpecProblem]:
+    """All that is wrong; the rules are asked only if every setting is of its type."""
+    return list(type_problems(run)) or list(rule_problems(run))
+
+
+def type_problems(run: RunSpec) -> Iterator[SpecProblem]:
+    """The settings that are not of their type or not within their bounds."""
+    for where, section in sections_of(run):
+        for setting_field in fields(section):
+            key = join(where, setting_field.name)
+            value = getattr(section, setting_field.name)
+            if not _is_of(value, setting_field.type):
+                yield SpecProblem(key, value, _type_name(setting_field.type))
+            elif value is not None:
+                yield from _bound_problems(key, value, setting_field.metadata)
+
+
+def rule_problems(run: RunSpec) -> Iterator[SpecProblem]:
+    """What is wrong with settings of the right types, by the rules for what they mean together."""
+    for rule in _RULES:
+        yield from rule(run)
+
+
+def monitor_problems(run: RunSpec, metrics: Optional[Sequence[str]]) -> Iterator[SpecProblem]:
+    """What is wrong with the metrics that sections watch, by each section's `problem`.
+
+    Args:
+        run: the run.
+        metrics: the model's metrics; None if they are not known yet, as of a user's own model.
+    """
+    for where, section in sections_of(run):
+        if not hasattr(section, "problem"):
+            continue
+        problem = section.problem(run.validation_share, metrics)
+        if problem is not None:
+            key, expected = problem
+            reads = ("data.validation_split", "train.cross_validation", "model", where)
+            yield SpecProblem(join(where, key), getattr(section, key), expected, reads)
+
+
+def check_monitored(run: RunSpec, metrics: Sequence[str]) -> None:
+    """Check that the model has the metrics that sections watch.
+
+    Raises:
+        SpecError: naming all problems, one a line.
+    """
+    problems = list(monitor_problems(run, metrics))
+    if problems:
+        raise SpecError("\n".join(str(problem) for problem in problems))
+
+
+def check_fit(run: RunSpec, image_shape: Tuple[int, ...]) -> None:
+    """Check that the images are large enough for every convolution and pooling.
+
+    Args:
+        run: the run.
+        image_shape: (height, width, channels) of the images.
+
+    Raises:
+        SpecError: naming the layer at which nothing is left of the image.
+    """
+    if not isinstance(run.model, CnnSpec):
+        return
+    height, width = image_shape[:2]
+    for layer, kernel in enumerate(kernel_sizes(run.model), start=1):
+        if min(height, width) - kernel + 1 < 2:
+            message = (
+                "model: convolution {} (kernel {} and 2x2 pooling) gets {}x{} pixels, too few; "
+                "the images have {}x{}: use fewer filters or a smaller kernel_size"
             )
-            problems.append("{} is {!r}; expected {}".format(name, value, expected))
-        elif value is not None:
-            problems += _check_bounds(name, value, setting.metadata)
-    return problems
+            raise SpecError(
+                message.format(layer, kernel, height, width, image_shape[0], image_shape[1])
+            )
+        height, width = (height - kernel + 1) // 2, (width - kernel + 1) // 2
+
+
+def kernel_sizes(model: CnnSpec) -> List[int]:
+    """The kernel width of each convolution: one number stands for all of them."""
+    if isinstance(model.kernel_size, list):
+        return model.kernel_size
+    return [model.kernel_size] * len(model.filters)
 
 
 def _is_of(value: Any, kind: Any) -> bool:
@@ -80,112 +137,117 @@ def _is_of(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _check_bounds(name: str, value: Any, bounds: Any) -> List[str]:
-    problems = []
-    for item in value if isinstance(value, list) else [value]:
+def _type_name(kind: Any) -> str:
+    if isinstance(kind, type) and not getattr(kind, "__args__", ()):
+        return kind.__name__
+    return str(kind).replace("typing.", "")
+
+
+def _bound_problems(key: str, value: Any, bounds: Any) -> Iterator[SpecProblem]:
+    items = value if isinstance(value, list) else [value]
+    for item in items:
         for bound, (sign, holds) in _COMPARE.items():
             if bound in bounds and not holds(item, bounds[bound]):
-                problems.append(
-                    "{} is {!r}; expected {} {!r}".format(name, item, sign, bounds[bound])
-                )
+                yield SpecProblem(key, item, "{} {!r}".format(sign, bounds[bound]))
         if "choices" in bounds and item not in bounds["choices"]:
-            problems.append(
-                "{} is {!r}; expected one of {}".format(name, item, ", ".join(bounds["choices"]))
-            )
-    if len(value if isinstance(value, list) else "-") < bounds.get("min_length", 0):
-        problems.append(
-            "{} is {!r}; expected at least {} entries".format(name, value, bounds["min_length"])
-        )
-    return problems
+            yield SpecProblem(key, item, "one of " + ", ".join(bounds["choices"]))
+    if len(items) < bounds.get("min_length", 0):
+        yield SpecProblem(key, value, "at least {} entries".format(bounds["min_length"]))
 
 
-def _check_together(run: RunSpec) -> List[str]:
-    problems = []
-    data = run.data
-    if not data.path and not data.function:
-        problems.append(
-            "data.path is missing; expected the path of a file or folder, or data.function"
+def _data_is_somewhere(run: RunSpec) -> Iterator[SpecProblem]:
+    if not run.data.path and not run.data.function:
+        yield SpecProblem(
+            "data.path", None, "the path of a file or folder, or data.function", ("data.function",)
         )
-    if data.image_size is not None and len(data.image_size) != 2:
-        problems.append("data.image_size is {!r}; expected [height, width]".format(data.image_size))
-    for place, wrong in augment_problems(data.augment):
-        problems.append("data.augment[{}]: {}".format(place, wrong))
+
+
+def _functions_are_named(run: RunSpec) -> Iterator[SpecProblem]:
+    functions = {"data.function": run.data.function}
+    if isinstance(run.model, FunctionSpec):
+        functions["model.function"] = run.model.function
+    for key, function in functions.items():
+        if function is not None and not is_function(function):
+            hint = did_you_mean_function(function)
+            yield SpecProblem(key, function, "package.module:function", hint=hint)
+
+
+def _arguments_have_a_function(run: RunSpec) -> Iterator[SpecProblem]:
+    if run.data.args and run.data.function is None:
+        expected = "none, as arguments go with data.function"
+        yield SpecProblem("data.args", run.data.args, expected, ("data.function",))
+
+
+def _image_size_is_a_pair(run: RunSpec) -> Iterator[SpecProblem]:
+    size = run.data.image_size
+    if size is not None and len(size) != 2:
+        yield SpecProblem("data.image_size", size, "[height, width]")
+
+
+def _augmentations_are_right(run: RunSpec) -> Iterator[SpecProblem]:
+    for place, expected in augment_problems(run.data.augment):
+        key = "data.augment[{}]".format(place)
+        yield SpecProblem(key, run.data.augment[place], expected)
+
+
+def _kernels_fit_filters(run: RunSpec) -> Iterator[SpecProblem]:
     model = run.model
     if isinstance(model, CnnSpec) and len(kernel_sizes(model)) != len(model.filters):
-        problems.append(
-            "model.kernel_size has {} entries; expected one number, or one for each of the {} filters".format(
-                len(kernel_sizes(model)), len(model.filters)
-            )
-        )
-    if isinstance(model, FunctionSpec) and not all(model.function.partition(":")):
-        problems.append(
-            "model.function is {!r}; expected package.module:function".format(model.function)
-        )
+        expected = "one number, or one for each of the {} filters".format(len(model.filters))
+        yield SpecProblem("model.kernel_size", model.kernel_size, expected, ("model.filters",))
+
+
+def _optimizer_takes_settings(run: RunSpec) -> Iterator[SpecProblem]:
     optimizer = run.train.optimizer
-    for setting, takers in (("momentum", ("sgd", "rmsprop")), ("nesterov", ("sgd",))):
-        if getattr(optimizer, setting) is not None and optimizer.name not in takers:
-            problems.append(
-                "train.optimizer.{} is set, but {} does not take it; expected {}".format(
-                    setting, optimizer.name, " or ".join(takers)
-                )
+    for name, takers in _TAKE.items():
+        value = getattr(optimizer, name)
+        if value is not None and optimizer.name not in takers:
+            takes = "only {} takes it" if len(takers) == 1 else "{} take it"
+            expected = "none with {} ({})".format(
+                optimizer.name, takes.format(" and ".join(takers))
             )
-    if run.train.batch_size < run.devices.gpus:
-        problems.append(
-            "train.batch_size is {}; expected at least one row for each of the {} GPUs".format(
-                run.train.batch_size, run.devices.gpus
-            )
+            key = "train.optimizer." + name
+            yield SpecProblem(key, value, expected, ("train.optimizer.name",))
+
+
+def _every_gpu_has_a_row(run: RunSpec) -> Iterator[SpecProblem]:
+    rows, gpus = run.train.batch_size, run.devices.gpus
+    if rows < gpus:
+        expected = "at least one row for each of the {} GPUs".format(gpus)
+        yield SpecProblem("train.batch_size", rows, expected, ("devices.gpus",))
+
+
+def _folds_take_no_split(run: RunSpec) -> Iterator[SpecProblem]:
+    split = run.data.validation_split
+    if run.train.cross_validation and split:
+        expected = (
+            "0 with train.cross_validation, where each fold validates on its part of the rows"
         )
-    if run.train.cross_validation and data.validation_split:
-        problems.append(
-            "data.validation_split is {!r}; expected 0 with train.cross_validation, where each fold validates on its "
-            "part of the rows".format(data.validation_split)
-        )
+        yield SpecProblem("data.validation_split", split, expected, ("train.cross_validation",))
+
+
+def _xla_has_one_device(run: RunSpec) -> Iterator[SpecProblem]:
     if run.train.jit == "on" and run.devices.gpus > 1:
-        problems.append(
-            "train.jit is 'on', but XLA compiles for one device; expected auto or off with several GPUs"
-        )
-    return problems + check_monitored(run, None if isinstance(model, FunctionSpec) else METRICS)
+        expected = "auto or off with {} GPUs: XLA compiles for one device".format(run.devices.gpus)
+        yield SpecProblem("train.jit", "on", expected, ("devices.gpus",))
 
 
-def check_monitored(run: RunSpec, metrics: Optional[Sequence[str]]) -> List[str]:
-    """What is wrong with the metrics to watch; of a user's model they are not known (None) before it is built."""
-    problems = []
-    watching = {
-        "train.early_stopping": run.train.early_stopping,
-        "train.schedule": run.train.schedule,
-    }
-    for where, section in watching.items():
-        problem = section.problem(run.validation_share, metrics) if section else None
-        if problem is not None:
-            key, expected = problem
-            problems.append(
-                "{}.{} is {!r}; expected {}".format(where, key, getattr(section, key), expected)
-            )
-    return problems
+def _known_metrics_are_watched(run: RunSpec) -> Iterator[SpecProblem]:
+    """The metrics of a user's own model are known only once it is built."""
+    built_here = run.model is not None and not isinstance(run.model, FunctionSpec)
+    yield from monitor_problems(run, METRICS if built_here else None)
 
 
-def kernel_sizes(model: CnnSpec) -> List[int]:
-    """The kernel width of each convolution: one number stands for all of them."""
-    if isinstance(model.kernel_size, list):
-        return model.kernel_size
-    return [model.kernel_size] * len(model.filters)
-
-
-def check_fit(run: RunSpec, image_shape: Tuple[int, ...]) -> None:
-    """Check that the images (height, width, channels) are large enough for every convolution and pooling.
-
-    Raises:
-        SpecError: naming the layer at which nothing is left of the image.
-    """
-    if not isinstance(run.model, CnnSpec):
-        return
-    height, width = image_shape[:2]
-    for layer, kernel in enumerate(kernel_sizes(run.model), start=1):
-        if min(height, width) - kernel + 1 < 2:
-            raise SpecError(
-                "model: convolution {} (kernel {} and 2x2 pooling) gets {}x{} pixels, too few; the images "
-                "have {}x{}: use fewer filters or a smaller kernel_size".format(
-                    layer, kernel, height, width, image_shape[0], image_shape[1]
-                )
-            )
-        height, width = (height - kernel + 1) // 2, (width - kernel + 1) // 2
+_RULES: Sequence[Callable[[RunSpec], Iterator[SpecProblem]]] = (
+    _data_is_somewhere,
+    _functions_are_named,
+    _arguments_have_a_function,
+    _image_size_is_a_pair,
+    _augmentations_are_right,
+    _kernels_fit_filters,
+    _optimizer_takes_settings,
+    _every_gpu_has_a_row,
+    _folds_take_no_split,
+    _xla_has_one_device,
+    _known_metrics_are_watched,
+)

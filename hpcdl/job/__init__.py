@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcdl.errors import JobError, Problem, UserError
-from hpcdl.job.checks import build
+from hpcdl.job.build import build
 from hpcdl.job.find import JOB_SUFFIXES, find_job
 from hpcdl.job.notjobs import LARGEST_JOB, about_file
 from hpcdl.job.sections import Job, Resources, format_time, parse_time

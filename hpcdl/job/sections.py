@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from hpcdl.contract.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec, setting
+from hpcdl.contract.settings import setting
+from hpcdl.contract.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec
 
 _SHARE = "by default the GPUs' share of the node; with gpus: 0, the share of one GPU"
 # Hours alone may have three digits: many write 120:00:00 for five days, and nobody misreads it.
@@ -45,7 +46,7 @@ class Job:
     """
 
     name: str = setting("the job's name: letters, digits, dots, dashes and underscores")
-    resources: Resources = field(default_factory=Resources, metadata={"doc": "how big the job is"})
+    resources: Resources = setting("how big the job is", Resources, inline=True)
     container: str = setting(
         "a name among the cluster's images, or a path to a .sif file", "tensorflow"
     )

@@ -1,17 +1,31 @@
-"""What the trainer would refuse on the node, said of the job file before the queue."""
+"""A job's training as the trainer sees it, checked by the trainer's own rules before the queue."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
-from hpcdl.contract.spec import DeviceSpec, RunSpec, SpecError
+from hpcdl.contract.settings import SpecProblem
+from hpcdl.contract.spec import DataSpec, DeviceSpec, RunSpec, TrainSpec
 from hpcdl.errors import Problem
 from hpcdl.job.sections import Job
+from hpcdl.text import show
 
-_GIVEN_AND_EXPECTED = re.compile(
-    r"(?P<key>\S+) is (?P<given>.+); expected (?P<expected>.+)", re.DOTALL
-)
+
+def training_of(job: Job) -> RunSpec:
+    """The run of a job as far as the job alone says it, for the rules in `hpcdl.contract.checks`.
+
+    Missing sections have their defaults, and a missing model is None.
+    """
+    data = job.data or DataSpec()
+    data = replace(data, path=data.path or data.name or ".")  # where it lies is found out later
+    return RunSpec(
+        name=job.name,
+        data=data,
+        model=job.model,  # type: ignore[arg-type]  # rules look at models of their own kind only
+        train=job.train or TrainSpec(),
+        devices=DeviceSpec(gpus=job.resources.gpus),
+        hpcdl_version="",
+    )
 
 
 def training_problems(job: Job) -> list[Problem]:
@@ -19,26 +33,17 @@ def training_problems(job: Job) -> list[Problem]:
 
     Looks at no disk: where the data lie is not asked.
     """
-    from hpcdl.contract.checks import check_spec
-
     if job.model is None or job.data is None or job.train is None:
         return []
-    data = replace(job.data, path=job.data.path or job.data.name)
-    devices = DeviceSpec(gpus=job.resources.gpus)
-    run = RunSpec(job.name, data, job.model, job.train, devices, hpcdl_version="")
-    try:
-        check_spec(run)
-    except SpecError as error:
-        return [_problem(job, line) for line in str(error).splitlines()]
-    return []
+    from hpcdl.contract.checks import spec_problems  # a script's job does without
+
+    problems = []
+    for problem in spec_problems(training_of(job)):
+        where = job.places.get(problem.key, job.source)
+        problems.append(Problem(where, problem.key, message_of(problem)))
+    return problems
 
 
-def _problem(job: Job, line: str) -> Problem:
-    """The trainer names the key at the beginning of each line."""
-    match = _GIVEN_AND_EXPECTED.fullmatch(line)
-    if match is None:
-        key, _, message = line.partition(" ")
-        key = key.rstrip(":")
-    else:
-        key, message = match["key"], f"expected {match['expected']}; got {match['given']}"
-    return Problem(job.places.get(key, job.source), key, message)
+def message_of(problem: SpecProblem) -> str:
+    """What a job file's reader is told of a problem by the trainer's rules."""
+    return f"expected {problem.expected}; got {show(problem.value)}{problem.hint}"

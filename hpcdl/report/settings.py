@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hpcdl.contract import spec
+from hpcdl.contract.settings import add_later_settings, plain_sections
 
 _OF_A_TRAINING = ("data", "model", "train")  # sections that a script's job does not have
 
@@ -18,11 +19,8 @@ def settings(job: dict[str, Any]) -> dict[str, Any]:
     What the hpcdl of that time did not know has the value that stands for it.
     """
     whole = copy.deepcopy(job)
-    for name, section in spec.sections(whole).items():
-        if name == "model" and {"function", "backbone"} & set(section):
-            continue
-        for key, value in spec.LATER[name].items():
-            section.setdefault(key, value)
+    for section_class, section in plain_sections(spec.RunSpec, whole):
+        add_later_settings(section_class, section)
     return _flatten(whole)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from hpcdl import __version__
-from hpcdl.contract.spec import LATER, SCHEMA_VERSION, RunSpec, sections
+from hpcdl.contract.settings import drop_later_settings
+from hpcdl.contract.spec import SCHEMA_VERSION, RunSpec
 from hpcdl.trainer import compat
 from hpcdl.trainer.dataset.load import Dataset
 from hpcdl.trainer.files.rundir import RunDir
@@ -25,17 +26,15 @@ from hpcdl.trainer.runtime.devices import Devices
 def fingerprint(run: RunSpec) -> str:
     """A hash of all settings that the weights depend on: a checkpoint is good for runs with the same one.
 
-    What an older hpcdl did not know is left out where it is as if it were not there: its checkpoints stay good.
+    Settings newer than the run are ignored while they have their default, so older checkpoints stay
+    valid.
     """
     settings = {
         key: value
         for key, value in asdict(run).items()
         if key in ("data", "model", "train", "devices")
     }
-    for name, section in sections(settings).items():
-        for key, value in LATER[name].items():
-            if section.get(key, value) == value:
-                section.pop(key, None)
+    drop_later_settings(RunSpec, settings)
     if run.data.validation_split:
         settings["split"] = (
             "by class"  # other rows than those of a hpcdl that took them from all classes together

@@ -43,11 +43,34 @@ class Located:
         return self.value
 
     def places(self, key: str = "") -> dict[str, str]:
-        """Where each key was written, by its path: ``{"": "a.yaml:1", "resources.time": "a.yaml:3", ...}``."""
-        found = {key: self.where}
-        for name, item in self.value.items() if isinstance(self.value, dict) else ():
-            found.update(item.places(f"{key}.{name}" if key else name))
-        return found
+        """Where each key was written: ``{"": "a.yaml:1", "resources.time": "a.yaml:3", ...}``."""
+        places = {key: self.where}
+        if isinstance(self.value, dict):
+            for name, item in self.value.items():
+                places.update(item.places(f"{key}.{name}" if key else name))
+        return places
+
+    def at(self, key: str) -> Located:
+        """The value of a dotted key, such as ``train.jit`` or ``data.augment[2]``.
+
+        If it was not written, this is the innermost section around it that was.
+        """
+        item = self
+        for part in re.findall(r"[^.\[\]]+", key):
+            inner = item._inner(part)
+            if inner is None:
+                break
+            item = inner
+        return item
+
+    def _inner(self, part: str) -> Located | None:
+        """The value of one key of a section, or at one place of a list; None if missing."""
+        inner: Located | None = None
+        if isinstance(self.value, dict):
+            inner = self.value.get(part)
+        elif isinstance(self.value, list) and part.isdecimal() and int(part) < len(self.value):
+            inner = self.value[int(part)]
+        return inner
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time

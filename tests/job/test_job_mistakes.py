@@ -170,7 +170,7 @@ MISTAKES = {
     ),
     "kernel-per-filter": row(
         "name: a\ndata: {name: m}\nmodel: {name: cnn, filters: [8, 8], kernel_size: [3, 3, 3]}\n",
-        (":3", "model.kernel_size", "one for each of the 2 filters; got 3"),
+        (":3", "model.kernel_size", "one for each of the 2 filters; got [3, 3, 3]"),
     ),
     "unknown-activation": row(
         "name: a\ndata: {name: m}\nmodel: {name: mlp, activation: rulu}\n",
@@ -181,8 +181,12 @@ MISTAKES = {
     ),
     "momentum-of-adam": row(
         MODEL + "train:\n  optimizer:\n    name: adam\n    momentum: 0.9\n    nesterov: true\n",
-        (":7", "train.optimizer.momentum", "adam has none; sgd and rmsprop do"),
-        (":8", "train.optimizer.nesterov", "adam has none; sgd does"),
+        (
+            ":7",
+            "train.optimizer.momentum",
+            "expected none with adam (sgd and rmsprop take it); got 0.9",
+        ),
+        (":8", "train.optimizer.nesterov", "expected none with adam (only sgd takes it); got True"),
     ),
     "early-stopping-without-validation": row(
         MODEL + "train:\n  epochs: 9\n  early_stopping: {patience: 3}\n",
@@ -249,6 +253,7 @@ MISTAKES = {
         (":5", "train.early_stopping.patience", ">= 1; got 0"),
         (":5", "train.early_stopping.min_delta", ">= 0; got -1"),
         (":5", "train.early_stopping.mode", "one of auto, min, max; got 'maximum'"),
+        (":5", "train.early_stopping.monitor", "a metric without val_"),
     ),
     "early-stopping-as-word": row(
         MODEL + "train: {early_stopping: true}\n",
@@ -260,7 +265,7 @@ MISTAKES = {
     ),
     "data-args-alone": row(
         "name: a\nmodel: {name: mlp}\ndata: {name: m, args: {n: 1}}\n",
-        (":3", "data.args", "goes with data.function"),
+        (":3", "data.args", "expected none, as arguments go with data.function"),
     ),
     "data-function-no-colon": row(
         "name: a\nmodel: {name: mlp}\ndata: {function: my_data}\n",
@@ -273,11 +278,15 @@ MISTAKES = {
     "augment-all-wrong": row(
         "name: a\nmodel: {name: mlp}\n"
         "data: {name: m, augment: [{flip: up}, {rotate: 200}, blur, {zoom: 1}, {flip: both}]}\n",
-        (":3", "data.augment[0]", "flip: expected one of horizontal, vertical, both; got 'up'"),
-        (":3", "data.augment[1]", "rotate: expected a number above 0 and up to 180"),
+        (
+            ":3",
+            "data.augment[0]",
+            "expected flip: one of horizontal, vertical, both; got {'flip': 'up'}",
+        ),
+        (":3", "data.augment[1]", "expected rotate: a number above 0 and up to 180"),
         (":3", "data.augment[2]", "expected one key and its value, such as rotate: 15"),
-        (":3", "data.augment[3]", "zoom: expected a number above 0 and below 1"),
-        (":3", "data.augment[4]", "flip: is in the list twice"),
+        (":3", "data.augment[3]", "expected zoom: a number above 0 and below 1"),
+        (":3", "data.augment[4]", "expected flip: only once in the list"),
     ),
     "data-name-is-path": row(
         "name: a\nmodel: {name: mlp}\ndata: {name: d/x.npz}\n",
@@ -447,9 +456,9 @@ MISTAKES = {
         (":9", "train", "expected a section"),
         (":7", "args", "a list of texts; got {}"),
         (":9", "train", "goes with a model"),
+        (":8", "env.1", "is not a variable's name"),
         (":1", "name", "got 'a b'"),
         (":4", "resources.time", "got '1h'"),
-        (":8", "env.1", "is not a variable's name"),
     ),
 }
 

@@ -427,7 +427,9 @@ def test_plateau_of_a_metric_that_is_not_there(spec, schedule, said):
 
 
 def test_xla_compiles_for_one_device(spec):
-    with pytest.raises(SpecError, match=r"train.jit is 'on', but XLA compiles for one device"):
+    with pytest.raises(
+        SpecError, match=r"train.jit is 'on'; expected auto .*: XLA compiles for one device"
+    ):
         check_spec(replace(spec, devices=DeviceSpec(gpus=2), train=replace(TRAIN, jit="on")))
 
 

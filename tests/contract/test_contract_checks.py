@@ -12,9 +12,17 @@ from hpcdl.contract.spec import (
     FunctionSpec,
     MlpSpec,
     OptimizerSpec,
+    RunSpec,
     SpecError,
     TrainSpec,
 )
+
+
+@pytest.fixture
+def spec() -> RunSpec:
+    data = DataSpec(path="data.npz")
+    return RunSpec("test", data, MlpSpec(dense=[8]), TrainSpec(), DeviceSpec(), hpcdl_version="0")
+
 
 WRONG = [
     ({"train": TrainSpec(epochs="5")}, "train.epochs is '5'; expected int"),  # type: ignore[arg-type]
@@ -26,7 +34,7 @@ WRONG = [
     ),
     (
         {"train": TrainSpec(optimizer=OptimizerSpec("adam", momentum=0.9))},
-        "momentum is set, but adam does not take it",
+        "momentum is 0.9; expected none with adam (sgd and rmsprop take it)",
     ),
     ({"model": MlpSpec(dense=[10, 0])}, "model.dense is 0; expected >= 1"),
     ({"model": MlpSpec(dense=10)}, "model.dense is 10; expected List[int]"),  # type: ignore[arg-type]
