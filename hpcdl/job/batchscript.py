@@ -14,7 +14,6 @@ _OPTION = re.compile(r"(?:--(?P<name>[\w-]+)|-(?P<letter>[A-Za-z]))=?(?P<value>.
 _PYTHON = re.compile(
     r"(?:^|\s)(?:\S*/)?python[\d.]*\s+(?:-\w\s+)*[\"']?(?P<script>[^\s\"'<>|&;]+\.py)\b[\"']?(?P<rest>[^\n]*)"
 )
-_SHELL = re.compile(r"#!\s*\S*(?:/|env\s+)(?:ba|z|k|c|tc|da)?sh\b")
 _SHORT = {
     "t": "time",
     "J": "job-name",
@@ -36,13 +35,6 @@ _HPCDLS = (
     "n",
     "ntasks-per-node",
 )  # hpcdl decides these
-
-
-def is_batch_script(name: str, text: str) -> bool:
-    """Whether a text is a shell script, most likely one for sbatch."""
-    if name.endswith((".slurm", ".sbatch", ".sh", ".bash", ".job")):
-        return True
-    return bool(_SHELL.match(text) or re.search(r"^#SBATCH\s", text, re.MULTILINE))
 
 
 def advice(path: Path, text: str, shown: str) -> str:

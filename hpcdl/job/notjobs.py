@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-
-from hpcdl.job.batchscript import advice, is_batch_script
 
 LARGEST_JOB = 1_000_000  # bytes; a job file has a few hundred
 
@@ -23,6 +22,7 @@ _BEGINNINGS = {
     b"\x89HDF": "an HDF5 file; a job file names it, as in model: {backbone: VGG16, weights: %s}",
     b"\x1f\x8b": "a compressed file; unpack it first, and give the job file in it",
 }
+_SHELL = re.compile(r"#!\s*\S*(?:/|env\s+)(?:ba|z|k|c|tc|da)?sh\b")
 _OF_RUNS = ("run.json", "plan.json", "manifest.json", "result.json", "submitted.json")
 
 
@@ -43,7 +43,9 @@ def about_file(path: Path, head: bytes, shown: str) -> str | None:
     first = text.partition("\n")[0]
     if first.startswith("#!") and "python" in first:
         return f"{shown} is a Python script; its name must end in .py: mv {shown} {shown}.py"
-    if is_batch_script(path.name, text):
+    if _is_batch_script(path.name, text):
+        from hpcdl.job.batchscript import advice  # a job file does without
+
         return advice(path, text, shown)
     if path.name in _OF_RUNS and (path.parent / "job.yaml").exists():
         job = os.path.join(os.path.dirname(shown), "job.yaml")
@@ -71,6 +73,13 @@ def about_folder(path: Path, shown: str, ships: bool = False) -> str:
     )
     copy = f" (for the shipped job of that name: hpcdl jobs copy {shown})" if ships else ""
     return f"{shown} is a folder; expected a job file or a script{close}{copy}"
+
+
+def _is_batch_script(name: str, text: str) -> bool:
+    """Whether a text is a shell script, most likely one for sbatch."""
+    if name.endswith((".slurm", ".sbatch", ".sh", ".bash", ".job")):
+        return True
+    return bool(_SHELL.match(text) or re.search(r"^#SBATCH\s", text, re.MULTILINE))
 
 
 def _could_be_meant(folder: Path) -> list[str]:
