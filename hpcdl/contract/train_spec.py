@@ -129,14 +129,6 @@ class EarlyStoppingSpec:
 
 
 @dataclass
-class WeightAveragingSpec:
-    """Test and save the mean of the weights over the last epochs."""
-
-    start_epoch: int = setting("the first epoch whose weights count", 1, ge=1)
-    every_epochs: int = setting("epochs between two sets of weights that count", 1, ge=1)
-
-
-@dataclass
 class TrainSpec:
     """How the model is trained."""
 
@@ -190,7 +182,4 @@ class TrainSpec:
     )
     tensorboard: bool = setting(
         "write logs that TensorBoard reads: hpcdl tensorboard RUN", False, since="0.1.0"
-    )
-    weight_averaging: Optional[WeightAveragingSpec] = setting(
-        "which epochs' weights are averaged; without it, none", None, since="0.3.0"
     )
