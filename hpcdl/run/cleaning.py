@@ -1,4 +1,4 @@
-"""What a run takes on the disk, what of it can go, and removing that."""
+"""How much disk a run uses, which part can be removed, and removing it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ _MOMENT_S = 600.0  # how long a job may take to be sent, or to end when it is ca
 class Removal:
     """What can be removed of one run.
 
-    ``folders`` are removed whole. ``kept`` says why nothing can be, else it is empty.
+    Args:
+        run: the run.
+        state: its state.
+        folders: what would be removed, whole.
+        size_bytes: how much disk they use.
+        kept: why nothing can be removed; empty if it can.
     """
 
     run: Run
@@ -35,7 +40,7 @@ def removal(run: Run, checkpoints_only: bool) -> Removal:
 
     Args:
         run: the run.
-        checkpoints_only: only its checkpoints, which a run that is over for good does not need.
+        checkpoints_only: only its checkpoints, which a run that has ended for good does not need.
     """
     status = run.status()
     folders = _checkpoints(run.paths) if checkpoints_only else (run.paths.root,)
@@ -68,19 +73,19 @@ def _checkpoints(paths: RunPaths) -> tuple[Path, ...]:
 
 
 def _size_bytes(folder: Path) -> int:
-    """What a folder takes on the disk."""
-    total = 0
+    """How much disk a folder uses."""
+    total_bytes = 0
     for place, _, files in os.walk(folder):
         for name in files:
             try:
-                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+                total_bytes += os.lstat(os.path.join(place, name)).st_blocks * 512
             except OSError:
-                continue  # it is gone meanwhile
-    return total
+                continue  # removed meanwhile
+    return total_bytes
 
 
 def _why_kept(run: Run, status: Status, checkpoints_only: bool) -> str:
-    """Why nothing of a run can be removed; empty where it can."""
+    """Why nothing of a run can be removed; empty if it can."""
     root = run.paths.root
     if root.is_symlink():
         return f"it is a link to {os.readlink(root)}"
@@ -99,7 +104,7 @@ def _why_kept(run: Run, status: Status, checkpoints_only: bool) -> str:
 
 
 def _may_still_run(paths: RunPaths) -> bool:
-    """Whether a cancelled run's last attempt has not noted its end, and had little time to."""
+    """Whether a cancelled run's last attempt may still run: it has not had much time to end."""
     events = records.read_attempts(paths)
     if not events or not events[-1].is_start:
         return False

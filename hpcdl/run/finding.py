@@ -12,16 +12,22 @@ from hpcdl.run.handle import Run
 
 
 def runs_below(roots: Sequence[Path]) -> list[Run]:
-    """All runs of these folders, oldest first: of runs_roots, and of folders into which runs were moved."""
+    """All runs in these folders, oldest first.
+
+    Args:
+        roots: runs_roots (a run is two levels below), or folders into which runs were moved (a run
+            is one level below).
+    """
     folders: set[Path] = set()
     for root in roots:
-        moved = {
-            path.parent
-            for path in root.glob("[!.]*/plan.json")
-            if path.with_name("manifest.json").exists()
-        }
-        below = {path.parent for path in root.glob("[!.]*/[!.]*/manifest.json")}
-        folders |= moved | {folder for folder in below if folder.parent not in moved}
+        moved = set()
+        for plan in root.glob("[!.]*/plan.json"):
+            if plan.with_name("manifest.json").exists():
+                moved.add(plan.parent)
+        folders |= moved
+        for manifest in root.glob("[!.]*/[!.]*/manifest.json"):
+            if manifest.parent.parent not in moved:
+                folders.add(manifest.parent)
     runs = []
     for folder in folders:
         with suppress(RunError):  # removed meanwhile
@@ -30,15 +36,14 @@ def runs_below(roots: Sequence[Path]) -> list[Run]:
 
 
 def run_at(text: str) -> Run | None:
-    """The run whose folder the user gave; None where the text is no path, but an id or a name.
+    """The run whose folder the user gave; None if the text is an id or a name.
 
     Raises:
         UserError: the text is empty, or a path that is not a run's folder.
     """
     if not text.strip():
-        raise UserError(
-            f"there is no run {text!r}: expected a run's folder or id (is a shell variable not set?)"
-        )
+        expected = "expected a run's folder or id (is a shell variable not set?)"
+        raise UserError(f"there is no run {text!r}: {expected}")
     path = Path(os.path.expanduser(text))
     if os.path.exists(path / "manifest.json"):
         return Run(path)
@@ -50,16 +55,22 @@ def run_at(text: str) -> Run | None:
         return None
     if not os.path.isdir(path):
         raise NoRunError(f"there is no run folder {text}; hpcdl status lists the runs")
+    message = f"{text} is a folder, but not a run's folder (it has no manifest.json)"
     inside = sorted(path.glob("*/manifest.json"))
-    newest = f"; it holds {len(inside)} runs, such as {inside[-1].parent}" if inside else ""
-    raise UserError(f"{text} is a folder, but not a run's folder (it has no manifest.json){newest}")
+    if inside:
+        message += f"; it holds {len(inside)} runs, such as {inside[-1].parent}"
+    raise UserError(message)
 
 
 def find_run(text: str, roots: Sequence[Path]) -> Run:
-    """The run for what the user typed: a path, a run id, a name, or enough of one.
+    """The one run that the user means.
 
-    A whole name or id is tried first, then the beginning, then the end: people remember the
-    last letters.
+    A whole name or id is tried first, then the beginning, then the end: people remember the last
+    letters.
+
+    Args:
+        text: a path, a run id, a name, or a part of these.
+        roots: the folders to look in.
 
     Raises:
         UserError: no run, or several, fit.
@@ -73,7 +84,7 @@ def find_run(text: str, roots: Sequence[Path]) -> Run:
 
 
 def find_runs(text: str, roots: Sequence[Path]) -> list[Run]:
-    """All runs that fit what the user typed, as `find_run` looks for them, oldest first.
+    """All runs that the user may mean, as `find_run` looks for them, oldest first.
 
     Raises:
         UserError: no run fits.

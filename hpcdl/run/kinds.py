@@ -1,4 +1,4 @@
-"""Kinds of values in the JSON of a run folder: each gives the value if it is of its kind."""
+"""Kinds of values in the JSON of a run folder: each returns a value that is of its kind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from hpcdl.run import states
 
 Record = dict[str, Any]
-Kind = Callable[[Any], Any]  # gives the value that can be used, or raises UnusableError
+Kind = Callable[[Any], Any]  # returns the usable value, or raises UnusableError
 
 _LATEST = 1e11  # unix time: far in the future, and within what a calendar can show
 _MOST_CLASSES = 1_000_000
@@ -39,7 +39,7 @@ def flag(value: Any) -> bool:
 
 
 def number(value: Any) -> float:
-    """A number that a float can hold; NaN and infinity are some, too."""
+    """A number that a float can hold, also NaN and infinity."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UnusableError
     try:
@@ -57,14 +57,14 @@ def finite(value: Any) -> float:
 
 
 def amount(value: Any) -> float:
-    """A finite number that is not negative: seconds, bytes, a moment in unix time."""
+    """A finite number that is not negative, such as seconds or bytes."""
     if not 0 <= finite(value) < _LATEST * 1e6:
         raise UnusableError
     return finite(value)
 
 
 def moment(value: Any) -> float:
-    """A moment in unix time that a calendar can show."""
+    """A time (unix time) that a calendar can show."""
     if amount(value) > _LATEST:
         raise UnusableError
     return amount(value)

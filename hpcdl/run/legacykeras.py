@@ -1,4 +1,4 @@
-"""What to try when a program ended because tf-keras is not there."""
+"""What to try when a program ended because tf-keras is missing."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ def tf_keras_hint(lines: Sequence[str], env: Mapping[str, str]) -> str | None:
     """A hint for a run whose program could not import tf-keras.
 
     Args:
-        lines: what the program said last.
+        lines: what the program printed last.
         env: the job's own variables.
 
     Returns:
-        What to change in the job; None where the program ended for something else.
+        What to change in the job; None if the program ended for another reason.
     """
-    said = "\n".join(lines)
-    asks = "Keras cannot be imported" in said  # so says TensorFlow where tf-keras alone is missing
-    if not asks and "No module named 'tf_keras'" not in said:
+    text = "\n".join(lines)
+    asks = "Keras cannot be imported" in text  # TensorFlow's words if only tf-keras is missing
+    if not asks and "No module named 'tf_keras'" not in text:
         return None
     if _VARIABLE in env:
         return f"{_INSTALL}, or take {_VARIABLE} out of env"

@@ -1,4 +1,4 @@
-"""A run's logs: the end of one, and the lines that show why a run ended."""
+"""A run's logs: the end of a log, and the lines that show why a run ended."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.tracebacks import last_traceback
 
-END_BYTES = 65536  # of a log that are looked at
+END_BYTES = 65536  # how much of a log's end is read
 _LINE_CHARACTERS = 200
-# What programs, Apptainer and slurmstepd write when something breaks; a traceback's last line begins with its Error.
+# What programs, Apptainer and slurmstepd write when something breaks. The last line of a traceback
+# begins with its Error.
 _TELLING = re.compile(
-    r"^error: |^hint: |\w*(Error|Exception|Interrupt)(:|$)|\bFATAL\b|\bKilled\b|Bus error|Segmentation fault"
-    r"|[Oo]ut.of.memory|oom.kill|OOM|CUDA_ERROR|No space left|Disk quota exceeded|Read-only file system"
+    r"^error: |^hint: |\w*(Error|Exception|Interrupt)(:|$)|\bFATAL\b|\bKilled\b"
+    r"|Bus error|Segmentation fault|[Oo]ut.of.memory|oom.kill|OOM|CUDA_ERROR"
+    r"|No space left|Disk quota exceeded|Read-only file system"
     r"|No such file or directory|command not found|DUE TO|srun: error"
-    # slurmstepd begins its lines in three ways: 22.05, 24.11 (with the node's name), 26.05 (with the time)
+    # slurmstepd's lines begin in three ways: 22.05, 24.11 (with the node), 26.05 (with the time)
     r"|slurmstepd(-\S+)?: error|^\[[\d:T.-]+\] error: "
 )
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours
@@ -24,15 +26,21 @@ _Line = tuple[int, str]
 
 
 def tail(log: Path) -> str:
-    """The last kilobytes of a log, without empty lines; nothing where it cannot be read."""
+    """The last kilobytes of a log, without empty lines; empty if it cannot be read."""
     return "\n".join(text for _, text in _tail(log))
 
 
 def telling_lines(paths: RunPaths, most: int = 3) -> list[dict[str, Any]]:
-    """The lines that show why the last attempt ended, of its log and of the batch script's output; else the last ones.
+    """The lines that show why the last attempt ended; the last lines if none does.
+
+    They are from its log and from the batch script's output.
+
+    Args:
+        paths: the run.
+        most: how many lines.
 
     Returns:
-        ``file`` (relative to the run folder), ``line`` (its number, from 1) and ``text`` of each, in order.
+        ``file`` (relative to the run folder), ``line`` (its number, from 1) and ``text`` of each.
     """
     outputs = sorted(paths.logs.glob("*.out"), key=lambda path: path.stat().st_mtime)
     logs = [(log, _tail(log)) for log in [*numbered(paths)[-1:], *outputs[-1:]]]
@@ -70,16 +78,24 @@ def last_output(paths: RunPaths, most: int = 3) -> list[str]:
 
 def numbered(paths: RunPaths) -> list[Path]:
     """The logs of the attempts, in order."""
-    return sorted(
-        (p for p in paths.logs.glob("*.log") if p.stem.isdigit()), key=lambda p: int(p.stem)
-    )
+    logs = [log for log in paths.logs.glob("*.log") if log.stem.isdigit()]
+    return sorted(logs, key=lambda log: int(log.stem))
 
 
 def slurms_words(paths: RunPaths, job_id: str) -> str:
-    """What the batch script's output says since the last attempt began: slurmstepd tells there why it ended a job."""
+    """The batch script's output since the last attempt started.
+
+    slurmstepd writes there why SLURM ended a job.
+
+    Args:
+        paths: the run.
+        job_id: SLURM's id of the job.
+    """
     text = tail(Path(str(paths.batch_log).replace("%j", job_id)))
-    begins = [match.start() for match in re.finditer(r"^attempt \d+ of ", text, re.MULTILINE)]
-    return text[begins[-1] :] if begins else text
+    start = 0
+    for match in re.finditer(r"^attempt \d+ of ", text, re.MULTILINE):
+        start = match.start()
+    return text[start:]
 
 
 def _first_log_with_text(logs: list[tuple[Path, list[_Line]]]) -> list[tuple[Path, int, str]]:
@@ -90,13 +106,13 @@ def _first_log_with_text(logs: list[tuple[Path, list[_Line]]]) -> list[tuple[Pat
 
 
 def _since_traceback(lines: list[_Line]) -> list[_Line]:
-    """The lines from the last traceback on: an error before it was handled."""
+    """The lines from the last traceback on: the program survived errors before it."""
     traceback = last_traceback("\n".join(text for _, text in lines))
     return lines if traceback is None else lines[traceback.line :]
 
 
 def _tail(log: Path, numbers: bool = True) -> list[_Line]:
-    """The last lines that say something: (number, text).
+    """The last lines that are not empty, as (number, text).
 
     Args:
         log: the file.
@@ -115,7 +131,7 @@ def _tail(log: Path, numbers: bool = True) -> list[_Line]:
         return []
     lines = []
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), skipped + 1):
-        # A progress bar draws over its own line: what it said last is the line.
+        # A progress bar draws over its own line: only the last text of it counts.
         last = _ESCAPE.sub("", line.rstrip("\r").rpartition("\r")[2]).rstrip()
         if last:
             lines.append((number, last))

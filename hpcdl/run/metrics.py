@@ -1,4 +1,4 @@
-"""Reads what a script writes down of its progress: metrics.jsonl, a JSON object on each line."""
+"""Reads a script's metrics.jsonl: the progress that it writes, a JSON object on each line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 1 << 26  # of the file's end that are read; a longer one is said
-GLANCE_BYTES = 1 << 18  # the same, where only the last lines matter
+MOST_BYTES = 1 << 26  # how much of the file's end is read; the user is told of a longer one
+GLANCE_BYTES = 1 << 18  # the same, if only the last lines matter
 _LONGEST_LINE = 65536
 _MOST_PROBLEMS = 5
 _PLACES = ("epoch", "step")
@@ -22,9 +22,9 @@ class ScriptMetrics:
     """What a script's metrics.jsonl holds.
 
     Args:
-        rows: one for each epoch and step, by number: ``epoch`` and ``step``, if given, and the metrics
-            as numbers. What a later line says of the same epoch and step replaces what an earlier one said.
-        last: the last value of each metric; None if that was no number, such as NaN.
+        rows: one for each epoch and step, in order: ``epoch`` and ``step``, if given, and the
+            metrics as numbers. A later line about the same epoch and step replaces earlier values.
+        last: the last value of each metric; None if it was not a finite number.
         newest: the row that was written last.
         problems: what was left out, and why.
     """
@@ -36,7 +36,7 @@ class ScriptMetrics:
 
 
 def read_metrics(path: Path, most_bytes: int = MOST_BYTES) -> ScriptMetrics:
-    """Read a script's metrics; what is wrong with a line is said, and the others are read.
+    """Read a script's metrics. A bad line is left out, and named in ``problems``.
 
     Args:
         path: metrics.jsonl; it may be missing.
@@ -55,7 +55,8 @@ def read_metrics(path: Path, most_bytes: int = MOST_BYTES) -> ScriptMetrics:
             number = first
             while line := stream.readline(_LONGEST_LINE):
                 reader.read(line, number)
-                number += 1 if first and line.endswith(b"\n") else 0
+                if first and line.endswith(b"\n"):
+                    number += 1
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -117,7 +118,7 @@ class _Reader:
         self._newest = self._rows[key]
 
     def _note(self, name: str, value: Any, number: float | None, where: str) -> None:
-        """Keep a value as the last one; say what is wrong with it."""
+        """Keep a value as the metric's last one; note it as a problem if it is not a number."""
         if number is not None or value is None:
             self._last[name] = number
         elif isinstance(value, float | int) and not isinstance(value, bool):
@@ -135,7 +136,7 @@ class _Reader:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number, or None. True and False are none, though Python counts them."""
+    """A finite number, or None. True and False are not numbers here."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

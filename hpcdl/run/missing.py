@@ -1,4 +1,4 @@
-"""What to try when a program could not open a file that is there on this machine."""
+"""What to try when a program could not open a file that exists on this machine."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def missing_file_hint(lines: Sequence[str], folder: str, run: str) -> str | None
     """A hint for a run whose program could not open a file that lies on this machine.
 
     Args:
-        lines: what the program said last.
+        lines: what the program printed last.
         folder: the folder of the script, or of the job file.
         run: the run folder.
 
     Returns:
-        What to change in the job or the profile; None where nothing of that name is here.
+        What to change in the job or the profile; None if no such file exists here.
     """
     for line in reversed(lines):
         locked = _READ_ONLY.search(line)
@@ -44,10 +44,10 @@ def missing_file_hint(lines: Sequence[str], folder: str, run: str) -> str | None
             if not os.path.exists(name) or name.startswith(run):
                 return None
             parent = name if os.path.isdir(name) else os.path.dirname(name)
-            return f"{name} is there, but the container does not see it: add to binds: [{parent}]"
+            return f"{name} exists, but the container does not see it: add to binds: [{parent}]"
         if not folder or not os.path.exists(os.path.join(folder, name)):
             return None
-        return f"{name} lies beside the script: say files: [{name}] in the job file, or workdir: ."
+        return f"{name} lies next to the script: say files: [{name}] in the job file, or workdir: ."
     return None
 
 

@@ -1,4 +1,4 @@
-"""Every path of a run folder, by name. Nobody else joins them."""
+"""Every path of a run folder, by name. No other file joins such paths."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RunPaths:
 
     @property
     def batch_log(self) -> Path:
-        """What the batch script itself says; %j is SLURM's job id."""
+        """The batch script's own output; %j is SLURM's job id."""
         return self.logs / "slurm-%j.out"
 
     # Written by the job
@@ -70,7 +70,7 @@ class RunPaths:
 
     @property
     def logs(self) -> Path:
-        """A log per attempt."""
+        """A log for each attempt."""
         return self.root / "logs"
 
     def log(self, attempt: int) -> Path:
@@ -78,11 +78,11 @@ class RunPaths:
         return self.logs / f"{attempt}.log"
 
     def stdout_log(self, attempt: int) -> Path:
-        """A script's stdout by itself; only there if it printed on stderr too."""
+        """A script's stdout alone; it exists only if the script also wrote to stderr."""
         return self.logs / f"{attempt}.stdout.log"
 
     def stderr_log(self, attempt: int) -> Path:
-        """A script's stderr by itself; only there if it printed on it."""
+        """A script's stderr alone; it exists only if the script wrote to it."""
         return self.logs / f"{attempt}.stderr.log"
 
     def noise_log(self, attempt: int) -> Path:
@@ -91,42 +91,42 @@ class RunPaths:
 
     @property
     def metrics(self) -> Path:
-        """A line per finished epoch; a script writes it as it likes."""
+        """A line for each finished epoch; a script writes what it likes."""
         return self.root / "metrics.jsonl"
 
     @property
     def heartbeat(self) -> Path:
-        """Where the trainer is right now."""
+        """Where the trainer is now."""
         return self.root / "heartbeat.json"
 
     @property
     def checkpoints(self) -> Path:
-        """The states to go on from: ``<step>.npz``."""
+        """The saved states: ``<step>.npz``."""
         return self.root / "checkpoints"
 
     @property
     def failure(self) -> Path:
-        """Why the trainer gave up, in its own words."""
+        """Why the trainer gave up."""
         return self.root / "failure.json"
 
     @property
     def result(self) -> Path:
-        """What came out."""
+        """How the run ended, with its scores."""
         return self.root / "result.json"
 
     @property
     def predictions(self) -> Path:
-        """What the model says of each test row, as the trainer's predictions.py writes it."""
+        """The model's prediction for each test row; see the trainer's fit/predictions.py."""
         return self.root / "predictions.npz"
 
     @property
     def tensorboard(self) -> Path:
-        """Event files, as the trainer's tensorboard.py lays them out."""
+        """Event files; see the trainer's files/tensorboard.py."""
         return self.root / "tensorboard"
 
     @property
     def figures(self) -> Path:
-        """The figures that a script or notebook has shown, as the trainer's support/pictures.py names them."""
+        """The figures that a script or notebook showed; see the trainer's support/pictures.py."""
         return self.root / "figures"
 
     @property
@@ -136,12 +136,12 @@ class RunPaths:
 
     @property
     def home(self) -> Path:
-        """The program's home."""
+        """The program's home folder."""
         return self.root / "home"
 
     @property
     def work(self) -> Path:
-        """A script's working directory, where it names none."""
+        """A script's working directory, unless the job names another one."""
         return self.root / "work"
 
     def is_removed(self) -> bool:
@@ -151,27 +151,25 @@ class RunPaths:
         """
         return not os.path.lexists(self.root) and (self.root.parent.parent / _CODE).is_dir()
 
-    # Where it is a cross-validation
+    # Of a cross-validation
     def fold(self, number: int) -> RunPaths:
-        """One fold's folder: it has metrics, checkpoints, a result and predictions of its own."""
+        """One fold's folder, with the fold's metrics, checkpoints, result and predictions."""
         return RunPaths(self.root / "folds" / str(number))
 
     def folds(self) -> list[RunPaths]:
         """The folds that were begun, in order."""
-        return [
-            self.fold(number)
-            for number in sorted(int(path.name) for path in (self.root / "folds").glob("[0-9]*"))
-        ]
+        numbers = [int(path.name) for path in (self.root / "folds").glob("[0-9]*")]
+        return [self.fold(number) for number in sorted(numbers)]
 
     # Markers
     @property
     def stop(self) -> Path:
-        """There when the program is asked to save and stop."""
+        """Exists when the program is asked to save and stop."""
         return self.root / "stop"
 
     @property
     def cancelled(self) -> Path:
-        """There when the user cancelled the run; final."""
+        """Exists when the user has cancelled the run, for good."""
         return self.root / "cancelled"
 
 

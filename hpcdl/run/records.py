@@ -431,7 +431,7 @@ class Result:
 
 
 def result_as_written(paths: RunPaths) -> Record | None:
-    """All of result.json, also what cannot be used: launch completes the file that the trainer wrote."""
+    """All of result.json, also what cannot be used: launch completes the trainer's file."""
     return read_json(paths.result)
 
 

@@ -32,7 +32,7 @@ class Evidence:
         cancelled: whether the user cancelled it.
         stopping: whether the program is asked to save and stop.
         process_gone: whether it is a local run whose processes have ended.
-        slurm_end_state: SLURM's state of the run's last job, if that job's output tells how it ended.
+        slurm_end_state: SLURM's state of the run's last job, if the job's output tells its end.
         is_script: whether it runs the user's own script.
     """
 
@@ -125,9 +125,10 @@ def read(paths: RunPaths) -> Evidence:
 
 
 def read_epochs(paths: RunPaths) -> list[dict[str, Any]]:
-    """The epochs in metrics.jsonl; of a cross-validation those of all folds, each with its ``fold``.
+    """The epochs in metrics.jsonl.
 
-    A script may write anything there, and a lot of it: of a script these are the last usable epochs.
+    Of a cross-validation these are the epochs of all folds, each with its ``fold``. A script may
+    write anything there, and a lot of it: of a script these are the last usable epochs.
     """
     folds = paths.folds()
     if not folds:

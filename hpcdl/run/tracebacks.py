@@ -1,4 +1,4 @@
-"""Reads the end of a program's output: which Python exception ended it, if any did."""
+"""Finds the Python exception that ended a program, in the end of the program's output."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ _GROUP_HEAD = re.compile(r"^ *\+ Exception Group Traceback")
 _EXCEPTION = re.compile(r"^((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)(?:: (.*))?$")
 _RULE = re.compile(r"^[ |]*\+[-+]*( \d+ )?-+$")  # between the parts of a group
 _CAUSE = "The above exception was the direct cause of the following exception:"
-# Printed with a traceback that ends nothing
+# Lines before a traceback that did not end the program
 _NOT_FATAL = re.compile(r"^Exception ignored |^--- Logging error ---|exception was never retrieved")
-# What may follow the traceback that ended a program: messages of its libraries, and bars that are closed
+# Lines after the traceback that ended the program: messages of libraries, and closed bars
 _TRAILER = re.compile(
-    r"^[IWEF]\d{4} \d\d:\d\d|^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] |^To enable (the following|them)"
+    r"^[IWEF]\d{4} \d\d:\d\d|^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] "
+    r"|^To enable (the following|them)"
     r"|^WARNING: All log messages|^wandb: |^Exception ignored |^INFO:    |resource_tracker|\d+%\|"
     r"|^\s*\d+/(\d+|Unknown) .*(step|ETA)|warnings\.warn\("
 )
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# TensorFlow, JAX and CUDA explain at length; what TensorFlow says of an operation ends with its name
+# Messages of TensorFlow, JAX and CUDA have many lines; TensorFlow's end with the operation's name
 _LENGTHY = re.compile(r"^(tensorflow\.|jax|XlaRuntimeError)|CUDA")
 _LAST_OF_MESSAGE = re.compile(r"\[Op:\w*\]")
 
@@ -49,7 +50,10 @@ class Raised:
         return f"{self.kind}: {first}" if first else self.kind
 
     def is_plain(self) -> bool:
-        """Whether it is one of Python's own that tells of the program, such as ValueError, not of the machine."""
+        """Whether it is one of Python's own that is about the program, not about the machine.
+
+        ValueError is one; OSError and MemoryError are not.
+        """
         cls = getattr(builtins, self.kind, None)
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):
             return False
@@ -65,8 +69,8 @@ class Traceback:
         raised: the exception that ended the program; of a group, its members.
         causes: what it was explicitly raised from.
         last: that exception itself, or the group.
-        after: the lines behind it that the program printed itself.
-        behind: all text behind its first line, messages of libraries too.
+        after: the lines that the program itself printed after it.
+        behind: all text behind its first line, with messages of libraries.
     """
 
     line: int
@@ -78,7 +82,7 @@ class Traceback:
 
     @property
     def was_handled(self) -> bool:
-        """Whether the program went on after it, for it printed more."""
+        """Whether the program survived it: it printed more."""
         return bool(self.after)
 
 
@@ -92,9 +96,9 @@ def last_traceback(text: str) -> Traceback | None:
     start = _last_head(lines)
     if start is None:
         return None
-    if lines[start].lstrip(" +").startswith("Exception Group") or lines[start].lstrip().startswith(
-        "|"
-    ):
+    head = lines[start]
+    is_in_group = head.lstrip().startswith("|")
+    if is_in_group or head.lstrip(" +").startswith("Exception Group"):
         return _group(lines, start)
     raised, end = _exception(lines, start)
     if raised is None:
@@ -110,7 +114,7 @@ def last_traceback(text: str) -> Traceback | None:
 
 
 def last_words(text: str) -> str:
-    """The line that says most about how a program ended: its exception, or else the last line of its own.
+    """The line that shows best how a program ended: its exception, else the last line it printed.
 
     Args:
         text: the end of its output.
@@ -119,8 +123,7 @@ def last_words(text: str) -> str:
     if traceback is not None and not traceback.was_handled:
         return traceback.last.text
     lines = [line for line in text.splitlines() if line.strip()]
-    own = _own_words(lines)
-    return (own or lines or [""])[-1].strip()
+    return (_own_words(lines) or lines or [""])[-1].strip()
 
 
 def own_lines(text: str) -> list[str]:
@@ -171,7 +174,8 @@ def _causes(lines: list[str], start: int) -> list[Raised]:
     if earlier is None:
         return []
     raised, _ = _exception(lines[:before], earlier)
-    return [*([raised] if raised else []), *_causes(lines, earlier)]
+    before_it = _causes(lines, earlier)
+    return before_it if raised is None else [raised, *before_it]
 
 
 def _group(lines: list[str], start: int) -> Traceback | None:
@@ -201,7 +205,10 @@ def _group(lines: list[str], start: int) -> Traceback | None:
 
 
 def _own_words(lines: list[str]) -> list[str]:
-    """Lines that a program printed itself: no messages of libraries, no bars, nothing of what Python ignores."""
+    """The lines that a program itself printed.
+
+    Messages of libraries, closed bars and exceptions that Python ignored are left out.
+    """
     own = []
     ignored = False
     for line in lines:

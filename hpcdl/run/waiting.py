@@ -1,4 +1,4 @@
-"""Why a job waits in the queue: SLURM's reason, and what to do where waiting does not help.
+"""Why a job waits in the queue: SLURM's reason, and what to do if waiting does not help.
 
 Source of the reasons: https://slurm.schedmd.com/job_reason_codes.html
 """
@@ -27,10 +27,10 @@ _HINTS = (
 
 
 def waiting_note(reason: str, start: str, job_id: str | None) -> str:
-    """Why a job waits, and for how long perhaps.
+    """Why a job waits, and perhaps for how long.
 
     Args:
-        reason: SLURM's word.
+        reason: SLURM's own word for it.
         start: when SLURM expects to start it, or empty.
         job_id: SLURM's id of it.
     """

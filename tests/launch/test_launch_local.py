@@ -423,4 +423,4 @@ def test_missing_file_beside_script_is_hinted(machine):
 
     done = machine.hpcdl(*argv, "--wait")
 
-    assert "table.csv lies beside the script: say files: [table.csv]" in done.stderr
+    assert "table.csv lies next to the script: say files: [table.csv]" in done.stderr

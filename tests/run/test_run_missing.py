@@ -30,7 +30,7 @@ def test_file_beside_script_is_named(tmp_path, line):
 
     assert (
         hint
-        == "table.csv lies beside the script: say files: [table.csv] in the job file, or workdir: ."
+        == "table.csv lies next to the script: say files: [table.csv] in the job file, or workdir: ."
     )
 
 
@@ -43,7 +43,7 @@ def test_file_outside_container_is_named(tmp_path):
 
     assert (
         hint
-        == f"{tmp_path}/x.npz is there, but the container does not see it: add to binds: [{tmp_path}]"
+        == f"{tmp_path}/x.npz exists, but the container does not see it: add to binds: [{tmp_path}]"
     )
 
 
