@@ -1,8 +1,8 @@
 """On the compute node: runs one attempt of a run in its container and writes down how it ended.
 
-submitit's worker calls `launch` with the run folder's path; that is all the
-pickle holds, so it can be run again after a requeue. Budgets and the rule
-against endless loops are decided here: it exits with 75, or it does not.
+submitit's worker calls `launch` with the run folder's path. The pickle holds no more, so it can
+run again after a requeue. Budgets and the rule against endless loops are decided here: the exit
+status is 75 if the run needs another attempt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hpcdl.launch.retry import OutOfPatienceError, RunRemovedError, say
 from hpcdl.run.paths import RunPaths
 
 _BLIND_RESTARTS = (
-    20  # how often a job that can write nothing down, not even its attempts, is requeued
+    20  # how often a job is requeued that cannot write anything, not even its attempts
 )
 
 
@@ -27,7 +27,7 @@ def launch(run: str) -> None:
         run: the run folder.
 
     Raises:
-        SystemExit: 75 where the job is to be requeued, the program's status where it failed.
+        SystemExit: 75 if the job is to be requeued, the program's status if it failed.
     """
     from hpcdl.launch.attempt import attempt  # here: to submit the call, only its name is needed
 
@@ -35,21 +35,21 @@ def launch(run: str) -> None:
         status = attempt(RunPaths(Path(run)), os.environ.get("SLURM_JOB_ID"))
     except OutOfPatienceError as error:
         say(f"the run folder cannot be used: {error}; what was saved before is intact")
-        blind = int(os.environ.get("SLURM_RESTART_COUNT", "0")) >= _BLIND_RESTARTS
-        status = 1 if blind else EXIT_STOPPED
+        restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        status = EXIT_STOPPED if restarts < _BLIND_RESTARTS else 1
     except RunRemovedError as error:
         status = _give_up(error)
     _end(status)
 
 
 def launch_local(run: str) -> None:
-    """Run attempts on this machine until one does not ask to be run again.
+    """Run attempts on this machine until one does not ask for another.
 
     Args:
         run: the run folder.
 
     Raises:
-        SystemExit: as `launch`; 75 where the run folder cannot be written.
+        SystemExit: as `launch`; 75 if the run folder cannot be written.
     """
     from hpcdl.launch.attempt import attempt
 
@@ -66,13 +66,13 @@ def launch_local(run: str) -> None:
 
 
 def _give_up(error: RunRemovedError) -> int:
-    """The status of a run whose folder was removed: nothing is left that could go on."""
+    """The status of a run whose folder was removed: it cannot go on."""
     say(f"{error}: this run ends here")
     return 1
 
 
 def _end(status: int) -> None:
-    """End with a status. Python would replace it by 120 where a full disk keeps it from writing its last words."""
+    """End with a status. On a full disk Python cannot flush, and would end with 120 instead."""
     if not status:
         return
     try:

@@ -1,4 +1,4 @@
-"""One attempt of a run: from its line in attempts.jsonl to the exit status that asks for another."""
+"""One attempt of a run, from its first line in attempts.jsonl to its exit status."""
 
 from __future__ import annotations
 
@@ -134,7 +134,10 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
 
 
 def already_over(paths: RunPaths, plan: Plan) -> str | None:
-    """Why there is nothing to do, or None: jobs of a chain, and those requeued by hand, come late."""
+    """Why there is nothing to do; None if there is something.
+
+    Jobs of a chain, and jobs that somebody requeued, may start when the run has ended.
+    """
     if paths.cancelled.exists():
         return "this run was cancelled"
     result = Result.read(paths)

@@ -1,11 +1,11 @@
-"""Thins progress bars in a program's output: of a line that is drawn over again and again, the last state stays."""
+"""Thins progress bars in a program's output: of a line that is redrawn, the last state stays."""
 
 from __future__ import annotations
 
 import re
 
 LIFE_S = 30.0  # seconds after which a bar that still moves shows a state, for those who watch
-_LONGEST = 16384  # bytes of a line that are compared; a longer one is no bar
+_LONGEST = 16384  # bytes of a line that are compared; a longer line is not a bar
 _LONGEST_TQDM = 1000
 
 _DRAWN_OVER = re.compile(rb"[\r\b]")
@@ -21,10 +21,10 @@ _TQDM = re.compile(r"\d+%\|.*\| *[\d.]+\w*/[\d.]+\w* \[[^\]]*\]\s*$")
 class Thinner:
     r"""One stream's output without the states of bars that were drawn over.
 
-    A line without ``\r`` and ``\b`` comes out byte for byte, and at once. In a line that has some, each
-    state follows the one before. A state is dropped if the next one says the same with other numbers;
-    one with other words is kept, on a line of its own. Memory is bounded, and where the bytes are cut
-    into chunks makes no difference.
+    A line without ``\r`` and ``\b`` comes out byte for byte, and at once. In other lines, each
+    state follows the one before. A state is dropped if the next one says the same with other
+    numbers. A state with other words stays, on its own line. Memory is bounded. It does not matter
+    how the bytes are cut into chunks.
 
     Args:
         life_s: seconds after which a state comes out although it may be drawn over.
@@ -68,7 +68,7 @@ class Thinner:
         return b"".join([*parts, self.tick(now)])
 
     def tick(self, now: float) -> bytes:
-        """What is due without more output: a state of a bar, for those who watch."""
+        """What is due because time has passed: a state of a bar, for those who watch."""
         if not self._is_bar:
             return b""
         if self._shown_at is None:
@@ -110,7 +110,7 @@ class Thinner:
         return b""
 
     def _draw(self, text: bytes) -> bytes:
-        """More of a state, or the begin of the next one."""
+        """More of a state, or the start of the next one."""
         if self._is_raw:
             return text
         if not self._erase and not self._is_bar:
@@ -130,7 +130,7 @@ class Thinner:
         return out
 
     def _finish_state(self) -> bytes:
-        """The current state is complete: it stands for the one before, or both are kept."""
+        """The current state is complete: it replaces the one before, or both stay."""
         state = _UP.sub(b"", self._current)
         if _is_blank(state):
             return b""
@@ -156,7 +156,7 @@ class Thinner:
         return out
 
     def _settle(self) -> bytes:
-        """The last state, and the one before if that says something else."""
+        """The last state, and the one before it if that says something else."""
         newest = self._newest()
         out = b""
         if newest is not self._before:
@@ -177,7 +177,7 @@ class Thinner:
         return current
 
     def _show(self, state: bytes) -> bytes:
-        """A state on a line of its own, unless it was the last that came out."""
+        """A state on its own line, unless it was the last that came out."""
         if state == self._shown or _is_blank(state):
             return b""
         out = self._newline() + state + b"\n"

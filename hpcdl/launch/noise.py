@@ -1,4 +1,4 @@
-"""Tells TensorFlow's own messages on a program's stderr from what the program says."""
+"""Separates TensorFlow's own messages on stderr from the program's own output."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 
 IDLE_S = 0.2  # a line that waits this long for its end is taken as it is
-_LONGEST = 8192  # bytes of a message that are waited for
+_LONGEST = 8192  # bytes; a longer line is not waited for
 
 # A message of TensorFlow's C++ code has a time and a source file. There are two forms:
 #   2026-11-28 06:20:00.109157: I tensorflow/core/util/port.cc:104] oneDNN custom operations are on.
 #   I0000 00:00:1795846779.762385   30617 port.cc:153] oneDNN custom operations are on.
-# F stands for a fatal one, the program's last word, which is for people.
-# Sources: tensorflow/tsl/platform/default/logging.cc (EmitMessage) and absl/log/internal/log_format.cc.
+# F is a fatal message, the program's last one: it stays in the log that people read.
+# Sources: tensorflow/tsl/platform/default/logging.cc (EmitMessage),
+# absl/log/internal/log_format.cc.
 _HEAD = re.compile(
     rb"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] |[IWE]\d{4} \d\d:\d\d:[\d.]+ +\d+ )"
     rb"[\w./+-]+\.(?:cc|h):\d+\] "
@@ -21,7 +22,7 @@ _OPEN_HEAD = re.compile(
     rb"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] |[IWE]\d{4} \d\d:\d\d:[\d.]+ +\d+ )"
     rb"(?:[\w./+-]*|[\w./+-]+\.(?:cc|h):\d*\]?)$"
 )
-# What else such messages consist of, at the begin of a line
+# Other lines of such messages start with one of these
 _PHRASES = (
     b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
     b"To enable the following instructions: ",
@@ -34,7 +35,11 @@ _CONTAINER_LINE = re.compile(_CONTAINER + rb"\S")
 
 
 def _begins(classes: list[str]) -> str:
-    """A pattern for any begin of a text, given a pattern for each of its characters."""
+    """A pattern for the first characters of a text, however many.
+
+    Args:
+        classes: a pattern for each character.
+    """
     pattern = ""
     for each in reversed(classes):
         pattern = f"(?:{each}{pattern})?"
@@ -56,15 +61,15 @@ _CUT_HEAD = re.compile(
 class NoiseFilter:
     """Splits one stream of bytes into what people read and TensorFlow's own messages.
 
-    Nothing is lost: each byte comes out in one of the two parts, in order. Where the bytes are cut into
-    chunks makes no difference.
+    Nothing is lost: each byte comes out in one of the two parts, in order. It does not matter how
+    the bytes are cut into chunks.
     """
 
     def __init__(self) -> None:
         self._waiting = b""  # what may yet become a message
         self._in_message = False  # the rest of this line belongs to a message
         self._at_begin = True  # of a line
-        self._has_started = False  # the program has said something
+        self._has_started = False  # the program has printed something
 
     @property
     def waits(self) -> bool:
@@ -72,7 +77,7 @@ class NoiseFilter:
         return bool(self._waiting)
 
     def feed(self, data: bytes) -> Iterator[tuple[bool, bytes]]:
-        """Take the next bytes; gives (whether it is noise, bytes) for what is decided."""
+        """Take the next bytes; yields (whether it is noise, bytes) for what is decided."""
         lines = _lines(self._waiting + data)
         self._waiting = b""
         for line in lines:
@@ -86,7 +91,7 @@ class NoiseFilter:
                 yield from self._wait(line)
 
     def flush(self) -> Iterator[tuple[bool, bytes]]:
-        """What is held back, because nothing more came for a while or ever will."""
+        """Let out what is held back, because nothing more came for a while, or ever will."""
         line, self._waiting = self._waiting, b""
         if line:
             yield from self._decide(line)
@@ -113,7 +118,7 @@ class NoiseFilter:
         return head.start() if head else None
 
     def _wait(self, line: bytes) -> Iterator[tuple[bool, bytes]]:
-        """A line without its end: what cannot become a message any more comes out at once."""
+        """A line without its end: what cannot become a message comes out at once."""
         start = self._possible_start(line)
         text, self._waiting = line[:start], line[start:]
         if text:

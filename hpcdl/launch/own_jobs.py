@@ -1,4 +1,4 @@
-"""What launch asks SLURM about its own run's jobs: how the last one ended, the rest of a chain."""
+"""What launch asks SLURM about its own run's jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def last_state(job_id: str) -> str:
 def jobs_left(paths: RunPaths, job_id: str) -> int:
     """How many jobs of the run's chain come after this one.
 
-    While the chain is being submitted, this job may not be written down yet: then at least one does.
+    While the chain is being submitted, this job may not be written down yet: then the answer is 1.
     """
     job_ids = _job_ids(paths)
     if job_id not in job_ids:
@@ -36,7 +36,7 @@ def jobs_left(paths: RunPaths, job_id: str) -> int:
 
 
 def cancel_rest(paths: RunPaths) -> None:
-    """Take the chain's other jobs out of the queue; if that fails, each ends as soon as it starts."""
+    """Cancel the chain's other jobs; if that fails, each ends as soon as it starts."""
     others = _job_ids(paths)[1:]
     with suppress(SchedulerError):
         if others:

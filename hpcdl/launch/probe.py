@@ -1,7 +1,7 @@
 """Looks at paths in a separate process: on a dead mount it hangs, and the caller does not wait.
 
-Started with ``-m`` and one argument, the paths as JSON: ``{path: whether it is to be read}``. Each path has a thread,
-and a line of JSON as soon as it answers.
+It is started with ``-m`` and one argument, the paths as JSON: ``{path: whether to read it}``. Each
+path has a thread, which prints a line of JSON as soon as the path answers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ HEAD_BYTES = 128  # a SIF file's global header
 
 
 def look(path: str, read: bool) -> dict[str, Any]:
-    """What a path answers: ``size`` in bytes and ``head`` (hex) of a file that was read, or ``error``."""
+    """Look at one path.
+
+    Args:
+        path: the path.
+        read: whether to read it, not only to see that it exists.
+
+    Returns:
+        ``path``; ``size`` in bytes and ``head`` (hex) of a file that was read; ``error`` if it
+        cannot be used.
+    """
     answer: dict[str, Any] = {"path": path}
     try:
         if not read:
@@ -38,5 +47,5 @@ def _say(path: str, read: bool) -> None:
 
 
 if __name__ == "__main__":
-    for each, is_read in json.loads(sys.argv[1]).items():
-        threading.Thread(target=_say, args=(each, is_read)).start()
+    for each_path, is_read in json.loads(sys.argv[1]).items():
+        threading.Thread(target=_say, args=(each_path, is_read)).start()

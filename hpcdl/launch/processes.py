@@ -51,7 +51,7 @@ def handles(status: dict[str, str], number: int) -> bool:
     """Whether a process has a handler for a signal.
 
     Args:
-        status: from `status_of_process`; its ``SigCgt`` is a mask in hex, signal 1 in the lowest bit.
+        status: from `status_of_process`; ``SigCgt`` is a mask in hex, signal 1 in the lowest bit.
         number: the signal.
     """
     mask = int(status["SigCgt"], 16)

@@ -1,4 +1,4 @@
-"""Reads what a script prints, as it comes, and writes it to the logs of its attempt."""
+"""Reads a script's output while it runs, and writes it to the logs of its attempt."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from hpcdl.run.logs import END_BYTES
 from hpcdl.run.paths import RunPaths
 
 _BLOCK = 65536
-_LAST_WORDS_S = 2.0  # for what other processes of an ended script still print
-_AT_MOST_S = 10.0  # the same, where they do not stop printing
+_LAST_WORDS_S = 2.0  # after the script's end, for the output of processes that it left behind
+_AT_MOST_S = 10.0  # the same, if they do not stop printing
 
 
 class _Log:
-    """A log file that is made when there is something to write, and that no full disk ends a script for.
+    """A log file, made when there is something to write. A full disk does not end the script.
 
-    What cannot be written for as long as `keep_trying` tries is dropped, and the log says how much.
+    Output that `keep_trying` cannot write is dropped, and the log says how many bytes.
     """
 
     def __init__(self, path: Path, run: RunPaths) -> None:
@@ -55,7 +55,7 @@ class _Log:
             self._rest = self._rest[self._append(self._rest) :]
 
     def open(self) -> int:
-        """The file's descriptor; the file is made if need be."""
+        """The file's descriptor; the file is made if it is missing."""
         if self._handle is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self.path.parent.mkdir(exist_ok=True)  # somebody may have tidied up
@@ -69,7 +69,7 @@ class _Log:
         return written
 
     def copy_to(self, other: Path) -> None:
-        """Let another log begin with what this one has so far."""
+        """Start another log with this one's content."""
         if not self.path.exists():
             return
         aside = other.with_name(f".{other.name}")
@@ -93,7 +93,7 @@ class _Stream:
         self.open_since = 0.0
 
     def whole_lines(self, text: bytes, now: float) -> bytes:
-        """The lines that are complete with this text; the begin of the next one waits."""
+        """The lines that are complete with this text; the start of the next one waits."""
         if not self.open_line:
             self.open_since = now
         text = self.open_line + text
@@ -116,13 +116,13 @@ class _Stream:
 class Recorder:
     """The logs of a script's attempt: a context in which the script runs.
 
-    ``N.log`` gets both streams, in the order in which they come, without TensorFlow's own messages, which
-    go to ``N.tensorflow.log``, and without the states of progress bars that were drawn over. Once there is
-    text on stderr, ``N.stdout.log`` and ``N.stderr.log`` have each stream by itself. Of these three, a
-    file that would be empty is not made.
+    ``N.log`` gets both streams, in the order in which they come, without progress bars that were
+    drawn over, and without TensorFlow's own messages. These go to ``N.tensorflow.log``. Once there
+    is text on stderr, ``N.stdout.log`` and ``N.stderr.log`` have one stream each. A file that would
+    be empty is not made.
 
-    A process that the script leaves behind is read for two more seconds; after that its output has no
-    reader any more.
+    A process that the script leaves behind is read for two more seconds. After that nobody reads
+    its output.
 
     Args:
         paths: the run.
@@ -165,7 +165,7 @@ class Recorder:
         return self
 
     def start(self) -> None:
-        """Begin to read: the script has been started, and has its ends of the pipes."""
+        """Start to read: the script has been started, and has its ends of the pipes."""
         self._close_write_ends()
         self._thread.start()
 
@@ -185,11 +185,11 @@ class Recorder:
             log.close()
 
     def write(self, text: str) -> None:
-        """Add a line of hpcdl's own to the log."""
+        """Add one of hpcdl's own lines to the log."""
         self._log.write(text.encode())
 
     def end_of_output(self) -> str:
-        """The last part of all that was printed, TensorFlow's messages included."""
+        """The last part of the output, with TensorFlow's messages."""
         return self._end.decode("utf-8", "replace")
 
     def _close_write_ends(self) -> None:
@@ -205,11 +205,11 @@ class Recorder:
     def _run(self) -> None:
         try:
             self._read()
-        finally:  # whatever happens: a script must not wait for ever for somebody who reads
+        finally:  # whatever happens: a script must not wait for a reader for ever
             self._close_read_ends()
 
     def _read(self) -> None:
-        """Until both streams have ended, or the script has and nobody else prints."""
+        """Read until both streams have ended, or the script has and its processes are silent."""
         streams = {self._out.read_end: self._out, self._err.read_end: self._err}
         poll = select.poll()
         for handle in streams:
@@ -218,7 +218,9 @@ class Recorder:
         while streams and not self._is_over(heard_at):
             ready = {handle for handle, _ in poll.poll(int(IDLE_S * 1000))}
             # stdout first: what a script printed before its traceback stands before it.
-            for handle in [handle for handle in streams if handle in ready]:
+            for handle in list(streams):
+                if handle not in ready:
+                    continue
                 data = os.read(handle, _BLOCK)
                 if data:
                     heard_at = self._now()
@@ -291,7 +293,7 @@ class Recorder:
         self._log.write(text)
 
     def _split(self) -> None:
-        """From here on each stream has a log of its own; so far all text was stdout's."""
+        """From here on each stream has its own log; so far all text was stdout's."""
         self._is_split = True
         try:
             copy = functools.partial(self._log.copy_to, self._stdout_log.path)

@@ -1,1 +1,1 @@
-"""The submitit layer, both ends: pickles a call on the login node, and loads it on the compute node."""
+"""The submitit layer: pickles a call on the login node, and loads it on the compute node."""

@@ -1,6 +1,6 @@
-"""What the batch script starts: submitit's worker, once its pickle is known to be nobody else's work.
+"""What the batch script starts: submitit's worker, if nobody else could have written its pickle.
 
-Loading a pickle runs what is in it, so who could have written it is looked at before.
+Loading a pickle runs what is in it, so this is looked at first.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ def main(folder: str) -> None:
     from submitit.core.submission import process_job
 
     if sys.flags.no_user_site:
-        os.environ["PYTHONNOUSERSITE"] = "1"  # nor do the Pythons that it starts look into ~/.local
+        # The Pythons that it starts must not look into ~/.local either
+        os.environ["PYTHONNOUSERSITE"] = "1"
     os.environ["SUBMITIT_FOLDER"] = folder
     pickles = Path(folder)
     run = RunPaths(pickles.parent)
     if run.is_removed():
         sys.exit(f"hpcdl: {run.root} was removed: there is nothing to run")
-    # The pickle last: submitit waits for it where it is not there yet, and nobody else can then put it there.
+    # The pickle comes last: submitit waits for it if it is missing, and by then nobody else can
+    # put one there.
     for path in (pickles.parent, pickles, JobEnvironment().paths.submitted_pickle):
         why = others_could_write(path)
         if why:
             name = path.relative_to(pickles.parent.parent)
-            sys.exit(
-                f"hpcdl: {name} {why}: it is not run. See who changed what there, and submit the job again"
-            )
+            todo = "See who changed what there, and submit the job again"
+            sys.exit(f"hpcdl: {name} {why}: it is not run. {todo}")
     process_job(folder)
 
 

@@ -1,4 +1,4 @@
-"""The submitit layer: submitit pickles the call and runs it on the node; the script is ours."""
+"""Executors of submitit: it pickles the call and runs it on the node; the script is hpcdl's."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import Submitted
 from hpcdl.scheduler import slurm
 
-_FOREVER_MIN = (
-    60.0 * 24 * 365
-)  # submitit's local time-out; the run's own limit is not submitit's business
+_FOREVER_S = 3600 * 24 * 365  # submitit's local time-out; launch looks after the run's own limit
 
 
 class SlurmScriptExecutor(SlurmExecutor):
     """Submits one call with a batch script that is already on disk.
 
-    submitit's own script cannot bring a signal to a program in a container (its
-    srun step kills the image's file system), so only its pickle and worker are used.
+    submitit's own script cannot bring a signal to a program in a container: its srun step kills
+    the image's file system. So only its pickle and its worker are used.
 
     Args:
         folder: for submitit's pickles.
         script: the batch script, which runs `worker_command`.
         after: the id of a job that must have ended first, however it ended.
-        exclude: nodes that the job must not run on, beside those of its own ``slurm: {exclude: ...}``.
-        moved: whether it takes the place of a job that has started: ``slurm: {hold, begin}`` were for that one.
+        exclude: nodes that the job must not run on, besides those of its ``slurm: {exclude: ...}``.
+        moved: whether it replaces a job that has started; ``slurm: {hold, begin}`` were for that
+            one.
 
     Raises:
         SchedulerError: the job's own list is a file that cannot be read.
@@ -59,12 +58,12 @@ class SlurmScriptExecutor(SlurmExecutor):
             self.options.append(f"--exclude={slurm.with_own_excluded(plan, exclude)}")
         if moved and "begin" in directives:
             self.options.append("--begin=now")
-        # Whoever released a run's first job meant the run: its other jobs wait for nobody.
+        # Who released a run's first job meant the whole run: its other jobs are not held.
         self.releases = "hold" in directives and (moved or after is not None)
 
     @classmethod
     def affinity(cls) -> int:
-        """That jobs can be sent: `slurm.sbatch` says it if not. submitit wants srun, which hpcdl does not use."""
+        """Say that jobs can be sent. submitit looks for srun, which hpcdl does not use."""
         return 2
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
@@ -72,9 +71,8 @@ class SlurmScriptExecutor(SlurmExecutor):
 
     def _submit_command(self, command: str) -> SlurmJob[Any]:
         for pickle in Path(self.folder).glob("*.pkl"):
-            pickle.chmod(
-                0o600
-            )  # the umask may let a group write: `hpcdl.worker.__main__` would not load it
+            # The umask may let a group write, and then `hpcdl.worker.__main__` would not load it
+            pickle.chmod(0o600)
         return SlurmJob(folder=self.folder, job_id=self._send(), tasks=[0])
 
     def _send(self) -> str:
@@ -88,13 +86,13 @@ class SlurmScriptExecutor(SlurmExecutor):
         if job_id is None:
             job_id = slurm.sbatch(self.script, self.options, submitted.job_ids)
         if self.releases:
-            with suppress(SchedulerError):  # it stays held, as `hpcdl status` shows
+            with suppress(SchedulerError):  # else it stays held, as `hpcdl status` shows
                 slurm.release(job_id)
         return job_id
 
 
 class SessionExecutor(LocalExecutor):
-    """submitit's local executor in a session of its own: Ctrl-C in the terminal does not reach the training.
+    """submitit's local executor, in its own session: Ctrl-C in the terminal does not reach it.
 
     Args:
         folder: for submitit's pickles.
@@ -115,7 +113,7 @@ class SessionExecutor(LocalExecutor):
             SUBMITIT_LOCAL_NTASKS="1",
             SUBMITIT_LOCAL_NODEID="0",
             SUBMITIT_LOCAL_JOB_NUM_NODES="1",
-            SUBMITIT_LOCAL_TIMEOUT_S=str(int(_FOREVER_MIN * 60)),
+            SUBMITIT_LOCAL_TIMEOUT_S=str(_FOREVER_S),
             SUBMITIT_LOCAL_SIGNAL_DELAY_S="30",
             SUBMITIT_LOCAL_WITH_SHELL="",
             SUBMITIT_STDERR_TO_STDOUT="1",
@@ -125,7 +123,11 @@ class SessionExecutor(LocalExecutor):
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "submitit.local._local", str(self.folder)],
-                cwd=self.folder,  # `-m` looks there first: never at modules that lie where the user is
-                env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                cwd=self.folder,  # `-m` imports from there first: never from the user's folder
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         return LocalJob(folder=self.folder, job_id=str(process.pid), tasks=[0], process=process)
