@@ -10,7 +10,8 @@ from hpcdl.run.paths import RunPaths
 PID = 0  # the deadline only looks at the time
 
 
-def test_deadline_leaves_time_for_three_saves_and_the_margin(tmp_path):
+def test_deadline_stops_before_the_limit(tmp_path):
+    """It leaves the time of three of the slowest saves and the margin."""
     paths = RunPaths(tmp_path)
     deadline = Deadline(paths, end_time=1000.0, margin_s=60.0)
     deadline.look(939.0, PID)
@@ -23,7 +24,8 @@ def test_deadline_leaves_time_for_three_saves_and_the_margin(tmp_path):
     assert deadline.near_the_end(lead_s=1.0, now=880.0)
 
 
-def test_deadline_tells_when_a_local_run_must_be_killed(tmp_path):
+def test_deadline_knows_overtime_of_local_run(tmp_path):
+    """SLURM kills its own jobs; launch kills a local run soon after its limit."""
     deadline = Deadline(RunPaths(tmp_path), end_time=1000.0, margin_s=10.0, kills=True)
     deadline.look(1009.0, PID)
     assert not deadline.overtime
@@ -34,7 +36,8 @@ def test_deadline_tells_when_a_local_run_must_be_killed(tmp_path):
     assert not in_slurm.overtime
 
 
-def test_deadline_tells_a_preemption_from_a_time_limit(tmp_path):
+def test_deadline_separates_preemption_from_limit(tmp_path):
+    """A warning long before the limit is a preemption."""
     deadline = Deadline(RunPaths(tmp_path), end_time=1000.0, margin_s=60.0)
     assert deadline.near_the_end(lead_s=180.0, now=731.0)
     assert not deadline.near_the_end(lead_s=180.0, now=729.0)

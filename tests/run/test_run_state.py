@@ -156,7 +156,7 @@ STATES = {
 
 
 @pytest.mark.parametrize(("seen", "scheduler", "state", "cause"), STATES.values(), ids=STATES)
-def test_state_of_evidence(seen, scheduler, state, cause):
+def test_state_from_run_files_and_slurm(seen, scheduler, state, cause):
     status = status_of(seen, scheduler)
 
     assert (status.state, status.cause) == (state, cause)
