@@ -155,7 +155,8 @@ def _of_signal(number: int, end: Ending) -> Outcome:
     name = f"signal {number}"
     if number in set(signal.Signals):
         name = signal.Signals(number).name
-    cause, message = "user_code" if end.script else "internal", f"ended by {name}"
+    message = f"ended by {name}"
+    cause = "user_code" if end.script else "internal"
     if number == signal.SIGABRT and _BAD_ALLOC.search(end.log):
         cause = "out_of_memory"
         message += ": a C++ library got no more memory (std::bad_alloc)"

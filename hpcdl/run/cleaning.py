@@ -43,7 +43,9 @@ def removal(run: Run, checkpoints_only: bool) -> Removal:
         checkpoints_only: only its checkpoints, which a run that has ended for good does not need.
     """
     status = run.status()
-    folders = _checkpoints(run.paths) if checkpoints_only else (run.paths.root,)
+    folders: tuple[Path, ...] = (run.paths.root,)
+    if checkpoints_only:
+        folders = _checkpoints(run.paths)
     size_bytes = sum(_size_bytes(folder) for folder in folders)
     kept = _why_kept(run, status, checkpoints_only)
     return Removal(run, status.state, folders, size_bytes, kept)

@@ -78,9 +78,11 @@ def find_run(text: str, roots: Sequence[Path]) -> Run:
     fitting = find_runs(text, roots)
     if len(fitting) == 1:
         return fitting[0]
+    message = f"{text!r} fits {len(fitting)} runs; say more of it"
+    if len(fitting) > 10:
+        message += " (the newest ten, the newest last)"
     lines = "".join(f"\n  {run.name}" for run in fitting[-10:])
-    shown = "" if len(fitting) <= 10 else " (the newest ten, the newest last)"
-    raise UserError(f"{text!r} fits {len(fitting)} runs; say more of it{shown}:{lines}")
+    raise UserError(f"{message}:{lines}")
 
 
 def find_runs(text: str, roots: Sequence[Path]) -> list[Run]:

@@ -68,8 +68,9 @@ def last_output(paths: RunPaths, most: int = 3) -> list[str]:
     logs = numbered(paths)
     if not logs:
         return []
-    own = paths.stdout_log(int(logs[-1].stem))
-    log = own if own.exists() else logs[-1]
+    log = paths.stdout_log(int(logs[-1].stem))
+    if not log.exists():
+        log = logs[-1]
     lines = []
     for _, text in _tail(log, numbers=False)[-most:]:
         lines.append(text.strip()[:_LINE_CHARACTERS])
@@ -122,10 +123,12 @@ def _tail(log: Path, numbers: bool = True) -> list[_Line]:
         with log.open("rb") as stream:
             size = stream.seek(0, 2)
             blocks_before = max(0, size - END_BYTES) // END_BYTES
-            stream.seek(0 if numbers else blocks_before * END_BYTES)
+            stream.seek(0)
             skipped = 0
-            for _ in range(blocks_before if numbers else 0):
-                skipped += stream.read(END_BYTES).count(b"\n")
+            if numbers:
+                for _ in range(blocks_before):
+                    skipped += stream.read(END_BYTES).count(b"\n")
+            stream.seek(blocks_before * END_BYTES)
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return []

@@ -35,7 +35,9 @@ def next_step(
         message = "; ".join(filter(None, (outcome.message, stuck.message)))
         return Outcome(states.FAILED, outcome.cause or stuck.cause, message)
     is_limit = outcome.state in _LIMITS
-    cause = states.TIME_LIMIT if is_limit else outcome.cause or "internal"
+    cause = outcome.cause or "internal"
+    if is_limit:
+        cause = states.TIME_LIMIT
     reason = outcome.state.replace("_", " ")
     why = outcome.message or f"it was stopped ({reason}) with its state saved"
     if jobs_left == 0:

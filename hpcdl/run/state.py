@@ -58,6 +58,24 @@ class Evidence:
         return self.attempts[-1] if self.attempts else None
 
     @property
+    def started_at(self) -> float | None:
+        """When the first attempt started (unix time)."""
+        return self.starts[0].time if self.starts else None
+
+    @property
+    def ended_at(self) -> float | None:
+        """When the last attempt ended (unix time); None while it runs."""
+        last = self.last_event
+        if last is None or not last.is_end:
+            return None
+        return last.time
+
+    @property
+    def job_id(self) -> str | None:
+        """SLURM's id of the run's job."""
+        return None if self.submitted is None else self.submitted.job_id
+
+    @property
     def epochs(self) -> list[dict[str, Any]]:
         """The epochs of the fold under way; of a run without cross-validation all of them."""
         return [row for row in self.metrics if row.get("fold") == self.heartbeat.fold]
@@ -131,8 +149,10 @@ def read_epochs(paths: RunPaths) -> list[dict[str, Any]]:
     write anything there, and a lot of it: of a script these are the last usable epochs.
     """
     folds = paths.folds()
+    if not folds and not paths.spec.exists():
+        return _script_epochs(paths)
     if not folds:
-        return records.epochs(paths) if paths.spec.exists() else _script_epochs(paths)
+        return records.epochs(paths)
     rows = []
     for fold in folds:
         for row in records.epochs(fold):
@@ -148,7 +168,9 @@ def _script_epochs(paths: RunPaths) -> list[dict[str, Any]]:
     for row in metrics.rows:
         if "epoch" in row and "step" not in row and row is not newest:
             rows.append(dict(row))
-    return [*rows, dict(newest)] if newest else rows
+    if newest:
+        rows.append(dict(newest))
+    return rows
 
 
 def status_of(evidence: Evidence, job: JobInfo | None = None) -> Status:
@@ -158,12 +180,12 @@ def status_of(evidence: Evidence, job: JobInfo | None = None) -> Status:
         evidence: the run's files.
         job: SLURM's answer about its job; None if SLURM was not asked, or knows nothing yet.
     """
-    last, starts, epochs = evidence.last_event, evidence.starts, evidence.epochs
+    last, epochs = evidence.last_event, evidence.epochs
     verdict = _verdict(evidence, job)
     return Status(
         state=verdict.state,
-        job_id=evidence.submitted.job_id if evidence.submitted else None,
-        attempt=len(starts),
+        job_id=evidence.job_id,
+        attempt=len(evidence.starts),
         epoch=_last_epoch(evidence, epochs),
         epochs=evidence.heartbeat.epochs,
         fold=evidence.heartbeat.fold,
@@ -171,8 +193,8 @@ def status_of(evidence: Evidence, job: JobInfo | None = None) -> Status:
         metrics=epochs[-1] if epochs else {},
         phase=evidence.heartbeat.phase if verdict.program_runs else None,
         node=last.node if last else None,
-        started=starts[0].time if starts else None,
-        ended=last.time if last and last.is_end else None,
+        started=evidence.started_at,
+        ended=evidence.ended_at,
         cause=verdict.cause,
         note=verdict.note,
     )
@@ -228,10 +250,12 @@ def _by_submission(evidence: Evidence) -> _Verdict | None:
 def _by_slurm(evidence: Evidence, job: JobInfo | None) -> _Verdict | None:
     """SLURM says that the job has ended, or that it does not know the job."""
     word = evidence.slurm_end_state if job is None else job.state
+    if word is None:
+        return None
     if word == UNKNOWN_TO_SLURM:
         note = "SLURM knows nothing of its job; hpcdl resume sends it again"
         return _Verdict(states.UNKNOWN, note=note)
-    ended = causes.of_slurm_state(word) if word is not None else None
+    ended = causes.of_slurm_state(word)
     if ended is None:
         return None
     if _trainer_was_done(evidence):
@@ -256,8 +280,7 @@ def _by_attempts(evidence: Evidence, job: JobInfo | None) -> _Verdict:
     waits = job is not None and job.state == "PENDING"
     note = ""
     if job is not None and waits:
-        job_id = evidence.submitted.job_id if evidence.submitted else None
-        note = waiting_note(job.reason, job.start, job_id)
+        note = waiting_note(job.reason, job.start, evidence.job_id)
     last = evidence.last_event
     if last is None or not evidence.starts:
         return _Verdict(states.QUEUED, note=note)
@@ -268,8 +291,9 @@ def _by_attempts(evidence: Evidence, job: JobInfo | None) -> _Verdict:
     if last.is_end or waits:
         reason = (last.reason or "").replace("_", " ")
         return _Verdict(states.REQUEUED, note=", ".join(filter(None, (reason, note))))
-    state = states.STOPPING if evidence.stopping else states.RUNNING
-    return _Verdict(state, program_runs=True)
+    if evidence.stopping:
+        return _Verdict(states.STOPPING, program_runs=True)
+    return _Verdict(states.RUNNING, program_runs=True)
 
 
 _DONE_THEN_KILLED = _Verdict(states.DONE, note="killed after it had finished")
