@@ -17,7 +17,8 @@ from hpcdl.run.logs import tail, telling_lines
 from hpcdl.run.metrics import read_metrics
 from hpcdl.run.missing import missing_file_hint
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.records import AttemptEvent, Failure, Manifest, Submitted, result_as_written
+from hpcdl.run.records import AttemptEvent, Failure, Manifest, Submitted
+from hpcdl.run.result import result_as_written
 from hpcdl.run.tracebacks import last_words
 
 _LAST_LINES = 20  # where a traceback ends

@@ -16,7 +16,8 @@ from hpcdl.oserrors import sentence
 from hpcdl.run import records, states
 from hpcdl.run.logs import numbered
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.records import Manifest, Result, Submitted
+from hpcdl.run.records import Manifest, Submitted
+from hpcdl.run.result import Result
 from hpcdl.run.state import Evidence, Status, process_start, read, status_of
 
 if TYPE_CHECKING:

@@ -164,3 +164,12 @@ def object_with(required: Mapping[str, Kind], optional: Mapping[str, Kind] | Non
         return usable
 
     return read
+
+
+def usable(value: Any, kind: Kind) -> Record | None:
+    """The part of an object that is of a kind; None if nothing of it can be used."""
+    try:
+        part: Record = kind(value)
+    except UnusableError:
+        return None
+    return part

@@ -290,26 +290,6 @@ class Failure:
         return _record_of(cls, read_json(paths.failure) or {}) or cls()
 
 
-def _cross_validation(value: Any) -> Record:
-    """The folds and their mean, as `hpcdl.contract.fold_table` lays them out."""
-    scores = kinds.object_with({}, {"rows": kinds.whole})
-    both = kinds.object_with({"validation": scores, "test": scores})
-    fold = kinds.object_with(
-        {"fold": kinds.whole, "epochs_run": kinds.whole, "validation": scores, "test": scores}
-    )
-    usable: Record = kinds.object_with(
-        {"mean": both, "deviation": both, "folds": kinds.list_of(fold)}
-    )(value)
-    parts = [usable["mean"], usable["deviation"], *usable["folds"]]
-    for part in ("validation", "test"):
-        for metric in usable["mean"][part]:
-            for scored in parts:
-                if metric not in scored[part]:
-                    raise kinds.UnusableError
-                kinds.or_none(kinds.finite)(scored[part][metric])
-    return usable
-
-
 _PLAN_GROUPS = ("size", "program", "policy")
 _PLAN = kinds.object_with(
     {},
@@ -328,113 +308,6 @@ _SPEC = kinds.object_with(
     {},
     {"train": kinds.object_with({}), "data": kinds.object_with({}), "model": kinds.object_with({})},
 )
-_INPUT = kinds.object_with(
-    {"shape": kinds.list_of(kinds.whole, 3), "range": kinds.list_of(kinds.finite, 2)}
-)
-_MODEL = kinds.object_with(
-    {"name": kinds.text, "parameters": kinds.whole, "trainable_parameters": kinds.whole},
-    {
-        "file": kinds.text,
-        "depth": kinds.whole,
-        "fold": kinds.whole,
-        "input": _INPUT,
-        "output": kinds.text,
-        "needs": kinds.list_of(kinds.text),
-    },
-)
-
-
-def _model(value: Any) -> Record:
-    """The saved model; what it takes says nothing without its file."""
-    usable: Record = _MODEL(value)
-    if "file" not in usable:
-        usable.pop("input", None)
-    return usable
-
-
-_RESULT = kinds.object_with(
-    {"state": kinds.state},
-    {
-        "name": kinds.text,
-        "cause": kinds.or_none(kinds.text),
-        "message": kinds.or_none(kinds.text),
-        "hint": kinds.or_none(kinds.text),
-        "lines": kinds.list_of(
-            kinds.object_with({"file": kinds.text, "line": kinds.whole, "text": kinds.text})
-        ),
-        "warnings": kinds.list_of(kinds.text),
-        "epochs_run": kinds.whole,
-        "seed": kinds.whole,
-        "model": _model,
-        "data": kinds.object_with(
-            {
-                "rows_train": kinds.whole,
-                "rows_validation": kinds.whole,
-                "rows_test": kinds.whole,
-                "image_shape": kinds.list_of(kinds.whole),
-                "classes": kinds.class_count,
-            },
-            {"path": kinds.text, "class_names": kinds.or_none(kinds.list_of(kinds.text))},
-        ),
-        "devices": kinds.object_with(
-            {"names": kinds.list_of(kinds.text), "replicas": kinds.whole, "strategy": kinds.text}
-        ),
-        "test": kinds.each(kinds.or_none(kinds.finite)),
-        "validation": kinds.or_none(kinds.each(kinds.or_none(kinds.finite))),
-        "best": kinds.or_none(
-            kinds.object_with({"epoch": kinds.whole, "monitor": kinds.text, "value": kinds.finite})
-        ),
-        "timing": kinds.each(kinds.amount),
-        "versions": kinds.each(kinds.text),
-        "cluster": kinds.object_with({}, {"name": kinds.text, "backend": kinds.text}),
-        "script": kinds.object_with({}, {"file": kinds.text, "args": kinds.list_of(kinds.text)}),
-        "metrics": kinds.each(kinds.or_none(kinds.finite)),
-        "metrics_problems": kinds.list_of(kinds.text),
-        "attempts": kinds.list_of(
-            kinds.object_with(
-                {"attempt": kinds.whole},
-                {"reason": kinds.or_none(kinds.text), "node": kinds.or_none(kinds.text)},
-            )
-        ),
-        "cross_validation": _cross_validation,
-    },
-)
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a run ended (result.json).
-
-    Args:
-        state: done, failed, cancelled or lost.
-        cause: of a failure.
-        message: of a failure, in a sentence.
-        is_complete: whether launch has completed it; the trainer writes a part.
-        keys: all keys of the file that can be used.
-    """
-
-    state: str
-    cause: str | None = None
-    message: str | None = None
-    is_complete: bool = False
-    keys: Record = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, paths: RunPaths) -> Result | None:
-        """Read result.json; None if it is missing, or has no state."""
-        value = read_json(paths.result)
-        keys = None if value is None else _usable(value, _RESULT)
-        if value is None or keys is None:
-            return None
-        cause, message = keys.get("cause"), keys.get("message")
-        return cls(keys["state"], cause, message, "attempts" in value, keys)
-
-
-def result_as_written(paths: RunPaths) -> Record | None:
-    """All of result.json, also what cannot be used: launch completes the trainer's file."""
-    return read_json(paths.result)
-
-
 _EPOCH = kinds.object_with({"epoch": kinds.whole}, {"fold": kinds.whole, "seconds": kinds.amount})
 
 
@@ -445,7 +318,7 @@ def plan(paths: RunPaths) -> Record:
     for name in _PLAN_GROUPS:
         if isinstance(content.get(name), dict):
             flat.update(content[name])
-    return _usable(flat, _PLAN) or {}
+    return kinds.usable(flat, _PLAN) or {}
 
 
 def spec(paths: RunPaths) -> Record:
@@ -458,19 +331,11 @@ def epochs(paths: RunPaths) -> list[Record]:
     rows = []
     numbers = kinds.each(kinds.or_none(kinds.number))
     for line in read_json_lines(paths.metrics):
-        row = _usable(line, _EPOCH)
+        row = kinds.usable(line, _EPOCH)
         if row is not None:
             rows.append(numbers(row))
     return rows
 
 
 def _read(path: Path, kind: kinds.Kind) -> Record:
-    return _usable(read_json(path) or {}, kind) or {}
-
-
-def _usable(value: Record, kind: kinds.Kind) -> Record | None:
-    try:
-        usable: Record = kind(value)
-    except kinds.UnusableError:
-        return None
-    return usable
+    return kinds.usable(read_json(path) or {}, kind) or {}

@@ -13,7 +13,8 @@ from hpcdl.run import causes, records, states
 from hpcdl.run.logs import slurms_words
 from hpcdl.run.metrics import GLANCE_BYTES, read_metrics
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.records import AttemptEvent, Heartbeat, Result, Submitted
+from hpcdl.run.records import AttemptEvent, Heartbeat, Submitted
+from hpcdl.run.result import Result
 from hpcdl.run.waiting import waiting_note
 from hpcdl.scheduler.jobinfo import UNKNOWN as UNKNOWN_TO_SLURM
 from hpcdl.scheduler.jobinfo import JobInfo

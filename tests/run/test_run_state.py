@@ -23,7 +23,8 @@ from hpcdl.run.causes import (
     slurm_state_of_words,
 )
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.records import AttemptEvent, Heartbeat, Result, Submitted
+from hpcdl.run.records import AttemptEvent, Heartbeat, Submitted
+from hpcdl.run.result import Result
 from hpcdl.run.state import Evidence, process_start, read, status_of
 from hpcdl.scheduler import job_answers
 from hpcdl.scheduler.jobinfo import JobInfo
