@@ -20,27 +20,30 @@ def packages(subject: Subject) -> Iterator[Finding | Note]:
     `hpcdl env build` refuses packages that hide the image's. The check of the image sees from where
     TensorFlow, Keras and numpy are imported.
     """
+    yield from _installed(subject)
+    for number, folder in enumerate(subject.plan.environment.pythonpath):
+        for name in ROOTS:
+            if Path(folder, f"{name}.py").exists() or Path(folder, name, "__init__.py").exists():
+                hides = f"its own {name}, which would be imported instead of the image's"
+                fix = f"remove or rename it there, so that the image's {name} is used"
+                yield Finding(f"{folder} has {hides}", fix, "job", f"pythonpath[{number}]")
+
+
+def _installed(subject: Subject) -> Iterator[Finding | Note]:
+    """The job's packages are installed for its image."""
     plan = subject.plan
     installed = manifest(plan)
     if installed is not None:
         names = [f"{name} {version}" for name, version in sorted(installed["packages"].items())]
         listed = ", ".join(names) or "nothing, because the image has everything"
         yield Note(f"in addition to the image: {listed}")
-    elif (
-        plan.container and plan.container.overlay
-    ):  # otherwise there is no image, as its own check reports
-        missing = f"{subject.job.packages} is not installed for {plan.container.image}"
-        job_file = os.path.join(subject.job.folder, os.path.basename(plan.source))
-        fix = f"hpcdl env build {job_file}, with this --cluster and --set"
-        yield Finding(f"{missing}{_most_similar(subject)}", fix, "job", "packages")
-    for number, folder in enumerate(plan.environment.pythonpath):
-        for name in ROOTS:
-            if Path(folder, f"{name}.py").exists() or Path(folder, name, "__init__.py").exists():
-                cause = (
-                    f"{folder} has its own {name}, which would be imported instead of the image's"
-                )
-                fix = f"remove or rename it there, so that the image's {name} is used"
-                yield Finding(cause, fix, "job", f"pythonpath[{number}]")
+        return
+    if plan.container is None or not plan.container.overlay:
+        return  # the job needs none, or there is no image, as its own check reports
+    missing = f"{subject.job.packages} is not installed for {plan.container.image}"
+    job_file = os.path.join(subject.job.folder, os.path.basename(plan.source))
+    fix = f"hpcdl env build {job_file}, with this --cluster and --set"
+    yield Finding(f"{missing}{_most_similar(subject)}", fix, "job", "packages")
 
 
 def is_missing(plan: Plan) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hpcdl.job import Job
@@ -39,12 +39,10 @@ def visible(subject: Subject) -> Iterator[Finding | Note]:
 
 def _not_in_run(job: Job) -> Iterator[Finding]:
     """Files next to the script that are opened by a relative name, but not copied into the run."""
-    paths = list(named_paths(job))
-    written = {named.text for _, _, named in paths if named.written}
     reported: set[str] = set()
-    for place, key, named in paths:
+    for place, key, named in _not_written(job):
         name = _left_next_to_script(job, named)
-        if name is None or name in reported or named.text in written:
+        if name is None or name in reported:
             continue
         reported.add(name)
         cause = (
@@ -72,13 +70,11 @@ def _in_tmp(subject: Subject) -> Iterator[Finding]:
     plan = subject.plan
     if plan.container is None:
         return
-    paths = list(named_paths(subject.job))
-    written = {named.text for _, _, named in paths if named.written}
-    for place, key, named in paths:
+    for place, key, named in _not_written(subject.job):
         path = os.path.normpath(named.text)
-        is_read = named.whole and named.read and named.text not in written
-        is_temporary = any(is_within(path, folder) for folder in _TEMPORARY)
-        if is_read and is_temporary and Path(path).is_file() and not _is_shown(subject, path):
+        if not named.whole or not named.read or not _is_within_any(path, _TEMPORARY):
+            continue
+        if Path(path).is_file() and not _is_shown(subject, path):
             cause = (
                 f"{place} names {path}, but the job has its own temporary folders without that file"
             )
@@ -91,7 +87,24 @@ def _is_shown(subject: Subject, path: str) -> bool:
     container = subject.plan.require_container()
     folders = [parse(bind).target for bind in [*container.binds, *container.shown]]
     folders += filter(None, [subject.cluster.data_root, subject.job.workdir])
+    return _is_within_any(path, folders)
+
+
+def _is_within_any(path: str, folders: Iterable[str]) -> bool:
     return any(is_within(path, folder) for folder in folders)
+
+
+def _not_written(job: Job) -> Iterator[tuple[str, str, Named]]:
+    """The paths that the job names, but for those that its program writes.
+
+    Yields:
+        the place where a path is named, the job file's key for it, and the path.
+    """
+    paths = list(named_paths(job))
+    written = {named.text for _, _, named in paths if named.written}
+    for place, key, named in paths:
+        if named.text not in written:
+            yield place, key, named
 
 
 def _left_next_to_script(job: Job, named: Named) -> str | None:
@@ -109,7 +122,7 @@ def _left_next_to_script(job: Job, named: Named) -> str | None:
     copied_paths = list(job.files)
     if not job.workdir:
         copied_paths = [str(file) for file in user_files(job)]
-    if any(is_within(path, copied_path) for copied_path in copied_paths):
+    if _is_within_any(path, copied_paths):
         return None
     return name
 

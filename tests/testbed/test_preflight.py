@@ -123,7 +123,7 @@ def test_good_script(site: Bed) -> None:
         (["cluster.images.tensorflow.python=python2"], "image", "has no command python2"),
         (["cluster.modules=[singularity, nothing]"], "host Python", "modules cannot be loaded: "),
         (["cluster.host_python=/usr/bin/python3"], "host Python", "cannot run hpcdl's worker"),
-        (["cluster.binds=[/gpfs/projects]"], "file system", "/gpfs/projects is not there"),
+        (["cluster.binds=[/gpfs/projects]"], "file system", "/gpfs/projects does not exist"),
     ],
     ids=lambda value: value[0].split("=")[0] if isinstance(value, list) else "",
 )
