@@ -1,104 +1,117 @@
-"""What is inside an image: versions, asked of the image's own Python, and its hash."""
+"""An image: what its own Python answers, and whether a file is an image at all."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import struct
-import subprocess
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpcdl import in_image
 from hpcdl.cache import cached_sha256
 from hpcdl.container import isolated
 from hpcdl.errors import ContainerError, UserError
 from hpcdl.image_address import not_a_file
+from hpcdl.modules import last_line, run_in_container
 
-_MAGIC = b"SIF_MAGIC"  # at byte 32 of a SIF file's header, after the launch line (github.com/apptainer/sif)
-_ASK = """
-import json, platform, sys
-facts = {"python": platform.python_version(), "architecture": platform.machine()}
-for name in ("tensorflow", "keras", "numpy"):
-    try:
-        facts[name] = __import__(name).__version__
-    except ImportError:
-        facts[name] = None
-if facts["tensorflow"]:
-    import tensorflow as tf
-    built = tf.sysconfig.get_build_info()
-    try:
-        package = __import__(tf.keras.Model.__module__.partition(".")[0])  # tf_keras, where that is asked for
-        facts["keras"] = getattr(tf.keras, "__version__", None) or package.__version__
-    except ImportError:  # the image's TF_USE_LEGACY_KERAS asks for tf_keras, which it has not
-        facts["keras"] = None
-    facts["cuda"], facts["cudnn"] = built.get("cuda_version"), built.get("cudnn_version")
-print("hpcdl:" + json.dumps(facts))
-"""
+# At byte 32 of a SIF file's header, after the launch line (github.com/apptainer/sif)
+_MAGIC = b"SIF_MAGIC"
+_ANSWER = "hpcdl:"  # how the line with an answer begins
 
 
-def inspect_image(
-    sif: str, python: str = "python", runtime: str | None = None, timeout_s: int = 300
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ImageVersions:
+    """What ``hpcdl image inspect`` tells of an image; None for what the image does not have."""
+
+    path: str
+    bytes: int
+    sha256: str
+    python: str
+    architecture: str
+    tensorflow: str | None
+    keras: str | None
+    numpy: str | None
+    cuda: str | None
+    cudnn: str | None
+
+
+def inspect_image(sif: str, python: str = "python", runtime: str | None = None) -> ImageVersions:
     """The versions inside an image.
 
     Args:
         sif: path of the image file.
         python: the image's Python command.
         runtime: the container command; by default apptainer, else singularity.
-        timeout_s: how long the image's Python may take (importing TensorFlow takes seconds).
-
-    Returns:
-        path, size in bytes, sha256, python, architecture, tensorflow, keras, numpy, cuda, cudnn;
-        None for what it has not.
 
     Raises:
         UserError: this is not an image file.
         ContainerError: the container command is not here, or fails.
+        HpcdlError: the image's Python did not answer in time.
     """
     path = Path(sif)
     check_sif(path)
     command = runtime or shutil.which("apptainer") or shutil.which("singularity")
     if command is None or shutil.which(command) is None:
-        raise ContainerError(
-            f"there is no {runtime or 'apptainer or singularity'} command here; perhaps: module load singularity"
-        )
-    try:
-        with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
-            argv = [*isolated(command, str(path), tmp), python, "-c", _ASK]
-            answer = subprocess.run(
-                argv, capture_output=True, timeout=timeout_s, check=False,
-                encoding="utf-8", errors="replace",
-            )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise ContainerError(f"{sif}: its Python did not answer in {timeout_s} s") from error
-    lines = [line for line in answer.stdout.splitlines() if line.startswith("hpcdl:")]
-    if answer.returncode or not lines:
-        words = answer.stderr.strip().splitlines()
-        raise ContainerError(
-            f"{sif}: {python} failed in it (exit {answer.returncode}): {words[-1] if words else 'no words'}"
-        )
-    facts = {
-        "tensorflow": None,
-        "keras": None,
-        "numpy": None,
-        "cuda": None,
-        "cudnn": None,
-        **json.loads(lines[-1][6:]),
-    }
-    order = ("python", "architecture", "tensorflow", "keras", "numpy", "cuda", "cudnn")
-    return {
-        "path": str(path.absolute()),
-        "bytes": path.stat().st_size,
-        "sha256": cached_sha256(path),
-        **{name: facts[name] for name in order},
-    }
+        wanted = runtime or "apptainer or singularity"
+        raise ContainerError(f"there is no {wanted} command here; perhaps: module load singularity")
+    with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
+        start = isolated(command, str(path), tmp)
+        versions = ask([*start, *python_program(python, "versions")], f"{python} in {sif}")
+    size, sha256 = path.stat().st_size, cached_sha256(path)
+    return ImageVersions(str(path.absolute()), size, sha256, **versions)
+
+
+def python_program(python: str, name: str) -> list[str]:
+    """The words that start a program of `hpcdl.in_image`; its text is sent, as an image sees no file.
+
+    Args:
+        python: the image's Python command.
+        name: the program's, such as "versions".
+    """
+    return [python, "-c", Path(in_image.__file__).with_name(f"{name}.py").read_text("utf-8")]
+
+
+def ask(
+    argv: Sequence[str], asked: str, question: Any = None, module_lines: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Start a program of `hpcdl.in_image` in a container, and return its answer.
+
+    Args:
+        argv: all words, from the container command to those of `python_program`.
+        asked: who is asked, for messages: ``python in tensorflow.sif``.
+        question: what the program reads, as JSON.
+        module_lines: the lines that load the site's modules.
+
+    Raises:
+        ContainerError: the container command is not here, or fails.
+        HpcdlError: a module cannot be loaded, or there is no answer in time.
+    """
+    done = run_in_container(argv[0], module_lines, argv, json.dumps(question))
+    answer = None
+    for line in done.stdout.splitlines():
+        answer = read_answer(line) or answer
+    if done.returncode or answer is None:
+        reason = last_line(done.stderr) or "no words"
+        raise ContainerError(f"{asked} failed (exit {done.returncode}): {reason}")
+    return answer
+
+
+def read_answer(line: str) -> dict[str, Any] | None:
+    """The answer in a line of a program's output; None for any other line."""
+    if not line.startswith(_ANSWER):
+        return None
+    answer: dict[str, Any] = json.loads(line.removeprefix(_ANSWER))
+    return answer
 
 
 def where_to_pull(architecture: str) -> str:
     """The address of an image with TensorFlow that finds the GPUs of machines with this processor.
 
-    TensorFlow's own are for x86_64 alone, and from 2.18 on they find no GPU: the sources are in
+    TensorFlow's own are for x86_64 alone, and from 2.18 on they find no GPU. The sources are in
     containers/tensorflow-gpu.def and containers/tensorflow-ngc.def.
     """
     if architecture in ("aarch64", "arm64"):
@@ -107,10 +120,10 @@ def where_to_pull(architecture: str) -> str:
 
 
 def check_sif(path: Path) -> None:
-    """See that a file is a SIF image.
+    """Make sure that a file is a SIF image.
 
     Raises:
-        UserError: it is not there, cannot be read, or is something else.
+        UserError: it does not exist, cannot be read, or is something else.
     """
     if path.is_dir():
         raise UserError(
@@ -133,10 +146,14 @@ def check_sif(path: Path) -> None:
 
 
 def size_in_header(head: bytes) -> int | None:
-    """Where a SIF file's data end, in bytes, by its first 128; None where these are no SIF file's.
+    """Where the data of a SIF file end, in bytes; None for another file.
 
     Source: the global header in https://github.com/apptainer/sif/blob/main/pkg/sif/sif.go
+
+    Args:
+        head: the first 128 bytes.
     """
-    return (
-        sum(struct.unpack_from("<qq", head, 112)) if len(head) >= 128 and _MAGIC in head else None
-    )
+    if len(head) < 128 or _MAGIC not in head:
+        return None
+    offset, size = struct.unpack_from("<qq", head, 112)
+    return int(offset) + int(size)

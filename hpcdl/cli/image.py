@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import click
 
@@ -28,7 +29,7 @@ def inspect(sif: str, python: str, runtime: str | None, as_json: bool) -> None:
     """
     from hpcdl.image import inspect_image
 
-    facts = inspect_image(sif, python, runtime)
+    facts = asdict(inspect_image(sif, python, runtime))
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return

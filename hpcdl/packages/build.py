@@ -1,4 +1,4 @@
-"""Builds an overlay: the image's own Python installs the requirements, and one read-only file is made of them."""
+"""Builds an overlay: the image's own Python installs packages, and they become one read-only file."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from hpcdl.container import PACKAGES, Places, isolated
 from hpcdl.container import argv as argv_of
 from hpcdl.errors import ContainerError, HpcdlError, UserError
 from hpcdl.files import write_json
-from hpcdl.image import check_sif
+from hpcdl.image import check_sif, python_program, read_answer
 from hpcdl.modules import after_modules, check_loaded
 from hpcdl.packages import FOLDER, MANIFEST, SQUASHFS
 from hpcdl.packages.pipconfig import local_paths, pip_environment
 from hpcdl.planning import Environment, Plan
 
-_AT = os.path.dirname(
-    PACKAGES
-)  # the folder that is built, seen inside: compiled files know where jobs see them
-_WORDS = 12  # lines of pip's that an error shows
+# The folder that is built, as the image sees it: compiled files know where jobs see them
+_AT = os.path.dirname(PACKAGES)
+_MAX_LINES = 12  # of pip's, in an error
 
 
 def build(plan: Plan, say: Callable[[str], None], wheels: Path | None = None) -> dict[str, Any]:
@@ -61,39 +60,43 @@ def build(plan: Plan, say: Callable[[str], None], wheels: Path | None = None) ->
         final.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
         try:
-            told = _install(plan, aside, say, wheels)
-            made = _manifest(plan, told, _payload(plan, aside))
-            write_json(aside / MANIFEST, made)
+            answer = _install(plan, aside, say, wheels)
+            manifest = _manifest(plan, answer, _payload(plan, aside))
+            write_json(aside / MANIFEST, manifest)
             aside.chmod(0o755)
             aside.rename(final)
         finally:
             if aside.exists():
                 shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
-        if not (final / MANIFEST).exists():  # else somebody else was faster, with the same packages
+        if not (final / MANIFEST).exists():  # else another build was faster, with the same packages
             raise HpcdlError(
                 f"cannot build in {final.parent}: {error.strerror or error}"
             ) from error
-    return made
+    return manifest
 
 
 def _install(
     plan: Plan, aside: Path, say: Callable[[str], None], wheels: Path | None
 ) -> dict[str, Any]:
-    """What the program in the container says it has installed."""
+    """Install into a folder, with the image's Python; what it answers.
+
+    Raises:
+        UserError: the requirements cannot be installed, or hide a part of the image.
+        ContainerError: the image has no pip, or cannot be started.
+    """
     container = plan.require_container()
-    env = {} if wheels else pip_environment(os.environ, Path.home())
-    options = ["--no-index", "--find-links", str(wheels)] if wheels else []
-    paths = [str(wheels)] if wheels else local_paths(env)
+    if wheels:
+        env, options = {}, ["--no-index", "--find-links", str(wheels)]
+        paths = [str(wheels)]
+    else:
+        env, options = pip_environment(os.environ, Path.home()), []
+        paths = local_paths(env)
     (aside / "tmp").mkdir()
     binds = [f"{aside}:{_AT}", *(f"{path}:{path}:ro" for path in paths)]
     argv = isolated(container.runtime, container.image, str(aside / "tmp"), binds)
-    argv += [
-        container.python,
-        "-c",
-        Path(__file__).with_name("inside.py").read_text(encoding="utf-8"),
-    ]
-    asked = {
+    argv += python_program(container.python, "install")
+    question = {
         "here": _AT,
         "target": PACKAGES,
         "requirements": container.requirements,
@@ -101,54 +104,60 @@ def _install(
         "env": env,
     }
     lines: list[str] = []
-    answer = ""
-    for line in _lines_of(plan, argv, json.dumps(asked)):
-        if line.startswith("hpcdl:"):
-            answer = line[6:]
-        elif line:
+    answer = None
+    for line in _lines_of(plan, argv, json.dumps(question)):
+        answer = read_answer(line) or answer
+        if line and read_answer(line) is None:
             lines.append(line)
             say(line)
-    if not answer:
+    if answer is None:
+        last = lines[-1] if lines else "no words"
+        raise ContainerError(f"{container.python} failed in {container.image}: {last}")
+    _refuse(plan, container.image, answer, lines)
+    return answer
+
+
+def _refuse(plan: Plan, image: str, answer: dict[str, Any], lines: list[str]) -> None:
+    """Raise what keeps an installation from being used."""
+    if not answer["pip"]:
         raise ContainerError(
-            f"{container.python} failed in {container.image}: {lines[-1] if lines else 'no words'}"
+            f"{image} has neither pip nor ensurepip; use an image that has one of them"
         )
-    told: dict[str, Any] = json.loads(answer)
-    if not told["pip"]:
-        raise ContainerError(
-            f"{container.image} has neither pip nor ensurepip; use an image that has one of them"
-        )
-    if told["status"]:
-        begin = next(
-            (i for i, line in enumerate(lines) if line.startswith("ERROR")), len(lines) - _WORDS
-        )
-        words = lines[max(0, begin) :][:_WORDS]
-        named = set(re.findall(r"[a-z0-9-]+", " ".join(words).lower().replace("_", "-")))
-        has = ", ".join(
-            f"{name} {told['image'][name]}" for name in sorted(named & set(told["image"]))
-        )
-        keeps = (
-            f"The image has {has}, and keeps that."
-            if has
-            else "What the image has keeps its version."
-        )
+    if answer["status"]:
+        words = _telling_lines(lines)
+        message = f"pip cannot install what {plan.source} asks for in {image}."
+        message += f" {_kept_versions(words, answer['image'])}"
+        raise UserError("\n  ".join([message, *words]))
+    if answer["shadows"]:
+        names = ", ".join(answer["shadows"])
         raise UserError(
-            "\n  ".join(
-                [
-                    f"pip cannot install what {plan.source} asks for in {container.image}. {keeps}",
-                    *words,
-                ]
-            )
+            f"the image has {names} already, which these packages would hide: "
+            "leave out what brings that"
         )
-    if told["shadows"]:
-        names = ", ".join(told["shadows"])
-        raise UserError(
-            f"the image has {names} already, which these packages would hide: leave out what brings that"
-        )
-    return told
+
+
+def _telling_lines(lines: list[str]) -> list[str]:
+    """Pip's lines from its first error on, or its last ones."""
+    for number, line in enumerate(lines):
+        if line.startswith("ERROR"):
+            return lines[number:][:_MAX_LINES]
+    return lines[-_MAX_LINES:]
+
+
+def _kept_versions(words: list[str], versions: dict[str, str]) -> str:
+    """Which of the image's packages, that pip's lines speak of, keep their version."""
+    text = " ".join(words).lower().replace("_", "-")
+    names = set(re.findall(r"[a-z0-9-]+", text)) & set(versions)
+    if not names:
+        return "What the image has keeps its version."
+    listed = ", ".join(f"{name} {versions[name]}" for name in sorted(names))
+    return f"The image has {listed}, and keeps that."
 
 
 def _lines_of(plan: Plan, argv: list[str], stdin: str) -> Iterator[str]:
-    """Start a container, after the site's modules where they bring its command; its lines as they come, no passwords.
+    """Start a container, and give its lines as they come, without passwords.
+
+    The site's modules are loaded first if they bring the container command.
 
     Raises:
         ModuleError: a module is not to be loaded.
@@ -178,46 +187,44 @@ def _lines_of(plan: Plan, argv: list[str], stdin: str) -> Iterator[str]:
 
 
 def _payload(plan: Plan, aside: Path) -> str:
-    """The name of what jobs bind: one file, or the folder itself where this container command mounts no such file."""
+    """The name of what jobs bind: one file, or the folder if this machine cannot make or mount one."""
     shutil.rmtree(aside / "tmp")
     for name in ("requirements", "constraints"):
         (aside / name).unlink()
-    packed = aside / SQUASHFS
     if shutil.which("mksquashfs") is None:
         return FOLDER
-    argv = [
-        "mksquashfs",
-        str(aside / FOLDER),
-        str(packed),
-        "-noappend",
-        "-no-progress",
-        "-all-root",
-    ]
+    packed = aside / SQUASHFS
+    argv = ["mksquashfs", str(aside / FOLDER), str(packed)]
+    argv += ["-noappend", "-no-progress", "-all-root"]
     done = subprocess.run(
         argv, capture_output=True, check=False, encoding="utf-8", errors="replace"
     )  # fmt: skip
-    container = replace(plan.require_container(), overlay=str(packed), binds=[], nv=False)
-    packed_plan = replace(plan, container=container, environment=Environment())
-    places = Places(workdir="/", home="/", stop_file="/stop")
-    look = argv_of(packed_plan, places, ["ls", PACKAGES])
-    if done.returncode or sum(1 for _ in _lines_of(plan, look, "")) < len(
-        os.listdir(aside / FOLDER)
-    ):
+    entries = len(os.listdir(aside / FOLDER))
+    if done.returncode or _entries_seen(plan, packed) < entries:
         packed.unlink(missing_ok=True)
         return FOLDER
     shutil.rmtree(aside / FOLDER)
     return SQUASHFS
 
 
-def _manifest(plan: Plan, told: dict[str, Any], file: str) -> dict[str, Any]:
+def _entries_seen(plan: Plan, packed: Path) -> int:
+    """How many files and folders a container shows of a packed file."""
+    container = replace(plan.require_container(), overlay=str(packed), binds=[], nv=False)
+    packed_plan = replace(plan, container=container, environment=Environment())
+    places = Places(workdir="/", home="/", stop_file="/stop")
+    argv = argv_of(packed_plan, places, ["ls", PACKAGES])
+    return len(list(_lines_of(plan, argv, "")))
+
+
+def _manifest(plan: Plan, answer: dict[str, Any], file: str) -> dict[str, Any]:
     container = plan.require_container()
     image = Path(container.image)
     return {
         "file": file,
         "requirements": container.requirements,
-        "packages": told["packages"],
-        "python": told["python"],
-        "image": {"path": str(image), "sha256": cached_sha256(image), "packages": told["image"]},
+        "packages": answer["packages"],
+        "python": answer["python"],
+        "image": {"path": str(image), "sha256": cached_sha256(image), "packages": answer["image"]},
         "hpcdl": hpcdl.__version__,
         "built": time.time(),
     }

@@ -13,14 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hpcdl import cache
+from hpcdl import cache, image
 from hpcdl.container import Places
 from hpcdl.container import argv as argv_of
 from hpcdl.errors import ContainerError, UserError
-from hpcdl.image import check_sif
-from hpcdl.in_image import names as names_program
 from hpcdl.in_image.names import ROOTS, TF_KERAS, why_broken
-from hpcdl.modules import last_line, run_in_container
 from hpcdl.planning import Plan
 
 LEGACY_KERAS = "TF_USE_LEGACY_KERAS"  # the variable by which TensorFlow chooses its Keras
@@ -29,8 +26,6 @@ _MAX_IMAGES = 100  # in the cache
 _MAX_ANSWERS = 1000  # for the programs, the modules and the names of an image
 _CACHE_VERSION = 3
 _PARTS = ("programs", "modules", "names")  # of a question, and of the answers in the cache
-_PROGRAM = Path(names_program.__file__).read_text(encoding="utf-8")
-_ANSWER = "hpcdl:"
 
 
 @dataclass(frozen=True)
@@ -106,12 +101,12 @@ def ask(plan: Plan, module_lines: list[str], question: Question) -> ImageFacts:
         HpcdlError: the image cannot be asked on this machine.
     """
     try:
-        check_sif(Path(plan.require_container().image))
+        image.check_sif(Path(plan.require_container().image))
     except UserError as error:
         raise ContainerError("the image cannot be asked") from error
     plan = _as_here(plan)
-    image = _image_key(plan)
-    answers = _cached_images().get(image, {})
+    key = _image_key(plan)
+    answers = _cached_images().get(key, {})
     programs = {_program_key(name, text): [name, text] for name, text in question.programs.items()}
     if answers:
         _compile_here(answers, programs)
@@ -123,7 +118,7 @@ def ask(plan: Plan, module_lines: list[str], question: Question) -> ImageFacts:
     }
     if any(open_question.values()):
         answers = _merged(answers, _ask(plan, module_lines, open_question))
-        _store(image, answers)
+        _store(key, answers)
     return _facts(answers, programs, question)
 
 
@@ -228,13 +223,13 @@ def _cached_images() -> dict[str, Any]:
     return images
 
 
-def _store(image: str, answers: dict[str, Any]) -> None:
+def _store(key: str, answers: dict[str, Any]) -> None:
     """Put an image's answers into the cache. The oldest ones leave it."""
     newest_answers = {**answers, "time": time.time()}
     for part in _PARTS:
         newest_answers[part] = dict(list(answers[part].items())[-_MAX_ANSWERS:])
-    images = {**_cached_images(), image: newest_answers}
-    newest_keys = sorted(images, key=lambda key: -images[key]["time"])[:_MAX_IMAGES]
+    images = {**_cached_images(), key: newest_answers}
+    newest_keys = sorted(images, key=lambda name: -images[name]["time"])[:_MAX_IMAGES]
     cache.store(_CACHE, {key: images[key] for key in newest_keys})
 
 
@@ -278,14 +273,6 @@ def _ask(plan: Plan, module_lines: list[str], question: dict[str, Any]) -> dict[
     with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
         home = "/tmp"  # noqa: S108 - the container's own
         places = Places(workdir="/", home=home, stop_file="/tmp/stop", tmp=tmp)  # noqa: S108
-        argv = argv_of(plan, places, [container.python, "-c", _PROGRAM])
-        done = run_in_container(container.runtime, module_lines, argv, json.dumps(question))
-    answers = [line for line in done.stdout.splitlines() if line.startswith(_ANSWER)]
-    if done.returncode or not answers:
-        reason = last_line(done.stderr) or "no words"
-        message = (
-            f"{container.python} in {container.image} failed (exit {done.returncode}): {reason}"
-        )
-        raise ContainerError(message)
-    answer: dict[str, Any] = json.loads(answers[-1].removeprefix(_ANSWER))
-    return answer
+        argv = argv_of(plan, places, image.python_program(container.python, "names"))
+        asked = f"{container.python} in {container.image}"
+        return image.ask(argv, asked, question, module_lines)
