@@ -13,7 +13,7 @@ from os.path import basename, relpath
 from pathlib import PurePath
 from typing import ClassVar, Optional, TypeVar, Union
 
-from hpcdl.cluster.schema import Cluster, Image, Partition, Qos
+from hpcdl.cluster.schema import Cluster, Image, PartitionChoice, QosChoice
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import Job, format_time, parse_time
 from hpcdl.job.training import training_problems
@@ -392,7 +392,7 @@ def _too_long(job: Job, cluster: Cluster) -> Iterator[Problem]:
         limit_s = most_s(max_time)
         if limit_s is None or asked_s <= limit_s:
             continue
-        choices: dict[str, Partition] | dict[str, Qos] = (
+        choices: dict[str, PartitionChoice] | dict[str, QosChoice] = (
             cluster.qos_choices if key == "qos" else cluster.partitions
         )
         longer = [

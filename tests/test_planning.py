@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpcdl.cluster import Cluster, Image, Node, Partition, Qos
+from hpcdl.cluster import Cluster, Image, Node, PartitionChoice, QosChoice
 from hpcdl.contract.spec import DataSpec, MlpSpec, TrainSpec
 from hpcdl.errors import JobError
 from hpcdl.job import Job, Resources
@@ -139,11 +139,15 @@ LIMITED = replace(
     SITE,
     max_time="1-00:00:00",
     partitions={
-        "short": Partition("01:00:00"),
-        "long": Partition("2-00:00:00"),
-        "open": Partition(),
+        "short": PartitionChoice("01:00:00"),
+        "long": PartitionChoice("2-00:00:00"),
+        "open": PartitionChoice(),
     },
-    qos_choices={"debug": Qos("02:00:00"), "slow": Qos("3-00:00:00"), "any": Qos()},
+    qos_choices={
+        "debug": QosChoice("02:00:00"),
+        "slow": QosChoice("3-00:00:00"),
+        "any": QosChoice(),
+    },
 )
 
 

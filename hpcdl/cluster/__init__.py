@@ -13,7 +13,7 @@ from typing import Any
 
 from hpcdl.cluster import layers
 from hpcdl.cluster.checks import check_choices, check_times, check_words
-from hpcdl.cluster.schema import Cluster, Image, Node, Partition, Qos
+from hpcdl.cluster.schema import Cluster, Image, Node, PartitionChoice, QosChoice
 from hpcdl.environment import expand, nobodys_home, slurm_cluster
 from hpcdl.errors import ClusterError, Problem, UserError
 from hpcdl.job import Job
@@ -25,8 +25,8 @@ __all__ = [
     "Cluster",
     "Image",
     "Node",
-    "Partition",
-    "Qos",
+    "PartitionChoice",
+    "QosChoice",
     "built_in_profiles",
     "choose_cluster",
     "fitting_cluster",
@@ -51,41 +51,41 @@ def _profiles_in(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def choose_cluster(given: str | None) -> str:
+def choose_cluster(option: str | None) -> str:
     """The profile to use: the one that is named, or else what fits this host.
 
     Args:
-        given: the option ``--cluster``.
+        option: the option ``--cluster``.
 
     Raises:
         ClusterError: hpcdl.yaml or the user's config is wrong.
         UserError: none of these names one; the message lists the profiles.
     """
-    name = named_cluster(given) or fitting_cluster()
+    name = named_cluster(option) or fitting_cluster()
     if name is None:
         import socket
 
         names = ", ".join(built_in_profiles())
         raise UserError(
-            f"which cluster? This host ({socket.getfqdn()}) fits no profile. Say --cluster NAME or FILE, "
-            f"set HPCDL_CLUSTER, or keep one with hpcdl init; known are {names}"
+            f"which cluster? This host ({socket.getfqdn()}) fits no profile. "
+            "Say --cluster NAME or FILE, set HPCDL_CLUSTER, or keep one with hpcdl init; "
+            f"known are {names}"
         )
     return name
 
 
-def named_cluster(given: str | None) -> str | None:
-    """The profile that is named by ``--cluster``, HPCDL_CLUSTER, ./hpcdl.yaml or the user's config.
+def named_cluster(option: str | None) -> str | None:
+    """The profile that ``--cluster``, HPCDL_CLUSTER, ./hpcdl.yaml or the user's config names.
 
     Raises:
         ClusterError: hpcdl.yaml or the user's config is wrong.
         UserError: ``--cluster`` is empty.
     """
-    if given is not None:
-        if not given.strip():
-            raise UserError(
-                "--cluster is empty; expected a profile's name or file (is a shell variable not set?)"
-            )
-        return given
+    if option is not None:
+        if not option.strip():
+            expected = "expected a profile's name or file (is a shell variable not set?)"
+            raise UserError(f"--cluster is empty; {expected}")
+        return option
     variable = os.environ.get(VARIABLE, "").strip()
     if variable:
         return variable
@@ -98,26 +98,28 @@ def named_cluster(given: str | None) -> str | None:
 
 def fitting_cluster() -> str | None:
     """The built-in profile whose ``detect`` patterns fit this host's name."""
-    import socket  # here: where a profile is named, as mostly, it is not needed
+    import socket  # here: mostly a profile is named, and this is not needed
 
     host = socket.getfqdn()
     for name, path in built_in_profiles().items():
         text = path.read_text(encoding="utf-8")
         for line in re.findall(r"^detect:\s*\[(.*?)\]\s*(?:#|$)", text, re.MULTILINE):
-            if any(fnmatchcase(host, pattern.strip(" '\"")) for pattern in line.split(",")):
-                return name
+            for pattern in line.split(","):
+                if fnmatchcase(host, pattern.strip(" '\"")):
+                    return name
     return None
 
 
 def _of_variable(name: str) -> str:
-    """What to add about a profile that is not there, if HPCDL_CLUSTER named it."""
+    """What to add about a missing profile, if HPCDL_CLUSTER named it."""
     if name != os.environ.get(VARIABLE, "").strip():
         return ""
     if not _is_path(name) or os.path.isabs(os.path.expanduser(name)):
         return f"; {VARIABLE} names it: correct or unset that"
+    whole_path = f"/whole/path/{os.path.basename(name)}"
     return (
         f"; {VARIABLE} names it, and a relative path is looked for in the folder where you are: "
-        f"export {VARIABLE}=/whole/path/{os.path.basename(name)}, or keep it with hpcdl init --cluster FILE"
+        f"export {VARIABLE}={whole_path}, or keep it with hpcdl init --cluster FILE"
     )
 
 
@@ -127,17 +129,16 @@ def _is_path(name: str) -> bool:
 
 def _close(name: str) -> str:
     """The profile that is meant, most likely: a built-in one, or a file in this folder."""
-    files = sorted(str(path) for path in Path().glob("*.y*ml"))
-    stems = [file for file in files if Path(file).stem == name]
-    if stems:
-        return f"; did you mean {stems[0]}?"
+    for path in sorted(Path().glob("*.y*ml")):
+        if path.stem == name:
+            return f"; did you mean {path}?"
     return did_you_mean(name, built_in_profiles())
 
 
 def load_cluster(
     name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None
 ) -> Cluster:
-    """Read a profile, with what the user's config, ./hpcdl.yaml, the job and ``sets`` say otherwise.
+    """Read a profile, changed by the user's config, ./hpcdl.yaml, the job and ``sets``.
 
     Args:
         name: a built-in profile's name, or a path to a profile file.
@@ -171,9 +172,8 @@ def read_cluster(
     if document is not None and not isinstance(document.value, dict):
         Walker(problems).fill(Cluster, document)
     elif document is not None:
-        document = layers.over(
-            document, files, built_in_profiles(), job.cluster if job else {}, sets, problems
-        )
+        of_job = job.cluster if job else {}
+        document = layers.over(document, files, built_in_profiles(), of_job, sets, problems)
         walker = Walker(problems)
         cluster = walker.fill(Cluster, document)
         check_words(document, walker)
@@ -197,17 +197,19 @@ def profile_text(name: str) -> str:
     except ValueError as error:
         raise UserError(f"cannot read the cluster profile {name}: it {error}") from error
     except OSError as error:
-        if _is_path(name):
-            ships = ""
-            if path.stem in built_in_profiles():
-                ships = f"; the built-in profile is called {path.stem}: --cluster {path.stem}"
-            raise UserError(
-                f"cannot read the cluster profile {name}: {error.strerror}{ships}{_of_variable(name)}"
-            ) from error
-        close = _close(name)
-        raise UserError(
-            f"there is no cluster profile {name!r} (a path to a file ends in .yaml){close}{_of_variable(name)}"
-        ) from error
+        raise UserError(_cannot_read(name, path, error)) from error
+
+
+def _cannot_read(name: str, path: Path, error: OSError) -> str:
+    """What to say of a profile that cannot be read: by its path, or by its name."""
+    if not _is_path(name):
+        message = f"there is no cluster profile {name!r} (a path to a file ends in .yaml)"
+        return f"{message}{_close(name)}{_of_variable(name)}"
+    ships = ""
+    if path.stem in built_in_profiles():
+        ships = f"; the built-in profile is called {path.stem}: --cluster {path.stem}"
+    message = f"cannot read the cluster profile {name}: {error.strerror}"
+    return f"{message}{ships}{_of_variable(name)}"
 
 
 def _shown(name: str) -> str:
@@ -220,66 +222,74 @@ def _whole(path: str) -> str:
     return path if re.match(r"[\w-]+://", path) or not path else os.path.abspath(path)
 
 
-def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
-    """Fill {account} and {user} in paths, and expand ~ and this shell's variables.
+class _PathFiller:
+    """Fills {account} and {user} in a profile's paths, and expands ~ and this shell's variables.
 
-    ``scratch`` keeps its variables: they are the node's.
+    Args:
+        cluster: the profile, with its paths as they are written.
+        problems: where problems are added.
     """
-    import getpass
 
-    missing = False
+    def __init__(self, cluster: Cluster, problems: list[Problem]) -> None:
+        self._cluster = cluster
+        self._problems = problems
+        self.lacks_account = False
 
-    def fill(text: str, key: str) -> str:
-        nonlocal missing
-
-        def place(match: re.Match[str]) -> str:
-            nonlocal missing
-            if match[1] == "user":
-                return getpass.getuser()
-            if match[1] == "account":
-                missing = missing or not cluster.account
-                return cluster.account or ""
-            where = cluster.places[key]
-            problems.append(
-                Problem(
-                    where, key, f"{match[0]} in {text}: only {{account}} and {{user}} are known"
-                )
-            )
-            return ""
-
-        path = _PLACES.sub(place, text)
+    def fill(self, text: str, key: str) -> str:
+        """The path that a text means. ``scratch`` keeps its variables: they are the node's."""
+        path = _PLACES.sub(lambda match: self._place(match, text, key), text)
         if key != "scratch":
             try:
                 path = expand(path)
             except ValueError as error:
-                where = cluster.places.get(key) or cluster.places[""]
-                problems.append(Problem(where, key, str(error)))
+                self._add(key, str(error))
         if nobodys_home(path):
-            problems.append(
-                Problem(cluster.places.get(key) or cluster.places[""], key, nobodys_home(path))
-            )
+            self._add(key, nobodys_home(path))
         return os.path.expanduser(path)
 
+    def _place(self, match: re.Match[str], text: str, key: str) -> str:
+        """What stands for one {name} in a text."""
+        if match[1] == "user":
+            import getpass  # most profiles do without
+
+            return getpass.getuser()
+        if match[1] == "account":
+            if not self._cluster.account:
+                self.lacks_account = True
+            return self._cluster.account or ""
+        self._add(key, f"{match[0]} in {text}: only {{account}} and {{user}} are known")
+        return ""
+
+    def _add(self, key: str, message: str) -> None:
+        """Report a problem at the key's place, or at the profile's beginning if it has none."""
+        places = self._cluster.places
+        self._problems.append(Problem(places.get(key) or places[""], key, message))
+
+
+def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
+    """The profile with whole paths."""
+    filler = _PathFiller(cluster, problems)
+    images = {}
+    for name, image in cluster.images.items():
+        key = f"images.{name}"
+        images[name] = replace(image, path=_whole(filler.fill(image.path, key)))
     changes: dict[str, Any] = {
-        "images": {
-            name: replace(image, path=_whole(fill(image.path, f"images.{name}")))
-            for name, image in cluster.images.items()
-        },
-        "binds": [fill(bind, "binds") for bind in cluster.binds],
-        "data_root": os.path.abspath(fill(cluster.data_root, "data_root")),
-        "runs_root": os.path.abspath(fill(cluster.runs_root, "runs_root")),
+        "images": images,
+        "binds": [filler.fill(bind, "binds") for bind in cluster.binds],
+        "data_root": os.path.abspath(filler.fill(cluster.data_root, "data_root")),
+        "runs_root": os.path.abspath(filler.fill(cluster.runs_root, "runs_root")),
     }
     for key in ("scratch", "host_python", "module_init"):
         value = getattr(cluster, key)
-        changes[key] = fill(value, key) if value else value
+        if value:
+            changes[key] = filler.fill(value, key)
     for name, image in cluster.images.items():
         if not image.path.strip():
             key = f"images.{name}"
-            problems.append(
-                Problem(cluster.places[key], key, "is empty; expected the path of a .sif file")
-            )
-    if missing:
+            message = "is empty; expected the path of a .sif file"
+            problems.append(Problem(cluster.places[key], key, message))
+    if filler.lacks_account:
         where = cluster.places[""].rpartition(":")[0]
-        wanted = "is needed here: --set cluster.account=<your group>, or keep it with hpcdl init"
-        problems.append(Problem(where, "account", wanted))
+        message = "is needed here: --set cluster.account=<your group>, or keep it with hpcdl init"
+        problems.append(Problem(where, "account", message))
     return replace(cluster, **changes)

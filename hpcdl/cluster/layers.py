@@ -1,4 +1,7 @@
-"""The layers of a site's values: profile < user's config.yaml < ./hpcdl.yaml < job < --set; each keeps its place."""
+"""The layers of a site's values, the weakest first; each value keeps its place.
+
+profile < user's config.yaml < ./hpcdl.yaml < job < --set
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ from hpcdl.yamlfile.reader import Located, decode, read_yaml
 from hpcdl.yamlfile.walker import Walker
 
 FOLDER_FILE = "hpcdl.yaml"
-# Programs that hpcdl starts on this machine, as `hpcdl check` does: who copies a folder or a job copies none of them.
+# Programs that hpcdl starts on this machine, as `hpcdl check` does: whoever copies a folder or a
+# job must not get any of them with it.
 PROGRAMS = ("runtime", "module_init", "host_python")
 _OWN = "names a program that is started here: it goes into a profile, your own config.yaml or --set"
 
@@ -49,14 +53,14 @@ def shown(path: Path) -> str:
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
-def settings(known: Mapping[str, Path], problems: list[Problem]) -> list[Located]:
+def settings(built_in: Mapping[str, Path], problems: list[Problem]) -> list[Located]:
     """The settings files that are there, the stronger one last.
 
     Args:
-        known: the built-in profiles.
+        built_in: the built-in profiles.
         problems: where their problems are added.
     """
-    found = []
+    documents = []
     for path in (user_file(), Path(FOLDER_FILE)):
         document = _read(path, problems)
         if document is None:
@@ -64,17 +68,17 @@ def settings(known: Mapping[str, Path], problems: list[Problem]) -> list[Located
         walker = Walker(problems)
         walker.fill(Settings, document)
         if isinstance(document.value, dict):
-            _check(document, known, walker, shared=path.name == FOLDER_FILE)
-            found.append(document)
-    return found
+            _check(document, built_in, walker, shared=path.name == FOLDER_FILE)
+            documents.append(document)
+    return documents
 
 
-def chosen(files: Sequence[Located], known: Mapping[str, Path]) -> str | None:
+def chosen(files: Sequence[Located], built_in: Mapping[str, Path]) -> str | None:
     """The profile that the settings files name: of two, the stronger one's."""
     for document in reversed(files):
         item = document.value.get("cluster")
         if item is not None and isinstance(item.raw, str) and item.value is not None:
-            if item.raw in known:
+            if item.raw in built_in:
                 return item.raw
             with suppress(ValueError):  # it was reported
                 return os.path.normpath(user_file().parent / os.path.expanduser(expand(item.raw)))
@@ -84,17 +88,17 @@ def chosen(files: Sequence[Located], known: Mapping[str, Path]) -> str | None:
 def over(
     profile: Located,
     files: Sequence[Located],
-    known: Iterable[str],
+    built_in: Iterable[str],
     job: Mapping[str, Located],
     sets: Sequence[str],
     problems: list[Problem],
 ) -> Located:
-    """The profile with all that is said over it.
+    """The profile with all layers over it.
 
     Args:
         profile: the profile's document.
         files: the settings files, the stronger one last.
-        known: the names of the built-in profiles.
+        built_in: the names of the built-in profiles.
         job: the job's ``cluster`` section.
         sets: ``cluster.KEY=value`` texts.
         problems: where problems are added.
@@ -106,13 +110,13 @@ def over(
         if section is not None and isinstance(section.value, dict):
             layers.append(section)
     if files:
-        _check_names(files, [*([str(name.raw)] if name else []), *known], problems)
+        _check_names(files, [*([str(name.raw)] if name else []), *built_in], problems)
     _refuse_programs(job, Walker(problems), "cluster.")
     typed = Located({}, profile.where)
     apply_sets(typed, sets, problems, "cluster.")
     layers += [Located(dict(job), profile.where), typed]
     partition = _merge(layers).value.get("partition")
-    # The chosen partition's node and gpu_type stand in the place of those of the same layer, no higher.
+    # The chosen partition's node and gpu_type replace those of the same layer, of none above it.
     return _merge([_at(layer, partition.raw if partition else None) for layer in layers])
 
 
@@ -131,35 +135,42 @@ def _read(path: Path, problems: list[Problem]) -> Located | None:
     return read_yaml(text, name, problems)
 
 
-def _check(document: Located, known: Mapping[str, Path], walker: Walker, shared: bool) -> None:
-    """What types cannot say; ``shared``: the file may have come with a folder that somebody else made."""
+def _check(document: Located, built_in: Mapping[str, Path], walker: Walker, shared: bool) -> None:
+    """What types cannot say.
+
+    Args:
+        document: a settings file.
+        built_in: the built-in profiles.
+        walker: gets the problems.
+        shared: whether the file may have come with a folder that somebody else made.
+    """
     cluster = document.value.get("cluster")
-    if cluster is not None and cluster.raw and cluster.raw not in known:
-        if shared:
-            close = did_you_mean(cluster.raw, known)
-            message = f"expected a built-in profile (a file is named by you: --cluster, or hpcdl init){close}"
+    if cluster is not None and cluster.raw and cluster.raw not in built_in:
+        message = _about_profile(cluster.raw, built_in, shared)
+        if message:
             walker.add(cluster, "cluster", message)
-        elif "/" not in cluster.raw and not cluster.raw.endswith((".yaml", ".yml")):
-            close = did_you_mean(cluster.raw, known)
-            walker.add(
-                cluster,
-                "cluster",
-                f"there is no profile {show(cluster.raw)}{close} (a file ends in .yaml)",
-            )
-        else:
-            try:
-                expand(cluster.raw)
-            except ValueError as error:
-                walker.add(cluster, "cluster", str(error))
     for name, section in _profiles(document).items():
         if not isinstance(section.value, dict):
-            walker.add(
-                section,
-                f"profiles.{name}",
-                f"expected a section of profile keys; got {show(section.plain())}",
-            )
+            message = f"expected a section of profile keys; got {show(section.plain())}"
+            walker.add(section, f"profiles.{name}", message)
         elif shared:
             _refuse_programs(section.value, walker, f"profiles.{name}.")
+
+
+def _about_profile(name: str, built_in: Mapping[str, Path], shared: bool) -> str:
+    """What is wrong with the name or file of a profile that is not built in; empty if nothing."""
+    if shared:
+        close = did_you_mean(name, built_in)
+        only = "a file is named by you: --cluster, or hpcdl init"
+        return f"expected a built-in profile ({only}){close}"
+    if "/" not in name and not name.endswith((".yaml", ".yml")):
+        close = did_you_mean(name, built_in)
+        return f"there is no profile {show(name)}{close} (a file ends in .yaml)"
+    try:
+        expand(name)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _profiles(document: Located) -> dict[str, Located]:
@@ -171,22 +182,24 @@ def _profiles(document: Located) -> dict[str, Located]:
     return sections_by_name
 
 
-def _check_names(files: Sequence[Located], known: Sequence[str], problems: list[Problem]) -> None:
-    """A section whose name is nearly a profile's that has none of its own would change nothing, without a word."""
+def _check_names(
+    files: Sequence[Located], built_in: Sequence[str], problems: list[Problem]
+) -> None:
+    """Refuse a section whose name is nearly that of a profile without one: it has no effect."""
     sections = [pair for document in files for pair in _profiles(document).items()]
-    unknown = [(name, section) for name, section in sections if name not in known]
+    unknown = [(name, section) for name, section in sections if name not in built_in]
     if not unknown:
         return
     from difflib import get_close_matches  # mostly not needed, and every command would wait for it
 
     with_section = {name for name, _ in sections}
-    without_section = [name for name in known if name not in with_section]
+    without_section = [name for name in built_in if name not in with_section]
     for name, section in unknown:
         close = get_close_matches(str(name), without_section, n=1, cutoff=0.75)
         if close:
             message = (
-                f"there is no such profile; did you mean {close[0]}? "
-                f"(a file of your own may be called {name}: then put {close[0]}: {{}} beside it)"
+                f"there is no such profile; did you mean {close[0]}? (a file of your own may be "
+                f"called {name}: then put {close[0]}: {{}} next to it)"
             )
             Walker(problems).add(section, f"profiles.{name}", message)
 
@@ -205,21 +218,20 @@ def _over(low: Located, high: Located) -> Located:
     """Sections are joined key by key; anything else is replaced."""
     if not isinstance(low.value, dict) or not isinstance(high.value, dict):
         return high
-    joined = {
-        key: _over(low.value[key], item) if key in low.value else item
-        for key, item in high.value.items()
-    }
-    return Located({**low.value, **joined}, low.where)
+    joined = dict(low.value)
+    for key, item in high.value.items():
+        if key in low.value:
+            item = _over(low.value[key], item)
+        joined[key] = item
+    return Located(joined, low.where)
 
 
 def _at(layer: Located, partition: str | None) -> Located:
     """A layer as it is in one of its partitions."""
     choices = layer.value.get("partitions")
-    choice = (
-        choices.value.get(partition)
-        if choices is not None and isinstance(choices.value, dict)
-        else None
-    )
+    if choices is None or not isinstance(choices.value, dict):
+        return layer
+    choice = choices.value.get(partition)
     if choice is None or not isinstance(choice.value, dict):
         return layer
     own = {key: choice.value[key] for key in ("node", "gpu_type") if key in choice.value}

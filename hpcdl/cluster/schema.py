@@ -41,8 +41,10 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Partition:
-    """A partition to choose, where it differs from the profile: its node and gpu_type take the place of those there."""
+class PartitionChoice:
+    """A partition to choose, if it differs from the profile: its node and gpu_type replace the
+    profile's.
+    """
 
     max_time: Optional[str] = setting("the longest job, as in resources.time", None)
     node: Optional[Node] = setting("the shape of its nodes", None)
@@ -50,7 +52,7 @@ class Partition:
 
 
 @dataclass(frozen=True)
-class Qos:
+class QosChoice:
     """A quality of service to choose."""
 
     max_time: Optional[str] = setting("the longest job, as in resources.time", None)
@@ -76,10 +78,10 @@ class Cluster:
         "the SLURM cluster, where a site has several: sbatch -M", None
     )
     accounts: list[str] = setting("the accounts to choose from; empty: not known", [])
-    partitions: dict[str, Partition] = setting(
+    partitions: dict[str, PartitionChoice] = setting(
         "the partitions to choose from: {name: {max_time, node, gpu_type}}", {}
     )
-    qos_choices: dict[str, Qos] = setting(
+    qos_choices: dict[str, QosChoice] = setting(
         "the qualities of service to choose from: {name: {max_time}}", {}
     )
     max_time: Optional[str] = setting("the longest job, where neither partition nor QoS says", None)
@@ -105,7 +107,7 @@ class Cluster:
     images: dict[str, Image] = setting(
         "named images: {name: path} or {name: {path, python}}", {}, word="path"
     )
-    binds: list[str] = setting("folders that every container sees, beside its run and data", [])
+    binds: list[str] = setting("folders that every container sees, besides its run and data", [])
     data_root: str = setting(
         "staged data sets and weights, on the shared file system", "~/.local/share/hpcdl/data"
     )
@@ -128,11 +130,11 @@ class Cluster:
         "how often a job is run again after its time limit; preemptions do not count", 10, ge=0
     )
     stop_margin_s: int = setting(
-        "seconds kept free before the time limit, beside the time of three saves", 60, ge=0
+        "seconds kept free before the time limit, besides the time of three saves", 60, ge=0
     )
     save_every_s: float = setting("seconds between two checkpoints of a training", 300.0, ge=1)
     save_every_steps: Optional[int] = setting(
-        "steps between two checkpoints, beside the seconds", None, ge=1
+        "steps between two checkpoints, besides the seconds", None, ge=1
     )
     keep_checkpoints: int = setting("how many checkpoints are kept", 3, ge=1)
     signal_lead_s: int = setting(

@@ -381,5 +381,5 @@ def test_no_limit_is_left_out(tmp_path, text):
     """SLURM says UNLIMITED of such a partition."""
     (tmp_path / "site.yaml").write_text(f"name: a\n{text}\n")
 
-    with pytest.raises(ClusterError, match="max_time: leave it out where there is no limit"):
+    with pytest.raises(ClusterError, match="max_time: leave it out if there is no limit"):
         load_cluster(tmp_path / "site.yaml")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpcdl.cluster import Node, Partition, load_cluster
+from hpcdl.cluster import Node, PartitionChoice, load_cluster
 from hpcdl.discover import discover, keys, profile
 from hpcdl.job import load_job
 from hpcdl.planning import plan
@@ -123,7 +123,9 @@ def test_partition_asked_for(login):
     assert "memory by MaxMemPerNode" in line(text, "node")
     assert "DefMemPerNode is 8000 MB" in line(text, "memory_request")
     assert set(cluster.partitions) == {"shared", "owners"}, "broken is down"
-    assert cluster.partitions["owners"] == Partition(node=Node(96, 2, 500, "a100"), gpu_type="a100")
+    assert cluster.partitions["owners"] == PartitionChoice(
+        node=Node(96, 2, 500, "a100"), gpu_type="a100"
+    )
 
 
 def test_sockets_and_nodes_down(login):
