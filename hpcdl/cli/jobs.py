@@ -43,7 +43,7 @@ def copy_job(name: str, folder: str) -> None:
     """
     from hpcdl.errors import HpcdlError, UserError
     from hpcdl.job import load_job
-    from hpcdl.usercode.freeze import user_files
+    from hpcdl.usercode.user_files import user_files
 
     source = _shipped(name)
     job_file = Path(folder, source.name)

@@ -17,9 +17,9 @@ from hpcdl.mounts.staged_sets import linked
 from hpcdl.planning import Plan, Script
 from hpcdl.staging import MODELS
 from hpcdl.usercode.folders import python_files
-from hpcdl.usercode.freeze import user_files
 from hpcdl.usercode.named_paths import Named, names_in
 from hpcdl.usercode.source import NOTEBOOK, read_source
+from hpcdl.usercode.user_files import user_files
 
 # Options and variables that name places to write, such as --output-dir, --logdir and TMPDIR
 _FOR_OUTPUT = re.compile(

@@ -12,9 +12,9 @@ from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.api_names import ROOTS, unbound_calls
 from hpcdl.preflight.sources import files_of, notebooks_of, program_finding
 from hpcdl.usercode import notebook
-from hpcdl.usercode.freeze import user_files
 from hpcdl.usercode.notebook import where
 from hpcdl.usercode.source import parse_source, why_undecodable
+from hpcdl.usercode.user_files import user_files
 
 _PARAMETERS = {"model.function": "input_shape, classes", "data.function": ""}
 

@@ -10,7 +10,7 @@ from hpcdl.job import Job
 from hpcdl.preflight import Finding, Note
 from hpcdl.usercode.clashes import clashes
 from hpcdl.usercode.folders import walk
-from hpcdl.usercode.freeze import user_files
+from hpcdl.usercode.user_files import user_files
 
 _MUCH_BYTES = 50_000_000
 _MANY_FILES = 5_000  # file systems of clusters are slow with many small files

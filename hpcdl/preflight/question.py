@@ -11,8 +11,8 @@ from hpcdl.preflight.imports import Import, imports_of
 from hpcdl.preflight.sources import files_of, notebooks_of, sources_of
 from hpcdl.trainer.support.showing import STAND_INS
 from hpcdl.usercode import notebook
-from hpcdl.usercode.freeze import user_files
 from hpcdl.usercode.source import why_undecodable
+from hpcdl.usercode.user_files import user_files
 
 
 def question_for(subject: Subject) -> Question:

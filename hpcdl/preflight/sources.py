@@ -8,9 +8,9 @@ from pathlib import Path
 from hpcdl.preflight import Finding, Subject
 from hpcdl.usercode import notebook
 from hpcdl.usercode.folders import python_files
-from hpcdl.usercode.freeze import user_files
 from hpcdl.usercode.search_path import added_folders
 from hpcdl.usercode.source import read_source
+from hpcdl.usercode.user_files import user_files
 
 
 def sources_of(subject: Subject) -> dict[str, str]:

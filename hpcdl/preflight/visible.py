@@ -15,8 +15,8 @@ from hpcdl.preflight.as_it_stands import unreadable
 from hpcdl.preflight.copied import copied
 from hpcdl.preflight.literals import literals
 from hpcdl.preflight.sources import sources_of
-from hpcdl.usercode.freeze import user_files
 from hpcdl.usercode.named_paths import Named
+from hpcdl.usercode.user_files import user_files
 
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (names to look for, nothing is written)
 

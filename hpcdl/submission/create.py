@@ -27,7 +27,8 @@ from hpcdl.run.paths import RunPaths
 from hpcdl.staging import PACK
 from hpcdl.staging.listing import list_files
 from hpcdl.usercode.folders import copy_folder
-from hpcdl.usercode.freeze import freeze_code, freeze_support, freeze_user_files, user_files
+from hpcdl.usercode.freeze import freeze_code, freeze_support, freeze_user_files
+from hpcdl.usercode.user_files import user_files
 
 _UNSAFE = set(":,%")  # SLURM and submitit expand %, binds split at : and ,
 

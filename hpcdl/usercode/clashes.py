@@ -10,7 +10,7 @@ def clashes(files: Mapping[Path, str]) -> Iterator[str]:
     """Say which files and folders are different, and would have the same name in the run.
 
     Args:
-        files: where each is, and its name in the run, as `freeze.user_files` gives them.
+        files: where each is, and its name in the run, as `user_files.user_files` gives them.
     """
     by_name: dict[Path, Path] = {}
     for source, name in files.items():

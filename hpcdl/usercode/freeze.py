@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from hpcdl.errors import RunError, UserError
 from hpcdl.files import close_to_others, copy_file, nobody_else_writes
 from hpcdl.job import Job
 from hpcdl.oserrors import failed_path, reason
+from hpcdl.planning import NOTEBOOK_RUNNER, SUPPORT
 from hpcdl.run.paths import code_folder, holds_runs
 from hpcdl.usercode.clashes import clashes
-from hpcdl.usercode.folders import copy_folder, python_files
-from hpcdl.usercode.search_path import added_folders
-from hpcdl.usercode.source import NOTEBOOK, parse_source, read_source
+from hpcdl.usercode.folders import copy_folder
+from hpcdl.usercode.source import NOTEBOOK
+from hpcdl.usercode.user_files import user_files
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-SUPPORT = "hpcdl_support"  # the folder next to a frozen script that goes on its PYTHONPATH
-RUN_NOTEBOOK = "run_notebook.py"  # the program in it that runs a notebook
-_FOR_SCRIPTS = (
-    "__init__.py",
-    "trainer/__init__.py",
-    "trainer/callback.py",
-)  # what a script may import of hpcdl
 
 
 def code_sha() -> str:
@@ -47,13 +39,13 @@ def freeze_code(runs_root: Path, sha: str | None = None) -> Path:
 
     Args:
         runs_root: the folder of all runs.
-        sha: the code's, where the caller has asked for it already: some hundred files are read for it.
+        sha: the code's, if the caller knows it: some hundred files are read for it.
 
     Returns:
         The folder for PYTHONPATH.
 
     Raises:
-        RunError: somebody installs another hpcdl just now.
+        RunError: another hpcdl is being installed just now.
     """
     folder = code_folder(runs_root, sha or code_sha())
     if not folder.is_dir():
@@ -76,10 +68,10 @@ def freeze_code(runs_root: Path, sha: str | None = None) -> Path:
 
 
 def _sources(package: Path) -> list[str]:
-    """The names of hpcdl's Python files, from its folder on, in an order that is the same everywhere."""
+    """The names of hpcdl's Python files, from its folder on, in the same order everywhere."""
     names = []
     for folder, folders, files in os.walk(package):
-        # _data is a wheel's: its jobs' scripts are no code of hpcdl's
+        # _data is a wheel's: the scripts of its jobs are not hpcdl's code
         folders[:] = [name for name in folders if name not in ("_data", "__pycache__")]
         place = os.path.relpath(folder, package)
         names += [os.path.normpath(f"{place}/{name}") for name in files if name.endswith(".py")]
@@ -93,7 +85,7 @@ def copy_code(target: Path) -> None:
 
 
 def freeze_user_files(job: Job, target: Path) -> None:
-    """Copy a job's script or function, what it imports from beside it, and its ``files``.
+    """Copy a job's script or function, what it imports from next to it, and its ``files``.
 
     Raises:
         UserError: a file cannot be read, a notebook cannot be run, two files would have one name,
@@ -136,177 +128,12 @@ def _refuse_runs(source: Path, target: Path) -> None:
 
 
 def freeze_support(target: Path) -> None:
-    """Copy what hpcdl puts next to a script, under the name that programs import it by: `hpcdl.trainer.support`."""
+    """Copy `hpcdl.trainer.support` next to a script, under the name that programs import."""
     for path in sorted((_PACKAGE / "trainer" / "support").glob("*.py")):
-        starts = path.name == RUN_NOTEBOOK
-        _copy(path, target / SUPPORT / ("" if starts else "hpcdl_support") / path.name)
-
-
-def user_files(job: Job) -> dict[Path, str]:
-    """The files and folders to freeze: where each is, and its name in the run."""
-    folder = Path(job.folder)
-    found: dict[Path, str] = {}
-    if job.script is not None:
-        script = Path(job.script)
-        found[script] = script.name
-        if script.suffix == NOTEBOOK:
-            found.update(_of_notebook(script))
-        else:
-            found.update(_imported(_read(script), script.parent, {script}))
-    for function in job.functions.values():
-        found.update(_imported(f"import {function.partition(':')[0]}", folder, set()))
-    for text in job.files:
-        path = Path(text)
-        found[path] = str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
-    return found
-
-
-def _of_notebook(script: Path) -> dict[Path, str]:
-    """What a notebook and those that it runs take from beside them."""
-    from hpcdl.usercode import notebook
-
-    found: dict[Path, str] = {}
-    for one in notebook.with_those_it_runs(script):
-        found.update(_imported(notebook.script_of(one.path), one.path.parent, {script}))
-        for path in one.runs:
-            beside = path.is_relative_to(script.parent)
-            found[path] = str(path.relative_to(script.parent)) if beside else path.name
-            if path.suffix != NOTEBOOK:
-                found.update(_imported(_read(path), path.parent, {script}))
-    return found
-
-
-def _imported(source: str, folder: Path, seen: set[Path]) -> dict[Path, str]:
-    """The modules and packages beside a script that it imports, and those they import.
-
-    So are those in the folders below it that a program puts on ``sys.path``.
-    """
-    found: dict[Path, str] = {}
-    waiting, places = [source], [folder]
-    while waiting:
-        source = waiting.pop()
-        places += [place for place in _search_path(source, folder) if place not in places]
-        names = _import_names(source)
-        takes_hpcdl = "callback" in source and "hpcdl" in map(_top, names)
-        if takes_hpcdl and not (folder / "hpcdl").exists():
-            found.update({_PACKAGE / name: f"hpcdl/{name}" for name in _FOR_SCRIPTS})
-        for path in [path for place in places for path in _beside(names, place)]:
-            if path in seen:
-                continue
-            seen.add(path)
-            found[path] = str(path.relative_to(folder))
-            waiting += [_read(inner) for inner in _python_of(path)]
-    return found
-
-
-def _search_path(source: str, folder: Path) -> list[Path]:
-    """The folders below a script's own that a program puts on ``sys.path``."""
-    places = [Path(os.path.normpath(folder / text)) for text in added_folders(source)]
-    return [
-        place
-        for place in places
-        if place != folder and place.is_relative_to(folder) and place.is_dir()
-    ]
-
-
-def _beside(names: set[str], folder: Path) -> Iterator[Path]:
-    """The modules and packages in a folder that some imports mean; compiled ones, too."""
-    there = _entries(folder)  # once, not for each name: a shared file system answers slowly
-    for name in sorted(names):
-        top = _top(name)
-        if f"{top}.py" in there and (folder / f"{top}.py").is_file():
-            yield folder / f"{top}.py"
-        yield from _compiled(folder, top, there)
-        if top in there and _is_package(folder / top, name):
-            yield folder / top
-
-
-def _entries(folder: Path) -> list[str]:
-    """The names in a folder; none where it is no folder, or may not be read."""
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
-
-
-def _compiled(folder: Path, name: str, there: list[str]) -> list[Path]:
-    """A module's compiled files among those there, such as ``fast.cpython-311-x86_64-linux-gnu.so``."""
-    return [folder / file for file in there if file.startswith(f"{name}.") and file.endswith(".so")]
-
-
-def _is_package(folder: Path, name: str) -> bool:
-    """Whether an import means a folder: it has modules, or those of the import's name lie deeper.
-
-    Without the second a folder of data or logs would be taken for the package of that name, such
-    as ``wandb``, which the image has.
-    """
-    if any(folder.glob("*.py")):
-        return True
-    inner = folder
-    for word in name.split(".")[1:]:
-        if (inner / f"{word}.py").is_file() or _compiled(inner, word, _entries(inner)):
-            return True
-        inner = inner / word
-        if (inner / "__init__.py").is_file():
-            return True
-    return inner != folder and any(inner.glob("*.py"))
-
-
-def _python_of(path: Path) -> list[Path]:
-    """The Python files of a module or package."""
-    if path.suffix == ".so":
-        return []
-    if path.is_file():
-        return [path]
-    try:
-        return python_files(path)
-    except OSError as error:
-        raise UserError(f"cannot read {failed_path(error) or path}: {reason(error)}") from error
-
-
-def _top(name: str) -> str:
-    return name.partition(".")[0]
-
-
-def _import_names(source: str) -> set[str]:
-    """What a program imports: ``a.b`` for ``import a.b``, and ``a.b.c`` for ``from a.b import c``."""
-    tree = parse_source(source)
-    if tree is None:
-        return set()  # preflight and the run itself report it
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Call) and _imports_by_text(node.func) and node.args:
-            names |= _module_in(node.args[0])
-    return names
-
-
-def _imports_by_text(function: ast.expr) -> bool:
-    """``importlib.import_module``, ``import_module`` and ``__import__``."""
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    return name in ("import_module", "__import__")
-
-
-def _module_in(text: ast.expr) -> set[str]:
-    """The module that a text names, or the package that it begins with, as in ``f"models.{name}"``."""
-    if isinstance(text, ast.JoinedStr) and text.values:
-        text = text.values[0]
-    elif isinstance(text, ast.BinOp):
-        text = text.left
-    if not isinstance(text, ast.Constant) or not isinstance(text.value, str):
-        return set()
-    name = text.value.rstrip(".")
-    return {name} if all(word.isidentifier() for word in name.split(".")) else set()
-
-
-def _read(path: Path) -> str:
-    try:
-        return read_source(path)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        folder = target / SUPPORT
+        if path.name != os.path.basename(NOTEBOOK_RUNNER):  # that one starts the others' package
+            folder /= "hpcdl_support"
+        _copy(path, folder / path.name)
 
 
 def _copy(source: Path, target: Path) -> None:

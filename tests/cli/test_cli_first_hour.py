@@ -16,7 +16,7 @@ from hpcdl.job import load_job
 from hpcdl.run import runs_below
 from hpcdl.run.waiting import waiting_note
 from hpcdl.staging import how_to_stage
-from hpcdl.usercode.freeze import user_files
+from hpcdl.usercode.user_files import user_files
 
 SCRIPT = "import sys\nprint('arguments', sys.argv[1:])\n"
 

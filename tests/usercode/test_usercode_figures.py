@@ -11,8 +11,8 @@ import pytest
 from hpcdl.cluster import load_cluster
 from hpcdl.container import Places, environment
 from hpcdl.job import load_job
-from hpcdl.planning import plan
-from hpcdl.usercode.freeze import SUPPORT, freeze_support
+from hpcdl.planning import SUPPORT, plan
+from hpcdl.usercode.freeze import freeze_support
 
 pytestmark = pytest.mark.cases("F14")
 

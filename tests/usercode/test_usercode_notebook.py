@@ -11,8 +11,9 @@ import pytest
 
 from hpcdl.errors import UserError
 from hpcdl.job import load_job
+from hpcdl.planning import NOTEBOOK_RUNNER, SUPPORT
 from hpcdl.usercode import notebook
-from hpcdl.usercode.freeze import RUN_NOTEBOOK, SUPPORT, freeze_support, freeze_user_files
+from hpcdl.usercode.freeze import freeze_support, freeze_user_files
 
 pytestmark = pytest.mark.cases("F1", "C4")
 
@@ -55,7 +56,7 @@ class Folder:
         user = self.folder / "run" / "user"
         freeze_user_files(load_job(self.folder / "job.yaml"), user)
         freeze_support(user)
-        argv = [sys.executable, user / SUPPORT / RUN_NOTEBOOK, user / "nb.ipynb", *args]
+        argv = [sys.executable, user / NOTEBOOK_RUNNER, user / "nb.ipynb", *args]
         done = subprocess.run(
             argv,
             cwd=self.work,
