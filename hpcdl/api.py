@@ -1,4 +1,4 @@
-"""What a Python program calls: `render` and `submit`, which do as the commands of these names do."""
+"""What a Python program calls: `render` and `submit`, which do what the commands do."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def render(job: Job | Plan, cluster: Cluster | None = None) -> str:
 
     Raises:
         JobError: the cluster cannot do what the job asks. The error has every reason.
-        UserError: the job is a notebook, which only ``hpcdl render -o DIR/`` can render; the cluster
-            has no container image; the job's packages are not installed; or SLURM cannot carry one
-            of the values.
+        UserError: the job is a notebook, which only ``hpcdl render -o DIR/`` can render; the
+            cluster has no container image; the job's packages are not installed; or SLURM cannot
+            carry one of the values.
         TypeError: a job was given without a cluster.
 
     Examples:
@@ -106,7 +106,8 @@ def submit(
             ``load_cluster("local")``.
         backend: "slurm", or "local" to run the job on this machine.
         runs_dir: the folder for run folders. By default it is the cluster's ``runs_root``.
-        check: whether to make the checks of ``hpcdl check`` first, and refuse a job that cannot run.
+        check: whether to make the checks of ``hpcdl check`` first, and refuse a job that cannot
+            run.
         command_line: the words that the run's manifest records. By default these are ``sys.argv``.
 
     Returns:

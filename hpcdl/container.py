@@ -114,7 +114,7 @@ def environment(plan: Plan, places: Places) -> dict[str, Word]:
 
 
 def _pythonpath(plan: Plan, places: Places) -> Text:
-    """PYTHONPATH: hpcdl's own entries or those of ``env``, the job's folders and packages, support."""
+    """hpcdl's own entries or those of ``env``, the job's folders and packages, then support."""
     has_packages = plan.container is not None and plan.container.overlay is not None
     entries: list[Text | None] = [places.pythonpath or plan.environment.env.get("PYTHONPATH")]
     entries += plan.environment.pythonpath

@@ -66,7 +66,9 @@ def inspect_image(sif: str, python: str = "python", runtime: str | None = None) 
 
 
 def python_program(python: str, name: str) -> list[str]:
-    """The words that start a program of `hpcdl.in_image`; its text is sent, as an image sees no file.
+    """The words that start a program of `hpcdl.in_image`.
+
+    Its text is sent: an image sees no file of this machine.
 
     Args:
         python: the image's Python command.

@@ -10,9 +10,12 @@ _ADDRESS = re.compile(
 
 
 def not_a_file(text: str) -> str | None:
-    """What is said of an address, also of one that was made a path; None for any other text."""
+    """The message for an address, even if it was made a path; None for any other text."""
     address = _ADDRESS.fullmatch(text)
     if address is None:
         return None
     whole = f"{address[1]}://{address[2]}"
-    return f"{whole} is an address, and jobs run a local file: pull it once, apptainer pull NAME.sif {whole}"
+    return (
+        f"{whole} is an address, and jobs run a local file: "
+        f"pull it once, apptainer pull NAME.sif {whole}"
+    )

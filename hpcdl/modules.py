@@ -33,7 +33,7 @@ def run(
     Args:
         lines: from `Plan.module_lines`.
         argv: the program.
-        env: variables beside those that a job inherits.
+        env: variables besides those that a job inherits.
         stdin: its input.
         timeout_s: how long all of it may take.
 
@@ -56,14 +56,14 @@ def run(
 def after_modules(
     lines: Sequence[str], argv: Sequence[str], env: dict[str, str] | None = None
 ) -> tuple[list[str], dict[str, str]]:
-    """The argv that runs a program after some module lines, and its environment; `run` starts it."""
+    """The argv and the environment to run a program after some module lines."""
     environment = {**submission_environment(os.environ), **(env or {})}
     command = list(argv)
     if lines:
         shell = ["bash"]
         defined = any(name.startswith("BASH_FUNC_module") for name in environment)
         if not defined and not lines[0].startswith("source "):
-            # The site's login files define it; the user's own have no say. $0 becomes the home.
+            # The site's login files define it; the user's own do not count. $0 becomes the home.
             shell, environment = ["bash", "-l"], {**environment, "HOME": "/nonexistent"}
         before = ['export HOME="$0"', f"type module >/dev/null 2>&1 || exit {_NO_MODULE}"]
         if lines[0].startswith("source "):
@@ -75,7 +75,12 @@ def after_modules(
 
 
 def check_loaded(lines: Sequence[str], status: int, words: str) -> None:
-    """See by the exit status and words of a program after module lines that those did what they should.
+    """Raise what kept the module lines in front of a program from working, if anything did.
+
+    Args:
+        lines: the module lines.
+        status: the exit status of all.
+        words: what was written to stderr.
 
     Raises:
         ModuleError: a module is not to be loaded.

@@ -79,7 +79,8 @@ class Script:
     Args:
         script: the file, from the job file's folder on where it lies below that.
         args: its arguments.
-        workdir: the folder that it works in; None for one that hpcdl makes, or where it is sent from.
+        workdir: the folder that it works in; None for the one that hpcdl makes or that it is sent
+            from.
         stop_signal: the signal that tells it to save and stop, such as USR1; None for no signal.
         sets: those of very many staged sets that its home links to; None for all of them.
     """
@@ -186,7 +187,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything about a run that is decided before it has a folder. `planfile` keeps it as plan.json.
+    """Everything about a run that is decided before it has a folder.
+
+    `planfile` writes it to plan.json.
 
     Args:
         name: the job's.

@@ -63,13 +63,15 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
     container, program = plan.container, plan.program
     if container is None:
         raise UserError(
-            f"{plan.cluster} names no container image, and a batch script needs one: choose another --cluster"
+            f"{plan.cluster} names no container image, and a batch script needs one: "
+            "choose another --cluster"
         )
-    how = f"submit with: sbatch {file_name or script_name(plan)}"
+    name = file_name or script_name(plan)
+    how = f"submit with: sbatch {name}"
     if isinstance(program, Training) and not bundle:
-        how = "it needs run.json and code/ beside it: hpcdl render -o DIR writes all three"
+        how = "it needs run.json and code/ next to it: hpcdl render -o DIR writes all three"
     elif isinstance(program, Script) and not bundle and not program.workdir:
-        how = f"submit from the folder of {program.script} with: sbatch {file_name or script_name(plan)}"
+        how = f"submit from the folder of {program.script} with: sbatch {name}"
     away = bundle and program.workdir is not None
     is_script = isinstance(program, Script)
     places = Places(

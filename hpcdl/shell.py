@@ -60,7 +60,9 @@ def _can_be_bound(folder: str) -> bool:
 
 
 def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path) -> Started:
-    """The same for a job that was not submitted: its home lies under ``<runs_root>/.shell``, its directory is this one.
+    """The same for a job that was not submitted.
+
+    Its home lies under ``<runs_root>/.shell``. It starts in this folder.
 
     Raises:
         UserError: the job has no container.
@@ -110,8 +112,8 @@ def _with_modules(
 ) -> tuple[list[str], dict[str, str]]:
     """Load the site's modules first, in a bash that then becomes the container.
 
-    They may give the command, and may say what every container is to see. Where the command is here
-    without them, it is enough that they can be tried.
+    They may bring the command, and may say what every container sees. If the command is here
+    without them, it does not matter whether they can be loaded.
     """
     runtime = decided.require_container().runtime
     here = shutil.which(runtime) is not None
@@ -127,42 +129,33 @@ def _with_modules(
     else:
         steps = f"{_modules_or_refusal(decided, lines)};"
     bash = ["bash"]
-    if not decided.modules.module_init and not any(
-        name.startswith("BASH_FUNC_module") for name in env
-    ):
-        bash.append("-l")  # the site's login files define the command; the user's own have no say
+    is_defined = any(name.startswith("BASH_FUNC_module") for name in env)
+    if not decided.modules.module_init and not is_defined:
+        bash.append("-l")  # the site's login files define the command; the user's own do not count
         steps = f'export HOME="$0"; {steps}'
         env = {**env, "HOME": "/nonexistent"}
     return [*bash, "-c", f'{steps} exec "$@"', os.environ.get("HOME", "/"), *argv], env
 
 
 def _modules_or_refusal(decided: Plan, lines: list[str]) -> str:
-    """The module lines in bash, which ends with a message where they do not bring the container command."""
+    """The module lines in bash, which ends with a message if the container command is missing."""
     runtime, cluster = decided.require_container().runtime, decided.cluster
     modules = ", ".join(decided.modules.modules)
     elsewhere = f"run hpcdl shell on a machine of {cluster} that has"
-    sources = [line for line in lines if line.startswith("source ")]
+    none = f"there is no {runtime} command"
+    steps = [line for line in lines if line.startswith("source ")]
     loads = [line for line in lines if not line.startswith("source ")]
-    steps = [
-        *sources,
-        _or_end(
-            "type module >/dev/null 2>&1",
-            f"there is no {runtime} command here, nor a module command that could load it: {elsewhere} one of them",
-        ),
-        _or_end(
-            " && ".join(loads),
-            f"the modules of {cluster} do not load here ({modules}), and there is no {runtime} command without them",
-        ),
-        _or_end(
-            f"type {runtime} >/dev/null 2>&1",
-            f"there is no {runtime} command here, with the modules of {cluster} loaded ({modules}): {elsewhere} it",
-        ),
-    ]
+    message = f"{none} here, nor a module command that could load it: {elsewhere} one of them"
+    steps.append(_or_end("type module >/dev/null 2>&1", message))
+    message = f"the modules of {cluster} do not load here ({modules}), and {none} without them"
+    steps.append(_or_end(" && ".join(loads), message))
+    message = f"{none} here, with the modules of {cluster} loaded ({modules}): {elsewhere} it"
+    steps.append(_or_end(f"type {runtime} >/dev/null 2>&1", message))
     return "; ".join(steps)
 
 
 def _or_end(command: str, message: str) -> str:
-    """A step in bash that ends all with an error message where its command fails."""
+    """A step in bash that ends all with an error message if its command fails."""
     return f"{{ {command}; }} || {{ echo {shlex.quote(f'error: {message}')} >&2; exit 1; }}"
 
 

@@ -56,7 +56,7 @@ def test_rendered_training_says_what_it_needs(site, cli, tmp_path):
 
     assert text == cli("render", "a.yaml", "--cluster", "site.yaml").out
     for script in (text, hpcdl.render(hpcdl.plan(job, site))):
-        assert "it needs run.json and code/ beside it" in script
+        assert "it needs run.json and code/ next to it" in script
 
 
 def test_notebook_is_no_script(site, tmp_path):

@@ -1,6 +1,6 @@
-"""INSIDE THE CONTAINER, as ``python -c``: installs with the image's own pip what the image has not, and says what came.
+"""Installs what is missing in the image, with the image's own pip, and answers what was installed.
 
-Python 3.8 and the standard library only. Pip's words go to stderr, the answer to stdout.
+Pip's words go to stderr, the answer to stdout.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import shutil
 import subprocess
 import sys
 from importlib.machinery import PathFinder
+from typing import Any
 
-# https://packaging.python.org/specifications/version-specifiers: pip reads no other version in a constraint
+# Pip reads no other version in a constraint.
+# Source: https://packaging.python.org/specifications/version-specifiers
 _VERSION = re.compile(
     r"(\d+!)?\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9]+([._-][a-z0-9]+)*)?"
 )
@@ -24,50 +26,59 @@ _VERSION = re.compile(
 _STRAY = {"test", "tests", "doc", "docs", "example", "examples", "benchmarks", "scripts"}
 
 
-def main() -> None:
-    """Install what stdin asks for, and print what is there then."""
-    asked = json.load(sys.stdin)
+def install(question: dict[str, Any]) -> dict[str, Any]:
+    """Install what the image lacks.
+
+    Args:
+        question: ``here``: the folder to work in; ``target``: the folder in it for the packages;
+            ``requirements``: pip's lines; ``options`` and ``env``: for pip.
+
+    Returns:
+        ``pip``: whether the image has it; ``python``: its version; ``status``: pip's; ``image``:
+        the image's packages; if all is installed, ``packages``, and as ``shadows`` the modules
+        that would hide the image's own.
+    """
     os.umask(0o022)
-    here, target, prefix = asked["here"], asked["target"], os.path.join(asked["here"], "prefix")
+    here, target = question["here"], question["target"]
     where = [path for path in sys.path if path and not path.startswith(here)]
-    image = installed(where)
-    pip = pip_command()
-    told = {"pip": bool(pip), "python": platform.python_version(), "status": 0, "image": image}
+    image, pip = installed(where), pip_command()
+    answer: dict[str, Any] = {
+        "pip": bool(pip), "python": platform.python_version(), "status": 0, "image": image,
+    }  # fmt: skip
     if pip:
-        env = {**os.environ, **asked["env"]}
-        if "tensorflow-cpu" in image and "tensorflow" not in image:
-            stand_in(here, "tensorflow", image["tensorflow-cpu"])
-            env["PYTHONPATH"] = os.pathsep.join(filter(None, [here, env.get("PYTHONPATH")]))
-        pinned = [
-            f"{name}=={version}"
-            for name, version in image.items()
-            if _VERSION.fullmatch(version.lower())
-        ]
-        files = {"requirements": asked["requirements"], "constraints": pinned}
-        for name, lines in files.items():
-            with open(os.path.join(here, name), "w", encoding="utf-8") as stream:
-                stream.write("\n".join(lines) + "\n")
-        words = ["-r", os.path.join(here, "requirements"), "-c", os.path.join(here, "constraints")]
-        words += [
-            "--prefix",
-            prefix,
-            "--no-cache-dir",
-            "--no-compile",
-            "--no-warn-script-location",
-            "--no-input",
-        ]
-        words += ["--disable-pip-version-check", "--progress-bar", "off", *asked["options"]]
-        done = subprocess.run([*pip, "install", *words], stdin=subprocess.DEVNULL, stdout=sys.stderr,
-                              env=env, check=False)  # fmt: skip
-        told["status"] = done.returncode
-    if told["status"] == 0:
-        gather(prefix, target)
-        subprocess.run(
-            [sys.executable, "-m", "compileall", "-qq", target], stdout=sys.stderr, check=False
-        )
-        told["packages"] = installed([target])
-        told["shadows"] = sorted(name for name in modules(target) - _STRAY if is_there(name, where))
-    sys.stdout.write("hpcdl:" + json.dumps(told) + "\n")
+        answer["status"] = run_pip(pip, question, image)
+    if answer["status"] == 0:
+        gather(os.path.join(here, "prefix"), target)
+        argv = [sys.executable, "-m", "compileall", "-qq", target]
+        subprocess.run(argv, stdout=sys.stderr, check=False)
+        answer["packages"] = installed([target])
+        names = sorted(modules(target) - _STRAY)
+        answer["shadows"] = [name for name in names if is_there(name, where)]
+    return answer
+
+
+def run_pip(pip: list[str], question: dict[str, Any], image: dict[str, str]) -> int:
+    """Install the requirements below ``prefix``; pip's exit status."""
+    here, env = question["here"], {**os.environ, **question["env"]}
+    if "tensorflow-cpu" in image and "tensorflow" not in image:
+        stand_in(here, "tensorflow", image["tensorflow-cpu"])
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [here, env.get("PYTHONPATH")]))
+    pinned = []
+    for name, version in image.items():
+        if _VERSION.fullmatch(version.lower()):
+            pinned.append(f"{name}=={version}")
+    for name, lines in (("requirements", question["requirements"]), ("constraints", pinned)):
+        with open(os.path.join(here, name), "w", encoding="utf-8") as stream:
+            stream.write("\n".join(lines) + "\n")
+    words = ["-r", os.path.join(here, "requirements"), "-c", os.path.join(here, "constraints")]
+    words += ["--prefix", os.path.join(here, "prefix"), "--no-cache-dir", "--no-compile"]
+    words += ["--no-warn-script-location", "--no-input", "--disable-pip-version-check"]
+    words += ["--progress-bar", "off", *question["options"]]
+    argv = [*pip, "install", *words]
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, stdout=sys.stderr, env=env, check=False
+    )  # fmt: skip
+    return done.returncode
 
 
 def pip_command() -> list[str] | None:
@@ -91,13 +102,16 @@ def stand_in(folder: str, name: str, version: str) -> None:
 
 
 def installed(folders: list[str]) -> dict[str, str]:
-    """The distributions in some folders, by their normalised names, as Python would find them: the first of each."""
-    found: dict[str, str] = {}
-    for one in importlib.metadata.distributions(path=folders):
-        name = one.metadata["Name"]
-        if name and one.version:
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), one.version)
-    return found
+    """The versions of the distributions in some folders, by normalised names.
+
+    The first of each name counts, as for Python.
+    """
+    versions: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions(path=folders):
+        name = distribution.metadata["Name"]
+        if name and distribution.version:
+            versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
+    return versions
 
 
 def gather(prefix: str, target: str) -> None:
@@ -111,7 +125,7 @@ def gather(prefix: str, target: str) -> None:
 
 
 def merge(folder: str, target: str) -> None:
-    """Move the entries of a folder; a folder that is there already (lib and lib64 have parts of one) takes them up."""
+    """Move the entries of a folder into another: lib and lib64 may have parts of one package."""
     for name in os.listdir(folder):
         source, there = os.path.join(folder, name), os.path.join(target, name)
         if os.path.isdir(source) and os.path.isdir(there):
@@ -121,15 +135,18 @@ def merge(folder: str, target: str) -> None:
 
 
 def modules(folder: str) -> set[str]:
-    """The modules and packages in a folder; folders without ``__init__.py`` share their name with others."""
-    found = set()
+    """The modules and packages in a folder.
+
+    Folders without ``__init__.py`` are not among them: others may share their name.
+    """
+    names = set()
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if os.path.exists(os.path.join(path, "__init__.py")):
-            found.add(name)
+            names.add(name)
         elif os.path.isfile(path) and name.endswith((".py", ".so")):
-            found.add(name.partition(".")[0])
-    return found
+            names.add(name.partition(".")[0])
+    return names
 
 
 def is_there(name: str, where: list[str]) -> bool:
@@ -138,4 +155,4 @@ def is_there(name: str, where: list[str]) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(f"hpcdl: {json.dumps(install(json.load(sys.stdin)))}\n")

@@ -1,4 +1,4 @@
-"""What a job has beside its image's packages: which overlay of installed requirements is its own, and where it lies."""
+"""The packages that a job has besides its image's: in which overlay they are, and where it lies."""
 
 from __future__ import annotations
 
@@ -24,21 +24,33 @@ _LAYOUT = 1  # changes when an overlay that was built before can no longer be us
 def located(plan: Plan, cluster: Cluster) -> Plan:
     """The plan with its overlay's path: the one that is built, else where it would be.
 
-    An overlay belongs to an image's bytes and to the requirements: another image or another line is another one,
-    and one that a queued job waits for is never changed. Where the image is not here, the plan stays as it is.
+    An overlay is named by the image's hash and the requirements. It is never modified, so queued
+    jobs keep theirs. If the image cannot be read here, the plan stays as it is.
     """
     container = plan.container
     if container is None or not container.requirements or not os.access(container.image, os.R_OK):
         return plan
     folders = [base / key(plan) for base in _bases(plan, cluster)]
-    there = [folder for folder in folders if (folder / MANIFEST).exists()]
-    folder = (there or [folder for folder in folders if _writable(folder.parent)] or folders)[0]
+    folder = _chosen(folders)
     payload = (read_json(folder / MANIFEST) or {}).get("file", SQUASHFS)
     return replace(plan, container=replace(container, overlay=str(folder / payload)))
 
 
+def _chosen(folders: list[Path]) -> Path:
+    """Of an overlay's folders the first that is built, else the first that this user can make."""
+    for folder in folders:
+        if (folder / MANIFEST).exists():
+            return folder
+    for folder in folders:
+        if _writable(folder.parent):
+            return folder
+    return folders[0]
+
+
 def key(plan: Plan) -> str:
-    """The name of a plan's overlay: 12 hex digits for the image's bytes, its Python command and the requirements.
+    """The name of a plan's overlay: 12 hex digits.
+
+    They stand for the image's bytes, its Python command and the requirements.
 
     Raises:
         OSError: the image cannot be read.
@@ -50,7 +62,7 @@ def key(plan: Plan) -> str:
 
 
 def manifest(plan: Plan) -> dict[str, Any] | None:
-    """What was written when a plan's overlay was built, its requirements and versions; None where it is not built."""
+    """What was written when a plan's overlay was built; None if it is not built."""
     overlay = plan.container.overlay if plan.container else None
     if overlay is None or not os.path.exists(overlay):
         return None
@@ -58,18 +70,18 @@ def manifest(plan: Plan) -> dict[str, Any] | None:
 
 
 def require(plan: Plan) -> None:
-    """See that what a plan needs beside its image is built.
+    """Make sure that the packages that a plan needs besides its image are installed.
 
     Raises:
-        UserError: it is not.
+        UserError: they are not.
     """
     container = plan.container
     if container is None:
         return
     if container.requirements and container.overlay is None:
         raise UserError(
-            f"{plan.source} has packages, whose place is named by the hash of its image, and the image "
-            f"{container.image} cannot be read here: do this where it is"
+            f"{plan.source} has packages, whose folder is named by the hash of its image, "
+            f"but the image {container.image} cannot be read here: do this where it is"
         )
     if container.overlay is not None and manifest(plan) is None:
         raise UserError(
@@ -79,19 +91,27 @@ def require(plan: Plan) -> None:
 
 def others(plan: Plan, cluster: Cluster) -> Iterator[dict[str, Any]]:
     """The manifests of the overlays that lie where a plan's own would, the newest first."""
-    folders = [path for base in _bases(plan, cluster) for path in base.glob(f"[!.]*/{MANIFEST}")]
-    found = [row for path in folders if (row := read_json(path)) is not None]
-    yield from sorted(found, key=lambda row: -float(row.get("built", 0)))
+    manifests = []
+    for base in _bases(plan, cluster):
+        for path in base.glob(f"[!.]*/{MANIFEST}"):
+            content = read_json(path)
+            if content is not None:
+                manifests.append(content)
+    yield from sorted(manifests, key=lambda content: -float(content.get("built", 0)))
 
 
 def _bases(plan: Plan, cluster: Cluster) -> list[Path]:
-    """Where overlays lie: beside the image, where all its users find them, or with the user's runs."""
-    bases = [
-        Path(f"{os.path.abspath(plan.require_container().image)}.packages"),
-        Path(cluster.runs_root, ".packages"),
-    ]
-    return [base for base in bases if not set(str(base)) & set(":,")] or bases[1:]
+    """Where overlays lie: next to the image, for all its users, or with the user's runs."""
+    next_to_image = Path(f"{os.path.abspath(plan.require_container().image)}.packages")
+    with_runs = Path(cluster.runs_root, ".packages")
+    if set(str(next_to_image)) & set(":,"):  # --bind splits there
+        return [with_runs]
+    if set(str(with_runs)) & set(":,"):
+        return [next_to_image]
+    return [next_to_image, with_runs]
 
 
 def _writable(base: Path) -> bool:
-    return os.access(next(one for one in (base, *base.parents) if one.exists()), os.W_OK | os.X_OK)
+    """Whether this user can make a folder, or write in it if it exists."""
+    nearest = next(folder for folder in (base, *base.parents) if folder.exists())
+    return os.access(nearest, os.W_OK | os.X_OK)

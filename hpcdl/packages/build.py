@@ -1,4 +1,4 @@
-"""Builds an overlay: the image's own Python installs packages, and they become one read-only file."""
+"""Builds an overlay: the image's own Python installs packages, which become one read-only file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def build(plan: Plan, say: Callable[[str], None], wheels: Path | None = None) ->
             if aside.exists():
                 shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
-        if not (final / MANIFEST).exists():  # else another build was faster, with the same packages
+        if not (final / MANIFEST).exists():  # else another build was faster
             raise HpcdlError(
                 f"cannot build in {final.parent}: {error.strerror or error}"
             ) from error
@@ -187,7 +187,7 @@ def _lines_of(plan: Plan, argv: list[str], stdin: str) -> Iterator[str]:
 
 
 def _payload(plan: Plan, aside: Path) -> str:
-    """The name of what jobs bind: one file, or the folder if this machine cannot make or mount one."""
+    """The name of what jobs bind: one file, or the folder if this machine cannot mount a file."""
     shutil.rmtree(aside / "tmp")
     for name in ("requirements", "constraints"):
         (aside / name).unlink()

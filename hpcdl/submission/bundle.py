@@ -1,4 +1,4 @@
-"""``render -o DIR``: a folder with the batch script and all it needs, to copy anywhere and sbatch there."""
+"""``render -o DIR``: a folder with a batch script and all it needs, to be copied anywhere."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ SCRIPT = "job.sbatch"
 
 
 def write_bundle(folder: Path, located: Located) -> None:
-    """Write ``job.sbatch``, with ``run.json`` and ``code/`` for a model job, or with the script and its files.
+    """Write ``job.sbatch`` and what it needs.
+
+    For a training these are ``run.json`` and ``code/``, else the script and its files.
 
     Raises:
-        UserError: the folder holds something already, or is no place to write.
+        UserError: the folder is not empty, or cannot be written.
         HpcdlError: it cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

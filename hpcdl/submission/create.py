@@ -34,7 +34,7 @@ _UNSAFE = set(":,%")  # SLURM and submitit expand %, binds split at : and ,
 
 
 def new_run(name: str, runs_root: Path, in_slurm: bool = True) -> RunPaths:
-    """The paths of a run that is not there yet: ``<runs_root>/<name>/<time>-<four letters>``.
+    """The paths of a new run: ``<runs_root>/<name>/<time>-<four letters>``.
 
     Args:
         name: the job's name.
@@ -49,7 +49,8 @@ def new_run(name: str, runs_root: Path, in_slurm: bool = True) -> RunPaths:
     bad = sorted(set(str(runs_root)) & _UNSAFE)
     if bad:
         raise UserError(
-            f"runs_root is {str(runs_root)!r}: SLURM and Apptainer cannot carry {' '.join(map(repr, bad))} in it"
+            f"runs_root is {str(runs_root)!r}: "
+            f"SLURM and Apptainer cannot carry {' '.join(map(repr, bad))} in it"
         )
     letters = "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789") for _ in range(4))
     return RunPaths(runs_root / name / f"{time.strftime('%Y%m%d-%H%M')}-{letters}")
@@ -119,7 +120,7 @@ def _fill(paths: RunPaths, job: Job, plan: Plan) -> None:
 
 
 def put_files(job: Job, paths: RunPaths) -> None:
-    """Copy a script's ``files`` into its working directory, where it opens them by their names.
+    """Copy a script's ``files`` into its working directory, where it opens them by name.
 
     They are copies, so that a script may change them: what was frozen, in ``user/``, stays. So are
     modules of folders that it puts on ``sys.path``, which may be relative to the working directory.
@@ -186,7 +187,7 @@ def _manifest(
 
 
 def _hashed(name: str | None) -> dict[str, Any] | None:
-    """A file's path, hash and size; a folder or a file that only the nodes see has the path alone."""
+    """A file's path, hash and size. Folders, and files that only nodes see, have the path alone."""
     if name is None:
         return None
     path = Path(name)
@@ -196,9 +197,10 @@ def _hashed(name: str | None) -> dict[str, Any] | None:
 
 
 def _data(name: str | None) -> dict[str, Any] | None:
-    """The data set's path and what identifies it: a file's sha256, of a folder that of its names and sizes.
+    """The data set's path and what identifies it.
 
-    A folder that hpcdl packed has ``pack_sha256`` as well: pack.json holds the sha256 of all its files.
+    That is a file's sha256; for a folder, the sha256 of its names and sizes. A folder that hpcdl
+    packed has ``pack_sha256`` as well: pack.json holds the sha256 of all its files.
     """
     entry = _hashed(name)
     if name is None or entry is None or not Path(name).is_dir():
@@ -216,12 +218,13 @@ def _data(name: str | None) -> dict[str, Any] | None:
 
 
 def _git_commit(folder: Path) -> str | None:
-    """The commit that the job file's folder is at, with ``-dirty`` where it was edited since."""
+    """The commit of the job file's folder, with ``-dirty`` if files were edited since."""
+    argv = ["git", "-C", str(folder), "describe"]
+    argv += ["--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         answer = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True, timeout=10, check=False, encoding="utf-8", errors="replace",
-        )  # fmt: skip
+            argv, capture_output=True, timeout=10, check=False, encoding="utf-8", errors="replace"
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None

@@ -31,9 +31,16 @@ from hpcdl.usercode.freeze import code_sha
 class Submission:
     """A run that is ready to be made and sent.
 
-    ``notes`` are things the user must hear before it is: what this backend does otherwise.
-    ``code_sha`` is of hpcdl's own code, which the run will use.
-    ``unseen`` is what the container will not show, for the checks.
+    Args:
+        job: the job, as it runs on this backend.
+        plan: its plan, located.
+        spec: the contract with the trainer; None for a script.
+        paths: the run folder, which does not exist yet.
+        script: the batch script; None on the local backend.
+        backend: "slurm" or "local".
+        notes: what the user must hear before: what this backend does otherwise.
+        code_sha: of hpcdl's own code, which the run will use.
+        unseen: what the container will not show, for the checks.
     """
 
     job: Job
@@ -74,9 +81,8 @@ def prepare(
             f"choose another --cluster, or --backend local"
         )
     if cluster.emulate_gpus and job.resources.gpus:
-        notes.append(
-            f"EMULATED GPUs: {job.resources.gpus} asked for, CPU devices stand in (profile {cluster.name})"
-        )
+        asked = f"EMULATED GPUs: {job.resources.gpus} asked for"
+        notes.append(f"{asked}, CPU devices stand in (profile {cluster.name})")
     runs_root = Path(runs_dir or cluster.runs_root).absolute()
     paths = new_run(job.name, runs_root, in_slurm=backend == "slurm")
     script = None
@@ -98,10 +104,10 @@ def prepare(
 
 
 def _about_clusters(cluster: Cluster) -> list[str]:
-    """What the user must hear where the shell says which of a site's SLURM clusters to use.
+    """What the user must hear if the shell says which of a site's SLURM clusters to use.
 
     Raises:
-        UserError: it names several, and the profile none.
+        UserError: it names several, and the profile names none.
     """
     shell = os.environ.get("SLURM_CLUSTERS")
     if not shell:
@@ -132,7 +138,8 @@ def require_backend(submission: Submission) -> None:
 
         if not slurm.available():
             raise SchedulerError(
-                "there is no sbatch on this machine: run hpcdl on a login node, or use --backend local"
+                "there is no sbatch on this machine: "
+                "run hpcdl on a login node, or use --backend local"
             )
 
 
@@ -155,11 +162,10 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
     )
     if submission.script is not None:
         for folder in (paths.root, paths.submitit):
-            why = others_could_write(folder)
-            if why:
-                raise RunError(
-                    f"{folder} {why}, so the job would not run what lies there; choose another --runs-dir"
-                )
+            fault = others_could_write(folder)
+            if fault:
+                message = f"{folder} {fault}, so the job would not run what lies there"
+                raise RunError(f"{message}; choose another --runs-dir")
         write_text(paths.script, submission.script)
     try:
         _send(paths)
@@ -171,9 +177,9 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
 
 
 def resume(run: Run) -> None:
-    """Send a run that has ended too early once more: it goes on from its last checkpoint, with new budgets.
+    """Send a run again that has ended too early. A node that failed under it is avoided.
 
-    A node that failed under it is avoided.
+    It goes on from its last checkpoint, with new budgets.
 
     Raises:
         UserError: it is done, cancelled, or has not ended.
@@ -182,19 +188,16 @@ def resume(run: Run) -> None:
     run.require_owner("resume")
     status = run.status()
     if status.state not in (states.CREATED, states.FAILED, states.LOST, states.UNKNOWN):
-        why = (
-            "cancelling is final; submit it again"
-            if status.state == states.CANCELLED
-            else f"it is {status.state}"
-        )
-        raise UserError(f"{run.name} cannot be resumed: {why}")
+        reason = f"it is {status.state}"
+        if status.state == states.CANCELLED:
+            reason = "cancelling is final; submit it again"
+        raise UserError(f"{run.name} cannot be resumed: {reason}")
     paths = run.paths
     events = records.read_attempts(paths)
     avoid = _nodes(events, states.NODE_FAILURE)
     unfit = _nodes(events, states.UNFIT)
-    avoid |= (
-        unfit if len(unfit) == 1 else set()
-    )  # where several lacked something, the fault was not the nodes'
+    if len(unfit) == 1:  # if several lacked something, the fault was not the nodes'
+        avoid |= unfit
     if status.cause == "node_failure" and status.node:
         avoid.add(status.node)
     append_json_line(paths.attempts, {"event": "resumed", "time": time.time()})
@@ -214,18 +217,20 @@ def worker_command(python: str, folder: Path, options: Sequence[str] = ("-s",)) 
 
 
 def python_options() -> list[str]:
-    """The worker's Python does without ~/.local, unless that is where hpcdl's own packages are installed."""
+    """Options of the worker's Python: no ~/.local, unless hpcdl's packages are installed there."""
     import site
     from importlib.util import find_spec
 
-    folder = site.getusersitepackages()
-    found = (find_spec(name) for name in ("msgspec", "submitit", "cloudpickle"))
-    here = any(spec and spec.origin and Path(spec.origin).is_relative_to(folder) for spec in found)
-    return [] if here else ["-s"]
+    user_site = site.getusersitepackages()
+    for name in ("msgspec", "submitit", "cloudpickle"):
+        module = find_spec(name)
+        if module and module.origin and Path(module.origin).is_relative_to(user_site):
+            return []
+    return ["-s"]
 
 
 def _send(paths: RunPaths, avoid: Sequence[str] = ()) -> None:
-    """Send a run that is on disk, to SLURM where it has a batch script, and note where and when it went."""
+    """Send a run that is on disk, to SLURM if it has a batch script; note where and when."""
     if paths.script.exists():
         from hpcdl.scheduler.clusters import cluster_of, on_cluster
 
@@ -245,11 +250,13 @@ def _note_what_is_sent(paths: RunPaths, backend: str, jobs: Iterable[dict[str, A
 
 
 def _send_to_slurm(paths: RunPaths, avoid: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Submit the run's job or, where the site requeues none, a chain: each job starts when the one before has ended.
+    """Submit the run's job, or a chain of jobs if the site does not requeue them.
+
+    Each job of a chain starts when the one before has ended.
 
     Yields:
-        the jobs so far, after each submission: a job may start before the next is there. A chain that SLURM
-        takes only in part is shorter.
+        The jobs so far, after each submission: a job may start before the next is submitted. If
+        SLURM takes only a part of a chain, the chain is shorter.
     """
     from hpcdl.launch import launch
     from hpcdl.worker.executors import SlurmScriptExecutor

@@ -27,7 +27,7 @@ class Notebook:
     Args:
         path: the file.
         cells: its code cells.
-        runs: the scripts and notebooks beside it that it runs, with the places where it does.
+        runs: the scripts and notebooks next to it that it runs, with the places where it does.
         missing: places where it runs a file that is not there.
     """
 
@@ -36,7 +36,7 @@ class Notebook:
     runs: dict[Path, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
-    def _told(self, remarks: str) -> Iterator[str]:
+    def _remarks(self, remarks: str) -> Iterator[str]:
         for cell in self.cells:
             remark: Remark
             for remark in getattr(cell, remarks):
@@ -46,17 +46,17 @@ class Notebook:
     @property
     def problems(self) -> list[str]:
         """What cannot be run, with cell and line."""
-        return list(self._told("problems"))
+        return list(self._remarks("problems"))
 
     @property
     def left_out(self) -> list[str]:
         """What is not run, with cell and line, and why."""
-        return list(self._told("left_out"))
+        return list(self._remarks("left_out"))
 
     @property
     def doubts(self) -> list[str]:
         """What runs, and may fail in a batch job."""
-        return [*self._told("doubts"), *self.missing]
+        return [*self._remarks("doubts"), *self.missing]
 
     @property
     def writes(self) -> list[str]:
@@ -124,9 +124,9 @@ def with_those_it_runs(path: Path) -> list[Notebook]:
 
 
 def script_of(path: Path) -> str:
-    """The Python of a notebook's code cells as one program, to be looked at: `where` finds the cell.
+    """The Python of a notebook's code cells as one program, to be read only.
 
-    A cell that is not Python is left out of it.
+    `where` finds the cell of a line. A cell that is not Python is left out.
 
     Raises:
         UserError: it cannot be read, or is not a notebook with Python code.
@@ -140,7 +140,7 @@ def script_of(path: Path) -> str:
 
 
 def where(name: str, source: str, line: int) -> str:
-    """How a line of a program is called in messages: ``train.py:3``, or the cell of a notebook.
+    """The name of a line in messages: ``train.py:3``, or the cell of a notebook.
 
     Args:
         name: the program's file.

@@ -11,14 +11,15 @@ from functools import lru_cache
 from pathlib import Path
 
 NOTEBOOK = ".ipynb"  # how such a file's name ends; `hpcdl.usercode.notebook` reads it
-# What Python's parser raises: the last two where a program is nested very deeply
+# What Python's parser raises: the last two if a program is nested very deeply
 _REFUSALS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def read_source(path: Path) -> str:
-    """The text of a Python file, decoded by its byte order mark or coding line, with ``\\n`` as newline.
+    """The text of a Python file, with ``\\n`` as newline.
 
-    What cannot be decoded is replaced; `why_undecodable` says what that is.
+    Its byte order mark or coding line says how it is decoded. What cannot be decoded is replaced;
+    `why_undecodable` says what that is.
     Source: https://docs.python.org/3/reference/lexical_analysis.html#encoding-declarations
 
     Raises:
@@ -44,7 +45,7 @@ def why_undecodable(path: Path) -> str:
         try:
             _decoded(content)
         except SyntaxError:
-            content.decode()  # UTF-8 where no line names another encoding: where does it end?
+            content.decode()  # UTF-8 if no line names another encoding: where does it end?
             raise
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -56,7 +57,7 @@ def why_undecodable(path: Path) -> str:
 
 @lru_cache(maxsize=100)
 def parse_source(source: str) -> ast.Module | None:
-    """The tree of a program, to be read only: many ask for the same; None where Python would not take it."""
+    """The tree of a program; None if Python cannot parse it. Callers share it, and only read it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run itself prints them
         try:

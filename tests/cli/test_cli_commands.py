@@ -196,7 +196,7 @@ def test_render_to_file(cli, tmp_path):
 
 def test_render_model_says_what_it_needs(cli):
     assert (
-        "it needs run.json and code/ beside it: hpcdl render -o DIR"
+        "it needs run.json and code/ next to it: hpcdl render -o DIR"
         in cli("render", "mnist_cnn", *MARENOSTRUM).out
     )
 
