@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "hpcdl"
 # each other.
 FLOORS = {
     "hpcdl": [
-        "contract environment errors extras image_address in_image shipped text",
+        "contract environment errors extras formats image_address in_image shipped text",
         "modules oserrors trainer yamlfile",
         "files job",
         "cache cluster staging",

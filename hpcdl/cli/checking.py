@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcdl.contract.tables import aligned
+from hpcdl.formats import several
+
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.preflight import Report
@@ -65,8 +68,7 @@ def verdict_of(report: Report) -> str:
     """The outcome in a few words."""
     blocking = sum(finding.blocks for _, finding in report.findings)
     if blocking:
-        many = "1 problem" if blocking == 1 else f"{blocking} problems"
-        return f"{many}, nothing was submitted"
+        return f"{several(blocking, 'problem')}, nothing was submitted"
     skipped, checks = len(report.skipped), _checks(report)
     if could_run(report) is None:
         return f"nothing found wrong, but {skipped} of {checks} checks could not be made"
@@ -83,16 +85,14 @@ def _checks(report: Report) -> int:
 
 def rows(report: Report, places: list[str]) -> list[str]:
     """What is not well: problems with their fixes, warnings, and what was not looked at."""
-    lines = []
-    width = max([len(name) for name, _ in report.findings] or [0]) + 2
-    pairs = sorted(
-        zip(report.findings, places, strict=True), key=lambda pair: not pair[0][1].blocks
-    )
-    for (name, finding), place in pairs:
-        lines.append(
-            f" {'✗' if finding.blocks else '!'} {name:<{width}}{finding.cause}   ({place})"
-        )
-        lines.append(f"   {'':<{width}}{finding.fix}")
+    blocking, warnings = [], []
+    for (name, finding), place in zip(report.findings, places, strict=True):
+        text = f"{finding.cause}   ({place})"
+        if finding.blocks:
+            blocking += [[f" ✗ {name}", text], ["", finding.fix]]
+        else:
+            warnings += [[f" ! {name}", text], ["", finding.fix]]
+    lines = aligned([*blocking, *warnings])
     for reason in dict.fromkeys(reason for _, reason in report.skipped):
         names = ", ".join(name for name, why in report.skipped if why == reason)
         lines.append(f" - {names}: not checked, {reason}")

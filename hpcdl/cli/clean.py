@@ -9,7 +9,8 @@ import click
 
 from hpcdl.cli import completion, options
 from hpcdl.cli.choice import is_pattern, since_time
-from hpcdl.cli.formats import table
+from hpcdl.contract.tables import aligned
+from hpcdl.formats import disk_use, several
 
 if TYPE_CHECKING:
     from hpcdl.run.cleaning import Removal
@@ -61,8 +62,8 @@ def command(
     for line in _table(removals):
         click.echo(line)
     free = [what for what in removals if not what.kept and what.folders]
-    size = _size(sum(what.size_bytes for what in free))
-    runs_freed = "1 run" if len(free) == 1 else f"{len(free)} runs"
+    size = disk_use(sum(what.size_bytes for what in free))
+    runs_freed = several(len(free), "run")
     if not yes:
         advice = "nothing was removed (--yes removes it)"
         options.say(f"{size} in {runs_freed} could be freed; {advice}")
@@ -79,12 +80,5 @@ def _table(removals: list[Removal]) -> list[str]:
     cells = [["RUN", "STATE", "SIZE", "NOTE"]]
     for what in removals:
         note = f"kept: {what.kept}" if what.kept else ""
-        cells.append([what.run.name, what.state, _size(what.size_bytes), note])
-    return table(cells)
-
-
-def _size(size_bytes: int) -> str:
-    """Bytes as 340 kB, 12 MB or 3.4 GB."""
-    if size_bytes >= 1e9:
-        return f"{size_bytes / 1e9:.1f} GB"
-    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+        cells.append([what.run.name, what.state, disk_use(what.size_bytes), note])
+    return aligned(cells)

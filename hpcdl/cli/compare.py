@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcdl.cli import completion, options
+from hpcdl.contract.tables import aligned
+from hpcdl.formats import MISSING, cut
 
 if TYPE_CHECKING:
-    from hpcdl.report.comparison import Comparison
+    from hpcdl.report.comparison import Comparison, Row
 
 _WIDEST = 40  # characters of a value
 
@@ -56,21 +58,15 @@ def command(
     if as_json:
         click.echo(json.dumps(_plain(compared), indent=2))
         return
-    table = [["", *compared.labels]]
-    for row in compared.rows:
-        cells = [_starred(text, n in row.best) for n, text in enumerate(row.texts)]
-        table.append([row.name, *cells])
-    differing = [["JOB"]]
-    for key, values in compared.differences.items():
-        differing.append([key, *map(short, values)])
-    tables = [table, differing] if compared.differences else [table]
-    _print(tables, compared.notes)
+    for line in _lines(compared):
+        click.echo(line)
 
 
 def short(value: Any) -> str:
     """A value of a job file on one line."""
-    text = "–" if value is None else str(value)
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+    if value is None:
+        return MISSING
+    return cut(str(value), _WIDEST)
 
 
 def _plain(compared: Comparison) -> dict[str, Any]:
@@ -94,24 +90,30 @@ def _plain(compared: Comparison) -> dict[str, Any]:
     }
 
 
-def _starred(text: str, best: bool) -> str:
-    return f"{text} *" if best else text
+def _lines(compared: Comparison) -> list[str]:
+    """The comparison for people: a table of facts, the notes, a table of the jobs' differences."""
+    facts = [["", *compared.labels]]
+    for row in compared.rows:
+        facts.append([row.name, *_cells(row)])
+    differences = []
+    for key, values in compared.differences.items():
+        texts = [short(value) for value in values]
+        differences.append([key, *texts])
+    if differences:
+        differences.insert(0, ["JOB"])
+    lines = aligned([*facts, *differences])  # in one go, so that a run has one column in both
+    below = lines[len(facts) :]
+    lines = lines[: len(facts)]
+    if compared.notes:
+        lines += ["", *compared.notes]
+    if below:
+        lines += ["", *below]
+    return [line.replace("\u00a0", " ") for line in lines]
 
 
-def _print(tables: list[list[list[str]]], notes: list[str]) -> None:
-    """Tables below each other, their columns under each other; notes after the first one."""
-    lines = [line for table in tables for line in table]
-    widths: dict[int, int] = {}
-    for line in lines:
-        for n, cell in enumerate(line):
-            widths[n] = max(widths.get(n, 0), len(cell))
-    for table in tables:
-        if table is not tables[0]:
-            click.echo()
-        for line in table:
-            text = "  ".join(cell.ljust(widths[n]) for n, cell in enumerate(line))
-            click.echo(text.replace("\u00a0", " ").rstrip())
-        if table is tables[0] and notes:
-            click.echo()
-            for note in notes:
-                click.echo(note.replace("\u00a0", " "))
+def _cells(row: Row) -> list[str]:
+    """A row's texts, the best ones with a star."""
+    cells = []
+    for n, text in enumerate(row.texts):
+        cells.append(f"{text} *" if n in row.best else text)
+    return cells

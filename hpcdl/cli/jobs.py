@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hpcdl.cli import completion, options
+from hpcdl.contract.tables import aligned
 
 
 @click.group(short_help="List and copy the jobs that ship with hpcdl.")
@@ -25,9 +26,8 @@ def list_jobs() -> None:
     from hpcdl import shipped
 
     paths = sorted(shipped.folder("jobs").glob("*.yaml"))
-    width = max(len(path.stem) for path in paths)
-    for path in paths:
-        click.echo(f"{path.stem:<{width}}  {_first_comment(path)}")
+    for line in aligned([[path.stem, _first_comment(path)] for path in paths]):
+        click.echo(line)
 
 
 @command.command("copy", short_help="Copy one here, to edit it.")

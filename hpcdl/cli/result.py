@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcdl.cli import options
-from hpcdl.cli.formats import duration, failure_lines, metric_texts, summary_line
-from hpcdl.contract.fold_table import lines, table
+from hpcdl.cli.run_lines import failure_lines, metric_texts, summary_line
+from hpcdl.contract.fold_table import table
 from hpcdl.contract.model_facts import describe_tested, describe_use
+from hpcdl.contract.tables import aligned
+from hpcdl.formats import duration, several
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -48,7 +50,7 @@ def command(run: str, cluster: str | None, runs_dir: str | None, as_json: bool) 
             click.echo(f"  {'figures':<10} {figures} in {chosen.paths.figures}")
         click.echo(f"  {'run':<10} {chosen.paths.root}")
         if "cross_validation" in result:
-            click.echo("\n" + "\n".join(lines(table(result["cross_validation"]))))
+            click.echo("\n" + "\n".join(aligned(table(result["cross_validation"]))))
     elif status.final:
         click.echo("\n".join(failure_lines(chosen, status)))
     else:
@@ -112,7 +114,7 @@ def _data(data: dict[str, Any]) -> str:
 
 def _devices(devices: dict[str, Any]) -> str:
     emulated = "; EMULATED on the CPU" if devices.get("emulated") else ""
-    replicas = "1 replica" if devices["replicas"] == 1 else f"{devices['replicas']} replicas"
+    replicas = several(devices["replicas"], "replica")
     return f"{', '.join(devices['names'])}; {devices['strategy']}, {replicas}{emulated}"
 
 

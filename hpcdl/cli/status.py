@@ -12,13 +12,16 @@ import click
 
 from hpcdl.cli import completion, options
 from hpcdl.cli.choice import STATES, WAITING, fits_name, is_pattern, since_time
-from hpcdl.cli.formats import duration, metric_texts, table
+from hpcdl.cli.run_lines import metric_texts
+from hpcdl.contract.tables import aligned
+from hpcdl.formats import cut, duration
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
     from hpcdl.run.state import Status
 
 _SHOWN = 20
+_LONGEST_NOTE = 90  # characters
 
 
 @click.command(short_help="Show runs and their states.")
@@ -129,7 +132,7 @@ def _with_status(
 
 def _table(rows: Sequence[tuple[Run, Status]]) -> list[str]:
     cells = [["RUN", "STATE", "JOB", "EPOCH", "VAL ACC", "ELAPSED", "NOTE"]]
-    return table([*cells, *(_row(run, status) for run, status in rows)])
+    return aligned([*cells, *(_row(run, status) for run, status in rows)])
 
 
 def _say_how_to_look_further(rows: Sequence[tuple[Run, Status]]) -> None:
@@ -137,10 +140,6 @@ def _say_how_to_look_further(rows: Sequence[tuple[Run, Status]]) -> None:
     waiting = [status.job_id for _, status in rows if status.state in WAITING and status.note]
     if waiting:
         options.say(f"why a job waits, in SLURM's own words: scontrol show job {waiting[-1]}")
-
-
-def _short(text: str, limit: int = 90) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _epoch(status: Status) -> str:
@@ -186,5 +185,5 @@ def _row(run: Run, status: Status) -> list[str]:
         _epoch(status),
         f"{accuracy:.4f}" if isinstance(accuracy, float) else "-",
         duration(elapsed) if elapsed is not None else "-",
-        _short(", ".join(part for part in (score, again, note) if part)),
+        cut(", ".join(part for part in (score, again, note) if part), _LONGEST_NOTE),
     ]

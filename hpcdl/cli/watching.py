@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcdl.cli.formats import epoch_line, failure_lines, script_epoch_line, summary_line
+from hpcdl.cli.run_lines import epoch_line, failure_lines, script_epoch_line, summary_line
 from hpcdl.cli.talk import Talk
 
 if TYPE_CHECKING:

@@ -30,14 +30,6 @@ def table(found: Dict[str, Any]) -> List[List[str]]:
     return rows
 
 
-def lines(rows: List[List[str]]) -> List[str]:
-    """The table as text, its columns under each other."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
-    ]
-
-
 def _loss_first(name: str) -> Tuple[bool, str]:
     return name != "loss", name
 

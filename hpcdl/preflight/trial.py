@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
+from hpcdl.formats import waiting_time
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.site import RefusedError, try_script
@@ -28,16 +29,8 @@ def trial(subject: Subject) -> Iterator[Finding | Note]:
 
 def would_start(start: datetime, now: datetime) -> str:
     """SLURM's estimate for people; both times are local."""
-    total_minutes = max(0, round((start - now).total_seconds() / 60))
-    if total_minutes < 1:
+    minutes = max(0, round((start - now).total_seconds() / 60))
+    if minutes < 1:
         return "would start now"
-    total_hours, minutes = divmod(total_minutes, 60)
-    days, hours = divmod(total_hours, 24)
-    if days:
-        wait = f"{days} d {hours} h"
-    elif hours:
-        wait = f"{hours} h {minutes} min"
-    else:
-        wait = f"{minutes} min"
     day = "" if start.date() == now.date() else f"{start:%Y-%m-%d} "
-    return f"would start about {day}{start:%H:%M}, in {wait} (SLURM's estimate)"
+    return f"would start about {day}{start:%H:%M}, in {waiting_time(minutes)} (SLURM's estimate)"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hpcdl.report import metrics, svg, words
+from hpcdl import formats
+from hpcdl.report import metrics, svg
 from hpcdl.report.facts import Facts
 from hpcdl.report.overfitting import Line, best_epoch
 
@@ -37,7 +38,7 @@ def folds(facts: Facts) -> list[dict[str, Any]]:
             if points:
                 lines.append(svg.Series(f"fold {number}", points, n % svg.COLOURS))
         if lines:
-            title = f"Validation {key} of {words.several(len(lines), 'fold')}"
+            title = f"Validation {key} of {formats.several(len(lines), 'fold')}"
             charts.append(chart(title, lines, key))
     return charts
 
@@ -112,7 +113,7 @@ def _pair(
     title = name.replace("_", " ")
     title = title[:1].upper() + title[1:]
     drawn_of = " and ".join(line.name for line in lines)
-    count = words.several(len(epochs), unit)
+    count = formats.several(len(epochs), unit)
     is_alone = first == name and bool(own)
     what = f"{title} over {count}" if is_alone else f"{title} of {drawn_of} over {count}"
     drawing = svg.line_chart(

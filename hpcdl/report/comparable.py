@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpcdl.formats import count
 from hpcdl.report.facts import Facts
 from hpcdl.report.settings import settings
-from hpcdl.report.words import count
 
 _DATA_KEYS = ("data.name", "data.path", "data.function", "data.args")
 # What a loss depends on, besides the model's answers

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from hpcdl import formats
 from hpcdl.report import facts as run_facts
-from hpcdl.report import hidden, metrics, words
+from hpcdl.report import hidden, metrics
 from hpcdl.report.comparable import takes_part, why_not
 from hpcdl.report.facts import Facts
 from hpcdl.report.overfitting import Line, best_epoch, is_number
@@ -72,18 +73,18 @@ def _tested(metric: str) -> Callable[[Facts], Any]:
 
 
 def _layers(depth: int) -> str:
-    return words.several(depth, "layer")
+    return formats.several(depth, "layer")
 
 
 _MEASURES = (
     _Measure("state", "state", lambda run: run.status.state),
-    _Measure("test_accuracy", "test accuracy", _tested("accuracy"), words.percent, max, "test"),
-    _Measure("test_loss", "test loss", _tested("loss"), words.figure, min, "test_loss"),
+    _Measure("test_accuracy", "test accuracy", _tested("accuracy"), formats.percent, max, "test"),
+    _Measure("test_loss", "test loss", _tested("loss"), formats.figure, min, "test_loss"),
     _Measure(
         "validation_accuracy",
         "best validation",
         lambda run: _best_validation(run, "accuracy", max),
-        words.percent,
+        formats.percent,
         max,
         "validation",
     ),
@@ -91,22 +92,22 @@ _MEASURES = (
         "validation_loss",
         "validation loss",
         lambda run: _best_validation(run, "loss", min),
-        words.figure,
+        formats.figure,
         min,
         "validation_loss",
     ),
     _Measure("best_epoch", "best epoch", lambda run: _best_epoch(run)),
     _Measure("tested_epoch", "tested epoch", lambda run: run.tested_epoch),
     _Measure("epochs", "epochs", lambda run: _epochs(run)),
-    _Measure("parameters", "parameters", _in("model", "parameters"), words.count, min),
+    _Measure("parameters", "parameters", _in("model", "parameters"), formats.count, min),
     _Measure(
         "trainable_parameters",
         "trainable",
         _in("model", "trainable_parameters"),
-        words.count,
+        formats.count,
     ),
     _Measure("depth", "depth", _in("model", "depth"), _layers),
-    _Measure("per_epoch_s", "an epoch", _in("timing", "per_epoch_s"), words.seconds, min, "time"),
+    _Measure("per_epoch_s", "an epoch", _in("timing", "per_epoch_s"), formats.seconds, min, "time"),
     _Measure(
         "images_per_s",
         "images/s",
@@ -115,7 +116,7 @@ _MEASURES = (
         max,
         "speed",
     ),
-    _Measure("total_s", "in all", lambda run: run.total_s, words.seconds, min, "time"),
+    _Measure("total_s", "in all", lambda run: run.total_s, formats.seconds, min, "time"),
     _Measure("gpu_hours", "GPU hours", lambda run: run.gpu_hours, "{:.3f}".format),
     _Measure("attempts", "attempts", lambda run: len(run.ends) or None),
     _Measure("devices", "devices", lambda run: run.devices),
@@ -186,7 +187,7 @@ def _best(
 def _text(measure: _Measure, run: Facts, value: Any) -> str:
     part, metric = _OF_FOLDS.get(measure.key, ("", ""))
     if part and "cross_validation" in run.result:
-        return words.with_deviation(measure.show, value, run.result, part, metric)
+        return formats.with_deviation(measure.show, value, run.result, part, metric)
     return measure.show(value)
 
 
@@ -262,7 +263,7 @@ def _notes(runs: Sequence[Facts], labels: Sequence[str], rows: Sequence[Row]) ->
     if scripts:
         verb = "is a script" if len(scripts) == 1 else "are scripts"
         why = "hpcdl does not know the data and the loss of a script, so nothing of it is compared"
-        notes.append(f"{words.listed(scripts)} {verb}: {why}")
+        notes.append(f"{formats.listed(scripts)} {verb}: {why}")
     restored = {run.restored_epoch is not None for run in runs if takes_part(run)}
     if len(restored) > 1:
         notes.append(

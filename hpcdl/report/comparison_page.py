@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hpcdl.formats import several
 from hpcdl.report import charts, metrics, svg
 from hpcdl.report.comparable import takes_part, why_not
 from hpcdl.report.comparison import Comparison
 from hpcdl.report.facts import Facts
 from hpcdl.report.page import render
-from hpcdl.report.words import several
 
 _MOST = 12  # drawings
 _SETTINGS = ("learning_rate", "lr")  # which a script may write down; nothing that it measured

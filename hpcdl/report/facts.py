@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.files import read_json_lines
+from hpcdl.formats import several
 from hpcdl.report.metrics import last_values, merged
-from hpcdl.report.words import several
 from hpcdl.run import Run, records
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import AttemptEvent, Manifest, Submitted

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from hpcdl.formats import figure, percent
 from hpcdl.report.overfitting import Line, is_number
-from hpcdl.report.words import figure, percent
 
 Point = tuple[float, float]  # epoch or step, value
 

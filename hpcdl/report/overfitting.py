@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpcdl.formats import figure, percent, several
 from hpcdl.report import trends
-from hpcdl.report.words import figure, percent, several
 
 Line = dict[str, Any]  # of metrics.jsonl
 

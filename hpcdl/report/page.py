@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 import hpcdl
-from hpcdl import shipped
+from hpcdl import formats, shipped
 from hpcdl.contract.fold_table import table
 from hpcdl.errors import HpcdlError
-from hpcdl.report import charts, metrics, sent, surroundings, svg, times, words
+from hpcdl.report import charts, metrics, sent, surroundings, svg, times
 from hpcdl.report import facts as run_facts
 from hpcdl.report.evaluation import (
     ClassScore,
@@ -80,7 +80,7 @@ def report(run: Run, shows_env: bool = False) -> str:
 
 def render(template: str, **context: Any) -> str:
     """A page from a template; whatever is text is escaped."""
-    written = words.moment(time.time())
+    written = formats.moment(time.time())
     page = _environment().get_template(template)
     text: str = page.render(version=hpcdl.__version__, written=written, **context)
     return text
@@ -98,12 +98,12 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        seconds=words.seconds,
-        percent=words.percent,
-        points=words.points,
-        number=words.number,
-        count=words.count,
-        several=words.several,
+        seconds=formats.seconds,
+        percent=formats.percent,
+        points=formats.points,
+        number=formats.number,
+        count=formats.count,
+        several=formats.several,
     )
     return environment
 
@@ -179,17 +179,17 @@ def _figures(facts: Facts) -> list[tuple[str, str]]:
     for part in ("test", "validation"):
         accuracy = facts.section(part).get("accuracy")
         if accuracy is not None:
-            text = words.with_deviation(words.percent, accuracy, facts.result, part)
+            text = formats.with_deviation(formats.percent, accuracy, facts.result, part)
             figures.append((f"{part} accuracy", text))
     if "parameters" in model:
-        figures.append(("parameters", words.count(model["parameters"])))
+        figures.append(("parameters", formats.count(model["parameters"])))
     if facts.epochs and not facts.is_script:
         figures.append(("epochs", str(len(facts.epochs))))
     figures += _last_values(facts)[:_FIGURES]
     if "per_epoch_s" in timing:
-        figures.append(("an epoch", words.seconds(timing["per_epoch_s"])))
+        figures.append(("an epoch", formats.seconds(timing["per_epoch_s"])))
     if facts.total_s is not None:
-        figures.append(("in all", words.seconds(facts.total_s)))
+        figures.append(("in all", formats.seconds(facts.total_s)))
     return figures
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from hpcdl.formats import count, listed, percent, points, seconds, several, with_deviation
 from hpcdl.report.evaluation import Evaluation, confused_pairs
 from hpcdl.report.facts import Facts
 from hpcdl.report.overfitting import Fit
-from hpcdl.report.words import count, listed, percent, points, seconds, several, with_deviation
 
 _HARD = 0.95  # a class found less often than this is worth a sentence
 _CALIBRATED = 0.02  # mean distance of confidence and accuracy up to which it can be trusted

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpcdl.report import hidden, times, words
+from hpcdl import formats
+from hpcdl.report import hidden, times
 from hpcdl.report.facts import Facts
 
 
@@ -27,7 +28,7 @@ def _machine(facts: Facts) -> list[tuple[str, str]]:
     devices = facts.section("devices")
     shown = []
     if devices:
-        replicas = words.several(devices["replicas"], "replica")
+        replicas = formats.several(devices["replicas"], "replica")
         emulated = ", EMULATED on the CPU" if facts.emulated else ""
         names = ", ".join(map(str, devices["names"]))
         shown.append(("devices", f"{names} ({devices['strategy']}, {replicas}{emulated})"))
@@ -55,8 +56,8 @@ def _data(facts: Facts) -> list[tuple[str, str]]:
         shape = "×".join(map(str, data["image_shape"]))
         counts = []
         for part in ("train", "validation", "test"):
-            counts.append(f"{words.count(data[f'rows_{part}'])} {part}")
-        classes = words.several(data["classes"], "class", "classes")
+            counts.append(f"{formats.count(data[f'rows_{part}'])} {part}")
+        classes = formats.several(data["classes"], "class", "classes")
         path = data.get("path", "path not known")
         shown.append(("data", f"{path}: images of {shape}; {', '.join(counts)}; {classes}"))
     if facts.manifest.data:
@@ -74,8 +75,8 @@ def _command(facts: Facts) -> str:
 def _hashed(entry: dict[str, Any]) -> str:
     sha, listing = entry.get("sha256"), entry.get("listing_sha256")
     if listing:
-        files = f"{words.count(entry.get('files', 0))} files, {words.size(entry.get('bytes'))}"
+        files = f"{formats.count(entry.get('files', 0))} files, {formats.size(entry.get('bytes'))}"
         return f"{entry.get('path')} ({files}, sha256 of their names and sizes {listing[:16]}…)"
     if not sha:
         return f"{entry.get('path')}"
-    return f"{entry.get('path')} ({words.size(entry.get('bytes'))}, sha256 {sha[:16]}…)"
+    return f"{entry.get('path')} ({formats.size(entry.get('bytes'))}, sha256 {sha[:16]}…)"

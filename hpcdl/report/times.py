@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpcdl.formats import moment
 from hpcdl.report.facts import Facts
-from hpcdl.report.words import moment
 
 
 @dataclass(frozen=True)

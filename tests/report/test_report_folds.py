@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from hpcdl.contract.fold_table import lines, table
+from hpcdl.contract.fold_table import table
+from hpcdl.contract.tables import aligned
 from hpcdl.run.records import AttemptEvent, Heartbeat, Submitted
 from hpcdl.run.state import Evidence, status_of
 from tests.report.conftest import JOB, Submit
@@ -37,7 +38,7 @@ def test_result_has_the_table(validated, cli):
     result = json.loads(cli("result", validated, "--json").out)
     cross = result["cross_validation"]
     assert f"test accuracy {cross['mean']['test']['accuracy']:.4f} ± " in answer.out.splitlines()[0]
-    assert answer.out.splitlines()[-6:] == lines(table(cross))
+    assert answer.out.splitlines()[-6:] == aligned(table(cross))
     assert f"; folds/{result['model']['fold']}/model/" in answer.out
 
 

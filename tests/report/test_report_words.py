@@ -9,7 +9,6 @@ import time
 import numpy as np
 import pytest
 
-from hpcdl.report import words
 from hpcdl.report.comparison import compare
 from hpcdl.report.evaluation import evaluate
 from hpcdl.report.facts import read
@@ -32,35 +31,6 @@ def scored(pairs, confidence=CONFIDENT, classes=10):
     for row, (_, answer) in enumerate(pairs):
         probabilities[row, answer] = confidence
     return evaluate(labels, probabilities)
-
-
-@pytest.mark.cases("F23")
-@pytest.mark.parametrize(
-    ("share", "digits", "text"),
-    [
-        (1.0, 1, "100.0 %"),
-        (8809 / 8812, 1, "99.97 %"),
-        (0.99999, 2, "99.999 %"),
-        (1 - 1e-9, 1, "> 99.9999 %"),
-        (0.9996, 1, "99.96 %"),
-        (0.9889, 2, "98.89 %"),
-        (0.0, 1, "0.0 %"),
-        (0.0001, 1, "< 0.1 %"),
-        (0.00001, 2, "< 0.01 %"),
-        (0.05, 0, "5 %"),
-        (1.5, 0, "150 %"),
-        (None, 2, "–"),
-    ],
-)
-def test_all_only_where_all(share, digits, text):
-    assert words.percent(share, digits).replace("\u00a0", " ") == text
-
-
-@pytest.mark.cases("F23")
-def test_percentage_points():
-    texts = [words.points(share).replace("\u00a0", " ") for share in (0.01, 0.0004, 0.123)]
-
-    assert texts == ["1.0 percentage point", "0.0 percentage points", "12.3 percentage points"]
 
 
 @pytest.mark.cases("F23")

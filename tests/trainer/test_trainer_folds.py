@@ -11,7 +11,7 @@ import pytest
 
 from hpcdl.contract.checks import check_spec
 from hpcdl.contract.errors import DataError
-from hpcdl.contract.fold_table import lines, table
+from hpcdl.contract.fold_table import table
 from hpcdl.contract.spec import (
     DataSpec,
     DeviceSpec,
@@ -22,6 +22,7 @@ from hpcdl.contract.spec import (
     SpecError,
     TrainSpec,
 )
+from hpcdl.contract.tables import aligned
 from tests.trainer.conftest import each_keras
 
 tensorflow_run = pytest.mark.tensorflow
@@ -164,7 +165,7 @@ def test_summary_has_mean_and_sample_deviation(spec):
     }
     assert whole["timing"] == timing
     assert whole["state"] == "done"
-    shown = lines(table(found))
+    shown = aligned(table(found))
     assert shown[0].split("  ")[0] == "fold"
     assert shown[3].split() == ["3", "3", "-", "0.7000", "-", "0.7000"]
     assert shown[4].split() == ["mean", "-", "0.7000", "-", "0.7000"]
@@ -231,7 +232,7 @@ def test_result_and_log_say_what_the_folds_say_together(whole, arrays):
             assert result[part][name] == cross["mean"][part][name]
     assert result["validation"]["rows"] == 301
     assert (whole.path / result["model"]["file"]).is_file()
-    assert whole.stdout.splitlines()[-6:] == lines(table(cross))
+    assert whole.stdout.splitlines()[-6:] == aligned(table(cross))
     beat = whole.json("heartbeat.json")
     assert (beat["phase"], beat["fold"], beat["folds"]) == ("done", FOLDS, FOLDS)
 

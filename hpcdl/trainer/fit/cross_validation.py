@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 import numpy as np
 
 from hpcdl.contract.errors import DataError, Stopped
-from hpcdl.contract.fold_table import PARTS, lines, table
+from hpcdl.contract.fold_table import PARTS, table
 from hpcdl.contract.model_facts import describe_use
 from hpcdl.contract.spec import EarlyStoppingSpec, RunSpec
+from hpcdl.contract.tables import aligned
 from hpcdl.trainer import compat
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
@@ -138,7 +139,7 @@ def cross_validate(
     found = summary(results)
     whole = whole_result(run, results, found, timing)
     say(describe_use(whole["model"], whole["data"]["classes"]))
-    for line in lines(table(found)):
+    for line in aligned(table(found)):
         say(line)
     return whole
 
