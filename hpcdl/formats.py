@@ -50,7 +50,7 @@ def waiting_time(minutes: int) -> str:
 
 
 def moment(timestamp: float | None) -> str:
-    """A moment (seconds since 1970) as 2026-11-28 04:14:05 UTC+01:00, in this machine's time zone."""
+    """Seconds since 1970 as 2026-11-28 04:14:05 UTC+01:00, in this machine's time zone."""
     if timestamp is None:
         return MISSING
     local = datetime.fromtimestamp(timestamp).astimezone()

@@ -1,7 +1,7 @@
 """The command line: one file per command, loaded when it is called.
 
-This module is what starts. It imports nothing that takes time, so that Ctrl-C, a locale and a
-closed stdout are seen to before anything else happens.
+The program starts in this module. It imports nothing slow, so that it can first prepare for
+Ctrl-C, for the locale's encoding, and for a closed stdout.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ COMMANDS = {
     "status": "Show runs and their states.",
     "wait": "Wait until a run has ended, showing its progress.",
     "logs": "Print a run's log.",
-    "result": "Show what came out of a run.",
+    "result": "Show the result of a run.",
     "report": "Write a run's report, one HTML page.",
-    "compare": "Lay runs side by side.",
+    "compare": "Show runs side by side.",
     "tensorboard": "Show runs' curves in TensorBoard.",
     "cancel": "Cancel a run for good.",
-    "resume": "Go on with a run that ended too early.",
-    "clean": "Show what runs take up, and remove what is not needed.",
+    "resume": "Continue a run that ended too early.",
+    "clean": "Show the disk space of runs, and remove what is not needed.",
     "shell": "Open a job's or run's container by hand.",
     "image": "Look into a container image.",
     "env": "Install what the image lacks.",
@@ -47,14 +47,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def entrypoint() -> None:
     """The ``hpcdl`` command."""
-    gc.set_threshold(
-        50_000
-    )  # nearly all that a command makes is in use until it ends, its modules above all
+    # Nearly all objects that a command makes, its modules above all, are in use until it ends.
+    gc.set_threshold(50_000)
     try:
         code = _run()
     except KeyboardInterrupt:
         code = 130
-    gc.freeze()  # else Python would look through every module for garbage as it ends: a sixth of most commands' time
+    # Else Python looks through every module for garbage at its end: a sixth of most commands' time.
+    gc.freeze()
     sys.exit(code)
 
 

@@ -12,9 +12,9 @@ from hpcdl.cli import options
 
 
 @click.command(short_help="Cancel a run for good.")
-@options.run_argument
-def command(run: str, cluster: str | None, runs_dir: str | None) -> None:
-    """Cancel a run for good: it is ended, and never requeued. Its folder stays.
+@options.run
+def command(run: str, places: options.Places) -> None:
+    """Cancel a run for good: its job ends, and is never requeued. Its folder stays.
 
     \b
     hpcdl cancel k3f9
@@ -22,12 +22,12 @@ def command(run: str, cluster: str | None, runs_dir: str | None) -> None:
     from hpcdl.errors import NoRunError, RunError
 
     try:
-        chosen = options.find(run, cluster, runs_dir)
+        chosen = options.find(run, places)
     except NoRunError as error:
-        running = _jobs_without_folder(run, options.run_roots(cluster, runs_dir))
-        if not running:
+        jobs = _jobs_without_folder(run, options.run_roots(places))
+        if not jobs:
             raise
-        raise RunError(_how_to_end(running)) from error
+        raise RunError(_how_to_end(jobs)) from error
     cancelled = chosen.cancel()
     if cancelled:
         options.say(f"cancelled: {chosen.paths.root}")
@@ -38,31 +38,41 @@ def command(run: str, cluster: str | None, runs_dir: str | None) -> None:
 
 
 def _jobs_without_folder(text: str, roots: list[Path]) -> dict[str, str]:
-    """The jobs of removed runs that the text stands for, each with the folder it had."""
+    """The jobs of removed runs that RUN stands for.
+
+    Returns:
+        the folder that each run had, by job id.
+    """
     from hpcdl.environment import slurm_cluster
     from hpcdl.errors import SchedulerError
     from hpcdl.run import fitting_names
     from hpcdl.scheduler import slurm
     from hpcdl.scheduler.clusters import on_cluster
 
-    jobs: dict[str, str] = {}
+    folders: dict[str, str] = {}
     with suppress(SchedulerError), on_cluster(slurm_cluster()):
-        jobs = dict(slurm.working_directories())
-    here = {job_id: folder for job_id, folder in jobs.items() if folder == os.path.abspath(text)}
-    if here:
-        return here
-    names = {}
-    for job_id, folder in jobs.items():
-        if Path(folder).parent.parent in roots and not Path(folder, "manifest.json").exists():
-            names[job_id] = "/".join(Path(folder).parts[-2:])
+        folders = dict(slurm.working_directories())
+    removed: dict[str, str] = {}
+    names: dict[str, str] = {}  # JOB/ID
+    for job_id, folder in folders.items():
+        path = Path(folder)
+        if folder == os.path.abspath(text):
+            removed[job_id] = folder
+        if path.parent.parent in roots and not (path / "manifest.json").exists():
+            names[job_id] = f"{path.parent.name}/{path.name}"
+    if removed:
+        return removed
     fitting = fitting_names(text, list(names.values()))
-    return {job_id: jobs[job_id] for job_id, name in names.items() if name in fitting}
+    for job_id, name in names.items():
+        if name in fitting:
+            removed[job_id] = folders[job_id]
+    return removed
 
 
-def _how_to_end(running: dict[str, str]) -> str:
-    folders = ", ".join(sorted(set(running.values())))
-    count = "its job is" if len(running) == 1 else "its jobs are"
+def _how_to_end(folders: dict[str, str]) -> str:
+    names = ", ".join(sorted(set(folders.values())))
+    jobs = "its job is" if len(folders) == 1 else "its jobs are"
     return (
-        f"the run folder {folders} was removed, and {count} still in the queue or running; "
-        f"end that with: scancel {' '.join(running)}"
+        f"the run folder {names} was removed, and {jobs} still in the queue or running; "
+        f"end that with: scancel {' '.join(folders)}"
     )

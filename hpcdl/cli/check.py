@@ -7,37 +7,35 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcdl.cli import completion, options
+from hpcdl.cli import options
 
 if TYPE_CHECKING:
-    from hpcdl.preflight import Finding, Report
+    from hpcdl.preflight import Report
 
 
 @click.command(
     cls=options.JobCommand, short_help="Find out whether a job could run, and send nothing."
 )
-@click.argument("job", metavar="JOB", shell_complete=completion.jobs)
+@options.job
+@options.job_settings
 @options.backend
-@options.cluster
-@options.sets
-@options.size
 @options.runs_dir
 @options.as_json
 def command(
     job: str,
+    settings: options.JobSettings,
     backend: str,
-    cluster: str | None,
-    sets: tuple[str, ...],
     runs_dir: str | None,
     as_json: bool,
 ) -> int:
     """Find out whether a job could run, and send nothing.
 
-    Everything is looked at that can be seen from here: what the site allows,
-    the image, the data, the script, the worker's Python, the folders, and what
-    SLURM says of the very script. Every problem is shown at once, with what to
-    do. Exit code 2 if there is one; a line with "!" is a warning. Exit code 1 if
-    nothing is wrong as far as seen, but most checks could not be made.
+    It looks at all that can be seen from here: what the site allows, the image,
+    the data, the script, the worker's Python, the folders, and what SLURM says
+    of the very script. It shows every problem at once, with what to do.
+
+    Exit code 0: the job could run; a line with "!" is a warning. 2: there is a
+    problem. 1: no problem was found, but most checks could not be made.
 
     JOB is a job file, a script or notebook (its arguments follow --), or a
     shipped job.
@@ -49,35 +47,43 @@ def command(
     hpcdl check mnist_cnn.yaml -c mycluster.yaml --json
     hpcdl check digits_cnn --backend local
     """
-    from hpcdl.cli.checking import checked, could_run, table
+    from hpcdl.cli.checking import check_submission, report_lines
     from hpcdl.submission.send import prepare
 
     default = "local" if backend == "local" else None
-    loaded, site = options.load(job, cluster, sets, default)
-    submission = prepare(loaded, site, backend, runs_dir)
+    loaded, cluster = options.load(job, settings, default)
+    submission = prepare(loaded, cluster, backend, runs_dir)
     for note in submission.notes:
         options.say(note)
-    report, places = checked(submission, site)
+    report, places = check_submission(submission, cluster)
     if as_json:
-        click.echo(json.dumps(_plain(loaded.name, site.name, report, places), indent=2))
+        content = {"job": loaded.name, "cluster": cluster.name, **_as_json(report, places)}
+        click.echo(json.dumps(content, indent=2))
     else:
-        for line in table(f"{loaded.name} on {site.name}", report, places):
+        for line in report_lines(f"{loaded.name} on {cluster.name}", report, places):
             click.echo(line)
-    return {True: 0, False: 2, None: 1}[could_run(report)]
+    return _exit_code(report)
 
 
-def _plain(job: str, cluster: str, report: Report, places: list[str]) -> dict[str, object]:
+def _exit_code(report: Report) -> int:
     from hpcdl.cli.checking import could_run
 
-    def row(name: str, finding: Finding, place: str) -> dict[str, object]:
-        return {"check": name, **vars(finding), "where": place}
+    answer = could_run(report)
+    if answer is None:
+        return 1
+    return 0 if answer else 2
 
-    pairs = zip(report.findings, places, strict=True)
+
+def _as_json(report: Report, places: list[str]) -> dict[str, object]:
+    """The report for programs."""
+    from hpcdl.cli.checking import could_run
+
+    findings = []
+    for (name, finding), place in zip(report.findings, places, strict=True):
+        findings.append({"check": name, **vars(finding), "where": place})
     return {
-        "job": job,
-        "cluster": cluster,
         "could_run": could_run(report),
-        "findings": [row(name, finding, place) for (name, finding), place in pairs],
+        "findings": findings,
         "passed": ["job file", *report.passed],
         "skipped": [{"check": name, "reason": reason} for name, reason in report.skipped],
         "notes": report.notes,

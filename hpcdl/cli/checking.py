@@ -1,4 +1,4 @@
-"""Checks a submission for ``check`` and ``submit``, and lays out what was found."""
+"""Checks a submission for ``check`` and ``submit``, and lays out the findings."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from hpcdl.preflight import Report
     from hpcdl.submission.send import Submission
 
-_WIDTH = 88
+_WIDTH = 88  # of the report, in characters
 
 
-def checked(
-    submission: Submission, site: Cluster, python_only: bool = False
+def check_submission(
+    submission: Submission, cluster: Cluster, python_only: bool = False
 ) -> tuple[Report, list[str]]:
     """Make every check that a submission needs.
 
     Args:
         submission: what would be sent.
-        site: the profile it was made with.
-        python_only: look only whether this machine's Python has what a local run imports.
+        cluster: the profile it was made with.
+        python_only: check only whether this machine's Python has what a local run imports.
 
     Returns:
-        the report, and for each of its findings where it comes from.
+        the report, and for each of its findings the place that it is about.
     """
     from hpcdl.cli.options import say
     from hpcdl.preflight import Subject
@@ -38,21 +38,47 @@ def checked(
     if container is not None and not python_only and not is_known(submission.plan):
         say(f"looking into {container.image}, once: some seconds")
     checks = check_python if python_only else check_all
-    report = checks(Subject(submission, site))
-    return report, [origin(finding, submission.job, site) for _, finding in report.findings]
+    report = checks(Subject(submission, cluster))
+    places = [origin(finding, submission.job, cluster) for _, finding in report.findings]
+    return report, places
 
 
-def table(title: str, report: Report, places: list[str]) -> list[str]:
-    """The report for people: problems first, each with its fix, then what was not looked at, and what is well."""
+def report_lines(title: str, report: Report, places: list[str]) -> list[str]:
+    """The whole report for people.
+
+    Problems come first, each with its fix, then checks that could not be made, then those that
+    passed.
+    """
     verdict = verdict_of(report)
-    passed = ", ".join(["job file", *report.passed])
+    verdict_width = max(len(verdict) + 2, _WIDTH - len(title))
+    passed = f" ✓ {', '.join(['job file', *report.passed])}"
+    time_width = max(8, _WIDTH - len(passed))
+    time = f"{report.seconds:.1f} s"
     return [
-        f"{title}{verdict:>{max(len(verdict) + 2, _WIDTH - len(title))}}",
+        f"{title}{verdict:>{verdict_width}}",
         "",
-        *rows(report, places),
-        f" ✓ {passed}{f'{report.seconds:.1f} s':>{max(8, _WIDTH - 3 - len(passed))}}",
+        *problem_lines(report, places),
+        f"{passed}{time:>{time_width}}",
         *(f"   {note}" for note in report.notes),
     ]
+
+
+def problem_lines(report: Report, places: list[str]) -> list[str]:
+    """Problems with their fixes, warnings, and checks that could not be made."""
+    problems, warnings = [], []
+    for (name, finding), place in zip(report.findings, places, strict=True):
+        text = f"{finding.cause}   ({place})"
+        if finding.blocks:
+            problems += [[f" ✗ {name}", text], ["", finding.fix]]
+        else:
+            warnings += [[f" ! {name}", text], ["", finding.fix]]
+    lines = aligned([*problems, *warnings])
+    skipped: dict[str, list[str]] = {}  # names, by reason
+    for name, reason in report.skipped:
+        skipped.setdefault(reason, []).append(name)
+    for reason, names in skipped.items():
+        lines.append(f" - {', '.join(names)}: not checked, {reason}")
+    return lines
 
 
 def could_run(report: Report) -> bool | None:
@@ -66,12 +92,12 @@ def could_run(report: Report) -> bool | None:
 
 def verdict_of(report: Report) -> str:
     """The outcome in a few words."""
-    blocking = sum(finding.blocks for _, finding in report.findings)
-    if blocking:
-        return f"{several(blocking, 'problem')}, nothing was submitted"
+    problems = sum(finding.blocks for _, finding in report.findings)
+    if problems:
+        return f"{several(problems, 'problem')}, nothing was submitted"
     skipped, checks = len(report.skipped), _checks(report)
     if could_run(report) is None:
-        return f"nothing found wrong, but {skipped} of {checks} checks could not be made"
+        return f"no problem found, but {skipped} of {checks} checks could not be made"
     if skipped:
         return f"could run, as far as {checks - skipped} of {checks} checks can tell"
     return "could run"
@@ -79,21 +105,7 @@ def verdict_of(report: Report) -> str:
 
 def _checks(report: Report) -> int:
     """How many checks the job needs."""
-    found_something = {name for name, _ in report.findings}
-    return len(found_something.union(report.passed, [name for name, _ in report.skipped]))
-
-
-def rows(report: Report, places: list[str]) -> list[str]:
-    """What is not well: problems with their fixes, warnings, and what was not looked at."""
-    blocking, warnings = [], []
-    for (name, finding), place in zip(report.findings, places, strict=True):
-        text = f"{finding.cause}   ({place})"
-        if finding.blocks:
-            blocking += [[f" ✗ {name}", text], ["", finding.fix]]
-        else:
-            warnings += [[f" ! {name}", text], ["", finding.fix]]
-    lines = aligned([*blocking, *warnings])
-    for reason in dict.fromkeys(reason for _, reason in report.skipped):
-        names = ", ".join(name for name, why in report.skipped if why == reason)
-        lines.append(f" - {names}: not checked, {reason}")
-    return lines
+    names = set(report.passed)
+    names.update(name for name, _ in report.findings)
+    names.update(name for name, _ in report.skipped)
+    return len(names)

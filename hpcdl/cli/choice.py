@@ -1,4 +1,4 @@
-"""Which runs a command is about: by name, by state, by age."""
+"""Chooses runs by name, by state and by age."""
 
 from __future__ import annotations
 
@@ -15,44 +15,35 @@ if TYPE_CHECKING:
     from hpcdl.run import Run
 
 WAITING = ("queued", "requeued")
-STATES = (
-    "created",
-    *WAITING,
-    "running",
-    "stopping",
-    "done",
-    "failed",
-    "cancelled",
-    "lost",
-    "unknown",
-)
+_ENDED = ("done", "failed", "cancelled", "lost")
+STATES = ("created", *WAITING, "running", "stopping", *_ENDED, "unknown")
 _UNITS_S = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
 
 
 def since_time(text: str, now: float) -> float:
-    """The time (unix, in seconds) that an age or a date means.
+    """The time that an age or a date means, in seconds since 1970.
 
     Args:
         text: an age as ``2d``, ``12h``, ``30m`` or ``3w``, or a date as ``2026-11-20``.
-        now: the time now.
+        now: the present time, in seconds since 1970.
 
     Raises:
-        UserError: it is neither.
+        UserError: the text is neither.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mhdw])", text.strip())
     if match:
         return now - float(match[1]) * _UNITS_S[match[2]]
-    for form in _DATES:
+    for date_format in _DATES:
         try:
-            return time.mktime(time.strptime(text.strip(), form))
+            return time.mktime(time.strptime(text.strip(), date_format))
         except (ValueError, OverflowError):
             continue
     raise UserError(f"expected an age as 30m, 12h, 2d or 3w, or a date as 2026-11-20; got {text!r}")
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a RUN stands for several runs; a path that is there is only itself."""
+    """Whether a RUN may stand for several runs; an existing path stands only for itself."""
     return any(sign in text for sign in "*?[") and not os.path.exists(text)
 
 

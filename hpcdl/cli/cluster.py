@@ -9,14 +9,14 @@ import click
 from hpcdl.cli import options
 
 _DISCOVER = "Write a profile of this site, as its own commands describe it."
-_OUTPUT = "Write the profile there, instead of on stdout."
+_OUTPUT = "Write the profile to this file, instead of to stdout."
 _PARTITION = "Describe this one. Default: SLURM's default, if it has GPUs."
-_IMAGES = "Look for .sif files there. May be repeated."
+_IMAGES = "Look for .sif files in this folder. May be repeated."
 
 
 @click.group(short_help="List, show and discover cluster profiles.")
 def command() -> None:
-    """List, show and discover cluster profiles: what hpcdl knows of a site, as data."""
+    """List, show and discover cluster profiles: files that describe a site."""
 
 
 @command.command("list", short_help="List the built-in profiles.")
@@ -33,9 +33,9 @@ def list_profiles() -> None:
         click.echo(f"{name:<14} {description}")
 
 
-@command.command("keys", short_help="Tell every key of a profile, as Markdown.")
+@command.command("keys", short_help="Print every key of a profile, as Markdown.")
 def keys() -> None:
-    """Tell every key of a cluster profile: what it takes, its default, its meaning (Markdown)."""
+    """Print every key of a cluster profile: its type, its default, its meaning (Markdown)."""
     from hpcdl.cluster import Cluster
     from hpcdl.job.reference import keys as keys_of
     from hpcdl.job.reference import markdown
@@ -52,7 +52,7 @@ def show(name: str | None, sets: tuple[str, ...], raw: bool) -> None:
 
     Values of your config.yaml (hpcdl init), of hpcdl.yaml in this folder and of
     --set replace the profile's own. The output is a profile: you can start your
-    own from it. Without a name, the profile that commands use here is printed.
+    own from it. Without a name, it prints the profile that commands use here.
 
     \b
     hpcdl cluster show
@@ -71,7 +71,7 @@ def show(name: str | None, sets: tuple[str, ...], raw: bool) -> None:
 
 @command.command("discover", short_help=_DISCOVER)
 @click.option("--output", "-o", metavar="FILE", help=_OUTPUT)
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--partition", metavar="NAME", help=_PARTITION)
 @click.option("--images", metavar="DIR", multiple=True, help=_IMAGES)
 def discover(
@@ -83,8 +83,8 @@ def discover(
     """Write a profile of this site, as its own commands describe it.
 
     Run it on a login node. It asks scontrol, sacctmgr, module and the container
-    command, and writes next to each value where it comes from. What they do not
-    say is commented out, with how to find it.
+    command, and writes next to each value where it comes from. Keys that it
+    cannot find out are comments that say how to find them.
 
     \b
     hpcdl cluster discover
@@ -99,7 +99,7 @@ def discover(
     from hpcdl.oserrors import sentence
 
     if output and not force and Path(output).exists():
-        raise UserError(f"{output} is there already; --force replaces it")
+        raise UserError(f"{output} exists already; --force replaces it")
     host = getfqdn()
     lines = find(host, lambda what: options.say(f"{what} ..."), partition, images)
     if output is None:
@@ -109,9 +109,9 @@ def discover(
             write_text(Path(output), profile(host, lines))
         except OSError as error:
             raise HpcdlError(f"cannot write {sentence(error)}") from error
-    for title, state in (("guessed, look at them", "guess"), ("not found", "unknown")):
-        named = keys(lines, state)
-        if named:
-            options.say(f"{title}: {', '.join(named)}")
+    for title, state in (("guessed, please check", "guess"), ("not found", "unknown")):
+        names = keys(lines, state)
+        if names:
+            options.say(f"{title}: {', '.join(names)}")
     profile_file = output or "FILE, after hpcdl cluster discover -o FILE"
     options.say(f"next: hpcdl check mnist_cnn --cluster {profile_file}")

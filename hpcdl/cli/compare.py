@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcdl.cli import completion, options
+from hpcdl.cli import options
 from hpcdl.contract.tables import aligned
 from hpcdl.formats import MISSING, cut
 
@@ -19,29 +19,28 @@ if TYPE_CHECKING:
 _WIDEST = 40  # characters of a value
 
 
-@click.command(short_help="Lay runs side by side.")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=completion.runs)
-@options.cluster
-@options.runs_dir
+@click.command(short_help="Show runs side by side.")
+@options.runs
+@options.places
 @click.option(
     "--html",
     metavar="FILE",
-    help="Write it as a page as well, with the curves in one drawing.",
+    help="Write a page as well, with the curves in one drawing.",
 )
 @options.show_env
 @options.as_json
 def command(
     runs: tuple[str, ...],
-    cluster: str | None,
-    runs_dir: str | None,
+    places: options.Places,
     html: str | None,
     show_env: bool,
     as_json: bool,
 ) -> None:
-    """Lay runs side by side: accuracy, parameters, depth, time, GPU hours.
+    """Show runs side by side: accuracy, parameters, depth, time, GPU hours.
 
-    Below, what cannot be compared and why, and the keys in which their jobs
-    differ. The best of a row has a star, where the runs can be compared in it.
+    The best value of a row has a star, if the runs can be compared in it; what
+    cannot be compared is listed below, with the reason. Then come the keys in
+    which the jobs differ.
 
     \b
     hpcdl compare k3f9 p0aa
@@ -49,7 +48,7 @@ def command(
     """
     from hpcdl.report.comparison import compare
 
-    compared = compare([options.find(run, cluster, runs_dir) for run in runs], show_env)
+    compared = compare([options.find(run, places) for run in runs], show_env)
     if html is not None:
         from hpcdl.cli.report import write_page
         from hpcdl.report.comparison_page import comparison_page

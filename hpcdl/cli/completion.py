@@ -17,11 +17,12 @@ _MOST = 200  # a shell shows no more at once
 
 def runs(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
     """Runs as ``NAME/ID``, the newest first, and folders."""
-    from hpcdl.cli.options import run_roots
+    from hpcdl.cli.options import Places, run_roots
 
+    places = Places(context.params.get("cluster"), context.params.get("runs_dir"))
     folders: list[Path] = []
     try:
-        for root in run_roots(context.params.get("cluster"), context.params.get("runs_dir")):
+        for root in run_roots(places):
             folders += root.glob("[!.]*/[!.]*/")
     except Exception:  # a profile that cannot be read, say: the command itself says so
         return _items([], incomplete)
@@ -44,7 +45,7 @@ def profiles(context: Context, parameter: Parameter, incomplete: str) -> list[Co
 
 
 def _items(names: list[str], incomplete: str) -> list[CompletionItem]:
-    """The names that begin so; where none does, the shell's own files."""
+    """The names that begin with the word so far; if none does, the shell's own files."""
     from click.shell_completion import CompletionItem
 
     fitting = [name for name in dict.fromkeys(names) if name.startswith(incomplete)]

@@ -15,13 +15,13 @@ def command() -> None:
     """Look into a container image."""
 
 
-@command.command("inspect", short_help="Tell the versions inside a .sif file.")
+@command.command("inspect", short_help="Print the versions inside a .sif file.")
 @click.argument("sif", metavar="SIF")
 @click.option("--python", default="python", show_default=True, help="The image's Python command.")
 @click.option("--runtime", help="The container command. Default: apptainer, else singularity.")
 @options.as_json
 def inspect(sif: str, python: str, runtime: str | None, as_json: bool) -> None:
-    """Tell the versions inside a .sif file: Python, TensorFlow, Keras, numpy, CUDA, and its sha256.
+    """Print the versions inside a .sif file: Python, TensorFlow, Keras, numpy, CUDA; its sha256.
 
     \b
     hpcdl image inspect tensorflow.sif

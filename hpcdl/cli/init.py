@@ -1,10 +1,12 @@
-"""``hpcdl init``: keep what hpcdl cannot know of you, once: your cluster, account and image."""
+"""``hpcdl init``: keep what hpcdl cannot know about you, once: your cluster, account and images."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,77 +19,116 @@ if TYPE_CHECKING:
 _SET = "A key of the profile to keep, such as account=nct00. May be repeated."
 
 
+@dataclass
+class Answers:
+    """What the file will say of one cluster.
+
+    cluster: the profile's name, or the absolute path of its file.
+    asks: whether a person can be asked.
+    sets: keys of the profile, as ``cluster.KEY=VALUE``: what the user gave and what was found out.
+    """
+
+    cluster: str
+    asks: bool
+    sets: list[str] = field(default_factory=list)
+
+    def profile(self) -> Cluster:
+        """The profile with the answers so far.
+
+        Raises:
+            ProblemsError: it is not complete yet.
+        """
+        from hpcdl.cluster import load_cluster
+
+        return load_cluster(self.cluster, self.sets)
+
+    def keep(self, key: str, value: str) -> None:
+        """Keep a text for a key of the profile."""
+        from hpcdl.yamlfile.writer import plain
+
+        self.sets.append(f"cluster.{key}={plain(value)}")
+
+
 @click.command(short_help="Keep your cluster, account and image in a file of yours.")
 @options.cluster
 @click.option("--set", "-s", "sets", multiple=True, metavar="KEY=VALUE", help=_SET)
-@click.option("--yes", "-y", is_flag=True, help="Ask nothing: take what was given and found.")
-@click.option("--force", is_flag=True, help="Change the file if it is there.")
+@click.option("--yes", "-y", is_flag=True, help="Ask nothing: take what is given or found.")
+@click.option("--force", is_flag=True, help="Change the file if it exists.")
 def command(cluster: str | None, sets: tuple[str, ...], yes: bool, force: bool) -> None:
     """Keep your cluster, account and image in a file of yours.
 
-    The file is ~/.config/hpcdl/config.yaml; every command reads it, so that
-    --cluster and --set cluster.account are not needed any more. It may hold
-    several clusters: run it again on the next one. Its path is printed.
+    The file is ~/.config/hpcdl/config.yaml. Every command reads it, so you no
+    longer need --cluster and --set cluster.account. It may hold several clusters:
+    run init again on the next one. Its path is printed.
 
     \b
     hpcdl init
     hpcdl init --cluster marenostrum5 --set account=nct00 --yes
     """
-    from hpcdl.cluster import load_cluster, read_cluster
+    from hpcdl.cluster import read_cluster
     from hpcdl.cluster.layers import shown, user_file
-    from hpcdl.errors import HpcdlError, UserError
-    from hpcdl.files import write_text
-    from hpcdl.oserrors import reason
 
     path, asks = user_file(), not yes and sys.stdin.isatty()
     if path.exists() and not force:
-        question = f"{shown(path)} is there; change it?"
-        if not asks or not click.confirm(question, err=True):
-            raise UserError(f"{shown(path)} is there already; --force changes it")
-    name = _cluster(cluster, asks)
-    settings = [f"cluster.{text.removeprefix('cluster.')}" for text in sets]
-    site = read_cluster(name, settings)
-    options.say(f"cluster {site.name}: {site.description}".removesuffix(": "))
-    settings += _account(site, asks)
-    settings += _images(load_cluster(name, settings), asks)
-    site = load_cluster(name, settings)
-    options.say(f"data in {site.data_root}\nruns in {site.runs_root}")
-    text = _text(name, site.name, settings)
-    if asks and not click.confirm(
-        f"\n{text}\nwrite this to {shown(path)}?", default=True, err=True
-    ):
+        _confirm_change(path, asks)
+    answers = Answers(_choose_profile(cluster, asks), asks)
+    answers.sets += [f"cluster.{text.removeprefix('cluster.')}" for text in sets]
+    profile = read_cluster(answers.cluster, answers.sets)
+    options.say(f"cluster {profile.name}: {profile.description}".removesuffix(": "))
+    _add_account(answers, profile)
+    _add_images(answers)
+    profile = answers.profile()
+    options.say(f"data in {profile.data_root}\nruns in {profile.runs_root}")
+    text = _file_text(answers, profile.name)
+    question = f"\n{text}\nwrite this to {shown(path)}?"
+    if asks and not click.confirm(question, default=True, err=True):
         raise click.Abort
+    _write(path, text)
+    click.echo(path)
+    options.say("next: hpcdl check mnist_cnn")
+
+
+def _confirm_change(path: Path, asks: bool) -> None:
+    """Ask whether to change the file.
+
+    Raises:
+        UserError: it must not change.
+    """
+    from hpcdl.cluster.layers import shown
+    from hpcdl.errors import UserError
+
+    if not asks or not click.confirm(f"{shown(path)} exists; change it?", err=True):
+        raise UserError(f"{shown(path)} exists already; --force changes it")
+
+
+def _write(path: Path, text: str) -> None:
+    from hpcdl.errors import HpcdlError
+    from hpcdl.files import write_text
+    from hpcdl.oserrors import reason
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
     except OSError as error:
         remedy = "XDG_CONFIG_HOME can name another folder"
         raise HpcdlError(f"cannot write {path}: {reason(error)}; {remedy}") from error
-    click.echo(path)
-    options.say("next: hpcdl check mnist_cnn")
 
 
-def _cluster(cluster: str | None, asks: bool) -> str:
+def _choose_profile(name: str | None, asks: bool) -> str:
     """The profile's name, or the absolute path of its file."""
     from hpcdl.cluster import built_in_profiles, choose_cluster
     from hpcdl.errors import ProblemsError, UserError
 
     try:
-        chosen = choose_cluster(cluster)
+        chosen = choose_cluster(name)
     except ProblemsError:
         raise
     except UserError as error:
-        if cluster is not None:
+        if name is not None:
             raise
-        profiles = ", ".join(name for name in built_in_profiles() if name != "local")
         if not asks:
-            raise UserError(
-                "which cluster? This host fits no profile. Say hpcdl init --cluster NAME or FILE; "
-                f"known are {profiles}. For a cluster that is not among them: "
-                "hpcdl cluster discover -o mycluster.yaml, on its login node, "
-                "then hpcdl init --cluster mycluster.yaml"
-            ) from error
-        question = f"which cluster? {profiles}, or your own profile's file"
+            raise UserError(_which_cluster()) from error
+        question = f"which cluster? {_profile_names()}, or your own profile's file"
         chosen = str(click.prompt(question, err=True))
     is_file = "/" in chosen or chosen.endswith((".yaml", ".yml"))
     if chosen in built_in_profiles() or not is_file:
@@ -95,136 +136,165 @@ def _cluster(cluster: str | None, asks: bool) -> str:
     return os.path.abspath(os.path.expanduser(chosen))
 
 
-def _account(site: Cluster, asks: bool) -> list[str]:
-    """The account, if the profile leaves it open."""
+def _profile_names() -> str:
+    from hpcdl.cluster import built_in_profiles
+
+    return ", ".join(name for name in built_in_profiles() if name != "local")
+
+
+def _which_cluster() -> str:
+    return (
+        "which cluster? No profile fits this host. Say hpcdl init --cluster NAME or FILE; "
+        f"known are {_profile_names()}. For a cluster that is not among them: "
+        "hpcdl cluster discover -o mycluster.yaml, on its login node, "
+        "then hpcdl init --cluster mycluster.yaml"
+    )
+
+
+def _add_account(answers: Answers, profile: Cluster) -> None:
+    """Keep the account, if the profile leaves it open.
+
+    Raises:
+        UserError: there are several to choose from, or one is needed, and nobody can be asked.
+    """
     from hpcdl.errors import UserError
+
+    accounts, default = _accounts(profile)
+    if profile.account:
+        _say_account(profile, accounts)
+        return
+    is_needed = any("{account}" in path for path in _paths(profile))
+    account: str | None = default
+    if answers.asks and len(accounts) != 1:
+        account = _ask_account(accounts, default, is_needed)
+    elif account is None and (accounts or is_needed):
+        choices = "|".join(accounts) or "<your group>"
+        raise UserError(f"which account? --set account={choices}")
+    if account:
+        options.say(f"account {account}")
+        answers.keep("account", account)
+
+
+def _say_account(profile: Cluster, accounts: list[str]) -> None:
+    """Say which account the profile has, and whether SLURM knows it."""
     from hpcdl.text import did_you_mean
 
-    accounts, default = _accounts(site)
-    if site.account:
-        options.say(f"account {site.account} ({site.places['account']})")
-        if accounts and site.account not in accounts:
-            similar = did_you_mean(site.account, accounts)
-            options.say(f"but SLURM here knows no account {site.account} of yours{similar}")
-        return []
-    needed = any("{account}" in path for path in _paths(site))
-    account: str | None = default
-    if asks and len(accounts) != 1:
-        account = _ask_account(accounts, default, needed)
-    elif account is None and (accounts or needed):
-        raise UserError(f"which account? --set account={'|'.join(accounts) or '<your group>'}")
-    if not account:
-        return []
-    options.say(f"account {account}")
-    return [f"cluster.account={account}"]
+    account = profile.account
+    options.say(f"account {account} ({profile.places['account']})")
+    if accounts and account not in accounts:
+        similar = did_you_mean(account, accounts)
+        options.say(f"but SLURM here knows no account {account} of yours{similar}")
 
 
-def _ask_account(accounts: list[str], default: str | None, needed: bool) -> str | None:
-    which = ""
+def _ask_account(accounts: list[str], default: str | None, is_needed: bool) -> str | None:
+    question = "which account pays"
     if accounts:
-        which = f": {', '.join(accounts)}"
-    elif not needed:
-        which = " (empty: the site's default)"
-    if default is None and not needed:
+        question += f": {', '.join(accounts)}"
+    elif not is_needed:
+        question += " (empty: the site's default)"
+    if default is None and not is_needed:
         default = ""
-    account: str | None = click.prompt(f"which account pays{which}", default=default, err=True)
+    account: str | None = click.prompt(question, default=default, err=True)
     return account
 
 
-def _accounts(site: Cluster) -> tuple[list[str], str | None]:
-    """The accounts that the profile or sacctmgr lists, and the default one."""
+def _accounts(profile: Cluster) -> tuple[list[str], str | None]:
+    """The user's accounts, as the profile or SLURM lists them, and the default one."""
     from hpcdl.errors import SchedulerError
     from hpcdl.scheduler import slurm
     from hpcdl.scheduler.clusters import on_cluster
     from hpcdl.scheduler.site import read_site
 
-    accounts, default = list(site.accounts), None
-    if site.name != "local" and slurm.available():
+    accounts, default = list(profile.accounts), None
+    if profile.name != "local" and slurm.available():
         options.say("asking sacctmgr for your accounts ...")
         try:
-            with on_cluster(site.clusters):
-                mine = read_site().associations or ()
+            with on_cluster(profile.clusters):
+                associations = read_site().associations or ()
         except SchedulerError as error:
             options.say(f"SLURM does not answer: {error}")
-            mine = ()
-        accounts = sorted({association.account for association in mine}) or accounts
-        defaults = [association.default_account for association in mine]
-        default = next(filter(None, defaults), None)
+            associations = ()
+        accounts = sorted({association.account for association in associations}) or accounts
+        for association in associations:
+            default = default or association.default_account or None
     if default is None and len(accounts) == 1:
         default = accounts[0]
     return accounts, default
 
 
-def _images(site: Cluster, asks: bool) -> list[str]:
-    """Ask for the path of each image that is not where the profile says."""
-    from hpcdl.yamlfile.writer import plain
-
-    settings = []
-    for name, image in site.images.items():
+def _add_images(answers: Answers) -> None:
+    """Keep the path of each image that is not where the profile says."""
+    for name, image in answers.profile().images.items():
         if os.path.exists(image.path):
             options.say(f"image {name}: {image.path}")
             continue
-        answer = ""
-        if asks:
-            question = f"there is no {image.path}; where is the image {name}?"
-            empty = "(empty: it will be there)"
-            answer = click.prompt(f"{question} {empty}", default="", err=True, show_default=False)
-        if answer:
-            path = os.path.abspath(os.path.expanduser(answer))
-            settings.append(f"cluster.images.{name}.path={plain(path)}")
+        path = _ask_image(name, image.path) if answers.asks else ""
+        if path:
+            answers.keep(f"images.{name}.path", os.path.abspath(os.path.expanduser(path)))
         else:
             advice = f"put it there, or --set images.{name}=PATH"
             options.say(f"image {name}: {image.path} is not there yet; {advice}")
-    return settings
 
 
-def _paths(site: Cluster) -> list[str]:
-    images = [image.path for image in site.images.values()]
-    return [
-        *images,
-        *site.binds,
-        site.data_root,
-        site.runs_root,
-        site.scratch or "",
-        site.host_python or "",
-    ]
+def _ask_image(name: str, path: str) -> str:
+    question = f"there is no {path}; where is the image {name}? (empty: it will be there)"
+    return str(click.prompt(question, default="", err=True, show_default=False))
 
 
-def _text(cluster: str, name: str, sets: list[str]) -> str:
-    """The file: what is in it now, with this cluster's keys changed."""
-    from hpcdl.cluster import built_in_profiles
-    from hpcdl.cluster.layers import settings, user_file
+def _paths(profile: Cluster) -> list[str]:
+    """All paths of a profile."""
+    images = [image.path for image in profile.images.values()]
+    others = (profile.data_root, profile.runs_root, profile.scratch, profile.host_python)
+    return [*images, *profile.binds, *filter(None, others)]
+
+
+def _file_text(answers: Answers, profile_name: str) -> str:
+    """The file's new text: its present content, with this cluster's keys changed."""
     from hpcdl.job import apply_sets
     from hpcdl.yamlfile.reader import Located
     from hpcdl.yamlfile.writer import plain
 
-    files = settings(built_in_profiles(), []) if user_file().exists() else []
-    old = files[0].value.get("profiles") if files else None
-    sections = dict(old.value) if old is not None and isinstance(old.value, dict) else {}
-    apply_sets(sections.setdefault(name, Located({}, "")), sets, [], "cluster.")
-    lines = [
+    sections = _present_sections()
+    section = sections.setdefault(profile_name, Located({}, ""))
+    apply_sets(section, answers.sets, [], "cluster.")
+    lines = []
+    for name, keys in sections.items():
+        if keys.value:
+            lines.append(f"  {plain(name)}:")
+        for key, item in keys.value.items():
+            lines.append(f"    {plain(key)}: {_one_line_yaml(item)}")
+    if lines:
+        lines.insert(0, "profiles:")
+    head = [
         "# What hpcdl uses where nothing else is said; made by hpcdl init.",
-        f"cluster: {plain(cluster)}",
+        f"cluster: {plain(answers.cluster)}",
     ]
-    for key, section in sections.items():
-        inner = [f"    {plain(name)}: {_flow(item)}" for name, item in section.value.items()]
-        if inner:
-            lines += [*([] if "profiles:" in lines else ["profiles:"]), f"  {plain(key)}:", *inner]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*head, *lines]) + "\n"
 
 
-def _flow(item: Located) -> str:
-    """A value as YAML, on one line; a scalar's own text is kept."""
+def _present_sections() -> dict[str, Any]:
+    """The profiles' sections of the present file, by name; empty if there is no file."""
+    from hpcdl.cluster import built_in_profiles
+    from hpcdl.cluster.layers import settings, user_file
+
+    if not user_file().exists():
+        return {}
+    files = settings(built_in_profiles(), [])  # the user's own is the first
+    profiles = files[0].value.get("profiles") if files else None
+    if profiles is None or not isinstance(profiles.value, dict):
+        return {}
+    return dict(profiles.value)
+
+
+def _one_line_yaml(item: Located) -> str:
+    """A value as YAML on one line; a number or a truth value keeps its own text."""
     from hpcdl.yamlfile.writer import plain
 
     if isinstance(item.value, dict):
-        return (
-            "{"
-            + ", ".join(f"{plain(key)}: {_flow(inner)}" for key, inner in item.value.items())
-            + "}"
-        )
+        pairs = [f"{plain(key)}: {_one_line_yaml(inner)}" for key, inner in item.value.items()]
+        return f"{{{', '.join(pairs)}}}"
     if isinstance(item.value, list):
-        return "[" + ", ".join(map(_flow, item.value)) + "]"
-    return (
-        plain(item.value) if isinstance(item.value, str) or item.raw is None else item.raw or "null"
-    )
+        return f"[{', '.join(map(_one_line_yaml, item.value))}]"
+    if isinstance(item.value, str) or item.raw is None:
+        return plain(item.value)
+    return item.raw or "null"

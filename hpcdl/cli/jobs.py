@@ -15,14 +15,14 @@ from hpcdl.contract.tables import aligned
 def command() -> None:
     """List and copy the jobs that ship with hpcdl.
 
-    Wherever a JOB is asked for, the name of a shipped one will do; with .yaml
-    at its end it means a file of yours.
+    Every command that takes a JOB takes the name of a shipped job. A name that
+    ends with .yaml is a file of yours.
     """
 
 
-@command.command("list", short_help="List them, with what each shows.")
+@command.command("list", short_help="List the shipped jobs, with what each shows.")
 def list_jobs() -> None:
-    """List them, with what each shows."""
+    """List the shipped jobs, with what each shows."""
     from hpcdl import shipped
 
     paths = sorted(shipped.folder("jobs").glob("*.yaml"))
@@ -30,13 +30,13 @@ def list_jobs() -> None:
         click.echo(line)
 
 
-@command.command("copy", short_help="Copy one here, to edit it.")
+@command.command("copy", short_help="Copy a job here, to edit it.")
 @click.argument("name", metavar="NAME", shell_complete=completion.jobs)
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(file_okay=False))
 def copy_job(name: str, folder: str) -> None:
-    """Copy one here (or into DIR), with its script or module, to edit it.
+    """Copy a job here (or into DIR), with its script or module, to edit it.
 
-    A script of yours that has the same name is kept.
+    A script of yours that has the same name stays as it is.
 
     \b
     hpcdl jobs copy mnist_cnn
@@ -48,9 +48,8 @@ def copy_job(name: str, folder: str) -> None:
     source = _shipped(name)
     job_file = Path(folder, source.name)
     if job_file.exists():
-        raise UserError(
-            f"{job_file} is there already; choose another folder: hpcdl jobs copy {source.stem} DIR"
-        )
+        advice = f"choose another folder: hpcdl jobs copy {source.stem} DIR"
+        raise UserError(f"{job_file} exists already; {advice}")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         for path in [source, *user_files(load_job(source))]:
@@ -58,18 +57,17 @@ def copy_job(name: str, folder: str) -> None:
             if not target.exists():
                 click.echo(shutil.copyfile(path, target))
             elif target.read_bytes() != path.read_bytes():
-                options.say(
-                    f"{target} is there already and is kept: {job_file} runs yours, not the shipped one"
-                )
+                consequence = f"{job_file} runs yours, not the shipped one"
+                options.say(f"{target} exists already and stays as it is: {consequence}")
     except OSError as error:
         raise HpcdlError(f"cannot copy to {folder}: {error.strerror} ({error.filename})") from error
 
 
 def _shipped(name: str) -> Path:
-    """The file of a shipped job; a file of that name in this folder is not meant.
+    """The file of a shipped job, even if this folder has a file of that name.
 
     Raises:
-        UserError: none has that name.
+        UserError: no shipped job has that name.
     """
     from hpcdl.errors import UserError
     from hpcdl.job.find import shipped_jobs
@@ -82,14 +80,17 @@ def _shipped(name: str) -> Path:
     return jobs[stem]
 
 
-@command.command("keys", short_help="Tell every key of a job file, as Markdown.")
+@command.command("keys", short_help="Print every key of a job file, as Markdown.")
 def keys() -> None:
-    """Tell every key of a job file: what it takes, its default, its meaning (Markdown)."""
+    """Print every key of a job file: its type, its default, its meaning (Markdown)."""
     from hpcdl.job.reference import job_reference
 
     click.echo(job_reference(), nl=False)
 
 
 def _first_comment(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
+    """The comment in the first line of a job file; empty if it has none."""
+    first_line = path.read_text(encoding="utf-8").partition("\n")[0]
+    if not first_line.startswith("#"):
+        return ""
+    return first_line.lstrip("# ")

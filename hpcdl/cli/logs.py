@@ -1,4 +1,4 @@
-"""``hpcdl logs``: a run's log, whole, its end, or as it grows."""
+"""``hpcdl logs``: print a run's log, whole or only its end, or follow it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from hpcdl.run import Run
     from hpcdl.run.paths import RunPaths
 
-
-_BLOCK = 65536
-_STREAM = "hpcdl.stream"
+_BLOCK = 65536  # bytes that are read at once
+_STREAM = "hpcdl.stream"  # the key of click's context for the stream that is asked for
+_FOLLOW = "Continue printing until the run has ended."
+_TAIL = "Begin with the last N lines."
 
 
 def _note_stream(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    """Note the stream that is asked for."""
+    """Note the stream that is asked for; refuse a second one."""
     if value and ctx.meta.setdefault(_STREAM, parameter.name) != parameter.name:
         choices = "choose one of --stdout, --stderr and --tensorflow"
         raise click.UsageError(f"{choices}; without these, both streams are printed", ctx)
@@ -33,27 +34,16 @@ def _stream(option: str, text: str) -> Callable[..., Any]:
 
 
 @click.command(short_help="Print a run's log.")
-@options.run_argument
-@click.option(
-    "-f", "--follow", "follow_it", is_flag=True, help="Go on printing until the run has ended."
-)
-@click.option(
-    "-n",
-    "--tail",
-    "lines",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Begin with the last N lines.",
-)
+@options.run
+@click.option("-f", "--follow", "follows", is_flag=True, help=_FOLLOW)
+@click.option("-n", "--tail", "lines", type=click.IntRange(min=0), metavar="N", help=_TAIL)
 @_stream("--stdout", "Only what a script printed on stdout.")
 @_stream("--stderr", "Only what a script printed on stderr.")
 @_stream("--tensorflow", "Only TensorFlow's own messages.")
-def command(
-    run: str, cluster: str | None, runs_dir: str | None, follow_it: bool, lines: int | None
-) -> None:
+def command(run: str, places: options.Places, follows: bool, lines: int | None) -> None:
     """Print a run's log, all attempts in order.
 
-    TensorFlow's own messages are left out. Where the program never started, the
+    TensorFlow's own messages are left out. If the program never started, the
     batch script's own output is printed.
 
     \b
@@ -62,11 +52,11 @@ def command(
     hpcdl logs k3f9 --stderr
     """
     stream = click.get_current_context().meta.get(_STREAM)
-    chosen = options.find(run, cluster, runs_dir)
+    chosen = options.find(run, places)
     printer = _Printer(chosen.paths, stream)
     if lines is not None:
         printer.skip_to_last(chosen.logs(), lines)
-    for _ in _ticks(chosen, follow_it):
+    for _ in _ticks(chosen, follows):
         for log in chosen.logs():
             printer.print_new(int(log.stem))
     if not chosen.logs() and stream is None:
@@ -76,7 +66,7 @@ def command(
 
 
 class _Printer:
-    """Prints what the logs of the attempts have gained since the last look.
+    """Prints what is new in the logs of the attempts.
 
     Args:
         paths: the run.
@@ -95,9 +85,11 @@ class _Printer:
             return self.paths.stderr_log(attempt)
         if self.stream == "tensorflow":
             return self.paths.noise_log(attempt)
-        own = self.paths.stdout_log(attempt)
-        # Until there is text on stderr, the whole log is stdout's and it has no file of its own.
-        return own if self.stream == "stdout" and own.exists() else self.paths.log(attempt)
+        # While there is nothing on stderr, stdout has no separate file: the log is all from stdout.
+        stdout_log = self.paths.stdout_log(attempt)
+        if self.stream == "stdout" and stdout_log.exists():
+            return stdout_log
+        return self.paths.log(attempt)
 
     def skip_to_last(self, logs: list[Path], lines: int) -> None:
         """Leave out all but the last lines of all attempts together."""
@@ -124,16 +116,16 @@ class _Printer:
         self.printed[attempt] = _print_from(path, start)
 
 
-def _ticks(run: Run, follow_it: bool) -> Iterator[None]:
-    """Once, or again and again until the run has ended, and then once more."""
-    if follow_it:
+def _ticks(run: Run, follows: bool) -> Iterator[None]:
+    """Yields once; to follow a run, repeatedly until it has ended, and then once more."""
+    if follows:
         for _ in run.watch():
             yield
     yield
 
 
 def _print_from(log: Path, start: int) -> int:
-    """Copy a file to stdout from a byte on, and return where it ended."""
+    """Copy a file to stdout from a byte on, and give the byte at which it ended."""
     with log.open("rb") as stream:
         stream.seek(start)
         shutil.copyfileobj(stream, sys.stdout.buffer)
@@ -147,7 +139,7 @@ def _start_of_last(log: Path, lines: int) -> int:
         position = stream.seek(0, 2)
         if lines == 0:
             return position
-        # The newline that ends the file begins no line.
+        # The newline at the end of the file does not begin another line.
         left = lines
         if position:
             stream.seek(position - 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass, fields
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,37 +19,55 @@ if TYPE_CHECKING:
     from hpcdl.run import Run
 
 _CLUSTER = (
-    "Cluster profile: a name or a .yaml file. Default: HPCDL_CLUSTER, ./hpcdl.yaml, hpcdl init's, else what fits "
-    "this host."
+    "Cluster profile: a name or a .yaml file. Default: HPCDL_CLUSTER, ./hpcdl.yaml, hpcdl init's, "
+    "else the one that fits this host."
 )
 _SET = "Override one key of the job, or with cluster.KEY of the profile. May be repeated."
 _RUNS_DIR = "Folder of run folders, instead of the profile's runs_root."
-
 _GPUS = "GPUs of the job; short for --set resources.gpus=N."
 _TIME = 'Time limit, "HH:MM:SS"; short for --set resources.time=TIME.'
-_ARGS, _SIZE = (
-    "hpcdl.args",
-    "hpcdl.size",
-)  # what a command line gives to `load` beside its parameters
-
-cluster = click.option(
-    "--cluster", "-c", metavar="NAME|FILE", help=_CLUSTER, shell_complete=completion.profiles
-)
-sets = click.option("--set", "-s", "sets", multiple=True, metavar="KEY.PATH=VALUE", help=_SET)
-show_env = click.option(
-    "--show-env",
-    is_flag=True,
-    help="Show the values of env, and what looks like a secret. Default: hidden.",
-)
+_SHOW_ENV = "Show the values of env, and what looks like a secret. Default: hidden."
+_ARGS = "hpcdl.args"  # the key of click's context for the words after --
 
 
-def _not_empty(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """A folder that is given must have a name: an empty one is a shell variable that is not set."""
+def grouped(
+    name: str, kind: type, *options: Callable[..., Any]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command several options (or arguments) as one parameter.
+
+    Args:
+        name: the command's parameter.
+        kind: the dataclass that it gets, with a field for each option; others have defaults.
+        options: decorators of click's, in the order of ``--help``.
+    """
+    names = [field.name for field in fields(kind)]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def command(**values: Any) -> Any:
+            group = {field: values.pop(field) for field in names if field in values}
+            return function(**values, **{name: kind(**group)})
+
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _not_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a folder without a name: a shell variable that is not set."""
     if value is not None and not value.strip():
         raise click.BadParameter("it is empty; expected a folder (is a shell variable not set?)")
     return value
 
 
+cluster = click.option(
+    "--cluster", "-c", metavar="NAME|FILE", help=_CLUSTER, shell_complete=completion.profiles
+)
+sets = click.option("--set", "-s", "sets", multiple=True, metavar="KEY.PATH=VALUE", help=_SET)
+gpus = click.option("--gpus", type=click.IntRange(min=0), metavar="N", help=_GPUS)
+time = click.option("--time", metavar="TIME", help=_TIME)
 runs_dir = click.option(
     "--runs-dir",
     metavar="DIR",
@@ -56,9 +75,8 @@ runs_dir = click.option(
     callback=_not_empty,
     help=_RUNS_DIR,
 )
+show_env = click.option("--show-env", is_flag=True, help=_SHOW_ENV)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
 backend = click.option(
     "--backend",
     type=click.Choice(["slurm", "local"]),
@@ -66,6 +84,40 @@ backend = click.option(
     show_default=True,
     help="Where it runs.",
 )
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where runs are looked for: --cluster and --runs-dir."""
+
+    cluster: str | None
+    runs_dir: str | None
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What a command line says of the job and its cluster, next to the job's name."""
+
+    cluster: str | None
+    sets: tuple[str, ...]
+    gpus: int | None = None
+    time: str | None = None
+
+
+job = click.argument("job", metavar="JOB", shell_complete=completion.jobs)
+job_settings = grouped("settings", JobSettings, cluster, sets, gpus, time)
+job_settings_without_size = grouped("settings", JobSettings, cluster, sets)
+places = grouped("places", Places, cluster, runs_dir)
+runs = click.argument(
+    "runs", metavar="RUN...", nargs=-1, required=True, shell_complete=completion.runs
+)
+optional_runs = click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=completion.runs)
+
+
+def run(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A RUN argument, with the options that say where to look for it."""
+    argument = click.argument("run", metavar="RUN", shell_complete=completion.runs)
+    return argument(places(function))
 
 
 class JobCommand(click.Command):
@@ -82,8 +134,8 @@ class JobCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            strange = isinstance(error, click.NoSuchOption) or "unexpected extra" in error.message
-            if not scripts or not strange:
+            unknown = isinstance(error, click.NoSuchOption) or "unexpected extra" in error.message
+            if not scripts or not unknown:
                 raise
             hint = f"one JOB at a time; a script's own arguments follow --: {scripts[0]} -- ARG..."
             raise click.UsageError(f"{error.format_message()} ({hint})", ctx) from error
@@ -93,164 +145,172 @@ class JobCommand(click.Command):
         return [*super().collect_usage_pieces(ctx), "[-- ARG...]"]
 
 
-def size(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say how big a job is, without ``--set``."""
-
-    def note(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        if value is not None:
-            ctx.meta.setdefault(_SIZE, {})[parameter.opts[0].lstrip("-")] = value
-        return value
-
-    kinds: dict[str, tuple[Any, str, str]] = {
-        "--time": (str, "TIME", _TIME),
-        "--gpus": (click.IntRange(min=0), "N", _GPUS),
-    }
-    for name, (kind, metavar, text) in kinds.items():
-        option = click.option(
-            name, type=kind, metavar=metavar, help=text, expose_value=False, callback=note
-        )
-        function = option(function)
-    return function
-
-
-def run_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A RUN argument with the options that say where to look for it."""
-    decorated = click.argument("run", metavar="RUN", shell_complete=completion.runs)(function)
-    return cluster(runs_dir(decorated))
-
-
 def load(
-    job: str, cluster: str | None, sets: tuple[str, ...], default_cluster: str | None = None
+    name: str, settings: JobSettings, default_cluster: str | None = None
 ) -> tuple[Job, Cluster]:
     """The job and the cluster of a command line, with each --set where it belongs.
 
-    Says on stderr which file a name stands for, where that is not plain.
+    Says on stderr which file a name stands for, if that is not obvious.
+
+    Args:
+        name: the argument JOB.
+        settings: the options that go with it.
+        default_cluster: the profile, if the command line does not name one.
     """
     from hpcdl.cluster import load_cluster
     from hpcdl.job import load_job
 
     for_cluster: list[str] = []
     for_job: list[str] = []
-    for text in sets:
-        (for_cluster if text.startswith("cluster.") else for_job).append(text)
-    context = click.get_current_context(silent=True)
-    meta = context.meta if context else {}
-    for key, value in meta.get(_SIZE, {}).items():
-        for_job.append(f"resources.{key}={value}")
-    loaded = load_job(job, for_job, meta.get(_ARGS, []))
-    name = _profile(cluster, default_cluster)
-    site = load_cluster(name, for_cluster, loaded)
-    for note in (_which_job(job, loaded), _which_profile(name)):
+    for text in settings.sets:
+        if text.startswith("cluster."):
+            for_cluster.append(text)
+        else:
+            for_job.append(text)
+    if settings.gpus is not None:
+        for_job.append(f"resources.gpus={settings.gpus}")
+    if settings.time is not None:
+        for_job.append(f"resources.time={settings.time}")
+    job = load_job(name, for_job, _script_arguments())
+    profile = _profile(settings.cluster, default_cluster)
+    cluster = load_cluster(profile, for_cluster, job)
+    for note in (_which_job(name, job), _which_profile(profile)):
         if note:
             say(note)
-    return loaded, site
+    return job, cluster
 
 
-def _profile(given: str | None, default: str | None) -> str:
-    """The profile: the one that is named or, where the command has a default, that one."""
+def _script_arguments() -> list[str]:
+    """The words after ``--``."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return []
+    words: list[str] = context.meta.get(_ARGS, [])
+    return words
+
+
+def _profile(named: str | None, default: str | None) -> str:
+    """The profile of a command: the one that --cluster names, else the command's default."""
     from hpcdl.cluster import choose_cluster, named_cluster
 
-    if given is not None or default is None:
-        return choose_cluster(given)
-    named = named_cluster(None)
-    if named not in (None, default):
+    if named is not None or default is None:
+        return choose_cluster(named)
+    usual = named_cluster(None)
+    if usual not in (None, default):
         say(
-            f"--backend {default} uses the profile {default}, not {named}; --cluster {named} uses that one"
+            f"--backend {default} uses the profile {default}, not {usual}; "
+            f"--cluster {usual} uses that one"
         )
     return default
 
 
 def _which_job(name: str, job: Job) -> str:
     """What to say of a job that is not simply the job file that was named."""
+    from hpcdl.formats import several
     from hpcdl.job import find_job
 
     file = find_job(name)
     if not file.is_script:
         return file.note
-    gpus = "1 GPU" if job.resources.gpus == 1 else f"{job.resources.gpus} GPUs"
-    asks = f"{gpus}, {job.resources.time}"
-    return f"{name}: running the script as job {job.name} with {asks} (--gpus, --time, --set)"
+    size = f"{several(job.resources.gpus, 'GPU')}, {job.resources.time}"
+    return f"{name}: running the script as job {job.name} with {size} (--gpus, --time, --set)"
 
 
 def _which_profile(name: str) -> str:
-    """What to say where a profile's name could mean another file here, or in another folder."""
+    """What to say if a profile's name could mean another file, here or in another folder."""
     from hpcdl.cluster import VARIABLE, built_in_profiles
 
+    path = os.path.expanduser(name)
     if name not in built_in_profiles():
-        if os.environ.get(VARIABLE, "").strip() != name or os.path.isabs(os.path.expanduser(name)):
+        if os.environ.get(VARIABLE, "").strip() != name or os.path.isabs(path):
             return ""
-        whole = os.path.abspath(os.path.expanduser(name))
-        return f"{VARIABLE} is {name}, which is another file in another folder; better: export {VARIABLE}={whole}"
-    files = [file for file in (f"{name}.yaml", f"{name}.yml", name) if os.path.isfile(file)]
-    if not files:
-        return ""
-    return (
-        f"{name}: using the built-in profile; for the file in this folder: --cluster ./{files[0]}"
-    )
+        better = f"export {VARIABLE}={os.path.abspath(path)}"
+        return f"{VARIABLE} is {name}, which is another file in another folder; better: {better}"
+    for file in (f"{name}.yaml", f"{name}.yml", name):
+        if os.path.isfile(file):
+            other = f"for the file in this folder: --cluster ./{file}"
+            return f"{name}: using the built-in profile; {other}"
+    return ""
 
 
-def run_roots(cluster: str | None, runs_dir: str | None) -> list[Path]:
+def run_roots(places: Places) -> list[Path]:
     """Where runs are looked for: --runs-dir, the cluster's runs_root, and ./runs.
 
     A profile that somebody named must be there. One that merely fits this host may lack
-    something, such as the account: then its runs are not looked for, which is said.
+    something, such as the account: then its runs are not looked for, and a line says so.
     """
     from hpcdl.cluster import fitting_cluster, load_cluster, named_cluster
     from hpcdl.errors import UserError
 
-    roots = [Path(runs_dir)] if runs_dir else []
-    name = named_cluster(cluster)
+    roots = []
+    if places.runs_dir:
+        roots.append(Path(places.runs_dir))
+    name = named_cluster(places.cluster)
     if name is not None:
         roots.append(Path(load_cluster(name).runs_root))
-    elif fits := fitting_cluster():
+    elif fitting := fitting_cluster():
         try:
-            roots.append(Path(load_cluster(fits).runs_root))
+            roots.append(Path(load_cluster(fitting).runs_root))
         except UserError as error:
-            say(f"runs of {fits} are not looked for: {error}")
+            say(f"runs of {fitting} are not looked for: {error}")
     roots.append(Path("runs"))
     return list(dict.fromkeys(root.absolute() for root in roots))
 
 
-def find(run: str, cluster: str | None, runs_dir: str | None) -> Run:
+def find(text: str, places: Places) -> Run:
     """The run that a RUN argument means; a path needs no cluster."""
     from hpcdl.run import find_run, run_at
 
-    return run_at(run) or find_run(run, run_roots(cluster, runs_dir))
+    return run_at(text) or find_run(text, run_roots(places))
 
 
-def choose(
-    runs: Sequence[str], cluster: str | None, runs_dir: str | None, several: bool = False
-) -> list[Run]:
-    """The runs that RUN arguments mean, which may be patterns; without any, all, oldest first.
+def choose(texts: Sequence[str], places: Places, several: bool = False) -> list[Run]:
+    """The runs that RUN arguments mean, which may be patterns; without arguments, all runs.
 
     Args:
-        runs: the arguments.
-        cluster: the option ``--cluster``.
-        runs_dir: the option ``--runs-dir``.
-        several: whether an argument may fit several runs: all of them are taken, and that is said.
+        texts: the arguments.
+        places: where runs are looked for.
+        several: whether an argument may fit several runs: all of them are taken, and a line says
+            how many.
+
+    Returns:
+        the runs, each once: those that are named in their order, then others, the oldest first.
     """
     from hpcdl.cli.choice import fits_name, is_pattern
-    from hpcdl.run import find_run, find_runs, run_at, runs_below
+    from hpcdl.run import runs_below
 
-    roots = cache(lambda: run_roots(cluster, runs_dir))
-    if not runs:
-        return runs_below(roots())
-    patterns = [text for text in runs if is_pattern(text)]
-    chosen = []
-    for text in runs:
-        if text in patterns:
-            continue
-        run = run_at(text)
-        if run is None and several:
-            fitting = find_runs(text, roots())
+    patterns, names = [], []
+    for text in texts:
+        if is_pattern(text):
+            patterns.append(text)
+        else:
+            names.append(text)
+    roots = cache(lambda: run_roots(places))  # a folder needs none, and no cluster
+    chosen = _by_names(names, roots, several)
+    if patterns or not texts:
+        for run in runs_below(roots()):
+            if not texts or fits_name(run, patterns):
+                chosen.append(run)
+    return list({run.paths.root: run for run in chosen}.values())
+
+
+def _by_names(names: Sequence[str], roots: Callable[[], list[Path]], several: bool) -> list[Run]:
+    """The runs that names, ids and folders mean."""
+    from hpcdl.run import find_run, find_runs, run_at
+
+    chosen: list[Run] = []
+    for name in names:
+        run = run_at(name)
+        if run is not None:
+            chosen.append(run)
+        elif several:
+            fitting = find_runs(name, roots())
             chosen += fitting
             if len(fitting) > 1:
-                say(f"{text!r} fits {len(fitting)} runs")
+                say(f"{name!r} fits {len(fitting)} runs")
         else:
-            chosen.append(run or find_run(text, roots()))
-    if patterns:
-        chosen += [run for run in runs_below(roots()) if fits_name(run, patterns)]
-    return list({run.paths.root: run for run in chosen}.values())
+            chosen.append(find_run(name, roots()))
+    return chosen
 
 
 def say(text: str) -> None:

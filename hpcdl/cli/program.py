@@ -54,15 +54,16 @@ def program() -> None:
     hpcdl submit mnist_cnn.yaml --cluster generic --wait
     hpcdl submit MNIST.py --gpus 1 --time 00:30:00       a script of yours, without a job file
 
-    A result goes to stdout, talk to stderr. Exit codes: 0 done, 1 the world
-    failed (SLURM, a file system, the training), 2 something you gave is wrong.
+    Results go to stdout, messages to stderr. Exit codes: 0 done; 1 something
+    around hpcdl failed (SLURM, a file system, the training); 2 something that
+    you gave is wrong.
     """
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line and give its exit code.
 
-    What is expected becomes a message here. With HPCDL_DEBUG set, an error of the operating
+    An expected error becomes a message here. With HPCDL_DEBUG set, an error of the operating
     system shows its traceback, too.
 
     Args:
@@ -91,12 +92,15 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _refused(error: OSError) -> int:
-    """Say what the operating system refused; 0 if only the reader of our output left."""
+    """Say what the operating system refused, and give the exit code.
+
+    It is 0 if only the reader of our output left.
+    """
     from hpcdl.oserrors import sentence
 
     if error.filename is None and _came_from_printing(error):
         error.filename = "standard output"
-        with suppress(OSError):  # else Python would try again at its end, and fail there
+        with suppress(OSError):  # else Python tries to print again at its end, and fails there
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # as in `hpcdl logs RUN | head`
             return 0
@@ -106,7 +110,7 @@ def _refused(error: OSError) -> int:
 
 
 def _came_from_printing(error: OSError) -> bool:
-    """Whether it was raised by a ``print``: in click, or in a command's own lines."""
+    """Whether a ``print`` raised it: in click, or in a command's own lines."""
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next

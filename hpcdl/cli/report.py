@@ -14,33 +14,28 @@ import click
 from hpcdl.cli import options
 
 _OPENS_S = 5.0  # an opener that has not failed by then shows the page
+_OUTPUT = "Where to write it. Default: report.html in the run folder."
 
 
 @click.command(short_help="Write a run's report, one HTML page.")
-@options.run_argument
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    help="Where to write it. Default: report.html in the run folder.",
-)
+@options.run
+@click.option("-o", "--output", metavar="FILE", help=_OUTPUT)
 @click.option("--open", "show", is_flag=True, help="Show it in this machine's browser.")
 @options.show_env
 def command(
     run: str,
-    cluster: str | None,
-    runs_dir: str | None,
+    places: options.Places,
     output: str | None,
     show: bool,
     show_env: bool,
 ) -> int:
     """Write a run's report: one HTML page that needs no network and no other file.
 
-    Curves, the confusion matrix, the scores of each class, the most confident
-    mistakes, where the time went, the job as it was sent; of a run that has
-    failed or still runs, what there is. The page's path is printed. Copy it to
-    your own machine, or read it there by --open. Where no browser opens, --open
-    says so, and the exit code is 1.
+    It shows curves, the confusion matrix, the scores of each class, the most
+    confident mistakes, where the time went, and the job as it was sent. A run
+    that has failed or still runs has a report, too, with fewer parts. The page's
+    path is printed. Copy it to your own machine, or open it here with --open. If
+    no browser opens, --open says so, and the exit code is 1.
 
     Values of env, and what looks like a secret, are hidden.
 
@@ -50,7 +45,7 @@ def command(
     """
     from hpcdl.report.page import report
 
-    chosen = options.find(run, cluster, runs_dir)
+    chosen = options.find(run, places)
     text = report(chosen, show_env)
     if output is None:
         path = _write_page_somewhere(chosen.paths.report, text)
@@ -64,7 +59,7 @@ def command(
 
 
 def _opened(page: Path) -> bool:
-    """Open a page in this machine's browser, quietly; whether that worked, as far as is seen."""
+    """Open a page in this machine's browser; whether that worked, as far as can be known."""
     if not sys.platform.startswith("linux"):
         return click.launch(str(page)) == 0
     has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
@@ -85,7 +80,7 @@ def _opened(page: Path) -> bool:
 
 
 def _write_page_somewhere(usual: Path, text: str) -> Path:
-    """Write a page into the run folder or, if that takes nothing, into this one."""
+    """Write a page into the run folder or, if that cannot be written, into this folder."""
     from hpcdl.errors import HpcdlError
 
     if os.access(usual.parent, os.W_OK):
@@ -95,7 +90,7 @@ def _write_page_somewhere(usual: Path, text: str) -> Path:
 
 
 def write_page(path: Path, text: str) -> Path:
-    """Write a page, whole or not at all; its absolute path.
+    """Write a page, whole or not at all, and give its absolute path.
 
     Raises:
         HpcdlError: it cannot be written there.

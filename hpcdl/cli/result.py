@@ -1,4 +1,4 @@
-"""``hpcdl result``: what came out of a run."""
+"""``hpcdl result``: the result of a run."""
 
 from __future__ import annotations
 
@@ -16,46 +16,55 @@ from hpcdl.formats import duration, several
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
+    from hpcdl.run.state import Status
 
-_NAMED = 20  # classes
+_MOST_NAMES = 20  # classes up to which their names are shown
 
 
-@click.command(short_help="Show what came out of a run.")
-@options.run_argument
+@click.command(short_help="Show the result of a run.")
+@options.run
 @options.as_json
-def command(run: str, cluster: str | None, runs_dir: str | None, as_json: bool) -> int:
-    """Show what came out of a run.
+def command(run: str, places: options.Places, as_json: bool) -> int:
+    """Show the result of a run.
 
-    The exit code is 0 if the run is done, else 1: then this prints the cause,
-    the lines of the log that show it, and what to try.
+    Exit code 0: the run is done. 1: it is not; if it has failed, the cause, the
+    lines of the log that show it, and what to try are printed.
 
     \b
     hpcdl result k3f9
     hpcdl result k3f9 --json | jq .test.accuracy
     """
-    chosen = options.find(run, cluster, runs_dir)
+    chosen = options.find(run, places)
     status = chosen.status()
     result = chosen.result()
     if as_json:
-        facts = result if result is not None else {"state": status.state, "cause": status.cause}
-        click.echo(json.dumps(_without_secrets(facts), indent=2))
+        content = result
+        if content is None:
+            content = {"state": status.state, "cause": status.cause}
+        click.echo(json.dumps(_without_secrets(content), indent=2))
     elif status.state == "done" and result is not None:
-        click.echo(summary_line(result, status))
-        for name, text in _details(result):
-            click.echo(f"  {name:<10} {text}")
-        for text in _output(chosen):
-            click.echo(f"  {'output':<10} {text}")
-        figures = len(list(chosen.paths.figures.glob("*.png")))
-        if figures:
-            click.echo(f"  {'figures':<10} {figures} in {chosen.paths.figures}")
-        click.echo(f"  {'run':<10} {chosen.paths.root}")
-        if "cross_validation" in result:
-            click.echo("\n" + "\n".join(aligned(table(result["cross_validation"]))))
+        _print_result(chosen, status, result)
     elif status.final:
         click.echo("\n".join(failure_lines(chosen, status)))
     else:
         click.echo(f"{status.state}: no result yet; hpcdl wait {chosen.paths.root}")
     return 0 if status.state == "done" else 1
+
+
+def _print_result(run: Run, status: Status, result: dict[str, Any]) -> None:
+    """Print a summary, and below it the details, each with its name."""
+    click.echo(summary_line(result, status))
+    details = _details(result)
+    details += [("output", text) for text in _output(run)]
+    figures = len(list(run.paths.figures.glob("*.png")))
+    if figures:
+        details.append(("figures", f"{figures} in {run.paths.figures}"))
+    details.append(("run", str(run.paths.root)))
+    for name, text in details:
+        click.echo(f"  {name:<10} {text}")
+    if "cross_validation" in result:
+        lines = aligned(table(result["cross_validation"]))
+        click.echo("\n" + "\n".join(lines))
 
 
 def _without_secrets(result: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def _without_secrets(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """The facts below the summary, as (name, text)."""
+    """What stands below the summary, as (name, text)."""
     details = []
     if _section(result, "model"):
         details.append(("model", _model(result["model"])))
@@ -106,16 +115,18 @@ def _data(data: dict[str, Any]) -> str:
     counts = [f"{data[f'rows_{part}']:,} {part}" for part in ("train", "validation", "test")]
     names = data.get("class_names") or []
     classes = f"{data['classes']} classes"
-    if 0 < len(names) <= _NAMED:
+    if 0 < len(names) <= _MOST_NAMES:
         classes += f": {', '.join(names)}"
     shape = "x".join(map(str, data["image_shape"]))
     return f"{', '.join(counts)} images of {shape}; {classes}"
 
 
 def _devices(devices: dict[str, Any]) -> str:
-    emulated = "; EMULATED on the CPU" if devices.get("emulated") else ""
     replicas = several(devices["replicas"], "replica")
-    return f"{', '.join(devices['names'])}; {devices['strategy']}, {replicas}{emulated}"
+    text = f"{', '.join(devices['names'])}; {devices['strategy']}, {replicas}"
+    if devices.get("emulated"):
+        text += "; EMULATED on the CPU"
+    return text
 
 
 def _spans(timing: dict[str, Any]) -> list[str]:
@@ -133,7 +144,7 @@ def _attempt(attempt: dict[str, Any]) -> str:
 
 
 def _output(run: Run) -> list[str]:
-    """The last lines that a script printed: most scripts print their result there."""
+    """The last lines that a script printed, where most scripts print their result."""
     from hpcdl.run.logs import last_output
 
     return last_output(run.paths) if run.is_script() else []

@@ -1,4 +1,4 @@
-"""``hpcdl resume``: go on with a run that ended too early."""
+"""``hpcdl resume``: continue a run that ended too early."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import click
 
 from hpcdl.cli import options
 
+_WAIT = "Show its progress until it has ended; exit 1 unless it is done."
 
-@click.command(short_help="Go on with a run that ended too early.")
-@options.run_argument
-@click.option(
-    "--wait", is_flag=True, help="Show its progress until it has ended; exit 1 unless it is done."
-)
-def command(run: str, cluster: str | None, runs_dir: str | None, wait: bool) -> int:
-    """Go on with a run that ended too early: failed, lost, or never sent.
 
-    It is sent again as it was frozen, with the same script, and continues from
-    its last checkpoint. What failed before gets a new budget of requeues.
+@click.command(short_help="Continue a run that ended too early.")
+@options.run
+@click.option("--wait", is_flag=True, help=_WAIT)
+def command(run: str, places: options.Places, wait: bool) -> int:
+    """Continue a run that ended too early: failed, lost, or never sent.
+
+    The same files and the same script are sent again, and the run continues from
+    its last checkpoint. It may be requeued as often as a new run.
 
     \b
     hpcdl resume k3f9 --wait
     """
     from hpcdl.submission.send import resume
 
-    chosen = options.find(run, cluster, runs_dir)
+    chosen = options.find(run, places)
     resume(chosen)
     options.say(f"resumed: {chosen.paths.root}")
     if not wait:

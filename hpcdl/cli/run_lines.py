@@ -124,10 +124,10 @@ def failure_lines(run: Run, status: Status) -> list[str]:
 
 def _hint(run: Run, status: Status, result: dict[str, Any]) -> str | None:
     """What to do about the end of a run; None if nothing is."""
-    from hpcdl.run import causes
+    from hpcdl.run.hints import hint as usual_hint
 
     if status.state == "cancelled":
         return None
     if status.state == "lost":
-        return causes.hint("lost", run.is_script())
-    return result.get("hint") or causes.hint(status.cause, run.is_script())
+        return usual_hint("lost", run.is_script())
+    return result.get("hint") or usual_hint(status.cause, run.is_script())

@@ -1,4 +1,4 @@
-"""``hpcdl shell``: the same container as a job's, by hand."""
+"""``hpcdl shell``: open the container that a job or a run uses."""
 
 from __future__ import annotations
 
@@ -17,22 +17,16 @@ from hpcdl.cli import options
 )
 @click.argument("target", metavar="JOB|RUN")
 @click.argument("program", metavar="[-- PROGRAM [ARG]...]", nargs=-1, type=click.UNPROCESSED)
-@options.cluster
-@options.sets
-@options.size
+@options.job_settings
 @options.runs_dir
 def command(
-    target: str,
-    program: tuple[str, ...],
-    cluster: str | None,
-    sets: tuple[str, ...],
-    runs_dir: str | None,
+    target: str, program: tuple[str, ...], settings: options.JobSettings, runs_dir: str | None
 ) -> None:
     """Open a job's or run's container by hand.
 
-    The same binds, home and environment as the job has: try things out before a
-    first submission, or look around after a failure. A PROGRAM runs in the
-    folder where you are; without one, a shell opens, a RUN's in its own folder.
+    It has the same binds, home and environment as the job: try things out before
+    a first submission, or look around after a failure. A PROGRAM runs in the
+    folder where you are. Without one, a shell opens, a RUN's in its own folder.
 
     \b
     hpcdl shell mnist_cnn --cluster mycluster.yaml
@@ -43,24 +37,22 @@ def command(
     words = list(program) or ["bash"]
     here = os.getcwd() if program else None  # who names a program names files from here
     if _is_run(target):
-        argv, env, workdir = argv_for_run(
-            options.find(target, cluster, runs_dir).paths, words, here
-        )
+        run = options.find(target, options.Places(settings.cluster, runs_dir))
+        argv, env, workdir = argv_for_run(run.paths, words, here)
     else:
-        job, site = options.load(target, cluster, sets)
-        argv, env, workdir = argv_for_job(
-            job, site, words, Path(runs_dir or site.runs_root).absolute()
-        )
+        job, cluster = options.load(target, settings)
+        runs_root = Path(runs_dir or cluster.runs_root).absolute()
+        argv, env, workdir = argv_for_job(job, cluster, words, runs_root)
     os.chdir(workdir)
     sys.stdout.flush()
     os.execvpe(argv[0], argv, env)  # noqa: S606 - an argv list, no shell
 
 
 def _is_run(target: str) -> bool:
-    """Whether a JOB|RUN is a run: its folder, or what no job is called.
+    """Whether a JOB|RUN is a run: its folder, or a text that names no job.
 
     Raises:
-        UserError: it can only be a job, and is not there.
+        UserError: it can only be a job, and is missing.
     """
     from hpcdl.errors import UserError
     from hpcdl.job import find_job

@@ -7,11 +7,12 @@ import signal
 from types import FrameType
 
 _LATER_S = 0.02
-_UNDISTURBED = ("<frozen importlib._bootstrap", "/multiprocessing/")  # parts of Python's file names
+# Code that no exception may interrupt: parts of the names of Python's own files
+_UNINTERRUPTED = ("<frozen importlib._bootstrap", "/multiprocessing/")
 
 
 def leave_at_once() -> None:
-    """Before a command begins and after it has ended there is nothing to clean up."""
+    """Before a command begins and after it has ended, a signal ends the process at once."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     _handle(_leave)
 
@@ -23,7 +24,7 @@ def let_it_clean_up() -> None:
 
 def _handle(handler: signal._HANDLER) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # so started by nohup, or a shell's &
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and a shell's & ignore it
             signal.signal(number, handler)
 
 
@@ -32,12 +33,12 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise what ends the command, as soon as no module is imported and no process started.
+    """Raise what ends the command. While a module is imported or a process started, wait.
 
-    In an import Python's own callbacks swallow an exception ("Exception ignored in ..."), and
-    extension modules turn it into an ImportError. A worker that is half started fails aloud.
+    During an import, Python's own callbacks swallow an exception ("Exception ignored in ..."), and
+    extension modules turn it into an ImportError. A worker that is half started prints an error.
     """
-    if _is_undisturbed(frame):
+    if _is_uninterrupted(frame):
         signal.signal(signal.SIGALRM, lambda _, later: _interrupt(number, later))
         signal.setitimer(signal.ITIMER_REAL, _LATER_S)
     elif number == signal.SIGINT:
@@ -46,10 +47,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
 
-def _is_undisturbed(frame: FrameType | None) -> bool:
+def _is_uninterrupted(frame: FrameType | None) -> bool:
     while frame is not None:
         code = frame.f_code
-        if any(part in code.co_filename for part in _UNDISTURBED):
+        if any(part in code.co_filename for part in _UNINTERRUPTED):
             return True
         if code.co_name == "submit" and "/concurrent/futures/" in code.co_filename:
             return True  # it starts workers, and the thread that ends them

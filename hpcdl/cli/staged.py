@@ -1,10 +1,12 @@
-"""How staged sets read: a line of `hpcdl data list`, its facts, and the command that stages again."""
+"""How staged sets read: their line in `hpcdl data list`, and the command that stages them again."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
+
+from hpcdl.formats import several
 
 if TYPE_CHECKING:
     from hpcdl.staging.checksums import Staged
@@ -16,7 +18,7 @@ def line(entry: dict[str, Any], width: int) -> str:
     if entry["sha256"]:
         first = next(iter(entry["sha256"].values()))
         digest = f"{first[:12]}…"
-    files = "1 file" if entry["files"] == 1 else f"{entry['files']} files"
+    files = several(entry["files"], "file")
     contents = ""
     if entry["images"]:
         contents = f"{entry['images']:,} images, {entry['classes']} classes"
@@ -26,25 +28,8 @@ def line(entry: dict[str, Any], width: int) -> str:
 
 
 def facts(entry: Staged) -> dict[str, Any]:
-    """The facts of a set that ``list`` shows."""
-    from hpcdl.files import read_json
-    from hpcdl.preflight.arrays import NAMES, look
-    from hpcdl.staging import PACK, WEIGHTS
-
-    images, classes = None, None
-    if _is_pack(entry):
-        pack = read_json(entry.path / PACK) or {}
-        images = sum(part["rows"] for part in pack.get("parts", {}).values())
-        classes = len(pack.get("classes", []))
-    elif not entry.name.startswith(WEIGHTS):
-        try:
-            arrays = look(entry.path)
-        except OSError:
-            arrays = {}
-        if all("high" in arrays.get(name, {}) for name in NAMES if name.startswith("y")):
-            pictures = [arrays[name] for name in NAMES if name.startswith("x")]
-            images = sum(array["shape"][0] for array in pictures if "shape" in array)
-            classes = int(arrays["y_train"]["high"]) + 1
+    """What ``list`` shows of a set."""
+    images, classes = _contents(entry)
     return {
         "name": entry.name,
         "path": str(entry.path),
@@ -56,6 +41,38 @@ def facts(entry: Staged) -> dict[str, Any]:
         "staged": entry.when,
         "source": entry.source,
     }
+
+
+def _contents(entry: Staged) -> tuple[int | None, int | None]:
+    """How many images and classes a set has; None if it does not say, or is no set of images."""
+    from hpcdl.files import read_json
+    from hpcdl.staging import PACK, WEIGHTS
+
+    if _is_pack(entry):
+        pack = read_json(entry.path / PACK) or {}
+        images = sum(part["rows"] for part in pack.get("parts", {}).values())
+        return images, len(pack.get("classes", []))
+    if entry.name.startswith(WEIGHTS):
+        return None, None
+    return _array_contents(entry.path)
+
+
+def _array_contents(path: Path) -> tuple[int | None, int | None]:
+    """How many images and classes an .npz file or a folder of IDX files has."""
+    from hpcdl.preflight.arrays import NAMES, look
+
+    try:
+        arrays = look(path)
+    except OSError:
+        return None, None
+    images = 0
+    for name in NAMES:
+        array = arrays.get(name, {})
+        if name.startswith("y") and "high" not in array:
+            return None, None
+        if name.startswith("x"):
+            images += array["shape"][0] if "shape" in array else 0
+    return images, int(arrays["y_train"]["high"]) + 1
 
 
 def _is_pack(entry: Staged) -> bool:
@@ -84,8 +101,7 @@ def packed_line(pack: dict[str, Any], source_bytes: int, folder: Path) -> str:
     """
     shape = "x".join(map(str, [*(pack["image_size"] or ()), pack["channels"]]))
     if not pack["image_size"]:
-        unit = "channel" if pack["channels"] == 1 else "channels"
-        shape = f"any size, {pack['channels']} {unit}"
+        shape = f"any size, {several(pack['channels'], 'channel')}"
     train, test = pack["parts"]["train"]["rows"], pack["parts"]["test"]["rows"]
     images = f"{train:,} training and {test:,} test images of {shape}"
     sizes = [file.stat().st_size for file in folder.iterdir() if file.is_file()]

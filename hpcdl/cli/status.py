@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from hpcdl.cli import completion, options
+from hpcdl.cli import options
 from hpcdl.cli.choice import STATES, WAITING, fits_name, is_pattern, since_time
 from hpcdl.cli.run_lines import metric_texts
 from hpcdl.contract.tables import aligned
@@ -20,52 +20,54 @@ if TYPE_CHECKING:
     from hpcdl.run import Run
     from hpcdl.run.state import Status
 
-_SHOWN = 20
+    RunStatus = tuple[Run, Status]
+
+_SHOWN = 20  # runs, without --all
 _LONGEST_NOTE = 90  # characters
+_ALL = f"Show all that fit, not the newest {_SHOWN} only."
+_NAME = "Only runs of this job; * and ? stand for any."
+_SINCE = "Only runs made since: 2d, 12h, 30m, or 2026-11-20."
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which runs are shown: --all, --state, --name, --since."""
+
+    show_all: bool
+    states: tuple[str, ...]
+    names: tuple[str, ...]
+    since: str | None
+
+
+_filters = options.grouped(
+    "filters",
+    Filters,
+    click.option("--all", "show_all", is_flag=True, help=_ALL),
+    click.option(
+        "--state",
+        "states",
+        multiple=True,
+        type=click.Choice(STATES),
+        help="Only these. May be repeated.",
+    ),
+    click.option("--name", "names", multiple=True, metavar="NAME", help=_NAME),
+    click.option("--since", metavar="AGE|DATE", help=_SINCE),
+)
 
 
 @click.command(short_help="Show runs and their states.")
-@click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=completion.runs)
-@click.option(
-    "--all", "all_runs", is_flag=True, help=f"Show all that fit, not the newest {_SHOWN} only."
-)
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice(STATES),
-    help="Only these. May be repeated.",
-)
-@click.option(
-    "--name",
-    "names",
-    multiple=True,
-    metavar="NAME",
-    help="Only runs of this job; * and ? stand for any.",
-)
-@click.option(
-    "--since", metavar="AGE|DATE", help="Only runs made since: 2d, 12h, 30m, or 2026-11-20."
-)
-@options.cluster
-@options.runs_dir
+@options.optional_runs
+@_filters
+@options.places
 @options.as_json
-def command(
-    runs: tuple[str, ...],
-    all_runs: bool,
-    states: tuple[str, ...],
-    names: tuple[str, ...],
-    since: str | None,
-    cluster: str | None,
-    runs_dir: str | None,
-    as_json: bool,
-) -> None:
-    """Show runs and their states.
+def command(runs: tuple[str, ...], filters: Filters, places: options.Places, as_json: bool) -> None:
+    """Show runs and their states, the newest last.
 
-    Without RUN, the newest runs of the cluster's runs_root, of --runs-dir and of
-    ./runs, the newest last. A RUN may be a pattern, as 'mnist*'. The state comes
-    from the run's own files; SLURM is asked at most once a minute, and only of
-    runs whose files cannot say. ELAPSED is from a run's first start to its end,
-    with the waits between attempts.
+    Without RUN, it shows the newest runs of the cluster's runs_root, of
+    --runs-dir and of ./runs. A RUN may be a pattern, as 'mnist*'. The state comes
+    from the run's own files; SLURM is asked at most once a minute, and only about
+    runs whose files cannot say. ELAPSED is the time from a run's first start to
+    its end, with the waits between attempts.
 
     \b
     hpcdl status
@@ -73,50 +75,57 @@ def command(
     hpcdl status 'mnist*' --all
     hpcdl status k3f9 --json
     """
-    chosen = _chosen(runs, names, since, (cluster, runs_dir))
-    named = bool(runs) and len(chosen) <= len(runs) and not any(is_pattern(text) for text in runs)
-    shown, hidden = _with_status(chosen, states, None if all_runs or named else _SHOWN)
+    chosen = _chosen(runs, filters, places)
+    limit: int | None = _SHOWN
+    if filters.show_all or _are_named(runs, chosen):
+        limit = None
+    shown, hidden = _with_status(chosen, filters.states, limit)
     if as_json:
-        rows = [{"run": str(run.paths.root), **asdict(status)} for run, status in shown]
-        click.echo(json.dumps(rows, indent=2))
+        content = [{"run": str(run.paths.root), **asdict(status)} for run, status in shown]
+        click.echo(json.dumps(content, indent=2))
     elif shown:
         for line in _table(shown):
             click.echo(line)
         _say_how_to_look_further(shown)
-    elif runs or names or since or states:
+    elif runs or filters.names or filters.since or filters.states:
         options.say("no run fits; hpcdl status --all shows all")
     else:
-        roots = options.run_roots(cluster, runs_dir)
-        options.say(f"there are no runs yet under {' or '.join(map(str, roots))}")
+        roots = " or ".join(map(str, options.run_roots(places)))
+        options.say(f"there are no runs yet under {roots}")
     if hidden:
         options.say(f"({hidden} older runs are not shown; hpcdl status --all)")
 
 
-def _chosen(
-    runs: Sequence[str],
-    names: Sequence[str],
-    since: str | None,
-    places: tuple[str | None, str | None],
-) -> list[Run]:
-    """The runs that the command line is about: named ones in its order, others oldest first."""
-    chosen = options.choose(runs, *places, several=True)
-    if names:
-        chosen = [run for run in chosen if fits_name(run, names)]
-    if since is not None:
-        earliest = since_time(since, time.time())
+def _are_named(texts: Sequence[str], chosen: Sequence[Run]) -> bool:
+    """Whether each run that fits was asked for by its own name."""
+    if not texts or len(chosen) > len(texts):
+        return False
+    return not any(is_pattern(text) for text in texts)
+
+
+def _chosen(texts: Sequence[str], filters: Filters, places: options.Places) -> list[Run]:
+    """The runs that fit all but --state, in the order of `options.choose`."""
+    chosen = options.choose(texts, places, several=True)
+    if filters.names:
+        chosen = [run for run in chosen if fits_name(run, filters.names)]
+    if filters.since is not None:
+        earliest = since_time(filters.since, time.time())
         chosen = [run for run in chosen if run.created() >= earliest]
     return chosen
 
 
 def _with_status(
     runs: Sequence[Run], states: Sequence[str], limit: int | None
-) -> tuple[list[tuple[Run, Status]], int]:
-    """The newest runs in one of the states, oldest first, and how many older ones there are.
+) -> tuple[list[RunStatus], int]:
+    """The newest runs that are in one of the states, with their status.
 
     Args:
         runs: oldest first.
-        states: the states; none for all of them, when no more runs than shown are looked at.
+        states: the states; if empty, all, and then no more runs are read than are shown.
         limit: how many runs; None for all.
+
+    Returns:
+        the runs, oldest first, and how many older ones fit as well.
     """
     if not states:
         newest = runs if limit is None else runs[-limit:]
@@ -130,16 +139,30 @@ def _with_status(
     return shown, len(fitting) - len(shown)
 
 
-def _table(rows: Sequence[tuple[Run, Status]]) -> list[str]:
-    cells = [["RUN", "STATE", "JOB", "EPOCH", "VAL ACC", "ELAPSED", "NOTE"]]
-    return aligned([*cells, *(_row(run, status) for run, status in rows)])
-
-
-def _say_how_to_look_further(rows: Sequence[tuple[Run, Status]]) -> None:
-    """Where a job waits for a reason: the command of SLURM's that says more."""
-    waiting = [status.job_id for _, status in rows if status.state in WAITING and status.note]
+def _say_how_to_look_further(runs: Sequence[RunStatus]) -> None:
+    """If a job waits for a reason, say which command of SLURM's explains it."""
+    waiting = [status.job_id for _, status in runs if status.state in WAITING and status.note]
     if waiting:
         options.say(f"why a job waits, in SLURM's own words: scontrol show job {waiting[-1]}")
+
+
+def _table(runs: Sequence[RunStatus]) -> list[str]:
+    cells = [["RUN", "STATE", "JOB", "EPOCH", "VAL ACC", "ELAPSED", "NOTE"]]
+    for run, status in runs:
+        cells.append(_cells(run, status))
+    return aligned(cells)
+
+
+def _cells(run: Run, status: Status) -> list[str]:
+    return [
+        run.name,
+        status.state,
+        status.job_id or "local",
+        _epoch(status),
+        _validation_accuracy(status),
+        _elapsed(status),
+        cut(_note(run, status), _LONGEST_NOTE),
+    ]
 
 
 def _epoch(status: Status) -> str:
@@ -149,14 +172,42 @@ def _epoch(status: Status) -> str:
     return f"{status.epoch or 0}/{status.epochs}{fold}"
 
 
+def _validation_accuracy(status: Status) -> str:
+    accuracy = status.metrics.get("val_accuracy")
+    return f"{accuracy:.4f}" if isinstance(accuracy, float) else "-"
+
+
+def _elapsed(status: Status) -> str:
+    if not status.started:
+        return "-"
+    return duration((status.ended or time.time()) - status.started)
+
+
+def _note(run: Run, status: Status) -> str:
+    """The score, the attempt, the cause of the end and the first line of the note."""
+    score = _script_score(run, status) if run.is_script() else _test_accuracy(run, status)
+    parts = [score]
+    if status.attempt > 1:
+        parts.append(f"attempt {status.attempt}")
+    reasons = []
+    if status.cause and status.cause != status.state:
+        reasons.append(status.cause.replace("_", " "))
+    if status.note:
+        reasons.append(status.note.splitlines()[0])
+    parts.append(": ".join(filter(None, reasons)))
+    return ", ".join(filter(None, parts))
+
+
 def _test_accuracy(run: Run, status: Status) -> str:
-    result = (run.result() or {}) if status.state == "done" else {}
-    accuracy = (result.get("test") or {}).get("accuracy")
+    if status.state != "done":
+        return ""
+    test = (run.result() or {}).get("test") or {}
+    accuracy = test.get("accuracy")
     return f"test accuracy {accuracy:.4f}" if isinstance(accuracy, float) else ""
 
 
 def _script_score(run: Run, status: Status) -> str:
-    """A script's newest metrics, or, once it is done, the last line that it printed."""
+    """A script's newest metrics or, once it is done, the last line that it printed."""
     from hpcdl.run.logs import last_output
 
     values = status.metrics
@@ -166,24 +217,3 @@ def _script_score(run: Run, status: Status) -> str:
     if not texts and status.state == "done":
         texts = last_output(run.paths, 1)
     return ", ".join(texts)
-
-
-def _row(run: Run, status: Status) -> list[str]:
-    metrics = status.metrics
-    accuracy = metrics.get("val_accuracy")
-    elapsed = (status.ended or time.time()) - status.started if status.started else None
-    again = f"attempt {status.attempt}" if status.attempt > 1 else ""
-    cause = (status.cause or "").replace("_", " ") if status.cause != status.state else ""
-    note = ": ".join(
-        part for part in (cause, status.note.splitlines()[0] if status.note else "") if part
-    )
-    score = _script_score(run, status) if run.is_script() else _test_accuracy(run, status)
-    return [
-        run.name,
-        status.state,
-        status.job_id or "local",
-        _epoch(status),
-        f"{accuracy:.4f}" if isinstance(accuracy, float) else "-",
-        duration(elapsed) if elapsed is not None else "-",
-        cut(", ".join(part for part in (score, again, note) if part), _LONGEST_NOTE),
-    ]

@@ -1,4 +1,4 @@
-"""What is printed never fails for its characters, whatever the locale."""
+"""Printing never fails because of a character, whatever the locale."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _PLAIN = {
 
 
 def use_utf8() -> None:
-    """Begin again in Python's UTF-8 mode if the locale's file names are in another encoding.
+    """Start Python again in its UTF-8 mode if the locale's file names have another encoding.
 
-    Else a folder's name would be other bytes in the batch script than on the disk. Nearly all
-    locales are UTF-8, and in the C locale Python is in this mode by itself (PEP 540).
+    Otherwise, a folder's name in the batch script could be other bytes than on the disk. Nearly
+    all locales are UTF-8, and in the C locale Python turns this mode on by itself (PEP 540).
     """
     if sys.flags.utf8_mode or sys.getfilesystemencoding() == "utf-8" or not sys.executable:
         return
     try:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
     except OSError:
-        return  # then with the locale's names
+        return  # continue with the locale's encoding
 
 
 def make_safe() -> None:
-    """Print plain characters for those that stdout and stderr cannot show, and file names as they are.
+    """Replace characters that stdout or stderr cannot show by plain ones; keep file names.
 
     A stream that is closed (``>&-``) takes everything and shows nothing.
     """
@@ -45,22 +45,22 @@ def make_safe() -> None:
 
 
 def _encoding(stream: io.TextIOWrapper) -> str:
-    """What a terminal shows; UTF-8 mode hides it if the locale has another encoding.
+    """The encoding that a terminal shows, which UTF-8 mode hides if the locale has another one.
 
-    A pipe or a file gets UTF-8 in this mode, so that a printed path is the one on the disk.
+    A pipe or a file gets UTF-8 in this mode, so that a printed path equals the one on the disk.
     """
-    now = str(stream.encoding)
+    present = str(stream.encoding)
     if not sys.flags.utf8_mode or os.environ.get("PYTHONIOENCODING") or not stream.isatty():
-        return now
+        return present
     import locale
 
     charset = locale.nl_langinfo(locale.CODESET)
     try:
         name = codecs.lookup(charset).name
     except LookupError:
-        return now
+        return present
     if name == "ascii":  # the C locale says nothing about the terminal
-        return now
+        return present
     return charset
 
 

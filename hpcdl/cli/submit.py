@@ -3,101 +3,147 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
-from hpcdl.cli import completion, options
+from hpcdl.cli import options
+
+if TYPE_CHECKING:
+    from hpcdl.cluster import Cluster
+    from hpcdl.run import Run
+    from hpcdl.submission.send import Submission
+
+_WAIT = "Show its progress until it has ended; exit 1 unless it is done."
+_DRY_RUN = "Print exactly the text that would be sent, and send nothing."
+_NO_CHECK = "Send it without checking whether it can run."
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Which steps of a submission are wanted: --wait, --dry-run, --no-check."""
+
+    wait: bool
+    dry_run: bool
+    no_check: bool
+
+
+_steps = options.grouped(
+    "steps",
+    Steps,
+    click.option("--wait", is_flag=True, help=_WAIT),
+    click.option("--dry-run", is_flag=True, help=_DRY_RUN),
+    click.option("--no-check", is_flag=True, help=_NO_CHECK),
+)
 
 
 @click.command(
     cls=options.JobCommand, short_help="Submit a job to SLURM, or run it on this machine."
 )
-@click.argument("job", metavar="JOB", shell_complete=completion.jobs)
+@options.job
+@options.job_settings
 @options.backend
-@options.cluster
-@options.sets
-@options.size
 @options.runs_dir
-@click.option(
-    "--wait", is_flag=True, help="Show its progress until it has ended; exit 1 unless it is done."
-)
-@click.option(
-    "--dry-run", is_flag=True, help="Print exactly the text that would be sent, and send nothing."
-)
-@click.option("--no-check", is_flag=True, help="Send it without looking whether it can run.")
+@_steps
 def command(
     job: str,
+    settings: options.JobSettings,
     backend: str,
-    cluster: str | None,
-    sets: tuple[str, ...],
     runs_dir: str | None,
-    wait: bool,
-    dry_run: bool,
-    no_check: bool,
+    steps: Steps,
 ) -> int:
     """Submit a job to SLURM, or run it on this machine.
 
     JOB is a job file, a script or notebook to run as it is, or the name of a
     shipped job (hpcdl jobs list). What follows -- are the script's arguments.
-    What cannot run is refused before it is in the queue (hpcdl check). The run's
-    folder is printed; status, wait, logs, result and cancel take it, from any
-    shell. Ctrl-C during --wait leaves the run running.
+
+    A job that cannot run is refused before it is in the queue (hpcdl check). The
+    run's folder is printed; status, wait, logs, result and cancel take it, from
+    any shell. Ctrl-C during --wait leaves the run running.
 
     \b
     hpcdl submit digits_cnn --backend local --wait
     hpcdl submit MNIST.py --gpus 1 --time 00:30:00 -- --epochs 5
     hpcdl submit mnist_cnn.yaml --cluster mycluster.yaml --wait
-    hpcdl submit mnist_cnn.yaml -c mycluster.yaml --set train.epochs=20 --set resources.time=02:00:00
+    hpcdl submit mnist_cnn.yaml -c mycluster.yaml -s train.epochs=20 -s resources.time=02:00:00
     """
-    from hpcdl.errors import UserError
     from hpcdl.submission.send import prepare, require_backend, submit
 
-    loaded, site = options.load(
-        job, cluster, sets, default_cluster="local" if backend == "local" else None
-    )
-    submission = prepare(loaded, site, backend, runs_dir)
+    default = "local" if backend == "local" else None
+    loaded, cluster = options.load(job, settings, default)
+    submission = prepare(loaded, cluster, backend, runs_dir)
     for note in submission.notes:
         options.say(note)
-    if dry_run:
-        if submission.script is None:
-            raise UserError(
-                "the local backend sends no script; --dry-run goes with --backend slurm"
-            )
-        click.echo(submission.script, nl=False)
+    if steps.dry_run:
+        _print_script(submission)
         return 0
     require_backend(submission)
-    said: list[str] = []
-    if not no_check:
-        from hpcdl.cli.checking import checked, rows, table
-
-        report, places = checked(submission, site, python_only=backend == "local")
-        title = f"{loaded.name} on {site.name}"
-        for line in table(title, report, places) if report.blocks else rows(report, places):
-            options.say(line)
-        if report.blocks:
+    notes: list[str] = []
+    if not steps.no_check:
+        check_notes = _check(submission, cluster, is_local=backend == "local")
+        if check_notes is None:
             return 2
-        if backend == "slurm":
-            said = [f"checked in {report.seconds:.1f} s", *report.notes]
+        notes = check_notes
     run = submit(submission, sys.argv)
-    job_ids = run.job_ids()
-    if len(job_ids) > 1:
-        options.say(
-            f"submitted as {len(job_ids)} jobs on {site.name}, {job_ids[0]} to {job_ids[-1]}: it requeues none,"
-        )
-        options.say(
-            "so each of them goes on where the one before stopped, and leaves at once if nothing is left to do"
-        )
-    else:
-        sent = (
-            f"submitted as job {job_ids[0]} on {site.name}"
-            if job_ids
-            else "started on this machine"
-        )
-        options.say(" · ".join([*said[:1], sent, *said[1:]]))
+    _say_sent(run, cluster.name, notes)
     click.echo(run.paths.root)
-    if not wait:
+    if not steps.wait:
         options.say(f"follow it with: hpcdl wait {run.paths.root}")
         return 0
     from hpcdl.cli.watching import follow
 
     return follow(run)
+
+
+def _print_script(submission: Submission) -> None:
+    from hpcdl.errors import UserError
+
+    if submission.script is None:
+        message = "the local backend sends no script; --dry-run goes with --backend slurm"
+        raise UserError(message)
+    click.echo(submission.script, nl=False)
+
+
+def _check(submission: Submission, cluster: Cluster, is_local: bool) -> list[str] | None:
+    """Check a submission, and show what is wrong with it.
+
+    Returns:
+        notes on the checks, for the line that says that it was sent; None if it cannot run.
+    """
+    from hpcdl.cli.checking import check_submission, problem_lines, report_lines
+
+    report, places = check_submission(submission, cluster, python_only=is_local)
+    if report.blocks:
+        lines = report_lines(f"{submission.job.name} on {cluster.name}", report, places)
+    else:
+        lines = problem_lines(report, places)
+    for line in lines:
+        options.say(line)
+    if report.blocks:
+        return None
+    if is_local:
+        return []
+    return [f"checked in {report.seconds:.1f} s", *report.notes]
+
+
+def _say_sent(run: Run, cluster: str, notes: list[str]) -> None:
+    """Say which jobs the run has.
+
+    Args:
+        run: the run.
+        cluster: the profile's name.
+        notes: on the checks; the first one, how long they took, comes before the job.
+    """
+    job_ids = run.job_ids()
+    if len(job_ids) > 1:
+        jobs = f"{len(job_ids)} jobs on {cluster}, {job_ids[0]} to {job_ids[-1]}"
+        options.say(f"submitted as {jobs}, because {cluster} requeues none:")
+        options.say(
+            "each continues where the one before it stopped, and ends at once if nothing is left"
+        )
+        return
+    sent = "started on this machine"
+    if job_ids:
+        sent = f"submitted as job {job_ids[0]} on {cluster}"
+    options.say(" · ".join([*notes[:1], sent, *notes[1:]]))

@@ -1,4 +1,4 @@
-"""Talk on stderr while something lasts: plain lines, or lines above live bars on a terminal."""
+"""Lines on stderr while something lasts: plain ones, or lines above live bars on a terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T", bound="Talk")
 
 
 class Talk:
-    """Says lines; `bars` puts live bars below them, which its ``with`` block starts and stops."""
+    """Says lines. `bars` adds live bars below them, which its ``with`` block starts and stops."""
 
-    progress: Any = None  # rich's, where there are bars
+    progress: Any = None  # rich's, if there are bars
 
     def __enter__(self: T) -> T:
         if self.progress is not None:
@@ -24,14 +24,14 @@ class Talk:
             self.progress.stop()
 
     def bars(self, *columns: Any, transient: bool = False) -> None:
-        """Have bars of these columns of rich's; transient ones leave nothing behind."""
+        """Add bars of these columns of rich's; transient ones leave nothing behind."""
         from rich.console import Console
         from rich.progress import Progress
 
         self.progress = Progress(*columns, console=Console(stderr=True), transient=transient)
 
     def say(self, text: str) -> None:
-        """Say a line, above the bars where there are any."""
+        """Say a line, above the bars if there are any."""
         if self.progress is None:
             click.echo(text, err=True)
         else:

@@ -17,44 +17,34 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcdl.cli import completion, options
+from hpcdl.cli import options
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
 
 _PORT = 6006  # TensorBoard's own
-_LOOK_S = 0.2  # how often it is asked whether it listens
+_POLL_S = 0.2  # between two attempts to connect to it
+_PORT_HELP = f"Where it listens. Default: {_PORT}, or one that is free."
+_HOST_HELP = "Address to listen at. Another one lets others in."
 
 
 @click.command(short_help="Show runs' curves in TensorBoard.")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=completion.runs)
-@options.cluster
-@options.runs_dir
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    help=f"Where it listens. Default: {_PORT}, or one that is free.",
-)
-@click.option(
-    "--host",
-    default="localhost",
-    show_default=True,
-    help="Address to listen at. Another one lets others in.",
-)
-def command(
-    runs: tuple[str, ...], cluster: str | None, runs_dir: str | None, port: int | None, host: str
-) -> int:
+@options.runs
+@options.places
+@click.option("--port", type=click.IntRange(1, 65535), help=_PORT_HELP)
+@click.option("--host", default="localhost", show_default=True, help=_HOST_HELP)
+def command(runs: tuple[str, ...], places: options.Places, port: int | None, host: str) -> int:
     """Show runs' curves in TensorBoard.
 
-    For runs with train.tensorboard: true; those that still run are followed.
-    TensorBoard runs here until Ctrl-C. The ssh line that is printed is for your
-    own machine: with it, the address opens in your own browser.
+    The runs need train.tensorboard: true. The curves of a run that still runs
+    grow. TensorBoard runs here until Ctrl-C. Run the ssh line that it prints on
+    your own machine: then the address opens in your own browser.
 
     \b
     hpcdl tensorboard k3f9 p0aa
     hpcdl tensorboard k3f9 --port 6010
     """
-    chosen = [options.find(run, cluster, runs_dir) for run in runs]
+    chosen = [options.find(run, places) for run in runs]
     with tempfile.TemporaryDirectory(prefix="hpcdl-tensorboard-") as folder:
         _link(chosen, Path(folder))
         program, port = _tensorboard(), _free_port(host, port)
@@ -67,8 +57,9 @@ def command(
 def _serve(argv: list[str], host: str, port: int, folder: Path) -> int:
     """Run TensorBoard until Ctrl-C; it never outlives this process.
 
-    Its messages are shown only if it fails: TensorFlow greets at length. The file by which it is
-    found again goes into `folder` too: in /tmp it would stay.
+    Its messages are shown only if it fails, because TensorFlow prints many at its start. The file
+    that TensorBoard leaves for other TensorBoards goes into `folder`, which is removed: in /tmp it
+    would stay.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
@@ -79,7 +70,7 @@ def _serve(argv: list[str], host: str, port: int, folder: Path) -> int:
         server = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stderr=stderr)
     try:
         while server.poll() is None and not _answers(host, port):
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         if server.poll() is None:
             click.echo(f"http://{host}:{port}/")
             sys.stdout.flush()
@@ -106,7 +97,7 @@ def _tensorboard() -> list[str]:
     """The start of TensorBoard's argv: this Python's, else the one on PATH.
 
     Raises:
-        UserError: there is none.
+        UserError: it is not installed.
     """
     if find_spec("tensorboard") is not None:
         return [sys.executable, "-m", "tensorboard.main"]
@@ -120,10 +111,10 @@ def _tensorboard() -> list[str]:
 
 
 def _free_port(host: str, chosen: int | None) -> int:
-    """The chosen port; without one TensorBoard's own, or any if that is taken.
+    """The port to listen at: the chosen one, else TensorBoard's own, else any that is free.
 
     Raises:
-        UserError: it cannot listen there.
+        UserError: it cannot listen at the chosen port, or at any.
     """
     from hpcdl.errors import UserError
 
@@ -134,7 +125,7 @@ def _free_port(host: str, chosen: int | None) -> int:
         failure = error
     if chosen is None:
         try:
-            return _try_port(host, 0)  # the system chooses
+            return _try_port(host, 0)
         except OSError as error:
             failure = error
     reason = failure.strerror or failure
@@ -143,7 +134,7 @@ def _free_port(host: str, chosen: int | None) -> int:
 
 
 def _try_port(host: str, port: int) -> int:
-    """The port that a server gets; nothing listens there afterwards."""
+    """The port that a server gets; the server is closed again. Port 0 lets the system choose."""
     with socket.create_server((host, port)) as server:
         return int(server.getsockname()[1])
 
@@ -151,29 +142,35 @@ def _try_port(host: str, port: int) -> int:
 def _link(runs: list[Run], folder: Path) -> None:
     """Give TensorBoard one folder in which each run's logs have the run's name.
 
-    It also sees logs that do not exist yet, once they come.
+    A link may lead to logs that do not exist yet: TensorBoard sees them once they do.
 
     Raises:
         UserError: none of the runs writes logs.
     """
     from hpcdl.errors import UserError
-    from hpcdl.run import records
 
     for run in runs:
-        train = records.spec(run.paths).get("train", {})
-        if not run.paths.tensorboard.exists():
-            if not train.get("tensorboard"):
-                advice = "set train.tensorboard to true in its job"
-                if run.is_script():
-                    advice = (
-                        "it is a script's run; hpcdl report draws the metrics that a script writes"
-                    )
-                options.say(f"{run.name} writes no logs for TensorBoard: {advice}")
-                continue
-            options.say(f"{run.name} has no logs yet; they come with its first epoch")
+        if not _has_logs(run):
+            continue
         link = folder / run.name
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink():
             link.symlink_to(run.paths.tensorboard)
     if not any(folder.iterdir()):
         raise UserError("there is nothing for TensorBoard to show")
+
+
+def _has_logs(run: Run) -> bool:
+    """Whether a run has logs or will have some; if there are none yet, a line says why."""
+    from hpcdl.run import records
+
+    if run.paths.tensorboard.exists():
+        return True
+    if records.spec(run.paths).get("train", {}).get("tensorboard"):
+        options.say(f"{run.name} has no logs yet; they come with its first epoch")
+        return True
+    advice = "set train.tensorboard to true in its job"
+    if run.is_script():
+        advice = "it is a script's run; hpcdl report draws the metrics that a script writes"
+    options.say(f"{run.name} writes no logs for TensorBoard: {advice}")
+    return False

@@ -8,12 +8,12 @@ from hpcdl.cli import options
 
 
 @click.command(short_help="Wait until a run has ended, showing its progress.")
-@options.run_argument
-def command(run: str, cluster: str | None, runs_dir: str | None) -> int:
+@options.run
+def command(run: str, places: options.Places) -> int:
     """Wait until a run has ended, showing its progress.
 
-    RUN is a run folder, a run id, or enough of one. Exit code 0 where the run
-    is done, 1 where it failed, was cancelled or is lost. Ctrl-C leaves it running.
+    RUN is a run folder, a run id, or enough of one. Exit code 0 if the run is
+    done, 1 if it failed, was cancelled or is lost. Ctrl-C leaves it running.
 
     \b
     hpcdl wait runs/mnist-cnn/20261121-1402-k3f9
@@ -21,4 +21,4 @@ def command(run: str, cluster: str | None, runs_dir: str | None) -> int:
     """
     from hpcdl.cli.watching import follow
 
-    return follow(options.find(run, cluster, runs_dir))
+    return follow(options.find(run, places))

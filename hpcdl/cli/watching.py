@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from hpcdl.cli import options
 from hpcdl.cli.run_lines import epoch_line, failure_lines, script_epoch_line, summary_line
 from hpcdl.cli.talk import Talk
 
@@ -20,7 +19,7 @@ def follow(run: Run) -> int:
     """Follow a run to its end.
 
     Returns:
-        0 where it is done, else 1.
+        the exit code: 0 if the run is done, 130 if the user left by Ctrl-C, else 1.
     """
     show = _Bar() if sys.stderr.isatty() else _Lines()
     try:
@@ -28,23 +27,21 @@ def follow(run: Run) -> int:
             for status in run.watch():
                 show.update(run, status)
     except KeyboardInterrupt:
-        click.echo(
-            f"\nit goes on without you; look again with: hpcdl wait {run.paths.root}", err=True
+        options.say(
+            f"\nthe run continues without you; look again with: hpcdl wait {run.paths.root}"
         )
         return 130
-    if status.state == "done":
-        click.echo(
-            f"{summary_line(run.result() or {}, status)}\nreport: hpcdl report {run.paths.root}",
-            err=True,
-        )
-    else:
+    if status.state != "done":
         for line in failure_lines(run, status):
-            click.echo(line, err=True)
-    return 0 if status.state == "done" else 1
+            options.say(line)
+        return 1
+    options.say(summary_line(run.result() or {}, status))
+    options.say(f"report: hpcdl report {run.paths.root}")
+    return 0
 
 
 class _Lines(Talk):
-    """A line per change: state, note, epoch."""
+    """A line for each change: state, note, epoch."""
 
     def __init__(self) -> None:
         self.last_state = ""
@@ -52,7 +49,7 @@ class _Lines(Talk):
         self.last_epoch = -1.0  # of a script, which numbers its epochs itself
 
     def update(self, run: Run, status: Status) -> None:
-        """Say what is new since the last look."""
+        """Say what is new since the last update."""
         from hpcdl.run.state import read_epochs
 
         state = state_line(status)
@@ -68,7 +65,7 @@ class _Lines(Talk):
         self.epochs_shown = len(epochs)
 
     def _show_script(self, epochs: list[dict[str, Any]]) -> None:
-        """Say the epochs that a script wrote down since the last look."""
+        """Say the epochs that a script wrote down since the last update."""
         for epoch in epochs:
             if epoch.get("epoch", -1.0) > self.last_epoch:
                 self.last_epoch = epoch["epoch"]
@@ -76,38 +73,49 @@ class _Lines(Talk):
 
 
 class _Bar(_Lines):
-    """The same lines above a bar of the current epoch."""
+    """The same lines, above a bar of the current epoch."""
 
     def __init__(self) -> None:
         super().__init__()
         from rich.progress import BarColumn, TextColumn
 
-        columns = (
+        self.bars(
             TextColumn("{task.description}"),
             BarColumn(30),
             TextColumn("{task.fields[words]}"),
+            transient=True,
         )
-        self.bars(*columns, transient=True)
         self.task = self.progress.add_task("", total=1, visible=False, words="")
 
     def update(self, run: Run, status: Status) -> None:
         """Say what is new, and redraw the bar."""
         super().update(run, status)
-        beat = _heartbeat(run)
-        steps, done = beat.steps_per_epoch, beat.step
-        if steps and done is not None and status.state == "running" and beat.phase == "training":
-            loss = f"loss {beat.loss:.4f}" if isinstance(beat.loss, float) else ""
-            words = f"step {done % steps}/{steps}  {loss}"
-            fold = f"fold {beat.fold}/{beat.folds}  " if beat.fold else ""
-            self.progress.update(
-                self.task, visible=True, description=f"{fold}epoch {beat.epoch}/{beat.epochs}", total=steps,
-                completed=done % steps, words=words,
-            )  # fmt: skip
-        else:
-            waiting = status.state if status.state != "running" else status.phase or "starting"
-            self.progress.update(
-                self.task, visible=not status.final, description=waiting, total=None, words=""
-            )
+        heartbeat = _heartbeat(run)
+        trains = heartbeat.phase == "training" and heartbeat.step is not None
+        if status.state == "running" and trains and heartbeat.steps_per_epoch:
+            self._show_epoch(heartbeat, heartbeat.steps_per_epoch)
+            return
+        waiting_for = status.state
+        if status.state == "running":
+            waiting_for = status.phase or "starting"
+        visible = not status.final
+        self._redraw(visible=visible, description=waiting_for, total=None, words="")
+
+    def _show_epoch(self, heartbeat: Heartbeat, steps: int) -> None:
+        """Show how far the epoch is."""
+        step = (heartbeat.step or 0) % steps
+        description = f"epoch {heartbeat.epoch}/{heartbeat.epochs}"
+        if heartbeat.fold:
+            description = f"fold {heartbeat.fold}/{heartbeat.folds}  {description}"
+        words = f"step {step}/{steps}  "
+        if isinstance(heartbeat.loss, float):
+            words += f"loss {heartbeat.loss:.4f}"
+        self._redraw(
+            visible=True, description=description, total=steps, completed=step, words=words
+        )
+
+    def _redraw(self, **fields: Any) -> None:
+        self.progress.update(self.task, **fields)
 
 
 def _heartbeat(run: Run) -> Heartbeat:

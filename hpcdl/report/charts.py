@@ -16,16 +16,23 @@ _MOST = 24  # metrics that are drawn
 def curves(facts: Facts) -> list[dict[str, Any]]:
     """A drawing for each metric of the run, with its values in training and in validation."""
     lines = facts.epochs
-    best = best_epoch(lines, facts.result.get("best"))
-    mark = (best[0], f"best: epoch {best[0]}") if best else None
     drawn = []
     for unit in metrics.UNITS:
-        counted = [line for line in lines if metrics.unit_of(line) == unit]
-        names = metrics.pairs(metrics.names(counted, facts.is_script))[:_MOST]
-        for name in names:
-            is_marked = unit == "epoch" and not facts.is_script
-            drawn.append(_pair(counted, name, unit, mark if is_marked else None))
+        counted = metrics.counted_in(lines, unit)
+        mark = None
+        if unit == "epoch" and not facts.is_script:
+            mark = _best_mark(facts)
+        for name in metrics.pairs(metrics.names(counted, facts.is_script))[:_MOST]:
+            drawn.append(_pair(counted, name, unit, mark))
     return drawn
+
+
+def _best_mark(facts: Facts) -> tuple[int, str] | None:
+    """The best epoch, and what is written at it."""
+    best = best_epoch(facts.epochs, facts.result.get("best"))
+    if best is None:
+        return None
+    return best[0], f"best: epoch {best[0]}"
 
 
 def folds(facts: Facts) -> list[dict[str, Any]]:
@@ -70,7 +77,7 @@ def chart(
         lines: what is drawn.
         name: the metric, which says how its values read.
         what: the drawing in words, for those who do not see it; the title, if empty.
-        note: what a reader must know to read it rightly.
+        note: what a reader must know to read it correctly.
         unit: what counts the points.
     """
     drawing = svg.line_chart(
@@ -86,13 +93,19 @@ def chart(
 def axis(name: str, lines: Sequence[svg.Series]) -> Callable[[float], str]:
     """How values of a metric read at its axis."""
     if metrics.is_share(name, _values(lines)):
-        return lambda value: f"{100 * value:g} %"
-    return lambda value: f"{value:g}"
+        return _percent
+    return "{:g}".format
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:g} %"
 
 
 def floor(name: str, lines: Sequence[svg.Series]) -> float | None:
     """Where the axis of a metric begins: a loss at 0, unless it is below."""
-    return 0.0 if "loss" in name and min(_values(lines), default=0.0) >= 0 else None
+    if "loss" in name and min(_values(lines), default=0.0) >= 0:
+        return 0.0
+    return None
 
 
 def _pair(
@@ -104,8 +117,10 @@ def _pair(
     lines = []
     own = metrics.thinned(metrics.points(epochs, name, unit))
     validated = metrics.thinned(metrics.points(epochs, f"val_{name}", unit))
-    # What a script measures once may be of its training or of its test: only a pair is told apart.
-    first = "training" if validated or name in ("loss", "accuracy") else name
+    # A script's single metric may be of its training or of its test: it keeps its own name.
+    first = name
+    if validated or name in ("loss", "accuracy"):
+        first = "training"
     if own:
         lines.append(svg.Series(first, own, 0))
     if validated:
@@ -114,8 +129,9 @@ def _pair(
     title = title[:1].upper() + title[1:]
     drawn_of = " and ".join(line.name for line in lines)
     count = formats.several(len(epochs), unit)
-    is_alone = first == name and bool(own)
-    what = f"{title} over {count}" if is_alone else f"{title} of {drawn_of} over {count}"
+    what = f"{title} of {drawn_of} over {count}"
+    if first == name and own:
+        what = f"{title} over {count}"
     drawing = svg.line_chart(
         what,
         lines,
@@ -124,12 +140,15 @@ def _pair(
         floor=floor(name, lines),
         x_name=unit,
     )
-    legend = [] if len(lines) == 1 and first == name else lines
+    legend = lines
+    if len(lines) == 1 and first == name:
+        legend = []
     return {"title": title, "legend": legend, "svg": drawing, "note": ""}
 
 
 def _values(lines: Sequence[svg.Series]) -> list[float]:
     values = []
     for line in lines:
-        values += [value for _, value in line.points]
+        for _, value in line.points:
+            values.append(value)
     return values

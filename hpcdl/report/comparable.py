@@ -1,7 +1,7 @@
-"""Whether figures of several runs may be compared, and if not, why, in a few words.
+"""Whether figures of several runs can be compared, and if not, why, in a few words.
 
-A reason is empty if the figures are comparable. Only hpcdl's own trainings that are done take
-part: hpcdl does not know the data and the loss of a script.
+A reason is empty if the figures can be compared. Only trainings by hpcdl that are done take part:
+hpcdl does not know the data and the loss of a script.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LOSS_KEYS = (
     "model.l2",
     "model.function",
 )
-_ONLY_IN_TRAINING = ("data.augment", "model.dropout")
+_ONLY_IN_TRAINING = ("data.augment", "model.dropout")  # they change the loss in training alone
 _HEADER = 10  # bytes of an .npy file before the text of its header, in version 1
 
 
@@ -38,7 +38,7 @@ def takes_part(run: Facts) -> bool:
 
 
 def why_not(kind: str, runs: Sequence[Facts]) -> str:
-    """Why figures of a kind cannot be compared; empty where they can.
+    """Why figures of a kind cannot be compared; empty if they can.
 
     Args:
         kind: test, test_loss, validation, validation_loss, training, training_loss, speed, time
@@ -49,7 +49,9 @@ def why_not(kind: str, runs: Sequence[Facts]) -> str:
         return ""
     if kind in ("speed", "time"):
         reason = _other_hardware(runs) or _other_folds(runs) or _other_data(runs)
-        return reason or (_other_work(runs) if kind == "time" else "")
+        if not reason and kind == "time":
+            reason = _other_work(runs)
+        return reason
     reason = _other_folds(runs) or _other_data(runs)
     if not reason and kind.startswith("validation"):
         reason = _other_validation(runs)
@@ -74,7 +76,9 @@ def _other_data(runs: Sequence[Facts]) -> str:
     if rows:
         return f"the numbers of test images differ ({rows})"
     labels = {_test_labels(run.shown.predictions) for run in runs} - {None}
-    return "the test labels differ" if len(labels) > 1 else ""
+    if len(labels) > 1:
+        return "the test labels differ"
+    return ""
 
 
 def _data_identity(run: Facts) -> str:
@@ -115,7 +119,9 @@ def _other_hardware(runs: Sequence[Facts]) -> str:
     if clusters:
         return f"the clusters differ ({clusters})"
     cpus = _differing(runs, lambda run: str(run.plan.get("cpus")), ", ")
-    return f"the numbers of CPUs differ ({cpus})" if cpus else ""
+    if cpus:
+        return f"the numbers of CPUs differ ({cpus})"
+    return ""
 
 
 def _other_work(runs: Sequence[Facts]) -> str:
@@ -129,7 +135,9 @@ def _other_work(runs: Sequence[Facts]) -> str:
 def _differing(runs: Sequence[Facts], value: Callable[[Facts], str], separator: str) -> str:
     """The values of the runs, each once; empty if all are the same."""
     values = list(dict.fromkeys(map(value, runs)))
-    return separator.join(values) if len(values) > 1 else ""
+    if len(values) < 2:
+        return ""
+    return separator.join(values)
 
 
 def _rows(run: Facts, part: str) -> str:
@@ -142,16 +150,18 @@ def _cluster(run: Facts) -> str:
 
 def _first_difference(runs: Sequence[Facts], keys: Sequence[str]) -> str:
     """The first of some keys of the jobs that is not the same in all runs."""
-    flat = [settings(run.job) for run in runs]
+    if not runs:
+        return ""
+    first, *others = [settings(run.job) for run in runs]
     for key in keys:
-        values = [_below(key, job_settings) for job_settings in flat]
-        if any(value != values[0] for value in values):
+        value = _below(key, first)
+        if any(_below(key, other) != value for other in others):
             return f"{key} differs"
     return ""
 
 
 def _below(key: str, flat: dict[str, Any]) -> dict[str, Any]:
-    """A key's value, or those of the keys below it; 0 and nothing are as good as not set."""
+    """A key's value, or those of the keys below it. 0, false and empty values count as not set."""
     values = {}
     for name, value in flat.items():
         if (name == key or name.startswith(f"{key}.")) and value:
@@ -160,10 +170,10 @@ def _below(key: str, flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def _test_labels(predictions: Path) -> str | None:
-    """A hash of the test labels in predictions.npz; None where they cannot be read.
+    """A hash of the test labels in predictions.npz; None if they cannot be read.
 
-    Read without numpy, which takes longer to load than all else here. The header is left out: it
-    is not the same in all versions of numpy.
+    numpy is not used, because loading it takes longer than everything else here. The header is
+    left out, because versions of numpy write it differently.
     Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
     """
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hpcdl.formats import several
+from hpcdl.formats import MISSING, several
 from hpcdl.report import charts, metrics, svg
 from hpcdl.report.comparable import takes_part, why_not
 from hpcdl.report.comparison import Comparison
@@ -13,7 +13,7 @@ from hpcdl.report.facts import Facts
 from hpcdl.report.page import render
 
 _MOST = 12  # drawings
-_SETTINGS = ("learning_rate", "lr")  # which a script may write down; nothing that it measured
+_SETTINGS = ("learning_rate", "lr")  # a script may write them down, but does not measure them
 
 
 def comparison_page(compared: Comparison) -> str:
@@ -26,7 +26,7 @@ def comparison_page(compared: Comparison) -> str:
 
 
 def _charts(compared: Comparison) -> list[dict[str, Any]]:
-    """A drawing of each metric that several runs have, or any, accuracy and loss first."""
+    """A drawing of each metric, with the curves of all runs; accuracy and loss come first."""
     names: dict[str, None] = dict.fromkeys(("accuracy", "loss"))
     for run in compared.runs:
         for name in metrics.pairs(metrics.names(run.epochs, run.is_script)):
@@ -41,34 +41,44 @@ def _charts(compared: Comparison) -> list[dict[str, Any]]:
 
 
 def _chart(compared: Comparison, name: str, unit: str) -> dict[str, Any] | None:
-    """A metric of all runs that have it: of validation where all of them have that."""
-    runs = []
-    for n, run in enumerate(compared.runs):
-        has = [key for key in (name, f"val_{name}") if metrics.points(run.epochs, key, unit)]
-        if has:
-            runs.append((n, run, has))
-    validated = all(f"val_{name}" in has for _, _, has in runs)
-    key, part = (f"val_{name}", "Validation") if validated else (name, "Training")
-    lines = []
-    for n, run, _ in runs:
-        points = metrics.thinned(metrics.points(run.epochs, key, unit))
-        if points:
-            lines.append(svg.Series(_label(compared, n), points, n % svg.COLOURS))
-    if not lines:
+    """A metric of all runs that have it: in validation, if all of them were validated."""
+    trained = _curves(compared, name, unit)
+    validated = _curves(compared, f"val_{name}", unit)
+    if validated.keys() >= trained.keys():
+        part, curves = "validation", validated
+    else:
+        part, curves = "training", trained
+    if not curves:
         return None
-    title = f"{part} {name.replace('_', ' ')}"
-    if not validated and name not in ("loss", "accuracy"):
-        title = name.replace("_", " ")  # what is measured once need not be of the training
+    lines = []
+    for n, points in curves.items():
+        lines.append(svg.Series(_label(compared, n), points, n % svg.COLOURS))
+    title = name.replace("_", " ")
+    if part == "validation" or name in ("loss", "accuracy"):  # another may be of a test
+        title = f"{part.capitalize()} {title}"
     what = f"{title} of {several(len(lines), 'run')} over their {unit}s"
     note = ""
     if len(lines) > 1:
-        note = _note(name, part.lower(), [run for _, run, _ in runs])
+        runs = [compared.runs[n] for n in sorted({*trained, *validated})]
+        note = _note(name, part, runs)
     return charts.chart(title, lines, name, what, note, unit)
 
 
+def _curves(compared: Comparison, key: str, unit: str) -> dict[int, list[metrics.Point]]:
+    """The points of a metric, by the places of the runs that have it."""
+    curves = {}
+    for n, run in enumerate(compared.runs):
+        points = metrics.points(run.epochs, key, unit)
+        if points:
+            curves[n] = metrics.thinned(points)
+    return curves
+
+
 def _label(compared: Comparison, n: int) -> str:
-    fold = compared.runs[n].fold
-    return compared.labels[n] if fold is None else f"{compared.labels[n]}, fold {fold}"
+    label, fold = compared.labels[n], compared.runs[n].fold
+    if fold is None:
+        return label
+    return f"{label}, fold {fold}"
 
 
 def _note(name: str, part: str, runs: list[Facts]) -> str:
@@ -77,12 +87,19 @@ def _note(name: str, part: str, runs: list[Facts]) -> str:
         return ""
     if any(run.is_script for run in runs):
         return "Not comparable: hpcdl does not know the data and the loss of a script."
-    kind = f"{part}_loss" if name == "loss" else part
+    kind = part
+    if name == "loss":
+        kind = f"{part}_loss"
     reason = why_not(kind, [run for run in runs if takes_part(run)])
-    return f"Not comparable: {reason}." if reason else ""
+    if not reason:
+        return ""
+    return f"Not comparable: {reason}."
 
 
 def _shown(value: Any) -> str:
+    """A value of a job file as text."""
     if value is None:
-        return "–"
-    return value if isinstance(value, str) else json.dumps(value)
+        return MISSING
+    if isinstance(value, str):
+        return value
+    return json.dumps(value)

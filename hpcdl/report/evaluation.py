@@ -1,4 +1,4 @@
-"""Scores a model by its predictions.npz: all classes and each, calibration, worst mistakes."""
+"""Scores a model by its predictions.npz: overall, by class, calibration, worst mistakes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of the test images.
+    """What a model answers for the test images.
 
     labels: (rows,) class numbers.
     probabilities: (rows, classes).
@@ -100,7 +100,7 @@ def read_predictions(path: Path) -> Predictions:
 
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            arrays = dict(archive.items())
         return _predictions(arrays)
     except _UNREADABLE as error:
         raise RunError(f"{path} cannot be read: {error}") from error
@@ -110,7 +110,7 @@ def _predictions(arrays: dict[str, NDArray[Any]]) -> Predictions:
     """The arrays of predictions.npz, checked."""
     labels, probabilities = arrays["labels"], arrays["probabilities"]
     _check(labels, probabilities)
-    mistakes = [int(row) for row in arrays.get("picture_rows", ())]
+    mistakes = list(map(int, arrays.get("picture_rows", ())))
     pictures = dict(zip(mistakes, arrays.get("pictures", ()), strict=False))
     files = {}
     if "files" in arrays:
@@ -119,7 +119,7 @@ def _predictions(arrays: dict[str, NDArray[Any]]) -> Predictions:
 
 
 def _check(labels: NDArray[Any], probabilities: NDArray[Any]) -> None:
-    """Refuse arrays that are not those of a classifier."""
+    """Refuse arrays that a classifier cannot have written."""
     import numpy as np
 
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
@@ -204,7 +204,9 @@ def _class_scores(by_class: Sequence[NDArray[Any]]) -> list[ClassScore]:
 
 
 def _defined(share: float) -> float | None:
-    return None if math.isnan(share) else float(share)
+    if math.isnan(share):
+        return None
+    return float(share)
 
 
 def _worst(

@@ -1,4 +1,4 @@
-"""Reads a run's folder: the facts that pages and tables are made from, as far as it has come."""
+"""Reads a run's folder: the facts that pages and tables show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST = 200_000  # characters of a file on a page
 
 @dataclass(frozen=True)
 class Facts:
-    """One run's files, read once. What is not there is empty."""
+    """One run's files, read once. A missing file gives an empty value."""
 
     run: Run
     status: Status
@@ -48,7 +48,9 @@ class Facts:
     def section(self, name: str) -> dict[str, Any]:
         """A section of result.json; empty if it is missing."""
         section = self.result.get(name)
-        return section if isinstance(section, dict) else {}
+        if not isinstance(section, dict):
+            return {}
+        return section
 
     @property
     def is_script(self) -> bool:
@@ -62,12 +64,16 @@ class Facts:
         It is the one whose model is the run's; before there is a model, the one under way.
         """
         fold = self.section("model").get("fold") or self.status.fold
-        return int(fold) if fold else None
+        if not fold:
+            return None
+        return int(fold)
 
     @property
     def shown(self) -> RunPaths:
         """The folder of what is shown: the run's, or a fold's."""
-        return self.run.paths if self.fold is None else self.run.paths.fold(self.fold)
+        if self.fold is None:
+            return self.run.paths
+        return self.run.paths.fold(self.fold)
 
     @cached_property
     def all_epochs(self) -> list[dict[str, Any]]:
@@ -90,7 +96,7 @@ class Facts:
 
     @property
     def folds(self) -> dict[int, list[dict[str, Any]]]:
-        """The epochs of each fold by its number; nothing where it is no cross-validation."""
+        """The epochs of each fold by its number; empty if the run is not a cross-validation."""
         lines: dict[int, list[dict[str, Any]]] = {}
         for line in self.training_lines:
             if "fold" in line:
@@ -106,16 +112,20 @@ class Facts:
             loaded = yaml.safe_load(self.job_text)
         except yaml.YAMLError:
             return {}
-        return loaded if isinstance(loaded, dict) else {}
+        if not isinstance(loaded, dict):
+            return {}
+        return loaded
 
     @property
     def restored_epoch(self) -> int | None:
-        """The epoch whose weights the model has, where they are not those of the last one."""
+        """The epoch whose weights the model has, if early_stopping restored them."""
         early = self.job.get("train", {}).get("early_stopping")
         if not early or not early.get("restore_best", True):
             return None
         best = self.section("best")
-        return int(best["epoch"]) if "epoch" in best else None
+        if "epoch" not in best:
+            return None
+        return int(best["epoch"])
 
     @property
     def tested_epoch(self) -> int | None:
@@ -126,12 +136,14 @@ class Facts:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The last value of each metric that a script handed over."""
+        """The last value of each metric that a script wrote."""
         if not self.is_script:
             return {}
         values: dict[str, float] = {}
         for name, value in self.section("metrics").items():
-            values[name] = math.nan if value is None else value
+            values[name] = value
+            if value is None:
+                values[name] = math.nan
         return values or last_values(self.all_epochs)
 
     @property
@@ -144,7 +156,7 @@ class Facts:
 
     @property
     def devices(self) -> str | None:
-        """What trained, in few words: 2 x NVIDIA H100, the CPU, 2 emulated GPUs."""
+        """The devices that trained, in a few words: 2 x NVIDIA H100, the CPU, 2 emulated GPUs."""
         names = self.section("devices").get("names")
         if not names:
             return None
@@ -158,7 +170,9 @@ class Facts:
             kinds[kind or name] = kinds.get(kind or name, 0) + 1
         texts = []
         for kind, count in kinds.items():
-            texts.append(kind if count == 1 else f"{count} x {kind}")
+            if count > 1:
+                kind = f"{count} x {kind}"
+            texts.append(kind)
         return ", ".join(texts)
 
     @property
@@ -176,7 +190,7 @@ class Facts:
 
     @property
     def ended_at(self) -> float | None:
-        """When its last attempt ended, where the run has ended."""
+        """When its last attempt ended; None if the run has not ended."""
         if not self.attempts or not self.status.final:
             return None
         last = self.attempts[-1]
@@ -186,7 +200,9 @@ class Facts:
     def total_s(self) -> float | None:
         """Seconds of all attempts together, without waiting."""
         seconds = [end["seconds"] for end in self.ends if end["seconds"] is not None]
-        return sum(seconds) if seconds else None
+        if not seconds:
+            return None
+        return float(sum(seconds))
 
     @property
     def gpu_hours(self) -> float | None:
@@ -200,7 +216,7 @@ class Facts:
 
     @property
     def ends(self) -> list[dict[str, Any]]:
-        """The last word on how each attempt ended, in order."""
+        """How each attempt ended, in order; of several records of one attempt, the last."""
         last = {}
         for event in self.attempts:
             if event.is_end:
@@ -220,19 +236,21 @@ class Facts:
                     since = None
             elif event.is_end:
                 since = event.time
-        return waited_s if has_started else None
+        if not has_started:
+            return None
+        return waited_s
 
     @property
     def class_names(self) -> list[str]:
-        """The classes' names, where the data set has some; else their numbers."""
+        """The classes' names; their numbers if the data set does not name them."""
         return self.names_of(self.section("data").get("classes") or 0)
 
     def names_of(self, classes: int) -> list[str]:
         """The names of that many classes; their numbers if the data set does not name them."""
         names = self.section("data").get("class_names")
         if isinstance(names, list) and len(names) == classes:
-            return [str(name) for name in names]
-        return [str(number) for number in range(classes)]
+            return list(map(str, names))
+        return list(map(str, range(classes)))
 
 
 def read(run: Run, shows_env: bool = False) -> Facts:
@@ -265,4 +283,6 @@ def read_text(path: Path) -> str:
     except OSError:
         return ""
     left_out = len(text) - _LONGEST
-    return text if left_out <= 0 else f"{text[:_LONGEST]}\n… ({left_out:,} more characters)"
+    if left_out <= 0:
+        return text
+    return f"{text[:_LONGEST]}\n… ({left_out:,} more characters)"

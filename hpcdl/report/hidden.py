@@ -1,4 +1,4 @@
-"""Hides what a page that is sent round must not show: values of env, and what looks like a secret.
+"""Hides what a page for others must not show: values of env, and what looks like a secret.
 
 The run folder itself keeps all values.
 """
@@ -26,8 +26,7 @@ _URL_QUERY = re.compile(
 )
 # What a shell takes as one word
 _SHELL_WORD = r"(?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|[^\s'\"\\])+"
-# Tokens that say by their first letters whose they are: GitHub, GitLab, Hugging Face, OpenAI, AWS,
-# Slack
+# Tokens whose first letters name their service: GitHub, GitLab, Hugging Face, OpenAI, AWS, Slack
 _TOKEN = re.compile(
     r"\b(gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_\w{16,}|sk-[\w-]{20,}"
     r"|AKIA[A-Z0-9]{12,}|xox[abprs]-[\w-]{10,})"
@@ -36,7 +35,7 @@ _FEWEST_CHARACTERS = 4  # of a value that is searched for in texts: shorter ones
 
 
 def is_secret(name: str) -> bool:
-    """Whether a name is one that secrets have: API_KEY, --hf-token, wandbApiKey."""
+    """Whether a name looks like that of a secret: API_KEY, --hf-token, wandbApiKey."""
     spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
     words = re.findall(r"[a-z0-9]+", spaced.lower())
     if not words:
@@ -78,7 +77,7 @@ def words(argv: Sequence[Any]) -> list[str]:
 
 
 def text(shown: str, settings: dict[str, Any]) -> str:
-    """A file or a log for people: passwords in URLs, tokens and the job's own secrets are hidden.
+    """A file or a log, with passwords in URLs, tokens and the job's own secrets hidden.
 
     Args:
         shown: the text.
@@ -99,7 +98,7 @@ def text(shown: str, settings: dict[str, Any]) -> str:
 
 
 def batch_script(shown: str, settings: dict[str, Any]) -> str:
-    """A batch script: as `text`, and without the private #SBATCH lines."""
+    """A batch script, hidden as in `text`, and without the values of private #SBATCH lines."""
     lines = []
     for line in text(shown, settings).splitlines():
         match = re.match(r"#SBATCH --(comment|mail-user)\b", line)
@@ -108,7 +107,7 @@ def batch_script(shown: str, settings: dict[str, Any]) -> str:
 
 
 def _value(keys: tuple[str, ...], value: Any) -> Any:
-    """A value below some keys of a job; whatever is below ``env`` is hidden."""
+    """A value below some keys of a job; everything below ``env`` is hidden."""
     if value is None:
         return None
     if isinstance(value, dict):
@@ -146,7 +145,7 @@ def _secrets(settings: dict[str, Any]) -> set[str]:
     pairs: list[tuple[str, Any]] = list(_leaves("", settings))
     args = settings.get("args")
     if isinstance(args, list):
-        pairs += _options([str(item) for item in args])
+        pairs += _options(list(map(str, args)))
     secrets = set()
     for name, value in pairs:
         if is_secret(name) and len(str(value)) >= _FEWEST_CHARACTERS:

@@ -41,11 +41,12 @@ class _Layout:
 
 
 def confusion_matrix(title: str, confusion: NDArray[Any], names: Sequence[str]) -> Markup:
-    """Rows are classes, columns what they were taken for.
+    """A row for each class, a column for each answer.
 
-    Blue is right, orange wrong, darker is a larger share of its row. Shares of mistakes are scaled
-    to the largest one, or nothing would be seen of them. Up to 20 classes each cell has its number,
-    up to 40 each row its name; with more, every tenth row has its number.
+    Blue is right, orange is wrong; a darker cell is a larger share of its row. Shares of mistakes
+    are scaled to the largest one, because most are too small to see. With up to 20 classes each
+    cell has its number, with up to 40 each row has its name; with more, every tenth row has its
+    number.
     """
     names = _short_names(names, len(confusion))
     layout = _layout(names)
@@ -61,7 +62,7 @@ def confusion_matrix(title: str, confusion: NDArray[Any], names: Sequence[str]) 
 def _short_names(names: Sequence[str], count: int) -> list[str]:
     """The names that are shown; numbers for many classes."""
     if count > _MOST_NAMES:
-        return [str(number) for number in range(count)]
+        return list(map(str, range(count)))
     short = []
     for name in names:
         is_long = len(name) > _LONGEST_NAME
@@ -78,7 +79,7 @@ def _layout(names: Sequence[str]) -> _Layout:
     else:
         cell = max(5, 560 // count)
     # A letter takes some 8 pixels. Names of columns are turned if they are wider than a cell.
-    left = 30 + 8 * max(len(name) for name in names)
+    left = 30 + 8 * max(map(len, names))
     top = left if left > 60 else 40
     return _Layout(count, cell, left, top)
 

@@ -1,8 +1,8 @@
 """Lines of metrics.jsonl as curves and last values, of a model's training or of a user's script.
 
-A script's line is an object with ``epoch`` or ``step`` (both may be left out) and any other
-numbers. A later line of the same epoch or step takes the place of an earlier one: an attempt that
-goes on from a checkpoint may repeat some.
+A script's line is an object with ``epoch`` or ``step`` (both are optional) and any other numbers.
+A later line of the same epoch or step replaces an earlier one: an attempt that continues from a
+checkpoint may repeat some.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ def unit_of(line: Line) -> str | None:
     return None
 
 
+def counted_in(lines: Sequence[Line], unit: str) -> list[Line]:
+    """The lines that a unit (epoch or step) counts."""
+    return [line for line in lines if unit_of(line) == unit]
+
+
 def names(lines: Sequence[Line], of_script: bool) -> list[str]:
     """The metrics in the lines, in the order in which they appear.
 
@@ -73,21 +78,28 @@ def last_values(lines: Sequence[Line]) -> dict[str, float]:
     for name in names(lines, of_script=True):
         for line in lines:
             if name in line:
-                values[name] = line[name] if is_number(line[name]) else math.nan
+                values[name] = math.nan
+                if is_number(line[name]):
+                    values[name] = line[name]
     return values
 
 
 def points(lines: Sequence[Line], key: str, unit: str = "epoch") -> list[Point]:
-    """A metric's points over epochs or steps; where it was no number there is none."""
+    """A metric's points over epochs or steps; a value that is not a number gives no point."""
     drawn = []
-    for line in lines:
-        if unit_of(line) == unit and is_number(line.get(key)):
+    for line in counted_in(lines, unit):
+        if is_number(line.get(key)):
             drawn.append((float(line[unit]), float(line[key])))
     return drawn
 
 
 def thinned(all_points: Sequence[Point], most: int = 1000) -> list[Point]:
-    """Points for a drawing: of very many the lowest and highest of each stretch, and the last."""
+    """Points for a drawing: if there are too many, only the extremes of each stretch, and the last.
+
+    Args:
+        all_points: the points, in order.
+        most: how many points a drawing may have, about.
+    """
     if len(all_points) <= most:
         return list(all_points)
     stretch = 2 * len(all_points) // most + 1

@@ -25,7 +25,7 @@ class Fit:
     """What the curves say, for programs and for people.
 
     kind: overfit, guessing, improving, level, diverged, nan, unclear or unknown.
-    text: of "unknown" it may be empty: then there is nothing to say.
+    text: it may be empty if the kind is "unknown": then there is nothing to say.
     """
 
     kind: str
@@ -34,10 +34,10 @@ class Fit:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of a run beside its curves.
+    """What is known of a run besides its curves.
 
-    classes: the number of classes, where it is known.
-    restored_epoch: the epoch whose weights the model has, where it is not the last one.
+    classes: the number of classes, if it is known.
+    restored_epoch: the epoch whose weights the model has, if it is not the last one.
     is_script: the curves are a script's, which has no keys of a job file to advise.
     unit: what counts the points of the curves: epoch or step.
     """
@@ -50,7 +50,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class _Curves:
-    """Training and validation loss where both are there, with the lines that they are from."""
+    """Training and validation loss of the lines that have both."""
 
     train: list[float]
     valid: list[float]
@@ -70,14 +70,13 @@ def judge(epochs: Sequence[Line], setting: Setting | None = None) -> Fit:
         setting: what else is known of the run.
     """
     setting = setting or Setting()
-    lines = [line for line in epochs if "loss" in line]
-    if not lines:
+    if not any("loss" in line for line in epochs):
         return Fit("unknown", "")
     for key, name in (("loss", "training"), ("val_loss", "validation")):
         broken = _no_longer_finite(epochs, key, name, setting)
         if broken is not None:
             return broken
-    lines = [line for line in lines if is_number(line["loss"])]
+    lines = _with_number(epochs, "loss")
     if len(lines) < FEWEST:
         few = f"With fewer than {FEWEST} {setting.unit}s"
         return Fit("unknown", f"{few} the curves say nothing of over- or under-fitting.")
@@ -88,12 +87,14 @@ def judge(epochs: Sequence[Line], setting: Setting | None = None) -> Fit:
 
 
 def best_epoch(epochs: Sequence[Line], best: Line | None) -> tuple[int, str] | None:
-    """The best epoch and the metric that says so: the run's own word, else the lowest val_loss."""
+    """The best epoch and its metric: as the run says, else that of the lowest val_loss."""
     if best:
         return int(best["epoch"]), str(best["monitor"])
-    validated = [line for line in epochs if is_number(line.get("val_loss"))]
-    losses = [(line["val_loss"], line["epoch"]) for line in validated]
-    return (int(min(losses)[1]), "val_loss") if losses else None
+    validated = _with_number(epochs, "val_loss")
+    if not validated:
+        return None
+    lowest = min(validated, key=lambda line: (line["val_loss"], line["epoch"]))
+    return int(lowest["epoch"]), "val_loss"
 
 
 def is_number(value: object) -> bool:
@@ -106,6 +107,15 @@ def is_number(value: object) -> bool:
         return math.isfinite(value)
     except OverflowError:  # a whole number beyond all floats
         return False
+
+
+def _with_number(lines: Sequence[Line], key: str) -> list[Line]:
+    """The lines that have a finite number for a key."""
+    return [line for line in lines if is_number(line.get(key))]
+
+
+def _numbers(lines: Sequence[Line], key: str) -> list[float]:
+    return [float(line[key]) for line in lines]
 
 
 def _no_longer_finite(
@@ -130,7 +140,7 @@ def _no_longer_finite(
 
 def _diverged(lines: Sequence[Line], setting: Setting) -> Fit | None:
     """A training loss whose last two values lie far above its lowest one."""
-    train = [float(line["loss"]) for line in lines]
+    train = _numbers(lines, "loss")
     if not trends.diverged(train):
         return None
     lowest = trends.lowest_at(train)
@@ -143,7 +153,7 @@ def _diverged(lines: Sequence[Line], setting: Setting) -> Fit | None:
 
 
 def _guessing(lines: Sequence[Line], setting: Setting) -> Fit | None:
-    """A training whose loss and accuracy end as those of guessing, and no longer get better."""
+    """A training that ends with the loss and accuracy of guessing, and no longer gets better."""
     classes, last = setting.classes, lines[-1]
     if not classes or classes < 2 or not is_number(last.get("accuracy")):
         return None
@@ -153,31 +163,29 @@ def _guessing(lines: Sequence[Line], setting: Setting) -> Fit | None:
     by_chance = math.log(classes)
     if last["loss"] < (1 - _GUESSING) * by_chance:
         return None
-    if trends.still_falls([float(line["loss"]) for line in lines]):
+    if trends.still_falls(_numbers(lines, "loss")):
         return None
     loss, accuracy = figure(last["loss"]), percent(last["accuracy"], 1)
     guessed = f"guessing among {classes} classes"
+    relation = "worse than that of"
     if last["loss"] <= (1 + _GUESSING) * by_chance:
-        what = f"its training loss ({loss}) is that of {guessed} ({figure(by_chance)})"
-    else:
-        what = f"its training loss ({loss}) is worse than that of {guessed} ({figure(by_chance)})"
+        relation = "that of"
     text = (
-        f"It hardly learned: {what}, and its accuracy is {accuracy}. Try another learning rate; "
-        "look whether labels and images belong together."
+        f"It hardly learned: its training loss ({loss}) is {relation} {guessed} "
+        f"({figure(by_chance)}), and its accuracy is {accuracy}. Try another learning rate; "
+        "check that the labels belong to the images."
     )
     return Fit("guessing", text)
 
 
 def _by_validation(lines: Sequence[Line], setting: Setting) -> Fit:
-    both = [line for line in lines if is_number(line.get("val_loss"))]
+    both = _with_number(lines, "val_loss")
     if not both:
         return _unvalidated(setting)
     if len(both) < FEWEST:
         few = f"With fewer than {FEWEST} values of the validation loss"
         return Fit("unknown", f"{few} the curves say nothing of over- or under-fitting.")
-    train = [float(line["loss"]) for line in both]
-    valid = [float(line["val_loss"]) for line in both]
-    curves = _Curves(train, valid, both)
+    curves = _Curves(_numbers(both, "loss"), _numbers(both, "val_loss"), both)
     if min(curves.valid) < 0:  # a loss of the user's own: shares of it mean nothing
         return Fit("unclear", f"{_values(curves, setting)}.")
     if trends.overfits(curves.train, curves.valid):
@@ -210,7 +218,7 @@ def _overfit(curves: _Curves, setting: Setting) -> Fit:
 
 
 def _accuracy_rose(curves: _Curves) -> str:
-    """A word on a validation accuracy that still got better: over-fitting by the loss alone."""
+    """A sentence if the validation accuracy still rose: then only the loss shows over-fitting."""
     then = curves.lines[curves.lowest].get("val_accuracy")
     now = curves.lines[-1].get("val_accuracy")
     if not is_number(then) or not is_number(now) or now <= then:  # type: ignore[operator]
@@ -252,7 +260,7 @@ def _level_or_unclear(curves: _Curves, setting: Setting) -> Fit:
 
 
 def _values(curves: _Curves, setting: Setting) -> str:
-    """Where the validation loss was lowest, and where it ended: true of any curve."""
+    """Where the validation loss was lowest, and where it ended. This holds for every curve."""
     valid, lowest = curves.valid, curves.lowest
     where = _at(curves.lines[lowest], setting)
     if valid[lowest] == valid[-1]:
@@ -263,7 +271,7 @@ def _values(curves: _Curves, setting: Setting) -> str:
 
 
 def _gap(curves: _Curves) -> str:
-    """A word on a training loss that went on falling below a level validation loss."""
+    """A clause if the training loss still fell while the validation loss was level."""
     train, valid = curves.train, curves.valid
     middle = len(train) // 2
     if train[-1] >= (1 - trends.NEAR) * train[middle] or valid[-1] <= 2 * train[-1]:
@@ -278,4 +286,6 @@ def _at(line: Line, setting: Setting) -> str:
     if not is_number(value):
         return f"an earlier {setting.unit}"
     number = float(value)  # type: ignore[arg-type]  # is_number has looked
-    return f"{setting.unit} {number:,g}" if number < 1e6 else f"{setting.unit} {number:,.0f}"
+    if number < 1e6:
+        return f"{setting.unit} {number:,g}"
+    return f"{setting.unit} {number:,.0f}"

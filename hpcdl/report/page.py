@@ -1,4 +1,4 @@
-"""One run as one HTML file that needs nothing else: no network, no JavaScript, no other file."""
+"""One run as one HTML file that needs no network, no JavaScript and no other file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FIGURES = 6  # of a script's metrics on top of the page
 
 
 def report(run: Run, shows_env: bool = False) -> str:
-    """The page of one run, with what there is of it.
+    """The page of one run; parts that the run does not have yet are missing.
 
     Args:
         run: the run.
@@ -42,12 +42,14 @@ def report(run: Run, shows_env: bool = False) -> str:
     """
     facts = run_facts.read(run, shows_env)
     scores, predictions, note = _scores(facts)
-    names = facts.names_of(len(scores.classes)) if scores else facts.class_names
+    names = facts.class_names
+    pairs: list[tuple[int, int, int]] = []
+    picture_files: dict[int, str] = {}
+    if scores and predictions:
+        names = facts.names_of(len(scores.classes))
+        pairs = confused_pairs(scores.confusion)
+        picture_files = predictions.files
     spans = times.spans(facts)
-    bar = [(span.seconds, span.colour) for span in spans]
-    log_end = sent.log_end(facts) if _shows_log(facts) else []
-    pairs = confused_pairs(scores.confusion) if scores else []
-    picture_files = predictions.files if predictions else {}
     return render(
         "page.html.j2",
         facts=facts,
@@ -60,7 +62,7 @@ def report(run: Run, shows_env: bool = False) -> str:
         fold_charts=charts.folds(facts),
         tested=_tested(facts),
         last_values=_last_values(facts),
-        log_end=log_end,
+        log_end=_log_end(facts),
         epoch_times=charts.epoch_times(facts),
         note=note,
         scores=scores,
@@ -72,14 +74,16 @@ def report(run: Run, shows_env: bool = False) -> str:
         pictures=_pictures(scores, predictions),
         picture_files=picture_files,
         spans=spans,
-        time_bar=svg.stacked_bar("Shares of the run's time", bar),
+        time_bar=svg.stacked_bar(
+            "Shares of the run's time", [(span.seconds, span.colour) for span in spans]
+        ),
         environment=surroundings.rows(facts),
         files=sent.files(facts),
     )
 
 
 def render(template: str, **context: Any) -> str:
-    """A page from a template; whatever is text is escaped."""
+    """A page from a template. Text is escaped."""
     written = formats.moment(time.time())
     page = _environment().get_template(template)
     text: str = page.render(version=hpcdl.__version__, written=written, **context)
@@ -112,9 +116,10 @@ def _scores(facts: Facts) -> tuple[Evaluation | None, Predictions | None, str | 
     """The scores of the test; without them, a note that says why."""
     path = facts.shown.predictions
     if not path.exists():
+        if facts.is_script:
+            return None, None, None
         why = "the run has not come so far, or its model has other outputs"
-        note = None if facts.is_script else f"There is no predictions.npz: {why}."
-        return None, None, note
+        return None, None, f"There is no predictions.npz: {why}."
     try:
         predictions = read_predictions(path)
         return evaluate(predictions.labels, predictions.probabilities), predictions, None
@@ -123,12 +128,14 @@ def _scores(facts: Facts) -> tuple[Evaluation | None, Predictions | None, str | 
 
 
 def _fit(facts: Facts) -> Fit | None:
-    """What the curves say; nothing while there is no epoch."""
+    """What the curves say; None while there is no epoch."""
     if not facts.epochs:
         return None
-    units = {metrics.unit_of(line) for line in facts.epochs if "loss" in line}
-    unit = "epoch" if "epoch" in units else "step"
-    counted = [line for line in facts.epochs if metrics.unit_of(line) == unit]
+    unit = "step"
+    for line in facts.epochs:
+        if "loss" in line and metrics.unit_of(line) == "epoch":
+            unit = "epoch"
+    counted = metrics.counted_in(facts.epochs, unit)
     if facts.is_script and not any("val_loss" in line for line in counted):
         return None
     classes = facts.section("data").get("classes")
@@ -161,9 +168,14 @@ def _last_values(facts: Facts) -> list[tuple[str, str]]:
     return [(name, metrics.shown(name, facts.metrics[name])) for name in names]
 
 
-def _shows_log(facts: Facts) -> bool:
-    """Whether to show the end of the log: a script has no other place for its results."""
-    return facts.is_script and facts.status.state not in ("failed", "lost")
+def _log_end(facts: Facts) -> list[str]:
+    """The end of a script's log, where most scripts print their results.
+
+    It is empty for a training of hpcdl's, and for a failure, which has its own lines.
+    """
+    if not facts.is_script or facts.status.state in ("failed", "lost"):
+        return []
+    return sent.log_end(facts)
 
 
 def _calibration(scores: Evaluation | None) -> Any:
@@ -202,11 +214,13 @@ def _failure(facts: Facts) -> dict[str, Any] | None:
 
     cause = facts.status.cause or facts.status.state
     hint = facts.result.get("hint") or usual_hint(cause, facts.run.is_script()) or ""
-    lines = facts.result.get("lines") or telling_lines(facts.run.paths)
+    lines = []
+    for line in facts.result.get("lines") or telling_lines(facts.run.paths):
+        lines.append({**line, "text": sent.safe(facts, line["text"])})
     message = facts.result.get("message") or facts.status.note
     return {
         "message": sent.safe(facts, message),
-        "lines": [{**line, "text": sent.safe(facts, line["text"])} for line in lines],
+        "lines": lines,
         "hint": hint.replace("RUN", str(facts.run.paths.root)),
     }
 
@@ -225,7 +239,9 @@ def _classes(scores: Evaluation | None) -> list[Any]:
         return scores.classes
 
     def recall(score: ClassScore) -> float:
-        return 2.0 if score.recall is None else score.recall
+        if score.recall is None:
+            return 2.0
+        return score.recall
 
     return sorted(scores.classes, key=recall)[:_LISTED_CLASSES]
 

@@ -1,4 +1,4 @@
-"""The files of a run that a page shows as text, with what is private in them hidden."""
+"""The files of a run that a page shows as text, with private parts hidden."""
 
 from __future__ import annotations
 

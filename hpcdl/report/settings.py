@@ -16,7 +16,7 @@ _OF_A_TRAINING = ("data", "model", "train")  # sections that a script's job does
 def settings(job: dict[str, Any]) -> dict[str, Any]:
     """A job's settings by dotted key.
 
-    What the hpcdl of that time did not know has the value that stands for it.
+    A setting that is newer than the job has the value that means what hpcdl did at that time.
     """
     whole = copy.deepcopy(job)
     for section_class, section in plain_sections(spec.RunSpec, whole):
@@ -27,24 +27,32 @@ def settings(job: dict[str, Any]) -> dict[str, Any]:
 def differences(jobs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """The keys, dotted, whose values are not the same in all jobs; None where a job lacks one.
 
-    The job's name is not a setting. Where trainings stand beside scripts, settings of a training
-    that have their defaults are left out: a script has nothing in their place.
+    The job's name is not a setting. If some jobs are trainings and some are scripts, settings that
+    have their defaults in all trainings are left out: scripts do not have these settings.
     """
     flat = [settings(job) for job in jobs]
-    defaults = [_defaults(job) for job in jobs]
-    trainings = [n for n, job in enumerate(jobs) if "script" not in job]
-    is_mixed = 0 < len(trainings) < len(jobs)
+    trainings = [job for job in jobs if "script" not in job]
+    defaults: set[str] = set()
+    if 0 < len(trainings) < len(jobs):
+        defaults = _all_default(trainings, _keys(flat))
     differing: dict[str, list[Any]] = {}
     for key in _keys(flat):
         values = [job_settings.get(key) for job_settings in flat]
-        if key == "name" or all(value == values[0] for value in values):
-            continue
-        if is_mixed and key.partition(".")[0] in _OF_A_TRAINING:
-            own = [(flat[n].get(key), defaults[n].get(key)) for n in trainings]
-            if all(value == default for value, default in own):
-                continue
-        differing[key] = values
+        is_same = all(value == values[0] for value in values)
+        if key != "name" and not is_same and key not in defaults:
+            differing[key] = values
     return differing
+
+
+def _all_default(trainings: Sequence[dict[str, Any]], keys: Sequence[str]) -> set[str]:
+    """Those keys of a training that have their default values in all trainings."""
+    default_keys = {key for key in keys if key.partition(".")[0] in _OF_A_TRAINING}
+    for job in trainings:
+        job_settings, defaults = settings(job), _defaults(job)
+        for key in keys:
+            if job_settings.get(key) != defaults.get(key):
+                default_keys.discard(key)
+    return default_keys
 
 
 def _keys(flat: Sequence[dict[str, Any]]) -> list[str]:
@@ -56,7 +64,7 @@ def _keys(flat: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _defaults(job: dict[str, Any]) -> dict[str, Any]:
-    """What the settings of a job's training are where it does not say."""
+    """The default settings of a job's training."""
     if "script" in job:
         return {}
     model = job.get("model") or {}

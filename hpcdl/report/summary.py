@@ -1,4 +1,4 @@
-"""What came out of a run, in plain sentences."""
+"""The summary of a run, in plain sentences."""
 
 from __future__ import annotations
 
@@ -51,23 +51,27 @@ def _outcome(facts: Facts) -> str:
                 "(mean ± standard deviation)."
             )
         mistakes = round((1 - test["accuracy"]) * rows)
-        what = f"{count(mistakes)} wrong" if mistakes else "none wrong"
+        number = "none"
+        if mistakes:
+            number = count(mistakes)
         right = percent(test["accuracy"])
-        return f"It gets {right} of {several(rows, 'test image')} right ({what})."
+        return f"It gets {right} of {several(rows, 'test image')} right ({number} wrong)."
+    if status.state == "done" and facts.is_script:
+        return "It is done: its script ended without an error."
     if status.state == "done":
-        how = ": its script ended without an error" if facts.is_script else ""
-        return f"It is done{how}."
+        return "It is done."
     if status.state == "failed":
-        cause = f" ({status.cause.replace('_', ' ')})" if status.cause else ""
-        return f"It failed{cause}." + _progress(facts)
+        outcome = "It failed"
+        if status.cause:
+            outcome += f" ({status.cause.replace('_', ' ')})"
+        return f"{outcome}.{_progress(facts)}"
     note = status.note or "there is no result yet"
     return f"It is {status.state}: {note}.{_progress(facts)}"
 
 
 def _progress(facts: Facts) -> str:
-    if not facts.epochs:
-        return ""
-    if facts.is_script:
+    """How many epochs a training that is not done has trained."""
+    if not facts.epochs or facts.is_script:
         return ""
     done = several(len(facts.epochs), "epoch")
     if facts.status.epochs:
@@ -84,14 +88,14 @@ def _model(facts: Facts) -> str:
     model = facts.section("model")
     if not model:
         return ""
-    depth = f" in {several(model['depth'], 'layer')}" if "depth" in model else ""
     parameters, trained = model["parameters"], model["trainable_parameters"]
     size = several(parameters, "parameter")
-    if parameters == trained:
-        share = "all of them trained"
-    else:
-        share = f"{count(trained)} of them trained"
-    return f"The model, {model['name']}, has {size}{depth}, {share}."
+    if "depth" in model:
+        size += f" in {several(model['depth'], 'layer')}"
+    share = "all"
+    if parameters != trained:
+        share = count(trained)
+    return f"The model, {model['name']}, has {size}, {share} of them trained."
 
 
 def _cost(facts: Facts) -> str:

@@ -1,4 +1,4 @@
-"""Where a run ran and with what, as rows for a table."""
+"""Where a run ran, and with which devices, software and data, as rows for a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hpcdl.report.facts import Facts
 
 
 def rows(facts: Facts) -> list[tuple[str, str]]:
-    """Each row as (name, text); what is not known makes none."""
+    """The rows as (name, text); facts that are not known have no row."""
     every = [
         *times.moments(facts),
         *_machine(facts),
@@ -66,7 +66,7 @@ def _data(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _command(facts: Facts) -> str:
-    command_line = [str(word) for word in facts.manifest.command_line]
+    command_line = list(map(str, facts.manifest.command_line))
     if not facts.shows_env:
         command_line = hidden.words(command_line)
     return " ".join(command_line)

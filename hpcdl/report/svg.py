@@ -58,12 +58,19 @@ class _Plot:
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round numbers from at most low to at least high, `most` of them or a few fewer."""
     span = high - low or abs(high) or 1.0
-    rough = span / max(1, most - 1)
-    base = 10.0 ** math.floor(math.log10(rough))
-    step = next(base * factor for factor in (1, 2, 5, 10) if base * factor >= rough * 0.999)
+    step = _round_step(span / max(1, most - 1))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     numbers = range(first, max(last, first + 1) + 1)
     return [float(f"{n * step:.12g}") for n in numbers]  # 0.3, not 0.30000000000000004
+
+
+def _round_step(least: float) -> float:
+    """The first of 1, 2, 5, 10, 20, 50, ... and 0.1, 0.2, 0.5, ... that is not less."""
+    base = 10.0 ** math.floor(math.log10(least))
+    for factor in (1, 2, 5):
+        if base * factor >= least * 0.999:
+            return base * factor
+    return base * 10
 
 
 def line_chart(
@@ -87,16 +94,21 @@ def line_chart(
     xs: list[float] = []
     ys: list[float] = []
     for line in series:
-        xs += [x for x, _ in line.points]
-        ys += [y for _, y in line.points]
+        for x, y in line.points:
+            xs.append(x)
+            ys.append(y)
     xs, ys = xs or [0, 1], ys or [0.0]
-    lowest = min(ys) if floor is None else floor
+    lowest = floor
+    if lowest is None:
+        lowest = min(ys)
     y_ticks = ticks(lowest, max(ys))
     plot = _Plot(min(xs), max(xs), y_ticks[0], y_ticks[-1])
     parts = [_grid(y_ticks, plot, show), _x_axis(plot, x_name)]
     if mark is not None and plot.x_low <= mark[0] <= plot.x_high:
         parts.append(_marked(plot.x(mark[0]), mark[1]))
-    parts += [_line(line, plot) for line in series if line.points]
+    for line in series:
+        if line.points:
+            parts.append(_line(line, plot))
     return drawing(_WIDTH, _HEIGHT, title, parts)
 
 
@@ -145,7 +157,7 @@ def drawing(
         height: in pixels.
         title: what is drawn, for those who do not see it.
         parts: what is drawn.
-        stretch: let it fill the width of the page, whatever its own.
+        stretch: let it fill the width of the page.
     """
     style = f' style="max-width:{width:.0f}px"'
     if stretch:
@@ -156,20 +168,21 @@ def drawing(
 
 
 def joined(*texts: str) -> Markup:
-    """Markup of our own, which holds numbers and fixed words alone."""
+    """Markup that we wrote: it holds only numbers and fixed words, nothing to escape."""
     return Markup("".join(texts))  # noqa: S704
 
 
 def _line(line: Series, plot: _Plot) -> Markup:
     """A line; with a dot for each point if there are few."""
-    pixels = [(plot.x(x), plot.y(y)) for x, y in line.points]
-    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-    shapes = [f'<polyline class="line c{line.colour}" points="{corners}"/>']
-    if len(pixels) <= _MOST_DOTS:
-        for x, y in pixels:
-            dot = f'<circle class="dot c{line.colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>'
-            shapes.append(dot)
-    return joined(*shapes)
+    corners, dots = [], []
+    for x, y in line.points:
+        left, top = plot.x(x), plot.y(y)
+        corners.append(f"{left:.1f},{top:.1f}")
+        dots.append(f'<circle class="dot c{line.colour}" cx="{left:.1f}" cy="{top:.1f}" r="2.4"/>')
+    if len(dots) > _MOST_DOTS:
+        dots = []
+    curve = f'<polyline class="line c{line.colour}" points="{" ".join(corners)}"/>'
+    return joined(curve, *dots)
 
 
 def _grid(values: Sequence[float], plot: _Plot, show: Callable[[float], str]) -> Markup:

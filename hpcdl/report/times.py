@@ -10,7 +10,7 @@ from hpcdl.report.facts import Facts
 
 @dataclass(frozen=True)
 class Span:
-    """A part of a run's time: what for, its seconds, and its number among the palette's colours."""
+    """A part of a run's time: its name, its seconds, its number in the palette of colours."""
 
     name: str
     seconds: float
@@ -18,7 +18,7 @@ class Span:
 
 
 def moments(facts: Facts) -> list[tuple[str, str]]:
-    """When the run was submitted, began and ended, as far as it has come: (name, text)."""
+    """When the run was submitted, started and ended, as (name, text); what is to come is missing."""
     timestamps = {
         "submitted": facts.submitted_at,
         "started": facts.started_at,
@@ -28,7 +28,7 @@ def moments(facts: Facts) -> list[tuple[str, str]]:
 
 
 def spans(facts: Facts) -> list[Span]:
-    """Where the time went, in the order in which it happens. The rest of it comes last."""
+    """Where the time went, in the order in which it is spent; the rest comes last."""
     timing = facts.section("timing")
     epochs_s = sum(line["seconds"] for line in facts.training_lines)
     named = [
@@ -42,8 +42,10 @@ def spans(facts: Facts) -> list[Span]:
     parts = [Span(name, value, colour) for name, value, colour in named if value is not None]
     if facts.total_s is not None:
         rest = facts.total_s - sum(span.seconds for span in parts)
-        what = "start of the container, validation, all else" if parts else "running"
-        parts.append(Span(what, max(0.0, rest), 6))
+        name = "running"
+        if parts:
+            name = "start of the container, validation, all else"
+        parts.append(Span(name, max(0.0, rest), 6))
     if facts.waited_s is not None:
         parts.insert(0, Span("waiting in the queue", facts.waited_s, 7))
     return parts

@@ -1,4 +1,4 @@
-"""How a loss moves over the epochs: rules on plain lists of numbers, each true or false."""
+"""Rules on how a loss moves over the epochs, each true or false for a list of numbers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def overfits(train: Sequence[float], valid: Sequence[float]) -> bool:
 
 
 def still_falls(values: Sequence[float]) -> bool:
-    """Whether a loss ends clearly below all that it was before its last fifth, and still moves.
+    """Whether a loss ends clearly below all its values before the last fifth, and still falls.
 
     Over the last fifth it must fall by more than FALL, and by half of that over the last half of
     these. The fall must be larger than every step upwards in the last third (at least five
@@ -82,12 +82,12 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def _least(values: Sequence[float], value: float) -> float:
-    """A value to compare with, never nothing: shares of zero mean nothing."""
+    """A value to compare with, never 0: a share of 0 means nothing."""
     return max(value, _ZERO * max(values))
 
 
 def _largest_step(values: Sequence[float]) -> float:
-    """The largest step upwards from one value to the next; 0 where there is none."""
+    """The largest step upwards from one value to the next; 0 if there is none."""
     largest = 0.0
     for before, after in pairwise(values):
         largest = max(largest, after - before)

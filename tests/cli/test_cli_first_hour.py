@@ -134,7 +134,7 @@ def test_job_copy_keeps_own_script(cli, folder):
     answer = cli("jobs", "copy", "mnist_script")
 
     assert (answer.code, answer.out) == (0, "mnist_script.yaml\n")
-    assert "MNIST.py is there already and is kept: mnist_script.yaml runs yours" in answer.err
+    assert "MNIST.py exists already and stays as it is: mnist_script.yaml runs yours" in answer.err
     assert (folder / "MNIST.py").read_text() == "mine"
 
 
@@ -145,7 +145,7 @@ def test_job_copy_keeps_own_job(cli, folder):
     answer = cli("jobs", "copy", "mnist_script")
 
     assert answer.code == 2
-    assert "mnist_script.yaml is there already" in answer.err
+    assert "mnist_script.yaml exists already" in answer.err
     assert os.listdir(folder) == ["mnist_script.yaml"]
 
 

@@ -151,7 +151,7 @@ def test_file_that_is_there_stays(cli, slurm, config, types):
     asked = cli("init", "--cluster", "generic")
 
     assert (answer.code, asked.code) == (2, 2)
-    assert "~/.config/hpcdl/config.yaml is there already; --force changes it" in answer.err
+    assert "~/.config/hpcdl/config.yaml exists already; --force changes it" in answer.err
     assert "change it?" in asked.err
     assert config.read_text() == "cluster: roihu # mine\n"
 

@@ -88,7 +88,7 @@ def test_list_shows_what_was_put_there_by_hand(data, tmp_path):
     assert listed.out.count("no checksums") == 2
     assert (verified.code, verified.out) == (0, "")
     assert (
-        "no checksums, for they were not put there by hpcdl data stage: hand, weights/own.h5"
+        "no checksums, because hpcdl data stage did not put them there: hand, weights/own.h5"
         in verified.err
     )
 
@@ -368,5 +368,5 @@ def test_nothing_to_verify_is_said(cli, tmp_path):
         == f"data_root is {tmp_path}/data, and nothing is staged there yet; see hpcdl data stage\n"
     )
     assert (
-        gone.err == f"data_root is {tmp_path}/nothere, which is not there; see hpcdl data stage\n"
+        gone.err == f"data_root is {tmp_path}/nothere, which does not exist; see hpcdl data stage\n"
     )

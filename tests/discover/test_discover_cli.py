@@ -28,7 +28,7 @@ def test_profile_alone_on_stdout(site, cli):
         "looking for apptainer and singularity ...",
     ]
     assert said[-3:] == [
-        "guessed, look at them: detect",
+        "guessed, please check: detect",
         "not found: images, binds, data_root, runs_root",
         "next: hpcdl check mnist_cnn --cluster FILE, after hpcdl cluster discover -o FILE",
     ]
@@ -47,7 +47,7 @@ def test_file_written_and_not_overwritten(site, cli):
     again = cli("cluster", "discover", "-o", "site.yaml")
     assert (again.code, again.err) == (
         2,
-        "hpcdl: site.yaml is there already; --force replaces it\n",
+        "hpcdl: site.yaml exists already; --force replaces it\n",
     )
     assert (path.read_text(), site.asked()) == ("mine\n", asked)
 

@@ -340,7 +340,7 @@ def test_ctrl_c_leaves_it_running(machine):
 
     assert waiting.returncode == 130
     assert out == f"{run.path}\n"
-    assert f"it goes on without you; look again with: hpcdl wait {run.path}" in err
+    assert f"the run continues without you; look again with: hpcdl wait {run.path}" in err
     assert "Traceback" not in err
     assert run.alive()
     (machine.folder / "go").touch()

@@ -41,7 +41,7 @@ def test_most_was_not_looked_at(check, world):
     for name in ("scontrol", "sacctmgr", "sbatch"):
         world.command(name, AWAY)
 
-    expected = "nothing found wrong, but 6 of 10 checks could not be made"
+    expected = "no problem found, but 6 of 10 checks could not be made"
     assert check() == (expected, 1, None)
 
 

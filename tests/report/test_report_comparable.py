@@ -229,7 +229,7 @@ def test_unfinished_run_takes_no_part(tmp_path, state):
     starred, _, notes = stars(folders)
 
     assert starred == set()
-    assert notes == [f"b is {state}: nothing of it is compared"]
+    assert notes == [f"b is {state}: it is not compared"]
 
 
 def test_terminal_json_and_page_say_why(tmp_path, cli):

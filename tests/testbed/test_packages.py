@@ -82,7 +82,7 @@ def test_second_build_says_it_is_there(site: Bed) -> None:
     again = build(site, "python.yaml", "--set", "packages=plain.txt")
 
     assert again.stdout == first.stdout
-    assert again.stderr == "it is there already: plain-words 1.0\n"
+    assert again.stderr == "already installed: plain-words 1.0\n"
 
 
 def test_check_finds_them_missing_then_there(site: Bed) -> None:
