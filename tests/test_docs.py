@@ -151,6 +151,17 @@ def test_cluster_page_names_every_key() -> None:
     assert missing == []
 
 
+def test_map_names_every_room() -> None:
+    """docs/how-it-works.md has each folder and file of hpcdl/ in a table."""
+    page = (REPOSITORY / "docs/how-it-works.md").read_text()
+    rooms = " ".join(FLOORS["hpcdl"]).split()
+    missing = []
+    for room in rooms:
+        if room != "__main__" and f"`{room}/`" not in page and f"`{room}.py`" not in page:
+            missing.append(room)
+    assert missing == []
+
+
 @pytest.mark.parametrize("page", [*PAGES, *OWN_PAGES], ids=lambda page: page.stem)
 def test_files_and_tests_that_pages_name_are_there(page: Path) -> None:
     missing = []
