@@ -12,8 +12,8 @@ from hpcdl.cli import options
 
 
 @click.command(short_help="Cancel a run for good.")
-@options.run
-def command(run: str, places: options.Places) -> None:
+@options.run_name
+def command(run_name: str, places: options.Places) -> None:
     """Cancel a run for good: its job ends, and is never requeued. Its folder stays.
 
     \b
@@ -22,17 +22,17 @@ def command(run: str, places: options.Places) -> None:
     from hpcdl.errors import NoRunError, RunError
 
     try:
-        chosen = options.find(run, places)
+        run = options.find(run_name, places)
     except NoRunError as error:
-        jobs = _jobs_without_folder(run, options.run_roots(places))
+        jobs = _jobs_without_folder(run_name, options.run_roots(places))
         if not jobs:
             raise
         raise RunError(_how_to_end(jobs)) from error
-    cancelled = chosen.cancel()
+    cancelled = run.cancel()
     if cancelled:
-        options.say(f"cancelled: {chosen.paths.root}")
+        options.say(f"cancelled: {run.paths.root}")
     else:
-        options.say(f"nothing to cancel: it is {chosen.status(ask=False).state}")
+        options.say(f"nothing to cancel: it is {run.status(ask=False).state}")
     if cancelled.unmarked:
         options.say(f"but its folder does not show that, only SLURM does: {cancelled.unmarked}")
 

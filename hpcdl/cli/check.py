@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 @click.command(
     cls=options.JobCommand, short_help="Find out whether a job could run, and send nothing."
 )
-@options.job
+@options.job_name
 @options.job_settings
 @options.backend
 @options.runs_dir
 @options.as_json
 def command(
-    job: str,
+    job_name: str,
     settings: options.JobSettings,
     backend: str,
     runs_dir: str | None,
@@ -51,16 +51,16 @@ def command(
     from hpcdl.submission.send import prepare
 
     default = "local" if backend == "local" else None
-    loaded, cluster = options.load(job, settings, default)
-    submission = prepare(loaded, cluster, backend, runs_dir)
+    job, cluster = options.load(job_name, settings, default)
+    submission = prepare(job, cluster, backend, runs_dir)
     for note in submission.notes:
         options.say(note)
     report, places = check_submission(submission, cluster)
     if as_json:
-        content = {"job": loaded.name, "cluster": cluster.name, **_as_json(report, places)}
+        content = {"job": job.name, "cluster": cluster.name, **_as_json(report, places)}
         click.echo(json.dumps(content, indent=2))
     else:
-        for line in report_lines(f"{loaded.name} on {cluster.name}", report, places):
+        for line in report_lines(f"{job.name} on {cluster.name}", report, places):
             click.echo(line)
     return _exit_code(report)
 

@@ -18,7 +18,7 @@ def command() -> None:
 
 
 @command.command("build", short_help="Install a job's packages next to its image.")
-@options.job
+@options.job_name
 @options.job_settings_without_size
 @click.option(
     "--wheels",
@@ -26,7 +26,7 @@ def command() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help=_WHEELS,
 )
-def build(job: str, settings: options.JobSettings, wheels: Path | None) -> None:
+def build(job_name: str, settings: options.JobSettings, wheels: Path | None) -> None:
     """Install a job's packages next to its image.
 
     The job names a file of requirements (packages: requirements.txt). The image's
@@ -48,14 +48,14 @@ def build(job: str, settings: options.JobSettings, wheels: Path | None) -> None:
     from hpcdl.planning import plan
     from hpcdl.submission.locate import locate
 
-    loaded, cluster = options.load(job, settings)
-    planned = locate(loaded, cluster, plan(loaded, cluster)).plan
-    if not loaded.requirements:
+    job, cluster = options.load(job_name, settings)
+    planned = locate(job, cluster, plan(job, cluster)).plan
+    if not job.requirements:
         advice = "name a file of requirements, as in packages: requirements.txt"
-        raise UserError(f"{job} has no packages: {advice}")
+        raise UserError(f"{job_name} has no packages: {advice}")
     container = planned.container
     if container is None or container.overlay is None:
-        image = container.image if container else loaded.container
+        image = container.image if container else job.container
         raise UserError(f"the image {image} cannot be read here: build where it is")
     installed = manifest(planned)
     if installed is not None:

@@ -34,13 +34,13 @@ def _stream(option: str, text: str) -> Callable[..., Any]:
 
 
 @click.command(short_help="Print a run's log.")
-@options.run
+@options.run_name
 @click.option("-f", "--follow", "follows", is_flag=True, help=_FOLLOW)
 @click.option("-n", "--tail", "lines", type=click.IntRange(min=0), metavar="N", help=_TAIL)
 @_stream("--stdout", "Only what a script printed on stdout.")
 @_stream("--stderr", "Only what a script printed on stderr.")
 @_stream("--tensorflow", "Only TensorFlow's own messages.")
-def command(run: str, places: options.Places, follows: bool, lines: int | None) -> None:
+def command(run_name: str, places: options.Places, follows: bool, lines: int | None) -> None:
     """Print a run's log, all attempts in order.
 
     TensorFlow's own messages are left out. If the program never started, the
@@ -52,15 +52,15 @@ def command(run: str, places: options.Places, follows: bool, lines: int | None) 
     hpcdl logs k3f9 --stderr
     """
     stream = click.get_current_context().meta.get(_STREAM)
-    chosen = options.find(run, places)
-    printer = _Printer(chosen.paths, stream)
+    run = options.find(run_name, places)
+    printer = _Printer(run.paths, stream)
     if lines is not None:
-        printer.skip_to_last(chosen.logs(), lines)
-    for _ in _ticks(chosen, follows):
-        for log in chosen.logs():
+        printer.skip_to_last(run.logs(), lines)
+    for _ in _ticks(run, follows):
+        for log in run.logs():
             printer.print_new(int(log.stem))
-    if not chosen.logs() and stream is None:
-        for log in sorted(chosen.paths.logs.glob("*.out")):
+    if not run.logs() and stream is None:
+        for log in sorted(run.paths.logs.glob("*.out")):
             start = 0 if lines is None else _start_of_last(log, lines)
             _print_from(log, start)
 

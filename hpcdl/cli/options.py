@@ -104,7 +104,7 @@ class JobSettings:
     time: str | None = None
 
 
-job = click.argument("job", metavar="JOB", shell_complete=completion.jobs)
+job_name = click.argument("job_name", metavar="JOB", shell_complete=completion.jobs)
 job_settings = grouped("settings", JobSettings, cluster, sets, gpus, time)
 job_settings_without_size = grouped("settings", JobSettings, cluster, sets)
 places = grouped("places", Places, cluster, runs_dir)
@@ -114,9 +114,9 @@ runs = click.argument(
 optional_runs = click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=completion.runs)
 
 
-def run(function: Callable[..., Any]) -> Callable[..., Any]:
+def run_name(function: Callable[..., Any]) -> Callable[..., Any]:
     """A RUN argument, with the options that say where to look for it."""
-    argument = click.argument("run", metavar="RUN", shell_complete=completion.runs)
+    argument = click.argument("run_name", metavar="RUN", shell_complete=completion.runs)
     return argument(places(function))
 
 

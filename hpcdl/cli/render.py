@@ -12,10 +12,10 @@ _OUTPUT = "Write there instead: a file, or a folder with all the job needs."
 
 
 @click.command(cls=options.JobCommand, short_help="Print the batch script of a job.")
-@options.job
+@options.job_name
 @options.job_settings
 @click.option("-o", "--output", metavar="FILE|DIR", help=_OUTPUT)
-def command(job: str, settings: options.JobSettings, output: str | None) -> None:
+def command(job_name: str, settings: options.JobSettings, output: str | None) -> None:
     """Print the batch script of a job.
 
     JOB is a job file, a script or notebook (its arguments follow --), or the
@@ -37,11 +37,11 @@ def command(job: str, settings: options.JobSettings, output: str | None) -> None
     from hpcdl.errors import UserError
     from hpcdl.script import render
 
-    loaded, cluster = options.load(job, settings)
-    notebook = is_notebook(loaded)
+    job, cluster = options.load(job_name, settings)
+    notebook = is_notebook(job)
     to_folder = output is not None and (output.endswith("/") or Path(output).is_dir())
-    whole = to_folder or loaded.script is None or notebook
-    located = locate_to_render(loaded, cluster, bundle=whole)
+    whole = to_folder or job.script is None or notebook
+    located = locate_to_render(job, cluster, bundle=whole)
     for finding in located.unseen:
         options.say(f"{finding.cause}: {finding.fix}")
     if output is None:

@@ -18,12 +18,12 @@ _OUTPUT = "Where to write it. Default: report.html in the run folder."
 
 
 @click.command(short_help="Write a run's report, one HTML page.")
-@options.run
+@options.run_name
 @click.option("-o", "--output", metavar="FILE", help=_OUTPUT)
 @click.option("--open", "show", is_flag=True, help="Show it in this machine's browser.")
 @options.show_env
 def command(
-    run: str,
+    run_name: str,
     places: options.Places,
     output: str | None,
     show: bool,
@@ -45,10 +45,10 @@ def command(
     """
     from hpcdl.report.page import report
 
-    chosen = options.find(run, places)
-    text = report(chosen, show_env)
+    run = options.find(run_name, places)
+    text = report(run, show_env)
     if output is None:
-        path = _write_page_somewhere(chosen.paths.report, text)
+        path = _write_page_somewhere(run.paths.report, text)
     else:
         path = write_page(Path(output), text)
     click.echo(path)

@@ -22,9 +22,9 @@ _MOST_NAMES = 20  # classes up to which their names are shown
 
 
 @click.command(short_help="Show the result of a run.")
-@options.run
+@options.run_name
 @options.as_json
-def command(run: str, places: options.Places, as_json: bool) -> int:
+def command(run_name: str, places: options.Places, as_json: bool) -> int:
     """Show the result of a run.
 
     Exit code 0: the run is done. 1: it is not; if it has failed, the cause, the
@@ -34,20 +34,20 @@ def command(run: str, places: options.Places, as_json: bool) -> int:
     hpcdl result k3f9
     hpcdl result k3f9 --json | jq .test.accuracy
     """
-    chosen = options.find(run, places)
-    status = chosen.status()
-    result = chosen.result()
+    run = options.find(run_name, places)
+    status = run.status()
+    result = run.result()
     if as_json:
         content = result
         if content is None:
             content = {"state": status.state, "cause": status.cause}
         click.echo(json.dumps(_without_secrets(content), indent=2))
     elif status.state == "done" and result is not None:
-        _print_result(chosen, status, result)
+        _print_result(run, status, result)
     elif status.final:
-        click.echo("\n".join(failure_lines(chosen, status)))
+        click.echo("\n".join(failure_lines(run, status)))
     else:
-        click.echo(f"{status.state}: no result yet; hpcdl wait {chosen.paths.root}")
+        click.echo(f"{status.state}: no result yet; hpcdl wait {run.paths.root}")
     return 0 if status.state == "done" else 1
 
 

@@ -10,9 +10,9 @@ _WAIT = "Show its progress until it has ended; exit 1 unless it is done."
 
 
 @click.command(short_help="Continue a run that ended too early.")
-@options.run
+@options.run_name
 @click.option("--wait", is_flag=True, help=_WAIT)
-def command(run: str, places: options.Places, wait: bool) -> int:
+def command(run_name: str, places: options.Places, wait: bool) -> int:
     """Continue a run that ended too early: failed, lost, or never sent.
 
     The same files and the same script are sent again, and the run continues from
@@ -23,11 +23,11 @@ def command(run: str, places: options.Places, wait: bool) -> int:
     """
     from hpcdl.submission.send import resume
 
-    chosen = options.find(run, places)
-    resume(chosen)
-    options.say(f"resumed: {chosen.paths.root}")
+    run = options.find(run_name, places)
+    resume(run)
+    options.say(f"resumed: {run.paths.root}")
     if not wait:
         return 0
     from hpcdl.cli.watching import follow
 
-    return follow(chosen)
+    return follow(run)

@@ -41,13 +41,13 @@ _steps = options.grouped(
 @click.command(
     cls=options.JobCommand, short_help="Submit a job to SLURM, or run it on this machine."
 )
-@options.job
+@options.job_name
 @options.job_settings
 @options.backend
 @options.runs_dir
 @_steps
 def command(
-    job: str,
+    job_name: str,
     settings: options.JobSettings,
     backend: str,
     runs_dir: str | None,
@@ -71,8 +71,8 @@ def command(
     from hpcdl.submission.send import prepare, require_backend, submit
 
     default = "local" if backend == "local" else None
-    loaded, cluster = options.load(job, settings, default)
-    submission = prepare(loaded, cluster, backend, runs_dir)
+    job, cluster = options.load(job_name, settings, default)
+    submission = prepare(job, cluster, backend, runs_dir)
     for note in submission.notes:
         options.say(note)
     if steps.dry_run:

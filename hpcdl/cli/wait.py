@@ -8,8 +8,8 @@ from hpcdl.cli import options
 
 
 @click.command(short_help="Wait until a run has ended, showing its progress.")
-@options.run
-def command(run: str, places: options.Places) -> int:
+@options.run_name
+def command(run_name: str, places: options.Places) -> int:
     """Wait until a run has ended, showing its progress.
 
     RUN is a run folder, a run id, or enough of one. Exit code 0 if the run is
@@ -21,4 +21,4 @@ def command(run: str, places: options.Places) -> int:
     """
     from hpcdl.cli.watching import follow
 
-    return follow(options.find(run, places))
+    return follow(options.find(run_name, places))
