@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import hpcdl
+from tests.test_layers import FLOORS
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
