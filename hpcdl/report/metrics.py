@@ -32,7 +32,8 @@ def merged(lines: Sequence[Line]) -> list[Line]:
             continue
         place = (UNITS.index(unit), float(line[unit]))
         places[place] = {**places.get(place, {}), **line}
-    return [*(places[place] for place in sorted(places)), *others]
+    in_order = [places[place] for place in sorted(places)]
+    return [*in_order, *others]
 
 
 def unit_of(line: Line) -> str | None:

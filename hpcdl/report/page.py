@@ -144,7 +144,11 @@ def _fit(facts: Facts) -> Fit | None:
 
 def _when(facts: Facts) -> str:
     """When the run was, in one line."""
-    return ", ".join(f"{name} {text}" for name, text in times.moments(facts) if name != "submitted")
+    texts = []
+    for name, text in times.moments(facts):
+        if name != "submitted":
+            texts.append(f"{name} {text}")
+    return ", ".join(texts)
 
 
 def _tested(facts: Facts) -> str:

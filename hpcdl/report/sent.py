@@ -23,7 +23,7 @@ def files(facts: Facts) -> list[tuple[str, str]]:
     for path in users_own:
         if path.is_file():
             shown.append((str(path.relative_to(paths.root)), safe(facts, read_text(path))))
-    return [(name, text) for name, text in shown if text]
+    return [entry for entry in shown if entry[1]]
 
 
 def log_end(facts: Facts, most: int = 10) -> list[str]:

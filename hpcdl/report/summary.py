@@ -110,19 +110,24 @@ def _cost(facts: Facts) -> str:
         text += f": {seconds(timing['per_epoch_s'])} an epoch, {speed} a second"
     attempts = len(facts.ends)
     if attempts > 1:
-        reasons = [str(end.get("reason")).replace("_", " ") for end in facts.ends[:-1]]
+        reasons = []
+        for end in facts.ends[:-1]:
+            reasons.append(str(end.get("reason")).replace("_", " "))
         text += f"; in {attempts} attempts (ended before: {', '.join(reasons)})"
     return text + "."
 
 
 def _hardest(scores: Evaluation, names: Sequence[str]) -> str:
-    """The class that is found least often, or all that are, and what it is taken for."""
-    recalls = {score.label: score.recall for score in scores.classes if score.recall is not None}
+    """The class that is found least often and what it is taken for; of several, their names."""
+    recalls: dict[int, float] = {}
+    for score in scores.classes:
+        if score.recall is not None:
+            recalls[score.label] = score.recall
     if not recalls:
         return ""
     recall = min(recalls.values())
     if recall >= _HARD:
-        least = math.floor(1000 * recall) / 1000  # not rounded up: all classes are found so often
+        least = math.floor(1000 * recall) / 1000  # rounded up, it would not hold for all classes
         return f"Every class is found at least {percent(least, 1)} of the time."
     hardest = [label for label, value in recalls.items() if value == recall]
     if len(hardest) > 1:
@@ -137,7 +142,7 @@ def _hardest(scores: Evaluation, names: Sequence[str]) -> str:
 
 
 def _taken_for(scores: Evaluation, label: int, names: Sequence[str]) -> str:
-    """What a class is most often taken for; of several as frequent, all."""
+    """What a class is most often taken for; if several are as frequent, all of them."""
     mistakes: dict[int, int] = {}
     for true, answer, rows in confused_pairs(scores.confusion, scores.confusion.size):
         if true == label:
@@ -162,5 +167,7 @@ def _calibration(scores: Evaluation) -> str:
     if abs(confidence - scores.accuracy) < scores.calibration_error / 2:
         both = "sometimes too high, sometimes too low"
         return f"Its confidence is off by {distance} on average, {both}."
-    way = "surer than it is right" if confidence > scores.accuracy else "less sure than it is right"
-    return f"It is {way}: its confidence is off by {distance} on average."
+    comparison = "less sure"
+    if confidence > scores.accuracy:
+        comparison = "surer"
+    return f"It is {comparison} than it is right: its confidence is off by {distance} on average."

@@ -11,7 +11,7 @@ from hpcdl.report.facts import Facts
 
 def rows(facts: Facts) -> list[tuple[str, str]]:
     """The rows as (name, text); facts that are not known have no row."""
-    every = [
+    rows = [
         *times.moments(facts),
         *_machine(facts),
         *_software(facts),
@@ -21,7 +21,7 @@ def rows(facts: Facts) -> list[tuple[str, str]]:
         ("git commit", str(facts.manifest.git_commit or "")),
         ("run folder", str(facts.run.paths.root)),
     ]
-    return [(name, text) for name, text in every if text]
+    return [row for row in rows if row[1]]
 
 
 def _machine(facts: Facts) -> list[tuple[str, str]]:
@@ -33,9 +33,13 @@ def _machine(facts: Facts) -> list[tuple[str, str]]:
         names = ", ".join(map(str, devices["names"]))
         shown.append(("devices", f"{names} ({devices['strategy']}, {replicas}{emulated})"))
     where = facts.section("cluster").get("name") or facts.plan.get("cluster")
-    nodes = dict.fromkeys(str(end["node"]) for end in facts.ends if end.get("node"))
-    on_nodes = f", on {', '.join(nodes)}" if nodes else ""
-    shown.append(("cluster", f"{where}{on_nodes}"))
+    nodes: dict[str, None] = {}
+    for end in facts.ends:
+        if end.get("node"):
+            nodes[str(end["node"])] = None
+    if nodes:
+        where = f"{where}, on {', '.join(nodes)}"
+    shown.append(("cluster", str(where)))
     if facts.gpu_hours is not None and facts.plan.get("gpus"):
         hours = "none, the GPUs were emulated" if facts.emulated else f"{facts.gpu_hours:.3f}"
         shown.append(("GPU hours", hours))

@@ -18,13 +18,17 @@ class Span:
 
 
 def moments(facts: Facts) -> list[tuple[str, str]]:
-    """When the run was submitted, started and ended, as (name, text); what is to come is missing."""
+    """When the run was submitted, started and ended so far, as (name, text)."""
     timestamps = {
         "submitted": facts.submitted_at,
         "started": facts.started_at,
         "ended": facts.ended_at,
     }
-    return [(name, moment(at)) for name, at in timestamps.items() if at is not None]
+    texts = []
+    for name, timestamp in timestamps.items():
+        if timestamp is not None:
+            texts.append((name, moment(timestamp)))
+    return texts
 
 
 def spans(facts: Facts) -> list[Span]:
@@ -39,7 +43,10 @@ def spans(facts: Facts) -> list[Span]:
         ("testing", _sum(timing.get("evaluate_s"), timing.get("predict_s")), 5),
         ("saving", _sum(timing.get("save_blocked_s"), timing.get("save_s")), 1),
     ]
-    parts = [Span(name, value, colour) for name, value, colour in named if value is not None]
+    parts = []
+    for name, seconds, colour in named:
+        if seconds is not None:
+            parts.append(Span(name, seconds, colour))
     if facts.total_s is not None:
         rest = facts.total_s - sum(span.seconds for span in parts)
         name = "running"
@@ -52,5 +59,8 @@ def spans(facts: Facts) -> list[Span]:
 
 
 def _sum(*values: float | None) -> float | None:
-    measured = [value for value in values if value is not None]
-    return sum(measured) if measured else None
+    """The sum of those that are known; None if none is."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return sum(known)
