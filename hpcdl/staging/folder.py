@@ -12,7 +12,7 @@ from hpcdl.contract.file_names import shown
 from hpcdl.contract.image_tree import Layout, read_layout
 from hpcdl.contract.image_walk import Walker, leads_nowhere
 from hpcdl.errors import HpcdlError, Problem, ProblemsError
-from hpcdl.staging.decode import SourceFile
+from hpcdl.staging.pillow_picture import SourceFile
 
 PARTS = ("train", "test")
 _IMAGES = {

@@ -26,7 +26,10 @@ from hpcdl.files import read_json
 from hpcdl.staging import PACK
 from hpcdl.staging.append_file import GoneError
 from hpcdl.staging.checksums import read_staged, verify
-from hpcdl.staging.decode import (
+from hpcdl.staging.exclusive import Talk, alone, clear, move_in
+from hpcdl.staging.folder import ImageFolder, scan
+from hpcdl.staging.pack_writer import Block, Layout, PackWriter, SizesDifferError
+from hpcdl.staging.pillow_picture import (
     Picture,
     SourceFile,
     Wanted,
@@ -35,9 +38,6 @@ from hpcdl.staging.decode import (
     read,
     read_all,
 )
-from hpcdl.staging.exclusive import Talk, alone, clear, move_in
-from hpcdl.staging.folder import ImageFolder, scan
-from hpcdl.staging.pack_writer import Block, Layout, PackWriter, SizesDifferError
 
 _RECORD = "progress.json"
 _CONTEXT = multiprocessing.get_context(
@@ -98,7 +98,7 @@ def pack(folder: Path, target: Path, options: Options, talk: Talk) -> Packed:
     _check_places(folder, target)
     if options.workers != 1 and cpus() > 1:
         _CONTEXT.set_forkserver_preload(
-            ["hpcdl.cli", "hpcdl.staging.decode", "PIL.Image"]
+            ["hpcdl.cli", "hpcdl.staging.pillow_picture", "PIL.Image"]
         )  # loaded once, not by each
         ensure_running()  # it loads them while this process looks through the folder
     found = scan(folder, options.test_split)

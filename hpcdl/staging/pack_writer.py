@@ -18,8 +18,8 @@ from hpcdl.errors import HpcdlError, Problem
 from hpcdl.files import sha256_file, write_json
 from hpcdl.staging import PACK
 from hpcdl.staging.append_file import GrowingFile
-from hpcdl.staging.decode import Picture, SourceFile
 from hpcdl.staging.folder import PARTS
+from hpcdl.staging.pillow_picture import Picture, SourceFile
 
 LINES = "images.jsonl"
 _HEADER_BYTES = 128

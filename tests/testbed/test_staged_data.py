@@ -8,7 +8,7 @@ import pytest
 
 from hpcdl.staging import catalogue
 from hpcdl.staging.stage import stage
-from tests.data.conftest import HDF5, Site, archive_of, cifar10_members, sha256, site
+from tests.staging.conftest import HDF5, Site, archive_of, cifar10_members, sha256, site
 from tests.testbed.conftest import Bed, new_bed
 
 pytestmark = pytest.mark.testbed

@@ -10,8 +10,8 @@ import pytest
 from hpcdl.contract import image_folder
 from hpcdl.contract.spec import DataSpec
 from hpcdl.preflight import image_sets
-from hpcdl.staging.decode import SourceFile, Wanted
-from hpcdl.staging.decode import read as read_for_pack
+from hpcdl.staging.pillow_picture import SourceFile, Wanted
+from hpcdl.staging.pillow_picture import read as read_for_pack
 from hpcdl.trainer.dataset import load
 
 Image = pytest.importorskip("PIL.Image")

@@ -14,7 +14,7 @@ import pytest
 
 from hpcdl.errors import UserError
 from hpcdl.staging.cifar import convert
-from tests.data.conftest import archive_of, as_python_2, cifar10_members, names
+from tests.staging.conftest import archive_of, as_python_2, cifar10_members, names
 
 TEST = "cifar-10-batches-py/test_batch"
 

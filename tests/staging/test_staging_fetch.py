@@ -20,7 +20,7 @@ import pytest
 from hpcdl.errors import HpcdlError
 from hpcdl.staging import catalogue, cifar, weights
 from hpcdl.staging import stage as staging
-from tests.data.conftest import HDF5, archive_of, cifar10_members, names, sha256
+from tests.staging.conftest import HDF5, archive_of, cifar10_members, names, sha256
 
 
 def npz(rows: int = 2000) -> bytes:

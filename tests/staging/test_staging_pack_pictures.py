@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpcdl.staging import decode
-from hpcdl.staging.decode import SourceFile, Wanted, read
+from hpcdl.staging import pillow_picture
+from hpcdl.staging.pillow_picture import SourceFile, Wanted, read
 from hpcdl.staging.tfrecord_writer import record
 
 random = np.random.default_rng(7)
@@ -185,7 +185,7 @@ def test_plain_jpeg_is_what_pillows_own_reader_gives(look, monkeypatch, pixels, 
 
     direct = look(content)
     assert opened == [], "for it is as slow as decoding"
-    monkeypatch.setattr(decode, "plain_frame", lambda content: None)
+    monkeypatch.setattr(pillow_picture, "plain_frame", lambda content: None)
     own = look(content)
 
     assert len(opened) == 1

@@ -14,7 +14,7 @@ from hpcdl.contract.errors import DataError
 from hpcdl.launch.command import prepare_home
 from hpcdl.staging import catalogue, how_to_stage
 from hpcdl.trainer.dataset import arrays
-from tests.data.conftest import HDF5, archive_of, cifar10_members, names, sha256
+from tests.staging.conftest import HDF5, archive_of, cifar10_members, names, sha256
 
 REPOSITORY = Path(__file__).parents[2]
 WEIGHTS = REPOSITORY.parent / "shared/data/weights/mobilenet_v2_imagenet_1.0_224_no_top_bnfolded.h5"

@@ -1,4 +1,4 @@
-"""One image file as a training set wants it: decoded wholly, upright, of one colour and size; by Pillow."""
+"""Pillow reads one image file: decoded, upright, with the colour and size that a set needs."""
 
 from __future__ import annotations
 
