@@ -14,24 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hpcdl.contract.atomic import replacing
 from hpcdl.oserrors import is_full
 
 
 def write_text(path: Path, text: str, mode: int = 0o644) -> None:
     """Write text beside path, then rename: a reader sees the old file or the new one."""
     with naming(path):
+        # Not a process's number in the name: two hosts may write here at once
         handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(text.encode("utf-8", "surrogateescape"))  # a path need not be UTF-8
-                stream.flush()
-                os.fsync(stream.fileno())
+        os.close(handle)
+        with replacing(str(path), aside) as stream:
+            stream.write(text.encode("utf-8", "surrogateescape"))  # a path need not be UTF-8
             os.chmod(aside, mode)
-            os.replace(aside, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(aside)
-            raise
 
 
 @contextlib.contextmanager

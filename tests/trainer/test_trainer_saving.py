@@ -243,7 +243,7 @@ def test_lost_heartbeats_are_said_once(tmp_path, monkeypatch, capsys):
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(rundir, "write_atomic", full)
+    monkeypatch.setattr(rundir, "replace", full)
     run_dir = RunDir(str(tmp_path / "run.json"))
     for phase in ("loading", "training", "done"):
         run_dir.heartbeat(phase=phase)

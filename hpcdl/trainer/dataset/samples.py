@@ -6,11 +6,12 @@ from typing import Any, Dict, Sequence
 
 import tensorflow as tf
 
+from hpcdl.contract.atomic import replace
 from hpcdl.trainer.dataset import augment
 from hpcdl.trainer.dataset.load import epoch_order
 from hpcdl.trainer.dataset.source import Source
 from hpcdl.trainer.files.retry import keep_trying
-from hpcdl.trainer.files.rundir import RunDir, write_atomic
+from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.log import say
 
 FILE = "samples.png"
@@ -40,5 +41,5 @@ def write_samples(
     content = tf.io.encode_png(
         tf.cast(tf.round(tf.clip_by_value(page, 0.0, 1.0) * 255), tf.uint8)
     ).numpy()
-    keep_trying(FILE, lambda: write_atomic(run_dir.path(FILE), content))
+    keep_trying(FILE, lambda: replace(run_dir.path(FILE), content))
     say("{}: {} training images, and below as augmented".format(FILE, len(first)))

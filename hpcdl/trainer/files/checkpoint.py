@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from hpcdl.contract.atomic import replacing
 from hpcdl.trainer.runtime.log import say
 
 if TYPE_CHECKING:
@@ -77,16 +77,8 @@ class Checkpoints:
         entries["sha256"] = np.frombuffer(_digest(text, arrays), np.uint8)
         os.makedirs(self._folder, exist_ok=True)
         path = os.path.join(self._folder, "{:08d}.npz".format(step))
-        try:
-            with open(path + ".tmp", "wb") as file:
-                np.savez(file, **entries)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(path + ".tmp", path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.remove(path + ".tmp")
-            raise
+        with replacing(path, path + ".tmp") as file:
+            np.savez(file, **entries)
         _sync_folder(self._folder)
         earlier = [file for file in self._newest_first() if _step(os.path.basename(file)) <= step]
         for old in earlier[

@@ -11,6 +11,7 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+from hpcdl.contract.atomic import replace
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.runtime.log import say
 
@@ -27,25 +28,10 @@ ASIDE = (  # the trainer's half-written files; the host has its own in the same 
 )
 
 
-def write_atomic(path: str, content: bytes) -> None:
-    """Write a whole file aside and rename it into place, so that it survives a crash of the machine."""
-    aside = "{}.{}.tmp".format(path, os.getpid())
-    try:
-        with open(aside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.remove(aside)
-        raise
-
-
 def write_json(path: str, value: Any) -> None:
     """Write `value` as indented JSON, atomically. NaN and infinity become null: JSON has no such numbers."""
     text = json.dumps(_finite(value), indent=2, allow_nan=False) + "\n"
-    write_atomic(path, text.encode("utf-8"))
+    replace(path, text.encode("utf-8"))
 
 
 def _finite(value: Any) -> Any:
@@ -188,7 +174,7 @@ class RunDir:
         """Drop the lines after the first `epochs` epochs: those will be trained, and written, again."""
         kept = [line for line in self.read_metrics() if line["epoch"] <= epochs]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        write = functools.partial(write_atomic, self.path("metrics.jsonl"), text.encode("utf-8"))
+        write = functools.partial(replace, self.path("metrics.jsonl"), text.encode("utf-8"))
         keep_trying("metrics.jsonl", write)
 
     def write_result(self, result: Dict[str, Any]) -> None:

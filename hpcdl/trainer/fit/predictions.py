@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Callable, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from hpcdl.contract.atomic import replacing
 from hpcdl.trainer.dataset.source import Source, my_share
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
@@ -131,14 +131,6 @@ def _pictures(source: Source, rows: Any) -> Any:
 
 
 def _save_aside(path: str, arrays: Any) -> None:
-    """As `rundir.write_atomic`, without a second copy in memory."""
-    aside = "{}.{}.tmp".format(path, os.getpid())
-    try:
-        with open(aside, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        if os.path.exists(aside):
-            os.remove(aside)
+    """As `atomic.replace`, without a second copy in memory."""
+    with replacing(path) as file:
+        np.savez(file, **arrays)

@@ -28,6 +28,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from hpcdl.contract import machine
+from hpcdl.contract.atomic import replacing
 from hpcdl.contract.errors import Stopped
 from hpcdl.contract.spec import BackboneSpec, RunSpec
 from hpcdl.trainer.dataset.load import Dataset, Part
@@ -284,15 +285,8 @@ class _Kept:
 def _write(path: str, key: str, values: NDArray[Any]) -> None:
     aside = "{}.{}.{}.tmp".format(path, socket.gethostname(), os.getpid())
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    try:
-        with open(aside, "wb") as file:
-            np.savez(file, values=values, key=np.array(key), sha256=np.array(_digest(key, values)))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(aside)
+    with replacing(path, aside) as file:
+        np.savez(file, values=values, key=np.array(key), sha256=np.array(_digest(key, values)))
 
 
 def _read(path: str, key: str, values: NDArray[Any]) -> int:

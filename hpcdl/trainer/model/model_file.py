@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, NamedTuple, Tuple
 import numpy as np
 import tensorflow as tf
 
+from hpcdl.contract.atomic import replace_with
 from hpcdl.contract.spec import FunctionSpec, RunSpec
 from hpcdl.trainer import compat
 from hpcdl.trainer.files.rundir import RunDir
@@ -168,9 +169,7 @@ def _write_aside(
     try:
         save(aside)
         check(aside)
-        with open(aside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, run_dir.path("model", name))
+        replace_with(run_dir.path("model", name), aside)
     finally:
         if os.path.exists(aside):
             os.remove(aside)
