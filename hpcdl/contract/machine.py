@@ -1,17 +1,19 @@
-"""What this process may use of the machine: CPUs, and memory, whether decoded images can wait in it."""
+"""What this process may use of the machine: CPUs, and memory for decoded images."""
 
 from __future__ import annotations
 
 import os
 from typing import List
 
+from hpcdl.contract.cgroups import lines_of, memory_groups
+
 SHARE = 0.5  # of the memory, for images: the rest is for TensorFlow, the model and what reads
 
 
 def cpus() -> int:
-    """The CPUs that this process may use; a batch system gives a share of the node.
+    """The number of CPUs that this process may use; a batch system gives a share of the node.
 
-    macOS tells only how many there are.
+    On macOS, the number of CPUs of the machine: it does not tell more.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -19,37 +21,30 @@ def cpus() -> int:
 
 
 def limit_bytes() -> int:
-    """The least of what the job asked for (HPCDL_MEMORY_GB), the control group's limit and the machine's memory."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_control_groups()]
-    asked = os.environ.get("HPCDL_MEMORY_GB", "")
-    if asked:
-        limits.append(int(float(asked) * 1024**3))
+    """The memory that this process may use, in bytes.
+
+    The least of what the job asks for (HPCDL_MEMORY_GB, in units of 1024^3 bytes), the limits of
+    the control groups, and the memory of the machine.
+    """
+    machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [machine_bytes, *_group_limits()]
+    requested_gb = os.environ.get("HPCDL_MEMORY_GB", "")
+    if requested_gb:
+        limits.append(int(float(requested_gb) * 1024**3))
     return min(limits)
 
 
-def _control_groups() -> List[int]:
-    """The limits of this process's control groups, of both versions, and of those above them."""
+def _group_limits() -> List[int]:
+    """The limits of this process's control groups and of those above them, in bytes."""
     limits = []
-    try:
-        with open("/proc/self/cgroup", encoding="ascii") as file:
-            groups = [line.rstrip("\n").split(":", 2) for line in file]
-    except OSError:
-        return []
-    for _, controllers, path in groups:
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        root = "/sys/fs/cgroup/memory" if controllers else "/sys/fs/cgroup"
-        name = "memory.limit_in_bytes" if controllers else "memory.max"
-        parts = path.strip("/").split("/")
-        for depth in range(len(parts), -1, -1):
-            try:
-                with open(os.path.join(root, *parts[:depth], name), encoding="ascii") as file:
-                    limits.append(int(file.read()))
-            except (OSError, ValueError):  # none there, or "max"
-                continue
+    for group in memory_groups():
+        for folder in group.folders():
+            text = "".join(lines_of(os.path.join(folder, group.limit_file)))
+            if text.strip().isdigit():  # not "max"
+                limits.append(int(text))
     return limits
 
 
 def fits(size_bytes: int) -> bool:
-    """Whether so many bytes of images can be held beside everything else."""
+    """Whether images of this size can be held in memory next to everything else."""
     return size_bytes <= SHARE * limit_bytes()

@@ -1,4 +1,4 @@
-"""Reads and writes the run folder while its file system is full, read-only or away: tries again.
+"""Tries again to read or write the run folder while its file system is full, read-only or away.
 
 A run folder that somebody removed does not come back: then nothing is tried again.
 """
@@ -6,17 +6,13 @@ A run folder that somebody removed does not come back: then nothing is tried aga
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from hpcdl.contract import retry
 from hpcdl.run.paths import RunPaths
 
-RETRY_S = (
-    300.0  # HPCDL_SAVE_RETRY_S takes its place, for tests; the trainer's own saving reads it too
-)
-_LONGEST_PAUSE_S = 30.0
 SURE_AFTER = 3  # looks without the run folder: a network file system may forget one for a moment
 
 T = TypeVar("T")
@@ -31,37 +27,44 @@ class RunRemovedError(Exception):
 
 
 def say(text: str) -> None:
-    """Write a line into the batch script's log. Where that cannot be, nothing stops: it is no buffer's business."""
+    """Write a line into the batch script's log.
+
+    If it cannot be written, it is dropped. Unbuffered, so that a later flush cannot fail either.
+    """
     with suppress(OSError):
         os.write(1, f"{text}\n".encode("utf-8", "surrogateescape"))  # a path need not be UTF-8
 
 
 def keep_trying(what: str, work: Callable[[], T], run: RunPaths | None = None) -> T:
-    """Do ``work`` until it succeeds, with pauses; each OSError is said in the batch script's log.
+    """Do ``work`` until it succeeds, with pauses; the batch script's log names each OSError.
 
     Args:
         what: what is read or written, for the log.
-        work: leaves nothing half written behind where it fails.
-        run: the run that it is about.
+        work: leaves nothing half written behind when it fails.
+        run: the run that it is about; None if its removal does not matter.
 
     Raises:
-        OutOfPatienceError: it still failed after RETRY_S seconds.
+        OutOfPatienceError: it still failed after `hpcdl.contract.retry.RETRY_S` seconds.
         RunRemovedError: the run's folder was removed.
     """
     removed_looks = 0
-    retry_s = float(os.environ.get("HPCDL_SAVE_RETRY_S", RETRY_S))
-    until, pause_s = time.monotonic() + retry_s, 1.0
-    while True:
+
+    def work_unless_removed() -> T:
+        nonlocal removed_looks
         try:
             return work()
         except OSError as error:
-            removed_looks = removed_looks + 1 if run is not None and run.is_removed() else 0
-            if run is not None and removed_looks >= SURE_AFTER:
+            if run is None:
+                raise
+            removed_looks = removed_looks + 1 if run.is_removed() else 0
+            if removed_looks >= SURE_AFTER:
                 raise RunRemovedError(f"{run.root} was removed") from error
-            left_s = until - time.monotonic()
-            if left_s <= 0:
-                raise OutOfPatienceError(f"{what}: {error}, for {retry_s:.0f} s now") from error
-            pause_s = min(pause_s, left_s)
-            say(f"{what}: {error}; trying again in {pause_s:.0f} s")
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            raise
+
+    return retry.keep_trying(
+        work_unless_removed,
+        say=lambda error, pause_s: say(f"{what}: {error}; trying again in {pause_s:.0f} s"),
+        give_up=lambda error, tried_s: OutOfPatienceError(
+            f"{what}: {error}, for {tried_s:.0f} s now"
+        ),
+    )

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcdl.contract import run_files
+
 _CODE = ".code"
 
 
@@ -29,7 +31,7 @@ class RunPaths:
     @property
     def spec(self) -> Path:
         """The RunSpec that the trainer reads; a script job has none."""
-        return self.root / "run.json"
+        return self.root / run_files.SPEC
 
     @property
     def manifest(self) -> Path:
@@ -71,7 +73,7 @@ class RunPaths:
     @property
     def logs(self) -> Path:
         """A log for each attempt."""
-        return self.root / "logs"
+        return self.root / run_files.LOGS
 
     def log(self, attempt: int) -> Path:
         """The log that a person reads."""
@@ -87,42 +89,42 @@ class RunPaths:
 
     def noise_log(self, attempt: int) -> Path:
         """TensorFlow's own messages."""
-        return self.logs / f"{attempt}.tensorflow.log"
+        return self.logs / run_files.noise_log(attempt)
 
     @property
     def metrics(self) -> Path:
         """A line for each finished epoch; a script writes what it likes."""
-        return self.root / "metrics.jsonl"
+        return self.root / run_files.METRICS
 
     @property
     def heartbeat(self) -> Path:
         """Where the trainer is now."""
-        return self.root / "heartbeat.json"
+        return self.root / run_files.HEARTBEAT
 
     @property
     def checkpoints(self) -> Path:
         """The saved states: ``<step>.npz``."""
-        return self.root / "checkpoints"
+        return self.root / run_files.CHECKPOINTS
 
     @property
     def failure(self) -> Path:
         """Why the trainer gave up."""
-        return self.root / "failure.json"
+        return self.root / run_files.FAILURE
 
     @property
     def result(self) -> Path:
         """How the run ended, with its scores."""
-        return self.root / "result.json"
+        return self.root / run_files.RESULT
 
     @property
     def predictions(self) -> Path:
         """The model's prediction for each test row; see the trainer's fit/predictions.py."""
-        return self.root / "predictions.npz"
+        return self.root / run_files.PREDICTIONS
 
     @property
     def tensorboard(self) -> Path:
         """Event files; see the trainer's files/tensorboard.py."""
-        return self.root / "tensorboard"
+        return self.root / run_files.TENSORBOARD
 
     @property
     def figures(self) -> Path:
@@ -154,18 +156,18 @@ class RunPaths:
     # Of a cross-validation
     def fold(self, number: int) -> RunPaths:
         """One fold's folder, with the fold's metrics, checkpoints, result and predictions."""
-        return RunPaths(self.root / "folds" / str(number))
+        return RunPaths(self.root / run_files.FOLDS / str(number))
 
     def folds(self) -> list[RunPaths]:
         """The folds that were begun, in order."""
-        numbers = [int(path.name) for path in (self.root / "folds").glob("[0-9]*")]
+        numbers = [int(path.name) for path in (self.root / run_files.FOLDS).glob("[0-9]*")]
         return [self.fold(number) for number in sorted(numbers)]
 
     # Markers
     @property
     def stop(self) -> Path:
         """Exists when the program is asked to save and stop."""
-        return self.root / "stop"
+        return self.root / run_files.STOP
 
     @property
     def cancelled(self) -> Path:

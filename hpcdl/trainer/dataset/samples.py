@@ -6,6 +6,7 @@ from typing import Any, Dict, Sequence
 
 import tensorflow as tf
 
+from hpcdl.contract import run_files
 from hpcdl.contract.atomic import replace
 from hpcdl.trainer.dataset import augment
 from hpcdl.trainer.dataset.load import epoch_order
@@ -14,7 +15,7 @@ from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.log import say
 
-FILE = "samples.png"
+FILE = run_files.SAMPLES
 SAMPLES = 8
 _PIXELS = 96  # a smaller image is enlarged to this, a larger one shrunk
 _GAP = 4

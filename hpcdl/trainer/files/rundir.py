@@ -11,20 +11,18 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+from hpcdl.contract import run_files as names
 from hpcdl.contract.atomic import replace
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.runtime.log import say
 
 HEARTBEAT_S = 1.0  # at most one heartbeat in this time, new phases aside
 ASIDE = (  # the trainer's half-written files; the host has its own in the same folder
-    *(
-        name + ".*.tmp"
-        for name in ("heartbeat.json", "metrics.jsonl", "result.json", "failure.json")
-    ),
-    "predictions.npz.*.tmp",
-    "features.npz.*.tmp",
-    "checkpoints/*.tmp",
-    "model/aside-*",
+    *(name + ".*.tmp" for name in (names.HEARTBEAT, names.METRICS, names.RESULT, names.FAILURE)),
+    names.PREDICTIONS + ".*.tmp",
+    names.FEATURES + ".*.tmp",
+    names.CHECKPOINTS + "/*.tmp",
+    names.MODEL + "/aside-*",
 )
 
 
@@ -59,7 +57,7 @@ class RunDir:
         self.run_json = os.path.abspath(run_json)
         self.folder = os.path.dirname(self.run_json)
         self.attempt = attempt
-        self.stop_file = stop_file or self.path("stop")
+        self.stop_file = stop_file or self.path(names.STOP)
         self.on_epoch: Optional[Callable[[Dict[str, Any]], None]] = None
         self._beat: Dict[str, Any] = {"phase": "starting", "attempt": attempt}
         self._beat_at = 0.0
@@ -77,17 +75,17 @@ class RunDir:
     @property
     def tensorboard(self) -> str:
         """The folder of TensorBoard's logs."""
-        return self.path("tensorboard")
+        return self.path(names.TENSORBOARD)
 
     @property
     def checkpoints(self) -> str:
         """The folder of the checkpoints."""
-        return self.path("checkpoints")
+        return self.path(names.CHECKPOINTS)
 
     @property
     def noise_log(self) -> str:
         """The file for TensorFlow's own messages of this attempt."""
-        return self.path("logs", "{}.tensorflow.log".format(self.attempt))
+        return self.path(names.LOGS, names.noise_log(self.attempt))
 
     def stop_requested(self) -> bool:
         """Whether somebody asks this run to save its state and end."""
@@ -100,7 +98,7 @@ class RunDir:
     def read_result(self) -> Dict[str, Any]:
         """What result.json holds; nothing where there is none that can be read."""
         try:
-            with open(self.path("result.json"), encoding="utf-8") as file:
+            with open(self.path(names.RESULT), encoding="utf-8") as file:
                 found = json.load(file)
         except (OSError, ValueError):
             return {}
@@ -120,7 +118,7 @@ class RunDir:
         if new_phase or now - self._beat_at >= HEARTBEAT_S:
             self._beat_at = now
             try:
-                write_json(self.path("heartbeat.json"), dict(self._beat, time=now))
+                write_json(self.path(names.HEARTBEAT), dict(self._beat, time=now))
             except OSError as error:
                 if not self._beat_lost:
                     say(
@@ -136,7 +134,7 @@ class RunDir:
         Raises:
             Unsaved: it could not be written, however often it was tried.
         """
-        path = self.path("metrics.jsonl")
+        path = self.path(names.METRICS)
         text = (json.dumps(_finite(line), allow_nan=False) + "\n").encode("utf-8")
         size = os.path.getsize(path) if os.path.exists(path) else 0
 
@@ -152,7 +150,7 @@ class RunDir:
                     file.truncate(size)
                     raise
 
-        keep_trying("metrics.jsonl", append)
+        keep_trying(names.METRICS, append)
         if self.on_epoch is not None:
             self.on_epoch(line)
 
@@ -160,7 +158,7 @@ class RunDir:
         """The epochs in metrics.jsonl, oldest first; a line cut short by a crash is left out."""
         epochs = []
         try:
-            with open(self.path("metrics.jsonl"), encoding="utf-8", errors="replace") as file:
+            with open(self.path(names.METRICS), encoding="utf-8", errors="replace") as file:
                 for text in file:
                     try:
                         epochs.append(json.loads(text))
@@ -174,17 +172,17 @@ class RunDir:
         """Drop the lines after the first `epochs` epochs: those will be trained, and written, again."""
         kept = [line for line in self.read_metrics() if line["epoch"] <= epochs]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        write = functools.partial(replace, self.path("metrics.jsonl"), text.encode("utf-8"))
-        keep_trying("metrics.jsonl", write)
+        write = functools.partial(replace, self.path(names.METRICS), text.encode("utf-8"))
+        keep_trying(names.METRICS, write)
 
     def write_result(self, result: Dict[str, Any]) -> None:
         """Write result.json: from here on the run is done."""
-        keep_trying("result.json", functools.partial(write_json, self.path("result.json"), result))
+        keep_trying(names.RESULT, functools.partial(write_json, self.path(names.RESULT), result))
 
     def write_failure(self, exit_status: int, kind: str, message: str, hint: str) -> None:
         """Write failure.json, which tells the host why this attempt failed."""
         failure = {"exit_status": exit_status, "kind": kind, "message": message, "hint": hint}
-        write_json(self.path("failure.json"), failure)
+        write_json(self.path(names.FAILURE), failure)
 
     def tidy(self) -> None:
         """Remove the failure of an earlier attempt, and the half-written files of a killed one."""
@@ -193,4 +191,4 @@ class RunDir:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(path)
         with contextlib.suppress(FileNotFoundError):
-            os.remove(self.path("failure.json"))
+            os.remove(self.path(names.FAILURE))

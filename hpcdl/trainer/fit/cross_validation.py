@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 import numpy as np
 
+from hpcdl.contract import run_files
 from hpcdl.contract.errors import DataError, Stopped
 from hpcdl.contract.fold_table import PARTS, table
 from hpcdl.contract.model_facts import describe_use
@@ -37,7 +38,9 @@ class FoldDir(RunDir):
     """
 
     def __init__(self, home: RunDir, number: int, folds: int) -> None:
-        super().__init__(home.path("folds", str(number), "run.json"), home.attempt, home.stop_file)
+        super().__init__(
+            home.path(run_files.FOLDS, str(number), run_files.SPEC), home.attempt, home.stop_file
+        )
         self._home, self._number, self._folds = home, number, folds
 
     @property
@@ -48,7 +51,7 @@ class FoldDir(RunDir):
     @property
     def tensorboard(self) -> str:
         """All folds' logs are the run's."""
-        return self._home.path("tensorboard", "fold-{}".format(self._number))
+        return self._home.path(run_files.TENSORBOARD, "fold-{}".format(self._number))
 
     def heartbeat(self, **news: Any) -> None:
         """Say that the run is alive, and in which fold."""
@@ -198,7 +201,7 @@ def whole_result(
     """
     place = best_fold(run, results)
     best = results[place]
-    model_file = os.path.join("folds", str(place + 1), best["model"]["file"])
+    model_file = os.path.join(run_files.FOLDS, str(place + 1), best["model"]["file"])
     return dict(
         best,
         model=dict(best["model"], file=model_file, fold=place + 1),

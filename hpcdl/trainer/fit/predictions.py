@@ -7,13 +7,14 @@ from typing import Any, Callable, Optional, Sequence
 import numpy as np
 import tensorflow as tf
 
+from hpcdl.contract import run_files
 from hpcdl.contract.atomic import replacing
 from hpcdl.trainer.dataset.source import Source, my_share
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.log import say
 
-FILE = "predictions.npz"
+FILE = run_files.PREDICTIONS
 PICTURES = 24
 PICTURE_PIXELS = 96  # a larger image is shrunk to this width and height: pictures for people, and for a small file
 

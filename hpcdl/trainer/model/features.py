@@ -27,7 +27,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from hpcdl.contract import machine
+from hpcdl.contract import machine, run_files
 from hpcdl.contract.atomic import replacing
 from hpcdl.contract.errors import Stopped
 from hpcdl.contract.spec import BackboneSpec, RunSpec
@@ -40,7 +40,7 @@ from hpcdl.trainer.runtime.log import say
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FILE = "features.npz"
+FILE = run_files.FEATURES
 _LARGEST_GRAPH_BYTES = 2**29  # of constants: a graph is one message of protobuf's, at most 2 GiB
 
 

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, NamedTuple, Tuple
 import numpy as np
 import tensorflow as tf
 
+from hpcdl.contract import run_files
 from hpcdl.contract.atomic import replace_with
 from hpcdl.contract.spec import FunctionSpec, RunSpec
 from hpcdl.trainer import compat
@@ -45,7 +46,7 @@ def save_model(run: RunSpec, run_dir: RunDir, trained: Trained) -> Dict[str, Any
         ``dtype``, ``range``), ``output`` (softmax or logits), ``needs`` (the user's modules), and
         ``weights_only`` and ``safe_mode`` where they are not as usual.
     """
-    os.makedirs(run_dir.path("model"), exist_ok=True)
+    os.makedirs(run_dir.path(run_files.MODEL), exist_ok=True)
     with trained.strategy.scope():
         model = _prepared(run, trained)
     scaled = model is not trained.model
@@ -63,7 +64,7 @@ def save_model(run: RunSpec, run_dir: RunDir, trained: Trained) -> Dict[str, Any
         _write_aside(trained.model.save_weights, run_dir, WEIGHTS)
     file = WEIGHTS if fault else compat.model_file()
     about: Dict[str, Any] = {
-        "file": os.path.join("model", file),
+        "file": os.path.join(run_files.MODEL, file),
         "input": _input(trained, scaled and not fault),
         "output": run.model.output,
         "needs": needed_modules.file_names(modules),
@@ -165,11 +166,11 @@ def _write_aside(
 
     The ending stays: Keras looks at it.
     """
-    aside = run_dir.path("model", "aside-" + name)
+    aside = run_dir.path(run_files.MODEL, "aside-" + name)
     try:
         save(aside)
         check(aside)
-        replace_with(run_dir.path("model", name), aside)
+        replace_with(run_dir.path(run_files.MODEL, name), aside)
     finally:
         if os.path.exists(aside):
             os.remove(aside)

@@ -1,0 +1,27 @@
+"""The names of the files that the trainer writes into a run folder, and the host reads there.
+
+Names never change: old runs keep theirs. `hpcdl.run.paths` and `hpcdl.trainer.files.rundir` make
+paths of them.
+"""
+
+from __future__ import annotations
+
+SPEC = "run.json"  # written by the host
+STOP = "stop"  # a marker of the host: the program is asked to save and stop
+METRICS = "metrics.jsonl"
+HEARTBEAT = "heartbeat.json"
+RESULT = "result.json"
+FAILURE = "failure.json"
+PREDICTIONS = "predictions.npz"
+FEATURES = "features.npz"
+SAMPLES = "samples.png"
+CHECKPOINTS = "checkpoints"
+MODEL = "model"
+TENSORBOARD = "tensorboard"
+LOGS = "logs"
+FOLDS = "folds"  # of a cross-validation: one folder each, named by its number from 1
+
+
+def noise_log(attempt: int) -> str:
+    """The log of TensorFlow's own messages of an attempt (from 1), in the folder `LOGS`."""
+    return "{}.tensorflow.log".format(attempt)
