@@ -59,7 +59,8 @@ def _contents(entry: Staged) -> tuple[int | None, int | None]:
 
 def _array_contents(path: Path) -> tuple[int | None, int | None]:
     """How many images and classes an .npz file or a folder of IDX files has."""
-    from hpcdl.preflight.arrays import NAMES, look
+    from hpcdl.contract.array_heads import NAMES
+    from hpcdl.preflight.arrays import look
 
     try:
         arrays = look(path)

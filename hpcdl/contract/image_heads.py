@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, List, NamedTuple, Optional, Tuple, Union
 
+from hpcdl.contract import jpeg_markers as markers
 from hpcdl.contract.errors import DataError
 from hpcdl.contract.file_names import shown
 
@@ -21,10 +22,7 @@ _CHUNK_BYTES = 1 << 16
 _PNG = b"\x89PNG\r\n\x1a\n"
 _OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF"}  # by their first bytes
 _CONVERTED = "is no JPEG or PNG image but {}; hpcdl data pack converts it"
-_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND"
-_NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))  # JPEG markers that stand alone
-_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG markers with the image's size
-_SCAN = 0xDA  # the JPEG marker after which the image's data begins
+_PNG_END = b"IEND"
 
 
 class Head(NamedTuple):
@@ -74,9 +72,9 @@ def read_head(path: str) -> Head:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise ValueError("is not a regular file")
         start = file.read(26)
-        if start[:2] == b"\xff\xd8":
+        if start[:2] == markers.START:
             head = _jpeg(file)
-            _expect_end(file, _JPEG_END)
+            _expect_end(file, markers.END)
         elif start[:8] == _PNG and start[12:16] == b"IHDR" and len(start) == 26:
             width, height = struct.unpack(">II", start[16:24])
             head = Head(height, width, 1, max(8, start[24]))
@@ -132,21 +130,21 @@ def _jpeg(file: BinaryIO) -> Head:
     file.seek(2)
     while True:
         kind = _next_marker(file)
-        if kind in _NO_LENGTH:
+        if kind in markers.NO_LENGTH:
             continue
         (length,) = struct.unpack(">H", _exactly(file, 2))
         if length < 2:
             raise ValueError("is damaged: a segment in its head has no length")
-        if kind == _SCAN and size is not None:
+        if kind == markers.SCAN and size is not None:
             height, width = size
             if orientation > 4:  # it lies on its side
                 height, width = width, height
             return Head(height, width, orientation)
         segment = file.tell()
-        if kind in _SIZES:
+        if kind in markers.FRAMES:
             height, width = struct.unpack(">xHH", _exactly(file, 5))
             size = height, width
-        elif kind == 0xE1:
+        elif kind == markers.APPLICATION_1:
             orientation = _orientation(file.read(length - 2)) or orientation
         file.seek(segment + length - 2)
 
@@ -178,21 +176,16 @@ def _exactly(file: BinaryIO, count: int) -> bytes:
 
 
 def _orientation(segment: bytes) -> int:
-    """The orientation (tag 0x0112) in an APP1 segment's EXIF, or 0. Source: EXIF 2.3, 4.6.4."""
-    order = {b"II": "<", b"MM": ">"}.get(segment[6:8])
-    if segment[:6] != b"Exif\0\0" or order is None:
+    """The orientation (1 to 8) in an application's segment; 0 if it tells none."""
+    if not segment.startswith(markers.EXIF):
         return 0
-    tiff = segment[6:]
     try:
-        (first,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, first)
-        for place in range(first + 2, first + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, place)
-            if tag == 0x0112 and 1 <= value <= 8:
-                return int(value)
-    except struct.error:
-        pass
-    return 0
+        entry = markers.orientation_entry(segment[len(markers.EXIF) :])
+    except (ValueError, struct.error):  # damaged: decoders take the image as it is
+        return 0
+    if entry is None or not 1 <= entry.value <= 8:
+        return 0
+    return entry.value
 
 
 def one_size(heads: List[Head], where: str) -> Tuple[int, int]:

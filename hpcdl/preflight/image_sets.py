@@ -8,17 +8,16 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from hpcdl.contract import image_folder, ranges
+from hpcdl.contract import image_folder, pack_layout, ranges
+from hpcdl.contract.array_rules import ROWS_PER_CLASS, split_off
 from hpcdl.contract.errors import DataError
 from hpcdl.contract.file_names import shown
 from hpcdl.contract.idx import find_idx
 from hpcdl.contract.nested_files import lies_deeper
 from hpcdl.contract.record_files import RecordFiles, find_records
 from hpcdl.contract.spec import DataSpec
-from hpcdl.files import read_json
-from hpcdl.staging import PACK
 
-_LOOKED_AT = 500  # image heads: the node looks at all of them
+_HEADS = 500  # image heads read here; the node reads all of them
 
 
 class Looked(NamedTuple):
@@ -35,106 +34,108 @@ class Looked(NamedTuple):
 def look(path: Path, data: DataSpec) -> Looked | None:
     """Look at a folder whose images lie in files.
 
+    Args:
+        path: the folder.
+        data: how the job reads it.
+
     Returns:
         None if the folder holds none of these, but arrays.
 
     Raises:
         OSError: it cannot be read.
     """
-    if (path / PACK).exists():
-        return Looked(list(_pack(path, data)), [])
-    records = find_records(str(path))
+    folder = str(path)
+    if pack_layout.is_pack(folder):
+        return Looked(list(_pack(folder, data)), [])
+    records = find_records(folder)
     if records is not None:
         return Looked(list(_records(records, data)), records.notes)
     if not any(path.iterdir()):
-        return Looked(
-            [("is empty", "expected a folder of images for each class: see docs/my-data.md")], []
-        )
-    if find_idx(str(path)) is not None:
+        fix = "expected a folder of images for each class: see docs/my-data.md"
+        return Looked([("is empty", fix)], [])
+    if find_idx(folder) is not None:
         return None
-    listed = image_folder.list_folder(str(path))
+    listed = image_folder.list_folder(folder)
     if listed is None:
         return None
-    deeper = lies_deeper(str(path), listed)
+    deeper = lies_deeper(folder, listed)
     if deeper is not None:
         cause, _, fix = deeper.rpartition(": ")
         return Looked([(cause, fix)], [])
-    wrong: list[str] = list(listed.problems)
+    return _folder(folder, listed, data)
+
+
+def _folder(path: str, listed: image_folder.Folder, data: DataSpec) -> Looked:
+    """What is wrong with a folder of images per class."""
+    problems = list(listed.problems)
     heads: list[image_folder.Head] = []
     for listing in listed.parts.values():
-        heads += image_folder.read_heads(_some(listing), wrong)
-    notes = [*listed.notes, *ranges.deep(sum(head.bits > 8 for head in heads))]
-    return Looked(list(_images(path, listed, data, heads, wrong)), notes)
-
-
-def _images(
-    path: Path,
-    folder: image_folder.Folder,
-    data: DataSpec,
-    heads: list[image_folder.Head],
-    wrong: list[str],
-) -> Iterator[tuple[str, str]]:
-    start = shown(str(path))
-    for text in wrong[: image_folder.SHOWN]:
-        cause = text.removeprefix(f"{start}/").removeprefix(f"{start}: ")
-        yield cause, "correct it or take it away; hpcdl data pack lists and converts images"
-    if len(wrong) > image_folder.SHOWN:
-        yield (
-            f"{len(wrong) - image_folder.SHOWN:,} more of its files are as wrong",
-            "hpcdl data pack lists them all",
-        )
-    if wrong:
-        return
+        heads += image_folder.read_heads(_sample(listing), problems)
+    deep_images = sum(head.bits > 8 for head in heads)
+    notes = [*listed.notes, *ranges.deep(deep_images)]
+    if problems:
+        return Looked(list(_shortened(path, problems)), notes)
+    findings: list[tuple[str, str]] = []
     if data.image_size is None:
         try:
-            image_folder.one_size(heads, str(path))
+            image_folder.one_size(heads, path)
         except DataError as error:
-            yield error.message.removeprefix(f"{start}: "), error.hint
-    if "test" not in folder.parts:
-        yield from _split(folder, data.test_split)
+            findings.append((_below(path, error.message), error.hint))
+    if "test" not in listed.parts:
+        findings += _split(listed, data.test_split)
+    return Looked(findings, notes)
 
 
-def _some(listing: image_folder.Listing) -> list[str]:
-    """A sample of the images, of every class alike."""
+def _shortened(path: str, problems: list[str]) -> Iterator[tuple[str, str]]:
+    """The first of many problems, each with what to do, and how many more there are."""
+    for problem in problems[: image_folder.SHOWN]:
+        fix = "correct it or take it away; hpcdl data pack lists and converts images"
+        yield _below(path, problem), fix
+    more = len(problems) - image_folder.SHOWN
+    if more > 0:
+        yield f"{more:,} more of its files are wrong, too", "hpcdl data pack lists them all"
+
+
+def _below(path: str, message: str) -> str:
+    """A message without the folder's own path at its beginning."""
+    start = shown(path)
+    return message.removeprefix(f"{start}/").removeprefix(f"{start}: ")
+
+
+def _sample(listing: image_folder.Listing) -> list[str]:
+    """The paths of some of the images, in turn of each class."""
     by_class: dict[int, list[str]] = {}
     for file, label in zip(listing.paths, listing.labels, strict=True):
         by_class.setdefault(label, []).append(file)
-    turns = zip_longest(*by_class.values())
-    return [file for turn in turns for file in turn if file is not None][:_LOOKED_AT]
+    sample: list[str] = []
+    for files in zip_longest(*by_class.values()):  # one of each class; None where it has no more
+        sample += filter(None, files)
+    return sample[:_HEADS]
 
 
 def _split(folder: image_folder.Folder, share: float) -> Iterator[tuple[str, str]]:
-    """Each class has rows on both sides of the split, two of them to train on."""
+    """The classes that lack rows on one side of the split, or rows to train on."""
     counts = Counter(folder.parts["train"].labels)
-    for number, name in enumerate(folder.classes):
-        off = round(counts[number] * share)
-        if not off or counts[number] - off < 2:
+    for label, name in enumerate(folder.classes):
+        rows = counts[label]
+        off = split_off(rows, share)
+        if not off or rows - off < ROWS_PER_CLASS:
             yield (
-                f"data.test_split {share:g} would take {off} of the {counts[number]} images of class {shown(name)}",
+                f"data.test_split {share:g} would take {off} of the {rows} images "
+                f"of class {shown(name)}",
                 "give it more images, another data.test_split, or train and test folders",
             )
 
 
-def _pack(path: Path, data: DataSpec) -> Iterator[tuple[str, str]]:
-    about = read_json(path / PACK) or {}
-    again = "pack or copy it again: hpcdl data pack"
-    if about.get("format") != "hpcdl-pack" or about.get("version") != 1:
-        yield f"{PACK} is not one that this hpcdl reads", again
-        return
+def _pack(folder: str, data: DataSpec) -> Iterator[tuple[str, str]]:
     try:
-        files = [
-            (row["name"], row["bytes"]) for part in about["parts"].values() for row in part["files"]
-        ]
-        size = about["image_size"]
-    except (KeyError, TypeError, AttributeError):
-        yield f"{PACK} is damaged", again
+        pack = pack_layout.read_pack(folder)
+    except DataError as error:
+        yield _below(folder, error.message), error.hint
         return
-    for name, packed_bytes in files:
-        file = path / name
-        there = file.stat().st_size if file.exists() else 0
-        if there != packed_bytes:
-            yield f"{name} has {there:,} bytes; it was packed with {packed_bytes:,}", again
-    if size is None and data.image_size is None:
+    for problem in pack.damaged_files(folder):
+        yield problem, "pack or copy it again: hpcdl data pack"
+    if pack.image_size is None and data.image_size is None:
         yield "its images differ in size", "set data.image_size: [height, width]"
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from hpcdl.contract.file_names import shown
 from hpcdl.contract.image_tree import Layout, read_layout
 from hpcdl.contract.image_walk import Walker, leads_nowhere
+from hpcdl.contract.pack_layout import PARTS
 from hpcdl.errors import HpcdlError, Problem, ProblemsError
 from hpcdl.staging.pillow_picture import SourceFile
 
-PARTS = ("train", "test")
 _IMAGES = {
     ".jpg",
     ".jpeg",

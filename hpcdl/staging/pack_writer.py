@@ -14,14 +14,12 @@ from typing import Any
 
 import hpcdl
 from hpcdl.contract.file_names import shown
+from hpcdl.contract.pack_layout import FORMAT, LINES, NPY, PACK, PARTS, VERSION
 from hpcdl.errors import HpcdlError, Problem
 from hpcdl.files import sha256_file, write_json
-from hpcdl.staging import PACK
 from hpcdl.staging.append_file import GrowingFile
-from hpcdl.staging.folder import PARTS
 from hpcdl.staging.pillow_picture import Picture, SourceFile
 
-LINES = "images.jsonl"
 _HEADER_BYTES = 128
 
 
@@ -54,7 +52,7 @@ class Layout:
     @property
     def row_bytes(self) -> int | None:
         """What an image takes in an array; None in a TFRecord."""
-        if self.storage != "npy" or self.size is None:
+        if self.storage != NPY or self.size is None:
             return None
         return self.size[0] * self.size[1] * self.channels
 
@@ -236,8 +234,8 @@ class PackWriter:
             )
             (self._folder / f"{part}.labels.npy").write_bytes(content)
         pack = {
-            "format": "hpcdl-pack",
-            "version": 1,
+            "format": FORMAT,
+            "version": VERSION,
             "classes": [shown(name) for name in names],
             "image_size": next(iter(contents.sizes)) if len(contents.sizes) == 1 else None,
             "channels": self._layout.channels,
@@ -290,7 +288,7 @@ class PackWriter:
         """What is known only at the end: the rows of an array, the number of TFRecord files."""
         files = self._files[part]
         for number, one in enumerate(files):
-            if self._layout.storage == "npy":
+            if self._layout.storage == NPY:
                 one.end(self._header(one.rows))
             else:
                 path = one.path.with_name(f"{part}-{number:05d}-of-{len(files):05d}.tfrecord")

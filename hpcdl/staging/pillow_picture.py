@@ -17,7 +17,7 @@ from functools import cache
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING, NamedTuple
 
-from hpcdl.staging.jpeg import plain_frame
+from hpcdl.staging.plain_jpeg import plain_frame
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpcdl.contract import staged_names
 from hpcdl.contract.errors import DataError
 from hpcdl.launch.command import prepare_home
 from hpcdl.staging import catalogue, how_to_stage
@@ -346,7 +347,8 @@ def test_trainer_names_the_command(tmp_path, monkeypatch, file, hint):
 
 
 def test_trainer_and_catalogue_know_the_same_sets():
-    assert set(arrays.FETCHED) == set(catalogue.SETS)
+    assert set(staged_names.FETCHED) == set(catalogue.SETS)
+    assert set(staged_names.EMBEDDED) == set(catalogue.EMBEDDED)
 
 
 def test_command_is_quoted(tmp_path):

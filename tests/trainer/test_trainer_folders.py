@@ -16,7 +16,9 @@ from hpcdl.contract.file_names import shown
 from hpcdl.contract.spec import DataSpec
 from hpcdl.errors import HpcdlError
 from hpcdl.preflight import image_sets
+from hpcdl.staging.exclusive import Talk
 from hpcdl.staging.folder import scan
+from hpcdl.staging.pack import Options, pack
 from hpcdl.trainer.dataset import load
 
 
@@ -242,6 +244,44 @@ def test_system_files_are_no_images(tmp_path, tops):
         plant(place, *SYSTEM)
     assert seen(top) == seen(clean)
     assert packed(top) == packed(clean)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.cases("C13")
+def test_one_listing_for_all(tmp_path, monkeypatch):
+    """Training, `hpcdl check` and `hpcdl data pack` read the same classes and files."""
+    top = plant(tmp_path / "top", *each_of("train test"))
+    for place in [top, *(path for path in top.rglob("*") if path.is_dir())]:
+        plant(place, *SYSTEM)
+    files = {
+        part: sorted(f"{part}/{name}/{number}.png" for name in ANIMALS for number in range(10))
+        for part in ("train", "test")
+    }
+
+    dataset = load.load(str(top), DataSpec())
+    assert dataset.class_names == ANIMALS
+    for part, content in (("train", dataset.train), ("test", dataset.test)):
+        assert sorted(content.files()) == files[part]
+        assert tuple(content.reader.read_all().shape) == (20, 4, 4, 3)
+
+    heads = []
+    read_heads = image_folder.read_heads
+    monkeypatch.setattr(
+        image_folder,
+        "read_heads",
+        lambda paths, problems: heads.extend(paths) or read_heads(paths, problems),
+    )
+    looked = image_sets.look(top, DataSpec())
+    assert looked == ([], [])
+    assert sorted(heads) == sorted(str(top / name) for names in files.values() for name in names)
+
+    packed_set = pack(top, tmp_path / "packed", Options(workers=1), Talk())
+    lines = [
+        json.loads(line) for line in (packed_set.path / "images.jsonl").read_text().splitlines()
+    ]
+    assert packed_set.pack["classes"] == ANIMALS
+    for part, names in files.items():
+        assert sorted(line["file"] for line in lines if line["part"] == part) == names
 
 
 @pytest.mark.cases("C14")

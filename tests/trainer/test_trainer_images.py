@@ -83,7 +83,7 @@ def test_run_on_a_folder_equals_the_run_on_its_pixels(make_run, run_trainer, arr
     plain, files = run_trainer(plain), run_trainer(files)
 
     assert (plain.status, files.status) == (0, 0), plain.stderr + files.stderr
-    assert "read and decoded anew in each epoch" in files.stdout
+    assert "read and decoded again in each epoch" in files.stdout
     losses = [
         [(line["loss"], line["accuracy"]) for line in run.metrics()] for run in (plain, files)
     ]
@@ -415,7 +415,7 @@ def test_where_images_wait_is_decided_by_the_jobs_memory(
     monkeypatch.setenv("HPCDL_MEMORY_GB", gigabytes)
     loaded = load.load(str(folder), DataSpec(cache=cache))
     assert (loaded.train.held, loaded.test.held) == (held, held)
-    said = "held in memory" if held else "read and decoded anew in each epoch"
+    said = "held in memory" if held else "read and decoded again in each epoch"
     assert said in load.describe(loaded)
 
 

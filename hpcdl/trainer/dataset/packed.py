@@ -1,4 +1,4 @@
-"""A set that ``hpcdl data pack`` made: one array of images of a size, or shards of encoded ones."""
+"""Reads a packed set: one array of images of one size, or shards of encoded images."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import numpy as np
 
+from hpcdl.contract import pack_layout
 from hpcdl.contract.errors import DataError
 from hpcdl.contract.file_names import shown
 from hpcdl.contract.machine import cpus
 from hpcdl.contract.spec import DataSpec
 from hpcdl.trainer.dataset.reader import AHEAD, AT_ONCE, Reader, quick
-from hpcdl.trainer.dataset.tfrecords import ENCODED, RecordReader, places_of
+from hpcdl.trainer.dataset.tfrecords import ENCODED, RecordReader, places_in
 from hpcdl.trainer.runtime.log import say
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PACK = "pack.json"  # what `hpcdl data pack` writes beside its files
-PACK_VERSION = 1
-_LINES = "images.jsonl"  # a line for each image, with the file that it was
 _CHUNK_BYTES = 16 << 20  # of one read
 
 
@@ -42,33 +40,33 @@ class _Array(Reader):
     def batches(self, rows: NDArray[Any], batch_rows: int) -> Any:
         import tensorflow as tf
 
-        found = tf.data.Dataset.from_tensor_slices(rows).batch(batch_rows, drop_remainder=True)
-        return quick(
-            found.map(lambda some: self._read_in_graph(some, batch_rows), cpus()).prefetch(AHEAD)
-        )
+        batches = tf.data.Dataset.from_tensor_slices(rows).batch(batch_rows, drop_remainder=True)
+        images = batches.map(lambda batch: self._read_in_graph(batch, batch_rows), cpus())
+        return quick(images.prefetch(AHEAD))
 
     def single(self, rows: NDArray[Any]) -> Any:
         import tensorflow as tf
 
-        found = tf.data.Dataset.from_tensor_slices(rows).batch(AT_ONCE)
-        return found.map(lambda some: self._read_in_graph(some, None)).unbatch()
+        batches = tf.data.Dataset.from_tensor_slices(rows).batch(AT_ONCE)
+        return batches.map(lambda batch: self._read_in_graph(batch, None)).unbatch()
 
-    def fill(self, found: NDArray[Any]) -> None:
-        content = found.reshape(-1).data
+    def fill(self, images: NDArray[Any]) -> None:
+        content = images.reshape(-1).data
 
         def read(first: int) -> None:
-            rest, at = content[first : first + _CHUNK_BYTES], self._begin + first
+            rest = content[first : first + _CHUNK_BYTES]
+            offset = self._begin + first
             while rest:
-                count = os.preadv(self._file, [rest], at)
+                count = os.preadv(self._file, [rest], offset)
                 if not count:
                     raise DataError(
                         "{}: was cut short meanwhile".format(self._path), "copy or pack it again"
                     )
-                rest, at = rest[count:], at + count
+                rest = rest[count:]
+                offset += count
 
-        with ThreadPoolExecutor(
-            cpus()
-        ) as pool:  # parallel filesystems give one reader a part of what they can
+        # Parallel file systems give one reader only a part of their speed
+        with ThreadPoolExecutor(cpus()) as pool:
             for _ in pool.map(read, range(0, len(content), _CHUNK_BYTES)):
                 pass
 
@@ -81,60 +79,77 @@ class _Array(Reader):
 
     def _read(self, rows: NDArray[Any]) -> NDArray[Any]:
         size = int(np.prod(self.shape))
-        found = np.empty((len(rows), size), np.uint8)
-        for place, row in enumerate(rows):
-            if os.preadv(self._file, [found[place]], self._begin + int(row) * size) != size:
+        images = np.empty((len(rows), size), np.uint8)
+        for image, row in zip(images, rows):
+            if os.preadv(self._file, [image.data], self._begin + int(row) * size) != size:
                 raise EOFError(
-                    "row {} of {} is not there: the file is cut short".format(row, self._path)
+                    "row {} of {} is missing: the file is cut short".format(row, self._path)
                 )
-        return found.reshape(len(rows), *self.shape)
+        return images.reshape(len(rows), *self.shape)
 
     def name(self, row: int) -> str:
         return "row {} of {}".format(row, self._path)
 
 
 def open_pack(path: str, data: DataSpec) -> Dict[str, Reader]:
-    """What `hpcdl data pack` made; sizes are compared here, checksums by the checks before the job is sent."""
+    """The readers of the parts of a packed set.
+
+    The sizes of the files are compared here; the checks before the job is sent compare checksums.
+
+    Args:
+        path: the folder.
+        data: how its images are read.
+
+    Raises:
+        DataError: it is damaged, or its images need another setting.
+    """
+    pack = pack_layout.read_pack(path)
+    problems = []
+    for problem in pack.damaged_files(path):
+        problems.append(os.path.join(path, problem))
+    if problems:
+        raise DataError("\n".join(problems), "copy or pack it again")
+    readers = {}
     try:
-        with open(os.path.join(path, PACK), encoding="utf-8") as file:
-            about = json.load(file)
-        if about.get("format") != "hpcdl-pack" or about.get("version") != PACK_VERSION:
-            raise DataError(
-                "{}: is format {} version {}; expected hpcdl-pack version {}".format(
-                    os.path.join(path, PACK),
-                    about.get("format"),
-                    about.get("version"),
-                    PACK_VERSION,
-                ),
-                "pack the images again with this hpcdl",
-            )
-        problems, parts = [], {}
-        for content in about["parts"].values():
-            for row in content["files"]:
-                file_name = os.path.join(path, row["name"])
-                size = os.path.getsize(file_name) if os.path.exists(file_name) else None
-                if size != row["bytes"]:
-                    found = "is missing" if size is None else "has {:,} bytes".format(size)
-                    problems.append(
-                        "{}: {}; it was packed with {:,}".format(file_name, found, row["bytes"])
-                    )
-        if problems:
-            raise DataError("\n".join(problems), "copy or pack it again")
-        for part, content in about["parts"].items():
-            parts[part] = _open_part(path, about, content, data)
-            parts[part].file_names = functools.partial(
-                _file_names, os.path.join(path, _LINES), part
-            )
+        for part in pack.parts:
+            readers[part] = _open_part(path, pack, part, data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
-            "{}: is damaged ({}: {})".format(os.path.join(path, PACK), type(error).__name__, error),
-            "pack it again",
+            "{}: is damaged ({}: {})".format(path, type(error).__name__, error), "pack it again"
         )
-    return parts
+    return readers
+
+
+def _open_part(path: str, pack: pack_layout.Pack, part: str, data: DataSpec) -> Reader:
+    content = pack.parts[part]
+    labels = np.load(os.path.join(path, content.labels), allow_pickle=False)
+    files = [os.path.join(path, name) for name in content.files]
+    classes = [shown(name) for name in pack.classes]
+    reader: Reader
+    if pack.storage == pack_layout.NPY:
+        shape = (*(pack.image_size or ()), pack.channels)
+        reader = _Array(files[0], labels, shape, classes, [])
+    else:
+        size = data.image_size or pack.image_size
+        if size is None:
+            raise DataError(
+                "{}: its images differ in size; a model takes one".format(path),
+                "set data.image_size: [height, width]",
+            )
+        places = places_in(files)
+        if len(places) != len(labels):
+            raise DataError(
+                "{}: holds {} records but {} labels".format(path, len(places), len(labels))
+            )
+        shape = (*size, data.channels(pack.channels))
+        reader = RecordReader(files, places, ENCODED[0], labels, shape, classes, [])
+    lines = os.path.join(path, pack_layout.LINES)
+    reader.file_names = functools.partial(_file_names, lines, part)
+    return reader
 
 
 def _file_names(lines: str, part: str) -> List[str]:
-    """The file that each row of a part was packed from; none if the list of them cannot be read."""
+    """The file that each row of a part was packed from; none if the list of them is unreadable."""
     names: Dict[int, str] = {}
     try:
         with open(lines, encoding="utf-8") as file:
@@ -146,24 +161,3 @@ def _file_names(lines: str, part: str) -> List[str]:
         say("{} cannot be read, so images have no names: {}".format(lines, error))
         return []
     return [names[row] for row in sorted(names)]
-
-
-def _open_part(path: str, about: Dict[str, Any], content: Dict[str, Any], data: DataSpec) -> Reader:
-    labels = np.load(os.path.join(path, content["labels"]), allow_pickle=False)
-    files = [os.path.join(path, row["name"]) for row in content["files"]]
-    classes = [shown(name) for name in about["classes"]]
-    size = about["image_size"]
-    if about["storage"] == "npy":
-        return _Array(files[0], labels, (*size, about["channels"]), classes, [])
-    size = data.image_size or size
-    if size is None:
-        raise DataError(
-            "{}: its images differ in size; a model takes one".format(path),
-            "set data.image_size: [height, width]",
-        )
-    places = [place for number, shard in enumerate(files) for place in places_of(number, shard)]
-    if len(places) != len(labels):
-        raise DataError("{}: holds {} records but {} labels".format(path, len(places), len(labels)))
-    return RecordReader(
-        files, places, ENCODED[0], labels, (*size, data.channels(about["channels"])), classes, []
-    )

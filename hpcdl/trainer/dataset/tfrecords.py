@@ -76,7 +76,7 @@ class RecordReader(Reader):
         return "the record at byte {} of {}".format(offset - 12, self._shards[shard])
 
 
-def places_of(number: int, shard: str) -> List[Place]:
+def _places_of(number: int, shard: str) -> List[Place]:
     """Where the records of a shard lie. Source of the format: https://www.tensorflow.org/tutorials/load_data/tfrecord.
 
     Raises:
@@ -97,6 +97,18 @@ def places_of(number: int, shard: str) -> List[Place]:
                 )
             places.append(Place(number, offset + 12, size))
             offset += 16 + size
+    return places
+
+
+def places_in(shards: List[str]) -> List[Place]:
+    """Where the records of all shards lie, in their order.
+
+    Raises:
+        DataError: the lengths of the records do not add up to a file's.
+    """
+    places: List[Place] = []
+    for number, shard in enumerate(shards):
+        places += _places_of(number, shard)
     return places
 
 
@@ -127,9 +139,7 @@ def open_records(path: str, data: DataSpec, files: RecordFiles) -> Dict[str, Rea
     shape = (*data.image_size, data.channels(3))
     readers: Dict[str, Reader] = {}
     for part, shards in files.parts.items():
-        places = [
-            place for number, shard in enumerate(shards) for place in places_of(number, shard)
-        ]
+        places = places_in(shards)
         readers[part] = RecordReader(
             shards, places, names.image, labels[part], shape, class_names, notes
         )

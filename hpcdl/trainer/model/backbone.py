@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hpcdl.contract.errors import DataError
 from hpcdl.contract.spec import BackboneSpec, SpecError
+from hpcdl.contract.staged_names import MODELS, WEIGHTS, on_the_internet, stage_command
 from hpcdl.trainer import compat
 
 FEATURES = "features"  # the layer whose output the frozen part ends with
@@ -167,15 +168,13 @@ def _staged(name: str, file: str) -> str:
     """The file of weights that Keras asks for: staged below data_root, or in Keras's own folder."""
     root = os.environ.get("HPCDL_DATA_ROOT")
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
-    paths = [os.path.join(folder, "models", file) for folder in (root, home) if folder]
+    paths = [os.path.join(folder, MODELS, file) for folder in (root, home) if folder]
     for path in paths:
         if os.path.exists(path):
             return path
     raise DataError(
         "the ImageNet weights of {} are not staged: there is no {}".format(name, paths[0]),
-        "on a machine with internet: hpcdl data stage weights/{} --data-root {}".format(
-            file, root or "DIR"
-        ),
+        on_the_internet(stage_command(WEIGHTS + file, root or "DIR")),
     )
 
 
