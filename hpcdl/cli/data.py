@@ -155,13 +155,13 @@ def stage_set(
     again: it continues.
     """
     from hpcdl.cli.progress import meter
-    from hpcdl.staging.exclusive import Talk
+    from hpcdl.staging.exclusive import Progress
     from hpcdl.staging.stage import stage
 
     with meter() as shown:
-        talk = Talk(shown.say, shown.tell)
+        progress = Progress(shown.say, shown.tell)
         root, copied = _root(place), Path(source) if source else None
-        staged = stage(name, root, copied, include_top=include_top, mirror=mirror, talk=talk)
+        staged = stage(name, root, copied, include_top=include_top, mirror=mirror, progress=progress)
     options.say(f"staged {name}: {staged.bytes / 1e6:.1f} MB")
     for file, digest in staged.sums.items():
         options.say(f"{digest}  {file}")
@@ -193,14 +193,14 @@ def pack_folder(folder: Path, target: PackTarget, settings: PackSettings, place:
     import time
 
     from hpcdl.cli.progress import meter
-    from hpcdl.staging.exclusive import Talk
+    from hpcdl.staging.exclusive import Progress
     from hpcdl.staging.pack import pack
 
     begin = time.monotonic()
     path = _pack_path(folder, target, place)
     how = settings.options()
     with meter() as shown:
-        packed = pack(folder.absolute(), path, how, Talk(shown.say, shown.tell))
+        packed = pack(folder.absolute(), path, how, Progress(shown.say, shown.tell))
     _say_packed(packed, path, time.monotonic() - begin)
     click.echo(path)
 

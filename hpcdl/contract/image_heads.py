@@ -21,7 +21,7 @@ _FIRST, _SLOW_S = 100, 0.0005  # how many heads tell whether it is slow: seconds
 _CHUNK_BYTES = 1 << 16
 _PNG = b"\x89PNG\r\n\x1a\n"
 _OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF"}  # by their first bytes
-_CONVERTED = "is no JPEG or PNG image but {}; hpcdl data pack converts it"
+_CONVERTED = "is not a JPEG or PNG image but {}; hpcdl data pack converts it"
 _PNG_END = b"IEND"
 
 
@@ -97,8 +97,8 @@ def _not_an_image(start: bytes) -> str:
         if start.startswith(beginning):
             return _CONVERTED.format(kind)
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "is no JPEG or PNG image but a web page; fetch it again"
-    return "is no JPEG or PNG image"
+        return "is not a JPEG or PNG image but a web page; fetch it again"
+    return "is not a JPEG or PNG image"
 
 
 def _expect_end(file: BinaryIO, end: bytes) -> None:

@@ -28,12 +28,12 @@ class OrientationEntry(NamedTuple):
     """An entry for the orientation, as TIFF stores it.
 
     kind: of the value; 3 is the right one, a 16-bit number.
-    count: how many values there are; 1 is the right number.
+    values: how many values there are; 1 is the right number.
     value: 1 (upright) to 8.
     """
 
     kind: int
-    count: int
+    values: int
     value: int
 
 

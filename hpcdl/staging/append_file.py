@@ -1,4 +1,4 @@
-"""Files that only grow, each with its sha256 so far: what a kill left is gone on with, or known to be damaged."""
+"""Append-only files that hash as they grow: after a kill, writing resumes or damage is found."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import Any
 _AT_ONCE_BYTES = 1 << 18  # of one read, small enough to stay in a processor's cache
 
 
-class GoneError(Exception):
-    """A file is not what it was when its state was kept."""
+class ChangedFileError(Exception):
+    """A file is not what it was when its state was saved."""
 
 
-class GrowingFile:
+class AppendFile:
     """A file that is written from its beginning to its end.
 
     Args:
-        path: the file; made anew, unless there is a state.
-        state: what `state` gave for it before: what was written after that is cut off.
+        path: the file.
+        state: what `state` returned for it earlier: whatever was written later is cut off. None
+            for a new file.
 
     Raises:
-        GoneError: what the state tells of is not there.
+        ChangedFileError: the file does not have the content that the state describes.
     """
 
     def __init__(self, path: Path, state: dict[str, Any] | None = None) -> None:
@@ -35,36 +36,41 @@ class GrowingFile:
         try:
             self._stream = path.open("r+b")
         except FileNotFoundError as error:
-            raise GoneError(str(path)) from error
+            raise ChangedFileError(str(path)) from error
         self._hash(state["bytes"])
         if (self.bytes, self._digest.hexdigest()) != (state["bytes"], state["sha256"]):
             self._stream.close()
-            raise GoneError(str(path))
+            raise ChangedFileError(str(path))
         self._stream.truncate(self.bytes)
         self.rows = state["rows"]
 
     def add(self, content: bytes, rows: int = 0) -> None:
-        """Write at the end."""
+        """Append bytes, which hold this number of rows."""
         self._stream.write(content)
         self._digest.update(content)
         self.bytes += len(content)
         self.rows += rows
 
     def adopt(self, begin: int, count: int, rows: int) -> None:
-        """Take in bytes that another process wrote to the file, at its end or beyond: they move up to its end.
+        """Append bytes that another process wrote into the file, at its end or beyond.
+
+        Args:
+            begin: where they lie; they move down to the end of the file.
+            count: how many bytes.
+            rows: how many rows they hold.
 
         Raises:
-            OSError: they are not there.
+            OSError: the file does not have them.
         """
         self._stream.flush()
-        handle, end = self._stream.fileno(), begin + count
-        memory = memoryview(
-            bytearray(min(_AT_ONCE_BYTES, count))
-        )  # once: new memory for each block takes longer
+        handle = self._stream.fileno()
+        end = begin + count
+        # Allocated once: new memory for each block takes longer
+        memory = memoryview(bytearray(min(_AT_ONCE_BYTES, count)))
         while begin < end:
             block = memory[: os.preadv(handle, [memory[: end - begin]], begin)]
             if not block:
-                raise OSError(errno.EIO, "what was written is not there", str(self.path))
+                raise OSError(errno.EIO, "what was written is missing", str(self.path))
             if begin != self.bytes:
                 os.pwrite(handle, block, self.bytes)
             self._digest.update(block)
@@ -74,7 +80,7 @@ class GrowingFile:
         self.rows += rows
 
     def end(self, content: bytes) -> None:
-        """Cut off what nobody took in, and write over the beginning."""
+        """Cut off what nobody adopted, and write over the beginning of the file."""
         self._stream.flush()
         self._stream.truncate(self.bytes)
         self._stream.seek(0)
@@ -86,7 +92,7 @@ class GrowingFile:
         self._hash(self.bytes)
 
     def state(self) -> dict[str, Any]:
-        """What is in the file now, for the system, not yet for the disk."""
+        """What the file holds now. The system has it, but the disk may not have it yet."""
         if not self._stream.closed:
             self._stream.flush()
         return {
@@ -97,7 +103,7 @@ class GrowingFile:
         }
 
     def close(self) -> None:
-        """Have it all on disk."""
+        """Sync the file to disk and close it."""
         if self._stream.closed:
             return
         try:
@@ -106,11 +112,11 @@ class GrowingFile:
         finally:
             self._stream.close()
 
-    def _hash(self, most: int) -> None:
-        """Read it again from its beginning, at most so many bytes."""
+    def _hash(self, most_bytes: int) -> None:
+        """Hash the file again from its beginning, at most this many bytes."""
         self._stream.flush()
         self._stream.seek(0)
         self._digest, self.bytes = hashlib.sha256(), 0
-        while block := self._stream.read(min(1 << 20, most - self.bytes)):
+        while block := self._stream.read(min(1 << 20, most_bytes - self.bytes)):
             self._digest.update(block)
             self.bytes += len(block)

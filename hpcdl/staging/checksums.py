@@ -1,9 +1,10 @@
-"""The checksums beside each staged set: written when it is staged, listed, and compared with what is there."""
+"""The checksums next to each staged set: written when it is staged, listed, and verified."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,6 +13,7 @@ from hpcdl.files import write_text
 from hpcdl.staging import MODELS, WEIGHTS, item_name
 
 _HEAD = re.compile(r"# staged (?P<when>\S+) from (?P<source>.*)")
+_ENDING = ".sha256"
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Staged:
     Args:
         name: as ``hpcdl data`` calls it: ``mnist``, ``weights/vgg16_….h5``.
         path: its file or folder.
-        sums: the sha256 of each file, by its path below the folder of path; empty where it was put there by hand.
+        sums: the sha256 of each file, by its path below the folder of path; empty if the set was
+            put there by hand.
         when: when it was staged (UTC), or empty.
         source: where it came from, or empty.
     """
@@ -34,93 +37,104 @@ class Staged:
 
     @property
     def files(self) -> list[Path]:
-        """Its files; those that are links to another of them are left out."""
+        """Its files, without those that are links to another of them."""
         if self.sums:
-            return [
-                file
-                for file in (self.path.parent / name for name in self.sums)
-                if not file.is_symlink()
-            ]
-        return (
-            [self.path]
-            if self.path.is_file()
-            else sorted(p for p in self.path.rglob("*") if p.is_file())
-        )
+            with_links = [self.path.parent / name for name in self.sums]
+            return [file for file in with_links if not file.is_symlink()]
+        if self.path.is_file():
+            return [self.path]
+        return sorted(path for path in self.path.rglob("*") if path.is_file())
 
     @property
     def bytes(self) -> int:
-        """The size of all its files that are there."""
+        """The size of all its files that exist."""
         return sum(file.stat().st_size for file in self.files if file.exists())
 
 
 def sums_of(path: Path) -> Path:
-    """Where the checksums of a staged file or folder lie."""
-    return path.with_name(f"{path.name}.sha256")
+    """The file with the checksums of a staged file or folder."""
+    return path.with_name(f"{path.name}{_ENDING}")
 
 
 def write_sums(path: Path, sums: dict[str, str], source: str) -> None:
-    """Write checksums as ``sha256sum -c`` reads them; what begins with # is for people."""
+    """Write checksums as ``sha256sum -c`` reads them; lines that begin with # are for people.
+
+    Args:
+        path: the staged file or folder.
+        sums: the sha256 of each file, by its path below the folder of path.
+        source: where the set comes from.
+    """
     when = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    head = f"# staged {when} from {' '.join(source.split())}\n"
-    write_text(
-        sums_of(path), head + "".join(f"{digest}  {name}\n" for name, digest in sums.items())
-    )
+    lines = [f"# staged {when} from {' '.join(source.split())}"]
+    lines += [f"{digest}  {name}" for name, digest in sums.items()]
+    write_text(sums_of(path), "".join(f"{line}\n" for line in lines))
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """The sha256 of each file of a staged path, by its path below the same folder; empty where there are none."""
+    """The sha256 of each file of a staged path, by its path below the same folder.
+
+    Returns:
+        empty if the set has no checksums.
+    """
     try:
         text = sums_of(path).read_text(encoding="utf-8")
     except OSError:
         return {}
-    rows = [line.partition("  ") for line in text.splitlines() if not line.startswith("#")]
-    return {name: digest for digest, _, name in rows if name}
+    sums = {}
+    for line in text.splitlines():
+        digest, _, name = line.partition("  ")
+        if name and not line.startswith("#"):
+            sums[name] = digest
+    return sums
 
 
 def read_staged(data_root: Path, path: Path) -> Staged:
     """What is known of a file or folder under data_root."""
-    head = None
+    name = item_name(data_root, path)
     sums = read_sums(path)
+    head = None
     if sums:
         head = _HEAD.match(sums_of(path).read_text(encoding="utf-8"))
-    return Staged(
-        item_name(data_root, path),
-        path,
-        sums,
-        head["when"] if head else "",
-        head["source"] if head else "",
-    )
+    if head is None:
+        return Staged(name, path, sums)
+    return Staged(name, path, sums, head["when"], head["source"])
 
 
 def staged(data_root: Path) -> list[Staged]:
     """The sets and weights under data_root, by name; also those that were put there by hand."""
+    entries = []
+    for path in _candidates(data_root):
+        is_there = path.exists() or read_sums(path)
+        if is_there and not path.name.startswith("."):
+            entries.append(read_staged(data_root, path))
+    return sorted(entries, key=lambda entry: (WEIGHTS in entry.name, entry.name))
+
+
+def _candidates(data_root: Path) -> set[Path]:
+    """The paths that look like sets or weights."""
     models = data_root / MODELS
     paths = {*data_root.glob("*.npz"), data_root / "fashion-mnist", *models.glob("*.h5")}
-    paths |= {
-        sums.with_suffix("") for folder in (data_root, models) for sums in folder.glob("*.sha256")
-    }
-    found = [read_staged(data_root, path) for path in paths if path.exists() or read_sums(path)]
-    return sorted(
-        (one for one in found if not one.path.name.startswith(".")),
-        key=lambda one: (WEIGHTS in one.name, one.name),
-    )
+    for folder in (data_root, models):
+        for sums in folder.glob(f"*{_ENDING}"):
+            paths.add(sums.with_suffix(""))
+    return paths
 
 
-def verify(one: Staged, tell: Callable[[Path, int], None]) -> dict[str, str]:
-    """Hash what was staged again.
+def verify(entry: Staged, tell: Callable[[Path, int], None]) -> dict[str, str]:
+    """Hash again what was staged.
 
     Args:
-        one: what is looked at; it has checksums.
-        tell: called with a file and the bytes of it that are read.
+        entry: what is verified; it has checksums.
+        tell: called with a file and how many of its bytes have been read.
 
     Returns:
         for each file ``ok``, ``changed``, ``missing``, or why it cannot be read.
     """
     states = {}
-    for name, digest in one.sums.items():
-        file = one.path.parent / name
+    for name, digest in entry.sums.items():
         try:
-            states[name] = "ok" if _sha256(file, tell) == digest else "changed"
+            is_same = _sha256(entry.path.parent / name, tell) == digest
+            states[name] = "ok" if is_same else "changed"
         except FileNotFoundError:
             states[name] = "missing"
         except OSError as error:
@@ -129,12 +143,16 @@ def verify(one: Staged, tell: Callable[[Path, int], None]) -> dict[str, str]:
 
 
 def _sha256(file: Path, tell: Callable[[Path, int], None]) -> str:
-    import hashlib
+    digest = hashlib.sha256()
+    read_bytes = 0
+    for block in _blocks(file):
+        digest.update(block)
+        read_bytes += len(block)
+        tell(file, read_bytes)
+    return digest.hexdigest()
 
-    digest, done = hashlib.sha256(), 0
+
+def _blocks(file: Path) -> Iterator[bytes]:
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):
-            digest.update(block)
-            done += len(block)
-            tell(file, done)
-    return digest.hexdigest()
+            yield block

@@ -1,4 +1,4 @@
-"""Turns CIFAR's archives, which hold pickles, into .npz files, and runs nothing that is in them."""
+"""Turns CIFAR's archives, which hold pickles, into .npz files, without running what is in them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_LARGEST = 1 << 28  # bytes of a member; CIFAR-100's training part has 155 MB
+_MOST_BYTES = 1 << 28  # of a member; CIFAR-100's training part has 155 MB
 _PIXELS = 3 * 32 * 32
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where an archive has its parts, and how Keras 3 calls the archive in its cache (Keras 2: the catalogue)."""
+    """How an archive is laid out.
+
+    Args:
+        train: the members with the training part.
+        test: the member with the test part.
+        labels: the key of the labels in a member.
+        classes: how many there are.
+        link: Keras 3's name for the archive in its cache; the catalogue has Keras 2's.
+    """
 
     train: tuple[str, ...]
     test: str
@@ -30,7 +38,8 @@ class _Layout:
     link: str
 
 
-# Source: https://www.cs.toronto.edu/~kriz/cifar.html, and keras/src/datasets/cifar10.py and cifar100.py at v3.15.1
+# Source: https://www.cs.toronto.edu/~kriz/cifar.html, and keras/src/datasets/cifar10.py and
+# cifar100.py at v3.15.1
 LAYOUTS = {
     "cifar10": _Layout(
         tuple(f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6)),
@@ -58,7 +67,8 @@ def convert(name: str, archive: Path, target: Path) -> None:
         target: the file to write.
 
     Raises:
-        UserError: it is damaged, is another archive, or holds anything but arrays, lists, numbers and text.
+        UserError: it is damaged, is another archive, or holds anything but arrays, lists, numbers
+            and text.
         OSError: target cannot be written.
     """
     import numpy as np
@@ -80,24 +90,25 @@ def convert(name: str, archive: Path, target: Path) -> None:
 
 
 def _read(archive: Path, layout: _Layout) -> dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """The images and labels of each part, read one after the other; nothing is unpacked."""
-    found = {}
-    wanted = {*layout.train, layout.test}
+    """The images and labels of each part, read in the archive's order; nothing is unpacked."""
+    batches = {}
+    names = {*layout.train, layout.test}
     with tarfile.open(archive, "r|gz") as tar:
         for member in tar:
-            if member.name in wanted and member.isreg():
-                if member.size > _LARGEST:
+            if member.name in names and member.isreg():
+                if member.size > _MOST_BYTES:
                     raise UserError(
                         f"{archive.name}: {member.name} has {member.size:,} bytes; expected fewer"
                     )
                 stream = tar.extractfile(member)
                 content = stream.read() if stream else b""
-                found[member.name] = _batch(f"{archive.name}: {member.name}", content, layout)
-    if missing := sorted(wanted - set(found)):
+                batches[member.name] = _batch(f"{archive.name}: {member.name}", content, layout)
+    missing = sorted(names - set(batches))
+    if missing:
         raise UserError(
             f"{archive.name} has no {', '.join(missing)}; expected the archive for Python"
         )
-    return found
+    return batches
 
 
 def _batch(
@@ -110,9 +121,8 @@ def _batch(
     try:
         batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         images, labels = batch[b"data"].pixels(), batch[layout.labels]
-    except (
-        Exception
-    ) as error:  # a hostile pickle may fail in any way; here that is the file's fault
+    # A hostile pickle may fail in any way, and that is the file's fault
+    except Exception as error:
         raise UserError(
             f"{what} is not as CIFAR's are, and was not used: {type(error).__name__}: {error}"
         ) from error
@@ -124,13 +134,17 @@ def _batch(
 
 
 class _Array:
-    """Stands in for a numpy array: takes its state, and does nothing with it."""
+    """Stands in for a numpy array: keeps its state, and does nothing with it."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
     def pixels(self) -> NDArray[np.uint8]:
-        """The array, where it is one of bytes with an image a row."""
+        """The array, if it holds bytes with an image a row.
+
+        Raises:
+            ValueError: it holds something else.
+        """
         import numpy as np
 
         _, (rows, columns), kind, by_column, content = self.state
@@ -164,7 +178,7 @@ _STAND_INS = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds containers, numbers, text and stand-ins for arrays; every other class or function is refused."""
+    """Builds containers, numbers, text and stand-ins for arrays, and refuses everything else."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) not in _STAND_INS:

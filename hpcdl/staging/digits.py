@@ -1,4 +1,4 @@
-"""The embedded data set: the real handwritten digits that scikit-learn ships, as an MNIST-style ``.npz``."""
+"""The embedded data set: scikit-learn's real handwritten digits as an MNIST-style ``.npz``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hpcdl.extras import DIGITS, pip_install
 
 
 def write_digits(path: Path, test_rows: int = 360, seed: int = 1) -> None:
-    """Write scikit-learn's digits as an MNIST-style ``.npz``: uint8 images of 28x28, integer labels.
+    """Write scikit-learn's digits as an ``.npz`` file: uint8 images of 28x28, integer labels.
 
     Source: the test part of the UCI "Optical Recognition of Handwritten Digits" set,
     https://archive.ics.uci.edu/dataset/80, as in `sklearn.datasets.load_digits`.
-    The same bytes every time: the split is drawn with a fixed seed.
+    The bytes are the same every time: the split is drawn with a fixed seed.
 
     Args:
         path: the file to write; its name ends in ``.npz``.
@@ -33,9 +33,10 @@ def write_digits(path: Path, test_rows: int = 360, seed: int = 1) -> None:
             f"the digits come with scikit-learn, which is not installed: {install}"
         ) from error
     digits = load_digits()
-    # Bilinear, pixel centres aligned: row i of the enlarged image lies at (i + 1/2) * 8/28 - 1/2 of the small one.
-    at = np.clip((np.arange(28) + 0.5) * 8 / 28 - 0.5, 0, 7)
-    weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(8)[None, :]))
+    # Bilinear, pixel centres aligned: row i of the enlarged image lies at
+    # (i + 1/2) * 8/28 - 1/2 of the small one
+    places = np.clip((np.arange(28) + 0.5) * 8 / 28 - 0.5, 0, 7)
+    weights = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(8)[None, :]))
     images = np.einsum("ip,jq,npq->nij", weights, weights, digits.images) * (255 / 16)
     images = np.rint(images).astype(np.uint8)
     labels = digits.target.astype(np.uint8)

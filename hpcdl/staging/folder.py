@@ -1,11 +1,12 @@
-"""A folder of images per class, as ``hpcdl data pack`` reads it: parts, and a fixed order of files."""
+"""Lists a folder of images per class for ``hpcdl data pack``: parts, and a fixed order of files."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from hpcdl.contract.file_names import shown
@@ -15,33 +16,38 @@ from hpcdl.contract.pack_layout import PARTS
 from hpcdl.errors import HpcdlError, Problem, ProblemsError
 from hpcdl.staging.pillow_picture import SourceFile
 
-_IMAGES = {
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".gif",
-    ".bmp",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".heic",
-    ".avif",
-}
+_TEST_SPLIT = 0.2
+# More kinds than training reads (`image_folder.KINDS`): packing converts them, or names those that
+# it cannot convert
+_IMAGES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".gif",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".heic",
+        ".avif",
+    ]
+)
 
 
 @dataclass
 class ImageFolder:
-    """A folder of images, looked through.
+    """What a folder of images holds.
 
     Args:
         classes: their names, sorted as text as Keras does; a name's place is the class's number.
         parts: the files of ``train`` and ``test``, in the order of their rows.
         joined: folders of validation images that became part of train.
-        outside: files that lie in no class's folder, by their place below the folder; their names
-            are not those of images.
-        stray: images by their names that lie in no class's folder.
+        outside: files that lie in no class's folder and are not named like images, by their path
+            below the folder.
+        stray: files that lie in no class's folder and are named like images, in the same way.
         notes: what people should know.
     """
 
@@ -59,12 +65,13 @@ class ImageFolder:
 
 
 def scan(folder: Path, test_split: float | None = None) -> ImageFolder:
-    """Look through a folder of images per class, or of parts with those; no file is opened.
+    """List a folder of images per class, or of parts with those; no file is opened.
 
     Args:
-        folder: the folder, laid out as `hpcdl.contract.image_tree.read_layout` reads it. Links are followed.
+        folder: the folder, laid out as `hpcdl.contract.image_tree.read_layout` reads it. Links are
+            followed.
         test_split: the share of each class that becomes the test part if there is none; None: 0.2.
-            The same files are chosen for the same names, always.
+            The same names always give the same choice.
 
     Raises:
         ProblemsError: it is laid out in another way, with everything that is wrong.
@@ -83,16 +90,14 @@ def scan(folder: Path, test_split: float | None = None) -> ImageFolder:
         problems.append("has a test part: --test-split is for folders without one")
     problems += _missing(by_class, layout.classes, has_test)
     if problems:
-        raise ProblemsError(
-            f"{shown(str(folder))} cannot be packed",
-            [Problem("", "", text.removeprefix(f"{shown(str(folder))}: ")) for text in problems],
-        )
+        start = f"{shown(str(folder))}: "
+        below = [Problem("", "", problem.removeprefix(start)) for problem in problems]
+        raise ProblemsError(f"{shown(str(folder))} cannot be packed", below)
     if not has_test:
-        _split(by_class, 0.2 if test_split is None else test_split)
-    parts = {
-        part: _shuffled("order", [file for files in by_class[part] for file in files])
-        for part in PARTS
-    }
+        _split(by_class, _TEST_SPLIT if test_split is None else test_split)
+    parts = {}
+    for part in PARTS:
+        parts[part] = _shuffled("order", chain.from_iterable(by_class[part]))
     notes = [*layout.notes, *walker.notes]
     listed = ImageFolder(tuple(layout.classes), parts, joined=layout.joined, notes=notes)
     for name in layout.loose:
@@ -103,27 +108,26 @@ def scan(folder: Path, test_split: float | None = None) -> ImageFolder:
 
 def _files(folder: Path, layout: Layout, walker: Walker) -> dict[str, list[list[SourceFile]]]:
     """The files of each class, by part."""
-    by_class: dict[str, list[list[SourceFile]]] = {
-        part: [[] for _ in layout.classes] for part in PARTS
-    }
+    by_class: dict[str, list[list[SourceFile]]] = {}
+    for part in PARTS:
+        by_class[part] = [[] for _ in layout.classes]
     for top, part in layout.tops.items():
         for label, name in enumerate(layout.classes):
             place = os.path.join(top, name)
             if os.path.isdir(folder / place):
-                by_class[part][label] += [
-                    _source_file(file, label, entry) for file, entry in walker.files(place)
-                ]
+                for file, entry in walker.files(place):
+                    by_class[part][label].append(_source_file(file, label, entry))
     return by_class
 
 
 def _source_file(file: str, label: int, entry: os.DirEntry[str]) -> SourceFile:
     try:
-        seen = entry.stat()
+        stat = entry.stat()
     except OSError:
         if not leads_nowhere(entry):
             raise
-        return SourceFile(file, label, 0, 0)  # named with what else cannot be read
-    return SourceFile(file, label, seen.st_size, seen.st_mtime_ns)
+        return SourceFile(file, label, 0, 0)  # reported with what else cannot be read
+    return SourceFile(file, label, stat.st_size, stat.st_mtime_ns)
 
 
 def _missing(
@@ -135,21 +139,25 @@ def _missing(
         empty = [name for name, files in zip(names, by_class[part], strict=True) if not files]
         if empty:
             yield f"no image of {', '.join(empty)} in the {part} part; expected some of each class"
+    if has_test:
+        return
     single = [name for name, files in zip(names, by_class["train"], strict=True) if len(files) == 1]
-    if single and not has_test:
-        yield f"one image alone of {', '.join(single)}: the train and the test part need one each"
+    if single:
+        yield f"only one image of {', '.join(single)}: the train and the test part need one each"
 
 
 def _split(by_class: dict[str, list[list[SourceFile]]], share: float) -> None:
-    """Move a share of each class from train to test, and at least one file, and not all."""
+    """Move a share of each class from train to test: at least one file, and not all."""
     for label, files in enumerate(by_class["train"]):
         count = min(max(round(len(files) * share), 1), len(files) - 1)
         shuffled = _shuffled("split", files)
         by_class["test"][label], by_class["train"][label] = shuffled[:count], shuffled[count:]
 
 
-def _shuffled(purpose: str, files: list[SourceFile]) -> list[SourceFile]:
+def _shuffled(purpose: str, files: Iterable[SourceFile]) -> list[SourceFile]:
     """The files in an order that depends on their names and the purpose alone."""
-    return sorted(
-        files, key=lambda file: hashlib.sha256(os.fsencode(f"{purpose} {file.file}")).digest()
-    )
+
+    def key(file: SourceFile) -> bytes:
+        return hashlib.sha256(os.fsencode(f"{purpose} {file.file}")).digest()
+
+    return sorted(files, key=key)

@@ -1,4 +1,4 @@
-"""A fingerprint of a folder, cheap enough for every submission: the names and sizes of its files."""
+"""A fingerprint of a folder, cheap enough for each submission: names and sizes of its files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from hpcdl.contract.file_names import is_system
 from hpcdl.contract.image_walk import is_folder
 
-_AT_ONCE = 16  # sizes asked for at once: a parallel file system answers slowly, but many at once
-_FIRST, _SLOW_S = 100, 0.0002  # how many files tell whether it is slow: seconds for each
+_THREADS = 16  # a parallel file system answers slowly, but many questions at once
+# The first files show whether it is slow, by the mean seconds for each
+_FIRST, _SLOW_S = 100, 0.0002
 _BUDGET_S = 30.0  # a submission must not wait longer
 
 
@@ -23,8 +24,8 @@ class Listing:
     """What a folder holds.
 
     Args:
-        sha256: of a line for each file, ``path TAB bytes``, sorted by the bytes of the path. Times do
-            not count, so that a copy has the same one. Contents do not count either.
+        sha256: of a line for each file, ``path TAB bytes``, sorted by the bytes of the path. Times
+            do not count, so that a copy has the same one. Contents do not count either.
         files: how many files there are.
         bytes: of all files together.
     """
@@ -77,16 +78,16 @@ def _below(
 
 
 def _order(entry: os.DirEntry[bytes]) -> bytes:
-    """So that the paths below a folder come where the sorted list of all paths has them."""
+    """A key that puts the paths below a folder where the sorted list of all paths has them."""
     return entry.name + b"/" if is_folder(entry) else entry.name
 
 
 def _sizes(entries: list[os.DirEntry[bytes]]) -> list[int | None]:
-    """The size of each regular file, None for all else."""
+    """The size of each regular file, in bytes; None for other entries."""
     begin = time.perf_counter()
     sizes = [_size(entry) for entry in entries[:_FIRST]]
     if time.perf_counter() - begin > len(sizes) * _SLOW_S:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_THREADS) as pool:
             sizes += pool.map(_size, entries[_FIRST:])
     else:  # where files are near, threads only wait for each other
         sizes += map(_size, entries[_FIRST:])
@@ -101,5 +102,5 @@ def _size(entry: os.DirEntry[bytes]) -> int | None:
     except OSError:
         if os.path.exists(entry.path):
             raise
-        return None  # a link to nowhere
+        return None  # a link whose target does not exist
     return about.st_size if stat.S_ISREG(about.st_mode) else None

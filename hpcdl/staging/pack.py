@@ -1,4 +1,4 @@
-"""``hpcdl data pack``: a folder of images per class becomes a few large files, once."""
+"""``hpcdl data pack``: turns a folder of images per class into a few large files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.forkserver import ensure_running
@@ -20,19 +20,19 @@ from typing import Any
 import hpcdl
 from hpcdl.contract.file_names import shown
 from hpcdl.contract.machine import cpus
+from hpcdl.contract.pack_layout import NPY, PACK, TFRECORD, is_pack
 from hpcdl.errors import HpcdlError, Problem, UserError
 from hpcdl.extras import pip_install
 from hpcdl.files import read_json
-from hpcdl.staging import PACK
-from hpcdl.staging.append_file import GoneError
+from hpcdl.staging.append_file import ChangedFileError
 from hpcdl.staging.checksums import read_staged, verify
-from hpcdl.staging.exclusive import Talk, alone, clear, move_in
+from hpcdl.staging.exclusive import Progress, alone, clear, move_in
 from hpcdl.staging.folder import ImageFolder, scan
 from hpcdl.staging.pack_writer import Block, Layout, PackWriter, SizesDifferError
 from hpcdl.staging.pillow_picture import (
+    Conversion,
     Picture,
     SourceFile,
-    Wanted,
     begin_worker,
     keep_memory,
     read,
@@ -40,10 +40,10 @@ from hpcdl.staging.pillow_picture import (
 )
 
 _RECORD = "progress.json"
-_CONTEXT = multiprocessing.get_context(
-    "forkserver"
-)  # no copies of this process's threads and locks
-_ALONE = 1000  # files, or as many times 64 kB, that one process has read before others have started
+# A process that forks from a small server copies none of this process's threads and locks
+_CONTEXT = multiprocessing.get_context("forkserver")
+# What one process reads before another has started: files, or this many times 64 kB
+_WORTH_A_PROCESS = 1000
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,15 @@ class Options:
     """How a folder is packed.
 
     Args:
-        size: (height, width) in pixels that all images are resized to; None: as they are.
+        size: (height, width) in pixels that all images are resized to; None leaves them as they
+            are.
         channels: 3 (RGB) or 1 (grey).
-        test_split: the share of each class that becomes the test part where there is none; None: 0.2.
-        storage: ``npy``, ``tfrecord``, or ``auto``: npy where all images have one size.
+        test_split: the share of each class that becomes the test part if there is none; None: 0.2.
+        storage: ``npy``, ``tfrecord``, or ``auto``: npy if all images have one size.
         shard_mb: MB of a TFRecord file, about.
         skip_bad: leave out what cannot be used.
-        workers: processes; None: as many as this process may use CPUs, if there is enough to do.
+        workers: processes; None: one for each CPU that this process may use, if there is enough
+            to do.
     """
 
     size: tuple[int, int] | None = None
@@ -71,7 +73,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Packed:
-    """A packed set: its folder, what pack.json says, the bytes of its source, whether it was there already."""
+    """A packed set.
+
+    Args:
+        path: its folder.
+        pack: what pack.json says.
+        source_bytes: the size of the images that it was made from.
+        was_there: whether it was packed already.
+    """
 
     path: Path
     pack: dict[str, Any]
@@ -79,80 +88,76 @@ class Packed:
     was_there: bool = False
 
 
-def pack(folder: Path, target: Path, options: Options, talk: Talk) -> Packed:
-    """Pack a folder; what an earlier call with the same arguments did, before it was killed, is not done again.
+def pack(folder: Path, target: Path, options: Options, progress: Progress) -> Packed:
+    """Pack a folder. After a kill, the same call resumes.
 
-    The same files come out for the same folder and options, whatever the number of workers.
+    The same folder and options give the same files, whatever the number of workers.
 
     Args:
         folder: of images per class, or of train and test folders with those.
-        target: the folder to make, beside its checksums; an older packed set there is replaced.
+        target: the folder to make, next to its checksums; an older packed set there is replaced.
         options: how.
-        talk: whom to tell how far it is.
+        progress: callbacks.
 
     Raises:
-        UserError: folder or target are not what they should be.
-        HpcdlError: images cannot be used, all of them listed; or something cannot be read or written.
+        UserError: folder or target cannot be used.
+        HpcdlError: images cannot be used, with all of them; or something cannot be read or written.
     """
     _check_installed()
     _check_places(folder, target)
     if options.workers != 1 and cpus() > 1:
-        _CONTEXT.set_forkserver_preload(
-            ["hpcdl.cli", "hpcdl.staging.pillow_picture", "PIL.Image"]
-        )  # loaded once, not by each
-        ensure_running()  # it loads them while this process looks through the folder
-    found = scan(folder, options.test_split)
-    for note in found.notes:
-        talk.say(note)
-    if found.joined:
-        names = ", ".join(map(shown, found.joined))
-        talk.say(
-            f"{names}: becomes part of train, from which data.validation_split takes its share"
-        )
-    for file in found.outside:
-        talk.say(f"left out, for it lies in no class's folder: {Problem('', '', file)}")
-    plan = _plan(found, options)
-    source_bytes = sum(file.bytes for _, file in found.files)
+        # Loaded once by the server, not by each worker, while this process lists the folder
+        _CONTEXT.set_forkserver_preload(["hpcdl.cli", "hpcdl.staging.pillow_picture", "PIL.Image"])
+        ensure_running()
+    images = scan(folder, options.test_split)
+    _say_notes(images, progress)
+    packing = _Packing(folder, target, images, options, progress)
+    source_bytes = sum(file.bytes for _, file in images.files)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with alone(target, keeps=True, talk=talk) as aside:
-            if there := _unchanged(target, plan, found, options, talk):
-                return Packed(target, there, source_bytes, was_there=True)
-            writer = _filled(folder, target, found, options, aside, plan, talk)
-            try:
-                sums = _finished(folder, writer, found, options, plan, talk)
-            finally:
-                writer.close()
-            move_in(
-                target,
-                aside,
-                {f"{target.name}/{name}": digest for name, digest in sums.items()},
-                str(folder),
-            )
+        with alone(target, keeps=True, progress=progress) as aside:
+            unchanged = packing.unchanged()
+            if unchanged:
+                return Packed(target, unchanged, source_bytes, was_there=True)
+            sums = packing.make(aside)
+            placed = {f"{target.name}/{name}": digest for name, digest in sums.items()}
+            move_in(target, aside, placed, str(folder))
     except OSError as error:
         where = f"{error.filename or target}: {error.strerror or error}"
         raise HpcdlError(f"cannot pack {folder}: {where}; what was done so far is kept") from error
     except (MemoryError, BrokenProcessPool) as error:
-        wrong = "no memory is left, or a process that reads images was killed for want of it"
         raise HpcdlError(
-            f"{wrong}; what was done is kept: the same command goes on, --workers 1 needs least"
+            "no memory is left, or a process that reads images was killed for lack of it; "
+            "what was done is kept: the same command resumes, --workers 1 needs least"
         ) from error
     return Packed(target, read_json(target / PACK) or {}, source_bytes)
 
 
+def _say_notes(images: ImageFolder, progress: Progress) -> None:
+    for note in images.notes:
+        progress.say(note)
+    if images.joined:
+        names = ", ".join(map(shown, images.joined))
+        progress.say(
+            f"{names}: becomes part of train, from which data.validation_split takes its share"
+        )
+    for file in images.outside:
+        progress.say(f"left out, for it lies in no class's folder: {Problem('', '', file)}")
+
+
 def _check_installed() -> None:
-    """See that the packages are installed; all that are not are named at once."""
+    """Check that the packages are installed, and name all that are missing at once."""
     modules = {"pillow": "PIL", "google-crc32c": "google_crc32c"}
-    lacking = [package for package, module in modules.items() if _lacks(module)]
-    if lacking:
-        verb = "is" if len(lacking) == 1 else "are"
-        names = " and ".join(lacking)
+    missing = [package for package, module in modules.items() if _is_missing(module)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        names = " and ".join(missing)
         raise UserError(
-            f"to pack images, {names} {verb} needed and not installed: {pip_install(*lacking)}"
+            f"to pack images, {names} {verb} needed and not installed: {pip_install(*missing)}"
         )
 
 
-def _lacks(module: str) -> bool:
+def _is_missing(module: str) -> bool:
     try:
         import_module(module)
     except ImportError:
@@ -161,203 +166,248 @@ def _lacks(module: str) -> bool:
 
 
 def _check_places(folder: Path, target: Path) -> None:
+    other = "choose another place with --to or --name"
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    here, there = folder.resolve(), target.resolve()
-    if here == there or here in there.parents or there in here.parents:
-        raise UserError(
-            f"{target} is to be made, but {folder} is there; choose another place with --to or --name"
-        )
-    if target.exists() and not (target / PACK).exists():
-        raise UserError(
-            f"{target} is there, and is no packed set; choose another place with --to or --name"
-        )
+    source, goal = folder.resolve(), target.resolve()
+    if source == goal or source in goal.parents or goal in source.parents:
+        raise UserError(f"{target} is to be made, but {folder} is there; {other}")
+    if target.exists() and not is_pack(str(target)):
+        raise UserError(f"{target} exists, and is not a packed set; {other}")
 
 
-def _plan(found: ImageFolder, options: Options) -> str:
-    """A digest of what the packed set depends on: the options, and the name, size and time of each file."""
+class _Packing:
+    """One packing of a folder.
+
+    Args:
+        folder: with the images.
+        target: the folder to make.
+        images: what the folder holds.
+        options: how it is packed.
+        progress: callbacks.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        target: Path,
+        images: ImageFolder,
+        options: Options,
+        progress: Progress,
+    ) -> None:
+        self._folder, self._target = folder, target
+        self._images, self._options, self._progress = images, options, progress
+        self._files = [file for _, file in images.files]
+        self._digest = _digest(images, options)
+
+    def unchanged(self) -> dict[str, Any] | None:
+        """What pack.json says, if this very set is there already, as it was packed."""
+        pack = read_json(self._target / PACK) or {}
+        source = pack.get("source", {})
+        if source.get("plan") != self._digest:
+            return None
+        if len(source["skipped"]) > len(self._images.outside) and not self._options.skip_bad:
+            return None
+        entry = read_staged(self._target.parent, self._target)
+        hashed_bytes: dict[Path, int] = {}
+        what = f"looking whether {self._target.name} is unchanged"
+
+        def tell(file: Path, done: int) -> None:
+            hashed_bytes[file] = done
+            self._progress.tell(what, sum(hashed_bytes.values()), entry.bytes)
+
+        states = verify(entry, tell)
+        return pack if set(states.values()) == {"ok"} else None
+
+    def make(self, aside: Path) -> dict[str, str]:
+        """Make the files of the set.
+
+        Args:
+            aside: the folder to make them in, perhaps with those of an earlier attempt.
+
+        Returns:
+            the sha256 of each.
+        """
+        writer = self._filled(aside)
+        try:
+            return self._finished(writer)
+        finally:
+            writer.close()
+
+    def _filled(self, aside: Path) -> PackWriter:
+        """A writer that has all images; with ``auto``, TFRecords if they differ in size."""
+        key = self._key()
+        record = read_json(aside / _RECORD)
+        if record is not None and record.get("key") != key:
+            record = None
+        storage = NPY if self._options.storage == "auto" else self._options.storage
+        if record is not None:
+            storage = record["storage"]
+        try:
+            return self._attempt(aside, self._layout(key, storage), record)
+        except SizesDifferError as error:
+            problem = f"the images differ in size: {error}"
+            if self._options.storage == NPY:
+                clear(aside)
+                raise UserError(
+                    f"{problem}; --size HxW resizes them, --format tfrecord keeps them"
+                ) from error
+        self._progress.say(
+            f"{problem}; they are kept as they are, in TFRecords (--size HxW resizes them)"
+        )
+        return self._attempt(aside, self._layout(key, TFRECORD), None)
+
+    def _attempt(self, aside: Path, layout: Layout, record: dict[str, Any] | None) -> PackWriter:
+        """Write all images.
+
+        Args:
+            aside: where.
+            layout: what is written.
+            record: how far an earlier attempt came; None starts from the beginning.
+
+        Raises:
+            SizesDifferError: the images need another layout.
+        """
+        writer = self._open(aside, layout, record)
+        try:
+            if writer.done:
+                total = len(self._files)
+                self._progress.say(f"resuming after {writer.done:,} of {total:,} images")
+            self._fill(writer, layout)
+        except BaseException:
+            writer.close()
+            raise
+        return writer
+
+    def _open(self, aside: Path, layout: Layout, record: dict[str, Any] | None) -> PackWriter:
+        """A writer that resumes if the files are as they were, or else starts again."""
+        folder = aside / self._target.name
+        if record is not None:
+            with suppress(ChangedFileError):
+                return PackWriter(folder, layout, aside / _RECORD, record)
+        clear(aside)
+        return PackWriter(folder, layout, aside / _RECORD, None)
+
+    def _key(self) -> str:
+        """A digest of everything that the files depend on."""
+        import PIL
+
+        versions = f"{PIL.__version__} {hpcdl.__version__}"
+        return hashlib.sha256(f"{self._digest} {versions}".encode()).hexdigest()
+
+    def _layout(self, key: str, storage: str) -> Layout:
+        size = self._options.size
+        if size is None and storage == NPY:
+            size = self._first_size()
+        rows = {part: len(files) for part, files in self._images.parts.items()}
+        shard_bytes = int(self._options.shard_mb * 1e6)
+        channels, classes = self._options.channels, self._images.classes
+        return Layout(key, storage, size, channels, classes, rows, shard_bytes)
+
+    def _first_size(self) -> tuple[int, int] | None:
+        """The (height, width) of the first usable image; None if there is none."""
+        conversion = Conversion(str(self._folder), self._options.channels, None)
+        for file in self._files:
+            picture = read(conversion, file)
+            if not picture.why:
+                return picture.size
+        return None
+
+    def _fill(self, writer: PackWriter, layout: Layout) -> None:
+        """Add to writer the images that it lacks."""
+        names = layout.classes if layout.storage == TFRECORD else None
+        conversion = Conversion(str(self._folder), layout.channels, self._options.size, names)
+        total_bytes = sum(file.bytes for file in self._files)
+        done_bytes = sum(file.bytes for file in self._files[: writer.done])
+        workers = _workers(self._options, self._files[writer.done :])
+        blocks = layout.blocks(self._images.parts, writer.done)
+        with closing(_pictures(conversion, blocks, writer, workers)) as stream:
+            for block, pictures in stream:
+                writer.add(block, pictures)
+                writer.save()
+                done_bytes += sum(file.bytes for file in block.files)
+                self._progress.tell(self._folder.name, done_bytes, total_bytes)
+
+    def _finished(self, writer: PackWriter) -> dict[str, str]:
+        """The checksums of the finished files; says which images cannot be used.
+
+        Raises:
+            HpcdlError: some cannot be used, and are not to be skipped.
+        """
+        images = self._images
+        bad = list(writer.contents.unusable)
+        bad += [{"file": file, "why": "lies in no class's folder"} for file in images.stray]
+        lines = "".join(f"\n  {Problem(entry['file'], '', entry['why'])}" for entry in bad)
+        if bad and not self._options.skip_bad:
+            total = len(self._files) + len(images.stray)
+            raise HpcdlError(
+                f"{len(bad):,} of {total:,} images cannot be used:{lines}\nnothing was put in "
+                "place, and what was done is kept: --skip-bad goes on without these"
+            )
+        if bad:
+            self._progress.say(f"left out, {len(bad):,} that cannot be used:{lines}")
+        why = "no image, lies in no class's folder"
+        outside = [{"file": file, "why": why} for file in images.outside]
+        source = {
+            "folder": str(self._folder),
+            "images": len(self._files),
+            "skipped": [*bad, *outside],
+            "plan": self._digest,
+        }
+        return writer.finish(source)
+
+
+def _digest(images: ImageFolder, options: Options) -> str:
+    """A digest of what the packed set depends on.
+
+    These are the options, and the name, size and time of each file.
+    """
     digest = hashlib.sha256()
-    how = [
+    settings = [
         options.size,
         options.channels,
         options.storage,
         options.shard_mb,
-        found.classes,
-        found.outside,
-        found.stray,
+        images.classes,
+        images.outside,
+        images.stray,
     ]
-    digest.update(json.dumps(how).encode())
-    for part, file in found.files:
-        digest.update(
-            os.fsencode(f"\0{part} {file.label} {file.bytes} {file.mtime_ns} {file.file}")
-        )
+    digest.update(json.dumps(settings).encode())
+    for part, file in images.files:
+        line = f"\0{part} {file.label} {file.bytes} {file.mtime_ns} {file.file}"
+        digest.update(os.fsencode(line))
     return digest.hexdigest()
-
-
-def _unchanged(
-    target: Path, plan: str, found: ImageFolder, options: Options, talk: Talk
-) -> dict[str, Any] | None:
-    """What pack.json says, if this very set is there, as it was packed."""
-    there = read_json(target / PACK) or {}
-    source = there.get("source", {})
-    if source.get("plan") != plan or (
-        len(source["skipped"]) > len(found.outside) and not options.skip_bad
-    ):
-        return None
-    sums = read_staged(target.parent, target)
-    seen: dict[Path, int] = {}
-
-    def tell(file: Path, done: int) -> None:
-        seen[file] = done
-        talk.tell(f"looking whether {target.name} is unchanged", sum(seen.values()), sums.bytes)
-
-    return there if set(verify(sums, tell).values()) == {"ok"} else None
-
-
-def _filled(
-    folder: Path,
-    target: Path,
-    found: ImageFolder,
-    options: Options,
-    aside: Path,
-    plan: str,
-    talk: Talk,
-) -> PackWriter:
-    """A writer that has all images."""
-    import PIL
-
-    key = hashlib.sha256(f"{plan} {PIL.__version__} {hpcdl.__version__}".encode()).hexdigest()
-    kept = read_json(aside / _RECORD)
-    if kept is not None and kept.get("key") != key:
-        kept = None
-    storage = kept["storage"] if kept else {"auto": "npy"}.get(options.storage, options.storage)
-    while True:
-        layout = _layout(folder, found, options, key, storage)
-        try:
-            if kept is None:
-                clear(aside)
-            writer = PackWriter(aside / target.name, layout, aside / _RECORD, kept)
-        except GoneError:
-            kept = None
-            continue
-        try:
-            if writer.done:
-                talk.say(f"going on after {writer.done:,} of {len(found.files):,} images")
-            _fill(writer, folder, found, options, layout, talk)
-        except SizesDifferError as error:
-            writer.close()
-            first = "x".join(map(str, layout.size or ()))
-            wrong = f"the images differ in size: {error}, and those before {first}"
-            if options.storage == "npy":
-                clear(aside)
-                raise UserError(
-                    f"{wrong}; --size HxW resizes them, --format tfrecord keeps them"
-                ) from error
-            talk.say(f"{wrong}; they are kept as they are, in TFRecords (--size HxW resizes them)")
-            kept, storage = None, "tfrecord"
-        except BaseException:
-            writer.close()
-            raise
-        else:
-            return writer
-
-
-def _layout(folder: Path, found: ImageFolder, options: Options, key: str, storage: str) -> Layout:
-    size = options.size
-    if size is None and storage == "npy":
-        wanted = Wanted(str(folder), options.channels, None)
-        pictures = (read(wanted, file) for _, file in found.files)
-        size = next((picture.size for picture in pictures if not picture.why), None)
-    rows = {part: len(files) for part, files in found.parts.items()}
-    return Layout(
-        key, storage, size, options.channels, found.classes, rows, int(options.shard_mb * 1e6)
-    )
-
-
-def _fill(
-    writer: PackWriter,
-    folder: Path,
-    found: ImageFolder,
-    options: Options,
-    layout: Layout,
-    talk: Talk,
-) -> None:
-    """Add to writer the images that it has not."""
-    names = layout.classes if layout.storage == "tfrecord" else None
-    wanted = Wanted(str(folder), layout.channels, options.size, names)
-    files = [file for _, file in found.files]
-    total, done = (
-        sum(file.bytes for file in files),
-        sum(file.bytes for file in files[: writer.done]),
-    )
-    workers = _workers(options, files[writer.done :])
-    with closing(
-        _pictures(wanted, layout.blocks(found.parts, writer.done), writer, workers)
-    ) as stream:
-        for block, pictures in stream:
-            writer.add(block, pictures)
-            writer.save()
-            done += sum(file.bytes for file in block.files)
-            talk.tell(folder.name, done, total)
 
 
 def _workers(options: Options, files: list[SourceFile]) -> int:
     if options.workers is not None:
         return options.workers
-    enough = 1 + max(len(files), sum(file.bytes for file in files) >> 16) // _ALONE
+    total_bytes = sum(file.bytes for file in files)
+    enough = 1 + max(len(files), total_bytes >> 16) // _WORTH_A_PROCESS
     return min(cpus(), enough)
 
 
 def _pictures(
-    wanted: Wanted, work: Iterator[Block], writer: PackWriter, workers: int
+    conversion: Conversion, blocks: Iterator[Block], writer: PackWriter, workers: int
 ) -> Generator[tuple[Block, list[Picture]], None, None]:
-    """Each block with its images, in their order, while others read the next few blocks."""
+    """Each block with its images, in order, while other processes read the next few blocks."""
     if workers == 1:
         keep_memory()
-        for block in work:
-            yield block, read_all(wanted, block.files, *writer.place(block))
+        for block in blocks:
+            yield block, read_all(conversion, block.files, *writer.place(block))
         return
     waiting: deque[tuple[Block, Future[list[Picture]]]] = deque()
     with ProcessPoolExecutor(workers, mp_context=_CONTEXT, initializer=begin_worker) as pool:
         try:
-            for block in work:
-                waiting.append(
-                    (block, pool.submit(read_all, wanted, block.files, *writer.place(block)))
-                )
+            for block in blocks:
+                future = pool.submit(read_all, conversion, block.files, *writer.place(block))
+                waiting.append((block, future))
                 if len(waiting) > workers + 2:
-                    yield waiting[0][0], waiting.popleft()[1].result()
+                    first, first_future = waiting.popleft()
+                    yield first, first_future.result()
             while waiting:
-                yield waiting[0][0], waiting.popleft()[1].result()
+                first, first_future = waiting.popleft()
+                yield first, first_future.result()
         finally:
-            # A worker that still starts fails aloud if this process has left: wait for the blocks in hand
+            # A worker that still starts would fail with a traceback if this process left now
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _finished(
-    folder: Path, writer: PackWriter, found: ImageFolder, options: Options, plan: str, talk: Talk
-) -> dict[str, str]:
-    """The checksums of the finished files; those images that cannot be used are told of."""
-    contents = writer.contents
-    bad = [
-        *contents.unusable,
-        *({"file": file, "why": "lies in no class's folder"} for file in found.stray),
-    ]
-    lines = "".join(f"\n  {Problem(row['file'], '', row['why'])}" for row in bad)
-    if bad and not options.skip_bad:
-        what = f"{len(bad):,} of {len(found.files) + len(found.stray):,} images cannot be used"
-        kept = (
-            "nothing was put in place, and what was done is kept: --skip-bad goes on without these"
-        )
-        raise HpcdlError(f"{what}:{lines}\n{kept}")
-    if bad:
-        talk.say(f"left out, {len(bad):,} that cannot be used:{lines}")
-    outside = [
-        {"file": file, "why": "no image, lies in no class's folder"} for file in found.outside
-    ]
-    source = {
-        "folder": str(folder),
-        "images": len(found.files),
-        "skipped": [*bad, *outside],
-        "plan": plan,
-    }
-    return writer.finish(source)

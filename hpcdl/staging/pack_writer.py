@@ -1,4 +1,4 @@
-"""The files of a packed set while it is made: rows and lines at their ends, and a record of how far all of them are."""
+"""The files of a packed set while it is made, and a record of how far all of them are."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from hpcdl.contract.file_names import shown
 from hpcdl.contract.pack_layout import FORMAT, LINES, NPY, PACK, PARTS, VERSION
 from hpcdl.errors import HpcdlError, Problem
 from hpcdl.files import sha256_file, write_json
-from hpcdl.staging.append_file import GrowingFile
+from hpcdl.staging.append_file import AppendFile
 from hpcdl.staging.pillow_picture import Picture, SourceFile
 
 _HEADER_BYTES = 128
+_BLOCK_BYTES, _BLOCK_FILES = 4 << 20, 256  # of a block, at most
 
 
 class SizesDifferError(Exception):
@@ -38,7 +39,7 @@ class Layout:
         channels: 1 or 3.
         classes: their names.
         rows: the images of each part, if all can be used.
-        shard_bytes: where a TFRecord file has so many, the next one begins.
+        shard_bytes: the size of a TFRecord file after which the next one begins.
     """
 
     key: str
@@ -51,26 +52,39 @@ class Layout:
 
     @property
     def row_bytes(self) -> int | None:
-        """What an image takes in an array; None in a TFRecord."""
+        """The size of an image in an array; None in a TFRecord."""
         if self.storage != NPY or self.size is None:
             return None
         return self.size[0] * self.size[1] * self.channels
 
     def blocks(self, parts: dict[str, list[SourceFile]], done: int) -> Iterator[Block]:
-        """The files after the first ones, in blocks of about 4 MB of what is read or written."""
+        """The files after the first ones, in blocks of about 4 MB of what is read or written.
+
+        Args:
+            parts: the files of each part.
+            done: how many of all files are left out, from the first one on.
+        """
         for part in PARTS:
-            first, size = min(done, len(parts[part])), 0
+            first = min(done, len(parts[part]))
             done -= first
+            block_bytes = 0
             for end, file in enumerate(parts[part][first:], first + 1):
-                size += self.row_bytes or file.bytes
-                if size >= 4 << 20 or end - first == 256 or end == len(parts[part]):
+                block_bytes += self.row_bytes or file.bytes
+                is_last = end == len(parts[part])
+                if is_last or block_bytes >= _BLOCK_BYTES or end - first == _BLOCK_FILES:
                     yield Block(part, first, parts[part][first:end])
-                    first, size = end, 0
+                    first, block_bytes = end, 0
 
 
 @dataclass(frozen=True)
 class Block:
-    """Files that follow each other in a part: the part, the place of the first one in it, the files."""
+    """Files that follow each other in a part.
+
+    Args:
+        part: ``train`` or ``test``.
+        first: the place of the first one in the part.
+        files: the files.
+    """
 
     part: str
     first: int
@@ -79,7 +93,14 @@ class Block:
 
 @dataclass
 class Contents:
-    """What the lines tell so far: labels and sizes of the rows, what was handled, what cannot be used."""
+    """What the lines of `LINES` tell so far.
+
+    Args:
+        labels: the class number of each row, by part.
+        sizes: the (height, width) that occur.
+        handled: how many images had each step of the conversion.
+        unusable: the file and the reason of those that cannot be used.
+    """
 
     labels: dict[str, list[int]] = field(default_factory=lambda: {part: [] for part in PARTS})
     sizes: set[tuple[int, int]] = field(default_factory=set)
@@ -96,6 +117,11 @@ class Contents:
         if line["handled"]:
             self.handled.update(line["handled"])
 
+    def rows_per_class(self, part: str, classes: int) -> list[int]:
+        """The rows of each class in a part."""
+        counts = Counter(self.labels[part])
+        return [counts[label] for label in range(classes)]
+
 
 class PackWriter:
     """Writes the images of a set in the order of their rows.
@@ -103,101 +129,125 @@ class PackWriter:
     Args:
         folder: where the set's files are made.
         layout: what they are.
-        record: a file beside the folder that tells how far they are, from an earlier attempt, too.
-        kept: what it told, or None to begin anew.
+        record: a file next to the folder that tells how far they are.
+        state: what it tells of an earlier attempt, or None to start from the beginning.
 
     Raises:
-        GoneError: what it tells of is not there.
+        ChangedFileError: the files are not as the state describes them.
     """
 
     def __init__(
-        self, folder: Path, layout: Layout, record: Path, kept: dict[str, Any] | None
+        self, folder: Path, layout: Layout, record: Path, state: dict[str, Any] | None
     ) -> None:
         self._folder, self._layout, self._record = folder, layout, record
-        self.done = kept["done"] if kept else 0
-        self._files: dict[str, list[GrowingFile]] = {part: [] for part in PARTS}
-        self._open: list[GrowingFile] = []
+        self.done = 0  # images, of which some may be unusable
+        self._files: dict[str, list[AppendFile]] = {part: [] for part in PARTS}
+        self._open_files: list[AppendFile] = []
         self.contents = Contents()
         folder.mkdir(exist_ok=True)
         try:
-            self._lines = self._growing(LINES, kept["lines"] if kept else None)
-            if kept:
-                self._count_lines()
-            for part in PARTS:
-                for state in kept["parts"][part] if kept else ():
-                    self._next_file(part, state["name"], state)
-                if self._layout.row_bytes and not kept:
-                    self._next_file(part, f"{part}.npy").add(self._header(self._layout.rows[part]))
+            if state is None:
+                self._begin()
+            else:
+                self._resume(state)
         except BaseException:
             self.close()
             raise
 
+    def _begin(self) -> None:
+        self._lines = self._open(LINES)
+        if self._layout.row_bytes:
+            for part in PARTS:
+                header = self._header(self._layout.rows[part])
+                self._next_file(part, f"{part}.npy").add(header)
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        self.done = state["done"]
+        self._lines = self._open(LINES, state["lines"])
+        self._count_lines()
+        for part in PARTS:
+            for file_state in state["parts"][part]:
+                self._next_file(part, file_state["name"], file_state)
+
     def place(self, block: Block) -> tuple[str | None, int]:
-        """The file that a block's pixels are written to, and where in it; None for TFRecords, which `add` is given."""
-        if self._layout.row_bytes is None:
+        """The file that a block's pixels are written to, and where in it.
+
+        Returns:
+            no file for TFRecords, which `add` is given.
+        """
+        row_bytes = self._layout.row_bytes
+        if row_bytes is None:
             return None, 0
-        return str(
-            self._files[block.part][0].path
-        ), _HEADER_BYTES + block.first * self._layout.row_bytes
+        path = self._files[block.part][0].path
+        return str(path), _HEADER_BYTES + block.first * row_bytes
 
     def add(self, block: Block, pictures: Sequence[Picture]) -> None:
-        """Take in the images of a block, which were written to their place or have their data with them.
+        """Add the images of a block.
+
+        Args:
+            block: their files.
+            pictures: the images; their pixels were written to `place`, or they have their data.
 
         Raises:
-            SizesDifferError: one has not the size that all have.
+            SizesDifferError: one does not have the size that all have.
         """
-        files = self._files[block.part]
-        row = sum(one.rows for one in files)
-        begin, lines = row, []
+        row_bytes = self._layout.row_bytes
+        first_row = row = sum(file.rows for file in self._files[block.part])
+        lines = []
         for file, picture in zip(block.files, pictures, strict=True):
-            line: dict[str, Any] = {
-                "file": file.file,
-                "class": self._layout.classes[file.label],
-                "part": block.part,
-            }
+            class_name = self._layout.classes[file.label]
+            line: dict[str, Any] = {"file": file.file, "class": class_name, "part": block.part}
             if picture.why:
                 line |= {"row": None, "sha256": picture.sha256, "why": picture.why}
             else:
-                if self._layout.size is not None and picture.size != self._layout.size:
-                    raise SizesDifferError(
-                        f"{file.file} has {picture.size[0]}x{picture.size[1]} pixels"
-                    )
-                line |= {
-                    "row": row,
-                    "sha256": picture.sha256,
-                    "size": picture.size,
-                    "handled": picture.handled,
-                }
+                self._check_size(file, picture)
+                line |= {"row": row, "sha256": picture.sha256}
+                line |= {"size": picture.size, "handled": picture.handled}
                 row += 1
-                if self._layout.row_bytes is None:
+                if row_bytes is None:
                     self._shard(block.part).add(picture.data, rows=1)
             lines.append(json.dumps(line) + "\n")
             self.contents.add(line, file.label)
         self._lines.add("".join(lines).encode())
-        if self._layout.row_bytes is not None:
-            files[0].adopt(
-                self.place(block)[1], (row - begin) * self._layout.row_bytes, row - begin
-            )
+        if row_bytes is not None:
+            rows = row - first_row
+            _, begin = self.place(block)
+            self._files[block.part][0].adopt(begin, rows * row_bytes, rows)
         self.done += len(block.files)
 
+    def _check_size(self, file: SourceFile, picture: Picture) -> None:
+        size = self._layout.size
+        if size is not None and picture.size != size:
+            height, width = picture.size
+            raise SizesDifferError(
+                f"{file.file} has {height}x{width} pixels, and those before {size[0]}x{size[1]}"
+            )
+
     def save(self) -> None:
-        """Keep how far it is. A kill loses nothing that was saved; what a crash of the machine loses is found out."""
+        """Record how far the files are.
+
+        A kill loses nothing that was recorded; what a crash of the machine loses is detected.
+        """
+        parts = {}
+        for part, files in self._files.items():
+            parts[part] = [file.state() for file in files]
         state = {
             "key": self._layout.key,
             "storage": self._layout.storage,
             "done": self.done,
             "lines": self._lines.state(),
-            "parts": {part: [one.state() for one in files] for part, files in self._files.items()},
+            "parts": parts,
         }
+        # Not synced: after a crash of the machine the hashes tell, and a sync a block costs time
         aside = self._record.with_name(f"{self._record.name}.new")
         aside.write_text(json.dumps(state), encoding="utf-8")
         os.replace(aside, self._record)
 
     def finish(self, source: dict[str, Any]) -> dict[str, str]:
-        """Make it whole, and have it on disk.
+        """Complete the files, and sync them to disk.
 
         Args:
-            source: what `pack.json` tells of where they come from, beside what was handled.
+            source: what `pack.json` tells of where they come from, besides what was handled.
 
         Returns:
             the sha256 of each file by its name.
@@ -205,76 +255,86 @@ class PackWriter:
         Raises:
             HpcdlError: a class has no image left.
         """
-        contents, names = self.contents, self._layout.classes
-        labels = contents.labels
-        counts = {part: Counter(labels[part]) for part in PARTS}
-        per_class = {part: [counts[part][label] for label in range(len(names))] for part in PARTS}
-        for part in PARTS:
-            if gone := [
-                name for name, rows in zip(names, per_class[part], strict=True) if not rows
-            ]:
-                wrong = f"no usable image is left of {', '.join(gone)} in the {part} part"
-                raise HpcdlError(str(Problem("", "", wrong)))
+        self._check_classes()
         for part in PARTS:
             self._complete(part)
         self.save()
-        parts: dict[str, Any] = {
-            part: {
-                "rows": len(labels[part]),
-                "rows_per_class": per_class[part],
-                "labels": f"{part}.labels.npy",
-                "files": [one.state() for one in self._files[part]],
-            }
-            for part in PARTS
-        }
+        parts = {part: self._about(part) for part in PARTS}
         self.close()
         for part in PARTS:
-            content = _npy_header("<i4", (len(labels[part]),)) + struct.pack(
-                f"<{len(labels[part])}i", *labels[part]
-            )
-            (self._folder / f"{part}.labels.npy").write_bytes(content)
+            self._write_labels(part)
+        sizes = self.contents.sizes
         pack = {
             "format": FORMAT,
             "version": VERSION,
-            "classes": [shown(name) for name in names],
-            "image_size": next(iter(contents.sizes)) if len(contents.sizes) == 1 else None,
+            "classes": [shown(name) for name in self._layout.classes],
+            "image_size": next(iter(sizes)) if len(sizes) == 1 else None,
             "channels": self._layout.channels,
             "storage": self._layout.storage,
             "parts": parts,
-            "source": {**source, "handled": contents.handled},
+            "source": {**source, "handled": self.contents.handled},
             "made_by": f"hpcdl {hpcdl.__version__}",
         }
         write_json(self._folder / PACK, pack)
-        sums = {one["name"]: one["sha256"] for part in PARTS for one in parts[part]["files"]}
-        small = [PACK, LINES, *(parts[part]["labels"] for part in PARTS)]
-        return sums | {name: sha256_file(self._folder / name) for name in small}
+        sums = {}
+        for about in parts.values():
+            for state in about["files"]:
+                sums[state["name"]] = state["sha256"]
+        for name in (PACK, LINES, *(about["labels"] for about in parts.values())):
+            sums[name] = sha256_file(self._folder / name)
+        return sums
+
+    def _check_classes(self) -> None:
+        names = self._layout.classes
+        for part in PARTS:
+            rows_per_class = self.contents.rows_per_class(part, len(names))
+            empty = [name for name, rows in zip(names, rows_per_class, strict=True) if not rows]
+            if empty:
+                message = f"no usable image is left of {', '.join(empty)} in the {part} part"
+                raise HpcdlError(str(Problem("", "", message)))
+
+    def _about(self, part: str) -> dict[str, Any]:
+        """What pack.json tells of a part."""
+        return {
+            "rows": len(self.contents.labels[part]),
+            "rows_per_class": self.contents.rows_per_class(part, len(self._layout.classes)),
+            "labels": _labels_name(part),
+            "files": [file.state() for file in self._files[part]],
+        }
+
+    def _write_labels(self, part: str) -> None:
+        labels = self.contents.labels[part]
+        header = _npy_header("<i4", (len(labels),))
+        content = struct.pack(f"<{len(labels)}i", *labels)
+        (self._folder / _labels_name(part)).write_bytes(header + content)
 
     def close(self) -> None:
-        """Have what was written on disk, and let go of it."""
-        with (
-            ExitStack() as stack
-        ):  # on a full disk each file is closed, though one cannot be written
-            for one in self._open:
-                stack.callback(one.close)
+        """Sync all files to disk and close them."""
+        # Each file is closed, even if another one cannot be written to a full disk
+        with ExitStack() as stack:
+            for file in self._open_files:
+                stack.callback(file.close)
 
     def _count_lines(self) -> None:
-        numbers = {name: label for label, name in enumerate(self._layout.classes)}
+        labels = {name: label for label, name in enumerate(self._layout.classes)}
         with (self._folder / LINES).open(encoding="utf-8") as stream:
-            for line in map(json.loads, stream):
-                self.contents.add(line, numbers[line["class"]])
+            for text in stream:
+                line = json.loads(text)
+                self.contents.add(line, labels[line["class"]])
 
-    def _growing(self, name: str, state: dict[str, Any] | None = None) -> GrowingFile:
-        self._open.append(GrowingFile(self._folder / name, state))
-        return self._open[-1]
+    def _open(self, name: str, state: dict[str, Any] | None = None) -> AppendFile:
+        file = AppendFile(self._folder / name, state)
+        self._open_files.append(file)
+        return file
 
-    def _next_file(self, part: str, name: str, state: dict[str, Any] | None = None) -> GrowingFile:
+    def _next_file(self, part: str, name: str, state: dict[str, Any] | None = None) -> AppendFile:
         files = self._files[part]
         if files:
             files[-1].close()  # there may be more of them than a process may have open
-        files.append(self._growing(name, state))
+        files.append(self._open(name, state))
         return files[-1]
 
-    def _shard(self, part: str) -> GrowingFile:
+    def _shard(self, part: str) -> AppendFile:
         """The TFRecord file that the next row goes to."""
         files = self._files[part]
         if not files or files[-1].bytes >= self._layout.shard_bytes:
@@ -285,25 +345,29 @@ class PackWriter:
         return _npy_header("|u1", (rows, *(self._layout.size or ()), self._layout.channels))
 
     def _complete(self, part: str) -> None:
-        """What is known only at the end: the rows of an array, the number of TFRecord files."""
+        """Add what is known only at the end: the rows of an array, the number of TFRecord files."""
         files = self._files[part]
-        for number, one in enumerate(files):
+        for number, file in enumerate(files):
             if self._layout.storage == NPY:
-                one.end(self._header(one.rows))
+                file.end(self._header(file.rows))
             else:
-                path = one.path.with_name(f"{part}-{number:05d}-of-{len(files):05d}.tfrecord")
-                os.replace(one.path, path)
-                one.path = path
+                name = f"{part}-{number:05d}-of-{len(files):05d}.tfrecord"
+                path = file.path.with_name(name)
+                os.replace(file.path, path)
+                file.path = path
+
+
+def _labels_name(part: str) -> str:
+    return f"{part}.labels.npy"
 
 
 def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """The beginning of an .npy file, always as long, so that the rows in it can be corrected.
+    """The beginning of an .npy file, of a fixed length, so that its rows can be corrected later.
 
-    Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, format version 1.0.
+    numpy's own header is not used: only newer versions leave room for more rows.
+    Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, version 1.0.
     """
     text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
-    return (
-        b"\x93NUMPY\x01\x00"
-        + struct.pack("<H", _HEADER_BYTES - 10)
-        + f"{text:<{_HEADER_BYTES - 11}}\n".encode()
-    )
+    length = struct.pack("<H", _HEADER_BYTES - 10)
+    padded = f"{text:<{_HEADER_BYTES - 11}}\n"
+    return b"\x93NUMPY\x01\x00" + length + padded.encode()

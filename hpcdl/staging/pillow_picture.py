@@ -31,7 +31,14 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class SourceFile(NamedTuple):
-    """A file that should be an image, as it was found: its place below the folder (with /), its class, size, time."""
+    """A file that should be an image.
+
+    Args:
+        file: its path below the folder, with ``/``.
+        label: its class number.
+        bytes: its size when the folder was listed.
+        mtime_ns: its time of change at that moment.
+    """
 
     file: str
     label: int
@@ -40,14 +47,14 @@ class SourceFile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What becomes of each image.
+class Conversion:
+    """What each image is converted to.
 
     Args:
         folder: what the files' names are relative to.
         channels: 1 (grey) or 3 (RGB).
-        size: (height, width) in pixels that images are resized to; None: as they are.
-        classes: the names by class number where TFRecords are wanted; None for the bare pixels.
+        size: (height, width) in pixels that images are resized to; None leaves them as they are.
+        classes: the names by class number, for TFRecords; None for bare pixels.
     """
 
     folder: str
@@ -60,11 +67,13 @@ class Picture(NamedTuple):
     """An image as it is stored, or why it cannot be.
 
     Args:
-        data: uint8 pixels (height, width, channels), or a TFRecord; empty where it is unusable, or was written.
-        size: (height, width), after all that was done.
-        handled: what was done: grey, color, cmyk, palette, alpha, deep (16 bits), rotated, animated, resized.
-        sha256: of the file; empty where it cannot be read.
-        why: it is unusable; empty where it is not.
+        data: uint8 pixels (height, width, channels), or a TFRecord; empty if it is unusable, or
+            was written already.
+        size: (height, width) in pixels, after the conversion.
+        handled: the steps of the conversion: grey, color, cmyk, palette, alpha, deep (16 bits),
+            rotated, animated, resized.
+        sha256: of the file; empty if it cannot be read.
+        why: the reason if it is unusable, else empty.
     """
 
     data: bytes = b""
@@ -75,10 +84,10 @@ class Picture(NamedTuple):
 
 
 def keep_memory() -> None:
-    """Let freed memory stay with this process, where the C library is glibc.
+    """Let freed memory stay with this process, if the C library is glibc.
 
-    For each image some 100 kB come and go; with glibc's own settings they go back to the system each time, and a
-    third of the processor time of small images is the system's giving them anew.
+    Each image takes and frees some 100 kB. By default glibc returns them to the system each time,
+    and a third of the processor time of small images goes into getting them again.
     Source: mallopt(3), https://man7.org/linux/man-pages/man3/mallopt.3.html.
     """
     with contextlib.suppress(AttributeError, OSError):
@@ -88,7 +97,10 @@ def keep_memory() -> None:
 
 
 def begin_worker() -> None:
-    """A process that reads images for another one leaves Ctrl-C to it, and does not outlive it."""
+    """Prepare a process that reads images for another one.
+
+    It leaves Ctrl-C to the other one, and does not outlive it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_memory()
     parent = parent_process()
@@ -102,92 +114,107 @@ def begin_worker() -> None:
 
 
 def read_all(
-    wanted: Wanted, files: Sequence[SourceFile], target: str | None, begin: int
+    conversion: Conversion, files: Sequence[SourceFile], target: str | None, begin: int
 ) -> list[Picture]:
     """Read some files, in their order.
 
     Args:
-        wanted: what becomes of them.
+        conversion: what they are converted to.
         files: which.
-        target: write the data of all that are usable to this file, instead of giving it back; None: give it back.
+        target: a file to write the data of all usable ones to, instead of returning it; None
+            returns it.
         begin: where in it.
 
     Raises:
         OSError: target cannot be written.
     """
-    pictures = [read(wanted, file) for file in files]
+    pictures = [read(conversion, file) for file in files]
     if target is None:
         return pictures
     data = [picture.data for picture in pictures if picture.data]
-    handle = os.open(target, os.O_WRONLY)
-    try:
-        count = os.pwritev(handle, data, begin) if data else 0
-        rest = (
-            memoryview(b"".join(data))[count:] if count < sum(map(len, data)) else memoryview(b"")
-        )
-        while rest:
-            begin, count = begin + count, os.pwrite(handle, rest, begin + count)
-            rest = rest[count:]
-    finally:
-        os.close(handle)
+    if data:
+        _write_all(target, begin, data)
     return [picture._replace(data=b"") for picture in pictures]
 
 
-def read(wanted: Wanted, file: SourceFile) -> Picture:
-    """Read one file; whatever is wrong with it stands in the answer."""
+def _write_all(target: str, begin: int, data: list[bytes]) -> None:
+    """Write data into a file, from a place on.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    handle = os.open(target, os.O_WRONLY)
     try:
-        content = _content(f"{wanted.folder}/{file.file}", file)
+        written = os.pwritev(handle, data, begin)
+        if written == sum(map(len, data)):
+            return
+        rest = memoryview(b"".join(data))[written:]  # rarely: a signal, or a disk almost full
+        while rest:
+            begin += written
+            written = os.pwrite(handle, rest, begin)
+            rest = rest[written:]
+    finally:
+        os.close(handle)
+
+
+def read(conversion: Conversion, file: SourceFile) -> Picture:
+    """Read one file; the answer says whatever is wrong with it."""
+    try:
+        content = _content(f"{conversion.folder}/{file.file}", file)
     except OSError as error:
         return Picture(why=error.strerror or str(error))
     digest = hashlib.sha256(content).hexdigest()
     if not content:
         return Picture(sha256=digest, why="is empty")
     try:
-        image, handled = _decode(content, wanted)
+        image, handled = _decode(content, conversion)
         size = (image.height, image.width)
-        if wanted.classes is None:
-            return Picture(image.tobytes(), size, handled, digest)
-        return Picture(
-            _record(wanted.classes, file, content, image, handled), size, handled, digest
-        )
+        if conversion.classes is None:
+            data = image.tobytes()
+        else:
+            data = _record(conversion.classes, file, content, image, handled)
+        return Picture(data, size, handled, digest)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file fails in many ways, and each one is about this file
-        from PIL import UnidentifiedImageError
+        return Picture(sha256=digest, why=_why(error))
 
-        if isinstance(error, UnidentifiedImageError):
-            return Picture(sha256=digest, why="is no JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image")
-        return Picture(
-            sha256=digest,
-            why=f"cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}",
-        )
+
+def _why(error: Exception) -> str:
+    """The reason why a file is unusable."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "is not a JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"cannot be decoded: {reason}"
 
 
 def _content(path: str, file: SourceFile) -> bytes:
-    """The bytes of a regular file that is still what was found.
+    """The bytes of a regular file that has not changed since the folder was listed.
 
     Raises:
         OSError: with the reason.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for
     try:
-        seen = os.fstat(handle)
-        if not stat.S_ISREG(seen.st_mode):
-            raise OSError(0, "is no regular file")
-        content = os.read(handle, seen.st_size + 1)
-        while len(content) < seen.st_size and (more := os.read(handle, seen.st_size)):
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(0, "is not a regular file")
+        content = os.read(handle, state.st_size + 1)
+        while len(content) < state.st_size and (more := os.read(handle, state.st_size)):
             content += more
     finally:
         os.close(handle)
-    if (len(content), seen.st_mtime_ns) != (file.bytes, file.mtime_ns):
+    if (len(content), state.st_mtime_ns) != (file.bytes, file.mtime_ns):
         raise OSError(0, "was changed meanwhile")
     return content
 
 
-def _decode(content: bytes, wanted: Wanted) -> tuple[Image.Image, tuple[str, ...]]:
-    """The image in mode L or RGB and of the size wanted, and what was done for that."""
+def _decode(content: bytes, conversion: Conversion) -> tuple[Image.Image, tuple[str, ...]]:
+    """The converted image in mode L or RGB, and the steps of the conversion."""
     handled: list[str] = []
-    mode = "L" if wanted.channels == 1 else "RGB"
+    mode = "L" if conversion.channels == 1 else "RGB"
     image = _plain_jpeg(content)
     if image is not None:
         image = _colored(image, mode, handled)
@@ -195,16 +222,17 @@ def _decode(content: bytes, wanted: Wanted) -> tuple[Image.Image, tuple[str, ...
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of colour profiles and odd tags; damage is an error
             image = _colored(_upright(content, handled), mode, handled)
-    if wanted.size is not None and wanted.size != (image.height, image.width):
+    size = conversion.size
+    if size is not None and size != (image.height, image.width):
         from PIL import Image
 
         handled.append("resized")
-        image = image.resize((wanted.size[1], wanted.size[0]), Image.Resampling.BILINEAR)
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return image, tuple(handled)
 
 
 def _plain_jpeg(content: bytes) -> Image.Image | None:
-    """The image of a file that needs nothing but decoding; None for all others, and for damaged ones."""
+    """The image of a file that needs nothing but decoding; None for others and damaged ones."""
     from PIL import Image
 
     frame = plain_frame(content)
@@ -220,7 +248,7 @@ def _plain_jpeg(content: bytes) -> Image.Image | None:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those formats that this Pillow was built to read."""
+    """The formats of `_FORMATS` that this Pillow was built to read."""
     from PIL import Image
 
     Image.init()
@@ -260,7 +288,10 @@ def _eight_bits(image: Image.Image, content: bytes, handled: list[str]) -> Image
 
 
 def _colored(image: Image.Image, mode: str, handled: list[str]) -> Image.Image:
-    """The image in mode L or RGB. What is transparent keeps the colour that it has, as in Keras and TensorFlow."""
+    """The image in mode L or RGB.
+
+    Transparent pixels keep the colour that they have, as in Keras and TensorFlow.
+    """
     if image.mode in ("P", "PA"):
         handled.append("palette")
     if image.mode in _ALPHA or "transparency" in image.info:
@@ -285,7 +316,7 @@ def _record(
     image: Image.Image,
     handled: Sequence[str],
 ) -> bytes:
-    """The image as a TFRecord: the file's own bytes where they can stay, else a PNG."""
+    """The image as a TFRecord: with the file's own bytes if they can stay, else with a PNG."""
     from hpcdl.staging.tfrecord_writer import record
 
     if handled or not content.startswith((b"\xff\xd8", _PNG)):

@@ -1,4 +1,4 @@
-"""What is asked for by a name: the file or folder that is staged, and where it can be fetched from."""
+"""What a name asks for: the file or folder to stage, and where it can be fetched from."""
 
 from __future__ import annotations
 
@@ -13,73 +13,100 @@ from hpcdl.staging.catalogue import EMBEDDED, SETS, Source
 from hpcdl.staging.weights import ARCHITECTURES, CLASS_INDEX, find_source, sources
 from hpcdl.text import did_you_mean
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"  # https://docs.hdfgroup.org/hdf5/v1_14/_f_m_t3.html, format signature
+# https://docs.hdfgroup.org/hdf5/v1_14/_f_m_t3.html, format signature
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_KINDS = {".npz": "an .npz file", ".h5": "an HDF5 file"}  # of a target, by its ending
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be staged: the name, its file or folder, and what can be fetched for it (sources' files beside it)."""
+class Request:
+    """What is to be staged.
+
+    Args:
+        name: of the set or weights.
+        target: the file or folder that is staged.
+        sources: what can be fetched for it; these files lie next to the target.
+    """
 
     name: str
     target: Path
     sources: tuple[Source, ...] = ()
 
+    @property
+    def ending(self) -> str:
+        """The ending of the target's name; empty for a folder."""
+        return self.target.suffix
 
-def find_wanted(name: str, data_root: Path, include_top: bool, source: Path | None) -> Wanted:
+
+def find_request(name: str, data_root: Path, include_top: bool, source: Path | None) -> Request:
     """What a name stands for; the arguments are those of `hpcdl.staging.stage.stage`.
 
     Raises:
-        UserError: nothing, with what is known.
+        UserError: it stands for nothing; the message says which names are known.
     """
     if name.startswith(WEIGHTS):
-        return _wanted_weights(name.removeprefix(WEIGHTS), data_root / MODELS, include_top, source)
+        return _weights(name.removeprefix(WEIGHTS), data_root / MODELS, include_top, source)
     if not NAME.fullmatch(name):
         raise UserError(
-            f"a set's name has letters, digits, '.', '_' and '-', at most 100, no space; got {name!r}"
+            "a set's name has letters, digits, '.', '_' and '-', at most 100, no space; "
+            f"got {name!r}"
         )
     if include_top:
         raise UserError(f"--include-top is for weights; {name!r} is a data set")
-    known = [*EMBEDDED, *SETS]
-    if source is None and name not in known:
-        guess = (
-            f"; did you mean {WEIGHTS}{name}?"
-            if name in ARCHITECTURES
-            else did_you_mean(name, known)
-        )
+    known_names = [*EMBEDDED, *SETS]
+    if source is None and name not in known_names:
+        guess = did_you_mean(name, known_names)
+        if name in ARCHITECTURES:
+            guess = f"; did you mean {WEIGHTS}{name}?"
         raise UserError(f"{name!r} is not a known set{guess}; one of yours is given with --from")
-    if name not in known and source is not None and source.is_dir() and find_idx(str(source)):
-        return Wanted(name, data_root / name)
-    return Wanted(name, Path(staged_path(str(data_root), name)), SETS.get(name, ()))
+    is_folder = source is not None and source.is_dir()
+    if name not in known_names and is_folder and find_idx(str(source)):
+        return Request(name, data_root / name)
+    return Request(name, Path(staged_path(str(data_root), name)), SETS.get(name, ()))
 
 
-def _wanted_weights(which: str, models: Path, include_top: bool, source: Path | None) -> Wanted:
+def _weights(which: str, models: Path, include_top: bool, source: Path | None) -> Request:
     """Weights by architecture, or by the name of one of its files."""
-    if found := find_source(which):
-        _, top, chosen = found
+    by_file = find_source(which)
+    if by_file is not None:
+        _, has_top, chosen = by_file
     elif which in ARCHITECTURES:
-        top, choice = include_top, sources(which, include_top)
-        names = {one.file: one for one in choice}
-        if source is not None and source.name not in names:
-            raise UserError(
-                f"{source.name} is not a name that Keras looks for; those of {which} are: {', '.join(names)}. "
-                f"To stage it as such: hpcdl data stage {WEIGHTS}{choice[0].file} --from {source}"
-            )
-        chosen = choice[0] if source is None else names[source.name]
+        has_top = include_top
+        chosen = _of_architecture(which, include_top, source)
     else:
         guess = did_you_mean(which, sorted(ARCHITECTURES))
         raise UserError(
-            f"{which!r} is neither an architecture of keras.applications nor a file it looks for{guess}"
+            f"{which!r} is neither an architecture of keras.applications "
+            f"nor a file it looks for{guess}"
         )
-    return Wanted(
-        f"{WEIGHTS}{chosen.file}", models / chosen.file, (chosen, *([CLASS_INDEX] if top else []))
-    )
+    files = (chosen, CLASS_INDEX) if has_top else (chosen,)
+    return Request(f"{WEIGHTS}{chosen.file}", models / chosen.file, files)
 
 
-def check_source(wanted: Wanted, source: Path | None, mirror: str | None) -> None:
-    """Raise UserError where a file or folder is not what it should be, or a mirror is no URL."""
-    if mirror is not None and (source is not None or not wanted.sources):
+def _of_architecture(architecture: str, include_top: bool, source: Path | None) -> Source:
+    """The file of an architecture's weights: the one given, or the one that Keras prefers."""
+    choice = sources(architecture, include_top)
+    if source is None:
+        return choice[0]
+    by_name = {candidate.file: candidate for candidate in choice}
+    if source.name not in by_name:
         raise UserError(
-            f"--mirror says where a known set is fetched from; {wanted.name} is not fetched"
+            f"{source.name} is not a name that Keras looks for; those of {architecture} are: "
+            f"{', '.join(by_name)}. To stage it as such: "
+            f"hpcdl data stage {WEIGHTS}{choice[0].file} --from {source}"
+        )
+    return by_name[source.name]
+
+
+def check_source(request: Request, source: Path | None, mirror: str | None) -> None:
+    """Check the file or folder to stage, and the address of a mirror.
+
+    Raises:
+        UserError: the file is not of the right kind, or the mirror is not a URL.
+    """
+    if mirror is not None and (source is not None or not request.sources):
+        raise UserError(
+            f"--mirror says where a known set is fetched from; {request.name} is not fetched"
         )
     if mirror is not None and not mirror.startswith(("http://", "https://")):
         raise UserError(f"--mirror is the beginning of a URL, http:// or https://; got {mirror!r}")
@@ -87,19 +114,15 @@ def check_source(wanted: Wanted, source: Path | None, mirror: str | None) -> Non
         return
     if not source.exists():
         raise UserError(f"there is no {source}")
-    is_file = wanted.target.suffix in (".npz", ".h5")
+    is_file = request.ending in _KINDS
     if source.is_dir() == is_file:
-        kind = {".npz": "an .npz file", ".h5": "an HDF5 file"}.get(
-            wanted.target.suffix, "a folder of IDX files"
-        )
-        pack = (
-            f"; a folder of images per class: hpcdl data pack {source}"
-            if wanted.target.suffix == ".npz"
-            else ""
-        )
-        raise UserError(f"{source}: {wanted.name} is staged as {kind}{pack}")
-    if wanted.target.suffix == ".h5" and not is_hdf5(source):
-        raise UserError(f"{source} is no HDF5 file")
+        kind = _KINDS.get(request.ending, "a folder of IDX files")
+        pack = ""
+        if request.ending == ".npz":
+            pack = f"; a folder of images per class: hpcdl data pack {source}"
+        raise UserError(f"{source}: {request.name} is staged as {kind}{pack}")
+    if request.ending == ".h5" and not is_hdf5(source):
+        raise UserError(f"{source} is not an HDF5 file")
 
 
 def is_hdf5(path: Path) -> bool:
@@ -110,15 +133,22 @@ def is_hdf5(path: Path) -> bool:
 
 def url_of(source: Source, mirror: str | None) -> str:
     """Where to fetch a file from: Keras's own address, or the same file name below a mirror's."""
-    return f"{mirror.rstrip('/')}/{source.url.rpartition('/')[2]}" if mirror else source.url
+    if mirror is None:
+        return source.url
+    return f"{mirror.rstrip('/')}/{source.url.rpartition('/')[2]}"
 
 
-def elsewhere(name: str, include_top: bool, wanted: Wanted, data_root: Path) -> str:
+def elsewhere(name: str, include_top: bool, request: Request, data_root: Path) -> str:
     """What to do on a machine without internet."""
-    command = f"hpcdl data stage {name}{' --include-top' if include_top else ''}"
-    what = "FOLDER" if wanted.name == "fashion_mnist" else wanted.sources[0].url.rpartition("/")[2]
+    command = f"hpcdl data stage {name}"
+    if include_top:
+        command += " --include-top"
+    what = request.sources[0].url.rpartition("/")[2]
+    if request.name == "fashion_mnist":
+        what = "FOLDER"
     return (
-        "what came so far is kept, and the same command goes on from there. If this machine has no internet:\n"
+        "what has arrived is kept, and the same command resumes. "
+        "If this machine has no internet:\n"
         f"  stage it on one that has:  {command} --data-root DIR, and copy DIR to {data_root}\n"
         f"  or fetch it by hand:       {command} --from {what} --data-root {data_root}"
     )

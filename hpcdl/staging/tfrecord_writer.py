@@ -1,27 +1,29 @@
-"""TFRecord files without TensorFlow: a ``tf.train.Example`` as bytes, and the frame around each of them."""
+"""Writes TFRecord files without TensorFlow: each ``tf.train.Example`` as bytes in a frame."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
 
-_BYTES = 2  # the wire type of everything that has a length, https://protobuf.dev/programming-guides/encoding/
+# The wire type of everything that has a length: https://protobuf.dev/programming-guides/encoding/
+_BYTES = 2
 
 
 def record(features: Mapping[str, bytes | int]) -> bytes:
     """An Example with one value a feature, framed as a TFRecord file has it.
 
     Sources: tensorflow/core/example/{example,feature}.proto, and the format of the frame in
-    https://www.tensorflow.org/tutorials/load_data/tfrecord: length, its masked CRC32C, the bytes, their masked CRC32C.
+    https://www.tensorflow.org/tutorials/load_data/tfrecord: length, its masked CRC32C, the bytes,
+    their masked CRC32C.
 
     Args:
-        features: by name, bytes for a bytes_list, or a number from 0 for an int64_list; the same bytes come out
-            for the same features, whatever their order.
+        features: by name, bytes for a bytes_list, or a number from 0 for an int64_list. The same
+            features give the same bytes, whatever their order.
     """
-    entries = b"".join(
-        _field(1, _field(1, name.encode()) + _field(2, _feature(features[name])))
-        for name in sorted(features)
-    )
+    entries = b""
+    for name in sorted(features):
+        entry = _field(1, name.encode()) + _field(2, _feature(features[name]))
+        entries += _field(1, entry)
     example = _field(1, entries)
     length = struct.pack("<Q", len(example))
     return b"".join((length, _masked_crc32c(length), example, _masked_crc32c(example)))
@@ -38,12 +40,13 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    out = bytearray()
+    """A number in base 128, its lowest seven bits first; the top bit tells that more follow."""
+    content = bytearray()
     while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
+        content.append(value & 0x7F | 0x80)
         value >>= 7
-    out.append(value)
-    return bytes(out)
+    content.append(value)
+    return bytes(content)
 
 
 def _masked_crc32c(content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The weights of ``keras.applications``: which files Keras looks for below ``models`` in its home, and their source."""
+"""The weights of ``keras.applications``: the files that Keras looks for, and their addresses."""
 
 from __future__ import annotations
 
@@ -11,55 +11,115 @@ from hpcdl.staging.catalogue import Source
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
 _TF = "_weights_tf_dim_ordering_tf_kernels"
 
-# Each file of an architecture: folder below _BASE, name without ending, and the published checksums of the file with
-# the 1,000 classes and of the one without. Source: https://github.com/keras-team/keras,
-# keras/src/applications/*.py at 3422977 (August 2026), and keras/applications/*.py at v2.11.0, which agree.
+# Each file of an architecture: folder below _BASE, name without ending, and the published checksums
+# of the file with the 1,000 classes and of the one without. Source:
+# https://github.com/keras-team/keras, keras/src/applications/*.py at 3422977 (August 2026), and
+# keras/applications/*.py at v2.11.0, which agree.
 _PUBLISHED = {
-    "VGG16": (f"vgg16/vgg16{_TF}", "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"),
-    "VGG19": (f"vgg19/vgg19{_TF}", "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"),
-    "Xception": (f"xception/xception{_TF}", "0a58e3b7378bc2990ea3b43d5981f1f6", "b0042744bf5b25fce3cb969f33bebb97"),
+    "VGG16": (
+        f"vgg16/vgg16{_TF}",
+        "64373286793e3c8b2b4e3219cbf3544b",
+        "6d6bbae143d832006294945121d1f1fc",
+    ),
+    "VGG19": (
+        f"vgg19/vgg19{_TF}",
+        "cbe5617147190e668d6c5d5026f83318",
+        "253f8cb515780f3b799900260a226db6",
+    ),
+    "Xception": (
+        f"xception/xception{_TF}",
+        "0a58e3b7378bc2990ea3b43d5981f1f6",
+        "b0042744bf5b25fce3cb969f33bebb97",
+    ),
     "InceptionV3": (
-        f"inception_v3/inception_v3{_TF}", "9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63"
+        f"inception_v3/inception_v3{_TF}",
+        "9a0d58056eeedaa3f26cb7ebd46da564",
+        "bcbd6486424b2319ff4ef7d526e38f63",
     ),
     "InceptionResNetV2": (
         f"inception_resnet_v2/inception_resnet_v2{_TF}",
-        "e693bd0210a403b3192acc6073ad2e96", "d19885ff4a710c122648d3b5c3b684e4",
+        "e693bd0210a403b3192acc6073ad2e96",
+        "d19885ff4a710c122648d3b5c3b684e4",
     ),
     "DenseNet121": (
-        f"densenet/densenet121{_TF}", "9d60b8095a5708f2dcce2bca79d332c7", "30ee3e1110167f948a6b9946edeeb738"
+        f"densenet/densenet121{_TF}",
+        "9d60b8095a5708f2dcce2bca79d332c7",
+        "30ee3e1110167f948a6b9946edeeb738",
     ),
     "DenseNet169": (
-        f"densenet/densenet169{_TF}", "d699b8f76981ab1b30698df4c175e90b", "b8c4d4c20dd625c148057b9ff1c1176b"
+        f"densenet/densenet169{_TF}",
+        "d699b8f76981ab1b30698df4c175e90b",
+        "b8c4d4c20dd625c148057b9ff1c1176b",
     ),
     "DenseNet201": (
-        f"densenet/densenet201{_TF}", "1ceb130c1ea1b78c3bf6114dbdfd8807", "c13680b51ded0fb44dff2d8f86ac8bb1"
+        f"densenet/densenet201{_TF}",
+        "1ceb130c1ea1b78c3bf6114dbdfd8807",
+        "c13680b51ded0fb44dff2d8f86ac8bb1",
     ),
-    "ResNet50": (f"resnet/resnet50{_TF}", "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626"),
-    "ResNet101": (f"resnet/resnet101{_TF}", "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21"),
-    "ResNet152": (f"resnet/resnet152{_TF}", "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
-    "ResNet50V2": (f"resnet/resnet50v2{_TF}", "3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917"),
-    "ResNet101V2": (f"resnet/resnet101v2{_TF}", "6343647c601c52e1368623803854d971", "c0ed64b8031c3730f411d2eb4eea35b5"),
-    "ResNet152V2": (f"resnet/resnet152v2{_TF}", "a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33"),
+    "ResNet50": (
+        f"resnet/resnet50{_TF}",
+        "2cb95161c43110f7111970584f804107",
+        "4d473c1dd8becc155b73f8504c6f6626",
+    ),
+    "ResNet101": (
+        f"resnet/resnet101{_TF}",
+        "f1aeb4b969a6efcfb50fad2f0c20cfc5",
+        "88cf7a10940856eca736dc7b7e228a21",
+    ),
+    "ResNet152": (
+        f"resnet/resnet152{_TF}",
+        "100835be76be38e30d865e96f2aaae62",
+        "ee4c566cf9a93f14d82f913c2dc6dd0c",
+    ),
+    "ResNet50V2": (
+        f"resnet/resnet50v2{_TF}",
+        "3ef43a0b657b3be2300d5770ece849e0",
+        "fac2f116257151a9d068a22e544a4917",
+    ),
+    "ResNet101V2": (
+        f"resnet/resnet101v2{_TF}",
+        "6343647c601c52e1368623803854d971",
+        "c0ed64b8031c3730f411d2eb4eea35b5",
+    ),
+    "ResNet152V2": (
+        f"resnet/resnet152v2{_TF}",
+        "a49b44d1979771252814e80f8ec446f9",
+        "ed17cf2e0169df9d443503ef94b23b33",
+    ),
     "EfficientNetV2B0": (
-        "efficientnet_v2/efficientnetv2-b0", "21ecbf6da12460d5c40bb2f29ceb2188", "893217f2bb855e2983157299931e43ff"
+        "efficientnet_v2/efficientnetv2-b0",
+        "21ecbf6da12460d5c40bb2f29ceb2188",
+        "893217f2bb855e2983157299931e43ff",
     ),
     "EfficientNetV2B1": (
-        "efficientnet_v2/efficientnetv2-b1", "069f0534ff22adf035c89e2d9547a9dc", "0e80663031ca32d657f9caa404b6ec37"
+        "efficientnet_v2/efficientnetv2-b1",
+        "069f0534ff22adf035c89e2d9547a9dc",
+        "0e80663031ca32d657f9caa404b6ec37",
     ),
     "EfficientNetV2B2": (
-        "efficientnet_v2/efficientnetv2-b2", "424e49f28180edbde1e94797771950a7", "1dfe2e7a5d45b6632553a8961ea609eb"
+        "efficientnet_v2/efficientnetv2-b2",
+        "424e49f28180edbde1e94797771950a7",
+        "1dfe2e7a5d45b6632553a8961ea609eb",
     ),
     "EfficientNetV2B3": (
-        "efficientnet_v2/efficientnetv2-b3", "1f1fc43bd98a6e4fd8fdfd551e02c7a0", "f6abf7b5849ac99a89b50dd3fd532856"
+        "efficientnet_v2/efficientnetv2-b3",
+        "1f1fc43bd98a6e4fd8fdfd551e02c7a0",
+        "f6abf7b5849ac99a89b50dd3fd532856",
     ),
     "EfficientNetV2S": (
-        "efficientnet_v2/efficientnetv2-s", "e1d88a8495beba45748fedd0cecbe016", "af0682fb74e8c54910f2d4393339c070"
+        "efficientnet_v2/efficientnetv2-s",
+        "e1d88a8495beba45748fedd0cecbe016",
+        "af0682fb74e8c54910f2d4393339c070",
     ),
     "EfficientNetV2M": (
-        "efficientnet_v2/efficientnetv2-m", "a3bf6aa3276309f4fc6a34aa114c95cd", "1b8dc055df72dde80d614482840fe342"
+        "efficientnet_v2/efficientnetv2-m",
+        "a3bf6aa3276309f4fc6a34aa114c95cd",
+        "1b8dc055df72dde80d614482840fe342",
     ),
     "EfficientNetV2L": (
-        "efficientnet_v2/efficientnetv2-l", "27e6d408b53c7ebc868fefa357689935", "b0b66b5c863aef5b46e8608fe1711615"
+        "efficientnet_v2/efficientnetv2-l",
+        "27e6d408b53c7ebc868fefa357689935",
+        "b0b66b5c863aef5b46e8608fe1711615",
     ),
     "ConvNeXtTiny": (
         "convnext/convnext_tiny",
@@ -86,7 +146,7 @@ _PUBLISHED = {
         "c1f5ccab661354fc3a79a10fa99af82f0fbf10ec65cb894a3ae0815f17a889ee",
         "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05",
     ),
-}  # fmt: skip
+}
 _EFFICIENTNET = {
     "B0": ("902e53a9f72be733fc0bcb005b3ebbac", "50bc09e76180e00e4465e1a485ddc09d"),
     "B1": ("1d254153d4ab51201f1646940f018540", "74c4e6b3e1f6a1eea24c589628592432"),
@@ -127,7 +187,7 @@ _NASNET = {
         "d81d89dc07e6e56530c4e77faddd61b5",
     ),
 }
-# No checksums of MobileNet and MobileNetV2 are published; there is a file for each width and image size.
+# No checksums of MobileNet and MobileNetV2 are published; each width and image size has a file.
 _MOBILENET = [
     f"{width}_{side}" for width in ("1_0", "7_5", "5_0", "2_5") for side in (224, 192, 160, 128)
 ]
@@ -150,7 +210,8 @@ ARCHITECTURES = frozenset(
     }
 )
 
-# What decode_predictions() of every architecture looks for. Source: keras/src/applications/imagenet_utils.py
+# decode_predictions() of every architecture looks for this file.
+# Source: keras/src/applications/imagenet_utils.py
 CLASS_INDEX = Source(
     "imagenet_class_index.json",
     "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json",
@@ -161,23 +222,25 @@ CLASS_INDEX = Source(
 def sources(
     architecture: str, include_top: bool, alpha: float | None = None, side: int | None = None
 ) -> list[Source]:
-    """The files that Keras may look for; those of MobileNets are several, its own choice first.
+    """The files that Keras may look for; a MobileNet has several, Keras's own choice first.
 
     Args:
         architecture: one of `ARCHITECTURES`.
         include_top: with the 1,000 classes, or without.
         alpha: the width multiplier of a MobileNet; None for all.
-        side: the height and width of its images in pixels; None for all. Keras takes 224 for one that has no file.
+        side: the height and width of its images in pixels; None for all. Keras takes 224 for a
+            size that has no file.
     """
-    found = list(_sources(architecture, include_top))
-    sizes = {source.file: _size(source.file) for source in found}
-    if side is not None and side not in {size[1] for size in sizes.values() if size}:
+    candidates = list(_sources(architecture, include_top))
+    sizes = {source.file: _size(source.file) for source in candidates}
+    sides = {size[1] for size in sizes.values() if size}
+    if side is not None and side not in sides:
         side = 224
-    return [source for source in found if _fits(sizes[source.file], alpha, side)]
+    return [source for source in candidates if _fits(sizes[source.file], alpha, side)]
 
 
 def _size(file: str) -> tuple[float, int] | None:
-    """The width multiplier and the side of the images, as a MobileNet's file name has them."""
+    """The width multiplier and the side of the images, from a MobileNet's file name."""
     if match := re.match(r"mobilenet_(\d_\d)_(\d+)_tf", file):
         return {"1_0": 1.0, "7_5": 0.75, "5_0": 0.5, "2_5": 0.25}[match[1]], int(match[2])
     if match := re.match(rf"mobilenet_v2{_TF}_([\d.]+)_(\d+)", file):
@@ -224,7 +287,12 @@ def _source(base: str, path: str, ending: str, digest: str) -> Source:
 
 
 def find_source(file: str) -> tuple[str, bool, Source] | None:
-    """The architecture, whether it has its top, and the source of a file that Keras looks for by this name."""
+    """What a file name of Keras stands for.
+
+    Returns:
+        the architecture, whether the file has the 1,000 classes, and its source; None if Keras
+        looks for no such file.
+    """
     for architecture in sorted(ARCHITECTURES):
         for include_top in (True, False):
             for source in _sources(architecture, include_top):

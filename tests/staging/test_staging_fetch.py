@@ -156,7 +156,7 @@ def test_page_instead_of_weights_refused(stage, site, tmp_path):
     answer = stage("weights/MobileNetV2")
 
     assert (answer.code, answer.out) == (1, "")
-    assert f"{site.url}/{NO_TOP} gave no HDF5 file" in answer.err
+    assert f"{site.url}/{NO_TOP} did not give an HDF5 file" in answer.err
     assert names(tmp_path / "data/models") == []
 
 
@@ -235,7 +235,7 @@ def test_rest_of_another_file_is_not_mixed_in(stage, site, tmp_path):
     answer = stage("mnist")
 
     assert answer.code == 0
-    assert "does not fit to what was there; from the start" in answer.err
+    assert "does not fit what was kept; starting again" in answer.err
     assert (tmp_path / "data/mnist.npz").read_bytes() == MNIST
 
 
@@ -305,7 +305,7 @@ def test_what_is_no_longer_right_is_fetched_again(stage, site, tmp_path, harm):
     else:
         (tmp_path / "mine.npz").write_bytes(npz(rows=20))
         assert (
-            "has not the checksum that Keras publishes"
+            "does not have the checksum that Keras publishes"
             in stage("mnist", "--from", tmp_path / "mine.npz").err
         )
 
@@ -392,7 +392,7 @@ def test_two_at_once_fetch_it_once(start, site, tmp_path):
 
     answers = [first.communicate(), second.communicate()]
 
-    assert waiting == "another hpcdl stages mnist.npz just now; waiting for it\n"
+    assert waiting == "another hpcdl is staging mnist.npz; waiting for it\n"
     assert [process.returncode for process in (first, second)] == [0, 0], answers
     assert "staged already, and unchanged" in answers[1][1]
     assert len(site.asked) == 1

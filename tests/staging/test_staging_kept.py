@@ -185,7 +185,7 @@ def test_weights_that_are_no_hdf5(data, tmp_path):
     answer = data("stage", "weights/MobileNetV2", "--from", tmp_path / NO_TOP)
 
     assert (answer.code, answer.out) == (2, "")
-    assert f"{tmp_path}/{NO_TOP} is no HDF5 file" in answer.err
+    assert f"{tmp_path}/{NO_TOP} is not an HDF5 file" in answer.err
 
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason=f"needs {WEIGHTS}")
@@ -200,7 +200,7 @@ def test_real_sets_copied_and_counted(data):
     rebuilt = data("stage", "mnist", "--from", WEIGHTS.parents[1] / "mnist.npz")
     data("stage", "fashion_mnist", "--from", WEIGHTS.parents[1] / "fashion-mnist")
 
-    assert "mnist.npz has not the checksum that Keras publishes" in rebuilt.err
+    assert "mnist.npz does not have the checksum that Keras publishes" in rebuilt.err
     rows = {row["name"]: row for row in json.loads(data("list", "--json").out)["staged"]}
     for name, files in (("mnist", 1), ("fashion_mnist", 4)):
         assert (rows[name]["images"], rows[name]["classes"], rows[name]["files"]) == (

@@ -293,7 +293,7 @@ def test_killed_pack_goes_on_and_gives_the_same_bytes(cli, tmp_path, monkeypatch
     answer = cli(*argv, "--to", tmp_path / "out")
 
     assert answer.code == 0
-    assert "going on after 600 of 600 images" in answer.err
+    assert "resuming after 600 of 600 images" in answer.err
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert sorted(os.listdir(tmp_path)) == ["out", "out.sha256", "set", "whole", "whole.sha256"]
 
@@ -370,7 +370,7 @@ def test_another_pack_of_the_same_set_is_waited_for(cli, tmp_path, program):
         answer = cli(*argv)
 
     assert other.returncode == 0
-    assert "another hpcdl stages out just now; waiting for it" in answer.err
+    assert "another hpcdl is staging out; waiting for it" in answer.err
     assert "out is packed already, and unchanged" in answer.err
 
 
@@ -393,12 +393,12 @@ def bad_files(folder: Path) -> dict[str, str]:
         "class0/cut.png": "cannot be decoded: image file is truncated",
         "class0/cut.jpg": "cannot be decoded: image file is truncated",
         "class0/no end.JPG": "cannot be decoded: image file is truncated",
-        "class1/text.jpg": "is no JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image",
+        "class1/text.jpg": "is not a JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image",
         "class1/empty.jpg": "is empty",
-        "class1/notes.doc": "is no JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image",
+        "class1/notes.doc": "is not a JPEG, PNG, GIF, BMP, WebP, TIFF or PPM image",
         "class1/nowhere.png": "No such file or directory",
-        "class1/pipe.png": "is no regular file",
-        r"class0/new\nline \x1b[31m.jpg": "is no JPEG",
+        "class1/pipe.png": "is not a regular file",
+        r"class0/new\nline \x1b[31m.jpg": "is not a JPEG",
     }
 
 
@@ -417,7 +417,7 @@ def test_unusable_files_are_all_named_and_nothing_is_put_in_place(pack, folder, 
     skipped = pack(folder, "--size", "8x6", "--format", storage, "--skip-bad")
 
     assert skipped.code == 0, skipped.err
-    assert "going on after 29 of 29 images" in skipped.err
+    assert "resuming after 29 of 29 images" in skipped.err
     for name, why in expected.items():
         assert f"\n  {name}: {why}" in skipped.err
     out = tmp_path / "data/signs"
@@ -531,7 +531,7 @@ def with_a_loop(folder):
         (shutil.rmtree, "there is no folder"),
         (without_a_class, "holds folders of these classes: class0; expected at least 2"),
         (with_an_empty_class, "no image of class2 in the train part"),
-        (with_a_single_image, "one image alone of class2"),
+        (with_a_single_image, "only one image of class2"),
         (
             with_train_beside_classes,
             "has train as parts of the set; what are class0, class1 next to them?",
@@ -574,7 +574,7 @@ def test_links_are_followed(pack, folder, tmp_path):
         (("--to", "{folder}"), "is to be made, but {folder} is there"),
         (("--to", "{folder}/inside"), "is to be made, but {folder} is there"),
         (("--to", "{folder}/.."), "is to be made, but {folder} is there"),
-        (("--to", "{folder}/../other"), "is there, and is no packed set"),
+        (("--to", "{folder}/../other"), "exists, and is not a packed set"),
         (("--test-split", "1"), "--test-split"),
         (("--workers", "0"), "--workers"),
     ],
@@ -614,13 +614,13 @@ def test_folder_that_cannot_be_written(cli, folder, tmp_path):
 
 
 def test_image_that_changes_meanwhile(folder, tmp_path, pack, monkeypatch):
-    original = packing._filled
+    original = packing._Packing._filled
 
     def change(*arguments):
         picture(folder / "class0/000.png", (9, 9), 5)
         return original(*arguments)
 
-    monkeypatch.setattr(packing, "_filled", change)
+    monkeypatch.setattr(packing._Packing, "_filled", change)
 
     answer = pack(folder)
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from hpcdl.staging import pillow_picture
-from hpcdl.staging.pillow_picture import SourceFile, Wanted, read
+from hpcdl.staging.pillow_picture import Conversion, SourceFile, read
 from hpcdl.staging.tfrecord_writer import record
 
 random = np.random.default_rng(7)
@@ -33,7 +33,7 @@ def look(tmp_path):
         path = tmp_path / name
         path.write_bytes(content)
         seen = path.stat()
-        wanted = Wanted(str(tmp_path), channels, size)
+        wanted = Conversion(str(tmp_path), channels, size)
         found = read(wanted, SourceFile(name, 0, seen.st_size, seen.st_mtime_ns))
         pixels = (
             np.frombuffer(found.data, np.uint8).reshape(*found.size, channels)
@@ -199,7 +199,7 @@ def test_plain_jpeg_is_what_pillows_own_reader_gives(look, monkeypatch, pixels, 
 def test_cut_jpeg_is_refused(look, cut):
     found, _ = look(saved(SMOOTH, "JPEG")[:cut])
 
-    assert found.why.startswith(("cannot be decoded: ", "is no JPEG"))
+    assert found.why.startswith(("cannot be decoded: ", "is not a JPEG"))
     assert found.sha256
 
 
@@ -278,7 +278,8 @@ def seen(tmp_path_factory):
         path.write_bytes(saved(pixels, "PNG"))
         stat = path.stat()
         found = read(
-            Wanted(str(folder), 3, size), SourceFile(path.name, 0, stat.st_size, stat.st_mtime_ns)
+            Conversion(str(folder), 3, size),
+            SourceFile(path.name, 0, stat.st_size, stat.st_mtime_ns),
         )
         assert found.handled == ("resized",)
         cases[f"in{number}"], cases[f"out{number}"] = (
@@ -368,7 +369,7 @@ def test_originals_stay_where_nothing_is_to_be_done(look, tmp_path):
     file = SourceFile("x.jpg", 1, seen.st_size, seen.st_mtime_ns)
 
     kept, resized = (
-        read(Wanted(str(tmp_path), 3, size, ("a", "b")), file) for size in (None, (8, 9))
+        read(Conversion(str(tmp_path), 3, size, ("a", "b")), file) for size in (None, (8, 9))
     )
 
     assert content in kept.data and content not in resized.data

@@ -16,7 +16,7 @@ from hpcdl.contract.file_names import shown
 from hpcdl.contract.spec import DataSpec
 from hpcdl.errors import HpcdlError
 from hpcdl.preflight import image_sets
-from hpcdl.staging.exclusive import Talk
+from hpcdl.staging.exclusive import Progress
 from hpcdl.staging.folder import scan
 from hpcdl.staging.pack import Options, pack
 from hpcdl.trainer.dataset import load
@@ -262,20 +262,22 @@ def test_one_listing_for_all(tmp_path, monkeypatch):
     assert dataset.class_names == ANIMALS
     for part, content in (("train", dataset.train), ("test", dataset.test)):
         assert sorted(content.files()) == files[part]
+        assert content.reader is not None
         assert tuple(content.reader.read_all().shape) == (20, 4, 4, 3)
 
     heads = []
     read_heads = image_folder.read_heads
-    monkeypatch.setattr(
-        image_folder,
-        "read_heads",
-        lambda paths, problems: heads.extend(paths) or read_heads(paths, problems),
-    )
+
+    def recorded(paths, problems):
+        heads.extend(paths)
+        return read_heads(paths, problems)
+
+    monkeypatch.setattr(image_folder, "read_heads", recorded)
     looked = image_sets.look(top, DataSpec())
     assert looked == ([], [])
     assert sorted(heads) == sorted(str(top / name) for names in files.values() for name in names)
 
-    packed_set = pack(top, tmp_path / "packed", Options(workers=1), Talk())
+    packed_set = pack(top, tmp_path / "packed", Options(workers=1), Progress())
     lines = [
         json.loads(line) for line in (packed_set.path / "images.jsonl").read_text().splitlines()
     ]
@@ -430,5 +432,7 @@ def test_problems_with_such_names_can_be_printed(tmp_path, cli):
     assert looked is not None
     text = " ".join([looked.problems[0][0], *looked.notes])
     assert text.isprintable()
-    assert r"cat/g\xe4nse\n.jpg: is no JPEG or PNG image" in text and r"(1): g\xe4nse\n.jpg" in text
+    assert (
+        r"cat/g\xe4nse\n.jpg: is not a JPEG or PNG image" in text and r"(1): g\xe4nse\n.jpg" in text
+    )
     assert cli("data", "pack", top, "--to", tmp_path / "out").code == 1

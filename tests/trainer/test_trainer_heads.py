@@ -10,7 +10,7 @@ import pytest
 from hpcdl.contract import image_folder
 from hpcdl.contract.spec import DataSpec
 from hpcdl.preflight import image_sets
-from hpcdl.staging.pillow_picture import SourceFile, Wanted
+from hpcdl.staging.pillow_picture import Conversion, SourceFile
 from hpcdl.staging.pillow_picture import read as read_for_pack
 from hpcdl.trainer.dataset import load
 
@@ -73,7 +73,7 @@ def test_whole_images_are_read(tmp_path, content):
     assert image_folder.read_head(str(path)) == image_folder.Head(24, 32, 1)
     stat = path.stat()
     picture = read_for_pack(
-        Wanted(str(tmp_path), 3, None), SourceFile("1.jpg", 0, stat.st_size, stat.st_mtime_ns)
+        Conversion(str(tmp_path), 3, None), SourceFile("1.jpg", 0, stat.st_size, stat.st_mtime_ns)
     )
     assert (picture.why, picture.size) == ("", (24, 32))
     pixels = np.frombuffer(picture.data, np.uint8).reshape(24, 32, 3).astype(int)
@@ -88,10 +88,10 @@ CUT = {
     "png": (png()[:-12], "is cut short: the image has no end"),
     "webp": (
         b"RIFF\x10\0\0\0WEBPVP8 " + bytes(50),
-        "is no JPEG or PNG image but WebP; hpcdl data pack converts it",
+        "is not a JPEG or PNG image but WebP; hpcdl data pack converts it",
     ),
-    "gif": (b"GIF89a" + bytes(50), "is no JPEG or PNG image but GIF"),
-    "page": (b"\n<!DOCTYPE html><html>" + bytes(50), "is no JPEG or PNG image but a web page"),
+    "gif": (b"GIF89a" + bytes(50), "is not a JPEG or PNG image but GIF"),
+    "page": (b"\n<!DOCTYPE html><html>" + bytes(50), "is not a JPEG or PNG image but a web page"),
     "segment-without-length": (
         b"\xff\xd8\xff\xe0\0\0" + jpeg()[20:],
         "a segment in its head has no length",

@@ -249,7 +249,7 @@ FOLDERS = {
     ),
     "text": (
         lambda top: _write(top / "train/class 1/a.jpg", b"hello"),
-        "a.jpg: is no JPEG or PNG image",
+        "a.jpg: is not a JPEG or PNG image",
     ),
     "no-bytes": (lambda top: _write(top / "train/class 1/a.jpg", b""), "a.jpg: is empty"),
     "cut": (
