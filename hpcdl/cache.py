@@ -1,4 +1,4 @@
-"""The user's cache of answers that take long to get. A convenience: nothing fails without it."""
+"""Caches answers that take long to get, for one user. Nothing fails without the cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHA256 = "sha256.json"
 _REMEDY = "XDG_CACHE_HOME can name another folder"
 
 _in_memory: dict[str, dict[str, Any]] = {}  # what could not be stored, for this process alone
-_complaints: list[str] = []  # what stderr was told; one line is enough
+_complaints: list[str] = []  # lines on stderr; one is enough
 
 
 def load(name: str) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def store(name: str, value: dict[str, Any]) -> None:
 
 
 def forget(name: str) -> None:
-    """Remove what is stored under a name; if that fails, this process sees it no more."""
+    """Remove what is stored under a name; if that fails, this process ignores it."""
     try:
         (folder() / name).unlink(missing_ok=True)
     except OSError:
@@ -66,7 +66,7 @@ def forget(name: str) -> None:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Let one of the user's commands in at a time; without a cache there is no such lock."""
+    """Let one of the user's commands in at a time. Without a cache, there is no such lock."""
     import fcntl
 
     with contextlib.ExitStack() as stack:
@@ -91,7 +91,7 @@ def cached_sha256(path: Path) -> str:
 
 
 def folder() -> Path:
-    """``$XDG_CACHE_HOME/hpcdl``, else ``~/.cache/hpcdl``; it need not be there.
+    """``$XDG_CACHE_HOME/hpcdl``, else ``~/.cache/hpcdl``; it need not exist.
 
     A relative XDG_CACHE_HOME does not count
     (https://specifications.freedesktop.org/basedir-spec/latest/).
@@ -99,9 +99,9 @@ def folder() -> Path:
     Raises:
         OSError: this user has no home folder.
     """
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(given):
-        return Path(given, "hpcdl")
+    cache_home = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(cache_home):
+        return Path(cache_home, "hpcdl")
     home = os.environ.get("HOME", "")
     if not os.path.isabs(home):
         home = os.path.expanduser(f"~{_user_name()}")
@@ -120,14 +120,18 @@ def _user_name() -> str:
 
 
 def _writable() -> Path:
-    """The folder, made if need be, readable by nobody else."""
+    """The cache's folder, made if need be, readable by nobody else."""
     path = folder()
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return _trusted(path)
 
 
 def _trusted(path: Path) -> Path:
-    """The folder, unless others could put answers into it."""
+    """The folder itself, if others cannot put answers into it.
+
+    Raises:
+        PermissionError: they can.
+    """
     why = others_could_write(path.resolve())
     if why:
         raise PermissionError(f"{path} {why}")

@@ -1,4 +1,4 @@
-"""Reading and writing small files so that nobody ever sees half of one."""
+"""Reads and writes small files so that nobody ever sees half of one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from hpcdl.oserrors import is_full
 
 
 def write_text(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write text beside path, then rename: a reader sees the old file or the new one."""
+    """Write a text file as a whole: a reader sees the old content or the new one.
+
+    Args:
+        path: the file.
+        text: its content; parts may come from paths that are not UTF-8.
+        mode: the file's permissions.
+    """
     with naming(path):
         # Not a process's number in the name: two hosts may write here at once
         handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -31,9 +37,9 @@ def write_text(path: Path, text: str, mode: int = 0o644) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An OSError from inside this block names the path, however it came about.
+    """An OSError from inside this block names the path, whatever its cause.
 
-    ``write`` names no file where a disk is full, and a copy may name its source.
+    ``write`` names no file if a disk is full, and a copy may name its source.
     """
     try:
         yield
@@ -58,16 +64,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None where there is no (whole) one."""
+    """The object in a JSON file; None if it is missing, damaged or not an object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # the last where it is nested a thousand deep
+    except (OSError, ValueError, RecursionError):  # the last if it is nested a thousand deep
         return None
     return value if isinstance(value, dict) else None
 
 
 def append_json_line(path: Path, value: dict[str, Any]) -> None:
-    """Add one line of JSON to a log, on disk before this returns; on a full disk nothing is added.
+    """Append one line of JSON to a log and sync it; on a full disk nothing is added.
 
     Raises:
         OSError: it cannot be written.
@@ -95,20 +101,20 @@ def _append(handle: int, line: bytes) -> None:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a line that is cut off or damaged is left out."""
+    """The objects of a JSON-lines file, without lines that are cut off or damaged."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    rows = []
+    objects = []
     for line in text.splitlines():
         try:
-            row = json.loads(line)
+            value = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
+        if isinstance(value, dict):
+            objects.append(value)
+    return objects
 
 
 def sha256_file(path: Path) -> str:
@@ -132,28 +138,28 @@ def nobody_else_writes() -> Iterator[None]:
 
 
 def others_could_write(path: Path) -> str | None:
-    """Why a file or folder may not be this user's own work; None where it is, or where there is none.
+    """Why a file or folder may not be this user's own work; None if it is, or if it is missing.
 
-    An ACL is seen, too: what it lets others do at most stands in the mode's group bits (acl(5)).
+    An ACL counts, too: the mode's group bits tell what it lets others do at most (acl(5)).
     """
     try:
-        seen = path.lstat()
+        state = path.lstat()
     except FileNotFoundError:
         return None
-    if stat.S_ISLNK(seen.st_mode):
+    if stat.S_ISLNK(state.st_mode):
         return "is a link"
-    if seen.st_uid != os.geteuid():
-        return f"belongs to user {seen.st_uid}, not to {os.geteuid()}"
-    if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"can be written by others (mode {stat.S_IMODE(seen.st_mode):o})"
+    if state.st_uid != os.geteuid():
+        return f"belongs to user {state.st_uid}, not to {os.geteuid()}"
+    if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"can be written by others (mode {stat.S_IMODE(state.st_mode):o})"
     return None
 
 
 def close_to_others(folder: Path) -> None:
-    """Take the write bit of group and others from a folder of our own, and from all that is in it.
+    """Take the write bits of group and others from one of our folders, and from all below it.
 
-    A default ACL on the folder above gives it, whatever the umask (acl(5)). On a file
-    with an ACL the group bits are the mask: this limits every named user and group, too.
+    A default ACL on the folder above sets them, whatever the umask (acl(5)). On a file with an ACL
+    the group bits are the mask: this limits every named user and group, too.
     """
     for path in (folder, *folder.rglob("*")):
         mode = path.lstat().st_mode

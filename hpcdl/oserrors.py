@@ -1,4 +1,4 @@
-"""What a refusal by the operating system means: one sentence with the path and a remedy."""
+"""Explains errors of the operating system: one sentence with the path and a remedy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REMEDIES = {
     errno.ELOOP: "see whether the path is right",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ESTALE: "its file system was away: try again",
-    errno.EIO: "its file system is ill: try again, and tell the site's support if it stays so",
+    errno.EIO: "its file system is faulty: try again, and tell the site's support if it stays so",
     errno.ENOTCONN: "its file system is away: try again later",
     errno.ETIMEDOUT: "its file system does not answer: try again later",
     errno.EMFILE: "too many files are open: see ulimit -n",
@@ -38,21 +38,25 @@ def sentence(error: OSError) -> str:
     """One sentence for people: the path, the reason, what to do."""
     path = failed_path(error)
     remedy = _REMEDIES.get(_number(error), "")
-    parts = [f"{path}: {reason(error)}" if path else reason(error)]
-    return "; ".join([*parts, remedy] if remedy else parts)
+    text = reason(error)
+    if path:
+        text = f"{path}: {text}"
+    if remedy:
+        text = f"{text}; {remedy}"
+    return text
 
 
 def reason(error: OSError) -> str:
     """The reason alone, without the path: ``No space left on device``."""
     if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
-        return str(error.args[0][0][-1])  # of a copied folder: (source, target, why) of each file
+        return str(error.args[0][0][-1])  # a copied folder: (source, target, reason) of each file
     return error.strerror or str(error) or type(error).__name__
 
 
 def failed_path(error: OSError) -> str | None:
-    """The file or folder that was refused; None if the error names none.
+    """The file or folder that the error is about; None if it names none.
 
-    Of two paths (a copy, a move) a full or read-only disk is the second one's.
+    With two paths (a copy, a move), a full or read-only disk is that of the second one.
     """
     path = error.filename
     if error.filename2 is not None and _number(error) in (*_FULL, errno.EROFS):
@@ -63,23 +67,27 @@ def failed_path(error: OSError) -> str | None:
 
 
 def refusal(what: str, error: OSError, remedy: str = "") -> HpcdlError:
-    """The error to raise for what could not be done.
+    """The error to raise when something could not be done.
 
     Args:
         what: such as ``cannot write page.html``.
         error: why.
-        remedy: what to do; else what is usual for such an error.
+        remedy: what to do; if empty, the usual remedy for such an error.
 
     Returns:
-        a UserError if the path is wrong, else the world has failed.
+        a UserError if the path is wrong, else an HpcdlError: the system failed.
     """
-    parts = [f"{what}: {reason(error)}", remedy or _REMEDIES.get(_number(error), "")]
-    text = "; ".join(filter(None, parts))
-    return UserError(text) if error.errno in _WRONG_PATH else HpcdlError(text)
+    text = f"{what}: {reason(error)}"
+    remedy = remedy or _REMEDIES.get(_number(error), "")
+    if remedy:
+        text = f"{text}; {remedy}"
+    if error.errno in _WRONG_PATH:
+        return UserError(text)
+    return HpcdlError(text)
 
 
 def is_full(error: OSError) -> bool:
-    """Whether it was written to a disk without room, or over a quota."""
+    """Whether a write failed because the disk is full, or over a quota."""
     return error.errno in _FULL
 
 

@@ -161,7 +161,9 @@ def stage_set(
     with meter() as shown:
         progress = Progress(shown.say, shown.tell)
         root, copied = _root(place), Path(source) if source else None
-        staged = stage(name, root, copied, include_top=include_top, mirror=mirror, progress=progress)
+        staged = stage(
+            name, root, copied, include_top=include_top, mirror=mirror, progress=progress
+        )
     options.say(f"staged {name}: {staged.bytes / 1e6:.1f} MB")
     for file, digest in staged.sums.items():
         options.say(f"{digest}  {file}")

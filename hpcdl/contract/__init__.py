@@ -1,1 +1,1 @@
-"""What the host and the container both know: specs, image files, names, memory. Python 3.8, standard library only."""
+"""What the host and the container both know. Python 3.8 and its standard library only."""

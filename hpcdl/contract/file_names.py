@@ -1,4 +1,4 @@
-"""What names of files and folders say: system files, parts of a set; and names as text for people."""
+"""What names of files and folders mean: system files, parts of a set; and names as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 import unicodedata
 from typing import List, NamedTuple, Optional
 
-# Folders and files that systems, network storage and desktops leave. Compared in lower case.
+# Folders and files that systems, network storage and desktops leave. Compared in lower case. The
+# trainer, `hpcdl check` and `hpcdl data pack` leave out the same ones.
 _SYSTEM = frozenset(
     (
         "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "_ds_store", "picasa.ini",
@@ -19,7 +20,7 @@ _SYSTEM = frozenset(
         "__pycache__",
     )
 )  # fmt: skip
-# Hidden ones, also as netatalk writes them; and what an office program has open
+# Hidden files, also as netatalk writes them; and lock files of office programs
 _SYSTEM_STARTS = (".", ":2e", "~$")
 _SYSTEM_ENDS = (":zone.identifier", "@synoeastream", "@synoresource")
 
@@ -40,7 +41,7 @@ _WORDS = {
     UNLABELLED: "pred predict prediction predictions inference infer unlabeled unlabelled",
 }
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
-# Words next to those that say nothing of the part: train_images, TestSet, data_val
+# Words next to those that do not tell the part: train_images, TestSet, data_val
 _FILLERS = (
     "set", "sets", "data", "daten", "dataset", "datasets", "image", "images", "img", "imgs",
     "photo", "photos", "pic", "pics", "picture", "pictures", "jpg", "jpeg", "jpegs", "png", "split",
@@ -59,11 +60,12 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")
 
 
 class PartName(NamedTuple):
-    """What a name says of the part of a set.
+    """The part of a set that a name means.
 
     Args:
         kind: `TRAIN`, `VALIDATION`, `TEST`, `EVALUATION` or `UNLABELLED`.
-        exact: whether the name says nothing else: ``train_images`` does not, ``bullet_train`` does.
+        exact: whether the name means nothing else: so with ``train_images``, but not with
+            ``bullet_train``.
     """
 
     kind: str
@@ -71,18 +73,24 @@ class PartName(NamedTuple):
 
 
 def is_system(name: str) -> bool:
-    """Whether a file or folder is hidden, or is one that a system, storage or desktop leaves."""
+    """Whether a file or folder is hidden, or was left by a system, storage or desktop."""
     lower = name.lower()
     return lower in _SYSTEM or lower.startswith(_SYSTEM_STARTS) or lower.endswith(_SYSTEM_ENDS)
 
 
 def is_about_images(name: str) -> bool:
-    """Whether a file next to images describes them: GTSRB's ``GT-00000.csv``, ``n01443537_boxes.txt``."""
+    """Whether a file next to images describes them.
+
+    Examples: ``GT-00000.csv`` of GTSRB, ``n01443537_boxes.txt``.
+    """
     return name.lower().endswith(_ABOUT_IMAGES)
 
 
 def how_to_sort(files: List[str]) -> str:
-    """What to do with images that lie in one folder; Kaggle's ``cat.0.jpg`` and ``dog.0.jpg`` say their classes."""
+    """What to do with images that lie in one folder.
+
+    Their names may tell the classes, as with Kaggle's ``cat.0.jpg`` and ``dog.0.jpg``.
+    """
     named = [_NAMED_AFTER_CLASS.fullmatch(name) for name in files]
     classes = sorted({match[1] for match in named if match})
     text = "Sort the images into a folder for each class"
@@ -103,34 +111,37 @@ def part_of(name: str) -> Optional[PartName]:
     Returns:
         None if the name is not like that of a part.
     """
-    telling = [word for word in _words(name) if not _is_filler(word)]
-    if not telling:
+    words = [word for word in _words(name) if not _is_filler(word)]
+    if not words:
         return None
-    kinds = {_kind(telling[0]), _kind(telling[-1])} - {None}
+    kinds = {_kind(words[0]), _kind(words[-1])} - {None}
     if kinds == {TRAIN, VALIDATION}:  # train_val: both are for training
         kinds = {TRAIN}
     if len(kinds) != 1:
         return None
-    exact = all(_kind(word) for word in telling)
+    exact = all(_kind(word) for word in words)
     return PartName(str(kinds.pop()), exact)
 
 
 def is_piece(name: str) -> bool:
     """Whether a folder is named like one of several pieces of a set: ``fold1``, ``split_a``."""
-    words = _words(name)
-    named = any(word in _PIECES for word in words)
-    return named and all(word in _PIECES or _is_filler(word) for word in words)
+    words = [word for word in _words(name) if not _is_filler(word) or word in _PIECES]
+    return bool(words) and all(word in _PIECES for word in words)
 
 
 def content_of(name: str) -> Optional[str]:
     """Whether a folder is named after what it holds: `IMAGES`, or `MASKS` drawn on them."""
-    plain = name.lower().replace("_", "").replace("-", "")
-    return next((content for content, words in _CONTENTS.items() if plain in words), None)
+    word = name.lower().replace("_", "").replace("-", "")
+    for content, words in _CONTENTS.items():
+        if word in words:
+            return content
+    return None
 
 
 def _words(name: str) -> List[str]:
-    plain = unicodedata.normalize("NFKD", name)
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    """The words of a name, in lower case and without accents."""
+    letters = unicodedata.normalize("NFKD", name)
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return [word.lower() for word in _WORD.findall(plain)]
 
 
@@ -142,8 +153,9 @@ def _kind(word: str) -> Optional[str]:
     if word in _KINDS:
         return _KINDS[word]
     for filler in _FILLERS:  # written as one word: trainset, testdata
-        if word.endswith(filler) and word[: -len(filler)] in _KINDS:
-            return _KINDS[word[: -len(filler)]]
+        start = word[: -len(filler)]
+        if word.endswith(filler) and start in _KINDS:
+            return _KINDS[start]
     return None
 
 
@@ -155,13 +167,15 @@ def shown(name: str) -> str:
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+    return "".join(map(_printable, text))
 
 
-def _escaped(letter: str) -> str:
+def _printable(letter: str) -> str:
+    if letter.isprintable():
+        return letter
     return letter.encode("unicode_escape").decode("ascii")
 
 
 def alike(name: str) -> str:
-    """What names that look the same have in common: composed letters, no spaces around them."""
+    """A form that names which look the same share: composed letters, no spaces around them."""
     return unicodedata.normalize("NFC", name).strip()

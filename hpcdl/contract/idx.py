@@ -1,7 +1,4 @@
-"""MNIST's IDX files in a folder: which file holds which array, by the files' names.
-
-The checks before a job is sent use it as well: numpy and tensorflow are not imported here.
-"""
+"""Finds MNIST's IDX files in a folder: which file holds which array, by the files' names."""
 
 from __future__ import annotations
 
@@ -24,22 +21,27 @@ _NAME = re.compile(
     r"(?:.*[-_. ])?(train|t10k|test)[-_. ](images|labels)[-_. ]idx[13][-_. ]ubyte(\.gz)?",
     re.IGNORECASE,
 )
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")
 
 
 class IdxFiles(NamedTuple):
-    """IDX files: the path of each array's, and what is wrong with the others."""
+    """The IDX files of a folder.
+
+    paths: of each array's file, by the array's name.
+    problems: what is wrong with the other arrays, by name.
+    """
 
     paths: Dict[str, str]
-    wrong: Dict[str, str]
+    problems: Dict[str, str]
 
 
 def find_idx(folder: str) -> Optional[IdxFiles]:
-    """Find the IDX files in a folder. Archives often put each one into a folder of its own name.
+    """Find the IDX files in a folder, or in folders in it that are named like the files.
 
-    An unpacked file is preferred to the same one with ``.gz``.
+    Archives often hold such folders. An unpacked file is preferred to the same one with ``.gz``.
 
     Returns:
-        None if there is not even one.
+        None if the folder has no such file.
 
     Raises:
         OSError: the folder cannot be read.
@@ -57,23 +59,19 @@ def find_idx(folder: str) -> Optional[IdxFiles]:
     files = IdxFiles({}, {})
     for array, standard in STANDARD.items():
         places = by_array.get(array, [])
-        stems = {
-            re.sub(r"[-_. ]", "-", os.path.basename(place).lower().replace(".gz", ""))
-            for place in places
-        }
+        stems = {_stem(place) for place in places}
         if len(stems) > 1:
-            files.wrong[array] = "may be in {}; put the four files of one set into a folder".format(
-                ", ".join(places)
-            )
+            problem = "may be in {}; put the four files of one set into a folder"
+            files.problems[array] = problem.format(", ".join(places))
         elif places:
             files.paths[array] = os.path.join(folder, min(places, key=_preference))
         else:
-            files.wrong[array] = _missing(standard)
+            files.problems[array] = _missing(standard)
     return files
 
 
 def nothing_there(folder: str) -> IdxFiles:
-    """What is said of a folder without any IDX file.
+    """The problems of a folder without any IDX file.
 
     Raises:
         OSError: the folder cannot be read.
@@ -81,31 +79,36 @@ def nothing_there(folder: str) -> IdxFiles:
     content = inside(folder)
     names = [*content.folders, *content.files]
     holds = "; the folder holds {}".format(listed(names)) if names else ""
-    if any(
-        name.lower().endswith((".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")) for name in names
-    ):
+    if any(name.lower().endswith(_ARCHIVES) for name in names):
         holds += ": unpack it first"
-    wrong = {array: _missing(standard) for array, standard in STANDARD.items()}
-    wrong["x_train"] += holds
-    return IdxFiles({}, wrong)
+    problems = {array: _missing(standard) for array, standard in STANDARD.items()}
+    problems["x_train"] += holds
+    return IdxFiles({}, problems)
 
 
 def open_idx(path: str) -> Any:
-    """Open an IDX file to read its bytes, unpacked where it is gzip's, whatever its name says.
+    """Open an IDX file to read its unpacked bytes, whatever its name says.
 
     Browsers unpack a file and leave its name, or keep it packed under a name without ``.gz``.
     """
-    return gzip.open(path, "rb") if is_packed(path) else open(path, "rb")
+    if is_packed(path):
+        return gzip.open(path, "rb")
+    return open(path, "rb")
 
 
 def is_packed(path: str) -> bool:
-    """Whether a file is gzip's, by its first bytes."""
+    """Whether a file is compressed with gzip, by its first bytes."""
     with open(path, "rb") as file:
         return file.read(2) == b"\x1f\x8b"
 
 
 def _missing(standard: str) -> str:
-    return "neither {} nor {}.gz is there".format(standard, standard)
+    return "neither {} nor {}.gz exists".format(standard, standard)
+
+
+def _stem(place: str) -> str:
+    """A file's name in one spelling, without ``.gz``."""
+    return re.sub(r"[-_. ]", "-", os.path.basename(place).lower().replace(".gz", ""))
 
 
 def _add(by_array: Dict[str, List[str]], name: str, place: str) -> None:
@@ -117,4 +120,5 @@ def _add(by_array: Dict[str, List[str]], name: str, place: str) -> None:
 
 
 def _preference(place: str) -> Tuple[bool, int, str]:
+    """A sort key: unpacked files first, then those with a short path."""
     return place.lower().endswith(".gz"), len(place), place

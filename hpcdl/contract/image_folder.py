@@ -1,9 +1,9 @@
-"""A folder of images per class: which files each part and each class holds."""
+"""Lists a folder of images per class: which files each part and each class holds."""
 
 from __future__ import annotations
 
 import os
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, Iterator, List, NamedTuple, Optional
 
 from hpcdl.contract.file_names import TEST, TRAIN, shown
 from hpcdl.contract.image_heads import Head, one_size, read_head, read_heads
@@ -13,7 +13,7 @@ from hpcdl.contract.image_walk import Walker, inside, leads_nowhere, listed, now
 __all__ = ["Folder", "Head", "Listing", "list_folder", "one_size", "read_head", "read_heads"]
 
 KINDS = (".jpg", ".jpeg", ".png")
-SHOWN = 10  # problems named in a message
+SHOWN = 10  # problems in a message
 
 
 class Listing(NamedTuple):
@@ -41,8 +41,8 @@ class Folder(NamedTuple):
 def list_folder(folder: str) -> Optional[Folder]:
     """List a folder of images per class: a folder for each, or such folders below those of parts.
 
-    What the folders' names mean is said in `imagetree.read_layout`. The images of a validation
-    folder belong to the training part, of which data.validation_split takes its share.
+    `hpcdl.contract.image_tree.read_layout` tells what the folders' names mean. The images of a
+    validation folder belong to the training part, of which data.validation_split takes its share.
 
     Returns:
         None if the folder holds neither folders nor images: it is something else.
@@ -69,49 +69,62 @@ def list_folder(folder: str) -> Optional[Folder]:
     parts = {}
     for part in (TRAIN, TEST):
         if part in layout.tops.values():
-            parts[part] = _list_part(folder, part, layout, walker, problems)
+            parts[part] = _list_part(part, layout, walker, problems)
     walker.check_classes()
     return Folder(layout.classes, parts, problems + walker.problems, notes + walker.notes)
 
 
-def _list_part(
-    folder: str, part: str, layout: Layout, walker: Walker, problems: List[str]
-) -> Listing:
+def _list_part(part: str, layout: Layout, walker: Walker, problems: List[str]) -> Listing:
+    """The images of one part.
+
+    Args:
+        part: ``train`` or ``test``.
+        layout: of the folder.
+        walker: of the folder.
+        problems: added to.
+    """
     listing = Listing([], [])
-    tops = [top for top, of in layout.tops.items() if of == part]
-    for number, name in enumerate(layout.classes):
-        before = len(listing.paths)
-        places = [os.path.join(top, name) for top in tops]
-        places = [place for place in places if os.path.isdir(os.path.join(folder, place))]
-        for place in places:
-            for file_name, entry in walker.files(place):
-                path = os.path.join(folder, file_name)
-                if leads_nowhere(entry):
-                    problems.append("{}: {}".format(shown(path), nowhere(path)))
-                elif file_name.lower().endswith(KINDS):
-                    listing.paths.append(path)
-                    listing.labels.append(number)
-                else:
-                    problems.append(
-                        "{}: is no .jpg, .jpeg or .png file (hpcdl data pack converts others)".format(
-                            shown(path)
-                        )
-                    )
-        if len(listing.paths) == before:
-            problems.append(
-                _no_images(os.path.join(folder, tops[0], name), bool(places), layout.classes)
-            )
+    tops = [top for top, its_part in layout.tops.items() if its_part == part]
+    for label, name in enumerate(layout.classes):
+        paths: List[str] = []
+        is_there = False
+        for top in tops:
+            place = os.path.join(top, name)
+            if os.path.isdir(os.path.join(walker.root, place)):
+                is_there = True
+                paths += _images(place, walker, problems)
+        if not paths:
+            first = os.path.join(walker.root, tops[0], name)
+            problems.append(_no_images(first, is_there, layout.classes))
+        listing.paths.extend(paths)
+        listing.labels.extend([label] * len(paths))
     return listing
+
+
+def _images(place: str, walker: Walker, problems: List[str]) -> Iterator[str]:
+    """The paths of the images in a class's folder and below it."""
+    for file_name, entry in walker.files(place):
+        path = os.path.join(walker.root, file_name)
+        if leads_nowhere(entry):
+            problems.append("{}: {}".format(shown(path), nowhere(path)))
+        elif file_name.lower().endswith(KINDS):
+            yield path
+        else:
+            problems.append(
+                "{}: is not a .jpg, .jpeg or .png file (hpcdl data pack converts others)".format(
+                    shown(path)
+                )
+            )
 
 
 def _no_images(path: str, is_there: bool, classes: List[str]) -> str:
     name = os.path.basename(path)
     if is_there:
         return "{}: holds no images; expected some of class {}".format(shown(path), shown(name))
-    text = "{}: is not there; every part needs a folder with images of class {}".format(
+    text = "{}: does not exist; every part needs a folder with images of class {}".format(
         shown(path), shown(name)
     )
-    others = [other for other in classes if other != name and other.lower() == name.lower()]
-    if others:
-        text += " (is it {}? Give it one name)".format(shown(others[0]))
+    for other in classes:
+        if other != name and other.lower() == name.lower():
+            return "{} (is it {}? Give it one name)".format(text, shown(other))
     return text

@@ -1,7 +1,4 @@
-"""What the first bytes of JPEG and PNG files say, and whether the files are whole.
-
-The checks before a job is sent use it as well: numpy and tensorflow are not imported here.
-"""
+"""Reads the size and orientation of JPEG and PNG files, and whether the files are complete."""
 
 from __future__ import annotations
 
@@ -16,17 +13,24 @@ from hpcdl.contract import jpeg_markers as markers
 from hpcdl.contract.errors import DataError
 from hpcdl.contract.file_names import shown
 
-_AT_ONCE = 16  # heads read at once: a parallel file system may answer slowly, but many at once
-_FIRST, _SLOW_S = 100, 0.0005  # how many heads tell whether it is slow: seconds for each
+_THREADS = 16  # a parallel file system may answer slowly, but many questions at once
+# The first heads show whether it is slow, by the mean seconds for each
+_FIRST, _SLOW_S = 100, 0.0005
 _CHUNK_BYTES = 1 << 16
 _PNG = b"\x89PNG\r\n\x1a\n"
 _OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF"}  # by their first bytes
-_CONVERTED = "is not a JPEG or PNG image but {}; hpcdl data pack converts it"
+_CONVERTIBLE = "is not a JPEG or PNG image but {}; hpcdl data pack converts it"
 _PNG_END = b"IEND"
 
 
 class Head(NamedTuple):
-    """The size of an image once it is upright, EXIF's orientation (1 to 8), and its bits a value."""
+    """What the head of an image file tells.
+
+    height: in pixels, once the image is upright.
+    width: the same.
+    orientation: EXIF's, 1 (upright) to 8.
+    bits: of each value.
+    """
 
     height: int
     width: int
@@ -35,7 +39,15 @@ class Head(NamedTuple):
 
 
 def read_heads(paths: List[str], problems: List[str]) -> List[Head]:
-    """The heads of image files, many at a time. What is wrong with a file is added to `problems`."""
+    """The heads of image files, read many at a time.
+
+    Args:
+        paths: of the files.
+        problems: what is wrong with files, added to.
+
+    Returns:
+        the heads of the files without a problem.
+    """
 
     def look(path: str) -> Union[Head, str]:
         try:
@@ -48,7 +60,7 @@ def read_heads(paths: List[str], problems: List[str]) -> List[Head]:
     begin = time.perf_counter()
     answers = [look(path) for path in paths[:_FIRST]]
     if time.perf_counter() - begin > len(answers) * _SLOW_S:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_THREADS) as pool:
             answers += pool.map(look, paths[_FIRST:])
     else:  # where files are near, threads only wait for each other
         answers += map(look, paths[_FIRST:])
@@ -59,7 +71,7 @@ def read_heads(paths: List[str], problems: List[str]) -> List[Head]:
 def read_head(path: str) -> Head:
     """The size and orientation of a JPEG or PNG file.
 
-    What follows an image's end is passed over, as all decoders do: phones put videos there.
+    Whatever follows an image's end is ignored, as all decoders do: phones put videos there.
 
     Raises:
         ValueError: it is neither, or cut short.
@@ -88,24 +100,28 @@ def read_head(path: str) -> Head:
 
 
 def _not_an_image(start: bytes) -> str:
-    """What is said of another file, by its first bytes."""
+    """What is wrong with another file, by its first bytes."""
     if not start:
         return "is empty"
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
-        return _CONVERTED.format("WebP")
+        return _CONVERTIBLE.format("WebP")
     for beginning, kind in _OTHERS.items():
         if start.startswith(beginning):
-            return _CONVERTED.format(kind)
+            return _CONVERTIBLE.format(kind)
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         return "is not a JPEG or PNG image but a web page; fetch it again"
     return "is not a JPEG or PNG image"
 
 
 def _expect_end(file: BinaryIO, end: bytes) -> None:
-    """Search the image's end: near the file's end, else from the place that the file is at.
+    """Search for the image's end: near the file's end, then from the current place on.
+
+    Args:
+        file: at a place within the image.
+        end: the bytes that end an image.
 
     Raises:
-        ValueError: it is not there.
+        ValueError: it is missing.
     """
     begin = file.tell()
     size = os.fstat(file.fileno()).st_size
@@ -113,18 +129,22 @@ def _expect_end(file: BinaryIO, end: bytes) -> None:
     if end in file.read():
         return
     file.seek(begin)
-    before = b""
+    last_bytes = b""  # of the chunk before: the end may lie across two
     while True:
         chunk = file.read(_CHUNK_BYTES)
-        if end in before + chunk:
+        if end in last_bytes + chunk:
             return
         if not chunk:
             raise ValueError("is cut short: the image has no end")
-        before = chunk[1 - len(end) :]
+        last_bytes = chunk[1 - len(end) :]
 
 
 def _jpeg(file: BinaryIO) -> Head:
-    """Walk over a JPEG's segments to the image's data, where the file is left."""
+    """Walk over a JPEG's segments to the image's data, where the file is left.
+
+    Raises:
+        ValueError: the segments are damaged or cut short.
+    """
     orientation = 1
     size: Optional[Tuple[int, int]] = None
     file.seek(2)
@@ -150,7 +170,7 @@ def _jpeg(file: BinaryIO) -> Head:
 
 
 def _next_marker(file: BinaryIO) -> int:
-    """The next marker's kind. Bytes before it are passed over, as libjpeg and Pillow do."""
+    """The next marker's kind. Bytes before it are ignored, as libjpeg and Pillow do."""
     marker = file.read(2)
     if len(marker) == 2 and marker[0] == 0xFF and marker[1] not in (0x00, 0xFF):
         return marker[1]

@@ -1,4 +1,4 @@
-"""Lists folders of images: what lies in one, and all files of a class. Links are followed."""
+"""Lists folders of images: the content of one, and all files of a class. Links are followed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from hpcdl.contract.file_names import (
     shown,
 )
 
-_NAMED = 5  # folders named in a message
+_SHOWN = 5  # names in a message
 _CIRCLE = "{}: leads back to a folder above it; remove this link"
 
 
 class Inside(NamedTuple):
-    """What lies in a folder, sorted by name: folders, files, and links to what is not there."""
+    """The content of a folder, sorted by name.
+
+    folders: also links to folders.
+    files: all other entries.
+    dangling: links whose target does not exist.
+    """
 
     folders: List[str]
     files: List[str]
@@ -59,20 +64,23 @@ def is_folder(entry: os.DirEntry[Any]) -> bool:
 
 
 def leads_nowhere(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of a folder is a link whose target is not there."""
+    """Whether an entry of a folder is a link whose target does not exist."""
     return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def nowhere(path: str) -> str:
-    """What is said of a link whose target is not there."""
-    return "is a link to {}, which is not there".format(shown(os.readlink(path)))
+    """What is wrong with a link whose target does not exist."""
+    return "is a link to {}, which does not exist".format(shown(os.readlink(path)))
 
 
 def listed(names: Iterable[str]) -> str:
     """The first few of some names."""
     every = [shown(name) for name in names]
-    more = len(every) - _NAMED
-    return ", ".join(every[:_NAMED]) + (" and {:,} more".format(more) if more > 0 else "")
+    text = ", ".join(every[:_SHOWN])
+    more = len(every) - _SHOWN
+    if more > 0:
+        text += " and {:,} more".format(more)
+    return text
 
 
 class Walker:
@@ -82,13 +90,14 @@ class Walker:
         root: the folder of images.
 
     Attributes:
+        root: as it was given.
         problems: links that lead back to a folder above them, and what `check_classes` adds.
         notes: what people should know.
         about: files that describe the images, such as ``GT-00000.csv``: they are left out.
     """
 
     def __init__(self, root: str) -> None:
-        self._root = root
+        self.root = root
         self.problems: List[str] = []
         self.notes: List[str] = []
         self.about: List[str] = []
@@ -101,7 +110,7 @@ class Walker:
         """The files below a class's folder: the path below the root, and the entry.
 
         Those of a folder come before those of the folders in it, both sorted by name. Links whose
-        target is not there are among them: see `leads_nowhere`.
+        target does not exist are among them: see `leads_nowhere`.
 
         Raises:
             OSError: a folder cannot be read.
@@ -110,21 +119,21 @@ class Walker:
         return self._below(place, ())
 
     def _below(self, place: str, above: Tuple[str, ...]) -> Iterator[Tuple[str, os.DirEntry[str]]]:
-        path = os.path.join(self._root, place)
+        path = os.path.join(self.root, place)
         stat = os.stat(path)
         earlier = self._places.setdefault((stat.st_dev, stat.st_ino), place)
         # Some file systems give different folders the same number, so that the paths decide
         if earlier != place and os.path.realpath(
-            os.path.join(self._root, earlier)
+            os.path.join(self.root, earlier)
         ) == os.path.realpath(path):
             if earlier in above:
                 self.problems.append(_CIRCLE.format(shown(path)))
                 return
             self._same_folder(earlier, place)
         with os.scandir(path) as entries:
-            in_order = sorted((entry for entry in entries if not is_system(entry.name)), key=_name)
+            visible = [entry for entry in entries if not is_system(entry.name)]
         folders = []
-        for entry in in_order:
+        for entry in sorted(visible, key=_name):
             if not is_folder(entry) and is_about_images(entry.name):
                 self.about.append("{}/{}".format(place, entry.name))
             elif not is_folder(entry):
@@ -161,54 +170,59 @@ class Walker:
         """
         if self.about:
             self.notes.append(
-                "files next to images that are none are left out ({:,}): {}".format(
+                "files next to images that are not images are left out ({:,}): {}".format(
                     len(self.about), listed(self.about)
                 )
             )
-        mixed = []
-        for place, folders in self._folders.items():
-            if len(_kinds(folders)) > 1:
-                mixed.append(place)
+        mixed = [place for place, folders in self._folders.items() if len(_kinds(folders)) > 1]
         if mixed:
-            holds = " and ".join(sorted(_kinds(self._folders[mixed[0]])))
+            kinds = " and ".join(sorted(_kinds(self._folders[mixed[0]])))
             self.problems.append(
                 "{}: {} hold folders of {} images, which would be mixed; expected the parts above "
-                "the classes: train/CLASS, test/CLASS. If they are sets of their own, set data.path "
-                "to one".format(shown(self._root), listed(mixed), holds)
+                "the classes: train/CLASS, test/CLASS. If they are separate sets, set data.path to "
+                "one".format(shown(self.root), listed(mixed), kinds)
             )
             return
+        self._refuse_copies()
+        self._check_pieces()
+
+    def _refuse_copies(self) -> None:
+        """A class's folder that holds folders named like several other classes."""
         for place, folders in self._folders.items():
             siblings = {os.path.basename(other) for other in self._folders if other != place}
             copies = [name for name in folders if name in siblings]
             if len(copies) > 1:
                 self.problems.append(
-                    "{}: holds folders of the same names as the classes next to it ({}); if it is a "
-                    "copy of them, move it away".format(
-                        shown(os.path.join(self._root, place)), listed(copies)
+                    "{}: holds folders of the same names as the classes next to it ({}); if it is "
+                    "a copy of them, move it away".format(
+                        shown(os.path.join(self.root, place)), listed(copies)
                     )
                 )
-        same = {tuple(folders) for folders in self._folders.values()}
-        if len(same) != 1 or len(self._folders) < 2:
+
+    def _check_pieces(self) -> None:
+        """Classes that all hold the same folders: pieces of a set, or parts of another language."""
+        contents = {tuple(folders) for folders in self._folders.values()}
+        if len(contents) != 1 or len(self._folders) < 2:
             return
-        folders = list(same.pop())
+        folders = list(contents.pop())
         if len(folders) < 2:
             return
         if all(is_piece(os.path.basename(place)) for place in self._folders):
             self.problems.append(
                 "{}: {} are named like pieces of a set, and all hold {}; expected the classes' "
                 "folders. Join them, or set data.path to one".format(
-                    shown(self._root), listed(self._folders), listed(folders)
+                    shown(self.root), listed(self._folders), listed(folders)
                 )
             )
             return
         self.notes.append(
-            "the classes are {}; each holds the folders {}. If these are the classes, put train and "
-            "test above them".format(listed(self._folders), listed(folders))
+            "the classes are {}; each holds the folders {}. If these are the classes, put train "
+            "and test above them".format(listed(self._folders), listed(folders))
         )
 
 
 def _kinds(folders: List[str]) -> Set[str]:
-    """The kinds of parts among folders, by names that say nothing else."""
+    """The kinds of parts among folders, by names that mean nothing else."""
     kinds = set()
     for name in folders:
         part = part_of(name)

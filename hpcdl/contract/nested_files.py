@@ -1,7 +1,4 @@
-"""Looks for TFRecord and IDX files in folders further down, where archives unpack them.
-
-The checks before a job is sent use it as well: numpy and tensorflow are not imported here.
-"""
+"""Looks for TFRecord and IDX files in folders further down, where archives unpack them."""
 
 from __future__ import annotations
 
@@ -14,12 +11,12 @@ from hpcdl.contract.image_folder import Folder
 from hpcdl.contract.image_walk import inside
 from hpcdl.contract.record_files import find_records
 
-_LEVELS = 4
-_MOST_FOLDERS = 50
+_LEVELS = 4  # below the folder
+_MOST_FOLDERS = 50  # of those that are looked at
 
 
 def lies_deeper(folder: str, listed: Folder) -> Optional[str]:
-    """What is said of a folder without images that has records or IDX files further down.
+    """What to do about a folder without images that has records or IDX files further down.
 
     Args:
         folder: the folder.

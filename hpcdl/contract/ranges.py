@@ -1,18 +1,18 @@
 """Doubts about a set: values in an unusual range, labels from 1, and arrays that nothing reads.
 
-The host's ``hpcdl check`` says the same of a sample of the rows; standard library only.
+``hpcdl check`` uses it on a sample of the rows, the trainer on all of them.
 """
 
 from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-_DARK = 128  # images of 0 to 255 of which none is as bright as half of that
-_FAINT = 0.1  # and the same for images of 0 to 1
+_DARK = 128  # images of 0 to 255 that are all below this are suspicious
+_FAINT = 0.1  # the same for images of 0 to 1
 
 
 def doubts(name: str, high: float, floats: bool) -> List[str]:
-    """A warning where images are likely to have another range than the one that is taken.
+    """A warning if images probably have another range than the one that is assumed.
 
     Args:
         name: of the array.
@@ -23,32 +23,32 @@ def doubts(name: str, high: float, floats: bool) -> List[str]:
         if high >= _FAINT:
             return []
         return [
-            "{}: values go up to {:.3g} only, and are taken as [0, 1]: nearly black. Were they divided "
-            "by 255 twice? Store them as uint8 from 0 to 255, or as floats from 0 to 1".format(
-                name, high
-            )
+            "{}: values go up to {:.3g} only, and are taken as [0, 1]: nearly black. Were they "
+            "divided by 255 twice? Store them as uint8 from 0 to 255, or as floats from 0 to "
+            "1".format(name, high)
         ]
     if high >= _DARK:
         return []
     return [
-        "{}: values go up to {:g}, and are taken as [0, 255]: nearly black. If {:g} is white, divide by it "
-        "and store floats from 0 to 1: x.astype('float32') / {:g}".format(
+        "{}: values go up to {:g}, and are taken as [0, 255]: nearly black. If {:g} is white, "
+        "divide by it and store floats from 0 to 1: x.astype('float32') / {:g}".format(
             name, high, high, high or 1
         )
     ]
 
 
 def count_from_zero(labels: Dict[str, Any]) -> Tuple[List[str], List[str]]:
-    """Labels that all go from 1, as EMNIST's letters do, become class numbers from 0.
+    """Lower labels that all go from 1, as EMNIST's letters do, to class numbers from 0.
 
     Args:
-        labels: the class numbers of each part, as arrays; changed where they go from 1.
+        labels: the class numbers of each part, as arrays; replaced if they go from 1.
 
     Returns:
-        What people should know of it, and the classes' names, which are the labels; nothing where
-        they do not go from 1.
+        a note for people, and the classes' names, which are the labels; both empty if they do not
+        go from 1.
     """
-    if not labels or min(int(numbers.min()) for numbers in labels.values()) != 1:
+    lowest = min((int(numbers.min()) for numbers in labels.values()), default=0)
+    if lowest != 1:
         return [], []
     highest = max(int(numbers.max()) for numbers in labels.values())
     for part in labels:
@@ -57,30 +57,29 @@ def count_from_zero(labels: Dict[str, Any]) -> Tuple[List[str], List[str]]:
 
 
 def counted_from_one(highest: int) -> str:
-    """What is said of labels that go from 1."""
+    """The note about labels that go from 1."""
     return "labels go from 1 to {}: label 1 becomes class number 0, and so on".format(highest)
 
 
 def deep(images: int) -> List[str]:
-    """What is said of images with 16 bits a value."""
+    """A note about images with 16 bits a value, by their number."""
     if not images:
         return []
     return [
-        "{:,} PNG images have 16 bits a value, of which the upper 8 are taken: where values go up to "
+        "{:,} PNG images have 16 bits a value, of which the upper 8 are taken: if values go up to "
         "4095 or less, as in 12-bit scans, they are nearly black. Spread them over 0 to 65535, or "
         "store 8 bits".format(images)
     ]
 
 
 def out_of_range(name: str, low: Any, high: Any, dtype: str) -> str:
-    """The fault of images that lie in neither range, with the remedy."""
+    """What is wrong with images that lie in neither range, with the remedy."""
     text = "{}: values go from {} to {} ({}); expected [0, 1] or [0, 255]".format(
         name, low, high, dtype
     )
     if float(low) < 0:
-        return "{}: bring them there with (x - low) / (high - low), low and high of the whole set".format(
-            text
-        )
+        remedy = "bring them there with (x - low) / (high - low), low and high of the whole set"
+        return "{}: {}".format(text, remedy)
     return "{}: divide them by the largest value that they can have".format(text)
 
 
@@ -92,5 +91,8 @@ def unread(names: List[str]) -> List[str]:
         ", ".join(names)
     )
     if any("val" in name.lower() for name in names):
-        text += "; validation images come from x_train (data.validation_split): add yours to x_train and y_train"
+        text += (
+            "; validation images come from x_train (data.validation_split): "
+            "add yours to x_train and y_train"
+        )
     return [text]

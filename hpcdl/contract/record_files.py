@@ -1,7 +1,4 @@
-"""TFRecord files in a folder: which they are, and to which part of the set each belongs.
-
-The checks before a job is sent use it as well: numpy and tensorflow are not imported here.
-"""
+"""Finds the TFRecord files in a folder, and the part of the set that each belongs to."""
 
 from __future__ import annotations
 
@@ -12,13 +9,14 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from hpcdl.contract.file_names import EVALUATION, TEST, TRAIN, UNLABELLED, VALIDATION, part_of
 from hpcdl.contract.image_walk import inside, listed
 
-# a.tfrecord, a.tfrecords, a.tfrec, set-train.tfrecord-00000-of-00001, coco_train.record-00000-of-00100
+# a.tfrecord, a.tfrecords, a.tfrec, set-train.tfrecord-00000-of-00001,
+# coco_train.record-00000-of-00100
 _ENDING = re.compile(r"[._](tfrecords?|tfrec|tfr)(?![a-z])|\.records?(?![a-z])", re.IGNORECASE)
 # ImageNet's train-00000-of-01024
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.gz$|$)", re.IGNORECASE)
 # TF-slim's flowers_train_00000-of-00005.tfrecord
 _NUMBER = re.compile(r"[-_.]?\d+[-_]of[-_]\d+$", re.IGNORECASE)
-# Files about the records, and what is not wholly there yet
+# Files about the records, and incomplete ones
 _ABOUT = re.compile(
     r"\.(json|txt|pbtxt|csv|md|ya?ml|sha256|sha1|md5|index|idx|tfindex|part|crdownload|tmp)$",
     re.IGNORECASE,
@@ -30,7 +28,7 @@ _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 class RecordFiles(NamedTuple):
     """The TFRecord files of a folder.
 
-    parts: the paths of ``train`` and, where there are some, ``test``.
+    parts: the paths of ``train`` and perhaps ``test``.
     notes: what people should know.
     problems: why they cannot be used, and what to do about it each time.
     """
@@ -43,7 +41,7 @@ class RecordFiles(NamedTuple):
 def find_records(folder: str) -> Optional[RecordFiles]:
     """Find the TFRecord files in a folder, or in folders within it that are named like parts.
 
-    A file's part is that of its name, or else of its folder's (`filenames.part_of`).
+    A file's part is that of its name, or else of its folder's (`file_names.part_of`).
 
     Returns:
         None if the folder has no such files: it is something else.
@@ -82,7 +80,7 @@ def _kind(name: str) -> Optional[str]:
 
 
 def _unclear(paths: List[str]) -> List[Tuple[str, str]]:
-    """Names that say test or validation in the middle: taken for training, they would be learnt."""
+    """Names with test or validation in the middle: taken for training, they would be learnt."""
     unclear = []
     for path in paths:
         words = re.split(r"[^a-z]+", os.path.basename(path).lower())
@@ -128,7 +126,8 @@ def _sorted_out(folder: str, by_kind: Dict[Optional[str], List[str]]) -> RecordF
                 "has TFRecord files, but none whose name begins with train; it has {}".format(
                     _names(every)
                 ),
-                "name them train*.tfrecord and test*.tfrecord, or put them in folders train and test",
+                "name them train*.tfrecord and test*.tfrecord, or put them in folders train and "
+                "test",
             )
         )
     packed = [path for paths in files.parts.values() for path in paths if _is_compressed(path)]
@@ -152,8 +151,8 @@ def _is_compressed(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             start = file.read(12)
-    except OSError:  # said by whoever reads it
+    except OSError:  # reported by whoever reads it
         return False
     # A record begins with its length, 8 bytes. One of 40 kB or more may begin like a zlib stream,
-    # so that the upper bytes of the length tell: they are 0 in a record.
+    # but the upper bytes of its length are 0.
     return start[:2] == _GZIP or (start[:2] in _ZLIB and start[5:8] != b"\0\0\0")

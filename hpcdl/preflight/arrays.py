@@ -168,8 +168,8 @@ def _idx(folder: Path) -> dict[str, Facts]:
     facts: dict[str, Facts] = {}
     files = find_idx(str(folder)) or nothing_there(str(folder))
     for name, dimensions in DIMENSIONS.items():
-        if name in files.wrong:
-            facts[name] = {"wrong": files.wrong[name]}
+        if name in files.problems:
+            facts[name] = {"wrong": files.problems[name]}
             continue
         path = files.paths[name]
         try:

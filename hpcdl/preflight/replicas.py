@@ -1,4 +1,4 @@
-"""Scripts that train on several GPUs by themselves: what their Keras does wrongly there."""
+"""Scripts that train on several GPUs by themselves: what their version of Keras does wrong."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ def replicas(subject: Subject, file: str, source: str, keras: str) -> Iterator[F
         subject: what is checked.
         file: the program's name.
         source: its text.
-        keras: the version of the Keras that it uses, or nothing where that is not known.
+        keras: the version of the Keras that it uses; empty if that is not known.
     """
-    wrong = wrong_on_replicas(keras)
-    if not wrong or subject.submission.job.resources.gpus < 2:
+    fault = wrong_on_replicas(keras)
+    if not fault or subject.submission.job.resources.gpus < 2:
         return
     for name, call, _ in calls(source):
         if name == "tensorflow.distribute.MirroredStrategy":
             place = where(file, source, call.lineno)
-            cause = f"{place}: on several GPUs, fit of Keras {keras} {wrong}"
+            cause = f"{place}: on several GPUs, fit of Keras {keras} {fault}"
             fix = "use an image with Keras 2, or 3.10 and newer"
             yield Finding(cause, fix, "job", "script", False)
 
 
 def wrong_on_replicas(keras: str) -> str:
-    """What ``fit`` of a version of Keras does wrongly on several replicas, or nothing.
+    """What ``fit`` of a version of Keras does wrong on several replicas; empty if nothing.
 
-    hpcdl's own training makes up for it: hpcdl/trainer/compat.py.
+    hpcdl's own training compensates for it: hpcdl/trainer/compat.py.
     """
     release = tuple(int(number) for number in re.findall(r"\d+", keras)[:2])
     if not (3, 0) <= release < (3, 10):
         return ""
     if release < (3, 2):
-        return "does not add up the replicas' gradients: each trains a model of its own"
+        return "does not add up the replicas' gradients: each trains its own model"
     faults = []
     if release < (3, 8):
         faults.append("adds up the replicas' gradients without taking their mean")

@@ -143,7 +143,7 @@ def _copy_folder(source: Path, target: Path) -> list[str]:
     """Copy the files of a folder; complete IDX files get their standard names."""
     target.mkdir(exist_ok=True)
     idx = find_idx(str(source))
-    if idx is not None and not idx.wrong:
+    if idx is not None and not idx.problems:
         return _copy_idx(idx, target)
     files = []
     for path in sorted(source.iterdir()):

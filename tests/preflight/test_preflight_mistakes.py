@@ -263,7 +263,7 @@ DATA = [
         plant=lambda w: (w.folder / "pictures").mkdir()),
     row("image-cut", "data", "pictures: b/3.png: is cut short: the image has no end", "hpcdl data pack",
         "data={path: pictures}", plant=lambda w: cut(w.pictures() / "b/3.png")),
-    row("no-image-file", "data", "pictures: b/notes.doc: is no .jpg, .jpeg or .png file", "hpcdl data pack",
+    row("no-image-file", "data", "pictures: b/notes.doc: is not a .jpg, .jpeg or .png file", "hpcdl data pack",
         "data={path: pictures}", plant=lambda w: (w.pictures() / "b/notes.doc").write_text("x")),
     row("one-folder", "data", "holds folders of these classes: a; expected at least 2", "correct it",
         "data={path: pictures}", plant=lambda w: shutil.rmtree(w.pictures() / "b")),

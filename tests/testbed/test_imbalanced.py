@@ -25,4 +25,4 @@ def test_shipped_job_evens_out_its_classes(bed: Bed, image: str) -> None:
     assert (result["steps"], result["test"]["rows"]) == (120, 10_000)
     assert result["test"]["accuracy"] > 0.6
     assert "\n  9             59                59" in run.log()
-    assert "samples.png: 8 training images, and below as augmented" in run.log()
+    assert "samples.png: 8 training images, and below them as augmented" in run.log()

@@ -163,7 +163,7 @@ REFUSED = {
     "no-train": (each_of("test val_"), "has test, val_ but no train folder"),
     "test-alone": (each_of("seg_test"), "has seg_test but no train folder"),
     "other-classes-in-test": (
-        [*each_of("train"), *each_of("test", "cats dogs")], "train/cats: is not there; every part needs a folder",
+        [*each_of("train"), *each_of("test", "cats dogs")], "train/cats: does not exist; every part needs a folder",
     ),
     "parts-below-classes": (each_of("cat dog", "train test"), "cat, dog hold folders of test and train images"),
     "sets-side-by-side": (
@@ -248,7 +248,7 @@ def test_system_files_are_no_images(tmp_path, tops):
 
 @pytest.mark.tensorflow
 @pytest.mark.cases("C13")
-def test_one_listing_for_all(tmp_path, monkeypatch):
+def test_one_listing_for_all(tmp_path, monkeypatch, tf):
     """Training, `hpcdl check` and `hpcdl data pack` read the same classes and files."""
     top = plant(tmp_path / "top", *each_of("train test"))
     for place in [top, *(path for path in top.rglob("*") if path.is_dir())]:
@@ -324,10 +324,10 @@ def test_links_to_nowhere_are_named(tmp_path):
     (top / "dog/b.png").symlink_to("c.png")
     (top / "dog/c.png").symlink_to("b.png")
     text = seen(top)[2]
-    assert "bird is a link to /nowhere/birds, which is not there" in text
-    assert "cat/more: is a link to /nowhere/cats, which is not there" in text
-    assert "dog/a.png: is a link to /nowhere/dog.png, which is not there" in text
-    assert "dog/b.png: is a link to c.png, which is not there" in text
+    assert "bird is a link to /nowhere/birds, which does not exist" in text
+    assert "cat/more: is a link to /nowhere/cats, which does not exist" in text
+    assert "dog/a.png: is a link to /nowhere/dog.png, which does not exist" in text
+    assert "dog/b.png: is a link to c.png, which does not exist" in text
     with pytest.raises(HpcdlError, match="bird is a link to /nowhere/birds"):
         scan(top)
 
@@ -375,7 +375,7 @@ def test_files_about_images_are_left_out(tmp_path):
     assert "left out (3): 00000/GT-00000.csv, n01/n01_boxes.txt, n01/images/README.md" in text
     assert sum(packed(top)[1].values()) == 20
     (top / "n01/a.mat").write_text("x")
-    assert "n01/a.mat: is no .jpg, .jpeg or .png file" in seen(top)[2]
+    assert "n01/a.mat: is not a .jpg, .jpeg or .png file" in seen(top)[2]
 
 
 def test_pipe_is_no_image(tmp_path):

@@ -245,7 +245,7 @@ FOLDERS = {
     ),
     "no-image": (
         lambda top: _write(top / "train/class 1/notes.doc", b"x"),
-        "notes.doc: is no .jpg, .jpeg or .png",
+        "notes.doc: is not a .jpg, .jpeg or .png",
     ),
     "text": (
         lambda top: _write(top / "train/class 1/a.jpg", b"hello"),
@@ -262,7 +262,7 @@ FOLDERS = {
     ),
     "class-only-in-test": (
         lambda top: os.rename(top / "test/class 2", top / "test/class 9"),
-        "train/class 9: is not there; every part needs a folder with images of class class 9",
+        "train/class 9: does not exist; every part needs a folder with images of class class 9",
     ),
     "sizes": (
         lambda top: Image.new("L", (11, 12)).save(top / "train/class 1/a.png"),

@@ -154,7 +154,7 @@ def test_labels_from_one_and_no_test_part(tf, tmp_path, rows):
 BAD = {
     "raw": ({"image_raw": bytes(3072), "label": 1, "height": 32, "width": 32, "depth": 3},
             "image_raw of its first record holds bare pixels (3,072 bytes, an image of 32x32x3)"),
-    "raw-without-size": ({"image_raw": bytes(3072), "label": 1}, "3,072 bytes that are no JPEG or PNG"),
+    "raw-without-size": ({"image_raw": bytes(3072), "label": 1}, "3,072 bytes that are not a JPEG or PNG"),
     "gif": ({"image/encoded": b"GIF89a" + bytes(50), "label": 1}, "they begin with 47494638"),
     "text-label": ({"image": b"\xff\xd8\xff", "label": b"cat"}, "label of its first record holds 1 text; expected one"),
     "float-label": ({"image": b"\xff\xd8\xff", "label": 1.0}, "label of its first record holds 1 floats"),

@@ -95,8 +95,8 @@ def _read_idx_folder(folder: str) -> Tuple[Dict[str, NDArray[Any]], List[str]]:
     arrays, problems = {}, []
     files = find_idx(folder) or nothing_there(folder)
     for name in NAMES:
-        if name in files.wrong:
-            problems.append("{}: {} ({})".format(name, files.wrong[name], folder))
+        if name in files.problems:
+            problems.append("{}: {} ({})".format(name, files.problems[name], folder))
             continue
         path = files.paths[name]
         try:

@@ -1,17 +1,24 @@
-"""Decodes JPEG and PNG files in a graph: upright, of one size, with the channels that are asked for."""
+"""Decodes JPEG and PNG files in TensorFlow's graph: upright, of one size, of one colour."""
 
 from __future__ import annotations
 
 from typing import Any, Tuple
 
+# By EXIF's orientation, after transposing
+_MIRRORED_AXES = {2: [1], 3: [0, 1], 4: [0], 6: [1], 7: [0, 1], 8: [0]}
+
 
 def decode(content: Any, orientation: Any, shape: Tuple[int, ...], resizes: bool = True) -> Any:
-    """In a graph: one file's content as a uint8 image of `shape`, upright and resized.
+    """Decode one file, in a graph.
 
     Args:
         content: a JPEG's or PNG's bytes, a scalar string tensor.
-        orientation: EXIF's, a scalar tensor; None where all images are upright.
+        orientation: EXIF's, a scalar tensor; None if all images are upright.
+        shape: (height, width, channels) of the result.
         resizes: whether some of the images have another size.
+
+    Returns:
+        a uint8 image of this shape, upright and resized.
     """
     import tensorflow as tf
 
@@ -33,11 +40,14 @@ def decode(content: Any, orientation: Any, shape: Tuple[int, ...], resizes: bool
 
 
 def _pixels(content: Any, channels: int) -> Any:
-    """The uint8 pixels of a JPEG or PNG. libjpeg makes no grey of four inks: they become RGB first."""
+    """The uint8 pixels of a JPEG or PNG.
+
+    libjpeg makes no grey image of four inks: such images become RGB first.
+    """
     import tensorflow as tf
 
-    def decoded(wanted: int) -> Any:  # reads PNG as well
-        return tf.io.decode_jpeg(content, channels=wanted, dct_method="INTEGER_ACCURATE")
+    def decoded(color_channels: int) -> Any:  # reads PNG as well
+        return tf.io.decode_jpeg(content, channels=color_channels, dct_method="INTEGER_ACCURATE")
 
     if channels != 1:
         return decoded(channels)
@@ -53,12 +63,16 @@ def _pixels(content: Any, channels: int) -> Any:
 
 
 def _turned(image: Any, orientation: int) -> Any:
-    """What shows an image upright: orientations 5 to 8 are transposed, then some are mirrored."""
+    """A function that turns an image upright: 5 to 8 are transposed, then some are mirrored."""
     import tensorflow as tf
 
     def upright() -> Any:
-        turned = tf.transpose(image, [1, 0, 2]) if orientation > 4 else image
-        axes = {2: [1], 3: [0, 1], 4: [0], 6: [1], 7: [0, 1], 8: [0]}.get(orientation, [])
-        return tf.reverse(turned, axes) if axes else turned
+        turned = image
+        if orientation > 4:
+            turned = tf.transpose(image, [1, 0, 2])
+        axes = _MIRRORED_AXES.get(orientation)
+        if axes is None:
+            return turned
+        return tf.reverse(turned, axes)
 
     return upright

@@ -1,7 +1,8 @@
-"""A folder of images per class as a source of rows."""
+"""Reads rows from a folder of images per class."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Any, Dict, List
 
@@ -26,7 +27,7 @@ class _Files(Reader):
         folder: what the names that `files` gives are relative to.
         listing: the paths, and the class numbers.
         heads: of these files.
-        about: as `Reader` has it, after the labels.
+        about: the arguments of `Reader` after the labels.
     """
 
     def __init__(
@@ -45,15 +46,17 @@ class _Files(Reader):
     def single(self, rows: NDArray[Any]) -> Any:
         import tensorflow as tf
 
-        # as bytes: a name need not be UTF-8
+        # As bytes: a name need not be UTF-8
         paths = tf.constant([os.fsencode(self._paths[row]) for row in rows], tf.string)
-        turned = None if self._orientations is None else tf.constant(self._orientations[rows])
+        columns = [paths]
+        if self._orientations is not None:
+            columns.append(tf.constant(self._orientations[rows]))
 
         def read(path: Any, orientation: Any = None) -> Any:
             return decode(tf.io.read_file(path), orientation, self.shape, self._resizes)
 
-        found = tf.data.Dataset.from_tensor_slices((paths,) if turned is None else (paths, turned))
-        return quick(found.map(read, cpus()))
+        files = tf.data.Dataset.from_tensor_slices(tuple(columns))
+        return quick(files.map(read, cpus()))
 
     def name(self, row: int) -> str:
         return shown(self._paths[row])
@@ -65,8 +68,14 @@ class _Files(Reader):
 def open_folder(path: str, data: DataSpec, folder: image_folder.Folder) -> Dict[str, Reader]:
     """The readers of the parts of a folder.
 
+    Args:
+        path: the folder.
+        data: how its images are read.
+        folder: its content.
+
     Raises:
-        DataError: all that is wrong with its files; or they differ in size without data.image_size.
+        DataError: naming all problems of its files; or they differ in size, and data.image_size is
+            not set.
     """
     problems = list(folder.problems)
     heads = {}
@@ -77,14 +86,15 @@ def open_folder(path: str, data: DataSpec, folder: image_folder.Folder) -> Dict[
             "{} cannot be trained on:\n  {}".format(shown(path), "\n  ".join(shortened(problems))),
             "see docs/my-data.md for what a folder of images looks like",
         )
-    flat = [head for part in heads.values() for head in part]
-    size = data.image_size or image_folder.one_size(flat, path)
-    turned = sum(head.orientation > 1 for head in flat)
+    all_heads = list(itertools.chain.from_iterable(heads.values()))
+    size = data.image_size or image_folder.one_size(all_heads, path)
+    turned = sum(head.orientation > 1 for head in all_heads)
     notes = list(folder.notes)
     if turned:
         notes.append("{:,} images are turned upright, as their EXIF says".format(turned))
-    notes += ranges.deep(sum(head.bits > 8 for head in flat))
-    about = ((*size, data.channels(3)), [shown(name) for name in folder.classes], notes)
+    notes += ranges.deep(sum(head.bits > 8 for head in all_heads))
+    classes = [shown(name) for name in folder.classes]
+    about = ((*size, data.channels(3)), classes, notes)
     readers: Dict[str, Reader] = {}
     for part, listing in folder.parts.items():
         readers[part] = _Files(path, listing, heads[part], *about)

@@ -1,4 +1,4 @@
-"""What reads a part's images from files by row number, in any order, as TensorFlow's datasets."""
+"""Reads a part's images from files by row number, in any order, as datasets of TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AT_ONCE = 64  # rows of one read
-AHEAD = 4  # batches decoded before they are asked for
-_TELL_S = 20.0  # seconds between two lines of progress
-_ALIGNED = 64  # bytes, as TensorFlow's kernels want their memory
+AHEAD = 4  # batches decoded in advance
+_PROGRESS_S = 20.0  # between two lines of progress
+_ALIGNED_BYTES = 64  # as TensorFlow's kernels require of memory
 
 
 class Reader:
@@ -28,7 +28,7 @@ class Reader:
     Args:
         labels: class numbers, int32 (rows,).
         shape: (height, width, channels) that each image is decoded to.
-        class_names: by class number; empty where they have none.
+        class_names: by class number; empty if they have none.
         notes: what people should know of the files.
 
     Attributes:
@@ -74,33 +74,36 @@ class Reader:
         return [names[row] for row in rows] if len(names) == len(self.labels) else []
 
     def read_all(self) -> Any:
-        """All images as one uint8 tensor in host memory, (rows, height, width, channels), which exists once.
+        """All images as one uint8 tensor (rows, height, width, channels) in host memory.
+
+        The memory is not doubled, not even for a moment.
 
         Raises:
             DataError: naming all images that cannot be decoded.
         """
         import tensorflow as tf
 
-        memory = np.empty(self.size_bytes + _ALIGNED, np.uint8)
-        start = -memory.ctypes.data % _ALIGNED
-        found = memory[start : start + self.size_bytes].reshape(len(self.labels), *self.shape)
+        memory = np.empty(self.size_bytes + _ALIGNED_BYTES, np.uint8)
+        start = -memory.ctypes.data % _ALIGNED_BYTES
+        images = memory[start : start + self.size_bytes].reshape(len(self.labels), *self.shape)
         with self.blaming():
-            self.fill(found)
-        return tf.experimental.dlpack.from_dlpack(found.__dlpack__())  # no copy
+            self.fill(images)
+        return tf.experimental.dlpack.from_dlpack(images.__dlpack__())  # no copy
 
-    def fill(self, found: NDArray[Any]) -> None:
+    def fill(self, images: NDArray[Any]) -> None:
         """Decode all images into an array of their shape, uint8."""
-        first, told = 0, time.monotonic()
+        first = 0
+        last_line_s = time.monotonic()
         for batch in self.single(np.arange(len(self.labels), dtype=np.int32)).batch(AT_ONCE):
-            found[first : first + len(batch)] = batch.numpy()
+            images[first : first + len(batch)] = batch.numpy()
             first += len(batch)
-            if time.monotonic() - told > _TELL_S:
-                told = time.monotonic()
+            if time.monotonic() - last_line_s > _PROGRESS_S:
+                last_line_s = time.monotonic()
                 say("decoded {:,} of {:,} images".format(first, len(self.labels)))
 
     @contextlib.contextmanager
     def blaming(self) -> Iterator[None]:
-        """A context in which images that cannot be read become a `DataError` with their names."""
+        """A context that turns the failure to read an image into a `DataError` with all names."""
         import tensorflow as tf
 
         try:
@@ -117,26 +120,32 @@ class Reader:
             ) from error
 
     def _unreadable(self) -> List[str]:
-        """The rows whose images cannot be read, and why."""
+        """The images that cannot be read, by name; the first few with the reason."""
         import tensorflow as tf
 
         rows = np.arange(len(self.labels), dtype=np.int32)
-        numbered = tf.data.Dataset.zip(
-            (tf.data.Dataset.from_tensor_slices(rows), self.single(rows))
-        )
-        left = set(rows.tolist()) - {
-            int(row) for row, _ in numbered.apply(tf.data.experimental.ignore_errors())
-        }
-        bad: List[str] = []
-        for row in sorted(left):
-            try:
-                why = ""
-                if len(bad) < image_folder.SHOWN:  # each one needs a dataset of its own
-                    next(iter(self.single(np.array([row], np.int32))))
-            except tf.errors.OpError as error:
-                why = str(error.message).split("\n")[0][:200]
-            bad.append("{}: {}".format(self.name(row), why))
-        return bad
+        numbers = tf.data.Dataset.from_tensor_slices(rows)
+        numbered = tf.data.Dataset.zip((numbers, self.single(rows)))
+        bad_rows = set(rows.tolist())
+        for row, _ in numbered.apply(tf.data.experimental.ignore_errors()):
+            bad_rows.remove(int(row))
+        problems: List[str] = []
+        for row in sorted(bad_rows):
+            reason = ""
+            if len(problems) < image_folder.SHOWN:  # each one needs its own dataset
+                reason = self._reason(row)
+            problems.append("{}: {}".format(self.name(row), reason))
+        return problems
+
+    def _reason(self, row: int) -> str:
+        """Why a row's image cannot be read; empty if it can."""
+        import tensorflow as tf
+
+        try:
+            next(iter(self.single(np.array([row], np.int32))))
+        except tf.errors.OpError as error:
+            return str(error.message).split("\n")[0][:200]
+        return ""
 
 
 class _Chosen(Reader):
@@ -160,7 +169,7 @@ class _Chosen(Reader):
 
 
 def quick(dataset: Any) -> Any:
-    """A dataset with as many threads as this process may use CPUs; the order stays."""
+    """A dataset with a thread for each CPU that this process may use; the order stays."""
     import tensorflow as tf
 
     options = tf.data.Options()
@@ -170,10 +179,8 @@ def quick(dataset: Any) -> Any:
 
 
 def shortened(problems: List[str]) -> List[str]:
-    """The first of many problems, and how many there are beside."""
+    """The first of many problems, and how many more there are."""
     more = len(problems) - image_folder.SHOWN
-    return (
-        problems
-        if more <= 0
-        else [*problems[: image_folder.SHOWN], "... and {:,} more".format(more)]
-    )
+    if more <= 0:
+        return problems
+    return [*problems[: image_folder.SHOWN], "... and {:,} more".format(more)]

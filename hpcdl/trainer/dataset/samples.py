@@ -1,4 +1,4 @@
-"""samples.png: a few training images as they are, and below as augmentation changes them, for people."""
+"""Writes samples.png for people: a few training images, and below them as augmented."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ _GAP = 4
 def write_samples(
     source: Source, rows: Any, entries: Sequence[Dict[str, Any]], seed: int, run_dir: RunDir
 ) -> None:
-    """Write the first images of the first epoch as the training will see them: a row before, and a row after.
+    """Write the first images of the first epoch: a row before augmentation, and a row after.
 
     Args:
+        source: of the training images.
         rows: the first epoch's rows (row numbers, int32), not yet in its order.
         entries: of data.augment.
+        seed: the run's.
+        run_dir: where the file is written.
     """
     first = epoch_order(rows, seed, 0)[:SAMPLES]
     images, _ = source.take(next(source.each(first, SAMPLES)))
@@ -38,9 +41,8 @@ def write_samples(
     size = [max(1, round(pixels * scale)) for pixels in both.shape[1:3]]
     tiles = tf.image.resize(both, size, method="nearest" if scale > 1 else "area")
     tiles = tf.pad(tiles, [[0, 0], [0, _GAP], [0, _GAP], [0, 0]], constant_values=1.0)
-    page = tf.concat([tf.concat(tf.unstack(row), axis=1) for row in tf.split(tiles, 2)], axis=0)
-    content = tf.io.encode_png(
-        tf.cast(tf.round(tf.clip_by_value(page, 0.0, 1.0) * 255), tf.uint8)
-    ).numpy()
+    before, after = (tf.concat(tf.unstack(half), axis=1) for half in tf.split(tiles, 2))
+    page = tf.clip_by_value(tf.concat([before, after], axis=0), 0.0, 1.0)
+    content = tf.io.encode_png(tf.cast(tf.round(page * 255), tf.uint8)).numpy()
     keep_trying(FILE, lambda: replace(run_dir.path(FILE), content))
-    say("{}: {} training images, and below as augmented".format(FILE, len(first)))
+    say("{}: {} training images, and below them as augmented".format(FILE, len(first)))

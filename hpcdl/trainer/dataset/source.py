@@ -1,4 +1,4 @@
-"""Batches: rows from memory or read ahead from files, scaled inside the graph, shared out to the replicas."""
+"""Gives batches: images from memory or files, scaled in the graph, split among the replicas."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from hpcdl.trainer.dataset.load import Part
 
 
 class Source:
-    """The images and labels of one part of the data set: held once in host memory, or read from files on the way.
+    """The images and labels of one part: held once in host memory, or read from files.
 
-    Images stay uint8 (a quarter of float32), and on the host also when GPUs train: a batch is small
-    against a step, and each replica would otherwise need all images. The part's own images are released.
+    Images stay uint8 (a quarter of float32), and on the host even when GPUs train: copying a batch
+    takes little of a step, and otherwise each replica would need all images. The part's own images
+    are released.
 
-    What `take` makes images of is an item: row numbers where images are held, else a batch as it was read.
-    `each` gives the items for scoring; a training loop opens a `feed` and pulls one from it for each step.
+    `take` turns an item into images. An item is row numbers if images are held, else a batch as it
+    was read. `each` gives the items for scoring; a training loop opens a `feed` and pulls an item
+    from it for each step.
 
     Args:
-        one_hot: give labels as one-hot float rows of so many classes; 0 gives class numbers.
+        part: of the data set.
+        one_hot: give labels as one-hot float rows of this many classes; 0 gives class numbers.
     """
 
     def __init__(self, part: Part, one_hot: int = 0) -> None:
@@ -38,8 +41,14 @@ class Source:
         part.release_images()
 
     def feed(self, rows: Any, batch_rows: int) -> Any:
-        """What reads the images of `rows` ahead, for `pull`: full batches only; None where they are held."""
-        return None if self._reader is None else iter(self._reader.batches(rows, batch_rows))
+        """An iterator for `pull` that reads the images of `rows` ahead, in full batches only.
+
+        Returns:
+            None if the images are held.
+        """
+        if self._reader is None:
+            return None
+        return iter(self._reader.batches(rows, batch_rows))
 
     def pull(self, feed: Any, indices: Any) -> Any:
         """In the graph: the next item of a feed, whose rows are `indices`."""
@@ -49,38 +58,38 @@ class Source:
             return next(feed), tf.gather(self._labels, indices)
 
     def each(self, rows: Any, batch_rows: int) -> Iterator[Any]:
-        """The items of `rows` (row numbers, int32) in their order, at most so many rows each.
+        """The items of `rows` (row numbers, int32) in their order, of at most `batch_rows` rows.
 
-        They are cut into nearly equal batches, so that none is left over and every replica has rows in each.
+        The batches are nearly equal, so that no small one remains and every replica has rows.
         """
         batches = np.array_split(rows, -(-len(rows) // batch_rows))
         if self._reader is None:
             for batch in batches:
                 yield tf.constant(batch)
             return
+        # The first batches may have a row more than the last ones, and a reader gives equal ones
         longer = sum(len(batch) > len(batches[-1]) for batch in batches)
         for group in (batches[:longer], batches[longer:]):
-            images = (
-                iter(self._reader.batches(np.concatenate(group), len(group[0])))
-                if group
-                else iter(())
-            )
+            if not group:
+                continue
+            images = iter(self._reader.batches(np.concatenate(group), len(group[0])))
             for batch in group:
                 with self.blaming():
                     read = next(images)
                 yield read, tf.gather(self._labels, batch)
 
     def digest(self) -> Optional[str]:
-        """A hash of the images and their order, as they are held; None where they are read from files."""
+        """A hash of the images, their order and their scale; None if they are read from files."""
         if self._reader is not None:
             return None
-        return hashlib.sha256(memoryview(self._images)).hexdigest() + " times {}".format(
-            self._scale
-        )
+        sha256 = hashlib.sha256(memoryview(self._images)).hexdigest()
+        return "{} times {}".format(sha256, self._scale)
 
     def blaming(self) -> ContextManager[None]:
-        """A context in which images that cannot be read become a `DataError` with their names."""
-        return contextlib.nullcontext() if self._reader is None else self._reader.blaming()
+        """A context that turns the failure to read an image into a `DataError` with all names."""
+        if self._reader is None:
+            return contextlib.nullcontext()
+        return self._reader.blaming()
 
     def take(self, item: Any) -> Tuple[Any, Any]:
         """An item's float32 images (rows, height, width, channels) in [0, 1], and its labels.
@@ -93,32 +102,44 @@ class Source:
             with tf.device("CPU:0"):
                 images, labels = tf.gather(self._images, item), tf.gather(self._labels, item)
         images = tf.cast(images, tf.float32)
+        if self._scale != 1:
+            images *= self._scale
         if self._one_hot:
             labels = tf.one_hot(labels, self._one_hot)
-        return _fitted(images if self._scale == 1 else images * self._scale, self._shape), labels
+        return _fitted(images, self._shape), labels
 
     def class_numbers(self, labels: Any) -> Any:
         """The class numbers, int32 (rows,), of labels as `take` gives them."""
-        return tf.argmax(labels, axis=1, output_type=tf.int32) if self._one_hot else labels
+        if self._one_hot:
+            return tf.argmax(labels, axis=1, output_type=tf.int32)
+        return labels
 
 
 def _fitted(images: Any, shape: Tuple[int, ...]) -> Any:
-    """Images brought to (height, width, channels); features and images that have that shape stay as they are."""
+    """Images converted to a shape (height, width, channels); features stay as they are."""
     if images.shape[1:] == shape or len(shape) != 3:
         return images
     if tuple(images.shape[1:3]) != shape[:2]:
         images = tf.image.resize(images, shape[:2], antialias=True)
     if images.shape[3] == shape[2]:
         return images
-    return tf.image.grayscale_to_rgb(images) if shape[2] == 3 else tf.image.rgb_to_grayscale(images)
+    if shape[2] == 3:
+        return tf.image.grayscale_to_rgb(images)
+    return tf.image.rgb_to_grayscale(images)
 
 
 def share(rows: int, replicas: int, replica: int) -> Tuple[int, int, float]:
     """The slice of a batch that one replica trains on, and the weight of its rows.
 
-    Keras takes the mean of the replicas' mean losses. With slices of unequal length, the weights make
-    that the mean over the batch. A replica left without rows (a last batch with fewer rows than
-    replicas) takes the batch's last one with weight 0: layers like batch normalisation break on none.
+    Keras takes the mean of the replicas' mean losses. With slices of unequal length, the weights
+    make that the mean over the batch. A replica without rows (of a last batch with fewer rows than
+    replicas) takes the batch's last row with weight 0: layers like batch normalisation fail
+    without any row.
+
+    Args:
+        rows: of the batch.
+        replicas: how many there are.
+        replica: this one's number, from 0.
 
     Returns:
         (first, last, weight): rows first to last - 1 of the batch.

@@ -1,4 +1,4 @@
-"""TFRecord files as a source of rows: each record holds an encoded image and its class."""
+"""Reads rows from TFRecord files, whose records hold an encoded image and its class."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ from hpcdl.trainer.dataset.reader import AT_ONCE, Reader, quick
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Where TFRecords of different makers hold an image, its class, and the name of its file
+# The features in which TFRecords of different makers hold an image, its class, and its file name
 ENCODED = ("image/encoded", "image_raw", "image")
 _LABEL = ("image/class/label", "label", "target", "class")
 _FILE = ("image/filename", "filename", "image_name")
+# Those in which they hold the sizes of an image of bare pixels
+_SIZES = (
+    ("height", "image/height"),
+    ("width", "image/width"),
+    ("depth", "channels", "image/channels"),
+)
 _ENCODED_STARTS = (b"\xff\xd8\xff", b"\x89PNG")
 
 
@@ -49,25 +55,26 @@ class RecordReader(Reader):
         """As `Reader`'s."""
         import tensorflow as tf
 
-        found = tf.data.Dataset.from_tensor_slices(rows).batch(AT_ONCE)
-        found = found.map(
-            lambda some: tf.ensure_shape(tf.numpy_function(self._read, [some], tf.string), (None,))
-        )
-        return quick(found.unbatch().map(self._decode, cpus()))
+        batches = tf.data.Dataset.from_tensor_slices(rows).batch(AT_ONCE)
+        return quick(batches.map(self._read_in_graph).unbatch().map(self._decode, cpus()))
+
+    def _read_in_graph(self, rows: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.ensure_shape(tf.numpy_function(self._read, [rows], tf.string), (None,))
 
     def _read(self, rows: NDArray[Any]) -> NDArray[Any]:
-        found = []
+        records = []
         for row in rows:
             shard, offset, size = self._places[row]
-            found.append(os.pread(self._files[shard], size, offset))
-        return np.array(found, object)
+            records.append(os.pread(self._files[shard], size, offset))
+        return np.array(records, object)
 
     def _decode(self, record: Any) -> Any:
         import tensorflow as tf
 
-        content = tf.io.parse_single_example(
-            record, {self._key: tf.io.FixedLenFeature([], tf.string)}
-        )[self._key]
+        features = {self._key: tf.io.FixedLenFeature([], tf.string)}
+        content = tf.io.parse_single_example(record, features)[self._key]
         return decode(content, None, self.shape)
 
     def name(self, row: int) -> str:
@@ -77,12 +84,15 @@ class RecordReader(Reader):
 
 
 def _places_of(number: int, shard: str) -> List[Place]:
-    """Where the records of a shard lie. Source of the format: https://www.tensorflow.org/tutorials/load_data/tfrecord.
+    """Where the records of a shard lie.
+
+    Source of the format: https://www.tensorflow.org/tutorials/load_data/tfrecord.
 
     Raises:
         DataError: the lengths do not add up to the file's.
     """
-    places, offset, end = [], 0, os.path.getsize(shard)
+    places = []
+    offset, end = 0, os.path.getsize(shard)
     with open(shard, "rb", buffering=0) as file:
         while offset < end:
             file.seek(offset)
@@ -90,10 +100,9 @@ def _places_of(number: int, shard: str) -> List[Place]:
             size = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else end
             if offset + 16 + size > end:
                 raise DataError(
-                    "{}: is damaged at byte {:,}: no whole record is there ({:,} bytes in all)".format(
-                        shard, offset, end
-                    ),
-                    "copy it again from where it came",
+                    "{}: is damaged at byte {:,}: no complete record begins there "
+                    "({:,} bytes in all)".format(shard, offset, end),
+                    "copy it again from its source",
                 )
             places.append(Place(number, offset + 12, size))
             offset += 16 + size
@@ -113,15 +122,17 @@ def places_in(shards: List[str]) -> List[Place]:
 
 
 def open_records(path: str, data: DataSpec, files: RecordFiles) -> Dict[str, Reader]:
-    """TFRecord files of other makers: their labels are read, and every record's checksum compared.
+    """The readers of TFRecord files of other makers.
+
+    All labels are read, and every record's checksum is compared.
 
     Args:
         path: the folder.
         data: how its images are read.
-        files: what `find_records` says of it.
+        files: what `find_records` found in it.
 
     Raises:
-        DataError: they are not what they should be.
+        DataError: the files cannot be used.
     """
     problems = ["{}: {}\n{}".format(shown(path), problem, fix) for problem, fix in files.problems]
     if problems:
@@ -132,7 +143,7 @@ def open_records(path: str, data: DataSpec, files: RecordFiles) -> Dict[str, Rea
             "set data.image_size: [height, width]",
         )
     _allow_open_files()
-    names = _names_in(files.parts["train"][0])
+    names = _features_in(files.parts["train"][0])
     labels = {part: _labels(shards, names.label) for part, shards in files.parts.items()}
     counted, class_names = ranges.count_from_zero(labels)
     notes = [*files.notes, *counted]
@@ -149,9 +160,9 @@ def open_records(path: str, data: DataSpec, files: RecordFiles) -> Dict[str, Rea
 
 
 def _allow_open_files() -> None:
-    """Let this process have as many files open as it may: large sets have a thousand."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raise the limit of open files to the allowed maximum: large sets have a thousand."""
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 
 
 def _labels(shards: List[str], label: str) -> NDArray[Any]:
@@ -161,15 +172,15 @@ def _labels(shards: List[str], label: str) -> NDArray[Any]:
     labels: List[int] = []
     for shard in shards:
         try:
-            for some in tf.data.TFRecordDataset(shard).batch(1024):
-                parsed = tf.io.parse_example(some, {label: tf.io.FixedLenFeature([], tf.int64)})
+            for batch in tf.data.TFRecordDataset(shard).batch(1024):
+                parsed = tf.io.parse_example(batch, {label: tf.io.FixedLenFeature([], tf.int64)})
                 labels += parsed[label].numpy().tolist()
         except tf.errors.OpError as error:
             raise DataError(
                 "{}: cannot be read after {:,} records: {}".format(
                     shown(shard), len(labels), str(error.message)[:200]
                 ),
-                "copy it again from where it came",
+                "copy it again from its source",
             )
     negative = [number for number in labels if number < 0]
     if negative:
@@ -184,18 +195,18 @@ def _labels(shards: List[str], label: str) -> NDArray[Any]:
 
 
 def _file_names(shards: List[str], feature: str) -> List[str]:
-    """The file that each record was made from, as the records say."""
+    """The file that each record was made from, as the records tell."""
     import tensorflow as tf
 
     names: List[str] = []
-    wanted = {feature: tf.io.FixedLenFeature([], tf.string, default_value="")}
-    for some in tf.data.TFRecordDataset(shards).batch(1024):
-        parsed = tf.io.parse_example(some, wanted)
+    features = {feature: tf.io.FixedLenFeature([], tf.string, default_value="")}
+    for batch in tf.data.TFRecordDataset(shards).batch(1024):
+        parsed = tf.io.parse_example(batch, features)
         names += [os.fsdecode(name) for name in parsed[feature].numpy().tolist()]
     return names
 
 
-class _Names(NamedTuple):
+class _Features(NamedTuple):
     """The features that hold a record's image, its label, and, if any, the name of its file."""
 
     image: str
@@ -203,7 +214,7 @@ class _Names(NamedTuple):
     file: str
 
 
-def _names_in(shard: str) -> _Names:
+def _features_in(shard: str) -> _Features:
     """The features of a file's first record.
 
     Raises:
@@ -219,7 +230,7 @@ def _names_in(shard: str) -> _Names:
         example = tf.train.Example.FromString(b"" if record is None else record.numpy())
     except Exception as error:
         raise DataError(
-            "{}: is no TFRecord file of tf.train.Example: {}".format(
+            "{}: is not a TFRecord file of tf.train.Example: {}".format(
                 shown(shard), str(error).split("\n")[0][:200]
             )
         )
@@ -239,19 +250,18 @@ def _names_in(shard: str) -> _Names:
     problem = _wrong_label(label, features[label]) or _wrong_image(image, features)
     if problem:
         raise DataError(
-            "{}: {}".format(shown(shard), problem), "write them again: docs/my-data.md says how"
+            "{}: {}".format(shown(shard), problem), "write them again: docs/my-data.md shows how"
         )
     file = next((name for name in _FILE if features[name].bytes_list.value), "")
-    return _Names(image, label, file)
+    return _Features(image, label, file)
 
 
 def _wrong_label(name: str, feature: Any) -> str:
     numbers = feature.int64_list.value
     if len(numbers) == 1:
         return ""
-    kind = {"bytes_list": "text", "float_list": "floats"}.get(
-        feature.WhichOneof("kind"), "whole numbers"
-    )
+    kinds = {"bytes_list": "text", "float_list": "floats"}
+    kind = kinds.get(feature.WhichOneof("kind"), "whole numbers")
     count = len(numbers) or len(feature.bytes_list.value) or len(feature.float_list.value)
     return "{} of its first record holds {} {}; expected one whole number, the class from 0".format(
         name, count, kind
@@ -263,26 +273,23 @@ def _wrong_image(name: str, features: Any) -> str:
     content = b"".join(features[name].bytes_list.value)
     if content.startswith(_ENCODED_STARTS):
         return ""
-    sizes = []
-    for names in (
-        ("height", "image/height"),
-        ("width", "image/width"),
-        ("depth", "channels", "image/channels"),
-    ):
-        numbers = [
-            number for key in names if key in features for number in features[key].int64_list.value
-        ]
+    sizes: List[int] = []
+    for names in _SIZES:
+        numbers: List[int] = []
+        for feature in names:
+            if feature in features:
+                numbers.extend(features[feature].int64_list.value)
         sizes += numbers[:1]
     if len(sizes) > 1 and len(content) % int(np.prod(sizes)) == 0 and content:
         return (
-            "{} of its first record holds bare pixels ({:,} bytes, an image of {}); expected a JPEG "
-            "or PNG, as tf.io.encode_png(image) makes it".format(
+            "{} of its first record holds bare pixels ({:,} bytes, an image of {}); expected a "
+            "JPEG or PNG, as tf.io.encode_png(image) makes it".format(
                 name, len(content), "x".join(map(str, sizes))
             )
         )
     return (
-        "{} of its first record holds {:,} bytes that are no JPEG or PNG (they begin with {}); bare "
-        "pixels are not read: store tf.io.encode_png(image)".format(
+        "{} of its first record holds {:,} bytes that are not a JPEG or PNG (they begin with {}); "
+        "bare pixels are not read: store tf.io.encode_png(image)".format(
             name, len(content), content[:4].hex() or "nothing"
         )
     )

@@ -1,4 +1,4 @@
-"""A data set that the user's own function returns, as Keras's ``load_data`` does."""
+"""Gets a data set from the user's own function, which works like Keras's ``load_data``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def arrays_of_function(
     """Call ``package.module:function`` with keyword arguments.
 
     Returns:
-        its arrays by name, as `readers.read_arrays` does; and no problems.
+        its arrays by name, and an empty list of problems, as `arrays.read_arrays` does.
 
     Raises:
         UserCodeError: it cannot be imported, raised, or returned something else than
@@ -31,11 +31,9 @@ def arrays_of_function(
     except (RunError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
-        hint = (
-            "its module must be beside the job file or in the image"
-            if isinstance(error, ImportError)
-            else ""
-        )
+        hint = ""
+        if isinstance(error, ImportError):
+            hint = "its module must be next to the job file or in the image"
         raise UserCodeError(
             "data.function {} failed: {}: {}".format(function, type(error).__name__, error), hint
         ) from error
@@ -47,5 +45,5 @@ def arrays_of_function(
                 function, type(returned).__name__
             )
         )
-    given = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
-    return {key: np.asarray(value) for key, value in given.items()}, []
+    arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    return {name: np.asarray(array) for name, array in arrays.items()}, []
