@@ -1,4 +1,4 @@
-"""What is started on the node, with which folders and variables, in the container or without one."""
+"""The command that starts the program on the node, with its folders and variables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,14 @@ def read_plan(paths: RunPaths) -> Plan:
 def places_of(
     paths: RunPaths, plan: Plan, attempt: str | None = None, tmp: str | None = None
 ) -> Places:
-    """Where a run's things lie on this node."""
+    """Where a run's things lie on this node.
+
+    Args:
+        paths: the run.
+        plan: its plan.
+        attempt: the attempt's number; None for a shell.
+        tmp: the program's temporary folder, if it has its own.
+    """
     code = Manifest.read(paths).code_folder or ""
     trainer = isinstance(plan.program, Training)
     return Places(
@@ -77,7 +84,7 @@ def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
         gather.need(path, key)
         gather.links_in(path, key)
     if isinstance(plan.program, Training) and (cache := features_cache(paths)):
-        with suppress(OSError):  # the trainer says that it keeps nothing there
+        with suppress(OSError):  # the trainer says so if it cannot save there
             Path(cache).mkdir(parents=True, exist_ok=True)
             binds.append(gather.writable(cache))
     return [*binds, *gather.shown.binds]
@@ -90,10 +97,11 @@ def data_path(paths: RunPaths) -> str | None:
 
 
 def features_cache(paths: RunPaths) -> str | None:
-    """The folder where a training keeps its backbone's features for other runs."""
+    """The folder where a training saves its backbone's features for other runs; None if none."""
     model = records.spec(paths).get("model", {})
-    folder = model.get("features_cache") if "backbone" in model else None
-    return None if folder is None else str(paths.root / folder)
+    if "backbone" not in model or model.get("features_cache") is None:
+        return None
+    return str(paths.root / model["features_cache"])
 
 
 def program_of(paths: RunPaths, plan: Plan) -> list[str]:
@@ -117,20 +125,22 @@ def argv_of(
         plan: the plan.
         places: where the run's things lie.
         program: what to start.
-        in_slurm: whether a batch script has started this, in which only the profile's modules can
-            have set variables for Apptainer. Elsewhere they are the user's shell's, and do not count.
+        in_slurm: whether a batch script has started this. There only the profile's modules can have
+            set variables for Apptainer. Elsewhere the user's shell may have; these are left out.
     """
     if plan.container is not None:
         outer = dict(os.environ)
         if not in_slurm:
-            outer = {k: v for k, v in outer.items() if not k.startswith(FOR_THE_RUNTIME)}
-        here = [bind for bind in plan.container.shown if os.path.exists(parse(bind).source)]
-        plan = replace(plan, container=replace(plan.container, shown=here))
+            for name in os.environ:
+                if name.startswith(FOR_THE_RUNTIME):
+                    del outer[name]
+        existing = [bind for bind in plan.container.shown if os.path.exists(parse(bind).source)]
+        plan = replace(plan, container=replace(plan.container, shown=existing))
         return container.argv(plan, places, program), outer
     import site
 
-    # Without a container the machine's own TensorFlow is used, which may lie in the user's site folder:
-    # it is found by HOME, which changes here.
+    # Without a container the machine's own TensorFlow is used. It may lie in the user's site
+    # folder, which Python finds by HOME, and HOME changes here.
     env = dict(os.environ, PYTHONUSERBASE=site.getuserbase())
     for name, value in environment(plan, places).items():
         env[name] = plain(value)
@@ -145,7 +155,7 @@ def with_modules(
 ) -> tuple[list[str], dict[str, str]]:
     """The same program after the profile's modules, if the container command comes with one.
 
-    In a batch script its own lines have loaded them; a run without SLURM has none.
+    A batch script has loaded them with its own lines; a run without SLURM has no batch script.
     """
     if plan.container is None or which(plan.container.runtime) is not None:
         return argv, env
@@ -162,8 +172,8 @@ def frozen_programs(paths: RunPaths) -> Iterator[str]:
 def prepare_home(home: Path, data_root: str, sources: Iterable[str] = ()) -> None:
     """Make the program's home, with the staged sets and weights where Keras 2 and 3 look for them.
 
-    The folder of sets is a real one, with a link for each of them: Keras unpacks archives in it. Of
-    very many, those are linked that Keras or the program names.
+    The folder of sets is a real one, with a link for each set: Keras unpacks archives in it. If
+    there are very many sets, only those that Keras or the program names are linked.
 
     Args:
         home: the home.
@@ -176,7 +186,8 @@ def prepare_home(home: Path, data_root: str, sources: Iterable[str] = ()) -> Non
     (keras / "datasets").mkdir(parents=True, exist_ok=True)
     links = {keras / "models": root / "models"}
     names, _ = linked(root, sources)
-    links.update({keras / "datasets" / name: root / name for name in names})
+    for name in names:
+        links[keras / "datasets" / name] = root / name
     for link, target in links.items():
         if target.exists() and not os.path.lexists(link):
             link.symlink_to(target)

@@ -1,4 +1,4 @@
-"""In an attempt's first second: does this node have what the job needs? What only the node itself can tell."""
+"""An attempt's first second: does this node have what the job needs? Only the node can tell."""
 
 from __future__ import annotations
 
@@ -24,14 +24,11 @@ from hpcdl.run.records import Manifest
 from hpcdl.staging import how_to_stage
 
 LOOK_S = 60.0  # how long a file may take to answer; HPCDL_LOOK_S takes its place, for tests
-STATUS = {
-    "spec": EXIT_SPEC,
-    "data": EXIT_DATA,
-    "device": EXIT_DEVICES,
-}  # the exit status for each cause
+# The exit status for each cause
+STATUS = {"spec": EXIT_SPEC, "data": EXIT_DATA, "device": EXIT_DEVICES}
 
 _MISSING = os.strerror(errno.ENOENT)
-_DRIVER = Path("/dev/nvidiactl")  # there where NVIDIA's kernel module is loaded
+_DRIVER = Path("/dev/nvidiactl")  # exists if NVIDIA's kernel module is loaded
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Fault:
     Args:
         cause: one of `STATUS`.
         text: what was expected, and what was found.
-        elsewhere: whether another node may well be better.
+        elsewhere: whether another node may be better.
     """
 
     cause: str
@@ -50,54 +47,41 @@ class Fault:
 
 
 def faults(paths: RunPaths, plan: Plan, in_slurm: bool) -> list[Fault]:
-    """All that this node lacks. It takes milliseconds, or LOOK_S seconds where a file system does not answer.
+    """All that this node lacks.
+
+    It takes milliseconds, or LOOK_S seconds if a file system does not answer.
 
     Args:
         paths: the run.
         plan: its plan.
-        in_slurm: whether SLURM gave this job its CPUs and GPUs; a user's own machine has what it has.
+        in_slurm: whether SLURM gave this job its CPUs and GPUs; else the machine's own are used,
+            however many.
     """
-    found = list(_missing_files(paths, plan))
+    all_faults = list(_missing_files(paths, plan))
     if in_slurm:
-        found += [*_devices(plan), *_cpus(plan)]
-    return found
+        all_faults += _devices(plan)
+        all_faults += _cpus(plan)
+    return all_faults
 
 
 def _missing_files(paths: RunPaths, plan: Plan) -> Iterator[Fault]:
     """The image, the data set and the folders that the container is to see."""
-    data = data_path(paths)
-    container = plan.container
-    binds = container.binds if container else []
-    folders = {bind.split(":")[0]: "which the container is to see" for bind in binds}
-    folders.update(dict.fromkeys(plan.environment.pythonpath, "of pythonpath"))
-    if container and container.overlay:
-        folders[container.overlay] = "the job's packages"
-    if plan.program.workdir:
-        folders[plan.program.workdir] = "the working directory"
-    if plan.scratch:
-        folders[os.path.expandvars(plan.scratch)] = "the node's scratch folder"
-    image = container.image if container else None
-    read = [path for path in (image, data) if path is not None]
-    # data_root may be missing. But who looks whether it is there must not hang.
-    shown = [parse(bind).source for bind in container.shown] if container else []  # these too
-    answers = look_at(
-        {**dict.fromkeys([*folders, plan.data_root, *shown], False), **dict.fromkeys(read, True)}
-    )
+    container, data = plan.container, data_path(paths)
+    image, shown = None, []
+    if container is not None:
+        image = container.image
+        shown = [parse(bind).source for bind in container.shown]
+    folders = _folders(plan)
+    # data_root and what is shown may be missing. But who looks for them must not hang.
+    exists = [*folders, plan.data_root, *shown]
+    answers = look_at({**dict.fromkeys(exists, False), **_to_read(image, data)})
     if image is not None:
-        checked = Manifest.read(paths).image or {}
-        yield from _image(image, answers[image], checked)
+        yield from _image(image, answers[image], Manifest.read(paths).image or {})
     for folder, what in folders.items():
         if "error" in answers[folder]:
             yield Fault("spec", f"{folder}, {what}: {answers[folder]['error']}")
     if data is not None and "error" in answers[data]:
-        error = answers[data]["error"]
-        name = records.spec(paths).get("data", {}).get("name")
-        fix = (
-            f". It is staged with: {how_to_stage(name, plan.data_root)}"
-            if name and error == _MISSING
-            else ""
-        )
-        yield Fault("data", f"the data set {data}: {error}{fix}")
+        yield _data_fault(paths, plan, data, answers[data]["error"])
     elif answers[plan.data_root].get("hangs"):
         yield Fault("data", f"data_root {plan.data_root}: {answers[plan.data_root]['error']}")
     for path in shown:
@@ -105,13 +89,44 @@ def _missing_files(paths: RunPaths, plan: Plan) -> Iterator[Fault]:
             yield Fault("data", f"{path}: {answers[path]['error']}")
 
 
+def _to_read(*paths: str | None) -> dict[str, bool]:
+    """Those of these paths that the job has, as paths to be read."""
+    return {path: True for path in paths if path is not None}
+
+
+def _folders(plan: Plan) -> dict[str, str]:
+    """The folders that must be there, and what each is for."""
+    folders = {}
+    if plan.container is not None:
+        for bind in plan.container.binds:
+            folders[bind.split(":")[0]] = "which the container is to see"
+    for folder in plan.environment.pythonpath:
+        folders[folder] = "of pythonpath"
+    if plan.container is not None and plan.container.overlay:
+        folders[plan.container.overlay] = "the job's packages"
+    if plan.program.workdir:
+        folders[plan.program.workdir] = "the working directory"
+    if plan.scratch:
+        folders[os.path.expandvars(plan.scratch)] = "the node's scratch folder"
+    return folders
+
+
+def _data_fault(paths: RunPaths, plan: Plan, data: str, error: str) -> Fault:
+    """A data set that cannot be read; a missing one that hpcdl knows can be staged."""
+    message = f"the data set {data}: {error}"
+    name = records.spec(paths).get("data", {}).get("name")
+    if name and error == _MISSING:
+        message += f". It is staged with: {how_to_stage(name, plan.data_root)}"
+    return Fault("data", message)
+
+
 def _image(image: str, answer: dict[str, Any], checked: Mapping[str, Any]) -> Iterator[Fault]:
-    """The image is there, and is the file that it was at submission.
+    """The image exists, and is the same file as at submission.
 
     Args:
         image: its path.
-        answer: what it answered.
-        checked: of the manifest; an older hpcdl did not write its size.
+        answer: from `look_at`.
+        checked: the manifest's image; an older hpcdl did not write its size.
     """
     if "error" in answer:
         yield Fault("spec", f"the image {image}: {answer['error']}")
@@ -121,75 +136,78 @@ def _image(image: str, answer: dict[str, Any], checked: Mapping[str, Any]) -> It
     if whole is None:
         yield Fault("spec", f"the image {image} is not a SIF file")
     elif size < whole:
-        yield Fault(
-            "spec",
-            f"the image {image} is cut short: it has {size:,} bytes, and its header says {whole:,}",
-        )
+        sizes = f"it has {size:,} bytes, and its header says {whole:,}"
+        yield Fault("spec", f"the image {image} is cut short: {sizes}")
     elif size != checked.get("bytes", size):
-        now = f"it has {size:,} bytes, and had {checked['bytes']:,} at submission; submit the job again to use it"
-        yield Fault("spec", f"the image {image} is another file: {now}", elsewhere=False)
+        sizes = f"it has {size:,} bytes, and had {checked['bytes']:,} at submission"
+        message = f"the image {image} is another file: {sizes}; submit the job again to use it"
+        yield Fault("spec", message, elsewhere=False)
 
 
 def _devices(plan: Plan) -> Iterator[Fault]:
     """The job sees the GPUs that it asks for, or more if it uses the first ones, and a driver."""
-    if plan.size.gpus == 0:
+    gpus = plan.size.gpus
+    if gpus == 0:
         return
     from hpcdl.local_machine import visible_gpus  # with all that makes a job
 
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if plan.container and plan.container.nv and not _DRIVER.exists():
-        text = f"it has no NVIDIA driver ({_DRIVER} is missing), and the job asks for {plan.size.gpus} GPU(s)"
-        yield Fault("device", text)
+        missing = f"it has no NVIDIA driver ({_DRIVER} is missing)"
+        yield Fault("device", f"{missing}, and the job asks for {gpus} GPU(s)")
     if plan.size.emulate_gpus and chosen is None:
         return
     visible = visible_gpus()
-    if visible > plan.size.gpus and plan.uses_first_gpus:
+    if visible > gpus and plan.uses_first_gpus:
         return
-    if visible != plan.size.gpus:
-        shown = "is not set" if chosen is None else f"is {chosen!r}"
-        text = f"{visible} GPU(s) are visible (CUDA_VISIBLE_DEVICES {shown}), and the job asks for {plan.size.gpus}"
-        yield Fault("device", text, elsewhere=visible < plan.size.gpus)
+    if visible != gpus:
+        variable = "is not set" if chosen is None else f"is {chosen!r}"
+        message = f"{visible} GPU(s) are visible (CUDA_VISIBLE_DEVICES {variable})"
+        message += f", and the job asks for {gpus}"
+        yield Fault("device", message, elsewhere=visible < gpus)
 
 
 def _cpus(plan: Plan) -> Iterator[Fault]:
-    """The job may use as many CPUs as it asks for, or as there are: a test bed's nodes have fewer than they say."""
+    """The job may use the CPUs that it asks for, or all if the node has fewer.
+
+    A test bed's nodes have fewer than SLURM says.
+    """
     if not hasattr(os, "sched_getaffinity"):  # macOS: a job there has all CPUs
         return
-    there = len(os.sched_getaffinity(1))  # init's: in a container, too, it has all that can be had
-    usable, wanted = len(os.sched_getaffinity(0)), min(plan.size.cpus, there)
-    if usable < wanted:
-        yield Fault(
-            "device",
-            f"the job may use {usable} of its CPUs (its affinity), and asks for {plan.size.cpus}",
-        )
+    existing = len(os.sched_getaffinity(1))  # init's, which has all, in a container too
+    usable = len(os.sched_getaffinity(0))
+    if usable < min(plan.size.cpus, existing):
+        message = f"the job may use {usable} of its CPUs (its affinity)"
+        yield Fault("device", f"{message}, and asks for {plan.size.cpus}")
 
 
-def look_at(wanted: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
+def look_at(is_read: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
     """Look at all these paths at once, and wait LOOK_S seconds at most.
 
     Args:
-        wanted: the paths, and whether each is to be read; else it need only be there.
+        is_read: the paths, and whether each is to be read; the others need only exist.
 
     Returns:
-        what each answered, as `hpcdl.launch.probe.look` has it; ``hangs`` beside the ``error`` where it did not.
-        Nothing of a path where nobody could look: that alone is no fault.
+        The answer of each, as `hpcdl.launch.probe.look` gives it. A path that did not answer has an
+        ``error`` and ``hangs``. An empty answer says that nobody could look, which is not a fault.
     """
     patience_s = float(os.environ.get("HPCDL_LOOK_S", LOOK_S))
-    argv, silent = [sys.executable, "-m", "hpcdl.launch.probe", json.dumps(dict(wanted))], {}
+    argv = [sys.executable, "-m", "hpcdl.launch.probe", json.dumps(dict(is_read))]
+    no_answer: dict[str, Any] = {}
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
         output, _ = child.communicate(timeout=patience_s)
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""
-        silent = {
-            "error": f"no answer for {patience_s:.0f} s; its file system hangs",
-            "hangs": True,
-        }
+        message = f"no answer for {patience_s:.0f} s; its file system hangs"
+        no_answer = {"error": message, "hangs": True}
         child.kill()
-        with suppress(
-            subprocess.TimeoutExpired
-        ):  # in a dead mount's system call it cannot even be killed
+        # In a dead mount's system call it cannot even be killed
+        with suppress(subprocess.TimeoutExpired):
             child.communicate(timeout=1.0)
-    rows = [json.loads(line) for line in output.splitlines() if line.endswith(b"}")]
-    answers = {row.pop("path"): row for row in rows}
-    return {path: answers.get(path, silent) for path in wanted}
+    answers = dict.fromkeys(is_read, no_answer)
+    for line in output.splitlines():
+        if line.endswith(b"}"):
+            answer = json.loads(line)
+            answers[answer.pop("path")] = answer
+    return answers
