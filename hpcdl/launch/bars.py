@@ -38,8 +38,8 @@ class Thinner:
         self._current = b""  # the state that is being drawn
         self._erase = b""  # the \r and \b since its last byte
         self._before: bytes | None = None  # the state before it
-        self._shown = b""  # what came out last of this line
-        self._is_open = False  # whether what came out lacks its newline
+        self._shown = b""  # the last output of this line
+        self._is_open = False  # whether that output lacks its newline
         self._is_bar = False
         self._is_raw = False  # too long, or binary: it passes as it is
         self._shown_at: float | None = None

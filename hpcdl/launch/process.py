@@ -212,6 +212,6 @@ def _die_with_parent() -> None:
 
     Source: prctl(2), PR_SET_PDEATHSIG.
     """
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it, macOS has not
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it, macOS does not
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

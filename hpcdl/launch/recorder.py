@@ -205,7 +205,7 @@ class Recorder:
     def _run(self) -> None:
         try:
             self._read()
-        finally:  # whatever happens: a script must not wait for a reader for ever
+        finally:  # whatever happens: a script must not wait for ever
             self._close_read_ends()
 
     def _read(self) -> None:

@@ -9,7 +9,7 @@ from hpcdl.launch.processes import kill_tree
 from hpcdl.launch.retry import SURE_AFTER, RunRemovedError
 from hpcdl.run.paths import RunPaths
 
-_CANCEL_WAIT_S = 45.0  # scancel is quicker where it works
+_CANCEL_WAIT_S = 45.0  # scancel is quicker if it works
 
 
 class Watcher(Protocol):

@@ -45,7 +45,7 @@ class Run:
     """One run, by its folder.
 
     Raises:
-        RunError: the folder is no run.
+        RunError: the folder is not a run.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -72,7 +72,7 @@ class Run:
             return 0.0
 
     def status(self, ask: bool = True) -> Status:
-        """Its state, from its files; SLURM is asked only where they cannot say, and not too often.
+        """Its status, from its files; SLURM is asked only if they cannot say, and not too often.
 
         Args:
             ask: whether SLURM may be asked at all.
@@ -157,7 +157,7 @@ class Run:
         return [] if submitted is None else submitted.all_job_ids
 
     def slurm_cluster(self) -> str | None:
-        """The SLURM cluster that it was sent to, where a site has several."""
+        """The SLURM cluster that it was sent to, if the site has several."""
         from hpcdl.scheduler.clusters import cluster_of
 
         return cluster_of(records.plan(self.paths))

@@ -25,6 +25,6 @@ def tf_keras_hint(lines: Sequence[str], env: Mapping[str, str]) -> str | None:
     if _VARIABLE in env:
         return f"{_INSTALL}, or take {_VARIABLE} out of env"
     if asks:
-        unless = f"or take {_VARIABLE} out where the script or the image sets it"
+        unless = f"or take {_VARIABLE} out if the script or the image sets it"
         return f"{_INSTALL}, {unless}; else use another image"
     return _INSTALL

@@ -59,7 +59,7 @@ def telling_lines(paths: RunPaths, most: int = 3) -> list[dict[str, Any]]:
 
 
 def last_output(paths: RunPaths, most: int = 3) -> list[str]:
-    """The last lines that the last attempt printed; of its stdout, if that has a log of its own.
+    """The last lines that the last attempt printed; of its stdout, if that has its own log.
 
     Args:
         paths: the run.

@@ -1,4 +1,4 @@
-"""Which of a site's SLURM clusters the commands are for, where one login node serves several.
+"""Which of a site's SLURM clusters the commands are for, if one login node serves several.
 
 Source: https://slurm.schedmd.com/multi_cluster.html.
 """
@@ -46,7 +46,7 @@ def cluster_of(plan: Mapping[str, Any]) -> str | None:
 
 
 def with_cluster(argv: Sequence[str]) -> list[str]:
-    """A command with ``-M NAME``, where it takes that and a cluster is named."""
+    """A command with ``-M NAME``, if it takes that and a cluster is named."""
     if asked() and argv[0] in _TAKE_CLUSTER:
         return [argv[0], "-M", asked(), *argv[1:]]
     return list(argv)

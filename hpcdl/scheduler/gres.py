@@ -10,7 +10,7 @@ _NO_WORDS = frozenset(["", "(null)", "no_consume"])
 
 
 def gpus_of(gres: str) -> dict[str, int]:
-    """Count the GPUs by type in a Gres text; the type is "" where SLURM names none.
+    """Count the GPUs by type in a Gres text; the type is "" if SLURM names none.
 
     An entry is ``gpu[:TYPE][:no_consume][:COUNT]``, and SLURM may add sockets or indices in
     parentheses: ``gpu:4``, ``gpu:2080ti:8(S:0-1)``, ``gpu:(null):2(IDX:0,3)``. A type may begin

@@ -54,26 +54,26 @@ def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[st
     Raises:
         SchedulerError: SLURM did not answer, and has not told of these jobs before.
     """
-    wanted = set(job_ids)
-    answers = _latest(wanted, min_poll_s)
+    ids = set(job_ids)
+    answers = _latest(ids, min_poll_s)
     fitting = {}
     for job_id, job in answers.jobs.items():
-        if job_id in wanted and job.asked >= since:
+        if job_id in ids and job.asked >= since:
             fitting[job_id] = job
     if answers.error and not fitting:
         raise SchedulerError(answers.error)
     return fitting
 
 
-def _latest(wanted: set[str], min_poll_s: int) -> _Answers:
+def _latest(job_ids: set[str], min_poll_s: int) -> _Answers:
     """The last answers, or new ones if these are old enough."""
     with cache.locked(_LOCK):
         before = _remembered()
         answers = before
         if not 0 <= time.time() - before.time < min_poll_s:
             _store(replace(before, time=time.time()))  # if this command is killed while it asks
-            answers = _ask(before, wanted)
-        answers = replace(answers, wanted=sorted(wanted | set(answers.wanted)))
+            answers = _ask(before, job_ids)
+        answers = replace(answers, wanted=sorted(job_ids | set(answers.wanted)))
         if answers != before:
             _store(answers)
     return answers
@@ -98,15 +98,18 @@ def _remembered() -> _Answers:
         return _Answers()
 
 
-def _ask(before: _Answers, wanted: set[str]) -> _Answers:
+def _ask(before: _Answers, job_ids: set[str]) -> _Answers:
     """Ask squeue once for all of the user's jobs, then sacct at most once for those it forgot."""
     now = time.time()
-    settled = {job_id: job for job_id, job in before.jobs.items() if _is_settled(job, now)}
+    settled = {}
+    for job_id, job in before.jobs.items():
+        if _is_settled(job, now):
+            settled[job_id] = job
     try:
         answered = slurm.queued_jobs()
     except SchedulerError as error:
         return replace(before, time=now, error=str(error))
-    asked_for = (wanted | set(before.wanted)) - set(settled)
+    asked_for = (job_ids | set(before.wanted)) - set(settled)
     forgotten = sorted(asked_for - set(answered))
     missing = dict(before.missing)
     try:

@@ -108,10 +108,12 @@ def job_id_of(text: str) -> str | None:
 
     The site's own plugins may print lines before it.
     """
-    lines = text.strip().splitlines()
-    job_id = lines[-1].partition(";")[0] if lines else ""
+    lines = text.strip().splitlines() or [""]
+    job_id = lines[-1].partition(";")[0]
     return job_id if job_id.isdigit() else None
 
 
 def _or_empty(text: str) -> str:
-    return "" if text in ("None", "N/A", "(null)", "None assigned") else text
+    if text in ("None", "N/A", "(null)", "None assigned"):
+        return ""
+    return text

@@ -17,6 +17,7 @@ import pwd
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from hpcdl.scheduler.site import Association, Partition, Qos, Site
 
@@ -28,7 +29,7 @@ class Barrier:
     Args:
         key: the profile's key that could change it.
         message: what the partition does not take.
-        choices: the values of the key that it takes; empty where they are not known.
+        choices: the values of the key that it takes; empty if they are not known.
     """
 
     key: str
@@ -78,7 +79,7 @@ def binding(site: Site, account: str | None, partitions: Sequence[str] = ()) -> 
     for name in partitions:
         chosen += by_partition.get(name.lower(), general)
     if not partitions:
-        chosen = general or [each for group in by_partition.values() for each in group]
+        chosen = general or list(chain(*by_partition.values()))
     return sorted(set(chosen), key=lambda each: (each.account, each.partition or ""))
 
 
@@ -94,8 +95,12 @@ def default_qos(associations: Sequence[Association]) -> str | None:
     """The QoS of a job that names none; None if these associations do not agree."""
     names = set()
     for association in associations:
-        only = association.qos[0] if len(association.qos) == 1 else "normal"
-        names.add(association.default_qos or only)
+        if association.default_qos:
+            names.add(association.default_qos)
+        elif len(association.qos) == 1:
+            names.add(association.qos[0])
+        else:
+            names.add("normal")
     return names.pop() if len(names) == 1 else None
 
 
@@ -159,15 +164,16 @@ def ways_in(site: Site, partition: Partition) -> list[tuple[str | None, str | No
     """
     if not partition.up:
         return []
-    if not site.associations:
-        return [] if list(barriers(site, partition, None, None)) else [(None, None)]
     first = default_account(site)
     accounts = sorted(my_accounts(site), key=lambda name: (name != first, name))
-    pairs = []
+    pairs: list[tuple[str | None, str | None]] = []
+    if not site.associations:
+        pairs.append((None, None))
     for account in accounts:
         names: list[str | None] = [None]  # the default one, which need not be named
         names += allowed_qos(binding(site, account, [partition.name]))
-        pairs += [(account, name) for name in names]
+        for name in names:
+            pairs.append((account, name))
     return [pair for pair in pairs if not list(barriers(site, partition, *pair))]
 
 

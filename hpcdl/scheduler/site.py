@@ -372,7 +372,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _some(text: str) -> str | None:
-    return None if text in ("", "N/A", "(null)") else text
+    if text in ("", "N/A", "(null)"):
+        return None
+    return text
 
 
 def _set(record: Mapping[str, str], keys: tuple[str, ...]) -> dict[str, str]:

@@ -101,7 +101,11 @@ def jobs_in(folder: Path) -> list[str]:
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    return [job_id for job_id, place in working_directories() if place == str(folder)]
+    job_ids = []
+    for job_id, working_directory in working_directories():
+        if working_directory == str(folder):
+            job_ids.append(job_id)
+    return job_ids
 
 
 def working_directories() -> list[tuple[str, str]]:
@@ -128,8 +132,10 @@ def scancel(*job_ids: str, pending: bool = False) -> None:
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    options = ["--state=PENDING"] if pending else []
-    call(["scancel", "--quiet", *options, *job_ids])
+    options = ["--quiet"]
+    if pending:
+        options.append("--state=PENDING")
+    call(["scancel", *options, *job_ids])
 
 
 def release(job_id: str) -> None:
@@ -170,8 +176,7 @@ def with_own_excluded(plan: Mapping[str, Any], nodes: Sequence[str]) -> str:
             message = f"slurm.exclude names the file {own_nodes}, which cannot be read: {error}"
             raise SchedulerError(message) from error
         own_nodes = ",".join(text.replace(",", " ").split())
-    all_nodes = [own_nodes, *nodes] if own_nodes else nodes
-    return ",".join(dict.fromkeys(all_nodes))
+    return ",".join(dict.fromkeys([*filter(None, [own_nodes]), *nodes]))
 
 
 def past_states(job_id: str) -> list[str]:

@@ -29,7 +29,7 @@ def test_own_import_and_variable_set_elsewhere():
     hint = tf_keras_hint(NO_KERAS, {})
     assert hint is not None
     assert hint.startswith(INSTALL)
-    assert "take TF_USE_LEGACY_KERAS out where the script or the image sets it" in hint
+    assert "take TF_USE_LEGACY_KERAS out if the script or the image sets it" in hint
 
 
 def test_other_ends_have_no_such_hint():
