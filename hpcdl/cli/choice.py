@@ -10,13 +10,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from hpcdl.errors import UserError
+from hpcdl.run import states
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
 
-WAITING = ("queued", "requeued")
-_ENDED = ("done", "failed", "cancelled", "lost")
-STATES = ("created", *WAITING, "running", "stopping", *_ENDED, "unknown")
+WAITING = (states.QUEUED, states.REQUEUED)
+_ENDED = (states.DONE, states.FAILED, states.CANCELLED, states.LOST)
+STATES = (states.CREATED, *WAITING, states.RUNNING, states.STOPPING, *_ENDED, states.UNKNOWN)
 _UNITS_S = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
 

@@ -13,6 +13,7 @@ from hpcdl.contract.fold_table import table
 from hpcdl.contract.model_facts import describe_tested, describe_use
 from hpcdl.contract.tables import aligned
 from hpcdl.formats import duration, several
+from hpcdl.run import states
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -42,13 +43,13 @@ def command(run_name: str, places: options.Places, as_json: bool) -> int:
         if content is None:
             content = {"state": status.state, "cause": status.cause}
         click.echo(json.dumps(_without_secrets(content), indent=2))
-    elif status.state == "done" and result is not None:
+    elif status.state == states.DONE and result is not None:
         _print_result(run, status, result)
     elif status.final:
         click.echo("\n".join(failure_lines(run, status)))
     else:
         click.echo(f"{status.state}: no result yet; hpcdl wait {run.paths.root}")
-    return 0 if status.state == "done" else 1
+    return 0 if status.state == states.DONE else 1
 
 
 def _print_result(run: Run, status: Status, result: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.formats import duration, metric
+from hpcdl.run import states
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -66,7 +67,7 @@ def summary_line(result: dict[str, Any], status: Status | None = None) -> str:
         status: its status, which knows the waits between attempts.
     """
     timing = result.get("timing", {})
-    line = str(result.get("state", "done"))
+    line = str(result.get("state", states.DONE))
     if "total_s" in timing:
         line += f" in {duration(timing['total_s'])}{_with_waits(timing['total_s'], status)}"
     details = []
@@ -126,8 +127,8 @@ def _hint(run: Run, status: Status, result: dict[str, Any]) -> str | None:
     """What to do about the end of a run; None if nothing is."""
     from hpcdl.run.hints import hint as usual_hint
 
-    if status.state == "cancelled":
+    if status.state == states.CANCELLED:
         return None
-    if status.state == "lost":
-        return usual_hint("lost", run.is_script())
+    if status.state == states.LOST:
+        return usual_hint(states.LOST, run.is_script())
     return result.get("hint") or usual_hint(status.cause, run.is_script())

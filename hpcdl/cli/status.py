@@ -15,6 +15,7 @@ from hpcdl.cli.choice import STATES, WAITING, fits_name, is_pattern, since_time
 from hpcdl.cli.run_lines import metric_texts
 from hpcdl.contract.tables import aligned
 from hpcdl.formats import cut, duration
+from hpcdl.run import states
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -115,25 +116,25 @@ def _chosen(texts: Sequence[str], filters: Filters, places: options.Places) -> l
 
 
 def _with_status(
-    runs: Sequence[Run], states: Sequence[str], limit: int | None
+    runs: Sequence[Run], state_names: Sequence[str], limit: int | None
 ) -> tuple[list[RunStatus], int]:
     """The newest runs that are in one of the states, with their status.
 
     Args:
         runs: oldest first.
-        states: the states; if empty, all, and then no more runs are read than are shown.
+        state_names: the states; if empty, all, and then no more runs are read than are shown.
         limit: how many runs; None for all.
 
     Returns:
         the runs, oldest first, and how many older ones fit as well.
     """
-    if not states:
+    if not state_names:
         newest = runs if limit is None else runs[-limit:]
         return [(run, run.status()) for run in newest], len(runs) - len(newest)
     fitting = []
     for run in runs:
         status = run.status()
-        if status.state in states:
+        if status.state in state_names:
             fitting.append((run, status))
     shown = fitting if limit is None else fitting[-limit:]
     return shown, len(fitting) - len(shown)
@@ -199,7 +200,7 @@ def _note(run: Run, status: Status) -> str:
 
 
 def _test_accuracy(run: Run, status: Status) -> str:
-    if status.state != "done":
+    if status.state != states.DONE:
         return ""
     test = (run.result() or {}).get("test") or {}
     accuracy = test.get("accuracy")
@@ -211,9 +212,9 @@ def _script_score(run: Run, status: Status) -> str:
     from hpcdl.run.logs import last_output
 
     values = status.metrics
-    if status.state == "done":
+    if status.state == states.DONE:
         values = (run.result() or {}).get("metrics") or {}
     texts = metric_texts(values, most=2)
-    if not texts and status.state == "done":
+    if not texts and status.state == states.DONE:
         texts = last_output(run.paths, 1)
     return ", ".join(texts)

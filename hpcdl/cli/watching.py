@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hpcdl.cli import options
 from hpcdl.cli.run_lines import epoch_line, failure_lines, script_epoch_line, summary_line
 from hpcdl.cli.talk import Talk
+from hpcdl.run import states
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -31,7 +32,7 @@ def follow(run: Run) -> int:
             f"\nthe run continues without you; look again with: hpcdl wait {run.paths.root}"
         )
         return 130
-    if status.state != "done":
+    if status.state != states.DONE:
         for line in failure_lines(run, status):
             options.say(line)
         return 1
@@ -92,11 +93,11 @@ class _Bar(_Lines):
         super().update(run, status)
         heartbeat = _heartbeat(run)
         trains = heartbeat.phase == "training" and heartbeat.step is not None
-        if status.state == "running" and trains and heartbeat.steps_per_epoch:
+        if status.state == states.RUNNING and trains and heartbeat.steps_per_epoch:
             self._show_epoch(heartbeat, heartbeat.steps_per_epoch)
             return
         waiting_for = status.state
-        if status.state == "running":
+        if status.state == states.RUNNING:
             waiting_for = status.phase or "starting"
         visible = not status.final
         self._redraw(visible=visible, description=waiting_for, total=None, words="")
@@ -126,12 +127,12 @@ def _heartbeat(run: Run) -> Heartbeat:
 
 def state_line(status: Status) -> str:
     """One line for a state that is not final."""
-    if status.state in ("queued", "requeued"):
+    if status.state in (states.QUEUED, states.REQUEUED):
         if not status.note:
             return status.state
         more = f"; more: scontrol show job {status.job_id}" if status.job_id else ""
         return f"{status.state} ({status.note}{more})"
-    if status.state != "running":
+    if status.state != states.RUNNING:
         return status.state
     if status.attempt > 1:
         return f"started again on {status.node}, attempt {status.attempt}"

@@ -16,6 +16,7 @@ from typing import Any
 from hpcdl.formats import count
 from hpcdl.report.facts import Facts
 from hpcdl.report.settings import settings
+from hpcdl.run import states
 
 _DATA_KEYS = ("data.name", "data.path", "data.function", "data.args")
 # What a loss depends on, besides the model's answers
@@ -34,7 +35,7 @@ _HEADER = 10  # bytes of an .npy file before the text of its header, in version 
 
 def takes_part(run: Facts) -> bool:
     """Whether a run's figures can be compared at all."""
-    return run.status.state == "done" and not run.is_script
+    return run.status.state == states.DONE and not run.is_script
 
 
 def why_not(kind: str, runs: Sequence[Facts]) -> str:

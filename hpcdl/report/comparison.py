@@ -14,7 +14,7 @@ from hpcdl.report.facts import Facts
 from hpcdl.report.measures import OTHERS, SCORES, Measure, further_metrics
 from hpcdl.report.overfitting import is_number
 from hpcdl.report.settings import differences
-from hpcdl.run import Run
+from hpcdl.run import Run, states
 
 _OF_FOLDS = {  # measures that are means of a cross-validation: the part and the metric
     "test_accuracy": ("test", "accuracy"),
@@ -138,7 +138,7 @@ def _notes(runs: Sequence[Facts], labels: Sequence[str], rows: Sequence[Row]) ->
     for label, run in zip(labels, runs, strict=True):
         if run.is_script:
             scripts.append(label)
-        elif run.status.state != "done":
+        elif run.status.state != states.DONE:
             notes.append(f"{label} is {run.status.state}: it is not compared")
     if scripts:
         verb = "is a script" if len(scripts) == 1 else "are scripts"

@@ -26,7 +26,7 @@ from hpcdl.report.matrix import confusion_matrix
 from hpcdl.report.overfitting import Fit, Setting, best_epoch, judge
 from hpcdl.report.png import data_uri
 from hpcdl.report.summary import sentences
-from hpcdl.run import Run
+from hpcdl.run import Run, states
 
 _DRAWN_CLASSES = 200  # of a confusion matrix
 _LISTED_CLASSES = 100
@@ -177,7 +177,7 @@ def _log_end(facts: Facts) -> list[str]:
 
     It is empty for a training of hpcdl's, and for a failure, which has its own lines.
     """
-    if not facts.is_script or facts.status.state in ("failed", "lost"):
+    if not facts.is_script or facts.status.state in (states.FAILED, states.LOST):
         return []
     return sent.log_end(facts)
 
@@ -211,7 +211,7 @@ def _figures(facts: Facts) -> list[tuple[str, str]]:
 
 def _failure(facts: Facts) -> dict[str, Any] | None:
     """Why a run failed, with the lines of the log that show it."""
-    if facts.status.state not in ("failed", "lost"):
+    if facts.status.state not in (states.FAILED, states.LOST):
         return None
     from hpcdl.run.hints import hint as usual_hint
     from hpcdl.run.logs import telling_lines

@@ -9,6 +9,7 @@ from hpcdl.formats import count, listed, percent, points, seconds, several, with
 from hpcdl.report.evaluation import Evaluation, confused_pairs
 from hpcdl.report.facts import Facts
 from hpcdl.report.overfitting import Fit
+from hpcdl.run import states
 
 _HARD = 0.95  # a class found less often than this is worth a sentence
 _CALIBRATED = 0.02  # mean distance of confidence and accuracy up to which it can be trusted
@@ -40,7 +41,7 @@ def _emulated(devices: int) -> str:
 
 def _outcome(facts: Facts) -> str:
     status, test = facts.status, facts.section("test")
-    if status.state == "done" and isinstance(test.get("accuracy"), float) and "rows" in test:
+    if status.state == states.DONE and isinstance(test.get("accuracy"), float) and "rows" in test:
         rows = test["rows"]
         if facts.fold is not None:
             mean = with_deviation(percent, test["accuracy"], facts.result, "test")
@@ -56,11 +57,11 @@ def _outcome(facts: Facts) -> str:
             number = count(mistakes)
         right = percent(test["accuracy"])
         return f"It gets {right} of {several(rows, 'test image')} right ({number} wrong)."
-    if status.state == "done" and facts.is_script:
+    if status.state == states.DONE and facts.is_script:
         return "It is done: its script ended without an error."
-    if status.state == "done":
+    if status.state == states.DONE:
         return "It is done."
-    if status.state == "failed":
+    if status.state == states.FAILED:
         outcome = "It failed"
         if status.cause:
             outcome += f" ({status.cause.replace('_', ' ')})"
