@@ -36,6 +36,7 @@ FLOORS = {
         "callback compat runtime support",
         "files",
         "dataset",
+        "session",
         "fit model",
         "result",
         "training",

@@ -1,6 +1,6 @@
 """The faults a run may end with: each class carries its exit status, its kind and a hint.
 
-RunError
+TrainingError
 |-- DataError     65  the data set is missing, damaged or does not fit
 |-- DeviceError   69  the devices asked for are not there, or do not work together
 |-- UserCodeError  1  the user's own model raised, does not fit, or diverged
@@ -15,7 +15,7 @@ RunError
 from hpcdl.contract.spec import EXIT_DATA, EXIT_DEVICES, EXIT_INTERNAL, EXIT_STOPPED, EXIT_USER_CODE
 
 
-class RunError(Exception):
+class TrainingError(Exception):
     """A run that ends early for a known reason.
 
     Args:
@@ -32,28 +32,28 @@ class RunError(Exception):
         self.hint = hint
 
 
-class DataError(RunError):
+class DataError(TrainingError):
     """The data set cannot be trained on; the message lists every problem found."""
 
     exit_status = EXIT_DATA
     kind = "data"
 
 
-class DeviceError(RunError):
+class DeviceError(TrainingError):
     """TensorFlow sees another number of GPUs than the run asks for, or they do not work together."""
 
     exit_status = EXIT_DEVICES
     kind = "device"
 
 
-class UserCodeError(RunError):
+class UserCodeError(TrainingError):
     """The model raised, does not fit the data, or its loss is no longer a number."""
 
     exit_status = EXIT_USER_CODE
     kind = "user_code"
 
 
-class InternalError(RunError):
+class InternalError(TrainingError):
     """The machine or TensorFlow gave up, for a reason that can be named."""
 
 
@@ -63,7 +63,7 @@ class OutOfMemory(InternalError):  # noqa: N818 - as MemoryError, which it is no
     kind = "out_of_memory"
 
 
-class Stopped(RunError):  # noqa: N818 - it is not an error
+class Stopped(TrainingError):  # noqa: N818 - it is not an error
     """The stop file appeared; the state is saved and the run can go on from it."""
 
     exit_status = EXIT_STOPPED

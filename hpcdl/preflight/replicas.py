@@ -33,7 +33,7 @@ def replicas(subject: Subject, file: str, source: str, keras: str) -> Iterator[F
 def wrong_on_replicas(keras: str) -> str:
     """What ``fit`` of a version of Keras does wrong on several replicas; empty if nothing.
 
-    hpcdl's own training compensates for it: hpcdl/trainer/compat.py.
+    hpcdl's own training compensates for it: hpcdl/trainer/compat.
     """
     release = tuple(int(number) for number in re.findall(r"\d+", keras)[:2])
     if not (3, 0) <= release < (3, 10):

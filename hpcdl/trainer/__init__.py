@@ -1,6 +1,5 @@
 """The training program that runs inside the container: ``python -m hpcdl.trainer RUN_JSON``.
 
-Python 3.8 syntax, the standard library, numpy and tensorflow only. It imports
-nothing else of hpcdl. The rest of hpcdl imports only what says how a run is specified (`spec`) and how data lie on
-disk (`images`, `imagetree`, `filenames`, `recordfiles`, `idx`), which need neither numpy nor tensorflow.
+Python 3.8 syntax, the standard library, numpy and tensorflow only. Of hpcdl it imports nothing but
+`hpcdl.contract`, which the host imports as well: how a run is specified, and how data lie on disk.
 """

@@ -1,4 +1,4 @@
-"""The entry, ``python -m hpcdl.trainer RUN_JSON``: faults become text, failure.json and an exit status."""
+"""``python -m hpcdl.trainer RUN_JSON``: faults become text, failure.json and an exit status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from typing import Dict, List, Tuple
 
 from hpcdl import __version__
 from hpcdl.contract.checks import check_fit, check_spec
-from hpcdl.contract.errors import InternalError, OutOfMemory, RunError, Stopped, UserCodeError
+from hpcdl.contract.errors import (
+    InternalError,
+    OutOfMemory,
+    Stopped,
+    TrainingError,
+    UserCodeError,
+)
 from hpcdl.contract.machine import cpus
 from hpcdl.contract.spec import (
     EXIT_DONE,
@@ -71,6 +77,7 @@ def main(argv: List[str]) -> int:
 
 
 def _run(run_dir: RunDir) -> None:
+    """Do the run: read its spec, load its data set, and train."""
     say(
         "hpcdl {}  python {}  host {}  {} CPUs  attempt {}".format(
             __version__, platform.python_version(), socket.gethostname(), cpus(), run_dir.attempt
@@ -119,41 +126,40 @@ def _fail(run_dir: RunDir, error: Exception) -> int:
 
 
 def _explain(error: Exception, run_dir: RunDir) -> Tuple[int, str, str, str]:
+    """The exit status, the kind, the message and the hint of a fault."""
     if isinstance(error, SpecError):
         return EXIT_SPEC, "spec", str(error), ""
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        first = str(error).strip().splitlines()[:1]
+        first_line = "".join(str(error).strip().splitlines()[:1])
         error = OutOfMemory(
-            "out of memory: {}".format("".join(first)), "try a smaller train.batch_size"
+            "out of memory: {}".format(first_line), "try a smaller train.batch_size"
         )
     if isinstance(error, ImportError) and "Keras cannot be imported" in str(error):
-        error = _keras_not_there(error)
-    if isinstance(error, RunError):
+        error = _keras_is_missing(error)
+    if isinstance(error, TrainingError):
         return error.exit_status, error.kind, error.message, error.hint
     message = "{}: {}".format(type(error).__name__, error)
-    return (
-        EXIT_INTERNAL,
-        "internal",
-        message,
-        "TensorFlow's own messages are in {}".format(run_dir.noise_log),
-    )
+    hint = "TensorFlow's own messages are in {}".format(run_dir.noise_log)
+    return EXIT_INTERNAL, "internal", message, hint
 
 
-def _keras_not_there(error: ImportError) -> Exception:
-    """Why TensorFlow has no Keras: most often a variable asks for a package that is not there."""
-    asked = os.environ.get("TF_USE_LEGACY_KERAS")
-    if asked is None:
+def _keras_is_missing(error: ImportError) -> Exception:
+    """Why TensorFlow has no Keras: most often a variable asks for a package that is missing."""
+    variable = os.environ.get("TF_USE_LEGACY_KERAS")
+    if variable is None:
         return error
     return InternalError(
-        "TF_USE_LEGACY_KERAS={} asks for tf-keras, which cannot be imported".format(asked),
-        "name tf-keras, of TensorFlow's own version, in a requirements file (packages:), or take the variable out",
+        "TF_USE_LEGACY_KERAS={} asks for tf-keras, which cannot be imported".format(variable),
+        "name tf-keras, of TensorFlow's own version, in a requirements file (packages:), "
+        "or take the variable out",
     )
 
 
 def _end_with_launch() -> None:
-    """End when launch does, which holds the other end of stdin: another trainer may then go on with this run.
+    """End when launch does: another trainer may then go on with this run.
 
-    In a container it is no longer launch's child, and would not hear of it otherwise.
+    Launch holds the other end of stdin. In a container the trainer is not its child any more, and
+    does not notice the end otherwise.
     """
     while os.read(0, 1):
         pass
@@ -166,6 +172,5 @@ if __name__ == "__main__":
     sys.stdout.flush()
     sys.stderr.flush()
     atexit._run_exitfuncs()
-    os._exit(
-        status
-    )  # Python needs seconds to take TensorFlow apart, and the time limit may be near
+    # Python needs seconds to take TensorFlow apart, and the time limit may be near.
+    os._exit(status)

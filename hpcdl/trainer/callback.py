@@ -1,6 +1,6 @@
-"""A Keras callback for plain scripts: saves after each epoch, stops when asked to, goes on where it was.
+"""A Keras callback for plain scripts: saves after each epoch, stops when asked, and goes on there.
 
-It needs TensorFlow and nothing else of hpcdl: a copy of this one file beside a script does as well.
+It needs TensorFlow, and nothing else of hpcdl: a copy of this one file next to a script is enough.
 """
 
 from __future__ import annotations
@@ -21,32 +21,34 @@ import numpy as np
 import tensorflow as tf
 
 EXIT_STOPPED = 75  # asks hpcdl, or the batch script, to run the script again
-_KEPT = 2  # states: the newest may be torn where the machine went down
+_STATES = 2  # that stay: the newest may be torn if the machine went down
 _LOOK_S = 1.0  # seconds between two looks for the stop file
+_STATE_PREFIX = "epoch-"
+_INDEX = ".index"  # the suffix of one file of each state
 
-_served: Set[str] = set()  # the folders that a fit of this process has used
+_used_folders: Set[str] = set()  # by a fit of this process
 
 
 class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorFlow's classes are Any
     """Brings ``model.fit`` through time limits, preemption and kills, epoch by epoch.
 
     After each epoch it saves the model, the optimizer and the epoch's number. When the file that
-    HPCDL_STOP_FILE names appears, it ends the script with status 75; run again, ``fit`` goes on after the
-    last saved epoch. An epoch that was cut is begun again from the state before it, so that each counts
-    once. What is drawn at random (the order of the data, dropout) is drawn anew after a stop: the weights
-    are as good as an uninterrupted training's, not the same bits.
+    HPCDL_STOP_FILE names appears, it ends the script with status 75. Run again, ``fit`` goes on
+    after the last saved epoch. An interrupted epoch begins again from the state before it, so that
+    each counts once. Random numbers (the order of the data, dropout) are other ones after a stop:
+    the weights are as good as those of an uninterrupted training, not the same bits.
 
     Each epoch's loss and metrics also become the run's metrics: see `log_metrics`.
 
-    One epoch must fit into the time limit; ``fit(steps_per_epoch=...)`` makes it shorter. A folder serves
-    one ``fit``: give each its own. To train anew, remove it.
+    One epoch must fit into the time limit; ``fit(steps_per_epoch=...)`` makes it shorter. A folder
+    is for one ``fit``: give each another one. To train from the start again, remove it.
 
     Args:
-        folder: where the state is kept; by default ``state`` beside the stop file, which is in the run
-            folder, or where a script of ``hpcdl render`` was submitted.
+        folder: where the state is stored; by default ``state`` next to the stop file, which is in
+            the run folder, or where a script of ``hpcdl render`` was submitted.
         also: the callbacks of this ``fit`` that remember something, such as EarlyStopping and
             ModelCheckpoint. In the list of callbacks they stand before this one.
-        every_s: seconds between two saves at least; a stop at an epoch's end always saves.
+        every_s: the least seconds between two saves; a stop at an epoch's end always saves.
     """
 
     def __init__(
@@ -54,9 +56,9 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
     ) -> None:
         super().__init__()
         self.stop_file = os.path.abspath(os.environ.get("HPCDL_STOP_FILE", "stop"))
-        self.folder = os.path.abspath(
-            folder or os.path.join(os.path.dirname(self.stop_file), "state")
-        )
+        if not folder:
+            folder = os.path.join(os.path.dirname(self.stop_file), "state")
+        self.folder = os.path.abspath(folder)
         self.also = list(also)
         self.every_s = every_s
         self._supports_tf_logs = True  # else Keras 2 waits for the device after each batch
@@ -64,13 +66,13 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
 
     def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         """Restore what was saved, the epoch included."""
-        if self.folder in _served:
-            raise ValueError(
-                "{} has served another fit of this script; give each fit a SaveAndStop(folder) of its own".format(
-                    self.folder
-                )
+        if self.folder in _used_folders:
+            message = (
+                "{} has served another fit of this script; "
+                "give each fit its own SaveAndStop(folder)"
             )
-        _served.add(self.folder)
+            raise ValueError(message.format(self.folder))
+        _used_folders.add(self.folder)
         _warn_of_replicas(self.model)
         self._begin = [dict(vars(callback)) for callback in self.also]
         self._epochs: List[Tuple[int, Dict[str, Any]]] = []
@@ -83,8 +85,8 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
             )
         except ValueError as error:  # Keras 3.0
             raise ValueError(
-                "SaveAndStop cannot save what this Keras trains with, for TensorFlow's checkpoints cannot; "
-                "use an image with Keras 2, or 3.1 and newer"
+                "SaveAndStop cannot save the variables of this Keras, as TensorFlow's checkpoints "
+                "cannot; use an image with Keras 2, or 3.1 and newer"
             ) from error
         path = self._newest()
         if path is not None:
@@ -96,11 +98,10 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
             return
         self._looked_at = time.monotonic()
         if os.path.exists(self.stop_file):
-            _say("asked to stop: this epoch will be begun again")
+            _say("asked to stop: this epoch will begin again")
             if not self._epochs_here:
-                _say(
-                    "no epoch fitted into this attempt; make epochs shorter: fit(steps_per_epoch=...)"
-                )
+                remedy = "make epochs shorter: fit(steps_per_epoch=...)"
+                _say("no epoch fitted into this attempt; {}".format(remedy))
             _exit()
 
     on_test_batch_begin = on_train_batch_begin  # validation is a part of the epoch
@@ -136,7 +137,7 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
                 _exit()
 
     def _save(self) -> None:
-        """Write the state; a training does not end because one of its later saves failed."""
+        """Write the state; if a later save than the first fails, the training goes on."""
         self._progress.value = {
             "epochs": self._epochs,
             "also": [_changed(*pair) for pair in zip(self.also, self._begin)],
@@ -147,25 +148,29 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
         try:
             with _nobody_else_writes():
                 os.makedirs(self.folder, exist_ok=True)
-                self._checkpoint.write(os.path.join(self.folder, "epoch-{}".format(epoch)))
+                name = "{}{}".format(_STATE_PREFIX, epoch)
+                self._checkpoint.write(os.path.join(self.folder, name))
         except (OSError, tf.errors.OpError) as error:
             if not self._states():
                 raise
             _say("epoch {} cannot be saved, the one before still is: {}".format(epoch, error))
             return
         self._saved_at = time.monotonic()
-        for old in self._states()[_KEPT:]:
+        for old in self._states()[_STATES:]:
             for file in glob.glob(glob.escape(old) + ".*"):
                 with contextlib.suppress(OSError):
                     os.remove(file)
 
     def _restore(self, path: str) -> None:
+        """Read a state, and let ``fit`` begin after it."""
         self._progress.path = path
         try:
             self._checkpoint.read(path).assert_existing_objects_matched().expect_partial()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
-                "{} is the state of another model; remove it to train anew".format(self.folder)
+                "{} is the state of another model; remove it to train from the start".format(
+                    self.folder
+                )
             ) from error
         saved = self._progress.value
         self._epochs = saved["epochs"]
@@ -173,9 +178,11 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
             vars(callback).update(values)
         done, epochs = self._epochs[-1][0] + 1, self.params["epochs"]
         if saved["ended"] or done >= epochs:
-            _say("{} says that this training is over; remove it to train anew".format(self.folder))
+            message = "{} says that this training is over; remove it to train from the start"
+            _say(message.format(self.folder))
             done = epochs
-            if not self.model.built and saved["input_shape"]:  # by its first batch, but none comes
+            # Such a model is built by its first batch, and there will not be one.
+            if not self.model.built and saved["input_shape"]:
                 self.model.build(saved["input_shape"])
         else:
             _say("goes on after epoch {} of {} ({})".format(done, epochs, self.folder))
@@ -195,11 +202,9 @@ class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorF
 
     def _states(self) -> List[str]:
         """The saved states, newest first."""
-        found = [
-            path[: -len(".index")]
-            for path in glob.glob(os.path.join(glob.escape(self.folder), "epoch-*.index"))
-        ]
-        return sorted(found, key=lambda path: int(path.rpartition("-")[2]), reverse=True)
+        pattern = os.path.join(glob.escape(self.folder), _STATE_PREFIX + "*" + _INDEX)
+        states = [path[: -len(_INDEX)] for path in glob.glob(pattern)]
+        return sorted(states, key=lambda path: int(path.rpartition("-")[2]), reverse=True)
 
 
 class UnsafeStateError(Exception):
@@ -207,7 +212,7 @@ class UnsafeStateError(Exception):
 
 
 class _Progress(tf.train.experimental.PythonState):  # type: ignore[misc]
-    """What a checkpoint holds beside variables."""
+    """What a checkpoint holds in addition to variables."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,11 +241,13 @@ def _refuse_what_others_could_write(state: str) -> None:
     for path in [folder, *glob.glob(glob.escape(state) + ".*")]:
         reason = _others_could_write(path)
         if reason:
-            raise UnsafeStateError(
-                "{} {}. The state in it was written by an older SaveAndStop, as a pickle, and loading a pickle "
-                "runs what is in it: only you may be able to write there. If nobody changed it: chmod -R go-w {}. "
-                "Otherwise remove that folder to train anew".format(path, reason, folder)
+            message = (
+                "{} {}. The state in it was written by an older SaveAndStop, as a pickle, and "
+                "loading a pickle runs what is in it: only you may be able to write there. If "
+                "nobody changed it: chmod -R go-w {}. Otherwise remove that folder to train from "
+                "the start"
             )
+            raise UnsafeStateError(message.format(path, reason, folder))
 
 
 def _others_could_write(path: str) -> Optional[str]:
@@ -257,7 +264,7 @@ def _others_could_write(path: str) -> Optional[str]:
 
 @contextlib.contextmanager
 def _nobody_else_writes() -> Iterator[None]:
-    """What is made meanwhile is for the user alone, whatever the umask."""
+    """Only the user can write the files that are created inside this block, whatever the umask."""
     usual = os.umask(0o077)
     try:
         yield
@@ -272,7 +279,8 @@ _TREE = "tree"
 def _packed(value: Any) -> bytes:
     """Numbers, words, arrays, and lists and dicts of them, as an npz file without pickles.
 
-    The tree is JSON, in which each thing is a pair of its kind and its value; an array's value is its name.
+    The tree is JSON. Each thing in it is a pair of its kind and its value; an array's value is its
+    name in the file.
     """
     arrays: Dict[str, Any] = {}
     tree = json.dumps(_tree(value, arrays))
@@ -283,29 +291,32 @@ def _packed(value: Any) -> bytes:
 
 
 def _tree(value: Any, arrays: Dict[str, Any]) -> List[Any]:
+    """A value as a pair of its kind and its content; arrays go to `arrays`."""
     if isinstance(value, (np.generic, np.ndarray)) or hasattr(value, "numpy"):
         name = "array{}".format(len(arrays))
         arrays[name] = np.asarray(value)
-        return ["number" if isinstance(value, np.generic) else "array", name]
+        kind = "number" if isinstance(value, np.generic) else "array"
+        return [kind, name]
     if isinstance(value, dict):
         pairs = [[_tree(key, arrays), _tree(item, arrays)] for key, item in value.items()]
         return ["dict", pairs]
     if isinstance(value, (list, tuple)):
         items = [_tree(item, arrays) for item in value]
-        return ["tuple" if isinstance(value, tuple) else "list", items]
-    if callable(
-        value
-    ):  # how a callback compares: which function does it depends on the version of Keras
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return [kind, items]
+    if callable(value):  # how a callback compares; its function depends on the version of Keras
         return ["compares", "less" if value(1.0, 2.0) else "greater"]
     return ["plain", value]
 
 
 def _unpacked(data: bytes) -> Any:
+    """What `_packed` has packed."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return _value(json.loads(arrays[_TREE].tobytes().decode("utf-8")), arrays)
 
 
 def _value(tree: List[Any], arrays: Any) -> Any:
+    """The value of a tree that `_tree` has made."""
     kind, value = tree
     if kind == "dict":
         return {_value(key, arrays): _value(item, arrays) for key, item in value}
@@ -324,11 +335,11 @@ def _value(tree: List[Any], arrays: Any) -> Any:
 def log_metrics(**values: Any) -> None:
     """Add a line to the run's metrics, which ``hpcdl status``, ``result`` and ``report`` show.
 
-    It goes to the file that HPCDL_METRICS_FILE names; without that variable nothing happens.
+    HPCDL_METRICS_FILE names the file; without that variable nothing happens.
 
     Args:
-        values: numbers by name. ``epoch`` or ``step`` says what they belong to; what is said of the same
-            epoch or step again, after a restart, replaces what was said before.
+        values: numbers by name. ``epoch`` or ``step`` says what they belong to. After a restart, a
+            line of the same epoch or step replaces the one before.
     """
     path = os.environ.get("HPCDL_METRICS_FILE")
     if not path:
@@ -346,13 +357,13 @@ def log_metrics(**values: Any) -> None:
 
 
 def _number(value: Any) -> Any:
-    """A value as JSON has it: NaN is none of its numbers."""
+    """A value as JSON has it, which does not have NaN."""
     if isinstance(value, int):
         return value
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return str(value)  # hpcdl says that it is no number
+        return str(value)  # hpcdl says that it is not a number
     return number if math.isfinite(number) else None
 
 
@@ -361,18 +372,20 @@ def _changed(callback: Any, begin: Dict[str, Any]) -> Dict[str, Any]:
 
     Also how it compares: Keras 3.3 forgets the best value when it finds that out again.
     """
+    changed = {}
+    for name, value in vars(callback).items():
+        if value is begin.get(name):
+            continue
+        if name == "monitor_op" or _is_simple(value):
+            changed[name] = value
+    return changed
+
+
+def _is_simple(value: Any) -> bool:
+    """Whether a state can hold a value: a number, a word, an array, or a list of them."""
+    items = value if isinstance(value, list) else [value]
     simple = (bool, int, float, str, np.generic, np.ndarray)
-    return {
-        name: value
-        for name, value in vars(callback).items()
-        if value is not begin.get(name)
-        and (
-            name == "monitor_op"
-            or all(
-                isinstance(item, simple) for item in (value if isinstance(value, list) else [value])
-            )
-        )
-    }
+    return all(isinstance(item, simple) for item in items)
 
 
 class _Counters:
@@ -386,7 +399,7 @@ class _Counters:
 
 
 def _begin_at(model: Any, epoch: Optional[int]) -> None:
-    """Let ``fit`` begin at an epoch, as Keras's own BackupAndRestore does in Keras 2 and in Keras 3."""
+    """Let ``fit`` begin at an epoch, as Keras's BackupAndRestore does in Keras 2 and in Keras 3."""
     if hasattr(model, "_training_state"):
         model._training_state = None if epoch is None else _Counters(epoch)
     else:
@@ -394,15 +407,16 @@ def _begin_at(model: Any, epoch: Optional[int]) -> None:
 
 
 def _warn_of_replicas(model: Any) -> None:
-    """Say that what comes is wrong, where this Keras trains or counts wrongly on several replicas."""
+    """Say so if this Keras trains or counts wrongly on several replicas, and there are several."""
     strategy = getattr(model, "distribute_strategy", None)
     version = getattr(tf.keras, "__version__", None) or "2"  # tf_keras does not say it
     release = tuple(int(part) for part in version.split(".")[:2])
     if getattr(strategy, "num_replicas_in_sync", 1) > 1 and (3, 0) <= release < (3, 10):
-        _say(
+        message = (
             "Keras {} trains or counts wrongly on several GPUs, see hpcdl's docs/compatibility.md; "
-            "use one GPU, or an image with Keras 2, or 3.10 and newer".format(version)
+            "use one GPU, or an image with Keras 2, or 3.10 and newer"
         )
+        _say(message.format(version))
 
 
 def _say(text: str) -> None:

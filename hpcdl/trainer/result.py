@@ -1,4 +1,4 @@
-"""result.json: what came out of a run, and what made it."""
+"""result.json: the content, from the session and what its training gave."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import os
 import platform
 import statistics
-from dataclasses import asdict
-from typing import Any, Dict
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, List
 
 import numpy as np
 import tensorflow as tf
@@ -17,28 +17,45 @@ from hpcdl import __version__
 from hpcdl.contract.settings import drop_later_settings
 from hpcdl.contract.spec import SCHEMA_VERSION, RunSpec
 from hpcdl.trainer import compat
-from hpcdl.trainer.dataset.load import Dataset
-from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.fit.best import restored
-from hpcdl.trainer.runtime.devices import Devices
+from hpcdl.trainer.session import Session
+
+# A checkpoint depends on the settings of these sections alone
+_SECTIONS_OF_WEIGHTS = ("data", "model", "train", "devices")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training gave.
+
+    model: the model, from images to classes.
+    saved: the saved model, as `model_file.save_model` describes it.
+    rows: the number of rows in ``train``, ``validation`` and ``test``.
+    test: the metrics on the test rows.
+    state: the final state of the training loop.
+    """
+
+    model: Any
+    saved: Dict[str, Any]
+    rows: Dict[str, int]
+    test: Dict[str, float]
+    state: Dict[str, Any]
 
 
 def fingerprint(run: RunSpec) -> str:
-    """A hash of all settings that the weights depend on: a checkpoint is good for runs with the same one.
+    """A hash of all settings that the weights depend on.
 
-    Settings newer than the run are ignored while they have their default, so older checkpoints stay
-    valid.
+    A checkpoint is valid for runs with the same hash. Settings newer than the run are ignored while
+    they have their default, so older checkpoints stay valid.
     """
-    settings = {
-        key: value
-        for key, value in asdict(run).items()
-        if key in ("data", "model", "train", "devices")
-    }
+    settings: Dict[str, Any] = {}
+    for key, value in asdict(run).items():
+        if key in _SECTIONS_OF_WEIGHTS:
+            settings[key] = value
     drop_later_settings(RunSpec, settings)
     if run.data.validation_split:
-        settings["split"] = (
-            "by class"  # other rows than those of a hpcdl that took them from all classes together
-        )
+        # Older versions of hpcdl took other rows: from all classes together.
+        settings["split"] = "by class"
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode("utf-8")).hexdigest()
 
 
@@ -53,81 +70,80 @@ def versions() -> Dict[str, str]:
     }
 
 
-def result(
-    run: RunSpec,
-    run_dir: RunDir,
-    dataset: Dataset,
-    devices: Devices,
-    model: Any,
-    saved: Dict[str, Any],
-    rows: Dict[str, int],
-    test: Dict[str, float],
-    state: Dict[str, Any],
-    timing: Dict[str, float],
-) -> Dict[str, Any]:
-    """The content of result.json.
-
-    Args:
-        saved: the saved model, as `saving.save_model` tells of it.
-        rows: the number of rows in ``train``, ``validation`` and ``test``.
-        test: the metrics on the test rows.
-        state: what `loop.train` ended with.
-        timing: seconds by name; those of the epochs are added from metrics.jsonl.
-    """
-    epochs = run_dir.read_metrics()
+def result_of(session: Session, outcome: Outcome) -> Dict[str, Any]:
+    """The content of result.json. The times of the epochs come from metrics.jsonl."""
+    run, state, rows = session.run, outcome.state, outcome.rows
+    epochs = session.run_dir.read_metrics()
     tested = epochs[state["best"]["epoch"] - 1] if restored(run, state) else epochs[-1]
-    validation = {name[4:]: value for name, value in tested.items() if name.startswith("val_")}
-    of_validation = {"rows": rows["validation"], "epoch": tested["epoch"]}
-    name = getattr(run.model, "name", None) or model.name
+    name = getattr(run.model, "name", None) or outcome.model.name
     return {
         "schema_version": SCHEMA_VERSION,
         "state": "done",
         "name": run.name,
-        "model": dict(_sizes(model), name=name, **saved),
-        "test": dict(test, rows=rows["test"], epoch=tested["epoch"]),
-        "validation": dict(validation, **of_validation) if validation else None,
+        "model": dict(_sizes(outcome.model), name=name, **outcome.saved),
+        "test": dict(outcome.test, rows=rows["test"], epoch=tested["epoch"]),
+        "validation": _validation(tested, rows["validation"]),
         "best": state["best"],
         "epochs_run": len(epochs),
         "stopped_early": state["stopped_early"],
         "steps": sum(line["steps"] for line in epochs),
-        "timing": dict(timing, **_epoch_timing(epochs)),
-        "devices": {
-            "strategy": devices.strategy_name,
-            "replicas": devices.replicas,
-            "names": devices.names,
-            "emulated": devices.emulated,
-            "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
-        },
-        "data": {
-            "path": dataset.path,
-            "rows_train": rows["train"],
-            "rows_validation": rows["validation"],
-            "rows_test": rows["test"],
-            "image_shape": list(dataset.image_shape),
-            "classes": dataset.classes,
-            "class_names": dataset.class_names or None,
-        },
+        "timing": dict(session.timing, **_epoch_timing(epochs)),
+        "devices": _devices(session),
+        "data": _data(session, rows),
         "versions": versions(),
         "seed": run.train.seed,
     }
 
 
-def _sizes(model: Any) -> Dict[str, int]:
-    def count(weights: Any) -> int:
-        return sum(int(np.prod(weight.shape)) for weight in weights)
+def _validation(epoch: Dict[str, Any], rows: int) -> Any:
+    """The metrics of validation in an epoch's line of metrics.jsonl; None without validation."""
+    prefix = "val_"
+    metrics: Dict[str, Any] = {}
+    for name, value in epoch.items():
+        if name.startswith(prefix):
+            metrics[name[len(prefix) :]] = value
+    if not metrics:
+        return None
+    return dict(metrics, rows=rows, epoch=epoch["epoch"])
 
+
+def _devices(session: Session) -> Dict[str, Any]:
+    devices = session.devices
     return {
-        "parameters": count(model.weights),
-        "trainable_parameters": count(model.trainable_weights),
+        "strategy": devices.strategy_name,
+        "replicas": devices.replicas,
+        "names": devices.names,
+        "emulated": devices.emulated,
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+
+
+def _data(session: Session, rows: Dict[str, int]) -> Dict[str, Any]:
+    dataset = session.dataset
+    return {
+        "path": dataset.path,
+        "rows_train": rows["train"],
+        "rows_validation": rows["validation"],
+        "rows_test": rows["test"],
+        "image_shape": list(dataset.image_shape),
+        "classes": dataset.classes,
+        "class_names": dataset.class_names or None,
+    }
+
+
+def _sizes(model: Any) -> Dict[str, int]:
+    return {
+        "parameters": compat.parameters(model.weights),
+        "trainable_parameters": compat.parameters(model.trainable_weights),
         "depth": compat.depth(model),
     }
 
 
-def _epoch_timing(epochs: Any) -> Dict[str, float]:
-    """The first epoch's seconds, which hold the tracing of the graph, and the median of the others."""
+def _epoch_timing(epochs: List[Dict[str, Any]]) -> Dict[str, float]:
+    """The seconds of the first epoch, which includes tracing, and the medians of the others."""
     later = epochs[1:] or epochs
     return {
         "first_epoch_s": epochs[0]["seconds"],
-        "per_epoch_s": statistics.median(line["seconds"] for line in later),
-        "images_per_s": statistics.median(line["images_per_s"] for line in later),
+        "per_epoch_s": statistics.median(epoch["seconds"] for epoch in later),
+        "images_per_s": statistics.median(epoch["images_per_s"] for epoch in later),
     }

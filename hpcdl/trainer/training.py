@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
@@ -21,27 +21,77 @@ from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.files.saver import Saver
 from hpcdl.trainer.files.tensorboard import epoch_logs
-from hpcdl.trainer.fit.best import Best, choose, restored
+from hpcdl.trainer.fit.best import Best, choose_best, restored
 from hpcdl.trainer.fit.cross_validation import cross_validate
 from hpcdl.trainer.fit.evaluation import Evaluator
-from hpcdl.trainer.fit.loop import Pace, Stepper, train
+from hpcdl.trainer.fit.loop import Training
 from hpcdl.trainer.fit.predictions import Predictor, write_predictions
-from hpcdl.trainer.model import compiling, features, models, probing
+from hpcdl.trainer.fit.steps import Stepper, TrainingData
+from hpcdl.trainer.model import compiling, models, probing
+from hpcdl.trainer.model.feature_files import remove_features
+from hpcdl.trainer.model.features import FeatureStore, halves_of
 from hpcdl.trainer.model.model_file import Trained, save_model
 from hpcdl.trainer.model.precision import set_precision
-from hpcdl.trainer.result import fingerprint, result, versions
-from hpcdl.trainer.runtime import devices as distribution
+from hpcdl.trainer.result import Outcome, fingerprint, result_of, versions
+from hpcdl.trainer.runtime.devices import check_all_reduce, choose_devices
 from hpcdl.trainer.runtime.log import say
+from hpcdl.trainer.session import ImageSources, Rows, Session
 
-Sources = Tuple[Source, Source]  # of the train part and of the test part
+
+@dataclass
+class Inputs:
+    """What a model is trained on and scored on.
+
+    train: source of the train part: a `Source` of images, or of the features that take their
+        place, or `Features`, which compute them.
+    test: likewise of the test part.
+    test_images: source of the test part's images.
+    rows: the rows to train, to validate and to test on.
+    balance: of the rows to train on.
+    precision: the Keras policy: which numbers the model computes with.
+    started: when their preparation began, by time.perf_counter.
+    """
+
+    train: Any
+    test: Any
+    test_images: Source
+    rows: Rows
+    balance: Balance
+    precision: str
+    started: float
+
+
+@dataclass
+class RunModel:
+    """The model of a run.
+
+    whole: from images to classes; it is saved.
+    trained: the part that is trained and scored: the whole, or its head on features.
+    compiled_by_user: whether the user's function gave it a loss and an optimizer.
+    warnings: what is doubtful about it.
+    """
+
+    whole: Any
+    trained: Any
+    compiled_by_user: bool
+    warnings: List[str]
+
+
+@dataclass
+class Fitted:
+    """What a training ended with: the state of its last step, and the number of its epochs."""
+
+    state: Dict[str, Any]
+    epochs: int
 
 
 def train_and_evaluate(
     run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: Dict[str, float]
 ) -> None:
-    """Train a run's model, score it on the test rows, save it, and write result.json; or so for each fold.
+    """Train a run's model, score it on the test rows, save it, and write result.json.
 
-    Everything made goes under the run folder. The images of `dataset` are released on the way.
+    With train.cross_validation it does that for each fold. All files go below the run folder. The
+    images of `dataset` are released on the way.
 
     Args:
         timing: seconds spent so far, by name; added to and written to the result.
@@ -51,172 +101,70 @@ def train_and_evaluate(
     """
     run_dir.heartbeat(phase="compiling", epochs=run.train.epochs)
     say("tensorflow {tensorflow}  keras {keras}  numpy {numpy}".format(**versions()))
-    devices = distribution.choose(run.devices)
+    devices = choose_devices(run.devices)
     say(
         "devices: {}; {} GPU(s) asked for; strategy: {}".format(
             ", ".join(devices.names), run.devices.gpus, devices.strategy_name
         )
     )
-    distribution.check_all_reduce(devices)
-    one_hot = _one_hot(run, dataset)
-
-    def sources() -> Sources:
-        return Source(dataset.train, one_hot), Source(dataset.test, one_hot)
-
-    test_rows = np.arange(dataset.test.rows, dtype=np.int32)
-    if run.train.cross_validation:
-        for_each = functools.partial(
-            _train_rows, run, dataset, devices, functools.lru_cache(maxsize=None)(sources)
-        )
-        found = cross_validate(run, run_dir, dataset.train.labels, test_rows, timing, for_each)
-    else:
-        training, validation = split_rows(
-            dataset.train.labels, run.data.validation_split, run.train.seed
-        )
-        rows = {"train": training, "validation": validation, "test": test_rows}
-        found = _train_rows(run, dataset, devices, sources, run_dir, rows, timing)
-    run_dir.write_result(found)
-    features.forget(run_dir)
+    check_all_reduce(devices)
+    session = Session(run, dataset, devices, run_dir, timing)
+    result = _train_folds(session) if run.train.cross_validation else _train_once(session)
+    run_dir.write_result(result)
+    remove_features(run_dir)
     run_dir.heartbeat(phase="done")
 
 
-def _train_rows(
-    run: RunSpec,
-    dataset: Dataset,
-    devices: distribution.Devices,
-    sources: Callable[[], Sources],
-    run_dir: RunDir,
-    rows: Dict[str, Any],
-    timing: Dict[str, float],
-) -> Dict[str, Any]:
+def _train_once(session: Session) -> Dict[str, Any]:
+    """Train on the train part without the validation rows; returns the content of result.json."""
+    run, dataset = session.run, session.dataset
+    training, validation = split_rows(
+        dataset.train.labels, run.data.validation_split, run.train.seed
+    )
+    rows = Rows(training, validation, _test_rows(dataset))
+    # Nobody but train_rows holds the sources: a training on features frees the images.
+    return train_rows(session, ImageSources(session, keep=False), rows)
+
+
+def _train_folds(session: Session) -> Dict[str, Any]:
+    """Train one model for each fold; returns the content of result.json."""
+    images = ImageSources(session, keep=True)  # all folds train on the same images
+
+    def train_fold(fold: Session, rows: Rows) -> Dict[str, Any]:
+        return train_rows(fold, images, rows)
+
+    return cross_validate(session, _test_rows(session.dataset), train_fold)
+
+
+def _test_rows(dataset: Dataset) -> Any:
+    return np.arange(dataset.test.rows, dtype=np.int32)
+
+
+def train_rows(session: Session, images: ImageSources, rows: Rows) -> Dict[str, Any]:
     """Train a model on some rows of the data set, score it on others, and save it.
 
     Args:
-        sources: gives the sources of the two parts; nobody else need hold them.
-        rows: row numbers of ``train`` and ``validation`` (of the train part) and of ``test`` (of the test part).
+        session: the training; its run folder takes the files.
+        images: opens the sources of the two parts.
+        rows: the rows to train, to validate and to test on.
 
     Returns:
         the content of result.json.
     """
-    _check_rows(run, rows, devices.replicas)
-    started = time.perf_counter()
-    one_hot = _one_hot(run, dataset)
-    train_source, test_source = sources()
-    balance = Balance(
-        run.train.balance, rows["train"], dataset.train.labels, dataset.classes, run.train.seed
-    )
-    if balance.kind != "none":
-        say(balance.table(dataset.class_names))
-    options: Dict[str, Any] = {
-        "precision": set_precision(run.train.precision),
-        "jit": run.train.jit == "on",
-        "balance": balance.about(),
-    }
-    if run.data.augment:
-        write_samples(train_source, balance.rows_of(0), run.data.augment, run.train.seed, run_dir)
-    whole = _build(run, dataset, devices)
-    compiled_by_user = compat.is_compiled(whole)
-    options["warnings"] = [*dataset.warnings, *_probe(run, dataset, devices, whole)]
-    model, images, halves = whole, test_source, features.halves(run, whole, devices.strategy)
-    if halves is not None:
-        model = halves.head
-        compute = functools.partial(
-            features.sources, run, run_dir.home, dataset, devices.strategy, halves.frozen
-        )
-        train_source, test_source = _timed(
-            timing, "features_s", lambda: compute(train_source, test_source, one_hot)
-        )
-    _compile(run, dataset, devices, model, train_source)
-    score = functools.partial(_score, run, run_dir, model, devices.strategy)
-    guard = functools.partial(models.blame_user_code, run.model, "failed in training")
-    stepper = Stepper(
-        model,
-        devices.strategy,
-        train_source,
-        rows["train"],
-        run.train,
-        guard,
-        run.data.augment,
-        balance,
-        whole,
-    )
-    variables, keep = compat.variables(model), run.saving.keep
-    checkpoints = Checkpoints(
-        run_dir.checkpoints, variables, devices.strategy, fingerprint(run), keep
-    )
-    best = _best(run, model)
-    timing["build_s"] = time.perf_counter() - started - timing.get("features_s", 0.0)
-
-    if run.train.tensorboard:
-        run_dir.on_epoch = epoch_logs(run_dir, run_dir.tensorboard, run.to_json())
-    run_dir.heartbeat(
-        phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch
-    )
-    validate = score(train_source, rows["validation"])
-    state = train(stepper, model, run_dir, Saver(checkpoints, run.saving), validate, Pace(), best)
-    timing.update({name: state[name] for name in ("train_s", "saves", "save_blocked_s")})
-
-    if best is not None:
-        best.tell(state)
-    if restored(run, state):
-        checkpoints.assign_best()
-        say("from here on with the weights of epoch {}".format(state["best"]["epoch"]))
-    run_dir.heartbeat(
-        phase="evaluating", epoch=state["step"] // stepper.steps_per_epoch, step=state["step"]
-    )
-    test = _timed(timing, "evaluate_s", score(test_source, rows["test"]))
-    _say_test(test, len(rows["test"]), timing["evaluate_s"])
-    predict = functools.partial(
-        _predict, run, run_dir, model, devices.strategy, test_source, images, dataset
-    )
-    _timed(timing, "predict_s", predict)
-    run_dir.heartbeat(phase="saving")
-    if halves is not None:  # the head alone was compiled
-        with devices.strategy.scope():
-            compiling.compile_model(whole, run.model, run.train, devices.replicas, dataset.classes)
-    trained = Trained(
-        whole, devices.strategy, dataset.image_shape, dataset.train.scale, compiled_by_user
-    )
-    saved = _timed(
-        timing,
-        "save_s",
-        lambda: keep_trying("the model", lambda: save_model(run, run_dir, trained)),
-    )
-    counts = {part: len(indices) for part, indices in rows.items()}
-    found = result(run, run_dir, dataset, devices, whole, saved, counts, test, state, timing)
-    say(describe_use(saved, dataset.classes))
-    say(describe_tested(found))
-    return dict(found, **options)
+    _check_rows(session, rows)
+    inputs = prepare_inputs(session, images, rows)
+    model = build_and_compile(session, inputs)
+    fitted = fit(session, model, inputs)
+    test = evaluate(session, model, inputs, fitted)
+    return save(session, model, inputs, fitted, test)
 
 
-def _say_test(test: Dict[str, float], rows: int, seconds: float) -> None:
-    shown = "  ".join("{} {:.4f}".format(name, value) for name, value in test.items())
-    say("test  {}  {:,} rows  {:.1f} s".format(shown, rows, seconds))
-
-
-def _probe(run: RunSpec, dataset: Dataset, devices: distribution.Devices, model: Any) -> List[str]:
-    """What is doubtful about a user's model, said in the log too."""
-    if not isinstance(run.model, FunctionSpec):
-        return []
-    with devices.strategy.scope(), models.blame_user_code(
-        run.model, "built a model that failed on test images"
-    ):
-        warnings = probing.check_function_model(
-            model, run.model, dataset.image_shape, dataset.classes
-        )
-    for warning in warnings:
-        say("warning: {}".format(warning))
-    return warnings
-
-
-def _one_hot(run: RunSpec, dataset: Dataset) -> int:
-    """The length of one-hot labels; 0 where the loss is given class numbers."""
-    return dataset.classes if run.train.labels == "one_hot" else 0
-
-
-def _check_rows(run: RunSpec, rows: Dict[str, Any], replicas: int) -> None:
-    for part, indices in rows.items():
-        if len(indices) < replicas and not (part == "validation" and run.validation_share == 0):
+def _check_rows(session: Session, rows: Rows) -> None:
+    """Raise a `DataError` unless each replica has a row of each part."""
+    replicas = session.devices.replicas
+    for part, indices in rows._asdict().items():
+        may_be_empty = part == "validation" and session.run.validation_share == 0
+        if len(indices) < replicas and not may_be_empty:
             raise DataError(
                 "{} has {} rows; expected at least one for each of the {} replicas".format(
                     part, len(indices), replicas
@@ -224,74 +172,218 @@ def _check_rows(run: RunSpec, rows: Dict[str, Any], replicas: int) -> None:
             )
 
 
-def _build(run: RunSpec, dataset: Dataset, devices: distribution.Devices) -> Any:
+# 1. What is trained on
+
+
+def prepare_inputs(session: Session, images: ImageSources, rows: Rows) -> Inputs:
+    """Open the sources of images, balance the rows, choose the precision, and write samples.png."""
+    run, dataset = session.run, session.dataset
+    started = time.perf_counter()
+    train, test = images.open()  # TensorFlow copies the images here; the data set's own are freed
+    labels = dataset.train.labels
+    balance = Balance(run.train.balance, rows.train, labels, dataset.classes, run.train.seed)
+    if balance.kind != "none":
+        say(balance.table(dataset.class_names))
+    precision = set_precision(run.train.precision)
+    if run.data.augment:
+        first_epoch = balance.rows_of(0)
+        write_samples(train, first_epoch, run.data.augment, run.train.seed, session.run_dir)
+    return Inputs(train, test, test, rows, balance, precision, started)
+
+
+# 2. The model
+
+
+def build_and_compile(session: Session, inputs: Inputs) -> RunModel:
+    """Build the model, test it, and compile the part that is trained.
+
+    If a frozen backbone gives the same features in each epoch, the inputs become these features,
+    and the part that is trained is the head of the model.
+    """
+    whole = _build(session)
+    compiled_by_user = compat.is_compiled(whole)
+    model = RunModel(whole, whole, compiled_by_user, _probe(session, whole))
+    halves = halves_of(session, whole)
+    if halves is not None:
+        model.trained = halves.head
+        store = FeatureStore(session, halves.frozen)
+        with session.timed("features_s"):
+            features = store.features_of(inputs.train, inputs.test)
+        # From here on only the pictures of mistakes need images, those of the test part. The
+        # images of the train part are freed, unless another fold needs them.
+        inputs.train, inputs.test = features
+    _compile(session, model.trained, inputs.train)
+    return model
+
+
+def _build(session: Session) -> Any:
     """The model with its weights, described in the log."""
-    compat.seed_everything(run.train.seed)
-    with devices.strategy.scope():
-        model = models.build(run.model, dataset.image_shape, dataset.classes)
+    dataset = session.dataset
+    compat.seed_everything(session.run.train.seed)
+    with session.strategy.scope():
+        model = models.build(session.run.model, dataset.image_shape, dataset.classes)
     compat.print_summary(model)
     say(models.describe(model))
     return model
 
 
-def _compile(
-    run: RunSpec, dataset: Dataset, devices: distribution.Devices, model: Any, source: Any
-) -> None:
-    """Give the model all other variables: the optimizer's and the metrics'."""
-    with devices.strategy.scope(), models.blame_user_code(
-        run.model, "built a model that cannot be trained"
+def _probe(session: Session, model: Any) -> List[str]:
+    """What is doubtful about a user's model, written to the log as well."""
+    spec, dataset = session.run.model, session.dataset
+    if not isinstance(spec, FunctionSpec):
+        return []
+    with session.strategy.scope(), models.blame_user_code(
+        spec, "built a model that failed on test images"
     ):
-        compiling.compile_model(model, run.model, run.train, devices.replicas, dataset.classes)
+        warnings = probing.check_function_model(model, spec, dataset.image_shape, dataset.classes)
+    for warning in warnings:
+        say("warning: {}".format(warning))
+    return warnings
+
+
+def _compile(session: Session, model: Any, source: Any) -> None:
+    """Give the model all other variables: the optimizer's and the metrics'."""
+    run = session.run
+    with models.blame_user_code(run.model, "built a model that cannot be trained"):
+        _compile_in_scope(session, model)
     with models.blame_user_code(run.model, "built a model that failed on its first images"):
-        compat.build_metrics(
-            model,
-            devices.strategy,
-            *source.take(next(source.each(np.arange(2, dtype=np.int32), 2))),
+        two_rows = next(source.each(np.arange(2, dtype=np.int32), 2))
+        compat.build_metrics(model, session.strategy, *source.take(two_rows))
+
+
+def _compile_in_scope(session: Session, model: Any) -> None:
+    run = session.run
+    with session.strategy.scope():
+        compiling.compile_model(
+            model, run.model, run.train, session.devices.replicas, session.dataset.classes
         )
 
 
-def _best(run: RunSpec, model: Any) -> Optional[Best]:
-    with models.blame_user_code(run.model, "has metrics that cannot be read"):
-        metrics = compat.metric_results(model)
-    return choose(run, metrics)
+# 3. The training
 
 
-def _score(
-    run: RunSpec, run_dir: RunDir, model: Any, strategy: Any, source: Source, rows: Any
+def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
+    """Train to the end; with restore_best, the model then has the weights of the best epoch."""
+    run, run_dir, strategy = session.run, session.run_dir, session.strategy
+
+    def guard() -> Any:
+        return models.blame_user_code(run.model, "failed in training")
+
+    data = TrainingData(inputs.train, inputs.rows.train, inputs.balance, run.data.augment)
+    stepper = Stepper(model.trained, strategy, data, run.train, guard, model.whole)
+    variables = compat.variables(model.trained)
+    checkpoints = Checkpoints(
+        run_dir.checkpoints, variables, strategy, fingerprint(run), run.saving.keep
+    )
+    best = _best(session, model)
+    timing = session.timing
+    timing["build_s"] = time.perf_counter() - inputs.started - timing.get("features_s", 0.0)
+
+    if run.train.tensorboard:
+        run_dir.on_epoch = epoch_logs(run_dir, run_dir.tensorboard, run.to_json())
+    run_dir.heartbeat(
+        phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch
+    )
+    validate = _scorer(session, model, inputs.train, inputs.rows.validation)
+    state = Training(stepper, run_dir, Saver(checkpoints, run.saving), validate, best).run()
+    for name in ("train_s", "saves", "save_blocked_s"):
+        timing[name] = state[name]
+
+    if best is not None:
+        best.tell(state)
+    if restored(run, state):
+        checkpoints.assign_best()
+        say("from here on with the weights of epoch {}".format(state["best"]["epoch"]))
+    return Fitted(state, state["step"] // stepper.steps_per_epoch)
+
+
+def _best(session: Session, model: RunModel) -> Optional[Best]:
+    """What judges the epochs, by a metric that the model has."""
+    with models.blame_user_code(session.run.model, "has metrics that cannot be read"):
+        metrics = compat.metric_results(model.trained)
+    return choose_best(session.run, metrics)
+
+
+def _scorer(
+    session: Session, model: RunModel, source: Any, rows: Any
 ) -> Callable[[], Dict[str, float]]:
-    """A function that scores the model on these rows; without rows there is nothing to say."""
+    """A function that scores the model on these rows: metrics by name, empty without rows."""
     if not len(rows):
         return dict
-    # scoring keeps no gradients, so that twice the rows fit where a training batch does
-    evaluator = Evaluator(model, strategy, source, 2 * run.train.batch_size)
+    evaluator = Evaluator(model.trained, session.strategy, source, session.scoring_rows)
 
     def score() -> Dict[str, float]:
-        with models.blame_user_code(run.model, "failed in evaluation"):
-            return evaluator(rows, run_dir.heartbeat)
+        with models.blame_user_code(session.run.model, "failed in evaluation"):
+            return evaluator(rows, session.run_dir.heartbeat)
 
     return score
 
 
-def _predict(
-    run: RunSpec,
-    run_dir: RunDir,
-    model: Any,
-    strategy: Any,
-    source: Any,
-    images: Source,
-    dataset: Dataset,
-) -> None:
-    """Write what the model says of each test row, for `hpcdl report`."""
+# 4. The test
+
+
+def evaluate(session: Session, model: RunModel, inputs: Inputs, fitted: Fitted) -> Dict[str, float]:
+    """Score the model on the test rows and write predictions.npz; returns the metrics by name."""
+    session.run_dir.heartbeat(phase="evaluating", epoch=fitted.epochs, step=fitted.state["step"])
+    score = _scorer(session, model, inputs.test, inputs.rows.test)
+    with session.timed("evaluate_s"):
+        test = score()
+    values = "  ".join("{} {:.4f}".format(name, value) for name, value in test.items())
+    seconds = session.timing["evaluate_s"]
+    say("test  {}  {:,} rows  {:.1f} s".format(values, len(inputs.rows.test), seconds))
+    with session.timed("predict_s"):
+        _predict(session, model, inputs)
+    return test
+
+
+def _predict(session: Session, model: RunModel, inputs: Inputs) -> None:
+    """Write the probabilities that the model gives each test row, for `hpcdl report`."""
+    run, dataset = session.run, session.dataset
+    gives_logits = run.model.output == "logits"
     predictor = Predictor(
-        model, strategy, source, run.model.output == "logits", 2 * run.train.batch_size
+        model.trained, session.strategy, inputs.test, gives_logits, session.scoring_rows
     )
     with models.blame_user_code(run.model, "failed in prediction"):
-        test = dataset.test
-        write_predictions(predictor, images, test.labels, dataset.classes, run_dir, test.files())
+        write_predictions(
+            predictor,
+            inputs.test_images,
+            dataset.test.labels,
+            dataset.classes,
+            session.run_dir,
+            dataset.test.files(),
+        )
 
 
-def _timed(timing: Dict[str, float], name: str, work: Callable[[], Any]) -> Any:
-    started = time.perf_counter()
-    done = work()
-    timing[name] = time.perf_counter() - started
-    return done
+# 5. The files
+
+
+def save(
+    session: Session, model: RunModel, inputs: Inputs, fitted: Fitted, test: Dict[str, float]
+) -> Dict[str, Any]:
+    """Save the model; returns the content of result.json."""
+    run, dataset = session.run, session.dataset
+    session.run_dir.heartbeat(phase="saving")
+    if model.trained is not model.whole:  # the head alone was compiled
+        _compile_in_scope(session, model.whole)
+    trained = Trained(
+        model.whole,
+        session.strategy,
+        dataset.image_shape,
+        dataset.train.scale,
+        model.compiled_by_user,
+    )
+
+    def write() -> Dict[str, Any]:
+        return save_model(run, session.run_dir, trained)
+
+    with session.timed("save_s"):
+        saved = keep_trying("the model", write)
+    rows = {part: len(indices) for part, indices in inputs.rows._asdict().items()}
+    result = result_of(session, Outcome(model.whole, saved, rows, test, fitted.state))
+    say(describe_use(saved, dataset.classes))
+    say(describe_tested(result))
+    result["precision"] = inputs.precision
+    result["jit"] = run.train.jit == "on"
+    result["balance"] = inputs.balance.about()
+    result["warnings"] = [*dataset.warnings, *model.warnings]
+    return result

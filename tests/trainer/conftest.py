@@ -78,7 +78,7 @@ each_keras = pytest.mark.parametrize(
 
 @pytest.fixture(scope="session", params=COMMANDS)
 def trainer_command(request: pytest.FixtureRequest) -> list[str]:
-    """The start of the trainer's argv: this Python, and on the test bed the Python of each TensorFlow image."""
+    """The start of the trainer's argv: this Python; on the test bed, that of each image."""
     if request.param == "host":
         return [sys.executable, "-m", "hpcdl.trainer"]
     enter = ["apptainer", "exec", "--userns", "--no-home", "--bind", str(REPOSITORY)]
@@ -87,7 +87,7 @@ def trainer_command(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture(scope="session")
 def arrays():
-    """301 training and 101 test images of 10x10 in 3 classes, which differ by where they are bright."""
+    """301 training and 101 test images of 10x10 in 3 classes, each bright elsewhere."""
 
     def part(rows: int, seed: int):
         random = np.random.default_rng(seed)
@@ -136,7 +136,7 @@ def spec() -> RunSpec:
 
 @pytest.fixture(scope="session")
 def make_run(tmp_path_factory, spec, arrays):
-    """Makes a run folder with data.npz and run.json, where the given sections replace the spec's."""
+    """Makes a run folder with data.npz and run.json; `sections` replace the spec's."""
 
     def make(**sections: Any) -> RunFolder:
         folder = tmp_path_factory.mktemp("run")
@@ -149,7 +149,7 @@ def make_run(tmp_path_factory, spec, arrays):
 
 @pytest.fixture(scope="session")
 def run_trainer(trainer_command):
-    """Runs the trainer once in a run folder, as the host does; modules in the folder can be imported."""
+    """Runs the trainer once in a run folder, as the host does; it can import modules there."""
 
     def run(folder: RunFolder, **environment: str) -> RunFolder:
         path = os.pathsep.join([str(REPOSITORY), str(folder.path)])
@@ -184,7 +184,7 @@ def strategies(tf):
 
 
 class Training:
-    """A model ready to train in a run folder; calling it trains to the end, or until `stop_after` calls."""
+    """A model ready to train in a run folder; a call trains to the end, or `stop_after` calls."""
 
     def __init__(
         self, tf, strategy, arrays, folder, model_spec, train, rows=ROWS, saving=NEVER, augment=()
@@ -193,7 +193,7 @@ class Training:
         from hpcdl.trainer.dataset import balance
         from hpcdl.trainer.dataset import source as batches
         from hpcdl.trainer.files import checkpoint, saver
-        from hpcdl.trainer.fit import loop
+        from hpcdl.trainer.fit import loop, steps
         from hpcdl.trainer.model import compiling, models, precision
 
         folder.mkdir(exist_ok=True)
@@ -212,9 +212,8 @@ class Training:
         variables = compat.variables(self.model)
         mine = np.arange(rows, dtype=np.int32)
         even = balance.Balance(train.balance, mine, part.labels, 3, train.seed)
-        self.stepper = loop.Stepper(
-            self.model, strategy, source, mine, train, nullcontext, augment, even
-        )
+        data = steps.TrainingData(source, mine, even, augment)
+        self.stepper = steps.Stepper(self.model, strategy, data, train, nullcontext)
         self.checkpoints = checkpoint.Checkpoints(
             str(folder / "checkpoints"), variables, strategy, "fingerprint", 2
         )
@@ -222,19 +221,18 @@ class Training:
         self.run_dir = RunDir(str(folder / "run.json"))
         self.best = Best(train.early_stopping, stops=True) if train.early_stopping else None
         self.validate = self.scored(arrays) if train.early_stopping else dict
-        self.loop = loop
+        self.loop, self.pace = loop.Training, steps.Pace
 
     def __call__(self, call_s=1.0, stop_after=10**9):
         asked = iter(range(10**9))
         setattr(self.run_dir, "stop_requested", lambda: next(asked) >= stop_after)  # noqa: B010 - a method to mypy
-        pace = self.loop.Pace(call_s)
-        self.state = self.loop.train(
-            self.stepper, self.model, self.run_dir, self.saver, self.validate, pace, self.best
-        )
+        pace = self.pace(call_s)
+        loop = self.loop(self.stepper, self.run_dir, self.saver, self.validate, self.best, pace)
+        self.state = loop.run()
         return self
 
     def scored(self, arrays):
-        """A function that scores the model on the test images, a quarter of them mislabelled: it soon overfits."""
+        """A function that scores the model on test images, a quarter of them with a wrong label."""
         from hpcdl.trainer.dataset import source as batches
         from hpcdl.trainer.fit import evaluation
 

@@ -1,4 +1,4 @@
-"""Augmentation: each change is what its name says, the same in every TensorFlow, and a function of seed and place.
+"""Augmentation: each change is what its name says, in every TensorFlow, by seed and place.
 
 The first part imports no TensorFlow here, so that it runs against the Python of a container.
 """

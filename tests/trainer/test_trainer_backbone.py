@@ -1,4 +1,4 @@
-"""Backbones of keras.applications: their preprocessing, what of them trains, and weights that are not theirs."""
+"""Backbones of keras.applications: preprocessing, frozen layers, and weights of others."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def network(tf):
 
 
 def spoil(name, item):
-    """Put NaN into a convolution's kernel, wherever a Keras writes it; visititems ends at what is not None."""
+    """Put NaN into a convolution's kernel; visititems ends at a value that is not None."""
     if "Conv1/" in name and name.endswith(("kernel", "kernel:0")):
         item[0] = np.nan
         return name
@@ -57,7 +57,7 @@ def spoil(name, item):
 
 @pytest.fixture(scope="module")
 def files(tf, network, tmp_path_factory):
-    """Its weights, as Keras 2 wrote them and as Keras 3 does, and files that are not its weights."""
+    """Its weights, as Keras 2 wrote them and as Keras 3 does, and other files."""
     folder = tmp_path_factory.mktemp("weights")
     applications = tf.keras.applications
     with warnings.catch_warnings():
@@ -85,7 +85,7 @@ def files(tf, network, tmp_path_factory):
 def test_preprocessing_of_every_architecture_is_its_own(tf):
     pixels = images(5, 4, 4, 3)
 
-    for name, builder in backbone._architectures().items():
+    for name, builder in backbone.architectures().items():
         how = backbone.preprocessing(builder)
         ours = pixels[..., ::-1] if how.reverse else pixels
         theirs = sys.modules[builder.__module__].preprocess_input(255 * pixels.astype(np.float64))
@@ -98,9 +98,9 @@ def test_preprocessing_of_every_architecture_is_its_own(tf):
     "name", ["VGG16", "DenseNet121"]
 )  # reversed and shifted; scaled by channel
 def test_model_with_preprocessing_loads_again_and_needs_no_code_of_ours(tf, tmp_path, name):
-    builder = backbone._architectures()[name]
+    builder = backbone.architectures()[name]
     inputs = tf.keras.Input((4, 4, 3))
-    model = tf.keras.Model(inputs, backbone._preprocessed(inputs, backbone.preprocessing(builder)))
+    model = tf.keras.Model(inputs, backbone.preprocessed(inputs, backbone.preprocessing(builder)))
     pixels = images(2, 4, 4, 3)
     model.save(tmp_path / compat.model_file())
 
@@ -115,7 +115,10 @@ def test_reference_model_has_its_parameters(tf):
 
     assert sum(int(np.prod(w.shape)) for w in model.weights) == 2_270_794
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == 12_810
-    told = "2,270,794 parameters, 12,810 of them train; frozen: all 104 layers with weights of mobilenetv2_1.00_96"
+    told = (
+        "2,270,794 parameters, 12,810 of them train; "
+        "frozen: all 104 layers with weights of mobilenetv2_1.00_96"
+    )
     assert models.describe(model) == told
 
 
@@ -221,7 +224,8 @@ def test_weights_of_a_file(network, files, name):
     [
         (
             "vgg.h5",
-            "holds 14,714,688 parameters in 26 arrays; MobileNetV2 without its classes has 2,257,984 in 260",
+            "holds 14,714,688 parameters in 26 arrays; "
+            "MobileNetV2 without its classes has 2,257,984 in 260",
         ),
         ("top.h5", "it has the classes as well: save it with include_top=False"),
         ("torn.h5", "cannot be read as HDF5"),

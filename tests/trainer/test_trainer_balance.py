@@ -1,4 +1,4 @@
-"""Class balance: each kind counts rows and weights as it says, and trains as Keras's class_weight does."""
+"""Class balance: each kind counts as it says, and trains as Keras's class_weight does."""
 
 from dataclasses import replace
 

@@ -1,6 +1,6 @@
-"""Early stopping and the best epoch: an interrupted run decides as the whole one, and ends with the same weights.
+"""Early stopping and the best epoch: an interrupted run decides and ends as the whole one.
 
-What is here outside of the first part imports no TensorFlow, so that it runs against the Python of a container.
+Outside of the first part, nothing imports TensorFlow: it runs against the Python of a container.
 """
 
 import json
@@ -25,7 +25,7 @@ from hpcdl.contract.spec import (
     SpecError,
     TrainSpec,
 )
-from hpcdl.trainer.fit.best import Best, choose, restored
+from hpcdl.trainer.fit.best import Best, choose_best, restored
 
 tensorflow_run = pytest.mark.tensorflow
 pytestmark = pytest.mark.filterwarnings("ignore")  # what TensorFlow warns of is not ours
@@ -225,20 +225,20 @@ def test_metric_that_the_model_lacks_is_named(spec):
         train=replace(TRAIN, early_stopping=EarlyStoppingSpec("val_auc")),
     )
     check_spec(run)
-    assert choose(run, ["loss", "auc"]) is not None
+    assert choose_best(run, ["loss", "auc"]) is not None
     message = "monitor is 'val_auc'; expected one of loss, recall, val_loss, val_recall"
     with pytest.raises(SpecError, match=message):
-        choose(run, ["loss", "recall"])
+        choose_best(run, ["loss", "recall"])
 
 
 def test_runs_without_early_stopping_are_judged_by_their_validation_loss(spec):
-    assert choose(spec, ["loss", "accuracy"]) is None
-    best = choose(replace(spec, data=SPLIT), ["loss", "accuracy"])
+    assert choose_best(spec, ["loss", "accuracy"]) is None
+    best = choose_best(replace(spec, data=SPLIT), ["loss", "accuracy"])
     state: dict[str, Any] = {"best": None, "waited": 0}
     assert best is not None
     assert best.judge(state, 1, {"val_loss": 0.5})
     assert state["best"] == {"epoch": 1, "monitor": "val_loss", "value": 0.5}
-    assert choose(replace(spec, data=SPLIT, model=OWN), ["score"]) is None
+    assert choose_best(replace(spec, data=SPLIT, model=OWN), ["score"]) is None
 
 
 def test_best_weights_are_taken_if_asked_for_and_known(spec):

@@ -1,4 +1,4 @@
-"""SaveAndStop in plain Keras scripts, with Keras 3 on this machine and with Keras 2 in the older image."""
+"""SaveAndStop in plain Keras scripts: Keras 3 on this machine, Keras 2 in the older image."""
 
 import json
 import os
@@ -186,7 +186,7 @@ def statuses(attempts):
 def test_stopped_training_ends_as_if_it_had_not_been(seen):
     mid_epoch, epoch_end, last, again = seen["stopped"]
     assert statuses(seen["stopped"]) == [75, 75, 0, 0]
-    assert mid_epoch["told"] == ["asked to stop: this epoch will be begun again"]
+    assert mid_epoch["told"] == ["asked to stop: this epoch will begin again"]
     assert "goes on after epoch 2 of 6" in epoch_end["told"][0]
     assert epoch_end["told"][1] == "asked to stop: saved after epoch 4"
     for key in ("epochs", "history", "evaluated", "weights"):
@@ -246,7 +246,7 @@ def test_state_lies_beside_the_stop_file(seen):
 
 
 def test_state_is_no_pickle(seen):
-    """The program of these tests lets no pickle be loaded; what a group can write is not even read by it."""
+    """The program of these tests refuses pickles; it does not read what a group can write."""
     assert seen["early"][-1]["weights"] == seen["early whole"]["weights"]
     assert seen["modes"] == ["0o600", "0o700"]
 
@@ -265,7 +265,7 @@ def test_older_pickle_others_could_write_is_refused(seen):
 
 
 def test_epochs_become_metrics(seen):
-    """A line for each epoch, also for one that is trained again; half a line of a kill is closed first."""
+    """A line for each epoch, also for a repeated one; half a line of a kill is ended first."""
     cut_off, *lines = seen["metrics"]
     rows = [json.loads(line) for line in lines]
     assert cut_off == '{"epoch": 1, "lo'

@@ -1,4 +1,7 @@
-"""What `compat` makes up for in versions of Keras between those of the two images; `make compat` runs them for real."""
+"""What `compat` corrects in versions of Keras between those of the two images.
+
+`make compat` runs these versions for real.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,13 @@ pytestmark = [
 )
 def test_sum_of_the_replicas_gradients_is_their_mean(tf, monkeypatch, version, share):
     from hpcdl.trainer import compat
+    from hpcdl.trainer.compat import versions
 
     applied: list[Any] = []
     optimizer = SimpleNamespace(
         apply=lambda grads, variables=None: applied.extend(grads), _all_reduce_sum_gradients=0
     )
-    monkeypatch.setattr(compat, "keras_version", lambda: version)
+    monkeypatch.setattr(versions, "keras_version", lambda: version)
 
     compat.add_up_gradients(optimizer, 2)
     optimizer.apply([tf.constant([4.0, 2.0]), None], [])
@@ -39,9 +43,10 @@ def test_sum_of_the_replicas_gradients_is_their_mean(tf, monkeypatch, version, s
 def test_gradients_are_added_up_where_all_replicas_meet(tf, strategies, monkeypatch):
     """Keras 3.2 to 3.4 asks for their sum there, and its own way to add them up does nothing."""
     from hpcdl.trainer import compat
+    from hpcdl.trainer.compat import versions
 
     optimizer = SimpleNamespace(apply=None, _all_reduce_sum_gradients=lambda pairs: pairs)
-    monkeypatch.setattr(compat, "keras_version", lambda: "3.3.3")
+    monkeypatch.setattr(versions, "keras_version", lambda: "3.3.3")
     compat.add_up_gradients(optimizer, 2)
     with strategies[2].scope():
         variable, other = tf.Variable([0.0, 0.0]), tf.Variable(0.0)
@@ -60,7 +65,7 @@ def test_gradients_are_added_up_where_all_replicas_meet(tf, strategies, monkeypa
 
 
 class MetricVariable:
-    """As Keras 3.7 to 3.9 makes them: every write of a replica becomes the sum over the replicas."""
+    """As Keras 3.7 to 3.9 makes them: a replica's write becomes the sum over all replicas."""
 
     name = "total"
 
@@ -80,8 +85,9 @@ def add_one(variable):
 @pytest.mark.parametrize("version", ["3.7.0", "3.9.2"])
 def test_each_replica_keeps_its_own_sums(tf, strategies, monkeypatch, version):
     from hpcdl.trainer import compat
+    from hpcdl.trainer.compat import versions
 
-    monkeypatch.setattr(compat, "keras_version", lambda: version)
+    monkeypatch.setattr(versions, "keras_version", lambda: version)
     with strategies[2].scope():
         total = MetricVariable(tf)
     metric = SimpleNamespace(variables=[total])
@@ -97,15 +103,16 @@ def test_each_replica_keeps_its_own_sums(tf, strategies, monkeypatch, version):
 
 @pytest.mark.cases("fault 0")
 def test_random_states_of_keras_3_7_are_made(tf, strategies, monkeypatch):
-    """TensorFlow refuses the mean of whole numbers, which Keras 3.7 asks for; of other numbers it stays."""
+    """TensorFlow refuses the mean of whole numbers, for which Keras 3.7 asks."""
     from hpcdl.trainer import compat
+    from hpcdl.trainer.compat import versions
 
     mean = tf.VariableAggregation.MEAN
     with strategies[2].scope():
-        monkeypatch.setattr(compat, "keras_version", lambda: "3.8.0")
+        monkeypatch.setattr(versions, "keras_version", lambda: "3.8.0")
         with pytest.raises(ValueError, match="non-floating dtype"), compat.whole_numbers_apart():
             tf.Variable([1, 0], dtype="int64", aggregation=mean)
-        monkeypatch.setattr(compat, "keras_version", lambda: "3.7.0")
+        monkeypatch.setattr(versions, "keras_version", lambda: "3.7.0")
         with compat.whole_numbers_apart():
             state = tf.Variable([1, 0], dtype="int64", aggregation=mean)
             weight = tf.Variable([1.0], dtype="float32", aggregation=mean)
@@ -115,8 +122,10 @@ def test_random_states_of_keras_3_7_are_made(tf, strategies, monkeypatch):
 
 def test_keras_that_adds_no_gradients_up_trains_no_replicas(monkeypatch):
     from hpcdl.trainer import compat
+    from hpcdl.trainer.compat import optimizers, versions
 
-    monkeypatch.setattr(compat, "keras_version", lambda: "3.1.1")
+    for module in (versions, optimizers):
+        monkeypatch.setattr(module, "keras_version", lambda: "3.1.1")
 
     with pytest.raises(
         DeviceError, match=r"Keras 3.1.1 does not add up the gradients of several replicas"
@@ -128,11 +137,12 @@ def test_keras_that_adds_no_gradients_up_trains_no_replicas(monkeypatch):
     ("package", "version", "is_3"), [("keras", "3.0.5", True), ("tf_keras", "2.21.0", False)]
 )
 def test_keras_without_own_version(tf, monkeypatch, package, version, is_3):
+    """The package says it: Keras 3.0 in TensorFlow 2.16, and tf_keras."""
     from hpcdl.trainer import compat
+    from hpcdl.trainer.compat import versions
 
-    """Keras 3.0 in TensorFlow 2.16, and tf_keras under TF_USE_LEGACY_KERAS=1: their package says it."""
     model = type("Model", (), {"__module__": f"{package}.src.models.model"})
-    monkeypatch.setattr(compat, "tf", SimpleNamespace(keras=SimpleNamespace(Model=model)))
+    monkeypatch.setattr(versions, "tf", SimpleNamespace(keras=SimpleNamespace(Model=model)))
     monkeypatch.setitem(sys.modules, package, SimpleNamespace(__version__=version))
 
     assert compat.keras_version() == version

@@ -1,4 +1,4 @@
-"""The all-reduce before a training on several replicas: right, wrong, or hanging, in which case the trainer ends."""
+"""The all-reduce before a training on several replicas: right, wrong, or hanging."""
 
 import os
 import subprocess

@@ -1,7 +1,8 @@
-"""A run with all that could drift is killed and stopped again and again, and ends bit for bit as the whole one.
+"""A run that is killed and stopped again and again ends bit for bit as the whole one.
 
-Augmentation, dropout, batch normalisation, a learning-rate schedule, the sums of three metrics, validation,
-early stopping. Nothing here imports TensorFlow, so that the same tests run against the Python of a container.
+It has all that could drift: augmentation, dropout, batch normalisation, a learning-rate schedule,
+the sums of three metrics, validation, early stopping. Nothing here imports TensorFlow, so that the
+same tests run against the Python of a container.
 """
 
 import random
@@ -21,7 +22,7 @@ from hpcdl.contract.spec import (
 pytestmark = pytest.mark.tensorflow
 
 MODELS = '''
-"""A user's compiled model, which stops or kills its trainer at a given training step, or kills it in the evaluation."""
+"""A user's compiled model, which stops or kills its trainer at a step, or in the evaluation."""
 import json
 import os
 import signal

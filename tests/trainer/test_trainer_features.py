@@ -1,4 +1,4 @@
-"""Features of a frozen backbone: the same results as without them, kept for others, and never wrong ones."""
+"""Features of a frozen backbone: the same results as without them, stored for other runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from hpcdl.trainer.files.rundir import RunDir
 pytest.importorskip("tensorflow")
 
 from hpcdl.trainer.dataset import source as batches
-from hpcdl.trainer.model import features
+from hpcdl.trainer.model.feature_files import remove_features
+from hpcdl.trainer.model.features import FeatureStore
+from hpcdl.trainer.runtime.devices import Devices
+from hpcdl.trainer.session import Session
 from tests.trainer.conftest import each_keras
 
 DATA = DataSpec(path="data.npz", image_size=[32, 32], validation_split=0.2)
@@ -111,7 +114,7 @@ def test_saved_model_takes_images_and_answers_as_in_the_run(both, trainer_comman
 
 @pytest.fixture(scope="module")
 def frozen(tf):
-    """Something that makes features, 5 of each 4x4 image, with batch normalisation that does something."""
+    """A model that gives 5 features of each 4x4 image, with batch normalisation."""
     layers = tf.keras.layers
     tf.keras.utils.set_random_seed(1)
     images = tf.keras.Input((4, 4, 1))
@@ -143,14 +146,14 @@ class Work:
         labels = {part: np.arange(rows, dtype=np.int32) % 3 for part, rows in ROWS.items()}
         train, test = (Part(self.images[part], labels[part], 1 / 255) for part in ("train", "test"))
         dataset = Dataset("data", train, test, (4, 4, 1), 3)
-        strategy, sources = self.strategies[replicas], (batches.Source(train), batches.Source(test))
-        made = features.sources(
-            run, self.run_dir, dataset, strategy, self.frozen, sources[0], sources[1], 0
-        )
+        devices = Devices(self.strategies[replicas], "", replicas, [], True)
+        session = Session(run, dataset, devices, self.run_dir, {})
+        store = FeatureStore(session, self.frozen)
+        self.sources = store.features_of(batches.Source(train), batches.Source(test))
         rows = [np.arange(count, dtype=np.int32) for count in ROWS.values()]
         taken = [
             source.take(next(source.each(all_rows, 100)))
-            for source, all_rows in zip(made, rows, strict=True)
+            for source, all_rows in zip(self.sources, rows, strict=True)
         ]
         self.log = self.capsys.readouterr().out
         assert [list(part[1].numpy()) for part in taken] == [list(part) for part in labels.values()]
@@ -189,6 +192,17 @@ def test_features_that_do_not_fit_are_made_on_the_way(work, monkeypatch, replica
     assert not list(Path(work.run_dir.folder).iterdir())
 
 
+def test_features_made_on_the_way_have_class_numbers(work, monkeypatch):
+    """The weights of classes need them."""
+    monkeypatch.setattr(machine, "fits", lambda size: False)
+    work()
+    source = work.sources[0]
+
+    _, labels = source.take(np.arange(4, dtype=np.int32))
+
+    assert list(source.class_numbers(labels).numpy()) == [0, 1, 2, 0]
+
+
 def test_later_attempt_takes_them_from_the_run_folder(work):
     first = work()
     again = work()
@@ -196,7 +210,7 @@ def test_later_attempt_takes_them_from_the_run_folder(work):
     same(first, again, rtol=0)
     assert "features: those of 71 of 71 images come from" in work.log
     assert "images/s" not in work.log
-    features.forget(work.run_dir)
+    remove_features(work.run_dir)
     assert not (Path(work.run_dir.folder) / "features.npz").exists()
 
 
@@ -281,7 +295,7 @@ def test_cache_that_cannot_be_written_stops_nothing(work, tmp_path):
 @pytest.mark.parametrize("stop_after", [1, 4, 7, 9])
 def test_stopped_run_goes_on_where_it_was(work, monkeypatch, replicas, stop_after):
     whole = work(replicas)
-    features.forget(work.run_dir)
+    remove_features(work.run_dir)
     asked = iter(range(100))
     monkeypatch.setattr(work.run_dir, "stop_requested", lambda: next(asked) == stop_after - 1)
 

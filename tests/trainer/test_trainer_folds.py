@@ -1,4 +1,4 @@
-"""Cross-validation: each fold is a run of its own, they are told together, and an interrupted run ends as the whole."""
+"""Cross-validation: folds are like runs, and an interrupted one ends as the whole."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ def test_class_with_fewer_rows_than_folds():
     with pytest.raises(DataError) as raised:
         split(labels, 5)
     assert raised.value.message == (
-        "train.cross_validation 5 needs at least as many training rows of each class; there are of\n"
+        "train.cross_validation 5 needs at least that many training rows of each class; "
+        "the data set has only\n"
         "  class 1: 2\n  class 2: 4"
     )
 

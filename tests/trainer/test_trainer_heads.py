@@ -1,4 +1,4 @@
-"""JPEG files as phones and editors write them: trainer, check and `hpcdl data pack` read them alike."""
+"""JPEG files of phones and editors: trainer, check and `hpcdl data pack` read them alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in files: folders of images, packed sets and TFRecords are read as what they show, held or streamed."""
+"""Images in folders, packed sets and TFRecords are read as they look, held or streamed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRAIN = TrainSpec(epochs=2, batch_size=20, seed=5, optimizer=OptimizerSpec("sgd"
 
 
 def save_rows(top: Path, pixels, labels, kind="png", **options) -> Path:
-    """Writes rows as files in a folder for each class, so that their sorted names keep the order of the rows."""
+    """Writes rows as files in a folder for each class; sorted names have the order of the rows."""
     for row, (image, label) in enumerate(zip(pixels, labels, strict=True)):
         path = top / f"class {label}" / f"{row:05}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def test_streamed_steps_equal_held_ones_wherever_training_begins(
     from hpcdl.contract.spec import MlpSpec
     from hpcdl.trainer import compat
     from hpcdl.trainer.dataset import source as batches
-    from hpcdl.trainer.fit import loop
+    from hpcdl.trainer.fit.steps import Stepper, TrainingData
     from hpcdl.trainer.model import compiling, models
 
     def weights(cache, calls):
@@ -129,9 +129,8 @@ def test_streamed_steps_equal_held_ones_wherever_training_begins(
         rows = np.arange(loaded.train.rows, dtype=np.int32)
         step = 0
         for end in calls:
-            stepper = loop.Stepper(
-                model, strategy, source, rows, replace(TRAIN, epochs=3), nullcontext
-            )
+            data = TrainingData(source, rows)
+            stepper = Stepper(model, strategy, data, replace(TRAIN, epochs=3), nullcontext)
             while step < end:
                 step += stepper(step, end - step)[0]
         return [np.asarray(weight) for weight in model.get_weights()]
@@ -145,7 +144,7 @@ def test_streamed_steps_equal_held_ones_wherever_training_begins(
 @tensorflow_run
 @pytest.mark.parametrize("cache", ["memory", "none"])
 def test_each_image_is_what_pillow_shows(tf, tmp_path, cache):
-    """Grey, CMYK, palette, 16 bits, alpha, and turned by EXIF in each of its eight ways; progressive as well."""
+    """Grey, CMYK, palette, 16 bits, alpha, progressive, and turned by EXIF in its eight ways."""
     from PIL import ImageOps
 
     random = np.random.default_rng(3)
@@ -213,7 +212,7 @@ def test_arrays_are_resized_and_coloured_on_the_way(tf, arrays, tmp_path):
 
 
 def test_parts_and_classes_of_a_folder(arrays, tmp_path):
-    """Without a test part each class gives its share, the same for all seeds; validation images are for training."""
+    """Without a test part each class gives its share; validation images are for training."""
     save_rows(tmp_path / "flat", arrays["x_train"], arrays["y_train"])
     (tmp_path / "flat" / "class 1" / ".DS_Store").write_bytes(b"x")
     loaded = load.load(str(tmp_path / "flat"), DataSpec(test_split=0.1))
@@ -322,7 +321,7 @@ def example(tf, features):
 
 @pytest.fixture
 def records(tf, arrays, tmp_path):
-    """The set as TFRecords of another maker: two shards of the training part, one of the test part."""
+    """The set as TFRecords of another maker: two shards for training, one for the test."""
     top = tmp_path / "records"
     top.mkdir()
     for name, part, rows in (

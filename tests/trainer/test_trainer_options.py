@@ -1,4 +1,4 @@
-"""Schedules, penalties, clipping, labels, precision, XLA and resnets do what they say, with one and two replicas.
+"""Schedules, penalties, clipping, labels, precision, XLA and resnets, on one and two replicas.
 
 The first part imports no TensorFlow, so that it runs against the Python of a container.
 """
@@ -45,7 +45,7 @@ EVERYTHING = replace(
 
 @each_keras
 def test_run_with_everything(make_run, run_trainer):
-    """In both images: it trains, the log has the learning rate of each epoch, and it goes on as if never stopped."""
+    """In both images: it trains, logs the learning rate of each epoch, and goes on after a stop."""
     sections = {
         "model": ResnetSpec(filters=[4, 8], blocks=1, dropout=0.2, l2=1e-4),
         "train": replace(
@@ -137,22 +137,17 @@ def test_warm_up_grows_and_then_the_schedule_begins(tf):
 
 @tensorflow_run
 def test_scheduled_run_equals_one_by_hand(make_training):
-    """Three epochs at falling rates give the weights of three runs' worth of plain steps at those rates."""
+    """Epochs at falling rates give the weights of plain steps at those rates."""
     train = replace(TRAIN, epochs=2, schedule=ScheduleSpec("step", factor=0.5))
     by_schedule = make_training(SMALL, train, name="schedule")()
     by_hand = make_training(SMALL, replace(TRAIN, epochs=2), name="hand")
-    seen = by_hand.loop._finish_epoch
 
-    def halve(stepper, model, *rest):
-        told = seen(stepper, model, *rest)
-        model.optimizer.learning_rate.assign(0.05)
-        return told
+    def halve():
+        by_hand.model.optimizer.learning_rate.assign(0.05)
+        return {}
 
-    by_hand.loop._finish_epoch = halve
-    try:
-        by_hand()
-    finally:
-        by_hand.loop._finish_epoch = seen
+    by_hand.validate = halve  # at the end of each epoch
+    by_hand()
 
     for one, other in zip(by_schedule.weights(), by_hand.weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -336,7 +331,7 @@ def test_compiled_model_may_have_more_outputs(compiled):
 @pytest.mark.parametrize("monitor", ["val_loss", "accuracy"])
 @tensorflow_run
 def test_plateau_is_that_of_keras(tf, monitor):
-    """Value by value, the rate that ReduceLROnPlateau sets; a better value by 0.0001 or less is none."""
+    """Value by value, the rate that ReduceLROnPlateau sets; 0.0001 is not an improvement."""
     from hpcdl.trainer.fit.schedule import Plateau
 
     values = [
@@ -457,7 +452,7 @@ def test_interrupted_run_in_mixed_precision_is_bit_identical(make_training, prec
 @tensorflow_run
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_steps_whose_scaled_gradients_overflow_are_skipped(make_training, strategies, replicas):
-    """The loss itself is fine, so that training goes on, at a smaller scale, which is a part of the checkpoint."""
+    """The loss itself is fine: training goes on at a smaller scale, which checkpoints hold."""
     train = replace(
         TRAIN, precision="mixed_float16", optimizer=OptimizerSpec("sgd", 0.1, clip_norm=1.0)
     )
@@ -484,20 +479,20 @@ def test_steps_whose_scaled_gradients_overflow_are_skipped(make_training, strate
 def scale_of(model):
     from hpcdl.trainer import compat
 
-    found = compat._optimizer_variables(model.optimizer)[-2:]
+    found = compat.optimizer_variables(model.optimizer)[-2:]
     return [compat.tensorflow_variable(variable) for variable in found]
 
 
 @tensorflow_run
 def test_precision_is_float32_unless_asked(tf, monkeypatch):
     """Nobody has measured what mixed precision gains here, so it is not chosen for anybody."""
-    from hpcdl.trainer.model.precision import choose
+    from hpcdl.trainer.model.precision import choose_policy
 
-    assert choose("auto") == ("float32", "auto")
+    assert choose_policy("auto") == ("float32", "auto")
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["GPU:0"])
-    assert choose("auto")[0] == "float32"
-    assert "mixed_float16" in choose("auto")[1]
-    assert choose("mixed_bfloat16") == ("mixed_bfloat16", "train.precision")
+    assert choose_policy("auto")[0] == "float32"
+    assert "mixed_float16" in choose_policy("auto")[1]
+    assert choose_policy("mixed_bfloat16") == ("mixed_bfloat16", "train.precision")
 
 
 @tensorflow_run

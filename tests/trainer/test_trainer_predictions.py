@@ -1,4 +1,4 @@
-"""predictions.npz: probabilities of each test row in order, under any strategy; pictures of the worst mistakes."""
+"""predictions.npz: probabilities of the test rows, in order; pictures of the worst mistakes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def source(tf, arrays):
 
 @pytest.fixture
 def build(tf, strategies):
-    """A model of three classes under a strategy, its numbers large enough to be sure of something."""
+    """A model of three classes under a strategy, with weights large enough to be confident."""
 
     def make(replicas, output):
         from hpcdl.trainer.model import models
@@ -240,7 +240,7 @@ SETS = {
 @pytest.mark.parametrize("cache", ["memory", "none"])
 @pytest.mark.parametrize("make", SETS.values(), ids=SETS)
 def test_files_are_those_of_the_rows(tf, tmp_path, arrays, make, cache):
-    """predictions.npz names the file of each test row, whether images are held or read on the way."""
+    """predictions.npz names the file of each test row, of held images and of streamed ones."""
     from hpcdl.trainer.dataset.source import Source
     from hpcdl.trainer.fit.predictions import Predictor, write_predictions
 

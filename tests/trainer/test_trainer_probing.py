@@ -50,8 +50,9 @@ def test_logits_for_probabilities_end_the_run(probe, ends, end):
     with pytest.raises(UserCodeError) as caught:
         probe(*ends[end])
 
-    assert "the outputs of my:build are no probabilities: for four test images they go from" in str(
-        caught.value
+    assert (
+        "the outputs of my:build are not probabilities: for four test images they go from"
+        in str(caught.value)
     )
     assert caught.value.hint == "set model.output: logits, or let the model end with a softmax"
 
@@ -68,7 +69,7 @@ def test_right_outputs_say_nothing(probe, ends, end, output):
 
 @pytest.mark.cases("C33")
 @pytest.mark.parametrize(("end", "output", "text"), [
-    ("sigmoid", "softmax", "no probabilities"), ("zeros", "softmax", "no probabilities"),
+    ("sigmoid", "softmax", "not probabilities"), ("zeros", "softmax", "not probabilities"),
     ("softmax", "logits", "are probabilities already"),
 ])  # fmt: skip
 def test_doubtful_outputs_are_said(probe, ends, end, output, text):

@@ -272,7 +272,7 @@ def test_missing_run_json_is_a_wrong_spec(make_run, run_trainer):
 @tensorflow_run
 @pytest.mark.cases("fault 1")
 def test_keras_that_is_not_there_is_named(make_run, run_trainer):
-    """A module that hides tf_keras stands in for a Python that has none: make compat has one that has it."""
+    """A module that hides tf_keras stands for a Python without it; make compat has one with it."""
     folder = make_run()
     (folder.path / "tf_keras.py").write_text("raise ImportError('none')\n")
     run = run_trainer(folder, TF_USE_LEGACY_KERAS="1")

@@ -1,4 +1,4 @@
-"""A run that is killed, or whose disk is full, loses nothing: it ends with the same weights and metrics.
+"""A run that is killed, or whose disk is full, ends with the same weights and metrics.
 
 Nothing here imports TensorFlow, so that the same tests run against the Python of a container.
 """
@@ -26,7 +26,7 @@ from hpcdl.trainer.files import retry, rundir
 from hpcdl.trainer.files.rundir import RunDir
 
 MODELS = '''
-"""A user's model whose steps last 20 ms or more, and which kills the trainer or fills its disk at will."""
+"""A user's model whose steps last 20 ms or more, and which can kill the trainer or fill its disk."""
 import os
 import signal
 import threading

@@ -36,7 +36,7 @@ model.fit(x, y, verbose=0)
 """
 
 MODELS = '''
-"""A user's models: with a layer and an activation of their own, subclassed, and what Keras cannot load."""
+"""A user's models: own layers and activations, subclassed ones, and what Keras cannot load."""
 import tensorflow as tf
 
 layers = tf.keras.layers
@@ -156,7 +156,7 @@ def probabilities(run):
 @pytest.mark.cases("F2", "F23")
 @pytest.mark.tensorflow
 def test_page_answers_as_the_run(trained, use):
-    """Images as they are in the set give the run's own probabilities; label smoothing is not in the way."""
+    """Images as they are in the set give the run's own probabilities, also with label smoothing."""
     devices, data = (
         DeviceSpec(gpus=2, emulate=True),
         DataSpec(path="data.npz", validation_split=0.2),
@@ -197,7 +197,7 @@ def test_own_layers_need_their_module(trained, use):
 @pytest.mark.cases("F2")
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_kinds_of_models(trained, use, arrays, kind):
-    """Mixed precision, logits, the user's own compilation, floats from 0 to 1, and code in a layer."""
+    """Mixed precision, logits, the user's compilation, floats from 0 to 1, and code in a layer."""
     sections, high = KINDS[kind]
     changed = {**arrays, "x_train": arrays["x_train"] / 255, "x_test": arrays["x_test"] / 255}
     run = trained(changed if high == 1 else None, **sections)
@@ -233,7 +233,7 @@ def test_model_of_a_cross_validation(trained, use):
 @pytest.mark.cases("F2")
 @pytest.mark.tensorflow
 def test_model_that_keras_cannot_load(trained, use):
-    """A layer that forgets its arguments is met in the run, which saves weights and says for which range."""
+    """A layer that forgets its arguments: the run saves weights, and says for which range."""
     run = trained(model=FunctionSpec("my:forgetful"))
 
     model = run.json("result.json")["model"]
@@ -268,7 +268,7 @@ def png(path, pixels):
 @pytest.mark.cases("F2", "F23")
 @pytest.mark.tensorflow
 def test_photo_of_the_page(use, make_run, run_trainer):
-    """A file of the test part gives the row that it has in predictions.npz; the best epoch was tested."""
+    """A file of the test part gives its row in predictions.npz; the best epoch was tested."""
     data = DataSpec(path="photos", image_size=[32, 32], validation_split=0.2)
     early = TrainSpec(epochs=2, batch_size=8, early_stopping=EarlyStoppingSpec(patience=50))
     folder = make_run(data=data, model=CnnSpec(filters=[4]), train=early)

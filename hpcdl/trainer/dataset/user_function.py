@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 import numpy as np
 
-from hpcdl.contract.errors import RunError, UserCodeError
+from hpcdl.contract.errors import TrainingError, UserCodeError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def arrays_of_function(
     module, _, name = function.partition(":")
     try:
         returned = getattr(importlib.import_module(module), name)(**args)
-    except (RunError, MemoryError):
+    except (TrainingError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
         hint = ""

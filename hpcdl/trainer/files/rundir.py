@@ -1,10 +1,9 @@
-"""The files of one run folder: their names, and how they are written so that no reader sees half of one."""
+"""The files of one run folder: their names, and writing them so that no reader sees half of one."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import glob
 import json
 import os
@@ -27,7 +26,7 @@ ASIDE = (  # the trainer's half-written files; the host has its own in the same 
 
 
 def write_json(path: str, value: Any) -> None:
-    """Write `value` as indented JSON, atomically. NaN and infinity become null: JSON has no such numbers."""
+    """Write `value` as indented JSON, atomically. NaN and infinity become null: JSON lacks them."""
     text = json.dumps(_finite(value), indent=2, allow_nan=False) + "\n"
     replace(path, text.encode("utf-8"))
 
@@ -96,7 +95,7 @@ class RunDir:
         return bool(self.read_result().get("state") == "done")
 
     def read_result(self) -> Dict[str, Any]:
-        """What result.json holds; nothing where there is none that can be read."""
+        """The content of result.json; empty if it is missing or cannot be read."""
         try:
             with open(self.path(names.RESULT), encoding="utf-8") as file:
                 found = json.load(file)
@@ -105,10 +104,10 @@ class RunDir:
         return found if isinstance(found, dict) else {}
 
     def heartbeat(self, **news: Any) -> None:
-        """Say that the run is alive: what is new is merged into what was said before.
+        """Say that the run is alive; the news are merged into the last heartbeat.
 
-        A new ``phase`` is written at once, anything else at most once in `HEARTBEAT_S` seconds. Where it
-        cannot be written, the log says so once, and the run goes on.
+        A new ``phase`` is written at once, anything else at most once in `HEARTBEAT_S` seconds. If
+        it cannot be written, the log says so once, and the run goes on.
         """
         new_phase = (
             news.get("phase", self._beat["phase"]) != self._beat["phase"] or not self._beat_at
@@ -132,7 +131,7 @@ class RunDir:
         """Add one finished epoch to metrics.jsonl and wait until it is on disk.
 
         Raises:
-            Unsaved: it could not be written, however often it was tried.
+            Unsaved: it could not be written, although it was tried for minutes.
         """
         path = self.path(names.METRICS)
         text = (json.dumps(_finite(line), allow_nan=False) + "\n").encode("utf-8")
@@ -169,15 +168,17 @@ class RunDir:
         return epochs
 
     def keep_metrics(self, epochs: int) -> None:
-        """Drop the lines after the first `epochs` epochs: those will be trained, and written, again."""
-        kept = [line for line in self.read_metrics() if line["epoch"] <= epochs]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
-        write = functools.partial(replace, self.path(names.METRICS), text.encode("utf-8"))
-        keep_trying(names.METRICS, write)
+        """Drop the lines after the first `epochs` epochs: those will be trained again."""
+        lines = []
+        for line in self.read_metrics():
+            if line["epoch"] <= epochs:
+                lines.append(json.dumps(line) + "\n")
+        content = "".join(lines).encode("utf-8")
+        keep_trying(names.METRICS, lambda: replace(self.path(names.METRICS), content))
 
     def write_result(self, result: Dict[str, Any]) -> None:
         """Write result.json: from here on the run is done."""
-        keep_trying(names.RESULT, functools.partial(write_json, self.path(names.RESULT), result))
+        keep_trying(names.RESULT, lambda: write_json(self.path(names.RESULT), result))
 
     def write_failure(self, exit_status: int, kind: str, message: str, hint: str) -> None:
         """Write failure.json, which tells the host why this attempt failed."""

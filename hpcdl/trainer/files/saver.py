@@ -1,29 +1,52 @@
-"""When a run's state is saved, and how training goes on meanwhile: copied at once, written by a thread."""
+"""When a run's state is saved: it is copied at once, and a thread writes the copy."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 import time
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, NamedTuple, Optional
 
 from hpcdl.contract.spec import SavingSpec
 from hpcdl.trainer.files.checkpoint import Checkpoints, Snapshot
 from hpcdl.trainer.files.retry import keep_trying
 
+_NEW_STATE: Dict[str, Any] = {
+    "step": 0,
+    "epoch_s": 0.0,
+    "train_s": 0.0,
+    "saves": 0,
+    "save_blocked_s": 0.0,
+    "best": None,
+    "waited": 0,
+    "stopped_early": False,
+    "plateau": None,
+}
+
+
+class _Copy(NamedTuple):
+    """A copy of the state, and the seconds that copying took."""
+
+    snapshot: Snapshot
+    seconds: float
+
 
 class Saver:
-    """Saves the state of one attempt: now and then beside the training, and at its end.
+    """Saves the state of one attempt: during the training, and at its end.
 
-    A state is a dict of JSON with at least ``step``. Saving counts itself in its ``saves``, and in its
+    A state is a dict of JSON with at least ``step``. Its ``saves`` counts the saves, its
     ``save_blocked_s`` the seconds for which training stood still.
+
+    Args:
+        checkpoints: the run's.
+        saving: how often they are written.
     """
 
     def __init__(self, checkpoints: Checkpoints, saving: SavingSpec) -> None:
         self._checkpoints = checkpoints
         self._saving = saving
-        self._step, self._at = 0, time.monotonic()  # of the last checkpoint begun
+        # Of the last copy; the thread may still be writing it
+        self._step, self._at = 0, time.monotonic()
         self._saved_step: Optional[int] = None
         self._slowest_s: Optional[float] = None
         self._thread: Optional[threading.Thread] = None
@@ -34,31 +57,25 @@ class Saver:
         state = self._checkpoints.restore() or {}
         self._step, self._at = state.get("step", 0), time.monotonic()
         self._saved_step = state.get("step")
-        start: Dict[str, Any] = {
-            "step": 0,
-            "epoch_s": 0.0,
-            "train_s": 0.0,
-            "saves": 0,
-            "save_blocked_s": 0.0,
-        }
-        start.update({"best": None, "waited": 0, "stopped_early": False, "plateau": None})
-        return {key: state.get(key, value) for key, value in start.items()}
+        return {key: state.get(key, value) for key, value in _NEW_STATE.items()}
 
-    def steps_left(self, step: int, wanted: int) -> int:
-        """`wanted` steps from `step` on, or only those up to the next checkpoint that is due by steps."""
+    def steps_left(self, step: int, most: int) -> int:
+        """`most` steps from `step` on, or only those up to the next checkpoint by steps."""
         every = self._saving.every_steps
-        return wanted if every is None else max(1, min(wanted, self._step + every - step))
+        if every is None:
+            return most
+        return max(1, min(most, self._step + every - step))
 
     def due(self, step: int) -> bool:
         """Whether enough steps or seconds have passed since the last checkpoint."""
         every = self._saving.every_steps
-        by_steps = every is not None and step - self._step >= every
-        return by_steps or (
-            step > self._step and time.monotonic() - self._at >= self._saving.every_s
-        )
+        if every is not None and step - self._step >= every:
+            return True
+        seconds = time.monotonic() - self._at
+        return step > self._step and seconds >= self._saving.every_s
 
     def news(self) -> Dict[str, Any]:
-        """What the heartbeat says of saving: the newest checkpoint on disk, and this attempt's slowest save.
+        """For the heartbeat: the newest checkpoint on disk, and this attempt's slowest save.
 
         Raises:
             Unsaved: the thread could not write its checkpoint.
@@ -68,17 +85,17 @@ class Saver:
         return {key: value for key, value in news.items() if value is not None}
 
     def save(self, state: Dict[str, Any]) -> None:
-        """Copy the state; a thread writes it. Where that still writes the one before, wait for it first.
+        """Copy the state, and let a thread write it. If the last write goes on, wait for it first.
 
         Raises:
-            Unsaved: the one before could not be written.
+            Unsaved: the last one could not be written.
         """
         with self._blocking(state):
             self._join()
             self._raise_error()
-            write = self._copy(state)
+            copy = self._copy(state)
             self._thread = threading.Thread(
-                target=self._in_thread, args=(write,), name="checkpoint", daemon=True
+                target=self._write_in_thread, args=(copy,), name="checkpoint", daemon=True
             )
             self._thread.start()
 
@@ -92,7 +109,7 @@ class Saver:
             self._join()
             self._raise_error()
             if state["step"] != self._step:
-                self._copy(state)()
+                self._write(self._copy(state))
 
     def keep_best(self, state: Dict[str, Any]) -> None:
         """Copy the model as the best one: it is written with the next checkpoint that is due."""
@@ -100,7 +117,7 @@ class Saver:
             self._checkpoints.keep_best()
 
     def close(self) -> None:
-        """Let the thread end its work, whatever happened: the state that it has is a good one."""
+        """Let the thread end its work, whatever happened: its state is good."""
         self._join()
 
     @contextlib.contextmanager
@@ -111,30 +128,28 @@ class Saver:
         finally:
             state["save_blocked_s"] += time.perf_counter() - started
 
-    def _copy(self, state: Dict[str, Any]) -> Any:
-        """Copy the state, and return the function that writes the copy."""
+    def _copy(self, state: Dict[str, Any]) -> _Copy:
         state["saves"] += 1
         started = time.perf_counter()
         snapshot = self._checkpoints.copy(state["step"], state)
         self._step, self._at = state["step"], time.monotonic()
-        return functools.partial(self._write, snapshot, time.perf_counter() - started)
+        return _Copy(snapshot, time.perf_counter() - started)
 
-    def _write(self, snapshot: Snapshot, copy_s: float) -> None:
+    def _write(self, copy: _Copy) -> None:
         def write_once() -> float:
             started = time.perf_counter()
-            self._checkpoints.write(snapshot)
+            self._checkpoints.write(copy.snapshot)
             return time.perf_counter() - started
 
-        seconds = copy_s + keep_trying(
-            "the checkpoint of step {:,}".format(snapshot.step), write_once
-        )
-        self._saved_step = snapshot.step
+        step = copy.snapshot.step
+        seconds = copy.seconds + keep_trying("the checkpoint of step {:,}".format(step), write_once)
+        self._saved_step = step
         self._slowest_s = max(seconds, self._slowest_s or 0.0)
 
-    def _in_thread(self, write: Any) -> None:
+    def _write_in_thread(self, copy: _Copy) -> None:
         try:
-            write()
-        except BaseException as error:  # raised where the training thread next looks
+            self._write(copy)
+        except BaseException as error:  # raised in the training thread: see _raise_error
             self._error = error
 
     def _join(self) -> None:

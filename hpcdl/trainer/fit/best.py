@@ -1,4 +1,4 @@
-"""The best epoch so far by one metric, and how long a better one is waited for."""
+"""The best epoch so far by one metric, and the patience of early stopping."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hpcdl.trainer.runtime.log import say
 class Best:
     """Judges each epoch by one metric.
 
-    What it finds it keeps in the run's state, which checkpoints hold, so that a run that was interrupted
-    decides as if it had not been: ``best`` ({epoch, monitor, value}, or None) and ``waited`` (epochs since).
+    Its memory is in the run's state, which checkpoints hold: ``best`` ({epoch, monitor, value}, or
+    None) and ``waited`` (epochs since). So an interrupted run decides as if it had not been.
 
     Args:
         early: the metric, and what counts as better.
@@ -29,49 +29,50 @@ class Best:
     def judge(self, state: Dict[str, Any], epoch: int, metrics: Dict[str, float]) -> bool:
         """Note an epoch (from 1) in the state; returns whether it is the best so far.
 
-        What is not a finite number is never the best.
+        A value that is not a finite number is never the best.
         """
-        value, best = metrics[self._early.monitor], state["best"]
-        if math.isfinite(value) and (
-            best is None or self._sign * (value - best["value"]) > self._early.min_delta
-        ):
-            state.update(
-                best={"epoch": epoch, "monitor": self._early.monitor, "value": value}, waited=0
-            )
-            return True
-        state["waited"] += 1
-        return False
+        monitor = self._early.monitor
+        value = metrics[monitor]
+        if not self._is_better(value, state["best"]):
+            state["waited"] += 1
+            return False
+        state["best"] = {"epoch": epoch, "monitor": monitor, "value": value}
+        state["waited"] = 0
+        return True
+
+    def _is_better(self, value: float, best: Optional[Dict[str, Any]]) -> bool:
+        if not math.isfinite(value):
+            return False
+        return best is None or self._sign * (value - best["value"]) > self._early.min_delta
 
     def gives_up(self, state: Dict[str, Any]) -> bool:
-        """Whether a better epoch was waited for long enough."""
+        """Whether patience is at its end."""
         return self._stops and state["waited"] >= self._early.patience
 
     def tell(self, state: Dict[str, Any]) -> None:
-        """Say in the log what training ended with."""
-        best, early = state["best"], self._early
-        found = (
-            "best {value:.4f} at epoch {epoch}".format(**best) if best else "it never was a number"
-        )
+        """Write to the log what training ended with."""
+        early = self._early
+        best = "it never was a number"
+        if state["best"]:
+            best = "best {value:.4f} at epoch {epoch}".format(**state["best"])
         if not state["stopped_early"]:
-            say("{}: {}".format(early.monitor, found))
+            say("{}: {}".format(early.monitor, best))
             return
         by = " by more than {:g}".format(early.min_delta) if early.min_delta else ""
         epochs = "{} epoch{}".format(state["waited"], "s" if state["waited"] > 1 else "")
-        say(
-            "stopped early: {} has not improved{} for {} ({})".format(
-                early.monitor, by, epochs, found
-            )
-        )
+        message = "stopped early: {} has not improved{} for {} ({})"
+        say(message.format(early.monitor, by, epochs, best))
 
 
-def choose(run: RunSpec, metrics: Iterable[str]) -> Optional[Best]:
-    """What a run judges its epochs by: early stopping's metric, else val_loss; None where it has neither.
+def choose_best(run: RunSpec, metrics: Iterable[str]) -> Optional[Best]:
+    """What a run judges its epochs by: early stopping's metric, else val_loss; None without both.
 
     Args:
+        run: the checked spec.
         metrics: the names of the model's metrics.
 
     Raises:
-        SpecError: the model has no such metric.
+        SpecError: the model does not have the metric of early stopping.
     """
     names = list(metrics)
     check_monitored(run, names)
@@ -83,6 +84,6 @@ def choose(run: RunSpec, metrics: Iterable[str]) -> Optional[Best]:
 
 
 def restored(run: RunSpec, state: Dict[str, Any]) -> bool:
-    """Whether the best epoch's weights take the place of the last one's once training has ended."""
+    """Whether the model gets the weights of the best epoch when training has ended."""
     early = run.train.early_stopping
     return early is not None and early.restore_best and state["best"] is not None

@@ -1,8 +1,7 @@
-"""Cross-validation: the training rows in k parts, one model for each that is left out, and what they say together."""
+"""Cross-validation: the training rows in k parts, and a model for each part that is left out."""
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import statistics
@@ -20,16 +19,19 @@ from hpcdl.trainer import compat
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.log import say
+from hpcdl.trainer.session import Rows, Session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _STREAM = 0xF01D5  # keeps these random numbers apart from those of the epochs
 _MEDIANS = ("per_epoch_s", "images_per_s")
+_VALIDATION = "val_"  # the prefix of a metric of the validation rows
+_FEW = 5  # classes that an error names
 
 
 class FoldDir(RunDir):
-    """The folder of one fold, which holds what a run's own does. Its heartbeats are the run's.
+    """The folder of one fold, with the same files as a run's. Its heartbeats are the run's.
 
     Args:
         home: the run's folder.
@@ -38,9 +40,8 @@ class FoldDir(RunDir):
     """
 
     def __init__(self, home: RunDir, number: int, folds: int) -> None:
-        super().__init__(
-            home.path(run_files.FOLDS, str(number), run_files.SPEC), home.attempt, home.stop_file
-        )
+        run_json = home.path(run_files.FOLDS, str(number), run_files.SPEC)
+        super().__init__(run_json, home.attempt, home.stop_file)
         self._home, self._number, self._folds = home, number, folds
 
     @property
@@ -50,19 +51,28 @@ class FoldDir(RunDir):
 
     @property
     def tensorboard(self) -> str:
-        """All folds' logs are the run's."""
+        """The folder of TensorBoard's logs: one of the run's."""
         return self._home.path(run_files.TENSORBOARD, "fold-{}".format(self._number))
 
     def heartbeat(self, **news: Any) -> None:
         """Say that the run is alive, and in which fold."""
         self._home.heartbeat(fold=self._number, folds=self._folds, **news)
 
+    def prepare(self) -> None:
+        """Make the folder, or tidy what an earlier attempt left there."""
+        os.makedirs(self.folder, exist_ok=True)
+        self.tidy()
+
 
 def split_folds(labels: NDArray[Any], folds: int, seed: int) -> List[NDArray[Any]]:
-    """Cut rows into parts of nearly equal size, each with its share of every class, chosen by the seed alone.
+    """Cut rows into parts of nearly equal size, each with its share of every class.
+
+    The choice depends on the seed alone.
 
     Args:
         labels: class numbers, int32 (rows,).
+        folds: the number of parts.
+        seed: the run's.
 
     Returns:
         the row numbers of each part, int32, in ascending order.
@@ -72,18 +82,20 @@ def split_folds(labels: NDArray[Any], folds: int, seed: int) -> List[NDArray[Any
     """
     random = np.random.default_rng([seed, _STREAM])
     classes, counts = np.unique(labels, return_counts=True)
-    few = [
-        "class {}: {}".format(label, count)
-        for label, count in zip(classes, counts)
-        if count < folds
-    ]
-    if few:
-        raise DataError(
-            "train.cross_validation {} needs at least as many training rows of each class; there are of\n  {}{}".format(
-                folds, "\n  ".join(few[:5]), "\n  ..." if len(few) > 5 else ""
-            )
+    too_small = []
+    for label, count in zip(classes, counts):
+        if count < folds:
+            too_small.append("class {}: {}".format(label, count))
+    if too_small:
+        if len(too_small) > _FEW:
+            too_small[_FEW:] = ["..."]
+        message = (
+            "train.cross_validation {} needs at least that many training rows of each class; "
+            "the data set has only\n  {}"
         )
-    # Dealt out like cards, class after class: no part gets two rows more than another, of a class or of all
+        raise DataError(message.format(folds, "\n  ".join(too_small)))
+    # Dealt out like cards, class after class: no part gets two rows more than another, of a class
+    # or of all
     dealt = np.concatenate(
         [random.permutation(np.flatnonzero(labels == label)) for label in classes]
     )
@@ -91,20 +103,16 @@ def split_folds(labels: NDArray[Any], folds: int, seed: int) -> List[NDArray[Any
 
 
 def cross_validate(
-    run: RunSpec,
-    run_dir: RunDir,
-    labels: NDArray[Any],
+    session: Session,
     test_rows: NDArray[Any],
-    timing: Dict[str, float],
-    train: Callable[[RunDir, Dict[str, Any], Dict[str, float]], Dict[str, Any]],
+    train_fold: Callable[[Session, Rows], Dict[str, Any]],
 ) -> Dict[str, Any]:
-    """Train one fold after the other; those that an earlier attempt has finished are read.
+    """Train one fold after the other; the results of those that are finished are read.
 
     Args:
-        labels: of all training rows, int32 (rows,).
+        session: the run's.
         test_rows: the row numbers of the test part, on which each fold's model is tested.
-        timing: seconds spent so far, by name.
-        train: trains on the rows of ``train``, in a folder, and gives the content of result.json.
+        train_fold: trains on some rows in a fold's session, and gives the content of result.json.
 
     Returns:
         the content of the run's result.json.
@@ -112,111 +120,132 @@ def cross_validate(
     Raises:
         Stopped: the stop file appeared; the next attempt goes on in this fold.
     """
-    count = run.train.cross_validation or 0
-    parts = split_folds(labels, count, run.train.seed)
+    run = session.run
+    folds = run.train.cross_validation or 0
+    parts = split_folds(session.dataset.train.labels, folds, run.train.seed)
     results = []
     for number, validation in enumerate(parts, start=1):
-        fold_dir = FoldDir(run_dir, number, count)
+        fold_dir = FoldDir(session.run_dir, number, folds)
         if fold_dir.finished():
-            say("fold {} of {} is done".format(number, count))
+            say("fold {} of {} is done".format(number, folds))
         else:
-            if run_dir.stop_requested():
-                run_dir.heartbeat(phase="stopped")
-                raise Stopped(
-                    "stopped on request before fold {} of {}; run me again to go on".format(
-                        number, count
-                    )
-                )
+            _stop_if_asked(session.run_dir, number, folds)
             training = np.sort(np.concatenate([part for part in parts if part is not validation]))
-            rows = {"train": training, "validation": validation, "test": test_rows}
             say(
                 "fold {} of {}: {:,} rows train, {:,} validate".format(
-                    number, count, len(training), len(validation)
+                    number, folds, len(training), len(validation)
                 )
             )
             fold_dir.heartbeat(phase="compiling", epoch=None, step=None, loss=None)
-            keep_trying("the fold's folder", functools.partial(_prepare, fold_dir))
+            keep_trying("the fold's folder", fold_dir.prepare)
             compat.forget_models()
-            fold_dir.write_result(train(fold_dir, rows, {}))
+            rows = Rows(training, validation, test_rows)
+            fold_dir.write_result(train_fold(session.in_folder(fold_dir), rows))
         results.append(fold_dir.read_result())
-    found = summary(results)
-    whole = whole_result(run, results, found, timing)
+    scores = summary(results)
+    whole = whole_result(run, results, scores, session.timing)
     say(describe_use(whole["model"], whole["data"]["classes"]))
-    for line in aligned(table(found)):
+    for line in aligned(table(scores)):
         say(line)
     return whole
 
 
-def _prepare(fold_dir: FoldDir) -> None:
-    os.makedirs(fold_dir.folder, exist_ok=True)
-    fold_dir.tidy()
+def _stop_if_asked(run_dir: RunDir, number: int, folds: int) -> None:
+    """Raise `Stopped` before a fold, if the stop file is there."""
+    if run_dir.stop_requested():
+        run_dir.heartbeat(phase="stopped")
+        raise Stopped(
+            "stopped on request before fold {} of {}; run me again to go on".format(number, folds)
+        )
 
 
 def summary(results: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """What the folds' results say: the metrics of each, their mean and sample standard deviation (n - 1).
+    """The metrics of each fold, their mean and their sample standard deviation (n - 1).
 
     A metric that was not a number in some fold has neither.
     """
-    folds = [
-        {
+    folds = []
+    for number, result in enumerate(results, start=1):
+        fold = {
             "fold": number,
-            "epochs_run": one["epochs_run"],
-            "stopped_early": one["stopped_early"],
-            "best": one["best"],
-            **{part: one[part] for part in PARTS},
+            "epochs_run": result["epochs_run"],
+            "stopped_early": result["stopped_early"],
+            "best": result["best"],
         }
-        for number, one in enumerate(results, start=1)
-    ]
-    found: Dict[str, Any] = {"folds": folds, "mean": {}, "deviation": {}}
+        for part in PARTS:
+            fold[part] = result[part]
+        folds.append(fold)
+    mean: Dict[str, Any] = {}
+    deviation: Dict[str, Any] = {}
     for part in PARTS:
-        names = [name for name in results[0][part] if name not in ("rows", "epoch")]
-        for name, of in (("mean", statistics.mean), ("deviation", statistics.stdev)):
-            found[name][part] = {
-                metric: _of_all(of, [one[part][metric] for one in results]) for metric in names
-            }
-    return found
+        mean[part], deviation[part] = {}, {}
+        for metric in results[0][part]:
+            if metric in ("rows", "epoch"):
+                continue
+            values = [result[part][metric] for result in results]
+            mean[part][metric] = _of_all(statistics.mean, values)
+            deviation[part][metric] = _of_all(statistics.stdev, values)
+    return {"folds": folds, "mean": mean, "deviation": deviation}
 
 
-def _of_all(of: Callable[[List[float]], float], values: List[Optional[float]]) -> Optional[float]:
+def _of_all(
+    statistic: Callable[[List[float]], float], values: List[Optional[float]]
+) -> Optional[float]:
+    """A statistic of values; None if one of them is missing."""
     numbers = [value for value in values if value is not None]
-    return of(numbers) if len(numbers) == len(values) else None
+    return statistic(numbers) if len(numbers) == len(values) else None
 
 
 def best_fold(run: RunSpec, results: List[Dict[str, Any]]) -> int:
-    """The place of the fold whose model is best in validation, by early stopping's metric or else by the loss."""
+    """The index of the fold whose model is best in validation.
+
+    Early stopping's metric decides, or without one the loss.
+    """
     watched = run.train.early_stopping
-    if watched is None or not watched.monitor.startswith("val_"):
+    if watched is None or not watched.monitor.startswith(_VALIDATION):
         watched = EarlyStoppingSpec("val_loss")
     sign = 1.0 if watched.larger_is_better() else -1.0
-    values = [one["validation"].get(watched.monitor[4:]) for one in results]
-    return int(np.argmax([-math.inf if value is None else sign * value for value in values]))
+    metric = watched.monitor[len(_VALIDATION) :]
+    ranks = []
+    for result in results:
+        value = result["validation"].get(metric)
+        ranks.append(-math.inf if value is None else sign * value)
+    return int(np.argmax(ranks))
 
 
 def whole_result(
-    run: RunSpec, results: List[Dict[str, Any]], found: Dict[str, Any], timing: Dict[str, float]
+    run: RunSpec, results: List[Dict[str, Any]], scores: Dict[str, Any], timing: Dict[str, float]
 ) -> Dict[str, Any]:
-    """The content of result.json: that of the best fold, whose model is the run's, but for what is of all of them.
+    """The content of result.json: that of the best fold, whose model becomes the run's.
 
-    Of all of them are ``test`` and ``validation`` (the means), ``steps`` and ``timing``.
+    Only ``test`` and ``validation`` (means), ``steps`` and ``timing`` (sums) are of all folds.
+
+    Args:
+        results: the content of each fold's result.json.
+        scores: their `summary`.
+        timing: seconds that the run itself spent, by name.
     """
     place = best_fold(run, results)
     best = results[place]
     model_file = os.path.join(run_files.FOLDS, str(place + 1), best["model"]["file"])
+    validation_rows = sum(result["validation"]["rows"] for result in results)
     return dict(
         best,
         model=dict(best["model"], file=model_file, fold=place + 1),
-        test=dict(found["mean"]["test"], rows=best["test"]["rows"]),
-        validation=dict(
-            found["mean"]["validation"], rows=sum(one["validation"]["rows"] for one in results)
-        ),
-        steps=sum(one["steps"] for one in results),
-        timing=dict(timing, **_timing([one["timing"] for one in results])),
-        cross_validation=found,
+        test=dict(scores["mean"]["test"], rows=best["test"]["rows"]),
+        validation=dict(scores["mean"]["validation"], rows=validation_rows),
+        steps=sum(result["steps"] for result in results),
+        timing=dict(timing, **_timing([result["timing"] for result in results])),
+        cross_validation=scores,
     )
 
 
 def _timing(timings: List[Dict[str, float]]) -> Dict[str, float]:
-    """Of epochs the median of the folds' medians, of the first epoch that of the first fold; all else in sum."""
-    found = {name: sum(one.get(name, 0.0) for one in timings) for name in timings[0]}
-    found.update({name: statistics.median(one[name] for one in timings) for name in _MEDIANS})
-    return dict(found, first_epoch_s=timings[0]["first_epoch_s"])
+    """The sums of the folds' times, but of epochs the medians, and the first epoch of fold 1."""
+    whole: Dict[str, float] = {}
+    for name in timings[0]:
+        whole[name] = sum(timing.get(name, 0.0) for timing in timings)
+    for name in _MEDIANS:
+        whole[name] = statistics.median(timing[name] for timing in timings)
+    whole["first_epoch_s"] = timings[0]["first_epoch_s"]
+    return whole

@@ -1,4 +1,4 @@
-"""What a model scores on some rows, each counted exactly once under any strategy."""
+"""Scoring a model on some rows, each counted exactly once under any strategy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Evaluator:
     """Scores a compiled model on rows of one source.
 
     Args:
-        batch_rows: at most so many rows at a time.
+        batch_rows: the most rows at a time.
     """
 
     def __init__(self, model: Any, strategy: Any, source: Source, batch_rows: int) -> None:
@@ -28,9 +28,7 @@ class Evaluator:
         self._strategy.run(self._replica, args=(item,))
 
     def _replica(self, item: Any) -> None:
-        mine, _ = my_share(
-            item
-        )  # unweighted: Keras counts a test step's rows, however many they are
+        mine, _ = my_share(item)  # without weights: Keras counts the rows of a test step
         self._model.test_step(self._source.take(mine))
 
     def __call__(self, rows: Any, after_batch: Callable[[], None]) -> Dict[str, float]:

@@ -1,4 +1,4 @@
-"""predictions.npz: what the trained model says of each test row, and pictures of its most confident mistakes."""
+"""predictions.npz: the probabilities of each test row, and pictures of confident mistakes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from hpcdl.trainer.runtime.log import say
 
 FILE = run_files.PREDICTIONS
 PICTURES = 24
-PICTURE_PIXELS = 96  # a larger image is shrunk to this width and height: pictures for people, and for a small file
+# A larger image is shrunk to this width and height: pictures are for people, and the file is small
+PICTURE_PIXELS = 96
 
 
 class Predictor:
@@ -26,7 +27,7 @@ class Predictor:
 
     Args:
         logits: whether the model gives logits; else it must give probabilities.
-        batch_rows: at most so many rows at a time.
+        batch_rows: the most rows at a time.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Predictor:
         images, _ = self._source.take(my_share(item)[0])
         outputs = self._model(images, training=False)
         if not tf.is_tensor(outputs) or outputs.shape.rank != 2:
-            return tf.zeros([0, 0])  # no classes: __call__ finds it out
+            return tf.zeros([0, 0])  # not classes: __call__ sees it
         outputs = tf.cast(outputs, tf.float32)
         return tf.nn.softmax(outputs) if self._logits else outputs
 
@@ -55,25 +56,24 @@ class Predictor:
         """The probabilities of `rows` (row numbers, int32).
 
         Returns:
-            float32 (rows, classes), or None where the model gives something else than classes' probabilities.
+            float32 (rows, classes), or None if the model does not give probabilities of classes.
         """
-        found = np.empty((len(rows), classes), np.float32)
+        probabilities = np.empty((len(rows), classes), np.float32)
         first = 0
         for item in self._source.each(rows, self._batch_rows):
             parts = np.concatenate([part.numpy() for part in self._step(item)])
             last = first + len(parts)
             if parts.shape[1] != classes or not _are_probabilities(parts):
                 return None
-            found[first:last] = parts
+            probabilities[first:last] = parts
             first = last
             after_batch()
-        return found
+        return probabilities
 
 
 def _are_probabilities(values: Any) -> bool:
-    return bool(
-        (values >= 0).all() and (abs(values.sum(axis=1) - 1) < 1e-3).all()
-    )  # NaN is neither
+    add_up = abs(values.sum(axis=1) - 1) < 1e-3
+    return bool((values >= 0).all() and add_up.all())  # false for NaN, too
 
 
 def write_predictions(
@@ -84,18 +84,24 @@ def write_predictions(
     run_dir: RunDir,
     files: Sequence[str] = (),
 ) -> Optional[str]:
-    """Write predictions.npz: ``labels`` int32 (rows,) and ``probabilities`` float32 (rows, classes) of all test rows.
+    """Write predictions.npz about all test rows.
 
-    Besides, for people, ``picture_rows`` int32 and ``pictures`` uint8 (rows, height, width, channels): the most
-    confident mistakes as the model saw them, so that they can be shown without the data set. Where the images
-    came from files, ``files`` (rows,) are their names, as text.
+    It holds ``labels`` int32 (rows,) and ``probabilities`` float32 (rows, classes). For people it
+    also holds ``picture_rows`` int32 and ``pictures`` uint8 (rows, height, width, channels): the
+    most confident mistakes as the model saw them, so that they can be shown without the data set.
+    If the images came from files, ``files`` (rows,) are their names, as text.
 
     Args:
+        predictor: gives the probabilities.
+        source: the images.
         labels: int32 (rows,), of all rows of the source.
-        files: the file of each row; none if not known.
+        classes: how many there are.
+        run_dir: the run folder.
+        files: the file of each row; empty if not known.
 
     Returns:
-        the file's name, or None where the model's output is no class probabilities; the log says so.
+        the file's name, or None if the model's output is not probabilities of classes; then the
+        log says so.
     """
     probabilities = predictor(np.arange(len(labels), dtype=np.int32), classes, run_dir.heartbeat)
     if probabilities is None:
@@ -111,19 +117,18 @@ def write_predictions(
 
 
 def worst_rows(labels: Any, probabilities: Any) -> Any:
-    """The rows that the model gets wrong with the highest probability for its answer, the worst first."""
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
-    return wrong[order][:PICTURES].astype(np.int32)
+    """The rows with the most confident mistakes, the most confident one first."""
+    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    order = np.argsort(-probabilities[mistakes].max(axis=1), kind="stable")
+    return mistakes[order][:PICTURES].astype(np.int32)
 
 
 def _pictures(source: Source, rows: Any) -> Any:
-    some = (
-        rows if len(rows) else np.zeros(1, np.int32)
-    )  # without a mistake, of the right shape all the same
-    images = tf.concat([source.take(item)[0] for item in source.each(some, len(some))], 0)[
-        : len(rows)
-    ]
+    # Without a mistake, one image is read anyway: an array without rows needs the right shape
+    read_rows = rows if len(rows) else np.zeros(1, np.int32)
+    items = source.each(read_rows, len(read_rows))
+    images = tf.concat([source.take(item)[0] for item in items], 0)
+    images = images[: len(rows)]
     if max(images.shape[1:3]) > PICTURE_PIXELS:
         images = tf.image.resize(
             images, [PICTURE_PIXELS] * 2, preserve_aspect_ratio=True, method="area"

@@ -1,4 +1,4 @@
-"""The learning rate of each step: a function of its number alone, so that an interrupted run goes on as the whole."""
+"""The learning rate of each step: a function of its number, so an interruption changes nothing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PLATEAU_MIN_DELTA = 1e-4  # as ReduceLROnPlateau has it
 def rate_of(spec: ScheduleSpec, base: float, steps_per_epoch: int, epochs: int) -> Rate:
     """The learning rate as a function of the step (from 0), in TensorFlow.
 
-    With e, the epochs that the step has behind it (a fraction), and d, those behind it since the warm-up:
-    step gives base * factor^floor(d / every), exponential base * factor^(d / every), cosine goes from base to
-    base * factor along half a cosine until the last step; during warm-up it grows in a straight line.
-    What `Plateau` multiplies by comes on top of it.
+    With d, the epochs since the warm-up (a fraction): step gives base * factor^floor(d / every),
+    exponential base * factor^(d / every), cosine goes from base to base * factor along half a
+    cosine until the last step. During warm-up the rate grows in a straight line. `Plateau`
+    multiplies the result.
 
     Args:
         spec: the schedule.
@@ -41,9 +41,9 @@ def rate_of(spec: ScheduleSpec, base: float, steps_per_epoch: int, epochs: int) 
         if spec.name in ("constant", "plateau"):
             return tf.ones_like(since)
         times = since / (spec.every_epochs * steps_per_epoch)
-        return tf.pow(
-            tf.cast(factor, tf.float64), tf.floor(times) if spec.name == "step" else times
-        )
+        if spec.name == "step":
+            times = tf.floor(times)
+        return tf.pow(tf.cast(factor, tf.float64), times)
 
     def rate(step: Any) -> Any:
         done = tf.cast(step, tf.float64)  # a float32 cannot count all steps of a long run
@@ -56,15 +56,18 @@ def rate_of(spec: ScheduleSpec, base: float, steps_per_epoch: int, epochs: int) 
 
 
 def _factor(spec: ScheduleSpec) -> float:
-    return spec.factor if spec.factor is not None else (0.0 if spec.name == "cosine" else 0.1)
+    if spec.factor is not None:
+        return spec.factor
+    return 0.0 if spec.name == "cosine" else 0.1
 
 
 class Plateau:
-    """Multiplies the learning rate whenever a metric has not improved for some epochs, as ReduceLROnPlateau does.
+    """Lowers the learning rate if a metric has not improved for some epochs.
 
-    What it remembers it keeps in the run's state, which checkpoints hold: ``plateau`` ({best: the metric's best
-    value or None, waited: epochs without a better one, times: how often it has multiplied}). A change up to
-    0.0001 is no improvement, and what is not a number is none either.
+    As ReduceLROnPlateau does it. Its memory is ``plateau`` of the run's state, which checkpoints
+    hold: {best: the metric's best value or None, waited: epochs without a better one, times: how
+    often it has multiplied}. A change up to 0.0001 is not an improvement, and neither is a value
+    that is not a number.
 
     Source: https://keras.io/api/callbacks/reduce_lr_on_plateau/
 
@@ -78,15 +81,16 @@ class Plateau:
         self._sign = 1.0 if EarlyStoppingSpec(spec.monitor).larger_is_better() else -1.0
 
     def scale(self, state: Dict[str, Any]) -> float:
-        """What the learning rate is multiplied by now."""
-        return float(_factor(self._spec) ** (state["plateau"] or {}).get("times", 0))
+        """The learning rate is multiplied by this now."""
+        return float(_factor(self._spec) ** self._memory(state)["times"])
+
+    def _memory(self, state: Dict[str, Any]) -> Dict[str, Any]:
+        return state["plateau"] or {"best": None, "waited": 0, "times": 0}
 
     def judge(self, state: Dict[str, Any], metrics: Dict[str, float]) -> None:
         """Note an epoch's metrics in the state; says in the log when the rate changes."""
-        value, past = (
-            metrics[self._spec.monitor],
-            state["plateau"] or {"best": None, "waited": 0, "times": 0},
-        )
+        monitor, patience = self._spec.monitor, self._spec.patience
+        value, past = metrics[monitor], self._memory(state)
         if past["best"] is None:
             better = math.isfinite(value)
         else:
@@ -94,15 +98,13 @@ class Plateau:
         if better:
             state["plateau"] = dict(past, best=value, waited=0)
             return
-        state["plateau"] = dict(past, waited=past["waited"] + 1)
-        if state["plateau"]["waited"] >= self._spec.patience:
-            before = self._base * self.scale(state)
-            state["plateau"] = dict(past, waited=0, times=past["times"] + 1)
-            epochs = "{} epoch{}".format(
-                self._spec.patience, "s" if self._spec.patience > 1 else ""
-            )
-            say(
-                "{} has not improved for {}: learning rate {:g} -> {:g}".format(
-                    self._spec.monitor, epochs, before, self._base * self.scale(state)
-                )
-            )
+        waited = past["waited"] + 1
+        if waited < patience:
+            state["plateau"] = dict(past, waited=waited)
+            return
+        before = self._base * self.scale(state)
+        state["plateau"] = dict(past, waited=0, times=past["times"] + 1)
+        after = self._base * self.scale(state)
+        epochs = "{} epoch{}".format(patience, "s" if patience > 1 else "")
+        message = "{} has not improved for {}: learning rate {:g} -> {:g}"
+        say(message.format(monitor, epochs, before, after))

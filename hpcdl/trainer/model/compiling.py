@@ -1,4 +1,4 @@
-"""Giving a model its optimizer, loss and metric, and what a compiled one must be like for the labels."""
+"""Giving a model its optimizer, loss and metric; checking one that the user has compiled."""
 
 from __future__ import annotations
 
@@ -24,21 +24,24 @@ def optimizer(spec: OptimizerSpec) -> Any:
     """The Keras optimizer of a spec; a setting that is None keeps Keras's default.
 
     Raises:
-        ValueError: when the optimizer does not take one of the settings.
+        ValueError: the optimizer does not take one of the settings.
     """
-    given = {
+    settings = {
         "learning_rate": spec.learning_rate,
         "momentum": spec.momentum,
         "nesterov": spec.nesterov,
         "weight_decay": spec.weight_decay,
         "global_clipnorm": spec.clip_norm,
     }
-    settings = {name: value for name, value in given.items() if value is not None}
-    return getattr(tf.keras.optimizers, _OPTIMIZERS[spec.name])(**settings)
+    set_ones = {name: value for name, value in settings.items() if value is not None}
+    return getattr(tf.keras.optimizers, _OPTIMIZERS[spec.name])(**set_ones)
 
 
 def loss(from_logits: bool, label_smoothing: float, labels: str = "integers") -> Any:
-    """The cross-entropy of class numbers, or of one-hot rows; Keras's own for numbers knows no label smoothing."""
+    """The cross-entropy of class numbers, or of one-hot rows.
+
+    Keras's own cross-entropy of class numbers does not have label smoothing.
+    """
     if labels == "one_hot":
         return tf.keras.losses.CategoricalCrossentropy(
             from_logits=from_logits, label_smoothing=label_smoothing
@@ -47,9 +50,10 @@ def loss(from_logits: bool, label_smoothing: float, labels: str = "integers") ->
         return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
 
     def smoothed_crossentropy(labels: Any, outputs: Any) -> Any:
-        wanted = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int32), outputs.shape[-1])
+        numbers = tf.cast(tf.reshape(labels, [-1]), tf.int32)
+        one_hot = tf.one_hot(numbers, outputs.shape[-1])
         return tf.keras.losses.categorical_crossentropy(
-            wanted, outputs, from_logits=from_logits, label_smoothing=label_smoothing
+            one_hot, outputs, from_logits=from_logits, label_smoothing=label_smoothing
         )
 
     return smoothed_crossentropy
@@ -58,12 +62,12 @@ def loss(from_logits: bool, label_smoothing: float, labels: str = "integers") ->
 def compile_model(
     model: Any, model_spec: ModelSpec, train: TrainSpec, replicas: int, classes: int
 ) -> None:
-    """Compile a model for the run's kind of labels, unless it came compiled; create the optimizer's variables.
+    """Compile a model for the run's labels, unless it came compiled, and build its optimizer.
 
-    Without XLA, which Keras would use by itself: see `loop.Stepper`.
+    Without XLA, which Keras would use by itself: see `steps.Stepper`.
 
     Raises:
-        UserCodeError: the model came compiled, with a loss for other labels, or has too few outputs.
+        UserCodeError: the model came compiled with a loss for other labels, or has too few outputs.
     """
     if compat.is_compiled(model):
         _check_compiled(model, model_spec, train.labels, classes)
@@ -103,56 +107,67 @@ def _accuracy(labels: str) -> Any:
 
 
 def _check_compiled(model: Any, spec: ModelSpec, labels: str, classes: int) -> None:
-    """Say now what would otherwise be a riddle in the first step: on GPUs a class beyond the outputs is no error."""
-    wanted, name = wanted_labels(model.loss), getattr(spec, "function", model.name)
-    if wanted is None:
+    """Refuse a loss for other labels, and outputs that are not one for each class.
+
+    Otherwise the first step would fail with a riddle, and on GPUs a class beyond the outputs would
+    not even be an error.
+    """
+    name = getattr(spec, "function", model.name)
+    expected_labels = labels_of_loss(model.loss)
+    if expected_labels is None:
         return
-    if wanted != labels:
-        raise UserCodeError(
-            "the model of {} came compiled with {}, which takes {}; train.labels is {}".format(
-                name, _name(model.loss), wanted.replace("_", "-"), labels
-            ),
-            "set train.labels: {}, or compile it with {}".format(
-                wanted,
-                "categorical_crossentropy"
-                if labels == "one_hot"
-                else "sparse_categorical_crossentropy",
-            ),
+    one_hot = labels == "one_hot"
+    if expected_labels != labels:
+        message = "the model of {} came compiled with {}, which takes {}; train.labels is {}"
+        message = message.format(
+            name, _loss_name(model.loss), expected_labels.replace("_", "-"), labels
         )
+        fitting = "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
+        remedy = "set train.labels: {}, or compile it with {}".format(expected_labels, fitting)
+        raise UserCodeError(message, remedy)
+    outputs = _outputs(model)
+    if outputs is None or outputs == classes or (outputs > classes and not one_hot):
+        return
+    message = (
+        "the model of {} has {} outputs, but the data set has {} classes; expected one for each"
+    )
+    raise UserCodeError(message.format(name, outputs, classes))
+
+
+def _outputs(model: Any) -> Optional[int]:
+    """How many values a model gives for an image; None if they are not one row of values."""
     shape = getattr(model, "output_shape", None)
-    outputs = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
-    if isinstance(outputs, int) and (
-        outputs != classes if labels == "one_hot" else outputs < classes
-    ):
-        raise UserCodeError(
-            "the model of {} has {} outputs, but the data set has {} classes; expected one for each".format(
-                name, outputs, classes
-            )
-        )
+    if not isinstance(shape, tuple) or len(shape) != 2:
+        return None
+    return shape[-1] if isinstance(shape[-1], int) else None
 
 
-def wanted_labels(given: Any) -> Optional[str]:
-    """What train.labels a compiled model's loss is for; None where its name does not say."""
-    name = _name(given)
+def labels_of_loss(loss: Any) -> Optional[str]:
+    """The train.labels that a compiled model's loss is for; None if its name does not say."""
+    name = _loss_name(loss)
     if re.search("sparse_categorical", name):
         return "integers"
     return "one_hot" if re.search("categorical_(focal_)?crossentropy", name) else None
 
 
-def takes_logits(given: Any) -> Optional[bool]:
-    """Whether a compiled model's cross-entropy is one of logits; None where that cannot be told."""
-    if "crossentropy" not in _name(given):
+def takes_logits(loss: Any) -> Optional[bool]:
+    """Whether a compiled model's cross-entropy is one of logits; None if that is not known."""
+    if "crossentropy" not in _loss_name(loss):
         return None
-    if isinstance(given, tf.keras.losses.Loss):
-        value = given.get_config().get("from_logits")
+    if isinstance(loss, tf.keras.losses.Loss):
+        value = loss.get_config().get("from_logits")
         return value if isinstance(value, bool) else None
-    if isinstance(given, str) or "keras" in str(getattr(given, "__module__", "")):
-        return False  # Keras's own functions take probabilities where nothing else is asked for
+    if isinstance(loss, str) or "keras" in str(getattr(loss, "__module__", "")):
+        return False  # Keras's own functions take probabilities by default
     return None
 
 
-def _name(given: Any) -> str:
-    """A loss's name as Keras's functions have them: of a word, a function or an instance; empty for several."""
-    if not isinstance(given, str):
-        given = getattr(given, "name", None) or getattr(given, "__name__", "")
-    return re.sub("(?<=[a-z])(?=[A-Z])", "_", str(given)).lower()
+def _loss_name(loss: Any) -> str:
+    """A loss's name as Keras's functions have them; empty for several losses.
+
+    Args:
+        loss: a word, a function or an instance.
+    """
+    if not isinstance(loss, str):
+        loss = getattr(loss, "name", None) or getattr(loss, "__name__", "")
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", str(loss)).lower()

@@ -38,13 +38,13 @@ class Trained(NamedTuple):
 def save_model(run: RunSpec, run_dir: RunDir, trained: Trained) -> Dict[str, Any]:
     """Save the model into the run folder, with the images' scaling in front of it.
 
-    A user's model may hold layers that Keras cannot describe, or not load again; then its weights
-    alone are saved, for a long training must not end with nothing.
+    A user's model may hold layers that Keras cannot describe or load again. Then its weights alone
+    are saved: a long training must not end with nothing.
 
     Returns:
-        what result.json says of it: ``file`` (relative to the run folder), ``input`` (``shape``,
+        what result.json says about it: ``file`` (relative to the run folder), ``input`` (``shape``,
         ``dtype``, ``range``), ``output`` (softmax or logits), ``needs`` (the user's modules), and
-        ``weights_only`` and ``safe_mode`` where they are not as usual.
+        ``weights_only`` and ``safe_mode`` if they are not as usual.
     """
     os.makedirs(run_dir.path(run_files.MODEL), exist_ok=True)
     with trained.strategy.scope():
@@ -88,7 +88,7 @@ def _prepared(run: RunSpec, trained: Trained) -> Any:
 
 
 def _with_scaling(trained: Trained) -> Any:
-    """A model that scales its images first; the trained one itself, where it need or can not be put so."""
+    """A model that scales its images first; the trained one itself if it need not or cannot."""
     if trained.scale == 1:
         return trained.model
     images = tf.keras.Input(trained.image_shape, name="images")
@@ -99,22 +99,22 @@ def _with_scaling(trained: Trained) -> Any:
     except (OSError, MemoryError):
         raise
     except Exception as error:
-        say(
-            "the images' scaling cannot be put in front of this model ({}: {}); it takes images in [0, 1]".format(
-                type(error).__name__, str(error).strip().partition("\n")[0]
-            )
+        message = (
+            "the images' scaling cannot be put in front of this model ({}: {}); "
+            "it takes images in [0, 1]"
         )
+        say(message.format(type(error).__name__, str(error).strip().partition("\n")[0]))
         return trained.model
 
 
 def _input(trained: Trained, scaled: bool) -> Dict[str, Any]:
-    """What the saved model takes; Keras makes float32 of other numbers, uint8 too."""
+    """What the saved model takes; Keras turns other numbers into float32, uint8 too."""
     largest = round(1 / trained.scale) if scaled else 1
     return {"shape": list(trained.image_shape), "dtype": "float32", "range": [0, largest]}
 
 
 def _save_whole(model: Any, run_dir: RunDir, check: Callable[[str], None]) -> str:
-    """Save a model; returns why it cannot be, and nothing where it is."""
+    """Save a model; returns why it cannot be saved, or an empty text."""
     try:
         _write_aside(model.save, run_dir, compat.model_file(), check)
     except (OSError, MemoryError):
@@ -134,8 +134,8 @@ class _NotLoadedError(Exception):
 def _check_loads(path: str, model: Any, own_objects: Dict[str, Any], trusted: bool) -> None:
     """Load a file as docs/use-the-model.md does, and compare the weights.
 
-    A user's layer without its own get_config, or with a wrong one, is met here, and not by those
-    who have the file alone.
+    A user's layer without its own get_config, or with a wrong one, fails here already, and not
+    only for those who have nothing but the file.
     """
     try:
         with tf.device("CPU:0"):
@@ -143,20 +143,19 @@ def _check_loads(path: str, model: Any, own_objects: Dict[str, Any], trusted: bo
     except (MemoryError, tf.errors.ResourceExhaustedError):
         return  # there is no room to try it
     except Exception as error:
-        text = (str(error).strip() or type(error).__name__).partition("\n")[0]
-        raise _NotLoadedError(text) from error
-    wanted, found = model.get_weights(), loaded.get_weights()
-    if len(wanted) != len(found):
-        raise _NotLoadedError(
-            "it comes back with {} arrays of weights, not {}".format(len(found), len(wanted))
-        )
-    for before, after in zip(wanted, found):
+        message = (str(error).strip() or type(error).__name__).partition("\n")[0]
+        raise _NotLoadedError(message) from error
+    saved, read = model.get_weights(), loaded.get_weights()
+    if len(saved) != len(read):
+        message = "it comes back with {} arrays of weights, not {}".format(len(read), len(saved))
+        raise _NotLoadedError(message)
+    for before, after in zip(saved, read):
         if not np.array_equal(before, after):
             raise _NotLoadedError("it comes back with other weights")
 
 
 def _no_check(path: str) -> None:
-    """For weights: their function has what they belong to."""
+    """For weights alone: the user's function builds their model."""
 
 
 def _write_aside(
@@ -164,7 +163,7 @@ def _write_aside(
 ) -> None:
     """Save under another name, check and rename, so that no reader sees half a file.
 
-    The ending stays: Keras looks at it.
+    The suffix stays: Keras chooses the format by it.
     """
     aside = run_dir.path(run_files.MODEL, "aside-" + name)
     try:

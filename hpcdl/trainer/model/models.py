@@ -1,4 +1,4 @@
-"""The models a run can train: mlp, cnn, resnet, on a backbone, and what the user's own function builds."""
+"""The models a run can train: mlp, cnn, resnet, one on a backbone, and a user's own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import contextlib
 import importlib
 from typing import Any, Dict, Iterator, List, Tuple
 
-import numpy as np
 import tensorflow as tf
 
 from hpcdl.contract.checks import kernel_sizes
-from hpcdl.contract.errors import RunError, UserCodeError
+from hpcdl.contract.errors import TrainingError, UserCodeError
 from hpcdl.contract.spec import (
     BackboneSpec,
     CnnSpec,
@@ -32,7 +31,7 @@ def build(spec: ModelSpec, image_shape: Tuple[int, ...], classes: int) -> Any:
         classes: the number of classes, the width of the output.
 
     Raises:
-        UserCodeError: when the user's function raises, or its model does not fit the data.
+        UserCodeError: the user's function raises, or its model does not fit the data.
     """
     with compat.whole_numbers_apart():
         return _build(spec, image_shape, classes)
@@ -55,23 +54,27 @@ def _build(spec: ModelSpec, image_shape: Tuple[int, ...], classes: int) -> Any:
 
 
 def describe(model: Any) -> str:
-    """A model's parameters, how many of them train, and which layers are frozen, in a line for people."""
-    count, train = (
-        sum(int(np.prod(w.shape)) for w in some)
-        for some in (model.weights, model.trainable_weights)
-    )
+    """A line for people: a model's parameters, how many of them train, and the frozen layers."""
     frozen = []
     for layer in model.layers:
-        parts = [part for part in getattr(layer, "layers", [layer]) if part.weights]
-        still = sum(not part.trainable_weights for part in parts)
-        if still and len(parts) > 1:
-            some = "all" if still == len(parts) else "{} of the".format(still)
-            frozen.append("{} {} layers with weights of {}".format(some, len(parts), layer.name))
-        elif still:
-            frozen.append(layer.name)
+        frozen += _frozen_in(layer)
     return "{:,} parameters, {:,} of them train; frozen: {}".format(
-        count, train, ", ".join(frozen) or "nothing"
+        compat.parameters(model.weights),
+        compat.parameters(model.trainable_weights),
+        ", ".join(frozen) or "nothing",
     )
+
+
+def _frozen_in(layer: Any) -> List[str]:
+    """What is frozen in a layer, or in a network that is a layer; empty if all of it trains."""
+    parts = [part for part in getattr(layer, "layers", [layer]) if part.weights]
+    frozen = sum(not part.trainable_weights for part in parts)
+    if not frozen:
+        return []
+    if len(parts) == 1:
+        return [layer.name]
+    number = "all" if frozen == len(parts) else "{} of the".format(frozen)
+    return ["{} {} layers with weights of {}".format(number, len(parts), layer.name)]
 
 
 def _mlp(spec: MlpSpec) -> List[Any]:
@@ -108,9 +111,8 @@ def _resnet(spec: ResnetSpec, image_shape: Tuple[int, ...], last: Any) -> Any:
         for block in range(spec.blocks):
             stride = 2 if stage and not block else 1
             inner = convolved(active(convolved(x, filters, stride=stride)), filters)
-            if (
-                stride > 1
-            ):  # a strided 1x1 convolution instead crashes in TensorFlow 2.11: its gradient, on CPUs (oneDNN)
+            if stride > 1:
+                # A strided 1x1 convolution crashes in TensorFlow 2.11 on CPUs (its gradient)
                 x = layers.AveragePooling2D(stride, padding="same")(x)
             if int(x.shape[-1]) != filters:
                 x = convolved(x, filters, 1)
@@ -127,14 +129,17 @@ def _on_backbone(spec: BackboneSpec, image_shape: Tuple[int, ...], last: Any) ->
         x = tf.keras.layers.Dense(units, activation=spec.activation, **_kernel(spec))(x)
         for dropout in _dropout(spec.dropout):
             x = dropout(x)
-    for dropout in _dropout(0 if spec.dense else spec.dropout):
-        x = dropout(x)
+    if not spec.dense:
+        for dropout in _dropout(spec.dropout):
+            x = dropout(x)
     return tf.keras.Model(inputs, last(x), name=spec.backbone)
 
 
 def _kernel(spec: Any) -> Dict[str, Any]:
-    """How kernels begin and what they cost; the initializer has the model's seed, as Keras's default has."""
-    penalty = tf.keras.regularizers.L1L2(spec.l1, spec.l2) if spec.l1 or spec.l2 else None
+    """How kernels begin, and their penalty. The initializer has the model's seed, as by default."""
+    penalty = None
+    if spec.l1 or spec.l2:
+        penalty = tf.keras.regularizers.L1L2(spec.l1, spec.l2)
     return {"kernel_initializer": spec.initializer, "kernel_regularizer": penalty}
 
 
@@ -161,34 +166,29 @@ def _from_function(spec: FunctionSpec, image_shape: Tuple[int, ...], classes: in
     output = model(tf.zeros((1, *image_shape)), training=False)  # also builds what is not built yet
     shape = tuple(getattr(output, "shape", ()))
     if shape != (1, classes) and not compat.is_compiled(model):
-        raise UserCodeError(
-            "the model of {} gives {} for one image; expected (1, {}), a value for each class".format(
-                spec.function, shape or type(output).__name__, classes
-            )
-        )
+        message = "the model of {} gives {} for one image; expected (1, {}), a value for each class"
+        raise UserCodeError(message.format(spec.function, shape or type(output).__name__, classes))
     return model
 
 
 @contextlib.contextmanager
 def blame_user_code(spec: ModelSpec, failed: str) -> Iterator[None]:
-    """Turn what goes wrong inside into a `UserCodeError` when the model is the user's own.
+    """Turn what goes wrong inside into a `UserCodeError` if the model is the user's own.
 
-    Memory running out is left alone: that is nobody's code.
+    A lack of memory is left as it is: no code is to blame.
     """
     if not isinstance(spec, FunctionSpec):
         yield
         return
     try:
         yield
-    except (RunError, SpecError, MemoryError, tf.errors.ResourceExhaustedError):
+    except (TrainingError, SpecError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except (Exception, SystemExit) as error:
         message = "model.function {} {}: {}: {}".format(
             spec.function, failed, type(error).__name__, error
         )
-        hint = (
-            "its module must be beside the job file or in the image"
-            if isinstance(error, ImportError)
-            else ""
-        )
+        hint = ""
+        if isinstance(error, ImportError):
+            hint = "its module must be next to the job file or in the image"
         raise UserCodeError(message, hint) from error

@@ -9,10 +9,8 @@ import sysconfig
 from types import ModuleType
 from typing import Any, Dict, List, Set
 
-_OF_KERAS = (
-    *("builtins", "hpcdl", "keras", "numpy", "tensorflow", "tf_keras"),
-    *("absl", "h5py", "ml_dtypes", "optree", "wrapt"),  # which those need
-)
+_KERAS = ("builtins", "hpcdl", "keras", "numpy", "tensorflow", "tf_keras")
+_NEEDED_BY_KERAS = ("absl", "h5py", "ml_dtypes", "optree", "wrapt")
 
 
 def own_modules(model: Any) -> List[ModuleType]:
@@ -44,7 +42,7 @@ def has_lambda(model: Any) -> bool:
 
 
 def file_names(modules: List[ModuleType]) -> List[str]:
-    """The modules' files in the folder that they are imported from; of installed packages the name."""
+    """The modules' files, relative to their import path; of installed packages the name."""
     names: Set[str] = set()
     for module in modules:
         file = str(getattr(module, "__file__", None) or "")
@@ -59,7 +57,7 @@ def file_names(modules: List[ModuleType]) -> List[str]:
 
 
 def _is_own(name: str) -> bool:
-    if name.partition(".")[0] in _OF_KERAS or name not in sys.modules:
+    if name.partition(".")[0] in (*_KERAS, *_NEEDED_BY_KERAS) or name not in sys.modules:
         return False
     file = str(getattr(sys.modules[name], "__file__", None) or "")
     standard = sysconfig.get_paths()["stdlib"] + os.sep

@@ -1,8 +1,7 @@
-"""What a user's model makes of test images: whether it gives probabilities, or scales images twice."""
+"""Tests a user's model: whether it gives probabilities, and whether it scales images twice."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -21,8 +20,8 @@ _SMALLEST_RANGE = 0.03
 _LAYERS_THAT_SCALE = ("Rescaling", "Normalization", "Lambda", "TFOpLambda")
 
 
-class Seen(NamedTuple):
-    """What one layer was given: its name, how much two images differ there, and the largest value."""
+class LayerInput(NamedTuple):
+    """The input of a layer: its name, how much two images differ there, and the largest value."""
 
     layer: str
     difference: float
@@ -42,19 +41,18 @@ def check_function_model(
         warnings, each a sentence with its remedy.
 
     Raises:
-        UserCodeError: the loss would take outputs for probabilities that are none.
+        UserCodeError: the loss would take outputs for probabilities that are not probabilities.
     """
     black_and_white = np.stack([np.zeros(image_shape), np.ones(image_shape)]).astype(np.float32)
     noise = np.random.default_rng(0).random((2, *image_shape), dtype=np.float32)
-    outputs, seen = [], []
-    scaling: List[str] = []
+    outputs = []
+    watches = []
     for images in (black_and_white, noise):
-        calls: List[Seen] = []
-        note = functools.partial(_note, calls, scaling)
-        with compat.watched_calls(model, note):
+        watch = _Watch()
+        with compat.watched_calls(model, watch.note):
             outputs.append(model(tf.constant(images), training=False))
-        seen.append(calls)
-    warnings = [*_whole_numbers(spec.function, model), *_scaled_twice(spec.function, seen, scaling)]
+        watches.append(watch)
+    warnings = [*_whole_numbers(spec.function, model), *_scaled_twice(spec.function, watches)]
     values = _values(outputs, classes)
     if values is None:
         return warnings
@@ -63,56 +61,71 @@ def check_function_model(
     return [*warnings, *_output(spec, values)]
 
 
+class _Watch:
+    """What the layers of a model are given while it runs on two images.
+
+    inputs: of each layer with a kernel, in the order of the calls.
+    scaling: the names of the scaling layers before the first one with a kernel.
+    """
+
+    def __init__(self) -> None:
+        self.inputs: List[LayerInput] = []
+        self.scaling: List[str] = []
+
+    def note(self, layer: Any, inputs: Any) -> None:
+        """Note the input of a layer."""
+        name = layer.name
+        scales = type(layer).__name__ in _LAYERS_THAT_SCALE
+        if scales and not self.inputs and name not in self.scaling:
+            self.scaling.append(name)
+        if not compat.has_kernel(layer) or not hasattr(inputs, "shape") or inputs.shape[0] != 2:
+            return
+        first, second = np.asarray(tf.cast(inputs, tf.float32))
+        difference = float(np.abs(second - first).max(initial=0.0))
+        largest = float(max(np.abs(first).max(initial=0.0), np.abs(second).max(initial=0.0)))
+        if difference > 0:  # a layer of positions gets the same for all images
+            self.inputs.append(LayerInput(name, difference, largest))
+
+
 def _whole_numbers(function: str, model: Any) -> List[str]:
-    """The warning, where Keras makes whole numbers of the images: of [0, 1] only 0 and 1 are left."""
+    """The warning that Keras makes whole numbers of the images: of [0, 1] only 0 and 1 are left."""
     for tensor in getattr(model, "inputs", None) or []:
         dtype = tf.as_dtype(tensor.dtype)
         if dtype.is_integer:
-            return [
-                "{} takes whole numbers ({}), and is given images in [0, 1]: nearly all of their values "
-                "become 0. Leave dtype out of its tf.keras.Input".format(function, dtype.name)
-            ]
+            message = (
+                "{} takes whole numbers ({}), and is given images in [0, 1]: nearly all of their "
+                "values become 0. Leave dtype out of its tf.keras.Input"
+            )
+            return [message.format(function, dtype.name)]
     return []
 
 
-def _note(calls: List[Seen], scaling: List[str], layer: Any, inputs: Any) -> None:
-    """Note what a layer with a kernel is given, and the scaling layers that come before the first."""
-    if not calls and type(layer).__name__ in _LAYERS_THAT_SCALE and layer.name not in scaling:
-        scaling.append(layer.name)
-    if not compat.has_kernel(layer) or not hasattr(inputs, "shape") or inputs.shape[0] != 2:
-        return
-    first, second = np.asarray(tf.cast(inputs, tf.float32))
-    difference = float(np.abs(second - first).max(initial=0.0))
-    largest = float(max(np.abs(first).max(initial=0.0), np.abs(second).max(initial=0.0)))
-    if difference > 0:  # a layer of positions gets the same for all images
-        calls.append(Seen(layer.name, difference, largest))
-
-
-def _scaled_twice(function: str, seen: List[List[Seen]], scaling: List[str]) -> List[str]:
-    """The warning, where neither black and white nor noise differ in the first layer with weights.
+def _scaled_twice(function: str, watches: List[_Watch]) -> List[str]:
+    """The warning that neither black and white nor noise differ in the first layer with weights.
 
     Two kinds of images: an average makes noise alike, a layer that normalises each image makes
     plain ones alike, and neither is a fault.
     """
-    firsts = [calls[0] for calls in seen if calls]
-    if len(firsts) < 2:
+    first_inputs = [watch.inputs[0] for watch in watches if watch.inputs]
+    if len(first_inputs) < len(watches):
         return []
-    difference = max(call.difference for call in firsts)
-    largest = max(call.largest for call in firsts)
+    difference = max(layer_input.difference for layer_input in first_inputs)
+    largest = max(layer_input.largest for layer_input in first_inputs)
     if difference >= _SMALLEST_RANGE * max(1.0, largest):
         return []
-    by = " by its {}".format(", ".join(scaling)) if scaling else ""
-    return [
-        "the images are scaled twice: {} is given images in [0, 1] and scales them again{}, so that its "
-        "{} sees differences of {:.2g} at most, around values of {:.2g}. Take that scaling out of the "
-        "model, or let the model begin with tf.keras.layers.Rescaling(255.0)".format(
-            function, by, firsts[0].layer, difference, largest
-        )
-    ]
+    names = [name for watch in watches for name in watch.scaling]
+    scaling = dict.fromkeys(names)  # each once
+    by_layers = " by its {}".format(", ".join(scaling)) if scaling else ""
+    message = (
+        "the images are scaled twice: {} is given images in [0, 1] and scales them again{}, so "
+        "that its {} sees differences of {:.2g} at most, around values of {:.2g}. Take that "
+        "scaling out of the model, or let the model begin with tf.keras.layers.Rescaling(255.0)"
+    )
+    return [message.format(function, by_layers, first_inputs[0].layer, difference, largest)]
 
 
 def _values(outputs: List[Any], classes: int) -> Optional[Any]:
-    """The outputs as one array (rows, classes); None where they are something else, or not finite."""
+    """The outputs as one array (rows, classes); None if they are something else, or not finite."""
     rows = []
     for output in outputs:
         if not tf.is_tensor(output) or output.shape.rank != 2 or output.shape[1] != classes:
@@ -123,15 +136,22 @@ def _values(outputs: List[Any], classes: int) -> Optional[Any]:
 
 
 def _are_probabilities(values: Any) -> bool:
-    in_range = values.min() >= -_SUM_TOLERANCE and values.max() <= 1 + _SUM_TOLERANCE
-    return bool(in_range and (np.abs(values.sum(axis=1) - 1) < _SUM_TOLERANCE).all())
+    sums = values.sum(axis=1)
+    return _are_in_range(values) and bool((np.abs(sums - 1) < _SUM_TOLERANCE).all())
+
+
+def _are_in_range(values: Any) -> bool:
+    """Whether all values are between 0 and 1, but for rounding."""
+    return bool(values.min() >= -_SUM_TOLERANCE and values.max() <= 1 + _SUM_TOLERANCE)
 
 
 def _described(values: Any) -> str:
     sums = values.sum(axis=1)
-    return "for four test images they go from {:.3g} to {:.3g}, and add up to between {:.3g} and {:.3g}".format(
-        values.min(), values.max(), sums.min(), sums.max()
+    message = (
+        "for four test images they go from {:.3g} to {:.3g}, "
+        "and add up to between {:.3g} and {:.3g}"
     )
+    return message.format(values.min(), values.max(), sums.min(), sums.max())
 
 
 def _output(spec: FunctionSpec, values: Any) -> List[str]:
@@ -139,17 +159,21 @@ def _output(spec: FunctionSpec, values: Any) -> List[str]:
     if _are_probabilities(values):
         if spec.output == "softmax":
             return []
-        return [
-            "model.output is logits, but the outputs of {} are probabilities already: {}. The loss takes a "
-            "softmax of them again, and training is slow and worse. Leave model.output out, or leave the "
-            "softmax out of the model".format(spec.function, _described(values))
-        ]
+        message = (
+            "model.output is logits, but the outputs of {} are probabilities already: {}. The loss "
+            "takes a softmax of them again, and training is slow and worse. Leave model.output "
+            "out, or leave the softmax out of the model"
+        )
+        return [message.format(spec.function, _described(values))]
     if spec.output == "logits":
         return []
-    message = "the outputs of {} are no probabilities: {}; expected 0 to 1 and a sum of 1, as model.output is softmax"
+    message = (
+        "the outputs of {} are not probabilities: {}; "
+        "expected 0 to 1 and a sum of 1, as model.output is softmax"
+    )
     message = message.format(spec.function, _described(values))
     remedy = "set model.output: logits, or let the model end with a softmax"
-    if values.min() < -_SUM_TOLERANCE or values.max() > 1 + _SUM_TOLERANCE:
+    if not _are_in_range(values):
         raise UserCodeError(message, remedy)
     return ["{}. For their loss they are brought to a sum of 1; {}".format(message, remedy)]
 
@@ -158,32 +182,31 @@ def _compiled_output(model: Any, spec: FunctionSpec, values: Any) -> List[str]:
     """Compare the outputs with the loss that the model came with, and with model.output."""
     probabilities = _are_probabilities(values)
     from_logits = compiling.takes_logits(model.loss)
-    out_of_range = values.min() < -_SUM_TOLERANCE or values.max() > 1 + _SUM_TOLERANCE
-    if from_logits is False and out_of_range:
-        raise UserCodeError(
-            "the model of {} came compiled with a loss for probabilities, and its outputs are none: {}".format(
-                spec.function, _described(values)
-            ),
-            "compile it with from_logits=True and set model.output: logits, or let it end with a softmax",
+    if from_logits is False and not _are_in_range(values):
+        message = (
+            "the model of {} came compiled with a loss for probabilities, "
+            "and its outputs are not probabilities: {}"
         )
-    warnings = []
+        raise UserCodeError(
+            message.format(spec.function, _described(values)),
+            "compile it with from_logits=True and set model.output: logits, "
+            "or let it end with a softmax",
+        )
+    message = ""
     if from_logits and probabilities:
-        warnings.append(
-            "the model of {} came compiled with a loss for logits (from_logits=True), and its outputs are "
-            "probabilities already: {}. Compile it without from_logits, or leave its softmax out".format(
-                spec.function, _described(values)
-            )
+        message = (
+            "the model of {} came compiled with a loss for logits (from_logits=True), and its "
+            "outputs are probabilities already: {}. Compile it without from_logits, or leave its "
+            "softmax out"
         )
     elif probabilities and spec.output == "logits":
-        warnings.append(
-            "model.output is logits, but the outputs of {} are probabilities already, and predictions.npz "
-            "takes a softmax of them again: leave model.output out".format(spec.function)
+        message = (
+            "model.output is logits, but the outputs of {} are probabilities already, and "
+            "predictions.npz takes a softmax of them again: leave model.output out"
         )
-    if not probabilities and spec.output == "softmax":
-        warnings.append(
-            "the outputs of {} are no probabilities: {}. There will be no predictions.npz, and no scores in "
-            "the report; set model.output: logits if they are logits".format(
-                spec.function, _described(values)
-            )
+    elif not probabilities and spec.output == "softmax":
+        message = (
+            "the outputs of {} are not probabilities: {}. There will be no predictions.npz, and no "
+            "scores in the report; set model.output: logits if they are logits"
         )
-    return warnings
+    return [message.format(spec.function, _described(values))] if message else []

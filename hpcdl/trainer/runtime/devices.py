@@ -1,4 +1,4 @@
-"""Which devices train: exactly those asked for, and able to talk to each other, or an error soon; the strategy."""
+"""The devices that train: exactly those asked for, and able to talk to each other, or an error."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from hpcdl.trainer.runtime.log import say
 ALL_REDUCE_S = 60.0  # for the first all-reduce; HPCDL_ALL_REDUCE_S takes its place
 _FLOATS = 2**18  # 1 MiB, as a layer's gradients may have
 _HINT = (
-    'try NCCL_P2P_DISABLE: "1" under env in the job file, for GPUs that cannot reach each other directly, and '
-    "NCCL_DEBUG: INFO, which writes into the log what NCCL does; or another node, slurm: {exclude: NODE}"
+    'try NCCL_P2P_DISABLE: "1" under env in the job file, for GPUs that cannot reach each other '
+    "directly, and NCCL_DEBUG: INFO, which writes into the log what NCCL does; or another node, "
+    "slurm: {exclude: NODE}"
 )
 
 
@@ -34,47 +35,47 @@ class Devices:
     emulated: bool
 
 
-def choose(wanted: DeviceSpec) -> Devices:
+def choose_devices(spec: DeviceSpec) -> Devices:
     """Take the devices that the run asks for. Must be called before TensorFlow starts any device.
 
     Raises:
-        DeviceError: when TensorFlow sees another number of GPUs than wanted.
+        DeviceError: when TensorFlow sees another number of GPUs than spec.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    if wanted.gpus == 0 or wanted.emulate:
+    if spec.gpus == 0 or spec.emulate:
         tf.config.set_visible_devices([], "GPU")
-    if wanted.gpus == 0:
+    if spec.gpus == 0:
         return _devices(["CPU:0"], ["CPU"], False)
-    if wanted.emulate:
-        return _emulate(wanted.gpus)
-    if len(gpus) != wanted.gpus:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        raise DeviceError(
-            "the run asks for {} GPU(s) and TensorFlow sees {} (CUDA_VISIBLE_DEVICES {})".format(
-                wanted.gpus,
-                len(gpus),
-                "is not set" if visible is None else "is {!r}".format(visible),
-            ),
-            "in the job on that node, try nvidia-smi, then the same in the container (apptainer exec --nv); "
-            "the image needs a TensorFlow built for CUDA, and the job --gres=gpu:{}".format(
-                wanted.gpus
-            ),
-        )
-    for gpu in gpus:  # else TensorFlow takes all memory at once, and nobody sees what the run needs
+    if spec.emulate:
+        return _emulate(spec.gpus)
+    if len(gpus) != spec.gpus:
+        raise _other_number_of_gpus(spec.gpus, len(gpus))
+    models = []
+    for gpu in gpus:
+        # Otherwise TensorFlow takes all memory at once, and nobody sees what the run needs.
         tf.config.experimental.set_memory_growth(gpu, True)
-    models = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", "unknown model")
-        for gpu in gpus
-    ]
+        details = tf.config.experimental.get_device_details(gpu)
+        models.append(details.get("device_name", "unknown model"))
     return _devices(["GPU:{}".format(index) for index in range(len(gpus))], models, False)
 
 
-def _emulate(count: int) -> Devices:
-    say(
-        "EMULATED: {} logical CPU devices stand in for {} GPUs; the figures say nothing of GPUs".format(
-            count, count
-        )
+def _other_number_of_gpus(expected: int, visible: int) -> DeviceError:
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES")
+    value = "is not set" if variable is None else "is {!r}".format(variable)
+    message = "the run asks for {} GPU(s) and TensorFlow sees {} (CUDA_VISIBLE_DEVICES {})"
+    remedy = (
+        "in the job on that node, try nvidia-smi, then the same in the container "
+        "(apptainer exec --nv); the image needs a TensorFlow built for CUDA, "
+        "and the job --gres=gpu:{}"
     )
+    return DeviceError(message.format(expected, visible, value), remedy.format(expected))
+
+
+def _emulate(count: int) -> Devices:
+    message = (
+        "EMULATED: {} logical CPU devices stand in for {} GPUs; the figures say nothing about GPUs"
+    )
+    say(message.format(count, count))
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * count
@@ -83,33 +84,34 @@ def _emulate(count: int) -> Devices:
 
 
 def _devices(devices: List[str], models: List[str], emulated: bool) -> Devices:
-    names = [
-        device if device.startswith(model) else "{} {}".format(device, model)
-        for device, model in zip(devices, models)
-    ]
+    names = []
+    for device, model in zip(devices, models):
+        name = device
+        if not device.startswith(model):  # CPU:0 CPU would say nothing new
+            name = "{} {}".format(device, model)
+        names.append(name)
     if len(devices) == 1:
         return Devices(tf.distribute.get_strategy(), "default", 1, names, emulated)
-    return Devices(
-        tf.distribute.MirroredStrategy(devices), "MirroredStrategy", len(devices), names, emulated
-    )
+    strategy = tf.distribute.MirroredStrategy(devices)
+    return Devices(strategy, "MirroredStrategy", len(devices), names, emulated)
 
 
 def check_all_reduce(devices: Devices) -> None:
     """Add up an array over all replicas, as training does with the gradients after each step.
 
-    On some machines that hangs, and on a few the sums are wrong: seen here, it costs a minute and not the whole time
-    limit. Nothing is drawn and no variable is made, so that no result depends on it.
+    On some machines that hangs, and on a few the sums are wrong. Detected here, it costs a minute
+    and not the whole time limit. It draws no random number and makes no variable, so that no result
+    depends on it.
 
     Raises:
-        DeviceError: the sums are wrong, or not there after ALL_REDUCE_S seconds.
+        DeviceError: the sums are wrong, or missing after ALL_REDUCE_S seconds.
     """
     if devices.replicas == 1:
         return
     limit_s = float(os.environ.get("HPCDL_ALL_REDUCE_S", ALL_REDUCE_S))
-    array = tf.constant(
-        np.arange(_FLOATS) % 251, tf.float32
-    )  # an argument below: a constant would be folded away
-    for device in devices.strategy.extended.worker_devices:  # not timed: a GPU may be slow to start
+    array = tf.constant(np.arange(_FLOATS) % 251, tf.float32)
+    # First each device alone, without a limit: a GPU may be slow to start.
+    for device in devices.strategy.extended.worker_devices:
         with tf.device(device):
             float(tf.reduce_sum(array))
     faults: List[str] = []
@@ -122,34 +124,32 @@ def check_all_reduce(devices: Devices) -> None:
     if thread.is_alive():
         faults = ["does not end: it has had {:g} s".format(limit_s)]
     if faults:
-        what = "an all-reduce over {} replicas ({})".format(
-            devices.replicas, ", ".join(devices.names)
-        )
-        raise DeviceError("{} {}".format(what, faults[0]), _HINT)
-    say(
-        "all-reduce over {} replicas: right, {:.2f} s".format(
-            devices.replicas, time.perf_counter() - started
-        )
-    )
+        message = "an all-reduce over {} replicas ({}) {}"
+        names = ", ".join(devices.names)
+        raise DeviceError(message.format(devices.replicas, names, faults[0]), _HINT)
+    seconds = time.perf_counter() - started
+    say("all-reduce over {} replicas: right, {:.2f} s".format(devices.replicas, seconds))
 
 
 def _add_up(devices: Devices, array: Any, faults: List[str]) -> None:
+    """Add up an array over all replicas; appends what is wrong with it to `faults`."""
     try:
+        # The array is an argument: TensorFlow would compute the sum of a constant beforehand.
         call = tf.function(lambda x: devices.strategy.run(_sum, args=(x,)), autograph=False)
         sums = [copy.numpy() for copy in devices.strategy.experimental_local_results(call(array))]
-    except Exception as error:  # whatever it is, training would meet it too
-        faults.append(
-            "fails: {}".format((str(error).strip() or type(error).__name__).splitlines()[0])
-        )
+    except Exception as error:  # whatever it is, training would fail as well
+        message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        faults.append("fails: {}".format(message))
         return
     expected = array.numpy() * (devices.replicas * (devices.replicas + 1) // 2)
-    wrong = sum(int(np.count_nonzero(copy != expected)) for copy in sums)
-    if wrong:
-        faults.append("gives wrong sums: {:,} of {:,}".format(wrong, expected.size * len(sums)))
+    wrong_sums = sum(int(np.count_nonzero(copy != expected)) for copy in sums)
+    if wrong_sums:
+        count = expected.size * len(sums)
+        faults.append("gives wrong sums: {:,} of {:,}".format(wrong_sums, count))
 
 
 def _sum(array: Any) -> Any:
-    """The sum over all replicas, each with a part of its own: whole numbers, which add up exactly."""
+    """The sum over all replicas, each with another multiple of the array: exact whole numbers."""
     context = tf.distribute.get_replica_context()
     part = array * tf.cast(context.replica_id_in_sync_group + 1, tf.float32)
     return context.all_reduce(tf.distribute.ReduceOp.SUM, part)

@@ -1,4 +1,4 @@
-"""Who reads what: the log on stdout is for people, TensorFlow's own chatter goes to a file of its own."""
+"""The log on stdout is for people; TensorFlow's own messages go to another file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _NOISY = ("tensorflow", "keras", "absl", "h5py", "google")
 
 
 class _Patient(io.TextIOWrapper):
-    """A text file that a full disk delays, and that stops nothing: what cannot be written comes out with a later line.
+    """A text file that a full disk delays: what cannot be written comes out with a later line.
 
-    Keras's summary, a traceback and what the user's code prints must not end a training either.
+    So neither Keras's summary, nor a traceback, nor the prints of the user's code end a training.
     """
 
     def __init__(self, binary: IO[bytes]) -> None:
@@ -26,7 +26,7 @@ class _Patient(io.TextIOWrapper):
     def write(self, text: str) -> int:
         try:
             return super().write(text)
-        except BrokenPipeError:  # whoever started the run is gone
+        except BrokenPipeError:  # the program that started the run is gone
             raise
         except OSError:
             return len(text)
@@ -41,7 +41,7 @@ class _Patient(io.TextIOWrapper):
 
 
 def be_patient() -> None:
-    """From here on, output that cannot be written ends nothing."""
+    """From here on, output that cannot be written does not end the program."""
     sys.stdout = _Patient(os.fdopen(1, "wb", closefd=False))
     sys.stderr = _Patient(os.fdopen(2, "wb", closefd=False))
 
@@ -55,7 +55,7 @@ def separate_noise(noise_log: str) -> None:
     """Send what C++ code writes to stderr, and library warnings, to `noise_log`.
 
     Python's own stderr (tracebacks, the user's messages, faulthandler) stays where it was. File
-    descriptor 2 itself must change hands because TensorFlow's C++ side writes to it directly.
+    descriptor 2 itself must change because TensorFlow's C++ side writes to it directly.
     """
     global _noise
     os.makedirs(os.path.dirname(noise_log), exist_ok=True)
@@ -75,15 +75,19 @@ def _show_warning(
     file: Any = None,
     line: Optional[str] = None,
 ) -> None:
+    """Stands for `warnings.showwarning`: warnings of libraries go to the noise log."""
     text = warnings.formatwarning(message, category, filename, lineno, line)
     parts = filename.replace("\\", "/").split("/")
-    noisy = any(part.startswith(_NOISY) for part in parts)
-    (file or (_noise if noisy and _noise else sys.stderr)).write(text)
+    if file is None:
+        file = sys.stderr
+        if _noise is not None and any(part.startswith(_NOISY) for part in parts):
+            file = _noise
+    file.write(text)
 
 
 @contextlib.contextmanager
 def quiet_import() -> Iterator[None]:
-    """While importing TensorFlow: the log handlers that it and absl make then keep writing to the noise."""
+    """While TensorFlow is imported: its log handlers, and absl's, will write to the noise log."""
     real = sys.stderr
     if _noise is not None:
         sys.stderr = cast(Any, _noise)

@@ -28,7 +28,7 @@ class Remark(NamedTuple):
     Args:
         cell: the number of the code cell.
         line: the line in it, from 1.
-        text: what is there, and what it means.
+        text: what was found, and what it means.
     """
 
     cell: int
@@ -170,8 +170,9 @@ class _Translation:
             return nothing, nothing
         self._doubt_internet(line, statement.command)
         wants_output = statement.target is not None or statement.kind == "!!"
-        method = "getoutput" if wants_output else "system"
-        return start + _call(method, statement.command), nothing
+        if wants_output:
+            return start + _call("getoutput", statement.command), nothing
+        return start + _call("system", statement.command), nothing
 
     def _line_magic(
         self, statement: Statement, line: int, start: str, nothing: str
@@ -194,7 +195,9 @@ class _Translation:
         program = start + _call("run_line_magic", name, rest)
         if name not in magics.STATEMENTS:
             return program, nothing
-        python = without_options(rest) if name != "time" else rest.strip()
+        python = rest.strip()
+        if name != "time":
+            python = without_options(rest)
         if statement.target is not None:
             python = "({})".format(python)
         return program, start + (python or "pass")
@@ -267,7 +270,8 @@ def without_options(line: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    return text[1:-1] if text[:1] in "'\"" and text[-1:] == text[:1] else text
+    is_quoted = text[:1] in "'\"" and text[-1:] == text[:1]
+    return text[1:-1] if is_quoted else text
 
 
 def _blank(text: str) -> str:

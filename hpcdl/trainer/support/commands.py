@@ -146,20 +146,21 @@ def _hand_over(text: str, name: Optional[str], names: Dict[str, Any]) -> None:
 
 
 def _stream(argv: List[str], body: Optional[str] = None) -> int:
-    """Run a program; what it prints is printed as it comes. Where ``%%capture`` is on, it is captured."""
+    """Run a program; its output is printed at once, or captured if ``%%capture`` is on."""
     sys.stdout.flush()
     sys.stderr.flush()
     captured = sys.stdout is not sys.__stdout__
-    child = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL if body is None else subprocess.PIPE,
-        stdout=subprocess.PIPE if captured else None,
-        stderr=subprocess.STDOUT if captured else None,
-    )
-    text, _ = child.communicate(None if body is None else body.encode())
+    streams: Dict[str, Any] = {"stdin": subprocess.DEVNULL}
+    content = None
+    if body is not None:
+        streams["stdin"], content = subprocess.PIPE, body.encode()
+    if captured:
+        streams.update(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    child = subprocess.Popen(argv, **streams)
+    text, _ = child.communicate(content)
     if captured:
         print(text.decode(errors="replace"), end="")
-    return child.returncode
+    return int(child.returncode)
 
 
 def change_folder(line: str, before: Optional[str]) -> str:
@@ -177,8 +178,9 @@ def change_folder(line: str, before: Optional[str]) -> str:
     """
     left = os.getcwd()
     quiet = line.startswith("-q")
-    target = line[2:].strip() if quiet else line.strip()
-    target = target.strip("'\"") or "~"
+    if quiet:
+        line = line[len("-q") :]
+    target = line.strip().strip("'\"") or "~"
     if target == "-":
         target = before or left
     os.chdir(os.path.expanduser(target))

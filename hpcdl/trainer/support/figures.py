@@ -45,7 +45,7 @@ def show(*_: Any, block: Optional[bool] = None, **__: Any) -> None:
 def save(figure: Any) -> None:
     """Save a figure under its own name; if the same cell or script saved it, its file is replaced.
 
-    A figure that cannot be drawn or written ends nothing.
+    If a figure cannot be drawn or written, the program goes on.
     """
     content = io.BytesIO()
     try:

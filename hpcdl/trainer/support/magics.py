@@ -62,7 +62,7 @@ CELL_BODIES = (*STATEMENTS, "capture")  # what is in the cell is Python
 SHELLS = ("bash", "sh", "script", "system", "sx", "!", "python", "python3")
 WRITES = ("writefile", "file")
 CELLS = (*CELL_BODIES, *SHELLS, *WRITES)
-# Words that IPython takes for a magic without its %, where they are no variable
+# Words that IPython takes for a magic without its %, if they are not variables
 AUTOMAGIC = (*LEFT_OUT, *_INSTALLERS, *ALIASES, *LINES)
 
 _PYTHON = r"""["']?(?:(?:\S*/)?python[\d.]*|\{sys\.executable\}|\$sys\.executable)["']?"""
@@ -76,7 +76,7 @@ _REMEDIES = {
     "load": "put the file's text into the cell",
     "loadpy": "put the file's text into the cell",
     "store": "save what a later run needs to a file",
-    "R": "write the cell in Python, or a script of its own",
+    "R": "write the cell in Python, or another script",
 }
 _RUN_OPTIONS = ("-i", "-n", "-e", "-m")
 
@@ -92,11 +92,12 @@ def pip_command(name: str, line: str) -> Optional[str]:
     """The shell command of ``%pip`` and its kind; None for another magic."""
     if name not in _INSTALLERS:
         return None
-    return "{} {}".format("python -m pip" if name == "pip" else name, line)
+    program = "python -m pip" if name == "pip" else name
+    return "{} {}".format(program, line)
 
 
 def left_out(name: str, line: str) -> Optional[str]:
-    """Why a line magic is left out, which may be nothing to say; None where it is not."""
+    """Why a line magic is left out, or an empty text; None if it is not left out."""
     command = pip_command(name, line)
     if command is not None:
         return _PACKAGES if installs(command) else None
@@ -106,19 +107,21 @@ def left_out(name: str, line: str) -> Optional[str]:
 
 
 def left_out_cell(name: str, body: str) -> Optional[str]:
-    """Why a cell magic is left out with all below it; None where it is not."""
+    """Why a cell magic is left out with all below it; None if it is not left out."""
     if name in CELLS_LEFT_OUT:
         return _SCREEN
-    return _PACKAGES if name in ("bash", "sh", "!", "system", "sx") and installs(body) else None
+    if name in ("bash", "sh", "!", "system", "sx"):
+        return left_out_command(body)
+    return None
 
 
 def left_out_command(command: str) -> Optional[str]:
-    """Why a shell command is left out; None where it is run."""
+    """Why a shell command is left out; None if it is run."""
     return _PACKAGES if installs(command.strip()) else None
 
 
 def line_problem(name: str, line: str) -> Optional[str]:
-    """What is wrong with a line magic that is not left out, and the remedy; None where it can run."""
+    """What is wrong with a line magic that is not left out, and the remedy; None if it can run."""
     if name == "tensorflow_version":
         return "asks for TensorFlow 1; choose an image with it, and take the line out"
     if name == "run":
@@ -129,7 +132,7 @@ def line_problem(name: str, line: str) -> Optional[str]:
 
 
 def cell_problem(name: str, line: str) -> Optional[str]:
-    """What is wrong with a cell magic that is not left out, and the remedy; None where it can run."""
+    """What is wrong with a cell magic that is not left out, and the remedy; None if it can run."""
     if name in SHELLS and re.search(r"(?:^|\s)--?(?:bg|proc)\b", line):
         return "runs in the background; write subprocess.Popen, and wait for it"
     if name in WRITES and not line.replace("-a", "").strip():
@@ -156,5 +159,7 @@ def _run_problem(line: str) -> Optional[str]:
 def _unknown(marks: str, name: str, names: list[str]) -> str:
     remedy = _REMEDIES.get(name, "write in Python what it does, or take it out")
     near = difflib.get_close_matches(name, names, 1)
-    guess = "; did you mean {}{}?".format(marks, near[0]) if near and name not in _REMEDIES else ""
+    guess = ""
+    if near and name not in _REMEDIES:
+        guess = "; did you mean {}{}?".format(marks, near[0])
     return "is not known to hpcdl{}; {}".format(guess, remedy)

@@ -1,4 +1,4 @@
-"""Reads the code cells of a notebook file: nbformat 3 and 4, as Jupyter, Colab and Kaggle write them.
+"""Reads the code cells of a notebook: nbformat 3 and 4, as Jupyter, Colab and Kaggle write them.
 
 Source of the format: https://nbformat.readthedocs.io/en/latest/format_description.html
 """
@@ -12,7 +12,7 @@ _PYTHON = ("python", "python2", "python3", "ipython")
 
 
 class NotebookError(Exception):
-    """A file is not a notebook with Python code."""
+    """A file that is not a notebook with Python code."""
 
 
 class Cell(NamedTuple):
@@ -36,7 +36,9 @@ def read_cells(path: str) -> List[Cell]:
             cells = _code_cells(notebook)
             language = _language(notebook.get("metadata"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = "it has no {}".format(error) if isinstance(error, KeyError) else str(error)
+            reason = str(error)
+            if isinstance(error, KeyError):
+                reason = "it has no {}".format(error)
             message = (
                 "{} is not a Jupyter notebook: {}; save it again in Jupyter, or name a .py file"
             )
@@ -53,23 +55,27 @@ def read_cells(path: str) -> List[Cell]:
 
 
 def _code_cells(notebook: Dict[str, Any]) -> List[Cell]:
-    rows = notebook.get("cells")
-    if rows is None:  # nbformat 3
-        rows = []
+    entries = notebook.get("cells")
+    if entries is None:  # nbformat 3
+        entries = []
         if "worksheets" not in notebook:
             raise KeyError("cells")
         for sheet in notebook["worksheets"]:
-            rows.extend(sheet["cells"])
+            entries.extend(sheet["cells"])
     cells: List[Cell] = []
-    for row in rows:
-        if row["cell_type"] != "code":
+    for entry in entries:
+        if entry["cell_type"] != "code":
             continue
-        source = row["input"] if "input" in row else row["source"]
-        text = source if isinstance(source, str) else "".join(source)
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        tags = (row.get("metadata") or {}).get("tags") or []
+        text = _text(entry).replace("\r\n", "\n").replace("\r", "\n")
+        tags = (entry.get("metadata") or {}).get("tags") or []
         cells.append(Cell(len(cells) + 1, text, [str(tag) for tag in tags]))
     return cells
+
+
+def _text(entry: Dict[str, Any]) -> str:
+    """The text of a cell, which is a text or a list of lines; nbformat 3 calls it input."""
+    source = entry["input"] if "input" in entry else entry["source"]
+    return source if isinstance(source, str) else "".join(source)
 
 
 def _language(metadata: Any) -> str:

@@ -1,4 +1,4 @@
-"""Writes pictures into the folder ``figures`` of the run, each under a name of its own."""
+"""Writes pictures into the folder ``figures`` of the run, each under another name."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import os
 import sys
 from typing import Optional
 
-_MOST = (
-    1000  # pictures a process writes: a loop that shows one at every step must not fill the disk
-)
+# Pictures that a process writes: a loop that shows one at every step must not fill the disk
+_MOST = 1000
 
 prefix = "figure"  # what the names begin with; a notebook's runner says the cell
 _written = 0
@@ -17,12 +16,13 @@ _written = 0
 def folder() -> str:
     """The run's folder for figures: next to the stop file, or in the working directory."""
     stop_file = os.environ.get("HPCDL_STOP_FILE")
-    run = os.path.dirname(os.path.abspath(stop_file)) if stop_file else os.getcwd()
-    return os.path.join(run, "figures")
+    if not stop_file:
+        return os.path.join(os.getcwd(), "figures")
+    return os.path.join(os.path.dirname(os.path.abspath(stop_file)), "figures")
 
 
 def new_path() -> Optional[str]:
-    """Reserve the next free name ``<prefix>-<number>.png``; None where enough were written.
+    """Reserve the next free name ``<prefix>-<number>.png``; None if enough were written.
 
     Earlier attempts of the run and other processes may have written some already.
 
@@ -64,7 +64,7 @@ def write(path: str, content: bytes) -> None:
 
 
 def save_new(content: bytes) -> None:
-    """Write one more picture and say where it is; a picture that cannot be written ends nothing."""
+    """Write one more picture and say where it is; if it cannot be written, the program goes on."""
     try:
         path = new_path()
         if path is not None:

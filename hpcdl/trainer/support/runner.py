@@ -1,4 +1,4 @@
-"""Runs a notebook's cells in order in one process, as Jupyter does, with the cells in its tracebacks."""
+"""Runs a notebook's cells in order in one process, as Jupyter does; tracebacks show the cells."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _run_cells(shell: Shell, path: str) -> None:
 
 
 def _refuse(notebook: str, cells: List[Translated]) -> None:
-    """End before the first cell where a later one cannot run."""
+    """End before the first cell if a later one cannot run."""
     problems = []
     for cell in cells:
         for remark in cell.problems:
@@ -114,15 +114,17 @@ def _run_file(shell: Shell, line: str) -> None:
     if argv[0].endswith(".ipynb"):
         _run_cells(shell, argv[0])
         return
-    name = "__main__" if "-n" not in options else os.path.splitext(os.path.basename(argv[0]))[0]
-    given = shell.user_ns if "-i" in options else {}
+    name = "__main__"
+    if "-n" in options:
+        name, _ = os.path.splitext(os.path.basename(argv[0]))
+    names = shell.user_ns if "-i" in options else {}
     before = sys.argv
     sys.argv = list(argv)
     try:
         if is_module:
             defined = runpy.run_module(argv[0], run_name=name, alter_sys=True)
         else:
-            defined = _run_script(argv[0], name, given)
+            defined = _run_script(argv[0], name, names)
     except SystemExit as error:
         if error.code and "-e" not in options:
             raise
@@ -134,10 +136,11 @@ def _run_file(shell: Shell, line: str) -> None:
             shell.user_ns[key] = value
 
 
-def _run_script(path: str, name: str, given: Dict[str, Any]) -> Dict[str, Any]:
+def _run_script(path: str, name: str, variables: Dict[str, Any]) -> Dict[str, Any]:
+    """Run a script with some variables; returns all that it has at the end."""
     with open(path, "rb") as stream:
         code = compile(stream.read(), path, "exec", dont_inherit=True)
-    names = {**given, "__name__": name, "__file__": path, "__builtins__": builtins}
+    names = {**variables, "__name__": name, "__file__": path, "__builtins__": builtins}
     folder = os.path.dirname(os.path.abspath(path))
     sys.path.insert(0, folder)
     try:

@@ -60,7 +60,7 @@ class Shell:
         return self._finish(eval(code, names, local))  # noqa: S307
 
     def _finish(self, value: Any) -> Any:
-        """The value, waited for where it is that of code with a top-level ``await``."""
+        """The value; if the code has a top-level ``await``, what it gives in the end."""
         if not inspect.iscoroutine(value) or value.cr_code.co_filename != self.file:
             return value
         if value.cr_code.co_name != "<module>":
@@ -116,9 +116,8 @@ class Shell:
                 options, statement = timing.split_options(line)
                 scope = {**frame.f_globals, **frame.f_locals}
                 return timing.timeit(options, above + statement, "", scope, self.file)
-            return self._measured(
-                name, above + (line if name == "time" else without_options(line)), frame
-            )
+            source = line if name == "time" else without_options(line)
+            return self._measured(name, above + source, frame)
         line = commands.expand(line, _names(frame))
         command = pip_command(name, line)
         if name in ALIASES:
@@ -126,9 +125,9 @@ class Shell:
         if command is not None:
             where = place(self.notebook, self.cell, self._line(frame))
             return commands.run(command, where) and None
-        known = getattr(self, "_magic_" + name, None)
-        if known is not None:
-            return known(line)
+        method = getattr(self, "_magic_" + name, None)
+        if method is not None:
+            return method(line)
         if left_out(name, line) is None:
             raise NameError("%{} is not known to hpcdl".format(name))
         say("%{} {} is left out".format(name, line))
@@ -225,22 +224,24 @@ def _names(frame: FrameType) -> Any:
 
 
 def _write_file(line: str, content: str) -> None:
+    """``%%writefile``: write the cell to a file, with -a to its end."""
     words = line.split()
     appends = "-a" in words
-    name = line.replace("-a", "", 1).strip() if appends else line
+    name, verb, mode = line, "Writing", "w"
+    if appends:
+        name, verb, mode = line.replace("-a", "", 1).strip(), "Appending to", "a"
     path = os.path.expanduser(name.strip("'\""))
-    print("{} {}".format("Appending to" if appends else "Writing", path), flush=True)
-    with open(path, "a" if appends else "w", encoding="utf-8") as stream:
-        stream.write(content if content.endswith("\n") else content + "\n")
+    print("{} {}".format(verb, path), flush=True)
+    if not content.endswith("\n"):
+        content += "\n"
+    with open(path, mode, encoding="utf-8") as stream:
+        stream.write(content)
 
 
 def _ends_with_semicolon(source: str) -> bool:
     last = ""
+    kinds = (tokenize.OP, tokenize.NAME, tokenize.STRING, tokenize.NUMBER)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.OP or token.type in (
-            tokenize.NAME,
-            tokenize.STRING,
-            tokenize.NUMBER,
-        ):
+        if token.type in kinds:
             last = token.string
     return last == ";"

@@ -1,4 +1,4 @@
-"""``display`` and the classes of ``IPython.display`` for a log: text is printed, pictures are saved."""
+"""``display`` and the classes of ``IPython.display``: text is printed, pictures are saved."""
 
 from __future__ import annotations
 

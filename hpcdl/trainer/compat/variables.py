@@ -1,0 +1,89 @@
+"""The variables that training changes: of the model, the optimizer and the metrics."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple
+
+import tensorflow as tf
+
+from hpcdl.trainer.compat.versions import is_keras_3
+
+
+def tensorflow_variable(variable: Any) -> Any:
+    """The TensorFlow variable behind a Keras one: in Keras 2 they are the same.
+
+    tf.keras.Variable does not tell them apart: in some versions of Keras 3, a model's variables are
+    not of that class.
+    """
+    if isinstance(variable, tf.Variable):
+        return variable
+    return getattr(variable, "value", variable)
+
+
+class Variable(NamedTuple):
+    """One variable that training changes.
+
+    own: each replica may hold another value: metrics, and what layers gather (see
+        `average_replicas`).
+    of_model: the model needs it to give its answers. It does not need the optimizer's and the
+        metrics' variables.
+    """
+
+    name: str
+    variable: Any
+    own: bool
+    of_model: bool
+
+
+def variables(model: Any) -> List[Variable]:
+    """Everything that training changes, each once, in a fixed order: model, optimizer, metrics."""
+    shared = [*model.trainable_variables, *optimizer_variables(model.optimizer)]
+    every = [*model.variables, *shared]
+    for metric in model.metrics:
+        every += metric.variables
+    once: Dict[int, Any] = {}
+    for variable in every:
+        once.setdefault(id(variable), variable)
+    of_model = set(map(id, model.variables))
+    of_all_replicas = set(map(id, shared))
+    changed = []
+    for key, variable in once.items():
+        name = str(getattr(variable, "path", variable.name))
+        own = key not in of_all_replicas
+        changed.append(Variable(name, tensorflow_variable(variable), own, key in of_model))
+    return changed
+
+
+def inner_optimizer(optimizer: Any) -> Any:
+    """The optimizer itself, if mixed_float16 has wrapped it in one that scales the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def optimizer_variables(optimizer: Any) -> List[Any]:
+    """The optimizer's own variables, and the scale of the loss and its counter."""
+    inner = inner_optimizer(optimizer)
+    own = inner.variables
+    own = list(own() if callable(own) else own)
+    if inner is optimizer:
+        return own
+    if is_keras_3():
+        return [*own, optimizer.dynamic_scale, optimizer.step_counter]
+    if not optimizer.dynamic:  # the user has fixed the scale: it is a plain number
+        return own
+    scale = optimizer._loss_scale
+    return [*own, scale.current_loss_scale, scale.counter]
+
+
+def average_replicas(model: Any, strategy: Any) -> None:
+    """Give all replicas the mean of what their layers gathered: normalisation's moving averages.
+
+    Until then each replica reads its own, in Keras 2 and 3, and Keras 3 saves those of the first
+    replica alone. Moving averages are linear, so that their mean is the same whenever it is taken.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return
+    for variable in model.non_trainable_variables:
+        if tf.as_dtype(variable.dtype).is_floating:
+            target = tensorflow_variable(variable)
+            copies = [tf.identity(copy) for copy in strategy.experimental_local_results(target)]
+            target.assign(tf.add_n(copies) / len(copies))
