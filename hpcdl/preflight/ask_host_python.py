@@ -15,6 +15,7 @@ from typing import Any
 import hpcdl
 from hpcdl import cache, modules
 from hpcdl.environment import submission_environment
+from hpcdl.image import read_answer
 from hpcdl.preflight import run_worker
 from hpcdl.preflight.loaded_files import stamps
 from hpcdl.submission.send import python_options
@@ -28,7 +29,6 @@ _TICK_NS = (
     100_000_000  # the clock of a file system ticks: a file's times may be this much too early
 )
 _PROGRAM = Path(run_worker.__file__).read_text(encoding="utf-8")
-_ANSWER = "hpcdl:"
 
 
 def why_not(python: str, module_lines: Sequence[str], code_sha: str) -> str:
@@ -58,12 +58,12 @@ def why_not(python: str, module_lines: Sequence[str], code_sha: str) -> str:
         done = modules.run(module_lines, argv, environment)
     if done.returncode:
         return modules.last_line(done.stderr) or f"exit {done.returncode}"
-    # Other lines may come before the answer.
-    answers = [line for line in done.stdout.splitlines() if line.startswith(_ANSWER)]
-    if not answers:
+    answer = None
+    for line in done.stdout.splitlines():
+        answer = read_answer(line) or answer
+    if answer is None:
         return "it ended without an answer; expected a Python"
-    loaded_files: list[str] = json.loads(answers[-1].removeprefix(_ANSWER))
-    files = [file for file in loaded_files if not Path(file).is_relative_to(folder)]
+    files = [file for file in answer["files"] if not Path(file).is_relative_to(folder)]
     _store(key, [os.path.abspath(python), *_sourced(module_lines), *files], begun_ns)
     return ""
 

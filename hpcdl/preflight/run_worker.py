@@ -1,6 +1,6 @@
 """Sees whether a Python can run hpcdl's worker. That Python runs this file, as ``python -c TEXT``.
 
-It answers with one line, ``hpcdl: [FILES]``, the files that the answer depends on. Any old Python
+It answers with one line, ``hpcdl: {"files": [...]}``: what the answer depends on. Any old Python
 must be able to read the lines before its version is checked.
 """
 
@@ -21,4 +21,4 @@ if __name__ == "__main__":
     import hpcdl.worker.__main__  # noqa: F401
     from hpcdl.preflight.loaded_files import loaded_files
 
-    sys.stdout.write("hpcdl: " + json.dumps(loaded_files()) + "\n")
+    sys.stdout.write("hpcdl: " + json.dumps({"files": loaded_files()}) + "\n")
