@@ -57,9 +57,13 @@ def profile(host: str, lines: Sequence[Line]) -> str:
 
 def keys(lines: Sequence[Line], state: str) -> list[str]:
     """The keys whose lines are in a state, such as guess or unknown. Keys of sections come last."""
-    own = [line.key for line in lines if line.state == state]
-    inner = []
+    own, inner = [], []
     for line in lines:
-        if isinstance(line.value, tuple):
-            inner += [f"{line.key}.{below.key}" for below in line.value if below.state == state]
+        if line.state == state:
+            own.append(line.key)
+        if not isinstance(line.value, tuple):
+            continue
+        for below in line.value:
+            if below.state == state:
+                inner.append(f"{line.key}.{below.key}")
     return own + inner

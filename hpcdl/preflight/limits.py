@@ -11,6 +11,7 @@ from hpcdl.preflight.site_rules import (
     associations_of,
     choices,
     names_in,
+    names_of,
     partitions_of,
     qos_of,
     similar,
@@ -37,7 +38,7 @@ def account(subject: Subject) -> Iterator[Finding]:
 def partition(subject: Subject) -> Iterator[Finding]:
     """The partition exists, is up, and takes this user, account and QoS."""
     site, cluster = subject.slurm_site, subject.cluster
-    names = [partition.name for partition in site.partitions]
+    names = names_of(site.partitions)
     fix = f"use one of: --set cluster.partition={choices(names)}"
     for name in names_in(cluster.partition):
         if name not in names:
@@ -48,8 +49,7 @@ def partition(subject: Subject) -> Iterator[Finding]:
         message = "the profile names no partition, and this cluster has no default one"
         yield Finding(message, fix, "profile", "partition")
     if partitions and not any(partition.up for partition in partitions):
-        names = [partition.name for partition in partitions]
-        message = f"partition {choices(names)} is not up"
+        message = f"partition {choices(names_of(partitions))} is not up"
         fix = "wait, or use another partition"
         yield Finding(message, fix, "cluster", "partition", blocks=False)
     yield from _closed(subject, partitions)
@@ -95,7 +95,7 @@ def qos(subject: Subject) -> Iterator[Finding]:
     site, cluster = subject.slurm_site, subject.cluster
     if site.associations is None or site.qos is None or cluster.qos is None:
         return
-    names = [qos.name for qos in site.qos]
+    names = names_of(site.qos)
     allowed = rights.allowed_qos(associations_of(subject))
     if rights.qos_by_name(site, cluster.qos) is None:
         message = f"there is no QoS {cluster.qos}{similar(cluster.qos, allowed or names)}"

@@ -15,6 +15,11 @@ def names_in(partitions: str | None) -> list[str]:
     return partitions.split(",") if partitions else []
 
 
+def names_of(items: Iterable[Partition | Qos]) -> list[str]:
+    """The names of partitions or QoS."""
+    return [item.name for item in items]
+
+
 def partitions_of(subject: Subject) -> list[Partition]:
     """The partitions that the job may go to: those that the profile names, or else the default."""
     named = names_in(subject.cluster.partition)
@@ -27,7 +32,7 @@ def partitions_of(subject: Subject) -> list[Partition]:
 
 def nodes_of(subject: Subject) -> list[NodeShape]:
     """The nodes that the job may get; all nodes if SLURM does not say which."""
-    names = {partition.name for partition in partitions_of(subject)}
+    names = set(names_of(partitions_of(subject)))
     nodes = []
     for node in subject.slurm_site.nodes:
         if not names or not node.partitions or names & set(node.partitions):
@@ -37,7 +42,7 @@ def nodes_of(subject: Subject) -> list[NodeShape]:
 
 def associations_of(subject: Subject) -> list[Association]:
     """The associations whose limits hold for the job."""
-    names = [partition.name for partition in partitions_of(subject)]
+    names = names_of(partitions_of(subject))
     return rights.binding(subject.slurm_site, subject.cluster.account, names)
 
 
