@@ -8,19 +8,19 @@ from collections.abc import Mapping
 
 _VARIABLE = re.compile(r"\$(?:\{([^{}]*)\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-# Set anew in each job: what the login node says of them is not what the job sees.
-# What a shell would do something with: $(pwd), `pwd`, $$
+# What a shell would act on: $(pwd), `pwd`, $$
 _OF_SHELLS = re.compile(r"`|\$[($]")
+# Set again in each job: the job does not see the login node's values.
 _OF_THE_JOB = re.compile(r"TMPDIR|TMP|LOCALSCRATCH|SLURM_\w+|SLURMD_\w+|CUDA_VISIBLE_DEVICES")
-# What a job may inherit from the shell that submits it. Everything else is left behind: variables of
-# an enclosing job, a notebook or a container change what sbatch asks for or what the job does.
-_KEPT = (
+# What a job may inherit from the shell that submits it. Everything else is left behind: variables
+# of an enclosing job, a notebook or a container change what sbatch asks for or what the job does.
+_INHERITED = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ",
     "SLURM_CONF", "MODULEPATH", "MODULESHOME",
     # Where the user's tickets lie: plugins such as AUKS take them along to the node.
     "KRB5CCNAME", "KRB5_CONFIG", "X509_USER_PROXY", "BEARER_TOKEN_FILE",
 )  # fmt: skip
-_KEPT_PREFIXES = (
+_INHERITED_PREFIXES = (
     "BASH_FUNC_module",
     "BASH_FUNC_ml",
     "BASH_FUNC__module",
@@ -36,7 +36,7 @@ def expand(text: str) -> str:
 
     Args:
         text: the path as it was written. Other dollar signs, as in ``a$1``, stay; so do the names
-            of folders that are there.
+            of existing folders.
 
     Raises:
         ValueError: a variable is not set, is empty, or belongs to the job; or the path asks a shell
@@ -51,7 +51,7 @@ def expand(text: str) -> str:
 
 
 def nobodys_home(path: str) -> str:
-    """What is said of ``~name`` where nobody has that name; nothing of any other path."""
+    """What to say of ``~name`` if nobody has that name; empty for any other path."""
     name = path.partition("/")[0]
     if not re.fullmatch(r"~[\w.-]+", name) or os.path.expanduser(name) != name:
         return ""
@@ -59,7 +59,7 @@ def nobodys_home(path: str) -> str:
 
 
 def _is_there(text: str, end: int) -> bool:
-    """Whether the part of a whole path that ends behind some place is the name of a file or folder."""
+    """Whether an absolute path exists, up to the end of the name that is at some place in it."""
     part = text[:end] + text[end:].partition("/")[0]
     return os.path.isabs(part) and os.path.lexists(part)
 
@@ -76,7 +76,7 @@ def _value(match: re.Match[str]) -> str:
         raise ValueError(f"{match[0]} is not a variable's name; expected $NAME or ${{NAME}}")
     if _OF_THE_JOB.fullmatch(name):
         raise ValueError(
-            f"{match[0]} is set anew on each node, and this path is fixed when a job is sent; "
+            f"{match[0]} is set again on each node, and this path is fixed when a job is sent; "
             "write the path (scratch in the profile is for the node's own folder)"
         )
     value = os.environ.get(name, "")
@@ -91,5 +91,8 @@ def submission_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
     In a job, too, Python is to read file names as UTF-8, whatever the shell's locale.
     """
-    inherited = {k: v for k, v in environ.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
+    inherited = {}
+    for name, value in environ.items():
+        if name in _INHERITED or name.startswith(_INHERITED_PREFIXES):
+            inherited[name] = value
     return {**inherited, "PYTHONUTF8": "1"}

@@ -6,21 +6,25 @@ from typing import Any
 
 
 def one_line(text: str) -> str:
-    """Text for a comment: whatever could end the line is replaced."""
+    """Text for a comment: every character that could end the line is replaced."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def show(value: Any, limit: int = 60) -> str:
     """A value for a message: as written, cut where it is long."""
     text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    if len(text) <= limit:
+        return text
+    return text[: limit - 1] + "…"
 
 
-def did_you_mean(name: Any, known: Any, also: str | None = None) -> str:
-    """``; did you mean X?`` for the closest known name, else the list of them (or ``also``)."""
+def did_you_mean(name: Any, names: Any, also: str | None = None) -> str:
+    """``; did you mean X?`` for the closest of some names, else the list of them (or ``also``)."""
     from difflib import get_close_matches  # only on an error
 
-    close = get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+    close = get_close_matches(str(name), list(names), n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]}?"
-    return f"; known are {', '.join(known)}" if also is None else also
+    if also is not None:
+        return also
+    return f"; known are {', '.join(names)}"

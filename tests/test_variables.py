@@ -88,8 +88,8 @@ def test_overrides_are_expanded(places):
             "images.tensorflow",
             "${NOWHERE} is not set",
         ),
-        ("cluster.runs_root=$TMPDIR/runs", "runs_root", "is set anew on each node"),
-        ("cluster.binds=['$SLURM_JOB_ID']", "binds", "is set anew on each node"),
+        ("cluster.runs_root=$TMPDIR/runs", "runs_root", "is set again on each node"),
+        ("cluster.binds=['$SLURM_JOB_ID']", "binds", "is set again on each node"),
     ],
 )
 def test_profile_variables_refused(places, monkeypatch, sets, key, part):

@@ -9,7 +9,7 @@ TrainingError
 `-- Stopped       75  not a fault: stopped on request, state saved
     `-- Unsaved   75  the disk takes nothing any more; what was saved before is intact
 
-`spec.SpecError` (64) stands beside the tree: the contract module knows nothing of the trainer.
+`settings.SpecError` (64) is outside the tree: it says that run.json is wrong, not a run.
 """
 
 from hpcdl.contract.spec import EXIT_DATA, EXIT_DEVICES, EXIT_INTERNAL, EXIT_STOPPED, EXIT_USER_CODE
@@ -40,7 +40,7 @@ class DataError(TrainingError):
 
 
 class DeviceError(TrainingError):
-    """TensorFlow sees another number of GPUs than the run asks for, or they do not work together."""
+    """TensorFlow sees another number of GPUs than the run asks for, or they fail together."""
 
     exit_status = EXIT_DEVICES
     kind = "device"
@@ -71,4 +71,4 @@ class Stopped(TrainingError):  # noqa: N818 - it is not an error
 
 
 class Unsaved(Stopped):
-    """Something could not be written, however often it was tried; the run can go on from the last checkpoint."""
+    """Something could not be written after many tries; the last checkpoint is intact."""

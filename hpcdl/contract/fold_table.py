@@ -1,4 +1,4 @@
-"""The table of a cross-validation: a line for each fold, their mean and deviation, for the log and for people later."""
+"""The table of a cross-validation: a line for each fold, then their mean and deviation."""
 
 from __future__ import annotations
 
@@ -7,27 +7,24 @@ from typing import Any, Dict, List, Tuple
 PARTS = ("validation", "test")
 
 
-def table(found: Dict[str, Any]) -> List[List[str]]:
+def table(result: Dict[str, Any]) -> List[List[str]]:
     """The cells of the table, its header first.
 
     Args:
-        found: ``cross_validation`` of result.json.
+        result: ``cross_validation`` of result.json.
     """
-    columns = [
-        (part, name) for part in PARTS for name in sorted(found["mean"][part], key=_loss_first)
-    ]
-    rows = [["fold", "epochs", *("{} {}".format(part, name) for part, name in columns)]]
-    for fold in found["folds"]:
-        rows.append(
-            [
-                str(fold["fold"]),
-                str(fold["epochs_run"]),
-                *(_cell(fold[part][name]) for part, name in columns),
-            ]
-        )
+    columns = []
+    for part in PARTS:
+        for metric in sorted(result["mean"][part], key=_loss_first):
+            columns.append((part, metric))
+    cells = [["fold", "epochs", *("{} {}".format(part, metric) for part, metric in columns)]]
+    for fold in result["folds"]:
+        values = [_cell(fold[part][metric]) for part, metric in columns]
+        cells.append([str(fold["fold"]), str(fold["epochs_run"]), *values])
     for name in ("mean", "deviation"):
-        rows.append([name, "", *(_cell(found[name][part][metric]) for part, metric in columns)])
-    return rows
+        values = [_cell(result[name][part][metric]) for part, metric in columns]
+        cells.append([name, "", *values])
+    return cells
 
 
 def _loss_first(name: str) -> Tuple[bool, str]:

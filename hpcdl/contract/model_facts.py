@@ -1,4 +1,4 @@
-"""What a run's saved model takes and gives, and which epoch was tested, each as a line for people."""
+"""A run's saved model in words: what it takes and gives, and which epoch was tested."""
 
 from __future__ import annotations
 
@@ -10,30 +10,28 @@ def describe_use(model: Dict[str, Any], classes: int) -> str:
 
     Args:
         model: ``model`` of result.json, with ``file`` and ``input``.
-        classes: how many there are.
+        classes: the number of classes.
     """
     height, width, channels = model["input"]["shape"]
     kind = {1: "grey ", 3: "RGB "}.get(channels, "{}-channel ".format(channels))
     low, high = model["input"]["range"]
     gives = "a logit" if model.get("output") == "logits" else "a probability"
-    text = (
-        "takes {}images of {}x{} with values from {} to {}, gives {} for each of {} classes".format(
-            kind, height, width, low, high, gives, classes
-        )
+    takes = "takes {}images of {}x{} with values from {} to {}".format(
+        kind, height, width, low, high
     )
+    text = "{}, gives {} for each of {} classes".format(takes, gives, classes)
     if model.get("weights_only"):
-        text = (
-            "has the weights alone, of a model that {}; build it with your function first".format(
-                text
-            )
+        only_weights = (
+            "has the weights alone, of a model that {}; build it with your function first"
         )
+        text = only_weights.format(text)
     if model.get("needs"):
         text += "; needs {} when it is loaded".format(", ".join(model["needs"]))
     return "{} {}".format(model["file"], text)
 
 
 def describe_tested(result: Dict[str, Any]) -> str:
-    """Which epoch's weights were tested and saved, beside the best epoch; empty for old results."""
+    """Which epoch's weights were tested and saved, and the best epoch; empty for old results."""
     epoch = (result.get("test") or {}).get("epoch")
     best = result.get("best")
     if epoch is None:

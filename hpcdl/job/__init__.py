@@ -15,6 +15,7 @@ from hpcdl.job.notjobs import LARGEST_JOB, about_file
 from hpcdl.job.sections import Job, Resources, format_time, parse_time
 from hpcdl.text import show
 from hpcdl.yamlfile.reader import Located, decode, read_value, read_yaml
+from hpcdl.yamlfile.walker import is_inside
 
 __all__ = ["Job", "Resources", "find_job", "format_time", "load_job", "parse_time"]
 
@@ -47,13 +48,15 @@ def load_job(
         JobError: all that is wrong in the file and the sets, with places.
         UserError: there is no such file, or it is something else.
     """
-    found = find_job(os.fspath(name))
-    path = found.path
+    job_file = find_job(os.fspath(name))
+    path = job_file.path
     source = "/".join(path.parts[-2:])
     ships = not os.path.exists(name)  # then its path says nothing to the user
-    shown = source if ships else os.fspath(name)
+    shown = os.fspath(name)
+    if ships:
+        shown = source
     problems: list[Problem] = []
-    if found.is_script:
+    if job_file.is_script:
         script = path.parent.resolve() / path.name
         from hpcdl.job.fromscript import document_of
 
@@ -91,13 +94,8 @@ def _read_document(path: Path, shown: str, problems: list[Problem]) -> Located |
     if document is None and path.suffix not in JOB_SUFFIXES:
         problems.append(Problem(shown, "", "expected a job file (.yaml) or a script (.py, .ipynb)"))
     if document is not None and isinstance(document.value, str):
-        problems.append(
-            Problem(
-                document.where,
-                "",
-                f"expected keys and values, as in name: my-job; got {show(document.value)}",
-            )
-        )
+        message = f"expected keys and values, as in name: my-job; got {show(document.value)}"
+        problems.append(Problem(document.where, "", message))
         return None
     if document is not None and _is_profile(document):
         fix = f"give it as hpcdl check JOB --cluster {shown}"
@@ -106,9 +104,11 @@ def _read_document(path: Path, shown: str, problems: list[Problem]) -> Located |
 
 
 def _is_profile(document: Located) -> bool:
-    """Whether a document has what every profile has, and no job."""
-    keys = document.value if isinstance(document.value, dict) else {}
-    return "node" in keys and not {"script", "model", "data"} & set(keys)
+    """Whether a document has what every profile has, and nothing of a job."""
+    keys = set()
+    if isinstance(document.value, dict):
+        keys = set(document.value)
+    return "node" in keys and not {"script", "model", "data"} & keys
 
 
 def _as_key(args: Sequence[str]) -> str:
@@ -153,12 +153,12 @@ def _take_the_place(document: Located, key: str) -> None:
     So ``data.path`` takes the place of the file's ``data.name``.
     """
     for keys, dependents in _ALTERNATIVES:
-        chosen = [one for one in keys if key == one or key.startswith(f"{one}.")]
-        if not chosen:
-            continue
-        for other in (*keys, *dependents):
-            if other not in chosen and not _goes_with(other, chosen[0]):
-                _drop_of_file(document, other)
+        for chosen in keys:
+            if not is_inside(key, chosen):
+                continue
+            for other in (*keys, *dependents):
+                if other != chosen and not _goes_with(other, chosen):
+                    _drop_of_file(document, other)
 
 
 def _goes_with(key: str, chosen: str) -> bool:
@@ -171,10 +171,10 @@ def _drop_of_file(document: Located, key: str) -> None:
     *sections, last = key.split(".")
     section = document
     for part in sections:
-        inner = section.value.get(part) if isinstance(section.value, dict) else None
-        if inner is None:
+        if not isinstance(section.value, dict) or part not in section.value:
             return
-        section = inner
-    value = section.value.get(last) if isinstance(section.value, dict) else None
-    if value is not None and not value.where.startswith("--set"):
+        section = section.value[part]
+    if not isinstance(section.value, dict) or last not in section.value:
+        return
+    if not section.value[last].where.startswith("--set"):
         del section.value[last]

@@ -54,25 +54,25 @@ def _check_training(job: Job, document: Located, walker: Walker) -> None:
 
 def _script_or_model(document: Located) -> Iterator[Problem]:
     """A job is either a script or a model with its data."""
-    given = {key: item for key, item in document.value.items() if item.value is not None}
-    if "script" in given:
+    items = {key: item for key, item in document.value.items() if item.value is not None}
+    if "script" in items:
         message = "goes with a model; this job has a script, which does as it likes"
-        yield from _not_with(given, ("data", "model", "train"), message)
+        yield from _not_with(items, ("data", "model", "train"), message)
         return
     message = "goes with a script; this job has none"
-    yield from _not_with(given, ("args", "workdir", "stop_signal"), message)
-    if "model" not in given:
+    yield from _not_with(items, ("args", "workdir", "stop_signal"), message)
+    if "model" not in items:
         message = "missing; expected a model with its data, or a script"
         yield Problem(document.where, "model", message)
-    if "data" not in given:
+    if "data" not in items:
         message = "missing; expected {name: ...}, {path: ...} or {function: ...}"
         yield Problem(document.where, "data", message)
 
 
-def _not_with(given: dict[str, Located], keys: tuple[str, ...], message: str) -> Iterator[Problem]:
+def _not_with(items: dict[str, Located], keys: tuple[str, ...], message: str) -> Iterator[Problem]:
     for key in keys:
-        if key in given:
-            yield Problem(given[key].where, key, message)
+        if key in items:
+            yield Problem(items[key].where, key, message)
 
 
 def _one_data_set(document: Located) -> Iterator[Problem]:

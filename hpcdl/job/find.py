@@ -19,7 +19,7 @@ SCRIPT_SUFFIXES = (".py", ".ipynb")
 class JobFile:
     """A job's file.
 
-    ``note`` is what the user should hear where the name could mean another file, else empty.
+    ``note`` is what to tell the user if the name could mean another file, else empty.
     """
 
     path: Path
@@ -42,7 +42,8 @@ def find_job(name: str) -> JobFile:
     """
     if not name.strip():
         raise UserError(
-            "the JOB is empty; expected a job file, a script, or a shipped job's name (is a shell variable not set?)"
+            "the JOB is empty; expected a job file, a script, or a shipped job's name "
+            "(is a shell variable not set?)"
         )
     path = Path(os.path.expanduser(name))
     if os.path.isfile(path) or (os.path.exists(path) and not os.path.isdir(path)):
@@ -68,7 +69,9 @@ def _bare(name: str) -> JobFile:
             f"{name} is {here[0]} or {here[1]}; give the one that you mean, ending and all"
         )
     if here:
-        instead = ", not the shipped job of that name" if name in ships else ""
+        instead = ""
+        if name in ships:
+            instead = ", not the shipped job of that name"
         return JobFile(here[0].absolute(), f"{name}: using {here[0]} in this folder{instead}")
     if os.path.isdir(name):
         raise UserError(about_folder(Path(name), name, ships=name in ships))
@@ -76,13 +79,15 @@ def _bare(name: str) -> JobFile:
         copy = f"hpcdl jobs copy {name} makes a copy to edit"
         return JobFile(ships[name], f"{name}: using the job that ships with hpcdl ({copy})")
     close = did_you_mean(name, [*_job_files(Path()), *ships], also="")
-    known = close or f"; known are {', '.join(ships)}"
-    raise UserError(f"there is no job file {name!r}, nor a shipped job of that name{known}")
+    names = close or f"; known are {', '.join(ships)}"
+    raise UserError(f"there is no job file {name!r}, nor a shipped job of that name{names}")
 
 
 def _missing_file(name: str, path: Path) -> str:
-    """What to say of a file that is not there: what is meant, most likely."""
-    kind = "file" if path.suffix in SCRIPT_SUFFIXES else "job file"
+    """What to say of a missing file: what is meant, most likely."""
+    kind = "job file"
+    if path.suffix in SCRIPT_SUFFIXES:
+        kind = "file"
     if os.path.islink(path):
         return f"{name} is a link to {os.readlink(path)}, which is not there"
     if not os.path.isdir(path.parent):

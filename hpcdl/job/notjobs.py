@@ -31,7 +31,7 @@ def about_file(path: Path, head: bytes, shown: str) -> str | None:
 
     Args:
         path: the file.
-        head: its bytes, as many as a job file may have.
+        head: its first bytes, at most one more than a job file may have.
         shown: how the user calls it.
     """
     kind = _kind(path, head)
@@ -63,15 +63,18 @@ def about_folder(path: Path, shown: str, ships: bool = False) -> str:
     """
     folder = shown.rstrip("/") or "/"
     if (path / "manifest.json").exists() and (path / "job.yaml").exists():
-        again = f"hpcdl submit {folder}/job.yaml starts a new one, hpcdl resume {folder} goes on with it"
-        return f"{shown} is a run's folder, not a job file: {again}"
+        again = f"hpcdl submit {folder}/job.yaml starts a new one"
+        resume = f"hpcdl resume {folder} goes on with it"
+        return f"{shown} is a run's folder, not a job file: {again}, {resume}"
     if (path / "job.sbatch").exists():
-        return f"{shown} is a folder that hpcdl render made; send it with: cd {folder} && sbatch job.sbatch"
-    inside = _could_be_meant(path)
-    close = (
-        f"; did you mean {' or '.join(f'{folder}/{name}' for name in inside)}?" if inside else ""
-    )
-    copy = f" (for the shipped job of that name: hpcdl jobs copy {shown})" if ships else ""
+        how = f"cd {folder} && sbatch job.sbatch"
+        return f"{shown} is a folder that hpcdl render made; send it with: {how}"
+    close = copy = ""
+    names = _could_be_meant(path)
+    if names:
+        close = f"; did you mean {' or '.join(f'{folder}/{name}' for name in names)}?"
+    if ships:
+        copy = f" (for the shipped job of that name: hpcdl jobs copy {shown})"
     return f"{shown} is a folder; expected a job file or a script{close}{copy}"
 
 

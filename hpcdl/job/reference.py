@@ -98,7 +98,7 @@ def _classes_in(hint: Any) -> list[type]:
 
 
 def _kind(cls: type) -> str:
-    """What one of several sections is called: by its first field, which tells it from the others."""
+    """What one of several sections is called: by its first field, which tells them apart."""
     if cls is FunctionSpec:
         return "your own function"
     first = fields(cls)[0]

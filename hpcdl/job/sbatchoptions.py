@@ -10,7 +10,10 @@ from hpcdl.yamlfile.reader import Located
 from hpcdl.yamlfile.walker import Walker
 
 _OPTION = re.compile(r"[a-z][a-z0-9-]+")
-NO_DIRECTIVE = "a #SBATCH line cannot carry a line break, a control character, a backslash or both kinds of quotes"
+NO_DIRECTIVE = (
+    "a #SBATCH line cannot carry a line break, a control character, a backslash "
+    "or both kinds of quotes"
+)
 # sbatch options that are flags; exclusive may also be user, mcs or topo
 _FLAGS = (
     *("exclusive", "contiguous", "hold", "overcommit", "oversubscribe", "reboot", "spread-job"),
@@ -27,10 +30,12 @@ _ONE_TASK = (
 )
 _USE_INSTEAD = {
     "account": "say account in the cluster profile, or in this job as cluster: {account: ...}",
-    "partition": "say partition in the cluster profile, or in this job as cluster: {partition: ...}",
+    "partition": "say partition in the cluster profile, "
+    "or in this job as cluster: {partition: ...}",
     "qos": "say qos in the cluster profile, or in this job as cluster: {qos: ...}",
     **dict.fromkeys(("requeue", "no-requeue"), "say requeue in the cluster profile"),
-    "signal": "say signal_lead_s in the cluster profile, and stop_signal here for a script's own handler",
+    "signal": "say signal_lead_s in the cluster profile, "
+    "and stop_signal here for a script's own handler",
     "nodes": "say resources.nodes",
     "time": 'say resources.time, as in resources: {time: "02:00:00"}',
     "cpus-per-task": "say resources.cpus",
@@ -70,28 +75,38 @@ def with_flags(document: Located) -> Located:
     Under ``slurm``, true and nothing give the bare flag, and false leaves it out. Lists of names
     become sbatch's, with commas.
     """
-    section = document.value.get("slurm") if isinstance(document.value, dict) else None
+    if not isinstance(document.value, dict):
+        return document
+    section = document.value.get("slurm")
     if section is None or not isinstance(section.value, dict):
         return document
     options = {}
     for name, item in section.value.items():
-        if name == _YES_OR_NO_OPTION and isinstance(item.value, bool):
-            word = "yes" if item.value else "no"
-            options[name] = Located(word, item.where, word)
-        elif item.value is None or item.value is True:
-            options[name] = Located("", item.where, "")
-        elif (
-            name in _LISTS
-            and isinstance(item.value, list)
-            and item.value
-            and all(part.raw for part in item.value)
-        ):
-            names = ",".join(str(part.raw) for part in item.value)
-            options[name] = Located(names, item.where, names)
-        elif item.value is not False:
-            options[name] = item
+        option = _as_option(name, item)
+        if option is not None:
+            options[name] = option
     changed = Located(options, section.where)
     return Located({**document.value, "slurm": changed}, document.where)
+
+
+def _as_option(name: str, item: Located) -> Located | None:
+    """An option as sbatch takes it; None for a flag that is left out."""
+    if name == _YES_OR_NO_OPTION and isinstance(item.value, bool):
+        return _text("yes" if item.value else "no", item)
+    if item.value is None or item.value is True:
+        return _text("", item)
+    if item.value is False:
+        return None
+    if name in _LISTS and isinstance(item.value, list) and item.value:
+        names = [part.raw for part in item.value]
+        if all(names):
+            return _text(",".join(map(str, names)), item)
+    return item
+
+
+def _text(text: str, item: Located) -> Located:
+    """A text in the place of an item."""
+    return Located(text, item.where, text)
 
 
 def check_options(section: Mapping[str, Located], walker: Walker) -> None:
@@ -125,7 +140,9 @@ def _in_sbatchs_writing(key: str) -> str:
 
 def _meant(key: str) -> str:
     meant = _in_sbatchs_writing(key)
-    return f"; did you mean {meant}?" if _OPTION.fullmatch(meant) else ""
+    if not _OPTION.fullmatch(meant):
+        return ""
+    return f"; did you mean {meant}?"
 
 
 def _use_instead(key: str) -> str | None:
@@ -135,9 +152,8 @@ def _use_instead(key: str) -> str | None:
     """
     if key in _USE_INSTEAD:
         return _USE_INSTEAD[key]
-    whole = [name for name in _USE_INSTEAD if name.startswith(key)]
-    return (
-        f"{key} is short for {whole[0]}; {_USE_INSTEAD[whole[0]]}"
-        if len(key) > 1 and whole
-        else None
-    )
+    if len(key) > 1:
+        for name, instead in _USE_INSTEAD.items():
+            if name.startswith(key):
+                return f"{key} is short for {name}; {instead}"
+    return None

@@ -61,7 +61,7 @@ class Job:
         "environment variables of the script or training, such as NCCL_DEBUG", {}
     )
     stop_signal: Optional[str] = setting(
-        "signal that the script gets, beside the stop file, when it is to save and stop",
+        "signal that the script gets, besides the stop file, to save and stop",
         None,
         choices=("USR1", "USR2"),
     )
@@ -72,10 +72,11 @@ class Job:
         "other files or folders that the script or function needs, frozen with it", []
     )
     packages: Optional[str] = setting(
-        "a requirements file: what hpcdl env build installs beside the image for this job", None
+        "a requirements file: what hpcdl env build installs in addition to the image for this job",
+        None,
     )
     pythonpath: list[str] = setting(
-        "folders to import from beside the image, not frozen; bound read-only", []
+        "folders to import from, besides the image, not frozen; bound read-only", []
     )
     slurm: dict[str, str] = setting(
         "further sbatch options, such as {constraint: h100}; a flag is {exclusive: true}", {}
@@ -94,12 +95,12 @@ class Job:
     @property
     def functions(self) -> dict[str, str]:
         """The user's own functions, ``package.module:function``, by their keys in the job file."""
-        found = {}
+        functions = {}
         if self.data and self.data.function:
-            found["data.function"] = self.data.function
+            functions["data.function"] = self.data.function
         if isinstance(self.model, FunctionSpec):
-            found["model.function"] = self.model.function
-        return found
+            functions["model.function"] = self.model.function
+        return functions
 
 
 def parse_time(text: str) -> int:
@@ -128,30 +129,32 @@ def _seconds(*parts: str | None) -> int:
 
 
 def _form_to_write(text: str) -> str:
-    """``: write "2-00:00:00"`` for a time in another form, with both meanings where it has two."""
+    """``: write "2-00:00:00"`` for a time in another form, with both meanings if it has two."""
     if len(text) > 20:
         return ""
     if text.strip().lower() in WITHOUT_END:
         return ": a job has an end here; hpcdl cluster show tells the longest that the site allows"
-    meant_s: list[int] = []
-    with_units = _WITH_UNIT.findall(text.strip())
-    other = _OTHER_TIME.fullmatch(text.strip())
-    if with_units and not _WITH_UNIT.sub("", text.strip()):
-        units_s = {"d": 86400, "h": 3600, "m": 60}
-        meant_s = [
-            round(sum(float(count) * units_s[unit[0].lower()] for count, unit in with_units))
-        ]
-    elif other and (other[1] or other[4]):
-        meant_s = [_seconds(*other.groups())]
-    elif other and other[3]:
-        meant_s = [
-            _seconds(None, None, other[2], other[3]),
-            _seconds(None, other[2], other[3], None),
-        ]
-    elif other:
-        meant_s = [_seconds(None, None, other[2], None), _seconds(None, other[2], None, None)]
-    forms = [f'"{format_time(seconds)}"' for seconds in meant_s if seconds]
+    forms = [f'"{format_time(seconds)}"' for seconds in _meanings_s(text.strip()) if seconds]
     return f": write {' or '.join(forms)}" if forms else ""
+
+
+def _meanings_s(text: str) -> list[int]:
+    """The seconds that a time in another form may mean."""
+    if _WITH_UNIT.match(text) and not _WITH_UNIT.sub("", text):
+        units_s = {"d": 86400, "h": 3600, "m": 60}
+        total_s = 0.0
+        for count, unit in _WITH_UNIT.findall(text):
+            total_s += float(count) * units_s[unit[0].lower()]
+        return [round(total_s)]
+    match = _OTHER_TIME.fullmatch(text)
+    if match is None:
+        return []
+    days, first, second, third = match.groups()
+    if days or third:
+        return [_seconds(days, first, second, third)]
+    if second:
+        return [_seconds(None, None, first, second), _seconds(None, first, second, None)]
+    return [_seconds(None, None, first, None), _seconds(None, first, None, None)]
 
 
 def format_time(seconds: int) -> str:

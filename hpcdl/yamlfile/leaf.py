@@ -1,4 +1,4 @@
-"""Converts one value of a document to what a field takes, strictly: neither ``"5"`` nor ``true`` is 5."""
+"""Converts one value to what a field takes, strictly: neither ``"5"`` nor ``true`` is 5."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ _SIMPLE = (bool, int, float, str)
 
 def options_of(hint: Any) -> list[Any]:
     """The types that an annotation admits; one alone for any but a union."""
-    return list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
+    if get_origin(hint) in (Union, types.UnionType):
+        return list(get_args(hint))
+    return [hint]
 
 
 def convert(value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
-    """A value as its annotation wants it: a whole number where a number is wanted becomes one.
+    """A value as its annotation wants it; a whole number becomes a float if a float is expected.
 
     Args:
         value: of YAML: a text, a number, true or false, a list, a dict.
         hint: the annotation, of such types; what is in a dict stays as it is.
-        metadata: the bounds of each number in it, the ``choices`` of a text, a list's ``min_length``.
+        metadata: the bounds of each number in it, the ``choices`` of a text, the ``min_length`` of
+            a list.
 
     Raises:
         ValueError: it is none of these.

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 import yaml
 
+from hpcdl.contract.settings import join
 from hpcdl.errors import Problem
 
 MAX_VALUES = 10_000  # a job file has dozens; aliases of aliases can make billions
 MAX_DEPTH = 50
-_NO_TEXT = re.compile(
-    "[\0\ud800-\udfff]"
-)  # "\0" and "\ud83d" in double quotes: no program's argument can hold them
+# "\0" and "\ud83d" in double quotes: no program's argument can hold them
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Located:
         places = {key: self.where}
         if isinstance(self.value, dict):
             for name, item in self.value.items():
-                places.update(item.places(f"{key}.{name}" if key else name))
+                places.update(item.places(join(key, name)))
         return places
 
     def at(self, key: str) -> Located:
@@ -119,7 +119,7 @@ def read_yaml(text: str, name: str, problems: list[Problem]) -> Located | None:
         problems: where problems are added.
 
     Returns:
-        The document, or None where it could not be read at all.
+        The document, or None if it could not be read at all.
     """
     try:
         root = yaml.compose(text, Loader=_Loader)
@@ -132,12 +132,13 @@ def read_yaml(text: str, name: str, problems: list[Problem]) -> Located | None:
             problems.append(Problem(f"{name}:{line}", "", message))
             return None
         mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}" if mark else name
         detail = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        hint = _hint(text, detail, mark) if mark else ""
+        where, hint = name, ""
+        if mark:
+            where, hint = f"{name}:{mark.line + 1}", _hint(text, detail, mark)
         problems.append(Problem(where, "", f"this is not YAML: {detail}{hint}"))
         return None
-    except UnicodeEncodeError:  # bytes of the command line that are no text
+    except UnicodeEncodeError:  # bytes of the command line that are not text
         problems.append(Problem(name, "", "is not UTF-8 text"))
         return None
     if root is None:
@@ -148,8 +149,8 @@ def read_yaml(text: str, name: str, problems: list[Problem]) -> Located | None:
 def _line_too_deep(text: str) -> int | None:
     """The line where a document that cannot be read is nested deeper than `MAX_DEPTH`, or None.
 
-    PyYAML has a limit of its own, which depends on its version and on how it was built. So hpcdl's
-    is looked for first, with the part of PyYAML that has none.
+    PyYAML's own limit depends on its version and on how it was built. So hpcdl looks for its limit
+    first, with the part of PyYAML that has none.
     """
     depth = 0
     try:
@@ -159,7 +160,8 @@ def _line_too_deep(text: str) -> int | None:
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             if depth > MAX_DEPTH:
-                return event.start_mark.line + 1 if event.start_mark else 1
+                line = getattr(event.start_mark, "line", 0)
+                return int(line) + 1
     except yaml.YAMLError:
         pass  # the document has another fault before it is too deep
     return None
@@ -190,15 +192,18 @@ def _hint(text: str, detail: str, mark: Any) -> str:
 
 def read_value(text: str, where: str, problems: list[Problem]) -> Located:
     """Read the right-hand side of a ``--set key=value``: YAML, or else plain text."""
-    found: list[Problem] = []
-    value = read_yaml(text, where, found) if text.strip() else Located("", where, "")
-    if found or value is None:
-        problems.extend(Problem(where, "", p.message) for p in found)
+    if not text.strip():
+        return Located("", where, "")
+    own_problems: list[Problem] = []
+    value = read_yaml(text, where, own_problems)
+    if own_problems or value is None:
+        problems.extend(Problem(where, "", problem.message) for problem in own_problems)
         return Located(None, where)
     return _relocate(value, where)
 
 
 def _relocate(item: Located, where: str) -> Located:
+    """The same value at another place."""
     value = item.value
     if isinstance(value, dict):
         value = {key: _relocate(inner, where) for key, inner in value.items()}
@@ -230,15 +235,16 @@ class _Converter:
             if isinstance(node, yaml.MappingNode):
                 return Located(self._mapping(node, key), where)
             if isinstance(node, yaml.SequenceNode):
-                return Located(
-                    [self.convert(item, f"{key}[{i}]") for i, item in enumerate(node.value)], where
-                )
+                items = []
+                for number, item in enumerate(node.value):
+                    items.append(self.convert(item, f"{key}[{number}]"))
+                return Located(items, where)
             return Located(self._scalar(node, key, where), where, str(node.value))
         finally:
             self.open.discard(id(node))
 
     def _mapping(self, node: yaml.MappingNode, key: str) -> dict[str, Located]:
-        """A section's own keys, in their order, and behind them those that ``<<`` merges into it."""
+        """A section's own keys, in their order, then those that ``<<`` merges into it."""
         section: dict[str, Located] = {}
         merged: list[yaml.Node] | None = None
         for key_node, value_node in node.value:
@@ -250,13 +256,13 @@ class _Converter:
             if inner == "<<" and not key_node.style:
                 if merged is not None:
                     message = "given twice; several are merged as <<: [*NAME, *NAME]"
-                    self.problems.append(Problem(where, f"{key}.<<" if key else "<<", message))
+                    self.problems.append(Problem(where, join(key, "<<"), message))
                 merged = self._sources(value_node, key, where)
                 continue
             if _NO_TEXT.search(inner):
                 self.problems.append(Problem(where, key, f"no key can be {inner!a}"))
                 continue
-            path = f"{key}.{inner}" if key else inner
+            path = join(key, inner)
             if inner in section:
                 message = f"given twice, first at {section[inner].where}"
                 self.problems.append(Problem(where, path, message))
@@ -277,7 +283,7 @@ class _Converter:
         if all(isinstance(source, yaml.MappingNode) for source in sources):
             return list(sources)
         message = "<< merges sections: expected *NAME or [*NAME, *NAME], each a section's &NAME"
-        self.problems.append(Problem(where, f"{key}.<<" if key else "<<", message))
+        self.problems.append(Problem(where, join(key, "<<"), message))
         return []
 
     def _scalar(self, node: yaml.Node, key: str, where: str) -> Any:
@@ -293,12 +299,12 @@ class _Converter:
             return text.lower() == "true"
         try:
             if kind == "int":
-                return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+                base = 0 if text[:2] in ("0o", "0x") else 10
+                return int(text, base)
             if kind == "float":
                 return float(re.sub(r"\.(inf|nan)$", r"\1", text.lower()))
-        except (
-            ValueError
-        ):  # a tag on something else, or thousands of digits: whoever expects a number refuses it
+        except ValueError:
+            # A tag on something else, or thousands of digits: what expects a number refuses it
             return text
         if kind != "str":
             self.problems.append(Problem(where, key, f"the YAML tag {node.tag} is not used here"))

@@ -11,6 +11,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from math import isinf
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from hpcdl.contract.settings import join
 from hpcdl.errors import Problem
 from hpcdl.text import did_you_mean, show
 from hpcdl.yamlfile.leaf import BOUNDS, convert, options_of
@@ -87,11 +88,11 @@ class Walker:
         for name, inner in item.value.items():
             if name not in settings:
                 meant = _pasted(name) or did_you_mean(name, settings)
-                self.add(inner, _join(key, name), f"unknown key{meant}")
+                self.add(inner, join(key, name), f"unknown key{meant}")
         hints = get_type_hints(cls)
         values = {}
         for name, setting_field in settings.items():
-            value = self._field(setting_field, hints[name], item, _join(key, name))
+            value = self._field(setting_field, hints[name], item, join(key, name))
             if value is not MISSING:
                 values[name] = value
         return cls(**values)
@@ -136,7 +137,7 @@ class Walker:
         """The values of a section whose keys the user chooses."""
         values = {}
         for name, item in items.items():
-            values[name] = self.value(hint, metadata, item, _join(key, name))
+            values[name] = self.value(hint, metadata, item, join(key, name))
         return values
 
     def _leaf(self, hint: Any, metadata: Metadata, item: Located, key: str) -> Any:
@@ -219,7 +220,3 @@ def _pasted(name: str) -> str:
         "; it has a no-break space or a curly quote, as web pages and word processors make them: "
         "type it again"
     )
-
-
-def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
