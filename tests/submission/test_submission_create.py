@@ -53,7 +53,7 @@ def test_folder_holds_everything(write_job, tmp_path):
     manifest = json.loads(paths.manifest.read_text())
     assert manifest["hpcdl"] == hpcdl.__version__
     assert manifest["command_line"] == ["hpcdl", "submit", "x y"]
-    assert Path(manifest["code"]["folder"], "hpcdl", "planning.py").exists()
+    assert Path(manifest["code"]["folder"], "hpcdl", "planfile.py").exists()
     assert yaml.safe_load(paths.job.read_text())["args"] == ["é", "b c"]
 
 

@@ -80,7 +80,7 @@ def test_code_hash_by_content(tmp_path, monkeypatch):
 
     monkeypatch.setattr(freeze, "_PACKAGE", package)
     assert code_sha() == before, "a copy elsewhere is the same code"
-    (package / "planning.py").write_text((package / "planning.py").read_text() + "\n")
+    (package / "planfile.py").write_text((package / "planfile.py").read_text() + "\n")
     assert code_sha() != before
 
 
