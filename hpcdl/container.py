@@ -14,7 +14,7 @@ from hpcdl.errors import UserError
 from hpcdl.mounts.binds import ordered
 from hpcdl.planning import Plan, Training
 
-PACKAGES = "/opt/hpcdl/packages"  # where a job sees what was installed beside its image
+PACKAGES = "/opt/hpcdl/packages"  # where a job sees the packages that its image lacks
 
 
 @dataclass(frozen=True)

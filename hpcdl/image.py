@@ -56,8 +56,8 @@ def inspect_image(sif: str, python: str = "python", runtime: str | None = None) 
     check_sif(path)
     command = runtime or shutil.which("apptainer") or shutil.which("singularity")
     if command is None or shutil.which(command) is None:
-        wanted = runtime or "apptainer or singularity"
-        raise ContainerError(f"there is no {wanted} command here; perhaps: module load singularity")
+        names = runtime or "apptainer or singularity"
+        raise ContainerError(f"there is no {names} command here; perhaps: module load singularity")
     with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
         start = isolated(command, str(path), tmp)
         versions = ask([*start, *python_program(python, "versions")], f"{python} in {sif}")

@@ -21,7 +21,7 @@ def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
     Args:
         job: the job.
         cluster: the profile.
-        notes: where a line is added for what the user should hear.
+        notes: lines for the user; one is added if something changes.
     """
     gpus = visible_gpus()
     asked = job.resources.gpus
@@ -39,7 +39,8 @@ def visible_gpus() -> int:
     if chosen is not None:
         parts = [part.strip() for part in chosen.split(",")]
         return len([part for part in parts if part not in ("", "-1", "NoDevFiles")])
-    return len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()])
+    names = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]
+    return len([name for name in names if name.isdigit()])
 
 
 def lacking(decided: Plan, container: Container) -> str | None:

@@ -78,8 +78,9 @@ def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path
     decided = located.shown(own, here).plan
     read = [cluster.data_root, *decided.program.reads]
     own += [f"{folder}:{folder}:ro" for folder in read if os.path.exists(folder)]
-    beside = None if job.script else job.folder  # where a model's function lies
-    folders = [job.env.get("PYTHONPATH"), code, beside]
+    folders = [job.env.get("PYTHONPATH"), code]
+    if not job.script:
+        folders.append(job.folder)  # a model's function lies there
     places = Places(
         workdir=job.workdir or here,
         home=str(home),
@@ -96,8 +97,8 @@ def _started(decided: Plan, places: Places, program: list[str]) -> Started:
     container = decided.container
     if container is None:
         raise UserError(
-            f"{decided.name} runs without a container on {decided.cluster}, so there is none to open: "
-            f"its Python is this machine's, {sys.executable}"
+            f"{decided.name} runs without a container on {decided.cluster}, "
+            f"so there is none to open: its Python is this machine's, {sys.executable}"
         )
     if not os.path.exists(container.image):
         raise ContainerError(f"the image {container.image} is not on this machine")

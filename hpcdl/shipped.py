@@ -8,8 +8,8 @@ from pathlib import Path
 def folder(name: str) -> Path:
     """The folder of shipped files called name.
 
-    In a wheel they lie inside the package; in a checkout, beside it. (An editable
-    install leaves a stale copy elsewhere, which this never looks at.)
+    In a wheel they lie inside the package; in a checkout, next to it. (An editable install leaves
+    a stale copy elsewhere, which is never used.)
     """
     package = Path(__file__).resolve().parent
     inside = package / "_data" / name

@@ -45,6 +45,5 @@ def _keras_of(tensorflow: Any) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(
-        f"\nhpcdl: {json.dumps(versions())}\n"
-    )  # an import may have written half a line
+    text = json.dumps(versions())
+    sys.stdout.write(f"\nhpcdl: {text}\n")  # an import may have written half a line

@@ -1,4 +1,4 @@
-"""Which paths a container shows under their own names, and which bind is lacking for another."""
+"""Which paths a container shows under their own names, and which bind is missing for others."""
 
 from __future__ import annotations
 
@@ -11,20 +11,8 @@ from pathlib import Path
 
 # Each image, or each machine, has its own: nothing of the host is put there unasked
 SYSTEM = (
-    *(
-        "/bin",
-        "/boot",
-        "/dev",
-        "/etc",
-        "/lib",
-        "/lib32",
-        "/lib64",
-        "/opt",
-        "/proc",
-        "/root",
-        "/run",
-    ),
-    *("/sbin", "/sys", "/tmp", "/usr", "/var"),  # noqa: S108
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/opt", "/proc", "/root"),
+    *("/run", "/sbin", "/sys", "/tmp", "/usr", "/var"),  # noqa: S108
 )
 _MOST_LINKS = 40  # as Linux counts them: path_resolution(7)
 # Source: https://apptainer.org/docs/admin/latest/configfiles.html, apptainer.conf
@@ -36,7 +24,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class Bind:
-    """What ``--bind source:target:options`` says; target is source where it names none."""
+    """What ``--bind source:target:options`` says; target is source if it is not given."""
 
     source: str
     target: str
@@ -81,7 +69,7 @@ class View:
     """What a container with these binds shows.
 
     Paths that no bind covers are the image's. Links are followed as the container's kernel does:
-    what is mounted at a path is no link, a link inside a mounted folder is one.
+    a mount point is not a link, a link inside a mounted folder is one.
     """
 
     def __init__(self, binds: Iterable[str]) -> None:
@@ -90,10 +78,10 @@ class View:
     def add(self, bind: Bind) -> None:
         """Show one more."""
         self.binds.append(bind)
-        self.binds.sort(key=lambda one: _depth(one.target))
+        self.binds.sort(key=lambda added: _depth(added.target))
 
     def outside(self, path: str) -> str | None:
-        """What lies on this machine at a container's path; None where the image has its own."""
+        """What lies on this machine at a container's path; None if the image has its own."""
         for bind in reversed(self.binds):
             if is_within(path, bind.target):
                 below = os.path.relpath(path, bind.target)
@@ -132,7 +120,7 @@ class View:
             return False
 
     def lacking(self, path: str, options: str = "ro") -> Bind | None:
-        """The bind that would show what this machine has at a path; None where it is shown.
+        """The bind that would show what this machine has at a path; None if it is shown.
 
         Raises:
             OSError: the path leads nowhere, or in circles.
@@ -151,7 +139,7 @@ def of_the_site(runtime: str) -> list[str]:
     These are ``bind path`` and ``mount hostfs``, which hpcdl's options leave as they are.
 
     Args:
-        runtime: the container command, whose settings lie beside it where it is not the system's.
+        runtime: the container command, whose settings lie next to it if it is not the system's.
     """
     command = shutil.which(runtime)
     roots = ["/", "/usr/local"]

@@ -16,17 +16,17 @@ from hpcdl.usercode.named_paths import Named
 
 _MOST_BINDS = 32
 _MOST_ENTRIES, _LONGEST_S = 20_000, 3.0  # how much of all folders is looked at for links
-_MOST_BESIDE = 2_000  # entries of one folder, where what is in its folders does not matter
+_MOST_RIGHT_IN = 2_000  # entries of one folder, where what is in its folders does not matter
 _WILD = re.compile(r"[*?\[]")
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@~{}:-]+")
 
 
 @dataclass(frozen=True)
 class Unseen:
-    """Something that the container will not show as this machine does.
+    """Something that the container will not show as this machine shows it.
 
     Args:
-        cause: what it is, and where it was named.
+        cause: what it is, and where it is named.
         fix: what to do.
         key: the key of the job that it comes from.
         blocks: whether the job cannot run without it.
@@ -40,7 +40,7 @@ class Unseen:
 
 @dataclass
 class Shown:
-    """Binds to add, a line on each that a program's text asks for, and what stays unseen."""
+    """Binds to add, a line about each that a program's text asks for, and what stays unseen."""
 
     binds: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Shown:
 
 
 class _TooManyError(Exception):
-    """The look for links has ended before all was looked at."""
+    """The search for links ended early."""
 
 
 class Gather:
@@ -60,10 +60,10 @@ class Gather:
         self._binds = container.binds
         self._view = View([*container.binds, *own, *of_the_site(container.runtime)])
         self._entries, self._until = _MOST_ENTRIES, time.monotonic() + _LONGEST_S
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def need(self, path: str, key: str, blocks: bool = False, widen: bool = False) -> bool:
-        """See that a path is shown, by one more bind if need be.
+        """Make sure that a path is shown, by one more bind if needed.
 
         Args:
             path: on this machine, and in the container.
@@ -96,7 +96,7 @@ class Gather:
         return True
 
     def writable(self, folder: str) -> str:
-        """The bind of a folder that is there and that the program writes in."""
+        """The bind of an existing folder that the program writes in."""
         try:
             bind = self._view.lacking(folder, "")
         except OSError:
@@ -104,7 +104,7 @@ class Gather:
         return folder if bind is None else str(bind)
 
     def links_in(self, folder: str, key: str) -> None:
-        """See that all links below a folder are shown, also those in linked folders.
+        """Make sure that all links below a folder are shown, also those in linked folders.
 
         The look ends after `_MOST_ENTRIES` entries or `_LONGEST_S` seconds, all folders together.
         """
@@ -120,11 +120,11 @@ class Gather:
                 fix = f"{self._fix('FOLDER')}, where FOLDER is what they lead to"
                 self._add(Unseen(cause, fix, key))
 
-    def links_beside(self, folder: str, key: str) -> None:
-        """See that the links right in a folder are shown, and in linked folders all below."""
+    def links_right_in(self, folder: str, key: str) -> None:
+        """Make sure that the links right in a folder are shown, and all below linked folders."""
         try:
             with os.scandir(folder) as entries:
-                first = islice(entries, _MOST_BESIDE)
+                first = islice(entries, _MOST_RIGHT_IN)
                 linked = [entry.path for entry in first if entry.is_symlink()]
         except OSError:
             return
@@ -133,7 +133,9 @@ class Gather:
                 self.links_in(path, key)
 
     def named(self, place: str, key: str, named: Named) -> None:
-        """See that what a program names is shown, read-only, where that is safe; else tell it.
+        """Make sure that what a program names is shown, read-only, or report why it is not.
+
+        Only what is safe to bind is bound.
 
         Args:
             place: where the name stands, for people.
@@ -217,9 +219,9 @@ class Gather:
         self._add(Unseen(cause, self._fix(str(replace(bind, options=""))), key, blocks))
 
     def _add(self, unseen: Unseen) -> None:
-        if unseen.cause not in self._told and unseen.fix not in self._told:
+        if unseen.cause not in self._reported and unseen.fix not in self._reported:
             self.shown.unseen.append(unseen)
-        self._told |= {unseen.cause, unseen.fix}
+        self._reported |= {unseen.cause, unseen.fix}
 
     def _fix(self, bind: str) -> str:
         words = ", ".join(_quoted(text) for text in [*self._binds, bind])
@@ -227,11 +229,11 @@ class Gather:
 
 
 def existing(named: Named) -> tuple[str | None, bool]:
-    """The part of an absolute name that is there, and whether that is all of it.
+    """The part of an absolute name that exists, and whether that is all of it.
 
     Returns:
         The path itself; else the folder of a name that goes on (``/a/b*``, ``f"/a/{x}"``), as if it
-        were all; else the folder that a new file would be made in; None where that is missing too.
+        were all; else the folder that a new file would be made in; None if that is missing, too.
     """
     whole = os.path.normpath(named.text)
     if named.whole and os.path.exists(whole):

@@ -34,11 +34,11 @@ def with_shown(
     """The plan with the binds that its paths and its program need, and what cannot be shown.
 
     Args:
-        plan: the plan; one without an image needs none.
+        plan: the plan; without a container it stays as it is.
         job: its job.
-        spec: what is trained, where it is a training.
+        spec: what is trained; None for a script.
         own: what is bound anyway, such as the run folder.
-        here: the folder that the program starts in, where that is the user's own.
+        here: the folder that the program starts in, if that is the user's own.
     """
     container, program = plan.container, plan.program
     if container is None:
@@ -64,17 +64,17 @@ def for_render(
     Args:
         plan: the plan.
         job: its job.
-        spec: what is trained, where it is a training.
-        bundle: whether the script lies in a folder with all that it needs; else it runs beside the
-            user's files.
+        spec: what is trained; None for a script.
+        bundle: whether the script lies in a folder with all that it needs; else it runs next to
+            the user's files.
     """
     if bundle:
         return with_shown(plan, job, spec, [plan.program.workdir] if plan.program.workdir else [])
     here = plan.program.workdir or job.folder
-    beside = [here]
+    own = [here]
     if isinstance(plan.program, Script) and os.path.isabs(plan.program.script):
-        beside.append(os.path.dirname(plan.program.script))
-    return with_shown(plan, job, spec, beside, here)
+        own.append(os.path.dirname(plan.program.script))
+    return with_shown(plan, job, spec, own, here)
 
 
 def look(
@@ -95,9 +95,9 @@ def look(
         gather.links_in(root, f"pythonpath[{number}]")
     working = plan.program.workdir or here
     if working and isinstance(plan.program, Script):
-        gather.links_beside(working, "workdir" if plan.program.workdir else "script")
-    gather.links_beside(plan.data_root, "")
-    gather.links_beside(f"{plan.data_root}/{MODELS}", "")
+        gather.links_right_in(working, "workdir" if plan.program.workdir else "script")
+    gather.links_right_in(plan.data_root, "")
+    gather.links_right_in(f"{plan.data_root}/{MODELS}", "")
     if here:
         with suppress(UserError):
             for file in user_files(job):
@@ -131,7 +131,7 @@ def training_paths(training: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 def programs(job: Job) -> dict[str, str]:
     """The job's Python files, by the names they are frozen under; none of hpcdl's own.
 
-    What cannot be read is left out: that is a finding of another check.
+    What cannot be read is left out: another check reports it.
     """
     sources: dict[str, str] = {}
     with suppress(UserError, OSError):
@@ -157,7 +157,7 @@ def named_paths(
 
     Args:
         job: the job.
-        sources: its `programs`, where the caller has read them already.
+        sources: its `programs`, if the caller has read them already.
     """
     if sources is None:
         sources = programs(job)

@@ -1,4 +1,4 @@
-"""Which staged sets a program's home links to: all, or of very many those that are named."""
+"""Which staged sets a program's home links to: all, or the named ones if there are very many."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def linked(data_root: Path, sources: Iterable[str]) -> tuple[list[str], bool]:
 
     Args:
         data_root: where sets are staged.
-        sources: the program and its modules, as Python text; read only where there are many sets.
+        sources: the program and its modules, as Python text; read only if there are many sets.
 
     Returns:
-        The names, sorted, and whether these are all that there are.
+        The names, sorted, and whether these are all.
     """
     try:
         with os.scandir(data_root) as entries:
@@ -41,5 +41,5 @@ def linked(data_root: Path, sources: Iterable[str]) -> tuple[list[str], bool]:
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # a text that is no file name
+    except (OSError, ValueError):  # a text that cannot be a file name
         return False

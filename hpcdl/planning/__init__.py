@@ -149,7 +149,7 @@ def summary(plan: Plan) -> str:
 
 
 def script_name(plan: Plan) -> str:
-    """The file name of the batch script that ``sbatch`` is told."""
+    """The file name of the batch script, for ``sbatch``."""
     return f"{basename(plan.name)}.slurm"
 
 

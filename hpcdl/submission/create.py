@@ -81,7 +81,7 @@ def create(
         RunError: the folder cannot be written.
         UserError: a file of the user's cannot be read.
     """
-    user_files(job)  # what is wrong with the user's files shows before anything is made
+    user_files(job)  # its errors come before anything is made
     runs_root = paths.root.parent.parent
     aside = RunPaths(paths.root.with_name(f".{paths.root.name}"))
     try:

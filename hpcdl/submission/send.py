@@ -57,7 +57,7 @@ class Submission:
 def prepare(
     job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | None = None
 ) -> Submission:
-    """Decide everything about a submission. Nothing is written.
+    """Decide everything about a submission. Nothing is written to disk.
 
     Args:
         job: the job.

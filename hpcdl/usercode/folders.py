@@ -24,9 +24,9 @@ class Entry:
     Args:
         path: where it is.
         name: its path from the folder.
-        kind: ``file``; ``folder``; ``link``, to be copied as a link: it leads nowhere, or to a
-            folder that it is in; ``left out``, of a folder that is not copied, and of what is no
-            file: pipes and sockets.
+        kind: ``file``; ``folder``; ``link``, which is copied as a link because it leads nowhere, or
+            to a folder that it is in; ``left out``, a folder that is not copied, a pipe or a
+            socket.
     """
 
     path: Path
@@ -90,7 +90,7 @@ def python_files(folder: Path) -> list[Path]:
 
 
 def copy_folder(source: Path, target: Path, without: Path | None = None) -> None:
-    """Copy a folder, with the modes of its files; what is there already stays.
+    """Copy a folder, with the modes of its files; existing files stay.
 
     Args:
         source: the folder.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from hpcdl.usercode.source import parse_source
 
-_LONGEST = 1000  # characters; a longer text is no file name
+_LONGEST = 1000  # characters; a longer text is not a file name
 _OPENED_TO_WRITE = re.compile(r"[rbtU]*[wax+].*")
 _WRITERS = frozenset(
     [
@@ -57,7 +57,7 @@ class Named:
         line: where it stands.
         whole: whether it is the whole name; else something that only the run knows follows.
         written: whether the program writes there.
-        read: whether it stands where a file's name is expected.
+        read: whether a file's name is expected there.
     """
 
     text: str
@@ -68,7 +68,7 @@ class Named:
 
 
 def names_in(source: str) -> list[Named]:
-    """All texts of a program that could name a file; none where it is not Python."""
+    """All texts of a program that could name a file; none if it is not Python."""
     tree = parse_source(source)
     if tree is None:
         return []
@@ -88,7 +88,7 @@ class _Finder(ast.NodeVisitor):
         self._uses: list[tuple[str, bool, bool]] = []
 
     def settled(self) -> list[Named]:
-        """What was found, with what calls do to the variables that hold it."""
+        """The names, with what calls do to the variables that hold them."""
         for name, written, read in self._uses:
             for place in self._variables.get(name, []):
                 before = self.named[place]
@@ -242,11 +242,11 @@ def set_names(names: Iterable[Named]) -> set[str]:
     That is the first part of a relative name, or the last one of an address; with the endings of
     archives, which Keras 2 adds where it unpacks.
     """
-    found = set()
+    sets = set()
     for named in names:
         text = named.text
         name = text.rpartition("/")[2] if "://" in text else text.partition("/")[0]
         if named.whole and name not in ("", ".", "..", "~"):
-            found |= {name, *(f"{name}{ending}" for ending in _ARCHIVES)}
-            found.add(name.partition(".tar")[0].removesuffix(".zip").removesuffix(".tgz"))
-    return found
+            sets |= {name, *(f"{name}{ending}" for ending in _ARCHIVES)}
+            sets.add(name.partition(".tar")[0].removesuffix(".zip").removesuffix(".tgz"))
+    return sets

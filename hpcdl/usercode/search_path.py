@@ -46,7 +46,7 @@ def _is_sys_path(node: ast.expr) -> bool:
 
 
 def _folder(node: ast.expr) -> str | None:
-    """The folder that an expression means; None where its text does not say it."""
+    """The folder that an expression means; None if its text does not say it."""
     constants = [inner for inner in ast.walk(node) if isinstance(inner, ast.Constant)]
     constants.sort(key=lambda inner: (inner.lineno, inner.col_offset))
     words = [inner.value for inner in constants if isinstance(inner.value, str)]

@@ -83,7 +83,7 @@ def _imported(source: str, folder: Path, seen: set[Path]) -> dict[Path, str]:
         if takes_hpcdl and not (folder / "hpcdl").exists():
             for name in _FOR_SCRIPTS:
                 files[_PACKAGE / name] = f"hpcdl/{name}"
-        paths = [path for place in places for path in _beside(names, place)]
+        paths = [path for place in places for path in _next_to(names, place)]
         for path in paths:
             if path in seen:
                 continue
@@ -103,7 +103,7 @@ def _search_path(source: str, folder: Path) -> list[Path]:
     return places
 
 
-def _beside(names: set[str], folder: Path) -> Iterator[Path]:
+def _next_to(names: set[str], folder: Path) -> Iterator[Path]:
     """The modules and packages in a folder that some imports mean, compiled ones too."""
     entries = _entries(folder)  # once, not for each name: a shared file system answers slowly
     for name in sorted(names):
