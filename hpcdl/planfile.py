@@ -29,25 +29,30 @@ def from_json(content: Mapping[str, Any], spec: Mapping[str, Any]) -> Plan:
             training reads.
 
     Raises:
-        UserError: a newer hpcdl wrote it.
-        KeyError: a key is missing.
-        msgspec.ValidationError: a value is of the wrong kind.
+        UserError: a newer hpcdl wrote it, or it is damaged.
     """
-    import msgspec  # here: who only writes a plan does without
-
     version = content.get("version", 1)
-    if version == 1:
-        content = _in_groups(content, spec)
-    elif version != VERSION:
+    if version not in (1, VERSION):
         raise UserError(
             f"plan.json has version {version}; expected {VERSION} or less: "
             "use the hpcdl that submitted this run, or a newer one"
         )
+    from msgspec import ValidationError  # here: who only writes a plan does without
+
+    try:
+        return _read(_in_groups(content, spec) if version == 1 else content)
+    except (KeyError, TypeError, ValidationError) as error:
+        raise UserError(f"plan.json is damaged ({error}): submit the job again") from error
+
+
+def _read(groups: Mapping[str, Any]) -> Plan:
+    import msgspec
+
     types: dict[str, Any] = get_type_hints(Plan)
-    types["program"] = _PROGRAMS[content["program"]["kind"]]
+    types["program"] = _PROGRAMS[groups["program"]["kind"]]
     values: dict[str, Any] = {}
     for field in fields(Plan):
-        values[field.name] = msgspec.convert(content[field.name], types[field.name])
+        values[field.name] = msgspec.convert(groups[field.name], types[field.name])
     return Plan(**values)
 
 

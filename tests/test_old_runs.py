@@ -126,6 +126,20 @@ def test_plan_of_a_newer_version_is_refused(tmp_path):
         planfile.from_json({**flat_plan("words", tmp_path), "version": 3}, {})
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [{"size": None}, {"program": {"kind": "serving"}}, {"program": []}, {"directives": "x"}],
+    ids=str,
+)
+def test_damaged_plan_is_an_error(tmp_path, damage):
+    groups = planfile.to_json(planfile.from_json(flat_plan("words", tmp_path), {}))
+
+    with pytest.raises(UserError, match="is damaged"):
+        planfile.from_json({**groups, **damage}, {})
+    with pytest.raises(UserError, match="is damaged"):
+        planfile.from_json({"name": "words"}, {})
+
+
 def test_commands_read_flat_plans(cli, old, tmp_path):
     """The commands that read a run, on runs whose plan.json is of the first form."""
     for run, name in (("tiny", "photos"), ("hello", "words")):
