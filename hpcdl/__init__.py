@@ -9,16 +9,16 @@ TYPE_CHECKING = False  # what a type checker takes for true; `typing` itself nee
 if TYPE_CHECKING:
     from hpcdl.api import render, submit
     from hpcdl.cluster import load_cluster
+    from hpcdl.contract.version import __version__
     from hpcdl.job import load_job
     from hpcdl.planning import plan
     from hpcdl.run import Run
-
-__version__ = "0.2.0"
 
 __all__ = ["Run", "__version__", "load_cluster", "load_job", "plan", "render", "submit"]
 
 _HOME_OF = {
     "Run": "hpcdl.run",
+    "__version__": "hpcdl.contract.version",
     "load_cluster": "hpcdl.cluster",
     "load_job": "hpcdl.job",
     "plan": "hpcdl.planning",

@@ -8,9 +8,9 @@ import shlex
 from functools import lru_cache
 from typing import Any
 
-import hpcdl
 from hpcdl import shipped
 from hpcdl.container import Bash, IfSet, Places, Text, Word, command, first_gpus
+from hpcdl.contract.version import __version__
 from hpcdl.errors import UserError
 from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
 from hpcdl.mounts.binds import View
@@ -171,7 +171,7 @@ def _covered(plan: Plan, folder: str) -> bool:
 def _template(plan: Plan, **context: Any) -> str:
     template = _environment().get_template("job.sbatch.j2")
     again = plan.policy.requeue and plan.policy.max_requeues > 0
-    common = {"version": hpcdl.__version__, "summary": summary(plan), "own_requeue": OWN_REQUEUE}
+    common = {"version": __version__, "summary": summary(plan), "own_requeue": OWN_REQUEUE}
     text: str = template.render(plan=plan, again=again, **common, **context)
     return f"{text}\n"
 

@@ -80,7 +80,7 @@ def imported_rooms(node: ast.AST, package: str) -> set[str]:
     below = [
         module.removeprefix(f"{package}.") for module in modules if module.startswith(f"{package}.")
     ]
-    return {module.partition(".")[0] for module in below if not module.startswith("__version__")}
+    return {module.partition(".")[0] for module in below}
 
 
 def running_up(folder: Path, package: str) -> list[str]:

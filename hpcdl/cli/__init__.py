@@ -79,11 +79,11 @@ def _fault() -> int:
     """Show a fault of hpcdl's own."""
     import traceback
 
-    import hpcdl
+    from hpcdl.contract.version import __version__
 
     traceback.print_exc()
     lines = [
-        f"hpcdl {hpcdl.__version__}: this is a fault of hpcdl's own, not of yours.",
+        f"hpcdl {__version__}: this is a fault of hpcdl's own, not of yours.",
         "Please report it with the command line and the lines above.",
     ]
     sys.stderr.write("\n".join(lines) + "\n")

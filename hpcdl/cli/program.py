@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-import hpcdl
 from hpcdl.cli import COMMANDS
+from hpcdl.contract.version import __version__
 from hpcdl.errors import HpcdlError
 
 
@@ -41,7 +41,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(hpcdl.__version__, prog_name="hpcdl", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="hpcdl", message="%(prog)s %(version)s")
 def program() -> None:
     """Train image classifiers, or run any Python script, on SLURM clusters.
 

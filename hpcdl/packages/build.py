@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import hpcdl
 from hpcdl.cache import cached_sha256
 from hpcdl.container import PACKAGES, Places, isolated
 from hpcdl.container import argv as argv_of
+from hpcdl.contract.version import __version__
 from hpcdl.errors import ContainerError, HpcdlError, UserError
 from hpcdl.files import write_json
 from hpcdl.image import check_sif, python_program, read_answer
@@ -225,6 +225,6 @@ def _manifest(plan: Plan, answer: dict[str, Any], file: str) -> dict[str, Any]:
         "packages": answer["packages"],
         "python": answer["python"],
         "image": {"path": str(image), "sha256": cached_sha256(image), "packages": answer["image"]},
-        "hpcdl": hpcdl.__version__,
+        "hpcdl": __version__,
         "built": time.time(),
     }

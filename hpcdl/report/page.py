@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import hpcdl
 from hpcdl import formats, shipped
 from hpcdl.contract.fold_table import table
+from hpcdl.contract.version import __version__
 from hpcdl.errors import HpcdlError
 from hpcdl.report import charts, metrics, sent, surroundings, svg, times
 from hpcdl.report import facts as run_facts
@@ -86,7 +86,7 @@ def render(template: str, **context: Any) -> str:
     """A page from a template. Text is escaped."""
     written = formats.moment(time.time())
     page = _environment().get_template(template)
-    text: str = page.render(version=hpcdl.__version__, written=written, **context)
+    text: str = page.render(version=__version__, written=written, **context)
     return text
 
 

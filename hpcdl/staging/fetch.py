@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-import hpcdl
+from hpcdl.contract.version import __version__
 from hpcdl.errors import HpcdlError
 from hpcdl.staging.catalogue import Source
 
@@ -191,7 +191,7 @@ def _get(url: str, part: Path, tell: Tell) -> None:
 
 def _ask(url: str, part: Path, have_bytes: int) -> http.client.HTTPResponse:
     """Send the request, for the rest of the file if a part exists."""
-    request = urllib.request.Request(url, headers={"User-Agent": f"hpcdl/{hpcdl.__version__}"})  # noqa: S310
+    request = urllib.request.Request(url, headers={"User-Agent": f"hpcdl/{__version__}"})  # noqa: S310
     if have_bytes:
         request.add_header("Range", f"bytes={have_bytes}-")
         if _etag_of(part).exists():

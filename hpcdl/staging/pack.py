@@ -17,10 +17,10 @@ from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
-import hpcdl
 from hpcdl.contract.file_names import shown
 from hpcdl.contract.machine import cpus
 from hpcdl.contract.pack_layout import NPY, PACK, TFRECORD, is_pack
+from hpcdl.contract.version import __version__
 from hpcdl.errors import HpcdlError, Problem, UserError
 from hpcdl.extras import pip_install
 from hpcdl.files import read_json
@@ -292,7 +292,7 @@ class _Packing:
         """A digest of everything that the files depend on."""
         import PIL
 
-        versions = f"{PIL.__version__} {hpcdl.__version__}"
+        versions = f"{PIL.__version__} {__version__}"
         return hashlib.sha256(f"{self._digest} {versions}".encode()).hexdigest()
 
     def _layout(self, key: str, storage: str) -> Layout:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import hpcdl
 from hpcdl.contract.file_names import shown
 from hpcdl.contract.pack_layout import FORMAT, LINES, NPY, PACK, PARTS, VERSION
+from hpcdl.contract.version import __version__
 from hpcdl.errors import HpcdlError, Problem
 from hpcdl.files import sha256_file, write_json
 from hpcdl.staging.append_file import AppendFile
@@ -273,7 +273,7 @@ class PackWriter:
             "storage": self._layout.storage,
             "parts": parts,
             "source": {**source, "handled": self.contents.handled},
-            "made_by": f"hpcdl {hpcdl.__version__}",
+            "made_by": f"hpcdl {__version__}",
         }
         write_json(self._folder / PACK, pack)
         sums = {}

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hpcdl
 from hpcdl import packages, planfile
 from hpcdl.cache import cached_sha256
 from hpcdl.contract.spec import RunSpec
+from hpcdl.contract.version import __version__
 from hpcdl.errors import RunError, UserError
 from hpcdl.files import close_to_others, copy_file, nobody_else_writes, write_json, write_text
 from hpcdl.job import Job
@@ -172,7 +172,7 @@ def _manifest(
 ) -> dict[str, Any]:
     data = spec.data.path if spec else None
     return {
-        "hpcdl": hpcdl.__version__,
+        "hpcdl": __version__,
         "python": sys.version.split()[0],
         "command_line": list(command_line),
         "working_directory": os.getcwd(),

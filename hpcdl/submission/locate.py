@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import hpcdl
 from hpcdl import packages
 from hpcdl.cluster.schema import Cluster
 from hpcdl.contract.spec import DeviceSpec, RunSpec, SavingSpec
+from hpcdl.contract.version import __version__
 from hpcdl.job import Job
 from hpcdl.mounts.gathering import Unseen
 from hpcdl.mounts.needed import for_render, with_shown
@@ -108,6 +108,6 @@ def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
         model=job.model,
         train=job.train,
         devices=DeviceSpec(gpus=job.resources.gpus, emulate=cluster.emulate_gpus),
-        hpcdl_version=hpcdl.__version__,
+        hpcdl_version=__version__,
         saving=SavingSpec(cluster.save_every_s, cluster.save_every_steps, cluster.keep_checkpoints),
     )

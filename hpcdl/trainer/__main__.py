@@ -14,7 +14,6 @@ import time
 import traceback
 from typing import Dict, List, Tuple
 
-from hpcdl import __version__
 from hpcdl.contract.checks import check_fit, check_spec
 from hpcdl.contract.errors import (
     InternalError,
@@ -32,6 +31,7 @@ from hpcdl.contract.spec import (
     RunSpec,
     SpecError,
 )
+from hpcdl.contract.version import __version__
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.log import be_patient, quiet_import, say, separate_noise

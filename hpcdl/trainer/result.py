@@ -13,9 +13,9 @@ from typing import Any, Dict, List
 import numpy as np
 import tensorflow as tf
 
-from hpcdl import __version__
 from hpcdl.contract.settings import drop_later_settings
 from hpcdl.contract.spec import SCHEMA_VERSION, RunSpec
+from hpcdl.contract.version import __version__
 from hpcdl.trainer import compat
 from hpcdl.trainer.fit.best import restored
 from hpcdl.trainer.session import Session
