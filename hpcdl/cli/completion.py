@@ -17,12 +17,12 @@ _MOST = 200  # a shell shows no more at once
 
 def runs(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
     """Runs as ``NAME/ID``, the newest first, and folders."""
-    from hpcdl.cli.options import Places, run_roots
+    from hpcdl.cluster.run_roots import run_roots
 
-    places = Places(context.params.get("cluster"), context.params.get("runs_dir"))
     folders: list[Path] = []
     try:
-        for root in run_roots(places):
+        roots, _ = run_roots(context.params.get("cluster"), context.params.get("runs_dir"))
+        for root in roots:
             folders += root.glob("[!.]*/[!.]*/")
     except Exception:  # a profile that cannot be read, say: the command itself says so
         return _items([], incomplete)

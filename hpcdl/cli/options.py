@@ -234,27 +234,13 @@ def _which_profile(name: str) -> str:
 
 
 def run_roots(places: Places) -> list[Path]:
-    """Where runs are looked for: --runs-dir, the cluster's runs_root, and ./runs.
+    """The folders of runs; if a profile's is missing, a line says why."""
+    from hpcdl.cluster import run_roots as of_user
 
-    A profile that somebody named must be there. One that merely fits this host may lack
-    something, such as the account: then its runs are not looked for, and a line says so.
-    """
-    from hpcdl.cluster import fitting_cluster, load_cluster, named_cluster
-    from hpcdl.errors import UserError
-
-    roots = []
-    if places.runs_dir:
-        roots.append(Path(places.runs_dir))
-    name = named_cluster(places.cluster)
-    if name is not None:
-        roots.append(Path(load_cluster(name).runs_root))
-    elif fitting := fitting_cluster():
-        try:
-            roots.append(Path(load_cluster(fitting).runs_root))
-        except UserError as error:
-            say(f"runs of {fitting} are not looked for: {error}")
-    roots.append(Path("runs"))
-    return list(dict.fromkeys(root.absolute() for root in roots))
+    roots, message = of_user.run_roots(places.cluster, places.runs_dir)
+    if message:
+        say(message)
+    return roots
 
 
 def find(text: str, places: Places) -> Run:

@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from hpcdl.cli import COMMANDS
-from hpcdl.contract.version import __version__
 from hpcdl.errors import HpcdlError
 
 
@@ -40,8 +39,24 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _show_version(context: click.Context, parameter: click.Parameter, is_asked: bool) -> None:
+    if not is_asked or context.resilient_parsing:
+        return
+    from hpcdl.contract.version import __version__
+
+    click.echo(f"hpcdl {__version__}")
+    context.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="hpcdl", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def program() -> None:
     """Train image classifiers, or run any Python script, on SLURM clusters.
 
