@@ -91,8 +91,10 @@ class Script:
 
     def argv(self, python: str, place: Callable[[str], FileName]) -> list[str | FileName]:
         """The program's words; for the arguments see `Training.argv`."""
-        starter = [place(NOTEBOOK_RUNNER)] if self.is_notebook else []
-        return [python, *starter, place(self.script), *self.args]
+        words: list[str | FileName] = [python]
+        if self.is_notebook:
+            words.append(place(NOTEBOOK_RUNNER))
+        return [*words, place(self.script), *self.args]
 
 
 Program = Union[Training, Script]
@@ -224,11 +226,15 @@ class Plan:
             with_host: whether to load those of hpcdl's own worker, too.
         """
         site = self.modules
-        names = [*site.modules, *site.host_modules] if with_host else site.modules
+        names = list(site.modules)
+        if with_host:
+            names += site.host_modules
         if not names:
             return []
-        source = [f"source {shlex.quote(site.module_init)}"] if site.module_init else []
-        return [*source, "module purge", *(f"module load {shlex.quote(name)}" for name in names)]
+        lines = ["module purge", *(f"module load {shlex.quote(name)}" for name in names)]
+        if site.module_init:
+            lines.insert(0, f"source {shlex.quote(site.module_init)}")
+        return lines
 
     @property
     def uses_first_gpus(self) -> bool:
