@@ -55,7 +55,7 @@ def lowest() -> int:
 
 
 def lowest_pins() -> list[str]:
-    """The lower bound of each dependency as an exact version, and the tested versions of the tools."""
+    """Each dependency's lower bound as an exact version, and the tested versions of the tools."""
     tools = {name_of(requirement) for requirement in set(wanted(["dev"])) - set(wanted([]))}
     bounds: dict[str, str] = {}
     for requirement in wanted(["digits", "report", "images"]):

@@ -1,4 +1,4 @@
-"""hpcdl: train image classifiers, or run any Python script, on SLURM clusters from one small YAML file.
+"""hpcdl: train image classifiers, or run any Python script, on SLURM clusters, from one YAML file.
 
 The public names are loaded when first used, so that ``import hpcdl`` costs
 nothing: on a login node it runs for every command, and inside the container it

@@ -1,4 +1,4 @@
-"""A set made unbalanced on purpose: MNIST with a hundredth of the nines, to see what train.balance does about it."""
+"""An unbalanced set made on purpose: MNIST with a hundredth of the nines, to try train.balance."""
 
 import os
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def load(rare=(9,), keep=0.01, file="mnist.npz"):
-    """The training part with a share `keep` of the rows of the classes `rare`; the test part as it is.
+    """The training part with a share `keep` of the rows of `rare` classes; the test part unchanged.
 
     Args:
         rare: class numbers.

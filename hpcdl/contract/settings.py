@@ -167,7 +167,7 @@ def from_plain(cls: Type[T], raw: Any, where: str = "") -> T:
     shown = where or "run.json"
     if not isinstance(raw, dict):
         raise SpecError("{} must be an object, not {!r}".format(shown, raw))
-    names = {setting_field.name for setting_field in fields(cls)}  # type: ignore[arg-type]  # a dataclass
+    names = {entry.name for entry in fields(cls)}  # type: ignore[arg-type]  # a dataclass
     unknown = sorted(set(raw) - names)
     missing = sorted(names - set(raw))
     if unknown or missing:

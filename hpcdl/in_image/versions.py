@@ -36,7 +36,7 @@ def _version(name: str) -> str | None:
 
 
 def _keras_of(tensorflow: Any) -> str | None:
-    """The version of the Keras that TensorFlow uses: keras, or tf_keras if the image asks for it."""
+    """The version of the Keras that TensorFlow uses: keras, or tf_keras if the image says so."""
     try:
         package = tensorflow.keras.Model.__module__.partition(".")[0]
         return getattr(tensorflow.keras, "__version__", None) or _version(package)

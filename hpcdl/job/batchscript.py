@@ -12,7 +12,8 @@ from hpcdl.job.sections import format_time
 
 _OPTION = re.compile(r"(?:--(?P<name>[\w-]+)|-(?P<letter>[A-Za-z]))=?(?P<value>.*)")
 _PYTHON = re.compile(
-    r"(?:^|\s)(?:\S*/)?python[\d.]*\s+(?:-\w\s+)*[\"']?(?P<script>[^\s\"'<>|&;]+\.py)\b[\"']?(?P<rest>[^\n]*)"
+    r"(?:^|\s)(?:\S*/)?python[\d.]*\s+(?:-\w\s+)*"
+    r"[\"']?(?P<script>[^\s\"'<>|&;]+\.py)\b[\"']?(?P<rest>[^\n]*)"
 )
 _SHORT = {
     "t": "time",

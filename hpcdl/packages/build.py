@@ -176,7 +176,7 @@ def _lines_of(plan: Plan, argv: list[str], stdin: str) -> Iterator[str]:
         errors="replace",
         env=environment,
     ) as started:
-        assert started.stdin is not None and started.stdout is not None  # noqa: S101 - both are pipes
+        assert started.stdin is not None and started.stdout is not None  # noqa: S101 - pipes
         with suppress(BrokenPipeError):  # it ended before it read; its last words say why
             started.stdin.write(stdin)
             started.stdin.close()

@@ -191,7 +191,8 @@ def _get(url: str, part: Path, tell: Tell) -> None:
 
 def _ask(url: str, part: Path, have_bytes: int) -> http.client.HTTPResponse:
     """Send the request, for the rest of the file if a part exists."""
-    request = urllib.request.Request(url, headers={"User-Agent": f"hpcdl/{__version__}"})  # noqa: S310
+    headers = {"User-Agent": f"hpcdl/{__version__}"}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310
     if have_bytes:
         request.add_header("Range", f"bytes={have_bytes}-")
         if _etag_of(part).exists():

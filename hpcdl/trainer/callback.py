@@ -29,7 +29,7 @@ _INDEX = ".index"  # the suffix of one file of each state
 _used_folders: Set[str] = set()  # by a fit of this process
 
 
-class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorFlow's classes are Any
+class SaveAndStop(tf.keras.callbacks.Callback):  # type: ignore[misc]  # its base is Any
     """Brings ``model.fit`` through time limits, preemption and kills, epoch by epoch.
 
     After each epoch it saves the model, the optimizer and the epoch's number. When the file that

@@ -73,7 +73,10 @@ class Located:
         return inner
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]  # chosen at run time
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
 

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from . import pictures
 
 
-class FigureManager(FigureManagerBase):  # type: ignore[misc,unused-ignore]  # matplotlib's classes are Any
+class FigureManager(FigureManagerBase):  # type: ignore[misc,unused-ignore]  # its base is Any
     """Stands for the window of a figure."""
 
     def show(self) -> None:
