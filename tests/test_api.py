@@ -25,7 +25,7 @@ def site(tmp_path, monkeypatch):
     return hpcdl.load_cluster("site.yaml")
 
 
-def test_script_is_rendered_as_by_the_command(site, cli, tmp_path):
+def test_render_equals_render_command(site, cli, tmp_path):
     (tmp_path / "t.py").write_text("print('hello')\n")
 
     text = hpcdl.render(hpcdl.load_job("t.py"), site)
@@ -47,7 +47,7 @@ def test_rendered_training_sees_data_elsewhere(site, tmp_path):
     assert f"--bind {tmp_path}/set" in text.replace("\\\n", " ")
 
 
-def test_rendered_training_says_what_it_needs(site, cli, tmp_path):
+def test_rendered_training_lists_its_needs(site, cli, tmp_path):
     """Such a script runs in a folder with run.json and code/ only, and its head says so."""
     (tmp_path / "a.yaml").write_text("name: a\ndata: {name: digits}\nmodel: {name: mlp}\n")
     job = hpcdl.load_job("a.yaml")
@@ -59,7 +59,7 @@ def test_rendered_training_says_what_it_needs(site, cli, tmp_path):
         assert "it needs run.json and code/ next to it" in script
 
 
-def test_notebook_is_no_script(site, tmp_path):
+def test_notebook_is_not_a_script(site, tmp_path):
     (tmp_path / "n.ipynb").write_text(
         '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
     )
@@ -68,7 +68,8 @@ def test_notebook_is_no_script(site, tmp_path):
         hpcdl.render(hpcdl.load_job("n.ipynb"), site)
 
 
-def test_what_the_container_does_not_show_is_a_warning(site, tmp_path):
+def test_invisible_files_are_a_warning(site, tmp_path):
+    """A file that the container does not show is a Python warning."""
     Path.home().joinpath("mine.csv").touch()
     (tmp_path / "t.py").write_text("import os\nopen(os.path.expanduser('~/mine.csv'))\n")
 
@@ -78,7 +79,8 @@ def test_what_the_container_does_not_show_is_a_warning(site, tmp_path):
         hpcdl.render(hpcdl.load_job("t.py"), site)
 
 
-def test_render_of_a_job_needs_a_cluster(site, tmp_path):
+def test_render_of_job_needs_cluster(site, tmp_path):
+    """The error shows the right call."""
     (tmp_path / "t.py").touch()
 
     with pytest.raises(TypeError, match=r"render\(job, load_cluster\(name\)\)"):
@@ -88,7 +90,7 @@ def test_render_of_a_job_needs_a_cluster(site, tmp_path):
 LACKS = "import no_such_module_anywhere\n"
 
 
-def test_what_cannot_run_is_not_sent(tmp_path, monkeypatch):
+def test_submit_refuses_failing_check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.py").write_text(LACKS)
     job, here = hpcdl.load_job("t.py", ["resources.gpus=0"]), hpcdl.load_cluster("local")
@@ -102,7 +104,8 @@ def test_what_cannot_run_is_not_sent(tmp_path, monkeypatch):
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_the_command_says_is_a_warning(tmp_path, monkeypatch):
+def test_submit_notes_are_warnings(tmp_path, monkeypatch):
+    """What hpcdl submit prints as a note is a Python warning here."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.py").write_text(LACKS)
     job = hpcdl.load_job("t.py", ["resources.gpus=2"])

@@ -25,7 +25,7 @@ def test_bind_read_as_written(text, bind):
 
 
 @pytest.mark.cases("C5")
-def test_folders_before_what_is_inside():
+def test_folders_come_before_their_contents():
     """A later mount would hide an earlier one inside its target; of two for one target the first counts."""
     given = ["/a/b/c:/a/b/c:ro", "/x", "/a", "/a:/a:ro", "/:/host:ro", "/a/b"]
 
@@ -70,7 +70,7 @@ def test_linked_home_seen_under_its_name(disk):
     assert View([f"{disk}/home/runs"]).outside(f"{disk}/home/runs/a/1") == f"{disk}/home/runs/a/1"
 
 
-def test_relative_link_leads_where_the_container_goes(disk):
+def test_relative_link_inside_container(disk):
     """``..`` in a link goes up from where the folder is mounted, not from where it lies."""
     (disk / "else/photos/up.jpg").symlink_to("../../far/2.jpg")
     (disk / "deep/in").mkdir(parents=True)
@@ -92,7 +92,7 @@ def test_other_target_shows_other_files(disk):
     assert not view.shows(f"{disk}/proj/link")
 
 
-def test_nowhere_and_circles_are_errors(disk):
+def test_dangling_and_circular_links_fail(disk):
     (disk / "proj/dangling").symlink_to(disk / "none")
     (disk / "proj/round").symlink_to(disk / "proj/about")
     (disk / "proj/about").symlink_to(disk / "proj/round")
@@ -103,7 +103,7 @@ def test_nowhere_and_circles_are_errors(disk):
             view.lacking(f"{disk}/proj/{name}")
 
 
-def test_settings_of_the_site_count(tmp_path, monkeypatch):
+def test_site_binds_are_known(tmp_path, monkeypatch):
     """What apptainer.conf binds is seen with hpcdl's options, which leave it as it is."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/odd").write_text("")

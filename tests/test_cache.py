@@ -101,7 +101,7 @@ def _open_to_others(tmp_path, monkeypatch):
     "spoil",
     [_no_home, _unset_home, _file, _no_place, _too_long, _folder_in_place_of_file, _open_to_others],
 )
-def test_unusable_cache_is_one_line(image, tmp_path, monkeypatch, capsys, spoil):
+def test_unusable_cache_gives_one_line(image, tmp_path, monkeypatch, capsys, spoil):
     """Nothing fails, this process remembers, and one line names the place and the remedy."""
     spoil(tmp_path, monkeypatch)
 
@@ -120,7 +120,7 @@ def test_unusable_cache_is_one_line(image, tmp_path, monkeypatch, capsys, spoil)
 
 
 @pytest.mark.cases("F8")
-def test_home_is_never_made(monkeypatch, tmp_path):
+def test_home_is_never_created(monkeypatch, tmp_path):
     """A home folder that is not there is not hpcdl's to make, not even for root."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 

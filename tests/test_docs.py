@@ -66,7 +66,7 @@ def only_what_the_page_installs(page: Path, folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.cases("F12")
-def test_first_job_goes_on_from_its_first_step(tmp_path: Path) -> None:
+def test_first_job_page_runs_in_order(tmp_path: Path) -> None:
     """In a new home, with what step 1 installs and no more, all runs until SLURM is asked."""
     page = REPOSITORY / "docs" / "first-job.md"
     commands = blocks(page, "cluster").partition("hpcdl check")[0]
@@ -101,7 +101,7 @@ def test_nobody_installs_hpcdl_by_name() -> None:
 
 
 @pytest.mark.cases("F12")
-def test_extras_are_those_of_the_package() -> None:
+def test_extras_match_the_package() -> None:
     from hpcdl import extras
 
     text = (REPOSITORY / "pyproject.toml").read_text()
@@ -111,7 +111,8 @@ def test_extras_are_those_of_the_package() -> None:
         assert tuple(re.findall(r'"([\w-]+)[>=]', line[1])) == getattr(extras, name.upper())
 
 
-def test_only_the_two_make_commands_are_not_run_here() -> None:
+def test_only_make_commands_stay_unrun() -> None:
+    """Every other command block of the pages is run by a test."""
     unmarked = [
         text for page in PAGES for place, text in BLOCK.findall(page.read_text()) if not place
     ]
@@ -126,13 +127,14 @@ def test_only_the_two_make_commands_are_not_run_here() -> None:
     [*PAGES, *OWN_PAGES, *REPOSITORY.glob("*/README.md")],
     ids=lambda page: f"{page.parent.name}-{page.stem}",
 )
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_targets(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
     missing = [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()]
     assert missing == []
 
 
-def test_job_file_page_is_what_hpcdl_reads() -> None:
+def test_job_file_page_lists_every_key() -> None:
+    """The page ends with the output of hpcdl jobs keys."""
     from hpcdl.job.reference import job_reference
 
     page = (REPOSITORY / "docs/job-file.md").read_text()
@@ -164,7 +166,8 @@ def test_map_names_every_room() -> None:
 
 
 @pytest.mark.parametrize("page", [*PAGES, *OWN_PAGES], ids=lambda page: page.stem)
-def test_files_and_tests_that_pages_name_are_there(page: Path) -> None:
+def test_files_named_in_pages_exist(page: Path) -> None:
+    """Files, and tests in them, that a page names exist."""
     missing = []
     for file, _, test in re.findall(
         r"`((?:tests|hpcdl|templates|benchmarks)/[\w./-]+)(::(\w+))?`", page.read_text()

@@ -17,7 +17,7 @@ CLASSES = [
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_exit_code_by_fault(cls):
+def test_exit_code_depends_on_fault(cls):
     assert cls.exit_code == (2 if issubclass(cls, UserError) else 1)
     assert cls.__doc__
 

@@ -30,7 +30,7 @@ def test_json_replaced_whole(tmp_path):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_same_value_same_bytes(tmp_path):
+def test_equal_values_give_equal_bytes(tmp_path):
     for name, value in (("a", {"x": 1, "y": 2}), ("b", {"y": 2, "x": 1})):
         write_json(tmp_path / name, value)
 
@@ -59,7 +59,7 @@ def test_mode_as_asked(tmp_path):
     [None, b"", b'{"a": ', b"[1]", b"\xff", b'{"a":' * 9999],
     ids=["none", "empty", "half", "list", "bytes", "deep"],
 )
-def test_unreadable_json_is_none(tmp_path, content):
+def test_unreadable_json_gives_none(tmp_path, content):
     path = tmp_path / "a.json"
     if content is not None:
         path.write_bytes(content)
@@ -99,7 +99,7 @@ def test_hash_of_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("mode", "why"), [(0o700, None), (0o755, None), (0o2770, "(mode 2770)"), (0o757, "(mode 757)")]
 )
-def test_writable_by_others_is_seen(tmp_path, mode, why):
+def test_file_writable_by_others_is_noticed(tmp_path, mode, why):
     tmp_path.chmod(mode)
 
     said = others_could_write(tmp_path)
@@ -114,13 +114,13 @@ def test_link_and_missing_file(tmp_path):
     assert others_could_write(tmp_path / "b") is None
 
 
-def test_somebody_elses_file_is_seen(tmp_path, monkeypatch):
+def test_file_of_other_user_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
 
     assert others_could_write(tmp_path) == f"belongs to user {os.getuid()}, not to 4711"
 
 
-def test_nobody_else_writes_whatever_the_umask(tmp_path):
+def test_files_are_private_under_any_umask(tmp_path):
     usual = os.umask(0)
     try:
         with nobody_else_writes():

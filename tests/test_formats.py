@@ -53,7 +53,7 @@ def test_waiting_time(minutes, text):
         (None, 2, "–"),
     ],
 )
-def test_all_only_where_all(share, digits, text):
+def test_percent_never_rounds_to_extremes(share, digits, text):
     assert plain(formats.percent(share, digits)) == text
 
 

@@ -160,7 +160,7 @@ value = st.recursive(
 
 
 @given(document=st.dictionaries(st.sampled_from(FIELDS) | hostile, value, max_size=4))
-def test_any_job_file_is_read_or_refused(document):
+def test_any_job_is_read_or_refused(document):
     with tempfile.TemporaryDirectory() as base:
         path = Path(base, "job.yaml")
         path.write_text(yaml.safe_dump(document))
@@ -186,7 +186,7 @@ def test_any_profile_is_read_or_refused(document):
 
 
 @given(text=words | surprise | st.sampled_from(LONG))
-def test_any_text_is_no_traceback(text):
+def test_any_text_gives_no_traceback(text):
     """As a job file, and as one value on the command line."""
     with tempfile.TemporaryDirectory() as base:
         path = Path(base, "job.yaml")
@@ -197,7 +197,7 @@ def test_any_text_is_no_traceback(text):
 
 
 @given(args=st.lists(words, max_size=3))
-def test_run_writes_down_what_it_was_given(args):
+def test_run_folder_keeps_exact_words(args):
     """What is kept as JSON and YAML in the run folder reads back as it was."""
     with tempfile.TemporaryDirectory() as base:
         Path(base, "a.py").write_text("pass\n")
@@ -212,7 +212,7 @@ def test_run_writes_down_what_it_was_given(args):
 
 
 @pytest.mark.parametrize("text", ["./~.py", "~nobody-here.py", "~/../~.py"])
-def test_tilde_of_nobody_is_a_name(tmp_path, text):
+def test_unknown_tilde_user_is_a_name(tmp_path, text):
     (tmp_path / "job.yaml").write_text(f"name: a\nscript: {text}\n")
 
     with pytest.raises(JobError, match="there is no file"):

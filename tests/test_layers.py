@@ -98,7 +98,7 @@ def folder_of(package: str) -> Path:
 
 
 @pytest.mark.parametrize("package", FLOORS)
-def test_no_import_runs_up(package):
+def test_no_import_goes_up(package):
     assert running_up(folder_of(package), package) == []
 
 
@@ -144,13 +144,13 @@ def test_imports_only_standard_library(room, others):
         "def f():\n    from hpcdl.run import Run",
     ],
 )
-def test_planted_import_that_runs_up_is_seen(tmp_path, line):
+def test_planted_upward_import_is_found(tmp_path, line):
     (tmp_path / "planning.py").write_text(f"{line}\n")
 
     assert len(running_up(tmp_path, "hpcdl")) == 1
 
 
-def test_planted_import_within_the_trainer_is_seen(tmp_path):
+def test_planted_trainer_import_is_found(tmp_path):
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "rundir.py").write_text("from hpcdl.trainer.fit import loop\n")
 

@@ -49,7 +49,7 @@ def test_shell_on_built_text_is_refused(call: str, rule: str, folder: str) -> No
     assert f" {rule} " in done.stdout
 
 
-def test_no_shell_is_excused() -> None:
+def test_no_shell_call_is_exempt() -> None:
     found = [
         f"{path}: {line}"
         for path in (REPOSITORY / "hpcdl").rglob("*.py")

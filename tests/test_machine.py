@@ -36,7 +36,7 @@ def test_node_check_without_affinity(monkeypatch):
     assert list(node_checks._cpus(SimpleNamespace(cpus=4))) == []  # type: ignore[arg-type]
 
 
-def test_child_where_there_is_no_prctl(monkeypatch):
+def test_child_without_prctl(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
 
     process._die_with_parent()

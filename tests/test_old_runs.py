@@ -77,7 +77,8 @@ def test_logs_of_old_runs(cli, old):
     assert "epoch 3/3" in cli("logs", run_of(old, "tiny")).out
 
 
-def test_shell_of_an_old_run_says_what_it_ran_in(cli, old):
+def test_shell_of_old_run_names_backend(cli, old):
+    """The refusal says that the run had no container."""
     answer = cli("shell", run_of(old, "tiny"))
 
     assert answer.code == 2
@@ -121,7 +122,7 @@ def test_flat_plan_of_a_training(tmp_path):
     assert planfile.from_json(planfile.to_json(decided), {}) == decided
 
 
-def test_plan_of_a_newer_version_is_refused(tmp_path):
+def test_plan_of_newer_version_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"plan\.json has version 3"):
         planfile.from_json({**flat_plan("words", tmp_path), "version": 3}, {})
 
@@ -153,7 +154,7 @@ def test_commands_read_flat_plans(cli, old, tmp_path):
         assert f"the image {tmp_path}/x.sif is not on this machine" in shell.err
 
 
-def test_node_finds_what_a_flat_plan_says(tmp_path):
+def test_node_reads_flat_plan(tmp_path):
     """`hpcdl shell` starts the container of an older run with the binds that it had."""
     (tmp_path / "sets").mkdir()
     spec = {"data": {"path": f"{tmp_path}/sets/photos"}, "model": {"name": "cnn"}}
@@ -170,7 +171,7 @@ def test_node_finds_what_a_flat_plan_says(tmp_path):
 
 
 @pytest.mark.tensorflow
-def test_old_run_is_resumed_where_it_was(hpcdl_process, old, tmp_path):
+def test_old_run_is_resumed(hpcdl_process, old, tmp_path):
     """With the code that it was submitted with: its checkpoints, and its results, are that version's."""
     run = run_of(old, "killed")
     assert hpcdl_process("data", "stage", "digits", "--data-root", tmp_path / "data").code == 0

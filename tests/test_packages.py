@@ -64,7 +64,7 @@ def read(tmp_path, text: str) -> tuple[list[str], list[str]]:
     return read_requirements(tmp_path / "r.txt")
 
 
-def test_requirements_as_people_write_them(tmp_path):
+def test_common_requirements_are_read(tmp_path):
     (tmp_path / "more.txt").write_text("scipy\n")
     text = """# what we need
 pandas >= 2, <4     # tables
@@ -105,21 +105,22 @@ pandas >= 2, <4
         ("# nothing", "names no package"),
     ],
 )
-def test_requirements_that_are_refused(tmp_path, line, words):
+def test_bad_requirements_are_refused(tmp_path, line, words):
     _, problems = read(tmp_path, f"{line}\n")
 
     assert len(problems) == 1
     assert words in problems[0]
 
 
-def test_password_in_a_requirement_is_refused_and_not_shown(tmp_path):
+def test_password_in_requirement_is_hidden(tmp_path):
+    """The requirement is refused, and the message does not show the password."""
     _, problems = read(tmp_path, "x @ https://me:t0ken@example.org/x.whl\n")
 
     assert "://***@example.org" in problems[0]
     assert "t0ken" not in problems[0]
 
 
-def test_all_that_is_wrong_is_told_at_once(job):
+def test_all_requirement_problems_are_reported(job):
     job.with_name("requirements.txt").write_text("-e .\npandas\n--pre\n")
     job.write_text(f"{JOB}nodes: 2\n")
 
@@ -141,7 +142,7 @@ def test_all_that_is_wrong_is_told_at_once(job):
         ("pythonpath: [program.py]", "pythonpath[0]: is a file"),
     ],
 )
-def test_paths_that_are_not_there(job, line, words):
+def test_missing_package_paths(job, line, words):
     job.write_text(f"name: a\nscript: program.py\n{line}\n")
 
     with pytest.raises(JobError) as told:
@@ -149,7 +150,9 @@ def test_paths_that_are_not_there(job, line, words):
     assert words in str(told.value)
 
 
-def test_overlay_belongs_to_the_image_and_the_requirements(job, cluster):
+def test_overlay_depends_on_image_and_requirements(job, cluster):
+    """The path changes with the image, its Python and the requirements."""
+
     def overlay(**changes) -> str:
         decided = packages.located(changed(plan(load_job(job), cluster), **changes), cluster)
         return str(decided.require_container().overlay)
@@ -163,7 +166,8 @@ def test_overlay_belongs_to_the_image_and_the_requirements(job, cluster):
     assert overlay() != first
 
 
-def test_overlay_lies_with_the_runs_where_a_path_cannot_be_bound(job, cluster):
+def test_unbindable_overlay_moves_to_runs_root(job, cluster):
+    """An image path with a comma cannot be bound, so the overlay lies below runs_root."""
     image = job.with_name("my,own.sif")
     image.write_bytes(b"image")
 
@@ -174,7 +178,7 @@ def test_overlay_lies_with_the_runs_where_a_path_cannot_be_bound(job, cluster):
     )
 
 
-def test_overlay_that_is_built_is_used_wherever_it_is(job, cluster):
+def test_existing_overlay_is_used(job, cluster):
     decided = packages.located(plan(load_job(job), cluster), cluster)
     elsewhere = Path(cluster.runs_root, ".packages", packages.key(decided), "packages.sqfs")
     written(changed(decided, overlay=str(elsewhere)))
@@ -182,7 +186,8 @@ def test_overlay_that_is_built_is_used_wherever_it_is(job, cluster):
     assert packages.located(decided, cluster).require_container().overlay == str(elsewhere)
 
 
-def test_plan_is_decided_without_looking_at_the_image(job, cluster):
+def test_plan_needs_no_image(job, cluster):
+    """The image may be on another machine; only the packages' steps read it."""
     job.with_name("my.sif").unlink()
 
     decided = plan(load_job(job), cluster)
@@ -196,7 +201,7 @@ def test_plan_is_decided_without_looking_at_the_image(job, cluster):
         render(decided)
 
 
-def test_submit_refuses_what_is_not_installed(job, cluster, tmp_path, monkeypatch):
+def test_submit_needs_installed_packages(job, cluster, tmp_path, monkeypatch):
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / cluster.runtime).write_text("#!/bin/sh\n")
@@ -209,7 +214,8 @@ def test_submit_refuses_what_is_not_installed(job, cluster, tmp_path, monkeypatc
     assert not Path(cluster.runs_root).exists()
 
 
-def test_without_a_container_they_do_not_count(job, cluster, monkeypatch):
+def test_packages_need_a_container(job, cluster, monkeypatch):
+    """A run without a container ignores them with a note."""
     monkeypatch.setenv("PATH", "/nowhere")
 
     prepared = prepare(load_job(job), cluster, "local")
@@ -218,7 +224,8 @@ def test_without_a_container_they_do_not_count(job, cluster, monkeypatch):
     assert any("counts in a container only" in note for note in prepared.notes)
 
 
-def test_job_sees_them_read_only_after_its_own_folders(job, cluster):
+def test_packages_come_after_pythonpath(job, cluster):
+    """They are mounted read-only, and PYTHONPATH has the job's own folders first."""
     decided = packages.located(plan(load_job(job), cluster), cluster)
     shared = str(job.with_name("shared"))
     places = Places(workdir="/w", home="/h", stop_file="/s")
@@ -230,7 +237,7 @@ def test_job_sees_them_read_only_after_its_own_folders(job, cluster):
     assert f"PYTHONPATH={shared}:{PACKAGES}" in words
 
 
-def test_hpcdls_own_entries_come_first(job, cluster):
+def test_entries_of_hpcdl_come_first(job, cluster):
     decided = replace(
         changed(plan(load_job(job), cluster), overlay="/x.sqfs"),
         environment=Environment(pythonpath=["/my$(own)"]),
@@ -246,7 +253,7 @@ def test_hpcdls_own_entries_come_first(job, cluster):
     assert pythonpath(None) == f"/my$(own):{PACKAGES}"
 
 
-def test_jobs_without_packages_are_as_before(job, cluster):
+def test_jobs_without_packages_are_unchanged(job, cluster):
     decided = replace(
         changed(plan(load_job(job), cluster), requirements=[]),
         environment=Environment({"PYTHONPATH": "/mine"}),
@@ -258,7 +265,8 @@ def test_jobs_without_packages_are_as_before(job, cluster):
     assert not any(PACKAGES in word for word in words)
 
 
-def test_pip_is_told_what_the_users_own_pip_would_do(tmp_path):
+def test_pip_uses_settings_of_user(tmp_path):
+    """Index and proxy settings are handed on; a target folder is not."""
     (tmp_path / ".config/pip").mkdir(parents=True)
     (tmp_path / ".config/pip/pip.conf").write_text(
         "[global]\nindex-url = https://one/simple\nextra-index-url =\n  https://two/simple\n  https://three/simple\n"
@@ -280,7 +288,7 @@ def test_pip_is_told_what_the_users_own_pip_would_do(tmp_path):
     assert {"PIP_TARGET", "EDITOR"} & set(told) == set()
 
 
-def test_folders_that_pip_is_told_of_are_seen_by_it(tmp_path):
+def test_pip_sees_local_index_folders(tmp_path):
     env = {
         "PIP_FIND_LINKS": f"{tmp_path} /nowhere",
         "PIP_INDEX_URL": f"file://{tmp_path}/",
@@ -299,7 +307,7 @@ def test_building_without_packages_is_refused(cli, job, cluster):
     assert "has no packages" in answer.err
 
 
-def test_building_where_the_image_is_not(cli, job):
+def test_building_needs_the_image(cli, job):
     job.with_name("my.sif").unlink()
 
     answer = cli("env", "build", job, "--cluster", "generic")

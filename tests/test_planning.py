@@ -59,7 +59,7 @@ def test_gpus_in_dialect(dialect, gpu_type, gpus, option, value):
 
 
 @pytest.mark.parametrize("dialect", ["gres", "gpus-per-node"])
-def test_no_gpus_not_asked(dialect):
+def test_no_gpus_no_directive(dialect):
     found = directives(asking(gpus=0), replace(SITE, gpu_request=dialect))
 
     assert not {"gres", "gpus-per-node"} & set(found)
@@ -84,7 +84,7 @@ def test_memory_in_dialect(dialect, resources, option, value):
     assert len([name for name in found if name.startswith("mem")]) == 1
 
 
-def test_memory_not_asked_is_said():
+def test_memory_not_requested_is_noted():
     decided = plan(asking(memory_gb=10), SITE)
 
     assert not [name for name, _ in decided.directives if name.startswith("mem")]
@@ -103,7 +103,7 @@ def test_memory_not_asked_is_said():
         ({"gpus": 1, "cpus": 7}, Node(cpus=80, gpus=4), 7),
     ],
 )
-def test_cpus_by_share(resources, node, cpus):
+def test_cpus_follow_gpu_share(resources, node, cpus):
     assert directives(asking(**resources), replace(SITE, node=node))["cpus-per-task"] == str(cpus)
 
 
@@ -203,7 +203,7 @@ def test_signal_lead_within_limit(limit, lead_s):
     assert directives(asking(time=limit))["signal"] == f"B:USR2@{lead_s}"
 
 
-def test_requeue_as_site_allows():
+def test_requeue_only_if_site_allows():
     assert directives()["requeue"] == ""
     assert plan(JOB, SITE).policy.max_requeues == 10
 
@@ -219,7 +219,7 @@ def test_slurm_options_added():
     assert plan(job, SITE).directives[-2:] == [("constraint", "h100"), ("mail-type", "END")]
 
 
-def test_site_words_only_where_given():
+def test_site_options_only_if_set():
     assert not {"account", "partition", "qos"} & set(directives())
     found = directives(JOB, replace(SITE, account="a", partition="p", qos="q"))
     assert (found["account"], found["partition"], found["qos"]) == ("a", "p", "q")
@@ -263,7 +263,7 @@ def test_summary_reads_well(resources, text):
     assert summary(plan(asking(**resources), SITE)) == text
 
 
-def test_same_input_equal_plan():
+def test_equal_input_gives_equal_plan():
     assert plan(JOB, SITE) == plan(replace(JOB), replace(SITE))
 
 
@@ -337,7 +337,8 @@ TRAINER_REFUSES = {
 @pytest.mark.parametrize(
     ("job", "train", "expected"), TRAINER_REFUSES.values(), ids=TRAINER_REFUSES
 )
-def test_what_the_trainer_refuses_is_said_before_the_queue(job, train, expected):
+def test_plan_refuses_what_trainer_refuses(job, train, expected):
+    """The problem has its file and line, before the job waits in the queue."""
     job = replace(job, train=replace(TrainSpec(), **train), places={expected[0]: "a.yaml:7"})
 
     with pytest.raises(JobError) as caught:

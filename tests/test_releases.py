@@ -54,7 +54,7 @@ def test_tools_are_of_tested_versions(releases):
     [(0, ["a==1"], 0), (0, ["a==2"], 0), (1, ["a==1"], 1), (1, ["a==2"], 0)],
     ids=["passes", "newer passes", "fails", "newer fails"],
 )
-def test_newest_fails_for_own_faults(
+def test_newest_release_fails_for_own_faults(
     releases, monkeypatch, tmp_path, capsys, status, versions, code
 ):
     """Tests that fail only with a release that was not there before are told of, and stop nobody's change."""

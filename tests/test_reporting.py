@@ -50,7 +50,8 @@ def run_without_testbed(tmp_path):
     return run
 
 
-def test_skipped_tests_are_counted_and_said_how_to_get(run_without_testbed):
+def test_skipped_tests_are_counted(run_without_testbed):
+    """The summary says how to get what the skipped tests need."""
     done = run_without_testbed(HPCDL_REQUIRE_TESTBED="0")
 
     assert done.returncode == 0, done.stdout

@@ -144,7 +144,7 @@ SITE = Cluster(
 JOB = Job(name="a", script="/home/u/a.py", source="u/a.yaml", folder="/home/u")
 
 
-def test_no_modules_no_section():
+def test_no_modules_means_no_section():
     assert "module " not in render(plan(JOB, SITE))
     assert "\nsource /etc/m.sh\nmodule purge\nmodule load a/1\n" in render(
         plan(JOB, replace(SITE, modules=["a/1"], module_init="/etc/m.sh"))
@@ -168,7 +168,7 @@ def test_nv_only_with_gpus(gpus, emulated, there):
 @pytest.mark.cases("C27", "C15")
 @pytest.mark.parametrize(("shown", "used"), [("", "0,1"), ("2,3,5", "2,3"), ("7", "7")])
 @pytest.mark.parametrize("whole_node", [True, False], ids=["none", "exclusive"])
-def test_first_gpus_of_a_whole_node(whole_node, shown, used):
+def test_whole_node_script_takes_first_gpus(whole_node, shown, used):
     site = replace(SITE, gpu_request="none" if whole_node else "gres", node=Node(cpus=80, gpus=4))
     job = replace(JOB, resources=Resources(gpus=2), slurm={} if whole_node else {"exclusive": ""})
     text = render(plan(job, site))
@@ -184,7 +184,7 @@ def test_first_gpus_of_a_whole_node(whole_node, shown, used):
 
 
 @pytest.mark.parametrize("without", [{"requeue": False}, {"max_requeues": 0}], ids=str)
-def test_no_requeue_no_scontrol(without):
+def test_no_requeue_means_no_scontrol(without):
     text = render(plan(JOB, replace(SITE, **without)))
 
     assert "scontrol" not in text
@@ -196,13 +196,14 @@ def test_no_requeue_no_scontrol(without):
     assert ("#SBATCH --no-requeue" in text) == ("requeue" in without)
 
 
-def test_requeued_at_most_so_often():
+def test_requeue_count_is_limited():
     text = render(plan(JOB, replace(SITE, max_requeues=3)))
 
     assert "if [[ $status == 75 && ${SLURM_RESTART_COUNT:-0} -lt 3 ]]; then\n    echo " in text
 
 
-def test_stop_signal_sent_by_whoever_starts_the_program():
+def test_stop_signal_has_one_sender():
+    """The rendered script sends it; in a submitted run the launcher does."""
     decided = plan(replace(JOB, stop_signal="USR1"), SITE)
 
     assert "\ntrap 'touch \"$HPCDL_STOP_FILE\"; kill -USR1 $!' USR2\n" in render(decided)
@@ -224,7 +225,7 @@ def test_script_elsewhere_bound():
     assert "    python /home/u/a.py\n" in text
 
 
-def test_script_like_option_stays_script():
+def test_script_name_like_option():
     assert "    python ./-c.py\n" in render(plan(replace(JOB, script="/home/u/-c.py"), SITE))
 
 
@@ -297,7 +298,8 @@ def test_directive_refused(value):
         quote_directive(value)
 
 
-def test_bundle_sees_data_and_weights_outside_data_root(tmp_path):
+def test_bundle_binds_data_and_weights(tmp_path):
+    """Folders outside data_root are bound, unless the profile binds them."""
     (tmp_path / "job.yaml").write_text(
         "name: a\nresources: {gpus: 1}\ndata: {path: /sets/photos, image_size: [96, 96]}\n"
         "model: {backbone: MobileNetV2, weights: /nets/w.h5}\n"
@@ -351,7 +353,7 @@ def test_bundle_inside_its_own_folder(tmp_path):
 
 @pytest.mark.cases("F22")
 @pytest.mark.parametrize("workdir", ["{}/job/out", "../far"])
-def test_bundle_with_workdir_elsewhere_says_so(tmp_path, workdir):
+def test_bundle_mentions_workdir_elsewhere(tmp_path, workdir):
     (tmp_path / "far").mkdir()
 
     _, text = bundle(tmp_path, workdir.format(tmp_path))

@@ -27,7 +27,7 @@ NAMES = [
 
 @pytest.mark.cases("F9")
 @pytest.mark.parametrize(("expression", "text", "whole"), NAMES, ids=[row[0] for row in NAMES])
-def test_name_put_together(expression, text, whole):
+def test_joined_file_names_are_found(expression, text, whole):
     """A name is found once, as far as it is written out; its parts are no names."""
     (named,) = names_in(f"import os\nx = {expression}\n")
 
@@ -49,7 +49,7 @@ READ = [
 
 
 @pytest.mark.parametrize("source", [*WRITTEN, *READ])
-def test_writing_told_from_reading(source):
+def test_writing_differs_from_reading(source):
     named = next(one for one in names_in(source) if one.text == "/a")
 
     assert (named.written, named.read) == (source in WRITTEN, source in READ)
@@ -58,7 +58,7 @@ def test_writing_told_from_reading(source):
 @pytest.mark.parametrize(
     "source", ['"""/a docstring"""', "# /a", "def f(:", "x = 1 / 2", "x = '/a\\n'", "x = b'/a'"]
 )
-def test_no_names_in_these(source):
+def test_texts_without_file_names(source):
     assert [named for named in names_in(source) if named.text.startswith("/")] == []
 
 

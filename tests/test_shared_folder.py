@@ -77,7 +77,7 @@ def test_shared_folder_takes_submission(cli, world):
     assert (run / "submitit").stat().st_mode & 0o077 == 0
 
 
-def test_group_of_the_project_stays(cli, world):
+def test_project_group_is_kept(cli, world):
     """The setgid bit, by which a project pays for its files, is passed on."""
     run = Path(cli("submit", "script.yaml", "-c", "site.yaml", "--no-check").out.rstrip("\n"))
 
@@ -85,7 +85,7 @@ def test_group_of_the_project_stays(cli, world):
         assert path.stat().st_mode & stat.S_ISGID, path
 
 
-def test_folder_that_was_opened_is_still_refused(cli, world, monkeypatch):
+def test_opened_run_folder_is_refused(cli, world, monkeypatch):
     """Only what hpcdl has just made is closed; a folder that somebody opened later is not trusted."""
     run = Path(cli("submit", "script.yaml", "-c", "site.yaml", "--no-check").out.rstrip("\n"))
     run.chmod(0o2770)

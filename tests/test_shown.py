@@ -132,7 +132,7 @@ def test_linked_weights_and_pythonpath_are_bound(disk):
 
 
 @pytest.mark.cases("C5")
-def test_link_into_bound_folder_needs_nothing(disk):
+def test_link_into_bound_folder(disk):
     disk.pictures("else/photos")
     disk.link("proj/phlink", "/else/photos")
 
@@ -143,7 +143,7 @@ def test_link_into_bound_folder_needs_nothing(disk):
 
 
 @pytest.mark.cases("F9", "C5")
-def test_what_cannot_be_bound_is_told(disk):
+def test_unbindable_files_are_reported(disk):
     """Nothing is put over the image's own folders; the line that does it is told, with the binds there are."""
     disk.pictures("system/photos")
     disk.link("proj/phlink", "/system/photos")
@@ -165,7 +165,8 @@ def test_what_cannot_be_bound_is_told(disk):
 
 @pytest.mark.cases("C5")
 @pytest.mark.parametrize("name", ["a:b", "a,b"])
-def test_name_that_no_bind_carries_is_told(disk, name):
+def test_unbindable_name_is_reported(disk, name):
+    """The remedy for a name with a comma or colon is to rename the file."""
     disk.pictures(f"else/{name}")
     disk.link("proj/phlink", f"/else/{name}")
 
@@ -191,7 +192,7 @@ def test_hostile_names_are_quoted(disk):
 
 
 @pytest.mark.cases("C5")
-def test_very_many_links_are_told(disk, monkeypatch):
+def test_very_many_links_are_reported(disk, monkeypatch):
     monkeypatch.setattr(gathering, "_MOST_ENTRIES", 3)
     disk.pictures("else/photos")
     for number in range(5):
@@ -269,14 +270,14 @@ def test_names_in_modules_arguments_and_variables(disk):
         "'/a b c'", "'/%s' % x", "'/' + x", "f'/{x}'", "'/home'", "'/etc/passwd'", "'~'", "'~/.keras/x'", "'~x'",
     ],
 )  # fmt: skip
-def test_no_false_alarms(disk, text):
+def test_harmless_texts_bind_nothing(disk, text):
     prepared = disk.script(f"x = 1\ny = {text}\n")
 
     assert (prepared.plan.require_container().shown, prepared.unseen) == ([], [])
 
 
 @pytest.mark.cases("F9")
-def test_places_to_write_are_told(disk):
+def test_places_to_write_are_reported(disk):
     """An output folder that the container does not see loses a result after hours: said, and not bound unasked."""
     (disk.folder / "else/out").mkdir()
 
@@ -295,7 +296,7 @@ def test_places_to_write_are_told(disk):
 @pytest.mark.parametrize(
     "keys", ["args: [--output-dir, '{}']", "args: ['--logdir={}']", "env: {{TMPDIR: '{}'}}"]
 )
-def test_options_for_output_are_told(disk, keys):
+def test_output_options_are_reported(disk, keys):
     """A folder that an option or a variable names for output is not bound read-only: it would be of no use."""
     (disk.folder / "else/out").mkdir()
 
@@ -305,7 +306,7 @@ def test_options_for_output_are_told(disk, keys):
 
 
 @pytest.mark.cases("F9")
-def test_home_is_another_one(disk, monkeypatch):
+def test_home_in_job_differs(disk, monkeypatch):
     monkeypatch.setenv("HOME", str(disk.folder / "else"))
     disk.file("else/x.csv")
 
@@ -332,7 +333,7 @@ def test_rendered_script_has_the_same_binds(disk):
 
 
 @pytest.mark.cases("C5")
-def test_node_binds_what_was_frozen(disk):
+def test_node_binds_frozen_folders(disk):
     """What is there on the node is bound, what is missing there stops nothing."""
     there, gone = disk.file("else/there.npz"), disk.file("else/gone.npz")
     prepared = disk.script(f"open('{there}'); open('{gone}')")
@@ -347,7 +348,7 @@ def test_node_binds_what_was_frozen(disk):
 
 
 @pytest.mark.cases("C5")
-def test_data_that_only_the_node_sees(disk):
+def test_data_visible_on_node_only(disk):
     disk.pictures("else/photos")
     prepared = disk.prepare(PHOTOS)
     create(prepared.paths, prepared.job, prepared.plan, prepared.spec, [])
@@ -375,6 +376,6 @@ def test_run_folder_is_never_hidden(disk):
 @pytest.mark.parametrize(
     ("path", "folder"), [("/photos", "/photos"), ("/sets/x.npz", "/sets"), ("/d/x.npz", None)]
 )
-def test_data_below_the_root_hides_no_image(path, folder):
+def test_data_below_root_binds_no_root(path, folder):
     """data.path /photos lies in /, and that is not bound."""
     assert reads_outside(path, None, "/d") == ([folder] if folder else [])

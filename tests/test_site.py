@@ -101,7 +101,7 @@ class Elements(HTMLParser):
             self.counts[tag] += 1
 
 
-def test_site_shows_what_a_forge_shows(site):
+def test_site_shows_same_as_forge(site):
     """Both read Markdown, but in two dialects: where these differ, a list is not a list on the site.
 
     The remedy: an empty line before a list, and four spaces before what belongs to its item.

@@ -20,7 +20,7 @@ from hpcdl.usercode.source import read_source, why_undecodable
         "x = 'é'\f\n".encode(),
     ],
 )
-def test_text_is_pythons_own(tmp_path, content):
+def test_source_text_equals_tokenize(tmp_path, content):
     """The text is that of `tokenize.open`."""
     path = tmp_path / "t.py"
     path.write_bytes(content)

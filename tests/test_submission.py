@@ -62,7 +62,7 @@ def test_local_keeps_gpus_asked(monkeypatch, tmp_path):
         ("sh", "the image /nowhere/tf.sif is not here"),
     ],
 )
-def test_local_without_container_says_so(tmp_path, runtime, note):
+def test_local_without_container_is_noted(tmp_path, runtime, note):
     job = replace(JOB, resources=Resources(gpus=0))
 
     prepared = prepare(job, replace(SITE, runtime=runtime), "local", str(tmp_path))
@@ -73,7 +73,7 @@ def test_local_without_container_says_so(tmp_path, runtime, note):
     ]
 
 
-def test_emulated_gpus_said_loudly(tmp_path):
+def test_emulated_gpus_are_announced(tmp_path):
     prepared = prepare(JOB, replace(SITE, emulate_gpus=True), "slurm", str(tmp_path))
 
     assert prepared.notes[0].startswith("EMULATED GPUs: 1 asked for, CPU devices stand in")
@@ -104,7 +104,8 @@ def test_script_names_this_run(tmp_path):
 
 
 @pytest.mark.parametrize(("site", "options"), [("installed", []), ("elsewhere", ["-s"])])
-def test_worker_looks_into_the_users_site_only_where_hpcdl_is_there(monkeypatch, site, options):
+def test_worker_uses_user_site_if_needed(monkeypatch, site, options):
+    """The worker's Python reads the user site only if hpcdl's packages are installed there."""
     folders = {
         "installed": str(Path(submitit.__file__).parents[1]),
         "elsewhere": "/home/u/.local/lib/python",
@@ -115,7 +116,7 @@ def test_worker_looks_into_the_users_site_only_where_hpcdl_is_there(monkeypatch,
 
 
 @pytest.mark.parametrize("open_to_all", ["", "submitit"])
-def test_folder_that_others_can_write_is_not_submitted(tmp_path, monkeypatch, open_to_all):
+def test_writable_run_folder_is_not_submitted(tmp_path, monkeypatch, open_to_all):
     """As on a file system that lets everybody write everything."""
     prepared = prepare(replace(JOB, script=__file__), SITE, "slurm", str(tmp_path))
 

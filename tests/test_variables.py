@@ -168,7 +168,7 @@ def test_job_variables_refused(places, monkeypatch, text, key):
     assert "is not set in this shell" in problems[0][1]
 
 
-def test_other_dollar_signs_stay(places):
+def test_other_dollar_signs_are_kept(places):
     written(places, "a$1.py", "")
 
     assert load_job(written(places, "a.yaml", "name: a\nscript: a$1.py\n")).script == str(
@@ -176,7 +176,7 @@ def test_other_dollar_signs_stay(places):
     )
 
 
-def test_no_folder_of_that_name(places):
+def test_variable_never_names_a_folder(places):
     """Nothing in what is sent, and no folder that is made, has the variable's name."""
     written(places, "t.py", "")
     site = written(places, "site.yaml", PROFILE)
@@ -207,7 +207,7 @@ def test_no_folder_of_that_name(places):
 @pytest.mark.parametrize(
     "text", ["$(pwd)/runs", "`pwd`/runs", "$$/runs", "~nobody-has-this-name/runs"]
 )
-def test_texts_for_a_shell_are_refused(places, text):
+def test_shell_texts_are_refused(places, text):
     """They would make a folder of that very name."""
     profile = PROFILE.replace("$SCRATCH/{user}/runs", f"'{text}'")
 
@@ -215,7 +215,7 @@ def test_texts_for_a_shell_are_refused(places, text):
         load_cluster(written(places, "site.yaml", profile))
 
 
-def test_folder_with_a_shells_signs(places):
+def test_folder_with_shell_characters(places):
     """A folder may have any name; one that is there is the one that is meant."""
     (places / "a $(b) `c`").mkdir()
     profile = PROFILE.replace("$SCRATCH/{user}/runs", f"'{places}/a $(b) `c`/runs'")

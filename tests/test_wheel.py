@@ -109,7 +109,7 @@ def test_installed_code_is_used(installed, tmp_path):
     ],
     ids=" ".join,
 )
-def test_installed_does_the_same(installed, tmp_path, cli, argv):
+def test_installed_hpcdl_answers_the_same(installed, tmp_path, cli, argv):
     assert run_installed(installed, tmp_path, *argv) == cli(*argv).out
 
 

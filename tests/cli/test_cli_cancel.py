@@ -92,7 +92,7 @@ def test_full_disk_with_inodes_is_marked(site, cli, tmp_path):
         disk.remove()
 
 
-def test_unmarked_run_is_cancelled_by_slurms_word(site, cli, monkeypatch):
+def test_slurm_state_shows_unmarked_cancel(site, cli, monkeypatch):
     """Later status shows it as cancelled, and resume does not send it again."""
     run = site.run()
     monkeypatch.setattr(Run, "_mark_cancelled", lambda self: "no room")
@@ -106,7 +106,8 @@ def test_unmarked_run_is_cancelled_by_slurms_word(site, cli, monkeypatch):
 
 
 @pytest.mark.parametrize("marked", [True, False])
-def test_slurm_away_tells_what_is_so(site, cli, monkeypatch, marked):
+def test_cancel_reports_unreachable_slurm(site, cli, monkeypatch, marked):
+    """The message says whether the run is cancelled anyway."""
     run = site.run()
     site.says(scancel=AWAY)
     if not marked:
@@ -147,7 +148,7 @@ def test_root_may_cancel_but_not_resume(site, cli):
     assert site.asked("scancel") == ["scancel --quiet 7 8"]
 
 
-def test_job_that_could_not_be_noted(site, cli):
+def test_cancel_finds_job_by_folder(site, cli):
     """submitted.json was not to be written, or was lost: SLURM knows the job by its folder."""
     run = site.run()
     run.paths.submitted.unlink()

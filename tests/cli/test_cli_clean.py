@@ -58,7 +58,7 @@ def test_shows_and_removes_nothing(cli, make_run, tmp_path):
     assert everything(tmp_path) == before
 
 
-def test_removes_nothing_unasked(cli, make_run, tmp_path):
+def test_refuses_without_runs_or_age(cli, make_run, tmp_path):
     make_run("a")
     before = everything(tmp_path)
 
@@ -69,7 +69,7 @@ def test_removes_nothing_unasked(cli, make_run, tmp_path):
     assert everything(tmp_path) == before
 
 
-def test_removes_runs_that_are_old(cli, make_run):
+def test_removes_old_runs(cli, make_run):
     old, new, runs = (
         make_run("old", age_s=40 * DAY_S),
         make_run("new"),
@@ -85,7 +85,7 @@ def test_removes_runs_that_are_old(cli, make_run):
     assert runs.exists()
 
 
-def test_removes_checkpoints_alone(cli, make_run):
+def test_removes_only_checkpoints(cli, make_run):
     run = make_run("a")
 
     answer = cli("clean", "a", "--checkpoints", "--yes")
@@ -109,7 +109,8 @@ def test_removes_checkpoints_alone(cli, make_run):
         ("failed", ("--checkpoints",), "hpcdl resume would go on from its checkpoints"),
     ],
 )
-def test_run_that_is_not_over_is_kept(cli, make_run, state, options, reason):
+def test_unfinished_run_is_kept(cli, make_run, state, options, reason):
+    """A run that is running, new, just cancelled or can be resumed is not removed."""
     run = make_run("a", state)
     before = everything(run)
 
@@ -131,7 +132,7 @@ def test_link_is_not_followed(cli, make_run, tmp_path):
     assert (run / "model").exists()
 
 
-def test_run_named_twice_goes_once(cli, make_run):
+def test_run_given_twice_is_removed_once(cli, make_run):
     run = make_run("a")
 
     assert cli("clean", "a", "a*", run, "--yes").code == 0

@@ -30,7 +30,7 @@ def all_commands() -> dict[str, click.Command]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_short_help_is_one(name):
+def test_short_help_matches_command_list(name):
     command = import_module(f"hpcdl.cli.{name}").command
 
     assert command.short_help == COMMANDS[name]
@@ -113,7 +113,7 @@ def test_version_shown(cli):
     ],
     ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, tuple) else "",
 )  # fmt: skip
-def test_mistake_is_one_message(cli, tmp_path, monkeypatch, argv, code, part):
+def test_mistake_gives_one_message(cli, tmp_path, monkeypatch, argv, code, part):
     monkeypatch.chdir(tmp_path)
 
     answer = cli(*argv)
@@ -125,7 +125,7 @@ def test_mistake_is_one_message(cli, tmp_path, monkeypatch, argv, code, part):
     assert os.listdir(tmp_path) == [], "nothing is created"
 
 
-def test_no_slurm_is_the_worlds_fault(cli, tmp_path, monkeypatch):
+def test_missing_sbatch_exits_with_1(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
 
     answer = cli("submit", "mnist_cnn", *MARENOSTRUM, "--runs-dir", tmp_path / "runs")
@@ -194,7 +194,7 @@ def test_render_to_file(cli, tmp_path):
     )
 
 
-def test_render_model_says_what_it_needs(cli):
+def test_render_model_lists_its_needs(cli):
     assert (
         "it needs run.json and code/ next to it: hpcdl render -o DIR"
         in cli("render", "mnist_cnn", *MARENOSTRUM).out
@@ -249,7 +249,7 @@ def test_render_notebook_needs_folder(cli, write_job, tmp_path):
     assert "x = 1" in (tmp_path / "out" / "a.ipynb").read_text()
 
 
-def test_render_keeps_what_is_there(cli, tmp_path):
+def test_render_refuses_nonempty_folder(cli, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("")
 
@@ -261,7 +261,7 @@ def test_render_keeps_what_is_there(cli, tmp_path):
 
 
 @pytest.mark.parametrize("job", ["mnist_script", "mnist_cnn"])
-def test_render_cannot_write(cli, tmp_path, job):
+def test_render_to_unwritable_place(cli, tmp_path, job):
     (tmp_path / "file").write_text("")
 
     answer = cli("render", job, *MARENOSTRUM, "-o", tmp_path / "file" / "x")
@@ -297,7 +297,7 @@ def test_dry_run_prints_and_creates_nothing(cli, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_dry_run_says_gpus_are_emulated(cli, tmp_path):
+def test_dry_run_mentions_emulated_gpus(cli, tmp_path):
     profile = Path(__file__).parents[1] / "testbed" / "testbed.yaml"
 
     answer = cli("submit", "mnist_cnn", "--cluster", profile, "--runs-dir", tmp_path, "--dry-run")
@@ -309,7 +309,7 @@ def test_dry_run_says_gpus_are_emulated(cli, tmp_path):
     assert "--nv" not in answer.out
 
 
-def test_dry_run_is_what_is_sent(cli, tmp_path, monkeypatch):
+def test_dry_run_equals_submission(cli, tmp_path, monkeypatch):
     """An sbatch first on PATH keeps the file it is given: a real program, as SLURM's own would be."""
     fake = tmp_path / "bin"
     fake.mkdir()
@@ -347,7 +347,7 @@ def test_dry_run_is_what_is_sent(cli, tmp_path, monkeypatch):
     assert inherited["HOME"] == os.environ["HOME"]
 
 
-def test_refused_submission_tells_why(cli, tmp_path, monkeypatch):
+def test_refused_submission_shows_reason(cli, tmp_path, monkeypatch):
     fake = tmp_path / "bin"
     fake.mkdir()
     (fake / "sbatch").write_text(
@@ -368,7 +368,7 @@ def test_refused_submission_tells_why(cli, tmp_path, monkeypatch):
 # Pipes
 
 
-def test_reader_gone_is_no_error(program):
+def test_closed_pipe_gives_no_error(program):
     """`hpcdl ... | head -1`: quiet, whatever was left to write."""
     with subprocess.Popen(
         [*program, "render", "mnist_script", *MARENOSTRUM],
@@ -384,7 +384,7 @@ def test_reader_gone_is_no_error(program):
 
 
 @pytest.mark.cases("F15")
-def test_status_of_a_name_with_several_runs(cli, tmp_path, monkeypatch):
+def test_status_of_ambiguous_run_name(cli, tmp_path, monkeypatch):
     """It shows all of them, which says more than that there are several."""
     fake = tmp_path / "bin"
     fake.mkdir()
@@ -404,7 +404,7 @@ def test_status_of_a_name_with_several_runs(cli, tmp_path, monkeypatch):
 
 
 @pytest.mark.cases("F8")
-def test_no_srun_is_needed(cli, tmp_path, monkeypatch):
+def test_submit_needs_no_srun(cli, tmp_path, monkeypatch):
     """Some login nodes have sbatch alone; submitit would end in a traceback there."""
     fake = tmp_path / "bin"
     fake.mkdir()

@@ -44,7 +44,7 @@ def runs(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "cancel", "compare", "clean", "resume"])
-def test_runs_the_newest_first(offered, runs, command):
+def test_completion_offers_newest_runs_first(offered, runs, command):
     assert offered(f"hpcdl {command} ") == [
         "plain,other/20260103-1200-cccc",
         "plain,mnist/20260102-1200-bbbb",

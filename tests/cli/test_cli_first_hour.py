@@ -104,7 +104,7 @@ def test_size_options_go_with_job_files(cli, folder):
 
 @pytest.mark.cases("F15")
 @pytest.mark.parametrize("words", [("--epochs", "5"), ("more.py",), ("5",)])
-def test_forgotten_dashes_are_told(cli, folder, words):
+def test_forgotten_dashes_are_reported(cli, folder, words):
     (folder / "MNIST.py").write_text(SCRIPT)
 
     answer = cli("submit", "MNIST.py", *words)
@@ -115,7 +115,7 @@ def test_forgotten_dashes_are_told(cli, folder, words):
 
 @pytest.mark.cases("F15")
 @pytest.mark.parametrize("time_limit", ["5", "1h", "00:00:00"])
-def test_bad_time_is_told(cli, folder, time_limit):
+def test_bad_time_is_reported(cli, folder, time_limit):
     (folder / "MNIST.py").write_text(SCRIPT)
 
     answer = cli("render", "MNIST.py", "-c", "generic", "--time", time_limit)
@@ -175,7 +175,8 @@ def test_job_copy_takes_shipped_ones_only(cli, folder):
         ("status", "a"),
     ],
 )
-def test_variable_that_names_nothing_is_an_error(cli, folder, monkeypatch, command):
+def test_variable_with_missing_profile_fails(cli, folder, monkeypatch, command):
+    """HPCDL_CLUSTER with a missing profile is an error, not ignored."""
     monkeypatch.setenv("HPCDL_CLUSTER", "nothere.yaml")
 
     answer = cli(*command)
@@ -197,7 +198,7 @@ def test_misspelt_variable_is_an_error(cli, folder, monkeypatch):
 
 
 @pytest.mark.cases("F19")
-def test_relative_variable_is_told(cli, folder, monkeypatch):
+def test_relative_variable_gets_advice(cli, folder, monkeypatch):
     """It works where the file is, and is another file elsewhere."""
     (folder / "my.yaml").write_text(
         "name: mine\nnode: {cpus: 1, gpus: 0}\nimages: {tensorflow: /a.sif}\n"
@@ -211,7 +212,7 @@ def test_relative_variable_is_told(cli, folder, monkeypatch):
 
 
 @pytest.mark.cases("F13", "F19")
-def test_local_backend_says_which_profile(cli, folder, monkeypatch):
+def test_local_backend_names_its_profile(cli, folder, monkeypatch):
     """It takes the profile `local` whatever else is named: its data and runs lie elsewhere."""
     monkeypatch.setenv("HPCDL_CLUSTER", "generic")
 
@@ -241,7 +242,7 @@ def test_empty_option_is_an_error(cli, folder, option):
 
 
 @pytest.mark.cases("F19")
-def test_wrong_settings_are_told_by_status(cli, folder):
+def test_status_reports_wrong_settings(cli, folder):
     (folder / "hpcdl.yaml").write_text("cluster: nowhere\n")
 
     for command in (("status",), ("data", "list")):
@@ -251,7 +252,7 @@ def test_wrong_settings_are_told_by_status(cli, folder):
 
 
 @pytest.mark.cases("F3")
-def test_profile_named_like_file_is_told(cli, folder):
+def test_profile_named_like_file_is_reported(cli, folder):
     (folder / "generic.yaml").write_text("name: mine\n")
 
     answer = cli("render", "mnist_script", "-c", "generic")
@@ -271,7 +272,7 @@ def test_profile_named_like_file_is_told(cli, folder):
         ("marenostrum5.yaml", "is called marenostrum5: --cluster marenostrum5"),
     ],
 )
-def test_missing_profile_names_the_near_one(cli, folder, given, meant):
+def test_missing_profile_suggests_similar_name(cli, folder, given, meant):
     (folder / "mysite.yaml").write_text("name: mine\n")
 
     assert meant in cli("cluster", "show", given).err
@@ -293,7 +294,7 @@ def test_init_does_not_advise_itself(cli, folder, monkeypatch):
 
 
 @pytest.mark.cases("F23")
-def test_whole_name_wins(cli, make_run):
+def test_full_name_beats_part(cli, make_run):
     make_run("mnist-cnn", "20260101-1200-aaaa")
     make_run("mnist-cnn-improved", "20260101-1201-bbbb")
 
@@ -313,7 +314,8 @@ def test_empty_run_is_never_this_folder(cli, make_run, monkeypatch):
 
 
 @pytest.mark.cases("F23")
-def test_path_that_is_no_run_is_told(cli, folder, make_run):
+def test_wrong_run_path_has_remedy(cli, folder, make_run):
+    """The message tells a file inside a run, a folder above it and a missing folder apart."""
     run = make_run("a", "20260101-1200-aaaa")
 
     inside = cli("result", run / "result.json")
@@ -331,7 +333,7 @@ def test_path_that_is_no_run_is_told(cli, folder, make_run):
 
 
 @pytest.mark.cases("F23")
-def test_status_is_by_time(cli, make_run):
+def test_status_sorts_by_time(cli, make_run):
     """Within a minute the ids' letters are random: the newest comes last all the same."""
     now = time.time()
     make_run("b", "20260101-1200-zzzz", created=now - 30)
@@ -398,7 +400,7 @@ def test_moved_runs_are_found(cli, make_run, folder):
 
 
 @pytest.mark.cases("F23")
-def test_no_runs_says_where(cli, folder):
+def test_empty_status_names_runs_folder(cli, folder):
     answer = cli("status", "--runs-dir", "elsewhere")
 
     assert f"there are no runs yet under {folder}/elsewhere or" in answer.err
@@ -429,12 +431,12 @@ def test_both_clocks_are_shown(cli, make_run):
         ("PartitionTimeLimit", "asks for more than is allowed"),
     ],
 )
-def test_reason_to_wait_has_a_hint(reason, note):
+def test_waiting_reason_has_hint(reason, note):
     assert note in waiting_note(reason, "", "77")
 
 
 @pytest.mark.cases("F23")
-def test_expected_start_is_slurms_estimate():
+def test_expected_start_comes_from_slurm():
     assert waiting_note("Priority", "2026-01-01T14:05:00", "7").endswith(
         "about 2026-01-01 14:05:00 (SLURM's estimate)"
     )
@@ -491,7 +493,7 @@ def test_local_variable_needs_tf_keras(cli, folder, monkeypatch, of_shell):
         ("print 1\n", 2),
     ],
 )
-def test_local_script_needs_what_it_imports(cli, folder, source, code):
+def test_local_script_needs_its_imports(cli, folder, source, code):
     (folder / "a.py").write_text(source)
 
     answer = cli("check", "a.py", "--backend", "local", "--gpus", "0", "--runs-dir", "runs")
@@ -501,7 +503,7 @@ def test_local_script_needs_what_it_imports(cli, folder, source, code):
 
 
 @pytest.mark.cases("F1")
-def test_local_notebook_may_await(cli, folder):
+def test_local_notebook_accepts_await(cli, folder):
     """`await` at a cell's top level is no mistake in a notebook, and one in a script."""
     cell = {"cell_type": "code", "source": "import asyncio\nawait asyncio.sleep(0)"}
     (folder / "a.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}))
@@ -566,7 +568,7 @@ def test_local_run_loads_the_profiles_modules(hpcdl_process, folder, module):
 
 
 @pytest.mark.cases("F13")
-def test_check_of_local_profile_leads_on(cli, folder):
+def test_check_on_local_profile_suggests_next(cli, folder):
     answer = cli("check", "digits_cnn", "-c", "local")
 
     assert answer.code == 2
@@ -575,7 +577,7 @@ def test_check_of_local_profile_leads_on(cli, folder):
 
 
 @pytest.mark.cases("F23")
-def test_pack_names_all_that_is_missing(cli, folder, monkeypatch):
+def test_pack_lists_all_missing_packages(cli, folder, monkeypatch):
     for name in ("PIL", "PIL.Image", "google_crc32c"):
         monkeypatch.setitem(sys.modules, name, None)
 

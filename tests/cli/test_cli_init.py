@@ -51,7 +51,7 @@ def types(monkeypatch):
     return make
 
 
-def test_without_a_terminal(cli, slurm, config):
+def test_init_without_terminal(cli, slurm, config):
     answer = cli("init", "--cluster", "marenostrum5", "--set", "account=nct77", "--yes")
 
     assert (answer.code, answer.out) == (0, f"{config}\n")
@@ -75,7 +75,7 @@ def test_without_a_terminal(cli, slurm, config):
     )
 
 
-def test_asks_for_what_is_not_known(cli, slurm, config, types, tmp_path, monkeypatch):
+def test_init_asks_for_unknown_values(cli, slurm, config, types, tmp_path, monkeypatch):
     monkeypatch.setattr("socket.getfqdn", lambda: "laptop")
     (tmp_path / "my tf.sif").touch()
     types("saga", "nn1234k", str(tmp_path / "my tf.sif"), "")
@@ -95,14 +95,14 @@ def test_asks_for_what_is_not_known(cli, slurm, config, types, tmp_path, monkeyp
     assert cluster.images["tensorflow"].path == str(tmp_path / "my tf.sif")
 
 
-def test_nothing_is_written_without_a_yes(cli, slurm, config, types):
+def test_init_writes_only_after_yes(cli, slurm, config, types):
     types("", "n")
 
     assert cli("init", "--cluster", "generic", "--set", "account=a").code == 130
     assert not config.exists()
 
 
-def test_accounts_that_slurm_lists(cli, slurm, config, types):
+def test_init_offers_accounts_from_slurm(cli, slurm, config, types):
     slurm("alpha", "beta", default="beta")
     types("", "", "y")
 
@@ -112,7 +112,7 @@ def test_accounts_that_slurm_lists(cli, slurm, config, types):
     assert load_cluster("marenostrum5").account == "beta"
 
 
-def test_only_account_is_taken(cli, slurm, config):
+def test_init_takes_the_only_account(cli, slurm, config):
     slurm("alpha")
 
     assert cli("init", "--cluster", "marenostrum5", "--yes").code == 0
@@ -122,7 +122,8 @@ def test_only_account_is_taken(cli, slurm, config):
 @pytest.mark.parametrize(
     ("accounts", "words"), [((), "<your group>"), (("alpha", "beta"), "alpha|beta")]
 )
-def test_account_must_be_said_without_a_terminal(cli, slurm, config, accounts, words):
+def test_init_without_terminal_needs_account(cli, slurm, config, accounts, words):
+    """Without a terminal nothing is asked: the account has to be given by --set."""
     if accounts:
         slurm(*accounts)
 
@@ -133,7 +134,8 @@ def test_account_must_be_said_without_a_terminal(cli, slurm, config, accounts, w
     assert not config.exists()
 
 
-def test_an_account_that_slurm_does_not_know_is_pointed_out(cli, slurm, config):
+def test_init_warns_of_unknown_account(cli, slurm, config):
+    """An account that SLURM does not list is accepted with a warning and a suggestion."""
     slurm("alpha", "beta")
 
     answer = cli("init", "--cluster", "marenostrum5", "--set", "account=alhpa", "--yes")
@@ -142,7 +144,7 @@ def test_an_account_that_slurm_does_not_know_is_pointed_out(cli, slurm, config):
     assert "SLURM here knows no account alhpa of yours; did you mean alpha?" in answer.err
 
 
-def test_file_that_is_there_stays(cli, slurm, config, types):
+def test_init_keeps_existing_file(cli, slurm, config, types):
     config.parent.mkdir(parents=True)
     config.write_text("cluster: roihu # mine\n")
 
@@ -170,7 +172,7 @@ def test_second_cluster_joins_the_first(cli, slurm, config):
     )
 
 
-def test_own_profile_is_found_from_anywhere(cli, slurm, config, tmp_path, monkeypatch):
+def test_init_stores_absolute_profile_path(cli, slurm, config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "site.yaml").write_text("name: mine\nnode: {cpus: 8, gpus: 1}\n")
 
@@ -190,7 +192,7 @@ def test_own_profile_is_found_from_anywhere(cli, slurm, config, tmp_path, monkey
         (["--cluster", "there/is/none.yaml"], "cannot read the cluster profile"),
     ],
 )
-def test_mistake_is_said_and_nothing_written(cli, slurm, config, options, words):
+def test_init_writes_nothing_after_mistake(cli, slurm, config, options, words):
     answer = cli("init", *options, "--yes")
 
     assert (answer.code, answer.out) == (2, "")

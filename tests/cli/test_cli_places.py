@@ -222,7 +222,8 @@ def run_there(ill, cli, monkeypatch):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_beside_ill_place(ill, run_there, command):
+def test_command_next_to_bad_place(ill, run_there, command):
+    """A command works as usual when the broken folder is one that it does not use."""
     if ill.ailment == "absent" and ill.place == "runs" and re.search("DONE|QUEUED", command):
         pytest.skip("there is no run to look at")
     answer = run_there(command)
@@ -238,7 +239,8 @@ def test_command_beside_ill_place(ill, run_there, command):
 
 @pytest.mark.parametrize("command", WRITES)
 @pytest.mark.parametrize("ill", WRITTEN, indirect=True)
-def test_command_writes_at_ill_place(ill, run_there, command):
+def test_command_writes_to_bad_place(ill, run_there, command):
+    """A command that has to write into a broken folder ends with one clear sentence."""
     if ill.ailment == "inodes" and command.startswith("render script"):
         pytest.skip("one file may still find room")
     assert_sentence(run_there(command), ill.path)

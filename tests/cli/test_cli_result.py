@@ -48,7 +48,7 @@ def shown(cli, tmp_path):
 
 
 @pytest.mark.cases("F2", "F23", "C34")
-def test_result_says_what_to_do_with_the_model(shown):
+def test_result_explains_the_model(shown):
     """Validation beside the test, the epoch of both, the model's input, and warnings."""
     lines = shown(RESULT)
 
@@ -64,7 +64,7 @@ def test_result_says_what_to_do_with_the_model(shown):
 
 
 @pytest.mark.cases("F23")
-def test_result_of_an_older_run(shown):
+def test_result_of_older_run(shown):
     """Without the newer keys, what there is is shown as before."""
     model = {
         key: value

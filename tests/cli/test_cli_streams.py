@@ -126,7 +126,7 @@ def test_terminal_gets_its_own_encoding(there, locales):
 
 
 @pytest.mark.parametrize("locale", LOCALES.values(), ids=LOCALES)
-def test_printed_path_is_the_one_on_disk(there, locales, locale):
+def test_printed_path_keeps_its_bytes(there, locales, locale):
     """A path that is printed into a pipe is that path, byte by byte."""
     if "PYTHONIOENCODING" in locale:
         pytest.skip("the user chose other bytes")
@@ -145,7 +145,7 @@ def test_printed_path_is_the_one_on_disk(there, locales, locale):
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "</dev/null >/dev/null"])
-def test_closed_streams_fail_nothing(closed):
+def test_closed_streams_cause_no_failure(closed):
     done = subprocess.run(
         ["bash", "-c", f'"$0" -m hpcdl cluster list {closed}', sys.executable],
         capture_output=True, check=False,
@@ -155,7 +155,7 @@ def test_closed_streams_fail_nothing(closed):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_full_stdout_is_one_sentence():
+def test_full_stdout_gives_one_sentence():
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "hpcdl", "cluster", "list"], stdout=full, stderr=subprocess.PIPE
@@ -166,7 +166,7 @@ def test_full_stdout_is_one_sentence():
     assert done.stderr.count(b"\n") == 1
 
 
-def test_reader_that_leaves_is_no_error():
+def test_reader_that_quits_is_fine():
     command = '"$0" -m hpcdl jobs keys | head -1; exit ${PIPESTATUS[0]}'
     done = subprocess.run(["bash", "-c", command, sys.executable], capture_output=True)
 

@@ -39,7 +39,8 @@ def ask(url: str) -> Any:
 
 @pytest.mark.tensorflow
 @pytest.mark.filterwarnings("ignore")  # what TensorFlow warns of is not ours
-def test_runs_are_shown_by_their_names_until_ctrl_c(make_run, program, tmp_path):
+def test_tensorboard_shows_runs_until_ctrl_c(make_run, program, tmp_path):
+    """Each run has its name in TensorBoard, which ends cleanly with Ctrl-C."""
     from hpcdl.trainer.files.tensorboard import epoch_logs
 
     runs = [make_run("mnist-cnn/20260101-1200-aaaa"), make_run("mnist-cnn/20260101-1200-bbbb")]
@@ -112,7 +113,8 @@ def on_path(monkeypatch, tmp_path):
     return folder
 
 
-def test_one_on_path_will_do_and_its_failure_is_shown(make_run, on_path, cli):
+def test_tensorboard_on_path_reports_failure(make_run, on_path, cli):
+    """A tensorboard program on PATH is used, and its exit status is shown."""
     made = make_run("a/20260101-1200-aaaa")
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]
@@ -131,7 +133,7 @@ def test_one_on_path_will_do_and_its_failure_is_shown(make_run, on_path, cli):
     )
 
 
-def test_port_that_is_taken(make_run, on_path, cli):
+def test_tensorboard_port_in_use(make_run, on_path, cli):
     with socket.create_server(("localhost", 0)) as taken:
         port = taken.getsockname()[1]
         answer = cli("tensorboard", make_run("a/20260101-1200-aaaa"), "--port", port)
@@ -140,7 +142,7 @@ def test_port_that_is_taken(make_run, on_path, cli):
     assert f"cannot listen at localhost:{port}: Address already in use" in answer.err
 
 
-def test_none_anywhere(make_run, on_path, cli):
+def test_tensorboard_not_installed(make_run, on_path, cli):
     (on_path / "tensorboard").unlink()
 
     answer = cli("tensorboard", make_run("a/20260101-1200-aaaa"))
@@ -150,7 +152,7 @@ def test_none_anywhere(make_run, on_path, cli):
     assert "-m pip install tensorboard" in answer.err
 
 
-def test_run_that_writes_no_logs(make_run, on_path, cli):
+def test_tensorboard_run_without_logs(make_run, on_path, cli):
     answer = cli("tensorboard", make_run("a/20260101-1200-aaaa", wanted=False))
 
     assert answer.code == 2
@@ -162,7 +164,7 @@ def test_run_that_writes_no_logs(make_run, on_path, cli):
 
 
 @pytest.mark.cases("F20")
-def test_scripts_have_no_such_key(make_run, on_path, cli):
+def test_scripts_have_no_tensorboard_key(make_run, on_path, cli):
     """A script's job has no train.tensorboard; its page draws what it measured."""
     run = make_run("a/20260101-1200-aaaa", wanted=False)
     (run / "run.json").unlink()

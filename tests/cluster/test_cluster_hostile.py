@@ -74,7 +74,7 @@ READ = {
 
 
 @pytest.mark.parametrize("text", READ.values(), ids=READ)
-def test_read_as_meant(tmp_path, text):
+def test_odd_profile_text_is_read(tmp_path, text):
     path = tmp_path / "site.yaml"
     path.write_bytes(text.encode())
 
@@ -86,7 +86,7 @@ def test_read_as_meant(tmp_path, text):
 @pytest.mark.parametrize(
     "content", [b"name: \xe9t\xe9\n", "name: a".encode("utf-16")], ids=["latin-1", "utf-16"]
 )
-def test_other_encoding_refused(tmp_path, content):
+def test_profile_in_other_encoding_refused(tmp_path, content):
     path = tmp_path / "site.yaml"
     path.write_bytes(content)
 

@@ -103,13 +103,13 @@ def test_xdg_config_home(folder, monkeypatch, tmp_path):
     assert load_cluster("site.yaml").qos == "xdg"
 
 
-def test_keys_of_another_profile_do_not_count(folder):
+def test_keys_of_other_profile_are_ignored(folder):
     user_config("profiles:\n  lumi: {qos: b, nonsense: 1}\n")
 
     assert load_cluster("site.yaml").qos == "profile"
 
 
-def test_names_of_digits_stay_text(folder):
+def test_digit_names_stay_text(folder):
     (folder / "job.yaml").write_text(
         "name: j\ncluster: {qos: 007}\ndata: {name: d}\nmodel: {name: mlp}\n"
     )
@@ -168,7 +168,7 @@ MISTAKES = {
 }
 
 
-def test_two_files_of_alike_names(folder):
+def test_similar_profile_names_in_settings(folder):
     """As the message says: the one that is meant has a section of its own."""
     user_config("profiles:\n  heer: {qos: b}\n  here: {}\n")
 
@@ -187,7 +187,7 @@ def test_mistake_names_file_and_line(folder, content, where, key, part):
     assert part in problem.message
 
 
-def test_problems_of_all_files_at_once(folder):
+def test_problems_of_all_files_together(folder):
     (folder / "site.yaml").write_text(PROFILE + "zzz: 1\n")
     user_config(section(qos="a b"))
     (folder / "hpcdl.yaml").write_text(section(node="{cpus: 0}") + "more: 1\n")
@@ -208,7 +208,8 @@ def test_problems_of_all_files_at_once(folder):
     ]
 
 
-def test_a_job_starts_no_program_of_its_own_here(folder):
+def test_job_cannot_name_host_programs(folder):
+    """A job file must not set keys that start a program on the login node, such as module_init."""
     (folder / "job.yaml").write_text(
         "name: j\ncluster: {module_init: evil}\ndata: {name: d}\nmodel: {name: mlp}\n"
     )
@@ -223,7 +224,7 @@ def test_own_config_may_name_a_program(folder):
     assert load_cluster("site.yaml").runtime == "/opt/apptainer"
 
 
-def test_which_profile(folder, monkeypatch):
+def test_order_of_profile_choice(folder, monkeypatch):
     """--cluster, HPCDL_CLUSTER, ./hpcdl.yaml, the user's config, the host's name: each only where the ones before say
     nothing."""
     monkeypatch.setattr("socket.getfqdn", lambda: "login-1.saga.sigma2.no")
@@ -247,7 +248,7 @@ def test_which_profile(folder, monkeypatch):
         choose_cluster(None)
 
 
-def test_unreadable_file_is_said(folder):
+def test_unreadable_settings_file_is_reported(folder):
     (folder / "hpcdl.yaml").mkdir()
 
     with pytest.raises(ClusterError, match=r"hpcdl\.yaml: cannot be read: Is a directory"):
@@ -262,7 +263,8 @@ accounts: [a, b]
 """
 
 
-def test_chosen_partition_brings_its_node_and_gpus(folder):
+def test_partition_sets_node_and_gpus(folder):
+    """The node and the GPU type of the chosen partition apply unless the user sets them."""
     (folder / "site.yaml").write_text(PROFILE + PARTITIONS)
 
     assert load_cluster("site.yaml").node == Node(8, 2, 64.0)
@@ -289,7 +291,7 @@ def test_chosen_partition_brings_its_node_and_gpus(folder):
         ("account=c", "expected one of a, b, as cluster.accounts lists; got 'c'"),
     ],
 )
-def test_choice_that_is_not_there(folder, text, message):
+def test_unknown_choice_is_refused(folder, text, message):
     (folder / "site.yaml").write_text(PROFILE + PARTITIONS)
 
     with pytest.raises(ClusterError) as caught:
@@ -329,7 +331,7 @@ def test_new_keys_are_checked(folder, content, key):
 
 
 @pytest.mark.parametrize("name", built_in_profiles())
-def test_shown_profile_is_equal(tmp_path, name):
+def test_shown_profile_loads_equal(tmp_path, name):
     sets = ["cluster.account=007", "cluster.images.more={path: '/x y.sif', python: python3}"]
     cluster = read_cluster(name, sets)
     (tmp_path / "shown.yaml").write_text(text(cluster))
@@ -340,7 +342,7 @@ def test_shown_profile_is_equal(tmp_path, name):
     assert replace(again, places={}) != Cluster(name)
 
 
-def test_shown_profile_says_where(folder, cli):
+def test_shown_profile_names_sources(folder, cli):
     user_config("cluster: generic\n" + "profiles: {generic: {account: nct00, node: {gpus: 2}}}\n")
     (folder / "hpcdl.yaml").write_text("profiles:\n  generic:\n    qos: debug\n")
 
@@ -356,7 +358,7 @@ def test_shown_profile_says_where(folder, cli):
     assert places["# requeue: true"] == "default"
 
 
-def test_shown_as_written(cli):
+def test_show_raw_prints_file_unchanged(cli):
     for name, path in built_in_profiles().items():
         assert cli("cluster", "show", name, "--raw").out == path.read_text()
 
@@ -370,7 +372,7 @@ def test_show_without_a_cluster(cli, monkeypatch):
     assert "which cluster?" in answer.err
 
 
-def test_no_such_profile_shown(cli):
+def test_show_unknown_profile(cli):
     for more in ([], ["--raw"]):
         assert "did you mean saga?" in cli("cluster", "show", "sagaa", *more).err
 
@@ -378,7 +380,8 @@ def test_no_such_profile_shown(cli):
 # origins of findings
 
 
-def test_finding_names_the_file_it_comes_from(folder):
+def test_finding_names_its_file_and_line(folder):
+    """Each key leads to where it was set: folder settings, profile, job file or --set."""
     (folder / "hpcdl.yaml").write_text(section(qos="folder"))
     (folder / "job.yaml").write_text("name: j\ndata: {name: d}\nmodel: {name: mlp}\n")
     job = load_job("job.yaml", ["resources.time=02:00:00"])
@@ -395,7 +398,8 @@ def test_finding_names_the_file_it_comes_from(folder):
     assert place("cluster", "") == "cluster"
 
 
-def test_no_profile_at_all_in_a_broken_settings_file(folder):
+def test_broken_settings_file_gives_no_profile(folder):
+    """Settings that are not YAML are reported with file and line when the profile is chosen."""
     user_config("cluster: [\n")
 
     with pytest.raises(UserError, match=r"config\.yaml:2: this is not YAML"):

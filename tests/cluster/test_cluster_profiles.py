@@ -75,7 +75,8 @@ TWO_GPUS = {
 
 
 @pytest.mark.parametrize("name", SITES)
-def test_two_gpus_in_the_words_of_a_site(name):
+def test_two_gpus_in_site_dialect(name):
+    """Two GPUs become the directives that each site's documentation asks for."""
     decided = plan(
         load_job("mnist_cnn", ["resources.gpus=2"]), load_cluster(name, ["cluster.account=nct00"])
     )
@@ -377,7 +378,7 @@ def test_images_have_whole_paths(tmp_path, monkeypatch):
 
 @pytest.mark.cases("C16")
 @pytest.mark.parametrize("text", ["max_time: UNLIMITED", "partitions: {gpu: {max_time: infinite}}"])
-def test_no_limit_is_left_out(tmp_path, text):
+def test_unlimited_max_time_is_refused(tmp_path, text):
     """SLURM says UNLIMITED of such a partition."""
     (tmp_path / "site.yaml").write_text(f"name: a\n{text}\n")
 

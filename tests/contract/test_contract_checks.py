@@ -62,7 +62,7 @@ def test_right_spec_passes(spec):
     check_spec(replace(spec, model=CnnSpec(filters=[32, 64], kernel_size=[5, 3])))
 
 
-def test_all_problems_are_named_at_once(spec):
+def test_all_spec_problems_are_named(spec):
     with pytest.raises(SpecError) as caught:
         check_spec(
             replace(spec, train=TrainSpec(epochs=0, batch_size=0), model=MlpSpec(activation="rule"))

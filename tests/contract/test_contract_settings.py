@@ -80,7 +80,7 @@ def test_first_run_is_read_with_defaults():
     assert RunSpec.from_json(json.dumps(FIRST_RUN)) == RUN
 
 
-def test_resnet_of_an_older_run_has_the_initializer_of_then():
+def test_older_resnet_keeps_its_initializer():
     raw = json.loads(with_model(ResnetSpec()).to_json())
     del raw["model"]["initializer"]
 
@@ -91,7 +91,7 @@ def test_resnet_of_an_older_run_has_the_initializer_of_then():
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
-def test_run_is_read_as_it_was_written(model):
+def test_run_json_is_read_unchanged(model):
     run = with_model(model)
 
     assert RunSpec.from_json(run.to_json()) == run
@@ -236,7 +236,8 @@ def one_more_section(tmp_path: Path) -> dict[str, Any]:
     return answer
 
 
-def test_one_more_section_costs_one_class_and_one_field(one_more_section):
+def test_new_section_needs_one_class(one_more_section):
+    """One more section costs one class and one field."""
     answer = one_more_section
 
     assert answer["start_epoch"] == 3

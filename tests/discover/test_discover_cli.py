@@ -16,7 +16,7 @@ def site(login, monkeypatch):
     return login
 
 
-def test_profile_alone_on_stdout(site, cli):
+def test_only_profile_on_stdout(site, cli):
     done = cli("cluster", "discover")
 
     assert done.code == 0
@@ -55,14 +55,14 @@ def test_file_written_and_not_overwritten(site, cli):
     assert "\nname: testbed " in path.read_text()
 
 
-def test_file_that_cannot_be_written(site, cli):
+def test_output_file_is_not_writable(site, cli):
     done = cli("cluster", "discover", "-o", "missing/site.yaml")
 
     assert done.code == 1
     assert "hpcdl: cannot write missing/site.yaml: No such file or directory; " in done.err
 
 
-def test_no_slurm_here(site, cli):
+def test_discover_without_slurm(site, cli):
     (site.bin / "scontrol").unlink()
 
     done = cli("cluster", "discover")
@@ -71,7 +71,7 @@ def test_no_slurm_here(site, cli):
     assert "scontrol is not on this machine: run hpcdl on a login node" in done.err
 
 
-def test_slurm_away(site, cli):
+def test_discover_with_unreachable_slurm(site, cli):
     site.command(site.bin / "scontrol", "echo 'Unable to contact slurm controller' >&2; exit 1")
 
     done = cli("cluster", "discover")
@@ -87,7 +87,7 @@ def test_unknown_partition(site, cli):
     assert "there is no partition 'ac'; did you mean acc?" in done.err
 
 
-def test_no_partition_at_all(site, cli):
+def test_cluster_without_partitions(site, cli):
     (site.folder / "answers" / "partition.txt").write_text("No partitions in the system\n")
 
     done = cli("cluster", "discover")

@@ -59,7 +59,7 @@ SITES: dict[str, Any] = {"testbed": TESTBED, "alpha": ALPHA, "mixed": MIXED, "li
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_site_becomes_a_profile(login, site):
+def test_discovery_gives_a_profile(login, site):
     login.slurm(site)
 
     cluster, text = found(login)
@@ -109,7 +109,7 @@ def test_choices(login):
     assert "accel has v100 too" in line(text, "gpu_type")
 
 
-def test_partition_asked_for(login):
+def test_requested_partition_is_used(login):
     login.slurm("mixed")
 
     cluster, text = found(login, "shared")
@@ -148,7 +148,8 @@ def test_sockets_and_nodes_down(login):
     ],
     ids=["no-gpus", "down"],
 )
-def test_few_nodes_with_gpus_before_many_without_or_down(login, change):
+def test_gpu_nodes_beat_larger_groups(login, change):
+    """A few working GPU nodes are chosen before many nodes without GPUs or out of service."""
     login.slurm("alpha", **dict([change]))
 
     cluster, text = found(login)
@@ -219,7 +220,7 @@ def test_each_command_once(login):
     assert said[0] == "asking scontrol and sacctmgr"
 
 
-def test_what_is_remembered_is_asked_anew(login):
+def test_discovery_ignores_cached_answers(login):
     login.slurm("testbed")
     discover("login1", quiet)
     login.slurm("mixed")
@@ -257,7 +258,7 @@ def test_guesses_and_gaps_are_named(login):
 @pytest.mark.parametrize(
     ("gres", "kind", "gpus"), [("2080ti:8(S:0-1)", "2080ti", 8), ("3090:2", "3090", 2)]
 )
-def test_types_that_begin_with_digits(login, gres, kind, gpus):
+def test_gpu_types_starting_with_digits(login, gres, kind, gpus):
     login.slurm("testbed", **{"Gres=gpu:4": f"Gres=gpu:{gres}"})
 
     cluster, _ = found(login)
@@ -304,7 +305,7 @@ def several(login, change, user="physics|normal|normal|||physics"):
         ("State=UP ReqResv=YES", "gpu"),
     ],
 )
-def test_only_what_the_user_may_use(login, change, partition):
+def test_only_usable_partitions_are_offered(login, change, partition):
     several(login, change)
 
     cluster, _ = found(login)
@@ -314,7 +315,7 @@ def test_only_what_the_user_may_use(login, change, partition):
 
 
 @pytest.mark.cases("C19")
-def test_account_that_the_partition_takes(login):
+def test_account_allowed_by_partition(login):
     """The default account is not taken by the partition with most GPUs, but another one of the user's is."""
     user = "physics|normal|normal|||physics\nlab|normal,owner|normal|||physics"
     several(login, "AllowAccounts=ALL AllowAccounts=lab", user)

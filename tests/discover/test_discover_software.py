@@ -18,7 +18,7 @@ def keys():
     )
 
 
-def test_on_the_system(login):
+def test_runtime_installed_on_system(login):
     login.container("singularity", "system")
 
     found, why = keys()
@@ -28,7 +28,7 @@ def test_on_the_system(login):
     assert f"{login.system}/singularity says: singularity version 1.3" in why
 
 
-def test_loaded_now_but_by_a_module(login, monkeypatch):
+def test_runtime_from_loaded_module(login, monkeypatch):
     """The user's shell has the module loaded; the job's shell will not."""
     path = login.container("apptainer", "module")
     monkeypatch.setenv("PATH", f"{path.parent}:{login.system}")
@@ -54,7 +54,7 @@ def test_loaded_now_but_by_a_module(login, monkeypatch):
     ],
     ids=["folder", "no-default", "one-is-broken", "without-version"],
 )
-def test_module_by_its_name(login, monkeypatch, available, loads):
+def test_runtime_module_by_name(login, monkeypatch, available, loads):
     login.container("singularity", "module")
     login.container("apptainer", "module")  # as where one is the other's old name
     monkeypatch.setenv("BASH_FUNC_module%%", login.modules(available, loads))
@@ -64,7 +64,7 @@ def test_module_by_its_name(login, monkeypatch, available, loads):
     assert (found["modules"], found["runtime"]) == (([loads], "told"), ("singularity", "told"))
 
 
-def test_module_names_of_others(login, monkeypatch):
+def test_unrelated_module_names_are_ignored(login, monkeypatch):
     login.container("apptainer", "module")
     monkeypatch.setenv(
         "BASH_FUNC_module%%",
@@ -77,7 +77,7 @@ def test_module_names_of_others(login, monkeypatch):
     assert "module avail lists no apptainer" in why
 
 
-def test_file_that_defines_module(login, monkeypatch):
+def test_file_defining_module_command(login, monkeypatch):
     """A shell that does not export the function: the batch script has to source its file."""
     login.container("apptainer", "module")
     init = login.folder / "it's init.sh"
@@ -91,7 +91,7 @@ def test_file_that_defines_module(login, monkeypatch):
     assert found["module_init"] == (str(init), "told")
 
 
-def test_on_the_path_alone(login):
+def test_runtime_only_on_path(login):
     path = login.container("apptainer", "bin")
 
     found, why = keys()
@@ -100,7 +100,7 @@ def test_on_the_path_alone(login):
     assert "there is no module command" in why
 
 
-def test_nowhere(login):
+def test_runtime_not_found(login):
     found, _ = keys()
 
     assert {key: state for key, (_, state) in found.items()} == {

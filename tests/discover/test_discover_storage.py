@@ -39,7 +39,7 @@ def test_variables_before_home(shared, monkeypatch):
     }
 
 
-def test_home_else(shared, monkeypatch):
+def test_home_is_storage_fallback(shared, monkeypatch):
     monkeypatch.setenv("SCRATCH", f"{shared}/missing")
     monkeypatch.setenv("WORK", "relative")
     monkeypatch.setenv("PROJECT", f"{shared}/local/x")
@@ -93,7 +93,7 @@ def test_binds_of_variables_proposed(areas, shared, monkeypatch):
 
 
 @pytest.mark.cases("F9")
-def test_binds_seen_from_where_one_is(areas, shared, monkeypatch):
+def test_binds_seen_from_current_folder(areas, shared, monkeypatch):
     """A folder of the account that no list knows: the one where the user calls, or has images."""
     (shared / "odd/nct00/images").mkdir(parents=True)
     monkeypatch.setattr(storage, "_PARENTS", ())
@@ -121,7 +121,7 @@ def test_no_binds_to_propose(areas, monkeypatch, tmp_path):
     assert binds_line(set()).state == "unknown"
 
 
-def test_nowhere(login):
+def test_no_storage_found(login):
     assert [(line.key, line.state) for line in place_lines()] == [
         ("data_root", "unknown"),
         ("runs_root", "unknown"),
@@ -135,7 +135,7 @@ def test_nowhere(login):
         ("xfs", "on xfs; see that the nodes share it"),
     ],
 )
-def test_file_system_is_told(shared, monkeypatch, kind, words):
+def test_file_system_is_named(shared, monkeypatch, kind, words):
     monkeypatch.setattr(storage, "_file_system", lambda path: kind)
 
     assert all(line.why.endswith(words) for line in place_lines())
@@ -158,7 +158,7 @@ def test_host_pattern(host, pattern):
     assert (detect_line(host).value, detect_line(host).state) == ([pattern], "guess")
 
 
-def test_localhost_is_no_name():
+def test_localhost_is_not_a_name():
     assert detect_line("localhost.localdomain").state == "unknown"
 
 
@@ -182,7 +182,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("word", ODD)
-def test_words_arrive_as_they_are(word):
+def test_odd_words_survive_yaml(word):
     problems: list[Problem] = []
     document = read_yaml(text([Line("a", {word: [word]}, "why\nnot # really")]), "x", problems)
 

@@ -65,7 +65,7 @@ def test_file_name_never_means_shipped(folder, name):
         ("nowhere/a.yaml", "a.yaml", "there is no folder nowhere"),
     ],
 )
-def test_missing_job_names_the_near_one(folder, given, there, meant):
+def test_missing_job_suggests_similar_name(folder, given, there, meant):
     (folder / there).parent.mkdir(exist_ok=True)
     (folder / there).write_text("")
 
@@ -76,7 +76,7 @@ def test_missing_job_names_the_near_one(folder, given, there, meant):
 
 
 @pytest.mark.cases("F3")
-def test_link_to_nothing_is_told(folder):
+def test_dangling_job_link_is_reported(folder):
     (folder / "job.yaml").symlink_to("elsewhere.yaml")
 
     with pytest.raises(
@@ -96,7 +96,7 @@ def test_shipped_job_is_announced(cli, folder):
 
 
 @pytest.mark.cases("F3")
-def test_bare_name_takes_file_here(cli, folder):
+def test_bare_name_takes_local_file(cli, folder):
     """The user's own mnist_cnn.yaml wins over the shipped job, and it is said."""
     (folder / "a.py").write_text(SCRIPT)
     (folder / "mnist_cnn.yaml").write_text("name: mine\nscript: a.py\n")
@@ -111,7 +111,7 @@ def test_bare_name_takes_file_here(cli, folder):
 
 
 @pytest.mark.cases("F3")
-def test_two_files_of_a_name_refused(folder):
+def test_ambiguous_job_file_is_refused(folder):
     for name in ("train.yaml", "train.yml"):
         (folder / name).write_text("")
 
@@ -133,7 +133,7 @@ def test_folder_of_a_shipped_name_refused(folder):
 
 @pytest.mark.cases("F3")
 @pytest.mark.parametrize("name", ["", "  "])
-def test_empty_job_is_a_variable_not_set(folder, name):
+def test_empty_job_name_means_unset_variable(folder, name):
     with pytest.raises(UserError, match="is a shell variable not set"):
         load_job(name)
 
@@ -187,7 +187,7 @@ def test_arguments_of_job_file_refused(folder):
 
 
 @pytest.mark.cases("F15")
-def test_batch_script_is_said_as_a_job(folder):
+def test_batch_script_is_translated_to_job(folder):
     """What is printed as a job file is one."""
     (folder / "MNIST.slurm").write_text(BATCH)
     (folder / "MNIST.py").write_text(SCRIPT)
@@ -257,7 +257,7 @@ def test_batch_scripts_are_read(folder, text, command):
         ("x", None),
     ],
 )
-def test_times_as_sbatch_reads_them(text, seconds):
+def test_times_are_read_like_sbatch(text, seconds):
     assert slurm_seconds(text) == seconds
 
 
@@ -286,7 +286,7 @@ def test_times_as_sbatch_reads_them(text, seconds):
         ("big.yaml", b"a: b\n" * 300_000, "is larger than 1,000,000 bytes"),
     ],
 )
-def test_other_file_is_told(folder, name, content, message):
+def test_other_file_types_are_reported(folder, name, content, message):
     (folder / name).write_bytes(content)
 
     with pytest.raises(UserError) as caught:
@@ -308,7 +308,8 @@ def test_other_file_is_told(folder, name, content, message):
         ("name: a\nresources:\n\u00a0\u00a0gpus: 1\n", "no-break space or a curly quote"),
     ],
 )
-def test_text_that_is_no_job_is_told(folder, text, message):
+def test_text_that_is_not_a_job(folder, text, message):
+    """The message says what the file is instead of listing job keys."""
     (folder / "job.yaml").write_text(text)
 
     with pytest.raises(JobError) as caught:
@@ -328,7 +329,7 @@ def test_other_encoding_has_a_remedy(folder, encoding):
 
 
 @pytest.mark.cases("F15", "C9")
-def test_byte_order_mark_is_no_fault(folder):
+def test_byte_order_mark_is_accepted(folder):
     (folder / "a.py").write_text(SCRIPT)
     (folder / "job.yaml").write_bytes("\ufeffname: a\nscript: a.py\n".encode())
 
@@ -336,7 +337,7 @@ def test_byte_order_mark_is_no_fault(folder):
 
 
 @pytest.mark.cases("F15")
-def test_run_folder_is_no_job(folder):
+def test_run_folder_is_not_a_job(folder):
     run = folder / "runs"
     run.mkdir()
     for name in ("manifest.json", "run.json"):
@@ -352,7 +353,7 @@ def test_run_folder_is_no_job(folder):
 
 
 @pytest.mark.cases("F3")
-def test_set_path_starts_where_it_is_typed(folder):
+def test_set_path_is_relative_to_cwd(folder):
     """`--set script=MNIST.py` on a shipped job means the user's file, not the shipped one."""
     (folder / "MNIST.py").write_text(SCRIPT)
 
@@ -360,7 +361,7 @@ def test_set_path_starts_where_it_is_typed(folder):
 
 
 @pytest.mark.cases("F3")
-def test_set_path_of_two_meanings_refused(folder):
+def test_ambiguous_set_path_is_refused(folder):
     (folder / "course").mkdir()
     for place in (folder, folder / "course"):
         (place / "a.py").write_text(SCRIPT)

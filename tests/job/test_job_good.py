@@ -210,7 +210,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("text", "sets", "what", "meant"), GOOD.values(), ids=GOOD)
-def test_value_as_meant(write_job, text, sets, what, meant):
+def test_values_are_read_correctly(write_job, text, sets, what, meant):
     job = load_job(write_job(text, a__py="print(1)\n"), sets)
 
     assert what(job) == meant

@@ -471,7 +471,7 @@ def write(write_job, tmp_path):
 
 
 @pytest.mark.parametrize(("text", "sets", "problems"), MISTAKES.values(), ids=MISTAKES)
-def test_problems_all_reported(write, text, sets, problems):
+def test_all_problems_are_reported(write, text, sets, problems):
     path = write(text)
 
     with pytest.raises(JobError) as caught:
@@ -516,7 +516,7 @@ def test_deep_nesting_refused(write, value):
 @pytest.mark.parametrize(
     "content", [b"name: \xe9t\xe9\n", "name: a".encode("utf-16")], ids=["latin-1", "utf-16"]
 )
-def test_other_encoding_refused(tmp_path, content):
+def test_job_in_other_encoding_refused(tmp_path, content):
     path = tmp_path / "job.yaml"
     path.write_bytes(content)
 
@@ -604,7 +604,7 @@ def test_times_name_the_form_to_write(tmp_path, time, form):
 
 @pytest.mark.cases("C16")
 @pytest.mark.parametrize("time", ["UNLIMITED", "infinite", "-1"])
-def test_times_without_an_end(tmp_path, time):
+def test_unlimited_times_are_refused(tmp_path, time):
     (tmp_path / "a.yaml").write_text(MODEL)
 
     with pytest.raises(JobError, match="hpcdl cluster show tells the longest"):
@@ -628,7 +628,7 @@ def test_times_without_an_end(tmp_path, time):
         ("{exclude: gpu[01-03,07]}", r'needs quotes: "gpu\[01-03,07\]"'),
     ],
 )
-def test_options_that_sbatch_would_not_take(tmp_path, written, message):
+def test_invalid_sbatch_options_are_refused(tmp_path, written, message):
     (tmp_path / "a.yaml").write_text(f"{MODEL}slurm: {written}\n")
 
     with pytest.raises(JobError, match=message):
@@ -648,7 +648,7 @@ def test_options_that_sbatch_would_not_take(tmp_path, written, message):
         ("~nobody-has-this-name/x", "is nobody's home on this machine"),
     ],
 )
-def test_files_that_cannot_be_meant(tmp_path, written, message):
+def test_impossible_files_are_refused(tmp_path, written, message):
     (tmp_path / "gone").symlink_to("/nowhere/at/all")
     (tmp_path / "a.yaml").write_text(f"{MODEL}files: [{written}]\n")
 
@@ -658,7 +658,7 @@ def test_files_that_cannot_be_meant(tmp_path, written, message):
 
 @pytest.mark.cases("C16")
 @pytest.mark.parametrize("time", ["soon", "1:2:3:4", "-1:00:00", "0-0", "٣:00:00", "9" * 30])
-def test_times_that_mean_nothing(tmp_path, time):
+def test_invalid_times_are_refused(tmp_path, time):
     (tmp_path / "a.yaml").write_text(MODEL)
 
     with pytest.raises(
@@ -678,7 +678,7 @@ def test_times_that_mean_nothing(tmp_path, time):
         ("fm:build()", "fm:build"),
     ],
 )
-def test_function_by_its_file(tmp_path, written, meant):
+def test_model_function_by_file_path(tmp_path, written, meant):
     """fm.py:build would be the module py in the package fm, and fail on the node."""
     (tmp_path / "a.yaml").write_text(
         f"name: a\ndata: {{name: x}}\nmodel: {{function: '{written}'}}\n"

@@ -46,7 +46,7 @@ def stage(tmp_path_factory):
     return set_stage(tmp_path_factory.mktemp("chaos"), Shape(epochs=8, steps=60, save_every=15))
 
 
-def test_faults_of_every_kind_lose_nothing(stage):
+def test_every_fault_loses_nothing(stage):
     kinds = possible(list(KINDS), stage.folder, container=False)
     plans = {
         setting: [(KINDS[n], m) for n, m in faults if KINDS[n] in kinds]

@@ -35,28 +35,32 @@ def binds(tmp_path):
 
 
 @pytest.mark.parametrize("weights", ["imagenet", "none", "data/models/mine.h5"])
-def test_staged_weights_lie_in_data_root(binds, tmp_path, weights):
+def test_staged_weights_need_no_bind(binds, tmp_path, weights):
     assert binds(f"model.weights={weights}") == [f"{tmp_path}/data:{tmp_path}/data:ro"]
 
 
-def test_folder_of_a_file_of_weights_is_shown(binds, tmp_path):
+def test_weights_file_folder_is_bound(binds, tmp_path):
+    """The container sees the folder that holds the file of model.weights."""
     (tmp_path / "mine").mkdir()
 
     assert binds("model.weights=mine/weights.h5")[1:] == [f"{tmp_path}/mine:{tmp_path}/mine:ro"]
 
 
-def test_cache_is_made_and_can_be_written(binds, tmp_path):
+def test_features_cache_is_bound_writable(binds, tmp_path):
+    """The cache folder is made if missing."""
     assert binds("model.features_cache=../kept/here")[1:] == [f"{tmp_path.parent}/kept/here"]
     assert (tmp_path.parent / "kept" / "here").is_dir()
 
 
-def test_cache_that_cannot_be_made_is_left_out(binds, tmp_path):
+def test_impossible_features_cache_is_not_bound(binds, tmp_path):
+    """A cache folder that cannot be made gets no bind; the run works without it."""
     (tmp_path / "file").touch()
 
     assert binds("model.features_cache=file/cache")[1:] == []
 
 
-def test_path_that_a_container_cannot_be_given(binds):
+def test_unbindable_paths_are_refused(binds):
+    """Paths with ':' or ',' cannot be bound: each is a problem with its key."""
     with pytest.raises(JobError) as fault:
         binds("model.weights=a:b.h5", "model.features_cache=c,d")
 

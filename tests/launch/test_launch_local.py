@@ -56,7 +56,7 @@ def seen(hostile_run):
     return hostile_run.json("work/seen.json")
 
 
-def test_hostile_run_done(hostile_run):
+def test_hostile_run_is_done(hostile_run):
     result = hostile_run.json("result.json")
 
     assert (result["state"], result["cause"]) == ("done", None)
@@ -71,7 +71,7 @@ def test_arguments_unchanged(hostile_run, seen):
     assert seen["stdin"] == ""
 
 
-def test_environment_as_given(hostile_run, seen):
+def test_environment_is_unchanged(hostile_run, seen):
     assert {name: seen["env"][name] for name in ENV} == ENV
     assert seen["env"]["HPCDL_STOP_FILE"] == str(hostile_run.path / "stop")
     assert seen["env"]["HPCDL_ATTEMPT"] == "1"
@@ -81,7 +81,7 @@ def test_own_working_directory(hostile_run, seen):
     assert seen["cwd"] == str(hostile_run.path / "work")
 
 
-def test_home_leads_to_data(hostile_run, seen, hostile_machine):
+def test_home_links_to_data_root(hostile_run, seen, hostile_machine):
     home = hostile_run.path / "home"
     assert seen["env"]["HOME"] == str(home)
     assert seen["env"]["KERAS_HOME"] == str(home / ".keras")
@@ -93,7 +93,7 @@ def test_home_leads_to_data(hostile_run, seen, hostile_machine):
     )
 
 
-def test_nothing_executed(hostile_run, hostile_machine):
+def test_hostile_words_execute_nothing(hostile_run, hostile_machine):
     assert not list(hostile_machine.folder.parent.rglob("pwned"))
     assert sorted(path.name for path in hostile_run.path.iterdir()) == [
         "attempts.jsonl", "home", "job.yaml", "logs", "manifest.json", "plan.json", "result.json", "submitit",
@@ -141,7 +141,7 @@ def test_edit_after_submission_ignored(machine):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no option -P")
-def test_modules_where_user_is_not_imported(machine):
+def test_user_modules_do_not_shadow_worker(machine):
     """A user's random.py, or another hpcdl, must not get between the worker and its own code."""
     machine.folder.joinpath("submitit").mkdir()
     for name in ("submitit/__init__.py", "cloudpickle.py", "msgspec.py"):
@@ -202,7 +202,7 @@ def test_raising_script_fails(machine):
     ],
     ids=["signal", "status", "terminated"],
 )
-def test_other_endings_tell_how(machine, ending, message):
+def test_other_endings_are_explained(machine, ending, message):
     done = machine.hpcdl(*machine.job(f"import os, sys\n{ending}\n"), "--wait")
 
     assert done.returncode == 1
@@ -233,7 +233,7 @@ sys.exit(75 if len(count.read_text()) < 3 else 0)
     assert "attempts   1: stopped on" in machine.hpcdl("result", run.path).stdout
 
 
-def test_stopping_for_ever_fails(machine):
+def test_endless_stopping_fails(machine):
     done = machine.hpcdl(
         *machine.job("raise SystemExit(75)"), "--set", "cluster.max_requeues=2", "--wait"
     )
@@ -262,7 +262,8 @@ print("reached", step)
 """
 
 
-def test_time_limit_is_met_as_on_a_cluster(machine):
+def test_local_time_limit_stops_and_continues(machine):
+    """The program is stopped before its time limit and run again until it is done."""
     limit = ("--set", "resources.time=00:00:08", "--set", "cluster.stop_margin_s=4")
     run = machine.submit(COUNTS, "--wait", *limit)
     result = run.json("result.json")
@@ -272,7 +273,7 @@ def test_time_limit_is_met_as_on_a_cluster(machine):
     assert "reached 25" in run.log(len(result["attempts"]))
 
 
-def test_program_beyond_its_time_limit_is_killed(machine):
+def test_program_over_time_limit_is_killed(machine):
     script = "import subprocess; subprocess.run(['sleep', '600'])"
     limit = ("--set", "resources.time=00:00:01", "--set", "cluster.stop_margin_s=0")
     done = machine.hpcdl(*machine.job(script), "--wait", *limit)
@@ -284,7 +285,8 @@ def test_program_beyond_its_time_limit_is_killed(machine):
     run.until(lambda: not run.alive())
 
 
-def test_cancelled_run_ends_itself_where_nobody_else_does(machine):
+def test_cancelled_run_ends_by_itself(machine):
+    """The marker alone ends the launcher when no signal reaches it."""
     script = "import subprocess\nprint('one', flush=True)\nsubprocess.run(['sleep', '600'])\n"
     run = machine.submit(script)
     run.until_log("one")
@@ -377,7 +379,7 @@ def test_killed_run_is_lost(machine):
     assert "lost. its process is gone and left no result" in done.stderr
 
 
-def test_caller_cuda_devices_kept(machine):
+def test_cuda_devices_of_caller_are_kept(machine):
     environment = {**machine.environment, "CUDA_VISIBLE_DEVICES": "3"}
     argv = machine.argv(*machine.job(DESCRIBE), "--wait")
 
@@ -417,7 +419,7 @@ def test_files_open_by_relative_names(machine):
 
 
 @pytest.mark.cases("F10")
-def test_missing_file_beside_script_is_hinted(machine):
+def test_missing_neighbour_file_has_hint(machine):
     argv = machine.job("open('table.csv')\n")
     (machine.folder / "table.csv").write_text("")
 

@@ -60,14 +60,15 @@ def with_gpus(decided: Plan, gpus: int, emulated: bool = False, gpus_granted: bo
     return replace(decided, size=size, container=container)
 
 
-def test_good_node_has_no_fault(place):
+def test_good_node_has_no_faults(place):
     assert texts(place, in_slurm=True) == []
     (place[0].root / "data").rmdir()  # not every job needs data_root
     (place[0].root / "bind").rmdir()  # nor a bind where there is no container
     assert texts((place[0], replace(place[1], container=None))) == []
 
 
-def test_everything_that_is_missing_is_told_at_once(place):
+def test_node_check_reports_everything_missing(place):
+    """Image, binds, scratch, working directory and data set are reported together."""
     root = place[0].root
     for name in ("bind", "scratch", "work"):
         (root / name).rmdir()
@@ -97,14 +98,15 @@ def test_everything_that_is_missing_is_told_at_once(place):
     ],
     ids=["short", "zeros", "empty", "other"],
 )
-def test_image_that_is_not_what_it_was(place, content, text, elsewhere):
+def test_node_check_finds_changed_image(place, content, text, elsewhere):
+    """A short or damaged image may be right on another node; a replaced one is not."""
     (place[0].root / "image.sif").write_bytes(content)
     (fault,) = node_checks.faults(place[0], place[1], in_slurm=False)
     assert text in fault.text
     assert fault.elsewhere is elsewhere
 
 
-def test_file_that_hangs_is_told_beside_what_answers(place, monkeypatch):
+def test_node_check_reports_hanging_file(place, monkeypatch):
     """A pipe that nobody writes to: who opens it waits for ever, as on a dead mount."""
     root = place[0].root
     monkeypatch.setenv("HPCDL_LOOK_S", "1")
@@ -128,7 +130,7 @@ def test_file_that_hangs_is_told_beside_what_answers(place, monkeypatch):
     ],
     ids=["as asked", "one", "threads", "test bed", "one of test bed"],
 )
-def test_cpus_are_those_asked_for(place, monkeypatch, usable, machine, asked, fault):
+def test_node_check_counts_cpus(place, monkeypatch, usable, machine, asked, fault):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(machine if pid == 1 else usable))
     paths, decided = place
     expected = [
@@ -164,7 +166,7 @@ def test_cpus_are_those_asked_for(place, monkeypatch, usable, machine, asked, fa
         ("0", 1, False, False, [("it has no NVIDIA driver (", True)]),
     ],
 )
-def test_gpus_are_those_asked_for(
+def test_node_check_counts_gpus(
     place, monkeypatch, tmp_path, visible, gpus, emulated, driver, found
 ):
     if visible is None:
@@ -191,7 +193,7 @@ def test_gpus_are_those_asked_for(
         (None, 1, None, "0"),
     ],
 )
-def test_first_gpus_of_a_whole_node(
+def test_node_check_takes_first_gpus(
     place, monkeypatch, tmp_path, whole_node, visible, gpus, fault, used
 ):
     """More GPUs than asked for are no fault there, and the program sees those that it asked for."""
@@ -232,7 +234,8 @@ def test_another_node_is_tried_once():
 
 
 @pytest.mark.tensorflow
-def test_local_run_with_a_hanging_data_set_ends(machine):
+def test_hanging_data_set_ends_local_run(machine):
+    """The run fails with the file's name and can be resumed when the file answers."""
     fifo = machine.folder / "data.npz"
     os.mkfifo(fifo)
     options = [

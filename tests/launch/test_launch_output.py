@@ -56,7 +56,7 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 @given(st.lists(PIECES, max_size=30), st.lists(st.integers(1, 40), min_size=1, max_size=5))
-def test_cuts_change_no_output(pieces, sizes):
+def test_chunk_borders_change_no_output(pieces, sizes):
     """Wherever the kernel cuts the bytes into chunks, the logs are the same."""
     data = b"".join(pieces)
     assert thinned(*cut(data, sizes)) == thinned(data)
@@ -77,7 +77,7 @@ def test_no_text_is_lost(pieces):
 
 @pytest.mark.cases("F20")
 @pytest.mark.parametrize("name", ["keras2.out", "keras3.out", "tqdm.err"])
-def test_bar_keeps_its_last_state(name):
+def test_progress_bar_keeps_last_state(name):
     data = (OUTPUTS / name).read_bytes()
     text = thinned(data).decode()
     lines = text.splitlines()
@@ -115,7 +115,7 @@ def test_bar_keeps_its_last_state(name):
         (b"\r" + b"long " * 4000 + b"\rnext\n", b"long " * 4000 + b"\rnext\n"),
     ],
 )
-def test_lines_drawn_over(data, text):
+def test_overwritten_lines_are_thinned(data, text):
     assert thinned(data) == text
 
 
@@ -140,7 +140,7 @@ def test_many_states_need_no_memory():
 
 @pytest.mark.cases("F20")
 @pytest.mark.parametrize("name", ["keras2.err", "keras3.err"])
-def test_noise_of_tensorflow_goes_aside(name):
+def test_tensorflow_noise_goes_to_own_log(name):
     text, noise = split((OUTPUTS / name).read_bytes())
     assert text.startswith(b"Traceback (most recent call last):\n")
     assert text.endswith(b"FileNotFoundError: [Errno 2] No such file or directory: 'nothing.csv'\n")
@@ -158,11 +158,11 @@ def test_noise_of_tensorflow_goes_aside(name):
         b"2026-11-28 06:20:00.109157: I my own log\n",
     ],
 )
-def test_what_users_print_is_no_noise(line):
+def test_user_output_is_not_noise(line):
     assert split(line) == (line, b"")
 
 
-def test_noise_behind_a_bar():
+def test_noise_after_progress_bar():
     message = b"2026-11-28 06:20:00.109157: W tensorflow/core/util/port.cc:104] slow\n"
     assert split(b"\r 10%|# |" + message + b"\r 20%|##|") == (b"\r 10%|# |\r 20%|##|", message)
 
@@ -199,7 +199,7 @@ def test_quiet_script_has_one_log(tmp_path):
 
 
 @pytest.mark.cases("F20")
-def test_streams_lie_apart(tmp_path):
+def test_streams_have_separate_logs(tmp_path):
     program = f"""
 import sys, time
 print("one")
@@ -242,7 +242,7 @@ os.write(2, b"last")
     assert paths.stderr_log(1).read_bytes() == b"err\n" * 20 + b"last"
 
 
-def test_traceback_stands_behind_what_was_printed(tmp_path):
+def test_traceback_follows_printed_output(tmp_path):
     text = (
         record(tmp_path, "for n in range(2000): print(n)\nopen('nothing.csv')").log(1).read_text()
     )
@@ -250,7 +250,7 @@ def test_traceback_stands_behind_what_was_printed(tmp_path):
     assert text.index("1999\n") < text.index("Traceback")
 
 
-def test_output_comes_at_once(tmp_path):
+def test_output_appears_at_once(tmp_path):
     """A prompt without a newline, and what may yet become a message, are in the log while the script runs."""
     paths = RunPaths(tmp_path)
     paths.logs.mkdir()
@@ -298,7 +298,7 @@ def test_much_output_in_little_memory(tmp_path):
     assert time.monotonic() - started < 60
 
 
-def test_survivor_does_not_hold_the_run(tmp_path):
+def test_surviving_process_does_not_block_run(tmp_path):
     """A process that outlives the script keeps its streams open: its last words are read, and then no more."""
     started = time.monotonic()
     program = "import subprocess, sys; print(subprocess.Popen(['sleep', '30']).pid, flush=True)"
@@ -307,7 +307,7 @@ def test_survivor_does_not_hold_the_run(tmp_path):
     assert time.monotonic() - started < 15
 
 
-def test_full_disk_ends_no_script(tmp_path, monkeypatch, capfd):
+def test_full_disk_does_not_end_script(tmp_path, monkeypatch, capfd):
     """What cannot be written is dropped after a while, and the log says how much once there is space again."""
     monkeypatch.setenv("HPCDL_SAVE_RETRY_S", "0")
     paths = RunPaths(tmp_path)

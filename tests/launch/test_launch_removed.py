@@ -40,7 +40,7 @@ def alive(group):
     return alive_in_group(group)
 
 
-def test_removed_logs_are_made_again(machine):
+def test_removed_logs_are_created_again(machine):
     """A part that is removed between two attempts costs its contents, not the run."""
     run = machine.submit(
         """import os, sys

@@ -56,5 +56,6 @@ def ended(machine):
     ],
     ids=["from outside", "by the batch script", "preempted", "no word"],
 )
-def test_reason_of_an_attempt_that_left_no_end(ended, output, reason):
+def test_attempt_without_end_gets_reason(ended, output, reason):
+    """The next attempt finds the reason in the output of the job."""
     assert ended(*output) == [reason, "done"]

@@ -35,7 +35,8 @@ def talker(hostile_machine):
 
 
 @pytest.mark.cases("C12")
-def test_missing_file_is_no_device(machine):
+def test_missing_file_is_not_device_error(machine):
+    """CUDA's noise in the log does not hide the script's own error."""
     done = machine.hpcdl(*machine.job(MISSING), "--wait")
     (run,) = machine.runs()
     result = run.json("result.json")
@@ -144,7 +145,8 @@ print("late")
 
 
 @pytest.mark.cases("F18")
-def test_script_at_its_limit_is_told_how_to_save(machine):
+def test_script_at_time_limit_gets_advice(machine):
+    """The advice names SaveAndStop and the stop file, and no checkpoints."""
     limit = ("--set", "resources.time=00:00:01", "--set", "cluster.stop_margin_s=0")
     done = machine.hpcdl(*machine.job("import time; time.sleep(600)"), "--wait", *limit)
 
@@ -157,7 +159,8 @@ def test_script_at_its_limit_is_told_how_to_save(machine):
 
 
 @pytest.mark.cases("F18")
-def test_lost_script_is_told_that_it_starts_anew(machine):
+def test_lost_script_is_told_of_restart(machine):
+    """A lost script starts again from its beginning unless it saves its state."""
     run = machine.submit("import time; print('one', flush=True); time.sleep(600)")
     run.until_log("one")
     machine.end_all()
@@ -168,7 +171,7 @@ def test_lost_script_is_told_that_it_starts_anew(machine):
     assert "runs the script again, from its start unless it saved its state" in shown
 
 
-def test_epochs_of_a_script_while_it_runs(machine):
+def test_wait_shows_epochs_of_script(machine):
     done = machine.hpcdl(*machine.job(TALKS), "--wait")
     assert "epoch 1  loss 1.0000  val_accuracy 0.5000\n" in done.stderr
     assert "epoch 2  loss 0.5000  val_accuracy 0.5000\n" in done.stderr

@@ -31,7 +31,8 @@ print("still there")
 """
 
 
-def test_signal_comes_once_its_handler_is_there(machine):
+def test_stop_signal_waits_for_handler(machine):
+    """The stop signal is sent once, and only after the script has installed its handler."""
     run = machine.submit(HANDLES_LATE, stop_signal="USR2")
     run.until_log("attempt 1")
     (run.path / "stop").touch()
@@ -41,7 +42,7 @@ def test_signal_comes_once_its_handler_is_there(machine):
     assert [row["status"] for row in run.json("result.json")["attempts"]] == [75, 0]
 
 
-def test_script_without_a_handler_lives_on(machine):
+def test_script_without_handler_survives(machine):
     run = machine.submit(NO_HANDLER, stop_signal="USR2")
     run.until_log("begun")
     (run.path / "stop").touch()

@@ -54,7 +54,7 @@ def test_unknown_module_needs_no_tensorflow(world, asked):
     assert asked() == (2, 1)
 
 
-def test_name_that_is_not_public(world, asked):
+def test_unknown_name_imports_tensorflow_once(world, asked):
     """Only a name that is not among the public ones makes it import TensorFlow again, once."""
     world.check("script.yaml", only="script")
     world.write("program.py", "import tensorflow as tf\ntf.no_such\n")

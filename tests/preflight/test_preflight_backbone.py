@@ -36,7 +36,8 @@ def test_random_weights(backbone):
     assert found(backbone, "model.weights=none") == []
 
 
-def test_weights_of_another_image_size_are_not_those(backbone):
+def test_weights_must_match_image_size(backbone):
+    """MobileNetV2 has its own weights for each image size."""
     backbone.weights(IN_224)
 
     [(cause, fix, key)] = found(backbone)
@@ -46,7 +47,7 @@ def test_weights_of_another_image_size_are_not_those(backbone):
     assert found(backbone, "data.image_size=[200, 200]") == []  # Keras takes those of 224 pixels
 
 
-def test_default_weights_are_staged_by_the_name_of_the_architecture(backbone):
+def test_missing_weights_name_staging_command(backbone):
     [(_, fix, _)] = found(backbone, "model.backbone=VGG16")
 
     assert f"hpcdl data stage weights/VGG16 --data-root {backbone.data}" in fix
@@ -58,20 +59,22 @@ def test_file_of_weights(backbone):
     assert found(backbone, "model.weights=mine.h5") == []
 
 
-def test_file_that_is_no_hdf5(backbone):
+def test_weights_file_that_is_not_hdf5(backbone):
     file = backbone.write("mine.h5", "text")
 
     assert found(backbone, "model.weights=mine.h5")[0][0] == f"{file} is not an HDF5 file"
 
 
-def test_word_that_is_neither_imagenet_nor_a_file(backbone):
+def test_misspelt_weights_are_reported(backbone):
+    """A word that is neither 'imagenet', 'none' nor a file is a mistake."""
     [(cause, fix, _)] = found(backbone, "model.weights=imagnet")
 
     assert cause == f"there is no file {backbone.folder}/imagnet"
     assert fix.startswith("correct it: imagenet, none, or the path")
 
 
-def test_network_that_the_images_keras_has_not(backbone):
+def test_unknown_backbone_suggests_similar_name(backbone):
+    """The Keras of the image lacks the network."""
     backbone.stub(
         tensorflow="__version__ = '2.21.0'\nclass keras:\n    class applications:\n        VGG16 = 1\n"
     )

@@ -34,7 +34,7 @@ def test_good_job(check, world):
     assert lines[-1].startswith("   would start ")
 
 
-def test_all_problems_at_once(check, world):
+def test_check_shows_all_problems(check, world):
     (world.folder / "tf.sif").unlink()
 
     answer = check("model.yaml", "--set", "data.name=mnist", "--set", "cluster.qos=acc_debgu")
@@ -53,7 +53,8 @@ def test_all_problems_at_once(check, world):
     )
 
 
-def test_slurms_own_words_do_not_repeat_a_problem(check, world):
+def test_slurm_refusal_is_not_repeated(check, world):
+    """A problem that hpcdl and sbatch both find is counted once."""
     world.slurm(
         sbatch="echo 'allocation failure: Invalid account or account/partition combination' >&2; exit 1"
     )
@@ -64,7 +65,7 @@ def test_slurms_own_words_do_not_repeat_a_problem(check, world):
     assert lines[-1] == "   SLURM refuses it: Invalid account or account/partition combination"
 
 
-def test_places(check, world):
+def test_problems_have_file_and_line(check, world):
     world.write(
         "model.yaml", (world.folder / "model.yaml").read_text().replace("01:00:00", "03:00:00")
     )
@@ -89,7 +90,7 @@ def test_script_of_a_bad_image(check, world):
     assert " - script: not checked, the image cannot be asked\n" in answer.out
 
 
-def test_warning_is_no_refusal(check, world):
+def test_warning_is_not_a_refusal(check, world):
     world.write("program.py", "def later():\n    import pandas_\n")
 
     answer = check("script.yaml")
@@ -98,7 +99,7 @@ def test_warning_is_no_refusal(check, world):
     assert " ! script  program.py imports pandas_, which the image does not have" in answer.out
 
 
-def test_what_was_not_checked_is_said(check, world):
+def test_skipped_checks_are_reported(check, world):
     for name in ("scontrol", "sacctmgr", "sbatch"):
         (world.bin / name).unlink()
     world.command(
@@ -135,7 +136,7 @@ def test_json(check, world):
     assert "data" in told["passed"]
 
 
-def test_job_file_that_cannot_be_read(check, world):
+def test_unreadable_job_file(check, world):
     world.write("model.yaml", "name: a\nmodle: {name: mlp}\n")
 
     answer = check("model.yaml")

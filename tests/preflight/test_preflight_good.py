@@ -60,7 +60,7 @@ MANY = "import json\ntry:\n    import cupy\nexcept ImportError:\n    cupy = None
         ),
     ],
 )
-def test_nothing_is_found(world, job, sets):
+def test_good_jobs_have_no_findings(world, job, sets):
     world.pictures()
     world.write("my_set.py", "def load(n):\n    pass\n")
     report = world.check(job, *sets)
@@ -70,7 +70,7 @@ def test_nothing_is_found(world, job, sets):
     assert "TensorFlow 2.21.0, Keras 3.15." in " ".join(report.notes)
 
 
-def test_exact_script_is_tried(world):
+def test_sbatch_tests_the_exact_script(world):
     world.check()
 
     tried = (world.folder / "tried").read_text()
@@ -78,7 +78,8 @@ def test_exact_script_is_tried(world):
     assert "#SBATCH --qos=acc_debug\n" in tried
 
 
-def test_imports_that_may_fail_or_lie_beside(world):
+def test_optional_and_local_imports_pass(world):
+    """Imports that may fail, and modules next to the script, are not findings."""
     world.write("program.py", MANY)
     world.write("helper.py", "import numpy\n")
     (world.folder / "package").mkdir()
@@ -87,7 +88,7 @@ def test_imports_that_may_fail_or_lie_beside(world):
     assert world.check("script.yaml", only="script").findings == []
 
 
-def test_weights_that_are_staged_or_not_wanted(world):
+def test_staged_or_unused_weights_pass(world):
     world.weights("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5")
     world.write(
         "program.py",
@@ -98,7 +99,7 @@ def test_weights_that_are_staged_or_not_wanted(world):
     assert world.check("script.yaml", only="weights").findings == []
 
 
-def test_slurms_estimate_is_told_for_people():
+def test_slurm_estimate_is_readable():
     now = datetime(2026, 11, 21, 14, 2, 10)
 
     def told(*when):
@@ -135,7 +136,7 @@ def test_limits_that_are_not_enforced(world):
     assert world.check("model.yaml", "resources.time=10:00:00", only="time").findings == []
 
 
-def test_qos_that_sets_the_partitions_limit_aside(world):
+def test_qos_overrides_partition_time_limit(world):
     world.slurm(
         qos="acc_debug|||||PartitionTimeLimit", partition=PARTITION.replace("3-00:00:00", "30:00")
     )
@@ -143,13 +144,13 @@ def test_qos_that_sets_the_partitions_limit_aside(world):
     assert world.check(only="time").findings == []
 
 
-def test_qos_before_the_accounts_limit(world):
+def test_qos_limit_beats_account_limit(world):
     world.slurm(associations=f"{ASSOCIATIONS}00:30:00")
 
     assert world.check(only="time").findings == []
 
 
-def test_node_that_saves_power_is_no_fault(world):
+def test_powered_down_node_is_usable(world):
     world.slurm(node=NODE.format("n1").replace("State=IDLE", "State=IDLE+POWERED_DOWN"))
 
     assert world.check(only="size").findings == []
@@ -177,7 +178,7 @@ def test_no_container_command_here(world):
     assert report.skipped == [("image", "there is no container command on this machine")]
 
 
-def test_image_is_asked_once(world):
+def test_image_is_inspected_once(world):
     world.check("script.yaml")
     world.command("container", "#!/bin/sh\nexit 1\n")
 
@@ -185,14 +186,14 @@ def test_image_is_asked_once(world):
     assert (report.findings, report.skipped) == ([], [])
 
 
-def test_changed_script_is_asked_anew(world):
+def test_changed_script_is_checked_again(world):
     world.check("script.yaml")
     world.write("program.py", "print 'old'\n")
 
     assert [name for name, _ in world.check("script.yaml").findings] == ["script"]
 
 
-def test_refusal_is_asked_for_again(world):
+def test_refusal_is_not_cached(world):
     assert world.check("model.yaml", "cluster.account=nct01").blocks
     world.slurm(associations="nct01|acc_debug|acc_debug||")
 

@@ -51,7 +51,7 @@ def ask(world, *sets):
     return [finding.cause for _, finding in report.findings], after.count("\n") - before.count("\n")
 
 
-def test_asked_once(host):
+def test_host_python_is_asked_once(host):
     assert ask(host) == ([], 1)
     assert ask(host) == ([], 0)
 
@@ -60,7 +60,7 @@ def break_submitit(host):
     (host.folder / "packages/submitit.py").write_text("raise ImportError('it is broken')\n")
 
 
-def test_package_that_is_installed_is_seen(host):
+def test_newly_installed_package_is_noticed(host):
     """A package that comes into its folders may take the place of another one."""
     ask(host)
 
@@ -70,7 +70,7 @@ def test_package_that_is_installed_is_seen(host):
     assert ("it is broken" in causes[0], starts) == (True, 1)
 
 
-def test_package_in_a_path_file_is_seen(host):
+def test_changed_pth_file_is_noticed(host):
     """A .pth file that is edited in place changes what an import finds, though its folder's time stays."""
     environment = host.folder / "environment"
     other = host.folder / "other"
@@ -103,7 +103,7 @@ def make_environment(folder: Path, lines: list[str]) -> None:
     (packages / "packages.pth").write_text("\n".join([*lines, *given, ""]))
 
 
-def test_loaded_file_that_is_edited_is_seen(host):
+def test_edited_module_is_noticed(host):
     """A loaded module keeps its folder's time when it is written in place."""
     (host.folder / "packages/cloudpickle").mkdir()
     spec = find_spec("cloudpickle")
@@ -130,7 +130,7 @@ def test_other_interpreter_is_asked(host):
     assert "cannot run hpcdl's worker: this is gone" in causes[0]
 
 
-def test_no_is_never_kept(host):
+def test_negative_answer_is_not_cached(host):
     """Whoever installs what was missing is believed at once."""
     break_submitit(host)
     assert ask(host)[0]
@@ -140,7 +140,7 @@ def test_no_is_never_kept(host):
     assert ask(host) == ([], 1)
 
 
-def test_changed_while_asked_is_not_kept(host):
+def test_change_during_question_is_not_cached(host):
     """A file that was written during the question: nobody knows which of the two was loaded."""
     touching = PYTHON.replace("exec", "touch {folder}/packages\nexec")
     host.command("hostpython", touching.format(folder=host.folder, python=sys.executable))
@@ -150,7 +150,7 @@ def test_changed_while_asked_is_not_kept(host):
 
 
 @pytest.mark.parametrize("change", ["modules", "environment", "hpcdl", "age"])
-def test_other_question_is_asked(host, monkeypatch, change):
+def test_changed_question_is_asked_again(host, monkeypatch, change):
     host.write("init.sh", "module() { :; }\n")
     modules = [f"cluster.module_init={host.folder}/init.sh", "cluster.host_modules=[python]"]
     let_it_be_old(host.folder / "init.sh")
@@ -170,7 +170,7 @@ def test_other_question_is_asked(host, monkeypatch, change):
     assert ask(host, *modules) == ([], 1)
 
 
-def test_modulefile_that_changes_is_seen(host):
+def test_changed_modulefile_is_noticed(host):
     """The same line loads something else after the site has changed it."""
     (host.folder / "modulefiles").mkdir()
     modulefile = host.write("modulefiles/python", "#%Module\n")
@@ -185,7 +185,7 @@ def test_modulefile_that_changes_is_seen(host):
     assert ask(host, *modules) == ([], 1)
 
 
-def test_damaged_cache_is_no_answer(host):
+def test_damaged_cache_is_ignored(host):
     ask(host)
     for stored in (
         {"x": 1},
@@ -196,7 +196,8 @@ def test_damaged_cache_is_no_answer(host):
         assert ask(host) == ([], 1)
 
 
-def test_without_a_cache_it_is_asked_each_time(host, monkeypatch):
+def test_host_python_without_cache(host, monkeypatch):
+    """Without a usable cache each command asks again."""
     (host.folder / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(host.folder / "file"))
 
@@ -205,7 +206,7 @@ def test_without_a_cache_it_is_asked_each_time(host, monkeypatch):
     assert ask(host) == ([], 1)
 
 
-def test_what_lies_where_hpcdl_is_called_is_not_imported(host, monkeypatch):
+def test_host_python_ignores_current_folder(host, monkeypatch):
     """The worker starts in the run's folder: a file of the user's that is named like a module does not matter."""
     host.write("json.py", "raise ImportError('not that json')\n")
     monkeypatch.chdir(host.folder)
@@ -213,7 +214,7 @@ def test_what_lies_where_hpcdl_is_called_is_not_imported(host, monkeypatch):
     assert ask(host) == ([], 1)
 
 
-def test_program_that_is_no_python(host):
+def test_program_that_is_not_python(host):
     """A yes is an answer, not an exit status."""
     host.command("hostpython", "#!/bin/sh\n")
 

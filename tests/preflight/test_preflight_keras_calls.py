@@ -197,7 +197,7 @@ def test_other_programs_are_silent(program):
         ("keras.optimizers.legacy.Adam(lr=1, decay=1)", []),
     ],
 )
-def test_keras_2_by_its_own_table(line, messages):
+def test_keras_2_has_own_table(line, messages):
     """What Keras 2.11 takes or refuses differs."""
     refused = refused_calls(HEAD + MODEL + line, "2.11.0")
 
@@ -220,7 +220,7 @@ def test_moved_names_have_a_remedy(name):
 
 
 @pytest.mark.cases("C35")
-def test_check_says_it_with_line(world):
+def test_check_reports_call_with_line(world):
     """The check of the script has the finding."""
     world.write("program.py", "import keras\nmodel = keras.Sequential()\nmodel.save('my_model')\n")
 

@@ -91,7 +91,7 @@ def test_path_of_keras_2_is_hashed(check, world):
         ("from mine.datasets import mnist\nmnist.load_data()\n", []),
     ],
 )
-def test_what_may_not_be_read(check, world, program, blocks):
+def test_unreached_load_data_does_not_block(check, world, program, blocks):
     world.stub(mnist="1")
     world.write("mine.py", "")
 

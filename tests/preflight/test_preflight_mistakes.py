@@ -428,7 +428,8 @@ def test_full_file_system(world, monkeypatch):
         ("import random\n", "random.py has the name of the module random"),
     ],
 )
-def test_what_may_go_well_is_a_warning(world, program, part):
+def test_doubtful_program_gives_a_warning(world, program, part):
+    """What may go well is a warning and does not block the submission."""
     world.write("program.py", program)
     world.write("random.py", "") if "random" in program else None
 
@@ -455,7 +456,8 @@ def test_limit_within_the_stop_margin(world, time):
         assert world.check("model.yaml", f"resources.time={time}", fine, only="time").findings == []
 
 
-def test_missing_data_root_is_a_warning_for_scripts(world):
+def test_missing_data_root_warns_for_scripts(world):
+    """Only a script gets this warning from the check of the file systems."""
     (finding,) = world.check(
         "script.yaml", f"cluster.data_root={world.folder}/none", only="file system"
     ).findings
@@ -470,7 +472,8 @@ def test_missing_data_root_is_a_warning_for_scripts(world):
     )
 
 
-def test_nodes_out_of_service_are_a_warning(world):
+def test_unavailable_nodes_are_a_warning(world):
+    """Nodes that are large enough but out of service may come back."""
     world.slurm(node=NODE.format("n1").replace("State=IDLE", "State=DOWN*+DRAIN"))
 
     report = world.check(only="size")
@@ -482,7 +485,7 @@ def test_nodes_out_of_service_are_a_warning(world):
 @pytest.mark.parametrize(
     "image", ["docker://a/b", "oras://a.b/c:d", "library://a/b", "https://a.b/c.sif"]
 )
-def test_addresses_are_no_images(world, image):
+def test_addresses_are_not_images(world, image):
     """A job file with one is refused at once; the profile's is found by the check."""
     with pytest.raises(
         JobError, match=f"{image} is an address, and jobs run a local file: pull it once"
@@ -491,7 +494,7 @@ def test_addresses_are_no_images(world, image):
 
 
 @pytest.mark.cases("C47")
-def test_sandbox_is_called_so(world, cli):
+def test_sandbox_gets_build_command(world, cli):
     (world.folder / "box" / ".singularity.d").mkdir(parents=True)
 
     answer = cli("image", "inspect", world.folder / "box")

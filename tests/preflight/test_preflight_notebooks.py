@@ -87,7 +87,7 @@ def places() -> list[Any]:
 
 
 @pytest.mark.parametrize(("cell", "words"), places())
-def test_places_are_cells(check, cell, words):
+def test_problems_name_the_cell(check, cell, words):
     """Every finding names the cell and its line."""
     report = check("x = 1", cell)
 
@@ -98,7 +98,7 @@ def test_places_are_cells(check, cell, words):
     assert report.findings[0][1].fix
 
 
-def test_problems_refused_all_at_once(check):
+def test_all_problems_refused_together(check):
     report = check("%one", "%%two\nx")
 
     assert report.blocks

@@ -44,7 +44,7 @@ def install(world, *sets: str, **changes: object) -> Path:
     return folder
 
 
-def test_not_installed(asking):
+def test_packages_not_installed(asking):
     report = asking.check("job.yaml")
 
     assert [name for name, _ in report.findings] == [
@@ -59,7 +59,7 @@ def test_not_installed(asking):
     assert (found.source, found.key, found.blocks) == ("job", "packages", True)
 
 
-def test_installed(asking):
+def test_installed_packages_pass(asking):
     install(asking)
 
     report = asking.check("job.yaml", only="packages")
@@ -68,7 +68,7 @@ def test_installed(asking):
 
 
 @pytest.mark.tensorflow
-def test_imports_are_looked_for_with_them(asking):
+def test_imports_are_searched_in_packages(asking):
     install(asking)
 
     assert [finding.cause for _, finding in asking.check("job.yaml", only="script").findings] == [
@@ -77,7 +77,7 @@ def test_imports_are_looked_for_with_them(asking):
     ]
 
 
-def test_installed_for_other_requirements(asking):
+def test_packages_of_other_requirements(asking):
     install(asking)
     asking.write("requirements.txt", "no-such-words==2.0\nother\n")
 
@@ -89,7 +89,7 @@ def test_installed_for_other_requirements(asking):
     )
 
 
-def test_order_and_comments_are_no_other_requirements(asking):
+def test_requirements_ignore_order_and_comments(asking):
     asking.write("requirements.txt", "b\na\n")
     install(asking)
     asking.write("requirements.txt", "# words\na # first\n\nb\n")
@@ -97,7 +97,8 @@ def test_order_and_comments_are_no_other_requirements(asking):
     assert asking.check("job.yaml", only="packages").findings == []
 
 
-def test_installed_for_another_image_of_that_name(asking):
+def test_packages_of_replaced_image(asking):
+    """Packages that were installed for an older file of the image's name do not count."""
     install(asking)
     asking.write("tf.sif", (asking.folder / "tf.sif").read_bytes() + b"newer")
 
@@ -106,14 +107,16 @@ def test_installed_for_another_image_of_that_name(asking):
     assert "(it is for another image with that name, " in report.findings[0][1].cause
 
 
-def test_image_that_is_not_here_is_told_by_its_own_check(asking):
+def test_missing_image_is_reported_once(asking):
+    """A missing image is a finding of the image's check, not of the packages'."""
     (asking.folder / "tf.sif").unlink()
 
     assert [name for name, _ in asking.check("job.yaml").findings] == ["image"]
 
 
 @pytest.mark.parametrize("name", ["numpy/__init__.py", "keras.py", "tensorflow/__init__.py"])
-def test_folder_with_a_module_of_the_images(world, name):
+def test_pythonpath_must_not_hide_image_modules(world, name):
+    """A module in a pythonpath folder that hides one of the image is a finding."""
     path = world.folder / "mine" / name
     path.parent.mkdir(parents=True)
     path.touch()
@@ -130,7 +133,7 @@ def test_folder_with_a_module_of_the_images(world, name):
     ]
 
 
-def test_folder_of_ones_own(world):
+def test_pythonpath_with_own_folder(world):
     (world.folder / "mine").mkdir()
     world.write("program.py", "import helper_words\n")
     world.write("job.yaml", f"{SCRIPT}pythonpath: [mine]\n")
@@ -143,7 +146,8 @@ def test_folder_of_ones_own(world):
     assert "packages" in report.passed
 
 
-def test_numpy_that_comes_from_a_folder_is_found_by_the_image_itself(world):
+def test_image_reports_numpy_outside_image(world):
+    """The image's own Python shows where numpy is imported from."""
     world.command(
         "container", '#!/bin/sh\nwhile [ "$1" != env ]; do shift; done\nexec "$@"\n'
     )  # the folder comes first

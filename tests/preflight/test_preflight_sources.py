@@ -100,7 +100,7 @@ def test_package_without_init_passes(world, program):
 
 
 @pytest.mark.cases("C17")
-def test_folder_of_logs_is_no_package(world):
+def test_logs_folder_is_not_a_package(world):
     """A folder beside the script that has no module of that name does not hide what the image lacks."""
     world.write("program.py", "import wandb_x\n")
     (world.folder / "wandb_x" / "run").mkdir(parents=True)
@@ -112,7 +112,7 @@ def test_folder_of_logs_is_no_package(world):
 
 
 @pytest.mark.cases("C11")
-def test_own_folder_is_said_without_runs(world):
+def test_files_leave_out_runs(world):
     """``files: [.]`` is checked without the runs and environments in it, which are named."""
     world.write(
         "script.yaml", 'name: a\nresources: {time: "01:00:00"}\nscript: program.py\nfiles: [.]\n'
@@ -202,7 +202,8 @@ def test_refused_without_container(tmp_path, name, source, part):
 
 
 @pytest.mark.cases("C11")
-def test_two_files_of_one_name_are_found(world):
+def test_two_files_with_same_name(world):
+    """Two files that would have the same name in the run are a problem."""
     for folder in ("a", "b"):
         (world.folder / folder).mkdir()
         (world.folder / folder / "data.csv").write_text(folder)
@@ -228,7 +229,7 @@ def test_two_files_of_one_name_are_found(world):
         ("args: ['costs $5', 'a~b', 'a$', '$1', ab~]", []),
     ],
 )
-def test_texts_for_a_shell_are_doubted(world, written, keys):
+def test_shell_texts_are_doubted(world, written, keys):
     """No shell reads arguments and variables: the program would make a folder named $SCRATCH."""
     world.write("program.py", "import json\n")
     text = (world.folder / "script.yaml").read_text()
@@ -243,7 +244,7 @@ def test_texts_for_a_shell_are_doubted(world, written, keys):
 
 
 @pytest.mark.cases("C17")
-def test_modules_on_the_search_path_are_known(world):
+def test_sys_path_modules_are_found(world):
     """Those below the script's folder come along; of others the remedy is named."""
     for folder in ("src", "job"):
         (world.folder / folder).mkdir()
@@ -285,7 +286,7 @@ def test_script_inside_a_package(world):
 
 
 @pytest.mark.cases("C24")
-def test_module_that_is_a_link_to_nowhere(world):
+def test_dangling_module_link_is_found(world):
     """It lies beside the script, and is not there: no package has to be installed."""
     world.write("program.py", "import helper_x\n")
     (world.folder / "helper_x.py").symlink_to("/nowhere/helper.py")

@@ -50,7 +50,8 @@ def write(site, program=PROGRAM, env="{}", gpus=1):
     site.write("program.py", program)
 
 
-def test_calls_are_those_of_the_keras_that_is_used(site):
+def test_calls_follow_selected_keras(site):
+    """TF_USE_LEGACY_KERAS and the imported package decide which Keras is checked."""
     site.stub(tf_keras="2.21.0")
     write(site)
     assert causes(site.check("script.yaml", only="script")) == [SAVE]
@@ -69,7 +70,7 @@ def test_calls_are_those_of_the_keras_that_is_used(site):
     assert causes(site.check("script.yaml", only="script")) == []
 
 
-def test_variable_without_its_package(site):
+def test_keras_variable_without_package(site):
     write(site, env=LEGACY)
     [(_, finding)] = site.check("script.yaml", only="image").findings
     assert finding.cause.startswith(f"program.py:1: {ASKS}")
@@ -85,7 +86,7 @@ def test_variable_without_its_package(site):
     assert [cause.startswith(f"program.py:3: {ASKS}") for cause in causes(report)] == [True]
 
 
-def test_variable_that_cannot_be_read(site):
+def test_unreadable_keras_variable(site):
     """Which Keras it will be is not known: nothing of tf.keras is said to be missing."""
     site.stub(tf_keras="2.21.0")
     program = f"import os\n{PROGRAM}keras.no_such\n"
@@ -106,7 +107,7 @@ def test_variable_that_cannot_be_read(site):
     assert found == [lacks.replace(":5", ":6"), saves.replace(":4", ":5")]
 
 
-def test_variable_that_asks_for_nothing(site):
+def test_keras_variable_without_effect(site):
     write(site, env='{TF_USE_LEGACY_KERAS: "0"}')
     assert causes(site.check("script.yaml", only="image")) == []
     assert causes(site.check("script.yaml", only="script")) == [SAVE]
@@ -135,7 +136,7 @@ FACTS = ImageFacts(
         ("import os, tensorflow\nos.environ['TF_USE_LEGACY_KERAS'] = str(len('x'))", ""),
     ],
 )
-def test_version_of_a_program(source, version):
+def test_keras_version_of_program(source, version):
     assert keras_of(source, FACTS) == version
 
 

@@ -65,7 +65,7 @@ def test_range_is_doubted_or_refused(world, kind):
 
 @pytest.mark.cases("C44")
 @pytest.mark.parametrize("kind", GOOD)
-def test_good_ranges_say_nothing(world, kind):
+def test_good_ranges_pass(world, kind):
     """Images from 0 to 1 or to 255, whatever their type, raise no doubt."""
     assert stage(world, GOOD[kind]) == []
 
@@ -167,7 +167,7 @@ def test_helpers_and_classes_are_followed():
 
 
 @pytest.mark.cases("C23")
-def test_labels_from_one_are_told(world):
+def test_labels_from_one_are_reported(world):
     """The run counts them from 0; the check does the same, and says so."""
     y_train, y_test = np.arange(30) % 3 + 1, np.arange(6) % 3 + 1
     world.stage(

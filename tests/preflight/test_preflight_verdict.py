@@ -25,18 +25,18 @@ def check(world, cli):
     return run
 
 
-def test_all_was_looked_at(check):
+def test_verdict_with_all_checks(check):
     assert check() == ("could run", 0, True)
 
 
-def test_one_thing_was_not_looked_at(check, world):
+def test_verdict_with_one_skipped_check(check, world):
     """Without a container command here the image stays unseen."""
     (world.bin / "container").unlink()
 
     assert check() == ("could run, as far as 9 of 10 checks can tell", 0, True)
 
 
-def test_most_was_not_looked_at(check, world):
+def test_verdict_with_few_checks(check, world):
     """A site whose SLURM is away: that nothing is found means little."""
     for name in ("scontrol", "sacctmgr", "sbatch"):
         world.command(name, AWAY)
@@ -45,7 +45,7 @@ def test_most_was_not_looked_at(check, world):
     assert check() == (expected, 1, None)
 
 
-def test_a_problem_is_a_problem(check, world):
+def test_verdict_with_problem(check, world):
     """Whatever was not looked at: what is wrong is wrong."""
     for name in ("scontrol", "sacctmgr", "sbatch"):
         world.command(name, AWAY)

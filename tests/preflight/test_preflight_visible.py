@@ -31,7 +31,7 @@ READ = [
 
 @pytest.mark.cases("F10")
 @pytest.mark.parametrize("text", READ)
-def test_file_beside_script_is_told(site, text):
+def test_file_next_to_script_is_reported(site, text):
     """The line is ready to copy, with the files that the job has already."""
     site.write("table.csv", "a,b")
     site.write("other.csv", "a,b")
@@ -47,7 +47,8 @@ def test_file_beside_script_is_told(site, text):
 
 
 @pytest.mark.cases("F10")
-def test_folders_and_arguments_beside_script_are_told(site):
+def test_folders_and_arguments_are_reported(site):
+    """Folders and arguments that name files next to the script are reported, too."""
     (site.folder / "data/sub").mkdir()
     (site.folder / "data/sub/x.npy").write_text("")
     site.write("conf.yaml", "a: 1")
@@ -74,7 +75,7 @@ def test_folders_and_arguments_beside_script_are_told(site):
         "'a' * 300", "'program.py'",
     ],
 )  # fmt: skip
-def test_no_false_alarms(site, text):
+def test_harmless_file_names_pass(site, text):
     """What the program writes itself, words that are folders' names by chance, what comes along anyway."""
     site.write("table.csv", "a,b")
     site.write("helper.py", "")
@@ -124,7 +125,7 @@ def test_very_many_sets_are_noted(site):
         ("print('{file}')", False),
     ],
 )
-def test_file_in_tmp_is_told(world, tmp_path_factory, text, names_it):
+def test_file_in_tmp_is_reported(world, tmp_path_factory, text, names_it):
     """The nodes have another /tmp, and the container its own."""
     file = tmp_path_factory.mktemp("elsewhere") / "x.npz"
     file.write_text("")
@@ -138,7 +139,8 @@ def test_file_in_tmp_is_told(world, tmp_path_factory, text, names_it):
 
 
 @pytest.mark.cases("F10", "F15")
-def test_script_without_job_file_has_its_own_remedy(site):
+def test_script_without_job_file_remedy(site):
+    """Without a job file the remedy is an option of the command."""
     site.write("table.csv", "a,b")
 
     ((_, fix),) = found(site, "open('table.csv')", "program.py")

@@ -77,7 +77,8 @@ def crowded(request: pytest.FixtureRequest, copied: Path, tmp_path: Path) -> Pat
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", NAMES)
-def test_page_is_quiet_and_alone(browser, pages, name, scheme):
+def test_page_loads_nothing_from_outside(browser, pages, name, scheme):
+    """The page has no errors in the console and asks no server."""
     browser.open(pages[name], 1400, scheme)
 
     assert browser.complaints() == []
@@ -90,7 +91,7 @@ def test_page_is_quiet_and_alone(browser, pages, name, scheme):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_sticks_out(browser, pages, name, width):
+def test_page_fits_each_width(browser, pages, name, width):
     browser.open(pages[name], width)
 
     assert browser.value("document.documentElement.scrollWidth") == width
@@ -99,7 +100,7 @@ def test_nothing_sticks_out(browser, pages, name, width):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_words_of_tables_stay_whole(browser, pages, name):
+def test_table_words_are_not_broken(browser, pages, name):
     """On a phone a wide table scrolls; its headings are not broken into letters."""
     browser.open(pages[name], 400)
 
@@ -111,7 +112,7 @@ def test_words_of_tables_stay_whole(browser, pages, name):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_long_names_stick_not_out(browser, crowded, width):
+def test_long_names_fit_the_page(browser, crowded, width):
     browser.open(crowded, width)
 
     assert browser.value("document.documentElement.scrollWidth") == width
@@ -119,7 +120,7 @@ def test_long_names_stick_not_out(browser, crowded, width):
     assert browser.value(CUT_OFF) == []
 
 
-def test_drawings_are_drawn_and_named(browser, pages):
+def test_drawings_are_visible_and_named(browser, pages):
     browser.open(pages["report"], 1400)
 
     shapes = "[...document.querySelectorAll('svg[role=img]')].map(svg => svg.getBoundingClientRect().height)"

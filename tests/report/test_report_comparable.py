@@ -70,7 +70,7 @@ def test_alike_runs_get_stars(tmp_path):
         ({"model": {"function": "mine:build"}}, "model.function differs"),
     ],
 )
-def test_other_loss_gets_none(tmp_path, settings, reason):
+def test_other_loss_is_not_compared(tmp_path, settings, reason):
     starred, reasons, notes = stars(two(tmp_path, settings))
 
     assert starred >= set(ACCURACIES)
@@ -102,7 +102,7 @@ def test_other_loss_gets_none(tmp_path, settings, reason):
         ({}, {"path": "/elsewhere/digits.npz"}, "the paths or checksums of the data differ"),
     ],
 )
-def test_other_data_get_none(tmp_path, settings, data, reason):
+def test_other_data_is_not_compared(tmp_path, settings, data, reason):
     starred, reasons, notes = stars(two(tmp_path, settings, data=data))
 
     assert starred == set()
@@ -112,7 +112,8 @@ def test_other_data_get_none(tmp_path, settings, data, reason):
     assert reason in notes[0]
 
 
-def test_same_file_elsewhere_is_the_same_data(tmp_path):
+def test_copied_data_file_compares_equal(tmp_path):
+    """Data sets with equal checksums are the same, wherever their files are."""
     folders = two(
         tmp_path, {"data": {"name": None, "path": "copy.npz"}}, data={"path": "/copy.npz"}
     )
@@ -125,7 +126,7 @@ def test_same_file_elsewhere_is_the_same_data(tmp_path):
     assert stars(folders)[0] >= {*ACCURACIES, *LOSSES}
 
 
-def test_other_test_labels_are_seen(tmp_path):
+def test_other_test_labels_are_noticed(tmp_path):
     """As many images of the same path, but others: what a function returns may change, or a file."""
     folders = two(tmp_path)
     arrays = made.predictions()
@@ -134,7 +135,7 @@ def test_other_test_labels_are_seen(tmp_path):
     assert stars(folders)[1]["test_accuracy"] == "the test labels differ"
 
 
-def test_labels_alike_by_another_numpy(tmp_path):
+def test_labels_from_other_numpy_version(tmp_path):
     """Versions of numpy write headers of different lengths before the same labels."""
     folders = two(tmp_path)
     labels = made.predictions()["labels"]
@@ -163,7 +164,7 @@ def test_other_validation_images(tmp_path, settings, reason):
     assert reasons == {"validation_accuracy": reason, "validation_loss": reason}
 
 
-def test_cross_validation_beside_a_single_run(tmp_path):
+def test_cross_validation_next_to_single_run(tmp_path):
     parts = {"test": {"accuracy": 0.01, "loss": 0.1}, "validation": {"accuracy": 0.02, "loss": 0.1}}
     settings = {"train": {"cross_validation": 3}}
     cross = {"mean": parts, "deviation": parts, "folds": []}
@@ -216,7 +217,7 @@ def test_other_number_of_cpus(tmp_path):
 
 
 @pytest.mark.parametrize("state", ["failed", "running"])
-def test_unfinished_run_takes_no_part(tmp_path, state):
+def test_unfinished_run_is_not_compared(tmp_path, state):
     folders = two(tmp_path)
     if state == "running":
         (folders[1] / "result.json").unlink()
@@ -232,7 +233,7 @@ def test_unfinished_run_takes_no_part(tmp_path, state):
     assert notes == [f"b is {state}: it is not compared"]
 
 
-def test_terminal_json_and_page_say_why(tmp_path, cli):
+def test_every_output_shows_reasons(tmp_path, cli):
     folders = two(tmp_path, {"train": {"label_smoothing": 0.05}})
 
     out = cli("compare", *folders).out
@@ -265,7 +266,7 @@ def test_training_curves_with_augmentation(tmp_path):
     assert page.count("Not comparable: data.augment differs.") == 2
 
 
-def test_tested_epoch_is_told_apart(tmp_path):
+def test_tested_epoch_is_a_row(tmp_path):
     """With early_stopping the best epoch's weights are tested, without it the last one's."""
     early = {"train": {"early_stopping": {"monitor": "val_loss", "restore_best": True}}}
     folders = two(tmp_path, early, best={"epoch": 2, "monitor": "val_loss", "value": 0.3})

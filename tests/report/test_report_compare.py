@@ -70,7 +70,7 @@ def test_json_has_raw_values(finished, improved, cli):
     assert told["differences"]["model.dense"] == [[8], None]
 
 
-def test_page_lays_curves_over_each_other(finished, improved, cli, tmp_path):
+def test_page_overlays_curves(finished, improved, cli, tmp_path):
     answer = cli("compare", finished, improved, "--html", tmp_path / "compare.html")
 
     assert answer.err == f"written: {tmp_path}/compare.html\n"
@@ -81,7 +81,7 @@ def test_page_lays_curves_over_each_other(finished, improved, cli, tmp_path):
     assert '<td class="n best">99.90' in page
 
 
-def test_same_names_are_told_apart(finished, copied, cli):
+def test_same_run_names_get_ids(finished, copied, cli):
     header = cli("compare", finished, copied).out.splitlines()[0]
 
     assert header.split() == [f"small/…{finished.name[-4:]}", "small/…copy"]
@@ -124,7 +124,7 @@ def test_gpu_hours_and_kinds(copied, finished, cli):
     assert (told["devices"], told["gpu_hours"]) == ("2 x NVIDIA H100", 3.0)
 
 
-def test_no_difference_but_the_name():
+def test_runs_differ_only_by_name():
     assert differences([JOB, {**JOB, "name": "other"}]) == {}
 
 

@@ -68,7 +68,7 @@ def test_calibration_by_hand(scores):
     assert scores.calibration_error == pytest.approx(by_hand, abs=1e-6)
 
 
-def test_sure_and_right_is_calibrated():
+def test_confident_correct_model_is_calibrated():
     scores = evaluate(np.array([0, 1, 2]), np.eye(3, dtype=np.float32))
 
     assert (scores.accuracy, scores.calibration_error, scores.worst) == (1.0, 0.0, [])
@@ -90,7 +90,7 @@ def test_two_classes_have_no_top_k():
     assert scores.classes[1].precision is None
 
 
-def test_missing_scikit_learn_is_said(monkeypatch):
+def test_missing_scikit_learn_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
 
     with pytest.raises(UserError, match="pip install scikit-learn"):
@@ -109,7 +109,7 @@ def test_missing_scikit_learn_is_said(monkeypatch):
     ],
     ids=["no probabilities", "other rows", "labels beyond", "nan", "pickled", "cut short"],
 )
-def test_damaged_file_is_told(tmp_path, arrays):
+def test_damaged_predictions_are_reported(tmp_path, arrays):
     path = tmp_path / "predictions.npz"
     np.savez(path, **(arrays or {"labels": LABELS, "probabilities": PROBABILITIES}))
     if arrays is None:

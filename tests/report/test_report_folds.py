@@ -42,7 +42,8 @@ def test_result_has_the_table(validated, cli):
     assert f"; folds/{result['model']['fold']}/model/" in answer.out
 
 
-def test_page_shows_all_folds_and_the_one_with_the_model(validated, cli, tmp_path):
+def test_page_shows_folds_and_best(validated, cli, tmp_path):
+    """The page has the mean of all folds, and details of the fold whose model is kept."""
     assert cli("report", validated, "-o", tmp_path / "page.html").code == 0
     page = (tmp_path / "page.html").read_text().replace("\u00a0", " ")
     result = json.loads((validated / "result.json").read_text())
@@ -92,7 +93,7 @@ def test_steps_of_all_folds_are_progress(validated):
     assert ends[-1]["steps"] == json.loads((validated / "result.json").read_text())["steps"]
 
 
-def test_status_is_that_of_the_fold_under_way(validated, cli):
+def test_status_shows_current_fold(validated, cli):
     assert "4/4, fold 3/3" in cli("status", validated).out
     metrics: list[dict[str, Any]] = [
         {"epoch": 1, "fold": 1},

@@ -56,11 +56,11 @@ def test_secret_names_are_known(name):
         "",
     ],
 )
-def test_harmless_names_are_left(name):
+def test_harmless_names_are_shown(name):
     assert not hidden.is_secret(name)
 
 
-def test_job_keeps_names_alone():
+def test_job_hides_values_of_secrets():
     job = {
         "name": "a",
         "args": ["--token=abc", "--lr", "0.1", "--api-key", "xyz", "--url", "https://me:pw@host/x"],
@@ -197,7 +197,7 @@ def test_pages_and_json_hold_no_secret(secretive, cli, tmp_path):
     assert json.loads(texts[1])["differences"]["env.OMP_NUM_THREADS"] == [HIDDEN, HIDDEN]
 
 
-def test_values_are_shown_when_asked_for(secretive, cli, tmp_path):
+def test_values_are_shown_on_request(secretive, cli, tmp_path):
     page = tmp_path / "compare.html"
     told = cli("compare", *secretive, "--json", "--show-env", "--html", page).out
     cli("report", secretive[0], "--show-env")
@@ -221,7 +221,8 @@ def test_run_folder_keeps_its_values(secretive, cli):
     assert "hunter2" in (secretive[0] / "job.yaml").read_text()
 
 
-def test_job_that_is_not_yaml_is_not_shown(secretive, cli):
+def test_unreadable_job_file_is_not_shown(secretive, cli):
+    """A job file that is not YAML could hide a secret, so the page leaves it out."""
     (secretive[0] / "job.yaml").write_text("env: {MY_TOKEN: hunter2\n  x")
 
     cli("report", secretive[0])

@@ -137,7 +137,7 @@ def test_calibration(page, predictions):
         assert row in page
 
 
-def test_most_confident_mistakes_in_order(folder, predictions):
+def test_most_confident_mistakes_are_sorted(folder, predictions):
     confidence = predictions["shares"].max(axis=1)
     wrong = np.flatnonzero(predictions["answers"] != predictions["labels"])
     order = wrong[np.argsort(-confidence[wrong], kind="stable")][:24]

@@ -35,7 +35,7 @@ def opener(tmp_path, monkeypatch):
     return install
 
 
-def test_login_node_says_one_sentence(tmp_path, hpcdl_process, opener):
+def test_login_node_gives_one_sentence(tmp_path, hpcdl_process, opener):
     opener("echo called; for n in 1 2 3 4 5 6 7; do echo 'not found' >&2; done; exit 3", display="")
     folder = made.script(tmp_path)
 
@@ -47,7 +47,7 @@ def test_login_node_says_one_sentence(tmp_path, hpcdl_process, opener):
     assert page.exists()
 
 
-def test_opener_that_fails_says_so_quietly(tmp_path, hpcdl_process, opener):
+def test_failing_opener_is_reported_quietly(tmp_path, hpcdl_process, opener):
     opener("echo 'xdg-open: no method available' >&2; exit 3")
 
     answer = hpcdl_process("report", made.script(tmp_path), "--open")

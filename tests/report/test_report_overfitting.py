@@ -164,7 +164,7 @@ def plain(text):
     [row[1:] for row in CURVES],
     ids=[row[0] for row in CURVES],
 )
-def test_curve_gets_its_sentence(lines, setting, kind, words):
+def test_each_curve_gets_its_sentence(lines, setting, kind, words):
     fit = judge(lines, setting)
 
     assert fit.kind == kind, fit.text
@@ -205,14 +205,15 @@ def test_improving_means_lowest_at_the_end(seed):
         assert valid[-1] <= 1.1 * min(valid)
 
 
-def test_script_is_given_no_job_keys():
+def test_script_advice_names_no_job_keys():
     text = judge(epochs(HYPERBOLA, U_SHAPE), SCRIPT).text
 
     assert "early_stopping" not in text
     assert "Stop earlier" in text
 
 
-def test_best_epoch_is_the_runs_own_word():
+def test_best_epoch_comes_from_run():
+    """The run's own best epoch is used; without it the lowest validation loss decides."""
     lines = epochs(HYPERBOLA, U_SHAPE)
 
     assert best_epoch(lines, {"epoch": 9, "monitor": "val_accuracy"}) == (9, "val_accuracy")

@@ -70,7 +70,7 @@ def write(cli, tmp_path):
     return run
 
 
-def test_page_says_what_the_run_says(finished, write):
+def test_page_agrees_with_result(finished, write):
     result, page = json.loads((finished / "result.json").read_text()), write(finished)
 
     accuracy = f"{100 * result['test']['accuracy']:.2f} %"
@@ -137,7 +137,7 @@ def test_mistakes_are_named_by_file(copied, write):
 
 
 @pytest.mark.cases("F23")
-def test_folder_of_data_is_identified(copied, write):
+def test_page_identifies_data_folder(copied, write):
     change(
         copied,
         "manifest.json",
@@ -173,7 +173,7 @@ def test_script_that_fails(submit, write):
     assert not page.named("script")
 
 
-def test_run_under_way(copied, write):
+def test_page_of_running_run(copied, write):
     for name in ("result.json", "predictions.npz"):
         (copied / name).unlink()
     attempts = (copied / "attempts.jsonl").read_text().splitlines()
@@ -190,7 +190,7 @@ def test_run_under_way(copied, write):
     assert "Loss of training and validation over 2 epochs" in page.text
 
 
-def test_only_submitted(copied, write):
+def test_page_of_submitted_run(copied, write):
     for path in copied.iterdir():
         if path.is_file() and path.name not in (
             "job.yaml",
@@ -219,7 +219,7 @@ def test_hostile_content_stays_text(copied, write):
     assert len(page.named("b")) == len(page.named("img"))  # the page's own, one below each picture
 
 
-def test_emulated_gpus_are_said(copied, write):
+def test_emulated_gpus_are_mentioned(copied, write):
     change(
         copied,
         "result.json",
@@ -247,7 +247,8 @@ def test_damaged_predictions_leave_the_rest(copied, write):
     assert "Loss of training" in page.text
 
 
-def test_without_scikit_learn_the_rest_is_there(finished, write, monkeypatch):
+def test_page_without_scikit_learn(finished, write, monkeypatch):
+    """Only the scores that need scikit-learn are missing, with a remedy."""
     monkeypatch.setitem(sys.modules, "sklearn", None)
 
     page = write(finished)
@@ -256,7 +257,7 @@ def test_without_scikit_learn_the_rest_is_there(finished, write, monkeypatch):
     assert "Loss of training" in page.text
 
 
-def test_losses_that_are_no_numbers(copied, write):
+def test_losses_that_are_not_numbers(copied, write):
     lines = [json.loads(line) for line in (copied / "metrics.jsonl").read_text().splitlines()]
     for line in lines[1:]:
         line.update(loss=None, val_loss=None, accuracy=None)
@@ -266,21 +267,21 @@ def test_losses_that_are_no_numbers(copied, write):
     assert "small" in write(copied).text
 
 
-def test_folder_of_somebody_else(finished, cli, tmp_path, monkeypatch):
+def test_report_in_other_users_folder(finished, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
 
     assert cli("report", finished).out == f"{tmp_path}/report-{finished.name}.html\n"
 
 
-def test_nowhere_to_write(finished, cli):
+def test_report_has_no_place_to_write(finished, cli):
     answer = cli("report", finished, "-o", "/nowhere/at/all.html")
 
     assert answer.code == 2
     assert "cannot write /nowhere/at/all.html: No such file or directory" in answer.err
 
 
-def test_no_such_run(cli, tmp_path):
+def test_report_of_missing_run(cli, tmp_path):
     answer = cli("report", tmp_path / "nothing")
 
     assert (answer.code, answer.out) == (2, "")
@@ -288,7 +289,7 @@ def test_no_such_run(cli, tmp_path):
 
 
 @pytest.mark.parametrize("classes", [2, 10, 30, 100, 300])
-def test_any_number_of_classes(copied, write, classes):
+def test_page_with_many_classes(copied, write, classes):
     random = np.random.default_rng(1)
     labels = (np.arange(classes * 4) % classes).astype(np.int32)
     probabilities = random.dirichlet(np.full(classes, 0.1), len(labels)).astype(np.float32)
@@ -322,7 +323,7 @@ def test_ticks_are_round(low, high, expected):
     assert svg.ticks(low, high) == pytest.approx(expected)
 
 
-def test_png_is_what_it_was():
+def test_png_keeps_its_pixels():
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
     raw = base64.b64decode(data_uri(image).partition(",")[2])

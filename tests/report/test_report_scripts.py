@@ -40,7 +40,7 @@ def test_page_shows_curves_and_last_values(tmp_path):
     assert "early_stopping" not in page
 
 
-def test_page_shows_the_end_of_the_log(tmp_path):
+def test_page_shows_log_end(tmp_path):
     log = "".join(f"line {n}\n" for n in range(1, 30)) + "Test accuracy: 0.94\n"
 
     page = page_of(made.script(tmp_path, log=log))
@@ -50,7 +50,7 @@ def test_page_shows_the_end_of_the_log(tmp_path):
     assert "line 20\n" not in page
 
 
-def test_script_without_metrics_makes_no_noise(tmp_path):
+def test_script_without_metrics_is_quiet(tmp_path):
     page = page_of(made.script(tmp_path))
 
     assert "It is done: its script ended without an error." in page
@@ -69,7 +69,7 @@ def test_no_sentence_without_validation(tmp_path):
     assert "Over-fitting" not in page
 
 
-def test_steps_are_an_axis_as_well(tmp_path):
+def test_steps_can_be_the_axis(tmp_path):
     lines = [{"step": 100 * n, "loss": 1 / n, "learning_rate": 0.1} for n in range(1, 9)]
 
     page = page_of(made.script(tmp_path, lines=lines))
@@ -79,7 +79,7 @@ def test_steps_are_an_axis_as_well(tmp_path):
     assert ">step</text>" in page
 
 
-def test_later_line_of_an_epoch_holds():
+def test_later_line_of_epoch_wins():
     lines = [
         {"epoch": 1, "loss": 1.0},
         {"epoch": 2, "loss": 0.9},
@@ -111,7 +111,7 @@ def test_later_line_of_an_epoch_holds():
     ],
     ids=["not finite", "no places", "huge and tiny", "flat", "hostile", "many", "folds"],
 )
-def test_whatever_a_script_writes(tmp_path, lines, cli):
+def test_odd_script_metrics_are_harmless(tmp_path, lines, cli):
     folder = made.script(tmp_path, lines=lines)
     other = made.script(tmp_path, "other", LINES)
 
@@ -121,7 +121,7 @@ def test_whatever_a_script_writes(tmp_path, lines, cli):
     assert "<b>evil" not in (folder / "report.html").read_text() + (tmp_path / "c.html").read_text()
 
 
-def test_damaged_lines_leave_the_others(tmp_path):
+def test_damaged_lines_are_skipped(tmp_path):
     folder = made.script(tmp_path, lines=LINES)
     with (folder / "metrics.jsonl").open("ab") as stream:
         stream.write(b'not json\n[1, 2]\n\xff\xfe\n{"epoch": 4, "lo')
@@ -129,7 +129,8 @@ def test_damaged_lines_leave_the_others(tmp_path):
     assert "over 3 epochs" in page_of(folder)
 
 
-def test_very_many_steps_stay_a_small_page(tmp_path):
+def test_many_steps_give_small_page(tmp_path):
+    """The curve is thinned; its highest and its last point stay."""
     lines = [
         {"step": n, "loss": 1.0 + (n % 7) + (50.0 if n == 12345 else 0)} for n in range(20_000)
     ]
@@ -143,7 +144,7 @@ def test_very_many_steps_stay_a_small_page(tmp_path):
     assert thin[-1] == (19_999.0, lines[-1]["loss"])
 
 
-def test_nan_at_the_end_is_not_hidden(tmp_path):
+def test_final_nan_is_shown(tmp_path):
     page = page_of(
         made.script(
             tmp_path, lines=[*LINES[:3], {"epoch": 4, "loss": float("nan"), "val_loss": 0.4}]
@@ -194,7 +195,7 @@ def test_scripts_side_by_side(tmp_path):
     assert "f1 of 2 runs over their epochs" in page
 
 
-def test_script_beside_a_model(tmp_path):
+def test_script_next_to_model(tmp_path):
     """The same row for the same thing, and no page of the model's defaults."""
     settings = {"train": {"precision": "auto", "epochs": 7}}
     runs = [

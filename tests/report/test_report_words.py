@@ -72,7 +72,7 @@ def test_run_under_way_has_no_end(tmp_path):
         ([], "Every class is found at least 100.0 % of the time."),
     ],
 )  # fmt: skip
-def test_ties_are_told(tmp_path, mistakes, text):
+def test_ties_are_mentioned(tmp_path, mistakes, text):
     pairs = list(mistakes)
     for label in range(10):
         rest = 10 - sum(1 for true, _ in mistakes if true == label)
@@ -98,7 +98,7 @@ def test_at_least_is_not_rounded_up(tmp_path):
 
 
 @pytest.mark.cases("F23")
-def test_confidence_is_off_by_points(tmp_path):
+def test_confidence_error_in_points(tmp_path):
     wrong = [(0, 1)] * 3
     pairs = wrong + [(n % 10, n % 10) for n in range(8809)]
 
@@ -112,7 +112,7 @@ def test_confidence_is_off_by_points(tmp_path):
 
 
 @pytest.mark.cases("F23")
-def test_one_of_each_has_no_plural(tmp_path):
+def test_counts_of_one_are_singular(tmp_path):
     data = {"rows_train": 1, "rows_validation": 1, "rows_test": 1, "classes": 1}
     model = {"parameters": 1, "trainable_parameters": 1, "depth": 1}
     folder = made.training(
@@ -146,7 +146,7 @@ def test_one_of_each_has_no_plural(tmp_path):
         ({"names": ["GPU:0 NVIDIA H100"], "emulated": False}, "on NVIDIA H100:", False),
     ],
 )
-def test_gpus_only_where_they_were(tmp_path, devices, text, is_emulated):
+def test_emulated_gpus_only_if_used(tmp_path, devices, text, is_emulated):
     """The test bed's profile emulates GPUs, also for a job that asks for none."""
     folder = made.training(tmp_path, devices=devices, cluster={"emulate_gpus": True})
     plan = json.loads((folder / "plan.json").read_text())
@@ -170,7 +170,7 @@ def test_cpu_job_under_way(tmp_path):
 
 
 @pytest.mark.cases("F23")
-def test_sentences_of_a_fold_say_so(tmp_path):
+def test_fold_sentences_name_the_fold(tmp_path):
     parts = {"test": {"accuracy": 0.01, "loss": 0.1}, "validation": {"accuracy": 0.02, "loss": 0.1}}
     mean = {"test": {"accuracy": 0.9, "loss": 0.3}, "validation": {"accuracy": 0.8, "loss": 0.4}}
     fold = {"fold": 1, "epochs_run": 3, **mean}

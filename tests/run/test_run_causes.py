@@ -90,7 +90,7 @@ def test_last_traceback_is_the_cause(name):
 @pytest.mark.cases("C12")
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="this Python has no exception groups")
 @pytest.mark.parametrize("name", GROUPS)
-def test_group_is_what_its_members_are(name):
+def test_exception_group_has_cause_of_members(name):
     program, cause = GROUPS[name]
     status, log = printed(program)
     assert last_traceback(log) is not None
@@ -125,7 +125,8 @@ def test_real_logs_show_their_cause(path, cause):
         (f"{CUINIT}\n", "user_code"),
     ],
 )  # fmt: skip
-def test_no_device_is_no_fault_without_gpus(log, cause):
+def test_missing_device_without_gpus_is_harmless(log, cause):
+    """In a job without GPUs CUDA's message that it found no device is not the cause."""
     assert of_ending(Ending(1, script=True, log=log, gpus=0)).cause == cause
 
 
@@ -155,11 +156,11 @@ def test_child_killed_for_memory(oom_kills, cause):
         (255, "FATAL:   one\na\nb\nc\nd\ne\nf\n", "user_code"),
     ],
 )  # fmt: skip
-def test_programs_that_are_not_python(status, log, cause):
+def test_endings_of_other_programs(status, log, cause):
     assert of_ending(Ending(status, script=True, log=log)).cause == cause
 
 
-def test_words_that_show_the_end():
+def test_last_words_of_log():
     assert last_words(printed("open('nothing.csv')")[1]).startswith("FileNotFoundError: [Errno 2]")
     assert last_words(printed(f"{HANDLED}sys.exit('no weights')")[1]) == "no weights"
     assert last_words((BARS / "tqdm.err").read_text()) == "MemoryError"

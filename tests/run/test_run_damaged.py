@@ -133,7 +133,7 @@ def run_command(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("kind", RUNS)
-def test_damaged_key_is_no_traceback(run_command, tmp_path, kind, file):
+def test_damaged_key_gives_no_traceback(run_command, tmp_path, kind, file):
     """Whatever stands in one key of one file, each command says what the others tell."""
     folder = RUNS[kind](tmp_path / "runs")
     (folder / "predictions.npz").unlink(missing_ok=True)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cases("fault 1")
 
 
 @pytest.mark.parametrize("lines", [NO_KERAS, NO_PACKAGE])
-def test_variable_of_the_job_is_named(lines):
+def test_hint_names_variable_of_job(lines):
     assert (
         tf_keras_hint(lines, {"TF_USE_LEGACY_KERAS": "1"})
         == f"{INSTALL}, or take TF_USE_LEGACY_KERAS out of env"
@@ -32,7 +32,7 @@ def test_own_import_and_variable_set_elsewhere():
     assert "take TF_USE_LEGACY_KERAS out if the script or the image sets it" in hint
 
 
-def test_other_ends_have_no_such_hint():
+def test_other_endings_have_no_keras_hint():
     assert (
         tf_keras_hint(
             ["ModuleNotFoundError: No module named 'keras_cv'"], {"TF_USE_LEGACY_KERAS": "1"}

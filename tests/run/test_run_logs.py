@@ -46,14 +46,15 @@ def paths(tmp_path):
         ),
     ],
 )
-def test_lines_that_tell(paths, text, told):
+def test_telling_lines_are_found(paths, text, told):
     paths.log(1).write_text(text)
     lines = telling_lines(paths)
     assert [(line["line"], line["text"]) for line in lines] == told
     assert {line["file"] for line in lines} == {"logs/1.log"}
 
 
-def test_last_attempt_is_read_else_the_batch_script(paths):
+def test_last_log_before_batch_log(paths):
+    """The log of the last attempt comes first; without one the batch script's log is read."""
     assert telling_lines(paths) == []
     (paths.logs / "slurm-12.out").write_text(
         "slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT x DUE TO TIME LIMIT ***\n"
@@ -71,7 +72,7 @@ def test_last_attempt_is_read_else_the_batch_script(paths):
     ["slurmstepd: error:", "slurmstepd-n1: error:", "[2026-11-28T05:03:44.185] error:"],
     ids=["22.05", "24.11", "26.05"],
 )
-def test_words_of_each_slurmstepd(paths, begin):
+def test_slurmstepd_messages_are_found(paths, begin):
     words = f"{begin} task_p_pre_launch: Using sched_affinity for tasks"
     (paths.logs / "slurm-12.out").write_text(f"attempt 1 of a\n{words}\none\ntwo\nthree\nfour\n")
     assert [line["text"] for line in telling_lines(paths)] == [words]
@@ -88,7 +89,7 @@ def test_long_log_keeps_its_numbers(paths):
     assert len(tail(paths.log(1))) < 200_000
 
 
-def test_slurms_words_are_the_last_attempts(paths):
+def test_slurm_messages_of_last_attempt(paths):
     (paths.logs / "slurm-12.out").write_text(
         "attempt 1 of /r on n1\nerror: *** JOB 12 ON n1 CANCELLED AT x DUE TO PREEMPTION ***\n"
         "attempt 2 of /r on n2\nhello\nattempt 2 ended: terminated, exit status 143\n"

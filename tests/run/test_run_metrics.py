@@ -81,14 +81,15 @@ def test_steps_within_epochs(tmp_path):
         ('{"epoch": 3, "loss', "line 2 is not JSON: '{\"epoch\": 3, \"loss'"),
     ],
 )  # fmt: skip
-def test_bad_line_is_said_and_left_out(tmp_path, line, problem):
+def test_bad_metrics_line_is_reported(tmp_path, line, problem):
+    """A bad line is reported and left out; the other lines count."""
     seen = metrics(tmp_path, {"epoch": 1, "loss": 0.5}, line, {"epoch": 9, "acc": 1})
     assert [row["epoch"] for row in seen.rows if "loss" in row or "acc" in row] == [1, 9]
     assert len(seen.problems) == 1
     assert seen.problems[0].startswith(problem)
 
 
-def test_last_value_that_is_no_number(tmp_path):
+def test_last_value_is_not_a_number(tmp_path):
     """The last good loss is not the last loss: it became NaN."""
     seen = metrics(tmp_path, {"epoch": 1, "loss": 0.5}, '{"epoch": 2, "loss": NaN}')
     assert seen.last == {"loss": None}
@@ -97,19 +98,20 @@ def test_last_value_that_is_no_number(tmp_path):
     }
 
 
-def test_half_line_at_the_end(tmp_path):
+def test_half_line_at_end_is_reported(tmp_path):
     assert metrics(tmp_path, {"epoch": 1, "loss": 1}, '{"epoch": 2, "lo', end="").problems == [
         "line 2 is cut off, or is not JSON"
     ]
     assert metrics(tmp_path, {"epoch": 1, "loss": 1}, end="").last == {"loss": 1}
 
 
-def test_missing_or_no_file(tmp_path):
+def test_missing_metrics_file(tmp_path):
     assert read_metrics(tmp_path / "none").problems == []
     assert read_metrics(tmp_path).problems == ["it cannot be read: Is a directory"]
 
 
-def test_huge_file_is_read_from_its_end(tmp_path):
+def test_huge_metrics_file_is_read_partly(tmp_path):
+    """Only the last bytes of a huge file are read, and the reader says so."""
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(f'{{"step": {n}, "loss": {n}}}\n' for n in range(5000)))
     seen = read_metrics(path, most_bytes=1000)
@@ -122,7 +124,7 @@ def test_many_bad_lines_are_counted(tmp_path):
 
 
 @given(st.lists(st.binary(max_size=60), max_size=8))
-def test_no_bytes_break_the_reader(tmp_path_factory, lines):
+def test_any_bytes_are_read(tmp_path_factory, lines):
     path = tmp_path_factory.mktemp("metrics") / "metrics.jsonl"
     path.write_bytes(b"\n".join(lines))
     json.dumps(read_metrics(path).last, allow_nan=False)

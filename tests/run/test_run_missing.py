@@ -21,7 +21,7 @@ SAID = [
 
 @pytest.mark.cases("F10")
 @pytest.mark.parametrize("line", SAID)
-def test_file_beside_script_is_named(tmp_path, line):
+def test_file_next_to_script_is_named(tmp_path, line):
     (tmp_path / "table.csv").write_text("")
 
     hint = missing_file_hint(
@@ -65,5 +65,5 @@ def test_place_to_write_is_named():
         "No such file or directory: '",
     ],
 )
-def test_nothing_to_say(tmp_path, line):
+def test_other_errors_get_no_hint(tmp_path, line):
     assert missing_file_hint([line], str(tmp_path), "/runs/a/1") is None

@@ -69,7 +69,7 @@ def test_ends_since_the_last_resume():
     assert [end.reason for end in attempt_ends(events)] == ["killed", "preempted"]
 
 
-def test_no_progress_says_which_step():
+def test_missing_progress_names_the_step():
     stuck = hopeless(ends(("killed", 40, 40), ("killed", 40, 40)))
     assert stuck is not None
     assert stuck.message == "two attempts in a row made no new step (step 40)"
@@ -77,7 +77,7 @@ def test_no_progress_says_which_step():
     assert hopeless(ends(("killed", 40, 40), ("done", 40, 50))) is None
 
 
-def test_features_of_more_images_are_progress():
+def test_more_features_are_progress():
     def end(before, after):
         return AttemptEvent(
             "end", reason="time_limit", from_step=0, steps=0, from_images=before, images=after
@@ -89,7 +89,7 @@ def test_features_of_more_images_are_progress():
     assert hopeless([end(4000, 0), end(0, 0)]) is not None
 
 
-def test_image_that_went_away_is_no_fault_of_the_user():
+def test_lost_image_is_not_user_error():
     log = "OSError: [Errno 107] Transport endpoint is not connected: '/usr/lib/python3'"
     assert of_ending(Ending(1, log=log)).state == "killed"
     assert of_ending(Ending(1, log="KeyError: 'x'")).cause == "user_code"

@@ -164,7 +164,7 @@ def test_state_from_run_files_and_slurm(seen, scheduler, state, cause):
     assert status.final == (state in states.FINAL)
 
 
-def test_status_tells_progress():
+def test_status_shows_progress():
     seen = replace(
         RUNS,
         attempts=[start(), end("stopped"), start(2, 30.0)],
@@ -179,18 +179,20 @@ def test_status_tells_progress():
     assert status.metrics["loss"] == 0.5
 
 
-def test_waiting_says_why_and_when():
+def test_waiting_shows_reason_and_start():
     status = status_of(SENT, says("PENDING", reason="Priority", start="2026-01-01T14:05:00"))
 
     assert status.note == "Priority, about 2026-01-01 14:05:00 (SLURM's estimate)"
 
 
-def test_job_that_slurm_did_not_requeue_is_told_from_one_that_never_began():
+def test_failed_job_without_end_is_explained():
+    """A job that SLURM did not requeue is not taken for one that never started."""
     assert "hpcdl resume" in status_of(STOPPED, says("FAILED")).note
     assert "before the program started" in status_of(SENT, says("FAILED")).note
 
 
-def test_of_a_chain_the_job_that_has_not_ended_speaks(tmp_path, monkeypatch):
+def test_chain_state_is_of_unfinished_job(tmp_path, monkeypatch):
+    """The first job of the chain that has not ended gives the state of the run."""
     paths = RunPaths(tmp_path)
     write_json(paths.manifest, {})
     write_json(
@@ -354,7 +356,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("text", "state"), WORDS.values(), ids=WORDS)
-def test_slurms_own_words_in_the_log(text, state):
+def test_slurm_messages_in_log(text, state):
     assert slurm_state_of_words(text) == state
 
 
@@ -394,7 +396,7 @@ def test_cause_of_slurm_state(word, state, cause):
     "word",
     ["PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "SUSPENDED", "PREEMPTED", "?"],
 )
-def test_slurm_state_not_an_end(word):
+def test_slurm_states_that_end_nothing(word):
     assert of_slurm_state(word) is None
 
 

@@ -84,7 +84,7 @@ def test_associations():
     ]
 
 
-def test_what_is_kept_for_the_system_is_not_for_jobs():
+def test_reserved_resources_are_subtracted():
     """As SLURM 22.05 tells a node with CoreSpecCount and MemSpecLimit."""
     (shape,) = site.alike(
         records(NODES.splitlines()[0].replace("CPUEfctv=80", "CPUEfctv=78 MemSpecLimit=16384"))
@@ -93,7 +93,7 @@ def test_what_is_kept_for_the_system_is_not_for_jobs():
     assert (shape.cpus, shape.memory_mb) == (78, 500000 - 16384)
 
 
-def test_partition_with_its_own_rules_of_memory():
+def test_partition_memory_rules_are_read():
     line = PARTITIONS.replace("JobDefaults=(null)", "JobDefaults=DefCpuPerGPU=8,DefMemPerGPU=60000")
     (row, _) = records(line.replace("DefMemPerNode=UNLIMITED", "DefMemPerNode=8000"))
 
@@ -206,7 +206,7 @@ def asked(folder):
     return (folder / "asked").read_text().splitlines()
 
 
-def test_asked_once_in_a_while(says, tmp_path):
+def test_site_answers_are_cached(says, tmp_path):
     first = site.read_site()
 
     assert site.read_site() == first
@@ -217,7 +217,7 @@ def test_asked_once_in_a_while(says, tmp_path):
     assert first.config == {"ClusterName": "testbed"}
 
 
-def test_asked_anew_when_old_or_forgotten(says, tmp_path):
+def test_site_is_asked_again_later(says, tmp_path):
     site.read_site()
     cache.store("slurm-site.json", {**cache.load("slurm-site.json"), "time": time.time() - 601})
     site.read_site()
@@ -227,7 +227,7 @@ def test_asked_anew_when_old_or_forgotten(says, tmp_path):
     assert len(asked(tmp_path)) == 15
 
 
-def test_another_cluster_of_the_same_home(says, tmp_path, monkeypatch):
+def test_clusters_with_shared_home(says, tmp_path, monkeypatch):
     site.read_site()
     monkeypatch.setenv("SLURM_CONF", "/elsewhere/slurm.conf")
     site.read_site()
@@ -236,7 +236,7 @@ def test_another_cluster_of_the_same_home(says, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kept", [{"partitions": 7}, {"partitions": [{"nmae": "acc"}]}])
-def test_other_versions_answers_are_not_used(says, kept):
+def test_answers_of_other_version_are_ignored(says, kept):
     right = site.read_site()
     cache.store("slurm-site.json", {**cache.load("slurm-site.json"), "site": kept})
 
@@ -251,7 +251,7 @@ def test_other_versions_answers_are_not_used(says, kept):
     ],
     ids=["not-enforced", "not-answering"],
 )
-def test_no_accounting_is_nothing_known(says, config, sacctmgr):
+def test_no_accounting_leaves_limits_unknown(says, config, sacctmgr):
     says(scontrol=told(partition=PARTITIONS, node=NODES, config=f"{config}\n"), sacctmgr=sacctmgr)
 
     found = site.read_site()
@@ -259,7 +259,7 @@ def test_no_accounting_is_nothing_known(says, config, sacctmgr):
     assert len(found.nodes) == 3
 
 
-def test_limits_not_enforced_are_none(says):
+def test_unenforced_limits_are_ignored(says):
     config = CONFIG.replace("associations,limits,qos", "associations,qos")
     says(scontrol=told(partition=PARTITIONS, node=NODES, config=config))
 
@@ -268,13 +268,13 @@ def test_limits_not_enforced_are_none(says):
     assert [row.max_wall_s for row in found.associations or ()] == [None, None]
 
 
-def test_user_of_another_cluster_has_no_account_here(says):
+def test_associations_of_other_cluster_are_ignored(says):
     says(sacctmgr=told(qos=QOS, user="||||00:00:00|\n"))
 
     assert site.read_site().associations == ()
 
 
-def test_slurm_away(says):
+def test_site_with_unreachable_slurm(says):
     says(
         scontrol="echo 'slurm_load_partitions: Unable to contact slurm controller (connect failure)' >&2; exit 1"
     )
@@ -287,7 +287,7 @@ def test_slurm_away(says):
 # sbatch --test-only: it says all on stderr
 
 
-def test_script_is_tried_as_it_is(says, tmp_path, monkeypatch):
+def test_script_is_tested_unchanged(says, tmp_path, monkeypatch):
     says(
         sbatch=f"cat >{tmp_path}/script; env >{tmp_path}/env; echo 'sbatch: Job 7 to start at T using 1' >&2"
     )
@@ -299,7 +299,7 @@ def test_script_is_tried_as_it_is(says, tmp_path, monkeypatch):
     assert asked(tmp_path) == ["sbatch --test-only"]
 
 
-def test_refusal_in_slurms_words(says):
+def test_refusal_has_slurm_message(says):
     says(
         sbatch="echo 'allocation failure: Invalid account or account/partition combination specified' >&2; exit 1"
     )
@@ -311,7 +311,7 @@ def test_refusal_in_slurms_words(says):
 @pytest.mark.parametrize(
     "words", ["Unable to contact slurm controller (connect failure)", "Socket timed out on send"]
 )
-def test_no_answer_is_no_refusal(says, words):
+def test_missing_answer_is_not_refusal(says, words):
     says(sbatch=f"echo 'sbatch: error: {words}' >&2; exit 1")
 
     with pytest.raises(SchedulerError, match="got no answer") as caught:
@@ -319,7 +319,7 @@ def test_no_answer_is_no_refusal(says, words):
     assert not isinstance(caught.value, RefusedError)
 
 
-def test_no_slurm_here(monkeypatch):
+def test_site_without_slurm(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
 
     with pytest.raises(SchedulerError, match="sbatch is not on this machine"):

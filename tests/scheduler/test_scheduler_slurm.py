@@ -63,7 +63,8 @@ def states(found):
     return {job_id: info.state for job_id, info in found.items()}
 
 
-def test_one_answer_serves_all_for_a_minute(site):
+def test_one_answer_serves_a_minute(site):
+    """Within a minute every job is answered from one call of squeue."""
     site.says(squeue="echo '7|PENDING|Priority||N/A'; echo '8|RUNNING|None|n1|N/A'", sacct="")
 
     assert states(job_answers.jobs(["7"], 60)) == {"7": "PENDING"}
@@ -71,7 +72,7 @@ def test_one_answer_serves_all_for_a_minute(site):
     assert (len(site.calls("squeue")), len(site.calls("sacct"))) == (1, 0)
 
 
-def test_no_answer_is_not_asked_for_again_within_a_minute(site):
+def test_outage_is_cached_for_a_minute(site):
     site.says(squeue=DOWN)
 
     for _ in range(3):
@@ -81,7 +82,7 @@ def test_no_answer_is_not_asked_for_again_within_a_minute(site):
     assert len(site.calls("squeue")) == 1
 
 
-def test_what_was_known_before_an_outage_holds(site):
+def test_known_states_survive_an_outage(site):
     site.says(squeue="echo '7|TIMEOUT|None|n1|N/A'; echo '8|RUNNING|None|n1|N/A'")
     job_answers.jobs(["7", "8"], 60)
     a_minute_later()
@@ -91,13 +92,15 @@ def test_what_was_known_before_an_outage_holds(site):
     assert len(site.calls("squeue")) == 2
 
 
-def test_answers_from_before_a_job_was_sent_are_not_its(site):
+def test_older_answers_do_not_count(site):
+    """An answer from before the submission may be about an older job with that id."""
     site.says(squeue="echo '7|FAILED|None|n1|N/A'")
 
     assert job_answers.jobs(["7"], 60, since=time.time() + 5) == {}
 
 
-def test_jobs_that_others_want_are_asked_for_together(site):
+def test_one_call_covers_all_jobs(site):
+    """The next call asks for the jobs of other commands, too."""
     site.says(squeue="", sacct="")
     for job_id in ("7", "8", "9"):
         assert job_answers.jobs([job_id], 60) == {}
@@ -112,7 +115,8 @@ def test_jobs_that_others_want_are_asked_for_together(site):
 
 
 @pytest.mark.parametrize("sacct", ["nothing", "not-here"])
-def test_job_that_nobody_knows_is_unknown_after_a_while(site, sacct):
+def test_unlisted_job_becomes_unknown(site, sacct):
+    """Accounting may be late, so a job is unknown only after ten minutes."""
     site.says(squeue="", **({"sacct": ""} if sacct == "nothing" else {}))
     assert job_answers.jobs(["7"], 60) == {}  # accounting may be late
     old = cache.load("slurm-jobs.json")
@@ -121,7 +125,7 @@ def test_job_that_nobody_knows_is_unknown_after_a_while(site, sacct):
     assert states(job_answers.jobs(["7"], 60)) == {"7": "UNKNOWN"}
 
 
-def test_accounting_that_is_down_says_nothing(site):
+def test_accounting_outage_gives_no_state(site):
     site.says(squeue="", sacct="exit 1")
 
     assert job_answers.jobs(["7"], 60) == {}
@@ -129,7 +133,7 @@ def test_accounting_that_is_down_says_nothing(site):
 
 
 @pytest.mark.cases("F8")
-def test_no_cache_answers_once(site, tmp_path, monkeypatch, capsys):
+def test_answers_without_cache(site, tmp_path, monkeypatch, capsys):
     """Where answers cannot be kept, this process alone remembers them: SLURM is asked once."""
     site.says(squeue="echo '7|RUNNING|None|n1|N/A'")
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/cache")
@@ -172,7 +176,7 @@ def test_user_without_a_name(site, monkeypatch):
     assert "--user=4711" in site.calls("squeue")[0]
 
 
-def test_working_directory_that_is_no_utf8(site):
+def test_working_directory_that_is_not_utf8(site):
     site.says(squeue=r"printf '6|/runs/\351t\351\n'")
 
     assert slurm.working_directories() == [("6", "/runs/\udce9t\udce9")]
@@ -198,7 +202,8 @@ def test_tickets_reach_sbatch(site, tmp_path, monkeypatch):
 SENT = "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1"
 
 
-def test_job_is_found_where_sbatch_gave_no_answer(site, tmp_path):
+def test_job_is_found_after_lost_answer(site, tmp_path):
+    """When sbatch's answer is lost, the queue shows the job by its working directory."""
     run = tmp_path / "a b|c"
     queue = f"echo '5|/elsewhere'; echo '6|{run}'; echo '7|{run}'"
     site.says(sbatch=SENT, squeue=queue)
@@ -208,13 +213,14 @@ def test_job_is_found_where_sbatch_gave_no_answer(site, tmp_path):
         slurm.sbatch(run / "script.sbatch", known=["6", "7"])
 
 
-def test_unreadable_answer_is_looked_up(site, tmp_path):
+def test_unreadable_sbatch_answer_is_looked_up(site, tmp_path):
     site.says(sbatch="echo hello", squeue=f"echo '6|{tmp_path}'")
 
     assert slurm.sbatch(tmp_path / "script.sbatch") == "6"
 
 
-def test_queue_is_not_asked_where_slurm_was_not_reached(site, tmp_path):
+def test_unreachable_slurm_skips_queue(site, tmp_path):
+    """When sbatch could not connect, no job was sent and squeue is not asked."""
     site.says(sbatch=DOWN, squeue="")
 
     with pytest.raises(SchedulerError, match="connect failure"):
@@ -222,7 +228,7 @@ def test_queue_is_not_asked_where_slurm_was_not_reached(site, tmp_path):
     assert not site.calls("squeue")
 
 
-def test_refusal_keeps_slurms_words(site, tmp_path):
+def test_refusal_keeps_slurm_message(site, tmp_path):
     site.says(sbatch="echo 'sbatch: error: Invalid account' >&2; exit 1", squeue=DOWN)
 
     with pytest.raises(SchedulerError, match="Invalid account"):
@@ -242,7 +248,7 @@ def test_refusal_keeps_slurms_words(site, tmp_path):
         ("n1", [], None),
     ],
 )
-def test_users_own_excluded_nodes_stay(site, tmp_path, monkeypatch, own, avoid, option):
+def test_excluded_nodes_of_user_stay(site, tmp_path, monkeypatch, own, avoid, option):
     """sbatch's command line overrides the script's option: both lists go into it."""
     site.says(srun="exit 0")
     monkeypatch.chdir(tmp_path)
@@ -277,7 +283,7 @@ def send(site, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("requeue", [True, False])
-def test_failed_node_and_users_own_are_left(site, send, requeue):
+def test_failed_node_joins_excluded_nodes(site, send, requeue):
     """Where jobs are requeued another job is sent, else the next of the chain is told."""
     paths, plan = send("{exclude: 'n[1-2]'}", requeue)
     write_json(paths.submitted, {"job_id": "1", "job_ids": ["1", "2"]})
@@ -291,7 +297,7 @@ def test_failed_node_and_users_own_are_left(site, send, requeue):
 
 
 @pytest.mark.parametrize("requeue", [True, False])
-def test_moved_job_is_not_held_again(site, send, requeue):
+def test_moved_job_is_not_held(site, send, requeue):
     """What the first job waited for is over when it moves; a chain's later jobs wait for the ones before them."""
     paths, plan = send("{hold: true, begin: now+1hour}", requeue)
     assert "#SBATCH --hold\n" in paths.script.read_text()
@@ -410,13 +416,13 @@ def test_check_asks_the_cluster(submit, site, tmp_path):
 @pytest.mark.parametrize(
     "profile", ["clusters: 'wice,genius'\n", "clusters: all\n", "clusters: a b\n"]
 )
-def test_several_clusters_refused(submit, profile):
+def test_several_clusters_in_profile_refused(submit, profile):
     with pytest.raises(UserError, match="clusters: expected one"):
         submit(profile)
 
 
 @pytest.mark.cases("C25")
-def test_shell_of_several_clusters(submit, monkeypatch):
+def test_shell_with_several_clusters(submit, monkeypatch):
     monkeypatch.setenv("SLURM_CLUSTERS", "wice,genius")
 
     with pytest.raises(UserError, match=r"say --set cluster\.clusters=NAME"):
@@ -425,7 +431,7 @@ def test_shell_of_several_clusters(submit, monkeypatch):
 
 
 @pytest.mark.cases("C25")
-def test_shells_cluster_is_said(submit, tmp_path, monkeypatch):
+def test_cluster_of_shell_is_mentioned(submit, tmp_path, monkeypatch):
     submit()
     monkeypatch.setenv("SLURM_CLUSTERS", "wice")
     job, cluster = load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml")
@@ -437,7 +443,7 @@ def test_shells_cluster_is_said(submit, tmp_path, monkeypatch):
 
 
 @pytest.mark.cases("C25")
-def test_option_of_sbatch_names_the_key(tmp_path):
+def test_clusters_option_names_the_key(tmp_path):
     (tmp_path / "t.py").touch()
     (tmp_path / "a.yaml").write_text("name: a\nscript: t.py\nslurm: {clusters: wice}\n")
 
@@ -454,7 +460,7 @@ def test_option_of_sbatch_names_the_key(tmp_path):
         ("RUNNING N/A", False),
     ],
 )
-def test_end_is_a_running_jobs(site, answer, known):
+def test_end_time_needs_running_job(site, answer, known):
     """Of a job that was just cancelled squeue gives the time of that: no time limit to save before."""
     site.says(squeue=f"echo '{answer}'")
     assert (slurm.end_time("7") is not None) == known

@@ -45,7 +45,7 @@ def converted(folder: Path, members: dict[str, bytes], name: str = "cifar10") ->
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_pixels_are_where_they_belong(tmp_path, order):
+def test_cifar_pixels_have_right_places(tmp_path, order):
     """As numpy itself reads them: red, green and blue planes of 32 rows of 32."""
     pixels = np.random.default_rng(1).integers(0, 256, (2, 3072), np.uint8)
     arrays = converted(
@@ -61,7 +61,8 @@ def test_pixels_are_where_they_belong(tmp_path, order):
     }
 
 
-def test_pickle_of_python_2_as_the_real_ones_are(tmp_path):
+def test_cifar_reads_python_2_pickles(tmp_path):
+    """The published archives were written by Python 2."""
     pixels = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
     arrays = converted(tmp_path, {**cifar10_members(), TEST: as_python_2(b"test", pixels, [3, 7])})
 
@@ -69,7 +70,7 @@ def test_pickle_of_python_2_as_the_real_ones_are(tmp_path):
     assert arrays["y_test"].tolist() == [3, 7]
 
 
-def test_cifar100_has_its_fine_labels(tmp_path):
+def test_cifar100_uses_fine_labels(tmp_path):
     part = {
         b"data": np.zeros((2, 3072), np.uint8),
         b"fine_labels": [99, 0],
@@ -133,7 +134,8 @@ def test_hostile_pickle_is_refused(tmp_path, monkeypatch, content):
         "none",
     ],
 )  # fmt: skip
-def test_part_that_is_no_cifar_is_refused(tmp_path, content, part):
+def test_malformed_cifar_part_is_refused(tmp_path, content, part):
+    """The message names the archive, its member and the fault."""
     with pytest.raises(UserError) as refused:
         converted(tmp_path, {**cifar10_members(), TEST: content})
 
@@ -141,7 +143,8 @@ def test_part_that_is_no_cifar_is_refused(tmp_path, content, part):
     assert f"archive.tar.gz: {TEST}" in str(refused.value)
 
 
-def test_array_that_says_it_is_huge_is_refused(tmp_path):
+def test_cifar_array_with_huge_shape(tmp_path):
+    """A pickled array that claims a huge shape is refused."""
     content = batch().replace(b"K\x02M\x00\x0c\x86", b"J\x00\x00\x00\x40M\x00\x0c\x86")
     assert content != batch()
 
@@ -149,7 +152,8 @@ def test_array_that_says_it_is_huge_is_refused(tmp_path):
         converted(tmp_path, {**cifar10_members(), TEST: content})
 
 
-def test_member_that_says_it_is_huge_is_not_read(tmp_path):
+def test_cifar_member_with_huge_size(tmp_path):
+    """A member that claims a terabyte is refused before it is read."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as tar:
         info = tarfile.TarInfo(TEST)
@@ -161,7 +165,8 @@ def test_member_that_says_it_is_huge_is_not_read(tmp_path):
         convert("cifar10", tmp_path / "archive.tar.gz", tmp_path / "out.npz")
 
 
-def test_nothing_is_unpacked_wherever_it_wants_to_go(tmp_path):
+def test_cifar_archive_cannot_escape_folder(tmp_path):
+    """Members with '..' or absolute names write nothing outside the data folder."""
     (tmp_path / "in").mkdir()
     evil = {"../evil": b"x", f"{tmp_path}/evil": b"x", "cifar-10-batches-py/../../evil": b"x"}
 
@@ -170,7 +175,8 @@ def test_nothing_is_unpacked_wherever_it_wants_to_go(tmp_path):
     assert names(tmp_path) == ["in", "in/archive.tar.gz", "in/out.npz"]
 
 
-def test_link_instead_of_a_part_is_not_followed(tmp_path):
+def test_cifar_link_member_is_not_followed(tmp_path):
+    """A link in the place of a batch counts as a missing batch."""
     out = io.BytesIO(
         archive_of({name: content for name, content in cifar10_members().items() if name != TEST})
     )

@@ -68,7 +68,8 @@ def check_sums(folder: Path, *sums: str) -> None:
         )
 
 
-def test_mnist_fetched_as_keras_lays_it_out(stage, site, tmp_path):
+def test_mnist_is_fetched_with_checksum(stage, site, tmp_path):
+    """mnist.npz lies in data_root as Keras expects it, with its checksum next to it."""
     answer = stage("mnist")
 
     assert (answer.code, answer.out) == (0, f"{tmp_path}/data/mnist.npz\n"), answer.err
@@ -101,7 +102,8 @@ def test_fashion_mnist_fetched_into_keras_folder(stage, known, site, tmp_path):
     check_sums(tmp_path / "data", "fashion-mnist.sha256")
 
 
-def test_cifar10_is_there_for_hpcdl_and_for_both_kerases(stage, known, tmp_path):
+def test_cifar10_serves_every_keras(stage, known, tmp_path):
+    """The archive lies under both names that Keras uses, and as npz for hpcdl."""
     known("cifar10", archive_of(cifar10_members()))
 
     answer = stage("cifar10")
@@ -137,7 +139,8 @@ def test_weights_fetched_into_models(stage, site, tmp_path):
     assert weights.find_weights(tmp_path / "data/models", "MobileNetV2", include_top=False)
 
 
-def test_weights_with_top_bring_the_names_of_the_classes(stage, site, tmp_path, monkeypatch):
+def test_weights_with_top_include_class_index(stage, site, tmp_path, monkeypatch):
+    """Full ImageNet weights come with imagenet_class_index.json."""
     top = NO_TOP.replace("_no_top", "")
     site.files.update({top: HDF5, "imagenet_class_index.json": b"{}"})
     index = catalogue.Source(
@@ -160,7 +163,7 @@ def test_page_instead_of_weights_refused(stage, site, tmp_path):
     assert names(tmp_path / "data/models") == []
 
 
-def test_cut_connections_are_gone_on_with(stage, site, tmp_path):
+def test_cut_connection_is_continued(stage, site, tmp_path):
     third = len(MNIST) // 3
     site.cut = [third, third]
 
@@ -171,7 +174,7 @@ def test_cut_connections_are_gone_on_with(stage, site, tmp_path):
     assert (tmp_path / "data/mnist.npz").read_bytes() == MNIST
 
 
-def test_server_without_ranges_sends_it_all_again(stage, site, tmp_path):
+def test_server_without_ranges_restarts_download(stage, site, tmp_path):
     site.cut, site.ranges = [len(MNIST) // 3], False
 
     assert stage("mnist").code == 0
@@ -179,7 +182,8 @@ def test_server_without_ranges_sends_it_all_again(stage, site, tmp_path):
     assert (tmp_path / "data/mnist.npz").read_bytes() == MNIST
 
 
-def test_server_without_ranges_that_always_cuts_ends(stage, site, tmp_path):
+def test_download_gives_up_after_cuts(stage, site, tmp_path):
+    """A server without ranges that always cuts the connection is not asked for ever."""
     site.cut, site.ranges = [1000] * 9, False
 
     answer = stage("mnist")
@@ -192,7 +196,8 @@ def test_server_without_ranges_that_always_cuts_ends(stage, site, tmp_path):
     assert len(site.asked) == 4  # the first and PAUSES_S more, after one that brought something
 
 
-def test_passing_troubles_of_the_server_are_outlasted(stage, site):
+def test_temporary_server_errors_are_retried(stage, site):
+    """503 and 429 lead to another attempt."""
     site.statuses = [503, 429]
 
     answer = stage("mnist")
@@ -201,7 +206,8 @@ def test_passing_troubles_of_the_server_are_outlasted(stage, site):
     assert "503 Service Unavailable; another attempt" in answer.err
 
 
-def test_missing_on_the_server_is_told_at_once(stage, site, tmp_path):
+def test_missing_server_file_fails_at_once(stage, site, tmp_path):
+    """404 is reported without another attempt."""
     site.files.clear()
 
     answer = stage("mnist")
@@ -226,7 +232,7 @@ def test_wrong_bytes_are_never_staged(stage, site, tmp_path):
     assert names(tmp_path / "data") == []
 
 
-def test_rest_of_another_file_is_not_mixed_in(stage, site, tmp_path):
+def test_outdated_partial_file_is_dropped(stage, site, tmp_path):
     """What an earlier attempt left is of an older version; the server's new one is fetched whole."""
     aside = tmp_path / "data/.mnist.npz.staging"
     aside.mkdir(parents=True)
@@ -239,7 +245,8 @@ def test_rest_of_another_file_is_not_mixed_in(stage, site, tmp_path):
     assert (tmp_path / "data/mnist.npz").read_bytes() == MNIST
 
 
-def test_server_tells_by_its_etag_that_the_file_changed(stage, site, tmp_path):
+def test_changed_etag_restarts_download(stage, site, tmp_path):
+    """A partial download is not continued after the server's file has changed."""
     site.files[NO_TOP] = HDF5 + bytes(5000)
     site.cut = [1000] * 4
     site.ranges = False  # so that nothing is gone on with yet
@@ -251,7 +258,8 @@ def test_server_tells_by_its_etag_that_the_file_changed(stage, site, tmp_path):
     assert (tmp_path / "data/models" / NO_TOP).read_bytes() == site.files[NO_TOP]
 
 
-def test_whole_part_of_a_killed_attempt_needs_no_byte(stage, site, tmp_path):
+def test_complete_partial_file_needs_no_download(stage, site, tmp_path):
+    """A killed attempt that had received everything asks the server for nothing."""
     aside = tmp_path / "data/.mnist.npz.staging"
     aside.mkdir(parents=True)
     (aside / "mnist.npz.part").write_bytes(MNIST)
@@ -261,7 +269,7 @@ def test_whole_part_of_a_killed_attempt_needs_no_byte(stage, site, tmp_path):
     assert site.sent == []
 
 
-def test_no_internet_says_what_to_do(stage, tmp_path):
+def test_missing_internet_has_remedy(stage, tmp_path):
     answer = stage("weights/VGG16", "--include-top", mirror="http://127.0.0.1:9/no")
 
     assert (answer.code, answer.out) == (1, "")
@@ -279,14 +287,14 @@ def test_no_internet_says_what_to_do(stage, tmp_path):
     assert names(tmp_path / "data") == ["models"]
 
 
-def test_proxy_of_the_environment_is_used(stage, site, monkeypatch):
+def test_proxy_from_environment_is_used(stage, site, monkeypatch):
     monkeypatch.setenv("http_proxy", site.url)
 
     assert stage("mnist", mirror="http://nowhere.invalid/sets").code == 0
     assert len(site.asked) == 1
 
 
-def test_staged_already_is_not_fetched_again(stage, site, tmp_path):
+def test_staged_set_is_not_fetched_again(stage, site, tmp_path):
     stage("mnist")
     again = stage("mnist")
 
@@ -296,7 +304,8 @@ def test_staged_already_is_not_fetched_again(stage, site, tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["damaged", "replaced", "removed"])
-def test_what_is_no_longer_right_is_fetched_again(stage, site, tmp_path, harm):
+def test_wrong_staged_file_is_fetched_again(stage, site, tmp_path, harm):
+    """A staged file that is damaged, removed or replaced is fetched again."""
     stage("mnist")
     if harm == "damaged":
         (tmp_path / "data/mnist.npz").write_bytes(b"x" + MNIST[1:])
@@ -362,7 +371,7 @@ def test_terminal_shows_a_bar(start, tmp_path):
     assert b"mnist.npz: 0.8 of" not in shown
 
 
-def test_killed_in_the_middle_goes_on(start, site, tmp_path):
+def test_killed_download_is_continued(start, site, tmp_path):
     site.pause = threading.Event()
     first = start(tmp_path / "data")
     wait_for_bytes(tmp_path / "data", first)
@@ -382,7 +391,7 @@ def test_killed_in_the_middle_goes_on(start, site, tmp_path):
     assert names(tmp_path / "data") == ["mnist.npz", "mnist.npz.sha256"]
 
 
-def test_two_at_once_fetch_it_once(start, site, tmp_path):
+def test_two_processes_fetch_once(start, site, tmp_path):
     pause = site.pause = threading.Event()
     first = start(tmp_path / "data")
     wait_for_bytes(tmp_path / "data", first)
@@ -415,7 +424,8 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_no_room_is_told_before_a_byte_is_written(cli, site, known, small_disk):
+def test_missing_disk_space_is_checked_first(cli, site, known, small_disk):
+    """Too little free space is reported before anything is written."""
     answer = cli("data", "stage", "mnist", "--mirror", site.url, "--data-root", small_disk)
 
     assert (answer.code, answer.out) == (1, "")
@@ -426,9 +436,8 @@ def test_no_room_is_told_before_a_byte_is_written(cli, site, known, small_disk):
     assert names(small_disk) == []
 
 
-def test_disk_that_fills_up_meanwhile_keeps_what_came(
-    cli, site, known, small_disk, monkeypatch, tmp_path
-):
+def test_full_disk_keeps_partial_download(cli, site, known, small_disk, monkeypatch, tmp_path):
+    """When the disk fills up, the part is kept and continued after space is freed."""
     monkeypatch.setattr(
         "hpcdl.staging.fetch._check_room", lambda *_: None
     )  # another one's files came later
@@ -462,7 +471,7 @@ def test_quota_reached(start, tmp_path, file_size):
     assert not (tmp_path / "data/mnist.npz").exists()
 
 
-def test_root_that_cannot_be_written(cli, site, known, small_disk):
+def test_data_root_is_not_writable(cli, site, known, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
 
     answer = cli("data", "stage", "mnist", "--mirror", site.url, "--data-root", small_disk)
@@ -492,7 +501,7 @@ def test_root_that_cannot_be_written(cli, site, known, small_disk):
     ],
     ids=["typo", "architecture", "unknown", "escape", "top", "ftp", "file", "embedded"],
 )
-def test_mistake_fetches_nothing(cli, tmp_path, argv, part):
+def test_wrong_arguments_fetch_nothing(cli, tmp_path, argv, part):
     answer = cli("data", "stage", *argv, "--data-root", tmp_path / "data")
 
     assert (answer.code, answer.out) == (2, "")
@@ -500,7 +509,7 @@ def test_mistake_fetches_nothing(cli, tmp_path, argv, part):
     assert names(tmp_path) == []
 
 
-def test_every_known_file_has_a_place_and_an_address():
+def test_catalogue_files_have_place_and_url():
     """As Keras asks for them: names in its cache, addresses by https, checksums where it has them."""
     files = [source for sources in catalogue.SETS.values() for source in sources]
     for architecture in weights.ARCHITECTURES:
@@ -514,7 +523,7 @@ def test_every_known_file_has_a_place_and_an_address():
     assert set(cifar.LAYOUTS) <= set(catalogue.SETS)
 
 
-def test_library_raises_what_it_promises(tmp_path, site, known):
+def test_fetch_raises_documented_errors(tmp_path, site, known):
     site.files.clear()
 
     with pytest.raises(HpcdlError, match="404"):

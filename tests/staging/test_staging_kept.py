@@ -48,7 +48,8 @@ def two(data, tmp_path):
     return data
 
 
-def test_list_tells_size_contents_checksum_time_and_place(two, tmp_path):
+def test_list_shows_all_columns(two, tmp_path):
+    """Each row has size, contents, checksum, time and path."""
     listed = two("list")
 
     mine, weights = listed.out.splitlines()
@@ -78,7 +79,8 @@ def test_list_as_json(two, tmp_path):
     assert (weights["name"], weights["images"]) == (f"weights/{NO_TOP}", None)
 
 
-def test_list_shows_what_was_put_there_by_hand(data, tmp_path):
+def test_list_shows_sets_without_checksums(data, tmp_path):
+    """Sets that were copied by hand are listed; verify names them without failing."""
     (tmp_path / "data/models").mkdir(parents=True)
     np.savez(tmp_path / "data/hand.npz", x_train=np.zeros(3))
     (tmp_path / "data/models/own.h5").write_bytes(HDF5)
@@ -94,11 +96,11 @@ def test_list_shows_what_was_put_there_by_hand(data, tmp_path):
     )
 
 
-def test_list_of_nothing(data):
+def test_list_without_sets(data):
     assert (data("list").code, data("list").out, data("verify").code) == (0, "", 0)
 
 
-def test_checksums_of_an_older_hpcdl_are_read(data, tmp_path):
+def test_checksums_of_older_hpcdl(data, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/old.npz").write_bytes(b"x")
     (tmp_path / "data/old.npz.sha256").write_text(f"{sha256(b'x')}  old.npz\n")
@@ -107,7 +109,7 @@ def test_checksums_of_an_older_hpcdl_are_read(data, tmp_path):
     assert json.loads(data("list", "--json").out)["staged"][0]["staged"] == ""
 
 
-def test_verify_finds_all_unchanged(two, tmp_path):
+def test_verify_unchanged_sets(two, tmp_path):
     answer = two("verify")
 
     assert answer.code == 0
@@ -116,7 +118,7 @@ def test_verify_finds_all_unchanged(two, tmp_path):
     ]  # fmt: skip
 
 
-def test_verify_tells_what_changed(two, tmp_path):
+def test_verify_names_changed_files(two, tmp_path):
     (tmp_path / "data/mine.npz").write_bytes(b"other")
     (tmp_path / "data/models" / NO_TOP).unlink()
 
@@ -158,7 +160,8 @@ def test_verify_as_json(two, tmp_path):
     }
 
 
-def test_weights_whose_name_keras_does_not_know(data, tmp_path):
+def test_weights_with_unknown_name_are_refused(data, tmp_path):
+    """Keras would not look for that name: the message gives the command that renames it."""
     (tmp_path / "mine.h5").write_bytes(HDF5)
 
     answer = data("stage", "weights/VGG16", "--from", tmp_path / "mine.h5")
@@ -170,7 +173,8 @@ def test_weights_whose_name_keras_does_not_know(data, tmp_path):
     assert data("stage", *told).out == f"{tmp_path}/data/models/{name}\n"
 
 
-def test_weights_with_and_without_top_are_not_taken_for_each_other(data, tmp_path):
+def test_weights_with_wrong_top_are_refused(data, tmp_path):
+    """Weights without top are not accepted for --include-top."""
     (tmp_path / NO_TOP).write_bytes(HDF5)
 
     answer = data("stage", "weights/MobileNetV2", "--include-top", "--from", tmp_path / NO_TOP)
@@ -179,7 +183,7 @@ def test_weights_with_and_without_top_are_not_taken_for_each_other(data, tmp_pat
     assert f"{NO_TOP} is not a name that Keras looks for" in answer.err
 
 
-def test_weights_that_are_no_hdf5(data, tmp_path):
+def test_weights_that_are_not_hdf5(data, tmp_path):
     (tmp_path / NO_TOP).write_bytes(b"<html>")
 
     answer = data("stage", "weights/MobileNetV2", "--from", tmp_path / NO_TOP)
@@ -211,7 +215,7 @@ def test_real_sets_copied_and_counted(data):
     assert data("verify").code == 0
 
 
-def test_cifar_archive_of_the_users(data, tmp_path, monkeypatch):
+def test_cifar_archive_from_user(data, tmp_path, monkeypatch):
     content = archive_of(cifar10_members())
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(content)
 
@@ -228,7 +232,7 @@ def test_cifar_archive_of_the_users(data, tmp_path, monkeypatch):
     assert data("verify", "cifar10").out.count("ok ") == 3
 
 
-def test_home_has_every_set_and_room_beside(tmp_path):
+def test_home_links_sets_into_own_folder(tmp_path):
     """Keras unpacks archives beside them: the folder is the job's own, what is in it leads to data_root."""
     root = tmp_path / "data"
     (root / "models").mkdir(parents=True)
@@ -251,7 +255,7 @@ def test_home_has_every_set_and_room_beside(tmp_path):
 
 
 @pytest.mark.cases("C42")
-def test_home_of_very_many_sets_is_small(tmp_path, hpcdl_process):
+def test_home_links_only_needed_sets(tmp_path, hpcdl_process):
     """Of 30,000 entries those are linked that Keras or the script names, by submit and by the rendered script."""
     (tmp_path / "data/models").mkdir(parents=True)
     for number in range(30_000):
@@ -280,7 +284,7 @@ def test_home_of_very_many_sets_is_small(tmp_path, hpcdl_process):
     assert sorted(os.listdir(tmp_path / ".hpcdl/.keras/datasets")) == expected
 
 
-def test_home_of_an_older_hpcdl_is_left_alone(tmp_path):
+def test_home_of_older_hpcdl_is_kept(tmp_path):
     """There, the folder of sets was one link to data_root: nothing may be written through it."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mnist.npz").write_text("x")
@@ -293,7 +297,7 @@ def test_home_of_an_older_hpcdl_is_left_alone(tmp_path):
     assert (tmp_path / "data/mnist.npz").read_text() == "x"
 
 
-def test_rendered_script_makes_the_same_home(tmp_path, hpcdl_process, hostile):
+def test_rendered_script_prepares_same_home(tmp_path, hpcdl_process, hostile):
     (hostile / "data/models").mkdir(parents=True)
     for name in ("a b.npz", "mnist.npz", ".hidden"):
         (hostile / "data" / name).write_text("")
@@ -337,7 +341,7 @@ def test_rendered_script_makes_the_same_home(tmp_path, hpcdl_process, hostile):
         ("folder", "correct data.path; a container sees only data_root and bound folders"),
     ],
 )
-def test_trainer_names_the_command(tmp_path, monkeypatch, file, hint):
+def test_trainer_names_staging_command(tmp_path, monkeypatch, file, hint):
     monkeypatch.setenv("HPCDL_DATA_ROOT", str(tmp_path))
 
     with pytest.raises(DataError) as missing:
@@ -346,7 +350,7 @@ def test_trainer_names_the_command(tmp_path, monkeypatch, file, hint):
     assert missing.value.hint == hint.format(root=tmp_path)
 
 
-def test_trainer_and_catalogue_know_the_same_sets():
+def test_trainer_and_catalogue_sets_agree():
     assert set(staged_names.FETCHED) == set(catalogue.SETS)
     assert set(staged_names.EMBEDDED) == set(catalogue.EMBEDDED)
 
@@ -359,7 +363,7 @@ def test_command_is_quoted(tmp_path):
 
 
 @pytest.mark.cases("F23")
-def test_nothing_to_verify_is_said(cli, tmp_path):
+def test_verify_reports_nothing_to_check(cli, tmp_path):
     """A mistyped --data-root would look as if all were well."""
     (tmp_path / "data").mkdir()
     empty = cli("data", "verify", "--data-root", tmp_path / "data")

@@ -31,7 +31,7 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-def test_listing_is_what_find_says(folder):
+def test_listing_agrees_with_find(folder):
     """As docs/my-data.md tells people to compare it."""
     done = subprocess.run(
         ["bash", "-c", FIND.format(folder)], capture_output=True, text=True, check=True
@@ -65,7 +65,7 @@ def test_changes_change_the_listing(folder, change):
     assert list_files(str(folder)) != before
 
 
-def test_circles_and_budgets_end(folder):
+def test_listing_ends_on_circles_and_budgets(folder):
     (folder / "a/round").symlink_to(folder)
     assert list_files(str(folder)) is not None
     assert list_files(str(folder), budget_s=-1) is None

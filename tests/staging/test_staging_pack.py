@@ -136,7 +136,8 @@ def test_unchanged_folder_is_not_packed_again(pack, folder, tmp_path):
     assert sorted(os.listdir(tmp_path / "data")) == ["signs", "signs.sha256"]
 
 
-def test_split_depends_on_nothing_but_the_names(pack, tmp_path, cli):
+def test_pack_split_depends_on_names_only(pack, tmp_path, cli):
+    """Number of workers, size and place do not change which image is in which part."""
     first, second = pictures(tmp_path / "a"), pictures(tmp_path / "b")
     cli("data", "pack", first, "--to", tmp_path / "one")
     cli(
@@ -170,7 +171,7 @@ def test_split_depends_on_nothing_but_the_names(pack, tmp_path, cli):
         (("train", "validation"), (32, 8)),
     ],
 )
-def test_parts_are_those_of_the_folders(pack, tmp_path, parts, rows):
+def test_pack_keeps_parts_of_folders(pack, tmp_path, parts, rows):
     for part in parts:
         pictures(tmp_path / "set" / part)
 
@@ -191,7 +192,7 @@ def test_parts_are_those_of_the_folders(pack, tmp_path, parts, rows):
         assert tested == {parts[1]}
 
 
-def test_output_is_the_same_for_any_number_of_workers(cli, tmp_path):
+def test_pack_output_independent_of_workers(cli, tmp_path):
     for label in range(3):
         for number in range(120):
             picture(tmp_path / f"set/{label}/{number}.png", (60, 70), 120 * label + number)
@@ -227,7 +228,8 @@ def test_output_is_the_same_for_any_number_of_workers(cli, tmp_path):
     assert all(50_000 <= size < 80_000 for size in sizes[:-1])
 
 
-def test_more_files_are_made_than_may_be_open(tmp_path, program):
+def test_pack_obeys_open_file_limit(tmp_path, program):
+    """200 shards are written under a limit of 64 open files."""
     source = pictures(tmp_path / "set", 2, 100)
     argv = [
         *program,
@@ -270,7 +272,7 @@ main(sys.argv[3:])
 
 
 @pytest.mark.parametrize("storage", ["npy", "tfrecord"])
-def test_killed_pack_goes_on_and_gives_the_same_bytes(cli, tmp_path, monkeypatch, storage):
+def test_killed_pack_continues_to_same_bytes(cli, tmp_path, monkeypatch, storage):
     source = pictures(tmp_path / "set", 2, 300)
     argv = ("data", "pack", source, "--format", storage, "--workers", 1, "--shard-mb", "0.01")
     whole = cli(*argv, "--to", tmp_path / "whole")
@@ -298,7 +300,7 @@ def test_killed_pack_goes_on_and_gives_the_same_bytes(cli, tmp_path, monkeypatch
     assert sorted(os.listdir(tmp_path)) == ["out", "out.sha256", "set", "whole", "whole.sha256"]
 
 
-def test_workers_end_with_their_killed_parent(tmp_path, program):
+def test_pack_workers_die_with_parent(tmp_path, program):
     source = pictures(tmp_path / "set", 2, 600)
     argv = [
         *program,
@@ -331,7 +333,8 @@ def test_workers_end_with_their_killed_parent(tmp_path, program):
 
 
 @pytest.mark.parametrize("change", ["source", "options", "damage", "record"])
-def test_what_no_longer_fits_is_begun_anew(cli, tmp_path, change):
+def test_changed_pack_starts_over(cli, tmp_path, change):
+    """Earlier progress is dropped when the source, the options or the files made so far changed."""
     source = pictures(tmp_path / "set", 2, 300)
     argv = ["data", "pack", source, "--workers", 1, "--to", tmp_path / "out"]
     subprocess.run(
@@ -358,7 +361,7 @@ def test_what_no_longer_fits_is_begun_anew(cli, tmp_path, change):
     assert contents(tmp_path / "resumed") == contents(tmp_path / "out")
 
 
-def test_another_pack_of_the_same_set_is_waited_for(cli, tmp_path, program):
+def test_second_pack_waits_for_first(cli, tmp_path, program):
     source = pictures(tmp_path / "set", 2, 300)
     argv = ["data", "pack", source, "--size", "200x200", "--to", tmp_path / "out"]
     with subprocess.Popen(
@@ -403,7 +406,8 @@ def bad_files(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("storage", ["npy", "tfrecord"])
-def test_unusable_files_are_all_named_and_nothing_is_put_in_place(pack, folder, tmp_path, storage):
+def test_pack_names_all_unusable_files(pack, folder, tmp_path, storage):
+    """Nothing is put in place until --skip-bad is given; then the good images are packed."""
     expected = bad_files(folder)
 
     answer = pack(folder, "--size", "8x6", "--format", storage)
@@ -468,7 +472,7 @@ def test_files_outside_and_junk(pack, folder, tmp_path):
     assert pack(folder, "--skip-bad").code == 0
 
 
-def test_class_left_without_images(pack, folder):
+def test_pack_refuses_class_without_images(pack, folder):
     for number in range(10):
         (folder / f"class1/{number:03d}.png").write_text("no")
 
@@ -594,7 +598,8 @@ def test_mistake_on_the_command_line(cli, folder, tmp_path, argv, part):
     assert sorted(os.listdir(tmp_path)) == ["data", "other", "signs"]
 
 
-def test_split_of_a_folder_that_has_a_test_part(pack, tmp_path):
+def test_test_split_with_existing_test_part(pack, tmp_path):
+    """--test-split is refused when the folder has a test part."""
     for part in ("train", "test"):
         pictures(tmp_path / "set" / part)
 
@@ -613,7 +618,7 @@ def test_folder_that_cannot_be_written(cli, folder, tmp_path):
     assert f"cannot pack {folder}: " in answer.err
 
 
-def test_image_that_changes_meanwhile(folder, tmp_path, pack, monkeypatch):
+def test_image_changes_during_pack(folder, tmp_path, pack, monkeypatch):
     original = packing._Packing._filled
 
     def change(*arguments):

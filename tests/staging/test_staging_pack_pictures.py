@@ -106,7 +106,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_kind_is_decoded_and_said(look, kind):
+def test_each_image_kind_is_decoded(look, kind):
     make, shown, handled = KINDS[kind]
 
     found, pixels = look(make())
@@ -115,7 +115,7 @@ def test_kind_is_decoded_and_said(look, kind):
     np.testing.assert_array_equal(pixels, shown)
 
 
-def test_cmyk_jpeg_looks_as_it_did(look):
+def test_cmyk_jpeg_keeps_its_colours(look):
     found, pixels = look(saved(Image.fromarray(SMOOTH).convert("CMYK"), "JPEG", quality=98))
 
     assert found.handled == ("cmyk",)
@@ -124,7 +124,7 @@ def test_cmyk_jpeg_looks_as_it_did(look):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_image_is_turned_as_exif_says(look, kind, orientation):
+def test_exif_orientation_turns_image(look, kind, orientation):
     """The picture is stored in each of the eight ways; all show the same."""
     ways = {
         1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: a.transpose(1, 0, 2),
@@ -141,7 +141,7 @@ def test_image_is_turned_as_exif_says(look, kind, orientation):
     assert np.abs(pixels.astype(int) - SMOOTH).max() <= (0 if kind != "JPEG" else 12)
 
 
-def test_orientation_of_either_byte_order_and_place(look):
+def test_orientation_tag_is_found(look):
     """As cameras write it: not the first tag, big or little endian, and XMP instead of EXIF."""
     jpeg = saved(SMOOTH, "JPEG", quality=98)
     for order, entries in (
@@ -170,7 +170,8 @@ def test_orientation_of_either_byte_order_and_place(look):
     "options", [{}, {"progressive": True}, {"subsampling": 2}, {"restart_marker_blocks": 2}]
 )
 @pytest.mark.parametrize("pixels", [SMOOTH, GREY], ids=["rgb", "grey"])
-def test_plain_jpeg_is_what_pillows_own_reader_gives(look, monkeypatch, pixels, options):
+def test_plain_jpeg_matches_pillow_reader(look, monkeypatch, pixels, options):
+    """The shortcut for plain JPEG files gives the pixels of Image.open."""
     content = saved(
         pixels, "JPEG", comment=b"x", icc_profile=b"y" * 99, exif=Image.Exif(), **options
     )
@@ -215,13 +216,13 @@ def test_damaged_heads_never_escape(look):
             assert (pixels is not None) != bool(found.why)
 
 
-def test_floats_have_no_range(look):
+def test_float_images_are_refused(look):
     found, _ = look(saved(GREY.astype(np.float32), "TIFF"), name="x.tif")
 
     assert found.why == "cannot be decoded: its pixels have 32 bits; expected 8 or 16"
 
 
-def test_grey_of_colours_is_their_luma(look):
+def test_grey_is_luma_of_colours(look):
     found, pixels = look(saved(SMOOTH, "PNG"), channels=1)
     same, grey = look(saved(GREY, "PNG"), channels=1)
 
@@ -325,7 +326,7 @@ def seen(tmp_path_factory):
 
 
 @pytest.mark.tensorflow
-def test_resized_as_tensorflow_does(seen):
+def test_resizing_matches_tensorflow(seen):
     _, worst, _ = seen
 
     assert len(worst) == 6
@@ -362,7 +363,8 @@ def test_tensorflow_reads_the_records(seen):
             np.testing.assert_array_equal(pixels, KINDS[kind][1], kind)
 
 
-def test_originals_stay_where_nothing_is_to_be_done(look, tmp_path):
+def test_unchanged_images_keep_their_bytes(look, tmp_path):
+    """A record keeps the JPEG's own bytes unless the image is resized."""
     content = saved(SMOOTH, "JPEG")
     (tmp_path / "x.jpg").write_bytes(content)
     seen = (tmp_path / "x.jpg").stat()
@@ -376,5 +378,5 @@ def test_originals_stay_where_nothing_is_to_be_done(look, tmp_path):
     assert b"\x89PNG" in resized.data
 
 
-def test_record_does_not_depend_on_the_order_of_features():
+def test_record_ignores_feature_order():
     assert record({"b": b"x" * 300, "a": 1 << 40}) == record({"a": 1 << 40, "b": b"x" * 300})

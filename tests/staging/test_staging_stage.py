@@ -57,7 +57,8 @@ def test_npz_copied(stage, cli, tmp_path):
     assert "not staged: digits" in listed.err
 
 
-def test_folder_copied_as_keras_lays_it_out(stage, tmp_path):
+def test_fashion_mnist_folder_is_copied(stage, tmp_path):
+    """IDX files are copied to the folder name that Keras looks for, with a checksum file."""
     (tmp_path / "idx").mkdir()
     for name in ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"):
         (tmp_path / "idx" / name).write_text(name)
@@ -95,7 +96,7 @@ def test_mistake_stages_nothing(stage, tmp_path, argv, part):
     assert os.listdir(tmp_path) == []
 
 
-def test_root_cannot_be_written(stage, tmp_path):
+def test_data_root_below_a_file(stage, tmp_path):
     (tmp_path / "file").write_text("")
     np.savez(tmp_path / "my.npz", x_train=np.zeros(3))
 

@@ -25,7 +25,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(("architecture", "include_top"), FILES)
-def test_its_own_file_alone_is_found(tmp_path, architecture, include_top):
+def test_only_matching_weights_are_found(tmp_path, architecture, include_top):
     for name in FILES.values():
         (tmp_path / name).touch()
 
@@ -34,7 +34,7 @@ def test_its_own_file_alone_is_found(tmp_path, architecture, include_top):
     assert [path.name for path in found] == [FILES[architecture, include_top]]
 
 
-def test_nothing_is_there(tmp_path):
+def test_no_weights_are_found(tmp_path):
     assert find_weights(tmp_path / "models", "VGG16", include_top=True) == []
 
 

@@ -76,7 +76,7 @@ def test_data_and_commit_recorded(write_job, tmp_path):
 
 
 @pytest.mark.cases("F23")
-def test_folder_of_data_is_identified(write_job, tmp_path):
+def test_manifest_identifies_data_folder(write_job, tmp_path):
     """A folder has no sha256 of its own: its files' names and sizes have one, and a packed set's pack.json."""
     (tmp_path / "photos/cat").mkdir(parents=True)
     (tmp_path / "photos/cat/1.jpg").write_bytes(b"12345")
@@ -112,7 +112,7 @@ def test_bad_notebook_makes_nothing(write_job, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
-def test_root_is_a_file(write_job, tmp_path):
+def test_runs_root_is_a_file(write_job, tmp_path):
     (tmp_path / "r").write_text("")
 
     with pytest.raises(RunError, match="cannot make the run folder"):
@@ -151,7 +151,7 @@ def three_runs(tmp_path):
     ],
     ids=["id", "prefix", "name-and-prefix", "name", "last-letters", "end"],
 )
-def test_run_found(three_runs, text, name):
+def test_run_found_by_name(three_runs, text, name):
     assert find_run(text, [three_runs]).name == name
 
 
@@ -185,7 +185,7 @@ def test_runs_listed_oldest_first(three_runs):
     ]
 
 
-def test_other_folder_is_no_run(tmp_path):
+def test_other_folder_is_not_a_run(tmp_path):
     with pytest.raises(RunError, match="is not a run folder"):
         Run(tmp_path)
 

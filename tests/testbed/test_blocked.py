@@ -14,7 +14,7 @@ pytestmark = pytest.mark.testbed
 
 
 @pytest.mark.cases("F25")
-def test_removed_run_leaves_nothing_behind(bed: Bed) -> None:
+def test_removed_run_leaves_nothing(bed: Bed) -> None:
     """The worker, its container and the job end within seconds, and are not requeued."""
     run = counter(bed, 10_000)
     counting(run)

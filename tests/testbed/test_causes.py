@@ -59,7 +59,7 @@ def small_memory() -> Iterator[Path]:
     until(removed)
 
 
-def test_more_memory_than_the_job_has(bed: Bed, small_memory: Path) -> None:
+def test_job_exceeds_its_memory(bed: Bed, small_memory: Path) -> None:
     bed.write("program.py", EATS)
     bed.write("job.yaml", JOB.format(image="python", time="00:10:00"))
     submit = f"hpcdl submit job.yaml --backend local --wait --cluster {bed.profile} --runs-dir {bed.runs}"
@@ -108,7 +108,7 @@ def test_gpu_memory_in_tensorflow(bed: Bed) -> None:
 
 
 @pytest.mark.second_bed
-def test_image_that_does_not_start(bed: Bed) -> None:
+def test_image_does_not_start(bed: Bed) -> None:
     """A SIF file by its header, with nothing in it."""
     image = bed.folder / "none.sif"
     image.write_bytes(bytes(32) + b"SIF_MAGIC\0" + bytes(158))
@@ -121,7 +121,7 @@ def test_image_that_does_not_start(bed: Bed) -> None:
 
 
 @pytest.mark.second_bed
-def test_time_limit_that_nothing_stops_at(overtime: Run) -> None:
+def test_time_limit_without_early_stop(overtime: Run) -> None:
     """The program heeds nothing, and SLURM kills it: its words in the job's output tell, no question is asked."""
     overtime.bed.environment["PATH"] = f"{VENV}:/nowhere"  # neither squeue nor sacct
     until(lambda: overtime.status()["state"] == "failed", timeout_s=180)

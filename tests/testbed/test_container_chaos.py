@@ -46,7 +46,8 @@ def test_kills_in_a_container_lose_nothing(bed):
     assert " 0 lost" in done.stdout
 
 
-def test_script_that_outlives_its_launcher_does_not_run_twice(bed):
+def test_orphaned_script_does_not_run_twice(bed):
+    """Resume ends the script of a killed launcher before it starts another."""
     bed.write("ticking.py", TICKING)
     bed.write(
         "job.yaml", "name: ticking\ncontainer: python\nresources: {gpus: 0}\nscript: ticking.py\n"

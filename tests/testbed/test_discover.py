@@ -33,7 +33,8 @@ def submit(bed: Bed, job: str, *options: str) -> Run:
     return Run(bed, Path(done.stdout.strip()))
 
 
-def test_jobs_run_with_the_discovered_profile_alone(bed: Bed) -> None:
+def test_jobs_run_with_discovered_profile(bed: Bed) -> None:
+    """A script and a training need no other settings than the discovered ones."""
     values = [line.partition(" #")[0].rstrip() for line in discover(bed).splitlines()]
     for expected in (
         "name: testbed",
@@ -66,7 +67,7 @@ def test_jobs_run_with_the_discovered_profile_alone(bed: Bed) -> None:
     assert model.path.is_relative_to(bed.folder / "hpcdl/runs")
 
 
-def test_container_that_only_a_module_gives(bed: Bed) -> None:
+def test_container_runtime_from_module(bed: Bed) -> None:
     """The shell here exports no module function, so the file that defines it is found too."""
     discover(bed)
     found = bed.run(VENV / "python", "-c", BY_MODULE).stdout

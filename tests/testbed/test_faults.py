@@ -58,7 +58,8 @@ def worker_of(run: Run) -> int:
     return int(starts[-1]["pid"])
 
 
-def test_time_limit_is_met_by_stopping_in_time(bed: Bed) -> None:
+def test_program_stops_before_time_limit(bed: Bed) -> None:
+    """It is stopped in time, run again, and continues until it is done."""
     run = counter(
         bed,
         150,
@@ -81,7 +82,7 @@ def test_time_limit_is_met_by_stopping_in_time(bed: Bed) -> None:
     assert not run.log(2).startswith("from 0")
 
 
-def test_more_time_limits_than_allowed_fail(bed: Bed) -> None:
+def test_too_many_time_limits_fail(bed: Bed) -> None:
     limits = (
         "--set",
         "cluster.stop_margin_s=55",
@@ -99,7 +100,7 @@ def test_more_time_limits_than_allowed_fail(bed: Bed) -> None:
     assert reasons(run) == ["time_limit", "time_limit"]
 
 
-def test_preempted_run_goes_on(bed: Bed) -> None:
+def test_preempted_run_continues(bed: Bed) -> None:
     run = counter(bed, 60)
     counting(run, 5)
     node = node_of(run)
@@ -121,7 +122,7 @@ def test_preempted_run_goes_on(bed: Bed) -> None:
 
 
 @pytest.mark.cases("fault 4")
-def test_requeue_from_outside_goes_on(bed: Bed) -> None:
+def test_requeued_run_continues(bed: Bed) -> None:
     run = counter(bed, 60)
     counting(run, 5)
     bed.run("scontrol", "requeue", run.job_id)
@@ -142,7 +143,7 @@ def test_killed_launcher_is_replaced(bed: Bed) -> None:
     assert "from 0" not in run.log(2)
 
 
-def test_failed_node_is_left(bed: Bed) -> None:
+def test_failed_node_is_avoided(bed: Bed) -> None:
     """SLURM requeues what ran on a node that died, and may start it there again once the node answers."""
     run = counter(bed, 60)
     counting(run, 5)
@@ -170,7 +171,7 @@ def test_failed_node_is_left(bed: Bed) -> None:
 NO_REQUEUE = ("--set", "cluster.requeue=false", "--set", "cluster.max_requeues=2")
 
 
-def test_chain_where_jobs_are_not_requeued(bed: Bed) -> None:
+def test_chain_replaces_requeue(bed: Bed) -> None:
     run = counter(bed, 60, "00:10:00", *NO_REQUEUE)
     job_ids = run.json("submitted.json")["job_ids"]
     assert len(job_ids) == 3
@@ -186,7 +187,8 @@ def test_chain_where_jobs_are_not_requeued(bed: Bed) -> None:
     until(lambda: not in_queue(run, job_ids[2]))  # the rest of the chain leaves
 
 
-def test_chain_ends_with_its_last_job_and_is_resumed(bed: Bed) -> None:
+def test_used_up_chain_is_resumed(bed: Bed) -> None:
+    """After the chain's last job the run fails with its state saved, and resume continues it."""
     run = counter(
         bed, 60, "00:10:00", "--set", "cluster.requeue=false", "--set", "cluster.max_requeues=1"
     )
@@ -204,7 +206,7 @@ def test_chain_ends_with_its_last_job_and_is_resumed(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("how", ["hpcdl", "scancel"])
-def test_cancelled_chain_does_not_go_on(bed: Bed, how: str) -> None:
+def test_cancelled_chain_stops(bed: Bed, how: str) -> None:
     run = counter(bed, 10_000, "00:10:00", *NO_REQUEUE)
     job_ids = run.json("submitted.json")["job_ids"]
     counting(run)
@@ -214,7 +216,8 @@ def test_cancelled_chain_does_not_go_on(bed: Bed, how: str) -> None:
     assert not (run.path / "logs/2.log").exists()
 
 
-def test_run_that_slurm_refused_is_sent_by_resume(bed: Bed) -> None:
+def test_refused_run_is_sent_by_resume(bed: Bed) -> None:
+    """A run that sbatch refused stays as created, and hpcdl resume sends it."""
     refusing = bed.write(
         "refusing/sbatch", "#!/bin/sh\necho 'sbatch: error: no answer' >&2\nexit 1\n"
     )
@@ -244,7 +247,8 @@ def test_cancel_is_final(bed: Bed) -> None:
     assert run.status()["state"] == "cancelled"
 
 
-def test_resumed_run_goes_on_where_nothing_is_requeued(bed: Bed) -> None:
+def test_run_without_requeues_is_resumed(bed: Bed) -> None:
+    """With max_requeues 0 a stopped run fails with its state saved."""
     run = counter(bed, 60, "00:10:00", "--set", "cluster.max_requeues=0")
     counting(run, 5)
     (run.path / "stop").touch()

@@ -58,7 +58,8 @@ def test_course_script_trains_mnist(bed: Bed) -> None:
     assert accuracy >= 0.960
 
 
-def test_script_job_sees_what_it_was_given(bed: Bed) -> None:
+def test_script_sees_arguments_and_environment(bed: Bed) -> None:
+    """Arguments, data sets and variables arrive; SLURM's own variables stay outside."""
     give(bed, CHECKOUT / "tests" / "jobs" / "look.py")
     state, printed = sbatch(bed, "look.generic.sbatch")
     assert state == "COMPLETED", printed
@@ -75,7 +76,7 @@ def test_script_job_sees_what_it_was_given(bed: Bed) -> None:
     assert "SLURM_JOB_ID" not in env
 
 
-def test_bundle_trains_where_it_was_copied(bed: Bed) -> None:
+def test_copied_bundle_trains(bed: Bed) -> None:
     bed.run("hpcdl", "data", "stage", "digits", "--data-root", "data")
     bundle = ("--cluster", bed.profile, "--set", f"cluster.data_root={bed.folder}/data")
     bed.run("hpcdl", "render", "digits_cnn", *bundle, "--set", "train.epochs=2", "-o", "bundle")
@@ -88,7 +89,7 @@ def test_bundle_trains_where_it_was_copied(bed: Bed) -> None:
     assert (result["state"], result["epochs_run"], result["test"]["rows"]) == ("done", 2, 360)
 
 
-def test_bundle_without_its_gpu_says_so(bed: Bed) -> None:
+def test_bundle_reports_missing_gpu(bed: Bed) -> None:
     render = ("--cluster", "marenostrum5", "--set", "cluster.account=nct00")
     bed.run("hpcdl", "render", "mnist_cnn", *render, "-o", "bundle")
     for path in (bed.folder / "bundle").iterdir():

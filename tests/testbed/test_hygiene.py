@@ -166,9 +166,8 @@ def python_with_user_site(bed: Bed) -> str:
     return str(bed.folder / "py/bin/python")
 
 
-def test_a_job_is_the_same_from_inside_a_job_and_a_poisoned_shell(
-    clean: dict[str, Any], bed: Bed
-) -> None:
+def test_poisoned_shell_changes_no_job(clean: dict[str, Any], bed: Bed) -> None:
+    """Submitted inside another job, with hostile variables, a job has the same environment."""
     bed.write("probe.py", PROBE)
     bed.write("probe.yaml", PROBE_JOB)
     bed.write("small.yaml", TRAINING)
@@ -232,7 +231,8 @@ def test_a_job_is_the_same_from_inside_a_job_and_a_poisoned_shell(
     assert (found.returncode, found.stdout) == (1, "")
 
 
-def test_caches_are_private_and_the_image_is_what_is_imported(clean: dict[str, Any]) -> None:
+def test_job_has_private_caches(clean: dict[str, Any]) -> None:
+    """Caches lie in the run's home, and packages are imported from the image alone."""
     inside = clean["inside"]
     places = inside["caches"]
     assert places.pop("TMPDIR") == "/tmp"  # noqa: S108
@@ -248,7 +248,8 @@ def test_caches_are_private_and_the_image_is_what_is_imported(clean: dict[str, A
     assert "export" not in clean["told"].lower()
 
 
-def test_slurms_words_are_read_right_in_an_odd_shell(bed: Bed) -> None:
+def test_slurm_output_in_odd_shell(bed: Bed) -> None:
+    """Variables that change the output of SLURM's commands do not confuse hpcdl."""
     bed.write("program.py", "print(1)\n")
     job = bed.write(
         "job.yaml",
@@ -271,7 +272,8 @@ def test_slurms_words_are_read_right_in_an_odd_shell(bed: Bed) -> None:
     )
 
 
-def test_hpcdl_in_the_users_site_runs_its_own_jobs(bed: Bed) -> None:
+def test_hpcdl_from_user_site_runs_jobs(bed: Bed) -> None:
+    """hpcdl installed with pip --user needs no host_python."""
     packages = bed.folder / "home/.local" / site_packages()
     packages.parent.mkdir(parents=True)
     shutil.chown(bed.folder / "home", "hpcuser")
@@ -315,9 +317,8 @@ def full_disk(bed: Bed) -> Iterator[Path]:
     disk.remove()
 
 
-def test_full_tmp_on_either_side_changes_nothing(
-    clean: dict[str, Any], bed: Bed, full_disk: Path
-) -> None:
+def test_full_tmp_changes_nothing(clean: dict[str, Any], bed: Bed, full_disk: Path) -> None:
+    """The temporary folder is full on the login node and on the compute node."""
     bed.write("probe.py", PROBE.replace('"TMPDIR"', ""))
     bed.write("probe.yaml", PROBE_JOB)
     words = ["hpcdl", "submit", "probe.yaml", "--cluster", bed.profile, "--runs-dir", bed.runs]
@@ -336,7 +337,8 @@ def test_full_tmp_on_either_side_changes_nothing(
     assert seen["inside"]["environ"] == clean["inside"]["environ"]
 
 
-def test_hostile_words_arrive_through_sbatch_and_apptainer(bed: Bed) -> None:
+def test_hostile_words_arrive_unchanged(bed: Bed) -> None:
+    """Arguments and variables pass through sbatch and Apptainer without being run."""
     names = [f"V{i}" for i in range(len(WORST))]
     bed.write(
         "program.py",
@@ -392,9 +394,7 @@ def open_the_run(run: Run) -> None:
         (open_the_run, " can be written by others (mode 777)"),
     ],
 )
-def test_pickle_that_others_could_have_written_is_not_loaded(
-    bed: Bed, spoil: Any, words: str
-) -> None:
+def test_pickle_writable_by_others_is_refused(bed: Bed, spoil: Any, words: str) -> None:
     bed.write("program.py", "print('hello')\n")
     run = bed.submit(bed.write("job.yaml", HELD))
     spoil(run)
@@ -408,7 +408,8 @@ def test_pickle_that_others_could_have_written_is_not_loaded(
     assert not (run.path / "attempts.jsonl").exists()
 
 
-def test_run_in_a_groups_folder_is_its_users_alone_to_write(bed: Bed) -> None:
+def test_run_in_group_folder_is_private(bed: Bed) -> None:
+    """Only the user can write in the run, whatever the folder's ACL says."""
     shared = bed.folder / "shared"
     shared.mkdir()
     shutil.chown(shared, "hpcuser")

@@ -40,7 +40,7 @@ def shared(cluster: None) -> Bed:
 
 @pytest.mark.parametrize("image", IMAGES)
 @pytest.mark.parametrize("job", ["images_cnn", "images_resnet"])
-def test_shipped_jobs_train_on_a_folder_of_images(shared: Bed, job: str, image: str) -> None:
+def test_shipped_jobs_train_on_images(shared: Bed, job: str, image: str) -> None:
     root = f"cluster.data_root={shared.folder}/data"
     run = shared.submit(job, *sets(root, f"container={image}", *SMALL))
     result = run.wait()
@@ -53,7 +53,7 @@ def test_shipped_jobs_train_on_a_folder_of_images(shared: Bed, job: str, image: 
     assert "three</th>" in page or ">three<" in page, "classes have their names"
 
 
-def test_stopped_run_on_streamed_images_ends_as_the_whole_one(shared: Bed) -> None:
+def test_stopped_run_on_images_is_exact(shared: Bed) -> None:
     """With random changes of the images, read and decoded in each epoch; warned by SLURM on the way."""
     keys = (f"cluster.data_root={shared.folder}/data", "data.cache=none", *SMALL, "train.epochs=6")
     whole, warned = (shared.submit("images_cnn", *sets(*keys)) for _ in range(2))
@@ -72,7 +72,8 @@ def test_stopped_run_on_streamed_images_ends_as_the_whole_one(shared: Bed) -> No
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_frozen_backbone_with_staged_weights_runs_each_image_once(shared: Bed, image: str) -> None:
+def test_frozen_backbone_runs_images_once(shared: Bed, image: str) -> None:
+    """Each image passes a frozen backbone once, and the features are reused."""
     data = f"data={{path: {shared.folder}/data/images, image_size: [224, 224]}}"
     model = "model={backbone: MobileNetV2}"
     train = ("train.epochs=20", "train.optimizer.learning_rate=0.002")
@@ -89,7 +90,8 @@ def test_frozen_backbone_with_staged_weights_runs_each_image_once(shared: Bed, i
     assert not list(run.path.glob("features*")), "kept while they are of use"
 
 
-def test_weights_that_are_not_staged_are_refused_before_the_job_is_sent(shared: Bed) -> None:
+def test_submit_refuses_missing_weights(shared: Bed) -> None:
+    """The message names the command that stages them."""
     said = shared.run(
         "hpcdl", "submit", "images_vgg16", "--cluster", shared.profile, "--runs-dir", shared.runs,
         *sets(f"data={{path: {shared.folder}/data/images, image_size: [224, 224]}}"), check=False,
@@ -99,7 +101,7 @@ def test_weights_that_are_not_staged_are_refused_before_the_job_is_sent(shared: 
     assert "hpcdl data stage weights/VGG16 --data-root " in said.stderr
 
 
-def test_packed_set_is_verified_and_trained_on(shared: Bed) -> None:
+def test_packed_set_trains_and_is_verified(shared: Bed) -> None:
     root = shared.folder / "data"
     shared.run(
         "hpcdl",
@@ -126,7 +128,7 @@ def test_packed_set_is_verified_and_trained_on(shared: Bed) -> None:
     assert "not what was staged: packed" in said.stderr
 
 
-def test_folder_that_lost_a_class_is_refused_before_it_is_sent(shared: Bed) -> None:
+def test_submit_refuses_empty_class(shared: Bed) -> None:
     shutil.copytree(shared.folder / "data/images", shared.folder / "data/lost")
     for path in (shared.folder / "data/lost/two").iterdir():
         path.unlink()

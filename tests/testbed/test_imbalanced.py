@@ -10,7 +10,7 @@ pytestmark = pytest.mark.testbed
 
 
 @pytest.mark.parametrize("image", ["tensorflow", "tf2.11"])
-def test_shipped_job_evens_out_its_classes(bed: Bed, image: str) -> None:
+def test_shipped_job_balances_its_classes(bed: Bed, image: str) -> None:
     keys = (
         f"container={image}",
         "train.balance=undersample",

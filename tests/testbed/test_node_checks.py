@@ -47,7 +47,8 @@ def release(run: Run) -> None:
     run.bed.run("scontrol", "release", run.job_id)
 
 
-def test_what_two_nodes_lack_ends_the_run(bed: Bed, image: Path) -> None:
+def test_fault_on_two_nodes_ends_run(bed: Bed, image: Path) -> None:
+    """Where two nodes agree, no node is excluded, and the run can be resumed."""
     python = bed.write("python", MEAN_PYTHON)
     python.chmod(0o755)
     extra = bed.folder / "extra"
@@ -95,7 +96,7 @@ def test_what_two_nodes_lack_ends_the_run(bed: Bed, image: Path) -> None:
 
 
 @pytest.mark.parametrize("requeue", [True, False])
-def test_another_node_is_better(bed: Bed, image: Path, requeue: bool) -> None:
+def test_unfit_node_is_replaced(bed: Bed, image: Path, requeue: bool) -> None:
     """Another job takes its place, or the next one of the chain; neither is held as the first one was."""
     python = bed.write("python", MEAN_ONCE.format(folder=bed.folder))
     python.chmod(0o755)
@@ -129,7 +130,8 @@ def test_another_image_is_not_used(bed: Bed, image: Path) -> None:
     assert "submit the job again to use it" in result["message"]
 
 
-def test_data_that_cannot_be_read_end_a_training_before_it_starts(bed: Bed) -> None:
+def test_unreadable_data_ends_run_early(bed: Bed) -> None:
+    """Each attempt ends before the training starts, and the run's cause is data."""
     bed.run("hpcdl", "data", "stage", "digits", "--data-root", bed.folder / "data")
     data = bed.folder / "data/digits.npz"
     sets = (f"cluster.data_root={data.parent}", "slurm={hold: ''}")

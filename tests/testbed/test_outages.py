@@ -102,7 +102,7 @@ def kill(*pids: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_killed_image_of_a_training_costs_nothing(bed: Bed) -> None:
+def test_training_survives_killed_image(bed: Bed) -> None:
     """It trains on from memory until it needs a file; then it dies of a bus error, here when it is asked to stop."""
     bed.run("hpcdl", "data", "stage", "digits", "--data-root", bed.folder / "data")
     keys = [
@@ -161,7 +161,8 @@ def old_run(cluster: None) -> Run:
 
 
 @pytest.mark.second_bed
-def test_killed_image_of_a_script_is_the_cause(bed: Bed) -> None:
+def test_killed_image_is_named_as_cause(bed: Bed) -> None:
+    """A script whose image was killed is not blamed, and can be resumed."""
     run = waits_for_go(bed)
     kill(image_of(run))
     (run.path / "work/go").touch()
@@ -173,7 +174,7 @@ def test_killed_image_of_a_script_is_the_cause(bed: Bed) -> None:
 
 
 @pytest.mark.second_bed
-def test_run_outlives_its_slurmd(bed: Bed) -> None:
+def test_run_survives_slurmd_restart(bed: Bed) -> None:
     run = counter(bed, 40)
     counting(run)
     slurmd = f"slurmd.{node_of(run)}"
@@ -195,7 +196,7 @@ def test_run_outlives_its_slurmd(bed: Bed) -> None:
 
 @pytest.mark.second_bed
 @pytest.mark.parametrize(("how", "work"), [("stop", 15), ("kill", 50)])
-def test_slurmctld_restarts_under_a_run(bed: Bed, how: str, work: int) -> None:
+def test_run_survives_slurmctld_restart(bed: Bed, how: str, work: int) -> None:
     run = counter(bed, work)
     counting(run)
     if how == "kill":
@@ -242,7 +243,7 @@ def test_submission_waits_for_slurmctld(bed: Bed) -> None:
     assert Run(bed, Path(output.strip())).wait()["state"] == "done"
 
 
-def test_outage_is_said_and_changes_nothing(impatient: Bed) -> None:
+def test_outage_is_reported_and_harmless(impatient: Bed) -> None:
     bed = impatient
     run = counter(bed, 10_000, "00:10:00", "--set", "cluster.min_poll_s=60")
     counting(run)
@@ -277,14 +278,15 @@ echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv 
 exit 1"""
 
 
-def test_job_is_found_where_sbatch_lost_the_answer(impatient: Bed) -> None:
+def test_submit_finds_job_after_lost_answer(impatient: Bed) -> None:
     wrap(impatient, "sbatch", DROPS_ANSWER.format(folder=impatient.folder))
     run = counter(impatient, 1)
     assert run.job_id == (impatient.folder / "sent").read_text().strip()
     assert run.wait()["state"] == "done"
 
 
-def test_job_that_nobody_heard_of_is_found_by_resume(impatient: Bed) -> None:
+def test_resume_finds_job_after_lost_answer(impatient: Bed) -> None:
+    """Neither sbatch nor squeue answered at submission; resume sends no second job."""
     bed = impatient
     wrap(bed, "sbatch", DROPS_ANSWER.format(folder=bed.folder))
     wrap(bed, "squeue", "exit 1")
@@ -334,7 +336,8 @@ def test_accounting_is_not_needed(impatient: Bed, gone: str) -> None:
     assert bool(calls(bed, "sacct", waits.job_id)) == (gone == "slurmdbd")
 
 
-def test_slurm_is_asked_at_most_once_a_minute(impatient: Bed) -> None:
+def test_slurm_polls_are_limited(impatient: Bed) -> None:
+    """Status, wait and launch together ask SLURM at most once a minute."""
     bed = impatient
     sets = ("--set", "cluster.min_poll_s=60", "--set", "slurm.begin=now+3")
     run = counter(
@@ -361,7 +364,7 @@ def test_slurm_is_asked_at_most_once_a_minute(impatient: Bed) -> None:
     assert len(calls(bed, "scontrol")) == 2  # the batch script's requeue and this test's StartTime
 
 
-def test_node_dies_without_a_word(old_run: Run) -> None:
+def test_node_dies_without_notice(old_run: Run) -> None:
     """SLURM learns of it when the node is back, and starts the job again; not there."""
     node = node_of(old_run)
     slurmstepd = parent_of(parent_of(worker_of(old_run)))

@@ -59,7 +59,8 @@ def build(bed: Bed, *words: object, check: bool = True) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize("image", ["tensorflow", "tf2.11"])
-def test_script_imports_what_was_installed_and_cannot_change_it(site: Bed, image: str) -> None:
+def test_script_imports_readonly_packages(site: Bed, image: str) -> None:
+    """The installed versions are imported from a read-only folder and noted in the manifest."""
     built = build(site, f"{image}.yaml")
     run = site.submit(f"{image}.yaml", "--no-check", "--wait")
     told = json.loads(run.log().splitlines()[-1])
@@ -77,7 +78,7 @@ def test_script_imports_what_was_installed_and_cannot_change_it(site: Bed, image
     assert run.json("plan.json")["container"]["requirements"] == ["extra-words>=1"]
 
 
-def test_second_build_says_it_is_there(site: Bed) -> None:
+def test_second_build_reuses_first(site: Bed) -> None:
     first = build(site, "python.yaml", "--set", "packages=plain.txt")
     again = build(site, "python.yaml", "--set", "packages=plain.txt")
 
@@ -85,7 +86,7 @@ def test_second_build_says_it_is_there(site: Bed) -> None:
     assert again.stderr == "already installed: plain-words 1.0\n"
 
 
-def test_check_finds_them_missing_then_there(site: Bed) -> None:
+def test_check_reports_missing_packages(site: Bed) -> None:
     site.write("program2.py", "import plain_words\n")
     words = (
         "check",
@@ -112,7 +113,7 @@ def test_check_finds_them_missing_then_there(site: Bed) -> None:
     assert "in addition to the image: plain-words 1.0" in told["notes"]
 
 
-def test_submission_without_them_is_refused_unchecked(site: Bed) -> None:
+def test_submit_refuses_missing_packages(site: Bed) -> None:
     site.write("never.txt", "never-words\n")
     words = ("python.yaml", "--set", "packages=never.txt", "-c", site.profile)
 
@@ -122,7 +123,7 @@ def test_submission_without_them_is_refused_unchecked(site: Bed) -> None:
         assert "are not installed: hpcdl env build" in done.stderr
 
 
-def test_beside_the_image_where_that_can_be_written(site: Bed) -> None:
+def test_packages_lie_next_to_image(site: Bed) -> None:
     (site.folder / "mine.sif").symlink_to(IMAGES / "python3.11.sif")
     site.write("beside.txt", "plain-words>0\n")
 
@@ -138,7 +139,8 @@ def test_beside_the_image_where_that_can_be_written(site: Bed) -> None:
     assert {path.name for path in overlay.parent.iterdir()} == {"manifest.json", "packages.sqfs"}
 
 
-def test_conflict_with_the_image_is_told_in_pips_words(site: Bed) -> None:
+def test_conflict_shows_message_of_pip(site: Bed) -> None:
+    """A conflict with a package of the image shows both requirements and no traceback."""
     site.write("old.txt", "old-words\n")
 
     done = build(site, "tensorflow.yaml", "--set", "packages=old.txt", check=False)
@@ -166,7 +168,7 @@ def test_tensorflow_cpu_is_tensorflow(site: Bed) -> None:
     assert "tensorflow>=9" in failed.stderr
 
 
-def test_package_that_hides_the_images_numpy_is_refused(site: Bed) -> None:
+def test_package_hiding_numpy_is_refused(site: Bed) -> None:
     site.write("sly.txt", "sly-words\n")
 
     done = build(site, "tensorflow.yaml", "--set", "packages=sly.txt", check=False)
@@ -175,7 +177,7 @@ def test_package_that_hides_the_images_numpy_is_refused(site: Bed) -> None:
     assert "the image has numpy already, which these packages would hide" in done.stderr
 
 
-def test_nothing_is_left_of_a_failed_build(site: Bed) -> None:
+def test_failed_build_leaves_nothing(site: Bed) -> None:
     site.write("none.txt", "no-such-words\n")
     before = sorted((site.runs / ".packages").iterdir())
 
@@ -184,7 +186,7 @@ def test_nothing_is_left_of_a_failed_build(site: Bed) -> None:
     assert sorted((site.runs / ".packages").iterdir()) == before
 
 
-def test_two_builders_at_once(site: Bed) -> None:
+def test_two_builds_together(site: Bed) -> None:
     site.write("both.txt", "plain-words<2\n")
     words = ("hpcdl", "env", "build", "python.yaml", "--set", "packages=both.txt", *ARGUMENTS)
 
@@ -196,7 +198,7 @@ def test_two_builders_at_once(site: Bed) -> None:
     assert [path for path in overlay.parents[1].iterdir() if path.name.startswith(".")] == []
 
 
-def test_without_mksquashfs_a_folder_serves(site: Bed) -> None:
+def test_folder_replaces_missing_mksquashfs(site: Bed) -> None:
     tools = site.folder / "tools"
     tools.mkdir()
     for name in ("hpcdl", "bash"):
@@ -217,7 +219,7 @@ def test_without_mksquashfs_a_folder_serves(site: Bed) -> None:
     assert run.log().splitlines()[-1] == "/opt/hpcdl/packages/leaf_words/__init__.py False"
 
 
-def test_standalone_script_binds_them(site: Bed) -> None:
+def test_standalone_script_binds_packages(site: Bed) -> None:
     site.write("plain_program.py", "import plain_words\nprint(plain_words.__file__)\n")
     words = ("python.yaml", "--set", "packages=plain.txt", "--set", "script=plain_program.py")
     build(site, *words)
@@ -229,7 +231,8 @@ def test_standalone_script_binds_them(site: Bed) -> None:
     ).read_text() == "/opt/hpcdl/packages/plain_words/__init__.py\n"
 
 
-def test_model_function_imports_them_and_from_pythonpath(site: Bed) -> None:
+def test_model_function_imports_packages(site: Bed) -> None:
+    """It can import from pythonpath, too."""
     site.write("shared/sizes.py", "UNITS = 3\n")
     site.write(
         "network.py",
@@ -254,7 +257,8 @@ def test_model_function_imports_them_and_from_pythonpath(site: Bed) -> None:
     assert run.json("result.json")["state"] == "done"
 
 
-def test_index_of_pips_settings_is_asked_and_its_token_told_nobody(site: Bed) -> None:
+def test_pip_index_token_is_hidden(site: Bed) -> None:
+    """The index of pip's settings is asked, and no message shows its token."""
     site.write("index.txt", "index-words\n")
     settings = {
         "PIP_INDEX_URL": "http://me:t0ken@127.0.0.1:9/simple",
@@ -280,7 +284,7 @@ def test_index_of_pips_settings_is_asked_and_its_token_told_nobody(site: Bed) ->
     assert "t0ken" not in done.stderr
 
 
-def test_node_says_when_they_are_gone(site: Bed) -> None:
+def test_node_reports_removed_packages(site: Bed) -> None:
     site.write("gone.txt", "plain-words==1.0.0\n")
     words = ("python.yaml", "--set", "packages=gone.txt")
     overlay = Path(build(site, *words).stdout.strip())

@@ -140,7 +140,7 @@ def test_mistakes(site: Bed, options: list[str], name: str, cause: str) -> None:
 
 
 @pytest.mark.second_bed
-def test_what_sbatch_takes_and_never_starts(site: Bed) -> None:
+def test_job_that_never_starts_is_found(site: Bed) -> None:
     """SLURM's own test lets a time above the QoS's limit through."""
     told = check(
         site, "mnist_cnn", "--set", "cluster.qos=acc_debug", "--set", "resources.time=04:00:00"
@@ -180,7 +180,7 @@ def test_scripts(site: Bed, program: str, image: str, cause: str) -> None:
     assert cause in told["findings"][0]["cause"]
 
 
-def test_load_data_by_path_is_fine_on_keras_2(site: Bed) -> None:
+def test_keras_2_loads_data_by_path(site: Bed) -> None:
     program = "import tensorflow as tf\ntf.keras.datasets.mnist.load_data(path='/d/mnist.npz')\n"
 
     assert check(site, script_job(site, program, "tf2.11"))["findings"] == []
@@ -205,7 +205,7 @@ def test_runs_in_tmp(site: Bed) -> None:
     assert [row["check"] for row in told["findings"]] == ["file system"]
 
 
-def test_folder_of_another(site: Bed) -> None:
+def test_folder_of_other_user(site: Bed) -> None:
     told = check(site, "mnist_cnn", "--runs-dir", SCRATCH / "runs")
 
     assert "you cannot write in /gpfs/scratch/nct00" in told["findings"][0]["cause"]
@@ -222,7 +222,7 @@ def test_second_time_asks_no_container(site: Bed) -> None:
 
 @pytest.mark.cases("F24")
 @pytest.mark.parametrize("image", ["tensorflow", "tf2.11"])
-def test_other_script_waits_for_nothing(site: Bed, image: str) -> None:
+def test_other_script_needs_no_tensorflow(site: Bed, image: str) -> None:
     """Once an image was looked into, a script with other imports and names is checked in seconds."""
     first = "import json\nimport tensorflow as tf\ntf.keras.Model\n"
     other = (
@@ -262,7 +262,7 @@ NO_TF_KERAS = "TF_USE_LEGACY_KERAS asks for tf-keras, which cannot be imported i
 
 
 @pytest.mark.cases("fault 1")
-def test_tf_keras_that_the_image_lacks(site: Bed) -> None:
+def test_missing_tf_keras_is_found(site: Bed) -> None:
     """TensorFlow 2.21's image has no tf-keras; TensorFlow 2.11 does not know the variable."""
     told = check(site, "mnist_cnn", "--set", LEGACY_KERAS)
     assert [(row["check"], row["blocks"]) for row in told["findings"]] == [("image", True)]
@@ -282,7 +282,7 @@ def test_tf_keras_that_the_image_lacks(site: Bed) -> None:
 
 
 @pytest.mark.cases("fault 1")
-def test_run_without_its_tf_keras_says_so(site: Bed) -> None:
+def test_run_reports_missing_tf_keras(site: Bed) -> None:
     """Sent without the check: the trainer and a script end with the remedy."""
     training = site.submit("mnist_cnn", "--no-check", "--set", LEGACY_KERAS).wait()
     assert (training["state"], training["cause"]) == ("failed", "internal")
@@ -299,7 +299,7 @@ def test_run_without_its_tf_keras_says_so(site: Bed) -> None:
 
 
 @pytest.mark.cases("fault 1")
-def test_variable_of_the_image_counts(site: Bed) -> None:
+def test_variable_of_image_counts(site: Bed) -> None:
     """Apptainer gives what begins with APPTAINERENV_ to the image, as if the image had it."""
     site.environment["APPTAINERENV_TF_USE_LEGACY_KERAS"] = "1"
     try:
@@ -329,7 +329,7 @@ def queue(bed: Bed) -> str:
     return bed.run("squeue", "--noheader", "--me", "--format=%i %Z").stdout
 
 
-def test_submit_refuses_what_cannot_run(site: Bed) -> None:
+def test_submit_refuses_failing_jobs(site: Bed) -> None:
     runs_before = sorted(site.runs.glob("*/*"))
     done = submit(site, "--set", "cluster.qos=acc_debug", "--set", "resources.time=04:00:00")
 
@@ -344,7 +344,7 @@ def test_submit_refuses_what_cannot_run(site: Bed) -> None:
     assert sorted(site.runs.glob("*/*")) == runs_before
 
 
-def test_submit_tells_what_it_checked(site: Bed) -> None:
+def test_submit_lists_its_checks(site: Bed) -> None:
     done = submit(site, "--set", "slurm={hold: ''}")
     site.run("hpcdl", "cancel", done.stdout.strip())
 

@@ -67,9 +67,8 @@ def offline_runs(offline: Bed) -> dict[str, Run]:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_keras_finds_staged_sets_and_weights_offline(
-    offline_runs: dict[str, Run], image: str
-) -> None:
+def test_keras_finds_staged_files_offline(offline_runs: dict[str, Run], image: str) -> None:
+    """Sets and weights load without a network, from a data root that the job cannot write."""
     run = offline_runs[image]
     result = run.wait()
     assert result["state"] == "done", run.log()
@@ -133,7 +132,8 @@ print("signals", len(seen))
 """
 
 
-def test_script_gets_its_signal_once_and_the_image_stays(bed: Bed) -> None:
+def test_script_gets_stop_signal_once(bed: Bed) -> None:
+    """The signal reaches the script and not the processes that mount the image."""
     bed.write("heeds.py", HEEDS_SIGNAL)
     bed.write(
         "job.yaml", "name: heeds\nresources: {gpus: 0}\nscript: heeds.py\nstop_signal: USR2\n"
@@ -217,7 +217,7 @@ def test_script_keeps_its_figures(bed: Bed, image: str) -> None:
 ASK = "import json, os; print(json.dumps([os.environ['HOME'], os.getcwd(), sorted(os.listdir('/')), sorted(os.environ)]))"
 
 
-def test_shell_opens_a_runs_container(offline_runs: dict[str, Run], offline: Bed) -> None:
+def test_shell_opens_container_of_run(offline_runs: dict[str, Run], offline: Bed) -> None:
     run = offline_runs["tensorflow"]
     run.wait()
     offline.write("ask.py", ASK)
@@ -239,7 +239,7 @@ def test_shell_opens_a_runs_container(offline_runs: dict[str, Run], offline: Bed
 
 
 @pytest.mark.cases("F13")
-def test_local_run_is_in_the_container_too(bed: Bed) -> None:
+def test_local_run_uses_module_container(bed: Bed) -> None:
     """The container command comes with a module of the profile's, on the login node as on the compute nodes."""
     bed.write("a.py", "import os\nprint(sorted(os.environ))\n")
     words = (
@@ -257,7 +257,7 @@ def test_local_run_is_in_the_container_too(bed: Bed) -> None:
     assert "SINGULARITY_CONTAINER" in Run(bed, Path(answer.stdout.strip())).log()
 
 
-def test_shell_opens_a_jobs_container_before_submission(bed: Bed) -> None:
+def test_shell_opens_container_of_job(bed: Bed) -> None:
     bed.write("program.py", "print(1)\n")
     bed.write(
         "job.yaml",

@@ -25,7 +25,8 @@ FOLDER = """profiles:
 """
 
 
-def test_job_with_the_settings_of_each_file(bed: Bed) -> None:
+def test_job_combines_all_settings_files(bed: Bed) -> None:
+    """User's settings, folder's settings, job file and options each decide a key."""
     bed.environment["XDG_CONFIG_HOME"] = str(bed.folder / "config")
     bed.write("look.py", SCRIPT)
     bed.write("job.yaml", JOB)
@@ -60,7 +61,7 @@ def test_rendered_script_passes_the_same(bed: Bed) -> None:
     assert "'SLURM_JOB_QOS': 'high', 'HPCDL_NOT_SET': None}" in log.read_text()
 
 
-def test_accounts_are_asked_of_slurm(bed: Bed) -> None:
+def test_accounts_come_from_slurm(bed: Bed) -> None:
     bed.environment["XDG_CONFIG_HOME"] = str(bed.folder / "config")
     bed.write(
         "site.yaml",

@@ -72,7 +72,7 @@ def seen_in(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.cases("F9", "F10", "C5", "C37")
-def test_submitted_script_sees_what_its_user_sees(places: Bed) -> None:
+def test_submitted_script_sees_files_of_user(places: Bed) -> None:
     """What it names, what is linked or relative, what a module binds; with runs_root behind a link."""
     (places.folder / "runs").mkdir(exist_ok=True)
     shutil.chown(places.folder / "runs", "hpcuser", "hpcuser")
@@ -135,7 +135,7 @@ def test_linked_images_are_trained_on(bed: Bed) -> None:
 
 
 @pytest.mark.cases("F9")
-def test_discovered_profile_binds_the_accounts_folder(bed: Bed) -> None:
+def test_discovered_profile_binds_account_folder(bed: Bed) -> None:
     bed.run("hpcdl", "cluster", "discover", "-o", "site.yaml")
 
     profile = yaml.safe_load((bed.folder / "site.yaml").read_text())

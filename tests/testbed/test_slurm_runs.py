@@ -35,7 +35,7 @@ def test_script_run_ends_done(bed: Bed) -> None:
     assert bed.run("hpcdl", "result", run.path).stdout.startswith("done in ")
 
 
-def test_failing_script_says_why(bed: Bed) -> None:
+def test_failing_script_shows_cause(bed: Bed) -> None:
     run = bed.submit(script_job(bed, "raise SystemExit('no such thing as a free lunch')\n"))
     waited = bed.run("hpcdl", "wait", run.path, check=False)
     assert waited.returncode == 1
@@ -44,7 +44,8 @@ def test_failing_script_says_why(bed: Bed) -> None:
     assert run.status()["cause"] == "user_code"
 
 
-def test_run_is_seen_from_another_shell_after_the_first_is_gone(bed: Bed) -> None:
+def test_run_outlives_the_submitting_shell(bed: Bed) -> None:
+    """Logs, wait and status work from another shell."""
     text = "import time\nfor i in range(8):\n    print('line', i)\n    time.sleep(0.5)\n"
     job = script_job(bed, text)
     shell = f"hpcdl submit {job} --cluster {bed.profile} --runs-dir {bed.runs}"
@@ -70,7 +71,7 @@ def test_cancelled_run_is_final(bed: Bed) -> None:
     assert bed.run("hpcdl", "wait", run.path, check=False).returncode == 1
 
 
-def test_run_cancelled_by_scancel_is_noticed(bed: Bed) -> None:
+def test_scancelled_run_is_noticed(bed: Bed) -> None:
     run = bed.submit(script_job(bed, "import time\ntime.sleep(600)\n"))
     until(lambda: run.status()["state"] == "running")
     bed.run("scancel", run.job_id)
@@ -78,7 +79,7 @@ def test_run_cancelled_by_scancel_is_noticed(bed: Bed) -> None:
     assert run.status()["state"] == "cancelled"
 
 
-def test_queued_run_says_what_it_waits_for(bed: Bed) -> None:
+def test_queued_run_shows_reason(bed: Bed) -> None:
     run = bed.submit(script_job(bed, "print(1)\n", "slurm: {begin: now+1hour}\n"))
     status = until(lambda: (s := run.status())["note"] and s)
     assert (status["state"], status["note"].split(":")[0]) == ("queued", "BeginTime")
@@ -86,7 +87,8 @@ def test_queued_run_says_what_it_waits_for(bed: Bed) -> None:
     assert run.status()["state"] == "cancelled"
 
 
-def test_warning_becomes_a_stop_file_and_a_requeue(bed: Bed) -> None:
+def test_slurm_warning_stops_and_requeues(bed: Bed) -> None:
+    """SLURM's warning makes the stop file; exit status 75 brings the script back."""
     text = (
         "import os, sys, time\n"
         "if os.path.exists('saved'):\n    print('resumed'); sys.exit(0)\n"
@@ -141,7 +143,7 @@ def test_hostile_values_arrive_unchanged(bed: Bed) -> None:
     assert not list(bed.folder.rglob("pwned"))
 
 
-def test_dry_run_is_what_is_sent(bed: Bed) -> None:
+def test_dry_run_equals_slurm_script(bed: Bed) -> None:
     job = script_job(bed, "print(1)\n")
     options = ("--cluster", bed.profile, "--runs-dir", bed.runs)
     text = bed.run("hpcdl", "submit", job, *options, "--dry-run").stdout
@@ -158,7 +160,8 @@ def test_dry_run_is_what_is_sent(bed: Bed) -> None:
     assert known.stdout.rstrip("\n\0") == sent.rstrip("\n")
 
 
-def test_outer_job_and_poisoned_shell_stay_outside(bed: Bed) -> None:
+def test_outer_environment_stays_outside(bed: Bed) -> None:
+    """Variables of an outer job and of the shell do not reach the program."""
     bed.environment |= {
         "SLURM_JOB_ID": "1",
         "SBATCH_QOS": "none",
@@ -176,7 +179,7 @@ def test_outer_job_and_poisoned_shell_stay_outside(bed: Bed) -> None:
     assert seen["HOME"] == str(run.path / "home")
 
 
-def test_job_without_its_host_python_shows_the_batch_log(bed: Bed) -> None:
+def test_missing_host_python_shows_batch_log(bed: Bed) -> None:
     run = bed.submit(
         script_job(bed, "print(1)\n"), "--no-check", "--set", "cluster.host_python=/nowhere/python"
     )
@@ -187,7 +190,7 @@ def test_job_without_its_host_python_shows_the_batch_log(bed: Bed) -> None:
     assert "/nowhere/python" in bed.run("hpcdl", "logs", run.path).stdout
 
 
-def test_wrong_account_is_refused_with_slurms_words(bed: Bed) -> None:
+def test_wrong_account_shows_slurm_message(bed: Bed) -> None:
     job = script_job(bed, "print(1)\n")
     options = ("--cluster", bed.profile, "--runs-dir", bed.runs, "--set", "cluster.account=nobody")
     refused = bed.run("hpcdl", "submit", job, "--no-check", *options, check=False)

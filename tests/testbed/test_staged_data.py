@@ -71,7 +71,8 @@ def staged(mine: Bed, site: Site, monkeypatch: pytest.MonkeyPatch) -> Bed:
     return mine
 
 
-def test_fetched_sets_and_weights_work_offline_in_both_images(staged: Bed) -> None:
+def test_fetched_data_works_offline(staged: Bed) -> None:
+    """Sets and weights serve scripts and a training in both images without a network."""
     root = ("--set", f"cluster.data_root={staged.folder}/data")
     scripts = []
     for name in (
@@ -100,7 +101,8 @@ def test_fetched_sets_and_weights_work_offline_in_both_images(staged: Bed) -> No
     )
 
 
-def test_missing_set_ends_at_once_with_the_command_that_stages_it(mine: Bed) -> None:
+def test_missing_set_names_staging_command(mine: Bed) -> None:
+    """The check and the run itself both show the command."""
     root = f"{mine.folder}/empty"
     words = ("--set", f"cluster.data_root={root}", "--set", "data.name=cifar100")
     checked = mine.run(

@@ -87,7 +87,7 @@ def limited(cluster: None) -> Iterator[Sent]:
     subprocess.run(["scancel", "--quiet", sent.job_id], check=False)
 
 
-def test_requeued_as_often_as_allowed(limited: Sent, bed: Bed) -> None:
+def test_requeue_count_is_obeyed(limited: Sent, bed: Bed) -> None:
     job = counter(bed, 10_000, "00:10:00", "--set", "cluster.max_requeues=1")
     job.until_printed("from")
     job.warn()
@@ -105,7 +105,8 @@ def test_requeued_as_often_as_allowed(limited: Sent, bed: Bed) -> None:
     assert (first, second > 0) == (0, True)
 
 
-def test_where_nothing_is_requeued_it_is_sent_again(limited: Sent, bed: Bed) -> None:
+def test_script_without_requeue_is_resubmitted(limited: Sent, bed: Bed) -> None:
+    """The header says how to submit it again, and it continues from its saved state."""
     job = counter(bed, 30, "00:10:00", "--set", "cluster.requeue=false")
     job.until_printed("from")
     job.warn()
@@ -149,7 +150,7 @@ def test_script_gets_its_own_signal(limited: Sent, bed: Bed) -> None:
     assert "signals 1 True\nagain\n" in job.printed()
 
 
-def test_bundles_go_on_after_a_warning(limited: Sent, bed: Bed) -> None:
+def test_bundles_continue_after_warning(limited: Sent, bed: Bed) -> None:
     bed.run("hpcdl", "data", "stage", "digits", "--data-root", "data")
     data = ("--set", f"cluster.data_root={bed.folder}/data")
     small = (*data, "--set", "model.filters=[8, 16]", "--set", "train.epochs=15")
@@ -194,9 +195,8 @@ def test_time_limit_is_survived(limited: Sent) -> None:
     assert "reached 300" in limited.printed()
 
 
-def test_bundle_of_a_backbone_reads_data_and_weights_outside_data_root(
-    limited: Sent, bed: Bed
-) -> None:
+def test_backbone_bundle_reads_outside_files(limited: Sent, bed: Bed) -> None:
+    """Data and weights outside data_root are bound in a rendered bundle."""
     random = np.random.default_rng(1)
     labels = np.arange(60) % 3
     images = (

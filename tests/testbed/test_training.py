@@ -31,7 +31,7 @@ def mnist_runs(shared: Bed) -> dict[str, Run]:
 
 
 @pytest.mark.parametrize("image", VERSIONS)
-def test_mnist_cnn_reaches_the_course_figure(mnist_runs: dict[str, Run], image: str) -> None:
+def test_mnist_cnn_reaches_course_accuracy(mnist_runs: dict[str, Run], image: str) -> None:
     run = mnist_runs[image]
     result = run.wait()
     tensorflow, python, keras = VERSIONS[image]
@@ -60,7 +60,7 @@ def test_mnist_cnn_reaches_the_course_figure(mnist_runs: dict[str, Run], image: 
     assert (run.path / "logs/1.tensorflow.log").exists()
 
 
-def test_two_gpus_train_as_one(mnist_runs: dict[str, Run], shared: Bed) -> None:
+def test_two_gpus_train_like_one(mnist_runs: dict[str, Run], shared: Bed) -> None:
     run = shared.submit("mnist_cnn_mirrored", "--set", "train.epochs=1")
     result = run.wait()
     assert result["state"] == "done", result
@@ -80,7 +80,7 @@ def test_two_gpus_train_as_one(mnist_runs: dict[str, Run], shared: Bed) -> None:
     assert first["accuracy"] == pytest.approx(alone["accuracy"], abs=0.01)
 
 
-def test_report_and_comparison_on_the_login_node(mnist_runs: dict[str, Run], shared: Bed) -> None:
+def test_report_and_compare_real_runs(mnist_runs: dict[str, Run], shared: Bed) -> None:
     runs = list(mnist_runs.values())
     results = [run.wait() for run in runs]
     for run, result in zip(runs, results, strict=True):
@@ -98,7 +98,7 @@ def test_report_and_comparison_on_the_login_node(mnist_runs: dict[str, Run], sha
     assert list(compared["differences"]) == ["container"]
 
 
-def test_emulation_is_said_loudly(shared: Bed) -> None:
+def test_emulation_is_announced(shared: Bed) -> None:
     options = ("--cluster", shared.profile, "--runs-dir", shared.runs, "--dry-run")
     assert (
         "EMULATED GPUs: 2" in shared.run("hpcdl", "submit", "mnist_cnn_mirrored", *options).stderr
@@ -106,7 +106,8 @@ def test_emulation_is_said_loudly(shared: Bed) -> None:
 
 
 @pytest.mark.parametrize("image", VERSIONS)
-def test_warned_training_resumes_with_the_same_weights(shared: Bed, image: str) -> None:
+def test_warned_training_resumes_exactly(shared: Bed, image: str) -> None:
+    """Weights and metrics equal those of the uninterrupted run."""
     data = (
         "--set",
         f"cluster.data_root={shared.folder}/data",
@@ -134,7 +135,8 @@ def test_warned_training_resumes_with_the_same_weights(shared: Bed, image: str) 
     assert_same_arrays(whole.path / "checkpoints" / last, warned.path / "checkpoints" / last)
 
 
-def test_missing_gpus_end_the_run_before_it_starts(shared: Bed) -> None:
+def test_missing_gpus_end_run_early(shared: Bed) -> None:
+    """Two attempts find that the node is not fit, and the run's cause is device."""
     run = shared.submit("mnist_cnn_mirrored", "--set", "cluster.emulate_gpus=false")
     result = run.wait()
     assert (result["state"], result["cause"]) == ("failed", "device")
@@ -164,7 +166,8 @@ def test_corrupt_data_is_named(shared: Bed, image: str) -> None:
     assert (run.path / "failure.json").exists()
 
 
-def test_local_backend_uses_the_container_where_it_can(shared: Bed) -> None:
+def test_local_backend_uses_container(shared: Bed) -> None:
+    """Its result equals that of the run on SLURM."""
     data = ("--set", f"cluster.data_root={shared.folder}/data", "--set", "train.epochs=2", *DIGITS)
     run = shared.submit(
         "digits_cnn", "--backend", "local", "--set", "cluster.runtime=apptainer", *data
@@ -181,7 +184,7 @@ def test_local_backend_uses_the_container_where_it_can(shared: Bed) -> None:
     assert {path.name for path in on_slurm.path.iterdir()} - here == {"script.sbatch"}
 
 
-def test_image_inspect_tells_versions(shared: Bed) -> None:
+def test_image_inspect_shows_versions(shared: Bed) -> None:
     for image, versions in (("tf2.21-py311", "tensorflow"), ("tf2.11-py39", "tf2.11")):
         tensorflow, python, keras = VERSIONS[versions]
         facts = json.loads(

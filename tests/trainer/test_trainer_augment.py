@@ -170,7 +170,7 @@ def test_whole_pixels(changed, images):
     )
 
 
-def test_zoom_takes_a_larger_or_smaller_part(changed, tf):
+def test_zoom_in_and_out(changed, tf):
     ramp = np.tile(np.linspace(0.3, 0.7, 41, dtype=np.float32), (1, 41, 1))[..., None]
     nearer = changed(ramp, {"zoom": 0.5}, zoom=0)
     np.testing.assert_allclose(nearer[0, 20, [0, 20, 40], 0], [0.4, 0.5, 0.6], atol=1e-5)
@@ -189,14 +189,14 @@ def test_colours_stay_within_bounds(changed, images):
     assert changed(images, {"contrast": 0.9}, contrast=1).min() == 0
 
 
-def test_cutout_is_one_square_that_reaches_every_edge(changed, images):
+def test_cutout_square_reaches_every_edge(changed, images):
     for where, place in ((0, slice(0, 2)), (0.999, slice(4, 6))):
         found = changed(images, {"cutout": 1 / 3}, cutout_y=where, cutout_x=where)
         assert (found[:, place, place] == 0.5).all()
         assert (found != images).any(axis=3).sum() == 3 * 4
 
 
-def test_numbers_differ_by_epoch_and_seed_alone(tf):
+def test_numbers_depend_on_epoch_and_seed(tf):
     from hpcdl.trainer.dataset.augment import draw
 
     np.testing.assert_array_equal(draw(50, 1, 2), draw(50, 1, 2))
@@ -208,7 +208,7 @@ TRAIN = TrainSpec(epochs=2, batch_size=20, seed=5, optimizer=OptimizerSpec("sgd"
 SMALL = MlpSpec(dense=[8])
 
 
-def test_interrupted_run_is_bit_identical(make_training):
+def test_interrupted_augmented_run_is_exact(make_training):
     train = replace(TRAIN, optimizer=OptimizerSpec("adam", 0.01))
     whole = make_training(SMALL, train, 2, name="whole", augment=EVERYTHING)()
     with pytest.raises(Stopped):

@@ -82,7 +82,8 @@ def files(tf, network, tmp_path_factory):
     return folder
 
 
-def test_preprocessing_of_every_architecture_is_its_own(tf):
+def test_preprocessing_matches_keras(tf):
+    """Each architecture gets the values that its own preprocess_input gives."""
     pixels = images(5, 4, 4, 3)
 
     for name, builder in backbone.architectures().items():
@@ -97,7 +98,7 @@ def test_preprocessing_of_every_architecture_is_its_own(tf):
 @pytest.mark.parametrize(
     "name", ["VGG16", "DenseNet121"]
 )  # reversed and shifted; scaled by channel
-def test_model_with_preprocessing_loads_again_and_needs_no_code_of_ours(tf, tmp_path, name):
+def test_preprocessing_model_loads_without_hpcdl(tf, tmp_path, name):
     builder = backbone.architectures()[name]
     inputs = tf.keras.Input((4, 4, 3))
     model = tf.keras.Model(inputs, backbone.preprocessed(inputs, backbone.preprocessing(builder)))
@@ -122,7 +123,7 @@ def test_reference_model_has_its_parameters(tf):
     assert models.describe(model) == told
 
 
-def test_grey_images_are_seen_as_rgb(tf):
+def test_grey_images_become_rgb(tf):
     grey = images(2, 32, 32, 1)
 
     answers = [
@@ -132,7 +133,7 @@ def test_grey_images_are_seen_as_rgb(tf):
     np.testing.assert_array_equal(*answers)
 
 
-def test_head_is_as_asked_for(tf):
+def test_head_has_requested_layers(tf):
     model = build(
         "VGG16",
         pooling="flatten",
@@ -167,7 +168,7 @@ def test_head_is_as_asked_for(tf):
 @pytest.mark.parametrize(
     ("unfreeze", "training"), [(0, []), (1, []), (4, ["Conv_1"]), (10_000, 52 * ["any"])]
 )
-def test_last_layers_train_where_they_are_unfrozen(network, unfreeze, training):
+def test_unfreeze_trains_last_layers(network, unfreeze, training):
     backbone.freeze(network, unfreeze)
 
     found = [layer.name for layer in network.layers if layer.trainable_weights]
@@ -176,7 +177,8 @@ def test_last_layers_train_where_they_are_unfrozen(network, unfreeze, training):
     )  # all of its convolutions
 
 
-def test_frozen_half_is_split_off_where_there_is_one(tf):
+def test_frozen_half_is_split_off(tf):
+    """Both halves together answer like the model; with unfrozen layers there is no split."""
     model = build("VGG16")
     halves = backbone.split(model)
     assert halves is not None
@@ -193,7 +195,7 @@ def path_of(weight):
     return getattr(weight, "path", weight.name)  # Keras 2: name
 
 
-def test_batch_normalisation_keeps_its_averages_while_it_trains(tf):
+def test_unfrozen_batch_norm_keeps_averages(tf):
     model = build(unfreeze=20)
     model.compile("adam", "sparse_categorical_crossentropy")
     network = backbone.network_of(model)
@@ -234,7 +236,7 @@ def test_weights_of_a_file(network, files, name):
         ("none.h5", "model.weights: there is no "),
     ],
 )
-def test_file_that_is_not_its_weights(tf, files, name, told):
+def test_weights_file_of_other_model(tf, files, name, told):
     with pytest.raises(DataError) as fault:
         build(weights=str(files / name))
 
@@ -242,7 +244,7 @@ def test_file_that_is_not_its_weights(tf, files, name, told):
     assert str(files / name) in fault.value.message
 
 
-def test_staged_weights_are_found_without_internet(network, files, tmp_path, monkeypatch):
+def test_staged_weights_need_no_internet(network, files, tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / IN_96).write_bytes((files / "old.h5").read_bytes())
     monkeypatch.setenv("HPCDL_DATA_ROOT", str(tmp_path))
@@ -252,7 +254,8 @@ def test_staged_weights_are_found_without_internet(network, files, tmp_path, mon
     np.testing.assert_array_equal(loaded.get_weights()[0], network.get_weights()[0])
 
 
-def test_weights_that_are_not_staged_are_not_fetched(tf, tmp_path, monkeypatch):
+def test_missing_weights_are_not_fetched(tf, tmp_path, monkeypatch):
+    """The error names the staging command, and nothing asks the network."""
     monkeypatch.setenv("HPCDL_DATA_ROOT", str(tmp_path))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     fetched = []
@@ -296,7 +299,7 @@ def test_damaged_staged_weights(tf, files, tmp_path, monkeypatch):
         ("VGG16", (64, 64, 4), "VGG16 takes grey or RGB images; these have 4 channels"),
     ],
 )
-def test_backbone_that_cannot_be(tf, name, shape, told):
+def test_impossible_backbone_is_refused(tf, name, shape, told):
     with pytest.raises(SpecError) as fault:
         build(name, shape=shape)
 

@@ -27,7 +27,7 @@ def balance(kind: str, seed: int = 1) -> Balance:
     ("kind", "per_class"),
     [("none", [50, 7, 4]), ("oversample", [50, 50, 50]), ("undersample", [4, 4, 4])],
 )
-def test_rows_of_each_class_in_an_epoch(kind, per_class):
+def test_rows_per_class_and_epoch(kind, per_class):
     for epoch in range(5):
         rows = balance(kind).rows_of(epoch)
         assert np.bincount(LABELS[rows]).tolist() == per_class
@@ -35,7 +35,7 @@ def test_rows_of_each_class_in_an_epoch(kind, per_class):
 
 
 @pytest.mark.parametrize("kind", ["oversample", "undersample"])
-def test_rows_of_a_class_come_equally_often(kind):
+def test_rows_are_drawn_evenly(kind):
     """In each epoch, and over any number of them, up to one."""
     counts = np.zeros(len(ROWS), int)
     for epoch in range(20):
@@ -47,7 +47,7 @@ def test_rows_of_a_class_come_equally_often(kind):
     assert counts.min() > 0, "every row is used in the end"
 
 
-def test_drawn_rows_differ_by_epoch_and_seed_alone():
+def test_draws_depend_on_epoch_and_seed():
     for kind in ("oversample", "undersample"):
         first = sorted(balance(kind).rows_of(0))
         assert sorted(balance(kind).rows_of(0)) == first
@@ -55,13 +55,13 @@ def test_drawn_rows_differ_by_epoch_and_seed_alone():
         assert sorted(balance(kind, seed=2).rows_of(0)) != first
 
 
-def test_rows_for_validation_stay_out():
+def test_validation_rows_are_not_drawn():
     mine = ROWS[::2]
     for kind in ("oversample", "undersample"):
         assert set(Balance(kind, mine, LABELS, 3, 1).rows_of(3)) <= set(mine)
 
 
-def test_class_weights_are_those_of_scikit_learn():
+def test_class_weights_match_scikit_learn():
     from sklearn.utils.class_weight import compute_class_weight
 
     weights = balance("class_weight").class_weights
@@ -72,7 +72,7 @@ def test_class_weights_are_those_of_scikit_learn():
     assert balance("class_weight").about()["weights"] == pytest.approx([61 / 150, 61 / 21, 61 / 12])
 
 
-def test_table_names_classes_and_what_became_of_them():
+def test_balance_table_shows_each_class():
     assert balance("oversample").table(["cat", "dog", "aardvark"]).splitlines() == [
         "balance: oversample",
         "  class          rows  rows in an epoch",
@@ -88,7 +88,7 @@ def test_table_names_classes_and_what_became_of_them():
 
 @each_keras
 @tensorflow_run
-def test_run_says_what_it_did(make_run, run_trainer, arrays):
+def test_run_reports_its_balance(make_run, run_trainer, arrays):
     """In both images."""
     folder = make_run(train=replace(TRAIN, balance="undersample"))
     keep = (arrays["y_train"] > 0) | (np.arange(301) < 30)
@@ -125,7 +125,7 @@ def make_uneven(tf, strategies, arrays, tmp_path):
 
 
 @tensorflow_run
-def test_class_weight_trains_as_fit_does(make_uneven, tf):
+def test_class_weight_trains_like_fit(make_uneven, tf):
     make, rows = make_uneven
     train = replace(
         TRAIN, epochs=1, batch_size=61, balance="class_weight", optimizer=OptimizerSpec("sgd", 1.0)
@@ -150,7 +150,7 @@ def test_class_weight_trains_as_fit_does(make_uneven, tf):
 
 @tensorflow_run
 @pytest.mark.parametrize("kind", ["class_weight", "oversample"])
-def test_two_replicas_train_as_one(make_uneven, kind):
+def test_two_replicas_balance_like_one(make_uneven, kind):
     train = replace(TRAIN, balance=kind, batch_size=15)
     one, two = (make_uneven[0](train, replicas, str(replicas))() for replicas in (1, 2))
     for mine, yours in zip(one.weights(), two.weights(), strict=True):
@@ -159,7 +159,7 @@ def test_two_replicas_train_as_one(make_uneven, kind):
 
 @tensorflow_run
 @pytest.mark.parametrize("kind", ["class_weight", "undersample"])
-def test_interrupted_run_is_bit_identical(make_uneven, kind):
+def test_interrupted_balanced_run_is_exact(make_uneven, kind):
     train = replace(TRAIN, balance=kind, epochs=4, optimizer=OptimizerSpec("adam", 0.01))
     make, _ = make_uneven
     whole = make(train, name="whole")()

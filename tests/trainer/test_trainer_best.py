@@ -54,7 +54,8 @@ def best_weights(training):
 
 @tensorflow_run
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_interrupted_run_stops_early_at_the_same_epoch(make_training, replicas):
+def test_interrupted_early_stopping_is_exact(make_training, replicas):
+    """It stops at the same epoch, with the same weights and the same best weights."""
     whole = make_training(RANDOM, TRAIN, replicas)()
     assert whole.state["stopped_early"]
     assert 1 < whole.state["best"]["epoch"] == len(whole.losses()) - 3
@@ -74,7 +75,8 @@ def test_interrupted_run_stops_early_at_the_same_epoch(make_training, replicas):
 
 
 @tensorflow_run
-def test_best_weights_are_those_of_a_run_that_ends_there(make_training):
+def test_best_weights_equal_shorter_run(make_training):
+    """A run of only that many epochs ends with the same weights."""
     whole = make_training(RANDOM, TRAIN, 2)()
     short = replace(TRAIN, epochs=whole.state["best"]["epoch"], early_stopping=None)
     expected = make_training(RANDOM, short, 2, "short")().weights()
@@ -87,7 +89,8 @@ def test_best_weights_are_those_of_a_run_that_ends_there(make_training):
 
 
 @tensorflow_run
-def test_every_checkpoint_holds_the_best_so_far(make_training, tmp_path, monkeypatch, capsys):
+def test_checkpoints_hold_best_weights(make_training, tmp_path, monkeypatch, capsys):
+    """When the newest checkpoint is damaged, the best weights are still there."""
     saving = SavingSpec(every_steps=5)
     whole = make_training(RANDOM, TRAIN, saving=saving)()
     best_step, folder = 4 * whole.state["best"]["epoch"], tmp_path / "run" / "checkpoints"
@@ -165,7 +168,8 @@ def test_epochs_are_judged(settings, values, expected):
         *((name, None) for name in ("hinge", "val_macaucus", "kullback_leibler_divergence")),
     ],
 )
-def test_name_of_the_metric_says_which_is_better(monitor, larger):
+def test_metric_name_gives_direction(monitor, larger):
+    """A loss is better when it is smaller, an accuracy when it is larger; mode overrides that."""
     assert EarlyStoppingSpec(monitor).larger_is_better() is larger
     assert EarlyStoppingSpec(monitor, mode="max").larger_is_better() is True
     assert EarlyStoppingSpec(monitor, mode="min").larger_is_better() is False
@@ -217,7 +221,7 @@ def test_wrong_early_stopping_is_named(spec, sections, early, message):
     assert message in str(caught.value)
 
 
-def test_metric_that_the_model_lacks_is_named(spec):
+def test_missing_monitor_metric_is_named(spec):
     run = replace(
         spec,
         data=SPLIT,
@@ -231,7 +235,8 @@ def test_metric_that_the_model_lacks_is_named(spec):
         choose_best(run, ["loss", "recall"])
 
 
-def test_runs_without_early_stopping_are_judged_by_their_validation_loss(spec):
+def test_validation_loss_is_default_judge(spec):
+    """Without early stopping the best epoch is the one with the lowest validation loss."""
     assert choose_best(spec, ["loss", "accuracy"]) is None
     best = choose_best(replace(spec, data=SPLIT), ["loss", "accuracy"])
     state: dict[str, Any] = {"best": None, "waited": 0}
@@ -241,7 +246,7 @@ def test_runs_without_early_stopping_are_judged_by_their_validation_loss(spec):
     assert choose_best(replace(spec, data=SPLIT, model=OWN), ["score"]) is None
 
 
-def test_best_weights_are_taken_if_asked_for_and_known(spec):
+def test_best_weights_are_restored_on_request(spec):
     found, early = {"best": {"epoch": 1}}, replace(spec, train=TRAIN)
     assert restored(early, found)
     assert not restored(early, {"best": None})
@@ -253,7 +258,8 @@ def test_best_weights_are_taken_if_asked_for_and_known(spec):
 
 
 @tensorflow_run
-def test_checkpoints_of_an_older_hpcdl_stay_good(spec):
+def test_checkpoints_of_older_hpcdl_are_valid(spec):
+    """Without early stopping the fingerprint of a run is the one of older versions."""
     pytest.importorskip("tensorflow")
     from hpcdl.trainer.result import fingerprint
 

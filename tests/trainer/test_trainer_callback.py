@@ -183,7 +183,8 @@ def statuses(attempts):
     return [attempt["status"] for attempt in attempts]
 
 
-def test_stopped_training_ends_as_if_it_had_not_been(seen):
+def test_stopped_fit_equals_whole_fit(seen):
+    """Stops in an epoch and at its end change neither weights nor history."""
     mid_epoch, epoch_end, last, again = seen["stopped"]
     assert statuses(seen["stopped"]) == [75, 75, 0, 0]
     assert mid_epoch["told"] == ["asked to stop: this epoch will begin again"]
@@ -194,15 +195,16 @@ def test_stopped_training_ends_as_if_it_had_not_been(seen):
     assert "training is over; remove it" in again["told"][0]
 
 
-def test_two_states_are_kept(seen):
+def test_last_two_states_are_kept(seen):
     assert seen["whole"]["states"] == ["epoch-5.index", "epoch-6.index"]
 
 
-def test_stop_saves_what_was_not_due(seen):
+def test_stop_saves_between_regular_saves(seen):
     assert (seen["rarely"]["status"], seen["rarely"]["states"]) == (75, ["epoch-3.index"])
 
 
-def test_epoch_that_does_not_fit_is_told(seen):
+def test_epoch_longer_than_job_is_reported(seen):
+    """No epoch was saved before the stop: the message advises shorter epochs."""
     assert (seen["no epoch"]["status"], seen["no epoch"]["states"]) == (75, [])
     assert "make epochs shorter: fit(steps_per_epoch=...)" in seen["no epoch"]["told"][1]
 
@@ -214,7 +216,7 @@ def test_early_stopping_remembers(seen):
     assert (last["epochs"], last["weights"]) == (whole["epochs"], whole["weights"])
 
 
-def test_torn_state_gives_way_to_the_one_before(seen):
+def test_torn_state_falls_back_to_previous(seen):
     damaged, goes_on = seen["torn"]["told"]
     assert "epoch-3 is damaged" in damaged
     assert "goes on after epoch 2 of 6" in goes_on
@@ -225,40 +227,41 @@ def test_state_of_another_model_is_refused(seen):
     assert "is the state of another model; remove it" in seen["other"]["error"]
 
 
-def test_more_epochs_go_on_from_the_end(seen):
+def test_more_epochs_continue_from_end(seen):
     assert "goes on after epoch 6 of 7" in seen["longer"]["told"][0]
     assert seen["longer"]["epochs"] == [0, 1, 2, 3, 4, 5, 6]
 
 
-def test_failed_save_does_not_end_the_training(seen):
+def test_failed_save_does_not_end_training(seen):
     assert "epoch 2 cannot be saved, the one before still is" in seen["full"]["told"][1]
     assert seen["full"]["told"][2] == "asked to stop: saved after epoch 4"
 
 
-def test_each_fit_has_a_folder_of_its_own(seen):
+def test_each_fit_has_own_folder(seen):
     assert seen["two"] == [[0, 1], [0, 1, 2]]
     assert "has served another fit" in seen["same folder"]
     assert "use an image with Keras 2, or 3.1 and newer" in seen["untracked"]
 
 
-def test_state_lies_beside_the_stop_file(seen):
+def test_state_lies_next_to_stop_file(seen):
     assert seen["default"].endswith("/run/state")
 
 
-def test_state_is_no_pickle(seen):
+def test_state_is_not_a_pickle(seen):
     """The program of these tests refuses pickles; it does not read what a group can write."""
     assert seen["early"][-1]["weights"] == seen["early whole"]["weights"]
     assert seen["modes"] == ["0o600", "0o700"]
 
 
-def test_older_pickle_of_the_user_is_read(seen):
+def test_old_private_pickle_is_read(seen):
     assert (seen["old"]["epochs"], seen["old"]["weights"]) == (
         seen["early whole"]["epochs"],
         seen["early whole"]["weights"],
     )
 
 
-def test_older_pickle_others_could_write_is_refused(seen):
+def test_old_shared_pickle_is_refused(seen):
+    """State files of older versions are pickles: one that others can write is not loaded."""
     assert "old can be written by others (mode 775)" in seen["old and open"]["error"]
     assert "chmod -R go-w" in seen["old and open"]["error"]
     assert "can be written by others (mode 664)" in seen["old with open files"]["error"]
@@ -279,7 +282,8 @@ def test_epochs_become_metrics(seen):
     ("version", "times"),
     [("3.9.2", 1), ("3.6.0", 1), ("3.10.0", 0), ("3.15.1", 0), ("2.15.0", 0), (None, 0)],
 )
-def test_replicas_that_keras_counts_wrongly_are_told(tf, monkeypatch, capsys, version, times):
+def test_wrong_replica_metrics_are_reported(tf, monkeypatch, capsys, version, times):
+    """Some versions of Keras count wrongly on several GPUs."""
     from hpcdl.trainer import callback
 
     monkeypatch.setattr(callback, "tf", SimpleNamespace(keras=SimpleNamespace(__version__=version)))

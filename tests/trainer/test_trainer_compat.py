@@ -23,7 +23,7 @@ pytestmark = [
 @pytest.mark.parametrize(
     ("version", "share"), [("2.15.0", 1.0), ("3.2.1", 0.5), ("3.7.0", 0.5), ("3.8.0", 1.0)]
 )
-def test_sum_of_the_replicas_gradients_is_their_mean(tf, monkeypatch, version, share):
+def test_gradients_of_replicas_are_averaged(tf, monkeypatch, version, share):
     from hpcdl.trainer import compat
     from hpcdl.trainer.compat import versions
 
@@ -40,7 +40,7 @@ def test_sum_of_the_replicas_gradients_is_their_mean(tf, monkeypatch, version, s
     assert applied[1] is None
 
 
-def test_gradients_are_added_up_where_all_replicas_meet(tf, strategies, monkeypatch):
+def test_gradients_are_summed_across_replicas(tf, strategies, monkeypatch):
     """Keras 3.2 to 3.4 asks for their sum there, and its own way to add them up does nothing."""
     from hpcdl.trainer import compat
     from hpcdl.trainer.compat import versions
@@ -102,7 +102,7 @@ def test_each_replica_keeps_its_own_sums(tf, strategies, monkeypatch, version):
 
 
 @pytest.mark.cases("fault 0")
-def test_random_states_of_keras_3_7_are_made(tf, strategies, monkeypatch):
+def test_keras_3_7_random_states_work(tf, strategies, monkeypatch):
     """TensorFlow refuses the mean of whole numbers, for which Keras 3.7 asks."""
     from hpcdl.trainer import compat
     from hpcdl.trainer.compat import versions
@@ -120,7 +120,8 @@ def test_random_states_of_keras_3_7_are_made(tf, strategies, monkeypatch):
     assert (state.aggregation, weight.aggregation) == (tf.VariableAggregation.NONE, mean)
 
 
-def test_keras_that_adds_no_gradients_up_trains_no_replicas(monkeypatch):
+def test_keras_without_gradient_sums_is_refused(monkeypatch):
+    """Such a Keras would train each replica for itself."""
     from hpcdl.trainer import compat
     from hpcdl.trainer.compat import optimizers, versions
 

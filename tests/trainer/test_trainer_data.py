@@ -48,7 +48,8 @@ def test_idx_folder_equals_npz(load, arrays, write_idx, tmp_path, packed):
         np.testing.assert_array_equal(getattr(idx, part).labels, getattr(npz, part).labels)
 
 
-def test_one_hot_column_and_float_labels_are_class_numbers(load, arrays):
+def test_label_forms_become_class_numbers(load, arrays):
+    """One-hot, column and float labels give the same class numbers."""
     plain = load().train.labels
     for given in (
         np.eye(3)[arrays["y_train"]],
@@ -59,12 +60,12 @@ def test_one_hot_column_and_float_labels_are_class_numbers(load, arrays):
 
 
 @pytest.mark.parametrize("dtype", ["int64", "float64", "float32"])
-def test_other_numbers_mean_the_same_images(load, arrays, dtype):
+def test_other_dtypes_give_same_images(load, arrays, dtype):
     plain, other = load().train, load(x_train=arrays["x_train"].astype(dtype)).train
     np.testing.assert_allclose(other.images * other.scale, plain.images * plain.scale, rtol=1e-6)
 
 
-def test_floats_up_to_one_are_not_scaled(load, arrays):
+def test_floats_to_one_are_unscaled(load, arrays):
     dataset = load(x_train=arrays["x_train"] / 255, x_test=arrays["x_test"] / 255)
     assert dataset.train.images.dtype == np.float32
     assert dataset.train.scale == 1
@@ -111,12 +112,13 @@ def test_fault_names_array_and_expectation(load, arrays, name, change, message):
     assert len(text.splitlines()) == 2, "one fault is one line"
 
 
-def test_different_ranges_of_the_parts_are_refused(load, arrays):
+def test_different_ranges_are_refused(load, arrays):
+    """Training and test images with different ranges of values are a mistake."""
     text = problems(load, x_train=arrays["x_train"].astype("f4"), x_test=arrays["x_test"] / 255)
     assert "x_test: values go up to 0." in text
 
 
-def test_all_faults_are_reported_at_once(load, arrays):
+def test_all_array_faults_are_reported(load, arrays):
     text = problems(
         load,
         x_train=broken(arrays["x_train"], np.nan),
@@ -173,7 +175,7 @@ def test_damaged_idx_file_is_named(arrays, write_idx, tmp_path, damage, message)
     assert "x_train (train-images-idx3-ubyte): " + message in str(caught.value)
 
 
-def test_damaged_and_missing_idx_gz_are_both_named(arrays, write_idx, tmp_path):
+def test_all_bad_idx_files_are_named(arrays, write_idx, tmp_path):
     folder = write_idx(tmp_path / "idx", arrays, packed=True)
     file = folder / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-20])
@@ -189,7 +191,7 @@ def test_damaged_and_missing_idx_gz_are_both_named(arrays, write_idx, tmp_path):
     ]
 
 
-def test_validation_rows_depend_on_the_seed_alone():
+def test_validation_rows_depend_on_seed_only():
     labels = np.arange(300) % 3
     training, validation = data.split_rows(labels, 0.1, seed=1)
     assert (len(training), len(validation)) == (270, 30)
@@ -198,13 +200,13 @@ def test_validation_rows_depend_on_the_seed_alone():
     assert set(data.split_rows(labels, 0.1, seed=2)[1]) != set(validation)
 
 
-def test_each_class_gives_its_share_of_validation_rows():
+def test_validation_split_is_stratified():
     labels = np.repeat([0, 1, 2], [100, 20, 10])
     _, validation = data.split_rows(labels, 0.2, seed=1)
     assert np.bincount(labels[validation]).tolist() == [20, 4, 2]
 
 
-def test_split_that_leaves_a_class_empty_is_refused():
+def test_split_with_empty_class_is_refused():
     with pytest.raises(DataError, match="class 1: 0 of its 3 rows") as caught:
         data.split_rows(np.repeat([0, 1], [60, 3]), 0.1, seed=1)
     assert "data.validation_split 0.1" in str(caught.value)

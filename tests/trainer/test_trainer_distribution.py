@@ -55,7 +55,7 @@ def raises(*_):
     ],
     ids=["wrong", "raises"],
 )
-def test_all_reduce_that_does_not_add_up(tf, devices, monkeypatch, all_reduce, message):
+def test_wrong_all_reduce_is_found(tf, devices, monkeypatch, all_reduce, message):
     from hpcdl.contract.errors import DeviceError
     from hpcdl.trainer.runtime.devices import check_all_reduce
 
@@ -67,7 +67,7 @@ def test_all_reduce_that_does_not_add_up(tf, devices, monkeypatch, all_reduce, m
     check_all_reduce(devices(1))  # which has nothing to add up
 
 
-def test_no_result_depends_on_it(make_training, devices, capsys):
+def test_all_reduce_check_changes_nothing(make_training, devices, capsys):
     from hpcdl.trainer.runtime.devices import check_all_reduce
 
     model, train = MlpSpec(dense=[8], dropout=0.3), TrainSpec(epochs=2, batch_size=20)

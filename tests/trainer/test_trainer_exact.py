@@ -99,7 +99,8 @@ def epochs_of(run):
     return [{**line, **WALL_CLOCK} for line in run.metrics()]
 
 
-def test_killed_and_stopped_run_ends_bit_for_bit_as_the_whole_one(make_exact_run, run_trainer):
+def test_interrupted_run_is_exact(make_exact_run, run_trainer):
+    """A run that is killed and stopped ends bit for bit like the uninterrupted one."""
     whole, folder, moments = run_trainer(make_exact_run()), make_exact_run(), random.Random(11)
     assert whole.status == 0, whole.stderr
     result = whole.json("result.json")

@@ -67,7 +67,7 @@ def both(stopped, make_run, run_trainer):
 
 
 @each_keras
-def test_run_that_is_asked_to_stop_keeps_the_features_that_it_has(stopped, both):
+def test_stopped_run_keeps_its_features(stopped, both):
     assert stopped.status == 75
     assert (
         "stopped on request with the features of 38 of 402 images; they are saved" in stopped.stdout
@@ -76,7 +76,7 @@ def test_run_that_is_asked_to_stop_keeps_the_features_that_it_has(stopped, both)
 
 
 @each_keras
-def test_same_metrics_as_the_plain_way(both):
+def test_features_give_same_metrics(both):
     fast, plain = both
 
     assert "features: 364 images through VGG16 in " in fast.stdout
@@ -97,7 +97,8 @@ def test_same_metrics_as_the_plain_way(both):
 
 
 @each_keras
-def test_saved_model_takes_images_and_answers_as_in_the_run(both, trainer_command):
+def test_saved_model_answers_like_run(both, trainer_command):
+    """The saved model takes images, not features."""
     fast = both[0]
     name = Path(fast.json("result.json")["model"]["file"]).name
     python = trainer_command[: trainer_command.index("-m")]
@@ -177,14 +178,15 @@ def same(ours, theirs, **tolerance):
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_features_are_those_of_their_rows(work, replicas):
+def test_features_match_their_rows(work, replicas):
     same(work(replicas), work.expected(), rtol=1e-4, atol=1e-6)
     assert "features: 71 images through VGG16 in " in work.log
     assert "images/s), 5 values each, 0 MB" in work.log
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_features_that_do_not_fit_are_made_on_the_way(work, monkeypatch, replicas):
+def test_large_features_are_not_kept(work, monkeypatch, replicas):
+    """Features that do not fit into memory are computed in each epoch."""
     monkeypatch.setattr(machine, "fits", lambda size: size < 2 * 4 * 71 * 5)
 
     same(work(replicas), work.expected(), rtol=1e-4, atol=1e-6)
@@ -192,7 +194,7 @@ def test_features_that_do_not_fit_are_made_on_the_way(work, monkeypatch, replica
     assert not list(Path(work.run_dir.folder).iterdir())
 
 
-def test_features_made_on_the_way_have_class_numbers(work, monkeypatch):
+def test_computed_features_have_class_numbers(work, monkeypatch):
     """The weights of classes need them."""
     monkeypatch.setattr(machine, "fits", lambda size: False)
     work()
@@ -203,7 +205,8 @@ def test_features_made_on_the_way_have_class_numbers(work, monkeypatch):
     assert list(source.class_numbers(labels).numpy()) == [0, 1, 2, 0]
 
 
-def test_later_attempt_takes_them_from_the_run_folder(work):
+def test_later_attempt_reuses_features(work):
+    """They lie in the run folder until the run is over."""
     first = work()
     again = work()
 
@@ -214,7 +217,7 @@ def test_later_attempt_takes_them_from_the_run_folder(work):
     assert not (Path(work.run_dir.folder) / "features.npz").exists()
 
 
-def test_other_run_takes_them_from_the_cache(work, spec, strategies, frozen, tmp_path, capsys):
+def test_other_run_reuses_cached_features(work, spec, strategies, frozen, tmp_path, capsys):
     cache = tmp_path / "cache" / "mine"
     first = work(features_cache=str(cache))
     other = Work(spec, strategies, frozen, tmp_path / "other", capsys)
@@ -243,7 +246,7 @@ def other_network(work):
 
 
 @pytest.mark.parametrize("change", [other_image, other_order, other_weights, other_network])
-def test_features_of_something_else_are_not_used(work, tmp_path, change):
+def test_features_of_other_spec_are_unused(work, tmp_path, change):
     work(features_cache=str(tmp_path / "cache"))
     change(work)
 
@@ -269,7 +272,7 @@ def hash_of_others(path):
 
 
 @pytest.mark.parametrize("damage", [cut_short, one_bit, hash_of_others])
-def test_damaged_file_is_made_again(work, damage):
+def test_damaged_features_are_computed_again(work, damage):
     first = work()
     file = Path(work.run_dir.folder) / "features.npz"
     damage(file)
@@ -281,7 +284,8 @@ def test_damaged_file_is_made_again(work, damage):
     assert "come from" in work.log
 
 
-def test_cache_that_cannot_be_written_stops_nothing(work, tmp_path):
+def test_unwritable_features_cache_is_harmless(work, tmp_path):
+    """The features are kept in the run folder instead."""
     (tmp_path / "file").touch()
 
     same(
@@ -293,7 +297,8 @@ def test_cache_that_cannot_be_written_stops_nothing(work, tmp_path):
 
 @pytest.mark.parametrize("replicas", [1, 2])
 @pytest.mark.parametrize("stop_after", [1, 4, 7, 9])
-def test_stopped_run_goes_on_where_it_was(work, monkeypatch, replicas, stop_after):
+def test_stopped_features_continue(work, monkeypatch, replicas, stop_after):
+    """No batch of images passes the backbone twice."""
     whole = work(replicas)
     remove_features(work.run_dir)
     asked = iter(range(100))
@@ -312,7 +317,8 @@ def test_stopped_run_goes_on_where_it_was(work, monkeypatch, replicas, stop_afte
     assert next(asked) == 10  # ten batches in all: none was made twice
 
 
-def test_stopped_where_nothing_can_be_saved_says_so(work, monkeypatch):
+def test_unsaved_features_are_reported(work, monkeypatch):
+    """When the features cannot be saved at a stop, the message says so."""
     (Path(work.run_dir.folder) / "features.npz").mkdir(parents=True)
     monkeypatch.setattr(work.run_dir, "stop_requested", lambda: True)
 

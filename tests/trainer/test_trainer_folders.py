@@ -198,7 +198,7 @@ def test_unclear_folders_are_refused(tmp_path, there, said):
 
 
 @pytest.mark.cases("C2")
-def test_what_is_not_used_is_told(tmp_path):
+def test_unused_folders_are_reported(tmp_path):
     """Folders and images that are left out, and folders that become another part, are all named."""
     top = plant(
         tmp_path, *each_of("training_set val test_set"), "single_prediction/1.png", "banner.png"
@@ -213,7 +213,8 @@ def test_what_is_not_used_is_told(tmp_path):
 
 
 @pytest.mark.cases("C2")
-def test_same_folders_in_all_classes_are_told(tmp_path):
+def test_same_folders_in_classes_are_reported(tmp_path):
+    """Each class holding the same folders suggests that these are the classes."""
     text = seen(plant(tmp_path, *each_of("formacion examen")))[2]
     assert "the classes are examen, formacion; each holds the folders cat, dog" in text
 
@@ -230,7 +231,7 @@ SYSTEM = [
 
 @pytest.mark.cases("C13")
 @pytest.mark.parametrize("tops", ["", "train test", "seg_train/seg_train seg_test/seg_test"])
-def test_system_files_are_no_images(tmp_path, tops):
+def test_system_files_are_not_images(tmp_path, tops):
     """At every level: of the set, of its parts, of a class, and below a class."""
     clean = plant(tmp_path / "clean", *(each_of(tops) if tops else ["cat/*", "dog/*"]))
     top = plant(tmp_path / "top", *(each_of(tops) if tops else ["cat/*", "dog/*"]))
@@ -302,7 +303,7 @@ def test_linked_folders_are_followed(tmp_path):
 
 @pytest.mark.cases("C14")
 @pytest.mark.parametrize("target", [".", "..", "../..", "../../..", "/", "../dog"])
-def test_links_in_a_circle_end(tmp_path, target):
+def test_circular_links_end(tmp_path, target):
     top = plant(tmp_path / "set", "cat/*", "dog/*", "cat/more/1.png")
     (top / "cat/more/round").symlink_to(target)
     if target == "../dog":
@@ -315,7 +316,7 @@ def test_links_in_a_circle_end(tmp_path, target):
 
 
 @pytest.mark.cases("C14")
-def test_links_to_nowhere_are_named(tmp_path):
+def test_dangling_links_are_named(tmp_path):
     """A class, a folder of a class, and an image; pack names the last two with the unusable images."""
     top = plant(tmp_path / "set", "cat/*", "dog/*")
     (top / "bird").symlink_to("/nowhere/birds")
@@ -333,7 +334,7 @@ def test_links_to_nowhere_are_named(tmp_path):
 
 
 @pytest.mark.cases("C14")
-def test_folder_used_twice_is_told(tmp_path):
+def test_folder_used_twice_is_reported(tmp_path):
     top = plant(tmp_path / "set", *each_of("train"))
     (top / "train/cat/again").symlink_to("more")
     plant(top, "train/cat/more/1.png")
@@ -378,7 +379,7 @@ def test_files_about_images_are_left_out(tmp_path):
     assert "n01/a.mat: is not a .jpg, .jpeg or .png file" in seen(top)[2]
 
 
-def test_pipe_is_no_image(tmp_path):
+def test_pipe_is_not_an_image(tmp_path):
     """It is not waited for."""
     top = plant(tmp_path, "cat/*", "dog/*")
     os.mkfifo(top / "cat/pipe.png")
@@ -406,7 +407,7 @@ def test_names_are_shown_as_text(tmp_path, name, text):
 
 
 @pytest.mark.cases("C41")
-def test_names_that_are_not_utf_8_are_packed(tmp_path, cli):
+def test_non_utf_8_names_are_packed(tmp_path, cli):
     """Trained as a folder and as a packed set, they are the same text; the files' own names are kept."""
     top = plant(tmp_path / "set", "cat/*")
     os.rename(plant(tmp_path, "cows/*") / "cows", os.fsencode(top) + b"/g\xe4nse\n")
@@ -423,7 +424,7 @@ def test_names_that_are_not_utf_8_are_packed(tmp_path, cli):
 
 
 @pytest.mark.cases("C41")
-def test_problems_with_such_names_can_be_printed(tmp_path, cli):
+def test_non_utf_8_names_are_printable(tmp_path, cli):
     top = plant(tmp_path / "set", "cat/*", "dog/*")
     for folder in (top, top / "cat"):
         with open(os.fsencode(folder) + b"/g\xe4nse\n.jpg", "wb") as file:

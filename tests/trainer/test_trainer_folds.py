@@ -82,7 +82,8 @@ def split(labels, folds=FOLDS, seed=4):
 
 @tensorflow_run
 @pytest.mark.parametrize("folds", [2, 3, 7])
-def test_folds_cover_all_rows_once_with_their_share_of_each_class(folds):
+def test_folds_are_stratified_and_complete(folds):
+    """Each row is in one fold, and each fold has its share of every class."""
     labels = np.repeat([0, 1, 2, 0], [50, 31, 7, 12]).astype(np.int32)
     parts = split(labels, folds)
     assert len(parts) == folds
@@ -100,7 +101,7 @@ def test_folds_cover_all_rows_once_with_their_share_of_each_class(folds):
 
 
 @tensorflow_run
-def test_folds_are_a_function_of_the_seed():
+def test_folds_depend_on_seed():
     labels = np.arange(60, dtype=np.int32) % 3
     one, same, other = split(labels), split(labels), split(labels, seed=5)
     assert all(np.array_equal(mine, yours) for mine, yours in zip(one, same, strict=True))
@@ -176,7 +177,8 @@ def test_summary_has_mean_and_sample_deviation(spec):
 @pytest.mark.parametrize(
     ("monitor", "place"), [("val_accuracy", 0), ("val_loss", 1), ("accuracy", 1)]
 )
-def test_model_is_that_of_the_best_fold_in_validation(spec, monitor, place):
+def test_best_fold_gives_the_model(spec, monitor, place):
+    """The fold with the best validation gives the run's model."""
     from hpcdl.trainer.fit.cross_validation import best_fold
 
     run = replace(spec, train=replace(TRAIN, early_stopping=EarlyStoppingSpec(monitor)))
@@ -219,7 +221,8 @@ def epochs_of(run):
 
 @each_keras
 @tensorflow_run
-def test_result_and_log_say_what_the_folds_say_together(whole, arrays):
+def test_result_and_log_summarise_folds(whole, arrays):
+    """Means of all folds are in result.json, in the log and in the heartbeat."""
     result = whole.json("result.json")
     cross = result["cross_validation"]
     assert [fold["validation"]["rows"] for fold in cross["folds"]] == [
@@ -240,7 +243,8 @@ def test_result_and_log_say_what_the_folds_say_together(whole, arrays):
 
 @each_keras
 @tensorflow_run
-def test_fold_is_trained_as_a_run_of_its_own(whole, make_folds, run_trainer, arrays):
+def test_fold_equals_separate_run(whole, make_folds, run_trainer, arrays):
+    """A fold trains like a run on its rows alone."""
     parts = split(arrays["y_train"])
     training = np.sort(np.concatenate([parts[0], parts[2]]))
     rows = {f"{axis}_train": arrays[f"{axis}_train"][training] for axis in "xy"}
@@ -264,9 +268,8 @@ def test_fold_is_trained_as_a_run_of_its_own(whole, make_folds, run_trainer, arr
 
 @each_keras
 @tensorflow_run
-def test_killed_and_stopped_run_goes_on_in_its_fold_and_ends_as_the_whole_one(
-    whole, make_folds, run_trainer
-):
+def test_interrupted_folds_are_exact(whole, make_folds, run_trainer):
+    """A killed and stopped run continues in its fold and ends bit for bit like the whole one."""
     folder = make_folds()
     a_fold = (
         whole.json("result.json")["steps"]
@@ -299,7 +302,7 @@ def test_killed_and_stopped_run_goes_on_in_its_fold_and_ends_as_the_whole_one(
         assert ended.json("result.json")[key] == whole.json("result.json")[key]
 
 
-def test_validation_split_does_not_go_with_it(spec):
+def test_folds_exclude_validation_split(spec):
     run = replace(spec, data=DataSpec(path="data.npz", validation_split=0.2), train=TRAIN)
     with pytest.raises(
         SpecError, match=r"data.validation_split is 0.2; expected 0 with train.cross_validation"
@@ -307,7 +310,8 @@ def test_validation_split_does_not_go_with_it(spec):
         check_spec(run)
 
 
-def test_early_stopping_may_watch_what_the_folds_validate(spec):
+def test_folds_allow_early_stopping(spec):
+    """Early stopping may watch the metrics that the folds validate."""
     check_spec(
         replace(spec, train=replace(TRAIN, early_stopping=EarlyStoppingSpec("val_accuracy")))
     )

@@ -65,7 +65,7 @@ def name_of(part, row: int) -> str:
 
 
 @each_keras
-def test_run_on_a_folder_equals_the_run_on_its_pixels(make_run, run_trainer, arrays):
+def test_folder_run_equals_array_run(make_run, run_trainer, arrays):
     """In both images: read from files in each epoch, it trains bit for bit as from an array."""
     ordered = {}
     for part in ("train", "test"):
@@ -103,9 +103,8 @@ def test_run_on_a_folder_equals_the_run_on_its_pixels(make_run, run_trainer, arr
 
 @tensorflow_run
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_streamed_steps_equal_held_ones_wherever_training_begins(
-    tf, strategies, arrays, folder, replicas
-):
+def test_streamed_steps_equal_held_steps(tf, strategies, arrays, folder, replicas):
+    """Read in each epoch or held in memory, images train alike from any step on."""
     from contextlib import nullcontext
 
     from hpcdl.contract.spec import MlpSpec
@@ -143,7 +142,7 @@ def test_streamed_steps_equal_held_ones_wherever_training_begins(
 
 @tensorflow_run
 @pytest.mark.parametrize("cache", ["memory", "none"])
-def test_each_image_is_what_pillow_shows(tf, tmp_path, cache):
+def test_images_match_pillow(tf, tmp_path, cache):
     """Grey, CMYK, palette, 16 bits, alpha, progressive, and turned by EXIF in its eight ways."""
     from PIL import ImageOps
 
@@ -187,7 +186,7 @@ def test_each_image_is_what_pillow_shows(tf, tmp_path, cache):
 
 
 @tensorflow_run
-def test_resized_as_pillow_does(tf, tmp_path):
+def test_resizing_matches_pillow(tf, tmp_path):
     random = np.random.default_rng(3)
     pixels = np.kron(random.integers(0, 255, (8, 5, 8, 3)), np.ones((1, 9, 7, 1))).astype(np.uint8)
     save_rows(tmp_path, pixels, np.arange(8) % 2)
@@ -199,7 +198,8 @@ def test_resized_as_pillow_does(tf, tmp_path):
 
 
 @tensorflow_run
-def test_arrays_are_resized_and_coloured_on_the_way(tf, arrays, tmp_path):
+def test_arrays_are_resized_and_coloured(tf, arrays, tmp_path):
+    """Memory holds the arrays as they are; batches have the size and colours of the spec."""
     np.savez(tmp_path / "set.npz", **arrays)
     loaded = load.load(str(tmp_path / "set.npz"), DataSpec(image_size=[20, 30], color="rgb"))
     assert loaded.image_shape == (20, 30, 3)
@@ -275,7 +275,7 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize(("spoil", "said"), FOLDERS.values(), ids=FOLDERS)
-def test_folder_that_cannot_be_trained_on(folder, spoil, said):
+def test_unusable_image_folder_is_refused(folder, spoil, said):
     spoil(folder)
     with pytest.raises(DataError) as caught:
         load.load(str(folder), DataSpec())
@@ -340,7 +340,7 @@ def records(tf, arrays, tmp_path):
 
 @tensorflow_run
 @pytest.mark.parametrize("cache", ["memory", "none"])
-def test_records_are_read_as_their_images(tf, arrays, records, cache):
+def test_records_equal_their_images(tf, arrays, records, cache):
     loaded = load.load(str(records), DataSpec(image_size=[10, 10], color="grey", cache=cache))
     np.testing.assert_array_equal(loaded.train.labels, arrays["y_train"])
     np.testing.assert_array_equal(np.rint(rows_of(loaded.train))[..., 0], arrays["x_train"])
@@ -359,7 +359,8 @@ def test_corrupt_shard_is_named(tf, records, place):
 
 
 @tensorflow_run
-def test_records_without_images_say_what_they_hold(tf, tmp_path):
+def test_records_without_images_are_refused(tf, tmp_path):
+    """The message lists the features of the first record."""
     for name in ("train.tfrecord", "test.tfrecord"):
         with tf.io.TFRecordWriter(str(tmp_path / name)) as writer:
             writer.write(example(tf, {"text": b"a", "label": 1}))
@@ -408,9 +409,8 @@ def test_set_of_a_function(tmp_path, monkeypatch, arrays):
         ("none", "1000", False),
     ],
 )
-def test_where_images_wait_is_decided_by_the_jobs_memory(
-    folder, monkeypatch, cache, gigabytes, held
-):
+def test_memory_decides_where_images_wait(folder, monkeypatch, cache, gigabytes, held):
+    """Images are held in memory if they fit into the job's memory, else read in each epoch."""
     monkeypatch.setenv("HPCDL_MEMORY_GB", gigabytes)
     loaded = load.load(str(folder), DataSpec(cache=cache))
     assert (loaded.train.held, loaded.test.held) == (held, held)
@@ -418,7 +418,7 @@ def test_where_images_wait_is_decided_by_the_jobs_memory(
     assert said in load.describe(loaded)
 
 
-def test_memory_is_that_of_the_job_at_most(monkeypatch):
+def test_memory_limit_is_of_job(monkeypatch):
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     monkeypatch.setenv("HPCDL_MEMORY_GB", "0.5")
     assert machine.limit_bytes() == 2**29
@@ -426,7 +426,7 @@ def test_memory_is_that_of_the_job_at_most(monkeypatch):
     assert 0 < machine.limit_bytes() <= physical
 
 
-def test_heads_say_the_size_without_decoding(tmp_path):
+def test_image_size_is_read_without_decoding(tmp_path):
     """A JPEG with 100 KB before its size, as cameras and editors write them; and a PNG."""
     image = Image.new("RGB", (40, 30))
     image.save(tmp_path / "a.jpg", icc_profile=bytes(100_000))
@@ -462,7 +462,7 @@ def pack(top: Path, arrays, **about) -> Path:
 
 @tensorflow_run
 @pytest.mark.parametrize("cache", ["memory", "none"])
-def test_packed_array_is_read_as_it_is(tf, arrays, tmp_path, monkeypatch, cache):
+def test_packed_array_is_read_unchanged(tf, arrays, tmp_path, monkeypatch, cache):
     monkeypatch.setattr(packed, "_CHUNK_BYTES", 999)  # several reads, the last one shorter
     loaded = load.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache=cache))
     assert (loaded.class_names, loaded.image_shape) == (["a", "b", "c"], (10, 10, 1))
@@ -471,7 +471,7 @@ def test_packed_array_is_read_as_it_is(tf, arrays, tmp_path, monkeypatch, cache)
 
 @tensorflow_run
 @pytest.mark.parametrize("cache", ["memory", "none"])
-def test_packed_array_is_resized_and_coloured_on_the_way(tf, arrays, tmp_path, cache):
+def test_packed_array_is_resized_and_coloured(tf, arrays, tmp_path, cache):
     loaded = load.load(
         str(pack(tmp_path / "set", arrays)), DataSpec(cache=cache, image_size=[5, 20], color="rgb")
     )
@@ -482,14 +482,15 @@ def test_packed_array_is_resized_and_coloured_on_the_way(tf, arrays, tmp_path, c
 
 
 @tensorflow_run
-def test_packed_array_that_is_cut_short_after_it_was_opened(tf, arrays, tmp_path):
+def test_packed_array_truncated_after_opening(tf, arrays, tmp_path):
     loaded = load.load(str(pack(tmp_path / "set", arrays)), DataSpec(cache="memory"))
     _cut(tmp_path / "set/train.npy")
     with pytest.raises(DataError, match=r"train.npy: was cut short meanwhile"):
         rows_of(loaded.train)
 
 
-def test_packed_set_that_is_cut_short_or_unknown(arrays, tmp_path):
+def test_bad_packed_set_is_refused(arrays, tmp_path):
+    """A shortened, missing or unknown file of the set is named."""
     top = pack(tmp_path / "set", arrays)
     _cut(top / "train.npy")
     with pytest.raises(DataError, match=r"train.npy: has 30,198 bytes; it was packed with 30,228"):

@@ -36,7 +36,8 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_weights_depend_on_the_seed_not_on_chunks_or_a_stop(training, replicas):
+def test_weights_depend_on_seed_only(training, replicas):
+    """Neither the number of steps in a call nor a stop changes the weights."""
     whole = training(RANDOM, replicas)()
     assert [epoch for epoch, *_ in whole.losses()] == [1, 2]
     with pytest.raises(Stopped, match="step 3 of 8"):
@@ -64,9 +65,8 @@ def model(input_shape, classes):
 """
 
 
-def test_layers_that_draw_in_python_do_not_see_which_graph_comes_first(
-    training, tmp_path, monkeypatch
-):
+def test_python_random_layers_are_exact(training, tmp_path, monkeypatch):
+    """Layers that draw in Python when a graph is built are the same after a resume."""
     (tmp_path / "drawing_models.py").write_text(DRAWING)
     monkeypatch.syspath_prepend(tmp_path)
     model = FunctionSpec("drawing_models:model")
@@ -116,7 +116,7 @@ def test_bad_loss_names_its_exact_step(training, replicas):
 
 
 @pytest.mark.cases("fault 0")
-def test_two_replicas_show_the_metrics_of_one(training):
+def test_two_replicas_report_like_one(training):
     train = replace(TRAIN, optimizer=OptimizerSpec("sgd", 0.1))
     one, two = (
         training(EXACT, replicas, str(replicas), train=train, rows=60)() for replicas in (1, 2)
@@ -177,9 +177,8 @@ def model(input_shape, classes):
 
 @pytest.mark.cases("fault 0")
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_metrics_of_a_compiled_model_score_every_row_once(
-    tf, training, arrays, tmp_path, monkeypatch, replicas
-):
+def test_compiled_metrics_score_rows_once(tf, training, arrays, tmp_path, monkeypatch, replicas):
+    """On one replica and on two, each row counts once."""
     from hpcdl.trainer.dataset import source as batches
     from hpcdl.trainer.fit.evaluation import Evaluator
 
@@ -201,7 +200,8 @@ def test_metrics_of_a_compiled_model_score_every_row_once(
     assert scores["rows"] == 101
 
 
-def test_shares_cover_a_batch_and_weigh_its_mean(tf):
+def test_replica_shares_cover_each_batch(tf):
+    """The shares' weights make the mean of their means the mean of the batch."""
     from hpcdl.trainer.dataset.source import share
 
     for rows in range(1, 12):
@@ -262,7 +262,7 @@ def flip_byte(content):
     return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
 
 
-def test_torn_checkpoint_is_passed_over(training, tmp_path, capsys):
+def test_torn_checkpoint_is_skipped(training, tmp_path, capsys):
     for calls in (2, 1):  # two attempts save after 2 and after 3 steps
         with pytest.raises(Stopped):
             training(EXACT)(call_s=0, stop_after=calls)
@@ -301,7 +301,7 @@ def nothing(input_shape, classes):
         ("no_such_module:model", "No module named 'no_such_module'"),
     ],
 )
-def test_unfit_user_function_is_told_apart(tf, tmp_path, monkeypatch, function, message):
+def test_unfit_user_function_is_reported(tf, tmp_path, monkeypatch, function, message):
     from hpcdl.trainer.model import models
 
     (tmp_path / "narrow_models.py").write_text(USER_MODELS)
@@ -311,7 +311,7 @@ def test_unfit_user_function_is_told_apart(tf, tmp_path, monkeypatch, function, 
     assert message in caught.value.message
 
 
-def test_checkpoint_of_another_model_is_not_used(training, capsys):
+def test_checkpoint_of_other_model_is_unused(training, capsys):
     with pytest.raises(Stopped):
         training(EXACT)(call_s=0, stop_after=2)
     assert training(RANDOM).checkpoints.restore() is None
@@ -347,7 +347,8 @@ def written_steps(training, monkeypatch):
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_saving_by_steps_is_exact_and_changes_nothing(training, replicas, tmp_path, monkeypatch):
+def test_saving_by_steps_changes_nothing(training, replicas, tmp_path, monkeypatch):
+    """Checkpoints come at exact steps, and the weights stay those of a run without them."""
     whole = training(RANDOM, replicas)()
     saving = training(RANDOM, replicas, "saving", saving=SavingSpec(every_steps=3))
     steps = written_steps(saving, monkeypatch)
@@ -374,7 +375,7 @@ def test_saving_by_seconds(training, monkeypatch):
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_training_goes_on_beside_a_copied_state(training):
+def test_training_leaves_copied_state_unchanged(training):
     trained = training(RANDOM)
     trained.saver.restore()
     snapshot = trained.checkpoints.copy(0, {})
@@ -384,7 +385,7 @@ def test_training_goes_on_beside_a_copied_state(training):
         np.testing.assert_array_equal(array, copy)
 
 
-def test_write_error_of_the_thread_reaches_training(training, monkeypatch):
+def test_write_error_of_thread_reaches_training(training, monkeypatch):
     def full(snapshot):
         raise OSError(28, "No space left on device")
 

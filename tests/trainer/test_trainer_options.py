@@ -127,7 +127,7 @@ def test_rates_of_each_schedule(tf):
 
 
 @tensorflow_run
-def test_warm_up_grows_and_then_the_schedule_begins(tf):
+def test_warmup_comes_before_schedule(tf):
     warmed = rates("step", warmup_epochs=1, factor=0.5, every_epochs=2)
 
     np.testing.assert_allclose(warmed[:10], [0.1 * (step + 1) for step in range(10)], rtol=1e-6)
@@ -136,7 +136,7 @@ def test_warm_up_grows_and_then_the_schedule_begins(tf):
 
 
 @tensorflow_run
-def test_scheduled_run_equals_one_by_hand(make_training):
+def test_scheduled_run_equals_manual_run(make_training):
     """Epochs at falling rates give the weights of plain steps at those rates."""
     train = replace(TRAIN, epochs=2, schedule=ScheduleSpec("step", factor=0.5))
     by_schedule = make_training(SMALL, train, name="schedule")()
@@ -155,7 +155,8 @@ def test_scheduled_run_equals_one_by_hand(make_training):
 
 @tensorflow_run
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_interrupted_run_with_everything_is_bit_identical(make_training, replicas):
+def test_interrupted_full_options_are_exact(make_training, replicas):
+    """Every option of the model and the training is on."""
     model = CnnSpec(
         filters=[4],
         dense=[8],
@@ -186,7 +187,7 @@ def test_interrupted_run_with_everything_is_bit_identical(make_training, replica
     ],
     ids=["clip_norm", "weight_decay", "label_smoothing"],
 )
-def test_two_replicas_train_as_one(make_training, train):
+def test_options_train_alike_on_two_replicas(make_training, train):
     model = MlpSpec(dense=[8], l2=0.01)
     one, two = (
         make_training(model, train, 1, name="one")(),
@@ -205,7 +206,7 @@ def test_two_replicas_train_as_one(make_training, train):
 
 
 @tensorflow_run
-def test_penalty_and_smoothing_are_in_the_loss(make_training):
+def test_loss_includes_penalty_and_smoothing(make_training):
     plain = make_training(SMALL, TRAIN, name="plain")().losses()
     penalised = make_training(replace(SMALL, l2=0.1), TRAIN, name="l2")().losses()
     smoothed = make_training(SMALL, replace(TRAIN, label_smoothing=0.5), name="smooth")().losses()
@@ -318,7 +319,7 @@ def test_compiled_model_gets_one_hot_labels(compiled, loss):
         ),
     ],
 )
-def test_compiled_model_for_other_labels_is_named(compiled, labels, args, said):
+def test_compiled_model_with_other_labels(compiled, labels, args, said):
     with pytest.raises(UserCodeError, match=said):
         compiled(labels, **args)
 
@@ -330,7 +331,7 @@ def test_compiled_model_may_have_more_outputs(compiled):
 
 @pytest.mark.parametrize("monitor", ["val_loss", "accuracy"])
 @tensorflow_run
-def test_plateau_is_that_of_keras(tf, monitor):
+def test_plateau_matches_keras(tf, monitor):
     """Value by value, the rate that ReduceLROnPlateau sets; 0.0001 is not an improvement."""
     from hpcdl.trainer.fit.schedule import Plateau
 
@@ -416,7 +417,7 @@ def test_interrupted_plateau_is_bit_identical(make_training, capsys):
         ),
     ],
 )
-def test_plateau_of_a_metric_that_is_not_there(spec, schedule, said):
+def test_plateau_of_missing_metric(spec, schedule, said):
     with pytest.raises(SpecError, match=said):
         check_spec(replace(spec, train=replace(TRAIN, schedule=schedule)))
 
@@ -432,7 +433,8 @@ def test_xla_compiles_for_one_device(spec):
 @pytest.mark.parametrize(
     ("precision", "replicas"), [("mixed_float16", 1), ("mixed_float16", 2), ("mixed_bfloat16", 1)]
 )
-def test_interrupted_run_in_mixed_precision_is_bit_identical(make_training, precision, replicas):
+def test_interrupted_mixed_precision_is_exact(make_training, precision, replicas):
+    """The weights, the losses and the loss scale continue bit for bit."""
     model = MlpSpec(dense=[8], dropout=0.3, batch_norm=True)
     train = replace(EVERYTHING, precision=precision)
     whole = make_training(model, train, replicas, name="whole")()
@@ -451,7 +453,7 @@ def test_interrupted_run_in_mixed_precision_is_bit_identical(make_training, prec
 
 @tensorflow_run
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_steps_whose_scaled_gradients_overflow_are_skipped(make_training, strategies, replicas):
+def test_overflowing_steps_are_skipped(make_training, strategies, replicas):
     """The loss itself is fine: training goes on at a smaller scale, which checkpoints hold."""
     train = replace(
         TRAIN, precision="mixed_float16", optimizer=OptimizerSpec("sgd", 0.1, clip_norm=1.0)
@@ -538,7 +540,7 @@ def model(input_shape, classes):
 
 
 @tensorflow_run
-def test_what_xla_cannot_compile_is_said(make_training, tmp_path, monkeypatch):
+def test_uncompilable_xla_code_is_reported(make_training, tmp_path, monkeypatch):
     (tmp_path / "xla_models.py").write_text(UNCOMPILABLE)
     monkeypatch.syspath_prepend(tmp_path)
     training = make_training(FunctionSpec("xla_models:model"), replace(TRAIN, jit="on"))

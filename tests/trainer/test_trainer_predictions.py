@@ -58,7 +58,7 @@ def test_rows_in_order(tf, strategies, build, source, arrays, replicas, output, 
     np.testing.assert_allclose(found, direct, atol=1e-6)
 
 
-def test_pictures_are_the_worst_mistakes(tf, strategies, build, source, arrays, tmp_path):
+def test_pictures_show_worst_mistakes(tf, strategies, build, source, arrays, tmp_path):
     from hpcdl.trainer.fit.predictions import Predictor, write_predictions
 
     predictor = Predictor(build(1, "softmax"), strategies[1], source, False, 50)
@@ -105,7 +105,8 @@ def test_large_pictures_are_shrunk(tf, tmp_path, mistakes):
         assert (file["pictures"] == 7).all()
 
 
-def test_run_leaves_predictions_that_have_its_accuracy(make_run, run_trainer):
+def test_predictions_agree_with_accuracy(make_run, run_trainer):
+    """Accuracy and loss of predictions.npz are those of result.json."""
     devices = DeviceSpec(gpus=2, emulate=True)
     run = run_trainer(
         make_run(model=MlpSpec(dense=[8], output="logits"), devices=devices, train=TRAIN)
@@ -136,7 +137,8 @@ def test_run_leaves_predictions_that_have_its_accuracy(make_run, run_trainer):
     ],
     ids=["no shares", "nan", "one output", "several outputs", "images"],
 )
-def test_output_that_is_no_probability_is_said(tf, source, arrays, tmp_path, capsys, answer):
+def test_outputs_without_probabilities_are_reported(tf, source, arrays, tmp_path, capsys, answer):
+    """Then there is no predictions.npz, and the log says why."""
     from hpcdl.trainer.fit.predictions import Predictor, write_predictions
 
     predictor = Predictor(
@@ -157,7 +159,7 @@ def test_output_that_is_no_probability_is_said(tf, source, arrays, tmp_path, cap
     assert not (tmp_path / "predictions.npz").exists()
 
 
-def test_depth_is_that_of_the_literature(tf):
+def test_depth_counts_like_literature(tf):
     from hpcdl.trainer import compat
 
     vgg16 = tf.keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
@@ -239,7 +241,7 @@ SETS = {
 @pytest.mark.cases("F17", "C41")
 @pytest.mark.parametrize("cache", ["memory", "none"])
 @pytest.mark.parametrize("make", SETS.values(), ids=SETS)
-def test_files_are_those_of_the_rows(tf, tmp_path, arrays, make, cache):
+def test_files_match_their_rows(tf, tmp_path, arrays, make, cache):
     """predictions.npz names the file of each test row, of held images and of streamed ones."""
     from hpcdl.trainer.dataset.source import Source
     from hpcdl.trainer.fit.predictions import Predictor, write_predictions
@@ -268,7 +270,7 @@ def test_files_are_those_of_the_rows(tf, tmp_path, arrays, make, cache):
 
 
 @pytest.mark.cases("F17")
-def test_files_of_a_test_part_that_is_split_off(tf, tmp_path, arrays):
+def test_files_of_split_test_part(tf, tmp_path, arrays):
     top = _folder(tmp_path, arrays) / "train"
     loaded = load.load(str(top), DataSpec(test_split=0.1))
     files = loaded.test.files()

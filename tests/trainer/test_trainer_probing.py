@@ -62,7 +62,7 @@ def test_logits_for_probabilities_end_the_run(probe, ends, end):
     ("softmax", "softmax"), ("temperature", "softmax"), ("half", "softmax"),
     ("logits", "logits"), ("log softmax", "logits"), ("zeros", "logits"),
 ])  # fmt: skip
-def test_right_outputs_say_nothing(probe, ends, end, output):
+def test_right_outputs_pass(probe, ends, end, output):
     """No false alarm, for half floats and a temperature neither."""
     assert probe(*ends[end], output=output) == []
 
@@ -72,7 +72,7 @@ def test_right_outputs_say_nothing(probe, ends, end, output):
     ("sigmoid", "softmax", "not probabilities"), ("zeros", "softmax", "not probabilities"),
     ("softmax", "logits", "are probabilities already"),
 ])  # fmt: skip
-def test_doubtful_outputs_are_said(probe, ends, end, output, text):
+def test_doubtful_outputs_are_reported(probe, ends, end, output, text):
     """Sigmoids, zeros and a softmax twice train, but not as the user thinks."""
     [warning] = probe(*ends[end], output=output)
 
@@ -80,7 +80,7 @@ def test_doubtful_outputs_are_said(probe, ends, end, output, text):
 
 
 @pytest.mark.cases("C33")
-def test_compiled_loss_for_probabilities_ends_the_run(probe, ends):
+def test_compiled_loss_mismatch_ends_run(probe, ends):
     """A model that comes compiled is compared with its own loss."""
     with pytest.raises(UserCodeError) as caught:
         probe(*ends["logits"], compiled={"loss": "sparse_categorical_crossentropy"})
@@ -96,9 +96,7 @@ def test_compiled_loss_for_probabilities_ends_the_run(probe, ends):
     ("softmax", True, "softmax", "probabilities already"),
     ("softmax", False, "logits", "a softmax of them again"),
 ])  # fmt: skip
-def test_compiled_models_are_compared_with_their_loss(
-    tf, probe, ends, end, from_logits, output, text
-):
+def test_compiled_model_must_match_loss(tf, probe, ends, end, from_logits, output, text):
     """Loss, outputs and model.output must agree."""
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
 
@@ -117,7 +115,7 @@ def test_compiled_models_are_compared_with_their_loss(
     lambda k: [k.Sequential([k.layers.Rescaling(1 / 255)]), k.layers.AveragePooling2D(2)],
     lambda k: [k.layers.Lambda(k.applications.resnet50.preprocess_input)],
 ], ids=["rescaling", "to -1", "lambda", "normalization", "nested", "caffe"])  # fmt: skip
-def test_second_scaling_is_said(tf, probe, ends, first):
+def test_second_scaling_is_reported(tf, probe, ends, first):
     """Whatever scales images from 0..255 to a small range is found by what comes out of it."""
     [warning] = probe(*first(tf.keras), tf.keras.layers.Conv2D(2, 3), *ends["softmax"])
 
@@ -150,7 +148,7 @@ def test_networks_that_scale_themselves(tf, probe, ends, name):
     lambda k: [k.layers.Normalization(mean=[0.5] * 3, variance=[0.06] * 3)],
     lambda k: [k.layers.ZeroPadding2D(2), k.layers.MaxPooling2D(2)],
 ], ids=["centred", "there and back", "average", "layer norm", "batch norm", "normalization", "padding"])  # fmt: skip
-def test_other_first_layers_say_nothing(tf, probe, ends, first):
+def test_other_first_layers_pass(tf, probe, ends, first):
     """No false alarm for models that are made for images from 0 to 1."""
     assert probe(*first(tf.keras), *ends["softmax"]) == []
 
@@ -227,7 +225,7 @@ def test_warnings_are_in_log_and_result(make_run, run_trainer, arrays):
 
 
 @pytest.mark.cases("C34")
-def test_whole_numbers_are_said(tf, ends):
+def test_integer_input_is_reported(tf, ends):
     """Keras casts images to the input's type, and of 0..1 leaves zeros."""
     from hpcdl.trainer.model import probing
 

@@ -73,7 +73,7 @@ def test_record_files_by_name(tmp_path, names, counts):
 
 
 @pytest.mark.cases("C21")
-def test_record_files_left_out_are_told(tmp_path):
+def test_unused_record_files_are_reported(tmp_path):
     files = find_records(
         str(plant(tmp_path, "train.tfrecord", "validation.tfrecord", "pred.tfrecord", "x.tfrecord"))
     )
@@ -88,7 +88,7 @@ def test_record_files_left_out_are_told(tmp_path):
 @pytest.mark.parametrize(
     "names", [["photos/cat/1.jpg"], ["train/cat/1.jpg", "test/cat/1.jpg"], ["train.csv"]]
 )
-def test_other_files_are_no_records(tmp_path, names):
+def test_other_files_are_not_records(tmp_path, names):
     assert find_records(str(plant(tmp_path, *names))) is None
 
 
@@ -138,7 +138,7 @@ def rows(tf, arrays):
 
 @tensorflow_run
 @pytest.mark.cases("C21", "C22")
-def test_labels_from_one_and_no_test_part(tf, tmp_path, rows):
+def test_record_labels_from_one(tf, tmp_path, rows):
     """As ImageNet has them: the labels' own numbers are the classes' names."""
     shifted = [dict(row, **{"image/class/label": row["image/class/label"] + 1}) for row in rows]
     write_records(tf, tmp_path / "train-00000-of-00002", shifted[:30])
@@ -165,7 +165,7 @@ BAD = {
 @tensorflow_run
 @pytest.mark.cases("C32")
 @pytest.mark.parametrize(("features", "said"), BAD.values(), ids=BAD)
-def test_records_that_are_no_images(tf, tmp_path, features, said):
+def test_records_that_are_not_images(tf, tmp_path, features, said):
     """The first record says why, before anything is decoded."""
     write_records(tf, tmp_path / "train.tfrecord", [features])
     with pytest.raises(DataError) as caught:
@@ -264,7 +264,7 @@ def test_idx_files_under_their_names(tmp_path, arrays, names, cli, monkeypatch):
 
 
 @pytest.mark.cases("C23")
-def test_kaggles_zip_has_each_file_twice(tmp_path, arrays):
+def test_kaggle_zip_has_files_twice(tmp_path, arrays):
     top = write_idx(write_idx(tmp_path, IDX["dotted"], arrays), IDX["own-folders"], arrays)
     assert load.load(str(top), DataSpec()).train.rows == 301
 
@@ -283,7 +283,7 @@ def test_idx_files_of_several_sets(tmp_path, arrays):
 
 
 @pytest.mark.cases("C23")
-def test_gzip_is_known_by_the_content(tmp_path, arrays, cli, monkeypatch):
+def test_gzip_is_recognised_by_content(tmp_path, arrays, cli, monkeypatch):
     """Browsers unpack files and leave their name, or take the ending away and unpack nothing."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     top = write_idx(tmp_path / "set", IDX["published"], arrays)
@@ -320,7 +320,8 @@ def test_idx_labels_from_one(tmp_path, arrays):
 
 
 @pytest.mark.cases("C23")
-def test_what_lies_there_instead_of_idx_files(tmp_path, arrays):
+def test_packed_idx_files_are_named(tmp_path, arrays):
+    """The message names files that look like IDX files and have to be unpacked first."""
     for name in ("train-images.idx", "t10k-images-idx3-ubyte.zip"):
         (tmp_path / name).touch()
     _, problems = read_arrays(str(tmp_path))
@@ -331,7 +332,7 @@ def test_what_lies_there_instead_of_idx_files(tmp_path, arrays):
 
 
 @pytest.mark.cases("C22")
-def test_test_records_are_never_learnt(tmp_path):
+def test_test_records_are_never_trained_on(tmp_path):
     """Where no name begins or ends with a part, one that has a part's name in it is not taken for training."""
     top = plant(tmp_path, "pets_test_of_cats.tfrecord", "pets_learn_of_cats.tfrecord")
     files = find_records(str(top))

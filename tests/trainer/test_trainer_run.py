@@ -111,7 +111,7 @@ def test_finished_run_leaves_its_result(whole):
 
 
 @tensorflow_run
-def test_log_tells_what_happens(whole):
+def test_log_describes_the_run(whole):
     assert "data: " in whole.stdout
     assert "301 training and 101 test images of 10x10x1 (uint8), 3 classes" in whole.stdout
     assert "batch_normalization" in whole.stdout
@@ -146,7 +146,7 @@ def test_heartbeat_and_metrics_are_complete(whole):
 
 
 @tensorflow_run
-def test_stopped_run_goes_on_to_the_same_weights(whole, make_user_run, run_trainer):
+def test_stopped_run_ends_with_same_weights(whole, make_user_run, run_trainer):
     stopped = make_user_run()
     shutil.copy(whole.path / "run.json", stopped.path)
     stop = stopped.path / "please-stop"
@@ -175,7 +175,7 @@ def test_stopped_run_goes_on_to_the_same_weights(whole, make_user_run, run_train
 
 
 @tensorflow_run
-def test_finished_run_does_nothing_more(whole, run_trainer):
+def test_finished_run_does_nothing(whole, run_trainer):
     before = (whole.path / "result.json").stat().st_mtime_ns
     again = run_trainer(whole, HPCDL_ATTEMPT="2")
     assert (again.status, again.stderr) == (0, "")
@@ -184,7 +184,8 @@ def test_finished_run_does_nothing_more(whole, run_trainer):
 
 
 @tensorflow_run
-def test_run_killed_before_its_evaluation_only_evaluates(whole, run_trainer, tmp_path):
+def test_killed_run_only_evaluates(whole, run_trainer, tmp_path):
+    """A run that was killed after its last epoch does not train again."""
     killed = replace(whole, path=tmp_path / "killed")
     shutil.copytree(whole.path, killed.path)
     (killed.path / "result.json").unlink()
@@ -196,7 +197,7 @@ def test_run_killed_before_its_evaluation_only_evaluates(whole, run_trainer, tmp
 
 
 @tensorflow_run
-def test_missing_gpus_are_an_error_with_both_numbers(make_run, run_trainer):
+def test_missing_gpus_error_has_both_numbers(make_run, run_trainer):
     run = run_trainer(make_run(devices=DeviceSpec(gpus=3)), CUDA_VISIBLE_DEVICES="")
     message = failed(run, 69, "device")
     assert message == "the run asks for 3 GPU(s) and TensorFlow sees 0 (CUDA_VISIBLE_DEVICES is '')"
@@ -213,14 +214,14 @@ def test_diverging_run_names_epoch_and_step(make_run, run_trainer):
 
 
 @tensorflow_run
-def test_memory_that_runs_out_is_named(make_run, run_trainer):
+def test_out_of_memory_is_named(make_run, run_trainer):
     run = run_trainer(make_run(model=MlpSpec(dense=[10**12])))
     assert failed(run, 70, "out_of_memory").startswith("out of memory: ")
     assert "batch_size" in run.json("failure.json")["hint"]
 
 
 @tensorflow_run
-def test_fault_of_user_code_shows_its_traceback(make_user_run, run_trainer):
+def test_user_code_error_shows_traceback(make_user_run, run_trainer):
     run = run_trainer(make_user_run(model=FunctionSpec("user_models:raises")))
     message = failed(run, 1, "user_code")
     assert message == "model.function user_models:raises failed: KeyError: 'no such key'"
@@ -256,14 +257,14 @@ def test_wrong_spec_is_refused(make_run, run_trainer, change, message):
     assert message in failed(run_trainer(folder), 64, "spec")
 
 
-def test_images_too_small_are_a_wrong_spec(make_run, run_trainer):
+def test_too_small_images_are_refused(make_run, run_trainer):
     from hpcdl.contract.spec import CnnSpec
 
     run = run_trainer(make_run(model=CnnSpec(filters=[8, 8, 8])))
     assert "the images have 10x10" in failed(run, 64, "spec")
 
 
-def test_missing_run_json_is_a_wrong_spec(make_run, run_trainer):
+def test_missing_run_json_is_refused(make_run, run_trainer):
     folder = make_run(model=MlpSpec())
     (folder.path / "run.json").unlink()
     assert "cannot be read" in failed(run_trainer(folder), 64, "spec")
@@ -271,7 +272,7 @@ def test_missing_run_json_is_a_wrong_spec(make_run, run_trainer):
 
 @tensorflow_run
 @pytest.mark.cases("fault 1")
-def test_keras_that_is_not_there_is_named(make_run, run_trainer):
+def test_missing_tf_keras_is_named(make_run, run_trainer):
     """A module that hides tf_keras stands for a Python without it; make compat has one with it."""
     folder = make_run()
     (folder.path / "tf_keras.py").write_text("raise ImportError('none')\n")

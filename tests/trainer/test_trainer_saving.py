@@ -164,7 +164,7 @@ def moved(folder, disk):
 
 
 @pytest.mark.tensorflow
-def test_run_killed_at_any_moment_ends_with_the_same_weights(whole, make_saving_run, run_trainer):
+def test_killed_run_ends_with_same_weights(whole, make_saving_run, run_trainer):
     moments, folder = random.Random(3), make_saving_run()
     for attempt in range(1, 6):
         after = moments.uniform(
@@ -187,9 +187,7 @@ def test_run_killed_at_any_moment_ends_with_the_same_weights(whole, make_saving_
 
 
 @pytest.mark.tensorflow
-def test_full_disk_that_is_freed_delays_the_run(
-    whole, make_saving_run, run_on_full_disk, small_disk
-):
+def test_freed_disk_only_delays_run(whole, make_saving_run, run_on_full_disk, small_disk):
     folder = moved(make_saving_run(), small_disk)
     run = run_on_full_disk(folder, FILL_AT_CALL="30")
     assert "No space left on device; trying again in" in run.stdout
@@ -197,9 +195,8 @@ def test_full_disk_that_is_freed_delays_the_run(
 
 
 @pytest.mark.tensorflow
-def test_full_disk_that_stays_full_stops_the_run(
-    whole, make_saving_run, run_trainer, run_on_full_disk, small_disk
-):
+def test_full_disk_stops_run(whole, make_saving_run, run_trainer, run_on_full_disk, small_disk):
+    """The run stops with its last checkpoint and can be resumed."""
     folder = moved(make_saving_run(), small_disk)
     run = run_trainer(folder, FILL_AT_CALL="30", HPCDL_SAVE_RETRY_S="3")
     assert run.status == 75, run.stdout + run.stderr
@@ -215,7 +212,7 @@ def test_full_disk_that_stays_full_stops_the_run(
     assert_same_end(resumed, whole)
 
 
-def test_failed_line_of_metrics_is_neither_lost_nor_doubled(tmp_path, monkeypatch):
+def test_failed_metrics_line_is_written_once(tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     run_dir, fsync, errors = (
         RunDir(str(tmp_path / "run.json")),
@@ -239,7 +236,7 @@ def test_failed_line_of_metrics_is_neither_lost_nor_doubled(tmp_path, monkeypatc
     assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
 
 
-def test_lost_heartbeats_are_said_once(tmp_path, monkeypatch, capsys):
+def test_lost_heartbeats_are_reported_once(tmp_path, monkeypatch, capsys):
     def full(path, content):
         raise OSError(28, "No space left on device")
 
@@ -250,7 +247,7 @@ def test_lost_heartbeats_are_said_once(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("heartbeat.json cannot be written") == 1
 
 
-def test_pauses_grow_up_to_the_time_that_is_left(monkeypatch):
+def test_retry_pauses_grow(monkeypatch):
     now, pauses = [0.0], []
 
     def sleep(seconds):
@@ -268,7 +265,7 @@ def test_pauses_grow_up_to_the_time_that_is_left(monkeypatch):
     assert sum(pauses) == 300
 
 
-def test_run_json_of_an_older_hpcdl_is_read(spec):
+def test_run_json_of_older_hpcdl(spec):
     raw = json.loads(spec.to_json())
     del (
         raw["saving"],

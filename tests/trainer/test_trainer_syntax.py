@@ -60,6 +60,6 @@ def test_relative_imports_only_in_support(file):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_module_says_its_reason_to_exist(file):
+def test_module_has_docstring(file):
     first = (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()[0]
     assert first.endswith(".") or "``" in first

@@ -91,7 +91,7 @@ def expected(lines: list[dict[str, Any]], validation: bool) -> dict[str, Any]:
 
 
 @each_keras
-def test_run_killed_on_the_way_shows_each_epoch_once(make_run, run_trainer):
+def test_killed_run_logs_epochs_once(make_run, run_trainer):
     folder = make_run(
         model=FunctionSpec("killed:model"),
         data=DataSpec(path="data.npz", validation_split=0.2),
@@ -134,7 +134,8 @@ def line_of(epoch: int) -> dict[str, Any]:
     }
 
 
-def test_disk_that_takes_nothing_for_a_while_stops_nothing(tf, tmp_path, capsys):
+def test_unwritable_tensorboard_logs_are_harmless(tf, tmp_path, capsys):
+    """Epochs that could not be logged come later, when writing works again."""
     from hpcdl.trainer.files.tensorboard import epoch_logs
 
     run_dir = RunDir(str(tmp_path / "run.json"))

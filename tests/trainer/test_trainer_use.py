@@ -155,7 +155,7 @@ def probabilities(run):
 
 @pytest.mark.cases("F2", "F23")
 @pytest.mark.tensorflow
-def test_page_answers_as_the_run(trained, use):
+def test_page_example_answers_like_run(trained, use):
     """Images as they are in the set give the run's own probabilities, also with label smoothing."""
     devices, data = (
         DeviceSpec(gpus=2, emulate=True),
@@ -232,7 +232,7 @@ def test_model_of_a_cross_validation(trained, use):
 @each_keras
 @pytest.mark.cases("F2")
 @pytest.mark.tensorflow
-def test_model_that_keras_cannot_load(trained, use):
+def test_model_keras_cannot_load(trained, use):
     """A layer that forgets its arguments: the run saves weights, and says for which range."""
     run = trained(model=FunctionSpec("my:forgetful"))
 
@@ -267,7 +267,7 @@ def png(path, pixels):
 
 @pytest.mark.cases("F2", "F23")
 @pytest.mark.tensorflow
-def test_photo_of_the_page(use, make_run, run_trainer):
+def test_page_example_predicts_photo(use, make_run, run_trainer):
     """A file of the test part gives its row in predictions.npz; the best epoch was tested."""
     data = DataSpec(path="photos", image_size=[32, 32], validation_split=0.2)
     early = TrainSpec(epochs=2, batch_size=8, early_stopping=EarlyStoppingSpec(patience=50))

@@ -63,7 +63,7 @@ def test_variables_choose_the_backend(write_job):
     assert "MPLBACKEND" not in environment(plan(load_job(job), site), old_run)
 
 
-def test_no_matplotlib_no_harm(run_script):
+def test_missing_matplotlib_is_harmless(run_script):
     assert run_script("print(1)") == (0, "1\n", "")
 
 
@@ -101,7 +101,7 @@ def test_shown_figures_are_saved(run_script, tmp_path):
     assert (path / "figure-1.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_savefig_stays_the_users(run_script, tmp_path):
+def test_savefig_still_saves_for_user(run_script, tmp_path):
     pytest.importorskip("matplotlib")
 
     status, _, errors = run_script(

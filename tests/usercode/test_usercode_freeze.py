@@ -36,7 +36,7 @@ def names_below(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_code_kept_once(tmp_path):
+def test_code_is_frozen_once(tmp_path):
     first = freeze_code(tmp_path)
     inode = first.stat().st_ino
     again = freeze_code(tmp_path)
@@ -46,7 +46,7 @@ def test_code_kept_once(tmp_path):
     assert os.listdir(tmp_path / ".code") == [code_sha()]
 
 
-def test_code_that_changed_meanwhile_is_not_kept(tmp_path):
+def test_changing_code_is_not_frozen(tmp_path):
     """Under the name of one version there is never another one's code."""
     with pytest.raises(RunError, match="hpcdl itself is being changed"):
         freeze_code(tmp_path, sha="0123456789abcdef")
@@ -84,7 +84,7 @@ def test_code_hash_by_content(tmp_path, monkeypatch):
     assert code_sha() != before
 
 
-def test_script_with_what_it_imports(tmp_path):
+def test_script_is_frozen_with_imports(tmp_path):
     beside = {
         "a.py": "import os, numpy\nimport helper\nfrom pack.inner import x\nfrom names.deep import y\n",
         "helper.py": "import second\n",
@@ -131,7 +131,7 @@ SEARCH_PATHS = [
 
 @pytest.mark.cases("C17")
 @pytest.mark.parametrize("adds", SEARCH_PATHS)
-def test_modules_on_the_search_path(tmp_path, adds):
+def test_modules_on_sys_path(tmp_path, adds):
     """A program that puts src on sys.path finds its modules in a run, too, wherever it works."""
     folder = tmp_path / "in"
     (folder / "src" / "deep").mkdir(parents=True)
@@ -173,14 +173,14 @@ def test_modules_on_the_search_path(tmp_path, adds):
         ("sys.path.append(", []),
     ],
 )
-def test_what_a_program_puts_on_the_search_path(adds, folders):
+def test_folders_added_to_sys_path(adds, folders):
     assert added_folders(f"import sys\n{adds}\n") == folders
 
 
 @pytest.mark.parametrize(
     "inside", ["from hpcdl.trainer.callback import SaveAndStop\n", "import mine\n"]
 )
-def test_callback_comes_along(write_job, tmp_path, inside):
+def test_callback_is_frozen_with_code(write_job, tmp_path, inside):
     beside = {"mine__py": "from hpcdl.trainer import callback\n"} if "mine" in inside else {}
     path = write_job("name: a\nscript: a.py\n", a__py=inside, **beside)
 
@@ -190,7 +190,7 @@ def test_callback_comes_along(write_job, tmp_path, inside):
     assert [name for name in names_below(tmp_path / "out") if name.startswith("hpcdl")] == package
 
 
-def test_other_hpcdl_is_left_alone(write_job, tmp_path):
+def test_other_hpcdl_is_not_frozen(write_job, tmp_path):
     freeze_user_files(
         load_job(write_job("name: a\nscript: a.py\n", a__py="import hpcdl\n")), tmp_path / "out"
     )
@@ -209,7 +209,7 @@ def test_files_in_any_order(tmp_path):
     assert names_below(tmp_path / "out") == ["a.py", "d/x"]
 
 
-def test_file_elsewhere_lies_beside_script(write_job, tmp_path):
+def test_outside_file_goes_next_to_script(write_job, tmp_path):
     (tmp_path / "deep").mkdir()
     path = write_job(
         "name: a\nscript: ../a.py\nfiles: [../b.txt]\n", "deep/job.yaml", a__py="", b__txt="b"
@@ -233,7 +233,7 @@ def test_function_frozen(write_job, tmp_path):
     assert names_below(tmp_path / "out") == ["helper.py", "own.py"]
 
 
-def test_script_not_python_frozen(write_job, tmp_path):
+def test_script_that_is_not_python(write_job, tmp_path):
     path = write_job("name: a\nscript: a.py\n", a__py="print 'Python 2'\n")
 
     freeze_user_files(load_job(path), tmp_path / "out")
@@ -324,7 +324,7 @@ PACKAGES = [
 
 @pytest.mark.cases("C17")
 @pytest.mark.parametrize(("files", "program"), PACKAGES)
-def test_packages_come_along(tmp_path, files, program):
+def test_packages_are_frozen(tmp_path, files, program):
     """Packages with or without ``__init__.py`` are copied whole, and what they import."""
     write_all(tmp_path, {**files, "t.py": program, "job.yaml": "name: a\nscript: t.py\n"})
 
@@ -335,7 +335,7 @@ def test_packages_come_along(tmp_path, files, program):
 
 @pytest.mark.cases("C17")
 @pytest.mark.parametrize("program", ["import wandb", "import wandb.sdk", "from wandb import init"])
-def test_folder_of_logs_stays(tmp_path, program):
+def test_folder_of_logs_is_not_copied(tmp_path, program):
     """A folder that is named like the image's package, and has no modules of it, is not copied."""
     write_all(
         tmp_path,
@@ -450,7 +450,7 @@ def test_links_without_end_stay_links(tmp_path, key):
         ("uses.py", "[../a/helper.py]", "helper.py"),
     ],
 )
-def test_two_files_of_one_name(tmp_path, script, files, name):
+def test_two_frozen_files_with_same_name(tmp_path, script, files, name):
     """The last would take the place of the first, and a job would read, or run, another file."""
     for folder in ("job/a", "job/b", "job/sub", "a/sub", "b/sub"):
         (tmp_path / folder).mkdir(parents=True)
@@ -479,7 +479,7 @@ def test_two_files_of_one_name(tmp_path, script, files, name):
 
 
 @pytest.mark.cases("C11")
-def test_pipes_are_no_files(tmp_path):
+def test_pipes_are_not_copied(tmp_path):
     """A pipe or a socket in a folder stays behind; one that is named is refused."""
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "folder" / "pipe")
@@ -536,7 +536,8 @@ def test_modules_imported_by_text(write_job, tmp_path, program):
         'import_module("")\n',
     ],
 )
-def test_what_is_no_modules_name_is_left_alone(write_job, tmp_path, program):
+def test_text_that_names_no_module(write_job, tmp_path, program):
+    """Texts that are not the name of a module bring no file along."""
     path = write_job(
         "name: a\nscript: a.py\n",
         a__py=f"from importlib import import_module\n{program}",

@@ -241,7 +241,7 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize(("cell", "words"), LEFT_OUT.values(), ids=LEFT_OUT)
-def test_left_out_is_said(folder, cell, words):
+def test_left_out_code_is_reported(folder, cell, words):
     """What is left out is said before the first cell runs, and changes nothing else."""
     read = folder.write("x = 1", cell, "print('end', x)")
     status, out, errors = folder.run("x = 1", cell, "print('end', x)")
@@ -272,7 +272,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("cell", "words"), REFUSED.values(), ids=REFUSED)
-def test_unknown_is_refused(folder, cell, words):
+def test_unsupported_cell_is_refused(folder, cell, words):
     """What hpcdl cannot run is refused before anything is made, with the cell and line that the user has."""
     with pytest.raises(UserError, match=r"nb\.ipynb, cell 2, line \d: ") as refused:
         folder.run("x = 1", cell)
@@ -313,7 +313,7 @@ def test_errors_name_the_cell(folder, cells, place):
     )
 
 
-def test_failed_command_is_said(folder):
+def test_failed_command_is_reported(folder):
     status, _, errors = folder.run("!exit 4")
 
     assert status == 0
