@@ -15,7 +15,7 @@ from hpcdl.errors import UserError
 from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
 from hpcdl.mounts.binds import View
 from hpcdl.planning import SUPPORT, Plan, Script, Training, script_name, summary
-from hpcdl.run.causes import OWN_REQUEUE
+from hpcdl.run.states import OWN_REQUEUE
 from hpcdl.text import one_line
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")

@@ -45,8 +45,9 @@ def facts(entry: Staged) -> dict[str, Any]:
 
 def _contents(entry: Staged) -> tuple[int | None, int | None]:
     """How many images and classes a set has; None if it does not say, or is no set of images."""
+    from hpcdl.contract.pack_layout import PACK
     from hpcdl.files import read_json
-    from hpcdl.staging import PACK, WEIGHTS
+    from hpcdl.staging import WEIGHTS
 
     if _is_pack(entry):
         pack = read_json(entry.path / PACK) or {}
@@ -77,7 +78,7 @@ def _array_contents(path: Path) -> tuple[int | None, int | None]:
 
 
 def _is_pack(entry: Staged) -> bool:
-    from hpcdl.staging import PACK
+    from hpcdl.contract.pack_layout import PACK
 
     return f"{entry.path.name}/{PACK}" in entry.sums
 

@@ -191,7 +191,7 @@ def _reason_in_slurm(paths: RunPaths, job_id: str | None) -> str | None:
     output = slurms_words(paths, job_id)
     word = causes.slurm_state_of_words(output) or own_jobs.last_state(job_id)
     reason = causes.reason_of_slurm_state(word)
-    if reason == states.REQUEUED and causes.OWN_REQUEUE in output:
+    if reason == states.REQUEUED and states.OWN_REQUEUE in output:
         return states.KILLED  # launch itself was, and so the batch script asked for the requeue
     return reason
 

@@ -43,8 +43,6 @@ _SLURMS_WORDS = {
     "DUE TO JOB REQUEUE": "REQUEUED",
 }
 _CANCELLED_LINE = re.compile(r"\*\*\* (JOB|STEP) \S+ .*CANCELLED AT ")
-# The batch script writes this line before it asks SLURM for a requeue; without it somebody else did
-OWN_REQUEUE = "hpcdl: asking SLURM to run this job again"
 # FUSE's errors when the process that serves the image's files was killed
 _GONE = "(Transport endpoint is not connected|Software caused connection abort)"
 _IMAGE_GONE = re.compile(f"{_GONE}: '/|shared object file: {_GONE}")

@@ -32,3 +32,6 @@ START = "start"
 END = "end"
 RESUMED = "resumed"  # somebody resumed the run by hand
 EVENTS = frozenset({START, END, RESUMED})
+
+# The batch script writes this line before it asks SLURM for a requeue; without it somebody else did
+OWN_REQUEUE = "hpcdl: asking SLURM to run this job again"

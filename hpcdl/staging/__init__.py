@@ -7,10 +7,9 @@ import shlex
 from pathlib import Path
 
 from hpcdl.contract import staged_names
-from hpcdl.contract.pack_layout import PACK
 from hpcdl.contract.staged_names import MODELS, NPZ, WEIGHTS
 
-__all__ = ["MODELS", "PACK", "WEIGHTS", "how_to_stage", "item_name", "set_path", "staged_path"]
+__all__ = ["MODELS", "WEIGHTS", "how_to_stage", "item_name", "set_path", "staged_path"]
 
 
 def staged_path(data_root: str, name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from hpcdl import packages, planfile
 from hpcdl.cache import cached_sha256
+from hpcdl.contract.pack_layout import PACK
 from hpcdl.contract.spec import RunSpec
 from hpcdl.contract.version import __version__
 from hpcdl.errors import RunError, UserError
@@ -24,7 +25,6 @@ from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
 from hpcdl.oserrors import sentence
 from hpcdl.planning import Plan, Script
 from hpcdl.run.paths import RunPaths
-from hpcdl.staging import PACK
 from hpcdl.staging.listing import list_files
 from hpcdl.usercode.folders import copy_folder
 from hpcdl.usercode.freeze import freeze_code, freeze_support, freeze_user_files

@@ -173,7 +173,16 @@ def test_reader_that_quits_is_fine():
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-OTHER_OPENERS = {"self", "os", "Image", "tarfile", "gzip", "archive"}  # these give bytes
+OTHER_OPENERS = {
+    "opener",
+    "images",
+    "self",
+    "os",
+    "Image",
+    "tarfile",
+    "gzip",
+    "archive",
+}  # these give bytes
 
 
 def is_binary(call: ast.Call) -> bool:

@@ -8,8 +8,8 @@ import pytest
 
 from hpcdl.files import append_json_line
 from hpcdl.launch.attempt import attempt
-from hpcdl.run.causes import OWN_REQUEUE
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.states import OWN_REQUEUE
 
 JOB_ID = "999999999"  # which no SLURM knows that may be on this machine
 REQUEUED = (
