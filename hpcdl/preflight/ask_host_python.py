@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hpcdl
 from hpcdl import cache, modules
 from hpcdl.environment import submission_environment
 from hpcdl.image import read_answer
@@ -52,7 +51,7 @@ def why_not(python: str, module_lines: Sequence[str], code_sha: str) -> str:
     begun_ns = time.time_ns() - _TICK_NS
     # A folder with hpcdl alone: not with the packages that are installed next to it
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "hpcdl").symlink_to(Path(hpcdl.__file__).parent)
+        Path(folder, "hpcdl").symlink_to(Path(__file__).resolve().parents[1])
         environment = {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         argv = [python, *python_options(), "-c", _PROGRAM]
         done = modules.run(module_lines, argv, environment)
