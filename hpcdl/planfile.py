@@ -20,7 +20,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
     return {"version": VERSION, **groups}
 
 
-def from_json(content: Mapping[str, Any], spec: Mapping[str, Any]) -> Plan:
+def from_json(content: Any, spec: Mapping[str, Any]) -> Plan:
     """The plan that a plan.json holds.
 
     Args:
@@ -31,6 +31,8 @@ def from_json(content: Mapping[str, Any], spec: Mapping[str, Any]) -> Plan:
     Raises:
         UserError: a newer hpcdl wrote it, or it is damaged.
     """
+    if not isinstance(content, Mapping):
+        raise damaged("it holds no keys")
     version = content.get("version", 1)
     if version not in (1, VERSION):
         raise UserError(
@@ -42,7 +44,12 @@ def from_json(content: Mapping[str, Any], spec: Mapping[str, Any]) -> Plan:
     try:
         return _read(_in_groups(content, spec) if version == 1 else content)
     except (KeyError, TypeError, ValidationError) as error:
-        raise UserError(f"plan.json is damaged ({error}): submit the job again") from error
+        raise damaged(error) from error
+
+
+def damaged(why: object) -> UserError:
+    """The error of a plan.json that cannot be used."""
+    return UserError(f"plan.json is damaged ({why}): submit the job again")
 
 
 def _read(groups: Mapping[str, Any]) -> Plan:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from hpcdl.contract.spec import EXIT_STOPPED
+from hpcdl.errors import UserError
 from hpcdl.launch.retry import OutOfPatienceError, RunRemovedError, say
 from hpcdl.run.paths import RunPaths
 
@@ -37,7 +38,7 @@ def launch(run: str) -> None:
         say(f"the run folder cannot be used: {error}; what was saved before is intact")
         restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         status = EXIT_STOPPED if restarts < _BLIND_RESTARTS else 1
-    except RunRemovedError as error:
+    except (RunRemovedError, UserError) as error:
         status = _give_up(error)
     _end(status)
 
@@ -60,13 +61,13 @@ def launch_local(run: str) -> None:
     except OutOfPatienceError as error:
         say(f"the run folder cannot be used: {error}; hpcdl resume goes on when it can")
         status = EXIT_STOPPED
-    except RunRemovedError as error:
+    except (RunRemovedError, UserError) as error:
         status = _give_up(error)
     _end(status)
 
 
-def _give_up(error: RunRemovedError) -> int:
-    """The status of a run whose folder was removed: it cannot go on."""
+def _give_up(error: RunRemovedError | UserError) -> int:
+    """The status of a run that cannot go on: its folder was removed, or its plan is damaged."""
     say(f"{error}: this run ends here")
     return 1
 

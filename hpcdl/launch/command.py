@@ -27,9 +27,18 @@ FOR_THE_RUNTIME = ("APPTAINER", "SINGULARITY")  # how variables for the containe
 
 
 def read_plan(paths: RunPaths) -> Plan:
-    """The plan that was frozen with a run."""
+    """The plan that was frozen with a run.
+
+    Raises:
+        OSError: plan.json cannot be read.
+        UserError: it is damaged, or a newer hpcdl wrote it.
+    """
     # Not msgspec's own decoder: it refuses the file names that are not UTF-8 (PEP 383).
-    return planfile.from_json(json.loads(paths.plan.read_bytes()), records.spec(paths))
+    try:
+        content = json.loads(paths.plan.read_bytes())
+    except ValueError as error:
+        raise planfile.damaged(error) from error
+    return planfile.from_json(content, records.spec(paths))
 
 
 def places_of(

@@ -213,7 +213,7 @@ def _nodes(events: Sequence[AttemptEvent], reason: str) -> set[str]:
 
 def worker_command(python: str, folder: Path, options: Sequence[str] = ("-s",)) -> list[str]:
     """The argv of submitit's worker for a folder of its pickles."""
-    return [python, *options, "-u", "-m", "hpcdl.worker.__main__", str(folder)]
+    return [python, *options, "-u", "-m", "hpcdl.worker", str(folder)]
 
 
 def python_options() -> list[str]:

@@ -292,7 +292,7 @@ def test_dry_run_prints_and_creates_nothing(cli, tmp_path):
     assert answer.err.startswith("mnist_cnn: using the job that ships with hpcdl")
     assert answer.err.count("\n") == 1
     assert answer.out.startswith("#!/bin/bash\n")
-    assert "-m hpcdl.worker.__main__" in answer.out
+    assert "-m hpcdl.worker" in answer.out
     assert f"#SBATCH --chdir={tmp_path}/runs/mnist-cnn/" in answer.out
     assert os.listdir(tmp_path) == []
 

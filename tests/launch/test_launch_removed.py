@@ -101,7 +101,7 @@ def test_worker_of_removed_run(run):
     shutil.rmtree(run.root)
 
     done = subprocess.run(
-        [sys.executable, "-m", "hpcdl.worker.__main__", str(run.submitit)],
+        [sys.executable, "-m", "hpcdl.worker", str(run.submitit)],
         capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
 

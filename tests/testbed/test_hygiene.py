@@ -91,7 +91,7 @@ def look_from_outside(run: Run) -> dict[str, dict[str, str]]:
             continue
         environ = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
         if environ.get("SLURM_JOB_ID") == run.job_id:
-            found["worker" if "hpcdl.worker.__main__" in argv else Path(argv[0]).name] = environ
+            found["worker" if "hpcdl.worker" in argv else Path(argv[0]).name] = environ
     return found
 
 
@@ -303,7 +303,7 @@ def test_hpcdl_from_user_site_runs_jobs(bed: Bed) -> None:
     bed.environment = dict(LOGIN)
     assert run.wait()["state"] == "done"
     assert (
-        "    /usr/bin/python3 -u -m hpcdl.worker.__main__ "
+        "    /usr/bin/python3 -u -m hpcdl.worker "
         in (run.path / "script.sbatch").read_text()
     )
 
