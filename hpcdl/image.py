@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import tempfile
@@ -60,7 +61,9 @@ def inspect_image(sif: str, python: str = "python", runtime: str | None = None) 
         raise ContainerError(f"there is no {names} command here; perhaps: module load singularity")
     with tempfile.TemporaryDirectory(prefix="hpcdl-") as tmp:
         start = isolated(command, str(path), tmp)
-        versions = ask([*start, *python_program(python, "versions")], f"{python} in {sif}")
+        argv = [*start, *python_program(python, "versions")]
+        # The user asks, not a job: the shell's settings of Apptainer count
+        versions = ask(argv, f"{python} in {sif}", env=dict(os.environ))
     size, sha256 = path.stat().st_size, cached_sha256(path)
     return ImageVersions(str(path.absolute()), size, sha256, **versions)
 
@@ -78,7 +81,11 @@ def python_program(python: str, name: str) -> list[str]:
 
 
 def ask(
-    argv: Sequence[str], asked: str, question: Any = None, module_lines: Sequence[str] = ()
+    argv: Sequence[str],
+    asked: str,
+    question: Any = None,
+    module_lines: Sequence[str] = (),
+    env: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Start a program of `hpcdl.in_image` in a container, and return its answer.
 
@@ -87,12 +94,13 @@ def ask(
         asked: who is asked, for messages: ``python in tensorflow.sif``.
         question: what the program reads, as JSON.
         module_lines: the lines that load the site's modules.
+        env: variables besides those that a job inherits.
 
     Raises:
         ContainerError: the container command is not here, or fails.
         HpcdlError: a module cannot be loaded, or there is no answer in time.
     """
-    done = run_in_container(argv[0], module_lines, argv, json.dumps(question))
+    done = run_in_container(argv[0], module_lines, argv, json.dumps(question), env)
     answer = None
     for line in done.stdout.splitlines():
         answer = read_answer(line) or answer

@@ -93,7 +93,11 @@ def check_loaded(lines: Sequence[str], status: int, words: str) -> None:
 
 
 def run_in_container(
-    runtime: str, lines: Sequence[str], argv: Sequence[str], stdin: str
+    runtime: str,
+    lines: Sequence[str],
+    argv: Sequence[str],
+    stdin: str,
+    env: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a container command that this machine, or a module, has.
 
@@ -102,6 +106,7 @@ def run_in_container(
         lines: from `Plan.module_lines`.
         argv: all words.
         stdin: the program's input.
+        env: variables besides those that a job inherits.
 
     Raises:
         ContainerError: neither has it.
@@ -110,12 +115,12 @@ def run_in_container(
     """
     if shutil.which(runtime):
         try:  # the job's modules may say what its container sees
-            return run(lines, argv, stdin=stdin, timeout_s=300)
+            return run(lines, argv, env, stdin, timeout_s=300)
         except (ModuleError, NoModuleCommandError):  # the command is here without them
-            return run([], argv, stdin=stdin, timeout_s=300)
+            return run([], argv, env, stdin, timeout_s=300)
     if not lines:
         raise ContainerError(f"there is no {runtime} command on this machine")
-    done = run(lines, argv, stdin=stdin, timeout_s=300)
+    done = run(lines, argv, env, stdin, timeout_s=300)
     if done.returncode == 127 and runtime in done.stderr:
         raise ContainerError(
             f"there is no {runtime} command on this machine, with the profile's modules loaded"

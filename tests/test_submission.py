@@ -95,10 +95,7 @@ def test_script_names_this_run(tmp_path):
 
     script = prepared.script or ""
     assert f"#SBATCH --chdir={prepared.paths.root}\n" in script
-    assert (
-        f"    /opt/py/bin/python -s -u -m hpcdl.worker {prepared.paths.submitit}\n"
-        in script
-    )
+    assert f"    /opt/py/bin/python -s -u -m hpcdl.worker {prepared.paths.submitit}\n" in script
     assert "module load py/3\n" in script
     assert f"export PYTHONPATH={tmp_path}/.code/" in script
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +123,8 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
         say(f"{why_over}; nothing is started")
         return 0
     node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-    this = Attempt(paths, plan, job_id, node, records.read_attempts(paths))
+    events = keep_trying("attempts.jsonl", lambda: _events(paths), paths)
+    this = Attempt(paths, plan, job_id, node, events)
     if settle_last_attempt(this) == states.CANCELLED and not plan.policy.requeue:
         say("the last job of this run was cancelled, and so is the run; nothing is started")
         keep_trying("the marker", paths.cancelled.touch, paths)
@@ -283,6 +285,8 @@ def conclude(this: Attempt, ended: Ended) -> int:
     paths, plan = this.paths, this.plan
     if paths.cancelled.exists():
         return 0
+    # Somebody may have resumed the run meanwhile, or another job of it may have started
+    this.events = records.read_attempts(paths) or this.events
     jobs_left = None
     if this.job_id is not None and not plan.policy.requeue:
         jobs_left = own_jobs.jobs_left(paths, this.job_id)
@@ -300,6 +304,17 @@ def conclude(this: Attempt, ended: Ended) -> int:
     if outcome.state == states.FAILED and (ended.status <= 0 or ended.status == EXIT_STOPPED):
         return 1
     return ended.status
+
+
+def _events(paths: RunPaths) -> list[AttemptEvent]:
+    """The lines of attempts.jsonl.
+
+    Raises:
+        OSError: the file exists and cannot be read. A run with lines must not pass for a new one.
+    """
+    with suppress(FileNotFoundError):
+        paths.attempts.read_bytes()
+    return records.read_attempts(paths)
 
 
 def saved_step(paths: RunPaths, plan: Plan) -> int | None:

@@ -120,7 +120,7 @@ def program_of(paths: RunPaths, plan: Plan) -> list[str]:
     if isinstance(program, Training):
         return program.argv(python, lambda name: str(paths.root / name))
     script = Path(program.script).name
-    if not (paths.user / script).exists():  # an older hpcdl has made a .py file of a notebook
+    if not os.path.exists(paths.user / script):  # an older hpcdl has made a .py file of a notebook
         script = f"{Path(script).stem}.py"
     return replace(program, script=script).argv(python, lambda name: str(paths.user / name))
 

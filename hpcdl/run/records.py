@@ -45,7 +45,7 @@ _FILE = kinds.object_with(
     {},
     {
         "path": kinds.text,
-        "sha256": kinds.text,
+        "sha256": kinds.or_none(kinds.text),
         "listing_sha256": kinds.text,
         "files": kinds.whole,
         "bytes": kinds.amount,

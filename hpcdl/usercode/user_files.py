@@ -16,7 +16,13 @@ from hpcdl.usercode.source import NOTEBOOK, parse_source, read_source
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # What a script may import of hpcdl
-_FOR_SCRIPTS = ("__init__.py", "trainer/__init__.py", "trainer/callback.py")
+_FOR_SCRIPTS = (
+    "__init__.py",
+    "contract/__init__.py",
+    "contract/version.py",
+    "trainer/__init__.py",
+    "trainer/callback.py",
+)
 
 
 def user_files(job: Job) -> dict[Path, str]:

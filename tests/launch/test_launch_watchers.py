@@ -21,7 +21,7 @@ def program():
         process.kill()
 
 
-def test_cancelled_program_is_killed_after_a_while(tmp_path, program):
+def test_cancelled_program_killed_after_grace(tmp_path, program):
     paths = RunPaths(tmp_path)
     watcher = KillWatcher(paths, Deadline(paths, None, 60.0))
     paths.cancelled.touch()

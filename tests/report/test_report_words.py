@@ -146,7 +146,7 @@ def test_counts_of_one_are_singular(tmp_path):
         ({"names": ["GPU:0 NVIDIA H100"], "emulated": False}, "on NVIDIA H100:", False),
     ],
 )
-def test_emulated_gpus_only_if_used(tmp_path, devices, text, is_emulated):
+def test_stand_in_gpus_only_if_used(tmp_path, devices, text, is_emulated):
     """The test bed's profile emulates GPUs, also for a job that asks for none."""
     folder = made.training(tmp_path, devices=devices, cluster={"emulate_gpus": True})
     plan = json.loads((folder / "plan.json").read_text())

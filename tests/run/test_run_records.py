@@ -29,7 +29,14 @@ def test_damaged_key_counts_as_missing(paths):
     assert Submitted.read(paths) == Submitted(backend="slurm")
 
 
-def test_lines_without_an_event_are_left_out(paths):
+def test_image_without_hash_keeps_the_key(paths):
+    """Only the nodes see some images, so that nobody could hash them."""
+    write_json(paths.manifest, {"image": {"path": "/a.sif", "sha256": None}})
+
+    assert Manifest.read(paths).image == {"path": "/a.sif", "sha256": None}
+
+
+def test_lines_without_event_left_out(paths):
     for line in (
         {"attempt": 1},
         {"event": "?"},
@@ -44,7 +51,7 @@ def test_lines_without_an_event_are_left_out(paths):
     assert (end.is_end, end.attempt, end.status) == (True, 1, -9)
 
 
-def test_submitted_is_written_as_it_was_read(paths):
+def test_submitted_reads_as_written(paths):
     content = {
         "backend": "slurm",
         "cluster": "site",
@@ -74,7 +81,7 @@ def test_all_job_ids(submitted, job_ids):
     assert submitted.all_job_ids == job_ids
 
 
-def test_result_of_the_trainer_is_not_complete(paths):
+def test_trainer_result_is_not_complete(paths):
     write_json(paths.result, {"state": "done", "seed": 1})
     result = Result.read(paths)
     assert result is not None

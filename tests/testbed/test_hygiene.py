@@ -302,10 +302,7 @@ def test_hpcdl_from_user_site_runs_jobs(bed: Bed) -> None:
 
     bed.environment = dict(LOGIN)
     assert run.wait()["state"] == "done"
-    assert (
-        "    /usr/bin/python3 -u -m hpcdl.worker "
-        in (run.path / "script.sbatch").read_text()
-    )
+    assert "    /usr/bin/python3 -u -m hpcdl.worker " in (run.path / "script.sbatch").read_text()
 
 
 @pytest.fixture

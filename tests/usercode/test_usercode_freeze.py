@@ -186,8 +186,19 @@ def test_callback_is_frozen_with_code(write_job, tmp_path, inside):
 
     freeze_user_files(load_job(path), tmp_path / "out")
 
-    package = ["hpcdl/__init__.py", "hpcdl/trainer/__init__.py", "hpcdl/trainer/callback.py"]
+    package = [
+        "hpcdl/__init__.py",
+        "hpcdl/contract/__init__.py",
+        "hpcdl/contract/version.py",
+        "hpcdl/trainer/__init__.py",
+        "hpcdl/trainer/callback.py",
+    ]
     assert [name for name in names_below(tmp_path / "out") if name.startswith("hpcdl")] == package
+    program = "import hpcdl; print(hpcdl.__version__)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd=tmp_path / "out", capture_output=True, text=True
+    )
+    assert done.stdout == f"{hpcdl.__version__}\n"
 
 
 def test_other_hpcdl_is_not_frozen(write_job, tmp_path):
