@@ -40,7 +40,7 @@ def ask_in(epoch, batch):
     return ask
 
 def attempt(folder, ask=(None, None), early=False, units=8, epochs=6, built=False, every_s=0.0):
-    callback._served.clear()
+    callback._used_folders.clear()
     stop.unlink(missing_ok=True)
     keras.backend.clear_session()
     keras.utils.set_random_seed(1)
