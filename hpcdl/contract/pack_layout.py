@@ -96,6 +96,8 @@ def read_pack(folder: str) -> Pack:
 
 
 def _pack(content: Dict[str, Any]) -> Pack:
+    if content["storage"] == NPY and content["image_size"] is None:
+        raise ValueError("image_size is missing")
     parts = {}
     file_bytes: Dict[str, int] = {}
     for part, about in content["parts"].items():

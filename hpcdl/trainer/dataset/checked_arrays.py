@@ -74,18 +74,23 @@ def check_classes(
     """
     if "train" not in labels:
         return 0
-    train = _label_facts(labels["train"])
+    train = _label_facts(labels["train"], len(labels["train"]))
     test = None
     if "test" in labels:
-        test = _label_facts(labels["test"])
+        # A small test part is counted, too: the training rows bound the number of classes
+        test = _label_facts(labels["test"], max(len(labels["test"]), train.rows))
     problems += array_rules.class_problems(train, test, named)
     return named or train.highest + 1
 
 
-def _label_facts(labels: NDArray[Any]) -> array_rules.Labels:
+def _label_facts(labels: NDArray[Any], most: int) -> array_rules.Labels:
+    """The facts of a part's labels; their counts only up to a class number of `most`.
+
+    Above it memory may end, and the number of classes is refused in any case.
+    """
     highest = int(labels.max())
     counts = None
-    if highest <= len(labels):  # with more classes than rows, some have none, and memory may end
+    if highest <= most:
         counts = np.bincount(labels).tolist()
     return array_rules.Labels(len(labels), highest, counts)
 

@@ -50,10 +50,11 @@ def choose_devices(spec: DeviceSpec) -> Devices:
         return _emulate(spec.gpus)
     if len(gpus) != spec.gpus:
         raise _other_number_of_gpus(spec.gpus, len(gpus))
-    models = []
     for gpu in gpus:
         # Otherwise TensorFlow takes all memory at once, and nobody sees what the run needs.
         tf.config.experimental.set_memory_growth(gpu, True)
+    models = []
+    for gpu in gpus:  # only then: to ask for details may start the devices
         details = tf.config.experimental.get_device_details(gpu)
         models.append(details.get("device_name", "unknown model"))
     return _devices(["GPU:{}".format(index) for index in range(len(gpus))], models, False)
