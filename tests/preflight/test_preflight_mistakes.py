@@ -287,7 +287,7 @@ DATA = [
     row("pack-damaged", "data", "pack.json: is damaged", "hpcdl data pack", "data={path: pictures}",
         plant=lambda w: pack(w, b"1234567890", parts={"train": 3})),
     row("pack-without-size", "data", "its images differ in size", "set data.image_size", "data={path: pictures}",
-        plant=lambda w: pack(w, b"1234567890", image_size=None)),
+        plant=lambda w: pack(w, b"1234567890", image_size=None, storage="tfrecord")),
     row("function-not-there", "script", "my_set.py has no load", "define it there: def load()",
         "data={function: my_set:load}", plant=lambda w: w.write("my_set.py", "def lod():\n    pass\n")),
     row("function-module-not-there", "script", "data.function imports my_set, which the image does not have", "next to",
