@@ -12,7 +12,13 @@ TrainingError
 `settings.SpecError` (64) is outside the tree: it says that run.json is wrong, not a run.
 """
 
-from hpcdl.contract.spec import EXIT_DATA, EXIT_DEVICES, EXIT_INTERNAL, EXIT_STOPPED, EXIT_USER_CODE
+from hpcdl.contract.exit_status import (
+    EXIT_DATA,
+    EXIT_DEVICES,
+    EXIT_INTERNAL,
+    EXIT_STOPPED,
+    EXIT_USER_CODE,
+)
 
 
 class TrainingError(Exception):

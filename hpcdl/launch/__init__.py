@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from hpcdl.contract.spec import EXIT_STOPPED
+from hpcdl.contract.exit_status import EXIT_STOPPED
 from hpcdl.errors import UserError
 from hpcdl.launch.retry import OutOfPatienceError, RunRemovedError, say
 from hpcdl.run.paths import RunPaths

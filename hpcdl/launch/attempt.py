@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from hpcdl.contract.spec import EXIT_STOPPED
+from hpcdl.contract.exit_status import EXIT_STOPPED
 from hpcdl.files import append_json_line, write_json
 from hpcdl.launch import node_checks, own_jobs
 from hpcdl.launch.command import read_plan

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcdl.contract.spec import EXIT_DATA, EXIT_DEVICES, EXIT_SPEC
+from hpcdl.contract.exit_status import EXIT_DATA, EXIT_DEVICES, EXIT_SPEC
 from hpcdl.image import size_in_header
 from hpcdl.launch.command import data_path
 from hpcdl.mounts.binds import parse

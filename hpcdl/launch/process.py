@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from hpcdl.container import plain
-from hpcdl.contract.spec import EXIT_SPEC, EXIT_STOPPED
+from hpcdl.contract.exit_status import EXIT_SPEC, EXIT_STOPPED
 from hpcdl.files import write_json
 from hpcdl.launch.command import (
     argv_of,

@@ -6,17 +6,17 @@ import re
 import signal
 from dataclasses import dataclass
 
-from hpcdl.contract import spec
+from hpcdl.contract import exit_status
 from hpcdl.run import states
 from hpcdl.run.tracebacks import Raised, Traceback, last_traceback, own_lines
 
 # The cause for each of the trainer's exit statuses
 _TRAINER = {
-    spec.EXIT_USER_CODE: "user_code",
-    spec.EXIT_SPEC: "spec",
-    spec.EXIT_DATA: "data",
-    spec.EXIT_DEVICES: "device",
-    spec.EXIT_INTERNAL: "internal",
+    exit_status.EXIT_USER_CODE: "user_code",
+    exit_status.EXIT_SPEC: "spec",
+    exit_status.EXIT_DATA: "data",
+    exit_status.EXIT_DEVICES: "device",
+    exit_status.EXIT_INTERNAL: "internal",
 }
 # The cause for each of SLURM's states of a job that has ended
 _SLURM = {
@@ -105,9 +105,9 @@ class Outcome:
 
 def of_ending(end: Ending) -> Outcome:
     """What the end of a program means."""
-    if end.status == spec.EXIT_DONE:
+    if end.status == exit_status.EXIT_DONE:
         return Outcome(states.DONE)
-    if end.status == spec.EXIT_STOPPED:
+    if end.status == exit_status.EXIT_STOPPED:
         return Outcome(_why_stopped(end))
     if end.overtime:
         message = "it went on beyond its time limit, and was killed"
@@ -122,7 +122,7 @@ def of_ending(end: Ending) -> Outcome:
         return Outcome(_state_of_cut(end), "internal", message)
     if end.status == 255 and _NO_CONTAINER.search(_last_lines(end.log)):
         return Outcome(states.FAILED, "spec", "the container did not start")
-    if end.oom_kills and (end.script or end.status == spec.EXIT_INTERNAL):
+    if end.oom_kills and (end.script or end.status == exit_status.EXIT_INTERNAL):
         killed = "the kernel killed one of its processes for memory"
         message = f"the program ended with exit status {end.status}; {killed}"
         return Outcome(states.FAILED, "out_of_memory", message)
@@ -188,7 +188,7 @@ def _of_words(end: Ending) -> str | None:
     """
     if end.failure_kind == "out_of_memory":
         return "out_of_memory"
-    if not end.script and end.status != spec.EXIT_INTERNAL:
+    if not end.script and end.status != exit_status.EXIT_INTERNAL:
         return None  # the trainer's other statuses say it better
     traceback = _ending_traceback(end)
     if traceback is None:

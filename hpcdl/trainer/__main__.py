@@ -44,7 +44,7 @@ def main(argv: List[str]) -> int:
         argv: the path of run.json, alone. Its folder is the run folder.
 
     Returns:
-        the exit status, one of ``EXIT_*`` in `hpcdl.contract.spec`.
+        the exit status, one of `hpcdl.contract.exit_status`.
     """
     if len(argv) != 1 or not os.path.isdir(os.path.dirname(os.path.abspath(argv[0]))):
         print(
