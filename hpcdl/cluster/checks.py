@@ -25,7 +25,7 @@ def check_words(document: Located, walker: Walker) -> None:
     """Values that go into #SBATCH lines or onto a module line must be plain words."""
     _check_single_words(document, walker)
     for section in ("partitions", "qos_choices"):
-        for name, item in _items(document, section).items():
+        for name, item in document.items_of(section).items():
             _check_choice(name, item, f"{section}.{name}", walker)
     for modules in ("modules", "host_modules"):
         for key, item in _entries(document, modules):
@@ -55,7 +55,7 @@ def check_times(document: Located, walker: Walker) -> None:
     """A max_time is written as resources.time is."""
     _check_max_time(document, "", walker)
     for section in ("partitions", "qos_choices"):
-        for name, item in _items(document, section).items():
+        for name, item in document.items_of(section).items():
             _check_max_time(item, f"{section}.{name}.", walker)
 
 
@@ -116,15 +116,6 @@ def _is_among(name: str, choices: Iterable[str], with_case: bool) -> bool:
     if with_case:
         return name in choices
     return name.lower() in {choice.lower() for choice in choices}
-
-
-def _items(document: Located, key: str) -> dict[str, Located]:
-    """The keys of a section; none if it is missing or not a section."""
-    section = document.value.get(key)
-    if section is None or not isinstance(section.value, dict):
-        return {}
-    items: dict[str, Located] = section.value
-    return items
 
 
 def _entries(document: Located, key: str) -> list[tuple[str, Located]]:

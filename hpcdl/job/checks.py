@@ -31,7 +31,7 @@ def check_job(job: Job, document: Located, walker: Walker) -> None:
     """
     for document_rule in _DOCUMENT_RULES:
         walker.problems.extend(document_rule(document))
-    check_options(_items(document, "slurm"), walker)
+    check_options(document.items_of("slurm"), walker)
     for value_rule in _VALUE_RULES:
         for key, message in value_rule(job):
             if walker.trusts([key]):
@@ -84,7 +84,7 @@ def _one_data_set(document: Located) -> Iterator[Problem]:
 
 
 def _variables(document: Located) -> Iterator[Problem]:
-    for name, item in _items(document, "env").items():
+    for name, item in document.items_of("env").items():
         message = ""
         if not _VARIABLE.fullmatch(name):
             message = "is not a variable's name: letters, digits and underscores"
@@ -114,15 +114,6 @@ def _data_name(job: Job) -> Iterator[tuple[str, str]]:
     if name is not None and not NAME.fullmatch(name):
         where_files_go = "a file goes under data.path"
         yield "data.name", f"expected a staged set's name; got {show(name)} ({where_files_go})"
-
-
-def _items(document: Located, key: str) -> dict[str, Located]:
-    """The keys of a section; none if it is missing or not a section."""
-    section = document.value.get(key)
-    if section is None or not isinstance(section.value, dict):
-        return {}
-    items: dict[str, Located] = section.value
-    return items
 
 
 # About which keys there are: their values may be of any type

@@ -41,6 +41,11 @@ def _record_of(cls: type[T], value: Record) -> T | None:
     return cls(**usable)
 
 
+def _record_in(cls: type[T], path: Path) -> T:
+    """A JSON file as a record without required keys; an empty one if the file is missing."""
+    return _record_of(cls, read_json(path) or {}) or cls()
+
+
 _FILE = kinds.object_with(
     {},
     {
@@ -236,7 +241,7 @@ class Heartbeat:
     @classmethod
     def read(cls, paths: RunPaths) -> Heartbeat:
         """Read heartbeat.json; nothing is known if it is missing."""
-        return _record_of(cls, read_json(paths.heartbeat) or {}) or cls()
+        return _record_in(cls, paths.heartbeat)
 
 
 @dataclass(frozen=True)
@@ -262,7 +267,7 @@ class Manifest:
     @classmethod
     def read(cls, paths: RunPaths) -> Manifest:
         """Read manifest.json; nothing is known if it is missing."""
-        return _record_of(cls, read_json(paths.manifest) or {}) or cls()
+        return _record_in(cls, paths.manifest)
 
     @property
     def code_folder(self) -> str | None:
@@ -287,7 +292,7 @@ class Failure:
     @classmethod
     def read(cls, paths: RunPaths) -> Failure:
         """Read failure.json; nothing is known if it is missing."""
-        return _record_of(cls, read_json(paths.failure) or {}) or cls()
+        return _record_in(cls, paths.failure)
 
 
 _PLAN_GROUPS = ("size", "program", "policy")

@@ -50,6 +50,14 @@ class Located:
                 places.update(item.places(join(key, name)))
         return places
 
+    def items_of(self, key: str) -> dict[str, Located]:
+        """The keys of a section in this one; none if it is missing or not a section."""
+        section = self._inner(key)
+        if section is None or not isinstance(section.value, dict):
+            return {}
+        items: dict[str, Located] = section.value
+        return items
+
     def at(self, key: str) -> Located:
         """The value of a dotted key, such as ``train.jit`` or ``data.augment[2]``.
 
