@@ -20,7 +20,7 @@ FLOORS = {
         "files job",
         "cache cluster staging",
         "planning scheduler",
-        "planfile run",
+        "planfile run sweep",
         "local_machine report usercode worker",
         "mounts",
         "container",

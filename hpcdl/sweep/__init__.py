@@ -1,0 +1,1 @@
+"""Many trials of one job: what is searched, what comes next, and who runs it."""

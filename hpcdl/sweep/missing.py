@@ -1,0 +1,86 @@
+"""Events that the tasks' logs lack, made again from the trials' own files, which are the truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hpcdl.files import read_json
+from hpcdl.sweep.events import Claimed, Ended, Event, end_of_result
+from hpcdl.sweep.folder import SweepPaths
+from hpcdl.sweep.state import SweepState
+
+
+class TrialFile(msgspec.Struct):
+    """The content of a trial.json.
+
+    Args:
+        number: the trial's.
+        params: it runs with.
+        task: the key of the task that has it.
+        turn: as in `Claimed`.
+        knew: the numbers of the trials that the suggestion knew, such as ``0-15,17``.
+        sampler: what made the suggestion, with its version.
+    """
+
+    number: int
+    params: dict[str, Any]
+    task: str
+    turn: int
+    knew: str = ""
+    sampler: str = ""
+
+
+def read_trial(paths: SweepPaths, number: int) -> TrialFile | None:
+    """A trial's trial.json; None if it is missing or damaged."""
+    try:
+        return msgspec.convert(read_json(paths.trial_file(number)), TrialFile)
+    except msgspec.ValidationError:
+        return None
+
+
+def read_end(paths: SweepPaths, claimed: Claimed) -> Ended | None:
+    """The end of a trial by its result.json; None if it has not ended."""
+    path = paths.result(claimed.trial)
+    result = read_json(path)
+    if result is None:
+        return None
+    return end_of_result(result, claimed, path.stat().st_mtime)
+
+
+def missing_events(paths: SweepPaths, state: SweepState) -> list[Event]:
+    """The claims and ends that the logs do not show, for `SweepState.add`.
+
+    Args:
+        paths: the sweep's.
+        state: the fold of its logs; it stays as it is.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    events: list[Event] = []
+    for number in paths.claimed_numbers():
+        if state.has_ended(number):
+            continue
+        claimed = _claim_of(paths, state, number)
+        if claimed is None:
+            continue  # its task has not come further than the claim
+        if number not in state.trials:
+            events.append(claimed)
+        ended = read_end(paths, claimed)
+        if ended is not None:
+            events.append(ended)
+    return events
+
+
+def _claim_of(paths: SweepPaths, state: SweepState, number: int) -> Claimed | None:
+    trial = state.trials.get(number)
+    if trial is not None:
+        claimed_at = trial.claimed_at or 0.0
+        return Claimed(number, trial.params, trial.task, trial.turn, claimed_at)
+    on_disk = read_trial(paths, number)
+    if on_disk is None:
+        return None
+    claimed_at = paths.trial_file(number).stat().st_mtime
+    return Claimed(number, on_disk.params, on_disk.task, on_disk.turn, claimed_at)
