@@ -1,4 +1,4 @@
-"""Suggestions by Optuna's TPE sampler, in memory: nothing is written, nothing is asked elsewhere."""
+"""Suggestions by Optuna's TPE sampler, in memory: nothing is written or sent."""
 
 from __future__ import annotations
 

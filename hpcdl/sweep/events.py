@@ -1,4 +1,4 @@
-"""What a task's log says, a line each: a trial claimed, a rung reached, a trial ended, the task's stop."""
+"""The lines of a task's log: a trial claimed, a rung reached, a trial ended, the task's stop."""
 
 from __future__ import annotations
 

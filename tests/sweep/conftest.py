@@ -59,6 +59,12 @@ def value_of(trial: TrialFile) -> float:
     return float(trial.params["model.dropout"]) * EPOCHS
 
 
+def next_trial(claims: Claims) -> TrialFile:
+    trial = claims.claim()
+    assert trial is not None
+    return trial
+
+
 def work(paths: SweepPaths, key: str, budget: int, most: int = 1000) -> None:
     """Run at most that many trials."""
     claims = claims_of(paths, key, budget)
@@ -100,7 +106,7 @@ def all_events(paths: SweepPaths, kind: str) -> list[dict[str, object]]:
 
 
 def check_accounted_for(paths: SweepPaths, budget: int) -> None:
-    """Each trial below the budget has ended once, with each epoch once, and nothing else is there."""
+    """Each trial below the budget has ended once, with each epoch once; nothing is left over."""
     numbers = list(range(budget))
     names = [f"{number:05d}" for number in numbers]
     assert sorted(os.listdir(paths.trials)) == names

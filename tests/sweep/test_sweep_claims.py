@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -20,6 +21,8 @@ from tests.sweep.conftest import (
     check_accounted_for,
     claims_of,
     in_child,
+    new_sweep,
+    next_trial,
     status_of,
     train,
     work,
@@ -37,7 +40,7 @@ def race(function) -> list[int]:
         os.read(read_end, 1)  # until the parent closes its end
         function(worker)
 
-    processes = [in_child(lambda w=worker: wait_and_run(w)) for worker in range(WORKERS)]
+    processes = [in_child(partial(wait_and_run, worker)) for worker in range(WORKERS)]
     os.close(read_end)
     os.close(write_end)
     return [status_of(process) for process in processes]
@@ -67,10 +70,10 @@ def test_race_for_offered_trials(paths):
 
 def test_budget_is_exact(paths):
     claims = claims_of(paths, "9_0", 1)
-    trial = claims.claim()
+    trial = next_trial(claims)
 
     assert claims_of(paths, "9_1", 1).claim() is None
-    assert claims_of(paths, "9_1", 2).claim().number == 1
+    assert next_trial(claims_of(paths, "9_1", 2)).number == 1
     train(paths, claims, trial)
     claims.finish(trial)
     assert claims.claim() is None
@@ -79,7 +82,7 @@ def test_budget_is_exact(paths):
 def test_trial_in_hand_is_the_next_one_again(paths):
     """An attempt ended without a result: the task goes on with the same trial."""
     claims = claims_of(paths, "9_0", 3)
-    trial = claims.claim()
+    trial = next_trial(claims)
 
     assert claims.claim() == trial
     assert claims_of(paths, "9_0", 3).claim() == trial
@@ -91,14 +94,14 @@ def test_number_that_is_free_in_the_middle_is_claimed(paths):
     paths.claim(3).symlink_to("9_5")
     claims = claims_of(paths, "9_1", 5)
 
-    assert claims.claim().number == 2
+    assert next_trial(claims).number == 2
 
 
 def test_stale_listing_costs_a_try_alone(paths, monkeypatch):
     work(paths, "9_0", 3)
     monkeypatch.setattr(SweepPaths, "claimed_numbers", lambda self: [0])
 
-    assert claims_of(paths, "9_1", 5).claim().number == 3
+    assert next_trial(claims_of(paths, "9_1", 5)).number == 3
 
 
 def test_link_that_was_made_without_an_answer_is_its_own(paths, monkeypatch):
@@ -110,12 +113,12 @@ def test_link_that_was_made_without_an_answer_is_its_own(paths, monkeypatch):
 
     monkeypatch.setattr(os, "symlink", symlink)
 
-    assert claims_of(paths, "9_0", 5).claim().number == 0
+    assert next_trial(claims_of(paths, "9_0", 5)).number == 0
 
 
 def test_stop_lets_own_trials_go_on(paths):
     claims = claims_of(paths, "9_0", 5)
-    trial = claims.claim()
+    trial = next_trial(claims)
     paths.stop.touch()
 
     assert claims_of(paths, "9_1", 5).claim() is None
@@ -129,9 +132,9 @@ def test_task_that_comes_back_leaves_what_was_taken(paths):
     claims_of(paths, "8_0", 5).claim()
     offer(paths, 0)
     taker = claims_of(paths, "9_0", 5)
-    assert taker.claim().number == 0
+    assert next_trial(taker).number == 0
 
-    assert claims_of(paths, "8_0", 5).claim().number == 1
+    assert next_trial(claims_of(paths, "8_0", 5)).number == 1
 
 
 def test_task_that_comes_back_leaves_what_is_being_taken(paths):
@@ -140,21 +143,21 @@ def test_task_that_comes_back_leaves_what_is_being_taken(paths):
     offer(paths, 0)
     os.rename(paths.offer(0), paths.taken_offer(0, "9_0"))
 
-    assert claims_of(paths, "8_0", 5).claim().number == 1
-    assert claims_of(paths, "9_0", 5).claim().number == 0
+    assert next_trial(claims_of(paths, "8_0", 5)).number == 1
+    assert next_trial(claims_of(paths, "9_0", 5)).number == 0
 
 
 def test_offered_again_after_a_failure(paths):
     """The end of the turn before no longer counts; the parameters and epochs stay."""
     claims = claims_of(paths, "8_0", 1)
-    trial = claims.claim()
+    trial = next_trial(claims)
     write_json(paths.result(0), {"state": "failed", "value": None})
     claims.finish(trial)
     assert claims.claim() is None
     offer(paths, 0)
     offer(paths, 0)
 
-    again = claims.claim()
+    again = next_trial(claims)
 
     assert (again.number, again.turn, again.params) == (0, 2, trial.params)
     assert not paths.result(0).exists()
@@ -166,18 +169,18 @@ def test_offered_again_after_a_failure(paths):
 
 def test_lost_trial_file_is_made_from_the_log(paths):
     claims = claims_of(paths, "9_0", 5)
-    before = claims.claim()
+    before = next_trial(claims)
     paths.trial_file(0).write_text('{"number": 0, "par')
 
-    trial = claims_of(paths, "9_0", 5).claim()
+    trial = next_trial(claims_of(paths, "9_0", 5))
 
     assert (trial.params, trial.turn) == (before.params, 1)
-    assert read_json(paths.trial_file(0))["params"] == before.params
+    assert (read_json(paths.trial_file(0)) or {})["params"] == before.params
 
 
 def test_finish_without_a_result_is_refused(paths):
     claims = claims_of(paths, "9_0", 5)
-    trial = claims.claim()
+    trial = next_trial(claims)
 
     with pytest.raises(RunError, match=r"result\.json: missing or without the end"):
         claims.finish(trial)
@@ -197,7 +200,7 @@ def test_foreign_files_are_not_trials(paths):
     assert paths.claimed_numbers() == []
     assert paths.offered_numbers() == []
     assert paths.taken_offers() == []
-    assert claims_of(paths, "9_0", 5).claim().number == 0
+    assert next_trial(claims_of(paths, "9_0", 5)).number == 0
 
 
 def test_more_than_99_999_trials(paths):
@@ -223,8 +226,6 @@ def work_on_a_full_disk(paths, size):
 
 def test_full_disk_is_one_tasks_trouble(paths, tmp_path):
     """At whatever size the disk is full: other tasks go on, and this one when there is room."""
-    from tests.sweep.conftest import new_sweep
-
     statuses = []
     for size in range(0, 2700, 90):
         paths = new_sweep(tmp_path / str(size))

@@ -1,4 +1,4 @@
-"""Workers killed at each of their file operations in turn: nothing is lost, nothing is there twice."""
+"""Workers killed at each of their file operations in turn: nothing is lost, nothing is twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUDGET = 2
 
 
 def die_at(operation_number: int) -> None:
-    """End this process before its n-th file operation, as SIGKILL would; every other write is torn."""
+    """End this process before its n-th file operation, as SIGKILL would; some writes are torn."""
     count = 0
 
     def hooked(name, real):

@@ -13,7 +13,7 @@ from hpcdl.sweep.events import Claimed, Ended, Event, Rung, Stopped, append_even
 from hpcdl.sweep.missing import missing_events
 from hpcdl.sweep.state import DamagedLine, SweepState
 from tests.hostile import WORST
-from tests.sweep.conftest import claims_of, train, work
+from tests.sweep.conftest import claims_of, new_sweep, next_trial, train, work
 
 
 def claimed(trial: int, turn: int = 1, task: str = "9_0") -> Claimed:
@@ -64,9 +64,12 @@ def test_only_what_is_new_is_read(paths, monkeypatch):
     state = folded(paths)
     append_event(paths.task_log("9_1"), claimed(1, task="9_1"))
     opened = []
-    monkeypatch.setattr(
-        "builtins.open", lambda path, mode, real=open: opened.append(path.name) or real(path, mode)
-    )
+
+    def noted_open(path, mode, real=open):
+        opened.append(path.name)
+        return real(path, mode)
+
+    monkeypatch.setattr("builtins.open", noted_open)
 
     state.refresh(paths)
     state.refresh(paths)
@@ -191,8 +194,6 @@ lines = st.sampled_from(
 
 @given(st.lists(lines, max_size=6))
 def test_hostile_lines_hide_no_other(tmp_path_factory, hostile_lines):
-    from tests.sweep.conftest import new_sweep
-
     paths = new_sweep(tmp_path_factory.mktemp("hostile") / "sweep")
     log = paths.task_log("9_0")
     append_event(log, claimed(0))
@@ -210,7 +211,7 @@ def test_hostile_lines_hide_no_other(tmp_path_factory, hostile_lines):
 def test_missing_end_is_made_again(paths):
     """Its task died between the result and the log's line."""
     claims = claims_of(paths, "9_0", 3)
-    trial = claims.claim()
+    trial = next_trial(claims)
     train(paths, claims, trial)
     state = folded(paths)
     assert state.is_running(0)
@@ -253,7 +254,7 @@ def test_result_without_an_end_is_no_end(paths, result):
 
 def test_value_that_is_not_finite_is_noted_as_none(paths):
     claims = claims_of(paths, "9_0", 3)
-    trial = claims.claim()
+    trial = next_trial(claims)
     claims.note_rung(0, 1, float("nan"))
     paths.result(0).write_text('{"state": "failed", "value": Infinity}')
     claims.finish(trial)
