@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -36,7 +36,7 @@ class Proposal:
     """
 
     params: dict[str, Any]
-    knew: str = ""
+    knew: dict[str, str] = field(default_factory=dict)
     sampler: str = ""
 
 

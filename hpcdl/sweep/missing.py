@@ -20,7 +20,7 @@ class TrialFile(msgspec.Struct):
         params: it runs with.
         task: the key of the task that has it.
         turn: as in `Claimed`.
-        knew: the numbers of the trials that the suggestion knew, such as ``0-15,17``.
+        knew: the trials that the suggestion knew, as `knowledge.knew_of` gives them.
         sampler: what made the suggestion, with its version.
     """
 
@@ -28,7 +28,7 @@ class TrialFile(msgspec.Struct):
     params: dict[str, Any]
     task: str
     turn: int
-    knew: str = ""
+    knew: dict[str, str] = {}
     sampler: str = ""
 
 

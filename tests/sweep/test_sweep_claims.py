@@ -178,6 +178,25 @@ def test_lost_trial_file_is_made_from_the_log(paths):
     assert (read_json(paths.trial_file(0)) or {})["params"] == before.params
 
 
+def test_end_is_noted_once(paths):
+    claims = claims_of(paths, "9_0", 5)
+    trial = next_trial(claims)
+    train(paths, claims, trial)
+
+    claims.finish(trial)
+    claims.finish(trial)
+
+    assert len(all_events(paths, "end")) == 1
+
+
+def test_task_that_died_after_the_result_notes_the_end_alone(paths):
+    claims = claims_of(paths, "9_0", 5)
+    train(paths, claims, next_trial(claims))
+
+    assert next_trial(claims_of(paths, "9_0", 5)).number == 1
+    assert [row["trial"] for row in all_events(paths, "end")] == [0]
+
+
 def test_finish_without_a_result_is_refused(paths):
     claims = claims_of(paths, "9_0", 5)
     trial = next_trial(claims)
