@@ -124,19 +124,23 @@ class Claims:
             self._own = self._find_own()
             self._knows_own = True
         while self._own:
-            trial = self._begin(self._own[0])
+            number = self._own[0]
+            if self._paths.owner(number) != self._key:
+                self._own.remove(number)  # it was offered again, and another task has it
+                continue
+            trial = self._begin(number)
             if read_end(self._paths, self._claimed(trial)) is None:
                 return trial
             self.finish(trial)  # it died between the result and the log's line
         if self._paths.stop.exists():
             return None
-        number = self._take_offer()
-        if number is None:
-            number = self._claim_new()
-        if number is None:
+        new_number = self._take_offer()
+        if new_number is None:
+            new_number = self._claim_new()
+        if new_number is None:
             return None
-        self._own.append(number)
-        return self._begin(number)
+        self._own.append(new_number)
+        return self._begin(new_number)
 
     def _find_own(self) -> list[int]:
         """The trials that this task has claimed and not ended."""

@@ -137,6 +137,15 @@ def test_task_that_comes_back_leaves_what_was_taken(paths):
     assert next_trial(claims_of(paths, "8_0", 5)).number == 1
 
 
+def test_living_task_leaves_what_was_taken(paths):
+    claims = claims_of(paths, "8_0", 5)
+    next_trial(claims)
+    offer(paths, 0)
+    assert next_trial(claims_of(paths, "9_0", 5)).number == 0
+
+    assert next_trial(claims).number == 1
+
+
 def test_task_that_comes_back_leaves_what_is_being_taken(paths):
     """The other task is between the rename and its own link."""
     claims_of(paths, "8_0", 5).claim()
