@@ -15,12 +15,12 @@ from types import ModuleType
 from measure import in_turn, show, show_machine
 
 from hpcdl.files import write_json
-from hpcdl.sweep.claims import Claims, Proposal
-from hpcdl.sweep.events import Claimed, Ended, Event, Rung, append_event
-from hpcdl.sweep.folder import SweepPaths
-from hpcdl.sweep.space import parse_space
-from hpcdl.sweep.state import SweepState
-from hpcdl.sweep.suggest import suggest
+from hpcdl.sweeps.claims import Claims, Proposal
+from hpcdl.sweeps.events import Claimed, Ended, Event, Rung, append_event
+from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.space import parse_space
+from hpcdl.sweeps.state import SweepState
+from hpcdl.sweeps.suggest import suggest
 
 SPACE = parse_space(
     {

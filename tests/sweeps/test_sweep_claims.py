@@ -13,10 +13,10 @@ import pytest
 
 from hpcdl.errors import RunError
 from hpcdl.files import read_json, write_json
-from hpcdl.sweep.claims import offer
-from hpcdl.sweep.folder import SweepPaths
-from hpcdl.sweep.state import SweepState
-from tests.sweep.conftest import (
+from hpcdl.sweeps.claims import offer
+from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.state import SweepState
+from tests.sweeps.conftest import (
     all_events,
     check_accounted_for,
     claims_of,

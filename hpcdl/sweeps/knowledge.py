@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpcdl.scheduler.arrays import expression_of
-from hpcdl.sweep.state import SweepState
-from hpcdl.sweep.suggest import KnownTrial, score_of
+from hpcdl.sweeps.state import SweepState
+from hpcdl.sweeps.suggest import KnownTrial, score_of
 
 
 def known_trials(state: SweepState, direction: str) -> list[KnownTrial]:

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from hpcdl.sweep.claims import offer
-from hpcdl.sweep.state import SweepState
-from tests.sweep.conftest import check_accounted_for, in_child, new_sweep, status_of, work
+from hpcdl.sweeps.claims import offer
+from hpcdl.sweeps.state import SweepState
+from tests.sweeps.conftest import check_accounted_for, in_child, new_sweep, status_of, work
 
 OPERATIONS = (
     "open", "symlink", "write", "fsync", "rename", "replace", "unlink", "mkdir", "chmod",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from hpcdl.errors import UserError
 from hpcdl.extras import pip_install
-from hpcdl.sweep.space import Dimension, FloatRange, IntRange, Listed, Space
+from hpcdl.sweeps.space import Dimension, FloatRange, IntRange, Listed, Space
 
 if TYPE_CHECKING:
-    from hpcdl.sweep.suggest import KnownTrial
+    from hpcdl.sweeps.suggest import KnownTrial
 
 OLDEST = (3, 6)
 

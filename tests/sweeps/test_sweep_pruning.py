@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcdl.sweep.pruning import asha_prunes, bracket_of, brackets, median_prunes, rungs
+from hpcdl.sweeps.pruning import asha_prunes, bracket_of, brackets, median_prunes, rungs
 
 scores = st.floats(-10, 10)
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcdl.files import write_json
-from hpcdl.sweep.events import Claimed, Ended, Event, Rung, Stopped, append_event
-from hpcdl.sweep.missing import missing_events
-from hpcdl.sweep.state import DamagedLine, SweepState
+from hpcdl.sweeps.events import Claimed, Ended, Event, Rung, Stopped, append_event
+from hpcdl.sweeps.missing import missing_events
+from hpcdl.sweeps.state import DamagedLine, SweepState
 from tests.hostile import WORST
-from tests.sweep.conftest import claims_of, new_sweep, next_trial, train, work
+from tests.sweeps.conftest import claims_of, new_sweep, next_trial, train, work
 
 
 def claimed(trial: int, turn: int = 1, task: str = "9_0") -> Claimed:

@@ -19,10 +19,10 @@ import msgspec
 
 from hpcdl.errors import RunError
 from hpcdl.files import write_json
-from hpcdl.sweep.events import Claimed, Ended, Rung, append_event, finite_or_none
-from hpcdl.sweep.folder import SweepPaths, check_key
-from hpcdl.sweep.missing import TrialFile, read_end, read_trial
-from hpcdl.sweep.state import SweepState
+from hpcdl.sweeps.events import Claimed, Ended, Rung, append_event, finite_or_none
+from hpcdl.sweeps.folder import SweepPaths, check_key
+from hpcdl.sweeps.missing import TrialFile, read_end, read_trial
+from hpcdl.sweeps.state import SweepState
 
 
 @dataclass(frozen=True)

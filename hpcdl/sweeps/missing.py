@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from hpcdl.files import read_json
-from hpcdl.sweep.events import Claimed, Ended, Event, end_of_result
-from hpcdl.sweep.folder import SweepPaths
-from hpcdl.sweep.state import SweepState
+from hpcdl.sweeps.events import Claimed, Ended, Event, end_of_result
+from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.state import SweepState
 
 
 class TrialFile(msgspec.Struct):

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from hpcdl.files import append_json_line, read_json_lines, write_json
-from hpcdl.sweep.claims import Claims, Proposal
-from hpcdl.sweep.folder import SweepPaths
-from hpcdl.sweep.missing import TrialFile
-from hpcdl.sweep.state import SweepState
+from hpcdl.sweeps.claims import Claims, Proposal
+from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.missing import TrialFile
+from hpcdl.sweeps.state import SweepState
 
 EPOCHS = 3
 

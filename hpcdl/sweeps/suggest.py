@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcdl.errors import UserError
-from hpcdl.sweep.space import Dimension, FloatRange, IntRange, Listed, Space
+from hpcdl.sweeps.space import Dimension, FloatRange, IntRange, Listed, Space
 
 # asha and hyperband draw at random, and prune
 METHODS = ("grid", "random", "bayes", "asha", "hyperband")
@@ -56,7 +56,7 @@ def suggest(
     scored = sum(_has_score(trial) for trial in known)
     if method != "bayes" or scored < STARTUP:
         return random_point(space, seed, number)
-    from hpcdl.sweep.bayes import bayes_point  # only who models pays for it
+    from hpcdl.sweeps.bayes import bayes_point  # only who models pays for it
 
     usable = [trial for trial in known if trial.score is None or _has_score(trial)]
     usable.sort(key=lambda trial: trial.number)  # another order would be another suggestion

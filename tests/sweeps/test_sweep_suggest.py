@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcdl.errors import UserError
-from hpcdl.sweep.space import Space, parse_space
-from hpcdl.sweep.suggest import (
+from hpcdl.sweeps.space import Space, parse_space
+from hpcdl.sweeps.suggest import (
     STARTUP,
     KnownTrial,
     grid_point,

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from hpcdl.files import write_text
-from hpcdl.sweep.events import Claimed, Ended, Event, Rung, Stopped, decode_lines
-from hpcdl.sweep.folder import SweepPaths
+from hpcdl.sweeps.events import Claimed, Ended, Event, Rung, Stopped, decode_lines
+from hpcdl.sweeps.folder import SweepPaths
 
 _VERSION = 1
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from hpcdl.files import read_json
-from hpcdl.sweep.claims import Claims, Proposal
-from hpcdl.sweep.events import Claimed, Ended
-from hpcdl.sweep.knowledge import knew_of, known_trials
-from hpcdl.sweep.space import parse_space
-from hpcdl.sweep.state import SweepState
-from hpcdl.sweep.suggest import KnownTrial, suggest
-from tests.sweep.conftest import next_trial, train, work
+from hpcdl.sweeps.claims import Claims, Proposal
+from hpcdl.sweeps.events import Claimed, Ended
+from hpcdl.sweeps.knowledge import knew_of, known_trials
+from hpcdl.sweeps.space import parse_space
+from hpcdl.sweeps.state import SweepState
+from hpcdl.sweeps.suggest import KnownTrial, suggest
+from tests.sweeps.conftest import next_trial, train, work
 
 SPACE = parse_space({"model.dropout": "0..0.6"})
 

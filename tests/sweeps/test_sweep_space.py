@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcdl.errors import ProblemsError
-from hpcdl.sweep.space import (
+from hpcdl.sweeps.space import (
     LARGEST,
     FloatRange,
     IntRange,
