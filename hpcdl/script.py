@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -105,33 +106,54 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
     )
 
 
-def render_submission(plan: Plan, run: str, code: str, worker: list[str], log: str) -> str:
-    """The batch script that ``submit`` sends: its child is submitit's worker.
+@dataclass(frozen=True)
+class Sent:
+    """What a batch script that ``submit`` or ``sweep`` sends needs to know besides the plan.
+
+    Args:
+        folder: the run's or the sweep's.
+        code: the folder with the frozen hpcdl package.
+        worker: the argv of what it starts.
+        log: where SLURM writes the batch script's own output.
+        is_array: whether it is sent as an array, whose tasks are a sweep's workers.
+    """
+
+    folder: str
+    code: str
+    worker: list[str]
+    log: str
+    is_array: bool = False
+
+
+def render_submission(plan: Plan, sent: Sent) -> str:
+    """The batch script that ``submit`` or ``sweep`` sends: its child is a worker of hpcdl's.
 
     Args:
         plan: the plan.
-        run: the run folder.
-        code: the folder with the frozen hpcdl package.
-        worker: argv of submitit's worker.
-        log: where SLURM writes the batch script's own output.
+        sent: where things are.
 
     Raises:
         UserError: a path that SLURM cannot carry.
     """
-    logs = [("job-name", plan.name), ("chdir", run), ("output", log)]
-    exports = [
-        ("HPCDL_STOP_FILE", f"{run}/stop"),
+    logs = [("job-name", plan.name), ("chdir", sent.folder), ("output", sent.log)]
+    how = f"sent by: hpcdl submit; its run folder is {sent.folder}"
+    exports: list[tuple[str, Word]] = [
+        ("HPCDL_STOP_FILE", f"{sent.folder}/stop"),
         ("SUBMITIT_EXECUTOR", "slurm"),
-        ("PYTHONPATH", code),
     ]
+    if sent.is_array:
+        how = f"sent by: hpcdl sweep; the sweep's folder is {sent.folder}"
+        stop_file = Bash("$PWD/stop.${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID")
+        exports = [("HPCDL_STOP_FILE", stop_file)]
+    exports.append(("PYTHONPATH", sent.code))
     return _template(
         plan,
-        how=f"sent by: hpcdl submit; its run folder is {run}",
+        how=how,
         directives=[*logs, *plan.directives],
         module_lines=plan.module_lines(with_host=True),
         exports=exports,
         own_home=False,
-        child=[worker],
+        child=[sent.worker],
         max_requeues=None,
     )
 

@@ -15,7 +15,7 @@ from hpcdl.cluster import Cluster, Image, Node, load_cluster
 from hpcdl.errors import UserError
 from hpcdl.job import Job, Resources, load_job
 from hpcdl.planning import plan
-from hpcdl.script import quote_directive, render, render_submission
+from hpcdl.script import Sent, quote_directive, render, render_submission
 from hpcdl.submission.bundle import write_bundle
 from hpcdl.submission.locate import locate
 from hpcdl.submission.send import worker_command
@@ -49,9 +49,8 @@ def text_of(name: str) -> str:
         run = f"{runs}/mnist-cnn/20260101-1200-abcd"
         worker = worker_command("/opt/hpcdl-testbed/venv/bin/python", Path(run, "submitit"))
         decided = plan(load_job("mnist_cnn"), load_cluster(TESTBED))
-        return render_submission(
-            decided, run, f"{runs}/.code/0123456789abcdef", worker, f"{run}/logs/slurm-%j.out"
-        )
+        code = f"{runs}/.code/0123456789abcdef"
+        return render_submission(decided, Sent(run, code, worker, f"{run}/logs/slurm-%j.out"))
     job, _, cluster, *sets = RENDERED[name]
     decided = plan(load_job(job), load_cluster(cluster, [text for text in sets if text != "--set"]))
     return render(decided, "job.sbatch", bundle=True) if ".bundle." in name else render(decided)
@@ -208,7 +207,7 @@ def test_stop_signal_has_one_sender():
 
     assert "\ntrap 'touch \"$HPCDL_STOP_FILE\"; kill -USR1 $!' USR2\n" in render(decided)
     assert "kill -USR1" not in render_submission(
-        decided, "/r/a/b", "/r/.code/0", ["python"], "/r/a/b/logs/1"
+        decided, Sent("/r/a/b", "/r/.code/0", ["python"], "/r/a/b/logs/1")
     )
 
 

@@ -18,7 +18,7 @@ from hpcdl.contract.spec import DataSpec, MlpSpec, TrainSpec
 from hpcdl.errors import JobError, UserError
 from hpcdl.job import Job
 from hpcdl.planning import Plan, Script, plan
-from hpcdl.script import render, render_submission
+from hpcdl.script import Sent, render, render_submission
 
 # What bash, sbatch and Jinja would each like to read their own way
 WORDS = [
@@ -176,7 +176,9 @@ def test_submission_words_survive(root, code, python):
     run, worker = f"/r/{root}", [f"/p/{python}", "-m", "worker", f"/r/{root}/submitit"]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            text = render_submission(decided, run, f"/c/{code}", worker, f"{run}/logs/slurm-%j.out")
+            text = render_submission(
+                decided, Sent(run, f"/c/{code}", worker, f"{run}/logs/slurm-%j.out")
+            )
         except UserError:
             assert not root.isprintable() or "\\" in root or ("'" in root and '"' in root)
             return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hpcdl.run import Run
 
 WAITING = (states.QUEUED, states.REQUEUED)
-_ENDED = (states.DONE, states.FAILED, states.CANCELLED, states.LOST)
+_ENDED = (states.DONE, states.PRUNED, states.FAILED, states.CANCELLED, states.LOST)
 STATES = (states.CREATED, *WAITING, states.RUNNING, states.STOPPING, *_ENDED, states.UNKNOWN)
 _UNITS_S = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")

@@ -14,9 +14,11 @@ from hpcdl.files import append_json_line, write_json
 from hpcdl.launch import node_checks, own_jobs
 from hpcdl.launch.command import read_plan
 from hpcdl.launch.deadline import Deadline
-from hpcdl.launch.process import run_program
+from hpcdl.launch.process import ProgramRun, run_program
 from hpcdl.launch.result import finish
 from hpcdl.launch.retry import keep_trying, say
+from hpcdl.launch.task import TaskContext
+from hpcdl.launch.trial_end import end_keys, judged
 from hpcdl.planning import Plan
 from hpcdl.run import causes, records, states
 from hpcdl.run.causes import Outcome
@@ -28,6 +30,7 @@ from hpcdl.run.records import AttemptEvent, Heartbeat
 from hpcdl.run.result import Result
 from hpcdl.run.state import process_start
 from hpcdl.scheduler import slurm
+from hpcdl.sweeps.objective import objective_of
 
 
 @dataclass
@@ -40,6 +43,7 @@ class Attempt:
         job_id: SLURM's id of the job that this is; None on a machine without SLURM.
         node: this node's name.
         events: the lines of attempts.jsonl, with those that this attempt has written.
+        task: the sweep's task that runs it; None for a run that has its own job.
     """
 
     paths: RunPaths
@@ -47,6 +51,7 @@ class Attempt:
     job_id: str | None
     node: str
     events: list[AttemptEvent]
+    task: TaskContext | None = None
 
     @property
     def number(self) -> int:
@@ -78,7 +83,7 @@ class Attempt:
 
         Then the run goes on elsewhere. False if nothing can be done, and the job stays.
         """
-        if self.job_id is None:
+        if self.job_id is None or self.task is not None:
             return False
         avoid = own_jobs.failed_nodes(self.ends)
         return own_jobs.move_away(self.paths, self.plan, self.job_id, avoid)
@@ -103,12 +108,13 @@ class Ended:
     peak_memory_gb: float | None = None
 
 
-def attempt(paths: RunPaths, job_id: str | None) -> int:
+def attempt(paths: RunPaths, job_id: str | None, task: TaskContext | None = None) -> int:
     """Run one attempt.
 
     Args:
         paths: the run.
         job_id: SLURM's id of the job that this is; None on a machine without SLURM.
+        task: the sweep's task that runs it; None for a run that has its own job.
 
     Returns:
         the status to end with: 75 if the run needs another attempt.
@@ -124,8 +130,9 @@ def attempt(paths: RunPaths, job_id: str | None) -> int:
         return 0
     node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     events = keep_trying("attempts.jsonl", lambda: _events(paths), paths)
-    this = Attempt(paths, plan, job_id, node, events)
-    if settle_last_attempt(this) == states.CANCELLED and not plan.policy.requeue:
+    this = Attempt(paths, plan, job_id, node, events, task)
+    was_cancelled = settle_last_attempt(this) == states.CANCELLED
+    if was_cancelled and not plan.policy.requeue and task is None:
         say("the last job of this run was cancelled, and so is the run; nothing is started")
         keep_trying("the marker", paths.cancelled.touch, paths)
         own_jobs.cancel_rest(paths)
@@ -141,7 +148,7 @@ def already_over(paths: RunPaths, plan: Plan) -> str | None:
 
     Jobs of a chain, and jobs that somebody requeued, may start when the run has ended.
     """
-    if paths.cancelled.exists():
+    if paths.is_cancelled():
         return "this run was cancelled"
     result = Result.read(paths)
     if result is None or not result.is_complete:
@@ -247,10 +254,12 @@ def _run_program(this: Attempt) -> Ended:
     if faults:
         return _unfit(this, faults)
     end_time = time.time() + plan.size.time_limit_s
-    if this.job_id is not None:  # SLURM knows it better, but it may not answer
+    if this.task is not None:
+        end_time = min(end_time, this.task.end_time)
+    elif this.job_id is not None:  # SLURM knows it better, but it may not answer
         end_time = slurm.end_time(this.job_id) or end_time
     deadline = Deadline(paths, end_time, plan.policy.stop_margin_s, kills=not in_slurm)
-    ending = run_program(paths, plan, this.number, this.job_id, deadline)
+    ending = run_program(ProgramRun(paths, plan, this.number, this.job_id, deadline, this.task))
     return Ended(ending.status, causes.of_ending(ending), ending.peak_memory_gb)
 
 
@@ -283,12 +292,14 @@ def conclude(this: Attempt, ended: Ended) -> int:
         the status to end with.
     """
     paths, plan = this.paths, this.plan
-    if paths.cancelled.exists():
+    if paths.is_cancelled():
         return 0
     # Somebody may have resumed the run meanwhile, or another job of it may have started
     this.events = records.read_attempts(paths) or this.events
     jobs_left = None
-    if this.job_id is not None and not plan.policy.requeue:
+    if this.task is not None:
+        jobs_left = 1  # if its task may not go on with it, another task does
+    elif this.job_id is not None and not plan.policy.requeue:
         jobs_left = own_jobs.jobs_left(paths, this.job_id)
     outcome = next_step(ended.outcome, this.ends, plan.policy.max_requeues, jobs_left)
     if outcome.state == states.UNFIT and this.leaves_node():
@@ -298,12 +309,25 @@ def conclude(this: Attempt, ended: Ended) -> int:
         say(f"{words}; it will run again")
         return EXIT_STOPPED
     say(words)
-    if outcome.state in (states.DONE, states.FAILED):
-        keep_trying("result.json", lambda: finish(paths, plan, outcome, this.events), paths)
-        own_jobs.cancel_rest(paths)
+    if outcome.state in (states.DONE, states.PRUNED, states.FAILED):
+        outcome = write_result(this, outcome)
     if outcome.state == states.FAILED and (ended.status <= 0 or ended.status == EXIT_STOPPED):
         return 1
     return ended.status
+
+
+def write_result(this: Attempt, outcome: Outcome) -> Outcome:
+    """Write the result of a run that is over; how it ended."""
+    paths, plan, task = this.paths, this.plan, this.task
+    if task is None:
+        keep_trying("result.json", lambda: finish(paths, plan, outcome, this.events), paths)
+        own_jobs.cancel_rest(paths)
+        return outcome
+    objective = objective_of(task.settings, paths)
+    of_trial = judged(outcome, objective, task.settings)
+    keys = end_keys(objective, of_trial, this.events, paths)
+    keep_trying("result.json", lambda: finish(paths, plan, of_trial, this.events, keys), paths)
+    return of_trial
 
 
 def _events(paths: RunPaths) -> list[AttemptEvent]:

@@ -14,14 +14,16 @@ from typing import Any
 
 from hpcdl import container, modules, planfile
 from hpcdl.container import Places, environment, plain, visible_gpus
+from hpcdl.files import read_json
 from hpcdl.mounts.binds import parse
 from hpcdl.mounts.gathering import Gather
 from hpcdl.mounts.needed import training_paths
 from hpcdl.mounts.staged_sets import linked
-from hpcdl.planning import SUPPORT, Plan, Training
+from hpcdl.planning import SUPPORT, Plan, Script, Training
 from hpcdl.run import records
-from hpcdl.run.paths import RunPaths
+from hpcdl.run.paths import RunPaths, TrialPaths
 from hpcdl.run.records import Manifest
+from hpcdl.sweeps.arguments import ARGUMENT, with_argument
 
 FOR_THE_RUNTIME = ("APPTAINER", "SINGULARITY")  # how variables for the container command begin
 
@@ -38,7 +40,19 @@ def read_plan(paths: RunPaths) -> Plan:
         content = json.loads(paths.plan.read_bytes())
     except ValueError as error:
         raise planfile.damaged(error) from error
-    return planfile.from_json(content, records.spec(paths))
+    plan = planfile.from_json(content, records.spec(paths))
+    if isinstance(paths, TrialPaths) and isinstance(plan.program, Script):
+        return _with_arguments(plan, plan.program, paths)
+    return plan
+
+
+def _with_arguments(plan: Plan, script: Script, paths: TrialPaths) -> Plan:
+    """The sweep's plan with a trial's values among the script's arguments."""
+    args = list(script.args)
+    params = (read_json(paths.trial_file) or {}).get("params", {})
+    for key, value in params.items():
+        args = with_argument(args, key.removeprefix(ARGUMENT), value)
+    return replace(plan, program=replace(script, args=args))
 
 
 def places_of(
@@ -77,7 +91,7 @@ def passed(plan: Plan) -> dict[str, str]:
 
 def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
     """What the container must see: the run, hpcdl's code, the data, the working directory."""
-    binds = [str(paths.root)]
+    binds = [str(paths.shown)]
     training: dict[str, Any] = {}
     if isinstance(plan.program, Training):
         binds.append(f"{code}:{code}:ro")

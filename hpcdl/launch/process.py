@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from hpcdl.container import plain
 from hpcdl.contract.exit_status import EXIT_SPEC, EXIT_STOPPED
-from hpcdl.files import write_json
+from hpcdl.files import read_json, write_json
 from hpcdl.launch.command import (
     argv_of,
     frozen_programs,
@@ -31,8 +31,10 @@ from hpcdl.launch.processes import kill_leftover, kill_tree
 from hpcdl.launch.recorder import Recorder
 from hpcdl.launch.retry import keep_trying
 from hpcdl.launch.stop_signal import StopSignal
+from hpcdl.launch.task import TaskContext
 from hpcdl.launch.watchers import KillWatcher, RemovedWatcher, Watcher
 from hpcdl.planning import Plan, Script, Training
+from hpcdl.run import states
 from hpcdl.run.causes import Ending
 from hpcdl.run.logs import tail
 from hpcdl.run.paths import RunPaths
@@ -42,15 +44,52 @@ _LOOK_S = 1.0  # how often the watchers look
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def run_program(
-    paths: RunPaths, plan: Plan, attempt: int, job_id: str | None, deadline: Deadline
-) -> Ending:
+@dataclass(frozen=True)
+class ProgramRun:
+    """One run of the program.
+
+    Args:
+        paths: the run.
+        plan: its plan.
+        attempt: the attempt's number, from 1.
+        job_id: SLURM's id of the job that this is; None on a machine without SLURM.
+        deadline: the time limit.
+        task: the sweep's task that runs it; None for a run of its own.
+    """
+
+    paths: RunPaths
+    plan: Plan
+    attempt: int
+    job_id: str | None
+    deadline: Deadline
+    task: TaskContext | None = None
+
+    @property
+    def in_slurm(self) -> bool:
+        """Whether SLURM may end it."""
+        return self.job_id is not None
+
+    def watchers(self) -> list[Watcher]:
+        """What looks after the program while it runs; the deadline first."""
+        watchers: list[Watcher] = [
+            self.deadline,
+            StopSignal(self.plan, self.paths.stop),
+            KillWatcher(self.paths, self.deadline),
+            RemovedWatcher(self.paths),
+        ]
+        if self.task is not None:
+            watchers += self.task.watchers
+        return watchers
+
+
+def run_program(this: ProgramRun) -> Ending:
     """Run the program once, in its container or, if the plan has none, with this Python.
 
     Raises:
         OutOfPatienceError: the run folder cannot be written.
         RunRemovedError: it was removed.
     """
+    paths, plan, deadline = this.paths, this.plan, this.deadline
     terminated, killed_before = _note_sigterm(), oom_kills()
     programs = frozen_programs(paths)
     keep_trying("the run's home", lambda: prepare_home(paths.home, plan.data_root, programs), paths)
@@ -59,9 +98,7 @@ def run_program(
         "the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch)
     )
     try:
-        status, log = _start_and_wait(
-            paths, plan, attempt, tmp, deadline, in_slurm=job_id is not None
-        )
+        status, log = _start_and_wait(this, tmp)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     if terminated and status not in (0, EXIT_STOPPED):
@@ -73,7 +110,7 @@ def run_program(
     return Ending(
         status=status,
         script=isinstance(plan.program, Script),
-        in_slurm=job_id is not None,
+        in_slurm=this.in_slurm,
         log=log,
         gpus=plan.size.gpus,
         failure_kind=Failure.read(paths).kind,
@@ -82,28 +119,29 @@ def run_program(
         overtime=deadline.overtime,
         asked_to_stop=paths.stop.exists(),
         near_the_end=deadline.near_the_end(plan.policy.signal_lead_s, time.time()),
+        stop_reason=_stop_reason(paths),
     )
 
 
-def _start_and_wait(
-    paths: RunPaths, plan: Plan, attempt: int, tmp: str, deadline: Deadline, in_slurm: bool
-) -> tuple[int, str]:
+def _stop_reason(paths: RunPaths) -> str | None:
+    """Why a sweep has asked its trial to stop; None if the stop file gives no such reason."""
+    reason = (read_json(paths.stop) or {}).get("reason")
+    return reason if reason in (states.PRUNED, states.NO_METRIC) else None
+
+
+def _start_and_wait(this: ProgramRun, tmp: str) -> tuple[int, str]:
     """Run the program, with its output in the logs; its exit status and the end of its output."""
+    paths, plan, attempt = this.paths, this.plan, this.attempt
     places = places_of(paths, plan, str(attempt), tmp)
     program = program_of(paths, plan)
-    argv, env = argv_of(plan, places, program, in_slurm)
-    if not in_slurm:
+    argv, env = argv_of(plan, places, program, this.in_slurm)
+    if not this.in_slurm:
         argv, env = with_modules(plan, argv, env)
     kill_leftover(program)
     if places.workdir == str(paths.work):
         keep_trying("the working directory", lambda: paths.work.mkdir(exist_ok=True), paths)
     start = _Start(argv, env, plain(places.workdir), places.lifeline)
-    watchers: list[Watcher] = [
-        deadline,
-        StopSignal(plan, paths.stop),
-        KillWatcher(paths, deadline),
-        RemovedWatcher(paths),
-    ]
+    watchers = this.watchers()
     try:
         if isinstance(plan.program, Training):
             with keep_trying("the log", lambda: _open_log(paths, attempt), paths) as log:

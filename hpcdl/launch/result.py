@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,13 @@ _ATTEMPT_KEYS = (
 )
 
 
-def finish(paths: RunPaths, plan: Plan, outcome: Outcome, events: Sequence[AttemptEvent]) -> None:
+def finish(
+    paths: RunPaths,
+    plan: Plan,
+    outcome: Outcome,
+    events: Sequence[AttemptEvent],
+    more: Mapping[str, Any] | None = None,
+) -> None:
     """Complete the trainer's result.json; write a new one if it is missing.
 
     Args:
@@ -44,6 +50,7 @@ def finish(paths: RunPaths, plan: Plan, outcome: Outcome, events: Sequence[Attem
         plan: its plan.
         outcome: how the run ended.
         events: the lines of attempts.jsonl.
+        more: keys that a sweep's trial has besides.
 
     Raises:
         OSError: it cannot be written.
@@ -65,7 +72,7 @@ def finish(paths: RunPaths, plan: Plan, outcome: Outcome, events: Sequence[Attem
     submitted = Submitted.read(paths) or Submitted()
     timing = result.setdefault("timing", {})
     first_start = next(event for event in events if event.is_start)
-    if submitted.time is not None and first_start.time is not None:
+    if more is None and submitted.time is not None and first_start.time is not None:
         timing["queue_s"] = round(max(0.0, first_start.time - submitted.time), 3)
     timing["total_s"] = round(sum(end.seconds or 0.0 for end in ends.values()), 3)
     result["cluster"] = {
@@ -74,6 +81,7 @@ def finish(paths: RunPaths, plan: Plan, outcome: Outcome, events: Sequence[Attem
         "emulate_gpus": plan.size.emulate_gpus,
     }
     result["image"] = Manifest.read(paths).image
+    result.update(more or {})
     write_json(paths.result, result)
 
 

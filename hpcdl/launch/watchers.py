@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Protocol
 
 from hpcdl.launch.deadline import Deadline
@@ -44,11 +45,11 @@ class KillWatcher:
             kill_tree(pid)
 
     def _was_cancelled(self, now: float) -> bool:
-        try:
-            cancelled_at = self.paths.cancelled.stat().st_mtime
-        except OSError:
-            return False
-        return now - cancelled_at > _CANCEL_WAIT_S
+        for marker in self.paths.cancel_markers:
+            with suppress(OSError):
+                if now - marker.stat().st_mtime > _CANCEL_WAIT_S:
+                    return True
+        return False
 
 
 class RemovedWatcher:

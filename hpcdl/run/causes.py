@@ -79,6 +79,7 @@ class Ending:
         overtime: whether launch killed it because its time was over.
         asked_to_stop: whether the stop file was there.
         near_the_end: whether the time limit may have been why it was asked to stop.
+        stop_reason: why a sweep asked it to stop: ``pruned`` or ``no_metric``; else None.
     """
 
     status: int
@@ -92,6 +93,7 @@ class Ending:
     overtime: bool = False
     asked_to_stop: bool = False
     near_the_end: bool = False
+    stop_reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ def of_ending(end: Ending) -> Outcome:
     """What the end of a program means."""
     if end.status == exit_status.EXIT_DONE:
         return Outcome(states.DONE)
+    if end.stop_reason is not None and _has_stopped(end):
+        return _of_stopped_trial(end.stop_reason)
     if end.status == exit_status.EXIT_STOPPED:
         return Outcome(_why_stopped(end))
     if end.overtime:
@@ -129,6 +133,18 @@ def of_ending(end: Ending) -> Outcome:
     usual = "user_code" if end.script else _TRAINER.get(end.status, "internal")
     cause = _of_words(end) or usual
     return Outcome(states.FAILED, cause, f"the program ended with exit status {end.status}")
+
+
+def _has_stopped(end: Ending) -> bool:
+    """Whether a trial has ended because the sweep asked it to: a script may end as it likes."""
+    return end.script or end.status == exit_status.EXIT_STOPPED
+
+
+def _of_stopped_trial(reason: str) -> Outcome:
+    if reason == states.PRUNED:
+        return Outcome(states.PRUNED)
+    message = "the sweep's metric is missing from its first epoch"
+    return Outcome(states.FAILED, "spec", message)
 
 
 def _why_stopped(end: Ending) -> str:

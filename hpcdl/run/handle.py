@@ -15,7 +15,7 @@ from hpcdl.files import write_text
 from hpcdl.oserrors import sentence
 from hpcdl.run import records, states
 from hpcdl.run.logs import numbered
-from hpcdl.run.paths import RunPaths
+from hpcdl.run.paths import TrialPaths, run_paths
 from hpcdl.run.records import Manifest, Submitted
 from hpcdl.run.result import Result
 from hpcdl.run.state import Evidence, Status, process_start, read, status_of
@@ -49,7 +49,7 @@ class Run:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.paths = RunPaths(Path(folder).absolute())
+        self.paths = run_paths(Path(folder).absolute())
         if not self.paths.manifest.exists():
             raise RunError(f"{folder} is not a run folder (it has no manifest.json)")
 
@@ -58,7 +58,10 @@ class Run:
 
     @property
     def name(self) -> str:
-        """``<name>/<run_id>``."""
+        """``<name>/<run_id>``; of a sweep's trial ``<name>/<sweep_id>/<number>``."""
+        if isinstance(self.paths, TrialPaths):
+            *parts, _, number = self.paths.root.parts[-4:]
+            return "/".join([*parts, str(int(number))])
         return "/".join(self.paths.root.parts[-2:])
 
     def created(self) -> float:
@@ -197,6 +200,9 @@ class Run:
         if state in states.FINAL and not was_cancelled:
             return Cancelled(False)
         unmarked = "" if was_cancelled else self._mark_cancelled()
+        if isinstance(self.paths, TrialPaths):
+            self.paths.stop.touch()  # its task ends the trial and goes on with the next one
+            return Cancelled(not was_cancelled, unmarked)
         try:
             self._end_jobs()
         except SchedulerError as error:
@@ -237,8 +243,9 @@ class Run:
                 job_ids = self.job_ids() or slurm.jobs_in(self.paths.root)
                 if job_ids:
                     slurm.scancel(*job_ids)
-        elif submitted is not None and submitted.pid is not None and submitted.pid_start:
-            _end_session(submitted.pid, submitted.pid_start)
+        elif submitted is not None:
+            for pid, pid_start in submitted.processes:
+                _end_session(pid, pid_start)
 
     def _may_be_in_slurm(self, submitted: Submitted | None) -> bool:
         """Whether it was sent to SLURM; perhaps nothing could be written down about that."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from hpcdl.contract import run_files
 
 _CODE = ".code"
+SWEEP = "sweep.json"  # by this file a folder is known as a sweep
+TRIALS = "trials"
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ class RunPaths:
         return self.root / run_files.RESULT
 
     @property
+    def model(self) -> Path:
+        """The folder of the trained model."""
+        return self.root / run_files.MODEL
+
+    @property
     def predictions(self) -> Path:
         """The model's prediction for each test row; see the trainer's fit/predictions.py."""
         return self.root / run_files.PREDICTIONS
@@ -153,6 +160,11 @@ class RunPaths:
         """
         return not os.path.lexists(self.root) and (self.root.parent.parent / _CODE).is_dir()
 
+    @property
+    def shown(self) -> Path:
+        """The folder that the container must see, and may write into."""
+        return self.root
+
     # Of a cross-validation
     def fold(self, number: int) -> RunPaths:
         """One fold's folder, with the fold's metrics, checkpoints, result and predictions."""
@@ -173,6 +185,104 @@ class RunPaths:
     def cancelled(self) -> Path:
         """Exists when the user has cancelled the run, for good."""
         return self.root / "cancelled"
+
+    @property
+    def cancel_markers(self) -> list[Path]:
+        """The files of which one exists when the run must not go on."""
+        return [self.cancelled]
+
+    def is_cancelled(self) -> bool:
+        """Whether the run must not go on."""
+        return any(marker.exists() for marker in self.cancel_markers)
+
+
+class TrialPaths(RunPaths):
+    """The files of a sweep's trial, whose folder ``root`` is ``<sweep>/trials/<number>``.
+
+    All trials of a sweep have one job, plan and manifest, the same frozen files and one home. A
+    trial's logs lie in its own folder, and an array's task writes its output for all its trials.
+    """
+
+    @property
+    def sweep(self) -> RunPaths:
+        """The files of the sweep, which is laid out as a run."""
+        return RunPaths(self.root.parent.parent)
+
+    @property
+    def trial_file(self) -> Path:
+        """The trial's number and parameters."""
+        return self.root / "trial.json"
+
+    @property
+    def job(self) -> Path:
+        """The sweep's job, without the trial's parameters."""
+        return self.sweep.job
+
+    @property
+    def plan(self) -> Path:
+        """The sweep's plan."""
+        return self.sweep.plan
+
+    @property
+    def manifest(self) -> Path:
+        """The sweep's manifest."""
+        return self.sweep.manifest
+
+    @property
+    def user(self) -> Path:
+        """The user's own files."""
+        return self.sweep.user
+
+    @property
+    def script(self) -> Path:
+        """The batch script of the sweep's tasks."""
+        return self.sweep.script
+
+    @property
+    def submitted(self) -> Path:
+        """Where the sweep's tasks went."""
+        return self.sweep.submitted
+
+    @property
+    def submitit(self) -> Path:
+        """A sweep has no pickles; this folder is missing."""
+        return self.sweep.submitit
+
+    @property
+    def batch_log(self) -> Path:
+        """The output of a task of an array; %j is its id, such as ``123_4``."""
+        return self.sweep.logs / "%j.out"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs: the trial's own."""
+        return self.root
+
+    @property
+    def home(self) -> Path:
+        """The home of all trials."""
+        return self.sweep.home
+
+    @property
+    def shown(self) -> Path:
+        """The folder that the container must see, and may write into: the sweep's."""
+        return self.sweep.root
+
+    @property
+    def cancel_markers(self) -> list[Path]:
+        """The files of which one exists when the trial must not go on."""
+        return [self.cancelled, self.sweep.cancelled]
+
+    def is_removed(self) -> bool:
+        """Whether somebody removed the trial, or the sweep."""
+        return not os.path.lexists(self.root) and (self.sweep.root.parent.parent / _CODE).is_dir()
+
+
+def run_paths(root: Path) -> RunPaths:
+    """The paths of a run folder, which may be a sweep's trial."""
+    if root.parent.name == TRIALS and (root.parent.parent / SWEEP).exists():
+        return TrialPaths(root)
+    return RunPaths(root)
 
 
 def holds_runs(folder: Path) -> bool:

@@ -58,6 +58,11 @@ _FILE = kinds.object_with(
 )
 
 
+_ARRAY = kinds.object_with(
+    {}, {"job_id": kinds.or_none(kinds.text), "pid": kinds.or_none(kinds.whole)}
+)
+
+
 @dataclass(frozen=True)
 class Submitted:
     """Where and when a run was sent (submitted.json).
@@ -72,6 +77,7 @@ class Submitted:
         host: the machine of a local run.
         pid: the process of a local run.
         pid_start: when that process started, as `hpcdl.run.state.process_start` tells it.
+        arrays: of a sweep: what was sent, each with its job_id or its pid.
     """
 
     backend: str | None = _key(kinds.text)
@@ -83,6 +89,7 @@ class Submitted:
     host: str | None = _key(kinds.text)
     pid: int | None = _key(kinds.whole)
     pid_start: str | None = _key(kinds.text)
+    arrays: Sequence[Record] = _key(kinds.list_of(_ARRAY), default=())
 
     @classmethod
     def read(cls, paths: RunPaths) -> Submitted | None:
@@ -96,7 +103,7 @@ class Submitted:
         Raises:
             OSError: it cannot be written.
         """
-        known = {key: value for key, value in vars(self).items() if value is not None}
+        known = {key: value for key, value in vars(self).items() if value not in (None, ())}
         write_json(paths.submitted, known)
 
     @property
@@ -104,7 +111,17 @@ class Submitted:
         """SLURM's ids of the run's jobs; empty for a local run."""
         if self.job_ids:
             return list(self.job_ids)
-        return [self.job_id] if self.job_id else []
+        if self.job_id:
+            return [self.job_id]
+        return [array["job_id"] for array in self.arrays if array.get("job_id")]
+
+    @property
+    def processes(self) -> list[tuple[int, str]]:
+        """The processes on this machine that run it: their pids, and when they started."""
+        pairs = [(self.pid, self.pid_start)]
+        for array in self.arrays:
+            pairs.append((array.get("pid"), array.get("pid_start")))
+        return [(pid, start) for pid, start in pairs if pid is not None and start]
 
 
 @dataclass(frozen=True)
@@ -127,6 +144,7 @@ class AttemptEvent:
         peak_memory_gb: the most memory that one process used.
         pid: the process that ran it.
         pid_start: when that process started.
+        host: the machine of that process.
     """
 
     event: str = _required(kinds.event)
@@ -144,6 +162,7 @@ class AttemptEvent:
     peak_memory_gb: float | None = _key(kinds.amount)
     pid: int | None = _key(kinds.whole)
     pid_start: str | None = _key(kinds.text)
+    host: str | None = _key(kinds.text)
 
     @property
     def is_start(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from hpcdl.run import causes, records, states
 from hpcdl.run.logs import slurms_words
 from hpcdl.run.metrics import GLANCE_BYTES, read_metrics
-from hpcdl.run.paths import RunPaths
+from hpcdl.run.paths import RunPaths, TrialPaths
 from hpcdl.run.records import AttemptEvent, Heartbeat, Submitted
 from hpcdl.run.result import Result
 from hpcdl.run.waiting import waiting_note
@@ -126,7 +126,7 @@ class Status:
 
 def read(paths: RunPaths) -> Evidence:
     """Read a run's files as they are now."""
-    submitted = Submitted.read(paths)
+    submitted = _submitted_of(paths)
     # Before all other files: what a process wrote before it ended is then seen.
     process_gone = _is_process_gone(submitted, records.read_attempts(paths))
     return Evidence(
@@ -140,6 +140,24 @@ def read(paths: RunPaths) -> Evidence:
         process_gone=process_gone,
         slurm_end_state=_slurm_end_state(paths, submitted),
         is_script=not paths.spec.exists(),
+    )
+
+
+def _submitted_of(paths: RunPaths) -> Submitted | None:
+    """Where a run was sent; of a sweep's trial: the task that had its last attempt."""
+    submitted = Submitted.read(paths)
+    if submitted is None or not isinstance(paths, TrialPaths):
+        return submitted
+    starts = [event for event in records.read_attempts(paths) if event.is_start]
+    last = starts[-1] if starts else records.AttemptEvent("start")
+    return Submitted(
+        backend=submitted.backend,
+        cluster=submitted.cluster,
+        job_id=last.job_id,
+        time=submitted.time,
+        pid=last.pid,
+        pid_start=last.pid_start,
+        host=last.host,
     )
 
 

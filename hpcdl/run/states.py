@@ -11,9 +11,10 @@ REQUEUED = "requeued"  # it waits for its next attempt; as a reason: somebody se
 DONE = "done"
 FAILED = "failed"
 CANCELLED = "cancelled"
+PRUNED = "pruned"  # a sweep has stopped this trial, as others did better
 LOST = "lost"  # it ended and left no result
 UNKNOWN = "unknown"  # SLURM does not know its job
-FINAL = frozenset({DONE, FAILED, CANCELLED, LOST})
+FINAL = frozenset({DONE, PRUNED, FAILED, CANCELLED, LOST})
 
 # An attempt ends done, failed, cancelled, requeued, or for one of these reasons
 STOPPED = "stopped"  # saved and stopped on somebody's request
@@ -26,6 +27,9 @@ TERMINATED = "terminated"  # by SLURM, which knows why
 # After these there is another attempt
 AGAIN = frozenset({STOPPED, TIME_LIMIT, PREEMPTED, KILLED, NODE_FAILURE, UNFIT, REQUEUED})
 LEAVES_NODE = frozenset({NODE_FAILURE, UNFIT})  # after these the node is not used again
+
+# Why a sweep asks a trial to stop: PRUNED, or the metric is missing from what it reports
+NO_METRIC = "no_metric"
 
 # What a line of attempts.jsonl tells
 START = "start"

@@ -122,6 +122,16 @@ def working_directories() -> list[tuple[str, str]]:
     return jobs_and_places
 
 
+def count_tasks(job_ids: Collection[str]) -> int:
+    """How many tasks of some arrays wait or run.
+
+    Raises:
+        SchedulerError: SLURM did not answer.
+    """
+    text = call(["squeue", "--noheader", "--array", f"--user={user()}", "--format=%F"])
+    return sum(line.strip() in job_ids for line in text.splitlines())
+
+
 def scancel(*job_ids: str, pending: bool = False) -> None:
     """Cancel jobs. It is not an error if they have ended.
 

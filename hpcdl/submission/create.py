@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,47 @@ def create(
         RunError: the folder cannot be written.
         UserError: a file of the user's cannot be read.
     """
+    return make(paths, job, plan, spec, Origin(command_line, sha))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run comes from.
+
+    Args:
+        command_line: what the user typed.
+        sha: of hpcdl's own code, if the caller has asked for it already.
+        fill: what writes more into the folder before it gets its name.
+    """
+
+    command_line: Sequence[str]
+    sha: str | None = None
+    fill: Callable[[RunPaths], None] | None = None
+
+
+def make(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, origin: Origin) -> Path:
+    """Write the run folder, whole or not at all, as `create` does.
+
+    Args:
+        paths: the run's.
+        job: the job.
+        plan: what was decided of it.
+        spec: the contract with the trainer; None for a script.
+        origin: where it comes from.
+
+    Returns:
+        The folder of the frozen hpcdl code.
+
+    Raises:
+        RunError: the folder cannot be written.
+        UserError: a file of the user's cannot be read.
+    """
     user_files(job)  # its errors come before anything is made
     runs_root = paths.root.parent.parent
     aside = RunPaths(paths.root.with_name(f".{paths.root.name}"))
     try:
         aside.root.parent.mkdir(parents=True, exist_ok=True)
-        code = freeze_code(runs_root, sha)
+        code = freeze_code(runs_root, origin.sha)
         with nobody_else_writes():
             _fill(aside, job, plan)
         close_to_others(aside.root)
@@ -94,7 +130,9 @@ def create(
         write_json(aside.plan, planfile.to_json(plan))
         if spec is not None:
             write_text(aside.spec, spec.to_json())
-        write_json(aside.manifest, _manifest(job, plan, spec, code, command_line))
+        write_json(aside.manifest, _manifest(job, plan, spec, code, origin.command_line))
+        if origin.fill is not None:
+            origin.fill(aside)
         aside.root.rename(paths.root)
     except OSError as error:
         shutil.rmtree(aside.root, ignore_errors=True)

@@ -21,7 +21,7 @@ from hpcdl.planning import Plan, plan
 from hpcdl.run import Run, records, states
 from hpcdl.run.paths import RunPaths, code_folder
 from hpcdl.run.records import AttemptEvent, Manifest, Submitted
-from hpcdl.script import render_submission
+from hpcdl.script import Sent, render_submission
 from hpcdl.submission.create import create, new_run
 from hpcdl.submission.locate import locate
 from hpcdl.usercode.freeze import code_sha
@@ -97,7 +97,8 @@ def prepare(
         worker = worker_command(
             decided.modules.host_python or sys.executable, paths.submitit, python_options()
         )
-        script = render_submission(decided, str(paths.root), code, worker, str(paths.batch_log))
+        sent = Sent(str(paths.root), code, worker, str(paths.batch_log))
+        script = render_submission(decided, sent)
     return Submission(
         job, decided, located.spec, paths, script, backend, notes, sha, located.unseen
     )

@@ -46,7 +46,7 @@ class Claims:
     Args:
         paths: the sweep's; its folders are there.
         key: the task's.
-        budget: only trials below this number are claimed.
+        budget: only trials below this number are claimed; it may be changed between two claims.
         propose: the parameters of a trial by its number and what is known.
 
     Raises:
@@ -64,7 +64,7 @@ class Claims:
         self._paths = paths
         self._key = check_key(key)
         self._log = paths.task_log(key)
-        self._budget = budget
+        self.budget = budget
         self._propose = propose
         self._knows_own = False  # a task may come back: its earlier claims are looked for
         self._own: list[int] = []
@@ -193,13 +193,13 @@ class Claims:
         claimed = set()
         if self._lowest_free == 0:
             claimed = set(self._paths.claimed_numbers())
-        for number in range(self._lowest_free, self._budget):
+        for number in range(self._lowest_free, self.budget):
             if number in claimed:
                 continue
             if self._link(number):
                 self._lowest_free = number + 1
                 return number
-        self._lowest_free = max(self._lowest_free, self._budget)
+        self._lowest_free = max(self._lowest_free, self.budget)
         return None
 
     def _link(self, number: int) -> bool:

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcdl.run.paths import SWEEP, TRIALS, RunPaths, TrialPaths
+
 _NUMBER = re.compile(r"0[0-9]{4}|[1-9][0-9]{4,8}")
 _TAKEN = re.compile(r"\.([0-9]{5,9})\.(.+)")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -24,7 +26,21 @@ class SweepPaths:
     @property
     def sweep(self) -> Path:
         """What is searched: space, method, metric, budget, seed."""
-        return self.root / "sweep.json"
+        return self.root / SWEEP
+
+    @property
+    def submitted(self) -> Path:
+        """Where its tasks were sent."""
+        return self.root / "submitted.json"
+
+    @property
+    def run(self) -> RunPaths:
+        """What a sweep has in common with a run: job, plan, manifest, script, logs."""
+        return RunPaths(self.root)
+
+    def task_stop(self, key: str) -> Path:
+        """A marker: the task's trials save and stop, and the task ends."""
+        return self.root / f"stop.{check_key(key)}"
 
     @property
     def tasks(self) -> Path:
@@ -64,11 +80,15 @@ class SweepPaths:
     @property
     def trials(self) -> Path:
         """The folder of the trials' folders."""
-        return self.root / "trials"
+        return self.root / TRIALS
 
     def trial(self, number: int) -> Path:
         """The run folder of a trial."""
         return self.trials / number_name(number)
+
+    def trial_run(self, number: int) -> TrialPaths:
+        """A trial's files."""
+        return TrialPaths(self.trial(number))
 
     def trial_file(self, number: int) -> Path:
         """A trial's number, parameters and task."""

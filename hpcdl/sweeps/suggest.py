@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpcdl.contract.version import __version__
 from hpcdl.errors import UserError
 from hpcdl.sweeps.space import Dimension, FloatRange, IntRange, Listed, Space
 
@@ -61,6 +62,15 @@ def suggest(
     usable = [trial for trial in known if trial.score is None or _has_score(trial)]
     usable.sort(key=lambda trial: trial.number)  # another order would be another suggestion
     return bayes_point(space, seed_of(seed, number), usable)
+
+
+def sampler_of(method: str) -> str:
+    """What makes a method's suggestions, with its version, for trial.json."""
+    if method != "bayes":
+        return f"hpcdl {__version__}"
+    from hpcdl.sweeps.bayes import load_optuna
+
+    return f"optuna {load_optuna().__version__}"
 
 
 def score_of(value: float | None, direction: str) -> float | None:

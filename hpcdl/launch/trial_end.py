@@ -1,0 +1,63 @@
+"""What the end of an attempt means for a sweep's trial: its value of the metric, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hpcdl.files import read_json
+from hpcdl.run import states
+from hpcdl.run.causes import Outcome
+from hpcdl.run.paths import RunPaths
+from hpcdl.run.records import AttemptEvent
+from hpcdl.sweeps.objective import Objective
+from hpcdl.sweeps.settings import SweepSettings
+
+
+def judged(outcome: Outcome, objective: Objective, settings: SweepSettings) -> Outcome:
+    """The outcome of a trial: one that is done without a word about the metric has failed.
+
+    Args:
+        outcome: of its last attempt.
+        objective: what it has reached.
+        settings: the sweep's.
+    """
+    is_done_without = outcome.state == states.DONE and not objective.is_reported
+    was_stopped = outcome.state == states.FAILED and outcome.cause == "spec"
+    if not is_done_without and not (was_stopped and _lacks_metric(objective)):
+        return outcome
+    reported = ", ".join(objective.reported) or "nothing"
+    message = (
+        f"the trial does not report the sweep's metric {settings.metric}; it reports {reported}"
+    )
+    return Outcome(states.FAILED, "spec", message)
+
+
+def end_keys(
+    objective: Objective, outcome: Outcome, events: Sequence[AttemptEvent], paths: RunPaths
+) -> dict[str, Any]:
+    """What result.json tells of a trial besides what it tells of every run.
+
+    Args:
+        objective: what it has reached.
+        outcome: how it ended.
+        events: the lines of attempts.jsonl.
+        paths: the trial's.
+    """
+    seconds = sum(event.seconds or 0.0 for event in events if event.is_end)
+    keys: dict[str, Any] = {
+        "value": objective.value,
+        "epoch": objective.epoch,
+        "epochs": objective.epochs,
+        "seconds": round(seconds, 3),
+    }
+    if outcome.state == states.FAILED and _lacks_metric(objective):
+        keys["objective"] = states.NO_METRIC
+    if outcome.state == states.PRUNED:
+        keys["pruned_at"] = (read_json(paths.stop) or {}).get("rung")
+    return keys
+
+
+def _lacks_metric(objective: Objective) -> bool:
+    """Whether it has reported something, but not the metric."""
+    return not objective.is_reported and bool(objective.reported)

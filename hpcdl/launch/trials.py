@@ -1,0 +1,282 @@
+"""One worker of a sweep: takes trials one after the other until nothing is left, or its time is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from typing import Any
+
+from hpcdl.contract.exit_status import EXIT_STOPPED
+from hpcdl.errors import HpcdlError
+from hpcdl.files import write_json, write_text
+from hpcdl.launch.attempt import attempt
+from hpcdl.launch.command import read_plan
+from hpcdl.launch.pruner import Pruner
+from hpcdl.launch.retry import keep_trying, say
+from hpcdl.launch.task import TaskContext, TaskStop
+from hpcdl.planning import Training
+from hpcdl.run import records, states
+from hpcdl.run.paths import TrialPaths
+from hpcdl.run.result import Result
+from hpcdl.scheduler import slurm
+from hpcdl.sweeps import keeping
+from hpcdl.sweeps.claims import Claims, Proposal, offer
+from hpcdl.sweeps.events import Stopped, append_event
+from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.knowledge import knew_of, known_trials
+from hpcdl.sweeps.missing import TrialFile, missing_events
+from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.state import SweepState
+from hpcdl.sweeps.submitted import SweepSubmitted
+from hpcdl.sweeps.suggest import grid_size, sampler_of, suggest
+from hpcdl.sweeps.trial_spec import trial_spec
+
+_START_S = 60.0  # a trial that cannot run for this long is not begun
+_WITHOUT_METRIC = 3  # trials in a row, after which the sweep stops
+
+
+class Worker:
+    """Runs a sweep's trials in one task, or in one slot of a task.
+
+    Args:
+        paths: the sweep's.
+        settings: the sweep's.
+        task: the task's key; SLURM's id of it, if it has one.
+        key: the worker's own: that of the task, and the slot's number.
+    """
+
+    def __init__(self, paths: SweepPaths, settings: SweepSettings, task: str, key: str) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._task = task
+        self._key = key
+        self._job_id = None if task.startswith("local") else task
+        self._plan = keep_trying("plan.json", lambda: read_plan(paths.run), paths.run)
+        self._claims = Claims(paths, key, settings.trials, self._propose)
+        self._end_time = self._time_of_end()
+        self._terminated = False
+        self._trials = 0
+        self._without_metric = 0
+
+    def run(self) -> int:
+        """Run trials until nothing is left for this worker.
+
+        Returns:
+            the exit status: 0 if nothing is left, 75 if the task is to be requeued.
+
+        Raises:
+            OutOfPatienceError: the sweep's folder cannot be read or written.
+            RunRemovedError: it was removed.
+        """
+        while True:
+            signal.signal(signal.SIGTERM, self._note_sigterm)  # an attempt has its own handler
+            if self._is_stopped():
+                return self._status_of_stop()
+            trial = self._next_trial()
+            if trial is None:
+                say("nothing is left to do for this task")
+                return 0
+            status = self._run_trial(trial)
+            if status is not None:
+                return status
+
+    def _is_stopped(self) -> bool:
+        """Whether no other trial can begin in this task."""
+        if self._terminated or self._paths.task_stop(self._task).exists():
+            return True
+        per_task = self._settings.trials_per_task
+        if per_task is not None and self._trials >= per_task:
+            return True
+        needed_s = _START_S + self._plan.policy.stop_margin_s
+        return self._trials > 0 and time.time() + needed_s > self._end_time
+
+    def _status_of_stop(self) -> int:
+        """The exit status of a task that ends while there may be more to do."""
+        if self._terminated:
+            return 128 + signal.SIGTERM
+        if self._paths.task_stop(self._task).exists() or self._settings.trials_per_task is None:
+            return EXIT_STOPPED if self._plan.policy.requeue and self._is_anything_left() else 0
+        return 0
+
+    def _is_anything_left(self) -> bool:
+        """Whether the budget leaves a trial, or one is offered again."""
+        self._claims.state.refresh(self._paths)
+        claimed = len(self._paths.claimed_numbers())
+        return claimed < self._budget() or bool(self._paths.offered_numbers())
+
+    def _next_trial(self) -> TrialFile | None:
+        self._claims.budget = self._budget()
+        trial = keep_trying("the claim of a trial", self._claims.claim, self._paths.run)
+        if trial is not None:
+            keep_trying("the trial's files", lambda: self._prepare(trial), self._paths.run)
+        return trial
+
+    def _budget(self) -> int:
+        """How many trials there may be."""
+        submitted = SweepSubmitted.read(self._paths)
+        trials = self._settings.trials
+        if submitted is not None:
+            trials += submitted.more_trials
+        if self._settings.method == "grid":
+            trials = min(trials, grid_size(self._settings.space))
+        if self._is_gpu_time_used():
+            say(f"the sweep's {self._settings.gpu_hours:g} GPU-hours are used")
+            return 0
+        return trials
+
+    def _is_gpu_time_used(self) -> bool:
+        if self._settings.gpu_hours is None:
+            return False
+        state, now = self._claims.state, time.time()
+        seconds = 0.0
+        for trial in state.trials.values():
+            if trial.state == "running":
+                seconds += now - (trial.claimed_at or now)
+            else:
+                seconds += trial.seconds
+        share = self._settings.gpus / self._settings.trials_per_gpu
+        return seconds * share / 3600 >= self._settings.gpu_hours
+
+    def _propose(self, number: int, state: SweepState) -> Proposal:
+        """The parameters of a new trial."""
+        settings = self._settings
+        known = []
+        if settings.method == "bayes":
+            for event in missing_events(self._paths, state):
+                state.add(event)
+            known = known_trials(state, settings.direction)
+        params = suggest(settings.space, settings.method, settings.seed, number, known)
+        return Proposal(params, knew_of(known), sampler_of(settings.method))
+
+    def _prepare(self, trial: TrialFile) -> None:
+        """Write what the program reads; all of it can be done twice."""
+        paths = self._paths.trial_run(trial.number)
+        if isinstance(self._plan.program, Training):
+            if not paths.spec.exists():
+                self._write_spec(trial, paths)
+        elif self._paths.run.work.is_dir() and not paths.work.exists():
+            aside = paths.root / ".work"
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.copytree(self._paths.run.work, aside, symlinks=True)
+            aside.rename(paths.work)
+
+    def _write_spec(self, trial: TrialFile, paths: TrialPaths) -> None:
+        """Write the trial's run.json; if its values do not fit together, the trial has failed."""
+        from hpcdl.contract.spec import RunSpec
+
+        base = RunSpec.from_json(self._paths.run.spec.read_text(encoding="utf-8"))
+        job_text = self._paths.run.job.read_text(encoding="utf-8")
+        try:
+            spec = trial_spec(base, job_text, trial.params, self._plan.data_root)
+        except HpcdlError as error:
+            say(f"trial {trial.number}: {error}")
+            write_json(paths.result, self._failed("spec", str(error)))
+            return
+        write_text(paths.spec, spec.to_json())
+
+    def _failed(self, cause: str, message: str) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "name": self._plan.name,
+            "state": states.FAILED,
+            "cause": cause,
+            "message": message,
+            "attempts": [],
+            "value": None,
+            "epoch": None,
+            "epochs": 0,
+            "seconds": 0.0,
+        }
+
+    def _run_trial(self, trial: TrialFile) -> int | None:
+        """Run one attempt of a trial.
+
+        Returns:
+            the status with which the task ends; None if it goes on.
+        """
+        paths = self._paths.trial_run(trial.number)
+        self._trials += 1
+        if Result.read(paths) is None or not self._has_failed_early(paths):
+            keep_trying("the stop file", lambda: paths.stop.unlink(missing_ok=True), paths)
+            status = attempt(paths, self._job_id, self._context(trial, paths))
+            if paths.cancelled.exists():
+                self._note_cancelled(paths)
+            elif status == EXIT_STOPPED:
+                return self._after_stop(trial, paths)
+            elif Result.read(paths) is None:
+                return status  # SLURM has ended the task, and knows why
+        keep_trying("the end of a trial", lambda: self._claims.finish(trial), paths)
+        keep_trying("old files", lambda: self._keep_best(trial), paths)
+        self._count_without_metric(paths)
+        return None
+
+    def _has_failed_early(self, paths: TrialPaths) -> bool:
+        """Whether the trial's values could not be used, and nothing was started."""
+        return not paths.spec.exists() and isinstance(self._plan.program, Training)
+
+    def _context(self, trial: TrialFile, paths: TrialPaths) -> TaskContext:
+        pruner = Pruner(self._settings, self._claims, trial.number, paths, self._plan)
+        task_stop = TaskStop(self._paths.task_stop(self._task), paths)
+        return TaskContext(self._settings, self._end_time, (task_stop, pruner))
+
+    def _after_stop(self, trial: TrialFile, paths: TrialPaths) -> int | None:
+        """What follows if a trial has saved its state, or was killed, and is to go on."""
+        ends = records.attempt_ends(records.read_attempts(paths))
+        reason = ends[-1].reason if ends else None
+        if reason == states.UNFIT:
+            # Not here again, and the other trials would fare no better
+            keep_trying("the offer", lambda: offer(self._paths, trial.number), paths)
+            self._say_stop(f"{os.uname().nodename} is not fit for this sweep's trials")
+            return 1
+        task_is_stopped = self._paths.task_stop(self._task).exists() or self._terminated
+        is_late = time.time() + self._plan.policy.stop_margin_s + _START_S > self._end_time
+        if not task_is_stopped and not is_late:
+            return None  # it was killed: this task goes on with it
+        if self._job_id is not None and self._plan.policy.requeue:
+            return EXIT_STOPPED
+        if self._job_id is None and not is_late:
+            return EXIT_STOPPED
+        keep_trying("the offer", lambda: offer(self._paths, trial.number), paths)
+        self._say_stop("its time is up, and another task goes on with its trial")
+        return 0
+
+    def _note_cancelled(self, paths: TrialPaths) -> None:
+        """Write the result of a trial that the user has cancelled."""
+        if Result.read(paths) is None:
+            result = self._failed("cancelled", "the user cancelled this trial")
+            keep_trying("result.json", lambda: write_json(paths.result, result), paths)
+
+    def _keep_best(self, trial: TrialFile) -> None:
+        """Remove what a trial that has ended does not need any more."""
+        self._claims.state.refresh(self._paths)
+        keeping.remove_state(self._paths.trial_run(trial.number))
+        keeping.keep_best(self._paths, self._claims.state, self._settings, trial.number)
+
+    def _count_without_metric(self, paths: TrialPaths) -> None:
+        """Stop the sweep if one trial after the other does not report the metric."""
+        result = Result.read(paths)
+        if result is None or result.keys.get("objective") != states.NO_METRIC:
+            self._without_metric = 0
+            return
+        self._without_metric += 1
+        if self._without_metric >= _WITHOUT_METRIC:
+            reason = f"{_WITHOUT_METRIC} trials in a row: {result.message}"
+            keep_trying("the marker", lambda: write_text(self._paths.stop, reason + "\n"), paths)
+            self._say_stop(reason)
+
+    def _say_stop(self, reason: str) -> None:
+        say(reason)
+        log = self._paths.task_log(self._key)
+        keep_trying("the task's log", lambda: append_event(log, Stopped(reason, time.time())))
+
+    def _time_of_end(self) -> float:
+        """When the task reaches its time limit (unix time). SLURM knows it better."""
+        end_time = time.time() + self._plan.size.time_limit_s
+        if self._job_id is None:
+            return float("inf")  # each trial on this machine has the whole limit
+        return slurm.end_time(self._job_id) or end_time
+
+    def _note_sigterm(self, number: int, frame: object) -> None:
+        self._terminated = True

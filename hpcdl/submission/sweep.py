@@ -1,0 +1,298 @@
+"""Makes a sweep's folder and sends its tasks, which claim the trials one by one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hpcdl import packages
+from hpcdl.cluster.schema import Cluster
+from hpcdl.errors import RunError, SchedulerError, UserError
+from hpcdl.files import others_could_write, write_text
+from hpcdl.job import Job
+from hpcdl.run import records
+from hpcdl.run.paths import RunPaths, code_folder
+from hpcdl.run.records import Manifest
+from hpcdl.run.state import process_start
+from hpcdl.scheduler.arrays import ArrayLimits, Piece, split
+from hpcdl.script import Sent, render_submission
+from hpcdl.submission.create import Origin, make
+from hpcdl.submission.send import Submission, prepare, python_options, require_backend
+from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.submitted import SentArray, SweepSubmitted
+
+
+@dataclass(frozen=True)
+class SweepSubmission:
+    """A sweep that is ready to be made and sent.
+
+    Args:
+        submission: as for a run; its script is that of the tasks.
+        settings: what is searched.
+        tasks: how many tasks are sent.
+        at_once: how many of them run at the same time.
+    """
+
+    submission: Submission
+    settings: SweepSettings
+    tasks: int
+    at_once: int
+
+    @property
+    def paths(self) -> SweepPaths:
+        """The sweep's folder, which does not exist yet."""
+        return SweepPaths(self.submission.paths.root)
+
+
+def prepare_sweep(
+    job: Job,
+    cluster: Cluster,
+    settings: SweepSettings,
+    backend: str = "slurm",
+    runs_dir: str | None = None,
+) -> SweepSubmission:
+    """Decide everything about a sweep. Nothing is written to disk.
+
+    Args:
+        job: the job, without the trials' parameters.
+        cluster: where it runs.
+        settings: what is searched.
+        backend: "slurm", or "local" for this machine.
+        runs_dir: where the sweep's folder goes, instead of the cluster's runs_root.
+
+    Raises:
+        UserError: the cluster cannot do it, or SLURM cannot carry a value.
+    """
+    submission = prepare(job, cluster, backend, runs_dir)
+    plan, root = submission.plan, submission.paths.root
+    settings_here = _with_size(settings, plan.size.gpus)
+    if backend == "slurm":
+        python = plan.modules.host_python or sys.executable
+        code = str(code_folder(root.parent.parent, submission.code_sha))
+        worker = [python, *python_options(), "-u", "-m", "hpcdl.launch.sweep_worker", str(root)]
+        sent = Sent(str(root), code, worker, f"{root}/logs/%A_%a.out", is_array=True)
+        submission = replace(submission, script=render_submission(plan, sent))
+    tasks, at_once = tasks_for(settings_here, settings.trials, _repeats(submission))
+    return SweepSubmission(submission, settings_here, tasks, at_once)
+
+
+def tasks_for(settings: SweepSettings, trials: int, repeats: int = 1) -> tuple[int, int]:
+    """How many tasks a number of trials needs, and how many of them run at once.
+
+    Args:
+        settings: the sweep's.
+        trials: how many are to run.
+        repeats: how many tasks come one after the other where SLURM requeues none.
+    """
+    slots = settings.trials_per_gpu
+    at_once = min(_divided(settings.at_once, slots), _divided(trials, slots))
+    tasks = at_once
+    if settings.trials_per_task is not None:
+        tasks = max(at_once, _divided(trials, slots * settings.trials_per_task))
+    return min(_divided(trials, slots), tasks * repeats), at_once
+
+
+def send_sweep(prepared: SweepSubmission, command_line: Sequence[str] = ()) -> SweepPaths:
+    """Make the sweep's folder and send its tasks.
+
+    Args:
+        prepared: from `prepare_sweep`.
+        command_line: what the user typed, for the manifest.
+
+    Raises:
+        RunError: the folder cannot be made, or others could write into it.
+        SchedulerError: SLURM refused the tasks; the folder stays.
+    """
+    submission, paths = prepared.submission, prepared.paths
+    require_backend(submission)
+    packages.require(submission.plan)
+    _refuse_other_sweep(paths, prepared.settings)
+
+    def fill(aside: RunPaths) -> None:
+        folder = SweepPaths(aside.root)
+        for name in (folder.tasks, folder.claims, folder.open, folder.trials):
+            name.mkdir()
+        prepared.settings.write(folder)
+        if submission.script is not None:
+            write_text(aside.script, submission.script)
+
+    origin = Origin(command_line, submission.code_sha, fill)
+    make(submission.paths, submission.job, submission.plan, submission.spec, origin)
+    fault = others_could_write(paths.root)
+    if fault:
+        message = f"{paths.root} {fault}, so the tasks would not run what lies there"
+        raise RunError(f"{message}; choose another --runs-dir")
+    try:
+        send_tasks(paths, prepared.tasks, prepared.at_once)
+    except SchedulerError as error:
+        raise SchedulerError(
+            f"{error}\nThe sweep was made, and is sent with: hpcdl retry {paths.root}"
+        ) from error
+    return paths
+
+
+def send_more(paths: SweepPaths, trials: int) -> None:
+    """Raise a sweep's budget, and send tasks unless enough of them still run.
+
+    Args:
+        paths: the sweep's.
+        trials: how many more.
+
+    Raises:
+        UserError: the sweep was cancelled.
+        SchedulerError: SLURM refused the tasks; the budget is raised.
+    """
+    if paths.cancelled.exists():
+        raise UserError(f"{paths.root} was cancelled; start another sweep")
+    settings = SweepSettings.read(paths)
+    _note(paths, SentArray(job_id=None, tasks=0, at_once=0, sent=time.time(), trials=trials))
+    paths.stop.unlink(missing_ok=True)
+    tasks, at_once = tasks_for(settings, trials)
+    # A task that runs now may have looked at the budget just before: at least one is new
+    send_tasks(paths, max(1, tasks - living_tasks(paths)), at_once)
+
+
+def send_tasks(
+    paths: SweepPaths, tasks: int, at_once: int, options: Sequence[str] = ()
+) -> list[SentArray]:
+    """Send tasks of a sweep that is on disk; each array is noted as soon as SLURM has it.
+
+    Args:
+        paths: the sweep's.
+        tasks: how many.
+        at_once: how many of them may run at the same time.
+        options: sbatch's, which override those of the script.
+
+    Raises:
+        SchedulerError: SLURM refused them.
+    """
+    if not paths.run.script.exists():
+        return [_start_here(paths) for _ in range(min(tasks, at_once))]
+    from hpcdl.scheduler.clusters import cluster_of, on_cluster
+
+    sent = []
+    with on_cluster(cluster_of(records.plan(paths.run))):
+        for piece in split(tasks, at_once, ArrayLimits()).pieces:
+            sent.append(_send_piece(paths, piece, options))
+    return sent
+
+
+def living_tasks(paths: SweepPaths) -> int:
+    """How many of a sweep's tasks wait or run; as far as is known, 0 if nobody can tell.
+
+    Raises:
+        SchedulerError: SLURM did not answer.
+    """
+    submitted = SweepSubmitted.read(paths)
+    if submitted is None:
+        return 0
+    if submitted.backend == "local":
+        lives = [_lives(array) for array in submitted.arrays]
+        return sum(lives)
+    from hpcdl.scheduler import slurm
+    from hpcdl.scheduler.clusters import cluster_of, on_cluster
+
+    with on_cluster(cluster_of(records.plan(paths.run))):
+        return slurm.count_tasks(submitted.job_ids)
+
+
+def _send_piece(paths: SweepPaths, piece: Piece, options: Sequence[str]) -> SentArray:
+    from hpcdl.scheduler import slurm
+
+    submitted = SweepSubmitted.read(paths)
+    known = [] if submitted is None else submitted.job_ids
+    array_options = [f"--array={piece.expression}", *options]
+    job_id = slurm.sbatch(paths.run.script, array_options, known)
+    array = SentArray(job_id=job_id, tasks=piece.tasks, at_once=piece.at_once, sent=time.time())
+    _note(paths, array)
+    return array
+
+
+def _start_here(paths: SweepPaths) -> SentArray:
+    """Start a worker on this machine, in its own session: Ctrl-C does not reach it."""
+    code = Manifest.read(paths.run).code_folder
+    if code is None:
+        message = f"{paths.run.manifest} does not say where hpcdl's code is"
+        raise RunError(f"{message}; start the sweep again")
+    submitted = SweepSubmitted.read(paths)
+    number = 0 if submitted is None else len(submitted.arrays)
+    argv = [sys.executable, "-u", "-m", "hpcdl.launch.sweep_worker", str(paths.root)]
+    env = dict(os.environ, PYTHONPATH=code, PYTHONUTF8="1")
+    log_path = paths.run.logs / f"local_{number}.out"
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [*argv, f"local_{number}"],
+            cwd=paths.root,  # `-m` imports from there first: never from the user's folder
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    array = SentArray(
+        job_id=None,
+        tasks=1,
+        at_once=1,
+        sent=time.time(),
+        pid=process.pid,
+        pid_start=process_start(process.pid),
+        host=socket.gethostname(),
+    )
+    _note(paths, array)
+    return array
+
+
+def _note(paths: SweepPaths, array: SentArray) -> None:
+    submitted = SweepSubmitted.read(paths)
+    if submitted is None:
+        backend = "slurm" if paths.run.script.exists() else "local"
+        cluster = str(records.plan(paths.run).get("cluster", ""))
+        submitted = SweepSubmitted(backend=backend, cluster=cluster, time=time.time())
+    submitted.with_array(array).write(paths)
+
+
+def _refuse_other_sweep(paths: SweepPaths, settings: SweepSettings) -> None:
+    """Refuse a folder in which another sweep is.
+
+    Raises:
+        UserError: it has another one, with the settings that differ.
+    """
+    if not paths.sweep.exists():
+        return
+    keys = SweepSettings.read(paths).differing_keys(settings)
+    differ = f"its {', '.join(keys)} differ" if keys else "it is the same sweep"
+    raise UserError(
+        f"{paths.root} holds a sweep already, and {differ}; choose another folder, or add trials"
+        f" with: hpcdl sweep more {paths.root} --trials N"
+    )
+
+
+def _with_size(settings: SweepSettings, gpus: int) -> SweepSettings:
+    import msgspec
+
+    return msgspec.structs.replace(settings, gpus=gpus)
+
+
+def _repeats(submission: Submission) -> int:
+    """How many tasks come one after the other: where SLURM requeues none, one for each restart."""
+    policy = submission.plan.policy
+    if submission.backend == "local" or policy.requeue:
+        return 1
+    return 1 + policy.max_requeues
+
+
+def _lives(array: SentArray) -> bool:
+    if array.pid is None or array.host != socket.gethostname():
+        return False
+    return process_start(array.pid) == array.pid_start
+
+
+def _divided(number: int, by: int) -> int:
+    """A division that rounds up."""
+    return -(-number // by)
