@@ -91,7 +91,7 @@ def passed(plan: Plan) -> dict[str, str]:
 
 def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
     """What the container must see: the run, hpcdl's code, the data, the working directory."""
-    binds = [str(paths.shown)]
+    binds = [str(paths.shown())]
     training: dict[str, Any] = {}
     if isinstance(plan.program, Training):
         binds.append(f"{code}:{code}:ro")

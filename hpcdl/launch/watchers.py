@@ -45,7 +45,7 @@ class KillWatcher:
             kill_tree(pid)
 
     def _was_cancelled(self, now: float) -> bool:
-        for marker in self.paths.cancel_markers:
+        for marker in self.paths.cancel_markers():
             with suppress(OSError):
                 if now - marker.stat().st_mtime > _CANCEL_WAIT_S:
                     return True

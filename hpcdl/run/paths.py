@@ -160,7 +160,6 @@ class RunPaths:
         """
         return not os.path.lexists(self.root) and (self.root.parent.parent / _CODE).is_dir()
 
-    @property
     def shown(self) -> Path:
         """The folder that the container must see, and may write into."""
         return self.root
@@ -186,14 +185,13 @@ class RunPaths:
         """Exists when the user has cancelled the run, for good."""
         return self.root / "cancelled"
 
-    @property
     def cancel_markers(self) -> list[Path]:
         """The files of which one exists when the run must not go on."""
         return [self.cancelled]
 
     def is_cancelled(self) -> bool:
         """Whether the run must not go on."""
-        return any(marker.exists() for marker in self.cancel_markers)
+        return any(marker.exists() for marker in self.cancel_markers())
 
 
 class TrialPaths(RunPaths):
@@ -258,17 +256,19 @@ class TrialPaths(RunPaths):
         """The folder of the logs: the trial's own."""
         return self.root
 
+    def noise_log(self, attempt: int) -> Path:
+        """TensorFlow's own messages, which the trainer keeps where every run has them."""
+        return self.root / run_files.LOGS / run_files.noise_log(attempt)
+
     @property
     def home(self) -> Path:
         """The home of all trials."""
         return self.sweep.home
 
-    @property
     def shown(self) -> Path:
         """The folder that the container must see, and may write into: the sweep's."""
         return self.sweep.root
 
-    @property
     def cancel_markers(self) -> list[Path]:
         """The files of which one exists when the trial must not go on."""
         return [self.cancelled, self.sweep.cancelled]

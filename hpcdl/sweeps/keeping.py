@@ -26,6 +26,7 @@ def remove_state(paths: RunPaths) -> None:
         return
     paths.stop.unlink(missing_ok=True)
     paths.heartbeat.unlink(missing_ok=True)
+    shutil.rmtree(paths.noise_log(1).parent, ignore_errors=True)
     for part in (paths, *paths.folds()):
         shutil.rmtree(part.checkpoints, ignore_errors=True)
         part.heartbeat.unlink(missing_ok=True)
