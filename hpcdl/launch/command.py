@@ -213,4 +213,5 @@ def prepare_home(home: Path, data_root: str, sources: Iterable[str] = ()) -> Non
         links[keras / "datasets" / name] = root / name
     for link, target in links.items():
         if target.exists() and not os.path.lexists(link):
-            link.symlink_to(target)
+            with suppress(FileExistsError):  # another trial of the sweep was faster
+                link.symlink_to(target)
