@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+options = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
 rate, epochs = float(options["--rate"]), int(options["--epochs"])
 epoch_s = float(options.get("--seconds", 0.5))
 stop, metrics = Path(os.environ["HPCDL_STOP_FILE"]), Path(os.environ["HPCDL_METRICS_FILE"])
