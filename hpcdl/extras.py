@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 DIGITS = ("scikit-learn",)
 REPORT = ("scikit-learn",)
 IMAGES = ("google-crc32c", "pillow")
+BAYES = ("optuna",)
 TENSORBOARD = ("tensorboard",)
 TENSORFLOW = ("tensorflow",)
 

@@ -47,6 +47,7 @@ EXTRAS = {
     "digits": ["sklearn"],
     "report": ["sklearn"],
     "tensorboard": ["tensorboard"],
+    "bayes": ["optuna"],
     "images": ["PIL", "google_crc32c"],
 }
 

@@ -26,6 +26,7 @@ _ALTERNATIVES = (
     (("model.name", "model.backbone", "model.function"), ("model.args",)),
     (("script", "model"), ("data", "train", "args")),
 )
+_SPACE = "sweep.over."  # what follows is a key of the job, dots and all
 _GOES_WITH = {
     "data.function": ("data.args",),
     "model.function": ("model.args",),
@@ -131,8 +132,9 @@ def apply_sets(
         if not equals or not all(key.split(".")):
             problems.append(Problem(where, "", "expected key.path=value"))
             continue
+        *sections, last = _parts(key)
         section = document
-        for part in key.split(".")[:-1]:
+        for part in sections:
             if not isinstance(section.value, dict):
                 break
             section = section.value.setdefault(part, Located({}, where))
@@ -140,11 +142,21 @@ def apply_sets(
             problems.append(Problem(where, key, f"cannot be set inside {show(section.plain())}"))
             continue
         before = len(problems)
-        read = read_value(value, where, problems)
+        if key.startswith(_SPACE):
+            read = Located(value, where, value)  # [16, 32]|[64] is not YAML
+        else:
+            read = read_value(value, where, problems)
         if len(problems) == before:
-            section.value[key.split(".")[-1]] = read
+            section.value[last] = read
             if not prefix:
                 _take_the_place(document, key)
+
+
+def _parts(key: str) -> list[str]:
+    """The keys of the sections that lead to a key, and its own; what a sweep searches is one."""
+    if key.startswith(_SPACE):
+        return [*_SPACE.split(".")[:2], key[len(_SPACE) :]]
+    return key.split(".")
 
 
 def _take_the_place(document: Located, key: str) -> None:

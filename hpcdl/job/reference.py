@@ -64,7 +64,8 @@ def markdown(rows: list[Row]) -> str:
     """Rows as a Markdown table."""
     lines = ["| key | takes | default | meaning |", "|---|---|---|---|"]
     for key, takes, default, meaning in rows:
-        lines.append(f"| `{key}` | {takes} | {default} | {meaning.replace('<', '&lt;')} |")
+        shown_meaning = meaning.replace("<", "&lt;").replace("|", "\\|")
+        lines.append(f"| `{key}` | {takes} | {default} | {shown_meaning} |")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from hpcdl.contract.settings import setting
 from hpcdl.contract.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec
+from hpcdl.job.sweep_section import SweepSection
 
 _SHARE = "by default the GPUs' share of the node; with gpus: 0, the share of one GPU"
 # Hours alone may have three digits: many write 120:00:00 for five days, and nobody misreads it.
@@ -84,6 +85,7 @@ class Job:
     cluster: dict[str, Any] = setting(
         "keys of the cluster profile that this job wants otherwise, as {qos: long}", {}
     )
+    sweep: Optional[SweepSection] = setting("many trials of this job: hpcdl sweep", None)
     requirements: list[str] = field(default_factory=list, metadata={"internal": True})
     workdir_text: str = field(default="", metadata={"internal": True})
     source: str = field(default="", metadata={"internal": True})

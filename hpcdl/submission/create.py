@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import secrets
 import shutil
@@ -23,6 +22,7 @@ from hpcdl.errors import RunError, UserError
 from hpcdl.files import close_to_others, copy_file, nobody_else_writes, write_json, write_text
 from hpcdl.job import Job
 from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
+from hpcdl.job.text import job_text
 from hpcdl.oserrors import sentence
 from hpcdl.planning import Plan, Script
 from hpcdl.run.paths import RunPaths
@@ -174,35 +174,6 @@ def put_files(job: Job, paths: RunPaths) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             copy_file(source, target)
             shutil.copymode(source, target)
-
-
-def job_text(job: Job) -> str:
-    """The job with everything resolved, as a job file."""
-    import yaml
-
-    section = dataclasses.asdict(dataclasses.replace(job, cluster={}))
-    section["cluster"] = {key: item.plain() for key, item in job.cluster.items()}
-    internal = ("requirements", "workdir_text", "source", "folder", "places")
-    section = {
-        key: value
-        for key, value in section.items()
-        if key not in internal and value not in (None, [], {})
-    }
-    for key in ("resources", "data", "model", "train"):
-        if key in section:
-            section[key] = {
-                name: value for name, value in section[key].items() if value is not None
-            }
-    if "train" in section:
-        section["train"]["optimizer"] = {
-            k: v for k, v in section["train"]["optimizer"].items() if v is not None
-        }
-    text = str(yaml.safe_dump(section, sort_keys=False, allow_unicode=True))
-    if text.replace("\n", "").isprintable():
-        return text
-    return str(
-        yaml.safe_dump(section, sort_keys=False)
-    )  # a rare line break (U+0085) would be read back as a space
 
 
 def _manifest(

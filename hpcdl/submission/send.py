@@ -69,6 +69,11 @@ def prepare(
         UserError: the cluster cannot do it, or SLURM cannot carry a value.
     """
     notes: list[str] = []
+    if job.sweep is not None:
+        notes.append(
+            "the job's section sweep is left out: this is one training with the job's own values;"
+            " hpcdl sweep JOB starts the sweep"
+        )
     if backend == "local":
         job, cluster = local_machine.fit(job, cluster, notes)
     else:

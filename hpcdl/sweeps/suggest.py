@@ -12,10 +12,9 @@ from typing import Any
 
 from hpcdl.contract.version import __version__
 from hpcdl.errors import UserError
+from hpcdl.job.sweep_section import METHODS
 from hpcdl.sweeps.space import Dimension, FloatRange, IntRange, Listed, Space
 
-# asha and hyperband draw at random, and prune
-METHODS = ("grid", "random", "bayes", "asha", "hyperband")
 STARTUP = 10  # trials with a score before bayes models them
 
 

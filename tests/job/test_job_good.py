@@ -18,7 +18,7 @@ from hpcdl.contract.spec import (
 )
 from hpcdl.errors import Problem
 from hpcdl.job import format_time, load_job, parse_time
-from hpcdl.submission.create import job_text
+from hpcdl.job.text import job_text
 from hpcdl.yamlfile.reader import read_yaml
 
 MODEL = "name: a\ndata: {name: mnist}\nmodel: {name: mlp}\n"
@@ -269,6 +269,15 @@ def test_resolved_job_loads_again(write_job, name):
         job.data,
         job.resources,
     )
+
+
+def test_sweep_loads_again(write_job):
+    job = load_job("digits_cnn", ["sweep.over.model.filters=[8, 16]|[32]", "sweep.trials=2"])
+
+    assert job.sweep is not None
+    assert job.sweep.over == {"model.filters": "[8, 16]|[32]"}
+    assert job.places["sweep.over.model.filters"].startswith("--set")
+    assert load_job(write_job(job_text(job))).sweep == job.sweep
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,12 @@ MISTAKES = {
     "data-no-model": row(
         "name: a\ndata: {name: mnist}\n", (":1", "model", "missing; expected a model with its data")
     ),
+    "sweep-keys": row(
+        MODEL + "sweep:\n  ower: {model.dropout: 0..0.5}\n  method: bayesian\n  trials: 0\n",
+        (":5", "sweep.ower", "unknown key; did you mean over?"),
+        (":6", "sweep.method", "expected one of grid, random, bayes, asha, hyperband"),
+        (":7", "sweep.trials", "a whole number >= 1"),
+    ),
     # Types and bounds
     "text-for-number": row(
         MODEL + 'train: {epochs: "5"}\n', (":4", "train.epochs", "a whole number >= 1; got '5'")
