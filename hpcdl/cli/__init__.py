@@ -26,6 +26,7 @@ COMMANDS = {
     "tensorboard": "Show runs' curves in TensorBoard.",
     "cancel": "Cancel a run for good.",
     "resume": "Continue a run that ended too early.",
+    "retry": "Send what failed again, as its cause asks for.",
     "clean": "Show the disk space of runs, and remove what is not needed.",
     "shell": "Open a job's or run's container by hand.",
     "image": "Look into a container image.",

@@ -21,7 +21,7 @@ def command(run_name: str, places: options.Places, wait: bool) -> int:
     \b
     hpcdl resume k3f9 --wait
     """
-    from hpcdl.submission.send import resume
+    from hpcdl.submission.again import resume
 
     run = options.find(run_name, places)
     resume(run)

@@ -78,6 +78,7 @@ class Submitted:
         pid: the process of a local run.
         pid_start: when that process started, as `hpcdl.run.state.process_start` tells it.
         arrays: of a sweep: what was sent, each with its job_id or its pid.
+        options: sbatch's, which come before those of the batch script: what a retry asked for.
     """
 
     backend: str | None = _key(kinds.text)
@@ -90,6 +91,7 @@ class Submitted:
     pid: int | None = _key(kinds.whole)
     pid_start: str | None = _key(kinds.text)
     arrays: Sequence[Record] = _key(kinds.list_of(_ARRAY), default=())
+    options: Sequence[str] | None = _key(kinds.list_of(kinds.text))
 
     @classmethod
     def read(cls, paths: RunPaths) -> Submitted | None:
@@ -145,6 +147,8 @@ class AttemptEvent:
         pid: the process that ran it.
         pid_start: when that process started.
         host: the machine of that process.
+        cause: why the run had ended that was resumed.
+        avoid: the nodes that a resumed run is kept away from.
     """
 
     event: str = _required(kinds.event)
@@ -163,6 +167,8 @@ class AttemptEvent:
     pid: int | None = _key(kinds.whole)
     pid_start: str | None = _key(kinds.text)
     host: str | None = _key(kinds.text)
+    cause: str | None = _key(kinds.text)
+    avoid: Sequence[str] = _key(kinds.list_of(kinds.text), default=())
 
     @property
     def is_start(self) -> bool:

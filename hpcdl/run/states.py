@@ -31,6 +31,9 @@ LEAVES_NODE = frozenset({NODE_FAILURE, UNFIT})  # after these the node is not us
 # Why a sweep asks a trial to stop: PRUNED, or the metric is missing from what it reports
 NO_METRIC = "no_metric"
 
+# A cause: the run waited for another one, which did not end well
+DEPENDENCY = "dependency"
+
 # What a line of attempts.jsonl tells
 START = "start"
 END = "end"

@@ -14,13 +14,13 @@ from hpcdl import local_machine, packages
 from hpcdl.cluster.schema import Cluster
 from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import RunError, SchedulerError, UserError
-from hpcdl.files import append_json_line, others_could_write, write_json, write_text
+from hpcdl.files import others_could_write, write_json, write_text
 from hpcdl.job import Job
 from hpcdl.mounts.gathering import Unseen
 from hpcdl.planning import Plan, plan
-from hpcdl.run import Run, records, states
+from hpcdl.run import Run, records
 from hpcdl.run.paths import RunPaths, code_folder
-from hpcdl.run.records import AttemptEvent, Manifest, Submitted
+from hpcdl.run.records import Manifest, Submitted
 from hpcdl.script import Sent, render_submission
 from hpcdl.submission.create import create, new_run
 from hpcdl.submission.locate import locate
@@ -174,47 +174,12 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
                 raise RunError(f"{message}; choose another --runs-dir")
         write_text(paths.script, submission.script)
     try:
-        _send(paths)
+        send_run(paths)
     except SchedulerError as error:
         raise SchedulerError(
             f"{error}\nThe run was made, and is sent with: hpcdl resume {paths.root}"
         ) from error
     return Run(paths.root)
-
-
-def resume(run: Run) -> None:
-    """Send a run again that has ended too early. A node that failed under it is avoided.
-
-    It goes on from its last checkpoint, with new budgets.
-
-    Raises:
-        UserError: it is done, cancelled, or has not ended.
-        SchedulerError: SLURM refused it.
-    """
-    run.require_owner("resume")
-    status = run.status()
-    if status.state not in (states.CREATED, states.FAILED, states.LOST, states.UNKNOWN):
-        reason = f"it is {status.state}"
-        if status.state == states.CANCELLED:
-            reason = "cancelling is final; submit it again"
-        raise UserError(f"{run.name} cannot be resumed: {reason}")
-    paths = run.paths
-    events = records.read_attempts(paths)
-    avoid = _nodes(events, states.NODE_FAILURE)
-    unfit = _nodes(events, states.UNFIT)
-    if len(unfit) == 1:  # if several lacked something, the fault was not the nodes'
-        avoid |= unfit
-    if status.cause == "node_failure" and status.node:
-        avoid.add(status.node)
-    append_json_line(paths.attempts, {"event": "resumed", "time": time.time()})
-    paths.result.unlink(missing_ok=True)
-    paths.stop.unlink(missing_ok=True)
-    _send(paths, sorted(avoid))
-
-
-def _nodes(events: Sequence[AttemptEvent], reason: str) -> set[str]:
-    """The nodes on which attempts ended for a reason."""
-    return {event.node for event in events if event.reason == reason and event.node}
 
 
 def worker_command(python: str, folder: Path, options: Sequence[str] = ("-s",)) -> list[str]:
@@ -235,13 +200,23 @@ def python_options() -> list[str]:
     return ["-s"]
 
 
-def _send(paths: RunPaths, avoid: Sequence[str] = ()) -> None:
-    """Send a run that is on disk, to SLURM if it has a batch script; note where and when."""
+def send_run(paths: RunPaths, avoid: Sequence[str] = (), options: Sequence[str] = ()) -> None:
+    """Send a run that is on disk, to SLURM if it has a batch script; note where and when.
+
+    Args:
+        paths: the run's.
+        avoid: nodes that its job must not run on.
+        options: sbatch's options that come before those of the batch script; they are noted, and
+            later jobs of the run get them, too.
+
+    Raises:
+        SchedulerError: SLURM refused it.
+    """
     if paths.script.exists():
         from hpcdl.scheduler.clusters import cluster_of, on_cluster
 
         with on_cluster(cluster_of(records.plan(paths))):
-            _note_what_is_sent(paths, "slurm", _send_to_slurm(paths, avoid))
+            _note_what_is_sent(paths, "slurm", _send_to_slurm(paths, avoid, options))
     else:
         _note_what_is_sent(paths, "local", [_start_here(paths)])
 
@@ -255,7 +230,9 @@ def _note_what_is_sent(paths: RunPaths, backend: str, jobs: Iterable[dict[str, A
         write_json(paths.submitted, {**where, "time": first, "sent": time.time()})
 
 
-def _send_to_slurm(paths: RunPaths, avoid: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _send_to_slurm(
+    paths: RunPaths, avoid: Sequence[str], options: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     """Submit the run's job, or a chain of jobs if the site does not requeue them.
 
     Each job of a chain starts when the one before has ended.
@@ -269,18 +246,18 @@ def _send_to_slurm(paths: RunPaths, avoid: Sequence[str]) -> Iterator[dict[str, 
 
     decided = records.plan(paths)
     links = 1 if decided.get("requeue", True) else 1 + decided.get("max_requeues", 0)
+    noted = {"options": list(options)} if options else {}
     job_ids: list[str] = []
     while len(job_ids) < links:
-        executor = SlurmScriptExecutor(
-            paths.submitit, paths.script, job_ids[-1] if job_ids else None, avoid
-        )
+        before = job_ids[-1] if job_ids else None
+        executor = SlurmScriptExecutor(paths.submitit, paths.script, before, avoid, options=options)
         try:
             job_ids.append(executor.submit(launch, str(paths.root)).job_id)
         except SchedulerError:
             if not job_ids:
                 raise
             return
-        yield {"job_id": job_ids[0], "job_ids": job_ids}
+        yield {"job_id": job_ids[0], "job_ids": job_ids, **noted}
 
 
 def _start_here(paths: RunPaths) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class SlurmScriptExecutor(SlurmExecutor):
         exclude: nodes that the job must not run on, besides those of its ``slurm: {exclude: ...}``.
         moved: whether it replaces a job that has started; ``slurm: {hold, begin}`` were for that
             one.
+        options: further options of sbatch's, which come before those of the script; None for
+            those that the run was sent with last.
 
     Raises:
         SchedulerError: the job's own list is a file that cannot be read.
@@ -47,13 +49,19 @@ class SlurmScriptExecutor(SlurmExecutor):
         after: str | None = None,
         exclude: Sequence[str] = (),
         moved: bool = False,
+        options: Sequence[str] | None = None,
     ) -> None:
         super().__init__(folder)
         self.script = script
         self.first = after is None
-        plan = records.plan(RunPaths(script.parent))
+        paths = RunPaths(script.parent)
+        plan = records.plan(paths)
         directives = dict(plan.get("directives", ()))
-        self.options = [f"--dependency=afterany:{after}"] if after else []
+        if options is None:
+            options = (Submitted.read(paths) or Submitted()).options or ()
+        self.options = list(options)
+        if after:
+            self.options.append(f"--dependency=afterany:{after}")
         if exclude:
             self.options.append(f"--exclude={slurm.with_own_excluded(plan, exclude)}")
         if moved and "begin" in directives:

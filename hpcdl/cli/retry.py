@@ -1,0 +1,108 @@
+"""``hpcdl retry``: send what failed again, as its cause asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from hpcdl.cli import options
+from hpcdl.run.remedies import CAUSES
+
+if TYPE_CHECKING:
+    from hpcdl.submission.retry import Retry
+
+_FAILED = "Only what failed or was lost, not what was cancelled or never sent."
+_CAUSE = "Only what ended for this cause. Needed for what was cancelled."
+_MEMORY = "Memory for the next attempt, in GB. Default: half as much again, after out_of_memory."
+_FORCE = "Send it even if it will most likely fail in the same way."
+_DRY_RUN = "Print what would be done, and send nothing."
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which runs are sent again: --failed, --cause."""
+
+    failed: bool
+    cause: str | None
+
+
+@dataclass(frozen=True)
+class How:
+    """How they are sent: --memory-gb, --force, --dry-run."""
+
+    memory_gb: float | None
+    force: bool
+    dry_run: bool
+
+
+_which = options.grouped(
+    "which",
+    Which,
+    click.option("--failed", is_flag=True, help=_FAILED),
+    click.option("--cause", type=click.Choice(CAUSES), help=_CAUSE),
+)
+_how = options.grouped(
+    "how",
+    How,
+    click.option(
+        "--memory-gb", type=click.FloatRange(min=0, min_open=True), metavar="GB", help=_MEMORY
+    ),
+    click.option("--force", is_flag=True, help=_FORCE),
+    click.option("--dry-run", is_flag=True, help=_DRY_RUN),
+)
+
+
+@click.command(short_help="Send what failed again, as its cause asks for.")
+@options.run_name
+@_which
+@_how
+def command(run_name: str, places: options.Places, which: Which, how: How) -> None:
+    """Send a run that failed again, as the cause of its end asks for.
+
+    The run keeps its folder, its files and its batch script, and goes on from its
+    last checkpoint. Options of sbatch's command line come before the script's:
+
+    \b
+    out_of_memory            half as much memory again, at most a node's
+    node_failure, device     not on the node where it failed
+    time_limit, lost         as it was
+    internal                 as it was, once
+    user_code, spec, data    refused without --force: it would fail again
+    cancelled                only with --cause cancelled
+
+    \b
+    hpcdl retry k3f9 --dry-run
+    hpcdl retry k3f9
+    hpcdl retry k3f9 --memory-gb 128
+    hpcdl retry k3f9 --force
+    """
+    from hpcdl.errors import UserError
+    from hpcdl.run.remedies import Asked
+    from hpcdl.submission.retry import decide_retry, send
+
+    run = options.find(run_name, places)
+    retry = decide_retry(run, Asked(which.failed, which.cause, how.force), how.memory_gb)
+    if how.dry_run:
+        click.echo(_line(retry))
+    elif retry.decision.sends:
+        send(retry)
+        options.say(_line(retry))
+        click.echo(run.paths.root)
+    elif retry.decision.is_refused:
+        message = f"{retry.decision.cause}, so it is not sent: {retry.decision.instead}"
+        raise UserError(f"{run.name}: {message.replace('RUN', str(run.paths.root))}")
+    else:
+        options.say(f"{run.name}: {retry.decision.action}")
+
+
+def _line(retry: Retry) -> str:
+    """A run, why it ended, what is done about it, and the options of sbatch's for that."""
+    decision = retry.decision
+    parts = [retry.run.name, decision.cause or retry.status.state, decision.action]
+    if retry.words:
+        parts.append(retry.words)
+    if decision.sends and retry.options:
+        parts.append(" ".join(retry.options))
+    return " · ".join(parts)

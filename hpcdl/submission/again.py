@@ -1,0 +1,96 @@
+"""Sends a run again that has ended: the same folder, the same batch script, the next attempt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hpcdl.errors import SchedulerError, UserError
+from hpcdl.files import append_json_line, write_json
+from hpcdl.run import Run, records, states
+from hpcdl.run.records import AttemptEvent, Submitted
+from hpcdl.run.result import result_as_written
+from hpcdl.run.state import Status
+from hpcdl.submission.send import send_run
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is otherwise the next time.
+
+    Args:
+        avoid: nodes that the job must not run on, besides those of its ``slurm: {exclude: ...}``.
+        options: sbatch's options for this time and all later ones; None for those of last time.
+    """
+
+    avoid: Sequence[str] = ()
+    options: Sequence[str] | None = None
+
+
+def resume(run: Run) -> None:
+    """Send a run again that has ended too early. A node that failed under it is avoided.
+
+    It goes on from its last checkpoint, with new budgets.
+
+    Raises:
+        UserError: it is done, cancelled, or has not ended.
+        SchedulerError: SLURM refused it.
+    """
+    run.require_owner("resume")
+    status = run.status()
+    if status.state not in (states.CREATED, states.FAILED, states.LOST, states.UNKNOWN):
+        reason = f"it is {status.state}"
+        if status.state == states.CANCELLED:
+            reason = "cancelling is final; submit it again"
+        raise UserError(f"{run.name} cannot be resumed: {reason}")
+    send_again(run, status, Changes(nodes_to_avoid(run, status)))
+
+
+def nodes_to_avoid(run: Run, status: Status) -> list[str]:
+    """The nodes that failed under a run, were not fit for it, or were avoided before."""
+    events = records.read_attempts(run.paths)
+    avoid = _nodes(events, states.NODE_FAILURE)
+    unfit = _nodes(events, states.UNFIT)
+    if len(unfit) == 1:  # if several lacked something, the fault was not the nodes'
+        avoid |= unfit
+    if status.cause == "node_failure" and status.node:
+        avoid.add(status.node)
+    for event in events:
+        avoid |= set(event.avoid)
+    return sorted(avoid)
+
+
+def _nodes(events: Sequence[AttemptEvent], reason: str) -> set[str]:
+    """The nodes on which attempts ended for a reason."""
+    return {event.node for event in events if event.reason == reason and event.node}
+
+
+def send_again(run: Run, status: Status, changes: Changes) -> None:
+    """Send a run again, whatever its state. The caller has made sure that it has ended.
+
+    Raises:
+        SchedulerError: SLURM refused it; then the run is as it was before.
+    """
+    paths = run.paths
+    last = records.read_attempts(paths)[-1:]
+    result = result_as_written(paths)
+    resumed = {"event": states.RESUMED, "cause": status.cause, "avoid": list(changes.avoid)}
+    append_json_line(paths.attempts, {**resumed, "time": time.time()})
+    paths.result.unlink(missing_ok=True)
+    paths.stop.unlink(missing_ok=True)
+    options = changes.options
+    if options is None:
+        options = (Submitted.read(paths) or Submitted()).options or ()
+    try:
+        send_run(paths, changes.avoid, options)
+    except SchedulerError:
+        if result is not None and last and last[0].is_end:
+            # So the run still says why it ended
+            with suppress(OSError):
+                write_json(paths.result, result)
+                end = {"event": states.END, "attempt": last[0].attempt, "node": last[0].node}
+                end |= {"job_id": last[0].job_id, "reason": last[0].reason}
+                append_json_line(paths.attempts, {**end, "time": time.time()})
+        raise
