@@ -44,6 +44,10 @@ def command(job_name: str, settings: options.JobSettings, output: str | None) ->
     located = locate_to_render(job, cluster, bundle=whole)
     for finding in located.unseen:
         options.say(f"{finding.cause}: {finding.fix}")
+    if job.after:
+        options.say(
+            f"after: is for hpcdl submit; give sbatch --dependency ({', '.join(job.after)})"
+        )
     if output is None:
         if notebook:
             raise UserError("a notebook becomes a script when it is copied: give -o DIR")

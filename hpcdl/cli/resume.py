@@ -21,11 +21,14 @@ def command(run_name: str, places: options.Places, wait: bool) -> int:
     \b
     hpcdl resume k3f9 --wait
     """
+    from hpcdl.cli.run_lines import follower_lines
     from hpcdl.submission.again import resume
 
     run = options.find(run_name, places)
-    resume(run)
+    moved = resume(run)
     options.say(f"resumed: {run.paths.root}")
+    for line in follower_lines(moved):
+        options.say(line)
     if not wait:
         return 0
     from hpcdl.cli.watching import follow

@@ -71,6 +71,10 @@ def command(run_name: str, places: options.Places, which: Which, how: How) -> No
     internal                 as it was, once
     user_code, spec, data    refused without --force: it would fail again
     cancelled                only with --cause cancelled
+    dependency               as it was, if what it waits for may still succeed
+
+    Runs that were to come after it (submit --after) wait for its new job; those
+    that were cancelled because it failed are sent again, too.
 
     \b
     hpcdl retry k3f9 --dry-run
@@ -78,6 +82,7 @@ def command(run_name: str, places: options.Places, which: Which, how: How) -> No
     hpcdl retry k3f9 --memory-gb 128
     hpcdl retry k3f9 --force
     """
+    from hpcdl.cli.run_lines import follower_lines
     from hpcdl.errors import UserError
     from hpcdl.run.remedies import Asked
     from hpcdl.submission.retry import decide_retry, send
@@ -87,8 +92,10 @@ def command(run_name: str, places: options.Places, which: Which, how: How) -> No
     if how.dry_run:
         click.echo(_line(retry))
     elif retry.decision.sends:
-        send(retry)
+        moved = send(retry)
         options.say(_line(retry))
+        for line in follower_lines(moved):
+            options.say(line)
         click.echo(run.paths.root)
     elif retry.decision.is_refused:
         message = f"{retry.decision.cause}, so it is not sent: {retry.decision.instead}"

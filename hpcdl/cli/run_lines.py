@@ -8,7 +8,10 @@ from hpcdl.formats import duration, metric
 from hpcdl.run import states
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hpcdl.run import Run
+    from hpcdl.run.followers import Moved
     from hpcdl.run.state import Status
 
 _EPOCH_METRICS = {
@@ -101,6 +104,20 @@ def _deviation(result: dict[str, Any]) -> str:
         return ""
     deviation = validation["deviation"]["test"]["accuracy"]
     return f" ± {deviation:.4f} in {len(validation['folds'])} folds"
+
+
+def follower_lines(moved: Sequence[Moved]) -> list[str]:
+    """What became of the runs that come after one that was sent again."""
+    lines = []
+    for follower in moved:
+        root = follower.run.paths.root
+        if follower.error:
+            lines.append(f"{root} does not wait for it: {follower.error}")
+        elif follower.was_cancelled:
+            lines.append(f"sent again, too, to run after it: {root}")
+        else:
+            lines.append(f"waits for its new job: {root}")
+    return lines
 
 
 def failure_lines(run: Run, status: Status) -> list[str]:

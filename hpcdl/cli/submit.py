@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 _WAIT = "Show its progress until it has ended; exit 1 unless it is done."
 _DRY_RUN = "Print exactly the text that would be sent, and send nothing."
+_AFTER = "Start it when this run is done; RUN:any when it has ended in any way. May be repeated."
 _NO_CHECK = "Send it without checking whether it can run."
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Which steps of a submission are wanted: --wait, --dry-run, --no-check."""
+    """Which steps of a submission are wanted: --after, --wait, --dry-run, --no-check."""
 
+    after: tuple[str, ...]
     wait: bool
     dry_run: bool
     no_check: bool
@@ -32,6 +34,9 @@ class Steps:
 _steps = options.grouped(
     "steps",
     Steps,
+    click.option(
+        "--after", multiple=True, metavar="RUN[:any]", help=_AFTER, shell_complete=completion.runs
+    ),
     click.option("--wait", is_flag=True, help=_WAIT),
     click.option("--dry-run", is_flag=True, help=_DRY_RUN),
     click.option("--no-check", is_flag=True, help=_NO_CHECK),
@@ -66,15 +71,18 @@ def command(
     hpcdl submit digits_cnn --backend local --wait
     hpcdl submit MNIST.py --gpus 1 --time 00:30:00 -- --epochs 5
     hpcdl submit mnist_cnn.yaml --cluster mycluster.yaml --wait
+    hpcdl submit train.yaml -c mycluster.yaml --after "$PACK" --after k3f9:any
     hpcdl submit mnist_cnn.yaml -c mycluster.yaml -s train.epochs=20 -s resources.time=02:00:00
     """
+    from hpcdl.submission.after import require_after
     from hpcdl.submission.send import prepare, require_backend, submit
 
     default = "local" if backend == "local" else None
     job, cluster = options.load(job_name, settings, default)
-    submission = prepare(job, cluster, backend, runs_dir)
+    submission = prepare(job, cluster, backend, runs_dir, steps.after)
     for note in submission.notes:
         options.say(note)
+    require_after(submission.after, submission.plan, in_slurm=backend == "slurm")
     if steps.dry_run:
         _print_script(submission)
         return 0
@@ -87,6 +95,8 @@ def command(
         notes = check_notes
     run = submit(submission, sys.argv)
     _say_sent(run, cluster.name, notes)
+    for before in submission.after:
+        options.say(f"after {before.run}{' (however it ends)' if before.any_end else ''}")
     click.echo(run.paths.root)
     if not steps.wait:
         options.say(f"follow it with: hpcdl wait {run.paths.root}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,8 @@ def _resolved(job: Job, document: Located, paths: Paths) -> dict[str, Any]:
     if job.packages is not None:
         changes["packages"] = paths.absolute("packages", job.packages, "file")
         changes["requirements"] = _requirements(changes["packages"], paths)
-    changes["pythonpath"] = []
-    for number, text in enumerate(job.pythonpath):
-        changes["pythonpath"].append(_import_folder(f"pythonpath[{number}]", text, paths))
+    changes["pythonpath"] = _each(_import_folder, "pythonpath", job.pythonpath, paths)
+    changes["after"] = _each(_run_before, "after", job.after, paths)
     changes["container"] = _container(job.container, paths)
     if job.data is not None and job.data.path is not None:
         path = paths.absolute("data.path", job.data.path)
@@ -102,6 +102,16 @@ def _resolved(job: Job, document: Located, paths: Paths) -> dict[str, Any]:
     if job.model is not None and job.train is None:
         changes["train"] = TrainSpec()
     return changes
+
+
+def _each(
+    resolve: Callable[[str, str, Paths], str], key: str, texts: Sequence[str], paths: Paths
+) -> list[str]:
+    """The texts of a list, each as a function makes it absolute."""
+    absolute = []
+    for number, text in enumerate(texts):
+        absolute.append(resolve(f"{key}[{number}]", text, paths))
+    return absolute
 
 
 def _script_path(script: str, paths: Paths) -> str:
@@ -132,6 +142,15 @@ def _import_folder(key: str, text: str, paths: Paths) -> str:
     elif '"' in folder:
         paths.add(key, "cannot have a quotation mark in it")
     return folder
+
+
+def _run_before(key: str, text: str, paths: Paths) -> str:
+    """A run's path as an absolute one; its id or name as it is."""
+    if not text.removesuffix(":any").strip():
+        paths.add(key, "is empty; expected a run's path, id or name")
+    if text.startswith(("/", "./", "../", "~", "$")):
+        return paths.absolute(key, text)
+    return text
 
 
 def _container(container: str, paths: Paths) -> str:

@@ -86,6 +86,9 @@ class Job:
         "keys of the cluster profile that this job wants otherwise, as {qos: long}", {}
     )
     sweep: Optional[SweepSection] = setting("many trials of this job: hpcdl sweep", None)
+    after: list[str] = setting(
+        "runs that must be done before: path, id or name; RUN:any if one may end in any way", []
+    )
     requirements: list[str] = field(default_factory=list, metadata={"internal": True})
     workdir_text: str = field(default="", metadata={"internal": True})
     source: str = field(default="", metadata={"internal": True})

@@ -153,7 +153,8 @@ def already_over(paths: RunPaths, plan: Plan) -> str | None:
     result = Result.read(paths)
     if result is None or not result.is_complete:
         return None
-    if result.state == states.DONE or (result.state == states.FAILED and not plan.policy.requeue):
+    ended_badly = result.state in (states.FAILED, states.CANCELLED)
+    if result.state == states.DONE or (ended_badly and not plan.policy.requeue):
         return f"this run is {result.state}"
     return None
 
@@ -247,6 +248,10 @@ def _run_program(this: Attempt) -> Ended:
     """Run the program, unless it would be in vain here."""
     paths, plan = this.paths, this.plan
     in_slurm = this.job_id is not None
+    if not this.ends:
+        too_early = own_jobs.too_early(paths)
+        if too_early:
+            return Ended(1, Outcome(states.CANCELLED, states.DEPENDENCY, too_early))
     stuck = hopeless(this.ends)
     if stuck:
         return Ended(1, stuck)
@@ -309,7 +314,7 @@ def conclude(this: Attempt, ended: Ended) -> int:
         say(f"{words}; it will run again")
         return EXIT_STOPPED
     say(words)
-    if outcome.state in (states.DONE, states.PRUNED, states.FAILED):
+    if outcome.state in (states.DONE, states.PRUNED, states.FAILED, states.CANCELLED):
         outcome = write_result(this, outcome)
     if outcome.state == states.FAILED and (ended.status <= 0 or ended.status == EXIT_STOPPED):
         return 1

@@ -11,9 +11,14 @@ from hpcdl.errors import SchedulerError
 from hpcdl.launch.retry import say
 from hpcdl.planning import Plan
 from hpcdl.run import states
+from hpcdl.run.after import missed
+from hpcdl.run.followers import move_followers
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import AttemptEvent, Submitted
 from hpcdl.scheduler import slurm
+
+_SEEN_LATE_S = 90.0  # NFS shows a new file of another node after a minute at most
+_LOOK_S = 2.0
 
 
 def last_state(job_id: str) -> str:
@@ -22,6 +27,21 @@ def last_state(job_id: str) -> str:
         past = slurm.past_states(job_id)
         return past[-1] if past else ""
     return ""
+
+
+def too_early(paths: RunPaths) -> str:
+    """Why the run must not start: a run that it comes after is not done. Empty if it may.
+
+    SLURM has seen to it, but it cannot tell how a chain of jobs ended. A run's end may not be seen
+    on this node at once.
+    """
+    deadline = time.monotonic() + _SEEN_LATE_S
+    while True:
+        before = missed(paths)
+        has_ended = all(run.state is not None for run in before)
+        if has_ended or time.monotonic() > deadline:
+            return "; ".join(str(run) for run in before)
+        time.sleep(_LOOK_S)
 
 
 def jobs_left(paths: RunPaths, job_id: str) -> int:
@@ -115,6 +135,7 @@ def _send_another(paths: RunPaths, avoid: Sequence[str]) -> None:
     executor = SlurmScriptExecutor(paths.submitit, paths.script, exclude=avoid, moved=True)
     job_id = executor.submit(launch, str(paths.root)).job_id
     replace(submitted, job_id=job_id, job_ids=[job_id], sent=time.time()).write(paths)
+    move_followers(paths)  # else those that wait would take this job's end for the run's
 
 
 def _job_ids(paths: RunPaths) -> list[str]:

@@ -21,6 +21,7 @@ HINTS = {
         "or ask for more: --set resources.time=HH:MM:SS"
     ),
     states.NODE_FAILURE: "hpcdl resume RUN goes on from the last checkpoint, on another node",
+    states.DEPENDENCY: "hpcdl retry of the run that it comes after sends this one, too",
     "user_code": "hpcdl logs RUN shows where; hpcdl shell RUN opens the same container",
     "internal": "hpcdl logs RUN shows more; hpcdl resume RUN goes on from the last checkpoint",
     "spec": "hpcdl logs RUN shows more",

@@ -66,6 +66,16 @@ class RunPaths:
         """The batch script's own output; %j is SLURM's job id."""
         return self.logs / "slurm-%j.out"
 
+    @property
+    def after(self) -> Path:
+        """Which runs it comes after; most runs have none."""
+        return self.root / "after.json"
+
+    @property
+    def followers(self) -> Path:
+        """A line for each run that was sent to come after it."""
+        return self.root / "followers.jsonl"
+
     # Written by the job
     @property
     def attempts(self) -> Path:

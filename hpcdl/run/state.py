@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.run import causes, records, states
+from hpcdl.run.after import missed, read_after
 from hpcdl.run.logs import slurms_words
 from hpcdl.run.metrics import GLANCE_BYTES, read_metrics
 from hpcdl.run.paths import RunPaths, TrialPaths
 from hpcdl.run.records import AttemptEvent, Heartbeat, Submitted
 from hpcdl.run.result import Result
 from hpcdl.run.waiting import waiting_note
+from hpcdl.scheduler.jobinfo import NEVER_SATISFIED, JobInfo
 from hpcdl.scheduler.jobinfo import UNKNOWN as UNKNOWN_TO_SLURM
-from hpcdl.scheduler.jobinfo import JobInfo
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Evidence:
         process_gone: whether it is a local run whose processes have ended.
         slurm_end_state: SLURM's state of the run's last job, if the job's output tells its end.
         is_script: whether it runs the user's own script.
+        after: the names of the runs that it comes after.
+        missed: which of these are not done, in words.
     """
 
     submitted: Submitted | None = None
@@ -47,6 +50,8 @@ class Evidence:
     process_gone: bool = False
     slurm_end_state: str | None = None
     is_script: bool = False
+    after: Sequence[str] = ()
+    missed: Sequence[str] = ()
 
     @property
     def starts(self) -> list[AttemptEvent]:
@@ -140,6 +145,8 @@ def read(paths: RunPaths) -> Evidence:
         process_gone=process_gone,
         slurm_end_state=_slurm_end_state(paths, submitted),
         is_script=not paths.spec.exists(),
+        after=[before.name for before in read_after(paths)],
+        missed=[str(before) for before in missed(paths)],
     )
 
 
@@ -280,6 +287,11 @@ def _by_slurm(evidence: Evidence, job: JobInfo | None) -> _Verdict | None:
     if _trainer_was_done(evidence):
         return _DONE_THEN_KILLED
     note = ended.message or ""
+    if ended.state == states.CANCELLED and not evidence.starts:
+        never = job is not None and job.reason == NEVER_SATISFIED
+        if never or evidence.missed:
+            why = "; ".join(evidence.missed) or "the job that it waited for did not end well"
+            return _Verdict(states.CANCELLED, states.DEPENDENCY, why)
     if word == "FAILED":
         note = _why_not_requeued(evidence.last_event) or note
     return _Verdict(ended.state, ended.cause, note)
@@ -299,7 +311,7 @@ def _by_attempts(evidence: Evidence, job: JobInfo | None) -> _Verdict:
     waits = job is not None and job.state == "PENDING"
     note = ""
     if job is not None and waits:
-        note = waiting_note(job.reason, job.start, evidence.job_id)
+        note = waiting_note(job.reason, job.start, evidence.job_id, evidence.after)
     last = evidence.last_event
     if last is None or not evidence.starts:
         return _Verdict(states.QUEUED, note=note)

@@ -6,6 +6,7 @@ Source of the reasons: https://slurm.schedmd.com/job_reason_codes.html
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _NEVER = "it will never start; hpcdl cancel RUN"
 _TOO_MUCH = "it asks for more than is allowed; hpcdl cancel RUN"
@@ -26,15 +27,18 @@ _HINTS = (
 )
 
 
-def waiting_note(reason: str, start: str, job_id: str | None) -> str:
+def waiting_note(reason: str, start: str, job_id: str | None, after: Sequence[str] = ()) -> str:
     """Why a job waits, and perhaps for how long.
 
     Args:
         reason: SLURM's own word for it.
         start: when SLURM expects to start it, or empty.
         job_id: SLURM's id of it.
+        after: the names of the runs that it comes after.
     """
     note = reason
+    if reason == "Dependency" and after:
+        return f"{reason}: it waits for {', '.join(after)}"
     for pattern, hint in _HINTS:
         if re.fullmatch(pattern, reason):
             note = f"{reason}: {hint.replace('JOB', job_id or 'JOB')}"

@@ -24,6 +24,7 @@ FINISHED = frozenset(
 )
 UNKNOWN = "UNKNOWN"  # not one of SLURM's: SLURM was asked, and does not know the job
 ENDED = FINISHED | {UNKNOWN}
+NEVER_SATISFIED = "DependencyNeverSatisfied"  # the reason of a job that waits in vain
 
 QUEUE_FORMAT = "--format=%i|%T|%r|%N|%S"  # of squeue
 ACCOUNT_FORMAT = "--format=JobIDRaw,State,NodeList"  # of sacct

@@ -166,6 +166,19 @@ def exclude(job_id: str, nodes: str) -> None:
     call(["scontrol", "update", f"JobId={job_id}", f"ExcNodeList={nodes}"])
 
 
+def depend(job_id: str, dependency: str) -> None:
+    """Let a job that has not started wait for other jobs than before.
+
+    Args:
+        job_id: the job.
+        dependency: such as ``afterok:7,afterany:8``; empty for none.
+
+    Raises:
+        SchedulerError: SLURM did not take it.
+    """
+    call(["scontrol", "update", f"JobId={job_id}", f"Dependency={dependency}"])
+
+
 def with_own_excluded(plan: Mapping[str, Any], nodes: Sequence[str]) -> str:
     """The nodes to keep away from, with those of the user's own ``slurm: {exclude: ...}``.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hpcdl.errors import SchedulerError, UserError
+from hpcdl.errors import HpcdlError, SchedulerError, UserError
 from hpcdl.files import append_json_line, write_json
 from hpcdl.run import Run, records, states
+from hpcdl.run.followers import Moved, move_followers, sbatch_options
 from hpcdl.run.records import AttemptEvent, Submitted
 from hpcdl.run.result import result_as_written
 from hpcdl.run.state import Status
@@ -29,10 +30,13 @@ class Changes:
     options: Sequence[str] | None = None
 
 
-def resume(run: Run) -> None:
+def resume(run: Run) -> list[Moved]:
     """Send a run again that has ended too early. A node that failed under it is avoided.
 
     It goes on from its last checkpoint, with new budgets.
+
+    Returns:
+        the runs that come after it: they wait for its new job.
 
     Raises:
         UserError: it is done, cancelled, or has not ended.
@@ -45,7 +49,7 @@ def resume(run: Run) -> None:
         if status.state == states.CANCELLED:
             reason = "cancelling is final; submit it again"
         raise UserError(f"{run.name} cannot be resumed: {reason}")
-    send_again(run, status, Changes(nodes_to_avoid(run, status)))
+    return send_again(run, status, Changes(nodes_to_avoid(run, status)))
 
 
 def nodes_to_avoid(run: Run, status: Status) -> list[str]:
@@ -67,25 +71,37 @@ def _nodes(events: Sequence[AttemptEvent], reason: str) -> set[str]:
     return {event.node for event in events if event.reason == reason and event.node}
 
 
-def send_again(run: Run, status: Status, changes: Changes) -> None:
+def send_again(run: Run, status: Status, changes: Changes) -> list[Moved]:
     """Send a run again, whatever its state. The caller has made sure that it has ended.
 
+    Runs that come after it wait for its new job. Those that SLURM had cancelled because it failed
+    are sent again as well.
+
+    Returns:
+        these runs.
+
     Raises:
+        UserError: a run that it comes after has failed.
         SchedulerError: SLURM refused it; then the run is as it was before.
     """
     paths = run.paths
+    sbatch_options(paths)  # refuses before anything is changed
+    was_cancelled = paths.cancelled.exists()
     last = records.read_attempts(paths)[-1:]
     result = result_as_written(paths)
     resumed = {"event": states.RESUMED, "cause": status.cause, "avoid": list(changes.avoid)}
     append_json_line(paths.attempts, {**resumed, "time": time.time()})
     paths.result.unlink(missing_ok=True)
     paths.stop.unlink(missing_ok=True)
+    paths.cancelled.unlink(missing_ok=True)
     options = changes.options
     if options is None:
         options = (Submitted.read(paths) or Submitted()).options or ()
     try:
         send_run(paths, changes.avoid, options)
     except SchedulerError:
+        if was_cancelled:
+            paths.cancelled.touch()
         if result is not None and last and last[0].is_end:
             # So the run still says why it ended
             with suppress(OSError):
@@ -94,3 +110,19 @@ def send_again(run: Run, status: Status, changes: Changes) -> None:
                 end |= {"job_id": last[0].job_id, "reason": last[0].reason}
                 append_json_line(paths.attempts, {**end, "time": time.time()})
         raise
+    return _followers_again(run)
+
+
+def _followers_again(run: Run) -> list[Moved]:
+    """Move the dependency of the runs that come after one; send those again that were cancelled."""
+    moved: list[Moved] = []
+    for follower in move_followers(run.paths):
+        if not follower.was_cancelled:
+            moved.append(follower)
+            continue
+        try:
+            after_it = send_again(follower.run, follower.run.status(), Changes())
+            moved += [follower, *after_it]
+        except HpcdlError as error:
+            moved.append(replace(follower, error=str(error)))
+    return moved

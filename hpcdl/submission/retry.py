@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from hpcdl.errors import UserError
 from hpcdl.run import Run, records, remedies, states
+from hpcdl.run.followers import Moved, sbatch_options
 from hpcdl.run.records import Submitted
 from hpcdl.run.remedies import Asked, Decision
 from hpcdl.run.state import Status
@@ -23,6 +24,7 @@ class Retry:
         decision: whether it is sent.
         changes: what is otherwise then.
         words: on the changes, for the user.
+        waits: sbatch's options for the runs that it comes after.
     """
 
     run: Run
@@ -30,11 +32,12 @@ class Retry:
     decision: Decision
     changes: Changes
     words: str = ""
+    waits: Sequence[str] = ()
 
     @property
     def options(self) -> list[str]:
         """sbatch's options that come before those of the batch script."""
-        options = list(self.changes.options or ())
+        options = [*(self.changes.options or ()), *self.waits]
         if self.changes.avoid and self.run.paths.script.exists():
             from hpcdl.scheduler import slurm
 
@@ -52,7 +55,8 @@ def decide_retry(run: Run, asked: Asked, memory_gb: float | None = None) -> Retr
         memory_gb: the memory that the user names, in GB of 1024^3 bytes.
 
     Raises:
-        UserError: it is somebody else's; the memory cannot be had.
+        UserError: it is somebody else's; the memory cannot be had; a run that it comes after has
+            failed.
         SchedulerError: SLURM does not answer.
     """
     run.require_owner("retry")
@@ -68,7 +72,8 @@ def decide_retry(run: Run, asked: Asked, memory_gb: float | None = None) -> Retr
     avoid = set(nodes_to_avoid(run, status))
     if decision.action == remedies.ANOTHER_NODE and status.node:
         avoid.add(status.node)
-    retry = replace(retry, changes=Changes(sorted(avoid), submitted.options))
+    waits = sbatch_options(run.paths)
+    retry = replace(retry, changes=Changes(sorted(avoid), submitted.options), waits=waits)
     if memory_gb is None and decision.action != remedies.MORE_MEMORY:
         return retry
     return _with_memory(retry, asked, memory_gb)
@@ -131,11 +136,14 @@ def _require_ended(run: Run) -> None:
         )
 
 
-def send(retry: Retry) -> None:
+def send(retry: Retry) -> list[Moved]:
     """Do what was decided.
 
+    Returns:
+        the runs that come after it: they wait for its new job.
+
     Raises:
+        UserError: a run that it comes after has failed.
         SchedulerError: SLURM refused it; the run is as it was before.
     """
-    retry.run.paths.cancelled.unlink(missing_ok=True)
-    send_again(retry.run, retry.status, retry.changes)
+    return send_again(retry.run, retry.status, retry.changes)

@@ -19,9 +19,12 @@ from hpcdl.job import Job
 from hpcdl.mounts.gathering import Unseen
 from hpcdl.planning import Plan, plan
 from hpcdl.run import Run, records
+from hpcdl.run.after import After
+from hpcdl.run.followers import sbatch_options
 from hpcdl.run.paths import RunPaths, code_folder
 from hpcdl.run.records import Manifest, Submitted
 from hpcdl.script import Sent, render_submission
+from hpcdl.submission.after import find_after, note_after, require_after
 from hpcdl.submission.create import create, new_run
 from hpcdl.submission.locate import locate
 from hpcdl.usercode.freeze import code_sha
@@ -41,6 +44,7 @@ class Submission:
         notes: what the user must hear before: what this backend does otherwise.
         code_sha: of hpcdl's own code, which the run will use.
         unseen: what the container will not show, for the checks.
+        after: the runs that must have ended before.
     """
 
     job: Job
@@ -52,10 +56,15 @@ class Submission:
     notes: list[str]
     code_sha: str
     unseen: list[Unseen] = field(default_factory=list)
+    after: list[After] = field(default_factory=list)
 
 
 def prepare(
-    job: Job, cluster: Cluster, backend: str = "slurm", runs_dir: str | None = None
+    job: Job,
+    cluster: Cluster,
+    backend: str = "slurm",
+    runs_dir: str | None = None,
+    after: Sequence[str] = (),
 ) -> Submission:
     """Decide everything about a submission. Nothing is written to disk.
 
@@ -64,6 +73,8 @@ def prepare(
         cluster: the cluster.
         backend: "slurm", or "local" for this machine.
         runs_dir: where run folders go, instead of the cluster's runs_root.
+        after: runs that must have ended before, besides those that the job names itself: each a
+            path, id or name, with ``:any`` if it may end in any way.
 
     Raises:
         UserError: the cluster cannot do it, or SLURM cannot carry a value.
@@ -89,6 +100,8 @@ def prepare(
         asked = f"EMULATED GPUs: {job.resources.gpus} asked for"
         notes.append(f"{asked}, CPU devices stand in (profile {cluster.name})")
     runs_root = Path(runs_dir or cluster.runs_root).absolute()
+    places = [runs_root] if runs_dir else [runs_root, Path("runs").absolute()]
+    waits_for = find_after([*job.after, *after], list(dict.fromkeys(places)))
     paths = new_run(job.name, runs_root, in_slurm=backend == "slurm")
     script = None
     sha = code_sha()
@@ -105,7 +118,16 @@ def prepare(
         sent = Sent(str(paths.root), code, worker, str(paths.batch_log))
         script = render_submission(decided, sent)
     return Submission(
-        job, decided, located.spec, paths, script, backend, notes, sha, located.unseen
+        job=job,
+        plan=decided,
+        spec=located.spec,
+        paths=paths,
+        script=script,
+        backend=backend,
+        notes=notes,
+        code_sha=sha,
+        unseen=located.unseen,
+        after=waits_for,
     )
 
 
@@ -157,11 +179,13 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
         command_line: what the user typed, for the manifest.
 
     Raises:
+        UserError: a run that it comes after has failed.
         RunError: the run folder cannot be made.
         SchedulerError: SLURM refused it; the run folder stays, in state created.
     """
     paths = submission.paths
     require_backend(submission)
+    require_after(submission.after, submission.plan, in_slurm=submission.backend == "slurm")
     packages.require(submission.plan)
     create(
         paths, submission.job, submission.plan, submission.spec, command_line, submission.code_sha
@@ -173,6 +197,7 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
                 message = f"{folder} {fault}, so the job would not run what lies there"
                 raise RunError(f"{message}; choose another --runs-dir")
         write_text(paths.script, submission.script)
+    note_after(paths, submission.after)
     try:
         send_run(paths)
     except SchedulerError as error:
@@ -210,6 +235,7 @@ def send_run(paths: RunPaths, avoid: Sequence[str] = (), options: Sequence[str] 
             later jobs of the run get them, too.
 
     Raises:
+        UserError: a run that it comes after has failed.
         SchedulerError: SLURM refused it.
     """
     if paths.script.exists():
@@ -246,11 +272,18 @@ def _send_to_slurm(
 
     decided = records.plan(paths)
     links = 1 if decided.get("requeue", True) else 1 + decided.get("max_requeues", 0)
+    waits = sbatch_options(paths)
     noted = {"options": list(options)} if options else {}
     job_ids: list[str] = []
     while len(job_ids) < links:
         before = job_ids[-1] if job_ids else None
-        executor = SlurmScriptExecutor(paths.submitit, paths.script, before, avoid, options=options)
+        executor = SlurmScriptExecutor(
+            paths.submitit,
+            paths.script,
+            before,
+            avoid,
+            options=options if before else [*options, *waits],
+        )
         try:
             job_ids.append(executor.submit(launch, str(paths.root)).job_id)
         except SchedulerError:

@@ -1,4 +1,4 @@
-"""Runs that failed are sent again by their cause, on the real SLURM."""
+"""Runs that are sent again by their cause, and runs that come after others, on the real SLURM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.testbed.conftest import Bed, Run
+from tests.testbed.conftest import Bed, Run, until
 
 pytestmark = pytest.mark.testbed
 
@@ -82,3 +82,85 @@ def test_cancelled_run_is_sent_by_name(bed: Bed) -> None:
     bed.run("hpcdl", "retry", run.path, "--cause", "cancelled")
     subprocess.run(["scontrol", "release", run.job_id], check=True)
     assert run.wait()["state"] == "done"
+
+
+def sleeper(bed: Bed, name: str, seconds: float = 0, fails: bool = False) -> str:
+    """A job that sleeps, and fails unless it is asked the second time."""
+    end = ONCE.format(words="no") if fails else ""
+    return job(bed, name, f"import time\ntime.sleep({seconds})\n{end}")
+
+
+def test_second_waits_for_first(bed: Bed) -> None:
+    first = bed.submit(sleeper(bed, "first", 3))
+    second = bed.submit(sleeper(bed, "second"), "--after", first.path)
+    waiting = until(lambda: (s := second.status())["note"] and s)
+    assert waiting["note"] == f"Dependency: it waits for first/{first.path.name}"
+    assert second.wait()["state"] == "done"
+    starts = [run.lines("attempts.jsonl")[-1]["time"] for run in (first, second)]
+    assert starts == sorted(starts)
+    third = bed.submit(sleeper(bed, "third"), "--after", second.path, "--after", "first")
+    assert "Dependency=(null)" in shown(third)
+    assert third.wait()["state"] == "done"
+
+
+def test_failed_first_cancels_the_rest(bed: Bed) -> None:
+    """Both that come after it are cancelled and say why; a retry sends all three."""
+    first = bed.submit(sleeper(bed, "first", 3, fails=True))
+    second = bed.submit(sleeper(bed, "second"), "--after", first.path)
+    bed.write("third.py", "print(3)\n")
+    third_job = bed.write(
+        "third.yaml", JOB.format(name="third", gpus=0) + f"after: [{second.path}]\n"
+    )
+    third = bed.submit(third_job)
+    assert first.wait()["state"] == "failed"
+    ended = until(lambda: (s := second.status())["state"] == "cancelled" and s)
+    assert ended["cause"] == "dependency"
+    why = f"first/{first.path.name}, after which it was to run, is failed"
+    assert ended["note"] == why
+    assert why in bed.run("hpcdl", "result", second.path, check=False).stdout
+    until(lambda: third.status()["cause"] == "dependency")
+    late = bed.run(
+        *("hpcdl", "submit", third_job, "--cluster", bed.profile, "--runs-dir", bed.runs),
+        check=False,
+    )
+    assert (late.returncode, "expected a run that may still succeed" in late.stderr) == (2, True)
+    assert len(list(bed.runs.glob("third/*"))) == 1
+    refused = bed.run("hpcdl", "retry", second.path, check=False)
+    assert (refused.returncode, f"hpcdl retry {first.path}" in refused.stderr) == (2, True)
+    again = bed.run("hpcdl", "retry", first.path, "--force")
+    assert again.stdout == f"{first.path}\n"
+    assert again.stderr.count("sent again, too") == 2
+    assert [run.wait()["state"] for run in (first, second, third)] == ["done"] * 3
+
+
+def test_any_end_will_do(bed: Bed) -> None:
+    first = bed.submit(sleeper(bed, "first", 2, fails=True))
+    second = bed.submit(sleeper(bed, "second"), "--after", f"{first.path}:any")
+    assert second.wait()["state"] == "done"
+    assert first.json("result.json")["state"] == "failed"
+
+
+def test_waiting_run_is_moved(bed: Bed) -> None:
+    """It waits for two; the one that fails and is sent again is waited for again."""
+    slow = bed.submit(sleeper(bed, "slow", 20))
+    first = bed.submit(sleeper(bed, "first", fails=True))
+    last = bed.submit(sleeper(bed, "last"), "--after", slow.path, "--after", f"{first.path}:any")
+    first.wait()
+    again = bed.run("hpcdl", "retry", first.path, "--force").stderr
+    assert f"waits for its new job: {last.path}" in again
+    assert f"afterany:{first.job_id}(" in shown(last)
+    assert f"afterok:{slow.job_id}(" in shown(last)
+    assert last.wait()["state"] == "done"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_run_waits_for_a_chain(bed: Bed, fails: bool) -> None:
+    """The rest of a chain is cancelled at its end, well or not: the next run looks itself."""
+    chain = ("--set", "cluster.requeue=false", "--set", "cluster.max_requeues=2")
+    first = bed.submit(sleeper(bed, "first", 2, fails), *chain)
+    second = bed.submit(sleeper(bed, "second"), "--after", first.path, *chain)
+    ended = second.wait()
+    assert (ended["state"], ended["cause"] if fails else None) == (
+        ("cancelled", "dependency") if fails else ("done", None)
+    )
+    assert second.status()["state"] == ended["state"]

@@ -1,0 +1,150 @@
+"""Runs that a new job comes after: found by name, refused if one cannot succeed, noted on both sides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hpcdl.errors import UserError
+from hpcdl.run import Run
+from hpcdl.run.after import After, followers, missed, read_after
+from hpcdl.run.followers import dependency, require_no_own_dependency
+from hpcdl.run.paths import RunPaths
+from hpcdl.run.state import read, status_of
+from hpcdl.scheduler.jobinfo import JobInfo
+from hpcdl.submission.after import find_after, note_after
+
+
+def made(runs: Path, name: str, state: str | None = None, **submitted: object) -> RunPaths:
+    """A run in SLURM, as job 7; it has ended if there is a state."""
+    paths = RunPaths(runs / name / "20260101-1200-aaaa")
+    paths.logs.mkdir(parents=True)
+    sent = {"backend": "slurm", "job_id": "7", "job_ids": ["7"], "time": 1.0, **submitted}
+    plan = {"requeue": True, "directives": []}
+    for path, value in [(paths.manifest, {}), (paths.submitted, sent), (paths.plan, plan)]:
+        path.write_text(json.dumps(value))
+    line = {"attempt": 1, "time": 2.0}
+    if state:
+        paths.result.write_text(json.dumps({"state": state, "cause": None, "attempts": []}))
+        ended = [{**line, "event": "start"}, {**line, "event": "end", "reason": state}]
+        paths.attempts.write_text("".join(json.dumps(event) + "\n" for event in ended))
+    return paths
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """No SLURM answers: all is known from files."""
+    monkeypatch.setattr(Run, "_ask_slurm", lambda self, submitted: None)
+    return tmp_path / "runs"
+
+
+def test_names_become_folders(runs):
+    pack, train = made(runs, "pack"), made(runs, "train")
+
+    found = find_after(["pack", f"{train.root}:any", "pack"], [runs])
+
+    assert found == [After(pack.root), After(train.root, any_end=True)]
+    with pytest.raises(UserError, match="after nowhere: there is no run 'nowhere'"):
+        find_after(["nowhere"], [runs])
+
+
+def test_run_under_way_is_waited_for(runs):
+    waits, moved = made(runs, "pack"), made(runs, "train", job_ids=["8", "9"])
+
+    assert dependency([After(waits.root)], None) == "afterok:7"
+    assert dependency([After(waits.root, True), After(moved.root)], None) == "afterany:7,afterok:9"
+
+
+def test_last_job_of_chain(runs):
+    chain = made(runs, "pack", job_ids=["7", "8", "9"])
+    chain.plan.write_text(json.dumps({"requeue": False, "directives": []}))
+
+    assert dependency([After(chain.root)], None) == "afterany:9"
+
+
+def test_ended_runs_are_not_waited_for(runs):
+    done, failed = made(runs, "pack", "done"), made(runs, "train", "failed")
+
+    assert dependency([After(done.root), After(failed.root, True)], None, in_slurm=False) == ""
+
+
+def test_all_failed_runs_are_named(runs):
+    after = [After(made(runs, name, "failed").root) for name in ("pack", "train")]
+
+    with pytest.raises(UserError) as refused:
+        dependency(after, None)
+
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 2
+    assert "it is failed; expected a run that may still succeed: send it again" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("submitted", "in_slurm"), [({"backend": "local"}, True), ({}, False)], ids=["before", "after"]
+)
+def test_local_runs_cannot_wait(runs, submitted, in_slurm):
+    under_way = made(runs, "pack", **submitted)
+
+    with pytest.raises(UserError, match=r"hpcdl wait \S+ && hpcdl submit"):
+        dependency([After(under_way.root)], None, in_slurm)
+
+
+def test_unsent_run_is_sent_first(runs):
+    unsent = made(runs, "pack")
+    unsent.submitted.unlink()
+
+    with pytest.raises(UserError, match="it is created; send it first: hpcdl resume"):
+        dependency([After(unsent.root)], None)
+
+
+def test_own_dependency_is_refused():
+    with pytest.raises(UserError, match=r"slurm\.dependency is 'afterok:3'"):
+        require_no_own_dependency([("dependency", "afterok:3")])
+
+
+def test_both_sides_note_it(runs):
+    pack, train = made(runs, "pack"), made(runs, "train")
+
+    for _ in range(2):
+        note_after(train, [After(pack.root, True)])
+
+    assert read_after(train) == [After(pack.root, True)]
+    assert followers(pack) == [train.root]
+
+
+def test_missed_only_what_must_be_done(runs):
+    late = made(runs, "late")
+    after = [After(made(runs, name, state).root) for name, state in [("a", "done"), ("b", None)]]
+    after += [After(made(runs, "c", "failed").root, True), After(runs / "x" / "removed")]
+    note_after(late, [*after, After(made(runs, "d", "failed").root)])
+
+    assert [(run.name.split("/")[0], run.state) for run in missed(late)] == [
+        ("b", None),
+        ("d", "failed"),
+    ]
+
+
+def test_cancelled_follower_says_why(runs):
+    pack, train = made(runs, "pack", "failed"), made(runs, "train")
+    note_after(train, [After(pack.root)])
+
+    status = status_of(read(train), JobInfo("CANCELLED", asked=3.0))
+
+    assert (status.state, status.cause) == ("cancelled", "dependency")
+    assert status.note == "pack/20260101-1200-aaaa, after which it was to run, is failed"
+
+
+def test_cancelled_by_hand_is_cancelled(runs):
+    pack, train = made(runs, "pack", "done"), made(runs, "train")
+    note_after(train, [After(pack.root)])
+
+    assert status_of(read(train), JobInfo("CANCELLED", asked=3.0)).cause == "cancelled"
+
+
+def test_foreign_dependency_is_told(runs):
+    """A dependency of the user's own, with kill-on-invalid-dep."""
+    never = JobInfo("CANCELLED", asked=3.0, reason="DependencyNeverSatisfied")
+
+    assert status_of(read(made(runs, "pack")), never).cause == "dependency"
