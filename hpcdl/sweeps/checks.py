@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from hpcdl.contract.spec import METRICS, EarlyStoppingSpec, FunctionSpec
 from hpcdl.errors import JobError, Problem, ProblemsError, UserError
 from hpcdl.job import Job
-from hpcdl.job.sweep_section import MOST_TRIALS, SweepSection
+from hpcdl.job.sweep_section import AT_ONCE, MOST_TRIALS, SweepSection
 from hpcdl.job.training import training_of
 from hpcdl.sweeps.arguments import ARGUMENT
+from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.space import Space, parse_space
 from hpcdl.sweeps.suggest import grid_size
 from hpcdl.sweeps.value_checks import ValueChecks
@@ -26,32 +26,12 @@ _MADE_READY = (
 )
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """What a sweep does, with nothing left open.
-
-    Args:
-        space: what is searched.
-        metric: by which trials are compared.
-        direction: ``maximize`` or ``minimize``.
-        trials: how many.
-        epochs: of a trial that is not pruned; None for a script.
-    """
-
-    space: Space
-    metric: str
-    direction: str
-    trials: int
-    epochs: int | None
-
-
-def check_sweep(job: Job) -> Chosen:
+def check_sweep(job: Job, on_this_machine: bool = False) -> SweepSettings:
     """Check the section `sweep` of a job, and fill in what it leaves open.
-
-    Looks at no disk, but for paths that are searched.
 
     Args:
         job: with its section; a missing one is an empty one.
+        on_this_machine: whether it runs without SLURM.
 
     Raises:
         JobError: all problems, each with its place.
@@ -69,12 +49,23 @@ def check_sweep(job: Job) -> Chosen:
     if problems or space is None:
         raise JobError(f"{job.source}, the sweep", problems)
     larger_is_better = _monitor(section).larger_is_better()
-    return Chosen(
-        space=space,
+    return SweepSettings(
+        name=job.name,
+        over=space.notation(),
+        method=section.method,
         metric=section.metric or DEFAULT_METRIC,
         direction="maximize" if larger_is_better else "minimize",
         trials=trials,
+        seed=section.seed,
+        at_once=section.at_once or (1 if on_this_machine else AT_ONCE),
+        last=section.last,
+        eta=section.eta,
+        first_epochs=section.first,
         epochs=job.train.epochs if job.train is not None else None,
+        gpu_hours=section.gpu_hours,
+        trials_per_gpu=section.trials_per_gpu,
+        trials_per_task=section.trials_per_task,
+        keep=section.keep,
     )
 
 
