@@ -33,6 +33,8 @@ ALLOWED = {
     "check mnist_script MARENOSTRUM --runs-dir RUNS --set container=./nowhere.sif": RENDERS
     | {"msgspec"},
     "submit mnist_cnn MARENOSTRUM --runs-dir RUNS --dry-run": SUBMITS,
+    "sweep mnist_cnn MARENOSTRUM --over model.dropout=0..0.5 --trials 2 --metric accuracy --runs-dir RUNS --dry-run": SUBMITS
+    | {"msgspec"},
     "status --runs-dir RUNS": READS,
     "status RUN": READS,
     "logs RUN": READS,

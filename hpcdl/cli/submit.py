@@ -31,7 +31,7 @@ class Steps:
     no_check: bool
 
 
-_steps = options.grouped(
+step_options = options.grouped(
     "steps",
     Steps,
     click.option(
@@ -50,7 +50,7 @@ _steps = options.grouped(
 @options.job_settings
 @options.backend
 @options.runs_dir
-@_steps
+@step_options
 def command(
     job_name: str,
     settings: options.JobSettings,
@@ -89,7 +89,7 @@ def command(
     require_backend(submission)
     notes: list[str] = []
     if not steps.no_check:
-        check_notes = _check(submission, cluster, is_local=backend == "local")
+        check_notes = check_first(submission, cluster, is_local=backend == "local")
         if check_notes is None:
             return 2
         notes = check_notes
@@ -115,7 +115,7 @@ def _print_script(submission: Submission) -> None:
     click.echo(submission.script, nl=False)
 
 
-def _check(submission: Submission, cluster: Cluster, is_local: bool) -> list[str] | None:
+def check_first(submission: Submission, cluster: Cluster, is_local: bool) -> list[str] | None:
     """Check a submission, and show what is wrong with it.
 
     Returns:

@@ -44,7 +44,7 @@ def best_job_text(paths: SweepPaths) -> str:
     if not best:
         raise RunError(
             f"{paths.root}: no trial is done with a value of {settings.metric} yet"
-            f" ({_counts(state)}); see: hpcdl status {paths.root}"
+            f" ({counts_text(state)}); see: hpcdl status {paths.root}"
         )
     trial = state.trials[best[0]]
     job = TrialJobs(load_job(paths.run.job)).job_of(trial.params)
@@ -65,14 +65,14 @@ def _origin(
         when = f", {time.strftime('%Y-%m-%d %H:%M', time.localtime(trial.ended_at))}"
     values = ", ".join(f"{key}: {value!r}" for key, value in sorted(trial.params.items()))
     return [
-        f"The best of {len(state.trials)} trials ({_counts(state)}) of the sweep {paths.root}",
+        f"The best of {len(state.trials)} trials ({counts_text(state)}) of the sweep {paths.root}",
         f"Trial {trial.number}: {settings.metric} {trial.value:.6g}{epoch} ({settings.direction},"
         f" {settings.method}){when}",
         f"Its values: {values}",
     ]
 
 
-def _counts(state: SweepState) -> str:
+def counts_text(state: SweepState) -> str:
     """How many trials are in which state: ``18 done, 2 failed``."""
     counts = Counter(trial.state for trial in state.trials.values())
     if not counts:

@@ -87,11 +87,10 @@ def _optuna() -> Any:
 
 
 def _write(optuna: Any, lines: list[dict[str, Any]], target: Path) -> None:
+    before_4 = getattr(optuna.storages, "JournalFileStorage", None)
     journals = getattr(optuna.storages, "journal", None)
-    if hasattr(journals, "JournalFileBackend"):
-        backend = journals.JournalFileBackend
-    else:
-        backend = optuna.storages.JournalFileStorage  # before Optuna 4
+    backend = getattr(journals, "JournalFileBackend", before_4)
+    assert backend is not None  # noqa: S101 - every Optuna that load_optuna takes has one
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
         aside = os.path.join(folder, "journal")
         backend(aside).append_logs(lines)

@@ -51,7 +51,8 @@ def test_help_is_complete(cli, words, command):
 
 
 @pytest.mark.parametrize(
-    "words", ["", "check", "render", "submit", "shell", "data stage", "cluster show", "init"]
+    "words",
+    ["", "check", "render", "submit", "sweep", "shell", "data stage", "cluster show", "init"],
 )
 def test_help_examples_are_real(cli, words):
     """The examples in --help name commands and options that exist."""
@@ -65,6 +66,7 @@ def test_help_examples_are_real(cli, words):
     assert lines
     for line in lines:
         command = commands.get(" ".join(line[1:3])) or commands[line[1]]
+        command = getattr(command, "without_word", command)
         known = {option for parameter in command.params for option in parameter.opts}
         own = takewhile(lambda word: word not in ("--", "&&", ">"), line[2:])
         assert {word for word in own if word.startswith("-")} <= known, line

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from hpcdl.contract.spec import CnnSpec
 from hpcdl.errors import RunError
 from hpcdl.job import load_job
 from hpcdl.sweeps.best import best_job_text
@@ -19,8 +20,9 @@ def test_best_job_has_the_winners_values(tmp_path):
 
     (tmp_path / "best.yaml").write_text(text)
     job, base = load_job(tmp_path / "best.yaml"), load_job(paths.run.job)
-    assert job.model is not None
+    assert isinstance(job.model, CnnSpec)
     assert job.train is not None
+    assert base.train is not None
     assert job.model.filters == [8, 16]
     assert (job.train.optimizer.learning_rate, job.train.batch_size) == (0.01, 9)
     assert job.train.epochs == base.train.epochs == 25
@@ -57,7 +59,9 @@ def test_lowest_value_wins_if_it_is_better(tmp_path):
         end(paths, number, value)
 
     (tmp_path / "best.yaml").write_text(best_job_text(paths))
-    assert load_job(tmp_path / "best.yaml").model.dropout == 0.1
+    model = load_job(tmp_path / "best.yaml").model
+    assert isinstance(model, CnnSpec)
+    assert model.dropout == 0.1
 
 
 def test_script_has_the_winners_arguments(tmp_path):

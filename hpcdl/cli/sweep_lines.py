@@ -1,0 +1,59 @@
+"""How a sweep reads in a terminal: its size, where it went, a trial that has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcdl.formats import duration
+from hpcdl.job import format_time
+
+if TYPE_CHECKING:
+    from hpcdl.submission.sweep import SweepSubmission
+    from hpcdl.sweeps.folder import SweepPaths
+    from hpcdl.sweeps.settings import SweepSettings
+    from hpcdl.sweeps.state import TrialState
+
+
+def size_lines(prepared: SweepSubmission) -> list[str]:
+    """How large the sweep is."""
+    settings, size = prepared.settings, prepared.submission.plan.size
+    best_is = {"maximize": "highest", "minimize": "lowest"}[settings.direction]
+    by_metric = f"{settings.method} by {settings.metric}, the {best_is} is best"
+    lines = [f"{settings.trials} trials of {settings.name}: {by_metric}"]
+    if prepared.submission.backend == "local":
+        return [*lines, f"on this machine, {prepared.at_once} at a time"]
+    limit = format_time(size.time_limit_s)
+    tasks = f"{prepared.tasks} tasks, {prepared.at_once} at once, up to {limit} each"
+    if size.gpus == 0:
+        lines.append(f"{tasks}, without GPUs")
+    else:
+        gpu_hours = prepared.tasks * size.gpus * size.time_limit_s / 3600
+        lines.append(f"{tasks}: up to {gpu_hours:.2f} GPU-hours in one go")
+    if prepared.submission.plan.policy.requeue and settings.trials_per_task is None:
+        lines.append("a task goes on after its time limit, until no trial is left")
+    if settings.gpu_hours is not None:
+        lines.append(f"no trial begins after {settings.gpu_hours:g} GPU-hours")
+    return lines
+
+
+def sent_line(paths: SweepPaths, cluster: str) -> str:
+    """Where the tasks were sent."""
+    from hpcdl.sweeps.submitted import SweepSubmitted
+
+    submitted = SweepSubmitted.read(paths)
+    if submitted is None or not submitted.job_ids:
+        return "started on this machine"
+    return f"submitted as job array {', '.join(submitted.job_ids)} on {cluster}"
+
+
+def trial_line(trial: TrialState, settings: SweepSettings) -> str:
+    """A trial that has ended, in one line."""
+    parts = [f"trial {trial.number}", trial.state]
+    if trial.value is not None:
+        parts.append(f"{settings.metric} {trial.value:.4f}")
+    for key in sorted(trial.params):
+        value = trial.params[key]
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        parts.append(f"{key.rpartition('.')[2]} {text}")
+    parts.append(duration(trial.seconds))
+    return "  ".join(parts)

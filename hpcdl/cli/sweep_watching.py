@@ -1,0 +1,96 @@
+"""Follows a sweep to its end: a line for each trial that ends."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from hpcdl.cli import options
+from hpcdl.cli.sweep_lines import trial_line
+from hpcdl.errors import SchedulerError
+
+if TYPE_CHECKING:
+    from hpcdl.sweeps.folder import SweepPaths
+    from hpcdl.sweeps.settings import SweepSettings
+    from hpcdl.sweeps.state import SweepState
+
+_LOOK_S = 1.0  # how often the logs are read
+
+
+def follow_sweep(paths: SweepPaths) -> int:
+    """Follow a sweep until none of its tasks waits or runs.
+
+    Returns:
+        the exit code: 0 if a trial is done and none is left in the hands of a task that has ended,
+        130 if the user left by Ctrl-C, else 1.
+    """
+    from hpcdl.sweeps.settings import SweepSettings
+    from hpcdl.sweeps.state import SweepState
+
+    settings = SweepSettings.read(paths)
+    state = SweepState()
+    tasks = _Tasks(paths)
+    shown: set[int] = set()
+    try:
+        while True:
+            are_alive = tasks.are_alive()  # asked first: what they have written is read then
+            state.refresh(paths)
+            _say_ends(state, settings, shown)
+            if not are_alive:
+                return _say_outcome(paths, settings)
+            time.sleep(_LOOK_S)
+    except KeyboardInterrupt:
+        options.say(f"\nthe sweep continues without you; see: hpcdl status {paths.root}")
+        return 130
+
+
+class _Tasks:
+    """Asks whether a sweep's tasks live, and SLURM not too often."""
+
+    def __init__(self, paths: SweepPaths) -> None:
+        from hpcdl.run import records
+
+        self._paths = paths
+        self._is_local = not paths.run.script.exists()
+        policy = records.plan(paths.run).get("policy", {})
+        self._every_s = 0.0 if self._is_local else float(policy.get("min_poll_s", 30))
+        self._asked_at = float("-inf")
+        self._answer = True
+
+    def are_alive(self) -> bool:
+        """Whether a task waits or runs; as before where SLURM does not answer."""
+        from hpcdl.submission.sweep import living_tasks
+
+        if time.monotonic() - self._asked_at >= self._every_s:
+            try:
+                self._answer = living_tasks(self._paths) > 0
+            except SchedulerError as error:
+                options.say(f"{error}; asking again")
+            self._asked_at = time.monotonic()
+        return self._answer
+
+
+def _say_ends(state: SweepState, settings: SweepSettings, shown: set[int]) -> None:
+    for number in sorted(state.trials):
+        if number not in shown and state.has_ended(number):
+            shown.add(number)
+            options.say(trial_line(state.trials[number], settings))
+
+
+def _say_outcome(paths: SweepPaths, settings: SweepSettings) -> int:
+    """Say how the sweep ended, and give the exit code."""
+    from hpcdl.sweeps.best import counts_text, whole_state
+    from hpcdl.sweeps.keeping import best_numbers
+
+    state = whole_state(paths)
+    best = best_numbers(state, settings, 1)
+    options.say(f"ended: {counts_text(state)}")
+    if any(trial.state == "running" for trial in state.trials.values()):
+        options.say(f"tasks have ended with trials in hand; see: hpcdl status {paths.root}")
+        return 1
+    if not best:
+        options.say(f"no trial is done with a value of {settings.metric}")
+        return 1
+    options.say(f"best: {trial_line(state.trials[best[0]], settings)}")
+    options.say(f"its job file: hpcdl sweep best {paths.root} > best.yaml")
+    return 0

@@ -1,0 +1,261 @@
+"""``hpcdl sweep``: a sweep on this machine from its start to its winner, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hpcdl.job import load_job
+from hpcdl.sweeps.folder import SweepPaths
+from tests.sweeps.finished import make_finished
+
+SCRIPT = """\
+import json, os, sys
+rate = float(sys.argv[sys.argv.index("--rate") + 1])
+with open(os.environ["HPCDL_METRICS_FILE"], "a") as file:
+    for epoch in (1, 2):
+        print(json.dumps({"epoch": epoch, "val_loss": abs(rate - 0.2) / epoch}), file=file)
+"""
+JOB = """\
+name: tune
+script: train.py
+args: [--rate, "1"]
+resources: {gpus: 0, time: "00:05:00"}
+sweep:
+  over: {args.rate: [0.1, 0.2, 0.4]}
+  method: grid
+  metric: val_loss
+"""
+PROFILE = """\
+name: site
+node: {cpus: 4, gpus: 2, memory_gb: 16}
+gpu_request: gres
+images: {tensorflow: /nowhere/tensorflow.sif}
+runs_root: RUNS
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a job and a profile, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "job.yaml").write_text(JOB)
+    (tmp_path / "site.yaml").write_text(PROFILE.replace("RUNS", str(tmp_path / "runs")))
+    return tmp_path
+
+
+@pytest.fixture
+def finished(folder):
+    return make_finished(folder / "runs" / "digits-cnn" / "20260101-1200-aaaa")
+
+
+def hpcdl(*argv: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, and wait for it."""
+    return subprocess.run(
+        [sys.executable, "-m", "hpcdl", *map(str, argv)],
+        capture_output=True, text=True, timeout=200, env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+
+
+def wait_for_ends(paths: SweepPaths, count: int) -> None:
+    """Wait until that many trials have a result."""
+    deadline = time.time() + 120
+    while len(list(paths.trials.glob("*/result.json"))) < count and time.time() < deadline:
+        time.sleep(0.2)
+    assert len(list(paths.trials.glob("*/result.json"))) == count
+
+
+def test_sweep_from_start_to_winner(folder):
+    done = hpcdl("sweep", "job.yaml", "--backend", "local", "--runs-dir", "runs", "--wait")
+
+    assert done.returncode == 0, done.stderr
+    (sweep,) = done.stdout.split()
+    assert "3 trials of tune: grid by val_loss, the lowest is best\n" in done.stderr
+    assert "\nended: 3 done\n" in done.stderr
+    assert "\nbest: trial 1  done  val_loss 0.0000  rate 0.2  " in done.stderr
+
+    best = hpcdl("sweep", "best", sweep)
+    (folder / "best.yaml").write_text(best.stdout)
+    assert load_job("best.yaml").args == ["--rate", "0.2"]
+
+    export = hpcdl("sweep", "export", sweep, "--csv", "t.csv", "--optuna", "o.log")
+    assert export.stderr == "written: t.csv, 3 trials\nwritten: o.log, 3 trials\n"
+    assert len((folder / "t.csv").read_text().splitlines()) == 4
+
+    more = hpcdl("sweep", "more", sweep, "--trials", "1")
+    assert (more.returncode, more.stdout) == (2, "")
+    assert "has 3 trials, and its space has 3 combinations" in more.stderr
+
+
+def test_trials_are_added_to_stopped_sweep(folder):
+    argv = (
+        "--over",
+        "args.rate=0.1..0.4",
+        "--method",
+        "random",
+        "--trials",
+        "1",
+        "--backend",
+        "local",
+    )
+    done = hpcdl("sweep", "job.yaml", *argv, "--runs-dir", "runs", "--wait")
+    assert done.returncode == 0, done.stderr
+    paths = SweepPaths(Path(done.stdout.strip()))
+
+    first, second = hpcdl("sweep", "stop", paths.root), hpcdl("sweep", "stop", paths.root)
+    assert first.stderr.startswith("stopped: ")
+    assert second.stderr.startswith("nothing to stop: ")
+    more = hpcdl("sweep", "more", paths.root, "--trials", "2")
+
+    assert more.stderr == f"{paths.root} has 3 trials now\n"
+    wait_for_ends(paths, 3)
+
+
+def test_dry_run_shows_script_and_size(cli, folder):
+    over = ("--over", "args.rate=log:0.01..1", "--method", "random", "--trials", "20")
+
+    answer = cli(
+        "sweep", "job.yaml", *over, "-c", "site.yaml", "--gpus", "1", "--at-once", "4", "--dry-run"
+    )
+
+    assert answer.code == 0
+    assert answer.out.startswith("#!/bin/bash")
+    assert "hpcdl.launch.sweep_worker" in answer.out
+    assert answer.err.splitlines() == [
+        "20 trials of tune: random by val_loss, the lowest is best",
+        "4 tasks, 4 at once, up to 00:05:00 each: up to 0.33 GPU-hours in one go",
+        "a task goes on after its time limit, until no trial is left",
+    ]
+    assert sorted(os.listdir(folder)) == ["job.yaml", "site.yaml", "train.py"], "nothing is created"
+
+
+def test_options_join_the_section(cli, folder):
+    argv = (
+        "--over",
+        "args.layers=int:1..3",
+        "--seed",
+        "7",
+        "--trials-per-gpu",
+        "2",
+        "--gpu-hours",
+        "0.5",
+    )
+    answer = hpcdl(
+        "sweep",
+        "job.yaml",
+        *argv,
+        "--trials",
+        "4",
+        "--method",
+        "random",
+        "-c",
+        "site.yaml",
+        "--gpus",
+        "1",
+        "--dry-run",
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert "no trial begins after 0.5 GPU-hours" in answer.stderr
+    assert "2 tasks, 2 at once" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        ((), "Missing argument 'JOB'"),
+        (("job.yaml", "--trials", "2"), "sweep.trials: the grid has 3 combinations"),
+        (("job.yaml", "--over", "args.rate"), "expected KEY=SPACE, as model.dropout=0..0.6"),
+        (("job.yaml", "--over", "args.rate=2..1"), "--set sweep.over.args.rate=2..1: sweep.over.args.rate: 2.0..1.0 begins"),
+        (("job.yaml", "--over", "resources.gpus=1|2"), "all trials of a sweep have the same resources"),
+        (("job.yaml", "--metric", "test_loss"), "is of the test set"),
+        (("job.yaml", "--gpu-hours", "-1"), "sweep.gpu_hours: expected a number > 0"),
+        (("job.yaml", "--method", "tpe"), "'tpe' is not one of 'random', 'grid'"),
+        (("digits_cnn", "--backend", "local"), "the space is empty"),
+        (("exprot", "x", "--csv", "t.csv"), "No such option"),
+        (("bset", "x"), "no command 'bset'; did you mean best?"),
+        (("best", "nothing"), "there is no run 'nothing'"),
+        (("more", "nothing"), "Missing option '--trials'"),
+        (("export", "nothing"), "give --csv FILE, --optuna FILE, or both"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
+)  # fmt: skip
+def test_mistake_gives_one_message(cli, folder, argv, part):
+    before = sorted(os.listdir(folder))
+    backend = ("--backend", "local") if argv and "." in argv[0] else ()
+
+    answer = cli("sweep", *argv, *backend)
+
+    assert (answer.code, answer.out) == (2, "")
+    assert part in answer.err
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_job_called_best_is_a_file(cli, folder):
+    (folder / "best.yaml").write_text(JOB.replace("tune", "as-a-job"))
+
+    answer = cli("sweep", "./best.yaml", "-c", "site.yaml", "--dry-run")
+
+    assert "3 trials of as-a-job" in answer.err
+    assert "Missing argument 'SWEEP'" in cli("sweep", "best").err
+
+
+def test_run_or_trial_is_not_a_sweep(cli, finished):
+    run = finished.root.parent / "20260101-1300-bbbb"
+    run.mkdir()
+    (run / "manifest.json").write_text("{}")
+
+    assert "is a run, not a sweep" in cli("sweep", "best", run).err
+    answer = cli("sweep", "best", finished.trial(1))
+    assert (answer.code, answer.out) == (2, "")
+    assert f"{finished.root}\n" in answer.err
+
+
+def test_sweep_is_named_by_its_id(cli, finished):
+    answer = cli("sweep", "best", "aaaa", "--runs-dir", finished.root.parent.parent)
+
+    assert answer.out.startswith("# The best of 6 trials")
+
+
+def test_submit_trains_once_and_says_so(cli, folder):
+    answer = cli("submit", "job.yaml", "-c", "site.yaml", "--dry-run")
+
+    assert "hpcdl sweep JOB starts the sweep" in answer.err
+    assert "sweep_worker" not in answer.out
+
+
+def test_export_into_missing_folder(cli, finished):
+    for option in ("--csv", "--optuna"):
+        answer = cli("sweep", "export", finished.root, option, "nowhere/file")
+        assert answer.code in (1, 2)
+        assert "hpcdl: cannot write nowhere/file: " in answer.err
+
+
+def test_nodes_python_must_have_optuna(cli, folder, monkeypatch):
+    python = folder / "python"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    sbatch = folder / "sbatch"
+    sbatch.write_text("#!/bin/sh\nexit 1\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    sets = (
+        "-s",
+        f"cluster.host_python={python}",
+        "--over",
+        "args.rate=0.1..0.4",
+        "--method",
+        "bayes",
+    )
+
+    answer = cli("sweep", "job.yaml", *sets, "--trials", "3", "-c", "site.yaml")
+
+    assert answer.code == 2
+    assert f"{python} has none; install it with {python} -m pip install" in answer.err
+    assert not (folder / "runs").exists()
