@@ -129,6 +129,17 @@ class Cluster:
     max_requeues: int = setting(
         "how often a job is run again after its time limit; preemptions do not count", 10, ge=0
     )
+    max_array_tasks: Optional[int] = setting(
+        "the most tasks of one job array, where the site asks for fewer than SLURM takes",
+        None,
+        ge=1,
+    )
+    max_submitted_tasks: Optional[int] = setting(
+        "the most jobs that a user may have in the queue, where SLURM does not count them; "
+        "a task of an array is one",
+        None,
+        ge=1,
+    )
     stop_margin_s: int = setting(
         "seconds kept free before the time limit, besides the time of three saves", 60, ge=0
     )

@@ -22,12 +22,7 @@ def names_of(items: Iterable[Partition | Qos]) -> list[str]:
 
 def partitions_of(subject: Subject) -> list[Partition]:
     """The partitions that the job may go to: those that the profile names, or else the default."""
-    named = names_in(subject.cluster.partition)
-    partitions = []
-    for partition in subject.slurm_site.partitions:
-        if partition.name in named or (partition.default and not named):
-            partitions.append(partition)
-    return partitions
+    return rights.partitions_of(subject.slurm_site, names_in(subject.cluster.partition))
 
 
 def nodes_of(subject: Subject) -> list[NodeShape]:
@@ -47,24 +42,13 @@ def associations_of(subject: Subject) -> list[Association]:
 
 
 def qos_of(subject: Subject) -> list[Qos]:
-    """The QoS whose limits hold for the job, the most important one first.
-
-    That is the partition's QoS, then the job's or the default one.
-    Source of the order: https://slurm.schedmd.com/resource_limits.html, "Hierarchy".
-    """
-    site, cluster = subject.slurm_site, subject.cluster
-    binding: list[Qos] = []
-    own_names = {partition.own_qos for partition in partitions_of(subject)}
-    if len(own_names) == 1:
-        partition_qos = rights.qos_by_name(site, own_names.pop())
-        if partition_qos is not None:
-            binding.append(partition_qos)
-    name = cluster.qos or rights.default_qos(associations_of(subject))
-    job_qos = rights.qos_by_name(site, name)
-    if job_qos is not None and job_qos not in binding:
-        position = 0 if "OverPartQOS" in job_qos.flags else len(binding)
-        binding.insert(position, job_qos)
-    return binding
+    """The QoS whose limits hold for the job, the most important one first."""
+    return rights.binding_qos(
+        subject.slurm_site,
+        subject.cluster.qos,
+        associations_of(subject),
+        partitions_of(subject),
+    )
 
 
 def similar(name: str, names: list[str]) -> str:

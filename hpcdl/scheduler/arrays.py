@@ -115,11 +115,17 @@ class ArrayLimits:
         max_array_size: SLURM's MaxArraySize: one above the highest task number.
         max_submitted: tasks that this user may still submit (MaxSubmit less what is queued).
         max_tasks: tasks of one array, as the site asks.
+        max_running: tasks that SLURM lets run at once; the others wait in the queue.
+        submit_rule: whose limit max_submitted is, in words; "" without a limit.
+        run_rule: whose limit max_running is, in words; "" without a limit.
     """
 
     max_array_size: int | None = None
     max_submitted: int | None = None
     max_tasks: int | None = None
+    max_running: int | None = None
+    submit_rule: str = ""
+    run_rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,8 +186,11 @@ def split(tasks: int, at_once: int, limits: ArrayLimits) -> Split:
     # Each array runs at least one task at once: there are no more arrays than that
     count = min(-(-sent // longest), at_once)
     sent = min(sent, count * longest)
+    running = at_once
+    if limits.max_running is not None:
+        running = max(count, min(at_once, limits.max_running))  # SLURM holds the others itself
     pieces = []
-    for length, share in zip(_shares(sent, count), _shares(at_once, count), strict=True):
+    for length, share in zip(_shares(sent, count), _shares(running, count), strict=True):
         pieces.append(Piece(length, min(share, length)))
     return Split(tuple(pieces), tasks - sent)
 

@@ -83,6 +83,45 @@ def binding(site: Site, account: str | None, partitions: Sequence[str] = ()) -> 
     return sorted(set(chosen), key=lambda each: (each.account, each.partition or ""))
 
 
+def partitions_of(site: Site, names: Sequence[str]) -> list[Partition]:
+    """The partitions that a job may go to: those that it names, or else the default one."""
+    partitions = []
+    for partition in site.partitions:
+        if partition.name in names or (partition.default and not names):
+            partitions.append(partition)
+    return partitions
+
+
+def binding_qos(
+    site: Site,
+    name: str | None,
+    associations: Sequence[Association],
+    partitions: Sequence[Partition],
+) -> list[Qos]:
+    """The QoS whose limits hold for a job, the most important one first.
+
+    That is the partition's QoS, then the job's or the default one.
+    Source of the order: https://slurm.schedmd.com/resource_limits.html, "Hierarchy".
+
+    Args:
+        site: SLURM's answers.
+        name: the job's QoS, or None for the default one.
+        associations: those that bind the job.
+        partitions: those that the job may go to.
+    """
+    bound: list[Qos] = []
+    own_names = {partition.own_qos for partition in partitions}
+    if len(own_names) == 1:
+        partition_qos = qos_by_name(site, own_names.pop())
+        if partition_qos is not None:
+            bound.append(partition_qos)
+    job_qos = qos_by_name(site, name or default_qos(associations))
+    if job_qos is not None and job_qos not in bound:
+        position = 0 if "OverPartQOS" in job_qos.flags else len(bound)
+        bound.insert(position, job_qos)
+    return bound
+
+
 def allowed_qos(associations: Sequence[Association]) -> list[str]:
     """The QoS that any of these associations may use."""
     names: set[str] = set()

@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -34,7 +34,15 @@ MEMORY = (
     "MaxMemPerNode",
     "JobDefaults",
 )
-CONFIG = ("ClusterName", "JobRequeue", "KillWait", "SelectType", "SLURM_VERSION", "TmpFS", *MEMORY)
+ARRAYS = ("MaxArraySize", "MaxJobCount", "SchedulerParameters")
+CONFIG = (
+    *("ClusterName", "JobRequeue", "KillWait", "SelectType", "SLURM_VERSION", "TmpFS"),
+    *MEMORY,
+    *ARRAYS,
+)
+# How many jobs there may be, in sacctmgr's words: Max* a user (PU) or an account (PA), Grp* all
+QOS_JOBS = ("MaxJobsPU", "MaxSubmitPU", "MaxJobsPA", "MaxSubmitPA", "GrpJobs", "GrpSubmit")
+ASSOCIATION_JOBS = ("MaxJobs", "MaxSubmit", "GrpJobs", "GrpSubmit")
 # What SLURM's suffixes mean: of memory in MB, of counts
 _MEGABYTES = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**3}
 _THOUSANDS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "P": 1000**5}
@@ -106,12 +114,14 @@ class Qos:
         max_wall_s: the longest job; None for no limit.
         most: what one job may have at most: cpu, mem (MB), node, gres/gpu.
         flags: its flags.
+        jobs: those limits of `QOS_JOBS` that are set; a task of an array counts as a job.
     """
 
     name: str
     max_wall_s: int | None = None
     most: dict[str, int] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    jobs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,7 @@ class Association:
         partition: the only partition that this holds for; None for all.
         max_wall_s: the longest job; None for no limit.
         default_account: the user's account for jobs that name none.
+        jobs: those limits of `ASSOCIATION_JOBS` that are set; a task of an array counts as a job.
     """
 
     account: str
@@ -133,6 +144,7 @@ class Association:
     partition: str | None = None
     max_wall_s: int | None = None
     default_account: str | None = None
+    jobs: dict[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -212,7 +224,7 @@ def _ask() -> Site:
         return site
     if not enforced & {"limits", "safe", "all"}:
         every_qos = [Qos(qos.name) for qos in every_qos]
-        associations = [replace(own, max_wall_s=None) for own in associations]
+        associations = [replace(own, max_wall_s=None, jobs={}) for own in associations]
     return replace(site, qos=tuple(every_qos), associations=tuple(associations))
 
 
@@ -224,9 +236,10 @@ def _ask_accounting(cluster: str) -> tuple[list[Qos], list[Association]]:
     """
     show = ["sacctmgr", "--noheader", "--parsable2", "show"]
     mine = ["user", slurm.user(), "withassoc", f"cluster={cluster}"]
-    qos_text = slurm.call([*show, "qos", "format=Name,MaxWall,MaxTRES,MaxTRESPU,GrpTRES,Flags"])
-    keys = "format=Account,QOS,DefaultQOS,Partition,MaxWall,DefaultAccount"
-    associations_text = slurm.call([*show, *mine, keys])
+    qos_keys = ",".join(("Name,MaxWall,MaxTRES,MaxTRESPU,GrpTRES,Flags", *QOS_JOBS))
+    qos_text = slurm.call([*show, "qos", f"format={qos_keys}"])
+    keys = ",".join(("Account,QOS,DefaultQOS,Partition,MaxWall,DefaultAccount", *ASSOCIATION_JOBS))
+    associations_text = slurm.call([*show, *mine, f"format={keys}"])
     every_qos = [qos_of(line) for line in qos_text.splitlines() if line]
     associations = []
     for line in associations_text.splitlines():
@@ -285,19 +298,27 @@ def qos_of(line: str) -> Qos:
 
     No job can have more than its user, or the QoS as a whole, may have: the lowest limit counts.
     """
-    name, wall, *limits, flags = (line.split("|") + [""] * 5)[:6]
+    columns = line.split("|") + [""] * 5
+    name, wall, *limits, flags = columns[:6]
     most: dict[str, int] = {}
     for limit in map(tres, limits):
         for resource, count in limit.items():
             most[resource] = min(count, most.get(resource, count))
-    return Qos(name, seconds(wall), most, _names(flags))
+    return Qos(name, seconds(wall), most, _names(flags), _counts(QOS_JOBS, columns[6:]))
 
 
 def association_of(line: str) -> Association:
     """A line of ``sacctmgr show user withassoc``."""
-    account, qos, default, partition, wall, first = (line.split("|") + [""] * 5)[:6]
+    columns = line.split("|") + [""] * 5
+    account, qos, default, partition, wall, first = columns[:6]
     return Association(
-        account, _names(qos), default or None, partition or None, seconds(wall), first or None
+        account,
+        _names(qos),
+        default or None,
+        partition or None,
+        seconds(wall),
+        first or None,
+        _counts(ASSOCIATION_JOBS, columns[6:]),
     )
 
 
@@ -331,15 +352,19 @@ def seconds(text: str) -> int | None:
     return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest_s
 
 
-def try_script(script: str) -> str:
+def try_script(script: str, options: Sequence[str] = ()) -> str:
     """What ``sbatch --test-only`` says of a batch script: when and where it would start.
+
+    Args:
+        script: its text.
+        options: options in addition to those in the script; they override these.
 
     Raises:
         RefusedError: SLURM would not take it; its own words.
         SchedulerError: SLURM did not answer.
     """
     environment = submission_environment(os.environ)
-    done = slurm.answer(["sbatch", "--test-only"], environment, TRY_S, script)
+    done = slurm.answer(["sbatch", "--test-only", *options], environment, TRY_S, script)
     lines = [re.sub(r"^sbatch: (error: )?", "", line) for line in done.stderr.splitlines()]
     message = " ".join(lines).strip()
     if done.returncode == 0:
@@ -369,6 +394,15 @@ def _names(text: str) -> tuple[str, ...]:
     if text.upper() in ("", "ALL", "(NULL)", "N/A", "NONE"):
         return ()
     return tuple(sorted(filter(None, text.split(","))))
+
+
+def _counts(keys: tuple[str, ...], columns: Sequence[str]) -> dict[str, int]:
+    """The whole numbers among columns, by key; other columns are limits that are not set."""
+    counts = {}
+    for key, column in zip(keys, columns, strict=False):
+        if column.isdigit():
+            counts[key] = int(column)
+    return counts
 
 
 def _some(text: str) -> str | None:

@@ -115,6 +115,15 @@ def test_split_around_max_array_size():
     assert answer.left_over == 0
 
 
+def test_max_jobs_only_throttles():
+    """It keeps no task out of the queue; SLURM starts no more than it allows."""
+    answer = split(30, 8, ArrayLimits(max_running=3))
+
+    assert (answer.pieces, answer.left_over) == ((Piece(30, 3),), 0)
+    answer = split(3000, 8, ArrayLimits(max_array_size=1001, max_running=2))
+    assert (answer.pieces, answer.left_over) == ((Piece(1000, 1),) * 3, 0)
+
+
 def test_workers_that_all_run_at_once_need_no_throttle():
     assert split(8, 8, ArrayLimits(1001)).pieces[0].expression == "0-7"
 
