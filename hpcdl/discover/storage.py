@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hpcdl.discover.lines import Line
 from hpcdl.mounts.binds import is_system, is_within, of_the_site, parse
+from hpcdl.mounts.file_systems import file_system_of
 from hpcdl.preflight.hostpython import node_local
 
 # Where centres keep a folder for each account
@@ -134,7 +135,7 @@ def _root(key: str, name: str, variables: tuple[str, ...]) -> Line:
         folder = os.environ.get(variable, "")
         if not _may_be_shared(folder) or not _is_writable(folder):
             continue
-        kind = _file_system(os.path.realpath(folder))
+        kind = file_system_of(folder)
         shared = f"on {kind}; see that the nodes share it"
         if kind in _SHARED:
             shared = f"on {kind}, which the nodes share"
@@ -155,17 +156,3 @@ def _base(variable: str, folder: str) -> str:
 
 def _is_writable(folder: str) -> bool:
     return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
-
-
-def _file_system(path: str) -> str:
-    """The type of the file system that a path lies on."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return "an unknown file system"
-    longest, file_system = "", "an unknown file system"
-    for mount in mounts:
-        _, point, kind, *_ = mount.split(" ")
-        if Path(path).is_relative_to(point) and len(point) >= len(longest):
-            longest, file_system = point, kind
-    return file_system

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from hpcdl.mounts.file_systems import file_system_of
 from hpcdl.planning import Script
 from hpcdl.preflight import Finding, Subject
+from hpcdl.preflight.exclusive_links import fault_of_links
 from hpcdl.preflight.hostpython import node_local
 
 _TOO_FULL_MB, _NEARLY_FULL_MB = 100, 2000  # free space of runs_root
@@ -19,15 +21,44 @@ _OTHER_RUNS_DIR = "choose another: --runs-dir DIR"
 def file_system(subject: Subject) -> Iterator[Finding]:
     """runs_root is usable, the container's binds exist, and data_root can be read."""
     runs_root = subject.submission.paths.root.parent.parent
-    by_option = str(runs_root) != os.path.abspath(subject.cluster.runs_root)
     for finding in _runs_root(runs_root, shared=subject.submission.backend == "slurm"):
-        yield replace(finding, source="--runs-dir", key="") if by_option else finding
+        yield _by_option(subject, finding)
     yield from _binds(subject.cluster.binds)
     yield from _data_root(subject, subject.plan.data_root)
     workdir = subject.plan.program.workdir
     if workdir and not _is_usable(workdir, os.W_OK):
         cause = f"you cannot write in the working directory {workdir}"
         yield Finding(cause, _ask_owner(Path(workdir)), "job", "workdir", blocks=False)
+
+
+def exclusive_links(subject: Subject) -> Iterator[Finding]:
+    """Of two processes that make the same symbolic link in runs_root, exactly one succeeds.
+
+    The tasks of a sweep claim their trials this way; see `hpcdl.sweeps.claims`.
+    """
+    folder = _existing(subject.submission.paths.root.parent.parent)
+    if not folder.is_dir() or not _is_usable(folder, os.W_OK):
+        return  # the check of the folder itself says so
+    fault = fault_of_links(folder)
+    if fault is None:
+        return
+    claim = "the tasks of a sweep claim their trials by such links, and each needs one owner"
+    cause = f"{folder} is on {file_system_of(folder)}: {fault}; {claim}"
+    fix = "put runs on another file system: --runs-dir DIR, or --set cluster.runs_root=DIR"
+    yield _by_option(subject, _finding(cause, fix))
+
+
+def _by_option(subject: Subject, finding: Finding) -> Finding:
+    """A finding about runs_root, which an option may have named instead of the profile."""
+    runs_root = subject.submission.paths.root.parent.parent
+    if str(runs_root) == os.path.abspath(subject.cluster.runs_root):
+        return finding
+    return replace(finding, source="--runs-dir", key="")
+
+
+def _existing(folder: Path) -> Path:
+    """A folder, or the nearest one above it that exists."""
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
 def _binds(binds: list[str]) -> Iterator[Finding]:
@@ -64,7 +95,7 @@ def _runs_root(folder: Path, shared: bool) -> Iterator[Finding]:
         folder: runs_root, which need not exist yet.
         shared: whether the nodes must see it.
     """
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    existing = _existing(folder)
     own_folder = node_local(str(folder)) if shared else None
     if own_folder:
         cause = f"runs_root is {folder}: each machine has its own {own_folder}"

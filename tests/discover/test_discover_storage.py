@@ -136,13 +136,13 @@ def test_no_storage_found(login):
     ],
 )
 def test_file_system_is_named(shared, monkeypatch, kind, words):
-    monkeypatch.setattr(storage, "_file_system", lambda path: kind)
+    monkeypatch.setattr(storage, "file_system_of", lambda path: kind)
 
     assert all(line.why.endswith(words) for line in place_lines())
 
 
 def test_file_system_of_this_machine():
-    assert storage._file_system("/proc/self") == "proc"
+    assert storage.file_system_of("/proc/self") == "proc"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""The checks of a sweep besides those of its job: its tasks, and how they claim their trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hpcdl.formats import count, several
+from hpcdl.preflight import Check, Finding, Note, Subject
+from hpcdl.preflight.filesystem import exclusive_links
+from hpcdl.scheduler.arrays import ArrayLimits, Split, split
+from hpcdl.scheduler.clusters import on_cluster
+from hpcdl.scheduler.limits import limits_at
+from hpcdl.scheduler.site import RefusedError, try_script
+
+_LATER = "wait until other jobs have ended (squeue --me)"
+
+
+def sweep_checks(
+    backend: str, tasks: int, at_once: int, can_be_fewer: bool
+) -> list[tuple[str, Check]]:
+    """The checks of a sweep, by name, for `hpcdl.preflight.check`.
+
+    Args:
+        backend: "slurm", or "local" for this machine.
+        tasks: how many are to be sent.
+        at_once: how many of them run at once.
+        can_be_fewer: whether fewer tasks would run all trials, one after the other.
+    """
+    checks: list[tuple[str, Check]] = [("exclusive links", exclusive_links)]
+    if backend == "slurm":
+        array = _Array(tasks, at_once, can_be_fewer)
+        checks += [("tasks", array.tasks), ("sbatch --test-only --array", array.trial)]
+    return checks
+
+
+class _Array:
+    """The tasks of a sweep, and what the site allows; SLURM is asked once for both checks."""
+
+    def __init__(self, tasks: int, at_once: int, can_be_fewer: bool) -> None:
+        self._tasks = tasks
+        self._at_once = at_once
+        self._can_be_fewer = can_be_fewer
+        self._answer: ArrayLimits | None = None
+
+    def tasks(self, subject: Subject) -> Iterator[Finding | Note]:
+        """The site lets this user submit and run that many tasks."""
+        limits = self._limits(subject)
+        if limits.max_array_size == 0:
+            message = "SLURM takes no job arrays here (MaxArraySize is 0)"
+            yield Finding(message, "submit single runs: hpcdl submit", "cluster")
+            return
+        if limits.max_running == 0:
+            message = f"{limits.run_rule}: no task would ever start"
+            yield Finding(message, "use another QoS or account", "cluster")
+        answer = split(self._tasks, self._at_once, limits)
+        if answer.left_over:
+            yield self._too_many(limits, answer)
+        yield from self._notes(limits, answer)
+
+    def trial(self, subject: Subject) -> Iterator[Finding]:
+        """SLURM would take the script with this array (``sbatch --test-only --array=...``)."""
+        limits = self._limits(subject)
+        if limits.max_array_size == 0:
+            return
+        pieces = split(self._tasks, self._at_once, limits).pieces
+        if not pieces:
+            return
+        option = f"--array={pieces[0].expression}"
+        try:
+            with on_cluster(subject.cluster.clusters):
+                try_script(subject.submission.script or "", [option])
+        except RefusedError as error:
+            message = f"SLURM refuses it with {option}: {error}"
+            fix = f"{_LATER}, or read what would be sent: --dry-run"
+            yield Finding(message, fix, "cluster")
+
+    def _limits(self, subject: Subject) -> ArrayLimits:
+        if self._answer is None:
+            options = dict(subject.plan.directives)
+            site = subject.slurm_site
+            with on_cluster(subject.cluster.clusters):
+                self._answer = limits_at(site, options, subject.cluster)
+        return self._answer
+
+    def _too_many(self, limits: ArrayLimits, answer: Split) -> Finding:
+        sent = self._tasks - answer.left_over
+        rule = limits.submit_rule
+        if limits.max_submitted is None or sent < min(self._tasks, limits.max_submitted):
+            arrays = several(len(answer.pieces), "array")
+            rule = f"{self._at_once} at once make {arrays} of {count(answer.pieces[0].tasks)} tasks"
+        tasks = several(self._tasks, "task")
+        cause = f"the sweep has {tasks}, and {count(sent)} can be submitted now: {rule}"
+        if sent == 0:
+            return Finding(cause, f"{_LATER}, or use another QoS or account", "cluster")
+        if self._can_be_fewer:
+            fix = f"nothing, if the sweep may take longer: these run all trials; else {_LATER}"
+            return Finding(cause, fix, "cluster", blocks=False)
+        fix = f"let each task run more trials (trials_per_task), or {_LATER}"
+        return Finding(cause, fix, "cluster")
+
+    def _notes(self, limits: ArrayLimits, answer: Split) -> Iterator[Note]:
+        if len(answer.pieces) > 1:
+            arrays = several(len(answer.pieces), "array")
+            longest = count(answer.pieces[0].tasks)
+            yield Note(f"the tasks go in {arrays} of at most {longest}, as SLURM and the site ask")
+        if limits.max_running and limits.max_running < self._at_once:
+            yield Note(f"{limits.run_rule}: the sweep's other tasks wait in the queue")
