@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import SchedulerError
+from hpcdl.formats import several
 from hpcdl.scheduler import rights, slurm
 from hpcdl.scheduler.arrays import ArrayLimits
 from hpcdl.scheduler.clusters import on_cluster
@@ -57,9 +58,10 @@ class _Limit:
         return max(0, self.most - (self.queued or 0))
 
     def __str__(self) -> str:
+        tasks = several(self.most, "task")
         if self.queued is None:
-            return f"{self.holder} lets {self.most:,} tasks run at once ({self.key})"
-        rule = f"{self.holder} allows {self.most:,} tasks in the queue ({self.key})"
+            return f"{self.holder} lets {tasks} run at once ({self.key})"
+        rule = f"{self.holder} allows {tasks} in the queue ({self.key})"
         if self.queued:
             return f"{rule}, {self.queued:,} are there"
         return rule
