@@ -113,7 +113,7 @@ class ArrayLimits:
 
     Args:
         max_array_size: SLURM's MaxArraySize: one above the highest task number.
-        max_submitted: tasks that this user may still submit (MaxSubmit less what is queued).
+        max_submitted: tasks that this user may still submit (MaxSubmitJobs less what is queued).
         max_tasks: tasks of one array, as the site asks.
         max_running: tasks that SLURM lets run at once; the others wait in the queue.
         submit_rule: whose limit max_submitted is, in words; "" without a limit.

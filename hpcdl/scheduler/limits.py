@@ -163,10 +163,10 @@ def read_queue(everybody: bool = False) -> list[QueuedTask] | None:
 def _submit_limits(job: _Job, cluster: Cluster) -> Iterator[_Limit]:
     """The limits of what may be in the queue. Those whose count is not known are left out."""
     yield from _qos_submit_limits(job)
-    if not job.first_qos("MaxSubmitPU") and not job.first_qos("MaxSubmitPA"):
-        yield from _association_limits(job, "MaxSubmit")
-    if not job.first_qos("GrpSubmit"):
-        yield from _association_limits(job, "GrpSubmit")
+    if not job.first_qos("MaxSubmitJobsPU") and not job.first_qos("MaxSubmitJobsPA"):
+        yield from _association_limits(job, "MaxSubmitJobs")
+    if not job.first_qos("GrpSubmitJobs"):
+        yield from _association_limits(job, "GrpSubmitJobs")
     most_jobs = _number(job.site.config.get("MaxJobCount", ""))
     if most_jobs is not None:
         yield _Limit("SLURM", "MaxJobCount", most_jobs, 0)
@@ -177,15 +177,15 @@ def _submit_limits(job: _Job, cluster: Cluster) -> Iterator[_Limit]:
 
 
 def _qos_submit_limits(job: _Job) -> Iterator[_Limit]:
-    for key in ("MaxSubmitPU", "MaxSubmitPA", "GrpSubmit"):
+    for key in ("MaxSubmitJobsPU", "MaxSubmitJobsPA", "GrpSubmitJobs"):
         qos = job.first_qos(key)
         if qos is None:
             continue
-        tasks = job.queued(everybody=key != "MaxSubmitPU")
+        tasks = job.queued(everybody=key != "MaxSubmitJobsPU")
         if tasks is None:
             continue
         counted = job.under_qos(tasks, qos)
-        if key == "MaxSubmitPA":
+        if key == "MaxSubmitJobsPA":
             counted = _of_account(counted, job.account)
         yield _Limit(f"QoS {qos.name}", key, qos.jobs[key], len(counted))
 
@@ -209,7 +209,7 @@ def _association_limits(job: _Job, key: str) -> Iterator[_Limit]:
         if key not in association.jobs:
             return  # the job may go where nothing limits it
         queued = None
-        if key in ("MaxSubmit", "GrpSubmit"):
+        if key in ("MaxSubmitJobs", "GrpSubmitJobs"):
             tasks = job.queued()
             if tasks is None:
                 return

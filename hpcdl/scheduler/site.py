@@ -41,8 +41,15 @@ CONFIG = (
     *ARRAYS,
 )
 # How many jobs there may be, in sacctmgr's words: Max* a user (PU) or an account (PA), Grp* all
-QOS_JOBS = ("MaxJobsPU", "MaxSubmitPU", "MaxJobsPA", "MaxSubmitPA", "GrpJobs", "GrpSubmit")
-ASSOCIATION_JOBS = ("MaxJobs", "MaxSubmit", "GrpJobs", "GrpSubmit")
+QOS_JOBS = (
+    "MaxJobsPU",
+    "MaxSubmitJobsPU",
+    "MaxJobsPA",
+    "MaxSubmitJobsPA",
+    "GrpJobs",
+    "GrpSubmitJobs",
+)
+ASSOCIATION_JOBS = ("MaxJobs", "MaxSubmitJobs", "GrpJobs", "GrpSubmitJobs")
 # What SLURM's suffixes mean: of memory in MB, of counts
 _MEGABYTES = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**3}
 _THOUSANDS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "P": 1000**5}

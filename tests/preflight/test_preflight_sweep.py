@@ -98,7 +98,7 @@ def test_fewer_workers_run_all_trials(world, limited):
     assert (name, finding.blocks) == ("tasks", False)
     assert finding.cause == (
         "the sweep has 8 tasks, and 3 can be submitted now: "
-        "QoS acc_debug allows 5 tasks in the queue (MaxSubmitPU), 2 are there"
+        "QoS acc_debug allows 5 tasks in the queue (MaxSubmitJobsPU), 2 are there"
     )
     assert report.notes == [
         "QoS acc_debug lets 2 tasks run at once (MaxJobsPU): "

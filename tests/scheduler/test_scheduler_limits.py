@@ -63,13 +63,13 @@ def test_limits_in_words_of_sacctmgr():
 
     assert qos.jobs == {
         "MaxJobsPU": 2,
-        "MaxSubmitPU": 7,
+        "MaxSubmitJobsPU": 7,
         "MaxJobsPA": 4,
-        "MaxSubmitPA": 9,
+        "MaxSubmitJobsPA": 9,
         "GrpJobs": 6,
-        "GrpSubmit": 20,
+        "GrpSubmitJobs": 20,
     }
-    assert association.jobs == {"MaxJobs": 3, "MaxSubmit": 5, "GrpSubmit": 50}
+    assert association.jobs == {"MaxJobs": 3, "MaxSubmitJobs": 5, "GrpSubmitJobs": 50}
 
 
 def test_qos_limit_replaces_the_accounts(queue, profile):
@@ -79,7 +79,7 @@ def test_qos_limit_replaces_the_accounts(queue, profile):
     answer = limits_at(a_site(NORMAL, DEBUG), {"qos": "acc_debug"}, profile())
     assert (answer.max_submitted, answer.max_running) == (1, 2)
     assert answer.submit_rule == (
-        "QoS acc_debug allows 7 tasks in the queue (MaxSubmitPU), 6 are there"
+        "QoS acc_debug allows 7 tasks in the queue (MaxSubmitJobsPU), 6 are there"
     )
     assert answer.run_rule == "QoS acc_debug lets 2 tasks run at once (MaxJobsPU)"
 
@@ -91,7 +91,7 @@ def test_account_limit_without_the_qos(queue, profile):
     answer = limits_at(a_site(NORMAL, DEBUG), {}, profile())
     assert (answer.max_submitted, answer.max_running) == (3, 3)
     assert answer.submit_rule == (
-        "account nct00 allows 5 tasks in the queue (MaxSubmit), 2 are there"
+        "account nct00 allows 5 tasks in the queue (MaxSubmitJobs), 2 are there"
     )
     assert answer.run_rule == "account nct00 lets 3 tasks run at once (MaxJobs)"
 
@@ -101,11 +101,11 @@ def test_group_limit_counts_everybody(queue, profile):
 
     answer = limits_at(a_site(DEBUG), {"qos": "acc_debug"}, profile())
     assert answer.max_submitted == 3
-    assert "(MaxSubmitPA), 6 are there" in answer.submit_rule
+    assert "(MaxSubmitJobsPA), 6 are there" in answer.submit_rule
     queue([OTHERS] * 4 + [replace(OTHERS, account="other")] * 15)
     answer = limits_at(a_site(DEBUG), {"qos": "acc_debug"}, profile())
     assert answer.max_submitted == 1
-    assert "(GrpSubmit), 19 are there" in answer.submit_rule
+    assert "(GrpSubmitJobs), 19 are there" in answer.submit_rule
 
 
 def test_full_queue_leaves_nothing(queue, profile):

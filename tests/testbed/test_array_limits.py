@@ -117,20 +117,20 @@ def test_max_submit_of_the_account(site: Bed) -> None:
     assert not finding["blocks"]
     assert finding["cause"] == (
         "the sweep has 8 tasks, and 5 can be submitted now: "
-        "account few allows 5 tasks in the queue (MaxSubmit)"
+        "account few allows 5 tasks in the queue (MaxSubmitJobs)"
     )
     refused = send(site, "normal", "0-7", "--hold")
     assert "AssocMaxSubmitJobLimit" in refused.stderr
     assert send(site, "normal", told["arrays"][0], "--hold").returncode == 0
     told = probe(site, "normal", 8)
     assert told["limits"]["max_submitted"] == 0
-    assert "(MaxSubmit), 5 are there" in told["findings"][0]["cause"]
+    assert "(MaxSubmitJobs), 5 are there" in told["findings"][0]["cause"]
     assert told["findings"][0]["blocks"]
     clear_queue()
 
 
 def test_limits_of_the_qos(site: Bed) -> None:
-    """MaxSubmitPU replaces the account's MaxSubmit; MaxJobsPU holds tasks back."""
+    """MaxSubmitJobsPU replaces the account's MaxSubmitJobs; MaxJobsPU holds tasks back."""
     limit("user", MaxSubmitJobs=5)
     limit("qos", MaxSubmitJobsPerUser=7, MaxJobsPerUser=1)
 
@@ -154,7 +154,7 @@ def test_limits_of_all_users(site: Bed) -> None:
 
     told = probe(site, QOS, 4)
     assert told["limits"]["max_submitted"] == 3
-    assert "(GrpSubmit)" in told["limits"]["submit_rule"]
+    assert "(GrpSubmitJobs)" in told["limits"]["submit_rule"]
     assert "QOSGrpSubmitJobsLimit" in send(site, QOS, "0-3", "--hold").stderr
     assert send(site, QOS, told["arrays"][0], "--hold").returncode == 0
     assert probe(site, QOS, 4)["limits"]["max_submitted"] == 0
