@@ -12,6 +12,7 @@ from hpcdl.discover.lines import Line, text
 from hpcdl.discover.storage import binds_line, detect_line, place_lines
 from hpcdl.errors import Problem
 from hpcdl.mounts import binds
+from hpcdl.mounts.file_systems import file_system_of
 from hpcdl.yamlfile.reader import read_yaml
 from hpcdl.yamlfile.writer import plain
 
@@ -142,7 +143,7 @@ def test_file_system_is_named(shared, monkeypatch, kind, words):
 
 
 def test_file_system_of_this_machine():
-    assert storage.file_system_of("/proc/self") == "proc"
+    assert file_system_of("/proc/self") == "proc"
 
 
 @pytest.mark.parametrize(

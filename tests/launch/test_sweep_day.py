@@ -1,0 +1,37 @@
+"""A short day of a sweep: workers are killed, lost and warned at random, and every trial ends once."""
+
+from __future__ import annotations
+
+import os
+
+from sweep_day import Day, audit, simulate
+
+from hpcdl.sweeps.claims import Claims
+
+
+def test_every_trial_ends_once(tmp_path):
+    day = Day(tmp_path, trials=300, workers=12, minute_s=0.002, faults_per_hour=12)
+
+    simulate(day)
+
+    assert audit(day) == []
+    assert day.faults["killed"] > 0
+    assert day.faults["lost"] > 0
+
+
+def test_claims_without_exclusive_links_are_noticed(tmp_path, monkeypatch):
+    """The day's audit can fail: here a trial that has an owner is taken all the same."""
+
+    def take(claims, number):
+        path = claims._paths.claim(number)
+        aside = path.with_name(f".{number}.{claims._key}")
+        os.symlink(claims._key, aside)
+        os.replace(aside, path)
+        return True
+
+    monkeypatch.setattr(Claims, "_link", take)
+    day = Day(tmp_path, trials=12, workers=6, minute_s=0.002, faults_per_hour=0.001)
+
+    simulate(day)
+
+    assert any("twice" in problem or "ended" in problem for problem in audit(day))
