@@ -41,6 +41,7 @@ FLOORS = {
         "fit model",
         "result",
         "training",
+        "serve",
         "__main__",
     ],
 }

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from hpcdl.contract import machine
-from hpcdl.launch import memory, node_checks, process
+from hpcdl.launch import memory, node_checks, processes
 
 LIKE_MACOS = "import os; del os.sched_getaffinity; "
 
@@ -39,7 +39,7 @@ def test_node_check_without_affinity(monkeypatch):
 def test_child_without_prctl(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
 
-    process._die_with_parent()
+    processes.die_with_parent()
 
 
 @pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1)])

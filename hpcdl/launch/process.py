@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -12,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from hpcdl.container import plain
 from hpcdl.contract.exit_status import EXIT_SPEC, EXIT_STOPPED
@@ -26,10 +25,12 @@ from hpcdl.launch.command import (
     with_modules,
 )
 from hpcdl.launch.deadline import Deadline
+from hpcdl.launch.fork_server import ServedTrainer
 from hpcdl.launch.memory import oom_kills, peak_memory_gb
-from hpcdl.launch.processes import kill_leftover, kill_tree
+from hpcdl.launch.processes import die_with_parent, kill_leftover, kill_tree
 from hpcdl.launch.recorder import Recorder
 from hpcdl.launch.retry import keep_trying
+from hpcdl.launch.served import ServedTrials
 from hpcdl.launch.stop_signal import StopSignal
 from hpcdl.launch.task import TaskContext
 from hpcdl.launch.watchers import KillWatcher, RemovedWatcher, Watcher
@@ -41,7 +42,6 @@ from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import Failure
 
 _LOOK_S = 1.0  # how often the watchers look
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ class ProgramRun:
         """Whether SLURM may end it."""
         return self.job_id is not None
 
+    @property
+    def served(self) -> ServedTrials | None:
+        """What starts a trial where TensorFlow is imported already; None for a fresh process."""
+        return self.task.served if self.task is not None else None
+
     def watchers(self) -> list[Watcher]:
         """What looks after the program while it runs; the deadline first."""
         watchers: list[Watcher] = [
@@ -94,11 +99,13 @@ def run_program(this: ProgramRun) -> Ending:
     programs = frozen_programs(paths)
     keep_trying("the run's home", lambda: prepare_home(paths.home, plan.data_root, programs), paths)
     scratch = plan.scratch and os.path.expandvars(plan.scratch)
+    if this.served is not None:
+        scratch = str(this.served.tmp)
     tmp = keep_trying(
         "the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch)
     )
     try:
-        status, log = _start_and_wait(this, tmp)
+        status, log, memory_gb = _start_and_wait(this, tmp)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     if terminated and status not in (0, EXIT_STOPPED):
@@ -115,7 +122,7 @@ def run_program(this: ProgramRun) -> Ending:
         gpus=plan.size.gpus,
         failure_kind=Failure.read(paths).kind,
         oom_kills=killed,
-        peak_memory_gb=peak_memory_gb(),
+        peak_memory_gb=memory_gb,
         overtime=deadline.overtime,
         asked_to_stop=paths.stop.exists(),
         near_the_end=deadline.near_the_end(plan.policy.signal_lead_s, time.time()),
@@ -129,8 +136,16 @@ def _stop_reason(paths: RunPaths) -> str | None:
     return reason if reason in (states.PRUNED, states.NO_METRIC) else None
 
 
-def _start_and_wait(this: ProgramRun, tmp: str) -> tuple[int, str]:
-    """Run the program, with its output in the logs; its exit status and the end of its output."""
+class _Ended(NamedTuple):
+    """The program's exit status, the end of its output, and the most memory it had, in GiB."""
+
+    status: int
+    log: str
+    memory_gb: float
+
+
+def _start_and_wait(this: ProgramRun, tmp: str) -> _Ended:
+    """Run the program, with its output in the logs."""
     paths, plan, attempt = this.paths, this.plan, this.attempt
     places = places_of(paths, plan, str(attempt), tmp)
     program = program_of(paths, plan)
@@ -145,21 +160,23 @@ def _start_and_wait(this: ProgramRun, tmp: str) -> tuple[int, str]:
     try:
         if isinstance(plan.program, Training):
             with keep_trying("the log", lambda: _open_log(paths, attempt), paths) as log:
-                child = start.with_output(log.fileno(), log.fileno())
+                trainer = this.served and this.served.start(paths, attempt, places)
+                child = trainer or start.with_output(log.fileno(), log.fileno())
                 status = _wait(child, watchers)
-            return status, tail(paths.log(attempt))
+            memory_gb = trainer.peak_memory_gb if trainer else None
+            return _Ended(status, tail(paths.log(attempt)), memory_gb or peak_memory_gb())
         with Recorder(paths, attempt) as recorder:
             child = start.with_output(recorder.stdout, recorder.stderr)
             recorder.start()
             status = _wait(child, watchers)
-        return status, recorder.end_of_output()
+        return _Ended(status, recorder.end_of_output(), peak_memory_gb())
     except _NotStartedError as error:
         message = _why_not_started(plan, argv, error.reason)
         with keep_trying("the log", lambda: _open_log(paths, attempt), paths) as log:
             log.write(f"{message}\n".encode("utf-8", "surrogateescape"))
         failure = {"kind": "spec", "message": message}
         keep_trying("failure.json", lambda: write_json(paths.failure, failure), paths)
-        return EXIT_SPEC, message
+        return _Ended(EXIT_SPEC, message, peak_memory_gb())
 
 
 class _NotStartedError(Exception):
@@ -194,7 +211,7 @@ class _Start:
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         except OSError as error:
             raise _NotStartedError(error) from error
@@ -210,7 +227,7 @@ def _why_not_started(plan: Plan, argv: list[str], error: OSError) -> str:
     return message
 
 
-def _wait(child: subprocess.Popen[bytes], watchers: Sequence[Watcher]) -> int:
+def _wait(child: subprocess.Popen[bytes] | ServedTrainer, watchers: Sequence[Watcher]) -> int:
     """Wait for the program's end; each watcher looks once a second. The program's exit status.
 
     Raises:
@@ -240,16 +257,3 @@ def _note_sigterm() -> list[int]:
     received: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     return received
-
-
-def _die_with_parent() -> None:
-    """In the child: end when launch ends, however that happens. One run has one trainer only.
-
-    The kernel forgets this for Apptainer, which changes its credentials. So the trainer also has
-    its lifeline: a pipe to its stdin, which is closed when launch ends.
-
-    Source: prctl(2), PR_SET_PDEATHSIG.
-    """
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it, macOS does not
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

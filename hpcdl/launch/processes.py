@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def processes_below(root: int) -> Iterator[int]:
@@ -80,3 +82,16 @@ def kill_leftover(program: list[str]) -> None:
         with suppress(OSError):
             if (process / "cmdline").read_bytes() == argv:
                 os.kill(int(process.name), signal.SIGKILL)
+
+
+def die_with_parent() -> None:
+    """In the child: end when launch ends, however that happens. One run has one trainer only.
+
+    The kernel forgets this for Apptainer, which changes its credentials. So the trainer also has
+    its lifeline: a pipe to its stdin, which is closed when launch ends.
+
+    Source: prctl(2), PR_SET_PDEATHSIG.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it, macOS does not
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcdl.launch.retry import keep_trying
+from hpcdl.launch.served import ServedTrials
 from hpcdl.launch.watchers import Watcher
 from hpcdl.run.paths import RunPaths
 from hpcdl.sweeps.settings import SweepSettings
@@ -20,11 +21,13 @@ class TaskContext:
         settings: the sweep's.
         end_time: when the task reaches its time limit (unix time).
         watchers: what looks after the trial, besides the watchers of every program.
+        served: starts the trial where TensorFlow is imported already; None for a fresh process.
     """
 
     settings: SweepSettings
     end_time: float
     watchers: Sequence[Watcher]
+    served: ServedTrials | None = None
 
 
 class TaskStop:

@@ -1,4 +1,7 @@
-"""``python -m hpcdl.trainer RUN_JSON``: faults become text, failure.json and an exit status."""
+"""``python -m hpcdl.trainer RUN_JSON``: faults become text, failure.json and an exit status.
+
+``--serve`` in place of RUN_JSON forks such trainers on request: see `hpcdl.trainer.serve`.
+"""
 
 from __future__ import annotations
 
@@ -168,7 +171,12 @@ def _end_with_launch() -> None:
 
 if __name__ == "__main__":
     be_patient()
-    status = main(sys.argv[1:])
+    arguments = sys.argv[1:]
+    if arguments == ["--serve"]:
+        from hpcdl.trainer.serve import serve
+
+        arguments = serve()  # from here on this is a forked trainer
+    status = main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
     atexit._run_exitfuncs()
