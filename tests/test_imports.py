@@ -45,6 +45,7 @@ ALLOWED = {
     "wait RUN": READS,
     "cancel RUN": READS,
     "clean RUN": READS,
+    "cost RUN": READS,
     "image inspect nowhere.sif": READS,
     "env build mnist_script MARENOSTRUM --set container=./nowhere.sif": READS,
 }

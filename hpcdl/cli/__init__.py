@@ -24,6 +24,7 @@ COMMANDS = {
     "result": "Show the result of a run.",
     "report": "Write a run's report, one HTML page.",
     "compare": "Show runs side by side.",
+    "cost": "Show what runs cost, and what to ask for next time.",
     "tensorboard": "Show runs' curves in TensorBoard.",
     "cancel": "Cancel a run for good.",
     "resume": "Continue a run that ended too early.",

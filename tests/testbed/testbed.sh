@@ -8,6 +8,7 @@ trap '[ $? = 3 ] || die "failed in ${FUNCNAME[0]:-main}: $BASH_COMMAND; logs are
 . "$HERE/apptainer.sh"
 . "$HERE/images.sh"
 . "$HERE/slurm.sh"
+. "$HERE/seff.sh"
 
 main() {
   local verb=${1:-}
@@ -69,6 +70,7 @@ verb_prepare() {
 
 prepare_all() {
   prepare_images
+  phase seff install_seff
   phase users make_users
   phase modules make_modules
   phase python make_venv

@@ -1,0 +1,136 @@
+"""`hpcdl cost` on run folders and a sacct that answers as it is told."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+PLAN = {
+    "size": {"nodes": 1, "gpus": 2, "cpus": 10, "memory_gb": 40.0, "time_limit_s": 3600},
+    "directives": [["mem", "40960M"]],
+}
+SENT = time.mktime(time.strptime("2026-11-28T16:00:00", "%Y-%m-%dT%H:%M:%S"))
+FIELDS = "JobIDRaw JobID State Submit Eligible Start ElapsedRaw TimelimitRaw AllocCPUS NNodes NTasks TotalCPU ReqMem MaxRSS"
+ANSWER = """\
+7|7|COMPLETED|2026-11-28T16:00:00|2026-11-28T16:00:00|2026-11-28T16:00:30|1802|60|10|1||01:00:04|40G|
+7.batch|7.batch|COMPLETED|2026-11-28T16:00:30|2026-11-28T16:00:30|2026-11-28T16:00:30|1802||10|1|1|01:00:04||4G
+"""
+
+
+@pytest.fixture
+def make_run(tmp_path, monkeypatch):
+    """Makes the folder of a run that was sent to SLURM, took half an hour, and is done."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    def make(name="a/20261128-1600-aaaa", backend="slurm", seconds=1800.0, done=True):
+        root = tmp_path / "runs" / name
+        root.mkdir(parents=True)
+        (root / "manifest.json").write_text(json.dumps({"created": SENT}))
+        (root / "plan.json").write_text(json.dumps(PLAN))
+        sent = {"backend": backend, "time": SENT, "job_id": "7" if backend == "slurm" else None}
+        (root / "submitted.json").write_text(json.dumps({**sent, "host": "elsewhere"}))
+        job_id = sent["job_id"]
+        rows = [{"event": "start", "attempt": 1, "job_id": job_id, "node": "n", "time": SENT + 30}]
+        if done:
+            ends = {"event": "end", "reason": "done", "time": SENT + 30 + seconds}
+            rows.append({**rows[0], **ends, "seconds": seconds})
+            (root / "result.json").write_text('{"state": "done"}')
+        (root / "attempts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return root
+
+    return make
+
+
+@pytest.fixture
+def sacct(tmp_path):
+    """A sacct that knows the job."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sacct").write_text(
+        f'#!/bin/sh\n[ "$1" = --helpformat ] && echo {FIELDS} && exit\necho "{ANSWER}"\n'
+    )
+    (folder / "sacct").chmod(0o755)
+
+
+def test_one_run_by_accounting(cli, make_run, sacct):
+    answer = cli("cost", make_run())
+
+    assert answer.code == 0
+    table = " ".join(answer.out.split())
+    assert "a/20261128-1600-aaaa done 1.00 5.00 0:30 30:02 of 1:00:00 (50.1 %) 20.0 %" in table
+    assert "4.00 GB of 40 GB (10.0 %)" in table
+    assert "the use of the GPUs is not known" in answer.out
+    assert "energy" not in answer.out
+    options = "--set resources.time=00:45:00 --set resources.memory_gb=5 --set resources.cpus=3"
+    assert answer.out.endswith(f"next time for a: {options}\n")
+
+
+def test_suggested_options_are_taken(cli, make_run, sacct, write_job):
+    """The line can be pasted behind submit, check or render."""
+    options = cli("cost", make_run()).out.splitlines()[-1].partition(": ")[2].split()
+    script = write_job("name: a\nscript: a.py\n", a__py="")
+    profile = write_job(
+        "name: c\nnode: {cpus: 10, gpus: 2, memory_gb: 40}\nimages: {tensorflow: /i.sif}\nmemory_request: mem\n",
+        "c.yaml",
+    )
+
+    text = cli("render", script, "--cluster", profile, *options).out
+
+    assert "#SBATCH --time=00:45:00" in text
+    assert "#SBATCH --mem=5120M" in text
+    assert "#SBATCH --cpus-per-task=3" in text
+
+
+def test_json_for_programs(cli, make_run, sacct):
+    content = json.loads(cli("cost", make_run(), "--json").out)
+
+    (run,) = content["runs"]
+    assert run["gpu_hours"] == 1.0
+    assert run["queue_s"] == 30
+    assert run["energy_j"] is None
+    assert run["asked"]["memory_gb"] == 40.0
+    assert run["efficiency"]["cpu"] == pytest.approx(0.2)
+    assert content["total"]["gpu_hours"] == 1.0
+    assert content["suggestions"][0]["cpus"] == 3
+
+
+def test_run_without_accounting(cli, make_run):
+    answer = cli("cost", make_run())
+
+    assert answer.code == 0
+    assert "1.00   5.00" in answer.out
+    assert "CPU and energy are not known" in answer.out
+    assert "sacct is not on this machine" in answer.out
+    assert "next time for a: --set resources.time=00:45:00" in answer.out
+
+
+def test_local_run_has_no_queue(cli, make_run):
+    make_run(backend="local")
+
+    (run,) = json.loads(cli("cost", "--json").out)["runs"]
+
+    assert run["queue_s"] is None
+    assert "it ran without SLURM" in run["unknown"][0]
+
+
+def test_total_counts_older_runs(cli, make_run):
+    for number in range(25):
+        make_run(f"a/20261128-16{number:02}-aaaa", backend="local")
+
+    answer = cli("cost")
+
+    assert answer.out.count("20261128-16") == 20
+    assert "25 runs" in answer.out
+    assert "25.00  125" in answer.out
+    assert "(5 older runs: in the total, not in the table)" in answer.err
+
+
+def test_since_leaves_older_runs_out(cli, make_run):
+    make_run()
+
+    assert "a/2026" in cli("cost", "--since", "2020-01-01").out
+    assert "no run fits" in cli("cost", "--since", "2100-01-01").err
+    assert cli("cost", "--since", "soon").code == 2
