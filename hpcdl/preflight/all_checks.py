@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from hpcdl.preflight import Check, Report, Subject, check
 from hpcdl.preflight.data import data
+from hpcdl.preflight.earlier_runs import earlier_runs, has_earlier_runs
 from hpcdl.preflight.filesystem import file_system
 from hpcdl.preflight.hostpython import host_python
 from hpcdl.preflight.image import image, image_here
@@ -87,8 +88,10 @@ SITE = [
     NamedCheck("time", time_limit),
     NamedCheck("size", size),
 ]
+EARLIER_RUNS = NamedCheck("earlier runs", earlier_runs, has_earlier_runs)
 CHECKS = [
     *SITE,
+    EARLIER_RUNS,
     NamedCheck("image", image),
     NamedCheck("packages", packages, _has_packages),
     NamedCheck("data", data, _has_data),
@@ -102,6 +105,7 @@ CHECKS = [
 ]
 THIS_PYTHON = NamedCheck("this Python", this_python, _without_container)
 LOCAL = [
+    EARLIER_RUNS,
     NamedCheck("image", image_here, _in_container),
     NamedCheck("packages", packages, _has_packages),
     THIS_PYTHON,

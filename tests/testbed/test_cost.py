@@ -112,6 +112,13 @@ def test_figures_are_those_of_seff(bed: Bed) -> None:
     assert ours["suggestion"]["cpus"] in (1, 2)  # of 4; one was busy if the machine let it
 
 
+def test_second_submission_knows_the_first(bed: Bed) -> None:
+    assert submit(bed, "print(1)\n").wait()["state"] == "done"
+    options = ["--cluster", bed.profile, "--runs-dir", bed.runs, "-s", "cluster.memory_request=mem"]
+    done = bed.run("hpcdl", "submit", bed.folder / "job.yaml", *options)
+    assert "GPU-hours, by 1 earlier run" in done.stderr
+
+
 def test_requeued_run_counts_all_attempts(bed: Bed) -> None:
     run = submit(bed, STOPS)
     until(lambda: (run.path / "logs/1.log").exists() and "up" in run.log())
