@@ -151,6 +151,9 @@ class Cluster:
     signal_lead_s: int = setting(
         "seconds before the time limit at which SLURM warns the job", 180, ge=1
     )
+    budget_gpu_hours: Optional[float] = setting(
+        "GPU-hours that all your runs together may take; what exceeds them is not sent", None, gt=0
+    )
     min_poll_s: int = setting("seconds between two questions to SLURM", 60, ge=1)
     emulate_gpus: bool = setting("stand in CPU devices for GPUs (test beds only)", False)
     places: dict[str, str] = field(

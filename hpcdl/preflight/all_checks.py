@@ -9,6 +9,7 @@ from hpcdl.preflight import Check, Report, Subject, check
 from hpcdl.preflight.data import data
 from hpcdl.preflight.earlier_runs import earlier_runs, has_earlier_runs
 from hpcdl.preflight.filesystem import file_system
+from hpcdl.preflight.gpu_budget import gpu_budget, has_budget
 from hpcdl.preflight.hostpython import host_python
 from hpcdl.preflight.image import image, image_here
 from hpcdl.preflight.limits import account, partition, qos, time_limit
@@ -91,6 +92,7 @@ SITE = [
 EARLIER_RUNS = NamedCheck("earlier runs", earlier_runs, has_earlier_runs)
 CHECKS = [
     *SITE,
+    NamedCheck("budget", gpu_budget, has_budget),
     EARLIER_RUNS,
     NamedCheck("image", image),
     NamedCheck("packages", packages, _has_packages),

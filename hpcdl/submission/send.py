@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Submission:
         code_sha: of hpcdl's own code, which the run will use.
         unseen: what the container will not show, for the checks.
         after: the runs that must have ended before.
+        cluster: the profile; None where there is none.
     """
 
     job: Job
@@ -57,6 +59,28 @@ class Submission:
     code_sha: str
     unseen: list[Unseen] = field(default_factory=list)
     after: list[After] = field(default_factory=list)
+    cluster: Cluster | None = None
+
+    def within_budget(
+        self, tasks: int = 1, at_most: float | None = None
+    ) -> AbstractContextManager[None]:
+        """Let it be made and sent only within the profile's budget of GPU-hours.
+
+        Args:
+            tasks: how many jobs of this size are sent.
+            at_most: GPU-hours after which they end by themselves; None for no such limit.
+
+        Raises:
+            UserError: on entering: it would exceed the budget.
+        """
+        if self.backend != "slurm" or self.cluster is None or not self.cluster.budget_gpu_hours:
+            return nullcontext()
+        from hpcdl.submission.gpu_budget import asked_gpu_hours, within_budget
+
+        asked = asked_gpu_hours(self.plan, tasks)
+        if at_most is not None:
+            asked = min(asked, at_most)
+        return within_budget(self.cluster, self.paths.root.parent.parent, asked)
 
 
 def prepare(
@@ -79,12 +103,7 @@ def prepare(
     Raises:
         UserError: the cluster cannot do it, or SLURM cannot carry a value.
     """
-    notes: list[str] = []
-    if job.sweep is not None:
-        notes.append(
-            "the job's section sweep is left out: this is one training with the job's own values;"
-            " hpcdl sweep JOB starts the sweep"
-        )
+    notes = _about_sweep(job)
     if backend == "local":
         job, cluster = local_machine.fit(job, cluster, notes)
     else:
@@ -128,7 +147,18 @@ def prepare(
         code_sha=sha,
         unseen=located.unseen,
         after=waits_for,
+        cluster=cluster,
     )
+
+
+def _about_sweep(job: Job) -> list[str]:
+    """What the user must hear if the job file describes a sweep."""
+    if job.sweep is None:
+        return []
+    return [
+        "the job's section sweep is left out: this is one training with the job's own values;"
+        " hpcdl sweep JOB starts the sweep"
+    ]
 
 
 def _about_clusters(cluster: Cluster) -> list[str]:
@@ -179,7 +209,7 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
         command_line: what the user typed, for the manifest.
 
     Raises:
-        UserError: a run that it comes after has failed.
+        UserError: a run that it comes after has failed, or the profile's budget does not allow it.
         RunError: the run folder cannot be made.
         SchedulerError: SLURM refused it; the run folder stays, in state created.
     """
@@ -187,6 +217,20 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
     require_backend(submission)
     require_after(submission.after, submission.plan, in_slurm=submission.backend == "slurm")
     packages.require(submission.plan)
+    with submission.within_budget():
+        _make(submission, command_line)
+        try:
+            send_run(paths)
+        except SchedulerError as error:
+            raise SchedulerError(
+                f"{error}\nThe run was made, and is sent with: hpcdl resume {paths.root}"
+            ) from error
+    return Run(paths.root)
+
+
+def _make(submission: Submission, command_line: Sequence[str]) -> None:
+    """Make the run folder, ready to be sent."""
+    paths = submission.paths
     create(
         paths, submission.job, submission.plan, submission.spec, command_line, submission.code_sha
     )
@@ -198,13 +242,6 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
                 raise RunError(f"{message}; choose another --runs-dir")
         write_text(paths.script, submission.script)
     note_after(paths, submission.after)
-    try:
-        send_run(paths)
-    except SchedulerError as error:
-        raise SchedulerError(
-            f"{error}\nThe run was made, and is sent with: hpcdl resume {paths.root}"
-        ) from error
-    return Run(paths.root)
 
 
 def worker_command(python: str, folder: Path, options: Sequence[str] = ("-s",)) -> list[str]:

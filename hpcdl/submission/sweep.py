@@ -106,13 +106,21 @@ def send_sweep(prepared: SweepSubmission, command_line: Sequence[str] = ()) -> S
         command_line: what the user typed, for the manifest.
 
     Raises:
+        UserError: the profile's budget of GPU-hours does not allow it.
         RunError: the folder cannot be made, or others could write into it.
         SchedulerError: SLURM refused the tasks; the folder stays.
     """
-    submission, paths = prepared.submission, prepared.paths
+    submission = prepared.submission
     require_backend(submission)
     packages.require(submission.plan)
-    _refuse_other_sweep(paths, prepared.settings)
+    _refuse_other_sweep(prepared.paths, prepared.settings)
+    with submission.within_budget(prepared.tasks, prepared.settings.gpu_hours):
+        _make_and_send(prepared, command_line)
+    return prepared.paths
+
+
+def _make_and_send(prepared: SweepSubmission, command_line: Sequence[str]) -> None:
+    submission, paths = prepared.submission, prepared.paths
 
     def fill(aside: RunPaths) -> None:
         folder = SweepPaths(aside.root)
@@ -134,7 +142,6 @@ def send_sweep(prepared: SweepSubmission, command_line: Sequence[str] = ()) -> S
         raise SchedulerError(
             f"{error}\nThe sweep was made, and is sent with: hpcdl retry {paths.root}"
         ) from error
-    return paths
 
 
 def send_more(paths: SweepPaths, trials: int) -> None:
