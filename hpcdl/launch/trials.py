@@ -27,10 +27,11 @@ from hpcdl.sweeps.events import Stopped, append_event
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.knowledge import knew_of, known_trials
 from hpcdl.sweeps.missing import TrialFile, missing_events
+from hpcdl.sweeps.progress import budget_of, used_gpu_hours
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.state import SweepState
 from hpcdl.sweeps.submitted import SweepSubmitted
-from hpcdl.sweeps.suggest import grid_size, sampler_of, suggest
+from hpcdl.sweeps.suggest import sampler_of, suggest
 from hpcdl.sweeps.trial_spec import trial_spec
 
 _START_S = 60.0  # a trial that cannot run for this long is not begun
@@ -116,28 +117,17 @@ class Worker:
     def _budget(self) -> int:
         """How many trials there may be."""
         submitted = SweepSubmitted.read(self._paths)
-        trials = self._settings.trials
-        if submitted is not None:
-            trials += submitted.more_trials
-        if self._settings.method == "grid":
-            trials = min(trials, grid_size(self._settings.space))
+        more_trials = 0 if submitted is None else submitted.more_trials
         if self._is_gpu_time_used():
             say(f"the sweep's {self._settings.gpu_hours:g} GPU-hours are used")
             return 0
-        return trials
+        return budget_of(self._settings, more_trials)
 
     def _is_gpu_time_used(self) -> bool:
         if self._settings.gpu_hours is None:
             return False
-        state, now = self._claims.state, time.time()
-        seconds = 0.0
-        for trial in state.trials.values():
-            if trial.state == "running":
-                seconds += now - (trial.claimed_at or now)
-            else:
-                seconds += trial.seconds
-        share = self._settings.gpus / self._settings.trials_per_gpu
-        return seconds * share / 3600 >= self._settings.gpu_hours
+        used = used_gpu_hours(self._settings, self._claims.state, time.time())
+        return used >= self._settings.gpu_hours
 
     def _propose(self, number: int, state: SweepState) -> Proposal:
         """The parameters of a new trial."""

@@ -18,9 +18,12 @@ from hpcdl.run.logs import numbered
 from hpcdl.run.paths import TrialPaths, run_paths
 from hpcdl.run.records import Manifest, Submitted
 from hpcdl.run.result import Result
-from hpcdl.run.state import Evidence, Status, process_start, read, status_of
+from hpcdl.run.state import Evidence, Status, process_start, read, read_epochs, status_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from hpcdl.scheduler.jobinfo import JobInfo
 
 _LOOK_S = 0.5  # how often wait looks at a run's files
@@ -52,6 +55,9 @@ class Run:
         self.paths = run_paths(Path(folder).absolute())
         if not self.paths.manifest.exists():
             raise RunError(f"{folder} is not a run folder (it has no manifest.json)")
+
+    def __fspath__(self) -> str:
+        return str(self.paths.root)
 
     def __repr__(self) -> str:
         return f"Run({str(self.paths.root)!r})"
@@ -149,6 +155,39 @@ class Run:
         """What came out (result.json), or None while there is nothing."""
         result = Result.read(self.paths)
         return None if result is None else result.keys
+
+    def metrics(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Its metrics by name, one value for each epoch.
+
+        Returns:
+            Arrays of shape (epochs,); NaN where an epoch has no value. ``epoch`` is among them.
+        """
+        import numpy as np
+
+        rows = read_epochs(self.paths)
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = {}
+        for name in names:
+            values = [row.get(name) for row in rows]
+            columns[name] = np.array(
+                [np.nan if value is None else value for value in values], np.float64
+            )
+        return columns
+
+    def _repr_html_(self) -> str:
+        """Its status as a table, for a notebook."""
+        from html import escape
+
+        status = self.status(ask=False)
+        rows = [("state", status.state), ("note", status.note)]
+        if status.epoch is not None:
+            rows.append(("epoch", f"{status.epoch} of {status.epochs}"))
+        for name, value in status.metrics.items():
+            rows.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
+        lines = []
+        for name, value in rows:
+            lines.append(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>")
+        return f"<table><caption>{escape(self.name)}</caption>{''.join(lines)}</table>"
 
     def is_script(self) -> bool:
         """Whether it runs the user's own script; a training has a run.json."""

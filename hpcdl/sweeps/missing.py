@@ -49,6 +49,19 @@ def read_end(paths: SweepPaths, claimed: Claimed) -> Ended | None:
     return end_of_result(result, claimed, path.stat().st_mtime)
 
 
+def whole_state(paths: SweepPaths) -> SweepState:
+    """What the logs of a sweep say, and the trials' own files where the logs say nothing.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    state = SweepState.load_index(paths)
+    state.refresh(paths)
+    for event in missing_events(paths, state):
+        state.add(event)
+    return state
+
+
 def missing_events(paths: SweepPaths, state: SweepState) -> list[Event]:
     """The claims and ends that the logs do not show, for `SweepState.add`.
 
