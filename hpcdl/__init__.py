@@ -7,23 +7,38 @@ must work on Python 3.8 with nothing of hpcdl's host packages installed.
 
 TYPE_CHECKING = False  # what a type checker takes for true; `typing` itself need not be loaded
 if TYPE_CHECKING:
-    from hpcdl.api import render, submit
+    from hpcdl.api import log, render, submit, sweep
     from hpcdl.cluster import load_cluster
     from hpcdl.contract.version import __version__
     from hpcdl.job import load_job
     from hpcdl.planning import plan
     from hpcdl.run import Run
+    from hpcdl.sweeps.handle import Sweep
 
-__all__ = ["Run", "__version__", "load_cluster", "load_job", "plan", "render", "submit"]
+__all__ = [
+    "Run",
+    "Sweep",
+    "__version__",
+    "load_cluster",
+    "load_job",
+    "log",
+    "plan",
+    "render",
+    "submit",
+    "sweep",
+]
 
 _HOME_OF = {
     "Run": "hpcdl.run",
+    "Sweep": "hpcdl.sweeps.handle",
     "__version__": "hpcdl.contract.version",
     "load_cluster": "hpcdl.cluster",
     "load_job": "hpcdl.job",
+    "log": "hpcdl.api",
     "plan": "hpcdl.planning",
     "render": "hpcdl.api",
     "submit": "hpcdl.api",
+    "sweep": "hpcdl.api",
 }
 
 

@@ -1,11 +1,12 @@
-"""What a Python program calls: `render` and `submit`, which do what the commands do."""
+"""What a Python program calls: `render`, `submit` and `sweep`, which do what the commands do."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import JobError, Problem, UserError
@@ -16,8 +17,10 @@ from hpcdl.submission.locate import Located, locate
 from hpcdl.usercode.source import NOTEBOOK
 
 if TYPE_CHECKING:
+    from hpcdl.job.sweep_section import SweepSection
     from hpcdl.run import Run
     from hpcdl.submission.send import Submission
+    from hpcdl.sweeps.handle import Sweep
 
 
 def render(job: Job | Plan, cluster: Cluster | None = None) -> str:
@@ -88,7 +91,7 @@ def is_notebook(job: Job) -> bool:
 
 def submit(
     job: Job,
-    cluster: Cluster,
+    cluster: Cluster | str,
     backend: str = "slurm",
     runs_dir: str | None = None,
     check: bool = True,
@@ -102,8 +105,8 @@ def submit(
 
     Args:
         job: what to run, from `load_job`.
-        cluster: where to run it, from `load_cluster`. The local backend usually takes
-            ``load_cluster("local")``.
+        cluster: where to run it: a profile from `load_cluster`, or its name or file. The local
+            backend usually takes ``"local"``.
         backend: "slurm", or "local" to run the job on this machine.
         runs_dir: the folder for run folders. By default it is the cluster's ``runs_root``.
         check: whether to make the checks of ``hpcdl check`` first, and refuse a job that cannot
@@ -129,6 +132,7 @@ def submit(
     """
     from hpcdl.submission import send
 
+    cluster = _profile(cluster)
     prepared = send.prepare(job, cluster, backend, runs_dir)
     send.require_backend(prepared)
     for note in prepared.notes:
@@ -136,6 +140,118 @@ def submit(
     if check:
         _require_checked(prepared, cluster)
     return send.submit(prepared, sys.argv if command_line is None else command_line)
+
+
+def log(low: float, high: float) -> str:
+    """A range for `sweep` in which each power of ten gets an equal share.
+
+    Args:
+        low: its lower end, above 0.
+        high: its upper end.
+
+    Examples:
+        >>> hpcdl.log(0.0001, 0.1)
+        'log:0.0001..0.1'
+    """
+    return f"log:{low!r}..{high!r}"
+
+
+def sweep(
+    job: Job,
+    over: Mapping[str, Any] | None = None,
+    cluster: Cluster | str = "local",
+    backend: str | None = None,
+    runs_dir: str | None = None,
+    **settings: Any,
+) -> Sweep:
+    """Check a sweep, send it, and return it: many trials of one job, each with other values.
+
+    The command ``hpcdl sweep`` does the same.
+
+    Args:
+        job: what each trial runs, from `load_job`.
+        over: what is searched: a space for each key. A space is a list of values, or a text such as
+            ``"0.001..0.1"``, ``"int:1..8"``; `log` makes one. By default it is that of the job's
+            section ``sweep``.
+        cluster: where to run it: a profile from `load_cluster`, or its name or file.
+        backend: "slurm", or "local" for this machine; by default "local" for the profile of that
+            name, else "slurm".
+        runs_dir: the folder for the sweep. By default it is the cluster's ``runs_root``.
+        settings: the other keys of the section ``sweep``: ``method``, ``metric``, ``trials``,
+            ``at_once``, ``gpu_hours``, ``seed`` and so on.
+
+    Returns:
+        The sweep. On SLURM its tasks are in the queue; on the local backend they have begun.
+
+    Raises:
+        JobError: the sweep, or a value of its space, cannot run; with every reason.
+        UserError: the cluster cannot do it.
+        RunError: the folder cannot be made.
+        SchedulerError: this machine has no SLURM, or SLURM refused the tasks.
+
+    Examples:
+        >>> job = hpcdl.load_job("digits_cnn", ["train.epochs=1"])
+        >>> sweep = hpcdl.sweep(job, over={"model.dropout": [0.2, 0.5]}, method="grid")
+        >>> sweep.wait().counts["done"]
+        2
+    """
+    from hpcdl.submission.send import require_backend
+    from hpcdl.submission.sweep import prepare_sweep, send_sweep
+    from hpcdl.sweeps.checks import check_sweep
+    from hpcdl.sweeps.handle import Sweep
+
+    cluster = _profile(cluster)
+    if backend is None:
+        backend = "local" if cluster.name == "local" else "slurm"
+    section = _section(job, over, settings)
+    checked = check_sweep(replace(job, sweep=section), on_this_machine=backend == "local")
+    prepared = prepare_sweep(replace(job, sweep=None), cluster, checked, backend, runs_dir)
+    require_backend(prepared.submission)
+    for note in prepared.submission.notes:
+        warnings.warn(note, stacklevel=2)
+    _require_checked(prepared.submission, cluster)
+    return Sweep(send_sweep(prepared, sys.argv).root)
+
+
+def _section(job: Job, over: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> SweepSection:
+    """The section ``sweep`` that the arguments of `sweep` make of the job's own.
+
+    Raises:
+        JobError: a setting is not known, or has another kind of value.
+    """
+    import json
+
+    from hpcdl.job.sweep_section import SweepSection
+    from hpcdl.yamlfile.reader import read_yaml
+    from hpcdl.yamlfile.walker import Walker
+
+    values = {} if job.sweep is None else asdict(job.sweep)
+    values.update(settings)
+    if over is not None:
+        values["over"] = dict(over)
+    given = {key: value for key, value in values.items() if value is not None}
+    try:
+        text = json.dumps(given)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"sweep() was given {error}; expected numbers, texts, true, false, None, or lists"
+        ) from error
+    problems: list[Problem] = []
+    document = read_yaml(text, "sweep()", problems)
+    section = None
+    if document is not None:
+        section = Walker(problems).fill(SweepSection, document, "sweep")
+    if section is None or problems:
+        raise JobError("sweep()", problems)
+    return section
+
+
+def _profile(cluster: Cluster | str) -> Cluster:
+    if isinstance(cluster, str):
+        from hpcdl.cluster import load_cluster
+
+        return load_cluster(cluster)
+    return cluster
 
 
 def _require_checked(prepared: Submission, cluster: Cluster) -> None:
