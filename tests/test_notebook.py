@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def executed(tmp_path_factory):
     return client.execute()
 
 
-def outputs(notebook, cell: int) -> dict:
+def outputs(notebook, cell: int) -> dict[str, Any]:
     """The data that a code cell shows last, by MIME type."""
     cells = [item for item in notebook.cells if item.cell_type == "code"]
     return dict(cells[cell].outputs[-1]["data"])
@@ -31,8 +32,8 @@ def outputs(notebook, cell: int) -> dict:
 def test_notebook_of_docs_runs(executed):
     assert outputs(executed, 1)["text/plain"].startswith("{'done': 4")
     assert outputs(executed, 2)["text/html"].count("<tr>") == 5
-    assert "array([" in outputs(executed, 4)["text/plain"]
-    assert outputs(executed, 6)["text/plain"] == "True"
+    assert "array([" in outputs(executed, 5)["text/plain"]
+    assert outputs(executed, 7)["text/plain"] == "True"
 
 
 def test_notebook_is_stored_without_outputs():

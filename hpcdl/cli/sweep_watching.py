@@ -79,8 +79,9 @@ def _say_ends(state: SweepState, settings: SweepSettings, shown: set[int]) -> No
 
 def _say_outcome(paths: SweepPaths, settings: SweepSettings) -> int:
     """Say how the sweep ended, and give the exit code."""
-    from hpcdl.sweeps.best import counts_text, whole_state
+    from hpcdl.sweeps.best import counts_text
     from hpcdl.sweeps.keeping import best_numbers
+    from hpcdl.sweeps.missing import whole_state
 
     state = whole_state(paths)
     best = best_numbers(state, settings, 1)

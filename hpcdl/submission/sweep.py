@@ -28,6 +28,9 @@ from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.submitted import SentArray, SweepSubmitted
 
 
+_started: list[subprocess.Popen[bytes]] = []  # held: Python complains of handles that it drops
+
+
 @dataclass(frozen=True)
 class SweepSubmission:
     """A sweep that is ready to be made and sent.
@@ -242,6 +245,7 @@ def _start_here(paths: SweepPaths) -> SentArray:
             stderr=log,
             start_new_session=True,
         )
+    _started.append(process)
     array = SentArray(
         job_id=None,
         tasks=1,

@@ -10,24 +10,11 @@ from hpcdl.job import load_job
 from hpcdl.job.text import job_text
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.keeping import best_numbers
-from hpcdl.sweeps.missing import missing_events
+from hpcdl.sweeps.missing import whole_state
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.state import SweepState, TrialState
 from hpcdl.sweeps.trial_job import TrialJobs
 from hpcdl.text import one_line
-
-
-def whole_state(paths: SweepPaths) -> SweepState:
-    """What the logs of a sweep say, and the trials' own files where the logs say nothing.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
-    state = SweepState.load_index(paths)
-    state.refresh(paths)
-    for event in missing_events(paths, state):
-        state.add(event)
-    return state
 
 
 def best_job_text(paths: SweepPaths) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.files import write_text
-from hpcdl.sweeps.best import whole_state
 from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.missing import whole_state
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.state import TrialState
 

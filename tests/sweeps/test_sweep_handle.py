@@ -25,7 +25,7 @@ def sweep(tmp_path_factory):
         "    for epoch in (1, 2):\n"
         "        print(json.dumps({'epoch': epoch, 'score': rate * epoch}), file=lines)\n"
     )
-    job = hpcdl.load_job(folder / "train.py", args=["--rate", "1"])
+    job = hpcdl.load_job(folder / "train.py", ["resources.gpus=0"], ["--rate", "1"])
     made = hpcdl.sweep(
         job,
         over={"args.rate": [0.5, 0.25, 2.0]},
@@ -75,7 +75,7 @@ def test_sweep_opens_again_elsewhere(sweep, tmp_path, monkeypatch):
     pickled = pickle.dumps(sweep)
     monkeypatch.chdir(tmp_path)
 
-    again = pickle.loads(pickled)
+    again = pickle.loads(pickled)  # noqa: S301 - our own
 
     assert hpcdl.Sweep(again).best.value == sweep.best.value
     assert again.status().is_over
@@ -101,7 +101,7 @@ def test_log_makes_a_range():
 def test_unknown_setting_is_refused():
     job = hpcdl.load_job("digits_cnn")
 
-    with pytest.raises(JobError, match="trails.*trials"):
+    with pytest.raises(JobError, match=r"trails.*trials"):
         hpcdl.sweep(job, over={RATES: hpcdl.log(1e-4, 1e-1)}, trails=3)
     with pytest.raises(UserError, match="expected numbers"):
         hpcdl.sweep(job, over={RATES: [math.sqrt]})
