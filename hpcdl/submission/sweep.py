@@ -27,7 +27,6 @@ from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.submitted import SentArray, SweepSubmitted
 
-
 _started: list[subprocess.Popen[bytes]] = []  # held: Python complains of handles that it drops
 
 
