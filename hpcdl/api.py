@@ -18,6 +18,7 @@ from hpcdl.usercode.source import NOTEBOOK
 
 if TYPE_CHECKING:
     from hpcdl.job.sweep_section import SweepSection
+    from hpcdl.preflight import Check
     from hpcdl.run import Run
     from hpcdl.submission.send import Submission
     from hpcdl.sweeps.handle import Sweep
@@ -195,6 +196,7 @@ def sweep(
         >>> sweep.wait().counts["done"]
         2
     """
+    from hpcdl.preflight.sweep import checks_of
     from hpcdl.submission.send import require_backend
     from hpcdl.submission.sweep import prepare_sweep, send_sweep
     from hpcdl.sweeps.checks import check_sweep
@@ -209,7 +211,7 @@ def sweep(
     require_backend(prepared.submission)
     for note in prepared.submission.notes:
         warnings.warn(note, stacklevel=2)
-    _require_checked(prepared.submission, cluster)
+    _require_checked(prepared.submission, cluster, checks_of(prepared))
     return Sweep(send_sweep(prepared, sys.argv).root)
 
 
@@ -254,8 +256,10 @@ def _profile(cluster: Cluster | str) -> Cluster:
     return cluster
 
 
-def _require_checked(prepared: Submission, cluster: Cluster) -> None:
-    """Make the checks of ``hpcdl check``.
+def _require_checked(
+    prepared: Submission, cluster: Cluster, more: Sequence[tuple[str, Check]] = ()
+) -> None:
+    """Make the checks of ``hpcdl check``, and more that a sweep needs.
 
     Raises:
         JobError: one of them found what would keep the job from running.
@@ -265,7 +269,7 @@ def _require_checked(prepared: Submission, cluster: Cluster) -> None:
     from hpcdl.preflight.origin import origin
 
     checks = check_python if prepared.backend == "local" else check_all
-    report = checks(Subject(prepared, cluster))
+    report = checks(Subject(prepared, cluster), more)
     problems = []
     for _, finding in report.findings:
         message = f"{finding.cause}; {finding.fix}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hpcdl.contract.tables import aligned
@@ -9,14 +10,17 @@ from hpcdl.formats import several
 
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
-    from hpcdl.preflight import Report
+    from hpcdl.preflight import Check, Report
     from hpcdl.submission.send import Submission
 
 _WIDTH = 88  # of the report, in characters
 
 
 def check_submission(
-    submission: Submission, cluster: Cluster, python_only: bool = False
+    submission: Submission,
+    cluster: Cluster,
+    python_only: bool = False,
+    more: Sequence[tuple[str, Check]] = (),
 ) -> tuple[Report, list[str]]:
     """Make every check that a submission needs.
 
@@ -24,6 +28,7 @@ def check_submission(
         submission: what would be sent.
         cluster: the profile it was made with.
         python_only: check only whether this machine's Python has what a local run imports.
+        more: checks, by name, that a sweep needs besides.
 
     Returns:
         the report, and for each of its findings the place that it is about.
@@ -38,7 +43,7 @@ def check_submission(
     if container is not None and not python_only and not is_known(submission.plan):
         say(f"looking into {container.image}, once: some seconds")
     checks = check_python if python_only else check_all
-    report = checks(Subject(submission, cluster))
+    report = checks(Subject(submission, cluster), more)
     places = [origin(finding, submission.job, cluster) for _, finding in report.findings]
     return report, places
 

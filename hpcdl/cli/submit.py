@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from hpcdl.cli import completion, options
 
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
+    from hpcdl.preflight import Check
     from hpcdl.run import Run
     from hpcdl.submission.send import Submission
 
@@ -115,15 +117,26 @@ def _print_script(submission: Submission) -> None:
     click.echo(submission.script, nl=False)
 
 
-def check_first(submission: Submission, cluster: Cluster, is_local: bool) -> list[str] | None:
+def check_first(
+    submission: Submission,
+    cluster: Cluster,
+    is_local: bool,
+    more: Sequence[tuple[str, Check]] = (),
+) -> list[str] | None:
     """Check a submission, and show what is wrong with it.
+
+    Args:
+        submission: what would be sent.
+        cluster: the profile that it was made with.
+        is_local: whether this machine runs it.
+        more: checks, by name, that a sweep needs besides.
 
     Returns:
         notes on the checks, for the line that says that it was sent; None if it cannot run.
     """
     from hpcdl.cli.checking import check_submission, problem_lines, report_lines
 
-    report, places = check_submission(submission, cluster, python_only=is_local)
+    report, places = check_submission(submission, cluster, is_local, more)
     if report.blocks:
         lines = report_lines(f"{submission.job.name} on {cluster.name}", report, places)
     else:

@@ -236,7 +236,9 @@ def _could_run(prepared: SweepSubmission, cluster: Cluster) -> bool:
         else:
             lines = submission.plan.module_lines(with_host=True)
             require_optuna(submission.plan.modules.host_python, lines)
-    return check_first(submission, cluster, is_local) is not None
+    from hpcdl.preflight.sweep import checks_of
+
+    return check_first(submission, cluster, is_local, checks_of(prepared)) is not None
 
 
 def _sweep_at(text: str, places: options.Places) -> SweepPaths:

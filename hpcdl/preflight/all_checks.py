@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hpcdl.preflight import Check, Report, Subject, check
@@ -119,10 +119,15 @@ LOCAL = [
 ]
 
 
-def check_all(subject: Subject) -> Report:
-    """Make every check that this job needs."""
+def check_all(subject: Subject, more: Sequence[tuple[str, Check]] = ()) -> Report:
+    """Make every check that this job needs.
+
+    Args:
+        subject: what is checked.
+        more: checks, by name, that a sweep needs besides.
+    """
     checks = LOCAL if subject.submission.backend == "local" else CHECKS
-    report = _make(subject, checks)
+    report = _make(subject, checks, more)
     names = {named.name for named in SITE}
     about_site = [finding for name, finding in report.findings if name in names]
     if about_site:
@@ -132,14 +137,22 @@ def check_all(subject: Subject) -> Report:
     return report
 
 
-def check_python(subject: Subject) -> Report:
-    """Make the one check before a local run. Such a run starts at once and reports the rest."""
-    return _make(subject, [THIS_PYTHON])
+def check_python(subject: Subject, more: Sequence[tuple[str, Check]] = ()) -> Report:
+    """Make the one check before a local run. Such a run starts at once and reports the rest.
+
+    Args:
+        subject: what is checked.
+        more: checks, by name, that a sweep needs besides.
+    """
+    return _make(subject, [THIS_PYTHON], more)
 
 
-def _make(subject: Subject, checks: list[NamedCheck]) -> Report:
+def _make(
+    subject: Subject, checks: Sequence[NamedCheck], more: Sequence[tuple[str, Check]]
+) -> Report:
     """Make those checks that the job needs."""
-    return check(subject, [(named.name, named.check) for named in checks if named.needed(subject)])
+    needed = [(named.name, named.check) for named in checks if named.needed(subject)]
+    return check(subject, [*needed, *more])
 
 
 def _without_trial(report: Report) -> Report:

@@ -11,8 +11,16 @@ from hpcdl.scheduler.arrays import ArrayLimits, Split, split
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.limits import limits_at
 from hpcdl.scheduler.site import RefusedError, try_script
+from hpcdl.submission.sweep import SweepSubmission
 
 _LATER = "wait until other jobs have ended (squeue --me)"
+
+
+def checks_of(prepared: SweepSubmission) -> list[tuple[str, Check]]:
+    """The checks of a sweep, by name, besides those of its job."""
+    can_be_fewer = prepared.settings.trials_per_task is None
+    backend = prepared.submission.backend
+    return sweep_checks(backend, prepared.tasks, prepared.at_once, can_be_fewer)
 
 
 def sweep_checks(

@@ -19,7 +19,7 @@ from hpcdl.run import records
 from hpcdl.run.paths import RunPaths, code_folder
 from hpcdl.run.records import Manifest
 from hpcdl.run.state import process_start
-from hpcdl.scheduler.arrays import ArrayLimits, Piece, split
+from hpcdl.scheduler.arrays import Piece, split
 from hpcdl.script import Sent, render_submission
 from hpcdl.submission.create import Origin, make
 from hpcdl.submission.send import Submission, prepare, python_options, require_backend
@@ -39,12 +39,14 @@ class SweepSubmission:
         settings: what is searched.
         tasks: how many tasks are sent.
         at_once: how many of them run at the same time.
+        cluster: the profile, for the site's limits.
     """
 
     submission: Submission
     settings: SweepSettings
     tasks: int
     at_once: int
+    cluster: Cluster
 
     @property
     def paths(self) -> SweepPaths:
@@ -81,7 +83,7 @@ def prepare_sweep(
         sent = Sent(str(root), code, worker, f"{root}/logs/%A_%a.out", is_array=True)
         submission = replace(submission, script=render_submission(plan, sent))
     tasks, at_once = tasks_for(settings_here, settings.trials, _repeats(submission))
-    return SweepSubmission(submission, settings_here, tasks, at_once)
+    return SweepSubmission(submission, settings_here, tasks, at_once, cluster)
 
 
 def tasks_for(settings: SweepSettings, trials: int, repeats: int = 1) -> tuple[int, int]:
@@ -139,7 +141,7 @@ def _make_and_send(prepared: SweepSubmission, command_line: Sequence[str]) -> No
         message = f"{paths.root} {fault}, so the tasks would not run what lies there"
         raise RunError(f"{message}; choose another --runs-dir")
     try:
-        send_tasks(paths, prepared.tasks, prepared.at_once)
+        send_tasks(paths, prepared.tasks, prepared.at_once, cluster=prepared.cluster)
     except SchedulerError as error:
         raise SchedulerError(
             f"{error}\nThe sweep was made, and is sent with: hpcdl retry {paths.root}"
@@ -168,27 +170,39 @@ def send_more(paths: SweepPaths, trials: int) -> None:
 
 
 def send_tasks(
-    paths: SweepPaths, tasks: int, at_once: int, options: Sequence[str] = ()
+    paths: SweepPaths,
+    tasks: int,
+    at_once: int,
+    options: Sequence[str] = (),
+    cluster: Cluster | None = None,
 ) -> list[SentArray]:
     """Send tasks of a sweep that is on disk; each array is noted as soon as SLURM has it.
+
+    If SLURM or the site allows fewer tasks, fewer are sent: they run all trials, and need longer.
 
     Args:
         paths: the sweep's.
         tasks: how many.
         at_once: how many of them may run at the same time.
         options: sbatch's, which override those of the script.
+        cluster: the profile, for the site's own limits; None to go by SLURM's limits alone.
 
     Raises:
-        SchedulerError: SLURM refused them.
+        SchedulerError: SLURM refused them, or allows none now.
     """
     if not paths.run.script.exists():
         return [_start_here(paths) for _ in range(min(tasks, at_once))]
     from hpcdl.scheduler.clusters import cluster_of, on_cluster
+    from hpcdl.scheduler.limits import array_limits
 
+    plan = records.plan(paths.run)
+    limits = array_limits(plan.get("directives", ()), cluster or Cluster(name=""))
     sent = []
-    with on_cluster(cluster_of(records.plan(paths.run))):
-        for piece in split(tasks, at_once, ArrayLimits()).pieces:
+    with on_cluster(cluster_of(plan)):
+        for piece in split(tasks, at_once, limits).pieces:
             sent.append(_send_piece(paths, piece, options))
+    if not sent:
+        raise SchedulerError(f"no task can be submitted now: {limits.submit_rule}; try again later")
     return sent
 
 
