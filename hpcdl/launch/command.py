@@ -80,8 +80,19 @@ def places_of(
         lifeline=trainer and attempt is not None,
         metrics_file=None if trainer or attempt is None else str(paths.metrics),
         passed=passed(plan),
-        support=str(paths.user / SUPPORT) if (paths.user / SUPPORT).is_dir() else None,
+        support=None if trainer else _support(paths),
     )
+
+
+def _support(paths: RunPaths) -> str | None:
+    """The folder that holds the package ``hpcdl_support``, for scripts and notebooks.
+
+    It lies next to hpcdl's own code. Earlier versions put it next to the script.
+    """
+    for folder in (paths.user, Path(Manifest.read(paths).code_folder or "")):
+        if (folder / SUPPORT).is_dir():
+            return str(folder / SUPPORT)
+    return None
 
 
 def passed(plan: Plan) -> dict[str, str]:
@@ -96,8 +107,12 @@ def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
     if isinstance(plan.program, Training):
         binds.append(f"{code}:{code}:ro")
         training = records.spec(paths)
-    elif plan.program.workdir:
-        binds.append(plan.program.workdir)
+    else:
+        support = _support(paths)
+        if support is not None and not Path(support).is_relative_to(paths.root):
+            binds.append(f"{support}:{support}:ro")
+        if plan.program.workdir:
+            binds.append(plan.program.workdir)
     folders = [plan.data_root, *plan.program.reads]
     binds += [f"{folder}:{folder}:ro" for folder in folders if os.path.exists(folder)]
     if plan.container is None:
@@ -136,7 +151,14 @@ def program_of(paths: RunPaths, plan: Plan) -> list[str]:
     script = Path(program.script).name
     if not os.path.exists(paths.user / script):  # an older hpcdl has made a .py file of a notebook
         script = f"{Path(script).stem}.py"
-    return replace(program, script=script).argv(python, lambda name: str(paths.user / name))
+    support = _support(paths)
+
+    def place(name: str) -> str:
+        if support is not None and name.startswith(f"{SUPPORT}/"):
+            return str(Path(support).parent / name)
+        return str(paths.user / name)
+
+    return replace(program, script=script).argv(python, place)
 
 
 def argv_of(

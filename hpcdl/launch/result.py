@@ -17,7 +17,7 @@ from hpcdl.run.logs import tail, telling_lines
 from hpcdl.run.metrics import read_metrics
 from hpcdl.run.missing import missing_file_hint
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.records import AttemptEvent, Failure, Manifest, Submitted
+from hpcdl.run.records import AttemptEvent, Failure, Heartbeat, Manifest, Submitted
 from hpcdl.run.result import result_as_written
 from hpcdl.run.tracebacks import last_words
 
@@ -69,6 +69,10 @@ def finish(
     for number in sorted(ends):
         end = ends[number]
         result["attempts"].append({key: getattr(end, key) for key in _ATTEMPT_KEYS})
+    heartbeat = Heartbeat.read(paths)
+    progress = {"epochs": heartbeat.epochs, "fold": heartbeat.fold, "folds": heartbeat.folds}
+    if heartbeat.epochs is not None:
+        result["progress"] = {key: number for key, number in progress.items() if number is not None}
     submitted = Submitted.read(paths) or Submitted()
     timing = result.setdefault("timing", {})
     first_start = next(event for event in events if event.is_start)

@@ -76,6 +76,11 @@ class RunPaths:
         """A line for each run that was sent to come after it."""
         return self.root / "followers.jsonl"
 
+    @property
+    def local_log(self) -> Path:
+        """The worker's own output, of a run without SLURM."""
+        return self.logs / "local.out"
+
     # Written by the job
     @property
     def attempts(self) -> Path:

@@ -67,6 +67,9 @@ _RESULT = kinds.object_with(
         ),
         "warnings": kinds.list_of(kinds.text),
         "epochs_run": kinds.whole,
+        "progress": kinds.object_with(
+            {}, {"epochs": kinds.whole, "fold": kinds.whole, "folds": kinds.whole}
+        ),
         "seed": kinds.whole,
         "model": _model,
         "data": kinds.object_with(

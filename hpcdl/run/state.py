@@ -134,12 +134,16 @@ def read(paths: RunPaths) -> Evidence:
     submitted = _submitted_of(paths)
     # Before all other files: what a process wrote before it ended is then seen.
     process_gone = _is_process_gone(submitted, records.read_attempts(paths))
+    result = Result.read(paths)
+    heartbeat = Heartbeat.read(paths)
+    if heartbeat == Heartbeat() and result is not None:  # a run that is done has none
+        heartbeat = Heartbeat(**result.keys.get("progress", {}))
     return Evidence(
         submitted=submitted,
         attempts=records.read_attempts(paths),
-        heartbeat=Heartbeat.read(paths),
+        heartbeat=heartbeat,
         metrics=read_epochs(paths),
-        result=Result.read(paths),
+        result=result,
         cancelled=paths.cancelled.exists(),
         stopping=paths.stop.exists(),
         process_gone=process_gone,

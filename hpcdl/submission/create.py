@@ -28,7 +28,7 @@ from hpcdl.planning import Plan, Script
 from hpcdl.run.paths import RunPaths
 from hpcdl.staging.listing import list_files
 from hpcdl.usercode.folders import copy_folder
-from hpcdl.usercode.freeze import freeze_code, freeze_support, freeze_user_files
+from hpcdl.usercode.freeze import freeze_code, freeze_user_files
 from hpcdl.usercode.user_files import user_files
 
 _UNSAFE = set(":,%")  # SLURM and submitit expand %, binds split at : and ,
@@ -150,11 +150,9 @@ def _fill(paths: RunPaths, job: Job, plan: Plan) -> None:
     paths.logs.mkdir()
     paths.submitit.mkdir(mode=0o700)
     freeze_user_files(job, paths.user)
-    if isinstance(plan.program, Script):
-        freeze_support(paths.user)
-        if plan.program.workdir is None:
-            paths.work.mkdir()
-            put_files(job, paths)
+    if isinstance(plan.program, Script) and plan.program.workdir is None:
+        paths.work.mkdir()
+        put_files(job, paths)
 
 
 def put_files(job: Job, paths: RunPaths) -> None:

@@ -340,7 +340,7 @@ def _start_here(paths: RunPaths) -> dict[str, Any]:
     own_code = Manifest.read(paths).code_folder
     if own_code is None:
         raise RunError(f"{paths.manifest} does not say where hpcdl's code is; submit the job again")
-    executor = SessionExecutor(paths.submitit, Path(own_code), paths.logs / "local.out")
+    executor = SessionExecutor(paths.submitit, Path(own_code), paths.local_log)
     job = executor.submit(launch_local, str(paths.root))
     pid = int(job.job_id)
     return {

@@ -54,6 +54,7 @@ def freeze_code(runs_root: Path, sha: str | None = None) -> Path:
         try:
             with nobody_else_writes():
                 copy_code(aside / "hpcdl")
+                freeze_support(aside)
             if _sha_of(aside / "hpcdl") != folder.name:
                 raise RunError("hpcdl itself is being changed: submit again when it is installed")
             aside.chmod(0o755)
@@ -128,7 +129,7 @@ def _refuse_runs(source: Path, target: Path) -> None:
 
 
 def freeze_support(target: Path) -> None:
-    """Copy `hpcdl.trainer.support` next to a script, under the name that programs import."""
+    """Copy `hpcdl.trainer.support` into a folder, under the name that programs import."""
     for path in sorted((_PACKAGE / "trainer" / "support").glob("*.py")):
         folder = target / SUPPORT
         if path.name != os.path.basename(NOTEBOOK_RUNNER):  # that one starts the others' package

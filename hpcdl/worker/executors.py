@@ -19,7 +19,18 @@ from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import Submitted
 from hpcdl.scheduler import slurm
 
-_FOREVER_S = 3600 * 24 * 365  # submitit's local time-out; launch looks after the run's own limit
+# submitit knows a job of this machine by its process, which it is told in a variable. A run of
+# hpcdl 0.1 goes on with its own code, which has no worker.
+_WORKER = """
+import os, sys
+from importlib.util import find_spec
+os.environ["SUBMITIT_LOCAL_JOB_ID"] = str(os.getpid())
+if find_spec("hpcdl.worker"):
+    from hpcdl.worker.__main__ import main
+else:
+    from submitit.core.submission import process_job as main
+main(sys.argv[1])
+"""
 
 
 class SlurmScriptExecutor(SlurmExecutor):
@@ -78,9 +89,7 @@ class SlurmScriptExecutor(SlurmExecutor):
         return self.script.read_text(encoding="utf-8")
 
     def _submit_command(self, command: str) -> SlurmJob[Any]:
-        for pickle in Path(self.folder).glob("*.pkl"):
-            # The umask may let a group write, and then `hpcdl.worker.__main__` would not load it
-            pickle.chmod(0o600)
+        _close_pickles(Path(self.folder))
         return SlurmJob(folder=self.folder, job_id=self._send(), tasks=[0])
 
     def _send(self) -> str:
@@ -99,8 +108,19 @@ class SlurmScriptExecutor(SlurmExecutor):
         return job_id
 
 
+def _close_pickles(folder: Path) -> None:
+    """Make the pickles this user's alone: the umask may let a group write into them.
+
+    `hpcdl.worker.__main__` would not load them then.
+    """
+    for pickle in folder.glob("*.pkl"):
+        pickle.chmod(0o600)
+
+
 class SessionExecutor(LocalExecutor):
-    """submitit's local executor, in its own session: Ctrl-C in the terminal does not reach it.
+    """Starts one call here, in its own session: Ctrl-C in the terminal does not reach it.
+
+    Only submitit's pickle is used, and not its controller: one process less, and one log.
 
     Args:
         folder: for submitit's pickles.
@@ -114,24 +134,22 @@ class SessionExecutor(LocalExecutor):
         self.log = log
 
     def _submit_command(self, command: str) -> LocalJob[Any]:
+        _close_pickles(Path(self.folder))
         env = dict(
             os.environ,
             SUBMITIT_EXECUTOR="local",
-            SUBMITIT_LOCAL_COMMAND=command,
             SUBMITIT_LOCAL_NTASKS="1",
-            SUBMITIT_LOCAL_NODEID="0",
             SUBMITIT_LOCAL_JOB_NUM_NODES="1",
-            SUBMITIT_LOCAL_TIMEOUT_S=str(_FOREVER_S),
-            SUBMITIT_LOCAL_SIGNAL_DELAY_S="30",
-            SUBMITIT_LOCAL_WITH_SHELL="",
-            SUBMITIT_STDERR_TO_STDOUT="1",
+            SUBMITIT_LOCAL_NODEID="0",
+            SUBMITIT_LOCAL_LOCALID="0",
+            SUBMITIT_LOCAL_GLOBALID="0",
             PYTHONPATH=str(self.code),
             PYTHONUTF8="1",  # file names are UTF-8 here as in hpcdl itself, whatever the locale
         )
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "submitit.local._local", str(self.folder)],
-                cwd=self.folder,  # `-m` imports from there first: never from the user's folder
+                [sys.executable, "-u", "-c", _WORKER, str(self.folder)],
+                cwd=self.folder,  # `-c` imports from there first: never from the user's folder
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

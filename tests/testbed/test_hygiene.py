@@ -112,6 +112,7 @@ def finish(run: Run) -> dict[str, Any]:
         "told": told,
     }
     text = json.dumps(seen).replace(str(run.path), "RUN").replace(run.job_id, "JOB")
+    text = text.replace(run.json("manifest.json")["code"]["folder"], "CODE")
     for name in ("probe.py", "job.yaml"):
         text = text.replace(str(run.bed.folder / name), name)
     return dict(json.loads(re.sub(r"/hpcdl-[a-z0-9_]{8}", "/TMP", text)))
@@ -241,7 +242,7 @@ def test_job_has_private_caches(clean: dict[str, Any]) -> None:
     assert inside["environ"]["PYTHONNOUSERSITE"] == "1"
     assert "PYTHONHOME" not in inside["environ"]
     assert (
-        inside["environ"]["PYTHONPATH"] == "RUN/user/hpcdl_support"
+        inside["environ"]["PYTHONPATH"] == "CODE/hpcdl_support"
     )  # where plt.show() is made a file
     assert inside["numpy"].startswith("/usr/local/lib/python3.11/")
     assert not [folder for folder in inside["path"] if folder.startswith("/home")]
@@ -350,7 +351,8 @@ def test_hostile_words_arrive_unchanged(bed: Bed) -> None:
     assert run.wait()["state"] == "done", run.log()
     args, environ = json.loads((run.path / "work/seen.json").read_text())
     assert args == WORST
-    own = f":{run.path}/user/hpcdl_support"  # hpcdl's own folder comes last
+    code = run.json("manifest.json")["code"]["folder"]
+    own = f":{code}/hpcdl_support"  # hpcdl's own folder comes last
     environ["PYTHONPATH"] = environ["PYTHONPATH"].removesuffix(own)
     assert {name: environ.get(name) for name in job["env"]} == job["env"]
     assert not list(bed.folder.rglob("pwned"))

@@ -174,7 +174,10 @@ def test_outer_environment_stays_outside(bed: Bed) -> None:
     seen = json.loads(run.log().splitlines()[-1])
     assert seen["CUDA_VISIBLE_DEVICES"] == "0"
     assert not {"SBATCH_QOS", "TF_CONFIG"} & set(seen)
-    assert seen["PYTHONPATH"] == f"{run.path}/user/hpcdl_support"
+    code = run.json("manifest.json")["code"]["folder"]
+    assert seen["PYTHONPATH"] == f"{code}/hpcdl_support"
+    names = until(lambda: not (run.path / "submitit").exists() and list(run.path.rglob("*")))
+    assert 1 + len(names) <= 17, names
     assert "/nowhere" not in seen["APPTAINER_BIND"]
     assert seen["HOME"] == str(run.path / "home")
 
