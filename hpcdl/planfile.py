@@ -59,6 +59,8 @@ def _read(groups: Mapping[str, Any]) -> Plan:
     types["program"] = _PROGRAMS[groups["program"]["kind"]]
     values: dict[str, Any] = {}
     for field in fields(Plan):
+        if field.name == "notify" and field.name not in groups:
+            continue  # hpcdl 0.2 wrote none
         values[field.name] = msgspec.convert(groups[field.name], types[field.name])
     return Plan(**values)
 

@@ -17,6 +17,7 @@ from hpcdl.cluster.schema import Cluster, Image, Node, PartitionChoice, QosChoic
 from hpcdl.environment import expand, nobodys_home, slurm_cluster
 from hpcdl.errors import ClusterError, Problem, UserError
 from hpcdl.job import Job
+from hpcdl.job.notify_section import check_notify
 from hpcdl.text import did_you_mean
 from hpcdl.yamlfile.reader import decode, read_yaml
 from hpcdl.yamlfile.walker import Walker
@@ -178,6 +179,8 @@ def read_cluster(
         cluster = walker.fill(Cluster, document)
         check_words(document, walker)
         check_times(document, walker)
+        if cluster is not None:
+            check_notify(cluster.notify, document, {}, walker)
         if cluster is not None and not problems:
             check_choices(cluster, document, walker)
         if cluster is not None and not problems:
@@ -279,6 +282,14 @@ def _fill_places(cluster: Cluster, problems: list[Problem]) -> Cluster:
         "data_root": os.path.abspath(filler.fill(cluster.data_root, "data_root")),
         "runs_root": os.path.abspath(filler.fill(cluster.runs_root, "runs_root")),
     }
+    if "/" in "".join(cluster.notify.command[:1]):
+        program, *args = cluster.notify.command
+        program = filler.fill(program, "notify.command")
+        if not os.path.isabs(program):
+            message = f"expected a whole path, or a name on PATH; got {program!r}"
+            place = cluster.places["notify.command"]
+            problems.append(Problem(place, "notify.command", message))
+        changes["notify"] = replace(cluster.notify, command=[program, *args])
     for key in ("scratch", "host_python", "module_init"):
         value = getattr(cluster, key)
         if value:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from hpcdl.contract.settings import setting
+from hpcdl.job.notify_section import NotifySection
 
 # Set by hpcdl in a container, to keep it apart from the node: pass_env is not for them
 OWN_VARIABLES = (
@@ -155,6 +156,7 @@ class Cluster:
         "GPU-hours that all your runs together may take; what exceeds them is not sent", None, gt=0
     )
     min_poll_s: int = setting("seconds between two questions to SLURM", 60, ge=1)
+    notify: NotifySection = setting("who hears that a run has ended", NotifySection)
     emulate_gpus: bool = setting("stand in CPU devices for GPUs (test beds only)", False)
     places: dict[str, str] = field(
         default_factory=dict, compare=False, repr=False, metadata={"internal": True}

@@ -18,6 +18,7 @@ from hpcdl.contract.spec import (
 from hpcdl.errors import Problem
 from hpcdl.image_address import not_a_file
 from hpcdl.job.checks import check_job
+from hpcdl.job.notify_section import NotifySection
 from hpcdl.job.paths import Paths
 from hpcdl.job.sbatchoptions import with_flags
 from hpcdl.job.sections import Job
@@ -76,7 +77,7 @@ def _model(walker: Walker, item: Located, key: str) -> Any:
 
 def _resolved(job: Job, document: Located, paths: Paths) -> dict[str, Any]:
     """The fields of a job that change once its paths are absolute."""
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"notify": _notify(job.notify, paths)}
     if job.cluster:
         # These values keep their places: they join the profile's.
         changes["cluster"] = document.at("cluster").value
@@ -133,6 +134,14 @@ def _requirements(path: str, paths: Paths) -> list[str]:
     for message in messages:
         paths.add("packages", message)
     return requirements
+
+
+def _notify(notify: NotifySection | None, paths: Paths) -> NotifySection | None:
+    """The section with its program absolute, if that is a path; else PATH has the program."""
+    if notify is None or "/" not in "".join(notify.command[:1]):
+        return notify
+    program = paths.absolute("notify.command", notify.command[0], "file")
+    return replace(notify, command=[program, *notify.command[1:]])
 
 
 def _import_folder(key: str, text: str, paths: Paths) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from hpcdl.errors import Problem
 from hpcdl.job.names import NAME
+from hpcdl.job.notify_section import check_notify
 from hpcdl.job.sbatchoptions import check_options
 from hpcdl.job.sections import Job, parse_time
 from hpcdl.text import show
@@ -31,7 +32,10 @@ def check_job(job: Job, document: Located, walker: Walker) -> None:
     """
     for document_rule in _DOCUMENT_RULES:
         walker.problems.extend(document_rule(document))
-    check_options(document.items_of("slurm"), walker)
+    options = document.items_of("slurm")
+    check_options(options, walker)
+    if job.notify is not None:
+        check_notify(job.notify, document, options, walker)
     for value_rule in _VALUE_RULES:
         for key, message in value_rule(job):
             if walker.trusts([key]):

@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from hpcdl.contract.settings import setting
 from hpcdl.contract.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec
+from hpcdl.job.notify_section import NotifySection
 from hpcdl.job.sweep_section import SweepSection
 
 _SHARE = "by default the GPUs' share of the node; with gpus: 0, the share of one GPU"
@@ -84,6 +85,9 @@ class Job:
     )
     cluster: dict[str, Any] = setting(
         "keys of the cluster profile that this job wants otherwise, as {qos: long}", {}
+    )
+    notify: Optional[NotifySection] = setting(
+        "who hears that the run has ended; by default whom the profile names", None
     )
     sweep: Optional[SweepSection] = setting("many trials of this job: hpcdl sweep", None)
     after: list[str] = setting(

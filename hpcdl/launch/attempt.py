@@ -14,6 +14,7 @@ from hpcdl.files import append_json_line, write_json
 from hpcdl.launch import node_checks, own_jobs
 from hpcdl.launch.command import read_plan
 from hpcdl.launch.deadline import Deadline
+from hpcdl.launch.notify import notify_end, notify_of_old_end
 from hpcdl.launch.process import ProgramRun, run_program
 from hpcdl.launch.result import finish
 from hpcdl.launch.retry import keep_trying, say
@@ -127,6 +128,7 @@ def attempt(paths: RunPaths, job_id: str | None, task: TaskContext | None = None
     why_over = already_over(paths, plan)
     if why_over:
         say(f"{why_over}; nothing is started")
+        notify_of_old_end(paths, plan)
         return 0
     node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     events = keep_trying("attempts.jsonl", lambda: _events(paths), paths)
@@ -298,6 +300,7 @@ def conclude(this: Attempt, ended: Ended) -> int:
     """
     paths, plan = this.paths, this.plan
     if paths.is_cancelled():
+        notify_end(paths, plan, states.CANCELLED, "cancelled", None)
         return 0
     # Somebody may have resumed the run meanwhile, or another job of it may have started
     this.events = records.read_attempts(paths) or this.events
@@ -327,6 +330,7 @@ def write_result(this: Attempt, outcome: Outcome) -> Outcome:
     if task is None:
         keep_trying("result.json", lambda: finish(paths, plan, outcome, this.events), paths)
         own_jobs.cancel_rest(paths)
+        notify_end(paths, plan, outcome.state, outcome.cause, outcome.message)
         return outcome
     objective = objective_of(task.settings, paths)
     of_trial = judged(outcome, objective, task.settings)

@@ -18,6 +18,7 @@ from hpcdl.planning.parts import (
     Container,
     Environment,
     Modules,
+    Notify,
     Plan,
     Policy,
     Program,
@@ -33,6 +34,7 @@ __all__ = [
     "Container",
     "Environment",
     "Modules",
+    "Notify",
     "Plan",
     "Policy",
     "Program",
@@ -69,6 +71,7 @@ def plan(job: Job, cluster: Cluster) -> Plan:
         emulate_gpus=cluster.emulate_gpus,
         gpus_granted=cluster.gpu_request != "none",
     )
+    notify = job.notify or cluster.notify
     return Plan(
         name=job.name,
         source=job.source,
@@ -92,6 +95,7 @@ def plan(job: Job, cluster: Cluster) -> Plan:
         directives=directives(job, cluster, size),
         notes=notes,
         folder=job.folder,
+        notify=Notify(notify.command, notify.timeout_s),
     )
 
 

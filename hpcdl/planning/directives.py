@@ -27,6 +27,9 @@ def directives(job: Job, cluster: Cluster, size: Size) -> list[tuple[str, str]]:
     options.append(("signal", f"B:USR2@{lead_s(job, cluster)}"))
     options.append(("requeue" if cluster.requeue else "no-requeue", ""))
     options.append(("open-mode", "append"))
+    mail = (job.notify or cluster.notify).mail
+    if mail and "mail-user" not in job.slurm:
+        options += [("mail-type", "END,FAIL"), ("mail-user", mail)]
     return options + sorted(job.slurm.items())
 
 

@@ -177,6 +177,19 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class Notify:
+    """The command that is run when the run has ended for good.
+
+    Args:
+        command: its argv; empty for none.
+        timeout_s: seconds after which it is ended.
+    """
+
+    command: list[str] = field(default_factory=list)
+    timeout_s: int = 30
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything about a run that is decided before it has a folder.
 
@@ -208,6 +221,7 @@ class Plan:
     directives: list[tuple[str, str]]
     notes: list[str]
     folder: str = ""
+    notify: Notify = field(default_factory=Notify)
 
     def require_container(self) -> Container:
         """The container, for what is done only in one.

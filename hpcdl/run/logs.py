@@ -10,6 +10,7 @@ from hpcdl.run.paths import RunPaths
 from hpcdl.run.tracebacks import last_traceback
 
 END_BYTES = 65536  # how much of a log's end is read
+NOTIFY_PRINTED = "hpcdl: the notify command:"  # its output comes below, at the end of a log
 _LINE_CHARACTERS = 200
 # What programs, Apptainer and slurmstepd write when something breaks. The last line of a traceback
 # begins with its Error.
@@ -71,10 +72,10 @@ def last_output(paths: RunPaths, most: int = 3) -> list[str]:
     log = paths.stdout_log(int(logs[-1].stem))
     if not log.exists():
         log = logs[-1]
-    lines = []
-    for _, text in _tail(log, numbers=False)[-most:]:
-        lines.append(text.strip()[:_LINE_CHARACTERS])
-    return lines
+    texts = [text.strip()[:_LINE_CHARACTERS] for _, text in _tail(log, numbers=False)]
+    if NOTIFY_PRINTED in texts:
+        texts = texts[: texts.index(NOTIFY_PRINTED)]
+    return texts[-most:]
 
 
 def numbered(paths: RunPaths) -> list[Path]:

@@ -109,6 +109,11 @@ class SweepPaths:
         return self.root / "cancelled"
 
     @property
+    def notified(self) -> Path:
+        """A marker: a task runs the user's command about the sweep's end, or has run it."""
+        return self.root / "notified"
+
+    @property
     def index(self) -> Path:
         """The logs' fold, kept to read only what is new; a cache."""
         return self.root / "index.json"
