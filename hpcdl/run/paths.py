@@ -305,6 +305,11 @@ def holds_runs(folder: Path) -> bool:
     return any((folder / _CODE).glob("*/hpcdl"))
 
 
+def code_folders(runs_root: Path) -> list[Path]:
+    """The folders of hpcdl's own code, one for each version that a run was sent with."""
+    return [path.parent for path in (runs_root / _CODE).glob("[!.]*/hpcdl")]
+
+
 def code_folder(runs_root: Path, sha: str) -> Path:
     """Where hpcdl's own code of one version is kept for all runs that use it."""
     return runs_root / _CODE / sha

@@ -52,9 +52,12 @@ def tidy(paths: RunPaths) -> None:
 
 def _tidy_home(home: Path, data_root: str) -> None:
     """Remove caches, and the links to staged sets, from the program's home."""
-    for name in _CACHES:
-        shutil.rmtree(home / name, ignore_errors=True)
-    removable = list(home.glob(_FONT_LISTS))
+    removable = []
+    for cache in caches_in(home):
+        if cache.is_dir():
+            shutil.rmtree(cache, ignore_errors=True)
+        else:
+            removable.append(cache)
     for link in (home / ".keras/models", *home.glob(".keras/datasets/*")):
         if link.is_symlink() and os.readlink(link).startswith(f"{data_root}/"):
             removable.append(link)
@@ -65,6 +68,12 @@ def _tidy_home(home: Path, data_root: str) -> None:
         with suppress(OSError):
             path.unlink()
     _remove_empty_folders(home)
+
+
+def caches_in(home: Path) -> list[Path]:
+    """The caches in a program's home: files and folders that are made again when needed."""
+    folders = [home / name for name in _CACHES]
+    return [*(folder for folder in folders if folder.is_dir()), *home.glob(_FONT_LISTS)]
 
 
 def _remove_empty_folders(folder: Path) -> None:

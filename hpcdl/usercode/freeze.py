@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from hpcdl.errors import RunError, UserError
@@ -65,6 +66,8 @@ def freeze_code(runs_root: Path, sha: str | None = None) -> Path:
                 raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+    with suppress(OSError):  # somebody else's
+        os.utime(folder)  # `hpcdl clean` leaves alone what is young
     return folder
 
 

@@ -48,9 +48,10 @@ def test_command_is_not_in_script(write_job):
     assert "secret-word" not in render(decided)
 
 
-def test_program_is_found_beside_job(write_job, tmp_path):
+def test_program_is_found_beside_job(write_job, tmp_path) -> None:
     path = write_job(SCRIPT + "notify: {command: [./note, ./x]}\n", a__py="", note="")
     job = load_job(path)
+    assert job.notify is not None
     assert job.notify.command == [str(tmp_path / "note"), "./x"]
     again = tmp_path / "again.yaml"
     again.write_text(job_text(job))
