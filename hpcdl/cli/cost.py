@@ -17,8 +17,8 @@ from hpcdl.formats import MISSING, duration, percent, several
 
 if TYPE_CHECKING:
     from hpcdl.run.cost import Share
-    from hpcdl.run.costs import RunCost
     from hpcdl.run.next_request import Needs, Suggestion
+    from hpcdl.sweeps.costs import RunCost
 
 _SHOWN = 20  # runs, if none is named
 _SINCE = "Only runs made since: 2d, 12h, 30m, or 2026-11-20."
@@ -39,7 +39,8 @@ def command(
     used, as seff does; SLURM's accounting tells CPU and memory at the end of an
     attempt. QUEUE is the time that all attempts waited.
 
-    Without RUN, it shows the newest runs; the total is that of all of them.
+    Without RUN, it shows the newest runs; the total is that of all of them. A
+    sweep is one line, with all its trials; a RUN may be one of its trials.
 
     \b
     hpcdl cost
@@ -47,7 +48,7 @@ def command(
     hpcdl cost 'mnist*' --since 7d
     hpcdl cost --since 2026-11-01 --json
     """
-    from hpcdl.run.costs import costs_of
+    from hpcdl.sweeps.costs import costs_of
 
     chosen = options.choose(runs, places, several=True)
     if since is not None:
@@ -93,11 +94,18 @@ def _cells(entry: RunCost) -> list[str]:
         entry.state,
         hours_text(cost.gpu_hours),
         hours_text(cost.cpu_hours),
-        MISSING if entry.usage.is_local else duration(cost.queue_s),
+        _queue_text(entry),
         _share_text(cost.time, duration),
         MISSING if cost.cpu is None else percent(cost.cpu.efficiency, 1),
         _share_text(cost.memory, _memory_text),
     ]
+
+
+def _queue_text(entry: RunCost) -> str:
+    queue_s = entry.cost.queue_s
+    if queue_s is None or entry.usage.is_local:
+        return MISSING
+    return duration(queue_s)
 
 
 def hours_text(hours: float) -> str:
@@ -193,10 +201,11 @@ def set_options(needed: Suggestion) -> str:
 
 def _total(costs: Sequence[RunCost]) -> dict[str, float]:
     energies = [entry.cost.energy_j or 0.0 for entry in costs]
+    queues = [entry.cost.queue_s or 0.0 for entry in costs if not entry.usage.is_local]
     return {
         "gpu_hours": sum(entry.cost.gpu_hours for entry in costs),
         "cpu_hours": sum(entry.cost.cpu_hours for entry in costs),
-        "queue_s": sum(entry.cost.queue_s for entry in costs if not entry.usage.is_local),
+        "queue_s": sum(queues),
         "energy_j": sum(energies),
     }
 

@@ -39,7 +39,7 @@ class Cost:
     Args:
         gpu_hours: GPUs times hours.
         cpu_hours: CPUs times hours.
-        queue_s: seconds in the queue, of all attempts.
+        queue_s: seconds in the queue, of all attempts; None if nobody knows.
         energy_j: joules; None if nobody measured them.
         time: seconds of the longest attempt, of the time limit.
         cpu: CPU seconds used, of the CPUs' seconds; None if that is not known.
@@ -51,7 +51,7 @@ class Cost:
 
     gpu_hours: float
     cpu_hours: float
-    queue_s: float
+    queue_s: float | None
     energy_j: float | None
     time: Share | None
     cpu: Share | None

@@ -63,7 +63,7 @@ def suggestion(request: Request, needs: Sequence[Needs]) -> Suggestion:
     if seconds:
         time_s = suggested_time_s(seconds)
     else:
-        notes.append("no time: no run of it ended by itself")
+        notes.append("no time: no run of it shows how long it takes")
     most_gb = max((need.memory_gb or 0.0 for need in needs), default=0.0)
     memory_gb = None
     if most_gb and request.names_memory:

@@ -77,18 +77,21 @@ class Usage:
     Args:
         request: what each attempt occupies.
         turns: its attempts, in order.
-        queue_s: how long it waited, before the first attempt and between attempts.
+        queue_s: how long it waited, before the first attempt and between attempts; None if its
+            files do not tell.
         job_ids: SLURM's ids of its jobs.
         sent: when it was sent first (unix time).
         is_local: whether it runs on this machine without SLURM.
+        share: the part of its jobs that it occupies: trials of a sweep may share a GPU.
     """
 
     request: Request
     turns: Sequence[Turn] = ()
-    queue_s: float = 0.0
+    queue_s: float | None = 0.0
     job_ids: Sequence[str] = ()
     sent: float = 0.0
     is_local: bool = False
+    share: float = 1.0
 
     @property
     def seconds(self) -> float:
@@ -98,12 +101,12 @@ class Usage:
     @property
     def gpu_hours(self) -> float:
         """GPUs times hours, of all nodes and attempts."""
-        return self.request.all_gpus * self.seconds / _HOUR_S
+        return self.request.all_gpus * self.seconds * self.share / _HOUR_S
 
     @property
     def cpu_hours(self) -> float:
         """CPUs times hours, of all nodes and attempts."""
-        return self.request.cpus * self.request.nodes * self.seconds / _HOUR_S
+        return self.request.cpus * self.request.nodes * self.seconds * self.share / _HOUR_S
 
 
 def request_of(plan: Record) -> Request:

@@ -238,10 +238,10 @@ def cpu_seconds(text: str) -> float | None:
 
 
 def records_by_job(records: Iterable[JobRecord]) -> dict[str, list[JobRecord]]:
-    """Attempts by their job's id, in order."""
+    """Attempts by their job's id, in order; those of all tasks of an array by the array's."""
     by_job: dict[str, list[JobRecord]] = {}
     for record in records:
-        by_job.setdefault(record.job_id, []).append(record)
+        by_job.setdefault(record.job_id.partition("_")[0], []).append(record)
     return by_job
 
 

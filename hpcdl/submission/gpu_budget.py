@@ -14,12 +14,10 @@ from hpcdl.errors import RunError, SchedulerError, UserError
 from hpcdl.planning import Plan
 from hpcdl.run.gpu_hours import Holding, holding_of, holdings
 from hpcdl.run.handle import Run
-from hpcdl.run.records import plan as read_plan
-from hpcdl.run.usage import is_waiting_or_running, request_of
+from hpcdl.run.usage import is_waiting_or_running
 from hpcdl.sweeps.folder import SweepPaths
-from hpcdl.sweeps.settings import SweepSettings
-from hpcdl.sweeps.state import SweepState
 from hpcdl.sweeps.submitted import SweepSubmitted
+from hpcdl.sweeps.usage import sweep_usage
 
 _LOCK = "gpu-budget.lock"
 _HOUR_S = 3600.0
@@ -157,40 +155,18 @@ def _of_sweep(folder: Path, ask: bool) -> Holding:
     """A sweep's GPU-hours: what its trials took, and what its tasks may still take."""
     paths = SweepPaths(folder)
     try:
-        submitted = SweepSubmitted.read(paths)
-        settings = SweepSettings.read(paths)
-        state = SweepState.load_index(paths)
-        state.refresh(paths)
+        sweep = sweep_usage(paths, time.time())
     except (RunError, OSError):  # damaged or removed: hpcdl status says so
         return Holding(folder, is_sweep=True)
-    if submitted is None or submitted.backend != "slurm":
+    if sweep.submitted is None or sweep.submitted.backend != "slurm":
         return Holding(folder, is_sweep=True)
-    used = _used_by_trials(settings, state)
-    is_over = paths.cancelled.exists() or _ended(state) >= settings.trials + submitted.more_trials
-    reserved = 0.0
-    if not is_over:
-        reserved = (
-            _tasks(paths, submitted, ask) * request_of(read_plan(paths.run)).reserved_gpu_hours
-        )
-    if settings.gpu_hours is not None:
-        reserved = min(reserved, max(0.0, settings.gpu_hours - used))
+    used, reserved = sweep.usage.gpu_hours, 0.0
+    if not sweep.is_over:
+        tasks = _tasks(paths, sweep.submitted, ask)
+        reserved = tasks * sweep.usage.request.reserved_gpu_hours
+    if sweep.settings.gpu_hours is not None:
+        reserved = min(reserved, max(0.0, sweep.settings.gpu_hours - used))
     return Holding(folder, used, reserved, is_sweep=True)
-
-
-def _used_by_trials(settings: SweepSettings, state: SweepState) -> float:
-    """As a sweep's own tasks count them: trials that share a GPU have a part of it each."""
-    now = time.time()
-    seconds = 0.0
-    for trial in state.trials.values():
-        if trial.state == "running":
-            seconds += now - (trial.claimed_at or now)
-        else:
-            seconds += trial.seconds
-    return seconds * settings.gpus / settings.trials_per_gpu / _HOUR_S
-
-
-def _ended(state: SweepState) -> int:
-    return sum(trial.state != "running" for trial in state.trials.values())
 
 
 def _tasks(paths: SweepPaths, submitted: SweepSubmitted, ask: bool) -> int:

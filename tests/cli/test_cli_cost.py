@@ -7,6 +7,13 @@ import time
 
 import pytest
 
+from hpcdl.files import append_json_line
+from hpcdl.run import Run
+from hpcdl.sweeps.costs import costs_of
+from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.submitted import SentArray, SweepSubmitted
+
 PLAN = {
     "size": {"nodes": 1, "gpus": 2, "cpus": 10, "memory_gb": 40.0, "time_limit_s": 3600},
     "directives": [["mem", "40960M"]],
@@ -134,3 +141,73 @@ def test_since_leaves_older_runs_out(cli, make_run):
     assert "a/2026" in cli("cost", "--since", "2020-01-01").out
     assert "no run fits" in cli("cost", "--since", "2100-01-01").err
     assert cli("cost", "--since", "soon").code == 2
+
+
+@pytest.fixture
+def sweep(make_run):
+    """A sweep of 4 trials; 2 have ended, after half an hour each, in tasks of 2 GPUs that they share."""
+    paths = SweepPaths(make_run("s/20261128-1600-ssss"))
+    paths.run.attempts.unlink()
+    paths.run.result.unlink()
+    paths.tasks.mkdir()
+    SweepSettings(
+        name="s",
+        over={"train.seed": [1, 2]},
+        method="random",
+        metric="loss",
+        direction="minimize",
+        trials=4,
+        gpus=2,
+        trials_per_gpu=2,
+    ).write(paths)
+    array = SentArray(job_id="7", tasks=2, at_once=2, sent=SENT)
+    SweepSubmitted(backend="slurm", cluster="c", time=SENT, arrays=[array]).write(paths)
+    for number in range(2):
+        line = {"event": "end", "trial": number, "state": "done", "turn": 1, "task": "7_0"}
+        figures = {"value": 0.5, "epoch": 1, "epochs": 1, "seconds": 1800.0, "params": {}}
+        append_json_line(paths.task_log("7_0"), {**line, **figures, "time": SENT})
+        trial = paths.trial(number)
+        trial.mkdir(parents=True)
+        start = {"event": "start", "attempt": 1, "job_id": "7_0", "time": SENT}
+        append_json_line(trial / "attempts.jsonl", start)
+        ended = {**start, "event": "end", "reason": "done", "seconds": 1800.0}
+        append_json_line(trial / "attempts.jsonl", ended)
+        (trial / "result.json").write_text('{"state": "done"}')
+    return paths
+
+
+def test_sweep_is_one_line(cli, sweep, tmp_path, sacct):
+    """Its tasks are those of the array in accounting; its trials share the GPUs."""
+    program = tmp_path / "bin" / "sacct"
+    program.write_text(program.read_text().replace("7|7|", "8|7_0|").replace("7.b", "8.b"))
+
+    content = json.loads(cli("cost", sweep.root, "--json").out)
+
+    (row,) = content["runs"]
+    assert row["state"] == "2 of 4"
+    assert row["gpu_hours"] == 1.0
+    assert row["efficiency"]["cpu"] == pytest.approx(0.2)
+    assert content["suggestions"][0]["cpus"] == 3
+    assert content["suggestions"][0]["time_s"] is None
+    assert "no run of it shows how long it takes" in content["suggestions"][0]["notes"][0]
+
+
+def test_trial_of_a_sweep(sweep, sacct):
+    """What its task used is not the trial's alone."""
+    (entry,) = costs_of([Run(sweep.trial(1))])
+
+    assert (entry.job, entry.state) == ("s", "done")
+    assert (entry.cost.gpu_hours, entry.cost.queue_s, entry.cost.cpu) == (0.5, None, None)
+    assert "hpcdl cost SWEEP" in entry.cost.unknown[0]
+
+
+def test_damaged_sweep_is_listed(cli, make_run, sweep):
+    """Others are shown all the same."""
+    make_run()
+    sweep.sweep.write_text("{")
+
+    answer = cli("cost")
+
+    assert answer.code == 0
+    assert "s/20261128-1600-ssss  unknown" in answer.out
+    assert "a/20261128-1600-aaaa  done" in answer.out

@@ -194,7 +194,7 @@ def test_failed_run_tells_no_time():
     wanted = suggestion(REQUEST, [cost_of(USAGE, [RECORD], Ending("failed")).needs])
 
     assert wanted.time_s is None
-    assert "no run of it ended by itself" in wanted.notes[0]
+    assert "no run of it shows how long it takes" in wanted.notes[0]
 
 
 def test_memory_that_comes_with_cpus():

@@ -154,8 +154,11 @@ def test_sizes_in_all_units(text, kib):
 
 def test_tasks_of_an_array():
     lines = [job(JobIDRaw="8", JobID="7_0"), job(JobIDRaw="7", JobID="7_1")]
+    waits = job(JobIDRaw="7", JobID="7_[2-5%2]", State="PENDING", Start="Unknown")
 
-    assert sorted(records_by_job(records_of("\n".join(lines), FIELDS))) == ["7_0", "7_1"]
+    by_job = records_by_job(records_of("\n".join([*lines, waits]), FIELDS))
+
+    assert [record.job_id for record in by_job["7"]] == ["7_0", "7_1", "7_[2-5%2]"]
 
 
 @pytest.fixture

@@ -1,22 +1,27 @@
-"""What several runs cost: by their files, and by one question to SLURM's accounting."""
+"""What several runs and sweeps cost: by their files, and by one question to SLURM's accounting."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hpcdl.errors import SchedulerError
+from hpcdl.errors import RunError, SchedulerError
+from hpcdl.run import states
 from hpcdl.run.cost import Cost, Ending, cost_of
 from hpcdl.run.handle import Run
-from hpcdl.run.usage import Usage, is_waiting_or_running, usage
+from hpcdl.run.paths import TrialPaths
+from hpcdl.run.usage import Request, Usage, is_waiting_or_running, usage
 from hpcdl.scheduler.accounting import JobRecord, job_records, records_by_job
 from hpcdl.scheduler.clusters import on_cluster
+from hpcdl.sweeps.folder import SweepPaths
+
+_OF_TRIAL = "a task runs several trials; hpcdl cost SWEEP shows all of them"
 
 
 @dataclass(frozen=True)
 class RunCost:
-    """A run, its state, and what it cost."""
+    """A run or sweep, its state, and what it cost."""
 
     run: Run
     state: str
@@ -26,7 +31,9 @@ class RunCost:
     @property
     def job(self) -> str:
         """The name of its job."""
-        return self.run.paths.root.parent.name
+        paths = self.run.paths
+        folder = paths.sweep.root if isinstance(paths, TrialPaths) else paths.root
+        return folder.parent.name
 
 
 def costs_of(runs: Sequence[Run], ask: bool = True) -> list[RunCost]:
@@ -39,15 +46,38 @@ def costs_of(runs: Sequence[Run], ask: bool = True) -> list[RunCost]:
     now = time.time()
     entries = []
     for run in runs:
-        status = run.status(ask=ask)
-        used = usage(run.paths, not is_waiting_or_running(status.state), now)
-        entries.append((run, Ending(status.state, status.cause), used))
+        ending, used = _usage(run, ask, now)
+        entries.append((run, ending, used))
     answers = _Accounting(entries if ask else [])
     costs = []
     for run, ending, used in entries:
-        cost = cost_of(used, answers.attempts(run, used), ending, answers.why)
+        why = _OF_TRIAL if isinstance(run.paths, TrialPaths) else answers.why
+        cost = cost_of(used, answers.attempts(run, used), ending, why)
         costs.append(RunCost(run, ending.state, used, cost))
     return costs
+
+
+def _usage(run: Run, ask: bool, now: float) -> tuple[Ending, Usage]:
+    """How a run, a sweep or a trial stands, and what it has occupied."""
+    paths = run.paths
+    sweep = SweepPaths(paths.root)
+    if sweep.sweep.exists():
+        from hpcdl.sweeps.usage import sweep_usage  # plain runs do without
+
+        try:
+            of_sweep = sweep_usage(sweep, now)
+        except (RunError, OSError):  # hpcdl status says what is wrong
+            return Ending(states.UNKNOWN), Usage(Request())
+        return Ending(of_sweep.state), of_sweep.usage
+    status = run.status(ask=ask)
+    used = usage(paths, not is_waiting_or_running(status.state), now)
+    if isinstance(paths, TrialPaths):
+        from hpcdl.sweeps.settings import SweepSettings
+
+        settings = SweepSettings.read(SweepPaths(paths.sweep.root))
+        share = 1 / settings.trials_per_gpu
+        used = replace(used, job_ids=[], queue_s=None, share=share)
+    return Ending(status.state, status.cause), used
 
 
 class _Accounting:
