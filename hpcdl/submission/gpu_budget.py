@@ -11,6 +11,7 @@ from pathlib import Path
 from hpcdl import cache
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import RunError, SchedulerError, UserError
+from hpcdl.formats import several
 from hpcdl.planning import Plan
 from hpcdl.run.gpu_hours import Holding, holding_of, holdings
 from hpcdl.run.handle import Run
@@ -111,7 +112,7 @@ def over_budget(cluster: Cluster, runs_root: Path, asked: float) -> OverBudget |
         return None
     cause = (
         f"{budget:g} GPU-hours are allowed, {_hours(spent.used)} are used, "
-        f"{_hours(spent.reserved)} are reserved by {spent.under_way} that wait or run, "
+        f"{_hours(spent.reserved)} are reserved by {several(spent.under_way, 'run')} under way, "
         f"and {_hours(asked)} are asked for"
     )
     raised = f"--set cluster.budget_gpu_hours={-(-needed // 1):.0f}"

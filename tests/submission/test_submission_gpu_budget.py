@@ -113,7 +113,7 @@ def test_refusal_says_all_figures(runs_root, add_run, cluster):
 
     message = str(refused.value)
     assert "c.yaml:4: budget_gpu_hours: 10 GPU-hours are allowed, 8 are used" in message
-    assert "0 are reserved by 0 that wait or run, and 2.5 are asked for" in message
+    assert "0 are reserved by 0 runs under way, and 2.5 are asked for" in message
     assert "ask for a shorter time or fewer trials" in message
     assert "--set cluster.budget_gpu_hours=11" in message
 
@@ -157,7 +157,7 @@ def test_job_that_waits_keeps_its_part(tmp_path, monkeypatch, runs_root, add_run
     waits = "echo '7|PENDING|Priority||N/A'"
     slurm_says(tmp_path, monkeypatch, sbatch="", squeue=waits)
 
-    with pytest.raises(UserError, match="2 are reserved by 1 that wait or run"):
+    with pytest.raises(UserError, match="2 are reserved by 1 run under way"):
         require_budget(cluster, runs_root, 1.0)
 
 

@@ -167,3 +167,31 @@ def test_cost_without_accounting_says_why(bed: Bed, tmp_path: Path) -> None:
     text = bed.run("/opt/hpcdl-testbed/venv/bin/hpcdl", "cost", run.path).stdout
     assert "memory is the largest process's: sacct is not on this machine" in text
     assert "next time for busy: --set resources.time=00:15:00" in text
+
+
+def test_budget_counts_what_waits(bed: Bed) -> None:
+    """A waiting job holds its part; one that ended behind hpcdl's back does not."""
+    bed.write("program.py", "print(1)\n")
+    job = bed.write("job.yaml", JOB)
+    options = ["--cluster", bed.profile, "--runs-dir", bed.runs]
+    options += ["-s", "cluster.budget_gpu_hours=0.3", "-s", "cluster.memory_request=mem"]
+    waits = Run(
+        bed,
+        Path(
+            bed.run("hpcdl", "submit", job, *options, "-s", "slurm.begin=now+1hour").stdout.strip()
+        ),
+    )
+
+    refused = bed.run("hpcdl", "submit", job, *options, check=False)
+    assert refused.returncode == 2
+    assert (
+        "0.3 GPU-hours are allowed, 0 are used, 0.167 are reserved by 1 run under way"
+        in refused.stderr
+    )
+    unchecked = bed.run("hpcdl", "submit", job, "--no-check", *options, check=False)
+    assert unchecked.returncode == 2
+    assert "budget_gpu_hours: 0.3 GPU-hours are allowed" in unchecked.stderr
+    assert len(list(bed.runs.glob("busy/2*"))) == 1
+
+    subprocess.run(["scancel", waits.job_id], check=True)
+    until(lambda: bed.run("hpcdl", "submit", job, *options, check=False).returncode == 0)
