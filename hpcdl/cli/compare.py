@@ -1,4 +1,4 @@
-"""``hpcdl compare``: several runs side by side."""
+"""``hpcdl compare``: several runs, or the best trials of a sweep, side by side."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from hpcdl.formats import MISSING, cut
 
 if TYPE_CHECKING:
     from hpcdl.report.comparison import Comparison, Row
+    from hpcdl.run import Run
 
 _WIDEST = 40  # characters of a value
+_BEST = 5  # trials of a sweep
 
 
 @click.command(short_help="Show runs side by side.")
@@ -40,15 +42,19 @@ def command(
 
     The best value of a row has a star, if the runs can be compared in it; what
     cannot be compared is listed below, with the reason. Then come the keys in
-    which the jobs differ.
+    which the jobs differ. Of a sweep these are its five best trials.
 
     \b
     hpcdl compare k3f9 p0aa
+    hpcdl compare SWEEP
     hpcdl compare k3f9 p0aa --html compare.html
     """
     from hpcdl.report.comparison import compare
 
-    compared = compare([options.find(run, places) for run in runs], show_env)
+    chosen: list[Run] = []
+    for name in runs:
+        chosen += _runs_of(options.find(name, places))
+    compared = compare(chosen, show_env)
     if html is not None:
         from hpcdl.cli.report import write_page
         from hpcdl.report.comparison_page import comparison_page
@@ -59,6 +65,30 @@ def command(
         return
     for line in _lines(compared):
         click.echo(line)
+
+
+def _runs_of(run: Run) -> list[Run]:
+    """The run, or the best trials of a sweep, the best first.
+
+    Raises:
+        UserError: no trial of the sweep is done.
+    """
+    from hpcdl.cli.report import is_sweep
+
+    if not is_sweep(run):
+        return [run]
+    from hpcdl.errors import UserError
+    from hpcdl.report.sweep_facts import read
+
+    facts = read(run)
+    trials = facts.trial_runs(_BEST)
+    if not trials:
+        metric = facts.settings.metric
+        raise UserError(
+            f"{run.name}: no trial of this sweep is done with a value of {metric}; "
+            f"hpcdl report {run.paths.root} --text shows how far it is"
+        )
+    return trials
 
 
 def short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""``hpcdl report``: a run as one HTML page."""
+"""``hpcdl report``: a run or a sweep as one HTML page."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hpcdl.cli import options
 
+if TYPE_CHECKING:
+    from hpcdl.run import Run
+
 _OPENS_S = 5.0  # an opener that has not failed by then shows the page
 _OUTPUT = "Where to write it. Default: report.html in the run folder."
+_TEXT = "Of a sweep: print it in brief instead of writing a page."
 
 
-@click.command(short_help="Write a run's report, one HTML page.")
+@click.command(short_help="Write the report of a run or a sweep, one HTML page.")
 @options.run_name
 @click.option("-o", "--output", metavar="FILE", help=_OUTPUT)
 @click.option("--open", "show", is_flag=True, help="Show it in this machine's browser.")
+@click.option("--text", "as_text", is_flag=True, help=_TEXT)
 @options.show_env
 def command(
     run_name: str,
     places: options.Places,
     output: str | None,
     show: bool,
+    as_text: bool,
     show_env: bool,
 ) -> int:
     """Write a run's report: one HTML page that needs no network and no other file.
@@ -37,16 +44,23 @@ def command(
     path is printed. Copy it to your own machine, or open it here with --open. If
     no browser opens, --open says so, and the exit code is 1.
 
+    Of a sweep it shows the best trials, all learning curves, how the parameters
+    go together and which of them matter, what was pruned and what failed, and
+    the cost. --text prints the same in brief.
+
     Values of env, and what looks like a secret, are hidden.
 
     \b
     hpcdl report k3f9
     hpcdl report k3f9 -o mnist.html
+    hpcdl report SWEEP --text
     """
-    from hpcdl.report.page import report
-
     run = options.find(run_name, places)
-    text = report(run, show_env)
+    if as_text:
+        for line in _brief(run, show_env):
+            click.echo(line)
+        return 0
+    text = _page(run, show_env)
     if output is None:
         path = _write_page_somewhere(run.paths.report, text)
     else:
@@ -56,6 +70,43 @@ def command(
         options.say(f"no browser can be opened here; copy {path} to your own machine")
         return 1
     return 0
+
+
+def is_sweep(run: Run) -> bool:
+    """Whether a run's folder is a sweep's."""
+    from hpcdl.sweeps.folder import SweepPaths
+
+    return SweepPaths(run.paths.root).sweep.exists()
+
+
+def _page(run: Run, show_env: bool) -> str:
+    """The page of a run or a sweep."""
+    from hpcdl.report.page import report
+
+    if not is_sweep(run):
+        return report(run, show_env)
+    from hpcdl.report.sweep_facts import read
+    from hpcdl.report.sweep_page import sweep_report
+
+    return sweep_report(read(run, show_env))
+
+
+def _brief(run: Run, show_env: bool) -> list[str]:
+    """A sweep's lines for a terminal.
+
+    Raises:
+        UserError: it is not a sweep.
+    """
+    from hpcdl.errors import UserError
+    from hpcdl.report.sweep_facts import read
+    from hpcdl.report.sweep_text import brief
+
+    if not is_sweep(run):
+        raise UserError(
+            f"{run.name} is a run, and --text is for sweeps; hpcdl result {run.paths.root} prints"
+            " what came out of a run"
+        )
+    return brief(read(run, show_env))
 
 
 def _opened(page: Path) -> bool:

@@ -11,6 +11,7 @@ from hpcdl.report.facts import Facts
 from hpcdl.report.overfitting import Line, best_epoch
 
 _MOST = 24  # metrics that are drawn
+_MOST_DIGITS = 5  # of a number at the axis of a drawing
 
 
 def curves(facts: Facts) -> list[dict[str, Any]]:
@@ -94,11 +95,20 @@ def axis(name: str, lines: Sequence[svg.Series]) -> Callable[[float], str]:
     """How values of a metric read at its axis."""
     if metrics.is_share(name, _values(lines)):
         return _percent
-    return "{:g}".format
+    return _number
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:g} %"
+
+
+def _number(value: float) -> str:
+    """A number that fits next to the axis: 0.5, 20000, 1e5, 2.5e-4."""
+    text = f"{value:g}"
+    if len(text.replace("-", "").replace(".", "")) <= _MOST_DIGITS:
+        return text
+    mantissa, _, exponent = f"{value:.3e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def floor(name: str, lines: Sequence[svg.Series]) -> float | None:

@@ -14,7 +14,9 @@ from hpcdl.report.facts import Facts
 from hpcdl.report.measures import OTHERS, SCORES, Measure, further_metrics
 from hpcdl.report.overfitting import is_number
 from hpcdl.report.settings import differences
+from hpcdl.report.trial_job import with_each_argument
 from hpcdl.run import Run, states
+from hpcdl.run.paths import TrialPaths
 
 _OF_FOLDS = {  # measures that are means of a cross-validation: the part and the metric
     "test_accuracy": ("test", "accuracy"),
@@ -73,7 +75,7 @@ def compare(runs: Sequence[Run], shows_env: bool = False) -> Comparison:
         if row is not None:
             rows.append(row)
     labels = _labels(facts)
-    differing = differences([run.job for run in facts])
+    differing = differences([with_each_argument(run.job, run.params) for run in facts])
     if not shows_env:
         for key, values in differing.items():
             differing[key] = [hidden.setting(key, value) for value in values]
@@ -153,10 +155,17 @@ def _notes(runs: Sequence[Facts], labels: Sequence[str], rows: Sequence[Row]) ->
 def _labels(runs: Sequence[Facts]) -> list[str]:
     """The runs' names; names that several runs have get the end of the id."""
     names = [run.name for run in runs]
+    sweeps = set()
+    for run in runs:
+        sweeps.add(run.run.paths.root.parent)
     labels = []
     for run in runs:
         label = run.name
-        if names.count(label) > 1:
+        if isinstance(run.run.paths, TrialPaths):
+            label = f"trial {int(run.id)}"
+            if len(sweeps) > 1:
+                label = f"{run.name}/…{run.run.paths.sweep.root.name[-4:]} {label}"
+        elif names.count(label) > 1:
             label += f"/…{run.id[-4:]}"
         labels.append(label)
     return labels

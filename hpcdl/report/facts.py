@@ -11,6 +11,7 @@ from typing import Any
 from hpcdl.files import read_json_lines
 from hpcdl.formats import several
 from hpcdl.report.metrics import last_values, merged
+from hpcdl.report.trial_job import read_parameters, with_parameters
 from hpcdl.run import Run, records
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import AttemptEvent, Manifest, Submitted
@@ -114,7 +115,12 @@ class Facts:
             return {}
         if not isinstance(loaded, dict):
             return {}
-        return loaded
+        return with_parameters(loaded, self.params)
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The parameters of a sweep's trial; empty for any other run."""
+        return read_parameters(self.run.paths)
 
     @property
     def restored_epoch(self) -> int | None:

@@ -68,6 +68,14 @@ def _best_validation(metric: str, best: Callable[..., Any]) -> Callable[[Facts],
     return value
 
 
+def _sweep_value(run: Facts) -> float | None:
+    """Reads the value by which a sweep ranks its trial."""
+    if not run.params:
+        return None
+    value: float | None = run.result.get("value")
+    return value
+
+
 def _state(run: Facts) -> str:
     return run.status.state
 
@@ -107,6 +115,7 @@ def _layers(depth: int) -> str:
 
 SCORES = (
     Measure("state", "state", _state),
+    Measure("sweep_value", "value in the sweep", _sweep_value, formats.metric),
     Measure(
         "test_accuracy",
         "test accuracy",

@@ -16,10 +16,10 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from hpcdl.report.evaluation import Bin
 
-_WIDTH, _HEIGHT = 460, 280
+WIDTH, HEIGHT = 460, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 22, 24, 40
-_PLOT_WIDTH = _WIDTH - _LEFT - _RIGHT
-_PLOT_HEIGHT = _HEIGHT - _TOP - _BOTTOM
+_PLOT_WIDTH = WIDTH - _LEFT - _RIGHT
+_PLOT_HEIGHT = HEIGHT - _TOP - _BOTTOM
 _MOST_DOTS = 30  # points of a line, up to which each is drawn as a dot as well
 COLOURS = 8  # of lines
 
@@ -34,7 +34,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class _Plot:
+class Plot:
     """The area of a chart, between the lowest and the highest value of each axis."""
 
     x_low: float
@@ -102,19 +102,19 @@ def line_chart(
     if lowest is None:
         lowest = min(ys)
     y_ticks = ticks(lowest, max(ys))
-    plot = _Plot(min(xs), max(xs), y_ticks[0], y_ticks[-1])
-    parts = [_grid(y_ticks, plot, show), _x_axis(plot, x_name)]
+    plot = Plot(min(xs), max(xs), y_ticks[0], y_ticks[-1])
+    parts = [grid(y_ticks, plot, show), x_axis(plot, x_name)]
     if mark is not None and plot.x_low <= mark[0] <= plot.x_high:
         parts.append(_marked(plot.x(mark[0]), mark[1]))
     for line in series:
         if line.points:
             parts.append(_line(line, plot))
-    return drawing(_WIDTH, _HEIGHT, title, parts)
+    return drawing(WIDTH, HEIGHT, title, parts)
 
 
 def reliability(title: str, bins: Sequence[Bin]) -> Markup:
     """Accuracy over confidence, a bar for each bin; on the dashed line they are equal."""
-    plot = _Plot(0, 1, 0, 1)
+    plot = Plot(0, 1, 0, 1)
     marks = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     bars = []
     for share in bins:
@@ -127,8 +127,8 @@ def reliability(title: str, bins: Sequence[Bin]) -> Markup:
     left, right, bottom, top = plot.x(0), plot.x(1), plot.y(0), plot.y(1)
     diagonal = f'<path class="ideal" d="M{left:.1f} {bottom:.1f}L{right:.1f} {top:.1f}"/>'
     labels = _x_labels(marks, plot, _percent, "confidence")
-    parts = [_grid(marks, plot, _percent), joined(*bars, diagonal), labels]
-    return drawing(_WIDTH, _HEIGHT, title, parts)
+    parts = [grid(marks, plot, _percent), joined(*bars, diagonal), labels]
+    return drawing(WIDTH, HEIGHT, title, parts)
 
 
 def stacked_bar(title: str, values: Sequence[tuple[float, int]]) -> Markup:
@@ -172,7 +172,7 @@ def joined(*texts: str) -> Markup:
     return Markup("".join(texts))  # noqa: S704
 
 
-def _line(line: Series, plot: _Plot) -> Markup:
+def _line(line: Series, plot: Plot) -> Markup:
     """A line; with a dot for each point if there are few."""
     corners, dots = [], []
     for x, y in line.points:
@@ -185,19 +185,19 @@ def _line(line: Series, plot: _Plot) -> Markup:
     return joined(curve, *dots)
 
 
-def _grid(values: Sequence[float], plot: _Plot, show: Callable[[float], str]) -> Markup:
+def grid(values: Sequence[float], plot: Plot, show: Callable[[float], str]) -> Markup:
     """A line across the chart at each value of the y axis, and the value on its left."""
     line = Markup('<path class="grid" d="M{} {:.1f}H{}"/>')
     label = Markup('<text class="end" x="{}" y="{:.1f}">{}</text>')
     lines = []
     for value in values:
         y = plot.y(value)
-        lines.append(line.format(_LEFT, y, _WIDTH - _RIGHT))
+        lines.append(line.format(_LEFT, y, WIDTH - _RIGHT))
         lines.append(label.format(_LEFT - 8, y + 4, show(value)))
     return Markup("").join(lines)
 
 
-def _x_axis(plot: _Plot, name: str) -> Markup:
+def x_axis(plot: Plot, name: str) -> Markup:
     """Whole numbers below the chart; its first value if it spans none."""
     first, last = plot.x_low, plot.x_high
     values = [x for x in ticks(first, last, 8) if first <= x <= last and x == int(x)]
@@ -206,7 +206,7 @@ def _x_axis(plot: _Plot, name: str) -> Markup:
 
 def _x_labels(
     values: Sequence[float],
-    plot: _Plot,
+    plot: Plot,
     show: Callable[[float], str],
     name: str,
 ) -> Markup:
@@ -214,18 +214,18 @@ def _x_labels(
     template = Markup('<text class="middle" x="{:.1f}" y="{}">{}</text>')
     labels = []
     for value in values:
-        labels.append(template.format(plot.x(value), _HEIGHT - _BOTTOM + 17, show(value)))
+        labels.append(template.format(plot.x(value), HEIGHT - _BOTTOM + 17, show(value)))
     axis = Markup('<text class="axis middle" x="{}" y="{}">{}</text>')
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    labels.append(axis.format(middle, _HEIGHT - 6, name))
+    middle = (_LEFT + WIDTH - _RIGHT) / 2
+    labels.append(axis.format(middle, HEIGHT - 6, name))
     return Markup("").join(labels)
 
 
 def _marked(x: float, label: str) -> Markup:
     """A vertical line with a label, on its left in the right half of the chart."""
-    line = f'<path class="mark" d="M{x:.1f} {_TOP}V{_HEIGHT - _BOTTOM}"/>'
+    line = f'<path class="mark" d="M{x:.1f} {_TOP}V{HEIGHT - _BOTTOM}"/>'
     style, shift = "", -8
-    if x > (_LEFT + _WIDTH) / 2:
+    if x > (_LEFT + WIDTH) / 2:
         style, shift = " end", 8
     template = Markup('<text class="mark-text{}" x="{:.1f}" y="{}">{}</text>')
     return joined(line) + template.format(style, x + shift, _TOP - 8, label)
