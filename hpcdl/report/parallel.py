@@ -49,7 +49,7 @@ class Course:
 
     Args:
         number: the trial's.
-        values: one for each axis.
+        values: one for each axis from the top; one fewer of a trial without a value.
         text: what a reader sees who points at it.
     """
 
@@ -93,13 +93,16 @@ def value_axis(name: str, best_first: Sequence[float], show: Callable[[float], s
     return Axis(name, lambda value: place(clamped(value, worst, best)), labels)
 
 
-def parallel_coordinates(title: str, axes: Sequence[Axis], best_first: Sequence[Course]) -> Markup:
+def parallel_coordinates(
+    title: str, axes: Sequence[Axis], best_first: Sequence[Course], failed: Sequence[Course] = ()
+) -> Markup:
     """The drawing; the best trial lies on top of the others.
 
     Args:
         title: what is drawn, for those who do not see it.
         axes: from top to bottom.
-        best_first: the trials, the best first.
+        best_first: the trials with a value, the best first.
+        failed: trials that failed without a value.
     """
     height = _FIRST + _STEP * (len(axes) - 1) + _BELOW
     lines = []
@@ -108,6 +111,8 @@ def parallel_coordinates(title: str, axes: Sequence[Axis], best_first: Sequence[
         if place == 0:
             kind = "top"
         lines.append(_line(course, axes, kind))
+    for course in failed:
+        lines.append(_line(course, axes, "failed"))
     parts = [*reversed(lines)]
     for number, axis in enumerate(axes):
         parts.append(_drawn_axis(axis, _FIRST + _STEP * number))
@@ -116,7 +121,7 @@ def parallel_coordinates(title: str, axes: Sequence[Axis], best_first: Sequence[
 
 def _line(course: Course, axes: Sequence[Axis], kind: str) -> Markup:
     corners = []
-    for number, (axis, value) in enumerate(zip(axes, course.values, strict=True)):
+    for number, (axis, value) in enumerate(zip(axes, course.values, strict=False)):
         x = _x(axis.place(value))
         if axis.is_listed:
             x = clamped(x + _shift(course.number), _LEFT, _RIGHT)

@@ -41,11 +41,13 @@ def safe(facts: Facts, text: str) -> str:
 
 
 def _job(facts: Facts) -> str:
-    if facts.shows_env or not facts.job_text:
+    if not facts.job_text or (facts.shows_env and not facts.params):
         return facts.job_text
     if not facts.job:
         return "(not shown: it cannot be read, so that nothing private in it could be hidden)"
     import yaml
 
-    shown = hidden.job(facts.job)
+    shown = facts.job  # of a sweep's trial it has the trial's parameters, which the file lacks
+    if not facts.shows_env:
+        shown = hidden.job(shown)
     return str(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))

@@ -18,6 +18,7 @@ from hpcdl.report.sweep_tables import best_trials, cost, failures, gpu_hours, ru
 
 _LISTED = 20  # best trials
 _LINES = 300  # of parallel coordinates
+_FAILED_LINES = 60
 _BEST_LINES = 100  # of them the best ones
 
 
@@ -100,9 +101,10 @@ def _parallel(facts: SweepFacts) -> dict[str, Any] | None:
     axes.append(value_axis(settings.metric, values, facts.metric_text))
     courses = []
     for trial in drawn:
-        course = [trial.params[key] for key in keys]
+        values_of_trial = [trial.params[key] for key in keys]
         text = f"trial {trial.number}, {trial.state}: {facts.metric_text(trial.value)}"
-        courses.append(Course(trial.number, [*course, trial.value], text))
+        courses.append(Course(trial.number, [*values_of_trial, trial.value], text))
+    failed = _failed_courses(facts, keys)
     note = ""
     if len(drawn) < len(fitting):
         note = (
@@ -110,7 +112,18 @@ def _parallel(facts: SweepFacts) -> dict[str, Any] | None:
             f" drawn: the best {_BEST_LINES}, and others at equal distances."
         )
     what = f"Parameters and {settings.metric} of {formats.several(len(drawn), 'trial')}"
-    return {"svg": parallel_coordinates(what, axes, courses), "note": note}
+    drawing = parallel_coordinates(what, axes, courses, failed)
+    return {"svg": drawing, "note": note, "shows_failed": bool(failed)}
+
+
+def _failed_courses(facts: SweepFacts, keys: Sequence[str]) -> list[Course]:
+    """Lines of trials that failed without a value, so that a reader sees where they do."""
+    courses = []
+    for trial in facts.in_state("failed"):
+        if trial.value is None and facts.settings.space.contains(trial.params):
+            values = [trial.params[key] for key in keys]
+            courses.append(Course(trial.number, values, f"trial {trial.number}, failed"))
+    return sample(courses, 0, _FAILED_LINES)
 
 
 def _importance_rows(facts: SweepFacts, measured: Sequence[Importance]) -> list[dict[str, Any]]:

@@ -30,7 +30,8 @@ def brief(facts: SweepFacts) -> list[str]:
         lines += _part("WHAT MATTERS", matters)
     lines += _part("PRUNED", rungs(facts))
     for failure in failures(facts):
-        lines += ["", f"FAILED: {failure.cause}, trial {failure.numbers}"]
+        noun = "trial" if failure.count == 1 else "trials"
+        lines += ["", f"FAILED: {failure.cause}, {noun} {failure.numbers}"]
         lines += [text for text in (failure.message, failure.hint) if text]
     lines += _part("COST", cost(facts))
     return [line.replace("\u00a0", " ") for line in lines]

@@ -185,7 +185,7 @@ def test_brief_text_agrees(usual):
     assert lines[0].startswith(f"The best is trial {best[0]}: val_accuracy ")
     assert lines[1] == "Of 60 trials: " + lines[1].partition(": ")[2]
     assert "2 running by its task's log" in lines[1]
-    assert "FAILED: out of memory, trial 3, 9" in lines
+    assert "FAILED: out of memory, trials 3, 9" in lines
     assert not any("\u00a0" in line for line in lines)
 
 
