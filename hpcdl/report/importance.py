@@ -19,9 +19,9 @@ from typing import Any
 
 from hpcdl.sweeps.space import Dimension, Listed, Space
 
-FEWEST = 10  # trials; with fewer nothing can be said
+FEWEST = 12  # trials; with fewer nothing can be said
 _MOST_GROUPS = 5
-_PER_GROUP = 5  # trials of a range, at least
+_PER_GROUP = 4  # trials of a range, at least
 _Z_95 = 1.6449  # 95 % of a normal distribution lie below
 
 

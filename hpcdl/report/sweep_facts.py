@@ -16,7 +16,7 @@ from hpcdl.run import Run, records, states
 from hpcdl.run.records import Manifest, Submitted
 from hpcdl.run.state import Status
 from hpcdl.sweeps.folder import SweepPaths
-from hpcdl.sweeps.missing import missing_events
+from hpcdl.sweeps.missing import whole_state
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.state import SweepState, TrialState
 from hpcdl.sweeps.submitted import SweepSubmitted
@@ -151,10 +151,7 @@ def read(run: Run, shows_env: bool = False) -> SweepFacts:
     """
     paths = SweepPaths(run.paths.root)
     settings = SweepSettings.read(paths)
-    state = SweepState.load_index(paths)
-    state.refresh(paths)
-    for event in missing_events(paths, state):
-        state.add(event)
+    state = whole_state(paths)
     shared = _shared(run, shows_env)
     return SweepFacts(shared, paths, settings, state, SweepSubmitted.read(paths))
 

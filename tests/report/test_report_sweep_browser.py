@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def _diverging(params, epoch):
     return 1e9 if rate > 0.02 else 1 - accuracy(params, epoch)
 
 
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "usual": {"how": {"failing": {3: MEMORY, 9: {"cause": "user_code"}}, "running": (40, 41)}},
     "many": {
         "curve": _sum,
