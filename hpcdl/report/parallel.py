@@ -22,7 +22,7 @@ _WIDTH = 460
 _LEFT, _RIGHT = 14, 446  # of an axis
 _FIRST, _STEP, _BELOW = 26, 68, 26
 _CHARACTER = 6.4  # the width of one, at most, in the drawing's font
-_LONGEST = 18  # characters of a label
+_LONGEST, _SHORTEST = 18, 5  # characters of a label
 _SHIFT = 5.0  # how far lines through one listed value are apart, at most
 
 
@@ -171,9 +171,11 @@ def _listed_axis(name: str, dimension: Listed) -> Axis:
     def place(value: Any) -> float:
         return ((dimension.index(value) or 0) + 0.5) / count
 
+    room = int((_RIGHT - _LEFT) / count / _CHARACTER) - 1
+    longest = min(_LONGEST, max(_SHORTEST, room))
     labels = []
     for value in dimension.values:
-        labels.append((place(value), cut(_plain(value), _LONGEST)))
+        labels.append((place(value), cut(_plain(value), longest)))
     return Axis(name, place, labels, is_listed=True)
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from hpcdl.files import read_json_lines
 from hpcdl.formats import count, several
 from hpcdl.report import charts, metrics, svg
+from hpcdl.report.overfitting import is_number
 from hpcdl.report.sweep_facts import SweepFacts
 from hpcdl.report.sweep_spread import clamped, sample, spread
 from hpcdl.run.state import read_epochs
@@ -126,7 +127,7 @@ def _means(lines: Sequence[dict[str, Any]], metric: str) -> Sequence[dict[str, A
         return lines
     values: dict[Any, list[float]] = {}
     for line in lines:
-        if metrics.unit_of(line) == "epoch" and isinstance(line.get(metric), float):
+        if metrics.unit_of(line) == "epoch" and is_number(line.get(metric)):
             values.setdefault(line["epoch"], []).append(line[metric])
     means = []
     for epoch in sorted(values):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl.files import append_json_line, write_json
+from hpcdl.report.sweep_curves import curves_drawing
 from hpcdl.report.sweep_facts import read
 from hpcdl.report.sweep_page import sweep_report
 from hpcdl.report.sweep_tables import best_trials, cost, failures, rungs
@@ -19,6 +20,7 @@ from hpcdl.report.sweep_text import brief
 from hpcdl.run import Run
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.state import SweepState
+from tests.report import made
 from tests.report.sweep_folders import accuracy, sweep
 
 MEMORY = {"cause": "out_of_memory", "message": "CUDA out of memory: tried 4 GB"}
@@ -335,3 +337,26 @@ def test_script_counts_its_steps(make):
 
     assert "score of 3 trials over steps" in page
     assert ">400<" in page
+
+
+def test_folds_are_drawn_by_their_mean(make):
+    """A trial with a cross-validation has one curve: the mean over the folds that have the epoch."""
+    run = make(lambda params, epoch: 0.5, trials=1, method="random", epochs=3)
+    trial = run.paths.root / "trials" / "00000"
+    (trial / "metrics.jsonl").unlink()
+    for fold, values in ((1, [0.2, 0.4]), (2, [0.4])):
+        (trial / "folds" / str(fold)).mkdir(parents=True)
+        lines = []
+        for epoch, value in enumerate(values, 1):
+            line = {"epoch": epoch, "steps": 10 * epoch, "seconds": 1.0, "val_accuracy": value}
+            lines.append(line)
+        made.write_lines(trial / "folds" / str(fold) / "metrics.jsonl", lines)
+
+    drawing = curves_drawing(read(run))
+
+    assert drawing is not None
+    points = re.findall(r'class="trial top" points="([^"]+)"', str(drawing["svg"]))[0].split()
+    heights = [float(point.split(",")[1]) for point in points]
+    labels = re.findall(r'y="([0-9.]+)">([0-9.]+) %<', str(drawing["svg"]))
+    at = {float(text): float(y) - 4 for y, text in labels}
+    assert heights == [pytest.approx(at[30.0], abs=0.1), pytest.approx(at[40.0], abs=0.1)]
