@@ -59,4 +59,8 @@ class SweepSection:
         None,
         ge=1,
     )
+    fork_server: Optional[bool] = setting(
+        "whether a task imports TensorFlow once for its trials; by default it does without GPUs",
+        None,
+    )
     keep: int = setting("the best trials that keep their model and predictions", 5, ge=1)

@@ -15,6 +15,7 @@ from hpcdl.launch.attempt import attempt
 from hpcdl.launch.command import read_plan
 from hpcdl.launch.pruner import Pruner
 from hpcdl.launch.retry import keep_trying, say
+from hpcdl.launch.served import served_trials
 from hpcdl.launch.task import TaskContext, TaskStop
 from hpcdl.planning import Training
 from hpcdl.run import records, states
@@ -57,6 +58,8 @@ class Worker:
         self._plan = keep_trying("plan.json", lambda: read_plan(paths.run), paths.run)
         self._claims = Claims(paths, key, settings.trials, self._propose)
         self._end_time = self._time_of_end()
+        in_slurm = self._job_id is not None
+        self._served = served_trials(self._plan, paths.root, in_slurm, settings.fork_server)
         self._terminated = False
         self._trials = 0
         self._without_metric = 0
@@ -71,6 +74,13 @@ class Worker:
             OutOfPatienceError: the sweep's folder cannot be read or written.
             RunRemovedError: it was removed.
         """
+        try:
+            return self._run_trials()
+        finally:
+            if self._served is not None:
+                self._served.close()
+
+    def _run_trials(self) -> int:
         while True:
             signal.signal(signal.SIGTERM, self._note_sigterm)  # an attempt has its own handler
             if self._is_stopped():
@@ -209,7 +219,7 @@ class Worker:
     def _context(self, trial: TrialFile, paths: TrialPaths) -> TaskContext:
         pruner = Pruner(self._settings, self._claims, trial.number, paths, self._plan)
         task_stop = TaskStop(self._paths.task_stop(self._task), paths)
-        return TaskContext(self._settings, self._end_time, (task_stop, pruner))
+        return TaskContext(self._settings, self._end_time, (task_stop, pruner), self._served)
 
     def _after_stop(self, trial: TrialFile, paths: TrialPaths) -> int | None:
         """What follows if a trial has saved its state, or was killed, and is to go on."""

@@ -65,6 +65,7 @@ def check_sweep(job: Job, on_this_machine: bool = False) -> SweepSettings:
         gpu_hours=section.gpu_hours,
         trials_per_gpu=section.trials_per_gpu,
         trials_per_task=section.trials_per_task,
+        fork_server=section.fork_server,
         keep=section.keep,
     )
 
