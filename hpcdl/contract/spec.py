@@ -73,6 +73,12 @@ class DeviceSpec:
 
     gpus: int = setting("GPUs; 0 trains on the CPU", 0, ge=0)
     emulate: bool = setting("stand in logical CPU devices for the GPUs (test beds only)", False)
+    memory_mb: Optional[int] = setting(
+        "MiB of each GPU that the run may take, where runs share it; without it, what it needs",
+        None,
+        since="0.3.0",
+        ge=1,
+    )
 
 
 @dataclass

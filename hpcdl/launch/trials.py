@@ -9,10 +9,12 @@ import time
 from typing import Any
 
 from hpcdl.contract.exit_status import EXIT_STOPPED
+from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import HpcdlError
 from hpcdl.files import write_json, write_text
 from hpcdl.launch.attempt import attempt
 from hpcdl.launch.command import read_plan
+from hpcdl.launch.gpu_memory import share_of_trial
 from hpcdl.launch.pruner import Pruner
 from hpcdl.launch.retry import keep_trying, say
 from hpcdl.launch.served import served_trials
@@ -60,6 +62,7 @@ class Worker:
         self._end_time = self._time_of_end()
         in_slurm = self._job_id is not None
         self._served = served_trials(self._plan, paths.root, in_slurm, settings.fork_server)
+        self._memory_mb = share_of_trial(self._plan, settings.trials_per_gpu)
         self._terminated = False
         self._trials = 0
         self._without_metric = 0
@@ -156,6 +159,7 @@ class Worker:
         if isinstance(self._plan.program, Training):
             if not paths.spec.exists():
                 self._write_spec(trial, paths)
+            self._share_gpu(paths)
         elif self._paths.run.work.is_dir() and not paths.work.exists():
             aside = paths.root / ".work"
             shutil.rmtree(aside, ignore_errors=True)
@@ -164,8 +168,6 @@ class Worker:
 
     def _write_spec(self, trial: TrialFile, paths: TrialPaths) -> None:
         """Write the trial's run.json; if its values do not fit together, the trial has failed."""
-        from hpcdl.contract.spec import RunSpec
-
         base = RunSpec.from_json(self._paths.run.spec.read_text(encoding="utf-8"))
         job_text = self._paths.run.job.read_text(encoding="utf-8")
         try:
@@ -174,6 +176,14 @@ class Worker:
             say(f"trial {trial.number}: {error}")
             write_json(paths.result, self._failed("spec", str(error)))
             return
+        write_text(paths.spec, spec.to_json())
+
+    def _share_gpu(self, paths: TrialPaths) -> None:
+        """Write into a trial's run.json how much memory of this node's GPU it may take."""
+        if self._memory_mb is None or not paths.spec.exists():
+            return
+        spec = RunSpec.from_json(paths.spec.read_text(encoding="utf-8"))
+        spec.devices.memory_mb = self._memory_mb
         write_text(paths.spec, spec.to_json())
 
     def _failed(self, cause: str, message: str) -> dict[str, Any]:

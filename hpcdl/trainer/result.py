@@ -46,12 +46,14 @@ def fingerprint(run: RunSpec) -> str:
     """A hash of all settings that the weights depend on.
 
     A checkpoint is valid for runs with the same hash. Settings newer than the run are ignored while
-    they have their default, so older checkpoints stay valid.
+    they have their default, so older checkpoints stay valid. A GPU's memory changes no weight: a
+    run may go on where its share is another one.
     """
     settings: Dict[str, Any] = {}
     for key, value in asdict(run).items():
         if key in _SECTIONS_OF_WEIGHTS:
             settings[key] = value
+    settings["devices"] = dict(settings["devices"], memory_mb=None)
     drop_later_settings(RunSpec, settings)
     if run.data.validation_split:
         # Older versions of hpcdl took other rows: from all classes together.

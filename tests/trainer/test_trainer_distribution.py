@@ -80,3 +80,74 @@ def test_all_reduce_check_changes_nothing(make_training, devices, capsys):
     assert then.losses() == without.losses()
     for found, expected in zip(then.weights(), without.weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+class FakeConfig:
+    """Stands for tf.config on a machine with GPUs; notes what it is asked for, in order."""
+
+    def __init__(self, gpus):
+        self.gpus = gpus
+        self.calls = []
+        self.experimental = self
+
+    def list_physical_devices(self, kind):
+        return [f"/physical_device:{kind}:{number}" for number in range(self.gpus)]
+
+    def set_memory_growth(self, gpu, growth):
+        self.calls.append(("growth", gpu))
+
+    def LogicalDeviceConfiguration(self, memory_limit):  # noqa: N802 - as TensorFlow names it
+        return memory_limit
+
+    def set_logical_device_configuration(self, gpu, shares):
+        self.calls.append((gpu, shares))
+
+    def get_device_details(self, gpu):
+        self.calls.append(("details", gpu))
+        return {"device_name": "H100"}
+
+
+@pytest.fixture
+def on_gpu(tf, monkeypatch):
+    """The devices chosen on a machine with one GPU, and the calls of tf.config."""
+    from hpcdl.trainer.runtime import devices
+
+    def of(spec):
+        config = FakeConfig(spec.gpus)
+        monkeypatch.setattr(tf, "config", config)
+        return devices.choose_devices(spec), config.calls
+
+    return of
+
+
+def test_share_of_gpu_memory_comes_first(on_gpu):
+    """The bound is set before anything may start the GPU, and in place of growth."""
+    chosen, calls = on_gpu(DeviceSpec(gpus=1, memory_mb=9000))
+
+    gpu = "/physical_device:GPU:0"
+    assert calls == [(gpu, [9000]), ("details", gpu)]
+    assert chosen.names == ["GPU:0 H100"]
+    assert on_gpu(DeviceSpec(gpus=1))[1] == [("growth", gpu), ("details", gpu)]
+
+
+def test_allocator_without_bound_is_refused(on_gpu, monkeypatch):
+    from hpcdl.contract.errors import DeviceError
+
+    monkeypatch.setenv("TF_GPU_ALLOCATOR", "cuda_malloc_async")
+    with pytest.raises(DeviceError) as caught:
+        on_gpu(DeviceSpec(gpus=1, memory_mb=9000))
+
+    assert "9000 MiB" in caught.value.message
+    assert "trials_per_gpu: 1" in caught.value.hint
+    on_gpu(DeviceSpec(gpus=1))
+
+
+def test_share_of_memory_changes_no_weights(tf, spec):
+    """A run may go on from its checkpoint on a GPU of another size."""
+    from dataclasses import replace
+
+    from hpcdl.trainer.result import fingerprint
+
+    shares = [DeviceSpec(gpus=1, memory_mb=memory_mb) for memory_mb in (None, 4000, 9000)]
+
+    assert len({fingerprint(replace(spec, devices=devices)) for devices in shares}) == 1

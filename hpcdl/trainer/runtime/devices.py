@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, List
+from typing import Any, List, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,7 @@ from hpcdl.contract.spec import DeviceSpec
 from hpcdl.trainer.runtime.log import say
 
 ALL_REDUCE_S = 60.0  # for the first all-reduce; HPCDL_ALL_REDUCE_S takes its place
+_UNBOUNDED = "cuda_malloc_async"  # CUDA's own allocator
 _FLOATS = 2**18  # 1 MiB, as a layer's gradients may have
 _HINT = (
     'try NCCL_P2P_DISABLE: "1" under env in the job file, for GPUs that cannot reach each other '
@@ -51,13 +52,36 @@ def choose_devices(spec: DeviceSpec) -> Devices:
     if len(gpus) != spec.gpus:
         raise _other_number_of_gpus(spec.gpus, len(gpus))
     for gpu in gpus:
-        # Otherwise TensorFlow takes all memory at once, and nobody sees what the run needs.
-        tf.config.experimental.set_memory_growth(gpu, True)
+        _bound_memory(gpu, spec.memory_mb)
     models = []
     for gpu in gpus:  # only then: to ask for details may start the devices
         details = tf.config.experimental.get_device_details(gpu)
         models.append(details.get("device_name", "unknown model"))
     return _devices(["GPU:{}".format(index) for index in range(len(gpus))], models, False)
+
+
+def _bound_memory(gpu: Any, memory_mb: Optional[int]) -> None:
+    """Let TensorFlow take a share of a GPU's memory or, without one, only what it needs.
+
+    Growing is no share: of two runs that grow on one GPU, the slower one fails. The share bounds
+    TensorFlow's arrays; CUDA's own memory comes on top.
+
+    Raises:
+        DeviceError: TensorFlow is told to use an allocator that knows no bound.
+    """
+    if memory_mb is None:
+        # Otherwise TensorFlow takes all memory at once, and nobody sees what the run needs.
+        tf.config.experimental.set_memory_growth(gpu, True)
+        return
+    if os.environ.get("TF_GPU_ALLOCATOR") == _UNBOUNDED:
+        raise DeviceError(
+            "the run may take {} MiB of its GPU, and TF_GPU_ALLOCATOR={} knows no bound".format(
+                memory_mb, _UNBOUNDED
+            ),
+            "take TF_GPU_ALLOCATOR out of env, or run one trial on a GPU (trials_per_gpu: 1)",
+        )
+    share = tf.config.LogicalDeviceConfiguration(memory_limit=memory_mb)
+    tf.config.set_logical_device_configuration(gpu, [share])
 
 
 def _other_number_of_gpus(expected: int, visible: int) -> DeviceError:
