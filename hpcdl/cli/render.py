@@ -35,9 +35,12 @@ def command(job_name: str, settings: options.JobSettings, output: str | None) ->
     """
     from hpcdl.api import is_notebook, locate_to_render
     from hpcdl.errors import UserError
+    from hpcdl.job.sweep_section import NOT_A_SWEEP
     from hpcdl.script import render
 
     job, cluster = options.load(job_name, settings)
+    if job.sweep is not None:
+        options.say(NOT_A_SWEEP)
     notebook = is_notebook(job)
     to_folder = output is not None and (output.endswith("/") or Path(output).is_dir())
     whole = to_folder or job.script is None or notebook

@@ -33,7 +33,7 @@ class Steps:
     no_check: bool
 
 
-step_options = options.grouped(
+_steps = options.grouped(
     "steps",
     Steps,
     click.option(
@@ -52,7 +52,7 @@ step_options = options.grouped(
 @options.job_settings
 @options.backend
 @options.runs_dir
-@step_options
+@_steps
 def command(
     job_name: str,
     settings: options.JobSettings,

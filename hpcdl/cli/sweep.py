@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcdl.cli import completion, options
-from hpcdl.cli.submit import Steps, check_first, step_options
+from hpcdl.cli.submit import check_first
 from hpcdl.cli.sweep_lines import sent_line, size_lines
-from hpcdl.cli.sweep_options import Search, search_options, sets_of
+from hpcdl.cli.sweep_options import Search, SweepSteps, search_options, sets_of, step_options
 
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
@@ -86,7 +86,7 @@ def start(
     settings: options.JobSettings,
     backend: str,
     runs_dir: str | None,
-    steps: Steps,
+    steps: SweepSteps,
 ) -> int:
     """Train many trials of one job, each with other values, and find the best.
 
@@ -102,8 +102,10 @@ def start(
     hpcdl sweep sweep_random -c mycluster.yaml --dry-run
     hpcdl sweep best runs/digits/20261121-1402-k3f9 > best.yaml
     """
+    from hpcdl.run.estimate import estimate
     from hpcdl.submission.send import require_backend
     from hpcdl.submission.sweep import prepare_sweep, send_sweep
+    from hpcdl.sweeps.budget import check_gpu_hours
     from hpcdl.sweeps.checks import check_sweep
 
     is_local = backend == "local"
@@ -112,8 +114,10 @@ def start(
     sweep_settings = check_sweep(job, on_this_machine=is_local)
     job = replace(job, sweep=None)  # what remains is the job of a trial
     prepared = prepare_sweep(job, cluster, sweep_settings, backend, runs_dir)
-    for line in [*prepared.submission.notes, *size_lines(prepared)]:
+    trial = estimate(prepared.paths.root.parent.parent, job, backend)
+    for line in [*prepared.submission.notes, *size_lines(prepared, trial)]:
         options.say(line)
+    check_gpu_hours(sweep_settings, trial)
     if steps.dry_run:
         click.echo(prepared.submission.script or "", nl=False)
         return 0

@@ -8,18 +8,26 @@ from hpcdl.formats import duration
 from hpcdl.job import format_time
 
 if TYPE_CHECKING:
+    from hpcdl.run.estimate import Estimate
     from hpcdl.submission.sweep import SweepSubmission
     from hpcdl.sweeps.folder import SweepPaths
     from hpcdl.sweeps.settings import SweepSettings
     from hpcdl.sweeps.state import TrialState
 
 
-def size_lines(prepared: SweepSubmission) -> list[str]:
-    """How large the sweep is."""
+def size_lines(prepared: SweepSubmission, trial: Estimate | None) -> list[str]:
+    """How large the sweep is.
+
+    Args:
+        prepared: the sweep.
+        trial: what one trial takes; None if nobody knows.
+    """
     settings, size = prepared.settings, prepared.submission.plan.size
     best_is = {"maximize": "highest", "minimize": "lowest"}[settings.direction]
     by_metric = f"{settings.method} by {settings.metric}, the {best_is} is best"
     lines = [f"{settings.trials} trials of {settings.name}: {by_metric}"]
+    if trial is not None:
+        lines.append(f"a trial takes {trial}{_all_trials(prepared, trial)}")
     if prepared.submission.backend == "local":
         return [*lines, f"on this machine, {prepared.at_once} at a time"]
     limit = format_time(size.time_limit_s)
@@ -34,6 +42,15 @@ def size_lines(prepared: SweepSubmission) -> list[str]:
     if settings.gpu_hours is not None:
         lines.append(f"no trial begins after {settings.gpu_hours:g} GPU-hours")
     return lines
+
+
+def _all_trials(prepared: SweepSubmission, trial: Estimate) -> str:
+    """What all trials take, if each of them trains to its end."""
+    if not trial.gpu_hours:
+        return ""
+    settings = prepared.settings
+    gpu_hours = settings.trials * trial.gpu_hours / settings.trials_per_gpu
+    return f"; all of them at most {gpu_hours:.2g} GPU-hours"
 
 
 def sent_line(paths: SweepPaths, cluster: str) -> str:

@@ -20,6 +20,9 @@ _GPU_HOURS = "No other trial begins after that many GPU-hours."
 _AT_ONCE = "Trials at the same time.  [default: 8; on this machine 1]"
 _TRIALS_PER_GPU = "Trials that share one GPU.  [default: 1]"
 _SEED = "Makes two sweeps suggest the same values.  [default: 1]"
+_WAIT = "Say each trial's end until all have ended; exit 1 unless there is a best one."
+_DRY_RUN = "Print exactly the text that would be sent, and send nothing."
+_NO_CHECK = "Send it without checking whether it can run."
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,24 @@ search_options = options.grouped(
     click.option("--at-once", type=click.IntRange(min=1), metavar="C", help=_AT_ONCE),
     click.option("--trials-per-gpu", type=click.IntRange(min=1), metavar="M", help=_TRIALS_PER_GPU),
     click.option("--seed", type=click.IntRange(min=0), metavar="S", help=_SEED),
+)
+
+
+@dataclass(frozen=True)
+class SweepSteps:
+    """Which steps are wanted: --wait, --dry-run, --no-check."""
+
+    wait: bool
+    dry_run: bool
+    no_check: bool
+
+
+step_options = options.grouped(
+    "steps",
+    SweepSteps,
+    click.option("--wait", is_flag=True, help=_WAIT),
+    click.option("--dry-run", is_flag=True, help=_DRY_RUN),
+    click.option("--no-check", is_flag=True, help=_NO_CHECK),
 )
 
 

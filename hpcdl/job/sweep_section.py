@@ -10,6 +10,11 @@ from hpcdl.contract.settings import setting
 METHODS = ("grid", "random", "bayes", "asha", "hyperband")
 MOST_TRIALS = 1_000_000
 AT_ONCE = 8
+# What to say where a job that has the section is not started as a sweep
+NOT_A_SWEEP = (
+    "the job's section sweep is left out: this is one training with the job's own values;"
+    " hpcdl sweep JOB starts the sweep"
+)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import RunError, SchedulerError, UserError
 from hpcdl.files import others_could_write, write_json, write_text
 from hpcdl.job import Job
+from hpcdl.job.sweep_section import NOT_A_SWEEP
 from hpcdl.mounts.gathering import Unseen
 from hpcdl.planning import Plan, plan
 from hpcdl.run import Run, records
@@ -155,10 +156,7 @@ def _about_sweep(job: Job) -> list[str]:
     """What the user must hear if the job file describes a sweep."""
     if job.sweep is None:
         return []
-    return [
-        "the job's section sweep is left out: this is one training with the job's own values;"
-        " hpcdl sweep JOB starts the sweep"
-    ]
+    return [NOT_A_SWEEP]
 
 
 def _about_clusters(cluster: Cluster) -> list[str]:

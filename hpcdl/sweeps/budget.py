@@ -1,8 +1,9 @@
-"""How many trials a sweep may have."""
+"""How many trials a sweep may have, and whether its GPU-hours are enough for one."""
 
 from __future__ import annotations
 
 from hpcdl.errors import UserError
+from hpcdl.run.estimate import Estimate
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.submitted import SweepSubmitted
@@ -32,3 +33,23 @@ def check_more(paths: SweepPaths, trials: int) -> int:
             " with a larger space"
         )
     return now + trials
+
+
+def check_gpu_hours(settings: SweepSettings, trial: Estimate | None) -> None:
+    """Make sure that a sweep's GPU-hours are enough for one trial.
+
+    Args:
+        settings: the sweep's.
+        trial: what one trial takes; None if nobody knows.
+
+    Raises:
+        UserError: they are not.
+    """
+    if settings.gpu_hours is None or trial is None:
+        return
+    if settings.gpu_hours < trial.gpu_hours:
+        raise UserError(
+            f"sweep.gpu_hours: got {settings.gpu_hours:g}, and one trial takes {trial};"
+            f" expected at least {trial.gpu_hours:.2g}: give --gpu-hours {trial.gpu_hours:.2g} or"
+            " more, or fewer epochs"
+        )

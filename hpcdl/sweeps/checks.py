@@ -39,7 +39,7 @@ def check_sweep(job: Job, on_this_machine: bool = False) -> SweepSettings:
     section = job.sweep or SweepSection()
     problems: list[Problem] = []
     space = _space(job, section, problems)
-    problems += _gpu_problems(job, section)
+    problems += [*_gpu_problems(job, section), *_after_problems(job)]
     trials = section.trials or 0
     if space is None:
         problems += _trial_problems(job, section)
@@ -201,6 +201,14 @@ def _gpu_problems(job: Job, section: SweepSection) -> Iterator[Problem]:
         remedy = "several trials share one GPU: --gpus 1"
         where = place_of(job, "trials_per_gpu")
         yield Problem(where, "sweep.trials_per_gpu", f"{message} ({remedy})")
+
+
+def _after_problems(job: Job) -> Iterator[Problem]:
+    if job.after:
+        message = (
+            "a sweep cannot wait for runs; leave it out, and start the sweep after: hpcdl wait"
+        )
+        yield Problem(job.places.get("after", job.source), "after", message)
 
 
 def _trials(job: Job, section: SweepSection, space: Space) -> tuple[int, list[Problem]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -133,6 +134,29 @@ def test_dry_run_shows_script_and_size(cli, folder):
         "a task goes on after its time limit, until no trial is left",
     ]
     assert sorted(os.listdir(folder)) == ["job.yaml", "site.yaml", "train.py"], "nothing is created"
+
+
+def earlier_run(folder: Path, seconds: float) -> None:
+    """A run of the job with one GPU, which took that long."""
+    run = folder / "runs" / "tune" / "20260101-1200-aaaa"
+    run.mkdir(parents=True)
+    result = {"state": "done", "timing": {"total_s": seconds}, "cluster": {"backend": "slurm"}}
+    (run / "result.json").write_text(json.dumps(result))
+    plan = {"gpus": 1, "nodes": 1, "script": str(folder / "train.py")}
+    (run / "plan.json").write_text(json.dumps(plan))
+
+
+def test_earlier_runs_tell_the_cost(cli, folder):
+    earlier_run(folder, seconds=3600)
+    argv = ("sweep", "job.yaml", "-c", "site.yaml", "--gpus", "1", "--dry-run")
+
+    enough = cli(*argv, "--gpu-hours", "2")
+    too_few = cli(*argv, "--gpu-hours", "0.5")
+
+    cost = "a trial takes about 1 h 0 min and 1 GPU-hours, by 1 earlier run"
+    assert f"{cost}; all of them at most 3 GPU-hours\n" in enough.err
+    assert (enough.code, too_few.code, too_few.out) == (0, 2, "")
+    assert "expected at least 1: give --gpu-hours 1 or more" in too_few.err
 
 
 def test_options_join_the_section(cli, folder):

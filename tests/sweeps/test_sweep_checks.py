@@ -217,6 +217,13 @@ def test_script_must_name_metric(job_with):
     assert "HPCDL_METRICS_FILE" in found[1][2]
 
 
+def test_sweep_does_not_wait_for_runs(job_with):
+    lines = ("over: {model.dropout: 0..0.5}", "trials: 2")
+
+    ((_, key, message),) = problems_of(job_with(*lines, sets=["after=[k3f9]"]))
+    assert (key, message.partition(";")[0]) == ("after", "a sweep cannot wait for runs")
+
+
 def test_many_problems_are_cut(job_with):
     values = [n + 2 for n in range(300)]
 
