@@ -42,5 +42,18 @@ def with_argument(args: Sequence[str], name: str, value: Any) -> list[str]:
     return [*words[:options_end], *new_words, *words[options_end:]]
 
 
+def argument_of(args: Sequence[str], name: str) -> str | None:
+    """The word behind ``--name``, or in ``--name=value``; None if there is none."""
+    value = None
+    for place, word in enumerate(args):
+        if word == "--":
+            break
+        if word == f"--{name}":
+            value = "".join(args[place + 1 : place + 2])
+        elif word.startswith(f"--{name}="):
+            value = word.partition("=")[2]
+    return value
+
+
 def _is_value(word: str) -> bool:
     return not word.startswith("-") or word == "-" or _NUMBER.fullmatch(word) is not None

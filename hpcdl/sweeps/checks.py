@@ -10,7 +10,7 @@ from hpcdl.errors import JobError, Problem, ProblemsError, UserError
 from hpcdl.job import Job
 from hpcdl.job.sweep_section import AT_ONCE, MOST_TRIALS, SweepSection
 from hpcdl.job.training import training_of
-from hpcdl.sweeps.arguments import ARGUMENT
+from hpcdl.sweeps.arguments import ARGUMENT, argument_of
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.space import Space, parse_space
 from hpcdl.sweeps.suggest import grid_size
@@ -19,6 +19,7 @@ from hpcdl.text import show
 
 DEFAULT_METRIC = "val_accuracy"
 _BY_EPOCHS = ("asha", "hyperband")
+_EPOCHS = ("train.epochs", "args.epochs")
 # What a sweep makes ready once, for all trials
 _MADE_READY = (
     *("data.name", "data.path", "data.function", "model.function"),
@@ -61,7 +62,7 @@ def check_sweep(job: Job, on_this_machine: bool = False) -> SweepSettings:
         last=section.last,
         eta=section.eta,
         first_epochs=section.first,
-        epochs=job.train.epochs if job.train is not None else None,
+        epochs=_epochs(job),
         gpu_hours=section.gpu_hours,
         trials_per_gpu=section.trials_per_gpu,
         trials_per_task=section.trials_per_task,
@@ -162,7 +163,7 @@ def _key_problems(job: Job, section: SweepSection, space: Space) -> Iterator[Pro
             message = "is an argument of a script, and this job has none; name a key of the job"
         elif job.script is not None and not key.startswith(ARGUMENT):
             message = "goes with a model; of a script name its arguments, as args.learning-rate"
-        elif key == "train.epochs" and section.method in _BY_EPOCHS:
+        elif key in _EPOCHS and section.method in _BY_EPOCHS:
             message = f"cannot be searched by {section.method}, which chooses epochs itself"
         elif key in _MADE_READY:
             message = "cannot be searched: its files are made ready once, for all trials; start a"
@@ -175,20 +176,29 @@ def _epoch_problems(job: Job, section: SweepSection) -> Iterator[Problem]:
     """asha and hyperband compare trials at epochs."""
     if section.method not in _BY_EPOCHS:
         return
+    epochs = _epochs(job)
     where = place_of(job, "method")
     others = "choose random, grid or bayes"
-    if job.train is None:
-        message = f"{section.method} needs the epochs of a training, and a script tells none"
-        yield Problem(where, "sweep.method", f"{message}; {others}")
-    elif job.train.cross_validation:
+    if epochs is None:
+        message = f"{section.method} compares trials at epochs: give --epochs N to the script"
+        yield Problem(where, "sweep.method", f"{message}, or {others}")
+    elif job.train is not None and job.train.cross_validation:
         message = f"{section.method} cannot compare trials before all folds have ended"
         yield Problem(where, "sweep.method", f"{message}; {others}")
-    elif job.train.epochs <= section.first:
+    elif epochs <= section.first:
         message = (
-            f"{section.method} compares trials before their last epoch: expected fewer than the"
-            f" {job.train.epochs} of train.epochs; got {section.first}"
+            f"{section.method} compares trials before their last epoch: expected fewer than their"
+            f" {epochs} epochs; got {section.first}"
         )
         yield Problem(place_of(job, "first"), "sweep.first", f"{message}; give more epochs")
+
+
+def _epochs(job: Job) -> int | None:
+    """The epochs of a trial; of a script those that ``--epochs N`` says, if it does."""
+    if job.train is not None:
+        return job.train.epochs
+    text = argument_of(job.args, "epochs") or ""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def _gpu_problems(job: Job, section: SweepSection) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from hpcdl.sweeps.arguments import with_argument
+from hpcdl.sweeps.arguments import argument_of, with_argument
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,17 @@ def test_argparse_reads_the_value(value):
     parser.add_argument("--lr", type=type(value))
 
     assert parser.parse_args(with_argument(["--lr", "0"], "lr", value)).lr == value
+
+
+@pytest.mark.parametrize(
+    ("args", "value"),
+    [
+        ([], None),
+        (["--lr", "1"], "1"),
+        (["--lr=1", "--lr", "2"], "2"),
+        (["--lr"], ""),
+        (["--", "--lr", "1"], None),
+    ],
+)
+def test_argument_is_read(args, value):
+    assert argument_of(args, "lr") == value

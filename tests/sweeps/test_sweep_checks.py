@@ -142,7 +142,7 @@ REFUSED = {
     ),
     "no-early-rung": (
         ["over: {model.dropout: 0..0.5}", "method: asha", "trials: 4", "first: 9"],
-        [("10", "sweep.first", "fewer than the 9 of train.epochs; got 9")],
+        [("10", "sweep.first", "fewer than their 9 epochs; got 9")],
     ),
     "epochs-of-asha": (
         ["over: {train.epochs: int:2..9}", "method: hyperband", "trials: 4"],
@@ -204,14 +204,24 @@ def test_script_searches_its_arguments(job_with):
         "over: {args.rate: 'log:1e-3..1'}", "trials: 2", "metric: val_loss", start=SCRIPT
     )
 
-    assert check_sweep(job).epochs is None
+    assert check_sweep(job).epochs == 3
     trial_job = TrialJobs(job).job_of({"args.rate": 0.5, "args.epochs": 7})
     assert trial_job.args == ["--epochs", "7", "--rate", "0.5"]
     assert trial_job.sweep is None
 
 
+def test_script_is_pruned_by_its_epochs(job_with):
+    lines = ("over: {args.rate: 0.1..1}", "trials: 4", "metric: val_loss", "method: asha")
+
+    assert check_sweep(job_with(*lines, start=SCRIPT)).epochs == 3
+    ((_, key, message),) = problems_of(job_with(*lines, start=SCRIPT, sets=["args=[]"]))
+    assert key == "sweep.method"
+    assert message.startswith("asha compares trials at epochs: give --epochs N to the script")
+
+
 def test_script_must_name_metric(job_with):
-    found = problems_of(job_with("over: {model.dropout: 0..0.5}", "method: asha", start=SCRIPT))
+    lines = ("over: {model.dropout: 0..0.5}", "method: asha")
+    found = problems_of(job_with(*lines, start=SCRIPT, sets=["args=[]"]))
 
     assert [row[1] for row in found] == ["sweep.over.model.dropout", "sweep.metric", "sweep.method"]
     assert "HPCDL_METRICS_FILE" in found[1][2]
