@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 from hpcdl.run.remedies import CAUSES
 
 if TYPE_CHECKING:
+    from hpcdl.run import Run
+    from hpcdl.run.remedies import Asked
     from hpcdl.submission.retry import Retry
 
 _FAILED = "Only what failed or was lost, not what was cancelled or never sent."
 _CAUSE = "Only what ended for this cause. Needed for what was cancelled."
+_TRIAL = "Of a sweep: only this trial. May be repeated."
 _MEMORY = "Memory for the next attempt, in GB. Default: half as much again, after out_of_memory."
 _FORCE = "Send it even if it will most likely fail in the same way."
 _DRY_RUN = "Print what would be done, and send nothing."
@@ -22,10 +25,11 @@ _DRY_RUN = "Print what would be done, and send nothing."
 
 @dataclass(frozen=True)
 class Which:
-    """Which runs are sent again: --failed, --cause."""
+    """Which runs are sent again: --failed, --cause, --trial."""
 
     failed: bool
     cause: str | None
+    trials: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ _which = options.grouped(
     Which,
     click.option("--failed", is_flag=True, help=_FAILED),
     click.option("--cause", type=click.Choice(CAUSES), help=_CAUSE),
+    click.option(
+        "--trial", "trials", type=click.IntRange(min=0), multiple=True, metavar="N", help=_TRIAL
+    ),
 )
 _how = options.grouped(
     "how",
@@ -55,11 +62,12 @@ _how = options.grouped(
 
 
 @click.command(short_help="Send what failed again, as its cause asks for.")
-@options.run_name
+@click.argument("run_name", metavar="RUN|SWEEP", shell_complete=completion.runs)
+@options.places
 @_which
 @_how
 def command(run_name: str, places: options.Places, which: Which, how: How) -> None:
-    """Send a run that failed again, as the cause of its end asks for.
+    """Send a run, or a sweep's trials, that failed again, as the cause asks for.
 
     The run keeps its folder, its files and its batch script, and goes on from its
     last checkpoint. Options of sbatch's command line come before the script's:
@@ -76,19 +84,45 @@ def command(run_name: str, places: options.Places, which: Which, how: How) -> No
     Runs that were to come after it (submit --after) wait for its new job; those
     that were cancelled because it failed are sent again, too.
 
+    Of a SWEEP, trials are sent that failed, or whose task has ended with them in
+    hand, each with its number, folder and checkpoints; and if no task is left,
+    those that never began.
+
     \b
     hpcdl retry k3f9 --dry-run
     hpcdl retry k3f9
     hpcdl retry k3f9 --memory-gb 128
     hpcdl retry k3f9 --force
+    hpcdl retry SWEEP --cause out_of_memory
+    hpcdl retry SWEEP --trial 17 --trial 23
     """
-    from hpcdl.cli.run_lines import follower_lines
     from hpcdl.errors import UserError
+    from hpcdl.run.paths import sweep_of
     from hpcdl.run.remedies import Asked
-    from hpcdl.submission.retry import decide_retry, send
 
     run = options.find(run_name, places)
-    retry = decide_retry(run, Asked(which.failed, which.cause, how.force), how.memory_gb)
+    asked = Asked(which.failed, which.cause, how.force, named=bool(which.trials))
+    sweep = sweep_of(run.paths)
+    if sweep is not None:
+        from hpcdl.cli.retry_sweep import OfSweep, retry_sweep
+
+        numbers = which.trials
+        if sweep != run.paths.root:  # the user named a trial's folder
+            numbers = (int(run.paths.root.name),)
+            asked = replace(asked, named=True)
+        retry_sweep(OfSweep(sweep, numbers, how.memory_gb, how.dry_run), asked)
+        return
+    if which.trials:
+        raise UserError(f"--trial {which.trials[0]}: {run.name} is a run, which has no trials")
+    _retry_run(run, asked, how)
+
+
+def _retry_run(run: Run, asked: Asked, how: How) -> None:
+    from hpcdl.cli.run_lines import follower_lines
+    from hpcdl.errors import UserError
+    from hpcdl.submission.retry import decide_retry, send
+
+    retry = decide_retry(run, asked, how.memory_gb)
     if how.dry_run:
         click.echo(_line(retry))
     elif retry.decision.sends:

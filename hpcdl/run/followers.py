@@ -10,7 +10,7 @@ from hpcdl.errors import HpcdlError, UserError
 from hpcdl.run import states
 from hpcdl.run.after import After, followers, read_after
 from hpcdl.run.handle import Run
-from hpcdl.run.paths import RunPaths
+from hpcdl.run.paths import RunPaths, sweep_of
 from hpcdl.run.records import Submitted, plan
 
 _ENDED_BADLY = (states.FAILED, states.LOST, states.CANCELLED)
@@ -61,6 +61,9 @@ def dependency(after: Sequence[After], cluster: str | None, in_slurm: bool = Tru
 def _dependency_on(before: After, cluster: str | None, in_slurm: bool) -> str:
     """The part about one run; empty if it has ended as it should."""
     run = Run(before.run)
+    if sweep_of(run.paths) is not None:
+        todo = f"wait for it yourself: hpcdl wait {run.paths.root} && hpcdl submit ..."
+        raise UserError(f"--after {run.name}: it is a sweep's; expected a run: {todo}")
     status = run.status()
     if status.state == states.DONE or (before.any_end and status.final):
         return ""

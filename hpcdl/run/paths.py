@@ -293,6 +293,13 @@ class TrialPaths(RunPaths):
         return not os.path.lexists(self.root) and (self.sweep.root.parent.parent / _CODE).is_dir()
 
 
+def sweep_of(paths: RunPaths) -> Path | None:
+    """The folder of the sweep that a folder is, or whose trial it is; None for a plain run."""
+    if isinstance(paths, TrialPaths):
+        return paths.sweep.root
+    return paths.root if (paths.root / SWEEP).exists() else None
+
+
 def run_paths(root: Path) -> RunPaths:
     """The paths of a run folder, which may be a sweep's trial."""
     if root.parent.name == TRIALS and (root.parent.parent / SWEEP).exists():

@@ -58,12 +58,14 @@ class Asked:
     Args:
         failed: only those that failed or were lost.
         cause: only those with this cause.
+        named: whether the user names the very trials of a sweep.
         force: also those that would fail in the same way.
     """
 
     failed: bool = False
     cause: str | None = None
     force: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _of_cause(cause: str, sent_before: Sequence[str], asked: Asked) -> Decision:
         return Decision(False, "nothing: it was cancelled", cause)
     action = _BY_CAUSE[cause]
     refused = {
-        NAME_IT: asked.cause is None,
+        NAME_IT: asked.cause is None and not asked.named,
         MEND: not asked.force,
         ONCE: cause in sent_before and not asked.force,
     }

@@ -132,6 +132,16 @@ def count_tasks(job_ids: Collection[str]) -> int:
     return sum(line.strip() in job_ids for line in text.splitlines())
 
 
+def living_tasks() -> list[str]:
+    """The ids of all of the user's array tasks that wait, run or are just ending: ``123_4``.
+
+    Raises:
+        SchedulerError: SLURM did not answer.
+    """
+    text = call(["squeue", "--noheader", "--array", f"--user={user()}", "--format=%F_%K"])
+    return text.split()
+
+
 def scancel(*job_ids: str, pending: bool = False) -> None:
     """Cancel jobs. It is not an error if they have ended.
 

@@ -11,6 +11,7 @@ from hpcdl.errors import HpcdlError, SchedulerError, UserError
 from hpcdl.files import append_json_line, write_json
 from hpcdl.run import Run, records, states
 from hpcdl.run.followers import Moved, move_followers, sbatch_options
+from hpcdl.run.paths import sweep_of
 from hpcdl.run.records import AttemptEvent, Submitted
 from hpcdl.run.result import result_as_written
 from hpcdl.run.state import Status
@@ -43,6 +44,8 @@ def resume(run: Run) -> list[Moved]:
         SchedulerError: SLURM refused it.
     """
     run.require_owner("resume")
+    if sweep_of(run.paths) is not None:
+        raise UserError(f"{run.name} is a sweep's: hpcdl retry {run.paths.root} sends it again")
     status = run.status()
     if status.state not in (states.CREATED, states.FAILED, states.LOST, states.UNKNOWN):
         reason = f"it is {status.state}"

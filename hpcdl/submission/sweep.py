@@ -216,13 +216,21 @@ def living_tasks(paths: SweepPaths) -> int:
     if submitted is None:
         return 0
     if submitted.backend == "local":
-        lives = [_lives(array) for array in submitted.arrays]
-        return sum(lives)
+        return len(living_workers(submitted))
     from hpcdl.scheduler import slurm
     from hpcdl.scheduler.clusters import cluster_of, on_cluster
 
     with on_cluster(cluster_of(records.plan(paths.run))):
         return slurm.count_tasks(submitted.job_ids)
+
+
+def living_workers(submitted: SweepSubmitted) -> list[str]:
+    """The keys of the workers that run on this machine."""
+    keys = []
+    for number, array in enumerate(submitted.arrays):
+        if _lives(array):
+            keys.append(f"local_{number}")
+    return keys
 
 
 def _send_piece(paths: SweepPaths, piece: Piece, options: Sequence[str]) -> SentArray:
@@ -232,7 +240,13 @@ def _send_piece(paths: SweepPaths, piece: Piece, options: Sequence[str]) -> Sent
     known = [] if submitted is None else submitted.job_ids
     array_options = [f"--array={piece.expression}", *options]
     job_id = slurm.sbatch(paths.run.script, array_options, known)
-    array = SentArray(job_id=job_id, tasks=piece.tasks, at_once=piece.at_once, sent=time.time())
+    array = SentArray(
+        job_id=job_id,
+        tasks=piece.tasks,
+        at_once=piece.at_once,
+        sent=time.time(),
+        options=list(options),
+    )
     _note(paths, array)
     return array
 

@@ -23,6 +23,7 @@ class SentArray(msgspec.Struct, frozen=True, kw_only=True):
         pid: of a worker on this machine.
         pid_start: when that process started, as `hpcdl.run.state.process_start` tells it.
         host: of a worker on this machine.
+        options: sbatch's, which came before those of the script.
     """
 
     job_id: str | None
@@ -33,6 +34,7 @@ class SentArray(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     pid_start: str | None = None
     host: str | None = None
+    options: list[str] = []
 
 
 class SweepSubmitted(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,100 @@
+"""``hpcdl retry SWEEP``: which trials are sent again, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hpcdl.cli import options
+from hpcdl.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcdl.run.remedies import Asked
+    from hpcdl.submission.sweep_retry import SweepRetry, TrialRetry
+
+
+@dataclass(frozen=True)
+class OfSweep:
+    """What the user asks of a sweep.
+
+    Args:
+        root: the sweep's folder.
+        numbers: only these trials; empty for all.
+        memory_gb: the memory for the next attempts, in GB of 1024^3 bytes.
+        dry_run: whether nothing is sent.
+    """
+
+    root: Path
+    numbers: Sequence[int]
+    memory_gb: float | None
+    dry_run: bool
+
+
+def retry_sweep(of: OfSweep, asked: Asked) -> None:
+    """Send a sweep's trials again, or show what would be done.
+
+    Raises:
+        UserError: all that could be sent is refused.
+    """
+    from hpcdl.submission.sweep_retry import decide_sweep_retry, send_sweep_retry
+    from hpcdl.sweeps.folder import SweepPaths
+
+    retry = decide_sweep_retry(SweepPaths(of.root), asked, of.numbers, of.memory_gb)
+    if of.dry_run:
+        for trial in retry.trials:
+            click.echo(f"trial {trial.number} · {trial.decision.cause} · {_what(trial)}")
+        for line in _other_lines(retry):
+            click.echo(line)
+        return
+    lines = _grouped(retry)
+    refused = [trial for trial in retry.trials if trial.decision.is_refused]
+    if not retry.count and refused:
+        raise UserError("\n".join(lines).replace("RUN", str(of.root)))
+    if retry.count:
+        send_sweep_retry(retry)
+        lines += _other_lines(retry)
+    elif not lines:
+        lines.append(f"{of.root}: nothing to send: no trial has failed or lost its task")
+    for line in lines:
+        options.say(line.replace("RUN", str(of.root)))
+    if retry.count:
+        click.echo(of.root)
+
+
+def _what(trial: TrialRetry) -> str:
+    if trial.decision.is_refused:
+        return f"not sent: {trial.decision.instead}"
+    return trial.decision.action
+
+
+def _grouped(retry: SweepRetry) -> list[str]:
+    """The trials, those with one cause and one action in one line."""
+    from hpcdl.scheduler.arrays import expression_of
+
+    groups: dict[str, list[int]] = {}
+    for trial in retry.trials:
+        groups.setdefault(f"{trial.decision.cause} · {_what(trial)}", []).append(trial.number)
+    lines = []
+    for what, numbers in groups.items():
+        word = "trial" if len(numbers) == 1 else "trials"
+        lines.append(f"{word} {expression_of(numbers)} · {what}")
+    return lines
+
+
+def _other_lines(retry: SweepRetry) -> list[str]:
+    """What else the new tasks are for, and their options."""
+    lines = []
+    if retry.offered:
+        lines.append(f"{retry.offered} offered before, for which no task is left")
+    if retry.never_begun:
+        lines.append(f"{retry.never_begun} that never began")
+    if retry.words:
+        lines.append(retry.words)
+    if retry.count and retry.options:
+        lines.append(f"sbatch gets {' '.join(retry.options)}")
+    return lines
