@@ -55,6 +55,7 @@ class Places:
         attempt: the number of this attempt.
         lifeline: whether stdin is a pipe that nobody writes to, and that ends when launch ends.
         metrics_file: where a script may write its metrics.
+        after: the folders of the runs that came before.
         passed: the node's variables that the container gets.
         support: the folder that holds the package ``hpcdl_support``, next to a frozen script.
     """
@@ -69,6 +70,7 @@ class Places:
     attempt: Text | None = None
     lifeline: bool = False
     metrics_file: str | None = None
+    after: Sequence[str] = ()
     passed: Mapping[str, Word] = field(default_factory=dict)
     support: Text | None = None
 
@@ -106,6 +108,8 @@ def environment(plan: Plan, places: Places) -> dict[str, Word]:
         env["HPCDL_ATTEMPT"] = places.attempt
     if places.metrics_file is not None:
         env["HPCDL_METRICS_FILE"] = places.metrics_file
+    if places.after:
+        env["HPCDL_AFTER"] = ":".join(places.after)
     if places.lifeline:
         env["HPCDL_LIFELINE"] = "stdin"
     if places.visible_devices is not None:

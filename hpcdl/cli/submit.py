@@ -64,6 +64,8 @@ def command(
 
     JOB is a job file, a script or notebook to run as it is, or the name of a
     shipped job (hpcdl jobs list). What follows -- are the script's arguments.
+    A file with steps is a pipeline: all its jobs are checked, then sent, and a
+    path is printed for each.
 
     A job that cannot run is refused before it is in the queue (hpcdl check). The
     run's folder is printed; status, wait, logs, result and cancel take it, from
@@ -74,11 +76,21 @@ def command(
     hpcdl submit MNIST.py --gpus 1 --time 00:30:00 -- --epochs 5
     hpcdl submit mnist_cnn.yaml --cluster mycluster.yaml --wait
     hpcdl submit train.yaml -c mycluster.yaml --after "$PACK" --after k3f9:any
+    hpcdl submit pipeline.yaml -c mycluster.yaml
     hpcdl submit mnist_cnn.yaml -c mycluster.yaml -s train.epochs=20 -s resources.time=02:00:00
     """
+    from hpcdl.errors import UserError
+    from hpcdl.job.pipeline import is_pipeline
     from hpcdl.submission.after import require_after
     from hpcdl.submission.send import prepare, require_backend, submit
 
+    if is_pipeline(job_name):
+        from hpcdl.cli.submit_pipeline import submit_pipeline
+
+        if backend == "local":
+            message = f"{job_name} is a pipeline, which SLURM runs: nothing waits on one machine"
+            raise UserError(f"{message}; submit its jobs one after the other with --wait")
+        return submit_pipeline(job_name, settings, runs_dir, steps)
     default = "local" if backend == "local" else None
     job, cluster = options.load(job_name, settings, default)
     submission = prepare(job, cluster, backend, runs_dir, steps.after)

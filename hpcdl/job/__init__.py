@@ -67,7 +67,10 @@ def load_job(
             f"{shown} is a job file, which has the script's arguments itself: {_as_key(args)}"
         )
     else:
-        document = _read_document(path, shown, problems)
+        document = read_document(path, shown, problems)
+        if document is not None and document.items_of("steps"):
+            message = f"{shown} is a pipeline of several jobs, not a job file"
+            raise UserError(f"{message}: hpcdl submit {shown} checks and sends them all")
     if document is not None:
         apply_sets(document, sets, problems)
         job = build(document, path.parent.resolve(), source, problems)
@@ -76,7 +79,7 @@ def load_job(
     raise JobError(shown, problems)
 
 
-def _read_document(path: Path, shown: str, problems: list[Problem]) -> Located | None:
+def read_document(path: Path, shown: str, problems: list[Problem]) -> Located | None:
     """A job file's document; None, and problems, where it cannot be read as one."""
     try:
         with path.open("rb") as stream:

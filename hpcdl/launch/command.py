@@ -21,6 +21,7 @@ from hpcdl.mounts.needed import training_paths
 from hpcdl.mounts.staged_sets import linked
 from hpcdl.planning import SUPPORT, Plan, Script, Training
 from hpcdl.run import records
+from hpcdl.run.after import read_after
 from hpcdl.run.paths import RunPaths, TrialPaths
 from hpcdl.run.records import Manifest
 from hpcdl.sweeps.arguments import ARGUMENT, with_argument
@@ -79,6 +80,7 @@ def places_of(
         attempt=attempt,
         lifeline=trainer and attempt is not None,
         metrics_file=None if trainer or attempt is None else str(paths.metrics),
+        after=_runs_before(paths),
         passed=passed(plan),
         support=None if trainer else _support(paths),
     )
@@ -93,6 +95,12 @@ def _support(paths: RunPaths) -> str | None:
         if (folder / SUPPORT).is_dir():
             return str(folder / SUPPORT)
     return None
+
+
+def _runs_before(paths: RunPaths) -> list[str]:
+    """The folders of the runs that came before, as far as they are there."""
+    folders = [str(before.run) for before in read_after(paths)]
+    return [folder for folder in folders if os.path.exists(folder)]
 
 
 def passed(plan: Plan) -> dict[str, str]:
@@ -114,6 +122,7 @@ def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
         if plan.program.workdir:
             binds.append(plan.program.workdir)
     folders = [plan.data_root, *plan.program.reads]
+    folders += _runs_before(paths)
     binds += [f"{folder}:{folder}:ro" for folder in folders if os.path.exists(folder)]
     if plan.container is None:
         return []
