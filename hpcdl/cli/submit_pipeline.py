@@ -86,7 +86,21 @@ def _prepare_all(
             require_no_own_dependency(submission.plan.directives)
         prepared.append((step, submission, cluster))
     require_backend(prepared[0][1])
+    _require_budget(prepared)
     return prepared
+
+
+def _require_budget(prepared: Sequence[Prepared]) -> None:
+    """Make sure that the profile's budget allows all jobs together.
+
+    Raises:
+        UserError: it does not.
+    """
+    from hpcdl.submission.gpu_budget import asked_gpu_hours, require_budget
+
+    asked = sum(asked_gpu_hours(submission.plan) for _, submission, _ in prepared)
+    _, submission, cluster = prepared[0]
+    require_budget(cluster, submission.paths.root.parent.parent, asked)
 
 
 def _can_all_run(prepared: Sequence[Prepared]) -> bool:

@@ -12,6 +12,7 @@ from hpcdl.run.after import After, followers, read_after
 from hpcdl.run.handle import Run
 from hpcdl.run.paths import RunPaths, sweep_of
 from hpcdl.run.records import Submitted, plan
+from hpcdl.scheduler.jobinfo import NEVER_SATISFIED
 
 _ENDED_BADLY = (states.FAILED, states.LOST, states.CANCELLED)
 
@@ -116,9 +117,6 @@ def move_followers(paths: RunPaths) -> list[Moved]:
     Returns:
         what became of each that waits, or was cancelled because this one had failed.
     """
-    from hpcdl.scheduler import slurm
-    from hpcdl.scheduler.clusters import on_cluster
-
     moved = []
     for folder in followers(paths):
         run = _follower(folder)
@@ -129,13 +127,32 @@ def move_followers(paths: RunPaths) -> list[Moved]:
             if status.state == states.CANCELLED and status.cause == states.DEPENDENCY:
                 moved.append(Moved(run, was_cancelled=True))
             elif status.state == states.QUEUED:
-                found = dependency(read_after(run.paths), run.slurm_cluster())
-                with on_cluster(run.slurm_cluster()):
-                    slurm.depend(run.job_ids()[0], found)
-                moved.append(Moved(run))
+                moved.append(_move(run))
         except HpcdlError as error:
             moved.append(Moved(run, error=str(error)))
     return moved
+
+
+def _move(run: Run) -> Moved:
+    """Let a run's job wait for what it must wait for now. SLURM's last answer may be too old.
+
+    Raises:
+        UserError: another run that it comes after has failed.
+        SchedulerError: SLURM did not take it.
+    """
+    from hpcdl.scheduler import slurm
+    from hpcdl.scheduler.clusters import on_cluster
+
+    job_id = run.job_ids()[0]
+    with on_cluster(run.slurm_cluster()):
+        job = slurm.queued_jobs().get(job_id)
+        if job is not None and job.state == "PENDING":
+            slurm.depend(job_id, dependency(read_after(run.paths), run.slurm_cluster()))
+            return Moved(run)
+    if job is not None and job.reason == NEVER_SATISFIED:
+        return Moved(run, was_cancelled=True)
+    left = f"its job {job_id} has left the queue; see hpcdl status {run.paths.root} in a minute"
+    return Moved(run, error=f"{left}, and hpcdl retry")
 
 
 def _follower(folder: Path) -> Run | None:

@@ -14,7 +14,8 @@ HINTS = {
         'python -c "import tensorflow as tf; print(tf.config.list_physical_devices())"'
     ),
     "out_of_memory": (
-        "ask for more memory (resources.memory_gb or cpus), or a smaller train.batch_size"
+        "ask for more memory (hpcdl retry RUN: half as much again; or resources.memory_gb, cpus), "
+        "or a smaller train.batch_size"
     ),
     states.TIME_LIMIT: (
         "hpcdl resume RUN goes on from the last checkpoint; "
@@ -37,7 +38,7 @@ _RUNS_AGAIN = "hpcdl resume RUN runs the script again, from its start unless it 
 _SCRIPT_HINTS = {
     "data": "hpcdl logs RUN shows where; what is staged: hpcdl data list",
     "out_of_memory": (
-        "ask for more memory (resources.memory_gb or cpus), "
+        "ask for more memory (hpcdl retry RUN: half as much again; or resources.memory_gb, cpus), "
         "or let the script take less at a time (a smaller batch size)"
     ),
     states.TIME_LIMIT: (

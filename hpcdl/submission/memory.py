@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hpcdl.errors import SchedulerError, UserError
+from hpcdl.errors import RunError, SchedulerError, UserError
 from hpcdl.scheduler.site import NodeShape, Site
 
 _FACTOR = 1.5
@@ -57,6 +57,7 @@ def more_memory(
     Raises:
         UserError: no node here has more.
         SchedulerError: SLURM says nothing of its nodes.
+        RunError: plan.json is damaged.
     """
     request = _request(plan, options)
     nodes = _nodes(plan, site, request)
@@ -115,14 +116,15 @@ def _request(plan: Mapping[str, Any], options: Sequence[str]) -> _Request:
     for option in options:
         key, _, value = option.removeprefix("--").partition("=")
         directives[key] = value
-    cpus = int(directives.get(_CPUS, "1"))
-    gpus = int(plan.get("gpus") or 0)
-    for key in _KEYS:
-        if key in directives:
-            asked = _Request(key, None, cpus, gpus)
-            megabytes = float(directives[key].removesuffix("M"))  # as `planning` writes it
-            return _Request(key, megabytes * asked.share, cpus, gpus)
-    return _Request(_CPUS, None, cpus, gpus)
+    key = next((key for key in _KEYS if key in directives), _CPUS)
+    try:
+        request = _Request(key, None, int(directives.get(_CPUS, "1")), int(plan.get("gpus") or 0))
+        if key == _CPUS:
+            return request
+        megabytes = float(directives[key].removesuffix("M"))  # as `planning` writes it
+    except ValueError as error:
+        raise RunError(f"plan.json is damaged ({error}): submit the job again") from error
+    return replace(request, memory_mb=megabytes * request.share)
 
 
 def _nodes(plan: Mapping[str, Any], site: Site, request: _Request) -> list[NodeShape]:

@@ -10,9 +10,10 @@ import pytest
 from hpcdl.errors import UserError
 from hpcdl.run import Run
 from hpcdl.run.after import After, followers, missed, read_after
-from hpcdl.run.followers import dependency, require_no_own_dependency
+from hpcdl.run.followers import dependency, move_followers, require_no_own_dependency
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import read, status_of
+from hpcdl.scheduler import slurm
 from hpcdl.scheduler.jobinfo import JobInfo
 from hpcdl.submission.after import find_after, note_after
 
@@ -148,3 +149,26 @@ def test_foreign_dependency_is_told(runs):
     never = JobInfo("CANCELLED", asked=3.0, reason="DependencyNeverSatisfied")
 
     assert status_of(read(made(runs, "pack")), never).cause == "dependency"
+
+
+@pytest.mark.parametrize(
+    ("job", "moved"),
+    [
+        (JobInfo("PENDING", reason="Dependency"), (False, "")),
+        (JobInfo("CANCELLED", reason="DependencyNeverSatisfied"), (True, "")),
+        (None, (False, "its job 9 has left the queue")),
+    ],
+    ids=["waits", "cancelled a moment ago", "gone"],
+)
+def test_waiting_run_is_asked_about_anew(runs, monkeypatch, job, moved):
+    """Its status may be up to a minute old: it says that it waits."""
+    pack, train = made(runs, "pack"), made(runs, "train", job_ids=["9"])
+    note_after(train, [After(pack.root)])
+    updates = []
+    monkeypatch.setattr(slurm, "queued_jobs", lambda: {"9": job} if job else {})
+    monkeypatch.setattr(slurm, "depend", lambda *words: updates.append(words))
+
+    (follower,) = move_followers(pack)
+
+    assert (follower.was_cancelled, follower.error.partition(";")[0]) == moved
+    assert updates == ([("9", "afterok:7")] if moved == (False, "") else [])

@@ -76,3 +76,20 @@ def test_none_is_sent_if_one_cannot(bed: Bed) -> None:
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "cannot run: train; none of the jobs was sent" in refused.stderr
     assert not bed.runs.exists() or not list(bed.runs.glob("[!.]*/*"))
+
+
+def test_budget_counts_all_steps(bed: Bed) -> None:
+    """Two steps of an hour and a GPU each: one alone would be within the budget."""
+    write(bed, READS)
+    text = PIPELINE.replace("gpus: 0", "gpus: 1").replace("00:05:00", "01:00:00")
+    bed.write(
+        "pipeline.yaml", text.replace("script=train.py]", "script=train.py, resources.gpus=1]")
+    )
+    bed.write("pack.yaml", PACK.replace("00:05:00", "01:00:00"))
+    refused = bed.run(
+        *("hpcdl", "submit", "pipeline.yaml", "--cluster", bed.profile, "--runs-dir", bed.runs),
+        *("--set", "cluster.budget_gpu_hours=1.5"),
+        check=False,
+    )
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "budget_gpu_hours" in refused.stderr

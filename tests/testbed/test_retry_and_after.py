@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.testbed.conftest import Bed, Run, until
+from tests.testbed.test_node_checks import MEAN_ONCE
 
 pytestmark = pytest.mark.testbed
 
@@ -164,3 +165,22 @@ def test_run_waits_for_a_chain(bed: Bed, fails: bool) -> None:
         ("cancelled", "dependency") if fails else ("done", None)
     )
     assert second.status()["state"] == ended["state"]
+
+
+def test_moved_run_is_waited_for(bed: Bed) -> None:
+    """Another job takes the place of one whose node is not fit, and that one ends with 0."""
+    python = bed.write("python", MEAN_ONCE.format(folder=bed.folder))
+    python.chmod(0o755)
+    host_python = ("--set", f"cluster.host_python={python}")
+    first = bed.submit(
+        job(bed, "first", "import time\ntime.sleep(5)\n", "slurm: {hold: true}\n", gpus=2),
+        *host_python,
+    )
+    old_job = first.job_id
+    second = bed.submit(sleeper(bed, "second"), "--after", first.path)
+    bed.run("scontrol", "release", old_job)
+    assert second.wait()["state"] == "done"
+    assert first.job_id != old_job
+    assert f"afterok:{old_job}" not in shown(second)
+    started = second.lines("attempts.jsonl")[0]["time"]
+    assert started >= first.lines("attempts.jsonl")[-1]["time"]
