@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -151,5 +152,7 @@ class _Remembered:
         if self._rows == self._before:
             return
         with suppress(OSError):
-            self._path.parent.mkdir(exist_ok=True)
+            if not self._path.parent.exists():
+                self._path.parent.mkdir()  # for all who may add runs to the runs_root
+                self._path.parent.chmod(stat.S_IMODE(self._root.stat().st_mode))
             write_text(self._path, json.dumps(self._rows, separators=(",", ":")))
