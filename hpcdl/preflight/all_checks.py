@@ -18,12 +18,10 @@ from hpcdl.preflight.packages import packages
 from hpcdl.preflight.scaling import scaling
 from hpcdl.preflight.script import script
 from hpcdl.preflight.thispython import this_python
-from hpcdl.preflight.trial import trial
+from hpcdl.preflight.trial import TRIAL, trial
 from hpcdl.preflight.visible import visible
 from hpcdl.preflight.weights import weights
 from hpcdl.scheduler import site
-
-_TRIAL = "sbatch --test-only"
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ CHECKS = [
     NamedCheck("paths", visible, _names_paths),
     NamedCheck("host Python", host_python),
     NamedCheck("file system", file_system),
-    NamedCheck(_TRIAL, trial),
+    NamedCheck(TRIAL, trial),
 ]
 THIS_PYTHON = NamedCheck("this Python", this_python, _without_container)
 LOCAL = [
@@ -124,10 +122,12 @@ def check_all(subject: Subject, more: Sequence[tuple[str, Check]] = ()) -> Repor
 
     Args:
         subject: what is checked.
-        more: checks, by name, that a sweep needs besides.
+        more: checks, by name, that a sweep needs besides, or instead of the one with this name.
     """
     checks = LOCAL if subject.submission.backend == "local" else CHECKS
-    report = _make(subject, checks, more)
+    names_of_more = {name for name, _ in more}
+    of_job = [named for named in checks if named.name not in names_of_more]
+    report = _make(subject, of_job, more)
     names = {named.name for named in SITE}
     about_site = [finding for name, finding in report.findings if name in names]
     if about_site:
@@ -162,7 +162,7 @@ def _without_trial(report: Report) -> Report:
     """
     findings, notes = [], list(report.notes)
     for name, finding in report.findings:
-        if name == _TRIAL:
+        if name == TRIAL:
             notes.append(finding.cause)
         else:
             findings.append((name, finding))

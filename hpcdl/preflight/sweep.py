@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from hpcdl.formats import count, several
 from hpcdl.preflight import Check, Finding, Note, Subject
 from hpcdl.preflight.filesystem import exclusive_links
+from hpcdl.preflight.trial import TRIAL, trial
 from hpcdl.scheduler.arrays import ArrayLimits, Split, split
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.limits import limits_at
-from hpcdl.scheduler.site import RefusedError, try_script
 from hpcdl.submission.sweep import SweepSubmission
 
 _LATER = "wait until other jobs have ended (squeue --me)"
@@ -26,7 +26,7 @@ def checks_of(prepared: SweepSubmission) -> list[tuple[str, Check]]:
 def sweep_checks(
     backend: str, tasks: int, at_once: int, can_be_fewer: bool
 ) -> list[tuple[str, Check]]:
-    """The checks of a sweep, by name, for `hpcdl.preflight.check`.
+    """The checks of a sweep, by name, for `hpcdl.preflight.all_checks.check_all`.
 
     Args:
         backend: "slurm", or "local" for this machine.
@@ -37,7 +37,7 @@ def sweep_checks(
     checks: list[tuple[str, Check]] = [("exclusive links", exclusive_links)]
     if backend == "slurm":
         array = _Array(tasks, at_once, can_be_fewer)
-        checks += [("tasks", array.tasks), ("sbatch --test-only --array", array.trial)]
+        checks += [("tasks", array.tasks), (TRIAL, array.trial)]
     return checks
 
 
@@ -65,22 +65,14 @@ class _Array:
             yield self._too_many(limits, answer)
         yield from self._notes(limits, answer)
 
-    def trial(self, subject: Subject) -> Iterator[Finding]:
+    def trial(self, subject: Subject) -> Iterator[Finding | Note]:
         """SLURM would take the script with this array (``sbatch --test-only --array=...``)."""
         limits = self._limits(subject)
         if limits.max_array_size == 0:
             return
         pieces = split(self._tasks, self._at_once, limits).pieces
-        if not pieces:
-            return
-        option = f"--array={pieces[0].expression}"
-        try:
-            with on_cluster(subject.cluster.clusters):
-                try_script(subject.submission.script or "", [option])
-        except RefusedError as error:
-            message = f"SLURM refuses it with {option}: {error}"
-            fix = f"{_LATER}, or read what would be sent: --dry-run"
-            yield Finding(message, fix, "cluster")
+        if pieces:
+            yield from trial(subject, [f"--array={pieces[0].expression}"])
 
     def _limits(self, subject: Subject) -> ArrayLimits:
         if self._answer is None:

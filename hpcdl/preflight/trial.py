@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from hpcdl.formats import waiting_time
@@ -11,16 +11,24 @@ from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.site import RefusedError, try_script
 
+TRIAL = "sbatch --test-only"  # how reports call this check
 
-def trial(subject: Subject) -> Iterator[Finding | Note]:
-    """SLURM would take exactly this script (``sbatch --test-only``), and when it would start."""
+
+def trial(subject: Subject, options: Sequence[str] = ()) -> Iterator[Finding | Note]:
+    """SLURM would take exactly this script (``sbatch --test-only``), and when it would start.
+
+    Args:
+        subject: what would be sent.
+        options: of sbatch, in addition to those in the script.
+    """
     _ = subject.slurm_site  # raises an error if SLURM does not answer: then it is not asked again
     try:
         with on_cluster(subject.cluster.clusters):
-            words = try_script(subject.submission.script or "")
+            words = try_script(subject.submission.script or "", options)
     except RefusedError as error:
         fix = "read what would be sent: hpcdl submit --dry-run"
-        yield Finding(f"SLURM refuses it: {error}", fix, "cluster")
+        what = " with ".join(["it", *options])
+        yield Finding(f"SLURM refuses {what}: {error}", fix, "cluster")
         return
     match = re.search(r"to start at (\d+-\d+-\d+T\d+:\d+:\d+)", words)
     if match:

@@ -10,6 +10,7 @@ from hpcdl.cluster import load_cluster
 from hpcdl.job import load_job
 from hpcdl.mounts.file_systems import UNKNOWN, file_system_of
 from hpcdl.preflight import Report, Subject, check, exclusive_links
+from hpcdl.preflight.all_checks import check_all
 from hpcdl.preflight.sweep import sweep_checks
 from hpcdl.submission.send import prepare
 
@@ -150,6 +151,25 @@ def test_slurm_refuses_the_array(world, limited):
     finding = checked(world, "cluster.qos=normal", tasks=3).findings[-1][1]
     assert finding.blocks
     assert finding.cause == "SLURM refuses it with --array=0-2: AssocGrpSubmitJobsLimit"
+
+
+def test_sweep_has_the_checks_of_its_job(world, limited):
+    """One test of SLURM's, with the array, and when it would start."""
+    limited(queued=0)
+    world.slurm(qos=LIMITED, config=CONFIG.format(1001))
+    job = load_job(world.folder / "model.yaml")
+    cluster = load_cluster(str(world.folder / "site.yaml"))
+
+    subject = Subject(prepare(job, cluster), cluster)
+    report = check_all(subject, sweep_checks("slurm", 2, 2, True))
+    assert report.findings == []
+    assert report.passed[:3] == ["account", "partition", "QoS"]
+    assert report.passed[-4:] == ["file system", "exclusive links", "tasks", "sbatch --test-only"]
+    assert any(note.startswith("would start ") for note in report.notes)
+
+
+def test_local_sweep_asks_no_slurm():
+    assert [name for name, _ in sweep_checks("local", 2, 2, True)] == ["exclusive links"]
 
 
 def test_file_system_of_odd_folders(tmp_path):
