@@ -10,7 +10,7 @@ from hpcdl.cluster import load_cluster
 from hpcdl.job import load_job
 from hpcdl.mounts.file_systems import UNKNOWN, file_system_of
 from hpcdl.preflight import Report, Subject, check, exclusive_links
-from hpcdl.preflight.all_checks import check_all
+from hpcdl.preflight.all_checks import check_all, check_python
 from hpcdl.preflight.sweep import sweep_checks
 from hpcdl.submission.send import prepare
 
@@ -168,8 +168,14 @@ def test_sweep_has_the_checks_of_its_job(world, limited):
     assert any(note.startswith("would start ") for note in report.notes)
 
 
-def test_local_sweep_asks_no_slurm():
-    assert [name for name, _ in sweep_checks("local", 2, 2, True)] == ["exclusive links"]
+def test_local_sweep_asks_no_slurm(world):
+    checks = sweep_checks("local", 2, 2, True)
+    job = load_job(world.folder / "model.yaml")
+    cluster = load_cluster(str(world.folder / "site.yaml"))
+
+    report = check_python(Subject(prepare(job, cluster), cluster), checks)
+    assert "exclusive links" in report.passed
+    assert [name for name, _ in checks] == ["exclusive links"]
 
 
 def test_file_system_of_odd_folders(tmp_path):
