@@ -70,6 +70,7 @@ class Day:
     faults_per_hour: float
     seed: int = 1
     faults: Counter[str] = field(default_factory=Counter)
+    doomed: dict[int, str] = field(default_factory=dict)  # killed, and perhaps not yet gone
     offered: int = 0
     started: int = 0
     wall_s: float = 0.0
@@ -140,7 +141,7 @@ def new_sweep(folder: Path, settings: SweepSettings) -> SweepPaths:
     cluster = load_cluster(str(folder / "day.yaml"))
     job = load_job(folder / "job.yaml")
     prepared = submission.prepare_sweep(job, cluster, settings, backend="local")
-    with replaced(submission, "send_tasks", lambda *arguments: []):
+    with replaced(submission, "send_tasks", lambda *arguments, **options: []):
         return submission.send_sweep(prepared)
 
 
@@ -191,24 +192,13 @@ def start_worker(day: Day, key: str, workers: dict[int, str]) -> None:
 
 
 def befall(day: Day, workers: dict[int, str], pid: int, kind: str) -> None:
-    """One fault, and what SLURM or the user does about it."""
-    key = workers[pid]
+    """One fault; what a kill leads to follows when the process is gone."""
     if kind == "warned":
         day.faults[kind] += 1
-        day.paths.task_stop(key).touch()
-        return
-    os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    del workers[pid]
-    if not os.WIFSIGNALED(status):  # it was about to end
-        settle(day, key, os.waitstatus_to_exitcode(status), workers)
-        return
-    day.faults[kind] += 1
-    if kind == "killed":
-        start_worker(day, key, workers)
-        return
-    day.offered += offer_orphans(day.paths, key)
-    start_worker(day, f"local_{day.workers + day.started}", workers)
+        day.paths.task_stop(workers[pid]).touch()
+    elif pid not in day.doomed:
+        day.doomed[pid] = kind
+        os.kill(pid, signal.SIGKILL)
 
 
 def offer_orphans(paths: SweepPaths, key: str) -> int:
@@ -231,19 +221,22 @@ def offer_orphans(paths: SweepPaths, key: str) -> int:
 
 
 def reap(day: Day, workers: dict[int, str]) -> None:
+    """Go on with those workers that have ended, as SLURM or the user would."""
     while workers:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
-        settle(day, workers.pop(pid), os.waitstatus_to_exitcode(status), workers)
-
-
-def settle(day: Day, key: str, status: int, workers: dict[int, str]) -> None:
-    """A worker has ended by itself: one that asked for it is requeued."""
-    if status == EXIT_STOPPED:
-        start_worker(day, key, workers)
-    elif status != 0:
-        complain(day, f"{key} ended with status {status}")
+        kind, key = day.doomed.pop(pid, ""), workers.pop(pid)
+        if os.WIFSIGNALED(status) and kind:
+            day.faults[kind] += 1
+            if kind == "lost":
+                day.offered += offer_orphans(day.paths, key)
+                key = f"local_{day.workers + day.started}"
+            start_worker(day, key, workers)
+        elif os.waitstatus_to_exitcode(status) == EXIT_STOPPED:
+            start_worker(day, key, workers)
+        elif status != 0:
+            complain(day, f"{key} ended with status {os.waitstatus_to_exitcode(status)}")
 
 
 def work(day: Day, key: str) -> int:

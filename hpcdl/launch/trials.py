@@ -115,8 +115,10 @@ class Worker:
         return 0
 
     def _is_anything_left(self) -> bool:
-        """Whether the budget leaves a trial, or one is offered again."""
+        """Whether this task has a trial in hand, the budget leaves one, or one is offered again."""
         self._claims.state.refresh(self._paths)
+        if self._claims.has_trial():
+            return True  # of its life before: it was stopped again before it could go on
         claimed = len(self._paths.claimed_numbers())
         return claimed < self._budget() or bool(self._paths.offered_numbers())
 

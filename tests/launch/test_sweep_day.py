@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from sweep_day import Day, audit, simulate
 
+from hpcdl.contract.exit_status import EXIT_STOPPED
+from hpcdl.launch.trials import Worker
 from hpcdl.sweeps.claims import Claims
 
 
@@ -17,6 +20,19 @@ def test_every_trial_ends_once(tmp_path):
     assert audit(day) == []
     assert day.faults["killed"] > 0
     assert day.faults["lost"] > 0
+
+
+@pytest.mark.parametrize("was_offered", [False, True], ids=["claimed", "taken"])
+def test_task_stopped_before_it_goes_on(tmp_path, was_offered):
+    """It is requeued: the trial of its life before is in its hands alone."""
+    day = Day(tmp_path, trials=1, workers=1, minute_s=0.001, faults_per_hour=1)
+    os.symlink("local_0", day.paths.claim(0))
+    if was_offered:
+        day.paths.taken_offer(0, "local_0").touch()
+    day.paths.task_stop("local_0").touch()
+
+    worker = Worker(day.paths, day.settings, "local_0", "local_0")
+    assert worker.run() == EXIT_STOPPED
 
 
 def test_claims_without_exclusive_links_are_noticed(tmp_path, monkeypatch):
