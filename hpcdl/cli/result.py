@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcdl.cli import options
-from hpcdl.cli.run_lines import failure_lines, metric_texts, summary_line
+from hpcdl.cli.run_lines import failure_lines, summary_line
 from hpcdl.contract.fold_table import table
 from hpcdl.contract.model_facts import describe_tested, describe_use
 from hpcdl.contract.tables import aligned
 from hpcdl.formats import duration, several
 from hpcdl.run import states
+from hpcdl.run.score import metric_texts
 
 if TYPE_CHECKING:
     from hpcdl.run import Run

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpcdl.formats import duration, metric
+from hpcdl.formats import duration
 from hpcdl.run import states
+from hpcdl.run.score import metric_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,20 +47,6 @@ def epoch_line(epoch: dict[str, Any], epochs: int | None, folds: int | None = No
 def script_epoch_line(epoch: dict[str, Any]) -> str:
     """One finished epoch, as a script wrote it down."""
     return "  ".join([f"epoch {epoch['epoch']:g}", *metric_texts(epoch)])
-
-
-def metric_texts(values: dict[str, Any], most: int = 8) -> list[str]:
-    """Metrics of a script as ``loss 0.1234``, without its epoch and step.
-
-    Args:
-        values: by name; None for a value that is not a number.
-        most: how many metrics.
-    """
-    texts = []
-    for name, value in values.items():
-        if name not in ("epoch", "step"):
-            texts.append(f"{name} {metric(value)}")
-    return texts[:most]
 
 
 def summary_line(result: dict[str, Any], status: Status | None = None) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from hpcdl.errors import NoRunError, RunError, UserError
 from hpcdl.run.handle import Run
+from hpcdl.run.listing import ListedRun, Listing
+from hpcdl.run.paths import SWEEP, TRIALS, run_paths
 
 
 def runs_below(roots: Sequence[Path]) -> list[Run]:
@@ -18,21 +20,15 @@ def runs_below(roots: Sequence[Path]) -> list[Run]:
         roots: runs_roots (a run is two levels below), or folders into which runs were moved (a run
             is one level below).
     """
-    folders: set[Path] = set()
-    for root in roots:
-        moved = set()
-        for plan in root.glob("[!.]*/plan.json"):
-            if plan.with_name("manifest.json").exists():
-                moved.add(plan.parent)
-        folders |= moved
-        for manifest in root.glob("[!.]*/[!.]*/manifest.json"):
-            if manifest.parent.parent not in moved:
-                folders.add(manifest.parent)
+    return _opened(Listing(roots).runs)
+
+
+def _opened(listed_runs: Iterable[ListedRun]) -> list[Run]:
     runs = []
-    for folder in folders:
+    for listed_run in listed_runs:
         with suppress(RunError):  # removed meanwhile
-            runs.append(Run(folder))
-    return sorted(runs, key=lambda run: (run.created(), run.name))
+            runs.append(Run(listed_run.folder))
+    return runs
 
 
 def run_at(text: str) -> Run | None:
@@ -45,8 +41,9 @@ def run_at(text: str) -> Run | None:
         expected = "expected a run's folder or id (is a shell variable not set?)"
         raise UserError(f"there is no run {text!r}: {expected}")
     path = Path(os.path.expanduser(text))
-    if os.path.exists(path / "manifest.json"):
-        return Run(path)
+    for folder in (path, _trial_folder(path)):
+        if os.path.exists(run_paths(folder.absolute()).manifest):
+            return Run(folder)
     if os.path.exists(path):
         for parent in path.absolute().parents:
             if os.path.exists(parent / "manifest.json") and os.path.exists(parent / "plan.json"):
@@ -66,7 +63,7 @@ def find_run(text: str, roots: Sequence[Path]) -> Run:
     """The one run that the user means.
 
     A whole name or id is tried first, then the beginning, then the end: people remember the last
-    letters.
+    letters. ``SWEEP/17`` is a sweep's trial.
 
     Args:
         text: a path, a run id, a name, or a part of these.
@@ -94,13 +91,39 @@ def find_runs(text: str, roots: Sequence[Path]) -> list[Run]:
     run = run_at(text)
     if run is not None:
         return [run]
-    runs = runs_below(roots)
-    names = fitting_names(text, [run.name for run in runs])
-    fitting = [run for run in runs if run.name in names]
+    listed_runs = Listing(roots).runs
+    fitting = _opened(fitting_runs(text, listed_runs)) or _trials(text, listed_runs)
     if not fitting:
         where = ", ".join(str(root) for root in roots)
         raise NoRunError(f"there is no run {text!r} under {where}; hpcdl status lists them")
     return fitting
+
+
+def fitting_runs(text: str, listed_runs: Sequence[ListedRun]) -> list[ListedRun]:
+    """The runs that a text stands for, as `fitting_names` looks for them."""
+    names = set(fitting_names(text, [run.name for run in listed_runs]))
+    return [run for run in listed_runs if run.name in names]
+
+
+def _trials(text: str, listed_runs: Sequence[ListedRun]) -> list[Run]:
+    """The trials that ``SWEEP/17`` stands for."""
+    sweep, _, number = text.rpartition("/")
+    if not sweep or not number.isdecimal():
+        return []
+    sweeps = [run for run in listed_runs if run.is_sweep]
+    trials = []
+    for listed_run in fitting_runs(sweep, sweeps):
+        folder = _trial_folder(listed_run.root / number)
+        if folder.is_dir():
+            trials.append(Run(folder))
+    return trials
+
+
+def _trial_folder(path: Path) -> Path:
+    """The folder of a trial that ``SWEEP/17`` means; any other path as it is."""
+    if path.name.isdecimal() and os.path.exists(path.parent / SWEEP):
+        return path.parent / TRIALS / f"{int(path.name):05d}"
+    return path
 
 
 def fitting_names(text: str, names: Sequence[str]) -> list[str]:

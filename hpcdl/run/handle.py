@@ -6,28 +6,26 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpcdl.errors import RunError, SchedulerError, UserError
 from hpcdl.files import write_text
 from hpcdl.oserrors import sentence
 from hpcdl.run import records, states
 from hpcdl.run.logs import numbered
+from hpcdl.run.looking import look
 from hpcdl.run.paths import TrialPaths, run_paths
 from hpcdl.run.records import Manifest, Submitted
 from hpcdl.run.result import Result
-from hpcdl.run.state import Evidence, Status, process_start, read, read_epochs, status_of
+from hpcdl.run.state import Status, process_start, read_epochs
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from hpcdl.scheduler.jobinfo import JobInfo
-
 _LOOK_S = 0.5  # how often wait looks at a run's files
-_FRESH_S = 60.0  # a heartbeat younger than this shows that the program runs
 
 
 @dataclass(frozen=True)
@@ -86,44 +84,7 @@ class Run:
         Args:
             ask: whether SLURM may be asked at all.
         """
-        evidence = read(self.paths)
-        status = status_of(evidence)
-        submitted = evidence.submitted
-        if not ask or submitted is None or submitted.backend != "slurm":
-            return status
-        if status.final or _shows_life(status, evidence):
-            return status
-        try:
-            job = self._ask_slurm(submitted)
-        except SchedulerError as error:  # no answer is no reason for another state
-            return replace(status, note="; ".join(filter(None, (status.note, str(error)))))
-        # The files are read again: they may have changed while SLURM answered.
-        return status_of(read(self.paths), job)
-
-    def _ask_slurm(self, submitted: Submitted) -> JobInfo | None:
-        """SLURM's answer about the run's job; None if it knows none of its jobs yet.
-
-        Of a chain the first job that has not ended counts, else the last one.
-
-        Raises:
-            SchedulerError: SLURM did not answer.
-        """
-        from hpcdl.scheduler import job_answers
-        from hpcdl.scheduler.clusters import on_cluster
-        from hpcdl.scheduler.jobinfo import ENDED
-
-        poll_s = int(records.plan(self.paths).get("min_poll_s", 60))
-        since = submitted.sent or submitted.time or 0.0
-        with on_cluster(self.slurm_cluster()):
-            answers = job_answers.jobs(submitted.all_job_ids, poll_s, since=since)
-        job = None
-        for job_id in submitted.all_job_ids:
-            if job_id not in answers:
-                continue
-            job = answers[job_id]
-            if job.state not in ENDED:
-                break
-        return job
+        return look([self.paths], ask)[0].status
 
     def wait(self, timeout_s: float | None = None) -> Status:
         """Wait until its state is final.
@@ -293,12 +254,6 @@ class Run:
         from hpcdl.scheduler import slurm
 
         return self.paths.script.exists() and slurm.available()
-
-
-def _shows_life(status: Status, evidence: Evidence) -> bool:
-    """Whether a young heartbeat shows that the program runs: then SLURM need not be asked."""
-    beat_age_s = time.time() - (evidence.heartbeat.time or 0.0)
-    return status.state == states.RUNNING and beat_age_s < _FRESH_S
 
 
 def _user_name(number: int) -> str:

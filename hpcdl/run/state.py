@@ -131,35 +131,45 @@ class Status:
 
 def read(paths: RunPaths) -> Evidence:
     """Read a run's files as they are now."""
-    submitted = _submitted_of(paths)
+    attempts = records.read_attempts(paths)
+    submitted = _submitted_of(paths, attempts)
     # Before all other files: what a process wrote before it ended is then seen.
-    process_gone = _is_process_gone(submitted, records.read_attempts(paths))
+    process_gone = _is_process_gone(submitted, attempts)
+    if process_gone and not _ends_with_end(attempts):
+        attempts = records.read_attempts(paths)
     result = Result.read(paths)
     heartbeat = Heartbeat.read(paths)
     if heartbeat == Heartbeat() and result is not None:  # a run that is done has none
         heartbeat = Heartbeat(**result.keys.get("progress", {}))
+    slurm_end_state = None
+    if result is None or not _ends_with_end(attempts):
+        slurm_end_state = _slurm_end_state(paths, submitted)
     return Evidence(
         submitted=submitted,
-        attempts=records.read_attempts(paths),
+        attempts=attempts,
         heartbeat=heartbeat,
         metrics=read_epochs(paths),
         result=result,
         cancelled=paths.cancelled.exists(),
         stopping=paths.stop.exists(),
         process_gone=process_gone,
-        slurm_end_state=_slurm_end_state(paths, submitted),
+        slurm_end_state=slurm_end_state,
         is_script=not paths.spec.exists(),
         after=[before.name for before in read_after(paths)],
         missed=[str(before) for before in missed(paths)],
     )
 
 
-def _submitted_of(paths: RunPaths) -> Submitted | None:
+def _ends_with_end(attempts: Sequence[AttemptEvent]) -> bool:
+    return bool(attempts) and attempts[-1].is_end
+
+
+def _submitted_of(paths: RunPaths, attempts: Sequence[AttemptEvent]) -> Submitted | None:
     """Where a run was sent; of a sweep's trial: the task that had its last attempt."""
     submitted = Submitted.read(paths)
     if submitted is None or not isinstance(paths, TrialPaths):
         return submitted
-    starts = [event for event in records.read_attempts(paths) if event.is_start]
+    starts = [event for event in attempts if event.is_start]
     last = starts[-1] if starts else records.AttemptEvent("start")
     return Submitted(
         backend=submitted.backend,

@@ -6,10 +6,12 @@ import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 
 from hpcdl import cache
 from hpcdl.errors import SchedulerError
 from hpcdl.scheduler import clusters, slurm
+from hpcdl.scheduler.array_jobs import Jobs, array_of
 from hpcdl.scheduler.jobinfo import FINISHED, UNKNOWN, JobInfo
 
 _LOCK = "slurm-jobs.lock"
@@ -18,13 +20,13 @@ _MISSING_S = 600.0  # accounting may lag that far behind the queue
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """The user's cache of answers.
+class Answers:
+    """SLURM's last answers about the user's jobs.
 
     Args:
         time: when SLURM was asked last (unix time).
         error: why it did not answer then; else empty.
-        jobs: what it told, by job id.
+        jobs: what it told, by id as SLURM prints it: of a job, a task or tasks (``123_[4-9%2]``).
         missing: the jobs that neither squeue nor sacct knew, and since when (unix time).
         wanted: the jobs to ask for next time.
     """
@@ -35,45 +37,61 @@ class _Answers:
     missing: dict[str, float] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
 
+    def about(self, job_ids: Iterable[str], since: float = 0.0) -> dict[str, JobInfo]:
+        """What is known of some jobs; a job that no answer names yet is left out.
+
+        Args:
+            job_ids: ids of jobs, of tasks (``123_4``), or of arrays, whose tasks come by their
+                ids as SLURM prints them.
+            since: when the youngest of these jobs was submitted (unix time).
+
+        Raises:
+            SchedulerError: SLURM did not answer, and has not told of these jobs before.
+        """
+        fitting = {}
+        for job_id in job_ids:
+            for name, job in self._by_id.about(job_id).items():
+                if job.asked >= since:
+                    fitting[name] = job
+        if self.error and not fitting:
+            raise SchedulerError(self.error)
+        return fitting
+
+    @cached_property
+    def _by_id(self) -> Jobs:
+        return Jobs(self.jobs)
+
 
 def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[str, JobInfo]:
-    """What SLURM knows of these jobs, from squeue and, for those it has forgotten, sacct.
-
-    All of a user's hpcdl commands together ask SLURM at most once in min_poll_s seconds, even if
-    it does not answer. In between they share the last answer. If the user's cache cannot be
-    written, each command asks for itself.
-
-    Args:
-        job_ids: the jobs.
-        min_poll_s: seconds between two questions.
-        since: when the youngest of these jobs was submitted (unix time).
-
-    Returns:
-        What is known, by job id; a job that no answer names yet is left out.
+    """What SLURM knows of these jobs: `Answers.about` of the `latest` answers.
 
     Raises:
         SchedulerError: SLURM did not answer, and has not told of these jobs before.
     """
+    ids = list(job_ids)
+    return latest(ids, min_poll_s).about(ids, since)
+
+
+def latest(job_ids: Iterable[str], min_poll_s: int) -> Answers:
+    """The last answers, or new ones if these are old enough.
+
+    They come from squeue and, for jobs that it has forgotten, from sacct. All of a user's hpcdl
+    commands together ask SLURM at most once in min_poll_s seconds, even if it does not answer. In
+    between they share the last answer. If the user's cache cannot be written, each command asks
+    for itself.
+
+    Args:
+        job_ids: the jobs to ask for, as in `Answers.about`.
+        min_poll_s: seconds between two questions.
+    """
     ids = set(job_ids)
-    answers = _latest(ids, min_poll_s)
-    fitting = {}
-    for job_id, job in answers.jobs.items():
-        if job_id in ids and job.asked >= since:
-            fitting[job_id] = job
-    if answers.error and not fitting:
-        raise SchedulerError(answers.error)
-    return fitting
-
-
-def _latest(job_ids: set[str], min_poll_s: int) -> _Answers:
-    """The last answers, or new ones if these are old enough."""
     with cache.locked(_LOCK):
         before = _remembered()
         answers = before
         if not 0 <= time.time() - before.time < min_poll_s:
             _store(replace(before, time=time.time()))  # if this command is killed while it asks
-            answers = _ask(before, job_ids)
-        answers = replace(answers, wanted=sorted(job_ids | set(answers.wanted)))
+            answers = _ask(before, ids)
+        answers = replace(answers, wanted=sorted(ids | set(answers.wanted)))
         if answers != before:
             _store(answers)
     return answers
@@ -84,47 +102,55 @@ def _cache_name() -> str:
     return f"slurm-jobs-{clusters.asked()}".rstrip("-") + ".json"
 
 
-def _store(answers: _Answers) -> None:
+def _store(answers: Answers) -> None:
     cache.store(_cache_name(), asdict(answers))
 
 
-def _remembered() -> _Answers:
+def _remembered() -> Answers:
     """The last answers; nothing if the cache has none, or some of another form."""
     import msgspec
 
     try:
-        return msgspec.convert(cache.load(_cache_name()), _Answers)
+        return msgspec.convert(cache.load(_cache_name()), Answers)
     except msgspec.ValidationError:
-        return _Answers()
+        return Answers()
 
 
-def _ask(before: _Answers, job_ids: set[str]) -> _Answers:
+def _ask(before: Answers, job_ids: set[str]) -> Answers:
     """Ask squeue once for all of the user's jobs, then sacct at most once for those it forgot."""
     now = time.time()
     settled = {}
-    for job_id, job in before.jobs.items():
+    for name, job in before.jobs.items():
         if _is_settled(job, now):
-            settled[job_id] = job
+            settled[name] = job
     try:
         answered = slurm.queued_jobs()
     except SchedulerError as error:
         return replace(before, time=now, error=str(error))
-    asked_for = (job_ids | set(before.wanted)) - set(settled)
-    forgotten = sorted(asked_for - set(answered))
+    asked_for = job_ids | set(before.wanted)
+    forgotten = _unknown(asked_for, {**settled, **answered})
     missing = dict(before.missing)
     try:
         if forgotten and shutil.which("sacct"):
-            answered.update(slurm.accounted_jobs(forgotten))
+            arrays = sorted({array_of(job_id) for job_id in forgotten})
+            accounted = Jobs(slurm.accounted_jobs(arrays))
+            for job_id in forgotten:
+                answered.update(accounted.about(job_id))
         missing = {}
-        for job_id in forgotten:
-            if job_id not in answered:
-                missing[job_id] = before.missing.get(job_id, now)
+        for job_id in _unknown(forgotten, answered):
+            missing[job_id] = before.missing.get(job_id, now)
     except SchedulerError:
         pass  # accounting may be down while the scheduler is not: the jobs stay what they were
     for job_id, first_missed in missing.items():
         if now - first_missed >= _MISSING_S:
             answered[job_id] = JobInfo(UNKNOWN, now)
-    return _Answers(time=now, jobs={**settled, **answered}, missing=missing)
+    return Answers(time=now, jobs={**settled, **answered}, missing=missing)
+
+
+def _unknown(job_ids: Iterable[str], answers: dict[str, JobInfo]) -> list[str]:
+    """The jobs that no answer is about, sorted."""
+    jobs = Jobs(answers)
+    return [job_id for job_id in sorted(job_ids) if not jobs.about(job_id)]
 
 
 def _is_settled(job: JobInfo, now: float) -> bool:

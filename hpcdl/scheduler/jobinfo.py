@@ -27,7 +27,7 @@ ENDED = FINISHED | {UNKNOWN}
 NEVER_SATISFIED = "DependencyNeverSatisfied"  # the reason of a job that waits in vain
 
 QUEUE_FORMAT = "--format=%i|%T|%r|%N|%S"  # of squeue
-ACCOUNT_FORMAT = "--format=JobIDRaw,State,NodeList"  # of sacct
+ACCOUNT_FORMAT = "--format=JobID,State,NodeList"  # of sacct; an array's tasks are 123_4
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class JobInfo:
 
 
 def jobs_of_squeue(text: str, asked: float) -> dict[str, JobInfo]:
-    """The jobs by id, from squeue with `QUEUE_FORMAT`.
+    """The jobs by id, from squeue with `QUEUE_FORMAT`; tasks of an array come as 123_[4-9%2].
 
     Args:
         text: what it printed.

@@ -111,15 +111,17 @@ def jobs_in(folder: Path) -> list[str]:
 def working_directories() -> list[tuple[str, str]]:
     """The id and the working directory of each of the user's jobs that waits or runs.
 
+    An array is listed once, by its own id.
+
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    text = call(["squeue", "--noheader", f"--user={user()}", "--format=%i|%Z"])
-    jobs_and_places = []
+    text = call(["squeue", "--noheader", f"--user={user()}", "--format=%F|%Z"])
+    jobs_and_places = {}
     for line in text.splitlines():
         job_id, _, place = line.partition("|")
-        jobs_and_places.append((job_id, place))
-    return jobs_and_places
+        jobs_and_places[job_id] = place
+    return list(jobs_and_places.items())
 
 
 def count_tasks(job_ids: Collection[str]) -> int:
@@ -235,26 +237,31 @@ def end_time(job_id: str) -> float | None:
 
 
 def queued_jobs() -> dict[str, JobInfo]:
-    """The user's jobs that wait, run, or have ended a moment ago, by id.
+    """The user's jobs that wait, run, or have ended a moment ago, by id as squeue prints it.
 
     Raises:
         SchedulerError: SLURM did not answer.
     """
     asked = time.time()
     states = ["--states=all", f"--user={user()}"]
-    text = call(["squeue", "--noheader", *states, QUEUE_FORMAT])
+    text = call(["squeue", "--noheader", *states, QUEUE_FORMAT], env=_with_whole_lists())
     return jobs_of_squeue(text, asked)
 
 
 def accounted_jobs(job_ids: Sequence[str]) -> dict[str, JobInfo]:
-    """These jobs as accounting knows them, by id.
+    """These jobs as accounting knows them, by id; of an array all tasks.
 
     Raises:
         SchedulerError: there is no sacct here, or it did not answer.
     """
     options = ["--noheader", "--parsable2", "--allocations", ACCOUNT_FORMAT]
-    text = call(["sacct", *options, f"--jobs={','.join(job_ids)}"])
+    text = call(["sacct", *options, f"--jobs={','.join(job_ids)}"], env=_with_whole_lists())
     return jobs_of_sacct(text, time.time())
+
+
+def _with_whole_lists() -> dict[str, str]:
+    """An environment in which the lists of an array's tasks are not cut short (squeue(1))."""
+    return {**submission_environment(os.environ), "SLURM_BITSTR_LEN": "0"}
 
 
 def call(argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60) -> str:

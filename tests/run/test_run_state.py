@@ -201,7 +201,7 @@ def test_chain_state_is_of_unfinished_job(tmp_path, monkeypatch):
     )
     append_json_line(paths.attempts, {"event": "start", "attempt": 1, "time": 10.0})
     words = {"7": says("UNKNOWN"), "8": says("RUNNING"), "9": says("PENDING")}
-    monkeypatch.setattr(job_answers, "jobs", lambda *job_ids, **since: words)
+    monkeypatch.setattr(job_answers, "latest", lambda *asked: job_answers.Answers(jobs=words))
 
     assert Run(tmp_path).status().state == "running"
 

@@ -1,0 +1,58 @@
+"""What a run has reached, in a few words for a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hpcdl.formats import metric
+from hpcdl.run import states
+
+if TYPE_CHECKING:
+    from hpcdl.run.paths import RunPaths
+    from hpcdl.run.state import Evidence, Status
+
+
+def score(paths: RunPaths, status: Status, evidence: Evidence) -> str:
+    """A training's test accuracy once it is done; a script's newest metrics, or its last line.
+
+    Args:
+        paths: the run.
+        status: its status.
+        evidence: its files.
+    """
+    result: dict[str, Any] = {}
+    if evidence.result is not None:
+        result = evidence.result.keys
+    if evidence.is_script:
+        return _script_score(paths, status, result)
+    if status.state != states.DONE:
+        return ""
+    accuracy = (result.get("test") or {}).get("accuracy")
+    return f"test accuracy {accuracy:.4f}" if isinstance(accuracy, float) else ""
+
+
+def metric_texts(values: dict[str, Any], most: int = 8) -> list[str]:
+    """Metrics of a script as ``loss 0.1234``, without its epoch and step.
+
+    Args:
+        values: by name; None for a value that is not a number.
+        most: how many metrics.
+    """
+    texts = []
+    for name, value in values.items():
+        if name not in ("epoch", "step"):
+            texts.append(f"{name} {metric(value)}")
+    return texts[:most]
+
+
+def _script_score(paths: RunPaths, status: Status, result: dict[str, Any]) -> str:
+    """A script's newest metrics or, once it is done, the last line that it printed."""
+    from hpcdl.run.logs import last_output
+
+    values = status.metrics
+    if status.state == states.DONE:
+        values = result.get("metrics") or {}
+    texts = metric_texts(values, most=2)
+    if not texts and status.state == states.DONE:
+        texts = last_output(paths, 1)
+    return ", ".join(texts)
