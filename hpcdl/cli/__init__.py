@@ -18,7 +18,7 @@ COMMANDS = {
     "check": "Find out whether a job could run, and send nothing.",
     "submit": "Submit a job to SLURM, or run it on this machine.",
     "sweep": "Train many trials of one job, and find the best.",
-    "status": "Show runs and their states.",
+    "status": "Show runs and sweeps, and their states.",
     "wait": "Wait until a run has ended, showing its progress.",
     "logs": "Print a run's log.",
     "result": "Show the result of a run.",

@@ -1,4 +1,4 @@
-"""Chooses runs by name, by state and by age."""
+"""Chooses runs and sweeps by name, by state and by age."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from hpcdl.cli import options
 from hpcdl.errors import UserError
 from hpcdl.run import states
 
 if TYPE_CHECKING:
-    from hpcdl.run import Run
+    from hpcdl.cli.options import Places
+    from hpcdl.run.listing import ListedRun, Listing
 
 WAITING = (states.QUEUED, states.REQUEUED)
 _ENDED = (states.DONE, states.PRUNED, states.FAILED, states.CANCELLED, states.LOST)
@@ -48,7 +50,64 @@ def is_pattern(text: str) -> bool:
     return any(sign in text for sign in "*?[") and not os.path.exists(text)
 
 
-def fits_name(run: Run, patterns: Sequence[str]) -> bool:
-    """Whether a run's name, its id or both fit one of the patterns (``*``, ``?``, ``[...]``)."""
-    names = (run.name, run.paths.root.parent.name, run.paths.root.name)
-    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+def fits_name(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a run's name, its id or both fit one of the patterns (``*``, ``?``, ``[...]``).
+
+    Args:
+        name: ``<name>/<run_id>``.
+        patterns: what the user typed.
+    """
+    names = (name, *name.split("/"))
+    return any(fnmatchcase(part, pattern) for part in names for pattern in patterns)
+
+
+class Chosen:
+    """The runs and sweeps that RUN arguments mean; without arguments, all.
+
+    Args:
+        texts: the arguments; one may be a pattern, and may fit several runs.
+        places: where runs are looked for; a folder needs none, and no cluster.
+        fresh: whether to read all anew, also what is remembered of runs that have ended.
+
+    Raises:
+        UserError: an argument fits no run.
+    """
+
+    def __init__(self, texts: Sequence[str], places: Places, fresh: bool = False) -> None:
+        self._places = places
+        self._fresh = fresh
+        self._listing: Listing | None = None
+        patterns = [text for text in texts if is_pattern(text)]
+        runs: dict[str, ListedRun] = {}
+        for text in texts:
+            if text not in patterns:
+                runs.update({run.folder: run for run in self._named(text)})
+        if patterns or not texts:
+            for run in self._all().runs:
+                if not texts or fits_name(run.name, patterns):
+                    runs.setdefault(run.folder, run)
+        self.runs = list(runs.values())
+
+    def save(self) -> None:
+        """Remember what was read, for the next command."""
+        if self._listing is not None:
+            self._listing.save()
+
+    def _named(self, text: str) -> list[ListedRun]:
+        from hpcdl.run.finding import fitting_runs, run_at
+        from hpcdl.run.listing import listed
+
+        run = run_at(text)
+        if run is not None:
+            return [listed(run)]
+        fitting = fitting_runs(text, self._all())
+        if len(fitting) > 1:
+            options.say(f"{text!r} fits {len(fitting)} runs")
+        return fitting
+
+    def _all(self) -> Listing:
+        from hpcdl.run.listing import Listing
+
+        if self._listing is None:
+            self._listing = Listing(options.run_roots(self._places), self._fresh)
+        return self._listing

@@ -275,7 +275,7 @@ def choose(texts: Sequence[str], places: Places, several: bool = False) -> list[
     chosen = _by_names(names, roots, several)
     if patterns or not texts:
         for run in runs_below(roots()):
-            if not texts or fits_name(run, patterns):
+            if not texts or fits_name(run.name, patterns):
                 chosen.append(run)
     return list({run.paths.root: run for run in chosen}.values())
 

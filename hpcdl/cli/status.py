@@ -1,43 +1,47 @@
-"""``hpcdl status``: a table of runs."""
+"""``hpcdl status``: a table of runs and sweeps."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcdl.cli import options
-from hpcdl.cli.choice import STATES, WAITING, fits_name, is_pattern, since_time
-from hpcdl.cli.run_lines import metric_texts
-from hpcdl.contract.tables import aligned
-from hpcdl.formats import cut, duration
-from hpcdl.run import states
+from hpcdl.cli.choice import STATES, WAITING, Chosen, fits_name, is_pattern, since_time
 
 if TYPE_CHECKING:
-    from hpcdl.run import Run
-    from hpcdl.run.state import Status
-
-    RunStatus = tuple[Run, Status]
+    from hpcdl.cli.entries import Entry, SweepEntry
+    from hpcdl.run.listing import ListedRun
+    from hpcdl.sweeps.causes import Group
 
 _SHOWN = 20  # runs, without --all
-_LONGEST_NOTE = 90  # characters
 _ALL = f"Show all that fit, not the newest {_SHOWN} only."
+_CAUSE = "Only what failed for this cause, such as out_of_memory."
 _NAME = "Only runs of this job; * and ? stand for any."
 _SINCE = "Only runs made since: 2d, 12h, 30m, or 2026-11-20."
+_FRESH = "Read all runs again, also those that have ended."
+_WATCH = "Show it again and again, until Ctrl-C or until the named runs have ended."
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Which runs are shown: --all, --state, --name, --since."""
+    """Which runs are shown: --all, --state, --cause, --name, --since, --fresh."""
 
-    show_all: bool
-    states: tuple[str, ...]
-    names: tuple[str, ...]
-    since: str | None
+    show_all: bool = False
+    states: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    since: str | None = None
+    fresh: bool = False
+
+    @property
+    def need_status(self) -> bool:
+        """Whether only a run's status tells if it is shown."""
+        return bool(self.states or self.causes)
 
 
 _filters = options.grouped(
@@ -51,170 +55,208 @@ _filters = options.grouped(
         type=click.Choice(STATES),
         help="Only these. May be repeated.",
     ),
+    click.option("--cause", "causes", multiple=True, metavar="CAUSE", help=_CAUSE),
     click.option("--name", "names", multiple=True, metavar="NAME", help=_NAME),
     click.option("--since", metavar="AGE|DATE", help=_SINCE),
+    click.option("--fresh", is_flag=True, help=_FRESH),
 )
 
 
-@click.command(short_help="Show runs and their states.")
+@dataclass(frozen=True)
+class View:
+    """What is shown.
+
+    Args:
+        entries: the runs and sweeps, oldest first.
+        hidden: how many older ones fit as well.
+        sweep: the sweep that was named, whose trials are shown in groups; else None.
+        groups: its trials by state and cause.
+    """
+
+    entries: list[Entry]
+    hidden: int = 0
+    sweep: SweepEntry | None = None
+    groups: list[Group] = field(default_factory=list)
+
+
+@click.command(short_help="Show runs and sweeps, and their states.")
 @options.optional_runs
 @_filters
 @options.places
 @options.as_json
-def command(runs: tuple[str, ...], filters: Filters, places: options.Places, as_json: bool) -> None:
-    """Show runs and their states, the newest last.
+@click.option("--watch", is_flag=True, help=_WATCH)
+def command(
+    runs: tuple[str, ...], filters: Filters, places: options.Places, as_json: bool, watch: bool
+) -> int | None:
+    """Show runs and sweeps and their states, the newest last.
 
     Without RUN, it shows the newest runs of the cluster's runs_root, of
-    --runs-dir and of ./runs. A RUN may be a pattern, as 'mnist*'. The state comes
-    from the run's own files; SLURM is asked at most once a minute, and only about
-    runs whose files cannot say. ELAPSED is the time from a run's first start to
-    its end, with the waits between attempts.
+    --runs-dir and of ./runs. A RUN may be a pattern, as 'mnist*'. A sweep has one
+    line; named alone, its trials are shown by state and cause. SWEEP/17 is its
+    trial 17. The state comes from the run's own files; SLURM is asked at most once
+    a minute, and only about runs whose files cannot say. ELAPSED is the time from
+    a run's first start to its end, with the waits between attempts.
 
     \b
     hpcdl status
     hpcdl status --state failed --since 2d
+    hpcdl status --cause out_of_memory
     hpcdl status 'mnist*' --all
     hpcdl status k3f9 --json
+    hpcdl status k3f9 --state failed
+    hpcdl status --watch
     """
-    chosen = _chosen(runs, filters, places)
-    limit: int | None = _SHOWN
-    if filters.show_all or _are_named(runs, chosen):
-        limit = None
-    shown, hidden = _with_status(chosen, filters.states, limit)
+    if watch:
+        if as_json:
+            raise click.UsageError("--watch shows a table; leave out --json, or --watch")
+        from hpcdl.cli.watch_table import watch_table
+
+        return watch_table(lambda: _view(runs, filters, places), ends=bool(runs))
+    view = _view(runs, filters, places)
     if as_json:
-        content = [{"run": str(run.paths.root), **asdict(status)} for run, status in shown]
-        click.echo(json.dumps(content, indent=2))
-    elif shown:
-        for line in _table(shown):
+        click.echo(json.dumps(_as_json(view), indent=2))
+    elif view.entries:
+        for line in lines_of(view):
             click.echo(line)
-        _say_how_to_look_further(shown)
-    elif runs or filters.names or filters.since or filters.states:
+        _say_how_to_look_further(view.entries)
+    elif runs or filters.names or filters.since or filters.need_status:
         options.say("no run fits; hpcdl status --all shows all")
     else:
         roots = " or ".join(map(str, options.run_roots(places)))
         options.say(f"there are no runs yet under {roots}")
-    if hidden:
-        options.say(f"({hidden} older runs are not shown; hpcdl status --all)")
+    if view.hidden:
+        options.say(f"({view.hidden} older runs are not shown; hpcdl status --all)")
+    return None
 
 
-def _are_named(texts: Sequence[str], chosen: Sequence[Run]) -> bool:
+def lines_of(view: View) -> list[str]:
+    """The table, and below it the trials of the sweep that was named."""
+    from hpcdl.cli.status_table import table
+    from hpcdl.cli.sweep_table import detail_lines
+
+    lines = table(view.entries)
+    if view.sweep is not None and view.sweep.overview is not None:
+        details = detail_lines(view.sweep.overview, view.groups)
+        if details:
+            lines += ["", *details]
+    return lines
+
+
+def _view(texts: Sequence[str], filters: Filters, places: options.Places) -> View:
+    """Look at the runs that fit."""
+    chosen = Chosen(texts, places, filters.fresh)
+    runs = _fitting(chosen.runs, filters)
+    named = _are_named(texts, runs)
+    if named and len(runs) == 1 and runs[0].is_sweep:
+        return _sweep_view(runs[0], filters)
+    limit: int | None = _SHOWN
+    if filters.show_all or named:
+        limit = None
+    view = _newest(runs, filters, limit)
+    chosen.save()
+    return view
+
+
+def _are_named(texts: Sequence[str], chosen: Sequence[ListedRun]) -> bool:
     """Whether each run that fits was asked for by its own name."""
     if not texts or len(chosen) > len(texts):
         return False
     return not any(is_pattern(text) for text in texts)
 
 
-def _chosen(texts: Sequence[str], filters: Filters, places: options.Places) -> list[Run]:
-    """The runs that fit all but --state, in the order of `options.choose`."""
-    chosen = options.choose(texts, places, several=True)
+def _fitting(runs: Sequence[ListedRun], filters: Filters) -> list[ListedRun]:
+    """The runs that fit --name and --since."""
+    fitting = list(runs)
     if filters.names:
-        chosen = [run for run in chosen if fits_name(run, filters.names)]
+        fitting = [run for run in fitting if fits_name(run.name, filters.names)]
     if filters.since is not None:
         earliest = since_time(filters.since, time.time())
-        chosen = [run for run in chosen if run.created() >= earliest]
-    return chosen
+        fitting = [run for run in fitting if run.created >= earliest]
+    return fitting
 
 
-def _with_status(
-    runs: Sequence[Run], state_names: Sequence[str], limit: int | None
-) -> tuple[list[RunStatus], int]:
-    """The newest runs that are in one of the states, with their status.
+def _newest(runs: Sequence[ListedRun], filters: Filters, limit: int | None) -> View:
+    """The newest runs that fit --state and --cause, with their status.
 
     Args:
         runs: oldest first.
-        state_names: the states; if empty, all, and then no more runs are read than are shown.
+        filters: if no status is needed, no more runs are read than are shown.
         limit: how many runs; None for all.
-
-    Returns:
-        the runs, oldest first, and how many older ones fit as well.
     """
-    if not state_names:
+    from hpcdl.cli.entries import entries_of
+
+    if not filters.need_status:
         newest = runs if limit is None else runs[-limit:]
-        return [(run, run.status()) for run in newest], len(runs) - len(newest)
-    fitting = []
-    for run in runs:
-        status = run.status()
-        if status.state in state_names:
-            fitting.append((run, status))
+        return View(entries_of(newest), len(runs) - len(newest))
+    fitting = [entry for entry in entries_of(runs) if _fits_status(entry, filters)]
     shown = fitting if limit is None else fitting[-limit:]
-    return shown, len(fitting) - len(shown)
+    return View(shown, len(fitting) - len(shown))
 
 
-def _say_how_to_look_further(runs: Sequence[RunStatus]) -> None:
+def _fits_status(entry: Entry, filters: Filters) -> bool:
+    if filters.states and entry.state not in filters.states:
+        return False
+    return not filters.causes or bool(_causes_of(entry) & _normal(filters.causes))
+
+
+def _causes_of(entry: Entry) -> set[str]:
+    """Why a run failed; of a sweep, why its trials did."""
+    from hpcdl.cli.entries import RunEntry
+
+    if isinstance(entry, RunEntry):
+        return {entry.run.status.cause or ""}
+    return {group.cause for group in _groups(entry)}
+
+
+def _normal(causes: Sequence[str]) -> set[str]:
+    """Causes as files have them; a table shows them with spaces."""
+    return {cause.strip().replace(" ", "_") for cause in causes}
+
+
+def _groups(entry: SweepEntry) -> list[Group]:
+    from hpcdl.sweeps.causes import groups
+    from hpcdl.sweeps.folder import SweepPaths
+
+    return [] if entry.overview is None else groups(SweepPaths(entry.root), entry.overview)
+
+
+def _sweep_view(run: ListedRun, filters: Filters) -> View:
+    """A sweep that was named alone: its groups or, with --state or --cause, those trials."""
+    from hpcdl.cli.entries import entries_of, sweep_entry
+
+    sweep = sweep_entry(run.name, run.root)
+    groups = _groups(sweep)
+    if not filters.need_status or sweep.overview is None:
+        return View([sweep], 0, sweep, groups)
+    numbers: list[int] = []
+    for group in groups:
+        fits_state = not filters.states or group.state in filters.states
+        fits_cause = not filters.causes or group.cause in _normal(filters.causes)
+        if fits_state and fits_cause:
+            numbers += group.numbers
+    trials = sweep.trials(sorted(numbers))
+    limit = None if filters.show_all else _SHOWN
+    shown = trials if limit is None else trials[:limit]
+    return View(entries_of(shown), len(trials) - len(shown))
+
+
+def _as_json(view: View) -> list[dict[str, Any]]:
+    content = [entry.as_dict() for entry in view.entries]
+    if view.sweep is not None and view.sweep.overview is not None:
+        groups = []
+        for group in view.groups:
+            groups.append({"state": group.state, "cause": group.cause, "trials": group.numbers})
+        content[0]["groups"] = groups
+    return content
+
+
+def _say_how_to_look_further(entries: Sequence[Entry]) -> None:
     """If a job waits for a reason, say which command of SLURM's explains it."""
-    waiting = [status.job_id for _, status in runs if status.state in WAITING and status.note]
+    from hpcdl.cli.entries import RunEntry
+
+    waiting = []
+    for entry in entries:
+        if isinstance(entry, RunEntry) and entry.state in WAITING and entry.run.status.note:
+            waiting.append(entry.run.status.job_id)
     if waiting:
         options.say(f"why a job waits, in SLURM's own words: scontrol show job {waiting[-1]}")
-
-
-def _table(runs: Sequence[RunStatus]) -> list[str]:
-    cells = [["RUN", "STATE", "JOB", "EPOCH", "VAL ACC", "ELAPSED", "NOTE"]]
-    for run, status in runs:
-        cells.append(_cells(run, status))
-    return aligned(cells)
-
-
-def _cells(run: Run, status: Status) -> list[str]:
-    return [
-        run.name,
-        status.state,
-        status.job_id or "local",
-        _epoch(status),
-        _validation_accuracy(status),
-        _elapsed(status),
-        cut(_note(run, status), _LONGEST_NOTE),
-    ]
-
-
-def _epoch(status: Status) -> str:
-    if not status.epochs:  # a script does not say how many there will be
-        return str(status.epoch) if status.epoch else "-"
-    fold = f", fold {status.fold}/{status.folds}" if status.fold else ""
-    return f"{status.epoch or 0}/{status.epochs}{fold}"
-
-
-def _validation_accuracy(status: Status) -> str:
-    accuracy = status.metrics.get("val_accuracy")
-    return f"{accuracy:.4f}" if isinstance(accuracy, float) else "-"
-
-
-def _elapsed(status: Status) -> str:
-    if not status.started:
-        return "-"
-    return duration((status.ended or time.time()) - status.started)
-
-
-def _note(run: Run, status: Status) -> str:
-    """The score, the attempt, the cause of the end and the first line of the note."""
-    score = _script_score(run, status) if run.is_script() else _test_accuracy(run, status)
-    parts = [score]
-    if status.attempt > 1:
-        parts.append(f"attempt {status.attempt}")
-    reasons = []
-    if status.cause and status.cause != status.state:
-        reasons.append(status.cause.replace("_", " "))
-    if status.note:
-        reasons.append(status.note.splitlines()[0])
-    parts.append(": ".join(filter(None, reasons)))
-    return ", ".join(filter(None, parts))
-
-
-def _test_accuracy(run: Run, status: Status) -> str:
-    if status.state != states.DONE:
-        return ""
-    test = (run.result() or {}).get("test") or {}
-    accuracy = test.get("accuracy")
-    return f"test accuracy {accuracy:.4f}" if isinstance(accuracy, float) else ""
-
-
-def _script_score(run: Run, status: Status) -> str:
-    """A script's newest metrics or, once it is done, the last line that it printed."""
-    from hpcdl.run.logs import last_output
-
-    values = status.metrics
-    if status.state == states.DONE:
-        values = (run.result() or {}).get("metrics") or {}
-    texts = metric_texts(values, most=2)
-    if not texts and status.state == states.DONE:
-        texts = last_output(run.paths, 1)
-    return ", ".join(texts)

@@ -91,31 +91,39 @@ def find_runs(text: str, roots: Sequence[Path]) -> list[Run]:
     run = run_at(text)
     if run is not None:
         return [run]
-    listed_runs = Listing(roots).runs
-    fitting = _opened(fitting_runs(text, listed_runs)) or _trials(text, listed_runs)
+    return _opened(fitting_runs(text, Listing(roots)))
+
+
+def fitting_runs(text: str, listing: Listing) -> list[ListedRun]:
+    """The runs, sweeps and trials that a text stands for, oldest first; not a path.
+
+    Raises:
+        UserError: nothing fits.
+    """
+    fitting = _fitting(text, listing.runs) or _trials(text, listing.runs)
     if not fitting:
-        where = ", ".join(str(root) for root in roots)
+        where = ", ".join(str(root) for root in listing.roots)
         raise NoRunError(f"there is no run {text!r} under {where}; hpcdl status lists them")
     return fitting
 
 
-def fitting_runs(text: str, listed_runs: Sequence[ListedRun]) -> list[ListedRun]:
+def _fitting(text: str, listed_runs: Sequence[ListedRun]) -> list[ListedRun]:
     """The runs that a text stands for, as `fitting_names` looks for them."""
     names = set(fitting_names(text, [run.name for run in listed_runs]))
     return [run for run in listed_runs if run.name in names]
 
 
-def _trials(text: str, listed_runs: Sequence[ListedRun]) -> list[Run]:
+def _trials(text: str, listed_runs: Sequence[ListedRun]) -> list[ListedRun]:
     """The trials that ``SWEEP/17`` stands for."""
     sweep, _, number = text.rpartition("/")
     if not sweep or not number.isdecimal():
         return []
     sweeps = [run for run in listed_runs if run.is_sweep]
     trials = []
-    for listed_run in fitting_runs(sweep, sweeps):
+    for listed_run in _fitting(sweep, sweeps):
         folder = _trial_folder(listed_run.root / number)
         if folder.is_dir():
-            trials.append(Run(folder))
+            trials.append(ListedRun(str(folder), listed_run.created))
     return trials
 
 

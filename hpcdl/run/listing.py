@@ -73,6 +73,7 @@ class Listing:
     """
 
     def __init__(self, roots: Sequence[Path], fresh: bool = False) -> None:
+        self.roots = list(roots)
         self._indexes = [Index(root, fresh) for root in roots]
         runs: dict[str, ListedRun] = {}
         for index in self._indexes:

@@ -1,4 +1,4 @@
-"""The statuses of runs, from their files and, where these cannot say, from one question to SLURM."""
+"""The statuses of runs: from their files and, where these cannot say, from SLURM, asked once."""
 
 from __future__ import annotations
 

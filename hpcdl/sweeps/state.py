@@ -68,8 +68,8 @@ class SweepState:
         self.damaged: set[DamagedLine] = set()
         self._offsets: dict[str, int] = {}  # by log: how much of it is read
 
-    def refresh(self, paths: SweepPaths) -> None:
-        """Read what is new in all logs.
+    def refresh(self, paths: SweepPaths) -> bool:
+        """Read what is new in all logs; whether anything is.
 
         Raises:
             OSError: the folder or a log cannot be read.
@@ -79,11 +79,13 @@ class SweepState:
             for entry in entries:
                 if entry.name.endswith(".jsonl"):
                     sizes[entry.name] = entry.stat().st_size
+        before = dict(self._offsets)
         if not self._offsets.keys() <= sizes.keys():
             self._forget()  # a log is gone
         for name in sorted(sizes):
             if sizes[name] != self._offsets.get(name, 0):
                 self._read_log(paths, name)
+        return self._offsets != before
 
     def add(self, event: Event) -> None:
         """Take one event in."""
