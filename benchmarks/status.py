@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from measure import show_machine
 
@@ -60,7 +61,11 @@ def make_run(root: Path, number: int) -> None:
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
-    for name, rows in {"attempts.jsonl": [start, end], "metrics.jsonl": epochs}.items():
+    lines: dict[str, list[dict[str, Any]]] = {
+        "attempts.jsonl": [start, end],
+        "metrics.jsonl": epochs,
+    }
+    for name, rows in lines.items():
         (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     os.utime(folder / "attempts.jsonl", (created + 300, created + 300))
 
@@ -122,7 +127,7 @@ def counts(root: Path, options: Sequence[str]) -> tuple[int, int]:
     """
     with tempfile.NamedTemporaryFile("r", errors="replace") as trace:
         calls = ",".join(("openat", "open", *STATS))
-        strace = ["strace", "-f", "-qq", "-e", f"trace=?{calls.replace(',', ',?')}"]
+        strace = ["strace", "-qq", "-e", f"trace=?{calls.replace(',', ',?')}"]
         subprocess.run(
             [*strace, "-o", trace.name, *command(root, options)], check=True, capture_output=True
         )

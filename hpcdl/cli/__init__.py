@@ -19,7 +19,7 @@ COMMANDS = {
     "submit": "Submit a job to SLURM, or run it on this machine.",
     "sweep": "Train many trials of one job, and find the best.",
     "status": "Show runs and sweeps, and their states.",
-    "wait": "Wait until a run has ended, showing its progress.",
+    "wait": "Wait until runs have ended, showing their progress.",
     "logs": "Print a run's log.",
     "result": "Show the result of a run.",
     "report": "Write a run's report, one HTML page.",

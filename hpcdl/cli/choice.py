@@ -65,16 +65,20 @@ class Chosen:
     """The runs and sweeps that RUN arguments mean; without arguments, all.
 
     Args:
-        texts: the arguments; one may be a pattern, and may fit several runs.
+        texts: the arguments; one may be a pattern, and fit several runs.
         places: where runs are looked for; a folder needs none, and no cluster.
+        several: whether an argument that is not a pattern may fit several runs, too.
         fresh: whether to read all anew, also what is remembered of runs that have ended.
 
     Raises:
-        UserError: an argument fits no run.
+        UserError: an argument fits no run, or several.
     """
 
-    def __init__(self, texts: Sequence[str], places: Places, fresh: bool = False) -> None:
+    def __init__(
+        self, texts: Sequence[str], places: Places, several: bool = False, fresh: bool = False
+    ) -> None:
         self._places = places
+        self._several = several
         self._fresh = fresh
         self._listing: Listing | None = None
         patterns = [text for text in texts if is_pattern(text)]
@@ -94,13 +98,15 @@ class Chosen:
             self._listing.save()
 
     def _named(self, text: str) -> list[ListedRun]:
-        from hpcdl.run.finding import fitting_runs, run_at
+        from hpcdl.run.finding import fitting_runs, require_one, run_at
         from hpcdl.run.listing import listed
 
         run = run_at(text)
         if run is not None:
             return [listed(run)]
         fitting = fitting_runs(text, self._all())
+        if not self._several:
+            require_one(text, [run.name for run in fitting])
         if len(fitting) > 1:
             options.say(f"{text!r} fits {len(fitting)} runs")
         return fitting

@@ -144,7 +144,7 @@ def lines_of(view: View) -> list[str]:
 
 def _view(texts: Sequence[str], filters: Filters, places: options.Places) -> View:
     """Look at the runs that fit."""
-    chosen = Chosen(texts, places, filters.fresh)
+    chosen = Chosen(texts, places, several=True, fresh=filters.fresh)
     runs = _fitting(chosen.runs, filters)
     named = _are_named(texts, runs)
     if named and len(runs) == 1 and runs[0].is_sweep:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from hpcdl.cli import options
 from hpcdl.cli.sweep_lines import trial_line
-from hpcdl.errors import SchedulerError
 
 if TYPE_CHECKING:
     from hpcdl.sweeps.folder import SweepPaths
@@ -29,11 +28,10 @@ def follow_sweep(paths: SweepPaths) -> int:
 
     settings = SweepSettings.read(paths)
     state = SweepState()
-    tasks = _Tasks(paths)
     shown: set[int] = set()
     try:
         while True:
-            are_alive = tasks.are_alive()  # asked first: what they have written is read then
+            are_alive = _are_alive(paths)  # asked first: what they have written is read then
             state.refresh(paths)
             _say_ends(state, settings, shown)
             if not are_alive:
@@ -44,30 +42,12 @@ def follow_sweep(paths: SweepPaths) -> int:
         return 130
 
 
-class _Tasks:
-    """Asks whether a sweep's tasks live, and SLURM not too often."""
+def _are_alive(paths: SweepPaths) -> bool:
+    """Whether a task waits or runs, by what all of the user's commands know; else it is assumed."""
+    from hpcdl.sweeps.living_tasks import living_tasks
+    from hpcdl.sweeps.submitted import SweepSubmitted
 
-    def __init__(self, paths: SweepPaths) -> None:
-        from hpcdl.run import records
-
-        self._paths = paths
-        self._is_local = not paths.run.script.exists()
-        policy = records.plan(paths.run).get("policy", {})
-        self._every_s = 0.0 if self._is_local else float(policy.get("min_poll_s", 30))
-        self._asked_at = float("-inf")
-        self._answer = True
-
-    def are_alive(self) -> bool:
-        """Whether a task waits or runs; as before where SLURM does not answer."""
-        from hpcdl.submission.sweep import living_tasks
-
-        if time.monotonic() - self._asked_at >= self._every_s:
-            try:
-                self._answer = living_tasks(self._paths) > 0
-            except SchedulerError as error:
-                options.say(f"{error}; asking again")
-            self._asked_at = time.monotonic()
-        return self._answer
+    return living_tasks(paths, SweepSubmitted.read(paths), []).are_left is not False
 
 
 def _say_ends(state: SweepState, settings: SweepSettings, shown: set[int]) -> None:

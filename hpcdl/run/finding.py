@@ -73,12 +73,26 @@ def find_run(text: str, roots: Sequence[Path]) -> Run:
         UserError: no run, or several, fit.
     """
     fitting = find_runs(text, roots)
-    if len(fitting) == 1:
-        return fitting[0]
-    message = f"{text!r} fits {len(fitting)} runs; say more of it"
-    if len(fitting) > 10:
+    require_one(text, [run.name for run in fitting])
+    return fitting[0]
+
+
+def require_one(text: str, names: Sequence[str]) -> None:
+    """Make sure that a text means one run.
+
+    Args:
+        text: what the user typed.
+        names: the runs that fit, oldest first.
+
+    Raises:
+        UserError: several fit.
+    """
+    if len(names) == 1:
+        return
+    message = f"{text!r} fits {len(names)} runs; say more of it"
+    if len(names) > 10:
         message += " (the newest ten, the newest last)"
-    lines = "".join(f"\n  {run.name}" for run in fitting[-10:])
+    lines = "".join(f"\n  {name}" for name in names[-10:])
     raise UserError(f"{message}:{lines}")
 
 

@@ -56,7 +56,7 @@ def grow_old(folder: Path) -> None:
 @pytest.fixture
 def read(monkeypatch):
     """The names of the runs whose files were read."""
-    names = []
+    names: list[str] = []
 
     def note(runs, ask=True):
         names.extend(paths.root.name for paths in runs)
