@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,11 +29,15 @@ def folder(tmp_path, monkeypatch):
 class MadeSweep:
     """A sweep's folder, of which a worker on this machine has begun trials."""
 
-    def __init__(self, root: Path, trials: int = 8, **settings: object) -> None:
+    def __init__(self, root: Path, trials: int = 8, **settings: Any) -> None:
         self.paths = SweepPaths(root)
         for path in (self.paths.tasks, self.paths.claims, self.paths.open, self.paths.trials):
             path.mkdir(parents=True)
-        fields = {"over": {"model.dropout": "0..1"}, "method": "random", "metric": "val_accuracy"}
+        fields: dict[str, Any] = {
+            "over": {"model.dropout": "0..1"},
+            "method": "random",
+            "metric": "val_accuracy",
+        }
         made = SweepSettings(
             name="a", direction="maximize", trials=trials, gpus=2, **{**fields, **settings}
         )
@@ -48,7 +53,7 @@ class MadeSweep:
         sent = {"backend": "local", "cluster": "local", "time": LONG_AGO, "arrays": [array]}
         write_json(self.paths.submitted, sent)
 
-    def trial(self, number: int, state: str = "running", value=None, cause=None) -> Path:
+    def trial(self, number: int, state: Any = "running", value=None, cause=None) -> Path:
         params = {"model.dropout": number / 10}
         self.paths.claim(number).symlink_to("local_0")
         self.paths.trial(number).mkdir()
@@ -77,9 +82,8 @@ def sweep(folder):
 
 
 def test_sweep_has_one_line(cli, sweep):
-    answer = cli("status")
+    (line,) = cli("status").out.splitlines()[1:]
 
-    heading, line = answer.out.splitlines()
     assert line.split()[:2] == [f"a/{SWEEP_ID}", "running"]
     assert "8 trials: 2 done, 1 pruned, 3 failed, 1 running, 1 queued" in line
     assert "best val_accuracy 0.7500 (trial 1)" in line
