@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -135,7 +134,7 @@ def counts(root: Path, options: Sequence[str]) -> tuple[int, int]:
         for line in trace:
             if f'"{root}/' not in line or "O_DIRECTORY" in line:
                 continue
-            name = re.split(r"[ (]+", line.partition(" ")[2].strip(), maxsplit=1)[0]
+            name = line.partition("(")[0]
             opens += name in ("open", "openat")
             stats += name in STATS
     return opens, stats

@@ -44,15 +44,18 @@ def command(run_name: str, places: options.Places, follows: bool, lines: int | N
     """Print a run's log, all attempts in order.
 
     TensorFlow's own messages are left out. If the program never started, the
-    batch script's own output is printed.
+    batch script's own output is printed. --follow goes on with the next attempt
+    when the job is requeued. SWEEP/17 is trial 17 of a sweep.
 
     \b
     hpcdl logs k3f9 -f
+    hpcdl logs sw33/17 -f
     hpcdl logs k3f9 -n 20
     hpcdl logs k3f9 --stderr
     """
     stream = click.get_current_context().meta.get(_STREAM)
     run = options.find(run_name, places)
+    _refuse_sweep(run)
     printer = _Printer(run.paths, stream)
     if lines is not None:
         printer.skip_to_last(run.logs(), lines)
@@ -63,6 +66,21 @@ def command(run_name: str, places: options.Places, follows: bool, lines: int | N
         for log in sorted(run.paths.logs.glob("*.out")):
             start = 0 if lines is None else _start_of_last(log, lines)
             _print_from(log, start)
+
+
+def _refuse_sweep(run: Run) -> None:
+    """Refuse a sweep: each of its trials has a log of its own.
+
+    Raises:
+        UserError: it is a sweep.
+    """
+    from hpcdl.errors import UserError
+    from hpcdl.run.paths import SWEEP
+
+    root = run.paths.root
+    if (root / SWEEP).exists():
+        message = f"{root} is a sweep; give one of its trials, such as: hpcdl logs {root}/0"
+        raise UserError(f"{message}; what its tasks print lies in {run.paths.logs}")
 
 
 class _Printer:

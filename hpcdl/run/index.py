@@ -10,10 +10,9 @@ import os
 import stat
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import msgspec
+from typing import NamedTuple
 
 from hpcdl.contract.version import __version__
 from hpcdl.files import others_could_write, write_text
@@ -25,7 +24,7 @@ _FORM = f"1, hpcdl {__version__}"  # another version may decide a state in anoth
 _SETTLED_S = 60.0
 
 
-class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
+class Fingerprint(NamedTuple):
     """How attempts.jsonl was when a run was read; all 0 if there was none.
 
     Args:
@@ -59,7 +58,7 @@ def fingerprint(attempts: str) -> Fingerprint:
     return Fingerprint(state.st_mtime_ns, state.st_size)
 
 
-class Row(msgspec.Struct, array_like=True):
+class Row(NamedTuple):
     """What is remembered of a run.
 
     Args:
@@ -77,7 +76,8 @@ class Row(msgspec.Struct, array_like=True):
     score: str = ""
 
 
-class _Content(msgspec.Struct):
+@dataclass(frozen=True)
+class _Content:
     form: str
     rows: dict[str, Row]
 
@@ -119,7 +119,7 @@ class Index:
         rows = {}
         for key, row in self.rows.items():
             status = None if row.status is None else asdict(row.status)
-            rows[key] = [row.created, row.is_sweep, list(_pair(row.attempts)), status, row.score]
+            rows[key] = [row.created, row.is_sweep, row.attempts, status, row.score]
         # Not msgspec: it would write a loss of NaN as null
         text = json.dumps({"form": _FORM, "rows": rows}, separators=(",", ":"))
         with suppress(OSError):
@@ -128,12 +128,12 @@ class Index:
             self._changed = False
 
 
-def _pair(attempts: Fingerprint) -> tuple[int, int]:
-    return attempts.mtime_ns, attempts.size_bytes
-
-
 def _read(path: Path) -> dict[str, Row]:
     """The rows of a file; none if it is missing, damaged, or may be another user's work."""
+    if not path.exists():
+        return {}
+    import msgspec
+
     try:
         if others_could_write(path):
             return {}

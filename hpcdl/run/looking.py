@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.errors import SchedulerError
 from hpcdl.run import records, states
-from hpcdl.run.paths import RunPaths
+from hpcdl.run.paths import RunPaths, TrialPaths
 from hpcdl.run.records import Submitted
 from hpcdl.run.state import Evidence, Status, read, status_of
 
@@ -67,6 +67,11 @@ def look(runs: Sequence[RunPaths], ask: bool = True) -> list[Look]:
     for place, paths in enumerate(runs):
         evidence = read(paths)
         status = status_of(evidence)
+        if isinstance(paths, TrialPaths) and paths.offer.exists():
+            note = "the next free task of the sweep goes on with it"
+            status = replace(status, state=states.REQUEUED, cause=None, note=note)
+            looks.append(Look(status, evidence, by_files=False))
+            continue
         looks.append(Look(status, evidence))
         submitted = evidence.submitted
         if ask and submitted is not None and _needs_slurm(status, evidence):

@@ -11,6 +11,7 @@ from hpcdl.contract import run_files
 _CODE = ".code"
 SWEEP = "sweep.json"  # by this file a folder is known as a sweep
 TRIALS = "trials"
+OPEN = "open"
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,11 @@ class TrialPaths(RunPaths):
     def trial_file(self) -> Path:
         """The trial's number and parameters."""
         return self.root / "trial.json"
+
+    @property
+    def offer(self) -> Path:
+        """Exists while the trial is offered again, to whichever task is free."""
+        return self.sweep.root / OPEN / self.root.name
 
     @property
     def job(self) -> Path:

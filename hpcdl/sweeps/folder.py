@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcdl.run.paths import SWEEP, TRIALS, RunPaths, TrialPaths
+from hpcdl.run.paths import OPEN, SWEEP, TRIALS, RunPaths, TrialPaths
 
 _NUMBER = re.compile(r"0[0-9]{4}|[1-9][0-9]{4,8}")
 _TAKEN = re.compile(r"\.([0-9]{5,9})\.(.+)")
@@ -67,7 +67,7 @@ class SweepPaths:
     @property
     def open(self) -> Path:
         """The folder of the trials that are offered again."""
-        return self.root / "open"
+        return self.root / OPEN
 
     def offer(self, number: int) -> Path:
         """An empty file that offers a trial."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,16 @@ def test_offered_trial_waits(cli, sweep):
     assert "2 failed, 1 running, 1 requeued, 1 queued" in cli("status").out
 
 
+def test_offered_trial_is_requeued(cli, sweep):
+    """As a run, too, and whatever its last attempt says."""
+    sweep.paths.offer(3).touch()
+
+    line = cli("status", sweep.paths.root / "3").out.splitlines()[1]
+
+    assert line.split()[1] == "requeued"
+    assert "the next free task of the sweep goes on with it" in line
+
+
 def test_result_tells_a_missing_end(cli, sweep):
     """A worker died between a trial's result and the log's line about it."""
     write_json(sweep.paths.result(6), {"state": "done", "value": 0.875, "epochs": 5})
@@ -188,6 +200,41 @@ def test_second_look_reads_only_what_is_new(cli, sweep):
     sweep.trial(7, "done", 0.9375)
 
     assert "best val_accuracy 0.9375 (trial 7)" in cli("status").out
+
+
+# logs
+
+
+def test_logs_of_a_trial_follow_its_attempts(sweep):
+    """The next attempt, which another task runs, has the next log."""
+    trial = sweep.paths.trial(6)
+    start = {"event": "start", "attempt": 1, "time": LONG_AGO, "node": "n1"}
+    append_json_line(trial / "attempts.jsonl", start)
+    (trial / "1.log").write_text("one\n")
+    argv = [sys.executable, "-m", "hpcdl", "logs", "-f", f"a/{SWEEP_ID}/6"]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as logs:
+        assert logs.stdout is not None
+        assert logs.stdout.readline() == "one\n"
+        end = {**start, "event": "end", "reason": "requeued"}
+        append_json_line(trial / "attempts.jsonl", end)
+        append_json_line(trial / "attempts.jsonl", {**start, "attempt": 2})
+        (trial / "2.log").write_text("two\n")
+        assert logs.stdout.readline() == "== 2.log ==\n"
+        assert logs.stdout.readline() == "two\n"
+        write_json(trial / "result.json", {"state": "done", "attempts": []})
+        append_json_line(trial / "attempts.jsonl", {**end, "attempt": 2, "reason": "done"})
+        assert logs.stdout.read() == ""
+
+    assert logs.returncode == 0
+
+
+def test_sweep_has_no_log_of_its_own(cli, sweep):
+    answer = cli("logs", sweep.paths.root)
+
+    assert answer.code == 2
+    assert "give one of its trials" in answer.err
 
 
 # wait
