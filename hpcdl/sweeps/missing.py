@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -52,11 +53,15 @@ def read_end(paths: SweepPaths, claimed: Claimed) -> Ended | None:
 def whole_state(paths: SweepPaths) -> SweepState:
     """What the logs of a sweep say, and the trials' own files where the logs say nothing.
 
+    What the logs say is kept, so that the next look reads only what is new.
+
     Raises:
         OSError: the folder cannot be read.
     """
     state = SweepState.load_index(paths)
-    state.refresh(paths)
+    if state.refresh(paths):
+        with suppress(OSError):  # somebody else's sweep: the next look is slower
+            state.save_index(paths)
     for event in missing_events(paths, state):
         state.add(event)
     return state

@@ -13,7 +13,7 @@ from hpcdl.run import states
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.keeping import best_numbers
 from hpcdl.sweeps.living_tasks import LivingTasks, living_tasks
-from hpcdl.sweeps.missing import missing_events
+from hpcdl.sweeps.missing import whole_state
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.state import SweepState, TrialState
 from hpcdl.sweeps.submitted import SweepSubmitted
@@ -105,7 +105,7 @@ def overview(paths: SweepPaths) -> SweepOverview:
     """
     settings = SweepSettings.read(paths)
     submitted = SweepSubmitted.read(paths)
-    fold = _fold(paths)
+    fold = whole_state(paths)
     trials = _trials_by_files(paths, fold)
     tasks = LivingTasks()
     budget = _budget(settings, submitted)
@@ -142,17 +142,6 @@ def gpu_hours(settings: SweepSettings, fold: SweepState) -> float:
         else:
             seconds += trial.seconds
     return seconds * settings.gpus / settings.trials_per_gpu / 3600
-
-
-def _fold(paths: SweepPaths) -> SweepState:
-    """What the logs say; what they lack is read from the trials' folders."""
-    fold = SweepState.load_index(paths)
-    if fold.refresh(paths):
-        with suppress(OSError):  # somebody else's sweep: the next look is slower
-            fold.save_index(paths)
-    for event in missing_events(paths, fold):
-        fold.add(event)
-    return fold
 
 
 def _budget(settings: SweepSettings, submitted: SweepSubmitted | None) -> int:
