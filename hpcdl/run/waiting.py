@@ -24,6 +24,7 @@ _HINTS = (
     ("ReqNodeNotAvail.*", "a node that it needs is down or reserved"),
     ("Dependency", "it waits for another job"),
     ("BeginTime", "SLURM starts it later"),
+    ("JobArrayTaskLimit", "as many tasks of its array run as may at once"),
 )
 
 
