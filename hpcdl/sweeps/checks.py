@@ -126,7 +126,7 @@ def metric_problems(job: Job, section: SweepSection) -> list[Problem]:
     if problem[0] == "mode":
         message = (
             "expected minimize or maximize, as the name of the metric"
-            f" {show(monitor.monitor)} does not say which is better"
+            f" {show(monitor.monitor)} does not say which is better: --set sweep.direction=maximize"
         )
         return [Problem(place_of(job, "direction"), "sweep.direction", message)]
     by_default = "" if section.metric else ", the default"

@@ -210,6 +210,14 @@ def test_script_searches_its_arguments(job_with):
     assert trial_job.sweep is None
 
 
+def test_script_says_what_is_better(job_with):
+    lines = ("over: {args.rate: 0.1..1}", "trials: 4", "metric: score")
+
+    ((_, key, message),) = problems_of(job_with(*lines, start=SCRIPT))
+    assert key == "sweep.direction"
+    assert message.endswith("does not say which is better: --set sweep.direction=maximize")
+
+
 def test_script_is_pruned_by_its_epochs(job_with):
     lines = ("over: {args.rate: 0.1..1}", "trials: 4", "metric: val_loss", "method: asha")
 

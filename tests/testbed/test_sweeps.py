@@ -14,10 +14,7 @@ from tests.testbed.sweeps import JOB, Sweep, prepare_job, send_sweep
 
 pytestmark = pytest.mark.testbed
 
-SPACE = (
-    *("--over", "args.rate=0.1..0.9", "--metric", "score"),
-    *("--set", "sweep.direction=maximize"),
-)
+SPACE = ("--over", "args.rate=0.1..0.9", "--metric", "score", "-s", "sweep.direction=maximize")
 
 
 def workers(sweep: Sweep) -> list[int]:
@@ -39,7 +36,7 @@ def training(sweep: Sweep) -> list[str]:
 def test_every_trial_ends_once(bed: Bed) -> None:
     """A worker is killed, a task requeued from outside, one warned, and a node goes down."""
     prepare_job(bed)
-    options = ["--trials", "10", "--at-once", "3"]
+    options = ["--method", "asha", "--trials", "10", "--at-once", "3"]
     sweep = send_sweep(bed, *SPACE, *options)
     until(lambda: len(training(sweep)) == 3)
     os.kill(workers(sweep)[0], signal.SIGKILL)
