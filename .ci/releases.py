@@ -25,7 +25,7 @@ TESTED = REPOSITORY / f".ci/tested-{PYTHON}.txt"
 NEWEST = REPOSITORY / f".ci/newest-{PYTHON}.txt"
 HOST = "digits,report,images,dev"  # extras of the host's tests; TensorFlow is in none of them
 ALL = f"tensorflow,tensorboard,{HOST},docs"
-FREE = {"matplotlib"}  # a tool that needs a newer numpy in its tested version: pip chooses
+FREE = {"matplotlib", "pandas"}  # their tested versions need a newer numpy: pip chooses
 TESTS = ["tests", *(f"--ignore=tests/{name}" for name in ("trainer", "testbed", "containers"))]
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -123,7 +124,7 @@ RUNS = {
     "display": (["display([1], 'two')"], "[1]\n'two'\n"),
     "ipython-import": (
         ["from IPython.display import clear_output, display, HTML\ndisplay(HTML('<b>'))"],
-        "<HTML: <b>>\n",
+        "<IPython.core.display.HTML object>\n" if find_spec("IPython") else "<HTML: <b>>\n",
     ),
     "await": (
         ["import asyncio\nawait asyncio.sleep(0)\nasync def f():\n    return 3", "await f()"],
