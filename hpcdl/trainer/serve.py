@@ -162,6 +162,8 @@ class _Server:
 
 def _import_all() -> None:
     """Import what every trainer imports. It must start no device."""
+    import numpy.random  # noqa: F401 - NumPy itself imports it only when it is used
+
     from hpcdl.trainer import training  # noqa: F401 - for the trainers
     from hpcdl.trainer.dataset import load  # noqa: F401
 
