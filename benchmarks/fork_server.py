@@ -44,7 +44,7 @@ class Figures:
     def beside_s(self) -> float:
         """All but the training, whose first epoch traces the graph, and the scoring after it."""
         training = ("train_s", "evaluate_s", "predict_s")
-        return self.whole_s - sum(self.timing[name] for name in training)
+        return float(self.whole_s - sum(self.timing[name] for name in training))
 
 
 def main() -> None:
@@ -109,7 +109,7 @@ def trainer(image: Path | None, folder: Path) -> list[str]:
 
 def write_data(folder: Path) -> None:
     """6,000 training and 1,000 test images of 28x28 in 10 classes, each bright elsewhere."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, rows in (("train", 6000), ("test", 1000)):
         random = np.random.default_rng(rows)
         labels = (np.arange(rows) % 10).astype(np.uint8)
