@@ -18,6 +18,7 @@ from hpcdl.launch.gpu_memory import share_of_trial
 from hpcdl.launch.pruner import Pruner
 from hpcdl.launch.retry import keep_trying, say
 from hpcdl.launch.served import served_trials
+from hpcdl.launch.sweep_end import notify_if_over
 from hpcdl.launch.task import TaskContext, TaskStop
 from hpcdl.planning import Training
 from hpcdl.run import records, states
@@ -91,6 +92,7 @@ class Worker:
             trial = self._next_trial()
             if trial is None:
                 say("nothing is left to do for this task")
+                notify_if_over(self._paths, self._plan)
                 return 0
             status = self._run_trial(trial)
             if status is not None:

@@ -190,6 +190,7 @@ def send_tasks(
     Raises:
         SchedulerError: SLURM refused them, or allows none now.
     """
+    paths.notified.unlink(missing_ok=True)  # there will be another end
     if not paths.run.script.exists():
         return [_start_here(paths) for _ in range(min(tasks, at_once))]
     from hpcdl.scheduler.clusters import cluster_of, on_cluster

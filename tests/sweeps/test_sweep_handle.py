@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -105,3 +106,35 @@ def test_unknown_setting_is_refused():
         hpcdl.sweep(job, over={RATES: hpcdl.log(1e-4, 1e-1)}, trails=3)
     with pytest.raises(UserError, match="expected numbers"):
         hpcdl.sweep(job, over={RATES: [math.sqrt]})
+
+
+def test_sweep_end_is_told_once(tmp_path):
+    """Two workers see the end; the job's command runs once, with the best trial in its words."""
+    (tmp_path / "train.py").write_text(
+        "import json, os, sys\n"
+        "with open(os.environ['HPCDL_METRICS_FILE'], 'w') as lines:\n"
+        "    print(json.dumps({'epoch': 1, 'score': float(sys.argv[2])}), file=lines)\n"
+    )
+    told = tmp_path / "told"
+    (tmp_path / "job.yaml").write_text(
+        "name: told\nresources: {gpus: 0}\nscript: train.py\nargs: [--rate, 1]\n"
+        f"notify: {{command: [sh, -c, 'echo \"$HPCDL_STATE $HPCDL_MESSAGE\" >>{told}']}}\n"
+    )
+    sweep = hpcdl.sweep(
+        hpcdl.load_job(tmp_path / "job.yaml"),
+        over={"args.rate": [1, 2, 3, 4]},
+        method="grid",
+        metric="score",
+        direction="maximize",
+        at_once=2,
+        runs_dir=str(tmp_path / "runs"),
+    )
+    sweep.wait(timeout_s=120)
+    deadline = time.monotonic() + 60
+    while not told.exists() or not told.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    assert told.read_text().count("\n") == 1
+    assert told.read_text().startswith("done ")
+    assert "4 done; the best is trial 3, 4" in told.read_text()
