@@ -54,6 +54,18 @@ class Pruner:
             if reason is not None:
                 self._ask_to_stop(reason, now)
 
+    def note_rungs(self) -> None:
+        """Note all rungs that the trial has reached: one that is quick ends between two looks.
+
+        Raises:
+            OSError: they cannot be read or written.
+        """
+        rows = metric_rows(self._paths)
+        for rung in self._rungs:
+            value = self._value_at(rows, rung)
+            if value is not None:
+                self._claims.note_rung(self._number, rung, value)
+
     def _own_rungs(self) -> list[int]:
         settings = self._settings
         if settings.method not in ("asha", "hyperband") or settings.epochs is None:

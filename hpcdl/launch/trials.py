@@ -214,13 +214,15 @@ class Worker:
         self._trials += 1
         if Result.read(paths) is None or not self._has_failed_early(paths):
             keep_trying("the stop file", lambda: paths.stop.unlink(missing_ok=True), paths)
-            status = attempt(paths, self._job_id, self._context(trial, paths))
+            pruner = Pruner(self._settings, self._claims, trial.number, paths, self._plan)
+            status = attempt(paths, self._job_id, self._context(paths, pruner))
             if paths.cancelled.exists():
                 self._note_cancelled(paths)
             elif status == EXIT_STOPPED:
                 return self._after_stop(trial, paths)
             elif Result.read(paths) is None:
                 return status  # SLURM has ended the task, and knows why
+            keep_trying("the trial's rungs", pruner.note_rungs, paths)
         keep_trying("the end of a trial", lambda: self._claims.finish(trial), paths)
         keep_trying("old files", lambda: self._keep_best(trial), paths)
         self._count_without_metric(paths)
@@ -230,8 +232,7 @@ class Worker:
         """Whether the trial's values could not be used, and nothing was started."""
         return not paths.spec.exists() and isinstance(self._plan.program, Training)
 
-    def _context(self, trial: TrialFile, paths: TrialPaths) -> TaskContext:
-        pruner = Pruner(self._settings, self._claims, trial.number, paths, self._plan)
+    def _context(self, paths: TrialPaths, pruner: Pruner) -> TaskContext:
         task_stop = TaskStop(self._paths.task_stop(self._task), paths)
         return TaskContext(self._settings, self._end_time, (task_stop, pruner), self._served)
 
