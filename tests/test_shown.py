@@ -370,7 +370,10 @@ def test_run_folder_is_never_hidden(disk):
     argv, _ = argv_of(prepared.plan, places_of(prepared.paths, prepared.plan), ["true"])
 
     given = [argv[place + 1] for place, word in enumerate(argv) if word == "--bind"]
-    assert given == [f"{disk.folder}:{disk.folder}:ro", str(prepared.paths.root)]
+    support = [bind for bind in given if bind.endswith("/hpcdl_support:ro")]
+    assert given[-1 - len(support)] == str(prepared.paths.root)
+    assert given[0] == f"{disk.folder}:{disk.folder}:ro"
+    assert len(given) == 2 + len(support)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ COMMANDS = {
     "wait": "Wait until runs have ended, showing their progress.",
     "logs": "Print a run's log.",
     "result": "Show the result of a run.",
-    "report": "Write a run's report, one HTML page.",
+    "report": "Write the report of a run or a sweep, one HTML page.",
     "compare": "Show runs side by side.",
     "cost": "Show what runs cost, and what to ask for next time.",
     "tensorboard": "Show runs' curves in TensorBoard.",

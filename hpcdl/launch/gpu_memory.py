@@ -64,7 +64,9 @@ def gpu_memory_mb() -> list[int]:
             "not tell; use trials_per_gpu: 1"
         )
     try:
-        answer = subprocess.run(_QUERY, capture_output=True, text=True, timeout=_ANSWER_S)
+        answer = subprocess.run(
+            _QUERY, capture_output=True, encoding="utf-8", errors="replace", timeout=_ANSWER_S
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _unknown(str(error)) from error
     lines = answer.stdout.split()

@@ -112,7 +112,7 @@ def _run_command(root: Path, plan: Plan, variables: dict[str, str], log: Path | 
     for name in _NOT_FOR_COMMAND:
         env.pop(name, None)
     # A file and not a pipe: what the command leaves running could keep a pipe open
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile("w+b") as output:
         process = subprocess.Popen(
             plan.notify.command,
             cwd=root,

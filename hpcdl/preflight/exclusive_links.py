@@ -96,7 +96,7 @@ class _Racer:
         argv = [sys.executable, "-I", "-S", "-c", _RACER, key, str(_LINKS)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            argv, cwd=place, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            argv, cwd=place, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
         )
 
     def start_round(self, number: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl.errors import UserError
-from hpcdl.run import Run
+from hpcdl.run import looking
 from hpcdl.run.after import After, followers, missed, read_after
 from hpcdl.run.followers import dependency, move_followers, require_no_own_dependency
 from hpcdl.run.paths import RunPaths
@@ -37,7 +37,7 @@ def made(runs: Path, name: str, state: str | None = None, **submitted: object) -
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """No SLURM answers: all is known from files."""
-    monkeypatch.setattr(Run, "_ask_slurm", lambda self, submitted: None)
+    monkeypatch.setattr(looking, "_needs_slurm", lambda status, evidence: False)
     return tmp_path / "runs"
 
 

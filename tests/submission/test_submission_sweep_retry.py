@@ -9,7 +9,7 @@ import pytest
 
 from hpcdl.errors import UserError
 from hpcdl.files import append_json_line, write_json
-from hpcdl.run import Run
+from hpcdl.run import Run, looking
 from hpcdl.run.remedies import Asked
 from hpcdl.submission import sweep_retry
 from hpcdl.submission.again import resume
@@ -56,7 +56,7 @@ def sweep(tmp_path: Path) -> SweepPaths:
 def with_tasks(monkeypatch: pytest.MonkeyPatch, *living: str) -> None:
     tasks = Tasks(frozenset(living), frozenset(["7"]))
     monkeypatch.setattr(sweep_retry, "tasks_of", lambda paths: tasks)
-    monkeypatch.setattr(Run, "_ask_slurm", lambda self, submitted: None)
+    monkeypatch.setattr(looking, "_needs_slurm", lambda status, evidence: False)
 
 
 def sent(retry: sweep_retry.SweepRetry) -> list[int]:

@@ -55,6 +55,6 @@ def test_best_trial_beats_default(small_mnist: Bed, image: str) -> None:
     assert str(sweep.path) in best
     keys = {"train.optimizer.learning_rate", "train.batch_size", "model.filters", "model.dropout"}
     assert all(set(end["params"]) == keys for end in ends.values())
-    models = list(Path(sweep.path, "trials").glob("*/model/model.keras"))
+    models = list(Path(sweep.path, "trials").glob("*/model"))
     assert 1 <= len(models) <= 5
     assert json.loads((sweep.path / "sweep.json").read_text())["trials"] == 5
