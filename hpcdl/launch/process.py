@@ -152,7 +152,7 @@ def _start_and_wait(this: ProgramRun, tmp: str) -> _Ended:
     argv, env = argv_of(plan, places, program, this.in_slurm)
     if not this.in_slurm:
         argv, env = with_modules(plan, argv, env)
-    kill_leftover(program)
+    kill_leftover(program, plain(places.stop_file))
     if places.workdir == str(paths.work):
         keep_trying("the working directory", lambda: paths.work.mkdir(exist_ok=True), paths)
     start = _Start(argv, env, plain(places.workdir), places.lifeline)

@@ -71,16 +71,21 @@ def kill_tree(pid: int) -> None:
         kill_tree(child)
 
 
-def kill_leftover(program: list[str]) -> None:
+def kill_leftover(program: list[str], stop_file: str) -> None:
     """Kill what an earlier attempt left on this node: a script's container outlives its launch.
 
     Args:
         program: the program's argv, by which its processes are known.
+        stop_file: the run's, which the program has in a variable. Another trial of the sweep may
+            have the same argv.
     """
     argv = b"".join(os.fsencode(word) + b"\0" for word in program)
+    variable = os.fsencode(f"HPCDL_STOP_FILE={stop_file}")
     for process in _PROC.glob("[0-9]*"):
         with suppress(OSError):
-            if (process / "cmdline").read_bytes() == argv:
+            if (process / "cmdline").read_bytes() != argv:
+                continue
+            if variable in (process / "environ").read_bytes().split(b"\0"):
                 os.kill(int(process.name), signal.SIGKILL)
 
 
