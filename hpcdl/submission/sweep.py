@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hpcdl import packages
@@ -82,24 +83,28 @@ def prepare_sweep(
         worker = [python, *python_options(), "-u", "-m", "hpcdl.launch.sweep_worker", str(root)]
         sent = Sent(str(root), code, worker, f"{root}/logs/%A_%a.out", is_array=True)
         submission = replace(submission, script=render_submission(plan, sent))
-    tasks, at_once = tasks_for(settings_here, settings.trials, _repeats(submission))
+    is_requeued = backend == "local" or plan.policy.requeue
+    tasks, at_once = tasks_for(settings_here, settings.trials, is_requeued)
     return SweepSubmission(submission, settings_here, tasks, at_once, cluster)
 
 
-def tasks_for(settings: SweepSettings, trials: int, repeats: int = 1) -> tuple[int, int]:
+def tasks_for(settings: SweepSettings, trials: int, is_requeued: bool = True) -> tuple[int, int]:
     """How many tasks a number of trials needs, and how many of them run at once.
 
     Args:
         settings: the sweep's.
         trials: how many are to run.
-        repeats: how many tasks come one after the other where SLURM requeues none.
+        is_requeued: whether a task goes on after its time limit; else there is one for each trial.
     """
     slots = settings.trials_per_gpu
-    at_once = min(_divided(settings.at_once, slots), _divided(trials, slots))
+    most = _divided(trials, slots)
+    at_once = min(_divided(settings.at_once, slots), most)
+    if not is_requeued:
+        return most, at_once
     tasks = at_once
     if settings.trials_per_task is not None:
         tasks = max(at_once, _divided(trials, slots * settings.trials_per_task))
-    return min(_divided(trials, slots), tasks * repeats), at_once
+    return tasks, at_once
 
 
 def send_sweep(prepared: SweepSubmission, command_line: Sequence[str] = ()) -> SweepPaths:
@@ -141,11 +146,12 @@ def _make_and_send(prepared: SweepSubmission, command_line: Sequence[str]) -> No
         message = f"{paths.root} {fault}, so the tasks would not run what lies there"
         raise RunError(f"{message}; choose another --runs-dir")
     try:
-        send_tasks(paths, prepared.tasks, prepared.at_once, cluster=prepared.cluster)
+        sent = send_tasks(paths, prepared.tasks, prepared.at_once, cluster=prepared.cluster)
     except SchedulerError as error:
         raise SchedulerError(
             f"{error}\nThe sweep was made, and is sent with: hpcdl retry {paths.root}"
         ) from error
+    _send_reserves(paths, sent, prepared.at_once, prepared.cluster)
 
 
 def send_more(paths: SweepPaths, trials: int) -> None:
@@ -164,9 +170,12 @@ def send_more(paths: SweepPaths, trials: int) -> None:
     settings = SweepSettings.read(paths)
     _note(paths, SentArray(job_id=None, tasks=0, at_once=0, sent=time.time(), trials=trials))
     paths.stop.unlink(missing_ok=True)
-    tasks, at_once = tasks_for(settings, trials)
-    # A task that runs now may have looked at the budget just before: at least one is new
-    send_tasks(paths, max(1, tasks - living_tasks(paths)), at_once)
+    is_requeued = _is_requeued(paths)
+    tasks, at_once = tasks_for(settings, trials, is_requeued)
+    if is_requeued:
+        # A task that runs now may have looked at the budget just before: at least one is new
+        tasks = max(1, tasks - living_tasks(paths))
+    _send_reserves(paths, send_tasks(paths, tasks, at_once), at_once)
 
 
 def send_tasks(
@@ -205,6 +214,28 @@ def send_tasks(
     if not sent:
         raise SchedulerError(f"no task can be submitted now: {limits.submit_rule}; try again later")
     return sent
+
+
+def _send_reserves(
+    paths: SweepPaths, sent: Sequence[SentArray], at_once: int, cluster: Cluster | None = None
+) -> None:
+    """Send tasks that go on with the trials which the last tasks of an array leave unfinished.
+
+    Only where SLURM requeues none. Each array waits for the end of the one before, and a task that
+    finds nothing to do ends at once. If SLURM takes no more of them, `hpcdl retry` sends others.
+    """
+    if _is_requeued(paths):
+        return
+    with suppress(SchedulerError):
+        for _ in range(records.plan(paths.run).get("max_requeues", 0)):
+            job_ids = [array.job_id for array in sent if array.job_id is not None]
+            after = f"--dependency=afterany:{':'.join(job_ids)}"
+            sent = send_tasks(paths, at_once, at_once, [after], cluster)
+
+
+def _is_requeued(paths: SweepPaths) -> bool:
+    """Whether a task goes on after its time limit; a worker on this machine has none."""
+    return not paths.run.script.exists() or records.plan(paths.run).get("requeue", True)
 
 
 def living_tasks(paths: SweepPaths) -> int:
@@ -316,14 +347,6 @@ def _with_size(settings: SweepSettings, gpus: int) -> SweepSettings:
     import msgspec
 
     return msgspec.structs.replace(settings, gpus=gpus)
-
-
-def _repeats(submission: Submission) -> int:
-    """How many tasks come one after the other: where SLURM requeues none, one for each restart."""
-    policy = submission.plan.policy
-    if submission.backend == "local" or policy.requeue:
-        return 1
-    return 1 + policy.max_requeues
 
 
 def _lives(array: SentArray) -> bool:
