@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hpcdl.contract.exit_status import EXIT_STOPPED
 from hpcdl.errors import HpcdlError
-from hpcdl.launch.retry import OutOfPatienceError, RunRemovedError, say
+from hpcdl.launch.retry import OutOfPatienceError, RunRemovedError, keep_trying, say
 from hpcdl.sweeps.folder import SweepPaths
 
 _BLIND_RESTARTS = 20  # how often a task is requeued that cannot use the sweep's folder
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     paths = SweepPaths(Path(folder))
     try:
         return _run(paths, task_key(local_key), slot, argv)
-    except OutOfPatienceError as error:
+    except (OutOfPatienceError, OSError) as error:
         say(f"the sweep's folder cannot be used: {error}; what was saved before is intact")
         restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         return EXIT_STOPPED if restarts < _BLIND_RESTARTS else 1
@@ -61,6 +61,8 @@ def _run(paths: SweepPaths, key: str, slot: int | None, argv: Sequence[str]) -> 
 
     if paths.run.is_removed():
         raise RunRemovedError(f"{paths.root} was removed")
+    # A file that cannot be read now is not a damaged one
+    keep_trying("sweep.json", paths.sweep.read_bytes, paths.run)
     settings = SweepSettings.read(paths)
     if slot is None and settings.trials_per_gpu > 1:
         return _run_slots(settings.trials_per_gpu, argv)

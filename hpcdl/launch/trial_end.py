@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hpcdl.files import read_json
-from hpcdl.run import states
+from hpcdl.files import read_json, write_json
+from hpcdl.run import records, states
 from hpcdl.run.causes import Outcome
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import AttemptEvent
-from hpcdl.sweeps.objective import Objective
+from hpcdl.run.result import Result
+from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.objective import Objective, objective_of
 from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.state import SweepState
 
 
 def judged(outcome: Outcome, objective: Objective, settings: SweepSettings) -> Outcome:
@@ -56,6 +59,45 @@ def end_keys(
     if outcome.state == states.PRUNED:
         keys["pruned_at"] = (read_json(paths.stop) or {}).get("rung")
     return keys
+
+
+def write_failed(paths: RunPaths, settings: SweepSettings, cause: str, message: str) -> None:
+    """Write the result of a trial that has failed without the end of an attempt.
+
+    Args:
+        paths: the trial's.
+        settings: the sweep's.
+        cause: why, as one of the causes of a run.
+        message: why, in words.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    events = records.read_attempts(paths)
+    keys = end_keys(objective_of(settings, paths), Outcome(states.FAILED, cause), events, paths)
+    of_run = {"schema_version": 1, "name": settings.name, "state": states.FAILED, "attempts": []}
+    write_json(paths.result, {**of_run, **keys, "cause": cause, "message": message, "value": None})
+
+
+def lacking_metric(paths: SweepPaths, state: SweepState, count: int) -> str | None:
+    """What the last trials say that have ended, if none of them reports the metric; else None.
+
+    Args:
+        paths: the sweep's.
+        state: the fold of its logs.
+        count: how many trials are looked at.
+    """
+    ended = []
+    for trial in state.trials.values():
+        if trial.ended_at is not None:
+            ended.append((trial.ended_at, trial.number))
+    message = None
+    for _, number in sorted(ended)[-count:]:
+        result = Result.read(paths.trial_run(number))
+        if result is None or result.keys.get("objective") != states.NO_METRIC:
+            return None
+        message = result.message
+    return message if len(ended) >= count else None
 
 
 def _lacks_metric(objective: Objective) -> bool:

@@ -6,12 +6,12 @@ import os
 import shutil
 import signal
 import time
-from typing import Any
+from contextlib import suppress
 
 from hpcdl.contract.exit_status import EXIT_STOPPED
 from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import HpcdlError
-from hpcdl.files import write_json, write_text
+from hpcdl.files import write_text
 from hpcdl.launch.attempt import attempt
 from hpcdl.launch.command import read_plan
 from hpcdl.launch.gpu_memory import share_of_trial
@@ -20,6 +20,7 @@ from hpcdl.launch.retry import keep_trying, say
 from hpcdl.launch.served import served_trials
 from hpcdl.launch.sweep_end import notify_if_over
 from hpcdl.launch.task import TaskContext, TaskStop
+from hpcdl.launch.trial_end import lacking_metric, write_failed
 from hpcdl.planning import Training
 from hpcdl.run import records, states
 from hpcdl.run.paths import TrialPaths
@@ -65,8 +66,7 @@ class Worker:
         self._served = served_trials(self._plan, paths.root, in_slurm, settings.fork_server)
         self._memory_mb = share_of_trial(self._plan, settings.trials_per_gpu)
         self._terminated = False
-        self._trials = 0
-        self._without_metric = 0
+        self._ended = 0  # trials that this task has brought to their end
 
     def run(self) -> int:
         """Run trials until nothing is left for this worker.
@@ -102,27 +102,40 @@ class Worker:
         """Whether no other trial can begin in this task."""
         if self._terminated or self._paths.task_stop(self._task).exists():
             return True
-        per_task = self._settings.trials_per_task
-        if per_task is not None and self._trials >= per_task:
-            return True
         needed_s = _START_S + self._plan.policy.stop_margin_s
-        return self._trials > 0 and time.time() + needed_s > self._end_time
+        is_late = time.time() + needed_s > self._end_time
+        return self._has_had_its_trials() or (self._ended > 0 and is_late)
+
+    def _has_had_its_trials(self) -> bool:
+        """Whether the task has run as many trials as one task is to run."""
+        per_task = self._settings.trials_per_task
+        return per_task is not None and self._ended >= per_task
 
     def _status_of_stop(self) -> int:
         """The exit status of a task that ends while there may be more to do."""
         if self._terminated:
             return 128 + signal.SIGTERM
-        if self._paths.task_stop(self._task).exists() or self._settings.trials_per_task is None:
-            return EXIT_STOPPED if self._plan.policy.requeue and self._is_anything_left() else 0
+        in_hand = keep_trying("the claims", self._claims.trials_in_hand, self._paths.run)
+        if self._plan.policy.requeue and (in_hand or self._leaves_trials()):
+            return EXIT_STOPPED
+        for number in in_hand:
+            self._offer(number)
+        notify_if_over(self._paths, self._plan)
         return 0
 
+    def _leaves_trials(self) -> bool:
+        """Whether there are trials for this task to run when it is requeued."""
+        if self._has_had_its_trials():
+            return False
+        return keep_trying("the claims", self._is_anything_left, self._paths.run)
+
     def _is_anything_left(self) -> bool:
-        """Whether this task has a trial in hand, the budget leaves one, or one is offered again."""
-        self._claims.state.refresh(self._paths)
-        if self._claims.has_trial():
-            return True  # of its life before: it was stopped again before it could go on
+        """Whether the budget leaves a trial, or one is offered again."""
         claimed = len(self._paths.claimed_numbers())
         return claimed < self._budget() or bool(self._paths.offered_numbers())
+
+    def _offer(self, number: int) -> None:
+        keep_trying("the offer", lambda: offer(self._paths, number), self._paths.run)
 
     def _next_trial(self) -> TrialFile | None:
         self._claims.budget = self._budget()
@@ -133,12 +146,17 @@ class Worker:
 
     def _budget(self) -> int:
         """How many trials there may be."""
-        submitted = SweepSubmitted.read(self._paths)
+        submitted = keep_trying("submitted.json", self._read_submitted, self._paths.run)
         more_trials = 0 if submitted is None else submitted.more_trials
         if self._is_gpu_time_used():
             say(f"the sweep's {self._settings.gpu_hours:g} GPU-hours are used")
             return 0
         return budget_of(self._settings, more_trials)
+
+    def _read_submitted(self) -> SweepSubmitted | None:
+        with suppress(FileNotFoundError):
+            self._paths.submitted.read_bytes()  # a file that cannot be read is not a damaged one
+        return SweepSubmitted.read(self._paths)
 
     def _is_gpu_time_used(self) -> bool:
         if self._settings.gpu_hours is None:
@@ -178,7 +196,7 @@ class Worker:
             spec = trial_spec(base, job_text, trial.params, self._plan.data_root)
         except HpcdlError as error:
             say(f"trial {trial.number}: {error}")
-            write_json(paths.result, self._failed("spec", str(error)))
+            write_failed(paths, self._settings, "spec", str(error))
             return
         write_text(paths.spec, spec.to_json())
 
@@ -190,20 +208,6 @@ class Worker:
         spec.devices.memory_mb = self._memory_mb
         write_text(paths.spec, spec.to_json())
 
-    def _failed(self, cause: str, message: str) -> dict[str, Any]:
-        return {
-            "schema_version": 1,
-            "name": self._plan.name,
-            "state": states.FAILED,
-            "cause": cause,
-            "message": message,
-            "attempts": [],
-            "value": None,
-            "epoch": None,
-            "epochs": 0,
-            "seconds": 0.0,
-        }
-
     def _run_trial(self, trial: TrialFile) -> int | None:
         """Run one attempt of a trial.
 
@@ -211,7 +215,6 @@ class Worker:
             the status with which the task ends; None if it goes on.
         """
         paths = self._paths.trial_run(trial.number)
-        self._trials += 1
         if Result.read(paths) is None or not self._has_failed_early(paths):
             keep_trying("the stop file", lambda: paths.stop.unlink(missing_ok=True), paths)
             pruner = Pruner(self._settings, self._claims, trial.number, paths, self._plan)
@@ -224,8 +227,9 @@ class Worker:
                 return status  # SLURM has ended the task, and knows why
             keep_trying("the trial's rungs", pruner.note_rungs, paths)
         keep_trying("the end of a trial", lambda: self._claims.finish(trial), paths)
+        self._ended += 1
         keep_trying("old files", lambda: self._keep_best(trial), paths)
-        self._count_without_metric(paths)
+        self._stop_without_metric()
         return None
 
     def _has_failed_early(self, paths: TrialPaths) -> bool:
@@ -242,7 +246,7 @@ class Worker:
         reason = ends[-1].reason if ends else None
         if reason == states.UNFIT:
             # Not here again, and the other trials would fare no better
-            keep_trying("the offer", lambda: offer(self._paths, trial.number), paths)
+            self._offer(trial.number)
             self._say_stop(f"{os.uname().nodename} is not fit for this sweep's trials")
             return 1
         task_is_stopped = self._paths.task_stop(self._task).exists() or self._terminated
@@ -253,15 +257,19 @@ class Worker:
             return EXIT_STOPPED
         if self._job_id is None and not is_late:
             return EXIT_STOPPED
-        keep_trying("the offer", lambda: offer(self._paths, trial.number), paths)
-        self._say_stop("its time is up, and another task goes on with its trial")
+        self._offer(trial.number)
+        self._say_stop("its time is up, and its trial is offered to another task")
         return 0
 
     def _note_cancelled(self, paths: TrialPaths) -> None:
         """Write the result of a trial that the user has cancelled."""
         if Result.read(paths) is None:
-            result = self._failed("cancelled", "the user cancelled this trial")
-            keep_trying("result.json", lambda: write_json(paths.result, result), paths)
+            message = "the user cancelled this trial"
+
+            def write() -> None:
+                write_failed(paths, self._settings, states.CANCELLED, message)
+
+            keep_trying("result.json", write, paths)
 
     def _keep_best(self, trial: TrialFile) -> None:
         """Remove what a trial that has ended does not need any more."""
@@ -269,22 +277,22 @@ class Worker:
         keeping.remove_state(self._paths.trial_run(trial.number))
         keeping.keep_best(self._paths, self._claims.state, self._settings, trial.number)
 
-    def _count_without_metric(self, paths: TrialPaths) -> None:
+    def _stop_without_metric(self) -> None:
         """Stop the sweep if one trial after the other does not report the metric."""
-        result = Result.read(paths)
-        if result is None or result.keys.get("objective") != states.NO_METRIC:
-            self._without_metric = 0
+        if self._paths.stop.exists():
             return
-        self._without_metric += 1
-        if self._without_metric >= _WITHOUT_METRIC:
-            reason = f"{_WITHOUT_METRIC} trials in a row: {result.message}"
-            keep_trying("the marker", lambda: write_text(self._paths.stop, reason + "\n"), paths)
+        message = lacking_metric(self._paths, self._claims.state, _WITHOUT_METRIC)
+        if message is not None:
+            reason = f"{_WITHOUT_METRIC} trials in a row: {message}"
+            run = self._paths.run
+            keep_trying("the marker", lambda: write_text(self._paths.stop, reason + "\n"), run)
             self._say_stop(reason)
 
     def _say_stop(self, reason: str) -> None:
         say(reason)
+        event = Stopped(reason, time.time())
         log = self._paths.task_log(self._key)
-        keep_trying("the task's log", lambda: append_event(log, Stopped(reason, time.time())))
+        keep_trying("the task's log", lambda: append_event(log, event), self._paths.run)
 
     def _time_of_end(self) -> float:
         """When the task reaches its time limit (unix time). SLURM knows it better."""

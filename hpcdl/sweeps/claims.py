@@ -85,16 +85,18 @@ class Claims:
             self._knows_own = False  # whether the link was made is not known
             raise
 
-    def has_trial(self) -> bool:
-        """Whether this task has claimed or taken a trial whose end is not noted.
+    def trials_in_hand(self) -> list[int]:
+        """The trials that this task has claimed or taken, and whose end is not noted.
 
         Raises:
             OSError: the folder cannot be read.
         """
-        for _, key in self._paths.taken_offers():
+        self.state.refresh(self._paths)
+        numbers = self._find_own()
+        for number, key in self._paths.taken_offers():
             if key == self._key:
-                return True
-        return bool(self._own if self._knows_own else self._find_own())
+                numbers.append(number)
+        return numbers
 
     def note_rung(self, number: int, epoch: int, value: float) -> None:
         """Note a trial's value at a rung, once.
