@@ -9,7 +9,13 @@ import time
 
 import pytest
 
-from hpcdl.launch.processes import handles, kill_tree, processes_below, status_of_process
+from hpcdl.launch.processes import (
+    handles,
+    kill_leftover,
+    kill_tree,
+    processes_below,
+    status_of_process,
+)
 from hpcdl.run.state import process_start
 
 if not os.path.exists("/proc/self/status"):
@@ -64,3 +70,20 @@ def test_handler_is_seen():
     assert without is not None
     assert handles(with_handler, signal.SIGUSR1)
     assert not handles(without, signal.SIGUSR1)
+
+
+def test_leftover_is_of_one_run():
+    """Another trial of a sweep may have the same argv."""
+    program = ["/bin/sleep", "612.5"]
+    processes = []
+    for stop_file in ("/runs/1/stop", "/runs/2/stop"):
+        processes.append(subprocess.Popen(program, env={"HPCDL_STOP_FILE": stop_file}))
+    left, other = processes
+    try:
+        kill_leftover(program, "/runs/1/stop")
+
+        assert left.wait(60) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()

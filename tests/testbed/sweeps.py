@@ -35,6 +35,12 @@ class Sweep:
         submitted = json.loads((self.path / "submitted.json").read_text())
         return str(submitted["arrays"][0]["job_id"])
 
+    @property
+    def job_ids(self) -> list[str]:
+        """The ids of all arrays."""
+        submitted = json.loads((self.path / "submitted.json").read_text())
+        return [str(array["job_id"]) for array in submitted["arrays"] if array["job_id"]]
+
     def trials(self) -> list[Path]:
         return sorted((self.path / "trials").iterdir())
 
@@ -54,7 +60,8 @@ class Sweep:
 
     def tasks(self) -> dict[str, tuple[str, str, str]]:
         """The tasks that wait or run: their states, reasons and nodes."""
-        argv = ["squeue", "--noheader", "--array", "--format=%i|%T|%r|%N", f"--jobs={self.job_id}"]
+        jobs = f"--jobs={','.join(self.job_ids)}"
+        argv = ["squeue", "--noheader", "--array", "--format=%i|%T|%r|%N", jobs]
         text = subprocess.run(argv, capture_output=True, text=True).stdout
         rows = [line.split("|") for line in text.splitlines()]
         return {row[0]: (row[1], row[2], row[3]) for row in rows}
