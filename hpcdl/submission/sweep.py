@@ -83,23 +83,23 @@ def prepare_sweep(
         worker = [python, *python_options(), "-u", "-m", "hpcdl.launch.sweep_worker", str(root)]
         sent = Sent(str(root), code, worker, f"{root}/logs/%A_%a.out", is_array=True)
         submission = replace(submission, script=render_submission(plan, sent))
-    is_requeued = backend == "local" or plan.policy.requeue
-    tasks, at_once = tasks_for(settings_here, settings.trials, is_requeued)
+    goes_on = backend == "local" or plan.policy.requeue
+    tasks, at_once = tasks_for(settings_here, settings.trials, goes_on)
     return SweepSubmission(submission, settings_here, tasks, at_once, cluster)
 
 
-def tasks_for(settings: SweepSettings, trials: int, is_requeued: bool = True) -> tuple[int, int]:
+def tasks_for(settings: SweepSettings, trials: int, goes_on: bool = True) -> tuple[int, int]:
     """How many tasks a number of trials needs, and how many of them run at once.
 
     Args:
         settings: the sweep's.
         trials: how many are to run.
-        is_requeued: whether a task goes on after its time limit; else there is one for each trial.
+        goes_on: whether a task is requeued after its time limit; else each trial has one.
     """
     slots = settings.trials_per_gpu
     most = _divided(trials, slots)
     at_once = min(_divided(settings.at_once, slots), most)
-    if not is_requeued:
+    if not goes_on:
         return most, at_once
     tasks = at_once
     if settings.trials_per_task is not None:
@@ -151,7 +151,7 @@ def _make_and_send(prepared: SweepSubmission, command_line: Sequence[str]) -> No
         raise SchedulerError(
             f"{error}\nThe sweep was made, and is sent with: hpcdl retry {paths.root}"
         ) from error
-    _send_reserves(paths, sent, prepared.at_once, prepared.cluster)
+    send_reserves(paths, sent, prepared.at_once, prepared.cluster)
 
 
 def send_more(paths: SweepPaths, trials: int) -> None:
@@ -170,12 +170,11 @@ def send_more(paths: SweepPaths, trials: int) -> None:
     settings = SweepSettings.read(paths)
     _note(paths, SentArray(job_id=None, tasks=0, at_once=0, sent=time.time(), trials=trials))
     paths.stop.unlink(missing_ok=True)
-    is_requeued = _is_requeued(paths)
-    tasks, at_once = tasks_for(settings, trials, is_requeued)
-    if is_requeued:
+    tasks, at_once = tasks_for(settings, trials, is_requeued(paths))
+    if is_requeued(paths):
         # A task that runs now may have looked at the budget just before: at least one is new
         tasks = max(1, tasks - living_tasks(paths))
-    _send_reserves(paths, send_tasks(paths, tasks, at_once), at_once)
+    send_reserves(paths, send_tasks(paths, tasks, at_once), at_once)
 
 
 def send_tasks(
@@ -184,6 +183,7 @@ def send_tasks(
     at_once: int,
     options: Sequence[str] = (),
     cluster: Cluster | None = None,
+    after: Sequence[SentArray] = (),
 ) -> list[SentArray]:
     """Send tasks of a sweep that is on disk; each array is noted as soon as SLURM has it.
 
@@ -195,6 +195,7 @@ def send_tasks(
         at_once: how many of them may run at the same time.
         options: sbatch's, which override those of the script.
         cluster: the profile, for the site's own limits; None to go by SLURM's limits alone.
+        after: they begin when the tasks of these arrays have ended.
 
     Raises:
         SchedulerError: SLURM refused them, or allows none now.
@@ -210,32 +211,37 @@ def send_tasks(
     sent = []
     with on_cluster(cluster_of(plan)):
         for piece in split(tasks, at_once, limits).pieces:
-            sent.append(_send_piece(paths, piece, options))
+            sent.append(_send_piece(paths, piece, options, after))
     if not sent:
         raise SchedulerError(f"no task can be submitted now: {limits.submit_rule}; try again later")
     return sent
 
 
-def _send_reserves(
+def send_reserves(
     paths: SweepPaths, sent: Sequence[SentArray], at_once: int, cluster: Cluster | None = None
 ) -> None:
     """Send tasks that go on with the trials which the last tasks of an array leave unfinished.
 
     Only where SLURM requeues none. Each array waits for the end of the one before, and a task that
     finds nothing to do ends at once. If SLURM takes no more of them, `hpcdl retry` sends others.
+
+    Args:
+        paths: the sweep's.
+        sent: the tasks that may be cut.
+        at_once: how many tasks may run at the same time.
+        cluster: the profile, for the site's own limits.
     """
-    if _is_requeued(paths):
+    if is_requeued(paths):
         return
+    options = sent[-1].options
     with suppress(SchedulerError):
         for _ in range(records.plan(paths.run).get("max_requeues", 0)):
-            job_ids = [array.job_id for array in sent if array.job_id is not None]
-            after = f"--dependency=afterany:{':'.join(job_ids)}"
-            sent = send_tasks(paths, at_once, at_once, [after], cluster)
+            sent = send_tasks(paths, at_once, at_once, options, cluster, sent)
 
 
-def _is_requeued(paths: SweepPaths) -> bool:
+def is_requeued(paths: SweepPaths) -> bool:
     """Whether a task goes on after its time limit; a worker on this machine has none."""
-    return not paths.run.script.exists() or records.plan(paths.run).get("requeue", True)
+    return not paths.run.script.exists() or bool(records.plan(paths.run).get("requeue", True))
 
 
 def living_tasks(paths: SweepPaths) -> int:
@@ -265,12 +271,16 @@ def living_workers(submitted: SweepSubmitted) -> list[str]:
     return keys
 
 
-def _send_piece(paths: SweepPaths, piece: Piece, options: Sequence[str]) -> SentArray:
+def _send_piece(
+    paths: SweepPaths, piece: Piece, options: Sequence[str], after: Sequence[SentArray]
+) -> SentArray:
     from hpcdl.scheduler import slurm
 
     submitted = SweepSubmitted.read(paths)
     known = [] if submitted is None else submitted.job_ids
     array_options = [f"--array={piece.expression}", *options]
+    if after:
+        array_options.append(f"--dependency=afterany:{':'.join(str(a.job_id) for a in after)}")
     job_id = slurm.sbatch(paths.run.script, array_options, known)
     array = SentArray(
         job_id=job_id,

@@ -12,7 +12,7 @@ from hpcdl.run import Run, records, remedies, states
 from hpcdl.run.remedies import Asked, Decision
 from hpcdl.run.result import Result
 from hpcdl.submission.living import Tasks, tasks_of
-from hpcdl.submission.sweep import send_tasks, tasks_for
+from hpcdl.submission.sweep import is_requeued, send_reserves, send_tasks, tasks_for
 from hpcdl.sweeps.claims import offer
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.missing import whole_state
@@ -243,11 +243,13 @@ def send_sweep_retry(retry: SweepRetry) -> None:
             run.cancelled.unlink(missing_ok=True)
             run.stop.unlink(missing_ok=True)
         offer(paths, trial.number)
-    tasks, at_once = tasks_for(SweepSettings.read(paths), retry.count)
+    settings = SweepSettings.read(paths)
+    tasks, at_once = tasks_for(settings, retry.count, is_requeued(paths))
     try:
-        send_tasks(paths, tasks, at_once, retry.options)
+        sent = send_tasks(paths, tasks, at_once, retry.options)
     except SchedulerError as error:
         raise SchedulerError(
             f"{error}\nThe trials are offered; tasks for them are sent with: "
             f"hpcdl retry {paths.root}"
         ) from error
+    send_reserves(paths, sent, at_once)
