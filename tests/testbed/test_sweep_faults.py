@@ -19,9 +19,9 @@ from tests.testbed.test_sweeps import SPACE, training, workers
 
 pytestmark = pytest.mark.testbed
 
-# SLURM sees a limit of a minute, and a trial is asked to stop after some 10 s
-SHORT = JOB.replace("00:05:00", "00:01:00").replace("--epochs, 6", "--epochs, 28")
-CUT = ("--set", "cluster.stop_margin_s=50", "--set", "cluster.signal_lead_s=1")
+# SLURM sees a limit of a minute, and a trial is asked to stop after some 8 s
+SHORT = JOB.replace("00:05:00", "00:01:00").replace("--epochs, 6", "--epochs, 22")
+CUT = ("--set", "cluster.stop_margin_s=52", "--set", "cluster.signal_lead_s=1")
 
 
 def attempts(trial: Path, event: str = "end") -> list[dict[str, object]]:
@@ -45,7 +45,7 @@ def test_cut_trials_go_on_without_requeue(bed: Bed) -> None:
     sweep = send_sweep(bed, *SPACE, "--trials", "3", "--at-once", "2", *CUT, *no_requeue)
     sweep.run_to_end()
 
-    sweep.account(trials=3, epochs=28)
+    sweep.account(trials=3, epochs=22)
     assert len(sweep.job_ids) == 3
     for trial in sweep.trials():
         assert len({row["job_id"] for row in attempts(trial)}) > 1
@@ -66,12 +66,12 @@ def test_late_task_is_run_again(bed: Bed) -> None:
     bed.run("scancel", "--signal=USR2", "--batch", task)
     sweep.run_to_end()
 
-    sweep.account(trials=2, epochs=28)
+    sweep.account(trials=2, epochs=22)
 
 
 def test_stopped_sweep_goes_on_with_more(bed: Bed) -> None:
     """One trial is cancelled, and a worker is killed right after its trial's result."""
-    prepare_job(bed, JOB.replace("--epochs, 6", "--epochs, 16"))
+    prepare_job(bed, JOB.replace("--epochs, 6", "--epochs, 12"))
     sweep = send_sweep(bed, *SPACE, "--trials", "5", "--at-once", "3")
     until(lambda: len(training(sweep)) == 3)
     cancelled, killed = sweep.trials()[1:3]
@@ -100,7 +100,7 @@ def test_stopped_sweep_goes_on_with_more(bed: Bed) -> None:
 
 def test_killed_slots_go_on(bed: Bed) -> None:
     """The process that started two slots is killed, then one of the slots."""
-    prepare_job(bed, JOB.replace("--epochs, 6", "--epochs, 10"))
+    prepare_job(bed, JOB.replace("--epochs, 6", "--epochs, 8"))
     slots = ("--trials-per-gpu", "2")
     sweep = send_sweep(bed, *SPACE, "--trials", "6", "--at-once", "4", *slots)
     until(lambda: len(training(sweep)) == 4)
@@ -111,12 +111,12 @@ def test_killed_slots_go_on(bed: Bed) -> None:
     os.kill(min(children), signal.SIGKILL)
     sweep.run_to_end()
 
-    sweep.account(trials=6, epochs=10)
+    sweep.account(trials=6, epochs=8)
 
 
 def test_missing_metric_stops_short_tasks(bed: Bed) -> None:
     """Three trials in a row stop the sweep, whichever tasks ran them."""
-    prepare_job(bed)
+    prepare_job(bed, JOB.replace("--epochs, 6", "--epochs, 1"))
     options = ["--trials", "12", "--at-once", "2", "--set", "sweep.trials_per_task=1"]
     sweep = send_sweep(bed, *SPACE, *options, "--metric", "nothing")
     sweep.run_to_end()
