@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from hpcdl.errors import HpcdlError
 from hpcdl.launch.notify import notify_end
 from hpcdl.launch.retry import say
 from hpcdl.planning import Plan
 from hpcdl.run import states
 from hpcdl.sweeps.folder import SweepPaths
-from hpcdl.sweeps.handle import Sweep
-from hpcdl.sweeps.progress import SweepProgress
+from hpcdl.sweeps.overview import COUNTED, SweepOverview, overview
 
 
 def notify_if_over(paths: SweepPaths, plan: Plan) -> None:
@@ -23,32 +23,23 @@ def notify_if_over(paths: SweepPaths, plan: Plan) -> None:
     if not plan.notify.command:
         return
     try:
-        progress = Sweep(paths.root).status()
-    except Exception as error:
+        sweep = overview(paths)
+    except (HpcdlError, OSError) as error:
         say(f"notify: the sweep cannot be read: {error}")
         return
-    if not progress.is_over:
-        return
-    state, cause = _end_of(progress)
-    notify_end(paths, plan, state, cause, _message(progress))
+    if sweep.final:
+        cause = "cancelled" if sweep.state == states.CANCELLED else None
+        notify_end(paths, plan, sweep.state, cause, _message(sweep))
 
 
-def _end_of(progress: SweepProgress) -> tuple[str, str | None]:
-    if progress.is_cancelled:
-        return states.CANCELLED, "cancelled"
-    if progress.counts["done"] == 0 and progress.counts["failed"]:
-        return states.FAILED, "spec"
-    return states.DONE, None
-
-
-def _message(progress: SweepProgress) -> str:
+def _message(sweep: SweepOverview) -> str:
     parts = []
-    for name in ("done", "pruned", "failed"):
-        if progress.counts[name]:
-            parts.append(f"{progress.counts[name]} {name}")
-    message = ", ".join(parts) or "no trial has ended"
-    if progress.best is not None:
-        message += f"; the best is trial {progress.best.number}, {progress.best.value:.6g}"
-    if progress.stop_reason:
-        message += f"; stopped: {progress.stop_reason}"
+    for state in COUNTED:
+        if sweep.counts[state]:
+            parts.append(f"{sweep.counts[state]} {state}")
+    message = ", ".join(parts) or "no trial has begun"
+    for trial in sweep.best(1):
+        message += f"; the best is trial {trial.number}, {trial.value:.6g}"
+    if sweep.note:
+        message += f"; {sweep.note}"
     return message

@@ -32,8 +32,8 @@ from hpcdl.sweeps.events import Stopped, append_event
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.knowledge import knew_of, known_trials
 from hpcdl.sweeps.missing import TrialFile, missing_events
-from hpcdl.sweeps.progress import budget_of, used_gpu_hours
 from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.spent import budget_of, used_gpu_hours
 from hpcdl.sweeps.state import SweepState
 from hpcdl.sweeps.submitted import SweepSubmitted
 from hpcdl.sweeps.suggest import sampler_of, suggest

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.errors import RunError
 from hpcdl.run import Run
+from hpcdl.sweeps.best import counts_text
 from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.keeping import best_numbers
 from hpcdl.sweeps.missing import whole_state
-from hpcdl.sweeps.progress import SweepFiles, SweepProgress, progress_of
+from hpcdl.sweeps.overview import SweepOverview, overview
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.state import SweepState, TrialState
-from hpcdl.sweeps.submitted import SweepSubmitted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,25 +70,12 @@ class Sweep:
         """All trials, by the tasks' logs and the trials' own files."""
         return whole_state(self.paths)
 
-    def status(self) -> SweepProgress:
-        """How far it is, by its files alone; SLURM is not asked."""
-        return self._progress(self.state())
+    def status(self) -> SweepOverview:
+        """How far it is. SLURM is asked only if its files cannot say, and not too often."""
+        return overview(self.paths)
 
-    def _progress(self, state: SweepState) -> SweepProgress:
-        submitted = SweepSubmitted.read(self.paths)
-        stop = None
-        with suppress(OSError):
-            stop = self.paths.stop.read_text(encoding="utf-8", errors="replace")
-        files = SweepFiles(
-            more_trials=0 if submitted is None else submitted.more_trials,
-            is_cancelled=self.paths.cancelled.exists(),
-            stop=stop,
-            now=time.time(),
-        )
-        return progress_of(self.settings, state, files)
-
-    def wait(self, timeout_s: float | None = None) -> SweepProgress:
-        """Wait until all trials have ended, or the sweep is cancelled or stopped.
+    def wait(self, timeout_s: float | None = None) -> SweepOverview:
+        """Wait until it has ended: all its trials have, or its tasks, or it was cancelled.
 
         Args:
             timeout_s: how long at most; None for no limit.
@@ -98,9 +85,9 @@ class Sweep:
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            progress = self.status()
-            if progress.is_over:
-                return progress
+            status = self.status()
+            if status.final:
+                return status
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name} has not ended after {timeout_s} s")
             time.sleep(_LOOK_S)
@@ -117,11 +104,11 @@ class Sweep:
         Raises:
             RunError: no trial is done with a value of the metric yet.
         """
-        best = self.status().best
-        if best is None:
-            metric = self.settings.metric
-            raise RunError(f"{self.name}: no trial is done with a value of {metric} yet")
-        return Trial(self, best)
+        settings, state = self.settings, self.state()
+        numbers = best_numbers(state, settings, 1)
+        if not numbers:
+            raise RunError(f"{self.name}: no trial is done with a value of {settings.metric} yet")
+        return Trial(self, state.trials[numbers[0]])
 
     def table(self) -> dict[str, npt.NDArray[Any]]:
         """All trials as columns: numpy arrays of shape (trials,), in the order of their numbers.
@@ -144,8 +131,7 @@ class Sweep:
     def _repr_html_(self) -> str:
         """A table of the best trials, for a notebook."""
         settings, state = self.settings, self.state()
-        progress = self._progress(state)
-        counts = ", ".join(f"{count} {name}" for name, count in progress.counts.items() if count)
+        counts = counts_text(state)
         names = settings.space.names
         head = "".join(f"<th>{escape(name)}</th>" for name in ("trial", settings.metric, *names))
         rows = []
@@ -154,7 +140,7 @@ class Sweep:
             cells += [str(trial.params.get(name, "")) for name in names]
             rows.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))
         body = "".join(f"<tr>{row}</tr>" for row in rows)
-        title = f"{escape(self.name)}: {escape(counts or 'no trial has begun')}"
+        title = f"{escape(self.name)}: {escape(counts)}"
         return f"<table><caption>{title}</caption><tr>{head}</tr>{body}</table>"
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpcdl.errors import UserError
 from hpcdl.run import states
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.keeping import best_numbers
 from hpcdl.sweeps.living_tasks import LivingTasks, living_tasks
 from hpcdl.sweeps.missing import whole_state
 from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.spent import budget_of, used_gpu_hours
 from hpcdl.sweeps.state import SweepState, TrialState
 from hpcdl.sweeps.submitted import SweepSubmitted
-from hpcdl.sweeps.suggest import grid_size
 
 COUNTED = (
     states.DONE,
@@ -108,7 +106,8 @@ def overview(paths: SweepPaths) -> SweepOverview:
     fold = whole_state(paths)
     trials = _trials_by_files(paths, fold)
     tasks = LivingTasks()
-    budget = _budget(settings, submitted)
+    more_trials = 0 if submitted is None else submitted.more_trials
+    budget = budget_of(settings, more_trials)
     left = _left(paths, settings, fold, budget, len(trials))
     if not paths.cancelled.exists() and (left or _unsettled(trials)):
         tasks = living_tasks(paths, submitted, _tasks_in_hand(fold, trials))
@@ -123,36 +122,13 @@ def overview(paths: SweepPaths) -> SweepOverview:
         trials=trials,
         settings=settings,
         fold=fold,
-        gpu_hours=gpu_hours(settings, fold),
+        gpu_hours=used_gpu_hours(settings, fold, time.time()),
         job_ids=[] if submitted is None else submitted.job_ids,
         started=_earliest(trial.claimed_at for trial in fold.trials.values()),
         ended=_latest(trial.ended_at for trial in fold.trials.values()) if final else None,
         until=None if state != states.RUNNING else _until(settings, fold, counts),
         note=note,
     )
-
-
-def gpu_hours(settings: SweepSettings, fold: SweepState) -> float:
-    """The GPU-hours that a sweep's trials have used, those that run included."""
-    now = time.time()
-    seconds = 0.0
-    for trial in fold.trials.values():
-        if trial.state == "running":
-            seconds += now - (trial.claimed_at or now)
-        else:
-            seconds += trial.seconds
-    return seconds * settings.gpus / settings.trials_per_gpu / 3600
-
-
-def _budget(settings: SweepSettings, submitted: SweepSubmitted | None) -> int:
-    """How many trials there are to be."""
-    trials = settings.trials
-    if submitted is not None:
-        trials += submitted.more_trials
-    if settings.method == "grid":
-        with suppress(UserError):
-            trials = min(trials, grid_size(settings.space))
-    return trials
 
 
 def _trials_by_files(paths: SweepPaths, fold: SweepState) -> dict[int, str]:
@@ -177,7 +153,8 @@ def _left(
     """How many trials are still to begin."""
     if paths.stop.exists() or paths.cancelled.exists():
         return 0
-    if settings.gpu_hours is not None and gpu_hours(settings, fold) >= settings.gpu_hours:
+    used = used_gpu_hours(settings, fold, time.time())
+    if settings.gpu_hours is not None and used >= settings.gpu_hours:
         return 0
     return max(0, budget - begun)
 
@@ -271,7 +248,8 @@ def _until(settings: SweepSettings, fold: SweepState, counts: dict[str, int]) ->
     seconds = left * mean_s / counts[states.RUNNING]
     share = settings.gpus / settings.trials_per_gpu
     if settings.gpu_hours is not None and share:
-        hours_left = max(0.0, settings.gpu_hours - gpu_hours(settings, fold))
+        used = used_gpu_hours(settings, fold, time.time())
+        hours_left = max(0.0, settings.gpu_hours - used)
         seconds = min(seconds, hours_left * 3600 / share / counts[states.RUNNING])
     return time.time() + seconds
 

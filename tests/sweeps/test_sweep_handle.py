@@ -79,7 +79,7 @@ def test_sweep_opens_again_elsewhere(sweep, tmp_path, monkeypatch):
     again = pickle.loads(pickled)  # noqa: S301 - our own
 
     assert hpcdl.Sweep(again).best.value == sweep.best.value
-    assert again.status().is_over
+    assert again.status().final
 
 
 def test_sweep_shows_itself_as_table(sweep):
