@@ -12,7 +12,11 @@ def one_line(text: str) -> str:
 
 def show(value: Any, limit: int = 60) -> str:
     """A value for a message: as written, cut where it is long."""
-    text = repr(value)
+    return cut(repr(value), limit)
+
+
+def cut(text: str, limit: int = 200) -> str:
+    """A text as it is, or its beginning where it is long."""
     if len(text) <= limit:
         return text
     return text[: limit - 1] + "…"

@@ -13,7 +13,7 @@ from hpcdl.job.build import build
 from hpcdl.job.find import JOB_SUFFIXES, find_job
 from hpcdl.job.notjobs import LARGEST_JOB, about_file
 from hpcdl.job.sections import Job, Resources, format_time, parse_time
-from hpcdl.text import show
+from hpcdl.text import cut, show
 from hpcdl.yamlfile.reader import Located, decode, read_value, read_yaml
 from hpcdl.yamlfile.walker import is_inside
 
@@ -130,7 +130,7 @@ def apply_sets(
     """
     for text in sets:
         key, equals, value = text.partition("=")
-        where = f"--set {text}"
+        where = f"--set {cut(text)}"
         key = key[len(prefix) :]
         if not equals or not all(key.split(".")):
             problems.append(Problem(where, "", "expected key.path=value"))

@@ -12,6 +12,7 @@ from hpcdl.run.metrics import read_metrics
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.result import result_as_written
 from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.space import LARGEST
 
 
 @dataclass(frozen=True)
@@ -113,5 +114,8 @@ def _names(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _epoch(row: dict[str, Any]) -> int | None:
+    """The number of an epoch; None if a script wrote something that cannot be one, such as -1."""
     epoch = row.get("epoch")
-    return int(epoch) if is_finite(epoch) else None
+    if not is_finite(epoch) or not 0 <= epoch < LARGEST:
+        return None
+    return int(epoch)

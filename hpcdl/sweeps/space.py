@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from hpcdl.errors import Problem, ProblemsError
+from hpcdl.sweeps.arguments import ARGUMENT
+from hpcdl.sweeps.listed_values import alternatives, split, yaml_value
 from hpcdl.text import show
-from hpcdl.yamlfile.reader import read_yaml
 
 EXAMPLES = "0.001..0.1, log:1e-4..1e-1, int:1..8, int:log:16..512, a|b|c, or a YAML list"
 LARGEST = 2**53  # up to here a float holds every whole number
 MAX_LISTED = 10_000
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _RANGE = re.compile(rf"((?:[a-z]+:)*)\s*({_NUMBER})\s*\.\.\s*({_NUMBER})")
-_LIKE_A_RANGE = re.compile(r"(?:log|int):|[0-9]\s*\.\.")
 _WHOLE = re.compile(r"[-+]?[0-9]{1,17}")
 _KINDS = {
     "": (False, False),
@@ -167,7 +167,7 @@ def parse_space(over: Mapping[Any, Any], where: str = "") -> Space:
         shown_key = f"over.{key}"
         try:
             _check_key(key)
-            dimensions[key] = parse_dimension(notation)
+            dimensions[key] = parse_dimension(notation, key.startswith(ARGUMENT))
         except ValueError as error:
             problems.append(Problem(where, shown_key, str(error)))
     for outer, inner in _nested_keys(list(dimensions)):
@@ -178,11 +178,13 @@ def parse_space(over: Mapping[Any, Any], where: str = "") -> Space:
     return Space(dimensions)
 
 
-def parse_dimension(notation: Any) -> Dimension:
+def parse_dimension(notation: Any, is_argument: bool = False) -> Dimension:
     """Read the notation of one dimension.
 
     Args:
         notation: a text such as ``log:1e-4..1e-1`` or ``16|32``, or a list of values.
+        is_argument: whether it is of a script's argument: ``True|False`` are texts then, as the
+            script is to get what was written.
 
     Raises:
         ValueError: what is wrong with it, and what to write instead.
@@ -192,10 +194,11 @@ def parse_dimension(notation: Any) -> Dimension:
     if not isinstance(notation, str):
         raise ValueError(f"{show(notation)} is not a range or a list; write {EXAMPLES}")
     text = notation.strip()
-    if "|" in text:
-        return _listed(_alternatives(text))
+    parts = split(text)
+    if len(parts) > 1:
+        return _listed(alternatives(text, parts, is_argument))
     if text.startswith("["):
-        return _listed(_yaml_value(text))
+        return _listed(yaml_value(text))
     match = _RANGE.fullmatch(text)
     if match is None:
         raise ValueError(f"{show(notation)} is not a range or a list; write {EXAMPLES}")
@@ -266,31 +269,6 @@ def _check_ends(low: float, high: float, log: bool) -> None:
         raise ValueError(f"{low}..{high} begins above its end; write {high}..{low}")
     if log and low <= 0:
         raise ValueError(f"log: needs ends above 0, not {low}; take a small number such as 1e-6")
-
-
-def _alternatives(text: str) -> list[Any]:
-    """The values of ``a|b|c``."""
-    values = []
-    for part in text.split("|"):
-        if not part.strip():
-            raise ValueError(
-                f"{show(text)} has an empty value; write a value between all |, or a YAML list"
-            )
-        if _LIKE_A_RANGE.match(part.strip()):
-            raise ValueError(
-                f"{show(text)} mixes a range with listed values; write either a range or values"
-            )
-        values.append(_yaml_value(part))
-    return values
-
-
-def _yaml_value(text: str) -> Any:
-    problems: list[Problem] = []
-    document = read_yaml(text, "", problems)
-    if problems or document is None:
-        details = "; ".join(problem.message for problem in problems)
-        raise ValueError(f"{show(text)} is not a value: {details or 'it is empty'}")
-    return document.plain()
 
 
 def _listed(values: Any) -> Listed:

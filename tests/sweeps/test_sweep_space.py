@@ -206,3 +206,29 @@ def test_all_problems_at_once():
     assert [problem.key for problem in caught.value.problems] == [
         "over.model.a", "over.resources.time",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a|b #c", ["a", "b #c"]),
+        ("# a|&b|*|@c|`id`|$(touch x)", ["# a", "&b", "*", "@c", "`id`", "$(touch x)"]),
+        ("a: b|- c|d:", ["a: b", "- c", "d:"]),
+        ('"a|b"|c', ["a|b", "c"]),
+        ('["a|b", c]', ["a|b", "c"]),
+        ("it's|'it''s, too'", ["it's", "it's, too"]),
+        ("True|~|007|0x10|1.10", ["True", "~", "007", "0x10", "1.10"]),
+        ("true|1e-3|0.1|5", [True, 0.001, 0.1, 5]),
+    ],
+)
+def test_arguments_stay_as_written(text, values):
+    assert parse_space({"args.x": text}).notation() == {"args.x": values}
+
+
+def test_model_values_are_yaml():
+    assert parse_dimension("True|0x10|~").notation() == [True, 16, None]
+
+
+def test_wrong_quotes_have_a_remedy():
+    with pytest.raises(ValueError, match="close its quotes and brackets, or put it into quotes"):
+        parse_dimension('"a|b')
