@@ -17,12 +17,13 @@ def files(facts: Facts) -> list[tuple[str, str]]:
         text = read_text(paths.script)
         if not facts.shows_env:
             text = hidden.batch_script(text, facts.job)
-        shown.append((str(paths.script.relative_to(paths.root)), text))
+        shown.append((paths.script.name, text))
     script = facts.plan.get("script")
     users_own = [paths.user / script] if script else sorted(paths.user.glob("*.py"))
     for path in users_own:
         if path.is_file():
-            shown.append((str(path.relative_to(paths.root)), safe(facts, read_text(path))))
+            name = path.relative_to(paths.user.parent)  # of a trial they are the sweep's
+            shown.append((str(name), safe(facts, read_text(path))))
     return [entry for entry in shown if entry[1]]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from hpcdl.errors import NoRunError, RunError, UserError
 from hpcdl.run.handle import Run
 from hpcdl.run.listing import ListedRun, Listing
-from hpcdl.run.paths import SWEEP, TRIALS, run_paths
+from hpcdl.run.paths import SWEEP, TRIALS, TrialPaths, run_paths
 
 
 def runs_below(roots: Sequence[Path]) -> list[Run]:
@@ -42,8 +42,13 @@ def run_at(text: str) -> Run | None:
         raise UserError(f"there is no run {text!r}: {expected}")
     path = Path(os.path.expanduser(text))
     for folder in (path, _trial_folder(path)):
-        if os.path.exists(run_paths(folder.absolute()).manifest):
-            return Run(folder)
+        paths = run_paths(folder.absolute())
+        if not os.path.exists(paths.manifest):
+            continue
+        if isinstance(paths, TrialPaths) and not os.path.isdir(folder):
+            sweep = paths.sweep.root
+            raise NoRunError(f"{text}: no such trial has begun; see: hpcdl status {sweep}")
+        return Run(folder)
     if os.path.exists(path):
         for parent in path.absolute().parents:
             if os.path.exists(parent / "manifest.json") and os.path.exists(parent / "plan.json"):

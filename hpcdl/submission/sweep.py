@@ -166,7 +166,10 @@ def send_more(paths: SweepPaths, trials: int) -> None:
         SchedulerError: SLURM refused the tasks; the budget is raised.
     """
     if paths.cancelled.exists():
-        raise UserError(f"{paths.root} was cancelled; start another sweep")
+        raise UserError(
+            f"{paths.root} was cancelled; if it is to go on after all: "
+            f"hpcdl retry {paths.root} --cause cancelled, and then this"
+        )
     settings = SweepSettings.read(paths)
     _note(paths, SentArray(job_id=None, tasks=0, at_once=0, sent=time.time(), trials=trials))
     paths.stop.unlink(missing_ok=True)

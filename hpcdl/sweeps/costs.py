@@ -45,29 +45,38 @@ def costs_of(runs: Sequence[Run], ask: bool = True) -> list[RunCost]:
     """
     now = time.time()
     entries = []
+    damages = {}
     for run in runs:
-        ending, used = _usage(run, ask, now)
+        try:
+            ending, used = _usage(run, ask, now)
+        except (RunError, OSError) as error:
+            ending, used = Ending(states.UNKNOWN), Usage(Request())
+            damages[run.name] = f"nothing is counted of {run.name}: {error}"
         entries.append((run, ending, used))
     answers = _Accounting(entries if ask else [])
     costs = []
     for run, ending, used in entries:
         why = _OF_TRIAL if isinstance(run.paths, TrialPaths) else answers.why
         cost = cost_of(used, answers.attempts(run, used), ending, why)
+        if run.name in damages:
+            cost = replace(cost, unknown=(*cost.unknown, damages[run.name]))
         costs.append(RunCost(run, ending.state, used, cost))
     return costs
 
 
 def _usage(run: Run, ask: bool, now: float) -> tuple[Ending, Usage]:
-    """How a run, a sweep or a trial stands, and what it has occupied."""
+    """How a run, a sweep or a trial stands, and what it has occupied.
+
+    Raises:
+        RunError: a sweep's folder is damaged.
+        OSError: it cannot be read.
+    """
     paths = run.paths
     sweep = SweepPaths(paths.root)
     if sweep.sweep.exists():
         from hpcdl.sweeps.usage import sweep_usage  # plain runs do without
 
-        try:
-            of_sweep = sweep_usage(sweep, now)
-        except (RunError, OSError):  # hpcdl status says what is wrong
-            return Ending(states.UNKNOWN), Usage(Request())
+        of_sweep = sweep_usage(sweep, now)
         return Ending(of_sweep.state), of_sweep.usage
     status = run.status(ask=ask)
     used = usage(paths, not is_waiting_or_running(status.state), now)

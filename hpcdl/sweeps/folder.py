@@ -122,6 +122,13 @@ class SweepPaths:
         """The numbers of all trials that somebody has claimed, sorted."""
         return _numbers_in(self.claims)
 
+    def trial_numbers(self) -> list[int]:
+        """The numbers of all trials that have a folder, sorted.
+
+        A copy may have these without the claims: not every program copies symbolic links.
+        """
+        return _numbers_in(self.trials)
+
     def offered_numbers(self) -> list[int]:
         """The numbers of all trials that are offered and not taken yet, sorted."""
         return _numbers_in(self.open)
@@ -129,7 +136,7 @@ class SweepPaths:
     def taken_offers(self) -> list[tuple[int, str]]:
         """The number and the key of each offer that was taken and is not settled yet."""
         offers = []
-        for name in sorted(os.listdir(self.open)):
+        for name in sorted(_names_in(self.open)):
             match = _TAKEN.fullmatch(name)
             if match:
                 offers.append((int(match[1]), match[2]))
@@ -161,8 +168,16 @@ def check_key(key: str) -> str:
 
 def _numbers_in(folder: Path) -> list[int]:
     numbers = []
-    for name in os.listdir(folder):
+    for name in _names_in(folder):
         if _NUMBER.fullmatch(name):
             numbers.append(int(name))
     numbers.sort()
     return numbers
+
+
+def _names_in(folder: Path) -> list[str]:
+    """The names in a folder; none if it is gone: a copy may lack an empty one."""
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []

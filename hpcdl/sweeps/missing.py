@@ -78,7 +78,7 @@ def missing_events(paths: SweepPaths, state: SweepState) -> list[Event]:
         OSError: the folder cannot be read.
     """
     events: list[Event] = []
-    for number in paths.claimed_numbers():
+    for number in sorted({*paths.claimed_numbers(), *paths.trial_numbers()}):
         if state.has_ended(number):
             continue
         claimed = _claim_of(paths, state, number)

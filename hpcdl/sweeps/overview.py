@@ -136,7 +136,7 @@ def _trials_by_files(paths: SweepPaths, fold: SweepState) -> dict[int, str]:
     trials = {}
     offered = set(paths.offered_numbers())
     is_cancelled = paths.cancelled.exists()
-    for number in paths.claimed_numbers():
+    for number in sorted({*paths.claimed_numbers(), *fold.trials}):
         trial = fold.trials.get(number)
         state = states.RUNNING if trial is None else trial.state
         if number in offered:

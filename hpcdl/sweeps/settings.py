@@ -90,7 +90,10 @@ class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
         """
         content = read_json(paths.sweep)
         if content is None:
-            raise RunError(f"{paths.sweep} is missing or damaged; expected a sweep's settings")
+            raise RunError(
+                f"{paths.sweep} is missing or damaged; expected a sweep's settings: "
+                "put its old content back, or start another sweep"
+            )
         version = content.get("schema_version")
         if version != SCHEMA_VERSION:
             raise RunError(

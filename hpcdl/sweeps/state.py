@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
@@ -74,11 +75,7 @@ class SweepState:
         Raises:
             OSError: the folder or a log cannot be read.
         """
-        sizes = {}
-        with os.scandir(paths.tasks) as entries:
-            for entry in entries:
-                if entry.name.endswith(".jsonl"):
-                    sizes[entry.name] = entry.stat().st_size
+        sizes = _log_sizes(paths)
         before = dict(self._offsets)
         if not self._offsets.keys() <= sizes.keys():
             self._forget()  # a log is gone
@@ -220,6 +217,16 @@ class SweepState:
         self.stops.clear()
         self.damaged.clear()
         self._offsets.clear()
+
+
+def _log_sizes(paths: SweepPaths) -> dict[str, int]:
+    """The size of each log in bytes; none if their folder is gone."""
+    sizes = {}
+    with suppress(FileNotFoundError), os.scandir(paths.tasks) as entries:
+        for entry in entries:
+            if entry.name.endswith(".jsonl"):
+                sizes[entry.name] = entry.stat().st_size
+    return sizes
 
 
 class _Index(msgspec.Struct):

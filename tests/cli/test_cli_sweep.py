@@ -283,3 +283,16 @@ def test_nodes_python_must_have_optuna(cli, folder, monkeypatch):
     assert answer.code == 2
     assert f"{python} has none; install it with {python} -m pip install" in answer.err
     assert not (folder / "runs").exists()
+
+
+def test_trial_that_has_not_begun(cli, finished):
+    answer = cli("status", f"{finished.root}/77")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert f"no such trial has begun; see: hpcdl status {finished.root}" in answer.err
+
+
+def test_cost_of_an_edited_sweep_says_so(cli, finished):
+    finished.sweep.write_text("{}")
+
+    assert "nothing is counted of" in cli("cost", finished.root).out

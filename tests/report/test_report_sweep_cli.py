@@ -216,3 +216,10 @@ def test_trial_shows_its_parameters(make):
 
     assert f"dropout: {params['model.dropout']}" in page
     assert f"batch_size: {params['train.batch_size']}" in page
+
+
+def test_trial_of_a_script_has_a_page(finished_sweep):
+    page = report(Run(finished_sweep.trial(1)))
+
+    assert "user/fit.py" in page
+    assert SCRIPT.splitlines()[2] in page
