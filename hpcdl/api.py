@@ -14,6 +14,7 @@ from hpcdl.job import Job
 from hpcdl.planning import Plan, plan
 from hpcdl.script import render as render_plan
 from hpcdl.submission.locate import Located, locate
+from hpcdl.text import show
 from hpcdl.usercode.source import NOTEBOOK
 
 if TYPE_CHECKING:
@@ -230,10 +231,15 @@ def _section(job: Job, over: Mapping[str, Any] | None, settings: Mapping[str, An
     values = {} if job.sweep is None else asdict(job.sweep)
     values.update(settings)
     if over is not None:
+        if not isinstance(over, Mapping):
+            raise UserError(
+                f"over is {show(over)}; expected a dict with a space for each key, such as"
+                ' {"model.dropout": "0..0.6"}'
+            )
         values["over"] = dict(over)
     given = {key: value for key, value in values.items() if value is not None}
     try:
-        text = json.dumps(given)
+        text = json.dumps(given, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise UserError(
             f"sweep() was given {error}; expected numbers, texts, true, false, None, or lists"

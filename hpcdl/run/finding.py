@@ -42,13 +42,9 @@ def run_at(text: str) -> Run | None:
         raise UserError(f"there is no run {text!r}: {expected}")
     path = Path(os.path.expanduser(text))
     for folder in (path, _trial_folder(path)):
-        paths = run_paths(folder.absolute())
-        if not os.path.exists(paths.manifest):
-            continue
-        if isinstance(paths, TrialPaths) and not os.path.isdir(folder):
-            sweep = paths.sweep.root
-            raise NoRunError(f"{text}: no such trial has begun; see: hpcdl status {sweep}")
-        return Run(folder)
+        if os.path.exists(run_paths(folder.absolute()).manifest):
+            _require_begun(text, folder.absolute())
+            return Run(folder)
     if os.path.exists(path):
         for parent in path.absolute().parents:
             if os.path.exists(parent / "manifest.json") and os.path.exists(parent / "plan.json"):
@@ -62,6 +58,14 @@ def run_at(text: str) -> Run | None:
     if inside:
         message += f"; it holds {len(inside)} runs, such as {inside[-1].parent}"
     raise UserError(message)
+
+
+def _require_begun(text: str, folder: Path) -> None:
+    """Make sure that a trial has a folder, which its task makes."""
+    paths = run_paths(folder)
+    if isinstance(paths, TrialPaths) and not folder.is_dir():
+        sweep = paths.sweep.root
+        raise NoRunError(f"{text}: no such trial has begun; see: hpcdl status {sweep}")
 
 
 def find_run(text: str, roots: Sequence[Path]) -> Run:

@@ -26,7 +26,9 @@ def test_lost_folders_change_no_figure(paths, lost):
         shutil.rmtree(paths.root / name)
 
     assert {row[0]: (row[1], row[2]) for row in table(paths)[1]} == states
-    assert best_job_text(paths).partition("\n# Its values")[2] == best.partition("\n# Its values")[2]
+    assert (
+        best_job_text(paths).partition("\n# Its values")[2] == best.partition("\n# Its values")[2]
+    )
 
 
 def test_status_of_copy_without_links(paths):

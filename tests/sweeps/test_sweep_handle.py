@@ -106,6 +106,10 @@ def test_unknown_setting_is_refused():
         hpcdl.sweep(job, over={RATES: hpcdl.log(1e-4, 1e-1)}, trails=3)
     with pytest.raises(UserError, match="expected numbers"):
         hpcdl.sweep(job, over={RATES: [math.sqrt]})
+    with pytest.raises(UserError, match="expected numbers"):
+        hpcdl.sweep(job, over={RATES: [math.nan, 0.1]})
+    with pytest.raises(UserError, match="expected a dict with a space for each key"):
+        hpcdl.sweep(job, over=[RATES])
 
 
 def test_sweep_end_is_told_once(tmp_path):
