@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import time
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_unknown_setting_is_refused():
     with pytest.raises(UserError, match="expected numbers"):
         hpcdl.sweep(job, over={RATES: [math.nan, 0.1]})
     with pytest.raises(UserError, match="expected a dict with a space for each key"):
-        hpcdl.sweep(job, over=[RATES])
+        hpcdl.sweep(job, over=cast(Any, [RATES]))
 
 
 def test_sweep_end_is_told_once(tmp_path):
