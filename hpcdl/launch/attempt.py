@@ -18,7 +18,7 @@ from hpcdl.launch.notify import notify_end, notify_of_old_end
 from hpcdl.launch.process import ProgramRun, run_program
 from hpcdl.launch.result import finish
 from hpcdl.launch.retry import keep_trying, say
-from hpcdl.launch.task import TaskContext
+from hpcdl.launch.task import TaskContext, require_own
 from hpcdl.launch.trial_end import end_keys, judged
 from hpcdl.planning import Plan
 from hpcdl.run import causes, records, states
@@ -297,8 +297,13 @@ def conclude(this: Attempt, ended: Ended) -> int:
 
     Returns:
         the status to end with.
+
+    Raises:
+        RunError: another worker has begun to run the sweep's trial.
     """
     paths, plan = this.paths, this.plan
+    if this.task is not None:
+        require_own(paths)
     if paths.is_cancelled():
         notify_end(paths, plan, states.CANCELLED, "cancelled", None)
         return 0

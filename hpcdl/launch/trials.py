@@ -19,7 +19,7 @@ from hpcdl.launch.pruner import Pruner
 from hpcdl.launch.retry import keep_trying, say
 from hpcdl.launch.served import served_trials
 from hpcdl.launch.sweep_end import notify_if_over
-from hpcdl.launch.task import TaskContext, TaskStop
+from hpcdl.launch.task import OtherWorker, TaskContext, TaskStop
 from hpcdl.launch.trial_end import lacking_metric, write_failed
 from hpcdl.planning import Training
 from hpcdl.run import records, states
@@ -238,7 +238,8 @@ class Worker:
 
     def _context(self, paths: TrialPaths, pruner: Pruner) -> TaskContext:
         task_stop = TaskStop(self._paths.task_stop(self._task), paths)
-        return TaskContext(self._settings, self._end_time, (task_stop, pruner), self._served)
+        watchers = (OtherWorker(paths), task_stop, pruner)
+        return TaskContext(self._settings, self._end_time, watchers, self._served)
 
     def _after_stop(self, trial: TrialFile, paths: TrialPaths) -> int | None:
         """What follows if a trial has saved its state, or was killed, and is to go on."""
