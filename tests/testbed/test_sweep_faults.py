@@ -41,12 +41,12 @@ def epochs(trial: Path) -> int:
 def test_cut_trials_go_on_without_requeue(bed: Bed) -> None:
     """The last trial is cut when all other tasks have found nothing to do."""
     prepare_job(bed, SHORT)
-    no_requeue = ("--set", "cluster.requeue=false", "--set", "cluster.max_requeues=2")
+    no_requeue = ("--set", "cluster.requeue=false", "--set", "cluster.max_requeues=4")
     sweep = send_sweep(bed, *SPACE, "--trials", "3", "--at-once", "2", *CUT, *no_requeue)
     sweep.run_to_end()
 
     sweep.account(trials=3, epochs=22)
-    assert len(sweep.job_ids) == 3
+    assert len(sweep.job_ids) == 5
     for trial in sweep.trials():
         assert len({row["job_id"] for row in attempts(trial)}) > 1
 
@@ -61,7 +61,8 @@ def test_late_task_is_run_again(bed: Bed) -> None:
     bed.run("scontrol", "requeue", task)
     until(lambda: sweep.tasks()[task][1] == "BeginTime")
     (sweep.path / f"stop.{task}").touch()  # the script removes it before the worker starts
-    until(lambda: bed.run("scontrol", "update", f"JobId={task}", "StartTime=now").returncode == 0)
+    time.sleep(3)  # its node is done with the first start
+    sweep.start_now(task)
     until(lambda: workers(sweep))
     bed.run("scancel", "--signal=USR2", "--batch", task)
     sweep.run_to_end()
@@ -141,7 +142,8 @@ def test_interrupted_trial_trains_exactly(bed: Bed) -> None:
     bed.run("scancel", "--signal=USR2", "--batch", task)
     until(lambda: sweep.tasks()[task][1] == "BeginTime")
     before = epochs(trial)
-    bed.run("scontrol", "update", f"JobId={task}", "StartTime=now", check=False)
+    time.sleep(3)
+    sweep.start_now(task)
     until(lambda: epochs(trial) > before)
     os.kill(list(processes_below(workers(sweep)[0]))[-1], signal.SIGKILL)
     sweep.run_to_end()
