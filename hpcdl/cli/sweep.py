@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -128,7 +129,7 @@ def start(
     options.say(sent_line(paths, cluster.name))
     click.echo(paths.root)
     if not steps.wait:
-        options.say(f"follow it with: hpcdl status {paths.root}")
+        options.say(f"follow it with: hpcdl status {shlex.quote(str(paths.root))}")
         return 0
     from hpcdl.cli.sweep_watching import follow_sweep
 
@@ -169,7 +170,7 @@ def more(sweep_name: str, trials: int, places: options.Places) -> None:
     from hpcdl.submission.sweep import send_more
     from hpcdl.sweeps.budget import check_more
 
-    paths = _sweep_at(sweep_name, places)
+    paths = _sweep_at(sweep_name, places, "add trials to")
     total = check_more(paths, trials)
     send_more(paths, trials)
     options.say(f"{paths.root} has {total} trials now")
@@ -188,7 +189,7 @@ def stop(sweep_name: str, places: options.Places) -> None:
     """
     from hpcdl.files import write_text
 
-    paths = _sweep_at(sweep_name, places)
+    paths = _sweep_at(sweep_name, places, "stop")
     if paths.stop.exists():
         options.say(f"nothing to stop: {paths.root} begins no other trial already")
         return
@@ -245,11 +246,16 @@ def _could_run(prepared: SweepSubmission, cluster: Cluster) -> bool:
     return check_first(submission, cluster, is_local, checks_of(prepared)) is not None
 
 
-def _sweep_at(text: str, places: options.Places) -> SweepPaths:
+def _sweep_at(text: str, places: options.Places, owners_verb: str = "") -> SweepPaths:
     """The sweep that a SWEEP argument means.
 
+    Args:
+        text: the argument.
+        places: where it may be.
+        owners_verb: what is to be done, if only its owner can do it.
+
     Raises:
-        UserError: it is a run, or a trial.
+        UserError: it is a run, or a trial; it is somebody else's.
     """
     from hpcdl.errors import UserError
     from hpcdl.run.paths import TrialPaths
@@ -264,4 +270,6 @@ def _sweep_at(text: str, places: options.Places) -> SweepPaths:
         raise UserError(
             f"{paths.root} is a run, not a sweep (it has no sweep.json); hpcdl status lists both"
         )
+    if owners_verb:
+        run.require_owner(owners_verb)
     return paths

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from hpcdl.formats import duration
 from hpcdl.job import format_time
+from hpcdl.text import one_line
 
 if TYPE_CHECKING:
     from hpcdl.run.estimate import Estimate
@@ -70,7 +72,15 @@ def trial_line(trial: TrialState, settings: SweepSettings) -> str:
         parts.append(f"{settings.metric} {trial.value:.4f}")
     for key in sorted(trial.params):
         value = trial.params[key]
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
-        parts.append(f"{key.rpartition('.')[2]} {text}")
+        parts.append(f"{key.rpartition('.')[2]} {_value_text(value)}")
     parts.append(duration(trial.seconds))
     return "  ".join(parts)
+
+
+def _value_text(value: Any) -> str:
+    """A parameter's value as a job file has it, numbers with four digits."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str) and value.strip() == value != "":
+        return one_line(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from hpcdl.cli import options
 from hpcdl.cli.sweep_lines import trial_line
+from hpcdl.formats import several
 
 if TYPE_CHECKING:
     from hpcdl.sweeps.folder import SweepPaths
@@ -38,7 +41,8 @@ def follow_sweep(paths: SweepPaths) -> int:
                 return _say_outcome(paths, settings)
             time.sleep(_LOOK_S)
     except KeyboardInterrupt:
-        options.say(f"\nthe sweep continues without you; see: hpcdl status {paths.root}")
+        folder = shlex.quote(str(paths.root))
+        options.say(f"\nthe sweep continues without you; see: hpcdl status {folder}")
         return 130
 
 
@@ -65,13 +69,19 @@ def _say_outcome(paths: SweepPaths, settings: SweepSettings) -> int:
 
     state = whole_state(paths)
     best = best_numbers(state, settings, 1)
+    folder = shlex.quote(str(paths.root))
+    counts = Counter(trial.state for trial in state.trials.values())
     options.say(f"ended: {counts_text(state)}")
-    if any(trial.state == "running" for trial in state.trials.values()):
-        options.say(f"tasks have ended with trials in hand; see: hpcdl status {paths.root}")
+    if counts["running"]:
+        options.say(f"tasks have ended with trials in hand; see: hpcdl status {folder}")
         return 1
     if not best:
-        options.say(f"no trial is done with a value of {settings.metric}")
+        options.say(
+            f"no trial is done with a value of {settings.metric}; see why: hpcdl status {folder}"
+        )
         return 1
     options.say(f"best: {trial_line(state.trials[best[0]], settings)}")
-    options.say(f"its job file: hpcdl sweep best {paths.root} > best.yaml")
+    if counts["failed"]:
+        options.say(f"why {several(counts['failed'], 'trial')} failed: hpcdl status {folder}")
+    options.say(f"its job file: hpcdl sweep best {folder} > best.yaml")
     return 0

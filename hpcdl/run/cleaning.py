@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -154,12 +155,11 @@ def size_of(place: Path) -> int:
 
 def _blocks_bytes(file: Path) -> int:
     """How much disk a file uses; 0 for a folder, or if it was removed meanwhile."""
-    if file.is_dir() and not file.is_symlink():
-        return 0
     try:
-        return file.lstat().st_blocks * 512
+        status = file.lstat()  # not the file that a link names: it may be closed to this user
     except OSError:
         return 0
+    return 0 if stat.S_ISDIR(status.st_mode) else status.st_blocks * 512
 
 
 def _places(paths: RunPaths, kind: str) -> Iterator[Path]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from hpcdl.errors import RunError
 from hpcdl.files import read_json
 from hpcdl.sweeps.events import Claimed, Ended, Event, end_of_result
 from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.state import SweepState
 
 
@@ -62,9 +64,21 @@ def whole_state(paths: SweepPaths) -> SweepState:
     if state.refresh(paths):
         with suppress(OSError):  # somebody else's sweep: the next look is slower
             state.save_index(paths)
+    _remove_foreign(paths, state)
     for event in missing_events(paths, state):
         state.add(event)
     return state
+
+
+def _remove_foreign(paths: SweepPaths, state: SweepState) -> None:
+    """Take out the trials of another sweep, whose log somebody copied among this one's."""
+    try:
+        keys = set(SweepSettings.read(paths).over)
+    except RunError:
+        return  # whoever needs the settings says what is wrong with them
+    for number, trial in list(state.trials.items()):
+        if set(trial.params) != keys:
+            del state.trials[number]
 
 
 def missing_events(paths: SweepPaths, state: SweepState) -> list[Event]:

@@ -26,7 +26,7 @@ _KINDS = {
     "int:": (True, False),
     "int:log:": (True, True),
 }
-_KEY = re.compile(r"(?:data|model|train)(?:\.[A-Za-z_][A-Za-z0-9_]*)+|args\.[^\s.=]+")
+_KEY = re.compile(r"(?:data|model|train)(?:\.[A-Za-z_][A-Za-z0-9_]*)+|args\.[^\s.=-][^\s.=]*")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from hpcdl.cli.sweep_lines import trial_line
+from hpcdl.cli.sweep_watching import follow_sweep
 from hpcdl.job import load_job
 from hpcdl.sweeps.folder import SweepPaths
-from tests.sweeps.finished import make_finished
+from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.state import TrialState
+from tests.sweeps.finished import end, make_finished
 
 SCRIPT = """\
 import json, os, sys
@@ -296,3 +300,31 @@ def test_cost_of_an_edited_sweep_says_so(cli, finished):
     finished.sweep.write_text("{}")
 
     assert "nothing is counted of" in cli("cost", finished.root).out
+
+
+def test_values_are_shown_as_written(finished):
+    settings = SweepSettings.read(finished)
+    params = {"args.a": None, "args.b": True, "args.c": " x", "args.d": "y\nz", "args.e": [1, "é"]}
+
+    line = trial_line(TrialState(3, "failed", "7_0", 1, params), settings)
+
+    assert line == 'trial 3  failed  a null  b true  c " x"  d y?z  e [1, "é"]  0:00'
+
+
+def test_failures_say_where_to_look(finished, capsys):
+    end(finished, 5, 0.1)
+
+    follow_sweep(finished)
+
+    assert f"why 1 trial failed: hpcdl status {finished.root}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("stop",), ("more", "--trials", "2")])
+def test_somebody_elses_sweep_is_refused(cli, finished, monkeypatch, words):
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+
+    answer = cli("sweep", words[0], finished.root, *words[1:])
+
+    assert answer.code == 2
+    assert "run: only " in answer.err
+    assert not finished.stop.exists()

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from hpcdl.sweeps.best import best_job_text
+from hpcdl.sweeps.events import Claimed, Ended, append_event
 from hpcdl.sweeps.export import table
 from hpcdl.sweeps.overview import overview
 from tests.sweeps.finished import make_finished
@@ -38,3 +39,16 @@ def test_status_of_copy_without_links(paths):
     counts = overview(paths).counts
 
     assert (counts["done"], counts["pruned"], counts["failed"]) == (3, 1, 1)
+
+
+def test_foreign_log_is_left_out(paths):
+    rows, best = table(paths), best_job_text(paths)
+    foreign = {"model.dropout": 0.5}
+
+    for number in (0, 9):
+        append_event(paths.task_log("99_0"), Claimed(number, foreign, "99_0", 1, 2e9))
+        ended = Ended(number, "done", 0.99, 1, 1, 1.0, foreign, "99_0", 1, 2e9)
+        append_event(paths.task_log("99_0"), ended)
+
+    assert [row[:3] for row in table(paths)[1]] == [row[:3] for row in rows[1]]
+    assert best_job_text(paths) == best

@@ -187,6 +187,7 @@ def test_types_are_told_apart():
         ({"name": "a|b"}, "'name' cannot be searched; name a key below data, model or train"),
         ({"model": "a|b"}, "cannot be searched"),
         ({5: "a|b"}, "5 cannot be searched"),
+        ({"args.--rate": "a|b"}, "'args.--rate' cannot be searched"),
         ({"model.a b": "a|b"}, "cannot be searched"),
         ({"model.a": "1|2", "model.a.b": "1|2"}, "over.model.a.b: model.a is searched, too"),
     ],
