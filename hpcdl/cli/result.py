@@ -12,8 +12,10 @@ from hpcdl.cli.run_lines import failure_lines, summary_line
 from hpcdl.contract.fold_table import table
 from hpcdl.contract.model_facts import describe_tested, describe_use
 from hpcdl.contract.tables import aligned
+from hpcdl.errors import UserError
 from hpcdl.formats import duration, several
 from hpcdl.run import states
+from hpcdl.run.paths import sweep_of
 from hpcdl.run.score import metric_texts
 
 if TYPE_CHECKING:
@@ -37,6 +39,12 @@ def command(run_name: str, places: options.Places, as_json: bool) -> int:
     hpcdl result k3f9 --json | jq .test.accuracy
     """
     run = options.find(run_name, places)
+    root = run.paths.root
+    if sweep_of(run.paths) == root:
+        raise UserError(
+            f"{root} is a sweep; hpcdl report {root} --text shows what came out of it, and"
+            f" hpcdl result {root}/0 the result of a trial"
+        )
     status = run.status()
     result = run.result()
     if as_json:

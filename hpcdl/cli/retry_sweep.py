@@ -47,21 +47,22 @@ def retry_sweep(of: OfSweep, asked: Asked) -> None:
     retry = decide_sweep_retry(SweepPaths(of.root), asked, of.numbers, of.memory_gb)
     if of.dry_run:
         for trial in retry.trials:
-            click.echo(f"trial {trial.number} · {trial.decision.cause} · {_what(trial)}")
+            what = _with_paths(_what(trial), of.root, trial.number)
+            click.echo(f"trial {trial.number} · {trial.decision.cause} · {what}")
         for line in _other_lines(retry):
             click.echo(line)
         return
-    lines = _grouped(retry)
+    lines = _grouped(retry, of.root)
     refused = [trial for trial in retry.trials if trial.decision.is_refused]
     if not retry.count and refused:
-        raise UserError("\n".join(lines).replace("RUN", str(of.root)))
+        raise UserError("\n".join(lines))
     if retry.count:
         send_sweep_retry(retry)
         lines += _other_lines(retry)
     elif not lines:
         lines.append(f"{of.root}: nothing to send: no trial has failed or lost its task")
     for line in lines:
-        options.say(line.replace("RUN", str(of.root)))
+        options.say(line)
     if retry.count:
         click.echo(of.root)
 
@@ -72,7 +73,14 @@ def _what(trial: TrialRetry) -> str:
     return trial.decision.action
 
 
-def _grouped(retry: SweepRetry) -> list[str]:
+def _with_paths(text: str, root: Path, number: int) -> str:
+    """An advice with the sweep in RUN's place, or the trial where a trial's files are meant."""
+    for command in ("logs", "result"):
+        text = text.replace(f"hpcdl {command} RUN", f"hpcdl {command} {root}/{number}")
+    return text.replace("RUN", str(root))
+
+
+def _grouped(retry: SweepRetry, root: Path) -> list[str]:
     """The trials, those with one cause and one action in one line."""
     from hpcdl.scheduler.arrays import expression_of
 
@@ -82,7 +90,7 @@ def _grouped(retry: SweepRetry) -> list[str]:
     lines = []
     for what, numbers in groups.items():
         word = "trial" if len(numbers) == 1 else "trials"
-        lines.append(f"{word} {expression_of(numbers)} · {what}")
+        lines.append(f"{word} {expression_of(numbers)} · {_with_paths(what, root, numbers[0])}")
     return lines
 
 

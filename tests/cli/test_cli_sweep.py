@@ -328,3 +328,20 @@ def test_somebody_elses_sweep_is_refused(cli, finished, monkeypatch, words):
     assert answer.code == 2
     assert "run: only " in answer.err
     assert not finished.stop.exists()
+
+
+def test_result_of_a_sweep_is_its_report(cli, finished):
+    answer = cli("result", finished.root)
+
+    assert (answer.code, answer.out) == (2, "")
+    assert f"hpcdl report {finished.root} --text" in answer.err
+    assert f"hpcdl result {finished.root}/0" in answer.err
+
+
+def test_refused_retry_names_the_trials_log(cli, finished):
+    result = {"state": "failed", "cause": "user_code", "value": None}
+    finished.result(4).write_text(json.dumps(result))
+
+    answer = cli("retry", finished.root, "--trial", "4")
+
+    assert f"hpcdl logs {finished.root}/4 shows where" in answer.err
