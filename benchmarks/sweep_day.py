@@ -226,6 +226,8 @@ def reap(day: Day, workers: dict[int, str]) -> None:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
+        if pid not in workers:
+            continue  # somebody else's child
         kind, key = day.doomed.pop(pid, ""), workers.pop(pid)
         if os.WIFSIGNALED(status) and kind:
             day.faults[kind] += 1

@@ -339,7 +339,8 @@ def write_result(this: Attempt, outcome: Outcome) -> Outcome:
         return outcome
     objective = objective_of(task.settings, paths)
     of_trial = judged(outcome, objective, task.settings)
-    keys = end_keys(objective, of_trial, this.events, paths)
+    lacks_metric = of_trial is not outcome
+    keys = end_keys(objective, of_trial, this.events, paths, lacks_metric)
     keep_trying("result.json", lambda: finish(paths, plan, of_trial, this.events, keys), paths)
     return of_trial
 

@@ -37,7 +37,11 @@ def judged(outcome: Outcome, objective: Objective, settings: SweepSettings) -> O
 
 
 def end_keys(
-    objective: Objective, outcome: Outcome, events: Sequence[AttemptEvent], paths: RunPaths
+    objective: Objective,
+    outcome: Outcome,
+    events: Sequence[AttemptEvent],
+    paths: RunPaths,
+    lacks_metric: bool = False,
 ) -> dict[str, Any]:
     """What result.json tells of a trial besides what it tells of every run.
 
@@ -46,6 +50,7 @@ def end_keys(
         outcome: how it ended.
         events: the lines of attempts.jsonl.
         paths: the trial's.
+        lacks_metric: whether it has failed because it does not report the metric.
     """
     seconds = sum(event.seconds or 0.0 for event in events if event.is_end)
     keys: dict[str, Any] = {
@@ -54,7 +59,7 @@ def end_keys(
         "epochs": objective.epochs,
         "seconds": round(seconds, 3),
     }
-    if outcome.state == states.FAILED and _lacks_metric(objective):
+    if lacks_metric:
         keys["objective"] = states.NO_METRIC
     if outcome.state == states.PRUNED:
         keys["pruned_at"] = (read_json(paths.stop) or {}).get("rung")

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from hpcdl.contract.exit_status import EXIT_STOPPED
 from hpcdl.contract.spec import RunSpec
-from hpcdl.errors import HpcdlError
+from hpcdl.errors import HpcdlError, RunError
 from hpcdl.files import write_text
 from hpcdl.launch.attempt import attempt
 from hpcdl.launch.command import read_plan
@@ -226,11 +226,20 @@ class Worker:
             elif Result.read(paths) is None:
                 return status  # SLURM has ended the task, and knows why
             keep_trying("the trial's rungs", pruner.note_rungs, paths)
-        keep_trying("the end of a trial", lambda: self._claims.finish(trial), paths)
+        keep_trying("the end of a trial", lambda: self._finish(trial, paths), paths)
         self._ended += 1
         keep_trying("old files", lambda: self._keep_best(trial), paths)
         self._stop_without_metric()
         return None
+
+    def _finish(self, trial: TrialFile, paths: TrialPaths) -> None:
+        """Note the trial's end; a result that nobody can use is a failure, and the task goes on."""
+        try:
+            self._claims.finish(trial)
+        except RunError as error:
+            say(f"trial {trial.number}: {error}")
+            write_failed(paths, self._settings, "internal", str(error))
+            self._claims.finish(trial)
 
     def _has_failed_early(self, paths: TrialPaths) -> bool:
         """Whether the trial's values could not be used, and nothing was started."""

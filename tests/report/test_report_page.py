@@ -182,6 +182,7 @@ def test_page_of_running_run(copied, write):
     (copied / "metrics.jsonl").write_text("\n".join(lines[:2]) + '\n{"epoch": 3, "los')
     submitted = json.loads((copied / "submitted.json").read_text())
     (copied / "submitted.json").write_text(json.dumps({**submitted, "host": "elsewhere"}))
+    (copied / "heartbeat.json").write_text(json.dumps({"phase": "training", "epochs": 4}))
 
     page = write(copied)
 
