@@ -105,11 +105,6 @@ def kill_session(victim: Victim, chance: Random, disk: SmallDisk | None) -> bool
     return any(killed) and _is_lost(victim)
 
 
-def kill_starter(victim: Victim, chance: Random, disk: SmallDisk | None) -> bool:
-    """submitit's own process, which only waits for launch: nothing may follow."""
-    return _send(signal.SIGKILL, victim.sessions[-1])
-
-
 def ask_to_stop(victim: Victim, chance: Random, disk: SmallDisk | None) -> bool:
     (victim.path / "stop").touch()
     return True
@@ -284,7 +279,6 @@ KINDS = {
         Kind("launcher killed", kill_launcher, _KILLED, by_hand=True),
         Kind("all killed", kill_session, _KILLED, by_hand=True),
         Kind("all terminated", terminate_session, _KILLED, by_hand=True),
-        Kind("submitit killed", kill_starter, frozenset()),
         Kind("stop file", ask_to_stop, frozenset({"stopped"})),
         Kind("time limit", reach_the_limit, frozenset({"time_limit"}), needs="limit"),
         Kind("checkpoint torn", tear_checkpoint, _KILLED, by_hand=True),

@@ -214,8 +214,9 @@ class Victim:
         return 0
 
     def launcher(self) -> int | None:
-        """The process that runs `launch`: the newest attempt's, or what submitit has started so far."""
-        return self._process("submitit.core._submit")
+        """The process that runs `launch`: the leader of the run's session."""
+        leader = self.sessions[-1]
+        return leader if leader in in_session(leader) else None
 
     def trainer(self) -> int | None:
         """The training process."""

@@ -18,7 +18,6 @@ FAULTS = {
         ("launcher killed", "training"),
         ("trainer terminated", "saving"),
         ("checkpoint torn", "training"),
-        ("submitit killed", "training"),
         ("stop file", "training"),
         ("all terminated", "training"),
         ("all killed", "saving"),
