@@ -50,6 +50,7 @@ class Terminal:
     def __init__(self, folder: Path, *words: str, rows: int = 24, columns: int = 120) -> None:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
             os.chdir(folder)
             environment = {**os.environ, "TERM": "xterm"}
             for name in ("COLUMNS", "LINES"):
@@ -72,16 +73,29 @@ class Terminal:
                 raise AssertionError(f"it ended without {text!r}: {self.text[start:]!r}")
         return self.text[start:]
 
+    def read_frame(self, start: int, columns: int, text: str) -> str:
+        """The first frame after a place that has a text and is not wider than the terminal."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            for frame in self.text[start:].split("\x1b[H"):
+                plain = ESCAPES.sub("", frame)
+                widest = max(len(line.rstrip("\r")) for line in plain.split("\n"))
+                if text in plain and widest <= columns:
+                    return plain
+            assert time.monotonic() < deadline, f"no such frame in {self.text[start:]!r}"
+            assert self._read(), f"it ended: {self.text[start:]!r}"
+
     def end(self) -> int:
         """Its exit status."""
+        deadline = time.monotonic() + PATIENCE_S
         while self._read():
-            pass
+            assert time.monotonic() < deadline, f"it goes on: {self.text[-500:]!r}"
         _, status = os.waitpid(self.pid, 0)
         os.close(self.master)
         return os.waitstatus_to_exitcode(status)
 
     def _read(self) -> bool:
-        ready, _, _ = select.select([self.master], [], [], PATIENCE_S)
+        ready, _, _ = select.select([self.master], [], [], 1.0)
         if not ready:
             return True
         try:
@@ -107,9 +121,8 @@ def test_resized_and_left_by_ctrl_c(runs):
 
     place = len(terminal.text)
     terminal.resize(10, 30)
-    narrow = ESCAPES.sub("", terminal.read_until("watched/20260101-1200-0002", place))
+    narrow = terminal.read_frame(place, columns=30, text="watched/20260101-1200-0002")
     assert "running" not in narrow, "it is to the right of what is shown"
-    assert max(len(line.rstrip("\r")) for line in narrow.split("\n")) <= 30
 
     os.write(terminal.master, b"\x03")
     assert terminal.end() == 130
