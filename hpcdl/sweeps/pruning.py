@@ -1,4 +1,4 @@
-"""Which trials end early: ASHA, Hyperband's brackets, the median rule. Pure.
+"""Which trials end early: ASHA and Hyperband's brackets. Pure.
 
 Of all scores the higher one is better; NaN is worse than any number.
 """
@@ -6,7 +6,6 @@ Of all scores the higher one is better; NaN is worse than any number.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,24 +56,6 @@ def asha_prunes(score: float, others: Sequence[float], eta: int) -> bool:
         return False  # too few to compare with
     better = sum(other > score for other in others)
     return better >= max(1, reached // eta)
-
-
-def median_prunes(best_score: float, others: Sequence[float], at_least: int = 5) -> bool:
-    """Whether a trial's best score so far is below the median of the others at the same epoch.
-
-    Source: Golovin et al., Google Vizier, KDD 2017, section 3.2.1.
-
-    Args:
-        best_score: the best one that this trial has had up to this epoch.
-        others: the others' scores at this epoch.
-        at_least: how many others are needed for a decision.
-    """
-    if math.isnan(best_score):
-        return True
-    numbers = [other for other in others if not math.isnan(other)]
-    if len(numbers) < max(1, at_least):
-        return False
-    return best_score < statistics.median(numbers)
 
 
 def brackets(first: int, epochs: int, eta: int) -> list[Bracket]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcdl.sweeps.pruning import asha_prunes, bracket_of, brackets, median_prunes, rungs
+from hpcdl.sweeps.pruning import asha_prunes, bracket_of, brackets, rungs
 
 scores = st.floats(-10, 10)
 
@@ -54,7 +54,6 @@ def test_equal_scores_go_on():
 def test_nan_is_worse_than_any_number():
     assert asha_prunes(nan, [], eta=3)
     assert not asha_prunes(0.1, [nan] * 8, eta=3)
-    assert median_prunes(nan, [])
 
 
 def test_brackets_of_the_paper():
@@ -85,12 +84,3 @@ def test_brackets_begin_at_their_rungs(first, epochs, eta):
     assert [bracket.first for bracket in shares[: len(levels)]] == levels
     assert shares[-1].first >= epochs or not levels
     assert all(bracket.trials >= 1 for bracket in shares)
-
-
-def test_median_rule():
-    others = [0.1, 0.2, 0.3, 0.4, 0.5]
-
-    assert median_prunes(0.29, others)
-    assert not median_prunes(0.3, others)
-    assert not median_prunes(0.0, others[:4])
-    assert not median_prunes(0.0, [*others[:4], nan])
