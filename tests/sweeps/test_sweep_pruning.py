@@ -1,4 +1,4 @@
-"""Pruning: who ends at a rung, by ASHA, Hyperband's brackets and the median."""
+"""Pruning: who ends at a rung, by ASHA and Hyperband's brackets."""
 
 from __future__ import annotations
 
