@@ -173,7 +173,7 @@ def _of_sweep(folder: Path, ask: bool) -> Holding:
 def _tasks(paths: SweepPaths, submitted: SweepSubmitted, ask: bool) -> int:
     """How many tasks wait or run; as many as were sent if SLURM does not tell."""
     if ask:
-        from hpcdl.submission.sweep import living_tasks
+        from hpcdl.submission.sweep_tasks import living_tasks
 
         try:
             return living_tasks(paths)

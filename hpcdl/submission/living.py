@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hpcdl.errors import UserError
 from hpcdl.run import records
-from hpcdl.submission.sweep import living_workers
+from hpcdl.submission.sweep_tasks import living_workers
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.submitted import SweepSubmitted
 

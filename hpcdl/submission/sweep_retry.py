@@ -12,7 +12,8 @@ from hpcdl.run import Run, records, remedies, states
 from hpcdl.run.remedies import Asked, Decision
 from hpcdl.run.result import Result
 from hpcdl.submission.living import Tasks, tasks_of
-from hpcdl.submission.sweep import is_requeued, send_reserves, send_tasks, tasks_for
+from hpcdl.submission.sweep import tasks_for
+from hpcdl.submission.sweep_tasks import is_requeued, send_reserves, send_tasks
 from hpcdl.sweeps.claims import offer
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.missing import whole_state
