@@ -421,9 +421,9 @@ def test_run_in_group_folder_is_private(bed: Bed) -> None:
     )
     words = f"umask 002; exec hpcdl submit job.yaml --cluster {bed.profile} --runs-dir {shared}"
     run = Run(bed, Path(bed.run("bash", "-c", words).stdout.strip()))
+    assert pickle_of(run).parent.stat().st_mode & 0o777 == 0o700, "it goes when the run is done"
     assert run.wait()["state"] == "done", run.log()
     assert run.path.parent.stat().st_mode & 0o7777 == 0o2775, "the group may make runs beside it"
-    assert pickle_of(run).parent.stat().st_mode & 0o777 == 0o700
     for path in (
         run.path,
         run.path / "user",
