@@ -47,6 +47,8 @@ def argv_for_run(paths: RunPaths, program: list[str], here: str | None = None) -
     frozen = read_plan(paths)
     prepare_home(paths.home, frozen.data_root, frozen_programs(paths))
     places = places_of(paths, frozen)
+    if places.workdir == str(paths.work):
+        paths.work.mkdir(exist_ok=True)  # an empty one goes when a run is done
     if here is not None and _can_be_bound(here):
         places = replace(places, workdir=here, binds=[*places.binds, here])
     return _started(frozen, places, program)
