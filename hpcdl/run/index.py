@@ -138,7 +138,7 @@ def _read(path: Path) -> dict[str, Row]:
         if others_could_write(path):
             return {}
         content = msgspec.convert(json.loads(path.read_bytes()), _Content)
-    except (OSError, ValueError, RecursionError):  # msgspec's ValidationError is a ValueError
+    except (OSError, ValueError, RecursionError, msgspec.ValidationError):
         return {}
     return content.rows if content.form == _FORM else {}
 
