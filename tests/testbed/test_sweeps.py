@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,15 @@ def workers(sweep: Sweep) -> list[int]:
     return [int(pid) for pid in text.split()]
 
 
+def worker_of(sweep: Sweep, task: str) -> int:
+    """The process of a task's worker."""
+    wanted = f"SLURM_ARRAY_TASK_ID={task}".encode()
+    for pid in workers(sweep):
+        if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            return pid
+    raise AssertionError(f"task {task} has no worker")
+
+
 def training(sweep: Sweep) -> list[str]:
     """The trials that have begun to train and have not ended."""
     names = []
@@ -39,7 +49,7 @@ def test_every_trial_ends_once(bed: Bed) -> None:
     options = ["--method", "asha", "--trials", "10", "--at-once", "3"]
     sweep = send_sweep(bed, *SPACE, *options)
     until(lambda: len(training(sweep)) == 3)
-    os.kill(workers(sweep)[0], signal.SIGKILL)
+    os.kill(worker_of(sweep, "0"), signal.SIGKILL)
     # Refused if the worker was this task's, and it is requeued already
     bed.run("scontrol", "requeue", f"{sweep.job_id}_1", check=False)
     bed.run("scancel", "--signal=USR2", "--batch", f"{sweep.job_id}_2")
