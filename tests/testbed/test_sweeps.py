@@ -44,7 +44,7 @@ def training(sweep: Sweep) -> list[str]:
 
 
 def test_every_trial_ends_once(bed: Bed) -> None:
-    """A worker is killed, a task requeued from outside, one warned, and a node goes down."""
+    """A worker is killed, a task requeued from outside, and one warned."""
     prepare_job(bed)
     options = ["--method", "asha", "--trials", "10", "--at-once", "3"]
     sweep = send_sweep(bed, *SPACE, *options)
