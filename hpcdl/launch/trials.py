@@ -147,11 +147,10 @@ class Worker:
     def _budget(self) -> int:
         """How many trials there may be."""
         submitted = keep_trying("submitted.json", self._read_submitted, self._paths.run)
-        more_trials = 0 if submitted is None else submitted.more_trials
         if self._is_gpu_time_used():
             say(f"the sweep's {self._settings.gpu_hours:g} GPU-hours are used")
             return 0
-        return budget_of(self._settings, more_trials)
+        return budget_of(self._settings, submitted)
 
     def _read_submitted(self) -> SweepSubmitted | None:
         with suppress(FileNotFoundError):

@@ -18,6 +18,7 @@ from hpcdl.run.state import Status
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.missing import whole_state
 from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.spent import budget_of
 from hpcdl.sweeps.state import SweepState, TrialState
 from hpcdl.sweeps.submitted import SweepSubmitted
 
@@ -50,9 +51,7 @@ class SweepFacts:
     @property
     def budget(self) -> int:
         """How many trials it is to have."""
-        if self.submitted is None:
-            return self.settings.trials
-        return self.settings.trials + self.submitted.more_trials
+        return budget_of(self.settings, self.submitted)
 
     @property
     def summary_state(self) -> str:

@@ -18,9 +18,9 @@ from hpcdl.sweeps.claims import offer
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.missing import whole_state
 from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.spent import budget_of
 from hpcdl.sweeps.state import SweepState
 from hpcdl.sweeps.submitted import SweepSubmitted
-from hpcdl.sweeps.suggest import grid_size
 
 _WITH_CHANGES = (remedies.MORE_MEMORY, remedies.ANOTHER_NODE)
 
@@ -105,7 +105,10 @@ def decide_sweep_retry(
     retry = SweepRetry(paths, trials)
     if not tasks.living:
         is_whole = not numbers and not asked.failed and asked.cause in (None, states.CANCELLED)
-        left = max(0, _budget(paths, settings) - len(claimed)) if is_whole else 0
+        left = 0
+        if is_whole:
+            budget = budget_of(settings, SweepSubmitted.read(paths))
+            left = max(0, budget - len(claimed))
         retry = SweepRetry(paths, trials, left, len(paths.offered_numbers()))
     return _with_options(retry, asked, memory_gb)
 
@@ -170,17 +173,6 @@ def _why_orphaned(paths: SweepPaths, run: Run) -> tuple[str, str | None]:
     if status.state == states.FAILED:  # SLURM says why the task ended
         return states.FAILED, status.cause
     return states.LOST, None
-
-
-def _budget(paths: SweepPaths, settings: SweepSettings) -> int:
-    """How many trials there may be."""
-    submitted = SweepSubmitted.read(paths)
-    trials = settings.trials
-    if submitted is not None:
-        trials += submitted.more_trials
-    if settings.method == "grid":
-        return min(trials, grid_size(settings.space))
-    return trials
 
 
 def _with_options(retry: SweepRetry, asked: Asked, memory_gb: float | None) -> SweepRetry:

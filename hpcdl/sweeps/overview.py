@@ -106,8 +106,7 @@ def overview(paths: SweepPaths) -> SweepOverview:
     fold = whole_state(paths)
     trials = _trials_by_files(paths, fold)
     tasks = LivingTasks()
-    more_trials = 0 if submitted is None else submitted.more_trials
-    budget = budget_of(settings, more_trials)
+    budget = budget_of(settings, submitted)
     left = _left(paths, settings, fold, budget, len(trials))
     if not paths.cancelled.exists() and (left or _unsettled(trials)):
         tasks = living_tasks(paths, submitted, _tasks_in_hand(fold, trials))

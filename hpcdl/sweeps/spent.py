@@ -7,12 +7,20 @@ from contextlib import suppress
 from hpcdl.errors import UserError
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.state import SweepState
+from hpcdl.sweeps.submitted import SweepSubmitted
 from hpcdl.sweeps.suggest import grid_size
 
 
-def budget_of(settings: SweepSettings, more_trials: int) -> int:
-    """How many trials there may be: a grid has no more than its points."""
-    trials = settings.trials + more_trials
+def budget_of(settings: SweepSettings, submitted: SweepSubmitted | None) -> int:
+    """How many trials there may be: a grid has no more than its points.
+
+    Args:
+        settings: the sweep's.
+        submitted: what was sent of it, which tells by how many trials it has grown.
+    """
+    trials = settings.trials
+    if submitted is not None:
+        trials += submitted.more_trials
     if settings.method == "grid":
         with suppress(UserError):
             trials = min(trials, grid_size(settings.space))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from hpcdl.job import Job, apply_sets
 from hpcdl.job.build import build
 from hpcdl.job.text import job_text
 from hpcdl.sweeps.arguments import ARGUMENT, with_argument
+from hpcdl.sweeps.trial_spec import as_sets
 from hpcdl.yamlfile.reader import Located, read_yaml
 
 
@@ -42,13 +42,13 @@ class TrialJobs:
         """
         problems: list[Problem] = []
         document = _copied(self._document)
-        sets = []
+        of_job = {}
         for key, value in parameters.items():
             if key.startswith(ARGUMENT):
                 _put_argument(document, key.removeprefix(ARGUMENT), value)
             else:
-                sets.append(f"{key}={json.dumps(value, ensure_ascii=False)}")
-        apply_sets(document, sets, problems)
+                of_job[key] = value
+        apply_sets(document, as_sets(of_job), problems)
         job = None
         if not problems:
             job = build(document, Path(self._job.folder), self._job.source, problems)

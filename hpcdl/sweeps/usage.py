@@ -8,6 +8,7 @@ from hpcdl.run import records, states
 from hpcdl.run.usage import Turn, Usage, request_of
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.settings import SweepSettings
+from hpcdl.sweeps.spent import budget_of
 from hpcdl.sweeps.state import SweepState, TrialState
 from hpcdl.sweeps.submitted import SweepSubmitted
 
@@ -71,9 +72,7 @@ def sweep_usage(paths: SweepPaths, now: float) -> SweepUsage:
         is_local=submitted is not None and submitted.backend == "local",
         share=1 / settings.trials_per_gpu,
     )
-    trials = settings.trials
-    if submitted is not None:
-        trials += submitted.more_trials
+    trials = budget_of(settings, submitted)
     ended = sum(turn.reason is not None for turn in turns)
     return SweepUsage(usage, settings, submitted, ended, trials, paths.cancelled.exists())
 
