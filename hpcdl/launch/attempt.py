@@ -324,9 +324,17 @@ def conclude(this: Attempt, ended: Ended) -> int:
     say(words)
     if outcome.state in (states.DONE, states.PRUNED, states.FAILED, states.CANCELLED):
         outcome = write_result(this, outcome)
-    if outcome.state == states.FAILED and (ended.status <= 0 or ended.status == EXIT_STOPPED):
+    return _status_of_end(outcome, ended.status)
+
+
+def _status_of_end(outcome: Outcome, status: int) -> int:
+    """The status to end with when a run is over; never 75, with which it would run again."""
+    if outcome.state == states.PRUNED:
+        return 0  # the program saved and stopped, as it was asked to
+    is_failure = outcome.state in (states.FAILED, states.CANCELLED)
+    if is_failure and (status <= 0 or status == EXIT_STOPPED):
         return 1
-    return ended.status
+    return status
 
 
 def write_result(this: Attempt, outcome: Outcome) -> Outcome:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hpcdl.cli.sweep_lines import trial_line
 from hpcdl.cli.sweep_watching import follow_sweep
@@ -96,6 +97,27 @@ def test_sweep_from_start_to_winner(folder):
     more = hpcdl("sweep", "more", sweep, "--trials", "1")
     assert (more.returncode, more.stdout) == (2, "")
     assert "has 3 trials, and its space has 3 combinations" in more.stderr
+
+
+def test_pruned_trial_is_over(folder):
+    script = Path(__file__).parents[1] / "testbed" / "sweep_script.py"
+    (folder / "train.py").write_text(script.read_text())
+    job = yaml.safe_load(JOB)
+    job["args"] += ["--epochs", "4", "--seconds", "0.3"]
+    job["sweep"] = {"over": {"args.rate": "0.1..1.0"}, "metric": "score", "direction": "maximize"}
+    job["sweep"] |= {"method": "asha", "first": 1, "eta": 2, "trials": 4}
+    (folder / "job.yaml").write_text(json.dumps(job))
+
+    done = hpcdl("sweep", "job.yaml", "--backend", "local", "--runs-dir", "runs", "--wait")
+
+    assert done.returncode == 0, done.stderr
+    paths = SweepPaths(Path(done.stdout.strip()))
+    results = []
+    for trial in sorted(paths.trials.iterdir()):
+        assert not (trial / "stop").exists()
+        results.append(json.loads((trial / "result.json").read_text())["state"])
+    assert results.count("pruned") >= 1
+    assert not paths.offered_numbers()
 
 
 def test_trials_are_added_to_stopped_sweep(folder):
