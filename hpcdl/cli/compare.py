@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,9 @@ def command(
     The best value of a row has a star, if the runs can be compared in it; what
     cannot be compared is listed below, with the reason. Then come the keys in
     which the jobs differ. Of a sweep these are its five best trials.
+
+    Runs that were tested on the same images are also scored together, by the
+    mean of their answers; so are the folds of one cross-validation.
 
     \b
     hpcdl compare k3f9 p0aa
@@ -115,6 +119,7 @@ def _plain(compared: Comparison) -> dict[str, Any]:
         "best": best,
         "not_compared": reasons,
         "notes": compared.notes,
+        "together": asdict(compared.together) if compared.together else None,
         "differences": compared.differences,
     }
 
@@ -135,6 +140,10 @@ def _lines(compared: Comparison) -> list[str]:
     lines = lines[: len(facts)]
     if compared.notes:
         lines += ["", *compared.notes]
+    if compared.together:
+        from hpcdl.report.together import sentence
+
+        lines += ["", sentence(compared.together)]
     if below:
         lines += ["", *below]
     return [line.replace("\u00a0", " ") for line in lines]

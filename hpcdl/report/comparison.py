@@ -14,6 +14,7 @@ from hpcdl.report.facts import Facts
 from hpcdl.report.measures import OTHERS, SCORES, Measure, further_metrics
 from hpcdl.report.overfitting import is_number
 from hpcdl.report.settings import differences
+from hpcdl.report.together import Together, together_of_runs
 from hpcdl.report.trial_job import with_each_argument
 from hpcdl.run import Run, states
 from hpcdl.run.paths import TrialPaths
@@ -51,7 +52,8 @@ class Comparison:
     """Runs side by side.
 
     labels: the runs' names in the table. differences: by key, the values of the jobs that differ.
-    notes: sentences on what cannot be compared, and why.
+    notes: sentences on what cannot be compared, and why. together: the mean of their answers; None
+    where there is no such thing.
     """
 
     runs: list[Facts]
@@ -59,6 +61,7 @@ class Comparison:
     rows: list[Row]
     differences: dict[str, list[Any]]
     notes: list[str]
+    together: Together | None = None
 
 
 def compare(runs: Sequence[Run], shows_env: bool = False) -> Comparison:
@@ -79,7 +82,8 @@ def compare(runs: Sequence[Run], shows_env: bool = False) -> Comparison:
     if not shows_env:
         for key, values in differing.items():
             differing[key] = [hidden.setting(key, value) for value in values]
-    return Comparison(facts, labels, rows, differing, _notes(facts, labels, rows))
+    notes = _notes(facts, labels, rows)
+    return Comparison(facts, labels, rows, differing, notes, together_of_runs(facts))
 
 
 def _row(measure: Measure, runs: Sequence[Facts]) -> Row | None:

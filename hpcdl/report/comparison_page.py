@@ -11,6 +11,7 @@ from hpcdl.report.comparable import takes_part, why_not
 from hpcdl.report.comparison import Comparison
 from hpcdl.report.facts import Facts
 from hpcdl.report.page import render
+from hpcdl.report.together import sentence
 
 _MOST = 12  # drawings
 _SETTINGS = ("learning_rate", "lr")  # a script may write them down, but does not measure them
@@ -21,8 +22,17 @@ def comparison_page(compared: Comparison) -> str:
     differing = {}
     for key, values in compared.differences.items():
         differing[key] = [_shown(value) for value in values]
-    drawn = _charts(compared)
-    return render("compare.html.j2", compared=compared, charts=drawn, differences=differing)
+    mean = ""
+    if compared.together:
+        words = sentence(compared.together)
+        mean = words[0].upper() + words[1:]
+    return render(
+        "compare.html.j2",
+        compared=compared,
+        charts=_charts(compared),
+        differences=differing,
+        together=mean,
+    )
 
 
 def _charts(compared: Comparison) -> list[dict[str, Any]]:

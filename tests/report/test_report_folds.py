@@ -78,6 +78,17 @@ def test_compare_shows_mean_and_deviation(validated, finished, cli):
     assert told["validation_accuracy"] == result["validation"]["accuracy"]
 
 
+def test_folds_are_scored_together(validated, cli):
+    out = cli("compare", validated).out
+    together = json.loads(cli("compare", validated, "--json").out)["together"]
+
+    assert "the mean of these 3 models: test accuracy " in out
+    result = json.loads((validated / "result.json").read_text())
+    alone = [one["accuracy"] for one in together["alone"]]
+    assert sum(alone) / 3 == pytest.approx(result["test"]["accuracy"], abs=1e-6)
+    assert together["rows"] == 90
+
+
 def test_wait_shows_the_folds_epochs(validated, cli):
     said = cli("wait", validated).err.splitlines()
 
