@@ -63,6 +63,8 @@ class RunFolder:
 
 ROWS = 61  # three batches of 20 and one of a single row: with two replicas, one of them has none
 NEVER = SavingSpec(every_s=1e9)
+# Variables of a trainer that may be set after TensorFlow is imported
+FORKED = {"HPCDL_ATTEMPT", "HPCDL_STOP_FILE"}
 IMAGES = Path("/gpfs/scratch/nct00/images")  # the test bed's
 
 
@@ -148,10 +150,47 @@ def make_run(tmp_path_factory, spec, arrays):
 
 
 @pytest.fixture(scope="session")
-def run_trainer(trainer_command):
-    """Runs the trainer once in a run folder, as the host does; it can import modules there."""
+def forked_trainers(trainer_command):
+    """A process that has imported TensorFlow and forks trainers; it starts when it is first needed."""
+    server: list[subprocess.Popen[str]] = []
+
+    def ask(request: dict[str, Any]) -> int:
+        if not server:
+            argv = [*trainer_command[:-2], str(Path(__file__).with_name("forking.py"))]
+            server.append(
+                subprocess.Popen(
+                    argv,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                    text=True,
+                )
+            )
+        pipes = server[0]
+        assert pipes.stdin is not None and pipes.stdout is not None
+        pipes.stdin.write(json.dumps(request) + "\n")
+        pipes.stdin.flush()
+        return int(pipes.stdout.readline())
+
+    yield ask
+    for process in server:
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def run_trainer(trainer_command, forked_trainers):
+    """Runs the trainer once in a run folder, as the host does; it can import modules there.
+
+    It is forked from a process with TensorFlow, unless it needs variables, or code, when Python starts.
+    """
 
     def run(folder: RunFolder, **environment: str) -> RunFolder:
+        needs_start = (folder.path / "sitecustomize.py").exists() or environment.keys() - FORKED
+        started = start if needs_start else fork
+        return started(folder, environment)
+
+    def start(folder: RunFolder, environment: dict[str, str]) -> RunFolder:
         path = os.pathsep.join([str(REPOSITORY), str(folder.path)])
         finished = subprocess.run(
             [*trainer_command, str(folder.path / "run.json")],
@@ -164,6 +203,15 @@ def run_trainer(trainer_command):
             line for line in finished.stderr.splitlines(True) if not line.startswith("INFO: ")
         ]  # Apptainer's
         return RunFolder(folder.path, finished.returncode, finished.stdout, "".join(talk))
+
+    def fork(folder: RunFolder, environment: dict[str, str]) -> RunFolder:
+        logs = [folder.path.with_name(f"{folder.path.name}.{name}") for name in ("out", "err")]
+        for log in logs:
+            log.write_text("")
+        request = {"run_json": str(folder.path / "run.json"), "path": [str(folder.path)]}
+        request |= {"stdout": str(logs[0]), "stderr": str(logs[1]), "environment": environment}
+        status = forked_trainers(request)
+        return RunFolder(folder.path, status, logs[0].read_text(), logs[1].read_text())
 
     return run
 
