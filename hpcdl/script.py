@@ -15,7 +15,7 @@ from hpcdl.contract.version import __version__
 from hpcdl.errors import UserError
 from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
 from hpcdl.mounts.binds import View
-from hpcdl.planning import SUPPORT, Plan, Script, Training, script_name, summary
+from hpcdl.planning import SUPPORT, Command, Plan, Script, Training, script_name, summary
 from hpcdl.run.states import OWN_REQUEUE
 from hpcdl.text import one_line
 
@@ -62,6 +62,8 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
         UserError: the plan has no container, or a value that SLURM cannot carry.
     """
     container, program = plan.container, plan.program
+    if isinstance(program, Command):
+        return _of_command(plan, program, file_name, bundle)
     if container is None:
         raise UserError(
             f"{plan.cluster} names no container image, and a batch script needs one: "
@@ -102,6 +104,33 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
         child=command(
             plan, places, program.argv(container.python, lambda name: _own_file(name, away))
         ),
+        max_requeues=plan.policy.max_requeues,
+    )
+
+
+def _of_command(plan: Plan, command: Command, file_name: str | None, bundle: bool) -> str:
+    """The batch script of a command of hpcdl's, which the node's own Python runs."""
+    name = file_name or script_name(plan)
+    how = "it needs code/ next to it: hpcdl render -o DIR writes both"
+    if bundle:
+        how = f"submit with: sbatch {name}"
+    exports: list[tuple[str, Word]] = [
+        *plan.environment.env.items(),
+        ("HPCDL_STOP_FILE", Bash("$SLURM_SUBMIT_DIR/stop.$SLURM_JOB_ID")),
+        ("PYTHONPATH", _SENT_FROM / "code"),
+    ]
+    logs = [("job-name", plan.name), ("output", "%x.%j.out"), ("error", "%x.%j.err")]
+    if command.workdir:
+        logs.insert(1, ("chdir", command.workdir))
+    python = plan.modules.host_python or "python3"
+    return _template(
+        plan,
+        how=how,
+        directives=[*logs, *plan.directives],
+        module_lines=plan.module_lines(with_host=True),
+        exports=exports,
+        own_home=False,
+        child=[[python], *([word] for word in command.argv(python, str)[1:])],
         max_requeues=plan.policy.max_requeues,
     )
 

@@ -43,6 +43,10 @@ def check_submission(
     if container is not None and not python_only and not is_known(submission.plan):
         say(f"looking into {container.image}, once: some seconds")
     checks = check_python if python_only else check_all
+    if submission.plan.program.on_host:
+        from hpcdl.cli.step_command import words_fit
+
+        more = [*more, ("command", words_fit)]
     report = checks(Subject(submission, cluster), more)
     places = [origin(finding, submission.job, cluster) for _, finding in report.findings]
     return report, places

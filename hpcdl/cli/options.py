@@ -172,7 +172,7 @@ def load(
     if settings.time is not None:
         for_job.append(f"resources.time={settings.time}")
     job = load_job(name, for_job, _script_arguments())
-    profile = _profile(settings.cluster, default_cluster)
+    profile = profile_of(settings.cluster, default_cluster)
     cluster = load_cluster(profile, for_cluster, job)
     for note in (_which_job(name, job), _which_profile(profile)):
         if note:
@@ -189,7 +189,7 @@ def _script_arguments() -> list[str]:
     return words
 
 
-def _profile(named: str | None, default: str | None) -> str:
+def profile_of(named: str | None, default: str | None) -> str:
     """The profile of a command: the one that --cluster names, else the command's default."""
     from hpcdl.cluster import choose_cluster, named_cluster
 

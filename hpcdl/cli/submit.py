@@ -65,7 +65,7 @@ def command(
     JOB is a job file, a script or notebook to run as it is, or the name of a
     shipped job (hpcdl jobs list). What follows -- are the script's arguments.
     A file with steps is a pipeline: all its jobs are checked, then sent, and a
-    path is printed for each.
+    path is printed for each. With --backend local they run one after the other.
 
     A job that cannot run is refused before it is in the queue (hpcdl check). The
     run's folder is printed; status, wait, logs, result and cancel take it, from
@@ -79,18 +79,14 @@ def command(
     hpcdl submit pipeline.yaml -c mycluster.yaml
     hpcdl submit mnist_cnn.yaml -c mycluster.yaml -s train.epochs=20 -s resources.time=02:00:00
     """
-    from hpcdl.errors import UserError
     from hpcdl.job.pipeline import is_pipeline
     from hpcdl.submission.after import require_after
     from hpcdl.submission.send import prepare, require_backend, submit
 
     if is_pipeline(job_name):
-        from hpcdl.cli.submit_pipeline import submit_pipeline
+        from hpcdl.cli.submit_pipeline import Where, submit_pipeline
 
-        if backend == "local":
-            message = f"{job_name} is a pipeline, which SLURM runs: nothing waits on one machine"
-            raise UserError(f"{message}; submit its jobs one after the other with --wait")
-        return submit_pipeline(job_name, settings, runs_dir, steps)
+        return submit_pipeline(job_name, Where(settings, backend, runs_dir), steps)
     default = "local" if backend == "local" else None
     job, cluster = options.load(job_name, settings, default)
     submission = prepare(job, cluster, backend, runs_dir, steps.after)
@@ -98,7 +94,7 @@ def command(
         options.say(note)
     require_after(submission.after, submission.plan, in_slurm=backend == "slurm")
     if steps.dry_run:
-        _print_script(submission)
+        print_script(submission)
         return 0
     require_backend(submission)
     notes: list[str] = []
@@ -120,7 +116,12 @@ def command(
     return follow(run)
 
 
-def _print_script(submission: Submission) -> None:
+def print_script(submission: Submission) -> None:
+    """Print the text that would be sent.
+
+    Raises:
+        UserError: on this machine none is.
+    """
     from hpcdl.errors import UserError
 
     if submission.script is None:

@@ -24,7 +24,7 @@ __all__ = ["Job", "Resources", "find_job", "format_time", "load_job", "parse_tim
 _ALTERNATIVES = (
     (("data.name", "data.path", "data.function"), ("data.args",)),
     (("model.name", "model.backbone", "model.function"), ("model.args",)),
-    (("script", "model"), ("data", "train", "args")),
+    (("script", "model", "hpcdl"), ("data", "train", "args")),
 )
 _SPACE = "sweep.over."  # what follows is a key of the job, dots and all
 _GOES_WITH = {

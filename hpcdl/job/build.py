@@ -18,6 +18,7 @@ from hpcdl.contract.spec import (
 from hpcdl.errors import Problem
 from hpcdl.image_address import not_a_file
 from hpcdl.job.checks import check_job
+from hpcdl.job.command import small_resources, with_words
 from hpcdl.job.notify_section import NotifySection
 from hpcdl.job.paths import Paths
 from hpcdl.job.sbatchoptions import with_flags
@@ -42,7 +43,7 @@ def build(document: Located, folder: Path, source: str, problems: list[Problem])
         problems: where problems are added.
     """
     walker = Walker(problems, {MlpSpec: _model})  # MlpSpec stands for the union of all models
-    job = walker.fill(Job, with_flags(document))
+    job = walker.fill(Job, with_words(with_flags(document), problems))
     if job is not None:
         check_job(job, document, walker)
     if job is None or problems:
@@ -81,6 +82,8 @@ def _resolved(job: Job, document: Located, paths: Paths) -> dict[str, Any]:
     if job.cluster:
         # These values keep their places: they join the profile's.
         changes["cluster"] = document.at("cluster").value
+    if job.hpcdl:
+        changes["resources"] = small_resources(job.resources, document)
     if job.script is not None:
         changes["script"] = _script_path(job.script, paths)
     if job.workdir is not None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from hpcdl.errors import Problem
+from hpcdl.job.command import NOT_WITH_COMMAND, WHY_NOT_WITH_COMMAND, command_problems
 from hpcdl.job.names import NAME
 from hpcdl.job.notify_section import check_notify
 from hpcdl.job.sbatchoptions import check_options
@@ -56,9 +57,13 @@ def _check_training(job: Job, document: Located, walker: Walker) -> None:
             walker.add(document.at(problem.key), problem.key, message_of(problem))
 
 
-def _script_or_model(document: Located) -> Iterator[Problem]:
-    """A job is either a script or a model with its data."""
+def _one_program(document: Located) -> Iterator[Problem]:
+    """A job is a command, a script, or a model with its data."""
     items = {key: item for key, item in document.value.items() if item.value is not None}
+    if "hpcdl" in items:
+        yield from _not_with(items, NOT_WITH_COMMAND, WHY_NOT_WITH_COMMAND)
+        yield from command_problems(items["hpcdl"])
+        return
     if "script" in items:
         message = "goes with a model; this job has a script, which does as it likes"
         yield from _not_with(items, ("data", "model", "train"), message)
@@ -66,7 +71,7 @@ def _script_or_model(document: Located) -> Iterator[Problem]:
     message = "goes with a script; this job has none"
     yield from _not_with(items, ("args", "workdir", "stop_signal"), message)
     if "model" not in items:
-        message = "missing; expected a model with its data, or a script"
+        message = "missing; expected a model with its data, a script, or an hpcdl command"
         yield Problem(document.where, "model", message)
     if "data" not in items:
         message = "missing; expected {name: ...}, {path: ...} or {function: ...}"
@@ -122,7 +127,7 @@ def _data_name(job: Job) -> Iterator[tuple[str, str]]:
 
 # About which keys there are: their values may be of any type
 _DOCUMENT_RULES: tuple[Callable[[Located], Iterator[Problem]], ...] = (
-    _script_or_model,
+    _one_program,
     _one_data_set,
     _variables,
 )

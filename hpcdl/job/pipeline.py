@@ -11,6 +11,7 @@ from pathlib import Path
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import apply_sets, load_job, read_document
 from hpcdl.job.build import build
+from hpcdl.job.command import steps_in
 from hpcdl.job.find import find_job
 from hpcdl.job.names import NAME
 from hpcdl.job.sections import Job
@@ -18,7 +19,9 @@ from hpcdl.text import did_you_mean, show
 from hpcdl.yamlfile.reader import Located
 
 _STEPS = re.compile(rb"^steps[ \t]*:", re.MULTILINE)
-_KEYS = ("job", "set", "after")
+_IN_BRACES = re.compile(rb"""\{[^}\n]*hpcdl:[^"'\n}]*\{""")  # where YAML reads {train} as a section
+_KEYS = ("job", "hpcdl", "resources", "set", "after")
+_EXPECTED = "expected {job: FILE}, {job: {a job's keys}} or {hpcdl: a command}, with after and set"
 _ANY = ":any"
 
 
@@ -30,7 +33,7 @@ class Step:
         name: of the step.
         job: what it runs; its own ``after`` has runs alone.
         after: the names of the steps that come before it, each with ``:any`` if that may end in
-            any way.
+            any way. A command comes after the steps that it names.
     """
 
     name: str
@@ -72,6 +75,9 @@ def load_pipeline(name: str) -> list[Step]:
     problems: list[Problem] = []
     document = read_document(path, name, problems)
     steps: dict[str, Step] = {}
+    if document is None and _IN_BRACES.search(path.read_bytes()):
+        message = 'within braces put quotes around a command: {hpcdl: "report {train}"}'
+        problems.append(Problem(name, "steps", message))
     if document is not None:
         sections = document.items_of("steps")
         if not sections:
@@ -98,20 +104,42 @@ def _step(name: str, section: Located, path: Path, problems: list[Problem]) -> S
     if not NAME.fullmatch(name):
         message = f"expected letters, digits, '.', '_' and '-'; got {show(name)}"
         problems.append(Problem(section.where, key, message))
-    if not isinstance(section.value, dict) or "job" not in section.value:
-        message = "expected {job: FILE} or {job: {a job's keys}}, with after and set"
-        problems.append(Problem(section.where, key, message))
+    if not isinstance(section.value, dict) or not {"job", "hpcdl"} & set(section.value):
+        problems.append(Problem(section.where, key, _EXPECTED))
         return None
     for other, item in section.value.items():
         if other not in _KEYS:
             close = did_you_mean(other, _KEYS)
             problems.append(Problem(item.where, f"{key}.{other}", f"unknown key{close}"))
+    content = section.value.get("job")
+    if "hpcdl" in section.value:
+        _refuse_job(section, key, problems)
+        content = _as_job(name, section)
+    elif "resources" in section.value:
+        message = "goes with hpcdl; of a job it is one of its own keys: set: [resources.cpus=2]"
+        problems.append(Problem(section.value["resources"].where, f"{key}.resources", message))
     sets = _texts(section, "set", key, problems)
     after = _texts(section, "after", key, problems)
     job = None
-    if len(problems) == before:
-        job = _job(section.value["job"], key, path, sets, problems)
+    if len(problems) == before and content is not None:
+        job = _job(content, key, path, sets, problems)
     return None if job is None else Step(name, job, after)
+
+
+def _refuse_job(section: Located, key: str, problems: list[Problem]) -> None:
+    """A step is one job, and not a command as well."""
+    if "job" in section.value:
+        message = "a step is a job or a command; make two steps of them"
+        problems.append(Problem(section.value["job"].where, f"{key}.job", message))
+
+
+def _as_job(name: str, section: Located) -> Located:
+    """The job of a step that is a command: it is called as the step."""
+    keys = {"name": Located(name, section.where, name)}
+    for key in ("hpcdl", "resources"):
+        if key in section.value:
+            keys[key] = section.value[key]
+    return Located(keys, section.where)
 
 
 def _texts(section: Located, name: str, key: str, problems: list[Problem]) -> list[str]:
@@ -149,15 +177,20 @@ def _job(
 def _with_known(
     steps: dict[str, Step], sections: dict[str, Located], problems: list[Problem]
 ) -> dict[str, Step]:
-    """The steps with those that their job files name as well; each that is named must be there."""
+    """The steps with those that their job files and commands name as well.
+
+    Each that is named must be there.
+    """
     known = {}
     for name, step in steps.items():
         own = [text for text in step.job.after if text.removesuffix(_ANY) in steps]
         runs = [text for text in step.job.after if text not in own]
-        known[name] = replace(
-            step, after=list(dict.fromkeys([*step.after, *own])), job=replace(step.job, after=runs)
-        )
-        for text in step.before:
+        after = list(dict.fromkeys([*step.after, *own]))
+        for text in steps_in(step.job.hpcdl):
+            if text not in after and f"{text}{_ANY}" not in after:
+                after.append(text)
+        known[name] = replace(step, after=after, job=replace(step.job, after=runs))
+        for text in known[name].before:
             if text not in steps or text == name:
                 message = f"there is no other step {show(text)}{did_you_mean(text, steps)}"
                 problems.append(Problem(sections[name].where, f"steps.{name}.after", message))

@@ -38,7 +38,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Job:
-    """What the user wants done: one training of an image classifier, or one script of any kind.
+    """What the user wants done: one training of an image classifier, one script, or one command.
 
     ``folder`` is where the job file lies; all paths in it are absolute. ``source``
     is how the file is called in scripts and messages, whatever the working directory.
@@ -57,6 +57,9 @@ class Job:
     train: Optional[TrainSpec] = setting("how the model is trained", None)
     script: Optional[str] = setting(
         "instead of data, model and train: a .py file or notebook to run unchanged", None
+    )
+    hpcdl: list[str] = setting(
+        "instead of a model or script: an hpcdl command to run on the node, as report RUN", []
     )
     args: list[str] = setting("the script's arguments", [])
     env: dict[str, str] = setting(

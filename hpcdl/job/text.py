@@ -18,6 +18,8 @@ def job_text(job: Job) -> str:
     section = dataclasses.asdict(dataclasses.replace(job, cluster={}))
     section["cluster"] = {key: item.plain() for key, item in job.cluster.items()}
     section = _without(section, _INTERNAL, (None, [], {}))
+    if job.hpcdl:
+        del section["container"]  # a command runs without one
     for key in ("resources", "data", "model", "train", "notify", "sweep"):
         if key in section:
             section[key] = _without(section[key])

@@ -68,6 +68,15 @@ def places_of(
         tmp: the program's temporary folder, if it has its own.
     """
     code = Manifest.read(paths).code_folder or ""
+    if plan.program.on_host:
+        return Places(
+            workdir=plan.program.workdir or str(paths.root),
+            home=os.path.expanduser("~"),
+            stop_file=str(paths.stop),
+            pythonpath=code,
+            tmp=tmp,
+            after=_runs_before(paths),
+        )
     trainer = isinstance(plan.program, Training)
     return Places(
         workdir=plan.program.workdir or str(paths.root if trainer else paths.work),
@@ -152,10 +161,10 @@ def features_cache(paths: RunPaths) -> str | None:
 
 
 def program_of(paths: RunPaths, plan: Plan) -> list[str]:
-    """The program's argv: the trainer, or the frozen script with its arguments."""
+    """The program's argv: the trainer, a command, or the frozen script with its arguments."""
     python = plan.container.python if plan.container else sys.executable
     program = plan.program
-    if isinstance(program, Training):
+    if not isinstance(program, Script):
         return program.argv(python, lambda name: str(paths.root / name))
     script = Path(program.script).name
     if not os.path.exists(paths.user / script):  # an older hpcdl has made a .py file of a notebook
@@ -191,6 +200,8 @@ def argv_of(
         existing = [bind for bind in plan.container.shown if os.path.exists(parse(bind).source)]
         plan = replace(plan, container=replace(plan.container, shown=existing))
         return container.argv(plan, places, program), outer
+    if plan.program.on_host:
+        return program, _on_host(plan, places)
     import site
 
     # Without a container the machine's own TensorFlow is used. It may lie in the user's site
@@ -202,6 +213,22 @@ def argv_of(
     if places.tmp is not None:
         env["TMPDIR"] = places.tmp
     return program, env
+
+
+def _on_host(plan: Plan, places: Places) -> dict[str, str]:
+    """The environment of a command of hpcdl's: that of this process, and the run's frozen code.
+
+    HOME is the user's own, where the profiles are that `hpcdl init` keeps.
+    """
+    env = {**os.environ, **plan.environment.env, "PYTHONUNBUFFERED": "1"}
+    folders = [plain(places.pythonpath or ""), env.get("PYTHONPATH")]
+    env["PYTHONPATH"] = ":".join(filter(None, folders))
+    env["HPCDL_STOP_FILE"] = plain(places.stop_file)
+    if places.after:
+        env["HPCDL_AFTER"] = ":".join(places.after)
+    if places.tmp is not None:
+        env["TMPDIR"] = places.tmp
+    return env
 
 
 def with_modules(

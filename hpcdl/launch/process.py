@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, NamedTuple
 
 from hpcdl.container import plain
@@ -34,7 +35,7 @@ from hpcdl.launch.served import ServedTrials
 from hpcdl.launch.stop_signal import StopSignal
 from hpcdl.launch.task import TaskContext
 from hpcdl.launch.watchers import KillWatcher, RemovedWatcher, Watcher
-from hpcdl.planning import Plan, Script, Training
+from hpcdl.planning import Plan, Training
 from hpcdl.run import states
 from hpcdl.run.causes import Ending
 from hpcdl.run.logs import tail
@@ -97,7 +98,9 @@ def run_program(this: ProgramRun) -> Ending:
     paths, plan, deadline = this.paths, this.plan, this.deadline
     terminated, killed_before = _note_sigterm(), oom_kills()
     programs = frozen_programs(paths)
-    keep_trying("the run's home", lambda: prepare_home(paths.home, plan.data_root, programs), paths)
+    if not plan.program.on_host:
+        prepare = partial(prepare_home, paths.home, plan.data_root, programs)
+        keep_trying("the run's home", prepare, paths)
     scratch = plan.scratch and os.path.expandvars(plan.scratch)
     if this.served is not None:
         scratch = str(this.served.tmp)
@@ -116,7 +119,8 @@ def run_program(this: ProgramRun) -> Ending:
         killed = killed_after - killed_before
     return Ending(
         status=status,
-        script=isinstance(plan.program, Script),
+        script=not plan.program.keeps_state,
+        command=plan.program.on_host,
         in_slurm=this.in_slurm,
         log=log,
         gpus=plan.size.gpus,

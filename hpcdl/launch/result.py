@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.files import write_json
-from hpcdl.planning import Plan, Script
+from hpcdl.planning import Command, Plan, Script
 from hpcdl.run import states
 from hpcdl.run.causes import Outcome
-from hpcdl.run.hints import hint
+from hpcdl.run.hints import COMMAND_HINTS, hint
 from hpcdl.run.legacykeras import tf_keras_hint
 from hpcdl.run.logs import tail, telling_lines
 from hpcdl.run.metrics import read_metrics
@@ -64,6 +64,8 @@ def finish(
     if isinstance(plan.program, Script):
         result["script"] = {"file": plan.program.script, "args": plan.program.args}
         _add_metrics(result, paths)
+    if isinstance(plan.program, Command):
+        result["command"] = plan.program.words
     ends = {event.attempt: event for event in events if event.is_end}
     result["attempts"] = []
     for number in sorted(ends):
@@ -94,8 +96,9 @@ def _add_failure(
 ) -> None:
     """Why the run failed, what to try next, and the lines of the log that show it."""
     failure = Failure.read(paths)
-    is_script = isinstance(plan.program, Script)
-    usual_hint = hint(outcome.cause, is_script, plan.container is not None)
+    usual_hint = hint(outcome.cause, not plan.program.keeps_state, plan.container is not None)
+    if plan.program.on_host and outcome.cause in COMMAND_HINTS:
+        usual_hint = COMMAND_HINTS[outcome.cause]
     log = paths.log(attempt)
     result["message"] = failure.message or _message(log, plan, outcome)
     result["hint"] = failure.hint or _hint_from_log(log, paths, plan) or usual_hint

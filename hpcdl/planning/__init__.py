@@ -11,10 +11,12 @@ from pathlib import PurePath
 from hpcdl.cluster.schema import Cluster, Image
 from hpcdl.errors import JobError
 from hpcdl.job import Job
+from hpcdl.job.command import COMMAND_MEMORY_GB, shown_command, with_data_root
 from hpcdl.planning.directives import cpus_of, directives, lead_s, share_of_memory
 from hpcdl.planning.parts import (
     NOTEBOOK_RUNNER,
     SUPPORT,
+    Command,
     Container,
     Environment,
     Modules,
@@ -31,6 +33,7 @@ from hpcdl.planning.refusals import choose_image, refusals
 __all__ = [
     "NOTEBOOK_RUNNER",
     "SUPPORT",
+    "Command",
     "Container",
     "Environment",
     "Modules",
@@ -66,12 +69,15 @@ def plan(job: Job, cluster: Cluster) -> Plan:
         nodes=resources.nodes,
         gpus=resources.gpus,
         cpus=cpus_of(job, cluster),
-        memory_gb=resources.memory_gb or share_of_memory(resources.gpus, cluster),
+        memory_gb=resources.memory_gb or _memory_gb(job, cluster),
         time_limit_s=resources.time_limit_s,
         emulate_gpus=cluster.emulate_gpus,
         gpus_granted=cluster.gpu_request != "none",
     )
     notify = job.notify or cluster.notify
+    program = _program(job, cluster)
+    if isinstance(program, Command):
+        notes.append(f"runs on the node, without a container: {shown_command(program.words)}")
     return Plan(
         name=job.name,
         source=job.source,
@@ -79,7 +85,7 @@ def plan(job: Job, cluster: Cluster) -> Plan:
         data_root=cluster.data_root,
         scratch=cluster.scratch,
         size=size,
-        program=_program(job, cluster),
+        program=program,
         container=None if image is None else _container(job, cluster, image),
         environment=Environment(job.env, cluster.pass_env, job.pythonpath),
         modules=Modules(
@@ -110,7 +116,17 @@ def _container(job: Job, cluster: Cluster, image: Image) -> Container:
     )
 
 
+def _memory_gb(job: Job, cluster: Cluster) -> float | None:
+    """The memory that a job gets which asks for none, in GiB; None if it is not known."""
+    share = share_of_memory(job.resources.gpus, cluster)
+    if job.hpcdl and share is not None:
+        return min(share, COMMAND_MEMORY_GB)
+    return share
+
+
 def _program(job: Job, cluster: Cluster) -> Program:
+    if job.hpcdl:
+        return Command(with_data_root(job.hpcdl, cluster.data_root), job.workdir or job.folder)
     if job.script is None:
         weights = getattr(job.model, "weights", None)
         path = job.data.path if job.data else None

@@ -11,6 +11,11 @@ FileName = TypeVar("FileName")  # how a program's file is named: as text, or as 
 # The program that runs a notebook, in the folder of support files next to it
 SUPPORT = "hpcdl_support"
 NOTEBOOK_RUNNER = f"{SUPPORT}/run_notebook.py"
+# Runs hpcdl's command line. `-m hpcdl` would import what lies in the working directory first.
+RUN_COMMAND = (
+    "import sys; sys.path[:] = [folder for folder in sys.path if folder]; "
+    "from hpcdl.cli import entrypoint; entrypoint()"
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Training:
     reads: list[str] = field(default_factory=list)
 
     kind: ClassVar[str] = "training"
+    on_host: ClassVar[bool] = False  # see `Command`
     keeps_state: ClassVar[bool] = True  # it saves checkpoints, and says itself what came out
     workdir: ClassVar[Optional[str]] = None  # the run folder
     stop_signal: ClassVar[Optional[str]] = None  # it looks for the stop file itself
@@ -81,6 +87,7 @@ class Script:
     sets: Optional[list[str]] = None
 
     kind: ClassVar[str] = "script"
+    on_host: ClassVar[bool] = False
     keeps_state: ClassVar[bool] = False  # hpcdl knows nothing of how it does so
     reads: ClassVar[Sequence[str]] = ()  # what its text names is bound as `Container.shown`
 
@@ -97,7 +104,30 @@ class Script:
         return [*words, place(self.script), *self.args]
 
 
-Program = Union[Training, Script]
+@dataclass(frozen=True)
+class Command:
+    """The program of a job that is a command of hpcdl's own, such as ``hpcdl report RUN``.
+
+    Args:
+        words: those after ``hpcdl``.
+        workdir: the folder that it works in, so that its relative paths hold.
+    """
+
+    words: list[str]
+    workdir: Optional[str] = None
+
+    kind: ClassVar[str] = "command"
+    on_host: ClassVar[bool] = True  # the node's Python runs it: no container, no home of its own
+    keeps_state: ClassVar[bool] = False
+    stop_signal: ClassVar[Optional[str]] = None
+    reads: ClassVar[Sequence[str]] = ()
+
+    def argv(self, python: str, place: Callable[[str], FileName]) -> list[str | FileName]:
+        """The program's words; for the arguments see `Training.argv`."""
+        return [python, "-c", RUN_COMMAND, *self.words]
+
+
+Program = Union[Training, Script, Command]
 
 
 @dataclass(frozen=True)

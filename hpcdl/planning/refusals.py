@@ -9,12 +9,15 @@ from math import inf
 from hpcdl.cluster.schema import Cluster, Image
 from hpcdl.errors import Problem
 from hpcdl.job import Job, format_time, parse_time
+from hpcdl.job.command import steps_in
 from hpcdl.job.training import training_problems
 from hpcdl.planning.directives import cpus_of
 
 
 def choose_image(job: Job, cluster: Cluster) -> tuple[Image | None, list[Problem]]:
     """The job's image, or None if it runs without a container; and what is wrong with its name."""
+    if job.hpcdl:
+        return None, []
     if "/" in job.container:
         return Image(job.container), []
     if job.container in cluster.images:
@@ -33,7 +36,15 @@ def refusals(job: Job, cluster: Cluster) -> list[Problem]:
         *training_problems(job),
         *_too_long(job, cluster),
         *_unbindable(job, cluster),
+        *_no_pipeline(job),
     ]
+
+
+def _no_pipeline(job: Job) -> Iterator[Problem]:
+    """The job's command names steps of a pipeline, and it is not a pipeline's."""
+    for name in steps_in(job.hpcdl):
+        message = f"{{{name}}} stands for the run of a pipeline's step, and this job is in none"
+        yield _problem(job, "hpcdl", f"{message}: write the run's path, or submit the pipeline")
 
 
 def _problem(job: Job, key: str, message: str) -> Problem:

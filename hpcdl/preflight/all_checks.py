@@ -77,7 +77,7 @@ def _names_paths_in_container(subject: Subject) -> bool:
 
 
 def _without_container(subject: Subject) -> bool:
-    return subject.plan.container is None
+    return subject.plan.container is None and not subject.plan.program.on_host
 
 
 SITE = [
@@ -92,7 +92,7 @@ CHECKS = [
     *SITE,
     NamedCheck("budget", gpu_budget, has_budget),
     EARLIER_RUNS,
-    NamedCheck("image", image),
+    NamedCheck("image", image, _in_container),
     NamedCheck("packages", packages, _has_packages),
     NamedCheck("data", data, _has_data),
     NamedCheck("script", script, _has_script),

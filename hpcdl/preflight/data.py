@@ -29,6 +29,9 @@ def data(subject: Subject) -> Iterator[Finding | Note]:
     if spec is None or spec.data.path is None:
         return
     path = Path(spec.data.path)
+    if str(path) in subject.submission.made_before:
+        yield Note(f"data: {path} is made by a step before; the node looks at it")
+        return
     if not os.path.exists(path):
         yield _missing(subject, path)
         return

@@ -25,7 +25,7 @@ def file_system(subject: Subject) -> Iterator[Finding]:
         yield _by_option(subject, finding)
     yield from _binds(subject.cluster.binds)
     yield from _data_root(subject, subject.plan.data_root)
-    workdir = subject.plan.program.workdir
+    workdir = subject.job.workdir
     if workdir and not _is_usable(workdir, os.W_OK):
         cause = f"you cannot write in the working directory {workdir}"
         yield Finding(cause, _ask_owner(Path(workdir)), "job", "workdir", blocks=False)

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from hpcdl import modules
 from hpcdl.extras import own_source, pip_install
+from hpcdl.job.command import shown_command
 from hpcdl.modules import ModuleError
+from hpcdl.planning import Command
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.ask_host_python import why_not
 from hpcdl.preflight.image import nodes_architectures
+from hpcdl.submission.send import python_options
 
 NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - each machine has its own
 # e_machine of an ELF file, by uname's words: /usr/include/elf.h
@@ -41,6 +45,24 @@ def host_python(subject: Subject) -> Iterator[Finding]:
         install = f"install hpcdl for it ({pip_install(own_source(), python=python)})"
         fix = f"{install}, or name the modules that it needs: cluster.host_modules"
         yield _finding(f"{python} cannot run hpcdl's worker{after}: {reason}", fix)
+        return
+    yield from _lacks_for_command(subject, python)
+
+
+def _lacks_for_command(subject: Subject, python: str) -> Iterator[Finding]:
+    """The packages that a command of hpcdl's needs are missing."""
+    program = subject.plan.program
+    if not isinstance(program, Command):
+        return
+    names = {"click": "click", "rich": "rich", "jinja2": "jinja2"}
+    if program.words[:2] == ["data", "pack"]:
+        names |= {"PIL": "pillow", "google_crc32c": "google-crc32c"}
+    argv = [python, *python_options(), "-c", f"import {', '.join(names)}"]
+    done = modules.run(subject.module_lines, argv)
+    if done.returncode:
+        cause = f"{python} cannot run {shown_command(program.words)}"
+        fix = f"install what it needs: {pip_install(*names.values(), python=python)}"
+        yield _finding(f"{cause}: {modules.last_line(done.stderr)}", fix)
 
 
 def _place_finding(python: str) -> Finding | None:

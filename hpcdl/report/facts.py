@@ -55,7 +55,9 @@ class Facts:
 
     @property
     def is_script(self) -> bool:
-        """Whether the run is a script of its user's, not a training of hpcdl's."""
+        """Whether the run is a script of its user's or a command, not a training of hpcdl's."""
+        if self.plan.get("kind") == "command":
+            return True
         return bool(self.plan.get("script") or self.section("script"))
 
     @property

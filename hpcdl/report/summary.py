@@ -57,6 +57,8 @@ def _outcome(facts: Facts) -> str:
             number = count(mistakes)
         right = percent(test["accuracy"])
         return f"It gets {right} of {several(rows, 'test image')} right ({number} wrong)."
+    if status.state == states.DONE and facts.result.get("command"):
+        return "It is done: its command ended without an error."
     if status.state == states.DONE and facts.is_script:
         return "It is done: its script ended without an error."
     if status.state == states.DONE:

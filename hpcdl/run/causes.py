@@ -18,6 +18,7 @@ _TRAINER = {
     exit_status.EXIT_DEVICES: "device",
     exit_status.EXIT_INTERNAL: "internal",
 }
+_REFUSED = 2  # how a command of hpcdl's ends if something that the user gave is wrong
 # The cause for each of SLURM's states of a job that has ended
 _SLURM = {
     "TIMEOUT": "time_limit",
@@ -80,6 +81,7 @@ class Ending:
         asked_to_stop: whether the stop file was there.
         near_the_end: whether the time limit may have been why it was asked to stop.
         stop_reason: why a sweep asked it to stop: ``pruned`` or ``no_metric``; else None.
+        command: whether it was a command of hpcdl's, for which ``script`` is true as well.
     """
 
     status: int
@@ -94,6 +96,7 @@ class Ending:
     asked_to_stop: bool = False
     near_the_end: bool = False
     stop_reason: str | None = None
+    command: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,17 @@ def of_ending(end: Ending) -> Outcome:
         killed = "the kernel killed one of its processes for memory"
         message = f"the program ended with exit status {end.status}; {killed}"
         return Outcome(states.FAILED, "out_of_memory", message)
-    usual = "user_code" if end.script else _TRAINER.get(end.status, "internal")
-    cause = _of_words(end) or usual
+    cause = _of_words(end) or _usual_cause(end)
     return Outcome(states.FAILED, cause, f"the program ended with exit status {end.status}")
+
+
+def _usual_cause(end: Ending) -> str:
+    """The cause that the exit status alone tells."""
+    if end.command:
+        return "spec" if end.status == _REFUSED else "internal"
+    if end.script:
+        return "user_code"
+    return _TRAINER.get(end.status, "internal")
 
 
 def _has_stopped(end: Ending) -> bool:

@@ -105,6 +105,8 @@ def _is_same(plan: Record, job: Job) -> bool:
     resources = job.resources
     if (plan.get("gpus"), plan.get("nodes")) != (resources.gpus, resources.nodes):
         return False
+    if bool(plan.get("words")) != bool(job.hpcdl):  # a command of hpcdl's
+        return False
     return os.path.basename(plan.get("script") or "") == os.path.basename(job.script or "")
 
 

@@ -32,6 +32,15 @@ HINTS = {
         "a node that other jobs fail on too is the site's to mend"
     ),
 }
+_COMMAND_AGAIN = "hpcdl resume RUN runs the command again"
+# Of a job that is a command of hpcdl's
+COMMAND_HINTS = {
+    "spec": "put right what the message names, and submit the job again",
+    "internal": f"hpcdl logs RUN shows more; {_COMMAND_AGAIN}",
+    "out_of_memory": "ask for more memory: hpcdl retry RUN, or --set resources.memory_gb=N",
+    states.TIME_LIMIT: f"ask for more: --set resources.time=HH:MM:SS; or {_COMMAND_AGAIN}",
+    states.NODE_FAILURE: f"{_COMMAND_AGAIN}, on another node",
+}
 _SHELL = re.compile("; (?:or )?hpcdl shell RUN")
 # hpcdl saves nothing for a script: it can only go on from what it saved itself.
 _RUNS_AGAIN = "hpcdl resume RUN runs the script again, from its start unless it saved its state"

@@ -23,7 +23,8 @@ SCRIPT = "job.sbatch"
 def write_bundle(folder: Path, located: Located) -> None:
     """Write ``job.sbatch`` and what it needs.
 
-    For a training these are ``run.json`` and ``code/``, else the script and its files.
+    For a training these are ``run.json`` and ``code/``, for a command ``code/``, else the script
+    and its files.
 
     Raises:
         UserError: the folder is not empty, or cannot be written.
@@ -36,7 +37,11 @@ def write_bundle(folder: Path, located: Located) -> None:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))
         try:
-            if spec is None:
+            if plan.program.on_host:
+                copy_code(aside / "code" / "hpcdl")
+                note = f"works in {plan.program.workdir}, wherever this folder is copied to"
+                plan = replace(plan, notes=[*plan.notes, note])
+            elif spec is None:
                 plan = _moved(plan, job)
                 freeze_user_files(job, aside)
                 freeze_support(aside)

@@ -48,6 +48,7 @@ class Submission:
         unseen: what the container will not show, for the checks.
         after: the runs that must have ended before.
         cluster: the profile; None where there is none.
+        made_before: data sets that the pipeline's steps before it make.
     """
 
     job: Job
@@ -61,6 +62,7 @@ class Submission:
     unseen: list[Unseen] = field(default_factory=list)
     after: list[After] = field(default_factory=list)
     cluster: Cluster | None = None
+    made_before: Sequence[str] = ()
 
     def within_budget(
         self, tasks: int = 1, at_most: float | None = None
@@ -111,7 +113,8 @@ def prepare(
         notes += _about_clusters(cluster)
     located = locate(job, cluster, plan(job, cluster), local=backend == "local")
     notes += located.notes
-    if backend == "slurm" and located.plan.container is None:
+    needs_container = not located.plan.program.on_host
+    if backend == "slurm" and needs_container and located.plan.container is None:
         raise UserError(
             f"{cluster.name} names no container image, which a job in SLURM runs in: "
             f"choose another --cluster, or --backend local"

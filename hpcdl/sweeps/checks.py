@@ -39,6 +39,9 @@ def check_sweep(job: Job, on_this_machine: bool = False) -> SweepSettings:
     """
     section = job.sweep or SweepSection()
     problems: list[Problem] = []
+    if job.hpcdl:
+        message = "is a command of hpcdl's; a sweep runs a training or a script many times"
+        raise JobError(f"{job.source}, the sweep", [Problem(job.source, "hpcdl", message)])
     space = _space(job, section, problems)
     problems += [*_gpu_problems(job, section), *_after_problems(job)]
     trials = section.trials or 0

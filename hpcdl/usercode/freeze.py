@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,17 +22,18 @@ from hpcdl.usercode.source import NOTEBOOK
 from hpcdl.usercode.user_files import user_files
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_TEMPLATES = "_data/templates"
 
 
 def code_sha() -> str:
-    """The sha256 (16 hex digits) of hpcdl's own Python files: names and bytes."""
+    """The sha256 (16 hex digits) of hpcdl's own files: names and bytes."""
     return _sha_of(_PACKAGE)
 
 
 def _sha_of(package: Path) -> str:
     digest = hashlib.sha256()
-    for name in _sources(package):
-        digest.update(name.encode() + b"\0" + Path(package, name).read_bytes() + b"\0")
+    for name, path in _sources(package).items():
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -71,21 +73,38 @@ def freeze_code(runs_root: Path, sha: str | None = None) -> Path:
     return folder
 
 
-def _sources(package: Path) -> list[str]:
-    """The names of hpcdl's Python files, from its folder on, in the same order everywhere."""
-    names = []
-    for folder, folders, files in os.walk(package):
+def _sources(package: Path) -> dict[str, Path]:
+    """hpcdl's files by their names in a wheel, in the same order everywhere.
+
+    These are its Python files, the profiles, and the templates of pages and batch scripts: a
+    command of hpcdl's that is a job needs them.
+    """
+    files = {}
+    for path in _files_below(package, (".py", ".yaml")):
         # _data is a wheel's: the scripts of its jobs are not hpcdl's code
-        folders[:] = [name for name in folders if name not in ("_data", "__pycache__")]
-        place = os.path.relpath(folder, package)
-        names += [os.path.normpath(f"{place}/{name}") for name in files if name.endswith(".py")]
-    return sorted(names)
+        if path.relative_to(package).parts[0] != "_data":
+            files[str(path.relative_to(package))] = path
+    templates = package / _TEMPLATES
+    if not templates.is_dir():  # a checkout has them next to the package
+        templates = package.parent / templates.name
+    for path in _files_below(templates, ("",)):
+        files[f"{_TEMPLATES}/{path.relative_to(templates)}"] = path
+    return dict(sorted(files.items()))
+
+
+def _files_below(top: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    """The files in a folder and those below it, but for what Python keeps compiled."""
+    for folder, folders, files in os.walk(top):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in files:
+            if name.endswith(endings):
+                yield Path(folder, name)
 
 
 def copy_code(target: Path) -> None:
-    """Copy hpcdl's Python files to a folder."""
-    for name in _sources(_PACKAGE):
-        _copy(_PACKAGE / name, target / name)
+    """Copy hpcdl's own files to a folder."""
+    for name, path in _sources(_PACKAGE).items():
+        _copy(path, target / name)
 
 
 def freeze_user_files(job: Job, target: Path) -> None:

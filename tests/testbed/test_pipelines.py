@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.conftest import Bed, Run, until
+from tests.testbed.conftest import VENV, Bed, Run, until
 
 pytestmark = pytest.mark.testbed
 
@@ -28,6 +28,32 @@ steps:
 PACK = 'name: pack\ncontainer: python\nresources: {gpus: 0, time: "00:05:00"}\nscript: pack.py\n'
 READS = 'import os\npack = os.environ["HPCDL_AFTER"]\nprint(open(pack + "/work/packed").read())\n'
 REPORT = 'import os\nprint("after", os.environ["HPCDL_AFTER"])\n'
+
+COMMANDS = """
+steps:
+  pack: {hpcdl: data pack photos}
+  train:
+    job: {name: train, container: python, script: train.py, resources: {gpus: 0, time: "00:05:00"}}
+    after: pack
+  report:
+    hpcdl: report {train} -o page.html
+    resources: {time: "00:05:00"}
+"""
+LOOKS = 'import os\nprint(os.listdir(os.environ["HPCDL_DATA_ROOT"] + "/photos"))\n'
+IMAGES = """
+import os
+from PIL import Image
+for label in ("a", "b"):
+    os.makedirs(f"photos/{label}")
+    for number in range(5):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(f"photos/{label}/{number}.png")
+"""
+
+
+def write_commands(bed: Bed) -> None:
+    bed.write("pipeline.yaml", COMMANDS)
+    bed.write("train.py", LOOKS)
+    bed.write("images.py", IMAGES)
 
 
 def write(bed: Bed, train: str) -> None:
@@ -56,6 +82,32 @@ def test_pipeline_runs_in_order(bed: Bed) -> None:
     assert f"after {train.path}:{pack.path}" in report.log()
     starts = [run.lines("attempts.jsonl")[0]["time"] for run in (pack, train, report)]
     assert starts == sorted(starts)
+
+
+def test_commands_run_on_nodes(bed: Bed) -> None:
+    """Pack, a script and report: the commands without a container, with the user's paths."""
+    write_commands(bed)
+    bed.run(VENV / "python", "images.py")
+    given = ("--set", f"cluster.data_root={bed.folder}/data")
+    where = ("--cluster", bed.profile, "--runs-dir", bed.runs, *given)
+    script = bed.run("hpcdl", "submit", "pipeline.yaml", *where, "--dry-run").stdout
+    assert f"hpcdl data pack photos --data-root {bed.folder}/data" in script
+    pack, train, report = send(bed, "--wait", *given)
+    assert report.json("result.json")["command"] == ["report", str(train.path), "-o", "page.html"]
+    assert "train.npy" in train.log()
+    assert "<html" in (bed.folder / "page.html").read_text()
+    assert "done" in bed.run("hpcdl", "cost", pack.path).stdout
+
+
+def test_failed_command_is_retried(bed: Bed) -> None:
+    """Its folder of images is missing. When it is there, the steps after it go on as well."""
+    write_commands(bed)
+    pack, train, report = send(bed, "--set", f"cluster.data_root={bed.folder}/data")
+    assert pack.wait()["state"] == "failed"
+    assert until(lambda: report.status()["state"] == "cancelled")
+    bed.run(VENV / "python", "images.py")
+    bed.run("hpcdl", "retry", pack.path, "--force")
+    assert [run.wait()["state"] for run in (pack, train, report)] == ["done"] * 3
 
 
 def test_failed_step_cancels_the_rest(bed: Bed) -> None:
