@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,7 @@ def render(job: Job | Plan, cluster: Cluster | None = None) -> str:
         return render_plan(job)
     if cluster is None:
         raise TypeError("render() of a job needs a cluster: render(job, load_cluster(name))")
+    _require_job(job, "render()")
     if is_notebook(job):
         raise UserError(
             "a notebook becomes a script when it is copied: hpcdl render -o DIR/ does so"
@@ -134,6 +136,7 @@ def submit(
     """
     from hpcdl.submission import send
 
+    _require_job(job, "submit()")
     cluster = _profile(cluster)
     prepared = send.prepare(job, cluster, backend, runs_dir)
     send.require_backend(prepared)
@@ -203,6 +206,7 @@ def sweep(
     from hpcdl.sweeps.checks import check_sweep
     from hpcdl.sweeps.handle import Sweep
 
+    _require_job(job, "sweep()")
     cluster = _profile(cluster)
     if backend is None:
         backend = "local" if cluster.name == "local" else "slurm"
@@ -252,6 +256,19 @@ def _section(job: Job, over: Mapping[str, Any] | None, settings: Mapping[str, An
     if section is None or problems:
         raise JobError("sweep()", problems)
     return section
+
+
+def _require_job(job: Job, function: str) -> None:
+    """Make sure that a job was given, and not its file.
+
+    Raises:
+        JobError: something else was given.
+    """
+    if not isinstance(job, Job):
+        expected = "expected a job from hpcdl.load_job"
+        if isinstance(job, (str, os.PathLike)):
+            expected += f": hpcdl.load_job({os.fspath(job)!r})"
+        raise JobError(function, [Problem("", "job", f"is {show(job)}; {expected}")])
 
 
 def _profile(cluster: Cluster | str) -> Cluster:

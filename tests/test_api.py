@@ -144,3 +144,10 @@ def test_example_of_render_is_true(site):
     outcome = doctest.DocTestRunner().run(example)
 
     assert (outcome.attempted, outcome.failed) == (4, 0)
+
+
+@pytest.mark.parametrize("function", ["sweep", "submit"])
+@pytest.mark.parametrize("file", ["my job.py", Path("my job.py")])
+def test_file_is_not_a_job(function, file):
+    with pytest.raises(JobError, match=r"expected a job from hpcdl.load_job: .*\('my job.py'\)"):
+        getattr(hpcdl, function)(file, cluster="local")

@@ -13,9 +13,8 @@ from hpcdl.report.comparable import takes_part, why_not
 from hpcdl.report.facts import Facts
 from hpcdl.report.measures import OTHERS, SCORES, Measure, further_metrics
 from hpcdl.report.overfitting import is_number
-from hpcdl.report.settings import differences
+from hpcdl.report.settings import differences, with_each_argument
 from hpcdl.report.together import Together, together_of_runs
-from hpcdl.report.trial_job import with_each_argument
 from hpcdl.run import Run, states
 from hpcdl.run.paths import TrialPaths
 

@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hpcdl.files import read_json_lines
+from hpcdl.files import read_json, read_json_lines
 from hpcdl.formats import several
 from hpcdl.report.metrics import last_values, merged
-from hpcdl.report.trial_job import read_parameters, with_parameters
 from hpcdl.run import Run, records
-from hpcdl.run.paths import RunPaths
+from hpcdl.run.paths import RunPaths, TrialPaths
 from hpcdl.run.records import AttemptEvent, Manifest, Submitted
 from hpcdl.run.state import Status, read_epochs
+from hpcdl.sweeps.trial_job import trial_settings
 
 _LONGEST = 200_000  # characters of a file on a page
 
@@ -111,18 +111,22 @@ class Facts:
         """The job as it was resolved."""
         import yaml
 
+        if self.params:
+            return trial_settings(self.job_text, self.params)
         try:
             loaded = yaml.safe_load(self.job_text)
         except yaml.YAMLError:
             return {}
-        if not isinstance(loaded, dict):
-            return {}
-        return with_parameters(loaded, self.params)
+        return loaded if isinstance(loaded, dict) else {}
 
     @cached_property
     def params(self) -> dict[str, Any]:
         """The parameters of a sweep's trial; empty for any other run."""
-        return read_parameters(self.run.paths)
+        paths = self.run.paths
+        if not isinstance(paths, TrialPaths):
+            return {}
+        params = (read_json(paths.trial_file) or {}).get("params")
+        return params if isinstance(params, dict) else {}
 
     @property
     def restored_epoch(self) -> int | None:

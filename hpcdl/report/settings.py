@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from hpcdl.contract import spec
 from hpcdl.contract.settings import add_later_settings, plain_sections
+from hpcdl.sweeps.arguments import ARGUMENT
 
 _OF_A_TRAINING = ("data", "model", "train")  # sections that a script's job does not have
 
@@ -22,6 +23,18 @@ def settings(job: dict[str, Any]) -> dict[str, Any]:
     for section_class, section in plain_sections(spec.RunSpec, whole):
         add_later_settings(section_class, section)
     return _flatten(whole)
+
+
+def with_each_argument(job: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The job with the arguments that are parameters as keys of their own, to compare trials."""
+    arguments = {}
+    for key, value in params.items():
+        if key.startswith(ARGUMENT):
+            arguments[key] = value
+    if not arguments:
+        return job
+    whole = {key: value for key, value in job.items() if key != "args"}
+    return {**whole, **arguments}
 
 
 def differences(jobs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:

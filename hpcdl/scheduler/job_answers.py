@@ -62,16 +62,6 @@ class Answers:
         return Jobs(self.jobs)
 
 
-def jobs(job_ids: Iterable[str], min_poll_s: int, since: float = 0.0) -> dict[str, JobInfo]:
-    """What SLURM knows of these jobs: `Answers.about` of the `latest` answers.
-
-    Raises:
-        SchedulerError: SLURM did not answer, and has not told of these jobs before.
-    """
-    ids = list(job_ids)
-    return latest(ids, min_poll_s).about(ids, since)
-
-
 def latest(job_ids: Iterable[str], min_poll_s: int) -> Answers:
     """The last answers, or new ones if these are old enough.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from hpcdl.errors import UserError
 from hpcdl.run import records
-from hpcdl.submission.sweep_tasks import living_workers
 from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.living_tasks import workers_here
 from hpcdl.sweeps.submitted import SweepSubmitted
 
 
@@ -49,7 +49,7 @@ def tasks_of(paths: SweepPaths) -> Tasks:
             if array.host not in (None, socket.gethostname()):
                 message = f"{paths.root} was started on {array.host}, which alone knows its workers"
                 raise UserError(f"{message}; run hpcdl there")
-        return Tasks(frozenset(living_workers(submitted)), frozenset(["local"]))
+        return Tasks(frozenset(workers_here(submitted)), frozenset(["local"]))
     from hpcdl.scheduler import slurm
     from hpcdl.scheduler.clusters import cluster_of, on_cluster
 

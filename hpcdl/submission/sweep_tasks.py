@@ -17,6 +17,7 @@ from hpcdl.run.records import Manifest
 from hpcdl.run.state import process_start
 from hpcdl.scheduler.arrays import Piece, split
 from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.living_tasks import workers_here
 from hpcdl.sweeps.submitted import SentArray, SweepSubmitted
 
 _started: list[subprocess.Popen[bytes]] = []  # held: Python complains of handles that it drops
@@ -99,21 +100,12 @@ def living_tasks(paths: SweepPaths) -> int:
     if submitted is None:
         return 0
     if submitted.backend == "local":
-        return len(living_workers(submitted))
+        return len(workers_here(submitted))
     from hpcdl.scheduler import slurm
     from hpcdl.scheduler.clusters import cluster_of, on_cluster
 
     with on_cluster(cluster_of(records.plan(paths.run))):
         return slurm.count_tasks(submitted.job_ids)
-
-
-def living_workers(submitted: SweepSubmitted) -> list[str]:
-    """The keys of the workers that run on this machine."""
-    keys = []
-    for number, array in enumerate(submitted.arrays):
-        if _lives(array):
-            keys.append(f"local_{number}")
-    return keys
 
 
 def _send_piece(
@@ -185,9 +177,3 @@ def note_sent(paths: SweepPaths, array: SentArray) -> None:
         cluster = str(records.plan(paths.run).get("cluster", ""))
         submitted = SweepSubmitted(backend=backend, cluster=cluster, time=time.time())
     submitted.with_array(array).write(paths)
-
-
-def _lives(array: SentArray) -> bool:
-    if array.pid is None or array.host != socket.gethostname():
-        return False
-    return process_start(array.pid) == array.pid_start

@@ -112,6 +112,9 @@ def metric_problems(job: Job, section: SweepSection) -> list[Problem]:
             " give --metric NAME"
         )
         return [Problem(where, "sweep.metric", message)]
+    if section.metric is not None and not section.metric.strip():
+        message = "is empty; expected a metric's name (is a shell variable not set?)"
+        return [Problem(where, "sweep.metric", message)]
     monitor = _monitor(section)
     if "test" in re.split("[^a-z0-9]+", monitor.monitor.lower()):
         message = (

@@ -57,15 +57,23 @@ def living_tasks(
         return LivingTasks(note=str(error))
 
 
-def _on_this_machine(submitted: SweepSubmitted, tasks: Collection[str]) -> LivingTasks:
-    living = set()
+def workers_here(submitted: SweepSubmitted) -> set[str]:
+    """The keys of a sweep's workers that run on this machine."""
+    keys = set()
     for number, array in enumerate(submitted.arrays):
-        if array.pid is None:
+        if array.pid is None or array.host != socket.gethostname():
             continue
-        if array.host != socket.gethostname():
+        start = process_start(array.pid)
+        if start is not None and start == array.pid_start:
+            keys.add(f"local_{number}")
+    return keys
+
+
+def _on_this_machine(submitted: SweepSubmitted, tasks: Collection[str]) -> LivingTasks:
+    for array in submitted.arrays:
+        if array.pid is not None and array.host != socket.gethostname():
             return LivingTasks()  # another machine's processes cannot be looked at
-        if process_start(array.pid) == array.pid_start:
-            living.add(f"local_{number}")
+    living = workers_here(submitted)
     return LivingTasks(ended=frozenset(tasks) - living, are_left=bool(living))
 
 

@@ -93,23 +93,10 @@ class SweepState:
         elif isinstance(event, Rung):
             self.rungs.setdefault(event.epoch, {})[event.trial] = event.value
 
-    def is_running(self, number: int) -> bool:
-        """Whether a trial is claimed and its end is not noted."""
-        trial = self.trials.get(number)
-        return trial is not None and trial.state == "running"
-
     def has_ended(self, number: int) -> bool:
         """Whether a trial's end is noted."""
         trial = self.trials.get(number)
         return trial is not None and trial.state != "running"
-
-    def others_at(self, epoch: int, number: int) -> list[float | None]:
-        """The values of all other trials at a rung."""
-        values = []
-        for other, value in self.rungs.get(epoch, {}).items():
-            if other != number:
-                values.append(value)
-        return values
 
     def save_index(self, paths: SweepPaths) -> None:
         """Keep the fold for `load_index`.

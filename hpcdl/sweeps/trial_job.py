@@ -42,19 +42,41 @@ class TrialJobs:
         """
         problems: list[Problem] = []
         document = _copied(self._document)
-        of_job = {}
-        for key, value in parameters.items():
-            if key.startswith(ARGUMENT):
-                _put_argument(document, key.removeprefix(ARGUMENT), value)
-            else:
-                of_job[key] = value
-        apply_sets(document, as_sets(of_job), problems)
+        _put_parameters(document, parameters, problems)
         job = None
         if not problems:
             job = build(document, Path(self._job.folder), self._job.source, problems)
         if job is None or problems:
             raise JobError(self._job.source, problems)
         return replace(job, places=self._job.places)
+
+
+def trial_settings(job_text: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a trial, as a job file with its values has them. Nothing is checked.
+
+    Args:
+        job_text: the sweep's job.yaml.
+        parameters: by the job's keys; ``args.NAME`` is an argument of a script.
+    """
+    document = read_yaml(job_text, "job.yaml", [])
+    if document is None or not isinstance(document.value, dict):
+        return {}
+    _put_parameters(document, parameters, [])
+    settings: dict[str, Any] = document.plain()
+    return settings
+
+
+def _put_parameters(
+    document: Located, parameters: Mapping[str, Any], problems: list[Problem]
+) -> None:
+    """Put a trial's values into a job, as if they had been written there."""
+    of_job = {}
+    for key, value in parameters.items():
+        if key.startswith(ARGUMENT):
+            _put_argument(document, key.removeprefix(ARGUMENT), value)
+        else:
+            of_job[key] = value
+    apply_sets(document, as_sets(of_job), problems)
 
 
 def _put_argument(document: Located, name: str, value: Any) -> None:

@@ -367,3 +367,12 @@ def test_refused_retry_names_the_trials_log(cli, finished):
     answer = cli("retry", finished.root, "--trial", "4")
 
     assert f"hpcdl logs {finished.root}/4 shows where" in answer.err
+
+
+@pytest.mark.parametrize("metric", ["", " "])
+def test_empty_metric_is_refused(folder, cli, metric):
+    """A shell variable that is not set must not mean the default."""
+    answer = cli("sweep", "job.yaml", "--metric", metric, "--backend", "local", "--dry-run")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert "sweep.metric: is empty; expected a metric's name" in answer.err

@@ -124,8 +124,11 @@ def _train(paths, settings, claims, trial, curve, how) -> bool:
             break
         if epoch in levels:
             claims.note_rung(trial.number, epoch, value)
-            others = [settings.score(v) for v in claims.state.others_at(epoch, trial.number)]
-            numbers = [math.nan if score is None else score for score in others]
+            numbers = []
+            for other, at_rung in claims.state.rungs.get(epoch, {}).items():
+                score = settings.score(at_rung)
+                if other != trial.number:
+                    numbers.append(math.nan if score is None else score)
             if asha_prunes(settings.score(value), numbers, settings.eta):
                 state = "pruned"
                 break

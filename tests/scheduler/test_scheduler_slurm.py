@@ -59,6 +59,11 @@ def a_minute_later():
     cache.store("slurm-jobs.json", {**cache.load("slurm-jobs.json"), "time": time.time() - 61})
 
 
+def jobs(job_ids, min_poll_s, since=0.0):
+    """What SLURM knows of jobs, as `hpcdl status` asks for it."""
+    return job_answers.latest(job_ids, min_poll_s).about(job_ids, since)
+
+
 def states(found):
     return {job_id: info.state for job_id, info in found.items()}
 
@@ -67,8 +72,8 @@ def test_one_answer_serves_a_minute(site):
     """Within a minute every job is answered from one call of squeue."""
     site.says(squeue="echo '7|PENDING|Priority||N/A'; echo '8|RUNNING|None|n1|N/A'", sacct="")
 
-    assert states(job_answers.jobs(["7"], 60)) == {"7": "PENDING"}
-    assert states(job_answers.jobs(["8"], 60)) == {"8": "RUNNING"}
+    assert states(jobs(["7"], 60)) == {"7": "PENDING"}
+    assert states(jobs(["8"], 60)) == {"8": "RUNNING"}
     assert (len(site.calls("squeue")), len(site.calls("sacct"))) == (1, 0)
 
 
@@ -77,18 +82,18 @@ def test_outage_is_cached_for_a_minute(site):
 
     for _ in range(3):
         with pytest.raises(SchedulerError, match="Unable to contact slurm controller"):
-            job_answers.jobs(["7"], 60)
+            jobs(["7"], 60)
 
     assert len(site.calls("squeue")) == 1
 
 
 def test_known_states_survive_an_outage(site):
     site.says(squeue="echo '7|TIMEOUT|None|n1|N/A'; echo '8|RUNNING|None|n1|N/A'")
-    job_answers.jobs(["7", "8"], 60)
+    jobs(["7", "8"], 60)
     a_minute_later()
     site.says(squeue=DOWN)
 
-    assert states(job_answers.jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "RUNNING"}
+    assert states(jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "RUNNING"}
     assert len(site.calls("squeue")) == 2
 
 
@@ -96,21 +101,21 @@ def test_older_answers_do_not_count(site):
     """An answer from before the submission may be about an older job with that id."""
     site.says(squeue="echo '7|FAILED|None|n1|N/A'")
 
-    assert job_answers.jobs(["7"], 60, since=time.time() + 5) == {}
+    assert jobs(["7"], 60, since=time.time() + 5) == {}
 
 
 def test_one_call_covers_all_jobs(site):
     """The next call asks for the jobs of other commands, too."""
     site.says(squeue="", sacct="")
     for job_id in ("7", "8", "9"):
-        assert job_answers.jobs([job_id], 60) == {}
+        assert jobs([job_id], 60) == {}
     a_minute_later()
     site.says(
         sacct="echo '7|TIMEOUT|n1'; echo '8|CANCELLED by 1000|None assigned'; echo '9|COMPLETED|n2'"
     )
 
-    assert states(job_answers.jobs(["9"], 60)) == {"9": "COMPLETED"}
-    assert states(job_answers.jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "CANCELLED"}
+    assert states(jobs(["9"], 60)) == {"9": "COMPLETED"}
+    assert states(jobs(["7", "8"], 60)) == {"7": "TIMEOUT", "8": "CANCELLED"}
     assert [line.split("=")[-1] for line in site.calls("sacct")] == ["7", "7,8,9"]
 
 
@@ -118,17 +123,17 @@ def test_one_call_covers_all_jobs(site):
 def test_unlisted_job_becomes_unknown(site, sacct):
     """Accounting may be late, so a job is unknown only after ten minutes."""
     site.says(squeue="", **({"sacct": ""} if sacct == "nothing" else {}))
-    assert job_answers.jobs(["7"], 60) == {}  # accounting may be late
+    assert jobs(["7"], 60) == {}  # accounting may be late
     old = cache.load("slurm-jobs.json")
     cache.store("slurm-jobs.json", {**old, "missing": {"7": time.time() - 601}, "time": 0})
 
-    assert states(job_answers.jobs(["7"], 60)) == {"7": "UNKNOWN"}
+    assert states(jobs(["7"], 60)) == {"7": "UNKNOWN"}
 
 
 def test_accounting_outage_gives_no_state(site):
     site.says(squeue="", sacct="exit 1")
 
-    assert job_answers.jobs(["7"], 60) == {}
+    assert jobs(["7"], 60) == {}
     assert cache.load("slurm-jobs.json")["missing"] == {}
 
 
@@ -139,7 +144,7 @@ def test_answers_without_cache(site, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/cache")
 
     for _ in range(3):
-        assert states(job_answers.jobs(["7"], 60)) == {"7": "RUNNING"}
+        assert states(jobs(["7"], 60)) == {"7": "RUNNING"}
 
     assert len(site.calls("squeue")) == 1
     assert capsys.readouterr().err.count("going on without it") == 1
@@ -161,7 +166,7 @@ def test_odd_answers_are_dropped(site, kept):
     site.says(squeue="echo '7|RUNNING|None|n1|N/A'")
     cache.store("slurm-jobs.json", kept)
 
-    assert states(job_answers.jobs(["7"], 60)) == {"7": "RUNNING"}
+    assert states(jobs(["7"], 60)) == {"7": "RUNNING"}
 
 
 def test_user_without_a_name(site, monkeypatch):
@@ -377,11 +382,11 @@ def test_commands_of_a_cluster(site):
     """Its answers come with a heading, are kept apart from another's, and its own jobs ask without -M."""
     site.says(squeue=f"{HEADED}; echo '7|RUNNING|None|n1|N/A'", sacct="exit 0", scontrol="exit 0")
     with on_cluster("wice"):
-        assert states(job_answers.jobs(["7"], 60)) == {"7": "RUNNING"}
+        assert states(jobs(["7"], 60)) == {"7": "RUNNING"}
         slurm.past_states("7")
         slurm.exclude("7", "n1")
     site.says(squeue="echo '7|PENDING|None||N/A'")
-    assert states(job_answers.jobs(["7"], 60)) == {"7": "PENDING"}
+    assert states(jobs(["7"], 60)) == {"7": "PENDING"}
 
     assert [line.split()[1:3] for line in site.calls("sacct") + site.calls("scontrol")] == [
         ["-M", "wice"]

@@ -54,9 +54,9 @@ def test_order_and_repetition_change_nothing(history, again):
     assert state.rungs == in_order.rungs == {1: {0: 0.25}, 3: {0: None}}
     assert [state.trials[number].state for number in range(3)] == ["done", "running", "pruned"]
     assert state.trials[0].task == "12_3"
-    assert state.is_running(1)
+    assert state.trials[1].state == "running"
     assert state.has_ended(2)
-    assert not state.is_running(3)
+    assert 3 not in state.trials
 
 
 def test_only_what_is_new_is_read(paths, monkeypatch):
@@ -140,18 +140,18 @@ def test_torn_line_is_left_out_and_healed(paths, cut):
     append_event(log, ended(0))
     log.write_bytes(log.read_bytes()[:-cut])
     state = folded(paths)
-    assert state.is_running(0)
+    assert state.trials[0].state == "running"
     assert state.damaged == set()  # its task may be writing it
 
     append_event(log, claimed(1))
     state.refresh(paths)
 
-    assert state.is_running(1)
+    assert state.trials[1].state == "running"
     if cut == 1:  # the line's end alone was cut off
         assert state.has_ended(0)
         assert state.damaged == set()
     else:
-        assert state.is_running(0)
+        assert state.trials[0].state == "running"
         assert state.damaged == {DamagedLine("9_0.jsonl", len(whole))}
         (line,) = state.damaged
         assert f"tasks/9_0.jsonl, byte {len(whole)}: this line is not an event" in str(line)
@@ -172,12 +172,12 @@ def test_line_that_was_taken_back_is_read_again(paths):
     state.refresh(paths)
 
     assert state.has_ended(0)
-    assert state.is_running(1)
+    assert state.trials[1].state == "running"
     log.write_bytes(before)
     state.refresh(paths)
     append_event(log, claimed(2))
     state.refresh(paths)
-    assert state.is_running(2)
+    assert state.trials[2].state == "running"
 
 
 lines = st.sampled_from(
@@ -214,7 +214,7 @@ def test_missing_end_is_made_again(paths):
     trial = next_trial(claims)
     train(paths, claims, trial)
     state = folded(paths)
-    assert state.is_running(0)
+    assert state.trials[0].state == "running"
 
     for event in missing_events(paths, state):
         state.add(event)
@@ -238,7 +238,7 @@ def test_missing_claim_is_made_again(paths):
 
     assert list(state.trials) == [0]
     assert state.trials[0].params == {"model.dropout": 0.0}
-    assert state.is_running(0)
+    assert state.trials[0].state == "running"
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,6 @@ def test_value_that_is_not_finite_is_noted_as_none(paths):
     state = folded(paths)
 
     assert state.rungs == {1: {0: None}}
-    assert state.others_at(1, 5) == [None]
     assert (state.trials[0].state, state.trials[0].value) == ("failed", None)
     for line in paths.task_log("9_0").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
