@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcdl.cli import options
-from hpcdl.cli.choice import since_time
+from hpcdl.cli.choice import Chosen, since_time
 from hpcdl.contract.tables import aligned
+from hpcdl.errors import RunError
 from hpcdl.formats import MISSING, duration, percent, several
 
 if TYPE_CHECKING:
+    from hpcdl.run import Run
     from hpcdl.run.cost import Share
+    from hpcdl.run.listing import ListedRun
     from hpcdl.run.next_request import Needs, Suggestion
+    from hpcdl.run.totals import Totals
     from hpcdl.sweeps.costs import RunCost
 
 _SHOWN = 20  # runs, if none is named
@@ -48,38 +53,58 @@ def command(
     hpcdl cost 'mnist*' --since 7d
     hpcdl cost --since 2026-11-01 --json
     """
+    from hpcdl.run.totals import Totals
     from hpcdl.sweeps.costs import costs_of
 
-    chosen = options.choose(runs, places, several=True)
+    chosen = Chosen(runs, places, several=True)
+    listed_runs = chosen.runs
     if since is not None:
         earliest = since_time(since, time.time())
-        chosen = [run for run in chosen if run.created() >= earliest]
-    if not chosen:
+        listed_runs = [run for run in listed_runs if run.created >= earliest]
+    if not listed_runs:
         options.say("no run fits; hpcdl status --all shows all")
         return
-    shown = chosen if runs or as_json else chosen[-_SHOWN:]
-    older = costs_of([run for run in chosen if run not in shown], ask=False)
-    costs = costs_of(shown)
+    cut = 0 if runs or as_json else max(0, len(listed_runs) - _SHOWN)
+    older = _older(listed_runs[:cut]) if cut else Totals()
+    chosen.save()
+    costs = costs_of(_opened(listed_runs[cut:]))
     if as_json:
         click.echo(json.dumps(_plain(costs), indent=2))
         return
     for line in _lines(costs, older):
         click.echo(line)
-    if older:
-        options.say(f"({several(len(older), 'older run')}: in the total, not in the table)")
+    if older.runs:
+        options.say(f"({several(older.runs, 'older run')}: in the total, not in the table)")
 
 
-def _lines(costs: Sequence[RunCost], older: Sequence[RunCost]) -> list[str]:
+def _older(listed_runs: Sequence[ListedRun]) -> Totals:
+    """What the runs have occupied that are not in the table."""
+    from hpcdl.run.totals import totals_of
+    from hpcdl.sweeps.costs import costs_of
+
+    totals = totals_of([run for run in listed_runs if not run.is_sweep])
+    return totals + _total(costs_of(_opened([run for run in listed_runs if run.is_sweep]), False))
+
+
+def _opened(listed_runs: Sequence[ListedRun]) -> list[Run]:
+    from hpcdl.run.handle import Run
+
+    opened = []
+    for listed_run in listed_runs:
+        with suppress(RunError):  # removed meanwhile
+            opened.append(Run(listed_run.folder))
+    return opened
+
+
+def _lines(costs: Sequence[RunCost], older: Totals) -> list[str]:
     """The table, the total, what is not known, and the next request."""
     cells = [["RUN", "STATE", "GPU-H", "CPU-H", "QUEUE", "TIME", "CPU", "MEMORY"]]
     for entry in costs:
         cells.append(_cells(entry))
-    everything = [*older, *costs]
-    if len(everything) > 1:
-        total = _total(everything)
-        queue = duration(total["queue_s"])
-        hours = [hours_text(total["gpu_hours"]), hours_text(total["cpu_hours"])]
-        cells.append([several(len(everything), "run"), "total", *hours, queue])
+    total = older + _total(costs)
+    if total.runs > 1:
+        hours = [hours_text(total.gpu_hours), hours_text(total.cpu_hours)]
+        cells.append([several(total.runs, "run"), "total", *hours, duration(total.queue_s)])
     lines = aligned(cells)
     lines += _energy_lines(costs) + _unknown_lines(costs)
     for job, needed in _suggestions(costs).items():
@@ -199,15 +224,15 @@ def set_options(needed: Suggestion) -> str:
     return " ".join(words)
 
 
-def _total(costs: Sequence[RunCost]) -> dict[str, float]:
-    energies = [entry.cost.energy_j or 0.0 for entry in costs]
-    queues = [entry.cost.queue_s or 0.0 for entry in costs if not entry.usage.is_local]
-    return {
-        "gpu_hours": sum(entry.cost.gpu_hours for entry in costs),
-        "cpu_hours": sum(entry.cost.cpu_hours for entry in costs),
-        "queue_s": sum(queues),
-        "energy_j": sum(energies),
-    }
+def _total(costs: Sequence[RunCost]) -> Totals:
+    from hpcdl.run.totals import Totals
+
+    totals = Totals()
+    for entry in costs:
+        cost = entry.cost
+        queue_s = 0.0 if entry.usage.is_local else cost.queue_s or 0.0
+        totals += Totals(1, cost.gpu_hours, cost.cpu_hours, queue_s, cost.energy_j or 0.0)
+    return totals
 
 
 def _plain(costs: Sequence[RunCost]) -> dict[str, Any]:
@@ -215,7 +240,8 @@ def _plain(costs: Sequence[RunCost]) -> dict[str, Any]:
     runs = []
     for entry in costs:
         runs.append(_plain_run(entry))
-    total: dict[str, Any] = _total(costs)
+    total: dict[str, Any] = _total(costs)._asdict()
+    del total["runs"]
     total["energy_j"] = total["energy_j"] or None
     suggestions = []
     for job, needed in _suggestions(costs).items():

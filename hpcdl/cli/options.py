@@ -250,53 +250,32 @@ def find(text: str, places: Places) -> Run:
     return run_at(text) or find_run(text, run_roots(places))
 
 
-def choose(texts: Sequence[str], places: Places, several: bool = False) -> list[Run]:
+def choose(texts: Sequence[str], places: Places) -> list[Run]:
     """The runs that RUN arguments mean, which may be patterns; without arguments, all runs.
 
     Args:
         texts: the arguments.
         places: where runs are looked for.
-        several: whether an argument may fit several runs: all of them are taken, and a line says
-            how many.
 
     Returns:
         the runs, each once: those that are named in their order, then others, the oldest first.
     """
     from hpcdl.cli.choice import fits_name, is_pattern
-    from hpcdl.run import runs_below
+    from hpcdl.run import find_run, run_at, runs_below
 
-    patterns, names = [], []
+    roots = cache(lambda: run_roots(places))  # a folder needs none, and no cluster
+    chosen: list[Run] = []
+    patterns = []
     for text in texts:
         if is_pattern(text):
             patterns.append(text)
         else:
-            names.append(text)
-    roots = cache(lambda: run_roots(places))  # a folder needs none, and no cluster
-    chosen = _by_names(names, roots, several)
+            chosen.append(run_at(text) or find_run(text, roots()))
     if patterns or not texts:
         for run in runs_below(roots()):
             if not texts or fits_name(run.name, patterns):
                 chosen.append(run)
     return list({run.paths.root: run for run in chosen}.values())
-
-
-def _by_names(names: Sequence[str], roots: Callable[[], list[Path]], several: bool) -> list[Run]:
-    """The runs that names, ids and folders mean."""
-    from hpcdl.run import find_run, find_runs, run_at
-
-    chosen: list[Run] = []
-    for name in names:
-        run = run_at(name)
-        if run is not None:
-            chosen.append(run)
-        elif several:
-            fitting = find_runs(name, roots())
-            chosen += fitting
-            if len(fitting) > 1:
-                say(f"{name!r} fits {len(fitting)} runs")
-        else:
-            chosen.append(find_run(name, roots()))
-    return chosen
 
 
 def say(text: str) -> None:

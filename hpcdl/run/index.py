@@ -19,7 +19,7 @@ from hpcdl.files import others_could_write, write_text
 from hpcdl.run.state import Status
 
 _FOLDER = ".index"
-_FORM = f"1, hpcdl {__version__}"  # another version may decide a state in another way
+_FORM = f"2, hpcdl {__version__}"  # another version may decide a state in another way
 # Files may still change shortly after an end: a cancel may be under way, clocks may differ
 _SETTLED_S = 60.0
 
@@ -58,6 +58,20 @@ def fingerprint(attempts: str) -> Fingerprint:
     return Fingerprint(state.st_mtime_ns, state.st_size)
 
 
+class Occupied(NamedTuple):
+    """What a run has occupied, by its own files.
+
+    Args:
+        gpu_hours: GPUs times hours.
+        cpu_hours: CPUs times hours.
+        queue_s: seconds in the queue.
+    """
+
+    gpu_hours: float
+    cpu_hours: float
+    queue_s: float
+
+
 class Row(NamedTuple):
     """What is remembered of a run.
 
@@ -67,6 +81,7 @@ class Row(NamedTuple):
         attempts: how its attempts.jsonl was.
         status: its status if it has ended for good, else None.
         score: what it has reached, in a few words.
+        occupied: what it has occupied; None until `hpcdl cost` has read it.
     """
 
     created: float
@@ -74,6 +89,7 @@ class Row(NamedTuple):
     attempts: Fingerprint = Fingerprint()
     status: Status | None = None
     score: str = ""
+    occupied: Occupied | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +135,7 @@ class Index:
         rows = {}
         for key, row in self.rows.items():
             status = None if row.status is None else asdict(row.status)
-            rows[key] = [row.created, row.is_sweep, row.attempts, status, row.score]
+            rows[key] = [*row[:3], status, row.score, row.occupied]
         # Not msgspec: it would write a loss of NaN as null
         text = json.dumps({"form": _FORM, "rows": rows}, separators=(",", ":"))
         with suppress(OSError):

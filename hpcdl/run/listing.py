@@ -130,13 +130,13 @@ def _read(
         text = score(run.paths, seen.status, seen.evidence)
         entries[folder] = RunStatus(run.name, folder, seen.status, text)
         listed_run = listed_runs[folder]
-        if listed_run.index is not None and attempts[folder].is_settled() and _has_ended(seen):
+        if listed_run.index is not None and attempts[folder].is_settled() and has_ended(seen):
             row = Row(listed_run.created, False, attempts[folder], seen.status, text)
             listed_run.index.add(listed_run.key, row)
     return entries
 
 
-def _has_ended(seen: Look) -> bool:
+def has_ended(seen: Look) -> bool:
     """Whether a run has ended for good, whatever SLURM says, and its files are whole.
 
     What SLURM alone says of a run changes when the run is cancelled, and no file that a row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 
 import pytest
@@ -133,6 +134,23 @@ def test_total_counts_older_runs(cli, make_run):
     assert "25 runs" in answer.out
     assert "25.00  125" in answer.out
     assert "(5 older runs: in the total, not in the table)" in answer.err
+
+
+def test_ended_runs_are_read_once(cli, make_run):
+    """Until its attempts.jsonl changes, an older run that has ended is not opened again."""
+    oldest = make_run("a/20251128-1600-0000")
+    (oldest / "result.json").write_text('{"state": "done", "attempts": []}')
+    os.utime(oldest / "attempts.jsonl", (SENT, SENT))
+    for number in range(1, 21):
+        make_run(f"a/20261128-1600-{number:04}", seconds=3600.0)
+    first = cli("cost").out
+
+    (oldest / "plan.json").unlink()
+
+    assert cli("cost").out == first
+    os.utime(oldest / "attempts.jsonl")
+    total = cli("cost").out.partition("21 runs")[2].split()
+    assert total[:2] == ["total", "40.00"]
 
 
 def test_since_leaves_older_runs_out(cli, make_run):
