@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.job import Job
     from hpcdl.run import Run
+    from hpcdl.run.paths import RunPaths
 
 _CLUSTER = (
     "Cluster profile: a name or a .yaml file. Default: HPCDL_CLUSTER, ./hpcdl.yaml, hpcdl init's, "
     "else the one that fits this host."
 )
 _SET = "Override one key of the job, or with cluster.KEY of the profile. May be repeated."
+_PROFILE_SET = "Override one key of the profile, such as its budget. May be repeated."
 _RUNS_DIR = "Folder of run folders, instead of the profile's runs_root."
 _GPUS = "GPUs of the job; short for --set resources.gpus=N."
 _TIME = 'Time limit, "HH:MM:SS"; short for --set resources.time=TIME.'
@@ -66,6 +68,9 @@ cluster = click.option(
     "--cluster", "-c", metavar="NAME|FILE", help=_CLUSTER, shell_complete=completion.profiles
 )
 sets = click.option("--set", "-s", "sets", multiple=True, metavar="KEY.PATH=VALUE", help=_SET)
+profile_sets = click.option(
+    "--set", "-s", "sets", multiple=True, metavar="cluster.KEY=VALUE", help=_PROFILE_SET
+)
 gpus = click.option("--gpus", type=click.IntRange(min=0), metavar="N", help=_GPUS)
 time = click.option("--time", metavar="TIME", help=_TIME)
 runs_dir = click.option(
@@ -241,6 +246,22 @@ def run_roots(places: Places) -> list[Path]:
     if message:
         say(message)
     return roots
+
+
+def sent_with(paths: RunPaths, places: Places, sets: Sequence[str]) -> Cluster | None:
+    """The profile that a run or sweep was sent with; if it cannot be read, a line says so.
+
+    Args:
+        paths: the run's.
+        places: its --cluster names the profile, if that has the same name.
+        sets: ``cluster.KEY=value`` texts.
+    """
+    from hpcdl.submission.profile import sent_with as look
+
+    profile = look(paths, places.cluster, sets)
+    if profile.note:
+        say(profile.note)
+    return profile.cluster
 
 
 def find(text: str, places: Places) -> Run:

@@ -11,6 +11,7 @@ from hpcdl.cli import completion, options
 from hpcdl.run.remedies import CAUSES
 
 if TYPE_CHECKING:
+    from hpcdl.cluster import Cluster
     from hpcdl.run import Run
     from hpcdl.run.remedies import Asked
     from hpcdl.submission.retry import Retry
@@ -66,7 +67,10 @@ _how = options.grouped(
 @options.places
 @_which
 @_how
-def command(run_name: str, places: options.Places, which: Which, how: How) -> None:
+@options.profile_sets
+def command(
+    run_name: str, places: options.Places, which: Which, how: How, sets: tuple[str, ...]
+) -> None:
     """Send a run, or a sweep's trials, that failed again, as the cause asks for.
 
     The run keeps its folder, its files and its batch script, and goes on from its
@@ -88,6 +92,9 @@ def command(run_name: str, places: options.Places, which: Which, how: How) -> No
     hand, each with its number, folder and checkpoints; and if no task is left,
     those that never began.
 
+    What exceeds the profile's budget or the site's limits is not sent, as for
+    submit and sweep.
+
     \b
     hpcdl retry k3f9 --dry-run
     hpcdl retry k3f9
@@ -95,9 +102,10 @@ def command(run_name: str, places: options.Places, which: Which, how: How) -> No
     hpcdl retry k3f9 --force
     hpcdl retry SWEEP --cause out_of_memory
     hpcdl retry SWEEP --trial 17 --trial 23
+    hpcdl retry SWEEP --set cluster.budget_gpu_hours=300
     """
     from hpcdl.errors import UserError
-    from hpcdl.run.paths import sweep_of
+    from hpcdl.run.paths import RunPaths, sweep_of
     from hpcdl.run.remedies import Asked
 
     run = options.find(run_name, places)
@@ -110,23 +118,28 @@ def command(run_name: str, places: options.Places, which: Which, how: How) -> No
         if sweep != run.paths.root:  # the user named a trial's folder
             numbers = (int(run.paths.root.name),)
             asked = replace(asked, named=True)
-        retry_sweep(OfSweep(sweep, numbers, how.memory_gb, how.dry_run), asked)
+        cluster = options.sent_with(RunPaths(sweep), places, sets)
+        retry_sweep(OfSweep(sweep, numbers, how.memory_gb, how.dry_run, cluster), asked)
         return
     if which.trials:
         raise UserError(f"--trial {which.trials[0]}: {run.name} is a run, which has no trials")
-    _retry_run(run, asked, how)
+    _retry_run(run, asked, how, options.sent_with(run.paths, places, sets))
 
 
-def _retry_run(run: Run, asked: Asked, how: How) -> None:
+def _retry_run(run: Run, asked: Asked, how: How, cluster: Cluster | None) -> None:
     from hpcdl.cli.run_lines import follower_lines
     from hpcdl.errors import UserError
-    from hpcdl.submission.retry import decide_retry, send
+    from hpcdl.submission.retry import decide_retry, require_retry_budget, send
 
     retry = decide_retry(run, asked, how.memory_gb)
     if how.dry_run:
         click.echo(_line(retry))
+        if retry.decision.sends:
+            for line in _outlook_lines(retry):
+                click.echo(line)
+            require_retry_budget(retry, cluster)
     elif retry.decision.sends:
-        moved = send(retry)
+        moved = send(retry, cluster)
         options.say(_line(retry))
         for line in follower_lines(moved):
             options.say(line)
@@ -136,6 +149,16 @@ def _retry_run(run: Run, asked: Asked, how: How) -> None:
         raise UserError(f"{run.name}: {message.replace('RUN', str(run.paths.root))}")
     else:
         options.say(f"{run.name}: {retry.decision.action}")
+
+
+def _outlook_lines(retry: Retry) -> list[str]:
+    """What the run and those that are sent with it may cost."""
+    from hpcdl.submission.again import gpu_hours_again
+
+    gpu_hours = gpu_hours_again(retry.run)
+    if not gpu_hours or not retry.run.paths.script.exists():
+        return []
+    return [f"up to {gpu_hours:.2f} GPU-hours in one go"]
 
 
 def _line(retry: Retry) -> str:

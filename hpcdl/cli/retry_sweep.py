@@ -14,6 +14,7 @@ from hpcdl.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hpcdl.cluster import Cluster
     from hpcdl.run.remedies import Asked
     from hpcdl.submission.sweep_retry import SweepRetry, TrialRetry
 
@@ -27,12 +28,14 @@ class OfSweep:
         numbers: only these trials; empty for all.
         memory_gb: the memory for the next attempts, in GB of 1024^3 bytes.
         dry_run: whether nothing is sent.
+        cluster: the profile; None if there is none to look at.
     """
 
     root: Path
     numbers: Sequence[int]
     memory_gb: float | None
     dry_run: bool
+    cluster: Cluster | None = None
 
 
 def retry_sweep(of: OfSweep, asked: Asked) -> None:
@@ -41,23 +44,25 @@ def retry_sweep(of: OfSweep, asked: Asked) -> None:
     Raises:
         UserError: all that could be sent is refused.
     """
-    from hpcdl.submission.sweep_retry import decide_sweep_retry, send_sweep_retry
+    from hpcdl.cli.new_tasks import require_allowed
+    from hpcdl.submission.sweep_retry import (
+        decide_sweep_retry,
+        send_sweep_retry,
+        tasks_of_retry,
+    )
     from hpcdl.sweeps.folder import SweepPaths
 
     retry = decide_sweep_retry(SweepPaths(of.root), asked, of.numbers, of.memory_gb)
     if of.dry_run:
-        for trial in retry.trials:
-            what = _with_paths(_what(trial), of.root, trial.number)
-            click.echo(f"trial {trial.number} · {trial.decision.cause} · {what}")
-        for line in _other_lines(retry):
-            click.echo(line)
+        _show(retry, of)
         return
     lines = _grouped(retry, of.root)
     refused = [trial for trial in retry.trials if trial.decision.is_refused]
     if not retry.count and refused:
         raise UserError("\n".join(lines))
     if retry.count:
-        send_sweep_retry(retry)
+        require_allowed(tasks_of_retry(retry, of.cluster))
+        send_sweep_retry(retry, of.cluster)
         lines += _other_lines(retry)
     elif not lines:
         lines.append(f"{of.root}: nothing to send: no trial has failed or lost its task")
@@ -65,6 +70,27 @@ def retry_sweep(of: OfSweep, asked: Asked) -> None:
         options.say(line)
     if retry.count:
         click.echo(of.root)
+
+
+def _show(retry: SweepRetry, of: OfSweep) -> None:
+    """Print what would be done, and what it may cost.
+
+    Raises:
+        UserError: the site or the profile's budget would not allow it.
+    """
+    from hpcdl.cli.new_tasks import outlook_lines, require_allowed
+    from hpcdl.submission.sweep_retry import tasks_of_retry
+
+    for trial in retry.trials:
+        what = _with_paths(_what(trial), of.root, trial.number)
+        click.echo(f"trial {trial.number} · {trial.decision.cause} · {what}")
+    for line in _other_lines(retry):
+        click.echo(line)
+    if retry.count:
+        new_tasks = tasks_of_retry(retry, of.cluster)
+        for line in outlook_lines(new_tasks):
+            click.echo(line)
+        require_allowed(new_tasks)
 
 
 def _what(trial: TrialRetry) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hpcdl.sweeps.folder import SweepPaths
 
 _MORE = "How many more trials."
+_MORE_DRY_RUN = "Say how many tasks would be sent and what they may cost, and send nothing."
 
 
 class _SweepGroup(click.Group):
@@ -161,18 +162,36 @@ def best(sweep_name: str, places: options.Places) -> None:
 @_sweep_name
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", required=True, help=_MORE)
 @options.places
-def more(sweep_name: str, trials: int, places: options.Places) -> None:
+@options.profile_sets
+@click.option("--dry-run", is_flag=True, help=_MORE_DRY_RUN)
+def more(
+    sweep_name: str, trials: int, places: options.Places, sets: tuple[str, ...], dry_run: bool
+) -> None:
     """Add trials to a sweep, also to one that has ended or was stopped. Its space stays.
 
+    They are held to the profile's budget and limits, as those of a new sweep.
+
     \b
+    hpcdl sweep more k3f9 --trials 20 --dry-run
     hpcdl sweep more k3f9 --trials 20
+    hpcdl sweep more k3f9 --trials 20 --set cluster.budget_gpu_hours=300
     """
-    from hpcdl.submission.sweep import send_more
+    from hpcdl.cli.new_tasks import outlook_lines, require_allowed
+    from hpcdl.submission.sweep import decide_more, send_more
     from hpcdl.sweeps.budget import check_more
 
     paths = _sweep_at(sweep_name, places, "add trials to")
     total = check_more(paths, trials)
-    send_more(paths, trials)
+    cluster = options.sent_with(paths.run, places, sets)
+    new_tasks = decide_more(paths, trials, cluster)
+    if dry_run:
+        for line in outlook_lines(new_tasks):
+            options.say(line)
+    require_allowed(new_tasks)
+    if dry_run:
+        options.say(f"{paths.root} would have {total} trials")
+        return
+    send_more(new_tasks)
     options.say(f"{paths.root} has {total} trials now")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from hpcdl.formats import duration
+from hpcdl.formats import duration, several
 from hpcdl.job import format_time
+from hpcdl.run.usage import Request
 from hpcdl.text import one_line
 
 if TYPE_CHECKING:
@@ -32,18 +33,28 @@ def size_lines(prepared: SweepSubmission, trial: Estimate | None) -> list[str]:
         lines.append(f"a trial takes {trial}{_all_trials(prepared, trial)}")
     if prepared.submission.backend == "local":
         return [*lines, f"on this machine, {prepared.at_once} at a time"]
-    limit = format_time(size.time_limit_s)
-    tasks = f"{prepared.tasks} tasks, {prepared.at_once} at once, up to {limit} each"
-    if size.gpus == 0:
-        lines.append(f"{tasks}, without GPUs")
-    else:
-        gpu_hours = prepared.tasks * size.gpus * size.time_limit_s / 3600
-        lines.append(f"{tasks}: up to {gpu_hours:.2f} GPU-hours in one go")
+    request = Request(nodes=size.nodes, gpus=size.gpus, time_limit_s=size.time_limit_s)
+    lines.append(tasks_line(prepared.tasks, prepared.at_once, request))
     if prepared.submission.plan.policy.requeue and settings.trials_per_task is None:
         lines.append("a task goes on after its time limit, until no trial is left")
     if settings.gpu_hours is not None:
         lines.append(f"no trial begins after {settings.gpu_hours:g} GPU-hours")
     return lines
+
+
+def tasks_line(tasks: int, at_once: int, request: Request) -> str:
+    """How many tasks are sent, and what they cost if they take all their time.
+
+    Args:
+        tasks: how many.
+        at_once: how many of them run at the same time.
+        request: what each of them asks for.
+    """
+    limit = format_time(request.time_limit_s)
+    line = f"{several(tasks, 'task')}, {at_once} at once, up to {limit} each"
+    if request.gpus == 0:
+        return f"{line}, without GPUs"
+    return f"{line}: up to {tasks * request.reserved_gpu_hours:.2f} GPU-hours in one go"
 
 
 def _all_trials(prepared: SweepSubmission, trial: Estimate) -> str:

@@ -154,7 +154,14 @@ def load_cluster(
     cluster = _fill_places(read_cluster(name, sets, job), problems)
     if problems:
         raise ClusterError(_shown(os.fspath(name)), problems)
-    return replace(cluster, clusters=cluster.clusters or slurm_cluster())
+    return replace(
+        cluster, clusters=cluster.clusters or slurm_cluster(), file=_file(os.fspath(name))
+    )
+
+
+def _file(name: str) -> str:
+    """What stands for a profile in any folder: its name, or the whole path of its file."""
+    return name if name in built_in_profiles() else os.path.abspath(os.path.expanduser(name))
 
 
 def read_cluster(

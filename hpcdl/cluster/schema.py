@@ -158,6 +158,7 @@ class Cluster:
     min_poll_s: int = setting("seconds between two questions to SLURM", 60, ge=1)
     notify: NotifySection = setting("who hears that a run has ended", NotifySection)
     emulate_gpus: bool = setting("stand in CPU devices for GPUs (test beds only)", False)
+    file: str = field(default="", compare=False, repr=False, metadata={"internal": True})
     places: dict[str, str] = field(
         default_factory=dict, compare=False, repr=False, metadata={"internal": True}
     )

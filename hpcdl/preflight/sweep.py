@@ -53,17 +53,7 @@ class _Array:
     def tasks(self, subject: Subject) -> Iterator[Finding | Note]:
         """The site lets this user submit and run that many tasks."""
         limits = self._limits(subject)
-        if limits.max_array_size == 0:
-            message = "SLURM takes no job arrays here (MaxArraySize is 0)"
-            yield Finding(message, "submit single runs: hpcdl submit", "cluster")
-            return
-        if limits.max_running == 0:
-            message = f"{limits.run_rule}: no task would ever start"
-            yield Finding(message, "use another QoS or account", "cluster")
-        answer = split(self._tasks, self._at_once, limits)
-        if answer.left_over:
-            yield self._too_many(limits, answer)
-        yield from self._notes(limits, answer)
+        yield from task_findings(limits, self._tasks, self._at_once, self._can_be_fewer)
 
     def trial(self, subject: Subject) -> Iterator[Finding | Note]:
         """SLURM would take the script with this array (``sbatch --test-only --array=...``)."""
@@ -82,26 +72,59 @@ class _Array:
                 self._answer = limits_at(site, options, subject.cluster)
         return self._answer
 
-    def _too_many(self, limits: ArrayLimits, answer: Split) -> Finding:
-        sent = self._tasks - answer.left_over
-        rule = limits.submit_rule
-        if limits.max_submitted is None or sent < min(self._tasks, limits.max_submitted):
-            arrays = several(len(answer.pieces), "array")
-            rule = f"{self._at_once} at once make {arrays} of {count(answer.pieces[0].tasks)} tasks"
-        tasks = several(self._tasks, "task")
-        cause = f"the sweep has {tasks}, and {count(sent)} can be submitted now: {rule}"
-        if sent == 0:
-            return Finding(cause, f"{_LATER}, or use another QoS or account", "cluster")
-        if self._can_be_fewer:
-            fix = f"nothing, if the sweep may take longer: these run all trials; else {_LATER}"
-            return Finding(cause, fix, "cluster", blocks=False)
-        fix = f"let each task run more trials (trials_per_task), or {_LATER}"
-        return Finding(cause, fix, "cluster")
 
-    def _notes(self, limits: ArrayLimits, answer: Split) -> Iterator[Note]:
-        if len(answer.pieces) > 1:
-            arrays = several(len(answer.pieces), "array")
-            longest = count(answer.pieces[0].tasks)
-            yield Note(f"the tasks go in {arrays} of at most {longest}, as SLURM and the site ask")
-        if limits.max_running and limits.max_running < self._at_once:
-            yield Note(f"{limits.run_rule}: the sweep's other tasks wait in the queue")
+def task_findings(
+    limits: ArrayLimits, tasks: int, at_once: int, can_be_fewer: bool
+) -> Iterator[Finding | Note]:
+    """Whether a site lets a user submit and run tasks of a sweep.
+
+    Args:
+        limits: what SLURM and the site allow now.
+        tasks: how many are to be sent.
+        at_once: how many of them run at once.
+        can_be_fewer: whether fewer tasks would run all trials, one after the other.
+    """
+    if limits.max_array_size == 0:
+        message = "SLURM takes no job arrays here (MaxArraySize is 0)"
+        yield Finding(message, "submit single runs: hpcdl submit", "cluster")
+        return
+    if limits.max_running == 0:
+        message = f"{limits.run_rule}: no task would ever start"
+        yield Finding(message, "use another QoS or account", "cluster")
+    answer = split(tasks, at_once, limits)
+    if answer.left_over:
+        yield _too_many(limits, answer, (tasks, at_once), can_be_fewer)
+    if len(answer.pieces) > 1:
+        arrays = several(len(answer.pieces), "array")
+        longest = count(answer.pieces[0].tasks)
+        yield Note(f"the tasks go in {arrays} of at most {longest}, as SLURM and the site ask")
+    if limits.max_running and limits.max_running < at_once:
+        yield Note(f"{limits.run_rule}: the sweep's other tasks wait in the queue")
+
+
+def _too_many(
+    limits: ArrayLimits, answer: Split, size: tuple[int, int], can_be_fewer: bool
+) -> Finding:
+    """Why not all tasks can be sent now.
+
+    Args:
+        limits: what SLURM and the site allow now.
+        answer: what can be sent.
+        size: how many tasks are to be sent, and how many of them run at once.
+        can_be_fewer: whether fewer tasks would run all trials.
+    """
+    tasks, at_once = size
+    sent = tasks - answer.left_over
+    rule = limits.submit_rule
+    if limits.max_submitted is None or sent < min(tasks, limits.max_submitted):
+        arrays = several(len(answer.pieces), "array")
+        rule = f"{at_once} at once make {arrays} of {count(answer.pieces[0].tasks)} tasks"
+    have = several(tasks, "task")
+    cause = f"the sweep has {have}, and {count(sent)} can be submitted now: {rule}"
+    if sent == 0:
+        return Finding(cause, f"{_LATER}, or use another QoS or account", "cluster")
+    if can_be_fewer:
+        fix = f"nothing, if the sweep may take longer: these run all trials; else {_LATER}"
+        return Finding(cause, fix, "cluster", blocks=False)
+    fix = f"let each task run more trials (trials_per_task), or {_LATER}"
+    return Finding(cause, fix, "cluster")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -71,8 +71,12 @@ def estimate(runs_root: Path, job: Job, backend: str = "slurm") -> Estimate | No
         return None
     usual_s = median(seconds)
     gpus = job.resources.gpus * job.resources.nodes
-    p95_s = percentile(sorted(seconds), _P95)
-    return Estimate(usual_s, p95_s, usual_s * gpus / _HOUR_S, len(seconds))
+    return Estimate(usual_s, p95(seconds), usual_s * gpus / _HOUR_S, len(seconds))
+
+
+def p95(seconds: Sequence[float]) -> float:
+    """The time that was enough for 95 % of runs, in seconds."""
+    return percentile(sorted(seconds), _P95)
 
 
 def _newest(folder: Path) -> Iterator[RunPaths]:

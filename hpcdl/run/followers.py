@@ -133,6 +133,16 @@ def move_followers(paths: RunPaths) -> list[Moved]:
     return moved
 
 
+def cancelled_followers(paths: RunPaths) -> list[Run]:
+    """The runs that were cancelled because this one had failed."""
+    cancelled = []
+    for folder in followers(paths):
+        run = _follower(folder)
+        if run is not None and run.status().cause == states.DEPENDENCY:
+            cancelled.append(run)
+    return cancelled
+
+
 def _move(run: Run) -> Moved:
     """Let a run's job wait for what it must wait for now. SLURM's last answer may be too old.
 

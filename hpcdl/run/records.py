@@ -280,6 +280,7 @@ class Manifest:
         image: the container image: ``path``, ``sha256``, ``bytes``.
         data: the data set's file or folder, likewise.
         code: hpcdl's own frozen code: ``folder``.
+        profile: the profile's name or file; None if an older hpcdl made the run.
     """
 
     created: float | None = _key(kinds.moment)
@@ -288,6 +289,7 @@ class Manifest:
     image: Record | None = _key(_FILE)
     data: Record | None = _key(_FILE)
     code: Record | None = _key(kinds.object_with({"folder": kinds.text}))
+    profile: str | None = _key(kinds.text)
 
     @classmethod
     def read(cls, paths: RunPaths) -> Manifest:

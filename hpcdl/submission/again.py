@@ -10,11 +10,17 @@ from dataclasses import dataclass, replace
 from hpcdl.errors import HpcdlError, SchedulerError, UserError
 from hpcdl.files import append_json_line, write_json
 from hpcdl.run import Run, records, states
-from hpcdl.run.followers import Moved, move_followers, sbatch_options
+from hpcdl.run.followers import (
+    Moved,
+    cancelled_followers,
+    move_followers,
+    sbatch_options,
+)
 from hpcdl.run.paths import sweep_of
 from hpcdl.run.records import AttemptEvent, Submitted
 from hpcdl.run.result import result_as_written
 from hpcdl.run.state import Status
+from hpcdl.run.usage import request_of
 from hpcdl.submission.send import send_run
 
 
@@ -72,6 +78,14 @@ def nodes_to_avoid(run: Run, status: Status) -> list[str]:
 def _nodes(events: Sequence[AttemptEvent], reason: str) -> set[str]:
     """The nodes on which attempts ended for a reason."""
     return {event.node for event in events if event.reason == reason and event.node}
+
+
+def gpu_hours_again(run: Run) -> float:
+    """GPU-hours of a run that is sent again, and of those after it that are sent with it."""
+    hours = request_of(records.plan(run.paths)).reserved_gpu_hours
+    for follower in cancelled_followers(run.paths):
+        hours += gpu_hours_again(follower)
+    return hours
 
 
 def send_again(run: Run, status: Status, changes: Changes) -> list[Moved]:

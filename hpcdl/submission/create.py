@@ -93,11 +93,13 @@ class Origin:
         command_line: what the user typed.
         sha: of hpcdl's own code, if the caller has asked for it already.
         fill: what writes more into the folder before it gets its name.
+        profile: the profile's name or file; "" where there is none.
     """
 
     command_line: Sequence[str]
     sha: str | None = None
     fill: Callable[[RunPaths], None] | None = None
+    profile: str = ""
 
 
 def make(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, origin: Origin) -> Path:
@@ -130,7 +132,7 @@ def make(paths: RunPaths, job: Job, plan: Plan, spec: RunSpec | None, origin: Or
         write_json(aside.plan, planfile.to_json(plan))
         if spec is not None:
             write_text(aside.spec, spec.to_json())
-        write_json(aside.manifest, _manifest(job, plan, spec, code, origin.command_line))
+        write_json(aside.manifest, _manifest(job, plan, spec, code, origin))
         if origin.fill is not None:
             origin.fill(aside)
         aside.root.rename(paths.root)
@@ -175,13 +177,13 @@ def put_files(job: Job, paths: RunPaths) -> None:
 
 
 def _manifest(
-    job: Job, plan: Plan, spec: RunSpec | None, code: Path, command_line: Sequence[str]
+    job: Job, plan: Plan, spec: RunSpec | None, code: Path, origin: Origin
 ) -> dict[str, Any]:
     data = spec.data.path if spec else None
     return {
         "hpcdl": __version__,
         "python": sys.version.split()[0],
-        "command_line": list(command_line),
+        "command_line": list(origin.command_line),
         "working_directory": os.getcwd(),
         "created": time.time(),
         "code": {"sha256": code.name, "folder": str(code)},
@@ -190,6 +192,7 @@ def _manifest(
         "packages": packages.manifest(plan),
         "data": _data(data),
         "job_file": job.source,
+        "profile": origin.profile or None,
     }
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
+from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import UserError
 from hpcdl.run import Run, records, remedies, states
 from hpcdl.run.followers import Moved, sbatch_options
 from hpcdl.run.records import Submitted
 from hpcdl.run.remedies import Asked, Decision
 from hpcdl.run.state import Status
-from hpcdl.submission.again import Changes, nodes_to_avoid, send_again
+from hpcdl.submission.again import Changes, gpu_hours_again, nodes_to_avoid, send_again
 
 
 @dataclass(frozen=True)
@@ -136,14 +138,39 @@ def _require_ended(run: Run) -> None:
         )
 
 
-def send(retry: Retry) -> list[Moved]:
+def send(retry: Retry, cluster: Cluster | None = None) -> list[Moved]:
     """Do what was decided.
+
+    Args:
+        retry: what was decided.
+        cluster: the profile, for its budget of GPU-hours; None if there is none to look at.
 
     Returns:
         the runs that come after it: they wait for its new job.
 
     Raises:
-        UserError: a run that it comes after has failed.
+        UserError: a run that it comes after has failed, or the budget does not allow it.
         SchedulerError: SLURM refused it; the run is as it was before.
     """
-    return send_again(retry.run, retry.status, retry.changes)
+    with _within_budget(retry, cluster):
+        return send_again(retry.run, retry.status, retry.changes)
+
+
+def require_retry_budget(retry: Retry, cluster: Cluster | None) -> None:
+    """Make sure that the profile's budget of GPU-hours allows what was decided.
+
+    Raises:
+        UserError: it does not.
+    """
+    with _within_budget(retry, cluster):
+        pass
+
+
+def _within_budget(retry: Retry, cluster: Cluster | None) -> AbstractContextManager[None]:
+    is_here = not retry.run.paths.script.exists()
+    if is_here or cluster is None or cluster.budget_gpu_hours is None:
+        return nullcontext()
+    from hpcdl.submission.gpu_budget import within_budget
+
+    runs_root = retry.run.paths.root.parent.parent
+    return within_budget(cluster, runs_root, gpu_hours_again(retry.run))

@@ -27,7 +27,7 @@ from hpcdl.run.paths import RunPaths, code_folder
 from hpcdl.run.records import Manifest, Submitted
 from hpcdl.script import Sent, render_submission
 from hpcdl.submission.after import find_after, note_after, require_after
-from hpcdl.submission.create import create, new_run
+from hpcdl.submission.create import Origin, make, new_run
 from hpcdl.submission.locate import locate
 from hpcdl.usercode.freeze import code_sha
 
@@ -63,6 +63,11 @@ class Submission:
     after: list[After] = field(default_factory=list)
     cluster: Cluster | None = None
     made_before: Sequence[str] = ()
+
+    @property
+    def profile_file(self) -> str:
+        """The profile's name or file; "" where there is none."""
+        return "" if self.cluster is None else self.cluster.file
 
     def within_budget(
         self, tasks: int = 1, at_most: float | None = None
@@ -232,9 +237,8 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
 def _make(submission: Submission, command_line: Sequence[str]) -> None:
     """Make the run folder, ready to be sent."""
     paths = submission.paths
-    create(
-        paths, submission.job, submission.plan, submission.spec, command_line, submission.code_sha
-    )
+    origin = Origin(command_line, submission.code_sha, profile=submission.profile_file)
+    make(paths, submission.job, submission.plan, submission.spec, origin)
     if submission.script is not None:
         for folder in (paths.root, paths.submitit):
             fault = others_could_write(folder)

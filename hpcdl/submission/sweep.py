@@ -15,6 +15,7 @@ from hpcdl.job import Job
 from hpcdl.run.paths import RunPaths, code_folder
 from hpcdl.script import Sent, render_submission
 from hpcdl.submission.create import Origin, make
+from hpcdl.submission.new_tasks import NewTasks
 from hpcdl.submission.send import Submission, prepare, python_options, require_backend
 from hpcdl.submission.sweep_tasks import (
     is_requeued,
@@ -136,7 +137,7 @@ def _make_and_send(prepared: SweepSubmission, command_line: Sequence[str]) -> No
         if submission.script is not None:
             write_text(aside.script, submission.script)
 
-    origin = Origin(command_line, submission.code_sha, fill)
+    origin = Origin(command_line, submission.code_sha, fill, submission.profile_file)
     make(submission.paths, submission.job, submission.plan, submission.spec, origin)
     fault = others_could_write(paths.root)
     if fault:
@@ -151,16 +152,17 @@ def _make_and_send(prepared: SweepSubmission, command_line: Sequence[str]) -> No
     send_reserves(paths, sent, prepared.at_once, prepared.cluster)
 
 
-def send_more(paths: SweepPaths, trials: int) -> None:
-    """Raise a sweep's budget, and send tasks unless enough of them still run.
+def decide_more(paths: SweepPaths, trials: int, cluster: Cluster | None = None) -> NewTasks:
+    """Decide how many tasks more trials need, besides those that still run. Nothing is sent.
 
     Args:
         paths: the sweep's.
         trials: how many more.
+        cluster: the profile; None to go by SLURM's limits alone.
 
     Raises:
         UserError: the sweep was cancelled.
-        SchedulerError: SLURM refused the tasks; the budget is raised.
+        SchedulerError: SLURM did not answer.
     """
     if paths.cancelled.exists():
         raise UserError(
@@ -168,13 +170,29 @@ def send_more(paths: SweepPaths, trials: int) -> None:
             f"hpcdl retry {paths.root} --cause cancelled, and then this"
         )
     settings = SweepSettings.read(paths)
-    note_sent(paths, SentArray(job_id=None, tasks=0, at_once=0, sent=time.time(), trials=trials))
-    paths.stop.unlink(missing_ok=True)
     tasks, at_once = tasks_for(settings, trials, is_requeued(paths))
     if is_requeued(paths):
         # A task that runs now may have looked at the budget just before: at least one is new
         tasks = max(1, tasks - living_tasks(paths))
-    send_reserves(paths, send_tasks(paths, tasks, at_once), at_once)
+    return NewTasks(paths, trials, tasks, at_once, cluster=cluster)
+
+
+def send_more(more: NewTasks) -> None:
+    """Raise a sweep's number of trials, and send tasks for them.
+
+    Args:
+        more: from `decide_more`.
+
+    Raises:
+        UserError: the profile's budget of GPU-hours does not allow them.
+        SchedulerError: SLURM refused the tasks; the number of trials is raised.
+    """
+    paths = more.paths
+    with more.within_budget():
+        now = time.time()
+        note_sent(paths, SentArray(job_id=None, tasks=0, at_once=0, sent=now, trials=more.trials))
+        paths.stop.unlink(missing_ok=True)
+        more.send()
 
 
 def _refuse_other_sweep(paths: SweepPaths, settings: SweepSettings) -> None:

@@ -6,14 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import SchedulerError, UserError
 from hpcdl.files import append_json_line
 from hpcdl.run import Run, records, remedies, states
 from hpcdl.run.remedies import Asked, Decision
 from hpcdl.run.result import Result
 from hpcdl.submission.living import Tasks, tasks_of
+from hpcdl.submission.new_tasks import NewTasks
 from hpcdl.submission.sweep import tasks_for
-from hpcdl.submission.sweep_tasks import is_requeued, send_reserves, send_tasks
+from hpcdl.submission.sweep_tasks import is_requeued
 from hpcdl.sweeps.claims import offer
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.missing import whole_state
@@ -217,13 +219,45 @@ def _replaced(options: Sequence[str], option: str) -> list[str]:
     return [*kept, option]
 
 
-def send_sweep_retry(retry: SweepRetry) -> None:
+def tasks_of_retry(retry: SweepRetry, cluster: Cluster | None = None) -> NewTasks:
+    """The tasks that are sent for the trials.
+
+    Args:
+        retry: what was decided; of one trial at least.
+        cluster: the profile; None to go by SLURM's limits alone.
+    """
+    paths = retry.paths
+    settings = SweepSettings.read(paths)
+    tasks, at_once = tasks_for(settings, retry.count, is_requeued(paths))
+    return NewTasks(paths, retry.count, tasks, at_once, retry.options, cluster)
+
+
+def send_sweep_retry(retry: SweepRetry, cluster: Cluster | None = None) -> None:
     """Offer the trials again, and send tasks for them.
 
+    Args:
+        retry: what was decided; of one trial at least.
+        cluster: the profile; None to go by SLURM's limits alone.
+
     Raises:
+        UserError: the profile's budget of GPU-hours does not allow them; nothing was done.
         SchedulerError: SLURM refused the tasks; the trials stay offered.
         OSError: the sweep's folder cannot be written.
     """
+    new_tasks = tasks_of_retry(retry, cluster)
+    with new_tasks.within_budget():
+        _offer(retry)
+        try:
+            new_tasks.send()
+        except SchedulerError as error:
+            raise SchedulerError(
+                f"{error}\nThe trials are offered; tasks for them are sent with: "
+                f"hpcdl retry {retry.paths.root}"
+            ) from error
+
+
+def _offer(retry: SweepRetry) -> None:
+    """Offer the trials to the next free task, and let the sweep go on."""
     paths = retry.paths
     for marker in (paths.cancelled, paths.stop):
         marker.unlink(missing_ok=True)
@@ -236,13 +270,3 @@ def send_sweep_retry(retry: SweepRetry) -> None:
             run.cancelled.unlink(missing_ok=True)
             run.stop.unlink(missing_ok=True)
         offer(paths, trial.number)
-    settings = SweepSettings.read(paths)
-    tasks, at_once = tasks_for(settings, retry.count, is_requeued(paths))
-    try:
-        sent = send_tasks(paths, tasks, at_once, retry.options)
-    except SchedulerError as error:
-        raise SchedulerError(
-            f"{error}\nThe trials are offered; tasks for them are sent with: "
-            f"hpcdl retry {paths.root}"
-        ) from error
-    send_reserves(paths, sent, at_once)

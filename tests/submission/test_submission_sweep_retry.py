@@ -11,7 +11,7 @@ from hpcdl.errors import UserError
 from hpcdl.files import append_json_line, write_json
 from hpcdl.run import Run, looking
 from hpcdl.run.remedies import Asked
-from hpcdl.submission import sweep_retry
+from hpcdl.submission import new_tasks, sweep_retry
 from hpcdl.submission.again import resume
 from hpcdl.submission.living import Tasks
 from hpcdl.submission.sweep_retry import decide_sweep_retry, send_sweep_retry
@@ -101,7 +101,7 @@ def test_no_task_is_left(sweep, monkeypatch):
 def test_trials_are_offered_once(sweep, monkeypatch):
     with_tasks(monkeypatch)
     arrays = []
-    monkeypatch.setattr(sweep_retry, "send_tasks", lambda *call: arrays.append(call[1:]))
+    monkeypatch.setattr(new_tasks, "send_tasks", lambda *call: arrays.append(call[1:4]))
 
     send_sweep_retry(decide_sweep_retry(sweep, Asked(), [1, 3]))
 

@@ -169,6 +169,13 @@ def test_cost_without_accounting_says_why(bed: Bed, tmp_path: Path) -> None:
     assert "next time for busy: --set resources.time=00:15:00" in text
 
 
+SCORES = """
+import json, os
+with open(os.environ["HPCDL_METRICS_FILE"], "a") as lines:
+    lines.write(json.dumps({"epoch": 1, "val_loss": 1.0}) + "\\n")
+"""
+
+
 def test_budget_counts_what_waits(bed: Bed) -> None:
     """A waiting job holds its part; one that ended behind hpcdl's back does not."""
     bed.write("program.py", "print(1)\n")
@@ -195,3 +202,30 @@ def test_budget_counts_what_waits(bed: Bed) -> None:
 
     subprocess.run(["scancel", waits.job_id], check=True)
     until(lambda: bed.run("hpcdl", "submit", job, *options, check=False).returncode == 0)
+
+
+def test_budget_holds_what_is_sent_again(bed: Bed) -> None:
+    """A retry, and trials that are added, are refused as a new job is; nothing is sent or changed."""
+    bed.write("program.py", SCORES)
+    job = bed.write("job.yaml", JOB)
+    run = submit(bed, "import sys\nsys.exit(1)\n")
+    assert run.wait()["state"] == "failed"
+    bed.write("program.py", SCORES)
+    sweep = bed.run(
+        *("hpcdl", "sweep", job, "--cluster", bed.profile, "--runs-dir", bed.runs),
+        *("--over", "args.rate=0.1|0.2|0.3", "--trials", "1", "--metric", "val_loss"),
+    ).stdout.strip()
+    assert bed.run("hpcdl", "wait", sweep, check=False).returncode == 0
+
+    for words in (("retry", run.path, "--force"), ("sweep", "more", sweep, "--trials", "2")):
+        asked = {"retry": "0.167", "sweep": "0.333"}[words[0]]
+        for more in ((), ("--dry-run",)):
+            budget = ("--set", "cluster.budget_gpu_hours=0.1")
+            refused = bed.run("hpcdl", *words, *budget, *more, check=False)
+            assert refused.returncode == 2
+            assert f"and {asked} are asked for; ask for a shorter time" in refused.stderr
+        assert bed.run("hpcdl", *words, "--set", "cluster.budget_gpu_hours=9").returncode == 0
+    assert bed.run("hpcdl", "wait", sweep, check=False).returncode == 0
+    assert len(list((Path(sweep) / "trials").iterdir())) == 3
+    assert run.wait()["state"] == "failed"
+    assert len(run.wait()["attempts"]) == 2
