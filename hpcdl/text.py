@@ -32,3 +32,14 @@ def did_you_mean(name: Any, names: Any, also: str | None = None) -> str:
     if also is not None:
         return also
     return f"; known are {', '.join(names)}"
+
+
+def command_line(*words: object) -> str:
+    """A command as a shell takes it: a word with blanks is in quotes.
+
+    Args:
+        words: the command and its arguments, such as paths.
+    """
+    import shlex
+
+    return shlex.join(str(word) for word in words)

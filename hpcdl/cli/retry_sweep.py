@@ -45,6 +45,7 @@ def retry_sweep(of: OfSweep, asked: Asked) -> None:
         UserError: all that could be sent is refused.
     """
     from hpcdl.cli.new_tasks import require_allowed
+    from hpcdl.cli.run_lines import follower_lines
     from hpcdl.submission.sweep_retry import (
         decide_sweep_retry,
         send_sweep_retry,
@@ -62,8 +63,8 @@ def retry_sweep(of: OfSweep, asked: Asked) -> None:
         raise UserError("\n".join(lines))
     if retry.count:
         require_allowed(tasks_of_retry(retry, of.cluster))
-        send_sweep_retry(retry, of.cluster)
-        lines += _other_lines(retry)
+        moved = send_sweep_retry(retry, of.cluster)
+        lines += [*_other_lines(retry), *follower_lines(moved)]
     elif not lines:
         lines.append(f"{of.root}: nothing to send: no trial has failed or lost its task")
     for line in lines:

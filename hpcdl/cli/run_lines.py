@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcdl.run import Run
-    from hpcdl.run.followers import Moved
     from hpcdl.run.state import Status
+    from hpcdl.sweeps.followers import Moved
 
 _EPOCH_METRICS = {
     "loss": "loss",

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 _WAIT = "Show its progress until it has ended; exit 1 unless it is done."
 _DRY_RUN = "Print exactly the text that would be sent, and send nothing."
-_AFTER = "Start it when this run is done; RUN:any when it has ended in any way. May be repeated."
+_AFTER = (
+    "Start it when this run is done, or this sweep has a best trial; RUN:any when it has ended in "
+    "any way. May be repeated."
+)
 _NO_CHECK = "Send it without checking whether it can run."
 
 
@@ -37,7 +40,11 @@ _steps = options.grouped(
     "steps",
     Steps,
     click.option(
-        "--after", multiple=True, metavar="RUN[:any]", help=_AFTER, shell_complete=completion.runs
+        "--after",
+        multiple=True,
+        metavar="RUN|SWEEP[:any]",
+        help=_AFTER,
+        shell_complete=completion.runs,
     ),
     click.option("--wait", is_flag=True, help=_WAIT),
     click.option("--dry-run", is_flag=True, help=_DRY_RUN),

@@ -112,7 +112,7 @@ def _prepare_all(name: str, where: Where, after: Sequence[str]) -> list[Prepared
         folders[step.name] = str(submission.paths.root)
         require_after(submission.after, submission.plan, in_slurm=not where.is_local)
         if step.after:
-            from hpcdl.run.followers import require_no_own_dependency
+            from hpcdl.sweeps.followers import require_no_own_dependency
 
             require_no_own_dependency(submission.plan.directives)
         prepared.append((step, submission, cluster))

@@ -177,6 +177,7 @@ def more(
     hpcdl sweep more k3f9 --trials 20 --set cluster.budget_gpu_hours=300
     """
     from hpcdl.cli.new_tasks import outlook_lines, require_allowed
+    from hpcdl.cli.run_lines import follower_lines
     from hpcdl.submission.sweep import decide_more, send_more
     from hpcdl.sweeps.budget import check_more
 
@@ -191,8 +192,10 @@ def more(
     if dry_run:
         options.say(f"{paths.root} would have {total} trials")
         return
-    send_more(new_tasks)
+    moved = send_more(new_tasks)
     options.say(f"{paths.root} has {total} trials now")
+    for line in follower_lines(moved):
+        options.say(line)
 
 
 @command.command("stop", short_help="Begin no other trial of a sweep.")

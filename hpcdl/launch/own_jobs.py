@@ -12,10 +12,11 @@ from hpcdl.launch.retry import say
 from hpcdl.planning import Plan
 from hpcdl.run import states
 from hpcdl.run.after import missed
-from hpcdl.run.followers import move_followers
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import AttemptEvent, Submitted
 from hpcdl.scheduler import slurm
+from hpcdl.sweeps.before import missed_sweeps
+from hpcdl.sweeps.followers import move_followers
 
 _SEEN_LATE_S = 90.0  # NFS shows a new file of another node after a minute at most
 _LOOK_S = 2.0
@@ -30,14 +31,14 @@ def last_state(job_id: str) -> str:
 
 
 def too_early(paths: RunPaths) -> str:
-    """Why the run must not start: a run that it comes after is not done. Empty if it may.
+    """Why the run must not start: a run or sweep that it comes after is not done. Empty if it may.
 
-    SLURM has seen to it, but it cannot tell how a chain of jobs ended. A run's end may not be seen
-    on this node at once.
+    SLURM has seen to it, but it cannot tell how a chain of jobs or a sweep ended. A run's end may
+    not be seen on this node at once.
     """
     deadline = time.monotonic() + _SEEN_LATE_S
     while True:
-        before = missed(paths)
+        before = [*missed(paths), *missed_sweeps(paths)]
         has_ended = all(run.state is not None for run in before)
         if has_ended or time.monotonic() > deadline:
             return "; ".join(str(run) for run in before)

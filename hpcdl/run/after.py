@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hpcdl.files import append_json_line, read_json, read_json_lines, write_json
 from hpcdl.run import states
-from hpcdl.run.paths import RunPaths
+from hpcdl.run.paths import RunPaths, sweep_of
 from hpcdl.run.result import Result
 
 _ANY = ":any"
@@ -103,7 +103,8 @@ class Missed:
 
 
 def missed(paths: RunPaths) -> list[Missed]:
-    """The runs that should be done before this one, and are not, by their files.
+    """The runs that should be done before this one, and are not, by their files; sweeps are not
+    among them (see `hpcdl.sweeps.before`).
 
     A run whose folder was removed is not among them: nothing is known of it.
     """
@@ -111,6 +112,8 @@ def missed(paths: RunPaths) -> list[Missed]:
     for before in read_after(paths):
         before_paths = RunPaths(before.run)
         if before.any_end or not before_paths.manifest.exists():
+            continue
+        if sweep_of(before_paths) is not None:
             continue
         state = end_of(before_paths)
         if state != states.DONE:

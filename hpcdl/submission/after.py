@@ -10,9 +10,9 @@ from hpcdl.errors import UserError
 from hpcdl.planning import Plan
 from hpcdl.run import find_run
 from hpcdl.run.after import After, note_follower, split_any, write_after
-from hpcdl.run.followers import dependency, require_no_own_dependency
 from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler.clusters import cluster_of
+from hpcdl.sweeps.followers import dependency, require_no_own_dependency
 
 
 def find_after(texts: Sequence[str], roots: Sequence[Path]) -> list[After]:

@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from hpcdl.errors import HpcdlError, SchedulerError, UserError
 from hpcdl.files import append_json_line, write_json
 from hpcdl.run import Run, records, states
-from hpcdl.run.followers import (
-    Moved,
-    cancelled_followers,
-    move_followers,
-    sbatch_options,
-)
-from hpcdl.run.paths import sweep_of
+from hpcdl.run.paths import RunPaths, sweep_of
 from hpcdl.run.records import AttemptEvent, Submitted
 from hpcdl.run.result import result_as_written
 from hpcdl.run.state import Status
 from hpcdl.run.usage import request_of
 from hpcdl.submission.send import send_run
+from hpcdl.sweeps.followers import (
+    Moved,
+    cancelled_followers,
+    move_followers,
+    sbatch_options,
+)
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,16 @@ def _nodes(events: Sequence[AttemptEvent], reason: str) -> set[str]:
 
 def gpu_hours_again(run: Run) -> float:
     """GPU-hours of a run that is sent again, and of those after it that are sent with it."""
-    hours = request_of(records.plan(run.paths)).reserved_gpu_hours
-    for follower in cancelled_followers(run.paths):
-        hours += gpu_hours_again(follower)
-    return hours
+    return request_of(records.plan(run.paths)).reserved_gpu_hours + followers_gpu_hours(run.paths)
+
+
+def followers_gpu_hours(paths: RunPaths) -> float:
+    """GPU-hours of the runs that are sent again with one: they were cancelled because of it.
+
+    Args:
+        paths: of the run or sweep that they come after.
+    """
+    return sum(gpu_hours_again(follower) for follower in cancelled_followers(paths))
 
 
 def send_again(run: Run, status: Status, changes: Changes) -> list[Moved]:
@@ -127,13 +133,17 @@ def send_again(run: Run, status: Status, changes: Changes) -> list[Moved]:
                 end |= {"job_id": last[0].job_id, "reason": last[0].reason}
                 append_json_line(paths.attempts, {**end, "time": time.time()})
         raise
-    return _followers_again(run)
+    return followers_again(paths)
 
 
-def _followers_again(run: Run) -> list[Moved]:
-    """Move the dependency of the runs that come after one; send those again that were cancelled."""
+def followers_again(paths: RunPaths) -> list[Moved]:
+    """Move the dependency of the runs that come after one; send those again that were cancelled.
+
+    Args:
+        paths: of the run or sweep that has new jobs.
+    """
     moved: list[Moved] = []
-    for follower in move_followers(run.paths):
+    for follower in move_followers(paths):
         if not follower.was_cancelled:
             moved.append(follower)
             continue

@@ -13,8 +13,10 @@ from hpcdl.run import records
 from hpcdl.run.estimate import Estimate, p95
 from hpcdl.run.usage import Request, request_of
 from hpcdl.scheduler.arrays import ArrayLimits
+from hpcdl.submission.again import followers_again, followers_gpu_hours
 from hpcdl.submission.sweep_tasks import send_reserves, send_tasks
 from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.followers import Moved
 from hpcdl.sweeps.missing import whole_state
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.spent import used_gpu_hours
@@ -89,13 +91,18 @@ class NewTasks:
             return nullcontext()
         from hpcdl.submission.gpu_budget import within_budget
 
-        return within_budget(self.cluster, self.paths.root.parent.parent, self.gpu_hours())
+        asked = self.gpu_hours() + followers_gpu_hours(self.paths.run)
+        return within_budget(self.cluster, self.paths.root.parent.parent, asked)
 
-    def send(self) -> None:
+    def send(self) -> list[Moved]:
         """Send them, and where SLURM requeues none, those that go on with unfinished trials.
+
+        Returns:
+            the runs that come after the sweep: they wait for these tasks, too.
 
         Raises:
             SchedulerError: SLURM refused them, or allows none now.
         """
         sent = send_tasks(self.paths, self.tasks, self.at_once, self.options, self.cluster)
         send_reserves(self.paths, sent, self.at_once, self.cluster)
+        return followers_again(self.paths.run)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import UserError
 from hpcdl.run import Run, records, remedies, states
-from hpcdl.run.followers import Moved, sbatch_options
 from hpcdl.run.records import Submitted
 from hpcdl.run.remedies import Asked, Decision
 from hpcdl.run.state import Status
 from hpcdl.submission.again import Changes, gpu_hours_again, nodes_to_avoid, send_again
+from hpcdl.sweeps.followers import Moved, sbatch_options
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ from hpcdl.mounts.gathering import Unseen
 from hpcdl.planning import Plan, plan
 from hpcdl.run import Run, records
 from hpcdl.run.after import After
-from hpcdl.run.followers import sbatch_options
 from hpcdl.run.paths import RunPaths, code_folder
 from hpcdl.run.records import Manifest, Submitted
 from hpcdl.script import Sent, render_submission
 from hpcdl.submission.after import find_after, note_after, require_after
 from hpcdl.submission.create import Origin, make, new_run
 from hpcdl.submission.locate import locate
+from hpcdl.sweeps.followers import sbatch_options
 from hpcdl.usercode.freeze import code_sha
 
 

@@ -25,6 +25,7 @@ from hpcdl.submission.sweep_tasks import (
     send_tasks,
 )
 from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.followers import Moved
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.submitted import SentArray
 
@@ -177,11 +178,14 @@ def decide_more(paths: SweepPaths, trials: int, cluster: Cluster | None = None) 
     return NewTasks(paths, trials, tasks, at_once, cluster=cluster)
 
 
-def send_more(more: NewTasks) -> None:
+def send_more(more: NewTasks) -> list[Moved]:
     """Raise a sweep's number of trials, and send tasks for them.
 
     Args:
         more: from `decide_more`.
+
+    Returns:
+        the runs that come after the sweep: they wait for these tasks, too.
 
     Raises:
         UserError: the profile's budget of GPU-hours does not allow them.
@@ -192,7 +196,7 @@ def send_more(more: NewTasks) -> None:
         now = time.time()
         note_sent(paths, SentArray(job_id=None, tasks=0, at_once=0, sent=now, trials=more.trials))
         paths.stop.unlink(missing_ok=True)
-        more.send()
+        return more.send()
 
 
 def _refuse_other_sweep(paths: SweepPaths, settings: SweepSettings) -> None:

@@ -18,6 +18,7 @@ from hpcdl.submission.sweep import tasks_for
 from hpcdl.submission.sweep_tasks import is_requeued
 from hpcdl.sweeps.claims import offer
 from hpcdl.sweeps.folder import SweepPaths
+from hpcdl.sweeps.followers import Moved
 from hpcdl.sweeps.missing import whole_state
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.spent import budget_of
@@ -232,12 +233,15 @@ def tasks_of_retry(retry: SweepRetry, cluster: Cluster | None = None) -> NewTask
     return NewTasks(paths, retry.count, tasks, at_once, retry.options, cluster)
 
 
-def send_sweep_retry(retry: SweepRetry, cluster: Cluster | None = None) -> None:
+def send_sweep_retry(retry: SweepRetry, cluster: Cluster | None = None) -> list[Moved]:
     """Offer the trials again, and send tasks for them.
 
     Args:
         retry: what was decided; of one trial at least.
         cluster: the profile; None to go by SLURM's limits alone.
+
+    Returns:
+        the runs that come after the sweep: they wait for its new tasks.
 
     Raises:
         UserError: the profile's budget of GPU-hours does not allow them; nothing was done.
@@ -248,7 +252,7 @@ def send_sweep_retry(retry: SweepRetry, cluster: Cluster | None = None) -> None:
     with new_tasks.within_budget():
         _offer(retry)
         try:
-            new_tasks.send()
+            return new_tasks.send()
         except SchedulerError as error:
             raise SchedulerError(
                 f"{error}\nThe trials are offered; tasks for them are sent with: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,15 @@ import pytest
 from hpcdl.errors import UserError
 from hpcdl.run import looking
 from hpcdl.run.after import After, followers, missed, read_after
-from hpcdl.run.followers import dependency, move_followers, require_no_own_dependency
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.state import read, status_of
-from hpcdl.scheduler import slurm
+from hpcdl.scheduler import job_answers, slurm
 from hpcdl.scheduler.jobinfo import JobInfo
 from hpcdl.submission.after import find_after, note_after
+from hpcdl.sweeps.before import missed_sweeps
+from hpcdl.sweeps.followers import dependency, move_followers, require_no_own_dependency
+from hpcdl.sweeps.submitted import SentArray, SweepSubmitted
+from tests.sweeps.finished import end, make_finished
 
 
 def made(runs: Path, name: str, state: str | None = None, **submitted: object) -> RunPaths:
@@ -172,3 +176,63 @@ def test_waiting_run_is_asked_about_anew(runs, monkeypatch, job, moved):
 
     assert (follower.was_cancelled, follower.error.partition(";")[0]) == moved
     assert updates == ([("9", "afterok:7")] if moved == (False, "") else [])
+
+
+@pytest.fixture
+def sweep(runs, monkeypatch):
+    """A sweep of six trials in two arrays of SLURM's; one trial runs, in the second array."""
+    paths = make_finished(runs / "tune" / "20260101-1200-bbbb")
+    arrays = [SentArray(job_id=job_id, tasks=3, at_once=3, sent=1.0) for job_id in ("7", "8")]
+    SweepSubmitted(backend="slurm", cluster="site", time=1.0, arrays=arrays).write(paths)
+    queue = {"8_2": JobInfo("RUNNING", asked=3.0)}
+    monkeypatch.setattr(job_answers, "latest", lambda ids, poll_s: job_answers.Answers(jobs=queue))
+    monkeypatch.setattr(slurm, "living_tasks", lambda: list(queue))
+    return paths
+
+
+def test_sweep_under_way_is_waited_for(sweep):
+    """For any end of its arrays that have not ended: how these ended says nothing of the trials."""
+    for any_end in (False, True):
+        assert dependency([After(sweep.root, any_end)], None) == "afterany:8"
+
+
+def test_ended_sweep_counts_by_its_best(sweep, runs):
+    end(sweep, 5, None, "failed")
+    late = made(runs, "late")
+    note_after(late, [After(sweep.root)])
+
+    assert dependency([After(sweep.root)], None, in_slurm=False) == ""
+    assert missed_sweeps(late) == missed(late) == []
+
+
+def test_sweep_without_a_best_is_refused(sweep, runs):
+    """All trials have failed, or none has a value of the metric: the follower is not sent, or ends at once."""
+    for number in range(5):
+        sweep.result(number).unlink()
+        end(sweep, number, None, "failed", task="7_1")
+    shutil.rmtree(sweep.tasks)
+    sweep.tasks.mkdir()
+    end(sweep, 5, None, "failed")
+    late = made(runs, "late")
+    note_after(late, [After(sweep.root)])
+
+    with pytest.raises(UserError) as refused:
+        dependency([After(sweep.root)], None)
+
+    assert "it is failed; expected a sweep that may still have a trial" in str(refused.value)
+    assert f"hpcdl retry {sweep.root}, and then this one, or say SWEEP:any" in str(refused.value)
+    assert dependency([After(sweep.root, True)], None) == ""
+    (missing,) = missed_sweeps(late)
+    assert str(missing) == "tune/20260101-1200-bbbb, after which it was to run, is failed"
+
+
+def test_sweep_elsewhere_cannot_be_waited_for(sweep):
+    with pytest.raises(UserError, match=r"hpcdl wait \S+ && hpcdl submit"):
+        dependency([After(sweep.root)], None, in_slurm=False)
+    with pytest.raises(UserError, match="on another SLURM cluster"):
+        dependency([After(sweep.root)], "second")
+
+
+def test_trial_cannot_be_waited_for(sweep):
+    with pytest.raises(UserError, match=f"expected a run or a whole sweep: --after {sweep.root}"):
+        dependency([After(sweep.trial(1))], None)

@@ -184,3 +184,47 @@ def test_moved_run_is_waited_for(bed: Bed) -> None:
     assert f"afterok:{old_job}" not in shown(second)
     started = second.lines("attempts.jsonl")[0]["time"]
     assert started >= first.lines("attempts.jsonl")[-1]["time"]
+
+
+SWEPT = """
+import json, os, sys, time
+time.sleep(2)
+if not os.path.exists("again"):
+    open("again", "w").close()
+    print("no")
+    sys.exit(1)
+with open(os.environ["HPCDL_METRICS_FILE"], "a") as lines:
+    lines.write(json.dumps({"epoch": 1, "score": 1.0}) + "\\n")
+"""
+
+
+def test_run_waits_for_a_sweep(bed: Bed) -> None:
+    """If all trials have failed it is cancelled and says why; a retry of the sweep sends both again."""
+    swept = job(bed, "swept", SWEPT)
+    sweep = bed.run(
+        *("hpcdl", "sweep", swept, "--cluster", bed.profile, "--runs-dir", bed.runs),
+        *("--over", "args.rate=0.1|0.2", "--method", "grid", "--metric", "score"),
+    ).stdout.strip()
+    name = "/".join(sweep.split("/")[-2:])
+    looks = 'import os\nprint(sorted(os.listdir(os.environ["HPCDL_AFTER"] + "/trials")))\n'
+    after = job(bed, "looks", looks)
+    second = bed.submit(after, "--after", sweep)
+    assert "Dependency=afterany:" in shown(second)
+    ended = second.wait()
+    assert (ended["state"], ended["cause"]) == ("cancelled", "dependency")
+    assert ended["message"] == f"{name}, after which it was to run, is failed"
+    late = bed.run(
+        *("hpcdl", "submit", after, "--cluster", bed.profile, "--runs-dir", bed.runs),
+        *("--after", sweep),
+        check=False,
+    )
+    assert late.returncode == 2
+    assert f"again with hpcdl retry {sweep}, and then this one, or say SWEEP:any" in late.stderr
+
+    again = bed.run("hpcdl", "retry", sweep, "--force")
+    assert f"sent again, too, to run after it: {second.path}" in again.stderr
+    assert second.wait()["state"] == "done"
+    assert "['00000', '00001']" in (second.path / "logs" / "2.log").read_text()
+    third = bed.submit(after, "--after", sweep)
+    assert "Dependency=(null)" in shown(third)
+    assert third.wait()["state"] == "done"

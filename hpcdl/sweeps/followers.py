@@ -1,4 +1,4 @@
-"""sbatch's dependency for a run that comes after others, also when one of these gets a new job."""
+"""sbatch's dependency for a run that comes after runs and sweeps, also when these get new jobs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hpcdl.run.handle import Run
 from hpcdl.run.paths import RunPaths, sweep_of
 from hpcdl.run.records import Submitted, plan
 from hpcdl.scheduler.jobinfo import NEVER_SATISFIED
+from hpcdl.sweeps.before import dependency_on_sweep
 
 _ENDED_BADLY = (states.FAILED, states.LOST, states.CANCELLED)
 
@@ -63,8 +64,7 @@ def _dependency_on(before: After, cluster: str | None, in_slurm: bool) -> str:
     """The part about one run; empty if it has ended as it should."""
     run = Run(before.run)
     if sweep_of(run.paths) is not None:
-        todo = f"wait for it yourself: hpcdl wait {run.paths.root} && hpcdl submit ..."
-        raise UserError(f"--after {run.name}: it is a sweep's; expected a run: {todo}")
+        return dependency_on_sweep(before, cluster, in_slurm)
     status = run.status()
     if status.state == states.DONE or (before.any_end and status.final):
         return ""
