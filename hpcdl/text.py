@@ -34,12 +34,19 @@ def did_you_mean(name: Any, names: Any, also: str | None = None) -> str:
     return f"; known are {', '.join(names)}"
 
 
-def command_line(*words: object) -> str:
-    """A command as a shell takes it: a word with blanks is in quotes.
+def hpcdl_command(*words: object) -> str:
+    """A command of hpcdl as a shell takes it: a path with blanks is in quotes.
 
     Args:
-        words: the command and its arguments, such as paths.
+        words: the command, as ``sweep`` and ``more``, and its arguments, such as paths.
     """
     import shlex
 
-    return shlex.join(str(word) for word in words)
+    return shlex.join(["hpcdl", *map(str, words)])
+
+
+def with_run(advice: str, folder: object) -> str:
+    """An advice with a run's folder in the place of RUN, as a shell takes it."""
+    import shlex
+
+    return advice.replace("RUN", shlex.quote(str(folder)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hpcdl.cli import options
+from hpcdl.text import hpcdl_command
 
 _DISCOVER = "Write a profile of this site, as its own commands describe it."
 _OUTPUT = "Write the profile to this file, instead of to stdout."
@@ -114,4 +115,4 @@ def discover(
         if names:
             options.say(f"{title}: {', '.join(names)}")
     profile_file = output or "FILE, after hpcdl cluster discover -o FILE"
-    options.say(f"next: hpcdl check mnist_cnn --cluster {profile_file}")
+    options.say(f"next: {hpcdl_command('check', 'mnist_cnn', '--cluster', profile_file)}")

@@ -13,6 +13,7 @@ import click
 from hpcdl.cli import options
 from hpcdl.contract.tables import aligned
 from hpcdl.formats import MISSING, cut
+from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.report.comparison import Comparison, Row
@@ -90,7 +91,7 @@ def _runs_of(run: Run) -> list[Run]:
         metric = facts.settings.metric
         raise UserError(
             f"{run.name}: no trial of this sweep is done with a value of {metric}; "
-            f"hpcdl report {run.paths.root} --text shows how far it is"
+            f"{hpcdl_command('report', run.paths.root, '--text')} shows how far it is"
         )
     return trials
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcdl.cli import options
+from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -79,7 +80,8 @@ def _refuse_sweep(run: Run) -> None:
 
     root = run.paths.root
     if (root / SWEEP).exists():
-        message = f"{root} is a sweep; give one of its trials, such as: hpcdl logs {root}/0"
+        of_trial = hpcdl_command("logs", f"{root}/0")
+        message = f"{root} is a sweep; give one of its trials, such as: {of_trial}"
         raise UserError(f"{message}; what its tasks print lies in {run.paths.logs}")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcdl.cli import options
+from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -103,8 +104,8 @@ def _brief(run: Run, show_env: bool) -> list[str]:
 
     if not is_sweep(run):
         raise UserError(
-            f"{run.name} is a run, and --text is for sweeps; hpcdl result {run.paths.root} prints"
-            " what came out of a run"
+            f"{run.name} is a run, and --text is for sweeps; "
+            f"{hpcdl_command('result', run.paths.root)} prints what came out of a run"
         )
     return brief(read(run, show_env))
 

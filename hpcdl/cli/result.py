@@ -17,6 +17,7 @@ from hpcdl.formats import duration, several
 from hpcdl.run import states
 from hpcdl.run.paths import sweep_of
 from hpcdl.run.score import metric_texts
+from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -42,8 +43,8 @@ def command(run_name: str, places: options.Places, as_json: bool) -> int:
     root = run.paths.root
     if sweep_of(run.paths) == root:
         raise UserError(
-            f"{root} is a sweep; hpcdl report {root} --text shows what came out of it, and"
-            f" hpcdl result {root}/0 the result of a trial"
+            f"{root} is a sweep; {hpcdl_command('report', root, '--text')} shows what came out of "
+            f"it, and {hpcdl_command('result', f'{root}/0')} the result of a trial"
         )
     status = run.status()
     result = run.result()
@@ -57,7 +58,7 @@ def command(run_name: str, places: options.Places, as_json: bool) -> int:
     elif status.final:
         click.echo("\n".join(failure_lines(run, status)))
     else:
-        click.echo(f"{status.state}: no result yet; hpcdl wait {run.paths.root}")
+        click.echo(f"{status.state}: no result yet; {hpcdl_command('wait', run.paths.root)}")
     return 0 if status.state == states.DONE else 1
 
 

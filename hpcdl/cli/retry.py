@@ -9,6 +9,7 @@ import click
 
 from hpcdl.cli import completion, options
 from hpcdl.run.remedies import CAUSES
+from hpcdl.text import with_run
 
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
@@ -146,7 +147,7 @@ def _retry_run(run: Run, asked: Asked, how: How, cluster: Cluster | None) -> Non
         click.echo(run.paths.root)
     elif retry.decision.is_refused:
         message = f"{retry.decision.cause}, so it is not sent: {retry.decision.instead}"
-        raise UserError(f"{run.name}: {message.replace('RUN', str(run.paths.root))}")
+        raise UserError(f"{run.name}: {with_run(message, run.paths.root)}")
     else:
         options.say(f"{run.name}: {retry.decision.action}")
 

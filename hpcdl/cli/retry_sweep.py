@@ -10,6 +10,7 @@ import click
 
 from hpcdl.cli import options
 from hpcdl.errors import UserError
+from hpcdl.text import hpcdl_command, with_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,8 +104,8 @@ def _what(trial: TrialRetry) -> str:
 def _with_paths(text: str, root: Path, number: int) -> str:
     """An advice with the sweep in RUN's place, or the trial where a trial's files are meant."""
     for command in ("logs", "result"):
-        text = text.replace(f"hpcdl {command} RUN", f"hpcdl {command} {root}/{number}")
-    return text.replace("RUN", str(root))
+        text = text.replace(f"hpcdl {command} RUN", hpcdl_command(command, f"{root}/{number}"))
+    return with_run(text, root)
 
 
 def _grouped(retry: SweepRetry, root: Path) -> list[str]:

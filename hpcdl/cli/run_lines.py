@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hpcdl.formats import duration
 from hpcdl.run import states
 from hpcdl.run.score import metric_texts
+from hpcdl.text import with_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +124,7 @@ def failure_lines(run: Run, status: Status) -> list[str]:
         lines.append(f"  log  {place}  {log_line['text'][:_LONGEST_LOG_LINE]}")
     hint = _hint(run, status, result)
     if hint:
-        lines.append(f"  try  {hint.replace('RUN', str(run.paths.root))}")
+        lines.append(f"  try  {with_run(hint, run.paths.root)}")
     return lines
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcdl.cli import completion, options
+from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
@@ -116,7 +117,7 @@ def command(
         options.say(f"after {before.run}{' (however it ends)' if before.any_end else ''}")
     click.echo(run.paths.root)
     if not steps.wait:
-        options.say(f"follow it with: hpcdl wait {run.paths.root}")
+        options.say(f"follow it with: {hpcdl_command('wait', run.paths.root)}")
         return 0
     from hpcdl.cli.watching import follow
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from hpcdl.cli import completion, options
 from hpcdl.cli.submit import check_first
 from hpcdl.cli.sweep_lines import sent_line, size_lines
 from hpcdl.cli.sweep_options import Search, SweepSteps, search_options, sets_of, step_options
+from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
@@ -130,7 +130,7 @@ def start(
     options.say(sent_line(paths, cluster.name))
     click.echo(paths.root)
     if not steps.wait:
-        options.say(f"follow it with: hpcdl status {shlex.quote(str(paths.root))}")
+        options.say(f"follow it with: {hpcdl_command('status', paths.root)}")
         return 0
     from hpcdl.cli.sweep_watching import follow_sweep
 

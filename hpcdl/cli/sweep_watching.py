@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from hpcdl.cli import options
 from hpcdl.cli.sweep_lines import trial_line
 from hpcdl.formats import several
+from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.sweeps.folder import SweepPaths
@@ -41,8 +41,8 @@ def follow_sweep(paths: SweepPaths) -> int:
                 return _say_outcome(paths, settings)
             time.sleep(_LOOK_S)
     except KeyboardInterrupt:
-        folder = shlex.quote(str(paths.root))
-        options.say(f"\nthe sweep continues without you; see: hpcdl status {folder}")
+        see = hpcdl_command("status", paths.root)
+        options.say(f"\nthe sweep continues without you; see: {see}")
         return 130
 
 
@@ -69,19 +69,17 @@ def _say_outcome(paths: SweepPaths, settings: SweepSettings) -> int:
 
     state = whole_state(paths)
     best = best_numbers(state, settings, 1)
-    folder = shlex.quote(str(paths.root))
+    see = hpcdl_command("status", paths.root)
     counts = Counter(trial.state for trial in state.trials.values())
     options.say(f"ended: {counts_text(state)}")
     if counts["running"]:
-        options.say(f"tasks have ended with trials in hand; see: hpcdl status {folder}")
+        options.say(f"tasks have ended with trials in hand; see: {see}")
         return 1
     if not best:
-        options.say(
-            f"no trial is done with a value of {settings.metric}; see why: hpcdl status {folder}"
-        )
+        options.say(f"no trial is done with a value of {settings.metric}; see why: {see}")
         return 1
     options.say(f"best: {trial_line(state.trials[best[0]], settings)}")
     if counts["failed"]:
-        options.say(f"why {several(counts['failed'], 'trial')} failed: hpcdl status {folder}")
-    options.say(f"its job file: hpcdl sweep best {folder} > best.yaml")
+        options.say(f"why {several(counts['failed'], 'trial')} failed: {see}")
+    options.say(f"its job file: {hpcdl_command('sweep', 'best', paths.root)} > best.yaml")
     return 0

@@ -9,6 +9,7 @@ from hpcdl.cli import options
 from hpcdl.cli.run_lines import epoch_line, failure_lines, script_epoch_line, summary_line
 from hpcdl.cli.talk import Talk
 from hpcdl.run import states
+from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -29,7 +30,8 @@ def follow(run: Run) -> int:
                 show.update(run, status)
     except KeyboardInterrupt:
         options.say(
-            f"\nthe run continues without you; look again with: hpcdl wait {run.paths.root}"
+            "\nthe run continues without you; look again with: "
+            f"{hpcdl_command('wait', run.paths.root)}"
         )
         return 130
     if status.state != states.DONE:
@@ -37,7 +39,7 @@ def follow(run: Run) -> int:
             options.say(line)
         return 1
     options.say(summary_line(run.result() or {}, status))
-    options.say(f"report: hpcdl report {run.paths.root}")
+    options.say(f"report: {hpcdl_command('report', run.paths.root)}")
     return 0
 
 

@@ -13,7 +13,7 @@ from hpcdl.job.build import build
 from hpcdl.job.find import JOB_SUFFIXES, find_job
 from hpcdl.job.notjobs import LARGEST_JOB, about_file
 from hpcdl.job.sections import Job, Resources, format_time, parse_time
-from hpcdl.text import cut, show
+from hpcdl.text import cut, hpcdl_command, show
 from hpcdl.yamlfile.reader import Located, decode, read_value, read_yaml
 from hpcdl.yamlfile.walker import is_inside
 
@@ -70,7 +70,7 @@ def load_job(
         document = read_document(path, shown, problems)
         if document is not None and document.items_of("steps"):
             message = f"{shown} is a pipeline of several jobs, not a job file"
-            raise UserError(f"{message}: hpcdl submit {shown} checks and sends them all")
+            raise UserError(f"{message}: {hpcdl_command('submit', shown)} sends them all")
     if document is not None:
         apply_sets(document, sets, problems)
         job = build(document, path.parent.resolve(), source, problems)
@@ -102,7 +102,7 @@ def read_document(path: Path, shown: str, problems: list[Problem]) -> Located | 
         problems.append(Problem(document.where, "", message))
         return None
     if document is not None and _is_profile(document):
-        fix = f"give it as hpcdl check JOB --cluster {shown}"
+        fix = f"give it as {hpcdl_command('check', 'JOB', '--cluster', shown)}"
         raise UserError(f"{shown} is a cluster profile, not a job file; {fix}")
     return document
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
+
+from hpcdl.text import hpcdl_command
 
 LARGEST_JOB = 1_000_000  # bytes; a job file has a few hundred
 
@@ -63,11 +66,11 @@ def about_folder(path: Path, shown: str, ships: bool = False) -> str:
     """
     folder = shown.rstrip("/") or "/"
     if (path / "manifest.json").exists() and (path / "job.yaml").exists():
-        again = f"hpcdl submit {folder}/job.yaml starts a new one"
-        resume = f"hpcdl resume {folder} goes on with it"
+        again = f"{hpcdl_command('submit', folder + '/job.yaml')} starts a new one"
+        resume = f"{hpcdl_command('resume', folder)} goes on with it"
         return f"{shown} is a run's folder, not a job file: {again}, {resume}"
     if (path / "job.sbatch").exists():
-        how = f"cd {folder} && sbatch job.sbatch"
+        how = f"cd {shlex.quote(folder)} && sbatch job.sbatch"
         return f"{shown} is a folder that hpcdl render made; send it with: {how}"
     close = copy = ""
     names = _could_be_meant(path)

@@ -15,6 +15,7 @@ from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import UserError
 from hpcdl.files import read_json
 from hpcdl.planning import Plan
+from hpcdl.text import hpcdl_command
 
 MANIFEST = "manifest.json"
 SQUASHFS, FOLDER = "packages.sqfs", "packages"
@@ -85,7 +86,8 @@ def require(plan: Plan) -> None:
         )
     if container.overlay is not None and manifest(plan) is None:
         raise UserError(
-            f"the packages of {plan.source} are not installed: hpcdl env build {plan.source}"
+            f"the packages of {plan.source} are not installed: "
+            f"{hpcdl_command('env', 'build', plan.source)}"
         )
 
 

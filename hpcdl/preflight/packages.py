@@ -12,6 +12,7 @@ from hpcdl.packages import manifest, others
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.api_names import ROOTS
+from hpcdl.text import hpcdl_command
 
 
 def packages(subject: Subject) -> Iterator[Finding | Note]:
@@ -42,7 +43,7 @@ def _installed(subject: Subject) -> Iterator[Finding | Note]:
         return  # the job needs none, or there is no image, as its own check reports
     missing = f"{subject.job.packages} is not installed for {plan.container.image}"
     job_file = os.path.join(subject.job.folder, os.path.basename(plan.source))
-    fix = f"hpcdl env build {job_file}, with this --cluster and --set"
+    fix = f"{hpcdl_command('env', 'build', job_file)}, with this --cluster and --set"
     yield Finding(f"{missing}{_most_similar(subject)}", fix, "job", "packages")
 
 

@@ -27,6 +27,7 @@ from hpcdl.report.overfitting import Fit, Setting, best_epoch, judge
 from hpcdl.report.png import data_uri
 from hpcdl.report.summary import sentences
 from hpcdl.run import Run, states
+from hpcdl.text import with_run
 
 _DRAWN_CLASSES = 200  # of a confusion matrix
 _LISTED_CLASSES = 100
@@ -225,7 +226,7 @@ def _failure(facts: Facts) -> dict[str, Any] | None:
     return {
         "message": sent.safe(facts, message),
         "lines": lines,
-        "hint": hint.replace("RUN", str(facts.run.paths.root)),
+        "hint": with_run(hint, facts.run.paths.root),
     }
 
 

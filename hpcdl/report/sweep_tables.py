@@ -12,6 +12,7 @@ from hpcdl.report.sweep_facts import STATES, SweepFacts
 from hpcdl.run.hints import hint
 from hpcdl.scheduler.arrays import expression_of
 from hpcdl.sweeps.state import TrialState
+from hpcdl.text import with_run
 
 _READ = 2000  # results of failed trials
 _NUMBERS = 60  # characters of a list of trial numbers
@@ -138,7 +139,7 @@ def failures(facts: SweepFacts) -> list[Failure]:
     for cause in sorted(groups, key=lambda cause: -len(groups[cause])):
         numbers = number_text([trial.number for trial in groups[cause]])
         first = str(facts.paths.trial(groups[cause][0].number))
-        advice = (hint(cause, facts.run.is_script) or "").replace("RUN", first)
+        advice = with_run(hint(cause, facts.run.is_script) or "", first)
         message = formats.cut(facts.safe(messages.get(cause, "")), _MESSAGE)
         text = cause.replace("_", " ")
         listed.append(Failure(text, len(groups[cause]), numbers, message, advice))

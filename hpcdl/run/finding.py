@@ -11,6 +11,7 @@ from hpcdl.errors import NoRunError, RunError, UserError
 from hpcdl.run.handle import Run
 from hpcdl.run.listing import ListedRun, Listing
 from hpcdl.run.paths import SWEEP, TRIALS, TrialPaths, run_paths
+from hpcdl.text import hpcdl_command
 
 
 def runs_below(roots: Sequence[Path]) -> list[Run]:
@@ -65,7 +66,7 @@ def _require_begun(text: str, folder: Path) -> None:
     paths = run_paths(folder)
     if isinstance(paths, TrialPaths) and not folder.is_dir():
         sweep = paths.sweep.root
-        raise NoRunError(f"{text}: no such trial has begun; see: hpcdl status {sweep}")
+        raise NoRunError(f"{text}: no such trial has begun; see: {hpcdl_command('status', sweep)}")
 
 
 def find_run(text: str, roots: Sequence[Path]) -> Run:

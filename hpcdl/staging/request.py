@@ -11,7 +11,7 @@ from hpcdl.job.names import NAME
 from hpcdl.staging import MODELS, WEIGHTS, staged_path
 from hpcdl.staging.catalogue import EMBEDDED, SETS, Source
 from hpcdl.staging.weights import ARCHITECTURES, CLASS_INDEX, find_source, sources
-from hpcdl.text import did_you_mean
+from hpcdl.text import did_you_mean, hpcdl_command
 
 # https://docs.hdfgroup.org/hdf5/v1_14/_f_m_t3.html, format signature
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -93,7 +93,7 @@ def _of_architecture(architecture: str, include_top: bool, source: Path | None) 
         raise UserError(
             f"{source.name} is not a name that Keras looks for; those of {architecture} are: "
             f"{', '.join(by_name)}. To stage it as such: "
-            f"hpcdl data stage {WEIGHTS}{choice[0].file} --from {source}"
+            + hpcdl_command("data", "stage", f"{WEIGHTS}{choice[0].file}", "--from", source)
         )
     return by_name[source.name]
 
@@ -119,7 +119,7 @@ def check_source(request: Request, source: Path | None, mirror: str | None) -> N
         kind = _KINDS.get(request.ending, "a folder of IDX files")
         pack = ""
         if request.ending == ".npz":
-            pack = f"; a folder of images per class: hpcdl data pack {source}"
+            pack = f"; a folder of images per class: {hpcdl_command('data', 'pack', source)}"
         raise UserError(f"{source}: {request.name} is staged as {kind}{pack}")
     if request.ending == ".h5" and not is_hdf5(source):
         raise UserError(f"{source} is not an HDF5 file")

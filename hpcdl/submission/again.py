@@ -22,6 +22,7 @@ from hpcdl.sweeps.followers import (
     move_followers,
     sbatch_options,
 )
+from hpcdl.text import hpcdl_command
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def resume(run: Run) -> list[Moved]:
     """
     run.require_owner("resume")
     if sweep_of(run.paths) is not None:
-        raise UserError(f"{run.name} is a sweep's: hpcdl retry {run.paths.root} sends it again")
+        retry = hpcdl_command("retry", run.paths.root)
+        raise UserError(f"{run.name} is a sweep's: {retry} sends it again")
     status = run.status()
     if status.state not in (states.CREATED, states.FAILED, states.LOST, states.UNKNOWN):
         reason = f"it is {status.state}"

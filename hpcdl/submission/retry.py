@@ -14,6 +14,7 @@ from hpcdl.run.remedies import Asked, Decision
 from hpcdl.run.state import Status
 from hpcdl.submission.again import Changes, gpu_hours_again, nodes_to_avoid, send_again
 from hpcdl.sweeps.followers import Moved, sbatch_options
+from hpcdl.text import hpcdl_command, with_run
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _with_memory(retry: Retry, asked: Asked, memory_gb: float | None) -> Retry:
         raise UserError(
             f"{run.name} runs on this machine, whose memory hpcdl cannot change: end other "
             "programs, or let it need less (a smaller train.batch_size); "
-            f"then: hpcdl retry {run.paths.root} --force"
+            f"then: {hpcdl_command('retry', run.paths.root, '--force')}"
         )
     plan = records.plan(run.paths)
     before = list(retry.changes.options or ())
@@ -104,7 +105,7 @@ def _with_memory(retry: Retry, asked: Asked, memory_gb: float | None) -> Retry:
     except UserError as error:
         if asked.force and memory_gb is None:
             return replace(retry, words=f"with the memory that it had: {error}")
-        raise UserError(f"{run.name}: {str(error).replace('RUN', str(run.paths.root))}") from error
+        raise UserError(f"{run.name}: {with_run(str(error), run.paths.root)}") from error
     key = more.option.partition("=")[0]
     kept = [option for option in before if option.partition("=")[0] != key]
     return replace(

@@ -29,6 +29,7 @@ from hpcdl.submission.after import find_after, note_after, require_after
 from hpcdl.submission.create import Origin, make, new_run
 from hpcdl.submission.locate import locate
 from hpcdl.sweeps.followers import sbatch_options
+from hpcdl.text import hpcdl_command
 from hpcdl.usercode.freeze import code_sha
 
 
@@ -229,7 +230,8 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
             send_run(paths)
         except SchedulerError as error:
             raise SchedulerError(
-                f"{error}\nThe run was made, and is sent with: hpcdl resume {paths.root}"
+                f"{error}\nThe run was made, and is sent with: "
+                f"{hpcdl_command('resume', paths.root)}"
             ) from error
     return Run(paths.root)
 

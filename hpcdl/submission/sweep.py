@@ -28,6 +28,7 @@ from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.followers import Moved
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.submitted import SentArray
+from hpcdl.text import hpcdl_command
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _make_and_send(prepared: SweepSubmission, command_line: Sequence[str]) -> No
         sent = send_tasks(paths, prepared.tasks, prepared.at_once, cluster=prepared.cluster)
     except SchedulerError as error:
         raise SchedulerError(
-            f"{error}\nThe sweep was made, and is sent with: hpcdl retry {paths.root}"
+            f"{error}\nThe sweep was made, and is sent with: {hpcdl_command('retry', paths.root)}"
         ) from error
     send_reserves(paths, sent, prepared.at_once, prepared.cluster)
 
@@ -168,7 +169,7 @@ def decide_more(paths: SweepPaths, trials: int, cluster: Cluster | None = None) 
     if paths.cancelled.exists():
         raise UserError(
             f"{paths.root} was cancelled; if it is to go on after all: "
-            f"hpcdl retry {paths.root} --cause cancelled, and then this"
+            f"{hpcdl_command('retry', paths.root, '--cause', 'cancelled')}, and then this"
         )
     settings = SweepSettings.read(paths)
     tasks, at_once = tasks_for(settings, trials, is_requeued(paths))
@@ -211,7 +212,7 @@ def _refuse_other_sweep(paths: SweepPaths, settings: SweepSettings) -> None:
     differ = f"its {', '.join(keys)} differ" if keys else "it is the same sweep"
     raise UserError(
         f"{paths.root} holds a sweep already, and {differ}; choose another folder, or add trials"
-        f" with: hpcdl sweep more {paths.root} --trials N"
+        f" with: {hpcdl_command('sweep', 'more', paths.root, '--trials', 'N')}"
     )
 
 

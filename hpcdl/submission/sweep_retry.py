@@ -24,6 +24,7 @@ from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.spent import budget_of
 from hpcdl.sweeps.state import SweepState
 from hpcdl.sweeps.submitted import SweepSubmitted
+from hpcdl.text import hpcdl_command, with_run
 
 _WITH_CHANGES = (remedies.MORE_MEMORY, remedies.ANOTHER_NODE)
 
@@ -125,13 +126,13 @@ def _require_going(paths: SweepPaths, asked: Asked) -> None:
     if paths.cancelled.exists() and asked.cause != states.CANCELLED:
         raise UserError(
             f"{paths.root} was cancelled; if it is to go on after all: "
-            f"hpcdl retry {paths.root} --cause cancelled"
+            f"{hpcdl_command('retry', paths.root, '--cause', 'cancelled')}"
         )
     if paths.stop.exists() and not asked.force:
         why = paths.stop.read_text(encoding="utf-8", errors="replace").strip()
         raise UserError(
             f"{paths.root} was stopped{f' ({why})' if why else ''}, so that no trial begins: "
-            f"hpcdl retry {paths.root} --force lets it go on, with the trials that are left"
+            f"{hpcdl_command('retry', paths.root, '--force')} lets it go on, with what is left"
         )
 
 
@@ -200,7 +201,7 @@ def _with_options(retry: SweepRetry, asked: Asked, memory_gb: float | None) -> S
                 more = more_memory(plan, options, read_site(), memory_gb)
         except UserError as error:
             if not asked.force or memory_gb is not None:
-                message = str(error).replace("RUN", str(paths.root))
+                message = with_run(str(error), paths.root)
                 raise UserError(f"{paths.root}: {message}") from error
         else:
             options = _replaced(options, more.option)
@@ -256,7 +257,7 @@ def send_sweep_retry(retry: SweepRetry, cluster: Cluster | None = None) -> list[
         except SchedulerError as error:
             raise SchedulerError(
                 f"{error}\nThe trials are offered; tasks for them are sent with: "
-                f"hpcdl retry {retry.paths.root}"
+                f"{hpcdl_command('retry', retry.paths.root)}"
             ) from error
 
 

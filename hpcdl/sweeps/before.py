@@ -7,6 +7,8 @@ SLURM waits for any end, and the run that comes after looks itself when it start
 
 from __future__ import annotations
 
+import shlex
+
 from hpcdl.errors import HpcdlError, UserError
 from hpcdl.run import records, states
 from hpcdl.run.after import After, Missed, read_after
@@ -14,7 +16,7 @@ from hpcdl.run.paths import RunPaths, TrialPaths, run_paths, sweep_of
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.overview import SweepOverview, overview
 from hpcdl.sweeps.submitted import SweepSubmitted
-from hpcdl.text import command_line
+from hpcdl.text import hpcdl_command
 
 
 def dependency_on_sweep(before: After, cluster: str | None, in_slurm: bool) -> str:
@@ -33,7 +35,7 @@ def dependency_on_sweep(before: After, cluster: str | None, in_slurm: bool) -> s
     if isinstance(of_run, TrialPaths):
         raise UserError(
             f"--after {before.run}: it is a sweep's trial, which any of its tasks may run; "
-            f"expected a run or a whole sweep: {command_line('--after', of_run.sweep.root)}"
+            f"expected a run or a whole sweep: --after {shlex.quote(str(of_run.sweep.root))}"
         )
     paths = SweepPaths(before.run)
     sweep = overview(paths)
@@ -41,13 +43,13 @@ def dependency_on_sweep(before: After, cluster: str | None, in_slurm: bool) -> s
         return ""
     given = f"--after {before.name}: it is {_state_of(sweep)}"
     if sweep.final:
-        again = command_line("hpcdl", "retry", paths.root)
+        again = hpcdl_command("retry", paths.root)
         raise UserError(
             f"{given}; expected a sweep that may still have a trial that is done: send its trials "
             f"again with {again}, and then this one, or say SWEEP:any"
         )
     if sweep.state == states.CREATED:
-        raise UserError(f"{given}; send it first: {command_line('hpcdl', 'retry', paths.root)}")
+        raise UserError(f"{given}; send it first: {hpcdl_command('retry', paths.root)}")
     return _on_arrays(paths, given, cluster, in_slurm)
 
 
@@ -64,7 +66,7 @@ def _on_arrays(paths: SweepPaths, given: str, cluster: str | None, in_slurm: boo
             where = "another SLURM cluster"
             if submitted is None or submitted.backend != "slurm":
                 where = "this machine"
-        todo = f"wait for it yourself: {command_line('hpcdl', 'wait', paths.root)}"
+        todo = f"wait for it yourself: {hpcdl_command('wait', paths.root)}"
         message = f"{given}, on {where}, where SLURM cannot wait for it"
         raise UserError(f"{message}; {todo} && hpcdl submit ...")
     with on_cluster(own_cluster):

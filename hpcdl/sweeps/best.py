@@ -14,7 +14,7 @@ from hpcdl.sweeps.missing import whole_state
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.state import SweepState, TrialState
 from hpcdl.sweeps.trial_job import TrialJobs
-from hpcdl.text import one_line
+from hpcdl.text import hpcdl_command, one_line
 
 
 def best_job_text(paths: SweepPaths) -> str:
@@ -31,7 +31,7 @@ def best_job_text(paths: SweepPaths) -> str:
     if not best:
         raise RunError(
             f"{paths.root}: no trial is done with a value of {settings.metric} yet"
-            f" ({counts_text(state)}); see: hpcdl status {paths.root}"
+            f" ({counts_text(state)}); see: {hpcdl_command('status', paths.root)}"
         )
     trial = state.trials[best[0]]
     job = TrialJobs(load_job(paths.run.job)).job_of(trial.params)

@@ -14,6 +14,7 @@ from hpcdl.run.paths import RunPaths, sweep_of
 from hpcdl.run.records import Submitted, plan
 from hpcdl.scheduler.jobinfo import NEVER_SATISFIED
 from hpcdl.sweeps.before import dependency_on_sweep
+from hpcdl.text import hpcdl_command
 
 _ENDED_BADLY = (states.FAILED, states.LOST, states.CANCELLED)
 
@@ -71,16 +72,16 @@ def _dependency_on(before: After, cluster: str | None, in_slurm: bool) -> str:
     cause = f" ({status.cause})" if status.cause and status.cause != status.state else ""
     given = f"--after {run.name}: it is {status.state}{cause}"
     if status.state in _ENDED_BADLY:
-        todo = f"send it again with hpcdl retry {run.paths.root}, and then this one"
+        todo = f"send it again with {hpcdl_command('retry', run.paths.root)}, and then this one"
         raise UserError(f"{given}; expected a run that may still succeed: {todo}, or say RUN:any")
     if status.state in (states.CREATED, states.UNKNOWN):
-        raise UserError(f"{given}; send it first: hpcdl resume {run.paths.root}")
+        raise UserError(f"{given}; send it first: {hpcdl_command('resume', run.paths.root)}")
     submitted = Submitted.read(run.paths) or Submitted()
     if not in_slurm or submitted.backend != "slurm" or run.slurm_cluster() != cluster:
         where = "this machine" if submitted.backend == "local" else "another SLURM cluster"
         if not in_slurm:
             where = "a place that --backend local does not watch"
-        todo = f"wait for it yourself: hpcdl wait {run.paths.root} && hpcdl submit ..."
+        todo = f"wait for it yourself: {hpcdl_command('wait', run.paths.root)} && hpcdl submit ..."
         raise UserError(f"{given}, on {where}, where SLURM cannot wait for it; {todo}")
     return _on_jobs(before, run, submitted)
 
@@ -161,7 +162,8 @@ def _move(run: Run) -> Moved:
             return Moved(run)
     if job is not None and job.reason == NEVER_SATISFIED:
         return Moved(run, was_cancelled=True)
-    left = f"its job {job_id} has left the queue; see hpcdl status {run.paths.root} in a minute"
+    see = hpcdl_command("status", run.paths.root)
+    left = f"its job {job_id} has left the queue; see {see} in a minute"
     return Moved(run, error=f"{left}, and hpcdl retry")
 
 

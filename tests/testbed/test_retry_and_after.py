@@ -194,7 +194,7 @@ if not os.path.exists("again"):
     print("no")
     sys.exit(1)
 with open(os.environ["HPCDL_METRICS_FILE"], "a") as lines:
-    lines.write(json.dumps({"epoch": 1, "score": 1.0}) + "\\n")
+    lines.write(json.dumps({"epoch": 1, "val_loss": 1.0}) + "\\n")
 """
 
 
@@ -203,7 +203,7 @@ def test_run_waits_for_a_sweep(bed: Bed) -> None:
     swept = job(bed, "swept", SWEPT)
     sweep = bed.run(
         *("hpcdl", "sweep", swept, "--cluster", bed.profile, "--runs-dir", bed.runs),
-        *("--over", "args.rate=0.1|0.2", "--method", "grid", "--metric", "score"),
+        *("--over", "args.rate=0.1|0.2", "--method", "grid", "--metric", "val_loss"),
     ).stdout.strip()
     name = "/".join(sweep.split("/")[-2:])
     looks = 'import os\nprint(sorted(os.listdir(os.environ["HPCDL_AFTER"] + "/trials")))\n'
