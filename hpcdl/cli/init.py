@@ -202,8 +202,8 @@ def _accounts(profile: Cluster) -> tuple[list[str], str | None]:
     """The user's accounts, as the profile or SLURM lists them, and the default one."""
     from hpcdl.errors import SchedulerError
     from hpcdl.scheduler import slurm
+    from hpcdl.scheduler.ask_site import read_site
     from hpcdl.scheduler.clusters import on_cluster
-    from hpcdl.scheduler.site import read_site
 
     accounts, default = list(profile.accounts), None
     if profile.name != "local" and slurm.available():

@@ -9,8 +9,8 @@ from hpcdl.discover.slurm import name_line, queue_lines
 from hpcdl.discover.software import container_lines, image_line
 from hpcdl.discover.storage import binds_line, detect_line, place_lines
 from hpcdl.environment import slurm_cluster
+from hpcdl.scheduler.ask_site import forget, read_site
 from hpcdl.scheduler.clusters import on_cluster
-from hpcdl.scheduler.site import forget, read_site
 
 _HEAD = """\
 # The site of {host}, as its own commands describe it: found by hpcdl cluster discover.

@@ -13,8 +13,9 @@ from hpcdl.errors import HpcdlError, SchedulerError
 from hpcdl.job import Job
 from hpcdl.oserrors import sentence
 from hpcdl.planning import Plan
+from hpcdl.scheduler.ask_site import read_site
 from hpcdl.scheduler.clusters import on_cluster
-from hpcdl.scheduler.site import Site, read_site
+from hpcdl.scheduler.site import Site
 from hpcdl.submission.send import Submission
 
 __all__ = ["Check", "Finding", "Note", "Report", "Subject", "check"]

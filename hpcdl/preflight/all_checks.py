@@ -21,7 +21,7 @@ from hpcdl.preflight.thispython import this_python
 from hpcdl.preflight.trial import TRIAL, trial
 from hpcdl.preflight.visible import visible
 from hpcdl.preflight.weights import weights
-from hpcdl.scheduler import site
+from hpcdl.scheduler import ask_site
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def check_all(subject: Subject, more: Sequence[tuple[str, Check]] = ()) -> Repor
     names = {named.name for named in SITE}
     about_site = [finding for name, finding in report.findings if name in names]
     if about_site:
-        site.forget()  # the site may allow by then what it does not allow now
+        ask_site.forget()  # the site may allow by then what it does not allow now
     if any(finding.blocks for finding in about_site):
         return _without_trial(report)
     return report

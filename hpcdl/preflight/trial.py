@@ -9,7 +9,7 @@ from datetime import datetime
 from hpcdl.formats import waiting_time
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.scheduler.clusters import on_cluster
-from hpcdl.scheduler.site import RefusedError, try_script
+from hpcdl.scheduler.try_script import RefusedError, try_script
 
 TRIAL = "sbatch --test-only"  # how reports call this check
 

@@ -16,8 +16,9 @@ from hpcdl.errors import SchedulerError
 from hpcdl.formats import several
 from hpcdl.scheduler import rights, slurm
 from hpcdl.scheduler.arrays import ArrayLimits
+from hpcdl.scheduler.ask_site import read_site
 from hpcdl.scheduler.clusters import on_cluster
-from hpcdl.scheduler.site import Association, Qos, Site, read_site
+from hpcdl.scheduler.site import Association, Qos, Site
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,8 @@ def decide_retry(run: Run, asked: Asked, memory_gb: float | None = None) -> Retr
 
 def _with_memory(retry: Retry, asked: Asked, memory_gb: float | None) -> Retry:
     """The same with more memory."""
+    from hpcdl.scheduler.ask_site import read_site
     from hpcdl.scheduler.clusters import on_cluster
-    from hpcdl.scheduler.site import read_site
     from hpcdl.submission.memory import more_memory
 
     run = retry.run

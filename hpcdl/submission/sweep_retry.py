@@ -185,8 +185,8 @@ def _with_options(retry: SweepRetry, asked: Asked, memory_gb: float | None) -> S
     if not retry.count or not paths.run.script.exists():
         return retry
     from hpcdl.scheduler import slurm
+    from hpcdl.scheduler.ask_site import read_site
     from hpcdl.scheduler.clusters import on_cluster
-    from hpcdl.scheduler.site import read_site
     from hpcdl.submission.memory import more_memory
 
     plan = records.plan(paths.run)

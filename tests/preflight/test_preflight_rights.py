@@ -12,7 +12,7 @@ from hpcdl.cluster import load_cluster
 from hpcdl.job import load_job
 from hpcdl.preflight import Finding, Subject, check
 from hpcdl.preflight.all_checks import SITE
-from hpcdl.scheduler import site
+from hpcdl.scheduler import ask_site
 from hpcdl.submission.send import prepare
 from tests.preflight.conftest import ASSOCIATIONS, NODE, PARTITION, QOS, World
 
@@ -31,7 +31,7 @@ def partitions(**changes: str) -> str:
 
 def told(world: World, *sets: str) -> list[Finding]:
     """What the checks of the site find, who ask it anew."""
-    site.forget()
+    ask_site.forget()
     loaded = load_job(
         world.folder / "model.yaml", [text for text in sets if not text.startswith("cluster.")]
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hpcdl.cluster import load_cluster
-from hpcdl.scheduler import limits, site
+from hpcdl.scheduler import limits, site_records
 from hpcdl.scheduler.arrays import ArrayLimits
 from hpcdl.scheduler.limits import QueuedTask, limits_at
 from hpcdl.scheduler.site import Partition, Site
@@ -23,8 +23,8 @@ OTHERS = QueuedTask("you", "nct00", "acc_debug", ("acc",))
 def a_site(*qos: str, user: str = USER, **config: str) -> Site:
     return Site(
         partitions=(Partition("acc", default=True),),
-        qos=tuple(site.qos_of(line) for line in qos),
-        associations=(site.association_of(user),),
+        qos=tuple(site_records.qos_of(line) for line in qos),
+        associations=(site_records.association_of(user),),
         config=config,
     )
 
@@ -164,7 +164,7 @@ def test_unlimited_partition_frees_the_job(queue, profile):
     own = replace(
         own,
         partitions=(Partition("acc"), Partition("debug")),
-        associations=tuple(site.association_of(line) for line in lines),
+        associations=tuple(site_records.association_of(line) for line in lines),
     )
     queue([MINE])
 

@@ -8,9 +8,10 @@ import pytest
 
 from hpcdl import cache
 from hpcdl.errors import SchedulerError
-from hpcdl.scheduler import site
+from hpcdl.scheduler import ask_site, site_records, try_script
 from hpcdl.scheduler.gres import gpus_of
-from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos, RefusedError
+from hpcdl.scheduler.site import Association, NodeShape, Partition, Qos
+from hpcdl.scheduler.try_script import RefusedError
 
 PARTITIONS = """\
 PartitionName=acc AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL Default=YES QoS=N/A DefaultTime=NONE \
@@ -46,18 +47,18 @@ ASSOCIATIONS = "nct00|acc_debug,high,normal|normal|||nct00\nold|normal|||3-00:00
 
 
 def records(text):
-    return site._records(text)
+    return site_records.read_records(text)
 
 
 def test_partitions():
-    assert [site.partition_of(row) for row in records(PARTITIONS)] == [
+    assert [site_records.partition_of(row) for row in records(PARTITIONS)] == [
         Partition("acc", default=True, max_time_s=3 * 86400),
         Partition("own", up=False, max_nodes=2, accounts=("a", "b"), qos=("x",), own_qos="part"),
     ]
 
 
 def test_nodes():
-    assert site.alike(records(NODES)) == (
+    assert site_records.alike(records(NODES)) == (
         NodeShape(80, 500000, {"": 4}, ("acc",), True, "x86_64", ("n1", "n2")),
         NodeShape(80, 500000, {"": 4}, ("acc",), False, "x86_64", ("n3",)),
         NodeShape(72, 480000, {"gh200": 1}, ("acc", "all"), True, "aarch64", ("n4",)),
@@ -65,7 +66,7 @@ def test_nodes():
 
 
 def test_qos():
-    assert [site.qos_of(line) for line in QOS.splitlines()] == [
+    assert [site_records.qos_of(line) for line in QOS.splitlines()] == [
         Qos("normal"),
         Qos("acc_debug", 7200),
         Qos(
@@ -78,7 +79,7 @@ def test_qos():
 
 
 def test_associations():
-    assert [site.association_of(line) for line in ASSOCIATIONS.splitlines()] == [
+    assert [site_records.association_of(line) for line in ASSOCIATIONS.splitlines()] == [
         Association("nct00", ("acc_debug", "high", "normal"), "normal", default_account="nct00"),
         Association("old", ("normal",), max_wall_s=3 * 86400, default_account="nct00"),
     ]
@@ -86,7 +87,7 @@ def test_associations():
 
 def test_reserved_resources_are_subtracted():
     """As SLURM 22.05 tells a node with CoreSpecCount and MemSpecLimit."""
-    (shape,) = site.alike(
+    (shape,) = site_records.alike(
         records(NODES.splitlines()[0].replace("CPUEfctv=80", "CPUEfctv=78 MemSpecLimit=16384"))
     )
 
@@ -97,7 +98,7 @@ def test_partition_memory_rules_are_read():
     line = PARTITIONS.replace("JobDefaults=(null)", "JobDefaults=DefCpuPerGPU=8,DefMemPerGPU=60000")
     (row, _) = records(line.replace("DefMemPerNode=UNLIMITED", "DefMemPerNode=8000"))
 
-    assert site.partition_of(row).memory == {
+    assert site_records.partition_of(row).memory == {
         "DefMemPerNode": "8000",
         "JobDefaults": "DefCpuPerGPU=8,DefMemPerGPU=60000",
     }
@@ -157,7 +158,7 @@ def test_gpus(gres, gpus):
     ],
 )
 def test_seconds(text, seconds):
-    assert site.seconds(text) == seconds
+    assert site_records.seconds(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_seconds(text, seconds):
     ],
 )
 def test_tres(text, found):
-    assert site.tres(text) == found
+    assert site_records.tres(text) == found
 
 
 # What is asked
@@ -207,9 +208,9 @@ def asked(folder):
 
 
 def test_site_answers_are_cached(says, tmp_path):
-    first = site.read_site()
+    first = ask_site.read_site()
 
-    assert site.read_site() == first
+    assert ask_site.read_site() == first
     assert [row.name for row in first.partitions] == ["acc", "own"]
     assert [row.account for row in first.associations or ()] == ["nct00", "old"]
     assert len(asked(tmp_path)) == 5
@@ -218,29 +219,29 @@ def test_site_answers_are_cached(says, tmp_path):
 
 
 def test_site_is_asked_again_later(says, tmp_path):
-    site.read_site()
+    ask_site.read_site()
     cache.store("slurm-site.json", {**cache.load("slurm-site.json"), "time": time.time() - 601})
-    site.read_site()
-    site.forget()
-    site.read_site()
+    ask_site.read_site()
+    ask_site.forget()
+    ask_site.read_site()
 
     assert len(asked(tmp_path)) == 15
 
 
 def test_clusters_with_shared_home(says, tmp_path, monkeypatch):
-    site.read_site()
+    ask_site.read_site()
     monkeypatch.setenv("SLURM_CONF", "/elsewhere/slurm.conf")
-    site.read_site()
+    ask_site.read_site()
 
     assert len(asked(tmp_path)) == 10
 
 
 @pytest.mark.parametrize("kept", [{"partitions": 7}, {"partitions": [{"nmae": "acc"}]}])
 def test_answers_of_other_version_are_ignored(says, kept):
-    right = site.read_site()
+    right = ask_site.read_site()
     cache.store("slurm-site.json", {**cache.load("slurm-site.json"), "site": kept})
 
-    assert site.read_site() == right
+    assert ask_site.read_site() == right
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_answers_of_other_version_are_ignored(says, kept):
 def test_no_accounting_leaves_limits_unknown(says, config, sacctmgr):
     says(scontrol=told(partition=PARTITIONS, node=NODES, config=f"{config}\n"), sacctmgr=sacctmgr)
 
-    found = site.read_site()
+    found = ask_site.read_site()
     assert (found.qos, found.associations) == (None, None)
     assert len(found.nodes) == 3
 
@@ -263,7 +264,7 @@ def test_unenforced_limits_are_ignored(says):
     config = CONFIG.replace("associations,limits,qos", "associations,qos")
     says(scontrol=told(partition=PARTITIONS, node=NODES, config=config))
 
-    found = site.read_site()
+    found = ask_site.read_site()
     assert [row.max_wall_s for row in found.qos or ()] == [None, None, None]
     assert [row.max_wall_s for row in found.associations or ()] == [None, None]
 
@@ -271,7 +272,7 @@ def test_unenforced_limits_are_ignored(says):
 def test_associations_of_other_cluster_are_ignored(says):
     says(sacctmgr=told(qos=QOS, user="||||00:00:00|\n"))
 
-    assert site.read_site().associations == ()
+    assert ask_site.read_site().associations == ()
 
 
 def test_site_with_unreachable_slurm(says):
@@ -280,7 +281,7 @@ def test_site_with_unreachable_slurm(says):
     )
 
     with pytest.raises(SchedulerError, match="connect failure"):
-        site.read_site()
+        ask_site.read_site()
     assert cache.load("slurm-site.json") == {}
 
 
@@ -293,7 +294,7 @@ def test_script_is_tested_unchanged(says, tmp_path, monkeypatch):
     )
     monkeypatch.setenv("SBATCH_PARTITION", "leaks")
 
-    assert site.try_script("#!/bin/bash\n") == "Job 7 to start at T using 1"
+    assert try_script.try_script("#!/bin/bash\n") == "Job 7 to start at T using 1"
     assert (tmp_path / "script").read_text() == "#!/bin/bash\n"
     assert "leaks" not in (tmp_path / "env").read_text()
     assert asked(tmp_path) == ["sbatch --test-only"]
@@ -305,7 +306,7 @@ def test_refusal_has_slurm_message(says):
     )
 
     with pytest.raises(RefusedError, match=r"^Invalid account or account/partition"):
-        site.try_script("#!/bin/bash\n")
+        try_script.try_script("#!/bin/bash\n")
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ def test_missing_answer_is_not_refusal(says, words):
     says(sbatch=f"echo 'sbatch: error: {words}' >&2; exit 1")
 
     with pytest.raises(SchedulerError, match="got no answer") as caught:
-        site.try_script("#!/bin/bash\n")
+        try_script.try_script("#!/bin/bash\n")
     assert not isinstance(caught.value, RefusedError)
 
 
@@ -323,4 +324,4 @@ def test_site_without_slurm(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
 
     with pytest.raises(SchedulerError, match="sbatch is not on this machine"):
-        site.try_script("#!/bin/bash\n")
+        try_script.try_script("#!/bin/bash\n")
