@@ -53,7 +53,7 @@ class _Lines(Talk):
 
     def update(self, run: Run, status: Status) -> None:
         """Say what is new since the last update."""
-        from hpcdl.run.state import read_epochs
+        from hpcdl.run.epochs import read_epochs
 
         state = state_line(status)
         if state != self.last_state and not status.final:

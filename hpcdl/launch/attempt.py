@@ -27,9 +27,9 @@ from hpcdl.run.hints import HINTS
 from hpcdl.run.logs import slurms_words
 from hpcdl.run.next_step import hopeless, next_step
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.process_start import process_start
 from hpcdl.run.records import AttemptEvent, Heartbeat
 from hpcdl.run.result import Result
-from hpcdl.run.state import process_start
 from hpcdl.scheduler import slurm
 from hpcdl.sweeps.objective import objective_of
 

@@ -12,9 +12,10 @@ from hpcdl.files import read_json, read_json_lines
 from hpcdl.formats import several
 from hpcdl.report.metrics import last_values, merged
 from hpcdl.run import Run, records
+from hpcdl.run.epochs import read_epochs
 from hpcdl.run.paths import RunPaths, TrialPaths
 from hpcdl.run.records import AttemptEvent, Manifest, Submitted
-from hpcdl.run.state import Status, read_epochs
+from hpcdl.run.state import Status
 from hpcdl.sweeps.trial_job import trial_settings
 
 _LONGEST = 200_000  # characters of a file on a page

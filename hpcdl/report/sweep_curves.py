@@ -14,7 +14,7 @@ from hpcdl.report import charts, metrics, svg
 from hpcdl.report.overfitting import is_number
 from hpcdl.report.sweep_facts import SweepFacts
 from hpcdl.report.sweep_spread import clamped, sample, spread
-from hpcdl.run.state import read_epochs
+from hpcdl.run.epochs import read_epochs
 from hpcdl.sweeps.state import TrialState
 
 _CURVES = 240  # that are drawn

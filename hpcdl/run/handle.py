@@ -14,12 +14,14 @@ from hpcdl.errors import RunError, SchedulerError, UserError
 from hpcdl.files import write_text
 from hpcdl.oserrors import sentence
 from hpcdl.run import records, states
+from hpcdl.run.epochs import read_epochs
 from hpcdl.run.logs import numbered
 from hpcdl.run.looking import look
 from hpcdl.run.paths import TrialPaths, run_paths
+from hpcdl.run.process_start import process_start
 from hpcdl.run.records import Manifest, Submitted
 from hpcdl.run.result import Result
-from hpcdl.run.state import Status, process_start, read_epochs
+from hpcdl.run.state import Status
 
 if TYPE_CHECKING:
     import numpy as np

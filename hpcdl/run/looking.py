@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from hpcdl.errors import SchedulerError
 from hpcdl.run import records, states
+from hpcdl.run.evidence import Evidence, read
 from hpcdl.run.paths import RunPaths, TrialPaths
 from hpcdl.run.records import Submitted
-from hpcdl.run.state import Evidence, Status, read, status_of
+from hpcdl.run.state import Status, status_of
 
 if TYPE_CHECKING:
     from hpcdl.scheduler.job_answers import Answers

@@ -76,7 +76,7 @@ class Submitted:
         sent: when it was sent last (unix time).
         host: the machine of a local run.
         pid: the process of a local run.
-        pid_start: when that process started, as `hpcdl.run.state.process_start` tells it.
+        pid_start: when that process started, as `hpcdl.run.process_start.process_start` tells it.
         arrays: of a sweep: what was sent, each with its job_id or its pid.
         options: sbatch's, which come before those of the batch script: what a retry asked for.
     """

@@ -8,8 +8,9 @@ from hpcdl.formats import metric
 from hpcdl.run import states
 
 if TYPE_CHECKING:
+    from hpcdl.run.evidence import Evidence
     from hpcdl.run.paths import RunPaths
-    from hpcdl.run.state import Evidence, Status
+    from hpcdl.run.state import Status
 
 
 def score(paths: RunPaths, status: Status, evidence: Evidence) -> str:

@@ -120,7 +120,7 @@ def _require_ended(run: Run) -> None:
         UserError: a job or a process of it has not ended.
         SchedulerError: SLURM does not answer.
     """
-    from hpcdl.run.state import read
+    from hpcdl.run.evidence import read
     from hpcdl.scheduler import slurm
     from hpcdl.scheduler.clusters import on_cluster
 

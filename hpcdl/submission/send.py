@@ -341,7 +341,7 @@ def _start_here(paths: RunPaths) -> dict[str, Any]:
     import socket
 
     from hpcdl.launch import launch_local
-    from hpcdl.run.state import process_start
+    from hpcdl.run.process_start import process_start
     from hpcdl.worker.executors import SessionExecutor
 
     own_code = Manifest.read(paths).code_folder

@@ -13,8 +13,8 @@ from contextlib import suppress
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import RunError, SchedulerError
 from hpcdl.run import records
+from hpcdl.run.process_start import process_start
 from hpcdl.run.records import Manifest
-from hpcdl.run.state import process_start
 from hpcdl.scheduler.arrays import Piece, split
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.living_tasks import workers_here

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.errors import SchedulerError
 from hpcdl.run import records
-from hpcdl.run.state import process_start
+from hpcdl.run.process_start import process_start
 from hpcdl.run.waiting import waiting_note
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.submitted import SentArray, SweepSubmitted

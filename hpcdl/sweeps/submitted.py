@@ -21,7 +21,7 @@ class SentArray(msgspec.Struct, frozen=True, kw_only=True):
         sent: when (unix time).
         trials: by how many trials the budget grew with it; 0 for a first or repeated attempt.
         pid: of a worker on this machine.
-        pid_start: when that process started, as `hpcdl.run.state.process_start` tells it.
+        pid_start: when that process started, as `hpcdl.run.process_start.process_start` tells it.
         host: of a worker on this machine.
         options: sbatch's, which came before those of the script.
     """

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hpcdl.files import append_json_line, write_json
-from hpcdl.run.state import process_start
+from hpcdl.run.process_start import process_start
 from hpcdl.sweeps.events import Claimed, Ended, append_event
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.settings import SweepSettings

@@ -17,7 +17,7 @@ from hpcdl.planning import Notify
 from hpcdl.planning import plan as decide
 from hpcdl.run.logs import last_output
 from hpcdl.run.paths import RunPaths, TrialPaths
-from hpcdl.run.state import process_start
+from hpcdl.run.process_start import process_start
 from hpcdl.sweeps.folder import SweepPaths
 
 NOTE = """

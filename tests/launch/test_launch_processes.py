@@ -16,7 +16,7 @@ from hpcdl.launch.processes import (
     processes_below,
     status_of_process,
 )
-from hpcdl.run.state import process_start
+from hpcdl.run.process_start import process_start
 
 if not os.path.exists("/proc/self/status"):
     pytest.skip("there is no /proc here", allow_module_level=True)

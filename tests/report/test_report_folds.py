@@ -11,8 +11,9 @@ import pytest
 
 from hpcdl.contract.fold_table import table
 from hpcdl.contract.tables import aligned
+from hpcdl.run.evidence import Evidence
 from hpcdl.run.records import AttemptEvent, Heartbeat, Submitted
-from hpcdl.run.state import Evidence, status_of
+from hpcdl.run.state import status_of
 from tests.report.conftest import JOB, Submit
 
 pytestmark = pytest.mark.tensorflow

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpcdl.run.evidence import read
 from hpcdl.run.metrics import read_metrics
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import read, status_of
+from hpcdl.run.state import status_of
 
 
 def metrics(tmp_path, *lines, end="\n"):

@@ -22,10 +22,12 @@ from hpcdl.run.causes import (
     reason_of_slurm_state,
     slurm_state_of_words,
 )
+from hpcdl.run.evidence import Evidence, read
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.process_start import process_start
 from hpcdl.run.records import AttemptEvent, Heartbeat, Submitted
 from hpcdl.run.result import Result
-from hpcdl.run.state import Evidence, process_start, read, status_of
+from hpcdl.run.state import status_of
 from hpcdl.scheduler import job_answers
 from hpcdl.scheduler.jobinfo import JobInfo
 

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from hpcdl.run.evidence import read
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import read, status_of
+from hpcdl.run.state import status_of
 from hpcdl.run.tidying import tidy
 
 KERAS = {"floatx": "float32", "epsilon": 1e-07, "backend": "tensorflow"}

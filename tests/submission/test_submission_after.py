@@ -11,8 +11,9 @@ import pytest
 from hpcdl.errors import UserError
 from hpcdl.run import looking
 from hpcdl.run.after import After, followers, missed, read_after
+from hpcdl.run.evidence import read
 from hpcdl.run.paths import RunPaths
-from hpcdl.run.state import read, status_of
+from hpcdl.run.state import status_of
 from hpcdl.scheduler import job_answers, slurm
 from hpcdl.scheduler.jobinfo import JobInfo
 from hpcdl.submission.after import find_after, note_after

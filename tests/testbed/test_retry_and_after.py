@@ -212,7 +212,7 @@ def test_run_waits_for_a_sweep(bed: Bed) -> None:
     assert "Dependency=afterany:" in shown(second)
     ended = second.wait()
     assert (ended["state"], ended["cause"]) == ("cancelled", "dependency")
-    assert ended["note"] == f"{name}, after which it was to run, is failed"
+    assert second.status()["note"] == f"{name}, after which it was to run, is failed"
     late = bed.run(
         *("hpcdl", "submit", after, "--cluster", bed.profile, "--runs-dir", bed.runs),
         *("--after", sweep),
