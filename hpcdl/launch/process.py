@@ -26,12 +26,12 @@ from hpcdl.launch.command import (
     with_modules,
 )
 from hpcdl.launch.deadline import Deadline
-from hpcdl.launch.fork_server import ServedTrainer
 from hpcdl.launch.memory import oom_kills, peak_memory_gb
 from hpcdl.launch.processes import die_with_parent, kill_leftover, kill_tree
 from hpcdl.launch.recorder import Recorder
 from hpcdl.launch.retry import keep_trying
 from hpcdl.launch.served import ServedTrials
+from hpcdl.launch.served_trainer import ServedTrainer
 from hpcdl.launch.stop_signal import StopSignal
 from hpcdl.launch.task import TaskContext
 from hpcdl.launch.watchers import KillWatcher, RemovedWatcher, Watcher

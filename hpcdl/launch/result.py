@@ -61,6 +61,8 @@ def finish(
     result["cause"] = outcome.cause
     if outcome.state == states.FAILED:
         _add_failure(result, paths, plan, outcome, events[-1].attempt)
+    elif outcome.cause == states.DEPENDENCY:
+        result["message"] = outcome.message
     if isinstance(plan.program, Script):
         result["script"] = {"file": plan.program.script, "args": plan.program.args}
         _add_metrics(result, paths)

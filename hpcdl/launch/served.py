@@ -11,8 +11,9 @@ from pathlib import Path
 
 from hpcdl.container import Places, environment, plain
 from hpcdl.launch.command import argv_of, program_of, with_modules
-from hpcdl.launch.fork_server import ForkServer, NotServedError, ServedTrainer
+from hpcdl.launch.fork_server import ForkServer
 from hpcdl.launch.retry import say
+from hpcdl.launch.served_trainer import NotServedError, ServedTrainer
 from hpcdl.mounts.binds import parse
 from hpcdl.planning import Plan, Training
 from hpcdl.run.paths import RunPaths

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from contextlib import suppress
 
 from hpcdl.contract.exit_status import EXIT_STOPPED
-from hpcdl.contract.spec import RunSpec
-from hpcdl.errors import HpcdlError, RunError
+from hpcdl.errors import RunError
 from hpcdl.files import write_text
 from hpcdl.launch.attempt import attempt
 from hpcdl.launch.command import read_plan
-from hpcdl.launch.gpu_memory import share_of_trial
 from hpcdl.launch.pruner import Pruner
 from hpcdl.launch.retry import keep_trying, say
 from hpcdl.launch.served import served_trials
 from hpcdl.launch.sweep_end import notify_if_over
 from hpcdl.launch.task import OtherWorker, TaskContext, TaskStop
 from hpcdl.launch.trial_end import lacking_metric, write_failed
+from hpcdl.launch.trial_start import TrialStart
 from hpcdl.planning import Training
 from hpcdl.run import records, states
 from hpcdl.run.paths import TrialPaths
@@ -37,7 +35,6 @@ from hpcdl.sweeps.spent import budget_of, used_gpu_hours
 from hpcdl.sweeps.state import SweepState
 from hpcdl.sweeps.submitted import SweepSubmitted
 from hpcdl.sweeps.suggest import sampler_of, suggest
-from hpcdl.sweeps.trial_spec import trial_spec
 
 _START_S = 60.0  # a trial that cannot run for this long is not begun
 _WITHOUT_METRIC = 3  # trials in a row, after which the sweep stops
@@ -64,7 +61,7 @@ class Worker:
         self._end_time = self._time_of_end()
         in_slurm = self._job_id is not None
         self._served = served_trials(self._plan, paths.root, in_slurm, settings.fork_server)
-        self._memory_mb = share_of_trial(self._plan, settings.trials_per_gpu)
+        self._start = TrialStart(paths, settings, self._plan)
         self._terminated = False
         self._ended = 0  # trials that this task has brought to their end
 
@@ -141,7 +138,7 @@ class Worker:
         self._claims.budget = self._budget()
         trial = keep_trying("the claim of a trial", self._claims.claim, self._paths.run)
         if trial is not None:
-            keep_trying("the trial's files", lambda: self._prepare(trial), self._paths.run)
+            keep_trying("the trial's files", lambda: self._start.prepare(trial), self._paths.run)
         return trial
 
     def _budget(self) -> int:
@@ -173,39 +170,6 @@ class Worker:
             known = known_trials(state, settings.direction)
         params = suggest(settings.space, settings.method, settings.seed, number, known)
         return Proposal(params, knew_of(known), sampler_of(settings.method))
-
-    def _prepare(self, trial: TrialFile) -> None:
-        """Write what the program reads; all of it can be done twice."""
-        paths = self._paths.trial_run(trial.number)
-        if isinstance(self._plan.program, Training):
-            if not paths.spec.exists():
-                self._write_spec(trial, paths)
-            self._share_gpu(paths)
-        elif self._paths.run.work.is_dir() and not paths.work.exists():
-            aside = paths.root / ".work"
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.copytree(self._paths.run.work, aside, symlinks=True)
-            aside.rename(paths.work)
-
-    def _write_spec(self, trial: TrialFile, paths: TrialPaths) -> None:
-        """Write the trial's run.json; if its values do not fit together, the trial has failed."""
-        base = RunSpec.from_json(self._paths.run.spec.read_text(encoding="utf-8"))
-        job_text = self._paths.run.job.read_text(encoding="utf-8")
-        try:
-            spec = trial_spec(base, job_text, trial.params, self._plan.data_root)
-        except HpcdlError as error:
-            say(f"trial {trial.number}: {error}")
-            write_failed(paths, self._settings, "spec", str(error))
-            return
-        write_text(paths.spec, spec.to_json())
-
-    def _share_gpu(self, paths: TrialPaths) -> None:
-        """Write into a trial's run.json how much memory of this node's GPU it may take."""
-        if self._memory_mb is None or not paths.spec.exists():
-            return
-        spec = RunSpec.from_json(paths.spec.read_text(encoding="utf-8"))
-        spec.devices.memory_mb = self._memory_mb
-        write_text(paths.spec, spec.to_json())
 
     def _run_trial(self, trial: TrialFile) -> int | None:
         """Run one attempt of a trial.

@@ -13,7 +13,6 @@ from hpcdl.run.handle import Run
 from hpcdl.run.paths import RunPaths, sweep_of
 from hpcdl.run.records import Submitted, plan
 from hpcdl.scheduler.jobinfo import NEVER_SATISFIED
-from hpcdl.sweeps.before import dependency_on_sweep
 from hpcdl.text import hpcdl_command
 
 _ENDED_BADLY = (states.FAILED, states.LOST, states.CANCELLED)
@@ -65,6 +64,8 @@ def _dependency_on(before: After, cluster: str | None, in_slurm: bool) -> str:
     """The part about one run; empty if it has ended as it should."""
     run = Run(before.run)
     if sweep_of(run.paths) is not None:
+        from hpcdl.sweeps.before import dependency_on_sweep  # plain runs do without
+
         return dependency_on_sweep(before, cluster, in_slurm)
     status = run.status()
     if status.state == states.DONE or (before.any_end and status.final):

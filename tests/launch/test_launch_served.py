@@ -15,7 +15,8 @@ from hpcdl.cluster import Cluster, Image, Node
 from hpcdl.job import load_job
 from hpcdl.launch import served
 from hpcdl.launch.command import places_of
-from hpcdl.launch.fork_server import ForkServer, NotServedError
+from hpcdl.launch.fork_server import ForkServer
+from hpcdl.launch.served_trainer import NotServedError
 from hpcdl.planning import plan
 from hpcdl.run.paths import TrialPaths
 from hpcdl.submission.locate import run_spec

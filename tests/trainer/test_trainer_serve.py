@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from hpcdl.contract.spec import DataSpec, DeviceSpec, FunctionSpec, OptimizerSpec, TrainSpec
-from hpcdl.launch.fork_server import ForkServer, NotServedError
+from hpcdl.launch.fork_server import ForkServer
+from hpcdl.launch.served_trainer import NotServedError
 from tests.trainer.conftest import REPOSITORY, each_keras
 
 pytestmark = [pytest.mark.tensorflow, each_keras]
