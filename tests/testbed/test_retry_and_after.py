@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.testbed.conftest import Bed, Run, until
+from tests.testbed.sweeps import Sweep
 from tests.testbed.test_node_checks import MEAN_ONCE
 
 pytestmark = pytest.mark.testbed
@@ -187,8 +189,7 @@ def test_moved_run_is_waited_for(bed: Bed) -> None:
 
 
 SWEPT = """
-import json, os, sys, time
-time.sleep(2)
+import json, os, sys
 if not os.path.exists("again"):
     open("again", "w").close()
     print("no")
@@ -198,9 +199,14 @@ with open(os.environ["HPCDL_METRICS_FILE"], "a") as lines:
 """
 
 
+def release(bed: Bed, sweep: str) -> None:
+    """Let the sweep's newest tasks start."""
+    bed.run("scontrol", "release", Sweep(bed, Path(sweep)).job_ids[-1])
+
+
 def test_run_waits_for_a_sweep(bed: Bed) -> None:
     """If all trials have failed it is cancelled and says why; a retry of the sweep sends both again."""
-    swept = job(bed, "swept", SWEPT)
+    swept = job(bed, "swept", SWEPT, "slurm: {hold: true}\n")
     sweep = bed.run(
         *("hpcdl", "sweep", swept, "--cluster", bed.profile, "--runs-dir", bed.runs),
         *("--over", "args.rate=0.1|0.2", "--method", "grid", "--metric", "val_loss"),
@@ -210,6 +216,7 @@ def test_run_waits_for_a_sweep(bed: Bed) -> None:
     after = job(bed, "looks", looks)
     second = bed.submit(after, "--after", sweep)
     assert "Dependency=afterany:" in shown(second)
+    release(bed, sweep)
     ended = second.wait()
     assert (ended["state"], ended["cause"]) == ("cancelled", "dependency")
     assert second.status()["note"] == f"{name}, after which it was to run, is failed"
@@ -223,6 +230,7 @@ def test_run_waits_for_a_sweep(bed: Bed) -> None:
 
     again = bed.run("hpcdl", "retry", sweep, "--force")
     assert f"sent again, too, to run after it: {second.path}" in again.stderr
+    release(bed, sweep)
     assert second.wait()["state"] == "done"
     assert "['00000', '00001']" in (second.path / "logs" / "2.log").read_text()
     third = bed.submit(after, "--after", sweep)
