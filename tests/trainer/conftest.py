@@ -208,7 +208,10 @@ def run_trainer(trainer_command, forked_trainers):
         logs = [folder.path.with_name(f"{folder.path.name}.{name}") for name in ("out", "err")]
         for log in logs:
             log.write_text("")
-        request = {"run_json": str(folder.path / "run.json"), "path": [str(folder.path)]}
+        request: dict[str, Any] = {
+            "run_json": str(folder.path / "run.json"),
+            "path": [str(folder.path)],
+        }
         request |= {"stdout": str(logs[0]), "stderr": str(logs[1]), "environment": environment}
         status = forked_trainers(request)
         return RunFolder(folder.path, status, logs[0].read_text(), logs[1].read_text())

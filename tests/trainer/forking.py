@@ -11,25 +11,26 @@ import json
 import os
 import sys
 import traceback
+from typing import Any
 
 from hpcdl.trainer.__main__ import main
 from hpcdl.trainer.runtime.log import be_patient
 from hpcdl.trainer.serve import _fork, _import_all
 
 
-def become_trainer(request: dict[str, object]) -> None:
+def become_trainer(request: dict[str, Any]) -> None:
     """In a forked process: run a trainer, and end."""
     for number, name in ((1, "stdout"), (2, "stderr")):
-        file = os.open(str(request[name]), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     be_patient()
-    os.environ.update(request["environment"])  # type: ignore[call-overload]
-    sys.path[:0] = request["path"]  # type: ignore[misc]
+    os.environ.update(request["environment"])
+    sys.path[:0] = request["path"]
     status = 70
     try:
-        status = main([str(request["run_json"])])
+        status = main([request["run_json"]])
     except BaseException:
         traceback.print_exc()
     sys.stdout.flush()
