@@ -38,7 +38,7 @@ FLOORS = {
         "files",
         "dataset",
         "session",
-        "fit model",
+        "explain fit model",
         "result",
         "training",
         "serve",
