@@ -5,6 +5,7 @@ from typing import List, Optional
 
 from hpcdl.contract.settings import setting
 
+_GREY_LEVELS = 255  # from black to white, in most image files
 EXPLANATIONS = (
     "auto",
     "occlusion",
@@ -36,7 +37,6 @@ class TestSpec:
         "white is 1; the accuracy is measured at each",
         [],
         gt=0,
-        le=1,
     )
 
     def method(self, among_many: bool) -> str:
@@ -50,7 +50,15 @@ class TestSpec:
         return "none" if among_many else "occlusion"
 
     def attack_problem(self) -> Optional[str]:
-        """What is expected of the epsilons where their order is not right."""
+        """What is expected of the epsilons where one is too large, or their order is not right."""
+        largest = max(self.attack, default=0)
+        if largest > 1:
+            expected = "epsilons up to 1, the whole range of the images: black is 0 and white is 1"
+            if largest <= _GREY_LEVELS:
+                expected += "; {:g} of {} grey levels are {:.3g}".format(
+                    largest, _GREY_LEVELS, largest / _GREY_LEVELS
+                )
+            return expected
         for smaller, larger in zip(self.attack, self.attack[1:]):
             if smaller == larger:
                 return "each epsilon once"

@@ -13,6 +13,7 @@ from hpcdl.contract.version import __version__
 from hpcdl.errors import HpcdlError
 from hpcdl.report import charts, metrics, sent, surroundings, svg, times
 from hpcdl.report import facts as run_facts
+from hpcdl.report.attack import under_attack
 from hpcdl.report.evaluation import (
     ClassScore,
     Evaluation,
@@ -73,6 +74,7 @@ def report(run: Run, shows_env: bool = False) -> str:
         calibration=_calibration(scores),
         pictures=pictures_of(scores.worst if scores else [], predictions),
         unsure=pictures_of(least_certain(predictions) if predictions else [], predictions),
+        attack=under_attack(facts.section("test").get("attack"), facts.section("data")),
         heat_note=heat_note(facts.section("test").get("explain")),
         spans=spans,
         time_bar=svg.stacked_bar(

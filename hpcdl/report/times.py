@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hpcdl.formats import moment
 from hpcdl.report.facts import Facts
 
-_TESTING = ("evaluate_s", "predict_s", "explain_s")
+_TESTING = ("evaluate_s", "predict_s", "explain_s", "attack_s")
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,21 @@ _EXPLAINED = kinds.object_with(
         "problem": kinds.text,
     },
 )
-_NO_METRICS = {"explain": _EXPLAINED}  # what a test has besides
+_ATTACKED = kinds.object_with(
+    {
+        "rows": kinds.whole,
+        "by_epsilon": kinds.list_of(
+            kinds.object_with({"epsilon": kinds.finite, "fgsm": kinds.finite, "pgd": kinds.finite})
+        ),
+    },
+    {
+        "accuracy": kinds.finite,
+        "pgd_steps": kinds.whole,
+        "seconds": kinds.amount,
+        "problem": kinds.text,
+    },
+)
+_NO_METRICS = {"explain": _EXPLAINED, "attack": _ATTACKED}  # what a test has besides
 
 
 def _test(value: Any) -> Record:

@@ -27,6 +27,7 @@ from hpcdl.trainer.fit.cross_validation import cross_validate
 from hpcdl.trainer.fit.evaluation import Evaluator
 from hpcdl.trainer.fit.loop import Training
 from hpcdl.trainer.fit.predictions import Predictor, predicted, write_predictions
+from hpcdl.trainer.fit.robustness import accuracy_under_attack
 from hpcdl.trainer.fit.steps import Stepper, TrainingData
 from hpcdl.trainer.model import compiling, models, probing
 from hpcdl.trainer.model.feature_files import remove_features
@@ -342,7 +343,7 @@ def evaluate(session: Session, model: RunModel, inputs: Inputs, fitted: Fitted) 
     say("test  {}  {:,} rows  {:.1f} s".format(values, len(inputs.rows.test), seconds))
     with session.timed("predict_s"):
         arrays = _predict(session, model, inputs)
-    more = _explain(session, model, inputs, arrays)
+    more = {**_explain(session, model, inputs, arrays), **_attack(session, model, inputs)}
     if arrays is not None:
         write_predictions(session.run_dir, arrays)
     return Tested(metrics, more)
@@ -377,6 +378,18 @@ def _explain(
     if "problem" in about:
         model.warnings.append("test.explain: no heat maps: {}".format(about["problem"]))
     return {"explain": about}
+
+
+def _attack(session: Session, model: RunModel, inputs: Inputs) -> Dict[str, Any]:
+    """What the result says of the model under attack, if the run asks for it."""
+    if not session.run.test.attack:
+        return {}
+    labels = session.dataset.test.labels
+    with session.timed("attack_s"):
+        about = accuracy_under_attack(session, model.whole, inputs.test_images, labels)
+    if "problem" in about:
+        model.warnings.append("test.attack: not measured: {}".format(about["problem"]))
+    return {"attack": about}
 
 
 # 5. The files

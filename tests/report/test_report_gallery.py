@@ -1,4 +1,4 @@
-"""Maps of where a model looked: over the picture, in words, and with what they are worth."""
+"""What a page shows of `test:`: maps of where a model looked, and its accuracy under attack."""
 
 from __future__ import annotations
 
@@ -84,3 +84,36 @@ def test_heat_of_another_size_is_refused(tmp_path):
 
     with pytest.raises(RunError, match="heat map of row 3 does not fit"):
         read_predictions(path)
+
+
+ATTACK = {
+    "rows": 1000,
+    "accuracy": 0.97,
+    "by_epsilon": [
+        {"epsilon": 0.05, "fgsm": 0.88, "pgd": 0.4},
+        {"epsilon": 0.1, "fgsm": 0.69, "pgd": 0.12},
+    ],
+    "pgd_steps": 10,
+    "seconds": 9.5,
+}
+
+
+def test_page_says_what_attacks_do(tmp_path):
+    page = report(Run(made.training(tmp_path, test={"attack": ATTACK})))
+
+    assert "by up to 0.05 (13 of 255 grey levels)" in page
+    assert "leaves 40.00\u00a0% right of 97.00\u00a0% without it" in page
+    assert "fools it in most cases" in page
+    assert "At 0.1 it is 12.00\u00a0%" in page
+    assert "Guessing would be right in 25.00\u00a0%" in page
+    assert "Accuracy under attack over epsilon, from 0 to 0.1" in page
+    for tick in ("0.02", "0.04", "0.1"):
+        assert f">{tick}</text>" in page
+
+
+def test_page_says_why_attacks_are_missing(tmp_path):
+    attack = {"rows": 0, "by_epsilon": [], "problem": "no <gradient>"}
+
+    page = report(Run(made.training(tmp_path, test={"attack": attack})))
+
+    assert "The attacks were not measured: no &lt;gradient&gt;." in page

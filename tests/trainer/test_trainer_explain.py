@@ -1,4 +1,4 @@
-"""Where a model looks: each method finds the pixels that decide, in both Kerases; no failure fails a run."""
+"""Where a model looks, and what attacks do to it: in both Kerases; no failure fails a run."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def heat_of(run: Any) -> dict[str, Any]:
 
 
 @each_keras
-def test_run_writes_heat_of_its_pictures(make_run, run_trainer):
+def test_run_looks_and_is_attacked(make_run, run_trainer):
     """On two replicas, with the default of a run."""
     devices = DeviceSpec(gpus=2, emulate=True)
     model = CnnSpec(filters=[4], kernel_size=3, batch_norm=True, output="logits")
@@ -112,7 +112,7 @@ def test_run_writes_heat_of_its_pictures(make_run, run_trainer):
             model=model,
             devices=devices,
             train=TrainSpec(epochs=1, batch_size=20),
-            test=TestSpec(),
+            test=TestSpec(attack=[0.01, 0.3]),
         )
     )
 
@@ -131,20 +131,33 @@ def test_run_writes_heat_of_its_pictures(make_run, run_trainer):
     assert result["warnings"] == []
     assert "heat maps of" in run.stdout
 
+    attack = result["test"]["attack"]
+    small, large = attack["by_epsilon"]
+    assert attack["rows"] == 101
+    assert attack["accuracy"] == pytest.approx(result["test"]["accuracy"])
+    assert (small["epsilon"], large["epsilon"]) == (0.01, 0.3)
+    assert attack["accuracy"] >= small["fgsm"] >= large["fgsm"]
+    assert small["pgd"] > large["pgd"] < attack["accuracy"]
+    assert large["pgd"] <= large["fgsm"]
+
 
 @pytest.mark.parametrize("trainer_command", COMMANDS[:1], indirect=True, scope="session")
 def test_failure_is_said_and_fails_nothing(make_run, run_trainer):
-    """Grad-CAM needs a layer that gives an image, which this user's model lacks."""
+    """Of a user's model without a layer that gives an image, and without a gradient."""
     folder = make_run(
         model=FunctionSpec("my:build"),
         train=TrainSpec(epochs=1, batch_size=20),
-        test=TestSpec(explain="grad_cam"),
+        test=TestSpec(explain="grad_cam", attack=[0.1]),
     )
     (folder.path / "my.py").write_text(
         "import tensorflow as tf\n"
         "def build(input_shape, classes):\n"
-        "    layers = [tf.keras.Input(input_shape), tf.keras.layers.Flatten()]\n"
-        "    return tf.keras.Sequential([*layers, tf.keras.layers.Dense(classes, 'softmax')])\n"
+        "    pixels = tf.keras.Input(input_shape)\n"
+        "    bright = tf.keras.layers.Rescaling(1.0, dtype='float32')(pixels)\n"
+        "    whole = tf.keras.layers.Lambda(lambda x: tf.stop_gradient(x))(bright)\n"
+        "    flat = tf.keras.layers.Flatten()(whole)\n"
+        "    answers = tf.keras.layers.Dense(classes, 'softmax')(flat)\n"
+        "    return tf.keras.Model(pixels, answers)\n"
     )
     run = run_trainer(folder)
 
@@ -152,7 +165,10 @@ def test_failure_is_said_and_fails_nothing(make_run, run_trainer):
     result = run.json("result.json")
     problem = result["test"]["explain"]["problem"]
     assert "no layer with weights gives an image" in problem
-    assert result["warnings"] == [f"test.explain: no heat maps: {problem}"]
+    why = result["test"]["attack"]["problem"]
+    assert "what it gives has no gradient by its images" in why
+    assert f"test.explain: no heat maps: {problem}" in result["warnings"]
+    assert f"test.attack: not measured: {why}" in result["warnings"]
     assert "heat" not in heat_of(run)
 
 
