@@ -39,7 +39,7 @@ FLOORS = {
         "files",
         "dataset",
         "session",
-        "fit model",
+        "explain fit model",
         "result",
         "training",
         "serve",

@@ -232,6 +232,12 @@ def _xla_has_one_device(run: RunSpec) -> Iterator[SpecProblem]:
         yield SpecProblem("train.jit", "on", expected, ("devices.gpus",))
 
 
+def _epsilons_ascend(run: RunSpec) -> Iterator[SpecProblem]:
+    expected = run.test.attack_problem()
+    if expected is not None:
+        yield SpecProblem("test.attack", run.test.attack, expected)
+
+
 def _known_metrics_are_watched(run: RunSpec) -> Iterator[SpecProblem]:
     """The metrics of a user's own model are known only once it is built."""
     built_here = run.model is not None and not isinstance(run.model, FunctionSpec)
@@ -249,5 +255,6 @@ _RULES: Sequence[Callable[[RunSpec], Iterator[SpecProblem]]] = (
     _every_gpu_has_a_row,
     _folds_take_no_split,
     _xla_has_one_device,
+    _epsilons_ascend,
     _known_metrics_are_watched,
 )

@@ -33,6 +33,7 @@ from hpcdl.contract.model_spec import (
     model_class,
 )
 from hpcdl.contract.settings import SpecError, add_later_settings, from_plain, setting
+from hpcdl.contract.test_spec import TestSpec
 from hpcdl.contract.train_spec import EarlyStoppingSpec, OptimizerSpec, ScheduleSpec, TrainSpec
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "SavingSpec",
     "ScheduleSpec",
     "SpecError",
+    "TestSpec",
     "TrainSpec",
     "setting",
 ]
@@ -110,6 +112,12 @@ class RunSpec:
     hpcdl_version: str = setting("the hpcdl that wrote the run")
     schema_version: int = setting("the form of run.json", SCHEMA_VERSION)
     saving: SavingSpec = setting("when checkpoints are saved", SavingSpec, since="0.1.0")
+    test: TestSpec = setting(
+        "what is asked of the trained model besides its scores",
+        TestSpec,
+        since="0.4.0",
+        older={"explain": "none", "attack": []},
+    )
 
     @property
     def validation_share(self) -> float:

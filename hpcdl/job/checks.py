@@ -46,7 +46,7 @@ def check_job(job: Job, document: Located, walker: Walker) -> None:
 
 def _check_training(job: Job, document: Located, walker: Walker) -> None:
     """The trainer's rules, but for those that read a value which was refused."""
-    if job.data is None and job.model is None and job.train is None:
+    if not (job.data or job.model or job.train or job.test):
         return
     from hpcdl.contract.checks import rule_problems  # a script's job does without
     from hpcdl.job.training import message_of, training_of
@@ -66,7 +66,7 @@ def _one_program(document: Located) -> Iterator[Problem]:
         return
     if "script" in items:
         message = "goes with a model; this job has a script, which does as it likes"
-        yield from _not_with(items, ("data", "model", "train"), message)
+        yield from _not_with(items, ("data", "model", "train", "test"), message)
         return
     message = "goes with a script; this job has none"
     yield from _not_with(items, ("args", "workdir", "stop_signal"), message)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from hpcdl.contract.settings import setting
-from hpcdl.contract.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec
+from hpcdl.contract.spec import DataSpec, FunctionSpec, ModelSpec, TestSpec, TrainSpec
 from hpcdl.job.notify_section import NotifySection
 from hpcdl.job.sweep_section import SweepSection
 
@@ -55,6 +55,9 @@ class Job:
     data: Optional[DataSpec] = setting("the data set", None)
     model: Optional[ModelSpec] = setting("the model", None)
     train: Optional[TrainSpec] = setting("how the model is trained", None)
+    test: Optional[TestSpec] = setting(
+        "what is asked of the trained model besides its scores", None
+    )
     script: Optional[str] = setting(
         "instead of data, model and train: a .py file or notebook to run unchanged", None
     )

@@ -20,7 +20,7 @@ def job_text(job: Job) -> str:
     section = _without(section, _INTERNAL, (None, [], {}))
     if job.hpcdl:
         del section["container"]  # a command runs without one
-    for key in ("resources", "data", "model", "train", "notify", "sweep"):
+    for key in ("resources", "data", "model", "train", "test", "notify", "sweep"):
         if key in section:
             section[key] = _without(section[key])
     if "train" in section:

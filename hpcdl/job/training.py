@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hpcdl.contract.settings import SpecProblem
-from hpcdl.contract.spec import DataSpec, DeviceSpec, RunSpec, TrainSpec
+from hpcdl.contract.spec import DataSpec, DeviceSpec, RunSpec, TestSpec, TrainSpec
 from hpcdl.errors import Problem
 from hpcdl.job.sections import Job
 from hpcdl.text import show
@@ -25,6 +25,7 @@ def training_of(job: Job) -> RunSpec:
         train=job.train or TrainSpec(),
         devices=DeviceSpec(gpus=job.resources.gpus),
         hpcdl_version="",
+        test=job.test or TestSpec(),
     )
 
 

@@ -30,9 +30,11 @@ class Predictions:
 
     labels: (rows,) class numbers.
     probabilities: (rows, classes).
-    pictures: uint8 images by row, of mistakes.
+    pictures: uint8 images by row: of mistakes, and of `unsure`.
     files: the file of each of these rows, if known.
     looks: (rows, 5), by `hpcdl.trainer.dataset.looks`; None of a run of before hpcdl 0.4.
+    unsure: the rows with the least confident answers, the least confident one first.
+    heat: where the model looked, by row: uint8 of the picture's height and width, 255 the hottest.
     """
 
     labels: NDArray[Any]
@@ -40,6 +42,8 @@ class Predictions:
     pictures: dict[int, NDArray[Any]]
     files: dict[int, str] = field(default_factory=dict)
     looks: NDArray[Any] | None = None
+    unsure: list[int] = field(default_factory=list)
+    heat: dict[int, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A row that the model got wrong, and the probability that it gave its answer."""
+class Answer:
+    """What the model answers for a row of a class, and the probability that it gives its answer."""
 
     row: int
     label: int
@@ -89,7 +93,7 @@ class Evaluation:
     classes: list[ClassScore]
     bins: list[Bin]
     calibration_error: float
-    worst: list[Mistake]
+    worst: list[Answer]
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -112,12 +116,18 @@ def _predictions(arrays: dict[str, NDArray[Any]]) -> Predictions:
     """The arrays of predictions.npz, checked."""
     labels, probabilities = arrays["labels"], arrays["probabilities"]
     _check(labels, probabilities)
-    mistakes = list(map(int, arrays.get("picture_rows", ())))
-    pictures = dict(zip(mistakes, arrays.get("pictures", ()), strict=False))
+    pictures = _by_row(arrays, "picture_rows", "pictures")
+    unsure = _by_row(arrays, "unsure_rows", "unsure_pictures")
+    pictures.update(unsure)
+    heat = _by_row(arrays, "heat_rows", "heat")
+    for row, heated in heat.items():
+        if row not in pictures or heated.shape != pictures[row].shape[:2]:
+            raise ValueError(f"the heat map of row {row} does not fit its picture")
     files = {}
     if "files" in arrays:
-        files = {row: shown(str(arrays["files"][row])) for row in mistakes}
-    return Predictions(labels, probabilities, pictures, files, _looks(arrays, len(labels)))
+        files = {row: shown(str(arrays["files"][row])) for row in pictures}
+    looks = _looks(arrays, len(labels))
+    return Predictions(labels, probabilities, pictures, files, looks, list(unsure), heat)
 
 
 def _looks(arrays: dict[str, NDArray[Any]], rows: int) -> NDArray[Any] | None:
@@ -128,6 +138,12 @@ def _looks(arrays: dict[str, NDArray[Any]], rows: int) -> NDArray[Any] | None:
     if looks is not None and looks.shape != (rows, len(LOOKS)):
         raise ValueError(f"looks {looks.shape} do not fit {rows} rows")
     return looks
+
+
+def _by_row(arrays: dict[str, NDArray[Any]], rows: str, values: str) -> dict[int, NDArray[Any]]:
+    """An array's values by the row numbers that another one has; empty without them."""
+    numbers = list(map(int, arrays.get(rows, ())))
+    return dict(zip(numbers, arrays.get(values, ()), strict=False))
 
 
 def _check(labels: NDArray[Any], probabilities: NDArray[Any]) -> None:
@@ -226,15 +242,25 @@ def _worst(
     answers: NDArray[Any],
     confidence: NDArray[Any],
     most: int,
-) -> list[Mistake]:
+) -> list[Answer]:
     """The most confident mistakes, the worst first."""
     import numpy as np
 
     rows = np.flatnonzero(answers != labels)
     mistakes = []
     for n in rows[np.argsort(-confidence[rows], kind="stable")][:most]:
-        mistakes.append(Mistake(int(n), int(labels[n]), int(answers[n]), float(confidence[n])))
+        mistakes.append(Answer(int(n), int(labels[n]), int(answers[n]), float(confidence[n])))
     return mistakes
+
+
+def least_certain(predictions: Predictions) -> list[Answer]:
+    """The least confident answers of which there is a picture, the least confident one first."""
+    unsure = []
+    for row in predictions.unsure:
+        shares = predictions.probabilities[row]
+        label, answer = int(predictions.labels[row]), int(shares.argmax())
+        unsure.append(Answer(row, label, answer, float(shares.max())))
+    return unsure
 
 
 def _bins(right: NDArray[Any], confidence: NDArray[Any]) -> list[Bin]:

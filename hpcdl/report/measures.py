@@ -191,7 +191,7 @@ OTHERS = (
     Measure("tensorflow", "TensorFlow", _of_section("versions", "tensorflow")),
 )
 _IN_SCORES = frozenset({"test_accuracy", "test_loss", "val_accuracy", "val_loss"})
-_NO_METRICS = ("rows", "epoch")  # keys of the section ``test``
+_NO_METRICS = ("rows", "epoch", "explain", "attack")  # keys of the section ``test``
 
 
 def further_metrics(runs: Sequence[Facts]) -> list[Measure]:

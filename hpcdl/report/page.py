@@ -13,18 +13,20 @@ from hpcdl.contract.version import __version__
 from hpcdl.errors import HpcdlError
 from hpcdl.report import charts, metrics, sent, surroundings, svg, times
 from hpcdl.report import facts as run_facts
+from hpcdl.report.attack import under_attack
 from hpcdl.report.evaluation import (
     ClassScore,
     Evaluation,
     Predictions,
     confused_pairs,
     evaluate,
+    least_certain,
     read_predictions,
 )
 from hpcdl.report.facts import Facts
+from hpcdl.report.gallery import heat_note, pictures_of
 from hpcdl.report.matrix import confusion_matrix
 from hpcdl.report.overfitting import Fit, Setting, best_epoch, judge
-from hpcdl.report.png import data_uri
 from hpcdl.report.summary import sentences
 from hpcdl.run import Run, states
 from hpcdl.text import with_run
@@ -45,11 +47,9 @@ def report(run: Run, shows_env: bool = False) -> str:
     scores, predictions, note = _scores(facts)
     names = facts.class_names
     pairs: list[tuple[int, int, int]] = []
-    picture_files: dict[int, str] = {}
     if scores and predictions:
         names = facts.names_of(len(scores.classes))
         pairs = confused_pairs(scores.confusion)
-        picture_files = predictions.files
     spans = times.spans(facts)
     return render(
         "page.html.j2",
@@ -72,8 +72,10 @@ def report(run: Run, shows_env: bool = False) -> str:
         pairs=pairs,
         classes=_classes(scores),
         calibration=_calibration(scores),
-        pictures=_pictures(scores, predictions),
-        picture_files=picture_files,
+        pictures=pictures_of(scores.worst if scores else [], predictions),
+        unsure=pictures_of(least_certain(predictions) if predictions else [], predictions),
+        attack=under_attack(facts.section("test").get("attack"), facts.section("data")),
+        heat_note=heat_note(facts.section("test").get("explain")),
         spans=spans,
         time_bar=svg.stacked_bar(
             "Shares of the run's time", [(span.seconds, span.colour) for span in spans]
@@ -249,14 +251,3 @@ def _classes(scores: Evaluation | None) -> list[Any]:
         return score.recall
 
     return sorted(scores.classes, key=recall)[:_LISTED_CLASSES]
-
-
-def _pictures(scores: Evaluation | None, predictions: Predictions | None) -> list[tuple[Any, str]]:
-    """The most confident mistakes that have a picture."""
-    if scores is None or predictions is None:
-        return []
-    pictures = []
-    for mistake in scores.worst:
-        if mistake.row in predictions.pictures:
-            pictures.append((mistake, data_uri(predictions.pictures[mistake.row])))
-    return pictures

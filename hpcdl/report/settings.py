@@ -11,7 +11,7 @@ from hpcdl.contract import spec
 from hpcdl.contract.settings import add_later_settings, plain_sections
 from hpcdl.sweeps.arguments import ARGUMENT
 
-_OF_A_TRAINING = ("data", "model", "train")  # sections that a script's job does not have
+_OF_A_TRAINING = ("data", "model", "train", "test")  # sections that a script's job does not have
 
 
 def settings(job: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +87,12 @@ def _defaults(job: dict[str, Any]) -> dict[str, Any]:
         model_defaults = spec.BackboneSpec("")
     else:
         model_defaults = spec.MODELS.get(model.get("name", ""), spec.MlpSpec)()
-    sections = {"data": spec.DataSpec(), "model": model_defaults, "train": spec.TrainSpec()}
+    sections = {
+        "data": spec.DataSpec(),
+        "model": model_defaults,
+        "train": spec.TrainSpec(),
+        "test": spec.TestSpec(),
+    }
     return _flatten({name: asdict(section) for name, section in sections.items()})
 
 

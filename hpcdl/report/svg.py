@@ -198,10 +198,17 @@ def grid(values: Sequence[float], plot: Plot, show: Callable[[float], str]) -> M
 
 
 def x_axis(plot: Plot, name: str) -> Markup:
-    """Whole numbers below the chart; its first value if it spans none."""
+    """Round numbers below the chart, whole ones if it spans more than one of them.
+
+    Its first value if it spans none.
+    """
     first, last = plot.x_low, plot.x_high
-    values = [x for x in ticks(first, last, 8) if first <= x <= last and x == int(x)]
-    return _x_labels(values or [first], plot, lambda value: f"{value:.0f}", name)
+    is_short = 0 < last - first < 1
+    values = []
+    for x in ticks(first, last, 8):
+        if first <= x <= last and (is_short or x == int(x)):
+            values.append(x)
+    return _x_labels(values or [first], plot, lambda value: f"{value:g}", name)
 
 
 def _x_labels(

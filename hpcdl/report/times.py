@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hpcdl.formats import moment
 from hpcdl.report.facts import Facts
 
+_TESTING = ("evaluate_s", "predict_s", "explain_s", "attack_s")
+
 
 @dataclass(frozen=True)
 class Span:
@@ -40,7 +42,7 @@ def spans(facts: Facts) -> list[Span]:
         ("starting TensorFlow", timing.get("import_s"), 2),
         ("building the model", timing.get("build_s"), 3),
         ("training steps", timing.get("train_s", epochs_s or None), 0),
-        ("testing", _sum(timing.get("evaluate_s"), timing.get("predict_s")), 5),
+        ("testing", _sum(*map(timing.get, _TESTING)), 5),
         ("saving", _sum(timing.get("save_blocked_s"), timing.get("save_s")), 1),
     ]
     parts = []

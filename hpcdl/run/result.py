@@ -55,6 +55,45 @@ def _model(value: Any) -> Record:
     return usable
 
 
+_EXPLAINED = kinds.object_with(
+    {"method": kinds.text, "images": kinds.whole},
+    {
+        "fall": kinds.finite,
+        "random_fall": kinds.finite,
+        "seconds": kinds.amount,
+        "left_out": kinds.whole,
+        "layer": kinds.text,
+        "gap": kinds.finite,
+        "problem": kinds.text,
+    },
+)
+_ATTACKED = kinds.object_with(
+    {
+        "rows": kinds.whole,
+        "by_epsilon": kinds.list_of(
+            kinds.object_with({"epsilon": kinds.finite, "fgsm": kinds.finite, "pgd": kinds.finite})
+        ),
+    },
+    {
+        "accuracy": kinds.finite,
+        "pgd_steps": kinds.whole,
+        "seconds": kinds.amount,
+        "problem": kinds.text,
+    },
+)
+_NO_METRICS = {"explain": _EXPLAINED, "attack": _ATTACKED}  # what a test has besides
+
+
+def _test(value: Any) -> Record:
+    """The metrics of a test by name, and what was asked of the model besides."""
+    metrics: Record = kinds.each(kinds.or_none(kinds.finite))(value)
+    for name, kind in _NO_METRICS.items():
+        part = kinds.usable(value.get(name), kind)
+        if part is not None:
+            metrics[name] = part
+    return metrics
+
+
 _RESULT = kinds.object_with(
     {"state": kinds.state},
     {
@@ -85,7 +124,7 @@ _RESULT = kinds.object_with(
         "devices": kinds.object_with(
             {"names": kinds.list_of(kinds.text), "replicas": kinds.whole, "strategy": kinds.text}
         ),
-        "test": kinds.each(kinds.or_none(kinds.finite)),
+        "test": _test,
         "validation": kinds.or_none(kinds.each(kinds.or_none(kinds.finite))),
         "best": kinds.or_none(
             kinds.object_with({"epoch": kinds.whole, "monitor": kinds.text, "value": kinds.finite})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from hpcdl import packages
 from hpcdl.cluster.schema import Cluster
-from hpcdl.contract.spec import DeviceSpec, RunSpec, SavingSpec
+from hpcdl.contract.spec import DeviceSpec, RunSpec, SavingSpec, TestSpec
 from hpcdl.contract.version import __version__
 from hpcdl.job import Job
 from hpcdl.mounts.gathering import Unseen
@@ -110,4 +110,5 @@ def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
         devices=DeviceSpec(gpus=job.resources.gpus, emulate=cluster.emulate_gpus),
         hpcdl_version=__version__,
         saving=SavingSpec(cluster.save_every_s, cluster.save_every_steps, cluster.keep_checkpoints),
+        test=job.test or TestSpec(),
     )

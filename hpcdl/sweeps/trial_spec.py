@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpcdl.contract.spec import RunSpec
+from hpcdl.contract.spec import RunSpec, TestSpec
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import apply_sets
 from hpcdl.job.build import build
 from hpcdl.staging import set_path
 from hpcdl.yamlfile.reader import read_yaml
 
-_SECTIONS = ("name", "data", "model", "train")
+_SECTIONS = ("name", "data", "model", "train", "test")
 
 
 def trial_spec(base: RunSpec, job_text: str, params: Mapping[str, Any], data_root: str) -> RunSpec:
@@ -44,7 +44,9 @@ def trial_spec(base: RunSpec, job_text: str, params: Mapping[str, Any], data_roo
     data = job.data
     if data.name is not None:
         data = replace(data, path=set_path(data_root, data.name))
-    return replace(base, data=data, model=job.model, train=job.train)
+    test = job.test or TestSpec()
+    test = replace(test, explain=test.method(among_many=True))
+    return replace(base, data=data, model=job.model, train=job.train, test=test)
 
 
 def as_sets(params: Mapping[str, Any]) -> list[str]:

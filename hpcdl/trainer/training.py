@@ -16,6 +16,7 @@ from hpcdl.trainer.dataset.balance import Balance
 from hpcdl.trainer.dataset.load import Dataset, split_rows
 from hpcdl.trainer.dataset.samples import write_samples
 from hpcdl.trainer.dataset.source import Source
+from hpcdl.trainer.explain.pictures import explain_pictures
 from hpcdl.trainer.files.checkpoint import Checkpoints
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
@@ -25,7 +26,8 @@ from hpcdl.trainer.fit.best import Best, choose_best, restored
 from hpcdl.trainer.fit.cross_validation import cross_validate
 from hpcdl.trainer.fit.evaluation import Evaluator
 from hpcdl.trainer.fit.loop import Training
-from hpcdl.trainer.fit.predictions import Predictor, write_predictions
+from hpcdl.trainer.fit.predictions import Predictor, predicted, write_predictions
+from hpcdl.trainer.fit.robustness import accuracy_under_attack
 from hpcdl.trainer.fit.steps import Stepper, TrainingData
 from hpcdl.trainer.model import compiling, models, probing
 from hpcdl.trainer.model.feature_files import remove_features
@@ -83,6 +85,14 @@ class Fitted:
 
     state: Dict[str, Any]
     epochs: int
+
+
+@dataclass
+class Tested:
+    """What the test rows say: metrics by name, and what the section `test` of the run asks for."""
+
+    metrics: Dict[str, float]
+    more: Dict[str, Any]
 
 
 def train_and_evaluate(
@@ -155,8 +165,8 @@ def train_rows(session: Session, images: ImageSources, rows: Rows) -> Dict[str, 
     inputs = prepare_inputs(session, images, rows)
     model = build_and_compile(session, inputs)
     fitted = fit(session, model, inputs)
-    test = evaluate(session, model, inputs, fitted)
-    return save(session, model, inputs, fitted, test)
+    tested = evaluate(session, model, inputs, fitted)
+    return save(session, model, inputs, fitted, tested)
 
 
 def _check_rows(session: Session, rows: Rows) -> None:
@@ -322,29 +332,32 @@ def _scorer(
 # 4. The test
 
 
-def evaluate(session: Session, model: RunModel, inputs: Inputs, fitted: Fitted) -> Dict[str, float]:
-    """Score the model on the test rows and write predictions.npz; returns the metrics by name."""
+def evaluate(session: Session, model: RunModel, inputs: Inputs, fitted: Fitted) -> Tested:
+    """Score the model on the test rows, look at its answers, and write predictions.npz."""
     session.run_dir.heartbeat(phase="evaluating", epoch=fitted.epochs, step=fitted.state["step"])
     score = _scorer(session, model, inputs.test, inputs.rows.test)
     with session.timed("evaluate_s"):
-        test = score()
-    values = "  ".join("{} {:.4f}".format(name, value) for name, value in test.items())
+        metrics = score()
+    values = "  ".join("{} {:.4f}".format(name, value) for name, value in metrics.items())
     seconds = session.timing["evaluate_s"]
     say("test  {}  {:,} rows  {:.1f} s".format(values, len(inputs.rows.test), seconds))
     with session.timed("predict_s"):
-        _predict(session, model, inputs)
-    return test
+        arrays = _predict(session, model, inputs)
+    more = {**_explain(session, model, inputs, arrays), **_attack(session, model, inputs)}
+    if arrays is not None:
+        write_predictions(session.run_dir, arrays)
+    return Tested(metrics, more)
 
 
-def _predict(session: Session, model: RunModel, inputs: Inputs) -> None:
-    """Write the probabilities that the model gives each test row, for `hpcdl report`."""
+def _predict(session: Session, model: RunModel, inputs: Inputs) -> Optional[Dict[str, Any]]:
+    """The probabilities that the model gives each test row, for `hpcdl report`."""
     run, dataset = session.run, session.dataset
     gives_logits = run.model.output == "logits"
     predictor = Predictor(
         model.trained, session.strategy, inputs.test, gives_logits, session.scoring_rows
     )
     with models.blame_user_code(run.model, "failed in prediction"):
-        write_predictions(
+        return predicted(
             predictor,
             inputs.test_images,
             dataset.test.labels,
@@ -354,11 +367,36 @@ def _predict(session: Session, model: RunModel, inputs: Inputs) -> None:
         )
 
 
+def _explain(
+    session: Session, model: RunModel, inputs: Inputs, arrays: Optional[Dict[str, Any]]
+) -> Dict[str, Any]:
+    """Add heat maps to the arrays of predictions.npz; returns what the result says of them."""
+    with session.timed("explain_s"):
+        about = explain_pictures(session, model.whole, inputs.test_images, arrays)
+    if about is None:
+        return {}
+    if "problem" in about:
+        model.warnings.append("test.explain: no heat maps: {}".format(about["problem"]))
+    return {"explain": about}
+
+
+def _attack(session: Session, model: RunModel, inputs: Inputs) -> Dict[str, Any]:
+    """What the result says of the model under attack, if the run asks for it."""
+    if not session.run.test.attack:
+        return {}
+    labels = session.dataset.test.labels
+    with session.timed("attack_s"):
+        about = accuracy_under_attack(session, model.whole, inputs.test_images, labels)
+    if "problem" in about:
+        model.warnings.append("test.attack: not measured: {}".format(about["problem"]))
+    return {"attack": about}
+
+
 # 5. The files
 
 
 def save(
-    session: Session, model: RunModel, inputs: Inputs, fitted: Fitted, test: Dict[str, float]
+    session: Session, model: RunModel, inputs: Inputs, fitted: Fitted, tested: Tested
 ) -> Dict[str, Any]:
     """Save the model; returns the content of result.json."""
     run, dataset = session.run, session.dataset
@@ -379,9 +417,10 @@ def save(
     with session.timed("save_s"):
         saved = keep_trying("the model", write)
     rows = {part: len(indices) for part, indices in inputs.rows._asdict().items()}
-    result = result_of(session, Outcome(model.whole, saved, rows, test, fitted.state))
+    result = result_of(session, Outcome(model.whole, saved, rows, tested.metrics, fitted.state))
     say(describe_use(saved, dataset.classes))
     say(describe_tested(result))
+    result["test"].update(tested.more)
     result["precision"] = inputs.precision
     result["jit"] = run.train.jit == "on"
     result["balance"] = inputs.balance.about()

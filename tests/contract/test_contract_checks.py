@@ -14,6 +14,7 @@ from hpcdl.contract.spec import (
     OptimizerSpec,
     RunSpec,
     SpecError,
+    TestSpec,
     TrainSpec,
 )
 
@@ -47,6 +48,16 @@ WRONG = [
         {"train": TrainSpec(batch_size=2), "devices": DeviceSpec(gpus=4)},
         "one row for each of the 4 GPUs",
     ),
+    ({"test": TestSpec(explain="gradcam")}, "test.explain is 'gradcam'; expected one of auto, occ"),
+    ({"test": TestSpec(attack=[0.0])}, "test.attack is 0.0; expected > 0"),
+    ({"test": TestSpec(attack=[8.0])}, "up to 1, the whole range of the images: black is 0"),
+    ({"test": TestSpec(attack=[8])}, "8 of 255 grey levels are 0.0314"),
+    (
+        {"test": TestSpec(attack=[0.1, 0.1])},
+        "test.attack is [0.1, 0.1]; expected each epsilon once",
+    ),
+    ({"test": TestSpec(attack=[0.1, 0.05])}, "expected ascending epsilons"),
+    ({"test": TestSpec(attack=0.1)}, "test.attack is 0.1; expected List[float]"),  # type: ignore[arg-type]
 ]
 
 
@@ -75,3 +86,11 @@ def test_images_too_small_for_the_convolutions(spec):
     check_fit(replace(spec, model=model), (28, 28, 1))
     with pytest.raises(SpecError, match=r"convolution 2 .* gets 4x4 pixels.* images have 10x10"):
         check_fit(replace(spec, model=CnnSpec(filters=[8, 8], kernel_size=[3, 4])), (10, 10, 1))
+
+
+def test_maps_are_made_once_unless_asked():
+    """A trial or a fold makes them only if the job file says how."""
+    assert TestSpec().method(among_many=False) == "occlusion"
+    assert TestSpec().method(among_many=True) == "none"
+    assert TestSpec("saliency").method(among_many=True) == "saliency"
+    assert TestSpec("none").method(among_many=False) == "none"

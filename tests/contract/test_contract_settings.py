@@ -25,6 +25,7 @@ from hpcdl.contract.spec import (
     RunSpec,
     ScheduleSpec,
     SpecError,
+    TestSpec,
     TrainSpec,
 )
 
@@ -62,6 +63,7 @@ RUN = RunSpec(
     TrainSpec(),
     DeviceSpec(),
     "0.1.0",
+    test=TestSpec(explain="none"),
 )
 MODELS = [
     CnnSpec(kernel_size=[3, 5]),

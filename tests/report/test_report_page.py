@@ -17,6 +17,7 @@ import pytest
 from hpcdl.report import svg
 from hpcdl.report.evaluation import read_predictions
 from hpcdl.report.facts import read
+from hpcdl.report.gallery import overlay
 from hpcdl.report.matrix import confusion_matrix
 from hpcdl.report.png import data_uri
 from hpcdl.report.times import spans
@@ -104,7 +105,8 @@ def test_page_is_complete_in_itself(finished, cli):
     assert "http://" not in path.read_text().replace("http://www.w3.org", "")
 
 
-def test_pictures_are_of_the_mistakes(finished, write):
+def test_pictures_are_of_mistakes_and_doubts(finished, write):
+    """Each has the map of where the model looked below it."""
     predictions = read_predictions(finished / "predictions.npz")
     with np.load(finished.parents[2] / "data.npz") as data:
         images = data["x_test"]
@@ -112,11 +114,18 @@ def test_pictures_are_of_the_mistakes(finished, write):
     shown = write(finished).named("img")
 
     wrong = np.flatnonzero(predictions.probabilities.argmax(axis=1) != predictions.labels)
-    assert len(shown) == len(predictions.pictures) == min(24, len(wrong)) > 0
+    mistakes = set(predictions.pictures) - set(predictions.unsure)
+    assert len(mistakes) == min(24, len(wrong)) > 0
+    assert mistakes <= set(wrong)
+    assert len(predictions.unsure) == 8
+    assert predictions.heat.keys() == predictions.pictures.keys()
+    sources = [tag["src"] for tag in shown]
+    assert len(sources) == 2 * len(predictions.pictures)
     for row, picture in predictions.pictures.items():
-        assert row in wrong
         assert (picture[..., 0] == images[row]).all()
-        assert data_uri(picture) in [tag["src"] for tag in shown]
+        place = sources.index(data_uri(picture))
+        assert sources[place + 1] == data_uri(overlay(picture, predictions.heat[row]))
+        assert shown[place + 1]["alt"].startswith("where the model looked: ")
 
 
 @pytest.mark.cases("F17", "C41")
@@ -217,7 +226,8 @@ def test_hostile_content_stays_text(copied, write):
 
     assert page.text.count(EVIL) >= 8
     assert not page.named("script")
-    assert len(page.named("b")) == len(page.named("img"))  # the page's own, one below each picture
+    # The page's own: one below each picture and its map
+    assert 2 * len(page.named("b")) == len(page.named("img"))
 
 
 def test_emulated_gpus_are_mentioned(copied, write):

@@ -23,6 +23,7 @@ from hpcdl.contract.spec import (
     OptimizerSpec,
     RunSpec,
     SavingSpec,
+    TestSpec,
     TrainSpec,
 )
 from hpcdl.trainer.dataset.load import Part
@@ -133,6 +134,7 @@ def spec() -> RunSpec:
         train=TrainSpec(epochs=3, batch_size=20, optimizer=OptimizerSpec(learning_rate=0.003)),
         devices=DeviceSpec(),
         hpcdl_version="0",
+        test=TestSpec(explain="none"),  # a second for each of hundreds of runs
     )
 
 

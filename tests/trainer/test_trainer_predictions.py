@@ -59,15 +59,13 @@ def test_rows_in_order(tf, strategies, build, source, arrays, replicas, output, 
 
 
 def test_pictures_show_worst_mistakes(tf, strategies, build, source, arrays, tmp_path):
-    from hpcdl.trainer.fit.predictions import Predictor, write_predictions
+    from hpcdl.trainer.fit.predictions import Predictor, predicted, write_predictions
 
     predictor = Predictor(build(1, "softmax"), strategies[1], source, False, 50)
 
     labels = arrays["y_test"].astype("i4")
-    assert (
-        write_predictions(predictor, source, labels, 3, RunDir(str(tmp_path / "run.json")))
-        == "predictions.npz"
-    )
+    run_dir = RunDir(str(tmp_path / "run.json"))
+    write_predictions(run_dir, predicted(predictor, source, labels, 3, run_dir) or {})
 
     with np.load(tmp_path / "predictions.npz") as file:
         written = dict(file)
@@ -77,9 +75,13 @@ def test_pictures_show_worst_mistakes(tf, strategies, build, source, arrays, tmp
     assert (written["labels"] == labels).all()
     assert written["picture_rows"].tolist() == wrong[:24]
     assert (written["pictures"] == arrays["x_test"][wrong[:24], ..., None]).all()
+    doubtful = [row for row in np.argsort(sure, kind="stable") if row not in wrong[:24]]
+    assert written["unsure_rows"].tolist() == doubtful[:8]
+    assert (written["unsure_pictures"] == arrays["x_test"][doubtful[:8], ..., None]).all()
     assert {name: array.dtype.name for name, array in written.items()} == {
         "labels": "int32", "probabilities": "float32", "looks": "float32",
         "picture_rows": "int32", "pictures": "uint8",
+        "unsure_rows": "int32", "unsure_pictures": "uint8",
     }  # fmt: skip
     assert sorted(path.name for path in tmp_path.iterdir()) == ["heartbeat.json", "predictions.npz"]
 
@@ -87,23 +89,19 @@ def test_pictures_show_worst_mistakes(tf, strategies, build, source, arrays, tmp
 @pytest.mark.parametrize("mistakes", [3, 0])
 def test_large_pictures_are_shrunk(tf, tmp_path, mistakes):
     from hpcdl.trainer.dataset.source import Source
-    from hpcdl.trainer.fit.predictions import Predictor, write_predictions
+    from hpcdl.trainer.fit.predictions import Predictor, predicted
 
     labels = np.array([1] * mistakes + [0] * 4, np.int32)
     source = Source(Part(np.full((len(labels), 192, 288, 3), 7, np.uint8), labels, 1 / 255))
     model = lambda images, training: tf.one_hot(tf.zeros(tf.shape(images)[0], tf.int32), 2)  # noqa: E731
 
-    write_predictions(
-        Predictor(model, tf.distribute.get_strategy(), source, False, 5),
-        source,
-        labels,
-        2,
-        RunDir(str(tmp_path / "r")),
-    )
+    predictor = Predictor(model, tf.distribute.get_strategy(), source, False, 5)
+    arrays = predicted(predictor, source, labels, 2, RunDir(str(tmp_path / "r")))
 
-    with np.load(tmp_path / "predictions.npz") as file:
-        assert file["pictures"].shape == (mistakes, 64, 96, 3)
-        assert (file["pictures"] == 7).all()
+    assert arrays
+    assert arrays["pictures"].shape == (mistakes, 64, 96, 3)
+    assert arrays["unsure_pictures"].shape == (4, 64, 96, 3)
+    assert (arrays["pictures"] == 7).all()
 
 
 def test_predictions_agree_with_accuracy(make_run, run_trainer):
@@ -139,25 +137,20 @@ def test_predictions_agree_with_accuracy(make_run, run_trainer):
     ids=["no shares", "nan", "one output", "several outputs", "images"],
 )
 def test_outputs_without_probabilities_are_reported(tf, source, arrays, tmp_path, capsys, answer):
-    """Then there is no predictions.npz, and the log says why."""
-    from hpcdl.trainer.fit.predictions import Predictor, write_predictions
+    """Then there is nothing for predictions.npz, and the log says why."""
+    from hpcdl.trainer.fit.predictions import Predictor, predicted
 
     predictor = Predictor(
         lambda images, training: answer(images), tf.distribute.get_strategy(), source, False, 50
     )
 
-    assert (
-        write_predictions(
-            predictor, source, arrays["y_test"], 3, RunDir(str(tmp_path / "run.json"))
-        )
-        is None
-    )
+    run_dir = RunDir(str(tmp_path / "run.json"))
+    assert predicted(predictor, source, arrays["y_test"], 3, run_dir) is None
 
     assert (
         "no predictions.npz: the model's output is not one probability per class"
         in capsys.readouterr().out
     )
-    assert not (tmp_path / "predictions.npz").exists()
 
 
 def test_depth_counts_like_literature(tf):
@@ -245,7 +238,7 @@ SETS = {
 def test_files_match_their_rows(tf, tmp_path, arrays, make, cache):
     """predictions.npz names the file of each test row, of held images and of streamed ones."""
     from hpcdl.trainer.dataset.source import Source
-    from hpcdl.trainer.fit.predictions import Predictor, write_predictions
+    from hpcdl.trainer.fit.predictions import Predictor, predicted, write_predictions
 
     loaded = load.load(
         str(make(tmp_path, arrays)), DataSpec(image_size=[10, 10], color="grey", cache=cache)
@@ -253,9 +246,9 @@ def test_files_match_their_rows(tf, tmp_path, arrays, make, cache):
     source = Source(loaded.test)
     model = lambda images, training: tf.one_hot(tf.zeros(tf.shape(images)[0], tf.int32), 3)  # noqa: E731
     predictor = Predictor(model, tf.distribute.get_strategy(), source, False, 7)
-    write_predictions(
-        predictor, source, loaded.test.labels, 3, RunDir(str(tmp_path / "r")), loaded.test.files()
-    )
+    run_dir = RunDir(str(tmp_path / "r"))
+    found = predicted(predictor, source, loaded.test.labels, 3, run_dir, loaded.test.files())
+    write_predictions(run_dir, found or {})
 
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as file:
         files, labels = file["files"], file["labels"]

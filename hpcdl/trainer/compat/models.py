@@ -64,15 +64,16 @@ def innermost_layers(model: Any) -> List[Any]:
 
 
 @contextlib.contextmanager
-def watched_calls(model: Any, note: Callable[[Any, Any], None]) -> Iterator[None]:
-    """While a model is run eagerly: call ``note(layer, inputs)`` before each innermost layer."""
+def watched_calls(model: Any, note: Callable[[Any, Any, Any], None]) -> Iterator[None]:
+    """While a model is run eagerly: ``note(layer, inputs, outputs)`` after each innermost layer."""
 
     def watched(layer: Any, call: Any) -> Any:
         def noting(*arguments: Any, **named: Any) -> Any:
+            outputs = call(*arguments, **named)
             # In a user's tf.function there are no values to look at.
             if arguments and tf.executing_eagerly():
-                note(layer, arguments[0])
-            return call(*arguments, **named)
+                note(layer, arguments[0], outputs)
+            return outputs
 
         return noting
 

@@ -28,6 +28,7 @@ _STREAM = 0xF01D5  # keeps these random numbers apart from those of the epochs
 _MEDIANS = ("per_epoch_s", "images_per_s")
 _VALIDATION = "val_"  # the prefix of a metric of the validation rows
 _FEW = 5  # classes that an error names
+_OF_ONE_MODEL = ("explain", "attack")  # parts of a test that are no metrics
 
 
 class FoldDir(RunDir):
@@ -180,7 +181,7 @@ def summary(results: List[Dict[str, Any]]) -> Dict[str, Any]:
     for part in PARTS:
         mean[part], deviation[part] = {}, {}
         for metric in results[0][part]:
-            if metric in ("rows", "epoch"):
+            if metric in ("rows", "epoch", *_OF_ONE_MODEL):
                 continue
             values = [result[part][metric] for result in results]
             mean[part][metric] = _of_all(statistics.mean, values)
@@ -218,7 +219,8 @@ def whole_result(
 ) -> Dict[str, Any]:
     """The content of result.json: that of the best fold, whose model becomes the run's.
 
-    Only ``test`` and ``validation`` (means), ``steps`` and ``timing`` (sums) are of all folds.
+    The metrics of ``test`` and ``validation`` (means), ``steps`` and ``timing`` (sums) are of all
+    folds.
 
     Args:
         results: the content of each fold's result.json.
@@ -232,12 +234,17 @@ def whole_result(
     return dict(
         best,
         model=dict(best["model"], file=model_file, fold=place + 1),
-        test=dict(scores["mean"]["test"], rows=best["test"]["rows"]),
+        test=dict(scores["mean"]["test"], rows=best["test"]["rows"], **_of_one_model(best)),
         validation=dict(scores["mean"]["validation"], rows=validation_rows),
         steps=sum(result["steps"] for result in results),
         timing=dict(timing, **_timing([result["timing"] for result in results])),
         cross_validation=scores,
     )
+
+
+def _of_one_model(result: Dict[str, Any]) -> Dict[str, Any]:
+    """What the test says of one fold's model, and of which there is no mean."""
+    return {name: result["test"][name] for name in _OF_ONE_MODEL if name in result["test"]}
 
 
 def _timing(timings: List[Dict[str, float]]) -> Dict[str, float]:

@@ -1,8 +1,8 @@
-"""predictions.npz: the probabilities of each test row, and pictures of confident mistakes."""
+"""predictions.npz: the probabilities of each test row, and pictures of a few of them."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,8 @@ from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.log import say
 
 FILE = run_files.PREDICTIONS
-PICTURES = 24
+PICTURES = 24  # of mistakes
+UNSURE_PICTURES = 8
 # A larger image is shrunk to this width and height: pictures are for people, and the file is small
 PICTURE_PIXELS = 96
 
@@ -107,32 +108,33 @@ def _are_probabilities(values: Any) -> bool:
     return bool((values >= 0).all() and add_up.all())  # false for NaN, too
 
 
-def write_predictions(
+def predicted(
     predictor: Predictor,
     source: Source,
     labels: Any,
     classes: int,
     run_dir: RunDir,
     files: Sequence[str] = (),
-) -> Optional[str]:
-    """Write predictions.npz about all test rows.
+) -> Optional[Dict[str, Any]]:
+    """What predictions.npz holds about all test rows.
 
-    It holds ``labels`` int32 (rows,) and ``probabilities`` float32 (rows, classes), and what the
-    images look like, ``looks`` float32 (rows, 5), to be compared with new images. For people it
-    also holds ``picture_rows`` int32 and ``pictures`` uint8 (rows, height, width, channels): the
-    most confident mistakes as the model saw them, so that they can be shown without the data set.
-    If the images came from files, ``files`` (rows,) are their names, as text.
+    That is ``labels`` int32 (rows,) and ``probabilities`` float32 (rows, classes), and what the
+    images look like, ``looks`` float32 (rows, 5), to be compared with new images. For people there
+    are also ``picture_rows`` int32 and ``pictures`` uint8 (rows, height, width, channels): the most
+    confident mistakes as the model saw them, so that they can be shown without the data set.
+    ``unsure_rows`` and ``unsure_pictures`` are the same of the least confident answers, right or
+    wrong. If the images came from files, ``files`` (rows,) are their names, as text.
 
     Args:
         predictor: gives the probabilities.
         source: the images.
         labels: int32 (rows,), of all rows of the source.
         classes: how many there are.
-        run_dir: the run folder.
+        run_dir: the run folder, for heartbeats.
         files: the file of each row; empty if not known.
 
     Returns:
-        the file's name, or None if the model's output is not probabilities of classes; then the
+        the arrays by name, or None if the model's output is not probabilities of classes; then the
         log says so.
     """
     every_row = np.arange(len(labels), dtype=np.int32)
@@ -144,6 +146,7 @@ def write_predictions(
         say("no {}: the model's output is not one probability per class".format(FILE))
         return None
     rows = worst_rows(labels, probabilities)
+    unsure = least_certain_rows(probabilities, rows)
     arrays = {"labels": labels, "probabilities": probabilities}
     if not sees_images:
         for item in source.each(every_row, predictor.batch_rows):
@@ -151,10 +154,15 @@ def write_predictions(
             run_dir.heartbeat()
     arrays["looks"] = image_looks.array()
     arrays.update(picture_rows=rows, pictures=_pictures(source, rows))
+    arrays.update(unsure_rows=unsure, unsure_pictures=_pictures(source, unsure))
     if len(files):
         arrays["files"] = np.array(files, np.str_)
+    return arrays
+
+
+def write_predictions(run_dir: RunDir, arrays: Dict[str, Any]) -> None:
+    """Write predictions.npz, which holds these arrays by name."""
     keep_trying(FILE, lambda: _save_aside(run_dir.path(FILE), arrays))
-    return FILE
 
 
 def worst_rows(labels: Any, probabilities: Any) -> Any:
@@ -162,6 +170,18 @@ def worst_rows(labels: Any, probabilities: Any) -> Any:
     mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     order = np.argsort(-probabilities[mistakes].max(axis=1), kind="stable")
     return mistakes[order][:PICTURES].astype(np.int32)
+
+
+def least_certain_rows(probabilities: Any, besides: Any) -> Any:
+    """The rows with the least confident answers, the least confident one first.
+
+    Args:
+        probabilities: (rows, classes).
+        besides: rows that are shown anyway.
+    """
+    order = np.argsort(probabilities.max(axis=1), kind="stable")
+    others = order[~np.isin(order, besides)]
+    return others[:UNSURE_PICTURES].astype(np.int32)
 
 
 def _pictures(source: Source, rows: Any) -> Any:

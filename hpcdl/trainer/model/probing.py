@@ -72,7 +72,7 @@ class _Watch:
         self.inputs: List[LayerInput] = []
         self.scaling: List[str] = []
 
-    def note(self, layer: Any, inputs: Any) -> None:
+    def note(self, layer: Any, inputs: Any, _outputs: Any) -> None:
         """Note the input of a layer."""
         name = layer.name
         scales = type(layer).__name__ in _LAYERS_THAT_SCALE
