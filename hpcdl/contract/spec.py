@@ -21,6 +21,7 @@ from hpcdl.contract.exit_status import (
     EXIT_STOPPED,
     EXIT_USER_CODE,
 )
+from hpcdl.contract.method_spec import AdversarialSpec, PruneSpec
 from hpcdl.contract.model_spec import (
     METRICS,
     MODELS,
@@ -46,6 +47,7 @@ __all__ = [
     "METRICS",
     "MODELS",
     "SCHEMA_VERSION",
+    "AdversarialSpec",
     "BackboneSpec",
     "CnnSpec",
     "DataSpec",
@@ -55,6 +57,7 @@ __all__ = [
     "MlpSpec",
     "ModelSpec",
     "OptimizerSpec",
+    "PruneSpec",
     "ResnetSpec",
     "RunSpec",
     "SavingSpec",

@@ -21,11 +21,13 @@ from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.files.saver import Saver
 from hpcdl.trainer.files.tensorboard import epoch_logs
+from hpcdl.trainer.fit.adversarial import adversary_of
 from hpcdl.trainer.fit.best import Best, choose_best, restored
 from hpcdl.trainer.fit.cross_validation import cross_validate
 from hpcdl.trainer.fit.evaluation import Evaluator
 from hpcdl.trainer.fit.loop import Training
 from hpcdl.trainer.fit.predictions import Predictor, write_predictions
+from hpcdl.trainer.fit.pruning import sparsity_of, sparsity_warnings
 from hpcdl.trainer.fit.steps import Stepper, TrainingData
 from hpcdl.trainer.model import compiling, models, probing
 from hpcdl.trainer.model.feature_files import remove_features
@@ -269,13 +271,19 @@ def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
     def guard() -> Any:
         return models.blame_user_code(run.model, "failed in training")
 
-    data = TrainingData(inputs.train, inputs.rows.train, inputs.balance, run.data.augment)
+    data = TrainingData(
+        inputs.train,
+        inputs.rows.train,
+        inputs.balance,
+        run.data.augment,
+        adversary_of(run, model.trained),
+    )
     stepper = Stepper(model.trained, strategy, data, run.train, guard, model.whole)
     variables = compat.variables(model.trained)
     checkpoints = Checkpoints(
         run_dir.checkpoints, variables, strategy, fingerprint(run), run.saving.keep
     )
-    best = _best(session, model)
+    best = _best(session, model, stepper.first_whole_epoch)
     timing = session.timing
     timing["build_s"] = time.perf_counter() - inputs.started - timing.get("features_s", 0.0)
 
@@ -297,11 +305,11 @@ def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
     return Fitted(state, state["step"] // stepper.steps_per_epoch)
 
 
-def _best(session: Session, model: RunModel) -> Optional[Best]:
-    """What judges the epochs, by a metric that the model has."""
+def _best(session: Session, model: RunModel, first_epoch: int) -> Optional[Best]:
+    """What judges the epochs from the first that counts, by a metric that the model has."""
     with models.blame_user_code(session.run.model, "has metrics that cannot be read"):
         metrics = compat.metric_results(model.trained)
-    return choose_best(session.run, metrics)
+    return choose_best(session.run, metrics, first_epoch)
 
 
 def _scorer(
@@ -386,4 +394,7 @@ def save(
     result["jit"] = run.train.jit == "on"
     result["balance"] = inputs.balance.about()
     result["warnings"] = [*dataset.warnings, *model.warnings]
+    if run.train.prune is not None:
+        result["prune"] = sparsity_of(model.trained)
+        result["warnings"] += sparsity_warnings(result["prune"])
     return result

@@ -150,11 +150,14 @@ def share(rows: int, replicas: int, replica: int) -> Tuple[int, int, float]:
     return first, last, replicas * (last - first) / rows
 
 
-def my_share(item: Any) -> Tuple[Any, float]:
-    """Inside `strategy.run`: this replica's part of an item, and the weight of its rows."""
+def my_rows(rows: int) -> Tuple[int, int, float]:
+    """Inside `strategy.run`: this replica's `share` of a batch with that many rows."""
     context = tf.distribute.get_replica_context()
     replica = int(tf.get_static_value(context.replica_id_in_sync_group))
-    first, last, weight = share(
-        int(tf.nest.flatten(item)[0].shape[0]), context.num_replicas_in_sync, replica
-    )
+    return share(rows, context.num_replicas_in_sync, replica)
+
+
+def my_share(item: Any) -> Tuple[Any, float]:
+    """Inside `strategy.run`: this replica's part of an item, and the weight of its rows."""
+    first, last, weight = my_rows(int(tf.nest.flatten(item)[0].shape[0]))
     return tf.nest.map_structure(lambda tensor: tensor[first:last], item), weight

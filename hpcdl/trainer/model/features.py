@@ -39,7 +39,9 @@ def halves_of(session: Session, model: Any) -> Optional[Halves]:
     Otherwise None: the model trains as a whole.
     """
     run = session.run
-    if not isinstance(run.model, BackboneSpec) or run.model.features == "off" or run.data.augment:
+    if not isinstance(run.model, BackboneSpec) or run.model.features == "off":
+        return None
+    if run.data.augment or run.train.adversarial is not None:  # other images in each epoch
         return None
     with session.strategy.scope():
         halves = backbone.split(model)
