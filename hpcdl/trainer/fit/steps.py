@@ -243,6 +243,7 @@ class Stepper:
             compat.set_random_states(self._random_states, step)
             if self._rate is not None:
                 compat.set_learning_rate(self.model, self._rate(step) * scale)
+            pruned = []
             if self._pruner is not None:
                 pruned = self._pruner.pruned(step)
             with tf.device("CPU:0"):
