@@ -44,8 +44,15 @@ def _attack_has_a_row(run: RunSpec) -> Iterator[SpecProblem]:
         yield SpecProblem("train.adversarial.share", adversarial.share, expected, reads)
 
 
+def _distillation_has_its_own_loss(run: RunSpec) -> Iterator[SpecProblem]:
+    if run.train.distill is not None and run.train.labels == "one_hot":
+        expected = "integers with train.distill, whose loss takes class numbers"
+        yield SpecProblem("train.labels", "one_hot", expected, ("train.distill",))
+
+
 METHOD_RULES: Sequence[Callable[[RunSpec], Iterator[SpecProblem]]] = (
     _pruning_ends_after_it_begins,
     _epsilon_is_within_images,
     _attack_has_a_row,
+    _distillation_has_its_own_loss,
 )

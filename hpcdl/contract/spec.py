@@ -21,7 +21,7 @@ from hpcdl.contract.exit_status import (
     EXIT_STOPPED,
     EXIT_USER_CODE,
 )
-from hpcdl.contract.method_spec import AdversarialSpec, PruneSpec
+from hpcdl.contract.method_spec import AdversarialSpec, DistillSpec, PruneSpec, StartSpec
 from hpcdl.contract.model_spec import (
     METRICS,
     MODELS,
@@ -52,6 +52,7 @@ __all__ = [
     "CnnSpec",
     "DataSpec",
     "DeviceSpec",
+    "DistillSpec",
     "EarlyStoppingSpec",
     "FunctionSpec",
     "MlpSpec",
@@ -63,6 +64,7 @@ __all__ = [
     "SavingSpec",
     "ScheduleSpec",
     "SpecError",
+    "StartSpec",
     "TrainSpec",
     "setting",
 ]
@@ -113,6 +115,9 @@ class RunSpec:
     hpcdl_version: str = setting("the hpcdl that wrote the run")
     schema_version: int = setting("the form of run.json", SCHEMA_VERSION)
     saving: SavingSpec = setting("when checkpoints are saved", SavingSpec, since="0.1.0")
+    start: Optional[StartSpec] = setting(
+        "the model of another run whose weights the model begins with", None, since="0.4.0"
+    )
 
     @property
     def validation_share(self) -> float:

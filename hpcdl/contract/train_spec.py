@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
-from hpcdl.contract.method_spec import AdversarialSpec, PruneSpec
+from hpcdl.contract.method_spec import AdversarialSpec, DistillSpec, PruneSpec
 from hpcdl.contract.settings import setting
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop", "adagrad", "nadam")
@@ -189,4 +189,9 @@ class TrainSpec:
     )
     adversarial: Optional[AdversarialSpec] = setting(
         "train on images that an attack has changed, too; without it, not", None, since="0.4.0"
+    )
+    distill: Optional[DistillSpec] = setting(
+        "learn from another run's model, too; without it, from the labels alone",
+        None,
+        since="0.4.0",
     )

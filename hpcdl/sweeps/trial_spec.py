@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpcdl.contract.spec import RunSpec
+from hpcdl.contract.spec import RunSpec, TrainSpec
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import apply_sets
 from hpcdl.job.build import build
+from hpcdl.job.from_run import FromRun
 from hpcdl.staging import set_path
 from hpcdl.yamlfile.reader import read_yaml
 
@@ -44,7 +45,17 @@ def trial_spec(base: RunSpec, job_text: str, params: Mapping[str, Any], data_roo
     data = job.data
     if data.name is not None:
         data = replace(data, path=set_path(data_root, data.name))
-    return replace(base, data=data, model=job.model, train=job.train)
+    if isinstance(job.model, FromRun):  # the run was found when the sweep was sent
+        return replace(base, data=data, train=_with_teacher(job.train, base.train))
+    return replace(base, data=data, model=job.model, train=_with_teacher(job.train, base.train))
+
+
+def _with_teacher(train: TrainSpec, base: TrainSpec) -> TrainSpec:
+    """The section `train` with the teachers' files that were found when the sweep was sent."""
+    if train.distill is None or base.distill is None:
+        return train
+    teacher, sha256 = base.distill.teacher, base.distill.sha256
+    return replace(train, distill=replace(train.distill, teacher=teacher, sha256=sha256))
 
 
 def as_sets(params: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pruning and adversarial training: what a job file may say, and the reasons why it may not."""
+"""Pruning, distillation and adversarial training: what a job file may say, and the reasons why it may not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hpcdl.contract.spec import (
     AdversarialSpec,
     DataSpec,
     DeviceSpec,
+    DistillSpec,
     MlpSpec,
     PruneSpec,
     RunSpec,
@@ -35,6 +36,10 @@ def run_of(**train):
         ({"adversarial": AdversarialSpec(256)}, "adversarial.epsilon", "black is 0 and white is 1"),
         ({"adversarial": AdversarialSpec(0.1, 0)}, "adversarial.steps", ">= 1"),
         ({"adversarial": AdversarialSpec(0.1, 1, 0.004)}, "adversarial.share", "at least 0.01, a row of"),
+        ({"distill": DistillSpec("a", 0)}, "distill.alpha", "> 0"),
+        ({"distill": DistillSpec("a", 0.5, 0)}, "distill.temperature", "> 0"),
+        ({"distill": DistillSpec([])}, "distill.teacher", "at least 1 entries"),
+        ({"distill": DistillSpec("a"), "labels": "one_hot"}, "labels", "whose loss takes class numbers"),
     ],
 )  # fmt: skip
 def test_mistakes_have_their_reason(train, key, expected):
@@ -44,10 +49,13 @@ def test_mistakes_have_their_reason(train, key, expected):
 
 
 def test_run_json_holds_the_sections():
-    run = run_of(prune=PruneSpec(0.8), adversarial=AdversarialSpec(0.1, 3, 0.25))
+    run = run_of(
+        prune=PruneSpec(0.8), adversarial=AdversarialSpec(0.1, 3, 0.25), distill=DistillSpec(["a"])
+    )
     assert spec_problems(run) == []
     assert asdict(RunSpec.from_json(run.to_json())) == asdict(run)
     older = json.loads(run_of().to_json())
-    for key in ("prune", "adversarial"):
+    del older["start"]
+    for key in ("prune", "adversarial", "distill"):
         del older["train"][key]
     assert RunSpec.from_json(json.dumps(older)) == run_of()

@@ -24,7 +24,7 @@ from hpcdl.trainer import compat
 from hpcdl.trainer.dataset import augment
 from hpcdl.trainer.dataset.balance import Balance
 from hpcdl.trainer.dataset.load import epoch_order
-from hpcdl.trainer.dataset.source import my_share
+from hpcdl.trainer.dataset.source import my_share, with_answers
 from hpcdl.trainer.fit.adversarial import Adversary
 from hpcdl.trainer.fit.pruning import Pruner
 from hpcdl.trainer.fit.schedule import Plateau, Rate, rate_of
@@ -69,6 +69,7 @@ class TrainingData:
     balance: of these rows, for train.balance.
     augmentation: the entries of data.augment.
     adversary: attacks images, for train.adversarial.
+    teacher: gives its answers for a batch of images, if the labels do not have them yet.
     begun: whether the model begins with another run's weights.
     """
 
@@ -77,6 +78,7 @@ class TrainingData:
     balance: Optional[Balance] = None
     augmentation: Sequence[Dict[str, Any]] = ()
     adversary: Optional[Adversary] = None
+    teacher: Optional[Callable[[Any], Any]] = None
     begun: bool = False
 
     @property
@@ -266,24 +268,26 @@ class Stepper:
         """One step of one replica; returns the mean loss of the epoch so far."""
         (item, drawn), share_weight = my_share(batch)
         images, labels = self._source.take(item)
+        numbers = self._source.class_numbers(labels)
         if self._data.augmentation:
             images = augment.augmented(images, drawn, self._data.augmentation)
+        if self._data.teacher is not None:
+            labels = with_answers(numbers, self._data.teacher(images))
         if self._data.adversary is not None:
-            numbers = self._source.class_numbers(labels)
             images = self._data.adversary.hardened(images, numbers, step, batch_rows)
-        weights = self._row_weights(labels, share_weight, batch_rows)
+        weights = self._row_weights(numbers, share_weight, batch_rows)
         inputs = (images, labels) if weights is None else (images, labels, weights)
         results = self._train_step(inputs)
         return tf.cast(results.get("loss", 0.0), tf.float32)
 
-    def _row_weights(self, labels: Any, share_weight: float, batch_rows: int) -> Any:
+    def _row_weights(self, numbers: Any, share_weight: float, batch_rows: int) -> Any:
         """The weight of each row in the loss; None if all rows weigh 1."""
         weights = None
         if batch_rows % self.strategy.num_replicas_in_sync != 0:
-            weights = tf.fill([labels.shape[0]], share_weight)
+            weights = tf.fill([numbers.shape[0]], share_weight)
         if self._class_weights is None:
             return weights
-        class_weights = tf.gather(self._class_weights, self._source.class_numbers(labels))
+        class_weights = tf.gather(self._class_weights, numbers)
         return class_weights if weights is None else class_weights * weights
 
 
