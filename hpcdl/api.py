@@ -14,7 +14,7 @@ from hpcdl.errors import JobError, Problem, UserError
 from hpcdl.job import Job
 from hpcdl.planning import Plan, plan
 from hpcdl.script import render as render_plan
-from hpcdl.submission.locate import Located, locate
+from hpcdl.submission.locate import Located, locate, with_models
 from hpcdl.text import show
 from hpcdl.usercode.source import NOTEBOOK
 
@@ -83,6 +83,7 @@ def locate_to_render(job: Job, cluster: Cluster, bundle: bool) -> Located:
         JobError: the cluster cannot do what the job asks; every reason at once.
         UserError: the packages that the job asks for are not installed yet.
     """
+    job = with_models(job, cluster)
     located = locate(job, cluster, plan(job, cluster))
     located.require_packages()
     return located.shown_to_script(bundle)

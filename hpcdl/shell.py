@@ -25,7 +25,7 @@ from hpcdl.mounts.binds import is_system, is_within
 from hpcdl.mounts.needed import programs
 from hpcdl.planning import Plan, plan
 from hpcdl.run.paths import RunPaths
-from hpcdl.submission.locate import locate
+from hpcdl.submission.locate import locate, with_models
 from hpcdl.usercode.freeze import freeze_code
 
 _MAY_BE_THE_USERS = ("/opt", "/root", "/tmp")  # noqa: S108 - system folders with room for a user's
@@ -70,6 +70,7 @@ def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path
         UserError: the job has no container.
         ContainerError: the container command is not here.
     """
+    job = with_models(job, cluster)
     located = locate(job, cluster, plan(job, cluster))
     located.require_packages()
     here = os.getcwd()

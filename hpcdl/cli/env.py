@@ -46,9 +46,10 @@ def build(job_name: str, settings: options.JobSettings, wheels: Path | None) -> 
     from hpcdl.packages import manifest
     from hpcdl.packages.build import build as install
     from hpcdl.planning import plan
-    from hpcdl.submission.locate import locate
+    from hpcdl.submission.locate import locate, with_models
 
     job, cluster = options.load(job_name, settings)
+    job = with_models(job, cluster)
     planned = locate(job, cluster, plan(job, cluster)).plan
     if not job.requirements:
         advice = "name a file of requirements, as in packages: requirements.txt"

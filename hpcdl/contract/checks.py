@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 
 from hpcdl.contract.data_spec import augment_problems
 from hpcdl.contract.functions import did_you_mean_function, is_function
+from hpcdl.contract.method_rules import METHOD_RULES
 from hpcdl.contract.settings import SpecError, SpecProblem, join, sections_of
 from hpcdl.contract.spec import METRICS, CnnSpec, FunctionSpec, RunSpec
 
@@ -55,7 +56,7 @@ def type_problems(run: RunSpec) -> Iterator[SpecProblem]:
 
 def rule_problems(run: RunSpec) -> Iterator[SpecProblem]:
     """What is wrong with settings of the right types, by the rules for what they mean together."""
-    for rule in _RULES:
+    for rule in (*_RULES, *METHOD_RULES):
         yield from rule(run)
 
 

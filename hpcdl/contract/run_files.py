@@ -14,6 +14,7 @@ RESULT = "result.json"
 FAILURE = "failure.json"
 PREDICTIONS = "predictions.npz"
 FEATURES = "features.npz"
+TEACHER = "teacher.npz"  # what the teacher of a distillation answers
 SAMPLES = "samples.png"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"

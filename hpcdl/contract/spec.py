@@ -21,6 +21,7 @@ from hpcdl.contract.exit_status import (
     EXIT_STOPPED,
     EXIT_USER_CODE,
 )
+from hpcdl.contract.method_spec import AdversarialSpec, DistillSpec, PruneSpec, StartSpec
 from hpcdl.contract.model_spec import (
     METRICS,
     MODELS,
@@ -47,20 +48,24 @@ __all__ = [
     "METRICS",
     "MODELS",
     "SCHEMA_VERSION",
+    "AdversarialSpec",
     "BackboneSpec",
     "CnnSpec",
     "DataSpec",
     "DeviceSpec",
+    "DistillSpec",
     "EarlyStoppingSpec",
     "FunctionSpec",
     "MlpSpec",
     "ModelSpec",
     "OptimizerSpec",
+    "PruneSpec",
     "ResnetSpec",
     "RunSpec",
     "SavingSpec",
     "ScheduleSpec",
     "SpecError",
+    "StartSpec",
     "TestSpec",
     "TrainSpec",
     "setting",
@@ -117,6 +122,9 @@ class RunSpec:
         TestSpec,
         since="0.4.0",
         older={"explain": "none", "attack": []},
+    )
+    start: Optional[StartSpec] = setting(
+        "the model of another run whose weights the model begins with", None, since="0.4.0"
     )
 
     @property

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
+from hpcdl.contract.method_spec import AdversarialSpec, DistillSpec, PruneSpec
 from hpcdl.contract.settings import setting
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop", "adagrad", "nadam")
@@ -182,4 +183,15 @@ class TrainSpec:
     )
     tensorboard: bool = setting(
         "write logs that TensorBoard reads: hpcdl tensorboard RUN", False, since="0.1.0"
+    )
+    prune: Optional[PruneSpec] = setting(
+        "set the smallest weights to 0 on the way; without it, none", None, since="0.4.0"
+    )
+    adversarial: Optional[AdversarialSpec] = setting(
+        "train on images that an attack has changed, too; without it, not", None, since="0.4.0"
+    )
+    distill: Optional[DistillSpec] = setting(
+        "learn from another run's model, too; without it, from the labels alone",
+        None,
+        since="0.4.0",
     )

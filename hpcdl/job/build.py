@@ -11,6 +11,7 @@ from typing import Any
 from hpcdl.contract.spec import (
     MODELS,
     BackboneSpec,
+    DistillSpec,
     FunctionSpec,
     MlpSpec,
     TrainSpec,
@@ -19,6 +20,7 @@ from hpcdl.errors import Problem
 from hpcdl.image_address import not_a_file
 from hpcdl.job.checks import check_job
 from hpcdl.job.command import small_resources, with_words
+from hpcdl.job.from_run import FromRun
 from hpcdl.job.notify_section import NotifySection
 from hpcdl.job.paths import Paths
 from hpcdl.job.sbatchoptions import with_flags
@@ -28,7 +30,7 @@ from hpcdl.yamlfile.reader import Located
 from hpcdl.yamlfile.walker import Walker
 
 _KINDS_OF_MODELS = (
-    f"expected {{name: {'|'.join(sorted(MODELS))}}}, {{backbone: MobileNetV2|...}} "
+    f"expected {{name: {'|'.join(sorted(MODELS))}}}, {{backbone: MobileNetV2|...}}, {{start: RUN}} "
     "or {function: package.module:function}"
 )
 
@@ -60,6 +62,8 @@ def _model(walker: Walker, item: Located, key: str) -> Any:
     if not isinstance(item.value, dict):
         walker.refuse(item, key, f"{_KINDS_OF_MODELS}; got {show(item.plain())}")
         return None
+    if "start" in item.value:
+        return _from_run(walker, item, key)
     if "function" in item.value:
         return walker.fill(FunctionSpec, item, key)
     if "backbone" in item.value:
@@ -74,6 +78,20 @@ def _model(walker: Walker, item: Located, key: str) -> Any:
         walker.refused.add(key)
         return None
     return walker.fill(MODELS[name.value], item, key)
+
+
+def _from_run(walker: Walker, item: Located, key: str) -> FromRun | None:
+    """A section with ``start``, with its other keys, which must have their own types."""
+    rest = Located(
+        {name: inner for name, inner in item.value.items() if name != "start"}, item.where
+    )
+    start = walker.fill(FromRun, Located({"start": item.value["start"]}, item.where), key)
+    if start is None or not rest.value:
+        return start
+    model = _model(walker, rest, key)
+    if model is None:
+        return None
+    return replace(start, rest={name: getattr(model, name, None) for name in rest.value})
 
 
 def _resolved(job: Job, document: Located, paths: Paths) -> dict[str, Any]:
@@ -101,11 +119,21 @@ def _resolved(job: Job, document: Located, paths: Paths) -> dict[str, Any]:
     if job.data is not None and job.data.path is not None:
         path = paths.absolute("data.path", job.data.path)
         changes["data"] = replace(job.data, path=path)
-    if isinstance(job.model, BackboneSpec):
-        changes["model"] = _backbone(job.model, paths)
+    changes["model"] = _model_with_paths(job.model, paths)
+    if job.train is not None and job.train.distill is not None:
+        changes["train"] = _with_teachers(job.train, job.train.distill, paths)
     if job.model is not None and job.train is None:
         changes["train"] = TrainSpec()
     return changes
+
+
+def _model_with_paths(model: Any, paths: Paths) -> Any:
+    """The section `model` with its paths absolute."""
+    if isinstance(model, BackboneSpec):
+        return _backbone(model, paths)
+    if isinstance(model, FromRun):
+        return replace(model, start=_run_named("model.start", model.start, paths))
+    return model
 
 
 def _each(
@@ -160,6 +188,29 @@ def _run_before(key: str, text: str, paths: Paths) -> str:
     """A run's path as an absolute one; its id or name as it is."""
     if not text.removesuffix(":any").strip():
         paths.add(key, "is empty; expected a run's path, id or name")
+    return _path_or_name(key, text, paths)
+
+
+def _run_named(key: str, text: str, paths: Paths) -> str:
+    """The same of a run whose model is used."""
+    if not text.strip():
+        paths.add(key, "is empty; expected a run's path, id or name (is a shell variable not set?)")
+        return text
+    return _path_or_name(key, text, paths)
+
+
+def _with_teachers(train: TrainSpec, distill: DistillSpec, paths: Paths) -> TrainSpec:
+    """The section `train` with the teachers' paths absolute."""
+    key = "train.distill.teacher"
+    if isinstance(distill.teacher, str):
+        return replace(
+            train, distill=replace(distill, teacher=_run_named(key, distill.teacher, paths))
+        )
+    teachers = _each(_run_named, key, distill.teacher, paths)
+    return replace(train, distill=replace(distill, teacher=teachers))
+
+
+def _path_or_name(key: str, text: str, paths: Paths) -> str:
     if text.startswith(("/", "./", "../", "~", "$")):
         return paths.absolute(key, text)
     return text

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from hpcdl.contract.settings import setting
-from hpcdl.contract.spec import DataSpec, FunctionSpec, ModelSpec, TestSpec, TrainSpec
+from hpcdl.contract.spec import (
+    DataSpec,
+    FunctionSpec,
+    ModelSpec,
+    StartSpec,
+    TestSpec,
+    TrainSpec,
+)
+from hpcdl.job.from_run import FromRun
 from hpcdl.job.notify_section import NotifySection
 from hpcdl.job.sweep_section import SweepSection
 
@@ -44,6 +52,7 @@ class Job:
     is how the file is called in scripts and messages, whatever the working directory.
     ``requirements`` are the lines of ``packages``.
     ``workdir_text`` is the working directory as it was written.
+    ``start`` is the saved model that ``model: {start: RUN}`` means, once the run is looked for.
     ``places`` says for each key that was given where it was written.
     """
 
@@ -53,7 +62,7 @@ class Job:
         "a name among the cluster's images, or a path to a .sif file", "tensorflow"
     )
     data: Optional[DataSpec] = setting("the data set", None)
-    model: Optional[ModelSpec] = setting("the model", None)
+    model: Optional[Union[ModelSpec, FromRun]] = setting("the model", None)
     train: Optional[TrainSpec] = setting("how the model is trained", None)
     test: Optional[TestSpec] = setting(
         "what is asked of the trained model besides its scores", None
@@ -100,6 +109,7 @@ class Job:
         "runs that must be done before: path, id or name; RUN:any if one may end in any way", []
     )
     requirements: list[str] = field(default_factory=list, metadata={"internal": True})
+    start: Optional[StartSpec] = field(default=None, metadata={"internal": True})
     workdir_text: str = field(default="", metadata={"internal": True})
     source: str = field(default="", metadata={"internal": True})
     folder: str = field(default="", metadata={"internal": True})

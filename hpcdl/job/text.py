@@ -8,7 +8,7 @@ from typing import Any
 
 from hpcdl.job.sections import Job
 
-_INTERNAL = ("requirements", "workdir_text", "source", "folder", "places")
+_INTERNAL = ("requirements", "start", "workdir_text", "source", "folder", "places")
 
 
 def job_text(job: Job) -> str:
@@ -23,6 +23,12 @@ def job_text(job: Job) -> str:
     for key in ("resources", "data", "model", "train", "test", "notify", "sweep"):
         if key in section:
             section[key] = _without(section[key])
+    if "model" in section:
+        section["model"] = {**section["model"], **section["model"].pop("rest", {})}
+        if job.start is not None:
+            section["model"]["start"] = job.start.model
+    if section.get("train", {}).get("distill"):
+        del section["train"]["distill"]["sha256"]
     if "train" in section:
         section["train"]["optimizer"] = _without(section["train"]["optimizer"])
     text = str(yaml.safe_dump(section, sort_keys=False, allow_unicode=True))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hpcdl.contract.settings import SpecProblem
 from hpcdl.contract.spec import DataSpec, DeviceSpec, RunSpec, TestSpec, TrainSpec
 from hpcdl.errors import Problem
+from hpcdl.job.from_run import FromRun
 from hpcdl.job.sections import Job
 from hpcdl.text import show
 
@@ -18,10 +19,11 @@ def training_of(job: Job) -> RunSpec:
     """
     data = job.data or DataSpec()
     data = replace(data, path=data.path or data.name or ".")  # where it lies is found out later
+    model = None if isinstance(job.model, FromRun) else job.model  # the run's is found out later
     return RunSpec(
         name=job.name,
         data=data,
-        model=job.model,  # type: ignore[arg-type]  # rules look at models of their own kind only
+        model=model,  # type: ignore[arg-type]  # rules look at models of their own kind only
         train=job.train or TrainSpec(),
         devices=DeviceSpec(gpus=job.resources.gpus),
         hpcdl_version="",
@@ -34,7 +36,9 @@ def training_problems(job: Job) -> list[Problem]:
 
     Looks at no disk: where the data lie is not asked.
     """
-    if job.model is None or job.data is None or job.train is None:
+    if job.data is None or job.train is None or job.model is None:
+        return []
+    if isinstance(job.model, FromRun):
         return []
     from hpcdl.contract.checks import spec_problems  # a script's job does without
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from hpcdl.contract.spec import RunSpec
 from hpcdl.errors import UserError
@@ -122,10 +123,22 @@ def training_paths(training: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     data, model = training.get("data"), training.get("model")
     if isinstance(data, dict) and data.get("path"):
         yield "data.name" if data.get("name") else "data.path", str(data["path"])
+    yield from _other_runs(training)
     if not isinstance(model, dict) or "backbone" not in model:
         return
     if model.get("weights") not in _NO_FILES:
         yield "model.weights", str(model["weights"])
+
+
+def _other_runs(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The folders of the runs, or of their folds, whose models a training uses."""
+    start, train = training.get("start"), training.get("train")
+    if isinstance(start, dict):
+        yield "model.start", str(Path(start["model"]).parents[1])
+    distill = train.get("distill") if isinstance(train, dict) else None
+    if isinstance(distill, dict):
+        for file in distill["teacher"]:
+            yield "train.distill.teacher", str(Path(file).parents[1])
 
 
 def programs(job: Job) -> dict[str, str]:

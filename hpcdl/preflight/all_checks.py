@@ -14,6 +14,7 @@ from hpcdl.preflight.hostpython import host_python
 from hpcdl.preflight.image import image, image_here
 from hpcdl.preflight.limits import account, partition, qos, time_limit
 from hpcdl.preflight.node_size import size
+from hpcdl.preflight.other_runs import has_other_runs, other_runs
 from hpcdl.preflight.packages import packages
 from hpcdl.preflight.scaling import scaling
 from hpcdl.preflight.script import script
@@ -95,6 +96,7 @@ CHECKS = [
     NamedCheck("image", image, _in_container),
     NamedCheck("packages", packages, _has_packages),
     NamedCheck("data", data, _has_data),
+    NamedCheck("models of other runs", other_runs, has_other_runs),
     NamedCheck("script", script, _has_script),
     NamedCheck("image values", scaling, _has_model_function),
     NamedCheck("weights", weights, _may_use_weights),
@@ -110,6 +112,7 @@ LOCAL = [
     NamedCheck("packages", packages, _has_packages),
     THIS_PYTHON,
     NamedCheck("data", data, _has_data),
+    NamedCheck("models of other runs", other_runs, has_other_runs),
     NamedCheck("script", script, _has_script_in_container),
     NamedCheck("weights", weights, _may_use_weights),
     NamedCheck("paths", visible, _names_paths_in_container),

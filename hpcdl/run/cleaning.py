@@ -196,9 +196,9 @@ def _older_checkpoints(paths: RunPaths) -> list[Path]:
 
 
 def _features(paths: RunPaths) -> list[Path]:
-    """A frozen backbone's features, if the run has its own."""
-    file = paths.root / run_files.FEATURES
-    return [file] if file.exists() else []
+    """A frozen backbone's features and a teacher's answers, if the run has its own."""
+    files = [paths.root / run_files.FEATURES, paths.root / run_files.TEACHER]
+    return [file for file in files if file.exists()]
 
 
 def _spare_logs(paths: RunPaths) -> list[Path]:

@@ -191,9 +191,18 @@ def _manifest(
         "image": _hashed(plan.container.image if plan.container else None),
         "packages": packages.manifest(plan),
         "data": _data(data),
+        **_other_models(spec),
         "job_file": job.source,
         "profile": origin.profile or None,
     }
+
+
+def _other_models(spec: RunSpec | None) -> dict[str, Any]:
+    """The models of other runs that a training uses, if there are any."""
+    models = [spec.start.model] if spec and spec.start else []
+    if spec and spec.train.distill:
+        models += spec.train.distill.teacher
+    return {"models": [_hashed(model) for model in models]} if models else {}
 
 
 def _hashed(name: str | None) -> dict[str, Any] | None:

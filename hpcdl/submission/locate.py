@@ -10,6 +10,7 @@ from hpcdl.cluster.schema import Cluster
 from hpcdl.contract.spec import DeviceSpec, RunSpec, SavingSpec, TestSpec
 from hpcdl.contract.version import __version__
 from hpcdl.job import Job
+from hpcdl.job.from_run import FromRun, names_models
 from hpcdl.mounts.gathering import Unseen
 from hpcdl.mounts.needed import for_render, with_shown
 from hpcdl.planning import Plan
@@ -83,6 +84,15 @@ def locate(job: Job, cluster: Cluster, decided: Plan, local: bool = False) -> Lo
     return Located(job, packages.located(decided, cluster), run_spec(job, cluster), notes=notes)
 
 
+def with_models(job: Job, cluster: Cluster, runs_dir: str | None = None) -> Job:
+    """The job with the models of other runs that it names; see `other_runs.with_other_runs`."""
+    if not names_models(job):
+        return job
+    from hpcdl.submission.other_runs import with_other_runs  # most jobs do without
+
+    return with_other_runs(job, cluster, runs_dir)
+
+
 def _why_without_container(decided: Plan) -> str | None:
     """Why this machine runs the program without the plan's container; None where it does not."""
     from hpcdl import local_machine  # here: a batch script that is only printed does without
@@ -99,6 +109,8 @@ def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
     """The contract with the trainer, or None for a script. A staged set's name becomes its path."""
     if job.model is None or job.data is None or job.train is None:
         return None
+    if isinstance(job.model, FromRun):
+        raise ValueError("the run that the model starts from was not looked for")
     data = job.data
     if data.name is not None:
         data = replace(data, path=set_path(cluster.data_root, data.name))
@@ -109,6 +121,7 @@ def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
         train=job.train,
         devices=DeviceSpec(gpus=job.resources.gpus, emulate=cluster.emulate_gpus),
         hpcdl_version=__version__,
+        start=job.start,
         saving=SavingSpec(cluster.save_every_s, cluster.save_every_steps, cluster.keep_checkpoints),
         test=job.test or TestSpec(),
     )

@@ -27,7 +27,7 @@ from hpcdl.run.records import Manifest, Submitted
 from hpcdl.script import Sent, render_submission
 from hpcdl.submission.after import find_after, note_after, require_after
 from hpcdl.submission.create import Origin, make, new_run
-from hpcdl.submission.locate import locate
+from hpcdl.submission.locate import locate, with_models
 from hpcdl.sweeps.followers import sbatch_options
 from hpcdl.text import hpcdl_command
 from hpcdl.usercode.freeze import code_sha
@@ -111,12 +111,14 @@ def prepare(
 
     Raises:
         UserError: the cluster cannot do it, or SLURM cannot carry a value.
+        JobError: a run whose model the job names cannot be used.
     """
     notes = _about_sweep(job)
     if backend == "local":
         job, cluster = local_machine.fit(job, cluster, notes)
     else:
         notes += _about_clusters(cluster)
+    job = with_models(job, cluster, runs_dir)
     located = locate(job, cluster, plan(job, cluster), local=backend == "local")
     notes += located.notes
     needs_container = not located.plan.program.on_host

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hpcdl.contract.spec import METRICS, EarlyStoppingSpec, FunctionSpec
 from hpcdl.errors import JobError, Problem, ProblemsError, UserError
 from hpcdl.job import Job
+from hpcdl.job.from_run import FromRun
 from hpcdl.job.sweep_section import AT_ONCE, MOST_TRIALS, SweepSection
 from hpcdl.job.training import training_of
 from hpcdl.sweeps.arguments import ARGUMENT, argument_of
@@ -24,6 +25,7 @@ _EPOCHS = ("train.epochs", "args.epochs")
 _MADE_READY = (
     *("data.name", "data.path", "data.function", "model.function"),
     *("model.backbone", "model.weights", "model.features_cache"),
+    *("model.start", "train.distill.teacher"),
 )
 
 
@@ -125,7 +127,7 @@ def metric_problems(job: Job, section: SweepSection) -> list[Problem]:
     share, metrics = 1.0, None  # a script validates as it likes
     if job.script is None:
         share = training_of(job).validation_share
-        metrics = None if isinstance(job.model, FunctionSpec) else METRICS
+        metrics = None if isinstance(job.model, (FunctionSpec, FromRun)) else METRICS
     problem = monitor.problem(share, metrics)
     if problem is None:
         return []
@@ -174,6 +176,8 @@ def _key_problems(job: Job, section: SweepSection, space: Space) -> Iterator[Pro
         elif key in _MADE_READY:
             message = "cannot be searched: its files are made ready once, for all trials; start a"
             message += " sweep for each"
+        elif key.startswith("model.") and isinstance(job.model, FromRun):
+            message = "cannot be searched: model.start takes the model from a run as it is"
         if message:
             yield Problem(place_of(job, f"over.{key}"), f"sweep.over.{key}", message)
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpcdl.contract.spec import RunSpec, TestSpec
+from hpcdl.contract.spec import RunSpec, TestSpec, TrainSpec
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import apply_sets
 from hpcdl.job.build import build
+from hpcdl.job.from_run import FromRun
 from hpcdl.staging import set_path
 from hpcdl.yamlfile.reader import read_yaml
 
@@ -46,7 +47,19 @@ def trial_spec(base: RunSpec, job_text: str, params: Mapping[str, Any], data_roo
         data = replace(data, path=set_path(data_root, data.name))
     test = job.test or TestSpec()
     test = replace(test, explain=test.method(among_many=True))
-    return replace(base, data=data, model=job.model, train=job.train, test=test)
+    train = _with_teacher(job.train, base.train)
+    model = job.model
+    if isinstance(model, FromRun):
+        model = base.model  # the run was found when the sweep was sent
+    return replace(base, data=data, model=model, train=train, test=test)
+
+
+def _with_teacher(train: TrainSpec, base: TrainSpec) -> TrainSpec:
+    """The section `train` with the teachers' files that were found when the sweep was sent."""
+    if train.distill is None or base.distill is None:
+        return train
+    teacher, sha256 = base.distill.teacher, base.distill.sha256
+    return replace(train, distill=replace(train.distill, teacher=teacher, sha256=sha256))
 
 
 def as_sets(params: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from hpcdl.trainer.fit.best import restored
 from hpcdl.trainer.session import Session
 
 # A checkpoint depends on the settings of these sections alone
-_SECTIONS_OF_WEIGHTS = ("data", "model", "train", "devices")
+_SECTIONS_OF_WEIGHTS = ("data", "model", "train", "devices", "start")
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,16 @@ from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.files.saver import Saver
 from hpcdl.trainer.files.tensorboard import epoch_logs
+from hpcdl.trainer.fit.adversarial import adversary_of
 from hpcdl.trainer.fit.best import Best, choose_best, restored
 from hpcdl.trainer.fit.cross_validation import cross_validate
 from hpcdl.trainer.fit.evaluation import Evaluator
 from hpcdl.trainer.fit.loop import Training
 from hpcdl.trainer.fit.predictions import Predictor, predicted, write_predictions
+from hpcdl.trainer.fit.pruning import sparsity_of, sparsity_warnings
 from hpcdl.trainer.fit.robustness import accuracy_under_attack
 from hpcdl.trainer.fit.steps import Stepper, TrainingData
-from hpcdl.trainer.model import compiling, models, probing
+from hpcdl.trainer.model import compiling, models, other_runs, probing, teaching
 from hpcdl.trainer.model.feature_files import remove_features
 from hpcdl.trainer.model.features import FeatureStore, halves_of
 from hpcdl.trainer.model.model_file import Trained, save_model
@@ -52,6 +54,7 @@ class Inputs:
     balance: of the rows to train on.
     precision: the Keras policy: which numbers the model computes with.
     started: when their preparation began, by time.perf_counter.
+    answers: a teacher's, for all rows of the train part; None if there are none.
     """
 
     train: Any
@@ -61,6 +64,7 @@ class Inputs:
     balance: Balance
     precision: str
     started: float
+    answers: Any = None
 
 
 @dataclass
@@ -213,6 +217,9 @@ def build_and_compile(session: Session, inputs: Inputs) -> RunModel:
     whole = _build(session)
     compiled_by_user = compat.is_compiled(whole)
     model = RunModel(whole, whole, compiled_by_user, _probe(session, whole))
+    if session.run.train.distill is not None:
+        with session.timed("teacher_s"):
+            inputs.answers = teaching.answers_for(session, inputs.train)
     halves = halves_of(session, whole)
     if halves is not None:
         model.trained = halves.head
@@ -234,6 +241,11 @@ def _build(session: Session) -> Any:
         model = models.build(session.run.model, dataset.image_shape, dataset.classes)
     compat.print_summary(model)
     say(models.describe(model))
+    start = session.run.start
+    if start is not None:
+        other = other_runs.find("model.start", start.model, start.sha256, dataset)
+        other_runs.give_weights(other, model)
+        say("the model starts with the weights of {}".format(start.model))
     return model
 
 
@@ -279,15 +291,25 @@ def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
     def guard() -> Any:
         return models.blame_user_code(run.model, "failed in training")
 
-    data = TrainingData(inputs.train, inputs.rows.train, inputs.balance, run.data.augment)
+    source = inputs.train if inputs.answers is None else inputs.train.taught(inputs.answers)
+    data = TrainingData(
+        source,
+        inputs.rows.train,
+        inputs.balance,
+        run.data.augment,
+        adversary_of(run, model.trained),
+        teaching.in_step(session),
+        begun=run.start is not None,
+    )
     stepper = Stepper(model.trained, strategy, data, run.train, guard, model.whole)
     variables = compat.variables(model.trained)
     checkpoints = Checkpoints(
         run_dir.checkpoints, variables, strategy, fingerprint(run), run.saving.keep
     )
-    best = _best(session, model)
+    best = _best(session, model, stepper.first_whole_epoch)
     timing = session.timing
-    timing["build_s"] = time.perf_counter() - inputs.started - timing.get("features_s", 0.0)
+    passes_s = timing.get("features_s", 0.0) + timing.get("teacher_s", 0.0)
+    timing["build_s"] = time.perf_counter() - inputs.started - passes_s
 
     if run.train.tensorboard:
         run_dir.on_epoch = epoch_logs(run_dir, run_dir.tensorboard, run.to_json())
@@ -307,11 +329,11 @@ def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
     return Fitted(state, state["step"] // stepper.steps_per_epoch)
 
 
-def _best(session: Session, model: RunModel) -> Optional[Best]:
-    """What judges the epochs, by a metric that the model has."""
+def _best(session: Session, model: RunModel, first_epoch: int) -> Optional[Best]:
+    """What judges the epochs from the first that counts, by a metric that the model has."""
     with models.blame_user_code(session.run.model, "has metrics that cannot be read"):
         metrics = compat.metric_results(model.trained)
-    return choose_best(session.run, metrics)
+    return choose_best(session.run, metrics, first_epoch)
 
 
 def _scorer(
@@ -425,4 +447,7 @@ def save(
     result["jit"] = run.train.jit == "on"
     result["balance"] = inputs.balance.about()
     result["warnings"] = [*dataset.warnings, *model.warnings]
+    if run.train.prune is not None:
+        result["prune"] = sparsity_of(model.trained)
+        result["warnings"] += sparsity_warnings(result["prune"])
     return result

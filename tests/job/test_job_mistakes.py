@@ -150,7 +150,7 @@ MISTAKES = {
         (
             ":3",
             "model",
-            "expected {name: cnn|mlp|resnet}, {backbone: MobileNetV2|...} or {function",
+            "expected {name: cnn|mlp|resnet}, {backbone: MobileNetV2|...}, {start: RUN} or {function",
         ),
     ),
     "schedule-name": row(

@@ -246,7 +246,7 @@ class Training:
         from hpcdl.trainer.dataset import balance
         from hpcdl.trainer.dataset import source as batches
         from hpcdl.trainer.files import checkpoint, saver
-        from hpcdl.trainer.fit import loop, steps
+        from hpcdl.trainer.fit import adversarial, loop, steps
         from hpcdl.trainer.model import compiling, models, precision
 
         folder.mkdir(exist_ok=True)
@@ -266,13 +266,20 @@ class Training:
         mine = np.arange(rows, dtype=np.int32)
         even = balance.Balance(train.balance, mine, part.labels, 3, train.seed)
         data = steps.TrainingData(source, mine, even, augment)
+        if train.adversarial:
+            logits = model_spec.output == "logits"
+            data.adversary = adversarial.Adversary(
+                self.model, train.adversarial, logits, train.seed
+            )
         self.stepper = steps.Stepper(self.model, strategy, data, train, nullcontext)
         self.checkpoints = checkpoint.Checkpoints(
             str(folder / "checkpoints"), variables, strategy, "fingerprint", 2
         )
         self.saver = saver.Saver(self.checkpoints, saving)
         self.run_dir = RunDir(str(folder / "run.json"))
-        self.best = Best(train.early_stopping, stops=True) if train.early_stopping else None
+        self.best = None
+        if train.early_stopping:
+            self.best = Best(train.early_stopping, True, self.stepper.first_whole_epoch)
         self.validate = self.scored(arrays) if train.early_stopping else dict
         self.loop, self.pace = loop.Training, steps.Pace
 

@@ -54,6 +54,23 @@ def variables(model: Any) -> List[Variable]:
     return changed
 
 
+def name_of(variable: Any) -> str:
+    """A weight's name with its layer's: ``dense/kernel``."""
+    return str(getattr(variable, "path", variable.name)).partition(":")[0]
+
+
+def kernels(model: Any) -> List[Any]:
+    """The kernels of a model that train: weights of two or more dimensions, named so by Keras.
+
+    Its layers call them kernel, depthwise_kernel, recurrent_kernel and so on.
+    """
+    trained = []
+    for weight in model.trainable_weights:
+        if len(weight.shape) >= 2 and "kernel" in name_of(weight).rpartition("/")[2]:
+            trained.append(weight)
+    return trained
+
+
 def inner_optimizer(optimizer: Any) -> Any:
     """The optimizer itself, if mixed_float16 has wrapped it in one that scales the loss."""
     return getattr(optimizer, "inner_optimizer", optimizer)

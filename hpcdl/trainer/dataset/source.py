@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 from typing import Any, ContextManager, Iterator, Optional, Tuple
 
@@ -108,11 +109,32 @@ class Source:
             labels = tf.one_hot(labels, self._one_hot)
         return _fitted(images, self._shape), labels
 
+    def taught(self, answers: Any) -> Source:
+        """A source of the same images with a teacher's answers in the labels.
+
+        Args:
+            answers: float32 (rows, classes).
+
+        Returns:
+            a source whose labels are float32 (rows, 1 + classes): the class number, the answers.
+        """
+        source = copy.copy(self)
+        with tf.device("CPU:0"):
+            source._labels = with_answers(self._labels, tf.constant(answers))
+        return source
+
     def class_numbers(self, labels: Any) -> Any:
         """The class numbers, int32 (rows,), of labels as `take` gives them."""
+        if self._labels.shape.rank == 2:  # taught
+            return tf.cast(labels[:, 0], tf.int32)
         if self._one_hot:
             return tf.argmax(labels, axis=1, output_type=tf.int32)
         return labels
+
+
+def with_answers(numbers: Any, answers: Any) -> Any:
+    """Class numbers (rows,) and a teacher's answers (rows, classes) as labels, one row for each."""
+    return tf.concat([tf.cast(numbers, tf.float32)[:, tf.newaxis], answers], axis=1)
 
 
 def _fitted(images: Any, shape: Tuple[int, ...]) -> Any:
@@ -150,11 +172,14 @@ def share(rows: int, replicas: int, replica: int) -> Tuple[int, int, float]:
     return first, last, replicas * (last - first) / rows
 
 
-def my_share(item: Any) -> Tuple[Any, float]:
-    """Inside `strategy.run`: this replica's part of an item, and the weight of its rows."""
+def my_rows(rows: int) -> Tuple[int, int, float]:
+    """Inside `strategy.run`: this replica's `share` of a batch with that many rows."""
     context = tf.distribute.get_replica_context()
     replica = int(tf.get_static_value(context.replica_id_in_sync_group))
-    first, last, weight = share(
-        int(tf.nest.flatten(item)[0].shape[0]), context.num_replicas_in_sync, replica
-    )
+    return share(rows, context.num_replicas_in_sync, replica)
+
+
+def my_share(item: Any) -> Tuple[Any, float]:
+    """Inside `strategy.run`: this replica's part of an item, and the weight of its rows."""
+    first, last, weight = my_rows(int(tf.nest.flatten(item)[0].shape[0]))
     return tf.nest.map_structure(lambda tensor: tensor[first:last], item), weight

@@ -20,6 +20,7 @@ ASIDE = (  # the trainer's half-written files; the host has its own in the same 
     *(name + ".*.tmp" for name in (names.HEARTBEAT, names.METRICS, names.RESULT, names.FAILURE)),
     names.PREDICTIONS + ".*.tmp",
     names.FEATURES + ".*.tmp",
+    names.TEACHER + ".*.tmp",
     names.CHECKPOINTS + "/*.tmp",
     names.MODEL + "/aside-*",
 )

@@ -19,9 +19,12 @@ class Best:
     Args:
         early: the metric, and what counts as better.
         stops: whether training ends after ``early.patience`` epochs without a better one.
+        first_epoch: the first epoch (from 1) that counts: a model that is still pruned is not as
+            small as it must be.
     """
 
-    def __init__(self, early: EarlyStoppingSpec, stops: bool) -> None:
+    def __init__(self, early: EarlyStoppingSpec, stops: bool, first_epoch: int = 1) -> None:
+        self._first_epoch = first_epoch
         self._early = early
         self._stops = stops
         self._sign = 1.0 if early.larger_is_better() else -1.0
@@ -31,6 +34,8 @@ class Best:
 
         A value that is not a finite number is never the best.
         """
+        if epoch < self._first_epoch:
+            return False
         monitor = self._early.monitor
         value = metrics[monitor]
         if not self._is_better(value, state["best"]):
@@ -64,12 +69,13 @@ class Best:
         say(message.format(early.monitor, by, epochs, best))
 
 
-def choose_best(run: RunSpec, metrics: Iterable[str]) -> Optional[Best]:
+def choose_best(run: RunSpec, metrics: Iterable[str], first_epoch: int = 1) -> Optional[Best]:
     """What a run judges its epochs by: early stopping's metric, else val_loss; None without both.
 
     Args:
         run: the checked spec.
         metrics: the names of the model's metrics.
+        first_epoch: the first epoch (from 1) that counts.
 
     Raises:
         SpecError: the model does not have the metric of early stopping.
@@ -77,9 +83,9 @@ def choose_best(run: RunSpec, metrics: Iterable[str]) -> Optional[Best]:
     names = list(metrics)
     check_monitored(run, names)
     if run.train.early_stopping is not None:
-        return Best(run.train.early_stopping, stops=True)
+        return Best(run.train.early_stopping, stops=True, first_epoch=first_epoch)
     if run.validation_share and "loss" in names:
-        return Best(EarlyStoppingSpec("val_loss"), stops=False)
+        return Best(EarlyStoppingSpec("val_loss"), stops=False, first_epoch=first_epoch)
     return None
 
 

@@ -24,7 +24,9 @@ from hpcdl.trainer import compat
 from hpcdl.trainer.dataset import augment
 from hpcdl.trainer.dataset.balance import Balance
 from hpcdl.trainer.dataset.load import epoch_order
-from hpcdl.trainer.dataset.source import my_share
+from hpcdl.trainer.dataset.source import my_share, with_answers
+from hpcdl.trainer.fit.adversarial import Adversary
+from hpcdl.trainer.fit.pruning import Pruner
 from hpcdl.trainer.fit.schedule import Plateau, Rate, rate_of
 from hpcdl.trainer.runtime.log import say
 
@@ -66,12 +68,18 @@ class TrainingData:
     rows: row numbers of the source, int32 (rows,).
     balance: of these rows, for train.balance.
     augmentation: the entries of data.augment.
+    adversary: attacks images, for train.adversarial.
+    teacher: gives its answers for a batch of images, if the labels do not have them yet.
+    begun: whether the model begins with another run's weights.
     """
 
     source: Any
     rows: NDArray[Any]
     balance: Optional[Balance] = None
     augmentation: Sequence[Dict[str, Any]] = ()
+    adversary: Optional[Adversary] = None
+    teacher: Optional[Callable[[Any], Any]] = None
+    begun: bool = False
 
     @property
     def rows_per_epoch(self) -> int:
@@ -127,6 +135,9 @@ class Stepper:
         self._rate, self.plateau = _schedule(model, train, self.steps_per_epoch)
         self.rate_scale = 1.0  # the scheduled learning rate is multiplied by this
         self._class_weights = data.class_weights
+        self._pruner: Optional[Pruner] = None
+        if train.prune is not None:
+            self._pruner = Pruner(model, train.prune, self.total, data.begun)
         self._jit = train.jit == "on"
         self._train_step = model.train_step
         if self._jit:
@@ -139,6 +150,13 @@ class Stepper:
         self._numbers: Any = None
         self._feed: Any = None
         self._next_fed_step = -1  # the step that the feed goes on with
+
+    @property
+    def first_whole_epoch(self) -> int:
+        """The first epoch (from 1) whose model is as sparse as train.prune asks; 1 without it."""
+        if self._pruner is None:
+            return 1
+        return self._pruner.last // self.steps_per_epoch + 1
 
     def __call__(self, first: int, most: int) -> Tuple[int, bool, float]:
         """Do up to `most` steps from step `first` (from 0), not beyond the end of the epoch.
@@ -227,13 +245,18 @@ class Stepper:
             compat.set_random_states(self._random_states, step)
             if self._rate is not None:
                 compat.set_learning_rate(self.model, self._rate(step) * scale)
+            pruned = []
+            if self._pruner is not None:
+                pruned = self._pruner.pruned(step)
             with tf.device("CPU:0"):
                 start = step % self.steps_per_epoch * self._batch_size
                 item = self._source.pull(feed, tf.slice(order, [start], [batch_rows]))
                 drawn = ()
                 if numbers is not None:
                     drawn = tf.slice(numbers, [start, 0], [batch_rows, numbers.shape[1]])
-            result = self.strategy.run(self._replica, args=((item, drawn), batch_rows))
+            result = self.strategy.run(self._replica, args=((item, drawn), step, batch_rows))
+            if self._pruner is not None:
+                self._pruner.after(step, pruned)
             losses = self.strategy.experimental_local_results(result)
             step_loss = tf.add_n(losses) / self.strategy.num_replicas_in_sync
             healthy = bad_step < 0
@@ -241,25 +264,30 @@ class Stepper:
             bad_step = tf.where(healthy & ~tf.math.is_finite(step_loss), step, bad_step)
         return bad_step, loss
 
-    def _replica(self, batch: Any, batch_rows: int) -> Any:
+    def _replica(self, batch: Any, step: Any, batch_rows: int) -> Any:
         """One step of one replica; returns the mean loss of the epoch so far."""
         (item, drawn), share_weight = my_share(batch)
         images, labels = self._source.take(item)
+        numbers = self._source.class_numbers(labels)
         if self._data.augmentation:
             images = augment.augmented(images, drawn, self._data.augmentation)
-        weights = self._row_weights(labels, share_weight, batch_rows)
+        if self._data.teacher is not None:
+            labels = with_answers(numbers, self._data.teacher(images))
+        if self._data.adversary is not None:
+            images = self._data.adversary.hardened(images, numbers, step, batch_rows)
+        weights = self._row_weights(numbers, share_weight, batch_rows)
         inputs = (images, labels) if weights is None else (images, labels, weights)
         results = self._train_step(inputs)
         return tf.cast(results.get("loss", 0.0), tf.float32)
 
-    def _row_weights(self, labels: Any, share_weight: float, batch_rows: int) -> Any:
+    def _row_weights(self, numbers: Any, share_weight: float, batch_rows: int) -> Any:
         """The weight of each row in the loss; None if all rows weigh 1."""
         weights = None
         if batch_rows % self.strategy.num_replicas_in_sync != 0:
-            weights = tf.fill([labels.shape[0]], share_weight)
+            weights = tf.fill([numbers.shape[0]], share_weight)
         if self._class_weights is None:
             return weights
-        class_weights = tf.gather(self._class_weights, self._source.class_numbers(labels))
+        class_weights = tf.gather(self._class_weights, numbers)
         return class_weights if weights is None else class_weights * weights
 
 

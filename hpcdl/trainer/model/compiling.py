@@ -10,6 +10,7 @@ import tensorflow as tf
 from hpcdl.contract.errors import UserCodeError
 from hpcdl.contract.spec import ModelSpec, OptimizerSpec, TrainSpec
 from hpcdl.trainer import compat
+from hpcdl.trainer.model import distilled
 
 _OPTIMIZERS = {
     "sgd": "SGD",
@@ -70,19 +71,37 @@ def compile_model(
         UserCodeError: the model came compiled with a loss for other labels, or has too few outputs.
     """
     if compat.is_compiled(model):
+        _refuse_own_loss(model_spec, train)
         _check_compiled(model, model_spec, train.labels, classes)
     else:
         from_logits = model_spec.output == "logits"
         model.compile(
             optimizer=optimizer(train.optimizer),
-            loss=loss(from_logits, train.label_smoothing, train.labels),
-            metrics=[_accuracy(train.labels)],
+            loss=_training_loss(train, from_logits),
+            metrics=[_accuracy(train.labels) if train.distill is None else distilled.accuracy()],
             jit_compile=False,
         )
     if replicas > 1:
         compat.judge_all_replicas_together(model.optimizer, replicas)
         compat.add_up_gradients(model.optimizer, replicas)  # before it judges them
     compat.build_optimizer(model)
+
+
+def _training_loss(train: TrainSpec, from_logits: bool) -> Any:
+    """The loss that a model trains with: by a teacher, too, if it has one."""
+    if train.distill is not None:
+        return distilled.loss(train.distill, from_logits, train.label_smoothing)
+    return loss(from_logits, train.label_smoothing, train.labels)
+
+
+def _refuse_own_loss(spec: ModelSpec, train: TrainSpec) -> None:
+    """Refuse distillation of a model that came compiled."""
+    if train.distill is None:
+        return
+    message = "the model of {} came compiled with its own loss; train.distill has another"
+    raise UserCodeError(
+        message.format(getattr(spec, "function", "")), "return the model uncompiled"
+    )
 
 
 def compile_to_save(model: Any, trained: Any, model_spec: ModelSpec, train: TrainSpec) -> None:

@@ -1,4 +1,6 @@
-"""Files of features: in the run folder until the run is done, or in a cache for other runs."""
+"""Files of what a network gives for each image: in the run folder until the run is done, or in a
+cache for other runs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import json
 import os
 import socket
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, cast
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, cast
 
 import numpy as np
 import tensorflow as tf
@@ -24,14 +26,14 @@ from hpcdl.trainer.session import Session
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FILE = run_files.FEATURES
 _DATA_SETTINGS = ("image_size", "color", "test_split")  # what images depend on, read from files
 
 
 def remove_features(run_dir: RunDir) -> None:
-    """Remove the features of a run that is done from its folder."""
-    with contextlib.suppress(OSError):
-        os.remove(run_dir.path(FILE))
+    """Remove the features of a run that is done from its folder, and its teacher's answers."""
+    for name in (run_files.FEATURES, run_files.TEACHER):
+        with contextlib.suppress(OSError):
+            os.remove(run_dir.path(name))
 
 
 class FeatureFiles:
@@ -43,10 +45,13 @@ class FeatureFiles:
         run_dir: the run folder.
         cache: model.features_cache; None if only this run uses the features.
         key: the hash of what the features depend on.
+        name: of the file in the run folder.
     """
 
-    def __init__(self, run_dir: RunDir, cache: Optional[str], key: str) -> None:
-        self._in_run_folder = run_dir.path(FILE)
+    def __init__(
+        self, run_dir: RunDir, cache: Optional[str], key: str, name: str = run_files.FEATURES
+    ) -> None:
+        self._in_run_folder = run_dir.path(name)
         self._in_cache = os.path.join(run_dir.path(cache), key + ".npz") if cache else None
         self._key = key
 
@@ -116,18 +121,33 @@ def _digest(key: str, values: NDArray[Any]) -> str:
 
 def features_key(session: Session, frozen: Any, train: Source, test: Source) -> str:
     """A hash of all that features depend on: the images and their order, and the frozen half."""
-    dataset, spec = session.dataset, cast(BackboneSpec, session.run.model)
+    spec = cast(BackboneSpec, session.run.model)
     preprocessing = []
     for layer in frozen.layers:
         if layer.name == "preprocessing":
             preprocessing.append(layer.get_config())
-    content: Dict[str, Any] = {
-        "images": [train.digest(), test.digest()],
-        "image_shape": dataset.image_shape,
+    network = {
         "network": [spec.backbone, spec.pooling, _hash_of(frozen.get_weights())],
         "preprocessing": preprocessing,
         "dtype": str(frozen.output.dtype),
+    }
+    return key_of(session, (train, test), network)
+
+
+def key_of(session: Session, sources: Sequence[Source], network: Dict[str, Any]) -> str:
+    """A hash of images, their order, and what they pass through.
+
+    Args:
+        session: the training.
+        sources: the images: of the train part, or of this and the test part.
+        network: what else the values depend on, as JSON.
+    """
+    dataset = session.dataset
+    content: Dict[str, Any] = {
+        "images": [source.digest() for source in sources],
+        "image_shape": dataset.image_shape,
         "tensorflow": str(tf.__version__),
+        **network,
     }
     if None in content["images"]:  # they are read from files during the training
         data = asdict(session.run.data)

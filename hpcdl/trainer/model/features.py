@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Optional, Tuple, cast
 
 import numpy as np
@@ -10,12 +9,12 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from hpcdl.contract import machine
-from hpcdl.contract.errors import Stopped
 from hpcdl.contract.spec import BackboneSpec
 from hpcdl.trainer.dataset.load import Part
 from hpcdl.trainer.dataset.source import Source, my_share
 from hpcdl.trainer.model import backbone
 from hpcdl.trainer.model.feature_files import FeatureFiles, features_key
+from hpcdl.trainer.model.one_pass import OnePass
 from hpcdl.trainer.runtime.log import say
 from hpcdl.trainer.session import Session
 
@@ -39,7 +38,9 @@ def halves_of(session: Session, model: Any) -> Optional[Halves]:
     Otherwise None: the model trains as a whole.
     """
     run = session.run
-    if not isinstance(run.model, BackboneSpec) or run.model.features == "off" or run.data.augment:
+    if not isinstance(run.model, BackboneSpec) or run.model.features == "off":
+        return None
+    if run.data.augment or run.train.adversarial is not None:  # other images in each epoch
         return None
     with session.strategy.scope():
         halves = backbone.split(model)
@@ -70,6 +71,10 @@ class Features:
         """An item's float32 features (rows, ...), and its labels."""
         images, labels = self._source.take(item)
         return self._frozen(images), labels
+
+    def taught(self, answers: Any) -> Features:
+        """The same features with a teacher's answers in the labels; see `Source.taught`."""
+        return Features(self._source.taught(answers), self._frozen, self._strategy)
 
     def batches(self, first: int, batch_rows: int) -> Iterator[NDArray[Any]]:
         """The features of all rows from `first` on, a batch at a time, float32 (rows, ...)."""
@@ -133,10 +138,8 @@ class FeatureStore:
         key = features_key(session, self._frozen, train, test)
         files = FeatureFiles(self._run_dir, self._spec.features_cache, key)
         values = np.empty((rows, *shape), np.float32)
-        done = files.read(values)
-        if done < rows:
-            self._compute(self._computing(train, test), values, done, files)
-            files.write(values, rows)
+        one_pass = OnePass(session, files, "features", self._spec.backbone)
+        one_pass.fill(values, self._computing(train, test))
         dataset = session.dataset
         parts = (
             Part(values[: train.rows], dataset.train.labels, 1.0),
@@ -150,61 +153,6 @@ class FeatureStore:
         strategy = self._session.strategy
         frozen = _function_of(self._frozen, strategy)
         return Features(train, frozen, strategy), Features(test, frozen, strategy)
-
-    def _compute(
-        self,
-        sources: Tuple[Features, Features],
-        values: NDArray[Any],
-        done: int,
-        files: FeatureFiles,
-    ) -> None:
-        """Fill the rows of `values` from `done` on: the train part's, then the test part's."""
-        run_dir, saving = self._run_dir, self._session.run.saving
-        run_dir.heartbeat(phase="features", images=done, of_images=len(values), saved_images=done)
-        started = saved_at = time.perf_counter()
-        first = saved_rows = done
-        for batch in self._batches(sources, done):
-            values[done : done + len(batch)] = batch
-            done += len(batch)
-            run_dir.heartbeat(images=done)
-            if run_dir.stop_requested():
-                self._stop(values, done, saved_rows, files)
-            if time.perf_counter() - saved_at >= saving.every_s:
-                if files.write(values, done):
-                    saved_rows = done
-                    run_dir.heartbeat(saved_images=done)
-                saved_at = time.perf_counter()
-        seconds = time.perf_counter() - started
-        say(
-            "features: {:,} images through {} in {:.1f} s ({:,.0f} images/s), "
-            "{} values each, {:,.0f} MB".format(
-                done - first,
-                self._spec.backbone,
-                seconds,
-                (done - first) / seconds,
-                "x".join(str(length) for length in values.shape[1:]),
-                values.nbytes / 1e6,
-            )
-        )
-
-    def _batches(self, sources: Tuple[Features, Features], first: int) -> Iterator[NDArray[Any]]:
-        """The features of all rows of both sources from `first` on, a batch at a time."""
-        for source in sources:
-            yield from source.batches(first, self._session.scoring_rows)
-            first = max(0, first - source.rows)
-
-    def _stop(self, values: NDArray[Any], done: int, saved_rows: int, files: FeatureFiles) -> None:
-        """Save what was computed and end."""
-        run_dir = self._run_dir
-        message = "stopped on request with the features of {:,} of {:,} images".format(
-            done, len(values)
-        )
-        if files.write(values, done):
-            run_dir.heartbeat(phase="stopped", saved_images=done)
-            raise Stopped("{}; they are saved, run me again to go on".format(message))
-        run_dir.heartbeat(phase="stopped", saved_images=saved_rows)
-        remedy = "they could not be saved, as said above: run again, I go on from {:,}"
-        raise Stopped("{}; {}".format(message, remedy.format(saved_rows)))
 
 
 def _function_of(frozen: Any, strategy: Any) -> Callable[[Any], Any]:
