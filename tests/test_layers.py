@@ -39,7 +39,7 @@ FLOORS = {
         "dataset",
         "session",
         "fit model",
-        "result",
+        "export result",
         "training",
         "serve",
         "__main__",

@@ -19,6 +19,7 @@ CHECKPOINTS = "checkpoints"
 MODEL = "model"
 TENSORBOARD = "tensorboard"
 LOGS = "logs"
+EXPORT = "export"  # what the model is exported as: see `hpcdl.contract.export_kinds`
 FOLDS = "folds"  # of a cross-validation: one folder each, named by its number from 1
 
 

@@ -9,7 +9,7 @@ reader, the docs and the trainer all take them from there (`settings`).
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Optional
+from typing import List, Optional
 
 from hpcdl.contract.data_spec import DataSpec
 from hpcdl.contract.exit_status import (
@@ -110,6 +110,7 @@ class RunSpec:
     hpcdl_version: str = setting("the hpcdl that wrote the run")
     schema_version: int = setting("the form of run.json", SCHEMA_VERSION)
     saving: SavingSpec = setting("when checkpoints are saved", SavingSpec, since="0.1.0")
+    export: List[str] = setting("what the trained model is exported as", [], since="0.4.0")
 
     @property
     def validation_share(self) -> float:

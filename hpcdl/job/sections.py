@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from hpcdl.contract.export_kinds import FILES
 from hpcdl.contract.settings import setting
 from hpcdl.contract.spec import DataSpec, FunctionSpec, ModelSpec, TrainSpec
 from hpcdl.job.notify_section import NotifySection
@@ -55,6 +56,11 @@ class Job:
     data: Optional[DataSpec] = setting("the data set", None)
     model: Optional[ModelSpec] = setting("the model", None)
     train: Optional[TrainSpec] = setting("how the model is trained", None)
+    export: list[str] = setting(
+        f"what the trained model is exported as, of {', '.join(FILES)}; one word for one kind",
+        [],
+        single=True,
+    )
     script: Optional[str] = setting(
         "instead of data, model and train: a .py file or notebook to run unchanged", None
     )

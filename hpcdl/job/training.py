@@ -25,6 +25,7 @@ def training_of(job: Job) -> RunSpec:
         train=job.train or TrainSpec(),
         devices=DeviceSpec(gpus=job.resources.gpus),
         hpcdl_version="",
+        export=job.export,
     )
 
 

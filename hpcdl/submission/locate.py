@@ -110,4 +110,5 @@ def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
         devices=DeviceSpec(gpus=job.resources.gpus, emulate=cluster.emulate_gpus),
         hpcdl_version=__version__,
         saving=SavingSpec(cluster.save_every_s, cluster.save_every_steps, cluster.keep_checkpoints),
+        export=job.export,
     )

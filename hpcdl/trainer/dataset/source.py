@@ -106,7 +106,7 @@ class Source:
             images *= self._scale
         if self._one_hot:
             labels = tf.one_hot(labels, self._one_hot)
-        return _fitted(images, self._shape), labels
+        return fitted(images, self._shape), labels
 
     def class_numbers(self, labels: Any) -> Any:
         """The class numbers, int32 (rows,), of labels as `take` gives them."""
@@ -115,7 +115,7 @@ class Source:
         return labels
 
 
-def _fitted(images: Any, shape: Tuple[int, ...]) -> Any:
+def fitted(images: Any, shape: Tuple[int, ...]) -> Any:
     """Images converted to a shape (height, width, channels); features stay as they are."""
     if images.shape[1:] == shape or len(shape) != 3:
         return images
