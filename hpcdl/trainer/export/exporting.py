@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -15,12 +16,13 @@ from hpcdl.contract.errors import Stopped
 from hpcdl.contract.spec import RunSpec
 from hpcdl.contract.tables import aligned
 from hpcdl.trainer import compat
+from hpcdl.trainer.export import members as members_of
 from hpcdl.trainer.export.about import about_model, about_test, names_of
 from hpcdl.trainer.export.errors import NotExported
 from hpcdl.trainer.export.files import ExportFolder, facts_of
-from hpcdl.trainer.export.kinds import KINDS, OF_KERAS, Subject
+from hpcdl.trainer.export.kinds import KINDS, LITE, OF_KERAS, Subject
+from hpcdl.trainer.export.lite_client import Converter
 from hpcdl.trainer.export.measure import TestImages, measure, threads_of_tensorflow
-from hpcdl.trainer.export.members import read_member
 from hpcdl.trainer.export.served import Served, intake_of
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
@@ -95,9 +97,14 @@ class Export:
             self._folder.write_rows(rows)
             return rows
         rows = []
-        for kind in kinds:
-            between(kind)
-            rows.append(self._make_one(kind, subject, test))
+        try:
+            if set(kinds) & set(LITE):
+                subject.converter.start()
+            for kind in kinds:
+                between(kind)
+                rows.append(self._make_one(kind, subject, test))
+        finally:
+            subject.converter.close()
         self._folder.write_rows(rows)
         for line in aligned(table(rows)):
             say(line)
@@ -110,16 +117,22 @@ class Export:
         self._folder.write_about(about)
 
     def _subject(self, names: List[str]) -> Subject:
-        members = []
+        members, in_float32 = [], []
         for trained in self._trained:
-            members.append(read_member(trained.run, trained.folder, trained.result))
+            member = members_of.read_member(trained.run, trained.folder, trained.result)
+            members.append(member)
+            in_float32.append(members_of.in_float32(trained.run, member, trained.result))
+        lite = Served(in_float32, self._intake, names)
+        images = self._images.representative
         return Subject(
             members,
             Served(members, self._intake, names),
+            lite,
+            Converter(lite, images, self._folder.scratch),
             self._name,
             self._version,
             self._folder.about,
-            self._images.representative,
+            images,
         )
 
     def _known_answers(self) -> Optional[Tuple[Any, Any]]:
@@ -166,6 +179,7 @@ def _words(error: Exception) -> str:
         return "there is not enough memory for it"
     if isinstance(error, OSError):
         return "it cannot be written or read: {}".format(error)
+    traceback.print_exception(type(error), error, error.__traceback__)
     first_line = str(error).strip().partition("\n")[0][:300]
     return "{}: {}".format(type(error).__name__, first_line)
 
@@ -177,13 +191,14 @@ def _refused(kind: str, why: str) -> Row:
 
 def table(rows: Sequence[Row]) -> List[List[str]]:
     """The rows of what was made, for the log."""
-    lines = [["export", "kB", "gzip", "accuracy", "agreement", "ms"]]
+    lines = [["export", "kB", "gzip", "accuracy", "agreement", "ms", "on"]]
     for row in rows:
         if "why" in row:
             continue
         cells = [row["kind"], _thousands(row["bytes"]), _thousands(row["gzip"])]
         for key, form in (("accuracy", "{:.4f}"), ("agreement", "{:.4f}"), ("ms", "{:.3f}")):
             cells.append(form.format(row[key]) if key in row else "-")
+        cells.append("{:,} images".format(row["rows"]) if "rows" in row else "not measured")
         lines.append(cells)
     return lines if len(lines) > 1 else []
 

@@ -25,10 +25,13 @@ class ExportFolder:
 
     Args:
         path: the folder, which need not exist.
+
+    ``about`` is the path of model.json, and ``scratch`` a folder that may be made and is removed.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.scratch = os.path.join(path, _ASIDE + "graph")
         self.about = os.path.join(path, export_kinds.ABOUT)
 
     def prepare(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import os
 import shutil
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +16,7 @@ import tensorflow as tf
 from hpcdl.trainer import compat
 from hpcdl.trainer.export import lite, serving
 from hpcdl.trainer.export.errors import NotExported
+from hpcdl.trainer.export.lite_client import Converter
 from hpcdl.trainer.export.measure import Answer
 from hpcdl.trainer.export.members import Member
 from hpcdl.trainer.export.served import Served
@@ -27,6 +30,8 @@ class Subject:
 
     members: the trained models.
     served: their mean as a graph.
+    in_float32: the same of models that compute in float32, for programs that have no float16.
+    converter: makes TensorFlow Lite of it.
     name: the model's, for a server.
     version: likewise; see `serving.save_for_serving`.
     about: the path of model.json.
@@ -35,6 +40,8 @@ class Subject:
 
     members: List[Member]
     served: Served
+    in_float32: Served
+    converter: Converter
     name: str
     version: int
     about: str
@@ -113,9 +120,7 @@ def _run_serving(path: str, subject: Subject) -> Runner:
 
 def _make_lite(kind: str) -> Callable[[Subject, str], None]:
     def make(subject: Subject, path: str) -> None:
-        content = lite.convert(kind, subject.served, subject.representative)
-        with open(path, "wb") as file:
-            file.write(content)
+        subject.converter.convert(kind, path)
 
     return make
 
@@ -142,12 +147,25 @@ def _make_h5(subject: Subject, path: str) -> None:
         shutil.copyfile(member.file, path)
         return
     try:
-        member.read().save(path)
+        with _quiet_keras():
+            member.read().save(path)
     except (OSError, MemoryError):
         raise
     except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
         raise NotExported("Keras cannot write HDF5: {}".format(first_line)) from error
+
+
+@contextlib.contextmanager
+def _quiet_keras() -> Iterator[None]:
+    """Without Keras's advice to save in its newer format."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _run_keras(path: str, subject: Subject) -> Runner:
@@ -172,7 +190,7 @@ def _make_onnx(subject: Subject, path: str) -> None:
         message = "this image has no tf2onnx ({}): name it in a requirements file (packages:)"
         raise NotExported(message.format(error)) from error
     images = tf.TensorSpec([None, *subject.served.intake.shape], tf.float32, "images")
-    function = tf.function(subject.served.probabilities, input_signature=[images])
+    function = tf.function(subject.in_float32.probabilities, input_signature=[images])
     try:
         tf2onnx.convert.from_function(function, [images], opset=_ONNX_OPSET, output_path=path)
     except (OSError, MemoryError):
@@ -207,5 +225,6 @@ KINDS: Dict[str, Kind] = {
     "h5": Kind(_make_h5, _run_keras),
     "onnx": Kind(_make_onnx, _run_onnx),
 }
+LITE = tuple(kind for kind, entry in KINDS.items() if entry.run is _run_lite)
 # Kinds that hold models as Keras saves them; all others are graphs of probabilities
 OF_KERAS = ("keras", "h5")

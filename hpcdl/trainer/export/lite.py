@@ -9,13 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from hpcdl.trainer.export.errors import NotExported
-from hpcdl.trainer.export.served import Served
 
+SIGNATURE = "serving_default"  # of the graph, and of the files that are made of it
 _PIXEL = 1 / 255
 _LACKING = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
 
-def convert(kind: str, served: Served, representative: Any) -> bytes:
+def convert(kind: str, graph: str, representative: Any) -> bytes:
     """The content of a .tflite file, which takes one image at a time.
 
     The kinds of floats take float32 in [0, 1]. int8 takes the uint8 pixels of an image as they
@@ -24,15 +24,11 @@ def convert(kind: str, served: Served, representative: Any) -> bytes:
     Args:
         kind: tflite (float32), dynamic (weights of 8 bits), float16 (weights of 16 bits), int8 or
             int16x8 (activations of 16 bits, weights of 8).
-        served: the models.
+        graph: the folder of a SavedModel.
         representative: uint8 images, for int8 and int16x8: the ranges of activations are those
             that they have on these.
-
-    Raises:
-        NotExported: TensorFlow Lite cannot do what the models do.
     """
-    function = served.single()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], served)
+    converter = tf.lite.TFLiteConverter.from_saved_model(graph, signature_keys=[SIGNATURE])
     if kind != "tflite":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
@@ -46,12 +42,7 @@ def convert(kind: str, served: Served, representative: Any) -> bytes:
     if kind == "int16x8":
         int16 = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         converter.target_spec.supported_ops = [int16, ops.TFLITE_BUILTINS]
-    try:
-        content: bytes = converter.convert()
-    except (MemoryError, tf.errors.ResourceExhaustedError):
-        raise
-    except Exception as error:
-        raise NotExported(_reason(str(error))) from error
+    content: bytes = converter.convert()
     return content
 
 
@@ -67,7 +58,7 @@ def _calibration(representative: Any) -> Iterator[List[Any]]:
         yield [scaled]
 
 
-def _reason(message: str) -> str:
+def reason(message: str) -> str:
     """Why a graph cannot be converted, from the converter's long message."""
     lacking = sorted(set(_LACKING.findall(message)))
     if lacking:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from hpcdl.trainer.dataset.source import Source
 
 MOST_ROWS = 2000
-_FEW_ROWS = 100  # where a call is slow
+_FEW_ROWS = 100  # where a call takes one image and is slow
 _SLOW_S = 0.02
 _MOST_BYTES = 1 << 29  # of the images that are held
 _BATCH = 100
@@ -73,7 +73,7 @@ def measure(answer: Answer, batch_rows: Optional[int], test: TestImages) -> Dict
         ``ms``, the median of a call with one image.
     """
     ms = _call_ms(answer, test.images)
-    if ms > 1000 * _SLOW_S:
+    if batch_rows == 1 and ms > 1000 * _SLOW_S:
         test = test.first(_FEW_ROWS)
     step = batch_rows or _BATCH
     parts = []

@@ -6,6 +6,8 @@ import importlib
 import os
 from typing import Any, Dict, List, NamedTuple
 
+import tensorflow as tf
+
 from hpcdl.contract.spec import RunSpec
 from hpcdl.trainer import compat
 from hpcdl.trainer.model import models, needed_modules
@@ -58,9 +60,31 @@ def read_member(run: RunSpec, folder: str, result: Dict[str, Any]) -> Member:
     member = Member(None, os.path.join(folder, saved["file"]), saved)
     if member.is_whole:
         return member._replace(model=_without_scaling(member.read()))
-    model = models.build(run.model, tuple(result["data"]["image_shape"]), result["data"]["classes"])
+    model = _built(run, result)
     model.load_weights(member.file)
     return member._replace(model=model)
+
+
+def in_float32(run: RunSpec, member: Member, result: Dict[str, Any]) -> Member:
+    """The same model, computing in float32: built again, with the trained weights.
+
+    Args:
+        run: the spec of the run.
+        member: its model.
+        result: the content of its result.json.
+    """
+    if result["precision"] == "float32":
+        return member
+    tf.keras.mixed_precision.set_global_policy("float32")
+    model = _built(run, result)
+    model.set_weights(member.model.get_weights())
+    return member._replace(model=model)
+
+
+def _built(run: RunSpec, result: Dict[str, Any]) -> Any:
+    """The model of a run with the weights that it began with."""
+    data = result["data"]
+    return models.build(run.model, tuple(data["image_shape"]), data["classes"])
 
 
 def _module_of(file: str) -> str:
