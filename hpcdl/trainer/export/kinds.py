@@ -187,7 +187,7 @@ def _make_onnx(subject: Subject, path: str) -> None:
     try:
         tf2onnx = importlib.import_module("tf2onnx")
     except ImportError as error:
-        message = "this image has no tf2onnx ({}): name it in a requirements file (packages:)"
+        message = "tf2onnx cannot be imported ({}): name it in a requirements file (packages:)"
         raise NotExported(message.format(error)) from error
     images = tf.TensorSpec([None, *subject.served.intake.shape], tf.float32, "images")
     function = tf.function(subject.in_float32.probabilities, input_signature=[images])

@@ -66,9 +66,13 @@ class Served(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         return self._mean(images)
 
     def single(self) -> Any:
-        """A concrete function from one float32 image in [0, 1], with its row, to probabilities."""
+        """A concrete function of ``images``, one float32 image in [0, 1], to ``probabilities``."""
         spec = tf.TensorSpec([1, *self.intake.shape], tf.float32, "images")
-        return tf.function(self.probabilities, input_signature=[spec]).get_concrete_function()
+
+        def named(images: Any) -> Dict[str, Any]:
+            return {"probabilities": self.probabilities(images)}
+
+        return tf.function(named, input_signature=[spec]).get_concrete_function()
 
     def signatures(self) -> Dict[str, Any]:
         """What a SavedModel serves, by name.
