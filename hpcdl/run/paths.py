@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcdl.contract import run_files
+from hpcdl.contract import export_kinds, run_files
 
 _CODE = ".code"
 SWEEP = "sweep.json"  # by this file a folder is known as a sweep
@@ -138,6 +138,16 @@ class RunPaths:
     def model(self) -> Path:
         """The folder of the trained model."""
         return self.root / run_files.MODEL
+
+    @property
+    def export(self) -> Path:
+        """The folder of what the model is exported as."""
+        return self.root / run_files.EXPORT
+
+    @property
+    def export_table(self) -> Path:
+        """A row for each kind that the model is exported as."""
+        return self.export / export_kinds.TABLE
 
     @property
     def predictions(self) -> Path:

@@ -316,3 +316,14 @@ def test_wrong_kinds_are_named(spec, kinds, message):
 
     assert len(problems) == 1
     assert message in problems[0]
+
+
+def test_lacking_operation_is_read_from_message():
+    """The message is TensorFlow 2.21's, shortened."""
+    lite = pytest.importorskip("hpcdl.trainer.export.lite")
+    message = """Could not translate MLIR to FlatBuffer.<unknown>:0: error: loc(fused["BesselI0e:"]): 'tf.BesselI0e' op is neither a custom op nor a flex op
+<unknown>:0: note: loc(fused["PartitionedCall:", "PartitionedCall"]): called from
+"""
+
+    assert lite.reason(message) == "TensorFlow Lite does not have the operation BesselI0e"
+    assert lite.reason("odd\nmore") == "TensorFlow Lite cannot convert the model: odd"
