@@ -109,6 +109,10 @@ class RunPaths:
         """TensorFlow's own messages."""
         return self.logs / run_files.noise_log(attempt)
 
+    def export_log(self, number: int) -> Path:
+        """The log of an export after the run, numbered from 1."""
+        return self.root / run_files.LOGS / f"export-{number}.log"
+
     @property
     def metrics(self) -> Path:
         """A line for each finished epoch; a script writes what it likes."""

@@ -112,8 +112,7 @@ class ImageSources:
         if self._keep:
             self._sources = sources
         if self._run.export:
-            images = _representative(sources[0], self._run.train.seed)
-            self._for_export = ExportImages(dataset, sources[1], images)
+            self._for_export = export_images(dataset, sources, self._run.train.seed)
         return sources
 
     def for_export(self) -> ExportImages:
@@ -124,10 +123,18 @@ class ImageSources:
         return self._for_export
 
 
-def _representative(train: Source, seed: int) -> Any:
-    """uint8 images of the train part, by which the steps of whole numbers are chosen."""
+def export_images(dataset: Dataset, sources: Tuple[Source, Source], seed: int) -> ExportImages:
+    """The images for an export.
+
+    Args:
+        dataset: the data set.
+        sources: of its train part and its test part.
+        seed: the run's.
+    """
+    train, test = sources
     order = epoch_order(np.arange(train.rows, dtype=np.int32), seed, 0)
     parts = []
     for item in train.each(order[:_REPRESENTATIVE], _REPRESENTATIVE // 4):
         parts.append(train.take(item)[0].numpy())
-    return np.rint(np.clip(np.concatenate(parts), 0, 1) * 255).astype(np.uint8)
+    levels = np.rint(np.clip(np.concatenate(parts), 0, 1) * 255).astype(np.uint8)
+    return ExportImages(dataset, test, levels)

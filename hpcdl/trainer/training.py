@@ -184,7 +184,13 @@ def _export(session: Session, images: ImageSources, result: Dict[str, Any]) -> N
     from hpcdl.trainer.export import exporting  # most runs export nothing
 
     started = time.perf_counter()
-    result["export"] = exporting.export_run(session, images.for_export(), result)
+
+    def between(kind: str) -> None:
+        exporting.stop_if_asked(session.run_dir, kind)
+
+    result["export"] = exporting.export_run(
+        session.run, session.run_dir, images.for_export(), result, between
+    )
     result["timing"]["export_s"] = time.perf_counter() - started
 
 

@@ -23,11 +23,11 @@ from hpcdl.trainer.export.files import ExportFolder, facts_of
 from hpcdl.trainer.export.kinds import KINDS, LITE, OF_KERAS, Subject
 from hpcdl.trainer.export.lite_client import Converter
 from hpcdl.trainer.export.measure import TestImages, measure, threads_of_tensorflow
-from hpcdl.trainer.export.served import Served, intake_of
+from hpcdl.trainer.export.served import Intake, Served, intake_of
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.log import say
-from hpcdl.trainer.session import ExportImages, Session
+from hpcdl.trainer.session import ExportImages
 
 Row = Dict[str, Any]
 
@@ -52,8 +52,8 @@ class Export:
     Args:
         name: the model's.
         run_ids: of the runs that the models are of.
+        version: of what is served, seconds since 1970 at the end of the training.
         trained: the models, at least one.
-        images: of the data set that they were trained on.
         folder: where it goes.
     """
 
@@ -61,78 +61,85 @@ class Export:
         self,
         name: str,
         run_ids: Sequence[str],
+        version: int,
         trained: Sequence[Trained],
-        images: ExportImages,
         folder: ExportFolder,
     ) -> None:
-        self._name, self._run_ids, self._trained = name, run_ids, trained
-        self._images, self._folder = images, folder
-        self._intake = intake_of(images.dataset)
-        self._version = int(time.time())
+        self._name, self._run_ids, self._version = name, run_ids, version
+        self._trained, self._folder = trained, folder
+        data = trained[0].result["data"]
+        self._class_names = names_of(data["class_names"] or (), data["classes"])
+        self._converter = Converter(folder.scratch)
 
-    def make(self, kinds: Sequence[str], between: Callable[[str], None]) -> List[Row]:
+    def make(
+        self, kinds: Sequence[str], images: ExportImages, between: Callable[[str], None]
+    ) -> List[Row]:
         """Make some kinds, and write model.json and export.json.
 
         A kind that cannot be made has a row with the reason, under ``why``.
 
         Args:
             kinds: their names.
+            images: of the data set that the models were trained on.
             between: called with the name of each kind before it is made; may raise.
 
         Returns:
             the rows of export.json, one for each kind.
         """
         keep_trying("the folder of exports", self._folder.prepare)
-        data = self._trained[0].result["data"]
-        names = names_of(data["class_names"] or (), data["classes"])
-        known = self._known_answers()
-        self._write_about(names, known)
-        try:
-            subject, test = self._subject(names), None
-            if known is not None:
-                test = TestImages.read(self._images.test, *known)
-        except Exception as error:  # as in _make_one
-            why = _words(error)
-            rows = [_refused(kind, why) for kind in kinds]
-            self._folder.write_rows(rows)
-            return rows
-        rows = []
         try:
             if set(kinds) & set(LITE):
-                subject.converter.start()
-            for kind in kinds:
-                between(kind)
-                rows.append(self._make_one(kind, subject, test))
+                self._converter.start()
+            rows = self._make_each(kinds, images, between)
         finally:
-            subject.converter.close()
+            self._converter.close()
         self._folder.write_rows(rows)
         for line in aligned(table(rows)):
             say(line)
         return rows
 
-    def _write_about(self, names: List[str], known: Optional[Tuple[Any, Any]]) -> None:
-        about = about_model(self._name, self._version, self._run_ids, self._intake, names)
+    def _make_each(
+        self, kinds: Sequence[str], images: ExportImages, between: Callable[[str], None]
+    ) -> List[Row]:
+        known = self._known_answers()
+        intake = intake_of(images.dataset)
+        self._write_about(intake, known)
+        try:
+            subject, test = self._subject(intake, images), None
+            if known is not None:
+                test = TestImages.read(images.test, *known)
+            if set(kinds) & set(LITE):
+                self._converter.take(subject.in_float32, subject.representative)
+        except Exception as error:  # as in _make_one
+            why = _words(error)
+            return [_refused(kind, why) for kind in kinds]
+        rows = []
+        for kind in kinds:
+            between(kind)
+            rows.append(self._make_one(kind, subject, test))
+        return rows
+
+    def _write_about(self, intake: Intake, known: Optional[Tuple[Any, Any]]) -> None:
+        about = about_model(self._name, self._version, self._run_ids, intake, self._class_names)
         if known is not None:
             about["test"] = about_test(*known)
         self._folder.write_about(about)
 
-    def _subject(self, names: List[str]) -> Subject:
+    def _subject(self, intake: Intake, images: ExportImages) -> Subject:
         members, in_float32 = [], []
         for trained in self._trained:
             member = members_of.read_member(trained.run, trained.folder, trained.result)
             members.append(member)
             in_float32.append(members_of.in_float32(trained.run, member, trained.result))
-        lite = Served(in_float32, self._intake, names)
-        images = self._images.representative
         return Subject(
             members,
-            Served(members, self._intake, names),
-            lite,
-            Converter(lite, images, self._folder.scratch),
+            Served(members, intake, self._class_names),
+            Served(in_float32, intake, self._class_names),
+            self._converter,
             self._name,
             self._version,
             self._folder.about,
-            images,
+            images.representative,
         )
 
     def _known_answers(self) -> Optional[Tuple[Any, Any]]:
@@ -207,28 +214,40 @@ def _thousands(count: Optional[int]) -> str:
     return "-" if count is None else "{:,.0f}".format(count / 1000)
 
 
-def export_run(session: Session, images: ExportImages, result: Dict[str, Any]) -> List[Row]:
-    """Export the model of a run that was trained just now, into its folder.
+def export_run(
+    run: RunSpec,
+    run_dir: RunDir,
+    images: ExportImages,
+    result: Dict[str, Any],
+    between: Callable[[str], None],
+) -> List[Row]:
+    """Export the model of a run into its folder: the kinds of its section ``export``.
+
+    Of a cross-validation that is the mean of the folds' models.
 
     Args:
-        session: the run's.
+        run: its spec.
+        run_dir: its folder.
         images: of its data set.
-        result: what result.json will hold.
+        result: the content of its result.json.
+        between: as in `Export.make`.
 
     Returns:
         the rows of export.json.
-
-    Raises:
-        Stopped: the stop file appeared; the next attempt exports again.
     """
-    run, run_dir = session.run, session.run_dir
     trained = [Trained(run, run_dir.folder, result)]
     if run.train.cross_validation:
         trained = _folds(run, run_dir)
     folder = ExportFolder(run_dir.path(run_files.EXPORT))
     run_id = os.path.basename(run_dir.folder)
-    export = Export(run.name, [run_id], trained, images, folder)
-    return export.make(run.export, lambda kind: _stop_if_asked(run_dir, kind))
+    export = Export(run.name, [run_id], _version(run_dir), trained, folder)
+    return export.make(run.export, images, between)
+
+
+def _version(run_dir: RunDir) -> int:
+    """When the training ended, in seconds since 1970: now, if there is no result.json yet."""
+    path = run_dir.path(run_files.RESULT)
+    return int(os.path.getmtime(path) if os.path.exists(path) else time.time())
 
 
 def _folds(run: RunSpec, run_dir: RunDir) -> List[Trained]:
@@ -239,8 +258,11 @@ def _folds(run: RunSpec, run_dir: RunDir) -> List[Trained]:
     return folds
 
 
-def _stop_if_asked(run_dir: RunDir, kind: str) -> None:
-    """Say what is made next in the heartbeat; raise `Stopped` if the stop file is there."""
+def stop_if_asked(run_dir: RunDir, kind: str) -> None:
+    """Say what is made next in the heartbeat; raise `Stopped` if the stop file is there.
+
+    The next attempt exports again.
+    """
     if run_dir.stop_requested():
         run_dir.heartbeat(phase="stopped")
         raise Stopped(

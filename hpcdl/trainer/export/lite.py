@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from hpcdl.trainer.export.errors import NotExported
 
+GRAPH = "graph"  # a SavedModel
+REPRESENTATIVE = "representative.npy"  # uint8 images
 SIGNATURE = "serving_default"  # of the graph, and of the files that are made of it
 _PIXEL = 1 / 255
 _LACKING = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")

@@ -22,23 +22,15 @@ class Converter:
     """A process that converts one graph to the kinds of TensorFlow Lite.
 
     Args:
-        served: the models.
-        representative: uint8 images.
-        folder: where the graph waits for the process; removed by `close`.
+        folder: where the graph waits for the process; made when it is needed, removed by `close`.
     """
 
-    def __init__(self, served: Served, representative: Any, folder: str) -> None:
-        self._served, self._representative, self._folder = served, representative, folder
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
         self._process: Optional[subprocess.Popen[str]] = None
 
     def start(self) -> None:
-        """Start the process, which imports TensorFlow; meanwhile other kinds can be made."""
-        if not os.path.isdir(self._folder):
-            os.makedirs(self._folder)
-            signatures = {lite.SIGNATURE: self._served.single()}
-            graph = os.path.join(self._folder, "graph")
-            tf.saved_model.save(self._served, graph, signatures=signatures)
-            np.save(os.path.join(self._folder, "representative.npy"), self._representative)
+        """Start the process, which imports TensorFlow: meanwhile this one reads its models."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "hpcdl.trainer.export.lite_process", self._folder],
             stdin=subprocess.PIPE,
@@ -47,6 +39,18 @@ class Converter:
             text=True,
             env=dict(os.environ, CUDA_VISIBLE_DEVICES="-1"),  # the training has the GPUs
         )
+
+    def take(self, served: Served, representative: Any) -> None:
+        """Save what is to be converted.
+
+        Args:
+            served: the models.
+            representative: uint8 images.
+        """
+        os.makedirs(self._folder, exist_ok=True)
+        signatures = {lite.SIGNATURE: served.single()}
+        tf.saved_model.save(served, os.path.join(self._folder, lite.GRAPH), signatures=signatures)
+        np.save(os.path.join(self._folder, lite.REPRESENTATIVE), representative)
 
     def convert(self, kind: str, path: str) -> None:
         """Make the file of a kind.
