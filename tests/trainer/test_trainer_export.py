@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 
 from hpcdl.contract.checks import spec_problems
-from hpcdl.contract.export_kinds import FILES
-from hpcdl.contract.spec import CnnSpec, FunctionSpec, MlpSpec, TrainSpec
+from hpcdl.contract.spec import FunctionSpec, MlpSpec, TrainSpec
 from hpcdl.trainer.export.files import ExportFolder, facts_of
 from tests.trainer.conftest import each_keras
 
@@ -60,14 +59,6 @@ def and_die(path, value):
 
 rundir.write_json = and_die
 '''
-
-
-@pytest.fixture(scope="module")
-def exported(make_run, run_trainer):
-    """A run that exports its model as every kind."""
-    run = run_trainer(make_run(model=CnnSpec(filters=[4]), train=SHORT, export=list(FILES)))
-    assert run.status == 0, run.stderr
-    return run
 
 
 @pytest.fixture(scope="module")
