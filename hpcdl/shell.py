@@ -25,6 +25,7 @@ from hpcdl.mounts.binds import is_system, is_within
 from hpcdl.mounts.needed import programs
 from hpcdl.planning import Plan, plan
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.records import Manifest
 from hpcdl.submission.locate import locate, with_models
 from hpcdl.usercode.freeze import freeze_code
 
@@ -51,6 +52,27 @@ def argv_for_run(paths: RunPaths, program: list[str], here: str | None = None) -
         paths.work.mkdir(exist_ok=True)  # an empty one goes when a run is done
     if here is not None and _can_be_bound(here):
         places = replace(places, workdir=here, binds=[*places.binds, here])
+    return _started(frozen, places, program)
+
+
+def argv_for_export(paths: RunPaths, kinds: list[str]) -> Started:
+    """The same for the program that exports a run's model, of this hpcdl: the run's may be older.
+
+    Args:
+        paths: a training that is done.
+        kinds: what its model is exported as.
+    """
+    frozen = read_plan(paths)
+    prepare_home(paths.home, frozen.data_root, frozen_programs(paths))
+    runs_root = Path(Manifest.read(paths).code_folder or paths.root.parent / "x" / "x").parents[1]
+    code = str(freeze_code(runs_root))
+    places = places_of(paths, frozen)
+    binds = [*places.binds, f"{code}:{code}:ro"]
+    places = replace(places, pythonpath=f"{code}:{paths.user}", binds=binds)
+    python = sys.executable if frozen.container is None else frozen.container.python
+    program = [python, "-m", "hpcdl.trainer.export", str(paths.spec), *kinds]
+    if frozen.container is None:
+        return *argv_of(frozen, places, program), str(paths.root)
     return _started(frozen, places, program)
 
 
@@ -163,4 +185,4 @@ def _or_end(command: str, message: str) -> str:
     return f"{{ {command}; }} || {{ echo {shlex.quote(f'error: {message}')} >&2; exit 1; }}"
 
 
-__all__ = ["argv_for_job", "argv_for_run"]
+__all__ = ["argv_for_export", "argv_for_job", "argv_for_run"]

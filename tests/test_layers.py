@@ -40,7 +40,7 @@ FLOORS = {
         "dataset",
         "session",
         "explain fit model",
-        "result",
+        "export result",
         "training",
         "serve",
         "__main__",

@@ -24,6 +24,7 @@ COMMANDS = {
     "logs": "Print a run's log.",
     "result": "Show the result of a run.",
     "report": "Write the report of a run or a sweep, one HTML page.",
+    "export": "Show or make what a run's model is exported as.",
     "compare": "Show runs side by side.",
     "cost": "Show what runs cost, and what to ask for next time.",
     "tensorboard": "Show runs' curves in TensorBoard.",

@@ -12,6 +12,7 @@ from dataclasses import fields
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from hpcdl.contract.data_spec import augment_problems
+from hpcdl.contract.export_kinds import kind_problems
 from hpcdl.contract.functions import did_you_mean_function, is_function
 from hpcdl.contract.method_rules import METHOD_RULES
 from hpcdl.contract.settings import SpecError, SpecProblem, join, sections_of
@@ -191,6 +192,11 @@ def _augmentations_are_right(run: RunSpec) -> Iterator[SpecProblem]:
         yield SpecProblem(key, run.data.augment[place], expected)
 
 
+def _exports_are_known(run: RunSpec) -> Iterator[SpecProblem]:
+    for place, expected, hint in kind_problems(run.export):
+        yield SpecProblem("export[{}]".format(place), run.export[place], expected, hint=hint)
+
+
 def _kernels_fit_filters(run: RunSpec) -> Iterator[SpecProblem]:
     model = run.model
     if isinstance(model, CnnSpec) and len(kernel_sizes(model)) != len(model.filters):
@@ -251,6 +257,7 @@ _RULES: Sequence[Callable[[RunSpec], Iterator[SpecProblem]]] = (
     _arguments_have_a_function,
     _image_size_is_a_pair,
     _augmentations_are_right,
+    _exports_are_known,
     _kernels_fit_filters,
     _optimizer_takes_settings,
     _every_gpu_has_a_row,

@@ -77,6 +77,7 @@ def setting(
             min_length. They hold for each number or string in the value. Of a section, ``word``
             is the key that a single word stands for (``optimizer: adam``), and ``choose`` a
             function from plain data to the class, where the annotation is a union of sections.
+            Of a list of texts, ``single`` lets one word stand for a list of it.
     """
     metadata = dict(bounds, doc=doc)
     if since is not None:

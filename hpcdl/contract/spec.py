@@ -9,7 +9,7 @@ reader, the docs and the trainer all take them from there (`settings`).
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Optional
+from typing import List, Optional
 
 from hpcdl.contract.data_spec import DataSpec
 from hpcdl.contract.exit_status import (
@@ -126,6 +126,7 @@ class RunSpec:
     start: Optional[StartSpec] = setting(
         "the model of another run whose weights the model begins with", None, since="0.4.0"
     )
+    export: List[str] = setting("what the trained model is exported as", [], since="0.4.0")
 
     @property
     def validation_share(self) -> float:

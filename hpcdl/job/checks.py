@@ -66,7 +66,7 @@ def _one_program(document: Located) -> Iterator[Problem]:
         return
     if "script" in items:
         message = "goes with a model; this job has a script, which does as it likes"
-        yield from _not_with(items, ("data", "model", "train", "test"), message)
+        yield from _not_with(items, ("data", "model", "train", "test", "export"), message)
         return
     message = "goes with a script; this job has none"
     yield from _not_with(items, ("args", "workdir", "stop_signal"), message)

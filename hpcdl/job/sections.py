@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
+from hpcdl.contract.export_kinds import FILES
 from hpcdl.contract.settings import setting
 from hpcdl.contract.spec import (
     DataSpec,
@@ -66,6 +67,11 @@ class Job:
     train: Optional[TrainSpec] = setting("how the model is trained", None)
     test: Optional[TestSpec] = setting(
         "what is asked of the trained model besides its scores", None
+    )
+    export: list[str] = setting(
+        f"what the trained model is exported as, of {', '.join(FILES)}; one word for one kind",
+        [],
+        single=True,
     )
     script: Optional[str] = setting(
         "instead of data, model and train: a .py file or notebook to run unchanged", None

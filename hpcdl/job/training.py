@@ -28,6 +28,7 @@ def training_of(job: Job) -> RunSpec:
         devices=DeviceSpec(gpus=job.resources.gpus),
         hpcdl_version="",
         test=job.test or TestSpec(),
+        export=job.export,
     )
 
 

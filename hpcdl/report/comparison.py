@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcdl import formats
+from hpcdl.report import exports, hidden
 from hpcdl.report import facts as run_facts
-from hpcdl.report import hidden
 from hpcdl.report.comparable import takes_part, why_not
 from hpcdl.report.facts import Facts
 from hpcdl.report.measures import OTHERS, SCORES, Measure, further_metrics
@@ -72,7 +72,7 @@ def compare(runs: Sequence[Run], shows_env: bool = False) -> Comparison:
     """
     facts = [run_facts.read(run, shows_env) for run in runs]
     rows = []
-    for measure in (*SCORES, *further_metrics(facts), *OTHERS):
+    for measure in (*SCORES, *further_metrics(facts), *OTHERS, *exports.measures(facts)):
         row = _row(measure, facts)
         if row is not None:
             rows.append(row)

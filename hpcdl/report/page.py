@@ -11,7 +11,7 @@ from hpcdl import formats, shipped
 from hpcdl.contract.fold_table import table
 from hpcdl.contract.version import __version__
 from hpcdl.errors import HpcdlError
-from hpcdl.report import charts, metrics, sent, surroundings, svg, times
+from hpcdl.report import charts, exports, metrics, sent, surroundings, svg, times
 from hpcdl.report import facts as run_facts
 from hpcdl.report.attack import under_attack
 from hpcdl.report.evaluation import (
@@ -29,6 +29,7 @@ from hpcdl.report.matrix import confusion_matrix
 from hpcdl.report.overfitting import Fit, Setting, best_epoch, judge
 from hpcdl.report.summary import sentences
 from hpcdl.run import Run, states
+from hpcdl.run.exported import read_exported
 from hpcdl.text import with_run
 
 _DRAWN_CLASSES = 200  # of a confusion matrix
@@ -76,6 +77,7 @@ def report(run: Run, shows_env: bool = False) -> str:
         unsure=pictures_of(least_certain(predictions) if predictions else [], predictions),
         attack=under_attack(facts.section("test").get("attack"), facts.section("data")),
         heat_note=heat_note(facts.section("test").get("explain")),
+        exported=_exported(facts),
         spans=spans,
         time_bar=svg.stacked_bar(
             "Shares of the run's time", [(span.seconds, span.colour) for span in spans]
@@ -183,6 +185,16 @@ def _log_end(facts: Facts) -> list[str]:
     if not facts.is_script or facts.status.state in (states.FAILED, states.LOST):
         return []
     return sent.log_end(facts)
+
+
+def _exported(facts: Facts) -> dict[str, Any]:
+    """What the model was exported as: a table, and what could not be made."""
+    every = read_exported(facts.run.paths)
+    return {
+        "titles": exports.TITLES,
+        "rows": exports.rows(every),
+        "refused": exports.refused(every),
+    }
 
 
 def _calibration(scores: Evaluation | None) -> Any:

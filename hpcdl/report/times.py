@@ -44,6 +44,7 @@ def spans(facts: Facts) -> list[Span]:
         ("training steps", timing.get("train_s", epochs_s or None), 0),
         ("testing", _sum(*map(timing.get, _TESTING)), 5),
         ("saving", _sum(timing.get("save_blocked_s"), timing.get("save_s")), 1),
+        ("exporting", timing.get("export_s"), 3),
     ]
     parts = []
     for name, seconds, colour in named:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcdl.contract import run_files
+from hpcdl.contract import export_kinds, run_files
 
 _CODE = ".code"
 SWEEP = "sweep.json"  # by this file a folder is known as a sweep
@@ -109,6 +109,10 @@ class RunPaths:
         """TensorFlow's own messages."""
         return self.logs / run_files.noise_log(attempt)
 
+    def export_log(self, number: int) -> Path:
+        """The log of an export after the run, numbered from 1."""
+        return self.root / run_files.LOGS / f"export-{number}.log"
+
     @property
     def metrics(self) -> Path:
         """A line for each finished epoch; a script writes what it likes."""
@@ -140,14 +144,19 @@ class RunPaths:
         return self.root / run_files.MODEL
 
     @property
+    def export(self) -> Path:
+        """The folder of what the model is exported as."""
+        return self.root / run_files.EXPORT
+
+    @property
+    def export_table(self) -> Path:
+        """A row for each kind that the model is exported as."""
+        return self.export / export_kinds.TABLE
+
+    @property
     def predictions(self) -> Path:
         """The model's prediction for each test row; see the trainer's fit/predictions.py."""
         return self.root / run_files.PREDICTIONS
-
-    @property
-    def export(self) -> Path:
-        """The folder of what the model was exported as."""
-        return self.root / run_files.EXPORT
 
     @property
     def exported_model(self) -> Path:

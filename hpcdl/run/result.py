@@ -142,6 +142,7 @@ _RESULT = kinds.object_with(
             )
         ),
         "cross_validation": _cross_validation,
+        "export": kinds.list_of(kinds.object_with({"kind": kinds.text}, {"why": kinds.text})),
     },
 )
 

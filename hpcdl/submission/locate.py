@@ -124,4 +124,5 @@ def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
         start=job.start,
         saving=SavingSpec(cluster.save_every_s, cluster.save_every_steps, cluster.keep_checkpoints),
         test=job.test or TestSpec(),
+        export=job.export,
     )

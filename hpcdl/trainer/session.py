@@ -7,14 +7,18 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Dict, Iterator, NamedTuple, Optional, Tuple
 
+import numpy as np
+
 from hpcdl.contract.spec import RunSpec
-from hpcdl.trainer.dataset.load import Dataset
+from hpcdl.trainer.dataset.load import Dataset, epoch_order
 from hpcdl.trainer.dataset.source import Source
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.devices import Devices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_REPRESENTATIVE = 200  # more images do not bring int8's answers closer to the model's
 
 
 class Rows(NamedTuple):
@@ -69,6 +73,19 @@ class Session:
         self.timing[name] = time.perf_counter() - started
 
 
+class ExportImages(NamedTuple):
+    """The images that an export of the model needs.
+
+    dataset: the data set, perhaps with released images.
+    test: source of its test part.
+    representative: uint8 images of the train part, the first `_REPRESENTATIVE` of epoch 0.
+    """
+
+    dataset: Dataset
+    test: Source
+    representative: Any
+
+
 class ImageSources:
     """Opens the sources of the images of both parts of a data set.
 
@@ -79,6 +96,8 @@ class ImageSources:
     """
 
     def __init__(self, session: Session, keep: bool) -> None:
+        self._for_export: Optional[ExportImages] = None  # once they are open, if the run exports
+        self._run = session.run
         self._dataset = session.dataset
         self._one_hot = session.one_hot
         self._keep = keep
@@ -92,4 +111,30 @@ class ImageSources:
         sources = Source(dataset.train, self._one_hot), Source(dataset.test, self._one_hot)
         if self._keep:
             self._sources = sources
+        if self._run.export:
+            self._for_export = export_images(dataset, sources, self._run.train.seed)
         return sources
+
+    def for_export(self) -> ExportImages:
+        """The images for an export, of the sources that were opened first."""
+        if self._for_export is None:
+            self.open()  # all folds were trained by earlier attempts
+        assert self._for_export is not None  # noqa: S101 - for mypy
+        return self._for_export
+
+
+def export_images(dataset: Dataset, sources: Tuple[Source, Source], seed: int) -> ExportImages:
+    """The images for an export.
+
+    Args:
+        dataset: the data set.
+        sources: of its train part and its test part.
+        seed: the run's.
+    """
+    train, test = sources
+    order = epoch_order(np.arange(train.rows, dtype=np.int32), seed, 0)
+    parts = []
+    for item in train.each(order[:_REPRESENTATIVE], _REPRESENTATIVE // 4):
+        parts.append(train.take(item)[0].numpy())
+    levels = np.rint(np.clip(np.concatenate(parts), 0, 1) * 255).astype(np.uint8)
+    return ExportImages(dataset, test, levels)

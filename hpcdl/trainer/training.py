@@ -123,26 +123,30 @@ def train_and_evaluate(
     )
     check_all_reduce(devices)
     session = Session(run, dataset, devices, run_dir, timing)
-    result = _train_folds(session) if run.train.cross_validation else _train_once(session)
+    # Without folds, nobody but train_rows holds the sources: a training on features frees the
+    # images. All folds train on the same ones.
+    images = ImageSources(session, keep=bool(run.train.cross_validation))
+    train = _train_folds if run.train.cross_validation else _train_once
+    result = train(session, images)
+    if run.export:
+        _export(session, images, result)
     run_dir.write_result(result)
     remove_features(run_dir)
     run_dir.heartbeat(phase="done")
 
 
-def _train_once(session: Session) -> Dict[str, Any]:
+def _train_once(session: Session, images: ImageSources) -> Dict[str, Any]:
     """Train on the train part without the validation rows; returns the content of result.json."""
     run, dataset = session.run, session.dataset
     training, validation = split_rows(
         dataset.train.labels, run.data.validation_split, run.train.seed
     )
     rows = Rows(training, validation, _test_rows(dataset))
-    # Nobody but train_rows holds the sources: a training on features frees the images.
-    return train_rows(session, ImageSources(session, keep=False), rows)
+    return train_rows(session, images, rows)
 
 
-def _train_folds(session: Session) -> Dict[str, Any]:
+def _train_folds(session: Session, images: ImageSources) -> Dict[str, Any]:
     """Train one model for each fold; returns the content of result.json."""
-    images = ImageSources(session, keep=True)  # all folds train on the same images
 
     def train_fold(fold: Session, rows: Rows) -> Dict[str, Any]:
         return train_rows(fold, images, rows)
@@ -184,6 +188,24 @@ def _check_rows(session: Session, rows: Rows) -> None:
                     part, len(indices), replicas
                 )
             )
+
+
+def _export(session: Session, images: ImageSources, result: Dict[str, Any]) -> None:
+    """Export the model, of a cross-validation the mean of the folds' models.
+
+    Adds ``export`` to the result: the rows of export.json.
+    """
+    from hpcdl.trainer.export import exporting  # most runs export nothing
+
+    started = time.perf_counter()
+
+    def between(kind: str) -> None:
+        exporting.stop_if_asked(session.run_dir, kind)
+
+    result["export"] = exporting.export_run(
+        session.run, session.run_dir, images.for_export(), result, between
+    )
+    result["timing"]["export_s"] = time.perf_counter() - started
 
 
 # 1. What is trained on

@@ -129,6 +129,8 @@ class Walker:
             inner_hint = get_args(options[0])[1]
             if inner_hint is not Any:
                 return self._values(inner_hint, metadata, item.value, key)
+        if metadata.get("single") and isinstance(item.value, str):
+            item = Located([item], item.where)  # one word stands for a list of it
         return self._leaf(hint, metadata, _as_written(item, options), key)
 
     def _values(

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hpcdl.contract.export_kinds import FILES
 from hpcdl.contract.spec import (
+    CnnSpec,
     DataSpec,
     DeviceSpec,
     MlpSpec,
@@ -218,6 +220,15 @@ def run_trainer(trainer_command, forked_trainers):
         status = forked_trainers(request)
         return RunFolder(folder.path, status, logs[0].read_text(), logs[1].read_text())
 
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported(make_run, run_trainer):
+    """A run that exports its model as every kind."""
+    train = TrainSpec(epochs=2, batch_size=20)
+    run = run_trainer(make_run(model=CnnSpec(filters=[4]), train=train, export=list(FILES)))
+    assert run.status == 0, run.stderr
     return run
 
 

@@ -107,7 +107,7 @@ class Source:
             images *= self._scale
         if self._one_hot:
             labels = tf.one_hot(labels, self._one_hot)
-        return _fitted(images, self._shape), labels
+        return fitted(images, self._shape), labels
 
     def taught(self, answers: Any) -> Source:
         """A source of the same images with a teacher's answers in the labels.
@@ -137,7 +137,7 @@ def with_answers(numbers: Any, answers: Any) -> Any:
     return tf.concat([tf.cast(numbers, tf.float32)[:, tf.newaxis], answers], axis=1)
 
 
-def _fitted(images: Any, shape: Tuple[int, ...]) -> Any:
+def fitted(images: Any, shape: Tuple[int, ...]) -> Any:
     """Images converted to a shape (height, width, channels); features stay as they are."""
     if images.shape[1:] == shape or len(shape) != 3:
         return images

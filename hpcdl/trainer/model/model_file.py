@@ -18,6 +18,7 @@ from hpcdl.trainer.model import compiling, needed_modules
 from hpcdl.trainer.runtime.log import say
 
 WEIGHTS = "model.weights.h5"
+SCALING = "scale_images"  # the layer that brings images to [0, 1]
 
 
 class Trained(NamedTuple):
@@ -92,7 +93,7 @@ def _with_scaling(trained: Trained) -> Any:
     if trained.scale == 1:
         return trained.model
     images = tf.keras.Input(trained.image_shape, name="images")
-    layer = tf.keras.layers.Rescaling(trained.scale, name="scale_images", dtype="float32")
+    layer = tf.keras.layers.Rescaling(trained.scale, name=SCALING, dtype="float32")
     try:
         outputs = trained.model(layer(images))
         return tf.keras.Model(images, outputs, name=trained.model.name)

@@ -1,0 +1,127 @@
+"""``hpcdl export``: what a run's model was exported as; with ``--to``, more kinds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from hpcdl.cli import options
+from hpcdl.contract.export_kinds import FILES, kind_problems
+from hpcdl.contract.tables import aligned
+from hpcdl.errors import RunError, UserError
+from hpcdl.run import states
+
+if TYPE_CHECKING:
+    from hpcdl.run import Run
+    from hpcdl.run.exported import Exported
+
+
+@click.command(short_help="Show or make what a run's model is exported as.")
+@options.run_name
+@click.option(
+    "--to",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help=f"Make this kind, too: {', '.join(FILES)}. May be given several times.",
+)
+@options.as_json
+def command(run_name: str, places: options.Places, kinds: tuple[str, ...], as_json: bool) -> int:
+    """Show what a run's model was exported as, with sizes and what was measured.
+
+    Accuracy and agreement are on test images; agreement is the share of them
+    that get the answer of the trained model. A kind that could not be made is
+    listed with its reason. A job file says which kinds: export: [serving, int8].
+
+    With --to, more kinds are made of a run that is done. This runs on this
+    machine, in the run's own container; its log is RUN/logs/export-N.log. Exit
+    code 1: one of these kinds could not be made.
+
+    \b
+    hpcdl export k3f9
+    hpcdl export k3f9 --to int8 --to serving
+    hpcdl export k3f9 --json
+    """
+    run = options.find(run_name, places)
+    if kinds:
+        _make(run, list(kinds))
+    from hpcdl.run.exported import read_exported
+
+    every = read_exported(run.paths)
+    _show(run, every, as_json)
+    return 1 if any(exported.why and exported.kind in kinds for exported in every) else 0
+
+
+def _show(run: Run, every: list[Exported], as_json: bool) -> None:
+    from hpcdl.report import exports
+
+    if as_json:
+        click.echo(json.dumps([asdict(exported) for exported in every], indent=2))
+        return
+    if not every:
+        raise UserError(
+            f"{run.paths.root} has no exported model; make one: "
+            f"hpcdl export {run.paths.root} --to tflite"
+        )
+    made = exports.rows(every)
+    if made:
+        for line in aligned([list(exports.TITLES), *made]):
+            click.echo(line.replace("\u00a0", " "))
+    for sentence in exports.refused(every):
+        click.echo(f"not exported: {sentence}")
+    click.echo(f"in {run.paths.export}")
+
+
+def _make(run: Run, kinds: list[str]) -> None:
+    """Export a run's model here, showing the log.
+
+    Raises:
+        UserError: there are no such kinds, or the run has no model.
+        RunError: the program failed.
+    """
+    from hpcdl.shell import argv_for_export
+
+    root = run.paths.root
+    for place, expected, hint in kind_problems(kinds):
+        raise UserError(f"--to {kinds[place]}: expected {expected}{hint}")
+    result = run.result()
+    if run.status().state != states.DONE or result is None:
+        raise UserError(f"{root} is {run.status().state}; only a run that is done has a model")
+    if run.is_script() or "file" not in (result.get("model") or {}):
+        raise UserError(f"{root} has no model that hpcdl trained, so there is nothing to export")
+    argv, env, workdir = argv_for_export(run.paths, kinds)
+    number = 1
+    while run.paths.export_log(number).exists():
+        number += 1
+    log = run.paths.export_log(number)
+    log.parent.mkdir(exist_ok=True)
+    code = _logged(argv, env, workdir, str(log))
+    if code != 0:
+        raise RunError(f"the export failed (exit status {code}); see {log}")
+
+
+def _logged(argv: list[str], env: dict[str, str], workdir: str, log: str) -> int:
+    """Run a program with its output in a log, and on stderr. Returns its exit status."""
+    with (
+        open(log, "x", encoding="utf-8") as file,
+        subprocess.Popen(
+            argv,
+            env=env,
+            cwd=workdir,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as program,
+    ):
+        assert program.stdout is not None  # noqa: S101 - for mypy
+        for line in program.stdout:
+            file.write(line)
+            file.flush()
+            options.say(line.rstrip("\n"))
+    return program.returncode

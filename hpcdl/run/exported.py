@@ -1,0 +1,74 @@
+"""export.json as records: what a run's model was exported as, and what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpcdl.files import read_json
+from hpcdl.run import kinds
+from hpcdl.run.kinds import Record
+from hpcdl.run.paths import RunPaths
+
+_MADE = kinds.object_with(
+    {"kind": kinds.text, "file": kinds.text, "bytes": kinds.whole},
+    {
+        "gzip": kinds.or_none(kinds.whole),
+        "sha256": kinds.text,
+        "rows": kinds.whole,
+        "accuracy": kinds.or_none(kinds.finite),
+        "agreement": kinds.or_none(kinds.finite),
+        "ms": kinds.or_none(kinds.amount),
+        "threads": kinds.whole,
+        "seconds": kinds.or_none(kinds.amount),
+    },
+)
+_REFUSED = kinds.object_with({"kind": kinds.text, "why": kinds.text})
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One kind that a model was exported as, or could not be.
+
+    Args:
+        kind: its name, such as int8.
+        why: why it was not made; empty if it was.
+        file: the file or folder, relative to the folder of exports.
+        bytes: its size.
+        gzip: its size with each file compressed.
+        rows: the test images on which it was measured.
+        accuracy: its share of right answers on these.
+        agreement: the share of these with the answer of the trained model.
+        ms: milliseconds for one image.
+        threads: that it took for this; 0 for those that TensorFlow chose.
+    """
+
+    kind: str
+    why: str = ""
+    file: str = ""
+    bytes: int | None = None
+    gzip: int | None = None
+    rows: int | None = None
+    accuracy: float | None = None
+    agreement: float | None = None
+    ms: float | None = None
+    threads: int | None = None
+
+
+def read_exported(paths: RunPaths) -> list[Exported]:
+    """The kinds that a run's model was exported as; none if it was not exported."""
+    content = read_json(paths.export_table) or {}
+    rows = content.get("kinds")
+    exported = []
+    for row in rows if isinstance(rows, list) else []:
+        made, refused = kinds.usable(row, _MADE), kinds.usable(row, _REFUSED)
+        if made is not None:
+            exported.append(_of(made))
+        elif refused is not None:
+            exported.append(Exported(refused["kind"], refused["why"]))
+    return exported
+
+
+def _of(row: Record) -> Exported:
+    names = ("gzip", "rows", "accuracy", "agreement", "ms", "threads")
+    measured = {name: row[name] for name in names if name in row}
+    return Exported(row["kind"], "", row["file"], row["bytes"], **measured)

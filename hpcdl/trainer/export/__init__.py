@@ -1,0 +1,1 @@
+"""Exports trained models in the forms that other programs run, and measures each of them."""

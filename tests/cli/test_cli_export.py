@@ -1,0 +1,88 @@
+"""`hpcdl export`: the table of what there is, and what --to refuses before it starts anything."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hpcdl.report.page import report
+from hpcdl.run import Run
+from tests.report.made import training
+
+ROWS = [
+    {"kind": "tflite", "file": "model.tflite", "bytes": 252_236, "gzip": 232_229, "rows": 2000,
+     "accuracy": 0.9678, "agreement": 1.0, "ms": 0.0861, "threads": 1},
+    {"kind": "int8", "file": "model.int8.tflite", "bytes": 68_824, "gzip": None, "rows": 100,
+     "accuracy": 0.9675, "agreement": 0.875, "ms": 25.8, "threads": 1},
+    {"kind": "h5", "file": "model.h5", "bytes": 70_000, "gzip": 60_000},
+    {"kind": "onnx", "why": "there is no <b>tf2onnx</b>"},
+    {"kind": "odd", "file": 5, "bytes": -1},
+    "odd",
+]  # fmt: skip
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A run that is done, with an export.json by hand."""
+    run = training(tmp_path / "runs")
+    (run / "export").mkdir()
+    (run / "export" / "export.json").write_text(json.dumps({"schema_version": 1, "kinds": ROWS}))
+    return run
+
+
+def test_table_lists_kinds_and_reasons(cli, exported):
+    answer = cli("export", exported)
+
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        "kind    size    compressed  accuracy  agreement  an image  measured on",
+        "tflite  252 kB  232 kB      96.78 %   100.00 %   0.086 ms  2,000 images",
+        "int8    69 kB   –           96.75 %   87.50 %    26 ms     100 images",
+        "h5      70 kB   60 kB       –         –          –         –",
+        "not exported: onnx: there is no <b>tf2onnx</b>",
+        f"in {exported}/export",
+    ]
+    assert json.loads(cli("export", exported, "--json").out)[1]["agreement"] == 0.875
+
+
+def test_report_and_compare_show_exports(cli, exported):
+    page = report(Run(exported))
+    compared = cli("compare", exported, exported).out
+
+    assert "87.50\u00a0%" in page
+    assert "Not exported: onnx: there is no &lt;b&gt;tf2onnx&lt;/b&gt;." in page
+    assert "int8 agreement" in compared
+    assert "onnx" not in compared
+
+
+def test_missing_export_says_how(cli, exported):
+    for content in ("{", "[]", '{"kinds": 5}'):
+        (exported / "export" / "export.json").write_text(content)
+        answer = cli("export", exported)
+        assert answer.code == 2
+        assert f"hpcdl export {exported} --to tflite" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("fp16", "did you mean float16?"), ("tflite", "has no model that hpcdl trained")],
+)
+def test_wrong_wish_is_refused(cli, exported, kind, message):
+    result = json.loads((exported / "result.json").read_text())
+    result["model"].pop("file", None)
+    (exported / "result.json").write_text(json.dumps(result))
+
+    answer = cli("export", exported, "--to", kind)
+
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_unfinished_run_has_no_model(cli, exported):
+    (exported / "result.json").write_text('{"state": "failed", "cause": "time"}')
+
+    answer = cli("export", exported, "--to", "tflite")
+
+    assert answer.code == 2
+    assert "only a run that is done has a model" in answer.err
