@@ -32,12 +32,14 @@ class Predictions:
     probabilities: (rows, classes).
     pictures: uint8 images by row, of mistakes.
     files: the file of each of these rows, if known.
+    looks: (rows, 5), by `hpcdl.trainer.dataset.looks`; None of a run of before hpcdl 0.4.
     """
 
     labels: NDArray[Any]
     probabilities: NDArray[Any]
     pictures: dict[int, NDArray[Any]]
     files: dict[int, str] = field(default_factory=dict)
+    looks: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,17 @@ def _predictions(arrays: dict[str, NDArray[Any]]) -> Predictions:
     files = {}
     if "files" in arrays:
         files = {row: shown(str(arrays["files"][row])) for row in mistakes}
-    return Predictions(labels, probabilities, pictures, files)
+    return Predictions(labels, probabilities, pictures, files, _looks(arrays, len(labels)))
+
+
+def _looks(arrays: dict[str, NDArray[Any]], rows: int) -> NDArray[Any] | None:
+    """What the images look like, if it was written."""
+    from hpcdl.trainer.dataset.looks import LOOKS
+
+    looks = arrays.get("looks")
+    if looks is not None and looks.shape != (rows, len(LOOKS)):
+        raise ValueError(f"looks {looks.shape} do not fit {rows} rows")
+    return looks
 
 
 def _check(labels: NDArray[Any], probabilities: NDArray[Any]) -> None:

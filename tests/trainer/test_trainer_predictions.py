@@ -78,7 +78,8 @@ def test_pictures_show_worst_mistakes(tf, strategies, build, source, arrays, tmp
     assert written["picture_rows"].tolist() == wrong[:24]
     assert (written["pictures"] == arrays["x_test"][wrong[:24], ..., None]).all()
     assert {name: array.dtype.name for name, array in written.items()} == {
-        "labels": "int32", "probabilities": "float32", "picture_rows": "int32", "pictures": "uint8",
+        "labels": "int32", "probabilities": "float32", "looks": "float32",
+        "picture_rows": "int32", "pictures": "uint8",
     }  # fmt: skip
     assert sorted(path.name for path in tmp_path.iterdir()) == ["heartbeat.json", "predictions.npz"]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, List, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from hpcdl.contract import run_files
 from hpcdl.contract.atomic import replacing
+from hpcdl.trainer.dataset.looks import looks
 from hpcdl.trainer.dataset.source import Source, my_share
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
@@ -35,9 +36,9 @@ class Predictor:
     ) -> None:
         self._model = model
         self._strategy = strategy
-        self._source = source
+        self.source = source
+        self.batch_rows = batch_rows
         self._logits = logits
-        self._batch_rows = batch_rows
         self._step = tf.function(self._batch)
 
     def _batch(self, item: Any) -> Any:
@@ -45,30 +46,60 @@ class Predictor:
         return self._strategy.experimental_local_results(outputs)
 
     def _replica(self, item: Any) -> Any:
-        images, _ = self._source.take(my_share(item)[0])
+        images, _ = self.source.take(my_share(item)[0])
         outputs = self._model(images, training=False)
         if not tf.is_tensor(outputs) or outputs.shape.rank != 2:
             return tf.zeros([0, 0])  # not classes: __call__ sees it
         outputs = tf.cast(outputs, tf.float32)
         return tf.nn.softmax(outputs) if self._logits else outputs
 
-    def __call__(self, rows: Any, classes: int, after_batch: Callable[[], None]) -> Any:
+    def __call__(
+        self,
+        rows: Any,
+        classes: int,
+        after_batch: Callable[[], None],
+        on_item: Optional[Callable[[Any], None]] = None,
+    ) -> Any:
         """The probabilities of `rows` (row numbers, int32).
+
+        Args:
+            rows: in any order.
+            classes: how many there are.
+            after_batch: called after each batch.
+            on_item: called with each item of the source, in the order of the rows.
 
         Returns:
             float32 (rows, classes), or None if the model does not give probabilities of classes.
         """
         probabilities = np.empty((len(rows), classes), np.float32)
         first = 0
-        for item in self._source.each(rows, self._batch_rows):
+        for item in self.source.each(rows, self.batch_rows):
             parts = np.concatenate([part.numpy() for part in self._step(item)])
             last = first + len(parts)
             if parts.shape[1] != classes or not _are_probabilities(parts):
                 return None
             probabilities[first:last] = parts
             first = last
+            if on_item is not None:
+                on_item(item)
             after_batch()
         return probabilities
+
+
+class _Looks:
+    """What the images of a source look like, item by item."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._parts: List[Any] = []
+
+    def add(self, item: Any) -> None:
+        with tf.device("CPU:0"):
+            images, _ = self._source.take(item)
+        self._parts.append(looks(images.numpy()))
+
+    def array(self) -> Any:
+        return np.concatenate(self._parts)
 
 
 def _are_probabilities(values: Any) -> bool:
@@ -86,7 +117,8 @@ def write_predictions(
 ) -> Optional[str]:
     """Write predictions.npz about all test rows.
 
-    It holds ``labels`` int32 (rows,) and ``probabilities`` float32 (rows, classes). For people it
+    It holds ``labels`` int32 (rows,) and ``probabilities`` float32 (rows, classes), and what the
+    images look like, ``looks`` float32 (rows, 5), to be compared with new images. For people it
     also holds ``picture_rows`` int32 and ``pictures`` uint8 (rows, height, width, channels): the
     most confident mistakes as the model saw them, so that they can be shown without the data set.
     If the images came from files, ``files`` (rows,) are their names, as text.
@@ -103,12 +135,21 @@ def write_predictions(
         the file's name, or None if the model's output is not probabilities of classes; then the
         log says so.
     """
-    probabilities = predictor(np.arange(len(labels), dtype=np.int32), classes, run_dir.heartbeat)
+    every_row = np.arange(len(labels), dtype=np.int32)
+    image_looks = _Looks(source)
+    sees_images = predictor.source is source  # not features
+    on_item = image_looks.add if sees_images else None
+    probabilities = predictor(every_row, classes, run_dir.heartbeat, on_item)
     if probabilities is None:
         say("no {}: the model's output is not one probability per class".format(FILE))
         return None
     rows = worst_rows(labels, probabilities)
     arrays = {"labels": labels, "probabilities": probabilities}
+    if not sees_images:
+        for item in source.each(every_row, predictor.batch_rows):
+            image_looks.add(item)
+            run_dir.heartbeat()
+    arrays["looks"] = image_looks.array()
     arrays.update(picture_rows=rows, pictures=_pictures(source, rows))
     if len(files):
         arrays["files"] = np.array(files, np.str_)
