@@ -30,7 +30,7 @@ help:
 .venv/.demo: pyproject.toml $(TESTED)
 	@$(call install,tensorflow and digits,tensorflow digits)
 .venv/.dev: pyproject.toml $(TESTED)
-	@$(call install,everything for tests,tensorflow digits report images tensorboard dev docs)
+	@$(call install,everything for tests,tensorflow digits report images predict tensorboard dev docs)
 	@touch .venv/.demo
 
 define install

@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 TESTED = REPOSITORY / f".ci/tested-{PYTHON}.txt"
 NEWEST = REPOSITORY / f".ci/newest-{PYTHON}.txt"
-HOST = "digits,report,images,dev"  # extras of the host's tests; TensorFlow is in none of them
+HOST = "digits,report,images,predict,dev"  # extras of the host's tests; TensorFlow is in none of them
 ALL = f"tensorflow,tensorboard,{HOST},docs"
 FREE = {"matplotlib", "pandas"}  # their tested versions need a newer numpy: pip chooses
 TESTS = ["tests", *(f"--ignore=tests/{name}" for name in ("trainer", "testbed", "containers"))]
@@ -58,7 +58,7 @@ def lowest_pins() -> list[str]:
     """Each dependency's lower bound as an exact version, and the tested versions of the tools."""
     tools = {name_of(requirement) for requirement in set(wanted(["dev"])) - set(wanted([]))}
     bounds: dict[str, str] = {}
-    for requirement in wanted(["digits", "report", "images"]):
+    for requirement in wanted(["digits", "report", "images", "predict"]):
         name, _, bound = requirement.partition(">=")
         bounds[name] = max(bounds.get(name, bound), bound, key=version_key)
     pins = [f"{name}=={bound}" for name, bound in bounds.items()]

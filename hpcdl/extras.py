@@ -12,6 +12,7 @@ DIGITS = ("scikit-learn",)
 REPORT = ("scikit-learn",)
 IMAGES = ("google-crc32c", "pillow")
 BAYES = ("optuna",)
+PREDICT = ("ai-edge-litert", "pillow")
 TENSORBOARD = ("tensorboard",)
 TENSORFLOW = ("tensorflow",)
 

@@ -49,6 +49,7 @@ EXTRAS = {
     "tensorboard": ["tensorboard"],
     "bayes": ["optuna"],
     "images": ["PIL", "google_crc32c"],
+    "predict": ["ai_edge_litert", "PIL"],
 }
 
 

@@ -35,6 +35,7 @@ ALLOWED = {
     "submit mnist_cnn MARENOSTRUM --runs-dir RUNS --dry-run": SUBMITS,
     "sweep mnist_cnn MARENOSTRUM --over model.dropout=0..0.5 --trials 2 --metric accuracy --runs-dir RUNS --dry-run": SUBMITS
     | {"msgspec"},
+    "predict RUN nowhere --here": READS | {"numpy"},
     "status --runs-dir RUNS": READS | {"msgspec"},  # once there is something to remember
     "status RUN": READS,
     "logs RUN": READS,

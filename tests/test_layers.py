@@ -23,6 +23,7 @@ FLOORS = {
         "planfile run",
         "sweeps",
         "local_machine report usercode worker",
+        "predict",
         "mounts",
         "container",
         "image script",

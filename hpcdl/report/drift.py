@@ -33,7 +33,7 @@ LESS_SURE = 0.4
 FEW = 20  # images below which hardly any change shows
 _SURE_ERRORS = 3.0  # standard errors, so that a few odd images do not count
 _MOST_CLASSES = 20  # that have a test of their own
-_MOST_ROWS = 10_000  # of a sample: more would find differences that mean nothing
+MOST_ROWS = 10_000  # of a sample: more would find differences that mean nothing
 _NAMED = 5
 
 
@@ -109,6 +109,9 @@ def read_sample(predictions: Sequence[Path]) -> Sample:
     Raises:
         RunError: a file is missing or damaged, or the runs were tested on different images.
     """
+    for path in predictions:
+        if not path.exists():
+            raise RunError(f"there is no {path}, which would tell what the test's images were like")
     first = read_predictions(predictions[0])
     total = first.probabilities.astype(float)
     for path in predictions[1:]:
@@ -159,9 +162,9 @@ def _at_most(sample: Sample) -> Sample:
     import numpy as np
 
     rows = len(sample.probabilities)
-    if rows <= _MOST_ROWS:
+    if rows <= MOST_ROWS:
         return sample
-    taken = np.linspace(0, rows - 1, _MOST_ROWS).astype(int)
+    taken = np.linspace(0, rows - 1, MOST_ROWS).astype(int)
     looks = None if sample.looks is None else sample.looks[taken]
     return Sample(sample.probabilities[taken], looks)
 

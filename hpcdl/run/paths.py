@@ -145,6 +145,21 @@ class RunPaths:
         return self.root / run_files.PREDICTIONS
 
     @property
+    def export(self) -> Path:
+        """The folder of what the model was exported as."""
+        return self.root / run_files.EXPORT
+
+    @property
+    def exported_model(self) -> Path:
+        """The model for LiteRT, with weights of 32 bits."""
+        return self.export / run_files.EXPORTED_MODEL
+
+    @property
+    def exported_about(self) -> Path:
+        """What every program that uses an exported model must know."""
+        return self.export / run_files.EXPORTED_ABOUT
+
+    @property
     def tensorboard(self) -> Path:
         """Event files; see the trainer's files/tensorboard.py."""
         return self.root / run_files.TENSORBOARD

@@ -1,0 +1,136 @@
+"""Decodes an image file with Pillow to the pixels that the training's decoder gives.
+
+That is `hpcdl/trainer/dataset/decode.py`, in TensorFlow. Both use libjpeg and libpng; what Pillow
+does differently by default is done here as TensorFlow does it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpcdl.contract.new_images import Image as ImageHead
+from hpcdl.contract.new_images import look
+from hpcdl.predict.resizing import resized
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+_ONE_COLOUR = "has one colour only"
+_TURNED = "is turned upright, as its EXIF says"
+_MIRRORED_AXES = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}  # after transposing
+_LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)  # of tf.image.rgb_to_grayscale
+_PNG_WEIGHTS = np.array([9797, 19234, 3737])  # 0.299, 0.587 and the rest, of 32768
+_FORMATS = ("JPEG", "PNG")
+
+
+class UnusableImageError(Exception):
+    """A file cannot be predicted; the message says why, without the file's name."""
+
+
+def read_image(
+    path: str, shape: tuple[int, ...], rounds: bool
+) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
+    """Read one image as a model takes it.
+
+    Args:
+        path: of the file.
+        shape: (height, width, channels) of the model's images; 1 or 3 channels.
+        rounds: whether the training rounded a resized image to whole grey levels.
+
+    Returns:
+        the image as float32 in [0, 1] and as uint8, both of this shape, and notes on what may make
+        the answer worse.
+
+    Raises:
+        UnusableImageError: the file is not an image, damaged, or of a kind that was not trained on.
+    """
+    head = look(path, shape)
+    if not isinstance(head, ImageHead):
+        raise UnusableImageError(head)
+    pixels = _upright(_decoded(path, shape[2]), head.orientation)
+    notes = list(head.notes)
+    if head.orientation > 1:
+        notes.append(_TURNED)
+    if pixels.min() == pixels.max():
+        notes.append(_ONE_COLOUR)
+    if pixels.shape == shape:
+        return pixels.astype(np.float32) / np.float32(255), pixels, notes
+    smooth = resized(pixels, shape[0], shape[1])
+    pixels = np.rint(smooth).astype(np.uint8)
+    values = pixels.astype(np.float32) if rounds else smooth
+    return values / np.float32(255), pixels, notes
+
+
+def _decoded(path: str, channels: int) -> NDArray[Any]:
+    """The uint8 pixels (height, width, channels) as the file has them.
+
+    Raises:
+        UnusableImageError: it cannot be decoded.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large images and odd tags; damage is an error
+            with Image.open(path, formats=_FORMATS) as image:
+                return _pixels(image, channels)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file fails in many ways, and each one is about this file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnusableImageError(f"cannot be decoded: {reason}") from error
+
+
+def _pixels(image: Image, channels: int) -> NDArray[Any]:
+    """The pixels of an opened image, as TensorFlow gives them for this number of channels."""
+    if channels == 1 and image.format == "JPEG" and image.mode == "RGB":
+        image.draft("L", image.size)  # libjpeg's own grey: the first channel as it is stored
+    if image.mode == "CMYK":
+        rgb = _without_inks(np.asarray(image))
+        return _luma(rgb) if channels == 1 else rgb
+    if image.mode in ("P", "PA", "1"):
+        image = image.convert("RGB" if image.mode != "1" else "L")
+    if image.mode in ("LA", "La"):
+        image = image.convert("L")
+    if image.mode in ("RGBA", "RGBa"):
+        image = image.convert("RGB")  # transparent pixels keep the colour that they have
+    pixels = np.asarray(image, np.uint8)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=2)
+    return _png_grey(pixels)
+
+
+def _without_inks(inks: NDArray[Any]) -> NDArray[Any]:
+    """CMYK as RGB. Source: TensorFlow's core/lib/jpeg/jpeg_mem.cc."""
+    left = 255 - inks.astype(np.int32)
+    return (left[..., :3] * left[..., 3:] // 255).astype(np.uint8)
+
+
+def _luma(rgb: NDArray[Any]) -> NDArray[Any]:
+    """RGB as grey, as tf.image.rgb_to_grayscale has it."""
+    grey: NDArray[Any] = rgb.astype(np.float32) / np.float32(255) @ _LUMA
+    return (grey * np.float32(255.5)).astype(np.uint8)[..., None]
+
+
+def _png_grey(rgb: NDArray[Any]) -> NDArray[Any]:
+    """RGB as grey. Source: libpng's pngrtran.c, with the weights that TensorFlow gives it."""
+    grey: NDArray[Any] = rgb.astype(np.int32) @ _PNG_WEIGHTS >> 15
+    return grey.astype(np.uint8)[..., None]
+
+
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """An image turned as EXIF's orientation (1 to 8) says."""
+    if orientation > 4:
+        pixels = pixels.transpose(1, 0, 2)
+    axes = _MIRRORED_AXES.get(orientation)
+    if axes is None:
+        return pixels
+    return np.flip(pixels, axes)
