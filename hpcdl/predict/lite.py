@@ -72,11 +72,11 @@ def _interpreter(file: Path) -> Any:
     Raises:
         RunError: it cannot run the file.
     """
-    from ai_edge_litert.interpreter import Interpreter
-
     content = file.read_bytes()
     try:
         with _silent():
+            from ai_edge_litert.interpreter import Interpreter
+
             interpreter = Interpreter(model_content=content, num_threads=1)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
@@ -87,7 +87,7 @@ def _interpreter(file: Path) -> Any:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """LiteRT names its delegate on stderr, from C++; errors come as exceptions as well."""
+    """LiteRT talks on stderr, from C++; errors come as exceptions as well."""
     before = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
