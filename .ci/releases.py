@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 TESTED = REPOSITORY / f".ci/tested-{PYTHON}.txt"
 NEWEST = REPOSITORY / f".ci/newest-{PYTHON}.txt"
-HOST = "digits,report,images,predict,dev"  # extras of the host's tests; TensorFlow is in none of them
+HOST = "digits,report,images,predict,dev"  # extras of the host's tests: all without TensorFlow
 ALL = f"tensorflow,tensorboard,{HOST},docs"
 FREE = {"matplotlib", "pandas"}  # their tested versions need a newer numpy: pip chooses
 TESTS = ["tests", *(f"--ignore=tests/{name}" for name in ("trainer", "testbed", "containers"))]

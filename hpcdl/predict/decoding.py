@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _ONE_COLOUR = "has one colour only"
-_TURNED = "is turned upright, as its EXIF says"
 _MIRRORED_AXES = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}  # after transposing
 _LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)  # of tf.image.rgb_to_grayscale
 _PNG_WEIGHTS = np.array([9797, 19234, 3737])  # 0.299, 0.587 and the rest, of 32768
@@ -52,16 +51,15 @@ def read_image(
     if not isinstance(head, ImageHead):
         raise UnusableImageError(head)
     pixels = _upright(_decoded(path, shape[2]), head.orientation)
+    values = pixels.astype(np.float32)
+    if pixels.shape != shape:
+        values = resized(pixels, shape[0], shape[1])
+        pixels = np.rint(values).astype(np.uint8)
+    if rounds:
+        values = pixels.astype(np.float32)
     notes = list(head.notes)
-    if head.orientation > 1:
-        notes.append(_TURNED)
     if pixels.min() == pixels.max():
         notes.append(_ONE_COLOUR)
-    if pixels.shape == shape:
-        return pixels.astype(np.float32) / np.float32(255), pixels, notes
-    smooth = resized(pixels, shape[0], shape[1])
-    pixels = np.rint(smooth).astype(np.uint8)
-    values = pixels.astype(np.float32) if rounds else smooth
     return values / np.float32(255), pixels, notes
 
 

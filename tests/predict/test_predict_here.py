@@ -134,17 +134,19 @@ def test_notes_on_doubtful_images(cli, make_run, tmp_path):
     Image.fromarray(pixels(0)).resize((3, 3)).save(folder / "small.png")
     Image.fromarray(pixels(0)).resize((80, 8)).save(folder / "wide.png")
     turned = Image.Exif()
-    turned[0x0112] = 6
-    Image.fromarray(pixels(0)).save(folder / "turned.jpg", exif=turned)
+    turned[0x0112] = 3
+    Image.fromarray(pixels(2)[::-1, ::-1]).save(folder / "turned.jpg", exif=turned, quality=95)
 
     answer = cli("predict", make_run(), folder, "--here")
 
-    notes = {row["file"]: row["notes"] for row in rows(answer)}
+    table = {row["file"]: row for row in rows(answer)}
+    notes = {file: row["notes"] for file, row in table.items()}
     assert notes["alpha.png"] == "its transparency is dropped"
     assert notes["flat.png"] == "has one colour only"
     assert "enlarged more than 2 times" in notes["small.png"]
     assert "squeezed by more than half" in notes["wide.png"]
-    assert "upright" in notes["turned.jpg"]
+    assert notes["turned.jpg"] == ""
+    assert table["turned.jpg"]["answer"] == "low"
 
 
 def test_hostile_file_names(cli, make_run, tmp_path):
