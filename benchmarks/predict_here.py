@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from measure import in_turn, show, show_machine
@@ -54,14 +55,7 @@ def main() -> None:
     shape = json.loads((run / "export" / "model.json").read_text())["shape"]
     print(f"images become {'x'.join(map(str, shape))}")
     for what, seconds in (("first answer", first_s), ("all answers", whole_s)):
-
-        def ours(seconds=seconds) -> float:
-            return seconds(hpcdl)
-
-        def theirs(seconds=seconds) -> float:
-            return seconds(plain)
-
-        show(what, *in_turn(ours, theirs, options.pairs))
+        show(what, *in_turn(partial(seconds, hpcdl), partial(seconds, plain), options.pairs))
     show_machine()
 
 

@@ -6,14 +6,13 @@ passes: a sixth of the pixels are one grey level off, and some answers change.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_DENSE = 1024  # lines up to which one product of whole matrices is quicker
 
 
 def resized(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
@@ -34,32 +33,31 @@ def resized(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 
 
 def _along_rows(values: NDArray[Any], new: int) -> NDArray[Any]:
-    """The values with another number of rows: each is a weighted mean of old ones."""
-    old = len(values)
-    if old == new:
+    """The values with another number of rows: each is a weighted mean of a few old ones."""
+    if len(values) == new:
         return values.astype(np.float32)
-    if old <= _DENSE:
-        weights = np.stack([_weights(place, old, new, 0, old) for place in range(new)])
-        flat = values.reshape(old, -1).astype(np.float32)
-        return (weights @ flat).reshape(new, *values.shape[1:])
-    result = np.empty((new, *values.shape[1:]), np.float32)
-    for place in range(new):
-        reach = max(old / new, 1.0)
-        middle = (place + 0.5) * old / new
-        first, last = max(0, int(middle - reach)), min(old, int(middle + reach) + 1)
-        weights = _weights(place, old, new, first, last)
-        result[place] = np.tensordot(weights, values[first:last].astype(np.float32), 1)
+    sources, weights = _taps(len(values), new)
+    result = np.zeros((new, *values.shape[1:]), np.float32)
+    for rows, its_weights in zip(sources, weights, strict=True):
+        result += its_weights[:, None, None] * values[rows]
     return result
 
 
-def _weights(place: int, old: int, new: int, first: int, last: int) -> NDArray[Any]:
-    """How much each old row from first to last - 1 counts for a new row, float32.
+@lru_cache(maxsize=64)
+def _taps(old: int, new: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Which old rows count for each new row, and how much.
 
-    It falls in a straight line from the new row's middle to that of its neighbours.
+    The weight falls in a straight line from the new row's middle to that of its neighbours.
+
+    Returns:
+        row numbers and float32 weights, (number of old rows that count, new).
     """
     scale = old / new
-    middle = (place + 0.5) * scale
-    distances = np.abs(np.arange(first, last) + 0.5 - middle) / max(scale, 1.0)
-    weights = np.maximum(0, 1 - distances)
-    shares: NDArray[Any] = weights / weights.sum()
-    return shares.astype(np.float32)
+    reach = max(scale, 1.0)
+    middles = (np.arange(new) + 0.5) * scale
+    first = np.floor(middles - reach - 0.5).astype(int)
+    sources = first + np.arange(int(2 * reach) + 3)[:, None]
+    weights = np.maximum(0, 1 - np.abs(sources + 0.5 - middles) / reach)
+    weights[(sources < 0) | (sources >= old)] = 0
+    shares = weights / weights.sum(axis=0)
+    return sources.clip(0, old - 1), shares.astype(np.float32)
