@@ -11,6 +11,7 @@ from typing import Any
 from hpcdl.contract.file_names import shown
 from hpcdl.errors import RunError, UserError
 from hpcdl.run import Run
+from hpcdl.text import hpcdl_command
 
 SCHEMA = 1  # of model.json
 _MOST_NAMES = 10  # in a message
@@ -71,12 +72,17 @@ def _require_exported(runs: Sequence[Run]) -> None:
         ]
         if missing:
             names = " and ".join(missing)
-            remedy = f"hpcdl export {run.paths.root} --to tflite"
+            remedy = export_command(run.paths.root)
             lines.append(
                 f"{run.name}: there is no {names} in {run.paths.export}; make it: {remedy}"
             )
     if lines:
         raise UserError("\n  ".join(["--here needs an exported model", *lines]))
+
+
+def export_command(run_folder: Path) -> str:
+    """The command that makes a run's model for LiteRT."""
+    return hpcdl_command("export", run_folder, "--to", "tflite")
 
 
 def _read(run: Run) -> Exported:
@@ -86,7 +92,7 @@ def _read(run: Run) -> Exported:
         RunError: it is damaged, or was written by a newer hpcdl.
     """
     path = run.paths.exported_about
-    again = f"make it again: hpcdl export {run.paths.root} --to tflite"
+    again = f"make it again: {export_command(run.paths.root)}"
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         schema = about.get("schema_version", SCHEMA)

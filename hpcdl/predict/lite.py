@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcdl.errors import RunError
-from hpcdl.predict.exported import Exported
+from hpcdl.predict.exported import Exported, export_command
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,4 +100,4 @@ def _silent() -> Iterator[None]:
 
 
 def _again(file: Path) -> str:
-    return f"make it again: hpcdl export {file.parent.parent} --to tflite"
+    return f"make it again: {export_command(file.parent.parent)}"
