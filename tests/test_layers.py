@@ -41,7 +41,7 @@ FLOORS = {
         "session",
         "fit model",
         "result",
-        "training",
+        "predict training",
         "serve",
         "__main__",
     ],
