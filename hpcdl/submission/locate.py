@@ -72,7 +72,7 @@ def locate(job: Job, cluster: Cluster, decided: Plan, local: bool = False) -> Lo
         local: whether this machine runs it itself: without the container, if that is not here.
     """
     notes = []
-    message = _why_without_container(decided) if local else None
+    message = without_container(decided) if local else None
     if message:
         notes.append(message)
         decided = replace(decided, container=None)
@@ -83,7 +83,7 @@ def locate(job: Job, cluster: Cluster, decided: Plan, local: bool = False) -> Lo
     return Located(job, packages.located(decided, cluster), run_spec(job, cluster), notes=notes)
 
 
-def _why_without_container(decided: Plan) -> str | None:
+def without_container(decided: Plan) -> str | None:
     """Why this machine runs the program without the plan's container; None where it does not."""
     from hpcdl import local_machine  # here: a batch script that is only printed does without
 
