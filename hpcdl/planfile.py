@@ -7,10 +7,10 @@ from dataclasses import asdict, fields
 from typing import Any, get_type_hints
 
 from hpcdl.errors import UserError
-from hpcdl.planning import Command, Plan, Script, Training, reads_outside
+from hpcdl.planning import Command, Plan, Predict, Script, Training, reads_outside
 
 VERSION = 2  # the first form had no version, and all keys on one level
-_PROGRAMS = {"training": Training, "script": Script, "command": Command}
+_PROGRAMS = {each.kind: each for each in (Training, Script, Command, Predict)}
 
 
 def to_json(plan: Plan) -> dict[str, Any]:

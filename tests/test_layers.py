@@ -41,7 +41,7 @@ FLOORS = {
         "session",
         "explain fit model",
         "export result",
-        "training",
+        "predict training",
         "serve",
         "__main__",
     ],

@@ -122,7 +122,7 @@ def test_writable_run_folder_is_not_submitted(tmp_path, monkeypatch, open_to_all
         (prepared.paths.root / open_to_all).chmod(0o777)
 
     monkeypatch.setattr("hpcdl.submission.send.require_backend", lambda submission: None)
-    monkeypatch.setattr("hpcdl.submission.send.create", create_open)
+    monkeypatch.setattr("hpcdl.submission.send.make", create_open)
 
     with pytest.raises(
         RunError, match=r"can be written by others \(mode 777\), so the job would not run"

@@ -5,9 +5,22 @@ from __future__ import annotations
 import click
 
 from hpcdl.cli import options
+from hpcdl.cli.predict_run import Steps
 
 _HERE = "Predict on this machine, with LiteRT and no container; the table goes to stdout."
+_BACKEND = "Where it runs. Default: where the first RUN ran."
+_SET = "How big the job is: resources.KEY=VALUE. Default: no GPU, one hour. May be repeated."
+_WAIT = "Show its progress until it has ended; exit 1 unless it is done."
 _FAIL = "End with exit code 3 if the model is likely worse on these images than in its test."
+
+
+_steps = options.grouped(
+    "steps",
+    Steps,
+    click.option("--backend", type=click.Choice(["slurm", "local"]), help=_BACKEND),
+    click.option("--set", "-s", "sets", multiple=True, metavar="KEY.PATH=VALUE", help=_SET),
+    click.option("--wait", is_flag=True, help=_WAIT),
+)
 
 
 @click.command(short_help="Predict a folder of images with the models of runs.")
@@ -16,12 +29,14 @@ _FAIL = "End with exit code 3 if the model is likely worse on these images than 
 @options.places
 @click.option("--here", is_flag=True, help=_HERE)
 @click.option("--fail-on-drift", is_flag=True, help=_FAIL)
+@_steps
 def command(
     runs: tuple[str, ...],
     folder: str,
     places: options.Places,
     here: bool,
     fail_on_drift: bool,
+    steps: Steps,
 ) -> int:
     """Predict the images in FOLDER, also in folders below it, with a run's model.
 
@@ -32,6 +47,11 @@ def command(
     The images are held against the run's own test. Whether they have changed
     and whether the model is likely worse on them are two verdicts.
 
+    It is a run like any other, in the image and on the account of the first RUN,
+    without a GPU unless --set resources.gpus=1: its path is printed, and status,
+    wait, logs, result, report, resume and cancel take it. predictions.csv,
+    unusable.csv and predictions.npz are in its folder.
+
     --here needs what `hpcdl export RUN --to tflite` makes. The table goes to
     stdout, everything else to stderr.
 
@@ -40,13 +60,19 @@ def command(
     worse.
 
     \b
+    hpcdl predict k3f9 photos/ --wait
+    hpcdl predict k3f9 p0aa photos/ --set resources.time=04:00:00 --set resources.gpus=1
+    hpcdl predict k3f9 /data/new --wait --fail-on-drift || mail -s "look at /data/new" me
     hpcdl predict k3f9 photos/ --here > predictions.csv
     hpcdl predict k3f9 p0aa photos/ --here > predictions.csv
-    hpcdl predict k3f9 photos/ --here --fail-on-drift > predictions.csv
     """
     chosen = options.choose(runs, places)
-    if here:
-        from hpcdl.cli.predict_here import predict_here
+    if not here:
+        from hpcdl.cli.predict_run import predict_as_run
 
-        return predict_here(chosen, folder, fail_on_drift)
-    raise click.UsageError("expected --here")
+        return predict_as_run(chosen, folder, steps, fail_on_drift)
+    if steps != Steps():
+        raise click.UsageError("--here predicts at once: without --backend, --set and --wait")
+    from hpcdl.cli.predict_here import predict_here
+
+    return predict_here(chosen, folder, fail_on_drift)

@@ -45,6 +45,9 @@ def command(
     path is printed. Copy it to your own machine, or open it here with --open. If
     no browser opens, --open says so, and the exit code is 1.
 
+    Of a prediction it shows how often each class was the answer, what has changed
+    since the test, the least certain images, and what could not be used.
+
     Of a sweep it shows the best trials, all learning curves, how the parameters
     go together and which of them matter, what was pruned and what failed, and
     the cost. --text prints the same in brief.
@@ -84,6 +87,10 @@ def _page(run: Run, show_env: bool) -> str:
     """The page of a run or a sweep."""
     from hpcdl.report.page import report
 
+    if run.is_prediction():
+        from hpcdl.report.prediction_page import prediction_report
+
+        return prediction_report(run, show_env)
     if not is_sweep(run):
         return report(run, show_env)
     from hpcdl.report.sweep_facts import read

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcdl.cli import options
+from hpcdl.cli.result_prediction import prediction_details
 from hpcdl.cli.run_lines import failure_lines, summary_line
 from hpcdl.contract.fold_table import table
 from hpcdl.contract.model_facts import describe_tested, describe_use
@@ -70,6 +71,8 @@ def _print_result(run: Run, status: Status, result: dict[str, Any]) -> None:
     figures = len(list(run.paths.figures.glob("*.png")))
     if figures:
         details.append(("figures", f"{figures} in {run.paths.figures}"))
+    if run.paths.predictions_csv.exists():
+        details.append(("answers in", str(run.paths.predictions_csv)))
     details.append(("run", str(run.paths.root)))
     for name, text in details:
         click.echo(f"  {name:<10} {text}")
@@ -90,7 +93,7 @@ def _without_secrets(result: dict[str, Any]) -> dict[str, Any]:
 
 def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
     """What stands below the summary, as (name, text)."""
-    details = []
+    details = prediction_details(result)
     if _section(result, "model"):
         details.append(("model", _model(result["model"])))
     if _section(result, "data"):

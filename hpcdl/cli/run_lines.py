@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcdl.formats import duration
 from hpcdl.run import states
-from hpcdl.run.score import metric_texts
+from hpcdl.run.score import metric_texts, prediction_text
 from hpcdl.text import with_run
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def summary_line(result: dict[str, Any], status: Status | None = None) -> str:
     if "total_s" in timing:
         line += f" in {duration(timing['total_s'])}{_with_waits(timing['total_s'], status)}"
     details = []
+    if "images" in result:
+        details.append(prediction_text(result))
     accuracy = (result.get("test") or {}).get("accuracy")
     if isinstance(accuracy, float):
         details.append(f"test accuracy {accuracy:.4f}{_deviation(result)}")

@@ -112,7 +112,7 @@ def command(
             return 2
         notes = check_notes
     run = submit(submission, sys.argv)
-    _say_sent(run, cluster.name, notes)
+    say_sent(run, cluster.name, notes)
     for before in submission.after:
         options.say(f"after {before.run}{' (however it ends)' if before.any_end else ''}")
     click.echo(run.paths.root)
@@ -171,7 +171,7 @@ def check_first(
     return [f"checked in {report.seconds:.1f} s", *report.notes]
 
 
-def _say_sent(run: Run, cluster: str, notes: list[str]) -> None:
+def say_sent(run: Run, cluster: str, notes: list[str]) -> None:
     """Say which jobs the run has.
 
     Args:

@@ -98,6 +98,9 @@ class _Bar(_Lines):
         if status.state == states.RUNNING and trains and heartbeat.steps_per_epoch:
             self._show_epoch(heartbeat, heartbeat.steps_per_epoch)
             return
+        if status.state == states.RUNNING and heartbeat.phase == "predicting":
+            self._show_files(heartbeat)
+            return
         waiting_for = status.state
         if status.state == states.RUNNING:
             waiting_for = status.phase or "starting"
@@ -115,6 +118,16 @@ class _Bar(_Lines):
             words += f"loss {heartbeat.loss:.4f}"
         self._redraw(
             visible=True, description=description, total=steps, completed=step, words=words
+        )
+
+    def _show_files(self, heartbeat: Heartbeat) -> None:
+        """Show how many files of a prediction are done."""
+        done, total = heartbeat.step or 0, heartbeat.steps
+        words = f"{done:,} files"
+        if total:
+            words = f"{done:,} of {total:,} files"
+        self._redraw(
+            visible=True, description="predicting", total=total, completed=done, words=words
         )
 
     def _redraw(self, **fields: Any) -> None:

@@ -7,12 +7,15 @@ paths of them.
 from __future__ import annotations
 
 SPEC = "run.json"  # written by the host
+PREDICTION = "predict.json"  # written by the host, of a prediction
 STOP = "stop"  # a marker of the host: the program is asked to save and stop
 METRICS = "metrics.jsonl"
 HEARTBEAT = "heartbeat.json"
 RESULT = "result.json"
 FAILURE = "failure.json"
 PREDICTIONS = "predictions.npz"
+PREDICTIONS_CSV = "predictions.csv"  # of new images; so is the next
+UNUSABLE_CSV = "unusable.csv"
 FEATURES = "features.npz"
 TEACHER = "teacher.npz"  # what the teacher of a distillation answers
 SAMPLES = "samples.png"

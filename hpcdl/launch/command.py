@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from shutil import which
-from typing import Any
 
 from hpcdl import container, modules, planfile
 from hpcdl.container import Places, environment, plain, visible_gpus
@@ -19,7 +18,7 @@ from hpcdl.mounts.binds import parse
 from hpcdl.mounts.gathering import Gather
 from hpcdl.mounts.needed import training_paths
 from hpcdl.mounts.staged_sets import linked
-from hpcdl.planning import SUPPORT, Plan, Script, Training
+from hpcdl.planning import SUPPORT, Plan, Predict, Script, Training
 from hpcdl.run import records
 from hpcdl.run.after import read_after
 from hpcdl.run.paths import RunPaths, TrialPaths
@@ -77,7 +76,7 @@ def places_of(
             tmp=tmp,
             after=_runs_before(paths),
         )
-    trainer = isinstance(plan.program, Training)
+    trainer = plan.program.keeps_state
     return Places(
         workdir=plan.program.workdir or str(paths.root if trainer else paths.work),
         home=str(paths.home),
@@ -120,10 +119,8 @@ def passed(plan: Plan) -> dict[str, str]:
 def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
     """What the container must see: the run, hpcdl's code, the data, the working directory."""
     binds = [str(paths.shown())]
-    training: dict[str, Any] = {}
-    if isinstance(plan.program, Training):
+    if plan.program.keeps_state:
         binds.append(f"{code}:{code}:ro")
-        training = records.spec(paths)
     else:
         support = _support(paths)
         if support is not None and not Path(support).is_relative_to(paths.root):
@@ -136,7 +133,7 @@ def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
     if plan.container is None:
         return []
     gather = Gather(plan, [*binds, *plan.container.shown])
-    for key, path in training_paths(training):  # the login node may not see what this node does
+    for key, path in _paths_read(paths, plan):  # the login node may not see what this node does
         gather.need(path, key)
         gather.links_in(path, key)
     if isinstance(plan.program, Training) and (cache := features_cache(paths)):
@@ -144,6 +141,14 @@ def _binds(paths: RunPaths, plan: Plan, code: str) -> list[str]:
             Path(cache).mkdir(parents=True, exist_ok=True)
             binds.append(gather.writable(cache))
     return [*binds, *gather.shown.binds]
+
+
+def _paths_read(paths: RunPaths, plan: Plan) -> Iterator[tuple[str, str]]:
+    """The files and folders that hpcdl's own programs read, by what they are called."""
+    if isinstance(plan.program, Training):
+        yield from training_paths(records.spec(paths))
+    if isinstance(plan.program, Predict):
+        yield "FOLDER", plan.program.folder
 
 
 def data_path(paths: RunPaths) -> str | None:

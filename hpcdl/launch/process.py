@@ -35,7 +35,7 @@ from hpcdl.launch.served_trainer import ServedTrainer
 from hpcdl.launch.stop_signal import StopSignal
 from hpcdl.launch.task import TaskContext
 from hpcdl.launch.watchers import KillWatcher, RemovedWatcher, Watcher
-from hpcdl.planning import Plan, Training
+from hpcdl.planning import Plan
 from hpcdl.run import states
 from hpcdl.run.causes import Ending
 from hpcdl.run.logs import tail
@@ -162,7 +162,7 @@ def _start_and_wait(this: ProgramRun, tmp: str) -> _Ended:
     start = _Start(argv, env, plain(places.workdir), places.lifeline)
     watchers = this.watchers()
     try:
-        if isinstance(plan.program, Training):
+        if plan.program.keeps_state:
             with keep_trying("the log", lambda: _open_log(paths, attempt), paths) as log:
                 trainer = this.served and this.served.start(paths, attempt, places)
                 child = trainer or start.with_output(log.fileno(), log.fileno())

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.files import write_json
-from hpcdl.planning import Command, Plan, Script
+from hpcdl.planning import Command, Plan, Predict, Script
+from hpcdl.report.predicted import drift_keys
 from hpcdl.run import states
 from hpcdl.run.causes import Outcome
-from hpcdl.run.hints import COMMAND_HINTS, hint
+from hpcdl.run.hints import COMMAND_HINTS, PREDICTION_HINTS, hint
 from hpcdl.run.legacykeras import tf_keras_hint
 from hpcdl.run.logs import tail, telling_lines
 from hpcdl.run.metrics import read_metrics
@@ -68,6 +69,8 @@ def finish(
         _add_metrics(result, paths)
     if isinstance(plan.program, Command):
         result["command"] = plan.program.words
+    if isinstance(plan.program, Predict) and outcome.state == states.DONE:
+        result.update(drift_keys(paths))
     ends = {event.attempt: event for event in events if event.is_end}
     result["attempts"] = []
     for number in sorted(ends):
@@ -99,8 +102,10 @@ def _add_failure(
     """Why the run failed, what to try next, and the lines of the log that show it."""
     failure = Failure.read(paths)
     usual_hint = hint(outcome.cause, not plan.program.keeps_state, plan.container is not None)
-    if plan.program.on_host and outcome.cause in COMMAND_HINTS:
-        usual_hint = COMMAND_HINTS[outcome.cause]
+    if plan.program.on_host:
+        usual_hint = COMMAND_HINTS.get(outcome.cause or "", usual_hint)
+    if isinstance(plan.program, Predict):
+        usual_hint = PREDICTION_HINTS.get(outcome.cause or "", usual_hint)
     log = paths.log(attempt)
     result["message"] = failure.message or _message(log, plan, outcome)
     result["hint"] = failure.hint or _hint_from_log(log, paths, plan) or usual_hint

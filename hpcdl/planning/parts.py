@@ -127,7 +127,30 @@ class Command:
         return [python, "-c", RUN_COMMAND, *self.words]
 
 
-Program = Union[Training, Script, Command]
+@dataclass(frozen=True)
+class Predict:
+    """The program of a prediction: hpcdl's own, in the container, which reads predict.json.
+
+    Args:
+        reads: the folders of the runs whose models it uses, and that of the images.
+        folder: that of the images.
+    """
+
+    reads: list[str]
+    folder: str
+
+    kind: ClassVar[str] = "predict"
+    on_host: ClassVar[bool] = False
+    keeps_state: ClassVar[bool] = True  # it saves block by block
+    workdir: ClassVar[Optional[str]] = None
+    stop_signal: ClassVar[Optional[str]] = None
+
+    def argv(self, python: str, place: Callable[[str], FileName]) -> list[str | FileName]:
+        """The program's words; for the arguments see `Training.argv`."""
+        return [python, "-m", "hpcdl.trainer", self.kind, place(f"{self.kind}.json")]
+
+
+Program = Union[Training, Script, Command, Predict]
 
 
 @dataclass(frozen=True)

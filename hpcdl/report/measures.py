@@ -109,6 +109,23 @@ def _devices(run: Facts) -> str | None:
     return run.devices
 
 
+def _predicted(key: str) -> Callable[[Facts], Any]:
+    """Reads a key of a prediction's result.json."""
+    return lambda run: run.result.get(key)
+
+
+def _verdict(key: str) -> Callable[[Facts], Any]:
+    """Reads a verdict of a prediction on its images, as a word."""
+
+    def value(run: Facts) -> str | None:
+        verdict = run.section("drift").get(key)
+        if verdict is None:
+            return None
+        return "yes" if verdict else "no"
+
+    return value
+
+
 def _layers(depth: int) -> str:
     return formats.several(depth, "layer")
 
@@ -151,6 +168,10 @@ SCORES = (
 )
 # Below the metrics of scripts
 OTHERS = (
+    Measure("images", "images predicted", _predicted("images"), formats.count),
+    Measure("unusable", "unusable files", _predicted("unusable"), formats.count),
+    Measure("changed", "changed since the test", _verdict("changed")),
+    Measure("likely_worse", "likely worse", _verdict("likely_worse")),
     Measure("best_epoch", "best epoch", _best_epoch),
     Measure("tested_epoch", "tested epoch", _tested_epoch),
     Measure("epochs", "epochs", _epochs),

@@ -55,10 +55,10 @@ def report(run: Run, shows_env: bool = False) -> str:
     return render(
         "page.html.j2",
         facts=facts,
-        when=_when(facts),
+        when=when(facts),
         summary=sentences(facts, _fit(facts), scores),
         figures=_figures(facts),
-        failure=_failure(facts),
+        failure=failure(facts),
         charts=charts.curves(facts),
         folds=_fold_table(facts),
         fold_charts=charts.folds(facts),
@@ -147,7 +147,7 @@ def _fit(facts: Facts) -> Fit | None:
     return judge(counted, Setting(classes, facts.restored_epoch, facts.is_script, unit))
 
 
-def _when(facts: Facts) -> str:
+def when(facts: Facts) -> str:
     """When the run was, in one line."""
     texts = []
     for name, text in times.moments(facts):
@@ -224,7 +224,7 @@ def _figures(facts: Facts) -> list[tuple[str, str]]:
     return figures
 
 
-def _failure(facts: Facts) -> dict[str, Any] | None:
+def failure(facts: Facts) -> dict[str, Any] | None:
     """Why a run failed, with the lines of the log that show it."""
     if facts.status.state not in (states.FAILED, states.LOST):
         return None

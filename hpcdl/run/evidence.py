@@ -108,7 +108,7 @@ def read(paths: RunPaths) -> Evidence:
         stopping=paths.stop.exists(),
         process_gone=process_gone,
         slurm_end_state=slurm_end_state,
-        is_script=not paths.spec.exists(),
+        is_script=not (paths.spec.exists() or paths.prediction.exists()),
         after=[before.name for before in read_after(paths)],
         missed=[str(before) for before in missed(paths)],
     )

@@ -154,7 +154,11 @@ class Run:
 
     def is_script(self) -> bool:
         """Whether it runs the user's own script; a training has a run.json."""
-        return not self.paths.spec.exists()
+        return not (self.paths.spec.exists() or self.is_prediction())
+
+    def is_prediction(self) -> bool:
+        """Whether it predicts images with the models of other runs."""
+        return self.paths.prediction.exists()
 
     def job_ids(self) -> list[str]:
         """SLURM's ids of its jobs, in the order in which they run; none for a local run."""

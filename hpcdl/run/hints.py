@@ -41,6 +41,14 @@ COMMAND_HINTS = {
     states.TIME_LIMIT: f"ask for more: --set resources.time=HH:MM:SS; or {_COMMAND_AGAIN}",
     states.NODE_FAILURE: f"{_COMMAND_AGAIN}, on another node",
 }
+# Of a prediction
+PREDICTION_HINTS = {
+    "data": "hpcdl logs RUN shows which files; unusable.csv in the run's folder has all reasons",
+    "out_of_memory": "ask for more memory: hpcdl retry RUN, or --set resources.memory_gb=N",
+    "internal": "hpcdl logs RUN shows more; hpcdl resume RUN goes on with the next images",
+    states.TIME_LIMIT: "hpcdl resume RUN goes on with the next images",
+    states.NODE_FAILURE: "hpcdl resume RUN goes on with the next images, on another node",
+}
 _SHELL = re.compile("; (?:or )?hpcdl shell RUN")
 # hpcdl saves nothing for a script: it can only go on from what it saved itself.
 _RUNS_AGAIN = "hpcdl resume RUN runs the script again, from its start unless it saved its state"

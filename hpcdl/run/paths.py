@@ -37,6 +37,11 @@ class RunPaths:
         return self.root / run_files.SPEC
 
     @property
+    def prediction(self) -> Path:
+        """The PredictSpec of a prediction; only that has one."""
+        return self.root / run_files.PREDICTION
+
+    @property
     def manifest(self) -> Path:
         """Versions, hashes, the command line."""
         return self.root / "manifest.json"
@@ -167,6 +172,16 @@ class RunPaths:
     def exported_about(self) -> Path:
         """What every program that uses an exported model must know."""
         return self.export / run_files.EXPORTED_ABOUT
+
+    @property
+    def predictions_csv(self) -> Path:
+        """What a prediction says of each image; see `hpcdl.contract.prediction_table`."""
+        return self.root / run_files.PREDICTIONS_CSV
+
+    @property
+    def unusable_csv(self) -> Path:
+        """Which files a prediction could not use, and why."""
+        return self.root / run_files.UNUSABLE_CSV
 
     @property
     def tensorboard(self) -> Path:

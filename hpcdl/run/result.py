@@ -94,6 +94,18 @@ def _test(value: Any) -> Record:
     return metrics
 
 
+# Of a prediction; `hpcdl.report.drift` tells what it means
+_DRIFT = kinds.object_with(
+    {
+        "changed": kinds.flag,
+        "what": kinds.list_of(kinds.text),
+        "p": kinds.finite,
+        "psi": kinds.finite,
+        "confidence": kinds.object_with({"new": kinds.finite, "test": kinds.finite}),
+        "likely_worse": kinds.flag,
+        "rows": kinds.object_with({"new": kinds.whole, "test": kinds.whole}),
+    }
+)
 _RESULT = kinds.object_with(
     {"state": kinds.state},
     {
@@ -143,6 +155,14 @@ _RESULT = kinds.object_with(
         ),
         "cross_validation": _cross_validation,
         "export": kinds.list_of(kinds.object_with({"kind": kinds.text}, {"why": kinds.text})),
+        "images": kinds.whole,
+        "unusable": kinds.whole,
+        "images_per_s": kinds.amount,
+        "folder": kinds.text,
+        "runs": kinds.list_of(kinds.text),
+        "answers": kinds.each(kinds.whole),
+        "drift": kinds.or_none(_DRIFT),
+        "drift_problem": kinds.text,
     },
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpcdl.formats import metric
+from hpcdl.formats import metric, several
 from hpcdl.run import states
 
 if TYPE_CHECKING:
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def score(paths: RunPaths, status: Status, evidence: Evidence) -> str:
-    """A training's test accuracy once it is done; a script's newest metrics, or its last line.
+    """What a run has reached.
+
+    Of a training that is its test accuracy, of a prediction how many images, once it is done; of a
+    script its newest metrics, or its last line.
 
     Args:
         paths: the run.
@@ -28,8 +31,27 @@ def score(paths: RunPaths, status: Status, evidence: Evidence) -> str:
         return _script_score(paths, status, result)
     if status.state != states.DONE:
         return ""
+    if "images" in result:
+        return prediction_text(result)
     accuracy = (result.get("test") or {}).get("accuracy")
     return f"test accuracy {accuracy:.4f}" if isinstance(accuracy, float) else ""
+
+
+def prediction_text(result: dict[str, Any]) -> str:
+    """What came out of a prediction: 2,000 images, 3 unusable, likely worse.
+
+    Args:
+        result: its result.json.
+    """
+    texts = [several(result["images"], "image")]
+    if result.get("unusable"):
+        texts.append(f"{result['unusable']:,} unusable")
+    drift = result.get("drift")
+    if drift and drift["likely_worse"]:
+        texts.append("likely worse than in the test")
+    elif drift and drift["changed"]:
+        texts.append("changed")
+    return ", ".join(texts)
 
 
 def metric_texts(values: dict[str, Any], most: int = 8) -> list[str]:

@@ -42,7 +42,7 @@ def tidy(paths: RunPaths) -> None:
     _remove_empty_folders(paths.work)
     _tidy_home(paths.home, str(records.plan(paths).get("data_root", "")))
     with suppress(OSError):
-        if "progress" in result.keys:
+        if "progress" in result.keys or "images" in result.keys:
             paths.heartbeat.unlink()
     with suppress(OSError, UnicodeDecodeError):
         lines = paths.local_log.read_text(encoding="utf-8").splitlines()

@@ -73,7 +73,7 @@ def locate(job: Job, cluster: Cluster, decided: Plan, local: bool = False) -> Lo
         local: whether this machine runs it itself: without the container, if that is not here.
     """
     notes = []
-    message = _why_without_container(decided) if local else None
+    message = without_container(decided) if local else None
     if message:
         notes.append(message)
         decided = replace(decided, container=None)
@@ -93,7 +93,7 @@ def with_models(job: Job, cluster: Cluster, runs_dir: str | None = None) -> Job:
     return with_other_runs(job, cluster, runs_dir)
 
 
-def _why_without_container(decided: Plan) -> str | None:
+def without_container(decided: Plan) -> str | None:
     """Why this machine runs the program without the plan's container; None where it does not."""
     from hpcdl import local_machine  # here: a batch script that is only printed does without
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,7 @@ class Submission:
         after: the runs that must have ended before.
         cluster: the profile; None where there is none.
         made_before: data sets that the pipeline's steps before it make.
+        fill: what writes more into the run folder before it gets its name.
     """
 
     job: Job
@@ -64,6 +65,7 @@ class Submission:
     after: list[After] = field(default_factory=list)
     cluster: Cluster | None = None
     made_before: Sequence[str] = ()
+    fill: Callable[[RunPaths], None] | None = None
 
     @property
     def profile_file(self) -> str:
@@ -227,7 +229,7 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
     require_after(submission.after, submission.plan, in_slurm=submission.backend == "slurm")
     packages.require(submission.plan)
     with submission.within_budget():
-        _make(submission, command_line)
+        make_folder(submission, command_line)
         try:
             send_run(paths)
         except SchedulerError as error:
@@ -238,10 +240,12 @@ def submit(submission: Submission, command_line: Sequence[str] = ()) -> Run:
     return Run(paths.root)
 
 
-def _make(submission: Submission, command_line: Sequence[str]) -> None:
+def make_folder(submission: Submission, command_line: Sequence[str]) -> None:
     """Make the run folder, ready to be sent."""
     paths = submission.paths
-    origin = Origin(command_line, submission.code_sha, profile=submission.profile_file)
+    origin = Origin(
+        command_line, submission.code_sha, submission.fill, profile=submission.profile_file
+    )
     make(paths, submission.job, submission.plan, submission.spec, origin)
     if submission.script is not None:
         for folder in (paths.root, paths.submitit):

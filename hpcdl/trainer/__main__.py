@@ -1,6 +1,7 @@
 """``python -m hpcdl.trainer RUN_JSON``: faults become text, failure.json and an exit status.
 
-``--serve`` in place of RUN_JSON forks such trainers on request: see `hpcdl.trainer.serve`.
+``predict PREDICT_JSON`` in place of RUN_JSON predicts the images of a folder. ``--serve`` there
+forks trainers on request: see `hpcdl.trainer.serve`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 from hpcdl.contract.checks import check_fit, check_spec
 from hpcdl.contract.errors import (
@@ -26,6 +27,7 @@ from hpcdl.contract.errors import (
     UserCodeError,
 )
 from hpcdl.contract.machine import cpus
+from hpcdl.contract.predict_spec import PredictSpec
 from hpcdl.contract.spec import (
     EXIT_DONE,
     EXIT_INTERNAL,
@@ -44,14 +46,21 @@ def main(argv: List[str]) -> int:
     """Do the run described by a run.json.
 
     Args:
-        argv: the path of run.json, alone. Its folder is the run folder.
+        argv: the path of run.json, alone; or a word of `_TASKS` and the path of its file. The
+            file's folder is the run folder.
 
     Returns:
         the exit status, one of `hpcdl.contract.exit_status`.
     """
+    do: Callable[[RunDir], None] = _run
+    if len(argv) == 2 and argv[0] in _TASKS:
+        do = _TASKS[argv[0]]
+        argv = argv[1:]
     if len(argv) != 1 or not os.path.isdir(os.path.dirname(os.path.abspath(argv[0]))):
         print(
-            "usage: python -m hpcdl.trainer RUN_JSON (in an existing folder); got {}".format(argv),
+            "usage: python -m hpcdl.trainer [predict] FILE (in an existing folder); got {}".format(
+                argv
+            ),
             file=sys.stderr,
         )
         return EXIT_SPEC
@@ -70,7 +79,8 @@ def main(argv: List[str]) -> int:
         keep_trying("the log", lambda: separate_noise(run_dir.noise_log))
         keep_trying("the run folder", run_dir.tidy)
         run_dir.heartbeat(phase="starting")
-        _run(run_dir)
+        _say_hello(run_dir)
+        do(run_dir)
     except Stopped as stopped:
         say(stopped.message)
         return EXIT_STOPPED
@@ -79,14 +89,17 @@ def main(argv: List[str]) -> int:
     return EXIT_DONE
 
 
-def _run(run_dir: RunDir) -> None:
-    """Do the run: read its spec, load its data set, and train."""
+def _say_hello(run_dir: RunDir) -> None:
     say(
         "hpcdl {}  python {}  host {}  {} CPUs  attempt {}".format(
             __version__, platform.python_version(), socket.gethostname(), cpus(), run_dir.attempt
         )
     )
-    run = _read_spec(run_dir.run_json)
+
+
+def _run(run_dir: RunDir) -> None:
+    """Do the run: read its spec, load its data set, and train."""
+    run = RunSpec.from_json(_text(run_dir.run_json))
     check_spec(run)
     run_dir.heartbeat(phase="loading")
     from hpcdl.trainer.dataset import load  # numpy, which the checks above do without
@@ -104,10 +117,21 @@ def _run(run_dir: RunDir) -> None:
     training.train_and_evaluate(run, run_dir, dataset, timing)
 
 
-def _read_spec(path: str) -> RunSpec:
+def _predict(run_dir: RunDir) -> None:
+    """Predict the images of a folder."""
+    spec = PredictSpec.from_json(_text(run_dir.run_json))
+    from hpcdl.trainer.predict.run import predict
+
+    predict(spec, run_dir)
+
+
+_TASKS: Dict[str, Callable[[RunDir], None]] = {"predict": _predict}
+
+
+def _text(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
-            return RunSpec.from_json(file.read())
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError("{}: cannot be read: {}".format(path, error)) from error
 

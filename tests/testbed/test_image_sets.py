@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.testbed.conftest import Bed, new_bed, start_again, until
+from tests.testbed.conftest import Bed, Run, new_bed, start_again, until
 
 pytestmark = pytest.mark.testbed
 Image = pytest.importorskip("PIL.Image")
@@ -51,6 +51,35 @@ def test_shipped_jobs_train_on_images(shared: Bed, job: str, image: str) -> None
     assert "48 images split off as the test part" in run.log()
     page = Path(shared.run("hpcdl", "report", run.path).stdout.rstrip("\n")).read_text()
     assert "three</th>" in page or ">three<" in page, "classes have their names"
+    if (job, image) == ("images_cnn", "tf2.11"):
+        check_predictions(shared, run)
+
+
+def check_predictions(shared: Bed, trained: Run) -> None:
+    """The set's own images and an odd file are predicted through SLURM, and on this machine."""
+    new = shared.folder / "new images"
+    shutil.copytree(shared.folder / "data/images", new)
+    shared.write("new images/notes.txt", "who took them")
+    (new / "linked.jpg").symlink_to(shared.folder / "data/images/one/0.jpg")
+    sent = shared.run("hpcdl", "predict", trained.path, new, "--wait")
+    prediction = Run(shared, Path(sent.stdout.rstrip("\n")))
+    assert prediction.path.parent == shared.runs / "images-cnn-predict"
+    assert "gres" not in (prediction.path / "script.sbatch").read_text()
+    result = prediction.json("result.json")
+    assert (result["images"], result["unusable"]) == (241, 1)
+    assert result["versions"]["tensorflow"].startswith("2.11")
+    assert result["drift"]["likely_worse"] is False
+    table = (prediction.path / "predictions.csv").read_text()
+    right = [line for line in table.splitlines() if line.partition("/")[0] in line.split(",")[1]]
+    assert len(right) > 0.6 * 240
+    assert prediction.status()["state"] == "done"
+    words = shared.run("hpcdl", "result", prediction.path).stdout
+    assert "241 images of" in words
+    assert "worse      not likely" in words
+    page = Path(shared.run("hpcdl", "report", prediction.path).stdout.rstrip("\n")).read_text()
+    assert "The least certain images" in page
+    here = shared.run("hpcdl", "predict", trained.path, new, "--backend", "local", "--wait")
+    assert (Path(here.stdout.rstrip("\n")) / "predictions.csv").read_text() == table
 
 
 def test_stopped_run_on_images_is_exact(shared: Bed) -> None:

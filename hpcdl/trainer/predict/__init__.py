@@ -1,0 +1,1 @@
+"""Predicts the images of a folder with saved models, block by block."""

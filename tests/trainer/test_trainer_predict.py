@@ -1,0 +1,256 @@
+"""A folder of new images is predicted as the training saw its own, and a kill changes nothing."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpcdl.contract.predict_spec import Member, PredictSpec
+from hpcdl.contract.spec import DataSpec, FunctionSpec, TrainSpec
+from tests.trainer.conftest import REPOSITORY, RunFolder, each_keras
+
+Image = pytest.importorskip("PIL.Image")
+# Keras 3 reads its variables as numpy 2 does not like it any more
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+CLASSES = ["cat", "dog", "hen"]
+MODEL = '''
+"""A user's model, with a layer of its own."""
+import tensorflow as tf
+
+
+class Times(tf.keras.layers.Layer):
+    def call(self, inputs):
+        return inputs * 3.0
+
+
+def small(shape, classes):
+    layers = tf.keras.layers
+    first = [tf.keras.Input(shape), Times(), layers.Flatten()]
+    return tf.keras.Sequential([*first, layers.Dense(classes, "softmax")])
+'''
+
+
+def write_image(path: Path, pixels: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+
+
+def write_odd_files(folder: Path) -> None:
+    """What people have among their images."""
+    noise = np.random.default_rng(3).integers(0, 255, (60, 60, 4))
+    write_image(folder / "alpha.png", noise)
+    write_image(folder / "one.png", np.full((12, 12, 3), 9))
+    write_image(folder / "small.png", noise[:4, :4, :3])
+    write_image(folder / "wide.jpg", noise[:14, :, :3])
+    write_image(folder / "=1+1.png", noise[:12, :12, :3])
+    Image.fromarray(np.arange(144, dtype=np.uint16).reshape(12, 12)).save(folder / "deep.png")
+    whole = (folder / "alpha.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[:100])
+    damaged = bytearray(whole)
+    damaged[200:204] = b"\0\1\2\3"
+    (folder / "damaged.png").write_bytes(damaged)
+    (folder / "film.mp4").write_bytes(b"\0\0\0\x20ftypmp42")
+    (folder / "notes.txt").write_text("who took them")
+    (folder / "nowhere.png").symlink_to("/nowhere.png")
+
+
+@pytest.fixture(scope="module")
+def trained(make_run, run_trainer):
+    """A run of a user's model on a folder of images, in which test has names and odd sizes."""
+    random = np.random.default_rng(1)
+    run = make_run(
+        data=DataSpec(path="images", image_size=[12, 12]),
+        model=FunctionSpec("my:small"),
+        train=TrainSpec(epochs=1, batch_size=20),
+    )
+    for label, name in enumerate(CLASSES):
+        for number in range(30):
+            pixels = random.integers(0, 90, (14, 13, 3))
+            pixels[4 * label : 4 * label + 4] += 150
+            part = "test" if number < 20 else "train"
+            write_image(run.path / "images" / part / name / f"{number:02}.png", pixels)
+    (run.path / "user").mkdir()
+    for place in (run.path, run.path / "user"):
+        (place / "my.py").write_text(MODEL)
+    ended = run_trainer(run)
+    assert ended.status == 0, ended.stderr
+    (run.path / "my.py").unlink()  # what predicts has the frozen copy alone
+    return ended
+
+
+def member(trained: RunFolder) -> Member:
+    model = trained.json("result.json")["model"]
+    keys = {key: model[key] for key in ("file", "output", "needs")}
+    shape, high = model["input"]["shape"], model["input"]["range"][1]
+    user = str(trained.path / "user")
+    return Member(run=str(trained.path), shape=shape, white=high, user=user, **keys)
+
+
+@pytest.fixture(scope="module")
+def predict(trainer_command, tmp_path_factory):
+    """Starts the trainer on a prediction in a new run folder."""
+
+    def start(spec: PredictSpec, folder: Path | None = None) -> tuple[Any, Path]:
+        if folder is None:
+            folder = tmp_path_factory.mktemp("prediction")
+            (folder / "predict.json").write_text(spec.to_json())
+        env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HPCDL_LIFELINE": "stdin"}
+        argv = [*trainer_command, "predict", str(folder / "predict.json")]
+        with (folder / "log").open("ab") as log:
+            process = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        return process, folder
+
+    return start
+
+
+def ended(process: Any, folder: Path) -> int:
+    """The exit status; stdin stays open until then, as launch keeps it."""
+    status = process.wait(timeout=200)
+    process.stdin.close()
+    assert status in (0, 75), (folder / "log").read_text()
+    return int(status)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@each_keras
+def test_killed_prediction_has_same_csv(trained, predict):
+    images = trained.path / "images" / "test"
+    write_odd_files(images)
+    spec = PredictSpec("p", str(images), CLASSES, [member(trained)], block_images=2)
+    process, whole = predict(spec)
+    assert ended(process, whole) == 0
+    process, folder = predict(spec)
+    blocks = folder / "blocks"
+    until = time.monotonic() + 120
+    while not (blocks / "000002.npz").exists() and time.monotonic() < until:
+        time.sleep(0.002)
+    process.stdin.close()  # launch is gone: the trainer is killed at once
+    assert process.wait(timeout=60) != 0
+    saved = len(list(blocks.glob("*.npz")))
+    (images / "late.png").write_bytes((images / "one.png").read_bytes())
+    (folder / "stop").touch()
+    process, _ = predict(spec, folder)
+    assert 3 <= saved < 35
+    assert ended(process, folder) == 75
+    assert json.loads((folder / "heartbeat.json").read_text())["saved_images"] >= 2 * saved + 2
+    (folder / "stop").unlink()
+    process, _ = predict(spec, folder)
+    assert ended(process, folder) == 0
+
+    for name in ("predictions.csv", "unusable.csv"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+    assert not blocks.exists()
+    check_answers(trained, whole)
+    check_odd_files(whole)
+
+
+def check_answers(trained: RunFolder, prediction: Path) -> None:
+    """The test's own images have the answers of the training's test."""
+    with (
+        np.load(trained.path / "predictions.npz") as test,
+        np.load(prediction / "predictions.npz") as new,
+    ):
+        places = {str(name): place for place, name in enumerate(new["files"])}
+        of_test = [places[os.path.relpath(name, "test")] for name in map(str, test["files"])]
+        assert len(of_test) == 60
+        assert np.abs(new["probabilities"][of_test] - test["probabilities"]).max() < 1e-6
+        assert (new["looks"][of_test] == test["looks"]).all()
+        assert new["pictures"].shape == (24, 12, 12, 3)
+        confidence = new["probabilities"].max(axis=1)
+        assert confidence[new["picture_rows"]].tolist() == sorted(confidence)[:24]
+    result = json.loads((prediction / "result.json").read_text())
+    assert (result["images"], result["unusable"]) == (65, 6)
+    assert sum(result["answers"].values()) == 65
+
+
+def check_odd_files(prediction: Path) -> None:
+    notes = {row["file"]: row["notes"] for row in rows_of(prediction / "predictions.csv")}
+    assert notes["cat/00.png"] == ""
+    assert "transparency" in notes["alpha.png"]
+    assert notes["one.png"] == "has one colour only"
+    assert "4x4" in notes["small.png"]
+    assert "squeezed" in notes["wide.jpg"]
+    assert "./=1+1.png" in notes
+    why = {row["file"]: row["why"] for row in rows_of(prediction / "unusable.csv")}
+    assert sorted(why) == [
+        "cut.png", "damaged.png", "deep.png", "film.mp4", "notes.txt", "nowhere.png",
+    ]  # fmt: skip
+    assert "cut short" in why["cut.png"]
+    assert why["damaged.png"].startswith("cannot be decoded: Invalid PNG")
+    assert "16 bits" in why["deep.png"]
+    assert "video" in why["film.mp4"]
+
+
+def test_several_models_give_their_mean(tf, tmp_path):
+    from hpcdl.trainer.predict.members import Ensemble
+
+    images = np.random.default_rng(0).integers(0, 255, (5, 4, 4, 1)).astype(np.uint8)
+    members, answers = [], []
+    for name, output in (("a", "softmax"), ("b", "logits")):
+        layers = [tf.keras.Input((4, 4, 1)), tf.keras.layers.Flatten()]
+        last = tf.keras.layers.Dense(3, "softmax" if output == "softmax" else None)
+        model = tf.keras.Sequential([*layers, last])
+        (tmp_path / name).mkdir()
+        model.save(tmp_path / name / "model.keras")
+        members.append(Member(str(tmp_path / name), "model.keras", [4, 4, 1], 1.0, output))
+        outputs = model(tf.constant(images / np.float32(255)))
+        answers.append(tf.nn.softmax(outputs) if output == "logits" else outputs)
+
+    mean = Ensemble(PredictSpec("p", "", CLASSES, members))(images)
+
+    assert np.abs(mean - np.mean(answers, axis=0)).max() < 1e-6
+
+
+def test_weights_alone_need_the_function(tf, tmp_path, spec):
+    from dataclasses import replace
+
+    from hpcdl.trainer.model import models
+    from hpcdl.trainer.predict.members import Ensemble
+
+    run = replace(spec, model=FunctionSpec("of_this_run:small"))
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "of_this_run.py").write_text(MODEL)
+    (tmp_path / "run.json").write_text(run.to_json())
+    user = str(tmp_path / "user")
+    weights = Member(str(tmp_path), "w.weights.h5", [4, 4, 3], 1.0, user=user, weights_only=True)
+    from hpcdl.trainer.predict.members import own_code
+
+    with own_code(weights):
+        model = models.build(run.model, (4, 4, 3), 3)
+    model.save_weights(tmp_path / "w.weights.h5")
+    images = np.full((2, 4, 4, 3), 51, np.uint8)
+
+    answers = Ensemble(PredictSpec("p", "", CLASSES, [weights]))(images)
+
+    assert np.abs(answers - model(tf.constant(images / np.float32(255))).numpy()).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("members", "status", "words"),
+    [
+        ([Member("r", "m", [4, 4, 1], 255.0)], 65, "holds no files"),
+        ([], 64, "names no model; predict again"),
+    ],
+)
+def test_prediction_that_cannot_begin(tmp_path, members, status, words):
+    (tmp_path / "new").mkdir()
+    spec = PredictSpec("p", str(tmp_path / "new"), CLASSES, members)
+    (tmp_path / "predict.json").write_text(spec.to_json())
+    argv = [sys.executable, "-m", "hpcdl.trainer", "predict", tmp_path / "predict.json"]
+
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, words in done.stderr) == (status, True)
+    assert not (tmp_path / "result.json").exists()
+    assert json.loads((tmp_path / "failure.json").read_text())["exit_status"] == status
