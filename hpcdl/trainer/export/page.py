@@ -253,14 +253,14 @@ def _text(stored: bytes, extra: bytes, about: Dict[str, Any], described: Dict[st
 def _test_in_words(about: Dict[str, Any]) -> str:
     height, width, channels = about["shape"]
     kind = "grey" if channels == 1 else "colour"
-    words = "It tells {:,} classes of {} images, {} × {} pixels, apart.".format(
+    words = "It tells apart {:,} classes of {} images of {} × {} pixels".format(
         len(about["class_names"]), kind, width, height
     )
     if about.get("test"):
-        words += " {:.1%} of {:,} test images were right.".format(
+        words += "; {:.1%} of its answers to {:,} test images were right".format(
             about["test"]["accuracy"], about["test"]["rows"]
         )
-    return words
+    return words + "."
 
 
 def _origin_in_words(about: Dict[str, Any]) -> str:

@@ -3,6 +3,7 @@ const byId = id => document.getElementById(id);
 const facts = JSON.parse(byId("facts").textContent), [HEIGHT, WIDTH, CHANNELS] = facts.shape;
 const nameOf = number => facts.classes[number] || `class ${number}`;
 const percent = share => share > 0.9995 && share < 1 ? "> 99.9 %" : share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
+const SHOWN = 5;  // classes with bars
 const scaled = pixels => Float32Array.from(pixels, level => Math.fround(level / 255));
 const element = (kind, text = "", ...children) => {
   const made = document.createElement(kind);
@@ -36,28 +37,26 @@ function ask(message, listener, transfer = []) {
 const asked = message => new Promise(listener => ask(message, listener));
 
 const board = new Board(byId("board"), facts.shape, facts.ground, facts.ink, changed);
-let ready = false, busy = false, again = null, now = {};
+let ready = false, busy = false, waiting = null, now = {};
 
-// The newest image is asked for; those that came while the worker was busy are left out.
 function changed(whole) {
   if (board.lines.length || !board.image) press(null);
   if (whole) byId("notes").replaceChildren();
-  if (!ready) return;
+  if (ready) update(whole);
+}
+// The newest image is asked for; those that came while the worker was busy are left out.
+function update(whole) {
   if (busy) {
-    again = again || whole;
-    if (whole) again = true;
-    busy = "again";
+    waiting = {whole: whole || Boolean(waiting && waiting.whole)};
     return;
   }
   busy = true;
-  again = null;
   const pixels = board.pixels(!byId("centring").hidden && byId("centre").checked);
   ask({pixels: scaled(pixels)}, found => {
-    const newer = busy === "again", wholeOne = whole || again;
-    busy = false;
-    now = {pixels, ...found};
-    show(found, wholeOne && !newer);
-    if (newer) changed(Boolean(wholeOne));
+    const next = waiting;
+    [busy, waiting, now] = [false, null, found];
+    show(found, whole);
+    if (next) update(next.whole);
     else look(pixels, found.probabilities);
   });
 }
@@ -68,9 +67,9 @@ function show({probabilities, ms}, aloud) {
   byId("best").classList.toggle("long", nameOf(best).length > 12);
   byId("sure").textContent = percent(probabilities[best]);
   if (aloud) byId("live").textContent = `The answer: ${nameOf(best)}, ${percent(probabilities[best])}`;
-  byId("bars").replaceChildren(...order.slice(0, 10).map(number => barOf(number, probabilities[number])));
+  byId("bars").replaceChildren(...order.slice(0, SHOWN).map(number => barOf(number, probabilities[number])));
   byId("time").textContent = `One answer takes ${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms here.`;
-  byId("every").hidden = order.length <= 10;
+  byId("every").hidden = order.length <= SHOWN;
   if (byId("every").open) fillEvery(probabilities);
 }
 function barOf(number, share) {
@@ -97,9 +96,10 @@ function look(pixels, probabilities) {
       if (found.progress) byId("where").textContent = `Looking … ${Math.round(100 * found.progress)} %`;
       if (!found.heat) return;
       paintHeat(pixels, found.heat);
-      const most = Math.max(...found.heat), text = most < 0.005
-        ? "No part of the image matters alone: the answer stays, whichever is hidden."
-        : `Without the part that matters most (${placeOf(found.heat)}), ${nameOf(best)} falls by ${percent(most)}. A grey square is moved over the image to find it.`;
+      const most = found.heat.reduce((top, fall) => Math.max(top, fall), -Infinity), before = probabilities[best];
+      const text = most < 0.005
+        ? "No part of the image decides alone: the answer stays, whichever is hidden."
+        : `With its most important part hidden (${placeOf(found.heat)}), ${nameOf(best)} has ${percent(Math.max(0, before - most))} instead of ${percent(before)}.`;
       byId("where").textContent = text;
       byId("heat").setAttribute("aria-label", `Heat map over the image. ${text}`);
       document.body.dataset.heat = "done";
@@ -118,7 +118,7 @@ function paintHeat(pixels, heat) {
   canvas.width = WIDTH;
   canvas.height = HEIGHT;
   const picture = context.createImageData(WIDTH, HEIGHT);
-  const most = heat ? heat.reduce((top, fall) => Math.max(top, Math.abs(fall)), 0.005) : 1;
+  const most = heat ? heat.reduce((top, fall) => Math.max(top, Math.abs(fall)), 0.02) : 1;
   for (let at = 0; at < WIDTH * HEIGHT; at++) {
     const [r, g, b] = [0, 1, 2].map(c => pixels[at * CHANNELS + (CHANNELS === 1 ? 0 : c)]);
     const grey = 24 + 0.8 * (0.299 * r + 0.587 * g + 0.114 * b), fall = heat ? heat[at] / most : 0;
@@ -157,6 +157,7 @@ byId("centring").hidden = !facts.centred;
 byId("colouring").hidden = CHANNELS === 1;
 byId("colour").value = facts.ink;
 byId("every").ontoggle = () => now.probabilities && fillEvery(now.probabilities);
+document.body.classList.toggle("photos", WIDTH >= 64);
 byId("every").querySelector("summary").textContent = `All ${facts.classes.length.toLocaleString("en")} classes`;
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, event => {
@@ -188,6 +189,12 @@ function addSamples(packed) {
     return {pixels, trained: answers(0), rounded: answers(many)};
   });
 }
+function mark(place, answered) {
+  const button = byId("samples").children[place], note = element("span", `says ${answered}`);
+  note.className = "wrong";
+  button.append(note);
+  button.setAttribute("aria-label", `${button.getAttribute("aria-label")}, but the model says ${answered}`);
+}
 // The samples' answers lie in the page, as TensorFlow gave them: the page checks itself.
 async function check(samples) {
   const far = (a, b) => a.reduce((most, value, at) => Math.max(most, Math.abs(value - b[at]) || (value === b[at] ? 0 : Infinity)), 0);
@@ -199,6 +206,7 @@ async function check(samples) {
     worst = Math.max(worst, far(probabilities, trained));
     arithmetic = Math.max(arithmetic, far(probabilities, lite));
     same += best(probabilities) === best(trained);
+    if (best(trained) !== facts.labels[times.length - 1]) mark(times.length - 1, nameOf(best(trained)));
   }
   Object.assign(document.body.dataset, {worst, arithmetic, ms: times.sort((a, b) => a - b)[times.length >> 1]});
   const digits = worst < 0.0001 ? "less than 0.0001" : worst.toFixed(4), {checked} = facts;
