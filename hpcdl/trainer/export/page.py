@@ -7,13 +7,6 @@ measured here and said on the page.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import json
-import os
-import re
-import zlib
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -22,11 +15,9 @@ import numpy as np
 from hpcdl.trainer.export.errors import NotExported
 from hpcdl.trainer.export.lite_file import LiteFile
 from hpcdl.trainer.export.lite_names import OPERATION_NAMES
+from hpcdl.trainer.export.page_text import engine, operations, page_text
 from hpcdl.trainer.export.page_weights import Rounded, Rounding, deflated
 
-_WEB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")
-_ENGINE = ("model.js", "convolution.js", "operations.js", "worker.js")  # runs next to the page
-_SCRIPT = ("base85.js", "images.js", "drawing.js", "page.js")
 _CLOSE = 0.0008  # difference of a probability that needs no more bits
 _MOST_BYTES = 4_000_000  # of a page, unless the model is larger than such a page can hold ...
 _BYTES_A_WEIGHT = 1.75  # ... which then gets this many
@@ -67,7 +58,9 @@ class PageFacts:
     agreement: float
 
 
-def write_page(path: str, tflite: bytes, about: Dict[str, Any], tested: Tested, run: Run) -> PageFacts:
+def write_page(
+    path: str, tflite: bytes, about: Dict[str, Any], tested: Tested, run: Run
+) -> PageFacts:
     """Write the page that holds a model.
 
     Args:
@@ -84,11 +77,11 @@ def write_page(path: str, tflite: bytes, about: Dict[str, Any], tested: Tested, 
     _check_can_run(tflite, about["shape"])
     rows = _shown(tested)
     extra = _extra(tested, rows, run, tflite)
-    rounded, facts = _rounded(tflite, tested, run, len(_text(b"", extra, about, {})))
+    rounded, facts = _rounded(tflite, tested, run, len(page_text(b"", extra, about, {})))
     checked = {
         "images": facts.rows,
         "worst": facts.difference,
-        "same": int(round(facts.agreement * facts.rows)),
+        "same": round(facts.agreement * facts.rows),
     }
     extra = _extra(tested, rows, run, rounded.content)
     described = {
@@ -98,7 +91,7 @@ def write_page(path: str, tflite: bytes, about: Dict[str, Any], tested: Tested, 
         "labels": [int(label) for label in tested.labels[rows]],
         **_drawing(tested.images),
     }
-    text = _text(deflated(rounded.stored), extra, about, described)
+    text = page_text(rounded.stored, extra, about, described)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
     return facts
@@ -110,7 +103,7 @@ def _check_can_run(tflite: bytes, shape: List[int]) -> None:
         message = "the page shows grey and RGB images; the model takes {} channels"
         raise NotExported(message.format(shape[2]))
     file = LiteFile(tflite)
-    supported = _supported()
+    supported = operations()
     lacking = set()
     for operation in file.operations:
         if operation.code not in supported:
@@ -122,12 +115,6 @@ def _check_can_run(tflite: bytes, shape: List[int]) -> None:
     if types:
         message = "the page holds float32 models; this file has tensors of type {}"
         raise NotExported(message.format(", ".join(map(str, sorted(types)))))
-
-
-def _supported() -> Dict[int, str]:
-    """The operations that web/operations.js has: their names by number."""
-    found = re.findall(r"^  (\d+) /\* (\w+) \*/:", _read("operations.js"), re.MULTILINE)
-    return {int(number): name for number, name in found}
 
 
 def _name_of(code: int) -> str:
@@ -150,7 +137,9 @@ def _shown(tested: Tested) -> Any:
     return np.array(rows, dtype=int)
 
 
-def _rounded(tflite: bytes, tested: Tested, run: Run, other_bytes: int) -> Tuple[Rounded, PageFacts]:
+def _rounded(
+    tflite: bytes, tested: Tested, run: Run, other_bytes: int
+) -> Tuple[Rounded, PageFacts]:
     """The weights with the fewest bits that keep the answers, or the best that fit into the page.
 
     Args:
@@ -158,7 +147,7 @@ def _rounded(tflite: bytes, tested: Tested, run: Run, other_bytes: int) -> Tuple
     """
     rounding = Rounding(tflite)
     most = max(_MOST_BYTES - other_bytes, int(rounding.weights * _BYTES_A_WEIGHT))
-    tried = []
+    tried: List[Rounded] = []
     for bits in np.arange(_FEWEST_BITS, _MOST_BITS, _STEP_BITS):
         rounded = rounding.rounded(float(bits))
         if tried and len(deflated(rounded.stored)) * 5 // 4 > most:
@@ -186,13 +175,13 @@ def _scaled(images: Any) -> Any:
 
 
 def _extra(tested: Tested, rows: Any, run: Run, content: bytes) -> bytes:
-    """The page's engine, and its samples with their answers: by the trained model, and by the file."""
+    """The page's engine, and its samples with the trained model's answers and the file's."""
     images = tested.images[rows]
     differences = images.copy()  # of a pixel to the one on its left: they deflate better
     differences[:, :, 1:] -= images[:, :, :-1]
-    engine = _code(_ENGINE).encode()
+    program = engine()
     answers = [tested.probabilities[rows], run(content, _scaled(images))]
-    parts = [np.uint32(len(engine)).tobytes(), engine, differences.tobytes()]
+    parts = [np.uint32(len(program)).tobytes(), program, differences.tobytes()]
     return b"".join([*parts, *(each.astype("<f4").tobytes() for each in answers)])
 
 
@@ -228,66 +217,3 @@ def _is_centred(images: Any, ground: Any) -> bool:
         if np.abs(middle - 14).max() > 0.6 or extent.max() > 20:
             return False
     return True
-
-
-def _text(stored: bytes, extra: bytes, about: Dict[str, Any], described: Dict[str, Any]) -> str:
-    """The whole page."""
-    script, style = _code(_SCRIPT), _slim(_read("page.css"))
-    facts = {"shape": about["shape"], "classes": about["class_names"], **described}
-    parts = {
-        "SCRIPT_HASH": _hash(script),
-        "STYLE_HASH": _hash(style),
-        "NAME": html.escape(about["name"]),
-        "ABOUT": html.escape(_test_in_words(about)),
-        "MADE": html.escape(_origin_in_words(about)),
-        "STYLE": style,
-        "SCRIPT": script,
-        "STORED": _in_letters(stored),
-        "EXTRA": _in_letters(zlib.compress(extra, 9)),
-        # Nothing in it can end the script element
-        "FACTS": json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c"),
-    }
-    return re.sub(r"@\{(\w+)\}@", lambda slot: parts[slot[1]], _slim(_read("page.html")))
-
-
-def _test_in_words(about: Dict[str, Any]) -> str:
-    height, width, channels = about["shape"]
-    kind = "grey" if channels == 1 else "colour"
-    words = "It tells apart {:,} classes of {} images of {} × {} pixels".format(
-        len(about["class_names"]), kind, width, height
-    )
-    if about.get("test"):
-        words += "; {:.1%} of its answers to {:,} test images were right".format(
-            about["test"]["accuracy"], about["test"]["rows"]
-        )
-    return words + "."
-
-
-def _origin_in_words(about: Dict[str, Any]) -> str:
-    runs = ", ".join(about["runs"])
-    return "Trained and exported by hpcdl {} in run {}.".format(about["hpcdl"], runs)
-
-
-def _code(names: Tuple[str, ...]) -> str:
-    return "".join(_slim(_read(name)) + "\n" for name in names)
-
-
-def _read(name: str) -> str:
-    with open(os.path.join(_WEB, name), encoding="utf-8") as file:
-        return file.read()
-
-
-def _slim(text: str) -> str:
-    """Without indentation, and without lines that are comments."""
-    lines = [line.strip() for line in text.splitlines()]
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _in_letters(content: bytes) -> str:
-    """Their number, and the bytes in base 85: 5 letters for 4 bytes, and none opens a tag."""
-    letters = base64.b85encode(content, pad=True).decode().replace("<", ",")
-    return "{} {}".format(len(content), letters)

@@ -1,8 +1,8 @@
 """Makes a .tflite file small for a page: weights as whole steps, so few bits that answers stay.
 
 A layer's weights are rounded to steps of a channel's own size. A layer of few weights gets more
-bits: all layers have about the same share in the difference of the answers (seen on MobileNetV2:
-0.02 to 0.1 of a logarithm each, at 9 bits), so a bit is worth most where it is spent on few weights.
+bits: all layers have about the same share in the difference of the answers (MobileNetV2 with 9
+bits: each moved the logarithm of a probability by 0.02 to 0.1), so bits cost least in small layers.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Rounding:
         self.weights = sum(layer.count for layer in self._layers)
 
     def rounded(self, bits: float) -> Rounded:
-        """The file with weights of about that many bits: the largest layer's, the others have more."""
+        """The file with weights of that many bits: the largest layer's; the others have more."""
         content, without = bytearray(self._content), bytearray(self._content)
         sizes: List[bytes] = []
         upper: List[bytes] = []
@@ -79,7 +79,7 @@ class Rounding:
             along = 0 if layer.by_last_axis else 1
             size = (np.abs(values).max(axis=along, keepdims=True) / (half - 1)).astype("<f4")
             size[size == 0] = 1
-            steps = np.rint(values / size)
+            steps = np.rint(values / size) + np.float32(0)  # no -0
             end = layer.start + 4 * layer.count
             content[layer.start : end] = (steps.astype("<f4") * size).astype("<f4").tobytes()
             without[layer.start : end] = bytes(4 * layer.count)
@@ -101,6 +101,27 @@ class Rounding:
         noise = np.packbits(np.concatenate([np.zeros(0, np.uint8), *lower])).tobytes()
         parts = [bytes(without), *sizes, *upper, noise]
         return Rounded(bytes(content), b"".join(parts), layers)
+
+
+def restored(stored: bytes, file_bytes: int, layers: List[Dict[str, int]]) -> bytes:
+    """The file with its rounded weights, from what the page holds; see `Rounded`."""
+    content = bytearray(stored[:file_bytes])
+    size_count = sum(layer["steps"] for layer in layers)
+    sizes = np.frombuffer(stored, "<f4", size_count, file_bytes)
+    upper = file_bytes + 4 * size_count
+    noise = upper + sum(layer["count"] for layer in layers)
+    bits = np.unpackbits(np.frombuffer(stored, np.uint8, offset=noise))
+    for layer in layers:
+        count, more = layer["count"], layer["bits"] - 8
+        numbers = np.frombuffer(stored, np.uint8, count, upper).astype(np.int64)
+        for column in bits[: count * more].reshape(count, more).T:
+            numbers = 2 * numbers + column
+        own_sizes, sizes = sizes[: layer["steps"]], sizes[layer["steps"] :]
+        each = own_sizes[np.arange(count) // layer["each"] % layer["steps"]]
+        steps = (numbers - 2 ** (layer["bits"] - 1)).astype("<f4")
+        content[layer["start"] : layer["start"] + 4 * count] = (steps * each).tobytes()
+        upper, bits = upper + count, bits[count * more :]
+    return bytes(content)
 
 
 def deflated(content: bytes) -> bytes:
