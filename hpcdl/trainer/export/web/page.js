@@ -132,7 +132,7 @@ function paintHeat(pixels, heat) {
 function press(chosen) {
   for (const button of byId("samples").children) button.setAttribute("aria-pressed", String(button === chosen));
 }
-async function open(file) {
+async function openFile(file) {
   try {
     const {pixels, notes} = await readImage(file, facts.shape);
     trouble("");
@@ -148,7 +148,7 @@ byId("clear").onclick = () => board.show(null);
 byId("undo").onclick = () => board.undo();
 byId("choose").onclick = () => byId("file").click();
 byId("file").onchange = event => {
-  if (event.target.files[0]) open(event.target.files[0]);
+  if (event.target.files[0]) openFile(event.target.files[0]);
   event.target.value = "";  // the same file may be chosen again
 };
 byId("centre").onchange = () => changed(true);
@@ -164,12 +164,12 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     event.preventDefault();
     document.body.classList.toggle("over", kind === "dragover");
     const file = kind === "drop" && event.dataTransfer.files[0];
-    if (file) open(file);
+    if (file) openFile(file);
   });
 }
 document.addEventListener("paste", event => {
   const file = [...event.clipboardData.files].find(one => one.type.startsWith("image/"));
-  if (file) open(file);
+  if (file) openFile(file);
 });
 
 function addSamples(packed) {
