@@ -202,9 +202,8 @@ def press(page, key, times=1):
 
 
 def focused(page):
-    return page.value(
-        "document.activeElement.id || document.activeElement.getAttribute('aria-label')"
-    )
+    focus = "document.activeElement"
+    return page.value(f"{focus}.id || {focus}.getAttribute('aria-label') || {focus}.tagName")
 
 
 def test_keyboard_alone_is_enough(opened, grey):
