@@ -15,7 +15,7 @@ function weightsOf(from, to) {
     const first = clamp(Math.ceil(middle - reach - 0.5), 0, from - 1), last = clamp(Math.floor(middle + reach - 0.5), first, from - 1);
     const weights = Array.from({length: last - first + 1}, (_, at) => Math.max(0, 1 - Math.abs(first + at + 0.5 - middle) / reach));
     const sum = weights.reduce((total, weight) => total + weight, 0);
-    return [first, weights.map(weight => weight / sum)];
+    return [first, Float64Array.from(weights, weight => weight / sum)];
   });
 }
 
@@ -28,16 +28,22 @@ function resized(read, from, to, channels) {
   const row = which => {
     if (!narrow.has(which)) {
       const source = read(which), line = new Float32Array(wide * channels);
-      across.forEach(([first, weights], column) => weights.forEach((weight, at) => {
-        for (let c = 0; c < channels; c++) line[column * channels + c] += weight * source[(first + at) * channels + c];
-      }));
+      for (let column = 0; column < wide; column++) {
+        const [first, weights] = across[column];
+        for (let at = 0, from = first * channels; at < weights.length; at++) {
+          for (let c = 0, to = column * channels; c < channels; c++) line[to++] += weights[at] * source[from++];
+        }
+      }
       narrow.set(which, line);
     }
     return narrow.get(which);
   };
   down.forEach(([first, weights], place) => {
     const sums = new Float32Array(wide * channels);
-    weights.forEach((weight, at) => row(first + at).forEach((value, column) => { sums[column] += weight * value; }));
+    for (let at = 0; at < weights.length; at++) {
+      const line = row(first + at);
+      for (let column = 0; column < line.length; column++) sums[column] += weights[at] * line[column];
+    }
     sums.forEach((sum, column) => { result[place * wide * channels + column] = clamp(rounded(sum), 0, 255); });
     for (const which of narrow.keys()) if (which < first) narrow.delete(which);
   });
@@ -85,8 +91,13 @@ async function readImage(file, shape) {
     for (let column = 0; column < bitmap.width; column++) {
       const at = start + 4 * column;
       if (data[at + 3] < 255) seesThrough = true;
-      if (channels === 1) line[column] = greyOf(data[at], data[at + 1], data[at + 2], isPng);
-      else for (let c = 0; c < 3; c++) line[3 * column + c] = data[at + c];
+      if (channels === 1) {
+        line[column] = greyOf(data[at], data[at + 1], data[at + 2], isPng);
+        continue;
+      }
+      line[3 * column] = data[at];
+      line[3 * column + 1] = data[at + 1];
+      line[3 * column + 2] = data[at + 2];
     }
     return line;
   };
