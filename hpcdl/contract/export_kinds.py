@@ -23,6 +23,7 @@ FILES: Dict[str, str] = {
     "keras": "model.keras",
     "h5": "model.h5",
     "onnx": "model.onnx",
+    "page": "model.html",
 }
 # What is measured on training images before it is made
 CALIBRATED = ("int8", "int16x8")
@@ -51,6 +52,8 @@ def _did_you_mean(kind: str) -> str:
 
 # What people call them elsewhere
 _OTHER_NAMES = {
+    "html": "page",
+    "web": "page",
     "lite": "tflite",
     "litert": "tflite",
     "float32": "tflite",

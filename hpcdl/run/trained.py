@@ -131,7 +131,7 @@ def _why_not(run: Run) -> Iterator[str]:
             return
         file = part.root / model["file"]
         if not file.exists():
-            yield f"its model {file} is not there any more (removed by hpcdl clean?); train it again"
+            yield f"its model {file} is gone (removed by hpcdl clean?); train it again"
         yield from _missing_code(run, model.get("needs", []))
 
 

@@ -91,6 +91,9 @@ def test_kinds_answer_as_model_does(exported):
         assert row["rows"] == test["rows"] == 101
         assert row["agreement"] >= (0.9 if "int" in kind else 0.97), row
         assert row["ms"] > 0
+    assert rows["page"]["difference"] < 0.001
+    assert rows["page"]["bytes"] < 150_000
+    assert "ms" not in rows["page"]  # a browser runs it
     for kind in ("serving", "saved_model", "tflite"):
         assert rows[kind]["accuracy"] == pytest.approx(test["accuracy"], abs=1e-6)
         assert rows[kind]["difference"] < 1e-6

@@ -56,6 +56,9 @@ def test_changing_code_is_not_frozen(tmp_path):
 
 def test_frozen_code_is_complete(tmp_path):
     folder = freeze_code(tmp_path)
+    web = "hpcdl/trainer/export/web"  # the page that a run exports
+    assert names_below(folder / web)
+    assert names_below(folder / web) == names_below(Path(hpcdl.__file__).parents[1] / web)
 
     program = (
         "import hpcdl, hpcdl.launch, hpcdl.contract.spec; print(hpcdl.__file__, hpcdl.__version__)"

@@ -20,7 +20,7 @@ from hpcdl.trainer.export import members as members_of
 from hpcdl.trainer.export.about import about_model, about_test, names_of
 from hpcdl.trainer.export.errors import NotExported
 from hpcdl.trainer.export.files import ExportFolder, facts_of
-from hpcdl.trainer.export.kinds import KINDS, LITE, OF_KERAS, Subject
+from hpcdl.trainer.export.kinds import KINDS, LITE, OF_KERAS, TIMED_ELSEWHERE, Subject
 from hpcdl.trainer.export.lite_client import Converter
 from hpcdl.trainer.export.measure import TestImages, measure, threads_of_tensorflow
 from hpcdl.trainer.export.served import Intake, Served, intake_of
@@ -107,7 +107,7 @@ class Export:
         try:
             subject, test = self._subject(intake, images), None
             if known is not None:
-                test = TestImages.read(images.test, *known)
+                test = subject.test = TestImages.read(images.test, *known)
             if set(kinds) & set(LITE):
                 self._converter.take(subject.in_float32, subject.representative)
         except Exception as error:  # as in _make_one
@@ -176,6 +176,8 @@ class Export:
             if runner is not None and test is not None:
                 row.update(measure(runner.answer, runner.batch_rows, test))
                 row["threads"] = runner.threads or threads_of_tensorflow()
+                if kind in TIMED_ELSEWHERE:
+                    del row["ms"], row["threads"]
         row["versions"] = {"tensorflow": str(tf.__version__), "keras": compat.keras_version()}
         return row
 

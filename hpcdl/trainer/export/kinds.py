@@ -17,8 +17,9 @@ from hpcdl.trainer import compat
 from hpcdl.trainer.export import lite, serving
 from hpcdl.trainer.export.errors import NotExported
 from hpcdl.trainer.export.lite_client import Converter
-from hpcdl.trainer.export.measure import Answer
+from hpcdl.trainer.export.measure import Answer, TestImages
 from hpcdl.trainer.export.members import Member
+from hpcdl.trainer.export.page_kind import make_page, page_model
 from hpcdl.trainer.export.served import Served
 
 _ONNX_OPSET = 15  # the newest that tf2onnx has for TensorFlow 2.11
@@ -36,6 +37,7 @@ class Subject:
     version: likewise; see `serving.save_for_serving`.
     about: the path of model.json.
     representative: uint8 images of the train part; at least one.
+    test: images, and what the trained models said of them; None: not known.
     """
 
     members: List[Member]
@@ -46,6 +48,7 @@ class Subject:
     version: int
     about: str
     representative: Any
+    test: Optional[TestImages] = None
 
     def only_member(self, kind: str) -> Member:
         """The one model, for a kind that holds a model as Keras saves it.
@@ -127,6 +130,23 @@ def _make_lite(kind: str) -> Callable[[Subject, str], None]:
 
 def _run_lite(path: str, subject: Subject) -> Runner:
     model = lite.LiteModel(path)
+    return Runner(lambda images: model(images[0])[None], 1, 1)
+
+
+# The page
+
+
+def _make_page(subject: Subject, path: str) -> None:
+    if subject.test is None:
+        raise NotExported("a page shows test images; there are none with known answers")
+    subject.converter.convert("tflite", path)
+    with open(path, "rb") as file:
+        content = file.read()
+    make_page(content, subject.about, subject.test, path)
+
+
+def _run_page(path: str, subject: Subject) -> Runner:
+    model = page_model(path)
     return Runner(lambda images: model(images[0])[None], 1, 1)
 
 
@@ -224,7 +244,10 @@ KINDS: Dict[str, Kind] = {
     "keras": Kind(_make_keras, _run_keras),
     "h5": Kind(_make_h5, _run_keras),
     "onnx": Kind(_make_onnx, _run_onnx),
+    "page": Kind(_make_page, _run_page),
 }
-LITE = tuple(kind for kind, entry in KINDS.items() if entry.run is _run_lite)
+LITE = tuple(kind for kind, entry in KINDS.items() if entry.run in (_run_lite, _run_page))
 # Kinds that hold models as Keras saves them; all others are graphs of probabilities
 OF_KERAS = ("keras", "h5")
+# Kinds whose programs run elsewhere: the time of a call here is not theirs
+TIMED_ELSEWHERE = ("page",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Iterator, List
+from typing import Any, Iterator, List, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -75,15 +75,16 @@ class LiteModel:
     """A .tflite file, run by TensorFlow's own interpreter on one thread.
 
     Args:
-        path: the file.
+        path: the file; None: see content.
+        content: the file's bytes.
 
     Raises:
         NotExported: the interpreter cannot run it, or it does not take pixels as they are.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Optional[str], content: Optional[bytes] = None) -> None:
         try:
-            self._interpreter = tf.lite.Interpreter(model_path=path, num_threads=1)
+            self._interpreter = tf.lite.Interpreter(path, content, num_threads=1)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             message = "TensorFlow Lite cannot run it: {}".format(error)

@@ -1,0 +1,318 @@
+"""The page that holds a model, in a real Chromium: its answers, looks, keys and images, and hostile names."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import time
+
+import numpy as np
+import pytest
+
+from hpcdl.trainer.export.errors import NotExported
+from hpcdl.trainer.export.lite_names import OPERATION_NAMES
+
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.filterwarnings("ignore:(?s).*tf.lite.Interpreter is deprecated:UserWarning"),
+]
+GREY, COLOUR = (28, 28, 1), (12, 9, 3)
+EVIL = "</script><script>document.title='owned'</script>"
+HOSTILE = [
+    EVIL,
+    "<img src=x onerror=document.title='owned'>",
+    "\"'`\\",
+    "\u202eabc",
+    "名 🎉",
+    "",
+    "\u2028",
+    "x" * 300,
+    "<!--",
+]
+# The elements that stick out of the window to the right
+STICKING_OUT = """[...document.querySelectorAll('main *')].filter(element =>
+    element.getBoundingClientRect().right > innerWidth + 0.5 && !element.closest('.unseen')
+).map(element => element.outerHTML.slice(0, 120))"""
+# WCAG's contrast of texts against the paper: https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio
+CONTRAST = """[...document.querySelectorAll('h1, h2, p, li, span, bdi, summary, label, button, .wrong')].map(element => {
+    const light = colour => {
+        const [r, g, b] = colour.match(/[0-9.]+/g).map(x => x / 255).map(
+            x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const under = element.closest('button') || document.body;
+    const ink = light(getComputedStyle(element).color), paper = light(getComputedStyle(under).backgroundColor);
+    return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+})"""
+
+
+def tflite(tf, model, shape):
+    spec = tf.TensorSpec([1, *shape], tf.float32, "images")
+    function = tf.function(lambda images: model(images, training=False), input_signature=[spec])
+    held = tf.Module()
+    held.variables_of_model = [getattr(variable, "value", variable) for variable in model.variables]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], held
+    )
+    return converter.convert()
+
+
+def layers_of(tf, shape, classes, last="softmax"):
+    """A net with most kinds of layers."""
+    layers = tf.keras.layers
+    inputs = tf.keras.Input(shape)
+    x = layers.Conv2D(8, 5, padding="same", activation="relu")(inputs)
+    x = layers.MaxPooling2D(2)(x)
+    y = layers.DepthwiseConv2D(3, padding="same", activation="relu6")(x)
+    x = layers.Add()([x, layers.Conv2D(8, 1, activation="swish")(y)])
+    x = layers.Conv2D(16, 3, strides=2, activation="gelu")(layers.ZeroPadding2D(1)(x))
+    x = layers.Concatenate()([layers.AveragePooling2D(2)(x), layers.MaxPooling2D(2)(x)])
+    x = layers.Dense(12, activation="selu")(layers.Flatten()(x))
+    return tf.keras.Model(inputs, layers.Dense(classes, activation=last)(x))
+
+
+@pytest.fixture(scope="module")
+def write(tf, tmp_path_factory):
+    """Writes the page of an untrained model, as a run exports it."""
+    from hpcdl.trainer.export.measure import TestImages
+    from hpcdl.trainer.export.page_kind import make_page
+
+    def write(shape, names, last="softmax"):
+        folder = tmp_path_factory.mktemp("page")
+        tf.keras.utils.set_random_seed(5)
+        model = layers_of(tf, shape, len(names), last)
+        images = np.zeros((12, *shape), np.float32)
+        images[:, 4:-5, 3:-4] = (
+            np.random.default_rng(1).integers(0, 256, (12, 1, 1, shape[2])) / 255
+        )
+        if shape == GREY:  # in the middle, as MNIST's
+            images[:] = 0
+            images[:, 7:22, 11:18] = np.linspace(0.4, 1, 12)[:, None, None, None]
+        about = {
+            "name": f"{names[0]} net",
+            "shape": shape,
+            "class_names": names,
+            "test": {"rows": 12, "accuracy": 0.5},
+        }
+        about.update(runs=["k3f9"], hpcdl="0.4.0", resize={"rounded": True})
+        (folder / "model.json").write_text(json.dumps(about))
+        trained = model(images, training=False).numpy()
+        labels = trained.argmax(axis=1)
+        labels[:2] = 1
+        test = TestImages(images, labels, trained)
+        path = folder / "model.html"
+        make_page(tflite(tf, model, shape), str(folder / "model.json"), test, str(path))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def grey(write):
+    return write(GREY, [str(number) for number in range(10)])
+
+
+@pytest.fixture(scope="module")
+def hostile(write):
+    return write(
+        COLOUR, [*HOSTILE, *(f"class name {number}" for number in range(1000 - len(HOSTILE)))]
+    )
+
+
+def wait(browser, condition):
+    until = time.monotonic() + 60
+    while not browser.value(f"Boolean({condition})"):
+        assert time.monotonic() < until, (
+            condition,
+            browser.complaints(),
+            browser.value("document.body.innerText"),
+        )
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def opened(browser):
+    """Opens a page and waits until it has answered and looked."""
+
+    def open_page(path, width=1280, scheme="light"):
+        browser.open(path, width, scheme)
+        wait(browser, "document.body.dataset.heat === 'done'")
+        return browser
+
+    return open_page
+
+
+@pytest.mark.parametrize("name", ["grey", "hostile"])
+def test_page_answers_as_model(request, opened, name):
+    page = opened(request.getfixturevalue(name))
+
+    assert float(page.value("document.body.dataset.worst")) < 0.001
+    assert float(page.value("document.body.dataset.arithmetic")) < 1e-5
+    assert page.complaints() == []
+    assert page.value("document.getElementById('trouble').hidden")
+    assert "Checked just now on" in page.value("document.getElementById('check').textContent")
+
+
+def test_page_asks_no_server(opened, grey):
+    page = opened(grey)
+    page.value("fetch('https://example.org/').catch(error => { window.refused = String(error) })")
+    wait(page, "window.refused")
+
+    assert page.requests() == [] or all(url.startswith("blob:") for url in page.requests())
+    assert "http" not in grey.read_text().replace("http-equiv", "")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", ["grey", "hostile"])
+def test_page_fits_each_width(request, opened, name, width):
+    page = opened(request.getfixturevalue(name), width)
+    page.value("document.getElementById('every').open = true")
+
+    assert page.value("document.documentElement.scrollWidth") == width
+    assert page.value(STICKING_OUT) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_follow_the_reader(opened, grey, scheme):
+    page = opened(grey, 1280, scheme)
+
+    paper = page.value("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+    assert min(page.value(CONTRAST)) >= 4.5  # WCAG's level AA
+
+
+def press(page, key, times=1):
+    for _ in range(times):
+        for kind in ("keyDown", "keyUp"):
+            codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowRight": 39, "ArrowDown": 40}
+            text = (
+                {"text": {"Enter": "\r"}.get(key, key)}
+                if key in ("Enter", " ") and kind == "keyDown"
+                else {}
+            )
+            page.ask(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=codes[key],
+                **text,
+            )
+
+
+def focused(page):
+    focus = "document.activeElement"
+    return page.value(f"{focus}.id || {focus}.getAttribute('aria-label') || {focus}.tagName")
+
+
+def test_keyboard_alone_is_enough(opened, grey):
+    page = opened(grey)
+    order = []
+    for _ in range(30):
+        press(page, "Tab")
+        order.append(focused(page))
+        assert page.value("getComputedStyle(document.activeElement).outlineStyle") == "solid", (
+            order[-1]
+        )
+        if order[-1].startswith("Test image 3"):
+            break
+    assert order[:4] == ["board", "clear", "undo", "choose"]
+
+    press(page, "Enter")
+    wait(page, "document.activeElement.getAttribute('aria-pressed') === 'true'")
+    page.value("document.getElementById('clear').focus()")
+    press(page, "Enter")
+    page.value("document.getElementById('board').focus()")
+    press(page, " ")
+    press(page, "ArrowDown", 6)
+    press(page, " ")
+    wait(page, "document.getElementById('live').textContent.startsWith('The answer: ')")
+    assert page.value("board.pixels(false).filter(level => level > 128).length") >= 6
+
+
+def test_drawing_is_centred_as_mnist(opened, grey):
+    """A short line in the corner, drawn with the mouse, becomes 20 pixels high, in the middle."""
+    page = opened(grey)
+    page.value("board.show(null)")
+    box = page.value("JSON.parse(JSON.stringify(board.canvas.getBoundingClientRect()))")
+    x, y, scale = box["x"] + 0.2 * box["width"], box["y"] + 0.1 * box["height"], box["height"] / 28
+    for kind, down in (
+        ("mousePressed", 0),
+        ("mouseMoved", 3),
+        ("mouseMoved", 6),
+        ("mouseReleased", 6),
+    ):
+        page.ask(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=x,
+            y=y + down * scale,
+            button="left",
+            clickCount=1,
+        )
+
+    pixels = np.array(page.value("[...board.pixels(true)]")).reshape(28, 28)
+    rows = np.flatnonzero(pixels.max(axis=1) > 40)
+    assert 18 <= np.ptp(rows) + 1 <= 21
+    middle = (pixels.sum(axis=1) * np.arange(28)).sum() / pixels.sum()
+    assert abs(middle - 14) <= 0.6
+    wait(page, "document.body.dataset.heat === 'done'")
+    assert not page.value("document.getElementById('centring').hidden")
+
+
+def test_hostile_names_run_nothing(opened, hostile):
+    page = opened(hostile)
+    page.value("document.getElementById('every').open = true")
+    wait(page, "document.querySelectorAll('#every li').length === 1000")
+
+    assert page.value("document.title") == f"{EVIL} net"
+    assert page.value("document.scripts.length") == 4
+    names = page.value("[...document.querySelectorAll('#every bdi')].map(name => name.textContent)")
+    assert names[: len(HOSTILE)] == [name or "class 5" for name in HOSTILE]
+    assert page.complaints() == []
+
+
+def with_orientation(jpeg, orientation):
+    entry = struct.pack(">HHIHH", 0x112, 3, 1, orientation, 0)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 1) + entry + bytes(4)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+def test_images_are_read_as_in_training(tf, opened, hostile):
+    """Resized with TensorFlow's very pixels; turned upright; what is no image is refused."""
+    page = opened(hostile)
+    photo = np.random.default_rng(2).integers(0, 256, (53, 37, 3)).astype(np.uint8)
+    png, jpeg = tf.io.encode_png(photo).numpy(), tf.io.encode_jpeg(photo).numpy()
+    files = {"photo.png": png, "turned.jpg": with_orientation(jpeg, 6), "notes.txt": b"hello"}
+    notes = {}
+    for name, content in files.items():
+        code = base64.b64encode(content).decode()
+        page.value(
+            f"window.read = null; openFile(new File([Uint8Array.from(atob('{code}'), c => c.charCodeAt(0))], '{name}')).then(() => {{ window.read = true }}); 0"
+        )
+        wait(page, "window.read")
+        notes[name] = page.value(
+            "document.getElementById('notes').innerText + document.getElementById('trouble').innerText"
+        )
+        if name == "photo.png":
+            shown = np.array(page.value("[...board.image]")).reshape(COLOUR)
+    expected = tf.round(tf.image.resize(photo, COLOUR[:2], antialias=True)).numpy()
+    assert np.abs(shown - expected).max() <= 1
+    assert (shown != expected).mean() < 0.01
+    assert "from 37 × 53 to 9 × 12 pixels" in notes["photo.png"]
+    assert "EXIF orientation" in notes["turned.jpg"]
+    assert "from 53 × 37" in notes["turned.jpg"]
+    assert "Cannot read notes.txt: expected an image" in notes["notes.txt"]
+
+
+def test_missing_operation_is_named(write, tmp_path):
+    with pytest.raises(NotExported, match="does not have the operation LOG_SOFTMAX"):
+        write(GREY, ["a", "b"], last="log_softmax")
+
+
+def test_operations_have_their_numbers():
+    from hpcdl.trainer.export.page_text import operations
+
+    assert len(operations()) >= 50
+    assert all(OPERATION_NAMES[number] == name for number, name in operations().items())
