@@ -1,6 +1,4 @@
-"""Files of what a network gives for each image: in the run folder until the run is done, or in a
-cache for other runs.
-"""
+"""Files of what a network gives for each image, in the run folder or in a cache for other runs."""
 
 from __future__ import annotations
 
