@@ -47,6 +47,11 @@ MISTAKES = {
         (":4", "model", "goes with a model"),
     ),
     "script-and-train": row(SCRIPT + "train: {epochs: 3}\n", (":3", "train", "goes with a model")),
+    "script-and-test": row(SCRIPT + "test: {attack: [0.1]}\n", (":3", "test", "goes with a model")),
+    "attack-in-grey-levels": row(
+        MODEL + "test:\n  attack: [0.1, 8]\n",
+        (":5", "test.attack", "8 of 255 grey levels are 0.0314"),
+    ),
     "model-and-args": row(
         MODEL + "args: [a]\nworkdir: .\nstop_signal: USR2\n",
         (":4", "args", "goes with a script"),

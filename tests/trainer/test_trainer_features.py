@@ -110,6 +110,8 @@ def test_saved_model_answers_like_run(both, trainer_command):
     np.testing.assert_allclose(answers, predictions[0]["probabilities"], rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(answers, predictions[1]["probabilities"], rtol=1e-3, atol=1e-5)
     assert predictions[0]["pictures"].shape[1:] == (32, 32, 1)
+    assert (predictions[0]["looks"] == predictions[1]["looks"]).all()
+    assert predictions[0]["looks"][:, 0].std() > 0  # brightness
     assert not (fast.path / "features.npz").exists()
 
 
