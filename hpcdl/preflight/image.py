@@ -17,6 +17,7 @@ from hpcdl.mounts.binds import parse
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.ask_image import ImageFacts, Package, ask
+from hpcdl.preflight.exports import export_findings
 from hpcdl.preflight.question import question_for
 from hpcdl.preflight.site_rules import nodes_of
 from hpcdl.preflight.sources import sources_of
@@ -158,6 +159,7 @@ def _inside(subject: Subject) -> Iterator[Finding | Note]:
     for name in ("tensorflow", "keras", "numpy"):
         yield from _package_findings(plan, name, facts.packages.get(name), trains)
     yield from tf_keras(subject, sources, facts)
+    yield from export_findings(subject, facts)
     if facts.version("tensorflow"):
         yield _versions_note(facts)
 

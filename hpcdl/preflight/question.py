@@ -7,6 +7,7 @@ from pathlib import Path
 from hpcdl.preflight import Subject
 from hpcdl.preflight.api_names import names_used
 from hpcdl.preflight.ask_image import Question
+from hpcdl.preflight.exports import modules_of_exports
 from hpcdl.preflight.imports import Import, imports_of
 from hpcdl.preflight.sources import files_of, notebooks_of, sources_of
 from hpcdl.trainer.support.showing import STAND_INS
@@ -21,7 +22,7 @@ def question_for(subject: Subject) -> Question:
     names: set[str] = set()
     for source in sources.values():
         names.update(names_used(source))
-    modules: set[str] = set()
+    modules = modules_of_exports(subject)
     for imported in imports_to_find(subject, sources):
         modules |= {imported.name, imported.top}
     return Question(_programs(subject, sources), sorted(modules), names)
