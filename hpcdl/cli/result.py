@@ -186,9 +186,25 @@ def _outcome(result: dict[str, Any]) -> list[tuple[str, str]]:
     model, data = _section(result, "model"), _section(result, "data")
     if "input" in model and data:
         details.append(("saved", describe_use(model, data["classes"])))
+    details += [("attacked", text) for text in _attacked(_section(result, "test"))]
+    exported = [row["kind"] for row in result.get("export") or [] if "why" not in row]
+    if exported:
+        details.append(("exported", ", ".join(exported)))
     for warning in result.get("warnings") or []:
         details.append(("warning", warning))
     return details
+
+
+def _attacked(test: dict[str, Any]) -> list[str]:
+    """The accuracy under attack, a line for each epsilon."""
+    attack = _section(test, "attack")
+    texts = []
+    for measured in attack.get("by_epsilon") or []:
+        scores = f"{measured['fgsm']:.4f} under FGSM, {measured['pgd']:.4f} under PGD"
+        texts.append(f"epsilon {measured['epsilon']:g}: accuracy {scores}")
+    if texts and "accuracy" in attack:
+        texts[0] += f"; {attack['accuracy']:.4f} without, on {attack['rows']:,} images"
+    return texts
 
 
 def _section(result: dict[str, Any], key: str) -> dict[str, Any]:
