@@ -14,6 +14,7 @@ from hpcdl.contract.export_kinds import FILES, kind_problems
 from hpcdl.contract.tables import aligned
 from hpcdl.errors import RunError, UserError
 from hpcdl.run import states
+from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.run import Run
@@ -29,25 +30,54 @@ if TYPE_CHECKING:
     metavar="KIND",
     help=f"Make this kind, too: {', '.join(FILES)}. May be given several times.",
 )
+@click.option(
+    "--backend",
+    type=click.Choice(["local", "slurm"]),
+    default="local",
+    help="Where --to makes it: on this machine (the default), or in a job.",
+)
+@click.option("--wait", is_flag=True, help="Wait until the job has ended, and show the table.")
 @options.as_json
-def command(run_name: str, places: options.Places, kinds: tuple[str, ...], as_json: bool) -> int:
+def command(
+    run_name: str,
+    places: options.Places,
+    kinds: tuple[str, ...],
+    backend: str,
+    wait: bool,
+    as_json: bool,
+) -> int:
     """Show what a run's model was exported as, with sizes and what was measured.
 
     Accuracy and agreement are on test images; agreement is the share of them
     that get the answer of the trained model. A kind that could not be made is
     listed with its reason. A job file says which kinds: export: [serving, int8].
 
-    With --to, more kinds are made of a run that is done. This runs on this
-    machine, in the run's own container; its log is RUN/logs/export-N.log. Exit
-    code 1: one of these kinds could not be made.
+    With --to, more kinds are made of a run that is done, in the run's own
+    container: on this machine, or with --backend slurm as a job, whose run is
+    NAME-export. The log is RUN/logs/export-N.log. Exit code 1: one of these
+    kinds could not be made.
 
     \b
     hpcdl export k3f9
     hpcdl export k3f9 --to int8 --to serving
+    hpcdl export k3f9 --to int8 --backend slurm --wait
     hpcdl export k3f9 --json
     """
     run = options.find(run_name, places)
+    in_job = backend == "slurm"
+    if (in_job or wait) and not kinds:
+        raise click.UsageError("--backend and --wait go with --to KIND, which makes something")
+    if wait and not in_job:
+        raise click.UsageError("--wait goes with --backend slurm; on this machine it always waits")
     if kinds:
+        _require_model(run, list(kinds))
+    if in_job:
+        from hpcdl.cli.export_job import export_on_node
+
+        code = export_on_node(run, kinds, places.cluster, wait)
+        if code != 0 or not wait:
+            return code
+    elif kinds:
         _make(run, list(kinds))
     from hpcdl.run.exported import read_exported
 
@@ -65,7 +95,7 @@ def _show(run: Run, every: list[Exported], as_json: bool) -> None:
     if not every:
         raise UserError(
             f"{run.paths.root} has no exported model; make one: "
-            f"hpcdl export {run.paths.root} --to tflite"
+            f"{hpcdl_command('export', run.paths.root, '--to', 'tflite')}"
         )
     made = exports.rows(every)
     if made:
@@ -76,15 +106,8 @@ def _show(run: Run, every: list[Exported], as_json: bool) -> None:
     click.echo(f"in {run.paths.export}")
 
 
-def _make(run: Run, kinds: list[str]) -> None:
-    """Export a run's model here, showing the log.
-
-    Raises:
-        UserError: there are no such kinds, or the run has no model.
-        RunError: the program failed.
-    """
-    from hpcdl.shell import argv_for_export
-
+def _require_model(run: Run, kinds: list[str]) -> None:
+    """Raise a `UserError` if there are no such kinds, or if the run has no model."""
     root = run.paths.root
     for place, expected, hint in kind_problems(kinds):
         raise UserError(f"--to {kinds[place]}: expected {expected}{hint}")
@@ -93,6 +116,16 @@ def _make(run: Run, kinds: list[str]) -> None:
         raise UserError(f"{root} is {run.status().state}; only a run that is done has a model")
     if run.is_script() or "file" not in (result.get("model") or {}):
         raise UserError(f"{root} has no model that hpcdl trained, so there is nothing to export")
+
+
+def _make(run: Run, kinds: list[str]) -> None:
+    """Export a run's model here, showing the log.
+
+    Raises:
+        RunError: the program failed.
+    """
+    from hpcdl.shell import argv_for_export
+
     argv, env, workdir = argv_for_export(run.paths, kinds)
     number = 1
     while run.paths.export_log(number).exists():

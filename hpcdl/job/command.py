@@ -18,6 +18,7 @@ ON_A_NODE = (
     ("data", "stage"),
     ("data", "verify"),
     ("data", "list"),
+    ("export",),
     ("report",),
     ("compare",),
     ("result",),

@@ -16,7 +16,7 @@ from hpcdl.errors import JobError, NoRunError, Problem, UserError
 from hpcdl.job import Job
 from hpcdl.job.from_run import FromRun, names_models
 from hpcdl.run import Run, find_run
-from hpcdl.text import show
+from hpcdl.text import hpcdl_command, show
 
 START = "model.start"
 TEACHER = "train.distill.teacher"
@@ -173,14 +173,14 @@ class _Finder:
         if result.get("state") != "done":
             state = run.status(ask=False).state
             message = f"{name} is {state}; expected a run that is done: wait for it"
-            self._add(key, f"{message} (hpcdl wait {name}), or name another one")
+            self._add(key, f"{message} ({hpcdl_command('wait', name)}), or name another one")
             return None
         about = result.get("model")
         if not isinstance(about, dict) or not about.get("file"):
             self._add(key, f"{name} has no model: expected a training that is done")
             return None
         if not about.get("input") or not about.get("output"):
-            message = f"an older hpcdl trained {name}, and did not note what its model takes"
+            message = f"{name} was trained by an older hpcdl, which did not note what its model takes"
             self._add(key, f"{message}: train it again")
             return None
         file = run.paths.root / about["file"]

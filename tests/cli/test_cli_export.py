@@ -86,3 +86,21 @@ def test_unfinished_run_has_no_model(cli, exported):
 
     assert answer.code == 2
     assert "only a run that is done has a model" in answer.err
+
+
+def test_job_on_node_is_refused_early(cli, exported):
+    result = json.loads((exported / "result.json").read_text())
+    result["model"]["file"] = "model/model.keras"
+    (exported / "result.json").write_text(json.dumps(result))
+    (exported / "run.json").write_text("{}")
+
+    without_kind = cli("export", exported, "--backend", "slurm")
+    nothing_to_wait_for = cli("export", exported, "--to", "int8", "--wait")
+    without_profile = cli("export", exported, "--to", "int8", "--backend", "slurm")
+
+    assert (without_kind.code, nothing_to_wait_for.code, without_profile.code) == (2, 2, 2)
+    assert "--backend and --wait go with --to KIND" in without_kind.err
+    assert "--wait goes with --backend slurm" in nothing_to_wait_for.err
+    assert (
+        "was not sent with a profile that hpcdl can read; say --cluster FILE" in without_profile.err
+    )
