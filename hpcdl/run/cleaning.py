@@ -177,6 +177,7 @@ def _places(paths: RunPaths, kind: str) -> Iterator[Path]:
         yield paths.logs
     elif kind == "models":
         yield paths.root / run_files.MODEL
+        yield paths.root / run_files.EXPORT
 
 
 def _checkpoints(paths: RunPaths) -> tuple[Path, ...]:

@@ -180,7 +180,9 @@ class _Finder:
             self._add(key, f"{name} has no model: expected a training that is done")
             return None
         if not about.get("input") or not about.get("output"):
-            message = f"{name} was trained by an older hpcdl, which did not note what its model takes"
+            message = (
+                f"{name} was trained by an older hpcdl, which did not note what its model takes"
+            )
             self._add(key, f"{message}: train it again")
             return None
         file = run.paths.root / about["file"]

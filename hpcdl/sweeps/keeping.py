@@ -70,4 +70,5 @@ def keep_best(paths: SweepPaths, state: SweepState, settings: SweepSettings, num
 
 def _remove_model(paths: RunPaths) -> None:
     shutil.rmtree(paths.model, ignore_errors=True)
+    shutil.rmtree(paths.export, ignore_errors=True)
     paths.predictions.unlink(missing_ok=True)

@@ -51,7 +51,8 @@ def trial_spec(base: RunSpec, job_text: str, params: Mapping[str, Any], data_roo
     model = job.model
     if isinstance(model, FromRun):
         model = base.model  # the run was found when the sweep was sent
-    return replace(base, data=data, model=model, train=train, test=test)
+    # Only the best are worth it: hpcdl export SWEEP/17 --to KIND
+    return replace(base, data=data, model=model, train=train, test=test, export=[])
 
 
 def _with_teacher(train: TrainSpec, base: TrainSpec) -> TrainSpec:

@@ -8,7 +8,9 @@ from hpcdl.contract.spec import DataSpec, DeviceSpec, MlpSpec, RunSpec, TrainSpe
 from hpcdl.sweeps.trial_spec import trial_spec
 
 JOB = "name: a\ndata: {path: /data.npz}\nmodel: {name: mlp}\n"
-BASE = RunSpec("a", DataSpec(path="/data.npz"), MlpSpec(), TrainSpec(), DeviceSpec(), "0")
+BASE = RunSpec(
+    "a", DataSpec(path="/data.npz"), MlpSpec(), TrainSpec(), DeviceSpec(), "0", export=["int8"]
+)
 
 
 @pytest.mark.parametrize(
@@ -24,4 +26,5 @@ def test_trial_makes_maps_only_if_asked(section, explain):
 
     assert trial.test.explain == explain
     assert trial.train.epochs == 7
+    assert trial.export == []
     assert trial.test.attack == ([0.1] if "attack" in section else [])
