@@ -114,5 +114,9 @@ def discover(
         names = keys(lines, state)
         if names:
             options.say(f"{title}: {', '.join(names)}")
-    profile_file = output or "FILE, after hpcdl cluster discover -o FILE"
-    options.say(f"next: {hpcdl_command('check', 'mnist_cnn', '--cluster', profile_file)}")
+    if output is None:
+        options.say(
+            "next: hpcdl check mnist_cnn --cluster FILE, after hpcdl cluster discover -o FILE"
+        )
+    else:
+        options.say(f"next: {hpcdl_command('check', 'mnist_cnn', '--cluster', output)}")

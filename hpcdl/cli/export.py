@@ -148,7 +148,7 @@ def _logged(argv: list[str], env: dict[str, str], workdir: str, log: str) -> int
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             errors="replace",
         ) as program,
     ):

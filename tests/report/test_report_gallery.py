@@ -94,7 +94,6 @@ ATTACK = {
         {"epsilon": 0.1, "fgsm": 0.69, "pgd": 0.12},
     ],
     "pgd_steps": 10,
-    "seconds": 9.5,
 }
 
 

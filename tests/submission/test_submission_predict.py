@@ -112,7 +112,7 @@ def test_all_problems_come_at_once(done, images, tmp_path):
     for words in (
         "its classes are ant, bee; expected those of",
         "takes images of 9x9x3; expected those of",
-        "model.keras is not there any more",
+        "model.keras is gone",
         "needs my/layers.py, which is not in",
         "is failed; expected a run that is done",
         "was made by hpcdl 99.1.0",

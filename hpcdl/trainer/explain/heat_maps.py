@@ -74,15 +74,13 @@ def heat_maps(session: Session, method: str, model: Any, source: Source, asked: 
     except Exception as error:  # a user's model may do anything, and its training is done
         reason = " ".join(str(error).split())[:300]
         about["problem"] = "{}: {}".format(type(error).__name__, reason)
-    about["seconds"] = round(time.perf_counter() - started, 3)
+    seconds = time.perf_counter() - started
     if "problem" in about:
         say("no heat maps by {}: {}".format(method, about["problem"]))
     else:
         say(
             "heat maps of {} images by {} in {:.1f} s; with the hottest tenth hidden, the answer's "
-            "probability falls by {:.2f}".format(
-                about["images"], method, about["seconds"], about["fall"]
-            )
+            "probability falls by {:.2f}".format(about["images"], method, seconds, about["fall"])
         )
     return HeatMaps(about, arrays)
 

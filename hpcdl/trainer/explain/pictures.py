@@ -25,7 +25,7 @@ def explain_pictures(
     Returns:
         ``test.explain`` of result.json: ``method``, ``images`` (with a map), ``fall`` (of the
         answer's probability, where the hottest tenth is hidden; the mean), ``random_fall`` (where
-        a random tenth is), ``seconds``; where it applies ``left_out`` (images that there was no
+        a random tenth is); where it applies ``left_out`` (images that there was no
         time for), ``layer``, ``gap``, and ``problem`` (why there are no maps). None if the run
         asks for none.
     """
@@ -37,7 +37,7 @@ def explain_pictures(
         if test.explain == "auto":
             return None  # the log has said that there are no predictions
         problem = "the model's output is not one probability per class"
-        return {"method": method, "images": 0, "seconds": 0.0, "problem": problem}
+        return {"method": method, "images": 0, "problem": problem}
     rows = np.concatenate([arrays["picture_rows"], arrays["unsure_rows"]])
     classes = arrays["probabilities"][rows].argmax(axis=1).astype(np.int32)
     height, width = arrays["pictures"].shape[1:3]

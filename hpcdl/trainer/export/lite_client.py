@@ -36,7 +36,7 @@ class Converter:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=2,  # TensorFlow's own messages have their log
-            text=True,
+            encoding="utf-8",
             env=dict(os.environ, CUDA_VISIBLE_DEVICES="-1"),  # the training has the GPUs
         )
 

@@ -40,10 +40,9 @@ def accuracy_under_attack(
 
     Returns:
         ``rows`` (how many), ``accuracy`` (of these, as they are), ``by_epsilon`` (a list of
-        ``epsilon``, ``fgsm`` and ``pgd``: the accuracy under either attack), ``pgd_steps``,
-        ``seconds``; or ``problem``, why there are no figures.
+        ``epsilon``, ``fgsm`` and ``pgd``: the accuracy under either attack), ``pgd_steps``;
+        or ``problem``, why there are no figures.
     """
-    started = time.perf_counter()
     about: Dict[str, Any] = {"rows": 0, "by_epsilon": [], "pgd_steps": PGD_STEPS}
     try:
         _Attacker(session, model, source, labels).measure(about)
@@ -52,7 +51,6 @@ def accuracy_under_attack(
     except Exception as error:  # a user's model may do anything, and its training is done
         reason = " ".join(str(error).split())[:300]
         about["problem"] = "{}: {}".format(type(error).__name__, reason)
-    about["seconds"] = round(time.perf_counter() - started, 3)
     if "problem" in about:
         about["by_epsilon"] = []
         say("attacks were not measured: {}".format(about["problem"]))
