@@ -130,3 +130,14 @@ def hostile(tmp_path):
     folder = tmp_path / 'it\'s "a" $(touch pwned); `touch pwned` & *'
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def tf():
+    """TensorFlow with two CPU devices. Tests use this one: the first operation fixes the devices."""
+    tensorflow = pytest.importorskip("tensorflow")
+    cpu = tensorflow.config.list_physical_devices("CPU")[0]
+    tensorflow.config.set_logical_device_configuration(
+        cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2
+    )
+    return tensorflow

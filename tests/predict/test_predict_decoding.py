@@ -38,9 +38,8 @@ def saved_kinds(folder):
 
 
 @pytest.mark.tensorflow
-def test_pixels_are_those_of_training(tmp_path):
+def test_pixels_are_those_of_training(tf, tmp_path):
     """At most one grey level off, where a value lies between two; most often at turned images."""
-    tf = pytest.importorskip("tensorflow")
     from hpcdl.contract.image_heads import read_head
     from hpcdl.predict.decoding import read_image
     from hpcdl.trainer.dataset.decode import decode
@@ -59,8 +58,7 @@ def test_pixels_are_those_of_training(tmp_path):
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("old", [(7, 1500), (1500, 7), (33, 40), (1, 1)])
-def test_resize_is_that_of_tensorflow(old):
-    tf = pytest.importorskip("tensorflow")
+def test_resize_is_that_of_tensorflow(tf, old):
     image = np.random.default_rng(1).integers(0, 256, (*old, 3), dtype=np.uint8)
 
     expected = tf.image.resize(image, (20, 30), antialias=True).numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -171,9 +172,11 @@ def bed(cluster: None, request: pytest.FixtureRequest) -> Iterator[Bed]:
     """A new folder for one test; what it leaves running is cancelled."""
     made = new_bed(f"test-{request.node.name[:60].translate(str.maketrans('[]/', '---'))}")
     yield made
-    for submitted in made.folder.rglob("submitted.json"):
-        job_id = json.loads(submitted.read_text()).get("job_id")
-        if job_id and not (submitted.parent / "result.json").exists():
+    for folder, _, files in os.walk(made.folder):  # a worker may still tidy up: walk() bears it
+        if "submitted.json" not in files or "result.json" in files:
+            continue
+        job_id = json.loads(Path(folder, "submitted.json").read_text()).get("job_id")
+        if job_id:
             subprocess.run(["scancel", "--quiet", job_id], check=False)
     if not request.session.testsfailed:
         shutil.rmtree(made.folder, ignore_errors=True)

@@ -93,7 +93,9 @@ def test_report_and_compare_real_runs(mnist_runs: dict[str, Run], shared: Bed) -
         )  # by predictions.npz
         assert "The GPU was emulated" in page
         assert f"#SBATCH --job-name={result['name']}" in page
-        assert page.count("<img") == 24
+        assert page.count("<img") == 2 * (
+            24 + 8
+        )  # mistakes, least certain answers, a heat map of each
     compared = json.loads(
         shared.run("hpcdl", "compare", *(run.path for run in runs), "--json").stdout
     )

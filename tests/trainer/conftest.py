@@ -233,16 +233,6 @@ def exported(make_run, run_trainer):
 
 
 @pytest.fixture(scope="session")
-def tf():
-    tensorflow = pytest.importorskip("tensorflow")
-    cpu = tensorflow.config.list_physical_devices("CPU")[0]
-    tensorflow.config.set_logical_device_configuration(
-        cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2
-    )
-    return tensorflow
-
-
-@pytest.fixture(scope="session")
 def strategies(tf):
     return {1: tf.distribute.get_strategy(), 2: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])}
 

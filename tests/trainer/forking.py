@@ -20,6 +20,7 @@ from hpcdl.trainer.serve import _fork, _import_all
 
 def become_trainer(request: dict[str, Any]) -> None:
     """In a forked process: run a trainer, and end."""
+    atexit._clear()  # what the imports have left to do at the server's end is not the trainer's
     for number, name in ((1, "stdout"), (2, "stderr")):
         file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)

@@ -107,12 +107,13 @@ class RunDir:
     def heartbeat(self, **news: Any) -> None:
         """Say that the run is alive; the news are merged into the last heartbeat.
 
-        A new ``phase`` is written at once, anything else at most once in `HEARTBEAT_S` seconds. If
-        it cannot be written, the log says so once, and the run goes on.
+        A new ``phase`` or ``kind`` (of an export) is written at once, anything else at most once in
+        `HEARTBEAT_S` seconds. If it cannot be written, the log says so once, and the run goes on.
         """
-        new_phase = (
-            news.get("phase", self._beat["phase"]) != self._beat["phase"] or not self._beat_at
-        )
+        new_phase = not self._beat_at
+        for key in ("phase", "kind"):
+            if key in news and news[key] != self._beat.get(key):
+                new_phase = True
         self._beat.update(news)
         now = time.time()
         if new_phase or now - self._beat_at >= HEARTBEAT_S:
