@@ -23,7 +23,15 @@ from typing import Any
 import numpy as np
 from measure import show, show_machine
 
-from hpcdl.contract.spec import CnnSpec, DataSpec, DeviceSpec, OptimizerSpec, RunSpec, TrainSpec
+from hpcdl.contract.spec import (
+    CnnSpec,
+    DataSpec,
+    DeviceSpec,
+    OptimizerSpec,
+    RunSpec,
+    TestSpec,
+    TrainSpec,
+)
 from hpcdl.launch.fork_server import ForkServer
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -131,6 +139,7 @@ def make_run(folder: Path, name: str, epochs: int) -> Path:
         train=train,
         devices=DeviceSpec(),
         hpcdl_version="0",
+        test=TestSpec(explain="none"),  # as trials of a sweep have it
     )
     (run / "run.json").write_text(spec.to_json())
     return run
