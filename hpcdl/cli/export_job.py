@@ -37,6 +37,7 @@ def export_on_node(run: Run, kinds: Sequence[str], profile: str | None, wait: bo
     from hpcdl.cli.submit import check_first, say_sent
     from hpcdl.job import Job, Resources
     from hpcdl.launch.command import read_plan
+    from hpcdl.run.paths import runs_root_of
     from hpcdl.submission.profile import sent_with
     from hpcdl.submission.send import prepare, submit
 
@@ -58,7 +59,7 @@ def export_on_node(run: Run, kinds: Sequence[str], profile: str | None, wait: bo
         source="hpcdl export",
         folder=os.getcwd(),
     )
-    prepared = prepare(job, sent.cluster, "slurm", str(root.parent.parent))
+    prepared = prepare(job, sent.cluster, "slurm", str(runs_root_of(run.paths)))
     for note in prepared.notes:
         options.say(note)
     notes = check_first(prepared, sent.cluster, is_local=False)

@@ -24,8 +24,6 @@ MODEL = "model"
 TENSORBOARD = "tensorboard"
 LOGS = "logs"
 EXPORT = "export"  # what the model is exported as: see `hpcdl.contract.export_kinds`
-EXPORTED_MODEL = "model.tflite"  # the following two are in it
-EXPORTED_ABOUT = "model.json"
 FOLDS = "folds"  # of a cross-validation: one folder each, named by its number from 1
 
 

@@ -166,12 +166,12 @@ class RunPaths:
     @property
     def exported_model(self) -> Path:
         """The model for LiteRT, with weights of 32 bits."""
-        return self.export / run_files.EXPORTED_MODEL
+        return self.export / export_kinds.FILES["tflite"]
 
     @property
     def exported_about(self) -> Path:
         """What every program that uses an exported model must know."""
-        return self.export / run_files.EXPORTED_ABOUT
+        return self.export / export_kinds.ABOUT
 
     @property
     def predictions_csv(self) -> Path:
@@ -343,6 +343,11 @@ def sweep_of(paths: RunPaths) -> Path | None:
     if isinstance(paths, TrialPaths):
         return paths.sweep.root
     return paths.root if (paths.root / SWEEP).exists() else None
+
+
+def runs_root_of(paths: RunPaths) -> Path:
+    """The folder of runs that a run lies in; for a trial, that of its sweep."""
+    return (sweep_of(paths) or paths.root).parent.parent
 
 
 def run_paths(root: Path) -> RunPaths:

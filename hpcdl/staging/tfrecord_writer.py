@@ -5,8 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-# The wire type of everything that has a length: https://protobuf.dev/programming-guides/encoding/
-_BYTES = 2
+from hpcdl.contract.wire_format import field, varint
 
 
 def record(features: Mapping[str, bytes | int]) -> bytes:
@@ -22,31 +21,17 @@ def record(features: Mapping[str, bytes | int]) -> bytes:
     """
     entries = b""
     for name in sorted(features):
-        entry = _field(1, name.encode()) + _field(2, _feature(features[name]))
-        entries += _field(1, entry)
-    example = _field(1, entries)
+        entry = field(1, name.encode()) + field(2, _feature(features[name]))
+        entries += field(1, entry)
+    example = field(1, entries)
     length = struct.pack("<Q", len(example))
     return b"".join((length, _masked_crc32c(length), example, _masked_crc32c(example)))
 
 
 def _feature(value: bytes | int) -> bytes:
     if isinstance(value, bytes):
-        return _field(1, _field(1, value))  # bytes_list.value
-    return _field(3, _field(1, _varint(value)))  # int64_list.value, packed
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    """A number in base 128, its lowest seven bits first; the top bit tells that more follow."""
-    content = bytearray()
-    while value > 0x7F:
-        content.append(value & 0x7F | 0x80)
-        value >>= 7
-    content.append(value)
-    return bytes(content)
+        return field(1, field(1, value))  # bytes_list.value
+    return field(3, field(1, varint(value)))  # int64_list.value, packed
 
 
 def _masked_crc32c(content: bytes) -> bytes:

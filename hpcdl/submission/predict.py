@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from hpcdl import local_machine
 from hpcdl.cluster import load_cluster
@@ -23,7 +22,7 @@ from hpcdl.mounts.gathering import Gather, Unseen
 from hpcdl.planning import Plan, Predict
 from hpcdl.planning.afterwards import plan_afterwards
 from hpcdl.run import Run
-from hpcdl.run.paths import RunPaths, code_folder, sweep_of
+from hpcdl.run.paths import RunPaths, code_folder, runs_root_of
 from hpcdl.run.records import Manifest
 from hpcdl.run.trained import Trained, require_alike, trained
 from hpcdl.script import Sent, render_submission
@@ -91,7 +90,7 @@ def _submission(
     name = f"{before.name}{_SUFFIX}"
     decided = plan_afterwards(before, name, program, wanted.resources)
     decided = _on_backend(decided, backend, first, notes)
-    runs_root = _runs_root(first)
+    runs_root = runs_root_of(first.paths)
     paths = new_run(name, runs_root, in_slurm=backend == "slurm")
     sha = code_sha()
     code = str(code_folder(runs_root, sha))
@@ -152,12 +151,6 @@ def _on_backend(decided: Plan, backend: str, first: Run, notes: list[str]) -> Pl
         notes.append(message)
         return replace(decided, container=None)
     return decided
-
-
-def _runs_root(first: Run) -> Path:
-    """The folder of runs that the first run lies in; for a trial, that of its sweep."""
-    root = sweep_of(first.paths) or first.paths.root
-    return root.parent.parent
 
 
 def _with_folder(decided: Plan, own: Sequence[str]) -> tuple[Plan, list[Unseen]]:

@@ -8,6 +8,8 @@ import pytest
 
 from hpcdl.report.page import report
 from hpcdl.run import Run
+from hpcdl.run.paths import run_paths, runs_root_of
+from hpcdl.trainer.export.files import ExportFolder
 from tests.report.made import training
 
 ROWS = [
@@ -86,6 +88,29 @@ def test_unfinished_run_has_no_model(cli, exported):
 
     assert answer.code == 2
     assert "only a run that is done has a model" in answer.err
+
+
+def test_table_forgets_what_is_gone(tmp_path):
+    """A kill between two renames leaves the row of a folder that is not there."""
+    folder = ExportFolder(str(tmp_path))
+    for kind in ("serving", "saved_model"):
+        (tmp_path / kind).mkdir()
+    folder.write_rows([{"kind": kind, "file": kind} for kind in ("serving", "saved_model")])
+    folder.write_rows([{"kind": "onnx", "why": "no tf2onnx"}])
+    (tmp_path / "serving").rmdir()
+
+    folder.write_rows([{"kind": "int8", "why": "no memory"}])
+
+    assert [row["kind"] for row in folder.read_rows()] == ["saved_model", "onnx", "int8"]
+
+
+def test_trial_exports_beside_its_sweep(tmp_path):
+    sweep = tmp_path / "runs" / "tune" / "20260101-1200-aaaa"
+    (sweep / "trials" / "00000").mkdir(parents=True)
+    (sweep / "sweep.json").write_text("{}")
+
+    assert runs_root_of(run_paths(sweep / "trials" / "00000")) == tmp_path / "runs"
+    assert runs_root_of(run_paths(tmp_path / "runs" / "a" / "b")) == tmp_path / "runs"
 
 
 def test_job_on_node_is_refused_early(cli, exported):

@@ -72,9 +72,13 @@ class ExportFolder:
     def write_rows(self, rows: List[Dict[str, Any]]) -> None:
         """Write export.json: these rows, and the older ones of other kinds that are still there."""
         newer = {row["kind"] for row in rows}
-        every = [row for row in self.read_rows() if row["kind"] not in newer]
+        every = [row for row in self.read_rows() if row["kind"] not in newer and self._is_true(row)]
         content = {"schema_version": 1, "kinds": every + rows}
         keep_trying(export_kinds.TABLE, lambda: write_json(self._table, content))
+
+    def _is_true(self, row: Dict[str, Any]) -> bool:
+        """Whether a row's file is there; a row with a reason has none."""
+        return "why" in row or os.path.exists(os.path.join(self.path, str(row.get("file"))))
 
     @property
     def _table(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Dict
 import numpy as np
 import tensorflow as tf
 
+from hpcdl.contract.wire_format import field
 from hpcdl.trainer.export.served import Served
 
 WARM_UP = "tf_serving_warmup_requests"
@@ -94,24 +95,9 @@ def _request(name: str, signature: str, inputs: Dict[str, Any]) -> bytes:
     The numbers of the fields are those of tensorflow_serving/apis: prediction_log.proto,
     predict.proto and model.proto. The images have no package with these.
     """
-    spec = _field(1, name.encode("utf-8")) + _field(3, signature.encode("utf-8"))
-    request = _field(1, spec)
+    spec = field(1, name.encode("utf-8")) + field(3, signature.encode("utf-8"))
+    request = field(1, spec)
     for key, array in inputs.items():
         tensor = tf.make_tensor_proto(array).SerializeToString()
-        request += _field(2, _field(1, key.encode("utf-8")) + _field(2, tensor))
-    return _field(6, _field(1, request))
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """A field of bytes in protobuf's wire format: its tag, its length, its content."""
-    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
-
-
-def _varint(number: int) -> bytes:
-    """A number in protobuf's wire format: 7 bits a byte, the lowest first."""
-    content = bytearray()
-    while number > 127:
-        content.append(number & 127 | 128)
-        number >>= 7
-    content.append(number)
-    return bytes(content)
+        request += field(2, field(1, key.encode("utf-8")) + field(2, tensor))
+    return field(6, field(1, request))
