@@ -83,15 +83,19 @@ class Drift:
             "rows": self.rows,
         }
 
+    def doubt(self) -> str:
+        """What to add to the word that nothing has changed: there may be too few images for it."""
+        count = self.rows["new"]
+        if count >= FEW:
+            return ""
+        return f"; {count} images are few, and only a large change would show"
+
     def sentence(self) -> str:
         """The two verdicts in words."""
         new, test = self.confidence["new"], self.confidence["test"]
         means = f"mean confidence {new:.3f}, in the test {test:.3f}"
         if not self.changed:
-            text = f"no change found: the images look like the test's ({means})"
-            if self.rows["new"] < FEW:
-                text += f"; {self.rows['new']} images are few, and only a large change would show"
-            return text
+            return f"no change found: the images look like the test's ({means}){self.doubt()}"
         names = ", ".join(self.what)
         if self.likely_worse:
             return f"changed: {names}; the model is likely worse ({means})"

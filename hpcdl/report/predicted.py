@@ -87,7 +87,7 @@ def verdict_lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         why = result.get("drift_problem") or "there is nothing to compare with"
         return [("changed", f"not known: {why}")]
     new, test = verdict.confidence["new"], verdict.confidence["test"]
-    changed = "no: the images look like those of the test"
+    changed = f"no: the images look like those of the test{verdict.doubt()}"
     if verdict.changed:
         changed = f"yes: {', '.join(verdict.what)} (p {verdict.p:.2g})"
     worse = "not likely"

@@ -12,7 +12,7 @@ import pytest
 
 from hpcdl.files import write_json, write_text
 from hpcdl.job import Resources
-from hpcdl.report.predicted import drift_keys
+from hpcdl.report.predicted import drift_keys, verdict_lines
 from hpcdl.run import Run
 from hpcdl.submission import send
 from hpcdl.submission.predict import Wanted, prepare_prediction
@@ -78,6 +78,20 @@ def predicted(done, images):
         return Run(paths.root)
 
     return make
+
+
+def test_few_images_prove_little():
+    drift = {
+        "changed": False, "what": [], "p": 0.4, "psi": 0.01, "likely_worse": False,
+        "confidence": {"new": 0.1, "test": 0.4}, "rows": {"new": 3, "test": 360},
+    }  # fmt: skip
+
+    changed, _ = verdict_lines({"drift": drift})
+    drift["rows"] = {"new": 50, "test": 360}
+    of_many, _ = verdict_lines({"drift": drift})
+
+    assert changed[1].endswith("; 3 images are few, and only a large change would show")
+    assert of_many[1] == "no: the images look like those of the test"
 
 
 def test_same_images_have_not_changed(cli, predicted):
