@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcdl.cluster import Cluster, load_cluster
@@ -196,6 +196,7 @@ def test_any_text_gives_no_traceback(text):
                 load_job(path, sets)
 
 
+@settings(max_examples=30)  # each makes a run folder
 @given(args=st.lists(words, max_size=3))
 def test_run_folder_keeps_exact_words(args):
     """What is kept as JSON and YAML in the run folder reads back as it was."""
