@@ -26,7 +26,7 @@ NEWEST = REPOSITORY / f".ci/newest-{PYTHON}.txt"
 HOST = "digits,report,images,predict,dev"  # extras of the host's tests: all without TensorFlow
 ALL = f"tensorflow,tensorboard,{HOST},docs"
 FREE = {"matplotlib", "pandas"}  # their tested versions need a newer numpy: pip chooses
-# Left out: what needs TensorFlow or SLURM, and the slow tests of files and kills, which use no dependency.
+# Left out: what needs TensorFlow or SLURM, and the slow tests of files and kills.
 LEFT_OUT = (
     "trainer", "testbed", "containers", "test_hostile.py", "run/test_run_damaged.py",
     "sweeps/test_sweep_kills.py", "launch/test_sweep_day.py", "launch/test_launch_local.py",

@@ -251,6 +251,26 @@ def test_data_name_becomes_path():
     assert run_spec(Job(name="a", script="/a.py"), SITE) is None
 
 
+@pytest.mark.parametrize(("gpus", "batch_size"), [(0, 32), (1, 32), (4, 128)])
+def test_batch_grows_with_gpus(gpus, batch_size):
+    site = replace(SITE, emulate_gpus=True)
+    train = TrainSpec(batch_size_per_gpu=32)
+
+    spec = run_spec(replace(JOB, train=train, resources=Resources(gpus=gpus)), site)
+
+    assert spec is not None
+    assert spec.train.batch_size == batch_size
+
+
+def test_unequal_shares_are_said():
+    site = replace(SITE, emulate_gpus=True)
+    job = replace(JOB, train=TrainSpec(batch_size=100), resources=Resources(gpus=3))
+
+    assert "train.batch_size 100 does not divide by 3 GPUs" in plan(job, site).notes[0]
+    assert "99 and 102 divide" in plan(job, site).notes[0]
+    assert plan(replace(job, resources=Resources(gpus=4)), site).notes == []
+
+
 @pytest.mark.parametrize(
     ("resources", "text"),
     [

@@ -224,6 +224,14 @@ def _every_gpu_has_a_row(run: RunSpec) -> Iterator[SpecProblem]:
         yield SpecProblem("train.batch_size", rows, expected, ("devices.gpus",))
 
 
+def _rate_grows_with_batch(run: RunSpec) -> Iterator[SpecProblem]:
+    scale = run.train.scale_learning_rate
+    if scale is not None and scale.rule != "none" and run.train.batch_size_per_gpu is None:
+        expected = "none, or train.batch_size_per_gpu: batch_size does not grow with the GPUs"
+        key = "train.scale_learning_rate.rule"
+        yield SpecProblem(key, scale.rule, expected, ("train.batch_size_per_gpu",))
+
+
 def _folds_take_no_split(run: RunSpec) -> Iterator[SpecProblem]:
     split = run.data.validation_split
     if run.train.cross_validation and split:
@@ -261,6 +269,7 @@ _RULES: Sequence[Callable[[RunSpec], Iterator[SpecProblem]]] = (
     _kernels_fit_filters,
     _optimizer_takes_settings,
     _every_gpu_has_a_row,
+    _rate_grows_with_batch,
     _folds_take_no_split,
     _xla_has_one_device,
     _epsilons_ascend,

@@ -1,7 +1,8 @@
 """The section `train` of a run, and the sections in it."""
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional, Sequence, Tuple
 
 from hpcdl.contract.method_spec import AdversarialSpec, DistillSpec, PruneSpec
@@ -25,6 +26,27 @@ class OptimizerSpec:
     clip_norm: Optional[float] = setting(
         "the norm that all gradients together are cut to", None, since="0.1.0", gt=0
     )
+
+
+@dataclass
+class ScaleSpec:
+    """How the learning rate grows with the GPUs, where the batch does.
+
+    Source: https://arxiv.org/abs/1706.02677, sections 2.1 and 2.2 (linear, and the warm-up);
+    https://arxiv.org/abs/1404.5997, section 5 (sqrt).
+    """
+
+    rule: str = setting(
+        "linear: the optimizer's times the GPUs; sqrt: times their square root; none: as it is",
+        choices=("linear", "sqrt", "none"),
+    )
+    warmup_epochs: float = setting(
+        "epochs in which the rate grows from the optimizer's to the scaled one", 5.0, ge=0
+    )
+
+    def factor(self, gpus: int) -> float:
+        """How many times the optimizer's learning rate a number of GPUs trains with."""
+        return {"linear": float(gpus), "sqrt": math.sqrt(gpus), "none": 1.0}[self.rule]
 
 
 @dataclass
@@ -135,6 +157,18 @@ class TrainSpec:
 
     epochs: int = setting("passes over the training rows", 5, ge=1)
     batch_size: int = setting("rows of one step, over all replicas together", 100, ge=1)
+    batch_size_per_gpu: Optional[int] = setting(
+        "rows of one step on each GPU, in place of batch_size: the batch grows with the GPUs",
+        None,
+        since="0.5.0",
+        ge=1,
+    )
+    scale_learning_rate: Optional[ScaleSpec] = setting(
+        "how the learning rate grows with the GPUs of batch_size_per_gpu; without it, it does not",
+        None,
+        since="0.5.0",
+        word="rule",
+    )
     optimizer: OptimizerSpec = setting(
         "the optimizer, by name or with its settings", OptimizerSpec, word="name"
     )
@@ -195,3 +229,9 @@ class TrainSpec:
         None,
         since="0.4.0",
     )
+
+    def for_gpus(self, gpus: int) -> "TrainSpec":
+        """The same with the batch that it has on some GPUs; without GPUs, the CPU counts as one."""
+        if not isinstance(self.batch_size_per_gpu, int):
+            return self
+        return replace(self, batch_size=self.batch_size_per_gpu * max(1, gpus))

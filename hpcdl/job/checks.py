@@ -92,6 +92,17 @@ def _one_data_set(document: Located) -> Iterator[Problem]:
         yield Problem(data.where, "data", "expected one of name, path and function")
 
 
+def _one_batch_size(document: Located) -> Iterator[Problem]:
+    train = document.items_of("train")
+    if "batch_size" in train and "batch_size_per_gpu" in train:
+        per_gpu, rows = train["batch_size_per_gpu"], train["batch_size"].value
+        message = (
+            f"is {show(per_gpu.value)}, and train.batch_size is {show(rows)}:"
+            " expected one of the two; take one out"
+        )
+        yield Problem(per_gpu.where, "train.batch_size_per_gpu", message)
+
+
 def _variables(document: Located) -> Iterator[Problem]:
     for name, item in document.items_of("env").items():
         message = ""
@@ -129,6 +140,7 @@ def _data_name(job: Job) -> Iterator[tuple[str, str]]:
 _DOCUMENT_RULES: tuple[Callable[[Located], Iterator[Problem]], ...] = (
     _one_program,
     _one_data_set,
+    _one_batch_size,
     _variables,
 )
 # About values of the right types: (key, message)

@@ -24,7 +24,7 @@ def training_of(job: Job) -> RunSpec:
         name=job.name,
         data=data,
         model=model,  # type: ignore[arg-type]  # rules look at models of their own kind only
-        train=job.train or TrainSpec(),
+        train=(job.train or TrainSpec()).for_gpus(job.resources.gpus),
         devices=DeviceSpec(gpus=job.resources.gpus),
         hpcdl_version="",
         test=job.test or TestSpec(),
@@ -48,6 +48,20 @@ def training_problems(job: Job) -> list[Problem]:
         where = job.places.get(problem.key, job.source)
         problems.append(Problem(where, problem.key, message_of(problem)))
     return problems
+
+
+def notes_of_training(job: Job) -> list[str]:
+    """What a user should hear of a training that can run: unequal shares of its batches."""
+    if job.train is None:
+        return []
+    rows, gpus = job.train.for_gpus(job.resources.gpus).batch_size, job.resources.gpus
+    if gpus < 2 or rows % gpus == 0:
+        return []
+    below = rows - rows % gpus
+    return [
+        f"train.batch_size {rows} does not divide by {gpus} GPUs: some get a row more than"
+        f" others and the rest wait for them; {below} and {below + gpus} divide"
+    ]
 
 
 def message_of(problem: SpecProblem) -> str:

@@ -12,6 +12,7 @@ from hpcdl.cluster.schema import Cluster, Image
 from hpcdl.errors import JobError
 from hpcdl.job import Job
 from hpcdl.job.command import COMMAND_MEMORY_GB, shown_command, with_data_root
+from hpcdl.job.training import notes_of_training
 from hpcdl.planning.directives import cpus_of, directives, lead_s, share_of_memory
 from hpcdl.planning.parts import (
     NOTEBOOK_RUNNER,
@@ -64,7 +65,7 @@ def plan(job: Job, cluster: Cluster) -> Plan:
     if problems:
         raise JobError(f"{job.source} on {cluster.name}", problems)
     resources = job.resources
-    notes = []
+    notes = notes_of_training(job)
     if resources.memory_gb and cluster.memory_request == "none":
         notes.append(f"memory comes with the CPUs on {cluster.name}: memory_gb is not asked for")
     size = Size(

@@ -26,6 +26,7 @@ from hpcdl.trainer.fit.adversarial import adversary_of
 from hpcdl.trainer.fit.best import Best, choose_best, restored
 from hpcdl.trainer.fit.cross_validation import cross_validate
 from hpcdl.trainer.fit.evaluation import Evaluator
+from hpcdl.trainer.fit.last_batch import warning_of_last_batch
 from hpcdl.trainer.fit.loop import Training
 from hpcdl.trainer.fit.predictions import Predictor, predicted, write_predictions
 from hpcdl.trainer.fit.pruning import sparsity_of, sparsity_warnings
@@ -324,6 +325,9 @@ def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
         begun=run.start is not None,
     )
     stepper = Stepper(model.trained, strategy, data, run.train, guard, model.whole)
+    warning = warning_of_last_batch(stepper.rows, run.train.batch_size)
+    if warning is not None:
+        say("warning: {}".format(warning))
     variables = compat.variables(model.trained)
     checkpoints = Checkpoints(
         run_dir.checkpoints, variables, strategy, fingerprint(run), run.saving.keep

@@ -170,6 +170,22 @@ MISTAKES = {
         "name: a\ndata: {name: m}\nmodel: {name: mlp}\ntrain: {schedule: {name: step, factor: 3}}\n",
         (":4", "train.schedule.factor", "expected a number >= 0 and <= 1; got 3"),
     ),
+    "two-batch-sizes": row(
+        MODEL + "train: {batch_size: 64, batch_size_per_gpu: 32}\n",
+        (
+            ":4",
+            "train.batch_size_per_gpu",
+            "is 32, and train.batch_size is 64: expected one of the two",
+        ),
+    ),
+    "scaled-rate-of-fixed-batch": row(
+        MODEL + "train: {scale_learning_rate: linear}\n",
+        (
+            ":4",
+            "train.scale_learning_rate.rule",
+            "batch_size does not grow with the GPUs; got 'linear'",
+        ),
+    ),
     "model-name-as-list": row(
         "name: a\ndata: {name: m}\nmodel: {name: [mlp]}\n",
         (":3", "model.name", "{function: package.module:function}"),

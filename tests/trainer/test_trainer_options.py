@@ -28,6 +28,8 @@ from hpcdl.contract.spec import (
     SpecError,
     TrainSpec,
 )
+from hpcdl.contract.train_spec import ScaleSpec
+from hpcdl.trainer.fit.last_batch import warning_of_last_batch
 from tests.trainer.conftest import each_keras
 
 tensorflow_run = pytest.mark.tensorflow
@@ -133,6 +135,56 @@ def test_warmup_comes_before_schedule(tf):
     np.testing.assert_allclose(warmed[:10], [0.1 * (step + 1) for step in range(10)], rtol=1e-6)
     assert warmed[10:30] == [1.0] * 20
     assert warmed[30:] == [0.5] * 10
+
+
+@tensorflow_run
+def test_scaled_rate_grows_from_optimizers(tf):
+    from hpcdl.trainer.fit.schedule import grown, rate_of
+
+    base = rate_of(ScheduleSpec("constant"), 0.1, steps_per_epoch=10, epochs=4)
+    warmed = [float(grown(base, 4.0, warm_steps=20)(step)) for step in range(40)]
+    at_once = float(grown(base, 4.0, warm_steps=0)(0))
+
+    growing = [0.1 + 0.3 * (step + 1) / 20 for step in range(20)]
+    np.testing.assert_allclose(warmed, growing + [0.4] * 20, rtol=1e-6)
+    assert at_once == pytest.approx(0.4)
+
+
+@tensorflow_run
+def test_scaled_run_equals_higher_rate(make_training):
+    """Two GPUs' rate by the linear rule is the doubled rate of the optimizer."""
+    scaled = replace(
+        TRAIN,
+        epochs=1,
+        batch_size_per_gpu=TRAIN.batch_size // 2,
+        scale_learning_rate=ScaleSpec("linear", warmup_epochs=0),
+    )
+    assert TRAIN.optimizer.learning_rate is not None
+    optimizer = replace(TRAIN.optimizer, learning_rate=2 * TRAIN.optimizer.learning_rate)
+    doubled = replace(TRAIN, epochs=1, optimizer=optimizer)
+
+    by_rule = make_training(SMALL, scaled, name="scaled")()
+    by_hand = make_training(SMALL, doubled, name="doubled")()
+
+    for one, other in zip(by_rule.weights(), by_hand.weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "says"),
+    [
+        (5401, 100, "has 1 of 100 rows"),
+        (5401, 100, "try train.batch_size 99 or 102"),
+        (1003, 50, "has 3 of 50 rows"),
+    ],
+)
+def test_small_last_batch_is_said(rows, batch_size, says):
+    assert says in str(warning_of_last_batch(rows, batch_size))
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(5400, 100), (5410, 100), (60, 100), (100, 1)])
+def test_usual_last_batch_is_not(rows, batch_size):
+    assert warning_of_last_batch(rows, batch_size) is None
 
 
 @tensorflow_run

@@ -55,6 +55,24 @@ def rate_of(spec: ScheduleSpec, base: float, steps_per_epoch: int, epochs: int) 
     return rate
 
 
+def grown(rate: Rate, factor: float, warm_steps: float) -> Rate:
+    """A learning rate that grows to a multiple of itself in a straight line.
+
+    Args:
+        rate: by step, from 0.
+        factor: what it is multiplied by in the end.
+        warm_steps: the steps until then; 0 means from the first step on.
+    """
+
+    def scaled(step: Any) -> Any:
+        share = tf.constant(1.0, tf.float64)
+        if warm_steps:
+            share = tf.minimum((tf.cast(step, tf.float64) + 1) / warm_steps, 1.0)
+        return rate(step) * tf.cast(1 + (factor - 1) * share, tf.float32)
+
+    return scaled
+
+
 def _factor(spec: ScheduleSpec) -> float:
     if spec.factor is not None:
         return spec.factor

@@ -19,7 +19,7 @@ from typing import (
 import tensorflow as tf
 
 from hpcdl.contract.errors import UserCodeError
-from hpcdl.contract.spec import SpecError, TrainSpec
+from hpcdl.contract.spec import ScheduleSpec, SpecError, TrainSpec
 from hpcdl.trainer import compat
 from hpcdl.trainer.dataset import augment
 from hpcdl.trainer.dataset.balance import Balance
@@ -27,7 +27,7 @@ from hpcdl.trainer.dataset.load import epoch_order
 from hpcdl.trainer.dataset.source import my_share, with_answers
 from hpcdl.trainer.fit.adversarial import Adversary
 from hpcdl.trainer.fit.pruning import Pruner
-from hpcdl.trainer.fit.schedule import Plateau, Rate, rate_of
+from hpcdl.trainer.fit.schedule import Plateau, Rate, grown, rate_of
 from hpcdl.trainer.runtime.log import say
 
 if TYPE_CHECKING:
@@ -295,12 +295,18 @@ def _schedule(
     model: Any, train: TrainSpec, steps_per_epoch: int
 ) -> Tuple[Optional[Rate], Optional[Plateau]]:
     """The learning rate by step, and what lowers it on a plateau; None if not asked for."""
-    if train.schedule is None:
+    scale, per_gpu = train.scale_learning_rate, train.batch_size_per_gpu
+    factor = 1.0 if scale is None or per_gpu is None else scale.factor(train.batch_size // per_gpu)
+    if train.schedule is None and factor == 1:
         return None, None
     base = compat.learning_rate(model)
     if base is None:
-        raise SpecError(
-            "train.schedule is set, but the model came with its own learning-rate schedule"
-        )
-    plateau = Plateau(train.schedule, base) if train.schedule.name == "plateau" else None
-    return rate_of(train.schedule, base, steps_per_epoch, train.epochs), plateau
+        key = "schedule" if factor == 1 else "scale_learning_rate"
+        message = "train.{} is set, but the model came with its own learning-rate schedule"
+        raise SpecError(message.format(key))
+    schedule = train.schedule or ScheduleSpec("constant")
+    rate = rate_of(schedule, base, steps_per_epoch, train.epochs)
+    if scale is not None and factor != 1:
+        rate = grown(rate, factor, scale.warmup_epochs * steps_per_epoch)
+    plateau = Plateau(schedule, base * factor) if schedule.name == "plateau" else None
+    return rate, plateau
