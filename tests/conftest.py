@@ -103,7 +103,7 @@ def hpcdl_process(program):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 

@@ -178,7 +178,7 @@ def test_killed_removal_leaves_run_usable(cli, make_run, what):
     run = make_run()
     for last in range(1, 40):
         argv = [sys.executable, "-c", REMOVE_AND_DIE, str(run), str(last), what]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=180)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         assert Run(run).status().state == "done"
         assert cli("result", run).code == 0

@@ -90,7 +90,7 @@ class Machine:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
 
     def start(self, *argv: object) -> subprocess.Popen[str]:

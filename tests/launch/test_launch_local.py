@@ -169,7 +169,7 @@ def test_user_modules_do_not_shadow_worker(machine):
         env=machine.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
     assert done.returncode == 0, done.stderr
@@ -392,7 +392,7 @@ def test_cuda_devices_of_caller_are_kept(machine):
     argv = machine.argv(*machine.job(DESCRIBE), "--wait")
 
     done = subprocess.run(
-        argv, cwd=machine.folder, env=environment, capture_output=True, text=True, timeout=60
+        argv, cwd=machine.folder, env=environment, capture_output=True, text=True, timeout=180
     )
     (run,) = machine.runs()
 

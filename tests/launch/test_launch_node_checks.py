@@ -251,7 +251,7 @@ def test_hanging_data_set_ends_local_run(machine):
         env={**machine.environment, "HPCDL_LOOK_S": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     (run,) = machine.runs()
     result = run.json("result.json")

@@ -310,7 +310,7 @@ def test_reader_that_leaves_early(make_run, images, program):
     command = [*program, "predict", str(make_run()), str(images), "--here"]
     reader = subprocess.run(
         ["bash", "-c", '"$@" | head -1', "bash", *command],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
 
     assert reader.stdout == f"file,answer,confidence,notes,{','.join(CLASSES)}\n"
@@ -324,7 +324,7 @@ def test_model_loads_no_tensorflow(program, make_run, images):
     )
     done = subprocess.run(
         [sys.executable, "-c", text, "predict", str(make_run()), str(images), "--here"],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
 
     assert done.stdout.splitlines()[-1] == "[]"

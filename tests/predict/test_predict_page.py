@@ -23,7 +23,7 @@ def test_commands_run(make_run, images):
 
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=images.parent, env=env, capture_output=True, text=True, timeout=60,
+        cwd=images.parent, env=env, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

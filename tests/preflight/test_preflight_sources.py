@@ -193,7 +193,7 @@ def test_refused_without_container(tmp_path, name, source, part):
 
     done = subprocess.run(
         [sys.executable, "-m", "hpcdl", *command],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
 
     assert part in " ".join((done.stdout + done.stderr).split())

@@ -74,7 +74,7 @@ def printed(program: str) -> tuple[int, str]:
     """The exit status and the output of a script."""
     argv = [sys.executable, "-u", "-c", HEADER + program]
     done = subprocess.run(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180
     )
     return done.returncode, done.stdout
 

@@ -238,7 +238,7 @@ def test_submission_waits_for_slurmctld(bed: Bed) -> None:
     )
     until(lambda: list(bed.runs.glob("counter/*/script.sbatch")))
     tell("start", "slurmctld")
-    output, errors = submitting.communicate(timeout=60)
+    output, errors = submitting.communicate(timeout=180)
     assert submitting.returncode == 0, errors
     assert Run(bed, Path(output.strip())).wait()["state"] == "done"
 

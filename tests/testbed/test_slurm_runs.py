@@ -52,7 +52,7 @@ def test_run_outlives_the_submitting_shell(bed: Bed) -> None:
     path = bed.run("setsid", "bash", "-c", shell).stdout.strip()
     followed = bed.start("hpcdl", "logs", "-f", path)
     assert bed.run("hpcdl", "wait", path.split("/")[-1], "--runs-dir", bed.runs).returncode == 0
-    output, _ = followed.communicate(timeout=60)
+    output, _ = followed.communicate(timeout=180)
     assert [line for line in output.splitlines() if line.startswith("line")] == [
         f"line {i}" for i in range(8)
     ]

@@ -184,7 +184,7 @@ def rest(exported):
     address = server.stdout.readline().strip()
 
     def ask(path, body):
-        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=180)
         with contextlib.closing(connection):
             connection.request("POST", urlsplit(address).path + path, json.dumps(body))
             reply = connection.getresponse()

@@ -136,7 +136,7 @@ def test_killed_prediction_has_same_csv(trained, predict):
     while not (blocks / "000002.npz").exists() and time.monotonic() < until:
         time.sleep(0.002)
     process.stdin.close()  # launch is gone: the trainer is killed at once
-    assert process.wait(timeout=60) != 0
+    assert process.wait(timeout=180) != 0
     saved = len(list(blocks.glob("*.npz")))
     (images / "late.png").write_bytes((images / "one.png").read_bytes())
     (folder / "stop").touch()
@@ -249,7 +249,7 @@ def test_prediction_that_cannot_begin(tmp_path, members, status, words):
     (tmp_path / "predict.json").write_text(spec.to_json())
     argv = [sys.executable, "-m", "hpcdl.trainer", "predict", tmp_path / "predict.json"]
 
-    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=180)
 
     assert (done.returncode, words in done.stderr) == (status, True)
     assert not (tmp_path / "result.json").exists()
