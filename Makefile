@@ -6,7 +6,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 TESTED := $(wildcard .ci/tested-$(VERSION).txt)
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check $(addprefix --constraint ,$(TESTED))
 
-.PHONY: help demo test lint docs golden format compat update test-lowest test-newest testbed testbed-down \
+.PHONY: help demo test lint docs golden format compat update test-lowest test-newest test-gpu testbed testbed-down \
 	testbed-second testbed-second-test testbed-sid clean
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make update        move the tested versions to the newest releases of the dependencies"
 	@echo "make test-lowest   the host's tests with the lowest releases that pyproject.toml admits"
 	@echo "make test-newest   the host's tests with the newest ones"
+	@echo "make test-gpu      ten minutes on a machine with GPUs (see docs/first-gpu.md)"
 	@echo "make testbed       start the test bed: a real SLURM and Apptainer (Debian 12, root)"
 	@echo "make testbed-down  stop it"
 	@echo "make testbed-second       start a second one beside it: Debian 13's SLURM and Python"
@@ -74,6 +75,9 @@ update:
 
 test-lowest test-newest:
 	@$(PYTHON) .ci/releases.py $(@:test-%=%)
+
+test-gpu: .venv/.dev
+	@$(BIN)/python -m pytest -v -rA -m gpu tests/gpu
 
 testbed:
 	@tests/testbed/testbed.sh up

@@ -138,7 +138,13 @@ def install(folder: Path, extras: str, constraints: Path | None = None) -> bool:
 def run_tests(folder: Path) -> int:
     """Run the host's tests that need no TensorFlow, test bed or mkdocs; their exit status."""
     print("with " + " ".join(freeze(folder)))
-    options = ["-q", "-m", "not tensorflow and not testbed and not site", "-p", "no:cacheprovider"]
+    options = [
+        "-q",
+        "-m",
+        "not tensorflow and not testbed and not site and not gpu",
+        "-p",
+        "no:cacheprovider",
+    ]
     argv = [folder / "bin/python", "-m", "pytest", *options, *TESTS]
     return subprocess.run(argv, cwd=REPOSITORY, check=False).returncode
 

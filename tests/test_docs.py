@@ -118,10 +118,12 @@ def test_only_make_commands_stay_unrun() -> None:
     unmarked = [
         text for page in PAGES for place, text in BLOCK.findall(page.read_text()) if not place
     ]
-    assert [line.split("#")[0].strip() for text in unmarked for line in text.splitlines()] == [
+    assert {line.split("#")[0].strip() for text in unmarked for line in text.splitlines()} == {
         "make demo",
         "make test",
-    ]
+        "make test-gpu",
+        "HPCDL_TEST_GPU_IMAGE=/path/to/tensorflow.sif make test-gpu",
+    }
 
 
 @pytest.mark.parametrize(
