@@ -1,8 +1,8 @@
-"""A run's saved model in words: what it takes and gives, and which epoch was tested."""
+"""A run's saved model in words: what it takes and gives, which images it fits, its epoch."""
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, List, Optional, Sequence
 
 
 def describe_use(model: Dict[str, Any], classes: int) -> str:
@@ -28,6 +28,48 @@ def describe_use(model: Dict[str, Any], classes: int) -> str:
     if model.get("needs"):
         text += "; needs {} when it is loaded".format(", ".join(model["needs"]))
     return "{} {}".format(model["file"], text)
+
+
+def misfits(
+    result: Dict[str, Any],
+    shape: Optional[Sequence[int]],
+    classes: Optional[int],
+    names: Optional[Sequence[str]],
+) -> List[str]:
+    """What keeps a run's model from answering for the images of another run.
+
+    Args:
+        result: result.json of the run that the model comes from.
+        shape: (height, width, channels) of the images; None if it is not known.
+        classes: the number of their classes; None if it is not known.
+        names: of these classes, in their order; None or empty if they have none.
+    """
+    takes, data = result["model"]["input"]["shape"], result["data"]
+    problems = []
+    if shape is not None and list(takes) != list(shape):
+        message = "its model takes images of {}; those of this run are {}"
+        problems.append(message.format(_by(takes), _by(shape)))
+    if classes is not None and data["classes"] != classes:
+        message = "its model tells {} classes apart; the data set has {}"
+        problems.append(message.format(data["classes"], classes))
+        return problems
+    own_names = data.get("class_names")
+    if own_names and names and list(own_names) != list(names):
+        problems.append(_other_names(own_names, names))
+    return problems
+
+
+def _other_names(own: Sequence[str], others: Sequence[str]) -> str:
+    """The first class that two lists of as many classes name differently."""
+    for number, (name, other) in enumerate(zip(own, others)):
+        if name != other:
+            message = "class {} of its model is {}; that of the data set is {}"
+            return message.format(number, name, other)
+    return "its model's classes are not those of the data set"
+
+
+def _by(lengths: Sequence[int]) -> str:
+    return "x".join(str(length) for length in lengths)
 
 
 def describe_tested(result: Dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.contract.spec import RunSpec
@@ -13,6 +14,7 @@ from hpcdl.errors import HpcdlError, SchedulerError
 from hpcdl.job import Job
 from hpcdl.oserrors import sentence
 from hpcdl.planning import Plan
+from hpcdl.preflight.image_sets import Looked, look
 from hpcdl.scheduler.ask_site import read_site
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.site import Site
@@ -69,6 +71,21 @@ class Subject:
     def spec(self) -> RunSpec | None:
         """What the trainer gets; None for a script job."""
         return self.submission.spec
+
+    @cached_property
+    def images_in_files(self) -> Looked | None:
+        """What a look at the data set gave. It is looked at once, however large it is.
+
+        Returns:
+            None if its images lie in arrays, or nothing is there.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if self.spec is None or self.spec.data.path is None:
+            return None
+        path = Path(self.spec.data.path)
+        return look(path, self.spec.data) if path.is_dir() else None
 
     @property
     def module_lines(self) -> list[str]:

@@ -48,7 +48,7 @@ def data(subject: Subject) -> Iterator[Finding | Note]:
         yield from changes
         return
     if path.is_dir():
-        answer = image_sets.look(path, spec.data)
+        answer = subject.images_in_files
         if answer is not None:
             yield from _of_images(subject, spec, path, answer)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from hpcdl.contract.record_files import RecordFiles, find_records
 from hpcdl.contract.spec import DataSpec
 
 _HEADS = 500  # image heads read here; the node reads all of them
+_RGB = 3  # channels that files of images are decoded to
 
 
 class Looked(NamedTuple):
@@ -25,10 +26,14 @@ class Looked(NamedTuple):
 
     problems: what is wrong, and what to do about it each time.
     notes: what people should know.
+    classes: the names of the classes, in their order; empty if only the node learns them.
+    shape: [height, width, channels] of the images as the job takes them; None likewise.
     """
 
     problems: list[tuple[str, str]]
     notes: list[str]
+    classes: Sequence[str] = ()
+    shape: list[int] | None = None
 
 
 def look(path: Path, data: DataSpec) -> Looked | None:
@@ -46,10 +51,11 @@ def look(path: Path, data: DataSpec) -> Looked | None:
     """
     folder = str(path)
     if pack_layout.is_pack(folder):
-        return Looked(list(_pack(folder, data)), [])
+        return _pack(folder, data)
     records = find_records(folder)
     if records is not None:
-        return Looked(list(_records(records, data)), records.notes)
+        problems = list(_records(records, data))
+        return Looked(problems, records.notes, shape=_shape(data, None, _RGB))
     if not any(path.iterdir()):
         fix = "expected a folder of images for each class: see docs/my-data.md"
         return Looked([("is empty", fix)], [])
@@ -76,14 +82,22 @@ def _folder(path: str, listed: image_folder.Folder, data: DataSpec) -> Looked:
     if problems:
         return Looked(list(_shortened(path, problems)), notes)
     findings: list[tuple[str, str]] = []
+    size = None
     if data.image_size is None:
         try:
-            image_folder.one_size(heads, path)
+            size = image_folder.one_size(heads, path)
         except DataError as error:
             findings.append((_below(path, error.message), error.hint))
     if "test" not in listed.parts:
         findings += _split(listed, data.test_split)
-    return Looked(findings, notes)
+    classes = [shown(name) for name in listed.classes]
+    return Looked(findings, notes, classes, _shape(data, size, _RGB))
+
+
+def _shape(data: DataSpec, size: Sequence[int] | None, channels: int) -> list[int] | None:
+    """The images' shape as the job takes them; None if they have no common size."""
+    size = data.image_size or size
+    return None if size is None else [*size, data.channels(channels)]
 
 
 def _shortened(path: str, problems: list[str]) -> Iterator[tuple[str, str]]:
@@ -127,16 +141,18 @@ def _split(folder: image_folder.Folder, share: float) -> Iterator[tuple[str, str
             )
 
 
-def _pack(folder: str, data: DataSpec) -> Iterator[tuple[str, str]]:
+def _pack(folder: str, data: DataSpec) -> Looked:
+    """What is wrong with a packed set."""
     try:
         pack = pack_layout.read_pack(folder)
     except DataError as error:
-        yield _below(folder, error.message), error.hint
-        return
+        return Looked([(_below(folder, error.message), error.hint)], [])
+    problems = []
     for problem in pack.damaged_files(folder):
-        yield problem, "pack or copy it again: hpcdl data pack"
+        problems.append((problem, "pack or copy it again: hpcdl data pack"))
     if pack.image_size is None and data.image_size is None:
-        yield "its images differ in size", "set data.image_size: [height, width]"
+        problems.append(("its images differ in size", "set data.image_size: [height, width]"))
+    return Looked(problems, [], pack.classes, _shape(data, pack.image_size, pack.channels))
 
 
 def _records(files: RecordFiles, data: DataSpec) -> Iterator[tuple[str, str]]:

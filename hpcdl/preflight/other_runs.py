@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from hpcdl.contract.model_facts import misfits
 from hpcdl.contract.spec import RunSpec, SpecError
 from hpcdl.contract.version import __version__
 from hpcdl.in_image.names import TF_KERAS
@@ -14,6 +15,24 @@ from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.arrays import look
 from hpcdl.preflight.ask_image import Question, ask
 from hpcdl.submission.other_runs import TEACHER, OtherModel, other_models
+
+_OTHER_IMAGES = (
+    "name a run that was trained on the same kind of images; "
+    "data.image_size and data.color change the shape of those of this job"
+)
+
+
+class _Images(NamedTuple):
+    """What is known of a job's images before it runs; None where nothing is.
+
+    shape: [height, width, channels] as the model takes them.
+    classes: how many there are.
+    names: of the classes, in their order.
+    """
+
+    shape: Sequence[int] | None = None
+    classes: int | None = None
+    names: Sequence[str] | None = None
 
 
 def has_other_runs(subject: Subject) -> bool:
@@ -27,9 +46,10 @@ def other_runs(subject: Subject) -> Iterator[Finding | Note]:
     spec = subject.spec
     if spec is None:
         return
-    shape, classes = _images_of(spec)
+    images = _images_of(subject, spec)
     for other in other_models(spec):
-        yield from _misfits(other, shape, classes)
+        for problem in misfits(other.result, images.shape, images.classes, images.names):
+            yield _finding(other, problem, _OTHER_IMAGES)
         yield from _other_versions(subject, other)
         if other.key == TEACHER:
             yield from _doubts(other)
@@ -40,20 +60,6 @@ def other_runs(subject: Subject) -> Iterator[Finding | Note]:
 
 def _finding(other: OtherModel, cause: str, fix: str, blocks: bool = True) -> Finding:
     return Finding(f"{other.folder}: {cause}", fix, "job", other.key, blocks)
-
-
-def _misfits(other: OtherModel, shape: list[int] | None, classes: int | None) -> Iterator[Finding]:
-    """What keeps a model from answering for the images of the job."""
-    fix = "name a run that was trained on the same kind of images"
-    about = other.result.get("model", {}).get("input") or {}
-    takes, tells = about.get("shape"), other.result.get("data", {}).get("classes")
-    if shape is not None and takes != shape:
-        resized = "or set data.image_size and data.color as that run has them"
-        cause = f"its model takes images of {_by(takes)}; those of this job are {_by(shape)}"
-        yield _finding(other, cause, f"{fix}, {resized}")
-    if classes is not None and tells != classes:
-        cause = f"its model tells {tells} classes apart; the data set has {classes}"
-        yield _finding(other, cause, fix)
 
 
 def _other_versions(subject: Subject, other: OtherModel) -> Iterator[Finding]:
@@ -84,23 +90,24 @@ def _doubts(other: OtherModel) -> Iterator[Finding]:
         yield _finding(other, cause, fix, blocks=False)
 
 
-def _images_of(spec: RunSpec) -> tuple[list[int] | None, int | None]:
-    """The shape of the images and the number of classes; None where the set does not say."""
+def _images_of(subject: Subject, spec: RunSpec) -> _Images:
+    """What the data set says of its images; the trainer compares what it does not say."""
+    in_files = subject.images_in_files
+    if in_files is not None:
+        names = in_files.classes or None
+        return _Images(in_files.shape, len(names) if names else None, names)
     path = Path(spec.data.path or "")
     if not spec.data.path or not path.exists():
-        return None, None
+        return _Images()
     try:
         arrays: dict[str, Any] = look(path)
         images, labels = arrays["x_train"]["shape"], arrays["y_train"]
         channels = spec.data.channels(images[3] if len(images) > 3 else 1)
         shape = [*(spec.data.image_size or images[1:3]), channels]
-        return shape, int(labels["high"]) - int(labels["low"] == 1) + 1
-    except (OSError, KeyError, IndexError):  # not arrays: the run itself compares
-        return None, None
-
-
-def _by(lengths: Any) -> str:
-    return "x".join(str(length) for length in lengths or ["?"])
+        lowest = min(labels["low"], arrays["y_test"]["low"])
+        return _Images(shape, int(labels["high"]) - int(lowest == 1) + 1)
+    except (OSError, KeyError, IndexError):  # no arrays that can be read: another check says so
+        return _Images()
 
 
 def _numbers(version: str) -> list[int]:

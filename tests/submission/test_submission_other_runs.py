@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import hpcdl
 from hpcdl.contract.spec import DataSpec, DeviceSpec, FunctionSpec, MlpSpec, RunSpec, TrainSpec
@@ -70,9 +71,9 @@ def make_run(root):
 def submission_of(root):
     """Prepares a local submission of a job with these sections."""
 
-    def of(model, train="{}"):
+    def of(model, train="{}", path="data.npz"):
         file = root.parent / "job.yaml"
-        data = "data: {path: data.npz}\nresources: {gpus: 0}"
+        data = f"data: {{path: {path}}}\nresources: {{gpus: 0}}"
         file.write_text(f"name: a\n{data}\nmodel: {model}\ntrain: {train}\n")
         job = hpcdl.load_job(str(file))
         return prepare(job, hpcdl.load_cluster("local"), "local", str(root))
@@ -152,6 +153,18 @@ def test_runs_that_cannot_be_used(make_run, submission_of):
     }
 
 
+def test_problems_have_their_line(make_run, submission_of):
+    make_run("queued", None)
+    with pytest.raises(
+        JobError, match=r"job\.yaml:5: train\.distill\.teacher: queued/.* is created"
+    ):
+        submission_of("{name: mlp}", "{distill: {teacher: queued}}")
+    with pytest.raises(JobError, match=r"job\.yaml:5: train\.prune\.sparsity: .* < 1; got 1"):
+        submission_of("{name: mlp}", "{prune: {sparsity: 1}}")
+    with pytest.raises(JobError, match=r"job\.yaml:5: train\.adversarial\.epsilon: .* at most 1"):
+        submission_of("{name: mlp}", "{adversarial: {epsilon: 8}}")
+
+
 def test_other_model_than_the_start_has(make_run, submission_of):
     make_run("first")
     ((key, message),) = problems_of(submission_of, "{start: first, name: mlp, dense: [9]}")
@@ -173,7 +186,34 @@ def test_check_sees_what_does_not_fit(make_run, submission_of):
         finding.cause.partition(": ")[2] for finding in findings(submission_of("{start: other}"))
     ]
     assert texts == [
-        "its model takes images of 8x8x3; those of this job are 6x6x1",
+        "its model takes images of 8x8x3; those of this run are 6x6x1",
         "its model tells 10 classes apart; the data set has 3",
         f"hpcdl 99.0.0 wrote it, and this is {hpcdl.__version__}",
     ]
+
+
+def test_check_lists_the_class_folders(root, make_run, submission_of):
+    """The classes of images in files are the names of their folders."""
+    for name in ("cat", "dog", "owl"):
+        (root.parent / "images" / name).mkdir(parents=True)
+        for number in range(5):
+            file = root.parent / "images" / name / f"{number}.png"
+            Image.fromarray(np.full((6, 6, 3), 50 * number, np.uint8)).save(file)
+    colour = {**DONE["model"], "input": {"shape": [6, 6, 3], "range": [0, 255]}}
+    done = {**DONE, "model": colour, "versions": {}}
+    make_run("pets", {**done, "data": {"classes": 3, "class_names": ["cat", "dog", "owl"]}})
+    make_run("birds", {**done, "data": {"classes": 3, "class_names": ["cat", "jay", "owl"]}})
+    make_run("two", {**done, "data": {"classes": 2, "class_names": ["cat", "dog"]}})
+    make_run("grey", {**DONE, "versions": {}})
+    teachers = "{distill: {teacher: [pets, birds, two, grey]}}"
+    submission = submission_of("{name: mlp}", teachers, "images/")
+    causes = {}
+    for finding in findings(submission):
+        if finding.blocks:
+            folder, _, cause = finding.cause.partition(": ")
+            causes[folder.split("/")[-2]] = cause
+    assert causes == {
+        "birds": "class 1 of its model is jay; that of the data set is dog",
+        "two": "its model tells 2 classes apart; the data set has 3",
+        "grey": "its model takes images of 6x6x1; those of this run are 6x6x3",
+    }

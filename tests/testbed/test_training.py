@@ -110,18 +110,40 @@ def test_emulation_is_announced(shared: Bed) -> None:
     )
 
 
+def digits_in(shared: Bed, image: str) -> tuple[str, ...]:
+    """The options of a training on the staged digits, in one of the images."""
+    data = f"cluster.data_root={shared.folder}/data"
+    return ("--set", data, "--set", f"container={image}", *DIGITS)
+
+
+@pytest.fixture(scope="module")
+def whole_runs(shared: Bed) -> dict[str, Run]:
+    """digits_cnn in both images, uninterrupted."""
+    return {image: shared.submit("digits_cnn", *digits_in(shared, image)) for image in VERSIONS}
+
+
+def test_learns_from_another_run(whole_runs: dict[str, Run], shared: Bed) -> None:
+    """It begins with a run's weights, which teaches it as well; their folder cannot be written."""
+    other = whole_runs["tensorflow"]
+    tested = other.wait()["test"]["accuracy"]
+    folder = other.path.resolve()
+    named = ("--set", f"model.start={folder}", "--set", f"train.distill.teacher={folder}")
+    short = ("--set", "train.epochs=1", "--set", "train.optimizer.learning_rate=1e-5")
+    run = shared.submit("digits_cnn", *digits_in(shared, "tensorflow"), *named, *short)
+    result = run.wait()
+    assert result["state"] == "done", result
+    assert result["test"]["accuracy"] == pytest.approx(tested, abs=0.01)
+    assert "teacher's answers: " in run.log()
+    assert f"{folder}:{folder}:ro" in run.json("plan.json")["container"]["shown"]
+
+
 @pytest.mark.parametrize("image", VERSIONS)
-def test_warned_training_resumes_exactly(shared: Bed, image: str) -> None:
+def test_warned_training_resumes_exactly(
+    whole_runs: dict[str, Run], shared: Bed, image: str
+) -> None:
     """Weights and metrics equal those of the uninterrupted run."""
-    data = (
-        "--set",
-        f"cluster.data_root={shared.folder}/data",
-        "--set",
-        f"container={image}",
-        *DIGITS,
-    )
-    whole = shared.submit("digits_cnn", *data)
-    warned = shared.submit("digits_cnn", *data)
+    whole = whole_runs[image]
+    warned = shared.submit("digits_cnn", *digits_in(shared, image))
     until(lambda: len(warned.lines("metrics.jsonl")) >= 2)
     shared.run("scancel", "--batch", "--signal=USR2", warned.job_id)
     start_again(warned)

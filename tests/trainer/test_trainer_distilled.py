@@ -14,6 +14,7 @@ from hpcdl.contract.errors import DataError
 from hpcdl.contract.spec import (
     AdversarialSpec,
     DataSpec,
+    DeviceSpec,
     DistillSpec,
     MlpSpec,
     OptimizerSpec,
@@ -30,7 +31,7 @@ SAVING = SavingSpec(every_s=1e9, every_steps=3)
 
 @each_keras
 def test_distilled_run_is_exact(make_run, run_trainer):
-    """It is stopped before its teacher is through, and ends as the whole one; then it goes."""
+    """Cut before its teacher is through, it ends as the whole one; two replicas learn the same."""
     rate = OptimizerSpec("adam", 0.01)
     teacher = run_trainer(
         make_run(model=MLP, train=TrainSpec(epochs=2, batch_size=20, optimizer=rate))
@@ -63,13 +64,20 @@ def test_distilled_run_is_exact(make_run, run_trainer):
     assert "those of 38 of 301 images come from" in ended.stdout
     assert not (cut.path / "teacher.npz").exists()
 
-    expected, arrays = whole.newest_arrays(), ended.newest_arrays()
-    for name, array in expected.items():
+    arrays = ended.newest_arrays()
+    for name, array in whole.newest_arrays().items():
         np.testing.assert_array_equal(arrays[name], array)
     result = ended.json("result.json")
     assert result["test"] == whole.json("result.json")["test"]
     assert result["prune"]["sparsity"] == pytest.approx(0.5, abs=0.01)
     assert result["test"]["accuracy"] >= about["test"]["accuracy"] - 0.05  # it started from there
+
+    two = run_trainer(make_run(devices=DeviceSpec(gpus=2, emulate=True), **sections))
+    assert two.status == 0, two.stderr
+    shares = [list(run.json("result.json")["prune"]["kernels"].values()) for run in (whole, two)]
+    assert shares[0] == shares[1]
+    alone, together = (np.load(run.path / "predictions.npz") for run in (whole, two))
+    np.testing.assert_allclose(together["probabilities"], alone["probabilities"], atol=1e-4)
 
 
 @pytest.mark.parametrize("logits", [True, False])
@@ -109,7 +117,7 @@ def test_teachers_that_do_not_fit(tf, tmp_path):
     facts["data"]["class_names"] = ["cat", "dog"]
     (tmp_path / "result.json").write_text(json.dumps(facts))
     dataset: Any = SimpleNamespace(image_shape=(6, 6, 1), classes=2, class_names=["dog", "cat"])
-    with pytest.raises(DataError, match="its classes are cat, dog; those of the data set are dog"):
+    with pytest.raises(DataError, match="class 0 of its model is cat; that of the data set is dog"):
         other_runs.find("k", str(file), "", dataset)
     dataset.class_names = []
     other = other_runs.find("k", str(file), "", dataset)
@@ -123,5 +131,5 @@ def test_teachers_that_do_not_fit(tf, tmp_path):
         other_runs.find("k", str(file), "", dataset)
     assert "6x6x1; those of this run are 8x8x3" in caught.value.message
     assert "2 classes apart; the data set has 3" in caught.value.message
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"gone\.keras is missing: the run whose"):
         other_runs.find("k", str(tmp_path / "model" / "gone.keras"), "", dataset)

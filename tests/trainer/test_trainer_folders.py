@@ -275,7 +275,7 @@ def test_one_listing_for_all(tmp_path, monkeypatch, tf):
 
     monkeypatch.setattr(image_folder, "read_heads", recorded)
     looked = image_sets.look(top, DataSpec())
-    assert looked == ([], [])
+    assert looked == ([], [], ANIMALS, [4, 4, 3])
     assert sorted(heads) == sorted(str(top / name) for names in files.values() for name in names)
 
     packed_set = pack(top, tmp_path / "packed", Options(workers=1), Progress())

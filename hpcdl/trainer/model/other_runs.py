@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from hpcdl.contract import run_files
 from hpcdl.contract.errors import DataError, UserCodeError
+from hpcdl.contract.model_facts import misfits
 from hpcdl.trainer import compat
 from hpcdl.trainer.dataset.load import Dataset
 from hpcdl.trainer.model import needed_modules
@@ -28,21 +29,15 @@ class OtherModel:
     key: where the run is named: model.start, or train.distill.teacher.
     path: its file.
     facts: what that run's result.json says.
+    logits: whether it gives logits; else it gives probabilities.
+    highest: the value of white in the images that it takes.
     """
 
     key: str
     path: str
     facts: Dict[str, Any]
-
-    @property
-    def logits(self) -> bool:
-        """Whether it gives logits; else it gives probabilities."""
-        return bool(self.facts["model"]["output"] == "logits")
-
-    @property
-    def highest(self) -> float:
-        """The value of white in the images that it takes."""
-        return float(self.facts["model"]["input"]["range"][1])
+    logits: bool
+    highest: float
 
 
 def find(key: str, path: str, sha256: str, dataset: Dataset) -> OtherModel:
@@ -62,44 +57,25 @@ def find(key: str, path: str, sha256: str, dataset: Dataset) -> OtherModel:
         digest = _sha256(path)
         with open(os.path.join(folder, run_files.RESULT), encoding="utf-8") as file:
             facts = json.load(file)
-        about = facts["model"]["input"], facts["model"]["output"], facts["data"]["classes"]
+        problems = misfits(facts, dataset.image_shape, dataset.classes, dataset.class_names)
+        logits = facts["model"]["output"] == "logits"
+        highest = float(facts["model"]["input"]["range"][1])
+    except FileNotFoundError as error:
+        message = "{}: {} is missing: the run whose model it was is removed, or not seen here"
+        raise DataError(
+            message.format(key, error.filename),
+            "bring it back from a copy and resume, or submit the job again with another run",
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = "{}: the model {} of another run cannot be read: {}"
         raise DataError(message.format(key, path, error), "name a run that is there")
     if sha256 and digest != sha256:
         message = "{}: {} is not the file that was there when this run was submitted"
         raise DataError(message.format(key, path), "submit the job again")
-    problems = misfits(about[0]["shape"], about[2], facts["data"].get("class_names"), dataset)
     if problems:
         text = "\n".join("{}: {}: {}".format(key, path, problem) for problem in problems)
         raise DataError(text, "name a run that was trained on the same kind of images")
-    return OtherModel(key, path, facts)
-
-
-def misfits(shape: List[int], classes: int, names: Any, dataset: Dataset) -> List[str]:
-    """What keeps a model from answering for the images of a data set.
-
-    Args:
-        shape: (height, width, channels) of the images that it takes.
-        classes: how many it tells apart.
-        names: of these classes, in their order; None if they have none.
-        dataset: the images.
-    """
-    problems = []
-    if tuple(shape) != tuple(dataset.image_shape):
-        message = "it takes images of {}; those of this run are {}"
-        problems.append(message.format(_by(shape), _by(dataset.image_shape)))
-    if classes != dataset.classes:
-        message = "it tells {} classes apart; the data set has {}"
-        problems.append(message.format(classes, dataset.classes))
-    elif names and dataset.class_names and list(names) != list(dataset.class_names):
-        message = "its classes are {}; those of the data set are {}"
-        problems.append(message.format(", ".join(names), ", ".join(dataset.class_names)))
-    return problems
-
-
-def _by(lengths: Any) -> str:
-    return "x".join(str(length) for length in lengths)
+    return OtherModel(key, path, facts, logits, highest)
 
 
 def _sha256(path: str) -> str:
