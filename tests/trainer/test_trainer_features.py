@@ -207,6 +207,23 @@ def test_computed_features_have_class_numbers(work, monkeypatch):
     assert list(source.class_numbers(labels).numpy()) == [0, 1, 2, 0]
 
 
+@pytest.mark.parametrize("fits", [True, False])
+def test_features_with_a_teacher(work, monkeypatch, fits):
+    """Rows of features, stored or computed, have the teacher's answers for their images."""
+    monkeypatch.setattr(machine, "fits", lambda size: fits)
+    work()
+    source = work.sources[0]
+    answers = np.random.default_rng(1).normal(size=(ROWS["train"], 3)).astype(np.float32)
+    rows = np.array([7, 0, 42], np.int32)
+
+    taught = source.taught(answers)
+    features, labels = taught.take(rows)
+
+    np.testing.assert_array_equal(features, source.take(rows)[0])
+    np.testing.assert_array_equal(labels[:, 1:], answers[rows])
+    assert list(taught.class_numbers(labels).numpy()) == [1, 0, 0]
+
+
 def test_later_attempt_reuses_features(work):
     """They lie in the run folder until the run is over."""
     first = work()
