@@ -152,7 +152,8 @@ def _pack(folder: str, data: DataSpec) -> Looked:
         problems.append((problem, "pack or copy it again: hpcdl data pack"))
     if pack.image_size is None and data.image_size is None:
         problems.append(("its images differ in size", "set data.image_size: [height, width]"))
-    return Looked(problems, [], pack.classes, _shape(data, pack.image_size, pack.channels))
+    classes = [shown(name) for name in pack.classes]
+    return Looked(problems, [], classes, _shape(data, pack.image_size, pack.channels))
 
 
 def _records(files: RecordFiles, data: DataSpec) -> Iterator[tuple[str, str]]:

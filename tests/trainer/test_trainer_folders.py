@@ -283,6 +283,8 @@ def test_one_listing_for_all(tmp_path, monkeypatch, tf):
         json.loads(line) for line in (packed_set.path / "images.jsonl").read_text().splitlines()
     ]
     assert packed_set.pack["classes"] == ANIMALS
+    grey = DataSpec(color="grey", image_size=[2, 3])
+    assert image_sets.look(packed_set.path, grey) == ([], [], ANIMALS, [2, 3, 1])
     for part, names in files.items():
         assert sorted(line["file"] for line in lines if line["part"] == part) == names
 
