@@ -179,19 +179,20 @@ class _Finder:
         if not isinstance(about, dict) or not about.get("file"):
             self._add(key, f"{name} has no model: expected a training that is done")
             return None
-        if not about.get("input") or not about.get("output"):
+        file = run.paths.root / about["file"]
+        path = file.parents[1] / run_files.RESULT
+        try:
+            other = OtherModel(key, file.resolve(strict=True), json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            self._add(key, f"the model of {name} cannot be read: {error}")
+            return None
+        if not _is_described(other.result):
             message = (
                 f"{name} was trained by an older hpcdl, which did not note what its model takes"
             )
             self._add(key, f"{message}: train it again")
             return None
-        file = run.paths.root / about["file"]
-        path = file.parents[1] / run_files.RESULT
-        try:
-            return OtherModel(key, file.resolve(strict=True), json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError) as error:
-            self._add(key, f"the model of {name} cannot be read: {error}")
-            return None
+        return other
 
     def _run(self, text: str) -> Run:
         """The run that a text names, also by its model's file, as job.yaml of a run has it."""
@@ -201,6 +202,15 @@ class _Finder:
                 if (folder / "manifest.json").exists():
                     return Run(folder)
         return find_run(text, self._roots)
+
+
+def _is_described(result: dict[str, Any]) -> bool:
+    """Whether a run's result.json says what its model takes and gives."""
+    model, data = result.get("model"), result.get("data")
+    if not isinstance(model, dict) or not isinstance(data, dict):
+        return False
+    takes = model.get("input")
+    return isinstance(takes, dict) and "shape" in takes and "output" in model and "classes" in data
 
 
 def _same_file(name: str, value: Any) -> bool:

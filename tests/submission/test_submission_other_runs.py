@@ -153,6 +153,15 @@ def test_runs_that_cannot_be_used(make_run, submission_of):
     }
 
 
+@pytest.mark.parametrize("lacking", ["input", "output", "data"])
+def test_runs_that_do_not_say_what_they_take(make_run, submission_of, lacking):
+    older = {**DONE, "model": {**DONE["model"]}}
+    del (older if lacking == "data" else older["model"])[lacking]
+    make_run("older", older)
+    ((_, message),) = problems_of(submission_of, "{start: older}")
+    assert "by an older hpcdl, which did not note what its model takes: train it" in message
+
+
 def test_problems_have_their_line(make_run, submission_of):
     make_run("queued", None)
     with pytest.raises(
