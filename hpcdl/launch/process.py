@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, NamedTuple
@@ -30,6 +31,7 @@ from hpcdl.launch.memory import oom_kills, peak_memory_gb
 from hpcdl.launch.processes import die_with_parent, kill_leftover, kill_tree
 from hpcdl.launch.recorder import Recorder
 from hpcdl.launch.retry import keep_trying
+from hpcdl.launch.sampler import sampler_of
 from hpcdl.launch.served import ServedTrials
 from hpcdl.launch.served_trainer import ServedTrainer
 from hpcdl.launch.stop_signal import StopSignal
@@ -108,7 +110,10 @@ def run_program(this: ProgramRun) -> Ending:
         "the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch)
     )
     try:
-        status, log, memory_gb = _start_and_wait(this, tmp)
+        node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+        with closing(sampler_of(paths, plan, this.attempt, node)) as sampler:
+            watchers = [*this.watchers(), sampler]
+            status, log, memory_gb = _start_and_wait(this, tmp, watchers)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     if terminated and status not in (0, EXIT_STOPPED):
@@ -148,7 +153,7 @@ class _Ended(NamedTuple):
     memory_gb: float
 
 
-def _start_and_wait(this: ProgramRun, tmp: str) -> _Ended:
+def _start_and_wait(this: ProgramRun, tmp: str, watchers: Sequence[Watcher]) -> _Ended:
     """Run the program, with its output in the logs."""
     paths, plan, attempt = this.paths, this.plan, this.attempt
     places = places_of(paths, plan, str(attempt), tmp)
@@ -160,7 +165,6 @@ def _start_and_wait(this: ProgramRun, tmp: str) -> _Ended:
     if places.workdir == str(paths.work):
         keep_trying("the working directory", lambda: paths.work.mkdir(exist_ok=True), paths)
     start = _Start(argv, env, plain(places.workdir), places.lifeline)
-    watchers = this.watchers()
     try:
         if plan.program.keeps_state:
             with keep_trying("the log", lambda: _open_log(paths, attempt), paths) as log:

@@ -129,6 +129,11 @@ class RunPaths:
         return self.root / run_files.HEARTBEAT
 
     @property
+    def devices(self) -> Path:
+        """What its GPUs, CPUs, memory and reading did over time: see `hpcdl.run.device_samples`."""
+        return self.root / "devices.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """The saved states: ``<step>.npz``."""
         return self.root / run_files.CHECKPOINTS
