@@ -350,6 +350,8 @@ def write_result(this: Attempt, outcome: Outcome) -> Outcome:
     lacks_metric = of_trial is not outcome
     keys = end_keys(objective, of_trial, this.events, paths, lacks_metric)
     keep_trying("result.json", lambda: finish(paths, plan, of_trial, this.events, keys), paths)
+    with suppress(OSError):  # a sweep has many trials, and file systems count files
+        paths.devices.unlink()
     return of_trial
 
 

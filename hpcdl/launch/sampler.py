@@ -29,11 +29,13 @@ class Sampled:
     Args:
         attempt: the run's attempt, from 1.
         node: this node's name.
+        nodes: how many nodes the run has.
         visible: which of the node's GPUs the program may use, by their names; None for all.
     """
 
     attempt: int
     node: str
+    nodes: int = 1
     visible: str | None = None
 
 
@@ -118,7 +120,7 @@ class Sampler:
         problem = ""
         if self._reader is not None and not gpus:
             problem = self._reader.problem
-        return Devices(self._sampled.node, self._cpus, tuple(gpus), problem)
+        return Devices(self._sampled.node, self._cpus, self._sampled.nodes, tuple(gpus), problem)
 
 
 def sampler_of(paths: RunPaths, plan: Plan, attempt: int, node: str) -> Sampler:
@@ -134,7 +136,8 @@ def sampler_of(paths: RunPaths, plan: Plan, attempt: int, node: str) -> Sampler:
     if plan.size.gpus and not plan.size.emulate_gpus:
         visible = visible_gpus(plan, os.environ.get("CUDA_VISIBLE_DEVICES"))
         reader = GpuReader("nvidia", sample_every_s())
-    return Sampler(SampleFile(paths.devices), Sampled(attempt, node, visible), reader)
+    sampled = Sampled(attempt, node, plan.size.nodes, visible)
+    return Sampler(SampleFile(paths.devices), sampled, reader)
 
 
 def sample_every_s() -> float:

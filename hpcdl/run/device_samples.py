@@ -41,12 +41,14 @@ class Devices:
     Args:
         node: the node's name.
         cpus: how many CPUs it may use.
+        nodes: how many nodes it has.
         gpus: its GPUs, as far as a tool tells them.
         problem: why no tool tells of the GPUs; "" if one does, or there are none.
     """
 
     node: str = ""
     cpus: int = 0
+    nodes: int = 1
     gpus: Sequence[Gpu] = ()
     problem: str = ""
 
@@ -106,7 +108,7 @@ _GPU = kinds.object_with(
 )
 _DEVICES = kinds.object_with(
     {"node": kinds.text},
-    {"cpus": kinds.whole, "gpus": kinds.list_of(_GPU), "problem": kinds.text},
+    {"cpus": kinds.whole, "nodes": kinds.whole, "gpus": kinds.list_of(_GPU), "problem": kinds.text},
 )
 
 
@@ -116,12 +118,14 @@ def read_devices(path: Path) -> tuple[Devices, list[Sample]]:
 
 
 def newest_samples(path: Path) -> tuple[Devices, list[Sample]]:
-    """The last samples of a file, by reading its end alone; devices only if they are in it."""
+    """The devices and the last samples, by reading the first line and the end of a file alone."""
     lines: list[dict[str, Any]] = []
     with suppress(OSError), path.open("rb") as stream:
+        texts = [stream.readline(_TAIL_BYTES)]
         size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - _TAIL_BYTES))
-        for line in stream.read().splitlines():
+        stream.seek(max(len(texts[0]), size - _TAIL_BYTES))
+        texts += stream.read().splitlines()
+        for line in texts:
             with suppress(ValueError, RecursionError):
                 value = json.loads(line)
                 if isinstance(value, dict):

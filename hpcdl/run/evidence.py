@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hpcdl.run import causes, records
 from hpcdl.run.after import missed, read_after
+from hpcdl.run.device_samples import newest_samples
 from hpcdl.run.epochs import read_epochs
+from hpcdl.run.idle_gpus import Setting, why_idle
 from hpcdl.run.logs import slurms_words
 from hpcdl.run.paths import RunPaths, TrialPaths
 from hpcdl.run.process_start import process_start
@@ -34,6 +37,8 @@ class Evidence:
         is_script: whether it runs the user's own script.
         after: the names of the runs that it comes after.
         missed: which of these are not done, in words.
+        idle: why its GPUs do little, while its program runs; empty if they do enough, or if nobody
+            knows.
     """
 
     submitted: Submitted | None = None
@@ -48,6 +53,7 @@ class Evidence:
     is_script: bool = False
     after: Sequence[str] = ()
     missed: Sequence[str] = ()
+    idle: str = ""
 
     @property
     def starts(self) -> list[AttemptEvent]:
@@ -111,7 +117,17 @@ def read(paths: RunPaths) -> Evidence:
         is_script=not (paths.spec.exists() or paths.prediction.exists()),
         after=[before.name for before in read_after(paths)],
         missed=[str(before) for before in missed(paths)],
+        idle="" if _ends_with_end(attempts) else _why_idle(paths, heartbeat),
     )
+
+
+def _why_idle(paths: RunPaths, heartbeat: Heartbeat) -> str:
+    """Why the GPUs of a program that runs do little, by its newest samples."""
+    devices, samples = newest_samples(paths.devices)
+    if not devices.gpus:
+        return ""
+    setting = Setting(devices.cpus, devices.nodes, heartbeat.phase, time.time())
+    return why_idle(samples, setting)
 
 
 def _ends_with_end(attempts: Sequence[AttemptEvent]) -> bool:

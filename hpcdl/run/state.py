@@ -181,7 +181,7 @@ def _by_attempts(evidence: Evidence, job: JobInfo | None) -> _Verdict:
         return _Verdict(states.REQUEUED, note=", ".join(filter(None, (reason, note))))
     if evidence.stopping:
         return _Verdict(states.STOPPING, program_runs=True)
-    return _Verdict(states.RUNNING, program_runs=True)
+    return _Verdict(states.RUNNING, note=evidence.idle, program_runs=True)
 
 
 _DONE_THEN_KILLED = _Verdict(states.DONE, note="killed after it had finished")

@@ -8,9 +8,9 @@ import pytest
 
 from hpcdl.run import sample_file
 from hpcdl.run.device_samples import Devices, Gpu, Sample, merged, newest_samples, read_devices
-from hpcdl.run.sample_file import LIMIT_BYTES, SampleFile, thinned
+from hpcdl.run.sample_file import SampleFile, thinned
 
-EIGHT = Devices("n1", 80, tuple(Gpu("NVIDIA H100", 81559, 700) for _ in range(8)))
+EIGHT = Devices("n1", 80, 1, tuple(Gpu("NVIDIA H100", 81559, 700) for _ in range(8)))
 
 
 def sample(number, gpus=8, **keys):
@@ -67,7 +67,7 @@ def test_next_attempt_adds_to_the_file(tmp_path):
     path = tmp_path / "devices.jsonl"
     SampleFile(path).add(EIGHT, sample(0))
     SampleFile(path).add(EIGHT, sample(1))
-    other = Devices("n2", 80, EIGHT.gpus)
+    other = Devices("n2", 80, 1, EIGHT.gpus)
     SampleFile(path).add(other, sample(2))
 
     devices, samples = read_devices(path)
@@ -118,7 +118,8 @@ def test_end_of_a_long_file_is_enough(tmp_path, monkeypatch):
     for number in range(500):
         file.add(EIGHT, sample(number))
 
-    _, samples = newest_samples(path)
+    devices, samples = newest_samples(path)
+    assert devices == EIGHT
     assert 60 < len(samples) < 400
     assert samples[-1] == sample(499)
     assert newest_samples(tmp_path / "missing") == (Devices(), [])
