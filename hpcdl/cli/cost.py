@@ -42,7 +42,8 @@ def command(
     GPU-H and CPU-H are what a run has occupied, by its own files: at once, and
     without SLURM. TIME, CPU and MEMORY show how much of what it asked for it has
     used, as seff does; SLURM's accounting tells CPU and memory at the end of an
-    attempt. QUEUE is the time that all attempts waited.
+    attempt. QUEUE is the time that all attempts waited. GPU is the share of time
+    in which its GPUs computed anything, as sampled on the node.
 
     Without RUN, it shows the newest runs; the total is that of all of them. A
     sweep is one line, with all its trials; a RUN may be one of its trials.
@@ -101,12 +102,16 @@ def _lines(costs: Sequence[RunCost], older: Totals) -> list[str]:
     cells = [["RUN", "STATE", "GPU-H", "CPU-H", "QUEUE", "TIME", "CPU", "MEMORY"]]
     for entry in costs:
         cells.append(_cells(entry))
+    if any("gpu_use_percent" in entry.devices for entry in costs):
+        cells[0].append("GPU")
+        for line_cells, entry in zip(cells[1:], costs, strict=True):
+            line_cells.append(_gpu_text(entry))
     total = older + _total(costs)
     if total.runs > 1:
         hours = [hours_text(total.gpu_hours), hours_text(total.cpu_hours)]
         cells.append([several(total.runs, "run"), "total", *hours, duration(total.queue_s)])
     lines = aligned(cells)
-    lines += _energy_lines(costs) + _unknown_lines(costs)
+    lines += _idle_lines(costs) + _energy_lines(costs) + _unknown_lines(costs)
     for job, needed in _suggestions(costs).items():
         lines.append(_suggestion_line(job, needed))
     return [line.replace("\u00a0", " ") for line in lines]
@@ -157,6 +162,24 @@ def _memory_text(size_gb: float) -> str:
     if size_gb < 0.1:
         return f"{size_gb * 1024:.0f} MB"
     return f"{size_gb:.2f} GB"
+
+
+def _gpu_text(entry: RunCost) -> str:
+    use_percent = entry.devices.get("gpu_use_percent")
+    return MISSING if use_percent is None else percent(use_percent / 100, 1)
+
+
+def _idle_lines(costs: Sequence[RunCost]) -> list[str]:
+    """The GPU-hours in which GPUs did nothing, of those that were sampled."""
+    idle_hours = sampled_hours = 0.0
+    for entry in costs:
+        idle_hours += entry.devices.get("idle_gpu_hours", 0.0)
+        sampled_hours += entry.devices.get("sampled_gpu_hours", 0.0)
+    if not sampled_hours:
+        return []
+    share = percent(idle_hours / sampled_hours, 1)
+    hours = f"{hours_text(idle_hours)} of {hours_text(sampled_hours)} GPU-hours"
+    return [f"GPUs that did nothing: {hours} ({share})"]
 
 
 def _energy_lines(costs: Sequence[RunCost]) -> list[str]:
@@ -269,6 +292,7 @@ def _plain_run(entry: RunCost) -> dict[str, Any]:
         "queue_s": None if entry.usage.is_local else cost.queue_s,
         "energy_j": cost.energy_j,
         "gpu_use": cost.gpu_use,
+        "devices": dict(entry.devices),
         "asked": asked,
         "used": used,
         "efficiency": efficiency,

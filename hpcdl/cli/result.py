@@ -16,6 +16,7 @@ from hpcdl.contract.tables import aligned
 from hpcdl.errors import UserError
 from hpcdl.formats import duration, several
 from hpcdl.run import states
+from hpcdl.run.device_summary import device_text
 from hpcdl.run.paths import sweep_of
 from hpcdl.run.score import metric_texts
 from hpcdl.text import hpcdl_command
@@ -111,6 +112,9 @@ def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
     spans = _spans(_section(result, "timing"))
     if spans:
         details.append(("time", ", ".join(spans)))
+    used = device_text(_section(result, "timing"))
+    if used:
+        details.append(("used", used))
     attempts = result.get("attempts")
     if isinstance(attempts, list) and len(attempts) > 1:
         details.append(("attempts", ", ".join(map(_attempt, attempts))))

@@ -1,17 +1,20 @@
-"""What a run's samples say together: means, peaks, and how much of its GPUs it left idle. Pure."""
+"""What a run's samples say together: means, peaks, and how much of its GPUs it left idle."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hpcdl.run.device_samples import Sample, mean_of
+from hpcdl.run.device_samples import Sample, mean_of, read_devices
+from hpcdl.run.paths import RunPaths
+from hpcdl.run.result import Result
 
 _MIB_PER_GIB = 1024
 _HOUR_S = 3600
 # The keys of result.json's timing; a key whose value is not known is missing there
 KEYS = (
     "sampled_s",
+    "sampled_gpu_hours",
     "gpu_use_percent",
     "idle_gpu_hours",
     "gpu_memory_gb",
@@ -28,6 +31,7 @@ class DeviceSummary:
 
     Args:
         sampled_s: the seconds that the samples cover.
+        sampled_gpu_hours: GPU-hours of which the use is known.
         gpu_use_percent: the share of time in which a GPU computed anything: the mean of all GPUs.
         idle_gpu_hours: GPU-hours in which they did not.
         gpu_memory_gb: the most memory in use on one GPU, in GiB.
@@ -41,6 +45,7 @@ class DeviceSummary:
     """
 
     sampled_s: float = 0.0
+    sampled_gpu_hours: float | None = None
     gpu_use_percent: float | None = None
     idle_gpu_hours: float | None = None
     gpu_memory_gb: float | None = None
@@ -60,6 +65,19 @@ class DeviceSummary:
             if value is not None:
                 timing[key] = round(value, 4)
         return timing
+
+
+def measured(paths: RunPaths) -> dict[str, float]:
+    """What was measured of a run's devices, by `KEYS`; empty if nothing was.
+
+    A run that has ended has it in its result; of one that goes on, the samples tell it.
+    """
+    result = Result.read(paths)
+    if result is None or not result.is_complete:
+        _, samples = read_devices(paths.devices)
+        return summary_of(samples).as_timing() if samples else {}
+    timing = result.keys.get("timing", {})
+    return {key: timing[key] for key in KEYS if key in timing}
 
 
 def summary_of(samples: Sequence[Sample]) -> DeviceSummary:
@@ -85,6 +103,7 @@ def summary_of(samples: Sequence[Sample]) -> DeviceSummary:
             errors[number] = max(errors[number], count or 0.0)
     return DeviceSummary(
         sampled_s=sum(lengths),
+        sampled_gpu_hours=known_s / _HOUR_S if known_s else None,
         gpu_use_percent=100 * used_s / known_s if known_s else None,
         idle_gpu_hours=(known_s - used_s) / _HOUR_S if known_s else None,
         gpu_memory_gb=_in_gib(gpu_memory_mb),
@@ -96,6 +115,23 @@ def summary_of(samples: Sequence[Sample]) -> DeviceSummary:
         held_back=_held_back(samples),
         memory_errors=errors,
     )
+
+
+def device_text(timing: Mapping[str, float]) -> str:
+    """What was measured, in a line: its GPUs 63 % busy, up to 12.3 GB of GPU memory, 4.1 CPUs busy.
+
+    Args:
+        timing: by `KEYS`; keys may be missing.
+    """
+    forms = {
+        "gpu_use_percent": "GPUs {:.0f} % busy",
+        "gpu_memory_gb": "up to {:.1f} GB of a GPU's memory",
+        "gpu_power_w": "{:.0f} W a GPU",
+        "cpus_busy": "{:.1f} CPUs busy",
+        "memory_gb": "up to {:.1f} GB of memory",
+        "read_mb_s": "{:.1f} MB/s read",
+    }
+    return ", ".join(form.format(timing[key]) for key, form in forms.items() if key in timing)
 
 
 def _held_back(samples: Sequence[Sample]) -> dict[str, float]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from hpcdl.errors import RunError, SchedulerError
 from hpcdl.run import states
 from hpcdl.run.cost import Cost, Ending, cost_of
+from hpcdl.run.device_summary import measured
 from hpcdl.run.handle import Run
 from hpcdl.run.paths import TrialPaths
 from hpcdl.run.usage import Request, Usage, is_waiting_or_running, usage
@@ -21,12 +22,22 @@ _OF_TRIAL = "a task runs several trials; hpcdl cost SWEEP shows all of them"
 
 @dataclass(frozen=True)
 class RunCost:
-    """A run or sweep, its state, and what it cost."""
+    """A run or sweep, its state, and what it cost.
+
+    Args:
+        run: the run.
+        state: its state.
+        usage: what it has occupied.
+        cost: what that cost.
+        devices: what was measured of its devices, by the keys of `hpcdl.run.device_summary`; empty
+            for a sweep.
+    """
 
     run: Run
     state: str
     usage: Usage
     cost: Cost
+    devices: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def job(self) -> str:
@@ -60,7 +71,7 @@ def costs_of(runs: Sequence[Run], ask: bool = True) -> list[RunCost]:
         cost = cost_of(used, answers.attempts(run, used), ending, why)
         if run.name in damages:
             cost = replace(cost, unknown=(*cost.unknown, damages[run.name]))
-        costs.append(RunCost(run, ending.state, used, cost))
+        costs.append(RunCost(run, ending.state, used, cost, measured(run.paths)))
     return costs
 
 

@@ -63,6 +63,33 @@ def sacct(tmp_path):
     (folder / "sacct").chmod(0o755)
 
 
+def test_idle_gpus_are_counted(cli, make_run, sacct):
+    root = make_run()
+    timing = {"gpu_use_percent": 25.0, "idle_gpu_hours": 0.75, "sampled_gpu_hours": 1.0}
+    result = {"state": "done", "attempts": [], "timing": timing}
+    (root / "result.json").write_text(json.dumps(result))
+    make_run("a/20261128-1700-bbbb")
+
+    answer = cli("cost")
+
+    heading, first, second, total, idle = answer.out.splitlines()[:5]
+    assert heading.split()[-2:] == ["MEMORY", "GPU"]
+    assert first.endswith("  25.0 %")
+    assert second.endswith("  –")
+    assert total.startswith("2 runs")
+    assert idle == "GPUs that did nothing: 0.750 of 1.00 GPU-hours (75.0 %)"
+    (run, other) = json.loads(cli("cost", "--json").out)["runs"]
+    assert (run["devices"], other["devices"]) == (timing, {})
+
+
+def test_running_run_is_measured(cli, make_run, sacct):
+    root = make_run(done=False)
+    line = {"attempt": 1, "time": SENT + 60, "seconds": 36.0, "use": [10.0, 30.0]}
+    append_json_line(root / "devices.jsonl", line)
+
+    assert "GPUs that did nothing: 0.016 of 0.020 GPU-hours (80.0 %)" in cli("cost", root).out
+
+
 def test_one_run_by_accounting(cli, make_run, sacct):
     answer = cli("cost", make_run())
 

@@ -14,7 +14,7 @@ from hpcdl.launch.process_use import use_of_tree
 from hpcdl.launch.sampler import Sampled, Sampler
 from hpcdl.run.device_samples import read_devices
 from hpcdl.run.sample_file import SampleFile
-from tests.launch.conftest import until
+from tests.launch.conftest import Machine, until
 
 # A child of a child that computes, holds 64 MiB and reads 32 MiB
 PROGRAM = """
@@ -121,3 +121,26 @@ def test_gpus_are_sampled(tmp_path, monkeypatch, program):
     assert (sample.use, sample.gpu_memory_mb) == ([90, 10], [4000, 2000])
     assert (sample.power_w, sample.memory_errors) == ([400, None], [0, 3])
     assert sample.held_back == {"its power limit": [pytest.approx(sample.seconds, abs=0.1), 0]}
+
+
+def test_run_on_this_machine_is_sampled(machine, monkeypatch):
+    monkeypatch.setattr(Machine, "environment", {**machine.environment, "HPCDL_SAMPLE_S": "0.2"})
+    work = "import time; end = time.time() + 2.5\nwhile time.time() < end: pass"
+
+    run = machine.submit(work, "--wait")
+
+    devices, samples = samples_in(run.path / "devices.jsonl")
+    assert (devices.gpus, samples[0].use) == ((), ())
+    assert devices.cpus > 0
+    timing = run.json("result.json")["timing"]
+    assert 0 < timing["cpus_busy"] < 2
+    assert timing["memory_gb"] > 0
+    assert "gpu_use_percent" not in timing
+    assert "  used       " in machine.hpcdl("result", run.path).stdout
+
+
+def test_short_run_has_no_samples(machine):
+    run = machine.submit("print(1)", "--wait")
+
+    assert not (run.path / "devices.jsonl").exists()
+    assert "cpus_busy" not in run.json("result.json")["timing"]
