@@ -14,6 +14,7 @@ from hpcdl.errors import HpcdlError
 from hpcdl.report import charts, exports, metrics, sent, surroundings, svg, times
 from hpcdl.report import facts as run_facts
 from hpcdl.report.attack import under_attack
+from hpcdl.report.devices import device_curves
 from hpcdl.report.evaluation import (
     ClassScore,
     Evaluation,
@@ -82,6 +83,7 @@ def report(run: Run, shows_env: bool = False) -> str:
         time_bar=svg.stacked_bar(
             "Shares of the run's time", [(span.seconds, span.colour) for span in spans]
         ),
+        devices=device_curves(facts.run.paths),
         environment=surroundings.rows(facts),
         files=sent.files(facts),
     )
