@@ -51,7 +51,7 @@ class Places:
         pythonpath: hpcdl's own entries of PYTHONPATH.
         tmp: the folder that is /tmp inside.
         binds: what is bound besides the plan's binds.
-        visible_devices: the value of CUDA_VISIBLE_DEVICES.
+        visible_devices: which GPUs it may use: the value of the variable of the GPUs' maker.
         attempt: the number of this attempt.
         lifeline: whether stdin is a pipe that nobody writes to, and that ends when launch ends.
         metrics_file: where a script may write its metrics.
@@ -113,7 +113,7 @@ def environment(plan: Plan, places: Places) -> dict[str, Word]:
     if places.lifeline:
         env["HPCDL_LIFELINE"] = "stdin"
     if places.visible_devices is not None:
-        env["CUDA_VISIBLE_DEVICES"] = places.visible_devices
+        env[plan.gpu_vendor.variable] = places.visible_devices
     return env
 
 
@@ -161,7 +161,7 @@ def command(plan: Plan, places: Places, program: Sequence[Word]) -> list[list[Wo
         raise UserError(
             f"where the packages of {plan.source} lie was not looked up: see hpcdl env build"
         )
-    gpus = ["--nv"] if container.nv else []
+    gpus = [plan.gpu_vendor.option] if container.nv else []
     lines: list[list[Word]] = [[container.runtime, "exec", *gpus, "--cleanenv", "--no-home"]]
     for bind in _binds(plan, places):
         lines.append(["--bind", bind])
@@ -220,14 +220,14 @@ def argv(plan: Plan, places: Places, program: Sequence[str]) -> list[str]:
     return [plain(word) for line in command(plan, places, program) for word in line]
 
 
-def first_gpus(gpus: int) -> Bash:
-    """Bash for the first GPUs of those that the node shows to a job."""
+def first_gpus(gpus: int, variable: str) -> Bash:
+    """Bash for the first GPUs of those that the node shows to a job in a variable."""
     every = ",".join(str(number) for number in range(gpus))
-    return Bash(f'$(cut -d, -f-{gpus} <<<"${{CUDA_VISIBLE_DEVICES:-{every}}}")')
+    return Bash(f'$(cut -d, -f-{gpus} <<<"${{{variable}:-{every}}}")')
 
 
 def visible_gpus(plan: Plan, shown: str | None) -> str | None:
-    """What CUDA_VISIBLE_DEVICES is for the program.
+    """What the variable that names its GPUs is for the program.
 
     Args:
         plan: the plan.

@@ -11,7 +11,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # What a shell would act on: $(pwd), `pwd`, $$
 _OF_SHELLS = re.compile(r"`|\$[($]")
 # Set again in each job: the job does not see the login node's values.
-_OF_THE_JOB = re.compile(r"TMPDIR|TMP|LOCALSCRATCH|SLURM_\w+|SLURMD_\w+|CUDA_VISIBLE_DEVICES")
+_OF_THE_JOB = re.compile(
+    r"TMPDIR|TMP|LOCALSCRATCH|SLURM_\w+|SLURMD_\w+|(CUDA|ROCR)_VISIBLE_DEVICES"
+)
 # What a job may inherit from the shell that submits it. Everything else is left behind: variables
 # of an enclosing job, a notebook or a container change what sbatch asks for or what the job does.
 _INHERITED = (

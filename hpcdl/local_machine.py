@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from shutil import which
 
 from hpcdl import modules
+from hpcdl.cluster.gpu_vendors import AMD, NVIDIA, VENDORS, GpuVendor
 from hpcdl.cluster.schema import Cluster
 from hpcdl.contract.machine import cpus
 from hpcdl.errors import HpcdlError
 from hpcdl.job import Job
 from hpcdl.planning import Container, Plan
+
+_AMD_NODES = Path("/sys/class/kfd/kfd/topology/nodes")
 
 
 def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
@@ -23,7 +27,7 @@ def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
         cluster: the profile.
         notes: lines for the user; one is added if something changes.
     """
-    gpus = visible_gpus()
+    gpus = visible_gpus(VENDORS[cluster.gpu_vendor])
     asked = job.resources.gpus
     if asked and not gpus and not cluster.emulate_gpus:
         notes.append(f"this machine has no GPU: {job.name} asks for {asked} and trains on the CPU")
@@ -35,14 +39,29 @@ def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
     return job, replace(cluster, node=node, scratch=None, clusters=None)
 
 
-def visible_gpus() -> int:
-    """How many GPUs the user may use here: CUDA_VISIBLE_DEVICES, else the driver's devices."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+def visible_gpus(vendor: GpuVendor = NVIDIA) -> int:
+    """How many GPUs of a maker the user may use here: by its variable, else the driver's devices.
+
+    Args:
+        vendor: the maker.
+    """
+    chosen = os.environ.get(vendor.variable)
     if chosen is not None:
         parts = [part.strip() for part in chosen.split(",")]
         return len([part for part in parts if part not in ("", "-1", "NoDevFiles")])
+    if vendor.name == AMD.name:
+        return _amd_gpus()
     names = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]
     return len([name for name in names if name.isdigit()])
+
+
+def _amd_gpus() -> int:
+    """How many GPUs AMD's driver has: of its nodes, CPUs have the id 0."""
+    count = 0
+    for path in _AMD_NODES.glob("*/gpu_id"):
+        with suppress(OSError):  # of a GPU that the job may not use
+            count += path.read_text().strip() not in ("", "0")
+    return count
 
 
 def lacking(decided: Plan, container: Container) -> str | None:

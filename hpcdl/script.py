@@ -210,8 +210,8 @@ def _needed(plan: Plan) -> list[str]:
 
 def _visible_devices(plan: Plan) -> Word | None:
     if plan.uses_first_gpus:
-        return first_gpus(plan.size.gpus)
-    return IfSet("CUDA_VISIBLE_DEVICES") if plan.size.gpus else None
+        return first_gpus(plan.size.gpus, plan.gpu_vendor.variable)
+    return IfSet(plan.gpu_vendor.variable) if plan.size.gpus else None
 
 
 def _covered(plan: Plan, folder: str) -> bool:

@@ -112,7 +112,7 @@ def argv_for_job(job: Job, cluster: Cluster, program: list[str], runs_root: Path
         stop_file=str(home.parent / "stop"),
         pythonpath=":".join(filter(None, folders)),
         binds=own,
-        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        visible_devices=os.environ.get(decided.gpu_vendor.variable),
         passed=passed(decided),
     )
     return _started(decided, places, program)
@@ -128,8 +128,8 @@ def _started(decided: Plan, places: Places, program: list[str]) -> Started:
     if not os.path.exists(container.image):
         raise ContainerError(f"the image {container.image} is not on this machine")
     argv, env = argv_of(decided, places, program)
-    if container.nv and not os.path.exists("/dev/nvidiactl"):
-        argv.remove("--nv")  # a login node has no GPU
+    if container.nv and not os.path.exists(decided.gpu_vendor.driver):
+        argv.remove(decided.gpu_vendor.option)  # a login node has no GPU
     return *_with_modules(decided, argv, env), plain(places.workdir)
 
 

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
 TESTBED = str(HERE / "testbed" / "testbed.yaml")
 MARENOSTRUM = ("--cluster", "marenostrum5", "--set", "cluster.account=nct00")
+AMD_SITE = str(HERE / "cluster" / "amd.yaml")
 SHARED = "/gpfs/scratch/nct00"  # the test bed's, where they are executed
 PYTHON, DATA = (
     f"cluster.images.python={SHARED}/images/python3.11.sif",
@@ -37,6 +38,7 @@ RENDERED = {
     "look.generic.sbatch": (str(HERE / "jobs" / "look.yaml"), *GENERIC),
     "mnist_cnn.marenostrum5.bundle.sbatch": ("mnist_cnn", *MARENOSTRUM),
     "digits_cnn.testbed.bundle.sbatch": ("digits_cnn", "--cluster", TESTBED),
+    "mnist_script.amd.sbatch": ("mnist_script", "--cluster", AMD_SITE),
 }
 SUBMITTED = "mnist_cnn.testbed.submission.sbatch"
 ALL = [*RENDERED, SUBMITTED]
@@ -180,6 +182,25 @@ def test_whole_node_script_takes_first_gpus(whole_node, shown, used):
         ["bash", "-c", f"echo {words}"], env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout == f"CUDA_VISIBLE_DEVICES={used}\n"
+
+
+@pytest.mark.parametrize(("shown", "used"), [("", "0,1"), ("4,5,6", "4,5")])
+def test_amd_script_takes_first_gpus(shown, used):
+    """A site that gives whole nodes: no word of GPUs to SLURM, and ROCm's variable in the container."""
+    site = replace(SITE, gpu_request="none", gpu_vendor="amd", node=Node(cpus=56, gpus=8))
+    text = render(plan(replace(JOB, resources=Resources(gpus=2)), site))
+
+    assert "--gres" not in text
+    assert "gpus-per-node" not in text
+    assert "exec --rocm --cleanenv" in text
+    assert "--nv" not in text
+    assert "CUDA_VISIBLE_DEVICES" not in text
+    words = next(line.strip(" \\") for line in text.splitlines() if "ROCR_VISIBLE_DEVICES=" in line)
+    env = {"PATH": "/usr/bin:/bin", **({"ROCR_VISIBLE_DEVICES": shown} if shown else {})}
+    done = subprocess.run(
+        ["bash", "-c", f"echo {words}"], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"ROCR_VISIBLE_DEVICES={used}\n"
 
 
 @pytest.mark.parametrize("without", [{"requeue": False}, {"max_requeues": 0}], ids=str)

@@ -17,6 +17,7 @@ OWN_VARIABLES = (
         "PYTHONPATH",
         "PYTHONUNBUFFERED",
         "CUDA_VISIBLE_DEVICES",
+        "ROCR_VISIBLE_DEVICES",
         "TMPDIR",
     ),
     *("XDG_CACHE_HOME", "MPLCONFIGDIR", "CUDA_CACHE_PATH"),
@@ -94,6 +95,7 @@ class Cluster:
         "gres",
         choices=("gres", "gpus-per-node", "none"),
     )
+    gpu_vendor: str = setting("who makes the GPUs", "nvidia", choices=("nvidia", "amd"))
     gpu_type: Optional[str] = setting(
         "the GPUs' type where the site wants it, as in gpu:h100:1", None
     )

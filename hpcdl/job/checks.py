@@ -108,7 +108,7 @@ def _variables(document: Located) -> Iterator[Problem]:
         message = ""
         if not _VARIABLE.fullmatch(name):
             message = "is not a variable's name: letters, digits and underscores"
-        elif name == "CUDA_VISIBLE_DEVICES":
+        elif name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
             message = "is set by hpcdl, to the GPUs that SLURM gives; say resources.gpus"
         elif name.startswith("HPCDL_"):
             message = "is set by hpcdl, as all that begin with HPCDL_; use another name"

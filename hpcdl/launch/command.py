@@ -84,7 +84,7 @@ def places_of(
         pythonpath=f"{code}:{paths.user}" if trainer else None,
         tmp=tmp,
         binds=_binds(paths, plan, code),
-        visible_devices=visible_gpus(plan, os.environ.get("CUDA_VISIBLE_DEVICES")),
+        visible_devices=visible_gpus(plan, os.environ.get(plan.gpu_vendor.variable)),
         attempt=attempt,
         lifeline=trainer and attempt is not None,
         metrics_file=None if trainer or attempt is None else str(paths.metrics),

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hpcdl.contract.exit_status import EXIT_DATA, EXIT_DEVICES, EXIT_SPEC
@@ -28,7 +27,6 @@ LOOK_S = 60.0  # how long a file may take to answer; HPCDL_LOOK_S takes its plac
 STATUS = {"spec": EXIT_SPEC, "data": EXIT_DATA, "device": EXIT_DEVICES}
 
 _MISSING = os.strerror(errno.ENOENT)
-_DRIVER = Path("/dev/nvidiactl")  # exists if NVIDIA's kernel module is loaded
 
 
 @dataclass(frozen=True)
@@ -151,18 +149,19 @@ def _devices(plan: Plan) -> Iterator[Fault]:
         return
     from hpcdl.local_machine import visible_gpus  # with all that makes a job
 
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if plan.container and plan.container.nv and not _DRIVER.exists():
-        missing = f"it has no NVIDIA driver ({_DRIVER} is missing)"
+    vendor = plan.gpu_vendor
+    chosen = os.environ.get(vendor.variable)
+    if plan.container and plan.container.nv and not os.path.exists(vendor.driver):
+        missing = f"it has no {vendor.title} driver ({vendor.driver} is missing)"
         yield Fault("device", f"{missing}, and the job asks for {gpus} GPU(s)")
     if plan.size.emulate_gpus and chosen is None:
         return
-    visible = visible_gpus()
+    visible = visible_gpus(vendor)
     if visible > gpus and plan.uses_first_gpus:
         return
     if visible != gpus:
         variable = "is not set" if chosen is None else f"is {chosen!r}"
-        message = f"{visible} GPU(s) are visible (CUDA_VISIBLE_DEVICES {variable})"
+        message = f"{visible} GPU(s) are visible ({vendor.variable} {variable})"
         message += f", and the job asks for {gpus}"
         yield Fault("device", message, elsewhere=visible < gpus)
 

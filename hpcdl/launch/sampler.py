@@ -134,8 +134,8 @@ def sampler_of(paths: RunPaths, plan: Plan, attempt: int, node: str) -> Sampler:
     """
     reader, visible = None, None
     if plan.size.gpus and not plan.size.emulate_gpus:
-        visible = visible_gpus(plan, os.environ.get("CUDA_VISIBLE_DEVICES"))
-        reader = GpuReader("nvidia", sample_every_s())
+        visible = visible_gpus(plan, os.environ.get(plan.gpu_vendor.variable))
+        reader = GpuReader(plan.gpu_vendor.name, sample_every_s())
     sampled = Sampled(attempt, node, plan.size.nodes, visible)
     return Sampler(SampleFile(paths.devices), sampled, reader)
 

@@ -116,6 +116,7 @@ def _container(job: Job, cluster: Cluster, image: Image) -> Container:
         nv=job.resources.gpus > 0 and not cluster.emulate_gpus,
         binds=cluster.binds,
         requirements=job.requirements,
+        gpu_vendor=cluster.gpu_vendor,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Optional, TypeVar, Union
 
+from hpcdl.cluster.gpu_vendors import NVIDIA, VENDORS, GpuVendor
+
 FileName = TypeVar("FileName")  # how a program's file is named: as text, or as bash expands it
 # The program that runs a notebook, in the folder of support files next to it
 SUPPORT = "hpcdl_support"
@@ -161,11 +163,12 @@ class Container:
         runtime: the container command, apptainer or singularity.
         image: the image file.
         python: the image's Python command.
-        nv: whether the container gets the machine's NVIDIA driver.
+        nv: whether the container gets the driver of the machine's GPUs.
         binds: the profile's binds.
         shown: the binds that links and the program's text ask for; `locate` finds them.
         requirements: lines of pip's, of packages that the image lacks.
         overlay: where these are installed; `locate` finds it.
+        gpu_vendor: who makes the GPUs, one of `hpcdl.cluster.gpu_vendors`.
     """
 
     runtime: str
@@ -176,6 +179,7 @@ class Container:
     shown: list[str] = field(default_factory=list)
     requirements: list[str] = field(default_factory=list)
     overlay: Optional[str] = None
+    gpu_vendor: str = "nvidia"
 
 
 @dataclass(frozen=True)
@@ -302,6 +306,11 @@ class Plan:
         if site.module_init:
             lines.insert(0, f"source {shlex.quote(site.module_init)}")
         return lines
+
+    @property
+    def gpu_vendor(self) -> GpuVendor:
+        """Who makes the GPUs of its node."""
+        return NVIDIA if self.container is None else VENDORS[self.container.gpu_vendor]
 
     @property
     def uses_first_gpus(self) -> bool:

@@ -142,7 +142,8 @@ def _on_backend(decided: Plan, backend: str, first: Run, notes: list[str]) -> Pl
             )
         return decided
     size = replace(decided.size, cpus=cpus())
-    if size.gpus and not size.emulate_gpus and not local_machine.visible_gpus():
+    has_gpus = local_machine.visible_gpus(decided.gpu_vendor) > 0
+    if size.gpus and not size.emulate_gpus and not has_gpus:
         notes.append("this machine has no GPU: the CPU predicts")
         size = replace(size, gpus=0)
     decided = replace(decided, size=size, scratch=None)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from hpcdl.cluster import Cluster, Image, Node
+from hpcdl.cluster.gpu_vendors import AMD, NVIDIA, VENDORS
 from hpcdl.job import Job, Resources
 from hpcdl.launch import node_checks
 from hpcdl.launch.command import places_of
@@ -58,6 +59,10 @@ def with_gpus(decided: Plan, gpus: int, emulated: bool = False, gpus_granted: bo
     size = replace(decided.size, gpus=gpus, emulate_gpus=emulated, gpus_granted=gpus_granted)
     container = replace(decided.require_container(), nv=gpus > 0 and not emulated)
     return replace(decided, size=size, container=container)
+
+
+def set_driver(monkeypatch, path, vendor=NVIDIA):
+    monkeypatch.setitem(VENDORS, vendor.name, replace(vendor, driver=str(path)))
 
 
 def test_good_node_has_no_faults(place):
@@ -173,13 +178,43 @@ def test_node_check_counts_gpus(
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setattr(node_checks, "_DRIVER", tmp_path if driver else tmp_path / "none")
+    set_driver(monkeypatch, tmp_path if driver else tmp_path / "none")
     decided = with_gpus(place[1], gpus, emulated)
     faults = node_checks.faults(place[0], decided, in_slurm=True)
     assert [(fault.cause, fault.elsewhere) for fault in faults] == [
         ("device", elsewhere) for _, elsewhere in found
     ]
     assert all(fault.text.startswith(text) for fault, (text, _) in zip(faults, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("shown", "ids", "driver", "fault"),
+    [
+        ("0,1", [], True, ""),
+        ("4", [], True, "1 GPU(s) are visible (ROCR_VISIBLE_DEVICES is '4'), and the job"),
+        ("0,1", [], False, "it has no AMD driver ("),
+        (None, ["0", "0", "51110", "7410"], True, ""),
+        (None, ["0", "51110"], True, "1 GPU(s) are visible (ROCR_VISIBLE_DEVICES is not set)"),
+    ],
+)
+def test_node_check_counts_amd_gpus(place, monkeypatch, tmp_path, shown, ids, driver, fault):
+    """CUDA_VISIBLE_DEVICES says nothing there: SLURM may set both."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4")
+    if shown is not None:
+        monkeypatch.setenv("ROCR_VISIBLE_DEVICES", shown)
+    for number, gpu_id in enumerate(ids):
+        node = tmp_path / "nodes" / str(number)
+        node.mkdir(parents=True)
+        (node / "gpu_id").write_text(f"{gpu_id}\n")
+    monkeypatch.setattr("hpcdl.local_machine._AMD_NODES", tmp_path / "nodes")
+    set_driver(monkeypatch, tmp_path if driver else tmp_path / "none", AMD)
+    decided = with_gpus(place[1], 2)
+    container = replace(decided.require_container(), gpu_vendor="amd")
+
+    faults = texts((place[0], replace(decided, container=container)), in_slurm=True)
+
+    assert len(faults) == bool(fault)
+    assert fault in "".join(faults)
 
 
 @pytest.mark.cases("C27", "C15")
@@ -199,10 +234,10 @@ def test_node_check_takes_first_gpus(
     """More GPUs than asked for are no fault there, and the program sees those that it asked for."""
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        monkeypatch.setattr("hpcdl.local_machine.visible_gpus", lambda: 4)
+        monkeypatch.setattr("hpcdl.local_machine.visible_gpus", lambda vendor: 4)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setattr(node_checks, "_DRIVER", tmp_path)
+    set_driver(monkeypatch, tmp_path)
     decided = with_gpus(place[1], gpus, gpus_granted=whole_node != "not counted")
     if whole_node == "exclusive":
         decided = replace(decided, directives=[("exclusive", "")])
