@@ -99,11 +99,12 @@ def test_sweep_from_start_to_winner(folder):
     assert "has 3 trials, and its space has 3 combinations" in more.stderr
 
 
-def test_pruned_trial_is_over(folder):
+def test_pruned_trial_is_over(folder, monkeypatch):
+    monkeypatch.setenv("HPCDL_SAMPLE_S", "0.2")
     script = Path(__file__).parents[1] / "testbed" / "sweep_script.py"
     (folder / "train.py").write_text(script.read_text())
     job = yaml.safe_load(JOB)
-    job["args"] += ["--epochs", "4", "--seconds", "0.3"]
+    job["args"] += ["--epochs", "4", "--seconds", "0.6"]
     job["sweep"] = {"over": {"args.rate": "0.1..1.0"}, "metric": "score", "direction": "maximize"}
     job["sweep"] |= {"method": "asha", "first": 1, "eta": 2, "trials": 4}
     (folder / "job.yaml").write_text(json.dumps(job))
@@ -112,10 +113,14 @@ def test_pruned_trial_is_over(folder):
 
     assert done.returncode == 0, done.stderr
     paths = SweepPaths(Path(done.stdout.strip()))
-    results = []
+    results, sampled_s = [], 0.0
     for trial in sorted(paths.trials.iterdir()):
         assert not (trial / "stop").exists()
-        results.append(json.loads((trial / "result.json").read_text())["state"])
+        assert not (trial / "devices.jsonl").exists()
+        result = json.loads((trial / "result.json").read_text())
+        results.append(result["state"])
+        sampled_s += result["timing"].get("sampled_s", 0.0)
+    assert sampled_s > 0
     assert results.count("pruned") >= 1
     assert not paths.offered_numbers()
 

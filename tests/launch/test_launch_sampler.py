@@ -9,10 +9,14 @@ import time
 
 import pytest
 
+from hpcdl.cluster import Cluster, Image, Node
+from hpcdl.job import Job
 from hpcdl.launch.gpu_reader import GpuReader
 from hpcdl.launch.process_use import use_of_tree
-from hpcdl.launch.sampler import Sampled, Sampler
+from hpcdl.launch.sampler import Sampled, Sampler, sampler_of
+from hpcdl.planning import plan
 from hpcdl.run.device_samples import read_devices
+from hpcdl.run.paths import RunPaths
 from hpcdl.run.sample_file import SampleFile
 from tests.launch.conftest import Machine, until
 
@@ -144,3 +148,21 @@ def test_short_run_has_no_samples(machine):
 
     assert not (run.path / "devices.jsonl").exists()
     assert "cpus_busy" not in run.json("result.json")["timing"]
+
+
+@pytest.mark.parametrize(("vendor", "tool"), [("nvidia", "nvidia-smi"), ("amd", "rocm-smi")])
+def test_tool_is_that_of_the_vendor(tmp_path, monkeypatch, vendor, tool):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    site = Cluster(
+        name="site",
+        node=Node(cpus=8, gpus=4),
+        gpu_vendor=vendor,
+        images={"tensorflow": Image("/tf.sif")},
+    )
+    decided = plan(Job(name="a", script="a.py", source="a", folder="/"), site)
+
+    sampler = sampler_of(RunPaths(tmp_path), decided, 1, "n1")
+    sampler.look(1000.0, os.getpid())
+    sampler.look(1015.0, os.getpid())
+
+    assert tool in samples_in(tmp_path / "devices.jsonl")[0].problem
