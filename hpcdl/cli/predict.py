@@ -57,7 +57,7 @@ def command(
 
     Exit code 0: done. 1: no image could be used, or something failed. 2:
     something that you gave is wrong. 3: --fail-on-drift, and the model is likely
-    worse.
+    worse, or many images are unlike any in the test, so that nobody can tell.
 
     \b
     hpcdl predict k3f9 photos/ --wait

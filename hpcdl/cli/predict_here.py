@@ -31,7 +31,8 @@ def predict_here(runs: Sequence[Run], folder: str, fail_on_drift: bool) -> int:
     Args:
         runs: whose exported models are used; of several, the mean of the probabilities counts.
         folder: of the images.
-        fail_on_drift: whether the exit code tells that the model is likely worse.
+        fail_on_drift: whether the exit code tells that the model is likely worse, or that nobody
+            can tell.
 
     Returns:
         the exit code: 0, 1 if no image could be used, or `DRIFTED`.
@@ -60,6 +61,7 @@ def exit_code(verdict: Drift | None, fail_on_drift: bool) -> int:
         HpcdlError: ``--fail-on-drift`` was given, and there is nothing to compare with.
     """
     from hpcdl.report.drift import fails
+    from hpcdl.report.verdicts import why_it_fails
 
     if not fail_on_drift:
         return 0
@@ -67,7 +69,7 @@ def exit_code(verdict: Drift | None, fail_on_drift: bool) -> int:
         raise HpcdlError("--fail-on-drift: the images cannot be held against the run's test")
     if not fails(verdict):
         return 0
-    options.say(f"--fail-on-drift: the model is likely worse on these images (exit code {DRIFTED})")
+    options.say(f"--fail-on-drift: {why_it_fails(verdict)} (exit code {DRIFTED})")
     return DRIFTED
 
 
@@ -116,17 +118,15 @@ def _write_table(folder: str, files: Sequence[str], models: Sequence[Exported]) 
 def _verdict(runs: Sequence[Run], models: Sequence[Exported], sample: Reservoir) -> Drift | None:
     """Say whether the images have changed; None if there is nothing to compare with."""
     from hpcdl.report.drift import drift, read_sample
+    from hpcdl.report.verdicts import sentence
 
     try:
         test = read_sample(_tests_of(runs))
+        verdict = drift(test, sample.sample(), models[0].class_names)
     except HpcdlError as error:
         options.say(f"drift: not known: {error}")
         return None
-    if test.probabilities.shape[1] != len(models[0].class_names):
-        options.say(f"drift: not known: the test of {runs[0].name} has other classes")
-        return None
-    verdict = drift(test, sample.sample(), models[0].class_names)
-    options.say(f"drift: {verdict.sentence()}")
+    options.say(f"drift: {sentence(verdict)}")
     return verdict
 
 

@@ -35,7 +35,8 @@ def predict_as_run(
         runs: whose models are used.
         folder: of the images.
         steps: how it is sent.
-        fail_on_drift: whether the exit code tells that the model is likely worse.
+        fail_on_drift: whether the exit code tells that the model is likely worse, or that nobody
+            can tell.
 
     Returns:
         the exit code: 0; 2 if it cannot run; with ``--wait`` 1 if it is not done, and that of

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TOP_K = (3, 5)
 BINS = 10  # of confidence, equally wide
-_UNREADABLE = (
+UNREADABLE = (
     *(OSError, EOFError, zipfile.BadZipFile),  # the file
     *(ValueError, TypeError, KeyError, IndexError),  # its content
 )
@@ -108,7 +108,7 @@ def read_predictions(path: Path) -> Predictions:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = dict(archive.items())
         return _predictions(arrays)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 
@@ -126,11 +126,11 @@ def _predictions(arrays: dict[str, NDArray[Any]]) -> Predictions:
     files = {}
     if "files" in arrays:
         files = {row: shown(str(arrays["files"][row])) for row in pictures}
-    looks = _looks(arrays, len(labels))
+    looks = looks_of(arrays, len(labels))
     return Predictions(labels, probabilities, pictures, files, looks, list(unsure), heat)
 
 
-def _looks(arrays: dict[str, NDArray[Any]], rows: int) -> NDArray[Any] | None:
+def looks_of(arrays: dict[str, NDArray[Any]], rows: int) -> NDArray[Any] | None:
     """What the images look like, if it was written."""
     from hpcdl.trainer.dataset.looks import LOOKS
 

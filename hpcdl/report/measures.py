@@ -118,10 +118,10 @@ def _verdict(key: str) -> Callable[[Facts], Any]:
     """Reads a verdict of a prediction on its images, as a word."""
 
     def value(run: Facts) -> str | None:
-        verdict = run.section("drift").get(key)
-        if verdict is None:
+        section = run.section("drift")
+        if key not in section:
             return None
-        return "yes" if verdict else "no"
+        return {True: "yes", False: "no", None: "nobody can tell"}[section[key]]
 
     return value
 

@@ -11,6 +11,7 @@ from hpcdl.contract import run_files
 from hpcdl.contract.predict_spec import Member, PredictSpec
 from hpcdl.contract.settings import SpecError
 from hpcdl.errors import HpcdlError, RunError
+from hpcdl.report import verdicts
 
 if TYPE_CHECKING:
     from hpcdl.report.drift import Drift, Sample
@@ -38,11 +39,13 @@ def read_new_images(paths: RunPaths) -> Sample:
     import numpy as np
 
     from hpcdl.report.drift import Sample
+    from hpcdl.report.evaluation import UNREADABLE, looks_of
 
     try:
         with np.load(paths.predictions) as arrays:
-            return Sample(arrays["probabilities"], arrays["looks"])
-    except (OSError, ValueError, KeyError) as error:
+            probabilities = arrays["probabilities"]
+            return Sample(probabilities, looks_of(dict(arrays.items()), len(probabilities)))
+    except UNREADABLE as error:
         raise RunError(f"{paths.predictions} cannot be read: {error}") from error
 
 
@@ -75,7 +78,8 @@ def drift_of(result: Mapping[str, Any]) -> Drift | None:
     if not isinstance(section, dict):
         return None
     try:
-        return Drift(**{each.name: section[each.name] for each in fields(Drift)})
+        values = {each.name: section[each.name] for each in fields(Drift) if each.name != "outside"}
+        return Drift(**values, outside=section.get("outside"))
     except KeyError:
         return None
 
@@ -86,12 +90,4 @@ def verdict_lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if verdict is None:
         why = result.get("drift_problem") or "there is nothing to compare with"
         return [("changed", f"not known: {why}")]
-    new, test = verdict.confidence["new"], verdict.confidence["test"]
-    changed = f"no: the images look like those of the test{verdict.doubt()}"
-    if verdict.changed:
-        changed = f"yes: {', '.join(verdict.what)} (p {verdict.p:.2g})"
-    worse = "not likely"
-    if verdict.likely_worse:
-        worse = "likely"
-    means = f"mean confidence {new:.3f}, in the test {test:.3f}"
-    return [("changed", changed), ("worse", f"{worse}: {means}")]
+    return [("changed", verdicts.changed(verdict)), ("worse", verdicts.worse(verdict))]

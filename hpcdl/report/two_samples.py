@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _TERMS = 100  # of Kolmogorov's series, which converges in a few
 _LEAST_EXPECTED = 5.0  # rows in a cell of a chi-square test (Cochran 1954)
 _LEAST_SHARE = 1e-4  # in place of 0, of which there is no logarithm
+_SMALLEST_P = 1e-300  # smaller ones are 0
 
 
 def ks_p(first: NDArray[Any], second: NDArray[Any]) -> float:
@@ -93,3 +94,23 @@ def psi(expected: NDArray[Any], counts: NDArray[Any]) -> float:
     shares = np.maximum(expected / expected.sum(), _LEAST_SHARE)
     new_shares = np.maximum(counts / counts.sum(), _LEAST_SHARE)
     return float(((new_shares - shares) * np.log(new_shares / shares)).sum())
+
+
+def exceedance_p(first: int, second: int, beyond: int) -> float:
+    """The p that so many values of one sample lie above all of another one.
+
+    It is exact: if both come from the same distribution, each choice of ranks is equally likely,
+    and in C(second, beyond) of C(first + second, beyond) the largest are all of the second sample.
+    Source: Rosenbaum (1954), Tables for a nonparametric test of location.
+
+    Args:
+        first: the number of values of the one sample.
+        second: of the other one.
+        beyond: how many of the second sample lie above all of the first one; or below all of it.
+    """
+    p = 1.0
+    for taken in range(beyond):
+        p *= (second - taken) / (first + second - taken)
+        if p < _SMALLEST_P:
+            return 0.0
+    return p

@@ -102,9 +102,10 @@ _DRIFT = kinds.object_with(
         "p": kinds.finite,
         "psi": kinds.finite,
         "confidence": kinds.object_with({"new": kinds.finite, "test": kinds.finite}),
-        "likely_worse": kinds.flag,
+        "likely_worse": kinds.or_none(kinds.flag),
         "rows": kinds.object_with({"new": kinds.whole, "test": kinds.whole}),
-    }
+    },
+    {"outside": kinds.or_none(kinds.finite)},
 )
 _RESULT = kinds.object_with(
     {"state": kinds.state},

@@ -49,6 +49,8 @@ def prediction_text(result: dict[str, Any]) -> str:
     drift = result.get("drift")
     if drift and drift["likely_worse"]:
         texts.append("likely worse than in the test")
+    elif drift and drift["likely_worse"] is None:
+        texts.append("unlike any in the test")
     elif drift and drift["changed"]:
         texts.append("changed")
     return ", ".join(texts)

@@ -83,14 +83,14 @@ def predicted(done, images):
 def test_few_images_prove_little():
     drift = {
         "changed": False, "what": [], "p": 0.4, "psi": 0.01, "likely_worse": False,
-        "confidence": {"new": 0.1, "test": 0.4}, "rows": {"new": 3, "test": 360},
+        "confidence": {"new": 0.1, "test": 0.4}, "rows": {"new": 3, "test": 360}, "outside": 0.0,
     }  # fmt: skip
 
     changed, _ = verdict_lines({"drift": drift})
     drift["rows"] = {"new": 50, "test": 360}
     of_many, _ = verdict_lines({"drift": drift})
 
-    assert changed[1].endswith("; 3 images are few, and only a large change would show")
+    assert changed[1].endswith("; 3 images can only show a large change")
     assert of_many[1] == "no: the images look like those of the test"
 
 
@@ -109,10 +109,27 @@ def test_same_images_have_not_changed(cli, predicted):
 
 
 def test_harmless_change_is_only_a_change(cli, predicted):
-    out = cli("result", predicted(brightness=0.7).paths.root).out
+    out = cli("result", predicted(brightness=0.6).paths.root).out
 
     assert "changed    yes: " in out
     assert "worse      not likely" in out
+
+
+def test_images_unlike_the_test_are_no_verdict(cli, predicted):
+    """The model is as sure as in its test of images that are brighter than any there."""
+    run = predicted(brightness=0.9)
+    runs_dir = run.paths.root.parents[1]
+
+    out = cli("result", run.paths.root).out
+
+    assert "worse      nobody can tell: 100\u00a0% of the images look unlike any in the test" in out
+    status = cli("status", "--all", "--runs-dir", runs_dir).out
+    assert "200 images, 1 unusable, unlike any in the test" in status
+    as_json = json.loads(cli("result", run.paths.root, "--json").out)
+    assert as_json["drift"]["likely_worse"] is None
+    assert as_json["drift"]["outside"] == 1
+    compared = cli("compare", run.paths.root, predicted().paths.root).out
+    assert "nobody can tell" in compared
 
 
 def test_unsure_answers_are_likely_worse(cli, predicted):
