@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hpcdl.report.drift import Drift
 
 FEW = 20  # images below which hardly any change shows
+_LABEL_SOME = "a model can be sure and wrong, so label some images"
 _CLEAR_ERRORS = 2.0  # standard errors within which the fall in confidence is thought to lie
 
 
@@ -31,6 +32,8 @@ def worse(verdict: Drift) -> str:
         return f"likely: {means}"
     if not _is_clear(verdict):
         return f"not clear: {_too_few(verdict)}; {means}"
+    if verdict.changed:
+        return f"not likely, as far as its confidence tells: {_LABEL_SOME}; {means}"
     return f"not likely: {means}"
 
 
@@ -48,7 +51,8 @@ def sentence(verdict: Drift) -> str:
     if not _is_clear(verdict):
         few = _too_few(verdict)
         return f"changed: {names}; whether the model is worse is not clear: {few} ({means})"
-    return f"changed: {names}; the model is about as sure as in the test ({means})"
+    same = "the model is about as sure as in the test"
+    return f"changed: {names}; {same} ({means}); {_LABEL_SOME}"
 
 
 def why_it_fails(verdict: Drift) -> str:

@@ -189,8 +189,10 @@ def test_unclear_fall_is_not_called_fine(digits):
     assert worse(few).startswith("not clear: 50 images are too few to tell; mean confidence 0.8")
     assert "whether the model is worse is not clear" in sentence(few)
     assert not fails(few)
-    assert worse(many).startswith("not likely: ")
-    assert "the model is about as sure as in the test" in sentence(many)
+    assert worse(many).startswith("not likely, as far as its confidence tells: ")
+    assert "; mean confidence 0.8" in worse(many)
+    assert "the model is about as sure as in the test (mean confidence 0.8" in sentence(many)
+    assert sentence(many).endswith("; a model can be sure and wrong, so label some images")
 
 
 def test_one_class_is_compared(digits):
