@@ -11,7 +11,7 @@ _HERE = "Predict on this machine, with LiteRT and no container; the table goes t
 _BACKEND = "Where it runs. Default: where the first RUN ran."
 _SET = "How big the job is: resources.KEY=VALUE. Default: no GPU, one hour. May be repeated."
 _WAIT = "Show its progress until it has ended; exit 1 unless it is done."
-_FAIL = "End with exit code 3 if the model is likely worse on these images than in its test."
+_FAIL = "End with exit code 3 if the model is likely worse on these images, or nobody can tell."
 
 
 _steps = options.grouped(

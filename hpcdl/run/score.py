@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpcdl.formats import metric, several
+from hpcdl.formats import metric, percent, several
 from hpcdl.run import states
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def prediction_text(result: dict[str, Any]) -> str:
     if drift and drift["likely_worse"]:
         texts.append("likely worse than in the test")
     elif drift and drift["likely_worse"] is None:
-        texts.append("unlike any in the test")
+        share = percent(drift.get("outside"), 0)
+        texts.append(f"{share} unlike any in the test")
     elif drift and drift["changed"]:
         texts.append("changed")
     return ", ".join(texts)

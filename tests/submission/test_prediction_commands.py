@@ -124,12 +124,29 @@ def test_images_unlike_the_test_are_no_verdict(cli, predicted):
 
     assert "worse      nobody can tell: 100\u00a0% of the images look unlike any in the test" in out
     status = cli("status", "--all", "--runs-dir", runs_dir).out
-    assert "200 images, 1 unusable, unlike any in the test" in status
+    assert "200 images, 1 unusable, 100\u00a0% unlike any in the test" in status
     as_json = json.loads(cli("result", run.paths.root, "--json").out)
     assert as_json["drift"]["likely_worse"] is None
     assert as_json["drift"]["outside"] == 1
     compared = cli("compare", run.paths.root, predicted().paths.root).out
     assert "nobody can tell" in compared
+
+
+def test_damaged_answers_are_no_verdict(predicted):
+    """What is wrong with a prediction's file is said in the place of the verdicts."""
+    paths = predicted().paths
+    with np.load(paths.predictions) as arrays:
+        answers = dict(arrays.items())
+    for change, why in [
+        ({"looks": np.ones((3, 5))}, "looks (3, 5) do not fit 200 rows"),
+        ({"probabilities": np.full((200, 3), 1 / 3)}, "answers (200, 3) where (images, 2 classes)"),
+        ({"probabilities": np.full((200, 2), np.nan)}, "there are answers that are no number"),
+    ]:
+        np.savez(paths.predictions, **{**answers, **change})
+        keys = drift_keys(paths)
+        assert keys["drift"] is None
+        assert why in keys["drift_problem"]
+        assert why in verdict_lines(keys)[0][1]
 
 
 def test_unsure_answers_are_likely_worse(cli, predicted):
