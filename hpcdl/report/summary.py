@@ -41,8 +41,9 @@ def _emulated(devices: int) -> str:
 
 def _outcome(facts: Facts) -> str:
     status, test = facts.status, facts.section("test")
-    if status.state == states.DONE and isinstance(test.get("accuracy"), float) and "rows" in test:
-        rows = test["rows"]
+    rows = test.get("rows")
+    is_scored = status.state == states.DONE and isinstance(test.get("accuracy"), float)
+    if is_scored and isinstance(rows, int):
         if facts.fold is not None:
             mean = with_deviation(percent, test["accuracy"], facts.result, "test")
             times = several(len(facts.folds), "time")
