@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import traceback
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from hpcdl.trainer.export.about import about_model, about_test, names_of
 from hpcdl.trainer.export.errors import NotExported
 from hpcdl.trainer.export.files import ExportFolder, facts_of
 from hpcdl.trainer.export.kinds import KINDS, LITE, OF_KERAS, TIMED_ELSEWHERE, Subject
+from hpcdl.trainer.export.known_answers import read_answers, require_same_images
 from hpcdl.trainer.export.lite_client import Converter
 from hpcdl.trainer.export.measure import TestImages, measure, threads_of_tensorflow
 from hpcdl.trainer.export.served import Intake, Served, intake_of
@@ -30,6 +32,8 @@ from hpcdl.trainer.runtime.log import say
 from hpcdl.trainer.session import ExportImages
 
 Row = Dict[str, Any]
+
+_DISK_FULL = re.compile("No space left on device|Disk quota exceeded")  # TensorFlow's words
 
 
 @dataclass
@@ -101,7 +105,11 @@ class Export:
     def _make_each(
         self, kinds: Sequence[str], images: ExportImages, between: Callable[[str], None]
     ) -> List[Row]:
-        known = self._known_answers()
+        known, why = None, ""
+        try:
+            known = self._known_answers(images)
+        except NotExported as error:
+            why = str(error)
         intake = intake_of(images.dataset)
         self._write_about(intake, known)
         try:
@@ -116,6 +124,9 @@ class Export:
         rows = []
         for kind in kinds:
             between(kind)
+            if test is None and kind not in OF_KERAS:
+                rows.append(_refused(kind, why))
+                continue
             rows.append(self._make_one(kind, subject, test))
         return rows
 
@@ -142,16 +153,17 @@ class Export:
             images.representative,
         )
 
-    def _known_answers(self) -> Optional[Tuple[Any, Any]]:
-        """Labels and mean probabilities of all test rows; None if a model gives none."""
+    def _known_answers(self, images: ExportImages) -> Tuple[Any, Any]:
+        """Labels and mean probabilities of all test rows.
+
+        Raises:
+            NotExported: a model gives none, or they are of other images.
+        """
         labels, each = None, []
         for trained in self._trained:
-            path = os.path.join(trained.folder, run_files.PREDICTIONS)
-            if not os.path.exists(path):
-                return None
-            with np.load(path) as file:
-                labels = file["labels"]
-                each.append(file["probabilities"])
+            labels, probabilities = read_answers(trained.folder)
+            each.append(probabilities)
+        require_same_images(labels, images.dataset)
         return labels, sum(each) / np.float32(len(each))
 
     def _make_one(self, kind: str, subject: Subject, test: Optional[TestImages]) -> Row:
@@ -166,8 +178,6 @@ class Export:
         return dict(row, seconds=time.perf_counter() - started)
 
     def _made(self, kind: str, subject: Subject, test: Optional[TestImages]) -> Row:
-        if test is None and kind not in OF_KERAS:
-            raise NotExported("the model does not give one probability for each class")
         row: Row = {"kind": kind, "file": export_kinds.FILES[kind]}
         with self._folder.replacing(kind) as path:
             KINDS[kind].make(subject, path)
@@ -184,6 +194,8 @@ class Export:
 
 def _words(error: Exception) -> str:
     """Why something failed, for people."""
+    if isinstance(error, tf.errors.ResourceExhaustedError) and _DISK_FULL.search(str(error)):
+        return "the disk is full, or your quota of it is used up: make room, and export again"
     if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
         return "there is not enough memory for it"
     if isinstance(error, OSError):
