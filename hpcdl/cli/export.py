@@ -83,7 +83,10 @@ def command(
 
     every = read_exported(run.paths)
     _show(run, every, as_json)
-    return 1 if any(exported.why and exported.kind in kinds for exported in every) else 0
+    for exported in every:
+        if exported.kind in kinds and (exported.why or exported.why_not_again):
+            return 1
+    return 0
 
 
 def _show(run: Run, every: list[Exported], as_json: bool) -> None:

@@ -33,8 +33,14 @@ def rows(every: Sequence[Exported]) -> list[list[str]]:
 
 
 def refused(every: Sequence[Exported]) -> list[str]:
-    """A sentence for each kind that could not be made."""
-    return [f"{exported.kind}: {exported.why}" for exported in every if exported.why]
+    """A sentence for each kind that could not be made, or not anew."""
+    sentences = []
+    for exported in every:
+        if exported.why:
+            sentences.append(f"{exported.kind}: {exported.why}")
+        elif exported.why_not_again:
+            sentences.append(f"{exported.kind} anew (the older one stays): {exported.why_not_again}")
+    return sentences
 
 
 def milliseconds(value: float | None) -> str:

@@ -20,6 +20,7 @@ _MADE = kinds.object_with(
         "ms": kinds.or_none(kinds.amount),
         "threads": kinds.whole,
         "seconds": kinds.or_none(kinds.amount),
+        "why_not_again": kinds.text,
     },
 )
 _REFUSED = kinds.object_with({"kind": kinds.text, "why": kinds.text})
@@ -40,6 +41,7 @@ class Exported:
         agreement: the share of these with the answer of the trained model.
         ms: milliseconds for one image.
         threads: that it took for this; 0 for those that TensorFlow chose.
+        why_not_again: why it could not be made anew later; this is still the older one.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class Exported:
     agreement: float | None = None
     ms: float | None = None
     threads: int | None = None
+    why_not_again: str = ""
 
 
 def read_exported(paths: RunPaths) -> list[Exported]:
@@ -69,6 +72,6 @@ def read_exported(paths: RunPaths) -> list[Exported]:
 
 
 def _of(row: Record) -> Exported:
-    names = ("gzip", "rows", "accuracy", "agreement", "ms", "threads")
+    names = ("gzip", "rows", "accuracy", "agreement", "ms", "threads", "why_not_again")
     measured = {name: row[name] for name in names if name in row}
     return Exported(row["kind"], "", row["file"], row["bytes"], **measured)

@@ -104,6 +104,21 @@ def test_table_forgets_what_is_gone(tmp_path):
     assert [row["kind"] for row in folder.read_rows()] == ["saved_model", "onnx", "int8"]
 
 
+def test_older_export_stays_in_table(cli, exported):
+    """A kind that cannot be made anew keeps its file, and so its row."""
+    (exported / "export" / "model.int8.tflite").write_bytes(b"older")
+    folder = ExportFolder(str(exported / "export"))
+
+    folder.write_rows([{"kind": kind, "why": "the disk is full"} for kind in ("int8", "h5")])
+    answer = cli("export", exported)
+
+    assert "87.50 %" in answer.out
+    assert "not exported: int8 anew (the older one stays): the disk is full" in answer.out
+    assert "not exported: h5: the disk is full" in answer.out  # its file was not there
+    folder.write_rows([{"kind": "int8", "file": "model.int8.tflite", "bytes": 5}])
+    assert "anew" not in cli("export", exported).out
+
+
 def test_trial_exports_beside_its_sweep(tmp_path):
     sweep = tmp_path / "runs" / "tune" / "20260101-1200-aaaa"
     (sweep / "trials" / "00000").mkdir(parents=True)

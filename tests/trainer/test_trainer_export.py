@@ -278,7 +278,9 @@ def test_kind_is_whole_or_not_there(tmp_path):
         raise OSError(errno.ENOSPC, "full")
     assert (tmp_path / "export" / "saved_model" / "model").read_text() == "new"
     (tmp_path / "export" / "aside-model.tflite").write_text("half")
-    folder.prepare()
+    (tmp_path / "export" / "saved_model").rename(tmp_path / "export" / "aside-older-saved_model")
+    folder.prepare()  # as after a kill between the two renames
+    assert (tmp_path / "export" / "saved_model" / "model").read_text() == "new"
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["saved_model"]
 
 

@@ -16,6 +16,7 @@ from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import write_json
 
 _ASIDE = "aside-"  # what is not whole yet
+_OLDER = _ASIDE + "older-"  # a folder that is being replaced
 _CHUNK = 1 << 20
 _ZIPPED = 1 << 28  # bytes; what is larger takes too long to be compressed for a figure
 
@@ -38,6 +39,10 @@ class ExportFolder:
         """Make the folder, and remove what a killed attempt left half-written."""
         os.makedirs(self.path, exist_ok=True)
         for name in os.listdir(self.path):
+            if name.startswith(_OLDER):  # a kill between two renames: the older one is whole
+                target = os.path.join(self.path, name[len(_OLDER) :])
+                if not os.path.lexists(target):
+                    os.rename(os.path.join(self.path, name), target)
             if name.startswith(_ASIDE):
                 _remove(os.path.join(self.path, name))
 
@@ -70,10 +75,24 @@ class ExportFolder:
         return [row for row in rows if isinstance(row, dict) and "kind" in row]
 
     def write_rows(self, rows: List[Dict[str, Any]]) -> None:
-        """Write export.json: these rows, and the older ones of other kinds that are still there."""
-        newer = {row["kind"] for row in rows}
-        every = [row for row in self.read_rows() if row["kind"] not in newer and self._is_true(row)]
-        content = {"schema_version": 1, "kinds": every + rows}
+        """Write export.json: these rows, and the older ones of other kinds that are still there.
+
+        Where a kind could not be made anew, the older file has stayed. Its row stays, too, and
+        gets ``why_not_again``, the reason.
+        """
+        newer = {row["kind"]: row for row in rows}
+        every = []
+        for row in self.read_rows():
+            again = newer.get(row["kind"], {})
+            if not self._is_true(row) or ("why" in row and again):
+                continue
+            if not again:
+                every.append(row)
+            elif "why" in again:
+                every.append(dict(row, why_not_again=again["why"]))
+                del newer[row["kind"]]
+        every += newer.values()
+        content = {"schema_version": 1, "kinds": every}
         keep_trying(export_kinds.TABLE, lambda: write_json(self._table, content))
 
     def _is_true(self, row: Dict[str, Any]) -> bool:
@@ -129,7 +148,7 @@ def _put(path: str, aside: str) -> None:
     for name in _files_in(aside):
         with open(os.path.join(aside, name), "rb") as file:
             os.fsync(file.fileno())
-    older = os.path.join(os.path.dirname(path), _ASIDE + "older-" + os.path.basename(path))
+    older = os.path.join(os.path.dirname(path), _OLDER + os.path.basename(path))
     _remove(older)
     if os.path.lexists(path):  # a folder cannot be replaced in one step
         os.rename(path, older)
