@@ -12,7 +12,7 @@ import click
 from hpcdl.cli import options
 from hpcdl.contract.export_kinds import FILES, kind_problems
 from hpcdl.contract.tables import aligned
-from hpcdl.errors import RunError, UserError
+from hpcdl.errors import JobError, Problem, RunError, UserError
 from hpcdl.run import states
 from hpcdl.text import hpcdl_command
 
@@ -96,17 +96,35 @@ def _show(run: Run, every: list[Exported], as_json: bool) -> None:
         click.echo(json.dumps([asdict(exported) for exported in every], indent=2))
         return
     if not every:
-        raise UserError(
-            f"{run.paths.root} has no exported model; make one: "
-            f"{hpcdl_command('export', run.paths.root, '--to', 'tflite')}"
-        )
+        state = "has an export.json that is damaged or empty; make again what you need"
+        if not run.paths.export_table.exists():
+            _require_trained(run)
+            state = "has no exported model; make one"
+        command = hpcdl_command("export", run.paths.root, "--to", "tflite")
+        raise UserError(f"{run.paths.root} {state}: {command}")
     made = exports.rows(every)
     if made:
         for line in aligned([list(exports.TITLES), *made]):
             click.echo(line.replace("\u00a0", " "))
     for sentence in exports.refused(every):
         click.echo(f"not exported: {sentence}")
+    for exported in every:
+        if exported.file and not (run.paths.export / exported.file).exists():
+            command = hpcdl_command("export", run.paths.root, "--to", exported.kind)
+            click.echo(
+                f"gone: {exported.kind}: {exported.file} was removed; make it again: {command}"
+            )
     click.echo(f"in {run.paths.export}")
+
+
+def _require_trained(run: Run) -> None:
+    """Raise a `JobError` with the reasons why the run has no model that could be exported."""
+    from hpcdl.run.trained import trained
+
+    problems: list[Problem] = []
+    trained(run, problems)
+    if problems:
+        raise JobError("hpcdl export", problems)
 
 
 def _require_model(run: Run, kinds: list[str]) -> None:

@@ -17,6 +17,7 @@ from hpcdl.errors import UserError
 from hpcdl.formats import duration, several
 from hpcdl.run import states
 from hpcdl.run.device_summary import device_text
+from hpcdl.run.exported import read_exported
 from hpcdl.run.paths import sweep_of
 from hpcdl.run.score import metric_texts
 from hpcdl.text import hpcdl_command
@@ -67,7 +68,7 @@ def command(run_name: str, places: options.Places, as_json: bool) -> int:
 def _print_result(run: Run, status: Status, result: dict[str, Any]) -> None:
     """Print a summary, and below it the details, each with its name."""
     click.echo(summary_line(result, status))
-    details = _details(result)
+    details = _details(run, result)
     details += [("output", text) for text in _output(run)]
     figures = len(list(run.paths.figures.glob("*.png")))
     if figures:
@@ -92,7 +93,7 @@ def _without_secrets(result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "script": {**script, "args": hidden.words(script["args"])}}
 
 
-def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
+def _details(run: Run, result: dict[str, Any]) -> list[tuple[str, str]]:
     """What stands below the summary, as (name, text)."""
     details = prediction_details(result)
     if _section(result, "model"):
@@ -104,7 +105,7 @@ def _details(result: dict[str, Any]) -> list[tuple[str, str]]:
     versions = [f"{name} {version}" for name, version in _section(result, "versions").items()]
     if versions:
         details.append(("versions", ", ".join(versions)))
-    details += _outcome(result)
+    details += _outcome(run, result)
     if isinstance(result.get("metrics"), dict):
         details.append(("metrics", ", ".join(metric_texts(result["metrics"]))))
     for message in result.get("metrics_problems") or []:
@@ -168,7 +169,7 @@ def _output(run: Run) -> list[str]:
     return last_output(run.paths) if run.is_script() else []
 
 
-def _outcome(result: dict[str, Any]) -> list[tuple[str, str]]:
+def _outcome(run: Run, result: dict[str, Any]) -> list[tuple[str, str]]:
     """The scores of validation, the tested epoch, what the saved model takes, and warnings."""
     details = []
     validation, best = _section(result, "validation"), _section(result, "best")
@@ -191,7 +192,7 @@ def _outcome(result: dict[str, Any]) -> list[tuple[str, str]]:
     if "input" in model and data:
         details.append(("saved", describe_use(model, data["classes"])))
     details += [("attacked", text) for text in _attacked(_section(result, "test"))]
-    exported = [row["kind"] for row in result.get("export") or [] if "why" not in row]
+    exported = [row.kind for row in read_exported(run.paths) if not row.why]
     if exported:
         details.append(("exported", ", ".join(exported)))
     for warning in result.get("warnings") or []:

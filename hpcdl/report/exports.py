@@ -39,7 +39,9 @@ def refused(every: Sequence[Exported]) -> list[str]:
         if exported.why:
             sentences.append(f"{exported.kind}: {exported.why}")
         elif exported.why_not_again:
-            sentences.append(f"{exported.kind} anew (the older one stays): {exported.why_not_again}")
+            sentences.append(
+                f"{exported.kind} anew (the older one stays): {exported.why_not_again}"
+            )
     return sentences
 
 

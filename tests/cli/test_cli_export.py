@@ -30,6 +30,8 @@ def exported(tmp_path):
     run = training(tmp_path / "runs")
     (run / "export").mkdir()
     (run / "export" / "export.json").write_text(json.dumps({"schema_version": 1, "kinds": ROWS}))
+    for name in ("model.tflite", "model.int8.tflite", "model.h5"):
+        (run / "export" / name).write_bytes(b"model")
     return run
 
 
@@ -56,6 +58,28 @@ def test_report_and_compare_show_exports(cli, exported):
     assert "Not exported: onnx: there is no &lt;b&gt;tf2onnx&lt;/b&gt;." in page
     assert "int8 agreement" in compared
     assert "onnx" not in compared
+
+
+def test_removed_export_says_how(cli, exported):
+    (exported / "export" / "model.int8.tflite").unlink()
+
+    answer = cli("export", exported)
+    listed = cli("result", exported).out
+
+    assert "exported   tflite, int8, h5" in listed
+    remedy = f"hpcdl export {exported} --to int8"
+    assert f"gone: int8: model.int8.tflite was removed; make it again: {remedy}" in answer.out
+    assert "gone: tflite" not in answer.out
+
+
+def test_run_without_model_is_named(cli, exported):
+    (exported / "export" / "export.json").unlink()
+
+    answer = cli("export", exported)
+
+    assert answer.code == 2
+    assert "trained no model with hpcdl" in answer.err
+    assert "--to" not in answer.err
 
 
 def test_missing_export_says_how(cli, exported):
@@ -106,7 +130,7 @@ def test_table_forgets_what_is_gone(tmp_path):
 
 def test_older_export_stays_in_table(cli, exported):
     """A kind that cannot be made anew keeps its file, and so its row."""
-    (exported / "export" / "model.int8.tflite").write_bytes(b"older")
+    (exported / "export" / "model.h5").unlink()
     folder = ExportFolder(str(exported / "export"))
 
     folder.write_rows([{"kind": kind, "why": "the disk is full"} for kind in ("int8", "h5")])

@@ -63,20 +63,18 @@ def test_result_explains_the_model(shown):
     assert lines["warning"] == "the images are scaled twice: …"
 
 
-def test_result_shows_attack_and_exports(shown):
+def test_result_shows_attack(shown):
     attack = {
         "rows": 50,
         "accuracy": 0.91,
         "by_epsilon": [{"epsilon": 0.1, "fgsm": 0.5, "pgd": 0.25}],
     }
-    exports = [{"kind": "tflite"}, {"kind": "onnx", "why": "no tf2onnx"}]
 
-    lines = shown({**RESULT, "test": {**RESULT["test"], "attack": attack}, "export": exports})
+    lines = shown({**RESULT, "test": {**RESULT["test"], "attack": attack}})
 
     assert lines["attacked"] == (
         "epsilon 0.1: accuracy 0.5000 under FGSM, 0.2500 under PGD; 0.9100 without, on 50 images"
     )
-    assert lines["exported"] == "tflite"
 
 
 @pytest.mark.cases("F23")

@@ -22,14 +22,14 @@ def dataset(labels):
 def test_changed_test_images_are_noticed(labels, change):
     require_same_images(LABELS, dataset(LABELS))
 
-    with pytest.raises(NotExported, match="/data/digits.npz.*train it again") as raised:
+    with pytest.raises(NotExported, match=r"/data/digits\.npz.*train it again") as raised:
         require_same_images(LABELS, dataset(np.array(labels, np.int32)))
 
     assert change in str(raised.value)
 
 
 def test_missing_and_damaged_answers_are_named(tmp_path):
-    with pytest.raises(NotExported, match="there is no .*predictions.npz"):
+    with pytest.raises(NotExported, match=r"there is no .*predictions\.npz"):
         read_answers(str(tmp_path))
     whole = tmp_path / "predictions.npz"
     np.savez(whole, labels=LABELS, probabilities=np.eye(3, dtype=np.float32))
