@@ -17,8 +17,11 @@ from hpcdl.run import states
 from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hpcdl.run import Run
     from hpcdl.run.exported import Exported
+    from hpcdl.run.paths import RunPaths
 
 
 @click.command(short_help="Show or make what a run's model is exported as.")
@@ -148,20 +151,29 @@ def _make(run: Run, kinds: list[str]) -> None:
     from hpcdl.shell import argv_for_export
 
     argv, env, workdir = argv_for_export(run.paths, kinds)
-    number = 1
-    while run.paths.export_log(number).exists():
-        number += 1
-    log = run.paths.export_log(number)
-    log.parent.mkdir(exist_ok=True)
+    log = _new_log(run.paths)
     code = _logged(argv, env, workdir, str(log))
     if code != 0:
         raise RunError(f"the export failed (exit status {code}); see {log}")
 
 
+def _new_log(paths: RunPaths) -> Path:
+    """Make the next free log of exports; two commands at once get different ones."""
+    paths.logs.mkdir(exist_ok=True)
+    number = 1
+    while True:
+        try:
+            paths.export_log(number).touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+        else:
+            return paths.export_log(number)
+
+
 def _logged(argv: list[str], env: dict[str, str], workdir: str, log: str) -> int:
     """Run a program with its output in a log, and on stderr. Returns its exit status."""
     with (
-        open(log, "x", encoding="utf-8") as file,
+        open(log, "w", encoding="utf-8") as file,
         subprocess.Popen(
             argv,
             env=env,
@@ -174,8 +186,12 @@ def _logged(argv: list[str], env: dict[str, str], workdir: str, log: str) -> int
         ) as program,
     ):
         assert program.stdout is not None  # noqa: S101 - for mypy
-        for line in program.stdout:
-            file.write(line)
-            file.flush()
-            options.say(line.rstrip("\n"))
+        try:
+            for line in program.stdout:
+                file.write(line)
+                file.flush()
+                options.say(line.rstrip("\n"))
+        except BaseException:  # Ctrl-C, a full disk: nobody would see how the export ends
+            program.terminate()
+            raise
     return program.returncode

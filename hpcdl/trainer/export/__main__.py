@@ -12,6 +12,7 @@ from hpcdl.contract.errors import DataError, TrainingError
 from hpcdl.contract.exit_status import EXIT_DONE, EXIT_SPEC
 from hpcdl.contract.spec import RunSpec, SpecError
 from hpcdl.trainer.dataset.load import load
+from hpcdl.trainer.export.alone import alone
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.log import be_patient, quiet_import, say, separate_noise
 
@@ -31,7 +32,8 @@ def main(argv: List[str]) -> int:
     run_dir = RunDir(argv[0])
     separate_noise(run_dir.path(run_files.LOGS, _NOISE))
     try:
-        _export(run_dir, argv[1:])
+        with alone(run_dir.run_json):
+            _export(run_dir, argv[1:])
     except SpecError as error:
         print("error: {}".format(error), file=sys.stderr)
         return EXIT_SPEC
