@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import completion, options
 from hpcdl.cli.predict_run import Steps
 
 _HERE = "Predict on this machine, with LiteRT and no container; the table goes to stdout."
@@ -24,8 +26,8 @@ _steps = options.grouped(
 
 
 @click.command(short_help="Predict a folder of images with the models of runs.")
-@options.runs
-@click.argument("folder", metavar="FOLDER")
+@click.argument("runs", metavar="RUN...", nargs=-1, shell_complete=completion.runs)
+@click.argument("folder", metavar="FOLDER", required=False, default="")
 @options.places
 @click.option("--here", is_flag=True, help=_HERE)
 @click.option("--fail-on-drift", is_flag=True, help=_FAIL)
@@ -66,6 +68,7 @@ def command(
     hpcdl predict k3f9 photos/ --here > predictions.csv
     hpcdl predict k3f9 p0aa photos/ --here > predictions.csv
     """
+    _require_words(runs, folder)
     chosen = options.choose(runs, places)
     if not here:
         from hpcdl.cli.predict_run import predict_as_run
@@ -76,3 +79,15 @@ def command(
     from hpcdl.cli.predict_here import predict_here
 
     return predict_here(chosen, folder, fail_on_drift)
+
+
+def _require_words(runs: Sequence[str], folder: str) -> None:
+    """Raise a `click.UsageError` unless there are a RUN and a FOLDER, in this order."""
+    if not runs and not folder:
+        raise click.UsageError("expected RUN and FOLDER: whose model, and which images")
+    if not runs:
+        raise click.UsageError(
+            f"got {folder!r} alone; expected RUN and FOLDER: whose model, and which images"
+        )
+    if not folder:
+        raise click.UsageError("FOLDER is empty (is a shell variable not set?)")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcdl.contract.file_names import shown
 from hpcdl.contract.machine import cpus
 from hpcdl.contract.new_images import list_files
 from hpcdl.errors import UserError
@@ -54,10 +55,12 @@ def files_of(folder: str) -> list[str]:
     """
     if not os.path.isdir(folder):
         kind = "is a file" if os.path.exists(folder) else "does not exist"
-        raise UserError(f"{folder} {kind}; expected a folder of JPEG or PNG images")
+        raise UserError(f"{shown(folder)} {kind}; expected a folder of JPEG or PNG images")
     files = list_files(folder)
     if not files:
-        raise UserError(f"{folder} holds no files; expected JPEG or PNG images, also in folders")
+        raise UserError(
+            f"{shown(folder)} holds no files; expected JPEG or PNG images, also in folders"
+        )
     return files
 
 

@@ -53,9 +53,9 @@ def problems_of_folder(folder: str, problems: list[Problem], notes: list[str]) -
             advice = "of videos, the frames must be saved as images first"
         problems.append(Problem(where, "", f"{message}; {advice}"))
     elif images < len(names):
-        left = f"{several(len(names) - images, 'file')} of {len(names):,}"
-        words = "will be in unusable.csv unless they are JPEG or PNG all the same"
-        notes.append(f"{left} are not named like an image: they {words}")
+        left = f"{len(names) - images:,} of {several(len(names), 'file')}"
+        words = "what is not JPEG or PNG all the same will be in unusable.csv"
+        notes.append(f"{left} not named like an image: {words}")
 
 
 def _holds_image(folder: str, names: list[str]) -> bool:

@@ -188,7 +188,7 @@ def test_other_files_are_announced(done, images):
 
     prepared = prepare_prediction(Wanted([done()], str(images), SMALL))
 
-    assert any("1 file of 3" in note for note in prepared.notes)
+    assert any("1 of 3 files" in note for note in prepared.notes)
 
 
 def test_scripts_and_sweeps_have_no_model(write_job, tmp_path, images):
