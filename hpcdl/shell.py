@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,12 +56,16 @@ def argv_for_run(paths: RunPaths, program: list[str], here: str | None = None) -
     return _started(frozen, places, program)
 
 
-def argv_for_export(paths: RunPaths, kinds: list[str]) -> Started:
+def argv_for_export(
+    paths: RunPaths, kinds: list[str], members: Sequence[RunPaths] = (), mean: str = ""
+) -> Started:
     """The same for the program that exports a run's model, of this hpcdl: the run's may be older.
 
     Args:
         paths: a training that is done.
         kinds: what its model is exported as.
+        members: the trainings whose mean is exported instead.
+        mean: the name of the mean.
     """
     frozen = read_plan(paths)
     prepare_home(paths.home, frozen.data_root, frozen_programs(paths))
@@ -68,12 +73,21 @@ def argv_for_export(paths: RunPaths, kinds: list[str]) -> Started:
     code = str(freeze_code(runs_root))
     places = places_of(paths, frozen)
     binds = [*places.binds, f"{code}:{code}:ro"]
+    program = ["-m", "hpcdl.trainer.export", str(paths.spec), *kinds]
+    if members:
+        program += ["--mean", mean]
+    for member in members:
+        folders = [str(member.user), *read_plan(member).environment.pythonpath]
+        program += ["--member", str(member.spec), ":".join(folders)]
+        for folder in [str(member.shown()), *folders]:
+            is_bound = Path(folder).is_relative_to(paths.shown())
+            if not is_bound and os.path.exists(folder):
+                binds.append(f"{folder}:{folder}:ro")
     places = replace(places, pythonpath=f"{code}:{paths.user}", binds=binds)
     python = sys.executable if frozen.container is None else frozen.container.python
-    program = [python, "-m", "hpcdl.trainer.export", str(paths.spec), *kinds]
     if frozen.container is None:
-        return *argv_of(frozen, places, program), str(paths.root)
-    return _started(frozen, places, program)
+        return *argv_of(frozen, places, [python, *program]), str(paths.root)
+    return _started(frozen, places, [python, *program])
 
 
 def _can_be_bound(folder: str) -> bool:

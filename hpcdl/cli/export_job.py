@@ -14,17 +14,17 @@ from hpcdl.errors import UserError
 from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
-    from hpcdl.run import Run
+    from hpcdl.cli.export_choice import Choice
 
 _TIME = "01:00:00"
 
 
-def export_on_node(run: Run, kinds: Sequence[str], profile: str | None, wait: bool) -> int:
+def export_on_node(choice: Choice, kinds: Sequence[str], profile: str | None, wait: bool) -> int:
     """Send an export to SLURM, with the run's profile, and print the new run's folder.
 
     Args:
-        run: a training that is done.
-        kinds: what its model is exported as.
+        choice: the models; the first run's folder, image and size count.
+        kinds: what they are exported as.
         profile: the profile; None for the one that the run was sent with.
         wait: whether to wait until the job has ended.
 
@@ -41,7 +41,9 @@ def export_on_node(run: Run, kinds: Sequence[str], profile: str | None, wait: bo
     from hpcdl.submission.profile import sent_with
     from hpcdl.submission.send import prepare, submit
 
+    run = choice.home
     root = run.paths.root
+    others = [str(other.paths.root) for other in choice.runs if other is not run]
     sent = sent_with(run.paths, profile)
     if sent.cluster is None:
         raise UserError(
@@ -49,7 +51,7 @@ def export_on_node(run: Run, kinds: Sequence[str], profile: str | None, wait: bo
             f"--backend local to export here{f' ({sent.note})' if sent.note else ''}"
         )
     plan = read_plan(run.paths)
-    words = ["export", str(root)]
+    words = ["export", str(root), *others]
     for kind in kinds:
         words += ["--to", kind]
     job = Job(

@@ -9,6 +9,7 @@ from hpcdl.run import kinds
 from hpcdl.run.kinds import Record
 from hpcdl.run.paths import RunPaths
 
+_MEMBER = kinds.object_with({"run": kinds.text, "file": kinds.text}, {"sha256": kinds.text})
 _MADE = kinds.object_with(
     {"kind": kinds.text, "file": kinds.text, "bytes": kinds.whole},
     {
@@ -19,6 +20,7 @@ _MADE = kinds.object_with(
         "agreement": kinds.or_none(kinds.finite),
         "ms": kinds.or_none(kinds.amount),
         "threads": kinds.whole,
+        "members": kinds.list_of(_MEMBER),
         "seconds": kinds.or_none(kinds.amount),
         "why_not_again": kinds.text,
     },
@@ -42,6 +44,7 @@ class Exported:
         ms: milliseconds for one image.
         threads: that it took for this; 0 for those that TensorFlow chose.
         why_not_again: why it could not be made anew later; this is still the older one.
+        members: of a mean, each model with its ``run``, its ``file`` there and its ``sha256``.
     """
 
     kind: str
@@ -55,11 +58,17 @@ class Exported:
     ms: float | None = None
     threads: int | None = None
     why_not_again: str = ""
+    members: tuple[Record, ...] = ()
 
 
-def read_exported(paths: RunPaths) -> list[Exported]:
-    """The kinds that a run's model was exported as; none if it was not exported."""
-    content = read_json(paths.export_table) or {}
+def read_exported(paths: RunPaths, mean: str = "") -> list[Exported]:
+    """The kinds that a run's model was exported as; none if it was not exported.
+
+    Args:
+        paths: the run's.
+        mean: the name of a mean of its model and others', which is then meant.
+    """
+    content = read_json(paths.export_table_of(mean)) or {}
     rows = content.get("kinds")
     exported = []
     for row in rows if isinstance(rows, list) else []:
@@ -74,4 +83,5 @@ def read_exported(paths: RunPaths) -> list[Exported]:
 def _of(row: Record) -> Exported:
     names = ("gzip", "rows", "accuracy", "agreement", "ms", "threads", "why_not_again")
     measured = {name: row[name] for name in names if name in row}
-    return Exported(row["kind"], "", row["file"], row["bytes"], **measured)
+    members = tuple(row.get("members", ()))
+    return Exported(row["kind"], "", row["file"], row["bytes"], members=members, **measured)

@@ -163,6 +163,14 @@ class RunPaths:
         """A row for each kind that the model is exported as."""
         return self.export / export_kinds.TABLE
 
+    def export_table_of(self, mean: str) -> Path:
+        """The same of the mean of its model and others'; of itself, if the name is empty."""
+        return self.export / mean / export_kinds.TABLE
+
+    def export_of_mean(self, name: str) -> Path:
+        """The folder of what the mean of this run's model and others' is exported as."""
+        return self.export / name
+
     @property
     def predictions(self) -> Path:
         """The model's prediction for each test row; see the trainer's fit/predictions.py."""

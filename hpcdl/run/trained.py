@@ -83,8 +83,16 @@ def _member(paths: RunPaths, part: RunPaths) -> Member:
     )
 
 
-def require_alike(models: list[Trained], problems: list[Problem]) -> None:
-    """Several models have one mean only if they take the same images, and know the same classes."""
+def require_alike(
+    models: list[Trained], problems: list[Problem], remedy: str = "predict with each run alone"
+) -> None:
+    """Several models have one mean only if they take the same images, and know the same classes.
+
+    Args:
+        models: of the runs.
+        problems: why there is no mean, added to.
+        remedy: what the user can do instead.
+    """
     if not models:
         return
     first = models[0]
@@ -92,14 +100,14 @@ def require_alike(models: list[Trained], problems: list[Problem]) -> None:
         if other.classes != first.classes:
             message = (
                 f"its classes are {_listed(other.classes)}; expected those of {first.run.name}:"
-                f" {_listed(first.classes)}; predict with each run alone"
+                f" {_listed(first.classes)}; {remedy}"
             )
             problems.append(Problem(other.run.name, "", message))
         shape, first_shape = other.members[0].shape, first.members[0].shape
         if shape != first_shape:
             message = (
                 f"its model takes images of {_by(shape)}; expected those of {first.run.name},"
-                f" {_by(first_shape)}; predict with each run alone"
+                f" {_by(first_shape)}; {remedy}"
             )
             problems.append(Problem(other.run.name, "", message))
 

@@ -196,14 +196,14 @@ def _export(session: Session, images: ImageSources, result: Dict[str, Any]) -> N
 
     Adds ``export`` to the result: the rows of export.json.
     """
-    from hpcdl.trainer.export import exporting  # most runs export nothing
+    from hpcdl.trainer.export import runs  # most runs export nothing
 
     started = time.perf_counter()
 
     def between(kind: str) -> None:
-        exporting.stop_if_asked(session.run_dir, kind)
+        runs.stop_if_asked(session.run_dir, kind)
 
-    result["export"] = exporting.export_run(
+    result["export"] = runs.export_run(
         session.run, session.run_dir, images.for_export(), result, between
     )
     result["timing"]["export_s"] = time.perf_counter() - started

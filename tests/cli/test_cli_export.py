@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -90,15 +91,24 @@ def test_missing_export_says_how(cli, exported):
         assert f"hpcdl export {exported} --to tflite" in answer.err
 
 
+def saved(run, **sections):
+    """The run, with a saved model, and with some keys of result.json replaced."""
+    result = json.loads((run / "result.json").read_text())
+    result["model"].update(file="model/model.keras", input={"shape": [8, 8, 1], "range": [0, 255]})
+    for section, values in sections.items():
+        result[section].update(values)
+    (run / "result.json").write_text(json.dumps(result))
+    (run / "model").mkdir(exist_ok=True)
+    (run / "model" / "model.keras").write_text("")
+    (run / "run.json").write_text("{}")
+    return run
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("fp16", "did you mean float16?"), ("tflite", "has no model that hpcdl trained")],
+    [("fp16", "did you mean float16?"), ("tflite", "trained no model with hpcdl")],
 )
 def test_wrong_wish_is_refused(cli, exported, kind, message):
-    result = json.loads((exported / "result.json").read_text())
-    result["model"].pop("file", None)
-    (exported / "result.json").write_text(json.dumps(result))
-
     answer = cli("export", exported, "--to", kind)
 
     assert answer.code == 2
@@ -106,12 +116,75 @@ def test_wrong_wish_is_refused(cli, exported, kind, message):
 
 
 def test_unfinished_run_has_no_model(cli, exported):
+    saved(exported)
     (exported / "result.json").write_text('{"state": "failed", "cause": "time"}')
 
     answer = cli("export", exported, "--to", "tflite")
 
     assert answer.code == 2
-    assert "only a run that is done has a model" in answer.err
+    assert "is failed; expected a run that is done" in answer.err
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Two runs that are done, tested on the same images."""
+    return [saved(training(tmp_path / "runs", name)) for name in ("a", "b")]
+
+
+def test_mean_has_place_of_its_own(cli, two):
+    """The single run's exports are not touched, and the order of the runs does not matter."""
+    for folder in ("export", "export/mean-of-2-0cbec3f8"):
+        (two[0] / folder).mkdir()
+        (two[0] / folder / "export.json").write_text(json.dumps({"kinds": ROWS[:1]}))
+    members = [{"run": "x", "file": "model/model.keras", "sha256": "0"}]
+    row: Any = ROWS[1]
+    rows = [{**row, "members": members}]
+    (two[0] / "export/mean-of-2-0cbec3f8/export.json").write_text(json.dumps({"kinds": rows}))
+
+    answers = [cli("export", *two), cli("export", *reversed(two))]
+
+    assert answers[0].out == answers[1].out
+    lines = answers[0].out.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["kind", "int8"]
+    assert "the mean of these 2 models: test accuracy" in lines[2]
+    assert lines[2] in cli("compare", *two).out
+    assert lines[3] == f"in {two[0]}/export/mean-of-2-0cbec3f8"
+    assert cli("export", two[0]).out.splitlines()[-1] == f"in {two[0]}/export"
+    assert json.loads(cli("export", *two, "--json").out)[0]["members"] == members
+
+
+def test_unlike_runs_have_no_mean(cli, two, tmp_path):
+    saved(two[1], data={"class_names": ["d", "c", "b", "a"]})
+    shape = {"input": {"shape": [9, 9, 1], "range": [0, 255]}}
+    other_shape = saved(training(tmp_path / "runs", "c"), model=shape)
+    other_test = saved(training(tmp_path / "runs", "d"), data={"path": "/data/mine.npz"})
+    unfinished = training(tmp_path / "runs", "e", state="failed")
+    gone = saved(training(tmp_path / "runs", "f"), model={"needs": ["mine.py"]})
+
+    several = cli("export", two[0], two[1], other_shape, unfinished, gone, "--to", "tflite")
+    tests = cli("export", two[0], other_test, "--to", "tflite", "--backend", "slurm")
+    twice = cli("export", two[0], two[1], f"{two[0]}/", "--to", "tflite")
+
+    assert (several.code, tests.code, twice.code) == (2, 2, 2)
+    for words in (
+        "4 problems",
+        "its classes are d, c, b, a; expected those of a/",
+        "takes images of 9x9x1; expected those of a/",
+        "export each run alone",
+        "e/20251128-0320-aaaa: trained no model",
+        "its model needs mine.py, which is not in",
+    ):
+        assert words in several.err
+    assert "was not tested as a/20251128-0320-aaaa: the paths or checksums" in tests.err
+    assert "are the same run" in twice.err
+    assert "name it once" in twice.err
+
+
+def test_missing_mean_says_how(cli, two):
+    answer = cli("export", *two)
+
+    assert answer.code == 2
+    assert f"hpcdl export {two[0]} {two[1]} --to tflite" in answer.err
 
 
 def test_table_forgets_what_is_gone(tmp_path):
@@ -153,10 +226,7 @@ def test_trial_exports_beside_its_sweep(tmp_path):
 
 
 def test_job_on_node_is_refused_early(cli, exported):
-    result = json.loads((exported / "result.json").read_text())
-    result["model"]["file"] = "model/model.keras"
-    (exported / "result.json").write_text(json.dumps(result))
-    (exported / "run.json").write_text("{}")
+    saved(exported)
 
     without_kind = cli("export", exported, "--backend", "slurm")
     nothing_to_wait_for = cli("export", exported, "--to", "int8", "--wait")

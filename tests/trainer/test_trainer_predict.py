@@ -224,9 +224,9 @@ def test_weights_alone_need_the_function(tf, tmp_path, spec):
     (tmp_path / "run.json").write_text(run.to_json())
     user = str(tmp_path / "user")
     weights = Member(str(tmp_path), "w.weights.h5", [4, 4, 3], 1.0, user=user, weights_only=True)
-    from hpcdl.trainer.predict.members import own_code
+    from hpcdl.trainer.model.own_code import own_code
 
-    with own_code(weights):
+    with own_code(user):
         model = models.build(run.model, (4, 4, 3), 3)
     model.save_weights(tmp_path / "w.weights.h5")
     images = np.full((2, 4, 4, 3), 51, np.uint8)

@@ -6,48 +6,31 @@ import os
 import re
 import time
 import traceback
-from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow as tf
 
 from hpcdl.contract import export_kinds, run_files
-from hpcdl.contract.errors import Stopped
-from hpcdl.contract.spec import RunSpec
 from hpcdl.contract.tables import aligned
 from hpcdl.trainer import compat
 from hpcdl.trainer.export import members as members_of
 from hpcdl.trainer.export.about import about_model, about_test, names_of
 from hpcdl.trainer.export.errors import NotExported
-from hpcdl.trainer.export.files import ExportFolder, facts_of
+from hpcdl.trainer.export.files import ExportFolder, facts_of, sha256_of
 from hpcdl.trainer.export.kinds import KINDS, LITE, OF_KERAS, TIMED_ELSEWHERE, Subject
 from hpcdl.trainer.export.known_answers import read_answers, require_same_images
 from hpcdl.trainer.export.lite_client import Converter
 from hpcdl.trainer.export.measure import TestImages, measure, threads_of_tensorflow
+from hpcdl.trainer.export.members import Trained
 from hpcdl.trainer.export.served import Intake, Served, intake_of
 from hpcdl.trainer.files.retry import keep_trying
-from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.log import say
 from hpcdl.trainer.session import ExportImages
 
 Row = Dict[str, Any]
 
 _DISK_FULL = re.compile("No space left on device|Disk quota exceeded")  # TensorFlow's words
-
-
-@dataclass
-class Trained:
-    """A trained model in a folder: of a run, or of a fold.
-
-    run: its spec.
-    folder: its folder, with result.json's files.
-    result: the content of its result.json.
-    """
-
-    run: RunSpec
-    folder: str
-    result: Dict[str, Any]
 
 
 class Export:
@@ -71,6 +54,7 @@ class Export:
     ) -> None:
         self._name, self._run_ids, self._version = name, run_ids, version
         self._trained, self._folder = trained, folder
+        self._members: List[Dict[str, str]] = []  # of a mean, once they are read
         data = trained[0].result["data"]
         self._class_names = names_of(data["class_names"] or (), data["classes"])
         self._converter = Converter(folder.scratch)
@@ -139,9 +123,10 @@ class Export:
     def _subject(self, intake: Intake, images: ExportImages) -> Subject:
         members, in_float32 = [], []
         for trained in self._trained:
-            member = members_of.read_member(trained.run, trained.folder, trained.result)
+            member = members_of.read_member(trained)
             members.append(member)
-            in_float32.append(members_of.in_float32(trained.run, member, trained.result))
+            in_float32.append(members_of.in_float32(trained, member))
+        self._members = _members(self._trained)
         return Subject(
             members,
             Served(members, intake, self._class_names),
@@ -164,7 +149,7 @@ class Export:
             labels, probabilities = read_answers(trained.folder)
             each.append(probabilities)
         require_same_images(labels, images.dataset)
-        return labels, sum(each) / np.float32(len(each))
+        return labels, _mean(each)
 
     def _make_one(self, kind: str, subject: Subject, test: Optional[TestImages]) -> Row:
         """The row of a kind that was made, or one with the reason why it was not."""
@@ -188,8 +173,35 @@ class Export:
                 row["threads"] = runner.threads or threads_of_tensorflow()
                 if kind in TIMED_ELSEWHERE:
                     del row["ms"], row["threads"]
+        if self._members:
+            row["members"] = self._members
         row["versions"] = {"tensorflow": str(tf.__version__), "keras": compat.keras_version()}
         return row
+
+
+def _mean(each: Sequence[Any]) -> Any:
+    """The mean of probabilities, computed as `hpcdl compare` does it: it is the same number."""
+    if len(each) == 1:
+        return each[0]
+    total: Any = 0.0
+    for probabilities in each:
+        total = total + probabilities.astype(np.float64)
+    return total / len(each)
+
+
+def _members(trained: Sequence[Trained]) -> List[Dict[str, str]]:
+    """Which models a mean is of: the run, the file in its folder and its hash; of one, nothing."""
+    if len(trained) == 1:
+        return []
+    rows = []
+    for member in trained:
+        root = member.folder
+        if os.path.basename(os.path.dirname(root)) == run_files.FOLDS:
+            root = os.path.dirname(os.path.dirname(root))
+        file = os.path.relpath(member.file, root)
+        row = {"run": os.path.basename(root), "file": file, "sha256": sha256_of(member.file)}
+        rows.append(row)
+    return rows
 
 
 def _words(error: Exception) -> str:
@@ -226,60 +238,3 @@ def table(rows: Sequence[Row]) -> List[List[str]]:
 
 def _thousands(count: Optional[int]) -> str:
     return "-" if count is None else "{:,.0f}".format(count / 1000)
-
-
-def export_run(
-    run: RunSpec,
-    run_dir: RunDir,
-    images: ExportImages,
-    result: Dict[str, Any],
-    between: Callable[[str], None],
-) -> List[Row]:
-    """Export the model of a run into its folder: the kinds of its section ``export``.
-
-    Of a cross-validation that is the mean of the folds' models.
-
-    Args:
-        run: its spec.
-        run_dir: its folder.
-        images: of its data set.
-        result: the content of its result.json.
-        between: as in `Export.make`.
-
-    Returns:
-        the rows of export.json.
-    """
-    trained = [Trained(run, run_dir.folder, result)]
-    if run.train.cross_validation:
-        trained = _folds(run, run_dir)
-    folder = ExportFolder(run_dir.path(run_files.EXPORT))
-    run_id = os.path.basename(run_dir.folder)
-    export = Export(run.name, [run_id], _version(run_dir), trained, folder)
-    return export.make(run.export, images, between)
-
-
-def _version(run_dir: RunDir) -> int:
-    """When the training ended, in seconds since 1970: now, if there is no result.json yet."""
-    path = run_dir.path(run_files.RESULT)
-    return int(os.path.getmtime(path) if os.path.exists(path) else time.time())
-
-
-def _folds(run: RunSpec, run_dir: RunDir) -> List[Trained]:
-    folds = []
-    for number in range(1, (run.train.cross_validation or 0) + 1):
-        fold_dir = RunDir(run_dir.path(run_files.FOLDS, str(number), run_files.SPEC))
-        folds.append(Trained(run, fold_dir.folder, fold_dir.read_result()))
-    return folds
-
-
-def stop_if_asked(run_dir: RunDir, kind: str) -> None:
-    """Say what is made next in the heartbeat; raise `Stopped` if the stop file is there.
-
-    The next attempt exports again.
-    """
-    if run_dir.stop_requested():
-        run_dir.heartbeat(phase="stopped")
-        raise Stopped(
-            "stopped on request before {} was exported; run me again to go on".format(kind)
-        )
-    run_dir.heartbeat(phase="exporting", kind=kind)

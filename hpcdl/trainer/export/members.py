@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import dataclass
 from typing import Any, Dict, List, NamedTuple
 
 import tensorflow as tf
@@ -12,6 +13,28 @@ from hpcdl.contract.spec import RunSpec
 from hpcdl.trainer import compat
 from hpcdl.trainer.model import models, needed_modules
 from hpcdl.trainer.model.model_file import SCALING
+from hpcdl.trainer.model.own_code import own_code
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model in a folder: of a run, or of a fold.
+
+    run: its spec.
+    folder: its folder, with result.json's files.
+    result: the content of its result.json.
+    code: where its user's files are, as in PYTHONPATH; empty: they can be imported already.
+    """
+
+    run: RunSpec
+    folder: str
+    result: Dict[str, Any]
+    code: str = ""
+
+    @property
+    def file(self) -> str:
+        """The path of its saved model."""
+        return os.path.join(self.folder, self.result["model"]["file"])
 
 
 class Member(NamedTuple):
@@ -20,11 +43,13 @@ class Member(NamedTuple):
     model: a Keras model of float32 images in [0, 1].
     file: the path of the file that it was read from.
     saved: what result.json says about that file.
+    code: as `Trained.code`.
     """
 
     model: Any
     file: str
     saved: Dict[str, Any]
+    code: str = ""
 
     @property
     def gives_logits(self) -> bool:
@@ -48,35 +73,29 @@ class Member(NamedTuple):
         return compat.load_model(self.file, own_objects, self.saved.get("safe_mode") is False)
 
 
-def read_member(run: RunSpec, folder: str, result: Dict[str, Any]) -> Member:
-    """Read a run's saved model.
-
-    Args:
-        run: the spec of the run.
-        folder: the run folder, or that of a fold.
-        result: the content of its result.json, with ``model`` and ``data``.
-    """
-    saved = result["model"]
-    member = Member(None, os.path.join(folder, saved["file"]), saved)
-    if member.is_whole:
-        return member._replace(model=_without_scaling(member.read()))
-    model = _built(run, result)
+def read_member(trained: Trained) -> Member:
+    """Read a saved model."""
+    member = Member(None, trained.file, trained.result["model"], trained.code)
+    with own_code(trained.code):
+        if member.is_whole:
+            return member._replace(model=_without_scaling(member.read()))
+        model = _built(trained.run, trained.result)
     model.load_weights(member.file)
     return member._replace(model=model)
 
 
-def in_float32(run: RunSpec, member: Member, result: Dict[str, Any]) -> Member:
+def in_float32(trained: Trained, member: Member) -> Member:
     """The same model, computing in float32: built again, with the trained weights.
 
     Args:
-        run: the spec of the run.
-        member: its model.
-        result: the content of its result.json.
+        trained: where it is from.
+        member: what was read from there.
     """
-    if result["precision"] == "float32":
+    if trained.result["precision"] == "float32":
         return member
     tf.keras.mixed_precision.set_global_policy("float32")
-    model = _built(run, result)
+    with own_code(trained.code):
+        model = _built(trained.run, trained.result)
     model.set_weights(member.model.get_weights())
     return member._replace(model=model)
 

@@ -11,6 +11,7 @@ from hpcdl.trainer.dataset.decode import decode
 from hpcdl.trainer.dataset.load import Dataset
 from hpcdl.trainer.dataset.source import fitted
 from hpcdl.trainer.export.members import Member
+from hpcdl.trainer.model.own_code import own_code
 
 _SCALE = 1 / 255  # as `Part.scale` of a set of uint8 images
 
@@ -128,10 +129,14 @@ def _mean_of(members: Sequence[Member]) -> Callable[[Any], Any]:
     def mean(images: Any) -> Any:
         each = []
         for member in members:
-            outputs = tf.cast(member.model(images, training=False), tf.float32)
+            with own_code(member.code):  # a layer may import when it is called
+                outputs = tf.cast(member.model(images, training=False), tf.float32)
             each.append(tf.nn.softmax(outputs) if member.gives_logits else outputs)
         if len(each) == 1:  # bit for bit what the model gives
             return each[0]
-        return tf.add_n(each) / len(each)
+        total = each[0]
+        for probabilities in each[1:]:  # not add_n, which few programs for small devices have
+            total += probabilities
+        return total / len(each)
 
     return mean

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
-import sys
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +15,7 @@ from hpcdl.contract.predict_spec import Member, PredictSpec
 from hpcdl.contract.spec import RunSpec
 from hpcdl.trainer import compat
 from hpcdl.trainer.model import models, needed_modules
+from hpcdl.trainer.model.own_code import own_code
 from hpcdl.trainer.model.precision import set_precision
 
 _WHITE_OF_FILES = 255.0
@@ -39,7 +38,7 @@ class Ensemble:
         self._models: List[Any] = []
         answers = []
         for member in spec.members:
-            with own_code(member):
+            with own_code(member.user):
                 answers.append(self._answer_of(member))
         self._mean = _mean_of(answers)
 
@@ -101,28 +100,6 @@ def _mean_of(answers: List[Callable[[Any], Any]]) -> Any:
         return tf.add_n([answer(images) for answer in answers]) / len(answers)
 
     return answers[0] if len(answers) == 1 else tf.function(mean)
-
-
-@contextlib.contextmanager
-def own_code(member: Member) -> Iterator[None]:
-    """While a model is loaded: its run's copy of the user's files can be imported.
-
-    Two runs may have different files of one name, so that modules of one are not left for the next.
-    """
-    folder = member.user
-    if not folder:
-        yield
-        return
-    before = set(sys.modules)
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-        for name in set(sys.modules) - before:
-            file = str(getattr(sys.modules[name], "__file__", None) or "")
-            if file.startswith(folder + os.sep):
-                del sys.modules[name]
 
 
 def _load(member: Member, classes: int) -> Any:
