@@ -1,7 +1,8 @@
-"""Programs of others read what a run exports: Google's protos of TensorFlow Serving, and LiteRT."""
+"""Programs of others read what a run exports: Google's protos, LiteRT, ONNX Runtime."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -48,6 +49,22 @@ for image in np.load(images)["x_test"].reshape(-1, 1, 10, 10, 1):
     rows.append(answer(images=pixels)["probabilities"][0])
 np.save(answers, rows)
 """
+ONNX = """
+import sys
+import numpy as np
+import onnxruntime
+
+file, images, answers = sys.argv[1:]
+session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+(given,), (got,) = session.get_inputs(), session.get_outputs()
+images = np.load(images)["x_test"].reshape(-1, 10, 10, 1).astype(np.float32) / 255
+together = session.run([got.name], {given.name: images})[0]
+(alone,) = session.run([got.name], {given.name: images[:1]})[0]
+assert abs(alone - together[0]).max() < 1e-6
+np.save(answers, together)
+"""
+EXPORT = "import sys; from hpcdl.trainer.export.__main__ import main; sys.exit(main(sys.argv[1:]))"
+on_host = pytest.mark.parametrize("trainer_command", ["host"], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -97,3 +114,21 @@ def test_litert_answers_as_model_does(exported, read, tmp_path):
         answers = tmp_path / f"{kind}.npy"
         read(LITERT, exported.path / "export" / name, exported.path / "data.npz", answers)
         assert abs(np.load(answers) - trained).max() < most
+
+
+@on_host
+@pytest.mark.tensorflow
+def test_onnx_runtime_answers_as_model_does(exported, read, tmp_path):
+    """In a Python with tf2onnx, which the run's own lacked: the reason gives way to a file."""
+    run = shutil.copytree(exported.path, tmp_path / "run")
+    with np.load(run / "predictions.npz") as file:
+        trained = file["probabilities"]
+
+    read(EXPORT, run / "run.json", "onnx")
+    read(ONNX, run / "export" / "model.onnx", run / "data.npz", tmp_path / "answers.npy")
+
+    assert abs(np.load(tmp_path / "answers.npy") - trained).max() < 1e-5
+    rows = json.loads((run / "export" / "export.json").read_text())["kinds"]
+    (row,) = [row for row in rows if row["kind"] == "onnx"]
+    assert (row["rows"], row["agreement"]) == (101, 1)
+    assert "why" not in row
