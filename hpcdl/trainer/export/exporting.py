@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import time
 import traceback
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
@@ -29,8 +29,7 @@ from hpcdl.trainer.runtime.log import say
 from hpcdl.trainer.session import ExportImages
 
 Row = Dict[str, Any]
-
-_DISK_FULL = re.compile("No space left on device|Disk quota exceeded")  # TensorFlow's words
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Export:
@@ -81,7 +80,6 @@ class Export:
             rows = self._make_each(kinds, images, between)
         finally:
             self._converter.close()
-        self._folder.write_rows(rows)
         for line in aligned(table(rows)):
             say(line)
         return rows
@@ -100,18 +98,36 @@ class Export:
             subject, test = self._subject(intake, images), None
             if known is not None:
                 test = subject.test = TestImages.read(images.test, *known)
-            if set(kinds) & set(LITE):
-                self._converter.take(subject.in_float32, subject.representative)
         except Exception as error:  # as in _make_one
-            why = _words(error)
-            return [_refused(kind, why) for kind in kinds]
-        rows = []
+            return self._refused(kinds, _words(error))
+        rows = self._take_graph(kinds, subject)
+        refused = [row["kind"] for row in rows]
         for kind in kinds:
+            if kind in refused:
+                continue
             between(kind)
             if test is None and kind not in OF_KERAS:
                 rows.append(_refused(kind, why))
                 continue
             rows.append(self._make_one(kind, subject, test))
+            self._folder.write_rows(rows[-1:])  # a kill later does not take it
+        return rows
+
+    def _take_graph(self, kinds: Sequence[str], subject: Subject) -> List[Row]:
+        """Give the converter its graph. The rows of the kinds that cannot be made without it."""
+        of_lite = [kind for kind in kinds if kind in LITE]
+        if not of_lite:
+            return []
+        try:
+            self._converter.take(subject.in_float32, subject.representative)
+        except Exception as error:  # as in _make_one
+            self._converter.close()  # what it wrote is of no use, and takes room
+            return self._refused(of_lite, _words(error))
+        return []
+
+    def _refused(self, kinds: Sequence[str], why: str) -> List[Row]:
+        rows = [_refused(kind, why) for kind in kinds]
+        self._folder.write_rows(rows)
         return rows
 
     def _write_about(self, intake: Intake, known: Optional[Tuple[Any, Any]]) -> None:
@@ -157,7 +173,7 @@ class Export:
         try:
             row = self._made(kind, subject, test)
         except NotExported as error:
-            return _refused(kind, str(error))
+            return _refused(kind, _words(error) if _is_disk_full(error) else str(error))
         except Exception as error:  # no kind may end a training that is done
             return _refused(kind, _words(error))
         return dict(row, seconds=time.perf_counter() - started)
@@ -206,8 +222,9 @@ def _members(trained: Sequence[Trained]) -> List[Dict[str, str]]:
 
 def _words(error: Exception) -> str:
     """Why something failed, for people."""
-    if isinstance(error, tf.errors.ResourceExhaustedError) and _DISK_FULL.search(str(error)):
-        return "the disk is full, or your quota of it is used up: make room, and export again"
+    if _is_disk_full(error):
+        message = "the disk is full, or over a quota: free some space there, then: {}"
+        return message.format("hpcdl export RUN --to KIND")
     if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
         return "there is not enough memory for it"
     if isinstance(error, OSError):
@@ -215,6 +232,13 @@ def _words(error: Exception) -> str:
     traceback.print_exception(type(error), error, error.__traceback__)
     first_line = str(error).strip().partition("\n")[0][:300]
     return "{}: {}".format(type(error).__name__, first_line)
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Whether a write failed for want of space; libraries have the reason in their texts alone."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return any(os.strerror(number) in str(error) for number in _FULL)
 
 
 def _refused(kind: str, why: str) -> Row:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 import zlib
 from typing import Any, Dict, Iterator, List
 
@@ -32,7 +33,9 @@ class ExportFolder:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.scratch = os.path.join(path, _ASIDE + "graph")
+        # An own name: what a killed export still writes is not taken for this one's
+        self._aside = os.path.join(path, _ASIDE + uuid.uuid4().hex[:8] + "-")
+        self.scratch = self._aside + "graph"
         self.about = os.path.join(path, export_kinds.ABOUT)
 
     def prepare(self) -> None:
@@ -57,8 +60,7 @@ class ExportFolder:
         If the block raises, the older one stays and nothing else is left.
         """
         name = export_kinds.FILES[kind]
-        aside = os.path.join(self.path, _ASIDE + name)  # the ending stays: libraries look at it
-        _remove(aside)
+        aside = self._aside + name  # the ending stays: libraries look at it
         try:
             yield aside
             _put(os.path.join(self.path, name), aside)

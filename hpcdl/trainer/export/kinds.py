@@ -22,6 +22,7 @@ from hpcdl.trainer.export.members import Member
 from hpcdl.trainer.export.page_kind import make_page, page_model
 from hpcdl.trainer.export.served import Served
 
+_ROOM_BYTES = 1 << 20  # what a file of HDF5 takes besides the weights, at most
 _ONNX_OPSET = 15  # the newest that tf2onnx has for TensorFlow 2.11
 
 
@@ -166,6 +167,7 @@ def _make_h5(subject: Subject, path: str) -> None:
     if member.file.endswith(".h5"):
         shutil.copyfile(member.file, path)
         return
+    _require_room(path, 2 * os.path.getsize(member.file) + _ROOM_BYTES)
     try:
         with _quiet_keras():
             member.read().save(path)
@@ -174,6 +176,15 @@ def _make_h5(subject: Subject, path: str) -> None:
     except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
         raise NotExported("Keras cannot write HDF5: {}".format(first_line)) from error
+
+
+def _require_room(path: str, room_bytes: int) -> None:
+    """Raise an `OSError` if a file of that size cannot be written: h5py crashes on a full disk."""
+    try:
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, room_bytes)
+    finally:
+        os.remove(path)
 
 
 @contextlib.contextmanager
