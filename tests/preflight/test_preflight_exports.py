@@ -28,3 +28,15 @@ def test_kind_that_image_lacks_is_told(kinds, tensorflow, missing, causes):
 
     assert [finding.cause.partition(",")[0] for finding in findings] == causes
     assert ("tf2onnx" in modules_of_exports(subject)) == ("onnx" in kinds)
+
+
+def test_onnx_of_old_image_has_its_versions():
+    job, plan = SimpleNamespace(export=["onnx"]), SimpleNamespace(container=None)
+    subject: Any = SimpleNamespace(job=job, plan=plan)
+    for tensorflow, name in (("2.11.1", "name tf2onnx==1.14.0 and"), ("2.21.0", "name tf2onnx in")):
+        packages = {"tensorflow": Package(tensorflow)}
+        facts = ImageFacts("3.9.2", "x86_64", packages, {}, frozenset({"tf2onnx"}), {})
+
+        (finding,) = export_findings(subject, facts)
+
+        assert name in finding.fix
