@@ -64,7 +64,7 @@ rundir.write_json = and_die
 @pytest.fixture(scope="module")
 def odd(make_run, run_trainer):
     """A run with an operation that int8 lacks; killed while it exported, and resumed."""
-    kinds = ["saved_model", "int8", "h5"]
+    kinds = ["saved_model", "int8", "page", "h5"]
     folder = make_run(model=FunctionSpec("odd:gamma"), train=SHORT, export=kinds)
     (folder.path / "odd.py").write_text(MODELS)
     killed = run_trainer(folder, KILL_AT_KIND="int8")
@@ -143,6 +143,7 @@ def test_model_json_says_what_model_takes(exported):
         [0, 1],
         ["0", "1", "2"],
     )
+    assert about["stored_channels"] == 1
     assert about["runs"] == [exported.path.name]
     with np.load(exported.path / "predictions.npz") as file:
         assert about["test"]["confidence"] == pytest.approx(
@@ -232,6 +233,7 @@ def test_converter_may_die(odd):
     assert odd.status == 0, odd.stderr
     assert odd.json("result.json")["state"] == "done"
     assert "TensorFlow Lite" in rows["int8"]["why"]  # it dies, or says what it lacks
+    assert "does not have the operation" in rows["page"]["why"]
     assert rows["saved_model"]["difference"] < 1e-6
     assert rows["h5"]["agreement"] == 1
     assert not (odd.path / "export" / "model.int8.tflite").exists()
@@ -282,6 +284,18 @@ def test_kind_is_whole_or_not_there(tmp_path):
     folder.prepare()  # as after a kill between the two renames
     assert (tmp_path / "export" / "saved_model" / "model").read_text() == "new"
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["saved_model"]
+
+
+@pytest.mark.parametrize(("stored", "channels"), [(1, "rgb"), (3, "rgb"), (3, "grey")])
+def test_model_json_names_stored_channels(stored, channels):
+    """Of a model that takes grey images as three channels, colour files must become grey first."""
+    about_model = pytest.importorskip("hpcdl.trainer.export.about").about_model
+    served = pytest.importorskip("hpcdl.trainer.export.served")
+    shape = (8, 8, 3 if channels == "rgb" else 1)
+
+    about = about_model("name", 1, ["run"], served.Intake(shape, stored, True), ["a", "b"])
+
+    assert (about["stored_channels"], about["channels"]) == (stored, channels)
 
 
 def test_facts_of_folder_follow_its_files(tmp_path):

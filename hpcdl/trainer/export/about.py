@@ -26,6 +26,9 @@ def about_model(
         ``runs``: the ids of the runs whose models these are; several: their mean.
         ``shape``: [height, width, channels] of the images that the model takes.
         ``channels``: grey, rgb, or null for another number of them.
+        ``stored_channels``: of the images of the training set. If it is 1 and ``shape`` has 3
+        channels, the model saw grey images as three equal channels: make an image grey first.
+        If it is 3 and ``shape`` has 1, ``tf.image.rgb_to_grayscale`` made them grey.
         ``range``: [black, white] of float images; uint8 pixels times 1/255 are in it.
         ``resize``: how an image of another size becomes one of these, as TensorFlow's
         ``tf.image.resize`` has it: ``method``, ``antialias``, and ``rounded``, whether the result
@@ -42,6 +45,7 @@ def about_model(
         "runs": list(runs),
         "shape": list(intake.shape),
         "channels": _COLORS.get(intake.shape[2]),
+        "stored_channels": intake.stored_channels,
         "range": [0, 1],
         "resize": {"method": "bilinear", "antialias": True, "rounded": intake.rounds},
         "class_names": list(class_names),
