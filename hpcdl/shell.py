@@ -79,6 +79,8 @@ def argv_for_export(
     for member in members:
         folders = [str(member.user), *read_plan(member).environment.pythonpath]
         program += ["--member", str(member.spec), ":".join(folders)]
+        if member == paths:
+            continue  # its own plan binds these
         for folder in [str(member.shown()), *folders]:
             is_bound = Path(folder).is_relative_to(paths.shown())
             if not is_bound and os.path.exists(folder):
