@@ -64,7 +64,7 @@ rundir.write_json = and_die
 @pytest.fixture(scope="module")
 def odd(make_run, run_trainer):
     """A run with an operation that int8 lacks; killed while it exported, and resumed."""
-    kinds = ["saved_model", "int8", "page", "h5"]
+    kinds = ["saved_model", "int8", "h5"]
     folder = make_run(model=FunctionSpec("odd:gamma"), train=SHORT, export=kinds)
     (folder.path / "odd.py").write_text(MODELS)
     killed = run_trainer(folder, KILL_AT_KIND="int8")
@@ -233,7 +233,6 @@ def test_converter_may_die(odd):
     assert odd.status == 0, odd.stderr
     assert odd.json("result.json")["state"] == "done"
     assert "TensorFlow Lite" in rows["int8"]["why"]  # it dies, or says what it lacks
-    assert "does not have the operation" in rows["page"]["why"]
     assert rows["saved_model"]["difference"] < 1e-6
     assert rows["h5"]["agreement"] == 1
     assert not (odd.path / "export" / "model.int8.tflite").exists()
