@@ -35,7 +35,8 @@ FLOORS = {
         "__main__",
     ],
     "hpcdl.trainer": [
-        "callback compat runtime support",
+        "callback compat support",
+        "runtime",
         "files",
         "dataset",
         "session",

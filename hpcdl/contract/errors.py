@@ -5,7 +5,8 @@ TrainingError
 |-- DeviceError   69  the devices asked for are not there, or do not work together
 |-- UserCodeError  1  the user's own model raised, does not fit, or diverged
 |-- InternalError 70  a fault in hpcdl or TensorFlow
-|   `-- OutOfMemory 70  memory ran out, the host's or a GPU's
+|   |-- OutOfMemory 70  memory ran out, the host's or a GPU's
+|   `-- PeerLost    70  another worker of the run has ended: its own end is the cause
 `-- Stopped       75  not a fault: stopped on request, state saved
     `-- Unsaved   75  the disk takes nothing any more; what was saved before is intact
 
@@ -67,6 +68,12 @@ class OutOfMemory(InternalError):  # noqa: N818 - as MemoryError, which it is no
     """Memory ran out, the host's or a GPU's."""
 
     kind = "out_of_memory"
+
+
+class PeerLost(InternalError):  # noqa: N818 - the fault is not this worker's
+    """Another worker of the run has ended, or does not answer."""
+
+    kind = "peer"
 
 
 class Stopped(TrainingError):  # noqa: N818 - it is not an error

@@ -24,6 +24,7 @@ MODEL = "model"
 TENSORBOARD = "tensorboard"
 LOGS = "logs"
 EXPORT = "export"  # what the model is exported as: see `hpcdl.contract.export_kinds`
+WORKERS = "workers"  # of several nodes: a folder for each but the first, named by its rank
 FOLDS = "folds"  # of a cross-validation: one folder each, named by its number from 1
 
 

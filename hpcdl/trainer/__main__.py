@@ -20,6 +20,7 @@ from typing import Callable, Dict, List, Tuple
 
 from hpcdl.contract.checks import check_fit, check_spec
 from hpcdl.contract.errors import (
+    DeviceError,
     InternalError,
     OutOfMemory,
     Stopped,
@@ -37,9 +38,17 @@ from hpcdl.contract.spec import (
     SpecError,
 )
 from hpcdl.contract.version import __version__
+from hpcdl.contract.workers import read_workers
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
-from hpcdl.trainer.runtime.log import be_patient, quiet_import, say, separate_noise
+from hpcdl.trainer.runtime.log import (
+    be_patient,
+    quiet_import,
+    say,
+    separate_noise,
+    show_stacks_on_request,
+)
+from hpcdl.trainer.runtime.peers import peer_lost
 
 
 def main(argv: List[str]) -> int:
@@ -67,9 +76,15 @@ def main(argv: List[str]) -> int:
     attempt = os.environ.get("HPCDL_ATTEMPT", "1")
     if os.environ.get("HPCDL_LIFELINE") == "stdin":
         threading.Thread(target=_end_with_launch, name="lifeline", daemon=True).start()
-    run_dir = RunDir(
-        argv[0], int(attempt) if attempt.isdigit() else 1, os.environ.get("HPCDL_STOP_FILE")
-    )
+    number = int(attempt) if attempt.isdigit() else 1
+    stop_file = os.environ.get("HPCDL_STOP_FILE")
+    try:
+        workers = read_workers(os.environ)
+        if workers.count > 1 and do is not _run:
+            raise DeviceError("only a training runs on several nodes", "set resources.nodes: 1")
+    except DeviceError as error:
+        return _fail(RunDir(argv[0], number, stop_file), error)
+    run_dir = RunDir(argv[0], number, stop_file, workers.rank)
     if run_dir.finished():
         with contextlib.suppress(OSError):
             run_dir.tidy()
@@ -79,6 +94,7 @@ def main(argv: List[str]) -> int:
         keep_trying("the log", lambda: separate_noise(run_dir.noise_log))
         keep_trying("the run folder", run_dir.tidy)
         run_dir.heartbeat(phase="starting")
+        show_stacks_on_request()
         _say_hello(run_dir)
         do(run_dir)
     except Stopped as stopped:
@@ -106,7 +122,7 @@ def _run(run_dir: RunDir) -> None:
 
     timing: Dict[str, float] = {}
     started = time.perf_counter()
-    dataset = load.load(run_dir.path(str(run.data.path)), run.data)
+    dataset = load.load(run_dir.shared(str(run.data.path)), run.data)
     timing["data_s"] = time.perf_counter() - started
     say(load.describe(dataset))
     check_fit(run, dataset.image_shape)
@@ -165,6 +181,9 @@ def _explain(error: Exception, run_dir: RunDir) -> Tuple[int, str, str, str]:
         error = _keras_is_missing(error)
     if isinstance(error, TrainingError):
         return error.exit_status, error.kind, error.message, error.hint
+    lost = peer_lost(error)
+    if lost is not None:
+        return lost.exit_status, lost.kind, lost.message, lost.hint
     message = "{}: {}".format(type(error).__name__, error)
     hint = "TensorFlow's own messages are in {}".format(run_dir.noise_log)
     return EXIT_INTERNAL, "internal", message, hint

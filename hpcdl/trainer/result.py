@@ -14,14 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 from hpcdl.contract.settings import drop_later_settings
-from hpcdl.contract.spec import SCHEMA_VERSION, RunSpec
+from hpcdl.contract.spec import SCHEMA_VERSION, DeviceSpec, RunSpec
 from hpcdl.contract.version import __version__
 from hpcdl.trainer import compat
 from hpcdl.trainer.fit.best import restored
 from hpcdl.trainer.session import Session
 
 # A checkpoint depends on the settings of these sections alone
-_SECTIONS_OF_WEIGHTS = ("data", "model", "train", "devices", "start")
+_SECTIONS_OF_WEIGHTS = ("data", "model", "train", "start")
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,23 @@ class Outcome:
     state: Dict[str, Any]
 
 
-def fingerprint(run: RunSpec) -> str:
-    """A hash of all settings that the weights depend on.
+def fingerprints(run: RunSpec) -> List[str]:
+    """The hashes of all settings that the weights depend on: of this version, and of earlier ones.
 
     A checkpoint is valid for runs with the same hash. Settings newer than the run are ignored while
-    they have their default, so older checkpoints stay valid. A GPU's memory changes no weight: a
-    run may go on where its share is another one.
+    they have their default, so older checkpoints stay valid. A run may go on on other devices;
+    earlier versions counted their number.
     """
+    older = DeviceSpec(run.devices.gpus, run.devices.emulate)
+    return [_fingerprint(run, DeviceSpec()), _fingerprint(run, older)]
+
+
+def _fingerprint(run: RunSpec, devices: DeviceSpec) -> str:
     settings: Dict[str, Any] = {}
     for key, value in asdict(run).items():
         if key in _SECTIONS_OF_WEIGHTS:
             settings[key] = value
-    settings["devices"] = dict(settings["devices"], memory_mb=None)
+    settings["devices"] = asdict(devices)
     drop_later_settings(RunSpec, settings)
     if run.data.validation_split:
         # Older versions of hpcdl took other rows: from all classes together.

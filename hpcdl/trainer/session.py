@@ -14,6 +14,7 @@ from hpcdl.trainer.dataset.load import Dataset, epoch_order
 from hpcdl.trainer.dataset.source import Source
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.devices import Devices
+from hpcdl.trainer.runtime.together import Together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +51,11 @@ class Session:
     def strategy(self) -> Any:
         """The tf.distribute strategy of the devices."""
         return self.devices.strategy
+
+    @property
+    def together(self) -> Together:
+        """What the replicas of the devices tell each other."""
+        return self.devices.together
 
     @property
     def one_hot(self) -> int:
@@ -100,6 +106,7 @@ class ImageSources:
         self._run = session.run
         self._dataset = session.dataset
         self._one_hot = session.one_hot
+        self._together = session.together
         self._keep = keep
         self._sources: Optional[Tuple[Source, Source]] = None
 
@@ -108,7 +115,10 @@ class ImageSources:
         if self._sources is not None:
             return self._sources
         dataset = self._dataset
-        sources = Source(dataset.train, self._one_hot), Source(dataset.test, self._one_hot)
+        sources = (
+            Source(dataset.train, self._one_hot, self._together),
+            Source(dataset.test, self._one_hot, self._together),
+        )
         if self._keep:
             self._sources = sources
         if self._run.export:
@@ -134,7 +144,7 @@ def export_images(dataset: Dataset, sources: Tuple[Source, Source], seed: int) -
     train, test = sources
     order = epoch_order(np.arange(train.rows, dtype=np.int32), seed, 0)
     parts = []
-    for item in train.each(order[:_REPRESENTATIVE], _REPRESENTATIVE // 4):
+    for item in train.each_whole(order[:_REPRESENTATIVE], _REPRESENTATIVE // 4):
         parts.append(train.take(item)[0].numpy())
     levels = np.rint(np.clip(np.concatenate(parts), 0, 1) * 255).astype(np.uint8)
     return ExportImages(dataset, test, levels)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
+from hpcdl.contract import run_files
 from hpcdl.contract.errors import DataError
 from hpcdl.contract.model_facts import describe_tested, describe_use
 from hpcdl.contract.spec import FunctionSpec, RunSpec
+from hpcdl.contract.workers import read_workers
 from hpcdl.trainer import compat
 from hpcdl.trainer.dataset.balance import Balance
 from hpcdl.trainer.dataset.load import Dataset, split_rows
@@ -22,6 +26,7 @@ from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.files.saver import Saver
 from hpcdl.trainer.files.tensorboard import epoch_logs
+from hpcdl.trainer.files.versions import compare_versions
 from hpcdl.trainer.fit.adversarial import adversary_of
 from hpcdl.trainer.fit.best import Best, choose_best, restored
 from hpcdl.trainer.fit.cross_validation import cross_validate
@@ -37,7 +42,7 @@ from hpcdl.trainer.model.feature_files import remove_features
 from hpcdl.trainer.model.features import FeatureStore, halves_of
 from hpcdl.trainer.model.model_file import Trained, save_model
 from hpcdl.trainer.model.precision import set_precision
-from hpcdl.trainer.result import Outcome, fingerprint, result_of, versions
+from hpcdl.trainer.result import Outcome, fingerprints, result_of, versions
 from hpcdl.trainer.runtime.devices import check_all_reduce, choose_devices
 from hpcdl.trainer.runtime.log import say
 from hpcdl.trainer.session import ImageSources, Rows, Session
@@ -115,8 +120,11 @@ def train_and_evaluate(
         DeviceError, DataError, UserCodeError, Stopped: see `hpcdl.contract.errors`.
     """
     run_dir.heartbeat(phase="compiling", epochs=run.train.epochs)
-    say("tensorflow {tensorflow}  keras {keras}  numpy {numpy}".format(**versions()))
-    devices = choose_devices(run.devices)
+    of_this_image = versions()
+    say("tensorflow {tensorflow}  keras {keras}  numpy {numpy}".format(**of_this_image))
+    workers = read_workers(os.environ)
+    compare_versions(run_dir, workers, of_this_image)
+    devices = choose_devices(run.devices, workers)
     say(
         "devices: {}; {} GPU(s) asked for; strategy: {}".format(
             ", ".join(devices.names), run.devices.gpus, devices.strategy_name
@@ -129,10 +137,12 @@ def train_and_evaluate(
     images = ImageSources(session, keep=bool(run.train.cross_validation))
     train = _train_folds if run.train.cross_validation else _train_once
     result = train(session, images)
-    if run.export:
-        _export(session, images, result)
-    run_dir.write_result(result)
-    remove_features(run_dir)
+    if devices.together.first:
+        if run.export:
+            _export(session, images, result)
+        run_dir.write_result(result)
+        remove_features(run_dir)
+    devices.together.wait_for_all()  # who ends earlier would end worker 0 as it writes
     run_dir.heartbeat(phase="done")
 
 
@@ -292,7 +302,7 @@ def _compile(session: Session, model: Any, source: Any) -> None:
     with models.blame_user_code(run.model, "built a model that cannot be trained"):
         _compile_in_scope(session, model)
     with models.blame_user_code(run.model, "built a model that failed on its first images"):
-        two_rows = next(source.each(np.arange(2, dtype=np.int32), 2))
+        two_rows = next(source.each_whole(np.arange(2, dtype=np.int32), 2))
         compat.build_metrics(model, session.strategy, *source.take(two_rows))
 
 
@@ -330,14 +340,14 @@ def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
         say("warning: {}".format(warning))
     variables = compat.variables(model.trained)
     checkpoints = Checkpoints(
-        run_dir.checkpoints, variables, strategy, fingerprint(run), run.saving.keep
+        run_dir.checkpoints, variables, strategy, fingerprints(run), run.saving.keep
     )
     best = _best(session, model, stepper.first_whole_epoch)
     timing = session.timing
     passes_s = timing.get("features_s", 0.0) + timing.get("teacher_s", 0.0)
     timing["build_s"] = time.perf_counter() - inputs.started - passes_s
 
-    if run.train.tensorboard:
+    if run.train.tensorboard and session.together.first:
         run_dir.on_epoch = epoch_logs(run_dir, run_dir.tensorboard, run.to_json())
     run_dir.heartbeat(
         phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch
@@ -446,7 +456,7 @@ def _attack(session: Session, model: RunModel, inputs: Inputs) -> Dict[str, Any]
 def save(
     session: Session, model: RunModel, inputs: Inputs, fitted: Fitted, tested: Tested
 ) -> Dict[str, Any]:
-    """Save the model; returns the content of result.json."""
+    """Save the model; returns the content of result.json, or nothing if worker 0 writes it."""
     run, dataset = session.run, session.dataset
     session.run_dir.heartbeat(phase="saving")
     if model.trained is not model.whole:  # the head alone was compiled
@@ -459,11 +469,10 @@ def save(
         model.compiled_by_user,
     )
 
-    def write() -> Dict[str, Any]:
-        return save_model(run, session.run_dir, trained)
-
     with session.timed("save_s"):
-        saved = keep_trying("the model", write)
+        saved = _save_model(session, trained)
+    if not session.together.first:
+        return {}  # worker 0 alone has the metrics of all epochs
     rows = {part: len(indices) for part, indices in inputs.rows._asdict().items()}
     result = result_of(session, Outcome(model.whole, saved, rows, tested.metrics, fitted.state))
     say(describe_use(saved, dataset.classes))
@@ -477,3 +486,28 @@ def save(
         result["prune"] = sparsity_of(model.trained)
         result["warnings"] += sparsity_warnings(result["prune"])
     return result
+
+
+def _save_model(session: Session, trained: Trained) -> Dict[str, Any]:
+    """Save the model, again and again if need be; returns what the result says about it.
+
+    All workers save it, for in Keras 2 that reads averages over all replicas. Workers other than
+    the first save it into a folder of their own, and remove it.
+    """
+    run_dir, together = session.run_dir, session.together
+
+    def write() -> Dict[str, Any]:
+        problem: Optional[OSError] = None
+        saved: Dict[str, Any] = {}
+        try:
+            saved = save_model(session.run, run_dir, trained)
+        except OSError as error:
+            problem = error
+        if together.any_says(problem is not None):  # then all of them try again
+            raise problem or OSError("another worker could not write it")
+        return saved
+
+    saved = keep_trying("the model", write)
+    if not together.first:
+        shutil.rmtree(run_dir.path(run_files.MODEL), ignore_errors=True)
+    return saved

@@ -274,7 +274,7 @@ class Training:
             )
         self.stepper = steps.Stepper(self.model, strategy, data, train, nullcontext)
         self.checkpoints = checkpoint.Checkpoints(
-            str(folder / "checkpoints"), variables, strategy, "fingerprint", 2
+            str(folder / "checkpoints"), variables, strategy, ["fingerprint"], 2
         )
         self.saver = saver.Saver(self.checkpoints, saving)
         self.run_dir = RunDir(str(folder / "run.json"))

@@ -142,12 +142,16 @@ def test_allocator_without_bound_is_refused(on_gpu, monkeypatch):
     on_gpu(DeviceSpec(gpus=1))
 
 
-def test_share_of_memory_changes_no_weights(tf, spec):
-    """A run may go on from its checkpoint on a GPU of another size."""
+def test_other_devices_continue_a_run(tf, spec):
+    """A run may go on from its checkpoint on other devices; an older hpcdl counted the GPUs."""
     from dataclasses import replace
 
-    from hpcdl.trainer.result import fingerprint
+    from hpcdl.trainer.result import fingerprints
 
     shares = [DeviceSpec(gpus=1, memory_mb=memory_mb) for memory_mb in (None, 4000, 9000)]
+    four = fingerprints(replace(spec, devices=DeviceSpec(gpus=4)))
 
-    assert len({fingerprint(replace(spec, devices=devices)) for devices in shares}) == 1
+    assert len({str(fingerprints(replace(spec, devices=devices))) for devices in shares}) == 1
+    assert four[0] == fingerprints(spec)[0]
+    assert four[1] not in fingerprints(spec)
+    assert four[1] == "f64741a7db36f6c5e1ab5da51e467bfcea3912f5d708e91209730fe659c8b688"

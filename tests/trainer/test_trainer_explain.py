@@ -172,16 +172,18 @@ def test_failure_is_said_and_fails_nothing(make_run, run_trainer):
 
 
 @pytest.fixture(scope="module")
-def session(make_run):
+def session(tf, make_run):
     """A session with what heat maps read of it."""
     from hpcdl.contract.spec import RunSpec
     from hpcdl.trainer.files.rundir import RunDir
+    from hpcdl.trainer.runtime.devices import Devices
     from hpcdl.trainer.session import Session
 
     folder = make_run(model=MlpSpec())
     run = RunSpec.from_json((folder.path / "run.json").read_text())
     none: Any = None
-    return Session(run, none, none, RunDir(str(folder.path / "run.json")), {})
+    devices = Devices(tf.distribute.get_strategy(), "default", 1, ["CPU:0"], False)
+    return Session(run, none, devices, RunDir(str(folder.path / "run.json")), {})
 
 
 def maps_of(tf, session, model, shape=(8, 8, 3), method="occlusion"):

@@ -16,6 +16,12 @@ from hpcdl.trainer.compat.models import (
     reverse_channels,
     watched_calls,
 )
+from hpcdl.trainer.compat.multi_worker import (
+    REGISTER_S,
+    bound_waiting,
+    check_several_workers,
+    multi_worker_strategy,
+)
 from hpcdl.trainer.compat.optimizers import (
     add_up_gradients,
     build_optimizer,
@@ -43,11 +49,14 @@ from hpcdl.trainer.compat.versions import is_keras_3, keras_version
 from hpcdl.trainer.compat.weight_files import weights_from, weights_in
 
 __all__ = [
+    "REGISTER_S",
     "Variable",
     "add_up_gradients",
     "average_replicas",
+    "bound_waiting",
     "build_metrics",
     "build_optimizer",
+    "check_several_workers",
     "depth",
     "forget_compilation",
     "forget_models",
@@ -62,6 +71,7 @@ __all__ = [
     "load_model",
     "metric_results",
     "model_file",
+    "multi_worker_strategy",
     "name_of",
     "never_drop",
     "optimizer_variables",

@@ -44,7 +44,7 @@ def _hash_number(text: str) -> int:
 
 
 def random_states(
-    model: Any, seed: int, strategy: Any, whole: Any = None
+    model: Any, seed: int, strategy: Any, whole: Any = None, from_replica: int = 0
 ) -> List[Tuple[Any, int, int]]:
     """The state variables of all random layers (dropout, augmentation).
 
@@ -53,6 +53,7 @@ def random_states(
         seed: the run's.
         strategy: the tf.distribute strategy.
         whole: the model that it is a part of, if it is one.
+        from_replica: the number of this worker's first replica, among those of all workers.
 
     Returns:
         (variable, key, replica) of each. The key is a function of the seed and of the layer's place
@@ -66,7 +67,7 @@ def random_states(
         for number, variable in enumerate(_generator_states(layer)):
             key = _hash_number("{}/{}/{}".format(seed, place, number)) >> 1
             copies = strategy.experimental_local_results(variable)
-            for replica, copy in enumerate(copies):
+            for replica, copy in enumerate(copies, start=from_replica):
                 states.append((copy, key, replica))
     return states
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from hpcdl.trainer.compat.versions import is_keras_3
@@ -91,16 +92,29 @@ def optimizer_variables(optimizer: Any) -> List[Any]:
     return [*own, scale.current_loss_scale, scale.counter]
 
 
-def average_replicas(model: Any, strategy: Any) -> None:
+def average_replicas(model: Any, together: Any) -> None:
     """Give all replicas the mean of what their layers gathered: normalisation's moving averages.
 
     Until then each replica reads its own, in Keras 2 and 3, and Keras 3 saves those of the first
     replica alone. Moving averages are linear, so that their mean is the same whenever it is taken.
+
+    Args:
+        model: all workers call this for the same one.
+        together: the replicas; see `hpcdl.trainer.runtime.together.Together`.
     """
-    if strategy.num_replicas_in_sync == 1:
+    if together.replicas == 1:
         return
+    targets = []
     for variable in model.non_trainable_variables:
         if tf.as_dtype(variable.dtype).is_floating:
-            target = tensorflow_variable(variable)
-            copies = [tf.identity(copy) for copy in strategy.experimental_local_results(target)]
-            target.assign(tf.add_n(copies) / len(copies))
+            targets.append(tensorflow_variable(variable))
+    if together.alone:
+        for target in targets:
+            copies = together.strategy.experimental_local_results(target)
+            values = [tf.identity(copy) for copy in copies]
+            target.assign(tf.add_n(values) / len(values))
+        return
+    for target, everywhere in zip(targets, together.all_copies(targets)):
+        mean = np.mean(everywhere, axis=0, dtype=np.float64).astype(everywhere[0].dtype)
+        for copy in together.strategy.experimental_local_results(target):
+            copy.assign(mean)

@@ -33,8 +33,10 @@ def write_samples(
         seed: the run's.
         run_dir: where the file is written.
     """
+    if run_dir.rank:
+        return  # worker 0 writes it
     first = epoch_order(rows, seed, 0)[:SAMPLES]
-    images, _ = source.take(next(source.each(first, SAMPLES)))
+    images, _ = source.take(next(source.each_whole(first, SAMPLES)))
     numbers = augment.draw(len(rows), seed, 0)[:SAMPLES]
     both = tf.concat([images, augment.augmented(images, numbers, entries)], axis=0)
     scale = _PIXELS / max(both.shape[1:3])

@@ -5,12 +5,26 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-from typing import Any, ContextManager, Iterator, Optional, Tuple
+from typing import Any, ContextManager, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
 
 from hpcdl.trainer.dataset.load import Part
+from hpcdl.trainer.runtime.together import Together
+
+
+class Slice(NamedTuple):
+    """The rows of a batch that one of several workers trains on or scores.
+
+    item: of these rows.
+    first: the place of the first of them in the batch.
+    rows: of the whole batch.
+    """
+
+    item: Any
+    first: int
+    rows: int
 
 
 class Source:
@@ -22,14 +36,17 @@ class Source:
 
     `take` turns an item into images. An item is row numbers if images are held, else a batch as it
     was read. `each` gives the items for scoring; a training loop opens a `feed` and pulls an item
-    from it for each step.
+    from it for each step. One of several workers gets `Slice`s: it reads its own rows alone.
 
     Args:
         part: of the data set.
         one_hot: give labels as one-hot float rows of this many classes; 0 gives class numbers.
+        together: the replicas that share the batches; None for one.
     """
 
-    def __init__(self, part: Part, one_hot: int = 0) -> None:
+    def __init__(self, part: Part, one_hot: int = 0, together: Optional[Together] = None) -> None:
+        self._replicas = 1 if together is None else together.replicas
+        self._together = None if together is None or together.alone else together
         self.rows = part.rows
         self._reader = None if part.held else part.reader
         self._scale, self._shape, self._one_hot = part.scale, part.shape, one_hot
@@ -49,10 +66,32 @@ class Source:
         """
         if self._reader is None:
             return None
+        if self._together is not None:
+            first, last = self._own_rows(batch_rows)
+            full_batches = len(rows) // batch_rows
+            of_batches = np.reshape(rows[: full_batches * batch_rows], (-1, batch_rows))
+            rows, batch_rows = of_batches[:, first:last].ravel(), last - first
         return iter(self._reader.batches(rows, batch_rows))
 
     def pull(self, feed: Any, indices: Any) -> Any:
         """In the graph: the next item of a feed, whose rows are `indices`."""
+        if self._together is not None:
+            rows = int(indices.shape[0])
+            first, last = self._own_rows(rows)
+            return Slice(self._pull(feed, indices[first:last]), first, rows)
+        return self._pull(feed, indices)
+
+    def _own_rows(self, batch_rows: int) -> Tuple[int, int]:
+        """From which row of a batch to which, exclusive, this worker's replicas have theirs."""
+        together = self._together
+        assert together is not None  # noqa: S101 - for mypy
+        first, last = batch_rows, 0
+        for place in range(together.here):
+            begin, end, _ = share(batch_rows, together.replicas, together.from_replica + place)
+            first, last = min(first, begin), max(last, end)
+        return first, last
+
+    def _pull(self, feed: Any, indices: Any) -> Any:
         if self._reader is None:
             return indices
         with tf.device("CPU:0"):
@@ -61,18 +100,38 @@ class Source:
     def each(self, rows: Any, batch_rows: int) -> Iterator[Any]:
         """The items of `rows` (row numbers, int32) in their order, of at most `batch_rows` rows.
 
-        The batches are nearly equal, so that no small one remains and every replica has rows.
+        The batches are nearly equal, so that no small one remains, and every replica has rows:
+        where there are few, a batch may have more than `batch_rows`. One of several workers gets a
+        `Slice` of each.
         """
-        batches = np.array_split(rows, -(-len(rows) // batch_rows))
+        batches = self._batches(rows, batch_rows)
+        if self._together is None:
+            yield from self._items(batches)
+            return
+        for equal in _of_equal_length(batches):
+            size = len(equal[0])
+            first, last = self._own_rows(size)
+            own = np.concatenate([batch[first:last] for batch in equal])
+            for item in self._items(np.split(own, len(equal))):
+                yield Slice(item, first, size)
+
+    def _batches(self, rows: Any, batch_rows: int) -> List[Any]:
+        """Rows as nearly equal batches, with a row for each replica at least."""
+        count = -(-len(rows) // batch_rows)
+        if len(rows) // count < self._replicas:
+            count = max(1, len(rows) // self._replicas)
+        return list(np.array_split(rows, count))
+
+    def each_whole(self, rows: Any, batch_rows: int) -> Iterator[Any]:
+        """As `each`, but whole batches on several workers too: each of them reads all rows."""
+        return self._items(np.array_split(rows, -(-len(rows) // batch_rows)))
+
+    def _items(self, batches: List[Any]) -> Iterator[Any]:
         if self._reader is None:
             for batch in batches:
                 yield tf.constant(batch)
             return
-        # The first batches may have a row more than the last ones, and a reader gives equal ones
-        longer = sum(len(batch) > len(batches[-1]) for batch in batches)
-        for group in (batches[:longer], batches[longer:]):
-            if not group:
-                continue
+        for group in _of_equal_length(batches):  # as a reader gives them
             images = iter(self._reader.batches(np.concatenate(group), len(group[0])))
             for batch in group:
                 with self.blaming():
@@ -132,6 +191,14 @@ class Source:
         return labels
 
 
+def _of_equal_length(batches: List[Any]) -> Iterator[List[Any]]:
+    """Batches in groups: the first ones may have a row more than the last ones."""
+    longer = sum(len(batch) > len(batches[-1]) for batch in batches)
+    for group in (batches[:longer], batches[longer:]):
+        if group:
+            yield group
+
+
 def with_answers(numbers: Any, answers: Any) -> Any:
     """Class numbers (rows,) and a teacher's answers (rows, classes) as labels, one row for each."""
     return tf.concat([tf.cast(numbers, tf.float32)[:, tf.newaxis], answers], axis=1)
@@ -181,5 +248,9 @@ def my_rows(rows: int) -> Tuple[int, int, float]:
 
 def my_share(item: Any) -> Tuple[Any, float]:
     """Inside `strategy.run`: this replica's part of an item, and the weight of its rows."""
-    first, last, weight = my_rows(int(tf.nest.flatten(item)[0].shape[0]))
+    if isinstance(item, Slice):
+        first, last, weight = my_rows(item.rows)
+        first, last, item = first - item.first, last - item.first, item.item
+    else:
+        first, last, weight = my_rows(int(tf.nest.flatten(item)[0].shape[0]))
     return tf.nest.map_structure(lambda tensor: tensor[first:last], item), weight

@@ -90,6 +90,7 @@ class _Maker:
 
     def __init__(self, session: Session, method: str, model: Any) -> None:
         self._run, self._run_dir = session.run, session.run_dir
+        self._together = session.together
         self._method = method
         self._model = model
         self._answers = Answers(model, session.run.model.output == "logits")
@@ -99,7 +100,7 @@ class _Maker:
 
     def make(self, source: Source, asked: Asked, about: Dict[str, Any]) -> Dict[str, Any]:
         """The arrays of predictions.npz; what is to be said of them is added to `about`."""
-        items = source.each(asked.rows, self._batch_rows)
+        items = source.each_whole(asked.rows, self._batch_rows)
         images = tf.concat([source.take(item)[0] for item in items], 0)
         colour = tf.reduce_mean(images, axis=[0, 1, 2])
         rows = self._affordable(images, asked.classes)
@@ -133,6 +134,8 @@ class _Maker:
         started = time.perf_counter()
         self._answers(batch, of_batch).numpy()
         pass_s = (time.perf_counter() - started) / len(batch)
+        # Of worker 0: the model may ask all of them for its averages
+        pass_s = self._together.first_says([pass_s])[0]
         image_s = pass_s * self._passes(*images.shape[1:3])
         if image_s > _MOST_S:
             raise NoHeatError(
@@ -185,5 +188,5 @@ class _Maker:
             NoHeatError: somebody asks it to end; the model is to be saved first.
         """
         self._run_dir.heartbeat()
-        if self._run_dir.stop_requested():
+        if self._together.first_says([self._run_dir.stop_requested()])[0]:
             raise NoHeatError("the run was asked to end")

@@ -44,13 +44,13 @@ class TestImages:
             labels: int32, of all its rows.
             trained: float32 (rows, classes), of all its rows.
         """
-        first = next(source.each(np.zeros(1, np.int32), 1))
+        first = next(source.each_whole(np.zeros(1, np.int32), 1))
         row_bytes = 4 * int(np.prod(source.take(first)[0].shape))
         most = max(_FEW_ROWS, min(MOST_ROWS, _MOST_BYTES // row_bytes))
         rows = np.arange(len(labels), dtype=np.int32)
         if len(rows) > most:
             rows = np.linspace(0, len(rows) - 1, most).astype(np.int32)
-        parts = [source.take(item)[0].numpy() for item in source.each(rows, _BATCH)]
+        parts = [source.take(item)[0].numpy() for item in source.each_whole(rows, _BATCH)]
         return cls(np.concatenate(parts), labels[rows], trained[rows])
 
     def first(self, count: int) -> TestImages:

@@ -49,23 +49,38 @@ class RunDir:
         run_json: path of run.json; its folder is the run folder.
         attempt: number of this attempt, from 1.
         stop_file: the file that asks the run to stop; None for ``stop`` in the run folder.
+        rank: the number of this worker, from 0. The run folder is worker 0's. Another one writes
+            the same files, which nobody else reads, into a folder of its own.
+
+    Attributes:
+        run_folder: the run folder.
+        folder: where this worker writes.
 
     ``on_epoch`` is called with each line that was added to metrics.jsonl.
     """
 
-    def __init__(self, run_json: str, attempt: int = 1, stop_file: Optional[str] = None) -> None:
+    def __init__(
+        self, run_json: str, attempt: int = 1, stop_file: Optional[str] = None, rank: int = 0
+    ) -> None:
         self.run_json = os.path.abspath(run_json)
-        self.folder = os.path.dirname(self.run_json)
+        self.run_folder = self.folder = os.path.dirname(self.run_json)
+        self.rank = rank
+        if rank:
+            self.folder = os.path.join(self.run_folder, names.WORKERS, str(rank))
         self.attempt = attempt
-        self.stop_file = stop_file or self.path(names.STOP)
+        self.stop_file = stop_file or self.shared(names.STOP)
         self.on_epoch: Optional[Callable[[Dict[str, Any]], None]] = None
         self._beat: Dict[str, Any] = {"phase": "starting", "attempt": attempt}
         self._beat_at = 0.0
         self._beat_lost = False
 
     def path(self, *parts: str) -> str:
-        """A path in the run folder; an absolute part stays as it is."""
+        """A path in the folder that this worker writes to; an absolute part stays as it is."""
         return os.path.join(self.folder, *parts)
+
+    def shared(self, *parts: str) -> str:
+        """A path in the run folder, which all workers read; an absolute part stays as it is."""
+        return os.path.join(self.run_folder, *parts)
 
     @property
     def home(self) -> RunDir:
@@ -79,8 +94,8 @@ class RunDir:
 
     @property
     def checkpoints(self) -> str:
-        """The folder of the checkpoints."""
-        return self.path(names.CHECKPOINTS)
+        """The folder of the checkpoints, which worker 0 alone writes."""
+        return self.shared(names.CHECKPOINTS)
 
     @property
     def noise_log(self) -> str:
@@ -98,7 +113,7 @@ class RunDir:
     def read_result(self) -> Dict[str, Any]:
         """The content of result.json; empty if it is missing or cannot be read."""
         try:
-            with open(self.path(names.RESULT), encoding="utf-8") as file:
+            with open(self.shared(names.RESULT), encoding="utf-8") as file:
                 found = json.load(file)
         except (OSError, ValueError):
             return {}

@@ -8,7 +8,8 @@ import time
 from typing import Any, Dict, Iterator, NamedTuple, Optional
 
 from hpcdl.contract.spec import SavingSpec
-from hpcdl.trainer.files.checkpoint import Checkpoints, Snapshot
+from hpcdl.trainer.files.checkpoint import Checkpoints
+from hpcdl.trainer.files.checkpoint_file import Snapshot
 from hpcdl.trainer.files.retry import keep_trying
 
 _NEW_STATE: Dict[str, Any] = {

@@ -41,8 +41,8 @@ class FoldDir(RunDir):
     """
 
     def __init__(self, home: RunDir, number: int, folds: int) -> None:
-        run_json = home.path(run_files.FOLDS, str(number), run_files.SPEC)
-        super().__init__(run_json, home.attempt, home.stop_file)
+        run_json = home.shared(run_files.FOLDS, str(number), run_files.SPEC)
+        super().__init__(run_json, home.attempt, home.stop_file, home.rank)
         self._home, self._number, self._folds = home, number, folds
 
     @property
@@ -116,7 +116,7 @@ def cross_validate(
         train_fold: trains on some rows in a fold's session, and gives the content of result.json.
 
     Returns:
-        the content of the run's result.json.
+        the content of the run's result.json; on workers other than the first, nothing.
 
     Raises:
         Stopped: the stop file appeared; the next attempt goes on in this fold.
@@ -127,10 +127,10 @@ def cross_validate(
     results = []
     for number, validation in enumerate(parts, start=1):
         fold_dir = FoldDir(session.run_dir, number, folds)
-        if fold_dir.finished():
+        if session.together.first_says([fold_dir.finished()])[0]:
             say("fold {} of {} is done".format(number, folds))
         else:
-            _stop_if_asked(session.run_dir, number, folds)
+            _stop_if_asked(session, number, folds)
             training = np.sort(np.concatenate([part for part in parts if part is not validation]))
             say(
                 "fold {} of {}: {:,} rows train, {:,} validate".format(
@@ -141,8 +141,13 @@ def cross_validate(
             keep_trying("the fold's folder", fold_dir.prepare)
             compat.forget_models()
             rows = Rows(training, validation, test_rows)
-            fold_dir.write_result(train_fold(session.in_folder(fold_dir), rows))
-        results.append(fold_dir.read_result())
+            result = train_fold(session.in_folder(fold_dir), rows)
+            if session.together.first:
+                fold_dir.write_result(result)
+        if session.together.first:
+            results.append(fold_dir.read_result())
+    if not session.together.first:
+        return {}
     scores = summary(results)
     whole = whole_result(run, results, scores, session.timing)
     say(describe_use(whole["model"], whole["data"]["classes"]))
@@ -151,9 +156,10 @@ def cross_validate(
     return whole
 
 
-def _stop_if_asked(run_dir: RunDir, number: int, folds: int) -> None:
+def _stop_if_asked(session: Session, number: int, folds: int) -> None:
     """Raise `Stopped` before a fold, if the stop file is there."""
-    if run_dir.stop_requested():
+    run_dir = session.run_dir
+    if session.together.first_says([run_dir.stop_requested()])[0]:
         run_dir.heartbeat(phase="stopped")
         raise Stopped(
             "stopped on request before fold {} of {}; run me again to go on".format(number, folds)

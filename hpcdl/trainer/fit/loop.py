@@ -12,10 +12,14 @@ from hpcdl.trainer.files.saver import Saver
 from hpcdl.trainer.fit.best import Best
 from hpcdl.trainer.fit.steps import Pace, Stepper
 from hpcdl.trainer.runtime.log import say
+from hpcdl.trainer.runtime.together import together_of
 
 
 class Training:
     """Trains from the last checkpoint, if there is one, to the end, and saves on the way.
+
+    On several workers, worker 0 says what depends on its clock and on files: when to stop and to
+    save, and how many steps a call does. All else is a function of what is equal on all of them.
 
     The end is that of the last epoch, or of the one at which `best` gives up.
 
@@ -49,6 +53,7 @@ class Training:
         self._validate = validate
         self._best = best
         self._pace = pace or Pace()
+        self._together = together_of(stepper.strategy)
 
     def run(self) -> Dict[str, Any]:
         """Train to the end; returns the final state.
@@ -59,18 +64,23 @@ class Training:
         """
         saver = self._saver
         state = self.state = saver.restore()
-        self._run_dir.keep_metrics(self._epochs_done())
+        if self._together.first:
+            self._run_dir.keep_metrics(self._epochs_done())
         try:
             while not self._over():
-                if self._run_dir.stop_requested():
+                stop, most = self._together.first_says(
+                    [self._run_dir.stop_requested(), self._pace.steps()]
+                )
+                if stop:
                     self._stop()
                 if self._between_epochs():
                     self._stepper.model.reset_metrics()
                     state["epoch_s"] = 0.0
-                self._advance()
+                self._advance(int(most))
                 if self._between_epochs():
                     self._end_epoch()
-                if saver.due(state["step"]) and not self._over():
+                due = self._together.first_says([saver.due(state["step"])])[0]
+                if due and not self._over():
                     saver.save(state)
             saver.finish(state)
         finally:
@@ -87,14 +97,15 @@ class Training:
     def _over(self) -> bool:
         return bool(self.state["stopped_early"]) or self.state["step"] >= self._stepper.total
 
-    def _advance(self) -> None:
-        """Call the stepper: about a second of training, or less up to the next checkpoint."""
+    def _advance(self, most: int) -> None:
+        """Call the stepper: `most` steps, or less up to the next checkpoint."""
         state, stepper = self.state, self._stepper
         started = time.perf_counter()
         if stepper.plateau is not None:
             stepper.rate_scale = stepper.plateau.scale(state)
-        most = self._saver.steps_left(state["step"], self._pace.steps())
-        steps, full_batches, loss = stepper(state["step"], most)
+        steps, full_batches, loss = stepper(
+            state["step"], self._saver.steps_left(state["step"], most)
+        )
         seconds = time.perf_counter() - started
         if full_batches:
             self._pace.took(steps, seconds)
@@ -107,7 +118,7 @@ class Training:
     def _end_epoch(self) -> None:
         """Write the epoch's metrics, and let the schedule and `best` judge them."""
         state, stepper, best = self.state, self._stepper, self._best
-        compat.average_replicas(stepper.model, stepper.strategy)
+        compat.average_replicas(stepper.model, self._together)
         metrics = self._write_metrics()
         if stepper.plateau is not None:
             stepper.plateau.judge(state, metrics)
@@ -124,6 +135,8 @@ class Training:
         metrics = compat.metric_results(model)
         for name, value in self._validate().items():
             metrics["val_" + name] = value
+        # By them the best epoch, a lower rate and an early end are chosen
+        metrics = dict(zip(metrics, self._together.first_says(list(metrics.values()))))
         images_per_s = stepper.rows / seconds
         line = {
             "epoch": epoch,
@@ -134,7 +147,8 @@ class Training:
         rate = compat.learning_rate(model)
         if rate is not None:
             line["learning_rate"] = rate  # of the epoch's last step
-        self._run_dir.append_metrics(dict(line, time=time.time(), **metrics))
+        if self._together.first:
+            self._run_dir.append_metrics(dict(line, time=time.time(), **metrics))
         values = "  ".join("{} {:.4f}".format(name, value) for name, value in metrics.items())
         say(
             "epoch {}/{}  {}  {:.1f} s  {:,.0f} images/s".format(
@@ -147,6 +161,7 @@ class Training:
         """Save the state and end."""
         self._run_dir.heartbeat(phase="saving")
         self._saver.finish(self.state)
+        self._together.wait_for_all()  # who ends earlier would end worker 0 as it writes
         self._run_dir.heartbeat(phase="stopped", **self._saver.news())
         place = "step {:,} of {:,}".format(self.state["step"], self._stepper.total)
         raise Stopped(

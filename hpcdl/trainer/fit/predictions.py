@@ -10,10 +10,11 @@ import tensorflow as tf
 from hpcdl.contract import run_files
 from hpcdl.contract.atomic import replacing
 from hpcdl.trainer.dataset.looks import looks
-from hpcdl.trainer.dataset.source import Source, my_share
+from hpcdl.trainer.dataset.source import Slice, Source, my_share
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.runtime.log import say
+from hpcdl.trainer.runtime.together import Together, together_of
 
 FILE = run_files.PREDICTIONS
 PICTURES = 24  # of mistakes
@@ -40,10 +41,13 @@ class Predictor:
         self.source = source
         self.batch_rows = batch_rows
         self._logits = logits
+        self.together = together_of(strategy)
         self._step = tf.function(self._batch)
 
     def _batch(self, item: Any) -> Any:
         outputs = self._strategy.run(self._replica, args=(item,))
+        if not self.together.alone:
+            return (self._strategy.gather(outputs, axis=0),)
         return self._strategy.experimental_local_results(outputs)
 
     def _replica(self, item: Any) -> Any:
@@ -90,17 +94,25 @@ class Predictor:
 class _Looks:
     """What the images of a source look like, item by item."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, together: Together) -> None:
         self._source = source
+        self._together = together
         self._parts: List[Any] = []
 
     def add(self, item: Any) -> None:
+        whole = item if isinstance(item, Slice) else Slice(item, 0, 0)
         with tf.device("CPU:0"):
-            images, _ = self._source.take(item)
-        self._parts.append(looks(images.numpy()))
+            images, _ = self._source.take(whole.item)
+        own = looks(images.numpy())
+        if self._together.alone:
+            self._parts.append(own)
+            return
+        of_batch = np.zeros((whole.rows, *own.shape[1:]), own.dtype)
+        of_batch[whole.first : whole.first + len(own)] = own
+        self._parts.append(of_batch)
 
     def array(self) -> Any:
-        return np.concatenate(self._parts)
+        return self._together.put_together(np.concatenate(self._parts))
 
 
 def _are_probabilities(values: Any) -> bool:
@@ -138,7 +150,7 @@ def predicted(
         log says so.
     """
     every_row = np.arange(len(labels), dtype=np.int32)
-    image_looks = _Looks(source)
+    image_looks = _Looks(source, predictor.together)
     sees_images = predictor.source is source  # not features
     on_item = image_looks.add if sees_images else None
     probabilities = predictor(every_row, classes, run_dir.heartbeat, on_item)
@@ -161,7 +173,9 @@ def predicted(
 
 
 def write_predictions(run_dir: RunDir, arrays: Dict[str, Any]) -> None:
-    """Write predictions.npz, which holds these arrays by name."""
+    """Write predictions.npz, which holds these arrays by name. Worker 0 does it for all."""
+    if run_dir.rank:
+        return
     keep_trying(FILE, lambda: _save_aside(run_dir.path(FILE), arrays))
 
 
@@ -187,7 +201,7 @@ def least_certain_rows(probabilities: Any, besides: Any) -> Any:
 def _pictures(source: Source, rows: Any) -> Any:
     # Without a mistake, one image is read anyway: an array without rows needs the right shape
     read_rows = rows if len(rows) else np.zeros(1, np.int32)
-    items = source.each(read_rows, len(read_rows))
+    items = source.each_whole(read_rows, len(read_rows))
     images = tf.concat([source.take(item)[0] for item in items], 0)
     images = images[: len(rows)]
     if max(images.shape[1:3]) > PICTURE_PIXELS:

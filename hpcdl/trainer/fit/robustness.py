@@ -62,6 +62,7 @@ class _Attacker:
 
     def __init__(self, session: Session, model: Any, source: Source, labels: Any) -> None:
         self._run, self._run_dir = session.run, session.run_dir
+        self._together = session.together
         self._source, self._labels = source, labels
         self._logits = session.run.model.output == "logits"
         self._batch_rows = min(_BATCH_ROWS, session.run.train.batch_size)
@@ -96,13 +97,15 @@ class _Attacker:
             NotMeasuredError: hardly any.
         """
         batch = rows[: self._batch_rows]
-        images, numbers = self._take(next(self._source.each(batch, len(batch))), batch)
+        images, numbers = self._take(next(self._source.each_whole(batch, len(batch))), batch)
         attack = Attack(self._run.test.attack[0], 1, self._logits)
         attacked(self._model, images, numbers, attack)  # traces the graph
         started = time.perf_counter()
         attacked(self._model, images, numbers, attack).numpy()
         row_s = (time.perf_counter() - started) / len(batch)
         passes = (1 + PGD_STEPS) * len(self._run.test.attack)
+        # Of worker 0: the model may ask all of them for its averages
+        row_s = self._together.first_says([row_s])[0]
         affordable = int(_MOST_S / (row_s * passes))
         if affordable < min(_FEWEST_ROWS, len(rows)):
             raise NotMeasuredError(
@@ -116,7 +119,7 @@ class _Attacker:
         """The share of the rows that the model gets right; without an attack, as they are."""
         right: List[Any] = []
         first = 0
-        for item in self._source.each(rows, self._batch_rows):
+        for item in self._source.each_whole(rows, self._batch_rows):
             size = int(tf.nest.flatten(item)[0].shape[0])
             batch = rows[first : first + size]
             images, numbers = self._take(item, batch)
@@ -148,7 +151,7 @@ class _Attacker:
             NotMeasuredError: somebody asks it to end; the model is to be saved first.
         """
         self._run_dir.heartbeat()
-        if self._run_dir.stop_requested():
+        if self._together.first_says([self._run_dir.stop_requested()])[0]:
             raise NotMeasuredError("the run was asked to end")
 
 

@@ -16,6 +16,7 @@ from typing import (
     Tuple,
 )
 
+import numpy as np
 import tensorflow as tf
 
 from hpcdl.contract.errors import UserCodeError
@@ -24,11 +25,12 @@ from hpcdl.trainer import compat
 from hpcdl.trainer.dataset import augment
 from hpcdl.trainer.dataset.balance import Balance
 from hpcdl.trainer.dataset.load import epoch_order
-from hpcdl.trainer.dataset.source import my_share, with_answers
+from hpcdl.trainer.dataset.source import my_rows, my_share, with_answers
 from hpcdl.trainer.fit.adversarial import Adversary
 from hpcdl.trainer.fit.pruning import Pruner
 from hpcdl.trainer.fit.schedule import Plateau, Rate, grown, rate_of
 from hpcdl.trainer.runtime.log import say
+from hpcdl.trainer.runtime.together import together_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,6 +124,7 @@ class Stepper:
     ) -> None:
         self.model = model
         self.strategy = strategy
+        self._together = together_of(strategy)
         self.rows = data.rows_per_epoch
         self.epochs = train.epochs
         self._data = data
@@ -143,7 +146,9 @@ class Stepper:
         if self._jit:
             say("jit: XLA compiles the steps")
             self._train_step = tf.function(model.train_step, jit_compile=True)
-        self._random_states = compat.random_states(model, train.seed, strategy, whole)
+        self._random_states = compat.random_states(
+            model, train.seed, strategy, whole, self._together.from_replica
+        )
         self._call = tf.function(self._graph)
         self._epoch = -1
         self._order: Any = None
@@ -258,15 +263,34 @@ class Stepper:
             if self._pruner is not None:
                 self._pruner.after(step, pruned)
             losses = self.strategy.experimental_local_results(result)
-            step_loss = tf.add_n(losses) / self.strategy.num_replicas_in_sync
+            step_loss = tf.add_n(losses) / self._together.here
             healthy = bad_step < 0
             loss = tf.where(healthy, step_loss, loss)
             bad_step = tf.where(healthy & ~tf.math.is_finite(step_loss), step, bad_step)
-        return bad_step, loss
+        return self._of_all_workers(bad_step, loss)
+
+    def _of_all_workers(self, bad_step: Any, loss: Any) -> Tuple[Any, Any]:
+        """The first bad step of any worker and its loss; without one, -1 and the mean loss.
+
+        A worker's own rows tell it that its weights are ruined a step before the others see it.
+        """
+        if self._together.alone:
+            return bad_step, loss
+        own = tf.stack([tf.cast(bad_step, tf.float64), tf.cast(loss, tf.float64)])
+        workers = self._together.of_each_worker(own)
+        bad_steps, losses = workers[:, 0], tf.cast(workers[:, 1], tf.float32)
+        ordered = tf.where(bad_steps < 0, tf.constant(np.inf, tf.float64), bad_steps)
+        worst = tf.argmin(ordered)
+        is_bad = bad_steps[worst] >= 0
+        bad_step = tf.where(is_bad, tf.cast(bad_steps[worst], tf.int64), -1)
+        return bad_step, tf.where(is_bad, losses[worst], tf.reduce_mean(losses))
 
     def _replica(self, batch: Any, step: Any, batch_rows: int) -> Any:
         """One step of one replica; returns the mean loss of the epoch so far."""
-        (item, drawn), share_weight = my_share(batch)
+        item, drawn = batch
+        item, share_weight = my_share(item)
+        first, last, _ = my_rows(batch_rows)
+        drawn = tf.nest.map_structure(lambda numbers: numbers[first:last], drawn)
         images, labels = self._source.take(item)
         numbers = self._source.class_numbers(labels)
         if self._data.augmentation:

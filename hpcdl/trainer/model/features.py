@@ -61,6 +61,7 @@ class Features:
         self.feed = source.feed
         self.pull = source.pull
         self.each = source.each
+        self.each_whole = source.each_whole
         self.blaming = source.blaming
         self.class_numbers = source.class_numbers
         self._source = source
@@ -127,6 +128,9 @@ class FeatureStore:
         shape = tuple(self._frozen.output_shape[1:])
         rows = train.rows + test.rows
         size = 4 * rows * int(np.prod(shape))
+        if not session.together.alone:
+            say("features: computed again in each epoch: the nodes do not share them")
+            return self._computing(train, test)
         if not machine.fits(2 * size):  # twice, while TensorFlow takes its own copy
             say(
                 "features: {:,.0f} MB for {:,} images do not fit into memory "

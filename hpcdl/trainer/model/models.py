@@ -21,6 +21,7 @@ from hpcdl.contract.spec import (
 )
 from hpcdl.trainer import compat
 from hpcdl.trainer.model.backbone import add_backbone
+from hpcdl.trainer.runtime.peers import peer_lost
 
 
 def build(spec: ModelSpec, image_shape: Tuple[int, ...], classes: int) -> Any:
@@ -175,7 +176,7 @@ def _from_function(spec: FunctionSpec, image_shape: Tuple[int, ...], classes: in
 def blame_user_code(spec: ModelSpec, failed: str) -> Iterator[None]:
     """Turn what goes wrong inside into a `UserCodeError` if the model is the user's own.
 
-    A lack of memory is left as it is: no code is to blame.
+    A lack of memory is left as it is, and so is the end of another worker: no code is to blame.
     """
     if not isinstance(spec, FunctionSpec):
         yield
@@ -185,6 +186,9 @@ def blame_user_code(spec: ModelSpec, failed: str) -> Iterator[None]:
     except (TrainingError, SpecError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except (Exception, SystemExit) as error:
+        lost = peer_lost(error)
+        if lost is not None:
+            raise lost from error
         message = "model.function {} {}: {}: {}".format(
             spec.function, failed, type(error).__name__, error
         )

@@ -39,8 +39,8 @@ def answers_for(session: Session, train: Source) -> Optional[Any]:
     """A teacher's answers for all rows of the train part, float32 (rows, classes).
 
     They are computed once. What was computed is in the run folder until the run is done, as
-    features are. With data.augment the teacher must see each epoch's images: then there are none
-    here, and `in_step` gives them.
+    features are. With data.augment the teacher must see each epoch's images, and several workers
+    do not share what was computed: then there are none here, and `in_step` gives them.
 
     Raises:
         Stopped: the stop file appeared; what was computed is saved.
@@ -48,7 +48,7 @@ def answers_for(session: Session, train: Source) -> Optional[Any]:
     """
     run = session.run
     others = find_teachers(run, session.dataset)
-    if not others or run.data.augment:
+    if not others or _answers_in_step(session):
         return None
     with session.strategy.scope():
         teachers = other_runs.Teachers(others, session.dataset.image_shape)
@@ -65,12 +65,19 @@ def answers_for(session: Session, train: Source) -> Optional[Any]:
     return values
 
 
+def _answers_in_step(session: Session) -> bool:
+    return bool(session.run.data.augment) or not session.together.alone
+
+
 def in_step(session: Session) -> Optional[Callable[[Any], Any]]:
     """What a teacher answers for a batch of images; None if its answers are computed before."""
     run = session.run
-    if run.train.distill is None or not run.data.augment:
+    if run.train.distill is None or not _answers_in_step(session):
         return None
     others = find_teachers(run, session.dataset)
-    say("teacher: it answers in each step, for the images as data.augment changes them")
+    reason = "for the images as data.augment changes them"
+    if not run.data.augment:
+        reason = "as the nodes do not share its answers"
+    say("teacher: it answers in each step, {}".format(reason))
     with session.strategy.scope():
         return other_runs.Teachers(others, session.dataset.image_shape).answers

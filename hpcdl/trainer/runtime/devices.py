@@ -6,14 +6,18 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, List, Optional
+from typing import Any, Callable, List, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from hpcdl.contract.errors import DeviceError
 from hpcdl.contract.spec import DeviceSpec
+from hpcdl.contract.workers import Workers
+from hpcdl.trainer import compat
 from hpcdl.trainer.runtime.log import say
+from hpcdl.trainer.runtime.peers import peer_lost
+from hpcdl.trainer.runtime.together import Together, together_of
 
 ALL_REDUCE_S = 60.0  # for the first all-reduce; HPCDL_ALL_REDUCE_S takes its place
 _UNBOUNDED = "cuda_malloc_async"  # CUDA's own allocator
@@ -35,20 +39,30 @@ class Devices:
     names: List[str]
     emulated: bool
 
+    @property
+    def together(self) -> Together:
+        """What the replicas tell each other."""
+        return together_of(self.strategy)
 
-def choose_devices(spec: DeviceSpec) -> Devices:
+
+def choose_devices(spec: DeviceSpec, workers: Optional[Workers] = None) -> Devices:
     """Take the devices that the run asks for. Must be called before TensorFlow starts any device.
 
+    Args:
+        spec: what this worker has.
+        workers: the workers of the run; None if it has one.
+
     Raises:
-        DeviceError: when TensorFlow sees another number of GPUs than spec.
+        DeviceError: TensorFlow sees another number of GPUs than spec, or not all workers come.
     """
+    workers = workers or Workers()
     gpus = tf.config.list_physical_devices("GPU")
     if spec.gpus == 0 or spec.emulate:
         tf.config.set_visible_devices([], "GPU")
     if spec.gpus == 0:
-        return _devices(["CPU:0"], ["CPU"], False)
+        return _devices(["CPU:0"], ["CPU"], False, workers)
     if spec.emulate:
-        return _emulate(spec.gpus)
+        return _emulate(spec.gpus, workers)
     if len(gpus) != spec.gpus:
         raise _other_number_of_gpus(spec.gpus, len(gpus))
     for gpu in gpus:
@@ -57,7 +71,8 @@ def choose_devices(spec: DeviceSpec) -> Devices:
     for gpu in gpus:  # only then: to ask for details may start the devices
         details = tf.config.experimental.get_device_details(gpu)
         models.append(details.get("device_name", "unknown model"))
-    return _devices(["GPU:{}".format(index) for index in range(len(gpus))], models, False)
+    names = ["GPU:{}".format(index) for index in range(len(gpus))]
+    return _devices(names, models, False, workers)
 
 
 def _bound_memory(gpu: Any, memory_mb: Optional[int]) -> None:
@@ -96,7 +111,7 @@ def _other_number_of_gpus(expected: int, visible: int) -> DeviceError:
     return DeviceError(message.format(expected, visible, value), remedy.format(expected))
 
 
-def _emulate(count: int) -> Devices:
+def _emulate(count: int, workers: Workers) -> Devices:
     message = (
         "EMULATED: {} logical CPU devices stand in for {} GPUs; the figures say nothing about GPUs"
     )
@@ -105,20 +120,80 @@ def _emulate(count: int) -> Devices:
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * count
     )
-    return _devices(["CPU:{}".format(index) for index in range(count)], ["emulated"] * count, True)
+    names = ["CPU:{}".format(index) for index in range(count)]
+    return _devices(names, ["emulated"] * count, True, workers)
 
 
-def _devices(devices: List[str], models: List[str], emulated: bool) -> Devices:
+def _devices(devices: List[str], models: List[str], emulated: bool, workers: Workers) -> Devices:
     names = []
     for device, model in zip(devices, models):
         name = device
         if not device.startswith(model):  # CPU:0 CPU would say nothing new
             name = "{} {}".format(device, model)
         names.append(name)
+    if workers.count > 1:
+        return _over_workers(devices, names, emulated, workers)
     if len(devices) == 1:
         return Devices(tf.distribute.get_strategy(), "default", 1, names, emulated)
     strategy = tf.distribute.MirroredStrategy(devices)
     return Devices(strategy, "MirroredStrategy", len(devices), names, emulated)
+
+
+def _over_workers(
+    devices: List[str], names: List[str], emulated: bool, workers: Workers
+) -> Devices:
+    """The devices of all workers, each of which has as many as this one.
+
+    Raises:
+        DeviceError: this Keras cannot; or not all workers have come in time.
+        PeerLost: TensorFlow says so.
+    """
+    compat.check_several_workers()
+    say("worker {} of {}: {}".format(workers.rank, workers.count, ", ".join(workers.addresses)))
+    problem = compat.bound_waiting(workers.count)
+    if problem:
+        message = "TensorFlow's own limits hold for a worker that does not answer ({})"
+        say(message.format(problem))
+    own = [name for name in devices if name.startswith("CPU")]
+    strategies: List[Any] = []
+    limit_s = compat.REGISTER_S + _limit_s()
+    if not _in_time(lambda: strategies.append(compat.multi_worker_strategy(own)), limit_s):
+        message = "not all of the {} workers ({}) have come in {:g} s"
+        raise DeviceError(
+            message.format(workers.count, ", ".join(workers.addresses), limit_s),
+            "the logs of the others say why; a firewall between the nodes is one reason",
+        )
+    every_name = []
+    for rank in range(workers.count):
+        every_name += ["worker {} {}".format(rank, name) for name in names]
+    name = "MultiWorkerMirroredStrategy"
+    return Devices(strategies[0], name, len(every_name), every_name, emulated)
+
+
+def _limit_s() -> float:
+    return float(os.environ.get("HPCDL_ALL_REDUCE_S", ALL_REDUCE_S))
+
+
+def _in_time(work: Callable[[], None], limit_s: float) -> bool:
+    """Do something that may never end; returns whether it has ended after `limit_s` seconds.
+
+    Raises:
+        Exception: what it raised.
+    """
+    errors: List[Exception] = []
+
+    def noting() -> None:
+        try:
+            work()
+        except Exception as error:  # raised below, in the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=noting, name="devices", daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if errors:
+        raise errors[0]
+    return not thread.is_alive()
 
 
 def check_all_reduce(devices: Devices) -> None:
@@ -130,23 +205,19 @@ def check_all_reduce(devices: Devices) -> None:
 
     Raises:
         DeviceError: the sums are wrong, or missing after ALL_REDUCE_S seconds.
+        PeerLost: another worker has ended meanwhile.
     """
     if devices.replicas == 1:
         return
-    limit_s = float(os.environ.get("HPCDL_ALL_REDUCE_S", ALL_REDUCE_S))
+    limit_s = _limit_s()
     array = tf.constant(np.arange(_FLOATS) % 251, tf.float32)
     # First each device alone, without a limit: a GPU may be slow to start.
     for device in devices.strategy.extended.worker_devices:
         with tf.device(device):
             float(tf.reduce_sum(array))
     faults: List[str] = []
-    thread = threading.Thread(
-        target=_add_up, args=(devices, array, faults), name="all-reduce", daemon=True
-    )
     started = time.perf_counter()
-    thread.start()
-    thread.join(limit_s)
-    if thread.is_alive():
+    if not _in_time(lambda: _add_up(devices, array, faults), limit_s):
         faults = ["does not end: it has had {:g} s".format(limit_s)]
     if faults:
         message = "an all-reduce over {} replicas ({}) {}"
@@ -163,6 +234,9 @@ def _add_up(devices: Devices, array: Any, faults: List[str]) -> None:
         call = tf.function(lambda x: devices.strategy.run(_sum, args=(x,)), autograph=False)
         sums = [copy.numpy() for copy in devices.strategy.experimental_local_results(call(array))]
     except Exception as error:  # whatever it is, training would fail as well
+        lost = peer_lost(error)
+        if lost is not None:
+            raise lost from error
         message = (str(error).strip() or type(error).__name__).splitlines()[0]
         faults.append("fails: {}".format(message))
         return

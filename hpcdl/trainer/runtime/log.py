@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import io
 import os
+import signal
 import sys
 import warnings
 from typing import IO, Any, Iterator, Optional, cast
@@ -65,6 +66,11 @@ def separate_noise(noise_log: str) -> None:
     os.dup2(_noise.fileno(), 2)
     faulthandler.enable(file=sys.stderr)
     warnings.showwarning = _show_warning
+
+
+def show_stacks_on_request() -> None:
+    """From here on, SIGUSR1 writes the stacks of all threads to the log, and ends nothing."""
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
 
 
 def _show_warning(
