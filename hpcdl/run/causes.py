@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 
 from hpcdl.contract import exit_status
+from hpcdl.contract.errors import PeerLost
 from hpcdl.run import states
 from hpcdl.run.tracebacks import Raised, Traceback, last_traceback, own_lines
 
@@ -124,9 +125,9 @@ def of_ending(end: Ending) -> Outcome:
         return Outcome(states.TERMINATED)
     if 0 < number < 65:
         return _of_signal(number, end)
-    if _IMAGE_GONE.search(_decisive(end)):
-        message = "files that it read went away, its image's most likely (squashfuse was killed)"
-        return Outcome(_state_of_cut(end), "internal", message)
+    cut = _what_cut(end)
+    if cut is not None:
+        return Outcome(_state_of_cut(end), "internal", cut)
     if end.status == 255 and _NO_CONTAINER.search(_last_lines(end.log)):
         return Outcome(states.FAILED, "spec", "the container did not start")
     if end.oom_kills and (end.script or end.status == exit_status.EXIT_INTERNAL):
@@ -165,6 +166,15 @@ def _why_stopped(end: Ending) -> str:
     if end.near_the_end:
         return states.TIME_LIMIT
     return states.PREEMPTED if end.in_slurm else states.STOPPED
+
+
+def _what_cut(end: Ending) -> str | None:
+    """What went away under a program; None if nothing did."""
+    if end.failure_kind == PeerLost.kind:
+        return "the workers on its nodes lost each other"
+    if _IMAGE_GONE.search(_decisive(end)):
+        return "files that it read went away, its image's most likely (squashfuse was killed)"
+    return None
 
 
 def _state_of_cut(end: Ending) -> str:
