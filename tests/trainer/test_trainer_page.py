@@ -102,7 +102,8 @@ def write(tf, tmp_path_factory):
         labels[:2] = 1
         test = TestImages(images, labels, trained)
         path = folder / "model.html"
-        make_page(tflite(tf, model, shape), str(folder / "model.json"), test, str(path))
+        known = np.rint(images * 255).astype(np.uint8)
+        make_page(tflite(tf, model, shape), str(folder / "model.json"), test, known, str(path))
         return path
 
     return write
@@ -160,7 +161,7 @@ def test_page_asks_no_server(opened, grey):
     wait(page, "window.refused")
 
     assert page.requests() == [] or all(url.startswith("blob:") for url in page.requests())
-    assert "http" not in grey.read_text().replace("http-equiv", "")
+    assert "http" not in grey.read_text("utf-16").replace("http-equiv", "")
 
 
 @pytest.mark.parametrize("width", [390, 1280])

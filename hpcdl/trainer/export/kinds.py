@@ -143,7 +143,7 @@ def _make_page(subject: Subject, path: str) -> None:
     subject.converter.convert("tflite", path)
     with open(path, "rb") as file:
         content = file.read()
-    make_page(content, subject.about, subject.test, path)
+    make_page(content, subject.about, subject.test, subject.representative, path)
 
 
 def _run_page(path: str, subject: Subject) -> Runner:

@@ -7,9 +7,12 @@ https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/li
 from __future__ import annotations
 
 import struct
-from typing import List, NamedTuple, Tuple
+from typing import Any, List, NamedTuple, Tuple
+
+import numpy as np
 
 _FLOAT32 = 0  # TensorType
+_ARRAYS = {_FLOAT32: "<f4", 2: "<i4"}
 
 
 class Weights(NamedTuple):
@@ -24,11 +27,16 @@ class Weights(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One step of the graph: the number in BuiltinOperator, and the name of a custom operation."""
+    """One step of the graph: the number in BuiltinOperator, and the name of a custom operation.
+
+    options: where the table of its options lies in the file; 0: it has none.
+    """
 
     code: int
     custom: str
     inputs: List[int]
+    outputs: List[int]
+    options: int
 
 
 class LiteFile:
@@ -47,7 +55,9 @@ class LiteFile:
             code = codes[self._number(step, 0, "I")]
             # Files from before 2020 have the number in one byte: field 0
             number = max(self._number(code, 0, "b"), self._number(code, 3, "i"))
-            self.operations.append(Operation(number, self._text(code, 1), self._numbers(step, 1)))
+            places = (self._numbers(step, 1), self._numbers(step, 2), self._follow(step, 4))
+            self.operations.append(Operation(number, self._text(code, 1), *places))
+        self.inputs, self.outputs = self._numbers(graph, 1), self._numbers(graph, 2)
 
     def weights(self, tensor: int) -> Weights:
         """Where a tensor's values lie; start 0: it is not a float32 constant."""
@@ -58,6 +68,25 @@ class LiteFile:
         if not data or self._number(table, 1, "b") != _FLOAT32 or not self._read("I", data):
             return Weights(0, shape)
         return Weights(data + 4, shape)
+
+    def constant(self, tensor: int) -> Any:
+        """A tensor's values as an array; None: it is computed, or neither float32 nor int32."""
+        table = self._tensors[tensor]
+        data = self._follow(self._buffers[self._number(table, 2, "I")], 0)
+        kind = _ARRAYS.get(self._number(table, 1, "b"))
+        if not data or kind is None:
+            return None
+        shape = self.shape(tensor)
+        return np.frombuffer(self._content, kind, int(np.prod(shape)), data + 4).reshape(shape)
+
+    def shape(self, tensor: int) -> Tuple[int, ...]:
+        """A tensor's shape, for one image."""
+        return tuple(self._numbers(self._tensors[tensor], 0))
+
+    def option(self, operation: Operation, field: int, form: str, standard: int = 0) -> int:
+        """A number among an operation's options; form as in struct."""
+        place = self._field(operation.options, field) if operation.options else 0
+        return self._read(form, place) if place else standard
 
     def _read(self, form: str, place: int) -> int:
         value: int = struct.unpack_from("<" + form, self._content, place)[0]

@@ -15,13 +15,17 @@ import numpy as np
 from hpcdl.trainer.export.errors import NotExported
 from hpcdl.trainer.export.lite_file import LiteFile
 from hpcdl.trainer.export.lite_names import OPERATION_NAMES
-from hpcdl.trainer.export.page_text import engine, operations, page_text
+from hpcdl.trainer.export.page_errors import errors_of_weights
+from hpcdl.trainer.export.page_text import ENCODING, bytes_in_page, engine, operations, page_text
 from hpcdl.trainer.export.page_weights import Rounded, Rounding, deflated
 
 _CLOSE = 0.0008  # difference of a probability that needs no more bits
 _MOST_BYTES = 4_000_000  # of a page, unless the model is larger than such a page can hold ...
 _BYTES_A_WEIGHT = 1.75  # ... which then gets this many
-_FEWEST_BITS, _MOST_BITS, _STEP_BITS = 8.5, 14.0, 0.5
+_FEW_BITS, _MANY_BITS = 8.5, 20.0  # of a weight, on average: where a search starts and ends
+_FIRST_SIZE, _FINER = -12.0, 0.5  # of an error: see `page_weights.Rounding`
+_MOST_TRIES = 4
+_USED_BITS = 7.5  # of a byte of the page
 _MANY_WEIGHTS = 500_000  # trying all numbers of bits would take long
 _MOST_SAMPLES = 12
 _SAMPLE_BYTES = 200_000  # of all samples, before they are packed; at least four are shown
@@ -38,11 +42,13 @@ class Tested:
     images: uint8 (rows, height, width, channels).
     labels: int (rows,).
     probabilities: float32 (rows, classes), of the trained model.
+    known: uint8 (any, height, width, channels), of the train part: what the rounding is fitted to.
     """
 
     images: Any
     labels: Any
     probabilities: Any
+    known: Any
 
 
 @dataclass
@@ -77,7 +83,7 @@ def write_page(
     _check_can_run(tflite, about["shape"])
     rows = _shown(tested)
     extra = _extra(tested, rows, run, tflite)
-    rounded, facts = _rounded(tflite, tested, run, len(page_text(b"", extra, about, {})))
+    rounded, facts = _rounded(tflite, tested, run, 2 * len(page_text(b"", extra, about, {})))
     checked = {
         "images": facts.rows,
         "worst": facts.difference,
@@ -92,7 +98,7 @@ def write_page(
         **_drawing(tested.images),
     }
     text = page_text(rounded.stored, extra, about, described)
-    with open(path, "w", encoding="utf-8") as file:
+    with open(path, "w", encoding=ENCODING) as file:
         file.write(text)
     return facts
 
@@ -145,22 +151,44 @@ def _rounded(
     Args:
         other_bytes: of the page, without the weights.
     """
-    rounding = Rounding(tflite)
-    most = max(_MOST_BYTES - other_bytes, int(rounding.weights * _BYTES_A_WEIGHT))
-    tried: List[Rounded] = []
-    for bits in np.arange(_FEWEST_BITS, _MOST_BITS, _STEP_BITS):
-        rounded = rounding.rounded(float(bits))
-        if tried and len(deflated(rounded.stored)) * 5 // 4 > most:
+    rounding = Rounding(tflite, errors_of_weights(tflite, _scaled(tested.known)))
+    weights = max(1, rounding.weights)
+    most = max(_MOST_BYTES - other_bytes, int(weights * _BYTES_A_WEIGHT))
+    # One size of the errors says how many bits the others cost: half an error is one bit a weight
+    first = _bytes_in_page(rounding.rounded(_FIRST_SIZE))
+    if weights > _MANY_WEIGHTS:
+        rounded = _largest_that_fits(rounding, most, first)
+        return rounded, _compared(rounded, tested, run)
+    size = _FIRST_SIZE - (_FEW_BITS - first * _USED_BITS / weights)
+    end = size - (_MANY_BITS - _FEW_BITS)
+    tried: List[Tuple[Rounded, PageFacts]] = []
+    while size > end:
+        rounded = rounding.rounded(size)
+        if tried and _bytes_in_page(rounded) > most:
             break
-        tried.append(rounded)
-        if rounding.weights > _MANY_WEIGHTS:
-            tried = tried[-2:]
-            continue
-        facts = _compared(rounded, tested, run)
-        if facts.difference <= _CLOSE:
-            return rounded, facts
-    compared = [(rounded, _compared(rounded, tested, run)) for rounded in tried]
-    return min(compared, key=lambda pair: pair[1].difference)
+        tried.append((rounded, _compared(rounded, tested, run)))
+        if tried[-1][1].difference <= _CLOSE:
+            break
+        size -= _FINER
+    return min(tried, key=lambda pair: pair[1].difference)
+
+
+def _largest_that_fits(rounding: Rounding, most: int, first: int) -> Rounded:
+    """The smallest errors that fit into so many bytes of the page, almost."""
+    size, used = _FIRST_SIZE, first
+    rounded = Rounded(b"", b"", [])
+    for _ in range(_MOST_TRIES):
+        # Aims at a little less, for bytes grow not quite evenly
+        size -= (most * 0.997 - used) * _USED_BITS / rounding.weights
+        rounded = rounding.rounded(size)
+        used = _bytes_in_page(rounded)
+        if most * 0.985 < used <= most:
+            break
+    return rounded
+
+
+def _bytes_in_page(rounded: Rounded) -> int:
+    return bytes_in_page(len(deflated(rounded.stored)))
 
 
 def _compared(rounded: Rounded, tested: Tested, run: Run) -> PageFacts:

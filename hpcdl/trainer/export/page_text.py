@@ -1,4 +1,9 @@
-"""The text of the page that holds a model: its template, styles and programs from `web/`."""
+"""The text of the page that holds a model: its template, styles and programs from `web/`.
+
+A page is UTF-16: a letter of it takes two bytes and holds 15 bits of the model; in UTF-8, two bytes
+hold 13. The file starts with a byte order mark. It tells browsers the encoding, whatever a server
+says: https://encoding.spec.whatwg.org/#decode
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,16 @@ import re
 import zlib
 from typing import Any, Dict, Tuple
 
+import numpy as np
+
 from hpcdl.trainer.export.page_weights import deflated, restored
 
 _WEB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")
 _ENGINE = ("model.js", "convolution.js", "operations.js", "worker.js")  # runs next to the page
-_SCRIPT = ("base85.js", "images.js", "drawing.js", "page.js")
+ENCODING = "utf-16"
+# U+3400 to U+B3FF are letters of Chinese, Yi and Korean: no sign of markup, none that is invisible
+_LETTER_BITS, _FIRST_LETTER = 15, 0x3400
+_SCRIPT = ("letters.js", "images.js", "drawing.js", "page.js")
 
 
 def operations() -> Dict[int, str]:
@@ -41,8 +51,8 @@ def page_text(stored: bytes, extra: bytes, about: Dict[str, Any], facts: Dict[st
     script, style = _code(_SCRIPT), _slim(_read("page.css"))
     facts = {"shape": about["shape"], "classes": about["class_names"], **facts}
     parts = {
-        "SCRIPT_HASH": _hash(script),
-        "STYLE_HASH": _hash(style),
+        "SCRIPT_HASHES": _hashes(script),
+        "STYLE_HASHES": _hashes(style),
         "NAME": html.escape(about["name"]),
         "ABOUT": html.escape(_test_in_words(about)),
         "MADE": html.escape(_origin_in_words(about)),
@@ -89,22 +99,48 @@ def _slim(text: str) -> str:
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _hashes(text: str) -> str:
+    """What a policy allows: the text's hash, which is of UTF-8, and of what the file holds.
+
+    WebKit has taken the file's encoding; https://www.w3.org/TR/CSP3/#match-element-to-source-list
+    """
+    hashes = []
+    for encoded in (text.encode(), text.encode("utf-16-le")):
+        digest = base64.b64encode(hashlib.sha256(encoded).digest()).decode()
+        hashes.append("'sha256-{}'".format(digest))
+    return " ".join(hashes)
+
+
+def bytes_in_page(count: int) -> int:
+    """How many bytes of the file hold so many bytes."""
+    return -(-count * 8 // _LETTER_BITS) * 2
 
 
 def _in_letters(content: bytes) -> str:
-    """Their number, and the bytes in base 85: 5 letters for 4 bytes, and none opens a tag."""
-    letters = base64.b85encode(content, pad=True).decode().replace("<", ",")
+    """Their number, and the bytes as letters of 15 bits."""
+    bits: Any = np.unpackbits(np.frombuffer(content, np.uint8))
+    bits = np.pad(bits, (0, -len(bits) % _LETTER_BITS)).reshape(-1, _LETTER_BITS)
+    values = np.full(len(bits), 0, np.uint16)
+    for column in bits.T:
+        values = 2 * values + column
+    letters = (values + _FIRST_LETTER).astype("<u2").tobytes().decode("utf-16-le")
     return "{} {}".format(len(content), letters)
+
+
+def _from_letters(text: str) -> bytes:
+    """The opposite of `_in_letters`."""
+    count, _, letters = text.partition(" ")
+    values = np.frombuffer(letters.encode("utf-16-le"), "<u2") - _FIRST_LETTER
+    bits: Any = np.zeros((len(values), _LETTER_BITS), np.uint8)
+    for place in range(_LETTER_BITS):
+        bits[:, place] = values >> (_LETTER_BITS - 1 - place) & 1
+    return np.packbits(bits.ravel()).tobytes()[: int(count)]
 
 
 def model_in(text: str) -> bytes:
     """The .tflite file in a page, with its rounded weights: what the page runs."""
     facts = json.loads(_element(text, "facts"))
-    letters = _element(text, "stored").partition(" ")[2].replace(",", "<")
-    # The padding of base 85 follows the compressed bytes
-    content = zlib.decompressobj().decompress(base64.b85decode(letters))
+    content = zlib.decompress(_from_letters(_element(text, "stored")))
     return restored(content, facts["fileBytes"], facts["layers"])
 
 

@@ -73,17 +73,19 @@ function answer(model, pixels) {
 // Puts the rounded weights back into the file: see page_weights.py.
 function restored({stored, fileBytes, layers}) {
   const total = read => layers.reduce((sum, layer) => sum + read(layer), 0);
-  const file = stored.slice(0, fileBytes), view = new DataView(file.buffer), stepCount = total(layer => layer.steps);
-  const sizes = new Float32Array(stored.slice(fileBytes, fileBytes + 4 * stepCount).buffer);
-  let upper = fileBytes + 4 * stepCount, firstSize = 0, bits = 8 * (upper + total(layer => layer.count));
-  for (const layer of layers) {
-    for (let place = 0; place < layer.count; place++) {
-      let steps = stored[upper++];
-      for (let bit = 8; bit < layer.bits; bit++, bits++) steps = 2 * steps + (stored[bits >> 3] >> 7 - (bits & 7) & 1);
-      const size = sizes[firstSize + Math.floor(place / layer.each) % layer.steps];
-      view.setFloat32(layer.start + 4 * place, (steps - 2 ** (layer.bits - 1)) * size, true);
+  const file = stored.slice(0, fileBytes), view = new DataView(file.buffer);
+  let shift = fileBytes, power = shift + total(layer => layer.rows);
+  let upper = power + total(layer => layer.rows + layer.columns), bits = 8 * (upper + total(layer => layer.count));
+  for (const {start, count, rows, columns, each} of layers) {
+    for (let place = 0; place < count; place++) {
+      const row = Math.floor(place / each) % rows, lower = stored[shift + row];
+      let number = stored[upper++];
+      for (let bit = 0; bit < lower; bit++, bits++) number = 2 * number + (stored[bits >> 3] >> 7 - (bits & 7) & 1);
+      const size = 2 ** (stored[power + row] + stored[power + rows + place % columns] - 256);
+      view.setFloat32(start + 4 * place, (number - 2 ** (lower + 7)) * size, true);
     }
-    firstSize += layer.steps;
+    shift += rows;
+    power += rows + columns;
   }
   return file;
 }
