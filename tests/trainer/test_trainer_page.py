@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import struct
+import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -164,6 +167,30 @@ def test_page_asks_no_server(opened, grey):
     assert "http" not in grey.read_text("utf-16").replace("http-equiv", "")
 
 
+def test_page_works_from_any_server(browser, grey):
+    """Also from one that says it is UTF-8: the byte order mark wins."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def guess_type(self, path):
+            return "text/html; charset=utf-8"
+
+        def log_message(self, *words):
+            pass
+
+    make = functools.partial(Handler, directory=str(grey.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), make) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.events.clear()
+        address = f"http://127.0.0.1:{server.server_address[1]}/{grey.name}"
+        browser.ask("Page.navigate", url=address)
+        wait(browser, "document.body && document.body.dataset.heat === 'done'")
+        server.shutdown()
+
+    assert browser.value("document.characterSet") == "UTF-16LE"
+    assert float(browser.value("document.body.dataset.worst")) < 0.001
+    assert browser.complaints() == []
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("name", ["grey", "hostile"])
 def test_page_fits_each_width(request, opened, name, width):
@@ -305,6 +332,51 @@ def test_images_are_read_as_in_training(tf, opened, hostile):
     assert "EXIF orientation" in notes["turned.jpg"]
     assert "from 53 × 37" in notes["turned.jpg"]
     assert "Cannot read notes.txt: expected an image" in notes["notes.txt"]
+
+
+def test_unknown_gradient_is_said(tf, capsys):
+    from hpcdl.trainer.export.page_errors import errors_of_weights
+
+    content = tflite(tf, layers_of(tf, GREY, 3), GREY)
+
+    assert errors_of_weights(content, np.zeros((2, *GREY), np.float32)) is None
+    assert "the gradients of GELU are not known here" in capsys.readouterr().out
+
+
+def test_errors_of_weights_come_true(tf):
+    """What a small change of a row's weights does to the answers is what its errors say."""
+    from hpcdl.trainer.export.lite_gradient import LiteGraph
+    from hpcdl.trainer.export.page_errors import errors_of_weights
+
+    tf.keras.utils.set_random_seed(4)
+    layers = tf.keras.layers
+    inputs = tf.keras.Input((6, 6, 3))
+    x = layers.Conv2D(7, 3, padding="same", activation="tanh")(inputs)
+    x = layers.Conv2D(5, 1)(layers.DepthwiseConv2D(3, strides=2, activation="tanh")(x))
+    model = tf.keras.Model(inputs, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
+    images = np.random.default_rng(0).random((200, 6, 6, 3), np.float32)
+    content = tflite(tf, model, (6, 6, 3))
+    graph = LiteGraph(content)
+    answers = graph(images, [])
+    errors = errors_of_weights(content, images)
+
+    assert np.abs(answers - model(images)).max() < 1e-5
+    kernel = model.layers[1].kernel
+    before, squares = kernel.numpy(), []
+    random = np.random.default_rng(1)
+    for row in range(7):
+        square = 0
+        for _ in range(8):
+            changes = np.zeros_like(before)
+            changes[..., row] = random.choice([-1e-3, 1e-3], before.shape[:3])
+            kernel.assign(before + changes)
+            change = (model(images) - answers).numpy()
+            square += (change - change.mean(axis=1, keepdims=True)).var()
+        squares.append(square)
+    (first,) = [each for each in errors.values() if each.columns.shape == (27, 27)]
+    ratios = np.log2(squares / first.rows)
+    assert len(errors) == 4
+    assert np.log2(first.rows).std() > 3 * ratios.std(), (first.rows, ratios)
 
 
 def test_missing_operation_is_named(write, tmp_path):

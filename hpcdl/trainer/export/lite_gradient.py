@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Tuple
 import tensorflow as tf
 
 from hpcdl.trainer.export.lite_file import LiteFile, Operation
+from hpcdl.trainer.export.lite_names import name_of_operation
 
 CONV, DEPTHWISE, DENSE = 3, 4, 9
 _SOFTMAX = 25
@@ -31,7 +32,7 @@ _PAIRS: Dict[int, Callable[[Any, Any], Any]] = {0: tf.add, 18: tf.multiply, 41: 
 
 
 class NoGradientError(Exception):
-    """The file has an operation that is not here; only `page_errors` meets this."""
+    """The file has an operation that is not here: the message is its name."""
 
 
 class Layer:
@@ -95,7 +96,7 @@ class LiteGraph:
             return tf.pad(inputs[0], inputs[1])
         if code == 40:  # MEAN
             return tf.reduce_mean(inputs[0], inputs[1], bool(file.option(operation, 0, "b")))
-        raise NoGradientError(str(code))
+        raise NoGradientError(name_of_operation(code))
 
     def _convolved(self, operation: Operation, inputs: List[Any], layers: List[Layer]) -> Any:
         image, kernel, bias = inputs
@@ -104,9 +105,9 @@ class LiteGraph:
         rates = [self._file.option(operation, field, "i", 1) for field in places[3:]]
         _, high, wide, depth = kernel.shape
         if operation.code == CONV and depth != image.shape[3]:
-            raise NoGradientError("groups")
+            raise NoGradientError("CONV_2D in groups")
         if operation.code == DEPTHWISE and depth != image.shape[3]:
-            raise NoGradientError("several outputs a channel")
+            raise NoGradientError("DEPTHWISE_CONV_2D of several outputs a channel")
         patches = image[:, ::down, ::right]
         if (high, wide) != (1, 1):
             args = ([1, high, wide, 1], [1, down, right, 1], [1, *rates, 1])
@@ -138,7 +139,7 @@ class LiteGraph:
     def _active(self, operation: Operation, field: int, value: Any) -> Any:
         code = self._file.option(operation, field, "b")
         if code not in _ACTIVATIONS:
-            raise NoGradientError("activation {}".format(code))
+            raise NoGradientError("number {} of ActivationFunctionType".format(code))
         return _ACTIVATIONS[code](value)
 
 
@@ -157,4 +158,9 @@ def gradients(graph: LiteGraph, images: Any, signs: Any) -> Tuple[List[Layer], L
         tape.watch(watched)
         answers = graph(watched, layers)
         total = tf.reduce_sum(answers * signs)
-    return layers, tape.gradient(total, [layer.sums for layer in layers])
+    slopes = tape.gradient(total, [layer.sums for layer in layers])
+    for layer, slope in zip(layers, slopes):
+        if slope is None:
+            name = name_of_operation(layer.operation.code)
+            raise NoGradientError("{} that no answer depends on".format(name))
+    return layers, slopes

@@ -34,3 +34,10 @@ STABLEHLO_REDUCE_WINDOW STABLEHLO_SORT STABLEHLO_WHILE STABLEHLO_GATHER STABLEHL
 DILATE STABLEHLO_RNG_BIT_GENERATOR REDUCE_WINDOW STABLEHLO_COMPOSITE
 """
 OPERATION_NAMES = _NAMES.split()
+
+
+def name_of_operation(code: int) -> str:
+    """Its name for people."""
+    if code < len(OPERATION_NAMES):
+        return OPERATION_NAMES[code]
+    return "number {} of BuiltinOperator".format(code)

@@ -14,10 +14,11 @@ import numpy as np
 
 from hpcdl.trainer.export.errors import NotExported
 from hpcdl.trainer.export.lite_file import LiteFile
-from hpcdl.trainer.export.lite_names import OPERATION_NAMES
+from hpcdl.trainer.export.lite_names import name_of_operation
 from hpcdl.trainer.export.page_errors import errors_of_weights
-from hpcdl.trainer.export.page_text import ENCODING, bytes_in_page, engine, operations, page_text
-from hpcdl.trainer.export.page_weights import Rounded, Rounding, deflated
+from hpcdl.trainer.export.page_letters import ENCODING, bytes_in_page
+from hpcdl.trainer.export.page_text import engine, operations, page_text
+from hpcdl.trainer.export.page_weights import Rounded, Rounding
 
 _CLOSE = 0.0008  # difference of a probability that needs no more bits
 _MOST_BYTES = 4_000_000  # of a page, unless the model is larger than such a page can hold ...
@@ -25,7 +26,7 @@ _BYTES_A_WEIGHT = 1.75  # ... which then gets this many
 _FEW_BITS, _MANY_BITS = 8.5, 20.0  # of a weight, on average: where a search starts and ends
 _FIRST_SIZE, _FINER = -12.0, 0.5  # of an error: see `page_weights.Rounding`
 _MOST_TRIES = 4
-_USED_BITS = 7.5  # of a byte of the page
+_USED_BITS = 7.83  # of a byte of the page
 _MANY_WEIGHTS = 500_000  # trying all numbers of bits would take long
 _MOST_SAMPLES = 12
 _SAMPLE_BYTES = 200_000  # of all samples, before they are packed; at least four are shown
@@ -113,7 +114,7 @@ def _check_can_run(tflite: bytes, shape: List[int]) -> None:
     lacking = set()
     for operation in file.operations:
         if operation.code not in supported:
-            lacking.add(operation.custom or _name_of(operation.code))
+            lacking.add(operation.custom or name_of_operation(operation.code))
     if lacking:
         message = "the page's program does not have the operation {}"
         raise NotExported(message.format(", ".join(sorted(lacking))))
@@ -121,12 +122,6 @@ def _check_can_run(tflite: bytes, shape: List[int]) -> None:
     if types:
         message = "the page holds float32 models; this file has tensors of type {}"
         raise NotExported(message.format(", ".join(map(str, sorted(types)))))
-
-
-def _name_of(code: int) -> str:
-    if code < len(OPERATION_NAMES):
-        return OPERATION_NAMES[code]
-    return "number {} of BuiltinOperator".format(code)
 
 
 def _shown(tested: Tested) -> Any:
@@ -188,7 +183,7 @@ def _largest_that_fits(rounding: Rounding, most: int, first: int) -> Rounded:
 
 
 def _bytes_in_page(rounded: Rounded) -> int:
-    return bytes_in_page(len(deflated(rounded.stored)))
+    return bytes_in_page(len(rounded.stored))
 
 
 def _compared(rounded: Rounded, tested: Tested, run: Run) -> PageFacts:

@@ -19,11 +19,16 @@ from hpcdl.trainer.export.lite_gradient import (
     NoGradientError,
     gradients,
 )
+from hpcdl.trainer.runtime.log import say
 
-_IMAGES = 100
+_IMAGES = 200
 _BATCH = 10
 _MOST_PLACES = 4000  # of a batch, whose products are added
 _MOST_COLUMNS = 1500  # of a matrix; a row of more weights has a diagonal one
+_ROUNDED_WITHOUT = (
+    "page: the gradients of {} are not known here: each weight is rounded in proportion to its "
+    "row's largest, and the page may differ more from the trained model; it says by how much"
+)
 _LEAST = 1e-3  # of a layer's mean: images of other kinds use what these do not
 
 
@@ -42,7 +47,7 @@ def errors_of_weights(content: bytes, images: Any) -> Optional[Dict[int, Errors]
         images: float32 (rows, height, width, channels) in [0, 1], of the kind that the model knows.
 
     Returns:
-        None where the file has an operation whose gradient is not known.
+        None where the file has an operation whose gradient is not known; the log says which.
     """
     graph, file = LiteGraph(content), LiteFile(content)
     classes = file.shape(file.outputs[0])[-1]
@@ -55,11 +60,10 @@ def errors_of_weights(content: bytes, images: Any) -> Optional[Dict[int, Errors]
         signs -= signs.mean(axis=1, keepdims=True)  # the same to all answers changes nothing
         try:
             layers, slopes = gradients(graph, part, signs)
-        except NoGradientError:
+        except NoGradientError as error:
+            say(_ROUNDED_WITHOUT.format(error))
             return None
         for layer, slope in zip(layers, slopes):
-            if slope is None:
-                return None
             weights = layer.operation.inputs[1]
             found = _measured(layer, slope.numpy())
             if weights in sums:
@@ -84,7 +88,8 @@ def _measured(layer: Layer, slopes: Any) -> Any:
 
 def _squares_by_row(slopes: Any, patches: Any) -> Any:
     """The squares of each weight's gradient by an image, added for each row."""
-    if patches.shape[1] < patches.shape[2]:  # without the gradients themselves: fewer products
+    places, columns, rows = patches.shape[1], patches.shape[2], slopes.shape[2]
+    if places * (columns + rows) < columns * rows:  # fewer products without the gradients
         alike = np.matmul(patches, patches.transpose(0, 2, 1))
         return (slopes * np.matmul(alike, slopes)).sum(axis=(0, 1)).astype(float)
     of_weights = np.matmul(slopes.transpose(0, 2, 1), patches)

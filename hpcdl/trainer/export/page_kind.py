@@ -10,7 +10,8 @@ import numpy as np
 from hpcdl.trainer.export.lite import LiteModel
 from hpcdl.trainer.export.measure import TestImages
 from hpcdl.trainer.export.page import Tested, write_page
-from hpcdl.trainer.export.page_text import ENCODING, model_in
+from hpcdl.trainer.export.page_letters import ENCODING
+from hpcdl.trainer.export.page_text import model_in
 
 _ROWS = 200  # test images on which the page is compared with the trained model
 _LARGE_BYTES = 30_000_000  # of a model: fewer images then, for a call takes long

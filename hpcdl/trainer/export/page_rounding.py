@@ -7,7 +7,7 @@ make up for well gets a larger step.
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 
@@ -16,7 +16,23 @@ from hpcdl.trainer.export.page_errors import Errors
 _DAMPING = 0.002  # of the columns' mean: the images that were looked at are not all there are
 
 
-def whole_steps(matrix: Any, errors: Errors, size: float, most_bits: int) -> Tuple[Any, Any, Any]:
+class Feedback(NamedTuple):
+    """What the rounding of a layer goes by.
+
+    rows: see `page_errors.Errors`.
+    back: (columns, columns), how much each later column takes of a column's error; None where
+        columns have nothing in common.
+    weighed: (columns,), what the rest of the error weighs.
+    """
+
+    rows: Any
+    back: Any
+    weighed: Any
+
+
+def whole_steps(
+    matrix: Any, feedback: Feedback, size: float, most_bits: int
+) -> Tuple[Any, Any, Any]:
     """A layer's weights as whole numbers of steps.
 
     Args:
@@ -28,9 +44,8 @@ def whole_steps(matrix: Any, errors: Errors, size: float, most_bits: int) -> Tup
         The powers of two of the rows' and of the columns' steps, which are added, and the numbers
         of steps: int (rows,), (columns,) and (rows, columns).
     """
-    back, weighed = _feedback(errors.columns, matrix.shape[1])
-    columns = np.rint(-np.log2(weighed) / 2).astype(int)
-    rows = np.rint(size - np.log2(errors.rows) / 2)
+    columns = np.rint(-np.log2(feedback.weighed) / 2).astype(int)
+    rows = np.rint(size - np.log2(feedback.rows) / 2)
     largest = np.abs(np.ldexp(matrix, -columns)).max(axis=1)
     needed = np.log2(largest + 1e-30) + 1.01 - (most_bits - 1)
     rows = np.clip(np.maximum(rows, np.ceil(needed)), -60, 60).astype(int)
@@ -40,21 +55,19 @@ def whole_steps(matrix: Any, errors: Errors, size: float, most_bits: int) -> Tup
     for column, power in enumerate(columns):
         values = np.ldexp(left[:, column], -power)
         steps[:, column] = np.rint(values)
-        if back is None:
+        if feedback.back is None:
             continue
         error = left[:, column] - np.ldexp(steps[:, column].astype(float), power)
-        left[:, column + 1 :] -= np.outer(error, back[column, column + 1 :])
+        left[:, column + 1 :] -= np.outer(error, feedback.back[column, column + 1 :])
     return rows, columns, steps
 
 
-def _feedback(products: Any, columns: int) -> Tuple[Any, Any]:
-    """How much each later column takes of a column's error, and what the rest weighs.
-
-    The first is None where columns have nothing in common.
-    """
+def feedback(errors: Errors, columns: int) -> Feedback:
+    """How the errors of a layer's columns can make up for each other; takes most of the time."""
+    products = errors.columns
     if products.ndim == 1:
-        return None, np.broadcast_to(products, columns) + _DAMPING
+        return Feedback(errors.rows, None, np.broadcast_to(products, columns) + _DAMPING)
     damped = products + _DAMPING * np.eye(len(products))
     upper = np.linalg.cholesky(np.linalg.inv(damped)).T
     pivots = np.diag(upper)
-    return upper / pivots[:, None], 1 / pivots**2
+    return Feedback(errors.rows, upper / pivots[:, None], 1 / pivots**2)

@@ -1,9 +1,4 @@
-"""The text of the page that holds a model: its template, styles and programs from `web/`.
-
-A page is UTF-16: a letter of it takes two bytes and holds 15 bits of the model; in UTF-8, two bytes
-hold 13. The file starts with a byte order mark. It tells browsers the encoding, whatever a server
-says: https://encoding.spec.whatwg.org/#decode
-"""
+"""The text of the page that holds a model: its template, styles and programs from `web/`."""
 
 from __future__ import annotations
 
@@ -16,15 +11,11 @@ import re
 import zlib
 from typing import Any, Dict, Tuple
 
-import numpy as np
-
+from hpcdl.trainer.export.page_letters import from_letters, in_letters
 from hpcdl.trainer.export.page_weights import deflated, restored
 
 _WEB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")
 _ENGINE = ("model.js", "convolution.js", "operations.js", "worker.js")  # runs next to the page
-ENCODING = "utf-16"
-# U+3400 to U+B3FF are letters of Chinese, Yi and Korean: no sign of markup, none that is invisible
-_LETTER_BITS, _FIRST_LETTER = 15, 0x3400
 _SCRIPT = ("letters.js", "images.js", "drawing.js", "page.js")
 
 
@@ -43,7 +34,7 @@ def page_text(stored: bytes, extra: bytes, about: Dict[str, Any], facts: Dict[st
     """The whole page.
 
     Args:
-        stored: the model; see `page_weights.Rounded`.
+        stored: the model, deflated; see `page_weights.Rounded`.
         extra: the engine and the samples.
         about: the content of model.json.
         facts: what the page's script reads, besides shape and class names.
@@ -58,8 +49,8 @@ def page_text(stored: bytes, extra: bytes, about: Dict[str, Any], facts: Dict[st
         "MADE": html.escape(_origin_in_words(about)),
         "STYLE": style,
         "SCRIPT": script,
-        "STORED": _in_letters(deflated(stored)),
-        "EXTRA": _in_letters(zlib.compress(extra, 9)),
+        "STORED": in_letters(stored),
+        "EXTRA": in_letters(deflated(extra)),
         # Nothing in it can end the script element
         "FACTS": json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c"),
     }
@@ -111,36 +102,10 @@ def _hashes(text: str) -> str:
     return " ".join(hashes)
 
 
-def bytes_in_page(count: int) -> int:
-    """How many bytes of the file hold so many bytes."""
-    return -(-count * 8 // _LETTER_BITS) * 2
-
-
-def _in_letters(content: bytes) -> str:
-    """Their number, and the bytes as letters of 15 bits."""
-    bits: Any = np.unpackbits(np.frombuffer(content, np.uint8))
-    bits = np.pad(bits, (0, -len(bits) % _LETTER_BITS)).reshape(-1, _LETTER_BITS)
-    values = np.full(len(bits), 0, np.uint16)
-    for column in bits.T:
-        values = 2 * values + column
-    letters = (values + _FIRST_LETTER).astype("<u2").tobytes().decode("utf-16-le")
-    return "{} {}".format(len(content), letters)
-
-
-def _from_letters(text: str) -> bytes:
-    """The opposite of `_in_letters`."""
-    count, _, letters = text.partition(" ")
-    values = np.frombuffer(letters.encode("utf-16-le"), "<u2") - _FIRST_LETTER
-    bits: Any = np.zeros((len(values), _LETTER_BITS), np.uint8)
-    for place in range(_LETTER_BITS):
-        bits[:, place] = values >> (_LETTER_BITS - 1 - place) & 1
-    return np.packbits(bits.ravel()).tobytes()[: int(count)]
-
-
 def model_in(text: str) -> bytes:
     """The .tflite file in a page, with its rounded weights: what the page runs."""
     facts = json.loads(_element(text, "facts"))
-    content = zlib.decompress(_from_letters(_element(text, "stored")))
+    content = zlib.decompress(from_letters(_element(text, "stored")), -zlib.MAX_WBITS)
     return restored(content, facts["fileBytes"], facts["layers"])
 
 

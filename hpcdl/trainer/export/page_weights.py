@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from hpcdl.trainer.export.lite_file import LiteFile
 from hpcdl.trainer.export.page_errors import Errors
-from hpcdl.trainer.export.page_rounding import whole_steps
+from hpcdl.trainer.export.page_rounding import Feedback, feedback, whole_steps
 
 _DEPTHWISE = 4  # in BuiltinOperator: its channels are the last axis of the weights
 _WITH_WEIGHTS = (3, _DEPTHWISE, 9)  # CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED
@@ -64,7 +64,7 @@ class Rounded:
     """A .tflite file with rounded weights.
 
     content: the file, with float32 weights as ever.
-    stored: the same, to be deflated: the file without these weights; then for all layers a byte
+    stored: the same, deflated: the file without these weights; then for all layers a byte
         for each row, the number of its lower bits; a byte for each row and then for each column,
         the power of two of its step (the two are added, and 128 is 0); the upper 8 bits of each
         weight, a byte each, which deflate well; then the lower bits, in a row without gaps, which
@@ -89,8 +89,13 @@ class Rounding:
     def __init__(self, content: bytes, errors: Optional[Dict[int, Errors]]) -> None:
         self._content = content
         self._layers = _layers(content)
-        self._errors = errors or {}
         self.weights = sum(layer.count for layer in self._layers)
+        self._prepared: List[Tuple[Any, Feedback]] = []
+        for layer in self._layers:
+            values = np.frombuffer(content, "<f4", layer.count, layer.start)
+            matrix = layer.matrix(values).astype(float)
+            of_layer = (errors or {}).get(layer.tensor) or _guessed(matrix, self.weights)
+            self._prepared.append((matrix, feedback(of_layer, matrix.shape[1])))
 
     def rounded(self, size: float) -> Rounded:
         """The file with steps of a size: the logarithm (base 2) of the error that each may make."""
@@ -99,12 +104,9 @@ class Rounding:
         powers: List[Any] = []
         upper: List[Any] = []
         lower: List[Any] = []
-        for layer in self._layers:
+        for layer, (matrix, of_layer) in zip(self._layers, self._prepared):
             end = layer.start + 4 * layer.count
-            values = np.frombuffer(self._content, "<f4", layer.count, layer.start)
-            matrix = layer.matrix(values).astype(float)
-            errors = self._errors.get(layer.tensor) or _guessed(matrix, self.weights)
-            rows, columns, steps = whole_steps(matrix, errors, size, _MOST_BITS)
+            rows, columns, steps = whole_steps(matrix, of_layer, size, _MOST_BITS)
             restored_values = np.ldexp(steps.astype("<f4"), rows[:, None] + columns)
             content[layer.start : end] = layer.flat(restored_values).astype("<f4").tobytes()
             without[layer.start : end] = bytes(4 * layer.count)
@@ -117,7 +119,9 @@ class Rounding:
             lower.append(_bits(numbers, counts))
         numbers_of_bytes = np.concatenate([[], *shifts, *powers, *upper]).astype(np.uint8)
         noise = np.packbits(np.concatenate([np.zeros(0, np.uint8), *lower])).tobytes()
-        stored = bytes(without) + numbers_of_bytes.tobytes() + noise
+        weights = deflated(numbers_of_bytes.tobytes() + noise, zlib.Z_RLE)
+        # Parts that end at a whole byte and refer to nothing before them can follow each other
+        stored = deflated(bytes(without), last=False) + weights
         return Rounded(bytes(content), stored, [_place(layer) for layer in self._layers])
 
 
@@ -151,10 +155,10 @@ def _bits(numbers: Any, counts: Any) -> Any:
     return bits[places < counts[:, None]].astype(np.uint8)
 
 
-def restored(stored: bytes, file_bytes: int, layers: List[Dict[str, int]]) -> bytes:
-    """The file with its rounded weights, from what the page holds; see `Rounded`."""
-    content = bytearray(stored[:file_bytes])
-    held = np.frombuffer(stored, np.uint8, offset=file_bytes).astype(np.int64)
+def restored(unpacked: bytes, file_bytes: int, layers: List[Dict[str, int]]) -> bytes:
+    """The file with its rounded weights, from what the page holds, inflated; see `Rounded`."""
+    content = bytearray(unpacked[:file_bytes])
+    held = np.frombuffer(unpacked, np.uint8, offset=file_bytes).astype(np.int64)
     power = sum(layer["rows"] for layer in layers)
     upper = power + sum(layer["rows"] + layer["columns"] for layer in layers)
     noise = upper + sum(layer["count"] for layer in layers)
@@ -178,10 +182,15 @@ def restored(stored: bytes, file_bytes: int, layers: List[Dict[str, int]]) -> by
     return bytes(content)
 
 
-def deflated(content: bytes) -> bytes:
-    """Bytes as zlib stores them, without a search for repeated ones: weights have none."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
-    return packer.compress(content) + packer.flush()
+def deflated(content: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY, last: bool = True) -> bytes:
+    """Bytes as zlib packs them, without a header; https://www.rfc-editor.org/rfc/rfc1951.
+
+    Args:
+        strategy: Z_RLE does not look for repeated bytes: weights have none.
+        last: whether nothing follows.
+    """
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9, strategy)
+    return packer.compress(content) + packer.flush(zlib.Z_FINISH if last else zlib.Z_FULL_FLUSH)
 
 
 def _layers(content: bytes) -> List[_Layer]:
