@@ -358,7 +358,7 @@ def test_errors_of_weights_come_true(tf):
     content = tflite(tf, model, (6, 6, 3))
     graph = LiteGraph(content)
     answers = graph(images, [])
-    errors = errors_of_weights(content, images)
+    errors = errors_of_weights(content, images) or {}
 
     assert np.abs(answers - model(images)).max() < 1e-5
     kernel = model.layers[1].kernel
@@ -377,6 +377,70 @@ def test_errors_of_weights_come_true(tf):
     ratios = np.log2(squares / first.rows)
     assert len(errors) == 4
     assert np.log2(first.rows).std() > 3 * ratios.std(), (first.rows, ratios)
+
+
+def test_fingers_draw(opened, grey):
+    """The page does not scroll below a finger, and a second one draws nothing."""
+    page = opened(grey, 390)
+    page.value("board.show(null)")
+    page.value("document.getElementById('board').scrollIntoView({block: 'center'})")
+    before = page.value("scrollY")
+    box = page.value("JSON.parse(JSON.stringify(board.canvas.getBoundingClientRect()))")
+    x, y, scale = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, box["height"] / 28
+    first = [{"x": x, "y": y - down * scale, "id": 0} for down in (0, 3, 6)]
+    second = {"x": x - 9 * scale, "y": y, "id": 1}
+    for kind, points in (
+        ("touchStart", first[:1]),
+        ("touchStart", [first[0], second]),
+        ("touchMove", [first[1], second]),
+        ("touchMove", [first[2], second]),
+        ("touchEnd", []),
+    ):
+        page.ask("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+    wait(page, "document.getElementById('live').textContent.startsWith('The answer: ')")
+    assert page.value("board.lines.length") == 1
+    points = np.array(page.value("board.lines[0].points"))
+    assert points[0] == pytest.approx([14, 14], abs=0.2)
+    assert points[-1] == pytest.approx([14, 8], abs=0.2)
+    assert page.value("scrollY") == before
+
+
+def test_images_are_dropped_and_pasted(tf, opened, grey, tmp_path):
+    page = opened(grey)
+    for name, level in (("dropped.png", 40), ("pasted.png", 200)):
+        (tmp_path / name).write_bytes(
+            tf.io.encode_png(np.full((56, 56, 1), level, np.uint8)).numpy()
+        )
+    for kind in ("dragEnter", "dragOver", "drop"):
+        data = {"items": [], "files": [str(tmp_path / "dropped.png")], "dragOperationsMask": 1}
+        page.ask("Input.dispatchDragEvent", type=kind, x=5, y=5, data=data)
+    wait(page, "board.image && board.image.every(level => level === 40)")
+
+    code = base64.b64encode((tmp_path / "pasted.png").read_bytes()).decode()
+    page.value(f"""(() => {{
+        const clipboardData = new DataTransfer(), bytes = Uint8Array.from(atob('{code}'), c => c.charCodeAt(0));
+        clipboardData.items.add(new File([bytes], 'image.png', {{type: 'image/png'}}));
+        document.dispatchEvent(new ClipboardEvent('paste', {{clipboardData}}));
+    }})()""")
+    wait(page, "board.image.every(level => level === 200)")
+
+    text = {"items": [{"mimeType": "text/plain", "data": "a"}], "files": []}
+    page.ask(
+        "Input.dispatchDragEvent",
+        type="dragEnter",
+        x=5,
+        y=5,
+        data={**text, "dragOperationsMask": 1},
+    )
+    page.ask(
+        "Input.dispatchDragEvent", type="dragOver", x=5, y=5, data={**text, "dragOperationsMask": 1}
+    )
+    page.ask(
+        "Input.dispatchDragEvent", type="drop", x=5, y=5, data={**text, "dragOperationsMask": 1}
+    )
+    wait(page, "document.getElementById('trouble').textContent.startsWith('What was dropped')")
+    assert page.complaints() == []
 
 
 def test_missing_operation_is_named(write, tmp_path):

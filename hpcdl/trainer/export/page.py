@@ -22,6 +22,7 @@ from hpcdl.trainer.export.page_weights import Rounded, Rounding
 
 _CLOSE = 0.0008  # difference of a probability that needs no more bits
 _MOST_BYTES = 4_000_000  # of a page, unless the model is larger than such a page can hold ...
+_CHECKED_BYTES = 1000  # of a page, for what is known when the rest is
 _BYTES_A_WEIGHT = 1.75  # ... which then gets this many
 _FEW_BITS, _MANY_BITS = 8.5, 20.0  # of a weight, on average: where a search starts and ends
 _FIRST_SIZE, _FINER = -12.0, 0.5  # of an error: see `page_weights.Rounding`
@@ -83,21 +84,22 @@ def write_page(
     """
     _check_can_run(tflite, about["shape"])
     rows = _shown(tested)
+    rounding = Rounding(tflite, errors_of_weights(tflite, _scaled(tested.known)))
+    described = {
+        "fileBytes": len(tflite),
+        "layers": rounding.places,
+        "labels": [int(label) for label in tested.labels[rows]],
+        **_drawing(tested.images),
+    }
     extra = _extra(tested, rows, run, tflite)
-    rounded, facts = _rounded(tflite, tested, run, 2 * len(page_text(b"", extra, about, {})))
-    checked = {
+    empty = 2 * len(page_text(b"", extra, about, described)) + _CHECKED_BYTES
+    rounded, facts = _rounded(rounding, tested, run, empty)
+    described["checked"] = {
         "images": facts.rows,
         "worst": facts.difference,
         "same": round(facts.agreement * facts.rows),
     }
     extra = _extra(tested, rows, run, rounded.content)
-    described = {
-        "fileBytes": len(tflite),
-        "layers": rounded.layers,
-        "checked": checked,
-        "labels": [int(label) for label in tested.labels[rows]],
-        **_drawing(tested.images),
-    }
     text = page_text(rounded.stored, extra, about, described)
     with open(path, "w", encoding=ENCODING) as file:
         file.write(text)
@@ -139,14 +141,13 @@ def _shown(tested: Tested) -> Any:
 
 
 def _rounded(
-    tflite: bytes, tested: Tested, run: Run, other_bytes: int
+    rounding: Rounding, tested: Tested, run: Run, other_bytes: int
 ) -> Tuple[Rounded, PageFacts]:
     """The weights with the fewest bits that keep the answers, or the best that fit into the page.
 
     Args:
         other_bytes: of the page, without the weights.
     """
-    rounding = Rounding(tflite, errors_of_weights(tflite, _scaled(tested.known)))
     weights = max(1, rounding.weights)
     most = max(_MOST_BYTES - other_bytes, int(weights * _BYTES_A_WEIGHT))
     # One size of the errors says how many bits the others cost: half an error is one bit a weight
@@ -171,7 +172,7 @@ def _rounded(
 def _largest_that_fits(rounding: Rounding, most: int, first: int) -> Rounded:
     """The smallest errors that fit into so many bytes of the page, almost."""
     size, used = _FIRST_SIZE, first
-    rounded = Rounded(b"", b"", [])
+    rounded = Rounded(b"", b"")
     for _ in range(_MOST_TRIES):
         # Aims at a little less, for bytes grow not quite evenly
         size -= (most * 0.997 - used) * _USED_BITS / rounding.weights

@@ -15,8 +15,14 @@ from hpcdl.trainer.export.page_letters import from_letters, in_letters
 from hpcdl.trainer.export.page_weights import deflated, restored
 
 _WEB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")
-_ENGINE = ("model.js", "convolution.js", "operations.js", "worker.js")  # runs next to the page
-_SCRIPT = ("letters.js", "images.js", "drawing.js", "page.js")
+_ENGINE = (
+    "model.js",
+    "convolution.js",
+    "operations.js",
+    "images.js",
+    "worker.js",
+)  # runs next to the page
+_SCRIPT = ("letters.js", "drawing.js", "page.js")
 
 
 def operations() -> Dict[int, str]:

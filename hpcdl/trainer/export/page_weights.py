@@ -69,13 +69,10 @@ class Rounded:
         the power of two of its step (the two are added, and 128 is 0); the upper 8 bits of each
         weight, a byte each, which deflate well; then the lower bits, in a row without gaps, which
         are noise. A weight is its number of steps plus half of its row's range.
-    layers: what the page needs to put the weights back: ``start`` (offset in bytes), ``count``,
-        ``rows``, ``columns`` and ``each`` (weights in a row of the file that are in one row).
     """
 
     content: bytes
     stored: bytes
-    layers: List[Dict[str, int]]
 
 
 class Rounding:
@@ -84,12 +81,18 @@ class Rounding:
     Args:
         errors: by tensor; see `page_errors`. None, or a layer that is not there: an error counts in
             proportion to the row's largest weight, and less in a larger layer.
+
+    Attributes:
+        places: what the page needs to put the weights back, for each layer: ``start`` (offset in
+            bytes), ``count``, ``rows``, ``columns`` and ``each`` (weights in a row of the file that
+            are in one row).
     """
 
     def __init__(self, content: bytes, errors: Optional[Dict[int, Errors]]) -> None:
         self._content = content
         self._layers = _layers(content)
         self.weights = sum(layer.count for layer in self._layers)
+        self.places = [_place(layer) for layer in self._layers]
         self._prepared: List[Tuple[Any, Feedback]] = []
         for layer in self._layers:
             values = np.frombuffer(content, "<f4", layer.count, layer.start)
@@ -122,7 +125,7 @@ class Rounding:
         weights = deflated(numbers_of_bytes.tobytes() + noise, zlib.Z_RLE)
         # Parts that end at a whole byte and refer to nothing before them can follow each other
         stored = deflated(bytes(without), last=False) + weights
-        return Rounded(bytes(content), stored, [_place(layer) for layer in self._layers])
+        return Rounded(bytes(content), stored)
 
 
 def _place(layer: _Layer) -> Dict[str, int]:

@@ -75,9 +75,8 @@ async function readImage(file, shape) {
   const bitmap = await createImageBitmap(new Blob([bytes], {type: file.type}), {colorSpaceConversion: "none"});
   const isPng = new Uint8Array(bytes)[0] === 0x89;
   // In bands: some browsers have no canvas of a large photo's size
-  const band = Math.max(1, Math.floor(4e6 / bitmap.width)), canvas = document.createElement("canvas");
-  canvas.width = bitmap.width;
-  canvas.height = Math.min(band, bitmap.height);
+  const band = Math.max(1, Math.floor(4e6 / bitmap.width));
+  const canvas = new OffscreenCanvas(bitmap.width, Math.min(band, bitmap.height));
   const context = canvas.getContext("2d", {willReadFrequently: true});
   let first = -1, data = null, seesThrough = false;
   const read = row => {

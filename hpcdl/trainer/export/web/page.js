@@ -17,7 +17,8 @@ function trouble(text) {
 }
 
 // The worker answers in the order of the questions; a question has a number.
-let worker = null;
+let worker = null, workerStarted = null;
+const started = new Promise(done => { workerStarted = done; });
 const listeners = new Map();
 let lastNumber = 0;
 function startWorker(code) {
@@ -27,6 +28,7 @@ function startWorker(code) {
     if (data.failed) trouble(`The model gave no answer: ${data.failed}`);
     else if (listeners.has(data.number)) listeners.get(data.number)(data);
   };
+  workerStarted();
 }
 function ask(message, listener, transfer = []) {
   const number = message.load ? undefined : ++lastNumber;
@@ -132,16 +134,24 @@ function paintHeat(pixels, heat) {
 function press(chosen) {
   for (const button of byId("samples").children) button.setAttribute("aria-pressed", String(button === chosen));
 }
+// The worker reads it, for a large photo takes seconds. Of several, the last one counts.
+let lastFile = null;
 async function openFile(file) {
-  try {
-    const {pixels, notes} = await readImage(file, facts.shape);
-    trouble("");
-    press(null);
-    board.show(pixels);
-    byId("notes").replaceChildren(...notes.map(note => element("li", note)));
-  } catch (error) {
+  lastFile = file;
+  await started;
+  const {port1, port2} = new MessageChannel();
+  const read = new Promise(answered => { port1.onmessage = ({data}) => answered(data); });
+  worker.postMessage({file, shape: facts.shape, port: port2}, [port2]);
+  const {pixels, notes} = await read;
+  if (file !== lastFile) return;
+  if (!pixels) {
     trouble(`Cannot read ${file.name || "what was pasted"}: expected an image, a JPEG or PNG file. Choose another one.`);
+    return;
   }
+  trouble("");
+  press(null);
+  board.show(pixels);
+  byId("notes").replaceChildren(...notes.map(note => element("li", note)));
 }
 
 byId("clear").onclick = () => board.show(null);
@@ -165,6 +175,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     document.body.classList.toggle("over", kind === "dragover");
     const file = kind === "drop" && event.dataTransfer.files[0];
     if (file) openFile(file);
+    else if (kind === "drop") trouble("What was dropped is not a file: expected an image, a JPEG or PNG file. Save it first, then choose it.");
   });
 }
 document.addEventListener("paste", event => {

@@ -1,4 +1,5 @@
-// Runs the model next to the page, which stays alive meanwhile. Messages: {load}, {ask}, {heat}.
+// Runs the model and reads images next to the page, which stays alive meanwhile.
+// Messages: {load}, {pixels}, {heat}, {file}.
 let model = null, wanted = 0;
 const channel = new MessageChannel();
 const waiting = [];
@@ -38,6 +39,11 @@ onmessage = async ({data}) => {
     if (data.load) {
       model = readModel(restored(data.load));
       postMessage({});
+      return;
+    }
+    if (data.file) {
+      const answered = read => data.port.postMessage(read);
+      await readImage(data.file, data.shape).then(answered, () => answered({}));
       return;
     }
     wanted = data.number;
