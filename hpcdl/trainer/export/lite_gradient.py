@@ -147,12 +147,16 @@ def gradients(graph: LiteGraph, images: Any, signs: Any) -> Tuple[List[Layer], L
     """The layers of some images, and the gradient of each layer's sums.
 
     Args:
-        signs: (images, classes); the answers are weighted with them and added.
+        signs: (images, classes); the answers are weighted with them and added. None: the layers
+            alone are asked for, and each gradient is None.
 
     Raises:
         NoGradientError: see `LiteGraph`.
     """
     layers: List[Layer] = []
+    if signs is None:
+        graph(images, layers)
+        return layers, [None] * len(layers)
     with tf.GradientTape() as tape:
         watched = tf.constant(images)
         tape.watch(watched)

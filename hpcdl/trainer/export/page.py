@@ -171,16 +171,17 @@ def _rounded(
 
 def _largest_that_fits(rounding: Rounding, most: int, first: int) -> Rounded:
     """The smallest errors that fit into so many bytes of the page, almost."""
-    size, used = _FIRST_SIZE, first
-    rounded = Rounded(b"", b"")
-    for _ in range(_MOST_TRIES):
-        # Aims at a little less, for bytes grow not quite evenly
-        size -= (most * 0.997 - used) * _USED_BITS / rounding.weights
+    size, used, tries = _FIRST_SIZE, first, 0
+    best = None
+    while best is None or (_bytes_in_page(best) < 0.99 * most and tries < _MOST_TRIES):
+        # Aims at a little less, and less at each try, for bytes grow not quite evenly
+        tries += 1
+        size -= (most * (0.998 - 0.002 * tries) - used) * _USED_BITS / rounding.weights
         rounded = rounding.rounded(size)
         used = _bytes_in_page(rounded)
-        if most * 0.985 < used <= most:
-            break
-    return rounded
+        if used <= most and (best is None or used > _bytes_in_page(best)):
+            best = rounded
+    return best
 
 
 def _bytes_in_page(rounded: Rounded) -> int:

@@ -21,7 +21,8 @@ from hpcdl.trainer.export.lite_gradient import (
 )
 from hpcdl.trainer.runtime.log import say
 
-_IMAGES = 200
+_IMAGES = 200  # whose products of columns are added; a thousand columns need that many
+_WITH_GRADIENTS = 80  # the first of them: a row has one number, and gradients take long
 _BATCH = 10
 _MOST_PLACES = 4000  # of a batch, whose products are added
 _MOST_COLUMNS = 1500  # of a matrix; a row of more weights has a diagonal one
@@ -59,35 +60,39 @@ def errors_of_weights(content: bytes, images: Any) -> Optional[Dict[int, Errors]
         signs = random.choice([-1.0, 1.0], (len(part), classes)).astype(np.float32)
         signs -= signs.mean(axis=1, keepdims=True)  # the same to all answers changes nothing
         try:
-            layers, slopes = gradients(graph, part, signs)
+            layers, slopes = gradients(graph, part, signs if first < _WITH_GRADIENTS else None)
         except NoGradientError as error:
             say(_ROUNDED_WITHOUT.format(error))
             return None
         for layer, slope in zip(layers, slopes):
             weights = layer.operation.inputs[1]
-            found = _measured(layer, slope.numpy())
+            measured = [_squares(layer, slope), _products(layer)]
             if weights in sums:
-                found = [before + more for before, more in zip(sums[weights], found)]
-            sums[weights] = found
+                measured = [before + more for before, more in zip(sums[weights], measured)]
+            sums[weights] = measured
     return {weights: _errors(*measured) for weights, measured in sums.items()}
 
 
-def _measured(layer: Layer, slopes: Any) -> Any:
-    """Sums over images: the squares of the weights' gradients by row, and products of columns."""
-    patches = layer.patches.numpy()
+def _products(layer: Layer) -> Any:
+    """Products of columns, or of each with itself, added over images and places."""
     if layer.operation.code == DEPTHWISE:
-        of_weights = np.einsum("npkc,npc->nkc", patches, slopes)
-        return [(of_weights**2).mean(axis=1).sum(axis=0, dtype=float), np.ones(1)]
-    rows = _squares_by_row(slopes, patches)
+        return np.ones(1)
+    patches = layer.patches.numpy()
     places = patches.reshape(-1, patches.shape[2])
     places = places[:: len(places) // _MOST_PLACES + 1]
     if places.shape[1] > _MOST_COLUMNS:
-        return [rows, (places**2).sum(axis=0, dtype=float)]
-    return [rows, (places.T @ places).astype(float)]
+        return (places**2).sum(axis=0, dtype=float)
+    return (places.T @ places).astype(float)
 
 
-def _squares_by_row(slopes: Any, patches: Any) -> Any:
-    """The squares of each weight's gradient by an image, added for each row."""
+def _squares(layer: Layer, slopes: Any) -> Any:
+    """The squares of each weight's gradient by an image, added for each row; 0: no gradients."""
+    if slopes is None:
+        return 0.0
+    patches, slopes = layer.patches.numpy(), slopes.numpy()
+    if layer.operation.code == DEPTHWISE:
+        of_weights = np.einsum("npkc,npc->nkc", patches, slopes)
+        return (of_weights**2).mean(axis=1).sum(axis=0, dtype=float)
     places, columns, rows = patches.shape[1], patches.shape[2], slopes.shape[2]
     if places * (columns + rows) < columns * rows:  # fewer products without the gradients
         alike = np.matmul(patches, patches.transpose(0, 2, 1))
