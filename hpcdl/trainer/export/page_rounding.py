@@ -13,7 +13,9 @@ import numpy as np
 
 from hpcdl.trainer.export.page_errors import Errors
 
-_DAMPING = 0.002  # of the columns' mean: the images that were looked at are not all there are
+# Of the columns' mean: the images that were looked at are not all there are. Chosen among 0.2, 0.02
+# and 0.002 on 200 photos of hands, with MobileNetV2
+_DAMPING = 0.002
 
 
 class Feedback(NamedTuple):
