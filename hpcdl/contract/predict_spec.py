@@ -25,6 +25,8 @@ class Member:
         needs: those of them that are needed to load it; installed packages by their names.
         weights_only: whether the file holds its weights alone.
         safe_mode: whether Keras may refuse the Python code of Lambda layers.
+        lite: the model for TensorFlow Lite in that folder, in float32, if its answers were measured
+            to be the saved model's; else empty.
     """
 
     run: str
@@ -36,6 +38,7 @@ class Member:
     needs: List[str] = field(default_factory=list)
     weights_only: bool = False
     safe_mode: bool = True
+    lite: str = ""
 
 
 @dataclass(frozen=True)

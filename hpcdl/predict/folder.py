@@ -15,11 +15,11 @@ from hpcdl.contract.file_names import shown
 from hpcdl.contract.machine import cpus
 from hpcdl.contract.new_images import list_files
 from hpcdl.errors import UserError
-from hpcdl.predict.decoding import UnusableImageError, read_image
 from hpcdl.predict.exported import Exported
 from hpcdl.predict.lite import LiteModels
 from hpcdl.report.drift import MOST_ROWS, Sample
 from hpcdl.trainer.dataset.looks import LOOKS, looks
+from hpcdl.trainer.dataset.pillow import UnusableImageError, read_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

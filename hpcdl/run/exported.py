@@ -18,12 +18,17 @@ _MADE = kinds.object_with(
         "rows": kinds.whole,
         "accuracy": kinds.or_none(kinds.finite),
         "agreement": kinds.or_none(kinds.finite),
+        "difference": kinds.or_none(kinds.amount),
         "ms": kinds.or_none(kinds.amount),
         "threads": kinds.whole,
         "members": kinds.list_of(_MEMBER),
         "seconds": kinds.or_none(kinds.amount),
         "why_not_again": kinds.text,
     },
+)
+_MEASURED = (
+    *("gzip", "rows", "accuracy", "agreement", "difference", "ms", "threads"),
+    *("sha256", "why_not_again"),
 )
 _REFUSED = kinds.object_with({"kind": kinds.text, "why": kinds.text})
 
@@ -41,10 +46,12 @@ class Exported:
         rows: the test images on which it was measured.
         accuracy: its share of right answers on these.
         agreement: the share of these with the answer of the trained model.
+        difference: the largest one of a probability between both.
         ms: milliseconds for one image.
         threads: that it took for this; 0 for those that TensorFlow chose.
         why_not_again: why it could not be made anew later; this is still the older one.
         members: of a mean, each model with its ``run``, its ``file`` there and its ``sha256``.
+        sha256: the hash of the file.
     """
 
     kind: str
@@ -55,10 +62,12 @@ class Exported:
     rows: int | None = None
     accuracy: float | None = None
     agreement: float | None = None
+    difference: float | None = None
     ms: float | None = None
     threads: int | None = None
     why_not_again: str = ""
     members: tuple[Record, ...] = ()
+    sha256: str = ""
 
 
 def read_exported(paths: RunPaths, mean: str = "") -> list[Exported]:
@@ -81,7 +90,6 @@ def read_exported(paths: RunPaths, mean: str = "") -> list[Exported]:
 
 
 def _of(row: Record) -> Exported:
-    names = ("gzip", "rows", "accuracy", "agreement", "ms", "threads", "why_not_again")
-    measured = {name: row[name] for name in names if name in row}
+    measured = {name: row[name] for name in _MEASURED if name in row}
     members = tuple(row.get("members", ()))
     return Exported(row["kind"], "", row["file"], row["bytes"], members=members, **measured)

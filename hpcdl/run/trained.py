@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 from hpcdl.contract.predict_spec import Member
 from hpcdl.contract.version import __version__
 from hpcdl.errors import Problem
-from hpcdl.files import read_json
+from hpcdl.files import read_json, sha256_file
 from hpcdl.run import records, states
+from hpcdl.run.exported import read_exported
 from hpcdl.run.handle import Run
 from hpcdl.run.paths import RunPaths, sweep_of
 from hpcdl.run.result import Result
 from hpcdl.text import hpcdl_command
+
+_MOST_DIFFERENCE = 1e-5  # of a probability, between an exported model and the trained one
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,22 @@ def _member(paths: RunPaths, part: RunPaths) -> Member:
         needs=model.get("needs", []),
         weights_only=bool(model.get("weights_only")),
         safe_mode=model.get("safe_mode") is not False,
+        lite=_lite(paths) if part.root == paths.root else "",
     )
+
+
+def _lite(paths: RunPaths) -> str:
+    """The exported float32 model, if it answered all test images as the trained model did."""
+    for exported in read_exported(paths):
+        difference = exported.difference
+        if exported.kind != "tflite" or exported.why or not exported.rows or difference is None:
+            continue
+        if difference > _MOST_DIFFERENCE:
+            continue
+        with suppress(OSError):  # without it, the saved model does the same
+            if sha256_file(paths.exported_model) == exported.sha256:
+                return str(paths.exported_model.relative_to(paths.root))
+    return ""
 
 
 def require_alike(

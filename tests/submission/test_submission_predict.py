@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -77,6 +78,30 @@ def test_folder_is_made_like_any_run(done, images):
     made = Run(paths.root)
     assert made.is_prediction()
     assert not made.is_script()
+
+
+@pytest.mark.parametrize(
+    ("difference", "content", "file"),
+    [
+        (2e-6, b"TFL3", "export/model.tflite"),
+        (2e-5, b"TFL3", ""),  # not the trained model's answers
+        (None, b"TFL3", ""),  # not measured
+        (2e-6, b"another", ""),
+    ],
+)
+def test_export_that_agrees_is_used(done, images, difference, content, file):
+    run = done()
+    run.paths.export.mkdir()
+    row = {"kind": "tflite", "file": "model.tflite", "bytes": 4, "rows": 9}
+    row.update(difference=difference, sha256=hashlib.sha256(b"TFL3").hexdigest())
+    write_json(run.paths.export_table, {"schema_version": 1, "kinds": [row]})
+    run.paths.exported_model.write_bytes(content)
+
+    prepared = prepare_prediction(Wanted([run], str(images), SMALL))
+
+    send.make_folder(prepared, ["hpcdl", "predict"])
+    spec = PredictSpec.from_json(prepared.paths.prediction.read_text())
+    assert [member.lite for member in spec.members] == [file]
 
 
 def test_linked_images_are_not_forgotten(done, images, tmp_path):

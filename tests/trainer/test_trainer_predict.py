@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def trained(make_run, run_trainer):
         data=DataSpec(path="images", image_size=[12, 12]),
         model=FunctionSpec("my:small"),
         train=TrainSpec(epochs=1, batch_size=20),
+        export=["tflite"],
     )
     for label, name in enumerate(CLASSES):
         for number in range(30):
@@ -153,6 +155,45 @@ def test_killed_prediction_has_same_csv(trained, predict):
     assert not blocks.exists()
     check_answers(trained, whole)
     check_odd_files(whole)
+    (images / "late.png").unlink()
+    check_exported(trained, predict, spec, whole)
+
+
+def check_exported(trained: RunFolder, predict: Any, spec: PredictSpec, whole: Path) -> None:
+    """The exported model gives the same answers; blocks of TensorFlow are not mixed with its own."""
+    lite = replace(spec.members[0], lite="export/model.tflite")
+    exported = replace(spec, members=[lite], block_images=20)
+    process, folder = predict(exported)
+    (folder / "stop").touch()
+    assert ended(process, folder) == 75
+    (folder / "stop").unlink()
+    process, _ = predict(exported, folder)
+    assert ended(process, folder) == 0
+
+    assert json.loads((folder / "result.json").read_text())["engine"] == "litert"
+    assert "20 of 71 files are done already" in (folder / "log").read_text()
+    assert (folder / "unusable.csv").read_bytes() == (whole / "unusable.csv").read_bytes()
+    with (
+        np.load(whole / "predictions.npz") as expected,
+        np.load(folder / "predictions.npz") as new,
+    ):
+        assert np.abs(new["probabilities"] - expected["probabilities"]).max() < 1e-5
+        for name in ("files", "looks", "pictures"):
+            assert (new[name] == expected[name]).all()
+
+
+def test_blocks_of_another_engine(tmp_path):
+    from hpcdl.trainer.files.rundir import RunDir
+    from hpcdl.trainer.predict.blocks import Answers, Blocks
+
+    blocks = Blocks(RunDir(str(tmp_path / "predict.json"), 1, None))
+    blocks.keep_files(["a.png"])
+    blocks.begin("litert")
+    blocks.save(0, Answers(np.zeros(1, int), np.ones((1, 1)), np.zeros((1, 5)), [""], {}, 0.1))
+    blocks.begin("litert")
+    assert blocks.done() == 1
+    blocks.begin("tensorflow")
+    assert (blocks.done(), blocks.files()) == (0, ["a.png"])
 
 
 def check_answers(trained: RunFolder, prediction: Path) -> None:
@@ -213,8 +254,6 @@ def test_several_models_give_their_mean(tf, tmp_path):
 
 
 def test_weights_alone_need_the_function(tf, tmp_path, spec):
-    from dataclasses import replace
-
     from hpcdl.trainer.model import models
     from hpcdl.trainer.predict.members import Ensemble
 

@@ -16,6 +16,8 @@ from hpcdl.trainer.files.rundir import RunDir
 
 FOLDER = "blocks"
 _FILES = "files.json"
+_TENSORFLOW = "tensorflow"
+_ENGINE = "engine"  # what made the blocks; without this file it was TensorFlow
 
 
 class Answers(NamedTuple):
@@ -60,6 +62,21 @@ class Blocks:
         """Note the files: later attempts read the same ones, whatever has come since."""
         content = json.dumps(names).encode("utf-8")
         keep_trying(_FILES, lambda: replace(self._path(_FILES), content))
+
+    def begin(self, engine: str) -> None:
+        """Keep to one engine: the blocks of another one differ in the last digits, and are removed.
+
+        Args:
+            engine: see `hpcdl.trainer.predict.engine`.
+        """
+        before = _TENSORFLOW
+        path = self._path(_ENGINE)
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+            before = file.read()
+        if before != engine:
+            for number in reversed(range(self.done())):  # what is left is whole from the first on
+                os.remove(self._path(_name(number)))
+        keep_trying(_ENGINE, lambda: replace(path, engine.encode("utf-8")))
 
     def done(self) -> int:
         """How many blocks are saved, from the first one on."""

@@ -8,17 +8,18 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from hpcdl.contract.errors import DataError, OutOfMemory, Stopped
+from hpcdl.contract.errors import DataError, OutOfMemory, Stopped, UserCodeError
 from hpcdl.contract.new_images import list_files
 from hpcdl.contract.predict_spec import PredictSpec
-from hpcdl.contract.spec import SCHEMA_VERSION, DeviceSpec
+from hpcdl.contract.spec import SCHEMA_VERSION
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.predict.blocks import Answers, Blocks
+from hpcdl.trainer.predict.engine import Engine, choose_engine
 from hpcdl.trainer.predict.outcome import Outcome, write_outcome
-from hpcdl.trainer.runtime.log import quiet_import, say
+from hpcdl.trainer.runtime.log import say
 
 _PROGRESS_S = 20.0  # between two lines of progress
-_BATCH = 32  # images that the model sees at once
+_TOLERANCE = 1e-3  # how far a row of probabilities may be from 1
 
 
 def predict(spec: PredictSpec, run_dir: RunDir) -> None:
@@ -33,31 +34,22 @@ def predict(spec: PredictSpec, run_dir: RunDir) -> None:
     names = _files(spec, blocks)
     done = min(len(names), blocks.done() * spec.block_images)
     run_dir.heartbeat(phase="loading", saved_images=done, steps=len(names))
-    with quiet_import():
-        import tensorflow as tf
-
-        from hpcdl.trainer.predict.members import Ensemble
-        from hpcdl.trainer.predict.stream import Stream
-        from hpcdl.trainer.result import versions
-        from hpcdl.trainer.runtime.devices import choose_devices
-    of_this_image = versions()
-    say("tensorflow {tensorflow}  keras {keras}  numpy {numpy}".format(**of_this_image))
-    devices = choose_devices(DeviceSpec(gpus=spec.gpus, emulate=spec.emulate_gpus))
-    say("devices: {}".format(", ".join(devices.names)))
-    stream = Stream(spec.folder, names, tuple(spec.members[0].shape), spec.block_images)
+    engine = choose_engine(spec, names)
+    blocks.begin(engine.name)
     try:
-        models = Ensemble(spec)
-        _predict_blocks(spec, run_dir, blocks, stream, models)
-    except tf.errors.ResourceExhaustedError as error:
+        _predict_blocks(spec, run_dir, blocks, engine)
+    except Exception as error:
+        if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow may not be imported
+            raise
         first_line = str(error).strip().partition("\n")[0]
         hint = "ask for more: --set resources.memory_gb=N"
         raise OutOfMemory("out of memory: {}".format(first_line), hint) from error
     run_dir.heartbeat(phase="writing")
-    outcome = write_outcome(run_dir, spec, names, blocks, stream)
+    outcome = write_outcome(run_dir, spec, names, blocks, engine.stream)
     if not outcome.images:
         blocks.remove()  # the folder is listed anew when it has been put right
         raise DataError(*_nothing_usable(spec, names, outcome))
-    run_dir.write_result(_result(spec, outcome, devices, of_this_image))
+    run_dir.write_result(_result(spec, outcome, engine))
     blocks.remove()
     run_dir.heartbeat(phase="done")
 
@@ -78,13 +70,11 @@ def _files(spec: PredictSpec, blocks: Blocks) -> List[str]:
     return names
 
 
-def _predict_blocks(
-    spec: PredictSpec, run_dir: RunDir, blocks: Blocks, stream: Any, models: Any
-) -> None:
+def _predict_blocks(spec: PredictSpec, run_dir: RunDir, blocks: Blocks, engine: Engine) -> None:
     """Predict and save one block after the other, from the first that is not saved."""
     from hpcdl.trainer.dataset.looks import looks
 
-    total = stream.files
+    total = engine.stream.files
     first = blocks.done()
     done = min(total, first * spec.block_images)
     if first:
@@ -92,11 +82,11 @@ def _predict_blocks(
     run_dir.heartbeat(phase="predicting", step=done, saved_images=done)
     started = last_line_s = time.perf_counter()
     slowest_s = 0.0
-    for number, block in stream.blocks(first):
-        probabilities = np.empty((len(block.rows), len(spec.classes)), np.float32)
-        for start in range(0, len(block.rows), _BATCH):
-            batch = block.images[start : start + _BATCH]
-            probabilities[start : start + _BATCH] = models(batch)
+    for number, block in engine.stream.blocks(first):
+        probabilities = np.empty((0, len(spec.classes)), np.float32)
+        if block.rows:
+            probabilities = engine.models(block.images)
+            _require_probabilities(probabilities)
         now = time.perf_counter()
         answers = Answers(
             np.array(block.rows, np.int64),
@@ -119,6 +109,18 @@ def _predict_blocks(
             raise Stopped("stopped: {:,} of {:,} files are done, and saved".format(done, total))
 
 
+def _require_probabilities(probabilities: Any) -> None:
+    """Raise `UserCodeError` if the values of an image do not add up to 1."""
+    sums = probabilities.sum(axis=1)
+    if (np.abs(sums - 1) < _TOLERANCE).all() and (probabilities >= 0).all():
+        return
+    raise UserCodeError(
+        "the model's output is not a probability for each class: the values of an image "
+        "add up to {:.4g}; expected 1".format(float(sums[np.argmax(np.abs(sums - 1))])),
+        "let it end with a softmax, or set model.output: logits, and train again",
+    )
+
+
 def _nothing_usable(spec: PredictSpec, names: List[str], outcome: Outcome) -> List[str]:
     message = "{}: none of its {:,} files can be predicted; the first, {}: {}".format(
         spec.folder, len(names), *outcome.first_unusable
@@ -126,9 +128,7 @@ def _nothing_usable(spec: PredictSpec, names: List[str], outcome: Outcome) -> Li
     return [message, "unusable.csv in the run's folder has the reason of each file"]
 
 
-def _result(
-    spec: PredictSpec, outcome: Outcome, devices: Any, of_this_image: Dict[str, str]
-) -> Dict[str, Any]:
+def _result(spec: PredictSpec, outcome: Outcome, engine: Engine) -> Dict[str, Any]:
     """The content of result.json."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -142,12 +142,9 @@ def _result(
         "classes": spec.classes,
         "confidence": outcome.confidence,
         "answers": outcome.answers,
-        "devices": {
-            "strategy": devices.strategy_name,
-            "replicas": devices.replicas,
-            "names": devices.names,
-            "emulated": devices.emulated,
-            "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
-        },
-        "versions": of_this_image,
+        "engine": engine.name,
+        "devices": dict(
+            engine.devices, cuda_visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES")
+        ),
+        "versions": engine.versions,
     }

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
-import tensorflow as tf
 
 from hpcdl.contract.machine import cpus
 from hpcdl.contract.new_images import Image, look
 from hpcdl.trainer.dataset.decode import decode
 from hpcdl.trainer.dataset.reader import quick
+from hpcdl.trainer.runtime.log import quiet_import
 
 _THREADS = 16  # a parallel file system may answer slowly, but many questions at once
 _FIRST, _SLOW_S = 8, 0.001  # the first files of a block show whether it is slow, by seconds each
@@ -87,6 +87,9 @@ class Stream:
         seen = look(self._paths[row], self._shape)
         if isinstance(seen, str):
             return seen
+        with quiet_import():
+            import tensorflow as tf
+
         try:
             content = tf.io.read_file(os.fsencode(self._paths[row]))
             return decode(content, tf.constant(seen.orientation), self._shape).numpy()
@@ -116,6 +119,7 @@ class Stream:
 
     def _decoded(self, first: int) -> Any:
         """Batches of (numbers, images) from a file on, without those that cannot be decoded."""
+        import tensorflow as tf
 
         def decoded(number: Any, path: Any, orientation: Any) -> Any:
             return number, decode(tf.io.read_file(path), orientation, self._shape)

@@ -1,19 +1,23 @@
 """Decodes an image file with Pillow to the pixels that the training's decoder gives.
 
 That is `hpcdl/trainer/dataset/decode.py`, in TensorFlow. Both use libjpeg and libpng; what Pillow
-does differently by default is done here as TensorFlow does it.
+does differently by default is done here as TensorFlow does it. `is_alike` shows whether this
+machine's Pillow has a libjpeg that gives the same pixels.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import warnings
-from typing import TYPE_CHECKING, Any
+import zlib
+from typing import TYPE_CHECKING, Any, List, Tuple
 
 import numpy as np
 
 from hpcdl.contract.new_images import Image as ImageHead
 from hpcdl.contract.new_images import look
-from hpcdl.predict.resizing import resized
+from hpcdl.trainer.dataset.resizing import resized
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +28,17 @@ _MIRRORED_AXES = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}  # a
 _LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)  # of tf.image.rgb_to_grayscale
 _PNG_WEIGHTS = np.array([9797, 19234, 3737])  # 0.299, 0.587 and the rest, of 32768
 _FORMATS = ("JPEG", "PNG")
+# A JPEG of 21x13 pixels with halved colours, and the CRC-32 of its pixels as TensorFlow 2.11 and
+# 2.21 decode it, by the number of channels
+_JPEG = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNywt"
+    "QFdBRkxOUlNSMj5aYVpQYEpRUk//2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09PT09PT09P"
+    "T09PT09PT09PT09PT09PT09PT0//wAARCAANABUDASIAAhEBAxEB/8QAGAAAAwEBAAAAAAAAAAAAAAAAAAUGAgf/xAAm"
+    "EAABAwMDAgcAAAAAAAAAAAABAAIRAwQhBRIxE1EUIkGBkaHw/8QAFwEAAwEAAAAAAAAAAAAAAAAAAwQFBv/EABwRAQAB"
+    "BAMAAAAAAAAAAAAAAAEAAwURIQIEBv/aAAwDAQACEQMRAD8Azbam4OmcnMRzn98pnb6n5WwQAPXifcrndveVBV6YwJA5"
+    "Tq0uKgcBJg5U+naSrtgujbgxL2lqLIjfIHb7QpHxzgxu5pPaHITZ5mmmWaXjbwNk/9k="
+)
+_CHECKSUMS = {1: 2671415373, 3: 3871275624}
 
 
 class UnusableImageError(Exception):
@@ -31,8 +46,8 @@ class UnusableImageError(Exception):
 
 
 def read_image(
-    path: str, shape: tuple[int, ...], rounds: bool
-) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
+    path: str, shape: Tuple[int, ...], rounds: bool
+) -> Tuple[NDArray[Any], NDArray[Any], List[str]]:
     """Read one image as a model takes it.
 
     Args:
@@ -63,7 +78,48 @@ def read_image(
     return values / np.float32(255), pixels, notes
 
 
-def _decoded(path: str, channels: int) -> NDArray[Any]:
+def read_pixels(path: str, orientation: int, shape: Tuple[int, ...]) -> NDArray[Any]:
+    """One image as uint8 of this shape, as the training's decoder gives it.
+
+    Args:
+        path: of a JPEG or PNG file.
+        orientation: EXIF's, 1 (upright) to 8.
+        shape: (height, width, channels); 1 or 3 channels.
+
+    Raises:
+        UnusableImageError: Pillow cannot decode it.
+    """
+    pixels = _upright(_decoded(path, shape[2]), orientation)
+    if pixels.shape == tuple(shape):
+        return pixels
+    whole: NDArray[Any] = np.rint(resized(pixels, shape[0], shape[1])).astype(np.uint8)
+    return whole
+
+
+def version() -> str:
+    """The version of Pillow.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    import PIL
+
+    return str(PIL.__version__)
+
+
+def is_alike() -> bool:
+    """Whether this Pillow gives a small JPEG the pixels that TensorFlow gives it.
+
+    Pillow can be built with other decoders than libjpeg-turbo, which round in another way.
+    """
+    for channels, checksum in _CHECKSUMS.items():
+        content = io.BytesIO(base64.b64decode(_JPEG))
+        if zlib.crc32(_decoded(content, channels).tobytes()) != checksum:
+            return False
+    return True
+
+
+def _decoded(path: Any, channels: int) -> NDArray[Any]:
     """The uint8 pixels (height, width, channels) as the file has them.
 
     Raises:
@@ -80,7 +136,7 @@ def _decoded(path: str, channels: int) -> NDArray[Any]:
         raise
     except Exception as error:  # a damaged file fails in many ways, and each one is about this file
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnusableImageError(f"cannot be decoded: {reason}") from error
+        raise UnusableImageError("cannot be decoded: {}".format(reason)) from error
 
 
 def _pixels(image: Image, channels: int) -> NDArray[Any]:
