@@ -37,9 +37,9 @@ def test_file_parses_as_python_3_8(file):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_stay_inside(file):
     # A notebook's helpers run under another package name, and save matplotlib's figures
-    extra: tuple[str, ...] = (
-        ("hpcdl_support", "matplotlib") if file.parent.name == "support" else ()
-    )
+    extra: tuple[str, ...] = ()
+    if file.parent.name == "support":
+        extra = ("hpcdl_support", "matplotlib")
     if file.name == "pillow.py":  # used only where the image has it
         extra = ("PIL",)
     for module in imported_modules(ast.parse(file.read_text())):
