@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ import pytest
 
 from hpcdl.contract.predict_spec import Member, PredictSpec
 from hpcdl.contract.spec import DataSpec, FunctionSpec, TrainSpec
+from hpcdl.trainer.predict.tryout import try_out
 from tests.trainer.conftest import REPOSITORY, RunFolder, each_keras
 
 Image = pytest.importorskip("PIL.Image")
@@ -163,13 +166,24 @@ def check_exported(trained: RunFolder, predict: Any, spec: PredictSpec, whole: P
     """The exported model gives the same answers; blocks of TensorFlow are not mixed with its own."""
     lite = replace(spec.members[0], lite="export/model.tflite")
     exported = replace(spec, members=[lite], block_images=20)
-    process, folder = predict(exported)
-    (folder / "stop").touch()
-    assert ended(process, folder) == 75
-    (folder / "stop").unlink()
+    process, undisturbed = predict(exported)
+    assert ended(process, undisturbed) == 0
+    folder = undisturbed.with_name(undisturbed.name + "-killed")
+    (folder / "blocks" / "000001.npz" / "in the way").mkdir(parents=True)  # so it waits there
+    (folder / "predict.json").write_text(exported.to_json())
+    process, _ = predict(exported, folder)
+    until = time.monotonic() + 120
+    while "000001.npz cannot be written" not in (folder / "log").read_text():
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.02)
+    process.stdin.close()  # it kills itself with SIGKILL
+    assert process.wait(timeout=60) != 0
+    shutil.rmtree(folder / "blocks" / "000001.npz")
     process, _ = predict(exported, folder)
     assert ended(process, folder) == 0
 
+    for name in ("predictions.csv", "unusable.csv"):
+        assert (folder / name).read_bytes() == (undisturbed / name).read_bytes()
     assert json.loads((folder / "result.json").read_text())["engine"] == "litert"
     assert "20 of 71 files are done already" in (folder / "log").read_text()
     assert (folder / "unusable.csv").read_bytes() == (whole / "unusable.csv").read_bytes()
@@ -180,6 +194,39 @@ def check_exported(trained: RunFolder, predict: Any, spec: PredictSpec, whole: P
         assert np.abs(new["probabilities"] - expected["probabilities"]).max() < 1e-5
         for name in ("files", "looks", "pictures"):
             assert (new[name] == expected[name]).all()
+
+
+@pytest.mark.parametrize(
+    ("work", "why"),
+    [
+        (lambda: None, ""),
+        (os.abort, "it was ended by SIGABRT"),
+        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "it was ended by SIGSEGV"),
+        (lambda: time.sleep(60), "it did not end within 1 s"),
+        (lambda: 1 // 0, "ZeroDivisionError: integer division or modulo by zero"),
+        (lambda: os._exit(3), "it ended with 3"),
+    ],
+)
+def test_crash_stays_in_tryout(work, why):
+    assert try_out(work, 1.0) == why
+
+
+def test_library_that_crashes_is_avoided(tmp_path, monkeypatch, capsys):
+    """Its try-out ends, not the prediction, which TensorFlow does."""
+    from hpcdl.trainer.predict import engine, lite
+
+    monkeypatch.setattr(lite, "_library", os.abort)
+    other: Any = object()
+    monkeypatch.setattr(engine, "_tensorflow", lambda spec, names: other)
+    exported = Member(str(tmp_path), "m", [4, 4, 3], 255.0, lite="m.tflite")
+    spec = PredictSpec("p", str(tmp_path), CLASSES, [exported])
+
+    assert engine.choose_engine(spec, []) is other
+
+    assert capsys.readouterr().out == (
+        "TensorFlow predicts, not the exported model alone: its try-out failed: it was ended by "
+        "SIGABRT\n"
+    )
 
 
 def test_blocks_of_another_engine(tmp_path):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
-from typing import Any, Dict, List, NamedTuple, Optional
+from functools import partial
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from hpcdl.contract.predict_spec import PredictSpec
 from hpcdl.contract.spec import DeviceSpec
 from hpcdl.contract.version import __version__
+from hpcdl.trainer.predict.tryout import try_out
 from hpcdl.trainer.runtime.log import quiet_import, say
 
 _WHEELS = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel")
@@ -50,16 +52,13 @@ def _litert(spec: PredictSpec, names: List[str]) -> Optional[Engine]:
     exported = all(member.lite for member in spec.members)
     if spec.gpus or not exported or spec.members[0].shape[2] not in (1, 3):
         return None
-    try:
-        from hpcdl.trainer.dataset import pillow
-        from hpcdl.trainer.predict.lite import LiteModels
-        from hpcdl.trainer.predict.pillow_stream import PillowStream
-
-        if not pillow.is_alike():
-            return None
-        models = LiteModels(spec)
-    except Exception:  # whatever it is, TensorFlow does without them
+    why_not, models = _lite_models(spec)
+    if why_not:
+        say("TensorFlow predicts, not the exported model alone: {}".format(why_not))
         return None
+    from hpcdl.trainer.dataset import pillow
+    from hpcdl.trainer.predict.pillow_stream import PillowStream
+
     versions = {
         "hpcdl": __version__,
         "python": platform.python_version(),
@@ -71,6 +70,25 @@ def _litert(spec: PredictSpec, names: List[str]) -> Optional[Engine]:
     devices = {"strategy": "default", "replicas": 1, "names": ["CPU:0"], "emulated": False}
     stream = PillowStream(spec.folder, names, tuple(spec.members[0].shape), spec.block_images)
     return Engine("litert", stream, models, devices, versions)
+
+
+def _lite_models(spec: PredictSpec) -> Tuple[str, Any]:
+    """Why the exported models cannot be used here, or an empty text and the models.
+
+    Their library is not one that TensorFlow promises to keep: another version's may crash.
+    """
+    try:
+        from hpcdl.trainer.dataset import pillow
+        from hpcdl.trainer.predict.lite import LiteModels
+
+        if not pillow.is_alike():
+            return "Pillow decodes images in another way", None
+        why_not = try_out(partial(LiteModels, spec))
+        if why_not:
+            return "its try-out failed: {}".format(why_not), None
+        return "", LiteModels(spec)
+    except Exception as error:  # whatever it is, TensorFlow does without them
+        return "{}: {}".format(type(error).__name__, " ".join(str(error).split())), None
 
 
 def _tensorflow(spec: PredictSpec, names: List[str]) -> Engine:
