@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +83,47 @@ def check_predictions(shared: Bed, trained: Run) -> None:
     assert "The least certain images" in page
     here = shared.run("hpcdl", "predict", trained.path, new, "--backend", "local", "--wait")
     assert (Path(here.stdout.rstrip("\n")) / "predictions.csv").read_text() == table
+    check_killed_prediction(shared, trained, new, table)
+
+
+def check_killed_prediction(shared: Bed, trained: Run, new: Path, table: str) -> None:
+    """Its launcher is killed in the middle, and the trainer with it; SLURM starts it again."""
+    sent = shared.run("hpcdl", "predict", trained.path, new)
+    run = Run(shared, Path(sent.stdout.rstrip("\n")))
+    in_the_way = run.path / "blocks" / "000001.npz"  # of two: so it waits there, to save it
+    (in_the_way / "inner").mkdir(parents=True)
+    for path in (in_the_way.parent, in_the_way, in_the_way / "inner"):
+        shutil.chown(path, "hpcuser", "hpcuser")
+    until(lambda: has_log(run) and "000001.npz cannot be written" in run.log())
+    (trainer,) = trainers(run)
+    launcher = run.lines("attempts.jsonl")[-1]["pid"]
+    for pid in (launcher, trainer):
+        with contextlib.suppress(ProcessLookupError):  # it ends itself without its launcher
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not trainers(run))
+    shutil.rmtree(in_the_way)
+    start_again(run)
+    result = run.wait()
+    assert result["state"] == "done", result
+    assert [row["reason"] for row in result["attempts"]] == ["killed", "done"]
+    assert "128 of 242 files are done already" in run.log(2)
+    assert (run.path / "predictions.csv").read_text() == table
+
+
+def has_log(run: Run) -> bool:
+    return (run.path / "logs/1.log").exists()
+
+
+def trainers(run: Run) -> list[int]:
+    """The trainer's own process, not those that hold its container."""
+    ours = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            argv = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            its_run = any(word.startswith(str(run.path)) for word in argv)
+            if Path(argv[0]).name.startswith("python") and "hpcdl.trainer" in argv and its_run:
+                ours.append(int(folder.name))
+    return ours
 
 
 def test_stopped_run_on_images_is_exact(shared: Bed) -> None:
