@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from typing import Any
 
 from hpcdl import formats
 from hpcdl.contract.file_names import shown
@@ -11,10 +12,12 @@ from hpcdl.errors import HpcdlError
 from hpcdl.report import facts as run_facts
 from hpcdl.report import sent, surroundings
 from hpcdl.report.facts import Facts
+from hpcdl.report.gallery import heat_note, hottest_place, overlay
 from hpcdl.report.page import failure, render, when
 from hpcdl.report.png import data_uri
 from hpcdl.report.predicted import read_spec, test_file, verdict_lines
 from hpcdl.run import Run, states
+from hpcdl.trainer.explain.squares import SIDE
 
 _LISTED_CLASSES = 100
 _LISTED_FILES = 100
@@ -39,7 +42,10 @@ class Share:
 
 @dataclass(frozen=True)
 class Uncertain:
-    """An image of whose class the model is not sure, with the two likeliest answers."""
+    """An image of whose class the model is not sure, with the two likeliest answers.
+
+    ``heat`` is the map over the dimmed image, and ``hottest`` its hottest place in words; or "".
+    """
 
     uri: str
     file: str
@@ -47,6 +53,8 @@ class Uncertain:
     confidence: float
     second: str
     second_confidence: float
+    heat: str = ""
+    hottest: str = ""
 
 
 def prediction_report(run: Run, shows_env: bool = False) -> str:
@@ -71,6 +79,7 @@ def prediction_report(run: Run, shows_env: bool = False) -> str:
         shares=_shares(facts, names),
         classes=len(names),
         pictures=_pictures(facts, names),
+        heat_note=_heat_note(facts.result.get("explain")),
         unusable=unusable,
         more_unusable=more,
         models=facts.result.get("runs") or [],
@@ -143,6 +152,9 @@ def _pictures(facts: Facts, names: list[str]) -> list[Uncertain]:
         with np.load(facts.run.paths.predictions) as arrays:
             rows, pictures = arrays["picture_rows"], arrays["pictures"]
             files, probabilities = arrays["files"], arrays["probabilities"]
+            heat = {}
+            if "heat" in arrays:
+                heat = dict(zip(arrays["heat_rows"].tolist(), arrays["heat"], strict=True))
     except (OSError, ValueError, KeyError):
         return []
     if not names or probabilities.shape[1] != len(names):
@@ -150,6 +162,10 @@ def _pictures(facts: Facts, names: list[str]) -> list[Uncertain]:
     uncertain = []
     for row, picture in zip(rows, pictures, strict=False):
         second, first = np.argsort(probabilities[row], kind="stable")[-2:]
+        heated = heat.get(int(row))
+        heat_uri = hottest = ""
+        if heated is not None and heated.shape == picture.shape[:2]:
+            heat_uri, hottest = data_uri(overlay(picture, heated)), hottest_place(heated)
         one = Uncertain(
             uri=data_uri(picture),
             file=shown(str(files[row])),
@@ -157,9 +173,25 @@ def _pictures(facts: Facts, names: list[str]) -> list[Uncertain]:
             confidence=float(probabilities[row][first]),
             second=names[second],
             second_confidence=float(probabilities[row][second]),
+            heat=heat_uri,
+            hottest=hottest,
         )
         uncertain.append(one)
     return uncertain
+
+
+def _heat_note(explain: Any) -> str:
+    """What the maps show, or why there are none; "" if none were tried."""
+    if isinstance(explain, dict) and "problem" in explain:
+        return f"There are no maps of where the model looked: {explain['problem']}."
+    note = heat_note(explain)
+    side = explain.get("side", SIDE) if note else SIDE
+    if side > SIDE:
+        note += (
+            f" The squares are coarse, {side:.0%} of the image's shorter side, because this model "
+            "is slow."
+        )
+    return note
 
 
 def _unusable(facts: Facts) -> tuple[list[list[str]], int]:

@@ -64,6 +64,7 @@ _EXPLAINED = kinds.object_with(
         "left_out": kinds.whole,
         "layer": kinds.text,
         "gap": kinds.finite,
+        "side": kinds.finite,
         "problem": kinds.text,
     },
 )
@@ -162,6 +163,7 @@ _RESULT = kinds.object_with(
         "folder": kinds.text,
         "runs": kinds.list_of(kinds.text),
         "answers": kinds.each(kinds.whole),
+        "explain": kinds.or_none(_EXPLAINED),
         "drift": kinds.or_none(_DRIFT),
         "drift_problem": kinds.text,
     },

@@ -54,6 +54,8 @@ def predicted(done, images):
             looks=looks(200, brightness, 4),
             picture_rows=np.array([7, 3], np.int32),
             pictures=np.zeros((2, 8, 8, 3), np.uint8),
+            heat_rows=np.array([7], np.int32),
+            heat=np.eye(8, dtype=np.uint8)[:1, ::-1, None] * np.full((1, 8, 8), 255, np.uint8),
         )
         write_text(paths.unusable_csv, "file,why\n<b>.png,is cut short: the image has no end\n")
         write_text(paths.predictions_csv, "file,answer\n")
@@ -73,6 +75,7 @@ def predicted(done, images):
             "state": "done", "images": 200, "unusable": 1, "images_per_s": 25.0, "attempts": [],
             "folder": str(images), "runs": [str(trained.paths.root)],
             "answers": {"cat": 150, "dog": 50},
+            "explain": {"method": "occlusion", "images": 1, "left_out": 1, "side": 0.5},
         }  # fmt: skip
         write_json(paths.result, {**result, **drift_keys(paths)})
         return Run(paths.root)
@@ -174,6 +177,9 @@ def test_report_shows_classes_and_odd_files(cli, predicted):
     page = Path(cli("report", run.paths.root).out.strip()).read_text()
 
     assert page.count("<figure>") == 2
+    assert page.count('alt="where the model looked: ') == 1
+    assert "time for the maps of 1 of 2 pictures" in page
+    assert "The squares are coarse, 50% of the image&#39;s shorter side" in page
     assert "7.png" in page
     assert "&lt;b&gt;.png" in page
     assert "<b>.png" not in page

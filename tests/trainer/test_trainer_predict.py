@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 
 from hpcdl.contract.predict_spec import Member, PredictSpec
 from hpcdl.contract.spec import DataSpec, FunctionSpec, TrainSpec
+from hpcdl.trainer.predict.heat import heat_maps
 from hpcdl.trainer.predict.tryout import try_out
 from tests.trainer.conftest import REPOSITORY, RunFolder, each_keras
 
@@ -192,8 +194,9 @@ def check_exported(trained: RunFolder, predict: Any, spec: PredictSpec, whole: P
         np.load(folder / "predictions.npz") as new,
     ):
         assert np.abs(new["probabilities"] - expected["probabilities"]).max() < 1e-5
-        for name in ("files", "looks", "pictures"):
+        for name in ("files", "looks", "pictures", "heat_rows"):
             assert (new[name] == expected[name]).all()
+        assert np.abs(new["heat"].astype(int) - expected["heat"]).max() <= 2
 
 
 @pytest.mark.parametrize(
@@ -257,6 +260,9 @@ def check_answers(trained: RunFolder, prediction: Path) -> None:
         assert new["pictures"].shape == (24, 12, 12, 3)
         confidence = new["probabilities"].max(axis=1)
         assert confidence[new["picture_rows"]].tolist() == sorted(confidence)[:24]
+        assert (new["heat_rows"] == new["picture_rows"]).all()
+        assert new["heat"].shape == (24, 12, 12)
+        assert new["heat"].max() == 255
     result = json.loads((prediction / "result.json").read_text())
     assert (result["images"], result["unusable"]) == (65, 6)
     assert sum(result["answers"].values()) == 65
@@ -278,6 +284,64 @@ def check_odd_files(prediction: Path) -> None:
     assert why["damaged.png"].startswith("cannot be decoded: Invalid PNG")
     assert "16 bits" in why["deep.png"]
     assert "video" in why["film.mp4"]
+
+
+def bright_corner(images: Any) -> Any:
+    """A model that looks at the top left quarter alone, and is sure where that is bright."""
+    bright = images[:, :10, :10].mean(axis=(1, 2, 3)) / 255
+    return np.stack([bright, 1 - bright], axis=1).astype(np.float32)
+
+
+def test_heat_is_where_model_looks():
+    images = np.zeros((2, 20, 20, 3), np.uint8)
+    images[:, :10, :10] = 200
+
+    about, heat = heat_maps(bright_corner, images, lambda: None)
+
+    assert about == {"method": "occlusion", "images": 2, "side": 0.2}
+    assert (heat.shape, heat.dtype) == ((2, 20, 20), np.uint8)
+    assert heat[:, :8, :8].min() > 100
+    assert heat[:, 13:, :].max() == heat[:, :, 13:].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("pass_s", "about"),
+    [
+        (0.5, {"images": 24, "side": 0.2}),
+        (0.9, {"images": 24, "side": 0.3}),
+        (10.0, {"images": 5, "side": 0.5, "left_out": 19}),
+        (
+            70.0,
+            {
+                "images": 0,
+                "problem": "a map would take 1750 s, and all of them together may take 1500 s",
+            },
+        ),
+    ],
+)
+def test_slow_model_has_coarser_heat(monkeypatch, pass_s, about):
+    """A clock that only the model moves."""
+    from hpcdl.trainer.predict import heat
+
+    now_s = [0.0]
+
+    def slow(images: Any) -> Any:
+        now_s[0] += pass_s * len(images)
+        return bright_corner(images)
+
+    monkeypatch.setattr(heat, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+    images = np.zeros((24, 20, 20, 3), np.uint8)
+
+    assert heat_maps(slow, images, lambda: None, 1500.0)[0] == {"method": "occlusion", **about}
+
+
+def test_model_that_fails_has_no_heat():
+    def failing(images: Any) -> Any:
+        raise ValueError("no such\nlayer")
+
+    about, heat = heat_maps(failing, np.zeros((2, 20, 20, 3), np.uint8), lambda: None)
+
+    assert (about["problem"], len(heat)) == ("ValueError: no such layer", 0)
 
 
 def test_several_models_give_their_mean(tf, tmp_path):

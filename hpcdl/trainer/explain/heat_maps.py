@@ -12,7 +12,8 @@ from hpcdl.trainer.dataset.source import Source
 from hpcdl.trainer.explain import gradients, maps
 from hpcdl.trainer.explain.answers import Answers
 from hpcdl.trainer.explain.grad_cam import grad_cam
-from hpcdl.trainer.explain.occlusion import occlusion, squares
+from hpcdl.trainer.explain.occlusion import occlusion
+from hpcdl.trainer.explain.squares import squares
 from hpcdl.trainer.runtime.log import say
 from hpcdl.trainer.session import Session
 

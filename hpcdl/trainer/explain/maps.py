@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from hpcdl.trainer.explain.answers import Answers
+from hpcdl.trainer.explain.squares import shades
 
 _HIDDEN_SHARE = 0.1  # of the pixels
-_TOP_PERCENT = 99  # hotter pixels than this percentile are as hot as it: one of them hides no other
 
 
 class Falls(NamedTuple):
@@ -67,8 +67,4 @@ def as_bytes(heat: Any, height: int, width: int) -> Any:
     heat = np.maximum(heat, 0)
     if heat.shape[1:] != (height, width):
         heat = tf.image.resize(heat[..., None], [height, width], method="area").numpy()[..., 0]
-    hottest = np.percentile(heat, _TOP_PERCENT, axis=(1, 2), keepdims=True)
-    # A map with heat in less than a hundredth of its pixels
-    hottest = np.where(hottest > 0, hottest, heat.max(axis=(1, 2), keepdims=True))
-    shares = heat / np.where(hottest > 0, hottest, 1)
-    return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+    return shades(heat)

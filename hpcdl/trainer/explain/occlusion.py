@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
 
 from hpcdl.trainer.explain.answers import Answers
-
-_SIDE = 0.2  # of the square, as a share of the image's shorter side
-
-# Of a square: the first row, the row after its last one, and the same of its columns
-Square = Tuple[int, int, int, int]
+from hpcdl.trainer.explain.squares import squares
 
 
 def occlusion(
@@ -42,16 +38,3 @@ def occlusion(
         count[top:bottom, left:right] += 1
         beat()
     return fall_sum / count
-
-
-def squares(height: int, width: int) -> List[Square]:
-    """The positions of the square: half its side apart, from half outside to half outside."""
-    side = max(2, round(_SIDE * min(height, width)))
-    step = side // 2
-    places = []
-    for top in range(-step, height, step):
-        for left in range(-step, width, step):
-            bottom, right = min(height, top + side), min(width, left + side)
-            if bottom > 0 and right > 0:
-                places.append((max(0, top), bottom, max(0, left), right))
-    return places

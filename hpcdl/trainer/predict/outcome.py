@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from hpcdl.contract.predict_spec import PredictSpec
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.predict.blocks import Blocks
+from hpcdl.trainer.predict.engine import Engine
+from hpcdl.trainer.predict.heat import heat_maps
 
 PICTURES = 24  # of the least certain images
 _MOST_PIXELS = 96  # of a picture's longer side
@@ -30,6 +32,7 @@ class Outcome(NamedTuple):
     seconds: how long reading and predicting took, of all attempts.
     confidence: the mean probability of the answers.
     answers: how often each class was the answer, by its name.
+    explain: what the heat maps are; see `hpcdl.trainer.predict.heat`. None without pictures.
     """
 
     images: int
@@ -38,16 +41,18 @@ class Outcome(NamedTuple):
     seconds: float
     confidence: float
     answers: Dict[str, int]
+    explain: Optional[Dict[str, Any]]
 
 
 def write_outcome(
-    run_dir: RunDir, spec: PredictSpec, names: List[str], blocks: Blocks, stream: Any
+    run_dir: RunDir, spec: PredictSpec, names: List[str], blocks: Blocks, engine: Engine
 ) -> Outcome:
     """Write the three files from the saved blocks, each whole or not at all.
 
     predictions.npz holds ``files`` text (rows,), ``probabilities`` float32 (rows, classes),
     ``looks`` float32 (rows, 5), and for people ``picture_rows`` int32 and ``pictures`` uint8
-    (rows, height, width, channels): the least certain images, the least certain one first.
+    (rows, height, width, channels): the least certain images, the least certain one first; and
+    ``heat_rows`` and ``heat`` uint8 (rows, height, width): where the models looked.
     """
     for name, write in (
         (run_files.PREDICTIONS_CSV, _write_predictions),
@@ -61,13 +66,15 @@ def write_outcome(
     unusable: Dict[int, str] = {}
     for answers in saved:
         unusable.update(answers.unusable)
+    explain = None
     if len(rows):
         arrays = {
             "files": np.array([shown(names[row]) for row in rows], np.str_),
             "probabilities": probabilities,
             "looks": np.concatenate([answers.looks for answers in saved]),
         }
-        arrays.update(_pictures(rows, probabilities, stream))
+        pictures, explain = _pictures(run_dir, rows, probabilities, engine)
+        arrays.update(pictures)
         path = run_dir.path(run_files.PREDICTIONS)
         keep_trying(run_files.PREDICTIONS, lambda: _save(path, arrays))
     counts = np.bincount(probabilities.argmax(axis=1), minlength=len(spec.classes))
@@ -79,6 +86,7 @@ def write_outcome(
         seconds=sum(answers.seconds for answers in saved),
         confidence=round(float(probabilities.max(axis=1).mean()), 6) if len(rows) else 0.0,
         answers=dict(zip(spec.classes, counts.tolist())),
+        explain=explain,
     )
 
 
@@ -116,19 +124,29 @@ def _save(path: str, arrays: Dict[str, Any]) -> None:
         np.savez(file, **arrays)
 
 
-def _pictures(rows: Any, probabilities: Any, stream: Any) -> Dict[str, Any]:
-    """The least certain images. What cannot be read a second time is left out."""
+def _pictures(
+    run_dir: RunDir, rows: Any, probabilities: Any, engine: Engine
+) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
+    """The least certain images, with heat. What cannot be read a second time is left out."""
     order = np.argsort(probabilities.max(axis=1), kind="stable")[:PICTURES]
     places: List[int] = []
-    pictures: List[Any] = []
+    images: List[Any] = []
     for place in order:
-        image = stream.one(int(rows[place]))
+        image = engine.stream.one(int(rows[place]))
         if not isinstance(image, str):
             places.append(int(place))
-            pictures.append(_small(image))
-    if not pictures:
-        return {}
-    return {"picture_rows": np.array(places, np.int32), "pictures": np.stack(pictures)}
+            images.append(image)
+    if not images:
+        return {}, None
+    explain, heat = heat_maps(engine.models, np.stack(images), run_dir.heartbeat)
+    picture_rows = np.array(places, np.int32)
+    arrays = {
+        "picture_rows": picture_rows,
+        "pictures": np.stack([_small(image) for image in images]),
+        "heat_rows": picture_rows[: len(heat)],
+        "heat": np.stack([_small(heated) for heated in heat]) if len(heat) else heat,
+    }
+    return arrays, explain
 
 
 def _small(image: Any) -> Any:

@@ -45,7 +45,7 @@ def predict(spec: PredictSpec, run_dir: RunDir) -> None:
         hint = "ask for more: --set resources.memory_gb=N"
         raise OutOfMemory("out of memory: {}".format(first_line), hint) from error
     run_dir.heartbeat(phase="writing")
-    outcome = write_outcome(run_dir, spec, names, blocks, engine.stream)
+    outcome = write_outcome(run_dir, spec, names, blocks, engine)
     if not outcome.images:
         blocks.remove()  # the folder is listed anew when it has been put right
         raise DataError(*_nothing_usable(spec, names, outcome))
@@ -142,6 +142,7 @@ def _result(spec: PredictSpec, outcome: Outcome, engine: Engine) -> Dict[str, An
         "classes": spec.classes,
         "confidence": outcome.confidence,
         "answers": outcome.answers,
+        "explain": outcome.explain,
         "engine": engine.name,
         "devices": dict(
             engine.devices, cuda_visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES")
