@@ -119,9 +119,12 @@ def with_hpcdl(python: list[str], place: Path, member: Member) -> float:
     spec = PredictSpec("photos", str(place / "photos"), [str(n) for n in range(10)], [member])
     (folder / "predict.json").write_text(spec.to_json())
     argv = [*python, "-m", "hpcdl.trainer", "predict", str(folder / "predict.json")]
+    begun = time.time()
     seconds = start(argv)
-    assert (folder / "predictions.csv").exists()
-    return seconds
+    written = (folder / "predictions.csv").stat().st_mtime
+    if "--processor-time" in sys.argv:
+        return seconds
+    return written - begun  # heat maps come after the table
 
 
 def show_difference(place: Path) -> None:
