@@ -75,7 +75,10 @@ def predicted(done, images):
             "state": "done", "images": 200, "unusable": 1, "images_per_s": 25.0, "attempts": [],
             "folder": str(images), "runs": [str(trained.paths.root)],
             "answers": {"cat": 150, "dog": 50},
-            "explain": {"method": "occlusion", "images": 1, "left_out": 1, "side": 0.5},
+            "explain": {
+                "method": "occlusion", "images": 1, "left_out": 1, "side": 0.5,
+                "fall": 0.02, "random_fall": 0.01,
+            },
         }  # fmt: skip
         write_json(paths.result, {**result, **drift_keys(paths)})
         return Run(paths.root)
@@ -179,6 +182,7 @@ def test_report_shows_classes_and_odd_files(cli, predicted):
     assert page.count("<figure>") == 2
     assert page.count('alt="where the model looked: ') == 1
     assert "time for the maps of 1 of 2 pictures" in page
+    assert "these maps say little about this model" in page
     assert "The squares are coarse, 50% of the image&#39;s shorter side" in page
     assert "7.png" in page
     assert "&lt;b&gt;.png" in page

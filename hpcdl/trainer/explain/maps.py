@@ -8,9 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from hpcdl.trainer.explain.answers import Answers
-from hpcdl.trainer.explain.squares import shades
-
-_HIDDEN_SHARE = 0.1  # of the pixels
+from hpcdl.trainer.explain.squares import hottest_tenth, shades
 
 
 class Falls(NamedTuple):
@@ -41,19 +39,9 @@ def falls(answers: Answers, images: Any, classes: Any, colour: Any, heat: Any) -
     chance = np.random.default_rng(0).random(heat.shape)
     fallen = []
     for order in (blurred, chance):
-        hidden = tf.constant(_hottest(order)[..., None])
+        hidden = tf.constant(hottest_tenth(order)[..., None])
         fallen.append(before - answers.hiding(images, classes, hidden, colour).numpy())
     return Falls(*fallen)
-
-
-def _hottest(heat: Any) -> Any:
-    """Which pixels are the hottest tenth, bool (rows, height, width)."""
-    flat = heat.reshape(len(heat), -1)
-    count = max(1, round(_HIDDEN_SHARE * flat.shape[1]))
-    places = np.argsort(-flat, axis=1, kind="stable")[:, :count]
-    hidden = np.zeros(flat.shape, bool)
-    np.put_along_axis(hidden, places, True, axis=1)
-    return hidden.reshape(heat.shape)
 
 
 def as_bytes(heat: Any, height: int, width: int) -> Any:

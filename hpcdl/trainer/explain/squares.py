@@ -7,6 +7,7 @@ from typing import Any, List, Tuple
 import numpy as np
 
 SIDE = 0.2  # of the square, as a share of the image's shorter side
+_HIDDEN_SHARE = 0.1  # of the pixels
 _TOP_PERCENT = 99  # hotter pixels than this percentile are as hot as it: one of them hides no other
 
 # Of a square: the first row, the row after its last one, and the same of its columns
@@ -44,3 +45,17 @@ def shades(heat: Any) -> Any:
     hottest = np.where(hottest > 0, hottest, heat.max(axis=(1, 2), keepdims=True))
     shares = heat / np.where(hottest > 0, hottest, 1)
     return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+
+
+def hottest_tenth(heat: Any) -> Any:
+    """Which pixels are the hottest tenth of each image, bool (rows, height, width).
+
+    Args:
+        heat: float32 (rows, height, width).
+    """
+    flat = heat.reshape(len(heat), -1)
+    count = max(1, round(_HIDDEN_SHARE * flat.shape[1]))
+    places = np.argsort(-flat, axis=1, kind="stable")[:, :count]
+    hidden = np.zeros(flat.shape, bool)
+    np.put_along_axis(hidden, places, True, axis=1)
+    return hidden.reshape(heat.shape)

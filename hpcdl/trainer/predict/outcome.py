@@ -17,7 +17,7 @@ from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.predict.blocks import Blocks
 from hpcdl.trainer.predict.engine import Engine
-from hpcdl.trainer.predict.heat import heat_maps
+from hpcdl.trainer.predict.heat import NoHeatError, heat_maps
 
 PICTURES = 24  # of the least certain images
 _MOST_PIXELS = 96  # of a picture's longer side
@@ -138,7 +138,13 @@ def _pictures(
             images.append(image)
     if not images:
         return {}, None
-    explain, heat = heat_maps(engine.models, np.stack(images), run_dir.heartbeat)
+
+    def beat() -> None:
+        run_dir.heartbeat()
+        if run_dir.stop_requested():  # what matters is written at once
+            raise NoHeatError("the run was asked to end")
+
+    explain, heat = heat_maps(engine.models, np.stack(images), beat)
     picture_rows = np.array(places, np.int32)
     arrays = {
         "picture_rows": picture_rows,
