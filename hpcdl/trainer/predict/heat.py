@@ -13,7 +13,8 @@ from hpcdl.trainer.runtime.log import say
 MOST_S = 15.0  # for all maps of a prediction together
 _SIDES = (SIDE, 0.3, 0.5)  # of the square: a larger one has fewer positions
 _AT_ONCE = 32  # copies of an image
-_QUICK_S = 0.05
+_QUICK_S = 0.25  # a pass that takes less is measured again, with this many images at once:
+_MEASURED = 8
 _OTHER_PASSES = 3  # of an image: as it is, and twice with a tenth of it hidden
 
 
@@ -61,7 +62,7 @@ def heat_maps(
         result = shades(np.stack(heat))
         about["images"] = len(heat)
         for name, fall in zip(("fall", "random_fall"), np.mean(falls, axis=0)):
-            about[name] = round(float(fall), 4)
+            about[name] = round(float(fall), 4) + 0.0  # no -0.0
         if len(heat) < len(images):
             about["left_out"] = len(images) - len(heat)
     except NoHeatError as error:
@@ -85,8 +86,8 @@ def _square_side(models: Callable[[Any], Any], images: Any, most_s: float) -> fl
     """
     models(images[:1])  # the first pass prepares the next ones
     pass_s = _seconds_an_image(models, images[:1])
-    if pass_s < _QUICK_S:  # many at a time take less than one by one
-        pass_s = _seconds_an_image(models, np.repeat(images[:1], _AT_ONCE, axis=0))
+    if pass_s < _QUICK_S:  # many at a time take less than one by one, and a busy CPU misleads less
+        pass_s = _seconds_an_image(models, np.repeat(images[:1], _MEASURED, axis=0))
     height, width = images.shape[1:3]
     for share in _SIDES:
         image_s = pass_s * (len(squares(height, width, share)) + _OTHER_PASSES)
