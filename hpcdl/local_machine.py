@@ -60,7 +60,7 @@ def _amd_gpus() -> int:
     count = 0
     for path in _AMD_NODES.glob("*/gpu_id"):
         with suppress(OSError):  # of a GPU that the job may not use
-            count += path.read_text().strip() not in ("", "0")
+            count += path.read_text(encoding="ascii").strip() not in ("", "0")
     return count
 
 

@@ -140,6 +140,7 @@ def test_mean_has_place_of_its_own(cli, two):
     row: Any = ROWS[1]
     rows = [{**row, "members": members}]
     (two[0] / "export/mean-of-2-0cbec3f8/export.json").write_text(json.dumps({"kinds": rows}))
+    (two[0] / "export/mean-of-2-0cbec3f8" / row["file"]).write_text("a model")
 
     answers = [cli("export", *two), cli("export", *reversed(two))]
 
