@@ -17,15 +17,20 @@ from hpcdl.planning import Container, Environment, Modules, Policy, Script, Size
 from hpcdl.run.paths import RunPaths
 
 ARCHIVE = Path(__file__).parent / "old_runs/0.1.0.tar.xz"
+WITH_EXPORTS = ARCHIVE.with_name("0.4.0.tar.xz")
 MADE_IN = "/tmp/oldruns"  # noqa: S108 - the text that stands in the old files
 TEXT_FILES = (".json", ".jsonl", ".yaml", ".log", ".out")
 
 
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of an earlier version's runs, as if they had been made in this test's folder."""
+    """The folder of 0.1.0's runs, as if they had been made in this test's folder."""
     monkeypatch.chdir(tmp_path)  # ./runs, too, is looked through
-    with tarfile.open(ARCHIVE) as archive:
+    return unpacked(ARCHIVE, tmp_path)
+
+
+def unpacked(archive_file: Path, tmp_path: Path) -> Path:
+    with tarfile.open(archive_file) as archive:
         archive.extractall(tmp_path, filter="data")
     for path in (tmp_path / "runs").glob("*/*/**/*"):
         if path.suffix in TEXT_FILES:
@@ -168,6 +173,26 @@ def test_node_reads_flat_plan(tmp_path):
 
     assert f"{tmp_path}/sets:{tmp_path}/sets:ro" in argv
     assert argv[argv.index(f"{tmp_path}/x.sif") + 1] == "env"
+
+
+def test_old_exports_and_predictions_are_read(cli, tmp_path, monkeypatch):
+    """What 0.4.0 left of an exported model, an attack, heat maps and a prediction."""
+    monkeypatch.chdir(tmp_path)
+    old = unpacked(WITH_EXPORTS, tmp_path)
+    trained, predicted = run_of(old, "tiny"), run_of(old, "tiny-predict")
+
+    exports = json.loads(cli("export", trained, "--json").out)
+    words = [cli(*words) for words in (("result", predicted), ("result", trained))]
+    pages = [cli("report", run, "-o", run / "page.html") for run in (trained, predicted)]
+
+    assert [(row["kind"], row["agreement"]) for row in exports] == [
+        ("tflite", 1),
+        ("saved_model", 1),
+    ]
+    assert [answer.code for answer in (*words, *pages)] == [0] * 4
+    assert "answers    9 2, 1 1, 3 1, 7 1" in words[0].out
+    assert "FGSM" in (trained / "page.html").read_text()
+    assert cli("status", "--all", "--runs-dir", old).out.count("done") == 2
 
 
 @pytest.mark.tensorflow
