@@ -26,6 +26,7 @@ _CHECKED_BYTES = 1000  # of a page, for what is known when the rest is
 _BYTES_A_WEIGHT = 1.75  # ... which then gets this many
 _FEW_BITS, _MANY_BITS = 8.5, 20.0  # of a weight, on average: where a search starts and ends
 _FIRST_SIZE, _FINER = -12.0, 0.5  # of an error: see `page_weights.Rounding`
+_NO_WEIGHTS = 1000.0  # an error of this size leaves nothing of any weight
 _MOST_TRIES = 4
 _USED_BITS = 7.83  # of a byte of the page
 _MANY_WEIGHTS = 500_000  # trying all numbers of bits would take long
@@ -155,8 +156,9 @@ def _rounded(
     if weights > _MANY_WEIGHTS:
         rounded = _largest_that_fits(rounding, most, first)
         return rounded, _compared(rounded, tested, run)
-    size = _FIRST_SIZE - (_FEW_BITS - first * _USED_BITS / weights)
-    end = size - (_MANY_BITS - _FEW_BITS)
+    without = _bytes_in_page(rounding.rounded(_NO_WEIGHTS))
+    size = _FIRST_SIZE - (_FEW_BITS - (first - without) * _USED_BITS / weights)
+    end = min(size, _FIRST_SIZE) - (_MANY_BITS - _FEW_BITS)
     tried: List[Tuple[Rounded, PageFacts]] = []
     while size > end:
         rounded = rounding.rounded(size)
