@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpcdl.launch import recorder
 from hpcdl.launch.bars import Thinner
 from hpcdl.launch.noise import NoiseFilter
 from hpcdl.launch.recorder import Recorder
@@ -220,8 +221,9 @@ print("three")
 
 
 @pytest.mark.cases("F20")
-def test_streams_do_not_cut_lines(tmp_path):
+def test_streams_do_not_cut_lines(tmp_path, monkeypatch):
     """Python sends a line and its end in two pieces: the other stream's lines do not come between them."""
+    monkeypatch.setattr(recorder, "IDLE_S", 5.0)  # a busy machine takes long for the second piece
     program = """
 import os, time
 for number in range(20):

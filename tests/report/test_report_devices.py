@@ -90,6 +90,7 @@ def test_what_the_samples_say(tmp_path, keys, words):
     assert any(words in sentence for sentence in shown["sentences"])
 
 
+@pytest.mark.tensorflow
 def test_page_shows_samples(cli, copied, tmp_path):
     page = tmp_path / "page.html"
     RunPaths(copied).devices.unlink(missing_ok=True)  # it exists if the training took its time
@@ -106,6 +107,7 @@ def test_page_shows_samples(cli, copied, tmp_path):
     assert "On n&lt;1&gt;" in text
 
 
+@pytest.mark.tensorflow
 def test_damaged_samples_leave_the_page(cli, copied, tmp_path):
     paths = RunPaths(copied)
     line = {"attempt": 1, "time": 1, "seconds": 0, "use": [1e300, None], "cpus": float("nan")}
