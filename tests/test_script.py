@@ -167,6 +167,18 @@ def test_nv_only_with_gpus(gpus, emulated, there):
 
 
 @pytest.mark.cases("C27", "C15")
+def variable_in(text: str, name: str, shown: str) -> str:
+    """What a script gives a variable for the container, where SLURM's is `shown` (empty: not set)."""
+    words = next(line.strip(" \\") for line in text.splitlines() if f"{name}=" in line)
+    env = {"PATH": "/usr/bin:/bin", **({name: shown} if shown else {})}
+    done = subprocess.run(
+        ["bash", "-c", f"echo {words}"], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"{name}=")
+    assert done.stdout.endswith("\n")
+    return done.stdout[len(name) + 1 : -1]
+
+
 @pytest.mark.parametrize(("shown", "used"), [("", "0,1"), ("2,3,5", "2,3"), ("7", "7")])
 @pytest.mark.parametrize("whole_node", [True, False], ids=["none", "exclusive"])
 def test_whole_node_script_takes_first_gpus(whole_node, shown, used):
@@ -176,12 +188,7 @@ def test_whole_node_script_takes_first_gpus(whole_node, shown, used):
 
     assert ("--gres" in text) is not whole_node
     assert "gpus-per-node" not in text
-    words = next(line.strip(" \\") for line in text.splitlines() if "CUDA_VISIBLE_DEVICES=" in line)
-    env = {"PATH": "/usr/bin:/bin", **({"CUDA_VISIBLE_DEVICES": shown} if shown else {})}
-    done = subprocess.run(
-        ["bash", "-c", f"echo {words}"], env=env, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == f"CUDA_VISIBLE_DEVICES={used}\n"
+    assert variable_in(text, "CUDA_VISIBLE_DEVICES", shown) == used
 
 
 @pytest.mark.parametrize(("shown", "used"), [("", "0,1"), ("4,5,6", "4,5")])
@@ -195,12 +202,7 @@ def test_amd_script_takes_first_gpus(shown, used):
     assert "exec --rocm --cleanenv" in text
     assert "--nv" not in text
     assert "CUDA_VISIBLE_DEVICES" not in text
-    words = next(line.strip(" \\") for line in text.splitlines() if "ROCR_VISIBLE_DEVICES=" in line)
-    env = {"PATH": "/usr/bin:/bin", **({"ROCR_VISIBLE_DEVICES": shown} if shown else {})}
-    done = subprocess.run(
-        ["bash", "-c", f"echo {words}"], env=env, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == f"ROCR_VISIBLE_DEVICES={used}\n"
+    assert variable_in(text, "ROCR_VISIBLE_DEVICES", shown) == used
 
 
 @pytest.mark.parametrize("without", [{"requeue": False}, {"max_requeues": 0}], ids=str)

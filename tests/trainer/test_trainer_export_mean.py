@@ -10,7 +10,7 @@ import pytest
 
 from hpcdl.contract.spec import FunctionSpec, TrainSpec
 from hpcdl.report.together import together
-from hpcdl.trainer.export.files import sha256_of
+from hpcdl.trainer.files.hashes import sha256_of
 from tests.trainer.conftest import REPOSITORY
 
 # Two runs have other files of the same names; a layer imports one when it is called

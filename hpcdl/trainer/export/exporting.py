@@ -17,13 +17,14 @@ from hpcdl.trainer import compat
 from hpcdl.trainer.export import members as members_of
 from hpcdl.trainer.export.about import about_model, about_test, names_of
 from hpcdl.trainer.export.errors import NotExported
-from hpcdl.trainer.export.files import ExportFolder, facts_of, sha256_of
+from hpcdl.trainer.export.files import ExportFolder, facts_of
 from hpcdl.trainer.export.kinds import KINDS, LITE, OF_KERAS, TIMED_ELSEWHERE, Subject
 from hpcdl.trainer.export.known_answers import read_answers, require_same_images
 from hpcdl.trainer.export.lite_client import Converter
 from hpcdl.trainer.export.measure import TestImages, measure, threads_of_tensorflow
 from hpcdl.trainer.export.members import Trained
 from hpcdl.trainer.export.served import Intake, Served, intake_of
+from hpcdl.trainer.files.hashes import sha256_of
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.runtime.log import say
 from hpcdl.trainer.session import ExportImages

@@ -131,15 +131,6 @@ def facts_of(path: str) -> Dict[str, Any]:
     return {"bytes": bytes_, "gzip": zipped if bytes_ <= _ZIPPED else None, "sha256": whole}
 
 
-def sha256_of(path: str) -> str:
-    """The hash of a file."""
-    sha256 = hashlib.sha256()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(_CHUNK), b""):
-            sha256.update(chunk)
-    return sha256.hexdigest()
-
-
 def _files_in(path: str) -> List[str]:
     """The files in a folder, relative to it and sorted; of a file an empty name."""
     if not os.path.isdir(path):

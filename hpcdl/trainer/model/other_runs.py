@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -16,10 +15,9 @@ from hpcdl.contract.errors import DataError, UserCodeError
 from hpcdl.contract.model_facts import misfits
 from hpcdl.trainer import compat
 from hpcdl.trainer.dataset.load import Dataset
+from hpcdl.trainer.files.hashes import sha256_of
 from hpcdl.trainer.model import needed_modules
 from hpcdl.trainer.model.distilled import logarithms
-
-_CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def find(key: str, path: str, sha256: str, dataset: Dataset) -> OtherModel:
     """
     folder = os.path.dirname(os.path.dirname(path))
     try:
-        digest = _sha256(path)
+        digest = sha256_of(path)
         with open(os.path.join(folder, run_files.RESULT), encoding="utf-8") as file:
             facts = json.load(file)
         problems = misfits(facts, dataset.image_shape, dataset.classes, dataset.class_names)
@@ -76,14 +74,6 @@ def find(key: str, path: str, sha256: str, dataset: Dataset) -> OtherModel:
         text = "\n".join("{}: {}: {}".format(key, path, problem) for problem in problems)
         raise DataError(text, "name a run that was trained on the same kind of images")
     return OtherModel(key, path, facts, logits, highest)
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def load(other: OtherModel, own_objects: Dict[str, Any]) -> Any:
