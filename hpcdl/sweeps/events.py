@@ -116,11 +116,16 @@ def decode_lines(data: bytes) -> tuple[list[Event], list[int]]:
 def end_of_result(result: dict[str, Any], claimed: Claimed, time: float) -> Ended | None:
     """The end that a trial's result.json tells of; None if it tells of no end.
 
+    The trainer writes the file without a value first. The launcher judges the trial a moment later,
+    and always writes a value, which may be null. Only then has the trial ended.
+
     Args:
         result: its content.
         claimed: who has the trial, and its parameters.
         time: when it was written (unix time).
     """
+    if "value" not in result:
+        return None
     content = {
         "event": "end",
         "trial": claimed.trial,

@@ -242,7 +242,14 @@ def test_missing_claim_is_made_again(paths):
 
 
 @pytest.mark.parametrize(
-    "result", [{}, {"state": "running"}, {"state": "done", "value": "x"}, {"state": ["done"]}]
+    "result",
+    [
+        {},
+        {"state": "running"},
+        {"state": "done", "value": "x"},
+        {"state": ["done"]},
+        {"state": "done", "test": {"accuracy": 0.9}},  # the trainer's: the launcher adds a value
+    ],
 )
 def test_result_without_an_end_is_no_end(paths, result):
     claims = claims_of(paths, "9_0", 3)
