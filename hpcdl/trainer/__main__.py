@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Callable, Dict, List, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Tuple
 
 from hpcdl.contract.checks import check_fit, check_spec
 from hpcdl.contract.errors import (
@@ -49,6 +49,9 @@ from hpcdl.trainer.runtime.log import (
     show_stacks_on_request,
 )
 from hpcdl.trainer.runtime.peers import peer_lost
+
+if TYPE_CHECKING:
+    from hpcdl.trainer.runtime.devices import Devices
 
 
 def main(argv: List[str]) -> int:
@@ -121,16 +124,31 @@ def _run(run_dir: RunDir) -> None:
     from hpcdl.trainer.dataset import load  # numpy, which the checks above do without
 
     timing: Dict[str, float] = {}
+    path = run_dir.shared(str(run.data.path))
+    devices = None
+    if load.starts_tensorflow(path, run.data):
+        devices = _take_devices(run, run_dir, timing)
+        run_dir.heartbeat(phase="loading")
     started = time.perf_counter()
-    dataset = load.load(run_dir.shared(str(run.data.path)), run.data)
+    dataset = load.load(path, run.data)
     timing["data_s"] = time.perf_counter() - started
     say(load.describe(dataset))
     check_fit(run, dataset.image_shape)
+    # The import of TensorFlow takes seconds: a fault of the data set is said before it
+    if devices is None:
+        devices = _take_devices(run, run_dir, timing)
+    from hpcdl.trainer.training import train_and_evaluate
+
+    train_and_evaluate(run, run_dir, dataset, devices, timing)
+
+
+def _take_devices(run: RunSpec, run_dir: RunDir, timing: Dict[str, float]) -> Devices:
+    """Import TensorFlow, and take the devices of the run."""
     started = time.perf_counter()
     with quiet_import():
         from hpcdl.trainer import training
     timing["import_s"] = time.perf_counter() - started
-    training.train_and_evaluate(run, run_dir, dataset, timing)
+    return training.take_devices(run, run_dir)
 
 
 def _predict(run_dir: RunDir) -> None:

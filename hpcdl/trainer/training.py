@@ -43,7 +43,7 @@ from hpcdl.trainer.model.features import FeatureStore, halves_of
 from hpcdl.trainer.model.model_file import Trained, save_model
 from hpcdl.trainer.model.precision import set_precision
 from hpcdl.trainer.result import Outcome, fingerprints, result_of, versions
-from hpcdl.trainer.runtime.devices import check_all_reduce, choose_devices
+from hpcdl.trainer.runtime.devices import Devices, check_all_reduce, choose_devices
 from hpcdl.trainer.runtime.log import say
 from hpcdl.trainer.session import ImageSources, Rows, Session
 
@@ -105,19 +105,14 @@ class Tested:
     more: Dict[str, Any]
 
 
-def train_and_evaluate(
-    run: RunSpec, run_dir: RunDir, dataset: Dataset, timing: Dict[str, float]
-) -> None:
-    """Train a run's model, score it on the test rows, save it, and write result.json.
+def take_devices(run: RunSpec, run_dir: RunDir) -> Devices:
+    """Take the devices that a run asks for, on all its workers, and check that they add up right.
 
-    With train.cross_validation it does that for each fold. All files go below the run folder. The
-    images of `dataset` are released on the way.
-
-    Args:
-        timing: seconds spent so far, by name; added to and written to the result.
+    Must be called before anything else uses TensorFlow: its first operation starts the devices,
+    and then they cannot be chosen any more.
 
     Raises:
-        DeviceError, DataError, UserCodeError, Stopped: see `hpcdl.contract.errors`.
+        DeviceError: TensorFlow sees others, they add up wrong, or not all workers come.
     """
     run_dir.heartbeat(phase="compiling", epochs=run.train.epochs)
     of_this_image = versions()
@@ -131,6 +126,25 @@ def train_and_evaluate(
         )
     )
     check_all_reduce(devices)
+    return devices
+
+
+def train_and_evaluate(
+    run: RunSpec, run_dir: RunDir, dataset: Dataset, devices: Devices, timing: Dict[str, float]
+) -> None:
+    """Train a run's model, score it on the test rows, save it, and write result.json.
+
+    With train.cross_validation it does that for each fold. All files go below the run folder. The
+    images of `dataset` are released on the way.
+
+    Args:
+        devices: as `take_devices` gives them.
+        timing: seconds spent so far, by name; added to and written to the result.
+
+    Raises:
+        DeviceError, DataError, UserCodeError, Stopped: see `hpcdl.contract.errors`.
+    """
+    run_dir.heartbeat(phase="compiling", epochs=run.train.epochs)
     session = Session(run, dataset, devices, run_dir, timing)
     # Without folds, nobody but train_rows holds the sources: a training on features frees the
     # images. All folds train on the same ones.

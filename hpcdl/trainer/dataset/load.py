@@ -111,6 +111,24 @@ def load(path: str, data: DataSpec) -> Dataset:
     return dataset
 
 
+def starts_tensorflow(path: str, data: DataSpec) -> bool:
+    """Whether `load` uses TensorFlow: for the labels of TFRecords, perhaps in a function.
+
+    Its first operation starts the devices, which must be chosen before.
+
+    Args:
+        path, data: as for `load`.
+    """
+    if data.function:
+        return True
+    try:
+        if not os.path.isdir(path) or pack_layout.is_pack(path):
+            return False
+        return find_records(path) is not None
+    except OSError:
+        return False  # load says what is wrong
+
+
 def _open_files(path: str, data: DataSpec) -> Optional[Dict[str, Reader]]:
     """The readers of a set whose images lie in files: ``train`` and perhaps ``test``.
 
