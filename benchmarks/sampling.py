@@ -1,7 +1,13 @@
-"""What the sampling of a run costs, in percent of one core: 200 processes, and a stand-in for nvidia-smi."""
+"""What does the sampling of a run's GPUs, CPUs and memory cost, in percent of one core?
+
+The run has a program with 200 threads and 8 children, and a stand-in for nvidia-smi with 8 GPUs.
+Processor time is measured, so other work on the machine does little harm. It ends with 1 if it
+is above its goal.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -16,7 +22,9 @@ from hpcdl.launch.sampler import EVERY_S, Sampled, Sampler
 from hpcdl.run.sample_file import SampleFile
 
 GOAL_PERCENT = 0.5
-SAMPLES = 200
+EXAMPLE = """example:
+  python benchmarks/sampling.py
+"""
 # A program with as many threads as TensorFlow has on a large node
 PROGRAM = """
 import subprocess, sys, threading, time
@@ -36,6 +44,11 @@ done
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--samples", type=int, default=200, help="default: 200")
+    options = parser.parse_args()
     show_machine()
     argv = [sys.executable, "-c", PROGRAM]
     with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +60,7 @@ def main() -> None:
         try:
             assert child.stdout is not None
             child.stdout.readline()
-            cost_s = measured(Path(folder) / "devices.jsonl", child.pid)
+            cost_s = measured(Path(folder) / "devices.jsonl", child.pid, options.samples)
         finally:
             os.killpg(child.pid, 9)
     percent = 100 * cost_s / EVERY_S
@@ -56,16 +69,16 @@ def main() -> None:
     sys.exit(percent > GOAL_PERCENT)
 
 
-def measured(path: Path, pid: int) -> float:
+def measured(path: Path, pid: int, samples: int) -> float:
     """CPU seconds of launch for one sample."""
     sampler = Sampler(SampleFile(path), Sampled(1, "n1"), GpuReader("nvidia", EVERY_S))
     start = time.process_time()
-    for second in range(int(SAMPLES * EVERY_S)):
+    for second in range(int(samples * EVERY_S)):
         sampler.look(1e9 + second, pid)
         if not second % 15:
             time.sleep(0.02)
     sampler.close()
-    return (time.process_time() - start) / SAMPLES
+    return (time.process_time() - start) / samples
 
 
 if __name__ == "__main__":
