@@ -68,20 +68,23 @@ class Training:
             self._run_dir.keep_metrics(self._epochs_done())
         try:
             while not self._over():
-                stop, most = self._together.first_says(
-                    [self._run_dir.stop_requested(), self._pace.steps()]
+                stop, most, due = self._together.first_says(
+                    [
+                        self._run_dir.stop_requested(),
+                        self._pace.steps(),
+                        saver.due(state["step"]),
+                    ]
                 )
                 if stop:
                     self._stop()
+                if due:
+                    saver.save(state)
                 if self._between_epochs():
                     self._stepper.model.reset_metrics()
                     state["epoch_s"] = 0.0
                 self._advance(int(most))
                 if self._between_epochs():
                     self._end_epoch()
-                due = self._together.first_says([saver.due(state["step"])])[0]
-                if due and not self._over():
-                    saver.save(state)
             saver.finish(state)
         finally:
             saver.close()
