@@ -49,7 +49,10 @@ def sweep(tmp_path: Path) -> SweepPaths:
         if end is not None:
             state, cause = end
             append_json_line(paths.trial_run(number).attempts, {**line, "event": "end"})
-            write_json(paths.result(number), {"state": state, "cause": cause, "value": None, "attempts": []})
+            write_json(
+                paths.result(number),
+                {"state": state, "cause": cause, "value": None, "attempts": []},
+            )
     return paths
 
 
