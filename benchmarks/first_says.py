@@ -2,7 +2,8 @@
 
 Two workers of the trainer train together on this machine, as on two nodes. Before and after each
 call of steps all of them ask worker 0. Whoever comes first waits for the other, as it would have in
-the next step anyway: so a word costs what the last one to come needed.
+the next step anyway: so a word costs what the last one to come needed. On a busy machine only the
+processor time says anything: both workers must get a CPU for a word to pass.
 """
 
 from __future__ import annotations
@@ -38,10 +39,14 @@ EXAMPLES = """examples:
 
 @dataclass
 class Call:
-    """One call of steps, and the words of worker 0 after it: seconds of each worker."""
+    """One call of steps, and the words of worker 0 after it: seconds of each worker.
+
+    words_s: elapsed. processor_s: of the words and of the call, all workers together.
+    """
 
     steps_s: list[float]
     words_s: list[list[float]]
+    processor_s: list[float]
 
     @property
     def word_s(self) -> float:
@@ -131,12 +136,14 @@ def calls_of(of_workers: list[list[Any]], steps_per_epoch: int) -> list[Call]:
     """The calls of all epochs after the first, without the last call: the test comes after it."""
     calls: list[Call] = []
     for events in zip(*of_workers, strict=True):  # what all do together comes in the same order
-        what, _, step = events[0]
+        what, *_, step = events[0]
         seconds = [event[1] for event in events]
+        processor_s = sum(event[2] for event in events)
         if what == "call" and step >= steps_per_epoch:
-            calls.append(Call(seconds, []))
+            calls.append(Call(seconds, [], [0.0, processor_s]))
         elif what == "says" and calls:
             calls[-1].words_s.append(seconds)
+            calls[-1].processor_s[0] += processor_s
     return calls[:-1]
 
 
@@ -152,6 +159,12 @@ def show_calls(calls: list[Call]) -> None:
         ("words, with waiting", sum(call.with_waiting_s for call in calls), ""),
     ):
         print(f"{what:<20} {100 * spent_s / (steps_s + spent_s):.2f} % of the calls{goal}")
+    words_s, calls_s = (sum(call.processor_s[part] for call in calls) for part in (0, 1))
+    share = 100 * words_s / (words_s + calls_s)
+    milliseconds = 1000 * words_s / len(words) / WORKERS
+    print(
+        f"words, processor     {share:.2f} % of the calls, {milliseconds:.2f} ms a word and worker"
+    )
 
 
 if __name__ == "__main__":

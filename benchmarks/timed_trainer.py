@@ -2,8 +2,8 @@
 
     python timed_trainer.py RESULT RUN.json
 
-RESULT gets a JSON list of [what, seconds, step]: `says` for a word of worker 0, `call` for a call of
-steps, from that step on.
+RESULT gets a JSON list of [what, elapsed, processor, step]: `says` for a word of worker 0, `call` for
+a call of steps, from that step on; both times in seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from hpcdl.trainer.fit.steps import Stepper
 from hpcdl.trainer.runtime.together import Together
 
-EVENTS: list[tuple[str, float, int]] = []
+EVENTS: list[tuple[str, float, float, int]] = []
 
 
 def timed(owner: Any, name: str, what: str) -> None:
@@ -26,10 +26,11 @@ def timed(owner: Any, name: str, what: str) -> None:
     method = getattr(owner, name)
 
     def noting(self: Any, *arguments: Any) -> Any:
-        began = time.perf_counter()
+        began, processor_s = time.perf_counter(), time.process_time()
         value = method(self, *arguments)
         step = arguments[0] if what == "call" else -1
-        EVENTS.append((what, time.perf_counter() - began, step))
+        took_s = time.perf_counter() - began
+        EVENTS.append((what, took_s, time.process_time() - processor_s, step))
         return value
 
     setattr(owner, name, noting)
