@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from hpcdl.contract.spec import (
 from hpcdl.trainer.dataset.load import Part
 from hpcdl.trainer.files.rundir import RunDir
 from hpcdl.trainer.fit.best import Best
+from tests.trainer.forks import Fork, Forks
 
 REPOSITORY = Path(__file__).parents[2]
 IDX = {
@@ -64,10 +66,33 @@ class RunFolder:
             return {name: archive[name] for name in archive.files if name.startswith("v")}
 
 
+def fork_of(folder: RunFolder, environment: dict[str, str]) -> Fork:
+    """The trainer of a run folder, to be forked."""
+    argv = [str(folder.path / "run.json")]
+    return Fork(argv, folder.path, [str(folder.path)], environment)
+
+
+def ended(folder: RunFolder, fork: Fork, status: int) -> RunFolder:
+    """The run folder with what the attempt left."""
+    stdout, stderr = (fork.log(name).read_text() for name in ("stdout", "stderr"))
+    return RunFolder(folder.path, status, stdout, stderr)
+
+
+def program_runner(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """A function that runs the source of a program with some arguments, and gives its stdout."""
+
+    def run(program: str, *argv: object) -> str:
+        logs = tmp_path_factory.mktemp("program") / "log"
+        fork = Fork([str(word) for word in argv], logs, program=program)
+        (status,) = forks.run(fork)
+        assert status == 0, fork.log("stderr").read_text()[-3000:]
+        return fork.log("stdout").read_text()
+
+    return run
+
+
 ROWS = 61  # three batches of 20 and one of a single row: with two replicas, one of them has none
 NEVER = SavingSpec(every_s=1e9)
-# Variables of a trainer that may be set after TensorFlow is imported
-FORKED = {"HPCDL_ATTEMPT", "HPCDL_STOP_FILE"}
 IMAGES = Path("/gpfs/scratch/nct00/images")  # the test bed's
 
 
@@ -155,42 +180,35 @@ def make_run(tmp_path_factory, spec, arrays):
 
 @pytest.fixture(scope="session")
 def forked_trainers(trainer_command):
-    """A process that has imported TensorFlow and forks trainers; it starts when it is first needed."""
-    server: list[subprocess.Popen[str]] = []
+    """Trainers that need not import TensorFlow."""
+    forks = Forks(trainer_command[:-2], "trainer")
+    yield forks
+    forks.end()
 
-    def ask(request: dict[str, Any]) -> int:
-        if not server:
-            argv = [*trainer_command[:-2], str(Path(__file__).with_name("forking.py"))]
-            server.append(
-                subprocess.Popen(
-                    argv,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-                    text=True,
-                )
-            )
-        pipes = server[0]
-        assert pipes.stdin is not None and pipes.stdout is not None
-        pipes.stdin.write(json.dumps(request) + "\n")
-        pipes.stdin.flush()
-        return int(pipes.stdout.readline())
 
-    yield ask
-    for process in server:
-        process.communicate()
+@pytest.fixture(scope="session")
+def run_program(trainer_command, tmp_path_factory):
+    """Runs the source of a program in a Python with TensorFlow; its stdout."""
+    forks = Forks(trainer_command[:-2], "tensorflow")
+    yield program_runner(forks, tmp_path_factory)
+    forks.end()
+
+
+@pytest.fixture(scope="session")
+def run_hpcdl_program(forked_trainers, tmp_path_factory):
+    """Runs the source of a program in a Python with TensorFlow and hpcdl; its stdout."""
+    return program_runner(forked_trainers, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def run_trainer(trainer_command, forked_trainers):
     """Runs the trainer once in a run folder, as the host does; it can import modules there.
 
-    It is forked from a process with TensorFlow, unless it needs variables, or code, when Python starts.
+    It is forked from a process with TensorFlow, unless it gets variables that TensorFlow reads at its import.
     """
 
     def run(folder: RunFolder, **environment: str) -> RunFolder:
-        needs_start = (folder.path / "sitecustomize.py").exists() or environment.keys() - FORKED
+        needs_start = any(name.startswith("TF_") for name in environment)
         started = start if needs_start else fork
         return started(folder, environment)
 
@@ -209,16 +227,9 @@ def run_trainer(trainer_command, forked_trainers):
         return RunFolder(folder.path, finished.returncode, finished.stdout, "".join(talk))
 
     def fork(folder: RunFolder, environment: dict[str, str]) -> RunFolder:
-        logs = [folder.path.with_name(f"{folder.path.name}.{name}") for name in ("out", "err")]
-        for log in logs:
-            log.write_text("")
-        request: dict[str, Any] = {
-            "run_json": str(folder.path / "run.json"),
-            "path": [str(folder.path)],
-        }
-        request |= {"stdout": str(logs[0]), "stderr": str(logs[1]), "environment": environment}
-        status = forked_trainers(request)
-        return RunFolder(folder.path, status, logs[0].read_text(), logs[1].read_text())
+        asked = fork_of(folder, environment)
+        (status,) = forked_trainers.run(asked)
+        return ended(folder, asked, status)
 
     return run
 

@@ -5,9 +5,7 @@ The first part imports no TensorFlow here, so that it runs against the Python of
 
 import json
 import math
-import os
 import struct
-import subprocess
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +15,7 @@ from scipy.ndimage import map_coordinates  # type: ignore[import-untyped]
 
 from hpcdl.contract.errors import Stopped
 from hpcdl.contract.spec import DataSpec, MlpSpec, OptimizerSpec, TrainSpec
-from tests.trainer.conftest import REPOSITORY, each_keras
+from tests.trainer.conftest import each_keras
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]
 
@@ -78,24 +76,11 @@ def by_hand(images, numbers, wanted):
 
 
 @each_keras
-def test_every_tensorflow_makes_the_same_images(trainer_command, tmp_path):
+def test_every_tensorflow_makes_the_same_images(run_hpcdl_program, tmp_path):
     images = np.random.default_rng(2).random((40, 9, 12, 3), dtype=np.float32)
     np.save(tmp_path / "images.npy", images)
-    argv = [
-        *trainer_command[:-2],
-        "-c",
-        APART,
-        str(tmp_path / "images.npy"),
-        json.dumps(EVERYTHING),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run(
-        [*argv, str(tmp_path / "found.npz")],
-        env=environment,
-        capture_output=True,
-        timeout=120,
-        check=True,
-    )
+    asked = json.dumps(EVERYTHING)
+    run_hpcdl_program(APART, tmp_path / "images.npy", asked, tmp_path / "found.npz")
     with np.load(tmp_path / "found.npz") as archive:
         numbers, found = archive["numbers"], archive["images"]
 

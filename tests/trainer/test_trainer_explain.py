@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hpcdl.contract.spec import CnnSpec, DeviceSpec, FunctionSpec, MlpSpec, TestSpec, TrainSpec
-from tests.trainer.conftest import COMMANDS, REPOSITORY, each_keras
+from tests.trainer.conftest import COMMANDS, each_keras
 
 pytestmark = pytest.mark.tensorflow
 
@@ -74,18 +73,8 @@ print("said " + json.dumps(said))
 
 
 @each_keras
-def test_each_method_finds_the_cause(trainer_command, tmp_path):
-    script = tmp_path / "methods.py"
-    script.write_text(METHODS)
-    done = subprocess.run(
-        [*trainer_command[:-2], str(script)],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.partition("said ")[2])
+def test_each_method_finds_the_cause(run_hpcdl_program):
+    said = json.loads(run_hpcdl_program(METHODS).partition("said ")[2])
 
     for kind in ("softmax", "logits", "mixed"):
         assert said.pop(f"{kind} gap") < 0.02

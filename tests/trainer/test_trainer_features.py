@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,13 +96,12 @@ def test_features_give_same_metrics(both):
 
 
 @each_keras
-def test_saved_model_answers_like_run(both, trainer_command):
+def test_saved_model_answers_like_run(both, run_program):
     """The saved model takes images, not features."""
     fast = both[0]
     name = Path(fast.json("result.json")["model"]["file"]).name
-    python = trainer_command[: trainer_command.index("-m")]
 
-    subprocess.run([*python, "-c", ANSWERS, str(fast.path), name], check=True, capture_output=True)
+    run_program(ANSWERS, fast.path, name)
 
     predictions = [np.load(run.path / "predictions.npz") for run in both]
     answers = np.load(fast.path / "answers.npy")

@@ -7,6 +7,8 @@ import json
 import os
 import random
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +26,8 @@ from hpcdl.contract.spec import (
 )
 from hpcdl.trainer.files import retry, rundir
 from hpcdl.trainer.files.rundir import RunDir
+from tests.trainer.conftest import each_keras, ended, fork_of
+from tests.trainer.forks import Forks
 
 MODELS = '''
 """A user's model whose steps last 20 ms or more, and which can kill the trainer or fill its disk."""
@@ -117,28 +121,32 @@ def small_disk(tmp_path):
 
 
 @pytest.fixture
-def run_on_full_disk(trainer_command, monkeypatch):
+def trainers_on_disk(trainer_command, forked_trainers, small_disk):
+    """Trainers that see the small disk: a container that started before does not."""
+    if trainer_command[0] != "apptainer":
+        yield forked_trainers
+        return
+    forks = Forks(trainer_command[:-2], "trainer")
+    yield forks
+    forks.end()
+
+
+@pytest.fixture
+def run_on_full_disk(trainers_on_disk):
     """Runs the trainer, and frees the disk when a write is first to be tried again."""
 
     def run(folder, **environment):
-        path = os.pathsep.join(
-            [str(rundir.__file__).partition("/hpcdl/trainer")[0], str(folder.path)]
-        )
-        started = subprocess.Popen(
-            [*trainer_command, str(folder.path / "run.json")],
-            env={**os.environ, "PYTHONPATH": path, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        lines = []
-        with started:
-            assert started.stdout is not None
-            for line in started.stdout:
-                lines.append(line)
-                if "trying again in" in line:  # not of the heartbeat, which is not tried again
+        fork = fork_of(folder, environment)
+        fork.log("stdout").write_text("")  # not what another attempt said
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(trainers_on_disk.run, fork)
+            while not running.done():
+                # Not by the heartbeat's word, which is not tried again
+                if "trying again in" in fork.log("stdout").read_text():
                     (folder.path / "filler").unlink(missing_ok=True)
-        return replace(folder, status=started.returncode, stdout="".join(lines))
+                time.sleep(0.02)
+        (status,) = running.result()
+        return ended(folder, fork, status)
 
     return run
 
@@ -163,6 +171,7 @@ def moved(folder, disk):
     return replace(folder, path=disk)
 
 
+@each_keras
 @pytest.mark.tensorflow
 def test_killed_run_ends_with_same_weights(whole, make_saving_run, run_trainer):
     moments, folder = random.Random(3), make_saving_run()
@@ -186,6 +195,7 @@ def test_killed_run_ends_with_same_weights(whole, make_saving_run, run_trainer):
     assert folder.json("heartbeat.json")["slowest_save_s"] > 0
 
 
+@each_keras
 @pytest.mark.tensorflow
 def test_freed_disk_only_delays_run(whole, make_saving_run, run_on_full_disk, small_disk):
     folder = moved(make_saving_run(), small_disk)
@@ -194,11 +204,16 @@ def test_freed_disk_only_delays_run(whole, make_saving_run, run_on_full_disk, sm
     assert_same_end(run, whole)
 
 
+@each_keras
 @pytest.mark.tensorflow
-def test_full_disk_stops_run(whole, make_saving_run, run_trainer, run_on_full_disk, small_disk):
+def test_full_disk_stops_run(
+    whole, make_saving_run, trainers_on_disk, run_on_full_disk, small_disk
+):
     """The run stops with its last checkpoint and can be resumed."""
     folder = moved(make_saving_run(), small_disk)
-    run = run_trainer(folder, FILL_AT_CALL="30", HPCDL_SAVE_RETRY_S="3")
+    fork = fork_of(folder, {"FILL_AT_CALL": "30", "HPCDL_SAVE_RETRY_S": "3"})
+    (status,) = trainers_on_disk.run(fork)
+    run = ended(folder, fork, status)
     assert run.status == 75, run.stdout + run.stderr
     assert "cannot be written, for 3 s now: [Errno 28] No space left on device" in run.stdout
     assert not (run.path / "failure.json").exists()

@@ -5,7 +5,6 @@ Nothing here imports TensorFlow, so that the same tests run against the Python o
 
 import re
 import struct
-import subprocess
 import zlib
 from typing import Any
 
@@ -22,7 +21,7 @@ from hpcdl.contract.spec import (
     MlpSpec,
     TrainSpec,
 )
-from tests.trainer.conftest import COMMANDS, REPOSITORY, each_keras
+from tests.trainer.conftest import REPOSITORY, each_keras
 
 PAGE = (REPOSITORY / "docs" / "use-the-model.md").read_text()
 OF_SET, OF_PHOTO, OWN_LAYERS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -112,19 +111,14 @@ KINDS: dict[
     "floats": ({"model": MlpSpec(dense=[8]), "train": SMOOTH}, 1),
     "code": ({"model": FunctionSpec("my:coded")}, 255),
 }
-# What takes long and has no more to show here than in the images
-in_images = pytest.mark.parametrize("trainer_command", COMMANDS[1:], indirect=True, scope="session")
 
 
 @pytest.fixture
-def use(trainer_command):
+def use(run_program):
     """Runs a program on a run, in the Python that trained it, and gives its answers."""
 
     def run(folder, program, *arguments):
-        python = trainer_command[: trainer_command.index("-m")]
-        argv = [*python, "-c", program, str(folder.path), *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_program(program, folder.path, *arguments)
         return np.load(folder.path / "answers.npy")
 
     return run
@@ -153,6 +147,7 @@ def probabilities(run):
         return file["probabilities"]
 
 
+@each_keras
 @pytest.mark.cases("F2", "F23")
 @pytest.mark.tensorflow
 def test_page_example_answers_like_run(trained, use):
@@ -179,6 +174,7 @@ def test_page_example_answers_like_run(trained, use):
     assert describe_tested(result) in run.stdout
 
 
+@each_keras
 @pytest.mark.cases("F2")
 @pytest.mark.tensorflow
 def test_own_layers_need_their_module(trained, use):
@@ -193,7 +189,8 @@ def test_own_layers_need_their_module(trained, use):
     assert "; needs my.py when it is loaded" in run.stdout
 
 
-@in_images
+@each_keras
+@pytest.mark.tensorflow
 @pytest.mark.cases("F2")
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_kinds_of_models(trained, use, arrays, kind):
@@ -214,7 +211,8 @@ def test_other_kinds_of_models(trained, use, arrays, kind):
     assert result["model"].get("safe_mode") == (False if kind == "code" else None)
 
 
-@in_images
+@each_keras
+@pytest.mark.tensorflow
 @pytest.mark.cases("F2")
 def test_model_of_a_cross_validation(trained, use):
     """Each fold's model takes the set's images; the run's is that of the best fold."""
@@ -265,6 +263,7 @@ def png(path, pixels):
     )
 
 
+@each_keras
 @pytest.mark.cases("F2", "F23")
 @pytest.mark.tensorflow
 def test_page_example_predicts_photo(use, make_run, run_trainer):

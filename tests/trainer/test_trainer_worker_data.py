@@ -11,7 +11,7 @@ import pytest
 
 import hpcdl.cli
 from hpcdl.contract.spec import BackboneSpec, DataSpec, DeviceSpec, TrainSpec
-from tests.trainer.pair import run_workers
+from tests.trainer.pair import fork_workers
 from tests.trainer.test_trainer_images import save_rows
 from tests.trainer.test_trainer_records import write_records
 
@@ -67,13 +67,13 @@ def sets(tf, tmp_path_factory, arrays):
 
 @on_host
 @pytest.mark.parametrize("kind", KINDS)
-def test_workers_share_each_kind(kind, sets, make_run, run_trainer, trainer_command):
+def test_workers_share_each_kind(kind, sets, make_run, run_trainer, forked_trainers):
     sections = dict(KINDS[kind])
     sections["data"] = replace(sections["data"], path=str(sets / sections["data"].path))
 
     one = run_trainer(make_run(devices=TWO, **sections))
     folder = make_run(devices=replace(TWO, gpus=1), **sections).path
-    workers = run_workers(trainer_command, folder, 2)
+    workers = fork_workers(forked_trainers, folder, 2)
 
     assert one.status == 0, one.stderr
     assert [worker.status for worker in workers] == [0, 0], workers[0].stderr + workers[1].stderr

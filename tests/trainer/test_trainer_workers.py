@@ -16,7 +16,7 @@ import pytest
 from hpcdl.contract.spec import DataSpec, DeviceSpec, FunctionSpec, SavingSpec, TestSpec, TrainSpec
 from hpcdl.contract.workers import to_tf_config
 from tests.trainer.conftest import IMAGES, REPOSITORY, RunFolder, each_keras
-from tests.trainer.pair import run_workers
+from tests.trainer.pair import fork_workers, run_workers
 
 pytestmark = pytest.mark.tensorflow
 # These take more attempts, and need no other Keras
@@ -97,10 +97,10 @@ def one_process(make_watched, run_trainer):
 
 
 @pytest.fixture(scope="module")
-def stopped(make_watched, trainer_command):
+def stopped(make_watched, forked_trainers):
     """Both workers of a run that was asked to stop."""
     run = make_watched(gpus=2)
-    return run_workers(trainer_command, run.path, 2, of_one={1: {"STOP_AT_CALL": "10"}})
+    return fork_workers(forked_trainers, run.path, 2, {1: {"STOP_AT_CALL": "10"}})
 
 
 def continued(stopped, name):
@@ -112,20 +112,20 @@ def continued(stopped, name):
 
 
 @pytest.fixture(scope="module")
-def whole(stopped, trainer_command):
+def whole(stopped, forked_trainers):
     """Both workers of the attempt that goes on to the end."""
-    workers = run_workers(trainer_command, continued(stopped, "-whole"), 2)
+    workers = fork_workers(forked_trainers, continued(stopped, "-whole"), 2)
     assert [worker.status for worker in workers] == [0, 0], workers[0].stderr + workers[1].stderr
     return workers
 
 
 @pytest.fixture(scope="module")
-def killed(stopped, trainer_command):
+def killed(stopped, forked_trainers):
     """Both workers of an attempt whose worker 1 is killed, and both of the next one."""
     folder = continued(stopped, "-killed")
-    first = run_workers(trainer_command, folder, 2, of_one={1: {"KILL_AT_CALL": "16"}})
+    first = fork_workers(forked_trainers, folder, 2, {1: {"KILL_AT_CALL": "16"}})
     failure = first[0].json("failure.json")
-    return failure, first, run_workers(trainer_command, folder, 2)
+    return failure, first, fork_workers(forked_trainers, folder, 2)
 
 
 @each_keras
