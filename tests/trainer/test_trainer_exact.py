@@ -18,6 +18,7 @@ from hpcdl.contract.spec import (
     SavingSpec,
     TrainSpec,
 )
+from tests.trainer.conftest import each_keras
 
 pytestmark = pytest.mark.tensorflow
 
@@ -82,7 +83,7 @@ KILLED = (-9, 137)  # by itself, and as Apptainer says it
 
 @pytest.fixture
 def make_exact_run(make_run, trainer_command):
-    """Two emulated replicas on this machine, one device in the images."""
+    """Two emulated replicas on this machine, one device in the image."""
     replicas = 1 if "apptainer" in trainer_command else 2
 
     def make():
@@ -99,6 +100,7 @@ def epochs_of(run):
     return [{**line, **WALL_CLOCK} for line in run.metrics()]
 
 
+@each_keras
 def test_interrupted_run_is_exact(make_exact_run, run_trainer):
     """A run that is killed and stopped ends bit for bit like the uninterrupted one."""
     whole, folder, moments = run_trainer(make_exact_run()), make_exact_run(), random.Random(11)
