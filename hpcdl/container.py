@@ -58,6 +58,7 @@ class Places:
         after: the folders of the runs that came before.
         passed: the node's variables that the container gets.
         support: the folder that holds the package ``hpcdl_support``, next to a frozen script.
+        workers: the variables that tell one of several workers of the others.
     """
 
     workdir: Text
@@ -73,6 +74,7 @@ class Places:
     after: Sequence[str] = ()
     passed: Mapping[str, Word] = field(default_factory=dict)
     support: Text | None = None
+    workers: Mapping[str, str] = field(default_factory=dict)
 
 
 def environment(plan: Plan, places: Places) -> dict[str, Word]:
@@ -114,6 +116,7 @@ def environment(plan: Plan, places: Places) -> dict[str, Word]:
         env["HPCDL_LIFELINE"] = "stdin"
     if places.visible_devices is not None:
         env[plan.gpu_vendor.variable] = places.visible_devices
+    env.update(places.workers)
     return env
 
 

@@ -32,6 +32,9 @@ def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
     if asked and not gpus and not cluster.emulate_gpus:
         notes.append(f"this machine has no GPU: {job.name} asks for {asked} and trains on the CPU")
         job = replace(job, resources=replace(job.resources, gpus=0))
+    if job.resources.node_count.most > 1:
+        notes.append(f"this machine is one node: {job.name} asks for {job.resources.nodes}")
+        job = replace(job, resources=replace(job.resources, nodes=1))
     if (job.notify or cluster.notify).mail:
         notes.append("notify.mail is SLURM's mail: of a run on this machine there is none")
     job = replace(job, resources=replace(job.resources, cpus=None))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.cluster import layers
-from hpcdl.cluster.checks import check_choices, check_times, check_words
+from hpcdl.cluster.checks import check_choices, check_ports, check_times, check_words
 from hpcdl.cluster.schema import Cluster, Image, Node, PartitionChoice, QosChoice
 from hpcdl.environment import expand, nobodys_home, slurm_cluster
 from hpcdl.errors import ClusterError, Problem, UserError
@@ -186,6 +186,7 @@ def read_cluster(
         cluster = walker.fill(Cluster, document)
         check_words(document, walker)
         check_times(document, walker)
+        check_ports(document, walker)
         if cluster is not None:
             check_notify(cluster.notify, document, {}, walker)
         if cluster is not None and not problems:

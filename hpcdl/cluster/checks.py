@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from hpcdl.cluster.ports import ports_of
 from hpcdl.cluster.schema import OWN_VARIABLES, Cluster
 from hpcdl.job import parse_time
 from hpcdl.job.sections import WITHOUT_END
@@ -49,6 +50,17 @@ def _check_single_words(document: Located, walker: Walker) -> None:
         needed = key in ("name", "runtime")  # the others may be empty: then they are not set
         if item.raw or needed:
             _check_word(item.raw, item, key, walker)
+
+
+def check_ports(document: Located, walker: Walker) -> None:
+    """The workers' ports are a range."""
+    item = document.value.get("worker_ports")
+    if item is None or item.value is None:
+        return
+    try:
+        ports_of(item.raw)
+    except ValueError as error:
+        walker.add(item, "worker_ports", str(error))
 
 
 def check_times(document: Located, walker: Walker) -> None:

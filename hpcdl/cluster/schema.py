@@ -51,6 +51,7 @@ class PartitionChoice:
     max_time: Optional[str] = setting("the longest job, as in resources.time", None)
     node: Optional[Node] = setting("the shape of its nodes", None)
     gpu_type: Optional[str] = setting("its GPUs' type", None)
+    max_nodes: Optional[int] = setting("the most nodes of a job", None, ge=1)
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,10 @@ class Cluster:
     runs_root: str = setting("where run folders go, on the shared file system", "runs")
     pass_env: list[str] = setting(
         "the node's variables that enter the container, which is clean otherwise", []
+    )
+    worker_ports: Optional[str] = setting(
+        "ports that the workers of a job on several nodes may use, as 20000-20999; else any",
+        None,
     )
     scratch: Optional[str] = setting(
         "node-local folder for temporary files; else the node's own default", None

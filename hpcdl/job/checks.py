@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from hpcdl.errors import Problem
 from hpcdl.job.command import NOT_WITH_COMMAND, WHY_NOT_WITH_COMMAND, command_problems
 from hpcdl.job.names import NAME
+from hpcdl.job.node_count import parse_nodes
 from hpcdl.job.notify_section import check_notify
 from hpcdl.job.sbatchoptions import check_options
 from hpcdl.job.sections import Job, parse_time
@@ -129,6 +130,21 @@ def _time_limit(job: Job) -> Iterator[tuple[str, str]]:
         yield "resources.time", str(error)
 
 
+def _nodes(job: Job) -> Iterator[tuple[str, str]]:
+    try:
+        count = parse_nodes(job.resources.nodes)
+    except ValueError as error:
+        yield "resources.nodes", str(error)
+        return
+    per_gpu = job.train.batch_size_per_gpu if job.train else None
+    if count.is_range and per_gpu is not None:
+        yield (
+            "train.batch_size_per_gpu",
+            f"is {per_gpu}, and resources.nodes is {count.least}-{count.most}: the batch would"
+            " change with the nodes that SLURM gives; say batch_size, or one number of nodes",
+        )
+
+
 def _data_name(job: Job) -> Iterator[tuple[str, str]]:
     name = job.data.name if job.data else None
     if name is not None and not NAME.fullmatch(name):
@@ -147,5 +163,6 @@ _DOCUMENT_RULES: tuple[Callable[[Located], Iterator[Problem]], ...] = (
 _VALUE_RULES: tuple[Callable[[Job], Iterator[tuple[str, str]]], ...] = (
     _job_name,
     _time_limit,
+    _nodes,
     _data_name,
 )

@@ -17,6 +17,7 @@ from hpcdl.contract.spec import (
     TrainSpec,
 )
 from hpcdl.job.from_run import FromRun
+from hpcdl.job.node_count import NodeCount, parse_nodes
 from hpcdl.job.notify_section import NotifySection
 from hpcdl.job.sweep_section import SweepSection
 
@@ -33,8 +34,10 @@ WITHOUT_END = ("unlimited", "infinite", "none", "-1")
 class Resources:
     """How big the job is."""
 
-    gpus: int = setting("GPUs of the job; 0 trains on the CPU", 1, ge=0)
-    nodes: int = setting("nodes", 1, ge=1)
+    gpus: int = setting("GPUs of each node; 0 trains on the CPU", 1, ge=0)
+    nodes: Union[int, str] = setting(
+        "nodes: a number, or a range such as 2-4, of which SLURM gives what is free", 1
+    )
     time: str = setting('time limit, "HH:MM:SS" or "D-HH:MM:SS"; hours up to 999', "01:00:00")
     cpus: Optional[int] = setting(f"CPUs; {_SHARE}", None, ge=1)
     memory_gb: Optional[float] = setting(f"memory in GB; {_SHARE}", None, gt=0)
@@ -43,6 +46,19 @@ class Resources:
     def time_limit_s(self) -> int:
         """The time limit in seconds."""
         return parse_time(self.time)
+
+    @property
+    def node_count(self) -> NodeCount:
+        """How many nodes it asks for; one where that cannot be used, which is refused."""
+        try:
+            return parse_nodes(self.nodes)
+        except ValueError:
+            return NodeCount(1, 1)
+
+    @property
+    def all_gpus(self) -> int:
+        """GPUs of all nodes, at most; without GPUs, the CPU of each node counts as one."""
+        return max(1, self.gpus) * self.node_count.most
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hpcdl.errors import JobError, Problem
 from hpcdl.job import Resources, apply_sets, parse_time
+from hpcdl.job.node_count import parse_nodes
 from hpcdl.yamlfile.reader import Located
 from hpcdl.yamlfile.walker import Walker
 
@@ -43,6 +44,10 @@ def resources_of(sets: Sequence[str], title: str, defaults: Sequence[str] = ()) 
             parse_time(resources.time)
         except ValueError as error:
             problems.append(Problem("--set", f"{_SECTION}.time", str(error)))
+        try:
+            parse_nodes(resources.nodes)
+        except ValueError as error:
+            problems.append(Problem("--set", f"{_SECTION}.nodes", str(error)))
     if problems:
         raise JobError(title, problems)
     return resources

@@ -24,7 +24,7 @@ def training_of(job: Job) -> RunSpec:
         name=job.name,
         data=data,
         model=model,  # type: ignore[arg-type]  # rules look at models of their own kind only
-        train=(job.train or TrainSpec()).for_gpus(job.resources.gpus),
+        train=(job.train or TrainSpec()).for_gpus(job.resources.all_gpus),
         devices=DeviceSpec(gpus=job.resources.gpus),
         hpcdl_version="",
         test=job.test or TestSpec(),
@@ -54,12 +54,14 @@ def notes_of_training(job: Job) -> list[str]:
     """What a user should hear of a training that can run: unequal shares of its batches."""
     if job.train is None:
         return []
-    rows, gpus = job.train.for_gpus(job.resources.gpus).batch_size, job.resources.gpus
+    gpus = job.resources.all_gpus
+    rows = job.train.for_gpus(gpus).batch_size
     if gpus < 2 or rows % gpus == 0:
         return []
     below = rows - rows % gpus
+    devices = "GPUs" if job.resources.gpus else "workers"
     return [
-        f"train.batch_size {rows} does not divide by {gpus} GPUs: some get a row more than"
+        f"train.batch_size {rows} does not divide by {gpus} {devices}: some get a row more than"
         f" others and the rest wait for them; {below} and {below + gpus} divide"
     ]
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from hpcdl.contract.exit_status import EXIT_STOPPED
+from hpcdl.errors import SchedulerError
 from hpcdl.files import append_json_line, write_json
 from hpcdl.launch import node_checks, own_jobs
 from hpcdl.launch.command import read_plan
 from hpcdl.launch.deadline import Deadline
+from hpcdl.launch.members import run_members
 from hpcdl.launch.notify import notify_end, notify_of_old_end
 from hpcdl.launch.process import ProgramRun, run_program
 from hpcdl.launch.result import finish
@@ -31,6 +34,7 @@ from hpcdl.run.process_start import process_start
 from hpcdl.run.records import AttemptEvent, Heartbeat
 from hpcdl.run.result import Result
 from hpcdl.scheduler import slurm
+from hpcdl.scheduler.host_list import expand
 from hpcdl.sweeps.objective import objective_of
 
 
@@ -45,6 +49,8 @@ class Attempt:
         node: this node's name.
         events: the lines of attempts.jsonl, with those that this attempt has written.
         task: the sweep's task that runs it; None for a run that has its own job.
+        nodes: the names of all nodes of the job, by rank, if there are several.
+        fault: why these are not known; empty if they are.
     """
 
     paths: RunPaths
@@ -53,6 +59,8 @@ class Attempt:
     node: str
     events: list[AttemptEvent]
     task: TaskContext | None = None
+    nodes: Sequence[str] = ()
+    fault: str = ""
 
     @property
     def number(self) -> int:
@@ -102,11 +110,13 @@ class Ended:
         status: its exit status, or the one that stands for what kept it from starting.
         outcome: what that means.
         peak_memory_gb: the most memory that one process used; None if nothing was started.
+        node: the node at fault, of several.
     """
 
     status: int
     outcome: Outcome
     peak_memory_gb: float | None = None
+    node: str | None = None
 
 
 def attempt(paths: RunPaths, job_id: str | None, task: TaskContext | None = None) -> int:
@@ -133,16 +143,30 @@ def attempt(paths: RunPaths, job_id: str | None, task: TaskContext | None = None
     node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     events = keep_trying("attempts.jsonl", lambda: _events(paths), paths)
     this = Attempt(paths, plan, job_id, node, events, task)
+    if job_id is not None and task is None and plan.size.nodes > 1:
+        _find_nodes(this)
     was_cancelled = settle_last_attempt(this) == states.CANCELLED
     if was_cancelled and not plan.policy.requeue and task is None:
         say("the last job of this run was cancelled, and so is the run; nothing is started")
         keep_trying("the marker", paths.cancelled.touch, paths)
         own_jobs.cancel_rest(paths)
         return 0
-    if node in own_jobs.failed_nodes(this.ends) and this.leaves_node():
+    failed = own_jobs.failed_nodes(this.ends)
+    if {node, *this.nodes}.intersection(failed) and this.leaves_node():
         return this.status_of_left_job()
     ended = run_once(this)
     return conclude(this, ended)
+
+
+def _find_nodes(this: Attempt) -> None:
+    """Learn which nodes SLURM gave the job, if there are several."""
+    try:
+        nodes = expand(os.environ.get("SLURM_JOB_NODELIST", this.node))
+    except SchedulerError as error:
+        this.fault = str(error)
+        return
+    if len(nodes) > 1:
+        this.nodes = nodes
 
 
 def already_over(paths: RunPaths, plan: Plan) -> str | None:
@@ -177,12 +201,16 @@ def settle_last_attempt(this: Attempt) -> str | None:
     reason = _reason_in_slurm(this.paths, last.job_id)
     if last.is_start or reason is not None:
         steps, images = this.progress()
+        node = last.node
+        if last.nodes and reason == states.NODE_FAILURE:
+            node = own_jobs.down_node(last.nodes)  # the first of them may be well
         this.write_event(
             {
                 "event": states.END,
                 "attempt": last.attempt,
                 "job_id": last.job_id,
-                "node": last.node,
+                "node": node,
+                **({"nodes": list(last.nodes)} if last.nodes else {}),
                 "from_step": last.from_step,
                 "from_images": last.from_images,
                 "status": last.status,
@@ -219,12 +247,16 @@ def run_once(this: Attempt) -> Ended:
         "from_step": from_step,
         "from_images": from_images,
     }
+    if this.nodes:
+        line["nodes"] = list(this.nodes)
     pid = os.getpid()
     process = {"pid": pid, "pid_start": process_start(pid), "host": socket.gethostname()}
     this.write_event({**line, **process, "event": states.START, "time": started})
     _remove_old_endings(this.paths)
-    say(f"attempt {this.number} of {this.paths.root} on {this.node}")
+    say(f"attempt {this.number} of {this.paths.root} on {', '.join(this.nodes) or this.node}")
     ended = _run_program(this)
+    if ended.node is not None and ended.outcome.state in states.LEAVES_NODE:
+        line["node"] = ended.node
     steps, images = this.progress()
     line.update(
         status=ended.status,
@@ -257,28 +289,53 @@ def _run_program(this: Attempt) -> Ended:
     stuck = hopeless(this.ends)
     if stuck:
         return Ended(1, stuck)
-    faults = node_checks.faults(paths, plan, in_slurm)
-    if faults:
-        return _unfit(this, faults)
+    if this.fault:
+        return Ended(1, Outcome(states.FAILED, "internal", this.fault))
+    if not this.nodes:  # the members of several nodes look themselves
+        faults = node_checks.faults(paths, plan, in_slurm)
+        if faults:
+            return _unfit(this, faults)
     end_time = time.time() + plan.size.time_limit_s
     if this.task is not None:
         end_time = min(end_time, this.task.end_time)
     elif this.job_id is not None:  # SLURM knows it better, but it may not answer
         end_time = slurm.end_time(this.job_id) or end_time
     deadline = Deadline(paths, end_time, plan.policy.stop_margin_s, kills=not in_slurm)
-    ending = run_program(ProgramRun(paths, plan, this.number, this.job_id, deadline, this.task))
+    program = ProgramRun(paths, plan, this.number, this.job_id, deadline, this.task)
+    if this.nodes:
+        return _run_members(this, program)
+    ending = run_program(program)
     return Ended(ending.status, causes.of_ending(ending), ending.peak_memory_gb)
+
+
+def _run_members(this: Attempt, program: ProgramRun) -> Ended:
+    """Run the program on several nodes."""
+    end = run_members(program, this.nodes)
+    decisive, ending = end.decisive, end.ending
+    if ending is not None:
+        outcome = causes.of_ending(ending)
+        return Ended(ending.status, outcome, ending.peak_memory_gb, decisive.node)
+    kind = "device" if decisive.is_of_another else decisive.kind or "device"
+    _write_unfit(this, f"error: {decisive.unmet}\n", kind)
+    state = states.UNFIT if decisive.elsewhere else states.FAILED
+    node = decisive.blamed[0] if decisive.blamed else decisive.node
+    status = node_checks.STATUS.get(kind, decisive.status)
+    return Ended(status, Outcome(state, kind, decisive.unmet), node=node)
+
+
+def _write_unfit(this: Attempt, lines: str, cause: str) -> None:
+    """Write what a node lacks into the log and into failure.json."""
+    paths = this.paths
+    say(lines.rstrip())
+    keep_trying("the log", lambda: _write_log(paths, this.number, lines), paths)
+    failure = {"kind": cause, "hint": HINTS[states.UNFIT]}
+    keep_trying("failure.json", lambda: write_json(paths.failure, failure), paths)
 
 
 def _unfit(this: Attempt, faults: list[node_checks.Fault]) -> Ended:
     """Write down what the node lacks. In SLURM another one may do, if the node is to blame."""
-    paths = this.paths
-    lines = "".join(f"error: {this.node}: {fault.text}\n" for fault in faults)
-    say(lines.rstrip())
-    keep_trying("the log", lambda: _write_log(paths, this.number, lines), paths)
     cause = faults[0].cause
-    failure = {"kind": cause, "hint": HINTS[states.UNFIT]}
-    keep_trying("failure.json", lambda: write_json(paths.failure, failure), paths)
+    _write_unfit(this, "".join(f"error: {this.node}: {fault.text}\n" for fault in faults), cause)
     texts = "; ".join(fault.text for fault in faults)
     message = f"{this.node} is not fit for this job: {texts}"
     state = states.FAILED

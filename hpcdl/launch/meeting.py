@@ -12,7 +12,7 @@ from hpcdl.errors import RunError
 from hpcdl.files import read_json, write_json
 from hpcdl.text import one_line
 
-WAIT_S = 60.0  # for the last of the members
+WAIT_S = 60.0  # for the last of the members; HPCDL_MEETING_S takes its place, for tests
 _LOOK_S = 0.1
 _SHOWN = 5  # workers that a message names
 

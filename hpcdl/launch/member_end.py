@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from signal import SIGKILL
 
 from hpcdl.contract.errors import PeerLost
 from hpcdl.contract.exit_status import EXIT_DONE, EXIT_STOPPED, EXIT_USER_CODE
+from hpcdl.files import read_json, write_json
 from hpcdl.run.causes import Ending
 
 # By these, the trainer says what is wrong with the run itself
@@ -26,6 +28,9 @@ class MemberEnd:
         kind: the cause that the trainer gave in the worker's failure.json.
         oom_kills: how many processes the kernel killed for memory meanwhile; None if unknown.
         peak_memory_gb: the most memory that one process had.
+        unmet: why the program was not started; empty if it was.
+        blamed: the nodes at fault for that.
+        elsewhere: whether another node may be better.
     """
 
     rank: int
@@ -35,6 +40,9 @@ class MemberEnd:
     kind: str | None = None
     oom_kills: int | None = None
     peak_memory_gb: float = 0.0
+    unmet: str = ""
+    blamed: Sequence[str] = ()
+    elsewhere: bool = True
 
     @property
     def is_good(self) -> bool:
@@ -45,6 +53,48 @@ class MemberEnd:
     def is_of_another(self) -> bool:
         """Whether it ended because another worker had."""
         return self.kind == PeerLost.kind
+
+
+def write_end(folder: Path, end: MemberEnd) -> None:
+    """Write a member's end into the folder of the attempt.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(_path(folder, end.rank), asdict(end))
+
+
+def read_ends(folder: Path, count: int) -> list[MemberEnd]:
+    """The ends that were written, by rank; what is damaged is left out.
+
+    Args:
+        folder: of the attempt.
+        count: how many members there are.
+    """
+    ends = []
+    for rank in range(count):
+        try:
+            end = MemberEnd(**(read_json(_path(folder, rank)) or {}))
+        except TypeError:
+            continue
+        if end.rank == rank and isinstance(end.status, int):
+            ends.append(end)
+    return ends
+
+
+def _path(folder: Path, rank: int) -> Path:
+    return folder / f"{rank}.end.json"
+
+
+def unmet_end(ends: Sequence[MemberEnd]) -> MemberEnd | None:
+    """The end that says why the members did not begin; None if they did.
+
+    What a member says of its own node comes first: the others may only know that it is missing.
+    """
+    unmet = [end for end in ends if end.unmet]
+    unmet.sort(key=lambda end: (end.is_of_another, end.rank))
+    return unmet[0] if unmet else None
 
 
 def decisive_end(ends: Sequence[MemberEnd], nodes: Sequence[str]) -> MemberEnd:

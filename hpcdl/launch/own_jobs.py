@@ -64,6 +64,18 @@ def cancel_rest(paths: RunPaths) -> None:
             slurm.scancel(*others, pending=True)
 
 
+def down_node(nodes: Sequence[str]) -> str | None:
+    """The first of some nodes that is out of service; None if SLURM names none.
+
+    Args:
+        nodes: of a job that ended because one of them failed.
+    """
+    with suppress(SchedulerError):
+        down = slurm.nodes_down(nodes)
+        return down[0] if down else None
+    return None
+
+
 def failed_nodes(ends: Sequence[AttemptEvent]) -> list[str]:
     """The nodes that failed under this run, or were not fit for it.
 

@@ -9,9 +9,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import BinaryIO, NamedTuple
 
@@ -58,6 +58,7 @@ class ProgramRun:
         job_id: SLURM's id of the job that this is; None on a machine without SLURM.
         deadline: the time limit.
         task: the sweep's task that runs it; None for a run of its own.
+        workers: the variables that tell one of several workers of the others.
     """
 
     paths: RunPaths
@@ -66,6 +67,7 @@ class ProgramRun:
     job_id: str | None
     deadline: Deadline
     task: TaskContext | None = None
+    workers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def in_slurm(self) -> bool:
@@ -77,14 +79,19 @@ class ProgramRun:
         """What starts a trial where TensorFlow is imported already; None for a fresh process."""
         return self.task.served if self.task is not None else None
 
-    def watchers(self) -> list[Watcher]:
-        """What looks after the program while it runs; the deadline first."""
+    def watchers(self, with_signal: bool = True) -> list[Watcher]:
+        """What looks after the program while it runs; the deadline first.
+
+        Args:
+            with_signal: whether it runs on this node, so that it can be sent its stop signal.
+        """
         watchers: list[Watcher] = [
             self.deadline,
-            StopSignal(self.plan, self.paths.stop),
             KillWatcher(self.paths, self.deadline),
             RemovedWatcher(self.paths),
         ]
+        if with_signal:
+            watchers.insert(1, StopSignal(self.plan, self.paths.stop))
         if self.task is not None:
             watchers += self.task.watchers
         return watchers
@@ -97,8 +104,8 @@ def run_program(this: ProgramRun) -> Ending:
         OutOfPatienceError: the run folder cannot be written.
         RunRemovedError: it was removed.
     """
-    paths, plan, deadline = this.paths, this.plan, this.deadline
-    terminated, killed_before = _note_sigterm(), oom_kills()
+    paths, plan = this.paths, this.plan
+    terminated, killed_before = note_sigterm(), oom_kills()
     programs = frozen_programs(paths)
     if not plan.program.on_host:
         prepare = partial(prepare_home, paths.home, plan.data_root, programs)
@@ -122,16 +129,29 @@ def run_program(this: ProgramRun) -> Ending:
     killed = None
     if killed_before is not None and killed_after is not None:
         killed = killed_after - killed_before
+    return replace(
+        known_here(this, status),
+        log=log,
+        failure_kind=Failure.read(paths).kind,
+        oom_kills=killed,
+        peak_memory_gb=memory_gb,
+    )
+
+
+def known_here(this: ProgramRun, status: int) -> Ending:
+    """What this node knows of a program's end, whichever node it ran on.
+
+    Args:
+        this: the program's run.
+        status: its exit status.
+    """
+    paths, plan, deadline = this.paths, this.plan, this.deadline
     return Ending(
         status=status,
         script=not plan.program.keeps_state,
         command=plan.program.on_host,
         in_slurm=this.in_slurm,
-        log=log,
         gpus=plan.size.gpus,
-        failure_kind=Failure.read(paths).kind,
-        oom_kills=killed,
-        peak_memory_gb=memory_gb,
         overtime=deadline.overtime,
         asked_to_stop=paths.stop.exists(),
         near_the_end=deadline.near_the_end(plan.policy.signal_lead_s, time.time()),
@@ -156,12 +176,12 @@ class _Ended(NamedTuple):
 def _start_and_wait(this: ProgramRun, tmp: str, watchers: Sequence[Watcher]) -> _Ended:
     """Run the program, with its output in the logs."""
     paths, plan, attempt = this.paths, this.plan, this.attempt
-    places = places_of(paths, plan, str(attempt), tmp)
+    places = replace(places_of(paths, plan, str(attempt), tmp), workers=this.workers)
     program = program_of(paths, plan)
     argv, env = argv_of(plan, places, program, this.in_slurm)
     if not this.in_slurm:
         argv, env = with_modules(plan, argv, env)
-    kill_leftover(program, plain(places.stop_file))
+    kill_leftover(program, plain(places.stop_file), attempt)
     if places.workdir == str(paths.work):
         keep_trying("the working directory", lambda: paths.work.mkdir(exist_ok=True), paths)
     start = _Start(argv, env, plain(places.workdir), places.lifeline)
@@ -170,13 +190,13 @@ def _start_and_wait(this: ProgramRun, tmp: str, watchers: Sequence[Watcher]) -> 
             with keep_trying("the log", lambda: _open_log(paths, attempt), paths) as log:
                 trainer = this.served and this.served.start(paths, attempt, places)
                 child = trainer or start.with_output(log.fileno(), log.fileno())
-                status = _wait(child, watchers)
+                status = wait_for(child, watchers)
             memory_gb = trainer.peak_memory_gb if trainer else None
             return _Ended(status, tail(paths.log(attempt)), memory_gb or peak_memory_gb())
         with Recorder(paths, attempt) as recorder:
             child = start.with_output(recorder.stdout, recorder.stderr)
             recorder.start()
-            status = _wait(child, watchers)
+            status = wait_for(child, watchers)
         return _Ended(status, recorder.end_of_output(), peak_memory_gb())
     except _NotStartedError as error:
         message = _why_not_started(plan, argv, error.reason)
@@ -235,7 +255,7 @@ def _why_not_started(plan: Plan, argv: list[str], error: OSError) -> str:
     return message
 
 
-def _wait(child: subprocess.Popen[bytes] | ServedTrainer, watchers: Sequence[Watcher]) -> int:
+def wait_for(child: subprocess.Popen[bytes] | ServedTrainer, watchers: Sequence[Watcher]) -> int:
     """Wait for the program's end; each watcher looks once a second. The program's exit status.
 
     Raises:
@@ -253,6 +273,9 @@ def _wait(child: subprocess.Popen[bytes] | ServedTrainer, watchers: Sequence[Wat
     except BaseException:
         kill_tree(child.pid)
         raise
+    finally:
+        if isinstance(child, subprocess.Popen) and child.stdin is not None:
+            child.stdin.close()
 
 
 def _open_log(paths: RunPaths, attempt: int) -> BinaryIO:
@@ -260,7 +283,7 @@ def _open_log(paths: RunPaths, attempt: int) -> BinaryIO:
     return paths.log(attempt).open("ab")
 
 
-def _note_sigterm() -> list[int]:
+def note_sigterm() -> list[int]:
     """A list that SIGTERM fills: SLURM sends it to every process of a job that it ends."""
     received: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))

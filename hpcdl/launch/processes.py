@@ -71,21 +71,25 @@ def kill_tree(pid: int) -> None:
         kill_tree(child)
 
 
-def kill_leftover(program: list[str], stop_file: str) -> None:
+def kill_leftover(program: list[str], stop_file: str, attempt: int) -> None:
     """Kill what an earlier attempt left on this node: a script's container outlives its launch.
 
     Args:
         program: the program's argv, by which its processes are known.
         stop_file: the run's, which the program has in a variable. Another trial of the sweep may
             have the same argv.
+        attempt: the number of this attempt. Of several nodes, two may be one machine's: a test
+            bed's are.
     """
     argv = b"".join(os.fsencode(word) + b"\0" for word in program)
-    variable = os.fsencode(f"HPCDL_STOP_FILE={stop_file}")
+    of_run = os.fsencode(f"HPCDL_STOP_FILE={stop_file}")
+    of_attempt = os.fsencode(f"HPCDL_ATTEMPT={attempt}")
     for process in _PROC.glob("[0-9]*"):
         with suppress(OSError):
             if (process / "cmdline").read_bytes() != argv:
                 continue
-            if variable in (process / "environ").read_bytes().split(b"\0"):
+            variables = (process / "environ").read_bytes().split(b"\0")
+            if of_run in variables and of_attempt not in variables:
                 os.kill(int(process.name), signal.SIGKILL)
 
 

@@ -77,7 +77,7 @@ def finish(
     result["attempts"] = []
     for number in sorted(ends):
         end = ends[number]
-        result["attempts"].append({key: getattr(end, key) for key in _ATTEMPT_KEYS})
+        result["attempts"].append(_row_of(end))
     heartbeat = Heartbeat.read(paths)
     progress = {"epochs": heartbeat.epochs, "fold": heartbeat.fold, "folds": heartbeat.folds}
     if heartbeat.epochs is not None:
@@ -99,6 +99,14 @@ def finish(
     result["image"] = Manifest.read(paths).image
     result.update(more or {})
     write_json(paths.result, result)
+
+
+def _row_of(end: AttemptEvent) -> dict[str, Any]:
+    """What the list of attempts tells of one; of several nodes all."""
+    row = {key: getattr(end, key) for key in _ATTEMPT_KEYS}
+    if end.nodes:
+        row["nodes"] = list(end.nodes)
+    return row
 
 
 def _add_failure(

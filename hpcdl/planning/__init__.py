@@ -8,6 +8,7 @@ from __future__ import annotations
 from os.path import basename, relpath
 from pathlib import PurePath
 
+from hpcdl.cluster.ports import ports_of
 from hpcdl.cluster.schema import Cluster, Image
 from hpcdl.errors import JobError
 from hpcdl.job import Job
@@ -64,18 +65,19 @@ def plan(job: Job, cluster: Cluster) -> Plan:
     problems += refusals(job, cluster)
     if problems:
         raise JobError(f"{job.source} on {cluster.name}", problems)
-    resources = job.resources
+    resources, nodes = job.resources, job.resources.node_count
     notes = notes_of_training(job)
     if resources.memory_gb and cluster.memory_request == "none":
         notes.append(f"memory comes with the CPUs on {cluster.name}: memory_gb is not asked for")
     size = Size(
-        nodes=resources.nodes,
+        nodes=nodes.most,
         gpus=resources.gpus,
         cpus=cpus_of(job, cluster),
         memory_gb=resources.memory_gb or _memory_gb(job, cluster),
         time_limit_s=resources.time_limit_s,
         emulate_gpus=cluster.emulate_gpus,
         gpus_granted=cluster.gpu_request != "none",
+        least_nodes=nodes.least if nodes.is_range else None,
     )
     notify = job.notify or cluster.notify
     program = _program(job, cluster)
@@ -90,7 +92,9 @@ def plan(job: Job, cluster: Cluster) -> Plan:
         size=size,
         program=program,
         container=None if image is None else _container(job, cluster, image),
-        environment=Environment(job.env, cluster.pass_env, job.pythonpath),
+        environment=Environment(
+            job.env, cluster.pass_env, job.pythonpath, ports_of(cluster.worker_ports)
+        ),
         modules=Modules(
             cluster.module_init, cluster.modules, cluster.host_modules, cluster.host_python
         ),
@@ -168,7 +172,10 @@ def summary(plan: Plan) -> str:
     size = plan.size
     minutes = size.time_limit_s / 60
     limit = f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"
-    parts = [_many(size.nodes, "node"), _many(size.gpus, "GPU"), _many(size.cpus, "CPU"), limit]
+    nodes = _many(size.nodes, "node")
+    if size.least_nodes is not None:
+        nodes = f"{size.least_nodes} to {nodes}"
+    parts = [nodes, _many(size.gpus, "GPU"), _many(size.cpus, "CPU"), limit]
     return ", ".join(part for part in parts if not part.startswith("0 "))
 
 

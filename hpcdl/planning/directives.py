@@ -9,8 +9,11 @@ from hpcdl.planning.parts import Size
 
 def directives(job: Job, cluster: Cluster, size: Size) -> list[tuple[str, str]]:
     """The options that say how big the job is and who pays; an empty value stands for a flag."""
+    nodes = str(size.nodes)
+    if size.least_nodes is not None:
+        nodes = f"{size.least_nodes}-{nodes}"
     options = [
-        ("nodes", str(size.nodes)),
+        ("nodes", nodes),
         ("ntasks-per-node", "1"),
         ("cpus-per-task", str(size.cpus)),
     ]

@@ -25,13 +25,14 @@ class Size:
     """How much of a cluster a job takes.
 
     Args:
-        nodes: how many nodes.
+        nodes: how many nodes, at most.
         gpus: GPUs per node.
         cpus: CPUs per node.
         memory_gb: memory per node in GiB; None where the profile does not know the node's.
         time_limit_s: how long the job may take.
         emulate_gpus: whether CPU devices stand in for the GPUs.
         gpus_granted: whether SLURM knows of GPUs, and gives them.
+        least_nodes: how many nodes at least, where SLURM chooses; None where it does not.
     """
 
     nodes: int
@@ -41,6 +42,7 @@ class Size:
     time_limit_s: int
     emulate_gpus: bool
     gpus_granted: bool = True
+    least_nodes: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -190,11 +192,13 @@ class Environment:
         env: the job's variables.
         pass_env: names of the node's variables that the profile lets in.
         pythonpath: folders to import from.
+        ports: the first and the last port that workers on several nodes may use; None for any.
     """
 
     env: dict[str, str] = field(default_factory=dict)
     pass_env: list[str] = field(default_factory=list)
     pythonpath: list[str] = field(default_factory=list)
+    ports: Optional[list[int]] = None
 
 
 @dataclass(frozen=True)

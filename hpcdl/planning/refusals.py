@@ -10,6 +10,7 @@ from hpcdl.cluster.schema import Cluster, Image
 from hpcdl.errors import Problem
 from hpcdl.job import Job, format_time, parse_time
 from hpcdl.job.command import steps_in
+from hpcdl.job.node_count import parse_nodes
 from hpcdl.job.training import training_problems
 from hpcdl.planning.directives import cpus_of
 
@@ -32,6 +33,7 @@ def choose_image(job: Job, cluster: Cluster) -> tuple[Image | None, list[Problem
 def refusals(job: Job, cluster: Cluster) -> list[Problem]:
     """All reasons why a cluster cannot run a job."""
     return [
+        *_too_many_nodes(job, cluster),
         *_too_big(job, cluster),
         *training_problems(job),
         *_too_long(job, cluster),
@@ -52,13 +54,38 @@ def _problem(job: Job, key: str, message: str) -> Problem:
     return Problem(job.places.get(key, job.source), key, message)
 
 
+def _too_many_nodes(job: Job, cluster: Cluster) -> Iterator[Problem]:
+    """The job asks for more nodes than its program or its partition takes."""
+    key = "resources.nodes"
+    try:
+        count = parse_nodes(job.resources.nodes)
+    except ValueError as error:
+        yield _problem(job, key, str(error))
+        return
+    if count.most > 1 and job.hpcdl:
+        message = "expected 1 with a command of hpcdl's, which runs on one node"
+        yield _problem(job, key, f"{message}; got {job.resources.nodes}")
+    limits: dict[str, int] = {}
+    for name in (cluster.partition or "").split(","):
+        most = cluster.partitions[name].max_nodes if name in cluster.partitions else None
+        if most is None:
+            limits = {}
+            break  # SLURM may take this one
+        limits[name] = most
+    if limits and count.most > max(limits.values()):
+        allowed = ", ".join(f"partition {name} allows {most}" for name, most in limits.items())
+        yield _problem(job, key, f"is {job.resources.nodes}, but {allowed}: ask for fewer")
+    rows = job.train.for_gpus(job.resources.all_gpus).batch_size if job.train else None
+    replicas = job.resources.all_gpus
+    if count.most > 1 and rows is not None and rows < replicas:
+        message = f"is {rows}; expected at least one row for each of {replicas} replicas"
+        yield _problem(job, "train.batch_size", f"{message} on {count.most} nodes")
+
+
 def _too_big(job: Job, cluster: Cluster) -> Iterator[Problem]:
     """The job asks for more than a node has."""
     resources, node = job.resources, cluster.node
     limit = f"but a node of {cluster.name} has"
-    if resources.nodes > 1:
-        message = f"expected 1, a job runs on one node; got {resources.nodes}"
-        yield _problem(job, "resources.nodes", message)
     if resources.gpus > node.gpus and not cluster.emulate_gpus:
         yield _problem(job, "resources.gpus", f"is {resources.gpus}, {limit} {node.gpus}")
     if resources.cpus and resources.cpus > node.cpus:

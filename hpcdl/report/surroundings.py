@@ -35,8 +35,9 @@ def _machine(facts: Facts) -> list[tuple[str, str]]:
     where = facts.section("cluster").get("name") or facts.plan.get("cluster")
     nodes: dict[str, None] = {}
     for end in facts.ends:
-        if end.get("node"):
-            nodes[str(end["node"])] = None
+        for node in end.get("nodes") or [end.get("node")]:
+            if node:
+                nodes[str(node)] = None
     if nodes:
         where = f"{where}, on {', '.join(nodes)}"
     shown.append(("cluster", str(where)))

@@ -70,7 +70,7 @@ def estimate(runs_root: Path, job: Job, backend: str = "slurm") -> Estimate | No
     if not seconds:
         return None
     usual_s = median(seconds)
-    gpus = job.resources.gpus * job.resources.nodes
+    gpus = job.resources.gpus * job.resources.node_count.most
     return Estimate(usual_s, p95(seconds), usual_s * gpus / _HOUR_S, len(seconds))
 
 
@@ -107,7 +107,7 @@ def _seconds(paths: RunPaths, job: Job, backend: str) -> float | None:
 def _is_same(plan: Record, job: Job) -> bool:
     """Whether a run has the job's kind of program and its size."""
     resources = job.resources
-    if (plan.get("gpus"), plan.get("nodes")) != (resources.gpus, resources.nodes):
+    if (plan.get("gpus"), plan.get("nodes")) != (resources.gpus, resources.node_count.most):
         return False
     if bool(plan.get("words")) != bool(job.hpcdl):  # a command of hpcdl's
         return False

@@ -149,6 +149,8 @@ class AttemptEvent:
         host: the machine of that process.
         cause: why the run had ended that was resumed.
         avoid: the nodes that a resumed run is kept away from.
+        nodes: the nodes of its workers, by rank; empty if there is one. After an end that leaves a
+            node, ``node`` is that one.
     """
 
     event: str = _required(kinds.event)
@@ -169,6 +171,7 @@ class AttemptEvent:
     host: str | None = _key(kinds.text)
     cause: str | None = _key(kinds.text)
     avoid: Sequence[str] = _key(kinds.list_of(kinds.text), default=())
+    nodes: Sequence[str] = _key(kinds.list_of(kinds.text), default=())
 
     @property
     def is_start(self) -> bool:

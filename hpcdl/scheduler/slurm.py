@@ -169,6 +169,17 @@ def release(job_id: str) -> None:
     call(["scontrol", "release", job_id])
 
 
+def nodes_down(nodes: Sequence[str]) -> list[str]:
+    """Those of some nodes that are out of service.
+
+    Raises:
+        SchedulerError: SLURM did not answer.
+    """
+    argv = ["sinfo", "--noheader", "--Node", "--format=%N", "--states=down,drain,fail,no_respond"]
+    down = set(call([*argv, f"--nodes={','.join(nodes)}"]).split())
+    return [node for node in nodes if node in down]
+
+
 def exclude(job_id: str, nodes: str) -> None:
     """Keep a job that has not started away from exactly these nodes: ``n1,n[3-4]``.
 

@@ -118,7 +118,7 @@ def run_spec(job: Job, cluster: Cluster) -> RunSpec | None:
         name=job.name,
         data=data,
         model=job.model,
-        train=job.train.for_gpus(job.resources.gpus),
+        train=job.train.for_gpus(job.resources.all_gpus),
         devices=DeviceSpec(gpus=job.resources.gpus, emulate=cluster.emulate_gpus),
         hpcdl_version=__version__,
         start=job.start,

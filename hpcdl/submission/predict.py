@@ -71,7 +71,7 @@ def prepare_prediction(wanted: Wanted) -> Submission:
     if wanted.resources.gpus > 1:
         message = f"is {wanted.resources.gpus}; expected 0 or 1: a prediction uses one GPU at most"
         problems.append(Problem("--set", "resources.gpus", message))
-    if wanted.resources.nodes > 1:
+    if wanted.resources.node_count.most > 1:
         message = f"is {wanted.resources.nodes}; expected 1"
         problems.append(Problem("--set", "resources.nodes", message))
     problems_of_folder(folder, problems, notes)

@@ -213,6 +213,9 @@ def _epochs(job: Job) -> int | None:
 
 def _gpu_problems(job: Job, section: SweepSection) -> Iterator[Problem]:
     gpus = job.resources.gpus
+    if job.resources.node_count.most > 1:
+        message = f"expected 1, a sweep's trial runs on one node; got {job.resources.nodes}"
+        yield Problem(job.places.get("resources.nodes", job.source), "resources.nodes", message)
     if section.gpu_hours is not None and gpus == 0:
         message = "resources.gpus is 0, so no GPU-hour is ever used; limit the sweep by trials"
         yield Problem(place_of(job, "gpu_hours"), "sweep.gpu_hours", message)

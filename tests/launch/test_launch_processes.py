@@ -73,17 +73,19 @@ def test_handler_is_seen():
 
 
 def test_leftover_is_of_one_run():
-    """Another trial of a sweep may have the same argv."""
+    """Another trial of a sweep may have the same argv, and so has another worker of this attempt."""
     program = ["/bin/sleep", "612.5"]
     processes = []
-    for stop_file in ("/runs/1/stop", "/runs/2/stop"):
-        processes.append(subprocess.Popen(program, env={"HPCDL_STOP_FILE": stop_file}))
-    left, other = processes
+    for stop_file, attempt in (("/runs/1/stop", "2"), ("/runs/2/stop", "2"), ("/runs/1/stop", "3")):
+        variables = {"HPCDL_STOP_FILE": stop_file, "HPCDL_ATTEMPT": attempt}
+        processes.append(subprocess.Popen(program, env=variables))
+    left, *others = processes
     try:
-        kill_leftover(program, "/runs/1/stop")
+        kill_leftover(program, "/runs/1/stop", 3)
 
         assert left.wait(60) == -signal.SIGKILL
-        assert other.poll() is None
+        assert [other.poll() for other in others] == [None, None]
     finally:
-        other.kill()
-        other.wait()
+        for process in processes:
+            process.kill()
+            process.wait()

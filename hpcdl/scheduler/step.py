@@ -1,0 +1,60 @@
+"""srun: the command line that starts one program on each node of a job, and its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+LEAVE_S = 60  # seconds that the others have after the first has ended
+# What srun also reads from its environment. A job that was sent with --mem-per-gpu, or from within
+# another job, has values there that contradict each other, or the options below.
+_NOT_FOR_STEPS = frozenset(
+    [
+        *("SLURM_MEM_PER_CPU", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_GPU"),
+        *("SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NTASKS_PER_NODE", "SLURM_NTASKS_PER_CORE"),
+        *("SLURM_NTASKS_PER_SOCKET", "SLURM_NTASKS_PER_GPU", "SLURM_NTASKS_PER_TRES"),
+        *("SLURM_GPUS_PER_TASK", "SLURM_TRES_PER_TASK", "SLURM_CPUS_PER_GPU"),
+        *("SLURM_DISTRIBUTION", "SLURM_EXPORT_ENV", "SLURM_KILL_BAD_EXIT", "SLURM_WAIT"),
+        *("SLURM_STDINMODE", "SLURM_STDOUTMODE", "SLURM_STDERRMODE", "SLURM_MPI_TYPE"),
+        *("SLURM_MULTI_PROG", "SLURM_STEP_NUM_TASKS", "SLURM_HINT", "SLURM_EXCLUSIVE"),
+    ]
+)
+
+
+def srun_options(nodes: int, cpus: int, leave_s: int = LEAVE_S) -> list[str]:
+    """srun with its options, before the program.
+
+    Each is explicit, for sites and users set other defaults. A task that fails does not end the
+    others at once (``--kill-on-bad-exit=0``): they may be saving.
+
+    Args:
+        nodes: how many nodes the step has; it has one task on each.
+        cpus: CPUs of each task.
+        leave_s: seconds after which SLURM ends what is left when the first task has ended; 0 for
+            never.
+    """
+    return [
+        "srun",
+        f"--nodes={nodes}",
+        f"--ntasks={nodes}",
+        "--ntasks-per-node=1",
+        f"--cpus-per-task={cpus}",
+        "--kill-on-bad-exit=0",
+        f"--wait={leave_s}",
+        "--input=all",
+        "--export=ALL",
+        "--mpi=none",
+    ]
+
+
+def srun(nodes: int, cpus: int, program: Sequence[str], leave_s: int = LEAVE_S) -> list[str]:
+    """The whole argv; for the arguments see `srun_options`."""
+    return [*srun_options(nodes, cpus, leave_s), *program]
+
+
+def step_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment to start srun with.
+
+    Args:
+        variables: the job's.
+    """
+    return {name: value for name, value in variables.items() if name not in _NOT_FOR_STEPS}
