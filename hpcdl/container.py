@@ -74,7 +74,7 @@ class Places:
     after: Sequence[str] = ()
     passed: Mapping[str, Word] = field(default_factory=dict)
     support: Text | None = None
-    workers: Mapping[str, str] = field(default_factory=dict)
+    workers: Mapping[str, Word] = field(default_factory=dict)
 
 
 def environment(plan: Plan, places: Places) -> dict[str, Word]:

@@ -17,10 +17,14 @@ from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
 from hpcdl.mounts.binds import View
 from hpcdl.planning import SUPPORT, Command, Plan, Script, Training, script_name, summary
 from hpcdl.run.states import OWN_REQUEUE
+from hpcdl.scheduler.step import srun_options
 from hpcdl.text import one_line
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
 _HERE = Bash("$PWD")
+_NODES = "$SLURM_JOB_NUM_NODES"
+_ANY_PORTS = (20000, 29999)  # below those that Linux gives to clients
+_WORKERS = {"TF_CONFIG": Bash("$TF_CONFIG"), "no_grpc_proxy": Bash("$no_grpc_proxy")}
 _SENT_FROM = Bash("$SLURM_SUBMIT_DIR")  # a bundle's own folder, also where it works elsewhere
 
 
@@ -69,6 +73,8 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
             f"{plan.cluster} names no container image, and a batch script needs one: "
             "choose another --cluster"
         )
+    if plan.size.nodes > 1:
+        _require_several(plan)
     name = file_name or script_name(plan)
     how = f"submit with: sbatch {name}"
     if isinstance(program, Training) and not bundle:
@@ -87,6 +93,7 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
         attempt=Bash("$((${SLURM_RESTART_COUNT:-0} + 1))"),
         passed={name: IfSet(name) for name in plan.environment.pass_env},
         support=(_SENT_FROM if away else _HERE) / SUPPORT if bundle and is_script else None,
+        workers=_WORKERS if plan.size.nodes > 1 else {},
     )
     logs = [
         ("job-name", plan.name),
@@ -105,7 +112,44 @@ def render(plan: Plan, file_name: str | None = None, bundle: bool = False) -> st
             plan, places, program.argv(container.python, lambda name: _own_file(name, away))
         ),
         max_requeues=plan.policy.max_requeues,
+        step=_step(plan) if plan.size.nodes > 1 else None,
+        ports=_ports(plan),
     )
+
+
+def _require_several(plan: Plan) -> None:
+    """Make sure that a batch script alone can run a job on several nodes.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not isinstance(plan.program, Script):
+        raise UserError(
+            f"{plan.source} trains a model on {plan.size.nodes} nodes, whose workers need hpcdl on"
+            " the node to find each other: use hpcdl submit, or --set resources.nodes=1"
+        )
+    if plan.program.stop_signal:
+        raise UserError(
+            f"{plan.source} has stop_signal on {plan.size.nodes} nodes, where srun would send it to"
+            " the container as well, which ends by it: use hpcdl submit, or take stop_signal out"
+        )
+
+
+def _step(plan: Plan) -> list[Word]:
+    """The options of srun, which runs the program once on each node that SLURM gave the job.
+
+    A program that fails ends the others: they would wait for it until the time limit.
+    """
+    words: list[Word] = []
+    for word in srun_options(_NODES, plan.size.cpus, leave_s=0, kill_on_bad_exit=1)[1:]:
+        words.append(Bash(word) if _NODES in word else word)
+    return words
+
+
+def _ports(plan: Plan) -> tuple[int, int]:
+    """The first port that worker 0 may have, and how many there are for it to choose from."""
+    first, last = plan.environment.ports or _ANY_PORTS
+    return first, max(1, last - first + 2 - plan.size.nodes)
 
 
 def _of_command(plan: Plan, command: Command, file_name: str | None, bundle: bool) -> str:
@@ -222,6 +266,7 @@ def _covered(plan: Plan, folder: str) -> bool:
 def _template(plan: Plan, **context: Any) -> str:
     template = _environment().get_template("job.sbatch.j2")
     again = plan.policy.requeue and plan.policy.max_requeues > 0
+    context = {"step": None, "ports": None, **context}
     common = {"version": __version__, "summary": summary(plan), "own_requeue": OWN_REQUEUE}
     text: str = template.render(plan=plan, again=again, **common, **context)
     return f"{text}\n"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
+from hpcdl import planfile
 from hpcdl.cluster import Cluster, Image, Node, PartitionChoice, QosChoice
 from hpcdl.contract.spec import DataSpec, MlpSpec, TrainSpec
 from hpcdl.errors import JobError
@@ -108,17 +111,60 @@ def test_cpus_follow_gpu_share(resources, node, cpus):
 
 
 def test_impossible_job_all_reasons():
-    job = replace(asking(gpus=5, nodes=2, cpus=81), container="torch")
+    job = replace(asking(gpus=5, cpus=81), container="torch")
 
     with pytest.raises(JobError) as caught:
         plan(job, SITE)
 
     assert [(problem.where, problem.key, problem.message) for problem in caught.value.problems] == [
         ("jobs/a.yaml", "container", "site has no image 'torch'; it has tensorflow"),
-        ("jobs/a.yaml", "resources.nodes", "expected 1, a job runs on one node; got 2"),
         ("jobs/a.yaml", "resources.gpus", "is 5, but a node of site has 4"),
         ("jobs/a.yaml", "resources.cpus", "is 81, but a node of site has 80"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "directive", "words"),
+    [(2, "2", "2 nodes, 2 GPUs,"), ("2", "2", "2 nodes,"), ("2-4", "2-4", "2 to 4 nodes,")],
+)
+def test_nodes_as_slurm_counts_them(nodes, directive, words):
+    decided = plan(asking(nodes=nodes, gpus=2), SITE)
+
+    assert dict(decided.directives)["nodes"] == directive
+    assert dict(decided.directives)["ntasks-per-node"] == "1"
+    assert summary(decided).startswith(words)
+    assert planfile.from_json(json.loads(json.dumps(planfile.to_json(decided))), {}) == decided
+
+
+@pytest.mark.parametrize(
+    ("partition", "nodes", "job", "message"),
+    [
+        ("small", 3, JOB, "is 3, but partition small allows 2: ask for fewer"),
+        ("small,large", "2-9", JOB, "is 2-9, but partition small allows 2, partition large"),
+        ("small,open", 9, JOB, None),
+        (None, "4-2", JOB, "expected a whole number >= 1, or a range such as 2-4; got '4-2'"),
+        (
+            None,
+            2,
+            replace(JOB, model=None, data=None, train=None, hpcdl=["report", "x"]),
+            "one node",
+        ),
+        (None, 60, JOB, "is 100; expected at least one row for each of 120 replicas on 60 nodes"),
+    ],
+)
+def test_nodes_that_cannot_be_had(partition, nodes, job, message):
+    partitions = {
+        "small": PartitionChoice(max_nodes=2),
+        "large": PartitionChoice(max_nodes=4),
+        "open": PartitionChoice(),
+    }
+    site = replace(SITE, partition=partition, partitions=partitions)
+    job = replace(job, resources=Resources(nodes=nodes, gpus=2))
+    if message is None:
+        plan(job, site)
+        return
+    with pytest.raises(JobError, match=re.escape(message)):
+        plan(job, site)
 
 
 @pytest.mark.parametrize(
@@ -251,12 +297,14 @@ def test_data_name_becomes_path():
     assert run_spec(Job(name="a", script="/a.py"), SITE) is None
 
 
-@pytest.mark.parametrize(("gpus", "batch_size"), [(0, 32), (1, 32), (4, 128)])
-def test_batch_grows_with_gpus(gpus, batch_size):
+@pytest.mark.parametrize(
+    ("gpus", "nodes", "batch_size"), [(0, 1, 32), (1, 1, 32), (4, 1, 128), (4, 2, 256), (0, 3, 96)]
+)
+def test_batch_grows_with_gpus(gpus, nodes, batch_size):
     site = replace(SITE, emulate_gpus=True)
     train = TrainSpec(batch_size_per_gpu=32)
 
-    spec = run_spec(replace(JOB, train=train, resources=Resources(gpus=gpus)), site)
+    spec = run_spec(replace(JOB, train=train, resources=Resources(gpus=gpus, nodes=nodes)), site)
 
     assert spec is not None
     assert spec.train.batch_size == batch_size

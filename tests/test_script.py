@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl.cluster import Cluster, Image, Node, load_cluster
+from hpcdl.contract.workers import read_workers
 from hpcdl.errors import UserError
 from hpcdl.job import Job, Resources, load_job
 from hpcdl.planning import plan
@@ -30,15 +31,17 @@ PYTHON, DATA = (
     f"cluster.images.python={SHARED}/images/python3.11.sif",
     f"cluster.data_root={SHARED}/data",
 )
+LOOK = str(HERE / "jobs" / "look.yaml")
 GENERIC = ("--cluster", "generic", "--set", PYTHON, "--set", DATA)
 
 # Golden file -> what `hpcdl render` is told; a bundle's job.sbatch where the name says so
 RENDERED = {
     "mnist_script.marenostrum5.sbatch": ("mnist_script", *MARENOSTRUM),
-    "look.generic.sbatch": (str(HERE / "jobs" / "look.yaml"), *GENERIC),
+    "look.generic.sbatch": (LOOK, *GENERIC),
     "mnist_cnn.marenostrum5.bundle.sbatch": ("mnist_cnn", *MARENOSTRUM),
     "digits_cnn.testbed.bundle.sbatch": ("digits_cnn", "--cluster", TESTBED),
     "mnist_script.amd.sbatch": ("mnist_script", "--cluster", AMD_SITE),
+    "look_nodes.testbed.sbatch": (LOOK, "--cluster", TESTBED, "--set", "resources.nodes=2-3"),
 }
 SUBMITTED = "mnist_cnn.testbed.submission.sbatch"
 ALL = [*RENDERED, SUBMITTED]
@@ -54,7 +57,9 @@ def text_of(name: str) -> str:
         code = f"{runs}/.code/0123456789abcdef"
         return render_submission(decided, Sent(run, code, worker, f"{run}/logs/slurm-%j.out"))
     job, _, cluster, *sets = RENDERED[name]
-    decided = plan(load_job(job), load_cluster(cluster, [text for text in sets if text != "--set"]))
+    for_cluster = [text for text in sets if text.startswith("cluster.")]
+    for_job = [text for text in sets if text.startswith("resources.")]
+    decided = plan(load_job(job, for_job), load_cluster(cluster, for_cluster))
     return render(decided, "job.sbatch", bundle=True) if ".bundle." in name else render(decided)
 
 
@@ -437,3 +442,59 @@ def test_only_modules_speak_to_apptainer(name):
 
     expected = "APPTAINER_BIND=/site\nSINGULARITYENV_A=1\n" if name == SUBMITTED else ""
     assert (done.stdout, done.stderr) == (expected, "")
+
+
+NODES_PROGRAMS = {
+    "scontrol": "printf 'n1\\nn2\\n'",
+    "srun": """while [[ $1 == --* ]]; do shift; done
+SLURM_PROCID=0 "$@" & SLURM_PROCID=1 "$@"; second=$?
+wait $!; first=$?
+exit $((first > second ? first : second))""",
+    "singularity": """for word in "$@"; do [[ $word != TF_CONFIG=* ]] || echo "${word#TF_CONFIG=}"; done
+exit "$STATUS\"""",
+    "module": "",
+}
+
+
+@pytest.mark.parametrize("status", [0, 75, 3])
+def test_each_node_is_told_of_the_others(tmp_path, status):
+    """With stand-ins for srun and Apptainer. Exit status 75 does not end the other workers."""
+    for name, text in NODES_PROGRAMS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    text = text_of("look_nodes.testbed.sbatch")
+
+    done = subprocess.run(
+        ["bash", "-c", text],
+        cwd=tmp_path,
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "SLURM_JOB_ID": "123",
+            "SLURM_JOB_NODELIST": "n[1-2]",
+            "SLURM_JOB_NUM_NODES": "2",
+            "SLURM_RESTART_COUNT": "99",  # so that it is not run again
+            "STATUS": str(status),
+        },
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stderr) == (status, "")
+    workers = [read_workers({"TF_CONFIG": line}) for line in done.stdout.splitlines()]
+    assert sorted(worker.rank for worker in workers) == [0, 1]
+    assert {worker.addresses for worker in workers} == {("n1:20123", "n2:20124")}
+    assert not list(tmp_path.glob("stop*"))
+
+
+@pytest.mark.parametrize(
+    ("job", "more", "message"),
+    [
+        ("mnist_cnn", {}, "use hpcdl submit"),
+        ("mnist_script", {"stop_signal": "USR1"}, "stop_signal"),
+    ],
+)
+def test_no_script_for_these_nodes(job, more, message):
+    job = replace(load_job(job, ["resources.nodes=2"]), **more)
+
+    with pytest.raises(UserError, match=message):
+        render(plan(job, load_cluster(TESTBED)), bundle=True)

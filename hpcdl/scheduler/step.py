@@ -20,17 +20,19 @@ _NOT_FOR_STEPS = frozenset(
 )
 
 
-def srun_options(nodes: int, cpus: int, leave_s: int = LEAVE_S) -> list[str]:
+def srun_options(
+    nodes: int | str, cpus: int, leave_s: int = LEAVE_S, kill_on_bad_exit: int = 0
+) -> list[str]:
     """srun with its options, before the program.
 
-    Each is explicit, for sites and users set other defaults. A task that fails does not end the
-    others at once (``--kill-on-bad-exit=0``): they may be saving.
+    Each is explicit, for sites and users set other defaults.
 
     Args:
-        nodes: how many nodes the step has; it has one task on each.
+        nodes: how many nodes the step has, or a variable that says it; it has one task on each.
         cpus: CPUs of each task.
         leave_s: seconds after which SLURM ends what is left when the first task has ended; 0 for
             never.
+        kill_on_bad_exit: whether a task that fails ends the others at once: 0 or 1.
     """
     return [
         "srun",
@@ -38,7 +40,7 @@ def srun_options(nodes: int, cpus: int, leave_s: int = LEAVE_S) -> list[str]:
         f"--ntasks={nodes}",
         "--ntasks-per-node=1",
         f"--cpus-per-task={cpus}",
-        "--kill-on-bad-exit=0",
+        f"--kill-on-bad-exit={kill_on_bad_exit}",
         f"--wait={leave_s}",
         "--input=all",
         "--export=ALL",

@@ -194,7 +194,7 @@ def _section(item: Located, metadata: Metadata) -> Located:
 
 def _as_written(item: Located, options: Iterable[Any]) -> Located:
     """An item with its own text where text is expected, alone or in a list."""
-    if str in options:
+    if str in options and type(item.value) not in options:
         return _as_text(item)
     for option in options:
         if get_origin(option) is list and str in get_args(option):

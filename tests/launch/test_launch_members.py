@@ -6,9 +6,7 @@ The trainer is a stand-in, too: it does what actions.json says, and writes down 
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -25,7 +23,7 @@ from hpcdl.errors import RunError
 from hpcdl.job import Job, Resources
 from hpcdl.launch.attempt import attempt
 from hpcdl.launch.ports import address_towards, hold_port
-from hpcdl.planning import Plan, plan
+from hpcdl.planning import plan
 from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler.step import srun, step_environment
 from hpcdl.submission.locate import run_spec
