@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hpcdl.preflight import Finding, Subject
-from hpcdl.preflight.site_rules import choices, nodes_of, qos_of
+from hpcdl.preflight.site_rules import choices, nodes_of, partitions_of, qos_of
 from hpcdl.scheduler.site import NodeShape
 
 # By SLURM's names of resources: the unit in messages, and the job file's key
@@ -25,10 +25,12 @@ class _Request:
     Args:
         amounts: by SLURM's name of the resource; memory in MB.
         gpu_type: the type that its GPUs must have; None for any.
+        nodes: how many such nodes it asks for, at least.
     """
 
     amounts: dict[str, int]
     gpu_type: str | None
+    nodes: int = 1
 
 
 def size(subject: Subject) -> Iterator[Finding]:
@@ -42,6 +44,8 @@ def size(subject: Subject) -> Iterator[Finding]:
         names = [name for node in large_enough for name in node.names]
         cause = f"the nodes that are large enough are out of service ({choices(names)})"
         yield Finding(cause, "the job would wait for them; see sinfo -R", "cluster", blocks=False)
+    elif large_enough:
+        yield from _too_few(subject, large_enough, request.nodes)
     yield from _more_than_qos_allows(subject, request)
 
 
@@ -52,11 +56,29 @@ def _request(subject: Subject) -> _Request:
     if size.memory_gb and cluster.memory_request != "none":
         memory_mb = int(size.memory_gb * 1024)
     gpus = size.gpus if size.gpus_granted else 0  # otherwise SLURM does not count GPUs
-    return _Request({"cpu": size.cpus, "gres/gpu": gpus, "mem": memory_mb}, cluster.gpu_type)
+    amounts = {"cpu": size.cpus, "gres/gpu": gpus, "mem": memory_mb}
+    return _Request(amounts, cluster.gpu_type, size.least_nodes or size.nodes)
+
+
+def _too_few(subject: Subject, nodes: list[NodeShape], asked: int) -> Iterator[Finding]:
+    """The job asks for more nodes than there are, or than its partitions allow."""
+    if asked == 1:
+        return
+    count = sum(len(node.names) for node in nodes)
+    limits = [partition.max_nodes for partition in partitions_of(subject)]
+    known_limits = [limit for limit in limits if limit is not None]
+    most = count
+    cause = f"{asked} nodes are asked for, but {count} here are large enough"
+    if known_limits and len(known_limits) == len(limits) and max(known_limits) < min(asked, count):
+        most = max(known_limits)
+        cause = f"{asked} nodes are asked for, but the partition allows {most}"
+    if asked > most:
+        yield Finding(cause, f"ask for at most {most}: resources.nodes", "job", "resources.nodes")
 
 
 def _more_than_qos_allows(subject: Subject, request: _Request) -> Iterator[Finding]:
-    amounts = dict(request.amounts)
+    amounts = {name: amount * request.nodes for name, amount in request.amounts.items()}
+    amounts["node"] = request.nodes
     if request.gpu_type:  # a limit may be for one type only
         amounts[f"gres/gpu:{request.gpu_type}"] = amounts["gres/gpu"]
     limited: set[str] = set()

@@ -17,7 +17,7 @@ from hpcdl.preflight.kerasdata import keras_data
 from hpcdl.preflight.kerasoptimizers import last_word
 from hpcdl.preflight.packages import is_missing
 from hpcdl.preflight.question import imports_to_find, question_for
-from hpcdl.preflight.replicas import replicas
+from hpcdl.preflight.replicas import alone_on_each_node, replicas
 from hpcdl.preflight.sources import left_behind, program_finding, sources_of
 from hpcdl.preflight.usedkeras import is_unclear, keras_of, plan_to_ask
 from hpcdl.usercode import notebook
@@ -36,6 +36,7 @@ def script(subject: Subject) -> Iterator[Finding | Note]:
         return
     sources = sources_of(subject)
     yield from as_it_stands(subject, sources)
+    yield from alone_on_each_node(subject, sources)
     plan = plan_to_ask(subject.plan, sources)
     facts = ask(plan, subject.module_lines, question_for(subject))
     for name, reason in facts.broken.items():

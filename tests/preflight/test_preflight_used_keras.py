@@ -24,7 +24,7 @@ class Keras:
         return getattr(package, name)
 keras = Keras()
 class distribute:
-    MirroredStrategy = None
+    MirroredStrategy = MultiWorkerMirroredStrategy = None
 """
 JOB = 'name: a\nresources: {{gpus: {}, time: "01:00:00"}}\nscript: program.py\nenv: {}\n'
 PROGRAM = "from tensorflow import keras\nmodel = keras.Sequential()\nmodel.save('my_model')\n"
@@ -162,3 +162,27 @@ def test_fit_on_several_gpus(site, keras, words):
 
     write(site, program)  # one GPU is one replica
     assert causes(site.check("script.yaml", only="script")) == []
+
+
+@pytest.mark.parametrize(
+    ("keras", "program", "words"),
+    [
+        (
+            "3.15.0",
+            "MultiWorkerMirroredStrategy()\nmodel.fit(1)",
+            ["fit of Keras 3.15.0 does not train"],
+        ),
+        ("2.11.0", "MultiWorkerMirroredStrategy()\nmodel.fit(1)", []),
+        ("3.15.0", "MultiWorkerMirroredStrategy()\n", []),
+        ("3.15.0", "MirroredStrategy()\n", ["the job has 2 nodes, and its script names nothing"]),
+    ],
+)
+def test_script_on_several_nodes(site, keras, program, words):
+    site.stub(keras=keras)
+    text = f"import tensorflow as tf\nstrategy = tf.distribute.{program}\ntf.keras.Sequential()\n"
+    write(site, text)
+    site.write("script.yaml", JOB.format("1, nodes: 2", "{}"))
+    report = site.check("script.yaml", only="script")
+    for cause, begin in zip(causes(report), words, strict=True):
+        assert begin in cause
+    assert not report.blocks
