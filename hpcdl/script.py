@@ -17,7 +17,6 @@ from hpcdl.job.sbatchoptions import NO_DIRECTIVE, directive_carries
 from hpcdl.mounts.binds import View
 from hpcdl.planning import SUPPORT, Command, Plan, Script, Training, script_name, summary
 from hpcdl.run.states import OWN_REQUEUE
-from hpcdl.scheduler.step import srun_options
 from hpcdl.text import one_line
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+/=&|*~-]+")
@@ -140,6 +139,8 @@ def _step(plan: Plan) -> list[Word]:
 
     A program that fails ends the others: they would wait for it until the time limit.
     """
+    from hpcdl.scheduler.step import srun_options  # here: most scripts are for one node
+
     words: list[Word] = []
     for word in srun_options(_NODES, plan.size.cpus, leave_s=0, kill_on_bad_exit=1)[1:]:
         words.append(Bash(word) if _NODES in word else word)

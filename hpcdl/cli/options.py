@@ -26,7 +26,7 @@ _CLUSTER = (
 _SET = "Override one key of the job, or with cluster.KEY of the profile. May be repeated."
 _PROFILE_SET = "Override one key of the profile, such as its budget. May be repeated."
 _RUNS_DIR = "Folder of run folders, instead of the profile's runs_root."
-_GPUS = "GPUs of the job; short for --set resources.gpus=N."
+_GPUS = "GPUs of each node; short for --set resources.gpus=N."
 _TIME = 'Time limit, "HH:MM:SS"; short for --set resources.time=TIME.'
 _SHOW_ENV = "Show the values of env, and what looks like a secret. Default: hidden."
 _ARGS = "hpcdl.args"  # the key of click's context for the words after --

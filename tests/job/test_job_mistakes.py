@@ -178,6 +178,22 @@ MISTAKES = {
             "is 32, and train.batch_size is 64: expected one of the two",
         ),
     ),
+    "nodes-backwards": row(
+        MODEL + "resources: {nodes: 4-2}\n",
+        (":4", "resources.nodes", "expected a whole number >= 1, or a range such as 2-4; got '4-2'"),
+    ),
+    "nodes-none": row(
+        MODEL + "resources: {nodes: 0}\n",
+        (":4", "resources.nodes", "expected a whole number >= 1, or a range such as 2-4; got 0"),
+    ),
+    "batch-of-any-nodes": row(
+        MODEL + "train: {batch_size_per_gpu: 32}\nresources: {nodes: 2-4}\n",
+        (
+            ":4",
+            "train.batch_size_per_gpu",
+            "is 32, and resources.nodes is 2-4: the batch would change with the nodes",
+        ),
+    ),
     "scaled-rate-of-fixed-batch": row(
         MODEL + "train: {scale_learning_rate: linear}\n",
         (
