@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from hpcdl.text import one_line
 
 WAIT_S = 60.0  # for the last of the members; HPCDL_MEETING_S takes its place, for tests
 _LOOK_S = 0.1
+_LOOK_ANEW_S = 2.0
 _SHOWN = 5  # workers that a message names
 
 
@@ -84,8 +88,12 @@ def meet(
     Raises:
         NotMetError: one has not come, says that its node is not fit, or differs from worker 0.
     """
-    until = time.monotonic() + wait_s
+    now = time.monotonic()
+    until, anew = now + wait_s, now + _LOOK_ANEW_S
     while True:
+        if time.monotonic() >= anew:
+            look_anew(folder)
+            anew += _LOOK_ANEW_S
         cards = _cards(folder, len(nodes))
         _refuse_faults(cards)
         if len(cards) == len(nodes):
@@ -95,6 +103,18 @@ def meet(
         sleep(_LOOK_S)
     _refuse_differences(cards)
     return cards
+
+
+def look_anew(folder: Path) -> None:
+    """Let a network file system ask its server what is in a folder now.
+
+    NFS remembers for up to a minute that a file was missing: acdirmax in nfs(5). A change of its
+    own in the folder shows it that the folder has changed.
+    """
+    with suppress(OSError):
+        handle, path = tempfile.mkstemp(dir=folder, prefix=".look-")
+        os.close(handle)
+        os.unlink(path)
 
 
 def _cards(folder: Path, count: int) -> list[Card]:

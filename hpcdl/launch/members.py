@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hpcdl.contract.exit_status import EXIT_DONE, EXIT_STOPPED
 from hpcdl.files import read_json, write_json
+from hpcdl.launch.meeting import look_anew
 from hpcdl.launch.member_end import MemberEnd, decisive_end, fold, read_ends, unmet_end
 from hpcdl.launch.process import ProgramRun, known_here, note_sigterm, wait_for
 from hpcdl.launch.processes import die_with_parent, kill_tree
@@ -101,7 +102,7 @@ def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
     say(_shown(ends, names, status))
     if not ends and not any(_has_come(folder, rank) for rank in range(len(nodes))):
         say("no worker has come: srun's own words above say why")
-    _keep_failure_of(paths.root, decisive)
+    _keep_failure_of(this, decisive)
     log = tail(WorkerPaths(paths.root, decisive.rank).log(this.attempt))
     ending = replace(fold(known_here(this, status), ends, names), log=log)
     if terminated and ending.status not in (EXIT_DONE, EXIT_STOPPED):
@@ -148,7 +149,7 @@ def _ends(folder: Path, count: int, status: int) -> list[MemberEnd]:
     was_killed = not 0 <= status < 128
     until = time.monotonic() + (_LATE_AFTER_KILL_S if was_killed else _LATE_S)
     while True:
-        os.listdir(folder)  # so that a network file system asks its server
+        look_anew(folder)
         ends = read_ends(folder, count)
         came = sum(_has_come(folder, rank) for rank in range(count))
         if len(ends) >= came or time.monotonic() >= until:
@@ -179,21 +180,21 @@ def _shown(ends: Sequence[MemberEnd], names: Sequence[str], status: int) -> str:
     return f"{', '.join(words)} (srun's own exit status: {status})"
 
 
-def _keep_failure_of(run: Path, decisive: MemberEnd) -> None:
+def _keep_failure_of(this: ProgramRun, decisive: MemberEnd) -> None:
     """Let the run's failure.json be that of the worker whose end is the run's.
 
     Worker 0's own says only that it has lost another one.
     """
     if not decisive.rank:
         return
-    failure = WorkerPaths(run).failure
-    of_worker = read_json(WorkerPaths(run, decisive.rank).failure)
+    paths = this.paths
+    of_worker = read_json(WorkerPaths(paths.root, decisive.rank).failure)
     if of_worker is None:
-        keep_trying("failure.json", lambda: failure.unlink(missing_ok=True))
+        keep_trying("failure.json", lambda: paths.failure.unlink(missing_ok=True), paths)
         return
     who = f"worker {decisive.rank} on {decisive.node}"
     of_worker["message"] = f"{who}: {of_worker.get('message') or 'it ended'}"
-    keep_trying("failure.json", lambda: write_json(failure, of_worker))
+    keep_trying("failure.json", lambda: write_json(paths.failure, of_worker), paths)
 
 
 def _quote_log(this: ProgramRun, decisive: MemberEnd, log: str) -> None:

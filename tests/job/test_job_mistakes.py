@@ -180,7 +180,11 @@ MISTAKES = {
     ),
     "nodes-backwards": row(
         MODEL + "resources: {nodes: 4-2}\n",
-        (":4", "resources.nodes", "expected a whole number >= 1, or a range such as 2-4; got '4-2'"),
+        (
+            ":4",
+            "resources.nodes",
+            "expected a whole number >= 1, or a range such as 2-4; got '4-2'",
+        ),
     ),
     "nodes-none": row(
         MODEL + "resources: {nodes: 0}\n",

@@ -76,6 +76,21 @@ def test_script_sees_arguments_and_environment(bed: Bed) -> None:
     assert "SLURM_JOB_ID" not in env
 
 
+def test_script_runs_on_each_node(bed: Bed) -> None:
+    """Each is told of the others, under names that no other job has."""
+    give(bed, CHECKOUT / "tests" / "jobs" / "look.py")
+    state, printed = sbatch(bed, "look_nodes.testbed.sbatch")
+    assert state == "COMPLETED", printed
+    configs = []
+    for line in printed.splitlines():
+        if line.startswith("{"):
+            configs.append(json.loads(json.loads(line)["env"]["TF_CONFIG"]))
+    addresses = configs[0]["cluster"]["worker"]
+    assert len(configs) == len(set(addresses)) in (2, 3)
+    assert all(config["cluster"]["worker"] == addresses for config in configs)
+    assert sorted(config["task"]["index"] for config in configs) == list(range(len(configs)))
+
+
 def test_copied_bundle_trains(bed: Bed) -> None:
     bed.run("hpcdl", "data", "stage", "digits", "--data-root", "data")
     bundle = ("--cluster", bed.profile, "--set", f"cluster.data_root={bed.folder}/data")
