@@ -49,7 +49,7 @@ class Attempt:
         node: this node's name.
         events: the lines of attempts.jsonl, with those that this attempt has written.
         task: the sweep's task that runs it; None for a run that has its own job.
-        nodes: the names of all nodes of the job, by rank, if there are several.
+        nodes: the names of the nodes of the job, by rank, if it may have several.
         fault: why these are not known; empty if they are.
     """
 
@@ -159,14 +159,11 @@ def attempt(paths: RunPaths, job_id: str | None, task: TaskContext | None = None
 
 
 def _find_nodes(this: Attempt) -> None:
-    """Learn which nodes SLURM gave the job, if there are several."""
+    """Learn which nodes SLURM gave the job: of a range it may be one."""
     try:
-        nodes = expand(os.environ.get("SLURM_JOB_NODELIST", this.node))
+        this.nodes = expand(os.environ.get("SLURM_JOB_NODELIST", this.node))
     except SchedulerError as error:
         this.fault = str(error)
-        return
-    if len(nodes) > 1:
-        this.nodes = nodes
 
 
 def already_over(paths: RunPaths, plan: Plan) -> str | None:
@@ -291,7 +288,7 @@ def _run_program(this: Attempt) -> Ended:
         return Ended(1, stuck)
     if this.fault:
         return Ended(1, Outcome(states.FAILED, "internal", this.fault))
-    if not this.nodes:  # the members of several nodes look themselves
+    if len(this.nodes) < 2:  # the members of several nodes look themselves
         faults = node_checks.faults(paths, plan, in_slurm)
         if faults:
             return _unfit(this, faults)
@@ -302,7 +299,7 @@ def _run_program(this: Attempt) -> Ended:
         end_time = slurm.end_time(this.job_id) or end_time
     deadline = Deadline(paths, end_time, plan.policy.stop_margin_s, kills=not in_slurm)
     program = ProgramRun(paths, plan, this.number, this.job_id, deadline, this.task)
-    if this.nodes:
+    if len(this.nodes) > 1:
         return _run_members(this, program)
     ending = run_program(program)
     return Ended(ending.status, causes.of_ending(ending), ending.peak_memory_gb)

@@ -149,8 +149,8 @@ class AttemptEvent:
         host: the machine of that process.
         cause: why the run had ended that was resumed.
         avoid: the nodes that a resumed run is kept away from.
-        nodes: the nodes of its workers, by rank; empty if there is one. After an end that leaves a
-            node, ``node`` is that one.
+        nodes: its nodes, by rank; empty if the job asked for one. After an end that leaves a node,
+            ``node`` is that one.
     """
 
     event: str = _required(kinds.event)

@@ -1,4 +1,4 @@
-"""Removes what a run that is done does not need: caches, links, pickles, empty folders.
+"""Removes what a run that is done does not need: caches, links, pickles, meetings.
 
 What the program itself wrote stays, and so do all files that a command reads.
 """
@@ -15,6 +15,7 @@ from hpcdl.files import read_json
 from hpcdl.run import records, states
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.result import Result
+from hpcdl.run.worker_paths import meetings
 
 # Below the program's home: what Keras, Matplotlib, CUDA and others make again when they need it
 _CACHES = (".cache", ".nv/ComputeCache", ".config/matplotlib/tex.cache")
@@ -39,6 +40,8 @@ def tidy(paths: RunPaths) -> None:
     if result is None or result.state != states.DONE or not result.is_complete:
         return
     shutil.rmtree(paths.submitit, ignore_errors=True)
+    for folder in meetings(paths).glob("attempt-*"):
+        shutil.rmtree(folder, ignore_errors=True)
     _remove_empty_folders(paths.work)
     _tidy_home(paths.home, str(records.plan(paths).get("data_root", "")))
     with suppress(OSError):

@@ -20,7 +20,7 @@ class Request:
     """What a run asks for (plan.json).
 
     Args:
-        nodes: how many nodes.
+        nodes: how many nodes, at most.
         gpus: GPUs per node.
         cpus: CPUs per node.
         memory_gb: memory per node in GiB; None if the profile does not know it.
@@ -59,6 +59,7 @@ class Turn:
             life.
         reason: why it ended, one of the words of `states`; None while it runs.
         peak_memory_gb: the most memory of one process, in GiB; None if that is not known.
+        nodes: how many nodes it had; None if that is as many as the run asks for.
     """
 
     number: int
@@ -68,6 +69,7 @@ class Turn:
     is_measured: bool = True
     reason: str | None = None
     peak_memory_gb: float | None = None
+    nodes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,19 @@ class Usage:
     @property
     def gpu_hours(self) -> float:
         """GPUs times hours, of all nodes and attempts."""
-        return self.request.all_gpus * self.seconds * self.share / _HOUR_S
+        return self.request.gpus * self._node_hours
 
     @property
     def cpu_hours(self) -> float:
         """CPUs times hours, of all nodes and attempts."""
-        return self.request.cpus * self.request.nodes * self.seconds * self.share / _HOUR_S
+        return self.request.cpus * self._node_hours
+
+    @property
+    def _node_hours(self) -> float:
+        seconds = 0.0
+        for turn in self.turns:
+            seconds += turn.seconds * (turn.nodes or self.request.nodes)
+        return seconds * self.share / _HOUR_S
 
 
 def request_of(plan: Record) -> Request:
@@ -190,6 +199,7 @@ def turns_of(
                 is_measured=is_measured,
                 reason=None if end is None else end.reason,
                 peak_memory_gb=None if end is None else end.peak_memory_gb,
+                nodes=len(start.nodes) or None,
             )
         )
     return turns
