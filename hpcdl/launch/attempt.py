@@ -12,11 +12,11 @@ from typing import Any
 
 from hpcdl.contract.exit_status import EXIT_STOPPED
 from hpcdl.errors import SchedulerError
-from hpcdl.files import append_json_line, write_json
+from hpcdl.files import append_json_line
 from hpcdl.launch import node_checks, own_jobs
 from hpcdl.launch.command import read_plan
 from hpcdl.launch.deadline import Deadline
-from hpcdl.launch.members import run_members
+from hpcdl.launch.ended import Ended, run_on_nodes, unfit
 from hpcdl.launch.notify import notify_end, notify_of_old_end
 from hpcdl.launch.process import ProgramRun, run_program
 from hpcdl.launch.result import finish
@@ -26,7 +26,6 @@ from hpcdl.launch.trial_end import end_keys, judged
 from hpcdl.planning import Plan
 from hpcdl.run import causes, records, states
 from hpcdl.run.causes import Outcome
-from hpcdl.run.hints import HINTS
 from hpcdl.run.logs import slurms_words
 from hpcdl.run.next_step import hopeless, next_step
 from hpcdl.run.paths import RunPaths
@@ -100,23 +99,6 @@ class Attempt:
     def status_of_left_job(self) -> int:
         """The exit status of a job whose place another job takes."""
         return 0 if self.plan.policy.requeue else EXIT_STOPPED
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How the program of an attempt ended.
-
-    Args:
-        status: its exit status, or the one that stands for what kept it from starting.
-        outcome: what that means.
-        peak_memory_gb: the most memory that one process used; None if nothing was started.
-        node: the node at fault, of several.
-    """
-
-    status: int
-    outcome: Outcome
-    peak_memory_gb: float | None = None
-    node: str | None = None
 
 
 def attempt(paths: RunPaths, job_id: str | None, task: TaskContext | None = None) -> int:
@@ -288,10 +270,6 @@ def _run_program(this: Attempt) -> Ended:
         return Ended(1, stuck)
     if this.fault:
         return Ended(1, Outcome(states.FAILED, "internal", this.fault))
-    if len(this.nodes) < 2:  # the members of several nodes look themselves
-        faults = node_checks.faults(paths, plan, in_slurm)
-        if faults:
-            return _unfit(this, faults)
     end_time = time.time() + plan.size.time_limit_s
     if this.task is not None:
         end_time = min(end_time, this.task.end_time)
@@ -300,50 +278,12 @@ def _run_program(this: Attempt) -> Ended:
     deadline = Deadline(paths, end_time, plan.policy.stop_margin_s, kills=not in_slurm)
     program = ProgramRun(paths, plan, this.number, this.job_id, deadline, this.task)
     if len(this.nodes) > 1:
-        return _run_members(this, program)
+        return run_on_nodes(program, this.nodes)  # its members look at their nodes
+    faults = node_checks.faults(paths, plan, in_slurm)
+    if faults:
+        return unfit(program, this.node, faults)
     ending = run_program(program)
     return Ended(ending.status, causes.of_ending(ending), ending.peak_memory_gb)
-
-
-def _run_members(this: Attempt, program: ProgramRun) -> Ended:
-    """Run the program on several nodes."""
-    end = run_members(program, this.nodes)
-    decisive, ending = end.decisive, end.ending
-    if ending is not None:
-        outcome = causes.of_ending(ending)
-        return Ended(ending.status, outcome, ending.peak_memory_gb, decisive.node)
-    kind = "device" if decisive.is_of_another else decisive.kind or "device"
-    _write_unfit(this, f"error: {decisive.unmet}\n", kind)
-    state = states.UNFIT if decisive.elsewhere else states.FAILED
-    node = decisive.blamed[0] if decisive.blamed else decisive.node
-    status = node_checks.STATUS.get(kind, decisive.status)
-    return Ended(status, Outcome(state, kind, decisive.unmet), node=node)
-
-
-def _write_unfit(this: Attempt, lines: str, cause: str) -> None:
-    """Write what a node lacks into the log and into failure.json."""
-    paths = this.paths
-    say(lines.rstrip())
-    keep_trying("the log", lambda: _write_log(paths, this.number, lines), paths)
-    failure = {"kind": cause, "hint": HINTS[states.UNFIT]}
-    keep_trying("failure.json", lambda: write_json(paths.failure, failure), paths)
-
-
-def _unfit(this: Attempt, faults: list[node_checks.Fault]) -> Ended:
-    """Write down what the node lacks. In SLURM another one may do, if the node is to blame."""
-    cause = faults[0].cause
-    _write_unfit(this, "".join(f"error: {this.node}: {fault.text}\n" for fault in faults), cause)
-    texts = "; ".join(fault.text for fault in faults)
-    message = f"{this.node} is not fit for this job: {texts}"
-    state = states.FAILED
-    if this.job_id is not None and all(fault.elsewhere for fault in faults):
-        state = states.UNFIT
-    return Ended(node_checks.STATUS[cause], Outcome(state, cause, message))
-
-
-def _write_log(paths: RunPaths, number: int, lines: str) -> None:
-    paths.logs.mkdir(exist_ok=True)  # somebody may have tidied up
-    paths.log(number).write_text(lines, encoding="utf-8")
 
 
 def conclude(this: Attempt, ended: Ended) -> int:

@@ -8,8 +8,9 @@ import pytest
 
 from hpcdl.contract.spec import EXIT_STOPPED
 from hpcdl.files import append_json_line
-from hpcdl.launch.attempt import Attempt, Ended, attempt, conclude
+from hpcdl.launch.attempt import Attempt, attempt, conclude
 from hpcdl.launch.command import read_plan
+from hpcdl.launch.ended import Ended
 from hpcdl.launch.retry import OutOfPatienceError
 from hpcdl.run.causes import Outcome
 from hpcdl.run.paths import RunPaths
