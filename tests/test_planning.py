@@ -125,7 +125,11 @@ def test_impossible_job_all_reasons():
 
 @pytest.mark.parametrize(
     ("nodes", "directive", "words"),
-    [(2, "2", "2 nodes, 2 GPUs,"), ("2", "2", "2 nodes,"), ("2-4", "2-4", "2 to 4 nodes,")],
+    [
+        (2, "2", "2 nodes with 2 GPUs and 40 CPUs each, "),
+        ("2", "2", "2 nodes with"),
+        ("2-4", "2-4", "2 to 4 nodes with"),
+    ],
 )
 def test_nodes_as_slurm_counts_them(nodes, directive, words):
     decided = plan(asking(nodes=nodes, gpus=2), SITE)

@@ -173,10 +173,14 @@ def summary(plan: Plan) -> str:
     minutes = size.time_limit_s / 60
     limit = f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"
     nodes = _many(size.nodes, "node")
+    of_node = [_many(size.cpus, "CPU")]
+    if size.gpus:
+        of_node.insert(0, _many(size.gpus, "GPU"))
+    if size.nodes == 1:
+        return ", ".join([nodes, *of_node, limit])
     if size.least_nodes is not None:
         nodes = f"{size.least_nodes} to {nodes}"
-    parts = [nodes, _many(size.gpus, "GPU"), _many(size.cpus, "CPU"), limit]
-    return ", ".join(part for part in parts if not part.startswith("0 "))
+    return f"{nodes} with {' and '.join(of_node)} each, {limit}"
 
 
 def script_name(plan: Plan) -> str:

@@ -6,10 +6,12 @@ The trainer is a stand-in, too: it does what actions.json says, and writes down 
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,14 @@ from hpcdl.contract.spec import DataSpec, MlpSpec, TrainSpec
 from hpcdl.errors import RunError
 from hpcdl.job import Job, Resources
 from hpcdl.launch.attempt import attempt
+from hpcdl.launch.member_end import MemberEnd, write_end
+from hpcdl.launch.members import LeftWatcher
 from hpcdl.launch.ports import address_towards, hold_port
 from hpcdl.planning import plan
 from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler.step import srun, step_environment
 from hpcdl.submission.locate import run_spec
+from tests.launch.conftest import until
 
 SRUN = """#!{python}
 import os, subprocess, sys
@@ -70,6 +75,8 @@ if action == "peer":
     fail("peer", 70)
 if action == "user_code":
     fail("user_code", 1)
+if action == "wait":
+    time.sleep(600)
 if action == "stop":
     sys.exit(75)
 if rank == 0:
@@ -222,6 +229,51 @@ def test_node_without_network_is_left(nodes_run):
     (end,) = nodes_run.ends()
     assert (end["reason"], end["status"], end["node"]) == ("unfit_node", 69, "n2")
     assert "error: n2: no network leads from" in nodes_run.paths.log(1).read_text()
+
+
+def test_killed_launch_leaves_nobody(nodes_run):
+    """Neither members nor trainers: the next attempt would meet them."""
+    (nodes_run.paths.root / "actions.json").write_text('{"0": "wait", "1": "wait"}')
+    words = "import sys; from hpcdl.launch import launch; launch(sys.argv[1])"
+    launch = subprocess.Popen([sys.executable, "-c", words, str(nodes_run.paths.root)])
+    try:
+        told = [nodes_run.paths.root / "told.json", nodes_run.paths.root / "workers/1/told.json"]
+        until(lambda: all(path.exists() for path in told))
+    finally:
+        launch.kill()
+        launch.wait()
+
+    until(lambda: not processes_of(nodes_run))
+
+
+def processes_of(nodes_run: NodesRun) -> list[str]:
+    """The command lines of the processes that name the run."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            line = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if str(nodes_run.paths.root) in line:
+                lines.append(line)
+    return lines
+
+
+def test_others_of_a_failed_script_are_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr("hpcdl.launch.members.LEAVE_S", 5)
+    step = subprocess.Popen(["/bin/sleep", "600"])
+    watcher = LeftWatcher(tmp_path, 2)
+    try:
+        watcher.look(100.0, step.pid)
+        write_end(tmp_path, MemberEnd(0, "n1", 0))
+        watcher.look(200.0, step.pid)  # worker 1 may work alone
+        write_end(tmp_path, MemberEnd(1, "n2", 1))
+        watcher.look(300.0, step.pid)
+        watcher.look(304.0, step.pid)
+        assert step.poll() is None
+        watcher.look(306.0, step.pid)
+        assert step.wait(60) == -signal.SIGKILL
+    finally:
+        step.kill()
+        step.wait()
 
 
 def test_unreadable_list_of_nodes_is_said(nodes_run):
