@@ -44,7 +44,8 @@ _SLURMS_WORDS = {
     "DUE TO PREEMPTION": "PREEMPTED",
     "DUE TO JOB REQUEUE": "REQUEUED",
 }
-_CANCELLED_LINE = re.compile(r"\*\*\* (JOB|STEP) \S+ .*CANCELLED AT ")
+# Not of a numbered step, which srun started: the job goes on without it
+_CANCELLED_LINE = re.compile(r"\*\*\* (JOB|STEP) (?!\S+\.[0-9]+ )\S+ .*CANCELLED AT ")
 # FUSE's errors when the process that serves the image's files was killed
 _GONE = "(Transport endpoint is not connected|Software caused connection abort)"
 _IMAGE_GONE = re.compile(f"{_GONE}: '/|shared object file: {_GONE}")

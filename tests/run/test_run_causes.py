@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcdl.run.causes import Ending, of_ending
+from hpcdl.run.causes import Ending, of_ending, slurm_state_of_words
 from hpcdl.run.hints import HINTS, hint
 from hpcdl.run.tracebacks import last_traceback, last_words
 
@@ -184,3 +184,20 @@ def test_advice_at_the_time_limit():
     assert "SaveAndStop" in advice
     assert "HPCDL_STOP_FILE" in advice
     assert "--set resources.time=" in advice
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [
+        ("slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-28T05:03:44 ***", "CANCELLED"),
+        (
+            "slurmstepd: error: *** STEP 7.batch ON n1 CANCELLED AT 2026-11-28T05:03:44 ***",
+            "CANCELLED",
+        ),
+        ("slurmstepd: error: *** STEP 7.0 ON n1 CANCELLED AT 2026-11-28T05:03:44 ***", None),
+        ("*** STEP 7.0 ON n1 CANCELLED AT 2026-11-28T05:03:44 DUE TO TIME LIMIT ***", "TIMEOUT"),
+    ],
+)
+def test_end_of_a_step_is_not_the_jobs(line, state):
+    """Srun's step on several nodes ends when one of its workers does, and the job goes on."""
+    assert slurm_state_of_words(f"attempt 1 of x\n{line}\n") == state
