@@ -9,14 +9,7 @@ from hpcdl.planning.parts import Size
 
 def directives(job: Job, cluster: Cluster, size: Size) -> list[tuple[str, str]]:
     """The options that say how big the job is and who pays; an empty value stands for a flag."""
-    nodes = str(size.nodes)
-    if size.least_nodes is not None:
-        nodes = f"{size.least_nodes}-{nodes}"
-    options = [
-        ("nodes", nodes),
-        ("ntasks-per-node", "1"),
-        ("cpus-per-task", str(size.cpus)),
-    ]
+    options = [*_node_options(size), ("cpus-per-task", str(size.cpus))]
     options += _gpu_options(cluster, size)
     if size.memory_gb and cluster.memory_request != "none":
         shares = {"mem": 1, "mem-per-cpu": size.cpus, "mem-per-gpu": max(1, size.gpus)}
@@ -34,6 +27,17 @@ def directives(job: Job, cluster: Cluster, size: Size) -> list[tuple[str, str]]:
     if mail and "mail-user" not in job.slurm:
         options += [("mail-type", "END,FAIL"), ("mail-user", mail)]
     return options + sorted(job.slurm.items())
+
+
+def _node_options(size: Size) -> list[tuple[str, str]]:
+    """The options for nodes, with one task on each.
+
+    sbatch takes the tasks of a node times the fewest nodes for the most tasks that there may be,
+    and the job gets no more nodes than that. So a range says nothing of tasks: it gets one a node.
+    """
+    if size.least_nodes is not None:
+        return [("nodes", f"{size.least_nodes}-{size.nodes}")]
+    return [("nodes", str(size.nodes)), ("ntasks-per-node", "1")]
 
 
 def _gpu_options(cluster: Cluster, size: Size) -> list[tuple[str, str]]:
