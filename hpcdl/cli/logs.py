@@ -21,6 +21,7 @@ _BLOCK = 65536  # bytes that are read at once
 _STREAM = "hpcdl.stream"  # the key of click's context for the stream that is asked for
 _FOLLOW = "Continue printing until the run has ended."
 _TAIL = "Begin with the last N lines."
+_WORKER = "The log of worker N of a run on several nodes; of worker 0 by default."
 
 
 def _note_stream(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -38,10 +39,13 @@ def _stream(option: str, text: str) -> Callable[..., Any]:
 @options.run_name
 @click.option("-f", "--follow", "follows", is_flag=True, help=_FOLLOW)
 @click.option("-n", "--tail", "lines", type=click.IntRange(min=0), metavar="N", help=_TAIL)
+@click.option("--worker", "rank", type=click.IntRange(min=0), metavar="N", default=0, help=_WORKER)
 @_stream("--stdout", "Only what a script printed on stdout.")
 @_stream("--stderr", "Only what a script printed on stderr.")
 @_stream("--tensorflow", "Only TensorFlow's own messages.")
-def command(run_name: str, places: options.Places, follows: bool, lines: int | None) -> None:
+def command(
+    run_name: str, places: options.Places, follows: bool, lines: int | None, rank: int
+) -> None:
     """Print a run's log, all attempts in order.
 
     TensorFlow's own messages are left out. If the program never started, the
@@ -53,15 +57,19 @@ def command(run_name: str, places: options.Places, follows: bool, lines: int | N
     hpcdl logs sw33/17 -f
     hpcdl logs k3f9 -n 20
     hpcdl logs k3f9 --stderr
+    hpcdl logs k3f9 --worker 1
     """
+    from hpcdl.run.logs import numbered
+
     stream = click.get_current_context().meta.get(_STREAM)
     run = options.find(run_name, places)
     _refuse_sweep(run)
-    printer = _Printer(run.paths, stream)
+    paths = _of_worker(run, rank) if rank else run.paths
+    printer = _Printer(paths, stream)
     if lines is not None:
-        printer.skip_to_last(run.logs(), lines)
+        printer.skip_to_last(numbered(paths), lines)
     for _ in _ticks(run, follows):
-        for log in run.logs():
+        for log in numbered(paths):
             printer.print_new(int(log.stem))
     if not run.logs() and stream is None:
         for log in sorted(run.paths.logs.glob("*.out")):
@@ -83,6 +91,24 @@ def _refuse_sweep(run: Run) -> None:
         of_trial = hpcdl_command("logs", f"{root}/0")
         message = f"{root} is a sweep; give one of its trials, such as: {of_trial}"
         raise UserError(f"{message}; what its tasks print lies in {run.paths.logs}")
+
+
+def _of_worker(run: Run, rank: int) -> RunPaths:
+    """The paths of a worker other than worker 0.
+
+    Raises:
+        UserError: the run has no such worker.
+    """
+    from hpcdl.errors import UserError
+    from hpcdl.run import records
+    from hpcdl.run.worker_paths import WorkerPaths
+
+    most = max((len(event.nodes) for event in records.read_attempts(run.paths)), default=0)
+    if rank < most:
+        return WorkerPaths(run.paths.root, rank)
+    workers = f"0 to {most - 1}" if most > 1 else "0 alone"
+    message = f"--worker {rank}: {run.paths.root} has no such worker; expected {workers}"
+    raise UserError(f"{message}; hpcdl status RUN names the workers of a run")
 
 
 class _Printer:

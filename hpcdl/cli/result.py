@@ -116,10 +116,7 @@ def _details(run: Run, result: dict[str, Any]) -> list[tuple[str, str]]:
     used = device_text(_section(result, "timing"))
     if used:
         details.append(("used", used))
-    attempts = result.get("attempts")
-    if isinstance(attempts, list) and len(attempts) > 1:
-        details.append(("attempts", ", ".join(map(_attempt, attempts))))
-    return details
+    return details + _attempts(result.get("attempts") or [])
 
 
 def _model(model: dict[str, Any]) -> str:
@@ -158,8 +155,21 @@ def _spans(timing: dict[str, Any]) -> list[str]:
     return spans
 
 
+def _attempts(attempts: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The workers of the last attempt, if there were several, and how all attempts ended."""
+    details = []
+    nodes = attempts[-1].get("nodes") or [] if attempts else []
+    if len(nodes) > 1:
+        workers = [f"worker {rank} on {node}" for rank, node in enumerate(nodes)]
+        details.append(("workers", ", ".join(workers)))
+    if len(attempts) > 1:
+        details.append(("attempts", ", ".join(map(_attempt, attempts))))
+    return details
+
+
 def _attempt(attempt: dict[str, Any]) -> str:
-    return f"{attempt['attempt']}: {attempt.get('reason')} on {attempt.get('node')}"
+    nodes = "+".join(attempt.get("nodes") or []) or attempt.get("node")
+    return f"{attempt['attempt']}: {attempt.get('reason')} on {nodes}"
 
 
 def _output(run: Run) -> list[str]:

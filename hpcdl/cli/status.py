@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcdl.cli import options
 from hpcdl.cli.choice import STATES, WAITING, Chosen, fits_name, is_pattern, since_time
+from hpcdl.run import states
 
 if TYPE_CHECKING:
     from hpcdl.cli.entries import Entry, SweepEntry
     from hpcdl.run.listing import ListedRun
+    from hpcdl.run.worker_states import WorkerState
     from hpcdl.sweeps.causes import Group
 
 _SHOWN = 20  # runs, without --all
@@ -71,12 +74,14 @@ class View:
         hidden: how many older ones fit as well.
         sweep: the sweep that was named, whose trials are shown in groups; else None.
         groups: its trials by state and cause.
+        workers: of the run that was named alone, if it is on several nodes.
     """
 
     entries: list[Entry]
     hidden: int = 0
     sweep: SweepEntry | None = None
     groups: list[Group] = field(default_factory=list)
+    workers: list[WorkerState] = field(default_factory=list)
 
 
 @click.command(short_help="Show runs and sweeps, and their states.")
@@ -93,9 +98,10 @@ def command(
     Without RUN, it shows the newest runs of the cluster's runs_root, of
     --runs-dir and of ./runs. A RUN may be a pattern, as 'mnist*'. A sweep has one
     line; named alone, its trials are shown by state and cause. SWEEP/17 is its
-    trial 17. The state comes from the run's own files; SLURM is asked at most once
-    a minute, and only about runs whose files cannot say. ELAPSED is the time from
-    a run's first start to its end, with the waits between attempts.
+    trial 17. A run on several nodes, named alone, has a line for each worker. The
+    state comes from the run's own files; SLURM is asked at most once a minute, and
+    only about runs whose files cannot say. ELAPSED is the time from a run's first
+    start to its end, with the waits between attempts.
 
     \b
     hpcdl status
@@ -130,7 +136,7 @@ def command(
 
 
 def lines_of(view: View) -> list[str]:
-    """The table, and below it the trials of the sweep that was named."""
+    """The table, and below it more of what was named: a sweep's trials, or a run's workers."""
     from hpcdl.cli.status_table import table
     from hpcdl.cli.sweep_table import detail_lines
 
@@ -139,6 +145,8 @@ def lines_of(view: View) -> list[str]:
         details = detail_lines(view.sweep.overview, view.groups)
         if details:
             lines += ["", *details]
+    if view.workers:
+        lines += ["", *(worker.text() for worker in view.workers)]
     return lines
 
 
@@ -154,7 +162,17 @@ def _view(texts: Sequence[str], filters: Filters, places: options.Places) -> Vie
         limit = None
     view = _newest(runs, filters, limit)
     chosen.save()
+    if named and len(view.entries) == 1:
+        view = replace(view, workers=_workers(view.entries[0]))
     return view
+
+
+def _workers(entry: Entry) -> list[WorkerState]:
+    """The workers of a run on several nodes."""
+    from hpcdl.run.paths import run_paths
+    from hpcdl.run.worker_states import worker_states
+
+    return worker_states(run_paths(Path(entry.folder)), entry.state == states.RUNNING)
 
 
 def _are_named(texts: Sequence[str], chosen: Sequence[ListedRun]) -> bool:
@@ -247,6 +265,8 @@ def _as_json(view: View) -> list[dict[str, Any]]:
         for group in view.groups:
             groups.append({"state": group.state, "cause": group.cause, "trials": group.numbers})
         content[0]["groups"] = groups
+    if view.workers:
+        content[0]["workers"] = [worker.as_dict() for worker in view.workers]
     return content
 
 

@@ -159,6 +159,16 @@ def new_bed(name: str) -> Bed:
     return Bed(folder, profile, folder / "runs")
 
 
+def cancel_jobs(runs: Path) -> None:
+    """Cancel the jobs of all runs in a folder that have not ended."""
+    for folder, _, files in os.walk(runs):  # a worker may still tidy up: walk() bears it
+        if "submitted.json" not in files or "result.json" in files:
+            continue
+        job_id = json.loads(Path(folder, "submitted.json").read_text()).get("job_id")
+        if job_id:
+            subprocess.run(["scancel", "--quiet", job_id], check=False)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> None:
     """The test bed, with this checkout's hpcdl on its login node."""
@@ -172,11 +182,6 @@ def bed(cluster: None, request: pytest.FixtureRequest) -> Iterator[Bed]:
     """A new folder for one test; what it leaves running is cancelled."""
     made = new_bed(f"test-{request.node.name[:60].translate(str.maketrans('[]/', '---'))}")
     yield made
-    for folder, _, files in os.walk(made.folder):  # a worker may still tidy up: walk() bears it
-        if "submitted.json" not in files or "result.json" in files:
-            continue
-        job_id = json.loads(Path(folder, "submitted.json").read_text()).get("job_id")
-        if job_id:
-            subprocess.run(["scancel", "--quiet", job_id], check=False)
+    cancel_jobs(made.folder)
     if not request.session.testsfailed:
         shutil.rmtree(made.folder, ignore_errors=True)
