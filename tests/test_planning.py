@@ -124,18 +124,18 @@ def test_impossible_job_all_reasons():
 
 
 @pytest.mark.parametrize(
-    ("nodes", "directive", "words"),
+    ("nodes", "directive", "tasks", "words"),
     [
-        (2, "2", "2 nodes with 2 GPUs and 40 CPUs each, "),
-        ("2", "2", "2 nodes with"),
-        ("2-4", "2-4", "2 to 4 nodes with"),
+        (2, "2", "1", "2 nodes with 2 GPUs and 40 CPUs each, "),
+        ("2", "2", "1", "2 nodes with"),
+        ("2-4", "2-4", None, "2 to 4 nodes with"),
     ],
 )
-def test_nodes_as_slurm_counts_them(nodes, directive, words):
+def test_nodes_as_slurm_counts_them(nodes, directive, tasks, words):
     decided = plan(asking(nodes=nodes, gpus=2), SITE)
 
     assert dict(decided.directives)["nodes"] == directive
-    assert dict(decided.directives)["ntasks-per-node"] == "1"
+    assert dict(decided.directives).get("ntasks-per-node") == tasks
     assert summary(decided).startswith(words)
     assert planfile.from_json(json.loads(json.dumps(planfile.to_json(decided))), {}) == decided
 
