@@ -47,6 +47,8 @@ def tidy(paths: RunPaths) -> None:
     with suppress(OSError):
         if "progress" in result.keys or "images" in result.keys:
             paths.heartbeat.unlink()
+            for of_worker in meetings(paths).glob(f"*/{paths.heartbeat.name}"):
+                of_worker.unlink()
     with suppress(OSError, UnicodeDecodeError):
         lines = paths.local_log.read_text(encoding="utf-8").splitlines()
         if all(map(_USUAL_LINE.match, lines)):
