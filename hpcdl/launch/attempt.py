@@ -182,7 +182,8 @@ def settle_last_attempt(this: Attempt) -> str | None:
         steps, images = this.progress()
         node = last.node
         if last.nodes and reason == states.NODE_FAILURE:
-            node = own_jobs.down_node(last.nodes)  # the first of them may be well
+            words = slurms_words(this.paths, last.job_id or "")
+            node = own_jobs.down_node(last.nodes, words)  # the first of them may be well
         this.write_event(
             {
                 "event": states.END,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,11 +16,13 @@ from hpcdl.run.after import missed
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import AttemptEvent, Submitted
 from hpcdl.scheduler import slurm
+from hpcdl.scheduler.host_list import expand
 from hpcdl.sweeps.before import missed_sweeps
 from hpcdl.sweeps.followers import move_followers
 
 _SEEN_LATE_S = 90.0  # NFS shows a new file of another node after a minute at most
 _LOOK_S = 2.0
+_FAILED = re.compile(r"^srun: error: Node failure on (\S+)", re.MULTILINE)
 
 
 def last_state(job_id: str) -> str:
@@ -64,13 +67,21 @@ def cancel_rest(paths: RunPaths) -> None:
             slurm.scancel(*others, pending=True)
 
 
-def down_node(nodes: Sequence[str]) -> str | None:
-    """The first of some nodes that is out of service; None if SLURM names none.
+def down_node(nodes: Sequence[str], output: str) -> str | None:
+    """The first of some nodes that srun says has failed, or that is out of service now.
 
     Args:
         nodes: of a job that ended because one of them failed.
+        output: of the batch script. A node may be in service again when the job goes on.
+
+    Returns:
+        the node; None if neither tells.
     """
     with suppress(SchedulerError):
+        for failed in _FAILED.findall(output):
+            for node in expand(failed):
+                if node in nodes:
+                    return node
         down = slurm.nodes_down(nodes)
         return down[0] if down else None
     return None

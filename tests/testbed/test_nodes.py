@@ -220,6 +220,8 @@ def test_killed_training_ends_bit_equal(whole: Run, failed: Run) -> None:
     reasons = ["killed", "killed", "node_failure", "done"]
     assert [row["reason"] for row in result["attempts"]] == reasons
     assert [len(row["nodes"]) for row in result["attempts"]] == [2, 2, 2, 2]
+    assert result["attempts"][2]["node"] == node
+    assert node not in result["attempts"][3]["nodes"], "the job has left it"
     assert whole.wait()["state"] == "done"
     expected, actual = state_of(whole), state_of(run)
     assert step_of(run) == step_of(whole)
