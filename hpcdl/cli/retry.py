@@ -81,7 +81,7 @@ def command(
     out_of_memory            half as much memory again, at most a node's
     node_failure, device     not on the node where it failed
     time_limit, lost         as it was
-    internal                 as it was, once
+    internal, stall          as it was, once
     user_code, spec, data    refused without --force: it would fail again
     cancelled                only with --cause cancelled
     dependency               as it was, if what it waits for may still succeed

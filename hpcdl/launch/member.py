@@ -30,8 +30,10 @@ from hpcdl.launch.member_end import MemberEnd, write_end
 from hpcdl.launch.ports import address_towards, hold_port
 from hpcdl.launch.process import ProgramRun, run_program
 from hpcdl.launch.retry import OutOfPatienceError, RunRemovedError, keep_trying, say
+from hpcdl.launch.stall_of_step import OneOfSeveral
 from hpcdl.local_machine import visible_gpus
 from hpcdl.planning import Plan
+from hpcdl.run import states
 from hpcdl.run.records import Manifest
 from hpcdl.run.worker_paths import WorkerPaths, meeting
 from hpcdl.scheduler.host_list import expand
@@ -141,13 +143,15 @@ def _run(this: _Member, port: int) -> MemberEnd:
     never = Deadline(paths, None, 0.0)  # the batch host looks at the clock for all
     job_id = os.environ.get("SLURM_JOB_ID")
     variables = worker_variables(cards, paths.rank)
-    ending = run_program(ProgramRun(paths, plan, this.attempt, job_id, never, workers=variables))
+    judge = OneOfSeveral(this.folder, paths.rank, this.node)
+    program = ProgramRun(paths, plan, this.attempt, job_id, never, workers=variables, judge=judge)
+    ending = run_program(program)
     return MemberEnd(
         rank=paths.rank,
         node=this.node,
         status=ending.status,
         time=time.time(),
-        kind=ending.failure_kind,
+        kind=states.STALL if ending.stalled else ending.failure_kind,
         oom_kills=ending.oom_kills,
         peak_memory_gb=ending.peak_memory_gb,
     )

@@ -20,6 +20,8 @@ from hpcdl.launch.member_end import MemberEnd, decisive_end, fold, read_ends, un
 from hpcdl.launch.process import ProgramRun, known_here, note_sigterm, wait_for
 from hpcdl.launch.processes import die_with_parent, kill_tree
 from hpcdl.launch.retry import keep_trying, say
+from hpcdl.launch.stall import stall_s
+from hpcdl.launch.stall_of_step import StepWatchdog
 from hpcdl.launch.watchers import Watcher
 from hpcdl.run.causes import Ending
 from hpcdl.run.logs import tail
@@ -92,6 +94,9 @@ def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
         watchers.append(LeftWatcher(folder, len(nodes)))
     words = [sys.executable, "-m", "hpcdl.launch.member", str(paths.root), str(this.attempt)]
     argv = srun(len(nodes), this.plan.size.cpus, words, _NEVER if is_script else LEAVE_S)
+    watchdog = StepWatchdog(paths, this.attempt, nodes, stall_s(this.plan))
+    if not is_script and stall_s(this.plan) > 0:
+        watchers.append(watchdog)
     status = _start_and_wait(argv, watchers)
     ends = _ends(folder, len(nodes), status)
     names = _names(folder, nodes)
@@ -104,7 +109,7 @@ def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
         say("no worker has come: srun's own words above say why")
     _keep_failure_of(this, decisive)
     log = tail(WorkerPaths(paths.root, decisive.rank).log(this.attempt))
-    ending = replace(fold(known_here(this, status), ends, names), log=log)
+    ending = replace(fold(known_here(this, status), ends, names), log=log, stalled=watchdog.message)
     if terminated and ending.status not in (EXIT_DONE, EXIT_STOPPED):
         ending = replace(ending, status=128 + signal.SIGTERM)
     elif decisive.rank and not decisive.is_good:

@@ -34,6 +34,13 @@ from hpcdl.launch.retry import keep_trying
 from hpcdl.launch.sampler import sampler_of
 from hpcdl.launch.served import ServedTrials
 from hpcdl.launch.served_trainer import ServedTrainer
+from hpcdl.launch.stall import (
+    Alone,
+    Judge,
+    append_lines,
+    variables_after_stall,
+    watchdog_of,
+)
 from hpcdl.launch.stop_signal import StopSignal
 from hpcdl.launch.task import TaskContext
 from hpcdl.launch.watchers import KillWatcher, RemovedWatcher, Watcher
@@ -59,6 +66,7 @@ class ProgramRun:
         deadline: the time limit.
         task: the sweep's task that runs it; None for a run of its own.
         workers: the variables that tell one of several workers of the others.
+        judge: decides whether a program that stands still is ended; None if it is the only one.
     """
 
     paths: RunPaths
@@ -68,6 +76,7 @@ class ProgramRun:
     deadline: Deadline
     task: TaskContext | None = None
     workers: Mapping[str, str] = field(default_factory=dict)
+    judge: Judge | None = None
 
     @property
     def in_slurm(self) -> bool:
@@ -116,10 +125,11 @@ def run_program(this: ProgramRun) -> Ending:
     tmp = keep_trying(
         "the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch)
     )
+    watchdog = watchdog_of(paths, plan, this.attempt, this.judge or Alone(paths.heartbeat.parent))
     try:
         node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
         with closing(sampler_of(paths, plan, this.attempt, node)) as sampler:
-            watchers = [*this.watchers(), sampler]
+            watchers = [*this.watchers(), sampler, *([watchdog] if watchdog else [])]
             status, log, memory_gb = _start_and_wait(this, tmp, watchers)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
@@ -135,6 +145,7 @@ def run_program(this: ProgramRun) -> Ending:
         failure_kind=Failure.read(paths).kind,
         oom_kills=killed,
         peak_memory_gb=memory_gb,
+        stalled=watchdog.message if watchdog else "",
     )
 
 
@@ -176,7 +187,12 @@ class _Ended(NamedTuple):
 def _start_and_wait(this: ProgramRun, tmp: str, watchers: Sequence[Watcher]) -> _Ended:
     """Run the program, with its output in the logs."""
     paths, plan, attempt = this.paths, this.plan, this.attempt
-    places = replace(places_of(paths, plan, str(attempt), tmp), workers=this.workers)
+    after_stall = variables_after_stall(paths, plan)
+    if after_stall:
+        words = " ".join(f"{name}={value}" for name, value in after_stall.items())
+        append_lines(paths.log(attempt), [f"hpcdl: the last attempt stalled; now with {words}"])
+    variables = {**after_stall, **this.workers}
+    places = replace(places_of(paths, plan, str(attempt), tmp), workers=variables)
     program = program_of(paths, plan)
     argv, env = argv_of(plan, places, program, this.in_slurm)
     if not this.in_slurm:

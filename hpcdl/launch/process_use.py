@@ -1,4 +1,4 @@
-"""What a program and all that it started use: CPU time, memory, bytes read; from /proc."""
+"""What a program and all that it started use: CPU time, memory, bytes; from /proc."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ class ProcessUse:
         cpu_s: CPU seconds, also of those that have ended and were waited for.
         memory_b: bytes of memory; what they share counts for each.
         read_b: bytes that they read, from disks, the cache or pipes; None if that is not told.
+        written_b: bytes that they wrote, likewise.
     """
 
     cpu_s: float
     memory_b: int
     read_b: int | None
+    written_b: int | None = None
 
 
 def use_of_tree(root: int) -> ProcessUse | None:
@@ -40,6 +42,7 @@ def use_of_tree(root: int) -> ProcessUse | None:
     """
     ticks = pages = 0
     read_b: int | None = None
+    written_b: int | None = None
     is_there = False
     for pid in processes_below(root):
         with suppress(OSError, ValueError, IndexError):
@@ -49,17 +52,19 @@ def use_of_tree(root: int) -> ProcessUse | None:
             pages += int(fields[_PAGES])
             is_there = True
         with suppress(OSError, ValueError):  # a container's starter may be closed to us
-            read_b = (read_b or 0) + _read_bytes(pid)
+            read, written = _bytes_of(pid)
+            read_b, written_b = (read_b or 0) + read, (written_b or 0) + written
     if not is_there:
         return None
     cpu_s = ticks / os.sysconf("SC_CLK_TCK")
-    return ProcessUse(cpu_s, pages * os.sysconf("SC_PAGE_SIZE"), read_b)
+    return ProcessUse(cpu_s, pages * os.sysconf("SC_PAGE_SIZE"), read_b, written_b)
 
 
-def _read_bytes(pid: int) -> int:
-    """The bytes that a process has read, by the ``rchar`` of proc(5)'s io."""
+def _bytes_of(pid: int) -> tuple[int, int]:
+    """The bytes that a process has read and written: ``rchar``, ``wchar`` of proc(5)'s io."""
+    counts = {b"rchar": 0, b"wchar": 0}
     for line in (_PROC / str(pid) / "io").read_bytes().splitlines():
         name, _, value = line.partition(b": ")
-        if name == b"rchar":
-            return int(value)
-    return 0
+        if name in counts:
+            counts[name] = int(value)
+    return counts[b"rchar"], counts[b"wchar"]

@@ -84,6 +84,7 @@ class Ending:
         near_the_end: whether the time limit may have been why it was asked to stop.
         stop_reason: why a sweep asked it to stop: ``pruned`` or ``no_metric``; else None.
         command: whether it was a command of hpcdl's, for which ``script`` is true as well.
+        stalled: where it stood still when the watchdog ended it; empty if it was not.
     """
 
     status: int
@@ -99,6 +100,7 @@ class Ending:
     near_the_end: bool = False
     stop_reason: str | None = None
     command: bool = False
+    stalled: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,8 @@ def of_ending(end: Ending) -> Outcome:
         return _of_stopped_trial(end.stop_reason)
     if end.status == exit_status.EXIT_STOPPED:
         return Outcome(_why_stopped(end))
-    if end.overtime:
-        message = "it went on beyond its time limit, and was killed"
-        return Outcome(states.FAILED, "time_limit", message)
+    if end.stalled or end.overtime:
+        return _of_launch(end)
     number = -end.status if end.status < 0 else end.status - 128
     if number == signal.SIGTERM and end.in_slurm:
         return Outcome(states.TERMINATED)
@@ -137,6 +138,15 @@ def of_ending(end: Ending) -> Outcome:
         return Outcome(states.FAILED, "out_of_memory", message)
     cause = _of_words(end) or _usual_cause(end)
     return Outcome(states.FAILED, cause, f"the program ended with exit status {end.status}")
+
+
+def _of_launch(end: Ending) -> Outcome:
+    """What it means that launch ended the program."""
+    if end.stalled:
+        message = f"the training stood still, and was ended: {end.stalled}"
+        return Outcome(states.STALLED, states.STALL, message)
+    message = "it went on beyond its time limit, and was killed"
+    return Outcome(states.FAILED, "time_limit", message)
 
 
 def _usual_cause(end: Ending) -> str:

@@ -22,6 +22,11 @@ HINTS = {
         "or ask for more: --set resources.time=HH:MM:SS"
     ),
     states.NODE_FAILURE: "hpcdl resume RUN goes on from the last checkpoint, on another node",
+    states.STALL: (
+        "the stacks in the log show what it waits for (hpcdl logs RUN): a file system, GPUs that "
+        "do not reach each other, your own function; hpcdl resume RUN goes on. If it was only "
+        'slow: HPCDL_STALL_S: "1800" under env, in seconds'
+    ),
     states.DEPENDENCY: "hpcdl retry of the run that it comes after sends this one, too",
     "user_code": "hpcdl logs RUN shows where; hpcdl shell RUN opens the same container",
     "internal": "hpcdl logs RUN shows more; hpcdl resume RUN goes on from the last checkpoint",

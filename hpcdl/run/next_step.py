@@ -34,6 +34,9 @@ def next_step(
     if stuck is not None:
         message = "; ".join(filter(None, (outcome.message, stuck.message)))
         return Outcome(states.FAILED, outcome.cause or stuck.cause, message)
+    if [end.reason for end in ends][-2:] == [states.STALLED] * 2:
+        message = f"two attempts in a row: {outcome.message}"
+        return Outcome(states.FAILED, outcome.cause or states.STALL, message)
     is_limit = outcome.state in _LIMITS
     cause = outcome.cause or "internal"
     if is_limit:

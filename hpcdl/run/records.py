@@ -251,6 +251,7 @@ class Heartbeat:
         saved_images: of how many images a frozen backbone's features are saved.
         slowest_save_s: how long the slowest save took.
         loss: the loss of the last steps.
+        attempt: the attempt that it is of, from 1.
     """
 
     phase: str | None = _key(kinds.text)
@@ -265,6 +266,7 @@ class Heartbeat:
     saved_images: int | None = _key(kinds.whole)
     slowest_save_s: float | None = _key(kinds.amount)
     loss: float | None = _key(kinds.number)
+    attempt: int | None = _key(kinds.whole)
 
     @classmethod
     def read(cls, paths: RunPaths) -> Heartbeat:

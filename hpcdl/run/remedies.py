@@ -24,6 +24,7 @@ _BY_CAUSE = {
     states.DEPENDENCY: AGAIN,
     states.LOST: AGAIN,
     "internal": ONCE,
+    states.STALL: ONCE,
     "user_code": MEND,
     "spec": MEND,
     "data": MEND,
@@ -43,6 +44,10 @@ _INSTEAD = {
     ),
     "internal": (
         "it was sent again for this before; hpcdl logs RUN shows more, "
+        "and hpcdl retry RUN --force sends it all the same"
+    ),
+    states.STALL: (
+        "it was sent again for this before; the stacks in hpcdl logs RUN show what it waits for, "
         "and hpcdl retry RUN --force sends it all the same"
     ),
     states.CANCELLED: (

@@ -23,9 +23,10 @@ PREEMPTED = "preempted"  # likewise, because SLURM wanted the node
 KILLED = "killed"  # by a signal: the run goes on from its last checkpoint
 NODE_FAILURE = "node_failure"  # its node died
 UNFIT = "unfit_node"  # its node lacked what the job needs, and nothing was started
+STALLED = "stalled"  # its steps stood still, and it was ended: the run goes on once
 TERMINATED = "terminated"  # by SLURM, which knows why
 # After these there is another attempt
-AGAIN = frozenset({STOPPED, TIME_LIMIT, PREEMPTED, KILLED, NODE_FAILURE, UNFIT, REQUEUED})
+AGAIN = frozenset({STOPPED, TIME_LIMIT, PREEMPTED, KILLED, NODE_FAILURE, UNFIT, STALLED, REQUEUED})
 LEAVES_NODE = frozenset({NODE_FAILURE, UNFIT})  # after these the node is not used again
 
 # Why a sweep asks a trial to stop: PRUNED, or the metric is missing from what it reports
@@ -33,6 +34,8 @@ NO_METRIC = "no_metric"
 
 # A cause: the run waited for another one, which did not end well
 DEPENDENCY = "dependency"
+# A cause: the training stood still
+STALL = "stall"
 
 # What a line of attempts.jsonl tells
 START = "start"

@@ -247,6 +247,15 @@ def end_time(job_id: str) -> float | None:
         return None
 
 
+def steps(job_id: str) -> str:
+    """The steps of a running job, as squeue lists them for people.
+
+    Raises:
+        SchedulerError: SLURM did not answer.
+    """
+    return call(["squeue", "--steps", f"--jobs={job_id}"])
+
+
 def queued_jobs() -> dict[str, JobInfo]:
     """The user's jobs that wait, run, or have ended a moment ago, by id as squeue prints it.
 

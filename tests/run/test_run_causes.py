@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,14 @@ def test_last_words_of_log():
     assert last_words(printed(f"{HANDLED}sys.exit('no weights')")[1]) == "no weights"
     assert last_words((BARS / "tqdm.err").read_text()) == "MemoryError"
     assert last_words("\n") == ""
+
+
+def test_stalled_training_runs_again():
+    ended = Ending(-9, oom_kills=0, stalled="no progress for 301 s (training; limit 300 s)")
+    outcome = of_ending(ended)
+    assert (outcome.state, outcome.cause) == ("stalled", "stall")
+    assert "stood still, and was ended: no progress for 301 s" in str(outcome.message)
+    assert of_ending(replace(ended, status=0)).state == "done"  # it was faster
 
 
 @pytest.mark.cases("F18")

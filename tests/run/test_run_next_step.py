@@ -32,6 +32,9 @@ def ends(*rows: tuple[str, int | None, int | None]) -> list[AttemptEvent]:
         ([("stopped", None, None), ("stopped", None, None)], 9, "stopped", None),
         ([("stopped", None, None), ("stopped", None, None)], 1, "failed", "time_limit"),
         ([("killed", 0, 0), ("failed", 0, 0)], 9, "failed", "data"),
+        ([("stalled", 0, 10)], 9, "stalled", None),
+        ([("stalled", 0, 10), ("stalled", 10, 20)], 9, "failed", "stall"),
+        ([("stalled", 0, 10), ("time_limit", 10, 20), ("stalled", 20, 30)], 9, "stalled", None),
         ([("done", 0, 10)], 0, "done", None),
     ],
 )
