@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from hpcdl.preflight import Report
 
 
+_PROBE = "Then let the job's nodes and GPUs add up together, in a job of minutes."
+
+
 @click.command(
     cls=options.JobCommand, short_help="Find out whether a job could run, and send nothing."
 )
@@ -20,12 +23,14 @@ if TYPE_CHECKING:
 @options.job_settings
 @options.backend
 @options.runs_dir
+@click.option("--probe", is_flag=True, help=_PROBE)
 @options.as_json
 def command(
     job_name: str,
     settings: options.JobSettings,
     backend: str,
     runs_dir: str | None,
+    probe: bool,
     as_json: bool,
 ) -> int:
     """Find out whether a job could run, and send nothing.
@@ -40,22 +45,34 @@ def command(
     JOB is a job file, a script or notebook (its arguments follow --), or a
     shipped job.
 
+    With --probe it then sends a job of at most five minutes to the same nodes
+    and GPUs, in the same container. It trains nothing: the GPUs add up arrays as
+    they would add up gradients. It waits, and says what each node and GPU did;
+    Ctrl-C cancels it. Exit code 1: they do not work together.
+
     \b
     hpcdl check mnist_cnn.yaml --cluster mycluster.yaml
     hpcdl check mnist_cnn -c marenostrum5 --set cluster.account=nct00 --set resources.time=04:00:00
     hpcdl check MNIST.py -c mycluster.yaml --gpus 1 --time 00:30:00
     hpcdl check mnist_cnn.yaml -c mycluster.yaml --json
     hpcdl check digits_cnn --backend local
+    hpcdl check mnist_cnn.yaml -c mycluster.yaml --probe -s resources.nodes=2 -s resources.gpus=4
     """
     from hpcdl.cli.checking import check_submission, report_lines
     from hpcdl.submission.send import prepare
 
     default = "local" if backend == "local" else None
     job, cluster = options.load(job_name, settings, default)
+    if probe:
+        from hpcdl.cli.probe import as_probe, probe_nodes
+
+        job, cluster = as_probe(job, cluster)
     submission = prepare(job, cluster, backend, runs_dir)
     for note in submission.notes:
         options.say(note)
     report, places = check_submission(submission, cluster)
+    if probe and not report.blocks:
+        return probe_nodes(submission, as_json)
     if as_json:
         content = {"job": job.name, "cluster": cluster.name, **_as_json(report, places)}
         click.echo(json.dumps(content, indent=2))

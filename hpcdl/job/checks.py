@@ -20,6 +20,9 @@ from hpcdl.yamlfile.reader import Located
 from hpcdl.yamlfile.walker import Walker
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Limits that a job may set, each with an example in seconds
+_LIMITS = {"HPCDL_ALL_REDUCE_S": '"120"', "HPCDL_STALL_S": '"1800"'}
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 # What the trainer's rules read, where a job file calls it otherwise
 _JOB_KEYS = {"devices.gpus": "resources.gpus"}
 
@@ -111,6 +114,9 @@ def _variables(document: Located) -> Iterator[Problem]:
             message = "is not a variable's name: letters, digits and underscores"
         elif name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
             message = "is set by hpcdl, to the GPUs that SLURM gives; say resources.gpus"
+        elif name in _LIMITS:
+            if not _SECONDS.fullmatch(str(item.value)):
+                message = f"expected seconds, such as {_LIMITS[name]}; got {show(item.value)}"
         elif name.startswith("HPCDL_"):
             message = "is set by hpcdl, as all that begin with HPCDL_; use another name"
         if message:

@@ -29,6 +29,7 @@ from hpcdl.contract.errors import (
 )
 from hpcdl.contract.machine import cpus
 from hpcdl.contract.predict_spec import PredictSpec
+from hpcdl.contract.probe import VARIABLE as PROBE
 from hpcdl.contract.spec import (
     EXIT_DONE,
     EXIT_INTERNAL,
@@ -120,6 +121,11 @@ def _run(run_dir: RunDir) -> None:
     """Do the run: read its spec, load its data set, and train."""
     run = RunSpec.from_json(_text(run_dir.run_json))
     check_spec(run)
+    if os.environ.get(PROBE) == "1":
+        from hpcdl.trainer.probe import probe
+
+        probe(run, run_dir)
+        return
     run_dir.heartbeat(phase="loading")
     from hpcdl.trainer.dataset import load  # numpy, which the checks above do without
 

@@ -354,6 +354,10 @@ MISTAKES = {
         (":3", "env.HPCDL_STOP_FILE", "is set by hpcdl"),
         (":3", "env.CUDA_VISIBLE_DEVICES", "is set by hpcdl"),
     ),
+    "limit-in-words": row(
+        SCRIPT + 'env: {HPCDL_ALL_REDUCE_S: "120", HPCDL_STALL_S: "half an hour"}\n',
+        (":3", "env.HPCDL_STALL_S", "expected seconds, such as"),
+    ),
     "nul-in-key": row(SCRIPT + 'env: {"B\\0": c}\n', (":3", "env", "no key can be 'B\\x00'")),
     "half-a-character": row(
         SCRIPT + 'env: {A: "\\ud83d"}\n', (":3", "", "invalid Unicode character")

@@ -40,6 +40,12 @@ class Devices:
     emulated: bool
 
     @property
+    def own_names(self) -> List[str]:
+        """The names of this worker's devices, as it alone calls them."""
+        own = self.names[: len(self.names) // self.together.workers]
+        return [name.split("worker 0 ")[-1] for name in own]
+
+    @property
     def together(self) -> Together:
         """What the replicas tell each other."""
         return together_of(self.strategy)
@@ -196,19 +202,22 @@ def _in_time(work: Callable[[], None], limit_s: float) -> bool:
     return not thread.is_alive()
 
 
-def check_all_reduce(devices: Devices) -> None:
+def check_all_reduce(devices: Devices) -> Optional[float]:
     """Add up an array over all replicas, as training does with the gradients after each step.
 
     On some machines that hangs, and on a few the sums are wrong. Detected here, it costs a minute
     and not the whole time limit. It draws no random number and makes no variable, so that no result
     depends on it.
 
+    Returns:
+        the seconds that it took; None with one replica.
+
     Raises:
         DeviceError: the sums are wrong, or missing after ALL_REDUCE_S seconds.
         PeerLost: another worker has ended meanwhile.
     """
     if devices.replicas == 1:
-        return
+        return None
     limit_s = _limit_s()
     array = tf.constant(np.arange(_FLOATS) % 251, tf.float32)
     # First each device alone, without a limit: a GPU may be slow to start.
@@ -225,6 +234,42 @@ def check_all_reduce(devices: Devices) -> None:
         raise DeviceError(message.format(devices.replicas, names, faults[0]), _HINT)
     seconds = time.perf_counter() - started
     say("all-reduce over {} replicas: right, {:.2f} s".format(devices.replicas, seconds))
+    return seconds
+
+
+def time_all_reduce(devices: Devices, mb: int) -> float:
+    """The seconds of one all-reduce when all is set up.
+
+    Args:
+        devices: more than one replica, which `check_all_reduce` has checked.
+        mb: size of the array, in MiB.
+
+    Raises:
+        DeviceError: it does not end, or fails.
+        PeerLost: another worker has ended meanwhile.
+    """
+    call = tf.function(lambda x: devices.strategy.run(_sum, args=(x,)), autograph=False)
+    array = tf.ones([mb * _FLOATS], tf.float32)
+    seconds: List[float] = []
+
+    def add_up() -> None:
+        for _ in range(2):  # the first one traces
+            started = time.perf_counter()
+            for copy in devices.strategy.experimental_local_results(call(array)):
+                float(copy[0])
+            seconds.append(time.perf_counter() - started)
+
+    try:
+        if _in_time(add_up, _limit_s()):
+            return seconds[-1]
+        fault = "does not end: it has had {:g} s".format(_limit_s())
+    except tf.errors.OpError as error:
+        lost = peer_lost(error)
+        if lost is not None:
+            raise lost from error
+        fault = "fails: {}".format(str(error).strip().splitlines()[0])
+    message = "an all-reduce of {} MB over {} replicas {}"
+    raise DeviceError(message.format(mb, devices.replicas, fault), _HINT)
 
 
 def _add_up(devices: Devices, array: Any, faults: List[str]) -> None:
@@ -241,10 +286,15 @@ def _add_up(devices: Devices, array: Any, faults: List[str]) -> None:
         faults.append("fails: {}".format(message))
         return
     expected = array.numpy() * (devices.replicas * (devices.replicas + 1) // 2)
-    wrong_sums = sum(int(np.count_nonzero(copy != expected)) for copy in sums)
-    if wrong_sums:
+    wrong_sums = [int(np.count_nonzero(copy != expected)) for copy in sums]
+    if any(wrong_sums):
         count = expected.size * len(sums)
-        faults.append("gives wrong sums: {:,} of {:,}".format(wrong_sums, count))
+        places = [name for name, number in zip(devices.own_names, wrong_sums) if number]
+        faults.append(
+            "gives wrong sums: {:,} of {:,}, on {}".format(
+                sum(wrong_sums), count, ", ".join(places)
+            )
+        )
 
 
 def _sum(array: Any) -> Any:
