@@ -21,6 +21,7 @@ from hpcdl.launch.notify import notify_end, notify_of_old_end
 from hpcdl.launch.process import ProgramRun, run_program
 from hpcdl.launch.result import finish
 from hpcdl.launch.retry import keep_trying, say
+from hpcdl.launch.stall import append_lines
 from hpcdl.launch.task import TaskContext, require_own
 from hpcdl.launch.trial_end import end_keys, judged
 from hpcdl.planning import Plan
@@ -270,6 +271,7 @@ def _run_program(this: Attempt) -> Ended:
     if stuck:
         return Ended(1, stuck)
     if this.fault:
+        append_lines(paths.log(this.number), [f"error: {this.fault}"])
         return Ended(1, Outcome(states.FAILED, "internal", this.fault))
     end_time = time.time() + plan.size.time_limit_s
     if this.task is not None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcdl.contract.errors import PeerLost
@@ -29,6 +29,7 @@ from hpcdl.launch.meeting import WAIT_S, Card, NotMetError, meet, publish
 from hpcdl.launch.member_end import MemberEnd, write_end
 from hpcdl.launch.ports import address_towards, hold_port
 from hpcdl.launch.process import ProgramRun, run_program
+from hpcdl.launch.reach import open_to_all, try_all
 from hpcdl.launch.retry import OutOfPatienceError, RunRemovedError, keep_trying, say
 from hpcdl.launch.stall_of_step import OneOfSeveral
 from hpcdl.local_machine import visible_gpus
@@ -131,15 +132,13 @@ def _run(this: _Member, port: int) -> MemberEnd:
     faults = node_checks.faults(paths, plan, in_slurm=True)
     address = address_towards(os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or "127.0.0.1")
     texts = [fault.text for fault in faults]
-    _publish(this, Card(paths.rank, this.node, address, port, _same(this), texts))
-    if faults:
-        cause = faults[0].cause
-        why = "; ".join(fault.text for fault in faults)
-        elsewhere = all(fault.elsewhere for fault in faults)
-        end = this.unmet(node_checks.STATUS[cause], cause, f"{this.node}: {why}", [this.node])
-        return MemberEnd(**{**vars(end), "elsewhere": elsewhere})
-    wait_s = float(os.environ.get("HPCDL_MEETING_S", WAIT_S))
-    cards = meet(this.folder, this.nodes, wait_s)
+    with closing(open_to_all(address, port, len(this.nodes))):
+        _publish(this, Card(paths.rank, this.node, address, port, _same(this), texts))
+        if faults:
+            return _unfit(this, faults)
+        wait_s = float(os.environ.get("HPCDL_MEETING_S", WAIT_S))
+        cards = meet(this.folder, this.nodes, wait_s)
+        keep_trying("the meeting", lambda: try_all(this.folder, cards, paths.rank), paths)
     never = Deadline(paths, None, 0.0)  # the batch host looks at the clock for all
     job_id = os.environ.get("SLURM_JOB_ID")
     variables = worker_variables(cards, paths.rank)
@@ -155,6 +154,15 @@ def _run(this: _Member, port: int) -> MemberEnd:
         oom_kills=ending.oom_kills,
         peak_memory_gb=ending.peak_memory_gb,
     )
+
+
+def _unfit(this: _Member, faults: Sequence[node_checks.Fault]) -> MemberEnd:
+    """The end of a member whose node lacks something."""
+    cause = faults[0].cause
+    why = "; ".join(fault.text for fault in faults)
+    elsewhere = all(fault.elsewhere for fault in faults)
+    end = this.unmet(node_checks.STATUS[cause], cause, f"{this.node}: {why}", [this.node])
+    return replace(end, elsewhere=elsewhere)
 
 
 def _prepare(paths: WorkerPaths) -> None:

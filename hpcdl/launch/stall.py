@@ -236,5 +236,7 @@ def append_lines(log: Path, lines: list[str]) -> None:
         log: its path.
         lines: the lines.
     """
-    with suppress(OSError), log.open("a", encoding="utf-8") as stream:
-        stream.write("".join(f"{line}\n" for line in lines))
+    with suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write("".join(f"{line}\n" for line in lines))

@@ -23,7 +23,7 @@ class Desk:
         rng = np.random.default_rng(0)
         images, labels = rng.integers(0, 255, (40, 8, 8), np.uint8), np.arange(40) % 2
         arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
-        np.savez(folder / "set.npz", **arrays)
+        np.savez(folder / "set.npz", **arrays)  # type: ignore[arg-type]
         job = {
             "name": "two",
             "data": {"path": str(folder / "set.npz")},

@@ -281,6 +281,7 @@ def test_unreadable_list_of_nodes_is_said(nodes_run):
 
     assert nodes_run.attempt() == 1
     assert "'n[1-' is not one of SLURM's" in nodes_run.json("result.json")["message"]
+    assert "error: the list of nodes 'n[1-' is not one" in nodes_run.paths.log(1).read_text()
 
 
 def test_one_node_of_a_range_needs_no_srun(nodes_run):
