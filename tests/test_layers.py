@@ -42,7 +42,7 @@ FLOORS = {
         "session",
         "explain fit model",
         "export result",
-        "predict training",
+        "predict probe training",
         "serve",
         "__main__",
     ],
