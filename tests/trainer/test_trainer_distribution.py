@@ -50,7 +50,7 @@ def raises(*_):
 @pytest.mark.parametrize(
     ("all_reduce", "message"),
     [
-        (lambda context, operation, value: value, "gives wrong sums: 522,198 of 524,288"),
+        (lambda context, operation, value: value, "gives wrong sums: 522,198 of 524,288, on a, b"),
         (raises, "fails: unhandled system error"),
     ],
     ids=["wrong", "raises"],
