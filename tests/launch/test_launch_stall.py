@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from hpcdl.launch.command import read_plan
 from hpcdl.launch.processes import kill_tree
 from hpcdl.launch.progress import Progress, Signs
-from hpcdl.launch.stall import Alone, AwakeClock, Watchdog
+from hpcdl.launch.stall import Alone, AwakeClock, Watchdog, stall_s, variables_after_stall
 from hpcdl.launch.trainer_processes import is_suspended
+from hpcdl.planning import Plan
 from hpcdl.run.paths import RunPaths
 from tests.launch.conftest import Machine, until
 from tests.launch.test_launch_members import NodesRun, nodes_run  # noqa: F401
@@ -231,3 +233,30 @@ def test_waiting_worker_is_let_be(stand_ins):
     """Worker 1 is silent for six times its limit, while worker 0 works."""
     assert stand_ins.attempt(r0="work", r1="wait") == 0
     assert stand_ins.json("result.json")["state"] == "done"
+
+
+def test_retry_on_gpus_avoids_direct_access(nodes_run):  # noqa: F811
+    paths = nodes_run.paths
+    plan = read_plan(paths)
+    of_gpus = replace(plan, size=replace(plan.size, gpus=2))
+    own = replace(plan.environment, env={"NCCL_DEBUG": "INFO"})
+
+    def after(reason: str, decided: Plan) -> dict[str, str]:
+        paths.attempts.write_text(json.dumps({"event": "end", "attempt": 1, "reason": reason}))
+        return variables_after_stall(paths, decided)
+
+    assert after("stalled", of_gpus) == {"NCCL_P2P_DISABLE": "1", "NCCL_DEBUG": "WARN"}
+    assert after("killed", of_gpus) == {}
+    assert after("stalled", plan) == {}
+    assert after("stalled", replace(of_gpus, environment=own)) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("7", 7.0), ("0", 0.0), ("", 300.0), ("soon", 300.0), ("nan", 0.0)]
+)
+def test_limit_of_the_job_counts(nodes_run, monkeypatch, text, seconds):  # noqa: F811
+    monkeypatch.setenv("HPCDL_STALL_S", text)
+    plan = read_plan(nodes_run.paths)
+    assert stall_s(plan) == seconds
+    of_job = replace(plan.environment, env={"HPCDL_STALL_S": "11"})
+    assert stall_s(replace(plan, environment=of_job)) == 11
