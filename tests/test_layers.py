@@ -21,7 +21,7 @@ FLOORS = {
         "cache cluster staging",
         "planning scheduler",
         "planfile run",
-        "sweeps",
+        "scaling sweeps",
         "local_machine report usercode worker",
         "predict",
         "mounts",

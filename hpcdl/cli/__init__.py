@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "Find out whether a job could run, and send nothing.",
     "submit": "Submit a job to SLURM, or run it on this machine.",
     "sweep": "Train many trials of one job, and find the best.",
+    "scale": "Measure how many GPUs a training is worth.",
     "predict": "Predict a folder of images with the models of runs.",
     "status": "Show runs and sweeps, and their states.",
     "wait": "Wait until runs have ended, showing their progress.",

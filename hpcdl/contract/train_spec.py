@@ -169,6 +169,12 @@ class TrainSpec:
         since="0.5.0",
         word="rule",
     )
+    steps_per_epoch: Optional[int] = setting(
+        "the most steps of an epoch, each epoch on other rows; without it, an epoch has all rows",
+        None,
+        since="0.5.0",
+        ge=1,
+    )
     optimizer: OptimizerSpec = setting(
         "the optimizer, by name or with its settings", OptimizerSpec, word="name"
     )

@@ -25,6 +25,7 @@ _ALTERNATIVES = (
     (("data.name", "data.path", "data.function"), ("data.args",)),
     (("model.name", "model.backbone", "model.function"), ("model.args",)),
     (("script", "model", "hpcdl"), ("data", "train", "args")),
+    (("train.batch_size", "train.batch_size_per_gpu"), ("train.scale_learning_rate",)),
 )
 _SPACE = "sweep.over."  # what follows is a key of the job, dots and all
 _GOES_WITH = {
@@ -32,6 +33,7 @@ _GOES_WITH = {
     "model.function": ("model.args",),
     "script": ("args",),
     "model": ("data", "train"),
+    "train.batch_size_per_gpu": ("train.scale_learning_rate",),
 }
 
 

@@ -126,6 +126,8 @@ class Stepper:
         self.strategy = strategy
         self._together = together_of(strategy)
         self.rows = data.rows_per_epoch
+        if train.steps_per_epoch is not None:
+            self.rows = min(self.rows, train.steps_per_epoch * train.batch_size)
         self.epochs = train.epochs
         self._data = data
         self._source = data.source
@@ -200,7 +202,7 @@ class Stepper:
         """Lay out the epoch's order of rows, and the random numbers of its augmentation."""
         rows = self._data.rows_of(epoch)
         self._epoch = epoch
-        self._order = tf.constant(epoch_order(rows, self._seed, epoch))
+        self._order = tf.constant(epoch_order(rows, self._seed, epoch)[: self.rows])
         if self._data.augmentation:
             with tf.device("CPU:0"):
                 self._numbers = tf.constant(augment.draw(self.rows, self._seed, epoch))

@@ -1,0 +1,321 @@
+"""``hpcdl scale``: how many GPUs a training is worth, measured by short runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from hpcdl.cli import completion, options
+from hpcdl.text import hpcdl_command
+
+if TYPE_CHECKING:
+    from hpcdl.cluster import Cluster
+    from hpcdl.job import Job
+    from hpcdl.scaling.folder import ScalePaths, ScaleRun
+    from hpcdl.submission.scale import ScaleSize
+    from hpcdl.submission.send import Submission
+
+    Prepared = tuple[ScaleSize, Submission]
+
+_GPUS = "GPUs of a node, each number a run: 1,2,4."
+_NODES = "Nodes, each number with each of --gpus. Default: 1."
+_STEPS = "About how many steps each run trains; the first quarter warms up and does not count."
+_TIME = "Time limit of each run."
+_WAIT = "Wait until all runs have ended, then show what they measured."
+_DRY_RUN = "Say what would be sent and what it would cost, and send nothing."
+_NO_CHECK = "Send them without checking whether they can run."
+_LEFT = 130  # what `follow` gives when the user leaves by Ctrl-C
+
+
+def _numbers(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> list[int] | None:
+    """Whole numbers with commas between them: each once, in ascending order."""
+    if text is None:
+        return None
+    numbers = set()
+    for part in text.split(","):
+        digits = part.strip()
+        if not (digits.isascii() and digits.isdigit() and int(digits[:7]) and len(digits) < 7):
+            raise click.BadParameter(
+                f"{text!r}; expected whole numbers from 1 on, such as 1,2,4", context, parameter
+            )
+        numbers.add(int(digits))
+    return sorted(numbers)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The sizes, and how long each is measured: --gpus, --nodes, --steps, --time."""
+
+    gpus: list[int] | None
+    nodes: list[int]
+    steps: int
+    time: str
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Which steps are wanted: --wait, --dry-run, --no-check, --json."""
+
+    wait: bool
+    dry_run: bool
+    no_check: bool
+    as_json: bool
+
+
+_wanted = options.grouped(
+    "wanted",
+    Wanted,
+    click.option("--gpus", callback=_numbers, metavar="N,N,...", help=_GPUS),
+    click.option("--nodes", callback=_numbers, metavar="N,N,...", default="1", help=_NODES),
+    click.option(
+        "--steps", type=click.IntRange(min=8), default=200, show_default=True, help=_STEPS
+    ),
+    click.option("--time", metavar="TIME", default="00:15:00", show_default=True, help=_TIME),
+)
+_steps = options.grouped(
+    "steps",
+    Steps,
+    click.option("--wait", is_flag=True, help=_WAIT),
+    click.option("--dry-run", is_flag=True, help=_DRY_RUN),
+    click.option("--no-check", is_flag=True, help=_NO_CHECK),
+    options.as_json,
+)
+
+
+@click.command(short_help="Measure how many GPUs a training is worth.")
+@click.argument("job_name", metavar="JOB|FOLDER", shell_complete=completion.jobs)
+@_wanted
+@options.job_settings_without_size
+@options.backend
+@options.runs_dir
+@_steps
+def command(
+    job_name: str,
+    wanted: Wanted,
+    settings: options.JobSettings,
+    backend: str,
+    runs_dir: str | None,
+    steps: Steps,
+) -> int:
+    """Measure how many GPUs a training is worth, by a short run at each size.
+
+    A run trains a few hundred steps, without validation, exports and heat maps.
+    What comes out: images a second, speed-up and efficiency of each size, what is
+    lost, the size from which on more GPUs stop paying, and the --set for it. The
+    most that the runs can cost is said before they are sent.
+
+    The folder of the report is printed. With it instead of JOB, the command shows
+    what has been measured so far, and writes the page anew. With --backend local
+    the runs follow each other on this machine.
+
+    \b
+    hpcdl scale mnist_cnn.yaml -c mycluster.yaml --gpus 1,2,4 --dry-run
+    hpcdl scale mnist_cnn.yaml -c mycluster.yaml --gpus 1,2,4 --wait
+    hpcdl scale runs/mnist-cnn/scale-20261129-0203-k3f9
+    """
+    from hpcdl.scaling.folder import folder_at
+    from hpcdl.submission.send import require_backend
+
+    paths = folder_at(job_name)
+    if paths is not None:
+        if wanted.gpus is not None:
+            raise click.UsageError("--gpus goes with a JOB; a FOLDER has its sizes already")
+        code = _follow_all(paths) if steps.wait else 0
+        return max(code, _show(paths, steps.as_json))
+    if wanted.gpus is None:
+        raise click.UsageError("give the sizes to compare, such as --gpus 1,2,4")
+    if len(wanted.gpus) * len(wanted.nodes) < 2:
+        raise click.UsageError("give at least two sizes to compare, such as --gpus 1,2")
+    job, cluster, prepared = _prepare_all(job_name, wanted, settings, backend, runs_dir)
+    for note in _notes(prepared):
+        options.say(note)
+    for line in _cost_lines(prepared, wanted):
+        options.say(line)
+    if steps.dry_run:
+        options.say("nothing was sent")
+        return 0
+    require_backend(prepared[0][1])
+    if not steps.no_check and not _can_all_run(prepared, cluster, backend == "local"):
+        return 2
+    return _measure(job_name, job, wanted, prepared, steps)
+
+
+def _prepare_all(
+    name: str,
+    wanted: Wanted,
+    settings: options.JobSettings,
+    backend: str,
+    runs_dir: str | None,
+) -> tuple[Job, Cluster, list[Prepared]]:
+    """The whole job, the profile, and the short run of each size. Nothing is written to disk."""
+    from dataclasses import replace
+
+    from hpcdl.job import load_job
+    from hpcdl.submission import scale
+
+    # One job a size: what does not fit into its time is not measured
+    own = ("cluster.max_requeues=0", *settings.sets)
+    default = "local" if backend == "local" else None
+    job, cluster = options.load(name, replace(settings, sets=own), default)
+    sets = [text for text in settings.sets if not text.startswith("cluster.")]
+    sets += [*scale.short_sets(job, wanted.steps), f"resources.time={wanted.time}"]
+    prepared = []
+    for nodes in wanted.nodes:
+        for gpus in wanted.gpus or ():
+            size = scale.ScaleSize(gpus, nodes)
+            short = load_job(name, [*sets, *size.sets])
+            prepared.append((size, scale.prepare_size(short, size, cluster, backend, runs_dir)))
+    submissions = [submission for _, submission in prepared]
+    scale.require_budget_for(submissions, cluster)
+    return job, cluster, prepared
+
+
+def _notes(prepared: Sequence[Prepared]) -> list[str]:
+    """What the user must hear before; each note once."""
+    notes: dict[str, None] = {}
+    for _, submission in prepared:
+        notes.update(dict.fromkeys(submission.notes))
+    return list(notes)
+
+
+def _cost_lines(prepared: Sequence[Prepared], wanted: Wanted) -> list[str]:
+    from hpcdl.submission.scale import asked_in_all
+
+    submissions = [submission for _, submission in prepared]
+    sizes = []
+    for size, _ in prepared:
+        nodes = f" on each of {size.nodes} nodes" if size.nodes > 1 else ""
+        sizes.append(f"{size.gpus}{nodes}")
+    lines = [
+        f"{len(prepared)} short runs of {submissions[0].job.name}, with GPUs: "
+        f"{', '.join(sizes)}; about {wanted.steps:,} steps each"
+    ]
+    if submissions[0].backend == "local":
+        return [*lines, "they follow each other on this machine"]
+    hours = asked_in_all(submissions)
+    return [*lines, f"up to {wanted.time} each: up to {hours:.2f} GPU-hours together"]
+
+
+def _can_all_run(prepared: Sequence[Prepared], cluster: Cluster, is_local: bool) -> bool:
+    from hpcdl.cli.submit import check_first
+
+    for size, submission in prepared:
+        if check_first(submission, cluster, is_local) is None:
+            options.say(f"cannot run with resources.gpus={size.gpus}; nothing was sent")
+            return False
+    return True
+
+
+def _measure(
+    name: str, job: Job, wanted: Wanted, prepared: Sequence[Prepared], steps: Steps
+) -> int:
+    """Send the runs, write down which they are, and show what came out if it is known then."""
+    from hpcdl.submission.scale import new_folder
+
+    is_local = prepared[0][1].backend == "local"
+    paths = new_folder(prepared[0][1])
+    runs = _unsent(prepared)
+    _write(paths, name, job, wanted, runs, is_local)
+    if not steps.as_json:
+        click.echo(paths.root)
+    code = 0
+    for number, (size, submission) in enumerate(prepared):
+        runs[number] = _send(size, submission)
+        _write(paths, name, job, wanted, runs, is_local)
+        if is_local:
+            code = max(code, _follow(runs[number]))
+            if code == _LEFT:
+                options.say("the sizes after it are not measured")
+                return code
+    if not is_local and not steps.wait:
+        if steps.as_json:
+            click.echo(json.dumps({"folder": str(paths.root)}, indent=2))
+        options.say(f"look at it with: {hpcdl_command('scale', paths.root, '--wait')}")
+        return 0
+    if not is_local:
+        code = _follow_all(paths)
+    if code == _LEFT:
+        return code
+    return max(code, _show(paths, steps.as_json, to_stderr=not steps.as_json))
+
+
+def _unsent(prepared: Sequence[Prepared]) -> list[ScaleRun]:
+    from hpcdl.scaling.folder import ScaleRun
+
+    return [ScaleRun(size.gpus, size.nodes) for size, _ in prepared]
+
+
+def _send(size: ScaleSize, submission: Submission) -> ScaleRun:
+    """Send the run of a size, and say so."""
+    from hpcdl.scaling.folder import ScaleRun
+    from hpcdl.submission.send import submit
+
+    run = submit(submission, sys.argv)
+    jobs = run.job_ids()
+    where = f"as job {jobs[0]}" if jobs else "on this machine"
+    options.say(f"resources.gpus={size.gpus}: {where}, {run.paths.root}")
+    return ScaleRun(size.gpus, size.nodes, str(run.paths.root))
+
+
+def _write(
+    paths: ScalePaths,
+    name: str,
+    job: Job,
+    wanted: Wanted,
+    runs: Sequence[ScaleRun],
+    is_local: bool,
+) -> None:
+    from hpcdl.scaling.folder import ScaleRecord
+    from hpcdl.submission.scale import passes_of
+
+    per_gpu = job.train.batch_size_per_gpu if job.train else None
+    record = ScaleRecord(
+        job.name, name, passes_of(job), per_gpu, wanted.steps, is_local, list(runs)
+    )
+    record.write(paths)
+
+
+def _follow(run: ScaleRun) -> int:
+    from hpcdl.cli.watching import follow
+    from hpcdl.run import Run
+
+    return follow(Run(run.folder))
+
+
+def _follow_all(paths: ScalePaths) -> int:
+    """Follow the runs to their ends, one after the other."""
+    from hpcdl.scaling.folder import ScaleRecord
+
+    codes = [0]
+    for run in ScaleRecord.read(paths).runs:
+        if run.folder:
+            options.say(f"resources.gpus={run.gpus}:")
+            codes.append(_follow(run))
+            if codes[-1] == _LEFT:
+                break
+    return max(codes)
+
+
+def _show(paths: ScalePaths, as_json: bool, to_stderr: bool = False) -> int:
+    """Print what was measured, and write the page."""
+    from hpcdl.cli.report import write_page
+    from hpcdl.report.scale_page import scale_report
+    from hpcdl.report.scale_text import plain, text_lines
+    from hpcdl.scaling.reading import read_report
+
+    report = read_report(paths)
+    page = write_page(paths.page, scale_report(report))
+    if as_json:
+        click.echo(json.dumps({"folder": str(paths.root), **plain(report)}, indent=2))
+    else:
+        for line in text_lines(report):
+            click.echo(line, err=to_stderr)
+    options.say(f"page: {page}")
+    return 0 if report.verdict.best is not None or not report.verdict.missing else 1

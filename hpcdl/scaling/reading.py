@@ -1,0 +1,173 @@
+"""What the short run of a size measured, read from its folder."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpcdl.errors import RunError
+from hpcdl.run import Run, records, states
+from hpcdl.run.device_samples import Sample, read_devices
+from hpcdl.run.device_summary import summary_of
+from hpcdl.run.paths import RunPaths
+from hpcdl.scaling.folder import ScalePaths, ScaleRecord, ScaleRun
+from hpcdl.scaling.sizes import Measured, Whole
+from hpcdl.scaling.verdict import Setting, Verdict, judge
+
+_FEWEST_EPOCHS = 2  # the first one also traces the graph and fills caches
+_SAVE_EVERY_S = 300.0
+# The parts of the start in result.json's timing, and how they are called
+_PARTS = {
+    "import_s": "TensorFlow",
+    "data_s": "data",
+    "build_s": "model",
+    "features_s": "features",
+    "teacher_s": "teacher's answers",
+}
+
+
+@dataclass(frozen=True)
+class ScaleReport:
+    """A scaling report: what is compared, and what it says."""
+
+    paths: ScalePaths
+    record: ScaleRecord
+    whole: Whole | None
+    is_emulated: bool
+    verdict: Verdict
+
+
+def read_report(paths: ScalePaths) -> ScaleReport:
+    """Read what the runs have measured so far, and judge it.
+
+    Raises:
+        RunError: scale.json is missing or damaged.
+    """
+    record = ScaleRecord.read(paths)
+    whole, is_emulated = read_whole(record), are_emulated(record)
+    setting = Setting(record.per_gpu, is_emulated)
+    verdict = judge(read_measured(record), whole, setting)
+    return ScaleReport(paths, record, whole, is_emulated, verdict)
+
+
+def read_measured(record: ScaleRecord) -> list[Measured]:
+    """What the run of each size measured, in the record's order."""
+    return [_measured(run) for run in record.runs]
+
+
+def read_whole(record: ScaleRecord) -> Whole | None:
+    """The whole job, by the first run that tells its rows; None if it is not known."""
+    if not record.passes:
+        return None
+    for run in record.runs:
+        if not run.folder:
+            continue
+        paths = RunPaths(Path(run.folder))
+        rows = _result_of(paths).get("data", {}).get("rows_train")
+        if rows:
+            saving = records.spec(paths).get("saving")
+            every_s = saving.get("every_s") if isinstance(saving, dict) else None
+            if not isinstance(every_s, int | float) or every_s <= 0:
+                every_s = _SAVE_EVERY_S
+            return Whole(rows, record.passes, float(every_s))
+    return None
+
+
+def are_emulated(record: ScaleRecord) -> bool:
+    """Whether CPU devices stood in for the GPUs of a run."""
+    for run in record.runs:
+        if run.folder and records.plan(RunPaths(Path(run.folder))).get("emulate_gpus"):
+            return True
+    return False
+
+
+def _result_of(paths: RunPaths) -> dict[str, Any]:
+    try:
+        return Run(paths.root).result() or {}
+    except RunError:
+        return {}
+
+
+def _measured(run: ScaleRun) -> Measured:
+    if not run.folder:
+        return Measured(run.gpus, run.nodes, problem="it was not sent")
+    try:
+        status = Run(run.folder).status()
+    except RunError:
+        return Measured(run.gpus, run.nodes, problem=f"its run {run.folder} is gone")
+    if status.state != states.DONE:
+        cause = f", {status.cause}" if status.cause else ""
+        return Measured(run.gpus, run.nodes, problem=f"its run is {status.state}{cause}")
+    paths = RunPaths(Path(run.folder))
+    epochs = [row for row in records.epochs(paths) if row.get("images_per_s")]
+    if len(epochs) < _FEWEST_EPOCHS:
+        return Measured(run.gpus, run.nodes, problem="its run has no epoch after the first one")
+    return _of_epochs(run, paths, epochs)
+
+
+def _of_epochs(run: ScaleRun, paths: RunPaths, epochs: Sequence[dict[str, Any]]) -> Measured:
+    first, later = epochs[0], epochs[1:]
+    result = _result_of(paths)
+    timing = result.get("timing", {})
+    saves, blocked_s = timing.get("saves"), timing.get("save_blocked_s")
+    save_s = None
+    if saves and blocked_s is not None:
+        save_s = blocked_s / saves
+    start_s, parts = _start(paths, first, later, timing)
+    devices, samples = read_devices(paths.devices)
+    summary = summary_of(_between(samples, first.get("time"), later[-1].get("time")))
+    batch_rows = records.spec(paths).get("train", {}).get("batch_size")
+    return Measured(
+        gpus=run.gpus,
+        nodes=run.nodes,
+        rates=[float(row["images_per_s"]) for row in later],
+        batch_rows=batch_rows if isinstance(batch_rows, int) else 0,
+        start_s=start_s,
+        start_parts=parts,
+        save_s=save_s,
+        gpu_use_percent=summary.gpu_use_percent,
+        cpus_busy=summary.cpus_busy,
+        cpus=devices.cpus or records.plan(paths).get("cpus", 0),
+        seconds=timing.get("total_s", 0.0),
+    )
+
+
+def _start(
+    paths: RunPaths,
+    first: dict[str, Any],
+    later: Sequence[dict[str, Any]],
+    timing: dict[str, float],
+) -> tuple[float | None, dict[str, float]]:
+    """The seconds from the start of the job to full speed, and of their parts.
+
+    The first epoch's time beyond that of a later one is a part of them.
+    """
+    events = [event for event in records.read_attempts(paths) if event.is_start]
+    usual_s = statistics.median(row["seconds"] for row in later)
+    slow_s = max(0.0, first["seconds"] - usual_s)
+    if len(events) != 1 or events[0].time is None or not first.get("time"):
+        return None, {}  # it was stopped on the way
+    start_s = first["time"] - first["seconds"] - events[0].time + slow_s
+    if start_s < 0:  # the clocks of two machines
+        return None, {}
+    parts = {}
+    for key, name in _PARTS.items():
+        if timing.get(key):
+            parts[name] = timing[key]
+    parts["first steps"] = slow_s
+    parts["container and the rest"] = max(0.0, start_s - sum(parts.values()))
+    return start_s, parts
+
+
+def _between(samples: Sequence[Sample], first: float | None, last: float | None) -> list[Sample]:
+    """The samples that lie wholly between two moments."""
+    if first is None or last is None:
+        return []
+    inside = []
+    for sample in samples:
+        if sample.time - sample.seconds >= first and sample.time <= last:
+            inside.append(sample)
+    return inside

@@ -1,0 +1,122 @@
+"""The short runs of a scaling report: one for each size, prepared and sent like any other run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpcdl.cluster.schema import Cluster
+from hpcdl.errors import UserError
+from hpcdl.job import Job
+from hpcdl.scaling.folder import PREFIX, ScalePaths
+from hpcdl.submission.create import new_run
+from hpcdl.submission.gpu_budget import asked_gpu_hours, require_budget
+from hpcdl.submission.send import Submission, prepare
+
+_EPOCHS = 4  # the first one warms up, the others are measured
+# What takes time and says nothing about the speed of the training
+_LEFT_OUT = (
+    "train.early_stopping=null",
+    "train.cross_validation=null",
+    "train.tensorboard=false",
+    "data.validation_split=0",
+    "export=[]",
+    "test.explain=none",
+    "test.attack=[]",
+)
+
+
+@dataclass(frozen=True)
+class ScaleSize:
+    """A size that is to be measured: GPUs of a node, and nodes."""
+
+    gpus: int
+    nodes: int = 1
+
+    @property
+    def sets(self) -> list[str]:
+        """The size as ``key=value`` texts."""
+        sets = [f"resources.gpus={self.gpus}"]
+        if self.nodes > 1:
+            sets.append(f"resources.nodes={self.nodes}")
+        return sets
+
+
+def short_sets(job: Job, steps: int) -> list[str]:
+    """The ``key=value`` texts that make a short run of a training.
+
+    Args:
+        job: the whole job.
+        steps: about how many steps it trains.
+
+    Raises:
+        UserError: the job is not a training.
+    """
+    if job.train is None:
+        raise UserError(
+            f"{job.name} is not a training of hpcdl's, and how fast another program trains is not "
+            "known; expected a job with data, model and train"
+        )
+    sets = [f"train.epochs={_EPOCHS}", f"train.steps_per_epoch={math.ceil(steps / _EPOCHS)}"]
+    schedule = job.train.schedule
+    if schedule is not None and schedule.name == "plateau":  # it looks at validation
+        sets.append("train.schedule=null")
+    return [*sets, *_LEFT_OUT]
+
+
+def passes_of(job: Job) -> float:
+    """How often a training goes over all training rows; 0 if nobody can tell before.
+
+    Args:
+        job: the whole job.
+    """
+    train, data = job.train, job.data
+    if train is None or data is None or train.steps_per_epoch is not None:
+        return 0.0
+    if train.balance in ("oversample", "undersample"):
+        return 0.0
+    if train.cross_validation:
+        return float(train.epochs * (train.cross_validation - 1))
+    return train.epochs * (1 - data.validation_split)
+
+
+def prepare_size(
+    job: Job, size: ScaleSize, cluster: Cluster, backend: str, runs_dir: str | None
+) -> Submission:
+    """Decide everything about the run of a size. Nothing is written to disk.
+
+    Raises:
+        JobError: the cluster cannot do what this size asks.
+        UserError: this machine has no GPUs.
+    """
+    submission = prepare(job, cluster, backend, runs_dir)
+    if submission.job.resources.gpus != size.gpus:
+        raise UserError(
+            f"this machine has no GPU, and {size.gpus} are asked for; expected --backend slurm, or "
+            "--set cluster.emulate_gpus=true to try the command with parts of the CPU"
+        )
+    return submission
+
+
+def require_budget_for(submissions: Sequence[Submission], cluster: Cluster) -> None:
+    """Make sure that the profile's budget allows all runs together.
+
+    Raises:
+        UserError: it does not.
+    """
+    first = submissions[0]
+    if first.backend == "slurm":
+        require_budget(cluster, first.paths.root.parent.parent, asked_in_all(submissions))
+
+
+def asked_in_all(submissions: Sequence[Submission]) -> float:
+    """The GPU-hours of runs that take all their time."""
+    return sum(asked_gpu_hours(submission.plan) for submission in submissions)
+
+
+def new_folder(submission: Submission) -> ScalePaths:
+    """The paths of a new scaling report, next to its runs."""
+    runs_root = submission.paths.root.parent.parent
+    root = new_run(submission.job.name, runs_root, submission.backend == "slurm").root
+    return ScalePaths(root.with_name(PREFIX + root.name))

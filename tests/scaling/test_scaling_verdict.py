@@ -1,0 +1,162 @@
+"""What the figures of several sizes say: which pays, what is lost to what, and what to change."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpcdl.scaling.sizes import Measured, Whole, best_of, sizes_of
+from hpcdl.scaling.verdict import Setting, judge
+
+WHOLE = Whole(rows=60_000, passes=10, save_every_s=300.0)
+
+
+def measured(gpus: int, rate: float, **values) -> Measured:
+    """A size whose three epochs were equally fast."""
+    values.setdefault("rates", [rate, rate, rate])
+    return Measured(gpus=gpus, **{"batch_rows": 128, **values})
+
+
+@pytest.mark.parametrize(
+    ("rates", "best"),
+    [
+        ({1: 100}, 1),
+        ({1: 100, 2: 200, 4: 400}, 4),
+        ({1: 100, 2: 190, 4: 340}, 4),
+        ({1: 100, 2: 150}, 2),  # exactly half of what the second one would bring
+        ({1: 100, 2: 149}, 1),
+        ({1: 100, 2: 190, 4: 200}, 2),
+        ({1: 100, 2: 90, 4: 80}, 1),
+        ({1: 100, 2: 140, 4: 300}, 4),  # two do not pay, four do
+        ({2: 100, 8: 260}, 8),
+        ({4: 340, 1: 100, 2: 190}, 4),  # in any order
+    ],
+)
+def test_largest_size_that_pays(rates, best):
+    sizes = sizes_of([measured(gpus, rate) for gpus, rate in rates.items()])
+
+    assert best_of(sizes).measured.gpus == best
+    assert [size.measured.gpus for size in sizes] == sorted(rates)
+
+
+def test_speed_up_and_efficiency():
+    one, two, four = sizes_of([measured(1, 100), measured(2, 180), measured(4, 300)])
+
+    assert (one.speed_up, one.efficiency, one.gain) == (1, 1, None)
+    assert (two.speed_up, two.efficiency) == pytest.approx((1.8, 0.9))
+    assert two.gain == pytest.approx(0.8)
+    assert (four.speed_up, four.efficiency) == pytest.approx((3.0, 0.75))
+    assert four.gain == pytest.approx(300 / 180 - 1), "against two, which pay"
+
+
+def test_nodes_count_as_gpus():
+    sizes = sizes_of([measured(4, 400), measured(4, 700, nodes=2), measured(8, 720)])
+
+    assert [size.measured.all_gpus for size in sizes] == [4, 8, 8]
+    assert sizes[1].efficiency == pytest.approx(0.9)
+    assert sizes[2].pays is False, "as many on two nodes are slower"
+    headline = judge([size.measured for size in sizes], None, Setting()).sentences[0]
+    assert headline.endswith("2 nodes with 4 GPUs each are not faster, with as many GPUs.")
+
+
+@pytest.mark.parametrize(
+    ("use", "input_lost", "other_lost"),
+    [
+        ((80, 60), 0.25, 0.15),
+        ((80, 80), 0.0, 0.4),
+        ((80, 90), 0.0, 0.4),  # NCCL's kernels keep it busy
+        ((90, 30), 0.4, 0.0),  # no more than is lost at all
+        ((None, 60), None, None),
+        ((80, None), None, None),
+        ((0, 0), None, None),
+    ],
+)
+def test_loss_is_told_by_idle_gpus(use, input_lost, other_lost):
+    _, four = sizes_of(
+        [
+            measured(1, 100, gpu_use_percent=use[0]),
+            measured(4, 240, gpu_use_percent=use[1]),
+        ]
+    )
+
+    assert four.input_lost == (None if input_lost is None else pytest.approx(input_lost))
+    assert four.other_lost == (None if other_lost is None else pytest.approx(other_lost))
+
+
+def test_whole_job_in_time_and_gpu_hours():
+    one, four = sizes_of(
+        [measured(1, 100, start_s=60), measured(4, 400, start_s=90, save_s=300.0)], WHOLE
+    )
+
+    assert one.whole_s == 60 + 6000
+    assert four.save_lost == 0.5, "half of the time it saves"
+    assert four.whole_s == 90 + 1500 / 0.5
+    assert four.whole_gpu_hours == pytest.approx(4 * 3090 / 3600)
+
+
+def test_uneven_epochs_leave_it_open():
+    verdict = judge([measured(1, 100), measured(2, 0, rates=[120, 160, 190])], WHOLE, Setting())
+
+    assert verdict.best is not None
+    assert not verdict.sizes[1].is_clear
+    assert any("Whether 2 GPUs pay is not clear" in text for text in verdict.sentences)
+
+
+@pytest.mark.parametrize(
+    ("ones", "setting", "options"),
+    [
+        # the fixed batch is cut into small parts
+        ([measured(1, 100), measured(4, 160)], Setting(), ["--set train.batch_size_per_gpu=128"]),
+        (
+            [measured(1, 100), measured(4, 160, batch_rows=64)],
+            Setting(per_gpu=16),
+            ["--set train.batch_size_per_gpu=32"],
+        ),
+        # all is lost to input: a larger batch would not help
+        (
+            [
+                measured(1, 100, gpu_use_percent=90.0),
+                measured(4, 160, gpu_use_percent=36.0, batch_rows=512),
+            ],
+            Setting(per_gpu=128),
+            ["--set data.cache=memory"],
+        ),
+        ([measured(1, 100), measured(4, 390)], Setting(), []),
+        (
+            [measured(1, 100), measured(2, 195, save_s=20.0)],
+            Setting(),
+            ["--set cluster.save_every_s=1800"],
+        ),
+    ],
+)
+def test_changes_fit_the_loss(ones, setting, options):
+    verdict = judge(ones, WHOLE, setting)
+
+    assert [change.options for change in verdict.changes] == options
+
+
+def test_sentences_tell_measured_from_inferred():
+    ones = [measured(1, 100, gpu_use_percent=80.0), measured(4, 160, gpu_use_percent=60.0)]
+    strong, weak = judge(ones, WHOLE, Setting()), judge(ones, WHOLE, Setting(per_gpu=128))
+    unknown = judge([measured(1, 100), measured(4, 160)], WHOLE, Setting(is_emulated=True))
+
+    text = " ".join(strong.sentences).replace("\xa0", " ")
+    assert strong.options == "--set resources.gpus=1"
+    assert text.startswith("Take 1 GPU. 4 GPUs do not pay: the added GPUs bring 20 % of")
+    assert "128 rows (strong scaling)" in text
+    assert "4 GPUs lose 60 % (measured)" in text
+    assert "about 25 % go to waiting for input or the host, and 35 % to adding up" in text
+    assert "(inferred)" in text
+    assert "weak scaling" in weak.sentences[1]
+    assert "CPU devices stood in" in unknown.sentences[0]
+    assert "To what is not known" in " ".join(unknown.sentences)
+
+
+def test_sizes_that_measured_nothing_are_named():
+    failed = Measured(4, problem="its run is failed, oom")
+    one = judge([measured(1, 100), failed], WHOLE, Setting())
+    none = judge([failed], None, Setting())
+
+    assert (one.best, one.options) == (None, "")
+    assert one.missing == ["4 GPUs: its run is failed, oom"]
+    assert one.sentences == ["Only one size measured something: there is nothing to compare yet."]
+    assert none.sentences == ["No size has measured anything yet."]
