@@ -175,6 +175,11 @@ class TrainSpec:
         since="0.5.0",
         ge=1,
     )
+    time_input: bool = setting(
+        "measure after the training how fast its images come without the model, for hpcdl scale",
+        False,
+        since="0.5.0",
+    )
     optimizer: OptimizerSpec = setting(
         "the optimizer, by name or with its settings", OptimizerSpec, word="name"
     )

@@ -47,8 +47,10 @@ def _charts(sizes: Sequence[Size]) -> list[dict[str, Any]]:
         gpus = size.measured.all_gpus
         ideal.append((float(gpus), first.rate * gpus / first.all_gpus))
     rates = svg.Series("measured", _points(sizes, lambda size: size.measured.rate), 0)
+    alone = svg.Series("input alone", _points(sizes, lambda size: size.measured.input_rate), 1)
+    lines = [rates, svg.Series("without a loss", ideal, 6), alone]
     charts = [
-        _chart("Images a second", [rates, svg.Series("without a loss", ideal, 6)], "{:,.0f}"),
+        _chart("Images a second", lines, "{:,.0f}"),
         _chart(
             "Efficiency",
             [svg.Series("", _percents(sizes, lambda size: size.efficiency), 0)],

@@ -19,9 +19,9 @@ PREFIX = "scale-"  # of the folder's name
 
 @dataclass(frozen=True)
 class ScalePaths:
-    """The files of a scaling report's folder: ``<runs_root>/<job's name>/scale-<time>-<letters>``.
+    """The files of a scaling report's folder: ``<runs_root>/<name>-scale/scale-<time>-<letters>``.
 
-    Its runs are ordinary ones. They lie next to it.
+    Its runs are ordinary ones of a job ``<name>-scale``. They lie next to it.
     """
 
     root: Path
@@ -93,7 +93,7 @@ class ScaleRecord:
             folder = run["folder"]
             if folder:  # next to this one, wherever both were moved
                 folder = str(paths.root.parent / Path(folder).name)
-            runs.append(ScaleRun(run["gpus"], run["nodes"], folder))
+            runs.append(ScaleRun(run["gpus"], max(1, run["nodes"]), folder))
         return cls(
             value["job"],
             value["source"],

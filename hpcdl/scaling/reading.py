@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def read_report(paths: ScalePaths) -> ScaleReport:
     """
     record = ScaleRecord.read(paths)
     whole, is_emulated = read_whole(record), are_emulated(record)
-    setting = Setting(record.per_gpu, is_emulated)
+    setting = Setting(record.per_gpu, is_emulated, _read_again(record))
     verdict = judge(read_measured(record), whole, setting)
     return ScaleReport(paths, record, whole, is_emulated, verdict)
 
@@ -84,6 +85,15 @@ def are_emulated(record: ScaleRecord) -> bool:
     return False
 
 
+def _read_again(record: ScaleRecord) -> bool:
+    """Whether the runs read their images again in each epoch."""
+    for run in record.runs:
+        if run.folder:
+            data = records.spec(RunPaths(Path(run.folder))).get("data", {})
+            return bool(data.get("cache") == "none")
+    return False
+
+
 def _result_of(paths: RunPaths) -> dict[str, Any]:
     try:
         return Run(paths.root).result() or {}
@@ -102,10 +112,19 @@ def _measured(run: ScaleRun) -> Measured:
         cause = f", {status.cause}" if status.cause else ""
         return Measured(run.gpus, run.nodes, problem=f"its run is {status.state}{cause}")
     paths = RunPaths(Path(run.folder))
-    epochs = [row for row in records.epochs(paths) if row.get("images_per_s")]
+    epochs = [row for row in records.epochs(paths) if _is_usable(row)]
     if len(epochs) < _FEWEST_EPOCHS:
         return Measured(run.gpus, run.nodes, problem="its run has no epoch after the first one")
     return _of_epochs(run, paths, epochs)
+
+
+def _is_usable(epoch: dict[str, Any]) -> bool:
+    """Whether an epoch tells its time and its speed."""
+    for key in ("time", "seconds", "images_per_s"):
+        value = epoch.get(key)
+        if value is None or not math.isfinite(value) or value <= 0:
+            return False
+    return True
 
 
 def _of_epochs(run: ScaleRun, paths: RunPaths, epochs: Sequence[dict[str, Any]]) -> Measured:
@@ -118,7 +137,7 @@ def _of_epochs(run: ScaleRun, paths: RunPaths, epochs: Sequence[dict[str, Any]])
         save_s = blocked_s / saves
     start_s, parts = _start(paths, first, later, timing)
     devices, samples = read_devices(paths.devices)
-    summary = summary_of(_between(samples, first.get("time"), later[-1].get("time")))
+    summary = summary_of(_between(samples, first["time"], later[-1]["time"]))
     batch_rows = records.spec(paths).get("train", {}).get("batch_size")
     return Measured(
         gpus=run.gpus,
@@ -128,6 +147,7 @@ def _of_epochs(run: ScaleRun, paths: RunPaths, epochs: Sequence[dict[str, Any]])
         start_s=start_s,
         start_parts=parts,
         save_s=save_s,
+        input_rate=timing.get("input_images_per_s") or None,
         gpu_use_percent=summary.gpu_use_percent,
         cpus_busy=summary.cpus_busy,
         cpus=devices.cpus or records.plan(paths).get("cpus", 0),
@@ -148,7 +168,7 @@ def _start(
     events = [event for event in records.read_attempts(paths) if event.is_start]
     usual_s = statistics.median(row["seconds"] for row in later)
     slow_s = max(0.0, first["seconds"] - usual_s)
-    if len(events) != 1 or events[0].time is None or not first.get("time"):
+    if len(events) != 1 or events[0].time is None:
         return None, {}  # it was stopped on the way
     start_s = first["time"] - first["seconds"] - events[0].time + slow_s
     if start_s < 0:  # the clocks of two machines
@@ -162,10 +182,8 @@ def _start(
     return start_s, parts
 
 
-def _between(samples: Sequence[Sample], first: float | None, last: float | None) -> list[Sample]:
+def _between(samples: Sequence[Sample], first: float, last: float) -> list[Sample]:
     """The samples that lie wholly between two moments."""
-    if first is None or last is None:
-        return []
     inside = []
     for sample in samples:
         if sample.time - sample.seconds >= first and sample.time <= last:

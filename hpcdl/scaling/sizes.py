@@ -21,6 +21,7 @@ class Measured:
         batch_rows: rows of a step, of all GPUs together.
         start_s: seconds from the start of the job to full speed.
         start_parts: seconds of the parts of that, by name.
+        input_rate: images a second that the input brings without the model.
         save_s: seconds for which a checkpoint held the training up.
         gpu_use_percent: the share of time in which a GPU computed anything, after the first epoch.
         cpus_busy: how many CPUs were busy meanwhile.
@@ -36,6 +37,7 @@ class Measured:
     start_s: float | None = None
     start_parts: Mapping[str, float] = field(default_factory=dict)
     save_s: float | None = None
+    input_rate: float | None = None
     gpu_use_percent: float | None = None
     cpus_busy: float | None = None
     cpus: int = 0
@@ -84,7 +86,7 @@ class Size:
         gain: what the added GPUs brought, as a share of what they would bring without a loss; in
             comparison with the largest smaller size that pays.
         gain_range: the least and the most that it may be, by the epochs that lie farthest apart.
-        input_lost: the share of the GPUs' time that they wait longer than in the smallest size.
+        input_lost: the share that is lost to input: of it at least, if the input was measured.
         other_lost: the rest of what is lost.
         save_lost: the share of the time that saving checkpoints takes.
         whole_s: seconds of the whole job at this size.
@@ -169,11 +171,19 @@ def _gain(one: Measured, before: Measured) -> tuple[float | None, tuple[float, f
 def _lost(one: Measured, first: Measured, efficiency: float) -> tuple[float | None, float | None]:
     """The shares that are lost to waiting for input, and to all else.
 
-    A GPU that adds up gradients, or waits for others to do so, counts as busy: NCCL's kernels run
-    meanwhile. So an idle GPU waits for the host: for its input, or for the next kernel.
+    A training cannot be faster than its input. If the input alone is too slow for the growth in
+    GPUs, what it lacks is lost to it, whatever else is lost.
+
+    Where the input was not measured, idle GPUs tell it. One that adds up gradients, or waits for
+    others to do so, counts as busy: NCCL's kernels run meanwhile. So an idle one waits for the
+    host: for its input, or for the next kernel.
     """
     if efficiency >= 1:
         return 0.0, 0.0
+    if one.input_rate:
+        reachable = one.input_rate * first.all_gpus / (first.rate * one.all_gpus)
+        input_lost = min(max(0.0, 1 - reachable), 1 - efficiency)
+        return input_lost, 1 - efficiency - input_lost
     if not one.gpu_use_percent or not first.gpu_use_percent:
         return None, None
     waits = 1 - one.gpu_use_percent / first.gpu_use_percent
@@ -187,6 +197,8 @@ def _save_lost(one: Measured, whole: Whole) -> float | None:
     return one.save_s / (one.save_s + whole.save_every_s)
 
 
-def _whole_s(one: Measured, whole: Whole, save_lost: float) -> float:
+def _whole_s(one: Measured, whole: Whole, save_lost: float) -> float | None:
+    if one.start_s is None:
+        return None
     training_s = whole.passes * whole.rows / one.rate
-    return (one.start_s or 0.0) + training_s / (1 - save_lost)
+    return one.start_s + training_s / (1 - save_lost)

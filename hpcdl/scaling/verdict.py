@@ -13,6 +13,7 @@ _MUCH_LOST = 0.1  # a share of the time from here on is worth an advice
 _MUCH_SAVED = 0.02
 _UNEVEN = 0.2  # epochs that lie farther apart than this share of their median
 _BUSY = 0.85  # the share of its CPUs at which a program has none left
+_NEAR = 0.85  # of what its input can bring: a training that fast waits for it
 _FEW_ROWS = 32  # on a GPU, in a step
 
 
@@ -23,10 +24,12 @@ class Setting:
     Args:
         per_gpu: rows of a step on each GPU, if the batch grows with the GPUs; else None.
         is_emulated: whether CPU devices stood in for the GPUs.
+        reads_again: whether images are read again in each epoch (data.cache: none).
     """
 
     per_gpu: int | None = None
     is_emulated: bool = False
+    reads_again: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,11 @@ def _sentences(sizes: Sequence[Size], best: Size, setting: Setting) -> list[str]
         )
     sentences.append(_about_batch(sizes, setting))
     last = sizes[-1]
+    if sizes[0].measured.input_rate and _waits_for_input(sizes[0]):
+        sentences.append(
+            f"{_begins(sizes[0].measured)}, the smallest size, waits for its input already: alone "
+            f"it brings {sizes[0].measured.input_rate:,.0f} images/s."
+        )
     if last.efficiency < 1:
         sentences.append(_about_loss(last, sizes[0].measured, setting))
     uneven = [size_text(size.measured) for size in sizes if size.measured.spread > _UNEVEN]
@@ -173,6 +181,8 @@ def _about_loss(last: Size, first: Measured, setting: Setting) -> str:
     if setting.per_gpu is None:
         others += ", or to steps that are too small"
     text = f"{_begins(last.measured)} lose {lost} (measured)"
+    if last.measured.input_rate:
+        return f"{text}. {_about_input(last, first, others)}"
     if last.input_lost is None or last.other_lost is None:
         return (
             f"{text}. To what is not known, as nothing told the use of the devices meanwhile: to "
@@ -186,19 +196,38 @@ def _about_loss(last: Size, first: Measured, setting: Setting) -> str:
     )
 
 
+def _about_input(last: Size, first: Measured, others: str) -> str:
+    """What the input alone can do, held against what is needed of it."""
+    needed = first.rate * last.measured.all_gpus / first.all_gpus
+    alone = f"Input alone, without the model, brings {last.measured.input_rate:,.0f} images/s there"
+    rest = percent(last.other_lost, 0)
+    if not last.input_lost:
+        return (
+            f"{alone}, and {needed:,.0f} would be needed without a loss (measured): it is lost to "
+            f"{others} (inferred)."
+        )
+    return (
+        f"{alone}, but {needed:,.0f} would be needed without a loss: at least "
+        f"{percent(last.input_lost, 0)} are lost to input (measured), up to {rest} to {others} "
+        "(inferred)."
+    )
+
+
 def _changes(sizes: Sequence[Size], best: Size, setting: Setting) -> list[Change]:
     changes = []
     first, last = sizes[0].measured, sizes[-1]
     if last.efficiency < _GOOD:
         changes += _larger_batch(first, last, setting)
     if _waits_for_input(last):
-        changes.append(
-            Change(
-                "Feed the GPUs faster: pack a folder of images (hpcdl data pack), ask for more "
-                "CPUs (resources.cpus), or keep the images in memory if they fit",
-                "--set data.cache=memory",
-            )
+        text = (
+            "Feed the GPUs faster: pack a folder of images (hpcdl data pack), ask for more CPUs "
+            "(resources.cpus), or augment less"
         )
+        changes.append(Change(text))
+        if setting.reads_again:
+            changes.append(
+                Change("Keep the images in memory, if they fit", "--set data.cache=memory")
+            )
     if (best.save_lost or 0.0) > _MUCH_SAVED:
         changes.append(
             Change(
@@ -235,5 +264,7 @@ def _waits_for_input(size: Size) -> bool:
     if (size.input_lost or 0.0) > _MUCH_LOST:
         return True
     one = size.measured
+    if one.input_rate:
+        return one.rate >= _NEAR * one.input_rate
     has_busy_cpus = one.cpus_busy is not None and one.cpus_busy >= _BUSY * max(1, one.cpus)
     return has_busy_cpus and one.gpu_use_percent is not None and one.gpu_use_percent < 100 * _GOOD

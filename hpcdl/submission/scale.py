@@ -14,6 +14,8 @@ from hpcdl.submission.create import new_run
 from hpcdl.submission.gpu_budget import asked_gpu_hours, require_budget
 from hpcdl.submission.send import Submission, prepare
 
+_SUFFIX = "-scale"  # under the job's own name they would count as its earlier runs
+_LONGEST = 90  # of a name, so that there is room for it
 _EPOCHS = 4  # the first one warms up, the others are measured
 # What takes time and says nothing about the speed of the training
 _LEFT_OUT = (
@@ -59,6 +61,8 @@ def short_sets(job: Job, steps: int) -> list[str]:
             "known; expected a job with data, model and train"
         )
     sets = [f"train.epochs={_EPOCHS}", f"train.steps_per_epoch={math.ceil(steps / _EPOCHS)}"]
+    sets.append("train.time_input=true")
+    sets.append(f"name={job.name[:_LONGEST]}{_SUFFIX}")
     schedule = job.train.schedule
     if schedule is not None and schedule.name == "plateau":  # it looks at validation
         sets.append("train.schedule=null")

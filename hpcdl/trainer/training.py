@@ -31,6 +31,7 @@ from hpcdl.trainer.fit.adversarial import adversary_of
 from hpcdl.trainer.fit.best import Best, choose_best, restored
 from hpcdl.trainer.fit.cross_validation import cross_validate
 from hpcdl.trainer.fit.evaluation import Evaluator
+from hpcdl.trainer.fit.input_speed import input_images_per_s
 from hpcdl.trainer.fit.last_batch import warning_of_last_batch
 from hpcdl.trainer.fit.loop import Training
 from hpcdl.trainer.fit.predictions import Predictor, predicted, write_predictions
@@ -370,6 +371,10 @@ def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
     state = Training(stepper, run_dir, Saver(checkpoints, run.saving), validate, best).run()
     for name in ("train_s", "saves", "save_blocked_s"):
         timing[name] = state[name]
+    if run.train.time_input and isinstance(source, Source):  # others compute features
+        run_dir.heartbeat(phase="reading")
+        with guard():
+            timing["input_images_per_s"] = input_images_per_s(data, strategy, run.train)
 
     if best is not None:
         best.tell(state)

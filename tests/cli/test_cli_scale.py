@@ -43,7 +43,7 @@ def test_dry_run_tells_the_cost(scale, folder):
     answer = scale("job.yaml", "--gpus", "4,1,2,1", "--dry-run", "--time", "00:10:00")
 
     assert answer.code == 0, answer.err
-    assert "3 short runs of small, with GPUs: 1, 2, 4; about 200 steps each" in answer.err
+    assert "3 short runs of small-scale, with GPUs: 1, 2, 4; about 200 steps each" in answer.err
     assert "up to 00:10:00 each: up to 1.17 GPU-hours together" in answer.err
     assert "nothing was sent" in answer.err
     assert not (folder / "runs").exists()
@@ -104,6 +104,7 @@ def test_short_run_leaves_the_rest_out(folder):
     short = load_job("job.yaml", short_sets(whole, 200))
 
     assert passes_of(whole) == 40
+    assert short.name == "small-scale", "else hpcdl check would count it as an earlier run"
     assert short.train is not None and short.data is not None and short.test is not None
     assert (short.train.epochs, short.train.steps_per_epoch) == (4, 50)
     assert (short.train.early_stopping, short.train.schedule, short.export) == (None, None, [])

@@ -94,6 +94,22 @@ def test_damaged_record_is_refused(cli, tmp_path, text):
     assert f"{paths.record} cannot be read, or is damaged" in answer.err
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['{"epoch": 2}', '{"epoch": 2, "seconds": 0, "images_per_s": 1}', '{"epoch": "x"}', "{", "NaN"],
+)
+def test_damaged_epochs_measure_nothing(cli, tmp_path, line):
+    paths = write_report(tmp_path, RATES)
+    metrics = RunPaths(paths.root.parent / "20251128-0320-aaa2").metrics
+    first = metrics.read_text().splitlines()[0]
+    metrics.write_text(f"{first}\n{line}\n" + '{"epoch": 3, "images_per_s": NaN, "seconds": 1}\n')
+    answer = cli("scale", paths.root)
+
+    assert answer.code == 0, answer.err
+    assert "2 GPUs: its run has no epoch after the first one" in answer.out
+    assert "recommended: --set resources.gpus=1" in answer.out
+
+
 def test_emulated_gpus_are_said_first(tmp_path):
     page = scale_report(read_report(write_report(tmp_path, RATES, emulate_gpus=True)))
 

@@ -82,15 +82,43 @@ def test_loss_is_told_by_idle_gpus(use, input_lost, other_lost):
     assert four.other_lost == (None if other_lost is None else pytest.approx(other_lost))
 
 
+@pytest.mark.parametrize(
+    ("input_rate", "input_lost", "other_lost"),
+    [(800, 0.0, 0.4), (400, 0.0, 0.4), (300, 0.25, 0.15), (240, 0.4, 0.0), (230, 0.4, 0.0)],
+)
+def test_loss_is_told_by_input_alone(input_rate, input_lost, other_lost):
+    """At four GPUs 400 images/s would be needed, and 240 came. What idle GPUs say does not count."""
+    one = measured(1, 100, gpu_use_percent=90)
+    _, four = sizes_of([one, measured(4, 240, gpu_use_percent=20, input_rate=input_rate)])
+
+    assert four.input_lost == pytest.approx(input_lost)
+    assert four.other_lost == pytest.approx(other_lost)
+
+
+def test_input_alone_is_in_sentences():
+    slow = judge([measured(1, 100), measured(4, 240, input_rate=260)], WHOLE, Setting(per_gpu=128))
+    fast = judge([measured(1, 100), measured(4, 240, input_rate=900)], WHOLE, Setting(per_gpu=128))
+    waits = judge([measured(1, 100, input_rate=105), measured(2, 190)], WHOLE, Setting())
+
+    text = " ".join(slow.sentences).replace("\xa0", " ")
+    assert "brings 260 images/s there, but 400 would be needed without a loss" in text
+    assert "at least 35 % are lost to input (measured), up to 5 % to adding up" in text
+    assert [change.options for change in slow.changes] == [""], "they are in memory already"
+    assert slow.changes[0].text.startswith("Feed the GPUs faster")
+    assert "it is lost to adding up the gradients" in " ".join(fast.sentences)
+    assert [change.options for change in fast.changes] == ["--set train.batch_size_per_gpu=256"]
+    assert "1 GPU, the smallest size, waits for its input already" in " ".join(waits.sentences)
+
+
 def test_whole_job_in_time_and_gpu_hours():
-    one, four = sizes_of(
-        [measured(1, 100, start_s=60), measured(4, 400, start_s=90, save_s=300.0)], WHOLE
-    )
+    ones = [measured(1, 100, start_s=60), measured(4, 400, start_s=90, save_s=300.0)]
+    one, four, eight = sizes_of([*ones, measured(8, 400)], WHOLE)
 
     assert one.whole_s == 60 + 6000
     assert four.save_lost == 0.5, "half of the time it saves"
     assert four.whole_s == 90 + 1500 / 0.5
     assert four.whole_gpu_hours == pytest.approx(4 * 3090 / 3600)
+    assert (eight.whole_s, eight.whole_gpu_hours) == (None, None), "its start is not known"
 
 
 def test_uneven_epochs_leave_it_open():
@@ -117,8 +145,8 @@ def test_uneven_epochs_leave_it_open():
                 measured(1, 100, gpu_use_percent=90.0),
                 measured(4, 160, gpu_use_percent=36.0, batch_rows=512),
             ],
-            Setting(per_gpu=128),
-            ["--set data.cache=memory"],
+            Setting(per_gpu=128, reads_again=True),
+            ["", "--set data.cache=memory"],
         ),
         ([measured(1, 100), measured(4, 390)], Setting(), []),
         (

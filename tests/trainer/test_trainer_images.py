@@ -72,9 +72,10 @@ def test_folder_run_equals_array_run(make_run, run_trainer, arrays):
         ordered[f"x_{part}"], ordered[f"y_{part}"] = by_class(
             arrays[f"x_{part}"], arrays[f"y_{part}"]
         )
+    train = replace(TRAIN, time_input=True)
     plain, files = (
-        make_run(train=TRAIN),
-        make_run(train=TRAIN, data=DataSpec(path="set", color="grey", cache="none")),
+        make_run(train=train),
+        make_run(train=train, data=DataSpec(path="set", color="grey", cache="none")),
     )
     np.savez(plain.path / "data.npz", **ordered)
     for part in ("train", "test"):
@@ -90,6 +91,7 @@ def test_folder_run_equals_array_run(make_run, run_trainer, arrays):
     assert losses[0] == losses[1]
     results = [run.json("result.json") for run in (plain, files)]
     assert results[0]["test"] == results[1]["test"]
+    assert min(result["timing"]["input_images_per_s"] for result in results) > 0
     assert results[1]["data"]["class_names"] == ["class 0", "class 1", "class 2"]
     assert results[0]["data"]["class_names"] is None
     with np.load(files.path / "predictions.npz", allow_pickle=False) as file:

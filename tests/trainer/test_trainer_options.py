@@ -170,6 +170,45 @@ def test_scaled_run_equals_higher_rate(make_training):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@tensorflow_run
+def test_bounded_epochs_have_other_rows(make_training):
+    """Two steps of twenty rows out of 61, each epoch another part of all rows."""
+    bounded = make_training(SMALL, replace(TRAIN, epochs=2, steps_per_epoch=2), name="bounded")
+    orders = []
+    for epoch in (0, 1):
+        bounded.stepper(2 * epoch, 1)
+        orders.append(set(bounded.stepper._order.numpy().tolist()))
+    bounded = make_training(SMALL, replace(TRAIN, epochs=2, steps_per_epoch=2), name="again")()
+
+    assert [len(order) for order in orders] == [40, 40]
+    assert orders[0] != orders[1]
+    assert bounded.state["step"] == 4
+    assert [line["steps"] for line in bounded.run_dir.read_metrics()] == [2, 2]
+
+
+@tensorflow_run
+def test_wide_bound_changes_nothing(make_training):
+    bounded = make_training(SMALL, replace(TRAIN, epochs=1, steps_per_epoch=9), name="bounded")()
+    plain = make_training(SMALL, replace(TRAIN, epochs=1), name="plain")()
+
+    for one, other in zip(bounded.weights(), plain.weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@tensorflow_run
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_timing_of_input_trains_nothing(make_training, replicas):
+    from hpcdl.trainer.fit.input_speed import input_images_per_s
+
+    training = make_training(SMALL, TRAIN, replicas, augment=[{"flip": "both"}, {"rotate": 10}])
+    before = training.weights()
+    stepper = training.stepper
+
+    assert input_images_per_s(stepper._data, stepper.strategy, TRAIN) > 0
+    for one, other in zip(before, training.weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("rows", "batch_size", "says"),
     [
