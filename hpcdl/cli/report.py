@@ -66,7 +66,7 @@ def command(
         return 0
     text = _page(run, show_env)
     if output is None:
-        path = _write_page_somewhere(run.paths.report, text)
+        path = write_page_somewhere(run.paths.report, text)
     else:
         path = write_page(Path(output), text)
     click.echo(path)
@@ -138,7 +138,7 @@ def _opened(page: Path) -> bool:
         return True  # the browser itself runs in it
 
 
-def _write_page_somewhere(usual: Path, text: str) -> Path:
+def write_page_somewhere(usual: Path, text: str) -> Path:
     """Write a page into the run folder or, if that cannot be written, into this folder."""
     from hpcdl.errors import HpcdlError
 

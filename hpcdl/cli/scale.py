@@ -26,6 +26,7 @@ _GPUS = "GPUs of a node, each number a run: 1,2,4."
 _NODES = "Nodes, each number with each of --gpus. Default: 1."
 _STEPS = "About how many steps each run trains; the first quarter warms up and does not count."
 _TIME = "Time limit of each run."
+_AT_ONCE = "Let the runs run at the same time. Default: one after the other."
 _WAIT = "Wait until all runs have ended, then show what they measured."
 _DRY_RUN = "Say what would be sent and what it would cost, and send nothing."
 _NO_CHECK = "Send them without checking whether they can run."
@@ -51,12 +52,13 @@ def _numbers(
 
 @dataclass(frozen=True)
 class Wanted:
-    """The sizes, and how long each is measured: --gpus, --nodes, --steps, --time."""
+    """The sizes, and how they are measured: --gpus, --nodes, --steps, --time, --at-once."""
 
     gpus: list[int] | None
     nodes: list[int]
     steps: int
     time: str
+    at_once: bool
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ _wanted = options.grouped(
         "--steps", type=click.IntRange(min=8), default=200, show_default=True, help=_STEPS
     ),
     click.option("--time", metavar="TIME", default="00:15:00", show_default=True, help=_TIME),
+    click.option("--at-once", is_flag=True, help=_AT_ONCE),
 )
 _steps = options.grouped(
     "steps",
@@ -112,8 +115,8 @@ def command(
     most that the runs can cost is said before they are sent.
 
     The folder of the report is printed. With it instead of JOB, the command shows
-    what has been measured so far, and writes the page anew. With --backend local
-    the runs follow each other on this machine.
+    what has been measured so far, and writes the page anew. Exit code 1 while fewer
+    than two sizes have measured something.
 
     \b
     hpcdl scale mnist_cnn.yaml -c mycluster.yaml --gpus 1,2,4 --dry-run
@@ -174,6 +177,8 @@ def _prepare_all(
             prepared.append((size, scale.prepare_size(short, size, cluster, backend, runs_dir)))
     submissions = [submission for _, submission in prepared]
     scale.require_budget_for(submissions, cluster)
+    if not wanted.at_once:
+        scale.require_no_dependency(submissions[0])
     return job, cluster, prepared
 
 
@@ -198,9 +203,10 @@ def _cost_lines(prepared: Sequence[Prepared], wanted: Wanted) -> list[str]:
         f"{', '.join(sizes)}; about {wanted.steps:,} steps each"
     ]
     if submissions[0].backend == "local":
-        return [*lines, "they follow each other on this machine"]
+        return [*lines, "one after the other on this machine"]
     hours = asked_in_all(submissions)
-    return [*lines, f"up to {wanted.time} each: up to {hours:.2f} GPU-hours together"]
+    order = "at the same time" if wanted.at_once else "one after the other"
+    return [*lines, f"{order}, up to {wanted.time} each: up to {hours:.2f} GPU-hours together"]
 
 
 def _can_all_run(prepared: Sequence[Prepared], cluster: Cluster, is_local: bool) -> bool:
@@ -227,7 +233,8 @@ def _measure(
         click.echo(paths.root)
     code = 0
     for number, (size, submission) in enumerate(prepared):
-        runs[number] = _send(size, submission)
+        before = None if is_local or wanted.at_once or not number else runs[number - 1]
+        runs[number] = _send(size, submission, before)
         _write(paths, name, job, wanted, runs, is_local)
         if is_local:
             code = max(code, _follow(runs[number]))
@@ -252,11 +259,14 @@ def _unsent(prepared: Sequence[Prepared]) -> list[ScaleRun]:
     return [ScaleRun(size.gpus, size.nodes) for size, _ in prepared]
 
 
-def _send(size: ScaleSize, submission: Submission) -> ScaleRun:
-    """Send the run of a size, and say so."""
+def _send(size: ScaleSize, submission: Submission, before: ScaleRun | None) -> ScaleRun:
+    """Send the run of a size, to come after another one if there is one, and say so."""
     from hpcdl.scaling.folder import ScaleRun
+    from hpcdl.submission.scale import after_run
     from hpcdl.submission.send import submit
 
+    if before is not None:
+        submission = after_run(submission, before)
     run = submit(submission, sys.argv)
     jobs = run.job_ids()
     where = f"as job {jobs[0]}" if jobs else "on this machine"
@@ -305,17 +315,16 @@ def _follow_all(paths: ScalePaths) -> int:
 
 def _show(paths: ScalePaths, as_json: bool, to_stderr: bool = False) -> int:
     """Print what was measured, and write the page."""
-    from hpcdl.cli.report import write_page
+    from hpcdl.cli.report import write_page_somewhere
     from hpcdl.report.scale_page import scale_report
     from hpcdl.report.scale_text import plain, text_lines
     from hpcdl.scaling.reading import read_report
 
     report = read_report(paths)
-    page = write_page(paths.page, scale_report(report))
     if as_json:
         click.echo(json.dumps({"folder": str(paths.root), **plain(report)}, indent=2))
     else:
         for line in text_lines(report):
             click.echo(line, err=to_stderr)
-    options.say(f"page: {page}")
-    return 0 if report.verdict.best is not None or not report.verdict.missing else 1
+    options.say(f"page: {write_page_somewhere(paths.page, scale_report(report))}")
+    return 0 if report.verdict.best is not None else 1

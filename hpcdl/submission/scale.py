@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import UserError
 from hpcdl.job import Job
-from hpcdl.scaling.folder import PREFIX, ScalePaths
+from hpcdl.run.after import After
+from hpcdl.scaling.folder import PREFIX, ScalePaths, ScaleRun
 from hpcdl.submission.create import new_run
 from hpcdl.submission.gpu_budget import asked_gpu_hours, require_budget
 from hpcdl.submission.send import Submission, prepare
@@ -101,6 +103,25 @@ def prepare_size(
             "--set cluster.emulate_gpus=true to try the command with parts of the CPU"
         )
     return submission
+
+
+def require_no_dependency(submission: Submission) -> None:
+    """Make sure that runs can wait for each other.
+
+    Raises:
+        UserError: the job waits for another one already.
+    """
+    own = dict(submission.plan.directives).get("dependency")
+    if own is not None:
+        raise UserError(
+            f"slurm.dependency is {own!r}, and the runs of hpcdl scale wait for each other; "
+            "expected none: take it out, or say --at-once"
+        )
+
+
+def after_run(submission: Submission, before: ScaleRun) -> Submission:
+    """The same, to begin when another run has ended in any way."""
+    return replace(submission, after=[*submission.after, After(Path(before.folder), True)])
 
 
 def require_budget_for(submissions: Sequence[Submission], cluster: Cluster) -> None:

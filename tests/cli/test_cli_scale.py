@@ -44,7 +44,7 @@ def test_dry_run_tells_the_cost(scale, folder):
 
     assert answer.code == 0, answer.err
     assert "3 short runs of small-scale, with GPUs: 1, 2, 4; about 200 steps each" in answer.err
-    assert "up to 00:10:00 each: up to 1.17 GPU-hours together" in answer.err
+    assert "one after the other, up to 00:10:00 each: up to 1.17 GPU-hours together" in answer.err
     assert "nothing was sent" in answer.err
     assert not (folder / "runs").exists()
 
@@ -63,6 +63,7 @@ def test_dry_run_tells_the_cost(scale, folder):
         (("--gpus", "1,2", "--time", "soon"), "expected a time"),
         (("--gpus", "1,2", "--set", "cluster.budget_gpu_hours=0.5"), "budget_gpu_hours"),
         (("--gpus", "1,2", "--set", "train.batch_size=1"), "batch_size"),
+        (("--gpus", "1,2", "--set", "slurm.dependency=afterok:7"), "or say --at-once"),
     ],
 )
 def test_refused_before_anything_is_made(scale, folder, words, message):
