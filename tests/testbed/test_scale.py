@@ -24,7 +24,8 @@ def test_runs_wait_for_each_other(bed: Bed) -> None:
         waits_for = bed.run("squeue", "-h", "-j", second.job_id, "-o", "%E").stdout
         shown = bed.run("hpcdl", "scale", folder, check=False)
     finally:
-        bed.run("hpcdl", "cancel", first.path, second.path)
+        for run in (second, first):  # else the end of the first one starts the second
+            bed.run("hpcdl", "cancel", run.path)
 
     assert f"afterany:{first.job_id}" in waits_for
     assert "one after the other, up to 00:15:00 each: up to 0.75 GPU-hours together" in done.stderr
