@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +16,7 @@ from hpcdl.text import hpcdl_command
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.job import Job
-    from hpcdl.scaling.folder import ScalePaths, ScaleRun
+    from hpcdl.scaling.folder import ScalePaths, ScaleRecord, ScaleRun
     from hpcdl.submission.scale import ScaleSize
     from hpcdl.submission.send import Submission
 
@@ -147,7 +147,7 @@ def command(
     require_backend(prepared[0][1])
     if not steps.no_check and not _can_all_run(prepared, cluster, backend == "local"):
         return 2
-    return _measure(job_name, job, wanted, prepared, steps)
+    return _measure(_record_of(job_name, job, wanted, settings.sets), wanted, prepared, steps)
 
 
 def _prepare_all(
@@ -158,8 +158,6 @@ def _prepare_all(
     runs_dir: str | None,
 ) -> tuple[Job, Cluster, list[Prepared]]:
     """The whole job, the profile, and the short run of each size. Nothing is written to disk."""
-    from dataclasses import replace
-
     from hpcdl.job import load_job
     from hpcdl.submission import scale
 
@@ -220,7 +218,7 @@ def _can_all_run(prepared: Sequence[Prepared], cluster: Cluster, is_local: bool)
 
 
 def _measure(
-    name: str, job: Job, wanted: Wanted, prepared: Sequence[Prepared], steps: Steps
+    record: ScaleRecord, wanted: Wanted, prepared: Sequence[Prepared], steps: Steps
 ) -> int:
     """Send the runs, write down which they are, and show what came out if it is known then."""
     from hpcdl.submission.scale import new_folder
@@ -228,14 +226,14 @@ def _measure(
     is_local = prepared[0][1].backend == "local"
     paths = new_folder(prepared[0][1])
     runs = _unsent(prepared)
-    _write(paths, name, job, wanted, runs, is_local)
+    replace(record, runs=runs).write(paths)
     if not steps.as_json:
         click.echo(paths.root)
     code = 0
     for number, (size, submission) in enumerate(prepared):
         before = None if is_local or wanted.at_once or not number else runs[number - 1]
         runs[number] = _send(size, submission, before)
-        _write(paths, name, job, wanted, runs, is_local)
+        replace(record, runs=runs).write(paths)
         if is_local:
             code = max(code, _follow(runs[number]))
             if code == _LEFT:
@@ -274,22 +272,19 @@ def _send(size: ScaleSize, submission: Submission, before: ScaleRun | None) -> S
     return ScaleRun(size.gpus, size.nodes, str(run.paths.root))
 
 
-def _write(
-    paths: ScalePaths,
-    name: str,
-    job: Job,
-    wanted: Wanted,
-    runs: Sequence[ScaleRun],
-    is_local: bool,
-) -> None:
+def _record_of(name: str, job: Job, wanted: Wanted, sets: Sequence[str]) -> ScaleRecord:
+    """What is compared, before any run is sent."""
     from hpcdl.scaling.folder import ScaleRecord
-    from hpcdl.submission.scale import passes_of
+    from hpcdl.submission.scale import measured_sets, passes_of
 
-    per_gpu = job.train.batch_size_per_gpu if job.train else None
-    record = ScaleRecord(
-        job.name, name, passes_of(job), per_gpu, wanted.steps, is_local, list(runs)
+    return ScaleRecord(
+        job=job.name,
+        source=name,
+        passes=passes_of(job),
+        per_gpu=job.train.batch_size_per_gpu if job.train else None,
+        sets=measured_sets(sets),
+        steps=wanted.steps,
     )
-    record.write(paths)
 
 
 def _follow(run: ScaleRun) -> int:

@@ -175,8 +175,8 @@ class TrainSpec:
         since="0.5.0",
         ge=1,
     )
-    time_input: bool = setting(
-        "measure after the training how fast its images come without the model, for hpcdl scale",
+    time_parts: bool = setting(
+        "measure after the training its input and its all-reduce, each alone, for hpcdl scale",
         False,
         since="0.5.0",
     )

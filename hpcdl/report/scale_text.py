@@ -7,9 +7,10 @@ from typing import Any
 
 from hpcdl.contract.tables import aligned
 from hpcdl.formats import MISSING, percent, seconds
+from hpcdl.scaling.parts import seconds_of_parts
 from hpcdl.scaling.reading import ScaleReport
+from hpcdl.scaling.sentences import size_text
 from hpcdl.scaling.sizes import Size
-from hpcdl.scaling.verdict import size_text
 
 HEADINGS = (
     "size",
@@ -18,8 +19,9 @@ HEADINGS = (
     "efficiency",
     "input alone",
     "lost to input",
+    "to all-reduce",
     "to the rest",
-    "to saving, at most",
+    "to saving",
     "start",
     "whole job",
     "GPU-hours",
@@ -58,7 +60,8 @@ def plain(report: ScaleReport) -> dict[str, Any]:
         values = asdict(size)
         measured = values.pop("measured")
         measured["images_per_s"] = size.measured.rate
-        sizes.append({**measured, **values, "pays": size.pays, "clear": size.is_clear})
+        values.update(pays=size.pays, clear=size.is_clear, parts_s=seconds_of_parts(size))
+        sizes.append({**measured, **values})
     best = None
     if verdict.best is not None:
         best = {"gpus": verdict.best.measured.gpus, "nodes": verdict.best.measured.nodes}
@@ -85,6 +88,7 @@ def _row(size: Size) -> list[str]:
         percent(size.efficiency, 0),
         MISSING if measured.input_rate is None else f"{measured.input_rate:,.0f}",
         percent(size.input_lost, 0),
+        percent(size.all_reduce_lost, 0),
         percent(size.other_lost, 0),
         percent(size.save_lost, 1),
         seconds(measured.start_s),

@@ -62,8 +62,8 @@ class ScaleRecord:
         passes: how often the whole job trains on all rows, of which the runs are a short part; 0
             if that is not known.
         per_gpu: rows of a step on each GPU, if the batch grows with the GPUs; else None.
+        sets: the ``key=value`` texts of data, model and train with which the job was measured.
         steps: the steps of a run.
-        is_local: whether the runs are on this machine without SLURM.
         runs: the run of each size.
     """
 
@@ -71,9 +71,9 @@ class ScaleRecord:
     source: str
     passes: float
     per_gpu: int | None
+    sets: Sequence[str]
     steps: int
-    is_local: bool
-    runs: Sequence[ScaleRun]
+    runs: Sequence[ScaleRun] = ()
 
     @classmethod
     def read(cls, paths: ScalePaths) -> ScaleRecord:
@@ -99,8 +99,8 @@ class ScaleRecord:
             value["source"],
             value["passes"],
             value["per_gpu"],
+            value["sets"],
             value["steps"],
-            value["is_local"],
             runs,
         )
 
@@ -116,7 +116,13 @@ class ScaleRecord:
         try:
             paths.root.mkdir(parents=True, exist_ok=True)
             write_json(
-                paths.record, {**vars(self), "runs": runs, "schema_version": _SCHEMA_VERSION}
+                paths.record,
+                {
+                    **vars(self),
+                    "sets": list(self.sets),
+                    "runs": runs,
+                    "schema_version": _SCHEMA_VERSION,
+                },
             )
         except OSError as error:
             raise refusal(
@@ -130,8 +136,8 @@ _RECORD = kinds.object_with(
         "source": kinds.text,
         "passes": kinds.amount,
         "per_gpu": kinds.or_none(kinds.whole),
+        "sets": kinds.list_of(kinds.text),
         "steps": kinds.whole,
-        "is_local": kinds.flag,
         "runs": kinds.list_of(
             kinds.object_with({"gpus": kinds.whole, "nodes": kinds.whole, "folder": kinds.text})
         ),

@@ -15,8 +15,10 @@ from hpcdl.run.device_samples import Sample, read_devices
 from hpcdl.run.device_summary import summary_of
 from hpcdl.run.paths import RunPaths
 from hpcdl.scaling.folder import ScalePaths, ScaleRecord, ScaleRun
+from hpcdl.scaling.sentences import Setting
 from hpcdl.scaling.sizes import Measured, Whole
-from hpcdl.scaling.verdict import Setting, Verdict, judge
+from hpcdl.scaling.verdict import Verdict, judge
+from hpcdl.text import hpcdl_command
 
 _FEWEST_EPOCHS = 2  # the first one also traces the graph and fills caches
 _SAVE_EVERY_S = 300.0
@@ -49,7 +51,9 @@ def read_report(paths: ScalePaths) -> ScaleReport:
     """
     record = ScaleRecord.read(paths)
     whole, is_emulated = read_whole(record), are_emulated(record)
-    setting = Setting(record.per_gpu, is_emulated, _read_again(record))
+    setting = Setting(
+        record.per_gpu, is_emulated, _read_again(record), tuple(record.sets), record.steps
+    )
     verdict = judge(read_measured(record), whole, setting)
     return ScaleReport(paths, record, whole, is_emulated, verdict)
 
@@ -103,19 +107,38 @@ def _result_of(paths: RunPaths) -> dict[str, Any]:
 
 def _measured(run: ScaleRun) -> Measured:
     if not run.folder:
-        return Measured(run.gpus, run.nodes, problem="it was not sent")
+        return Measured(run.gpus, run.nodes, problem="its run was not sent")
     try:
         status = Run(run.folder).status()
     except RunError:
         return Measured(run.gpus, run.nodes, problem=f"its run {run.folder} is gone")
     if status.state != states.DONE:
         cause = f", {status.cause}" if status.cause else ""
-        return Measured(run.gpus, run.nodes, problem=f"its run is {status.state}{cause}")
+        problem = f"its run is {status.state}{cause}"
+        if status.state not in (states.QUEUED, states.RUNNING):
+            problem += f"; why, tells: {hpcdl_command('result', run.folder)}"
+        return Measured(run.gpus, run.nodes, problem=problem)
     paths = RunPaths(Path(run.folder))
-    epochs = [row for row in records.epochs(paths) if _is_usable(row)]
+    epochs = _whole_epochs(paths)
     if len(epochs) < _FEWEST_EPOCHS:
         return Measured(run.gpus, run.nodes, problem="its run has no epoch after the first one")
     return _of_epochs(run, paths, epochs)
+
+
+def _whole_epochs(paths: RunPaths) -> list[dict[str, Any]]:
+    """The first epoch, and those after it in which no attempt began.
+
+    An attempt traces the graph anew in the epoch that it goes on with.
+    """
+    epochs = [row for row in records.epochs(paths) if _is_usable(row)]
+    begins = [event.time for event in records.read_attempts(paths) if event.is_start]
+    whole, before = epochs[:1], epochs[:1]
+    for epoch in epochs[1:]:
+        since = before[-1]["time"]
+        if not any(since < begin <= epoch["time"] for begin in begins if begin is not None):
+            whole.append(epoch)
+        before.append(epoch)
+    return whole
 
 
 def _is_usable(epoch: dict[str, Any]) -> bool:
@@ -148,9 +171,11 @@ def _of_epochs(run: ScaleRun, paths: RunPaths, epochs: Sequence[dict[str, Any]])
         start_parts=parts,
         save_s=save_s,
         input_rate=timing.get("input_images_per_s") or None,
+        all_reduce_s=timing.get("all_reduce_s") or None,
         gpu_use_percent=summary.gpu_use_percent,
         cpus_busy=summary.cpus_busy,
         cpus=devices.cpus or records.plan(paths).get("cpus", 0),
+        epoch_s=statistics.median(row["seconds"] for row in later),
         seconds=timing.get("total_s", 0.0),
     )
 

@@ -22,10 +22,12 @@ class Measured:
         start_s: seconds from the start of the job to full speed.
         start_parts: seconds of the parts of that, by name.
         input_rate: images a second that the input brings without the model.
+        all_reduce_s: seconds in which all GPUs add up the gradients of a step, without the model.
         save_s: seconds for which a checkpoint held the training up.
         gpu_use_percent: the share of time in which a GPU computed anything, after the first epoch.
         cpus_busy: how many CPUs were busy meanwhile.
         cpus: how many CPUs it had on a node.
+        epoch_s: seconds of an epoch after the first one.
         seconds: how long the run took.
         problem: why the run measured nothing; "" if it did.
     """
@@ -38,9 +40,11 @@ class Measured:
     start_parts: Mapping[str, float] = field(default_factory=dict)
     save_s: float | None = None
     input_rate: float | None = None
+    all_reduce_s: float | None = None
     gpu_use_percent: float | None = None
     cpus_busy: float | None = None
     cpus: int = 0
+    epoch_s: float = 0.0
     seconds: float = 0.0
     problem: str = ""
 
@@ -87,7 +91,9 @@ class Size:
             comparison with the largest smaller size that pays.
         gain_range: the least and the most that it may be, by the epochs that lie farthest apart.
         input_lost: the share that is lost to input: of it at least, if the input was measured.
-        other_lost: the rest of what is lost.
+        all_reduce_lost: the share that is lost to adding up gradients, at most: part of it may be
+            done while others are computed.
+        other_lost: the rest of what is lost. With the efficiency, the three add up to 1.
         save_lost: the share of the time that saving checkpoints takes.
         whole_s: seconds of the whole job at this size.
     """
@@ -98,6 +104,7 @@ class Size:
     gain: float | None = None
     gain_range: tuple[float, float] | None = None
     input_lost: float | None = None
+    all_reduce_lost: float | None = None
     other_lost: float | None = None
     save_lost: float | None = None
     whole_s: float | None = None
@@ -110,8 +117,10 @@ class Size:
     @property
     def is_clear(self) -> bool:
         """Whether the epochs lie so close together that it is clear whether it pays."""
-        if self.gain_range is None:
+        if self.gain is None:
             return True
+        if self.gain_range is None:
+            return False
         least, most = self.gain_range
         return least >= ENOUGH_GAIN or most < ENOUGH_GAIN
 
@@ -152,24 +161,42 @@ def _size(one: Measured, smaller: Sequence[Size], whole: Whole | None) -> Size:
     speed_up = one.rate / first.rate
     efficiency = speed_up * first.all_gpus / one.all_gpus
     gain, gain_range = _gain(one, before)
-    input_lost, other_lost = _lost(one, first, efficiency)
+    input_lost = _lost_to_input(one, first, efficiency)
+    all_reduce_lost = _lost_to_all_reduce(one, efficiency, input_lost or 0.0)
+    other_lost = max(0.0, 1 - efficiency) - (input_lost or 0.0) - (all_reduce_lost or 0.0)
     return Size(
-        one, speed_up, efficiency, gain, gain_range, input_lost, other_lost, save_lost, whole_s
+        measured=one,
+        speed_up=speed_up,
+        efficiency=efficiency,
+        gain=gain,
+        gain_range=gain_range,
+        input_lost=input_lost,
+        all_reduce_lost=all_reduce_lost,
+        other_lost=max(0.0, other_lost),
+        save_lost=save_lost,
+        whole_s=whole_s,
     )
 
 
 def _gain(one: Measured, before: Measured) -> tuple[float | None, tuple[float, float] | None]:
-    """What more GPUs brought of what they would bring without a loss, and its range."""
+    """What more GPUs brought of what they would bring without a loss, and its range.
+
+    With one epoch of each nothing tells how far they may lie apart: there is no range.
+    """
     growth = one.all_gpus / before.all_gpus - 1
-    if not growth:  # as many GPUs on more nodes: they pay if they are not slower
-        return (1.0 if one.rate > before.rate else 0.0), None
+    if not growth:  # as many GPUs on more nodes: they pay if they are faster
+        apart = min(one.rates) > max(before.rates) or max(one.rates) < min(before.rates)
+        gain = 1.0 if one.rate > before.rate else 0.0
+        return gain, ((gain, gain) if apart else None)
+    if min(len(one.rates), len(before.rates)) < 2:
+        return (one.rate / before.rate - 1) / growth, None
     least = (min(one.rates) / max(before.rates) - 1) / growth
     most = (max(one.rates) / min(before.rates) - 1) / growth
     return (one.rate / before.rate - 1) / growth, (least, most)
 
 
-def _lost(one: Measured, first: Measured, efficiency: float) -> tuple[float | None, float | None]:
-    """The shares that are lost to waiting for input, and to all else.
+def _lost_to_input(one: Measured, first: Measured, efficiency: float) -> float | None:
+    """The share that is lost to waiting for input.
 
     A training cannot be faster than its input. If the input alone is too slow for the growth in
     GPUs, what it lacks is lost to it, whatever else is lost.
@@ -179,16 +206,24 @@ def _lost(one: Measured, first: Measured, efficiency: float) -> tuple[float | No
     host: for its input, or for the next kernel.
     """
     if efficiency >= 1:
-        return 0.0, 0.0
+        return 0.0
     if one.input_rate:
         reachable = one.input_rate * first.all_gpus / (first.rate * one.all_gpus)
-        input_lost = min(max(0.0, 1 - reachable), 1 - efficiency)
-        return input_lost, 1 - efficiency - input_lost
+        return min(max(0.0, 1 - reachable), 1 - efficiency)
     if not one.gpu_use_percent or not first.gpu_use_percent:
-        return None, None
+        return None
     waits = 1 - one.gpu_use_percent / first.gpu_use_percent
-    input_lost = min(max(0.0, waits), 1 - efficiency)
-    return input_lost, 1 - efficiency - input_lost
+    return min(max(0.0, waits), 1 - efficiency)
+
+
+def _lost_to_all_reduce(one: Measured, efficiency: float, input_lost: float) -> float | None:
+    """The share of a step in which gradients are added up, at most all that input does not lose."""
+    if efficiency >= 1:
+        return 0.0
+    if not one.all_reduce_s or not one.batch_rows:
+        return None
+    step_s = one.batch_rows / one.rate
+    return min(one.all_reduce_s / step_s, 1 - efficiency - input_lost)
 
 
 def _save_lost(one: Measured, whole: Whole) -> float | None:

@@ -19,6 +19,7 @@ from hpcdl.submission.send import Submission, prepare
 _SUFFIX = "-scale"  # under the job's own name they would count as its earlier runs
 _LONGEST = 90  # of a name, so that there is room for it
 _EPOCHS = 4  # the first one warms up, the others are measured
+_MEASURED = ("data.", "model.", "train.")
 # What takes time and says nothing about the speed of the training
 _LEFT_OUT = (
     "train.early_stopping=null",
@@ -63,7 +64,7 @@ def short_sets(job: Job, steps: int) -> list[str]:
             "known; expected a job with data, model and train"
         )
     sets = [f"train.epochs={_EPOCHS}", f"train.steps_per_epoch={math.ceil(steps / _EPOCHS)}"]
-    sets.append("train.time_input=true")
+    sets.append("train.time_parts=true")
     sets.append(f"name={job.name[:_LONGEST]}{_SUFFIX}")
     schedule = job.train.schedule
     if schedule is not None and schedule.name == "plateau":  # it looks at validation
@@ -85,6 +86,14 @@ def passes_of(job: Job) -> float:
     if train.cross_validation:
         return float(train.epochs * (train.cross_validation - 1))
     return train.epochs * (1 - data.validation_split)
+
+
+def measured_sets(sets: Sequence[str]) -> list[str]:
+    """Those of the user's ``key=value`` texts that a recommendation must repeat.
+
+    What the speed depends on; not the place, nor settings that may hold a secret.
+    """
+    return [text for text in sets if text.startswith(_MEASURED)]
 
 
 def prepare_size(

@@ -31,6 +31,7 @@ from hpcdl.trainer.fit.adversarial import adversary_of
 from hpcdl.trainer.fit.best import Best, choose_best, restored
 from hpcdl.trainer.fit.cross_validation import cross_validate
 from hpcdl.trainer.fit.evaluation import Evaluator
+from hpcdl.trainer.fit.gradient_sums import gradient_sum_s
 from hpcdl.trainer.fit.input_speed import input_images_per_s
 from hpcdl.trainer.fit.last_batch import warning_of_last_batch
 from hpcdl.trainer.fit.loop import Training
@@ -371,10 +372,10 @@ def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
     state = Training(stepper, run_dir, Saver(checkpoints, run.saving), validate, best).run()
     for name in ("train_s", "saves", "save_blocked_s"):
         timing[name] = state[name]
-    if run.train.time_input and isinstance(source, Source):  # others compute features
-        run_dir.heartbeat(phase="reading")
+    if run.train.time_parts:
+        run_dir.heartbeat(phase="measuring")
         with guard():
-            timing["input_images_per_s"] = input_images_per_s(data, strategy, run.train)
+            _time_parts(session, stepper.model, data)
 
     if best is not None:
         best.tell(state)
@@ -382,6 +383,14 @@ def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
         checkpoints.assign_best()
         say("from here on with the weights of epoch {}".format(state["best"]["epoch"]))
     return Fitted(state, state["step"] // stepper.steps_per_epoch)
+
+
+def _time_parts(session: Session, model: Any, data: TrainingData) -> None:
+    """Measure what a training waits for, each part alone."""
+    strategy, timing = session.strategy, session.timing
+    timing["all_reduce_s"] = gradient_sum_s(model, strategy)
+    if isinstance(data.source, Source):  # others compute features
+        timing["input_images_per_s"] = input_images_per_s(data, strategy, session.run.train)
 
 
 def _best(session: Session, model: RunModel, first_epoch: int) -> Optional[Best]:

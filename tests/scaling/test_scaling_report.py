@@ -56,7 +56,7 @@ def test_json_holds_all_figures(cli, tmp_path):
     assert value["set"] == "--set resources.gpus=2"
     assert [size["gpus"] for size in value["sizes"]] == [1, 2, 4]
     assert value["sizes"][2]["images_per_s"] == pytest.approx(2100)
-    assert value["missing"] == ["8 GPUs: it was not sent"]
+    assert value["missing"] == ["8 GPUs: its run was not sent"]
 
 
 def test_moved_folders_are_still_found(cli, tmp_path):
@@ -66,7 +66,7 @@ def test_moved_folders_are_still_found(cli, tmp_path):
 
     assert answer.code == 0, answer.err
     assert "recommended: --set resources.gpus=2" in answer.out
-    assert "To what is not known" in answer.out, "without samples"
+    assert "What of it is lost to input is not known" in answer.out, "without samples"
 
 
 def test_failed_and_removed_runs_are_named(cli, tmp_path):
@@ -131,5 +131,7 @@ def test_page_fits_each_width(browser, tmp_path, width):
     assert browser.value("document.scripts.length") == 0
     assert (browser.complaints(), browser.requests()) == ([], [])
     drawn = browser.value("[...document.querySelectorAll('figure h3')].map(h => h.innerText)")
-    assert drawn[:3] == ["Images a second", "Efficiency", "What is lost"]
-    assert "Start" in drawn and "GPU-hours of the whole job" in drawn
+    assert drawn[:3] == ["Images a second", "Efficiency", "Start"]
+    assert drawn[-1] == "GPU-hours of the whole job"
+    widths = "[...document.querySelectorAll('.bar-of-time svg')].map(bar => bar.children.length)"
+    assert browser.value(widths) == [7, 7, 7], "a title, and six parts of each size's time"

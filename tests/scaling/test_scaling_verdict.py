@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from hpcdl.scaling.parts import (
+    ALL_REDUCE,
+    INPUT,
+    PARTS,
+    REST,
+    START,
+    USEFUL,
+    seconds_of_parts,
+)
+from hpcdl.scaling.sentences import Setting
 from hpcdl.scaling.sizes import Measured, Whole, best_of, sizes_of
-from hpcdl.scaling.verdict import Setting, judge
+from hpcdl.scaling.verdict import judge
 
 WHOLE = Whole(rows=60_000, passes=10, save_every_s=300.0)
 
@@ -65,9 +75,9 @@ def test_nodes_count_as_gpus():
         ((80, 80), 0.0, 0.4),
         ((80, 90), 0.0, 0.4),  # NCCL's kernels keep it busy
         ((90, 30), 0.4, 0.0),  # no more than is lost at all
-        ((None, 60), None, None),
-        ((80, None), None, None),
-        ((0, 0), None, None),
+        ((None, 60), None, 0.4),
+        ((80, None), None, 0.4),
+        ((0, 0), None, 0.4),
     ],
 )
 def test_loss_is_told_by_idle_gpus(use, input_lost, other_lost):
@@ -79,7 +89,7 @@ def test_loss_is_told_by_idle_gpus(use, input_lost, other_lost):
     )
 
     assert four.input_lost == (None if input_lost is None else pytest.approx(input_lost))
-    assert four.other_lost == (None if other_lost is None else pytest.approx(other_lost))
+    assert four.other_lost == pytest.approx(other_lost), "the rest is what is left"
 
 
 @pytest.mark.parametrize(
@@ -96,16 +106,23 @@ def test_loss_is_told_by_input_alone(input_rate, input_lost, other_lost):
 
 
 def test_input_alone_is_in_sentences():
-    slow = judge([measured(1, 100), measured(4, 240, input_rate=260)], WHOLE, Setting(per_gpu=128))
-    fast = judge([measured(1, 100), measured(4, 240, input_rate=900)], WHOLE, Setting(per_gpu=128))
+    weak = Setting(per_gpu=128)
+    large = {"batch_rows": 512, "all_reduce_s": 0.16}  # of a step that takes 2.13 s
+    slow = judge([measured(1, 100), measured(4, 240, input_rate=260, **large)], WHOLE, weak)
+    fast = judge([measured(1, 100), measured(4, 240, input_rate=900, **large)], WHOLE, weak)
     waits = judge([measured(1, 100, input_rate=105), measured(2, 190)], WHOLE, Setting())
 
     text = " ".join(slow.sentences).replace("\xa0", " ")
     assert "brings 260 images/s there, but 400 would be needed without a loss" in text
-    assert "at least 35 % are lost to input (measured), up to 5 % to adding up" in text
+    assert (
+        "at least 35 % are lost to input (measured). Adding up the gradients takes 160 ms" in text
+    )
+    assert "alone (measured) of a step of 2,133 ms: at most 5 %. The rest, 0 %, goes to" in text
     assert [change.options for change in slow.changes] == [""], "they are in memory already"
     assert slow.changes[0].text.startswith("Feed the GPUs faster")
-    assert "it is lost to adding up the gradients" in " ".join(fast.sentences)
+    text = " ".join(fast.sentences).replace("\xa0", " ")
+    assert "nothing needs to be lost to it (measured)" in text
+    assert "at most 8 %. The rest, 32 %, goes to waiting for the slowest GPU" in text
     assert [change.options for change in fast.changes] == ["--set train.batch_size_per_gpu=256"]
     assert "1 GPU, the smallest size, waits for its input already" in " ".join(waits.sentences)
 
@@ -119,6 +136,48 @@ def test_whole_job_in_time_and_gpu_hours():
     assert four.whole_s == 90 + 1500 / 0.5
     assert four.whole_gpu_hours == pytest.approx(4 * 3090 / 3600)
     assert (eight.whole_s, eight.whole_gpu_hours) == (None, None), "its start is not known"
+
+
+def test_parts_add_up_to_the_whole_job():
+    values = {"input_rate": 260, "all_reduce_s": 0.02, "save_s": 30.0, "start_s": 50.0}
+    sizes = sizes_of([measured(1, 100, start_s=60), measured(4, 240, **values)], WHOLE)
+
+    for size in sizes:
+        assert sum(seconds_of_parts(size).values()) == pytest.approx(size.whole_s)
+    assert seconds_of_parts(sizes[0]) == {**dict.fromkeys(PARTS, 0.0), USEFUL: 6000, START: 60}
+    parts = seconds_of_parts(sizes[1])
+    assert parts[USEFUL] == pytest.approx(1500), "a quarter of the smallest size's"
+    assert parts[INPUT] == pytest.approx(2500 * 0.35)
+    assert parts[ALL_REDUCE] == pytest.approx(2500 * 0.02 * 240 / 128)
+    assert parts[REST] > 0
+
+
+def test_sureness_follows_from_the_epochs():
+    def how_sure(one: Measured, two: Measured, steps: int = 200) -> str:
+        sentences = judge([one, two], WHOLE, Setting(steps=steps)).sentences
+        return " ".join(sentences[1:3]).replace("\xa0", " ")
+
+    wide = how_sure(measured(1, 100), measured(2, 0, rates=[120, 160, 190]))
+    single = how_sure(measured(1, 100), measured(2, 180, rates=[180]), steps=800)
+    short = how_sure(measured(1, 100, epoch_s=0.5), measured(2, 190, epoch_s=3))
+    all_rows = how_sure(measured(1, 100, epoch_s=0.5), measured(2, 190), steps=1876)
+
+    assert wide.startswith("Whether 2 GPUs pay is not clear: the epochs of a run differ by up to")
+    assert "44 %. Measure longer: --steps 1000." in wide
+    assert single.startswith("How sure this is cannot be told: only one epoch of 2 GPUs counts.")
+    assert "--steps 3200" in single
+    assert short.startswith("This is clear, as far as one run of each size tells")
+    assert "An epoch of 1 GPU took only 0.50 s: too short to rely on" in short
+    assert "--steps 1876." in short, "all rows four times"
+    assert "with all rows: too short to rely on" in all_rows
+
+
+def test_unlike_batches_are_not_compared():
+    ones = [measured(1, 100), measured(2, 300, batch_rows=512)]
+    verdict = judge(ones, WHOLE, Setting())
+
+    assert (verdict.best, verdict.options, verdict.changes) == (None, "", [])
+    assert "(rows: 128 with 1 GPU, 512 with 2 GPUs)" in verdict.sentences[0]
 
 
 def test_uneven_epochs_leave_it_open():
@@ -135,7 +194,7 @@ def test_uneven_epochs_leave_it_open():
         # the fixed batch is cut into small parts
         ([measured(1, 100), measured(4, 160)], Setting(), ["--set train.batch_size_per_gpu=128"]),
         (
-            [measured(1, 100), measured(4, 160, batch_rows=64)],
+            [measured(1, 100, batch_rows=16), measured(4, 160, batch_rows=64)],
             Setting(per_gpu=16),
             ["--set train.batch_size_per_gpu=32"],
         ),
@@ -164,7 +223,9 @@ def test_changes_fit_the_loss(ones, setting, options):
 
 def test_sentences_tell_measured_from_inferred():
     ones = [measured(1, 100, gpu_use_percent=80.0), measured(4, 160, gpu_use_percent=60.0)]
-    strong, weak = judge(ones, WHOLE, Setting()), judge(ones, WHOLE, Setting(per_gpu=128))
+    strong = judge(ones, WHOLE, Setting())
+    grown = [ones[0], measured(4, 160, gpu_use_percent=60.0, batch_rows=512)]
+    weak = judge(grown, WHOLE, Setting(per_gpu=128, sets=["model.dense=[8, 4]"]))
     unknown = judge([measured(1, 100), measured(4, 160)], WHOLE, Setting(is_emulated=True))
 
     text = " ".join(strong.sentences).replace("\xa0", " ")
@@ -172,11 +233,13 @@ def test_sentences_tell_measured_from_inferred():
     assert text.startswith("Take 1 GPU. 4 GPUs do not pay: the added GPUs bring 20 % of")
     assert "128 rows (strong scaling)" in text
     assert "4 GPUs lose 60 % (measured)" in text
-    assert "about 25 % go to waiting for input or the host, and 35 % to adding up" in text
+    assert "about 25 % go to waiting for input or the host (inferred)" in text
+    assert "The rest, 35 %, goes to adding up the gradients, steps that are too small" in text
     assert "(inferred)" in text
-    assert "weak scaling" in weak.sentences[1]
+    assert weak.options == "--set 'model.dense=[8, 4]' --set resources.gpus=1"
+    assert "weak scaling" in weak.sentences[2]
     assert "CPU devices stood in" in unknown.sentences[0]
-    assert "To what is not known" in " ".join(unknown.sentences)
+    assert "What of it is lost to input is not known" in " ".join(unknown.sentences)
 
 
 def test_sizes_that_measured_nothing_are_named():

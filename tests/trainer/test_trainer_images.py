@@ -72,7 +72,7 @@ def test_folder_run_equals_array_run(make_run, run_trainer, arrays):
         ordered[f"x_{part}"], ordered[f"y_{part}"] = by_class(
             arrays[f"x_{part}"], arrays[f"y_{part}"]
         )
-    train = replace(TRAIN, time_input=True)
+    train = replace(TRAIN, time_parts=True)
     plain, files = (
         make_run(train=train),
         make_run(train=train, data=DataSpec(path="set", color="grey", cache="none")),

@@ -197,7 +197,8 @@ def test_wide_bound_changes_nothing(make_training):
 
 @tensorflow_run
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_timing_of_input_trains_nothing(make_training, replicas):
+def test_timing_of_parts_trains_nothing(make_training, replicas):
+    from hpcdl.trainer.fit.gradient_sums import gradient_sum_s
     from hpcdl.trainer.fit.input_speed import input_images_per_s
 
     training = make_training(SMALL, TRAIN, replicas, augment=[{"flip": "both"}, {"rotate": 10}])
@@ -205,6 +206,7 @@ def test_timing_of_input_trains_nothing(make_training, replicas):
     stepper = training.stepper
 
     assert input_images_per_s(stepper._data, stepper.strategy, TRAIN) > 0
+    assert (gradient_sum_s(stepper.model, stepper.strategy) > 0) is (replicas > 1)
     for one, other in zip(before, training.weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 

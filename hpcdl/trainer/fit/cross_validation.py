@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _STREAM = 0xF01D5  # keeps these random numbers apart from those of the epochs
-_MEDIANS = ("per_epoch_s", "images_per_s", "input_images_per_s")
+_MEDIANS = ("per_epoch_s", "images_per_s", "input_images_per_s", "all_reduce_s")
 _VALIDATION = "val_"  # the prefix of a metric of the validation rows
 _FEW = 5  # classes that an error names
 _OF_ONE_MODEL = ("explain", "attack")  # parts of a test that are no metrics
