@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcdl.cli import completion, options
-from hpcdl.text import hpcdl_command
+from hpcdl.cli.scale_runs import follow_all, measure, show
 
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.job import Job
-    from hpcdl.scaling.folder import ScalePaths, ScaleRecord, ScaleRun
+    from hpcdl.scaling.folder import ScaleRecord
     from hpcdl.submission.scale import ScaleSize
     from hpcdl.submission.send import Submission
 
@@ -30,7 +28,6 @@ _AT_ONCE = "Let the runs run at the same time. Default: one after the other."
 _WAIT = "Wait until all runs have ended, then show what they measured."
 _DRY_RUN = "Say what would be sent and what it would cost, and send nothing."
 _NO_CHECK = "Send them without checking whether they can run."
-_LEFT = 130  # what `follow` gives when the user leaves by Ctrl-C
 
 
 def _numbers(
@@ -130,8 +127,8 @@ def command(
     if paths is not None:
         if wanted.gpus is not None:
             raise click.UsageError("--gpus goes with a JOB; a FOLDER has its sizes already")
-        code = _follow_all(paths) if steps.wait else 0
-        return max(code, _show(paths, steps.as_json))
+        code = follow_all(paths) if steps.wait else 0
+        return max(code, show(paths, steps.as_json))
     if wanted.gpus is None:
         raise click.UsageError("give the sizes to compare, such as --gpus 1,2,4")
     if len(wanted.gpus) * len(wanted.nodes) < 2:
@@ -147,7 +144,8 @@ def command(
     require_backend(prepared[0][1])
     if not steps.no_check and not _can_all_run(prepared, cluster, backend == "local"):
         return 2
-    return _measure(_record_of(job_name, job, wanted, settings.sets), wanted, prepared, steps)
+    record = _record_of(job_name, job, wanted, settings.sets)
+    return measure(record, prepared, wanted.at_once, steps.wait, steps.as_json)
 
 
 def _prepare_all(
@@ -217,61 +215,6 @@ def _can_all_run(prepared: Sequence[Prepared], cluster: Cluster, is_local: bool)
     return True
 
 
-def _measure(
-    record: ScaleRecord, wanted: Wanted, prepared: Sequence[Prepared], steps: Steps
-) -> int:
-    """Send the runs, write down which they are, and show what came out if it is known then."""
-    from hpcdl.submission.scale import new_folder
-
-    is_local = prepared[0][1].backend == "local"
-    paths = new_folder(prepared[0][1])
-    runs = _unsent(prepared)
-    replace(record, runs=runs).write(paths)
-    if not steps.as_json:
-        click.echo(paths.root)
-    code = 0
-    for number, (size, submission) in enumerate(prepared):
-        before = None if is_local or wanted.at_once or not number else runs[number - 1]
-        runs[number] = _send(size, submission, before)
-        replace(record, runs=runs).write(paths)
-        if is_local:
-            code = max(code, _follow(runs[number]))
-            if code == _LEFT:
-                options.say("the sizes after it are not measured")
-                return code
-    if not is_local and not steps.wait:
-        if steps.as_json:
-            click.echo(json.dumps({"folder": str(paths.root)}, indent=2))
-        options.say(f"look at it with: {hpcdl_command('scale', paths.root, '--wait')}")
-        return 0
-    if not is_local:
-        code = _follow_all(paths)
-    if code == _LEFT:
-        return code
-    return max(code, _show(paths, steps.as_json, to_stderr=not steps.as_json))
-
-
-def _unsent(prepared: Sequence[Prepared]) -> list[ScaleRun]:
-    from hpcdl.scaling.folder import ScaleRun
-
-    return [ScaleRun(size.gpus, size.nodes) for size, _ in prepared]
-
-
-def _send(size: ScaleSize, submission: Submission, before: ScaleRun | None) -> ScaleRun:
-    """Send the run of a size, to come after another one if there is one, and say so."""
-    from hpcdl.scaling.folder import ScaleRun
-    from hpcdl.submission.scale import after_run
-    from hpcdl.submission.send import submit
-
-    if before is not None:
-        submission = after_run(submission, before)
-    run = submit(submission, sys.argv)
-    jobs = run.job_ids()
-    where = f"as job {jobs[0]}" if jobs else "on this machine"
-    options.say(f"resources.gpus={size.gpus}: {where}, {run.paths.root}")
-    return ScaleRun(size.gpus, size.nodes, str(run.paths.root))
-
-
 def _record_of(name: str, job: Job, wanted: Wanted, sets: Sequence[str]) -> ScaleRecord:
     """What is compared, before any run is sent."""
     from hpcdl.scaling.folder import ScaleRecord
@@ -284,42 +227,5 @@ def _record_of(name: str, job: Job, wanted: Wanted, sets: Sequence[str]) -> Scal
         per_gpu=job.train.batch_size_per_gpu if job.train else None,
         sets=measured_sets(sets),
         steps=wanted.steps,
+        names_nodes=wanted.nodes != [1] or job.resources.nodes != 1,
     )
-
-
-def _follow(run: ScaleRun) -> int:
-    from hpcdl.cli.watching import follow
-    from hpcdl.run import Run
-
-    return follow(Run(run.folder))
-
-
-def _follow_all(paths: ScalePaths) -> int:
-    """Follow the runs to their ends, one after the other."""
-    from hpcdl.scaling.folder import ScaleRecord
-
-    codes = [0]
-    for run in ScaleRecord.read(paths).runs:
-        if run.folder:
-            options.say(f"resources.gpus={run.gpus}:")
-            codes.append(_follow(run))
-            if codes[-1] == _LEFT:
-                break
-    return max(codes)
-
-
-def _show(paths: ScalePaths, as_json: bool, to_stderr: bool = False) -> int:
-    """Print what was measured, and write the page."""
-    from hpcdl.cli.report import write_page_somewhere
-    from hpcdl.report.scale_page import scale_report
-    from hpcdl.report.scale_text import plain, text_lines
-    from hpcdl.scaling.reading import read_report
-
-    report = read_report(paths)
-    if as_json:
-        click.echo(json.dumps({"folder": str(paths.root), **plain(report)}, indent=2))
-    else:
-        for line in text_lines(report):
-            click.echo(line, err=to_stderr)
-    options.say(f"page: {write_page_somewhere(paths.page, scale_report(report))}")
-    return 0 if report.verdict.best is not None else 1

@@ -64,6 +64,8 @@ class ScaleRecord:
         per_gpu: rows of a step on each GPU, if the batch grows with the GPUs; else None.
         sets: the ``key=value`` texts of data, model and train with which the job was measured.
         steps: the steps of a run.
+        names_nodes: whether a recommendation must say how many nodes: they were compared, or the
+            job asks for several.
         runs: the run of each size.
     """
 
@@ -73,6 +75,7 @@ class ScaleRecord:
     per_gpu: int | None
     sets: Sequence[str]
     steps: int
+    names_nodes: bool = False
     runs: Sequence[ScaleRun] = ()
 
     @classmethod
@@ -101,6 +104,7 @@ class ScaleRecord:
             value["per_gpu"],
             value["sets"],
             value["steps"],
+            value["names_nodes"],
             runs,
         )
 
@@ -138,6 +142,7 @@ _RECORD = kinds.object_with(
         "per_gpu": kinds.or_none(kinds.whole),
         "sets": kinds.list_of(kinds.text),
         "steps": kinds.whole,
+        "names_nodes": kinds.flag,
         "runs": kinds.list_of(
             kinds.object_with({"gpus": kinds.whole, "nodes": kinds.whole, "folder": kinds.text})
         ),

@@ -52,7 +52,12 @@ def read_report(paths: ScalePaths) -> ScaleReport:
     record = ScaleRecord.read(paths)
     whole, is_emulated = read_whole(record), are_emulated(record)
     setting = Setting(
-        record.per_gpu, is_emulated, _read_again(record), tuple(record.sets), record.steps
+        per_gpu=record.per_gpu,
+        is_emulated=is_emulated,
+        reads_again=_read_again(record),
+        sets=record.sets,
+        steps=record.steps,
+        names_nodes=record.names_nodes,
     )
     verdict = judge(read_measured(record), whole, setting)
     return ScaleReport(paths, record, whole, is_emulated, verdict)

@@ -10,6 +10,7 @@ from hpcdl.formats import percent, seconds, several
 from hpcdl.scaling.sizes import ENOUGH_GAIN, Measured, Size, Whole
 
 _UNEVEN = 0.2  # epochs that lie farther apart than this share of their median
+_TOO_GOOD = 1.1  # an efficiency that more GPUs alone do not bring
 _NEAR = 0.85  # of what its input can bring: a training that fast waits for it
 _MUCH_LOST = 0.1  # a share of the time from here on is worth an advice
 _BUSY = 0.85  # the share of its CPUs at which a program has none left
@@ -29,6 +30,7 @@ class Setting:
         reads_again: whether images are read again in each epoch (data.cache: none).
         sets: the ``key=value`` texts with which the job was measured.
         steps: about how many steps each run trained; 0 if that is not known.
+        names_nodes: whether a recommendation must say how many nodes.
     """
 
     per_gpu: int | None = None
@@ -36,6 +38,7 @@ class Setting:
     reads_again: bool = False
     sets: Sequence[str] = ()
     steps: int = 0
+    names_nodes: bool = False
 
 
 def sentences_of(
@@ -151,11 +154,18 @@ def _how_sure(sizes: Sequence[Size], setting: Setting) -> str:
     single = [size for size in sizes if len(size.measured.rates) < 2]
     unclear = [size for size in sizes if not size.is_clear]
     uneven = [size for size in sizes if size.measured.spread > _UNEVEN]
+    too_fast = [size for size in sizes if size.efficiency > _TOO_GOOD]
     longer = f"--steps {max(_MORE_STEPS, 4 * setting.steps)}"
     if single:
         return (
             f"How sure this is cannot be told: only one epoch of {_named(single)} counts. "
             f"Measure longer: {longer}."
+        )
+    if too_fast:
+        return (
+            f"This is not to be relied on: {_named(too_fast)} are faster than without a loss. "
+            f"Something else slowed {size_text(sizes[0].measured)}, such as files that were read "
+            "for the first time, or other programs on its node. Measure again."
         )
     widest = percent(max(size.measured.spread for size in sizes), 0)
     if unclear:
@@ -163,13 +173,16 @@ def _how_sure(sizes: Sequence[Size], setting: Setting) -> str:
             f"Whether {_named(unclear)} pay is not clear: the epochs of a run differ by up to "
             f"{widest}. Measure longer: {longer}."
         )
-    text = (
+    if uneven:
+        return (
+            f"The advice is the same whichever of the epochs count, but those of {_named(uneven)} "
+            f"differ by up to {widest}: something else slows them at times. Measure again before "
+            "you rely on the figures."
+        )
+    return (
         f"This is clear, as far as one run of each size tells: its epochs differ by up to {widest},"
         " and whichever of them count, the advice is the same."
     )
-    if uneven:
-        text += f" Something else slows those of {_named(uneven)} at times."
-    return text
 
 
 def _short_epochs(sizes: Sequence[Size], whole: Whole | None, setting: Setting) -> list[str]:

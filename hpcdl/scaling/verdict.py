@@ -81,7 +81,7 @@ def judge(measured: Sequence[Measured], whole: Whole | None, setting: Setting) -
 def _options(measured: Measured, setting: Setting) -> str:
     """The options of `hpcdl submit` for a size, with those that it was measured with."""
     texts = [*setting.sets, f"resources.gpus={measured.gpus}"]
-    if measured.nodes > 1:
+    if setting.names_nodes:
         texts.append(f"resources.nodes={measured.nodes}")
     return " ".join(f"--set {shlex.quote(text)}" for text in texts)
 

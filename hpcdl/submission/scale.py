@@ -42,10 +42,7 @@ class ScaleSize:
     @property
     def sets(self) -> list[str]:
         """The size as ``key=value`` texts."""
-        sets = [f"resources.gpus={self.gpus}"]
-        if self.nodes > 1:
-            sets.append(f"resources.nodes={self.nodes}")
-        return sets
+        return [f"resources.gpus={self.gpus}", f"resources.nodes={self.nodes}"]
 
 
 def short_sets(job: Job, steps: int) -> list[str]:

@@ -66,5 +66,5 @@ def write_report(
         if rate:
             write_run(folder, gpus, rate, (uses or {}).get(gpus), **plan)
         runs.append(ScaleRun(gpus, 1, str(folder) if rate else ""))
-    ScaleRecord(job, f"{job}.yaml", 10.0, None, [], 200, runs).write(paths)
+    ScaleRecord(job, f"{job}.yaml", 10.0, None, [], 200, runs=runs).write(paths)
     return paths
