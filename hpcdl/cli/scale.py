@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Prepared = tuple[ScaleSize, Submission]
 
+# What the options of the command say
+_OWN = {"resources.gpus": "--gpus", "resources.nodes": "--nodes", "resources.time": "--time"}
 _GPUS = "GPUs of a node, each number a run: 1,2,4."
 _NODES = "Nodes, each number with each of --gpus. Default: 1."
 _STEPS = "About how many steps each run trains; the first quarter warms up and does not count."
@@ -129,10 +131,7 @@ def command(
             raise click.UsageError("--gpus goes with a JOB; a FOLDER has its sizes already")
         code = follow_all(paths) if steps.wait else 0
         return max(code, show(paths, steps.as_json))
-    if wanted.gpus is None:
-        raise click.UsageError("give the sizes to compare, such as --gpus 1,2,4")
-    if len(wanted.gpus) * len(wanted.nodes) < 2:
-        raise click.UsageError("give at least two sizes to compare, such as --gpus 1,2")
+    _require_sizes(wanted, settings.sets)
     job, cluster, prepared = _prepare_all(job_name, wanted, settings, backend, runs_dir)
     for note in _notes(prepared):
         options.say(note)
@@ -146,6 +145,18 @@ def command(
         return 2
     record = _record_of(job_name, job, wanted, settings.sets)
     return measure(record, prepared, wanted.at_once, steps.wait, steps.as_json)
+
+
+def _require_sizes(wanted: Wanted, sets: Sequence[str]) -> None:
+    """Make sure that there are sizes to compare, said once."""
+    for text in sets:
+        key = text.partition("=")[0].strip()
+        if key in _OWN:
+            raise click.UsageError(f"--set {key} is what {_OWN[key]} says; expected that alone")
+    if wanted.gpus is None:
+        raise click.UsageError("give the sizes to compare, such as --gpus 1,2,4")
+    if len(wanted.gpus) * len(wanted.nodes) < 2:
+        raise click.UsageError("give at least two sizes to compare, such as --gpus 1,2")
 
 
 def _prepare_all(

@@ -11,8 +11,7 @@ from hpcdl.report.page import render
 from hpcdl.report.scale_text import HEADINGS, table_rows
 from hpcdl.scaling.parts import ALL_REDUCE, INPUT, REST, SAVING, START, USEFUL, seconds_of_parts
 from hpcdl.scaling.reading import ScaleReport
-from hpcdl.scaling.sentences import size_text
-from hpcdl.scaling.sizes import Size
+from hpcdl.scaling.sizes import Size, size_text
 
 _LONGER_UNITS = ((60.0, "min"), (3600.0, "h"))
 _FAR = 3  # times what the drawing of images a second needs: more than that would flatten it
@@ -115,7 +114,7 @@ def _parts(sizes: Sequence[Size]) -> list[dict[str, Any]]:
         if not seconds_of:
             continue
         text = size_text(size.measured)
-        cuts = [(part_s, _COLOURS[name]) for name, part_s in seconds_of.items()]
+        cuts = [(part_s or 0.0, _COLOURS[name]) for name, part_s in seconds_of.items()]
         bar = svg.stacked_bar(f"Shares of the whole job's time with {text}", cuts)
         texts = [formats.seconds(part_s) for part_s in seconds_of.values()]
         rows.append({"name": text, "bar": bar, "texts": [*texts, formats.seconds(size.whole_s)]})

@@ -9,8 +9,7 @@ from hpcdl.contract.tables import aligned
 from hpcdl.formats import MISSING, percent, seconds
 from hpcdl.scaling.parts import seconds_of_parts
 from hpcdl.scaling.reading import ScaleReport
-from hpcdl.scaling.sentences import size_text
-from hpcdl.scaling.sizes import Size
+from hpcdl.scaling.sizes import Size, size_text
 
 HEADINGS = (
     "size",
@@ -19,9 +18,9 @@ HEADINGS = (
     "efficiency",
     "input alone",
     "lost to input",
-    "to all-reduce",
-    "to the rest",
-    "to saving",
+    "all-reduce",
+    "the rest",
+    "saving",
     "start",
     "whole job",
     "GPU-hours",

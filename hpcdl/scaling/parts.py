@@ -10,10 +10,12 @@ INPUT, ALL_REDUCE, REST = "lost to input", "lost to all-reduce, at most", "lost 
 PARTS = (USEFUL, INPUT, ALL_REDUCE, REST, SAVING, START)
 
 
-def seconds_of_parts(size: Size) -> dict[str, float]:
-    """Seconds of each part of the whole job, by name; none if its time is not known.
+def seconds_of_parts(size: Size) -> dict[str, float | None]:
+    """Seconds of each part of the whole job, by name; no part if its time is not known.
 
-    Without a loss trains who is as fast on each GPU as the smallest size.
+    A training without a loss is as fast on each GPU as at the smallest size. What is lost in
+    comparison with that is not known of the smallest size itself: None. What is not known of
+    another size is in the rest.
 
     Args:
         size: a size in comparison with the smallest one.
@@ -23,11 +25,10 @@ def seconds_of_parts(size: Size) -> dict[str, float]:
     running_s = size.whole_s - size.measured.start_s
     saving_s = running_s * (size.save_lost or 0.0)
     training_s = running_s - saving_s
-    return {
-        USEFUL: training_s * min(1.0, size.efficiency),
-        INPUT: training_s * (size.input_lost or 0.0),
-        ALL_REDUCE: training_s * (size.all_reduce_lost or 0.0),
-        REST: training_s * (size.other_lost or 0.0),
-        SAVING: saving_s,
-        START: size.measured.start_s,
-    }
+    parts_s: dict[str, float | None] = {USEFUL: training_s * min(1.0, size.efficiency)}
+    shares = {INPUT: size.input_lost, ALL_REDUCE: size.all_reduce_lost, REST: size.other_lost}
+    for name, share in shares.items():
+        parts_s[name] = None if share is None else training_s * share
+    parts_s[SAVING] = None if size.save_lost is None else saving_s
+    parts_s[START] = size.measured.start_s
+    return parts_s

@@ -1,23 +1,18 @@
-"""What the figures of a scaling report say in words: which size to take, and how sure that is."""
+"""What the figures of a scaling report say in words, the most important first."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpcdl.formats import percent, seconds, several
-from hpcdl.scaling.sizes import ENOUGH_GAIN, Measured, Size, Whole
+from hpcdl.formats import percent
+from hpcdl.scaling.sizes import ENOUGH_GAIN, Measured, Size, Whole, size_text
+from hpcdl.scaling.sureness import how_sure
 
-_UNEVEN = 0.2  # epochs that lie farther apart than this share of their median
-_TOO_GOOD = 1.1  # an efficiency that more GPUs alone do not bring
 _NEAR = 0.85  # of what its input can bring: a training that fast waits for it
 _MUCH_LOST = 0.1  # a share of the time from here on is worth an advice
 _BUSY = 0.85  # the share of its CPUs at which a program has none left
 _GOOD_USE_PERCENT = 80.0
-_SHORT_EPOCH_S = 2.0  # one that is shorter tells no speed to rely on
-_ENOUGH_EPOCH_S = 5.0
-_MORE_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,7 @@ def sentences_of(
             "and say nothing about real GPUs."
         )
     sentences.append(_headline(sizes, best))
-    sentences.append(_how_sure(sizes, setting))
-    sentences += _short_epochs(sizes, whole, setting)
+    sentences.append(how_sure(sizes, whole, setting.steps))
     sentences.append(_about_batch(sizes, setting))
     first, last = sizes[0], sizes[-1]
     if first.measured.input_rate and waits_for_input(first):
@@ -71,14 +65,6 @@ def sentences_of(
     if last.efficiency < 1:
         sentences.append(_about_loss(last, first.measured, setting))
     return sentences
-
-
-def size_text(measured: Measured) -> str:
-    """A size in words: 4 GPUs, 2 nodes with 4 GPUs each, the CPU."""
-    gpus = several(measured.gpus, "GPU") if measured.gpus else "the CPU"
-    if measured.nodes == 1:
-        return gpus
-    return f"{several(measured.nodes, 'node')} with {gpus} each"
 
 
 def waits_for_input(size: Size) -> bool:
@@ -123,10 +109,6 @@ def _begins(measured: Measured) -> str:
     return text[0].upper() + text[1:]
 
 
-def _named(sizes: Sequence[Size]) -> str:
-    return " and ".join(size_text(size.measured) for size in sizes)
-
-
 def _headline(sizes: Sequence[Size], best: Size) -> str:
     """Which size to take, and why not the next one."""
     text = f"Take {size_text(best.measured)}"
@@ -147,57 +129,6 @@ def _headline(sizes: Sequence[Size], best: Size) -> str:
         f"{percent(after.gain, 0)} of what they would bring without a loss, and from "
         f"{percent(ENOUGH_GAIN, 0)} on it would pay."
     )
-
-
-def _how_sure(sizes: Sequence[Size], setting: Setting) -> str:
-    """Whether the advice holds whichever of the measured epochs counts."""
-    single = [size for size in sizes if len(size.measured.rates) < 2]
-    unclear = [size for size in sizes if not size.is_clear]
-    uneven = [size for size in sizes if size.measured.spread > _UNEVEN]
-    too_fast = [size for size in sizes if size.efficiency > _TOO_GOOD]
-    longer = f"--steps {max(_MORE_STEPS, 4 * setting.steps)}"
-    if single:
-        return (
-            f"How sure this is cannot be told: only one epoch of {_named(single)} counts. "
-            f"Measure longer: {longer}."
-        )
-    if too_fast:
-        return (
-            f"This is not to be relied on: {_named(too_fast)} are faster than without a loss. "
-            f"Something else slowed {size_text(sizes[0].measured)}, such as files that were read "
-            "for the first time, or other programs on its node. Measure again."
-        )
-    widest = percent(max(size.measured.spread for size in sizes), 0)
-    if unclear:
-        return (
-            f"Whether {_named(unclear)} pay is not clear: the epochs of a run differ by up to "
-            f"{widest}. Measure longer: {longer}."
-        )
-    if uneven:
-        return (
-            f"The advice is the same whichever of the epochs count, but those of {_named(uneven)} "
-            f"differ by up to {widest}: something else slows them at times. Measure again before "
-            "you rely on the figures."
-        )
-    return (
-        f"This is clear, as far as one run of each size tells: its epochs differ by up to {widest},"
-        " and whichever of them count, the advice is the same."
-    )
-
-
-def _short_epochs(sizes: Sequence[Size], whole: Whole | None, setting: Setting) -> list[str]:
-    """Whether the measured epochs are too short to rely on, and what to do about it."""
-    short = [size.measured for size in sizes if 0 < size.measured.epoch_s < _SHORT_EPOCH_S]
-    if not short or not setting.steps:
-        return []
-    shortest = min(short, key=lambda measured: measured.epoch_s)
-    steps = math.ceil(setting.steps * _ENOUGH_EPOCH_S / shortest.epoch_s / 100) * 100
-    if whole is not None and shortest.batch_rows:
-        steps = min(steps, 4 * math.ceil(whole.rows / shortest.batch_rows))
-    text = f"An epoch of {size_text(shortest)} took only {seconds(shortest.epoch_s)}"
-    if steps > setting.steps:
-        return [f"{text}: too short to rely on. Measure longer: --steps {steps}."]
-    return [f"{text}, with all rows: too short to rely on, and for more GPUs to matter."]
 
 
 def _about_batch(sizes: Sequence[Size], setting: Setting) -> str:

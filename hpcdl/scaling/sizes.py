@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hpcdl.formats import several
+
 _HOUR_S = 3600.0
 ENOUGH_GAIN = 0.5  # of what the added GPUs would bring if none of it were lost
 
@@ -145,6 +147,14 @@ def sizes_of(measured: Sequence[Measured], whole: Whole | None = None) -> list[S
     for one in ordered:
         sizes.append(_size(one, sizes, whole))
     return sizes
+
+
+def size_text(measured: Measured) -> str:
+    """A size in words: 4 GPUs, 2 nodes with 4 GPUs each, the CPU."""
+    gpus = several(measured.gpus, "GPU") if measured.gpus else "the CPU"
+    if measured.nodes == 1:
+        return gpus
+    return f"{several(measured.nodes, 'node')} with {gpus} each"
 
 
 def best_of(sizes: Sequence[Size]) -> Size:

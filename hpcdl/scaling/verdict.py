@@ -11,11 +11,10 @@ from hpcdl.scaling.sentences import (
     Setting,
     has_expected_batches,
     sentences_of,
-    size_text,
     unlike_batches,
     waits_for_input,
 )
-from hpcdl.scaling.sizes import Measured, Size, Whole, best_of, sizes_of
+from hpcdl.scaling.sizes import Measured, Size, Whole, best_of, size_text, sizes_of
 
 _GOOD = 0.8  # an efficiency from here on needs no advice
 _MUCH_LOST = 0.1  # a share of the time from here on is worth an advice
