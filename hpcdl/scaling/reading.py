@@ -121,7 +121,7 @@ def _measured(run: ScaleRun) -> Measured:
         cause = f", {status.cause}" if status.cause else ""
         problem = f"its run is {status.state}{cause}"
         if status.state not in (states.QUEUED, states.RUNNING):
-            problem += f"; why, tells: {hpcdl_command('result', run.folder)}"
+            problem += f"; this tells why: {hpcdl_command('result', run.folder)}"
         return Measured(run.gpus, run.nodes, problem=problem)
     paths = RunPaths(Path(run.folder))
     epochs = _whole_epochs(paths)
