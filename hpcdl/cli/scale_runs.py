@@ -49,7 +49,7 @@ def measure(
             code = max(code, _follow(runs[number]))
             if code == _LEFT:
                 options.say(
-                    "the sizes after it are not measured; what is known by then, shows: "
+                    "the sizes after it are not measured; see what was measured with: "
                     + hpcdl_command("scale", paths.root)
                 )
                 return code
@@ -69,8 +69,10 @@ def _tell_of_the_others(runs: Sequence[ScaleRun], paths: ScalePaths) -> None:
     """Say what becomes of the runs that were sent before one that could not be."""
     for run in runs:
         if run.folder:
-            options.say(f"already sent, end it with: {hpcdl_command('cancel', run.folder)}")
-    options.say(f"or see what those measure: {hpcdl_command('scale', paths.root)}")
+            options.say(
+                f"a run was sent before, end it with: {hpcdl_command('cancel', run.folder)}"
+            )
+    options.say(f"or see what was measured with: {hpcdl_command('scale', paths.root)}")
 
 
 def _unsent(prepared: Sequence[Prepared]) -> list[ScaleRun]:

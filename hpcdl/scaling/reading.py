@@ -22,6 +22,7 @@ from hpcdl.text import hpcdl_command
 
 _FEWEST_EPOCHS = 2  # the first one also traces the graph and fills caches
 _SAVE_EVERY_S = 300.0
+_UNSENT = "its run was not sent; hpcdl scale JOB measures all sizes anew"
 # The parts of the start in result.json's timing, and how they are called
 _PARTS = {
     "import_s": "TensorFlow",
@@ -112,7 +113,7 @@ def _result_of(paths: RunPaths) -> dict[str, Any]:
 
 def _measured(run: ScaleRun) -> Measured:
     if not run.folder:
-        return Measured(run.gpus, run.nodes, problem="its run was not sent")
+        return Measured(run.gpus, run.nodes, problem=_UNSENT)
     try:
         status = Run(run.folder).status()
     except RunError:

@@ -28,9 +28,10 @@ def how_sure(sizes: Sequence[Size], whole: Whole | None, steps: int) -> str:
     short = [size.measured for size in sizes if 0 < size.measured.epoch_s < _SHORT_EPOCH_S]
     if short:
         shortest = min(short, key=lambda measured: measured.epoch_s)
+        joined = "But" if is_clear else "And"
         text += (
-            f" But an epoch of {size_text(shortest)} took only {seconds(shortest.epoch_s)}, too "
-            "short to rely on."
+            f" {joined} an epoch of {size_text(shortest)} took only {seconds(shortest.epoch_s)}, "
+            "too short to rely on."
         )
     if is_clear and not short:
         return text

@@ -56,7 +56,9 @@ def test_json_holds_all_figures(cli, tmp_path):
     assert value["set"] == "--set resources.gpus=2"
     assert [size["gpus"] for size in value["sizes"]] == [1, 2, 4]
     assert value["sizes"][2]["images_per_s"] == pytest.approx(2100)
-    assert value["missing"] == ["8 GPUs: its run was not sent"]
+    assert value["missing"] == [
+        "8 GPUs: its run was not sent; hpcdl scale JOB measures all sizes anew"
+    ]
 
 
 def test_moved_folders_are_still_found(cli, tmp_path):
