@@ -119,9 +119,10 @@ def _measured(run: ScaleRun) -> Measured:
     except RunError:
         return Measured(run.gpus, run.nodes, problem=f"its run {run.folder} is gone")
     if status.state != states.DONE:
-        cause = f", {status.cause}" if status.cause else ""
-        problem = f"its run is {status.state}{cause}"
-        if status.state not in (states.QUEUED, states.RUNNING):
+        problem = f"its run is {status.state}"
+        if status.cause and status.cause != status.state:
+            problem += f", {status.cause}"
+        if status.state not in (states.QUEUED, states.RUNNING, states.CANCELLED):
             problem += f"; this tells why: {hpcdl_command('result', run.folder)}"
         return Measured(run.gpus, run.nodes, problem=problem)
     paths = RunPaths(Path(run.folder))
@@ -199,11 +200,12 @@ def _start(
     events = [event for event in records.read_attempts(paths) if event.is_start]
     usual_s = statistics.median(row["seconds"] for row in later)
     slow_s = max(0.0, first["seconds"] - usual_s)
-    if len(events) != 1 or events[0].time is None:
-        return None, {}  # it was stopped on the way
-    start_s = first["time"] - first["seconds"] - events[0].time + slow_s
-    if start_s < 0:  # the clocks of two machines
+    if not events or events[-1].time is None:
         return None, {}
+    until_first_step_s = first["time"] - first["seconds"] - events[-1].time
+    if until_first_step_s < 0:  # the last attempt began later than that
+        return None, {}
+    start_s = until_first_step_s + slow_s
     parts = {}
     for key, name in _PARTS.items():
         if timing.get(key):

@@ -10,7 +10,7 @@ import pytest
 from hpcdl.report.scale_page import scale_report
 from hpcdl.run.paths import RunPaths
 from hpcdl.scaling.reading import read_report
-from tests.scaling.runs import write_report
+from tests.scaling.runs import START, write_report
 
 RATES = {1: 1000.0, 2: 1900.0, 4: 2100.0}
 USES = {1: 90.0, 2: 88.0, 4: 60.0}
@@ -84,6 +84,22 @@ def test_failed_and_removed_runs_are_named(cli, tmp_path):
     assert "4 GPUs: its run is failed, oom" in answer.out
     assert f"2 GPUs: its run {two} is gone" in answer.out
     assert "recommended" not in answer.out
+
+
+def test_epoch_of_a_requeue_does_not_count(tmp_path):
+    """The run of 2 GPUs was requeued in its third epoch, that of 4 GPUs before its first one."""
+    paths = write_report(tmp_path, RATES)
+    for gpus, seconds in ((2, 80), (4, 1)):
+        attempts = RunPaths(paths.root.parent / f"20251128-0320-aaa{gpus}").attempts
+        first, last = attempts.read_text().splitlines()
+        again = {**json.loads(first), "attempt": 2, "time": START + seconds}
+        attempts.write_text("\n".join([first, json.dumps(again), last]) + "\n")
+    _, two, four = read_report(paths).verdict.sizes
+
+    assert two.measured.rates == [1900.0, 1900.0]
+    assert two.measured.start_s is None
+    assert len(four.measured.rates) == 3
+    assert four.measured.start_s == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"runs": 3}', "{"])
