@@ -110,17 +110,17 @@ def command(
 
     A run trains a few hundred steps, without validation, exports and heat maps.
     What comes out: images a second, speed-up and efficiency of each size, what is
-    lost, the size from which on more GPUs stop paying, and the --set for it. The
-    most that the runs can cost is said before they are sent.
+    lost to what, the size from which on more GPUs stop paying, the --set for it, and
+    how sure that is. The most that the runs can cost is said before they are sent.
 
     The folder of the report is printed. With it instead of JOB, the command shows
-    what has been measured so far, and writes the page anew. Exit code 1 while fewer
-    than two sizes have measured something.
+    what has been measured so far, and writes the page anew. Exit code 1 while there
+    are not two sizes to compare.
 
     \b
     hpcdl scale mnist_cnn.yaml -c mycluster.yaml --gpus 1,2,4 --dry-run
     hpcdl scale mnist_cnn.yaml -c mycluster.yaml --gpus 1,2,4 --wait
-    hpcdl scale runs/mnist-cnn/scale-20261129-0203-k3f9
+    hpcdl scale runs/mnist-cnn-scale/scale-20261129-0203-k3f9
     """
     from hpcdl.scaling.folder import folder_at
     from hpcdl.submission.send import require_backend
