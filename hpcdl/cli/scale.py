@@ -221,7 +221,7 @@ def _can_all_run(prepared: Sequence[Prepared], cluster: Cluster, is_local: bool)
 
     for size, submission in prepared:
         if check_first(submission, cluster, is_local) is None:
-            options.say(f"cannot run with resources.gpus={size.gpus}; nothing was sent")
+            options.say(f"cannot run with {' '.join(size.sets)}; nothing was sent")
             return False
     return True
 

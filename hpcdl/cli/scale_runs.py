@@ -92,8 +92,17 @@ def _send(size: ScaleSize, submission: Submission, before: ScaleRun | None) -> S
     run = submit(submission, sys.argv)
     jobs = run.job_ids()
     where = f"as job {jobs[0]}" if jobs else "on this machine"
-    options.say(f"resources.gpus={size.gpus}: {where}, {run.paths.root}")
-    return ScaleRun(size.gpus, size.nodes, str(run.paths.root))
+    sent = ScaleRun(size.gpus, size.nodes, str(run.paths.root))
+    options.say(f"{_name_of(sent)}: {where}, {run.paths.root}")
+    return sent
+
+
+def _name_of(run: ScaleRun) -> str:
+    """A size as it is asked for."""
+    name = f"resources.gpus={run.gpus}"
+    if run.nodes > 1:
+        name += f" resources.nodes={run.nodes}"
+    return name
 
 
 def _follow(run: ScaleRun) -> int:
@@ -110,7 +119,7 @@ def follow_all(paths: ScalePaths) -> int:
     codes = [0]
     for run in ScaleRecord.read(paths).runs:
         if run.folder:
-            options.say(f"resources.gpus={run.gpus}:")
+            options.say(f"{_name_of(run)}:")
             codes.append(_follow(run))
             if codes[-1] == _LEFT:
                 break
