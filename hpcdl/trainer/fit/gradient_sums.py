@@ -24,11 +24,11 @@ def gradient_sum_s(model: Any, strategy: Any) -> float:
         strategy: the tf.distribute strategy of the training.
 
     Returns:
-        seconds of one sum of all gradients, over all replicas; 0.0 if there is only one.
+        seconds of one sum of all gradients, over all replicas; 0.0 if there is nothing to add up.
     """
-    if strategy.num_replicas_in_sync == 1:
-        return 0.0
     variables = [compat.tensorflow_variable(one) for one in model.trainable_variables]
+    if strategy.num_replicas_in_sync == 1 or not variables:
+        return 0.0
 
     def replica(number: Any) -> Any:
         """An element of a sum, which takes all of it."""
