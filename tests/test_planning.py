@@ -153,6 +153,7 @@ def test_nodes_as_slurm_counts_them(nodes, directive, tasks, words):
             replace(JOB, model=None, data=None, train=None, hpcdl=["report", "x"]),
             "one node",
         ),
+        (None, 2, replace(JOB, train=TrainSpec(jit="on")), "expected auto or off on several nodes"),
         (None, 60, JOB, "is 100; expected at least one row for each of 120 replicas on 60 nodes"),
     ],
 )

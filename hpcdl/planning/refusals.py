@@ -75,11 +75,22 @@ def _too_many_nodes(job: Job, cluster: Cluster) -> Iterator[Problem]:
     if limits and count.most > max(limits.values()):
         allowed = ", ".join(f"partition {name} allows {most}" for name, most in limits.items())
         yield _problem(job, key, f"is {job.resources.nodes}, but {allowed}: ask for fewer")
-    rows = job.train.for_gpus(job.resources.all_gpus).batch_size if job.train else None
-    replicas = job.resources.all_gpus
-    if count.most > 1 and rows is not None and rows < replicas:
+    if count.most > 1:
+        yield from _not_over_nodes(job)
+
+
+def _not_over_nodes(job: Job) -> Iterator[Problem]:
+    """A training asks for what it cannot have on several nodes."""
+    if job.train is None:
+        return
+    rows, replicas = job.train.for_gpus(job.resources.all_gpus).batch_size, job.resources.all_gpus
+    if rows is not None and rows < replicas:
         message = f"is {rows}; expected at least one row for each of {replicas} replicas"
-        yield _problem(job, "train.batch_size", f"{message} on {count.most} nodes")
+        nodes = parse_nodes(job.resources.nodes).most
+        yield _problem(job, "train.batch_size", f"{message} on {nodes} nodes")
+    if job.train.jit == "on":
+        message = "is on; expected auto or off on several nodes: XLA compiles for one device"
+        yield _problem(job, "train.jit", message)
 
 
 def _too_big(job: Job, cluster: Cluster) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ import numpy as np
 from hpcdl.contract import run_files
 from hpcdl.contract.errors import DataError
 from hpcdl.contract.model_facts import describe_tested, describe_use
-from hpcdl.contract.spec import FunctionSpec, RunSpec
+from hpcdl.contract.spec import FunctionSpec, RunSpec, SpecError
 from hpcdl.contract.workers import read_workers
 from hpcdl.trainer import compat
 from hpcdl.trainer.dataset.balance import Balance
@@ -115,11 +115,14 @@ def take_devices(run: RunSpec, run_dir: RunDir) -> Devices:
 
     Raises:
         DeviceError: TensorFlow sees others, they add up wrong, or not all workers come.
+        SpecError: the run asks for what several workers cannot do.
     """
     run_dir.heartbeat(phase="compiling", epochs=run.train.epochs)
     of_this_image = versions()
     say("tensorflow {tensorflow}  keras {keras}  numpy {numpy}".format(**of_this_image))
     workers = read_workers(os.environ)
+    if run.train.jit == "on" and workers.count > 1:
+        raise SpecError("train.jit is on; expected auto or off with several workers")
     compare_versions(run_dir, workers, of_this_image)
     devices = choose_devices(run.devices, workers)
     say(

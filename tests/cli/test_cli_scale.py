@@ -60,7 +60,6 @@ def test_dry_run_tells_the_cost(scale, folder):
         (("--gpus", "1,99999999999999"), "expected whole numbers from 1 on"),
         (("--gpus", "1,8"), "resources.gpus: is 8, but a node of site has 4"),
         (("--gpus", "1,2", "--set", "resources.gpus=4"), "is what --gpus says"),
-        (("--gpus", "1", "--nodes", "1,2"), "a job runs on one node; got 2"),
         (("--gpus", "1,2", "--time", "soon"), "expected a time"),
         (("--gpus", "1,2", "--set", "cluster.budget_gpu_hours=0.5"), "budget_gpu_hours"),
         (("--gpus", "1,2", "--set", "train.batch_size=1"), "batch_size"),
