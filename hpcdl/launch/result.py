@@ -12,13 +12,13 @@ from hpcdl.planning import Command, Plan, Predict, Script
 from hpcdl.report.predicted import drift_keys
 from hpcdl.run import states
 from hpcdl.run.causes import Outcome
-from hpcdl.run.device_samples import read_devices
-from hpcdl.run.device_summary import summary_of
+from hpcdl.run.device_summary import summary_of_nodes
 from hpcdl.run.hints import COMMAND_HINTS, PREDICTION_HINTS, hint
 from hpcdl.run.legacykeras import tf_keras_hint
 from hpcdl.run.logs import tail, telling_lines
 from hpcdl.run.metrics import read_metrics
 from hpcdl.run.missing import missing_file_hint
+from hpcdl.run.node_samples import all_samples
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import AttemptEvent, Failure, Heartbeat, Manifest, Submitted
 from hpcdl.run.result import result_as_written
@@ -88,9 +88,9 @@ def finish(
     if more is None and submitted.time is not None and first_start.time is not None:
         timing["queue_s"] = round(max(0.0, first_start.time - submitted.time), 3)
     timing["total_s"] = round(sum(end.seconds or 0.0 for end in ends.values()), 3)
-    _, samples = read_devices(paths.devices)
-    if samples:
-        timing.update(summary_of(samples).as_timing())
+    nodes = all_samples(paths)
+    if nodes:
+        timing.update(summary_of_nodes(nodes).as_timing())
     result["cluster"] = {
         "name": plan.cluster,
         "backend": submitted.backend,

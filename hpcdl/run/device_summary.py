@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from hpcdl.run.device_samples import Sample, mean_of, read_devices
+from hpcdl.run.device_samples import Sample, mean_of
+from hpcdl.run.node_samples import NodeSamples, all_samples
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.result import Result
 
@@ -14,6 +15,7 @@ _HOUR_S = 3600
 # The keys of result.json's timing; a key whose value is not known is missing there
 KEYS = (
     "sampled_s",
+    "sampled_nodes",
     "sampled_gpu_hours",
     "gpu_use_percent",
     "idle_gpu_hours",
@@ -31,6 +33,8 @@ class DeviceSummary:
 
     Args:
         sampled_s: the seconds that the samples cover.
+        sampled_nodes: how many nodes they are of; None if of one. Then CPUs and reading are the
+            mean of a node, and memory is that of the node with the most.
         sampled_gpu_hours: GPU-hours of which the use is known.
         gpu_use_percent: the share of time in which a GPU computed anything: the mean of all GPUs.
         idle_gpu_hours: GPU-hours in which they did not.
@@ -45,6 +49,7 @@ class DeviceSummary:
     """
 
     sampled_s: float = 0.0
+    sampled_nodes: int | None = None
     sampled_gpu_hours: float | None = None
     gpu_use_percent: float | None = None
     idle_gpu_hours: float | None = None
@@ -74,8 +79,8 @@ def measured(paths: RunPaths) -> dict[str, float]:
     """
     result = Result.read(paths)
     if result is None or not result.is_complete:
-        _, samples = read_devices(paths.devices)
-        return summary_of(samples).as_timing() if samples else {}
+        nodes = all_samples(paths)
+        return summary_of_nodes(nodes).as_timing() if nodes else {}
     timing = result.keys.get("timing", {})
     return {key: timing[key] for key in KEYS if key in timing}
 
@@ -117,6 +122,21 @@ def summary_of(samples: Sequence[Sample]) -> DeviceSummary:
     )
 
 
+def summary_of_nodes(nodes: Sequence[NodeSamples]) -> DeviceSummary:
+    """The summary of all nodes of a run, at least one. Its GPUs are those of all nodes in turn."""
+    all_of_run = summary_of([sample for node in nodes for sample in node.samples])
+    if len(nodes) == 1:
+        return all_of_run
+    each = [summary_of(node.samples) for node in nodes]
+    return replace(
+        all_of_run,
+        sampled_s=max(summary.sampled_s for summary in each),
+        sampled_nodes=len(nodes),
+        use_by_gpu=[use for summary in each for use in summary.use_by_gpu],
+        memory_errors=[count for summary in each for count in summary.memory_errors],
+    )
+
+
 def device_text(timing: Mapping[str, float]) -> str:
     """What was measured, in a line: its GPUs 63 % busy, up to 12.3 GB of GPU memory, 4.1 CPUs busy.
 
@@ -131,7 +151,10 @@ def device_text(timing: Mapping[str, float]) -> str:
         "memory_gb": "up to {:.1f} GB of memory",
         "read_mb_s": "{:.1f} MB/s read",
     }
-    return ", ".join(form.format(timing[key]) for key, form in forms.items() if key in timing)
+    text = ", ".join(form.format(timing[key]) for key, form in forms.items() if key in timing)
+    if text and "sampled_nodes" in timing:
+        text += f" (on each of {timing['sampled_nodes']:.0f} nodes)"
+    return text
 
 
 def _held_back(samples: Sequence[Sample]) -> dict[str, float]:

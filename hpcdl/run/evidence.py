@@ -10,14 +10,15 @@ from typing import Any
 
 from hpcdl.run import causes, records
 from hpcdl.run.after import missed, read_after
-from hpcdl.run.device_samples import newest_samples
 from hpcdl.run.epochs import read_epochs
-from hpcdl.run.idle_gpus import Setting, why_idle
+from hpcdl.run.idle_gpus import WAITS_FOR_WORKER, Setting, why_idle
 from hpcdl.run.logs import slurms_words
+from hpcdl.run.node_samples import last_samples
 from hpcdl.run.paths import RunPaths, TrialPaths
 from hpcdl.run.process_start import process_start
 from hpcdl.run.records import AttemptEvent, Heartbeat, Submitted
 from hpcdl.run.result import Result
+from hpcdl.run.worker_paths import WorkerPaths
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,24 @@ def read(paths: RunPaths) -> Evidence:
 
 
 def _why_idle(paths: RunPaths, heartbeat: Heartbeat) -> str:
-    """Why the GPUs of a program that runs do little, by its newest samples."""
-    devices, samples = newest_samples(paths.devices)
-    if not devices.gpus:
-        return ""
-    setting = Setting(devices.cpus, devices.nodes, heartbeat.phase, time.time())
-    return why_idle(samples, setting)
+    """Why the GPUs of a program that runs do little, by its newest samples.
+
+    On several nodes, workers wait for the slowest one: what that one does is the reason.
+    """
+    reasons = []
+    for node in last_samples(paths):
+        devices = node.devices
+        if not devices.gpus:
+            continue
+        beat = Heartbeat.read(WorkerPaths(paths.root, node.rank)) if node.rank else heartbeat
+        setting = Setting(devices.cpus, devices.nodes, beat.phase, time.time())
+        reason = why_idle(node.samples, setting)
+        if reason:
+            reasons.append(f"on {node.name}, {reason}" if devices.nodes > 1 else reason)
+    for reason in reasons:
+        if not reason.endswith(WAITS_FOR_WORKER):
+            return reason
+    return reasons[0] if reasons else ""
 
 
 def _ends_with_end(attempts: Sequence[AttemptEvent]) -> bool:

@@ -16,6 +16,7 @@ _GAP_S = 60.0  # of the window, that samples may leave out
 _BUSY = 0.85  # the share of its CPUs at which a program has none left
 _READS_MB_S = 50.0  # at which reading is a part of the work
 _WAITS = 0.3  # a program that keeps fewer CPUs busy waits
+WAITS_FOR_WORKER = "it waits for another worker"
 # Phases of a trainer in which a GPU should be busy
 _COMPUTES = ("features", "training", "evaluating", "predicting")
 
@@ -89,6 +90,6 @@ def _reason(summary: DeviceSummary, setting: Setting) -> str:
         return f"its input is slow, it reads {read_mb_s:.0f} MB/s"
     if busy is not None and busy < _WAITS:
         if setting.nodes > 1:
-            return "it waits for another worker"
+            return WAITS_FOR_WORKER
         return "its CPUs are idle, too: it waits for something"
     return "its batches may be too small for them"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpcdl.errors import RunError
 from hpcdl.run import Run, records, states
-from hpcdl.run.device_samples import Sample, read_devices
-from hpcdl.run.device_summary import summary_of
+from hpcdl.run.device_samples import Devices, Sample
+from hpcdl.run.device_summary import DeviceSummary, summary_of_nodes
+from hpcdl.run.node_samples import all_samples
 from hpcdl.run.paths import RunPaths
 from hpcdl.scaling.folder import ScalePaths, ScaleRecord, ScaleRun
 from hpcdl.scaling.sentences import Setting
@@ -166,8 +167,7 @@ def _of_epochs(run: ScaleRun, paths: RunPaths, epochs: Sequence[dict[str, Any]])
     if saves and blocked_s is not None:
         save_s = blocked_s / saves
     start_s, parts = _start(paths, first, later, timing)
-    devices, samples = read_devices(paths.devices)
-    summary = summary_of(_between(samples, first["time"], later[-1]["time"]))
+    devices, summary = _devices(paths, first["time"], later[-1]["time"])
     batch_rows = records.spec(paths).get("train", {}).get("batch_size")
     return Measured(
         gpus=run.gpus,
@@ -185,6 +185,18 @@ def _of_epochs(run: ScaleRun, paths: RunPaths, epochs: Sequence[dict[str, Any]])
         epoch_s=statistics.median(row["seconds"] for row in later),
         seconds=timing.get("total_s", 0.0),
     )
+
+
+def _devices(paths: RunPaths, begin: float, end: float) -> tuple[Devices, DeviceSummary]:
+    """What a run has of its first node, and what all nodes did between two moments (unix time)."""
+    nodes = []
+    for node in all_samples(paths):
+        samples = _between(node.samples, begin, end)
+        if samples:
+            nodes.append(replace(node, samples=samples))
+    if not nodes:
+        return Devices(), DeviceSummary()
+    return nodes[0].devices, summary_of_nodes(nodes)
 
 
 def _start(

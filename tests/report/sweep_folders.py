@@ -107,7 +107,9 @@ def _train(paths, settings, claims, trial, curve, how) -> bool:
     end = {**start, "event": "end", "reason": "done", "seconds": 270.0, "time": made.START + 270}
     made.write_lines(folder / "attempts.jsonl", [start, end])
     if trial.number in failing:
-        write_json(paths.result(trial.number), {"state": "failed", "value": None, **failing[trial.number]})
+        write_json(
+            paths.result(trial.number), {"state": "failed", "value": None, **failing[trial.number]}
+        )
         return True
     metrics = paths.trial(trial.number) / "metrics.jsonl"
     write_json(paths.trial(trial.number) / "run.json", {})

@@ -36,6 +36,28 @@ VALUES = {
 }
 
 
+def test_curves_of_each_node(tmp_path):
+    worker = tmp_path / "workers/1"
+    worker.mkdir(parents=True)
+    write_samples(tmp_path, 10, {**two(node="n1"), "nodes": 2}, **VALUES)
+    idle = {**VALUES, "use": [0.0, 2.0], "memory_errors": [0, 3]}
+    write_samples(worker, 5, {**two(node="n2"), "nodes": 2}, **idle)
+
+    shown = device_curves(RunPaths(tmp_path))
+
+    assert shown is not None
+    use, _, _, cpus = shown["charts"][:4]
+    names = ["n1 GPU 0", "n1 GPU 1", "n2 GPU 0", "n2 GPU 1"]
+    assert [line.name for line in use["legend"]] == names
+    assert [line.name for line in cpus["legend"]] == ["n1", "n2"]
+    assert use["legend"][3].points[-1] == pytest.approx((4.9, 2.0), abs=0.1), "minutes"
+    sentences = " ".join(shown["sentences"])
+    assert "GPUs 32 % busy" in sentences
+    assert "12.0 MB/s read (on each of 2 nodes)" in sentences
+    assert "On n2: 2 GPUs (NVIDIA H100)" in sentences
+    assert "GPU 1 of n2 had memory errors" in sentences
+
+
 def test_curves_of_each_gpu(tmp_path):
     write_samples(tmp_path, 600, two(), **VALUES)
 

@@ -14,6 +14,7 @@ from hpcdl.run.idle_gpus import Setting, why_idle
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.sample_file import SampleFile
 from hpcdl.run.state import status_of
+from hpcdl.run.worker_paths import WorkerPaths
 
 NOW = 1_764_300_000.0
 
@@ -79,6 +80,23 @@ def test_status_shows_idle_gpus(tmp_path):
     with paths.attempts.open("a") as stream:
         stream.write(json.dumps({**start, "event": "end", "reason": "time_limit"}) + "\n")
     assert "GPU" not in status_of(read(paths)).note
+
+
+def test_slow_worker_is_named(tmp_path):
+    """The others wait for it, and that is not the reason."""
+    paths = RunPaths(tmp_path)
+    start = {"event": "start", "attempt": 1, "time": time.time() - 900}
+    paths.attempts.write_text(json.dumps(start) + "\n")
+    paths.submitted.write_text('{"backend": "slurm", "job_id": "7"}')
+    (tmp_path / "workers/1").mkdir(parents=True)
+    for rank, cpus in ((0, 0.1), (1, 4.0)):
+        file = SampleFile(WorkerPaths(tmp_path, rank).devices)
+        for sample in samples([3.0], cpus=cpus, end=time.time()):
+            file.add(Devices(f"n{rank + 1}", 4, 2, (Gpu("H100"),)), sample)
+
+    note = status_of(read(paths)).note
+
+    assert note == "on n2, its GPU is 3 % busy: its input is slow, its 4 CPUs are busy"
 
 
 def test_summary_of_samples():
