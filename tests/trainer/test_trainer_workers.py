@@ -24,9 +24,12 @@ on_host = pytest.mark.parametrize("trainer_command", ["host"], indirect=True, sc
 
 MODELS = '''
 """A user's model, which notes what it sees, and stops or kills its trainer at a step."""
+import atexit
+import json
 import os
 import signal
 
+import numpy as np
 import tensorflow as tf
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -55,10 +58,18 @@ class Watched(tf.keras.layers.Layer):
 
 def model(input_shape, classes):
     layers = tf.keras.layers
-    return tf.keras.Sequential([
+    model = tf.keras.Sequential([
         tf.keras.Input(input_shape), Watched(), layers.Flatten(), layers.Dense(16, activation="relu"),
         layers.BatchNormalization(momentum=0.8), layers.Dropout(0.2), layers.Dense(classes),
     ])
+    atexit.register(note_weights, model)
+    return model
+
+
+def note_weights(model):
+    rank = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0)
+    weights = [np.ravel(variable.numpy()) for variable in model.trainable_variables]
+    np.save(os.path.join(FOLDER, "weights-{}.npy".format(rank)), np.concatenate(weights))
 '''
 EPOCHS, TEST_ROWS, FIRST_TEST_ROW = 3, 101, 1000
 SECTIONS = {
@@ -159,6 +170,13 @@ def test_workers_train_the_same_model(one_process, whole):
     for name in ("labels", "looks"):
         np.testing.assert_array_equal(found[name], answers[name])
     np.testing.assert_allclose(found["probabilities"], answers["probabilities"], atol=2e-3)
+
+
+@each_keras
+def test_weights_are_equal_on_all_workers(whole):
+    weights = [np.load(whole[0].path / f"weights-{rank}.npy") for rank in range(2)]
+    assert np.ptp(weights[0]) > 0
+    np.testing.assert_array_equal(weights[0], weights[1])
 
 
 @each_keras
