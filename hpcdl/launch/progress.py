@@ -127,6 +127,11 @@ class Progress:
         return self._now_s - self._life_s
 
     @property
+    def beatless_s(self) -> float:
+        """Seconds since the last heartbeat."""
+        return self._now_s - self._beat_s
+
+    @property
     def limit_s(self) -> float:
         """How long it may be silent now."""
         if self._counts_steps:

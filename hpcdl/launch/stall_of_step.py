@@ -26,7 +26,7 @@ from hpcdl.run.records import Heartbeat
 from hpcdl.run.worker_paths import WorkerPaths, meeting
 from hpcdl.scheduler import slurm
 
-_NOTE_S = 60.0  # between two notes of a silent worker
+_NOTE_S = 60.0  # between two notes of a worker without heartbeats
 _REQUEST = "stacks"
 _UNHEARD = 3  # times the limit of a step: of a member that says nothing, its heartbeat neither
 _END_S = 90.0  # a network file system may show the request to the others only after a minute
@@ -34,7 +34,7 @@ _END_S = 90.0  # a network file system may show the request to the others only a
 
 @dataclass(frozen=True)
 class Note:
-    """What a member says of its worker, which has been silent for a while.
+    """What a member says of its worker, which has written no heartbeat for a while.
 
     Args:
         rank: the worker's number, from 0.
@@ -73,11 +73,14 @@ class OneOfSeveral:
 
     def verdict(self, progress: Progress) -> str:
         """What the batch host says."""
-        if progress.silent_s > min(_NOTE_S, progress.limit_s / 2):
+        quiet_s = min(_NOTE_S, progress.limit_s / 2)
+        if progress.silent_s > quiet_s:
             if not can_be_written(self._folder):
                 progress.begin_anew()
             self._write(progress)
             look_anew(self._folder)
+        elif progress.beatless_s > quiet_s:  # it works: the batch host sees its heartbeats alone
+            self._write(progress)
         elif self._note is not None:
             self._note = None
             with suppress(OSError):

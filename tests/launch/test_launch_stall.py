@@ -14,9 +14,11 @@ from hpcdl.launch.command import read_plan
 from hpcdl.launch.processes import kill_tree
 from hpcdl.launch.progress import Progress, Signs
 from hpcdl.launch.stall import Alone, AwakeClock, Watchdog, stall_s, variables_after_stall
+from hpcdl.launch.stall_of_step import OneOfSeveral, StepWatchdog
 from hpcdl.launch.trainer_processes import is_suspended
 from hpcdl.planning import Plan
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.worker_paths import meeting
 from tests.launch.conftest import Machine, until
 from tests.launch.test_launch_members import NodesRun, nodes_run  # noqa: F401
 
@@ -26,6 +28,8 @@ def load():
     while True:
         time.sleep(60)
 """
+NODES = ["n1", "n2"]
+NO_PID = 2**22 + 1  # above the largest
 # Of several workers: the first is busy with what only it does, the second waits for it
 STAND_IN = """
 import faulthandler, json, os, signal, sys, time
@@ -233,6 +237,24 @@ def test_waiting_worker_is_let_be(stand_ins):
     """Worker 1 is silent for six times its limit, while worker 0 works."""
     assert stand_ins.attempt(r0="work", r1="wait") == 0
     assert stand_ins.json("result.json")["state"] == "done"
+
+
+def test_busy_worker_without_heartbeats_is_heard(tmp_path):
+    """Worker 0 exports for an hour, which is one heartbeat; worker 1 waits for it."""
+    paths, now_s = RunPaths(tmp_path), 0.0
+    folder = meeting(paths, 1)
+    folder.mkdir(parents=True)
+    judges = [OneOfSeveral(folder, rank, NODES[rank], lambda: now_s) for rank in (0, 1)]
+    watchdog = StepWatchdog(paths, 1, NODES, 300.0, lambda: now_s)
+    busy, waiting = Progress(0.0, 2), Progress(0.0, 2)
+    while now_s < 3600:
+        now_s += 5
+        busy.see(now_s, Signs("exporting", beat=1, cpu_s=now_s))
+        waiting.see(now_s, Signs("saving", beat=1))
+        assert judges[0].verdict(busy) == judges[1].verdict(waiting) == ""
+        watchdog.look(now_s, NO_PID)
+        assert watchdog.message == ""
+    assert waiting.is_over
 
 
 def test_retry_on_gpus_avoids_direct_access(nodes_run):  # noqa: F811
