@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 
 from hpcdl.contract.errors import PeerLost
 from hpcdl.contract.exit_status import EXIT_DONE, EXIT_STOPPED, EXIT_USER_CODE
@@ -97,25 +97,33 @@ def unmet_end(ends: Sequence[MemberEnd]) -> MemberEnd | None:
     return unmet[0] if unmet else None
 
 
-def decisive_end(ends: Sequence[MemberEnd], nodes: Sequence[str]) -> MemberEnd:
+def decisive_end(
+    ends: Sequence[MemberEnd], nodes: Sequence[str], is_script: bool = False
+) -> MemberEnd:
     """The end that is the run's. The exit status of srun says nothing: the highest one wins there.
 
     Worker 0's is, if it is good: it has written the result, or the state. Otherwise it is the
     first end that no other worker was the cause of. A member that wrote no end was killed with
     its program; only an end that says what is wrong with the run counts more.
 
+    Of a script nobody knows whether worker 0 needs the others. It is done only if none of them had
+    failed before worker 0 was.
+
     Args:
         ends: those that were written, in any order.
         nodes: the nodes of all workers, by rank.
+        is_script: whether the program is the user's own.
     """
     by_rank = {end.rank: end for end in ends}
     first = by_rank.get(0)
-    if first is not None and first.is_good:
-        return first
     causes = [end for end in ends if not end.is_good and not end.is_of_another]
     causes.sort(key=lambda end: (end.time, end.rank))
-    own_faults = [end for end in causes if end.status in _OWN_FAULTS]
+    own_faults = [end for end in causes if _is_own_fault(end, is_script)]
     lost = [rank for rank in range(len(nodes)) if rank not in by_rank]
+    if first is not None and first.is_good:
+        failed_before = bool(lost) or any(end.time < first.time for end in causes)
+        if not (is_script and first.status == EXIT_DONE and failed_before):
+            return first
     if lost and not own_faults:
         return MemberEnd(lost[0], nodes[lost[0]], -SIGKILL, oom_kills=0)
     if causes:
@@ -123,6 +131,17 @@ def decisive_end(ends: Sequence[MemberEnd], nodes: Sequence[str]) -> MemberEnd:
     # They have lost each other, as when a network is cut; or worker 0 alone has lost the others
     others = sorted(ends, key=lambda end: (end.is_good, end.time, end.rank))
     return others[0]
+
+
+def _is_own_fault(end: MemberEnd, is_script: bool) -> bool:
+    """Whether an end says what is wrong with the run.
+
+    A script's statuses mean what it likes. After a fault, launch and SLURM end the others, by
+    SIGTERM if these can still write their ends.
+    """
+    if is_script:
+        return end.status not in (-SIGTERM, 128 + SIGTERM)
+    return end.status in _OWN_FAULTS
 
 
 def fold(of_batch_host: Ending, ends: Sequence[MemberEnd], nodes: Sequence[str]) -> Ending:
@@ -133,7 +152,7 @@ def fold(of_batch_host: Ending, ends: Sequence[MemberEnd], nodes: Sequence[str])
         ends: those that the members wrote.
         nodes: the nodes of all workers, by rank.
     """
-    decisive = decisive_end(ends, nodes)
+    decisive = decisive_end(ends, nodes, of_batch_host.script)
     return replace(
         of_batch_host,
         status=decisive.status,

@@ -103,7 +103,7 @@ def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
     unmet = unmet_end(ends)
     if unmet is not None and not terminated:
         return MembersEnd(None, unmet)
-    decisive = decisive_end(ends, names)
+    decisive = decisive_end(ends, names, is_script)
     say(_shown(ends, names, status))
     if not ends and not any(_has_come(folder, rank) for rank in range(len(nodes))):
         say("no worker has come: srun's own words above say why")

@@ -103,6 +103,28 @@ def test_cause_is_the_runs_end(ends, rank, state, cause):
         assert (outcome.state, outcome.cause) == (state, cause)
 
 
+@pytest.mark.parametrize(
+    ("ends", "rank", "state"),
+    [
+        ([end(0, 0, 1), end(1, 0, 9), end(2, 0, 5)], 0, states.DONE),
+        ([end(0, 0, 9), end(1, 1, 5), end(2, 0, 5)], 1, states.FAILED),
+        ([end(0, 0, 5), end(1, 1, 9), end(2, 0, 5)], 0, states.DONE),  # as worker 0 had left
+        ([end(0, 75, 9), end(1, 1, 5), end(2, 75, 5)], 0, states.STOPPED),
+        ([end(0, 0, 9), end(2, 0, 5)], 1, states.FAILED),
+        # The others are ended a minute after the first that failed
+        ([end(1, 255, 5)], 1, states.FAILED),
+        ([end(1, -11, 5), end(0, 143, 65)], 1, states.FAILED),
+        ([end(0, 143, 65), end(1, 143, 65)], 2, states.FAILED),
+    ],
+)
+def test_failed_worker_of_script_counts(ends, rank, state):
+    of_batch_host = Ending(status=137, oom_kills=0, script=True)
+
+    for order in (ends, ends[::-1]):
+        assert decisive_end(order, NODES, is_script=True).rank == rank
+        assert of_ending(fold(of_batch_host, order, NODES)).state == state
+
+
 def test_memory_of_a_member_counts():
     ends = [end(0, 70, 2, "peer"), replace(end(1, -9, 1), oom_kills=1, peak_memory_gb=7.5)]
 
