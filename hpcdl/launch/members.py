@@ -24,9 +24,9 @@ from hpcdl.launch.stall import stall_s
 from hpcdl.launch.stall_of_step import StepWatchdog
 from hpcdl.launch.watchers import Watcher
 from hpcdl.run.causes import Ending
-from hpcdl.run.logs import tail
+from hpcdl.run.logs import slurms_words, tail
 from hpcdl.run.worker_paths import WorkerPaths, meeting, meetings
-from hpcdl.scheduler.step import LEAVE_S, srun, step_environment
+from hpcdl.scheduler.step import LEAVE_S, died_of_memory, srun, step_environment
 
 _NEVER = 0
 _LATE_S = 60.0  # a network file system may show a file of another node that late
@@ -110,6 +110,9 @@ def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
     _keep_failure_of(this, decisive)
     log = tail(WorkerPaths(paths.root, decisive.rank).log(this.attempt))
     ending = replace(fold(known_here(this, status), ends, names), log=log, stalled=watchdog.message)
+    wrote_no_end = all(end.rank != decisive.rank for end in ends)
+    if wrote_no_end and died_of_memory(decisive.rank, slurms_words(paths, this.job_id or "")):
+        ending = replace(ending, oom_kills=1)
     if terminated and ending.status not in (EXIT_DONE, EXIT_STOPPED):
         ending = replace(ending, status=128 + signal.SIGTERM)
     elif decisive.rank and not decisive.is_good:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 LEAVE_S = 60  # seconds that the others have after the first has ended
@@ -18,6 +19,9 @@ _NOT_FOR_STEPS = frozenset(
         *("SLURM_MULTI_PROG", "SLURM_STEP_NUM_TASKS", "SLURM_HINT", "SLURM_EXCLUSIVE"),
     ]
 )
+
+# srun's words of tasks on a node where the kernel killed processes for memory
+_OUT_OF_MEMORY = re.compile(r"^srun: error: \S+: tasks? ([\d,-]+): Out Of Memory", re.MULTILINE)
 
 
 def srun_options(
@@ -60,3 +64,18 @@ def step_environment(variables: Mapping[str, str]) -> dict[str, str]:
         variables: the job's.
     """
     return {name: value for name, value in variables.items() if name not in _NOT_FOR_STEPS}
+
+
+def died_of_memory(rank: int, output: str) -> bool:
+    """Whether srun says that a task was out of memory. SLURM may then kill all of the task.
+
+    Args:
+        rank: the task's number, from 0.
+        output: what srun printed.
+    """
+    for ranks in _OUT_OF_MEMORY.findall(output):
+        for part in ranks.split(","):
+            first, _, last = part.partition("-")
+            if int(first) <= rank <= int(last or first):
+                return True
+    return False

@@ -29,7 +29,7 @@ from hpcdl.launch.members import LeftWatcher
 from hpcdl.launch.ports import address_towards, hold_port
 from hpcdl.planning import plan
 from hpcdl.run.paths import RunPaths
-from hpcdl.scheduler.step import srun, step_environment
+from hpcdl.scheduler.step import died_of_memory, srun, step_environment
 from hpcdl.submission.locate import run_spec
 from tests.launch.conftest import until
 
@@ -69,6 +69,9 @@ def fail(kind, status):
         json.dump({"kind": kind, "message": "what %s said" % kind, "hint": "a hint"}, file)
     sys.exit(status)
 if action == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if action == "with_member":
+    os.kill(os.getppid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 if action == "peer":
     time.sleep(0.5)
@@ -188,6 +191,23 @@ def test_killed_worker_is_gone_on_with(nodes_run):
     (end,) = nodes_run.ends()
     assert (end["reason"], end["status"], end["node"]) == ("killed", -9, "n1")
     assert "worker 1 on n2 ended first" in nodes_run.paths.log(1).read_text()
+
+
+def test_member_that_dies_of_memory(nodes_run):
+    """Where SLURM has the kernel end all of a task, its member writes no end: srun tells why."""
+    words = "slurmstepd: error: Detected 1 oom_kill event\nsrun: error: n2: task 1: Out Of Memory\n"
+    log = Path(str(nodes_run.paths.batch_log).replace("%j", "77"))
+    log.parent.mkdir()
+    log.write_text(f"attempt 1 of /a on n1, n2\n{words}")
+
+    assert nodes_run.attempt(r0="peer", r1="with_member") == 75
+    log.write_text(f"attempt 1 of /a on n1, n2\n{words}attempt 2 of /a on n1, n2\n{words}")
+    assert nodes_run.attempt(r0="peer", r1="with_member") == 1
+
+    result = nodes_run.json("result.json")
+    assert (result["state"], result["cause"]) == ("failed", "out_of_memory")
+    assert not died_of_memory(0, words)
+    assert died_of_memory(4, "srun: error: n[1-6]: tasks 0,3-5: Out Of Memory\n")
 
 
 def test_failed_worker_is_named(nodes_run):
