@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpcdl.files import write_json
 from hpcdl.launch import node_checks
@@ -44,6 +44,8 @@ def run_on_nodes(program: ProgramRun, nodes: Sequence[str]) -> Ended:
     decisive, ending = end.decisive, end.ending
     if ending is not None:
         outcome = causes.of_ending(ending)
+        if end.problem and outcome.message:  # of a worker that was killed, as none has an end
+            outcome = replace(outcome, message=end.problem)
         return Ended(ending.status, outcome, ending.peak_memory_gb, decisive.node)
     kind = "device" if decisive.is_of_another else decisive.kind or "device"
     _write_unfit(program.paths, program.attempt, f"error: {decisive.unmet}\n", kind)

@@ -42,10 +42,12 @@ class MembersEnd:
     Args:
         ending: the end of the run's program; None if it was not started.
         decisive: the member's end that this is, or the one that says why nothing was started.
+        problem: why not even a member was started; empty if one was.
     """
 
     ending: Ending | None
     decisive: MemberEnd
+    problem: str = ""
 
 
 class LeftWatcher:
@@ -105,8 +107,11 @@ def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
         return MembersEnd(None, unmet)
     decisive = decisive_end(ends, names, is_script)
     say(_shown(ends, names, status))
+    problem = ""
     if not ends and not any(_has_come(folder, rank) for rank in range(len(nodes))):
-        say("no worker has come: srun's own words above say why")
+        problem = f"no worker has come: srun ended with exit status {status}"
+        say(f"{problem}; its own words above say why")
+        problem += f", and says why in {_output(this)}"
     _keep_failure_of(this, decisive)
     log = tail(WorkerPaths(paths.root, decisive.rank).log(this.attempt))
     ending = replace(fold(known_here(this, status), ends, names), log=log, stalled=watchdog.message)
@@ -117,7 +122,12 @@ def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
         ending = replace(ending, status=128 + signal.SIGTERM)
     elif decisive.rank and not decisive.is_good:
         _quote_log(this, decisive, log)
-    return MembersEnd(ending, decisive)
+    return MembersEnd(ending, decisive, problem)
+
+
+def _output(this: ProgramRun) -> str:
+    """The job's output, which has what srun prints."""
+    return str(this.paths.batch_log).replace("%j", this.job_id or "")
 
 
 def _make_empty(this: ProgramRun) -> None:

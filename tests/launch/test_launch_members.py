@@ -210,6 +210,16 @@ def test_member_that_dies_of_memory(nodes_run):
     assert died_of_memory(4, "srun: error: n[1-6]: tasks 0,3-5: Out Of Memory\n")
 
 
+def test_srun_that_starts_nobody(nodes_run):
+    nodes_run.set_variable("ABSENT", "01")
+
+    assert [nodes_run.attempt(), nodes_run.attempt()] == [75, 1]
+
+    message = nodes_run.json("result.json")["message"]
+    assert message.startswith("no worker has come: srun ended with exit status 1, and says why in ")
+    assert "slurm-77.out" in message
+
+
 def test_failed_worker_is_named(nodes_run):
     assert nodes_run.attempt(r0="peer", r1="user_code") == 1
 
