@@ -198,6 +198,8 @@ def look_every_s(step_s: float) -> float:
 def variables_after_stall(paths: RunPaths, plan: Plan) -> dict[str, str]:
     """What the program gets if the last attempt stalled on several GPUs of a node.
 
+    What the job says itself stays.
+
     GPUs that cannot reach each other directly are the usual reason. Source:
     https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html (NCCL_P2P_DISABLE).
 
@@ -208,9 +210,12 @@ def variables_after_stall(paths: RunPaths, plan: Plan) -> dict[str, str]:
     ends = records.attempt_ends(records.read_attempts(paths))
     if plan.size.gpus < 2 or plan.size.emulate_gpus or not ends:
         return {}
-    variables = {"NCCL_P2P_DISABLE": "1", "NCCL_DEBUG": "WARN"}
-    if ends[-1].reason != states.STALLED or variables.keys() & plan.environment.env.keys():
+    env = plan.environment.env
+    if ends[-1].reason != states.STALLED or "NCCL_P2P_DISABLE" in env:
         return {}
+    variables = {"NCCL_P2P_DISABLE": "1"}
+    if "NCCL_DEBUG" not in env:
+        variables["NCCL_DEBUG"] = "WARN"
     return variables
 
 

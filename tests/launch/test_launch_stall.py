@@ -261,7 +261,8 @@ def test_retry_on_gpus_avoids_direct_access(nodes_run):  # noqa: F811
     paths = nodes_run.paths
     plan = read_plan(paths)
     of_gpus = replace(plan, size=replace(plan.size, gpus=2))
-    own = replace(plan.environment, env={"NCCL_DEBUG": "INFO"})
+    talks = replace(plan.environment, env={"NCCL_DEBUG": "INFO"})
+    own = replace(plan.environment, env={"NCCL_P2P_DISABLE": "0"})
 
     def after(reason: str, decided: Plan) -> dict[str, str]:
         paths.attempts.write_text(json.dumps({"event": "end", "attempt": 1, "reason": reason}))
@@ -270,6 +271,7 @@ def test_retry_on_gpus_avoids_direct_access(nodes_run):  # noqa: F811
     assert after("stalled", of_gpus) == {"NCCL_P2P_DISABLE": "1", "NCCL_DEBUG": "WARN"}
     assert after("killed", of_gpus) == {}
     assert after("stalled", plan) == {}
+    assert after("stalled", replace(of_gpus, environment=talks)) == {"NCCL_P2P_DISABLE": "1"}
     assert after("stalled", replace(of_gpus, environment=own)) == {}
 
 
