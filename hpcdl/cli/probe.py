@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hpcdl.submission.send import Submission
 
 _TIME = "00:05:00"
+_MOST_MARGIN_S = 60  # a larger one may be longer than that
 _WAIT_S = "120"  # for another worker's import of TensorFlow
 
 
@@ -50,7 +51,8 @@ def as_probe(job: Job, cluster: Cluster) -> tuple[Job, Cluster]:
         sweep=None,
         notify=NotifySection(),
     )
-    return job, replace(cluster, max_requeues=0)
+    margin_s = min(cluster.stop_margin_s, _MOST_MARGIN_S)  # it saves nothing
+    return job, replace(cluster, max_requeues=0, stop_margin_s=margin_s)
 
 
 def probe_nodes(submission: Submission, as_json: bool) -> int:

@@ -12,6 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpcdl.cli.probe import as_probe
+from hpcdl.cluster import Cluster, Node
+from hpcdl.contract.spec import MlpSpec, TrainSpec
+from hpcdl.job import Job
 from tests.launch.conftest import LocalRun, until
 
 
@@ -102,3 +106,11 @@ def test_script_cannot_be_probed(desk):
 
     assert process.returncode == 2
     assert "a.py has no model; --probe expects a job that trains one" in stderr
+
+
+def test_margin_of_the_profile_fits():
+    """A profile may keep more time free for saving than a probe has."""
+    cluster = Cluster(name="site", node=Node(), stop_margin_s=600)
+    job, of_probe = as_probe(Job(name="a", model=MlpSpec(), train=TrainSpec()), cluster)
+
+    assert of_probe.stop_margin_s < job.resources.time_limit_s
