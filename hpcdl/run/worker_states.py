@@ -80,7 +80,7 @@ def worker_states(paths: RunPaths, is_running: bool) -> list[WorkerState]:
     for rank, node in enumerate(nodes):
         of_worker = WorkerPaths(paths.root, rank)
         heartbeat = Heartbeat.read(of_worker)
-        is_old = (heartbeat.time or 0.0) < (starts[-1].time or 0.0)
+        is_old = heartbeat.attempt != starts[-1].attempt  # the nodes' clocks may differ
         if is_old or not is_running:
             heartbeat = Heartbeat()
         log = str(of_worker.log(starts[-1].attempt))

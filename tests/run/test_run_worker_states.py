@@ -37,8 +37,8 @@ def test_each_worker_has_a_line(run):
     """What an earlier attempt wrote is not shown."""
     attempt(run, 1, "n1", "n2")
     attempt(run, 2, "n3", "n4")
-    heartbeat(run, 0, NOW + 9, epoch=2, step=30)
-    heartbeat(run, 1, NOW + 1, epoch=9, step=99)
+    heartbeat(run, 0, NOW - 60, attempt=2, epoch=2, step=30)  # its clock is late
+    heartbeat(run, 1, NOW + 60, attempt=1, epoch=9, step=99)
 
     first, second = worker_states(run, is_running=True)
 
