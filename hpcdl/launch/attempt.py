@@ -236,7 +236,8 @@ def run_once(this: Attempt) -> Ended:
     _remove_old_endings(this.paths)
     say(f"attempt {this.number} of {this.paths.root} on {', '.join(this.nodes) or this.node}")
     ended = _run_program(this)
-    if ended.node is not None and ended.outcome.state in states.LEAVES_NODE:
+    leaves_node = ended.outcome.state in states.LEAVES_NODE or ended.outcome.cause == "device"
+    if ended.node is not None and leaves_node:  # for a device, hpcdl retry leaves it
         line["node"] = ended.node
     steps, images = this.progress()
     line.update(

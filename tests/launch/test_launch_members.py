@@ -28,6 +28,7 @@ from hpcdl.launch.member_end import MemberEnd, write_end
 from hpcdl.launch.members import LeftWatcher
 from hpcdl.launch.ports import address_towards, hold_port
 from hpcdl.planning import plan
+from hpcdl.run import Run
 from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler.step import died_of_memory, srun, step_environment
 from hpcdl.submission.locate import run_spec
@@ -78,6 +79,8 @@ if action == "peer":
     fail("peer", 70)
 if action == "user_code":
     fail("user_code", 1)
+if action == "device":
+    fail("device", 69)
 if action == "wait":
     time.sleep(600)
 if action == "stop":
@@ -227,6 +230,16 @@ def test_failed_worker_is_named(nodes_run):
     assert (result["state"], result["cause"]) == ("failed", "user_code")
     assert result["message"] == "worker 1 on n2: what user_code said"
     assert "worker 1 was here" in nodes_run.paths.log(1).read_text()
+
+
+def test_node_of_a_bad_device_is_named(nodes_run):
+    """It is the one that `hpcdl retry` leaves out."""
+    assert nodes_run.attempt(r0="peer", r1="device") == 69
+
+    (end,) = nodes_run.ends()
+    assert (end["reason"], end["node"]) == ("failed", "n2")
+    status = Run(nodes_run.paths.root).status()
+    assert (status.cause, status.node) == ("device", "n2")
 
 
 def test_member_that_never_comes_is_left(nodes_run):
