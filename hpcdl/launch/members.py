@@ -54,7 +54,7 @@ class LeftWatcher:
     """Ends a step of which one task has failed, and others go on.
 
     Of a script nobody knows how long worker 0 may work alone when the others are done, so SLURM
-    does not do it.
+    does it only if a member was killed with its program.
 
     Args:
         folder: where the members write their ends.
@@ -95,7 +95,9 @@ def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
     if is_script:
         watchers.append(LeftWatcher(folder, len(nodes)))
     words = [sys.executable, "-m", "hpcdl.launch.member", str(paths.root), str(this.attempt)]
-    argv = srun(len(nodes), this.plan.size.cpus, words, _NEVER if is_script else LEAVE_S)
+    # Of a script, a member that can write its end ends well: SLURM sees to those that cannot
+    leave_s, kill_on_bad_exit = (_NEVER, 1) if is_script else (LEAVE_S, 0)
+    argv = srun(len(nodes), this.plan.size.cpus, words, leave_s, kill_on_bad_exit)
     watchdog = StepWatchdog(paths, this.attempt, nodes, stall_s(this.plan))
     if not is_script and stall_s(this.plan) > 0:
         watchers.append(watchdog)

@@ -52,9 +52,15 @@ def srun_options(
     ]
 
 
-def srun(nodes: int, cpus: int, program: Sequence[str], leave_s: int = LEAVE_S) -> list[str]:
+def srun(
+    nodes: int,
+    cpus: int,
+    program: Sequence[str],
+    leave_s: int = LEAVE_S,
+    kill_on_bad_exit: int = 0,
+) -> list[str]:
     """The whole argv; for the arguments see `srun_options`."""
-    return [*srun_options(nodes, cpus, leave_s), *program]
+    return [*srun_options(nodes, cpus, leave_s, kill_on_bad_exit), *program]
 
 
 def step_environment(variables: Mapping[str, str]) -> dict[str, str]:

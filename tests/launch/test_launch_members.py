@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from hpcdl.launch.attempt import attempt
 from hpcdl.launch.member_end import MemberEnd, write_end
 from hpcdl.launch.members import LeftWatcher
 from hpcdl.launch.ports import address_towards, hold_port
-from hpcdl.planning import plan
+from hpcdl.planning import Script, plan
 from hpcdl.run import Run
 from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler.step import died_of_memory, srun, step_environment
@@ -35,7 +35,7 @@ from hpcdl.submission.locate import run_spec
 from tests.launch.conftest import until
 
 SRUN = """#!{python}
-import os, subprocess, sys
+import os, subprocess, sys, time
 options = [word for word in sys.argv[1:] if word.startswith("--")]
 program = sys.argv[1 + len(options):]
 count = int(dict(option[2:].split("=") for option in options)["nodes"])
@@ -48,6 +48,14 @@ for rank in range(count):
     if str(rank) in os.environ.get("NO_NETWORK", ""):
         names["SLURM_LAUNCH_NODE_IPADDR"] = "255.255.255.255"
     children.append(subprocess.Popen(program, env=dict(os.environ, **names)))
+while dict(option[2:].split("=") for option in options)["kill-on-bad-exit"] == "1":
+    ended = [child.poll() for child in children]
+    if any(ended):
+        for child in children:
+            child.kill()
+    if None not in ended:
+        break
+    time.sleep(0.1)
 sys.exit(max(child.wait() % 256 for child in children))
 """
 TRAINER = """
@@ -298,6 +306,43 @@ def processes_of(nodes_run: NodesRun) -> list[str]:
             if str(nodes_run.paths.root) in line:
                 lines.append(line)
     return lines
+
+
+SCRIPT_OF_RANKS = """
+import json, os, signal, sys, time
+rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+if rank == 0:
+    time.sleep({wait_s})
+elif {is_killed}:
+    os.kill(os.getppid(), signal.SIGKILL)
+sys.exit(rank)
+"""
+
+
+@pytest.fixture
+def script_run(nodes_run):
+    plan_of_training = json.loads(nodes_run.paths.plan.read_text())
+    program = {"kind": "script", **asdict(Script("s.py"))}
+    nodes_run.paths.plan.write_text(json.dumps({**plan_of_training, "program": program}))
+    return nodes_run
+
+
+def test_failed_worker_fails_a_script(script_run):
+    """Worker 0 is given time to end, and ends well."""
+    text = SCRIPT_OF_RANKS.format(wait_s=2, is_killed=False)
+    (script_run.paths.user / "s.py").write_text(text)
+
+    assert script_run.attempt() == 1
+    assert script_run.json("result.json")["cause"] == "user_code"
+
+
+def test_killed_member_ends_a_script(script_run):
+    """It writes no end, so only srun knows; worker 0 would wait until the time limit."""
+    text = SCRIPT_OF_RANKS.format(wait_s=600, is_killed=True)
+    (script_run.paths.user / "s.py").write_text(text)
+
+    assert script_run.attempt() == 1
+    assert script_run.json("result.json")["state"] == "failed"
 
 
 def test_others_of_a_failed_script_are_ended(tmp_path, monkeypatch):
