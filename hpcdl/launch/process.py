@@ -88,6 +88,13 @@ class ProgramRun:
         """What starts a trial where TensorFlow is imported already; None for a fresh process."""
         return self.task.served if self.task is not None else None
 
+    @property
+    def plan_here(self) -> Plan:
+        """The plan, with one node if that is all: of a range SLURM may give one."""
+        if self.workers:
+            return self.plan
+        return replace(self.plan, size=replace(self.plan.size, nodes=1))
+
     def watchers(self, with_signal: bool = True) -> list[Watcher]:
         """What looks after the program while it runs; the deadline first.
 
@@ -125,10 +132,11 @@ def run_program(this: ProgramRun) -> Ending:
     tmp = keep_trying(
         "the node's scratch folder", lambda: tempfile.mkdtemp(prefix="hpcdl-", dir=scratch)
     )
-    watchdog = watchdog_of(paths, plan, this.attempt, this.judge or Alone(paths.heartbeat.parent))
+    judge = this.judge or Alone(paths.heartbeat.parent)
+    watchdog = watchdog_of(paths, this.plan_here, this.attempt, judge)
     try:
         node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-        with closing(sampler_of(paths, plan, this.attempt, node)) as sampler:
+        with closing(sampler_of(paths, this.plan_here, this.attempt, node)) as sampler:
             watchers = [*this.watchers(), sampler, *([watchdog] if watchdog else [])]
             status, log, memory_gb = _start_and_wait(this, tmp, watchers)
     finally:

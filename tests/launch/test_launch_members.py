@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,12 @@ from hpcdl.contract.spec import DataSpec, MlpSpec, TrainSpec
 from hpcdl.errors import RunError
 from hpcdl.job import Job, Resources
 from hpcdl.launch.attempt import attempt
+from hpcdl.launch.command import read_plan
+from hpcdl.launch.deadline import Deadline
 from hpcdl.launch.member_end import MemberEnd, write_end
 from hpcdl.launch.members import LeftWatcher
 from hpcdl.launch.ports import address_towards, hold_port
+from hpcdl.launch.process import ProgramRun
 from hpcdl.planning import Script, plan
 from hpcdl.run import Run
 from hpcdl.run.paths import RunPaths
@@ -382,6 +385,15 @@ def test_one_node_of_a_range_needs_no_srun(nodes_run):
 
     assert nodes_run.attempt() == 75
     assert "alone False" in nodes_run.paths.log(1).read_text()
+
+
+def test_one_node_of_a_range_counts_as_one(nodes_run):
+    """Its samples say so, and its watchdog does not take it for several replicas."""
+    of_range = read_plan(nodes_run.paths)
+    alone = ProgramRun(nodes_run.paths, of_range, 1, "77", Deadline(nodes_run.paths, None, 0.0))
+
+    assert alone.plan_here.size.nodes == 1
+    assert replace(alone, workers={"TF_CONFIG": "{}"}).plan_here.size.nodes == 2
 
 
 def test_srun_options_are_explicit():
