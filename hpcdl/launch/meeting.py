@@ -86,7 +86,7 @@ def meet(
         sleep: waits some seconds.
 
     Raises:
-        NotMetError: one has not come, says that its node is not fit, or differs from worker 0.
+        NotMetError: one has not come, says that its node is not fit, or differs from the others.
     """
     now = time.monotonic()
     until, anew = now + wait_s, now + _LOOK_ANEW_S
@@ -162,12 +162,14 @@ def _not_here(cards: Sequence[Card], nodes: Sequence[str], wait_s: float) -> Not
 def _refuse_differences(cards: Sequence[Card]) -> None:
     """Raise a `NotMetError` unless all nodes have the same of what must be the same.
 
+    Of three or more, those that differ from most are at fault; of two, worker 1's.
+
     Two versions of TensorFlow connect, add up right, and then wait for each other for ever.
     """
-    first = cards[0]
+    first = max(cards, key=lambda card: sum(other.same == card.same for other in cards))
     lines = []
     nodes: list[str] = []
-    for card in cards[1:]:
+    for card in cards:
         for name in sorted({*first.same, *card.same}):
             expected, actual = first.same.get(name, "none"), card.same.get(name, "none")
             if actual == expected:

@@ -70,6 +70,16 @@ def test_other_image_is_refused(tmp_path):
     )
 
 
+def test_odd_one_of_three_is_named(tmp_path):
+    publish(tmp_path, card(0, same={"the image": "tf.sif of 300 MB", "GPUs": "4"}))
+    publish(tmp_path, card(1))
+    publish(tmp_path, card(2))
+
+    with pytest.raises(NotMetError, match=r"^n1 has the image .* 300 MB, and n2 ") as caught:
+        meet(tmp_path, NODES)
+    assert caught.value.nodes == ("n1",)
+
+
 def end(rank, status, time=0.0, kind=None):
     return MemberEnd(rank, NODES[rank], status, time, kind, oom_kills=0)
 
