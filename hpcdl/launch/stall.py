@@ -196,7 +196,7 @@ def look_every_s(step_s: float) -> float:
 
 
 def variables_after_stall(paths: RunPaths, plan: Plan) -> dict[str, str]:
-    """What the program gets if the last attempt stalled on several GPUs of a node.
+    """What the program gets if an attempt has stalled on several GPUs of a node.
 
     What the job says itself stays.
 
@@ -211,7 +211,8 @@ def variables_after_stall(paths: RunPaths, plan: Plan) -> dict[str, str]:
     if plan.size.gpus < 2 or plan.size.emulate_gpus or not ends:
         return {}
     env = plan.environment.env
-    if ends[-1].reason != states.STALLED or "NCCL_P2P_DISABLE" in env:
+    has_stalled = any(end.reason == states.STALLED for end in ends)
+    if not has_stalled or "NCCL_P2P_DISABLE" in env:
         return {}
     variables = {"NCCL_P2P_DISABLE": "1"}
     if "NCCL_DEBUG" not in env:

@@ -33,8 +33,8 @@ class DeviceSummary:
 
     Args:
         sampled_s: the seconds that the samples cover.
-        sampled_nodes: how many nodes they are of; None if of one. Then CPUs and reading are the
-            mean of a node, and memory is that of the node with the most.
+        sampled_nodes: how many nodes the last attempt had; None if it had one. CPUs and reading
+            are the mean of a node, and memory is that of the node with the most.
         sampled_gpu_hours: GPU-hours of which the use is known.
         gpu_use_percent: the share of time in which a GPU computed anything: the mean of all GPUs.
         idle_gpu_hours: GPU-hours in which they did not.
@@ -128,10 +128,12 @@ def summary_of_nodes(nodes: Sequence[NodeSamples]) -> DeviceSummary:
     if len(nodes) == 1:
         return all_of_run
     each = [summary_of(node.samples) for node in nodes]
+    attempts = [node.samples[-1].attempt for node in nodes]
+    nodes_of_last = attempts.count(max(attempts))
     return replace(
         all_of_run,
         sampled_s=max(summary.sampled_s for summary in each),
-        sampled_nodes=len(nodes),
+        sampled_nodes=nodes_of_last if nodes_of_last > 1 else None,
         use_by_gpu=[use for summary in each for use in summary.use_by_gpu],
         memory_errors=[count for summary in each for count in summary.memory_errors],
     )

@@ -132,7 +132,8 @@ def _run(run_dir: RunDir) -> None:
     timing: Dict[str, float] = {}
     path = run_dir.shared(str(run.data.path))
     devices = None
-    if load.starts_tensorflow(path, run.data):
+    # Workers meet before they read: how long that takes may differ by node
+    if read_workers(os.environ).count > 1 or load.starts_tensorflow(path, run.data):
         devices = _take_devices(run, run_dir, timing)
         run_dir.heartbeat(phase="loading")
     started = time.perf_counter()

@@ -264,12 +264,16 @@ def test_retry_on_gpus_avoids_direct_access(nodes_run):  # noqa: F811
     talks = replace(plan.environment, env={"NCCL_DEBUG": "INFO"})
     own = replace(plan.environment, env={"NCCL_P2P_DISABLE": "0"})
 
-    def after(reason: str, decided: Plan) -> dict[str, str]:
-        paths.attempts.write_text(json.dumps({"event": "end", "attempt": 1, "reason": reason}))
+    def after(reasons: str, decided: Plan) -> dict[str, str]:
+        lines = []
+        for number, reason in enumerate(reasons.split(), 1):
+            lines.append(json.dumps({"event": "end", "attempt": number, "reason": reason}))
+        paths.attempts.write_text("\n".join(lines))
         return variables_after_stall(paths, decided)
 
     assert after("stalled", of_gpus) == {"NCCL_P2P_DISABLE": "1", "NCCL_DEBUG": "WARN"}
-    assert after("killed", of_gpus) == {}
+    assert after("stalled preempted", of_gpus) == after("stalled", of_gpus)
+    assert after("killed preempted", of_gpus) == {}
     assert after("stalled", plan) == {}
     assert after("stalled", replace(of_gpus, environment=talks)) == {"NCCL_P2P_DISABLE": "1"}
     assert after("stalled", replace(of_gpus, environment=own)) == {}

@@ -56,6 +56,10 @@ def test_curves_of_each_node(tmp_path):
     assert "12.0 MB/s read (on each of 2 nodes)" in sentences
     assert "On n2: 2 GPUs (NVIDIA H100)" in sentences
     assert "GPU 1 of n2 had memory errors" in sentences
+    write_samples(tmp_path, 40, two(node="n1"), **VALUES)  # the second attempt has one node
+    shown = device_curves(RunPaths(tmp_path))
+    assert shown is not None
+    assert "on each of" not in shown["sentences"][0]
 
 
 def test_curves_of_each_gpu(tmp_path):

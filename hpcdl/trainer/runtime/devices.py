@@ -20,12 +20,13 @@ from hpcdl.trainer.runtime.peers import peer_lost
 from hpcdl.trainer.runtime.together import Together, together_of
 
 ALL_REDUCE_S = 60.0  # for the first all-reduce; HPCDL_ALL_REDUCE_S takes its place
+_OVER_WORKERS_S = 180.0  # the GPUs of another node may start more slowly
 _UNBOUNDED = "cuda_malloc_async"  # CUDA's own allocator
 _FLOATS = 2**18  # 1 MiB, as a layer's gradients may have
 _HINT = (
     'try NCCL_P2P_DISABLE: "1" under env in the job file, for GPUs that cannot reach each other '
     "directly, and NCCL_DEBUG: INFO, which writes into the log what NCCL does; or another node, "
-    "slurm: {exclude: NODE}"
+    'slurm: {exclude: NODE}. HPCDL_ALL_REDUCE_S: "600" under env gives it more time'
 )
 
 
@@ -162,7 +163,7 @@ def _over_workers(
         say(message.format(problem))
     own = [name for name in devices if name.startswith("CPU")]
     strategies: List[Any] = []
-    limit_s = compat.REGISTER_S + _limit_s()
+    limit_s = compat.REGISTER_S + _limit_s(workers.count)
     if not _in_time(lambda: strategies.append(compat.multi_worker_strategy(own)), limit_s):
         message = "not all of the {} workers ({}) have come in {:g} s"
         raise DeviceError(
@@ -176,8 +177,9 @@ def _over_workers(
     return Devices(strategies[0], name, len(every_name), every_name, emulated)
 
 
-def _limit_s() -> float:
-    return float(os.environ.get("HPCDL_ALL_REDUCE_S", ALL_REDUCE_S))
+def _limit_s(workers: int) -> float:
+    usual_s = ALL_REDUCE_S if workers == 1 else _OVER_WORKERS_S
+    return float(os.environ.get("HPCDL_ALL_REDUCE_S", usual_s))
 
 
 def _in_time(work: Callable[[], None], limit_s: float) -> bool:
@@ -218,7 +220,7 @@ def check_all_reduce(devices: Devices) -> Optional[float]:
     """
     if devices.replicas == 1:
         return None
-    limit_s = _limit_s()
+    limit_s = _limit_s(devices.together.workers)
     array = tf.constant(np.arange(_FLOATS) % 251, tf.float32)
     # First each device alone, without a limit: a GPU may be slow to start.
     for device in devices.strategy.extended.worker_devices:
@@ -251,6 +253,7 @@ def time_all_reduce(devices: Devices, mb: int) -> float:
     call = tf.function(lambda x: devices.strategy.run(_sum, args=(x,)), autograph=False)
     array = tf.ones([mb * _FLOATS], tf.float32)
     seconds: List[float] = []
+    limit_s = _limit_s(devices.together.workers)
 
     def add_up() -> None:
         for _ in range(2):  # the first one traces
@@ -260,9 +263,9 @@ def time_all_reduce(devices: Devices, mb: int) -> float:
             seconds.append(time.perf_counter() - started)
 
     try:
-        if _in_time(add_up, _limit_s()):
+        if _in_time(add_up, limit_s):
             return seconds[-1]
-        fault = "does not end: it has had {:g} s".format(_limit_s())
+        fault = "does not end: it has had {:g} s".format(limit_s)
     except tf.errors.OpError as error:
         lost = peer_lost(error)
         if lost is not None:
