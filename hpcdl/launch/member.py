@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,8 +77,7 @@ def main(words: Sequence[str]) -> int:
         words: the run folder, and the attempt's number.
 
     Returns:
-        the exit status: the program's. Of a script it is 0 when its end is written: srun would
-        end the others at once after another one.
+        the exit status: the program's.
     """
     threading.Thread(target=_end_with_launch, name="lifeline", daemon=True).start()
     rank = int(os.environ["SLURM_PROCID"])
@@ -90,16 +89,7 @@ def main(words: Sequence[str]) -> int:
     except (OutOfPatienceError, RunRemovedError) as error:
         say(f"worker {rank} on {node}: {error}")
         return EXIT_INTERNAL
-    if _is_script(paths):
-        return 0
     return end.status if end.status >= 0 else 128 - end.status
-
-
-def _is_script(paths: WorkerPaths) -> bool:
-    """Whether the program is the user's own; no if the plan cannot be read."""
-    with suppress(HpcdlError, OSError):
-        return not read_plan(paths).program.keeps_state
-    return False
 
 
 def _end_of(paths: WorkerPaths, attempt: int, node: str) -> MemberEnd:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from hpcdl.launch.watchers import Watcher
 from hpcdl.run.causes import Ending
 from hpcdl.run.logs import slurms_words, tail
 from hpcdl.run.worker_paths import WorkerPaths, meeting, meetings
-from hpcdl.scheduler.step import LEAVE_S, died_of_memory, srun, step_environment
+from hpcdl.scheduler.step import LEAVE_S, badly_ended, died_of_memory, srun, step_environment
 
 _NEVER = 0
 _LATE_S = 60.0  # a network file system may show a file of another node that late
@@ -54,26 +54,36 @@ class LeftWatcher:
     """Ends a step of which one task has failed, and others go on.
 
     Of a script nobody knows how long worker 0 may work alone when the others are done, so SLURM
-    does it only if a member was killed with its program.
+    does not do it.
 
     Args:
         folder: where the members write their ends.
         count: how many there are.
+        output: gives what srun has printed. It alone knows of a member that was killed with its
+            program, and has written no end.
     """
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, output: Callable[[], str]) -> None:
         self._folder = folder
         self._count = count
+        self._output = output
         self._failed_at: float | None = None
 
     def look(self, now: float, pid: int) -> None:
         """End the step if it is time."""
-        if self._failed_at is None:
-            ends = read_ends(self._folder, self._count)
-            if not all(end.is_good for end in ends):
-                self._failed_at = now
+        if not self._has_failed():
+            self._failed_at = None  # an end may be seen late
+        elif self._failed_at is None:
+            self._failed_at = now
         elif now - self._failed_at > LEAVE_S:
             kill_tree(pid)
+
+    def _has_failed(self) -> bool:
+        """Whether a member has not ended well."""
+        ends = read_ends(self._folder, self._count)
+        with_end = {end.rank for end in ends}
+        is_lost = any(rank not in with_end for rank, _ in badly_ended(self._output()))
+        return is_lost or not all(end.is_good for end in ends)
 
 
 def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
@@ -93,11 +103,9 @@ def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
     terminated = note_sigterm()
     watchers = this.watchers(with_signal=False)
     if is_script:
-        watchers.append(LeftWatcher(folder, len(nodes)))
+        watchers.append(LeftWatcher(folder, len(nodes), lambda: _words(this)))
     words = [sys.executable, "-m", "hpcdl.launch.member", str(paths.root), str(this.attempt)]
-    # Of a script, a member that can write its end ends well: SLURM sees to those that cannot
-    leave_s, kill_on_bad_exit = (_NEVER, 1) if is_script else (LEAVE_S, 0)
-    argv = srun(len(nodes), this.plan.size.cpus, words, leave_s, kill_on_bad_exit)
+    argv = srun(len(nodes), this.plan.size.cpus, words, _NEVER if is_script else LEAVE_S)
     watchdog = StepWatchdog(paths, this.attempt, nodes, stall_s(this.plan))
     if not is_script and stall_s(this.plan) > 0:
         watchers.append(watchdog)
@@ -118,13 +126,18 @@ def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:
     log = tail(WorkerPaths(paths.root, decisive.rank).log(this.attempt))
     ending = replace(fold(known_here(this, status), ends, names), log=log, stalled=watchdog.message)
     wrote_no_end = all(end.rank != decisive.rank for end in ends)
-    if wrote_no_end and died_of_memory(decisive.rank, slurms_words(paths, this.job_id or "")):
+    if wrote_no_end and died_of_memory(decisive.rank, _words(this)):
         ending = replace(ending, oom_kills=1)
     if terminated and ending.status not in (EXIT_DONE, EXIT_STOPPED):
         ending = replace(ending, status=128 + signal.SIGTERM)
     elif decisive.rank and not decisive.is_good:
         _quote_log(this, decisive, log)
     return MembersEnd(ending, decisive, problem)
+
+
+def _words(this: ProgramRun) -> str:
+    """What srun has printed."""
+    return slurms_words(this.paths, this.job_id or "")
 
 
 def _output(this: ProgramRun) -> str:

@@ -20,8 +20,8 @@ _NOT_FOR_STEPS = frozenset(
     ]
 )
 
-# srun's words of tasks on a node where the kernel killed processes for memory
-_OUT_OF_MEMORY = re.compile(r"^srun: error: \S+: tasks? ([\d,-]+): Out Of Memory", re.MULTILINE)
+# What srun says of tasks of a node that did not end well: their numbers, and how they ended
+_BAD_END = re.compile(r"^srun: error: \S+: tasks? ([\d,-]+): (.*)$", re.MULTILINE)
 
 
 def srun_options(
@@ -52,15 +52,9 @@ def srun_options(
     ]
 
 
-def srun(
-    nodes: int,
-    cpus: int,
-    program: Sequence[str],
-    leave_s: int = LEAVE_S,
-    kill_on_bad_exit: int = 0,
-) -> list[str]:
+def srun(nodes: int, cpus: int, program: Sequence[str], leave_s: int = LEAVE_S) -> list[str]:
     """The whole argv; for the arguments see `srun_options`."""
-    return [*srun_options(nodes, cpus, leave_s, kill_on_bad_exit), *program]
+    return [*srun_options(nodes, cpus, leave_s), *program]
 
 
 def step_environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -72,6 +66,20 @@ def step_environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if name not in _NOT_FOR_STEPS}
 
 
+def badly_ended(output: str) -> list[tuple[int, str]]:
+    """The tasks that did not end well, by their numbers, and how, in srun's words.
+
+    Args:
+        output: what srun printed.
+    """
+    ends = []
+    for ranks, how in _BAD_END.findall(output):
+        for part in ranks.split(","):
+            first, _, last = part.partition("-")
+            ends += [(rank, how) for rank in range(int(first), int(last or first) + 1)]
+    return ends
+
+
 def died_of_memory(rank: int, output: str) -> bool:
     """Whether srun says that a task was out of memory. SLURM may then kill all of the task.
 
@@ -79,9 +87,5 @@ def died_of_memory(rank: int, output: str) -> bool:
         rank: the task's number, from 0.
         output: what srun printed.
     """
-    for ranks in _OUT_OF_MEMORY.findall(output):
-        for part in ranks.split(","):
-            first, _, last = part.partition("-")
-            if int(first) <= rank <= int(last or first):
-                return True
-    return False
+    words = [how for number, how in badly_ended(output) if number == rank]
+    return any(how.startswith("Out Of Memory") for how in words)

@@ -51,14 +51,17 @@ for rank in range(count):
     if str(rank) in os.environ.get("NO_NETWORK", ""):
         names["SLURM_LAUNCH_NODE_IPADDR"] = "255.255.255.255"
     children.append(subprocess.Popen(program, env=dict(os.environ, **names)))
-while dict(option[2:].split("=") for option in options)["kill-on-bad-exit"] == "1":
-    ended = [child.poll() for child in children]
-    if any(ended):
-        for child in children:
-            child.kill()
-    if None not in ended:
-        break
-    time.sleep(0.1)
+waiting = dict(enumerate(children))
+while waiting:
+    for rank, child in list(waiting.items()):
+        if child.poll() is None:
+            continue
+        del waiting[rank]
+        if child.returncode:
+            words = "srun: error: n%d: task %d: Killed" % (rank + 1, rank)
+            with open(os.environ["SRUN_WORDS"], "a") as file:
+                print(words, file=file)
+    time.sleep(0.02)
 sys.exit(max(child.wait() % 256 for child in children))
 """
 TRAINER = """
@@ -151,6 +154,7 @@ def nodes_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NodesRun:
     assert spec is not None
     (root / "user").mkdir(parents=True)
     paths = RunPaths(root)
+    paths.logs.mkdir()
     paths.plan.write_text(json.dumps(planfile.to_json(plan(job, cluster))))
     paths.spec.write_text(spec.to_json())
     paths.manifest.write_text(json.dumps({"code": {"folder": str(code)}}))
@@ -165,6 +169,7 @@ def nodes_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NodesRun:
         "SLURMD_NODENAME": "n1",
         "SLURM_MEM_PER_CPU": "1",
         "http_proxy": "http://proxy.site:3128",
+        "SRUN_WORDS": str(paths.batch_log).replace("%j", "77"),
     }.items():
         monkeypatch.setenv(name, value)
     return NodesRun(paths, monkeypatch.setenv)
@@ -339,8 +344,9 @@ def test_failed_worker_fails_a_script(script_run):
     assert script_run.json("result.json")["cause"] == "user_code"
 
 
-def test_killed_member_ends_a_script(script_run):
+def test_killed_member_ends_a_script(script_run, monkeypatch):
     """It writes no end, so only srun knows; worker 0 would wait until the time limit."""
+    monkeypatch.setattr("hpcdl.launch.members.LEAVE_S", 1)
     text = SCRIPT_OF_RANKS.format(wait_s=600, is_killed=True)
     (script_run.paths.user / "s.py").write_text(text)
 
@@ -351,11 +357,16 @@ def test_killed_member_ends_a_script(script_run):
 def test_others_of_a_failed_script_are_ended(tmp_path, monkeypatch):
     monkeypatch.setattr("hpcdl.launch.members.LEAVE_S", 5)
     step = subprocess.Popen(["/bin/sleep", "600"])
-    watcher = LeftWatcher(tmp_path, 2)
+    words = [""]
+    watcher = LeftWatcher(tmp_path, 2, lambda: words[0])
     try:
         watcher.look(100.0, step.pid)
         write_end(tmp_path, MemberEnd(0, "n1", 0))
         watcher.look(200.0, step.pid)  # worker 1 may work alone
+        words[0] = "srun: error: n2: task 1: Exited with exit code 75\n"
+        watcher.look(210.0, step.pid)  # srun knows before this node sees the file
+        write_end(tmp_path, MemberEnd(1, "n2", 75))
+        watcher.look(290.0, step.pid)
         write_end(tmp_path, MemberEnd(1, "n2", 1))
         watcher.look(300.0, step.pid)
         watcher.look(304.0, step.pid)
