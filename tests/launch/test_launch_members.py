@@ -216,7 +216,6 @@ def test_member_that_dies_of_memory(nodes_run):
     """Where SLURM has the kernel end all of a task, its member writes no end: srun tells why."""
     words = "slurmstepd: error: Detected 1 oom_kill event\nsrun: error: n2: task 1: Out Of Memory\n"
     log = Path(str(nodes_run.paths.batch_log).replace("%j", "77"))
-    log.parent.mkdir()
     log.write_text(f"attempt 1 of /a on n1, n2\n{words}")
 
     assert nodes_run.attempt(r0="peer", r1="with_member") == 75
