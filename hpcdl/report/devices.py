@@ -40,7 +40,7 @@ def _charts(nodes: Sequence[NodeSamples]) -> list[dict[str, Any]]:
         ("Power of the GPUs", _by_gpu(curves, lambda sample: sample.power_w), "{:g} W"),
         ("Busy CPUs", _by_node(curves, lambda sample: [sample.cpus]), "{:g}"),
         ("Memory of all processes", _by_node(curves, _memory_gib), "{:g} GB"),
-        ("Reading", _by_node(curves, lambda sample: [sample.read_mb_s]), "{:g} MB/s"),
+        ("Reading, MB/s", _by_node(curves, lambda sample: [sample.read_mb_s]), "{:g}"),
     ]
     charts = []
     for title, lines, form in drawings:

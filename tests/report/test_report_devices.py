@@ -75,7 +75,7 @@ def test_curves_of_each_gpu(tmp_path):
         "Power of the GPUs",
         "Busy CPUs",
         "Memory of all processes",
-        "Reading",
+        "Reading, MB/s",
     ]
     use, _, power = shown["charts"][:3]
     assert [line.name for line in use["legend"]] == ["GPU 0", "GPU 1"]
