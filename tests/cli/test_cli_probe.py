@@ -59,6 +59,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
+@pytest.mark.tensorflow
 def test_probe_adds_up_on_each_device(desk):
     process = desk.start("job.yaml", "--json")
     stdout, stderr = process.communicate(timeout=300)
@@ -76,6 +77,7 @@ def test_probe_adds_up_on_each_device(desk):
     assert not (run.path / "metrics.jsonl").exists()
 
 
+@pytest.mark.tensorflow
 def test_failed_probe_says_why(desk):
     job = json.loads((desk.folder / "job.yaml").read_text())
     job["env"] = {"HPCDL_ALL_REDUCE_S": "0.0001"}
@@ -88,6 +90,7 @@ def test_failed_probe_says_why(desk):
     assert "an all-reduce over 2 replicas (CPU:0 emulated, CPU:1 emulated) does not end" in stderr
 
 
+@pytest.mark.tensorflow
 def test_interrupted_probe_is_cancelled(desk):
     process = desk.start("job.yaml")
     run = desk.run()

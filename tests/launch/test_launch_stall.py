@@ -181,6 +181,7 @@ def test_full_disk_is_no_stall(tmp_path):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.tensorflow
 def test_hanging_function_is_ended_with_its_stack(tmp_path, monkeypatch):
     """It has a second attempt; then the run fails, and says where it hung."""
     machine = Machine(tmp_path)
