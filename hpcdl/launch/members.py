@@ -81,9 +81,14 @@ class LeftWatcher:
     def _has_failed(self) -> bool:
         """Whether a member has not ended well."""
         ends = read_ends(self._folder, self._count)
+        if not all(end.is_good for end in ends):
+            return True
         with_end = {end.rank for end in ends}
-        is_lost = any(rank not in with_end for rank, _ in badly_ended(self._output()))
-        return is_lost or not all(end.is_good for end in ends)
+        for rank, _ in badly_ended(self._output()):
+            # The others wait for one that never came, and then say so themselves
+            if rank not in with_end and _has_come(self._folder, rank):
+                return True
+        return False
 
 
 def run_members(this: ProgramRun, nodes: Sequence[str]) -> MembersEnd:

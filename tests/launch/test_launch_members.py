@@ -377,6 +377,21 @@ def test_others_of_a_failed_script_are_ended(tmp_path, monkeypatch):
         step.wait()
 
 
+@pytest.mark.parametrize("has_come", [False, True])
+def test_member_without_an_end(tmp_path, monkeypatch, has_come):
+    """The step is ended if it had come; of one that never came the others say so themselves."""
+    killed: list[int] = []
+    monkeypatch.setattr("hpcdl.launch.members.kill_tree", killed.append)
+    if has_come:
+        (tmp_path / "1.json").write_text("{}")
+    watcher = LeftWatcher(tmp_path, 2, lambda: "srun: error: n2: task 1: Exited with exit code 3\n")
+
+    for now in (100.0, 170.0):
+        watcher.look(now, 7)
+
+    assert killed == ([7] if has_come else [])
+
+
 def test_unreadable_list_of_nodes_is_said(nodes_run):
     nodes_run.set_variable("SLURM_JOB_NODELIST", "n[1-")
 
