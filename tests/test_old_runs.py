@@ -18,6 +18,7 @@ from hpcdl.run.paths import RunPaths
 
 ARCHIVE = Path(__file__).parent / "old_runs/0.1.0.tar.xz"
 WITH_EXPORTS = ARCHIVE.with_name("0.4.0.tar.xz")
+ON_TWO_NODES = ARCHIVE.with_name("0.5.0.tar.xz")
 MADE_IN = "/tmp/oldruns"  # noqa: S108 - the text that stands in the old files
 TEXT_FILES = (".json", ".jsonl", ".yaml", ".log", ".out")
 
@@ -193,6 +194,22 @@ def test_old_exports_and_predictions_are_read(cli, tmp_path, monkeypatch):
     assert "answers    9 2, 1 1, 3 1, 7 1" in words[0].out
     assert "FGSM" in (trained / "page.html").read_text()
     assert cli("status", "--all", "--runs-dir", old).out.count("done") == 2
+
+
+def test_old_run_on_two_nodes_is_read(cli, tmp_path, monkeypatch):
+    """What 0.5.0 left of a training on two nodes: a log and a line for each worker."""
+    monkeypatch.chdir(tmp_path)
+    run = run_of(unpacked(ON_TWO_NODES, tmp_path), "tiny")
+
+    result, status = cli("result", run), cli("status", run)
+    log = cli("logs", run, "--worker", 1)
+    page = cli("report", run, "-o", run / "page.html")
+
+    assert [answer.code for answer in (result, status, log, page)] == [0] * 4
+    assert "test accuracy 0.5667" in result.out
+    assert "worker 0 on n1, worker 1 on n2" in result.out
+    assert log.out == (run / "workers/1/logs/1.log").read_text()
+    assert "56.67 %" in cli("compare", run, run).out
 
 
 @pytest.mark.tensorflow
