@@ -212,6 +212,17 @@ def test_old_run_on_two_nodes_is_read(cli, tmp_path, monkeypatch):
     assert "56.67 %" in cli("compare", run, run).out
 
 
+def test_worker_without_log_is_said(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = run_of(unpacked(ON_TWO_NODES, tmp_path), "tiny")
+    (run / "workers/1/logs/1.log").unlink()
+
+    log = cli("logs", run, "--worker", 1)
+
+    assert (log.code, log.out) == (0, "")
+    assert log.err == "worker 1 has no log: its program has not started\n"
+
+
 @pytest.mark.tensorflow
 def test_old_run_is_resumed(hpcdl_process, old, tmp_path):
     """With the code that it was submitted with: its checkpoints, and its results, are that version's."""

@@ -71,6 +71,8 @@ def command(
     for _ in _ticks(run, follows):
         for log in numbered(paths):
             printer.print_new(int(log.stem))
+    if rank and not numbered(paths):
+        options.say(f"worker {rank} has no log: its program has not started")
     if not run.logs() and stream is None:
         for log in sorted(run.paths.logs.glob("*.out")):
             start = 0 if lines is None else _start_of_last(log, lines)
