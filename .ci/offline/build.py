@@ -19,7 +19,7 @@ from wheels import KNOWN_TO_LACK, PYTHONS, REPOSITORY, NoWheelsError, own_wheel,
 HERE = Path(__file__).parent
 ARCHES = ("x86_64", "aarch64")
 LIMIT_BYTES = 40_000_000
-DIGITS = 10  # of each number in the installer's head, so that its length is known before they are
+DIGITS = 10  # room for each number in the installer's head: its length is known before they are
 
 
 def main(argv: list[str]) -> int:
@@ -79,7 +79,8 @@ def numbered(head: str, total: str, size: int, code: int, wheels: int) -> bytes:
     """The shell's part with the sum and the places in the file."""
     head = head.replace("@SUM@", total)
     for name, number in (("SIZE", size), ("CODE", code), ("WHEELS", wheels)):
-        head = head.replace(f"@{name}@", f"{number:0{DIGITS}}")
+        text = f"'{number}'".ljust(DIGITS + 2)
+        head = head.replace(f"'@{name}@'", text)
     return head.encode()
 
 

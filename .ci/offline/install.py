@@ -76,8 +76,12 @@ def interrupt(*_: object) -> NoReturn:
 
 def parser(file: str) -> argparse.ArgumentParser:
     """The options; installer.sh answers --help, and finds what --python names."""
+    words = "[--prefix DIR] [--python PATH] [--list | --prune | --remove]"
     options = argparse.ArgumentParser(
-        prog=f"sh {shlex.quote(file)}", add_help=False, allow_abbrev=False
+        prog="hpcdl-installer",
+        usage=f"sh {shlex.quote(file)} {words}".replace("%", "%%"),
+        add_help=False,
+        allow_abbrev=False,
     )
     options.add_argument("--prefix", metavar="DIR")
     options.add_argument("--python", metavar="PATH")

@@ -12,6 +12,16 @@ size='@SIZE@' # bytes of this file
 code='@CODE@' # where the program begins
 wheels='@WHEELS@' # where the packed wheels begin
 
+stop() {
+  printf 'hpcdl-installer: %s\n' "$1" >&2
+  exit "${2:-1}"
+}
+
+# First of all: what follows may be cut off.
+[ -f "$0" ] || stop "start it as a file: sh hpcdl-$version-linux-$arch.run" 2
+bytes=$(($(wc -c <"$0")))
+[ "$bytes" = "$size" ] || stop "$0 is not whole: it has $bytes bytes, not $size; copy it again, and as a binary file"
+
 help() {
   cat <<END
 hpcdl $version for Linux on $arch, for a machine without internet.
@@ -28,11 +38,6 @@ hpcdl $version for Linux on $arch, for a machine without internet.
 
 Nothing outside DIR is changed, and nothing is fetched.
 END
-}
-
-stop() {
-  printf 'hpcdl-installer: %s\n' "$1" >&2
-  exit "${2:-1}"
 }
 
 # What keeps a Python from running hpcdl, in words; nothing if it can. Old Pythons read it, too.
@@ -58,7 +63,7 @@ for name in ("lzma", "zlib", "hashlib", "venv"):
 # Whether a Python can run hpcdl; the reason why not is kept in $reasons.
 fits() {
   if ! reason=$("$1" -I -c "$probe" "$arch" "$pythons" 2>&1); then
-    reason=$(printf '%s\n' "$reason" | tail -n 1)
+    reason=$(printf '%s\n' "$reason" | sed '/./!d' | head -n 1)
     reasons="$reasons
   $1: ${reason:-it does not start}"
     return 1
@@ -85,17 +90,14 @@ given_python() {
 # Compares the sum, then hands over to the program in this file.
 boot='
 import hashlib, sys
-path, sum_, size, code, wheels = sys.argv[1:6]
+path, sum_, code, wheels = sys.argv[1:5]
 data = open(path, "rb").read()
-again = "; copy it again, and as a binary file"
-if len(data) != int(size):
-    sys.exit("hpcdl-installer: %s is not whole: it has %d bytes, not %s%s" % (path, len(data), size, again))
 zeroed = data.replace(sum_.encode(), b"0" * 64, 1)
 if hashlib.sha256(zeroed).hexdigest() != sum_:
-    sys.exit("hpcdl-installer: %s was changed on its way: its sha256 is another one%s" % (path, again))
+    sys.exit("hpcdl-installer: %s was changed on its way: its sum differs; copy it again, and as a binary file" % path)
 program = {"__name__": "hpcdl_installer"}
 exec(compile(data[int(code):int(wheels)], "hpcdl_installer", "exec"), program)
-sys.exit(program["main"](path, data[int(wheels):], sys.argv[6:]))
+sys.exit(program["main"](path, data[int(wheels):], sys.argv[5:]))
 '
 
 main() {
@@ -109,12 +111,11 @@ main() {
     [ "$previous" != --python ] || asked=$word
     previous=$word
   done
-  [ -f "$0" ] || stop "start it as a file: sh hpcdl-$version-linux-$arch.run" 2
   machine=$(uname -s -m)
   [ "$machine" = "Linux $arch" ] ||
     stop "this file is for Linux $arch, and this machine is $machine: take the file hpcdl-$version-linux-${machine#* }.run, if there is one"
   if [ -n "$asked" ]; then given_python "$asked"; else find_python; fi
-  exec "$python" -I -B -X utf8 -c "$boot" "$0" "$sum" "$size" "$code" "$wheels" "$@"
+  exec "$python" -I -B -X utf8 -c "$boot" "$0" "$sum" "$code" "$wheels" "$@"
 }
 
 main "$@"
