@@ -155,6 +155,7 @@ class Record:
                 raise RefusalError(f"{self.prefix}: {text}") from None
             except OSError:
                 pass  # no locks here, as on a Lustre without flock
+            os.set_inheritable(lock.fileno(), True)  # pip may outlive an installer that is killed
             yield
 
     def folders(self) -> list[Path]:
@@ -369,7 +370,7 @@ def run(argv: list[str], **variables: str) -> None:
     env.update(variables, PIP_CONFIG_FILE=os.devnull)
     done = subprocess.run(
         argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False,
+        stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", close_fds=False, check=False,
     )  # fmt: skip
     if done.returncode:
         text = f"this step failed (exit {done.returncode}), and what was installed is as it was"

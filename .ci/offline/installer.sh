@@ -40,7 +40,7 @@ Nothing outside DIR is changed, and nothing is fetched.
 END
 }
 
-# What keeps a Python from running hpcdl, in words; nothing if it can. Old Pythons read it, too.
+# Says "fits", or what keeps a Python from running hpcdl. Old Pythons read it, too.
 probe='
 import sys
 version = "%d.%d" % sys.version_info[:2]
@@ -58,16 +58,17 @@ for name in ("lzma", "zlib", "hashlib", "venv"):
         __import__(name)
     except ImportError:
         sys.exit("it has no module " + name)
+print("fits")
 '
 
 # Whether a Python can run hpcdl; the reason why not is kept in $reasons.
 fits() {
-  if ! reason=$("$1" -I -c "$probe" "$arch" "$pythons" 2>&1); then
-    reason=$(printf '%s\n' "$reason" | sed '/./!d' | head -n 1)
-    reasons="$reasons
-  $1: ${reason:-it does not start}"
-    return 1
-  fi
+  reason=$("$1" -I -c "$probe" "$arch" "$pythons" 2>&1)
+  [ "$reason" != fits ] || return 0
+  reason=$(printf '%s\n' "$reason" | sed '/./!d' | head -n 1)
+  reasons="$reasons
+  $1: ${reason:-it is no Python}"
+  return 1
 }
 
 find_python() {

@@ -1,0 +1,285 @@
+"""The installer for sites without internet: built here, then used in a network namespace without a way out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import hpcdl
+from tests.test_docs import REPOSITORY, blocks
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="the file is built for x86_64, and run"
+)
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+PAGE = REPOSITORY / "docs" / "no-internet.md"
+NO_NETWORK = re.compile(r"NewConnectionError|Name or service not known|ConnectTimeout")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    """The installer with the wheels of this Python, hastily packed."""
+    for module in ("hatchling", "packaging", "tomllib"):
+        pytest.importorskip(module, reason="the installer is built with it")
+    folder = tmp_path_factory.mktemp("offline")
+    argv = [REPOSITORY / ".ci/offline/build.py", "--arch", "x86_64", "--python", PYTHON]
+    done = subprocess.run(
+        [sys.executable, *argv, "--preset", "0", "--output", folder],
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    if done.returncode and NO_NETWORK.search(done.stderr):
+        pytest.skip("the wheels come from PyPI, which cannot be reached")
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+    (path,) = folder.glob("*.run")
+    return path
+
+
+@dataclass
+class Site:
+    """A login node: an empty home with a hostile name, one Python that fits, and no network."""
+
+    folder: Path
+    file: Path
+
+    @property
+    def prefix(self) -> Path:
+        return self.folder / "home" / "hpcdl-offline"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.folder / "home"),
+            "PATH": f"{self.folder}/bin:/usr/bin:/bin",
+            "LANG": "C",
+            # What people have set must not reach the installer's pip
+            "PIP_INDEX_URL": "https://example.invalid/simple",
+            "PIP_USER": "1",
+        }
+
+    def start(self, *argv: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["unshare", "--net", *map(str, argv)], cwd=self.folder / "work", env=self.env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def run(self, *argv: object, status: int = 0) -> str:
+        """What a command says on both streams; its exit status must be as expected."""
+        begin = time.monotonic()
+        process = self.start(*argv)
+        out, err = process.communicate(timeout=300)
+        print(f"{time.monotonic() - begin:5.1f} s  {' '.join(map(str, argv))[:90]}")
+        assert process.returncode == status, out + err
+        return out + err
+
+    def page(self, where: str) -> str:
+        return self.run("dash", "-euc", blocks(PAGE, where))
+
+    def environments(self) -> list[str]:
+        return sorted(path.name for path in self.prefix.iterdir() if (path / "pyvenv.cfg").exists())
+
+
+def login_node(folder: Path, file: Path) -> Site:
+    for name in ("home", "work", "bin"):
+        (folder / name).mkdir(parents=True)
+    os.link(file, folder / "work" / file.name)
+    base = Path(sys.base_prefix, "bin", f"python{PYTHON}")
+    (folder / "bin" / f"python{PYTHON}").symlink_to(base)
+    broken = folder / "bin" / ("python3.14" if PYTHON != "3.14" else "python3.13")
+    broken.write_text("#!/bin/sh\necho 'no such version' >&2\nexit 127\n")  # as a shim of pyenv
+    broken.chmod(0o755)
+    return Site(folder, file)
+
+
+@pytest.fixture(scope="module")
+def site(file, tmp_path_factory) -> Site:
+    """A login node with the page's first commands run on it."""
+    if subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode:
+        pytest.skip("a network namespace needs root")
+    folder = tmp_path_factory.mktemp("site") / 'it\'s "a" $(touch pwned) b'
+    made = login_node(folder, file)
+    devices = made.run("cat", "/proc/self/net/dev").splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in devices] == ["lo"]
+    page = made.page("offline")
+    print(page)
+    assert f"hpcdl {hpcdl.__version__}\n" in page
+    return made
+
+
+def test_page_installs_renders_and_runs(site):
+    """The page's commands ran; what they promise is there."""
+    (run,) = site.folder.glob("work/runs/hello/*/logs/1.log")
+
+    assert run.read_text() == "it works\n"
+    assert site.environments() == [f"{hpcdl.__version__}-py{PYTHON}"]
+    assert not list(site.folder.rglob("pwned"))
+    assert "No broken requirements" in site.run(python_of(site), "-m", "pip", "check")
+    outside = {path.name for path in site.prefix.parent.iterdir()} - {"hpcdl-offline"}
+    assert outside <= {".cache", ".config"}, "hpcdl's own"
+
+
+def python_of(site: Site) -> Path:
+    return site.prefix / site.environments()[-1] / "bin" / "python"
+
+
+def test_restored_wheels_match_their_records(site):
+    """Each installed file has the sum of its wheel's RECORD, as pip wrote it."""
+    check = """if 1:
+        import base64, hashlib, importlib.metadata as m
+        files = [f for d in m.distributions() for f in d.files or [] if f.hash]
+        for f in files:
+            digest = hashlib.new(f.hash.mode, f.locate().read_bytes()).digest()
+            assert f.hash.value == base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), f
+        print(len(files) > 1000, "numpy" in m.packages_distributions())
+    """
+    assert site.run(python_of(site), "-I", "-c", check) == "True True\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data[:-5000], "is not whole: it has"),
+        (lambda data: data[:3000], "is not whole: it has"),
+        (lambda data: data + b"\n", "is not whole: it has"),
+        (lambda data: data[:-5000] + b"x" + data[-4999:], "was changed on its way"),
+        (lambda data: data.replace(b"hpcdl-offline", b"hpcdl-Offline", 1), "was changed"),
+    ],
+    ids=["truncated", "cut in its head", "longer", "changed", "changed in its head"],
+)
+def test_damaged_file_is_refused(file, tmp_path, change, words):
+    site = login_node(tmp_path / "node", file)
+    damaged = tmp_path / "a damaged.run"
+    damaged.write_bytes(change(file.read_bytes()))
+    done = subprocess.run(["dash", damaged], env=site.env, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "copy it again" in done.stderr
+    assert list((tmp_path / "node/home").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "words"),
+    [
+        (["setarch", "i686", "sh", "FILE"], 1, "for Linux x86_64, and this machine is Linux i686"),
+        (["sh", "FILE", "--python", "python3.99"], 2, "python3.99: there is no such program"),
+        (["sh", "FILE", "--python=/bin/true"], 2, "/bin/true: it is no Python"),
+        (["sh", "FILE", "--frob"], 2, "unrecognized arguments: --frob"),
+        (["sh", "FILE", "--prefix", "HOME"], 2, "is not empty, and no installer made it"),
+        (["sh", "FILE", "--prefix", "a:b"], 2, "which PATH cannot hold"),
+        (["sh", "FILE", "--remove", "--prefix", "HOME"], 2, "was not made by this installer"),
+        (["sh", "FILE", "--prune"], 2, "was not made by this installer"),
+        (["env", "-u", "HOME", "sh", "FILE"], 2, "HOME is not set"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_wrong_use_is_refused(file, tmp_path, argv, status, words):
+    site = login_node(tmp_path / "node", file)
+    home = tmp_path / "node" / "home"
+    (home / "thesis.txt").write_text("mine")
+    places = {"FILE": str(file), "HOME": str(home)}
+    done = subprocess.run(
+        [places.get(word, word) for word in argv],
+        env=site.env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == status, done.stderr
+    assert words in done.stderr
+    assert [path.name for path in home.iterdir()] == ["thesis.txt"]
+
+
+def test_pythons_that_do_not_fit_are_named(file, tmp_path):
+    site = login_node(tmp_path / "node", file)
+    (tmp_path / "node/bin" / f"python{PYTHON}").unlink()
+    env = {**site.env, "PATH": f"{tmp_path}/node/bin"}
+    tools = ["uname", "cat", "wc", "sed", "head"]
+    for tool in tools:
+        (tmp_path / "node/bin" / tool).symlink_to(shutil.which(tool) or tool)
+    done = subprocess.run(["/bin/sh", file], env=env, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert f"needs one of {PYTHON}" in done.stderr
+    assert re.search(r"/bin/python3.1\d: no such version\n", done.stderr)
+    assert "--python /path/to/python3" in done.stderr
+
+
+def test_installation_lives_through_upgrades(site):
+    """Killed halfway, upgraded under busybox, pruned, removed: there is always a whole hpcdl until the end."""
+    first = site.environments()[0]
+    own = site.prefix / first / f"lib/python{PYTHON}/site-packages" / "mine-1.0.dist-info"
+    own.mkdir()
+
+    process = site.start("dash", site.file)
+    half = site.prefix / f"{first}-2"
+    wait_for(lambda: list(half.glob("lib/python*/site-packages/numpy")), process)
+    os.kill(process.pid, signal.SIGKILL)
+    wait_for_end_of(half)
+    assert half.is_dir()
+    assert site.run(site.prefix / "bin/hpcdl", "--version") == f"hpcdl {hpcdl.__version__}\n"
+
+    process = site.start("dash", site.file)
+    wait_for(lambda: (half / "pyvenv.cfg").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "what was installed before is as it was" in err
+    assert site.environments() == [first]
+
+    if shutil.which("busybox"):
+        (site.folder / "bin/sh").symlink_to(shutil.which("busybox") or "")
+    said = site.page("offline_upgrade")
+    assert "packages of yours, which the new one lacks" in said
+    assert " mine\n" in said
+    assert "Jobs that were sent before still use" in said
+    assert site.environments() == [first, f"{first}-2"]
+    assert f"{first}-2/bin/python" in (site.prefix / "bin/hpcdl").read_text()
+    old = site.prefix / first / "bin"
+    assert site.run(old / "python", old / "hpcdl", "--version") == f"hpcdl {hpcdl.__version__}\n"
+
+    assert f"removed {site.prefix}/{first}\n" in site.page("offline_prune")
+    assert site.environments() == [f"{first}-2"]
+    assert site.run(site.prefix / "bin/hpcdl", "--version") == f"hpcdl {hpcdl.__version__}\n"
+
+    (site.prefix / "notes.txt").write_text("mine")
+    said = site.page("offline_remove")
+    assert "left what the installer did not make: notes.txt" in said
+    assert [path.name for path in site.prefix.iterdir()] == ["notes.txt"]
+
+
+def wait_for(happened, process) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def wait_for_end_of(folder: Path) -> None:
+    """The pip of a killed installer has no parent; it ends by itself."""
+    deadline = time.monotonic() + 120
+    while any(str(folder) in line for line in commands()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def commands() -> list[str]:
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
+    return lines
