@@ -175,9 +175,9 @@ def test_damaged_file_is_refused(file, tmp_path, change, words):
         (["sh", "FILE", "--python", "python3.99"], 2, "python3.99: there is no such program"),
         (["sh", "FILE", "--python=/bin/true"], 2, "/bin/true: it is no Python"),
         (["sh", "FILE", "--frob"], 2, "unrecognized arguments: --frob"),
-        (["sh", "FILE", "--prefix", "HOME"], 2, "is not empty, and no installer made it"),
+        (["sh", "FILE", "--prefix", "FULL"], 2, "is not empty, and no installer made it"),
         (["sh", "FILE", "--prefix", "a:b"], 2, "which PATH cannot hold"),
-        (["sh", "FILE", "--remove", "--prefix", "HOME"], 2, "was not made by this installer"),
+        (["sh", "FILE", "--remove", "--prefix", "FULL"], 2, "was not made by this installer"),
         (["sh", "FILE", "--prune"], 2, "was not made by this installer"),
         (["env", "-u", "HOME", "sh", "FILE"], 2, "HOME is not set"),
     ],
@@ -187,7 +187,7 @@ def test_wrong_use_is_refused(file, tmp_path, argv, status, words):
     site = login_node(tmp_path / "node", file)
     home = tmp_path / "node" / "home"
     (home / "thesis.txt").write_text("mine")
-    places = {"FILE": str(file), "HOME": str(home)}
+    places = {"FILE": str(file), "FULL": str(home)}
     done = subprocess.run(
         [places.get(word, word) for word in argv],
         env=site.env,
@@ -225,13 +225,15 @@ def test_installation_lives_through_upgrades(site):
     process = site.start("dash", site.file)
     half = site.prefix / f"{first}-2"
     wait_for(lambda: list(half.glob("lib/python*/site-packages/numpy")), process)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
+    process.communicate()
     wait_for_end_of(half)
     assert half.is_dir()
     assert site.run(site.prefix / "bin/hpcdl", "--version") == f"hpcdl {hpcdl.__version__}\n"
 
     process = site.start("dash", site.file)
-    wait_for(lambda: (half / "pyvenv.cfg").exists(), process)
+    wait_for(lambda: not half.exists(), process)
+    wait_for((half / "pyvenv.cfg").exists, process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
