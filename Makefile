@@ -6,7 +6,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 TESTED := $(wildcard .ci/tested-$(VERSION).txt)
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check $(addprefix --constraint ,$(TESTED))
 
-.PHONY: help demo test lint docs golden format compat update test-lowest test-newest test-gpu testbed testbed-down \
+.PHONY: help demo test lint docs offline golden format compat update test-lowest test-newest test-gpu testbed testbed-down \
 	testbed-second testbed-second-test testbed-sid clean
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test          all tests that can run here"
 	@echo "make lint          ruff, mypy, shellcheck, figures of how the code reads"
 	@echo "make docs          the documentation as a site, in build/site"
+	@echo "make offline       the installers for sites without internet, in build/"
 	@echo "make update        move the tested versions to the newest releases of the dependencies"
 	@echo "make test-lowest   the host's tests with the lowest releases that pyproject.toml admits"
 	@echo "make test-newest   the host's tests with the newest ones"
@@ -53,12 +54,15 @@ lint: .venv/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/shellcheck -x -P SCRIPTDIR tests/testbed/*.sh tests/testbed/etc/*.sh .ci/run
+	@$(BIN)/shellcheck -x -P SCRIPTDIR tests/testbed/*.sh tests/testbed/etc/*.sh .ci/run .ci/offline/installer.sh
 	@$(BIN)/python .ci/figures.py
 
 # The variable silences the theme's notice of its end in 2027 (see mkdocs.yml). No --quiet: it would also stop --strict.
 docs: .venv/.dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+offline: .venv/.dev
+	@$(BIN)/python .ci/offline/build.py
 
 golden: .venv/.dev
 	@$(BIN)/python -m pytest -q tests/test_script.py --golden
@@ -97,4 +101,4 @@ testbed-second-test testbed-sid:
 	@tests/testbed/second.sh $(SUITE) down
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build/offline .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

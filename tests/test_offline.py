@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import re
@@ -12,16 +13,19 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import hpcdl
 from tests.test_docs import REPOSITORY, blocks
+from tests.wheels import wheel
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the file is built for x86_64, and run"
 )
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+OFFLINE = REPOSITORY / ".ci" / "offline"
 PAGE = REPOSITORY / "docs" / "no-internet.md"
 NO_NETWORK = re.compile(r"NewConnectionError|Name or service not known|ConnectTimeout")
 
@@ -32,17 +36,28 @@ def file(tmp_path_factory) -> Path:
     for module in ("hatchling", "packaging", "tomllib"):
         pytest.importorskip(module, reason="the installer is built with it")
     folder = tmp_path_factory.mktemp("offline")
-    argv = [REPOSITORY / ".ci/offline/build.py", "--arch", "x86_64", "--python", PYTHON]
+    argv = [f"{OFFLINE}/build.py", "--arch", "x86_64", "--python", PYTHON]
     done = subprocess.run(
-        [sys.executable, *argv, "--preset", "0", "--output", folder],
+        [sys.executable, *argv, "--preset", "0", "--output", str(folder)],
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     if done.returncode and NO_NETWORK.search(done.stderr):
         pytest.skip("the wheels come from PyPI, which cannot be reached")
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout)
-    (path,) = folder.glob("*.run")
+    (path,) = Path(folder).glob("*.run")
     return path
+
+
+@pytest.fixture
+def wheels_module() -> ModuleType:
+    for name in ("packaging", "tomllib"):
+        pytest.importorskip(name, reason="the installer is built with it")
+    spec = importlib.util.spec_from_file_location("offline_wheels", OFFLINE / "wheels.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @dataclass
@@ -259,6 +274,27 @@ def test_installation_lives_through_upgrades(site):
     said = site.page("offline_remove")
     assert "left what the installer did not make: notes.txt" in said
     assert [path.name for path in site.prefix.iterdir()] == ["notes.txt"]
+
+
+def test_markers_are_read_for_the_target(wheels_module, tmp_path):
+    """pip reads them as if for the Python that it runs on."""
+    needs = ["old; python_version < '3.11'", "new>=2; python_version >= '3.14'", "Not.Here"]
+    wheel(tmp_path, "mine", requires=[*needs, "extra; extra == 'more'", "here"])
+    wheel(tmp_path, "here")
+
+    assert wheels_module.lacking(tmp_path, "x86_64", "3.10") == ["Not.Here", "old"]
+    assert wheels_module.lacking(tmp_path, "x86_64", "3.14") == ["Not.Here", "new>=2"]
+
+
+def test_missing_wheel_stops_the_build(wheels_module, tmp_path):
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels.txt").write_text("")
+    with pytest.raises(wheels_module.NoWheelsError) as caught:
+        wheels_module.download(["numpy==2.5.0"], tmp_path / "wheels", "aarch64", "3.10")
+
+    if NO_NETWORK.search(str(caught.value)):
+        pytest.skip("PyPI cannot be reached")
+    assert "Python 3.10 on aarch64, of numpy==2.5.0" in str(caught.value)
 
 
 def wait_for(happened, process) -> None:

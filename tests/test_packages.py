@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,17 @@ def test_existing_overlay_is_used(job, cluster):
     written(changed(decided, overlay=str(elsewhere)))
 
     assert packages.located(decided, cluster).require_container().overlay == str(elsewhere)
+
+
+def test_copied_overlay_is_used(job, cluster, tmp_path):
+    """What was built elsewhere is found next to a copy of the image, whatever the two paths are."""
+    overlay = written(packages.located(plan(load_job(job), cluster), cluster))
+    site = tmp_path / "another site"
+    shutil.copytree(tmp_path, site)
+
+    there = packages.located(plan(load_job(site / "job.yaml"), cluster), cluster)
+    assert there.container is not None
+    assert there.container.overlay == str(site / overlay.relative_to(tmp_path))
 
 
 def test_plan_needs_no_image(job, cluster):

@@ -9,6 +9,7 @@ for each kind of machine. What a release says of the files' sizes is in docs/no-
 import argparse
 import hashlib
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,7 +24,7 @@ DIGITS = 10  # room for each number in the installer's head: its length is known
 
 
 def main(argv: list[str]) -> int:
-    """Build what the options say; 1 if a file cannot be built or is too large."""
+    """Build what the options say."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -33,31 +34,34 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build")
     options = parser.parse_args(argv)
     options.output.mkdir(parents=True, exist_ok=True)
-    own, sums = own_wheel(), []
-    version = str(parse_wheel_filename(own.name)[1])
-    for arch in options.arch or ARCHES:
-        begin = time.monotonic()
-        wheels = {}
-        for python in options.python or PYTHONS:
-            try:
-                wheels[python] = [own, *wheels_of(arch, python)]
-            except NoWheelsError as lack:
-                if (arch, python) not in KNOWN_TO_LACK:
-                    print(f"no wheels for {lack}", file=sys.stderr)
-                    return 1
-                print(f"without Python {python} on {arch}: {KNOWN_TO_LACK[arch, python]}")
-        content = installer(version, arch, list(wheels), pack(version, wheels, options.preset))
-        path = options.output / f"hpcdl-{version}-linux-{arch}.run"
-        path.write_bytes(content)
-        path.chmod(0o755)
-        sums.append(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
-        seconds = time.monotonic() - begin
-        print(f"{path}: {len(content) / 1e6:.1f} MB, Python {' '.join(wheels)} ({seconds:.0f} s)")
-        if len(content) >= LIMIT_BYTES:
-            print(f"{path} is larger than {LIMIT_BYTES / 1e6:.0f} MB", file=sys.stderr)
-            return 1
+    with tempfile.TemporaryDirectory() as folder:
+        own = own_wheel(Path(folder))
+        sums = [build(arch, own, options) for arch in options.arch or ARCHES]
     (options.output / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
     return 0
+
+
+def build(arch: str, own: Path, options: argparse.Namespace) -> str:
+    """Write the file for one kind of machine; its line of SHA256SUMS."""
+    begin = time.monotonic()
+    version = str(parse_wheel_filename(own.name)[1])
+    wheels = {}
+    for python in options.python or PYTHONS:
+        try:
+            wheels[python] = [own, *wheels_of(arch, python)]
+        except NoWheelsError as lack:
+            if (arch, python) not in KNOWN_TO_LACK:
+                sys.exit(f"no wheels for {lack}")
+            print(f"without Python {python} on {arch}: {KNOWN_TO_LACK[arch, python]}")
+    content = installer(version, arch, list(wheels), pack(version, wheels, options.preset))
+    if len(content) >= LIMIT_BYTES:
+        sys.exit(f"the file for {arch} has {len(content)} bytes, and the limit is {LIMIT_BYTES}")
+    path = options.output / f"hpcdl-{version}-linux-{arch}.run"
+    path.write_bytes(content)
+    path.chmod(0o755)
+    seconds = time.monotonic() - begin
+    print(f"{path}: {len(content) / 1e6:.1f} MB, Python {' '.join(wheels)} ({seconds:.0f} s)")
+    return f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
 
 
 def installer(version: str, arch: str, pythons: list[str], packed: bytes) -> bytes:

@@ -4,6 +4,7 @@ The versions are those that hpcdl is tested with (.ci/newest-X.Y.txt), so that a
 does not get into the file untested.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -48,7 +49,9 @@ def wheels_of(arch: str, python: str) -> list[Path]:
         aside.with_suffix(".txt").write_text("\n".join(pins), encoding="utf-8")
         download(wanted, aside, arch, python)
         aside.with_suffix(".txt").unlink()
-        aside.rename(folder)
+        with contextlib.suppress(OSError):  # another build was faster
+            aside.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
     return sorted(folder.glob("*.whl"))
 
 
@@ -102,10 +105,8 @@ def requires(wheel: Path) -> list[Requirement]:
     return [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
 
 
-def own_wheel() -> Path:
-    """hpcdl's own wheel, of this checkout."""
-    folder = CACHE / "hpcdl"
-    shutil.rmtree(folder, ignore_errors=True)
+def own_wheel(folder: Path) -> Path:
+    """hpcdl's own wheel, of this checkout, built into an empty folder."""
     argv = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
     argv += ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
     subprocess.run([*argv, str(REPOSITORY)], check=True)

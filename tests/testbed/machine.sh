@@ -87,7 +87,7 @@ readonly PACKAGES=(
 # What the second bed's root can do without: it comes with its images, and tests/report opens pages elsewhere.
 readonly TOOLS=(
   libslurm-perl:/usr/share/doc/libslurm-perl libslurmdb-perl:/usr/share/doc/libslurmdb-perl # of seff
-  mmdebstrap:/usr/bin/mmdebstrap zstd:/usr/bin/zstd shellcheck:/usr/bin/shellcheck chromium:/usr/bin/chromium
+  mmdebstrap:/usr/bin/mmdebstrap zstd:/usr/bin/zstd shellcheck:/usr/bin/shellcheck busybox-static:/bin/busybox chromium:/usr/bin/chromium
 )
 
 install_packages() {
