@@ -33,6 +33,16 @@ _INHERITED_PREFIXES = (
 )
 
 
+def user_name() -> str:
+    """The user's name, or the number if the machine knows no name for it."""
+    import getpass  # few commands need it
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.geteuid())
+
+
 def expand(text: str) -> str:
     """A path with ``$NAME`` and ``${NAME}`` replaced by this shell's values.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import signal
@@ -44,11 +43,13 @@ def command(runs: tuple[str, ...], places: options.Places, port: int | None, hos
     hpcdl tensorboard k3f9 p0aa
     hpcdl tensorboard k3f9 --port 6010
     """
+    from hpcdl.environment import user_name
+
     chosen = [options.find(run, places) for run in runs]
     with tempfile.TemporaryDirectory(prefix="hpcdl-tensorboard-") as folder:
         _link(chosen, Path(folder))
         program, port = _tensorboard(), _free_port(host, port)
-        here = f"{getpass.getuser()}@{socket.gethostname()}"
+        here = f"{user_name()}@{socket.gethostname()}"
         options.say(f"on your own machine: ssh -N -L {port}:{host}:{port} {here}")
         options.say("starting; Ctrl-C ends it")
         return _serve([*program, "--logdir", folder], host, port, Path(folder))

@@ -14,7 +14,7 @@ from typing import Any
 from hpcdl.cluster import layers
 from hpcdl.cluster.checks import check_choices, check_ports, check_times, check_words
 from hpcdl.cluster.schema import Cluster, Image, Node, PartitionChoice, QosChoice
-from hpcdl.environment import expand, nobodys_home, slurm_cluster
+from hpcdl.environment import expand, nobodys_home, slurm_cluster, user_name
 from hpcdl.errors import ClusterError, Problem, UserError
 from hpcdl.job import Job
 from hpcdl.job.notify_section import check_notify
@@ -261,9 +261,7 @@ class _PathFiller:
     def _place(self, match: re.Match[str], text: str, key: str) -> str:
         """What stands for one {name} in a text."""
         if match[1] == "user":
-            import getpass  # most profiles do without
-
-            return getpass.getuser()
+            return user_name()
         if match[1] == "account":
             if not self._cluster.account:
                 self.lacks_account = True

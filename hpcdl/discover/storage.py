@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import shutil
@@ -10,6 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from hpcdl.discover.lines import Line
+from hpcdl.environment import user_name
 from hpcdl.mounts.binds import is_system, is_within, of_the_site, parse
 from hpcdl.mounts.file_systems import file_system_of
 from hpcdl.preflight.hostpython import node_local
@@ -122,7 +122,7 @@ def _of_group(folder: str, accounts: Collection[str]) -> str:
 
 def _with_user(folder: str) -> str:
     """A path with {user} in place of the user's name."""
-    user = getpass.getuser()
+    user = user_name()
     parts = []
     for part in Path(folder).parts:
         parts.append("{user}" if part == user else part)
@@ -150,7 +150,7 @@ def _base(variable: str, folder: str) -> str:
     """The user's own folder below that of a variable."""
     if variable == "HOME":
         return "~"
-    is_own = getpass.getuser() in Path(folder).parts
+    is_own = user_name() in Path(folder).parts
     return os.path.normpath(folder) + ("" if is_own else "/{user}")
 
 

@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, replace
 
 from hpcdl import cache
+from hpcdl.environment import user_name
 from hpcdl.errors import SchedulerError
 from hpcdl.scheduler import clusters, slurm
 from hpcdl.scheduler.site import ASSOCIATION_JOBS, CONFIG, QOS_JOBS, Association, Qos, Site
@@ -55,7 +56,7 @@ def _is_young(asked: object) -> bool:
 
 def _whose() -> list[str]:
     """For whom an answer is: one home may serve several clusters, and so may one login node."""
-    names = [slurm.user(), socket.gethostname(), os.environ.get("SLURM_CONF", "")]
+    names = [user_name(), socket.gethostname(), os.environ.get("SLURM_CONF", "")]
     return [*names, clusters.asked()]
 
 
@@ -91,7 +92,7 @@ def _ask_accounting(cluster: str) -> tuple[list[Qos], list[Association]]:
         SchedulerError: sacctmgr did not answer.
     """
     show = ["sacctmgr", "--noheader", "--parsable2", "show"]
-    mine = ["user", slurm.user(), "withassoc", f"cluster={cluster}"]
+    mine = ["user", user_name(), "withassoc", f"cluster={cluster}"]
     qos_keys = ",".join(("Name,MaxWall,MaxTRES,MaxTRESPU,GrpTRES,Flags", *QOS_JOBS))
     qos_text = slurm.call([*show, "qos", f"format={qos_keys}"])
     keys = ",".join(("Account,QOS,DefaultQOS,Partition,MaxWall,DefaultAccount", *ASSOCIATION_JOBS))

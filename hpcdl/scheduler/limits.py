@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hpcdl.cluster.schema import Cluster
+from hpcdl.environment import user_name
 from hpcdl.errors import SchedulerError
 from hpcdl.formats import several
 from hpcdl.scheduler import rights, slurm
@@ -149,7 +150,7 @@ class _Job:
 
 def read_queue(everybody: bool = False) -> list[QueuedTask] | None:
     """All tasks that wait or run: the user's, or everybody's; None if SLURM does not answer."""
-    whose = [] if everybody else [f"--user={slurm.user()}"]
+    whose = [] if everybody else [f"--user={user_name()}"]
     try:
         text = slurm.call(["squeue", "--noheader", "--array", *whose, "--format=%u|%a|%q|%P"])
     except SchedulerError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hpcdl.environment import submission_environment
+from hpcdl.environment import submission_environment, user_name
 from hpcdl.errors import SchedulerError
 from hpcdl.scheduler import clusters
 from hpcdl.scheduler.jobinfo import (
@@ -29,14 +28,6 @@ from hpcdl.scheduler.jobinfo import (
 # A busy SLURM takes jobs slowly. When sbatch gives up, SLURM may have accepted the job.
 _SBATCH_S = 180
 NOT_REACHED = "(connect failure)"  # in SLURM's messages if nothing was sent
-
-
-def user() -> str:
-    """The user's name, or the number if the machine knows no name for it."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.geteuid())
 
 
 def available() -> bool:
@@ -116,7 +107,7 @@ def working_directories() -> list[tuple[str, str]]:
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    text = call(["squeue", "--noheader", f"--user={user()}", "--format=%F|%Z"])
+    text = call(["squeue", "--noheader", f"--user={user_name()}", "--format=%F|%Z"])
     jobs_and_places = {}
     for line in text.splitlines():
         job_id, _, place = line.partition("|")
@@ -130,7 +121,7 @@ def count_tasks(job_ids: Collection[str]) -> int:
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    text = call(["squeue", "--noheader", "--array", f"--user={user()}", "--format=%F"])
+    text = call(["squeue", "--noheader", "--array", f"--user={user_name()}", "--format=%F"])
     return sum(line.strip() in job_ids for line in text.splitlines())
 
 
@@ -140,7 +131,7 @@ def living_tasks() -> list[str]:
     Raises:
         SchedulerError: SLURM did not answer.
     """
-    text = call(["squeue", "--noheader", "--array", f"--user={user()}", "--format=%F_%K"])
+    text = call(["squeue", "--noheader", "--array", f"--user={user_name()}", "--format=%F_%K"])
     return text.split()
 
 
@@ -263,7 +254,7 @@ def queued_jobs() -> dict[str, JobInfo]:
         SchedulerError: SLURM did not answer.
     """
     asked = time.time()
-    states = ["--states=all", f"--user={user()}"]
+    states = ["--states=all", f"--user={user_name()}"]
     text = call(["squeue", "--noheader", *states, QUEUE_FORMAT], env=_with_whole_lists())
     return jobs_of_squeue(text, asked)
 

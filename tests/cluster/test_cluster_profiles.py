@@ -163,6 +163,18 @@ def test_places_filled():
     assert cluster.runs_root == f"/gpfs/scratch/nct00/{getpass.getuser()}/runs"
 
 
+def test_user_without_a_name_has_a_number(monkeypatch):
+    """In a container of another machine, nothing may know the user."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+    monkeypatch.setattr("os.geteuid", lambda: 54321)
+
+    cluster = load_cluster("marenostrum5", ["cluster.account=nct00"])
+
+    assert cluster.runs_root == "/gpfs/scratch/nct00/54321/runs"
+
+
 def test_home_filled(monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
 
