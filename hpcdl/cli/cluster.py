@@ -11,6 +11,8 @@ from hpcdl.text import hpcdl_command
 
 _DISCOVER = "Write a profile of this site, as its own commands describe it."
 _OUTPUT = "Write the profile to this file, instead of to stdout."
+_COUNTRY = "Only sites in this country, such as Norway."
+_GPU = "Only sites with such GPUs, such as h100 or amd."
 _PARTITION = "Describe this one. Default: SLURM's default, if it has GPUs."
 _IMAGES = "Look for .sif files in this folder. May be repeated."
 
@@ -21,17 +23,32 @@ def command() -> None:
 
 
 @command.command("list", short_help="List the built-in profiles.")
-def list_profiles() -> None:
-    """List the built-in profiles."""
-    import re
+@click.option("--country", metavar="NAME", help=_COUNTRY)
+@click.option("--gpu", metavar="MODEL", help=_GPU)
+@options.as_json
+def list_profiles(country: str | None, gpu: str | None, as_json: bool) -> None:
+    """List the built-in profiles: where each site is, and the GPUs of its nodes.
 
-    from hpcdl.cluster import built_in_profiles
+    \b
+    hpcdl cluster list
+    hpcdl cluster list --gpu h100
+    hpcdl cluster list --country norway --gpu a100
+    """
+    from hpcdl.cluster.catalogue import sites
+    from hpcdl.contract.tables import aligned
 
-    for name, path in built_in_profiles().items():
-        profile = path.read_text(encoding="utf-8")
-        match = re.search(r"^description: *(.*)$", profile, re.MULTILINE)
-        description = match[1] if match else ""
-        click.echo(f"{name:<14} {description}")
+    fitting = sites(country, gpu)
+    if as_json:
+        import json
+
+        click.echo(json.dumps([site.as_json() for site in fitting], indent=2))
+        return
+    rows = [["PROFILE", "COUNTRY", "GPUS", "WHAT"]]
+    for site in fitting:
+        gpus = ", ".join(site.gpus)
+        rows.append([site.name, site.country or "-", gpus or "-", site.description])
+    for line in aligned(rows):
+        click.echo(line)
 
 
 @command.command("keys", short_help="Print every key of a profile, as Markdown.")

@@ -14,6 +14,7 @@ from hpcdl.yamlfile.reader import Located
 from hpcdl.yamlfile.walker import Walker
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:@+/-]*")
+_FEATURES = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:@+/&|*()\[\]-]*")  # as in gpu&hbm80g
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_WORDS = (
     *("name", "account", "partition", "qos", "gpu_type"),
@@ -50,6 +51,10 @@ def _check_single_words(document: Located, walker: Walker) -> None:
         needed = key in ("name", "runtime")  # the others may be empty: then they are not set
         if item.raw or needed:
             _check_word(item.raw, item, key, walker)
+    features = document.value.get("constraint")
+    if features is not None and features.raw and not _FEATURES.fullmatch(features.raw):
+        expected = "expected features of nodes without blanks, such as gpu or gpu&hbm80g"
+        walker.add(features, "constraint", f"{expected}; got {show(features.raw)}")
 
 
 def check_ports(document: Located, walker: Walker) -> None:

@@ -72,11 +72,15 @@ class Cluster:
 
     name: str = setting("the profile's name")
     description: str = setting("one line for people", "")
+    country: Optional[str] = setting("the country, as in hpcdl cluster list --country Norway", None)
     detect: list[str] = setting("host name patterns of its login nodes, such as alogin*.bsc.es", [])
     node: Node = setting("the shape of a node", Node)
     account: Optional[str] = setting("the account (project, group) that pays", None)
     partition: Optional[str] = setting("partition", None)
     qos: Optional[str] = setting("quality of service", None)
+    constraint: Optional[str] = setting(
+        "which nodes, by their features, as in --constraint=gpu", None
+    )
     clusters: Optional[str] = setting(
         "the SLURM cluster, where a site has several: sbatch -M", None
     )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from hpcdl.cluster.gpu_vendors import is_amd
 from hpcdl.discover.accounts import account_lines, qos_lines
 from hpcdl.discover.lines import Line, is_word, word_line
 from hpcdl.discover.nodes import (
@@ -60,6 +61,7 @@ def queue_lines(site: Site, partition_name: str | None = None) -> Iterator[Line]
     yield from qos_lines(site, main)
     yield _gpu_request(site)
     yield _gpu_type(main, shape, shapes)
+    yield _gpu_vendor(shape)
     yield _memory_request(memory_rules(site, main), shape)
     yield _architecture(shape)
     yield _requeue(site.config)
@@ -191,6 +193,14 @@ def _gpu_type(main: Partition, shape: NodeShape | None, shapes: list[NodeShape])
     if other_types:
         why = f"{why}; {main.name} has {', '.join(other_types)} too"
     return Line("gpu_type", gpu_type, why)
+
+
+def _gpu_vendor(shape: NodeShape | None) -> Line:
+    """Who makes the GPUs, where SLURM's type of them is the name of one of AMD's."""
+    gpu_type = main_gpu(shape)[0] if shape else ""
+    if is_amd(gpu_type):
+        return Line("gpu_vendor", "amd", f"scontrol show node: Gres says {gpu_type}, one of AMD's")
+    return Line("gpu_vendor", "amd", "only for GPUs of AMD; ls /dev/kfd on a node", "unneeded")
 
 
 def _memory_request(rules: dict[str, str], shape: NodeShape | None) -> Line:

@@ -20,6 +20,8 @@ def directives(job: Job, cluster: Cluster, size: Size) -> list[tuple[str, str]]:
         value = getattr(cluster, key)
         if value:
             options.append((key, value))
+    if cluster.constraint and "constraint" not in job.slurm:
+        options.append(("constraint", cluster.constraint))
     options.append(("signal", f"B:USR2@{lead_s(job, cluster)}"))
     options.append(("requeue" if cluster.requeue else "no-requeue", ""))
     options.append(("open-mode", "append"))
