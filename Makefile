@@ -65,7 +65,7 @@ offline: .venv/.dev
 	@$(BIN)/python .ci/offline/build.py
 
 golden: .venv/.dev
-	@$(BIN)/python -m pytest -q tests/test_script.py --golden
+	@$(BIN)/python -m pytest -q tests/test_script.py tests/test_golden_sites.py --golden
 
 format: .venv/.dev
 	@$(BIN)/ruff check --fix-only .

@@ -48,7 +48,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--golden",
         action="store_true",
-        help="write tests/golden anew, to be read before it is committed",
+        help="write tests/golden and tests/golden_sites anew, to be read before it is committed",
     )
 
 

@@ -78,6 +78,8 @@ def command(cluster: str | None, sets: tuple[str, ...], yes: bool, force: bool) 
     _add_account(answers, profile)
     _add_images(answers)
     profile = answers.profile()
+    if profile.gpu_vendor == "amd":
+        options.say("the GPUs are AMD's: an image needs a TensorFlow that is built for ROCm")
     options.say(f"data in {profile.data_root}\nruns in {profile.runs_root}")
     text = _file_text(answers, profile.name)
     question = f"\n{text}\nwrite this to {shown(path)}?"

@@ -14,7 +14,7 @@ from hpcdl.yamlfile.reader import Located
 from hpcdl.yamlfile.walker import Walker
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:@+/-]*")
-_FEATURES = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:@+/&|*()\[\]-]*")  # as in gpu&hbm80g
+_FEATURES = re.compile(r"[A-Za-z0-9(\[][A-Za-z0-9_.,:@+/&|*()\[\]-]*")  # as in gpu&hbm80g
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_WORDS = (
     *("name", "account", "partition", "qos", "gpu_type"),

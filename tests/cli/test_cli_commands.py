@@ -107,7 +107,7 @@ def test_version_shown(cli):
         (("cancel", "x" * 300), 2, "there is no run"),
         (("jobs", "copy", "mnist_cn"), 2, "did you mean mnist_cnn?"),
         (("jobs", "cpoy", "x"), 2, "No such command 'cpoy'"),
-        (("cluster", "show", "mars"), 2, "profile 'mars' (a path to a file ends in .yaml); known are generic"),
+        (("cluster", "show", "mars"), 2, "profile 'mars' (a path to a file ends in .yaml); known are betzy"),
         (("data", "stage", "mine"), 2, "'mine' is not a known set; known are digits, mnist"),
         (("image", "inspect", "nowhere.sif"), 2, "cannot read the image nowhere.sif: No such file"),
         (("image", "inspect", __file__), 2, "is not a SIF image (it begins with"),

@@ -84,7 +84,7 @@ def test_init_asks_for_unknown_values(cli, slurm, config, types, tmp_path, monke
 
     assert answer.code == 0, answer.err
     for question in (
-        "which cluster? generic,",
+        "which cluster? betzy, ",
         "which account pays",
         "where is the image tensorflow?",
         "write this to",
