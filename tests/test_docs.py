@@ -120,6 +120,7 @@ def test_only_make_commands_stay_unrun() -> None:
     ]
     assert {line.split("#")[0].strip() for text in unmarked for line in text.splitlines()} == {
         "make demo",
+        "make golden",
         "make test",
         "make test-gpu",
         "HPCDL_TEST_GPU_IMAGE=/path/to/tensorflow.sif make test-gpu",

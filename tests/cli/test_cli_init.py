@@ -75,6 +75,15 @@ def test_init_without_terminal(cli, slurm, config):
     )
 
 
+@pytest.mark.parametrize(("site", "said"), [("lumi", True), ("saga", False)])
+def test_init_says_what_amd_needs(cli, slurm, config, site, said):
+    answer = cli("init", "--cluster", site, "--set", "account=project_1", "--yes")
+
+    assert answer.code == 0
+    words = "the GPUs are AMD's: an image needs a TensorFlow that is built for ROCm"
+    assert (words in answer.err) is said
+
+
 def test_init_asks_for_unknown_values(cli, slurm, config, types, tmp_path, monkeypatch):
     monkeypatch.setattr("socket.getfqdn", lambda: "laptop")
     (tmp_path / "my tf.sif").touch()

@@ -266,6 +266,28 @@ def test_gpu_types_starting_with_digits(login, gres, kind, gpus):
     assert (cluster.node.gpus, cluster.gpu_type, cluster.node.gpu_model) == (gpus, kind, kind)
 
 
+@pytest.mark.parametrize("gres", ["mi250:8", "amd_mi300a:4(S:0-3)", "gfx90a:8"])
+def test_amd_gpus_are_known_by_type(login, gres):
+    login.slurm("testbed", **{"Gres=gpu:4": f"Gres=gpu:{gres}"})
+
+    cluster, text = found(login)
+
+    assert cluster.gpu_vendor == "amd"
+    kind = gres.partition(":")[0]
+    assert line(text, "gpu_vendor").endswith(f"Gres says {kind}, one of AMD's")
+
+
+@pytest.mark.parametrize("gres", ["4", "a100:4", "h100:4", "amx:4", "mi:4"])
+def test_other_gpus_stay_nvidia(login, gres):
+    """Without a type that is AMD's, the key stays commented out, and says where to look."""
+    login.slurm("testbed", **{"Gres=gpu:4": f"Gres=gpu:{gres}"})
+
+    cluster, text = found(login)
+
+    assert cluster.gpu_vendor == "nvidia"
+    assert line(text, "gpu_vendor").startswith("# gpu_vendor: amd")
+
+
 PLAIN = "AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL Default=NO QoS=N/A State=UP MaxTime=7-00:00:00 MaxNodes=UNLIMITED"
 
 
