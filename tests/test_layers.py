@@ -30,7 +30,7 @@ FLOORS = {
         "launch packages",
         "submission",
         "preflight shell",
-        "api discover",
+        "api discover jupyter",
         "cli",
         "__main__",
     ],

@@ -32,6 +32,7 @@ COMMANDS = {
     "cancel": "Cancel a run for good.",
     "resume": "Continue a run that ended too early.",
     "retry": "Send what failed again, as its cause asks for.",
+    "notebook": "Open JupyterLab on a compute node.",
     "clean": "Show the disk space of runs, and remove what is not needed.",
     "shell": "Open a job's or run's container by hand.",
     "image": "Look into a container image.",

@@ -52,7 +52,9 @@ def copy_job(name: str, folder: str) -> None:
         raise UserError(f"{job_file} exists already; {advice}")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for path in [source, *user_files(load_job(source))]:
+        job = load_job(source)
+        packages = [Path(job.packages)] if job.packages else []
+        for path in [source, *user_files(job), *packages]:
             target = Path(folder, path.name)
             if not target.exists():
                 click.echo(shutil.copyfile(path, target))

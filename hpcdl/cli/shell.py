@@ -36,7 +36,7 @@ def command(
 
     words = list(program) or ["bash"]
     here = os.getcwd() if program else None  # who names a program names files from here
-    if _is_run(target):
+    if is_run(target):
         run = options.find(target, options.Places(settings.cluster, runs_dir))
         argv, env, workdir = argv_for_run(run.paths, words, here)
     else:
@@ -48,7 +48,7 @@ def command(
     os.execvpe(argv[0], argv, env)  # noqa: S606 - an argv list, no shell
 
 
-def _is_run(target: str) -> bool:
+def is_run(target: str) -> bool:
     """Whether a JOB|RUN is a run: its folder, or a text that names no job.
 
     Raises:

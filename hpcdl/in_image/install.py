@@ -115,12 +115,21 @@ def installed(folders: list[str]) -> dict[str, str]:
 
 
 def gather(prefix: str, target: str) -> None:
-    """Move what pip installed into one folder: images differ in where below a prefix that goes."""
+    """Move what pip installed into one folder: images differ in where below a prefix that goes.
+
+    Of the files that are no modules those of Jupyter stay: its page, its kernels and extensions.
+    """
     os.makedirs(target, exist_ok=True)
     for folder, inner, _ in os.walk(prefix):
-        if os.path.basename(folder) in ("site-packages", "dist-packages"):
+        above, name = folder.split(os.sep)[-2:]
+        if name in ("site-packages", "dist-packages"):
             inner.clear()
             merge(folder, target)
+        elif name == "jupyter" and above in ("share", "etc"):
+            inner.clear()
+            place = os.path.join(target, above, name)
+            os.makedirs(place, exist_ok=True)
+            merge(folder, place)
     shutil.rmtree(prefix, ignore_errors=True)
 
 

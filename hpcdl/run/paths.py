@@ -212,6 +212,21 @@ class RunPaths:
         return self.root / "report.html"
 
     @property
+    def jupyter(self) -> Path:
+        """The private folder of a notebook's token and address, while it runs."""
+        return self.root / "jupyter"
+
+    @property
+    def jupyter_token(self) -> Path:
+        """Who has it may use the notebook."""
+        return self.jupyter / "token"
+
+    @property
+    def jupyter_address(self) -> Path:
+        """Where the notebook answers; written once it does."""
+        return self.jupyter / "address.json"
+
+    @property
     def home(self) -> Path:
         """The program's home folder."""
         return self.root / "home"

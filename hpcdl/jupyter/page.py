@@ -1,0 +1,91 @@
+"""Where a running notebook answers, and the ssh line that leads there."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import socket
+from dataclasses import dataclass
+
+from hpcdl.files import read_json
+from hpcdl.run.paths import RunPaths
+
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A notebook that answers.
+
+    Args:
+        host: the machine's own name.
+        port: on that machine's loopback.
+        token: who has it may use the notebook.
+        ends: when it ends (unix time); None if nobody knows.
+    """
+
+    host: str
+    port: int
+    token: str
+    ends: float | None
+
+    @property
+    def url(self) -> str:
+        """The address at this end of the tunnel, or on the machine itself."""
+        return f"http://{_LOOPBACK}:{self.port}/lab?token={self.token}"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine's browser reaches it without a tunnel."""
+        return self.host == socket.gethostname()
+
+    @property
+    def forward(self) -> str:
+        """What ssh's option -L takes."""
+        return f"{self.port}:{_LOOPBACK}:{self.port}"
+
+
+def read_page(paths: RunPaths) -> Page | None:
+    """The notebook of a run; None while it does not answer.
+
+    Raises:
+        OSError: its private files are somebody else's.
+    """
+    address = read_json(paths.jupyter_address)
+    if address is None:
+        return None
+    try:
+        token = paths.jupyter_token.read_text(encoding="ascii")
+    except FileNotFoundError:  # it has just ended
+        return None
+    return Page(str(address["host"]), int(address["port"]), token, address.get("ends"))
+
+
+def ssh_line(page: Page, node: str) -> str:
+    """What a user types on their own computer: a tunnel through this login node to the node.
+
+    Args:
+        page: the notebook.
+        node: the node's name in SLURM.
+    """
+    user = getpass.getuser()
+    words = ["ssh", "-N", "-L", page.forward, "-J", f"{user}@{login_host()}", f"{user}@{node}"]
+    return shlex.join(words)
+
+
+def tunnel_from_here(page: Page, node: str) -> list[str]:
+    """The argv of a tunnel from this login node to the node."""
+    return ["ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-L", page.forward, node]
+
+
+def login_host() -> str:
+    """This login node as the user's computer may call it.
+
+    Its full name; where it has none, the address that this ssh session has come to.
+    """
+    name = socket.getfqdn()
+    connection = os.environ.get("SSH_CONNECTION", "").split()
+    if "." not in name and len(connection) == 4:
+        return connection[2]
+    return name

@@ -1,0 +1,37 @@
+// A JupyterLab extension for hpcdl notebook: shows the notices of jupyter_lab.py, and saves what is open.
+(() => {
+  const LOOK_MS = 2000;
+  const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+  const address = `${config.baseUrl || "/"}lab/extensions/hpcdl-notice/static/notice.json`;
+  let last = 0;
+
+  async function look(app) {
+    const answer = await fetch(address, { cache: "no-store" });
+    if (!answer.ok) return;
+    const notice = await answer.json();
+    if (notice.id === last) return;
+    last = notice.id;
+    if (app.commands.hasCommand("apputils:notify")) {
+      const options = { autoClose: false };
+      await app.commands.execute("apputils:notify", { message: notice.text, type: "warning", options });
+    }
+    if (notice.save && app.commands.hasCommand("docmanager:save-all")) {
+      await app.commands.execute("docmanager:save-all");
+    }
+  }
+
+  const plugin = {
+    id: "hpcdl-notice:plugin",
+    autoStart: true,
+    activate: (app) => {
+      setInterval(() => look(app).catch(() => {}), LOOK_MS); // the server may be gone
+    },
+  };
+  // What webpack's module federation would have built
+  const container = {
+    init: () => {},
+    get: async () => () => ({ __esModule: true, default: plugin }),
+  };
+  window._JUPYTERLAB = window._JUPYTERLAB || {};
+  window._JUPYTERLAB["hpcdl-notice"] = container;
+})();
