@@ -327,9 +327,8 @@ def shells_of(server):
     shells = []
     for name in os.listdir("/proc"):
         with suppress(OSError, ValueError, IndexError):
-            text = Path("/proc", str(int(name)), "stat").read_text(
-                encoding="utf-8", errors="replace"
-            )
+            stat = Path("/proc", str(int(name)), "stat")
+            text = stat.read_text(encoding="utf-8", errors="replace")
             _, parent, _, session, terminal = text.rpartition(")")[2].split()[:5]
             if (int(parent), session) == (server, name) and terminal != "0":
                 shells.append(int(name))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcdl.cli import completion, options
-from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
@@ -61,7 +60,7 @@ def command(
         run.require_owner("use")
         return show_page(run, opens)
     default = "local" if backend == "local" else None
-    job, cluster = options.load(target or SHIPPED, settings, default)
+    job, cluster = options.load(target or str(SHIPPED), settings, default)
     started = _start(job, cluster, backend, runs_dir)
     return 2 if started is None else show_page(started, opens)
 
@@ -90,7 +89,7 @@ def _start(job: Job, cluster: Cluster, backend: str, runs_dir: str | None) -> Ru
         return None
     run = submit(prepared, sys.argv)
     say_sent(run, cluster.name, notes)
-    options.say(f"its run: {run.paths.root}; end it with: {hpcdl_command('cancel', run.name)}")
+    options.say(f"its run: {run.paths.root}")
     return run
 
 

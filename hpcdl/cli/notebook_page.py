@@ -94,6 +94,8 @@ def _say_end(run: Run, status: Status) -> int:
         return 1
     for line in failure_lines(run, status):
         options.say(line)
+    if status.state == "cancelled":
+        return 1
     for log in run.logs()[-1:]:
         for line in tail(log).splitlines()[-_LOG_LINES:]:
             options.say(f"  {line}")

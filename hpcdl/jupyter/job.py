@@ -12,7 +12,7 @@ from hpcdl.errors import UserError
 from hpcdl.job import Job
 from hpcdl.run.paths import RunPaths
 
-SHIPPED = "notebook"  # the shipped job, without a training
+SHIPPED = shipped.folder("jobs").resolve() / "notebook.yaml"  # without a training
 DATA = "HPCDL_DATA_PATH"  # the variable that tells a notebook where its job's data lie
 _LAUNCHER, _NOTICE = "jupyter_lab.py", "jupyter_notice.js"
 _MOST_MARGIN_S = 60  # enough to save open documents and to end the kernels
