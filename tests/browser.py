@@ -99,10 +99,27 @@ class Browser:
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.ask("Emulation.setEmulatedMedia", media=media, features=features)
+        self.go(page.absolute().as_uri())
+
+    def go(self, address: str) -> None:
+        """Open an address and wait until its page is loaded."""
         self.events.clear()
-        self.ask("Page.navigate", url=page.absolute().as_uri())
+        self.ask("Page.navigate", url=address)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
+
+    def click(self, selector: str) -> None:
+        """Click on the middle of an element, as a mouse does."""
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        left, top = self.value(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({box})")
+        for kind in ("mousePressed", "mouseReleased"):
+            self.ask("Input.dispatchMouseEvent", type=kind, x=left, y=top, button="left", clickCount=1)
+
+    def shift_enter(self) -> None:
+        """Press both keys."""
+        for kind in ("keyDown", "keyUp"):
+            key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "modifiers": 8}
+            self.ask("Input.dispatchKeyEvent", type=kind, **key)
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression gives in the page."""

@@ -33,6 +33,7 @@ def enter_job(
         UserError: there is no terminal for a shell.
         SchedulerError: there is no srun here.
     """
+    from hpcdl.job import find_job
     from hpcdl.planning import plan
     from hpcdl.submission.locate import locate, with_models
 
@@ -41,7 +42,8 @@ def enter_job(
     job = with_models(job, cluster)
     located = locate(job, cluster, plan(job, cluster))
     located.require_packages()
-    words = ["shell", target, "--cluster", options.profile_of(settings.cluster, None)]
+    file = str(find_job(target).path)  # the code on the node is without the shipped jobs
+    words = ["shell", file, "--cluster", options.profile_of(settings.cluster, None)]
     for text in settings.sets:
         words += ["--set", text]
     if settings.gpus is not None:

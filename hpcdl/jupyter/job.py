@@ -55,7 +55,10 @@ def as_notebook(job: Job, cluster: Cluster, here: str) -> tuple[Job, Cluster]:
         start=None,
         sweep=None,
     )
-    return job, replace(cluster, requeue=False, max_requeues=0, stop_margin_s=margin_s)
+    # SLURM's warning may come half a minute early, and is only the net under launch's own
+    lead_s = max(1, margin_s // 4)
+    site = replace(cluster, requeue=False, max_requeues=0)
+    return job, replace(site, stop_margin_s=margin_s, signal_lead_s=lead_s)
 
 
 def is_optional(job: Job) -> bool:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hpcdl.cache import cached_sha256
+from hpcdl.job.find import shipped_jobs
 from hpcdl.packages import manifest, others
 from hpcdl.planning import Plan
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.api_names import ROOTS
 from hpcdl.text import hpcdl_command
+
+_MOST_LISTED = 10
 
 
 def packages(subject: Subject) -> Iterator[Finding | Note]:
@@ -35,16 +39,28 @@ def _installed(subject: Subject) -> Iterator[Finding | Note]:
     plan = subject.plan
     installed = manifest(plan)
     if installed is not None:
-        names = [f"{name} {version}" for name, version in sorted(installed["packages"].items())]
-        listed = ", ".join(names) or "nothing, because the image has everything"
-        yield Note(f"in addition to the image: {listed}")
+        yield Note(f"in addition to the image: {_listed(plan, installed['packages'])}")
         return
     if plan.container is None or not plan.container.overlay:
         return  # the job needs none, or there is no image, as its own check reports
     missing = f"{subject.job.packages} is not installed for {plan.container.image}"
     job_file = os.path.join(subject.job.folder, os.path.basename(plan.source))
+    if job_file in map(str, shipped_jobs().values()):
+        job_file = os.path.basename(job_file).removesuffix(".yaml")
     fix = f"{hpcdl_command('env', 'build', job_file)}, with this --cluster and --set"
     yield Finding(f"{missing}{_most_similar(subject)}", fix, "job", "packages")
+
+
+def _listed(plan: Plan, packages: dict[str, str]) -> str:
+    """The packages that are installed; of very many only those that the job asks for."""
+    names = [f"{name} {version}" for name, version in sorted(packages.items())]
+    if len(names) <= _MOST_LISTED:
+        return ", ".join(names) or "nothing, because the image has everything"
+    asked = set()
+    for line in plan.require_container().requirements:
+        asked.add(re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", line)[0]).lower())
+    chosen = [name for name in names if name.split(" ")[0] in asked]
+    return f"{', '.join(chosen[:_MOST_LISTED])} and {len(names) - len(chosen)} that they need"
 
 
 def is_missing(plan: Plan) -> bool:

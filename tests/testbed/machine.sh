@@ -88,6 +88,7 @@ readonly PACKAGES=(
 readonly TOOLS=(
   libslurm-perl:/usr/share/doc/libslurm-perl libslurmdb-perl:/usr/share/doc/libslurmdb-perl # of seff
   mmdebstrap:/usr/bin/mmdebstrap zstd:/usr/bin/zstd shellcheck:/usr/bin/shellcheck busybox-static:/bin/busybox chromium:/usr/bin/chromium
+  openssh-server:/usr/sbin/sshd openssh-client:/usr/bin/ssh # a test starts its own
 )
 
 install_packages() {
@@ -99,11 +100,13 @@ install_packages() {
   [ ${#missing[@]} -gt 0 ] || return 0
   mkdir -p "$CACHE/debs/partial" "$STATE/log"
   apt-get update -qq >"$STATE/log/packages.log" 2>&1 || die "apt-get update failed; see $STATE/log/packages.log"
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+  # In runlevel 1 Debian's scripts start no daemon: this machine's sshd would let everybody knock.
+  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends \
     -o Dir::Cache::Archives="$CACHE/debs" -o APT::Keep-Downloaded-Packages=true -o APT::Sandbox::User=root \
     "${missing[@]}" >>"$STATE/log/packages.log" 2>&1 || die "apt-get install failed; see $STATE/log/packages.log"
   # Debian's own units would start a second set of the daemons.
   [ ! -d /run/systemd/system ] || systemctl -q disable --now slurmctld slurmd slurmdbd munge
+  [[ " ${missing[*]} " != *" openssh-server "* || ! -d /run/systemd/system ]] || systemctl -q disable --now ssh
 }
 
 make_users() {

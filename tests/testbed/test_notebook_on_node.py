@@ -1,0 +1,279 @@
+"""`hpcdl notebook` and `shell --on-node` on the real SLURM: JupyterLab through a real ssh tunnel, in a real Chromium."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.browser import Browser, browser  # noqa: F401 - a fixture
+from tests.testbed.conftest import Bed, Run, cancel_jobs, new_bed, until
+
+pytestmark = [pytest.mark.testbed, pytest.mark.tensorflow]
+
+PINS = Path(__file__).with_name("etc") / "jupyterlab.txt"
+CACHE = Path(os.environ.get("HPCDL_TESTBED_CACHE", "/var/cache/hpcdl-testbed"))
+CELL = """\
+import os, keras, numpy
+digits = numpy.load(os.environ["HPCDL_DATA_ROOT"] + "/mnist.npz")
+images, labels = digits["x_train"][:2000] / 255.0, digits["y_train"][:2000]
+layers = [keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+model = keras.Sequential(layers)
+model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+scores = model.fit(images, labels, epochs=1, verbose=0).history
+print("trained", len(scores["accuracy"]), "epoch on", len(images), "images in", os.getcwd())
+"""
+SAID = "trained 1 epoch on 2000 images in"
+
+
+@dataclass
+class Notebook:
+    """One that runs: its run, the two lines that the command printed, and all that it said."""
+
+    run: Run
+    ssh: str
+    url: str
+    talk: str
+
+    @property
+    def token(self) -> str:
+        return self.url.partition("token=")[2]
+
+    @property
+    def port(self) -> int:
+        return int(re.findall(r":(\d+)/", self.url)[0])
+
+
+def wheels() -> Path:
+    """JupyterLab's wheels for the image's Python, from the cache or PyPI."""
+    folder = CACHE / "jupyterlab"
+    if not (folder / "complete").exists() or (folder / "complete").read_text() != PINS.read_text():
+        argv = ["python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+        argv += ["--python-version=3.11.2", "-r", str(PINS), "-d", str(folder)]
+        subprocess.run(argv, check=True)
+        (folder / "complete").write_text(PINS.read_text())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(cluster: None) -> Iterator[Bed]:
+    """A folder of hpcuser's, whose runs have JupyterLab beside the image."""
+    bed = new_bed("test-notebook")
+    bed.profile.write_text(
+        bed.profile.read_text().replace("/gpfs/scratch/nct00/{user}/runs", str(bed.runs))
+    )
+    bed.environment["XDG_CACHE_HOME"] = str(bed.folder / "cache")
+    cell = {"cell_type": "code", "id": "one", "metadata": {}, "outputs": [], "source": CELL}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    content = {"cells": [{**cell, "execution_count": None}], "metadata": kernel}
+    bed.write("train.ipynb", json.dumps({**content, "nbformat": 4, "nbformat_minor": 5}))
+    yield bed
+    cancel_jobs(bed.folder)
+
+
+def start(bed: Bed, *words: object) -> Notebook:
+    done = bed.run("hpcdl", "notebook", "-c", "testbed.yaml", *words)
+    ssh, url = done.stdout.splitlines()
+    (root,) = re.findall(r"its run: (.*)", done.stderr)
+    return Notebook(Run(bed, Path(root)), ssh, url, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def notebook(site: Bed) -> Notebook:
+    refused = site.run("hpcdl", "notebook", "-c", "testbed.yaml", check=False)
+    assert refused.returncode == 2
+    assert "hpcdl env build notebook, with this --cluster" in refused.stderr
+    assert not site.runs.exists()
+    site.run("hpcdl", "env", "build", "notebook", "-c", "testbed.yaml", "--wheels", wheels())
+    return start(site, "--time", "00:10:00")
+
+
+@pytest.fixture(scope="module")
+def page(notebook: Notebook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The notebook's address at this end of the printed ssh line, which is typed as it is.
+
+    The login node and the node are one sshd on loopback here, so ssh is told where they are, and
+    the tunnel's own end gets another port.
+    """
+    folder = tmp_path_factory.mktemp("ssh")
+    for name in ("host", "key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    port, own_port = free_port(), free_port()
+    (folder / "sshd").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nPidFile none\nUsePAM no\n"
+        f"AuthorizedKeysFile {folder}/key.pub\nStrictModes no\nPasswordAuthentication no\n"
+    )
+    (folder / "config").write_text(
+        f"Host *\n HostName 127.0.0.1\n Port {port}\n IdentityFile {folder}/key\n"
+        " IdentitiesOnly yes\n StrictHostKeyChecking accept-new\n LogLevel ERROR\n"
+        f" UserKnownHostsFile {folder}/known\n ExitOnForwardFailure yes\n"
+    )
+    for path in (folder, *folder.parents[:3]):
+        path.chmod(0o755)
+    subprocess.run(["chown", "-R", "hpcuser", folder], check=True)
+    sshd = ["runuser", "-u", "hpcuser", "--", "/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd"]
+    (folder / "key").chmod(0o600)
+    line = notebook.ssh.replace(f" {notebook.port}:", f" {own_port}:", 1)
+    assert line != notebook.ssh
+    server = subprocess.Popen(sshd)
+    try:
+        until(lambda: answers(port), 20)
+        argv = shlex.split(line)
+        tunnel = subprocess.Popen([argv[0], "-F", folder / "config", *argv[1:]])
+        until(lambda: answers(own_port), 20)
+        yield notebook.url.replace(f":{notebook.port}/lab", f":{own_port}/lab/tree/train.ipynb")
+        tunnel.terminate()
+        tunnel.wait()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_token_is_its_users_alone(site: Bed, notebook: Notebook) -> None:
+    """It lies in one file; no argv, log, script or note of the run has it."""
+    folder = notebook.run.path / "jupyter"
+    holders = []
+    for path in notebook.run.path.rglob("*"):
+        if path.is_file() and notebook.token.encode() in path.read_bytes():
+            holders.append(path)
+    argvs = subprocess.run(["ps", "-eo", "args", "ww"], capture_output=True, text=True).stdout
+
+    assert len(notebook.token) >= 32
+    assert holders == [folder / "token"]
+    assert [oct(path.stat().st_mode & 0o777) for path in (folder, holders[0])] == ["0o700", "0o600"]
+    assert "jupyterlab" in argvs
+    assert notebook.token not in argvs
+    assert "Serving notebooks from local directory" in notebook.run.log()
+    assert notebook.token not in notebook.talk
+
+
+def test_listens_on_loopback_only(notebook: Notebook) -> None:
+    listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True).stdout
+
+    places = [line.split()[3] for line in listening.splitlines()]
+    assert [place for place in places if place.endswith(f":{notebook.port}")] == [
+        f"127.0.0.1:{notebook.port}"
+    ]
+
+
+def test_is_a_run(site: Bed, notebook: Notebook) -> None:
+    """Status, logs and the command itself know it."""
+    again = site.run("hpcdl", "notebook", notebook.run.path)
+
+    assert notebook.run.status()["state"] == "running"
+    assert again.stdout == f"{notebook.ssh}\n{notebook.url}\n"
+    assert "JupyterLab" in site.run("hpcdl", "logs", notebook.run.path).stdout
+    assert ["no-requeue", ""] in notebook.run.json("plan.json")["directives"]
+
+
+def test_cell_trains_one_epoch(
+    site: Bed, notebook: Notebook, page: str, browser: Browser, tmp_path: Path  # noqa: F811
+) -> None:
+    """The page, through the tunnel; then the end of its time, which it is told of."""
+    browser.ask(
+        "Emulation.setDeviceMetricsOverride", width=1200, height=800, deviceScaleFactor=1, mobile=False
+    )
+    browser.go(page)
+    until(lambda: browser.value("!!document.querySelector('.jp-Notebook .cm-content')"))
+    until(lambda: "| Idle" in browser.value("document.body.innerText"))
+    browser.click(".jp-Notebook .cm-content")
+    browser.shift_enter()
+    output = "(document.querySelector('.jp-OutputArea-output') || {}).innerText || ''"
+    import time
+    time.sleep(25)
+    (tmp_path / "page.png").write_bytes(browser.screenshot())
+    print(browser.value("document.body.innerText"))
+    until(lambda: SAID in browser.value(output), 1)
+
+    assert browser.value(output).strip() == f"{SAID} {site.folder}"
+    assert "this notebook ends in 9 minutes" in browser.value("document.body.innerText")
+    terminal(browser, notebook.token)
+    (tmp_path / "page.png").write_bytes(browser.screenshot())
+
+    started = notebook.run.lines("attempts.jsonl")[0]["time"]
+    site.run("scontrol", "update", f"JobId={notebook.run.job_id}", "TimeLimit=00:02:00")
+    warned = until(lambda: "ends now" in browser.value("window.said"))
+    result = notebook.run.wait()
+
+    assert warned
+    assert result["state"] == "done"
+    assert notebook.run.lines("attempts.jsonl")[-1]["time"] - started < 125
+    assert SAID in (site.folder / "train.ipynb").read_text()  # the page has saved it
+    assert not (notebook.run.path / "jupyter").exists()
+    assert not answers(notebook.port)
+
+
+def terminal(browser: Browser, token: str) -> None:  # noqa: F811
+    """Open a terminal of the page's server; `window.said` is what it shows."""
+    browser.value(
+        f"""window.said = "";
+        fetch("/api/terminals", {{method: "POST", headers: {{Authorization: "token {token}"}}}})
+          .then((answer) => answer.json())
+          .then((made) => {{
+            const address = `ws://${{location.host}}/terminals/websocket/${{made.name}}?token={token}`;
+            new WebSocket(address).onmessage = (event) => {{ window.said += event.data; }};
+          }}); 0"""
+    )
+    until(lambda: "stdout" in browser.value("window.said"))
+
+
+def test_cancelled_for_good(site: Bed, notebook: Notebook) -> None:
+    other = start(site, "--time", "00:10:00", "--gpus", "0")
+
+    site.run("hpcdl", "cancel", other.run.path)
+
+    until(lambda: not answers(other.port))
+    assert other.run.status()["state"] == "cancelled"
+
+
+def test_shell_on_node(site: Bed, notebook: Notebook) -> None:
+    """The container's shell, in an allocation of the asked size; stdin and the exit status pass."""
+    asks = "echo $SLURM_JOB_NUM_NODES; python -c 'import jupyterlab'; hostname; cat; exit 7"
+    words = ("notebook", "-c", "testbed.yaml", "--on-node", "--time", "00:05:00", "--gpus", "2")
+    done = site.run("hpcdl", "shell", *words, "--", "bash", "-c", asks, check=False, stdin="word\n")
+    sacct = ["sacct", "-nXP", "--name=notebook-shell", "--format=AllocTRES,Timelimit,Partition"]
+    row = until(lambda: site.run(*sacct).stdout.strip())
+
+    assert done.returncode == 7, done.stderr
+    assert done.stdout.splitlines()[-2:] == [socket.gethostname(), "word"]
+    assert "gres/gpu=2" in row
+    assert "00:05:00|acc" in row
+
+
+def test_shell_on_node_is_a_terminal(site: Bed, notebook: Notebook) -> None:
+    """Its size, a Ctrl-C for the program and not for the shell, and the exit status."""
+    import pexpect
+
+    argv = site.command("hpcdl", "shell", "notebook", "-c", "testbed.yaml", "--on-node")
+    child = pexpect.spawn(argv[0], argv[1:], cwd=str(site.folder), dimensions=(33, 101), timeout=60)
+    child.expect(r"[$>#] ")
+    child.sendline("stty size")
+    child.expect("33 101")
+    child.sendline("sleep 100")
+    child.sendintr()
+    child.sendline("echo st''ill here; exit 5")
+    child.expect("still here")
+    child.expect(pexpect.EOF)
+    child.close()
+
+    assert child.exitstatus == 5
