@@ -113,7 +113,9 @@ class Browser:
         box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
         left, top = self.value(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({box})")
         for kind in ("mousePressed", "mouseReleased"):
-            self.ask("Input.dispatchMouseEvent", type=kind, x=left, y=top, button="left", clickCount=1)
+            self.ask(
+                "Input.dispatchMouseEvent", type=kind, x=left, y=top, button="left", clickCount=1
+            )
 
     def shift_enter(self) -> None:
         """Press both keys."""

@@ -13,7 +13,6 @@ import click
 
 from hpcdl.cli import options
 from hpcdl.cli.talk import Talk
-from hpcdl.errors import UserError
 from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
@@ -40,13 +39,11 @@ def show_page(run: Run, opens: bool) -> int:
         if page is None:
             return _say_end(run, status)
         _print(run, page, status)
-        if opens:
-            _open(run, page, status)
+        return _open(run, page, status) if opens else 0
     except KeyboardInterrupt:
         again, end = hpcdl_command("notebook", run.paths.root), hpcdl_command("cancel", run.name)
         options.say(f"\nthe notebook stays; its address again: {again}; end it with: {end}")
         return 130
-    return 0
 
 
 def _wait(run: Run) -> tuple[Page | None, Status]:
@@ -116,28 +113,27 @@ def _print(run: Run, page: Page, status: Status) -> None:
     options.say(f"it ends{until} or with: {hpcdl_command('cancel', run.name)}")
 
 
-def _open(run: Run, page: Page, status: Status) -> None:
-    """Open the page here, through a tunnel where it is on another machine.
-
-    Raises:
-        UserError: this machine has no display, or ssh does not reach the node.
-    """
+def _open(run: Run, page: Page, status: Status) -> int:
+    """Open the page here, through a tunnel where it is on another machine; the exit code."""
     if not _has_display():
-        raise UserError("there is no display here for --open: use your own computer, as above")
+        options.say("there is no display here for --open: use your own computer, as above")
+        return 0
     if page.is_here:
-        _browse(run, page)
-        return
+        return _browse(run, page)
     from hpcdl.jupyter.page import tunnel_from_here
 
     argv = tunnel_from_here(page, status.node or page.host)
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as ssh:
         try:
-            _wait_for_tunnel(ssh, page)
-            _browse(run, page)
+            if not _is_through(ssh, page):
+                options.say("ssh does not reach the node from here: use your own computer")
+                return 1
+            code = _browse(run, page)
             options.say("the tunnel lasts until Ctrl-C")
             ssh.wait()
         finally:
             ssh.terminate()
+    return code
 
 
 def _has_display() -> bool:
@@ -145,17 +141,18 @@ def _has_display() -> bool:
     return sys.platform != "linux" or any(os.environ.get(name) for name in names)
 
 
-def _wait_for_tunnel(ssh: subprocess.Popen[bytes], page: Page) -> None:
+def _is_through(ssh: subprocess.Popen[bytes], page: Page) -> bool:
+    """Wait for ssh's end of the tunnel; False if it does not come."""
     deadline = time.monotonic() + _TUNNEL_S
     while ssh.poll() is None and time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", page.port)) == 0:
-                return
+                return True
         time.sleep(0.2)
-    raise UserError("ssh does not reach the node from here: see docs/notebook.md for other ways")
+    return False
 
 
-def _browse(run: Run, page: Page) -> None:
+def _browse(run: Run, page: Page) -> int:
     """Open the browser on a private file that leads to the page: argv is seen by everybody."""
     import webbrowser
 
@@ -165,4 +162,5 @@ def _browse(run: Run, page: Page) -> None:
     redirect = f'<meta http-equiv="refresh" content="0; url={page.url}">\n'
     write_text(file, redirect, mode=0o600)
     if not webbrowser.open(file.as_uri()):
-        raise UserError("there is no browser here for --open: use your own computer, as above")
+        options.say("there is no browser here for --open: use your own computer, as above")
+    return 0

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
-import re
-import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
 import pytest
 
 from hpcdl.files import append_json_line, write_json
-
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-PATIENCE_S = 60.0
+from tests.terminal import Terminal
 
 
 @pytest.fixture
@@ -42,68 +34,6 @@ def end_run(run: Path) -> None:
     end = {"event": "end", "attempt": 1, "time": 1.7e9 + 60, "node": "n1", "reason": "done"}
     write_json(run / "result.json", {"state": "done", "attempts": []})
     append_json_line(run / "attempts.jsonl", end)
-
-
-class Terminal:
-    """A command on a pseudo-terminal of its own, and what it has written there."""
-
-    def __init__(self, folder: Path, *words: str, rows: int = 24, columns: int = 120) -> None:
-        self.pid, self.master = pty.fork()
-        if self.pid == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
-            os.chdir(folder)
-            environment = {**os.environ, "TERM": "xterm"}
-            for name in ("COLUMNS", "LINES"):
-                environment.pop(name, None)
-            argv = [sys.executable, "-m", "hpcdl", *words]
-            os.execve(sys.executable, argv, environment)  # noqa: S606
-        self.text = ""
-        self.resize(rows, columns)
-
-    def resize(self, rows: int, columns: int) -> None:
-        """The kernel tells the program by SIGWINCH."""
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def read_until(self, text: str, start: int = 0) -> str:
-        """All that was written from a place on, once the text is in it."""
-        deadline = time.monotonic() + PATIENCE_S
-        while text not in self.text[start:]:
-            assert time.monotonic() < deadline, f"no {text!r} in {self.text[start:]!r}"
-            if not self._read():
-                raise AssertionError(f"it ended without {text!r}: {self.text[start:]!r}")
-        return self.text[start:]
-
-    def read_frame(self, start: int, columns: int, text: str) -> str:
-        """The first frame after a place that has a text and is not wider than the terminal."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            for frame in self.text[start:].split("\x1b[H"):
-                plain = ESCAPES.sub("", frame)
-                widest = max(len(line.rstrip("\r")) for line in plain.split("\n"))
-                if text in plain and widest <= columns:
-                    return plain
-            assert time.monotonic() < deadline, f"no such frame in {self.text[start:]!r}"
-            assert self._read(), f"it ended: {self.text[start:]!r}"
-
-    def end(self) -> int:
-        """Its exit status."""
-        deadline = time.monotonic() + PATIENCE_S
-        while self._read():
-            assert time.monotonic() < deadline, f"it goes on: {self.text[-500:]!r}"
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self.master)
-        return os.waitstatus_to_exitcode(status)
-
-    def _read(self) -> bool:
-        ready, _, _ = select.select([self.master], [], [], 1.0)
-        if not ready:
-            return True
-        try:
-            data = os.read(self.master, 65536)
-        except OSError:  # Linux says so at the end
-            return False
-        self.text += data.decode("utf-8", "replace")
-        return bool(data)
 
 
 def is_left_clean(text: str) -> bool:

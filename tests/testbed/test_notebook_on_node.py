@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import Browser, browser  # noqa: F401 - a fixture
-from tests.testbed.conftest import Bed, Run, cancel_jobs, new_bed, until
+from tests.browser import Browser
+from tests.terminal import Terminal
+from tests.test_docs import blocks
+from tests.testbed.conftest import CHECKOUT, Bed, Run, cancel_jobs, new_bed, until
 
 pytestmark = [pytest.mark.testbed, pytest.mark.tensorflow]
 
@@ -70,7 +72,9 @@ def site(cluster: None) -> Iterator[Bed]:
     bed.profile.write_text(
         bed.profile.read_text().replace("/gpfs/scratch/nct00/{user}/runs", str(bed.runs))
     )
+    bed.profile = bed.profile.rename(bed.folder / "mycluster.yaml")
     bed.environment["XDG_CACHE_HOME"] = str(bed.folder / "cache")
+    bed.environment.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheels()))
     cell = {"cell_type": "code", "id": "one", "metadata": {}, "outputs": [], "source": CELL}
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     content = {"cells": [{**cell, "execution_count": None}], "metadata": kernel}
@@ -79,21 +83,22 @@ def site(cluster: None) -> Iterator[Bed]:
     cancel_jobs(bed.folder)
 
 
-def start(bed: Bed, *words: object) -> Notebook:
-    done = bed.run("hpcdl", "notebook", "-c", "testbed.yaml", *words)
-    ssh, url = done.stdout.splitlines()
+def as_printed(bed: Bed, done: subprocess.CompletedProcess[str]) -> Notebook:
+    ssh, url = done.stdout.splitlines()[-2:]
     (root,) = re.findall(r"its run: (.*)", done.stderr)
     return Notebook(Run(bed, Path(root)), ssh, url, done.stderr)
 
 
 @pytest.fixture(scope="module")
 def notebook(site: Bed) -> Notebook:
-    refused = site.run("hpcdl", "notebook", "-c", "testbed.yaml", check=False)
+    """Made by the commands of docs/notebook.md; before them the second one alone says what is missing."""
+    commands = blocks(CHECKOUT / "docs" / "notebook.md", "notebook")
+    alone = commands.splitlines()[-1]
+    refused = site.run(*shlex.split(alone), check=False)
     assert refused.returncode == 2
     assert "hpcdl env build notebook, with this --cluster" in refused.stderr
     assert not site.runs.exists()
-    site.run("hpcdl", "env", "build", "notebook", "-c", "testbed.yaml", "--wheels", wheels())
-    return start(site, "--time", "00:10:00")
+    return as_printed(site, site.run("bash", "-euo", "pipefail", "-c", commands))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +110,9 @@ def page(notebook: Notebook, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """
     folder = tmp_path_factory.mktemp("ssh")
     for name in ("host", "key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True
+        )
     port, own_port = free_port(), free_port()
     (folder / "sshd").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nPidFile none\nUsePAM no\n"
@@ -187,23 +194,27 @@ def test_is_a_run(site: Bed, notebook: Notebook) -> None:
 
 
 def test_cell_trains_one_epoch(
-    site: Bed, notebook: Notebook, page: str, browser: Browser, tmp_path: Path  # noqa: F811
+    site: Bed,
+    notebook: Notebook,
+    page: str,
+    browser: Browser,
+    tmp_path: Path,
 ) -> None:
     """The page, through the tunnel; then the end of its time, which it is told of."""
     browser.ask(
-        "Emulation.setDeviceMetricsOverride", width=1200, height=800, deviceScaleFactor=1, mobile=False
+        "Emulation.setDeviceMetricsOverride",
+        width=1200,
+        height=800,
+        deviceScaleFactor=1,
+        mobile=False,
     )
     browser.go(page)
     until(lambda: browser.value("!!document.querySelector('.jp-Notebook .cm-content')"))
     until(lambda: "| Idle" in browser.value("document.body.innerText"))
     browser.click(".jp-Notebook .cm-content")
     browser.shift_enter()
-    output = "(document.querySelector('.jp-OutputArea-output') || {}).innerText || ''"
-    import time
-    time.sleep(25)
-    (tmp_path / "page.png").write_bytes(browser.screenshot())
-    print(browser.value("document.body.innerText"))
-    until(lambda: SAID in browser.value(output), 1)
+    output = "(document.querySelector('.jp-OutputArea-output[data-mime-type$=stdout]') || {}).innerText || ''"
+    until(lambda: SAID in browser.value(output))
 
     assert browser.value(output).strip() == f"{SAID} {site.folder}"
     assert "this notebook ends in 9 minutes" in browser.value("document.body.innerText")
@@ -223,7 +234,7 @@ def test_cell_trains_one_epoch(
     assert not answers(notebook.port)
 
 
-def terminal(browser: Browser, token: str) -> None:  # noqa: F811
+def terminal(browser: Browser, token: str) -> None:
     """Open a terminal of the page's server; `window.said` is what it shows."""
     browser.value(
         f"""window.said = "";
@@ -238,7 +249,8 @@ def terminal(browser: Browser, token: str) -> None:  # noqa: F811
 
 
 def test_cancelled_for_good(site: Bed, notebook: Notebook) -> None:
-    other = start(site, "--time", "00:10:00", "--gpus", "0")
+    words = ("-c", "mycluster.yaml", "--time", "00:10:00", "--gpus", "0")
+    other = as_printed(site, site.run("hpcdl", "notebook", *words))
 
     site.run("hpcdl", "cancel", other.run.path)
 
@@ -249,7 +261,7 @@ def test_cancelled_for_good(site: Bed, notebook: Notebook) -> None:
 def test_shell_on_node(site: Bed, notebook: Notebook) -> None:
     """The container's shell, in an allocation of the asked size; stdin and the exit status pass."""
     asks = "echo $SLURM_JOB_NUM_NODES; python -c 'import jupyterlab'; hostname; cat; exit 7"
-    words = ("notebook", "-c", "testbed.yaml", "--on-node", "--time", "00:05:00", "--gpus", "2")
+    words = ("notebook", "-c", "mycluster.yaml", "--on-node", "--time", "00:05:00", "--gpus", "2")
     done = site.run("hpcdl", "shell", *words, "--", "bash", "-c", asks, check=False, stdin="word\n")
     sacct = ["sacct", "-nXP", "--name=notebook-shell", "--format=AllocTRES,Timelimit,Partition"]
     row = until(lambda: site.run(*sacct).stdout.strip())
@@ -262,18 +274,12 @@ def test_shell_on_node(site: Bed, notebook: Notebook) -> None:
 
 def test_shell_on_node_is_a_terminal(site: Bed, notebook: Notebook) -> None:
     """Its size, a Ctrl-C for the program and not for the shell, and the exit status."""
-    import pexpect
+    argv = site.command("hpcdl", "shell", "notebook", "-c", "mycluster.yaml", "--on-node")
+    terminal = Terminal(site.folder, start=argv, rows=33, columns=101)
+    terminal.read_until("$ ")
+    terminal.type("stty size\n")
+    terminal.read_until("33 101")
+    terminal.type("sleep 100\n\x03echo st''ill here; exit 5\n")
+    terminal.read_until("still here")
 
-    argv = site.command("hpcdl", "shell", "notebook", "-c", "testbed.yaml", "--on-node")
-    child = pexpect.spawn(argv[0], argv[1:], cwd=str(site.folder), dimensions=(33, 101), timeout=60)
-    child.expect(r"[$>#] ")
-    child.sendline("stty size")
-    child.expect("33 101")
-    child.sendline("sleep 100")
-    child.sendintr()
-    child.sendline("echo st''ill here; exit 5")
-    child.expect("still here")
-    child.expect(pexpect.EOF)
-    child.close()
-
-    assert child.exitstatus == 5
+    assert terminal.end() == 5

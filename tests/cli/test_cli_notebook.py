@@ -1,0 +1,241 @@
+"""`hpcdl notebook` and `shell --on-node` without a cluster: what is said, refused and sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from http.client import HTTPConnection
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import hpcdl.preflight.jupyterlab
+from hpcdl.cli.notebook_page import show_page
+from hpcdl.cluster import load_cluster
+from hpcdl.job import load_job
+from hpcdl.jupyter import page as pages
+from hpcdl.jupyter.job import as_notebook
+from hpcdl.jupyter.page import Page, ssh_line
+from hpcdl.planning import plan
+from hpcdl.run import Run
+from hpcdl.scheduler.interactive import outside_environment, srun_alone
+
+# Stands in for JupyterLab, which the test suite's Python does not have: its server, and no page
+SERVER = """
+import http.server, os, sys
+def main():
+    options = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+    token = open(os.environ["JUPYTER_TOKEN_FILE"]).read()
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            is_user = token in self.headers.get("Authorization", "") + self.path
+            self.send_response(200 if is_user else 403)
+            self.end_headers()
+            print("asked for", self.path, flush=True)
+    address = options["ServerApp.ip"], int(options["ServerApp.port"])
+    http.server.HTTPServer(address, Handler).serve_forever()
+"""
+BROKEN = "def main():\n    print('no module named tornado')\n    return 3\n"
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder in which `hpcdl notebook --backend local` has JupyterLab's stand-in."""
+
+    def notebook(*words: object, text: str = SERVER) -> subprocess.CompletedProcess[str]:
+        package = tmp_path / "packages" / "jupyterlab"
+        package.mkdir(parents=True, exist_ok=True)
+        (package / "__init__.py").touch()
+        (package / "labapp.py").write_text(text)
+        argv = [sys.executable, "-m", "hpcdl", *map(str, words)]
+        env = {**os.environ, "PYTHONPATH": str(package.parent)}
+        env.pop("DISPLAY", None)
+        sets = ("--set", f"pythonpath=[{package.parent}]") if words[0] == "notebook" else ()
+        return subprocess.run(
+            [*argv, *sets], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+
+    yield notebook
+    for root in tmp_path.glob("runs/[!.]*/*"):
+        Run(root).cancel()
+
+
+def folder_of(answer: subprocess.CompletedProcess[str]) -> Path:
+    return Path(re.findall(r"its run: (.*)", answer.stderr)[0])
+
+
+def status_of(url: str) -> int:
+    host, _, path = url.removeprefix("http://").partition("/")
+    connection = HTTPConnection(host, timeout=20)
+    connection.request("GET", f"/{path}")
+    return connection.getresponse().status
+
+
+def test_local_notebook_answers_its_user(desk):
+    """The address alone is on stdout; without the token nobody gets in; no log has it."""
+    answer = desk("notebook", "--backend", "local", "--open", "--time", "00:05:00")
+    url = answer.stdout.removesuffix("\n")
+    root = folder_of(answer)
+    again = desk("notebook", root)
+
+    assert answer.returncode == 0, answer.stderr
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/lab\?token=\S{32,}", url)
+    assert status_of(url) == 200
+    assert status_of(url.partition("?")[0]) == 403
+    assert again.stdout == answer.stdout
+    assert "there is no display here for --open" in answer.stderr
+    assert f"end it with: hpcdl cancel {root.parent.name}/{root.name}" not in answer.stdout
+    log = (root / "logs/1.log").read_text()
+    assert "asked for /lab?token=...\n" in log
+    assert "this notebook ends in 4 minutes" in log
+    assert json.loads((root / "attempts.jsonl").read_text())["event"] == "start"
+
+    Run(root).cancel()
+    ended = desk("notebook", root)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("cancelled.")
+
+
+def test_failed_start_shows_log(desk):
+    answer = desk("notebook", "--backend", "local", text=BROKEN)
+
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "failed: user_code" in answer.stderr
+    assert "no module named tornado" in answer.stderr
+
+
+def test_machine_without_jupyterlab_is_told(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hpcdl.preflight.jupyterlab, "find_spec", lambda name: None)
+
+    answer = cli("notebook", "--backend", "local")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert f"{sys.executable} -m pip install jupyterlab" in answer.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_other_run_is_no_notebook(cli, tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+
+    answer = cli("notebook", tmp_path)
+
+    assert answer.code == 2
+    assert f"{tmp_path} is not a notebook" in answer.err
+
+
+def test_ctrl_c_leaves_it(tmp_path, monkeypatch, capsys):
+    """The message says how to come back, and how to end it."""
+
+    def watch(self):
+        raise KeyboardInterrupt
+
+    (tmp_path / "manifest.json").write_text("{}")
+    monkeypatch.setattr(Run, "watch", watch)
+
+    assert show_page(Run(tmp_path), opens=False) == 130
+    said = capsys.readouterr().err
+    assert f"hpcdl notebook {tmp_path}" in said
+    assert "end it with: hpcdl cancel" in said
+
+
+def test_image_without_jupyterlab_is_told(monkeypatch):
+    """The remedy names the job's own requirements file, if it has one."""
+    job = SimpleNamespace(packages=None, folder="/jobs", source="work/train.yaml")
+    decided = SimpleNamespace(container=SimpleNamespace(image="/tf.sif"))
+    subject = SimpleNamespace(plan=decided, job=job)
+    monkeypatch.setattr(hpcdl.preflight.jupyterlab, "is_missing", lambda plan: False)
+    monkeypatch.setattr(hpcdl.preflight.jupyterlab, "has_jupyterlab", lambda subject: False)
+
+    (without,) = hpcdl.preflight.jupyterlab.jupyterlab(subject)
+    job.packages = "/jobs/needs.txt"
+    (with_some,) = hpcdl.preflight.jupyterlab.jupyterlab(subject)
+
+    assert without.cause == "there is no JupyterLab in /tf.sif"
+    assert "packages: requirements.txt" in without.fix
+    assert "hpcdl env build /jobs/train.yaml" in without.fix
+    assert with_some.cause.endswith("nor among the packages of needs.txt")
+    assert with_some.fix.startswith("write jupyterlab into needs.txt")
+
+
+def test_notebook_of_a_training(write_job):
+    """It has the job's container, data and folder, one node, and no second attempt."""
+    text = "name: a\ndata: {path: /far/x.npz}\nmodel: {name: mlp}\ncontainer: other\n"
+    job = load_job(write_job(text + 'resources: {nodes: 2, time: "00:02:00"}\nenv: {A: b}\n'))
+    notebook, cluster = as_notebook(job, load_cluster("generic"), "/here")
+
+    assert (notebook.name, notebook.container) == ("a-notebook", "other")
+    assert (notebook.model, notebook.data, notebook.train) == (None, None, None)
+    assert notebook.env == {"A": "b", "HPCDL_DATA_PATH": "/far/x.npz"}
+    assert notebook.workdir == job.folder
+    assert notebook.resources.node_count.most == 1
+    assert notebook.args == ["--ends-after-s", "90"]
+    assert (cluster.requeue, cluster.max_requeues, cluster.stop_margin_s) == (False, 0, 30)
+
+
+def test_shipped_notebook_is_in_this_folder():
+    notebook, _ = as_notebook(load_job("notebook"), load_cluster("generic"), "/here")
+
+    assert (notebook.name, notebook.workdir) == ("notebook", "/here")
+
+
+def test_ssh_line_goes_through_login_node(monkeypatch):
+    monkeypatch.setattr(pages.getpass, "getuser", lambda: "ada")
+    monkeypatch.setattr(pages.socket, "getfqdn", lambda: "login1")
+    page = Page("n1", 8888, "secret", None)
+
+    by_name = ssh_line(page, "n1")
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5000 192.0.2.7 22")
+
+    assert by_name == "ssh -N -L 8888:127.0.0.1:8888 -J ada@login1 ada@n1"
+    assert "-J ada@192.0.2.7 ada@n1" in ssh_line(page, "n1")
+
+
+# shell --on-node
+
+
+def test_srun_has_every_option():
+    job = load_job("mnist_script", ["resources.gpus=2", "slurm.constraint=h100"])
+    cluster = load_cluster("marenostrum5", ["cluster.account=nct00"])
+    directives = plan(job, cluster).directives
+
+    words = srun_alone(directives, "a-shell", "00:05:00", pty=True)
+
+    assert words == [
+        *("srun", "--job-name=a-shell", "--nodes=1", "--ntasks=1", "--ntasks-per-node=1"),
+        *("--time=00:05:00", "--cpus-per-task=40", "--gres=gpu:2", "--account=nct00"),
+        *("--qos=acc_debug", "--constraint=h100"),
+        *("--kill-on-bad-exit=0", "--export=ALL", "--mpi=none", "--pty"),
+    ]
+    assert srun_alone(directives, "a", None, pty=False)[5] == f"--time={dict(directives)['time']}"
+
+
+def test_srun_makes_its_own_allocation():
+    """In a job of its own user's, srun would otherwise start a step of that."""
+    variables = {"SLURM_JOB_ID": "7", "SLURM_CONF": "/etc/s", "SBATCH_QOS": "low", "TERM": "xterm"}
+
+    assert outside_environment(variables) == {"SLURM_CONF": "/etc/s", "TERM": "xterm"}
+
+
+@pytest.mark.parametrize(
+    ("program", "part"),
+    [
+        (
+            (),
+            "needs a terminal, and stdin or stdout is none; say what to run: --on-node -- PROGRAM",
+        ),
+        (("--", "hostname"), "there is no srun on this machine"),
+    ],
+)
+def test_shell_on_node_refused(cli, tmp_path, monkeypatch, program, part):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    answer = cli("shell", "mnist_cnn", "--cluster", "generic", "--on-node", *program)
+
+    assert answer.code == (1 if program else 2)
+    assert part in answer.err
