@@ -28,12 +28,11 @@ def jupyterlab(subject: Subject) -> Iterator[Finding | Note]:
         return
     job = subject.job
     cause = f"there is no JupyterLab in {container.image}"
+    requirements = "requirements.txt"
     if job.packages:
+        cause += f", nor among the packages of {job.packages}"
         requirements = os.path.basename(job.packages)
-        cause += f", nor among the packages of {requirements}"
-        names = f"write {PACKAGE} into {requirements}"
-    else:
-        names = f"packages: requirements.txt in the job file, with the line {PACKAGE} in that file"
+    names = f"packages: {requirements} in the job file, with the line {PACKAGE} in that file"
     job_file = os.path.join(job.folder, os.path.basename(job.source))
     build = hpcdl_command("env", "build", job_file)
     yield Finding(cause, f"{names}; then {build}, with this --cluster and --set", "job", "packages")

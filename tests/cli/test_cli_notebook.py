@@ -9,7 +9,6 @@ import subprocess
 import sys
 from http.client import HTTPConnection
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +16,6 @@ import hpcdl.preflight.jupyterlab
 from hpcdl.cli.notebook_page import show_page
 from hpcdl.cluster import load_cluster
 from hpcdl.job import load_job
-from hpcdl.jupyter import page as pages
 from hpcdl.jupyter.job import as_notebook
 from hpcdl.jupyter.page import Page, ssh_line
 from hpcdl.planning import plan
@@ -144,25 +142,6 @@ def test_ctrl_c_leaves_it(tmp_path, monkeypatch, capsys):
     assert "end it with: hpcdl cancel" in said
 
 
-def test_image_without_jupyterlab_is_told(monkeypatch):
-    """The remedy names the job's own requirements file, if it has one."""
-    job = SimpleNamespace(packages=None, folder="/jobs", source="work/train.yaml")
-    decided = SimpleNamespace(container=SimpleNamespace(image="/tf.sif"))
-    subject = SimpleNamespace(plan=decided, job=job)
-    monkeypatch.setattr(hpcdl.preflight.jupyterlab, "is_missing", lambda plan: False)
-    monkeypatch.setattr(hpcdl.preflight.jupyterlab, "has_jupyterlab", lambda subject: False)
-
-    (without,) = hpcdl.preflight.jupyterlab.jupyterlab(subject)
-    job.packages = "/jobs/needs.txt"
-    (with_some,) = hpcdl.preflight.jupyterlab.jupyterlab(subject)
-
-    assert without.cause == "there is no JupyterLab in /tf.sif"
-    assert "packages: requirements.txt" in without.fix
-    assert "hpcdl env build /jobs/train.yaml" in without.fix
-    assert with_some.cause.endswith("nor among the packages of needs.txt")
-    assert with_some.fix.startswith("write jupyterlab into needs.txt")
-
-
 def test_notebook_of_a_training(write_job):
     """It has the job's container, data and folder, one node, and no second attempt."""
     text = "name: a\ndata: {path: /far/x.npz}\nmodel: {name: mlp}\ncontainer: other\n"
@@ -185,8 +164,8 @@ def test_shipped_notebook_is_in_this_folder():
 
 
 def test_ssh_line_goes_through_login_node(monkeypatch):
-    monkeypatch.setattr(pages.getpass, "getuser", lambda: "ada")
-    monkeypatch.setattr(pages.socket, "getfqdn", lambda: "login1")
+    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+    monkeypatch.setattr("socket.getfqdn", lambda: "login1")
     page = Page("n1", 8888, "secret", None)
 
     by_name = ssh_line(page, "n1")

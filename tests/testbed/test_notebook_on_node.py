@@ -126,11 +126,11 @@ def page(notebook: Notebook, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     for path in (folder, *folder.parents[:3]):
         path.chmod(0o755)
     subprocess.run(["chown", "-R", "hpcuser", folder], check=True)
-    sshd = ["runuser", "-u", "hpcuser", "--", "/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd"]
+    sshd = ["runuser", "-u", "hpcuser", "--", "/usr/sbin/sshd", "-D", "-e", "-f"]
     (folder / "key").chmod(0o600)
     line = notebook.ssh.replace(f" {notebook.port}:", f" {own_port}:", 1)
     assert line != notebook.ssh
-    server = subprocess.Popen(sshd)
+    server = subprocess.Popen([*sshd, str(folder / "sshd")])
     try:
         until(lambda: answers(port), 20)
         argv = shlex.split(line)
@@ -246,6 +246,20 @@ def terminal(browser: Browser, token: str) -> None:
           }}); 0"""
     )
     until(lambda: "stdout" in browser.value("window.said"))
+
+
+def test_image_without_jupyterlab_refused(site: Bed, notebook: Notebook) -> None:
+    """A job of one's own, without packages: the remedy is the line to write and the command."""
+    site.write("mine.py", "print(1)\n")
+    site.write("mine.yaml", "name: mine\nscript: mine.py\n")
+
+    refused = site.run("hpcdl", "notebook", "mine.yaml", "-c", "mycluster.yaml", check=False)
+
+    assert refused.returncode == 2
+    assert "there is no JupyterLab in /gpfs/scratch/nct00/images/tf2.21-py311.sif" in refused.stderr
+    assert "packages: requirements.txt in the job file, with the line jupyterlab" in refused.stderr
+    assert f"then hpcdl env build {site.folder}/mine.yaml" in refused.stderr
+    assert not (site.runs / "mine-notebook").exists()
 
 
 def test_cancelled_for_good(site: Bed, notebook: Notebook) -> None:
