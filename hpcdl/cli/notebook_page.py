@@ -119,21 +119,23 @@ def _open(run: Run, page: Page, status: Status) -> int:
         options.say("there is no display here for --open: use your own computer, as above")
         return 0
     if page.is_here:
-        return _browse(run, page)
+        _browse(run, page.url)
+        return 0
     from hpcdl.jupyter.page import tunnel_from_here
 
-    argv = tunnel_from_here(page, status.node or page.host)
+    port = _free_port()  # others use this machine, too: the notebook's own may be taken
+    argv = tunnel_from_here(page, status.node or page.host, port)
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as ssh:
         try:
-            if not _is_through(ssh, page):
+            if not _is_through(ssh, port):
                 options.say("ssh does not reach the node from here: use your own computer")
                 return 1
-            code = _browse(run, page)
+            _browse(run, page.url_at(port))
             options.say("the tunnel lasts until Ctrl-C")
             ssh.wait()
         finally:
             ssh.terminate()
-    return code
+    return 0
 
 
 def _has_display() -> bool:
@@ -141,26 +143,32 @@ def _has_display() -> bool:
     return sys.platform != "linux" or any(os.environ.get(name) for name in names)
 
 
-def _is_through(ssh: subprocess.Popen[bytes], page: Page) -> bool:
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_through(ssh: subprocess.Popen[bytes], port: int) -> bool:
     """Wait for ssh's end of the tunnel; False if it does not come."""
     deadline = time.monotonic() + _TUNNEL_S
     while ssh.poll() is None and time.monotonic() < deadline:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", page.port)) == 0:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return True
         time.sleep(0.2)
     return False
 
 
-def _browse(run: Run, page: Page) -> int:
+def _browse(run: Run, url: str) -> None:
     """Open the browser on a private file that leads to the page: argv is seen by everybody."""
     import webbrowser
 
     from hpcdl.files import write_text
 
     file = run.paths.jupyter / "open.html"
-    redirect = f'<meta http-equiv="refresh" content="0; url={page.url}">\n'
+    redirect = f'<meta http-equiv="refresh" content="0; url={url}">\n'
     write_text(file, redirect, mode=0o600)
     if not webbrowser.open(file.as_uri()):
         options.say("there is no browser here for --open: use your own computer, as above")
-    return 0

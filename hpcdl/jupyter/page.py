@@ -32,18 +32,21 @@ class Page:
 
     @property
     def url(self) -> str:
-        """The address at this end of the tunnel, or on the machine itself."""
-        return f"http://{_LOOPBACK}:{self.port}/lab?token={self.token}"
+        """The address at the other end of the ssh line, or on the machine itself."""
+        return self.url_at(self.port)
+
+    def url_at(self, port: int) -> str:
+        """The address at the end of a tunnel that has another port there."""
+        return f"http://{_LOOPBACK}:{port}/lab?token={self.token}"
 
     @property
     def is_here(self) -> bool:
         """Whether this machine's browser reaches it without a tunnel."""
         return self.host == socket.gethostname()
 
-    @property
-    def forward(self) -> str:
-        """What ssh's option -L takes."""
-        return f"{self.port}:{_LOOPBACK}:{self.port}"
+    def forward(self, port: int) -> str:
+        """What ssh's option -L takes, for a port at its own end."""
+        return f"{port}:{_LOOPBACK}:{self.port}"
 
 
 def read_page(paths: RunPaths) -> Page | None:
@@ -70,13 +73,15 @@ def ssh_line(page: Page, node: str) -> str:
         node: the node's name in SLURM.
     """
     user = getpass.getuser()
-    words = ["ssh", "-N", "-L", page.forward, "-J", f"{user}@{login_host()}", f"{user}@{node}"]
-    return shlex.join(words)
+    forward = page.forward(page.port)
+    return shlex.join(
+        ["ssh", "-N", "-L", forward, "-J", f"{user}@{login_host()}", f"{user}@{node}"]
+    )
 
 
-def tunnel_from_here(page: Page, node: str) -> list[str]:
-    """The argv of a tunnel from this login node to the node."""
-    return ["ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-L", page.forward, node]
+def tunnel_from_here(page: Page, node: str, port: int) -> list[str]:
+    """The argv of a tunnel from a port of this login node to the node."""
+    return ["ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-L", page.forward(port), node]
 
 
 def login_host() -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import webbrowser
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -125,6 +127,54 @@ def test_other_run_is_no_notebook(cli, tmp_path):
 
     assert answer.code == 2
     assert f"{tmp_path} is not a notebook" in answer.err
+
+
+@pytest.fixture
+def browser_of_desk(tmp_path, monkeypatch):
+    """What the browser was started with, and the file that it was to show."""
+    program, seen = tmp_path / "browser", tmp_path / "seen"
+    program.write_text(f'#!/bin/sh\necho "$1" >{seen}\ncat "${{1#file://}}" >>{seen}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(program))
+    monkeypatch.setattr(webbrowser, "_tryorder", None)  # it looks at the variable once
+    return seen
+
+
+def test_open_hides_token_from_argv(tmp_path, browser_of_desk, capsys):
+    """Everybody on a login node can read what its programs are started with."""
+    run = notebook_at(tmp_path, socket.gethostname(), 8888)
+
+    assert show_page(run, opens=True) == 0
+    started_with, page = browser_of_desk.read_text().splitlines()
+    assert started_with == f"file://{tmp_path}/jupyter/open.html"
+    assert "http://127.0.0.1:8888/lab?token=secret" in page
+    assert oct((tmp_path / "jupyter/open.html").stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.parametrize(("reaches", "code"), [(True, 0), (False, 1)])
+def test_open_makes_tunnel(tmp_path, monkeypatch, capsys, browser_of_desk, reaches, code):
+    """To another machine by ssh, whose stand-in answers once, or has no way to the node."""
+    listens = "s.bind(('127.0.0.1', int(sys.argv[5].split(':')[0]))); s.listen(); s.accept()"
+    text = f"import socket, sys\ns = socket.socket()\n{listens if reaches else 'sys.exit(255)'}\n"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (tmp_path / "ssh").write_text(f"#!{sys.executable}\n{text}")
+    (tmp_path / "ssh").chmod(0o755)
+    run = notebook_at(tmp_path, "elsewhere", 8888)
+
+    assert show_page(run, opens=True) == code
+    said = capsys.readouterr().err
+    assert ("the tunnel lasts until Ctrl-C" in said) == reaches
+    assert ("ssh does not reach the node from here" in said) != reaches
+    assert browser_of_desk.exists() == reaches
+
+
+def notebook_at(root: Path, host: str, port: int) -> Run:
+    """A notebook that answers on a machine."""
+    (root / "manifest.json").write_text("{}")
+    (root / "jupyter").mkdir()
+    (root / "jupyter/token").write_text("secret")
+    (root / "jupyter/address.json").write_text(json.dumps({"host": host, "port": port}))
+    return Run(root)
 
 
 def test_ctrl_c_leaves_it(tmp_path, monkeypatch, capsys):
