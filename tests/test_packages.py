@@ -15,6 +15,7 @@ from hpcdl.cluster import load_cluster
 from hpcdl.container import PACKAGES, Bash, Places, Word, environment
 from hpcdl.container import argv as argv_of
 from hpcdl.errors import JobError, UserError
+from hpcdl.in_image.install import gather
 from hpcdl.job import load_job
 from hpcdl.job.requirements import read_requirements
 from hpcdl.packages.pipconfig import local_paths, pip_environment
@@ -308,6 +309,23 @@ def test_pip_sees_local_index_folders(tmp_path):
     }
 
     assert local_paths(env) == [str(tmp_path), f"{tmp_path}/"]
+
+
+def test_files_of_jupyter_are_kept(tmp_path):
+    """Its page and its settings lie outside of site-packages, wherever below a prefix that is."""
+    prefix = tmp_path / "prefix"
+    for name in ("lib/python3.9/site-packages/a/__init__.py", "local/share/jupyter/lab/index.html",
+                 "etc/jupyter/b.json", "share/man/a.1", "bin/a"):  # fmt: skip
+        (prefix / name).parent.mkdir(parents=True, exist_ok=True)
+        (prefix / name).touch()
+
+    gather(str(prefix), str(tmp_path / "packages"))
+
+    kept = [path for path in (tmp_path / "packages").rglob("*") if path.is_file()]
+    assert sorted(str(path.relative_to(tmp_path / "packages")) for path in kept) == [
+        *("a/__init__.py", "etc/jupyter/b.json", "share/jupyter/lab/index.html"),
+    ]
+    assert not prefix.exists()
 
 
 def test_building_without_packages_is_refused(cli, job, cluster):

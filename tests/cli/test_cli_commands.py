@@ -167,6 +167,15 @@ def test_job_copied_with_script_or_module(cli, tmp_path, job, module):
     assert cli("render", tmp_path / "new" / f"{job}.yaml", *MARENOSTRUM).code == 0
 
 
+def test_job_copied_with_packages(cli, tmp_path):
+    answer = cli("jobs", "copy", "notebook", tmp_path)
+
+    names = [Path(line).name for line in answer.out.splitlines()]
+    assert sorted(names) == [
+        *("jupyter_lab.py", "jupyter_notice.js", "jupyterlab.txt", "notebook.yaml"),
+    ]
+
+
 def test_profiles_listed_and_shown(cli):
     listed = cli("cluster", "list").out
     for name, path in built_in_profiles().items():

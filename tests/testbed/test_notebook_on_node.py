@@ -193,6 +193,7 @@ def test_is_a_run(site: Bed, notebook: Notebook) -> None:
     """Status, logs and the command itself know it."""
     again = site.run("hpcdl", "notebook", notebook.run.path)
 
+    assert re.search(r"image: jupyterlab [\d.]+ and \d\d that they need", notebook.talk)
     assert notebook.run.status()["state"] == "running"
     assert again.stdout == f"{notebook.ssh}\n{notebook.url}\n"
     assert "JupyterLab" in site.run("hpcdl", "logs", notebook.run.path).stdout
