@@ -85,6 +85,7 @@ def site(cluster: None) -> Iterator[Bed]:
     bed.write("train.ipynb", json.dumps({**content, "nbformat": 4, "nbformat_minor": 5}))
     yield bed
     cancel_jobs(bed.folder)
+    subprocess.run(["scancel", "--user=hpcuser", "--name=notebook-shell"], check=False)
 
 
 def as_printed(bed: Bed, done: subprocess.CompletedProcess[str]) -> Notebook:
