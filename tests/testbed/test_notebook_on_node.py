@@ -293,6 +293,9 @@ def test_program_on_node(site: Bed, notebook: Notebook) -> None:
     assert done.returncode == 7, done.stderr
     assert done.stdout == f"{socket.gethostname()}\nword\n"
 
+    words = (notebook.run.path, "--on-node", "--time", "00:05:00", "--", "pwd")
+    assert site.run("hpcdl", "shell", *words).stdout == f"{site.folder}\n"  # a run's, the same way
+
 
 def test_shell_on_node(site: Bed, notebook: Notebook) -> None:
     """A terminal of this one's size, a Ctrl-C for the program alone, an allocation as asked."""
