@@ -32,7 +32,8 @@ class Terminal:
     ) -> None:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
+            for number in (signal.SIGINT, signal.SIGHUP):  # a shell's background job ignores them
+                signal.signal(number, signal.SIG_DFL)
             os.chdir(folder)
             environment = {**os.environ, "TERM": "xterm"}
             for name in ("COLUMNS", "LINES"):
