@@ -107,13 +107,14 @@ def notebook(site: Bed) -> Notebook:
 
 
 @pytest.fixture(scope="module")
-def page(notebook: Notebook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def page(notebook: Notebook) -> Iterator[str]:
     """The notebook's address at this end of the printed ssh line, which is typed as it is.
 
     The login node and the node are one sshd on loopback here, so ssh is told where they are, and
     the tunnel's own end gets another port.
     """
-    folder = tmp_path_factory.mktemp("ssh")
+    folder = notebook.run.bed.folder / "ssh"  # hpcuser's sshd reads it
+    folder.mkdir()
     for name in ("host", "key"):
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True
@@ -128,8 +129,6 @@ def page(notebook: Notebook, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         " IdentitiesOnly yes\n StrictHostKeyChecking accept-new\n LogLevel ERROR\n"
         f" UserKnownHostsFile {folder}/known\n ExitOnForwardFailure yes\n"
     )
-    for path in (folder, *folder.parents[:3]):
-        path.chmod(0o755)
     subprocess.run(["chown", "-R", "hpcuser", folder], check=True)
     sshd = ["runuser", "-u", "hpcuser", "--", "/usr/sbin/sshd", "-D", "-e", "-f"]
     (folder / "key").chmod(0o600)
@@ -293,8 +292,8 @@ def test_program_on_node(site: Bed, notebook: Notebook) -> None:
     assert done.returncode == 7, done.stderr
     assert done.stdout == f"{socket.gethostname()}\nword\n"
 
-    words = (notebook.run.path, "--on-node", "--time", "00:05:00", "--", "pwd")
-    assert site.run("hpcdl", "shell", *words).stdout == f"{site.folder}\n"  # a run's, the same way
+    of_run = (notebook.run.path, "--on-node", "--time", "00:05:00", "--", "pwd")
+    assert site.run("hpcdl", "shell", *of_run).stdout == f"{site.folder}\n"  # a run's, the same way
 
 
 def test_shell_on_node(site: Bed, notebook: Notebook) -> None:
