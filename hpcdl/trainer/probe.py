@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from typing import Any, Dict
 
-from hpcdl.contract.probe import FILE
+from hpcdl.contract.probe import FILE, SITE, SITE_FILE
 from hpcdl.contract.spec import SCHEMA_VERSION, RunSpec
 from hpcdl.contract.workers import read_workers
 from hpcdl.trainer.files.retry import keep_trying
 from hpcdl.trainer.files.rundir import RunDir, write_json
 from hpcdl.trainer.files.versions import compare_versions
+from hpcdl.trainer.node_facts import node_facts, write_facts
 from hpcdl.trainer.runtime.log import quiet_import, say
 
 _MB = 64  # as the gradients of a net of 16 million weights
@@ -28,13 +30,19 @@ def probe(run: RunSpec, run_dir: RunDir) -> None:
         DeviceError: a device is missing, or they do not work together.
         PeerLost: another worker has ended.
     """
+    site: Dict[str, Any] = {}
+    if os.environ.get(SITE) == "1":
+        site = node_facts(time.time())
+        write_facts(run_dir.path(SITE_FILE), site)
     with quiet_import():
-        from hpcdl.trainer.result import versions
+        from hpcdl.trainer.result import cuda_of_image, versions
         from hpcdl.trainer.runtime import devices as of_node
 
     run_dir.heartbeat(phase="compiling")
     workers, of_this_image = read_workers(os.environ), versions()
     say("tensorflow {tensorflow}  keras {keras}  numpy {numpy}".format(**of_this_image))
+    if site:
+        write_facts(run_dir.path(SITE_FILE), dict(site, cuda=cuda_of_image()))
     compare_versions(run_dir, workers, of_this_image)
     devices = of_node.choose_devices(run.devices, workers)
     say("devices: {}".format(", ".join(devices.names)))

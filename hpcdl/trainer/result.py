@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -75,6 +75,12 @@ def versions() -> Dict[str, str]:
         "keras": compat.keras_version(),
         "numpy": str(np.__version__),
     }
+
+
+def cuda_of_image() -> Optional[str]:
+    """The CUDA that this TensorFlow was built for; None if it was built without."""
+    version = tf.sysconfig.get_build_info().get("cuda_version")
+    return None if version is None else str(version)
 
 
 def result_of(session: Session, outcome: Outcome) -> Dict[str, Any]:

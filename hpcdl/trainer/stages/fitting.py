@@ -14,6 +14,7 @@ from hpcdl.trainer.files.tensorboard import epoch_logs
 from hpcdl.trainer.fit.adversarial import adversary_of
 from hpcdl.trainer.fit.best import Best, choose_best, restored
 from hpcdl.trainer.fit.gradient_sums import gradient_sum_s
+from hpcdl.trainer.fit.held_back import pace_of
 from hpcdl.trainer.fit.input_speed import input_images_per_s
 from hpcdl.trainer.fit.last_batch import warning_of_last_batch
 from hpcdl.trainer.fit.loop import Training
@@ -71,7 +72,8 @@ def fit(session: Session, model: RunModel, inputs: Inputs) -> Fitted:
         phase="training", steps=stepper.total, steps_per_epoch=stepper.steps_per_epoch
     )
     validate = scorer(session, model, inputs.train, inputs.rows.validation)
-    state = Training(stepper, run_dir, Saver(checkpoints, run.saving), validate, best).run()
+    saver = Saver(checkpoints, run.saving)
+    state = Training(stepper, run_dir, saver, validate, best, pace_of(run_dir)).run()
     for name in ("train_s", "saves", "save_blocked_s"):
         timing[name] = state[name]
     if run.train.time_parts:

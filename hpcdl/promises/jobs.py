@@ -1,0 +1,187 @@
+"""The tiny jobs of a test: what each asks for, and what all of them can cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hpcdl.cluster.schema import Cluster
+from hpcdl.contract import probe
+from hpcdl.errors import UserError
+from hpcdl.job import Job, load_job
+from hpcdl.job.notify_section import NotifySection
+from hpcdl.promises.names import CANCEL, MEMORY, NODE, STOP, UNDISTURBED
+from hpcdl.submission.gpu_budget import asked_gpu_hours
+from hpcdl.submission.send import Submission, prepare
+
+PROGRAMS = Path(__file__).parent / "programs"
+MEMORY_GB = 1.0  # of the job that takes more
+_TRAINING_GB = 4.0
+_NODE_GB = 16.0
+STOP_MARGIN_S = 15  # hpcdl's own clock: so late that SLURM's warning is to come before
+_STEPS = 60  # of train.yaml
+_LONGEST_LEAD_S = 60  # more would make the job longer, and show no more
+_MINUTE_S = 60
+_NODE_MINUTES = 2
+# What tells in the container which GPUs SLURM gave
+_PASSED = ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU")
+# Attempts at most, where it is more than one
+_ATTEMPTS = {STOP: 2}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a site is tested.
+
+    Args:
+        gpus: GPUs of the job that looks at the node; None for the node's.
+        container: the image, as a job's key ``container`` names it.
+        gpu_minutes: what all jobs together may take.
+        gpus_each: GPUs of each other job, for sites that take none without.
+        sets: further keys of all jobs, such as ``slurm.reservation=NAME``.
+    """
+
+    gpus: int | None = None
+    container: str = "tensorflow"
+    gpu_minutes: float = 10.0
+    gpus_each: int = 0
+    sets: Sequence[str] = field(default=())
+
+
+@dataclass(frozen=True)
+class TestJob:
+    """A job of the test, ready to be checked and sent."""
+
+    __test__ = False  # not one of pytest's
+
+    name: str
+    submission: Submission
+    cluster: Cluster
+
+    @property
+    def gpu_minutes(self) -> float:
+        """What it takes at most: all its attempts, each to its time limit."""
+        attempts = _ATTEMPTS.get(self.name, 1)
+        return 60 * asked_gpu_hours(self.submission.plan) * attempts
+
+
+def prepare_jobs(
+    names: Sequence[str], cluster: Cluster, wanted: Wanted, folder: Path
+) -> list[TestJob]:
+    """Decide everything about the jobs. Nothing is written to disk.
+
+    The job that looks at the node gets as many of its GPUs as the GPU-minutes allow.
+
+    Args:
+        names: of the jobs.
+        cluster: the profile.
+        wanted: how the site is tested.
+        folder: where the runs go.
+
+    Raises:
+        JobError: the cluster cannot do what is asked.
+        UserError: the jobs take more than the GPU-minutes that they may.
+    """
+    others = [_prepared(name, cluster, wanted, folder) for name in names if name != NODE]
+    minutes = sum(job.gpu_minutes for job in others)
+    jobs = others
+    if NODE in names:
+        gpus = _gpus_of_node(cluster, wanted, wanted.gpu_minutes - minutes)
+        node = _prepared(NODE, cluster, replace(wanted, gpus=gpus), folder)
+        jobs = [node, *others]
+        minutes += node.gpu_minutes
+    if minutes > wanted.gpu_minutes:
+        raise UserError(
+            f"the jobs would take up to {minutes:g} GPU-minutes, and --gpu-minutes is "
+            f"{wanted.gpu_minutes:g}; expected at least as many, fewer --gpus, or some of the "
+            "promises alone: --only"
+        )
+    return jobs
+
+
+def _gpus_of_node(cluster: Cluster, wanted: Wanted, minutes_left: float) -> int:
+    if wanted.gpus is not None:
+        return wanted.gpus
+    affordable = int(minutes_left / _NODE_MINUTES)
+    return min(cluster.node.gpus, max(1, affordable))
+
+
+def stop_minutes(cluster: Cluster) -> int:
+    """The time limit of the job that is stopped: three times the warning's lead at least."""
+    lead_s = min(cluster.signal_lead_s, _LONGEST_LEAD_S)
+    return max(2, math.ceil(3 * lead_s / _MINUTE_S))
+
+
+def _prepared(name: str, cluster: Cluster, wanted: Wanted, folder: Path) -> TestJob:
+    job = _FILES[name](cluster, wanted)
+    own = replace(cluster, notify=NotifySection(), budget_gpu_hours=None, max_requeues=1)
+    job = replace(job, export=[], after=[], notify=NotifySection())
+    if name == NODE:
+        passed = [*cluster.pass_env, *(key for key in _PASSED if key not in cluster.pass_env)]
+        own = replace(own, max_requeues=0, pass_env=passed)
+        job = replace(job, env={**job.env, probe.VARIABLE: "1", probe.SITE: "1"})
+    if name == STOP:
+        own = replace(own, stop_margin_s=STOP_MARGIN_S)
+        step_s = 1.5 * job.resources.time_limit_s / _STEPS
+        job = replace(job, env={**job.env, probe.PACE: f"{step_s:.3f}"})
+    return TestJob(name, prepare(job, own, "slurm", str(folder)), own)
+
+
+def _sets(name: str, wanted: Wanted, minutes: int, gpus: int) -> list[str]:
+    return [
+        f"name=test-{name}",
+        f"container={wanted.container}",
+        f"resources.time=00:{minutes:02d}:00",
+        f"resources.gpus={gpus}",
+        *wanted.sets,
+    ]
+
+
+def _memory_sets(cluster: Cluster, memory_gb: float) -> list[str]:
+    """What a job asks for in memory: little, so that it starts soon."""
+    if cluster.memory_request == "none":
+        return []
+    return [f"resources.memory_gb={min(memory_gb, cluster.node.memory_gb or memory_gb):g}"]
+
+
+def _node(cluster: Cluster, wanted: Wanted) -> Job:
+    sets = _sets(NODE, wanted, _NODE_MINUTES, wanted.gpus or 0)
+    sets += _memory_sets(cluster, _NODE_GB)
+    cpus = max(1, min(4, cluster.node.cpus))
+    return load_job(PROGRAMS / "train.yaml", [*sets, f"resources.cpus={cpus}"])
+
+
+def _stop(cluster: Cluster, wanted: Wanted) -> Job:
+    sets = _sets(STOP, wanted, stop_minutes(cluster), wanted.gpus_each)
+    sets += _memory_sets(cluster, _TRAINING_GB)
+    return load_job(PROGRAMS / "train.yaml", sets)
+
+
+def _undisturbed(cluster: Cluster, wanted: Wanted) -> Job:
+    sets = _sets(UNDISTURBED, wanted, _NODE_MINUTES, wanted.gpus_each)
+    sets += _memory_sets(cluster, _TRAINING_GB)
+    return load_job(PROGRAMS / "train.yaml", sets)
+
+
+def _cancel(cluster: Cluster, wanted: Wanted) -> Job:
+    sets = [*_sets(CANCEL, wanted, 1, wanted.gpus_each), "resources.cpus=1"]
+    return load_job(PROGRAMS / "stay.py", [*sets, *_memory_sets(cluster, MEMORY_GB)])
+
+
+def _memory(cluster: Cluster, wanted: Wanted) -> Job:
+    gpus = max(wanted.gpus_each, 1 if cluster.memory_request == "mem-per-gpu" else 0)
+    own = _memory_sets(cluster, MEMORY_GB)
+    sets = [*_sets(MEMORY, wanted, 2, gpus), "resources.cpus=1", *own]
+    asked = int(MEMORY_GB * 2**30) if own else 0
+    return load_job(PROGRAMS / "hold_memory.py", sets, [str(asked)])
+
+
+_FILES = {
+    NODE: _node,
+    STOP: _stop,
+    UNDISTURBED: _undisturbed,
+    CANCEL: _cancel,
+    MEMORY: _memory,
+}

@@ -1,0 +1,82 @@
+"""From the evidence of all jobs to a verdict on each promise. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hpcdl.cluster.schema import Cluster
+from hpcdl.promises import node_verdicts, queue_verdicts
+from hpcdl.promises.evidence import JobEvidence
+from hpcdl.promises.names import UNDISTURBED, Promise
+from hpcdl.promises.verdict import BROKEN, KEPT, NOT_NEEDED, NOT_TRIED, Verdict, broken, not_tried
+
+_OF_ONE_JOB = {
+    "worker": node_verdicts.worker,
+    "image": node_verdicts.image,
+    "gpus": node_verdicts.gpus,
+    "driver": node_verdicts.driver,
+    "all-reduce": node_verdicts.all_reduce,
+    "data": node_verdicts.data,
+    "scratch": node_verdicts.scratch,
+    "files": node_verdicts.files,
+    "warned": queue_verdicts.warned,
+    "requeued": queue_verdicts.requeued,
+    "cancel": queue_verdicts.cancelled,
+    "memory": queue_verdicts.memory,
+    "accounting": queue_verdicts.accounting,
+}
+
+
+def judge(
+    promises: Sequence[Promise], evidence: Mapping[str, JobEvidence], cluster: Cluster
+) -> dict[str, Verdict]:
+    """A verdict on each promise, by its name.
+
+    Args:
+        promises: those that were tried.
+        evidence: what the jobs showed, by their names.
+        cluster: the profile that they were sent with.
+    """
+    return {promise.name: _verdict(promise, evidence, cluster) for promise in promises}
+
+
+def _verdict(promise: Promise, evidence: Mapping[str, JobEvidence], cluster: Cluster) -> Verdict:
+    about = evidence.get(promise.jobs[0])
+    if about is None:
+        return not_tried(f"the job {promise.jobs[0]} was not sent")
+    if about.check and node_verdicts.CHECKS.get(about.check) == promise.name:
+        return broken(about.unsent, about.fix)
+    if promise.name == "resumed":
+        return queue_verdicts.resumed(about, evidence.get(UNDISTURBED))
+    return _OF_ONE_JOB[promise.name](about, cluster)
+
+
+def changes(verdicts: Mapping[str, Verdict]) -> dict[str, object]:
+    """The keys of the profile that would help, with their values."""
+    keys: dict[str, object] = {}
+    for verdict in verdicts.values():
+        for key, value in verdict.change.items():
+            keys.setdefault(key, value)
+    return keys
+
+
+def exit_code(verdicts: Mapping[str, Verdict]) -> int:
+    """0 if every promise is kept or does not apply, 2 if one is broken, else 1."""
+    outcomes = {verdict.outcome for verdict in verdicts.values()}
+    if BROKEN in outcomes:
+        return 2
+    return 1 if NOT_TRIED in outcomes else 0
+
+
+def summary(verdicts: Mapping[str, Verdict]) -> str:
+    """How many promises are kept, in a sentence."""
+    counts = {
+        outcome: sum(verdict.outcome == outcome for verdict in verdicts.values())
+        for outcome in (KEPT, BROKEN, NOT_TRIED, NOT_NEEDED)
+    }
+    parts = [f"{counts[KEPT]} kept"]
+    parts += [f"{counts[name]} {name}" for name in (BROKEN, NOT_TRIED) if counts[name]]
+    if counts[NOT_NEEDED]:
+        number = counts[NOT_NEEDED]
+        parts.append(f"{number} {'does' if number == 1 else 'do'} not apply")
+    return f"{len(verdicts)} promises: {', '.join(parts)}"

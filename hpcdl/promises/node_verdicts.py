@@ -1,0 +1,249 @@
+"""Verdicts on what a node offers: worker, image, GPUs, data, scratch, files. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpcdl.cluster.schema import Cluster
+from hpcdl.promises.evidence import JobEvidence
+from hpcdl.promises.names import NODE
+from hpcdl.promises.verdict import (
+    Verdict,
+    broken,
+    kept,
+    not_needed,
+    not_tried,
+    telling,
+    why_failed,
+    why_unknown,
+)
+
+# The checks of `hpcdl check` that break a promise before anything is sent
+CHECKS = {
+    "image": "image",
+    "host Python": "worker",
+    "size": "gpus",
+    "file system": "files",
+}
+_SLOW_START_S = 60.0
+_LATE_S = 15.0
+_CLOCK_S = -2.0
+_SLOW_READ_MB = 50.0
+_LITTLE_GB = 5.0
+
+
+def worker(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether the host Python started hpcdl's worker."""
+    if about.started:
+        return kept(f"on {about.attempts[0].node}, with {cluster.host_python or 'this Python'}")
+    if about.unsent:
+        return not_tried(f"the job {NODE} did not run: {about.unsent}", about.fix)
+    words = telling(about.output) or why_failed(about)
+    finding = f"the job ended before hpcdl's worker started: {words}"
+    if "module" in words.lower() and "ModuleNotFound" not in words:
+        key = "host_modules" if cluster.host_modules else "modules"
+        return broken(
+            finding,
+            f"{key} names a module that nodes do not have: correct it (module avail, in a job)",
+        )
+    return broken(
+        finding,
+        "host_python must be a Python with hpcdl that the nodes can run: install hpcdl on the "
+        "shared file system and name that one; host_modules loads what it needs",
+    )
+
+
+def image(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether the container starts, and how long that takes."""
+    if unknown := why_unknown(about, NODE):
+        return unknown
+    began = about.site.get("started")
+    if began is None:
+        advice = "images must name files that the nodes can read, and runtime a command that "
+        advice += f"modules give there; {about.folder}/logs has its words"
+        return broken(f"the container did not start: {_words(about)}", advice)
+    seconds = max(0.0, began - (about.attempts[0].started or began))
+    if seconds > _SLOW_START_S:
+        return kept(
+            f"after {seconds:.0f} s, which is slow",
+            "a copy of the image on a faster file system starts sooner: name that in images",
+        )
+    return kept(f"after {seconds:.1f} s, Python {about.site.get('python')}")
+
+
+def _words(about: JobEvidence) -> str:
+    return f"{why_failed(about)}; {telling(about.log)}" if about.log else why_failed(about)
+
+
+def gpus(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether SLURM gave the GPUs that were asked for, and the container shows them."""
+    if about.gpus == 0 and not about.unsent:
+        return not_needed("the profile's nodes have no GPUs (node.gpus), or --gpus is 0")
+    if unknown := why_unknown(about, NODE):
+        return unknown
+    if not about.site:
+        return _gpus_by_cause(about, cluster)
+    variables = about.site.get("variables", {})
+    visible = _count(variables.get("CUDA_VISIBLE_DEVICES", variables.get("ROCR_VISIBLE_DEVICES")))
+    listed = len(about.site.get("smi", []))
+    if visible is None:
+        visible = _count(variables.get("SLURM_JOB_GPUS"))
+    if visible is None and not cluster.emulate_gpus:
+        visible = listed or None
+    if visible != about.gpus:
+        return _other_gpus(about, cluster, f"{visible or 0} of {about.gpus} are visible")
+    if not cluster.emulate_gpus and cluster.gpu_vendor == "nvidia" and listed < about.gpus:
+        return _other_gpus(about, cluster, f"the container lists {listed} of {about.gpus}")
+    what = "emulated, SLURM gave " if cluster.emulate_gpus else ""
+    names = ", ".join(sorted(set(about.site.get("smi", []))))
+    return kept(f"{what}{visible} of {about.gpus}{f': {names}' if names else ''}")
+
+
+def _gpus_by_cause(about: JobEvidence, cluster: Cluster) -> Verdict:
+    if about.cause == "device":
+        return _other_gpus(about, cluster, about.message or telling(about.log))
+    return not_tried(f"the program did not start: {why_failed(about)}")
+
+
+def _other_gpus(about: JobEvidence, cluster: Cluster, finding: str) -> Verdict:
+    asked = "no option" if cluster.gpu_request == "none" else f"--{cluster.gpu_request}"
+    better = "gres" if cluster.gpu_request != "gres" else "gpus-per-node"
+    return broken(
+        f"{finding} (asked for with {asked})",
+        f"ask for them another way: gpu_request: {better}, with gpu_type where the site wants one; "
+        "sinfo --format=%G lists what there is",
+        gpu_request=better,
+    )
+
+
+def _count(devices: str | None) -> int | None:
+    if devices is None or devices in ("", "NoDevFiles"):
+        return None
+    return len(devices.split(","))
+
+
+def driver(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether the node's driver runs the CUDA that the image was built for."""
+    if cluster.emulate_gpus and not about.unsent:
+        return not_needed("GPUs are emulated (emulate_gpus)")
+    if about.gpus == 0 and not about.unsent:
+        return not_needed("the job asks for no GPU")
+    if cluster.gpu_vendor != "nvidia":
+        return not_needed(f"the GPUs are from {cluster.gpu_vendor}")
+    if unknown := why_unknown(about, NODE):
+        return unknown
+    built, runs = about.site.get("cuda"), about.site.get("driver_cuda")
+    if not about.site:
+        return not_tried(f"the program did not start: {why_failed(about)}")
+    if about.site.get("driver") is None:
+        return broken(
+            "nvidia-smi says nothing in the container",
+            "the node has no NVIDIA driver, or the container command does not pass it on (--nv): "
+            "try nvidia-smi in a job on that node, then in its container",
+        )
+    if "cuda" in about.site and built is None:
+        return broken(
+            "the image's TensorFlow was built without CUDA",
+            "images must name an image with a TensorFlow for GPUs",
+        )
+    versions = f"driver {about.site['driver']} runs CUDA {runs}, the image has {built}"
+    if built and runs and _major(built) > _major(runs):
+        return broken(
+            versions,
+            f"use an image with CUDA {_major(runs)} or older, or ask the site for a newer driver",
+        )
+    return kept(versions)
+
+
+def _major(version: str) -> int:
+    head = version.partition(".")[0]
+    return int(head) if head.isdigit() else 0
+
+
+def all_reduce(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether the GPUs of a node add up arrays together."""
+    if about.gpus < 2 and not about.unsent:
+        return not_needed(f"the job has {about.gpus} GPU{'' if about.gpus == 1 else 's'}")
+    if unknown := why_unknown(about, NODE):
+        return unknown
+    if not about.site:
+        return not_tried(f"the program did not start: {why_failed(about)}")
+    if not about.probe:
+        finding = about.message or telling(about.log)
+        if "all-reduce" not in about.log + finding:
+            return not_tried(f"the program ended before: {telling(about.log) or finding}")
+        return broken(
+            finding,
+            'env: {NCCL_P2P_DISABLE: "1"} in a job often helps, else fewer GPUs a job; tell the '
+            "site: its GPUs cannot exchange data",
+        )
+    again = about.probe.get("again_s")
+    text = f"{about.probe['replicas']} GPUs: the first took {about.probe['all_reduce_s']:.2f} s"
+    return kept(f"{text}, one of {about.probe['mb']} MB {again:.3f} s" if again else text)
+
+
+def data(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether data_root can be read on the node, and how fast."""
+    what = f"data_root {cluster.data_root}"
+    if unknown := why_unknown(about, NODE):
+        return unknown
+    if not about.site:
+        return not_tried(f"the program did not start: {why_failed(about)}")
+    facts = about.site["data_root"]
+    if "error" in facts:
+        return broken(
+            f"{what}: {facts['error']}",
+            "data_root must be a folder that the nodes see and you may read: name another one, or "
+            "stage the data there (hpcdl data stage)",
+        )
+    speed = facts.get("mb_per_s")
+    if speed is None:
+        return kept(f"{what} is empty")
+    finding = f"{facts['read_mb']:.0f} MB at {speed:,.0f} MB/s"
+    if speed < _SLOW_READ_MB:
+        return kept(f"{finding}, which is slow", "data on a faster file system: another data_root")
+    return kept(finding)
+
+
+def scratch(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether the folder for temporary files can be written."""
+    what = cluster.scratch or "the node's own folder for temporary files"
+    if unknown := why_unknown(about, NODE):
+        return unknown
+    facts: dict[str, Any] = about.site.get("scratch", {})
+    text = f"{about.message}\n{about.log}\n{about.output}"
+    if not facts and ("scratch folder" in text or (cluster.scratch and cluster.scratch in text)):
+        facts = {"error": telling(text)}
+    if not facts:
+        return not_tried(f"the program did not start: {why_failed(about)}")
+    if "error" in facts:
+        return broken(
+            f"{what}: {facts['error']}",
+            "scratch must be a folder that each node has and you may write, such as $TMPDIR or "
+            "/local; without the key the node's default is used",
+            scratch=None,
+        )
+    where = f"{facts['free_gb']:,.0f} GB free, {facts['mb_per_s']:,.0f} MB/s ({facts['kind']})"
+    if facts["free_gb"] < _LITTLE_GB:
+        return kept(where, "little room: scratch can name a larger folder of the nodes")
+    return kept(where)
+
+
+def files(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether a file of the node's is soon to be seen on the login node, and clocks agree."""
+    if unknown := why_unknown(about, NODE):
+        return unknown
+    if about.lag_s is None:
+        return not_tried("no file was watched as it came")
+    if about.lag_s < _CLOCK_S:
+        return broken(
+            f"the node's clock is {-about.lag_s:.0f} s ahead of this machine's",
+            "tell the site: hpcdl status and resume compare times of both",
+        )
+    if about.lag_s > _LATE_S:
+        return broken(
+            f"a file was seen here {about.lag_s:.0f} s after the node wrote it, by its clock",
+            "runs_root on another file system may be faster; else the clocks differ, or the site's "
+            "file system remembers long: hpcdl status is late by that much",
+        )
+    return kept(f"after {max(0.0, about.lag_s):.1f} s")

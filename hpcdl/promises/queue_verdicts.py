@@ -1,0 +1,181 @@
+"""Verdicts on what SLURM does with a job: warn, requeue, cancel, limit, account. Pure."""
+
+from __future__ import annotations
+
+from hpcdl.cluster.schema import Cluster
+from hpcdl.promises.evidence import JobEvidence
+from hpcdl.promises.jobs import STOP_MARGIN_S
+from hpcdl.promises.names import CANCEL, MEMORY, STOP
+from hpcdl.promises.verdict import (
+    Verdict,
+    broken,
+    kept,
+    not_needed,
+    not_tried,
+    telling,
+    why_failed,
+    why_unknown,
+)
+from hpcdl.run import states
+from hpcdl.scheduler.jobinfo import FINISHED
+
+_SHORTEST_LEAD_S = 30
+_LEAD_S = 180  # the default of signal_lead_s
+_MARGIN_S = 120
+
+
+def warned(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether SLURM's warning came before hpcdl's own clock had to stop the training."""
+    if unknown := why_unknown(about, STOP):
+        return unknown
+    first = about.attempts[0]
+    if first.reason in (states.DONE, states.FAILED):
+        return not_tried(f"the training ended before its time limit: {why_failed(about)}")
+    if about.lead_s < _SHORTEST_LEAD_S:
+        return broken(
+            f"signal_lead_s is {about.lead_s}: too short to save a model and end",
+            f"signal_lead_s: {_LEAD_S} gives a job time to save",
+            signal_lead_s=_LEAD_S,
+        )
+    if first.ended is None or first.started is None:
+        return broken(
+            f"it was ended without a warning, or before it had saved: {telling(about.output)}",
+            "stop_margin_s lets hpcdl's own clock stop a training earlier",
+            stop_margin_s=_MARGIN_S,
+        )
+    left_s = first.started + about.limit_s - first.ended
+    if left_s < (about.lead_s + STOP_MARGIN_S) / 2:
+        return broken(
+            f"no warning came {about.lead_s} s before the time limit; hpcdl's own clock stopped it "
+            f"{left_s:.0f} s before",
+            "the site drops --signal: stop_margin_s must be long enough to save, as nothing else "
+            "stops a training",
+            stop_margin_s=_MARGIN_S,
+        )
+    return kept(f"it had saved and ended {left_s:.0f} s before its time limit")
+
+
+def requeued(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether a job that saved and stopped was run again."""
+    if unknown := why_unknown(about, STOP):
+        return unknown
+    first = about.attempts[0]
+    if len(about.attempts) > 1:
+        waited_s = (about.attempts[1].started or 0.0) - (first.ended or 0.0)
+        how = "requeued" if cluster.requeue else "the next job of the chain went on"
+        return kept(f"{how}, it ran again {max(0.0, waited_s):.0f} s later")
+    if first.reason not in states.AGAIN:
+        return not_tried(f"the training did not stop: {why_failed(about)}")
+    if about.state == states.CANCELLED:
+        return not_tried("it was cancelled before it could run again")
+    return broken(
+        f"SLURM did not run it again: {telling(about.output)}",
+        "requeue: false lets hpcdl send a chain of jobs instead",
+        requeue=False,
+    )
+
+
+def resumed(stop: JobEvidence, undisturbed: JobEvidence | None) -> Verdict:
+    """Whether a training that was stopped ends with the weights of one that was not."""
+    if unknown := why_unknown(stop, STOP):
+        return unknown
+    if stop.state != states.DONE or len(stop.attempts) < 2:
+        return not_tried(f"the stopped training did not come to its end: {why_failed(stop)}")
+    step = stop.attempts[1].from_step
+    if not step:
+        return not_tried("it was stopped before its first step; try again")
+    if undisturbed is None or undisturbed.state != states.DONE:
+        how = "was not sent" if undisturbed is None else undisturbed.unsent or undisturbed.state
+        return not_tried(f"there is no undisturbed training to compare it with: {how}")
+    if stop.weights == undisturbed.weights:
+        return kept(f"from step {step}, equal to the undisturbed training's (sha256)")
+    nodes = {attempt.node for attempt in (*stop.attempts, *undisturbed.attempts)}
+    return broken(
+        f"from step {step}, it ended with other weights than an undisturbed training on "
+        f"{', '.join(sorted(filter(None, nodes)))}",
+        "nodes with other processors compute other last digits: slurm: {constraint: TYPE} keeps "
+        "jobs on one kind",
+    )
+
+
+def cancelled(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether a cancelled job stays so."""
+    if unknown := why_unknown(about, CANCEL):
+        return unknown
+    again = len(about.attempts) > 1
+    living = about.queue is not None and about.queue not in FINISHED
+    if living and about.queue in ("RUNNING", "COMPLETING"):
+        return broken(
+            f"SLURM still says {about.queue} of a job that was cancelled",
+            "hpcdl ends it within a minute by its own mark; tell the site that scancel does not",
+        )
+    if again or living:
+        return broken(
+            f"a cancelled job {'ran' if again else 'waits to run'} again",
+            "its runs end at once by hpcdl's mark, but they take a place in the queue; with "
+            "requeue: false SLURM has no job to run again",
+            requeue=False,
+        )
+    if about.state != states.CANCELLED:
+        return not_tried(f"it ended before it could be cancelled: {why_failed(about)}")
+    return kept(f"SLURM says {about.queue or about.accounted or 'nothing more'} of it")
+
+
+def memory(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether a job that takes too much is ended, and hpcdl knows why."""
+    if unknown := why_unknown(about, MEMORY):
+        return unknown
+    held, limit = about.words.get("held"), about.words.get("limit")
+    if about.cause == "out_of_memory":
+        return kept(f"{why_failed(about)}")
+    if about.state == states.FAILED:
+        return broken(
+            f"the job was ended, but its cause was taken for {about.cause}: {about.message}",
+            f"hpcdl names the wrong cause for a job that lacks memory here; {about.folder} shows it",
+        )
+    if held:
+        return _not_limited(about, cluster, held)
+    if limit:
+        return not_tried(
+            f"SLURM's own limit of {limit / 2**30:.0f} GB is too much to fill in a test"
+        )
+    if about.words:
+        return not_needed(
+            "the profile asks for no memory, and SLURM sets no limit that can be seen"
+        )
+    return not_tried(why_failed(about))
+
+
+def _not_limited(about: JobEvidence, cluster: Cluster, held: int) -> Verdict:
+    asked = about.words.get("asked") or about.words.get("limit") or 0
+    return broken(
+        f"it asked for {asked / 2**30:.1f} GB, held {held / 2**30:.1f} GB, and nothing ended it",
+        f"memory_request: {cluster.memory_request} does not limit a job here, so a job of somebody "
+        "else's can take yours; ask for whole nodes where memory is tight, or tell the site "
+        "(ConstrainRAMSpace in its cgroup.conf)",
+    )
+
+
+def accounting(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """Whether sacct knows how a job ended."""
+    if about.accounting_error:
+        return broken(
+            f"sacct does not answer: {about.accounting_error}",
+            "hpcdl cost and the status of old runs lack what SLURM knows: ask the site whether "
+            "users may read accounting",
+        )
+    if not about.job_ids:
+        return not_tried(f"no job was sent: {about.unsent}")
+    if about.accounted is None:
+        return broken(
+            f"sacct does not know job {about.job_ids[-1]}",
+            "hpcdl cost and the status of old runs lack what SLURM knows: ask the site whether "
+            "users may read accounting",
+        )
+    if about.accounted not in FINISHED:
+        return broken(
+            f"a minute after its end, sacct says {about.accounted} of job {about.job_ids[-1]}",
+            "accounting is late here: min_poll_s: 120 asks less often",
+            min_poll_s=max(120, cluster.min_poll_s),
+        )
+    return kept(f"{about.accounted} for job {about.job_ids[-1]}")

@@ -1,0 +1,200 @@
+"""Sends the jobs of a test, follows them to their ends, and collects what they showed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from hpcdl.cluster.schema import Cluster
+from hpcdl.errors import HpcdlError, SchedulerError
+from hpcdl.promises.evidence import JobEvidence, read_run
+from hpcdl.promises.jobs import TestJob
+from hpcdl.promises.names import CANCEL
+from hpcdl.run import records, states
+from hpcdl.run.handle import Run
+from hpcdl.run.looking import look
+from hpcdl.run.state import Status
+from hpcdl.scheduler import slurm
+from hpcdl.scheduler.clusters import on_cluster
+from hpcdl.scheduler.jobinfo import FINISHED
+from hpcdl.submission.send import submit
+
+_LOOK_S = 0.5
+_SETTLES_S = 60.0  # how long SLURM may take to know of an end
+_CANCELLED_S = 15.0  # a site that runs a cancelled job again does it soon
+_LONGEST_POLL_S = 10.0
+_WAITS = frozenset([states.CREATED, states.QUEUED])
+Say = Callable[[str], None]
+
+
+@dataclass
+class SentJob:
+    """A job of the test while it is followed.
+
+    job: what was to be sent.
+    run: its run; None if it was not sent.
+    unsent: why it was not sent, or did not start.
+    check: the check that refused it.
+    fix: what to do about that.
+    shown: the last line that was said of it.
+    starts: how many of its attempts were noticed.
+    lag_s: how long after it was written a file was seen here, at best.
+    """
+
+    job: TestJob
+    run: Run | None = None
+    unsent: str = ""
+    check: str = ""
+    fix: str = ""
+    shown: str = ""
+    starts: int = 0
+    lag_s: float | None = None
+
+
+@dataclass
+class Watch:
+    """The jobs of a test, from the first that is sent to the last that has ended.
+
+    cluster: the profile.
+    say: tells people something.
+    wait_limit_s: how long a job may wait in the queue.
+    jobs: the jobs.
+    cancelled_at: when the job was cancelled that is to be (time.monotonic).
+    """
+
+    cluster: Cluster
+    say: Say
+    wait_limit_s: float
+    jobs: list[SentJob] = field(default_factory=list)
+    cancelled_at: float | None = None
+
+    def send(self) -> None:
+        """Send the jobs; one that SLURM refuses does not keep the others back."""
+        for sent in self.jobs:
+            if sent.unsent:
+                continue
+            try:
+                sent.run = submit(sent.job.submission, sys.argv)
+                self.say(f"{sent.job.name}: job {', '.join(sent.run.job_ids())}")
+            except HpcdlError as error:
+                sent.unsent = str(error).partition("\nThe run was made")[0]
+                self.say(f"{sent.job.name}: not sent: {sent.unsent}")
+
+    def follow(self) -> None:
+        """Wait until all jobs have ended, and SLURM knows of it."""
+        since = time.monotonic()
+        while not self._look(time.monotonic() - since):
+            time.sleep(_LOOK_S)
+        self._settle()
+
+    def cancel_all(self) -> None:
+        """Cancel whatever still waits or runs."""
+        for sent in self.jobs:
+            if sent.run is not None:
+                with suppress(HpcdlError):
+                    sent.run.cancel()
+
+    def evidence(self) -> dict[str, JobEvidence]:
+        """What the jobs have shown so far, by their names."""
+        by_job = {}
+        for sent in self.jobs:
+            about = JobEvidence() if sent.run is None else read_run(str(sent.run.paths.root))
+            by_job[sent.job.name] = replace(
+                about, unsent=sent.unsent, check=sent.check, fix=sent.fix, lag_s=sent.lag_s
+            )
+        return self._with_slurms_words(by_job)
+
+    def end_what_is_left(self, evidence: dict[str, JobEvidence]) -> None:
+        """Cancel once more what SLURM still knows as waiting or running.
+
+        Args:
+            evidence: as `evidence` gives it.
+        """
+        for sent in self.jobs:
+            queue = evidence[sent.job.name].queue
+            if sent.run is not None and queue is not None and queue not in FINISHED:
+                with suppress(HpcdlError):
+                    sent.run.cancel()
+
+    def _look(self, waited_s: float) -> bool:
+        """Look at all runs once; whether they have all ended."""
+        living = [(sent, sent.run) for sent in self.jobs if sent.run is not None]
+        looks = look([run.paths for _, run in living])
+        for (sent, run), seen in zip(living, looks, strict=True):
+            self._note(sent, run, seen.status)
+            if seen.status.state in _WAITS and waited_s > self.wait_limit_s:
+                sent.unsent = f"it waited {waited_s / 60:.0f} min in the queue (--wait-limit)"
+                run.cancel()
+                self.say(f"{sent.job.name}: cancelled: {sent.unsent}")
+        return all(seen.status.final for seen in looks)
+
+    def _note(self, sent: SentJob, run: Run, status: Status) -> None:
+        """Note what is new of a run; cancel the one that is to be cancelled."""
+        starts = [event for event in records.read_attempts(run.paths) if event.is_start]
+        if len(starts) > sent.starts and starts[-1].time is not None:
+            lag_s = time.time() - starts[-1].time
+            sent.lag_s = lag_s if sent.lag_s is None else min(lag_s, sent.lag_s)
+        sent.starts = len(starts)
+        line = f"{sent.job.name}: {status.state}"
+        if status.node and status.state == states.RUNNING:
+            line += f" on {status.node}"
+        if line != sent.shown:
+            sent.shown = line
+            self.say(line)
+        begun = sent.starts > 0 and run.logs()
+        if sent.job.name == CANCEL and begun and self.cancelled_at is None and not status.final:
+            run.cancel()
+            self.cancelled_at = time.monotonic()
+
+    def _settle(self) -> None:
+        """Wait until SLURM, and its accounting, know the jobs as ended."""
+        deadline = time.monotonic() + _SETTLES_S
+        pause_s = min(_LONGEST_POLL_S, max(1.0, self.cluster.min_poll_s))
+        if self.cancelled_at is not None:
+            time.sleep(max(0.0, self.cancelled_at + _CANCELLED_S - time.monotonic()))
+        while not self._is_settled() and time.monotonic() < deadline:
+            time.sleep(pause_s)
+
+    def _is_settled(self) -> bool:
+        states_of_jobs = self._states_in_accounting()
+        if isinstance(states_of_jobs, SchedulerError):
+            return True
+        return all(states_of_jobs.get(job_id) in FINISHED for job_id in self._job_ids())
+
+    def _job_ids(self) -> list[str]:
+        job_ids: list[str] = []
+        for sent in self.jobs:
+            job_ids += sent.run.job_ids() if sent.run is not None else []
+        return job_ids
+
+    def _states_in_accounting(self) -> dict[str, str] | SchedulerError:
+        try:
+            with on_cluster(self.cluster.clusters):
+                jobs = slurm.accounted_jobs(self._job_ids()) if self._job_ids() else {}
+        except SchedulerError as error:
+            return error
+        return {job_id: job.state for job_id, job in jobs.items()}
+
+    def _with_slurms_words(self, by_job: dict[str, JobEvidence]) -> dict[str, JobEvidence]:
+        """The evidence with what the queue and accounting say after all."""
+        accounted = self._states_in_accounting()
+        queued = {}
+        with suppress(SchedulerError), on_cluster(self.cluster.clusters):
+            queued = slurm.queued_jobs()
+        for name, about in by_job.items():
+            words = [queued[job_id].state for job_id in about.job_ids if job_id in queued]
+            error, state = "", None
+            if isinstance(accounted, SchedulerError):
+                error = str(accounted)
+            elif about.job_ids:
+                state = accounted.get(about.job_ids[-1])
+            by_job[name] = replace(
+                about,
+                queue=words[-1] if words else None,
+                accounted=state,
+                accounting_error=error,
+            )
+        return by_job
