@@ -37,7 +37,7 @@ COMMANDS = {
     "shell": "Open a job's or run's container by hand.",
     "image": "Look into a container image.",
     "env": "Install what the image lacks.",
-    "cluster": "List, show and discover cluster profiles.",
+    "cluster": "List, show, discover and test cluster profiles.",
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hpcdl.cli import options
+from hpcdl.cli import cluster_test, options
 from hpcdl.text import hpcdl_command
 
 _DISCOVER = "Write a profile of this site, as its own commands describe it."
@@ -17,9 +17,12 @@ _PARTITION = "Describe this one. Default: SLURM's default, if it has GPUs."
 _IMAGES = "Look for .sif files in this folder. May be repeated."
 
 
-@click.group(short_help="List, show and discover cluster profiles.")
+@click.group(short_help="List, show, discover and test cluster profiles.")
 def command() -> None:
-    """List, show and discover cluster profiles: files that describe a site."""
+    """List, show, discover and test cluster profiles: files that describe a site."""
+
+
+command.add_command(cluster_test.command)
 
 
 @command.command("list", short_help="List the built-in profiles.")

@@ -15,9 +15,9 @@ FILE = "probe.json"
 
 SITE = "HPCDL_PROBE_SITE"  # set to 1: the probe looks at its node first
 # What it saw: ``started`` (unix time of the program's first lines); ``node``; ``python``;
-# ``variables`` of SLURM and of the GPUs; ``smi``, the GPUs as the driver lists them, with ``driver``
-# and ``driver_cuda``; ``cuda`` of the image's TensorFlow; ``scratch`` and ``data_root``, each with
-# an ``error`` or with its figures
+# ``variables`` of SLURM and of the GPUs; ``smi``, the GPUs as the driver lists them, with
+# ``driver`` and ``driver_cuda``; ``cuda`` of the image's TensorFlow; ``scratch`` and ``data_root``,
+# each with an ``error`` or with its figures
 SITE_FILE = "site.json"
 
 # Seconds that each step takes at least in a run's first attempt: SLURM's warning then comes while

@@ -131,7 +131,7 @@ def memory(about: JobEvidence, cluster: Cluster) -> Verdict:
     if about.state == states.FAILED:
         return broken(
             f"the job was ended, but its cause was taken for {about.cause}: {about.message}",
-            f"hpcdl names the wrong cause for a job that lacks memory here; {about.folder} shows it",
+            f"hpcdl names another cause for a job that lacks memory here: see {about.folder}",
         )
     if held:
         return _not_limited(about, cluster, held)

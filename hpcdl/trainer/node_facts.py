@@ -1,4 +1,4 @@
-"""What a node shows to a program in the container: GPUs, scratch folder and data, before TensorFlow.
+"""What a node shows to a program in the container, without TensorFlow: GPUs, scratch, data.
 
 Every value is taken by itself: what is missing has an ``error`` and hides nothing else.
 """
