@@ -133,13 +133,13 @@ def driver(about: JobEvidence, cluster: Cluster) -> Verdict:
     if unknown := why_unknown(about, NODE):
         return unknown
     built, runs = about.site.get("cuda"), about.site.get("driver_cuda")
-    if not about.site:
+    if not about.site and " driver" not in about.message + about.log:
         return not_tried(f"the program did not start: {why_failed(about)}")
     if about.site.get("driver") is None:
         return broken(
-            "nvidia-smi says nothing in the container",
+            "nvidia-smi says nothing in the container" if about.site else why_failed(about),
             "the node has no NVIDIA driver, or the container command does not pass it on (--nv): "
-            "try nvidia-smi in a job on that node, then in its container",
+            "try nvidia-smi in a job on that node, then in its container; partition chooses nodes",
         )
     if "cuda" in about.site and built is None:
         return broken(
@@ -187,9 +187,12 @@ def data(about: JobEvidence, cluster: Cluster) -> Verdict:
     what = f"data_root {cluster.data_root}"
     if unknown := why_unknown(about, NODE):
         return unknown
-    if not about.site:
+    facts: dict[str, Any] = about.site.get("data_root", {})
+    text = f"{about.message}\n{about.log}\n{about.output}"
+    if not facts and f"{cluster.data_root}/" in text and "ermission denied" in text:
+        facts = {"error": telling(text)}
+    if not facts:
         return not_tried(f"the program did not start: {why_failed(about)}")
-    facts = about.site["data_root"]
     if "error" in facts:
         return broken(
             f"{what}: {facts['error']}",

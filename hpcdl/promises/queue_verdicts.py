@@ -22,6 +22,7 @@ from hpcdl.scheduler.jobinfo import FINISHED
 _SHORTEST_LEAD_S = 30
 _LEAD_S = 180  # the default of signal_lead_s
 _MARGIN_S = 120
+_STARTED_IN_VAIN = "nothing is started"  # the worker's words where its run is over
 
 
 def warned(about: JobEvidence, cluster: Cluster) -> Verdict:
@@ -102,7 +103,7 @@ def cancelled(about: JobEvidence, cluster: Cluster) -> Verdict:
     """Whether a cancelled job stays so."""
     if unknown := why_unknown(about, CANCEL):
         return unknown
-    again = len(about.attempts) > 1
+    again = len(about.attempts) > 1 or _STARTED_IN_VAIN in about.output
     living = about.queue is not None and about.queue not in FINISHED
     if living and about.queue in ("RUNNING", "COMPLETING"):
         return broken(

@@ -128,7 +128,8 @@ def _checked(job: TestJob) -> SentJob:
     report: Report = check_all(Subject(job.submission, job.cluster))
     for name, finding in report.findings:
         if finding.blocks:
-            return SentJob(job, None, finding.cause, name, finding.fix)
+            own_key = f" (key of the profile: {finding.key})" if finding.source == "profile" else ""
+            return SentJob(job, None, finding.cause, name, f"{finding.fix}{own_key}")
     for name, reason in report.skipped:
         if name == TRIAL:
             raise SchedulerError(f"SLURM does not say whether it takes these jobs: {reason}")
