@@ -1,0 +1,169 @@
+"""Verdicts on evidence that a real test left on the test bed (evidence.json), and on faults that a bed cannot have.
+
+tests/testbed/test_promises.py plants the others for real.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcdl.cluster import Cluster, Node
+from hpcdl.errors import UserError
+from hpcdl.promises.evidence import AttemptEvidence, JobEvidence
+from hpcdl.promises.judging import changes, exit_code, judge, summary
+from hpcdl.promises.names import PROMISES, chosen_promises, jobs_of
+from hpcdl.promises.verdict import Verdict
+
+SITE = Cluster("site", node=Node(cpus=80, gpus=4), memory_request="mem", data_root="/data")
+EMULATED = replace(SITE, emulate_gpus=True)
+DEFAULTS = {
+    "smi": ["NVIDIA H100"] * 4,
+    "driver": "535.86.10",
+    "driver_cuda": "12.2",
+    "cuda": "12.1",
+}
+
+
+def recorded() -> dict[str, JobEvidence]:
+    """The evidence of a test in which each job did well; the memory job was not ended."""
+    content = json.loads((Path(__file__).with_name("evidence.json")).read_text())
+    return {name: JobEvidence.from_json(about) for name, about in content.items()}
+
+
+def verdict_on(name: str, evidence: dict[str, JobEvidence], cluster: Cluster = SITE) -> Verdict:
+    return judge(chosen_promises([name]), evidence, cluster)[name]
+
+
+def on_node(site: dict[str, Any] | None = None, **changed: Any) -> dict[str, JobEvidence]:
+    """The same evidence from a node with real GPUs, and something else otherwise."""
+    evidence = recorded()
+    node = evidence["node"]
+    evidence["node"] = replace(node, site={**node.site, **DEFAULTS, **(site or {})}, **changed)
+    return evidence
+
+
+def with_job(job: str, **changed: Any) -> dict[str, JobEvidence]:
+    evidence = recorded()
+    evidence[job] = replace(evidence[job], **changed)
+    return evidence
+
+
+def test_recorded_test_is_good() -> None:
+    verdicts = judge(PROMISES, with_job("memory", cause="out_of_memory"), EMULATED)
+
+    outcomes = {name: verdict.outcome for name, verdict in verdicts.items()}
+    assert outcomes.pop("driver") == "does not apply"
+    assert set(outcomes.values()) == {"kept"}
+    assert (exit_code(verdicts), changes(verdicts)) == (0, {})
+    assert summary(verdicts) == "14 promises: 13 kept, 1 does not apply"
+
+
+@pytest.mark.parametrize(
+    ("name", "evidence", "finding", "advice"),
+    [
+        ("driver", on_node({"driver_cuda": "11.4"}), "runs CUDA 11.4, the image has 12.1", "CUDA 11 or older"),
+        ("driver", on_node({"driver": None, "smi": []}), "nvidia-smi says nothing", "--nv"),
+        ("driver", on_node({"cuda": None}), "built without CUDA", "TensorFlow for GPUs"),
+        ("gpus", on_node({"smi": ["NVIDIA H100"]}), "the container lists 1 of 4", "gpu_request: gpus-per-node"),
+        ("gpus", on_node({"variables": {"CUDA_VISIBLE_DEVICES": "0"}}), "1 of 4 are visible", "sinfo --format=%G"),
+        ("files", on_node(lag_s=-42.0), "clock is 42 s ahead", "tell the site"),
+        ("files", on_node(lag_s=65.0), "65 s after the node wrote it", "runs_root on another file system"),
+        ("scratch", on_node({"scratch": {"error": "Read-only file system"}}), "Read-only file system", "$TMPDIR"),
+        ("resumed", with_job("undisturbed", weights="other"), "with other weights", "constraint"),
+        ("warned", with_job("stop", lead_s=5), "signal_lead_s is 5", "signal_lead_s: 180"),
+        (
+            "warned",
+            with_job("stop", attempts=[AttemptEvidence("n1", 1.0)], output="CANCELLED DUE TO TIME LIMIT"),
+            "ended without a warning",
+            "own clock",
+        ),
+        ("cancel", with_job("cancel", queue="PENDING"), "a cancelled job waits to run again", "requeue: false"),
+        ("cancel", with_job("cancel", queue="RUNNING"), "SLURM still says RUNNING", "within a minute"),
+        (
+            "memory",
+            with_job("memory", state="failed", cause="internal", message="killed (SIGKILL) by somebody"),
+            "its cause was taken for internal",
+            "names another cause",
+        ),
+        ("accounting", with_job("node", accounted=None), "sacct does not know job 10157", "may read accounting"),
+        ("accounting", with_job("node", accounted="RUNNING"), "sacct says RUNNING", "min_poll_s: 120"),
+    ],
+)  # fmt: skip
+def test_fault_is_named(
+    name: str, evidence: dict[str, JobEvidence], finding: str, advice: str
+) -> None:
+    verdict = verdict_on(name, evidence)
+
+    assert verdict.outcome == "broken"
+    assert finding in verdict.finding
+    assert advice in verdict.advice
+    for key in verdict.change:
+        assert hasattr(SITE, key)
+
+
+@pytest.mark.parametrize(
+    ("name", "evidence", "why"),
+    [
+        ("image", {"node": JobEvidence(unsent="it waited 60 min in the queue (--wait-limit)")}, "--wait-limit"),
+        ("gpus", {}, "the job node was not sent"),
+        ("data", {"node": JobEvidence(state="failed", gpus=1)}, "before hpcdl's worker started"),
+        ("resumed", with_job("undisturbed", state="failed"), "no undisturbed training"),
+        ("resumed", with_job("stop", state="cancelled"), "did not come to its end"),
+        ("memory", with_job("memory", words={"limit": 64 << 30}), "limit of 64 GB is too much"),
+        ("cancel", with_job("cancel", state="failed", cause="spec"), "before it could be cancelled"),
+    ],
+)  # fmt: skip
+def test_untried_promise_has_a_reason(
+    name: str, evidence: dict[str, JobEvidence], why: str
+) -> None:
+    verdicts = judge(chosen_promises([name]), evidence, SITE)
+
+    assert verdicts[name].outcome == "not tried"
+    assert why in verdicts[name].finding
+    assert exit_code(verdicts) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "evidence"),
+    [
+        ("gpus", on_node(gpus=0)),
+        ("all-reduce", on_node(gpus=1)),
+        ("memory", with_job("memory", words={"limit": None, "asked": 0})),
+    ],
+)
+def test_promise_does_not_apply(name: str, evidence: dict[str, JobEvidence]) -> None:
+    verdicts = judge(chosen_promises([name]), evidence, SITE)
+
+    assert verdicts[name].outcome == "does not apply"
+    assert exit_code(verdicts) == 0
+
+
+def test_slow_site_is_kept_with_advice() -> None:
+    node = recorded()["node"]
+    started = node.site["started"] + 100
+    slow = {"started": started, "data_root": {"read_mb": 12.0, "mb_per_s": 4.0}}
+
+    assert "which is slow" in verdict_on("image", on_node(slow)).finding
+    verdict = verdict_on("data", on_node(slow))
+    assert (verdict.outcome, verdict.finding) == ("kept", "12 MB at 4 MB/s, which is slow")
+    assert "data_root" in verdict.advice
+
+
+def test_evidence_survives_its_file() -> None:
+    evidence = recorded()["stop"]
+
+    assert [attempt.reason for attempt in evidence.attempts] == ["time_limit", "done"]
+    assert evidence.weights == recorded()["undisturbed"].weights
+
+
+def test_only_needed_jobs_are_sent() -> None:
+    assert jobs_of(chosen_promises(["resumed"])) == ["stop", "undisturbed"]
+    assert jobs_of(chosen_promises(["gpus", "scratch"])) == ["node"]
+    assert len(jobs_of(chosen_promises([]))) == 5
+    with pytest.raises(UserError, match="--only gpu: there is no such promise; did you mean gpus"):
+        chosen_promises(["gpu"])
