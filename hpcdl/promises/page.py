@@ -18,7 +18,8 @@ def page(outcome: Outcome) -> str:
     jobs = []
     for name, about in outcome.evidence.items():
         nodes = [attempt.node for attempt in about.attempts if attempt.node]
-        state = f"{about.state} ({about.cause})" if about.cause else about.state
+        has_cause = about.cause not in (None, about.state)
+        state = f"{about.state} ({about.cause})" if has_cause else about.state
         jobs.append(
             {
                 "name": name,

@@ -52,7 +52,7 @@ def test_help_is_complete(cli, words, command):
 
 @pytest.mark.parametrize(
     "words",
-    ["", "check", "render", "submit", "sweep", "shell", "data stage", "cluster show", "init"],
+    ["", "check", "render", "submit", "sweep", "shell", "data stage", "cluster show", "cluster test", "init"],
 )
 def test_help_examples_are_real(cli, words):
     """The examples in --help name commands and options that exist."""
@@ -108,6 +108,9 @@ def test_version_shown(cli):
         (("jobs", "copy", "mnist_cn"), 2, "did you mean mnist_cnn?"),
         (("jobs", "cpoy", "x"), 2, "No such command 'cpoy'"),
         (("cluster", "show", "mars"), 2, "profile 'mars' (a path to a file ends in .yaml); known are betzy"),
+        (("cluster", "test", "--cluster", "local"), 2, "local names no container image, in which a job runs"),
+        (("cluster", "test", "--only", "gpu"), 2, "there is no such promise; did you mean gpus?"),
+        (("cluster", "test", "--wait-limit", "soon"), 2, "--wait-limit 'soon'"),
         (("data", "stage", "mine"), 2, "'mine' is not a known set; known are digits, mnist"),
         (("image", "inspect", "nowhere.sif"), 2, "cannot read the image nowhere.sif: No such file"),
         (("image", "inspect", __file__), 2, "is not a SIF image (it begins with"),

@@ -8,6 +8,8 @@ node's look and the job's start.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -201,6 +203,13 @@ def limit_memory(bed: Bed, group: Path) -> None:
             (group / "cgroup.procs").write_text(str(pid))
 
 
+def leave(bed: Bed, process: subprocess.Popen[str]) -> None:
+    """Press Ctrl-C as soon as its job runs."""
+    until(lambda: list(bed.runs.glob("cluster-test/*/test-memory/*/attempts.jsonl")))
+    (command,) = children(process.pid)
+    os.kill(command, signal.SIGINT)
+
+
 def children(pid: int) -> Iterator[int]:
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -254,6 +263,9 @@ def answers(cluster: None, group: Path) -> Iterator[dict[str, Answer]]:
     threading.Thread(target=limit_memory, args=(beds[""], group), daemon=True).start()
     for name, fault in FAULTS.items():
         processes[name] = start(beds[name], "--only", fault.only, "--fix")
+    beds["left"] = site("left", "", ())
+    processes["left"] = start(beds["left"], "--only", "memory")
+    leave(beds["left"], processes["left"])
     made = {}
     for name, process in processes.items():
         out, err = process.communicate(timeout=400)
@@ -296,6 +308,27 @@ def test_planted_fault_is_named(answers: dict[str, Answer], name: str) -> None:
         assert word.replace("FOLDER", str(answer.bed.folder)) in promise["finding"]
     assert fault.advice in promise["advice"]
     assert promise["change"] == dict(fault.change)
+
+
+def test_ctrl_c_cancels_all_jobs(answers: dict[str, Answer]) -> None:
+    """What is known by then is shown, and nobody's job stays."""
+    answer = answers["left"]
+    promise = answer.promise("memory")
+
+    assert (answer.code, promise["outcome"]) == (130, "not tried")
+    assert "cancelled all jobs of the test" in answer.err
+    assert answer.content["jobs"]["memory"]["state"] == "cancelled"
+    assert "It was left early" in answer.content["notes"][0]
+
+
+def test_nobody_to_ask_sends_nothing(answers: dict[str, Answer]) -> None:
+    bed = answers["memory"].bed
+    options = ("--only", "worker", "--runs-dir", bed.folder / "unused")
+    done = bed.run("hpcdl", "cluster", "test", "-c", bed.profile, *options, check=False)
+
+    assert done.returncode == 2
+    assert "nobody can be asked here whether to send these jobs; say --yes" in done.stderr
+    assert not (bed.folder / "unused").exists()
 
 
 def test_fault_leaves_no_job_behind(answers: dict[str, Answer]) -> None:

@@ -1,0 +1,106 @@
+"""The jobs of a test of a site: small, and within their GPU-minutes before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcdl.cluster import load_cluster
+from hpcdl.errors import UserError
+from hpcdl.promises.folder import make, new_folder, remove_earlier
+from hpcdl.promises.jobs import TestJob, Wanted, prepare_jobs
+from hpcdl.promises.names import JOBS
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def jobs_with(
+    keys: str = "node: {cpus: 64, gpus: 4}\n", names: Sequence[str] = JOBS, **wanted: Any
+) -> dict[str, TestJob]:
+    Path("site.yaml").write_text(f"name: site\nimages: {{tensorflow: /x.sif}}\n{keys}")
+    jobs = prepare_jobs(names, load_cluster("site.yaml"), Wanted(**wanted), Path("/runs/test"))
+    return {job.name: job for job in jobs}
+
+
+def minutes_of(jobs: dict[str, TestJob]) -> float:
+    return sum(job.gpu_minutes for job in jobs.values())
+
+
+def directives_of(job: TestJob) -> dict[str, str]:
+    return dict(job.submission.plan.directives)
+
+
+@pytest.mark.parametrize(
+    ("gpus_of_node", "each", "allowed", "gpus", "minutes"),
+    [
+        (4, 0, 10.0, 4, 8.0),
+        (8, 0, 10.0, 5, 10.0),
+        (8, 0, 16.0, 8, 16.0),
+        (4, 1, 14.0, 1, 13.0),
+        (0, 0, 10.0, 0, 0.0),
+    ],
+)
+def test_jobs_fit_their_minutes(
+    gpus_of_node: int, each: int, allowed: float, gpus: int, minutes: float
+) -> None:
+    keys = f"node: {{cpus: 64, gpus: {gpus_of_node}}}\n"
+    jobs = jobs_with(keys, gpus_each=each, gpu_minutes=allowed)
+
+    assert jobs["node"].submission.plan.size.gpus == gpus
+    assert minutes_of(jobs) == pytest.approx(minutes)
+
+
+def test_too_many_minutes_are_refused() -> None:
+    with pytest.raises(UserError, match="up to 16 GPU-minutes, and --gpu-minutes is 10"):
+        jobs_with("node: {cpus: 64, gpus: 8}\n", gpus=8)
+
+
+def test_warning_fits_the_time_limit() -> None:
+    """SLURM is asked for the profile's own lead, up to a minute: a longer one takes a longer job."""
+    for lead, minutes, asked in ((40, 2, 40), (180, 3, 60), (10, 2, 10)):
+        stop = jobs_with(f"node: {{cpus: 4}}\nsignal_lead_s: {lead}\n")["stop"]
+        options = directives_of(stop)
+        assert (options["time"], options["signal"]) == (f"00:{minutes:02d}:00", f"B:USR2@{asked}")
+        assert float(stop.submission.plan.environment.env["HPCDL_PACE_S"]) * 60 > 60 * minutes
+        assert stop.submission.plan.policy.stop_margin_s < asked or lead == 10
+
+
+def test_memory_is_asked_for_sparingly() -> None:
+    asks = jobs_with("node: {cpus: 4, memory_gb: 8}\nmemory_request: mem\n")
+    asks_not = jobs_with("node: {cpus: 4}\n")
+
+    assert directives_of(asks["memory"])["mem"] == "1024M"
+    assert directives_of(asks["node"])["mem"] == "8192M"
+    assert "mem" not in directives_of(asks_not["memory"])
+
+
+def test_probe_sees_what_slurm_gave() -> None:
+    node = jobs_with("node: {cpus: 4, gpus: 1}\npass_env: [SLURM_JOB_GPUS, MINE]\n")["node"]
+
+    environment = node.submission.plan.environment
+    assert environment.env["HPCDL_PROBE_SITE"] == "1"
+    assert environment.pass_env[:2] == ["SLURM_JOB_GPUS", "MINE"]
+    assert environment.pass_env.count("SLURM_JOB_GPUS") == 1
+
+
+def test_earlier_test_is_removed(tmp_path: Path) -> None:
+    """Only folders of tests of this profile, and nobody's own next to them."""
+    jobs_with()
+    cluster = load_cluster("site.yaml")
+    earlier, now = new_folder(cluster, str(tmp_path)), new_folder(cluster, str(tmp_path))
+    for folder in (earlier, now):
+        make(folder)
+    own = earlier.root.with_name("site-of-mine")
+    own.mkdir()
+
+    assert remove_earlier(now, cluster) == []
+    assert not earlier.root.exists()
+    assert now.record.exists()
+    assert own.exists()
