@@ -52,7 +52,18 @@ def test_help_is_complete(cli, words, command):
 
 @pytest.mark.parametrize(
     "words",
-    ["", "check", "render", "submit", "sweep", "shell", "data stage", "cluster show", "cluster test", "init"],
+    [
+        "",
+        "check",
+        "render",
+        "submit",
+        "sweep",
+        "shell",
+        "data stage",
+        "cluster show",
+        "cluster test",
+        "init",
+    ],
 )
 def test_help_examples_are_real(cli, words):
     """The examples in --help name commands and options that exist."""
