@@ -198,9 +198,11 @@ def limit_memory(bed: Bed, group: Path) -> None:
     attempts = until(lambda: list(bed.runs.glob("cluster-test/*/test-memory/*/attempts.jsonl")))[0]
     line = until(lambda: attempts.read_text().splitlines())[0]
     leader = json.loads(line)["pid"]
-    for pid in (leader, *children(leader)):
-        with suppress(OSError):
-            (group / "cgroup.procs").write_text(str(pid))
+    for _ in range(10):  # a process that forks meanwhile may hide a child
+        for pid in (leader, *children(leader)):
+            with suppress(OSError):
+                (group / "cgroup.procs").write_text(str(pid))
+        time.sleep(0.2)
 
 
 def leave(bed: Bed, process: subprocess.Popen[str]) -> None:
