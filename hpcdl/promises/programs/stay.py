@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
-sys.stdout.write("waiting to be cancelled\n")
-sys.stdout.flush()
-time.sleep(600)
+_STAYS_S = 600
+
+if __name__ == "__main__":
+    sys.stdout.write("waiting to be cancelled\n")
+    sys.stdout.flush()
+    time.sleep(_STAYS_S)
