@@ -1,0 +1,159 @@
+"""What a batch script says, as far as it can be known before it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Directive:
+    """One option of one ``#SBATCH`` line; `name` is its long name, also where sbatch has no such."""
+
+    name: str
+    value: str | None
+    line: int
+    text: str  # the option as it is written: -t 10, --time=10
+    is_option: bool = True  # False: a word that belongs to no option, such as the b of --export=a, b
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of a command; `text` is None where it cannot be known before the script runs."""
+
+    text: str | None
+    raw: str
+    unknown: tuple[str, ...] = ()  # variables and substitutions that it needs: $X, $(date)
+    variables: tuple[str, ...] = ()  # all variables that it uses, known ones too
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """Where a command's output goes or its input comes from: operator, as in >>, and target."""
+
+    operator: str
+    target: Word
+
+
+@dataclass(frozen=True)
+class Command:
+    """One simple command of the script."""
+
+    words: tuple[Word, ...]
+    line: int
+    env: tuple[tuple[str, Word], ...] = ()  # assignments in front of the command
+    in_loop: bool = False
+    conditional: bool = False  # in an if, a case, behind && or ||
+    function: str | None = None  # the function in whose body it stands
+    heredoc: str | None = None
+    redirects: tuple[Redirect, ...] = ()
+    reads_pipe: bool = False  # a | this
+    writes_pipe: bool = False  # this | b
+    background: bool = False  # this &
+    substituted: bool = False  # it stands in $(…), `…`, <(…)
+    text: str = ""  # as it is written
+    end_line: int = 0
+
+    @property
+    def name(self) -> str:
+        """The program's name without its folder; empty where it cannot be known."""
+        return (self.words[0].text or "").rpartition("/")[2] if self.words else ""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A variable's value from this line on; `exported` where programs see it, too."""
+
+    name: str
+    word: Word
+    line: int
+    exported: bool = False
+    conditional: bool = False  # in an if, a loop, a function: it may not come to this
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """srun or mpirun in front of a program; options by their long names where known."""
+
+    name: str
+    options: dict[str, Word | None]
+    command: Command
+
+
+@dataclass(frozen=True)
+class Container:
+    """apptainer or singularity in front of a program; `image` is None where none is named."""
+
+    name: str
+    verb: str  # exec, run, shell
+    options: tuple[tuple[str, Word | None], ...]  # long names without dashes: nv, bind, …
+    image: Word | None
+
+    def has(self, *names: str) -> bool:
+        """Whether it is given one of these options."""
+        return any(name in names for name, _ in self.options)
+
+    def values(self, name: str) -> list[Word]:
+        """The values of an option that may stand several times."""
+        return [value for given, value in self.options if given == name and value is not None]
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a command starts in the end, and what stands in front of it: launcher, container."""
+
+    command: Command
+    launchers: tuple[Launcher, ...] = ()
+    container: Container | None = None
+    words: tuple[Word, ...] = ()  # the innermost program and its arguments
+    python: Word | None = None  # the interpreter, where the program is Python
+    python_options: tuple[Word, ...] = ()
+    script: Word | None = None  # the .py (or what stands in its place)
+    module: Word | None = None  # of python -m MODULE
+    args: tuple[Word, ...] = ()  # the script's or module's, or the program's
+
+
+@dataclass(frozen=True)
+class BatchScript:
+    """A batch script, read and not run."""
+
+    path: Path
+    text: str
+    shell: str  # of the first line: bash, sh, …
+    directives: tuple[Directive, ...]  # in effect: of each name the last
+    all_directives: tuple[Directive, ...]
+    ignored: tuple[Directive, ...]  # below the first command: sbatch does not read them
+    assignments: tuple[Assignment, ...] = ()
+    commands: tuple[Command, ...] = ()
+    programs: tuple[Program, ...] = ()
+    shown: str = ""  # how the user calls the file
+    functions: tuple[str, ...] = field(default=())  # names of the script's own functions
+
+    def directive(self, name: str) -> Directive | None:
+        """The directive of that long name that is in effect."""
+        return next((given for given in self.directives if given.name == name), None)
+
+    def value(self, name: str) -> str | None:
+        """The value of the directive of that long name; None also for a flag."""
+        given = self.directive(name)
+        return given.value if given else None
+
+    def line(self, number: int) -> str:
+        """A line of the script, from 1 on, as it is written."""
+        lines = self.text.split("\n")
+        return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
+
+    def commands_named(self, *names: str) -> tuple[Command, ...]:
+        """The commands whose program has one of these names: module, srun, cd."""
+        return tuple(command for command in self.commands if command.name in names)
+
+
+@dataclass(frozen=True)
+class ScriptFinding:
+    """One thing that is wrong with a script: where, why, and the line to write instead."""
+
+    code: str
+    line: int
+    cause: str
+    fix: str  # the remedy, a line to write where there is one
+    blocks: bool = False  # the job cannot run as it stands
