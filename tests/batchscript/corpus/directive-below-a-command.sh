@@ -10,6 +10,8 @@ module load singularity
 #SBATCH --gres=gpu:1
 #SBATCH --time=00:20:00
 
+echo "job $SLURM_JOB_ID"
+
 # SLURM has stopped reading at the first command: no GPU was asked for.
 singularity exec --nv --no-home /gpfs/scratch/nct00/images/tf2.21-py311.sif \
     python programs/train.py --epochs 2

@@ -9,6 +9,9 @@
 #SBATCH --time=00:30:00
 
 # One line came from the old template, the other from the new one.
+set -e
+df -h .
+
 module load python/3.11
 
 python programs/train.py --epochs 2
