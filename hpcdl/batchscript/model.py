@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -25,6 +25,7 @@ class Word:
     raw: str
     unknown: tuple[str, ...] = ()  # variables and substitutions that it needs: $X, $(date)
     variables: tuple[str, ...] = ()  # all variables that it uses, known ones too
+    torn: str | None = None  # the whole value, of which this is a part: it had blanks and no quotes
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,11 @@ class BatchScript:
     commands: tuple[Command, ...] = ()
     programs: tuple[Program, ...] = ()
     shown: str = ""  # how the user calls the file
-    functions: tuple[str, ...] = field(default=())  # names of the script's own functions
+    functions: tuple[str, ...] = ()  # names of the script's own functions
+    uses: tuple[tuple[str, int], ...] = ()  # each use of a variable: its name and line
+    unread: tuple[tuple[int, int], ...] = ()  # lines that bash reads and our parser does not
+    components: int = 1  # of a heterogeneous job; its directives are the first one's
+    faults: tuple[tuple[int, str], ...] = ()  # #SBATCH lines that cannot be split, and why
 
     def directive(self, name: str) -> Directive | None:
         """The directive of that long name that is in effect."""

@@ -2,21 +2,168 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
-from hpcdl.batchscript.model import BatchScript
+from hpcdl.batchscript.directives import Header, in_effect, read_header
+from hpcdl.batchscript.foreign import other_system, other_text
+from hpcdl.batchscript.model import BatchScript, Command
+from hpcdl.batchscript.programs import program_of
+from hpcdl.batchscript.shelltree import (
+    bash_complaint,
+    descendants,
+    line_of,
+    parse,
+    unread_lines,
+)
+from hpcdl.batchscript.walk import Walk
+from hpcdl.batchscript.words import Values
+from hpcdl.errors import UserError
+from hpcdl.text import cut, hpcdl_command, one_line
+
+LARGEST = 1_000_000  # bytes; SLURM itself takes 4 MB, and nobody writes so much
+_SHELLS = ("bash", "sh", "dash", "ksh", "zsh")
+_FIRST = re.compile(r"#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+)*)?(?:\S*/)?([\w.+-]+)")
+_OTHERS = re.compile(r"^#(?:SBATCH|PBS|BSUB)\b", re.MULTILINE)
 
 
 def is_batch_script(text: str) -> bool:
-    """Whether a text is a shell script with #SBATCH lines, or most likely meant for sbatch."""
-    raise NotImplementedError
+    """Whether a text is a batch script: for a shell, or with lines for a queueing system."""
+    first = _FIRST.match(text)
+    if first and _kind(first[1]) == "python" and "#SBATCH" not in text:
+        return False
+    return bool(first and _kind(first[1]) in (*_SHELLS, "csh", "tcsh")) or bool(
+        _OTHERS.search(text)
+    )
 
 
-def read_script(path: Path, shown: str | None = None) -> BatchScript:
-    """Read a batch script; raises UserError for what cannot be read as one.
+def read_script(
+    path: Path, shown: str | None = None, outside: dict[str, str] | None = None
+) -> BatchScript:
+    """Read a batch script; raises UserError for what cannot be read as one. Runs nothing of it.
 
     Args:
         path: the script.
         shown: how the user calls it.
+        outside: variables that every job of the user has; HOME and USER if None.
     """
-    raise NotImplementedError
+    shown = shown or str(path)
+    text = _text(path, shown)
+    complaint = other_text(text, shown) or other_system(text, shown)
+    if complaint:
+        raise UserError(complaint)
+    first = _FIRST.match(text)
+    shell = _kind(first[1]) if first else ""
+    _check_first_line(text, shell, shown)
+    try:
+        return _read(path, text, shell, shown, _outside() if outside is None else outside)
+    except RecursionError:
+        raise UserError(
+            f"{shown} has commands within commands, too many for hpcdl; expected a batch script"
+        ) from None
+
+
+def _read(
+    path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
+) -> BatchScript:
+    root = parse(text)
+    unread = unread_lines(root)
+    complaint = bash_complaint(text) if unread else None
+    if complaint is not None:
+        line, reason = complaint
+        raise UserError(
+            f"{shown}:{line}: bash cannot read this script: {one_line(cut(reason))}; "
+            f"see which if, loop, quote or parenthesis is not closed: bash -n {shown}"
+        )
+    walk = Walk(Values(outside))
+    walk.script(root)
+    documents = frozenset(
+        number
+        for node in descendants(root)
+        if node.type == "heredoc_body"
+        for number in range(line_of(node), node.end_point[0] + 2)
+    )
+    header = read_header(text, documents)
+    _check_submits(walk.commands, header, shown)
+    programs = [program_of(command) for command in walk.commands]
+    return BatchScript(
+        path=path,
+        text=text,
+        shell=shell,
+        directives=in_effect(header.read),
+        all_directives=header.read,
+        ignored=header.ignored,
+        assignments=tuple(walk.assignments),
+        commands=tuple(walk.commands),
+        programs=tuple(program for program in programs if program is not None),
+        shown=shown,
+        functions=tuple(walk.functions),
+        uses=tuple(walk.uses),
+        unread=unread,
+        components=header.components,
+        faults=header.faults,
+    )
+
+
+def _text(path: Path, shown: str) -> str:
+    """What is in the file."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise UserError(
+            f"{shown} is larger than {LARGEST:,} bytes; expected a batch script, a short text: "
+            f"let the script read its data from a file of its own"
+        )
+    if b"\0" in content:
+        raise UserError(f"{shown} is not a text file; expected a batch script for sbatch")
+    return content.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
+
+
+def _check_first_line(text: str, shell: str, shown: str) -> None:
+    """The first line names a shell that we read, and no line ends as on Windows."""
+    if not text.strip():
+        raise UserError(f"{shown} is empty; expected a batch script for sbatch")
+    if not text.startswith("#!"):
+        raise UserError(
+            f"{shown}:1: sbatch wants a first line that names a shell; write above all others: "
+            f"#!/bin/bash"
+        )
+    if "\r\n" in text:
+        line = text[: text.index("\r\n")].count("\n") + 1
+        raise UserError(
+            f"{shown}:{line}: its lines end as on Windows (CR LF), which sbatch refuses; "
+            f"mend it with: sed -i 's/\\r$//' {shown}"
+        )
+    if shell not in _SHELLS:
+        raise UserError(
+            f"{shown}:1: it is a script for {one_line(cut(shell)) or 'an unknown program'}, and "
+            f"hpcdl reads batch scripts for bash and sh; sbatch takes it as it is, or write it for "
+            f"bash: #!/bin/bash"
+        )
+
+
+def _check_submits(commands: list[Command], header: Header, shown: str) -> None:
+    """A script without directives of its own that hands another one to sbatch is no batch script."""
+    for command in commands:
+        if header.read or not any(word.text == "sbatch" for word in command.words[:1]):
+            continue
+        if command.heredoc is not None or command.reads_pipe:
+            inner = hpcdl_command("check", "inner.slurm")
+            raise UserError(
+                f"{shown}:{command.line}: this script writes a batch script and pipes it into "
+                f"sbatch; it is not one itself. Let it write the inner one into a file "
+                f"(cat > inner.slurm in place of sbatch), and look at that: {inner}"
+            )
+
+
+def _kind(program: str) -> str:
+    """A program's name without a version: python3.11 is python."""
+    return re.sub(r"[\d.]+$", "", program)
+
+
+def _outside() -> dict[str, str]:
+    """What every job has: the user's home and name."""
+    found = {"HOME": os.path.expanduser("~")}
+    user = os.environ.get("USER") or os.environ.get("LOGNAME")
+    return {**found, "USER": user} if user else found

@@ -1,0 +1,207 @@
+"""What a command starts in the end: behind time and env, srun, a container, an interpreter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from hpcdl.batchscript.launchers import (
+    CONTAINER_LETTERS,
+    CONTAINER_VALUES,
+    MPI_VALUES,
+    SRUN_LETTERS,
+    SRUN_VALUES,
+    srun_name,
+)
+from hpcdl.batchscript.model import Command, Container, Launcher, Program, Word
+
+CONTAINERS = ("singularity", "apptainer")
+MPI = ("mpirun", "mpiexec", "mpiexec.hydra", "orterun")
+_PYTHON = re.compile(r"python(\d(\.\d+)*)?")
+# Commands that start the one behind them, and those of their options that take a value
+_BEFORE: dict[str, tuple[str, ...]] = {
+    "time": ("-f", "-o"),
+    "exec": ("-a",),
+    "nohup": (),
+    "env": ("-u", "-C"),
+    "nice": ("-n",),
+    "ionice": ("-c", "-n"),
+    "command": (),
+    "builtin": (),
+    "stdbuf": ("-i", "-o", "-e"),
+    "setsid": (),
+    "timeout": ("-k", "-s"),
+    "numactl": ("-N", "-m", "-C", "-i", "-p"),
+    "taskset": (),
+    "catchsegv": (),
+    "unbuffer": (),
+}
+_WITH_ARGUMENT = ("timeout", "taskset")  # a duration or a mask comes before the command
+_PYTHON_VALUES = ("-W", "-X", "--check-hash-based-pycs")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
+_MOST_LAYERS = 12
+
+
+@dataclass
+class _Layers:
+    """What has been taken off so far."""
+
+    command: Command
+    words: list[Word]
+    launchers: list[Launcher] = field(default_factory=list)
+    container: Container | None = None
+
+
+def program_of(command: Command) -> Program | None:
+    """What a command starts; None for a command without words."""
+    layers = _Layers(command, list(command.words))
+    for _ in range(_MOST_LAYERS):
+        if not layers.words or not _take_off(layers):
+            break
+    if not layers.words and not layers.launchers and layers.container is None:
+        return None
+    program = Program(
+        command,
+        launchers=tuple(layers.launchers),
+        container=layers.container,
+        words=tuple(layers.words),
+        args=tuple(layers.words[1:]),
+    )
+    if layers.words and _PYTHON.fullmatch(_base(layers.words[0])):
+        return _python(program)
+    return program
+
+
+def _take_off(layers: _Layers) -> bool:
+    """Take off one layer; False where the program itself is reached."""
+    name, words = _base(layers.words[0]), layers.words
+    if name == "srun":
+        options, rest = _options(words[1:], SRUN_VALUES, SRUN_LETTERS)
+        named = {srun_name(given): value for given, value in options}
+        layers.launchers.append(Launcher("srun", named, layers.command))
+    elif name in MPI:
+        options, rest = _options(words[1:], MPI_VALUES, {})
+        named = {"ntasks" if k in ("n", "np", "c") else k: v for k, v in options}
+        layers.launchers.append(Launcher(name, named, layers.command))
+    elif name in CONTAINERS:
+        return _take_container(layers)
+    elif name in _BEFORE:
+        rest = _behind(words, name)
+    elif words[0].text is None and len(words) > 1 and _starts(_base(words[1])):
+        layers.launchers.append(Launcher("", {}, layers.command))  # $LAUNCHER python x.py
+        rest = words[1:]
+    else:
+        return False
+    layers.words = rest
+    return True
+
+
+def _take_container(layers: _Layers) -> bool:
+    """apptainer [options] exec [options] IMAGE PROGRAM …"""
+    name, words = _base(layers.words[0]), layers.words[1:]
+    while words and (words[0].text or "").startswith("-"):
+        words = words[1:]  # of apptainer itself: --quiet, --debug
+    verb = words[0].text if words else None
+    if verb not in ("exec", "run", "shell"):
+        return False
+    options, rest = _options(words[1:], CONTAINER_VALUES, CONTAINER_LETTERS)
+    image = rest[0] if rest else None
+    layers.container = Container(name, verb, tuple(options), image)
+    layers.words = rest[1:]
+    return True
+
+
+def _options(
+    words: Sequence[Word], with_value: frozenset[str], letters: dict[str, str]
+) -> tuple[list[tuple[str, Word | None]], list[Word]]:
+    """The options in front, by long names without dashes, and the words behind them."""
+    found: list[tuple[str, Word | None]] = []
+    rest = list(words)
+    while rest:
+        word = rest[0]
+        text = word.text if word.text is not None else _beginning(word)
+        if not text.startswith("-") or text in ("-", "--"):
+            return found, rest[1:] if text == "--" else rest
+        rest.pop(0)
+        name, equals, value = text.lstrip("-").partition("=")
+        if equals:
+            found.append((letters.get(name, name), _value(word, value)))
+        elif not text.startswith("--") and name[:1] in letters and len(name) > 1:
+            long = letters[name[0]]
+            if long in with_value:
+                found.append((long, _value(word, name[1:])))
+            else:
+                found.extend((letters.get(letter, letter), None) for letter in name)
+        elif letters.get(name, name) in with_value and rest:
+            found.append((letters.get(name, name), rest.pop(0)))
+        else:
+            found.append((letters.get(name, name), None))
+    return found, rest
+
+
+def _beginning(word: Word) -> str:
+    """The known beginning of a word such as --bind="$DATA:/data"."""
+    return re.split(r"[\"'$`]", word.raw)[0] if word.raw.startswith("-") else ""
+
+
+def _value(word: Word, text: str) -> Word:
+    """The value in a word --name=value."""
+    if word.text is not None:
+        return replace(word, text=text)
+    return replace(word, raw=word.raw.partition("=")[2] or word.raw)
+
+
+def _behind(words: list[Word], name: str) -> list[Word]:
+    """The command behind time, env, nice and the like."""
+    rest = words[1:]
+    while rest and (rest[0].text or "").startswith("-"):
+        option = rest.pop(0).text
+        if option in _BEFORE[name] and rest:
+            rest.pop(0)
+    if name == "env":
+        while rest and _ASSIGNMENT.fullmatch(rest[0].text or rest[0].raw):
+            rest.pop(0)
+    if name in _WITH_ARGUMENT and rest:
+        rest.pop(0)
+    return rest
+
+
+def _python(program: Program) -> Program:
+    """python [options] SCRIPT [args], python -m MODULE [args], python -c TEXT, python <<EOF"""
+    python, *rest = program.words
+    options: list[Word] = []
+    while rest and (rest[0].text or "").startswith("-") and rest[0].text != "-":
+        word = rest.pop(0)
+        if word.text == "-m" and rest:
+            return replace(
+                program,
+                python=python,
+                python_options=tuple(options),
+                module=rest[0],
+                args=tuple(rest[1:]),
+            )
+        options.append(word)
+        if word.text == "-c" or (word.text in _PYTHON_VALUES and rest):
+            options += [rest.pop(0)] if rest else []
+            if word.text == "-c":
+                return replace(
+                    program, python=python, python_options=tuple(options), args=tuple(rest)
+                )
+    script = rest[0] if rest and rest[0].text != "-" else None
+    return replace(
+        program,
+        python=python,
+        python_options=tuple(options),
+        script=script,
+        args=tuple(rest[1:]),
+    )
+
+
+def _base(word: Word) -> str:
+    return (word.text or "").rpartition("/")[2]
+
+
+def _starts(name: str) -> bool:
+    """Whether a name is that of a program that we know to start others, or of Python."""
+    return bool(_PYTHON.fullmatch(name)) or name in (*CONTAINERS, "srun", *MPI)

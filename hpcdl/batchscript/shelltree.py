@@ -1,0 +1,79 @@
+"""The tree of a shell script, and whether it is bash at all; nothing of it is run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+_COMPLAINT = re.compile(r"line (\d+): (.*)")
+_TIME_LIMIT_S = 10
+
+
+def parse(text: str) -> Node:
+    """The root of the tree; what cannot be read is in nodes of the type ERROR."""
+    import tree_sitter_bash
+    from tree_sitter import Language, Parser
+
+    parser = Parser(Language(tree_sitter_bash.language()))
+    return parser.parse(text.encode("utf-8", errors="surrogateescape")).root_node
+
+
+def text_of(node: Node) -> str:
+    """What a node stands for, as it is written."""
+    return (node.text or b"").decode("utf-8", errors="surrogateescape")
+
+
+def line_of(node: Node) -> int:
+    """The line on which a node begins, from 1 on."""
+    return node.start_point[0] + 1
+
+
+def descendants(node: Node) -> Iterator[Node]:
+    """A node and all below it, in the order of the text."""
+    waiting = [node]
+    while waiting:
+        found = waiting.pop()
+        yield found
+        waiting.extend(reversed(found.children))
+
+
+def unread_lines(root: Node) -> tuple[tuple[int, int], ...]:
+    """The lines, first and last, of what the parser could not read."""
+    if not root.has_error:
+        return ()
+    return tuple(
+        (line_of(node), node.end_point[0] + 1)
+        for node in descendants(root)
+        if node.is_error or node.is_missing
+    )
+
+
+def bash_complaint(text: str) -> tuple[int, str] | None:
+    """The line and the reason for which bash itself cannot read a script; None where it can.
+
+    The parser takes a few rare, valid texts for wrong: bash has the last word. With -n it reads
+    and runs nothing; without variables around it, it loads no file before.
+    """
+    try:
+        done = subprocess.run(
+            ["bash", "-n"],
+            input=text.encode("utf-8", errors="surrogateescape"),
+            capture_output=True,
+            env={"LC_ALL": "C"},
+            timeout=_TIME_LIMIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None  # nobody to ask: what could not be read is left out
+    if done.returncode == 0:
+        return None
+    said = done.stderr.decode("utf-8", errors="replace")
+    match = _COMPLAINT.search(said)
+    if match is None:
+        return 1, "bash cannot read it"
+    return int(match[1]), match[2]
