@@ -14,6 +14,7 @@ COMMANDS = {
     "init": "Keep your cluster, account and image in a file of yours.",
     "jobs": "List and copy the jobs that ship with hpcdl.",
     "data": "Stage data sets and weights, list and verify them.",
+    "adopt": "Make a job file of a batch script of yours.",
     "render": "Print the batch script of a job.",
     "check": "Find out whether a job could run, and send nothing.",
     "submit": "Submit a job to SLURM, or run it on this machine.",

@@ -46,7 +46,7 @@ def about_file(path: Path, head: bytes, shown: str) -> str | None:
     first = text.partition("\n")[0]
     if first.startswith("#!") and "python" in first:
         return f"{shown} is a Python script; its name must end in .py: mv {shown} {shown}.py"
-    if _is_batch_script(path.name, text):
+    if is_shell_script(path.name, text):
         from hpcdl.job.batchscript import advice  # a job file does without
 
         return advice(path, text, shown)
@@ -81,7 +81,7 @@ def about_folder(path: Path, shown: str, ships: bool = False) -> str:
     return f"{shown} is a folder; expected a job file or a script{close}{copy}"
 
 
-def _is_batch_script(name: str, text: str) -> bool:
+def is_shell_script(name: str, text: str) -> bool:
     """Whether a text is a shell script, most likely one for sbatch."""
     if name.endswith((".slurm", ".sbatch", ".sh", ".bash", ".job")):
         return True

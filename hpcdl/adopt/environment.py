@@ -1,0 +1,139 @@
+"""What the script sets up before its program: modules and variables."""
+
+from __future__ import annotations
+
+import re
+
+from hpcdl.adopt.draft import Draft
+from hpcdl.adopt.folders import Folders
+from hpcdl.adopt.values import Values
+from hpcdl.batchscript.model import Assignment, Command, Word
+
+_FOR_IMAGES = re.compile(r"(?:SINGULARITYENV|APPTAINERENV)_(\w+)")
+_BINDS = re.compile(r"(?:SINGULARITY|APPTAINER)_BIND(?:PATH)?")
+_OF_RUNTIMES = re.compile(r"(?:SINGULARITY|APPTAINER)_\w+")
+_OWN = {
+    "CUDA_VISIBLE_DEVICES": "hpcdl sets it to the GPUs that SLURM gives",
+    "ROCR_VISIBLE_DEVICES": "hpcdl sets it to the GPUs that SLURM gives",
+    "TF_CONFIG": "hpcdl sets it on each node of a job on several nodes",
+    "PATH": "the program runs in the image, which has its own",
+    "LD_LIBRARY_PATH": "the program runs in the image, which has its own",
+    "HOME": "hpcdl gives a run its own home",
+    "TMPDIR": "hpcdl gives a run its own /tmp",
+}
+_AT_RUN_TIME = "only the running script knows its value"
+
+
+def add_modules(draft: Draft) -> None:
+    """Write the modules that the script loads to ``cluster.modules``."""
+    for command in draft.script.commands_named("module", "ml"):
+        words = [word.text for word in command.words[1:]]
+        texts = [word for word in words if word is not None]
+        if len(texts) < len(words) or command.in_loop or command.conditional:
+            _leave(draft, command, _AT_RUN_TIME, "cluster: {modules: [NAME, ...]}")
+            continue
+        verb, names = _verb_and_names(command.name, texts)
+        if verb in ("load", "add") and names:
+            draft.add("cluster.modules", names, command.line)
+        elif verb not in ("purge", "list", "avail", "spider"):
+            why = "a job loads modules after a purge, and does nothing else with them"
+            _leave(draft, command, why, "put it into the profile's module_init file")
+
+
+def _verb_and_names(command: str, words: list[str]) -> tuple[str, list[str]]:
+    plain = [word for word in words if not word.startswith("-")]
+    if command == "module":
+        return (plain[0], plain[1:]) if plain else ("list", [])
+    if not plain:
+        return ("list", [])
+    if plain[0] in ("load", "add", "purge", "list", "use", "unload", "swap", "avail", "spider"):
+        return plain[0], plain[1:]
+    return "load", plain
+
+
+def add_variables(draft: Draft, values: Values, folders: Folders, clean: bool) -> None:
+    """Write the variables that the program gets.
+
+    Args:
+        draft: the job file.
+        values: of the script's words.
+        folders: where paths start.
+        clean: whether the container gets only the variables that are meant for it.
+    """
+    for assignment in draft.script.assignments:
+        if assignment.exported:
+            _add_exported(draft, values, folders, assignment, clean)
+
+
+def _add_exported(
+    draft: Draft, values: Values, folders: Folders, assignment: Assignment, clean: bool
+) -> None:
+    """Write one exported variable."""
+    name, line = assignment.name, assignment.line
+    inside = _FOR_IMAGES.fullmatch(name)
+    if assignment.conditional:
+        _leave_variable(draft, assignment, _AT_RUN_TIME)
+    elif inside:
+        add_variable(draft, values, inside[1], assignment.word, line)
+    elif _BINDS.fullmatch(name):
+        add_binds(draft, values, folders, assignment.word, line)
+    elif _OF_RUNTIMES.fullmatch(name):
+        _leave_variable(draft, assignment, "it is for the container command, which hpcdl calls")
+    elif clean:
+        why = "the container is started with a clean environment, and does not see it"
+        _leave_variable(draft, assignment, why)
+    else:
+        add_variable(draft, values, name, assignment.word, line)
+
+
+def add_variable(draft: Draft, values: Values, name: str, word: Word, line: int) -> None:
+    """Write one variable of the program."""
+    text = values.text(word, line)
+    if name in _OWN or name.startswith("HPCDL_"):
+        draft.leave(line, f"{name}={word.raw}", _OWN.get(name, "hpcdl sets it"))
+    elif name == "PYTHONPATH":
+        _add_pythonpath(draft, values, word, line)
+    elif text is None:
+        draft.leave(line, f"{name}={word.raw}", _AT_RUN_TIME, f"env: {{{name}: VALUE}}")
+    else:
+        draft.put(f"env.{name}", text, line)
+
+
+def _add_pythonpath(draft: Draft, values: Values, word: Word, line: int) -> None:
+    """Write the folders of PYTHONPATH; what it was before is not known."""
+    raw = re.sub(r":?\$(?:PYTHONPATH|\{PYTHONPATH[^}]*\}):?", "", word.raw)
+    path = values.path(Word(None, raw), line)
+    if path is None:
+        why = "only the running script knows these folders"
+        draft.leave(line, f"PYTHONPATH={word.raw}", why, "pythonpath: [FOLDER, ...]")
+        return
+    draft.add("pythonpath", [folder for folder in path.split(":") if folder], line)
+
+
+def add_binds(draft: Draft, values: Values, folders: Folders, word: Word, line: int) -> None:
+    """Write the folders that a container is given: ``source[:target[:options]]``, with commas."""
+    text = values.path(word, line)
+    if text is None:
+        fix = "cluster: {binds: [FOLDER, ...]}; hpcdl shows what the program names by itself"
+        draft.leave(line, word.raw, "only the running script knows these folders", fix)
+        return
+    binds = []
+    for bind in filter(None, text.split(",")):
+        source, colon, rest = bind.partition(":")
+        if source in (".", "$PWD"):
+            continue  # the working directory is always there
+        whole = folders.in_job(source, line)
+        if whole is None or whole.startswith("."):
+            draft.leave(line, bind, "a bind is a whole path", "cluster: {binds: [/FOLDER]}")
+        else:
+            binds.append(f"{whole}{colon}{rest}")
+    if binds:
+        draft.add("cluster.binds", binds, line)
+
+
+def _leave(draft: Draft, command: Command, why: str, fix: str) -> None:
+    draft.leave(command.line, draft.script.line(command.line).strip(), why, fix)
+
+
+def _leave_variable(draft: Draft, assignment: Assignment, why: str) -> None:
+    draft.leave(assignment.line, draft.script.line(assignment.line).strip(), why)

@@ -1,0 +1,86 @@
+"""Where a script's relative paths start, and how the job file names them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hpcdl.adopt.draft import Draft
+from hpcdl.adopt.values import Values
+from hpcdl.batchscript.model import BatchScript
+
+_WITHOUT_START = ("/", "$", "~")
+
+
+def is_whole(path: str) -> bool:
+    """Whether a path starts nowhere else: at the root, at a home, or at a variable."""
+    return path.startswith(_WITHOUT_START)
+
+
+def folder_of(script: BatchScript) -> Path:
+    """From where sbatch is called: the script's folder, or this one if the program lies here."""
+    own = script.path.absolute().parent
+    for program in script.programs:
+        name = program.script.text if program.script is not None else None
+        if name and not is_whole(name) and not (own / name).exists() and Path(name).exists():
+            return Path.cwd()
+    return own
+
+
+class Folders:
+    """The working directory of each line, and paths from there.
+
+    Args:
+        draft: the job file.
+        values: of the script's words.
+        target: the folder where the job file will lie.
+    """
+
+    def __init__(self, draft: Draft, values: Values, target: Path) -> None:
+        self._draft = draft
+        self._values = values
+        self._target = target
+        chdir = draft.script.directive("chdir")
+        self._start = (chdir.value or "").strip() if chdir is not None else ""
+
+    def working(self, line: int) -> str | None:
+        """The working directory at a line, from the folder of sbatch; None if it is not known."""
+        folder = self._start
+        for command in self._draft.script.commands_named("cd", "pushd", "popd"):
+            if command.line >= line or command.function or command.substituted:
+                continue
+            if command.name == "popd" or len(command.words) != 2:
+                return None
+            to = self._values.path(command.words[1], command.line)
+            if to is None:
+                return None
+            folder = _joined(folder, to)
+        return folder
+
+    def in_job(self, path: str, line: int) -> str | None:
+        """A path of a line as the job file names it; None if where it starts is not known."""
+        if is_whole(path):
+            return self.from_target(path)
+        folder = self.working(line)
+        return None if folder is None else self.from_target(_joined(folder, path))
+
+    def from_target(self, path: str) -> str:
+        """A path from sbatch's folder as the job file names it, which lies in another one."""
+        folder = self._draft.folder
+        if path.startswith(("$", "~")):
+            return path
+        if path.startswith("/"):
+            below = os.path.normpath(path)
+            if not Path(below).is_relative_to(folder) or self._target != folder:
+                return below
+            return os.path.relpath(below, folder)
+        whole = os.path.normpath(folder / path)
+        return os.path.relpath(whole, self._target) if self._target != folder else _relative(path)
+
+
+def _relative(path: str) -> str:
+    return os.path.normpath(path or ".")
+
+
+def _joined(folder: str, path: str) -> str:
+    return path if is_whole(path) or not folder else f"{folder}/{path}"

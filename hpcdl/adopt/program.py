@@ -1,0 +1,216 @@
+"""The one program that a job runs: its script, arguments, image and working directory."""
+
+from __future__ import annotations
+
+from hpcdl.adopt.draft import Draft
+from hpcdl.adopt.environment import add_binds, add_variable
+from hpcdl.adopt.folders import Folders
+from hpcdl.adopt.values import Values
+from hpcdl.batchscript.model import Container, Program, Word
+from hpcdl.image_address import not_a_file
+from hpcdl.text import hpcdl_command
+
+_SCRIPTS = (".py", ".ipynb")
+_AT_RUN_TIME = "only the running script knows this"
+_ONE_PROGRAM = "a job runs one Python script"
+_PLAIN_PYTHON = frozenset("usEIBOq")  # options that change nothing in a container of hpcdl's
+# Options of the container command that hpcdl gives itself, or that change nothing of its own
+_IMPLIED = frozenset(
+    ["nv", "nvccli", "cleanenv", "e", "no-home", "contain", "containall", "c", "C", "quiet", "q"]
+)
+
+
+def choose_program(draft: Draft) -> Program | None:
+    """The script's one program of the user's; None, and the reason, where there is none."""
+    programs = [item for item in draft.script.programs if item.script is not None]
+    if not programs:
+        _refuse_without_script(draft)
+        return None
+    names = {tuple(word.raw for word in item.words) for item in programs}
+    first, last = programs[0], programs[-1]
+    if len(programs) > 1:
+        if len(names) > 1:
+            why = f"{_ONE_PROGRAM}, and line {last.command.line} starts another one"
+        else:
+            why = f"{_ONE_PROGRAM} once, and line {last.command.line} starts it again"
+        fix = "make a script of them, or a job file of each: a pipeline sends one after the other"
+        draft.refuse(first.command.line, first.command.text, why, fix)
+        return None
+    if _is_repeated(draft, first):
+        again = hpcdl_command("submit", "JOB", "--set", "args=[...]")
+        why = f"{_ONE_PROGRAM} once, and this line is in a loop or a function"
+        fix = f"take the loop out, and send a job for each value: {again}, or hpcdl sweep"
+        draft.refuse(first.command.line, first.command.text, why, fix)
+        return None
+    return first
+
+
+def _is_repeated(draft: Draft, program: Program) -> bool:
+    """Whether a program may start several times: in a loop, or in a function called twice."""
+    command = program.command
+    if command.function is None:
+        return command.in_loop
+    calls = draft.script.commands_named(command.function)
+    return len(calls) != 1 or any(call.in_loop for call in calls)
+
+
+def _refuse_without_script(draft: Draft) -> None:
+    """Say why there is no Python script to run."""
+    for program in draft.script.programs:
+        command = program.command
+        fix = "name a .py file or a notebook"
+        if program.module is not None:
+            module = program.module.text or "MODULE"
+            why = "a job runs a file, and this is a module"
+            fix = f'write a file: import runpy; runpy.run_module("{module}", run_name="__main__")'
+        elif program.python is not None:
+            why = "a job runs a file, and this program stands in the batch script"
+            fix = "put it into a .py file beside the script, and start that"
+        else:
+            why = "a job runs a Python script, and this is none"
+            fix = "start the Python script itself here, or keep sbatch for this one"
+        draft.refuse(command.line, command.text, why, fix)
+        return
+    line = draft.script.commands[-1].line if draft.script.commands else 1
+    why = "the script starts no program that is known before it runs"
+    draft.refuse(line, draft.script.line(line).strip(), why, "start a Python script: python X.py")
+
+
+def add_program(draft: Draft, program: Program, values: Values, folders: Folders) -> None:
+    """Write the keys of a program."""
+    line = program.command.line
+    _add_container(draft, program.container, values, folders, line)
+    _add_script(draft, program, values, folders)
+    _add_args(draft, program, values)
+    for name, word in program.command.env:
+        add_variable(draft, values, name, word, line)
+    for option in program.python_options:
+        if not set((option.text or "x").lstrip("-")) <= _PLAIN_PYTHON:
+            draft.leave(
+                line, option.raw, "an option of Python's", "env has most of them: PYTHON..."
+            )
+    for redirect in program.command.redirects:
+        text = f"{redirect.operator} {redirect.target.raw}"
+        draft.leave(line, text, "the output is the run's log", "hpcdl logs RUN shows it")
+    if program.command.writes_pipe:
+        draft.leave(line, program.command.text, "its output goes to the run's log, into no pipe")
+
+
+def _add_script(draft: Draft, program: Program, values: Values, folders: Folders) -> None:
+    """The script's file, and the folder where it starts."""
+    line = program.command.line
+    word = program.script or Word(None, "")
+    name = values.path(word, line)
+    folder = _working_folder(draft, program, values, folders)
+    path = None if name is None else folders.in_job(name, line)
+    if path is None:
+        why = f"{_AT_RUN_TIME}: {word.raw}"
+        if name is not None:
+            why = "the folder where this starts is known to the running script alone"
+        fix = "write the path itself, or as $NAME of your login shell"
+        draft.refuse(line, program.command.text, why, fix)
+        return
+    if not path.endswith(_SCRIPTS):
+        why = f"a job runs a .py file or a notebook, and this is {path}"
+        draft.refuse(line, program.command.text, why, "give the file such a name")
+        return
+    draft.put("script", path, line)
+    if folder is not None:
+        draft.put("workdir", folder, line)
+
+
+def _working_folder(draft: Draft, program: Program, values: Values, folders: Folders) -> str | None:
+    """The working directory as the job file names it: the container's own, or the shell's."""
+    line = program.command.line
+    own = program.container.values("pwd") if program.container is not None else []
+    if own:
+        path = values.path(own[-1], line)
+        if path is not None and _is_shown_as_it_is(program.container, path):
+            return folders.in_job(path, line)
+        draft.leave(line, f"--pwd {own[-1].raw}", "a folder of the container's own")
+    folder = folders.working(line)
+    return None if folder is None else folders.from_target(folder)
+
+
+def _is_shown_as_it_is(container: Container | None, path: str) -> bool:
+    """Whether a folder has the same path outside: no bind puts another one there."""
+    if container is None:
+        return False
+    for bind in container.values("bind"):
+        for part in (bind.text or bind.raw).split(","):
+            _, _, target = part.partition(":")
+            if target and path.startswith(target.partition(":")[0]):
+                return False
+    return path.startswith(("/", "$"))
+
+
+def _add_args(draft: Draft, program: Program, values: Values) -> None:
+    """The arguments. One that only the running script knows goes, with its option."""
+    line = program.command.line
+    args: list[str] = []
+    for word in program.args:
+        words = values.words(word, line)
+        if words is not None:
+            args += words
+            continue
+        raw = word.raw
+        if args and args[-1].startswith("-") and "=" not in args[-1]:
+            raw = f"{args.pop()} {raw}"
+        draft.leave(line, raw, _AT_RUN_TIME, "add it to args, with a value of your own")
+    if args:
+        draft.put("args", args, line)
+
+
+def _add_container(
+    draft: Draft, container: Container | None, values: Values, folders: Folders, line: int
+) -> None:
+    """The image, and what the container is given."""
+    if container is None:
+        why = "the program runs without a container, and a job runs in an image"
+        fix = "the profile's image tensorflow is taken; container: says another one"
+        draft.leave(line, draft.script.line(line).strip(), why, fix)
+        return
+    _add_image(draft, container, values, folders, line)
+    for name, value in container.options:
+        if name == "bind" and value is not None:
+            add_binds(draft, values, folders, value, line)
+        elif name == "env" and value is not None:
+            for pair in (value.text or value.raw).split(","):
+                variable, _, text = pair.partition("=")
+                add_variable(draft, values, variable, _same_kind(value, text), line)
+        elif name == "rocm":
+            draft.put("cluster.gpu_vendor", "amd", line)
+        elif name not in _IMPLIED and name != "pwd":
+            text = f"--{name}" + (f" {value.raw}" if value is not None else "")
+            draft.leave(line, text, f"an option of {container.name}'s that a job has not")
+    if draft.get("resources.gpus") and not container.has("nv", "nvccli", "rocm"):
+        draft.note("the script's container has no --nv: it sees no GPU; the job's does")
+
+
+def _same_kind(value: Word, text: str) -> Word:
+    """A part of a word."""
+    return Word(None if value.text is None else text, text)
+
+
+def _add_image(
+    draft: Draft, container: Container, values: Values, folders: Folders, line: int
+) -> None:
+    """The image's path, in a form that is not taken for a name."""
+    image = None
+    if container.image is not None:
+        image = values.path(container.image, line)
+    raw = container.image.raw if container.image is not None else container.name
+    fix = "the profile's image tensorflow is taken; container: /PATH.sif says another one"
+    if not image:
+        draft.leave(line, raw, "the image is not known before the script runs", fix)
+        return
+    if not_a_file(image):
+        pull = f"{container.name} pull image.sif {image}"
+        draft.leave(line, raw, "a job's image is a file", f"pull it once: {pull}; {fix}")
+        return
+    path = folders.in_job(image, line)
+    if path is None or image.startswith("-"):
+        draft.leave(line, raw, "the folder of the image is not known", fix)
+        return
+    named = path if "/" in path or path.endswith(".sif") else f"./{path}"
+    draft.put("container", named, line)

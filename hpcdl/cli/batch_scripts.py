@@ -1,0 +1,45 @@
+"""Which arguments are batch scripts, and how a command reads them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hpcdl.batchscript.model import BatchScript
+
+_OF_JOBS = (".yaml", ".yml", ".py", ".ipynb")
+_HEAD_BYTES = 1_000_000
+
+
+def is_batch_script(name: str) -> bool:
+    """Whether an argument JOB names a batch script."""
+    from hpcdl.job.notjobs import is_shell_script
+
+    path = Path(os.path.expanduser(name))
+    if path.suffix in _OF_JOBS or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except OSError:
+        return False  # whoever reads it says why
+    return is_shell_script(path.name, head.decode("utf-8", errors="replace"))
+
+
+def read(name: str) -> BatchScript:
+    """The batch script of an argument.
+
+    Raises:
+        UserError: it is none, or cannot be read.
+    """
+    from hpcdl.batchscript.read import read_script
+    from hpcdl.errors import UserError
+    from hpcdl.text import hpcdl_command
+
+    path = Path(os.path.expanduser(name))
+    if path.suffix in _OF_JOBS:
+        check = hpcdl_command("check", name)
+        raise UserError(f"{name} is a job already, and no batch script: {check}")
+    return read_script(path, name)
