@@ -32,9 +32,9 @@ def adopt(script: BatchScript, target: Path | None = None) -> Adopted:
     folders = Folders(draft, values, target or folder)
     _add_unread(draft)
     program = choose_program(draft)
-    add_commands(draft, program)
     if program is not None:
         _add_program(draft, program, values, folders, shape)
+    add_commands(draft, program)
     if values.used:
         names = ", ".join(sorted(values.used))
         draft.note(f"of this shell's variables, their values are written here: {names}")
@@ -51,6 +51,8 @@ def _add_program(
         add_modules(draft)
     else:
         for command in draft.script.commands_named("module", "ml"):
+            if any(word.text in ("purge", "list") for word in command.words):
+                continue
             why = "a job loads modules for its container command alone"
             draft.leave(command.line, draft.script.line(command.line).strip(), why)
     add_variables(draft, values, folders, clean)

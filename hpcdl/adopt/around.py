@@ -47,6 +47,8 @@ def add_commands(draft: Draft, program: Program | None) -> None:
     for command in draft.script.commands:
         if command is main or command.substituted or command.name in functions:
             continue
+        if any(item.line == command.line for item in draft.left):
+            continue  # it was named
         if command.name in _SILENT and command.name != "eval":
             continue
         _leave(draft, command)
@@ -101,7 +103,9 @@ def _add_pyxis(draft: Draft, launcher: Launcher, line: int) -> None:
     for name, word in launcher.options.items():
         if not name.startswith(("container-", "no-container-")):
             continue
-        text = f"--{name}" + (f"={word.raw}" if word is not None else "")
+        text = f"--{name}"
+        if word is not None:
+            text = word.raw if word.raw.startswith("--") else f"{text}={word.raw}"
         draft.leave(line, text, "a job's container is Apptainer's, not pyxis's", _of_pyxis(name))
 
 

@@ -120,12 +120,10 @@ def add_binds(draft: Draft, values: Values, folders: Folders, word: Word, line: 
     binds = []
     for bind in filter(None, text.split(",")):
         source, colon, rest = bind.partition(":")
-        if source in (".", "$PWD"):
-            continue  # the working directory is always there
-        whole = folders.in_job(source, line)
-        if whole is None or whole.startswith("."):
+        whole = folders.whole(source, line)
+        if whole is None or "$" in whole:
             draft.leave(line, bind, "a bind is a whole path", "cluster: {binds: [/FOLDER]}")
-        else:
+        elif colon or whole != folders.whole(".", line):  # which is always there
             binds.append(f"{whole}{colon}{rest}")
     if binds:
         draft.add("cluster.binds", binds, line)

@@ -64,6 +64,13 @@ class Folders:
         folder = self.working(line)
         return None if folder is None else self.from_target(_joined(folder, path))
 
+    def whole(self, path: str, line: int) -> str | None:
+        """A path of a line from the root on; None if where it starts is not known."""
+        folder = self.working(line)
+        if is_whole(path) or folder is not None:
+            return os.path.normpath(self._draft.folder / _joined(folder or "", path))
+        return None
+
     def from_target(self, path: str) -> str:
         """A path from sbatch's folder as the job file names it, which lies in another one."""
         folder = self._draft.folder

@@ -7,6 +7,7 @@ import re
 from hpcdl.adopt import size
 from hpcdl.adopt.draft import Draft
 from hpcdl.batchscript.model import Directive
+from hpcdl.batchscript.sbatchtable import OPTIONS
 from hpcdl.errors import Problem
 from hpcdl.job.names import job_name
 from hpcdl.job.sbatchoptions import check_options
@@ -123,6 +124,9 @@ def _add_export(draft: Draft, directive: Directive) -> None:
 
 def _pass_on(draft: Draft, directive: Directive, value: str) -> None:
     """Write an option that sbatch gets as it is; leave one that a job cannot have."""
+    if directive.name not in OPTIONS:
+        draft.leave_option(directive, "sbatch has no such option", "take it out, or correct it")
+        return
     problems: list[Problem] = []
     item = Located(value, "", value)
     if not value:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.environment import add_binds, add_variable
 from hpcdl.adopt.folders import Folders
 from hpcdl.adopt.values import Values
 from hpcdl.batchscript.model import Container, Program, Word
+from hpcdl.batchscript.programs import program_of
 from hpcdl.image_address import not_a_file
 from hpcdl.text import hpcdl_command
 
@@ -22,7 +26,8 @@ _IMPLIED = frozenset(
 
 def choose_program(draft: Draft) -> Program | None:
     """The script's one program of the user's; None, and the reason, where there is none."""
-    programs = [item for item in draft.script.programs if item.script is not None]
+    every = [_mended(item) for item in draft.script.programs]
+    programs = [item for item in every if item.script is not None]
     if not programs:
         _refuse_without_script(draft)
         return None
@@ -45,6 +50,21 @@ def choose_program(draft: Draft) -> Program | None:
     return first
 
 
+def _mended(program: Program) -> Program:
+    """A program behind an image whose path a blank tears: the rest of the path is not its name."""
+    container = program.container
+    whole = container.image.torn if container is not None and container.image is not None else None
+    if whole is None or program.python is not None:
+        return program
+    words = [word for word in program.words if word.torn != whole]
+    behind = program_of(replace(program.command, words=tuple(words)))
+    if behind is None:
+        return program
+    return replace(
+        behind, command=program.command, launchers=program.launchers, container=container
+    )
+
+
 def _is_repeated(draft: Draft, program: Program) -> bool:
     """Whether a program may start several times: in a loop, or in a function called twice."""
     command = program.command
@@ -54,9 +74,17 @@ def _is_repeated(draft: Draft, program: Program) -> bool:
     return len(calls) != 1 or any(call.in_loop for call in calls)
 
 
+def _likely(programs: Sequence[Program]) -> list[Program]:
+    """The programs that are started by Python, a container or srun; the likeliest one first."""
+    python = [item for item in programs if item.python is not None]
+    started = [item for item in programs if item.launchers or item.container is not None]
+    files = [item for item in programs if "/" in (item.command.words[0].raw or "")]
+    return [*python, *started, *files]
+
+
 def _refuse_without_script(draft: Draft) -> None:
     """Say why there is no Python script to run."""
-    for program in draft.script.programs:
+    for program in _likely(draft.script.programs):
         command = program.command
         fix = "name a .py file or a notebook"
         if program.module is not None:
@@ -196,14 +224,18 @@ def _add_image(
     draft: Draft, container: Container, values: Values, folders: Folders, line: int
 ) -> None:
     """The image's path, in a form that is not taken for a name."""
-    image = None
-    if container.image is not None:
-        image = values.path(container.image, line)
-    raw = container.image.raw if container.image is not None else container.name
+    word = container.image or Word(None, container.name)
+    image = word.torn or values.path(word, line)
     fix = "the profile's image tensorflow is taken; container: /PATH.sif says another one"
+    raw = word.raw
+    if _leave_torn(draft, word, fix):
+        return
     if not image:
         draft.leave(line, raw, "the image is not known before the script runs", fix)
         return
+    if word.torn:
+        why = "a blank tears this path, which has no quotes; the job takes it as one"
+        draft.leave(line, raw, why)
     if not_a_file(image):
         pull = f"{container.name} pull image.sif {image}"
         draft.leave(line, raw, "a job's image is a file", f"pull it once: {pull}; {fix}")
@@ -214,3 +246,17 @@ def _add_image(
         return
     named = path if "/" in path or path.endswith(".sif") else f"./{path}"
     draft.put("container", named, line)
+
+
+def _leave_torn(draft: Draft, word: Word, fix: str) -> bool:
+    """Say that a blank tears the path where it is assigned: it is then in front of a command."""
+    for command in draft.script.commands:
+        for name, value in command.env:
+            if f"${name}" in word.unknown or f"${{{name}}}" in word.unknown:
+                parts = [value.text or "", *(item.text or "" for item in command.words)]
+                why = f"a blank tears this path, and {name} is not set"
+                meant = f"if it is {''.join(parts)}: container: says so"
+                draft.leave(command.line, draft.script.line(command.line).strip(), why, meant)
+                draft.note(f"container is not written: {fix}")
+                return True
+    return False

@@ -25,7 +25,12 @@ def is_batch_script(name: str) -> bool:
             head = stream.read(_HEAD_BYTES)
     except OSError:
         return False  # whoever reads it says why
-    return is_shell_script(path.name, head.decode("utf-8", errors="replace"))
+    text = head.decode("utf-8", errors="replace")
+    if is_shell_script(path.name, text):
+        return True
+    from hpcdl.batchscript.foreign import other_system
+
+    return text.startswith("#!") and bool(other_system(text, name))
 
 
 def read(name: str) -> BatchScript:
@@ -36,9 +41,10 @@ def read(name: str) -> BatchScript:
     """
     from hpcdl.batchscript.read import read_script
     from hpcdl.errors import UserError
+    from hpcdl.job import find_job
     from hpcdl.text import hpcdl_command
 
-    path = Path(os.path.expanduser(name))
+    path = find_job(name).path
     if path.suffix in _OF_JOBS:
         check = hpcdl_command("check", name)
         raise UserError(f"{name} is a job already, and no batch script: {check}")

@@ -43,7 +43,8 @@ def command(
     problem. 1: no problem was found, but most checks could not be made.
 
     JOB is a job file, a script or notebook (its arguments follow --), or a
-    shipped job.
+    shipped job; or a batch script of yours, with its #SBATCH lines. That is read
+    and not run, and each finding has its line.
 
     With --probe it then sends a job of at most five minutes to the same nodes
     and GPUs, in the same container. It trains nothing: the GPUs add up arrays as
@@ -54,10 +55,18 @@ def command(
     hpcdl check mnist_cnn.yaml --cluster mycluster.yaml
     hpcdl check mnist_cnn -c marenostrum5 --set cluster.account=nct00 --set resources.time=04:00:00
     hpcdl check MNIST.py -c mycluster.yaml --gpus 1 --time 00:30:00
+    hpcdl check MNIST.slurm
     hpcdl check mnist_cnn.yaml -c mycluster.yaml --json
     hpcdl check digits_cnn --backend local
     hpcdl check mnist_cnn.yaml -c mycluster.yaml --probe -s resources.nodes=2 -s resources.gpus=4
     """
+    from hpcdl.cli.batch_scripts import is_batch_script
+
+    if is_batch_script(job_name):
+        _require_slurm(job_name, backend, probe)
+        from hpcdl.cli.check_script import check_script
+
+        return _exit_code(check_script(job_name, settings, as_json))
     from hpcdl.cli.checking import check_submission, report_lines
     from hpcdl.submission.send import prepare
 
@@ -74,12 +83,29 @@ def command(
     if probe and not report.blocks:
         return probe_nodes(submission, as_json)
     if as_json:
-        content = {"job": job.name, "cluster": cluster.name, **_as_json(report, places)}
+        content = {"job": job.name, "cluster": cluster.name, **as_json_report(report, places)}
         click.echo(json.dumps(content, indent=2))
     else:
         for line in report_lines(f"{job.name} on {cluster.name}", report, places):
             click.echo(line)
     return _exit_code(report)
+
+
+def _require_slurm(name: str, backend: str, probe: bool) -> None:
+    """Make sure that nothing is asked of a batch script that only a job can do.
+
+    Raises:
+        UserError: it is.
+    """
+    from hpcdl.errors import UserError
+    from hpcdl.text import hpcdl_command
+
+    if probe or backend == "local":
+        option = "--probe" if probe else "--backend local"
+        adopt = hpcdl_command("adopt", name, "-o", "job.yaml")
+        raise UserError(
+            f"{option} is for a job, and {name} is a batch script: make a job file first: {adopt}"
+        )
 
 
 def _exit_code(report: Report) -> int:
@@ -91,7 +117,7 @@ def _exit_code(report: Report) -> int:
     return 0 if answer else 2
 
 
-def _as_json(report: Report, places: list[str]) -> dict[str, object]:
+def as_json_report(report: Report, places: list[str]) -> dict[str, object]:
     """The report for programs."""
     from hpcdl.cli.checking import could_run
 

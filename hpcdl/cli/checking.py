@@ -52,15 +52,23 @@ def check_submission(
     return report, places
 
 
-def report_lines(title: str, report: Report, places: list[str]) -> list[str]:
+def report_lines(
+    title: str, report: Report, places: list[str], what: str = "job file"
+) -> list[str]:
     """The whole report for people.
 
     Problems come first, each with its fix, then checks that could not be made, then those that
     passed.
+
+    Args:
+        title: what was checked, and where it would run.
+        report: the report.
+        places: the place of each finding.
+        what: what was read, which is in order as far as that goes.
     """
     verdict = verdict_of(report)
     verdict_width = max(len(verdict) + 2, _WIDTH - len(title))
-    passed = f" ✓ {', '.join(['job file', *report.passed])}"
+    passed = f" ✓ {', '.join([what, *report.passed])}"
     time_width = max(8, _WIDTH - len(passed))
     time = f"{report.seconds:.1f} s"
     return [

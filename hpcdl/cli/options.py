@@ -176,7 +176,7 @@ def load(
         for_job.append(f"resources.gpus={settings.gpus}")
     if settings.time is not None:
         for_job.append(f"resources.time={settings.time}")
-    job = load_job(name, for_job, _script_arguments())
+    job = load_job(name, for_job, script_arguments())
     profile = profile_of(settings.cluster, default_cluster)
     cluster = load_cluster(profile, for_cluster, job)
     for note in (_which_job(name, job), _which_profile(profile)):
@@ -185,7 +185,7 @@ def load(
     return job, cluster
 
 
-def _script_arguments() -> list[str]:
+def script_arguments() -> list[str]:
     """The words after ``--``."""
     context = click.get_current_context(silent=True)
     if context is None:

@@ -136,7 +136,7 @@ def check_all(subject: Subject, more: Sequence[tuple[str, Check]] = ()) -> Repor
     if about_site:
         ask_site.forget()  # the site may allow by then what it does not allow now
     if any(finding.blocks for finding in about_site):
-        return _without_trial(report)
+        return without_trial(report)
     return report
 
 
@@ -158,7 +158,7 @@ def _make(
     return check(subject, [*needed, *more])
 
 
-def _without_trial(report: Report) -> Report:
+def without_trial(report: Report) -> Report:
     """The report with the words of SLURM's own test as notes.
 
     SLURM gives one reason when it refuses a script, and other checks have reported that reason.

@@ -1,0 +1,245 @@
+"""``hpcdl check`` of a batch script: the same table, with the script's lines as places."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpcdl.cli import options
+
+if TYPE_CHECKING:
+    from hpcdl.adopt import Adopted
+    from hpcdl.adopt.as_job import InMemory
+    from hpcdl.batchscript.model import BatchScript
+    from hpcdl.cluster import Cluster
+    from hpcdl.errors import Problem
+    from hpcdl.preflight import Finding, Report, Subject
+
+# How a job's words are called in a batch script
+_WORDS = (
+    (r"--set cluster\.(account|partition|qos|clusters)=", r"#SBATCH --\1="),
+    (r"--set resources\.time=", "#SBATCH --time="),
+    (r"--set resources\.nodes=", "#SBATCH --nodes="),
+    (r"--set resources\.gpus=", "#SBATCH --gpus-per-node="),
+    (r"--set resources\.cpus=", "#SBATCH --cpus-per-task="),
+    (r"\bresources\.time\b", "--time"),
+    (r"\bresources\.nodes\b", "--nodes"),
+    (r"\bresources\.gpus\b", "--gpus-per-node"),
+    (r"\bresources\.cpus\b", "--cpus-per-task"),
+    (r"\bresources\.memory_gb\b", "--mem"),
+    (r"\b(correct|look at) binds in the profile\b", r"\1 --bind in that line"),
+    (r"\bthe profile names no partition\b", "the script names no partition"),
+    (r"read what would be sent: hpcdl submit --dry-run", "correct that #SBATCH line"),
+    (r", or correct it in the profile", ""),
+    (r"\bleave gpu_type out\b", "leave the type of the GPUs out: #SBATCH --gres=gpu:N"),
+    (r"--set cluster\.gpu_type=(\S+)", r"#SBATCH --gres=gpu:TYPE:N with TYPE \1"),
+)
+# The check that a key's problem belongs to
+_CHECK_OF_KEY = {
+    "resources": "size",
+    "script": "script",
+    "args": "script",
+    "workdir": "file system",
+    "container": "image",
+    "pythonpath": "script",
+}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A finding with the name of its check and its place."""
+
+    check: str
+    finding: Finding
+    place: str
+
+
+def check_script(name: str, settings: options.JobSettings, as_json: bool) -> Report:
+    """Check a batch script, and print what was found.
+
+    Args:
+        name: the script, as the user calls it.
+        settings: what the command line says besides.
+        as_json: whether to print JSON.
+    """
+    from hpcdl.adopt import adopt
+    from hpcdl.adopt.as_job import job_of
+    from hpcdl.cli.batch_scripts import read
+
+    _require_nothing_of_jobs(name, settings)
+    script = read(name)
+    adopted = adopt(script)
+    in_memory = job_of(adopted)
+    report, rows, cluster = _checked(adopted, in_memory, settings)
+    places = [row.place for row in rows]
+    title = script.value("job-name") or script.path.stem
+    if as_json:
+        from hpcdl.cli.check import as_json_report
+
+        content = {"job": title, "cluster": cluster, **as_json_report(report, places)}
+        content["passed"] = ["batch script", *report.passed]
+        click.echo(json.dumps(content, indent=2))
+        return report
+    from hpcdl.cli.checking import report_lines
+
+    for line in report_lines(f"{title} on {cluster}", report, places, "batch script"):
+        click.echo(line)
+    return report
+
+
+def _require_nothing_of_jobs(name: str, settings: options.JobSettings) -> None:
+    """Make sure that the command line changes nothing that the script says.
+
+    Raises:
+        UserError: it does.
+    """
+    from hpcdl.errors import UserError
+    from hpcdl.text import hpcdl_command
+
+    changes = [text for text in settings.sets if not text.startswith("cluster.")]
+    changes += [] if settings.gpus is None else [f"--gpus {settings.gpus}"]
+    changes += [] if settings.time is None else [f"--time {settings.time}"]
+    changes += options.script_arguments()
+    if changes:
+        adopt = hpcdl_command("adopt", name, "-o", "job.yaml")
+        raise UserError(
+            f"{changes[0]} changes a job, and {name} is a batch script: "
+            f"change its line, or make a job file of it: {adopt}"
+        )
+
+
+def _checked(
+    adopted: Adopted, in_memory: InMemory | None, settings: options.JobSettings
+) -> tuple[Report, list[_Row], str]:
+    """The report with the script's own findings first, its rows, and the cluster's name."""
+    from hpcdl.adopt.as_job import cluster_of
+    from hpcdl.cluster import fitting_cluster, named_cluster
+    from hpcdl.errors import JobError
+    from hpcdl.preflight import Report, Subject
+
+    script = adopted.script
+    if in_memory is None:
+        own = _own_rows(script, None)
+        return Report([], [], [], [], 0.0), own, "this cluster"
+    profile = named_cluster(settings.cluster) or fitting_cluster()
+    cluster = cluster_of(adopted, in_memory.job, profile, settings.sets)
+    problems = list(in_memory.problems)
+    subject: Subject | None = None
+    report = Report([], [], [], [], 0.0)
+    try:
+        subject = Subject(_submission(adopted, in_memory, cluster), cluster)
+    except JobError as error:
+        problems += error.problems
+    if subject is not None:
+        from hpcdl.preflight.batch_script import check_batch_script
+
+        _say_slow(subject, in_memory)
+        report = check_batch_script(subject, _reasons(adopted, in_memory, problems))
+    rows = [*_own_rows(script, subject), *_rows_of_problems(problems)]
+    rows += _rows(report, adopted, cluster)
+    names = {row.check for row in rows}
+    passed = [name for name in report.passed if name not in names]
+    findings = [(row.check, row.finding) for row in rows]
+    report = replace(report, findings=findings, passed=passed)
+    return report, rows, cluster.name
+
+
+def _submission(adopted: Adopted, in_memory: InMemory, cluster: Cluster) -> Any:
+    """The script as a submission: SLURM gets its own text."""
+    from hpcdl.submission.send import prepare
+
+    submission = prepare(in_memory.job, cluster)
+    return replace(submission, script=adopted.script.text)
+
+
+def _say_slow(subject: Subject, in_memory: InMemory) -> None:
+    from hpcdl.preflight.ask_image import is_known
+
+    container = subject.plan.container
+    if container is not None and in_memory.has_image and not is_known(subject.plan):
+        options.say(f"looking into {container.image}, once: some seconds")
+
+
+def _reasons(adopted: Adopted, in_memory: InMemory, problems: list[Problem]) -> dict[str, str]:
+    """Why checks are not made, by their names."""
+    reasons = {}
+    if not in_memory.has_script:
+        why = "its program is not there"
+        if adopted.obstacles:
+            first = adopted.obstacles[0]
+            why = f"line {first.line}: {first.why}"
+        reasons.update(dict.fromkeys(("script", "paths"), why))
+    if not in_memory.has_image:
+        reasons["image"] = "the program runs without a container"
+        if adopted.runtime is not None:
+            reasons["image"] = "which image this is, is not known before the script runs"
+    if "time" not in adopted.document.items_of("resources"):
+        reasons["time"] = "the script names no time limit: the partition's own counts"
+    return reasons
+
+
+def _own_rows(script: BatchScript, subject: Subject | None) -> list[_Row]:
+    """What the script says by itself."""
+    from pathlib import Path
+
+    from hpcdl.batchscript.findings import Surroundings, findings
+    from hpcdl.preflight import Finding
+    from hpcdl.preflight.batch_script import slurm_version
+
+    around = Surroundings(
+        slurm_version=None if subject is None else slurm_version(subject),
+        home=Path.home(),
+        folder=script.path.absolute().parent,
+    )
+    rows = []
+    for item in findings(script, around):
+        finding = Finding(item.cause, item.fix, "job", "", item.blocks)
+        rows.append(_Row(item.code, finding, f"{script.shown}:{item.line}"))
+    return rows
+
+
+def _rows_of_problems(problems: list[Problem]) -> list[_Row]:
+    """Values of the script that cannot be used."""
+    from hpcdl.preflight import Finding
+
+    rows = []
+    for problem in problems:
+        key = problem.key.partition(".")[0].partition("[")[0]
+        check = (
+            "time" if problem.key == "resources.time" else _CHECK_OF_KEY.get(key, "batch script")
+        )
+        cause, _, fix = problem.message.partition(": ")
+        if problem.key.startswith("resources."):
+            cause = f"{problem.key} {cause}"
+        finding = Finding(
+            _in_words(cause), _in_words(fix) or "correct that line", "job", problem.key
+        )
+        rows.append(_Row(check, finding, problem.where))
+    return rows
+
+
+def _rows(report: Report, adopted: Adopted, cluster: Cluster) -> list[_Row]:
+    """What the checks found, in a batch script's words."""
+    shown = adopted.script.shown
+    places = {**adopted.document.places(), "cluster": shown}
+    rows = []
+    for check, finding in report.findings:
+        key = f"cluster.{finding.key}" if finding.source == "profile" else finding.key
+        place = finding.source
+        if finding.source in ("job", "profile"):
+            place = places.get(key) or cluster.places.get(finding.key, "")
+            place = place if place.startswith((f"{shown}:", "--set")) else shown
+        changed = replace(finding, cause=_in_words(finding.cause), fix=_in_words(finding.fix))
+        rows.append(_Row(check, changed, place))
+    return rows
+
+
+def _in_words(text: str) -> str:
+    """A text about a job in a batch script's words."""
+    for pattern, words in _WORDS:
+        text = re.sub(pattern, words, text)
+    return text
