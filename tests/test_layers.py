@@ -16,10 +16,10 @@ PACKAGE = Path(__file__).parents[1] / "hpcdl"
 FLOORS = {
     "hpcdl": [
         "contract environment errors extras formats image_address in_image shipped text",
-        "modules oserrors trainer yamlfile",
+        "batchscript modules oserrors trainer yamlfile",
         "files job",
         "cache cluster staging",
-        "planning scheduler",
+        "adopt planning scheduler",
         "planfile run",
         "scaling sweeps",
         "local_machine report usercode worker",

@@ -17,9 +17,9 @@ _OUTPUT = "Write the job file there; by default, and with -, it is printed."
 
 
 @click.command(short_help="Make a job file of a batch script of yours.")
-@click.argument("script", metavar="SCRIPT")
+@click.argument("script", metavar="SCRIPT", type=click.Path())
 @options.cluster
-@click.option("-o", "--output", metavar="FILE", help=_OUTPUT)
+@click.option("-o", "--output", metavar="FILE", type=click.Path(allow_dash=True), help=_OUTPUT)
 def command(script: str, cluster: str | None, output: str | None) -> None:
     """Make a job file of a batch script of yours.
 

@@ -54,6 +54,7 @@ def test_help_is_complete(cli, words, command):
     "words",
     [
         "",
+        "adopt",
         "check",
         "render",
         "submit",
@@ -99,7 +100,7 @@ def test_version_shown(cli):
     [
         ((), 2, "Usage: hpcdl"),
         (("rendr",), 2, "no command 'rendr'; did you mean render?"),
-        (("frobnicate",), 2, "no command 'frobnicate'; known are init, jobs, data, render"),
+        (("frobnicate",), 2, "no command 'frobnicate'; known are init, jobs, data, adopt, render"),
         (("render",), 2, "Missing argument 'JOB'"),
         (("render", "mnist_cnn", "--clutser", "x"), 2, "No such option"),
         (("submit", "mnist_cnn", "--backend", "pbs"), 2, "'pbs' is not one of 'slurm', 'local'"),
@@ -123,6 +124,8 @@ def test_version_shown(cli):
         (("cluster", "test", "--only", "gpu"), 2, "there is no such promise; did you mean gpus?"),
         (("cluster", "test", "--wait-limit", "soon"), 2, "--wait-limit 'soon'"),
         (("data", "stage", "mine"), 2, "'mine' is not a known set; known are digits, mnist"),
+        (("adopt", "nowhere.slurm"), 2, "there is no job file 'nowhere.slurm'"),
+        (("adopt", "job.yaml", "-o", "job.txt"), 2, "a job file ends in .yaml; got --output job.txt"),
         (("image", "inspect", "nowhere.sif"), 2, "cannot read the image nowhere.sif: No such file"),
         (("image", "inspect", __file__), 2, "is not a SIF image (it begins with"),
         (("shell", "nowhere"), 2, "there is no run 'nowhere'"),

@@ -53,6 +53,11 @@ def test_completion_offers_newest_runs_first(offered, runs, command):
     assert offered(f"hpcdl {command} mnist/20260101") == ["plain,mnist/20260101-1200-aaaa"]
 
 
+def test_batch_scripts_are_files(offered):
+    assert offered("hpcdl adopt MN") == ["file,MN"]
+    assert offered("hpcdl adopt MNIST.slurm -o m") == ["file,m"]
+
+
 @pytest.mark.parametrize("command", ["submit", "check", "render", "env build", "jobs copy"])
 def test_jobs(offered, command):
     assert offered(f"hpcdl {command} digits") == ["plain,digits_cnn"]
