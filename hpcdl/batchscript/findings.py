@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
+from hpcdl.batchscript.findings_container import container_findings
+from hpcdl.batchscript.findings_counts import count_findings
+from hpcdl.batchscript.findings_environment import environment_findings
+from hpcdl.batchscript.findings_folders import folder_findings
+from hpcdl.batchscript.findings_lines import line_findings
+from hpcdl.batchscript.findings_paths import torn_path_findings
+from hpcdl.batchscript.findings_tasks import task_findings
+from hpcdl.batchscript.findings_time import checkpoint_findings
 from hpcdl.batchscript.model import BatchScript, ScriptFinding
+from hpcdl.batchscript.surroundings import Surroundings
 
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a script's findings need to know of the site and the user; None is: not known."""
-
-    slurm_version: tuple[int, int] | None = None  # (22, 5)
-    home: Path | None = None
-    folder: Path | None = None  # from where sbatch will be called
-    login_folders: tuple[str, ...] = ()  # folders that only a login node has, where the site says
+__all__ = ["Surroundings", "findings"]
+_ALL = (
+    line_findings,
+    count_findings,
+    folder_findings,
+    torn_path_findings,
+    container_findings,
+    task_findings,
+    environment_findings,
+    checkpoint_findings,
+)
 
 
 def findings(script: BatchScript, around: Surroundings) -> list[ScriptFinding]:
-    """What is wrong with a script, by line; none for a good one."""
-    raise NotImplementedError
+    """What is wrong with a script, by line; none for a good one, nor for what cannot be known."""
+    found = {finding for find in _ALL for finding in find(script, around)}
+    return sorted(found, key=lambda finding: (finding.line, finding.code, finding.cause))

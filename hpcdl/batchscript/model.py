@@ -130,6 +130,7 @@ class BatchScript:
     shown: str = ""  # how the user calls the file
     functions: tuple[str, ...] = ()  # names of the script's own functions
     uses: tuple[tuple[str, int], ...] = ()  # each use of a variable: its name and line
+    set_names: frozenset[str] = frozenset()  # all that it sets in any way: loops, read, $(( ))
     unread: tuple[tuple[int, int], ...] = ()  # lines that bash reads and our parser does not
     components: int = 1  # of a heterogeneous job; its directives are the first one's
     faults: tuple[tuple[int, str], ...] = ()  # #SBATCH lines that cannot be split, and why

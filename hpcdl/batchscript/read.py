@@ -17,7 +17,7 @@ from hpcdl.batchscript.shelltree import (
     parse,
     unread_lines,
 )
-from hpcdl.batchscript.walk import Walk
+from hpcdl.batchscript.walk import Walk, set_in
 from hpcdl.batchscript.words import Values
 from hpcdl.errors import UserError
 from hpcdl.text import cut, hpcdl_command, one_line
@@ -100,6 +100,7 @@ def _read(
         shown=shown,
         functions=tuple(walk.functions),
         uses=tuple(walk.uses),
+        set_names=frozenset(set_in(root)),
         unread=unread,
         components=header.components,
         faults=header.faults,
@@ -112,7 +113,7 @@ def _text(path: Path, shown: str) -> str:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise UserError(
-            f"{shown} is larger than {LARGEST:,} bytes; expected a batch script, a short text: "
+            f"{shown} is larger than 1 MB; expected a batch script, a short text: "
             f"let the script read its data from a file of its own"
         )
     if b"\0" in content:

@@ -133,7 +133,7 @@ class Walk:
     def _loop(self, node: Node, place: _Place) -> None:
         """A loop: what it sets is not known in it, nor after it."""
         inner = replace(place, in_loop=True)
-        names = _set_in(node)
+        names = set_in(node)
         self._forget(names)
         for child in node.children:
             if child.type in _SUBSTITUTIONS or not child.is_named:
@@ -150,11 +150,11 @@ class Walk:
             name = text_of(node.children[1])
         self.functions.append(name)
         with self._apart():
-            later = {found for found in _set_in(_top(node)) if found not in self.values.known}
+            later = {found for found in set_in(_top(node)) if found not in self.values.known}
             self._forget(later)
             for child in node.children:
                 self._statement(child, replace(place, function=name))
-        self._forget(_set_in(node))
+        self._forget(set_in(node))
 
     def _subshell(self, node: Node, place: _Place) -> None:
         with self._apart():
@@ -162,7 +162,7 @@ class Walk:
 
     def _test(self, node: Node, place: _Place) -> None:
         self._substitutions(node, place)
-        self._forget(_set_in(node))
+        self._forget(set_in(node))
 
     def _redirected(self, node: Node, place: _Place) -> None:
         """A statement with its redirections, and what stands behind a here-document's mark."""
@@ -393,7 +393,7 @@ def _joined(ends: list[dict[str, str | None]]) -> dict[str, str | None]:
     }
 
 
-def _set_in(node: Node) -> set[str]:
+def set_in(node: Node) -> set[str]:
     """The variables that a part of a script may set."""
     names = set()
     for found in descendants(node):

@@ -1,0 +1,202 @@
+"""What is wrong with a container's command: --nv and GPUs, docker:// in a job, a home in its way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hpcdl.batchscript.model import BatchScript, Container, Program, ScriptFinding
+from hpcdl.batchscript.sizes import asks_gpus
+from hpcdl.batchscript.surroundings import Surroundings
+from hpcdl.text import cut, one_line
+
+_GPU_SUPPORT = ("nv", "nvccli", "rocm")
+# Options that keep the user's home, and what lies in ~/.local, out of the container
+_APART = ("no-home", "contain", "containall", "home", "compat")
+_ADDRESS = re.compile(r"(?:docker|oras|library|shub|docker-daemon)://")
+# Programs that need no GPU, though the job has one
+_WITHOUT_GPU = (
+    *("pip", "pip3", "conda", "ls", "cat", "echo", "cp", "mv", "rm", "mkdir", "tar", "unzip"),
+    *("hostname", "date", "env", "printenv", "which", "test", "true", "wget", "curl", "git", "df"),
+)
+# Names of partitions and features behind which nodes have GPUs that need not be asked for
+_OF_GPUS = re.compile(
+    r"gpu|cuda|acc|boost|dgx|nvidia|rtx|tesla|volta|ampere|hopper|[abghlkpvt]h?\d{2,3}|mi\d{3}",
+    re.IGNORECASE,
+)
+
+
+def container_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]:
+    """What is wrong with the containers that a script starts."""
+    contained = [p for p in script.programs if p.container and not is_unread(script, p)]
+    yield from _gpu_findings(script, contained)
+    for program in contained:
+        yield from _address(program)
+    yield from _home(script, contained, around)
+
+
+def is_unread(script: BatchScript, program: Program) -> bool:
+    """Whether a program stands where the parser could not read all."""
+    line = program.command.line
+    return any(first <= line <= last for first, last in script.unread)
+
+
+def _gpu_findings(script: BatchScript, contained: list[Program]) -> Iterator[ScriptFinding]:
+    """GPUs asked for and no --nv, or the other way round."""
+    with_nv = [p for p in contained if p.container and p.container.has(*_GPU_SUPPORT)]
+    if asks_gpus(script) and not with_nv and not _is_on_by_variable(script):
+        for program in contained:
+            if _wants_gpu(program) and _is_certain(program):
+                yield ScriptFinding(
+                    "gpus-without-nv",
+                    program.command.line,
+                    "the job asks for GPUs, and without --nv the container sees none of them",
+                    f"with --nv (or --rocm, for AMD's): {_with_nv(script, program)}",
+                )
+    if with_nv and not asks_gpus(script) and not _may_have_gpus(script):
+        first = with_nv[0]
+        yield ScriptFinding(
+            "nv-without-gpus",
+            first.command.line,
+            "the container is started with --nv, and no directive asks for a GPU",
+            "ask for one: #SBATCH --gres=gpu:1, or leave --nv out",
+        )
+
+
+def _is_on_by_variable(script: BatchScript) -> bool:
+    names = {assignment.name for assignment in script.assignments}
+    names |= {name for command in script.commands for name, _ in command.env}
+    return bool(names & {f"{kind}_{what}" for kind in ("SINGULARITY", "APPTAINER")
+                         for what in ("NV", "NVCCLI", "ROCM")})
+
+
+def _wants_gpu(program: Program) -> bool:
+    """Whether a container's program may use a GPU."""
+    name = (program.words[0].text or "").rpartition("/")[2] if program.words else ""
+    module = program.module.text if program.module else None
+    asks_version = bool(program.python) and not program.script and not program.module and any(
+        word.text in ("-V", "--version") for word in program.python_options
+    )
+    return name not in _WITHOUT_GPU and module not in ("pip", "venv") and not asks_version
+
+
+def _is_certain(program: Program) -> bool:
+    """Whether all options are known; a variable in the image's place may hold some."""
+    container, words = program.container, program.words
+    if container is None or container.image is None:
+        return False
+    if container.image.text is not None:
+        return True
+    first = words[0] if words else None
+    is_quoted = container.image.raw.startswith('"')
+    return is_quoted or bool(first and first.text and not first.text.endswith((".sif", ".simg")))
+
+
+def _with_nv(script: BatchScript, program: Program) -> str:
+    """The command's line with --nv."""
+    verb = program.container.verb if program.container else "exec"
+    line = script.line(program.command.line).strip().rstrip("\\").strip()
+    return cut(one_line(re.sub(rf"\b{verb}\b", f"{verb} --nv", line, count=1)))
+
+
+def _may_have_gpus(script: BatchScript) -> bool:
+    """Whether the job may get GPUs in a way of the site's: by its partition, or with whole nodes."""
+    names = ("partition", "constraint", "qos", "nodelist", "reservation", "clusters")
+    if script.components > 1 or script.directive("exclusive"):
+        return True
+    if any(_OF_GPUS.search(script.value(name) or "") for name in names):
+        return True
+    launchers = [launcher for program in script.programs for launcher in program.launchers]
+    return any(name.startswith(("gpus", "gres")) for one in launchers for name in one.options)
+
+
+def _address(program: Program) -> Iterator[ScriptFinding]:
+    """An image that is fetched while the job has its nodes."""
+    image = program.container.image if program.container else None
+    if image is None:
+        return
+    text = image.text if image.text is not None else image.raw.strip("\"'")
+    if _ADDRESS.match(text):
+        name = re.split(r"[/:@]", text.rstrip("/"))
+        file = f"{(name[-2] if ':' in text[8:] else name[-1]) or 'image'}.sif"
+        tool = program.container.name if program.container else "apptainer"
+        yield ScriptFinding(
+            "docker-at-run-time",
+            program.command.line,
+            f"the job fetches {cut(one_line(text))} while its nodes are waiting, at each start; most "
+            "compute nodes reach no registry",
+            f"once, on the login node: {tool} pull {file} {cut(one_line(text))}; here: {file}",
+        )
+
+
+def _home(
+    script: BatchScript, contained: list[Program], around: Surroundings
+) -> Iterator[ScriptFinding]:
+    """Packages in ~/.local, which Python in a container takes before the image's."""
+    pythons = [p for p in contained if _is_python(p) and not _is_apart(script, p)]
+    for program in pythons:
+        if _installs_into_home(program):
+            yield ScriptFinding(
+                "shadowing-home",
+                program.command.line,
+                "it installs into ~/.local of your home, which every container then takes before its "
+                "own packages",
+                "put packages beside the image: pip install --target FOLDER, and "
+                "export PYTHONPATH=FOLDER; or build an image that has them",
+            )
+            return
+    folder = _site_packages(around.home)
+    if folder is None or not pythons:
+        return
+    program = pythons[0]
+    name = program.container.name if program.container else "apptainer"
+    variable = "SINGULARITYENV" if name == "singularity" else "APPTAINERENV"
+    yield ScriptFinding(
+        "shadowing-home",
+        program.command.line,
+        f"Python in the container takes packages of {folder} before the image's",
+        f"a line above: export {variable}_PYTHONNOUSERSITE=1, or: {name} exec --no-home",
+    )
+
+
+def _is_python(program: Program) -> bool:
+    name = (program.words[0].text or "").rpartition("/")[2] if program.words else ""
+    return program.python is not None or name in ("pip", "pip3")
+
+
+def _installs_into_home(program: Program) -> bool:
+    words = [word.text for word in program.words]
+    return "install" in words and "--user" in words
+
+
+def _is_apart(script: BatchScript, program: Program) -> bool:
+    """Whether what lies in the user's home does not count in a container."""
+    container = program.container
+    if container is None or container.has(*_APART) or _no_user_site(script, program, container):
+        return True
+    return any((w.text or "").startswith("-") and set((w.text or "")[1:]) & set("sI")
+               and not (w.text or "").startswith("--") for w in program.python_options)
+
+
+def _no_user_site(script: BatchScript, program: Program, container: Container) -> bool:
+    """Whether PYTHONNOUSERSITE reaches the container."""
+    name = "PYTHONNOUSERSITE"
+    if any(name in (value.text or value.raw) for value in container.values("env")):
+        return True
+    given = {n for n, _ in program.command.env}
+    given |= {a.name for a in script.assignments if a.exported and a.word.text != ""}
+    if given & {f"SINGULARITYENV_{name}", f"APPTAINERENV_{name}"}:
+        return True
+    return name in given and not container.has("cleanenv")
+
+
+def _site_packages(home: Path | None) -> Path | None:
+    """A folder of packages in the user's home that has some."""
+    if home is None:
+        return None
+    try:
+        folders = sorted((home / ".local" / "lib").glob("python3*/site-packages"))
+        return next((folder for folder in folders if any(folder.iterdir())), None)
+    except OSError:
+        return None

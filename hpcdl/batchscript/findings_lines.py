@@ -1,0 +1,224 @@
+"""What is wrong with a script's #SBATCH lines as such: unknown options, late ones, placeholders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from hpcdl.batchscript.model import BatchScript, Directive, ScriptFinding
+from hpcdl.batchscript.sbatchtable import OPTIONS, candidates, long_name
+from hpcdl.batchscript.sizes import memory_mb, slurm_seconds
+from hpcdl.batchscript.surroundings import Surroundings
+from hpcdl.text import cut, one_line
+
+# Words of other systems, and what people call SLURM's options
+_MEANT = {
+    **dict.fromkeys(("walltime", "wall-time", "timelimit", "time-limit", "wall", "runtime"), "time"),
+    **dict.fromkeys(("ncpus", "cpus", "cores", "threads", "ppn", "ncores"), "cpus-per-task"),
+    **dict.fromkeys(("queue", "q"), "partition"),
+    **dict.fromkeys(("project", "group"), "account"),
+    **dict.fromkeys(("name", "jobname"), "job-name"),
+    **dict.fromkeys(("memory", "ram"), "mem"),
+    **dict.fromkeys(("gpu", "ngpus", "num-gpus"), "gpus"),
+    **dict.fromkeys(("email", "mail"), "mail-user"),
+    **dict.fromkeys(("stdout", "out", "log"), "output"),
+    **dict.fromkeys(("stderr", "err"), "error"),
+    **dict.fromkeys(("tasks", "nprocs", "np", "procs"), "ntasks"),
+    **dict.fromkeys(("cwd", "workdir", "directory"), "chdir"),
+}
+_PLACEHOLDER = re.compile(
+    r"<[^<>]*>|\{\{.*\}\}|\[(?:your|account|project|partition|email)[^\]]*\]"
+    r"|\byour(?:[-_. ]|\b)|\bYOUR[A-Z_-]|^x{3,}$|^X{2,}\d*$|change[-_]?me|\bTODO\b|\bFIXME\b"
+    r"|^(?:ACCOUNT|PROJECT|GROUP|PARTITION|QUEUE|QOS|EMAIL|PROJECT_?ID|ACCOUNT_?NAME)$|^\.\.\.$",
+)
+_VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
+# Options in which a dollar or an odd text is one's own affair, or another finding's
+_FREE = ("comment", "export", "wrap", "output", "error", "input", "job-name")
+_NUMBERS = ("ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "ntasks-per-socket")
+_MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
+_DASHES = ("\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}")
+
+
+def line_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]:
+    """What is wrong with single lines."""
+    for line, fault in script.faults:
+        yield ScriptFinding(
+            "bad-value",
+            line,
+            f"sbatch cannot read this line: {fault}",
+            f"close it, or put the value in quotes: {_shown(script.line(line))}",
+            blocks=True,
+        )
+    for directive in script.all_directives:
+        if not directive.is_option:
+            yield _stray(script, directive)
+        elif directive.name not in OPTIONS and not around.sbatch_takes:
+            yield _unknown(directive)
+        elif directive.name in OPTIONS:
+            yield from _value_findings(directive)
+    yield from _late(script)
+
+
+def _unknown(directive: Directive) -> ScriptFinding:
+    """An option that sbatch does not know, with the nearest."""
+    given = directive.name
+    name = given.lower().replace("_", "-")
+    meant = _MEANT.get(name) or long_name(name)
+    several = candidates(given)
+    if several and not meant:
+        fix = f"write one of them in full: {', '.join(f'--{found}' for found in several[:6])}"
+        return ScriptFinding(
+            "unknown-option",
+            directive.line,
+            f"{_shown(directive.text)} may be any of several options of sbatch, which refuses it",
+            fix,
+            blocks=True,
+        )
+    if not meant:
+        meant = next(iter(get_close_matches(name, list(OPTIONS), n=1, cutoff=0.6)), None)
+    value = f"={directive.value}" if directive.value is not None else ""
+    fix = f"#SBATCH --{meant}{_shown(value)}" if meant else "remove the line; see sbatch --help"
+    return ScriptFinding(
+        "unknown-option",
+        directive.line,
+        f"sbatch has no option {_shown(directive.text)}, and refuses the script",
+        fix,
+        blocks=True,
+    )
+
+
+def _stray(script: BatchScript, directive: Directive) -> ScriptFinding:
+    """A word that belongs to no option: sbatch refuses it."""
+    given, line = directive.text, directive.line
+    before = [d for d in script.all_directives if d.line == line and d.is_option]
+    if given.startswith(_DASHES):
+        fix = f"with a minus from the keyboard: #SBATCH --{_shown(given.lstrip('-' + ''.join(_DASHES)))}"
+        cause = f"{_shown(given)} begins with a dash of a word processor; sbatch wants --"
+        return ScriptFinding("unknown-option", line, cause, fix, blocks=True)
+    if before and before[-1].name == "export":
+        all_words = "".join(d.text for d in script.all_directives if d.line == line)
+        return ScriptFinding(
+            "export-lost",
+            line,
+            f"a blank ends the list of --export: sbatch refuses {_shown(given)}",
+            f"no blanks in the list: #SBATCH {_shown(all_words)}",
+            blocks=True,
+        )
+    name, equals, value = given.partition("=")
+    if equals and long_name(name):
+        fix = f"#SBATCH --{long_name(name)}={_shown(value)}"
+    elif before and before[-1].value is not None and OPTIONS.get(before[-1].name) == "required":
+        fix = f'#SBATCH --{before[-1].name}="{_shown(before[-1].value)} {_shown(given)}"'
+        if before[-1].name in (*_MEMORY, "time"):
+            fix = f"#SBATCH --{before[-1].name}={_shown(before[-1].value + given)}"
+    elif before and OPTIONS.get(before[-1].name) == "optional":
+        fix = f"#SBATCH --{before[-1].name}={_shown(given)}"
+    else:
+        fix = f"remove it, or write # in front: # {_shown(given)}"
+    cause = f"the word {_shown(given)} belongs to no option; sbatch refuses the script"
+    return ScriptFinding("unknown-option", line, cause, fix, blocks=True)
+
+
+def _value_findings(directive: Directive) -> Iterator[ScriptFinding]:
+    """What is wrong with the value of an option that sbatch knows."""
+    name, value, takes = directive.name, directive.value, OPTIONS[directive.name]
+    if takes == "required" and value is None:
+        cause = f"{_shown(directive.text)} has no value, and sbatch wants one"
+        fix = f"#SBATCH --{name}=VALUE"
+        yield ScriptFinding("bad-value", directive.line, cause, fix, blocks=True)
+    elif takes == "no" and value is not None:
+        cause = f"--{name} takes no value; sbatch refuses {_shown(directive.text)}"
+        yield ScriptFinding("bad-value", directive.line, cause, f"#SBATCH --{name}", blocks=True)
+    if not value:
+        return
+    yield from _placeholder(directive, value)
+    wrong = _wrong_value(name, value)
+    if wrong and not _is_placeholder(name, value):
+        cause = f"sbatch takes no {_shown(value)} for --{name}: expected {wrong[0]}"
+        fix = _instead(directive) or f"#SBATCH --{name}={wrong[1]}"
+        yield ScriptFinding("bad-value", directive.line, cause, fix, blocks=True)
+
+
+def _placeholder(directive: Directive, value: str) -> Iterator[ScriptFinding]:
+    """A text that stands for one's own: <group>, YOUR_ACCOUNT, and $ACCOUNT, which no shell reads."""
+    if not _is_placeholder(directive.name, value):
+        return
+    name = directive.name
+    if _VARIABLE.search(value):
+        cause = f"no shell reads an #SBATCH line: --{name} is the text {_shown(value)}"
+        fix = f"write its value: #SBATCH --{name}=VALUE, or: sbatch --{name}={_shown(value)} SCRIPT"
+    else:
+        cause = f"{_shown(value)} stands for a value of your own"
+        fix = f"#SBATCH --{name}={_example(name)}"
+    blocks = name not in ("mail-user", "job-name", "comment")
+    yield ScriptFinding("placeholder", directive.line, cause, fix, blocks=blocks)
+
+
+def _is_placeholder(name: str, value: str) -> bool:
+    if name == "job-name":
+        return bool(re.search(r"<[^<>]*>|\{\{.*\}\}", value))
+    if _PLACEHOLDER.search(value):
+        return name not in ("comment", "wrap", "export")
+    return bool(_VARIABLE.search(value)) and name not in _FREE
+
+
+def _example(name: str) -> str:
+    """What to write there."""
+    if name == "account":
+        return "NAME (yours: sacctmgr -n show user $USER withassoc format=account)"
+    return "NAME (partitions: sinfo -s)" if name == "partition" else "VALUE"
+
+
+def _wrong_value(name: str, value: str) -> tuple[str, str] | None:
+    """What is expected instead of a value that sbatch refuses for certain, and an example."""
+    if name in ("time", "time-min"):
+        is_right = slurm_seconds(value) is not None or value.upper() in ("UNLIMITED", "INFINITE")
+        is_right = is_right or re.fullmatch(r"-1|\d*(:\d*){0,2}", value) is not None
+        return None if is_right else ("minutes, or days-hours:minutes:seconds", "01:00:00")
+    if name in _NUMBERS and not re.fullmatch(r"\d+", value):
+        return "a number", "1"
+    if name == "nodes":
+        # also 1,3,5 and 2-8:2, which newer releases take
+        match = re.fullmatch(r"\d+[kKmM]?(?:-\d+[kKmM]?)?(?:[,:].*)?", value)
+        return None if match else ("a number, or the least and the most", "1")
+    if name in _MEMORY and memory_mb(value) is None and not re.fullmatch(r"\d+[KMGTkmgt]?[bB]?", value):
+        return "a number with K, M, G or T", "16G"
+    if name == "gres" and re.match(r"gpus?=|gpus:", value):
+        return "gpu:COUNT or gpu:TYPE:COUNT", "gpu:" + re.sub(r"^gpus?[=:]", "", value)
+    return None
+
+
+def _instead(directive: Directive) -> str | None:
+    """The line for -t=10 and -time=10, where the letter has swallowed the rest."""
+    text = directive.text.split()[0] if directive.text.split() else ""
+    if text.startswith("--") or directive.value is None:
+        return None
+    if directive.value.startswith("="):
+        return f"#SBATCH --{directive.name}{_shown(directive.value)}"
+    name, equals, value = text[1:].partition("=")
+    meant = long_name(name) if equals else None
+    return f"#SBATCH --{meant}={_shown(value)}" if meant else None
+
+
+def _late(script: BatchScript) -> Iterator[ScriptFinding]:
+    """Directives below the first command, which sbatch does not read."""
+    lines: dict[int, list[Directive]] = {}
+    for directive in script.ignored:
+        lines.setdefault(directive.line, []).append(directive)
+    for number, directives in lines.items():
+        if all(d.is_option and script.value(d.name) == d.value and script.directive(d.name)
+               for d in directives):
+            continue  # it says again what stands above
+        first = next((c.line for c in script.commands if c.line < number), None)
+        above = f"above line {first}" if first else "above the first command"
+        yield ScriptFinding(
+            "late-directive",
+            number,
+            "sbatch stops reading at the first command: it does not see this line",
+            f"move it {above}: {_shown(script.line(number))}",
+        )
+
+
+def _shown(text: str) -> str:
+    return cut(one_line(text.strip()), 120)

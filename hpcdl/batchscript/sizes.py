@@ -1,0 +1,122 @@
+"""How large a job a script asks for: times, counts and GPUs, in sbatch's forms."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from hpcdl.batchscript.model import BatchScript
+
+GPU_OPTIONS = ("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "tres-per-task")
+_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+_GPUS = re.compile(r"(?:gres[:/])?gpu(?:[:=/](?P<rest>.*))?")
+
+
+@dataclass(frozen=True)
+class Size:
+    """The counts that a script asks for; None where it does not say, or not as a number."""
+
+    nodes: int | None
+    tasks: int | None
+    tasks_per_node: int | None
+    cpus_per_task: int | None
+    gpus: int | None  # of the whole job
+    seconds: int | None
+
+    @property
+    def all_tasks(self) -> int | None:
+        """How many tasks SLURM gives the job."""
+        if self.tasks is not None:
+            return self.tasks
+        return (self.nodes or 1) * (self.tasks_per_node or 1)
+
+
+def size_of(script: BatchScript) -> Size:
+    """The counts of a script's directives."""
+    nodes = count(script.value("nodes"))
+    tasks, tasks_per_node = count(script.value("ntasks")), count(script.value("ntasks-per-node"))
+    size = Size(nodes, tasks, tasks_per_node, count(script.value("cpus-per-task")), None, None)
+    per_node = gpus_in(script.value("gpus-per-node"))
+    if per_node is None:
+        per_node = gpus_in(script.value("gres"), is_list=True)
+    per_task = gpus_in(script.value("gpus-per-task"))
+    gpus = gpus_in(script.value("gpus"))
+    if gpus is None and per_node is not None:
+        gpus = per_node * (nodes or 1)
+    if gpus is None and per_task is not None:
+        gpus = per_task * (size.all_tasks or 1)
+    seconds = slurm_seconds(script.value("time") or "")
+    return Size(nodes, tasks, tasks_per_node, size.cpus_per_task, gpus, seconds)
+
+
+def asks_gpus(script: BatchScript) -> bool:
+    """Whether a directive asks for GPUs."""
+    for name in GPU_OPTIONS:
+        number = gpus_in(script.value(name), is_list=name in ("gres", "tres-per-task"))
+        if number:
+            return True
+    return False
+
+
+def count(text: str | None) -> int | None:
+    """A number of nodes or tasks; of a range, as 2-4, the least."""
+    match = re.fullmatch(r"(\d{1,9})(?:-\d+)?", text or "")
+    return int(match[1]) if match else None
+
+
+def gpus_in(text: str | None, is_list: bool = False) -> int | None:
+    """How many GPUs a value asks for: 2, a100:2, and in a list of resources gpu:a100:2,nvme:1.
+
+    None where it asks for none, or not by a number.
+    """
+    if text is None:
+        return None
+    total: int | None = None
+    for part in text.split(","):
+        rest: str | None = part
+        if is_list:
+            match = _GPUS.fullmatch(part.strip())
+            if match is None:
+                continue
+            rest = match["rest"]
+        number = _last_number(rest)
+        if number is not None:
+            total = (total or 0) + number
+    return total
+
+
+def _last_number(text: str | None) -> int | None:
+    """The count in gpu:TYPE:COUNT, of what stands behind gpu; a type alone is one of it."""
+    if not text:
+        return 1
+    last = re.sub(r"\(.*", "", text).rpartition(":")[2]
+    if last.isdecimal() and len(last) < 7:
+        return int(last)
+    return 1 if re.fullmatch(r"[A-Za-z][\w.+-]*", last) else None
+
+
+def slurm_seconds(text: str) -> int | None:
+    """The seconds of a time limit in any of sbatch's forms.
+
+    Source: https://slurm.schedmd.com/sbatch.html#OPT_time
+    """
+    match = _TIME.fullmatch(text)
+    if match is None or len(text) > 20:
+        return None
+    days, *numbers = match.groups()
+    parts = [int(number) for number in numbers if number is not None]
+    if days is not None:  # days-hours, with minutes and seconds or without
+        hours, minutes, seconds = [*parts, 0, 0][:3]
+        return ((int(days) * 24 + hours) * 60 + minutes) * 60 + seconds
+    if len(parts) == 3:
+        return (parts[0] * 60 + parts[1]) * 60 + parts[2]
+    minutes, seconds = [*parts, 0][:2]
+    return minutes * 60 + seconds
+
+
+def memory_mb(text: str | None) -> int | None:
+    """The megabytes of --mem: 4000, 4G, 1T."""
+    match = re.fullmatch(r"(\d{1,12})([KMGT]?)B?", (text or "").upper())
+    if match is None:
+        return None
+    return int(int(match[1]) * {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2}[match[2]])
