@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hpcdl.job.names import job_name
 from hpcdl.job.sections import format_time
+from hpcdl.text import hpcdl_command
 
 _OPTION = re.compile(r"(?:--(?P<name>[\w-]+)|-(?P<letter>[A-Za-z]))=?(?P<value>.*)")
 _PYTHON = re.compile(
@@ -59,6 +60,8 @@ def advice(path: Path, text: str, shown: str) -> str:
     after = f" -- {shlex.join(args)}" if args else ""
     lines = [
         f"{shown} is a batch script, which sbatch takes as it is: sbatch {shlex.quote(shown)}",
+        f"what would go wrong in it: {hpcdl_command('check', shown)}; "
+        f"as a job file: {hpcdl_command('adopt', shown, '-o', f'{name}.yaml')}",
         "hpcdl writes the batch script itself. With hpcdl, the same job is",
         f"  hpcdl submit {shlex.quote(place)}{size}{after}",
         f"or, kept in a job file {os.path.join(os.path.dirname(shown), name)}.yaml:",
