@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.quantities import Gpus, as_number, gpus_of, gres_of, memory_gib, nodes_of
 from hpcdl.batchscript.model import Directive
+from hpcdl.batchscript.sizes import slurm_seconds
 from hpcdl.job import format_time
-from hpcdl.job.batchscript import slurm_seconds
 
 OPTIONS = (
     *("nodes", "ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "time"),

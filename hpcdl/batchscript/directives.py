@@ -84,6 +84,8 @@ def split_line(text: str) -> tuple[list[str], str]:
         word, place, quote = _word(text, place)
         if quote:
             return words, f"the quote {quote} is not closed"
+        if not word:
+            return words, ""  # "": sbatch reads no further in this line
         words.append(word)
 
 

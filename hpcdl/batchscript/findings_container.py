@@ -67,16 +67,25 @@ def _gpu_findings(script: BatchScript, contained: list[Program]) -> Iterator[Scr
 def _is_on_by_variable(script: BatchScript) -> bool:
     names = {assignment.name for assignment in script.assignments}
     names |= {name for command in script.commands for name, _ in command.env}
-    return bool(names & {f"{kind}_{what}" for kind in ("SINGULARITY", "APPTAINER")
-                         for what in ("NV", "NVCCLI", "ROCM")})
+    return bool(
+        names
+        & {
+            f"{kind}_{what}"
+            for kind in ("SINGULARITY", "APPTAINER")
+            for what in ("NV", "NVCCLI", "ROCM")
+        }
+    )
 
 
 def _wants_gpu(program: Program) -> bool:
     """Whether a container's program may use a GPU."""
     name = (program.words[0].text or "").rpartition("/")[2] if program.words else ""
     module = program.module.text if program.module else None
-    asks_version = bool(program.python) and not program.script and not program.module and any(
-        word.text in ("-V", "--version") for word in program.python_options
+    asks_version = (
+        bool(program.python)
+        and not program.script
+        and not program.module
+        and any(word.text in ("-V", "--version") for word in program.python_options)
     )
     return name not in _WITHOUT_GPU and module not in ("pip", "venv") and not asks_version
 
@@ -175,8 +184,12 @@ def _is_apart(script: BatchScript, program: Program) -> bool:
     container = program.container
     if container is None or container.has(*_APART) or _no_user_site(script, program, container):
         return True
-    return any((w.text or "").startswith("-") and set((w.text or "")[1:]) & set("sI")
-               and not (w.text or "").startswith("--") for w in program.python_options)
+    return any(
+        (w.text or "").startswith("-")
+        and set((w.text or "")[1:]) & set("sI")
+        and not (w.text or "").startswith("--")
+        for w in program.python_options
+    )
 
 
 def _no_user_site(script: BatchScript, program: Program, container: Container) -> bool:

@@ -66,7 +66,9 @@ def _gpus(script: BatchScript, size: Size) -> Iterator[ScriptFinding]:
         return
     nodes = size.nodes if re.fullmatch(r"\d+", script.value("nodes") or "") else None
     if total < per_node:
-        cause = f"--gpus={total} is for the whole job, and --{on_each} wants {per_node} on each node"
+        cause = (
+            f"--gpus={total} is for the whole job, and --{on_each} wants {per_node} on each node"
+        )
     elif nodes and total != nodes * per_node:
         cause = (
             f"--gpus={total} is for the whole job, and {_nodes(nodes)} with {per_node} GPUs on each "
@@ -98,9 +100,14 @@ def _gpus_per_task(script: BatchScript, size: Size) -> Iterator[ScriptFinding]:
 
 
 def _times(script: BatchScript) -> Iterator[ScriptFinding]:
-    least, most = slurm_seconds(script.value("time-min") or ""), slurm_seconds(script.value("time") or "")
+    least, most = (
+        slurm_seconds(script.value("time-min") or ""),
+        slurm_seconds(script.value("time") or ""),
+    )
     if least is not None and most and least > most:
-        cause = f"--time-min={script.value('time-min')} is longer than --time={script.value('time')}"
+        cause = (
+            f"--time-min={script.value('time-min')} is longer than --time={script.value('time')}"
+        )
         fix = f"#SBATCH --time={script.value('time-min')} --time-min={script.value('time')}"
         yield _pair(script, ("time", "time-min"), cause, fix)
 
@@ -127,5 +134,3 @@ def _remove(script: BatchScript, *names: str) -> str:
 
 def _nodes(number: int) -> str:
     return "1 node" if number == 1 else f"{number} nodes"
-
-

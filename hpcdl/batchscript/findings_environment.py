@@ -82,12 +82,19 @@ def _missing(script: BatchScript, names: set[str]) -> list[str]:
 
 def _steps(script: BatchScript, export: Directive, value: str) -> Iterator[ScriptFinding]:
     """srun hands on what sbatch was told: a module that was loaded does not reach the step."""
-    touched = {command.words[1].raw.partition("=")[0] for command in script.commands
-               if command.name in ("unset", "export") and len(command.words) > 1}
+    touched = {
+        command.words[1].raw.partition("=")[0]
+        for command in script.commands
+        if command.name in ("unset", "export") and len(command.words) > 1
+    }
     if touched & {"SLURM_EXPORT_ENV", "SRUN_EXPORT_ENV"}:
         return
-    loads = [c.line for c in script.commands if c.name in ("module", "ml", "conda", "source")
-             and any(w.text in ("load", "activate", "add") for w in c.words)]
+    loads = [
+        c.line
+        for c in script.commands
+        if c.name in ("module", "ml", "conda", "source")
+        and any(w.text in ("load", "activate", "add") for w in c.words)
+    ]
     for program in script.programs:
         for launcher in program.launchers:
             is_late = any(line < launcher.command.line for line in loads)

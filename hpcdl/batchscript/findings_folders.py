@@ -37,10 +37,14 @@ def _output(
     folder = value.rpartition("/")[0]
     if _VARIABLE.search(value):
         plain = _VARIABLE.split(value)[0] + "..."
-        cause = f"no shell reads an #SBATCH line: SLURM looks for the folder {_shown(folder or value)}"
+        cause = (
+            f"no shell reads an #SBATCH line: SLURM looks for the folder {_shown(folder or value)}"
+        )
         if not folder:
             return None  # a file with a dollar in its name
-        fix = f"write the path, or what SLURM knows (%u, %x, %j): #SBATCH --{directive.name}={plain}"
+        fix = (
+            f"write the path, or what SLURM knows (%u, %x, %j): #SBATCH --{directive.name}={plain}"
+        )
         return ScriptFinding("output-folder", directive.line, cause, fix, blocks=True)
     if not folder:
         return None
@@ -53,16 +57,28 @@ def _output(
         if is_whole or not _is_of_each_job(folder):
             return None
         cause = f"SLURM makes no folders, and none is named {_shown(folder)} before the job has a number"
-        name = value.replace("/", "-") if not known else f"{known}/{value[len(known) + 1:].replace('/', '-')}"
+        name = (
+            value.replace("/", "-")
+            if not known
+            else f"{known}/{value[len(known) + 1 :].replace('/', '-')}"
+        )
         return ScriptFinding(
-            "output-folder", directive.line, cause, f"#SBATCH --{directive.name}={name}", blocks=True
+            "output-folder",
+            directive.line,
+            cause,
+            f"#SBATCH --{directive.name}={name}",
+            blocks=True,
         )
     cause = (
         f"SLURM opens the {directive.name} before the script's first command, and makes no folders: "
         f"there is no {_shown(str(known or folder))}"
     )
     return ScriptFinding(
-        "output-folder", directive.line, cause, f"before sbatch: mkdir -p {_shown(known)}", blocks=True
+        "output-folder",
+        directive.line,
+        cause,
+        f"before sbatch: mkdir -p {_shown(known)}",
+        blocks=True,
     )
 
 
@@ -141,12 +157,23 @@ def _is_made(folder: str, before: tuple[Command, ...]) -> bool:
         for word in (*command.words[1:], *targets):
             text = word.text if word.text is not None else word.raw.strip("\"'")
             text = text.partition("=")[2] or text
-            if text and os.path.isabs(text) and (
-                f"{os.path.normpath(text)}/".startswith(f"{path}/")
-                or (path.startswith(f"{os.path.normpath(text)}/") and command.name != "cd")
+            if (
+                text
+                and os.path.isabs(text)
+                and (
+                    f"{os.path.normpath(text)}/".startswith(f"{path}/")
+                    or (path.startswith(f"{os.path.normpath(text)}/") and command.name != "cd")
+                )
             ):
                 return True
-            if word.text is None and command.name in ("mkdir", "tar", "unzip", "cp", "rsync", "git"):
+            if word.text is None and command.name in (
+                "mkdir",
+                "tar",
+                "unzip",
+                "cp",
+                "rsync",
+                "git",
+            ):
                 return True
     return False
 

@@ -14,7 +14,9 @@ from hpcdl.text import cut, one_line
 
 # Words of other systems, and what people call SLURM's options
 _MEANT = {
-    **dict.fromkeys(("walltime", "wall-time", "timelimit", "time-limit", "wall", "runtime"), "time"),
+    **dict.fromkeys(
+        ("walltime", "wall-time", "timelimit", "time-limit", "wall", "runtime"), "time"
+    ),
     **dict.fromkeys(("ncpus", "cpus", "cores", "threads", "ppn", "ncores"), "cpus-per-task"),
     **dict.fromkeys(("queue", "q"), "partition"),
     **dict.fromkeys(("project", "group"), "account"),
@@ -182,7 +184,11 @@ def _wrong_value(name: str, value: str) -> tuple[str, str] | None:
         # also 1,3,5 and 2-8:2, which newer releases take
         match = re.fullmatch(r"\d+[kKmM]?(?:-\d+[kKmM]?)?(?:[,:].*)?", value)
         return None if match else ("a number, or the least and the most", "1")
-    if name in _MEMORY and memory_mb(value) is None and not re.fullmatch(r"\d+[KMGTkmgt]?[bB]?", value):
+    if (
+        name in _MEMORY
+        and memory_mb(value) is None
+        and not re.fullmatch(r"\d+[KMGTkmgt]?[bB]?", value)
+    ):
         return "a number with K, M, G or T", "16G"
     if name == "gres" and re.match(r"gpus?=|gpus:", value):
         return "gpu:COUNT or gpu:TYPE:COUNT", "gpu:" + re.sub(r"^gpus?[=:]", "", value)
@@ -207,8 +213,10 @@ def _late(script: BatchScript) -> Iterator[ScriptFinding]:
     for directive in script.ignored:
         lines.setdefault(directive.line, []).append(directive)
     for number, directives in lines.items():
-        if all(d.is_option and script.value(d.name) == d.value and script.directive(d.name)
-               for d in directives):
+        if all(
+            d.is_option and script.value(d.name) == d.value and script.directive(d.name)
+            for d in directives
+        ):
             continue  # it says again what stands above
         first = next((c.line for c in script.commands if c.line < number), None)
         above = f"above line {first}" if first else "above the first command"

@@ -53,7 +53,18 @@ def _is_prepared(script: BatchScript) -> bool:
 
 def _starts_others(script: BatchScript) -> bool:
     """Whether programs that we cannot read may do the long work."""
-    own = ("srun", "mpirun", "mpiexec", "torchrun", "accelerate", "bash", "sh", "source", ".", "eval")
+    own = (
+        "srun",
+        "mpirun",
+        "mpiexec",
+        "torchrun",
+        "accelerate",
+        "bash",
+        "sh",
+        "source",
+        ".",
+        "eval",
+    )
     for program in script.programs:
         name = (program.words[0].text or "") if program.words else ""
         if program.python is None and program.launchers:

@@ -66,10 +66,14 @@ def _translated(kind: str, directive: str) -> list[str]:
         hosts = re.search(r"span\[hosts=(\d+)\]", value)
         per_host = re.search(r"span\[ptile=(\d+)\]", value)
         if hosts or per_host:
-            return [
-                _sbatch("nodes", hosts[1]) if hosts else _sbatch("ntasks-per-node", per_host[1])
-                for hosts, per_host in [(hosts, per_host)]
-            ] if hosts or not per_host else [_sbatch("ntasks-per-node", per_host[1])]
+            return (
+                [
+                    _sbatch("nodes", hosts[1]) if hosts else _sbatch("ntasks-per-node", per_host[1])
+                    for hosts, per_host in [(hosts, per_host)]
+                ]
+                if hosts or not per_host
+                else [_sbatch("ntasks-per-node", per_host[1])]
+            )
     if letter == "l":
         words = [word for part in value.split(",") for word in _resource(part.strip())]
         return words or ["(nothing like it: see the site's pages)"]
@@ -85,8 +89,9 @@ def _translated(kind: str, directive: str) -> list[str]:
 def _resource(text: str) -> list[str]:
     """SLURM's directives for walltime=…, select=…, nodes=…, mem=…"""
     words = []
-    for number, part in enumerate(re.split(r"[:+]", text) if "select" in text or "nodes" in text
-                                  else [text]):
+    for number, part in enumerate(
+        re.split(r"[:+]", text) if "select" in text or "nodes" in text else [text]
+    ):
         name, _, value = part.partition("=")
         if number == 0 and name in ("select", "nodes"):
             words.append(_sbatch("nodes", value))
@@ -96,8 +101,14 @@ def _resource(text: str) -> list[str]:
             option = "mem" if name in ("mem", "vmem") else "mem-per-cpu"
             words.append(_sbatch(option, value.upper().rstrip("B")))
         elif name in _CHUNK or name in ("ppn", "gpus"):
-            words.append(_sbatch({"ppn": "ntasks-per-node", "gpus": "gpus-per-node"}.get(
-                name, _CHUNK.get(name, "")), value))
+            words.append(
+                _sbatch(
+                    {"ppn": "ntasks-per-node", "gpus": "gpus-per-node"}.get(
+                        name, _CHUNK.get(name, "")
+                    ),
+                    value,
+                )
+            )
     return words
 
 

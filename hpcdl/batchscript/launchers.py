@@ -11,9 +11,16 @@ from hpcdl.batchscript.sbatchtable import LETTERS, OPTIONS, long_name
 
 SRUN_LETTERS = {
     **LETTERS,
-    **{"E": "preserve-env", "I": "immediate", "K": "kill-on-bad-exit", "l": "label"},
-    **{"r": "relative", "T": "threads", "u": "unbuffered", "X": "disable-status"},
-    **{"Z": "no-allocate", "W": "wait"},
+    "E": "preserve-env",
+    "I": "immediate",
+    "K": "kill-on-bad-exit",
+    "l": "label",
+    "r": "relative",
+    "T": "threads",
+    "u": "unbuffered",
+    "X": "disable-status",
+    "Z": "no-allocate",
+    "W": "wait",
 }
 SRUN_VALUES = frozenset(
     [
@@ -33,9 +40,22 @@ MPI_VALUES = frozenset(
     ]
 )
 CONTAINER_LETTERS = {
-    **{"B": "bind", "c": "contain", "C": "containall", "e": "cleanenv", "f": "fakeroot"},
-    **{"H": "home", "i": "ipc", "n": "net", "o": "overlay", "p": "pid", "S": "scratch"},
-    **{"u": "userns", "W": "workdir", "w": "writable", "s": "shell", "a": "app"},
+    "B": "bind",
+    "c": "contain",
+    "C": "containall",
+    "e": "cleanenv",
+    "f": "fakeroot",
+    "H": "home",
+    "i": "ipc",
+    "n": "net",
+    "o": "overlay",
+    "p": "pid",
+    "S": "scratch",
+    "u": "userns",
+    "W": "workdir",
+    "w": "writable",
+    "s": "shell",
+    "a": "app",
 }
 CONTAINER_VALUES = frozenset(
     [

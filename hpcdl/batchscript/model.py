@@ -14,7 +14,9 @@ class Directive:
     value: str | None
     line: int
     text: str  # the option as it is written: -t 10, --time=10
-    is_option: bool = True  # False: a word that belongs to no option, such as the b of --export=a, b
+    is_option: bool = (
+        True  # False: a word that belongs to no option, such as the b of --export=a, b
+    )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 LARGEST = 1_000_000  # bytes of a program that is read
 _SAVES = re.compile(
-    r"(?<!gradient_)check_?point|ckpt|BackupAndRestore|resume|restore(?!_best)|snapshot", re.IGNORECASE
+    r"(?<!gradient_)check_?point|ckpt|BackupAndRestore|resume|restore(?!_best)|snapshot",
+    re.IGNORECASE,
 )
 _SAVE_CALLS = ("save", "save_weights", "save_model", "savez", "dump", "save_pretrained")
 # Libraries whose training saves its state by itself

@@ -64,9 +64,7 @@ def read_script(
         ) from None
 
 
-def _read(
-    path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
-) -> BatchScript:
+def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]) -> BatchScript:
     root = parse(text)
     unread = unread_lines(root)
     complaint = bash_complaint(text) if unread else None

@@ -201,9 +201,7 @@ class Walk:
         *operator, target = node.children
         for child in node.children:
             self._substitutions(child, _Place())
-        return Redirect(
-            "".join(text_of(part) for part in operator), word_of(target, self.values)
-        )
+        return Redirect("".join(text_of(part) for part in operator), word_of(target, self.values))
 
     def _add_words(self, nodes: list[Node]) -> None:
         """Words behind <<EOF belong to the command before it."""

@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+from hpcdl.job.names import job_name
 from hpcdl.text import hpcdl_command
 
 LARGEST_JOB = 1_000_000  # bytes; a job file has a few hundred
@@ -47,9 +48,7 @@ def about_file(path: Path, head: bytes, shown: str) -> str | None:
     if first.startswith("#!") and "python" in first:
         return f"{shown} is a Python script; its name must end in .py: mv {shown} {shown}.py"
     if is_shell_script(path.name, text):
-        from hpcdl.job.batchscript import advice  # a job file does without
-
-        return advice(path, text, shown)
+        return _about_batch_script(path, shown)
     if path.name in _OF_RUNS and (path.parent / "job.yaml").exists():
         job = os.path.join(os.path.dirname(shown), "job.yaml")
         return f"{shown} is a file of a run; that run's job file is {job}"
@@ -79,6 +78,17 @@ def about_folder(path: Path, shown: str, ships: bool = False) -> str:
     if ships:
         copy = f" (for the shipped job of that name: hpcdl jobs copy {shown})"
     return f"{shown} is a folder; expected a job file or a script{close}{copy}"
+
+
+def _about_batch_script(path: Path, shown: str) -> str:
+    """What to do with a batch script: look at it, make a job file of it, or send it as it is."""
+    job = os.path.join(os.path.dirname(shown), f"{job_name(path.stem)}.yaml")
+    return (
+        f"{shown} is a batch script, not a job file: "
+        f"{hpcdl_command('check', shown)} looks at it as it is, "
+        f"{hpcdl_command('adopt', shown, '-o', job)} writes the job file that does the same, "
+        f"and sbatch {shlex.quote(shown)} sends it"
+    )
 
 
 def is_shell_script(name: str, text: str) -> bool:

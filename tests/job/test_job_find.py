@@ -9,20 +9,9 @@ import pytest
 
 from hpcdl.errors import JobError, UserError
 from hpcdl.job import find_job, load_job
-from hpcdl.job.batchscript import slurm_seconds
 from hpcdl.job.names import NAME, job_name
 
 SCRIPT = "import sys\nprint(sys.argv)\n"
-BATCH = """#!/bin/bash
-#SBATCH --job-name=mnist
-#SBATCH --gres=gpu:a100:2
-#SBATCH -t 15:00
-#SBATCH --output=out.txt
-module load singularity
-# python old.py
-srun singularity exec --nv tf.sif python3 -u MNIST.py \\
-    --epochs 5 "a b" > log.txt
-"""
 
 
 @pytest.fixture
@@ -187,78 +176,16 @@ def test_arguments_of_job_file_refused(folder):
 
 
 @pytest.mark.cases("F15")
-def test_batch_script_is_translated_to_job(folder):
-    """What is printed as a job file is one."""
-    (folder / "MNIST.slurm").write_text(BATCH)
-    (folder / "MNIST.py").write_text(SCRIPT)
+def test_batch_script_is_shown_its_commands(folder):
+    """Which commands take it as it is; tests/adopt runs them."""
+    (folder / "my job.slurm").write_text("#!/bin/bash\n#SBATCH --gpus=1\npython a.py\n")
 
     with pytest.raises(UserError) as caught:
-        load_job("MNIST.slurm")
+        load_job("my job.slurm")
 
     text = str(caught.value)
-    assert "sbatch MNIST.slurm" in text
-    assert "hpcdl submit MNIST.py --gpus 2 --time 00:15:00 -- --epochs 5 'a b'" in text
-    (folder / "mnist.yaml").write_text(text.partition(".yaml:\n")[2])
-    job = load_job("mnist.yaml")
-    assert (job.name, job.args, job.resources.gpus) == ("mnist", ["--epochs", "5", "a b"], 2)
-
-
-@pytest.mark.cases("F15")
-@pytest.mark.parametrize(
-    ("text", "command"),
-    [
-        (
-            "#SBATCH -t15\n#SBATCH -G 2\npython $HOME/a.py --epochs $N\n",
-            "hpcdl submit a.py --gpus 2 --time 00:15:00\n",
-        ),
-        (
-            "#SBATCH --time 1-0 # a day\npython3.9 'my/a.py' 3 | tee log\n",
-            "hpcdl submit my/a.py --time 1-00:00:00 -- 3\n",
-        ),
-        (
-            "#SBATCH -J a --time=4:00:00 --gres gpu:2\n#SBATCH -A nct00 -o a.out --mem=8G\npython a.py\n",
-            "hpcdl submit a.py --gpus 2 --time 04:00:00\n",
-        ),
-        (
-            "#SBATCH -A nct00 -o a.out\n#SBATCH --mem 8G\npython a.py\n",
-            "# not taken over: account, mem; ",
-        ),
-        ("#SBATCH --gpus=1\npython a.py\n#SBATCH --gpus=3\n", "hpcdl submit a.py --gpus 1\n"),
-        ("#!/bin/sh\n./train\n", "hpcdl submit SCRIPT.py\n"),
-        (
-            "#SBATCH --gpus-per-node=a100:4\n# python b.py\npython a.py  # the model\n",
-            "hpcdl submit a.py --gpus 4\n",
-        ),
-        (
-            "##SBATCH --gpus=3\n#SBATCH --gres=gpu\npython a.py && python b.py\n",
-            "hpcdl submit a.py\n",
-        ),
-    ],
-)
-def test_batch_scripts_are_read(folder, text, command):
-    (folder / "job.sh").write_text(text)
-
-    with pytest.raises(UserError) as caught:
-        load_job("job.sh")
-
-    assert command in str(caught.value)
-
-
-@pytest.mark.cases("F15")
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90", 5400),
-        ("15:00", 900),
-        ("02:00:00", 7200),
-        ("1-12", 129600),
-        ("2-00:30", 174600),
-        ("1-0:0:1", 86401),
-        ("x", None),
-    ],
-)
-def test_times_are_read_like_sbatch(text, seconds):
-    assert slurm_seconds(text) == seconds
+    assert "hpcdl check 'my job.slurm'" in text
+    assert "hpcdl adopt 'my job.slurm' -o my-job.yaml" in text
 
 
 @pytest.mark.cases("F15")
