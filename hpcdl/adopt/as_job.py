@@ -118,6 +118,12 @@ def cluster_of(
     )
 
 
+def without_limits(cluster: Cluster, job: Job) -> Cluster:
+    """The cluster with nodes as large as a job asks for: SLURM tells what there is."""
+    node = Node(cpus=job.resources.cpus or 1, gpus=job.resources.gpus)
+    return replace(cluster, node=node, partitions={}, qos_choices={}, max_time=None)
+
+
 def _without_profile(adopted: Adopted, job: Job) -> Cluster:
     """What the script alone says of its cluster."""
     where = f"{adopted.script.shown}:1"

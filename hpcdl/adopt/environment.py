@@ -12,6 +12,7 @@ from hpcdl.batchscript.model import Assignment, Command, Word
 _FOR_IMAGES = re.compile(r"(?:SINGULARITYENV|APPTAINERENV)_(\w+)")
 _BINDS = re.compile(r"(?:SINGULARITY|APPTAINER)_BIND(?:PATH)?")
 _OF_RUNTIMES = re.compile(r"(?:SINGULARITY|APPTAINER)_\w+")
+_MODULE = re.compile(r"\w[\w.+/@:=-]*")
 _OWN = {
     "CUDA_VISIBLE_DEVICES": "hpcdl sets it to the GPUs that SLURM gives",
     "ROCR_VISIBLE_DEVICES": "hpcdl sets it to the GPUs that SLURM gives",
@@ -33,7 +34,9 @@ def add_modules(draft: Draft) -> None:
             _leave(draft, command, _AT_RUN_TIME, "cluster: {modules: [NAME, ...]}")
             continue
         verb, names = _verb_and_names(command.name, texts)
-        if verb in ("load", "add") and names:
+        if not all(_MODULE.fullmatch(name) for name in names):
+            _leave(draft, command, "is no module's name", "cluster: {modules: [NAME, ...]}")
+        elif verb in ("load", "add") and names:
             draft.add("cluster.modules", names, command.line)
         elif verb not in ("purge", "list", "avail", "spider"):
             why = "a job loads modules after a purge, and does nothing else with them"

@@ -15,6 +15,7 @@ from hpcdl.yamlfile.reader import Located
 from hpcdl.yamlfile.walker import Walker
 
 _PLACEHOLDER = re.compile(r"<.*>|\[.*\]|(?i:.*\byour[_ -]?(account|group|project|name)\b.*|xxx+)")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:@+/-]*")
 _LOG = "the log is logs/1.log in the run's folder"
 _LOG_FIX = "hpcdl logs RUN shows it"
 # Options that say nothing of a job's own, each with the reason
@@ -86,6 +87,8 @@ def _add_cluster_key(draft: Draft, directive: Directive) -> None:
     if not value or _PLACEHOLDER.fullmatch(value):
         fix = f"write your own: cluster: {{{directive.name}: ...}}, or keep it with hpcdl init"
         draft.leave_option(directive, "is a placeholder", fix)
+    elif not _WORD.fullmatch(value) or (directive.name == "clusters" and "," in value):
+        draft.leave_option(directive, f"is not one plain word, as a job's {directive.name} is")
     else:
         draft.put(f"cluster.{directive.name}", value, directive.line)
 

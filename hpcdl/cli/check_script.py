@@ -116,36 +116,75 @@ def _checked(
     adopted: Adopted, in_memory: InMemory | None, settings: options.JobSettings
 ) -> tuple[Report, list[_Row], str]:
     """The report with the script's own findings first, its rows, and the cluster's name."""
-    from hpcdl.adopt.as_job import cluster_of
-    from hpcdl.cluster import fitting_cluster, named_cluster
-    from hpcdl.errors import JobError
-    from hpcdl.preflight import Report, Subject
+    from hpcdl.preflight import Report
 
-    script = adopted.script
-    if in_memory is None:
-        own = _own_rows(script, None)
-        return Report([], [], [], [], 0.0), own, "this cluster"
-    profile = named_cluster(settings.cluster) or fitting_cluster()
-    cluster = cluster_of(adopted, in_memory.job, profile, settings.sets)
-    problems = list(in_memory.problems)
-    subject: Subject | None = None
     report = Report([], [], [], [], 0.0)
-    try:
-        subject = Subject(_submission(adopted, in_memory, cluster), cluster)
-    except JobError as error:
-        problems += error.problems
+    if in_memory is None:
+        rows = _own_rows(adopted.script, None)
+        return replace(report, findings=_pairs(rows)), rows, "this cluster"
+    problems = list(in_memory.problems)
+    cluster = _cluster(adopted, in_memory, settings, problems)
+    subject = _subject(adopted, in_memory, cluster, problems)
     if subject is not None:
         from hpcdl.preflight.batch_script import check_batch_script
 
         _say_slow(subject, in_memory)
-        report = check_batch_script(subject, _reasons(adopted, in_memory, problems))
-    rows = [*_own_rows(script, subject), *_rows_of_problems(problems)]
-    rows += _rows(report, adopted, cluster)
+        report = check_batch_script(subject, _reasons(adopted, in_memory))
+    found = _rows(report, adopted, cluster)
+    told = {(row.check, row.place) for row in found}
+    rows = _own_rows(adopted.script, subject)
+    rows += [row for row in _rows_of_problems(problems) if (row.check, row.place) not in told]
+    rows += found
     names = {row.check for row in rows}
     passed = [name for name in report.passed if name not in names]
-    findings = [(row.check, row.finding) for row in rows]
-    report = replace(report, findings=findings, passed=passed)
-    return report, rows, cluster.name
+    return replace(report, findings=_pairs(rows), passed=passed), rows, cluster.name
+
+
+def _pairs(rows: list[_Row]) -> list[tuple[str, Finding]]:
+    return [(row.check, row.finding) for row in rows]
+
+
+def _cluster(
+    adopted: Adopted, in_memory: InMemory, settings: options.JobSettings, problems: list[Problem]
+) -> Cluster:
+    """The cluster, without those values of the script that a profile cannot have.
+
+    Raises:
+        ClusterError: the profile itself is wrong.
+        UserError: there is no such profile.
+    """
+    from hpcdl.adopt.as_job import cluster_of
+    from hpcdl.cluster import fitting_cluster, named_cluster
+    from hpcdl.errors import ClusterError
+
+    profile = named_cluster(settings.cluster) or fitting_cluster()
+    job = in_memory.job
+    try:
+        return cluster_of(adopted, job, profile, settings.sets)
+    except ClusterError as error:
+        own = [item for item in error.problems if item.where.startswith(f"{job.source}:")]
+        if len(own) < len(error.problems):
+            raise
+    problems += own
+    refused = {item.key.partition(".")[0].partition("[")[0] for item in own}
+    kept = {key: item for key, item in job.cluster.items() if key not in refused}
+    return cluster_of(adopted, replace(job, cluster=kept), profile, settings.sets)
+
+
+def _subject(
+    adopted: Adopted, in_memory: InMemory, cluster: Cluster, problems: list[Problem]
+) -> Subject | None:
+    """What is checked. Of what the profile refuses, SLURM is asked all the same."""
+    from hpcdl.adopt.as_job import without_limits
+    from hpcdl.errors import JobError
+    from hpcdl.preflight import Subject
+
+    for site in (cluster, without_limits(cluster, in_memory.job)):
+        try:
+            return Subject(_submission(adopted, in_memory, site), site)
+        except JobError as error:
+            problems += error.problems
+    return None
 
 
 def _submission(adopted: Adopted, in_memory: InMemory, cluster: Cluster) -> Any:
@@ -164,7 +203,7 @@ def _say_slow(subject: Subject, in_memory: InMemory) -> None:
         options.say(f"looking into {container.image}, once: some seconds")
 
 
-def _reasons(adopted: Adopted, in_memory: InMemory, problems: list[Problem]) -> dict[str, str]:
+def _reasons(adopted: Adopted, in_memory: InMemory) -> dict[str, str]:
     """Why checks are not made, by their names."""
     reasons = {}
     if not in_memory.has_script:
@@ -215,9 +254,8 @@ def _rows_of_problems(problems: list[Problem]) -> list[_Row]:
         cause, _, fix = problem.message.partition(": ")
         if problem.key.startswith("resources."):
             cause = f"{problem.key} {cause}"
-        finding = Finding(
-            _in_words(cause), _in_words(fix) or "correct that line", "job", problem.key
-        )
+        otherwise = "ask for less" if key == "resources" else "correct that line"
+        finding = Finding(_in_words(cause), _in_words(fix) or otherwise, "job", problem.key)
         rows.append(_Row(check, finding, problem.where))
     return rows
 
