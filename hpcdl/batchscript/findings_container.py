@@ -1,4 +1,4 @@
-"""What is wrong with a container's command: --nv and GPUs, docker:// in a job, a home in its way."""
+"""What is wrong with a container's command: --nv and GPUs, docker:// in a job, ~/.local."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _with_nv(script: BatchScript, program: Program) -> str:
 
 
 def _may_have_gpus(script: BatchScript) -> bool:
-    """Whether the job may get GPUs in a way of the site's: by its partition, or with whole nodes."""
+    """Whether the job may get GPUs in a way of the site's: by partition, or with whole nodes."""
     names = ("partition", "constraint", "qos", "nodelist", "reservation", "clusters")
     if script.components > 1 or script.directive("exclusive"):
         return True
@@ -133,8 +133,8 @@ def _address(program: Program) -> Iterator[ScriptFinding]:
         yield ScriptFinding(
             "docker-at-run-time",
             program.command.line,
-            f"the job fetches {cut(one_line(text))} while its nodes are waiting, at each start; most "
-            "compute nodes reach no registry",
+            f"the job fetches {cut(one_line(text))} while its nodes are waiting, at each start; "
+            "most compute nodes reach no registry",
             f"once, on the login node: {tool} pull {file} {cut(one_line(text))}; here: {file}",
         )
 
@@ -149,8 +149,8 @@ def _home(
             yield ScriptFinding(
                 "shadowing-home",
                 program.command.line,
-                "it installs into ~/.local of your home, which every container then takes before its "
-                "own packages",
+                "it installs into ~/.local of your home, which every container then takes before "
+                "its own packages",
                 "put packages beside the image: pip install --target FOLDER, and "
                 "export PYTHONPATH=FOLDER; or build an image that has them",
             )

@@ -1,4 +1,4 @@
-"""Directives that contradict each other: only pairs that sbatch refuses, or that cannot both hold."""
+"""Directives that contradict each other: what sbatch refuses, or what cannot all hold."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def _tasks(script: BatchScript, size: Size) -> Iterator[ScriptFinding]:
             f"{tasks} tasks do not fit on {_nodes(nodes)} with {per_node} tasks on each: "
             f"{nodes} x {per_node} = {nodes * per_node}"
         )
-        fix = f"#SBATCH --ntasks-per-node={-(-tasks // nodes)}, or: #SBATCH --ntasks={nodes * per_node}"
+        fix = f"#SBATCH --ntasks-per-node={-(-tasks // nodes)}"
+        fix += f", or: #SBATCH --ntasks={nodes * per_node}"
         yield _pair(script, ("nodes", "ntasks", "ntasks-per-node"), cause, fix)
     elif tasks < nodes:
         cause = f"{tasks} of {nodes} nodes is all that {tasks} tasks use; SLURM gives no more"
@@ -71,8 +72,8 @@ def _gpus(script: BatchScript, size: Size) -> Iterator[ScriptFinding]:
         )
     elif nodes and total != nodes * per_node:
         cause = (
-            f"--gpus={total} is for the whole job, and {_nodes(nodes)} with {per_node} GPUs on each "
-            f"make {nodes * per_node}"
+            f"--gpus={total} is for the whole job, and {_nodes(nodes)} with {per_node} GPUs on "
+            f"each make {nodes * per_node}"
         )
     else:
         return

@@ -56,12 +56,12 @@ def _export(script: BatchScript, export: Directive, value: str) -> Iterator[Scri
     missing = _missing(script, names)
     if missing:
         shown = ", ".join(f"${name}" for name in missing[:5])
-        also = ",".join(f"{name}=VALUE" for name in missing[:5])
-        is_none = value.upper() in ("NONE", "NIL")
+        items = [] if value.upper() in ("NONE", "NIL") else items
+        brought = ",".join([*items, *(f"{name}=VALUE" for name in missing[:5])])
         yield _lost(
             export,
             f"the script uses {shown}, which --export={_shown(value)} does not bring",
-            f"lines of the script that set them, or: #SBATCH --export={also if is_none else _shown(f'{value},{also}')}",
+            f"lines of the script that set them, or: #SBATCH --export={_shown(brought)}",
         )
     yield from _steps(script, export, value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hpcdl.batchscript.surroundings import Surroundings
 from hpcdl.text import cut, one_line
 
 _OF_A_NODE = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108 - looked for, not used
+_MAKERS = ("mkdir", "tar", "unzip", "cp", "rsync", "git")
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
 
 
@@ -33,53 +35,36 @@ def _output(
     script: BatchScript, directive: Directive, around: Surroundings
 ) -> ScriptFinding | None:
     """A folder that is not there when SLURM opens the output."""
-    value = directive.value or ""
+    name, value = directive.name, directive.value or ""
     folder = value.rpartition("/")[0]
-    if _VARIABLE.search(value):
-        plain = _VARIABLE.split(value)[0] + "..."
-        cause = (
-            f"no shell reads an #SBATCH line: SLURM looks for the folder {_shown(folder or value)}"
-        )
-        if not folder:
-            return None  # a file with a dollar in its name
-        fix = (
-            f"write the path, or what SLURM knows (%u, %x, %j): #SBATCH --{directive.name}={plain}"
-        )
-        return ScriptFinding("output-folder", directive.line, cause, fix, blocks=True)
     if not folder:
         return None
+    if _VARIABLE.search(value):
+        return ScriptFinding(
+            "output-folder",
+            directive.line,
+            f"no shell reads an #SBATCH line: SLURM looks for a folder {_shown(folder)}",
+            f"write the path, with %u, %x and %j, which SLURM knows: "
+            f"#SBATCH --{name}={_VARIABLE.split(value)[0]}...",
+            blocks=True,
+        )
     known, is_whole = _known_part(folder, script)
     start = start_folder(script, around.folder)
     if not os.path.isabs(known) and start is None:
         return None
-    path = (start or Path()) / known
-    if not _is_missing(path):
-        if is_whole or not _is_of_each_job(folder):
-            return None
-        cause = f"SLURM makes no folders, and none is named {_shown(folder)} before the job has a number"
-        name = (
-            value.replace("/", "-")
-            if not known
-            else f"{known}/{value[len(known) + 1 :].replace('/', '-')}"
+    if _is_missing((start or Path()) / known):
+        cause = (
+            f"SLURM opens the {name} before the script's first command, and makes no folders: "
+            f"there is no {_shown(known)}"
         )
-        return ScriptFinding(
-            "output-folder",
-            directive.line,
-            cause,
-            f"#SBATCH --{directive.name}={name}",
-            blocks=True,
-        )
-    cause = (
-        f"SLURM opens the {directive.name} before the script's first command, and makes no folders: "
-        f"there is no {_shown(str(known or folder))}"
-    )
-    return ScriptFinding(
-        "output-folder",
-        directive.line,
-        cause,
-        f"before sbatch: mkdir -p {_shown(known)}",
-        blocks=True,
-    )
+        fix = f"before sbatch: mkdir -p {shlex.quote(_shown(known))}"
+    elif not is_whole and _is_of_each_job(folder):
+        cause = f"SLURM makes no folders, and {_shown(folder)} has a job's number, not known before"
+        begin = f"{known}/" if known else ""
+        fix = f"#SBATCH --{name}={begin}{value[len(begin) :].replace('/', '-')}"
+    else:
+        return None
+    return ScriptFinding("output-folder", directive.line, cause, fix, blocks=True)
 
 
 def _known_part(folder: str, script: BatchScript) -> tuple[str, bool]:
@@ -118,14 +103,14 @@ def _login(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]
     """A folder that the job's node does not have: another machine's /tmp."""
     chdir = script.directive("chdir")
     if chdir is not None and chdir.value and _is_of_login(chdir.value, around):
-        yield _login_finding(chdir.line, chdir.value, f"#SBATCH --chdir={_shared()}")
+        yield _login_finding(chdir.line, chdir.value, "leave the line out")
     for number, command in enumerate(script.commands):
         if command.name not in ("cd", "pushd") or command.substituted:
             continue
         target = command.words[-1].text if len(command.words) == 2 else None
         before = script.commands[:number]
         if target and _is_of_login(target, around) and not _is_made(target, before):
-            yield _login_finding(command.line, target, f"cd {_shared()}")
+            yield _login_finding(command.line, target, 'cd "$SLURM_SUBMIT_DIR"')
 
 
 def _login_finding(line: int, folder: str, fix: str) -> ScriptFinding:
@@ -135,10 +120,6 @@ def _login_finding(line: int, folder: str, fix: str) -> ScriptFinding:
         f"{_shown(folder)} is on the login node's own disk: the compute node has no such folder",
         f"a folder of the shared file system: {fix}",
     )
-
-
-def _shared() -> str:
-    return '"$SLURM_SUBMIT_DIR"'
 
 
 def _is_of_login(folder: str, around: Surroundings) -> bool:
@@ -155,25 +136,13 @@ def _is_made(folder: str, before: tuple[Command, ...]) -> bool:
     for command in before:
         targets = [redirect.target for redirect in command.redirects]
         for word in (*command.words[1:], *targets):
+            if word.text is None and command.name in _MAKERS:
+                return True  # it may be this one
             text = word.text if word.text is not None else word.raw.strip("\"'")
-            text = text.partition("=")[2] or text
-            if (
-                text
-                and os.path.isabs(text)
-                and (
-                    f"{os.path.normpath(text)}/".startswith(f"{path}/")
-                    or (path.startswith(f"{os.path.normpath(text)}/") and command.name != "cd")
-                )
-            ):
-                return True
-            if word.text is None and command.name in (
-                "mkdir",
-                "tar",
-                "unzip",
-                "cp",
-                "rsync",
-                "git",
-            ):
+            other = os.path.normpath(text.partition("=")[2] or text)
+            is_below = f"{other}/".startswith(f"{path}/")
+            is_above = path.startswith(f"{other}/") and command.name != "cd"
+            if os.path.isabs(other) and (is_below or is_above):
                 return True
     return False
 

@@ -14,9 +14,7 @@ from hpcdl.text import cut, one_line
 
 # Words of other systems, and what people call SLURM's options
 _MEANT = {
-    **dict.fromkeys(
-        ("walltime", "wall-time", "timelimit", "time-limit", "wall", "runtime"), "time"
-    ),
+    **dict.fromkeys(("walltime", "wall-time", "timelimit", "time-limit", "wall"), "time"),
     **dict.fromkeys(("ncpus", "cpus", "cores", "threads", "ppn", "ncores"), "cpus-per-task"),
     **dict.fromkeys(("queue", "q"), "partition"),
     **dict.fromkeys(("project", "group"), "account"),
@@ -95,7 +93,8 @@ def _stray(script: BatchScript, directive: Directive) -> ScriptFinding:
     given, line = directive.text, directive.line
     before = [d for d in script.all_directives if d.line == line and d.is_option]
     if given.startswith(_DASHES):
-        fix = f"with a minus from the keyboard: #SBATCH --{_shown(given.lstrip('-' + ''.join(_DASHES)))}"
+        plain = given.lstrip("".join(("-", *_DASHES)))
+        fix = f"with a minus from the keyboard: #SBATCH --{_shown(plain)}"
         cause = f"{_shown(given)} begins with a dash of a word processor; sbatch wants --"
         return ScriptFinding("unknown-option", line, cause, fix, blocks=True)
     if before and before[-1].name == "export":
@@ -143,7 +142,7 @@ def _value_findings(directive: Directive) -> Iterator[ScriptFinding]:
 
 
 def _placeholder(directive: Directive, value: str) -> Iterator[ScriptFinding]:
-    """A text that stands for one's own: <group>, YOUR_ACCOUNT, and $ACCOUNT, which no shell reads."""
+    """A text that stands for one's own: <group>, YOUR_ACCOUNT; $ACCOUNT, which no shell reads."""
     if not _is_placeholder(directive.name, value):
         return
     name = directive.name

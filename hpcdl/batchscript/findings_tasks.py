@@ -1,4 +1,4 @@
-"""What is wrong with how programs are started: one CPU for srun, too many tasks, mirrored replicas."""
+"""What is wrong with how programs are started: one CPU for srun, too many tasks, mirrors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def _one_cpu(
         launcher.command.line,
         f"from SLURM 22.05 on, srun does not take the job's --cpus-per-task={size.cpus_per_task}: "
         "each task gets one CPU",
-        f"a line above: export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK, or: {cut(one_line(command))}",
+        "a line above: export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK, or: "
+        f"{cut(one_line(command))}",
     )
 
 
@@ -135,8 +136,8 @@ def _mirrored(
         line,
         f"each of the {tasks} tasks sees its own GPUs only, and MirroredStrategy uses those of one "
         f"process: {tasks} trainings of the same model",
-        f"one task a node with all its GPUs: #SBATCH --ntasks-per-node=1 --gpus-per-node={per_node}, "
-        f"without --gpus-per-task",
+        f"one task a node with all its GPUs, and no --gpus-per-task: "
+        f"#SBATCH --ntasks-per-node=1 --gpus-per-node={per_node}",
     )
 
 

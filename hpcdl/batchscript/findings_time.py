@@ -12,6 +12,7 @@ from hpcdl.batchscript.surroundings import Surroundings
 
 _FROM_S = 2 * 3600  # shorter jobs are soon done again
 _SAVES = re.compile(r"check[-_]?point|ckpt|resume|restart|restore|backup|snapshot", re.IGNORECASE)
+_STARTERS = ("torchrun", "accelerate", "horovodrun", "deepspeed", "bash", "sh", "eval", "xargs")
 
 
 def checkpoint_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]:
@@ -53,24 +54,12 @@ def _is_prepared(script: BatchScript) -> bool:
 
 def _starts_others(script: BatchScript) -> bool:
     """Whether programs that we cannot read may do the long work."""
-    own = (
-        "srun",
-        "mpirun",
-        "mpiexec",
-        "torchrun",
-        "accelerate",
-        "bash",
-        "sh",
-        "source",
-        ".",
-        "eval",
-    )
     for program in script.programs:
         name = (program.words[0].text or "") if program.words else ""
-        if program.python is None and program.launchers:
-            return True
+        if program.python is not None or program.command.substituted:
+            continue
         is_file = "/" in name and not name.startswith(("/bin/", "/usr/bin/"))
-        if program.python is None and (is_file or name in own[3:7] or not name):
+        if program.launchers or is_file or not name or name in _STARTERS:
             return True
     return False
 

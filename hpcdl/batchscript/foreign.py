@@ -9,7 +9,21 @@ from hpcdl.text import cut, one_line
 _LINE = re.compile(r"^#(PBS|BSUB|\$)[ \t]+(-\S.*)$", re.MULTILINE)
 _SYSTEMS = {"PBS": "PBS", "BSUB": "LSF", "$": "Grid Engine"}
 _MOST = 30  # lines that are translated
-_CHUNK = {"ncpus": "cpus-per-task", "mpiprocs": "ntasks-per-node", "ngpus": "gpus-per-node"}
+_RESOURCES = {
+    "ncpus": "cpus-per-task",
+    "mpiprocs": "ntasks-per-node",
+    "ppn": "ntasks-per-node",
+    "ngpus": "gpus-per-node",
+    "gpus": "gpus-per-node",
+    "gpu": "gpus-per-node",
+    "walltime": "time",
+    "h_rt": "time",
+    "s_rt": "time",
+    "mem": "mem",
+    "vmem": "mem",
+    "pmem": "mem-per-cpu",
+    "h_vmem": "mem-per-cpu",
+}
 # Letters whose value SLURM takes as it is
 _PBS = {"N": "job-name", "A": "account", "q": "partition", "o": "output", "e": "error"}
 _PBS |= {"J": "array", "t": "array", "M": "mail-user", "W": "dependency", "P": "account"}
@@ -55,60 +69,55 @@ def other_text(text: str, shown: str) -> str | None:
 def _translated(kind: str, directive: str) -> list[str]:
     """SLURM's directives for one of another system's."""
     letter, value = directive[1:2], directive[2:].strip()
-    if kind == "BSUB" and directive.startswith("-gpu"):
-        number = re.search(r"num=(\d+)", directive)
+    words = _of_lsf(letter, value) if kind == "BSUB" else _of_pbs(kind, directive, letter, value)
+    name = _LETTERS[kind].get(letter)
+    if not words and name and value:
+        words = [_sbatch(name, value)]
+    return words or ["(nothing like it: see the site's pages)"]
+
+
+def _of_lsf(letter: str, value: str) -> list[str]:
+    """Directives of LSF whose value SLURM says in another way."""
+    number = re.search(r"num=(\d+)", value)
+    if letter == "g" and value.startswith("pu"):  # -gpu
         return [_sbatch("gpus-per-node", number[1] if number else "1")]
-    if kind == "BSUB" and letter == "W":
+    if letter == "W":
         return [_sbatch("time", f"{value}:00" if ":" in value else value)]
-    if kind == "BSUB" and letter == "M":
-        return [f"{_sbatch('mem', value)} (see the unit)"]
-    if kind == "BSUB" and letter == "R":
-        hosts = re.search(r"span\[hosts=(\d+)\]", value)
-        per_host = re.search(r"span\[ptile=(\d+)\]", value)
-        if hosts or per_host:
-            return (
-                [
-                    _sbatch("nodes", hosts[1]) if hosts else _sbatch("ntasks-per-node", per_host[1])
-                    for hosts, per_host in [(hosts, per_host)]
-                ]
-                if hosts or not per_host
-                else [_sbatch("ntasks-per-node", per_host[1])]
-            )
+    if letter == "M":
+        return [f"{_sbatch('mem', value)} (with its unit: M or G)"]
+    hosts, on_each = re.search(r"hosts=(\d+)", value), re.search(r"ptile=(\d+)", value)
+    if letter == "R" and hosts:
+        return [_sbatch("nodes", hosts[1])]
+    if letter == "R" and on_each:
+        return [_sbatch("ntasks-per-node", on_each[1])]
+    return []
+
+
+def _of_pbs(kind: str, directive: str, letter: str, value: str) -> list[str]:
+    """Directives of PBS or Grid Engine whose value SLURM says in another way."""
     if letter == "l":
-        words = [word for part in value.split(",") for word in _resource(part.strip())]
-        return words or ["(nothing like it: see the site's pages)"]
-    if kind == "PBS" and directive in ("-V", "-j oe"):
+        return [word for part in value.split(",") for word in _resource(part.strip())]
+    if directive.rstrip() in ("-V", "-j oe", "-j y", "-cwd", "-S /bin/bash"):
         return ["(SLURM does so by itself)"]
-    if kind == "PBS" and letter == "m":
+    if letter == "m" and kind == "PBS":
         names = {"a": "FAIL", "b": "BEGIN", "e": "END"}
         return [_sbatch("mail-type", ",".join(names[c] for c in value if c in names) or "NONE")]
-    name = _LETTERS[kind].get(letter)
-    return [_sbatch(name, value)] if name else ["(nothing like it: see the site's pages)"]
+    if directive.startswith("-pe"):
+        return [_sbatch("cpus-per-task", value.split()[-1])]
+    return []
 
 
 def _resource(text: str) -> list[str]:
     """SLURM's directives for walltime=…, select=…, nodes=…, mem=…"""
+    is_nodes = text.startswith(("select=", "nodes="))
     words = []
-    for number, part in enumerate(
-        re.split(r"[:+]", text) if "select" in text or "nodes" in text else [text]
-    ):
+    for number, part in enumerate(re.split(r"[:+]", text) if is_nodes else [text]):
         name, _, value = part.partition("=")
-        if number == 0 and name in ("select", "nodes"):
-            words.append(_sbatch("nodes", value))
-        elif name in ("walltime", "h_rt", "s_rt"):
-            words.append(_sbatch("time", value))
-        elif name in ("mem", "pmem", "vmem", "h_vmem"):
-            option = "mem" if name in ("mem", "vmem") else "mem-per-cpu"
-            words.append(_sbatch(option, value.upper().rstrip("B")))
-        elif name in _CHUNK or name in ("ppn", "gpus"):
-            words.append(
-                _sbatch(
-                    {"ppn": "ntasks-per-node", "gpus": "gpus-per-node"}.get(
-                        name, _CHUNK.get(name, "")
-                    ),
-                    value,
-                )
-            )
+        if name in ("mem", "pmem", "vmem", "h_vmem"):
+            value = value.upper().rstrip("B")
+        option = "nodes" if number == 0 and is_nodes else _RESOURCES.get(name)
+        if option:
+            words.append(_sbatch(option, value))
     return words
 
 

@@ -1,8 +1,8 @@
 """The options of srun, mpirun and Apptainer that take a value: where the program begins.
 
-Sources: srun --help (22.05 and https://slurm.schedmd.com/srun.html), apptainer exec --help (1.4 and
-https://docs.sylabs.io/guides/latest/user-guide/cli/singularity_exec.html), mpirun --help of Open MPI
-and of Hydra.
+Sources: srun --help of 22.05, https://slurm.schedmd.com/srun.html, apptainer exec --help of 1.4,
+https://docs.sylabs.io/guides/latest/user-guide/cli/singularity_exec.html, and mpirun --help of Open
+MPI and of Hydra.
 """
 
 from __future__ import annotations

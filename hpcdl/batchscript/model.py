@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Directive:
-    """One option of one ``#SBATCH`` line; `name` is its long name, also where sbatch has no such."""
+    """One option of an ``#SBATCH`` line, by its long name; sbatch need not know it."""
 
     name: str
     value: str | None

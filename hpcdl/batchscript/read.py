@@ -10,6 +10,7 @@ from hpcdl.batchscript.directives import Header, in_effect, read_header
 from hpcdl.batchscript.foreign import other_system, other_text
 from hpcdl.batchscript.model import BatchScript, Command
 from hpcdl.batchscript.programs import program_of
+from hpcdl.batchscript.scope import Scope, set_in
 from hpcdl.batchscript.shelltree import (
     bash_complaint,
     descendants,
@@ -17,7 +18,7 @@ from hpcdl.batchscript.shelltree import (
     parse,
     unread_lines,
 )
-from hpcdl.batchscript.walk import Walk, set_in
+from hpcdl.batchscript.walk import Walk
 from hpcdl.batchscript.words import Values
 from hpcdl.errors import UserError
 from hpcdl.text import cut, hpcdl_command, one_line
@@ -74,7 +75,7 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
             f"{shown}:{line}: bash cannot read this script: {one_line(cut(reason))}; "
             f"see which if, loop, quote or parenthesis is not closed: bash -n {shown}"
         )
-    walk = Walk(Values(outside))
+    walk = Walk(Scope(Values(outside)))
     walk.script(root)
     documents = frozenset(
         number
@@ -92,7 +93,7 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
         directives=in_effect(header.read),
         all_directives=header.read,
         ignored=header.ignored,
-        assignments=tuple(walk.assignments),
+        assignments=tuple(walk.scope.assignments),
         commands=tuple(walk.commands),
         programs=tuple(program for program in programs if program is not None),
         shown=shown,
@@ -143,7 +144,7 @@ def _check_first_line(text: str, shell: str, shown: str) -> None:
 
 
 def _check_submits(commands: list[Command], header: Header, shown: str) -> None:
-    """A script without directives of its own that hands another one to sbatch is no batch script."""
+    """A script without directives that hands another one to sbatch is no batch script itself."""
     for command in commands:
         if header.read or not any(word.text == "sbatch" for word in command.words[:1]):
             continue

@@ -1,6 +1,6 @@
 """The options of sbatch: long name, letter, and whether it takes a value.
 
-Sources: sbatch's own answers (22.05, asked by tests/testbed/test_batchscripts.py), and for the
+Sources: sbatch's own answers (22.05, asked by tests/testbed/test_sbatch_lines.py), and for the
 options of later releases https://slurm.schedmd.com/sbatch.html
 """
 
@@ -26,13 +26,13 @@ ntasks-per-node ntasks-per-socket ntasks-per-tres open-mode output partition pow
 profile qos reservation signal sockets-per-node switches tasks-per-node thread-spec
 threads-per-core time time-min tmp uid wait-all-nodes wckey wrap
 container-id extra segment tres-bind tres-per-task
-""".split()  # the last line: of later releases
-_WITH_VALUE_OR_NOT = "exclusive get-user-env nice no-kill propagate oom-kill-step".split()
+"""  # the last line: of later releases
+_WITH_VALUE_OR_NOT = "exclusive get-user-env nice no-kill propagate oom-kill-step"
 _FLAGS = """
 contiguous help hold ignore-pbs no-requeue overcommit oversubscribe parsable quiet reboot requeue
 spread-job test-only usage use-min-nodes verbose version wait
 consolidate-segments resv-ports share spread-segments stepmgr
-""".split()
+"""
 # Options that plug-ins of sites add. Pyxis: https://github.com/NVIDIA/pyxis
 _OF_PLUGINS = {
     **dict.fromkeys(("container-image", "container-mounts", "container-workdir"), "required"),
@@ -45,9 +45,9 @@ _OF_PLUGINS = {
     "x11": "optional",
 }
 OPTIONS = {
-    **dict.fromkeys(_WITH_VALUE, "required"),
-    **dict.fromkeys(_WITH_VALUE_OR_NOT, "optional"),
-    **dict.fromkeys(_FLAGS, "no"),
+    **dict.fromkeys(_WITH_VALUE.split(), "required"),
+    **dict.fromkeys(_WITH_VALUE_OR_NOT.split(), "optional"),
+    **dict.fromkeys(_FLAGS.split(), "no"),
     **_OF_PLUGINS,
 }
 _SAME = {"tasks-per-node": "ntasks-per-node", "cluster": "clusters", "share": "oversubscribe"}

@@ -33,6 +33,11 @@ def line_of(node: Node) -> int:
     return node.start_point[0] + 1
 
 
+def child_of(node: Node, *types: str) -> Node | None:
+    """The first child of one of these types."""
+    return next((child for child in node.children if child.type in types), None)
+
+
 def descendants(node: Node) -> Iterator[Node]:
     """A node and all below it, in the order of the text."""
     waiting = [node]

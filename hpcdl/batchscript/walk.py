@@ -1,23 +1,21 @@
-"""Goes through a script as bash would, without running it: commands, assignments, what is known."""
+"""Goes through a script as bash would, without running it: its commands, in their places."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hpcdl.batchscript.model import Assignment, Command, Redirect, Word
-from hpcdl.batchscript.shelltree import descendants, line_of, text_of
+from hpcdl.batchscript.model import Command, Redirect, Word
+from hpcdl.batchscript.scope import Scope, joined, set_in
+from hpcdl.batchscript.shelltree import child_of, descendants, line_of, text_of
 from hpcdl.batchscript.words import EXPANSIONS, Values, word_of, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tree_sitter import Node
 
-_SETTERS = ("read", "mapfile", "readarray", "getopts", "let")  # they set variables that they name
 _SUBSTITUTIONS = ("command_substitution", "process_substitution")
+_HEREDOC_PARTS = ("heredoc_start", "heredoc_end", "heredoc_body", "file_redirect")
 
 
 @dataclass(frozen=True)
@@ -42,23 +40,25 @@ class _Place:
 
 @dataclass
 class Walk:
-    """What is found on the way; `exporting` is set -a."""
+    """What is found on the way."""
 
-    values: Values
+    scope: Scope
     commands: list[Command] = field(default_factory=list)
-    assignments: list[Assignment] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
     uses: list[tuple[str, int]] = field(default_factory=list)
-    exporting: bool = False
+
+    @property
+    def values(self) -> Values:
+        """What is known of the variables here."""
+        return self.scope.values
 
     def script(self, root: Node) -> None:
         """Everything of a script."""
         self._children(root, _Place())
         for node in descendants(root):
-            if node.type in EXPANSIONS:
-                name = next((c for c in node.children if c.type == "variable_name"), None)
-                if name is not None:
-                    self.uses.append((text_of(name), line_of(name)))
+            name = child_of(node, "variable_name") if node.type in EXPANSIONS else None
+            if name is not None:
+                self.uses.append((text_of(name), line_of(name)))
 
     # Statements
 
@@ -78,31 +78,32 @@ class Walk:
 
     def _list(self, node: Node, place: _Place) -> None:
         """One && other: whether the second comes is not known."""
-        first, *others = [child for child in node.children if child.is_named]
-        self._statement(first, place)
+        first, *others = [child for child in node.children if child.is_named] or [node]
+        if first is not node:
+            self._statement(first, place)
         for child in others:
-            with self._maybe():
+            with self.scope.maybe():
                 self._statement(child, replace(place, conditional=True))
 
     def _pipeline(self, node: Node, place: _Place) -> None:
         parts = [child for child in node.children if child.is_named and child.type != "comment"]
         opens = bool(node.children) and node.children[0].type in ("|", "|&")  # behind <<EOF
         for number, child in enumerate(parts):
-            with self._apart():
-                inner = replace(
-                    place,
-                    reads_pipe=number > 0 or opens or place.reads_pipe,
-                    writes_pipe=number < len(parts) - 1 or place.writes_pipe,
-                )
-                if number < len(parts) - 1:
-                    inner = replace(inner, heredoc=None, redirects=())
+            is_last = number == len(parts) - 1
+            inner = replace(
+                place,
+                reads_pipe=number > 0 or opens or place.reads_pipe,
+                writes_pipe=not is_last or place.writes_pipe,
+                heredoc=place.heredoc if is_last else None,
+                redirects=place.redirects if is_last else (),
+            )
+            with self.scope.apart():
                 self._statement(child, inner)
 
     def _if(self, node: Node, place: _Place) -> None:
         """Branches: what one of them sets is not known after them."""
         before = dict(self.values.known)
         ends: list[dict[str, str | None]] = []
-        has_else = any(child.type == "else_clause" for child in node.children)
         inner = replace(place, conditional=True)
         is_condition = True
         for child in node.children:
@@ -117,7 +118,8 @@ class Walk:
                 if is_condition:
                     before = dict(self.values.known)
         ends.append(self.values.known)
-        self.values.known = _joined(ends if has_else else [*ends, before])
+        has_else = child_of(node, "else_clause") is not None
+        self.values.known = joined(ends if has_else else [*ends, before])
 
     def _case(self, node: Node, place: _Place) -> None:
         before = dict(self.values.known)
@@ -125,70 +127,65 @@ class Walk:
         for child in node.children:
             if child.type == "case_item":
                 self.values.known = dict(before)
-                self._substitutions(child, place)
                 self._children(child, replace(place, conditional=True))
                 ends.append(self.values.known)
-        self.values.known = _joined(ends)
+        self.values.known = joined(ends)
 
     def _loop(self, node: Node, place: _Place) -> None:
         """A loop: what it sets is not known in it, nor after it."""
-        inner = replace(place, in_loop=True)
-        names = set_in(node)
-        self._forget(names)
+        inner, names = replace(place, in_loop=True), set_in(node)
+        self.scope.forget(names)
         for child in node.children:
-            if child.type in _SUBSTITUTIONS or not child.is_named:
-                continue
-            self._statement(child, inner)
-            if child.type not in _VISITS:
-                self._substitutions(child, place)
-        self._forget(names)
+            if child.type in _VISITS:
+                self._statement(child, inner)
+            else:
+                self._substitutions(child, place, itself=True)
+        self.scope.forget(names)
 
     def _function(self, node: Node, place: _Place) -> None:
         """A function: it may be called at any time, so that what it sets is not known any more."""
-        name = text_of(node.children[0])
-        if name == "function" and len(node.children) > 1:
-            name = text_of(node.children[1])
+        words = [text_of(child) for child in node.children if child.type == "word"]
+        name = words[0] if words else ""
         self.functions.append(name)
-        with self._apart():
-            later = {found for found in set_in(_top(node)) if found not in self.values.known}
-            self._forget(later)
+        with self.scope.apart():
+            self.scope.forget(_set_again(_top(node)))
             for child in node.children:
                 self._statement(child, replace(place, function=name))
-        self._forget(set_in(node))
+        self.scope.forget(set_in(node))
 
     def _subshell(self, node: Node, place: _Place) -> None:
-        with self._apart():
+        with self.scope.apart():
             self._children(node, place)
 
     def _test(self, node: Node, place: _Place) -> None:
         self._substitutions(node, place)
-        self._forget(set_in(node))
+        self.scope.forget(set_in(node))
+
+    def _block(self, node: Node, place: _Place) -> None:
+        """A block in braces, or (( an arithmetic expression ))."""
+        if child_of(node, "((") is not None:
+            self._test(node, place)
+        else:
+            self._children(node, place)
+
+    # Redirections
 
     def _redirected(self, node: Node, place: _Place) -> None:
         """A statement with its redirections, and what stands behind a here-document's mark."""
-        heredoc, redirects = place.heredoc, list(place.redirects)
-        later: list[Node] = []
-        words: list[Node] = []
-        parts = [child for child in node.children if child.type == "heredoc_redirect"]
-        plain = [child for child in node.children if child.type == "file_redirect"]
-        for part in parts:
-            for child in part.children:
-                if child.type == "heredoc_body":
-                    heredoc = text_of(child)
-                elif child.type == "file_redirect":
-                    plain.append(child)
-                elif child.type in _VISITS:
-                    later.append(child)
-                elif child.is_named and child.type not in ("heredoc_start", "heredoc_end"):
-                    words.append(child)
-        for child in node.children:
-            if child.type == "herestring_redirect":
-                heredoc = word_of(child.children[-1], self.values).text or text_of(child)
-        redirects += [self._redirect(child) for child in plain]
-        pipes = any(child.type == "pipeline" for child in later)
-        inner = replace(place, heredoc=heredoc, redirects=tuple(redirects))
-        if pipes:
-            inner = replace(inner, writes_pipe=True)
+        marks = [child for child in node.children if child.type == "heredoc_redirect"]
+        inside = [child for mark in marks for child in mark.children]
+        later = [child for child in inside if child.type in _VISITS]
+        words = [
+            child
+            for child in inside
+            if child.is_named and child.type not in (*_HEREDOC_PARTS, *_VISITS)
+        ]
+        inner = replace(
+            place,
+            heredoc=self._heredoc(node.children, inside) or place.heredoc,
+            redirects=(*place.redirects, *self._redirects([*node.children, *inside])),
+            writes_pipe=place.writes_pipe or any(child.type == "pipeline" for child in later),
+        )
         for child in node.children:
             if child.type in _VISITS:
                 self._statement(child, inner)
@@ -197,10 +194,22 @@ class Walk:
             is_pipe = child.type == "pipeline"
             self._statement(child, replace(place, conditional=place.conditional or not is_pipe))
 
+    def _heredoc(self, nodes: list[Node], inside: list[Node]) -> str | None:
+        """The text of <<EOF or <<< among some nodes."""
+        text = None
+        for child in [*nodes, *inside]:
+            if child.type == "heredoc_body":
+                text = text_of(child)
+            elif child.type == "herestring_redirect":
+                text = word_of(child.children[-1], self.values).text or text_of(child)
+        return text
+
+    def _redirects(self, nodes: list[Node]) -> tuple[Redirect, ...]:
+        return tuple(self._redirect(node) for node in nodes if node.type == "file_redirect")
+
     def _redirect(self, node: Node) -> Redirect:
         *operator, target = node.children
-        for child in node.children:
-            self._substitutions(child, _Place())
+        self._substitutions(node, _Place())
         return Redirect("".join(text_of(part) for part in operator), word_of(target, self.values))
 
     def _add_words(self, nodes: list[Node]) -> None:
@@ -210,42 +219,11 @@ class Walk:
             last = self.commands[-1]
             self.commands[-1] = replace(last, words=(*last.words, *more))
 
-    # Assignments
+    # Commands
 
     def _assignment(self, node: Node, place: _Place) -> None:
-        self._assign(node, place, exported=self.exporting)
-
-    def _assignments(self, node: Node, place: _Place) -> None:
-        for child in node.children:
-            if child.type == "variable_assignment":
-                self._assignment(child, place)
-
-    def _assign(self, node: Node, place: _Place, exported: bool) -> None:
         self._substitutions(node, place)
-        name, word = self._of_assignment(node)
-        if not name:
-            return
-        self.values.known[name] = word.text
-        is_exported = exported or any(a.exported for a in self.assignments if a.name == name)
-        self.assignments.append(
-            Assignment(name, word, line_of(node), is_exported, conditional=not place.is_sure)
-        )
-
-    def _of_assignment(self, node: Node) -> tuple[str, Word]:
-        """The name and the value; an array's value, or an element's, is not known."""
-        target = node.children[0]
-        raw = text_of(node).partition("=")[2]
-        if target.type != "variable_name":
-            name = next((c for c in target.children if c.type == "variable_name"), None)
-            return (text_of(name) if name is not None else "", Word(None, raw, (raw,)))
-        name = text_of(target)
-        has_value = len(node.children) > 2 and node.children[-1].type != "="
-        word = word_of(node.children[-1] if has_value else None, self.values)
-        if any(child.type == "+=" for child in node.children):
-            before = self.values.get(name)
-            text = None if before is None or word.text is None else before + word.text
-            word = replace(word, text=text, unknown=() if text is not None else (f"${name}",))
-        return name, word
+        self.scope.assign(node, place.is_sure, exported=self.scope.exporting)
 
     def _declaration(self, node: Node, place: _Place) -> None:
         """The commands export, declare, local, readonly."""
@@ -254,49 +232,36 @@ class Walk:
         exported = (kind == "export" and "-n" not in flags) or any(
             flag.startswith("-") and "x" in flag for flag in flags
         )
+        self._substitutions(node, place)
         for child in node.children:
             if child.type == "variable_assignment":
-                self._assign(child, place, exported or self.exporting)
+                self.scope.assign(child, place.is_sure, exported or self.scope.exporting)
             elif child.type == "variable_name" and exported:
-                self._export(text_of(child), line_of(child), place)
+                self.scope.export(text_of(child), line_of(child), place.is_sure)
             elif child.type == "variable_name" and kind == "local":
-                self.values.known[text_of(child)] = None
+                self.scope.forget({text_of(child)})
         self._command_of(node, place)
-
-    def _export(self, name: str, line: int, place: _Place) -> None:
-        """The variable of `export NAME`, which programs see from here on."""
-        for number, assignment in enumerate(self.assignments):
-            if assignment.name == name:
-                self.assignments[number] = replace(assignment, exported=True)
-        if not any(assignment.name == name for assignment in self.assignments):
-            word = Word(self.values.get(name), f"${name}", (f"${name}",), (name,))
-            self.assignments.append(Assignment(name, word, line, True, not place.is_sure))
 
     def _unset(self, node: Node, place: _Place) -> None:
-        self._forget({text_of(c) for c in node.children if c.type in ("variable_name", "word")})
+        self.scope.forget({text_of(child) for child in node.children})
         self._command_of(node, place)
-
-    # Commands
 
     def _command(self, node: Node, place: _Place) -> None:
         env: list[tuple[str, Word]] = []
         words: list[Word] = []
-        heredoc, redirects = place.heredoc, list(place.redirects)
         self._substitutions(node, place)
         for child in node.children:
             if child.type == "variable_assignment":
-                env.append(self._of_assignment(child))
-            elif child.type == "file_redirect":
-                redirects.append(self._redirect(child))
-            elif child.type == "herestring_redirect":
-                heredoc = word_of(child.children[-1], self.values).text or text_of(child)
-            elif child.type == "$":
-                continue  # of $"text"
-            else:
+                env.append(self.scope.of_assignment(child))
+            elif child.type not in ("file_redirect", "herestring_redirect", "$"):
                 words += words_of(child, self.values)
-        place = replace(place, heredoc=heredoc, redirects=tuple(redirects))
-        self._add(node, place, tuple(words), tuple(env))
-        self._effects([word.text for word in words], place)
+        inner = replace(
+            place,
+            heredoc=self._heredoc(node.children, []) or place.heredoc,
+            redirects=(*place.redirects, *self._redirects(node.children)),
+        )
+        self._add(node, inner, tuple(words), tuple(env))
+        self.scope.command([word.text for word in words])
 
     def _command_of(self, node: Node, place: _Place) -> None:
         """A command of the shell's own, as one of the commands: export, unset."""
@@ -325,84 +290,23 @@ class Walk:
             )
         )
 
-    def _effects(self, words: list[str | None], place: _Place) -> None:
-        """What a command does to variables."""
-        name, *args = [*words, None][:1] + words[1:] if words else [None]
-        if name in _SETTERS:
-            self._forget({(arg or "").partition("=")[0] for arg in args})
-        elif name == "printf" and "-v" in args[:-1]:
-            self._forget({args[args.index("-v") + 1] or ""})
-        elif name == "set" and args:
-            on = "-a" in args or args[:2] == ["-o", "allexport"]
-            off = "+a" in args or args[:2] == ["+o", "allexport"]
-            self.exporting = (self.exporting or on) and not off
-
-    def _substitutions(self, node: Node, place: _Place) -> None:
+    def _substitutions(self, node: Node, place: _Place, itself: bool = False) -> None:
         """The commands in $(…) of a node: they run, in a shell of their own."""
-        waiting = list(node.children)
+        waiting = [node] if itself else list(node.children)
         while waiting:
             child = waiting.pop(0)
             if child.type in _SUBSTITUTIONS:
-                with self._apart():
-                    bare = replace(place, heredoc=None, redirects=(), background=False)
+                bare = replace(place, heredoc=None, redirects=(), background=False)
+                with self.scope.apart():
                     self._children(child, replace(bare, substituted=True))
             else:
                 waiting = [*child.children, *waiting]
 
-    # What is known
-
-    @contextmanager
-    def _apart(self) -> Iterator[None]:
-        """What is set here does not stay."""
-        before = dict(self.values.known)
-        yield
-        self.values.known = before
-
-    @contextmanager
-    def _maybe(self) -> Iterator[None]:
-        """What is set here is not known afterwards, unless it is the same."""
-        before = dict(self.values.known)
-        yield
-        self.values.known = _joined([before, self.values.known])
-
-    def _forget(self, names: set[str]) -> None:
-        for name in names:
-            if name.isidentifier():
-                self.values.known[name] = None
-
 
 def _as_words(node: Node, values: Values) -> list[Word]:
-    if node.type == "variable_assignment":
-        return [Word(text_of(node), text_of(node))]
-    if not node.is_named:
+    if node.type == "variable_assignment" or not node.is_named:
         return [Word(text_of(node), text_of(node))]
     return words_of(node, values)
-
-
-def _joined(ends: list[dict[str, str | None]]) -> dict[str, str | None]:
-    """What is known after one of several ways: only what is the same on all."""
-    names = {name for end in ends for name in end}
-    first = ends[0]
-    return {
-        name: first.get(name)
-        if all(name in end and end[name] == first.get(name) for end in ends)
-        else None
-        for name in names
-    }
-
-
-def set_in(node: Node) -> set[str]:
-    """The variables that a part of a script may set."""
-    names = set()
-    for found in descendants(node):
-        if found.type in ("variable_assignment", "for_statement", "postfix_expression"):
-            name = next((c for c in descendants(found) if c.type == "variable_name"), None)
-            if name is not None:
-                names.add(text_of(name))
-        elif found.type == "command" and found.children:
-            if text_of(found.children[0]) in (*_SETTERS, "printf"):
-                names |= {text_of(child).partition("=")[0] for child in found.children[1:]}
-    return names
 
 
 def _top(node: Node) -> Node:
@@ -411,12 +315,22 @@ def _top(node: Node) -> Node:
     return node
 
 
+def _set_again(root: Node) -> set[str]:
+    """Variables that a script sets in more than one place, or in a way that gives no value."""
+    names = [
+        text_of(node.children[0])
+        for node in descendants(root)
+        if node.type == "variable_assignment"
+    ]
+    once = {name for name in names if names.count(name) == 1}
+    return set_in(root) - once
+
+
 _Visit = Callable[[Walk, "Node", _Place], None]
 _VISITS: dict[str, _Visit] = {
     "command": Walk._command,
     "redirected_statement": Walk._redirected,
     "variable_assignment": Walk._assignment,
-    "variable_assignments": Walk._assignments,
     "declaration_command": Walk._declaration,
     "unset_command": Walk._unset,
     "list": Walk._list,
@@ -429,7 +343,8 @@ _VISITS: dict[str, _Visit] = {
     "function_definition": Walk._function,
     "subshell": Walk._subshell,
     "test_command": Walk._test,
+    "compound_statement": Walk._block,
     **dict.fromkeys(
-        ("program", "compound_statement", "do_group", "negated_command"), Walk._children
+        ("program", "do_group", "negated_command", "variable_assignments"), Walk._children
     ),
 }

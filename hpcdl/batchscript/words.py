@@ -107,10 +107,7 @@ def _fields(pieces: Iterable[_Piece]) -> list[str]:
 def _pieces(node: Node, values: Values, is_quoted: bool) -> Iterator[_Piece]:
     raw = text_of(node).lstrip()
     if node.type in EXPANSIONS:
-        text = _expanded(node, values)
-        yield _Piece(text, not is_quoted, raw)
-    elif node.type in _UNKNOWN:
-        yield _Piece(None, raw=raw)
+        yield _Piece(_expanded(node, values), not is_quoted, raw)
     elif node.type in ("string", "translated_string"):
         yield from _of_string(node, values)
     elif node.type == "raw_string":
@@ -118,18 +115,24 @@ def _pieces(node: Node, values: Values, is_quoted: bool) -> Iterator[_Piece]:
     elif node.type == "ansi_c_string":
         yield _Piece(_of_ansi(raw[2:-1]), raw=raw)
     elif node.type in ("concatenation", "command_name"):
-        if _BRACES.search(raw) and not node.children[0].type == "string":
-            yield _Piece(None, raw=raw)
-            return
-        for number, child in enumerate(node.children):
-            if number == 0 or child.type != "word":
-                yield from _pieces(child, values, is_quoted)
-            else:
-                yield _plain(text_of(child), values, is_first=False)
+        yield from _of_several(node, values, is_quoted)
     elif node.type in ("word", "number", "variable_name", "regex", "extglob_pattern"):
         yield _plain(raw, values, is_first=True)
     else:
         yield _Piece(None, raw=raw)
+
+
+def _of_several(node: Node, values: Values, is_quoted: bool) -> Iterator[_Piece]:
+    """The parts of a word such as a"b"$C."""
+    bare = [text_of(child) for child in node.children if child.type == "word"]
+    if _BRACES.search("".join(bare)):
+        yield _Piece(None, raw=text_of(node))
+        return
+    for number, child in enumerate(node.children):
+        if number > 0 and child.type == "word":
+            yield _plain(text_of(child), values, is_first=False)
+        else:
+            yield from _pieces(child, values, is_quoted)
 
 
 def _of_string(node: Node, values: Values) -> Iterator[_Piece]:
