@@ -1,0 +1,163 @@
+"""hpcdl check of a batch script, on a machine without SLURM: its findings, their lines, exit codes, JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """#!/bin/bash
+#SBATCH --job-name=mine
+#SBATCH --account=nct00
+#SBATCH --time=00:10:00
+#SBATCH --cpus-per-task=2
+module load singularity
+singularity exec /images/none.sif python train.py
+"""
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Writes a.slurm beside train.py, where no command of SLURM's is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    Path("train.py").write_text("print(1)\n")
+
+    def write(text: str = SCRIPT) -> str:
+        Path("a.slurm").write_text(text)
+        return "a.slurm"
+
+    return write
+
+
+def findings(answer) -> dict[str, dict[str, object]]:
+    return {item["check"]: item for item in json.loads(answer.out)["findings"]}
+
+
+def test_missing_image_has_its_line(cli, script):
+    answer = cli("check", script(), "--json")
+    content = json.loads(answer.out)
+
+    assert answer.code == 2
+    assert (content["job"], content["cluster"], content["could_run"]) == (
+        "mine",
+        "this cluster",
+        False,
+    )
+    image = findings(answer)["image"]
+    assert (image["where"], image["cause"]) == (
+        "a.slurm:7",
+        "there is no image /images/none.sif",
+    )
+    assert content["passed"][0] == "batch script"
+    assert {"account", "partition", "QoS", "time", "size", "sbatch --test-only"} <= {
+        item["check"] for item in content["skipped"]
+    }
+
+
+def test_most_checks_not_made_is_one(cli, script):
+    answer = cli("check", script(SCRIPT.replace("singularity exec /images/none.sif ", "")))
+
+    assert answer.code == 1
+    assert "mine on this cluster" in answer.out
+    assert (
+        "image, imports and names: not checked, the program runs without a container" in answer.out
+    )
+
+
+def test_program_that_is_not_there(cli, script):
+    answer = cli("check", script(SCRIPT.replace("train.py", "trained.py")), "--json")
+
+    found = findings(answer)["script"]
+    assert answer.code == 2
+    assert found["where"] == "a.slurm:7"
+    assert "there is no file" in str(found["cause"])
+
+
+def test_own_findings_come_with_lines(cli, script):
+    text = SCRIPT.replace("=nct00", "=<project>").replace("exec ", "exec --nv ")
+    answer = cli("check", script(text), "--json")
+
+    assert findings(answer)["placeholder"]["where"] == "a.slurm:3"
+    assert findings(answer)["nv-without-gpus"]["where"] == "a.slurm:7"
+
+
+def test_script_that_is_no_job_is_checked(cli, script):
+    """The checks that need no program are made, the others are said."""
+    answer = cli("check", script(SCRIPT.replace("python train.py", "./solver")))
+
+    assert "script, paths: not checked, line 7: a job runs a Python script" in answer.out
+
+
+def test_program_text_is_looked_at(cli, script):
+    Path("train.py").write_text("x = input()\n")
+    text = SCRIPT.replace("singularity exec /images/none.sif ", "")
+    answer = cli("check", script(text), "--json")
+
+    assert "input() has nobody to answer it" in str(findings(answer)["script"]["cause"])
+
+
+def test_profile_limits_have_lines(cli, script):
+    text = SCRIPT.replace("--cpus-per-task=2", "--cpus-per-task=900")
+    answer = cli("check", script(text), "-c", "marenostrum5", "--json")
+
+    size = findings(answer)["size"]
+    assert size["where"] == "a.slurm:5"
+    assert size["cause"] == "--cpus-per-task is 900, but a node of marenostrum5 has 80"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--probe",), "--probe is for a job, and a.slurm is a batch script"),
+        (("--backend", "local"), "--backend local is for a job, and a.slurm is a batch script"),
+        (("--time", "00:30:00"), "--time 00:30:00 changes a job, and a.slurm is a batch script"),
+        (("--gpus", "1"), "--gpus 1 changes a job"),
+        (("-s", "resources.cpus=1"), "resources.cpus=1 changes a job"),
+        (("--", "-v"), "-v changes a job"),
+    ],
+)
+def test_option_of_jobs_is_refused(cli, script, options, words):
+    answer = cli("check", script(), *options)
+
+    assert (answer.code, answer.out) == (2, "")
+    assert words in answer.err
+    assert "hpcdl adopt a.slurm -o job.yaml" in answer.err
+
+
+@pytest.mark.parametrize("command", ["submit", "render"])
+def test_other_commands_name_adopt(cli, script, command):
+    answer = cli(command, script(), "-c", "marenostrum5")
+
+    assert answer.code == 2
+    assert "hpcdl adopt a.slurm -o a.yaml writes the job file" in answer.err
+
+
+def test_hostile_values_are_findings(cli, script):
+    """A value that a profile cannot have is said at its line, and runs nothing."""
+    text = SCRIPT.replace("load singularity", "load 'x; touch ran'").replace("-job-name", "-hint")
+    answer = cli("check", script(text), "-c", "marenostrum5", "--json")
+
+    assert answer.code == 2
+    assert json.loads(answer.out)["findings"]
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("#!/bin/bash\n#PBS -N a\n#PBS -l walltime=1\npython a.py\n", "is a script for PBS"),
+        ("#!/bin/bash\n#SBATCH -n 1\nif true; then\n", "bash cannot read this script"),
+        ("#!/bin/bash\n#SBATCH -n 1\n" + "# x\n" * 2_600_000, "is larger than"),
+        ("#!/bin/bash\nsbatch <<EOF\n#!/bin/bash\n#SBATCH -n 1\nEOF\n", "pipes it into sbatch"),
+    ],
+    ids=["pbs", "bash", "large", "pipe"],
+)
+@pytest.mark.parametrize("command", ["check", "adopt"])
+def test_bad_script_is_refused(cli, script, monkeypatch, text, words, command):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    answer = cli(command, script(text))
+
+    assert (answer.code, answer.out) == (2, "")
+    assert words in answer.err
