@@ -44,11 +44,12 @@ def add_commands(draft: Draft, program: Program | None) -> None:
     """Note each command besides the program that does something."""
     main = program.command if program is not None else None
     functions = set(draft.script.functions)
+    named = {item.line for item in [*draft.left, *draft.obstacles]}
     for command in draft.script.commands:
         if command is main or command.substituted or command.name in functions:
             continue
-        if any(item.line == command.line for item in draft.left):
-            continue  # it was named
+        if command.line in named:
+            continue
         if command.name in _SILENT and command.name != "eval":
             continue
         _leave(draft, command)

@@ -22,6 +22,7 @@ from hpcdl.yamlfile.walker import Walker
 # Stands for a script that is not there or not known; the checks that read it are not made then
 _STAND_IN = str(Path(__file__))
 _NO_IMAGE = "/no-image.sif"
+_NO_ACCOUNT = "no-account"
 _MOST_PASSES = 4
 _APART = ("no-home", "contain", "containall", "c", "C")
 
@@ -98,8 +99,10 @@ def cluster_of(
     """
     if profile is None:
         cluster = _without_profile(adopted, job)
-    else:
+    elif "account" in job.cluster:
         cluster = load_cluster(profile, sets, job)
+    else:  # the paths of many profiles hold the account; the script has its own
+        cluster = load_cluster(profile, [f"cluster.account={_NO_ACCOUNT}", *sets], job)
     typed = {text.partition("=")[0].removeprefix("cluster.") for text in sets}
     own = {**adopted.document.items_of("cluster"), **dict.fromkeys(typed)}
     keras = os.path.join(os.path.expanduser("~"), ".keras", "datasets")
@@ -144,10 +147,11 @@ def _without_profile(adopted: Adopted, job: Job) -> Cluster:
 def _binds(adopted: Adopted, job: Job) -> list[str]:
     """What the script's container shows: its binds, the home and the working directory."""
     binds = adopted.document.at("cluster").plain().get("binds") or []
-    own = []
-    containers = [item.container for item in adopted.script.programs if item.container is not None]
-    if not any(container.has(*_APART) for container in containers):
-        own = [os.path.expanduser("~")]
-    if job.workdir is not None and os.path.isdir(job.workdir):
+    is_apart = False
+    for program in adopted.script.programs:
+        if program.container is not None and program.container.has(*_APART):
+            is_apart = True
+    own = [] if is_apart else [os.path.expanduser("~")]
+    if job.workdir is not None:
         own.append(job.workdir)
-    return [*binds, *(folder for folder in own if os.path.isdir(folder))]
+    return [*binds, *filter(os.path.isdir, own)]

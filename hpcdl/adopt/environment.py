@@ -28,9 +28,8 @@ _AT_RUN_TIME = "only the running script knows its value"
 def add_modules(draft: Draft) -> None:
     """Write the modules that the script loads to ``cluster.modules``."""
     for command in draft.script.commands_named("module", "ml"):
-        words = [word.text for word in command.words[1:]]
-        texts = [word for word in words if word is not None]
-        if len(texts) < len(words) or command.in_loop or command.conditional:
+        texts = _known_texts(command)
+        if texts is None or command.in_loop or command.conditional:
             _leave(draft, command, _AT_RUN_TIME, "cluster: {modules: [NAME, ...]}")
             continue
         verb, names = _verb_and_names(command.name, texts)
@@ -41,6 +40,16 @@ def add_modules(draft: Draft) -> None:
         elif verb not in ("purge", "list", "avail", "spider"):
             why = "a job loads modules after a purge, and does nothing else with them"
             _leave(draft, command, why, "put it into the profile's module_init file")
+
+
+def _known_texts(command: Command) -> list[str] | None:
+    """The arguments of a command; None where one is not known."""
+    texts = []
+    for word in command.words[1:]:
+        if word.text is None:
+            return None
+        texts.append(word.text)
+    return texts
 
 
 def _verb_and_names(command: str, words: list[str]) -> tuple[str, list[str]]:
@@ -110,7 +119,7 @@ def _add_pythonpath(draft: Draft, values: Values, word: Word, line: int) -> None
         why = "only the running script knows these folders"
         draft.leave(line, f"PYTHONPATH={word.raw}", why, "pythonpath: [FOLDER, ...]")
         return
-    draft.add("pythonpath", [folder for folder in path.split(":") if folder], line)
+    draft.add("pythonpath", list(filter(None, path.split(":"))), line)
 
 
 def add_binds(draft: Draft, values: Values, folders: Folders, word: Word, line: int) -> None:

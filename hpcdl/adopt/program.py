@@ -25,29 +25,35 @@ _IMPLIED = frozenset(
 
 
 def choose_program(draft: Draft) -> Program | None:
-    """The script's one program of the user's; None, and the reason, where there is none."""
-    every = [_mended(item) for item in draft.script.programs]
-    programs = [item for item in every if item.script is not None]
+    """The script's first program of the user's, with the reason why it is not the only one.
+
+    None, and the reason, where there is none.
+    """
+    programs = []
+    for program in map(_mended, draft.script.programs):
+        if program.script is not None:
+            programs.append(program)
     if not programs:
         _refuse_without_script(draft)
         return None
-    names = {tuple(word.raw for word in item.words) for item in programs}
     first, last = programs[0], programs[-1]
+    text = first.command.text
     if len(programs) > 1:
-        if len(names) > 1:
-            why = f"{_ONE_PROGRAM}, and line {last.command.line} starts another one"
-        else:
+        why = f"{_ONE_PROGRAM}, and line {last.command.line} starts another one"
+        if _raw_words(first) == _raw_words(last):
             why = f"{_ONE_PROGRAM} once, and line {last.command.line} starts it again"
         fix = "make a script of them, or a job file of each: a pipeline sends one after the other"
-        draft.refuse(first.command.line, first.command.text, why, fix)
-        return None
-    if _is_repeated(draft, first):
+        draft.refuse(first.command.line, text, why, fix)
+    elif _is_repeated(draft, first):
         again = hpcdl_command("submit", "JOB", "--set", "args=[...]")
         why = f"{_ONE_PROGRAM} once, and this line is in a loop or a function"
         fix = f"take the loop out, and send a job for each value: {again}, or hpcdl sweep"
-        draft.refuse(first.command.line, first.command.text, why, fix)
-        return None
+        draft.refuse(first.command.line, text, why, fix)
     return first
+
+
+def _raw_words(program: Program) -> list[str]:
+    return [word.raw for word in program.words]
 
 
 def _mended(program: Program) -> Program:
@@ -74,34 +80,39 @@ def _is_repeated(draft: Draft, program: Program) -> bool:
     return len(calls) != 1 or any(call.in_loop for call in calls)
 
 
-def _likely(programs: Sequence[Program]) -> list[Program]:
-    """The programs that are started by Python, a container or srun; the likeliest one first."""
-    python = [item for item in programs if item.python is not None]
-    started = [item for item in programs if item.launchers or item.container is not None]
-    files = [item for item in programs if "/" in (item.command.words[0].raw or "")]
-    return [*python, *started, *files]
+def _likeliest(programs: Sequence[Program]) -> Program | None:
+    """The program that is likely meant: Python's, one behind srun or in a container, a file."""
+    best, best_rank = None, 0
+    for program in programs:
+        rank = 3 if program.python is not None else 0
+        if program.launchers or program.container is not None:
+            rank = max(rank, 2)
+        if "/" in program.command.words[0].raw:
+            rank = max(rank, 1)
+        if rank > best_rank:
+            best, best_rank = program, rank
+    return best
 
 
 def _refuse_without_script(draft: Draft) -> None:
     """Say why there is no Python script to run."""
-    for program in _likely(draft.script.programs):
-        command = program.command
-        fix = "name a .py file or a notebook"
-        if program.module is not None:
-            module = program.module.text or "MODULE"
-            why = "a job runs a file, and this is a module"
-            fix = f'write a file: import runpy; runpy.run_module("{module}", run_name="__main__")'
-        elif program.python is not None:
-            why = "a job runs a file, and this program stands in the batch script"
-            fix = "put it into a .py file beside the script, and start that"
-        else:
-            why = "a job runs a Python script, and this is none"
-            fix = "start the Python script itself here, or keep sbatch for this one"
-        draft.refuse(command.line, command.text, why, fix)
+    program = _likeliest(draft.script.programs)
+    if program is None:
+        line = draft.script.commands[-1].line if draft.script.commands else 1
+        why = "the script starts no program that is known before it runs"
+        text = draft.script.line(line).strip()
+        draft.refuse(line, text, why, "start a Python script: python X.py")
         return
-    line = draft.script.commands[-1].line if draft.script.commands else 1
-    why = "the script starts no program that is known before it runs"
-    draft.refuse(line, draft.script.line(line).strip(), why, "start a Python script: python X.py")
+    why = "a job runs a Python script, and this is none"
+    fix = "start the Python script itself here, or keep sbatch for this one"
+    if program.module is not None:
+        module = program.module.text or "MODULE"
+        why = "a job runs a file, and this is a module"
+        fix = f'write a file: import runpy; runpy.run_module("{module}", run_name="__main__")'
+    elif program.python is not None:
+        why = "a job runs a file, and this program stands in the batch script"
+        fix = "put it into a .py file beside the script, and start that"
+    draft.refuse(program.command.line, program.command.text, why, fix)
 
 
 def add_program(draft: Draft, program: Program, values: Values, folders: Folders) -> None:

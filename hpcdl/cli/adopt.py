@@ -48,6 +48,8 @@ def command(script: str, cluster: str | None, output: str | None) -> None:
     _require_new(path)
     batch_script = read(script)
     adopted = adopt(batch_script, None if path is None else path.absolute().parent)
+    if batch_script.path.absolute().parent != Path.cwd():
+        options.say(f"{script}: paths as if sbatch were called in {adopted.folder}")
     _require_job(batch_script, adopted)
     if cluster is not None:
         from hpcdl.adopt.of_site import for_profile

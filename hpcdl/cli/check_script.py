@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,6 @@ from hpcdl.cli import options
 if TYPE_CHECKING:
     from hpcdl.adopt import Adopted
     from hpcdl.adopt.as_job import InMemory
-    from hpcdl.batchscript.model import BatchScript
     from hpcdl.cluster import Cluster
     from hpcdl.errors import Problem
     from hpcdl.preflight import Finding, Report, Subject
@@ -73,6 +73,8 @@ def check_script(name: str, settings: options.JobSettings, as_json: bool) -> Rep
     _require_nothing_of_jobs(name, settings)
     script = read(name)
     adopted = adopt(script)
+    if adopted.folder != Path.cwd() or script.path.absolute().parent != Path.cwd():
+        options.say(f"{name}: paths as if sbatch were called in {adopted.folder}")
     in_memory = job_of(adopted)
     report, rows, cluster = _checked(adopted, in_memory, settings)
     places = [row.place for row in rows]
@@ -120,7 +122,7 @@ def _checked(
 
     report = Report([], [], [], [], 0.0)
     if in_memory is None:
-        rows = _own_rows(adopted.script, None)
+        rows = _own_rows(adopted, None)
         return replace(report, findings=_pairs(rows)), rows, "this cluster"
     problems = list(in_memory.problems)
     cluster = _cluster(adopted, in_memory, settings, problems)
@@ -132,11 +134,11 @@ def _checked(
         report = check_batch_script(subject, _reasons(adopted, in_memory))
     found = _rows(report, adopted, cluster)
     told = {(row.check, row.place) for row in found}
-    rows = _own_rows(adopted.script, subject)
+    rows = _own_rows(adopted, subject)
     rows += [row for row in _rows_of_problems(problems) if (row.check, row.place) not in told]
     rows += found
     names = {row.check for row in rows}
-    passed = [name for name in report.passed if name not in names]
+    passed = list(filter(lambda name: name not in names, report.passed))
     return replace(report, findings=_pairs(rows), passed=passed), rows, cluster.name
 
 
@@ -162,12 +164,13 @@ def _cluster(
     try:
         return cluster_of(adopted, job, profile, settings.sets)
     except ClusterError as error:
-        own = [item for item in error.problems if item.where.startswith(f"{job.source}:")]
-        if len(own) < len(error.problems):
+        own = error.problems
+        if not all(item.where.startswith(f"{job.source}:") for item in own):
             raise
     problems += own
-    refused = {item.key.partition(".")[0].partition("[")[0] for item in own}
-    kept = {key: item for key, item in job.cluster.items() if key not in refused}
+    kept = dict(job.cluster)
+    for problem in own:
+        kept.pop(_first_key(problem), None)
     return cluster_of(adopted, replace(job, cluster=kept), profile, settings.sets)
 
 
@@ -206,6 +209,9 @@ def _say_slow(subject: Subject, in_memory: InMemory) -> None:
 def _reasons(adopted: Adopted, in_memory: InMemory) -> dict[str, str]:
     """Why checks are not made, by their names."""
     reasons = {}
+    if in_memory.has_script and adopted.obstacles:
+        first = adopted.obstacles[0]
+        reasons["other programs"] = f"line {first.line}: {first.why}"
     if not in_memory.has_script:
         why = "its program is not there"
         if adopted.obstacles:
@@ -221,10 +227,9 @@ def _reasons(adopted: Adopted, in_memory: InMemory) -> dict[str, str]:
     return reasons
 
 
-def _own_rows(script: BatchScript, subject: Subject | None) -> list[_Row]:
+def _own_rows(adopted: Adopted, subject: Subject | None) -> list[_Row]:
     """What the script says by itself."""
-    from pathlib import Path
-
+    script, folder = adopted.script, adopted.folder
     from hpcdl.batchscript.findings import Surroundings, findings
     from hpcdl.preflight import Finding
     from hpcdl.preflight.batch_script import slurm_version
@@ -232,7 +237,7 @@ def _own_rows(script: BatchScript, subject: Subject | None) -> list[_Row]:
     around = Surroundings(
         slurm_version=None if subject is None else slurm_version(subject),
         home=Path.home(),
-        folder=script.path.absolute().parent,
+        folder=folder,
     )
     rows = []
     for item in findings(script, around):
@@ -247,7 +252,7 @@ def _rows_of_problems(problems: list[Problem]) -> list[_Row]:
 
     rows = []
     for problem in problems:
-        key = problem.key.partition(".")[0].partition("[")[0]
+        key = _first_key(problem)
         check = (
             "time" if problem.key == "resources.time" else _CHECK_OF_KEY.get(key, "batch script")
         )
@@ -258,6 +263,11 @@ def _rows_of_problems(problems: list[Problem]) -> list[_Row]:
         finding = Finding(_in_words(cause), _in_words(fix) or otherwise, "job", problem.key)
         rows.append(_Row(check, finding, problem.where))
     return rows
+
+
+def _first_key(problem: Problem) -> str:
+    """The key of a section, of one that is in it."""
+    return problem.key.partition(".")[0].partition("[")[0]
 
 
 def _rows(report: Report, adopted: Adopted, cluster: Cluster) -> list[_Row]:

@@ -43,6 +43,9 @@ def check_batch_script(subject: Subject, reasons: Mapping[str, str]) -> Report:
         made.append((name, _not_made(reasons[name]) if name in reasons else function))
     if "image" in reasons and "script" not in reasons:
         made.append(("imports and names", _not_made(reasons["image"])))
+    for name in reasons:
+        if name not in checks:
+            made.append((name, _not_made(reasons[name])))
     report = check(subject, made)
     names = {named.name for named in SITE}
     if any(finding.blocks for name, finding in report.findings if name in names):
