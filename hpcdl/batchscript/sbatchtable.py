@@ -6,15 +6,13 @@ options of later releases https://slurm.schedmd.com/sbatch.html
 
 from __future__ import annotations
 
-LETTERS = {
-    **{"a": "array", "A": "account", "b": "begin", "B": "extra-node-info", "c": "cpus-per-task"},
-    **{"C": "constraint", "d": "dependency", "D": "chdir", "e": "error", "F": "nodefile"},
-    **{"G": "gpus", "h": "help", "H": "hold", "i": "input", "J": "job-name", "k": "no-kill"},
-    **{"L": "licenses", "m": "distribution", "M": "clusters", "n": "ntasks", "N": "nodes"},
-    **{"o": "output", "O": "overcommit", "p": "partition", "q": "qos", "Q": "quiet"},
-    **{"s": "oversubscribe", "S": "core-spec", "t": "time", "v": "verbose", "V": "version"},
-    **{"w": "nodelist", "W": "wait", "x": "exclude"},
-}
+_LETTERS = """
+a=array A=account b=begin B=extra-node-info c=cpus-per-task C=constraint d=dependency D=chdir
+e=error F=nodefile G=gpus h=help H=hold i=input J=job-name k=no-kill L=licenses m=distribution
+M=clusters n=ntasks N=nodes o=output O=overcommit p=partition q=qos Q=quiet s=oversubscribe
+S=core-spec t=time v=verbose V=version w=nodelist W=wait x=exclude
+"""
+LETTERS = {pair[0]: pair[2:] for pair in _LETTERS.split()}
 _WITH_VALUE = """
 account acctg-freq array batch bb bbf begin chdir cluster cluster-constraint clusters comment
 constraint container context core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task

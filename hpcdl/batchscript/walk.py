@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from hpcdl.batchscript.model import Command, Redirect, Word
 from hpcdl.batchscript.scope import Scope, joined, set_in
 from hpcdl.batchscript.shelltree import child_of, descendants, line_of, text_of
-from hpcdl.batchscript.words import EXPANSIONS, Values, word_of, words_of
+from hpcdl.batchscript.words import EXPANSIONS, Values, word_of, words_of, words_of_command
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
 _SUBSTITUTIONS = ("command_substitution", "process_substitution")
 _HEREDOC_PARTS = ("heredoc_start", "heredoc_end", "heredoc_body", "file_redirect")
+_NO_WORDS = ("variable_assignment", "file_redirect", "herestring_redirect", "$")
 
 
 @dataclass(frozen=True)
@@ -248,13 +249,12 @@ class Walk:
 
     def _command(self, node: Node, place: _Place) -> None:
         env: list[tuple[str, Word]] = []
-        words: list[Word] = []
         self._substitutions(node, place)
         for child in node.children:
             if child.type == "variable_assignment":
                 env.append(self.scope.of_assignment(child))
-            elif child.type not in ("file_redirect", "herestring_redirect", "$"):
-                words += words_of(child, self.values)
+        parts = [child for child in node.children if child.type not in _NO_WORDS]
+        words = words_of_command(parts, self.values)
         inner = replace(
             place,
             heredoc=self._heredoc(node.children, []) or place.heredoc,

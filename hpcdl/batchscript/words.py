@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hpcdl.batchscript.model import Word
@@ -18,6 +18,7 @@ _PLAIN = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 _WITH_DEFAULT = re.compile(r"\$\{([A-Za-z_]\w*)(:?[-=?])")
 _GLOB = re.compile(r"(?<!\\)[*?]|(?<!\\)\[[^\]]+\]")
 _BRACES = re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}")
+_CUT_SHORT = re.compile(r"(?<!\\)(?:\\\\)*\\$")  # the parser loses a blank behind a backslash
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPE_IN_QUOTES = re.compile(r'\\([$`"\\])')
 _ANSI = {"n": "\n", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
@@ -65,6 +66,39 @@ def words_of(node: Node, values: Values) -> list[Word]:
     return [Word(part, raw, (), variables, torn) for part in fields]
 
 
+def words_of_command(nodes: list[Node], values: Values) -> list[Word]:
+    """The words of a command's parts, in their order.
+
+    Where a blank behind a backslash stands between two parts, the parser has lost it: both are
+    not known.
+    """
+    words: list[Word] = []
+    fresh: list[Word] = []
+    end = None
+    for node in nodes:
+        is_torn = end is not None and _is_escape(node, end)
+        if is_torn:
+            words[len(words) - len(fresh) :] = [_unknown(word) for word in fresh]
+        fresh = words_of(node, values)
+        fresh = [_unknown(word) for word in fresh] if is_torn else fresh
+        words += fresh
+        end = node.end_byte
+    return words
+
+
+def _is_escape(node: Node, end: int) -> bool:
+    """Whether a backslash that continues no line stands between a place and a node."""
+    parent = node.parent
+    if parent is None or parent.text is None:
+        return False
+    gap = parent.text[end - parent.start_byte : node.start_byte - parent.start_byte]
+    return b"\\" in gap.replace(b"\\\n", b"").replace(b"\\\r\n", b"")
+
+
+def _unknown(word: Word) -> Word:
+    return Word(None, word.raw, (word.raw,), word.variables)
+
+
 def word_of(node: Node | None, values: Values) -> Word:
     """The word of a place where blanks divide nothing: the value of an assignment, a target."""
     if node is None:
@@ -107,7 +141,7 @@ def _fields(pieces: Iterable[_Piece]) -> list[str]:
 def _pieces(node: Node, values: Values, is_quoted: bool) -> Iterator[_Piece]:
     raw = text_of(node).lstrip()
     if node.type in EXPANSIONS:
-        yield _Piece(_expanded(node, values), not is_quoted, raw)
+        yield from _expanded(node, values, is_quoted)
     elif node.type in ("string", "translated_string"):
         yield from _of_string(node, values)
     elif node.type == "raw_string":
@@ -125,11 +159,13 @@ def _pieces(node: Node, values: Values, is_quoted: bool) -> Iterator[_Piece]:
 def _of_several(node: Node, values: Values, is_quoted: bool) -> Iterator[_Piece]:
     """The parts of a word such as a"b"$C."""
     bare = [text_of(child) for child in node.children if child.type == "word"]
-    if _BRACES.search("".join(bare)):
+    is_whole = "".join(map(text_of, node.children)) == text_of(node)
+    if _BRACES.search("".join(bare)) or not is_whole:
         yield _Piece(None, raw=text_of(node))
         return
     for number, child in enumerate(node.children):
-        if number > 0 and child.type == "word":
+        is_bare = child.type == "word"
+        if is_bare and (number > 0 or (text_of(child) == "~" and len(node.children) > 1)):
             yield _plain(text_of(child), values, is_first=False)
         else:
             yield from _pieces(child, values, is_quoted)
@@ -164,7 +200,7 @@ def _of_ansi(text: str) -> str | None:
 
 def _plain(raw: str, values: Values, is_first: bool) -> _Piece:
     """A word without quotes: backslashes, a home's ~, and what files decide."""
-    if _GLOB.search(raw) or _BRACES.search(raw):
+    if _GLOB.search(raw) or _BRACES.search(raw) or _CUT_SHORT.search(raw):
         return _Piece(None, raw=raw)
     text = _ESCAPE.sub(r"\1", raw.replace("\\\n", ""))
     if is_first and raw.startswith("~"):
@@ -175,26 +211,32 @@ def _plain(raw: str, values: Values, is_first: bool) -> _Piece:
     return _Piece(text, raw=raw)
 
 
-def _expanded(node: Node, values: Values) -> str | None:
-    """The value of $X, ${X} or ${X:-default}; None where it is not known."""
+def _expanded(node: Node, values: Values, is_quoted: bool) -> Iterator[_Piece]:
+    """The value of $X, ${X} or ${X:-default}, where it is known."""
     raw = text_of(node).lstrip()
-    if node.type == "simple_expansion":
-        return values.get(raw[1:]) if _NAME.fullmatch(raw[1:]) else None
-    match = _PLAIN.fullmatch(raw)
-    if match:
-        return values.get(match[1])
+    plain = _PLAIN.fullmatch(raw)
+    name = raw[1:] if node.type == "simple_expansion" else plain[1] if plain else ""
     match = _WITH_DEFAULT.match(raw)
-    if match is None:
-        return None
-    name, operator = match[1], match[2]
-    value = values.get(name)
-    if value or (value is not None and not operator.startswith(":")):
-        return value
-    if value is None or operator.endswith("?"):
-        return None  # the value may come from around the script
-    rest = [child for child in node.children if child.start_byte >= node.start_byte + match.end()]
-    default = [child for child in rest if child.type != "}"]
-    pieces = [piece for child in default for piece in _pieces(child, values, True)]
-    if any(piece.text is None for piece in pieces):
-        return None
-    return "".join(piece.text or "" for piece in pieces)
+    if _NAME.fullmatch(name):
+        yield _Piece(values.get(name), not is_quoted, raw)
+        return
+    value = values.get(match[1]) if match else None
+    if match is None or value is None:
+        yield _Piece(None, raw=raw)  # the value may come from around the script
+    elif value or not match[2].startswith(":"):
+        yield _Piece(value, not is_quoted, raw)
+    elif match[2].endswith("?"):
+        yield _Piece(None, raw=raw)
+    else:
+        yield from _default(node, values, is_quoted, match[2])
+
+
+def _default(node: Node, values: Values, is_quoted: bool, operator: str) -> Iterator[_Piece]:
+    """What stands behind the operator in ${X:-default}."""
+    is_behind = False
+    for child in node.children:
+        if is_behind and child.type != "}":
+            for piece in _pieces(child, values, is_quoted):
+                is_bare = child.type in ("word", "concatenation") and not is_quoted
+                yield replace(piece, splits=piece.splits or is_bare)
+        is_behind = is_behind or child.type == operator
