@@ -47,7 +47,7 @@ def _gpu_findings(script: BatchScript, contained: list[Program]) -> Iterator[Scr
     with_nv = [p for p in contained if p.container and p.container.has(*_GPU_SUPPORT)]
     if asks_gpus(script) and not with_nv and not _is_on_by_variable(script):
         for program in contained:
-            if _wants_gpu(program) and _is_certain(program):
+            if program.container and program.container.is_sure and _wants_gpu(program):
                 yield ScriptFinding(
                     "gpus-without-nv",
                     program.command.line,
@@ -88,18 +88,6 @@ def _wants_gpu(program: Program) -> bool:
         and any(word.text in ("-V", "--version") for word in program.python_options)
     )
     return name not in _WITHOUT_GPU and module not in ("pip", "venv") and not asks_version
-
-
-def _is_certain(program: Program) -> bool:
-    """Whether all options are known; a variable in the image's place may hold some."""
-    container, words = program.container, program.words
-    if container is None or container.image is None:
-        return False
-    if container.image.text is not None:
-        return True
-    first = words[0] if words else None
-    is_quoted = container.image.raw.startswith('"')
-    return is_quoted or bool(first and first.text and not first.text.endswith((".sif", ".simg")))
 
 
 def _with_nv(script: BatchScript, program: Program) -> str:

@@ -91,6 +91,7 @@ class Container:
     verb: str  # exec, run, shell
     options: tuple[tuple[str, Word | None], ...]  # long names without dashes: nv, bind, …
     image: Word | None
+    is_sure: bool = True  # False: a variable in front of the image may hold more options
 
     def has(self, *names: str) -> bool:
         """Whether it is given one of these options."""
@@ -131,7 +132,7 @@ class BatchScript:
     programs: tuple[Program, ...] = ()
     shown: str = ""  # how the user calls the file
     functions: tuple[str, ...] = ()  # names of the script's own functions
-    uses: tuple[tuple[str, int], ...] = ()  # each use of a variable: its name and line
+    uses: tuple[tuple[str, int], ...] = ()  # a variable's use without a default: name and line
     set_names: frozenset[str] = frozenset()  # all that it sets in any way: loops, read, $(( ))
     unread: tuple[tuple[int, int], ...] = ()  # lines that bash reads and our parser does not
     components: int = 1  # of a heterogeneous job; its directives are the first one's

@@ -106,10 +106,21 @@ def _take_container(layers: _Layers) -> bool:
     if verb not in ("exec", "run", "shell"):
         return False
     options, rest = _options(words[1:], CONTAINER_VALUES, CONTAINER_LETTERS)
+    hides = len(rest) > 1 and _may_be_options(rest[0], rest[1])
+    rest = rest[1:] if hides else rest
     image = rest[0] if rest else None
-    layers.container = Container(name, verb, tuple(options), image)
+    layers.container = Container(name, verb, tuple(options), image, is_sure=not hides)
     layers.words = rest[1:]
     return True
+
+
+def _may_be_options(word: Word, following: Word) -> bool:
+    """Whether a variable stands in front of the image: exec $OPTIONS "$IMAGE" python …"""
+    if word.text is not None or not word.raw.startswith("$"):
+        return False
+    text = following.text
+    is_image = text is not None and text.endswith((".sif", ".simg", ".img"))
+    return is_image or (text is None and following.raw.startswith(("$", '"$')))
 
 
 def _options(

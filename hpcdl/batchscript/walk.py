@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SUBSTITUTIONS = ("command_substitution", "process_substitution")
 _HEREDOC_PARTS = ("heredoc_start", "heredoc_end", "heredoc_body", "file_redirect")
+_DEFAULTS = (":-", "-", ":=", "=", ":+", "+")
 _NO_WORDS = ("variable_assignment", "file_redirect", "herestring_redirect", "$")
 
 
@@ -58,7 +59,7 @@ class Walk:
         self._children(root, _Place())
         for node in descendants(root):
             name = child_of(node, "variable_name") if node.type in EXPANSIONS else None
-            if name is not None:
+            if name is not None and child_of(node, *_DEFAULTS) is None:
                 self.uses.append((text_of(name), line_of(name)))
 
     # Statements
