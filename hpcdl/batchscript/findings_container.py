@@ -15,11 +15,8 @@ _GPU_SUPPORT = ("nv", "nvccli", "rocm")
 # Options that keep the user's home, and what lies in ~/.local, out of the container
 _APART = ("no-home", "contain", "containall", "home", "compat")
 _ADDRESS = re.compile(r"(?:docker|oras|library|shub|docker-daemon)://")
-# Programs that need no GPU, though the job has one
-_WITHOUT_GPU = (
-    *("pip", "pip3", "conda", "ls", "cat", "echo", "cp", "mv", "rm", "mkdir", "tar", "unzip"),
-    *("hostname", "date", "env", "printenv", "which", "test", "true", "wget", "curl", "git", "df"),
-)
+# Programs beside Python that may compute; others, such as ls, need no GPU
+_COMPUTING = ("bash", "sh", "torchrun", "accelerate", "horovodrun", "deepspeed", "nvidia-smi")
 # Names of partitions and features behind which nodes have GPUs that need not be asked for
 _OF_GPUS = re.compile(
     r"gpu|cuda|acc|boost|dgx|nvidia|rtx|tesla|volta|ampere|hopper|[abghlkpvt]h?\d{2,3}|mi\d{3}",
@@ -47,7 +44,7 @@ def _gpu_findings(script: BatchScript, contained: list[Program]) -> Iterator[Scr
     with_nv = [p for p in contained if p.container and p.container.has(*_GPU_SUPPORT)]
     if asks_gpus(script) and not with_nv and not _is_on_by_variable(script):
         for program in contained:
-            if program.container and program.container.is_sure and _wants_gpu(program):
+            if _wants_gpu(program):
                 yield ScriptFinding(
                     "gpus-without-nv",
                     program.command.line,
@@ -78,23 +75,27 @@ def _is_on_by_variable(script: BatchScript) -> bool:
 
 
 def _wants_gpu(program: Program) -> bool:
-    """Whether a container's program may use a GPU."""
-    name = (program.words[0].text or "").rpartition("/")[2] if program.words else ""
-    module = program.module.text if program.module else None
-    asks_version = (
-        bool(program.python)
-        and not program.script
-        and not program.module
-        and any(word.text in ("-V", "--version") for word in program.python_options)
-    )
-    return name not in _WITHOUT_GPU and module not in ("pip", "venv") and not asks_version
+    """Whether a container's program may use a GPU: a script, a program, or the image's own."""
+    if program.command.substituted or not (program.container and program.container.is_sure):
+        return False
+    if program.python is not None:
+        module = program.module.text if program.module else None
+        return program.script is not None or module not in (None, "pip", "venv")
+    name = program.words[0].text if program.words else ""
+    is_default = not program.words and program.container.verb == "run"
+    return is_default or name in _COMPUTING or (name or "").startswith(("./", "/"))
 
 
 def _with_nv(script: BatchScript, program: Program) -> str:
-    """The command's line with --nv."""
+    """The line with the container's command, and --nv."""
     verb = program.container.verb if program.container else "exec"
-    line = script.line(program.command.line).strip().rstrip("\\").strip()
-    return cut(one_line(re.sub(rf"\b{verb}\b", f"{verb} --nv", line, count=1)))
+    command = program.command
+    for number in range(command.line, command.end_line + 1):
+        line = script.line(number).strip().rstrip("\\").strip()
+        with_nv, count = re.subn(rf"\b{verb}\b", f"{verb} --nv", line, count=1)
+        if count:
+            return cut(one_line(with_nv))
+    return f"{verb} --nv"
 
 
 def _may_have_gpus(script: BatchScript) -> bool:

@@ -25,8 +25,8 @@ def folder_findings(script: BatchScript, around: Surroundings) -> Iterator[Scrip
         directive = script.directive(name)
         if directive is not None and directive.value:
             found = _output(script, directive, around)
-            if found is not None and found.cause not in said:
-                said.add(found.cause)
+            if found is not None and found.fix not in said:
+                said.add(found.fix)
                 yield found
     yield from _login(script, around)
 
@@ -54,7 +54,7 @@ def _output(
         return None
     if _is_missing((start or Path()) / known):
         cause = (
-            f"SLURM opens the {name} before the script's first command, and makes no folders: "
+            "SLURM opens this file before the script's first command, and makes no folders: "
             f"there is no {_shown(known)}"
         )
         fix = f"before sbatch: mkdir -p {shlex.quote(_shown(known))}"

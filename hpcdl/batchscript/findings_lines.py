@@ -97,6 +97,11 @@ def _stray(script: BatchScript, directive: Directive) -> ScriptFinding:
         fix = f"with a minus from the keyboard: #SBATCH --{_shown(plain)}"
         cause = f"{_shown(given)} begins with a dash of a word processor; sbatch wants --"
         return ScriptFinding("unknown-option", line, cause, fix, blocks=True)
+    texts = re.findall(r"<[^<>]*>", script.line(line))
+    if any(given in text for text in texts):
+        name, text = before[-1].name if before else "account", texts[0]
+        cause, fix = f"{_shown(text)} stands for a value of your own", f"#SBATCH --{name}="
+        return ScriptFinding("placeholder", line, cause, fix + _example(name), blocks=True)
     if before and before[-1].name == "export":
         all_words = "".join(d.text for d in script.all_directives if d.line == line)
         return ScriptFinding(

@@ -53,7 +53,11 @@ def _one_cpu(
     names |= {name for name, _ in launcher.command.env}
     if "SRUN_CPUS_PER_TASK" in names or any(name in launcher.options for name in _CPUS):
         return
-    if _name(program) in _SMALL or _has_hidden_options(launcher, program):
+    if (
+        launcher.command.substituted
+        or _name(program) in _SMALL
+        or _has_hidden_options(launcher, program)
+    ):
         return
     line = script.line(launcher.command.line).strip().rstrip("\\").strip()
     command = re.sub(r"\bsrun\b", f"srun --cpus-per-task={size.cpus_per_task}", line, count=1)
@@ -69,12 +73,12 @@ def _one_cpu(
 
 def _has_hidden_options(launcher: Launcher, program: Program) -> bool:
     """Whether options may be in a variable: srun $OPTIONS python …"""
-    if not program.words:
+    if not program.words and program.container is None:
         return True
-    first = program.container.image if program.container else program.words[0]
-    behind = launcher.command.words[1:]
-    variable = next((w for w in behind if w.text is None and w.raw.startswith("$")), None)
-    return variable is not None and variable is not first and variable in behind[:4]
+    behind = list(launcher.command.words)
+    start = next((n for n, w in enumerate(behind) if w.text == "srun"), 0)
+    first = next((w for w in behind[start + 1 :] if not w.raw.startswith("-")), None)
+    return first is None or (first.text is None and first.raw.startswith("$"))
 
 
 def _too_many(

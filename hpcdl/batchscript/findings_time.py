@@ -10,7 +10,7 @@ from hpcdl.batchscript.programcode import code_of
 from hpcdl.batchscript.sizes import size_of
 from hpcdl.batchscript.surroundings import Surroundings
 
-_FROM_S = 2 * 3600  # shorter jobs are soon done again
+_FROM_S = 4 * 3600  # shorter jobs are soon done again
 _SAVES = re.compile(r"check[-_]?point|ckpt|resume|restart|restore|backup|snapshot", re.IGNORECASE)
 _STARTERS = ("torchrun", "accelerate", "horovodrun", "deepspeed", "bash", "sh", "eval", "xargs")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from shlex import quote
 
 from hpcdl.batchscript.directives import Header, in_effect, read_header
 from hpcdl.batchscript.foreign import other_system, other_text
@@ -26,6 +27,7 @@ from hpcdl.text import cut, hpcdl_command, one_line
 LARGEST = 1_000_000  # bytes; SLURM itself takes 4 MB, and nobody writes so much
 _SHELLS = ("bash", "sh", "dash", "ksh", "zsh")
 _FIRST = re.compile(r"#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+)*)?(?:\S*/)?([\w.+-]+)")
+_TO_FILL_IN = re.compile(r"<[A-Za-z][^<>|&;]*>")
 _OTHERS = re.compile(r"^#(?:SBATCH|PBS|BSUB)\b", re.MULTILINE)
 
 
@@ -71,9 +73,12 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
     complaint = bash_complaint(text) if unread else None
     if complaint is not None:
         line, reason = complaint
+        advice = f"see which if, loop, quote or parenthesis is not closed: bash -n {quote(shown)}"
+        blanks = [text for text in text.split("\n")[line - 1 : line] if _TO_FILL_IN.search(text)]
+        if blanks:
+            advice = f"a text in <...> stands for your own: {one_line(cut(blanks[0].strip()))}"
         raise UserError(
-            f"{shown}:{line}: bash cannot read this script: {one_line(cut(reason))}; "
-            f"see which if, loop, quote or parenthesis is not closed: bash -n {shown}"
+            f"{shown}:{line}: bash cannot read this script: {one_line(cut(reason))}; {advice}"
         )
     walk = Walk(Scope(Values(outside)))
     walk.script(root)
@@ -108,8 +113,17 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
 
 def _text(path: Path, shown: str) -> str:
     """What is in the file."""
-    with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
+    if path.is_dir() or (path.exists() and not path.is_file()):
+        raise UserError(f"{shown} is not a file; expected a batch script for sbatch")
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(
+            f"{shown} cannot be read: {reason}; see whether it is there, and who may read it: "
+            f"ls -l {quote(shown)}"
+        ) from None
     if len(content) > LARGEST:
         raise UserError(
             f"{shown} is larger than 1 MB; expected a batch script, a short text: "
@@ -117,13 +131,18 @@ def _text(path: Path, shown: str) -> str:
         )
     if b"\0" in content:
         raise UserError(f"{shown} is not a text file; expected a batch script for sbatch")
-    return content.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
+    return content.decode("utf-8", errors="surrogateescape")
 
 
 def _check_first_line(text: str, shell: str, shown: str) -> None:
     """The first line names a shell that we read, and no line ends as on Windows."""
     if not text.strip():
         raise UserError(f"{shown} is empty; expected a batch script for sbatch")
+    if text.startswith("\ufeff"):
+        raise UserError(
+            f"{shown}:1: an editor has put an invisible mark (a BOM) before #!, so that sbatch "
+            f"refuses the script; remove it with: sed -i '1s/^\\xef\\xbb\\xbf//' {quote(shown)}"
+        )
     if not text.startswith("#!"):
         raise UserError(
             f"{shown}:1: sbatch wants a first line that names a shell; write above all others: "
@@ -133,7 +152,7 @@ def _check_first_line(text: str, shell: str, shown: str) -> None:
         line = text[: text.index("\r\n")].count("\n") + 1
         raise UserError(
             f"{shown}:{line}: its lines end as on Windows (CR LF), which sbatch refuses; "
-            f"mend it with: sed -i 's/\\r$//' {shown}"
+            f"mend it with: sed -i 's/\\r$//' {quote(shown)}"
         )
     if shell not in _SHELLS:
         raise UserError(

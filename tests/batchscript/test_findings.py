@@ -198,7 +198,7 @@ def told(tmp_path):
         path = tmp_path / "job.slurm"
         path.write_text(f"#!/bin/bash\n{lines}")
         facts = {"slurm_version": (22, 5), "folder": tmp_path, "login_folders": ("/login",), **more}
-        return findings(read_script(path), Surroundings(**facts))  # type: ignore[arg-type]
+        return findings(read_script(path), Surroundings(**facts))
 
     return told
 
