@@ -28,17 +28,6 @@ LARGEST = 1_000_000  # bytes; SLURM itself takes 4 MB, and nobody writes so much
 _SHELLS = ("bash", "sh", "dash", "ksh", "zsh")
 _FIRST = re.compile(r"#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+)*)?(?:\S*/)?([\w.+-]+)")
 _TO_FILL_IN = re.compile(r"<[A-Za-z][^<>|&;]*>")
-_OTHERS = re.compile(r"^#(?:SBATCH|PBS|BSUB)\b", re.MULTILINE)
-
-
-def is_batch_script(text: str) -> bool:
-    """Whether a text is a batch script: for a shell, or with lines for a queueing system."""
-    first = _FIRST.match(text)
-    if first and _kind(first[1]) == "python" and "#SBATCH" not in text:
-        return False
-    return bool(first and _kind(first[1]) in (*_SHELLS, "csh", "tcsh")) or bool(
-        _OTHERS.search(text)
-    )
 
 
 def read_script(

@@ -8,6 +8,7 @@ from hpcdl.batchscript.findings import Surroundings, findings
 from hpcdl.batchscript.model import ScriptFinding
 from hpcdl.batchscript.read import read_script
 from hpcdl.batchscript.sizes import gpus_in, slurm_seconds
+from hpcdl.errors import UserError
 
 TRAINS = "import tensorflow as tf\nm = tf.keras.Sequential()\nm.fit(1, 2)\nm.save('a.keras')\n"
 SAVES = TRAINS.replace(
@@ -260,6 +261,33 @@ def test_remedy_is_a_line(told, lines, line, fix):
 
     assert one.line == line
     assert fix in one.fix
+
+
+def test_one_folder_is_said_once(told):
+    (one,) = told("#SBATCH -o logs/%j.out -e logs/%j.err\n")
+
+    assert one.blocks
+
+
+def test_what_only_looks_like_a_script(tmp_path):
+    """A folder, a file that is not there, one with an editor's mark, one of another language."""
+    marked = tmp_path / "marked.slurm"
+    marked.write_bytes(b"\xef\xbb\xbf#!/bin/bash\n")
+    python = tmp_path / "train.slurm"
+    python.write_text("#!/usr/bin/env python3\n#SBATCH -n 1\nprint(1)\n")
+    for path, words in {
+        tmp_path: "is not a file",
+        tmp_path / "no.slurm": "cannot be read: No such file",
+        marked: "BOM",
+        python: "a script for python",
+    }.items():
+        with pytest.raises(UserError, match=words):
+            read_script(path)
+
+
+def test_blanks_to_fill_in_are_said(told):
+    with pytest.raises(UserError, match="stands for your own: srun <your program>"):
+        told("srun <your program>\n")
 
 
 def test_lost_hours_are_counted(told):
