@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import hpcdl
 
 READS = {"click", "yaml"}  # job files, profiles, plans
+READS_BASH = READS | {"tree_sitter", "tree_sitter_bash"}
 RENDERS = READS | {"jinja2", "markupsafe"}
 SUBMITS = RENDERS | {"submitit", "cloudpickle"}
 MARENOSTRUM = ("--cluster", "marenostrum5", "--set", "cluster.account=nct00")
@@ -32,6 +34,7 @@ ALLOWED = {
     "render mnist_cnn MARENOSTRUM -o OUT/": RENDERS,
     "check mnist_script MARENOSTRUM --runs-dir RUNS --set container=./nowhere.sif": RENDERS
     | {"msgspec"},
+    "adopt SCRIPT": READS_BASH,
     "submit mnist_cnn MARENOSTRUM --runs-dir RUNS --dry-run": SUBMITS,
     "sweep mnist_cnn MARENOSTRUM --over model.dropout=0..0.5 --trials 2 --metric accuracy --runs-dir RUNS --dry-run": SUBMITS
     | {"msgspec"},
@@ -92,6 +95,7 @@ def load(tmp_path):
         "OUT/": f"{tmp_path}/out/",
     }
     words["PAGE"] = tmp_path / "page.html"
+    words["SCRIPT"] = Path(__file__).with_name("batchscript") / "corpus" / "apptainer-exec.slurm"
 
     def start(command):
         argv = [

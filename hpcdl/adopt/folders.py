@@ -19,7 +19,7 @@ def is_whole(path: str) -> bool:
 
 def folder_of(script: BatchScript) -> Path:
     """From where sbatch is called: the script's folder, or this one if the program lies here."""
-    own = script.path.absolute().parent
+    own = Path(os.path.abspath(script.path)).parent
     for program in script.programs:
         name = program.script.text if program.script is not None else None
         if name and not is_whole(name) and not (own / name).exists() and Path(name).exists():

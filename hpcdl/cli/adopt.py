@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,8 @@ def command(script: str, cluster: str | None, output: str | None) -> None:
     path = None if output in (None, "-") else Path(output or "")
     _require_new(path)
     batch_script = read(script)
-    adopted = adopt(batch_script, None if path is None else path.absolute().parent)
-    if batch_script.path.absolute().parent != Path.cwd():
+    adopted = adopt(batch_script, None if path is None else Path(os.path.abspath(path)).parent)
+    if adopted.folder != Path.cwd() or "/" in script:
         options.say(f"{script}: paths as if sbatch were called in {adopted.folder}")
     _require_job(batch_script, adopted)
     if cluster is not None:

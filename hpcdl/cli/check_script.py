@@ -73,7 +73,7 @@ def check_script(name: str, settings: options.JobSettings, as_json: bool) -> Rep
     _require_nothing_of_jobs(name, settings)
     script = read(name)
     adopted = adopt(script)
-    if adopted.folder != Path.cwd() or script.path.absolute().parent != Path.cwd():
+    if adopted.folder != Path.cwd() or "/" in name:
         options.say(f"{name}: paths as if sbatch were called in {adopted.folder}")
     in_memory = job_of(adopted)
     report, rows, cluster = _checked(adopted, in_memory, settings)

@@ -68,6 +68,7 @@ def program() -> None:
     hpcdl render mnist_cnn.yaml --cluster generic        read what would be sent
     hpcdl submit mnist_cnn.yaml --cluster generic --wait
     hpcdl submit MNIST.py --gpus 1 --time 00:30:00       a script of yours, without a job file
+    hpcdl check MNIST.slurm                              what is wrong in a batch script of yours
 
     Results go to stdout, messages to stderr. Exit codes: 0 done; 1 something
     around hpcdl failed (SLURM, a file system, the training); 2 something that
