@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from hpcdl.batchscript.model import BatchScript, Directive, ScriptFinding
 from hpcdl.batchscript.sizes import asks_gpus
@@ -11,7 +12,9 @@ from hpcdl.batchscript.surroundings import Surroundings
 from hpcdl.text import cut, one_line
 
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
+_NAME = re.compile(r"\s*[A-Za-z_]")
 _CUDA = "CUDA_VISIBLE_DEVICES"
+_CUDAS = (_CUDA, f"SINGULARITYENV_{_CUDA}", f"APPTAINERENV_{_CUDA}")  # the others: in a container
 _NUMBERS = re.compile(r"\d+(?:,\d+)*")
 # Names that a shell, SLURM, a login or modules set, whatever --export says
 _THERE = re.compile(
@@ -50,6 +53,7 @@ def _export(script: BatchScript, export: Directive, value: str) -> Iterator[Scri
             "a blank is part of the name behind it: that variable is not brought",
             f"no blanks in the list: #SBATCH --export={_shown(fixed)}",
         )
+    yield from _cut_short(export, items)
     names = {item.strip().partition("=")[0] for item in items}
     if "ALL" in names:
         return
@@ -64,6 +68,20 @@ def _export(script: BatchScript, export: Directive, value: str) -> Iterator[Scri
             f"lines of the script that set them, or: #SBATCH --export={_shown(brought)}",
         )
     yield from _steps(script, export, value)
+
+
+def _cut_short(export: Directive, items: list[str]) -> Iterator[ScriptFinding]:
+    """A value with a comma, which ends it: of L=64,32 the job gets L=64."""
+    for before, item in pairwise(items):
+        name, equals, value = before.partition("=")
+        if equals and item and not _NAME.match(item):
+            yield _lost(
+                export,
+                f"a comma ends a value: the job gets {_shown(before)}, and {_shown(item)} is lost",
+                f"a line of the script: export {_shown(f'{name}={value},{item}')}, and without it "
+                "here",
+            )
+            return
 
 
 def _missing(script: BatchScript, names: set[str]) -> list[str]:
@@ -115,11 +133,11 @@ def _cuda(script: BatchScript) -> Iterator[ScriptFinding]:
     where: list[tuple[int, str]] = [
         (assignment.line, assignment.word.text or "")
         for assignment in script.assignments
-        if assignment.name == _CUDA and assignment.exported
+        if assignment.name in _CUDAS and assignment.exported
     ]
     for command in script.commands:
         if not command.background:  # several programs, each with a part of the job's GPUs
-            where += [(command.line, w.text or "") for name, w in command.env if name == _CUDA]
+            where += [(command.line, w.text or "") for name, w in command.env if name in _CUDAS]
     for program in script.programs:
         for value in program.container.values("env") if program.container else []:
             name, _, text = (value.text or "").partition("=")

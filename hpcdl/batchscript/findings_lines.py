@@ -32,6 +32,8 @@ _PLACEHOLDER = re.compile(
     r"|\byour(?:[-_. ]|\b)|\bYOUR[A-Z_-]|^x{3,}$|^X{2,}\d*$|change[-_]?me|\bTODO\b|\bFIXME\b"
     r"|^(?:ACCOUNT|PROJECT|GROUP|PARTITION|QUEUE|QOS|EMAIL|PROJECT_?ID|ACCOUNT_?NAME)$|^\.\.\.$",
 )
+# In a command, which to bash is: read from a file, and write to another
+_PLACEHOLDER_IN_PATH = re.compile(r"[^\s\"'=]*(?<=[/=:@])<[A-Za-z][\w .-]*>(?=[/:\s\"'.]|$)")
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
 # Options in which a dollar or an odd text is one's own affair, or another finding's
 _FREE = ("comment", "export", "wrap", "output", "error", "input", "job-name")
@@ -58,6 +60,7 @@ def line_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptF
         elif directive.name in OPTIONS:
             yield from _value_findings(directive)
     yield from _late(script)
+    yield from _in_commands(script)
 
 
 def _unknown(directive: Directive) -> ScriptFinding:
@@ -133,13 +136,15 @@ def _value_findings(directive: Directive) -> Iterator[ScriptFinding]:
         cause = f"{_shown(directive.text)} has no value, and sbatch wants one"
         fix = f"#SBATCH --{name}=VALUE"
         yield ScriptFinding("bad-value", directive.line, cause, fix, blocks=True)
-    elif takes == "no" and value is not None:
+    elif value is not None and (takes == "no" or (name == "requeue" and value != "expedite")):
         cause = f"--{name} takes no value; sbatch refuses {_shown(directive.text)}"
         yield ScriptFinding("bad-value", directive.line, cause, f"#SBATCH --{name}", blocks=True)
     if not value:
         return
     yield from _placeholder(directive, value)
     wrong = _wrong_value(name, value)
+    if wrong is None and _is_glued(directive):
+        wrong = ("no = behind a letter, which becomes a part of it", value[1:] or "VALUE")
     if wrong and not _is_placeholder(name, value):
         cause = f"sbatch takes no {_shown(value)} for --{name}: expected {wrong[0]}"
         fix = _instead(directive) or f"#SBATCH --{name}={wrong[1]}"
@@ -209,6 +214,26 @@ def _instead(directive: Directive) -> str | None:
     name, equals, value = text[1:].partition("=")
     meant = long_name(name) if equals else None
     return f"#SBATCH --{meant}={_shown(value)}" if meant else None
+
+
+def _is_glued(directive: Directive) -> bool:
+    """Whether a letter's value begins with =, as in -J=a: sbatch takes the = for a part of it."""
+    return (directive.value or "").startswith("=") and not directive.text.startswith("--")
+
+
+def _in_commands(script: BatchScript) -> Iterator[ScriptFinding]:
+    """A text in a command that stands for one's own: /gpfs/scratch/<group>/tensorflow.sif."""
+    for number, line in enumerate(script.text.split("\n"), start=1):
+        match = None if line.lstrip().startswith("#") else _PLACEHOLDER_IN_PATH.search(line)
+        if match:
+            yield ScriptFinding(
+                "placeholder",
+                number,
+                f"{_shown(match[0])} has a text that stands for one of your own; bash takes < and "
+                "> for files to read and to write",
+                "write the path that is meant, without < and >",
+                blocks=True,
+            )
 
 
 def _late(script: BatchScript) -> Iterator[ScriptFinding]:

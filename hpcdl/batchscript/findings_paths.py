@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hpcdl.batchscript.model import BatchScript, Command, ScriptFinding, Word
+from hpcdl.batchscript.model import BatchScript, Command, Program, ScriptFinding, Word
 from hpcdl.batchscript.surroundings import Surroundings
 from hpcdl.text import cut, one_line
 
@@ -40,6 +40,28 @@ def torn_path_findings(script: BatchScript, around: Surroundings) -> Iterator[Sc
                 f"in double quotes: {quoted}",
                 blocks=True,
             )
+    for program in script.programs:
+        meant = _torn_image(program)
+        if meant:
+            yield ScriptFinding(
+                "torn-path",
+                program.command.line,
+                f"a blank tears the image's path: {cut(one_line(meant))}",
+                f'in double quotes: "{cut(one_line(meant))}"',
+                blocks=True,
+            )
+
+
+def _torn_image(program: Program) -> str | None:
+    """The image that was meant by: exec /our images/a.sif python."""
+    image = program.container.image if program.container else None
+    if image is None or image.torn or not program.words or image.text is None:
+        return None
+    begin, rest = image.text, program.words[0].text or ""
+    is_torn = _PATH.fullmatch(begin) and not _IMAGE.fullmatch(begin)
+    if not is_torn or not _IMAGE.fullmatch(rest) or rest.startswith(("/", "./")):
+        return None
+    return f"{begin} {rest}"
 
 
 def _torn_assignment(command: Command, used: set[str]) -> str | None:

@@ -14,7 +14,9 @@ from hpcdl.batchscript.sizes import Size, count, size_of
 from hpcdl.batchscript.surroundings import Surroundings
 from hpcdl.text import cut, one_line
 
-_FIRST_WITHOUT = (22, 5)  # srun does not take the job's --cpus-per-task from here on
+# The versions in which srun does not take the job's --cpus-per-task, and the first that does again
+# Source: RELEASE_NOTES of SLURM 22.05 and 23.11
+_FIRST_WITHOUT, _FIRST_AGAIN = (22, 5), (23, 11)
 _CPUS = ("cpus-per-task", "cpus-per-gpu", "ntasks-per-core", "threads-per-core", "het-group")
 # Programs for which one CPU is enough
 _SMALL = (
@@ -46,8 +48,9 @@ def _one_cpu(
     script: BatchScript, size: Size, program: Program, launcher: Launcher, around: Surroundings
 ) -> Iterator[ScriptFinding]:
     """srun gives one CPU a task, whatever the job has asked for."""
-    is_new = around.slurm_version is not None and around.slurm_version >= _FIRST_WITHOUT
-    if launcher.name != "srun" or not is_new or (size.cpus_per_task or 1) < 2:
+    version = around.slurm_version
+    is_without = version is not None and _FIRST_WITHOUT <= version < _FIRST_AGAIN
+    if launcher.name != "srun" or not is_without or (size.cpus_per_task or 1) < 2:
         return
     names = {assignment.name for assignment in script.assignments}
     names |= {name for name, _ in launcher.command.env}
@@ -64,8 +67,8 @@ def _one_cpu(
     yield ScriptFinding(
         "srun-cpus",
         launcher.command.line,
-        f"from SLURM 22.05 on, srun does not take the job's --cpus-per-task={size.cpus_per_task}: "
-        "each task gets one CPU",
+        f"srun of SLURM 22.05 and 23.02 does not take the job's "
+        f"--cpus-per-task={size.cpus_per_task}: each task gets one CPU",
         "a line above: export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK, or: "
         f"{cut(one_line(command))}",
     )

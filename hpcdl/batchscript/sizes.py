@@ -9,6 +9,7 @@ from hpcdl.batchscript.model import BatchScript
 
 GPU_OPTIONS = ("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "tres-per-task")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+_PART = re.compile(r"(?:.*,)?(?:gres[:/])?(?:mps|shard)[:=/][1-9]")  # of a GPU
 _GPUS = re.compile(r"(?:gres[:/])?gpu(?:[:=/](?P<rest>.*))?")
 
 
@@ -52,8 +53,8 @@ def size_of(script: BatchScript) -> Size:
 def asks_gpus(script: BatchScript) -> bool:
     """Whether a directive asks for GPUs."""
     for name in GPU_OPTIONS:
-        number = gpus_in(script.value(name), is_list=name in ("gres", "tres-per-task"))
-        if number:
+        value = script.value(name)
+        if gpus_in(value, is_list=name in ("gres", "tres-per-task")) or _PART.match(value or ""):
             return True
     return False
 
