@@ -10,7 +10,7 @@ from hpcdl.adopt.environment import add_modules, add_variables
 from hpcdl.adopt.folders import Folders, folder_of
 from hpcdl.adopt.model import Adopted
 from hpcdl.adopt.options import add_options
-from hpcdl.adopt.program import add_program, choose_program
+from hpcdl.adopt.program import CLEAN, add_program, choose_program
 from hpcdl.adopt.size import Shape, add_size
 from hpcdl.adopt.values import Values
 from hpcdl.batchscript.model import BatchScript, Program
@@ -46,7 +46,7 @@ def _add_program(
 ) -> None:
     """Write the program, and what surrounds it."""
     container = program.container
-    clean = container is not None and container.has("cleanenv", "e", "containall", "C")
+    clean = container is not None and container.has(*CLEAN)
     if container is not None:
         add_modules(draft)
     else:

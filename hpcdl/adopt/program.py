@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.environment import add_binds, add_variable
@@ -14,6 +16,8 @@ from hpcdl.batchscript.programs import program_of
 from hpcdl.image_address import not_a_file
 from hpcdl.text import hpcdl_command
 
+CLEAN = ("cleanenv", "e", "containall", "C")  # options that keep the node's variables out
+_OF_SLURM = re.compile(r"\bSLURM_[A-Z_]+\b")
 _SCRIPTS = (".py", ".ipynb")
 _AT_RUN_TIME = "only the running script knows this"
 _ONE_PROGRAM = "a job runs one Python script"
@@ -154,8 +158,21 @@ def _add_script(draft: Draft, program: Program, values: Values, folders: Folders
         draft.refuse(line, program.command.text, why, "give the file such a name")
         return
     draft.put("script", path, line)
+    if program.container is None or not program.container.has(*CLEAN):
+        _add_variables_of_job(draft, folders.whole(name or "", line), line)
     if folder is not None:
         draft.put("workdir", folder, line)
+
+
+def _add_variables_of_job(draft: Draft, path: str | None, line: int) -> None:
+    """Pass on SLURM's variables that the program's text names; a job's container has none else."""
+    try:
+        text = Path(path or "").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    names = sorted(set(_OF_SLURM.findall(text)) - set(draft.get("env") or ()))
+    if names:
+        draft.put("cluster.pass_env", names, line)
 
 
 def _working_folder(draft: Draft, program: Program, values: Values, folders: Folders) -> str | None:

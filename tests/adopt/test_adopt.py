@@ -167,6 +167,18 @@ def test_no_job_does_the_same(adopted, options, commands, words):
     assert any(words in f"{item.why}; {item.fix}" for item in made.obstacles), made.obstacles
 
 
+@pytest.mark.parametrize(
+    ("options", "names"), [("", ["SLURM_JOB_ID", "SLURM_PROCID"]), ("-e", None)]
+)
+def test_program_keeps_slurms_variables(adopted, options, names):
+    """Those that its text names, where its container has the node's variables."""
+    text = 'import os\nprint(os.environ["SLURM_PROCID"], os.getenv("SLURM_JOB_ID"))\n'
+    Path("own.py").write_text(text)
+    made = keys(adopted("-c 4", f"singularity exec {options} tf.sif python own.py\n"))
+
+    assert made.get("cluster.pass_env") == names
+
+
 def test_nothing_of_a_script_runs(adopted, tmp_path):
     adopted("-c 4", f"touch ran\nX=$(touch ran)\n`touch ran`\n{RUN}")
 
@@ -237,7 +249,7 @@ def test_adopted_text_passes_through_yaml(adopted):
     made = adopted("-c 4", f"A='{'x' * 300}'\n" + RUN.replace("3\n", "3 " + "--word " * 40 + "\n"))
 
     assert max(map(len, job_text(made).splitlines())) <= 100
-    assert len(keys(made)["args"]) == 42
+    assert len(made.document.plain()["args"]) == 42
 
 
 def test_adopt_leaves_script_alone(cli, adopted):
