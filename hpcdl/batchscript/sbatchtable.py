@@ -23,13 +23,16 @@ mem-per-gpu mincpus network nodefile nodelist nodes ntasks ntasks-per-core ntask
 ntasks-per-node ntasks-per-socket ntasks-per-tres open-mode output partition power prefer priority
 profile qos reservation signal sockets-per-node switches tasks-per-node thread-spec
 threads-per-core time time-min tmp uid wait-all-nodes wckey wrap
-container-id extra segment tres-bind tres-per-task
+container-id container-type extra mem-update resources segment tres-bind tres-per-task
 """  # the last line: of later releases
-_WITH_VALUE_OR_NOT = "exclusive get-user-env nice no-kill propagate oom-kill-step"
+_WITH_VALUE_OR_NOT = """
+exclusive get-user-env nice no-kill propagate
+oom-kill-step requeue resv-ports
+"""
 _FLAGS = """
-contiguous help hold ignore-pbs no-requeue overcommit oversubscribe parsable quiet reboot requeue
+contiguous help hold ignore-pbs no-requeue overcommit oversubscribe parsable quiet reboot
 spread-job test-only usage use-min-nodes verbose version wait
-consolidate-segments resv-ports share spread-segments stepmgr
+consolidate-segments share spread-segments stepmgr
 """
 # Options that plug-ins of sites add. Pyxis: https://github.com/NVIDIA/pyxis
 _OF_PLUGINS = {

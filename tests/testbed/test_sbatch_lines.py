@@ -9,6 +9,7 @@ import pytest
 
 from hpcdl.batchscript.findings import Surroundings, findings
 from hpcdl.batchscript.read import read_script
+from hpcdl.batchscript.sbatchtable import LETTERS, OPTIONS
 from hpcdl.errors import UserError
 from tests.testbed.conftest import Bed
 
@@ -108,3 +109,16 @@ def test_held_job_has_what_was_read(bed: Bed) -> None:
     assert f"NumNodes={read.value('nodes')}" in job
     assert f"NumTasks={read.value('ntasks')} " in job
     assert [one.value for one in read.ignored] == ["late"]
+
+
+def test_options_are_those_of_sbatchs_help(bed: Bed) -> None:
+    """Each option that sbatch --help names is known, by the same letter, with a value or without."""
+    text = bed.run("sbatch", "--help").stdout
+    told = re.findall(r"^ +(?:-(\w),? +)?--([a-z-]+)(\[?=)?\S* {2,}", text, re.MULTILINE)
+
+    assert len(told) > 80
+    for letter, name, sign in told:
+        assert name in OPTIONS, name
+        assert not letter or LETTERS[letter] == name
+        if sign:
+            assert OPTIONS[name] != "no", name
