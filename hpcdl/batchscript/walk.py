@@ -79,13 +79,15 @@ class Walk:
                 self._statement(child, place)
 
     def _list(self, node: Node, place: _Place) -> None:
-        """One && other: whether the second comes is not known."""
-        first, *others = [child for child in node.children if child.is_named] or [node]
-        if first is not node:
-            self._statement(first, place)
-        for child in others:
+        """One && other: whether the second comes is not known; redirections are the last one's."""
+        parts = [child for child in node.children if child.type in _VISITS]
+        for child in parts:
+            inner = place if child is parts[-1] else replace(place, heredoc=None, redirects=())
+            if child is parts[0]:
+                self._statement(child, inner)
+                continue
             with self.scope.maybe():
-                self._statement(child, replace(place, conditional=True))
+                self._statement(child, replace(inner, conditional=True))
 
     def _pipeline(self, node: Node, place: _Place) -> None:
         parts = [child for child in node.children if child.is_named and child.type != "comment"]

@@ -137,6 +137,7 @@ def test_places_of_commands_are_seen(tmp_path):
         "f() { in_function; }\n"
         "cat <<EOF | reads_pipe > out\nin the document\nEOF\n"
         "behind &\n"
+        "before && last <<END\nfor the last\nEND\n"
         "time -p env X=1 srun -n 2 --label python -u 'a b.py' --x=1 <<< text\n"
     )
 
@@ -149,6 +150,8 @@ def test_places_of_commands_are_seen(tmp_path):
     assert place["in_function"].function == "f" and script.functions == ("f",)
     assert place["cat"].heredoc == "in the document\n" and place["cat"].writes_pipe
     assert place["reads_pipe"].reads_pipe
+    assert place["before"].heredoc is None and place["last"].heredoc == "for the last\n"
+    assert place["last"].conditional and not place["before"].conditional
     assert place["behind"].background
     assert place["time"].heredoc == "text"
     program = script.programs[-1]
