@@ -76,13 +76,16 @@ def _is_on_by_variable(script: BatchScript) -> bool:
 
 def _wants_gpu(program: Program) -> bool:
     """Whether a container's program may use a GPU: a script, a program, or the image's own."""
-    if program.command.substituted or not (program.container and program.container.is_sure):
+    container = program.container
+    if program.command.substituted or not (container and container.is_sure):
         return False
+    if container.image and re.search("rocm|amd", container.image.raw, re.IGNORECASE):
+        return False  # AMD's devices are there without an option, and the image has the rest
     if program.python is not None:
         module = program.module.text if program.module else None
         return program.script is not None or module not in (None, "pip", "venv")
     name = program.words[0].text if program.words else ""
-    is_default = not program.words and program.container.verb == "run"
+    is_default = not program.words and container.verb == "run"
     return is_default or name in _COMPUTING or (name or "").startswith(("./", "/"))
 
 

@@ -33,7 +33,8 @@ _PLACEHOLDER = re.compile(
     r"|^(?:ACCOUNT|PROJECT|GROUP|PARTITION|QUEUE|QOS|EMAIL|PROJECT_?ID|ACCOUNT_?NAME)$|^\.\.\.$",
 )
 # In a command, which to bash is: read from a file, and write to another
-_PLACEHOLDER_IN_PATH = re.compile(r"[^\s\"'=]*(?<=[/=:@])<[A-Za-z][\w .-]*>(?=[/:\s\"'.]|$)")
+_PLACEHOLDER_IN_PATH = re.compile(r"[^\s\"'=<>]*(?<=[/=@])<[A-Za-z][\w .-]*>(?=[/:\s\"'.]|$)")
+_IN_QUOTES = re.compile(r"\s*(?:export\s+)?\w+=([\"']).*")  # an assignment; other texts are free
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
 # Options in which a dollar or an odd text is one's own affair, or another finding's
 _FREE = ("comment", "export", "wrap", "output", "error", "input", "job-name")
@@ -225,7 +226,9 @@ def _in_commands(script: BatchScript) -> Iterator[ScriptFinding]:
     """A text in a command that stands for one's own: /gpfs/scratch/<group>/tensorflow.sif."""
     for number, line in enumerate(script.text.split("\n"), start=1):
         match = None if line.lstrip().startswith("#") else _PLACEHOLDER_IN_PATH.search(line)
-        if match:
+        before = line[: match.start()] if match else ""
+        is_quoted = before.count('"') % 2 or before.count("'") % 2
+        if match and (not is_quoted or _IN_QUOTES.match(line)):
             yield ScriptFinding(
                 "placeholder",
                 number,

@@ -71,6 +71,8 @@ def _torn_assignment(command: Command, used: set[str]) -> str | None:
         return None
     if command.env and len(words) <= 2:
         name, value = command.env[-1]
+        if f"{name}={value.raw}{words[0]}" in command.text:
+            return None  # no blank: the parser divides a_$1.sif
         tail = " ".join(words)
         if not value.raw or value.raw in ('""', "''"):
             is_path = _PATH.fullmatch(words[0]) or words[0].startswith("$")

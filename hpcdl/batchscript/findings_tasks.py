@@ -113,7 +113,14 @@ def _too_many(
 
 
 def _is_told(script: BatchScript) -> bool:
-    """Whether the job's tasks are known: its counts are numbers."""
+    """Whether the job's tasks are known: its counts are numbers, and not of nodes alone.
+
+    Of whole nodes without a count of tasks, srun may start as many as they have CPUs.
+    """
+    if script.directive("nodes") and not (
+        script.directive("ntasks") or script.directive("ntasks-per-node")
+    ):
+        return False
     for name in ("nodes", "ntasks", "ntasks-per-node"):
         value = script.value(name)
         if script.directive(name) and not re.fullmatch(r"\d+", value or ""):

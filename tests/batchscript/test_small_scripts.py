@@ -141,8 +141,13 @@ GOOD = {
     + 'mapfile -t files < <(ls /x)\nfor f in "${files[@]}"; do python x.py "$f"; done\n',
     "empty-body": H,
     "only-comment": H + "# nothing\n",
+    "no-blank-in-a-path": G + "A=${W}/qec_$2.sif\nsingularity exec --nv --no-home $A python x.py\n",
+    "nodes-alone": H + "#SBATCH -N 2\nsrun -n 96 ./a\n",
+    "marks-in-a-text": H + 'sed -i "s:<NAME>:$X:" a.xml\necho "set it to /<path>/x"\n',
+    "image-of-amd": G + "singularity exec --no-home tf-rocm5.sif python x.py\n",
 }
 FOUND = {
+    "placeholder-in-quotes": H + 'IMG="/x/<group>/a.sif"  # WANT placeholder\n',
     "nv-var": G + "I=/x/a.sif\nsingularity exec --no-home $I python x.py  # WANT gpus-without-nv\n",
     "srun-in-sh": G + "srun bash run.sh  # WANT srun-cpus\n",
     "srun-absolute": G + "/usr/bin/srun python x.py  # WANT srun-cpus\n",
@@ -163,7 +168,6 @@ FOUND = {
     + "singularity exec --nv --no-home /x/our images/a.sif python x.py  # WANT torn-path\n",
     "torn-after-eq": G + "IMG= /x/a.sif  # WANT torn-path\n",
     "mpirun-4": G + "mpirun -np 4 python x.py  # WANT tasks-started\n",
-    "srun-N": H + "#SBATCH -N1\nsrun -N2 -n2 ./a  # WANT tasks-started\n",
     "export-none-var": H
     + "#SBATCH --export=NONE  # WANT export-lost\npython x.py --data $DATASET\n",
     "export-comma": H + "#SBATCH --export=ALL,L=64,32  # WANT export-lost\n",
