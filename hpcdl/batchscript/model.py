@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -56,6 +56,8 @@ class Command:
     substituted: bool = False  # it stands in $(…), `…`, <(…)
     text: str = ""  # as it is written
     end_line: int = 0
+    went: tuple[Word, ...] | None = ()  # the folders of cd, from the job's on; None: not known
+    seen: Seen | None = field(default=None, repr=False, compare=False)  # what was set before it
 
     @property
     def name(self) -> str:
@@ -74,6 +76,18 @@ class Assignment:
     conditional: bool = False  # in an if, a loop, a function: it may not come to this
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Seen:
+    """The last thing that was set before a command, and those before that.
+
+    `is_unset` is for an unset, which takes the variable away.
+    """
+
+    assignment: Assignment
+    before: Seen | None
+    is_unset: bool = False
+
+
 @dataclass(frozen=True)
 class Launcher:
     """srun or mpirun in front of a program; options by their long names where known."""
@@ -81,6 +95,19 @@ class Launcher:
     name: str
     options: dict[str, Word | None]
     command: Command
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """env, nice, timeout or the like in front of a program."""
+
+    words: tuple[Word, ...]  # its name, and all words of its own: options, NAME=value, a duration
+    is_inside: bool = False  # of the container
+
+    @property
+    def name(self) -> str:
+        """The command's name without its folder."""
+        return (self.words[0].text or "").rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -108,6 +135,7 @@ class Program:
 
     command: Command
     launchers: tuple[Launcher, ...] = ()
+    wrappers: tuple[Wrapper, ...] = ()
     container: Container | None = None
     words: tuple[Word, ...] = ()  # the innermost program and its arguments
     python: Word | None = None  # the interpreter, where the program is Python
@@ -115,6 +143,7 @@ class Program:
     script: Word | None = None  # the .py (or what stands in its place)
     module: Word | None = None  # of python -m MODULE
     args: tuple[Word, ...] = ()  # the script's or module's, or the program's
+    went: tuple[Word, ...] | None = ()  # the folders of cd and --chdir; None: not known
 
 
 @dataclass(frozen=True)
@@ -151,6 +180,23 @@ class BatchScript:
         """A line of the script, from 1 on, as it is written."""
         lines = self.text.split("\n")
         return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
+
+    def set_before(self, command: Command) -> list[Assignment]:
+        """What is set when a command runs, in its order; for a function's, when it is called."""
+        if command.function:
+            calls = self.commands_named(command.function)
+            command = next((call for call in calls if not call.function), command)
+        found: list[Assignment] = []
+        unset: set[str] = set()
+        seen = command.seen
+        while seen is not None:
+            name = seen.assignment.name
+            if seen.is_unset:
+                unset.add(name)
+            elif name not in unset:
+                found.append(seen.assignment)
+            seen = seen.before
+        return found[::-1]
 
     def commands_named(self, *names: str) -> tuple[Command, ...]:
         """The commands whose program has one of these names: module, srun, cd."""

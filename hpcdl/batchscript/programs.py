@@ -14,7 +14,8 @@ from hpcdl.batchscript.launchers import (
     SRUN_VALUES,
     srun_name,
 )
-from hpcdl.batchscript.model import Command, Container, Launcher, Program, Word
+from hpcdl.batchscript.model import Command, Container, Launcher, Program, Word, Wrapper
+from hpcdl.batchscript.whereabouts import Trail, joined_trail
 
 CONTAINERS = ("singularity", "apptainer")
 MPI = ("mpirun", "mpiexec", "mpiexec.hydra", "orterun")
@@ -50,12 +51,14 @@ class _Layers:
     command: Command
     words: list[Word]
     launchers: list[Launcher] = field(default_factory=list)
+    wrappers: list[Wrapper] = field(default_factory=list)
     container: Container | None = None
+    went: Trail = ()
 
 
 def program_of(command: Command) -> Program | None:
     """What a command starts; None for a command without words."""
-    layers = _Layers(command, list(command.words))
+    layers = _Layers(command, list(command.words), went=command.went)
     for _ in range(_MOST_LAYERS):
         if not layers.words or not _take_off(layers):
             break
@@ -64,9 +67,11 @@ def program_of(command: Command) -> Program | None:
     program = Program(
         command,
         launchers=tuple(layers.launchers),
+        wrappers=tuple(layers.wrappers),
         container=layers.container,
         words=tuple(layers.words),
         args=tuple(layers.words[1:]),
+        went=layers.went,
     )
     if layers.words and _PYTHON.fullmatch(_base(layers.words[0])):
         return _python(program)
@@ -80,14 +85,21 @@ def _take_off(layers: _Layers) -> bool:
         options, rest = _options(words[1:], SRUN_VALUES, SRUN_LETTERS)
         named = {srun_name(given): value for given, value in options}
         layers.launchers.append(Launcher("srun", named, layers.command))
+        _move(layers, "chdir" in named, named.get("chdir"))
     elif name in MPI:
         options, rest = _options(words[1:], MPI_VALUES, {})
         named = {"ntasks" if k in ("n", "np", "c") else k: v for k, v in options}
         layers.launchers.append(Launcher(name, named, layers.command))
+        folder = next((key for key in ("wdir", "wd", "workdir") if key in named), "")
+        _move(layers, bool(folder), named.get(folder))
     elif name in CONTAINERS:
         return _take_container(layers)
     elif name in _BEFORE:
         rest = _behind(words, name)
+        own = tuple(words[: len(words) - len(rest)])
+        layers.wrappers.append(Wrapper(own, layers.container is not None))
+        if name == "env" and layers.container is None:
+            _move_by_env(layers, words[: len(words) - len(rest)])
     elif words[0].text is None and len(words) > 1 and _starts(_base(words[1])):
         layers.launchers.append(Launcher("", {}, layers.command))  # $LAUNCHER python x.py
         rest = words[1:]
@@ -97,11 +109,31 @@ def _take_off(layers: _Layers) -> bool:
     return True
 
 
+def _move(layers: _Layers, is_moved: bool, folder: Word | None) -> None:
+    """What is behind starts in another folder."""
+    if is_moved and layers.container is None:
+        layers.went = None if folder is None else joined_trail(layers.went, (folder,))
+
+
+def _move_by_env(layers: _Layers, words: Sequence[Word]) -> None:
+    """env -C FOLDER, env --chdir=FOLDER"""
+    for number, word in enumerate(words):
+        text = word.raw
+        if text in ("-C", "--chdir"):
+            _move(layers, True, words[number + 1] if number + 1 < len(words) else None)
+        elif text.startswith(("-C", "--chdir=")):
+            rest = text.partition("=")[2] if text.startswith("--") else text[2:]
+            _move(layers, True, Word(rest, rest) if word.text == text else None)
+
+
 def _take_container(layers: _Layers) -> bool:
     """apptainer [options] exec [options] IMAGE PROGRAM …"""
     name, words = _base(layers.words[0]), layers.words[1:]
     while words and (words[0].text or "").startswith("-"):
         words = words[1:]  # of apptainer itself: --quiet, --debug
+    own = layers.words[: len(layers.words) - len(words)]
+    if len(own) > 1:
+        layers.wrappers.append(Wrapper(tuple(own)))
     verb = words[0].text if words else None
     if verb not in ("exec", "run", "shell"):
         return False

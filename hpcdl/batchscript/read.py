@@ -69,8 +69,6 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
         raise UserError(
             f"{shown}:{line}: bash cannot read this script: {one_line(cut(reason))}; {advice}"
         )
-    walk = Walk(Scope(Values(outside)))
-    walk.script(root)
     documents = frozenset(
         number
         for node in descendants(root)
@@ -78,13 +76,16 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
         for number in range(line_of(node), node.end_point[0] + 2)
     )
     header = read_header(text, documents)
+    directives = in_effect(header.read)
+    walk = Walk(Scope(Values(outside), all(given.name != "chdir" for given in directives)))
+    walk.script(root)
     _check_submits(walk.commands, header, shown)
     programs = [program_of(command) for command in walk.commands]
     return BatchScript(
         path=path,
         text=text,
         shell=shell,
-        directives=in_effect(header.read),
+        directives=directives,
         all_directives=header.read,
         ignored=header.ignored,
         assignments=tuple(walk.scope.assignments),

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hpcdl.batchscript.model import Assignment, Word
+from hpcdl.batchscript.model import Assignment, Seen, Word
 from hpcdl.batchscript.shelltree import child_of, descendants, line_of, text_of
+from hpcdl.batchscript.whereabouts import Whereabouts
 from hpcdl.batchscript.words import Values, word_of
 
 if TYPE_CHECKING:
@@ -18,13 +19,32 @@ _SETTERS = ("read", "mapfile", "readarray", "getopts", "let")  # they set variab
 _SETTING_NODES = ("variable_assignment", "for_statement", "postfix_expression", "unary_expression")
 
 
+@dataclass(frozen=True)
+class State:
+    """What is known at a place of a script; a shell of its own leaves it as it was."""
+
+    known: dict[str, str | None]
+    where: Whereabouts
+    seen: Seen | None
+
+
 @dataclass
 class Scope:
-    """What is set so far; `exporting` is set -a."""
+    """What is set so far, and where it is; `exporting` is set -a.
+
+    `assignments` are all of the script, `seen` those that the next command sees. `movers` are the
+    script's functions that change the folder.
+    """
 
     values: Values
+    starts_at_submit: bool = True
     assignments: list[Assignment] = field(default_factory=list)
     exporting: bool = False
+    where: Whereabouts = Whereabouts()
+    seen: Seen | None = None
+    movers: set[str] = field(default_factory=set)
+    _places: dict[str, list[int]] = field(default_factory=dict)  # in assignments, by name
+    _exported: set[str] = field(default_factory=set)
 
     def assign(self, node: Node, is_sure: bool, exported: bool) -> None:
         """Set the variable of an assignment.
@@ -38,10 +58,15 @@ class Scope:
         if not name:
             return
         self.values.known[name] = word.text
-        is_exported = exported or any(a.exported for a in self.assignments if a.name == name)
-        self.assignments.append(
-            Assignment(name, word, line_of(node), is_exported, conditional=not is_sure)
-        )
+        is_exported = exported or name in self._exported
+        self._add(Assignment(name, word, line_of(node), is_exported, conditional=not is_sure))
+
+    def _add(self, assignment: Assignment) -> None:
+        self._places.setdefault(assignment.name, []).append(len(self.assignments))
+        self.assignments.append(assignment)
+        self.seen = Seen(assignment, self.seen)
+        if assignment.exported:
+            self._exported.add(assignment.name)
 
     def of_assignment(self, node: Node) -> tuple[str, Word]:
         """The name and the value; an array's value, or an element's, is not known."""
@@ -61,16 +86,32 @@ class Scope:
 
     def export(self, name: str, line: int, is_sure: bool) -> None:
         """The variable of `export NAME`, which programs see from here on."""
-        for number, assignment in enumerate(self.assignments):
-            if assignment.name == name:
-                self.assignments[number] = replace(assignment, exported=True)
-        if not any(assignment.name == name for assignment in self.assignments):
+        places = self._places.get(name, [])
+        for number in places:
+            self.assignments[number] = replace(self.assignments[number], exported=True)
+        if places:
+            last = self.assignments[places[-1]]
+            is_sure = is_sure and not last.conditional
+            self.seen = Seen(replace(last, conditional=not is_sure), self.seen)
+            self._exported.add(name)
+        else:
             word = Word(self.values.get(name), f"${name}", (f"${name}",), (name,))
-            self.assignments.append(Assignment(name, word, line, True, not is_sure))
+            self._add(Assignment(name, word, line, True, not is_sure))
 
-    def command(self, words: list[str | None]) -> None:
-        """What a command does to variables."""
+    def unset(self, names: set[str], line: int, is_sure: bool) -> None:
+        """The variables of `unset NAME …` are gone; those of one that may not run, not known."""
+        self.forget(names)
+        for name in names & self._places.keys():
+            gone = Assignment(name, Word(None, f"${name}"), line, name in self._exported, True)
+            self.seen = Seen(gone, self.seen, is_unset=is_sure)
+
+    def command(self, given: list[Word]) -> None:
+        """What a command does to variables, and to the folder."""
+        self.where = self.where.after(given, self.starts_at_submit)
+        words = [word.text for word in given]
         name, args = (words[0], words[1:]) if words else (None, [])
+        if name in self.movers:
+            self.where = Whereabouts(None)
         if name in _SETTERS:
             self.forget({(arg or "").partition("=")[0] for arg in args})
         elif name == "printf" and "-v" in args[:-1]:
@@ -89,16 +130,36 @@ class Scope:
     @contextmanager
     def apart(self) -> Iterator[None]:
         """What is set here does not stay."""
-        before = dict(self.values.known)
+        before = self.state()
         yield
-        self.values.known = before
+        self.go_back(before)
 
     @contextmanager
     def maybe(self) -> Iterator[None]:
         """What is set here is not known afterwards, unless it is the same."""
-        before = dict(self.values.known)
+        before = self.state()
         yield
-        self.values.known = joined([before, self.values.known])
+        self.join([before, self.state()])
+
+    def state(self) -> State:
+        """What is known here."""
+        return State(dict(self.values.known), self.where, self.seen)
+
+    def go_back(self, state: State) -> None:
+        """What was known there is known here; all that is set since is gone."""
+        self.go_on(state)
+        self.seen = state.seen
+
+    def go_on(self, state: State) -> None:
+        """The same for another way through the script, of which both may be gone."""
+        self.values.known, self.where = dict(state.known), state.where
+
+    def join(self, ends: list[State]) -> None:
+        """One of several ways has been gone: only what is the same on all is known."""
+        self.values.known = joined([end.known for end in ends])
+        self.where = ends[0].where
+        for end in ends[1:]:
+            self.where = self.where.or_else(end.where)
 
 
 def joined(ends: list[dict[str, str | None]]) -> dict[str, str | None]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hpcdl.batchscript.model import Command, Redirect, Word
-from hpcdl.batchscript.scope import Scope, joined, set_in
+from hpcdl.batchscript.scope import Scope, set_in
 from hpcdl.batchscript.shelltree import child_of, descendants, line_of, text_of
+from hpcdl.batchscript.whereabouts import MOVERS, Whereabouts, with_calls
 from hpcdl.batchscript.words import EXPANSIONS, Values, word_of, words_of, words_of_command
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Walk:
     commands: list[Command] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
     uses: list[tuple[str, int]] = field(default_factory=list)
+    _set_again: set[str] = field(default_factory=set)
 
     @property
     def values(self) -> Values:
@@ -56,7 +59,9 @@ class Walk:
 
     def script(self, root: Node) -> None:
         """Everything of a script."""
+        self._set_again = _set_again(root)
         self._children(root, _Place())
+        self.commands = with_calls(self.commands)
         for node in descendants(root):
             name = child_of(node, "variable_name") if node.type in EXPANSIONS else None
             if name is not None and child_of(node, *_DEFAULTS) is None:
@@ -74,7 +79,8 @@ class Walk:
         children = node.children
         for child, following in zip(children, [*children[1:], None], strict=True):
             if following is not None and following.type == "&":
-                self._statement(child, replace(place, background=True))
+                with self.scope.apart():
+                    self._statement(child, replace(place, background=True))
             else:
                 self._statement(child, place)
 
@@ -106,56 +112,76 @@ class Walk:
 
     def _if(self, node: Node, place: _Place) -> None:
         """Branches: what one of them sets is not known after them."""
-        before = dict(self.values.known)
-        ends: list[dict[str, str | None]] = []
+        scope = self.scope
+        before, ends = scope.state(), []
         inner = replace(place, conditional=True)
         is_condition = True
         for child in node.children:
             if child.type == "then":
                 is_condition = False
             elif child.type in ("elif_clause", "else_clause"):
-                ends.append(self.values.known)
-                self.values.known = dict(before)
+                ends.append(scope.state())
+                scope.go_on(before)
                 self._children(child, inner)
             else:
                 self._statement(child, place if is_condition else inner)
                 if is_condition:
-                    before = dict(self.values.known)
-        ends.append(self.values.known)
+                    before = scope.state()
+        ends.append(scope.state())
         has_else = child_of(node, "else_clause") is not None
-        self.values.known = joined(ends if has_else else [*ends, before])
+        scope.join(ends if has_else else [*ends, before])
 
     def _case(self, node: Node, place: _Place) -> None:
-        before = dict(self.values.known)
+        before = self.scope.state()
         ends = [before]
         for child in node.children:
             if child.type == "case_item":
-                self.values.known = dict(before)
+                self.scope.go_on(before)
                 self._children(child, replace(place, conditional=True))
-                ends.append(self.values.known)
-        self.values.known = joined(ends)
+                ends.append(self.scope.state())
+        self.scope.join(ends)
 
     def _loop(self, node: Node, place: _Place) -> None:
         """A loop: what it sets is not known in it, nor after it."""
         inner, names = replace(place, in_loop=True), set_in(node)
         self.scope.forget(names)
+        before = self.scope.where
+        if self._moves(node):
+            self.scope.where = Whereabouts(None)
         for child in node.children:
             if child.type in _VISITS:
                 self._statement(child, inner)
             else:
                 self._substitutions(child, place, itself=True)
         self.scope.forget(names)
+        self.scope.where = before.or_else(self.scope.where)
+
+    def _moves(self, node: Node) -> bool:
+        """Whether a part of a script may leave its folder."""
+        names = {*MOVERS, *self.scope.movers}
+        waiting = [node]
+        while waiting:
+            found = waiting.pop()
+            if found.type == "command_name" and text_of(found) in names:
+                return True
+            if found.type not in (*_SUBSTITUTIONS, "subshell"):
+                waiting += found.children
+        return False
 
     def _function(self, node: Node, place: _Place) -> None:
         """A function: it may be called at any time, so that what it sets is not known any more."""
         words = [text_of(child) for child in node.children if child.type == "word"]
         name = words[0] if words else ""
         self.functions.append(name)
-        with self.scope.apart():
-            self.scope.forget(_set_again(_top(node)))
-            for child in node.children:
-                self._statement(child, replace(place, function=name))
-        self.scope.forget(set_in(node))
+        before, scope = self.scope.state(), self.scope
+        scope.forget(self._set_again)
+        scope.where = start = Whereabouts()  # from the folder of its call on
+        for child in node.children:
+            self._statement(child, replace(place, function=name))
+        if (scope.where.now, scope.where.stack) != (start.now, start.stack):
+            scope.movers.add(name)
+        scope.go_on(before)
+        scope.forget(set_in(node))
 
     def _subshell(self, node: Node, place: _Place) -> None:
         with self.scope.apart():
@@ -247,7 +273,8 @@ class Walk:
         self._command_of(node, place)
 
     def _unset(self, node: Node, place: _Place) -> None:
-        self.scope.forget({text_of(child) for child in node.children})
+        names = {text_of(child) for child in node.children[1:]}
+        self.scope.unset(names, line_of(node), place.is_sure)
         self._command_of(node, place)
 
     def _command(self, node: Node, place: _Place) -> None:
@@ -264,7 +291,7 @@ class Walk:
             redirects=(*place.redirects, *self._redirects(node.children)),
         )
         self._add(node, inner, tuple(words), tuple(env))
-        self.scope.command([word.text for word in words])
+        self.scope.command(words)
 
     def _command_of(self, node: Node, place: _Place) -> None:
         """A command of the shell's own, as one of the commands: export, unset."""
@@ -290,6 +317,8 @@ class Walk:
                 substituted=place.substituted,
                 text=text_of(node),
                 end_line=node.end_point[0] + 1,
+                went=self.scope.where.now,
+                seen=self.scope.seen,
             )
         )
 
@@ -312,20 +341,14 @@ def _as_words(node: Node, values: Values) -> list[Word]:
     return words_of(node, values)
 
 
-def _top(node: Node) -> Node:
-    while node.parent is not None:
-        node = node.parent
-    return node
-
-
 def _set_again(root: Node) -> set[str]:
     """Variables that a script sets in more than one place, or in a way that gives no value."""
-    names = [
+    names = Counter(
         text_of(node.children[0])
         for node in descendants(root)
         if node.type == "variable_assignment"
-    ]
-    once = {name for name in names if names.count(name) == 1}
+    )
+    once = {name for name, count in names.items() if count == 1}
     return set_in(root) - once
 
 
