@@ -54,7 +54,7 @@ def _add_program(
             if any(word.text in ("purge", "list") for word in command.words):
                 continue
             why = "a job loads modules for its container command alone"
-            draft.leave(command.line, draft.script.line(command.line).strip(), why)
+            draft.leave(command.line, command.text.strip(), why)
     add_variables(draft, values, folders, clean)
     add_program(draft, program, values, folders)
     add_launchers(draft, program, values, shape)

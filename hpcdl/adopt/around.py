@@ -6,6 +6,7 @@ from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.quantities import first_index
 from hpcdl.adopt.size import Shape, require_one_task
 from hpcdl.adopt.values import Values
+from hpcdl.adopt.wrappers import add_srun_options
 from hpcdl.batchscript.model import Command, Launcher, Program
 
 # Commands that change nothing of what the program does
@@ -44,23 +45,28 @@ def add_commands(draft: Draft, program: Program | None) -> None:
     """Note each command besides the program that does something."""
     main = program.command if program is not None else None
     functions = set(draft.script.functions)
-    named = {item.line for item in [*draft.left, *draft.obstacles]}
+    named = {(item.line, item.text) for item in [*draft.left, *draft.obstacles]}
     for command in draft.script.commands:
         if command is main or command.substituted or command.name in functions:
             continue
-        if command.line in named:
+        if (command.line, _text(draft, command)) in named:
             continue
-        if command.name in _SILENT and command.name != "eval":
-            continue
-        _leave(draft, command)
+        if command.words and command.words[0].text is None:
+            draft.leave(command.line, _text(draft, command), "only the running script knows this")
+        elif command.name not in _SILENT or command.name == "eval":
+            _leave(draft, command)
 
 
 def _leave(draft: Draft, command: Command) -> None:
     why, fix = _INSTEAD.get(command.name, (_FILES, "do it in the program, or before you submit"))
     if command.name == "eval":
         why, fix = _SOFTWARE, _PACKAGES
-    text = (command.text or draft.script.line(command.line)).strip().partition("\n")[0]
-    draft.leave(command.line, text, why, fix)
+    draft.leave(command.line, _text(draft, command), why, fix)
+
+
+def _text(draft: Draft, command: Command) -> str:
+    """The first line of a command as it is written."""
+    return (command.text or draft.script.line(command.line)).strip().partition("\n")[0]
 
 
 def add_launchers(draft: Draft, program: Program, values: Values, shape: Shape) -> None:
@@ -74,11 +80,14 @@ def add_launchers(draft: Draft, program: Program, values: Values, shape: Shape) 
     for launcher in program.launchers:
         if launcher.name == "srun":
             started = _started(launcher, values, shape, line)
-        elif launcher.name in ("mpirun", "mpiexec"):
+            add_srun_options(draft, launcher, values, shape, line)
+        elif not launcher.name:
+            why = "only the running script knows what this starts"
+            draft.leave(line, program.command.text, why)
+        else:
             why = "a job starts its program by itself, without MPI"
             fix = "let TF_CONFIG tell the program of its peers: MultiWorkerMirroredStrategy"
             draft.refuse(line, program.command.text, why, fix)
-        _add_pyxis(draft, launcher, line)
     require_one_task(draft, shape, started, line)
 
 
@@ -97,27 +106,6 @@ def _number(launcher: Launcher, name: str, values: Values, line: int) -> int | N
     word = launcher.options.get(name)
     text = values.text(word, line) if word is not None else None
     return int(text) if text and text.isdecimal() else None
-
-
-def _add_pyxis(draft: Draft, launcher: Launcher, line: int) -> None:
-    """Say what takes the place of pyxis's container."""
-    for name, word in launcher.options.items():
-        if not name.startswith(("container-", "no-container-")):
-            continue
-        text = f"--{name}"
-        if word is not None:
-            text = word.raw if word.raw.startswith("--") else f"{text}={word.raw}"
-        draft.leave(line, text, "a job's container is Apptainer's, not pyxis's", _of_pyxis(name))
-
-
-def _of_pyxis(name: str) -> str:
-    """What takes the place of an option of pyxis's."""
-    return {
-        "container-image": "make a file of it: apptainer pull IMAGE.sif docker://..., "
-        "and say container: IMAGE.sif",
-        "container-mounts": "cluster: {binds: [/FOLDER:/TARGET]}",
-        "container-workdir": "workdir: FOLDER",
-    }.get(name, "")
 
 
 def add_array(draft: Draft) -> str | None:

@@ -33,9 +33,10 @@ def add_modules(draft: Draft) -> None:
             _leave(draft, command, _AT_RUN_TIME, "cluster: {modules: [NAME, ...]}")
             continue
         verb, names = _verb_and_names(command.name, texts)
-        if not all(_MODULE.fullmatch(name) for name in names):
+        is_load = verb in ("load", "add")
+        if is_load and not all(_MODULE.fullmatch(name) for name in names):
             _leave(draft, command, "is no module's name", "cluster: {modules: [NAME, ...]}")
-        elif verb in ("load", "add") and names:
+        elif is_load and names:
             draft.add("cluster.modules", names, command.line)
         elif verb not in ("purge", "list", "avail", "spider"):
             why = "a job loads modules after a purge, and does nothing else with them"
@@ -74,13 +75,21 @@ def add_variables(draft: Draft, values: Values, folders: Folders, clean: bool) -
     """
     for assignment in draft.script.assignments:
         if assignment.exported:
-            _add_exported(draft, values, folders, assignment, clean)
+            add_exported(draft, values, folders, assignment, clean)
 
 
-def _add_exported(
+def add_exported(
     draft: Draft, values: Values, folders: Folders, assignment: Assignment, clean: bool
 ) -> None:
-    """Write one exported variable."""
+    """Write one variable that programs see.
+
+    Args:
+        draft: the job file.
+        values: of the script's words.
+        folders: where paths start.
+        assignment: the variable, and its value.
+        clean: whether the container gets only the variables that are meant for it.
+    """
     name, line = assignment.name, assignment.line
     inside = _FOR_IMAGES.fullmatch(name)
     if assignment.conditional:
@@ -100,12 +109,11 @@ def _add_exported(
 
 def add_variable(draft: Draft, values: Values, name: str, word: Word, line: int) -> None:
     """Write one variable of the program."""
-    text = values.text(word, line)
     if name in _OWN or name.startswith("HPCDL_"):
         draft.leave(line, f"{name}={word.raw}", _OWN.get(name, "hpcdl sets it"))
     elif name == "PYTHONPATH":
         _add_pythonpath(draft, values, word, line)
-    elif text is None:
+    elif (text := values.text(word, line)) is None:
         draft.leave(line, f"{name}={word.raw}", _AT_RUN_TIME, f"env: {{{name}: VALUE}}")
     else:
         draft.put(f"env.{name}", text, line)
@@ -142,8 +150,8 @@ def add_binds(draft: Draft, values: Values, folders: Folders, word: Word, line: 
 
 
 def _leave(draft: Draft, command: Command, why: str, fix: str) -> None:
-    draft.leave(command.line, draft.script.line(command.line).strip(), why, fix)
+    draft.leave(command.line, command.text.strip(), why, fix)
 
 
 def _leave_variable(draft: Draft, assignment: Assignment, why: str) -> None:
-    draft.leave(assignment.line, draft.script.line(assignment.line).strip(), why)
+    draft.leave(assignment.line, f"{assignment.name}={assignment.word.raw}", why)

@@ -31,17 +31,18 @@ _MEANINGLESS = {
 }
 _CLUSTER_KEYS = ("account", "partition", "qos", "clusters")
 # Options of a plugin of SLURM's that starts containers of its own
-_PYXIS = "container-"
-_DONE_ELSEWHERE = ("chdir", "array", "container-image", "container-mounts", "container-workdir")
+_PYXIS = ("container-", "no-container-")
+_DONE_ELSEWHERE = ("chdir", "array")
 
 
 def add_options(draft: Draft) -> None:
     """Write each #SBATCH option that is not about the size."""
     draft.put("name", job_name(draft.script.path.stem), 1)
-    for directive in draft.script.directives:
+    for directive in draft.script.all_directives:
         if not directive.is_option:
             draft.leave(directive.line, directive.text, "sbatch ignores this word", "take it out")
-        elif directive.name not in (*size.OPTIONS, *_DONE_ELSEWHERE):
+    for directive in draft.script.directives:
+        if directive.name not in (*size.OPTIONS, *_DONE_ELSEWHERE):
             _add_option(draft, directive)
     for directive in draft.script.ignored:
         why = "stands below the first command, where sbatch does not read it"
@@ -66,7 +67,8 @@ def _add_option(draft: Draft, directive: Directive) -> None:
     elif name == "get-user-env":
         draft.leave_option(directive, "a job gets no variable of your shell", "say it under env")
     elif name.startswith(_PYXIS):
-        draft.leave_option(directive, "a job's container is Apptainer's, not pyxis's")
+        why = "a job's container is Apptainer's, not pyxis's"
+        draft.leave_option(directive, why, of_pyxis(name))
     else:
         _pass_on(draft, directive, value)
 
@@ -123,6 +125,16 @@ def _add_export(draft: Draft, directive: Directive) -> None:
     if names:
         why = f"a job gets no variable of your shell: {', '.join(names)}"
         draft.leave_option(directive, why, "say those that the program needs under env")
+
+
+def of_pyxis(name: str) -> str:
+    """What takes the place of an option of pyxis's."""
+    return {
+        "container-image": "make a file of it: apptainer pull IMAGE.sif docker://..., "
+        "and say container: IMAGE.sif",
+        "container-mounts": "cluster: {binds: [/FOLDER:/TARGET]}",
+        "container-workdir": "workdir: FOLDER",
+    }.get(name, "")
 
 
 def _pass_on(draft: Draft, directive: Directive, value: str) -> None:

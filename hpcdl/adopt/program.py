@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpcdl.adopt.draft import Draft
-from hpcdl.adopt.environment import add_binds, add_variable
+from hpcdl.adopt.environment import add_binds, add_exported, add_variable
 from hpcdl.adopt.folders import Folders
 from hpcdl.adopt.values import Values
-from hpcdl.batchscript.model import Container, Program, Word
+from hpcdl.adopt.wrappers import add_wrappers
+from hpcdl.adopt.written import option_text, pair_of
+from hpcdl.batchscript.model import Assignment, Container, Program, Word
 from hpcdl.batchscript.programs import program_of
 from hpcdl.image_address import not_a_file
 from hpcdl.text import hpcdl_command
@@ -21,6 +23,8 @@ _OF_SLURM = re.compile(r"\bSLURM_[A-Z_]+\b")
 _SCRIPTS = (".py", ".ipynb")
 _AT_RUN_TIME = "only the running script knows this"
 _ONE_PROGRAM = "a job runs one Python script"
+_OWN_PYTHON = ("python", "python3")
+_PYTHON_VALUES = ("-W", "-X", "--check-hash-based-pycs")
 _PLAIN_PYTHON = frozenset("usEIBOq")  # options that change nothing in a container of hpcdl's
 # Options of the container command that hpcdl gives itself, or that change nothing of its own
 _IMPLIED = frozenset(
@@ -122,21 +126,52 @@ def _refuse_without_script(draft: Draft) -> None:
 def add_program(draft: Draft, program: Program, values: Values, folders: Folders) -> None:
     """Write the keys of a program."""
     line = program.command.line
-    _add_container(draft, program.container, values, folders, line)
+    clean = program.container is not None and program.container.has(*CLEAN)
+    _add_container(draft, program, values, folders)
     _add_script(draft, program, values, folders)
     _add_args(draft, program, values)
     for name, word in program.command.env:
-        add_variable(draft, values, name, word, line)
-    for option in program.python_options:
-        if not set((option.text or "x").lstrip("-")) <= _PLAIN_PYTHON:
-            draft.leave(
-                line, option.raw, "an option of Python's", "env has most of them: PYTHON..."
-            )
-    for redirect in program.command.redirects:
-        text = f"{redirect.operator} {redirect.target.raw}"
-        draft.leave(line, text, "the output is the run's log", "hpcdl logs RUN shows it")
-    if program.command.writes_pipe:
-        draft.leave(line, program.command.text, "its output goes to the run's log, into no pipe")
+        add_exported(draft, values, folders, Assignment(name, word, line, True), clean)
+    add_wrappers(draft, program, values, folders, clean)
+    _leave_python(draft, program)
+    _leave_redirects(draft, program)
+
+
+def _leave_python(draft: Draft, program: Program) -> None:
+    """Note what Python starts with, which a job's does not."""
+    line, python = program.command.line, program.python
+    if python is not None and program.container is not None and python.text not in _OWN_PYTHON:
+        fix = "a profile's images: {NAME: {path: ..., python: COMMAND}} names another one"
+        draft.leave(line, python.raw, "a job starts the image's command python", fix)
+    options = list(program.python_options)
+    while options:
+        option = options.pop(0)
+        text = option.raw
+        if option.text in _PYTHON_VALUES and options:
+            text = f"{text} {options.pop(0).raw}"
+        elif set((option.text or "x").lstrip("-")) <= _PLAIN_PYTHON and text.count("O") < 2:
+            continue
+        draft.leave(line, text, "an option of Python's", "env has most of them: PYTHON...")
+
+
+def _leave_redirects(draft: Draft, program: Program) -> None:
+    """Note what the program reads and writes besides its files."""
+    command = program.command
+    for redirect in command.redirects:
+        text = f"{redirect.operator}{'' if redirect.operator.endswith('&') else ' '}"
+        text += redirect.target.raw
+        if "<" in redirect.operator:
+            fix = "let it open a file that an argument names"
+            draft.leave(command.line, text, "a job's program has nothing to read here", fix)
+        else:
+            why, fix = "the output is the run's log", "hpcdl logs RUN shows it"
+            draft.leave(command.line, text, why, fix)
+    if command.reads_pipe:
+        why = "a job's program reads no pipe"
+        draft.leave(command.line, command.text, why, "let it read a file that an argument names")
+    if command.writes_pipe:
+        why = "its output goes to the run's log, into no pipe"
+        draft.leave(command.line, command.text, why)
 
 
 def _add_script(draft: Draft, program: Program, values: Values, folders: Folders) -> None:
@@ -217,27 +252,28 @@ def _add_args(draft: Draft, program: Program, values: Values) -> None:
         draft.put("args", args, line)
 
 
-def _add_container(
-    draft: Draft, container: Container | None, values: Values, folders: Folders, line: int
-) -> None:
+def _add_container(draft: Draft, program: Program, values: Values, folders: Folders) -> None:
     """The image, and what the container is given."""
+    container, line = program.container, program.command.line
     if container is None:
         why = "the program runs without a container, and a job runs in an image"
         fix = "the profile's image tensorflow is taken; container: says another one"
         draft.leave(line, draft.script.line(line).strip(), why, fix)
         return
     _add_image(draft, container, values, folders, line)
+    if container.verb != "exec":
+        why = "a job starts Python itself, and not what the image has of its own for this"
+        draft.leave(line, f"{container.name} {container.verb}", why)
     for name, value in container.options:
         if name == "bind" and value is not None:
             add_binds(draft, values, folders, value, line)
         elif name == "env" and value is not None:
-            for pair in (value.text or value.raw).split(","):
-                variable, _, text = pair.partition("=")
-                add_variable(draft, values, variable, _same_kind(value, text), line)
+            for pair in _pairs(value):
+                add_variable(draft, values, *pair_of(_same_kind(value, pair)), line)
         elif name == "rocm":
             draft.put("cluster.gpu_vendor", "amd", line)
         elif name not in _IMPLIED and name != "pwd":
-            text = f"--{name}" + (f" {value.raw}" if value is not None else "")
+            text = option_text(name, value)
             draft.leave(line, text, f"an option of {container.name}'s that a job has not")
     if draft.get("resources.gpus") and not container.has("nv", "nvccli", "rocm"):
         draft.note("the script's container has no --nv: it sees no GPU; the job's does")
@@ -246,6 +282,14 @@ def _add_container(
 def _same_kind(value: Word, text: str) -> Word:
     """A part of a word."""
     return Word(None if value.text is None else text, text)
+
+
+def _pairs(value: Word) -> list[str]:
+    """The parts of ``A=1,B=2``, without the quotes around all of them."""
+    text = value.raw if value.text is None else value.text
+    if value.text is None and text[:1] in "'\"" and text[-1:] == text[:1]:
+        text = text[1:-1]
+    return text.split(",")
 
 
 def _add_image(

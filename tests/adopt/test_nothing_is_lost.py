@@ -1,0 +1,89 @@
+"""What a script does and its job does not is listed with its line; nothing goes without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpcdl.adopt import Adopted, adopt
+from hpcdl.batchscript.read import read_script
+
+IMAGE = "apptainer exec --nv tf.sif"
+RUN = f"{IMAGE} python train.py\n"
+
+
+@pytest.fixture
+def adopted(tmp_path, monkeypatch):
+    """Adopts a script in a folder with train.py."""
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text("print(1)\n")
+
+    def make(commands: str, options: str = "-c 4 --gpus-per-node=1") -> Adopted:
+        Path("a.slurm").write_text(f"#!/bin/bash\n#SBATCH {options}\n{commands}\n")
+        return adopt(read_script(Path("a.slurm")))
+
+    return make
+
+
+def texts(made: Adopted) -> list[str]:
+    return [f"line {item.line}: {item.text}" for item in made.left]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (f"srun --cpu-bind=none {RUN}", ["line 3: --cpu-bind=none"]),
+        (f"B=x\nsrun --cpu-bind=$B -l {RUN}", ["line 4: --cpu-bind=$B", "line 4: --label"]),
+        (f"srun -c 4 -n1 --gpus-per-node=1 --mpi=none {RUN}", []),
+        (f"srun -c 2 -N 1 {RUN}", ["line 3: --cpus-per-task=2"]),
+        (f"srun --export=NONE --output=x.log {RUN}", ["line 3: --export=NONE", "line 3: --output=x.log"]),
+        (f"srun --container-image=x {RUN}", ["line 3: --container-image=x"]),
+        (f"nice -n 5 timeout 23h {RUN}", ["line 3: nice -n 5", "line 3: timeout 23h"]),
+        (f"time nohup {RUN}", []),
+        (f"env -i -u A {RUN}", ["line 3: env -i", "line 3: env -u A"]),
+        (f"$LAUNCHER {RUN}", [f"line 3: $LAUNCHER {RUN.strip()}"]),
+        ("apptainer -q exec --nv tf.sif python train.py", []),
+        (f"module use /x; module load a; {RUN}", ["line 3: module use /x"]),
+        ("apptainer -d exec --nv tf.sif python train.py", ["line 3: apptainer -d"]),
+        ("apptainer exec --nv --env-file=e tf.sif python train.py", ["line 3: --env-file=e"]),
+        ("apptainer exec --nv -H /x --fakeroot tf.sif python train.py", ["line 3: --home=/x", "line 3: --fakeroot"]),
+        ("apptainer run --nv tf.sif python train.py", ["line 3: apptainer run"]),
+        (f"{IMAGE} /opt/env/bin/python train.py", ["line 3: /opt/env/bin/python"]),
+        (f"{IMAGE} python3.9 -W ignore -u -OO train.py", ["line 3: python3.9", "line 3: -W ignore", "line 3: -OO"]),
+        (f"{IMAGE} python train.py < in.txt", ["line 3: < in.txt"]),
+        (f"cat in.txt | {RUN}", ["line 3: cat in.txt", "line 3: apptainer exec --nv tf.sif python train.py"]),
+        (f"`setup`\n{RUN}", ["line 3: `setup`"]),
+        (f"$(setup)\n{RUN}", ["line 3: $(setup)"]),
+        (f"./setup.sh $X\n{RUN}", ["line 3: ./setup.sh $X"]),
+    ],
+)  # fmt: skip
+def test_what_a_job_does_not_do(adopted, command, expected):
+    assert sorted(texts(adopted(command))) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("-c 4 --gpus-per-node=1 b", "line 2: b"),
+        ("-c 4 --gpus-per-node=1 --container-image=x", "line 2: --container-image=x"),
+        ("-c 4 --gpus-per-node=1 --no-container-mount-home", "line 2: --no-container-mount-home"),
+        ("-c 4 --gpus-per-node=1 --walltime=1", "line 2: --walltime=1"),
+    ],
+)
+def test_words_of_directives_are_listed(adopted, options, expected):
+    assert texts(adopted(RUN, options)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (f"env A=1 'B=two words' {RUN}", {"A": "1", "B": "two words"}),
+        (f"{IMAGE} env A=1 python train.py", {"A": "1"}),
+        (f"srun --export=ALL,A=1 {RUN}", {"A": "1"}),
+        ("env A=1 apptainer exec --nv -e tf.sif env B=2 python train.py", {"B": "2"}),
+        (f"A=1 APPTAINERENV_B=2 {RUN}", {"A": "1", "B": "2"}),
+    ],
+)
+def test_variables_of_the_line_are_carried(adopted, command, expected):
+    assert adopted(command).document.plain()["env"] == expected
