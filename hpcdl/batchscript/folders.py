@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hpcdl.batchscript.model import BatchScript, Command, Word
+from hpcdl.batchscript.model import BatchScript, Program, Word
+from hpcdl.batchscript.mounts import Mounts, folder_inside, pairs_of, words_of_mounts
+from hpcdl.batchscript.whereabouts import Trail
 
-_SUBMIT = ("$SLURM_SUBMIT_DIR", "${SLURM_SUBMIT_DIR}")
+_SUBMIT = ("${SLURM_SUBMIT_DIR}", "$SLURM_SUBMIT_DIR")
+_PWD = ("$(pwd)", "`pwd`", "${PWD}", "$PWD")
 
 
 def start_folder(script: BatchScript, folder: Path | None) -> Path | None:
@@ -20,33 +23,58 @@ def start_folder(script: BatchScript, folder: Path | None) -> Path | None:
     return folder / chdir if folder is not None else None
 
 
-def folder_at(script: BatchScript, command: Command, folder: Path | None) -> Path | None:
+def folder_at(script: BatchScript, trail: Trail, folder: Path | None) -> Path | None:
     """The folder in which a command runs; None where it cannot be known.
 
     Args:
         script: the script.
-        command: one of its commands.
+        trail: how the command's or the program's folder is reached.
         folder: from where sbatch is called.
     """
+    if trail is None:
+        return None
     now = start_folder(script, folder)
-    for other in script.commands:
-        if other is command:
-            return now
-        if other.name in ("pushd", "popd"):
-            now = None
-        if other.name == "cd" and not other.substituted:
-            now = _after_cd(other, now, folder)
+    for word in trail:
+        now = path_of(word, now, folder)
     return now
 
 
-def _after_cd(command: Command, now: Path | None, folder: Path | None) -> Path | None:
-    """The folder after a cd."""
-    if command.conditional or command.in_loop or command.function:
+def script_path(script: BatchScript, program: Program, folder: Path | None) -> Path | None:
+    """The file of a program's script on this machine; None where it cannot be known."""
+    now = folder_at(script, program.went, folder)
+    container, word = program.container, program.script
+    if word is None:
         return None
-    words = [word for word in command.words[1:] if word.raw not in ("-P", "-L", "--")]
-    if len(words) != 1:
+    if container is None:
+        return path_of(word, now, folder)
+    pairs: list[tuple[str | None, str]] = []
+    for shown in words_of_mounts(container):
+        text = _written(shown, now, folder)
+        if text is None:
+            return None
+        pairs += [(source and str((now or Path()) / source), to) for source, to in pairs_of(text)]
+    mounts = Mounts(tuple(pairs))
+    start: Path | None = now
+    inside = folder_inside(container)
+    if inside is not None:
+        text = _written(inside, now, folder)
+        start = Path(text) if text is not None and os.path.isabs(text) else None
+    path = path_of(word, start, folder)
+    outside = mounts.outside(str(path)) if path is not None else None
+    if outside is None or mounts.is_of_image(outside):
         return None
-    return path_of(words[0], now, folder)
+    return Path(outside)
+
+
+def _written(word: Word, now: Path | None, folder: Path | None) -> str | None:
+    """The text of a word that may have $PWD in it."""
+    if word.text is not None:
+        return word.text
+    text = word.raw.replace('"', "")
+    for names, value in ((_PWD, now), (_SUBMIT, folder)):
+        for name in names:
+            text = text.replace(name, str(value)) if value is not None else text
+    return None if set("$`*?[{'\\") & set(text) else text
 
 
 def path_of(word: Word, now: Path | None, folder: Path | None) -> Path | None:
@@ -64,6 +92,7 @@ def path_of(word: Word, now: Path | None, folder: Path | None) -> Path | None:
         return None
     if not text or text == "-":
         return None
+    text = os.path.expanduser(text) if word.raw == "~" else text
     if os.path.isabs(text):
         return Path(text)
     return now / text if now is not None else None

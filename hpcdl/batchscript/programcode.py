@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpcdl.batchscript.folders import folder_at, path_of
+from hpcdl.batchscript.folders import script_path
 from hpcdl.batchscript.model import BatchScript, Program
 from hpcdl.batchscript.pythoncode import Code, read_code, read_text_code
 
@@ -20,8 +20,7 @@ def code_of(script: BatchScript, program: Program, folder: Path | None) -> Code 
     if program.python is None:
         return None
     if program.script is not None:
-        now = folder_at(script, program.command, folder)
-        path = path_of(program.script, now, folder)
+        path = script_path(script, program, folder)
         return read_code(path) if path is not None else None
     if program.module is not None:
         return None

@@ -19,9 +19,13 @@ _WITH_DEFAULT = re.compile(r"\$\{([A-Za-z_]\w*)(:?[-=?])")
 _GLOB = re.compile(r"(?<!\\)[*?]|(?<!\\)\[[^\]]+\]")
 _BRACES = re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}")
 _CUT_SHORT = re.compile(r"(?<!\\)(?:\\\\)*\\$")  # the parser loses a blank behind a backslash
+_BLANK = re.compile(r"(?<!\\)[ \t]")  # the parser takes the words } and { for one
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPE_IN_QUOTES = re.compile(r'\\([$`"\\])')
 _ANSI = {"n": "\n", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
+_LONGEST = 128 * 1024  # characters of a value; Linux starts no program with a longer argument
+_MOST_OF_SCRIPT = 16 * 1024 * 1024  # characters of all words of a script
+_WORD_COST = 100  # characters that a word costs besides its own
 EXPANSIONS = ("simple_expansion", "expansion")
 _UNKNOWN = ("command_substitution", "process_substitution", "arithmetic_expansion")
 
@@ -35,6 +39,12 @@ class Values:
 
     outside: dict[str, str]
     known: dict[str, str | None] = field(default_factory=dict)
+    left: int = _MOST_OF_SCRIPT
+
+    def take(self, length: int) -> bool:
+        """Whether a text of that length may be made: none is known that would fill the memory."""
+        self.left -= length
+        return length <= _LONGEST and self.left >= 0
 
     def get(self, name: str) -> str | None:
         """A variable's value, where it is known before the script runs."""
@@ -53,15 +63,17 @@ class _Piece:
 def words_of(node: Node, values: Values) -> list[Word]:
     """The words that the shell makes of one: several, or none, where a variable is not quoted."""
     pieces = list(_pieces(node, values, False))
-    unknown = tuple(dict.fromkeys(piece.raw for piece in pieces if piece.text is None))
-    variables = tuple(dict.fromkeys(variables_in(node)))
     raw = text_of(node)
+    unknown = _unknown_in(pieces, raw, values)
+    variables = tuple(dict.fromkeys(variables_in(node)))
     if unknown:
         return [Word(None, raw, unknown, variables)]
     whole = "".join(piece.text or "" for piece in pieces)
     if not any(piece.splits for piece in pieces):
         return [Word(whole, raw, (), variables)]
     fields = _fields(pieces)
+    if len(fields) > 1 and not values.take(len(fields) * _WORD_COST):
+        return [Word(None, raw, (raw,), variables)]
     torn = whole if len(fields) > 1 else None
     return [Word(part, raw, (), variables, torn) for part in fields]
 
@@ -104,9 +116,43 @@ def word_of(node: Node | None, values: Values) -> Word:
     if node is None:
         return Word("", "")
     pieces = list(_pieces(node, values, False))
-    unknown = tuple(dict.fromkeys(piece.raw for piece in pieces if piece.text is None))
+    unknown = _unknown_in(pieces, "", values)
+    unknown = unknown and tuple(text or text_of(node) for text in unknown)
     text = None if unknown else "".join(piece.text or "" for piece in pieces)
     return Word(text, text_of(node), unknown, tuple(dict.fromkeys(variables_in(node))))
+
+
+def _unknown_in(pieces: list[_Piece], raw: str, values: Values) -> tuple[str, ...]:
+    """What of a word is not known: its parts, or all of it where it is too long or has braces."""
+    unknown = tuple(dict.fromkeys(piece.raw for piece in pieces if piece.text is None))
+    if unknown:
+        return unknown
+    is_short = values.take(sum(len(piece.text or "") for piece in pieces))
+    return () if is_short and not has_braces(raw) else (raw,)
+
+
+def has_braces(raw: str) -> bool:
+    """Whether bash makes several words of one as it is written: {a,b}.txt, x{1..3}."""
+    quote, place, opened, is_parted = "", 0, 0, False
+    while place < len(raw):
+        letter, two = raw[place], raw[place : place + 2]
+        if letter == "\\" and quote != "'":
+            place += 1
+        elif letter in "'\"" and quote in ("", letter):
+            quote = "" if quote else letter
+        elif quote:
+            pass
+        elif two == "${":
+            end = raw.find("}", place)
+            place = len(raw) if end < 0 else end
+        elif letter == "{":
+            opened += 1
+        elif opened and (letter == "," or two == ".."):
+            is_parted = True
+        elif letter == "}" and is_parted:
+            return True
+        place += 1
+    return False
 
 
 def variables_in(node: Node) -> Iterator[str]:
@@ -200,7 +246,7 @@ def _of_ansi(text: str) -> str | None:
 
 def _plain(raw: str, values: Values, is_first: bool) -> _Piece:
     """A word without quotes: backslashes, a home's ~, and what files decide."""
-    if _GLOB.search(raw) or _BRACES.search(raw) or _CUT_SHORT.search(raw):
+    if any(found.search(raw) for found in (_GLOB, _BRACES, _CUT_SHORT, _BLANK)):
         return _Piece(None, raw=raw)
     text = _ESCAPE.sub(r"\1", raw.replace("\\\n", ""))
     if is_first and raw.startswith("~"):

@@ -41,6 +41,7 @@ PARTS = [
         ":",
     ),
     *("$'t\\tq'", '"\\$A"', '""', "''", "#", "${E-x}", '"a\\\\b"', '"\\""', "%", "é"),
+    *("{a,b}", "{", "}", ",", "{1..3}", "x{$Q,b}", "..", '{"a","b"}'),
 ]
 SEED, COUNT = 17, 400
 
@@ -181,3 +182,32 @@ def test_program_behind_its_launchers(tmp_path, line, image, program):
     assert found.container and found.container.image
     assert found.container.image.text == image
     assert (found.script.text if found.script else None) == program
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_known"),
+    [
+        ("X=a\n", True),
+        ("".join(f"X{n + 1}=$X{n}$X{n}\n" for n in range(40)) + "X=$X40\n", False),
+        ("".join(f"X{n + 1}=$X{n}$X{n}\n" for n in range(16)) + "X=$X16\n", True),
+        (f"X={'a' * 140_000}\n", False),
+        ("X=a\nX+=$X\n" + "X+=$X\n" * 30, False),
+    ],
+)
+def test_long_values_are_not_known(tmp_path, lines, is_known):
+    path = tmp_path / "a.sh"
+    path.write_text(f"#!/bin/bash\nX0=x\n{lines}use $X\n")
+
+    (use,) = read_script(path).commands_named("use")
+
+    assert (use.words[1].text is not None) == is_known
+
+
+def test_many_words_are_not_known(tmp_path):
+    path = tmp_path / "a.sh"
+    doubled = "".join(f"X{n + 1}=\"$X{n} $X{n}\"\n" for n in range(16))
+    path.write_text(f"#!/bin/bash\nX0=x\n{doubled}use {'$X16 ' * 1000}\n")
+
+    (use,) = read_script(path).commands_named("use")
+
+    assert len(use.words) < 200_000 and use.words[-1].text is None
