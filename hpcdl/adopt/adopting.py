@@ -38,6 +38,8 @@ def adopt(script: BatchScript, target: Path | None = None) -> Adopted:
     if values.used:
         names = ", ".join(sorted(values.used))
         draft.note(f"of this shell's variables, their values are written here: {names}")
+    for name in sorted(values.unset):
+        draft.note(f"${name} is set neither by the script nor in this shell; a path here needs it")
     return draft.adopted()
 
 

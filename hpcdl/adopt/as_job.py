@@ -67,6 +67,9 @@ def job_of(adopted: Adopted) -> InMemory | None:
             if key == "script":
                 has_script = False
                 document["script"] = Located(_STAND_IN, where, _STAND_IN)
+            elif key == "container":
+                has_image = False
+                document["container"] = Located(_NO_IMAGE, where, _NO_IMAGE)
             elif key == "name":
                 document["name"] = Located("script", where, "script")
     return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpcdl.batchscript.model import BatchScript
+from hpcdl.text import one_line
 from hpcdl.yamlfile.reader import Located
 
 
@@ -27,7 +28,7 @@ class Left:
 
     def __str__(self) -> str:
         sentence = "; ".join(part for part in (self.why, self.fix) if part)
-        return f"line {self.line}: {self.text}: {sentence}"
+        return one_line(f"line {self.line}: {self.text}: {sentence}")
 
 
 @dataclass(frozen=True)

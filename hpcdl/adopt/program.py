@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.environment import add_binds, add_exported, add_variable
-from hpcdl.adopt.folders import Folders
+from hpcdl.adopt.folders import Folders, is_whole
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_wrappers
 from hpcdl.adopt.written import option_text, pair_of
@@ -316,7 +316,8 @@ def _add_image(
     if path is None or image.startswith("-"):
         draft.leave(line, raw, "the folder of the image is not known", fix)
         return
-    named = path if "/" in path or path.endswith(".sif") else f"./{path}"
+    is_path = "/" in path or path.endswith(".sif") or is_whole(path)
+    named = path if is_path else f"./{path}"
     draft.put("container", named, line)
 
 

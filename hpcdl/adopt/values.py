@@ -28,12 +28,14 @@ class Values:
         known: variables that the #SBATCH lines decide.
         environ: the shell's variables.
         used: the names of those that were used.
+        unset: the names of those that paths have and that are set nowhere.
     """
 
     script: BatchScript
     known: dict[str, str]
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     used: set[str] = field(default_factory=set)
+    unset: set[str] = field(default_factory=set)
 
     def text(self, word: Word, line: int) -> str | None:
         """The text of a word; None where only the running script knows it."""
@@ -107,6 +109,8 @@ class Values:
         if _OF_THE_NODE.fullmatch(name):
             return None
         if keep:
+            if not self.environ.get(name):
+                self.unset.add(name)
             return f"${name}"
         if self.environ.get(name):
             self.used.add(name)

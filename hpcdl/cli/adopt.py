@@ -13,6 +13,7 @@ from hpcdl.cli import options
 if TYPE_CHECKING:
     from hpcdl.adopt import Adopted
     from hpcdl.batchscript.model import BatchScript
+    from hpcdl.errors import Problem
 
 _OUTPUT = "Write the job file there; by default, and with -, it is printed."
 
@@ -58,7 +59,10 @@ def command(script: str, cluster: str | None, output: str | None) -> None:
 
         adopted = for_profile(adopted, read_cluster(choose_cluster(cluster)))
     text = job_text(adopted)
+    later = _require_loadable(adopted, text, path)
     _say_left(script, adopted)
+    for problem in later:
+        options.say(f"{problem}; the job needs it when it is sent")
     if path is None:
         click.echo(text, nl=False)
     else:
@@ -95,6 +99,22 @@ def _require_job(script: BatchScript, adopted: Adopted) -> None:
         problems.append(Problem(f"{script.shown}:{item.line}", "", f"{item.why}; {item.fix}"))
     if problems:
         raise ProblemsError(f"{script.shown} cannot be a job file", problems)
+
+
+def _require_loadable(adopted: Adopted, text: str, path: Path | None) -> list[Problem]:
+    """Make sure that the job file loads again; what of it is not there yet.
+
+    Raises:
+        ProblemsError: it does not; every reason with its line of the script.
+    """
+    from hpcdl.adopt.loads import problems_of
+    from hpcdl.errors import ProblemsError
+
+    folder = adopted.folder if path is None else Path(os.path.abspath(path)).parent
+    faults, later = problems_of(adopted, text, folder)
+    if faults:
+        raise ProblemsError(f"{adopted.script.shown} cannot be a job file", faults)
+    return later
 
 
 def _say_left(script: str, adopted: Adopted) -> None:

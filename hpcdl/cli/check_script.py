@@ -241,7 +241,8 @@ def _own_rows(adopted: Adopted, subject: Subject | None) -> list[_Row]:
     )
     rows = []
     for item in findings(script, around):
-        finding = Finding(item.cause, item.fix, "job", "", item.blocks)
+        cause, fix = _printable(item.cause), _printable(item.fix)
+        finding = Finding(cause, fix, "job", "", item.blocks)
         rows.append(_Row(item.code, finding, f"{script.shown}:{item.line}"))
     return rows
 
@@ -286,8 +287,13 @@ def _rows(report: Report, adopted: Adopted, cluster: Cluster) -> list[_Row]:
     return rows
 
 
+def _printable(text: str) -> str:
+    """A text without the bytes of another encoding, which no terminal takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def _in_words(text: str) -> str:
     """A text about a job in a batch script's words."""
     for pattern, words in _WORDS:
         text = re.sub(pattern, words, text)
-    return text
+    return _printable(text)
