@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpcdl.adopt.around import add_array, add_commands, add_launchers
+from hpcdl.adopt.around import ANY_INDEX, add_array, add_commands, add_launchers, leave_array
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.environment import add_modules, add_variables
 from hpcdl.adopt.folders import Folders, folder_of
 from hpcdl.adopt.model import Adopted
 from hpcdl.adopt.options import add_options
-from hpcdl.adopt.program import CLEAN, add_program, choose_program
+from hpcdl.adopt.program import CLEAN, add_image, add_program, choose_program, likeliest
 from hpcdl.adopt.size import Shape, add_size
 from hpcdl.adopt.values import Values
 from hpcdl.batchscript.model import BatchScript, Program
@@ -23,24 +23,39 @@ def adopt(script: BatchScript, target: Path | None = None) -> Adopted:
         script: the batch script.
         target: the folder where the job file will lie; by default that of the script.
     """
+    draft = _drafted(script, target)
+    if not draft.obstacles:
+        leave_array(draft, _drafted(script, target, ANY_INDEX).document)
+    return draft.adopted()
+
+
+def _drafted(script: BatchScript, target: Path | None, index: str | None = None) -> Draft:
+    """The job file; of an array, that of the task of an index, by default the first."""
     folder = folder_of(script)
     draft = Draft(script, folder)
     add_options(draft)
     shape = add_size(draft)
-    first_task = add_array(draft)
-    values = Values(script, _known(draft, shape, first_task))
-    folders = Folders(draft, values, target or folder)
+    first_task = add_array(draft, index)
     _add_unread(draft)
     program = choose_program(draft)
+    main = program or likeliest(script.programs)
+    seen = script.set_before(main.command) if main is not None else script.assignments
+    values = Values(seen, _known(draft, shape, first_task))
+    folders = Folders(draft, values, target or folder, main)
+    if main is not None:
+        now = folders.of_shell()
+        values.folders.update({main.command.line: now} if now else {})
     if program is not None:
         _add_program(draft, program, values, folders, shape)
+    elif main is not None and main.container is not None:
+        add_image(draft, main.container, values, folders, main.command.line)
     add_commands(draft, program)
     if values.used:
         names = ", ".join(sorted(values.used))
         draft.note(f"of this shell's variables, their values are written here: {names}")
     for name in sorted(values.unset):
         draft.note(f"${name} is set neither by the script nor in this shell; a path here needs it")
-    return draft.adopted()
+    return draft
 
 
 def _add_program(
@@ -57,7 +72,7 @@ def _add_program(
                 continue
             why = "a job loads modules for its container command alone"
             draft.leave(command.line, command.text.strip(), why)
-    add_variables(draft, values, folders, clean)
+    add_variables(draft, program, values, folders, clean)
     add_program(draft, program, values, folders)
     add_launchers(draft, program, values, shape)
     if program.command.conditional:

@@ -7,7 +7,7 @@ import re
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.folders import Folders
 from hpcdl.adopt.values import Values
-from hpcdl.batchscript.model import Assignment, Command, Word
+from hpcdl.batchscript.model import Assignment, Command, Program, Word
 
 _FOR_IMAGES = re.compile(r"(?:SINGULARITYENV|APPTAINERENV)_(\w+)")
 _BINDS = re.compile(r"(?:SINGULARITY|APPTAINER)_BIND(?:PATH)?")
@@ -64,16 +64,19 @@ def _verb_and_names(command: str, words: list[str]) -> tuple[str, list[str]]:
     return "load", plain
 
 
-def add_variables(draft: Draft, values: Values, folders: Folders, clean: bool) -> None:
+def add_variables(
+    draft: Draft, program: Program, values: Values, folders: Folders, clean: bool
+) -> None:
     """Write the variables that the program gets.
 
     Args:
         draft: the job file.
+        program: the program, which sees what is exported before it.
         values: of the script's words.
         folders: where paths start.
         clean: whether the container gets only the variables that are meant for it.
     """
-    for assignment in draft.script.assignments:
+    for assignment in draft.script.set_before(program.command):
         if assignment.exported:
             add_exported(draft, values, folders, assignment, clean)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.values import Values
-from hpcdl.batchscript.model import BatchScript
+from hpcdl.batchscript.model import BatchScript, Program
+from hpcdl.batchscript.whereabouts import MOVERS, Trail
 
 _WITHOUT_START = ("/", "$", "~")
 
@@ -34,24 +35,43 @@ class Folders:
         draft: the job file.
         values: of the script's words.
         target: the folder where the job file will lie.
+        program: the program that the job runs.
     """
 
-    def __init__(self, draft: Draft, values: Values, target: Path) -> None:
+    def __init__(self, draft: Draft, values: Values, target: Path, program: Program | None) -> None:
         self._draft = draft
         self._values = values
         self._target = target
+        self._program = program
         chdir = draft.script.directive("chdir")
         self._start = (chdir.value or "").strip() if chdir is not None else ""
 
     def working(self, line: int) -> str | None:
-        """The working directory at a line, from the folder of sbatch; None if it is not known."""
+        """The program's working directory, from the folder of sbatch; None if it is not known."""
+        return self._after(self._program.went if self._program is not None else (), line)
+
+    def of_shell(self) -> str | None:
+        """The whole path of the working directory in which the program's command stands: $PWD."""
+        if self._program is None:
+            return None
+        command = self._program.command
+        folder = self._after(command.went, command.line)
+        if folder is None or folder.startswith(("$", "~")):
+            return None
+        return os.path.normpath(self._draft.folder / folder)
+
+    def _after(self, trail: Trail, line: int) -> str | None:
+        """The folder after some cd."""
         folder = self._start
-        for command in self._draft.script.commands_named("cd", "pushd", "popd"):
-            if command.line >= line or command.function or command.substituted:
-                continue
-            if command.name == "popd" or len(command.words) != 2:
-                return None
-            to = self._values.path(command.words[1], command.line)
+        if trail is None:
+            return None
+        lines = {
+            id(word): command.line
+            for command in self._draft.script.commands_named(*MOVERS)
+            for word in command.words
+        }
+        for word in trail:
+            to = self._values.path(word, lines.get(id(word), line))
             if to is None:
                 return None
             folder = _joined(folder, to)

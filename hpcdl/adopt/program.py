@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hpcdl.adopt.arguments import add_args
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.environment import add_binds, add_exported, add_variable
 from hpcdl.adopt.folders import Folders, is_whole
+from hpcdl.adopt.inside import Inside
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_wrappers
 from hpcdl.adopt.written import option_text, pair_of
+from hpcdl.batchscript.findings_paths import torn_image
 from hpcdl.batchscript.model import Assignment, Container, Program, Word
+from hpcdl.batchscript.mounts import folder_inside
 from hpcdl.batchscript.programs import program_of
+from hpcdl.batchscript.pythoncode import LARGEST
 from hpcdl.image_address import not_a_file
 from hpcdl.text import hpcdl_command
 
@@ -67,7 +72,7 @@ def _raw_words(program: Program) -> list[str]:
 def _mended(program: Program) -> Program:
     """A program behind an image whose path a blank tears: the rest of the path is not its name."""
     container = program.container
-    whole = container.image.torn if container is not None and container.image is not None else None
+    whole = torn_image(container.image) if container is not None else None
     if whole is None or program.python is not None:
         return program
     words = [word for word in program.words if word.torn != whole]
@@ -75,7 +80,13 @@ def _mended(program: Program) -> Program:
     if behind is None:
         return program
     return replace(
-        behind, command=program.command, launchers=program.launchers, container=container
+        program,
+        words=behind.words,
+        python=behind.python,
+        python_options=behind.python_options,
+        script=behind.script,
+        module=behind.module,
+        args=behind.args,
     )
 
 
@@ -88,7 +99,7 @@ def _is_repeated(draft: Draft, program: Program) -> bool:
     return len(calls) != 1 or any(call.in_loop for call in calls)
 
 
-def _likeliest(programs: Sequence[Program]) -> Program | None:
+def likeliest(programs: Sequence[Program]) -> Program | None:
     """The program that is likely meant: Python's, one behind srun or in a container, a file."""
     best, best_rank = None, 0
     for program in programs:
@@ -104,7 +115,7 @@ def _likeliest(programs: Sequence[Program]) -> Program | None:
 
 def _refuse_without_script(draft: Draft) -> None:
     """Say why there is no Python script to run."""
-    program = _likeliest(draft.script.programs)
+    program = likeliest(draft.script.programs)
     if program is None:
         line = draft.script.commands[-1].line if draft.script.commands else 1
         why = "the script starts no program that is known before it runs"
@@ -129,7 +140,7 @@ def add_program(draft: Draft, program: Program, values: Values, folders: Folders
     clean = program.container is not None and program.container.has(*CLEAN)
     _add_container(draft, program, values, folders)
     _add_script(draft, program, values, folders)
-    _add_args(draft, program, values)
+    add_args(draft, program, values)
     for name, word in program.command.env:
         add_exported(draft, values, folders, Assignment(name, word, line, True), clean)
     add_wrappers(draft, program, values, folders, clean)
@@ -180,12 +191,18 @@ def _add_script(draft: Draft, program: Program, values: Values, folders: Folders
     word = program.script or Word(None, "")
     name = values.path(word, line)
     folder = _working_folder(draft, program, values, folders)
+    inside = name
+    if name is not None and program.container is not None:
+        name = Inside(draft.script, program, values).outside(name)
     path = None if name is None else folders.in_job(name, line)
     if path is None:
         why = f"{_AT_RUN_TIME}: {word.raw}"
+        fix = "write the path itself, or as $NAME of your login shell"
         if name is not None:
             why = "the folder where this starts is known to the running script alone"
-        fix = "write the path itself, or as $NAME of your login shell"
+        elif inside is not None:
+            why = f"{inside} is a path in the container, and no --bind says which it is outside"
+            fix = "a job runs a file that lies outside of the image: write that path"
         draft.refuse(line, program.command.text, why, fix)
         return
     if not path.endswith(_SCRIPTS):
@@ -201,8 +218,11 @@ def _add_script(draft: Draft, program: Program, values: Values, folders: Folders
 
 def _add_variables_of_job(draft: Draft, path: str | None, line: int) -> None:
     """Pass on SLURM's variables that the program's text names; a job's container has none else."""
+    file = Path(path or "")
     try:
-        text = Path(path or "").read_text(encoding="utf-8", errors="replace")
+        if not file.is_file() or file.stat().st_size > LARGEST:
+            return  # a pipe would never end
+        text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
     names = sorted(set(_OF_SLURM.findall(text)) - set(draft.get("env") or ()))
@@ -213,43 +233,16 @@ def _add_variables_of_job(draft: Draft, path: str | None, line: int) -> None:
 def _working_folder(draft: Draft, program: Program, values: Values, folders: Folders) -> str | None:
     """The working directory as the job file names it: the container's own, or the shell's."""
     line = program.command.line
-    own = program.container.values("pwd") if program.container is not None else []
-    if own:
-        path = values.path(own[-1], line)
-        if path is not None and _is_shown_as_it_is(program.container, path):
+    own = folder_inside(program.container) if program.container is not None else None
+    if own is not None:
+        path = values.path(own, line)
+        if path is not None:
+            path = Inside(draft.script, program, values).outside(path)
+        if path is not None:
             return folders.in_job(path, line)
-        draft.leave(line, f"--pwd {own[-1].raw}", "a folder of the container's own")
+        draft.leave(line, f"--pwd {own.raw}", "a folder of the container's own")
     folder = folders.working(line)
     return None if folder is None else folders.from_target(folder)
-
-
-def _is_shown_as_it_is(container: Container | None, path: str) -> bool:
-    """Whether a folder has the same path outside: no bind puts another one there."""
-    if container is None:
-        return False
-    for bind in container.values("bind"):
-        for part in (bind.text or bind.raw).split(","):
-            _, _, target = part.partition(":")
-            if target and path.startswith(target.partition(":")[0]):
-                return False
-    return path.startswith(("/", "$"))
-
-
-def _add_args(draft: Draft, program: Program, values: Values) -> None:
-    """The arguments. One that only the running script knows goes, with its option."""
-    line = program.command.line
-    args: list[str] = []
-    for word in program.args:
-        words = values.words(word, line)
-        if words is not None:
-            args += words
-            continue
-        raw = word.raw
-        if args and args[-1].startswith("-") and "=" not in args[-1]:
-            raw = f"{args.pop()} {raw}"
-        draft.leave(line, raw, _AT_RUN_TIME, "add it to args, with a value of your own")
-    if args:
-        draft.put("args", args, line)
 
 
 def _add_container(draft: Draft, program: Program, values: Values, folders: Folders) -> None:
@@ -260,7 +253,7 @@ def _add_container(draft: Draft, program: Program, values: Values, folders: Fold
         fix = "the profile's image tensorflow is taken; container: says another one"
         draft.leave(line, draft.script.line(line).strip(), why, fix)
         return
-    _add_image(draft, container, values, folders, line)
+    add_image(draft, container, values, folders, line)
     if container.verb != "exec":
         why = "a job starts Python itself, and not what the image has of its own for this"
         draft.leave(line, f"{container.name} {container.verb}", why)
@@ -272,7 +265,7 @@ def _add_container(draft: Draft, program: Program, values: Values, folders: Fold
                 add_variable(draft, values, *pair_of(_same_kind(value, pair)), line)
         elif name == "rocm":
             draft.put("cluster.gpu_vendor", "amd", line)
-        elif name not in _IMPLIED and name != "pwd":
+        elif name not in _IMPLIED and name not in ("pwd", "cwd"):
             text = option_text(name, value)
             draft.leave(line, text, f"an option of {container.name}'s that a job has not")
     if draft.get("resources.gpus") and not container.has("nv", "nvccli", "rocm"):
@@ -292,12 +285,13 @@ def _pairs(value: Word) -> list[str]:
     return text.split(",")
 
 
-def _add_image(
+def add_image(
     draft: Draft, container: Container, values: Values, folders: Folders, line: int
 ) -> None:
     """The image's path, in a form that is not taken for a name."""
     word = container.image or Word(None, container.name)
-    image = word.torn or values.path(word, line)
+    torn = torn_image(word)
+    image = torn or values.path(word, line)
     fix = "the profile's image tensorflow is taken; container: /PATH.sif says another one"
     raw = word.raw
     if _leave_torn(draft, word, fix):
@@ -305,7 +299,7 @@ def _add_image(
     if not image:
         draft.leave(line, raw, "the image is not known before the script runs", fix)
         return
-    if word.torn:
+    if torn:
         why = "a blank tears this path, which has no quotes; the job takes it as one"
         draft.leave(line, raw, why)
     if not_a_file(image):

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hpcdl.batchscript.model import Assignment, BatchScript, Word
+from hpcdl.batchscript.model import Assignment, Word
+from hpcdl.batchscript.words import LONGEST, has_braces
 
 _NAME = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _OF_THE_NODE = re.compile(r"SLURM\w*|TMPDIR|TMP|LOCALSCRATCH|(CUDA|ROCR)_VISIBLE_DEVICES|[0-9]+")
 _SPECIAL = frozenset("`*?[<>|&;()")
 _MOST_STEPS = 20  # of variables that name variables
+_MOST_READ = 1000  # values that one word is made of
 
 
 @dataclass
@@ -24,30 +26,38 @@ class Values:
     """The values of a script's variables, by line.
 
     Args:
-        script: the batch script.
+        assignments: the script's, those that the program sees.
         known: variables that the #SBATCH lines decide.
+        folders: the shell's working directory, at lines where it is known.
         environ: the shell's variables.
         used: the names of those that were used.
         unset: the names of those that paths have and that are set nowhere.
     """
 
-    script: BatchScript
+    assignments: Sequence[Assignment]
     known: dict[str, str]
+    folders: dict[int, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     used: set[str] = field(default_factory=set)
     unset: set[str] = field(default_factory=set)
+    _by_name: dict[str, list[Assignment]] = field(default_factory=dict)
+    _read_now: int = 0
+
+    def __post_init__(self) -> None:
+        for assignment in self.assignments:
+            self._by_name.setdefault(assignment.name, []).append(assignment)
 
     def text(self, word: Word, line: int) -> str | None:
         """The text of a word; None where only the running script knows it."""
         if word.text is not None:
             return word.text
-        return self._read(word.raw, line, keep=False)
+        return self._of_raw(word.raw, line, keep=False)
 
     def path(self, word: Word, line: int) -> str | None:
         """The same of a path, in which the shell's variables stay, as ``$SCRATCH``."""
         if word.text is not None:
             return word.text
-        return self._read(word.raw, line, keep=True)
+        return self._of_raw(word.raw, line, keep=True)
 
     def words(self, word: Word, line: int) -> list[str] | None:
         """The arguments that a word becomes: without quotes, a variable's value is split."""
@@ -58,9 +68,18 @@ class Values:
             return text.split()
         return [text]
 
+    def _of_raw(self, raw: str, line: int, keep: bool) -> str | None:
+        self._read_now = 0
+        if has_braces(raw):
+            return None  # bash makes several words of it
+        if "'" not in raw:
+            raw = raw.replace("$(pwd)", "$PWD").replace("`pwd`", "$PWD")
+        return self._read(raw, line, keep)
+
     def _read(self, raw: str, line: int, keep: bool, steps: int = 0) -> str | None:
         """The text of a word as bash reads it."""
-        if steps > _MOST_STEPS:
+        self._read_now += 1
+        if steps > _MOST_STEPS or self._read_now > _MOST_READ:
             return None
         parts: list[str] = []
         quote, place = "", 0
@@ -86,7 +105,8 @@ class Values:
             else:
                 parts.append(letter)
             place += 1
-        return "".join(parts)
+        text = "".join(parts)
+        return text if len(text) <= LONGEST else None
 
     def _home(self) -> str:
         self.used.add("HOME")
@@ -104,10 +124,14 @@ class Values:
             if assignment.word.text is not None:
                 return assignment.word.text
             return self._read(assignment.word.raw, assignment.line, keep, steps + 1)
+        if name == "PWD" and line in self.folders:
+            return self.folders[line]
         if name in self.known:
             return self.known[name]
-        if _OF_THE_NODE.fullmatch(name):
-            return None
+        return None if _OF_THE_NODE.fullmatch(name) else self._of_shell(name, keep)
+
+    def _of_shell(self, name: str, keep: bool) -> str | None:
+        """The value of a variable that the script does not set; its own name where it stays."""
         if keep:
             if not self.environ.get(name):
                 self.unset.add(name)
@@ -119,8 +143,5 @@ class Values:
 
     def _assigned(self, name: str, line: int) -> Assignment | None:
         """The last assignment to a variable above a line."""
-        last = None
-        for assignment in self.script.assignments:
-            if assignment.name == name and assignment.line < line:
-                last = assignment
-        return last
+        above = [one for one in self._by_name.get(name, []) if one.line < line]
+        return above[-1] if above else None

@@ -64,6 +64,18 @@ def _torn_image(program: Program) -> str | None:
     return f"{begin} {rest}"
 
 
+def torn_image(word: Word | None) -> str | None:
+    """The whole path of an image that a blank tears, where the word is its beginning.
+
+    A variable with a command's words, as apptainer exec a.sif python, is none.
+    """
+    parts = (word.torn or "").split() if word is not None else []
+    if word is None or len(parts) < 2 or word.text != parts[0] or word.text.startswith("-"):
+        return None
+    is_path = _IMAGE.fullmatch(parts[-1]) and not _IMAGE.fullmatch(parts[0])
+    return word.torn if is_path and not any(part.startswith("-") for part in parts) else None
+
+
 def _torn_assignment(command: Command, used: set[str]) -> str | None:
     """The assignment that was meant; None where none is torn."""
     words = [word.raw for word in command.words]

@@ -47,9 +47,10 @@ def script_path(script: BatchScript, program: Program, folder: Path | None) -> P
         return None
     if container is None:
         return path_of(word, now, folder)
+    shell = folder_at(script, program.command.went, folder)
     pairs: list[tuple[str | None, str]] = []
     for shown in words_of_mounts(container):
-        text = _written(shown, now, folder)
+        text = _written(shown, shell, folder)
         if text is None:
             return None
         pairs += [(source and str((now or Path()) / source), to) for source, to in pairs_of(text)]
@@ -57,7 +58,7 @@ def script_path(script: BatchScript, program: Program, folder: Path | None) -> P
     start: Path | None = now
     inside = folder_inside(container)
     if inside is not None:
-        text = _written(inside, now, folder)
+        text = _written(inside, shell, folder)
         start = Path(text) if text is not None and os.path.isabs(text) else None
     path = path_of(word, start, folder)
     outside = mounts.outside(str(path)) if path is not None else None

@@ -23,7 +23,7 @@ _BLANK = re.compile(r"(?<!\\)[ \t]")  # the parser takes the words } and { for o
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPE_IN_QUOTES = re.compile(r'\\([$`"\\])')
 _ANSI = {"n": "\n", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
-_LONGEST = 128 * 1024  # characters of a value; Linux starts no program with a longer argument
+LONGEST = 128 * 1024  # characters of a value; Linux starts no program with a longer argument
 _MOST_OF_SCRIPT = 16 * 1024 * 1024  # characters of all words of a script
 _WORD_COST = 100  # characters that a word costs besides its own
 EXPANSIONS = ("simple_expansion", "expansion")
@@ -44,7 +44,7 @@ class Values:
     def take(self, length: int) -> bool:
         """Whether a text of that length may be made: none is known that would fill the memory."""
         self.left -= length
-        return length <= _LONGEST and self.left >= 0
+        return length <= LONGEST and self.left >= 0
 
     def get(self, name: str) -> str | None:
         """A variable's value, where it is known before the script runs."""

@@ -129,7 +129,7 @@ def test_surroundings_become_keys(adopted, commands, expected):
         ("A=1 singularity exec /x.sif python3 train.py", {"env.A": "1", "container": "/x.sif"}),
         ("singularity exec -B /usr -e x.sif python ./train.py", {"cluster.binds": ["/usr"]}),
         ("apptainer exec --env A=1,B=2 x.sif python train.py", {"env.B": "2"}),
-        ("apptainer exec --pwd /opt x.sif python /opt/t.py", {"workdir": "/opt", "script": "/opt/t.py"}),
+        ("apptainer exec --pwd /d x.sif python /d/t.py", {"workdir": "/d", "script": "/d/t.py"}),
         ("apptainer exec --rocm x.sif python train.py", {"cluster.gpu_vendor": "amd"}),
         ("I=/a/b.sif; singularity exec $I python train.py", {"container": "/a/b.sif"}),
         ("singularity exec $SCRATCH/b.sif python train.py", {"container": "$SCRATCH/b.sif"}),

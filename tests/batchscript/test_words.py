@@ -205,7 +205,7 @@ def test_long_values_are_not_known(tmp_path, lines, is_known):
 
 def test_many_words_are_not_known(tmp_path):
     path = tmp_path / "a.sh"
-    doubled = "".join(f"X{n + 1}=\"$X{n} $X{n}\"\n" for n in range(16))
+    doubled = "".join(f'X{n + 1}="$X{n} $X{n}"\n' for n in range(16))
     path.write_text(f"#!/bin/bash\nX0=x\n{doubled}use {'$X16 ' * 1000}\n")
 
     (use,) = read_script(path).commands_named("use")
