@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from hpcdl.environment import submission_environment
 from hpcdl.errors import ContainerError, HpcdlError
 
+_COLOURS = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")
 _NO_MODULE, _NOT_LOADED = 97, 98  # exit statuses of the lines in front of the program
 
 
@@ -129,6 +131,7 @@ def run_in_container(
 
 
 def last_line(text: str) -> str:
-    """The last line with words in it."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    """The last line with words in it, without the colours of a terminal."""
+    plain = _COLOURS.sub("", text)
+    lines = [line.strip() for line in plain.splitlines() if re.search(r"\w", line)]
     return lines[-1] if lines else ""

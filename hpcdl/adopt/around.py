@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from shlex import quote
+from typing import Any
+
 from hpcdl.adopt.draft import Draft
-from hpcdl.adopt.quantities import first_index
+from hpcdl.adopt.quantities import first_index, indices
 from hpcdl.adopt.size import Shape, require_one_task
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_srun_options
 from hpcdl.batchscript.model import Command, Launcher, Program
+from hpcdl.contract.settings import join
+from hpcdl.text import hpcdl_command
+from hpcdl.yamlfile.reader import Located
+from hpcdl.yamlfile.writer import plain
 
 # Commands that change nothing of what the program does
 _SILENT = frozenset(
@@ -39,6 +47,7 @@ _INSTEAD = {
     "sbatch": ("a job sends no other job", "hpcdl submit NEXT.yaml --after RUN"),
 }
 _TASK = "SLURM_ARRAY_TASK_ID"
+ANY_INDEX = "$n"  # of a task, in the loop that sends all of them
 
 
 def add_commands(draft: Draft, program: Program | None) -> None:
@@ -75,7 +84,7 @@ def add_launchers(draft: Draft, program: Program, values: Values, shape: Shape) 
     started = 1
     if not program.launchers and shape.nodes > 1:
         why = "this starts on the first node alone, and a job starts its program on each"
-        fix = f"write srun in front of it, or --nodes=1 in place of {shape.nodes}"
+        fix = f"write srun in front of it, or --nodes=1 in place of {draft.get('resources.nodes')}"
         draft.refuse(line, program.command.text, why, fix)
     for launcher in program.launchers:
         if launcher.name == "srun":
@@ -108,17 +117,51 @@ def _number(launcher: Launcher, name: str, values: Values, line: int) -> int | N
     return int(text) if text and text.isdecimal() else None
 
 
-def add_array(draft: Draft) -> str | None:
-    """Say what takes the place of an array; the index of its first task, which the job is."""
+def add_array(draft: Draft, index: str | None = None) -> str | None:
+    """Make the job one task of an array; the index of that.
+
+    Args:
+        draft: the job file.
+        index: which; by default the first one.
+    """
     given = draft.script.directive("array")
     if given is None:
         return None
-    first = first_index(given.value or "")
+    first = index or first_index(given.value or "")
     if first is None:
         draft.refuse(given.line, given.text, "has no first index", "write --array=0-9")
         return None
     draft.put(f"env.{_TASK}", first, given.line)
-    loop = f"for n in {first} ...; do hpcdl submit JOB --set env.{_TASK}=$n; done"
-    fix = f"send one for each: {loop} (with --set args=[...] where an argument has it)"
-    draft.leave_option(given, f"a job is one task, here that of index {first}", fix)
     return first
+
+
+def leave_array(draft: Draft, of_any: Located) -> None:
+    """Say how to send the other tasks of an array.
+
+    Args:
+        draft: the job file of the first task.
+        of_any: the document of the task of index ``$n``.
+    """
+    given = draft.script.directive("array")
+    if given is None or first_index(given.value or "") is None:
+        return
+    sets = []
+    for key, value in _differences(draft.document, of_any):
+        whole = quote(f"{key}={plain(value)}").replace(ANY_INDEX, f"'{ANY_INDEX}'")
+        sets += ["--set", f"{key}={value}" if value == ANY_INDEX else whole]
+    submit = " ".join([hpcdl_command("submit", "JOB.yaml"), *sets])
+    why = f"a job is one task, here that of index {first_index(given.value or '')}"
+    if "%" in (given.value or ""):
+        why += ", and nothing limits how many run at a time"
+    loop = f"for n in {indices(given.value or '')}; do {submit}; done"
+    draft.leave_option(given, why, f"send one for each: {loop}")
+
+
+def _differences(first: Located, of_any: Located, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys that an index changes, with their values for any index."""
+    if isinstance(first.value, dict) and isinstance(of_any.value, dict):
+        for name, item in first.value.items():
+            if name in of_any.value:
+                yield from _differences(item, of_any.value[name], join(key, name))
+    elif first.plain() != of_any.plain():
+        yield key, of_any.plain()

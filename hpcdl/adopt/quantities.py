@@ -80,6 +80,17 @@ def first_index(text: str) -> str | None:
     return str(int(match[1])) if match else None
 
 
+def indices(text: str) -> str:
+    """The indices of ``--array=1-9:2,20%4`` as words of a shell's loop."""
+    words = []
+    for part in text.partition("%")[0].split(","):
+        bounds, _, step = part.partition(":")
+        first, _, last = bounds.partition("-")
+        numbers = filter(None, (first, step, last))
+        words.append(f"$(seq {' '.join(numbers)})" if last else first)
+    return " ".join(words)
+
+
 def as_number(value: float) -> int | float:
     """A whole number as such; others as they are, so that SLURM gets the same megabytes."""
     return int(value) if value == int(value) else value

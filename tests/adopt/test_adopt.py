@@ -91,7 +91,7 @@ def test_options_become_keys(adopted, options, expected):
         ("--export=ALL,A=b", 2, "no variable of your shell: ALL"),
         ("--wait", 2, "hpcdl submit --wait"),
         ("--frobnicate=1", 2, "sbatch has no such option"),
-        ("--array=3-9", 2, "of index 3; send one for each: for n in 3"),
+        ("--array=3-9", 2, "of index 3; send one for each: for n in $(seq 3 9); do"),
     ],
 )
 def test_what_is_left_has_line_and_reason(adopted, options, line, words):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -125,3 +128,30 @@ def test_variable_that_nobody_sets(cli, written):
     assert "$IMG is set neither by the script nor in this shell" in adopted.err
     assert "container: $IMG\n" in Path("a.yaml").read_text().replace('"', "")
     assert "a on this cluster" in checked.out
+
+
+@pytest.mark.parametrize(
+    ("text", "args"),
+    [
+        ("python train.py --seed $SLURM_ARRAY_TASK_ID -v", ["--seed", "3", "-v"]),
+        ("S=s-$SLURM_ARRAY_TASK_ID\npython train.py --out=$S", ["--out=s-3"]),
+        ("python train.py 'it''s' \"a 'b' $SLURM_ARRAY_TASK_ID\"", ["its", "a 'b' 3"]),
+        ("python train.py", []),
+    ],
+)
+def test_loop_for_array_sends_its_tasks(cli, written, text, args):
+    """The loop that is printed, run by bash, gives the job of index 3 what its task has."""
+    written(text, "--array=1-5:2,9%2")
+    cli("adopt", "a.slurm", "-o", "a.yaml")
+    told = re.sub(r"\s*\n#\s+", " ", Path("a.yaml").read_text())
+    loop = re.search(r"for n in .*?; done", told)
+    Path("words").write_text("import shlex, sys\nprint(shlex.join(sys.argv[1:]))\n")
+    command = f'hpcdl() {{ python3 words "$@"; }}; {loop[0] if loop else ""}'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, encoding="utf-8")
+    lines = [shlex.split(line) for line in done.stdout.splitlines()]
+    job = load_job("a.yaml", [word for word in lines[1] if "=" in word and word != "--set"])
+
+    assert len(lines) == 4, done.stderr
+    assert lines[1][:2] == ["submit", "JOB.yaml"]
+    assert job.args == args
+    assert job.env["SLURM_ARRAY_TASK_ID"] == "3"

@@ -87,3 +87,27 @@ def test_words_of_directives_are_listed(adopted, options, expected):
 )
 def test_variables_of_the_line_are_carried(adopted, command, expected):
     assert adopted(command).document.plain()["env"] == expected
+
+
+@pytest.mark.parametrize(
+    ("commands", "args", "left"),
+    [
+        ('run() { python train.py --a "$@"; }\nrun --n 5', ["--a", "--n", "5"], []),
+        ('run() { python train.py --a $1 "$2"; }\nrun 5 "x y"', ["--a", "5", "x y"], []),
+        ('run() { python train.py --a "$@"; }\nrun $(date)', ["--a"], ["$(date)"]),
+        ('python train.py --a "$@"', ["--a"], ['"$@"']),
+        ("python train.py --a $1 -v", ["-v"], ["--a $1"]),
+    ],
+)
+def test_arguments_of_functions_are_those_of_the_call(adopted, commands, args, left):
+    made = adopted(f"{commands}\n")
+    ours = [item.text for item in made.left if item.fix.startswith("add it to args")]
+
+    assert made.document.plain().get("args", []) == args
+    assert ours == left
+
+
+def test_script_arguments_are_sbatchs(adopted):
+    made = adopted("python train.py --n $1\n")
+
+    assert any("only sbatch knows this" in item.why for item in made.left)

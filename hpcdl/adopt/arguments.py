@@ -1,0 +1,60 @@
+"""The program's arguments: their texts, and those that only the running script knows."""
+
+from __future__ import annotations
+
+import re
+
+from hpcdl.adopt.draft import Draft
+from hpcdl.adopt.values import Values
+from hpcdl.batchscript.model import Program, Word
+
+_ALL = ('"$@"', "$@", "$*", '"${@}"', "${@}")
+_NUMBERED = re.compile(r'"?\$(?:\{(\d+)\}|(\d))"?')
+_AT_RUN_TIME = "only the running script knows this"
+_OF_SBATCH = "only sbatch knows this: what stands behind the script's name when it is called"
+_FIX = "add it to args, with a value of your own"
+
+
+def add_args(draft: Draft, program: Program, values: Values) -> None:
+    """Write the arguments. One that is not known goes, with its option.
+
+    Args:
+        draft: the job file.
+        program: the program.
+        values: of the script's words.
+    """
+    own = program.command.line
+    args: list[str] = []
+    for word, line in _passed(draft, program):
+        words = values.words(word, line)
+        if words is not None:
+            args += words
+            continue
+        raw, is_list = word.raw, word.raw in _ALL
+        if not is_list and args and args[-1].startswith("-") and "=" not in args[-1]:
+            raw = f"{args.pop()} {raw}"
+        is_of_sbatch = not program.command.function and (is_list or _NUMBERED.fullmatch(word.raw))
+        draft.leave(own, raw, _OF_SBATCH if is_of_sbatch else _AT_RUN_TIME, _FIX)
+    if args:
+        draft.put("args", args, own)
+
+
+def _passed(draft: Draft, program: Program) -> list[tuple[Word, int]]:
+    """The arguments with their lines; for a function's own, those of its one call."""
+    function, line = program.command.function, program.command.line
+    own = [(word, line) for word in program.args]
+    calls = draft.script.commands_named(function) if function else ()
+    if len(calls) != 1 or calls[0].function:
+        return own
+    given = [(word, calls[0].line) for word in calls[0].words[1:]]
+    passed: list[tuple[Word, int]] = []
+    for word, at in own:
+        match = _NUMBERED.fullmatch(word.raw)
+        number = int(match[1] or match[2]) if match is not None else 0
+        if word.raw in _ALL:
+            passed += given
+        elif 0 < number <= len(given):
+            passed.append(given[number - 1])
+        else:
+            passed.append((word, at))
+    return passed
