@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from hpcdl.batchscript.model import BatchScript, Directive, ScriptFinding
-from hpcdl.batchscript.sizes import asks_gpus
+from hpcdl.batchscript.sizes import asks_gpus, gpus_in
 from hpcdl.batchscript.surroundings import Surroundings
 from hpcdl.text import cut, one_line
 
@@ -15,6 +15,7 @@ _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _NAME = re.compile(r"\s*[A-Za-z_]")
 _CUDA = "CUDA_VISIBLE_DEVICES"
 _CUDAS = (_CUDA, f"SINGULARITYENV_{_CUDA}", f"APPTAINERENV_{_CUDA}")  # the others: in a container
+_WHOLE_NODE = 4  # GPUs; few nodes have more, and a job with so many mostly has one for itself
 _NUMBERS = re.compile(r"\d+(?:,\d+)*")
 # Names that a shell, SLURM, a login or modules set, whatever --export says
 _THERE = re.compile(
@@ -144,7 +145,7 @@ def _cuda(script: BatchScript) -> Iterator[ScriptFinding]:
             if name == _CUDA:
                 where.append((program.command.line, text))
     for line, text in where:
-        if _NUMBERS.fullmatch(text):
+        if _NUMBERS.fullmatch(text) and not _are_all(script, text):
             yield ScriptFinding(
                 "cuda-visible-devices",
                 line,
@@ -152,6 +153,16 @@ def _cuda(script: BatchScript) -> Iterator[ScriptFinding]:
                 "these may be another job's",
                 f"remove line {line}; how many there are is said above: #SBATCH --gres=gpu:N",
             )
+
+
+def _are_all(script: BatchScript, text: str) -> bool:
+    """Whether these are all GPUs of a node that has no more: the job has them anyway."""
+    per_node = gpus_in(script.value("gpus-per-node")) or gpus_in(script.value("gres"), is_list=True)
+    if per_node is None and script.value("nodes") == "1":
+        per_node = gpus_in(script.value("gpus"))
+    if per_node is None or (per_node < _WHOLE_NODE and not script.directive("exclusive")):
+        return False
+    return text.split(",") == [str(number) for number in range(per_node)]
 
 
 def _item(value: str, match: re.Match[str]) -> str:

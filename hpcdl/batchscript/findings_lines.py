@@ -38,8 +38,10 @@ _IN_QUOTES = re.compile(r"\s*(?:export\s+)?\w+=([\"']).*")  # an assignment; oth
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
 # Options in which a dollar or an odd text is one's own affair, or another finding's
 _FREE = ("comment", "export", "wrap", "output", "error", "input", "job-name")
+_NEAR = 0.75  # how alike two names are where one may be meant: partion, not image and time
 _NUMBERS = ("ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "ntasks-per-socket")
 _MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
+_INDENTED = re.compile(r"[ \t]+#SBATCH\s+-")
 _DASHES = ("\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}")
 
 
@@ -61,6 +63,7 @@ def line_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptF
         elif directive.name in OPTIONS:
             yield from _value_findings(directive)
     yield from _late(script)
+    yield from _indented(script)
     yield from _in_commands(script)
 
 
@@ -80,7 +83,7 @@ def _unknown(directive: Directive) -> ScriptFinding:
             blocks=True,
         )
     if not meant:
-        meant = next(iter(get_close_matches(name, list(OPTIONS), n=1, cutoff=0.6)), None)
+        meant = next(iter(get_close_matches(name, list(OPTIONS), n=1, cutoff=_NEAR)), None)
     value = f"={directive.value}" if directive.value is not None else ""
     fix = f"#SBATCH --{meant}{_shown(value)}" if meant else "remove the line; see sbatch --help"
     return ScriptFinding(
@@ -146,7 +149,7 @@ def _value_findings(directive: Directive) -> Iterator[ScriptFinding]:
     wrong = _wrong_value(name, value)
     if wrong is None and _is_glued(directive):
         wrong = ("no = behind a letter, which becomes a part of it", value[1:] or "VALUE")
-    if wrong and not _is_placeholder(name, value):
+    if wrong and not is_placeholder(name, value):
         cause = f"sbatch takes no {_shown(value)} for --{name}: expected {wrong[0]}"
         fix = _instead(directive) or f"#SBATCH --{name}={wrong[1]}"
         yield ScriptFinding("bad-value", directive.line, cause, fix, blocks=True)
@@ -154,7 +157,7 @@ def _value_findings(directive: Directive) -> Iterator[ScriptFinding]:
 
 def _placeholder(directive: Directive, value: str) -> Iterator[ScriptFinding]:
     """A text that stands for one's own: <group>, YOUR_ACCOUNT; $ACCOUNT, which no shell reads."""
-    if not _is_placeholder(directive.name, value):
+    if not is_placeholder(directive.name, value):
         return
     name = directive.name
     if _VARIABLE.search(value):
@@ -167,7 +170,8 @@ def _placeholder(directive: Directive, value: str) -> Iterator[ScriptFinding]:
     yield ScriptFinding("placeholder", directive.line, cause, fix, blocks=blocks)
 
 
-def _is_placeholder(name: str, value: str) -> bool:
+def is_placeholder(name: str, value: str) -> bool:
+    """Whether the value of an option stands for one's own: <group>, YOUR_ACCOUNT, $ACCOUNT."""
     if name == "job-name":
         return bool(re.search(r"<[^<>]*>|\{\{.*\}\}", value))
     if _PLACEHOLDER.search(value):
@@ -258,6 +262,20 @@ def _late(script: BatchScript) -> Iterator[ScriptFinding]:
             "sbatch stops reading at the first command: it does not see this line",
             f"move it {above}: {_shown(script.line(number))}",
         )
+
+
+def _indented(script: BatchScript) -> Iterator[ScriptFinding]:
+    """Blanks in front of #SBATCH: for sbatch, and for bash, this is a remark."""
+    for number, line in enumerate(script.text.split("\n"), start=1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            return  # the first command
+        if _INDENTED.match(line):
+            yield ScriptFinding(
+                "ignored-directive",
+                number,
+                "sbatch reads a line that begins with #SBATCH, and this one begins with a blank",
+                f"without it: {_shown(line)}",
+            )
 
 
 def _shown(text: str) -> str:

@@ -35,8 +35,10 @@ def checkpoint_findings(script: BatchScript, around: Surroundings) -> Iterator[S
         time.line,
         f"the program keeps nothing before its end, and no signal warns it: at the time limit, or "
         f"when a node fails, {lost} are lost",
-        "save while it trains (keras.callbacks.BackupAndRestore), and go on from there: "
-        "#SBATCH --requeue --signal=B:USR1@300",
+        "save while it trains (keras.callbacks.BackupAndRestore), go on from there, and add "
+        "#SBATCH --requeue for nodes that fail; for the time limit #SBATCH --signal=B:USR1@300 "
+        "with both of these: trap 'scontrol requeue $SLURM_JOB_ID' USR1 above the program, and "
+        "& wait behind it",
     )
 
 

@@ -35,6 +35,7 @@ spread-job test-only usage use-min-nodes verbose version wait
 consolidate-segments share spread-segments stepmgr
 """
 # Options that plug-ins of sites add. Pyxis: https://github.com/NVIDIA/pyxis
+# Shifter: https://docs.nersc.gov/development/containers/shifter/how-to-use/
 _OF_PLUGINS = {
     **dict.fromkeys(("container-image", "container-mounts", "container-workdir"), "required"),
     **dict.fromkeys(("container-name", "container-save", "container-env"), "required"),
@@ -43,6 +44,7 @@ _OF_PLUGINS = {
     **dict.fromkeys(("container-entrypoint", "no-container-entrypoint"), "no"),
     **dict.fromkeys(("container-entrypoint-log", "container-writable", "container-readonly"), "no"),
     **dict.fromkeys(("ear", "ear-policy", "uenv", "view"), "required"),
+    **dict.fromkeys(("image", "module", "volume"), "required"),
     "x11": "optional",
 }
 OPTIONS = {

@@ -15,9 +15,12 @@ _HEAD_BYTES = 1_000_000
 
 def is_batch_script(name: str) -> bool:
     """Whether an argument JOB names a batch script."""
+    from hpcdl.errors import UserError
     from hpcdl.job.notjobs import is_shell_script
 
     path = Path(os.path.expanduser(name))
+    if path.is_fifo() and not os.path.abspath(path).startswith(("/dev/", "/proc/")):
+        raise UserError(f"{name} is a pipe, which nobody may write to; expected a file")
     if path.suffix in _OF_JOBS or not path.is_file():
         return False
     try:

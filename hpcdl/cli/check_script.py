@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcdl.cli import options
+from hpcdl.cli.script_words import in_words, printable
 
 if TYPE_CHECKING:
     from hpcdl.adopt import Adopted
@@ -19,25 +19,8 @@ if TYPE_CHECKING:
     from hpcdl.errors import Problem
     from hpcdl.preflight import Finding, Report, Subject
 
-# How a job's words are called in a batch script
-_WORDS = (
-    (r"--set cluster\.(account|partition|qos|clusters)=", r"#SBATCH --\1="),
-    (r"--set resources\.time=", "#SBATCH --time="),
-    (r"--set resources\.nodes=", "#SBATCH --nodes="),
-    (r"--set resources\.gpus=", "#SBATCH --gpus-per-node="),
-    (r"--set resources\.cpus=", "#SBATCH --cpus-per-task="),
-    (r"\bresources\.time\b", "--time"),
-    (r"\bresources\.nodes\b", "--nodes"),
-    (r"\bresources\.gpus\b", "--gpus-per-node"),
-    (r"\bresources\.cpus\b", "--cpus-per-task"),
-    (r"\bresources\.memory_gb\b", "--mem"),
-    (r"\b(correct|look at) binds in the profile\b", r"\1 --bind in that line"),
-    (r"\bthe profile names no partition\b", "the script names no partition"),
-    (r"read what would be sent: hpcdl submit --dry-run", "correct that #SBATCH line"),
-    (r", or correct it in the profile", ""),
-    (r"\bleave gpu_type out\b", "leave the type of the GPUs out: #SBATCH --gres=gpu:N"),
-    (r"--set cluster\.gpu_type=(\S+)", r"#SBATCH --gres=gpu:TYPE:N with TYPE \1"),
-)
+# The option that a check is about
+_OPTIONS = {"account": "account", "partition": "partition", "QoS": "qos"}
 # The check that a key's problem belongs to
 _CHECK_OF_KEY = {
     "resources": "size",
@@ -119,6 +102,7 @@ def _checked(
 ) -> tuple[Report, list[_Row], str]:
     """The report with the script's own findings first, its rows, and the cluster's name."""
     from hpcdl.preflight import Report
+    from hpcdl.preflight.trial import TRIAL
 
     report = Report([], [], [], [], 0.0)
     if in_memory is None:
@@ -132,14 +116,31 @@ def _checked(
 
         _say_slow(subject, in_memory)
         report = check_batch_script(subject, _reasons(adopted, in_memory))
-    found = _rows(report, adopted, cluster)
+    rows = _own_rows(adopted, subject, TRIAL in report.passed)
+    found = [row for row in _rows(report, adopted, cluster) if not _is_told(row, rows)]
     told = {(row.check, row.place) for row in found}
-    rows = _own_rows(adopted, subject)
     rows += [row for row in _rows_of_problems(problems) if (row.check, row.place) not in told]
     rows += found
-    names = {row.check for row in rows}
+    names = {row.check for row in rows} | _unanswered(rows)
     passed = list(filter(lambda name: name not in names, report.passed))
-    return replace(report, findings=_pairs(rows), passed=passed), rows, cluster.name
+    skipped = list(filter(lambda pair: pair[0] not in names, report.skipped))
+    report = replace(report, findings=_pairs(rows), passed=passed, skipped=skipped)
+    return report, rows, cluster.name
+
+
+def _is_told(row: _Row, own: list[_Row]) -> bool:
+    """Whether a value that SLURM does not know is one that stands for the user's own."""
+    for other in own:
+        value = other.finding.cause.partition(" stands for ")[0]
+        if (other.check, other.place) == ("placeholder", row.place) and value in row.finding.cause:
+            return True
+    return False
+
+
+def _unanswered(rows: list[_Row]) -> set[str]:
+    """The checks of options for which the script has no value yet."""
+    fixes = " ".join(row.finding.fix for row in rows if row.check == "placeholder")
+    return {check for check, option in _OPTIONS.items() if f" --{option}=" in fixes}
 
 
 def _pairs(rows: list[_Row]) -> list[tuple[str, Finding]]:
@@ -223,11 +224,13 @@ def _reasons(adopted: Adopted, in_memory: InMemory) -> dict[str, str]:
         if adopted.runtime is not None:
             reasons["image"] = "which image this is, is not known before the script runs"
     if "time" not in adopted.document.items_of("resources"):
-        reasons["time"] = "the script names no time limit: the partition's own counts"
+        given = adopted.script.value("time")
+        limit = "the script names no time limit" if given is None else f"{given} is no time limit"
+        reasons["time"] = f"{limit}: the partition's own counts"
     return reasons
 
 
-def _own_rows(adopted: Adopted, subject: Subject | None) -> list[_Row]:
+def _own_rows(adopted: Adopted, subject: Subject | None, is_taken: bool = False) -> list[_Row]:
     """What the script says by itself."""
     script, folder = adopted.script, adopted.folder
     from hpcdl.batchscript.findings import Surroundings, findings
@@ -238,10 +241,11 @@ def _own_rows(adopted: Adopted, subject: Subject | None) -> list[_Row]:
         slurm_version=None if subject is None else slurm_version(subject),
         home=Path.home(),
         folder=folder,
+        sbatch_takes=is_taken,
     )
     rows = []
     for item in findings(script, around):
-        cause, fix = _printable(item.cause), _printable(item.fix)
+        cause, fix = printable(item.cause), printable(item.fix)
         finding = Finding(cause, fix, "job", "", item.blocks)
         rows.append(_Row(item.code, finding, f"{script.shown}:{item.line}"))
     return rows
@@ -261,7 +265,7 @@ def _rows_of_problems(problems: list[Problem]) -> list[_Row]:
         if problem.key.startswith("resources."):
             cause = f"{problem.key} {cause}"
         otherwise = "ask for less" if key == "resources" else "correct that line"
-        finding = Finding(_in_words(cause), _in_words(fix) or otherwise, "job", problem.key)
+        finding = Finding(in_words(cause), in_words(fix) or otherwise, "job", problem.key)
         rows.append(_Row(check, finding, problem.where))
     return rows
 
@@ -273,6 +277,10 @@ def _first_key(problem: Problem) -> str:
 
 def _rows(report: Report, adopted: Adopted, cluster: Cluster) -> list[_Row]:
     """What the checks found, in a batch script's words."""
+    from hpcdl.cli.refused_line import refused_line
+    from hpcdl.preflight.trial import TRIAL
+    from hpcdl.text import one_line
+
     shown = adopted.script.shown
     places = {**adopted.document.places(), "cluster": shown}
     rows = []
@@ -280,20 +288,17 @@ def _rows(report: Report, adopted: Adopted, cluster: Cluster) -> list[_Row]:
         key = f"cluster.{finding.key}" if finding.source == "profile" else finding.key
         place = finding.source
         if finding.source in ("job", "profile"):
-            place = places.get(key) or cluster.places.get(finding.key, "")
+            place = (
+                places.get(key)
+                or places.get(key.partition("[")[0])
+                or cluster.places.get(finding.key, "")
+            )
             place = place if place.startswith((f"{shown}:", "--set")) else shown
-        changed = replace(finding, cause=_in_words(finding.cause), fix=_in_words(finding.fix))
-        rows.append(_Row(check, changed, place))
+        cause, fix = in_words(finding.cause), in_words(finding.fix)
+        refused = refused_line(adopted.script, finding.cause) if check == TRIAL else None
+        if refused is not None:
+            place, fix = f"{shown}:{refused.line}", f"correct that line: {one_line(refused.text)}"
+        if adopted.script.directive("gpus-per-node"):
+            fix = fix.replace("#SBATCH --gres=gpu:", "#SBATCH --gpus-per-node=")
+        rows.append(_Row(check, replace(finding, cause=cause, fix=fix), place))
     return rows
-
-
-def _printable(text: str) -> str:
-    """A text without the bytes of another encoding, which no terminal takes."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _in_words(text: str) -> str:
-    """A text about a job in a batch script's words."""
-    for pattern, words in _WORDS:
-        text = re.sub(pattern, words, text)
-    return _printable(text)

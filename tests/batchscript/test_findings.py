@@ -76,6 +76,8 @@ BAD = {
     "cuda-visible-devices": [
         "#SBATCH -G1\nexport CUDA_VISIBLE_DEVICES=0\npython a.py\n",
         "#SBATCH -G1\nCUDA_VISIBLE_DEVICES=0,1 python a.py\n",
+        "#SBATCH --gres=gpu:4\nexport CUDA_VISIBLE_DEVICES=0,1,2\npython a.py\n",
+        "#SBATCH --gres=gpu:2\nexport CUDA_VISIBLE_DEVICES=0,1\npython a.py\n",
         "#SBATCH -G1\nCUDA_VISIBLE_DEVICES=0\nexport CUDA_VISIBLE_DEVICES\npython a.py\n",
     ],
     "gpus-per-task-mirrored": [
@@ -86,6 +88,10 @@ BAD = {
         "srun -n 4 python a.py\n",
         "#SBATCH -n 1\nmpirun -np 4 ./solver\n",
         "#SBATCH -N 2 --ntasks-per-node=2\nsrun --ntasks=8 ./solver\n",
+    ],
+    "ignored-directive": [
+        " #SBATCH --nodes=2\n",
+        "# a remark\n\t#SBATCH -t 10\npython a.py\n",
     ],
     "late-directive": ["cd x\n#SBATCH --nodes=2\n", "A=1\n#SBATCH -t 10\npython a.py\n"],
     "unknown-option": [
@@ -131,6 +137,11 @@ BAD = {
 }  # fmt: skip
 GOOD = [
     "A= python a.py\necho $A\n",
+    "#SBATCH --image=nvcr.io/nvidia/tensorflow:23.03-tf2-py3 --module=gpu\n",
+    "#SBATCH --gres=gpu:4\nexport CUDA_VISIBLE_DEVICES=0,1,2,3\n",
+    "#SBATCH --gpus-per-node=a100:4\nCUDA_VISIBLE_DEVICES=0,1,2,3 python a.py\n",
+    "##SBATCH -t 1\n# #SBATCH -t 1\npython a.py\n #SBATCH -t 1\n",
+    'CMD="apptainer exec /i/x.sif python"\n$CMD a.py\n',
     "IFS= read -r line\nLD_PRELOAD= /usr/bin/ls\n",
     "PYTHONPATH=/a/b ./run.sh\n",
     'F="/g/a.txt /g/b.txt"\ncat $F\nC="/opt/app/run in/x"\n$C\nO="--nv -B /a b"\necho $O\n',
@@ -294,6 +305,20 @@ def test_lost_hours_are_counted(told):
     (one,) = told(f"{LONG}python trains.py\n")
 
     assert "48 GPU-hours" in one.cause
+
+
+def test_remedy_of_lost_hours_works_alone(told):
+    """A signal to the batch shell ends it, unless it has a trap, which waits for the program."""
+    (one,) = told(f"{LONG}python trains.py\n")
+
+    assert one.fix.index("--requeue") < one.fix.index("--signal") < one.fix.index("trap '")
+    assert "& wait" in one.fix
+
+
+def test_remedy_is_no_far_name(told):
+    (one,) = told("#SBATCH --kitten=5\n")
+
+    assert one.fix == "remove the line; see sbatch --help"
 
 
 def test_options_that_a_site_adds(told):
