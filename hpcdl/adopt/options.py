@@ -6,6 +6,7 @@ import re
 
 from hpcdl.adopt import size
 from hpcdl.adopt.draft import Draft
+from hpcdl.batchscript.findings_lines import is_placeholder
 from hpcdl.batchscript.model import Directive
 from hpcdl.batchscript.sbatchtable import OPTIONS
 from hpcdl.errors import Problem
@@ -14,7 +15,6 @@ from hpcdl.job.sbatchoptions import check_options
 from hpcdl.yamlfile.reader import Located
 from hpcdl.yamlfile.walker import Walker
 
-_PLACEHOLDER = re.compile(r"<.*>|\[.*\]|(?i:.*\byour[_ -]?(account|group|project|name)\b.*|xxx+)")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:@+/-]*")
 _LOG = "the log is logs/1.log in the run's folder"
 _LOG_FIX = "hpcdl logs RUN shows it"
@@ -54,6 +54,8 @@ def _add_option(draft: Draft, directive: Directive) -> None:
     name, value = directive.name, (directive.value or "").strip()
     if name in _MEANINGLESS:
         draft.leave_option(directive, *_MEANINGLESS[name])
+    elif is_placeholder(name, value):
+        draft.leave_option(directive, "is a placeholder", _own_value(name))
     elif name == "job-name":
         _add_name(draft, directive)
     elif name in _CLUSTER_KEYS:
@@ -84,11 +86,18 @@ def _add_name(draft: Draft, directive: Directive) -> None:
         draft.leave_option(directive, f"a job's name has no such characters: it is {name}")
 
 
+def _own_value(name: str) -> str:
+    """What to write in the place of a placeholder."""
+    if name in _CLUSTER_KEYS:
+        return f"write your own: cluster: {{{name}: ...}}, or keep it with hpcdl init"
+    key = name if name == "job-name" else f"slurm: {{{name}: ...}}"
+    return f"write your own: {key.replace('job-name', 'name: ...')}"
+
+
 def _add_cluster_key(draft: Draft, directive: Directive) -> None:
     value = (directive.value or "").strip()
-    if not value or _PLACEHOLDER.fullmatch(value):
-        fix = f"write your own: cluster: {{{directive.name}: ...}}, or keep it with hpcdl init"
-        draft.leave_option(directive, "is a placeholder", fix)
+    if not value:
+        draft.leave_option(directive, "is a placeholder", _own_value(directive.name))
     elif not _WORD.fullmatch(value) or (directive.name == "clusters" and "," in value):
         draft.leave_option(directive, f"is not one plain word, as a job's {directive.name} is")
     else:

@@ -75,7 +75,7 @@ def _add_nodes(draft: Draft, shape: Shape) -> None:
 
 def _add_gpus(draft: Draft, shape: Shape) -> None:
     """GPUs of each node, by whichever option asks for them first."""
-    line, request, gpus = 1, None, None
+    line, text, request, gpus = 1, "", None, None
     for name in ("gpus-per-node", "gres", "gpus", "gpus-per-task"):
         given = draft.script.directive(name)
         if given is None:
@@ -85,9 +85,9 @@ def _add_gpus(draft: Draft, shape: Shape) -> None:
             continue
         if gpus is not None:
             if gpus.count != per_node.count:
-                draft.leave_option(given, f"asks for other GPUs than line {line} does")
+                draft.leave_option(given, f"asks for other GPUs than {text} in line {line} does")
             continue
-        line, gpus = given.line, per_node
+        line, gpus, text = given.line, per_node, given.text
         request = "gres" if name == "gres" else "gpus-per-node"
     shape.gpus = 0 if gpus is None else gpus.count
     draft.put("resources.gpus", shape.gpus, line)
@@ -145,8 +145,11 @@ def _add_cpus(draft: Draft, shape: Shape) -> None:
         tasks = draft.script.directive("ntasks-per-node") or draft.script.directive("ntasks")
         draft.put("resources.cpus", shape.cpus, tasks.line if tasks else 1)
     else:
+        gets = "gets 1, or what the site gives with a GPU"
+        if draft.script.directive("exclusive"):
+            gets = "gets the whole node, as --exclusive says"
         draft.note(
-            "the script asks for no CPUs, and gets 1, or what the site gives with a GPU; "
+            f"the script asks for no CPUs, and {gets}; "
             "a job asks for the GPUs' share of the node: resources.cpus changes that"
         )
 

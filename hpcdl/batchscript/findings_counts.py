@@ -9,6 +9,7 @@ from hpcdl.batchscript.model import BatchScript, ScriptFinding
 from hpcdl.batchscript.sizes import Size, gpus_in, size_of, slurm_seconds
 from hpcdl.batchscript.surroundings import Surroundings
 
+_SHORTEST_S = 60
 _MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
 
 
@@ -105,6 +106,12 @@ def _times(script: BatchScript) -> Iterator[ScriptFinding]:
         slurm_seconds(script.value("time-min") or ""),
         slurm_seconds(script.value("time") or ""),
     )
+    text = script.value("time") or ""
+    if most and most < _SHORTEST_S and ":" in text:
+        minutes, _, hours = text.rpartition(":")
+        cause = f"--time={text} is {most:g} seconds: sbatch reads minutes:seconds"
+        fix = f"#SBATCH --time={int(minutes):02}:{hours}:00"
+        yield _pair(script, ("time",), cause, fix, code="short-time", blocks=False)
     if least is not None and most and least > most:
         cause = (
             f"--time-min={script.value('time-min')} is longer than --time={script.value('time')}"

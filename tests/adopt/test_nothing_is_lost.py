@@ -94,7 +94,7 @@ def test_variables_of_the_line_are_carried(adopted, command, expected):
     [
         ('run() { python train.py --a "$@"; }\nrun --n 5', ["--a", "--n", "5"], []),
         ('run() { python train.py --a $1 "$2"; }\nrun 5 "x y"', ["--a", "5", "x y"], []),
-        ('run() { python train.py --a "$@"; }\nrun $(date)', ["--a"], ["$(date)"]),
+        ('run() { python train.py "$@"; }\nrun $(date)', [], ["$(date)"]),
         ('python train.py --a "$@"', ["--a"], ['"$@"']),
         ("python train.py --a $1 -v", ["-v"], ["--a $1"]),
     ],
@@ -111,3 +111,37 @@ def test_script_arguments_are_sbatchs(adopted):
     made = adopted("python train.py --n $1\n")
 
     assert any("only sbatch knows this" in item.why for item in made.left)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("-p YOUR_PARTITION", "cluster: {partition: ...}"),
+        ("--mail-user=<email>", "slurm: {mail-user: ...}"),
+        ("-A $ACCOUNT", "cluster: {account: ...}"),
+        ("--job-name=<name>", "write your own: name: ..."),
+    ],
+)
+def test_placeholders_are_not_carried(adopted, option, words):
+    made = adopted(RUN, f"-c 4 --gpus-per-node=1 {option}")
+
+    assert [item.text for item in made.left] == [option]
+    assert words in str(made.left[0])
+    assert not {"cluster.partition", "slurm"} & set(made.document.plain())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--gpus-per-node=4", "gets 1, or what the site gives with a GPU"),
+        ("--gpus-per-node=4 --exclusive", "gets the whole node, as --exclusive says"),
+    ],
+)
+def test_cpus_that_nobody_asks_for(adopted, options, words):
+    assert any(words in note for note in adopted(RUN, options).notes)
+
+
+def test_range_of_nodes_is_named(adopted):
+    made = adopted(RUN, "-N 2-4 -c 4")
+
+    assert made.obstacles[0].fix.endswith("--nodes=1 in place of 2-4")
