@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from hpcdl.cli.script_words import in_words
+from hpcdl.preflight.replicas import alone_on_each_node
 
 SCRIPT = """#!/bin/bash
 #SBATCH --job-name=mine
@@ -161,3 +166,69 @@ def test_bad_script_is_refused(cli, script, monkeypatch, text, words, command):
 
     assert (answer.code, answer.out) == (2, "")
     assert words in answer.err
+
+
+def test_shell_text_has_its_line(cli, script):
+    text = SCRIPT.replace("singularity exec /images/none.sif ", "").rstrip() + " '$HOME'\n"
+    answer = cli("check", script(text), "--json")
+
+    paths = findings(answer)["paths"]
+    assert paths["where"] == "a.slurm:7"
+    assert str(paths["cause"]).startswith("an argument is $HOME, and the program gets exactly that")
+
+
+def test_check_with_a_finding_is_not_skipped(cli, script):
+    text = SCRIPT.replace("python train.py", "python none.py\npython train.py")
+    answer = cli("check", script(text), "--json")
+
+    assert findings(answer)["script"]["where"] == "a.slurm:7"
+    assert "script" not in {item["check"] for item in json.loads(answer.out)["skipped"]}
+
+
+def test_peers_in_a_scripts_words():
+    """hpcdl sets TF_CONFIG in its own jobs alone."""
+    subject: Any = SimpleNamespace(
+        plan=SimpleNamespace(size=SimpleNamespace(nodes=2)), job=SimpleNamespace(script="a.py")
+    )
+    (alone,) = alone_on_each_node(subject, {"a.py": "print(1)"})
+
+    assert "set TF_CONFIG on each node, which" in in_words(alone.fix)
+    assert in_words(alone.fix).endswith("or set --nodes=1")
+
+
+def test_placeholders_are_told_once(cli, script):
+    text = SCRIPT.replace("=nct00", "=<project> -p YOUR_PARTITION")
+    answer = cli("check", script(text), "-c", "marenostrum5", "--json")
+    content = json.loads(answer.out)
+    at_line = [item["check"] for item in content["findings"] if item["where"] == "a.slurm:3"]
+
+    assert at_line == ["placeholder", "placeholder"]
+    assert not {"account", "partition"} & set(content["passed"])
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [("UNLIMITED", "UNLIMITED is no time limit"), (None, "the script names no time limit")],
+)
+def test_time_limit_that_is_none(cli, script, limit, words):
+    line = f"#SBATCH --time={limit}\n" if limit else ""
+    answer = cli("check", script(SCRIPT.replace("#SBATCH --time=00:10:00\n", line)), "--json")
+    reasons = {item["check"]: item["reason"] for item in json.loads(answer.out)["skipped"]}
+
+    assert reasons["time"] == f"{words}: the partition's own counts"
+
+
+def test_seconds_that_were_meant_as_minutes(cli, script):
+    answer = cli("check", script(SCRIPT.replace("00:10:00", "0:30")), "--json")
+
+    found = findings(answer)["short-time"]
+    assert found["cause"] == "--time=0:30 is 30 seconds: sbatch reads minutes:seconds"
+    assert (found["fix"], found["blocks"]) == ("#SBATCH --time=00:30:00", False)
+
+
+def test_image_that_is_set_nowhere(cli, script, monkeypatch):
+    monkeypatch.delenv("IMG", raising=False)
+    answer = cli("check", script(SCRIPT.replace("/images/none.sif", "$IMG")), "--json")
+
+    assert findings(answer)["image"]["where"] == "a.slurm:7"
+    assert "$IMG is not set in this shell" in str(findings(answer)["image"]["cause"])
