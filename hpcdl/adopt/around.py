@@ -62,7 +62,7 @@ def add_commands(draft: Draft, program: Program | None) -> None:
             continue
         if command.words and command.words[0].text is None:
             draft.leave(command.line, _text(draft, command), "only the running script knows this")
-        elif command.name not in _SILENT or command.name == "eval":
+        elif command.name not in _SILENT or command.name == "eval" or _files_of(command):
             _leave(draft, command)
 
 
@@ -74,8 +74,20 @@ def _leave(draft: Draft, command: Command) -> None:
 
 
 def _text(draft: Draft, command: Command) -> str:
-    """The first line of a command as it is written."""
-    return (command.text or draft.script.line(command.line)).strip().partition("\n")[0]
+    """The first line of a command as it is written, and the files that it writes."""
+    text = (command.text or draft.script.line(command.line)).strip().partition("\n")[0]
+    return " ".join([text, *(file for file in _files_of(command) if file not in text)])
+
+
+def _files_of(command: Command) -> list[str]:
+    """Where a command's output goes, if that is a file: > x.log."""
+    files = []
+    for redirect in command.redirects:
+        if ">" in redirect.operator and not redirect.operator.endswith(">&"):
+            target = redirect.target.raw
+            if not target.startswith("/dev/"):
+                files.append(f"{redirect.operator} {target}")
+    return files
 
 
 def add_launchers(draft: Draft, program: Program, values: Values, shape: Shape) -> None:

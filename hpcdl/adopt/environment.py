@@ -13,6 +13,7 @@ _FOR_IMAGES = re.compile(r"(?:SINGULARITYENV|APPTAINERENV)_(\w+)")
 _BINDS = re.compile(r"(?:SINGULARITY|APPTAINER)_BIND(?:PATH)?")
 _OF_RUNTIMES = re.compile(r"(?:SINGULARITY|APPTAINER)_\w+")
 _MODULE = re.compile(r"\w[\w.+/@:=-]*")
+_SECRET = re.compile(r"(?:.*_)?(?:TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_KEY|SECRET_KEY)")
 _OWN = {
     "CUDA_VISIBLE_DEVICES": "hpcdl sets it to the GPUs that SLURM gives",
     "ROCR_VISIBLE_DEVICES": "hpcdl sets it to the GPUs that SLURM gives",
@@ -116,6 +117,10 @@ def add_variable(draft: Draft, values: Values, name: str, word: Word, line: int)
         draft.leave(line, f"{name}={word.raw}", _OWN.get(name, "hpcdl sets it"))
     elif name == "PYTHONPATH":
         _add_pythonpath(draft, values, word, line)
+    elif _SECRET.fullmatch(name.upper()):
+        why = "it looks like a secret, and a job file is copied into the folder of each run"
+        fix = f"env: {{{name}_FILE: PATH}}, for a program that reads it from a file of yours"
+        draft.leave(line, f"{name}=(hidden)", why, fix)
     elif (text := values.text(word, line)) is None:
         draft.leave(line, f"{name}={word.raw}", _AT_RUN_TIME, f"env: {{{name}: VALUE}}")
     else:
@@ -130,7 +135,11 @@ def _add_pythonpath(draft: Draft, values: Values, word: Word, line: int) -> None
         why = "only the running script knows these folders"
         draft.leave(line, f"PYTHONPATH={word.raw}", why, "pythonpath: [FOLDER, ...]")
         return
-    draft.add("pythonpath", list(filter(None, path.split(":"))), line)
+    folders = list(filter(None, path.split(":")))
+    before = (draft.get("pythonpath") or []) if raw != word.raw else []
+    before = [folder for folder in before if folder not in folders]
+    is_behind = re.match(r"[\"']?\$\{?PYTHONPATH", word.raw) is not None
+    draft.put("pythonpath", [*before, *folders] if is_behind else [*folders, *before], line)
 
 
 def add_binds(draft: Draft, values: Values, folders: Folders, word: Word, line: int) -> None:

@@ -49,7 +49,9 @@ def choose_program(draft: Draft) -> Program | None:
     if not programs:
         _refuse_without_script(draft)
         return None
-    first, last = programs[0], programs[-1]
+    sure = [program for program in programs if not program.command.conditional]
+    first = (sure or programs)[0]
+    last = programs[-1] if programs[-1] is not first else programs[0]
     text = first.command.text
     if len(programs) > 1:
         why = f"{_ONE_PROGRAM}, and line {last.command.line} starts another one"
@@ -131,6 +133,10 @@ def _refuse_without_script(draft: Draft) -> None:
     elif program.python is not None:
         why = "a job runs a file, and this program stands in the batch script"
         fix = "put it into a .py file beside the script, and start that"
+        for redirect in program.command.redirects:
+            if redirect.operator == "<":
+                why = f"a job runs a file, and this one is read from {redirect.target.raw}"
+                fix = f"start that: python {redirect.target.raw}"
     draft.refuse(program.command.line, program.command.text, why, fix)
 
 
@@ -268,8 +274,18 @@ def _add_container(draft: Draft, program: Program, values: Values, folders: Fold
         elif name not in _IMPLIED and name not in ("pwd", "cwd"):
             text = option_text(name, value)
             draft.leave(line, text, f"an option of {container.name}'s that a job has not")
-    if draft.get("resources.gpus") and not container.has("nv", "nvccli", "rocm"):
+    if draft.get("resources.gpus") and not _shows_gpus(draft, program):
         draft.note("the script's container has no --nv: it sees no GPU; the job's does")
+
+
+def _shows_gpus(draft: Draft, program: Program) -> bool:
+    """Whether the container is told to show GPUs, by an option or a variable of its own."""
+    container = program.container
+    if container is not None and container.has("nv", "nvccli", "rocm"):
+        return True
+    names = [assignment.name for assignment in draft.script.assignments if assignment.exported]
+    names += [name for name, _ in program.command.env]
+    return any(re.fullmatch("(APPTAINER|SINGULARITY)_(NV|NVCCLI|ROCM)", name) for name in names)
 
 
 def _same_kind(value: Word, text: str) -> Word:

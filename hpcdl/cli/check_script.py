@@ -119,7 +119,9 @@ def _checked(
     rows = _own_rows(adopted, subject, TRIAL in report.passed)
     found = [row for row in _rows(report, adopted, cluster) if not _is_told(row, rows)]
     told = {(row.check, row.place) for row in found}
-    rows += [row for row in _rows_of_problems(problems) if (row.check, row.place) not in told]
+    rows += [
+        row for row in _rows_of_problems(problems, adopted) if (row.check, row.place) not in told
+    ]
     rows += found
     names = {row.check for row in rows} | _unanswered(rows)
     passed = list(filter(lambda name: name not in names, report.passed))
@@ -221,6 +223,8 @@ def _reasons(adopted: Adopted, in_memory: InMemory) -> dict[str, str]:
         reasons.update(dict.fromkeys(("script", "paths"), why))
     if not in_memory.has_image:
         reasons["image"] = "the program runs without a container"
+        if not any(program.python is not None for program in adopted.script.programs):
+            reasons["image"] = "which program this starts is not known before the script runs"
         if adopted.runtime is not None:
             reasons["image"] = "which image this is, is not known before the script runs"
     if "time" not in adopted.document.items_of("resources"):
@@ -251,8 +255,9 @@ def _own_rows(adopted: Adopted, subject: Subject | None, is_taken: bool = False)
     return rows
 
 
-def _rows_of_problems(problems: list[Problem]) -> list[_Row]:
+def _rows_of_problems(problems: list[Problem], adopted: Adopted) -> list[_Row]:
     """Values of the script that cannot be used."""
+    from hpcdl.adopt.brought import may_come
     from hpcdl.preflight import Finding
 
     rows = []
@@ -265,7 +270,9 @@ def _rows_of_problems(problems: list[Problem]) -> list[_Row]:
         if problem.key.startswith("resources."):
             cause = f"{problem.key} {cause}"
         otherwise = "ask for less" if key == "resources" else "correct that line"
-        finding = Finding(in_words(cause), in_words(fix) or otherwise, "job", problem.key)
+        later = may_come(adopted.script, problem)
+        fix = later or in_words(fix) or otherwise
+        finding = Finding(in_words(cause), fix, "job", problem.key, not later)
         rows.append(_Row(check, finding, problem.where))
     return rows
 

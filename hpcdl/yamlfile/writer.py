@@ -19,4 +19,9 @@ def plain(value: Any) -> str:
         return "[" + ", ".join(map(plain, value)) + "]"
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _SPECIAL:
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
+
+
+def _escaped(letter: str) -> str:
+    """A character as a YAML file may hold it in double quotes."""
+    return letter if letter.isprintable() else f"\\U{ord(letter):08x}"

@@ -145,3 +145,42 @@ def test_range_of_nodes_is_named(adopted):
     made = adopted(RUN, "-N 2-4 -c 4")
 
     assert made.obstacles[0].fix.endswith("--nodes=1 in place of 2-4")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("nvidia-smi --loop=10 > gpu.log &", ["line 3: nvidia-smi --loop=10 > gpu.log"]),
+        ("echo a >> log.txt", ["line 3: echo a >> log.txt"]),
+        ("echo a >&2\ndate > /dev/null 2>&1", []),
+        ("cat > gen.txt <<E\nx\nE", ["line 3: cat > gen.txt"]),
+        ("export HF_TOKEN=hf_x", ["line 3: HF_TOKEN=(hidden)"]),
+    ],
+)
+def test_files_and_secrets_of_other_commands(adopted, command, expected):
+    assert texts(adopted(f"{command}\n{RUN}")) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("export PYTHONPATH=/a\nexport PYTHONPATH=/b", ["/b"]),
+        ("export PYTHONPATH=/a\nexport PYTHONPATH=/b:$PYTHONPATH", ["/b", "/a"]),
+        ("export PYTHONPATH=/a\nexport PYTHONPATH=$PYTHONPATH:/b", ["/a", "/b"]),
+    ],
+)
+def test_pythonpath_is_the_last_one(adopted, lines, expected):
+    assert adopted(f"{lines}\n{RUN}").document.plain()["pythonpath"] == expected
+
+
+@pytest.mark.parametrize("command", ["APPTAINER_NV=1 apptainer exec", "apptainer exec --nv"])
+def test_gpus_in_the_container_need_no_note(adopted, command):
+    notes = adopted(f"{command} tf.sif python train.py\n").notes
+
+    assert not [note for note in notes if "--nv" in note]
+
+
+def test_program_from_standard_input_is_named(adopted):
+    made = adopted(f"{IMAGE} python - < train.py\n")
+
+    assert made.obstacles[0].fix == "start that: python train.py"

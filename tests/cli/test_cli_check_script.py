@@ -232,3 +232,41 @@ def test_image_that_is_set_nowhere(cli, script, monkeypatch):
 
     assert findings(answer)["image"]["where"] == "a.slurm:7"
     assert "$IMG is not set in this shell" in str(findings(answer)["image"]["cause"])
+
+
+@pytest.mark.parametrize(
+    ("before", "start", "words"),
+    [
+        ("cp /data/new.py .", "python new.py", "see whether line 6 makes it"),
+        ("git clone -q https://host/code", "python new.py", "see whether line 6 makes it"),
+        ("cat > new.py <<E\nprint(1)\nE", "python new.py", "see whether line 6 makes it"),
+        ("date", "[ -f new.py ] && python new.py", "the script may not come to this"),
+    ],
+)
+def test_program_that_may_come_does_not_block(cli, script, before, start, words):
+    text = SCRIPT.replace("module load singularity", before)
+    answer = cli(
+        "check",
+        script(text.replace("singularity exec /images/none.sif python train.py", start)),
+        "--json",
+    )
+
+    found = findings(answer)["script"]
+    assert words in str(found["fix"])
+    assert found["blocks"] is False
+
+
+def test_program_without_condition_is_looked_at(cli, script):
+    text = SCRIPT.replace("module load singularity", "if false; then python old.py; fi")
+    answer = cli("check", script(text), "--json")
+
+    assert findings(answer)["image"]["where"] == "a.slurm:7"
+    assert "script" not in findings(answer)
+
+
+def test_unknown_program_is_not_without_container(cli, script):
+    text = SCRIPT.replace("singularity exec", "$(which singularity) exec")
+    answer = cli("check", script(text), "--json")
+    reasons = {item["check"]: item["reason"] for item in json.loads(answer.out)["skipped"]}
+
+    assert reasons["image"] == "which program this starts is not known before the script runs"
