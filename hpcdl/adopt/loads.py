@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
@@ -13,7 +14,9 @@ from hpcdl.job.build import build
 from hpcdl.yamlfile.reader import Located, read_yaml
 
 # What may be there when the job is sent, and need not be now
-_NOT_YET = ("there is no ", "is not set")
+_NOT_YET = re.compile("there is no |is not set")
+
+_BYTES = re.compile("[\ud800-\udfff]")  # of another encoding, as Python reads them
 
 
 def problems_of(adopted: Adopted, text: str, folder: Path) -> tuple[list[Problem], list[Problem]]:
@@ -34,8 +37,11 @@ def problems_of(adopted: Adopted, text: str, folder: Path) -> tuple[list[Problem
         faults.append(Problem(shown, "", message))
     found: list[Problem] = []
     build(adopted.document, folder, shown, found)
-    later = [item for item in found if any(words in item.message for words in _NOT_YET)]
-    return [*faults, *(item for item in found if item not in later)], later
+    later: list[Problem] = []
+    for problem in found:
+        is_later = _NOT_YET.search(problem.message) is not None
+        (later if is_later else faults).append(problem)
+    return faults, later
 
 
 def _not_utf8(item: Located, shown: str, key: str = "") -> Iterator[Problem]:
@@ -46,6 +52,6 @@ def _not_utf8(item: Located, shown: str, key: str = "") -> Iterator[Problem]:
     elif isinstance(item.value, list):
         for inner in item.value:
             yield from _not_utf8(inner, shown, key)
-    elif isinstance(item.value, str) and any("\ud800" <= c <= "\udfff" for c in item.value):
+    elif isinstance(item.value, str) and _BYTES.search(item.value):
         convert = f"iconv -f ISO-8859-1 -t UTF-8 {quote(shown)} > new.slurm"
         yield Problem(item.where, key, f"is not UTF-8 text, as a job file is; {convert}")

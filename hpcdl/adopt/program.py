@@ -28,6 +28,13 @@ _OF_SLURM = re.compile(r"\bSLURM_[A-Z_]+\b")
 _SCRIPTS = (".py", ".ipynb")
 _AT_RUN_TIME = "only the running script knows this"
 _ONE_PROGRAM = "a job runs one Python script"
+# Variables of the container command that make it show GPUs
+_OF_GPUS = frozenset(
+    [
+        *("APPTAINER_NV", "APPTAINER_NVCCLI", "APPTAINER_ROCM"),
+        *("SINGULARITY_NV", "SINGULARITY_NVCCLI", "SINGULARITY_ROCM"),
+    ]
+)
 _OWN_PYTHON = ("python", "python3")
 _PYTHON_VALUES = ("-W", "-X", "--check-hash-based-pycs")
 _PLAIN_PYTHON = frozenset("usEIBOq")  # options that change nothing in a container of hpcdl's
@@ -49,13 +56,13 @@ def choose_program(draft: Draft) -> Program | None:
     if not programs:
         _refuse_without_script(draft)
         return None
-    sure = [program for program in programs if not program.command.conditional]
+    sure = list(filter(lambda program: not program.command.conditional, programs))
     first = (sure or programs)[0]
     last = programs[-1] if programs[-1] is not first else programs[0]
     text = first.command.text
     if len(programs) > 1:
         why = f"{_ONE_PROGRAM}, and line {last.command.line} starts another one"
-        if _raw_words(first) == _raw_words(last):
+        if first.words == last.words:
             why = f"{_ONE_PROGRAM} once, and line {last.command.line} starts it again"
         fix = "make a script of them, or a job file of each: a pipeline sends one after the other"
         draft.refuse(first.command.line, text, why, fix)
@@ -65,10 +72,6 @@ def choose_program(draft: Draft) -> Program | None:
         fix = f"take the loop out, and send a job for each value: {again}, or hpcdl sweep"
         draft.refuse(first.command.line, text, why, fix)
     return first
-
-
-def _raw_words(program: Program) -> list[str]:
-    return [word.raw for word in program.words]
 
 
 def _mended(program: Program) -> Program:
@@ -283,9 +286,12 @@ def _shows_gpus(draft: Draft, program: Program) -> bool:
     container = program.container
     if container is not None and container.has("nv", "nvccli", "rocm"):
         return True
-    names = [assignment.name for assignment in draft.script.assignments if assignment.exported]
-    names += [name for name, _ in program.command.env]
-    return any(re.fullmatch("(APPTAINER|SINGULARITY)_(NV|NVCCLI|ROCM)", name) for name in names)
+    if _OF_GPUS.intersection(dict(program.command.env)):
+        return True
+    for assignment in draft.script.assignments:
+        if assignment.exported and assignment.name in _OF_GPUS:
+            return True
+    return False
 
 
 def _same_kind(value: Word, text: str) -> Word:

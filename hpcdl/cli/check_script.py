@@ -117,17 +117,21 @@ def _checked(
         _say_slow(subject, in_memory)
         report = check_batch_script(subject, _reasons(adopted, in_memory))
     rows = _own_rows(adopted, subject, TRIAL in report.passed)
-    found = [row for row in _rows(report, adopted, cluster) if not _is_told(row, rows)]
-    told = {(row.check, row.place) for row in found}
-    rows += [
-        row for row in _rows_of_problems(problems, adopted) if (row.check, row.place) not in told
-    ]
+    found = [*filter(lambda row: not _is_told(row, rows), _rows(report, adopted, cluster))]
+    told = set(map(_check_and_place, found))
+    for row in _rows_of_problems(problems, adopted):
+        if _check_and_place(row) not in told:
+            rows.append(row)
     rows += found
-    names = {row.check for row in rows} | _unanswered(rows)
+    names = _unanswered(rows).union(row.check for row in rows)
     passed = list(filter(lambda name: name not in names, report.passed))
     skipped = list(filter(lambda pair: pair[0] not in names, report.skipped))
     report = replace(report, findings=_pairs(rows), passed=passed, skipped=skipped)
     return report, rows, cluster.name
+
+
+def _check_and_place(row: _Row) -> tuple[str, str]:
+    return row.check, row.place
 
 
 def _is_told(row: _Row, own: list[_Row]) -> bool:
@@ -141,8 +145,12 @@ def _is_told(row: _Row, own: list[_Row]) -> bool:
 
 def _unanswered(rows: list[_Row]) -> set[str]:
     """The checks of options for which the script has no value yet."""
-    fixes = " ".join(row.finding.fix for row in rows if row.check == "placeholder")
-    return {check for check, option in _OPTIONS.items() if f" --{option}=" in fixes}
+    names = set()
+    for row in rows:
+        for check, option in _OPTIONS.items():
+            if row.check == "placeholder" and f" --{option}=" in row.finding.fix:
+                names.add(check)
+    return names
 
 
 def _pairs(rows: list[_Row]) -> list[tuple[str, Finding]]:
