@@ -23,7 +23,19 @@ _SILENT = frozenset(
         *("", "[", "[[", "test", ":", "true", "false", "set", "shopt", "exit", "return", "wait"),
         *("echo", "printf", "date", "hostname", "nvidia-smi", "rocm-smi", "pwd", "free", "lscpu"),
         *("which", "type", "uname", "whoami", "id", "uptime", "df", "du", "ls", "env", "printenv"),
-        *("module", "ml", "cd", "export", "declare", "local", "readonly", "unset", "scontrol"),
+        *(
+            "module",
+            "ml",
+            "cd",
+            "pushd",
+            "popd",
+            "export",
+            "declare",
+            "local",
+            "readonly",
+            "unset",
+            "scontrol",
+        ),
         *("read", "let", "seq", "basename", "dirname", "realpath", "kill", "sleep", "squeue"),
         *("sstat", "sacct", "time", "shift", "eval", "break", "continue", "command", "exec"),
     ]
@@ -63,11 +75,14 @@ def add_commands(draft: Draft, program: Program | None) -> None:
         if command.words and command.words[0].text is None:
             draft.leave(command.line, _text(draft, command), "only the running script knows this")
         elif command.name not in _SILENT or command.name == "eval" or _files_of(command):
-            _leave(draft, command)
+            _leave(draft, command, main)
 
 
-def _leave(draft: Draft, command: Command) -> None:
+def _leave(draft: Draft, command: Command, main: Command | None) -> None:
     why, fix = _INSTEAD.get(command.name, (_FILES, "do it in the program, or before you submit"))
+    commands = draft.script.commands
+    if why == _FILES and main is not None and commands.index(command) > commands.index(main):
+        why, fix = "a job does nothing after its program", "do it in the program, or by hand"
     if command.name == "eval":
         why, fix = _SOFTWARE, _PACKAGES
     draft.leave(command.line, _text(draft, command), why, fix)

@@ -180,6 +180,8 @@ def _leave_redirects(draft: Draft, program: Program) -> None:
     for redirect in command.redirects:
         text = f"{redirect.operator}{'' if redirect.operator.endswith('&') else ' '}"
         text += redirect.target.raw
+        if redirect.operator.endswith(">&") and redirect.target.raw in ("1", "2"):
+            continue  # the log has both
         if "<" in redirect.operator:
             fix = "let it open a file that an argument names"
             draft.leave(command.line, text, "a job's program has nothing to read here", fix)

@@ -88,7 +88,8 @@ def add_srun_options(
         elif name in _LOG:
             draft.leave(line, text, "the output is the run's log", "hpcdl logs RUN shows it")
         elif name not in _CARRIED and not _is_the_jobs(draft, name, word, values, shape, line):
-            draft.leave(line, text, _OWN_SRUN)
+            fix = "resources: {cpus: N} says how many it gets" if name == "cpus-per-task" else ""
+            draft.leave(line, text, _OWN_SRUN, fix)
 
 
 def _is_the_jobs(

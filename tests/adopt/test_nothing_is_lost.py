@@ -150,6 +150,7 @@ def test_range_of_nodes_is_named(adopted):
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
+        ("pushd .\npopd", []),
         ("nvidia-smi --loop=10 > gpu.log &", ["line 3: nvidia-smi --loop=10 > gpu.log"]),
         ("echo a >> log.txt", ["line 3: echo a >> log.txt"]),
         ("echo a >&2\ndate > /dev/null 2>&1", []),
@@ -184,3 +185,11 @@ def test_program_from_standard_input_is_named(adopted):
     made = adopted(f"{IMAGE} python - < train.py\n")
 
     assert made.obstacles[0].fix == "start that: python train.py"
+
+
+def test_what_comes_after_the_program_is_said_so(adopted):
+    made = adopted(f"{IMAGE} python train.py 2>&1\ncp a /b\n")
+
+    assert [str(item) for item in made.left] == [
+        "line 4: cp a /b: a job does nothing after its program; do it in the program, or by hand"
+    ]
