@@ -57,7 +57,7 @@ class Scope:
         name, word = self.of_assignment(node)
         if not name:
             return
-        self.values.known[name] = word.text
+        self.values.set(name, word.text)
         is_exported = exported or name in self._exported
         self._add(Assignment(name, word, line_of(node), is_exported, conditional=not is_sure))
 
@@ -125,7 +125,7 @@ class Scope:
         """The values of these are not known from here on."""
         for name in names:
             if name.isidentifier():
-                self.values.known[name] = None
+                self.values.set(name, None)
 
     @contextmanager
     def apart(self) -> Iterator[None]:

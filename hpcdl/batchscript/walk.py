@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -324,15 +324,15 @@ class Walk:
 
     def _substitutions(self, node: Node, place: _Place, itself: bool = False) -> None:
         """The commands in $(…) of a node: they run, in a shell of their own."""
-        waiting = [node] if itself else list(node.children)
+        waiting = deque([node] if itself else node.children)
         while waiting:
-            child = waiting.pop(0)
+            child = waiting.popleft()
             if child.type in _SUBSTITUTIONS:
                 bare = replace(place, heredoc=None, redirects=(), background=False)
                 with self.scope.apart():
                     self._children(child, replace(bare, substituted=True))
             else:
-                waiting = [*child.children, *waiting]
+                waiting.extendleft(reversed(child.children))
 
 
 def _as_words(node: Node, values: Values) -> list[Word]:

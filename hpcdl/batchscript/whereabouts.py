@@ -10,6 +10,7 @@ MOVERS = ("cd", "pushd", "popd")
 Trail = tuple[Word, ...] | None
 _SUBMIT = ("$SLURM_SUBMIT_DIR", "${SLURM_SUBMIT_DIR}")
 _SWITCHES = ("-P", "-L", "-e", "--")
+_LONGEST = 50  # folders of a way; nobody writes so many, and each command would keep them
 _MOST_CALLS = 20  # of functions within functions
 
 
@@ -43,6 +44,7 @@ class Whereabouts:
         if name == "pushd" and (len(args) != 1 or args[0].raw[:1] in "+-"):
             return Whereabouts(None)
         stack = (*self.stack, self.now) if name == "pushd" else self.stack
+        stack = stack[-_LONGEST:]
         return Whereabouts(self._after_cd(args, starts_at_submit), self.now, stack)
 
     def _after_cd(self, args: list[Word], starts_at_submit: bool) -> Trail:
@@ -77,7 +79,9 @@ def joined_trail(first: Trail, then: Trail) -> Trail:
     for number in range(len(then) - 1, -1, -1):
         if is_whole(then[number]):
             return then[number:]
-    return None if first is None else (*first, *then)
+    if first is None or len(first) + len(then) > _LONGEST:
+        return None
+    return (*first, *then)
 
 
 def same(one: Trail, other: Trail) -> bool:

@@ -25,6 +25,7 @@ _ESCAPE_IN_QUOTES = re.compile(r'\\([$`"\\])')
 _ANSI = {"n": "\n", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 LONGEST = 128 * 1024  # characters of a value; Linux starts no program with a longer argument
 _MOST_OF_SCRIPT = 16 * 1024 * 1024  # characters of all words of a script
+_MOST_VARIABLES = 2000  # that are known at a time: each if and each subshell keeps them all
 _WORD_COST = 100  # characters that a word costs besides its own
 EXPANSIONS = ("simple_expansion", "expansion")
 _UNKNOWN = ("command_substitution", "process_substitution", "arithmetic_expansion")
@@ -40,6 +41,11 @@ class Values:
     outside: dict[str, str]
     known: dict[str, str | None] = field(default_factory=dict)
     left: int = _MOST_OF_SCRIPT
+
+    def set(self, name: str, value: str | None) -> None:
+        """A variable's value from here on; of too many variables, it is not known."""
+        if len(self.known) < _MOST_VARIABLES or name in self.known or name in self.outside:
+            self.known[name] = value
 
     def take(self, length: int) -> bool:
         """Whether a text of that length may be made: none is known that would fill the memory."""
