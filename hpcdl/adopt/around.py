@@ -67,7 +67,9 @@ def add_commands(draft: Draft, program: Program | None) -> None:
     main = program.command if program is not None else None
     functions = set(draft.script.functions)
     named = {(item.line, item.text) for item in [*draft.left, *draft.obstacles]}
+    is_behind = False  # whether the program was before it
     for command in draft.script.commands:
+        is_behind = is_behind or command is main
         if command is main or command.substituted or command.name in functions:
             continue
         if (command.line, _text(draft, command)) in named:
@@ -75,13 +77,12 @@ def add_commands(draft: Draft, program: Program | None) -> None:
         if command.words and command.words[0].text is None:
             draft.leave(command.line, _text(draft, command), "only the running script knows this")
         elif command.name not in _SILENT or command.name == "eval" or _files_of(command):
-            _leave(draft, command, main)
+            _leave(draft, command, is_behind)
 
 
-def _leave(draft: Draft, command: Command, main: Command | None) -> None:
+def _leave(draft: Draft, command: Command, is_behind: bool) -> None:
     why, fix = _INSTEAD.get(command.name, (_FILES, "do it in the program, or before you submit"))
-    commands = draft.script.commands
-    if why == _FILES and main is not None and commands.index(command) > commands.index(main):
+    if why == _FILES and is_behind:
         why, fix = "a job does nothing after its program", "do it in the program, or by hand"
     if command.name == "eval":
         why, fix = _SOFTWARE, _PACKAGES
@@ -140,7 +141,7 @@ def _started(launcher: Launcher, values: Values, shape: Shape, line: int) -> int
 
 def _number(launcher: Launcher, name: str, values: Values, line: int) -> int | None:
     word = launcher.options.get(name)
-    text = values.text(word, line) if word is not None else None
+    text = values.text(word, line)
     return int(text) if text and text.isdecimal() else None
 
 

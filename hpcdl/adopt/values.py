@@ -47,8 +47,10 @@ class Values:
         for assignment in self.assignments:
             self._by_name.setdefault(assignment.name, []).append(assignment)
 
-    def text(self, word: Word, line: int) -> str | None:
-        """The text of a word; None where only the running script knows it."""
+    def text(self, word: Word | None, line: int) -> str | None:
+        """The text of a word; None without a word, and where only the running script knows it."""
+        if word is None:
+            return None
         if word.text is not None:
             return word.text
         return self._of_raw(word.raw, line, keep=False)

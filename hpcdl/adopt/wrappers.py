@@ -96,7 +96,7 @@ def _is_the_jobs(
     draft: Draft, name: str, word: Word | None, values: Values, shape: Shape, line: int
 ) -> bool:
     """Whether an option of srun says what the job has anyway."""
-    text = values.text(word, line) if word is not None else None
+    text = values.text(word, line)
     if name == "nodes":
         return text == str(shape.nodes)
     if name == "mpi":
@@ -107,7 +107,7 @@ def _is_the_jobs(
 
 def _add_export(draft: Draft, word: Word | None, values: Values, line: int) -> None:
     """Write the variables of ``srun --export=ALL,NAME=value``."""
-    text = values.text(word, line) if word is not None else None
+    text = values.text(word, line)
     if text is None:
         draft.leave(line, option_text("export", word), "only the running script knows its value")
         return

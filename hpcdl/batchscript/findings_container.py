@@ -162,8 +162,7 @@ def _home(
 
 
 def _is_python(program: Program) -> bool:
-    name = (program.words[0].text or "").rpartition("/")[2] if program.words else ""
-    return program.python is not None or name in ("pip", "pip3")
+    return program.python is not None or program.name in ("pip", "pip3")
 
 
 def _installs_into_home(program: Program) -> bool:

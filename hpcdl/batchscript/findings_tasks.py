@@ -58,7 +58,7 @@ def _one_cpu(
         return
     if (
         launcher.command.substituted
-        or _name(program) in _SMALL
+        or program.name in _SMALL
         or _has_hidden_options(launcher, program)
     ):
         return
@@ -153,7 +153,3 @@ def _mirrored(
         f"one task a node with all its GPUs, and no --gpus-per-task: "
         f"#SBATCH --ntasks-per-node=1 --gpus-per-node={per_node}",
     )
-
-
-def _name(program: Program) -> str:
-    return (program.words[0].text or "").rpartition("/")[2] if program.words else ""

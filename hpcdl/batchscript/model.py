@@ -62,7 +62,12 @@ class Command:
     @property
     def name(self) -> str:
         """The program's name without its folder; empty where it cannot be known."""
-        return (self.words[0].text or "").rpartition("/")[2] if self.words else ""
+        return name_of(self.words)
+
+
+def name_of(words: tuple[Word, ...]) -> str:
+    """The name of a program without its folder; empty where it cannot be known."""
+    return (words[0].text or "").rpartition("/")[2] if words else ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,11 @@ class Program:
     module: Word | None = None  # of python -m MODULE
     args: tuple[Word, ...] = ()  # the script's or module's, or the program's
     went: tuple[Word, ...] | None = ()  # the folders of cd and --chdir; None: not known
+
+    @property
+    def name(self) -> str:
+        """The innermost program's name without its folder; empty where it cannot be known."""
+        return name_of(self.words)
 
 
 @dataclass(frozen=True)

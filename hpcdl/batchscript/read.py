@@ -24,7 +24,7 @@ from hpcdl.batchscript.words import Values
 from hpcdl.errors import UserError
 from hpcdl.text import cut, hpcdl_command, one_line
 
-LARGEST = 1_000_000  # bytes; SLURM itself takes 4 MB, and nobody writes so much
+LARGEST = 256_000  # bytes; SLURM itself takes 4 MB, and nobody writes so much
 _SHELLS = ("bash", "sh", "dash", "ksh", "zsh")
 _FIRST = re.compile(r"#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+)*)?(?:\S*/)?([\w.+-]+)")
 _TO_FILL_IN = re.compile(r"<[A-Za-z][^<>|&;]*>")
@@ -116,7 +116,7 @@ def _text(path: Path, shown: str) -> str:
         ) from None
     if len(content) > LARGEST:
         raise UserError(
-            f"{shown} is larger than 1 MB; expected a batch script, a short text: "
+            f"{shown} is larger than 256 KB; expected a batch script, a short text: "
             f"let the script read its data from a file of its own"
         )
     if b"\0" in content:
