@@ -54,7 +54,7 @@ def test_large_file_is_refused(tmp_path):
     path = tmp_path / "large.slurm"
     path.write_text("#!/bin/bash\n#SBATCH --time=10\n" + "echo of a line\n" * 700_000)
 
-    with pytest.raises(UserError, match="MB"):
+    with pytest.raises(UserError, match="larger than 256 KB"):
         read_script(path)
 
 
