@@ -55,6 +55,7 @@ class Places:
         attempt: the number of this attempt.
         lifeline: whether stdin is a pipe that nobody writes to, and that ends when launch ends.
         metrics_file: where a script may write its metrics.
+        end_time: when the job reaches its time limit (unix time), for a script.
         after: the folders of the runs that came before.
         passed: the node's variables that the container gets.
         support: the folder that holds the package ``hpcdl_support``, next to a frozen script.
@@ -71,6 +72,7 @@ class Places:
     attempt: Text | None = None
     lifeline: bool = False
     metrics_file: str | None = None
+    end_time: float | None = None
     after: Sequence[str] = ()
     passed: Mapping[str, Word] = field(default_factory=dict)
     support: Text | None = None
@@ -106,17 +108,26 @@ def environment(plan: Plan, places: Places) -> dict[str, Word]:
     env["HPCDL_STOP_FILE"] = places.stop_file
     if isinstance(plan.program, Training) and plan.size.memory_gb:
         env["HPCDL_MEMORY_GB"] = f"{plan.size.memory_gb:g}"
-    if places.attempt is not None:
-        env["HPCDL_ATTEMPT"] = places.attempt
-    if places.metrics_file is not None:
-        env["HPCDL_METRICS_FILE"] = places.metrics_file
-    if places.after:
-        env["HPCDL_AFTER"] = ":".join(places.after)
+    env.update(_of_attempt(places))
     if places.lifeline:
         env["HPCDL_LIFELINE"] = "stdin"
     if places.visible_devices is not None:
         env[plan.gpu_vendor.variable] = places.visible_devices
     env.update(places.workers)
+    return env
+
+
+def _of_attempt(places: Places) -> dict[str, Word]:
+    """The variables that tell a program of its run's attempt."""
+    env: dict[str, Word] = {}
+    if places.attempt is not None:
+        env["HPCDL_ATTEMPT"] = places.attempt
+    if places.metrics_file is not None:
+        env["HPCDL_METRICS_FILE"] = places.metrics_file
+    if places.end_time is not None:
+        env["HPCDL_END_TIME"] = f"{places.end_time:.0f}"
+    if places.after:
+        env["HPCDL_AFTER"] = ":".join(places.after)
     return env
 
 

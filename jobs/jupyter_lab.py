@@ -13,6 +13,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -27,12 +28,34 @@ WARNINGS_S = (600, 120)  # how long before the end the page is warned
 SAVE_S = 6  # the page looks for notices every 2 s, and saves what is open
 GRACE_S = 20  # for the server, to end its kernels
 AUTOSAVE_S = 10  # JupyterLab's own default is 120
+START_S = 300  # until it answers
+ADVICE = "so it is ended: see what the image's etc/jupyter sets, such as login_handler_class"
 PORT_TRIES = 5  # another program may take the free port first
-# Not `-m jupyterlab`, which would first import what lies in the working directory
-START = (
-    "import sys; sys.path[:] = [folder for folder in sys.path if folder]; "
-    "from jupyterlab.labapp import main; sys.exit(main())"
-)
+LISTENS = "0A"  # the state, as the kernel's tables have it
+# Who listens at these addresses may get what is sent to the loopback
+REACHED = {"tcp": (LOOPBACK, "0.0.0.0"), "tcp6": ("::", f"::ffff:{LOOPBACK}")}  # noqa: S104
+# Not `-m jupyterlab`, which would first import what lies in the working directory. The token is
+# an option, for an option beats all that the image's etc/jupyter sets; the process is not seen
+# with it, for it comes from the file. Jupyter Server 1 has its own names, without a provider.
+START = """
+import os, sys
+sys.path[:] = [folder for folder in sys.path if folder]
+with open(os.environ["JUPYTER_TOKEN_FILE"]) as file:
+    token = file.read()
+try:
+    import jupyter_server.auth.identity
+except ImportError:
+    options = {f"{app}.token": token for app in ("ServerApp", "LabApp", "NotebookApp")}
+    options["ServerApp.password"] = ""
+else:
+    provider = "PasswordIdentityProvider"
+    options = {f"{provider}.token": token, f"{provider}.hashed_password": ""}
+    options["IdentityProvider.token"] = token
+    options["ServerApp.identity_provider_class"] = f"jupyter_server.auth.identity.{provider}"
+sys.argv += [f"--{name}={value}" for name, value in options.items()]
+from jupyterlab.labapp import main
+sys.exit(main())
+"""
 EXTENSION = "hpcdl-notice"
 SETTINGS = {
     "@jupyterlab/docmanager-extension:plugin": {"autosave": True, "autosaveInterval": AUTOSAVE_S},
@@ -51,29 +74,46 @@ def main():
         the exit status.
     """
     parser = argparse.ArgumentParser()
-    parser.add_argument("--ends-after-s", type=float, default=0.0, help="0 if nobody knows")
-    ends_after_s = parser.parse_args().ends_after_s
+    words = "how long before the job's end it is asked to stop"
+    parser.add_argument("--stop-margin-s", type=float, help=words)
+    ends = end_of_job(parser.parse_args().stop_margin_s)
     if importlib.util.find_spec("jupyterlab") is None:
         print(f"there is no JupyterLab for {sys.executable}: see hpcdl env build", file=sys.stderr)
         return 1
-    os.umask(0o077)
+    umask = os.umask(0o077)
     received = []
     signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     stop_file = Path(os.environ["HPCDL_STOP_FILE"])
     page = Page(stop_file.with_name("jupyter"))
     own = Path(tempfile.mkdtemp(prefix="jupyter-"))
-    server = Server(page, own)
+    server = Server(page, own, umask)
     try:
         if not server.start(lambda: bool(received) or stop_file.exists()):
             return server.status() or 1
-        ends = time.time() + ends_after_s if ends_after_s else None
         page.write_address(server.port, ends)
         status = watch(server, received, stop_file, ends)
         return status if not received else 128 + received[0]
+    except NoPageError as error:
+        print(f"hpcdl: {error}", file=sys.stderr)
+        return 1
     finally:
         server.end()
         page.remove()
         shutil.rmtree(str(own), ignore_errors=True)
+
+
+def end_of_job(margin_s):
+    """When the notebook ends with its job's time limit (unix time); None if nobody knows.
+
+    Args:
+        margin_s: how long before its limit the job asks it to stop; None if nobody knows.
+    """
+    limit = os.environ.get("HPCDL_END_TIME")
+    return None if limit is None or margin_s is None else float(limit) - margin_s
+
+
+class NoPageError(Exception):
+    """Why there is no page that its user may open."""
 
 
 def watch(server, received, stop_file, ends):
@@ -124,16 +164,22 @@ class Page:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         folder.chmod(0o700)
-        self.token = secrets.token_urlsafe(32)
+        self.token = ""
         self.token_file = folder / "token"
         self.address = folder / "address.json"
         with suppress(FileNotFoundError):
             self.address.unlink()
+
+    def new_token(self):
+        """Make a token that nothing has heard of."""
+        self.token = secrets.token_urlsafe(32)
         write_private(self.token_file, self.token)
 
     def write_address(self, port, ends):
-        """Say where the server answers."""
-        content = {"host": socket.gethostname(), "port": port, "ends": ends}
+        """Say where the server answers, and in which attempt of the run."""
+        attempt = int(os.environ.get("HPCDL_ATTEMPT", "1"))
+        place = {"host": socket.gethostname(), "port": port}
+        content = {**place, "ends": ends, "attempt": attempt}
         write_private(self.address, json.dumps(content))
 
     def remove(self):
@@ -147,11 +193,13 @@ class Server:
     Args:
         page: the page's files.
         own: a folder of this node for what the server writes.
+        umask: the user's own, for the files that kernels and terminals make.
     """
 
-    def __init__(self, page, own):
+    def __init__(self, page, own, umask):
         self.page = page
         self.own = own
+        self.umask = umask
         self.port = 0
         self.child = None
         self.notice = own / "labextensions" / EXTENSION / "static" / "notice.json"
@@ -166,24 +214,38 @@ class Server:
             whether it answers.
         """
         write_settings(self.own)
+        deadline = time.monotonic() + START_S
         for _ in range(PORT_TRIES):
-            self.port = free_port()
-            self.child = subprocess.Popen(
-                self._argv(),
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                preexec_fn=end_with_parent,
-            )
-            threading.Thread(target=self._print, args=(self.child.stdout,), daemon=True).start()
+            self._start_once()
             while self.child.poll() is None and not is_over():
                 if self._answers():
                     return True
+                if time.monotonic() > deadline:
+                    raise NoPageError(f"JupyterLab has not answered within {START_S} seconds")
                 time.sleep(0.2)
             if is_over() or is_free(self.port):
                 return False
         return False
+
+    def _start_once(self):
+        """Start it on a port that is free now, with a token of its own."""
+        self.page.new_token()
+        self.port = free_port()
+        self.child = subprocess.Popen(
+            self._argv(),
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=self._prepare_child,
+        )
+        output = (self.child.stdout, self.page.token)
+        threading.Thread(target=print_without, args=output, daemon=True).start()
+
+    def _prepare_child(self):
+        """Let Linux end the child if this process is killed, and give it the user's umask."""
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        os.umask(self.umask)
 
     def status(self):
         """Its exit status; None while it runs."""
@@ -221,6 +283,11 @@ class Server:
             "ServerApp.ip": LOOPBACK,
             "ServerApp.port": self.port,
             "ServerApp.port_retries": 0,
+            "ServerApp.sock": "",
+            "ServerApp.base_url": "/",
+            "ServerApp.certfile": "",
+            "ServerApp.keyfile": "",
+            "ServerApp.client_ca": "",
             "ServerApp.open_browser": False,
             "ServerApp.root_dir": os.getcwd(),
             "ServerApp.allow_root": os.geteuid() == 0,
@@ -236,6 +303,7 @@ class Server:
         Its data bases lie on the node: shared file systems lock files badly, or not at all.
         """
         env = dict(os.environ, JUPYTER_TOKEN_FILE=str(self.page.token_file))
+        env.pop("JUPYTER_TOKEN", None)  # the image's, or the job's
         if env.get("MPLBACKEND", "").startswith("module://hpcdl"):
             del env["MPLBACKEND"]  # that one keeps a script's figures as files; a page shows them
         for name in ("config", "data", "runtime"):
@@ -251,23 +319,40 @@ class Server:
                 env.setdefault("JUPYTERLAB_DIR", str(lab))
         return env
 
-    def _print(self, output):
-        """Print what the server says, without the token."""
-        for line in output:
-            text = line.decode("utf-8", "replace").replace(self.page.token, "...")
-            sys.stdout.write(text)
-            sys.stdout.flush()
-
     def _answers(self):
+        """Whether it answers its user. The token is sent to nobody else's server.
+
+        Raises:
+            NoPageError: it answers everybody, or refuses its user.
+        """
+        if not is_listener_ours(self.port):
+            return False
+        status = self._ask({})
+        if 200 <= status < 300:
+            raise NoPageError(f"JupyterLab lets everybody in without the token, {ADVICE}")
+        if status:
+            status = self._ask({"Authorization": f"token {self.page.token}"})
+        if 400 <= status < 500:
+            raise NoPageError(f"JupyterLab refuses its own token (status {status}), {ADVICE}")
+        return status == 200
+
+    def _ask(self, headers):
+        """The status of its answer; 0 if there is none."""
         connection = HTTPConnection(LOOPBACK, self.port, timeout=5)
         try:
-            headers = {"Authorization": f"token {self.page.token}"}
             connection.request("GET", "/api/status", headers=headers)
-            return connection.getresponse().status == 200
+            return connection.getresponse().status
         except (OSError, HTTPException):
-            return False
+            return 0
         finally:
             connection.close()
+
+
+def print_without(output, token):
+    """Print what the server says, without its token."""
+    for line in output:
+        sys.stdout.write(line.decode("utf-8", "replace").replace(token, "..."))
+        sys.stdout.flush()
 
 
 def write_settings(own):
@@ -317,9 +402,24 @@ def is_free(port):
         return True
 
 
-def end_with_parent():
-    """Let Linux end the child if this process is killed."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+def is_listener_ours(port):
+    """Whether this user's programs alone get what is sent to a port of the loopback."""
+    owners = set()
+    for name, version in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        places = [in_table(version, place) for place in REACHED[name]]
+        with suppress(OSError):  # a kernel without IPv6 has no such table
+            text = Path("/proc/self/net", name).read_text(encoding="ascii")
+            for words in map(str.split, text.splitlines()[1:]):
+                place, _, number = words[1].partition(":")
+                if words[3] == LISTENS and int(number, 16) == port and place in places:
+                    owners.add(int(words[7]))
+    return owners == {os.geteuid()}
+
+
+def in_table(version, address):
+    """An address as the kernel's tables have it: words of 32 bits as they lie in memory."""
+    packed = socket.inet_pton(version, address)
+    return "".join(f"{word:08X}" for word in struct.unpack(f"={len(packed) // 4}I", packed))
 
 
 def shells_of(server):

@@ -46,7 +46,7 @@ def as_notebook(job: Job, cluster: Cluster, here: str) -> tuple[Job, Cluster]:
         export=[],
         script=str(folder / _LAUNCHER),
         hpcdl=[],
-        args=["--ends-after-s", str(limit_s - margin_s)],
+        args=["--stop-margin-s", str(margin_s)],
         env=env,
         stop_signal=None,
         workdir=job.workdir or (here if is_shipped else job.folder),

@@ -200,7 +200,11 @@ def _start_and_wait(this: ProgramRun, tmp: str, watchers: Sequence[Watcher]) -> 
         words = " ".join(f"{name}={value}" for name, value in after_stall.items())
         append_lines(paths.log(attempt), [f"hpcdl: the last attempt stalled; now with {words}"])
     variables = {**after_stall, **this.workers}
-    places = replace(places_of(paths, plan, str(attempt), tmp), workers=variables)
+    places = replace(
+        places_of(paths, plan, str(attempt), tmp),
+        workers=variables,
+        end_time=None if plan.program.keeps_state else this.deadline.end_time,
+    )
     program = program_of(paths, plan)
     argv, env = argv_of(plan, places, program, this.in_slurm)
     if not this.in_slurm:
