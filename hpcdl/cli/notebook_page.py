@@ -58,7 +58,7 @@ def _wait(run: Run) -> tuple[Page | None, Status]:
     shown = ""
     with _talk() as talk:
         for status in run.watch():
-            page = read_page(run.paths)
+            page = read_page(run.paths, status)
             if page is not None or status.final:
                 break
             line = state_line(status)
@@ -85,7 +85,9 @@ def _say_end(run: Run, status: Status) -> int:
     """Say why there is no page; the exit code."""
     from hpcdl.cli.run_lines import failure_lines
     from hpcdl.run.logs import tail
+    from hpcdl.run.tidying import forget_page
 
+    forget_page(run.paths)
     if status.state == "done":
         options.say(f"the notebook has ended: {run.paths.root}")
         return 1

@@ -9,7 +9,9 @@ import socket
 from dataclasses import dataclass
 
 from hpcdl.files import read_json
+from hpcdl.run import states
 from hpcdl.run.paths import RunPaths
+from hpcdl.run.state import Status
 
 _LOOPBACK = "127.0.0.1"
 
@@ -23,12 +25,14 @@ class Page:
         port: on that machine's loopback.
         token: who has it may use the notebook.
         ends: when it ends (unix time); None if nobody knows.
+        attempt: the run's attempt in which it answers.
     """
 
     host: str
     port: int
     token: str
     ends: float | None
+    attempt: int = 1
 
     @property
     def url(self) -> str:
@@ -49,20 +53,29 @@ class Page:
         return f"{port}:{_LOOPBACK}:{self.port}"
 
 
-def read_page(paths: RunPaths) -> Page | None:
+def read_page(paths: RunPaths, status: Status) -> Page | None:
     """The notebook of a run; None while it does not answer.
+
+    What a killed one has left behind is not taken for it.
+
+    Args:
+        paths: the run.
+        status: its status, as the files show it.
 
     Raises:
         OSError: its private files are somebody else's.
     """
+    if status.state not in (states.RUNNING, states.STOPPING):
+        return None
     address = read_json(paths.jupyter_address)
-    if address is None:
+    if address is None or int(address.get("attempt", 1)) != status.attempt:
         return None
     try:
         token = paths.jupyter_token.read_text(encoding="ascii")
     except FileNotFoundError:  # it has just ended
         return None
-    return Page(str(address["host"]), int(address["port"]), token, address.get("ends"))
+    place = str(address["host"]), int(address["port"])
+    return Page(*place, token, address.get("ends"), int(address.get("attempt", 1)))
 
 
 def ssh_line(page: Page, node: str) -> str:

@@ -33,6 +33,7 @@ from hpcdl.run.paths import RunPaths
 from hpcdl.run.process_start import process_start
 from hpcdl.run.records import AttemptEvent, Heartbeat
 from hpcdl.run.result import Result
+from hpcdl.run.tidying import forget_page
 from hpcdl.scheduler import slurm
 from hpcdl.scheduler.host_list import expand
 from hpcdl.sweeps.objective import objective_of
@@ -231,11 +232,13 @@ def run_once(this: Attempt) -> Ended:
     if this.nodes:
         line["nodes"] = list(this.nodes)
     pid = os.getpid()
+    forget_page(this.paths)  # its node may have died
     process = {"pid": pid, "pid_start": process_start(pid), "host": socket.gethostname()}
     this.write_event({**line, **process, "event": states.START, "time": started})
     _remove_old_endings(this.paths)
     say(f"attempt {this.number} of {this.paths.root} on {', '.join(this.nodes) or this.node}")
     ended = _run_program(this)
+    forget_page(this.paths)
     leaves_node = ended.outcome.state in states.LEAVES_NODE or ended.outcome.cause == "device"
     if ended.node is not None and leaves_node:  # for a device, hpcdl retry leaves it
         line["node"] = ended.node

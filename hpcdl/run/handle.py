@@ -22,6 +22,7 @@ from hpcdl.run.process_start import process_start
 from hpcdl.run.records import Manifest, Submitted
 from hpcdl.run.result import Result
 from hpcdl.run.state import Status
+from hpcdl.run.tidying import forget_page
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,6 +205,7 @@ class Run:
         state = self.status(ask=False).state
         was_cancelled = state == states.CANCELLED
         if state in states.FINAL and not was_cancelled:
+            forget_page(self.paths)
             return Cancelled(False)
         unmarked = "" if was_cancelled else self._mark_cancelled()
         if isinstance(self.paths, TrialPaths):
@@ -216,6 +218,7 @@ class Run:
                 raise SchedulerError(f"{error}\nThe run is not cancelled: {unmarked}") from error
             later = "it is not run again, and within a minute it ends itself if it runs"
             raise SchedulerError(f"{error}\nThe run is cancelled anyway: {later}") from error
+        forget_page(self.paths)
         if unmarked:
             unmarked = self._mark_cancelled()  # what it kept open may be free now
         return Cancelled(not was_cancelled, unmarked)

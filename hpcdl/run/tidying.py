@@ -1,4 +1,4 @@
-"""Removes what a run that is done does not need: caches, links, pickles, meetings.
+"""Removes what a run that is done does not need: caches, links, pickles, meetings, a secret.
 
 What the program itself wrote stays, and so do all files that a command reads.
 """
@@ -53,6 +53,12 @@ def tidy(paths: RunPaths) -> None:
         lines = paths.local_log.read_text(encoding="utf-8").splitlines()
         if all(map(_USUAL_LINE.match, lines)):
             paths.local_log.unlink()
+
+
+def forget_page(paths: RunPaths) -> None:
+    """Remove the secret of a notebook that does not run; killed, it could not do so itself."""
+    if os.path.exists(paths.jupyter_token):  # a folder of that name may be the user's own
+        shutil.rmtree(paths.jupyter, ignore_errors=True)
 
 
 def _tidy_home(home: Path, data_root: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -19,9 +20,10 @@ from hpcdl.cli.notebook_page import show_page
 from hpcdl.cluster import load_cluster
 from hpcdl.job import load_job
 from hpcdl.jupyter.job import as_notebook
-from hpcdl.jupyter.page import Page, ssh_line
+from hpcdl.jupyter.page import Page, read_page, ssh_line
 from hpcdl.planning import plan
 from hpcdl.run import Run
+from hpcdl.run.state import Status
 from hpcdl.scheduler.interactive import outside_environment, srun_alone
 
 # Stands in for JupyterLab, which the test suite's Python does not have: its server, and no page
@@ -36,6 +38,7 @@ def main():
             self.send_response(200 if is_user else 403)
             self.end_headers()
             print("asked for", self.path, flush=True)
+    print("the job's end:", os.environ["HPCDL_END_TIME"], flush=True)
     address = options["ServerApp.ip"], int(options["ServerApp.port"])
     http.server.HTTPServer(address, Handler).serve_forever()
 """
@@ -93,6 +96,8 @@ def test_local_notebook_answers_its_user(desk):
     assert "asked for /lab?token=...\n" in log
     assert "this notebook ends in 4 minutes" in log
     assert json.loads((root / "attempts.jsonl").read_text())["event"] == "start"
+    (end,) = re.findall(r"the job's end: (\d+)\n", log)
+    assert json.loads((root / "jupyter/address.json").read_text())["ends"] == int(end) - 60
 
     Run(root).cancel()
     ended = desk("notebook", root)
@@ -107,6 +112,45 @@ def test_failed_start_shows_log(desk):
     assert (answer.returncode, answer.stdout) == (1, "")
     assert "failed: user_code" in answer.stderr
     assert "no module named tornado" in answer.stderr
+
+
+def test_killed_notebook_leaves_no_token(desk):
+    """The program's own end is not reached then."""
+    root = folder_of(desk("notebook", "--backend", "local"))
+    token = root / "jupyter/token"
+    assert token.exists()
+
+    (pid,) = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if leads(pid, root)]
+    os.kill(pid, signal.SIGKILL)
+    ended = Run(root).wait(timeout_s=60)
+
+    assert ended.state == "failed"
+    assert not token.parent.exists()
+
+
+def leads(pid: int, root: Path) -> bool:
+    """Whether a process is the program of a notebook's run."""
+    try:
+        words = Path("/proc", str(pid), "cmdline").read_text().split("\0")
+    except OSError:
+        return False
+    return str(root / "user/jupyter_lab.py") in words
+
+
+def test_dead_nodes_page_is_not_shown(tmp_path):
+    """Nobody removed its files; resumed, the run waits, then runs without a page so far."""
+    paths = notebook_at(tmp_path, "n1", 8888).paths
+
+    assert read_page(paths, Status("running", attempt=1)) == Page("n1", 8888, "secret", None)
+    assert read_page(paths, Status("queued", attempt=1)) is None
+    assert read_page(paths, Status("running", attempt=2)) is None
+
+
+def test_cancel_removes_token(tmp_path):
+    run = notebook_at(tmp_path, "n1", 8888)
+
+    assert run.cancel()
+    assert not run.paths.jupyter.exists()
 
 
 def test_machine_without_jupyterlab_is_told(cli, tmp_path, monkeypatch):
@@ -173,7 +217,9 @@ def notebook_at(root: Path, host: str, port: int) -> Run:
     (root / "manifest.json").write_text("{}")
     (root / "jupyter").mkdir()
     (root / "jupyter/token").write_text("secret")
-    (root / "jupyter/address.json").write_text(json.dumps({"host": host, "port": port}))
+    address = {"host": host, "port": port, "ends": None, "attempt": 1}
+    (root / "jupyter/address.json").write_text(json.dumps(address))
+    (root / "attempts.jsonl").write_text('{"event": "start", "attempt": 1}\n')
     return Run(root)
 
 
@@ -203,7 +249,7 @@ def test_notebook_of_a_training(write_job):
     assert notebook.env == {"A": "b", "HPCDL_DATA_PATH": "/far/x.npz"}
     assert notebook.workdir == job.folder
     assert notebook.resources.node_count.most == 1
-    assert notebook.args == ["--ends-after-s", "90"]
+    assert notebook.args == ["--stop-margin-s", "30"]
     assert (cluster.requeue, cluster.max_requeues, cluster.stop_margin_s) == (False, 0, 30)
 
 
