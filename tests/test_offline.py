@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 OFFLINE = REPOSITORY / ".ci" / "offline"
 PAGE = REPOSITORY / "docs" / "no-internet.md"
+BUSY = "another installer works there"
 NO_NETWORK = re.compile(r"NewConnectionError|Name or service not known|ConnectTimeout")
 
 
@@ -53,7 +54,16 @@ def file(tmp_path_factory) -> Path:
 def wheels_module() -> ModuleType:
     for name in ("packaging", "tomllib"):
         pytest.importorskip(name, reason="the installer is built with it")
-    spec = importlib.util.spec_from_file_location("offline_wheels", OFFLINE / "wheels.py")
+    return module_of("wheels")
+
+
+@pytest.fixture
+def install_module() -> ModuleType:
+    return module_of("install")
+
+
+def module_of(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"offline_{name}", OFFLINE / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -97,8 +107,8 @@ class Site:
         assert process.returncode == status, out + err
         return out + err
 
-    def page(self, where: str) -> str:
-        return self.run("dash", "-euc", blocks(PAGE, where))
+    def page(self, where: str, before: str = ":") -> str:
+        return self.run("dash", "-euc", f"{before}\n{blocks(PAGE, where)}")
 
     def environments(self) -> list[str]:
         return sorted(path.name for path in self.prefix.iterdir() if (path / "pyvenv.cfg").exists())
@@ -257,7 +267,15 @@ def test_installation_lives_through_upgrades(site):
 
     if shutil.which("busybox"):
         (site.folder / "bin/sh").symlink_to(shutil.which("busybox") or "")
-    said = site.page("offline_upgrade")
+    settings = [site.folder / "work/hpcdl.yaml", site.folder / "home/.config/hpcdl/config.yaml"]
+    for path in settings:  # what hpcdl refuses is no reason to install none
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("no: [such\n")
+    said = site.page("offline_upgrade", before="umask 000; export XDG_CONFIG_HOME=$HOME/.config")
+    for path in settings:
+        path.unlink()
+    others_may_write = [path for path in files(site) if path.stat().st_mode & 0o022]
+    assert others_may_write == []
     assert "packages of yours, which the new one lacks" in said
     assert " mine\n" in said
     assert "Jobs that were sent before still use" in said
@@ -274,6 +292,55 @@ def test_installation_lives_through_upgrades(site):
     said = site.page("offline_remove")
     assert "left what the installer did not make: notes.txt" in said
     assert [path.name for path in site.prefix.iterdir()] == ["notes.txt"]
+
+
+def files(site: Site) -> list[Path]:
+    """What the installer made: bin/hpcdl, and the newest environment's files and folders."""
+    newest = site.prefix / site.environments()[-1]
+    paths = [newest, *newest.rglob("*"), site.prefix / "bin/hpcdl", site.prefix / "installed.json"]
+    return [path for path in paths if not path.is_symlink()]
+
+
+def test_prefix_that_is_a_link(install_module, tmp_path):
+    """The folder that it leads to is used, made and removed; the folders above keep their names."""
+    (tmp_path / "far").mkdir()
+    (tmp_path / "home").symlink_to(tmp_path / "far")
+    (tmp_path / "link").symlink_to(tmp_path / "far/new")
+    prefix_of = install_module.prefix_of
+
+    assert prefix_of(str(tmp_path / "link")) == tmp_path / "far/new"
+    assert prefix_of(str(tmp_path / "home/x")) == tmp_path / "home/x"
+    record = install_module.Record(prefix_of(str(tmp_path / "link")))
+    with record.alone(may_claim=True):
+        record.remove()
+    assert not (tmp_path / "far/new").exists()
+
+
+def test_first_installers_at_once(install_module, tmp_path):
+    """The second one is refused, and takes nothing from the first one's record."""
+    first, second = (install_module.Record(tmp_path / "prefix") for _ in range(2))
+    with first.alone(may_claim=True):
+        folder = first.new_folder("1.0")
+        folder.mkdir()
+        with pytest.raises(install_module.RefusalError, match=BUSY), second.alone(may_claim=True):
+            pass
+    with second.alone(may_claim=True):
+        assert second.folders() == [folder]
+
+
+def test_lock_that_was_removed_is_none(install_module, tmp_path, monkeypatch):
+    """Its holder had --remove: who opened it before and locks it now is not alone."""
+    record = install_module.Record(tmp_path / "prefix")
+    lock = install_module.fcntl.flock
+
+    def lock_late(file, how):
+        (tmp_path / "prefix/.lock").rename(tmp_path / "removed")
+        (tmp_path / "prefix/.lock").touch()  # another one's already
+        lock(file, how)
+
+    monkeypatch.setattr(install_module.fcntl, "flock", lock_late)
+    with pytest.raises(install_module.RefusalError, match=BUSY), record.alone(may_claim=True):
+        pass
 
 
 def test_markers_are_read_for_the_target(wheels_module, tmp_path):

@@ -30,6 +30,7 @@ PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 MARK = "# Written by the hpcdl installer: it starts the version in use."
 NAME = re.compile(r"[0-9][\w.+-]*-py3\.[0-9]+(-[0-9]+)?")  # of an environment's folder
 MADE_BY = "hpcdl-installer"
+LOCK = ".lock"
 
 
 class RefusalError(Exception):
@@ -44,19 +45,19 @@ def main(file: str, payload: bytes, argv: list[str]) -> int:
     """Do what the command line asks for; the exit status."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
+    os.umask(os.umask(0o022) | 0o022)  # what people start, nobody else may write
     options = parser(file).parse_args(argv)
     try:
         if options.list:
             print_packages(payload)
             return 0
         record = Record(prefix_of(options.prefix))
-        if options.remove or options.prune:
-            with record.alone():
+        installs = not options.remove and not options.prune
+        with record.alone(may_claim=installs):
+            if installs:
+                Installation(file, payload, record).install()
+            else:
                 record.remove() if options.remove else record.prune()
-            return 0
-        record.claim()
-        with record.alone():
-            Installation(file, payload, record).install()
     except RefusalError as refusal:
         print(f"hpcdl-installer: {refusal}", file=sys.stderr)
         return refusal.status
@@ -98,6 +99,8 @@ def prefix_of(given: str | None) -> Path:
     if given is None and not os.path.isabs(home):
         raise RefusalError("HOME is not set, so say where to install: --prefix DIR", 2)
     path = Path(os.path.abspath(given or os.path.join(home, "hpcdl-offline")))
+    if path.is_symlink():  # its parents stay as they are: an automounter knows them by that name
+        path = path.resolve()
     if re.search(r"[:\n\r]", str(path)):
         text = "has a colon or a line break, which PATH cannot hold: give another --prefix DIR"
         raise RefusalError(f"{str(path)!r} {text}", 2)
@@ -131,31 +134,42 @@ class Record:
         """Replace the record at once."""
         replace(self.file, json.dumps({"made_by": MADE_BY, **content}, indent=1) + "\n")
 
-    def claim(self) -> None:
-        """Make the folder, or take one that is empty or was made by an installer."""
-        if not os.path.lexists(self.prefix):
-            self.prefix.mkdir(parents=True)
-        if self.prefix.is_dir() and not self.file.exists():
-            names = [name for name in os.listdir(self.prefix) if not name.startswith(".installed")]
-            if names:
-                text = "is not empty, and no installer made it: give another --prefix DIR"
-                raise RefusalError(f"{self.prefix} {text}", 2)
-            self.write({"folders": []})
-        self.read()
+    def is_new(self) -> bool:
+        """Whether an installer may take the folder: it is empty, but for what they make first."""
+        if not self.prefix.is_dir():
+            return False
+        names = set(os.listdir(self.prefix)) - {LOCK}
+        if self.file.name in names:
+            return False
+        if any(not name.startswith(f".{self.file.name}.") for name in names):
+            text = "is not empty, and no installer made it: give another --prefix DIR"
+            raise RefusalError(f"{self.prefix} {text}", 2)
+        return True
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep a second installer out, where the file system can tell."""
-        self.read()
-        with open(self.prefix / ".lock", "w", encoding="utf-8") as lock:
+    def alone(self, may_claim: bool) -> Iterator[None]:
+        """Keep a second installer out, where the file system can tell.
+
+        Args:
+            may_claim: whether to make the folder, or to take one that is empty.
+        """
+        if may_claim and not os.path.lexists(self.prefix):
+            self.prefix.mkdir(parents=True, exist_ok=True)
+        if not may_claim or not self.is_new():
+            self.read()  # in a folder of somebody else's nothing is written
+        with open(self.prefix / LOCK, "a", encoding="utf-8") as lock:
+            text = f"{self.prefix}: another installer works there; try again when it has ended"
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                text = "another installer works there; try again when it has ended"
-                raise RefusalError(f"{self.prefix}: {text}") from None
+                raise RefusalError(text) from None
             except OSError:
                 pass  # no locks here, as on a Lustre without flock
+            if not os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
+                raise RefusalError(text)  # one with --remove has just ended
             os.set_inheritable(lock.fileno(), True)  # pip may outlive an installer that is killed
+            if may_claim and self.is_new():  # looked at again: another one may have come before
+                self.write({"folders": []})
             yield
 
     def folders(self) -> list[Path]:
@@ -224,7 +238,7 @@ class Record:
         with contextlib.suppress(OSError):
             self.launcher.parent.rmdir()
         self.file.unlink()
-        (self.prefix / ".lock").unlink(missing_ok=True)
+        (self.prefix / LOCK).unlink(missing_ok=True)
         try:
             self.prefix.rmdir()
             print(f"removed {self.prefix}; take its bin out of PATH, too")
@@ -294,14 +308,17 @@ class Installation:
         shutil.rmtree(folder / "wheels")
 
     def try_out(self, folder: Path) -> None:
-        """The new environment is whole, and its hpcdl renders a job."""
+        """The new environment is whole, and its hpcdl renders a job, whatever the user has set."""
         python, program = str(folder / "bin" / "python"), str(folder / "bin" / "hpcdl")
         run([python, "-I", "-m", "pip", "--disable-pip-version-check", "check"])
         words = [python, program, "render", "digits_cnn", "--cluster", "generic"]
-        run(words, HOME=str(folder), XDG_CACHE_HOME=str(folder / "cache"))
-        shutil.rmtree(folder / "cache", ignore_errors=True)
-        bare = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
-        if subprocess.run(words, env=bare, capture_output=True, check=False).returncode:
+        own = {f"XDG_{name.upper()}_HOME": str(folder / name) for name in ("cache", "config")}
+        run(words, cwd=folder, HOME=str(folder), **own)
+        bare = {"PATH": "/usr/bin:/bin", "HOME": str(folder), **own}
+        done = subprocess.run(words, cwd=folder, env=bare, capture_output=True, check=False)
+        for path in own.values():
+            shutil.rmtree(path, ignore_errors=True)
+        if done.returncode:
             print(f"note: {sys.executable} works only with this shell's variables (a module's?).")
             print("  Load the same module before hpcdl, and name it in the cluster's profile, as")
             print("  host_modules: the compute nodes need it, too.")
@@ -364,12 +381,12 @@ def packages(folder: Path) -> set[str]:
     return {info.name.split("-")[0] for info in infos}
 
 
-def run(argv: list[str], **variables: str) -> None:
+def run(argv: list[str], cwd: Path | None = None, **variables: str) -> None:
     """Run one step without the user's settings of Python and pip; its words only if it fails."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON", "HPCDL_"))}
     env.update(variables, PIP_CONFIG_FILE=os.devnull)
     done = subprocess.run(
-        argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", close_fds=False, check=False,
     )  # fmt: skip
     if done.returncode:
