@@ -172,5 +172,5 @@ def _browse(run: Run, url: str) -> None:
     file = run.paths.jupyter / "open.html"
     redirect = f'<meta http-equiv="refresh" content="0; url={url}">\n'
     write_text(file, redirect, mode=0o600)
-    if not webbrowser.open(file.as_uri()):
+    if not webbrowser.open_new_tab(file.as_uri()):
         options.say("there is no browser here for --open: use your own computer, as above")
