@@ -23,6 +23,7 @@ _NODE_GB = 16.0
 STOP_MARGIN_S = 15  # hpcdl's own clock: so late that SLURM's warning is to come before
 _STEPS = 60  # of train.yaml
 _LONGEST_LEAD_S = 60  # more would make the job longer, and show no more
+_LONGEST_LEAD_WITH_GPU_S = 40  # so that all jobs with a GPU each take 10 GPU-minutes
 _MINUTE_S = 60
 _NODE_MINUTES = 2
 # What tells in the container which GPUs SLURM gave
@@ -64,7 +65,7 @@ class TestJob:
     def gpu_minutes(self) -> float:
         """What it takes at most: all its attempts, each to its time limit."""
         attempts = _ATTEMPTS.get(self.name, 1)
-        return 60 * asked_gpu_hours(self.submission.plan) * attempts
+        return round(60 * asked_gpu_hours(self.submission.plan) * attempts, 6)
 
 
 def prepare_jobs(
@@ -108,15 +109,23 @@ def _gpus_of_node(cluster: Cluster, wanted: Wanted, minutes_left: float) -> int:
     return min(cluster.node.gpus, max(1, affordable))
 
 
-def stop_minutes(cluster: Cluster) -> int:
-    """The time limit of the job that is stopped: three times the warning's lead at least."""
-    lead_s = min(cluster.signal_lead_s, _LONGEST_LEAD_S)
+def stop_minutes(cluster: Cluster, gpus: int) -> int:
+    """The time limit of the job that is stopped: three times the warning's lead at least.
+
+    Args:
+        cluster: the profile.
+        gpus: how many it asks for.
+    """
+    longest_s = _LONGEST_LEAD_WITH_GPU_S if gpus else _LONGEST_LEAD_S
+    lead_s = min(cluster.signal_lead_s, longest_s)
     return max(2, math.ceil(3 * lead_s / _MINUTE_S))
 
 
 def _prepared(name: str, cluster: Cluster, wanted: Wanted, folder: Path) -> TestJob:
     job = _FILES[name](cluster, wanted)
     own = replace(cluster, notify=NotifySection(), budget_gpu_hours=None, max_requeues=1)
+    # The site's own margin may be as long as these jobs
+    own = replace(own, stop_margin_s=min(own.stop_margin_s, STOP_MARGIN_S))
     job = replace(job, export=[], after=[], notify=NotifySection())
     if name == NODE:
         passed = [*cluster.pass_env, *(key for key in _PASSED if key not in cluster.pass_env)]
@@ -154,7 +163,7 @@ def _node(cluster: Cluster, wanted: Wanted) -> Job:
 
 
 def _stop(cluster: Cluster, wanted: Wanted) -> Job:
-    sets = _sets(STOP, wanted, stop_minutes(cluster), wanted.gpus_each)
+    sets = _sets(STOP, wanted, stop_minutes(cluster, wanted.gpus_each), wanted.gpus_each)
     sets += _memory_sets(cluster, _TRAINING_GB)
     return load_job(PROGRAMS / "train.yaml", sets)
 
@@ -173,7 +182,8 @@ def _cancel(cluster: Cluster, wanted: Wanted) -> Job:
 def _memory(cluster: Cluster, wanted: Wanted) -> Job:
     gpus = max(wanted.gpus_each, 1 if cluster.memory_request == "mem-per-gpu" else 0)
     own = _memory_sets(cluster, MEMORY_GB)
-    sets = [*_sets(MEMORY, wanted, 2, gpus), "resources.cpus=1", *own]
+    minutes = 1 if wanted.gpus_each else 2
+    sets = [*_sets(MEMORY, wanted, minutes, gpus), "resources.cpus=1", *own]
     asked = int(MEMORY_GB * 2**30) if own else 0
     return load_job(PROGRAMS / "hold_memory.py", sets, [str(asked)])
 

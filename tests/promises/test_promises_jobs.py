@@ -10,9 +10,12 @@ import pytest
 
 from hpcdl.cluster import load_cluster
 from hpcdl.errors import UserError
+from hpcdl.preflight import Subject
+from hpcdl.preflight.limits import time_limit
 from hpcdl.promises.folder import make, new_folder, remove_earlier
 from hpcdl.promises.jobs import TestJob, Wanted, prepare_jobs
 from hpcdl.promises.names import JOBS
+from hpcdl.scheduler.site import Site
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +46,8 @@ def directives_of(job: TestJob) -> dict[str, str]:
         (4, 0, 10.0, 4, 8.0),
         (8, 0, 10.0, 5, 10.0),
         (8, 0, 16.0, 8, 16.0),
-        (4, 1, 14.0, 1, 13.0),
+        (4, 1, 10.0, 1, 10.0),
+        (4, 1, 14.0, 3, 14.0),
         (0, 0, 10.0, 0, 0.0),
     ],
 )
@@ -70,6 +74,16 @@ def test_warning_fits_the_time_limit() -> None:
         assert (options["time"], options["signal"]) == (f"00:{minutes:02d}:00", f"B:USR2@{asked}")
         assert float(stop.submission.plan.environment.env["HPCDL_PACE_S"]) * 60 > 60 * minutes
         assert stop.submission.plan.policy.stop_margin_s < asked or lead == 10
+
+
+@pytest.mark.parametrize("each", [0, 1])
+def test_sites_long_margin_blocks_nothing(each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--fix itself writes it: the next test's jobs are shorter than that."""
+    keys = "node: {cpus: 4, gpus: 4}\nstop_margin_s: 120\n"
+    monkeypatch.setattr("hpcdl.preflight.read_site", Site)
+    for name, job in jobs_with(keys, gpus_each=each).items():
+        assert list(time_limit(Subject(job.submission, job.cluster))) == [], name
+        assert job.submission.plan.policy.stop_margin_s == 15
 
 
 def test_memory_is_asked_for_sparingly() -> None:
