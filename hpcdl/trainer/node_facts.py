@@ -5,6 +5,7 @@ Every value is taken by itself: what is missing has an ``error`` and hides nothi
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -12,7 +13,8 @@ import shutil
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from hpcdl.trainer.files.rundir import write_json
@@ -23,6 +25,7 @@ _SCRATCH_MB = 64
 _MOST_READ_MB = 256
 _READS_S = 3.0
 _MOST_ENTRIES = 2000  # of data_root; a look at all of a large one takes minutes
+_CLOSED = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP)
 _SMI_S = 30.0
 _CUDA_OF_DRIVER = re.compile(r"CUDA Version: *([0-9.]+)")
 
@@ -118,38 +121,71 @@ def _file_system(folder: str) -> Optional[str]:
 
 def _data_root(folder: str) -> Dict[str, Any]:
     """Whether staged data can be read, and how fast: some megabytes of its largest files."""
+    closed: List[str] = []
     try:
-        files = sorted(_files(folder), reverse=True)
+        os.listdir(os.path.join(folder, os.curdir))  # which needs the right to go into it, too
+        files = sorted(_files(folder, closed), reverse=True)
         read = 0
         started = time.perf_counter()
         for _, path in files:
-            with open(path, "rb", buffering=0) as file:
-                while read < _MOST_READ_MB * _MB and time.perf_counter() - started < _READS_S:
-                    block = file.read(4 * _MB)
-                    if not block:
-                        break
-                    read += len(block)
+            if read >= _MOST_READ_MB * _MB or time.perf_counter() - started >= _READS_S:
+                break
+            with _noted(closed, path):
+                read += _read(path, _MOST_READ_MB * _MB - read, started + _READS_S)
         seconds = time.perf_counter() - started
     except OSError as error:
-        return {"error": "{}: {}".format(error.filename or folder, error.strerror)}
+        where = os.path.normpath(error.filename or folder)
+        return {"error": "{}: {}".format(where, error.strerror)}
     speed = read / _MB / max(seconds, 1e-6) if read else None
-    return {"read_mb": read / _MB, "mb_per_s": speed}
+    return {"read_mb": read / _MB, "mb_per_s": speed, "closed": len(closed)}
 
 
-def _files(folder: str) -> Iterator[Tuple[int, str]]:
+def _read(path: str, most: int, end: float) -> int:
+    """Read a file, up to a number of bytes and a time of time.perf_counter; how many it read."""
+    read = 0
+    with open(path, "rb", buffering=0) as file:
+        while read < most and time.perf_counter() < end:
+            block = file.read(4 * _MB)
+            if not block:
+                break
+            read += len(block)
+    return read
+
+
+@contextmanager
+def _noted(closed: List[str], path: str) -> Iterator[None]:
+    """Go on after what others keep for themselves, or have just removed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CLOSED:
+            raise
+        closed.append(path)
+
+
+def _files(folder: str, closed: List[str]) -> Iterator[Tuple[int, str]]:
     """The size and the path of the files of a folder and of those in it, up to a number of them.
 
+    Args:
+        folder: the folder.
+        closed: gets the paths that cannot be looked at.
+
     Raises:
-        OSError: the folder cannot be listed.
+        OSError: the file system fails.
     """
     folders, left = [folder], _MOST_ENTRIES
     while folders and left > 0:
-        with os.scandir(folders.pop(0)) as entries:
-            for entry in entries:
-                left -= 1
-                if left < 0:
-                    return
+        inner = folders.pop(0)
+        entries: List[os.DirEntry[str]] = []
+        with _noted(closed, inner), os.scandir(inner) as found:
+            entries = list(islice(found, left))
+        left -= len(entries)
+        for entry in entries:
+            size = None
+            with _noted(closed, entry.path):
                 if entry.is_dir():
                     folders.append(entry.path)
                 elif entry.is_file():
-                    yield entry.stat().st_size, entry.path
+                    size = entry.stat().st_size
+            if size is not None:
+                yield size, entry.path
