@@ -133,7 +133,9 @@ def command(
         _confirm(steps.yes)
     outcome = test.run(wait_limit_s)
     _show(outcome, steps)
-    if steps.fix and outcome.changes:
+    if steps.fix and outcome.changes and test.was_left:
+        options.say("--fix writes nothing, as the test was left early")
+    elif steps.fix and outcome.changes:
         _fix(profile, outcome.changes)
     return _LEFT if test.was_left else exit_code(outcome.verdicts)
 

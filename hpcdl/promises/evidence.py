@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,8 @@ class JobEvidence:
         accounted: SLURM's word for the job after all, in accounting.
         accounting_error: why accounting did not answer.
         lag_s: how long after it was written by the node's clock a file was seen here.
+        left: why nobody waited for its end; "" if somebody did.
+        uncancelled: why it could not be cancelled; "" if it could, or nobody tried.
     """
 
     folder: str = ""
@@ -83,6 +86,8 @@ class JobEvidence:
     accounted: str | None = None
     accounting_error: str = ""
     lag_s: float | None = None
+    left: str = ""
+    uncancelled: str = ""
 
     @property
     def started(self) -> bool:
@@ -151,7 +156,8 @@ def _words(log: str) -> dict[str, Any]:
     words: dict[str, Any] = {}
     for line in log.splitlines():
         if line.startswith(_MARK):
-            words.update(json.loads(line.partition(" ")[2]))
+            with suppress(ValueError):  # a program that is killed may write half of it
+                words.update(json.loads(line.partition(" ")[2]))
     return words
 
 

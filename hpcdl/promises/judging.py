@@ -8,8 +8,19 @@ from hpcdl.cluster.schema import Cluster
 from hpcdl.promises import node_verdicts, queue_verdicts
 from hpcdl.promises.evidence import JobEvidence
 from hpcdl.promises.names import UNDISTURBED, Promise
-from hpcdl.promises.verdict import BROKEN, KEPT, NOT_NEEDED, NOT_TRIED, Verdict, broken, not_tried
+from hpcdl.promises.verdict import (
+    BROKEN,
+    KEPT,
+    LEFT_EARLY,
+    NOT_NEEDED,
+    NOT_TRIED,
+    Verdict,
+    broken,
+    not_tried,
+)
 
+# What SLURM does after a job has ended
+_AFTER_THE_END = ("cancel", "accounting")
 _OF_ONE_JOB = {
     "worker": node_verdicts.worker,
     "image": node_verdicts.image,
@@ -28,7 +39,10 @@ _OF_ONE_JOB = {
 
 
 def judge(
-    promises: Sequence[Promise], evidence: Mapping[str, JobEvidence], cluster: Cluster
+    promises: Sequence[Promise],
+    evidence: Mapping[str, JobEvidence],
+    cluster: Cluster,
+    was_left: bool = False,
 ) -> dict[str, Verdict]:
     """A verdict on each promise, by its name.
 
@@ -36,8 +50,25 @@ def judge(
         promises: those that were tried.
         evidence: what the jobs showed, by their names.
         cluster: the profile that they were sent with.
+        was_left: whether nobody waited for the end of the test.
     """
-    return {promise.name: _verdict(promise, evidence, cluster) for promise in promises}
+    verdicts = {}
+    for promise in promises:
+        verdict = _verdict(promise, evidence, cluster)
+        why = _why_left(promise, evidence, was_left)
+        # That a cancelled job stays away is known only when SLURM has had its time
+        needs_end = (BROKEN, KEPT) if promise.name == "cancel" else (BROKEN,)
+        is_early = why and verdict.outcome in needs_end
+        verdicts[promise.name] = not_tried(why) if is_early else verdict
+    return verdicts
+
+
+def _why_left(promise: Promise, evidence: Mapping[str, JobEvidence], was_left: bool) -> str:
+    """Why a promise was not watched to its end; "" if it was."""
+    for job in promise.jobs:
+        if job in evidence and evidence[job].left:
+            return evidence[job].left
+    return LEFT_EARLY if was_left and promise.name in _AFTER_THE_END else ""
 
 
 def _verdict(promise: Promise, evidence: Mapping[str, JobEvidence], cluster: Cluster) -> Verdict:

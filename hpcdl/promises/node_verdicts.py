@@ -17,6 +17,7 @@ from hpcdl.promises.verdict import (
     why_failed,
     why_unknown,
 )
+from hpcdl.run import states
 
 # The checks of `hpcdl check` that break a promise before anything is sent
 CHECKS = {
@@ -26,7 +27,7 @@ CHECKS = {
     "file system": "files",
 }
 _SLOW_START_S = 60.0
-_LATE_S = 15.0
+LATE_S = 15.0
 _CLOCK_S = -2.0
 _SLOW_READ_MB = 50.0
 _LITTLE_GB = 5.0
@@ -38,6 +39,8 @@ def worker(about: JobEvidence, cluster: Cluster) -> Verdict:
         return kept(f"on {about.attempts[0].node}, with {cluster.host_python or 'this Python'}")
     if about.unsent:
         return not_tried(f"the job {NODE} did not run: {about.unsent}", about.fix)
+    if about.state == states.CANCELLED or about.uncancelled:
+        return not_tried(f"the job {NODE} was cancelled before it started")
     words = telling(about.output) or why_failed(about)
     finding = f"the job ended before hpcdl's worker started: {words}"
     if "module" in words.lower() and "ModuleNotFound" not in words:
@@ -82,7 +85,7 @@ def gpus(about: JobEvidence, cluster: Cluster) -> Verdict:
     if unknown := why_unknown(about, NODE):
         return unknown
     if not about.site:
-        return _gpus_by_cause(about, cluster)
+        return _gpus_by_cause(about)
     variables = about.site.get("variables", {})
     visible = _count(variables.get("CUDA_VISIBLE_DEVICES", variables.get("ROCR_VISIBLE_DEVICES")))
     listed = len(about.site.get("smi", []))
@@ -91,25 +94,39 @@ def gpus(about: JobEvidence, cluster: Cluster) -> Verdict:
     if visible is None and not cluster.emulate_gpus:
         visible = listed or None
     if visible != about.gpus:
-        return _other_gpus(about, cluster, f"{visible or 0} of {about.gpus} are visible")
+        return _other_gpus(about, cluster, visible or 0)
     if not cluster.emulate_gpus and cluster.gpu_vendor == "nvidia" and listed < about.gpus:
-        return _other_gpus(about, cluster, f"the container lists {listed} of {about.gpus}")
+        return broken(f"the container lists {listed} of {about.gpus}", _NOT_SHOWN)
     what = "emulated, SLURM gave " if cluster.emulate_gpus else ""
     names = ", ".join(sorted(set(about.site.get("smi", []))))
     return kept(f"{what}{visible} of {about.gpus}{f': {names}' if names else ''}")
 
 
-def _gpus_by_cause(about: JobEvidence, cluster: Cluster) -> Verdict:
+_NOT_SHOWN = (
+    "the container lacks GPUs that SLURM gave: try nvidia-smi in a job on that node, then in its "
+    "container, to which the container command passes them on (--nv; for AMD rocm-smi and --rocm)"
+)
+
+
+def _gpus_by_cause(about: JobEvidence) -> Verdict:
     if about.cause == "device":
-        return _other_gpus(about, cluster, about.message or telling(about.log))
+        return broken(about.message or telling(about.log), _NOT_SHOWN)
     return not_tried(f"the program did not start: {why_failed(about)}")
 
 
-def _other_gpus(about: JobEvidence, cluster: Cluster, finding: str) -> Verdict:
+def _other_gpus(about: JobEvidence, cluster: Cluster, visible: int) -> Verdict:
+    """SLURM gave another number of GPUs. Where it gave some, the request is understood."""
     asked = "no option" if cluster.gpu_request == "none" else f"--{cluster.gpu_request}"
+    finding = f"{visible} of {about.gpus} are visible (asked for with {asked})"
+    if visible:
+        return broken(
+            finding,
+            "see what SLURM gave (scontrol show job) and what there is (sinfo --format=%G): "
+            "partition and gpu_type choose other nodes",
+        )
     better = "gres" if cluster.gpu_request != "gres" else "gpus-per-node"
     return broken(
-        f"{finding} (asked for with {asked})",
+        finding,
         f"ask for them another way: gpu_request: {better}, with gpu_type where the site wants one; "
         "sinfo --format=%G lists what there is",
         gpu_request=better,
@@ -146,8 +163,11 @@ def driver(about: JobEvidence, cluster: Cluster) -> Verdict:
             "the image's TensorFlow was built without CUDA",
             "images must name an image with a TensorFlow for GPUs",
         )
+    if built is None or runs is None:
+        what = "image" if built is None else "driver"
+        return not_tried(f"which CUDA the {what} has is not known: {why_failed(about)}")
     versions = f"driver {about.site['driver']} runs CUDA {runs}, the image has {built}"
-    if built and runs and _major(built) > _major(runs):
+    if _major(built) > _major(runs):
         return broken(
             versions,
             f"use an image with CUDA {_major(runs)} or older, or ask the site for a newer driver",
@@ -200,6 +220,8 @@ def data(about: JobEvidence, cluster: Cluster) -> Verdict:
             "stage the data there (hpcdl data stage)",
         )
     speed = facts.get("mb_per_s")
+    if speed is None and facts.get("closed"):
+        return not_tried(f"{what} has nothing that you may read")
     if speed is None:
         return kept(f"{what} is empty")
     finding = f"{facts['read_mb']:.0f} MB at {speed:,.0f} MB/s"
@@ -243,7 +265,7 @@ def files(about: JobEvidence, cluster: Cluster) -> Verdict:
             f"the node's clock is {-about.lag_s:.0f} s ahead of this machine's",
             "tell the site: hpcdl status and resume compare times of both",
         )
-    if about.lag_s > _LATE_S:
+    if about.lag_s > LATE_S:
         return broken(
             f"a file was seen here {about.lag_s:.0f} s after the node wrote it, by its clock",
             "runs_root on another file system may be faster; else the clocks differ, or the site's "

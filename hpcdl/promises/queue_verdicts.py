@@ -6,6 +6,7 @@ from hpcdl.cluster.schema import Cluster
 from hpcdl.promises.evidence import JobEvidence
 from hpcdl.promises.jobs import STOP_MARGIN_S
 from hpcdl.promises.names import CANCEL, MEMORY, STOP
+from hpcdl.promises.programs.hold_memory import MOST
 from hpcdl.promises.verdict import (
     Verdict,
     broken,
@@ -22,6 +23,8 @@ from hpcdl.scheduler.jobinfo import FINISHED
 _SHORTEST_LEAD_S = 30
 _LEAD_S = 180  # the default of signal_lead_s
 _MARGIN_S = 120
+_NOT_FOR_MEMORY = ("time_limit", "node_failure")  # causes of an end that memory had no part in
+_TIME_OVER = "DUE TO TIME LIMIT"  # slurmstepd's words
 _STARTED_IN_VAIN = "nothing is started"  # the worker's words where its run is over
 
 
@@ -30,17 +33,22 @@ def warned(about: JobEvidence, cluster: Cluster) -> Verdict:
     if unknown := why_unknown(about, STOP):
         return unknown
     first = about.attempts[0]
-    if first.reason in (states.DONE, states.FAILED):
-        return not_tried(f"the training ended before its time limit: {why_failed(about)}")
+    was_killed = _is_killed_by_limit(about)
+    if first.reason != states.TIME_LIMIT and not was_killed:
+        reason = (first.reason or "nobody knows why").replace("_", " ")
+        return not_tried(
+            f"the training ended before its time limit ({reason}): {why_failed(about)}"
+        )
     if about.lead_s < _SHORTEST_LEAD_S:
         return broken(
             f"signal_lead_s is {about.lead_s}: too short to save a model and end",
             f"signal_lead_s: {_LEAD_S} gives a job time to save",
             signal_lead_s=_LEAD_S,
         )
-    if first.ended is None or first.started is None:
+    if was_killed or first.ended is None or first.started is None:
+        words = telling(about.output) or why_failed(about)
         return broken(
-            f"it was ended without a warning, or before it had saved: {telling(about.output)}",
+            f"it was ended without a warning, or before it had saved: {words}",
             "stop_margin_s lets hpcdl's own clock stop a training earlier",
             stop_margin_s=_MARGIN_S,
         )
@@ -56,6 +64,13 @@ def warned(about: JobEvidence, cluster: Cluster) -> Verdict:
     return kept(f"it had saved and ended {left_s:.0f} s before its time limit")
 
 
+def _is_killed_by_limit(about: JobEvidence) -> bool:
+    """Whether SLURM ended the first attempt at its time limit."""
+    if _TIME_OVER in about.output:
+        return True
+    return len(about.attempts) == 1 and "TIMEOUT" in (about.queue, about.accounted)
+
+
 def requeued(about: JobEvidence, cluster: Cluster) -> Verdict:
     """Whether a job that saved and stopped was run again."""
     if unknown := why_unknown(about, STOP):
@@ -68,7 +83,7 @@ def requeued(about: JobEvidence, cluster: Cluster) -> Verdict:
     if first.reason not in states.AGAIN:
         return not_tried(f"the training did not stop: {why_failed(about)}")
     if about.state == states.CANCELLED:
-        return not_tried("it was cancelled before it could run again")
+        return not_tried(about.left or "it was cancelled before it could run again")
     return broken(
         f"SLURM did not run it again: {telling(about.output)}",
         "requeue: false lets hpcdl send a chain of jobs instead",
@@ -103,9 +118,12 @@ def cancelled(about: JobEvidence, cluster: Cluster) -> Verdict:
     """Whether a cancelled job stays so."""
     if unknown := why_unknown(about, CANCEL):
         return unknown
+    if about.uncancelled:
+        return not_tried(f"it could not be cancelled: {about.uncancelled}", "try again")
     again = len(about.attempts) > 1 or _STARTED_IN_VAIN in about.output
-    living = about.queue is not None and about.queue not in FINISHED
-    if living and about.queue in ("RUNNING", "COMPLETING"):
+    # SLURM gives the processes of a cancelled job some time (KillWait), and then cleans up
+    living = about.queue not in (None, "COMPLETING", *FINISHED)
+    if about.queue == "RUNNING":
         return broken(
             f"SLURM still says {about.queue} of a job that was cancelled",
             "hpcdl ends it within a minute by its own mark; tell the site that scancel does not",
@@ -129,22 +147,29 @@ def memory(about: JobEvidence, cluster: Cluster) -> Verdict:
     held, limit = about.words.get("held"), about.words.get("limit")
     if about.cause == "out_of_memory":
         return kept(f"{why_failed(about)}")
-    if about.state == states.FAILED:
+    if about.state == states.LOST and about.words:
+        return broken(
+            f"the job ended while it took memory, and left no cause: {why_failed(about)}",
+            f"hpcdl cannot say of a job that it lacked memory here: see {about.folder}/logs",
+        )
+    if about.state == states.FAILED and about.cause not in _NOT_FOR_MEMORY:
         return broken(
             f"the job was ended, but its cause was taken for {about.cause}: {about.message}",
             f"hpcdl names another cause for a job that lacks memory here: see {about.folder}",
         )
+    if about.state != states.DONE:
+        return not_tried(why_failed(about))
     if held:
         return _not_limited(about, cluster, held)
-    if limit:
+    if limit and limit > MOST:
         return not_tried(
             f"SLURM's own limit of {limit / 2**30:.0f} GB is too much to fill in a test"
         )
-    if about.words:
+    if about.words and not limit and not about.words.get("asked"):
         return not_needed(
             "the profile asks for no memory, and SLURM sets no limit that can be seen"
         )
-    return not_tried(why_failed(about))
+    return not_tried(f"the program ended before it had taken too much: {telling(about.log)}")
 
 
 def _not_limited(about: JobEvidence, cluster: Cluster, held: int) -> Verdict:

@@ -109,11 +109,16 @@ class SiteTest:
         except KeyboardInterrupt:
             self.was_left = True
             watch.cancel_all()
-            self._say("\ncancelled all jobs of the test")
+            failed = [sent.job.name for sent in self._jobs if sent.uncancelled]
+            but = f", but not {', '.join(failed)}" if failed else ""
+            self._say(f"\ncancelled all jobs of the test{but}")
             notes.append("It was left early: what was not seen by then is not tried.")
+        except BaseException:  # SIGTERM, too: nothing follows the jobs any more
+            watch.cancel_all()
+            raise
         evidence = watch.evidence()
         watch.end_what_is_left(evidence)
-        verdicts = judge(self._promises, evidence, self._cluster)
+        verdicts = judge(self._promises, evidence, self._cluster, self.was_left)
         notes.append(f"Tried on {time.strftime('%Y-%m-%d %H:%M')} with {self._cluster.file}.")
         return Outcome(self._folder, self._cluster.name, verdicts, evidence, notes)
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpcdl.promises.evidence import JobEvidence
+from hpcdl.run import states
 
 KEPT = "kept"
 BROKEN = "broken"
 NOT_TRIED = "not tried"
 NOT_NEEDED = "does not apply"
+LEFT_EARLY = "the test was left early"
 OUTCOMES = (KEPT, BROKEN, NOT_TRIED, NOT_NEEDED)
 
 
@@ -62,6 +64,8 @@ def why_unknown(about: JobEvidence | None, job: str) -> Verdict | None:
         return not_tried(f"the job {job} was not sent")
     if about.unsent:
         return not_tried(f"the job {job} did not run: {about.unsent}", about.fix)
+    if not about.started and (about.state == states.CANCELLED or about.uncancelled):
+        return not_tried(f"the job {job} was cancelled before it started")
     if not about.started:
         return not_tried(f"the job {job} ended before hpcdl's worker started")
     return None

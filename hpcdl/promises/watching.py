@@ -10,9 +10,12 @@ from dataclasses import dataclass, field, replace
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import HpcdlError, SchedulerError
+from hpcdl.oserrors import sentence
 from hpcdl.promises.evidence import JobEvidence, read_run
 from hpcdl.promises.jobs import TestJob
 from hpcdl.promises.names import CANCEL
+from hpcdl.promises.node_verdicts import LATE_S
+from hpcdl.promises.verdict import LEFT_EARLY
 from hpcdl.run import records, states
 from hpcdl.run.handle import Run
 from hpcdl.run.looking import look
@@ -26,7 +29,8 @@ _LOOK_S = 0.5
 _SETTLES_S = 60.0  # how long SLURM may take to know of an end
 _CANCELLED_S = 15.0  # a site that runs a cancelled job again does it soon
 _LONGEST_POLL_S = 10.0
-_WAITS = frozenset([states.CREATED, states.QUEUED])
+_SOON_S = 2.0
+_WAITS = frozenset([states.CREATED, states.QUEUED, states.REQUEUED, states.UNKNOWN])
 Say = Callable[[str], None]
 
 
@@ -41,7 +45,12 @@ class SentJob:
     fix: what to do about that.
     shown: the last line that was said of it.
     starts: how many of its attempts were noticed.
+    lines: how many lines on attempts were noticed.
+    read_at: when these were read (time.monotonic).
+    waits_since: since when it has been waiting (time.monotonic); None if it does not.
     lag_s: how long after it was written a file was seen here, at best.
+    left: why nobody waits for its end; "" if somebody does.
+    uncancelled: why it could not be cancelled.
     """
 
     job: TestJob
@@ -51,7 +60,26 @@ class SentJob:
     fix: str = ""
     shown: str = ""
     starts: int = 0
+    lines: int = 0
+    read_at: float | None = None
+    waits_since: float | None = None
     lag_s: float | None = None
+    left: str = ""
+    uncancelled: str = ""
+
+    def read_attempts(self, run: Run) -> None:
+        """Note what the run's file on its attempts shows, and how late it shows it."""
+        events = records.read_attempts(run.paths)
+        now = time.monotonic()
+        written = events[-1].time if len(events) > self.lines else None
+        if written is not None:
+            lag_s = time.time() - written
+            # Else nobody looked for a while, as jobs were sent or SLURM was asked
+            is_files = self.read_at is not None and now - self.read_at < _SOON_S
+            if is_files or lag_s < LATE_S:
+                self.lag_s = lag_s if self.lag_s is None else min(lag_s, self.lag_s)
+        self.lines, self.read_at = len(events), now
+        self.starts = sum(event.is_start for event in events)
 
 
 @dataclass
@@ -79,23 +107,28 @@ class Watch:
             try:
                 sent.run = submit(sent.job.submission, sys.argv)
                 self.say(f"{sent.job.name}: job {', '.join(sent.run.job_ids())}")
-            except HpcdlError as error:
-                sent.unsent = str(error).partition("\nThe run was made")[0]
+            except (HpcdlError, OSError) as error:
+                sent.unsent = _words(error).partition("\nThe run was made")[0]
                 self.say(f"{sent.job.name}: not sent: {sent.unsent}")
 
     def follow(self) -> None:
         """Wait until all jobs have ended, and SLURM knows of it."""
-        since = time.monotonic()
-        while not self._look(time.monotonic() - since):
+        while not self._look():
             time.sleep(_LOOK_S)
         self._settle()
 
     def cancel_all(self) -> None:
-        """Cancel whatever still waits or runs."""
+        """Leave the test: cancel whatever still waits or runs."""
         for sent in self.jobs:
-            if sent.run is not None:
-                with suppress(HpcdlError):
-                    sent.run.cancel()
+            folder = sent.job.submission.paths
+            if sent.run is None and folder.manifest.exists():
+                sent.run = Run(folder.root)  # it was left while it was sent
+            if sent.run is None:
+                sent.unsent = sent.unsent or LEFT_EARLY
+                continue
+            if not sent.run.status(ask=False).final:
+                sent.left = LEFT_EARLY
+            self._cancel(sent, sent.run)
 
     def evidence(self) -> dict[str, JobEvidence]:
         """What the jobs have shown so far, by their names."""
@@ -103,7 +136,13 @@ class Watch:
         for sent in self.jobs:
             about = JobEvidence() if sent.run is None else read_run(str(sent.run.paths.root))
             by_job[sent.job.name] = replace(
-                about, unsent=sent.unsent, check=sent.check, fix=sent.fix, lag_s=sent.lag_s
+                about,
+                unsent=sent.unsent,
+                check=sent.check,
+                fix=sent.fix,
+                lag_s=sent.lag_s,
+                left=sent.left,
+                uncancelled=sent.uncancelled,
             )
         return self._with_slurms_words(by_job)
 
@@ -116,28 +155,47 @@ class Watch:
         for sent in self.jobs:
             queue = evidence[sent.job.name].queue
             if sent.run is not None and queue is not None and queue not in FINISHED:
-                with suppress(HpcdlError):
-                    sent.run.cancel()
+                self._cancel(sent, sent.run)
 
-    def _look(self, waited_s: float) -> bool:
-        """Look at all runs once; whether they have all ended."""
+    def _cancel(self, sent: SentJob, run: Run) -> None:
+        """Cancel a job; where that fails it is said, and the others go on."""
+        try:
+            run.cancel()
+        except (HpcdlError, OSError) as error:
+            sent.uncancelled = _words(error)
+            self.say(f"{sent.job.name}: not cancelled: {sent.uncancelled}")
+
+    def _look(self) -> bool:
+        """Look at all runs once; whether they have all ended, or cannot be ended."""
         living = [(sent, sent.run) for sent in self.jobs if sent.run is not None]
         looks = look([run.paths for _, run in living])
         for (sent, run), seen in zip(living, looks, strict=True):
             self._note(sent, run, seen.status)
-            if seen.status.state in _WAITS and waited_s > self.wait_limit_s:
-                sent.unsent = f"it waited {waited_s / 60:.0f} min in the queue (--wait-limit)"
-                run.cancel()
-                self.say(f"{sent.job.name}: cancelled: {sent.unsent}")
-        return all(seen.status.final for seen in looks)
+            self._limit_wait(sent, run, seen.status.state in _WAITS)
+        ends = [seen.status.final for seen in looks]
+        return all(end or sent.uncancelled for end, (sent, _) in zip(ends, living, strict=True))
+
+    def _limit_wait(self, sent: SentJob, run: Run, waits: bool) -> None:
+        """Cancel a job that has waited too long since it was sent, or since its last attempt."""
+        now = time.monotonic()
+        if not waits or sent.waits_since is None:
+            sent.waits_since = now if waits else None
+            return
+        waited_s = now - sent.waits_since
+        if waited_s <= self.wait_limit_s or sent.unsent or sent.left:
+            return
+        why = f"it waited {waited_s / 60:.0f} min in the queue (--wait-limit)"
+        if sent.starts:
+            sent.left = why
+        else:
+            sent.unsent = why
+        self._cancel(sent, run)
+        if not sent.uncancelled:
+            self.say(f"{sent.job.name}: cancelled: {why}")
 
     def _note(self, sent: SentJob, run: Run, status: Status) -> None:
         """Note what is new of a run; cancel the one that is to be cancelled."""
-        starts = [event for event in records.read_attempts(run.paths) if event.is_start]
-        if len(starts) > sent.starts and starts[-1].time is not None:
-            lag_s = time.time() - starts[-1].time
-            sent.lag_s = lag_s if sent.lag_s is None else min(lag_s, sent.lag_s)
-        sent.starts = len(starts)
+        sent.read_attempts(run)
         line = f"{sent.job.name}: {status.state}"
         if status.node and status.state == states.RUNNING:
             line += f" on {status.node}"
@@ -146,7 +204,7 @@ class Watch:
             self.say(line)
         begun = sent.starts > 0 and run.logs()
         if sent.job.name == CANCEL and begun and self.cancelled_at is None and not status.final:
-            run.cancel()
+            self._cancel(sent, run)
             self.cancelled_at = time.monotonic()
 
     def _settle(self) -> None:
@@ -198,3 +256,7 @@ class Watch:
                 accounting_error=error,
             )
         return by_job
+
+
+def _words(error: Exception) -> str:
+    return sentence(error) if isinstance(error, OSError) else str(error)

@@ -16,8 +16,8 @@ from hpcdl.cluster import Cluster, Node
 from hpcdl.errors import UserError
 from hpcdl.promises.evidence import AttemptEvidence, JobEvidence
 from hpcdl.promises.judging import changes, exit_code, judge, summary
-from hpcdl.promises.names import PROMISES, chosen_promises, jobs_of
-from hpcdl.promises.verdict import Verdict
+from hpcdl.promises.names import JOBS, PROMISES, chosen_promises, jobs_of
+from hpcdl.promises.verdict import LEFT_EARLY, Verdict
 
 SITE = Cluster("site", node=Node(cpus=80, gpus=4), memory_request="mem", data_root="/data")
 EMULATED = replace(SITE, emulate_gpus=True)
@@ -39,11 +39,15 @@ def verdict_on(name: str, evidence: dict[str, JobEvidence], cluster: Cluster = S
     return judge(chosen_promises([name]), evidence, cluster)[name]
 
 
-def on_node(site: dict[str, Any] | None = None, **changed: Any) -> dict[str, JobEvidence]:
+def on_node(
+    site: dict[str, Any] | None = None, without: tuple[str, ...] = (), **changed: Any
+) -> dict[str, JobEvidence]:
     """The same evidence from a node with real GPUs, and something else otherwise."""
     evidence = recorded()
     node = evidence["node"]
-    evidence["node"] = replace(node, site={**node.site, **DEFAULTS, **(site or {})}, **changed)
+    facts = {**node.site, **DEFAULTS, **(site or {})}
+    facts = {key: value for key, value in facts.items() if key not in without}
+    evidence["node"] = replace(node, site=facts, **changed)
     return evidence
 
 
@@ -51,6 +55,19 @@ def with_job(job: str, **changed: Any) -> dict[str, JobEvidence]:
     evidence = recorded()
     evidence[job] = replace(evidence[job], **changed)
     return evidence
+
+
+def first_ended(reason: str | None, **changed: Any) -> dict[str, JobEvidence]:
+    """A stopped training that did not run again after its first attempt."""
+    first = replace(recorded()["stop"].attempts[0], reason=reason)
+    if reason is None:
+        first = replace(first, ended=None)
+    return with_job("stop", attempts=[first], state="cancelled", output="", **changed)
+
+
+def killed_at_its_limit(reason: str) -> dict[str, JobEvidence]:
+    words = "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-29T08:51:46 DUE TO TIME LIMIT ***"
+    return {"stop": replace(first_ended(reason)["stop"], state="failed", output=words)}
 
 
 def test_recorded_test_is_good() -> None:
@@ -69,7 +86,8 @@ def test_recorded_test_is_good() -> None:
         ("driver", on_node({"driver_cuda": "11.4"}), "runs CUDA 11.4, the image has 12.1", "CUDA 11 or older"),
         ("driver", on_node({"driver": None, "smi": []}), "nvidia-smi says nothing", "--nv"),
         ("driver", on_node({"cuda": None}), "built without CUDA", "TensorFlow for GPUs"),
-        ("gpus", on_node({"smi": ["NVIDIA H100"]}), "the container lists 1 of 4", "gpu_request: gpus-per-node"),
+        ("gpus", on_node({"variables": {}, "smi": []}), "0 of 4 are visible", "gpu_request: gpus-per-node"),
+        ("gpus", on_node({"smi": ["NVIDIA H100"]}), "the container lists 1 of 4", "--nv"),
         ("gpus", on_node({"variables": {"CUDA_VISIBLE_DEVICES": "0"}}), "1 of 4 are visible", "sinfo --format=%G"),
         ("files", on_node(lag_s=-42.0), "clock is 42 s ahead", "tell the site"),
         ("files", on_node(lag_s=65.0), "65 s after the node wrote it", "runs_root on another file system"),
@@ -83,12 +101,19 @@ def test_recorded_test_is_good() -> None:
             "own clock",
         ),
         ("cancel", with_job("cancel", queue="PENDING"), "a cancelled job waits to run again", "requeue: false"),
+        ("warned", killed_at_its_limit("killed"), "CANCELLED AT", "own clock"),
         ("cancel", with_job("cancel", queue="RUNNING"), "SLURM still says RUNNING", "within a minute"),
         (
             "memory",
             with_job("memory", state="failed", cause="internal", message="killed (SIGKILL) by somebody"),
             "its cause was taken for internal",
             "names another cause",
+        ),
+        (
+            "memory",
+            with_job("memory", state="lost", message="SLURM says COMPLETED, but the run left no result"),
+            "left no cause: lost: SLURM says COMPLETED",
+            "/logs",
         ),
         ("accounting", with_job("node", accounted=None), "sacct does not know job 10157", "may read accounting"),
         ("accounting", with_job("node", accounted="RUNNING"), "sacct says RUNNING", "min_poll_s: 120"),
@@ -116,6 +141,21 @@ def test_fault_is_named(
         ("resumed", with_job("stop", state="cancelled"), "did not come to its end"),
         ("memory", with_job("memory", words={"limit": 64 << 30}), "limit of 64 GB is too much"),
         ("cancel", with_job("cancel", state="failed", cause="spec"), "before it could be cancelled"),
+        ("cancel", with_job("cancel", uncancelled="scancel failed (exit 1)"), "scancel failed (exit 1)"),
+        ("worker", with_job("node", state="cancelled", attempts=[]), "cancelled before it started"),
+        ("image", with_job("node", state="cancelled", attempts=[]), "cancelled before it started"),
+        ("driver", on_node({"driver_cuda": None}), "which CUDA the driver has is not known"),
+        ("driver", on_node(without=("cuda",)), "which CUDA the image has is not known"),
+        ("data", on_node({"data_root": {"read_mb": 0.0, "mb_per_s": None, "closed": 2}}), "nothing that you may read"),
+        ("warned", first_ended("cancelled"), "before its time limit (cancelled)"),
+        ("warned", first_ended("preempted"), "before its time limit (preempted)"),
+        ("warned", first_ended("node_failure"), "before its time limit (node failure)"),
+        ("warned", first_ended(None), "before its time limit (nobody knows why)"),
+        ("requeued", first_ended("preempted", left="it waited 60 min in the queue"), "it waited 60 min"),
+        ("memory", with_job("memory", state="cancelled", cause="cancelled"), "cancelled"),
+        ("memory", with_job("memory", state="failed", cause="time_limit"), "time_limit"),
+        ("memory", with_job("memory", words={"limit": 512 << 30, "asked": 1 << 30}), "512 GB is too much to fill"),
+        ("memory", with_job("memory", words={"limit": 2 << 30, "asked": 1 << 30}), "before it had taken too much"),
     ],
 )  # fmt: skip
 def test_untried_promise_has_a_reason(
@@ -126,6 +166,48 @@ def test_untried_promise_has_a_reason(
     assert verdicts[name].outcome == "not tried"
     assert why in verdicts[name].finding
     assert exit_code(verdicts) == 1
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        on_node({"variables": {"CUDA_VISIBLE_DEVICES": "0"}}),
+        on_node({"smi": []}),
+        with_job("node", site={}, cause="device", state="failed"),
+    ],
+    ids=["some", "not in the container", "not in TensorFlow"],
+)
+def test_right_gpu_request_stays(evidence: dict[str, JobEvidence]) -> None:
+    verdict = verdict_on("gpus", evidence)
+
+    assert (verdict.outcome, verdict.change) == ("broken", {})
+
+
+def test_cancelled_job_may_be_completing() -> None:
+    """SLURM waits for its processes, and cleans up."""
+    assert verdict_on("cancel", with_job("cancel", queue="COMPLETING")).outcome == "kept"
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_left_test_breaks_nothing(job: str) -> None:
+    """Ctrl-C cancels what runs: that shows nothing of the site."""
+    evidence = with_job(job, state="cancelled", attempts=[], site={}, left=LEFT_EARLY)
+    evidence[job] = replace(evidence[job], accounted="RUNNING", queue="RUNNING", output="it failed")
+    verdicts = judge(PROMISES, evidence, SITE, was_left=True)
+
+    about_job = {promise.name for promise in PROMISES if job in promise.jobs}
+    broken = {name for name, verdict in verdicts.items() if verdict.outcome == "broken"}
+    assert not broken & about_job
+    assert verdicts["cancel"].outcome == "not tried"
+
+
+def test_leaving_hides_no_earlier_fault() -> None:
+    evidence = with_job("cancel", left=LEFT_EARLY)
+    evidence["node"] = replace(on_node(lag_s=65.0)["node"], accounted="RUNNING")
+    verdicts = judge(PROMISES, evidence, SITE, was_left=True)
+
+    assert verdicts["files"].outcome == "broken"
+    assert verdicts["accounting"].finding == verdicts["cancel"].finding == LEFT_EARLY
 
 
 @pytest.mark.parametrize(

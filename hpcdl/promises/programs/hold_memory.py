@@ -10,7 +10,7 @@ from typing import Optional
 
 _STEP = 50 << 20
 _FIRST_S = 3.0  # a limit may be set a moment after the start
-_MOST = 6 << 30  # without a word of the job about memory: more would be a burden on a node
+MOST = 6 << 30  # without a word of the job about memory: more would be a burden on a node
 _HOLDS_S = 35.0  # SLURM looks every 30 s where no cgroup limits a job
 _PATHS = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup")
 _FILES = ("memory.limit_in_bytes", "memory.max")
@@ -62,8 +62,8 @@ def main(asked: int) -> None:
     time.sleep(_FIRST_S)
     limit = limit_of_job()
     say(limit=limit, asked=asked)
-    aim = asked or limit or 0
-    if not aim or aim > _MOST:
+    aim = max(asked, limit or 0)  # a site may give more than was asked for
+    if not aim or aim > MOST:
         return
     blocks: list[bytearray] = []
     while len(blocks) * _STEP < 1.5 * aim:
