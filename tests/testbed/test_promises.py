@@ -75,7 +75,13 @@ FAULTS = {
         "gpu_request: gpus-per-node",
         (("gpu_request", "gpus-per-node"),),
     ),
-    "GPUs are not there": Fault("gpus", "node: {cpus: 80, gpus: 5}\n", (), ("5",), ""),
+    "GPUs are not there": Fault(
+        "gpus",
+        "node: {cpus: 80, gpus: 5}\n",
+        (),
+        ("5 GPUs are asked for, but no node here has more than 4",),
+        "ask for at most 4: resources.gpus",
+    ),
     "driver": Fault(
         "driver", "emulate_gpus: false\n", (), ("no NVIDIA driver",), "try nvidia-smi in a job"
     ),

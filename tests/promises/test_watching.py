@@ -1,0 +1,170 @@
+"""A test of a site while it runs: SLURM fails, somebody leaves, a job waits for ever. SLURM's commands are scripts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcdl.cluster import load_cluster
+from hpcdl.promises import watching
+from hpcdl.promises.folder import new_folder
+from hpcdl.promises.jobs import Wanted, prepare_jobs
+from hpcdl.promises.judging import judge
+from hpcdl.promises.names import chosen_promises
+from hpcdl.promises.trying import SiteTest
+from hpcdl.promises.watching import SentJob, Watch
+
+PROFILE = "name: site\nnode: {cpus: 4}\nimages: {tensorflow: /x.sif}\nmin_poll_s: 1\n"
+AWAY = "echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1"
+RUNS, WAITS = "echo '7|RUNNING|None|n1|N/A'", "echo '7|PENDING|Priority||N/A'"
+
+
+class Site:
+    """SLURM's commands as scripts that note what they are asked, and a profile."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.said = folder, []  # type: tuple[Path, list[str]]
+        self.says(sbatch="echo 7", scancel="", squeue=WAITS, sacct="echo '7|CANCELLED|n1'")
+        (folder / "site.yaml").write_text(PROFILE)
+        self.cluster = load_cluster(folder / "site.yaml")
+
+    def says(self, **commands: str) -> None:
+        for name, lines in commands.items():
+            path = self.folder / "bin" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f'#!/bin/sh\necho {name} "$@" >>{self.folder}/asked\n{lines}\n')
+            path.chmod(0o755)
+
+    def cancelled(self) -> list[str]:
+        lines = (self.folder / "asked").read_text().splitlines()
+        return [line for line in lines if line.startswith("scancel")]
+
+    def watch(self, *names: str, wait_limit_s: float = 3600.0) -> Watch:
+        jobs = prepare_jobs(names, self.cluster, Wanted(), self.folder / "runs")
+        watch = Watch(self.cluster, self.said.append, wait_limit_s, [SentJob(job) for job in jobs])
+        watch.send()
+        return watch
+
+    def test(self, name: str, say: Callable[[str], None]) -> SiteTest:
+        """A test of one promise whose checks are left out: they ask a whole SLURM."""
+        promises = chosen_promises([name])
+        test = SiteTest(self.cluster, promises, new_folder(self.cluster, str(self.folder)), say)
+        (job,) = prepare_jobs(["cancel"], self.cluster, Wanted(), self.folder / "runs")
+        test._jobs = [SentJob(job)]  # as prepare leaves them
+        return test
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    monkeypatch.setattr(watching, "_CANCELLED_S", 0.0)
+    monkeypatch.setattr(watching, "_LOOK_S", 0.05)
+    return Site(tmp_path)
+
+
+def write_attempts(sent: SentJob, *events: dict[str, Any]) -> None:
+    """What the job's worker would write on its node."""
+    assert sent.run is not None
+    lines = [
+        json.dumps({"attempt": 1, "job_id": "7", "node": "n1", "time": time.time(), **event})
+        for event in events
+    ]
+    sent.run.paths.attempts.write_text("".join(f"{line}\n" for line in lines))
+    sent.run.paths.logs.mkdir(exist_ok=True)
+    (sent.run.paths.logs / "1.log").write_text("waiting\n")
+
+
+def test_failing_scancel_does_not_end_the_test(site: Site) -> None:
+    site.says(scancel=AWAY, squeue=RUNS)
+    watch = site.watch("cancel")
+    write_attempts(watch.jobs[0], {"event": "start"})
+    watch.follow()
+    evidence = watch.evidence()
+    verdict = judge(chosen_promises(["cancel"]), evidence, site.cluster)["cancel"]
+
+    assert verdict.outcome == "not tried"
+    assert "connect failure" in verdict.finding
+    assert any("not cancelled: scancel failed" in line for line in site.said)
+    before = len(site.cancelled())
+    watch.end_what_is_left(evidence)
+    assert len(site.cancelled()) == before + 1
+
+
+def test_full_disk_keeps_one_job_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """submit is told what a disk says that has filled up meanwhile."""
+    sends = watching.submit
+
+    def full_for_stop(submission: Any, line: Any) -> Any:
+        if submission.job.name == "test-stop":
+            raise OSError(28, "No space left on device", "/runs")
+        return sends(submission, line)
+
+    monkeypatch.setattr(watching, "submit", full_for_stop)
+    stop, undisturbed = site.watch("stop", "undisturbed").jobs
+
+    assert stop.unsent.startswith("/runs: No space left on device")
+    assert undisturbed.run is not None
+
+
+@pytest.mark.parametrize("error", [SystemExit(143), OSError("the file system is away")])
+def test_any_end_cancels_the_jobs(site: Site, error: BaseException) -> None:
+    def say(line: str) -> None:
+        if line == "cancel: queued":
+            raise error
+
+    with pytest.raises(type(error)):
+        site.test("cancel", say).run(60.0)
+
+    assert site.cancelled() == ["scancel --quiet 7"]
+
+
+def test_ctrl_c_while_sending_cancels(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SLURM has taken the job, and the test has not heard of it."""
+    sends = watching.submit
+
+    def interrupted(submission: Any, line: Any) -> None:
+        sends(submission, line)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching, "submit", interrupted)
+    test = site.test("cancel", site.said.append)
+    outcome = test.run(60.0)
+
+    assert test.was_left
+    assert site.cancelled()[0] == "scancel --quiet 7"
+    assert outcome.verdicts["cancel"].outcome == "not tried"
+    assert outcome.changes == {}
+
+
+@pytest.mark.parametrize("has_run", [False, True])
+def test_wait_limit_holds_before_each_attempt(site: Site, has_run: bool) -> None:
+    watch = site.watch("stop", wait_limit_s=0.2)
+    if has_run:
+        end = {"event": "end", "reason": "time_limit", "status": 75}
+        write_attempts(watch.jobs[0], {"event": "start"}, end)
+    watch.follow()
+    about = watch.evidence()["stop"]
+
+    assert about.state == "cancelled"
+    assert ("--wait-limit" in about.unsent, "--wait-limit" in about.left) == (not has_run, has_run)
+    verdict = judge(chosen_promises(["requeued"]), {"stop": about}, site.cluster)["requeued"]
+    assert verdict.outcome == "not tried"
+    assert "--wait-limit" in verdict.finding
+
+
+def test_own_delay_is_not_the_file_systems(site: Site) -> None:
+    (sent,) = site.watch("stop").jobs
+    assert sent.run is not None
+    write_attempts(sent, {"event": "start", "time": time.time() - 40})
+    sent.read_attempts(sent.run)
+    assert sent.lag_s is None
+
+    write_attempts(sent, {"event": "start"}, {"event": "end", "time": time.time() - 40})
+    sent.read_attempts(sent.run)
+    assert sent.lag_s == pytest.approx(40, abs=5)
