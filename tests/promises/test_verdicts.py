@@ -66,7 +66,9 @@ def first_ended(reason: str | None, **changed: Any) -> dict[str, JobEvidence]:
 
 
 def killed_at_its_limit(reason: str) -> dict[str, JobEvidence]:
-    words = "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-29T08:51:46 DUE TO TIME LIMIT ***"
+    words = (
+        "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-29T08:51:46 DUE TO TIME LIMIT ***"
+    )
     return {"stop": replace(first_ended(reason)["stop"], state="failed", output=words)}
 
 

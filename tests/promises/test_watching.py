@@ -18,6 +18,7 @@ from hpcdl.promises.judging import judge
 from hpcdl.promises.names import chosen_promises
 from hpcdl.promises.trying import SiteTest
 from hpcdl.promises.watching import SentJob, Watch
+from hpcdl.submission.send import submit
 
 PROFILE = "name: site\nnode: {cpus: 4}\nimages: {tensorflow: /x.sif}\nmin_poll_s: 1\n"
 AWAY = "echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1"
@@ -98,7 +99,7 @@ def test_failing_scancel_does_not_end_the_test(site: Site) -> None:
 
 def test_full_disk_keeps_one_job_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """submit is told what a disk says that has filled up meanwhile."""
-    sends = watching.submit
+    sends = submit
 
     def full_for_stop(submission: Any, line: Any) -> Any:
         if submission.job.name == "test-stop":
@@ -126,7 +127,7 @@ def test_any_end_cancels_the_jobs(site: Site, error: BaseException) -> None:
 
 def test_ctrl_c_while_sending_cancels(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """SLURM has taken the job, and the test has not heard of it."""
-    sends = watching.submit
+    sends = submit
 
     def interrupted(submission: Any, line: Any) -> None:
         sends(submission, line)

@@ -102,9 +102,7 @@ def test_others_files_are_passed_over(node: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("mode", [0, 0o444])
-def test_closed_data_root_is_named(
-    node: Path, monkeypatch: pytest.MonkeyPatch, mode: int
-) -> None:
+def test_closed_data_root_is_named(node: Path, monkeypatch: pytest.MonkeyPatch, mode: int) -> None:
     """With the right to list it alone, nothing in it can be read."""
     (node / "data").chmod(mode)
     facts = facts_of_data(node, monkeypatch)
