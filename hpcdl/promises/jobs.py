@@ -116,8 +116,9 @@ def stop_minutes(cluster: Cluster, gpus: int) -> int:
         cluster: the profile.
         gpus: how many it asks for.
     """
-    longest_s = _LONGEST_LEAD_WITH_GPU_S if gpus else _LONGEST_LEAD_S
-    lead_s = min(cluster.signal_lead_s, longest_s)
+    lead_s = min(cluster.signal_lead_s, _LONGEST_LEAD_S)
+    if gpus:
+        lead_s = min(lead_s, _LONGEST_LEAD_WITH_GPU_S)
     return max(2, math.ceil(3 * lead_s / _MINUTE_S))
 
 

@@ -57,9 +57,10 @@ def judge(
         verdict = _verdict(promise, evidence, cluster)
         why = _why_left(promise, evidence, was_left)
         # That a cancelled job stays away is known only when SLURM has had its time
-        needs_end = (BROKEN, KEPT) if promise.name == "cancel" else (BROKEN,)
-        is_early = why and verdict.outcome in needs_end
-        verdicts[promise.name] = not_tried(why) if is_early else verdict
+        is_early = promise.name == "cancel" and verdict.outcome == KEPT
+        if why and (is_early or verdict.outcome == BROKEN):
+            verdict = not_tried(why)
+        verdicts[promise.name] = verdict
     return verdicts
 
 

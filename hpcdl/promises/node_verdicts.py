@@ -163,9 +163,9 @@ def driver(about: JobEvidence, cluster: Cluster) -> Verdict:
             "the image's TensorFlow was built without CUDA",
             "images must name an image with a TensorFlow for GPUs",
         )
-    if built is None or runs is None:
-        what = "image" if built is None else "driver"
-        return not_tried(f"which CUDA the {what} has is not known: {why_failed(about)}")
+    for what, cuda in (("image", built), ("driver", runs)):
+        if cuda is None:
+            return not_tried(f"which CUDA the {what} has is not known: {why_failed(about)}")
     versions = f"driver {about.site['driver']} runs CUDA {runs}, the image has {built}"
     if _major(built) > _major(runs):
         return broken(

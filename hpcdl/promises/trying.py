@@ -110,8 +110,9 @@ class SiteTest:
             self.was_left = True
             watch.cancel_all()
             failed = [sent.job.name for sent in self._jobs if sent.uncancelled]
-            but = f", but not {', '.join(failed)}" if failed else ""
-            self._say(f"\ncancelled all jobs of the test{but}")
+            self._say("\ncancelled all jobs of the test")
+            if failed:
+                self._say(f"but not: {', '.join(failed)}")
             notes.append("It was left early: what was not seen by then is not tried.")
         except BaseException:  # SIGTERM, too: nothing follows the jobs any more
             watch.cancel_all()

@@ -71,9 +71,8 @@ class SentJob:
         """Note what the run's file on its attempts shows, and how late it shows it."""
         events = records.read_attempts(run.paths)
         now = time.monotonic()
-        written = events[-1].time if len(events) > self.lines else None
-        if written is not None:
-            lag_s = time.time() - written
+        if len(events) > self.lines and events[-1].time is not None:
+            lag_s = time.time() - events[-1].time
             # Else nobody looked for a while, as jobs were sent or SLURM was asked
             is_files = self.read_at is not None and now - self.read_at < _SOON_S
             if is_files or lag_s < LATE_S:
@@ -177,10 +176,11 @@ class Watch:
 
     def _limit_wait(self, sent: SentJob, run: Run, waits: bool) -> None:
         """Cancel a job that has waited too long since it was sent, or since its last attempt."""
-        now = time.monotonic()
-        if not waits or sent.waits_since is None:
-            sent.waits_since = now if waits else None
+        if not waits:
+            sent.waits_since = None
             return
+        now = time.monotonic()
+        sent.waits_since = sent.waits_since or now
         waited_s = now - sent.waits_since
         if waited_s <= self.wait_limit_s or sent.unsent or sent.left:
             return
@@ -259,4 +259,6 @@ class Watch:
 
 
 def _words(error: Exception) -> str:
-    return sentence(error) if isinstance(error, OSError) else str(error)
+    if isinstance(error, OSError):
+        return sentence(error)
+    return str(error)

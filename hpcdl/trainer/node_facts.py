@@ -177,8 +177,8 @@ def _files(folder: str, closed: List[str]) -> Iterator[Tuple[int, str]]:
     while folders and left > 0:
         inner = folders.pop(0)
         entries: List[os.DirEntry[str]] = []
-        with _noted(closed, inner), os.scandir(inner) as found:
-            entries = list(islice(found, left))
+        with _noted(closed, inner), os.scandir(inner) as listing:
+            entries = list(islice(listing, left))
         left -= len(entries)
         for entry in entries:
             size = None
