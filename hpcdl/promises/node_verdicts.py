@@ -163,9 +163,16 @@ def driver(about: JobEvidence, cluster: Cluster) -> Verdict:
             "the image's TensorFlow was built without CUDA",
             "images must name an image with a TensorFlow for GPUs",
         )
-    for what, cuda in (("image", built), ("driver", runs)):
-        if cuda is None:
-            return not_tried(f"which CUDA the {what} has is not known: {why_failed(about)}")
+    return _compared(about, built, runs)
+
+
+def _compared(about: JobEvidence, built: str | None, runs: str | None) -> Verdict:
+    """The CUDA that the image was built for, beside the newest that the driver runs."""
+    unknown = "which CUDA the {} has is not known: " + why_failed(about)
+    if built is None:
+        return not_tried(unknown.format("image"))
+    if runs is None:
+        return not_tried(unknown.format("driver"))
     versions = f"driver {about.site['driver']} runs CUDA {runs}, the image has {built}"
     if _major(built) > _major(runs):
         return broken(
