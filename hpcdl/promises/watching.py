@@ -76,7 +76,7 @@ class SentJob:
             # Else nobody looked for a while, as jobs were sent or SLURM was asked
             is_files = self.read_at is not None and now - self.read_at < _SOON_S
             if is_files or lag_s < LATE_S:
-                self.lag_s = lag_s if self.lag_s is None else min(lag_s, self.lag_s)
+                self.lag_s = min(lag_s, self.lag_s or lag_s)
         self.lines, self.read_at = len(events), now
         self.starts = sum(event.is_start for event in events)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import pytest
 
 from hpcdl.cluster import load_cluster
 from hpcdl.promises import watching
-from hpcdl.promises.folder import new_folder
+from hpcdl.promises.folder import make, new_folder
 from hpcdl.promises.jobs import Wanted, prepare_jobs
 from hpcdl.promises.judging import judge
 from hpcdl.promises.names import chosen_promises
+from hpcdl.promises.outcome import Outcome
 from hpcdl.promises.trying import SiteTest
 from hpcdl.promises.watching import SentJob, Watch
 from hpcdl.submission.send import submit
+from tests.promises.test_verdicts import recorded
 
 PROFILE = "name: site\nnode: {cpus: 4}\nimages: {tensorflow: /x.sif}\nmin_poll_s: 1\n"
 AWAY = "echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1"
@@ -169,3 +172,29 @@ def test_own_delay_is_not_the_file_systems(site: Site) -> None:
     write_attempts(sent, {"event": "start"}, {"event": "end", "time": time.time() - 40})
     sent.read_attempts(sent.run)
     assert sent.lag_s == pytest.approx(40, abs=5)
+
+
+@pytest.mark.parametrize("was_left", [False, True])
+def test_left_test_fixes_nothing(
+    site: Site, cli: Any, monkeypatch: pytest.MonkeyPatch, was_left: bool
+) -> None:
+    """A test in which the scratch folder was not there, and its end."""
+    node = recorded()["node"]
+    site_facts = {**node.site, "scratch": {"error": "No such file or directory"}}
+    evidence = {"node": replace(node, site=site_facts)}
+
+    def run(test: SiteTest, wait_limit_s: float) -> Outcome:
+        test.was_left = was_left
+        folder = new_folder(site.cluster, str(site.folder))
+        make(folder)
+        verdicts = judge(chosen_promises(["scratch"]), evidence, site.cluster, was_left)
+        return Outcome(folder, site.cluster.name, verdicts, evidence)
+
+    monkeypatch.setattr(SiteTest, "prepare", lambda test, wanted: None)
+    monkeypatch.setattr(SiteTest, "run", run)
+    profile = site.folder / "site.yaml"
+    answer = cli("cluster", "test", "-c", profile, "--only", "scratch", "--yes", "--fix")
+
+    assert answer.code == (130 if was_left else 2)
+    assert ("--fix writes nothing" in answer.err) == was_left
+    assert profile.read_text() == PROFILE + ("" if was_left else "scratch: null\n")
