@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hpcdl.cluster.schema import Cluster
@@ -85,7 +86,7 @@ def gpus(about: JobEvidence, cluster: Cluster) -> Verdict:
     if unknown := why_unknown(about, NODE):
         return unknown
     if not about.site:
-        return _gpus_by_cause(about)
+        return _gpus_by_cause(about, cluster)
     variables = about.site.get("variables", {})
     visible = _count(variables.get("CUDA_VISIBLE_DEVICES", variables.get("ROCR_VISIBLE_DEVICES")))
     listed = len(about.site.get("smi", []))
@@ -102,14 +103,19 @@ def gpus(about: JobEvidence, cluster: Cluster) -> Verdict:
     return kept(f"{what}{visible} of {about.gpus}{f': {names}' if names else ''}")
 
 
+_VISIBLE = re.compile(r"(\d+) GPU\(s\) are visible")  # the words of hpcdl.launch.node_checks
 _NOT_SHOWN = (
     "the container lacks GPUs that SLURM gave: try nvidia-smi in a job on that node, then in its "
     "container, to which the container command passes them on (--nv; for AMD rocm-smi and --rocm)"
 )
 
 
-def _gpus_by_cause(about: JobEvidence) -> Verdict:
-    if about.cause == "device":
+def _gpus_by_cause(about: JobEvidence, cluster: Cluster) -> Verdict:
+    """What the worker said of the GPUs before it started anything, or TensorFlow after that."""
+    visible = _VISIBLE.search(about.message)
+    if visible and " driver" not in about.message:
+        return _other_gpus(about, cluster, int(visible[1]))
+    if about.cause == "device" and "(its affinity)" not in about.message:  # of its CPUs
         return broken(about.message or telling(about.log), _NOT_SHOWN)
     return not_tried(f"the program did not start: {why_failed(about)}")
 

@@ -65,6 +65,12 @@ def first_ended(reason: str | None, **changed: Any) -> dict[str, JobEvidence]:
     return with_job("stop", attempts=[first], state="cancelled", output="", **changed)
 
 
+def unfit(fault: str) -> dict[str, JobEvidence]:
+    """A node on which the worker started nothing."""
+    message = f"n1 is not fit for the job: {fault}, and the job asks for 4"
+    return with_job("node", site={}, cause="device", state="failed", message=message)
+
+
 def killed_at_its_limit(reason: str) -> dict[str, JobEvidence]:
     words = (
         "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-29T08:51:46 DUE TO TIME LIMIT ***"
@@ -89,6 +95,7 @@ def test_recorded_test_is_good() -> None:
         ("driver", on_node({"driver": None, "smi": []}), "nvidia-smi says nothing", "--nv"),
         ("driver", on_node({"cuda": None}), "built without CUDA", "TensorFlow for GPUs"),
         ("gpus", on_node({"variables": {}, "smi": []}), "0 of 4 are visible", "gpu_request: gpus-per-node"),
+        ("gpus", unfit("0 GPU(s) are visible (CUDA_VISIBLE_DEVICES is not set)"), "0 of 4 are", "gpu_request: gpus"),
         ("gpus", on_node({"smi": ["NVIDIA H100"]}), "the container lists 1 of 4", "--nv"),
         ("gpus", on_node({"variables": {"CUDA_VISIBLE_DEVICES": "0"}}), "1 of 4 are visible", "sinfo --format=%G"),
         ("files", on_node(lag_s=-42.0), "clock is 42 s ahead", "tell the site"),
@@ -148,6 +155,7 @@ def test_fault_is_named(
         ("image", with_job("node", state="cancelled", attempts=[]), "cancelled before it started"),
         ("driver", on_node({"driver_cuda": None}), "which CUDA the driver has is not known"),
         ("driver", on_node(without=("cuda",)), "which CUDA the image has is not known"),
+        ("gpus", unfit("the job may use 1 of its CPUs (its affinity)"), "did not start"),
         ("data", on_node({"data_root": {"read_mb": 0.0, "mb_per_s": None, "closed": 2}}), "nothing that you may read"),
         ("warned", first_ended("cancelled"), "before its time limit (cancelled)"),
         ("warned", first_ended("preempted"), "before its time limit (preempted)"),
@@ -176,8 +184,10 @@ def test_untried_promise_has_a_reason(
         on_node({"variables": {"CUDA_VISIBLE_DEVICES": "0"}}),
         on_node({"smi": []}),
         with_job("node", site={}, cause="device", state="failed"),
+        unfit("2 GPU(s) are visible (CUDA_VISIBLE_DEVICES is '0,1')"),
+        unfit("it has no NVIDIA driver (/dev/nvidiactl is missing); 0 GPU(s) are visible"),
     ],
-    ids=["some", "not in the container", "not in TensorFlow"],
+    ids=["some", "not in the container", "not in TensorFlow", "some on the node", "no driver"],
 )
 def test_right_gpu_request_stays(evidence: dict[str, JobEvidence]) -> None:
     verdict = verdict_on("gpus", evidence)
