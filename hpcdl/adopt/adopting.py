@@ -42,9 +42,7 @@ def _drafted(script: BatchScript, target: Path | None, index: str | None = None)
     seen = script.set_before(main.command) if main is not None else script.assignments
     values = Values(seen, _known(draft, shape, first_task))
     folders = Folders(draft, values, target or folder, main)
-    if main is not None:
-        now = folders.of_shell()
-        values.folders.update({main.command.line: now} if now else {})
+    folders.tell(seen)
     if program is not None:
         _add_program(draft, program, values, folders, shape)
     elif main is not None and main.container is not None:
@@ -101,8 +99,6 @@ def _known(draft: Draft, shape: Shape, first_task: str | None) -> dict[str, str]
         "SLURM_SUBMIT_DIR": folder,
         "SLURM_JOB_NAME": script.value("job-name") or script.path.name,
     }
-    if not script.commands_named("cd", "pushd", "popd") and not script.value("chdir"):
-        known["PWD"] = folder
     if isinstance(draft.get("resources.nodes"), (int, type(None))):
         known["SLURM_NNODES"] = known["SLURM_JOB_NUM_NODES"] = str(shape.nodes)
         known["SLURM_NTASKS"] = known["SLURM_NPROCS"] = str(shape.nodes * shape.tasks)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.values import Values
-from hpcdl.batchscript.model import BatchScript, Program
+from hpcdl.batchscript.model import Assignment, BatchScript, Command, Program
 from hpcdl.batchscript.whereabouts import MOVERS, Trail
 
 _WITHOUT_START = ("/", "$", "~")
+_PWD = re.compile(r"\bPWD\b|\bpwd\b")
 
 
 def is_whole(path: str) -> bool:
@@ -45,33 +48,42 @@ class Folders:
         self._program = program
         chdir = draft.script.directive("chdir")
         self._start = (chdir.value or "").strip() if chdir is not None else ""
+        self._lines: dict[int, int] = {}  # of the words of cd
+        for command in draft.script.commands_named(*MOVERS):
+            self._lines.update({id(word): command.line for word in command.words})
 
     def working(self, line: int) -> str | None:
         """The program's working directory, from the folder of sbatch; None if it is not known."""
         return self._after(self._program.went if self._program is not None else (), line)
 
-    def of_shell(self) -> str | None:
-        """The whole path of the working directory in which the program's command stands: $PWD."""
-        if self._program is None:
-            return None
-        command = self._program.command
-        folder = self._after(command.went, command.line)
-        if folder is None or folder.startswith(("$", "~")):
-            return None
-        return os.path.normpath(self._draft.folder / folder)
+    def tell(self, seen: Sequence[Assignment]) -> None:
+        """Tell the values what $PWD is, at each line that names it.
+
+        Args:
+            seen: the assignments that the program sees.
+        """
+        naming: list[Command | Assignment] = []
+        for command in self._draft.script.commands:
+            if _PWD.search(command.text):
+                naming.append(command)
+        for assignment in seen:
+            if _PWD.search(assignment.word.raw):
+                naming.append(assignment)
+        known = self._values.folders
+        for item in sorted(naming, key=lambda item: item.line):
+            folder = self._after(item.went, item.line)
+            if folder is not None and not folder.startswith(("$", "~")):
+                folder = os.path.normpath(self._draft.folder / folder)
+            if known.setdefault(item.line, folder) != folder:
+                known[item.line] = None  # it changes within the line
 
     def _after(self, trail: Trail, line: int) -> str | None:
         """The folder after some cd."""
         folder = self._start
         if trail is None:
             return None
-        lines = {
-            id(word): command.line
-            for command in self._draft.script.commands_named(*MOVERS)
-            for word in command.words
-        }
         for word in trail:
-            to = self._values.path(word, lines.get(id(word), line))
+            to = self._values.path(word, self._lines.get(id(word), line))
             if to is None:
                 return None
             folder = _joined(folder, to)

@@ -15,7 +15,10 @@ from hpcdl.batchscript.model import Assignment, Word
 from hpcdl.batchscript.words import LONGEST, has_braces
 
 _NAME = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-_OF_THE_NODE = re.compile(r"SLURM\w*|TMPDIR|TMP|LOCALSCRATCH|(CUDA|ROCR)_VISIBLE_DEVICES|[0-9]+")
+_OF_THE_NODE = re.compile(
+    r"SLURM\w*|TMPDIR|TMP|LOCALSCRATCH|(CUDA|ROCR)_VISIBLE_DEVICES|HOSTNAME|[0-9]+"
+    r"|PWD|OLDPWD|S?RANDOM|SECONDS|LINENO|PPID|SHLVL|EPOCH\w*|BASH\w*"  # bash sets these itself
+)
 _SPECIAL = frozenset("`*?[<>|&;()")
 _MOST_STEPS = 20  # of variables that name variables
 _MOST_READ = 1000  # values that one word is made of
@@ -28,7 +31,7 @@ class Values:
     Args:
         assignments: the script's, those that the program sees.
         known: variables that the #SBATCH lines decide.
-        folders: the shell's working directory, at lines where it is known.
+        folders: the shell's working directory at lines that name it; None where it is unknown.
         environ: the shell's variables.
         used: the names of those that were used.
         unset: the names of those that paths have and that are set nowhere.
@@ -36,7 +39,7 @@ class Values:
 
     assignments: Sequence[Assignment]
     known: dict[str, str]
-    folders: dict[int, str] = field(default_factory=dict)
+    folders: dict[int, str | None] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     used: set[str] = field(default_factory=set)
     unset: set[str] = field(default_factory=set)
@@ -74,8 +77,6 @@ class Values:
         self._read_now = 0
         if has_braces(raw):
             return None  # bash makes several words of it
-        if "'" not in raw:
-            raw = raw.replace("$(pwd)", "$PWD").replace("`pwd`", "$PWD")
         return self._read(raw, line, keep)
 
     def _read(self, raw: str, line: int, keep: bool, steps: int = 0) -> str | None:
@@ -83,6 +84,8 @@ class Values:
         self._read_now += 1
         if steps > _MOST_STEPS or self._read_now > _MOST_READ:
             return None
+        if "'" not in raw:
+            raw = raw.replace("$(pwd)", "$PWD").replace("`pwd`", "$PWD")
         parts: list[str] = []
         quote, place = "", 0
         while place < len(raw):
@@ -127,10 +130,19 @@ class Values:
                 return assignment.word.text
             return self._read(assignment.word.raw, assignment.line, keep, steps + 1)
         if name == "PWD" and line in self.folders:
-            return self.folders[line]
+            return self._folder(self.folders[line], keep)
         if name in self.known:
             return self.known[name]
         return None if _OF_THE_NODE.fullmatch(name) else self._of_shell(name, keep)
+
+    def _folder(self, folder: str | None, keep: bool) -> str | None:
+        """A folder, which may begin at a variable or at the home."""
+        if folder is None or keep or not folder.startswith(("$", "~")):
+            return folder
+        match = _NAME.match(folder)
+        start = self._home() if match is None else self._of_shell(match[1] or match[2], keep)
+        rest = folder[1 if match is None else match.end() :]
+        return None if start is None or "$" in rest else f"{start}{rest}"
 
     def _of_shell(self, name: str, keep: bool) -> str | None:
         """The value of a variable that the script does not set; its own name where it stays."""

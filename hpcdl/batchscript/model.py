@@ -79,6 +79,7 @@ class Assignment:
     line: int
     exported: bool = False
     conditional: bool = False  # in an if, a loop, a function: it may not come to this
+    went: tuple[Word, ...] | None = ()  # the folders of cd, as of a command
 
 
 @dataclass(frozen=True, eq=False, repr=False)

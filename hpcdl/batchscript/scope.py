@@ -59,7 +59,8 @@ class Scope:
             return
         self.values.set(name, word.text)
         is_exported = exported or name in self._exported
-        self._add(Assignment(name, word, line_of(node), is_exported, conditional=not is_sure))
+        line, went = line_of(node), self.where.now
+        self._add(Assignment(name, word, line, is_exported, not is_sure, went))
 
     def _add(self, assignment: Assignment) -> None:
         self._places.setdefault(assignment.name, []).append(len(self.assignments))

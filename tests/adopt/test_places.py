@@ -89,6 +89,39 @@ def test_path_in_the_container(adopted, options, script, workdir):
     assert bool(made.obstacles) == (script is None)
 
 
+@pytest.mark.parametrize(
+    ("lines", "folder"),
+    [
+        (f"cd src\nD=$PWD/d\n{EXEC} train.py $D", "HERE/src/d"),
+        (f"cd src\nD=$(pwd)\ncd ..\n{EXEC} train.py $D", "HERE/src"),
+        (f"cd src; {EXEC} train.py $PWD", "HERE/src"),
+        (f"cd $SCRATCH/a\nD=$PWD\n{EXEC} t.py $D", "/scratch/me/a"),
+        (f"cd src\ncd $PWD/in\n{EXEC} t.py $PWD", "HERE/src/in"),
+        (f"run() {{ {EXEC} train.py $1; }}\ncd src\nrun $PWD", "HERE/src"),
+        (f"D=$PWD; cd src; E=$PWD\n{EXEC} train.py $D", None),
+        (f"cd src\n{EXEC} train.py $OLDPWD", None),
+        (f"if x; then cd src; fi\nD=$PWD\ncd /\n{EXEC} t.py $D", None),
+        (f"cd src\n{EXEC} train.py $HOSTNAME", None),
+    ],
+)
+def test_working_directory_as_an_argument(adopted, monkeypatch, lines, folder):
+    for name in ("PWD", "OLDPWD", "HOSTNAME"):
+        monkeypatch.setenv(name, "/hpcdl's own")
+    made = adopted(lines)
+
+    args = made.document.plain().get("args")
+    assert args == (None if folder is None else [folder.replace("HERE", os.getcwd())])
+    assert bool([item for item in made.left if "script knows" in item.why]) == (folder is None)
+
+
+def test_working_directory_of_chdir(adopted):
+    made = adopted(f"#SBATCH --chdir=src\nexport PYTHONPATH=$PWD A=$PWD/a\n{EXEC} train.py")
+
+    plain = made.document.plain()
+    assert plain["env"] == {"A": f"{os.getcwd()}/src/a"}
+    assert plain["pythonpath"] == [f"{os.getcwd()}/src"]
+
+
 def test_bind_of_a_variable_before(adopted):
     made = adopted(f"export APPTAINER_BIND=/p:/w\n{EXEC} /w/t.py\nexport APPTAINER_BIND=/q:/w")
 
