@@ -11,6 +11,7 @@ from hpcdl.adopt.quantities import first_index, indices
 from hpcdl.adopt.size import Shape, require_one_task
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_srun_options
+from hpcdl.adopt.written import option_text
 from hpcdl.batchscript.model import Command, Launcher, Program
 from hpcdl.contract.settings import join
 from hpcdl.text import hpcdl_command
@@ -117,6 +118,7 @@ def add_launchers(draft: Draft, program: Program, values: Values, shape: Shape) 
     for launcher in program.launchers:
         if launcher.name == "srun":
             started = _started(launcher, values, shape, line)
+            _require_every_node(draft, launcher, values, shape, program.command)
             add_srun_options(draft, launcher, values, shape, line)
         elif not launcher.name:
             why = "only the running script knows what this starts"
@@ -137,6 +139,24 @@ def _started(launcher: Launcher, values: Values, shape: Shape, line: int) -> int
     if every is None:
         return shape.tasks
     return -(-every // shape.nodes)
+
+
+def _require_every_node(
+    draft: Draft, launcher: Launcher, values: Values, shape: Shape, command: Command
+) -> None:
+    """Refuse a program that srun starts on some of the nodes only; list counts unknown here."""
+    line, on = command.line, shape.nodes
+    for name in ("nodes", "ntasks", "ntasks-per-node"):
+        count = _number(launcher, name, values, line)
+        if name in launcher.options and count is None and name != "nodes":
+            text = option_text(name, launcher.options[name])
+            draft.leave(line, text, "only the running script knows how many this starts")
+        elif count is not None and name != "ntasks-per-node":
+            on = min(on, count)
+    if on < shape.nodes:
+        why = f"this starts on {on} of {shape.nodes} nodes, and a job starts its program on each"
+        fix = f"write --nodes={on} in the #SBATCH lines, or start it on all of them"
+        draft.refuse(line, command.text, why, fix)
 
 
 def _number(launcher: Launcher, name: str, values: Values, line: int) -> int | None:

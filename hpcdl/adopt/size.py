@@ -63,6 +63,10 @@ def _add_nodes(draft: Draft, shape: Shape) -> None:
     if per_node is not None:
         shape.tasks = per_node[0]
     every = _number(draft, "ntasks")
+    if every is not None and every[0] < shape.nodes == draft.get("resources.nodes"):
+        shape.nodes = every[0]
+        draft.put("resources.nodes", shape.nodes, every[1].line)
+        draft.leave_option(every[1], f"SLURM gives so few tasks no more nodes: {shape.nodes}")
     if every is not None and per_node is None:
         count, directive = every
         if given is None and count > 1:

@@ -181,6 +181,38 @@ def test_gpus_in_the_container_need_no_note(adopted, command):
     assert not [note for note in notes if "--nv" in note]
 
 
+@pytest.mark.parametrize(
+    ("launcher", "nodes"),
+    [
+        ("srun -n1", 1),
+        ("srun -N1", 1),
+        ("srun -N 2 --ntasks-per-node=1", 2),
+        ("srun -n2", 2),
+        ("srun --ntasks=$SLURM_NNODES", None),
+        ("srun", None),
+    ],
+)
+def test_program_on_some_nodes_only(adopted, launcher, nodes):
+    made = adopted(f"{launcher} {RUN}", "-N 3 -c 4")
+
+    why = f"this starts on {nodes} of 3 nodes, and a job starts its program on each"
+    assert [item.why for item in made.obstacles] == ([] if nodes is None else [why])
+    assert nodes is None or f"--nodes={nodes} in" in made.obstacles[0].fix
+
+
+def test_fewer_tasks_than_nodes(adopted):
+    made = adopted(f"srun {RUN}", "-N 2 -n 1 -c 4")
+
+    assert made.document.plain()["resources"]["nodes"] == 1 and not made.obstacles
+    assert texts(made) == ["line 2: -n 1"]
+
+
+def test_unknown_number_of_tasks(adopted):
+    made = adopted(f"srun -n $(wc -l hosts) {RUN}")
+
+    assert "line 3: --ntasks=$(wc -l hosts)" in texts(made)
+
+
 def test_program_from_standard_input_is_named(adopted):
     made = adopted(f"{IMAGE} python - < train.py\n")
 
