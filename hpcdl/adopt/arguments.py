@@ -6,7 +6,7 @@ import re
 
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.values import Values
-from hpcdl.batchscript.model import Program, Word
+from hpcdl.batchscript.model import Command, Program, Word
 
 _ALL = ('"$@"', "$@", "$*", '"${@}"', "${@}")
 _NUMBERED = re.compile(r'"?\$(?:\{(\d+)\}|(\d))"?')
@@ -46,7 +46,10 @@ def _passed(draft: Draft, program: Program) -> list[tuple[Word, int]]:
     calls = draft.script.commands_named(function) if function else ()
     if len(calls) != 1 or calls[0].function:
         return own
-    given = [(word, calls[0].line) for word in calls[0].words[1:]]
+    left = _shifted(draft, program, list(calls[0].words[1:]))
+    if left is None:
+        return own
+    given = [(word, calls[0].line) for word in left]
     passed: list[tuple[Word, int]] = []
     for word, at in own:
         match = _NUMBERED.fullmatch(word.raw)
@@ -58,3 +61,39 @@ def _passed(draft: Draft, program: Program) -> list[tuple[Word, int]]:
         else:
             passed.append((word, at))
     return passed
+
+
+def _shifted(draft: Draft, program: Program, given: list[Word]) -> list[Word] | None:
+    """What shift leaves of a function's arguments when it comes to its program.
+
+    None where only the running script knows that.
+    """
+    for command in draft.script.commands:
+        if command is program.command:
+            break
+        if command.function != program.command.function or command.substituted:
+            continue
+        if command.name == "set" and _sets_arguments(command):
+            return None
+        if command.name != "shift":
+            continue
+        texts = [word.text for word in command.words[1:]] or ["1"]
+        if command.conditional or command.in_loop or not (texts[0] or "").isdecimal():
+            return None
+        count = int(texts[0] or 0)
+        if any(map(_may_be_several, given[:count])):
+            return None
+        given = given[count:] if count <= len(given) else given  # too many: it does nothing
+    return given
+
+
+def _may_be_several(word: Word) -> bool:
+    """Whether a word that is not known may be several arguments, or none."""
+    is_quoted = word.raw.startswith('"') and word.raw.endswith('"') and word.raw not in _ALL
+    return word.text is None and not is_quoted
+
+
+def _sets_arguments(command: Command) -> bool:
+    """Whether set gives other arguments: set -- A, set A."""
+    texts = [word.text or "" for word in command.words[1:]]
+    return "--" in texts or any(not text.startswith(("-", "+")) for text in texts[:1])
