@@ -15,7 +15,7 @@ from hpcdl.adopt.inside import Inside
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_wrappers
 from hpcdl.adopt.written import option_text, pair_of
-from hpcdl.batchscript.findings_paths import torn_image
+from hpcdl.batchscript.findings_paths import torn_assignment, torn_image
 from hpcdl.batchscript.model import Assignment, Container, Program, Word
 from hpcdl.batchscript.mounts import folder_inside
 from hpcdl.batchscript.programs import program_of
@@ -188,6 +188,12 @@ def _leave_redirects(draft: Draft, program: Program) -> None:
         else:
             why, fix = "the output is the run's log", "hpcdl logs RUN shows it"
             draft.leave(command.line, text, why, fix)
+    if command.heredoc is not None:
+        sign = "<<"
+        if "<<<" in command.text:
+            sign = "<<<"
+        fix = "let it open a file that an argument names"
+        draft.leave(command.line, sign, "a job's program has nothing to read here", fix)
     if command.reads_pipe:
         why = "a job's program reads no pipe"
         draft.leave(command.line, command.text, why, "let it read a file that an argument names")
@@ -341,13 +347,14 @@ def add_image(
 
 def _leave_torn(draft: Draft, word: Word, fix: str) -> bool:
     """Say that a blank tears the path where it is assigned: it is then in front of a command."""
+    used = {name for name, _ in draft.script.uses}
     for command in draft.script.commands:
-        for name, value in command.env:
-            if f"${name}" in word.unknown or f"${{{name}}}" in word.unknown:
-                parts = [value.text or "", *(item.text or "" for item in command.words)]
-                why = f"a blank tears this path, and {name} is not set"
-                meant = f"if it is {''.join(parts)}: container: says so"
-                draft.leave(command.line, draft.script.line(command.line).strip(), why, meant)
-                draft.note(f"container is not written: {fix}")
-                return True
+        name, equals, path = (torn_assignment(command, used) or "").partition("=")
+        is_torn = bool(equals and command.env)
+        if is_torn and (f"${name}" in word.unknown or f"${{{name}}}" in word.unknown):
+            why = f"a blank tears this path, and {name} is not set"
+            meant = f"if it is {path}: container: says so"
+            draft.leave(command.line, draft.script.line(command.line).strip(), why, meant)
+            draft.note(f"container is not written: {fix}")
+            return True
     return False

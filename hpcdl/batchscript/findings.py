@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpcdl.batchscript.findings_container import container_findings
+from hpcdl.batchscript.findings_continued import torn_line_findings
 from hpcdl.batchscript.findings_counts import count_findings
 from hpcdl.batchscript.findings_environment import environment_findings
 from hpcdl.batchscript.findings_folders import folder_findings
@@ -19,6 +20,7 @@ _ALL = (
     count_findings,
     folder_findings,
     torn_path_findings,
+    torn_line_findings,
     container_findings,
     task_findings,
     environment_findings,

@@ -18,7 +18,7 @@ def torn_path_findings(script: BatchScript, around: Surroundings) -> Iterator[Sc
     """Assignments and words that a blank tears."""
     used = {name for name, _ in script.uses}
     for command in script.commands:
-        fix = _torn_assignment(command, used)
+        fix = torn_assignment(command, used)
         if fix:
             name = fix.partition("=")[0]
             yield ScriptFinding(
@@ -76,7 +76,7 @@ def torn_image(word: Word | None) -> str | None:
     return word.torn if is_path and not any(part.startswith("-") for part in parts) else None
 
 
-def _torn_assignment(command: Command, used: set[str]) -> str | None:
+def torn_assignment(command: Command, used: set[str]) -> str | None:
     """The assignment that was meant; None where none is torn."""
     words = [word.raw for word in command.words]
     if not words or command.words[0].torn:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _COMPLAINT = re.compile(r"line (\d+): (.*)")
 _TIME_LIMIT_S = 10
+_MOST_PARSES = 3
 
 
 def parse(text: str) -> Node:
@@ -20,7 +21,43 @@ def parse(text: str) -> Node:
     from tree_sitter import Language, Parser
 
     parser = Parser(Language(tree_sitter_bash.language()))
-    return parser.parse(text.encode("utf-8", errors="surrogateescape")).root_node
+    source = text.encode("utf-8", errors="surrogateescape")
+    root = parser.parse(source).root_node
+    for _ in range(_MOST_PARSES):
+        ends = _swallowed_ends(root)
+        if not ends:
+            break
+        begins = [0, *ends]
+        parts = [source[begin:end] for begin, end in zip(begins, [*ends, None], strict=True)]
+        source = b";".join(parts)
+        divided = parser.parse(source).root_node
+        if divided.has_error and not root.has_error:
+            break
+        root = divided
+    return root
+
+
+def _swallowed_ends(root: Node) -> list[int]:
+    """Where commands end that the parser takes for one with the line below them.
+
+    So it does with several assignments, A=1 B=2, and with an empty line behind a backslash. A
+    semicolon there changes nothing for bash.
+    """
+    ends: list[int] = []
+    for node in descendants(root):
+        if node.type != "command":
+            continue
+        last = node.children[0]
+        source = node.text or b""
+        place = last.end_byte
+        for child in node.children[1:]:
+            gap = source[place - node.start_byte : child.start_byte - node.start_byte]
+            if b"\n" in gap.replace(b"\\\n", b"") and last.end_byte not in ends[-1:]:
+                ends.append(last.end_byte)
+            if child.type != "comment":
+                last = child
+            place = child.end_byte
+    return ends
 
 
 def text_of(node: Node) -> str:

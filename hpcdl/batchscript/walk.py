@@ -11,7 +11,14 @@ from hpcdl.batchscript.model import Command, Redirect, Word
 from hpcdl.batchscript.scope import Scope, set_in
 from hpcdl.batchscript.shelltree import child_of, descendants, line_of, text_of
 from hpcdl.batchscript.whereabouts import MOVERS, Whereabouts, with_calls
-from hpcdl.batchscript.words import EXPANSIONS, Values, word_of, words_of, words_of_command
+from hpcdl.batchscript.words import (
+    EXPANSIONS,
+    Values,
+    is_option,
+    word_of,
+    words_of,
+    words_of_command,
+)
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -251,8 +258,19 @@ class Walk:
 
     # Commands
 
+    def _assignments(self, node: Node, place: _Place) -> None:
+        """A=1 B=2; with --x=1 among them, the parser has not seen that it is a command."""
+        if any(map(is_option, node.children)):
+            self._command(node, place)
+        else:
+            self._children(node, place)
+
     def _assignment(self, node: Node, place: _Place) -> None:
         self._substitutions(node, place)
+        if is_option(node):
+            words = words_of(node, self.values)
+            self._add(node, place, tuple(words), ())
+            return
         self.scope.assign(node, place.is_sure, exported=self.scope.exporting)
 
     def _declaration(self, node: Node, place: _Place) -> None:
@@ -280,10 +298,13 @@ class Walk:
     def _command(self, node: Node, place: _Place) -> None:
         env: list[tuple[str, Word]] = []
         self._substitutions(node, place)
+        parts: list[Node] = []
         for child in node.children:
-            if child.type == "variable_assignment":
+            is_in_front = child.type == "variable_assignment" and not parts
+            if is_in_front and not is_option(child):
                 env.append(self.scope.of_assignment(child))
-        parts = [child for child in node.children if child.type not in _NO_WORDS]
+            elif child.type == "variable_assignment" or child.type not in _NO_WORDS:
+                parts.append(child)
         words = words_of_command(parts, self.values)
         inner = replace(
             place,
@@ -357,6 +378,7 @@ _VISITS: dict[str, _Visit] = {
     "command": Walk._command,
     "redirected_statement": Walk._redirected,
     "variable_assignment": Walk._assignment,
+    "variable_assignments": Walk._assignments,
     "declaration_command": Walk._declaration,
     "unset_command": Walk._unset,
     "list": Walk._list,
@@ -370,7 +392,5 @@ _VISITS: dict[str, _Visit] = {
     "subshell": Walk._subshell,
     "test_command": Walk._test,
     "compound_statement": Walk._block,
-    **dict.fromkeys(
-        ("program", "do_group", "negated_command", "variable_assignments"), Walk._children
-    ),
+    **dict.fromkeys(("program", "do_group", "negated_command"), Walk._children),
 }

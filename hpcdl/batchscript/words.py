@@ -68,6 +68,8 @@ class _Piece:
 
 def words_of(node: Node, values: Values) -> list[Word]:
     """The words that the shell makes of one: several, or none, where a variable is not quoted."""
+    if is_option(node):
+        return [word_of_option(node, values)]
     pieces = list(_pieces(node, values, False))
     raw = text_of(node)
     unknown = _unknown_in(pieces, raw, values)
@@ -126,6 +128,26 @@ def word_of(node: Node | None, values: Values) -> Word:
     unknown = unknown and tuple(text or text_of(node) for text in unknown)
     text = None if unknown else "".join(piece.text or "" for piece in pieces)
     return Word(text, text_of(node), unknown, tuple(dict.fromkeys(variables_in(node))))
+
+
+def word_of_option(node: Node, values: Values) -> Word:
+    """The word --name=value, which the parser takes for an assignment."""
+    target, *_ = node.children
+    end = target.end_byte - node.start_byte
+    begin = (node.text or b"")[:end].decode("utf-8", errors="surrogateescape")
+    rest = node.children[2] if len(node.children) > 2 else None
+    value = word_of(rest, values)
+    operator = text_of(node.children[1])
+    text = None if value.text is None else f"{begin}{operator}{value.text}"
+    return Word(text, text_of(node), value.unknown, value.variables)
+
+
+def is_option(node: Node) -> bool:
+    """Whether a node is --name=value, for which the parser has no kind of its own."""
+    if node.type != "variable_assignment":
+        return False
+    name = next((c for c in descendants(node) if c.type == "variable_name"), None)
+    return name is not None and not _NAME.fullmatch(text_of(name))
 
 
 def _unknown_in(pieces: list[_Piece], raw: str, values: Values) -> tuple[str, ...]:

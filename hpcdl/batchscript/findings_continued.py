@@ -1,0 +1,79 @@
+"""A command of several lines that ends too early: its next line is a command of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from shlex import quote
+
+from hpcdl.batchscript.model import BatchScript, Command, ScriptFinding
+from hpcdl.batchscript.surroundings import Surroundings
+from hpcdl.text import cut, one_line
+
+_BLANK_BEHIND = re.compile(r".*(?<!\S)\\[ \t]+")
+_COMMENT = re.compile(r"(?:.*\s)?#.*\\[ \t]*")
+
+
+def torn_line_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]:
+    """Lines that bash runs by themselves, and that belong to the command above."""
+    ends: dict[int, Command] = {}
+    for command in script.commands:
+        ends.setdefault(command.end_line, command)
+    told: set[int] = set()
+    for command in script.commands:
+        line = command.line
+        if line in told or not command.words or _is_unread(script, line):
+            continue
+        is_option = re.match(r"--?[A-Za-z]", command.words[0].raw) is not None
+        before = ends.get(line - 1)
+        is_deeper = before is not None and _depth(script, line) > _depth(script, before.line)
+        cause = _cause(script, line - 1, is_option, is_deeper)
+        if cause:
+            told.add(line)
+            shown = cut(one_line(script.line(line).strip()), 80)
+            yield ScriptFinding(
+                "torn-line",
+                line,
+                f"bash takes {shown} for a command of its own: {cause[0]}",
+                cause[1],
+                blocks=True,
+            )
+
+
+def _cause(
+    script: BatchScript, number: int, is_option: bool, is_deeper: bool
+) -> tuple[str, str] | None:
+    """Why the command above ends, and what to do; None where it is meant to end there.
+
+    Args:
+        script: the script.
+        number: of the line above.
+        is_option: whether the line begins with an option, which no command's name does.
+        is_deeper: whether it begins deeper than the command that ends above it.
+    """
+    above = script.line(number)
+    if _BLANK_BEHIND.fullmatch(above) and (is_option or (is_deeper and "#" not in above)):
+        fix = f"sed -i 's/\\\\[ \\t]*$/\\\\/' {quote(script.shown)}"
+        return f"the backslash in line {number} has a blank behind it", fix
+    if not is_option or number < 1:
+        return None
+    if _COMMENT.fullmatch(above):
+        cause = f"the comment in line {number} ends the command; its backslash is a part of it"
+        return cause, f"put the comment above the whole command: {_shown(above)}"
+    if not above.strip():
+        return f"the empty line {number} ends the command", f"remove line {number}"
+    cause = f"no backslash ends line {number}"
+    return cause, f"in line {number}: {_shown(above)} \\"
+
+
+def _depth(script: BatchScript, number: int) -> int:
+    line = script.line(number)
+    return len(line) - len(line.lstrip())
+
+
+def _is_unread(script: BatchScript, line: int) -> bool:
+    return any(first <= line <= last for first, last in script.unread)
+
+
+def _shown(text: str) -> str:
+    return cut(one_line(text.strip()), 120)
