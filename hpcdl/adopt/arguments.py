@@ -83,7 +83,8 @@ def _shifted(draft: Draft, program: Program, given: list[Word]) -> list[Word] | 
         count = int(texts[0] or 0)
         if any(map(_may_be_several, given[:count])):
             return None
-        given = given[count:] if count <= len(given) else given  # too many: it does nothing
+        if count <= len(given):  # it does nothing otherwise
+            given = given[count:]
     return given
 
 

@@ -12,7 +12,8 @@ from hpcdl.adopt.size import Shape, require_one_task
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_srun_options
 from hpcdl.adopt.written import option_text
-from hpcdl.batchscript.model import Command, Launcher, Program
+from hpcdl.batchscript.model import Command, Launcher, Program, Word, name_of
+from hpcdl.batchscript.programs import program_of
 from hpcdl.contract.settings import join
 from hpcdl.text import hpcdl_command
 from hpcdl.yamlfile.reader import Located
@@ -35,12 +36,12 @@ _SILENT = frozenset(
             "local",
             "readonly",
             "unset",
-            "scontrol",
         ),
         *("read", "let", "seq", "basename", "dirname", "realpath", "kill", "sleep", "squeue"),
-        *("sstat", "sacct", "time", "shift", "eval", "break", "continue", "command", "exec"),
+        *("sstat", "sacct", "shift", "break", "continue"),
     ]
 )
+_MODULES = ("module", "ml")  # they are looked for by these names, behind no other
 _SOFTWARE = "the program runs in an image, with the image's packages"
 _PACKAGES = "list what it lacks in a requirements file: packages: requirements.txt"
 _FILES = "a job does nothing before its program"
@@ -57,6 +58,11 @@ _INSTEAD = {
         "hpcdl's batch script handles SLURM's signals",
         "stop_signal: USR1 passes one on, and exit status 75 sends the job again",
     ),
+    "scontrol": (
+        "a job says nothing to SLURM",
+        "exit status 75 of the program sends the job again",
+    ),
+    "eval": (_SOFTWARE, _PACKAGES),
     "sbatch": ("a job sends no other job", "hpcdl submit NEXT.yaml --after RUN"),
 }
 _TASK = "SLURM_ARRAY_TASK_ID"
@@ -75,18 +81,36 @@ def add_commands(draft: Draft, program: Program | None) -> None:
             continue
         if (command.line, _text(draft, command)) in named:
             continue
-        if command.words and command.words[0].text is None:
+        words = _started_by(command)
+        if words and words[0].text is None:
             draft.leave(command.line, _text(draft, command), "only the running script knows this")
-        elif command.name not in _SILENT or command.name == "eval" or _files_of(command):
-            _leave(draft, command, is_behind)
+        elif not _is_silent(command, words) or _files_of(command):
+            _leave(draft, command, name_of(words), is_behind)
 
 
-def _leave(draft: Draft, command: Command, is_behind: bool) -> None:
-    why, fix = _INSTEAD.get(command.name, (_FILES, "do it in the program, or before you submit"))
+def _started_by(command: Command) -> tuple[Word, ...]:
+    """The words of what a command starts behind time, exec, env and the like."""
+    program = program_of(command)
+    if program is None:
+        return ()
+    return program.words or command.words
+
+
+def _is_silent(command: Command, words: tuple[Word, ...]) -> bool:
+    """Whether a command changes nothing of what the program does."""
+    name = name_of(words)
+    texts = [word.text or "" for word in command.words]
+    if texts[:1] == ["command"] and set(texts) & {"-v", "-V"}:
+        return True  # it looks for a program
+    if name == "scontrol":
+        return "show" in texts
+    return name in _SILENT and (name not in _MODULES or name == command.name)
+
+
+def _leave(draft: Draft, command: Command, name: str, is_behind: bool) -> None:
+    why, fix = _INSTEAD.get(name, (_FILES, "do it in the program, or before you submit"))
     if why == _FILES and is_behind:
         why, fix = "a job does nothing after its program", "do it in the program, or by hand"
-    if command.name == "eval":
-        why, fix = _SOFTWARE, _PACKAGES
     draft.leave(command.line, _text(draft, command), why, fix)
 
 

@@ -139,10 +139,13 @@ class Values:
         """A folder, which may begin at a variable or at the home."""
         if folder is None or keep or not folder.startswith(("$", "~")):
             return folder
+        if folder.startswith("~"):
+            return f"{self._home()}{folder[1:]}"
         match = _NAME.match(folder)
-        start = self._home() if match is None else self._of_shell(match[1] or match[2], keep)
-        rest = folder[1 if match is None else match.end() :]
-        return None if start is None or "$" in rest else f"{start}{rest}"
+        start = self._of_shell(match[1] or match[2], keep) if match is not None else None
+        if match is None or start is None or "$" in folder[match.end() :]:
+            return None
+        return f"{start}{folder[match.end() :]}"
 
     def _of_shell(self, name: str, keep: bool) -> str | None:
         """The value of a variable that the script does not set; its own name where it stays."""
