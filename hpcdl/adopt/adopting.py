@@ -63,7 +63,7 @@ def _add_program(
     container = program.container
     clean = container is not None and container.has(*CLEAN)
     if container is not None:
-        add_modules(draft)
+        add_modules(draft, program)
     else:
         for command in draft.script.commands_named("module", "ml"):
             if any(word.text in ("purge", "list") for word in command.words):

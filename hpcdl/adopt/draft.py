@@ -44,6 +44,15 @@ class Draft:
                 before = [*before, value]
         self.put(key, before, line)
 
+    def drop(self, key: str) -> None:
+        """Take out a key of a section, such as ``cluster.modules``."""
+        head, _, last = key.partition(".")
+        section = self.document.value.get(head)
+        if section is not None:
+            section.value.pop(last, None)
+        if section is not None and not section.value:
+            del self.document.value[head]
+
     def get(self, key: str) -> Any:
         """The value of a key; None where there is none yet."""
         head, _, last = key.partition(".")

@@ -26,9 +26,14 @@ _OWN = {
 _AT_RUN_TIME = "only the running script knows its value"
 
 
-def add_modules(draft: Draft) -> None:
+def add_modules(draft: Draft, program: Program) -> None:
     """Write the modules that the script loads to ``cluster.modules``."""
-    for command in draft.script.commands_named("module", "ml"):
+    is_behind = False  # whether the program has started
+    start = draft.script.start_of(program.command)
+    for command in draft.script.commands:
+        is_behind = is_behind or command is start
+        if command.name not in ("module", "ml"):
+            continue
         texts = _known_texts(command)
         if texts is None or command.in_loop or command.conditional:
             _leave(draft, command, _AT_RUN_TIME, "cluster: {modules: [NAME, ...]}")
@@ -39,6 +44,8 @@ def add_modules(draft: Draft) -> None:
             _leave(draft, command, "is no module's name", "cluster: {modules: [NAME, ...]}")
         elif is_load and names:
             draft.add("cluster.modules", names, command.line)
+        elif verb == "purge" and not is_behind:
+            draft.drop("cluster.modules")
         elif verb not in ("purge", "list", "avail", "spider"):
             why = "a job loads modules after a purge, and does nothing else with them"
             _leave(draft, command, why, "put it into the profile's module_init file")
@@ -98,6 +105,9 @@ def add_exported(
     inside = _FOR_IMAGES.fullmatch(name)
     if assignment.conditional:
         _leave_variable(draft, assignment, _AT_RUN_TIME)
+    elif inside and inside[1] in ("PREPEND_PATH", "APPEND_PATH"):
+        fix = "name the program with its folder, or build an image with this PATH"
+        _leave_variable(draft, assignment, "it changes PATH in the container", fix)
     elif inside:
         add_variable(draft, values, inside[1], assignment.word, line)
     elif _BINDS.fullmatch(name):
@@ -165,5 +175,5 @@ def _leave(draft: Draft, command: Command, why: str, fix: str) -> None:
     draft.leave(command.line, command.text.strip(), why, fix)
 
 
-def _leave_variable(draft: Draft, assignment: Assignment, why: str) -> None:
-    draft.leave(assignment.line, f"{assignment.name}={assignment.word.raw}", why)
+def _leave_variable(draft: Draft, assignment: Assignment, why: str, fix: str = "") -> None:
+    draft.leave(assignment.line, f"{assignment.name}={assignment.word.raw}", why, fix)

@@ -102,7 +102,7 @@ class Values:
                 quote = "" if quote else letter
             elif letter == "\\" and quote != "'":
                 place += 1
-                parts.append(raw[place : place + 1])
+                parts.append(_escaped(raw[place : place + 1], quote))
             elif letter == "~" and place == 0 and raw[1:2] in ("", "/"):
                 parts.append("~" if keep else self._home())
             elif (not quote and letter in _SPECIAL) or (quote == '"' and letter == "`"):
@@ -162,3 +162,12 @@ class Values:
         """The last assignment to a variable above a line."""
         above = [one for one in self._by_name.get(name, []) if one.line < line]
         return above[-1] if above else None
+
+
+def _escaped(letter: str, quote: str) -> str:
+    """What a backslash and a letter are; in quotes, most letters keep the backslash."""
+    if letter == "\n":
+        return ""
+    if quote and letter not in '$`"\\':
+        return f"\\{letter}"
+    return letter

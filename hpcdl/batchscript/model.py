@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_MOST_CALLS = 20  # of functions within functions
+
 
 @dataclass(frozen=True)
 class Directive:
@@ -194,9 +196,7 @@ class BatchScript:
 
     def set_before(self, command: Command) -> list[Assignment]:
         """What is set when a command runs, in its order; for a function's, when it is called."""
-        if command.function:
-            calls = self.commands_named(command.function)
-            command = next((call for call in calls if not call.function), command)
+        command = self.start_of(command)
         found: list[Assignment] = []
         unset: set[str] = set()
         seen = command.seen
@@ -208,6 +208,15 @@ class BatchScript:
                 found.append(seen.assignment)
             seen = seen.before
         return found[::-1]
+
+    def start_of(self, command: Command) -> Command:
+        """The command, or the first call that comes to it: of the function in which it stands."""
+        for _ in range(_MOST_CALLS):
+            calls = self.commands_named(command.function) if command.function else ()
+            if not calls:
+                break
+            command = calls[0]
+        return command
 
     def commands_named(self, *names: str) -> tuple[Command, ...]:
         """The commands whose program has one of these names: module, srun, cd."""

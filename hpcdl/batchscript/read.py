@@ -9,7 +9,7 @@ from shlex import quote
 
 from hpcdl.batchscript.directives import Header, in_effect, read_header
 from hpcdl.batchscript.foreign import other_system, other_text
-from hpcdl.batchscript.model import BatchScript, Command
+from hpcdl.batchscript.model import BatchScript, Command, Directive
 from hpcdl.batchscript.programs import program_of
 from hpcdl.batchscript.scope import Scope, set_in
 from hpcdl.batchscript.shelltree import (
@@ -78,6 +78,7 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
     header = read_header(text, documents)
     directives = in_effect(header.read)
     walk = Walk(Scope(Values(outside), all(given.name != "chdir" for given in directives)))
+    walk.scope.begin(_exported_by(directives))
     walk.script(root)
     _check_submits(walk.commands, header, shown)
     programs = [program_of(command) for command in walk.commands]
@@ -164,6 +165,16 @@ def _check_submits(commands: list[Command], header: Header, shown: str) -> None:
                 f"sbatch; it is not one itself. Let it write the inner one into a file "
                 f"(cat > inner.slurm in place of sbatch), and look at that: {inner}"
             )
+
+
+def _exported_by(directives: tuple[Directive, ...]) -> set[str]:
+    """The variables that programs see by --export=NAME=value, whatever the script sets them to."""
+    names = set()
+    for given in directives:
+        if given.name == "export":
+            for part in (given.value or "").split(","):
+                names.add(part.partition("=")[0].strip())
+    return names - {"ALL", "NONE", "NIL", ""}
 
 
 def _kind(program: str) -> str:

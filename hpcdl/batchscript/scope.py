@@ -46,6 +46,10 @@ class Scope:
     _places: dict[str, list[int]] = field(default_factory=dict)  # in assignments, by name
     _exported: set[str] = field(default_factory=set)
 
+    def begin(self, exported: set[str]) -> None:
+        """Before the first command: programs see these variables."""
+        self._exported |= exported
+
     def assign(self, node: Node, is_sure: bool, exported: bool) -> None:
         """Set the variable of an assignment.
 

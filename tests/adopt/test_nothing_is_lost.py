@@ -197,6 +197,52 @@ def test_pythonpath_is_the_last_one(adopted, lines, expected):
     assert adopted(f"{lines}\n{RUN}").document.plain()["pythonpath"] == expected
 
 
+@pytest.mark.parametrize(
+    ("commands", "expected"),
+    [
+        (f"module load gcc\nmodule purge\nmodule load a b\n{RUN}", ["a", "b"]),
+        (f"ml gcc\nml --force purge\n{RUN}", None),
+        (f"module load a\n{RUN}module purge", ["a"]),
+        (f"go() {{ {RUN}}}\nmodule load a\nmodule purge\nmodule load b\ngo", ["b"]),
+        (f"go() {{ {RUN}}}\nmain() {{ go; }}\nmodule load b\nmain\nmodule purge", ["b"]),
+    ],
+)
+def test_modules_after_a_purge(adopted, commands, expected):
+    assert adopted(commands).document.plain()["cluster"].get("modules") == expected
+
+
+@pytest.mark.parametrize("name", ["SINGULARITYENV_PREPEND_PATH", "APPTAINERENV_APPEND_PATH"])
+def test_path_of_the_container_is_listed(adopted, name):
+    made = adopted(f"export {name}=/opt/bin\n{RUN}")
+
+    assert texts(made) == [f"line 3: {name}=/opt/bin"]
+    assert "env" not in made.document.plain()
+
+
+def test_variable_of_export_stays_exported(adopted):
+    made = adopted(f"A=2\nB=3\n{RUN}", "-c 4 --gpus-per-node=1 --export=NONE,A=1")
+
+    assert made.document.plain()["env"] == {"A": "2"}
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        (r'"$SCRATCH/\d+"', r"/scratch/me/\d+"),
+        (r'"$SCRATCH\$x\"y\\"', '/scratch/me$x"y\\'),
+        (r"$SCRATCH/\d+", "/scratch/me/d+"),
+        ('"$SCRATCH/\\\na"', "/scratch/me/a"),
+    ],
+)
+def test_backslash_beside_a_variable(adopted, monkeypatch, word, expected):
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+
+    assert adopted(f"{IMAGE} python train.py --re {word}").document.plain()["args"] == [
+        "--re",
+        expected,
+    ]
+
+
 @pytest.mark.parametrize("command", ["APPTAINER_NV=1 apptainer exec", "apptainer exec --nv"])
 def test_gpus_in_the_container_need_no_note(adopted, command):
     notes = adopted(f"{command} tf.sif python train.py\n").notes
