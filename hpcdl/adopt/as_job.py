@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hpcdl.adopt.model import Adopted
+from hpcdl.batchscript.launchers import APART
 from hpcdl.cluster import load_cluster
 from hpcdl.cluster.schema import Cluster, Node
 from hpcdl.errors import Problem
@@ -24,7 +25,6 @@ _STAND_IN = str(Path(__file__))
 _NO_IMAGE = "/no-image.sif"
 _NO_ACCOUNT = "no-account"
 _MOST_PASSES = 4
-_APART = ("no-home", "contain", "containall", "c", "C")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _binds(adopted: Adopted, job: Job) -> list[str]:
     binds = adopted.document.at("cluster").plain().get("binds") or []
     is_apart = False
     for program in adopted.script.programs:
-        if program.container is not None and program.container.has(*_APART):
+        if program.container is not None and program.container.has(*APART):
             is_apart = True
     own = [] if is_apart else [os.path.expanduser("~")]
     if job.workdir is not None:

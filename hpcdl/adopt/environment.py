@@ -8,9 +8,9 @@ from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.folders import Folders
 from hpcdl.adopt.values import Values
 from hpcdl.batchscript.model import Assignment, Command, Program, Word
+from hpcdl.batchscript.mounts import is_bind
 
 _FOR_IMAGES = re.compile(r"(?:SINGULARITYENV|APPTAINERENV)_(\w+)")
-_BINDS = re.compile(r"(?:SINGULARITY|APPTAINER)_BIND(?:PATH)?")
 _OF_RUNTIMES = re.compile(r"(?:SINGULARITY|APPTAINER)_\w+")
 _MODULE = re.compile(r"\w[\w.+/@:=-]*")
 _SECRET = re.compile(r"(?:.*_)?(?:TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_KEY|SECRET_KEY)")
@@ -110,7 +110,7 @@ def add_exported(
         _leave_variable(draft, assignment, "it changes PATH in the container", fix)
     elif inside:
         add_variable(draft, values, inside[1], assignment.word, line)
-    elif _BINDS.fullmatch(name):
+    elif is_bind(name):
         add_binds(draft, values, folders, assignment.word, line)
     elif _OF_RUNTIMES.fullmatch(name):
         _leave_variable(draft, assignment, "it is for the container command, which hpcdl calls")

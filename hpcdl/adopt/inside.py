@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from hpcdl.adopt.values import Values
 from hpcdl.batchscript.model import BatchScript, Container, Program, Word
-from hpcdl.batchscript.mounts import Mounts, folder_inside, pairs_of, words_of_mounts
-
-_BINDS = re.compile(r"(?:SINGULARITY|APPTAINER)_BIND(?:PATH)?")
+from hpcdl.batchscript.mounts import Mounts, folder_inside, is_bind, pairs_of, words_of_mounts
 
 
 class Inside:
@@ -64,11 +60,7 @@ class Inside:
     ) -> list[tuple[Word, int]]:
         """The words that name folders outside and inside, with their lines."""
         line = program.command.line
-        words = [(a.word, a.line) for a in script.set_before(program.command) if _is_bind(a.name)]
-        words += [(word, line) for name, word in program.command.env if _is_bind(name)]
+        words = [(a.word, a.line) for a in script.set_before(program.command) if is_bind(a.name)]
+        words += [(word, line) for name, word in program.command.env if is_bind(name)]
         own = words_of_mounts(container) if container is not None else []
         return [*words, *((word, line) for word in own)]
-
-
-def _is_bind(name: str) -> bool:
-    return bool(_BINDS.fullmatch(name))

@@ -18,7 +18,7 @@ from hpcdl.adopt.written import option_text, pair_of
 from hpcdl.batchscript.findings_paths import torn_assignment, torn_image
 from hpcdl.batchscript.model import Assignment, Container, Program, Word
 from hpcdl.batchscript.mounts import folder_inside
-from hpcdl.batchscript.programs import program_of
+from hpcdl.batchscript.programs import PYTHON_VALUES, program_of
 from hpcdl.batchscript.pythoncode import LARGEST
 from hpcdl.image_address import not_a_file
 from hpcdl.text import hpcdl_command
@@ -36,7 +36,6 @@ _OF_GPUS = frozenset(
     ]
 )
 _OWN_PYTHON = ("python", "python3")
-_PYTHON_VALUES = ("-W", "-X", "--check-hash-based-pycs")
 _PLAIN_PYTHON = frozenset("usEIBOq")  # options that change nothing in a container of hpcdl's
 # Options of the container command that hpcdl gives itself, or that change nothing of its own
 _IMPLIED = frozenset(
@@ -167,7 +166,7 @@ def _leave_python(draft: Draft, program: Program) -> None:
     while options:
         option = options.pop(0)
         text = option.raw
-        if option.text in _PYTHON_VALUES and options:
+        if option.text in PYTHON_VALUES and options:
             text = f"{text} {options.pop(0).raw}"
         elif set((option.text or "x").lstrip("-")) <= _PLAIN_PYTHON and text.count("O") < 2:
             continue

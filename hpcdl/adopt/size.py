@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpcdl.adopt.draft import Draft
-from hpcdl.adopt.quantities import Gpus, as_number, gpus_of, gres_of, memory_gib, nodes_of
+from hpcdl.adopt.quantities import as_number, nodes_of
 from hpcdl.batchscript.model import Directive
-from hpcdl.batchscript.sizes import slurm_seconds
+from hpcdl.batchscript.sizes import Gpus, gpus_of, gres_of, memory_mb, slurm_seconds
 from hpcdl.job import format_time
 
 OPTIONS = (
@@ -122,14 +122,14 @@ def _gpus_per_node(draft: Draft, given: Directive, shape: Shape) -> Gpus | None:
 
 def _of_gres(draft: Draft, given: Directive) -> Gpus | None:
     gres = gres_of(given.value or "")
-    if gres is None:
+    if len(gres.gpus) > 1 or None in gres.gpus:
         draft.leave_option(given, "GPUs of one type is what a job asks for", "write --gres=gpu:N")
         return None
     if len(gres.others) == 1:
         draft.put("cluster.scratch_gres", gres.others[0], given.line)
     elif gres.others:
         draft.leave_option(given, f"of {', '.join(gres.others)} a job asks for one at most")
-    return gres.gpus
+    return next(iter(gres.gpus), None)
 
 
 def _add_cpus(draft: Draft, shape: Shape) -> None:
@@ -166,17 +166,18 @@ def _add_memory(draft: Draft, shape: Shape) -> None:
         given = draft.script.directive(name)
         if given is None:
             continue
-        memory = memory_gib(given.value or "")
+        amount_mb = memory_mb((given.value or "").strip())
         if begun is not None:
             draft.leave_option(given, f"line {begun.line} asks for memory already")
-        elif memory is None or not share:
+        elif amount_mb is None or not share:
             draft.leave_option(given, "is no amount of memory", f"write --{name}=64G")
-        elif not memory:
+        elif not amount_mb:
             why = "a job names its memory: 0 is all that a node has"
             draft.leave_option(given, why, "say resources.memory_gb, or slurm: {exclusive: true}")
         else:
             begun = given
-            draft.put("resources.memory_gb", as_number(memory * share), given.line)
+            memory_gb = as_number(amount_mb / 1024 * share)
+            draft.put("resources.memory_gb", memory_gb, given.line)
             draft.put("cluster.memory_request", name, given.line)
 
 

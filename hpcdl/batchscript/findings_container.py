@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpcdl.batchscript.launchers import APART
 from hpcdl.batchscript.model import BatchScript, Container, Program, ScriptFinding
 from hpcdl.batchscript.sizes import asks_gpus
 from hpcdl.batchscript.surroundings import Surroundings
 from hpcdl.text import cut, one_line
 
 _GPU_SUPPORT = ("nv", "nvccli", "rocm")
-# Options that keep the user's home, and what lies in ~/.local, out of the container
-_APART = ("no-home", "contain", "containall", "home", "compat")
 _ADDRESS = re.compile(r"(?:docker|oras|library|shub|docker-daemon)://")
 # Programs beside Python that may compute; others, such as ls, need no GPU
 _COMPUTING = ("bash", "sh", "torchrun", "accelerate", "horovodrun", "deepspeed", "nvidia-smi")
@@ -173,7 +172,7 @@ def _installs_into_home(program: Program) -> bool:
 def _is_apart(script: BatchScript, program: Program) -> bool:
     """Whether what lies in the user's home does not count in a container."""
     container = program.container
-    if container is None or container.has(*_APART) or _no_user_site(script, program, container):
+    if container is None or container.has(*APART) or _no_user_site(script, program, container):
         return True
     return any(
         (w.text or "").startswith("-")

@@ -57,6 +57,8 @@ CONTAINER_LETTERS = {
     "s": "shell",
     "a": "app",
 }
+# Options that keep the user's home out of the container
+APART = ("no-home", "contain", "containall", "home", "compat")
 CONTAINER_VALUES = frozenset(
     [
         *("add-caps", "app", "apply-cgroups", "authfile", "bind", "blkio-weight"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from hpcdl.batchscript.model import Container, Word
 
 # Folders that images have of their own, and that hosts seldom share with them
 _OF_IMAGES = ("/opt", "/usr", "/root", "/app", "/workspace", "/workspaces", "/code")
+_BINDS = re.compile(r"(?:SINGULARITY|APPTAINER)_BIND(?:PATH)?")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Mounts:
             return False
         shown = any(inside.startswith(target.rstrip("/") + "/") for _, target in self.pairs)
         return not shown and not os.path.exists(inside)
+
+
+def is_bind(name: str) -> bool:
+    """Whether a variable of that name shows a container folders."""
+    return bool(_BINDS.fullmatch(name))
 
 
 def pairs_of(text: str) -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ _BEFORE: dict[str, tuple[str, ...]] = {
     "unbuffer": (),
 }
 _WITH_ARGUMENT = ("timeout", "taskset")  # a duration or a mask comes before the command
-_PYTHON_VALUES = ("-W", "-X", "--check-hash-based-pycs")
+PYTHON_VALUES = ("-W", "-X", "--check-hash-based-pycs")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _MOST_LAYERS = 12
 
@@ -225,7 +225,7 @@ def _python(program: Program) -> Program:
                 args=tuple(rest[1:]),
             )
         options.append(word)
-        if word.text == "-c" or (word.text in _PYTHON_VALUES and rest):
+        if word.text == "-c" or (word.text in PYTHON_VALUES and rest):
             options += [rest.pop(0)] if rest else []
             if word.text == "-c":
                 return replace(

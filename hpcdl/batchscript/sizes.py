@@ -32,6 +32,22 @@ class Size:
         return (self.nodes or 1) * (self.tasks_per_node or 1)
 
 
+@dataclass(frozen=True)
+class Gpus:
+    """So many GPUs of a type."""
+
+    count: int
+    type: str | None
+
+
+@dataclass(frozen=True)
+class Gres:
+    """What ``--gres`` asks for: GPUs, None where their number is not known, and others."""
+
+    gpus: list[Gpus | None]
+    others: list[str]
+
+
 def size_of(script: BatchScript) -> Size:
     """The counts of a script's directives."""
     nodes = count(script.value("nodes"))
@@ -65,6 +81,29 @@ def count(text: str | None) -> int | None:
     return int(match[1]) if match else None
 
 
+def gpus_of(text: str) -> Gpus | None:
+    """``4``, ``a100:4``, or a type alone, which is one of it; None for anything else."""
+    kind, _, last = re.sub(r"\(.*", "", text.strip()).replace("=", ":").rpartition(":")
+    if last.isdecimal() and len(last) < 7 and re.fullmatch(r"[\w.+-]*", kind):
+        return Gpus(int(last), kind or None)
+    if not kind and re.fullmatch(r"[A-Za-z][\w.+-]*", last):
+        return Gpus(1, last)
+    return None
+
+
+def gres_of(text: str) -> Gres:
+    """The parts of a list of resources: gpu:a100:2,nvme:1."""
+    gpus: list[Gpus | None] = []
+    others = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        match = _GPUS.fullmatch(part)
+        if match is None:
+            others.append(part.removeprefix("gres:"))
+        else:
+            gpus.append(gpus_of(match["rest"] or "1"))
+    return Gres(gpus, others)
+
+
 def gpus_in(text: str | None, is_list: bool = False) -> int | None:
     """How many GPUs a value asks for: 2, a100:2, and in a list of resources gpu:a100:2,nvme:1.
 
@@ -72,28 +111,9 @@ def gpus_in(text: str | None, is_list: bool = False) -> int | None:
     """
     if text is None:
         return None
-    total: int | None = None
-    for part in text.split(","):
-        rest: str | None = part
-        if is_list:
-            match = _GPUS.fullmatch(part.strip())
-            if match is None:
-                continue
-            rest = match["rest"]
-        number = _last_number(rest)
-        if number is not None:
-            total = (total or 0) + number
-    return total
-
-
-def _last_number(text: str | None) -> int | None:
-    """The count in gpu:TYPE:COUNT, of what stands behind gpu; a type alone is one of it."""
-    if not text:
-        return 1
-    last = re.sub(r"\(.*", "", text).rpartition(":")[2]
-    if last.isdecimal() and len(last) < 7:
-        return int(last)
-    return 1 if re.fullmatch(r"[A-Za-z][\w.+-]*", last) else None
+    parts = gres_of(text).gpus if is_list else map(gpus_of, text.split(","))
+    counts = [gpus.count for gpus in parts if gpus is not None]
+    return sum(counts) if counts else None
 
 
 def slurm_seconds(text: str) -> int | None:
@@ -115,9 +135,9 @@ def slurm_seconds(text: str) -> int | None:
     return minutes * 60 + seconds
 
 
-def memory_mb(text: str | None) -> int | None:
+def memory_mb(text: str | None) -> float | None:
     """The megabytes of --mem: 4000, 4G, 1T."""
     match = re.fullmatch(r"(\d{1,12})([KMGT]?)B?", (text or "").upper())
     if match is None:
         return None
-    return int(int(match[1]) * {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2}[match[2]])
+    return int(match[1]) * {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2}[match[2]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl.adopt import Adopted, adopt
+from hpcdl.adopt.as_job import cluster_of, job_of
 from hpcdl.batchscript.read import read_script
 
 EXEC = "apptainer exec x.sif python"
@@ -127,6 +128,21 @@ def test_bind_of_a_variable_before(adopted):
 
     plain = made.document.plain()
     assert (plain["script"], plain["cluster"]["binds"]) == ("/p/t.py", ["/p:/w"])
+
+
+@pytest.mark.parametrize(
+    ("option", "is_shown"),
+    [("-e", True), ("-c", False), ("-C", False), ("--compat", False), ("-H /h", False)],
+)
+def test_home_that_the_container_shows(adopted, monkeypatch, option, is_shown):
+    Path("home").mkdir()
+    monkeypatch.setenv("HOME", os.path.abspath("home"))
+    made = adopted(f"apptainer exec {option} x.sif python train.py")
+    script = job_of(made)
+
+    assert script is not None
+    binds = cluster_of(made, script.job, None).binds
+    assert (os.path.abspath("home") in binds) == is_shown
 
 
 @pytest.mark.parametrize(
