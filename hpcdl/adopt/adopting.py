@@ -40,7 +40,8 @@ def _drafted(script: BatchScript, target: Path | None, index: str | None = None)
     program = choose_program(draft)
     main = program or likeliest(script.programs)
     seen = script.set_before(main.command) if main is not None else script.assignments
-    values = Values(seen, _known(draft, shape, first_task))
+    line = main.command.line if main is not None else 0
+    values = Values(seen, _known(draft, shape, first_task), line)
     folders = Folders(draft, values, target or folder, main)
     folders.tell(seen)
     if program is not None:
@@ -48,6 +49,8 @@ def _drafted(script: BatchScript, target: Path | None, index: str | None = None)
     elif main is not None and main.container is not None:
         add_image(draft, main.container, values, folders, main.command.line)
     add_commands(draft, program)
+    if main is not None:
+        _note_sourced(draft, main)
     if values.used:
         names = ", ".join(sorted(values.used))
         draft.note(f"of this shell's variables, their values are written here: {names}")
@@ -90,6 +93,20 @@ def _add_unread(draft: Draft) -> None:
         draft.leave(begin, text, "hpcdl's reader of bash does not understand this")
     for number, fault in script.faults:
         draft.leave(number, script.line(number).strip(), f"sbatch does not read this: {fault}")
+
+
+def _note_sourced(draft: Draft, program: Program) -> None:
+    """Say that files which the script reads before its program may set variables."""
+    start = draft.script.start_of(program.command)
+    for command in draft.script.commands:
+        if command is start:
+            return
+        names = [word.raw for word in command.words[1:2]]
+        if command.name in ("source", ".") and not any(name.endswith("activate") for name in names):
+            draft.note(
+                f"line {command.line}: {' '.join(names)} may set variables; those that the script "
+                "sets are taken as they stand there"
+            )
 
 
 def _known(draft: Draft, shape: Shape, first_task: str | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,13 +25,23 @@ _MOST_STEPS = 20  # of variables that name variables
 _MOST_READ = 1000  # values that one word is made of
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a word is read: its line, how many assignments have run, and what stays."""
+
+    line: int
+    run_before: int
+    keep: bool  # whether the shell's variables stay as they are written
+
+
 @dataclass
 class Values:
-    """The values of a script's variables, by line.
+    """The values of a script's variables, where a word stands.
 
     Args:
-        assignments: the script's, those that the program sees.
+        assignments: the script's, those that the program sees, in the order in which they run.
         known: variables that the #SBATCH lines decide.
+        program_line: where the program starts, for which all of them have run.
         folders: the shell's working directory at lines that name it; None where it is unknown.
         environ: the shell's variables.
         used: the names of those that were used.
@@ -39,16 +50,19 @@ class Values:
 
     assignments: Sequence[Assignment]
     known: dict[str, str]
+    program_line: int = 0
     folders: dict[int, str | None] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     used: set[str] = field(default_factory=set)
     unset: set[str] = field(default_factory=set)
-    _by_name: dict[str, list[Assignment]] = field(default_factory=dict)
+    _by_name: dict[str, list[int]] = field(default_factory=dict)  # places in assignments
+    _by_word: dict[int, int] = field(default_factory=dict)
     _read_now: int = 0
 
     def __post_init__(self) -> None:
-        for assignment in self.assignments:
-            self._by_name.setdefault(assignment.name, []).append(assignment)
+        for number, assignment in enumerate(self.assignments):
+            self._by_name.setdefault(assignment.name, []).append(number)
+            self._by_word.setdefault(id(assignment.word), number)  # export says it again
 
     def text(self, word: Word | None, line: int) -> str | None:
         """The text of a word; None without a word, and where only the running script knows it."""
@@ -56,13 +70,13 @@ class Values:
             return None
         if word.text is not None:
             return word.text
-        return self._of_raw(word.raw, line, keep=False)
+        return self._of_word(word, line, keep=False)
 
     def path(self, word: Word, line: int) -> str | None:
         """The same of a path, in which the shell's variables stay, as ``$SCRATCH``."""
         if word.text is not None:
             return word.text
-        return self._of_raw(word.raw, line, keep=True)
+        return self._of_word(word, line, keep=True)
 
     def words(self, word: Word, line: int) -> list[str] | None:
         """The arguments that a word becomes: without quotes, a variable's value is split."""
@@ -73,13 +87,26 @@ class Values:
             return text.split()
         return [text]
 
-    def _of_raw(self, raw: str, line: int, keep: bool) -> str | None:
+    def _of_word(self, word: Word, line: int, keep: bool) -> str | None:
         self._read_now = 0
-        if has_braces(raw):
+        if has_braces(word.raw):
             return None  # bash makes several words of it
-        return self._read(raw, line, keep)
+        place = _Place(line, self._run_before(word, line), keep)
+        return self._read(word.raw, place)
 
-    def _read(self, raw: str, line: int, keep: bool, steps: int = 0) -> str | None:
+    def _run_before(self, word: Word, line: int) -> int:
+        """How many of the assignments have run when a word is read."""
+        number = self._by_word.get(id(word))
+        if number is not None:
+            return number
+        if line == self.program_line:
+            return len(self.assignments)
+        for number, assignment in enumerate(self.assignments):
+            if assignment.line > line:
+                return number
+        return len(self.assignments)
+
+    def _read(self, raw: str, place_of_word: _Place, steps: int = 0) -> str | None:
         """The text of a word as bash reads it."""
         self._read_now += 1
         if steps > _MOST_STEPS or self._read_now > _MOST_READ:
@@ -92,7 +119,7 @@ class Values:
             letter = raw[place]
             match = _NAME.match(raw, place)
             if quote != "'" and letter == "$":
-                value = self._value(match, line, keep, steps)
+                value = self._value(match, place_of_word, steps)
                 if match is None or value is None:
                     return None
                 parts.append(value)
@@ -104,7 +131,7 @@ class Values:
                 place += 1
                 parts.append(_escaped(raw[place : place + 1], quote))
             elif letter == "~" and place == 0 and raw[1:2] in ("", "/"):
-                parts.append("~" if keep else self._home())
+                parts.append("~" if place_of_word.keep else self._home())
             elif (not quote and letter in _SPECIAL) or (quote == '"' and letter == "`"):
                 return None
             else:
@@ -117,23 +144,25 @@ class Values:
         self.used.add("HOME")
         return os.path.expanduser("~")
 
-    def _value(self, match: re.Match[str] | None, line: int, keep: bool, steps: int) -> str | None:
+    def _value(self, match: re.Match[str] | None, place: _Place, steps: int) -> str | None:
         """The value of a variable; its own name where it stays."""
         if match is None:
             return None
         name = match[1] or match[2]
-        assignment = self._assigned(name, line)
-        if assignment is not None:
+        number = self._assigned(name, place.run_before)
+        if number is not None:
+            assignment = self.assignments[number]
             if assignment.conditional:
                 return None
             if assignment.word.text is not None:
                 return assignment.word.text
-            return self._read(assignment.word.raw, assignment.line, keep, steps + 1)
-        if name == "PWD" and line in self.folders:
-            return self._folder(self.folders[line], keep)
+            there = _Place(assignment.line, self._by_word[id(assignment.word)], place.keep)
+            return self._read(assignment.word.raw, there, steps + 1)
+        if name == "PWD" and place.line in self.folders:
+            return self._folder(self.folders[place.line], place.keep)
         if name in self.known:
             return self.known[name]
-        return None if _OF_THE_NODE.fullmatch(name) else self._of_shell(name, keep)
+        return None if _OF_THE_NODE.fullmatch(name) else self._of_shell(name, place.keep)
 
     def _folder(self, folder: str | None, keep: bool) -> str | None:
         """A folder, which may begin at a variable or at the home."""
@@ -158,10 +187,11 @@ class Values:
             return self.environ[name]
         return None
 
-    def _assigned(self, name: str, line: int) -> Assignment | None:
-        """The last assignment to a variable above a line."""
-        above = [one for one in self._by_name.get(name, []) if one.line < line]
-        return above[-1] if above else None
+    def _assigned(self, name: str, run_before: int) -> int | None:
+        """The place of the last assignment to a variable, among those that have run."""
+        places = self._by_name.get(name, [])
+        count = bisect_left(places, run_before)
+        return places[count - 1] if count else None
 
 
 def _escaped(letter: str, quote: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 _MOST_CALLS = 20  # of functions within functions
@@ -88,12 +90,23 @@ class Assignment:
 class Seen:
     """The last thing that was set before a command, and those before that.
 
-    `is_unset` is for an unset, which takes the variable away.
+    Args:
+        assignment: what was set; None for the call of a function.
+        before: what was set before it.
+        is_unset: whether it was an unset, which takes the variable away.
+        is_lost: whether its value from here on is not known, whatever it was before.
+        is_local: whether only its function sees it.
+        function: the function in whose body it stands.
+        call: the function that is called, which sets what its body does.
     """
 
-    assignment: Assignment
+    assignment: Assignment | None
     before: Seen | None
     is_unset: bool = False
+    is_lost: bool = False
+    is_local: bool = False
+    function: str | None = None
+    call: str | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +192,8 @@ class BatchScript:
     unread: tuple[tuple[int, int], ...] = ()  # lines that bash reads and our parser does not
     components: int = 1  # of a heterogeneous job; its directives are the first one's
     faults: tuple[tuple[int, str], ...] = ()  # #SBATCH lines that cannot be split, and why
+    # What each function sets, in its order
+    bodies: Mapping[str, tuple[Seen, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def directive(self, name: str) -> Directive | None:
         """The directive of that long name that is in effect."""
@@ -191,36 +206,80 @@ class BatchScript:
 
     def line(self, number: int) -> str:
         """A line of the script, from 1 on, as it is written."""
-        lines = self.text.split("\n")
+        lines = self._lines
         return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.text.split("\n")
 
     def set_before(self, command: Command) -> list[Assignment]:
         """What is set when a command runs, in its order; for a function's, when it is called."""
-        command = self.start_of(command)
-        found: list[Assignment] = []
-        unset: set[str] = set()
-        seen = command.seen
-        while seen is not None:
-            name = seen.assignment.name
-            if seen.is_unset:
-                unset.add(name)
-            elif name not in unset:
-                found.append(seen.assignment)
-            seen = seen.before
-        return found[::-1]
+        chain: list[Seen] = []
+        path: set[str | None] = set()  # functions that have called each other
+        for _ in range(_MOST_CALLS):
+            path.add(command.function)
+            call = self._call_of(command)
+            if call is None:
+                break
+            own = filter(lambda item: item.function in path, _before(command.seen))
+            chain.extend(own)
+            command = call
+        chain.extend(_before(command.seen))
+        found: dict[int, Assignment] = {}
+        gone: set[str] = set()
+        for item in _with_calls(chain, self.bodies):
+            assignment = item.assignment
+            is_hidden = item.is_local and item.function not in path
+            if assignment is None or assignment.name in gone or is_hidden:
+                continue
+            if not item.is_unset:
+                found.setdefault(id(assignment), assignment)
+            if item.is_unset or item.is_lost:
+                gone.add(assignment.name)
+        return list(found.values())[::-1]
+
+    def _call_of(self, command: Command) -> Command | None:
+        """The first call of the function in which a command stands, best outside of all."""
+        if not command.function:
+            return None
+        calls = self.commands_named(command.function)
+        return next((call for call in calls if not call.function), calls[0] if calls else None)
 
     def start_of(self, command: Command) -> Command:
         """The command, or the first call that comes to it: of the function in which it stands."""
         for _ in range(_MOST_CALLS):
-            calls = self.commands_named(command.function) if command.function else ()
-            if not calls:
+            call = self._call_of(command)
+            if call is None:
                 break
-            command = calls[0]
+            command = call
         return command
 
     def commands_named(self, *names: str) -> tuple[Command, ...]:
         """The commands whose program has one of these names: module, srun, cd."""
         return tuple(command for command in self.commands if command.name in names)
+
+
+def _before(seen: Seen | None) -> Iterator[Seen]:
+    """What was set, the last first."""
+    while seen is not None:
+        yield seen
+        seen = seen.before
+
+
+def _with_calls(chain: Iterable[Seen], bodies: Mapping[str, tuple[Seen, ...]]) -> Iterator[Seen]:
+    """What was set, the last first, with that of the functions that were called: of each once."""
+    waiting = [iter(chain)]
+    called: set[str] = set()
+    while waiting:
+        item = next(waiting[-1], None)
+        if item is None:
+            waiting.pop()
+        elif item.call is None:
+            yield item
+        elif item.call not in called:
+            called.add(item.call)
+            waiting.append(reversed(bodies.get(item.call, ())))
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
         unread=unread,
         components=header.components,
         faults=header.faults,
+        bodies=walk.scope.bodies,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _SETTERS = ("read", "mapfile", "readarray", "getopts", "let")  # they set variables that they name
-_SETTING_NODES = ("variable_assignment", "for_statement", "postfix_expression", "unary_expression")
+_SETTING_NODES = ("for_statement", "postfix_expression", "unary_expression", "binary_expression")
+_CHANGES = ("=", "*=", "/=", "%=", "+=", "-=", "<<=", ">>=", "&=", "^=", "|=")  # in (( ))
+_APART = ("subshell", "command_substitution", "process_substitution", "function_definition")
+_LOCAL = ("local", "declare", "typeset")
+_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class Scope:
     """What is set so far, and where it is; `exporting` is set -a.
 
     `assignments` are all of the script, `seen` those that the next command sees. `movers` are the
-    script's functions that change the folder.
+    script's functions that change the folder. `sets` are all functions with the names that each
+    may set, `bodies` those with what each sets in its order.
     """
 
     values: Values
@@ -43,6 +49,10 @@ class Scope:
     where: Whereabouts = Whereabouts()
     seen: Seen | None = None
     movers: set[str] = field(default_factory=set)
+    sets: dict[str, set[str]] = field(default_factory=dict)
+    bodies: dict[str, tuple[Seen, ...]] = field(default_factory=dict)
+    _function: str | None = None  # in whose body it is
+    _locals: set[str] = field(default_factory=set)  # of that function
     _places: dict[str, list[int]] = field(default_factory=dict)  # in assignments, by name
     _exported: set[str] = field(default_factory=set)
 
@@ -69,9 +79,36 @@ class Scope:
     def _add(self, assignment: Assignment) -> None:
         self._places.setdefault(assignment.name, []).append(len(self.assignments))
         self.assignments.append(assignment)
-        self.seen = Seen(assignment, self.seen)
+        self._see(assignment)
         if assignment.exported:
             self._exported.add(assignment.name)
+
+    def _see(
+        self, assignment: Assignment, *, is_unset: bool = False, is_lost: bool = False
+    ) -> None:
+        is_local = assignment.name in self._locals
+        self.seen = Seen(assignment, self.seen, is_unset, is_lost, is_local, self._function)
+
+    def declare_local(self, names: set[str]) -> None:
+        """These are the function's own from here on."""
+        if self._function is not None:
+            self._locals |= names
+
+    @contextmanager
+    def function(self, name: str) -> Iterator[None]:
+        """The body of a function."""
+        outer, outer_locals = self._function, self._locals
+        self._function, self._locals = name, set()
+        start = self.seen
+        yield
+        body: list[Seen] = []
+        item = self.seen
+        while item is not None and item is not start:
+            if item.function == name and not item.is_local:
+                body.append(item)
+            item = item.before
+        self.bodies[name] = tuple(reversed(body))
+        self._function, self._locals = outer, outer_locals
 
     def of_assignment(self, node: Node) -> tuple[str, Word]:
         """The name and the value; an array's value, or an element's, is not known."""
@@ -97,7 +134,7 @@ class Scope:
         if places:
             last = self.assignments[places[-1]]
             is_sure = is_sure and not last.conditional
-            self.seen = Seen(replace(last, conditional=not is_sure), self.seen)
+            self._see(replace(last, conditional=not is_sure))
             self._exported.add(name)
         else:
             word = Word(self.values.get(name), f"${name}", (f"${name}",), (name,))
@@ -108,19 +145,30 @@ class Scope:
         self.forget(names)
         for name in names & self._places.keys():
             gone = Assignment(name, Word(None, f"${name}"), line, name in self._exported, True)
-            self.seen = Seen(gone, self.seen, is_unset=is_sure)
+            self._see(gone, is_unset=is_sure)
 
-    def command(self, given: list[Word]) -> None:
+    def lose(self, names: set[str], line: int) -> None:
+        """The values of these are not known from here on, and not to be written as they were."""
+        self.forget(names)
+        for name in names & self._places.keys():
+            gone = Assignment(name, Word(None, f"${name}"), line, name in self._exported, True)
+            self._see(gone, is_lost=True)
+
+    def command(self, given: list[Word], line: int) -> None:
         """What a command does to variables, and to the folder."""
         self.where = self.where.after(given, self.starts_at_submit)
         words = [word.text for word in given]
         name, args = (words[0], words[1:]) if words else (None, [])
         if name in self.movers:
             self.where = Whereabouts(None)
-        if name in _SETTERS:
-            self.forget({(arg or "").partition("=")[0] for arg in args})
+        if name in self.sets:
+            self.forget(self.sets[name] & self.values.known.keys())
+            self.seen = Seen(None, self.seen, function=self._function, call=name)
+        elif name in _SETTERS:
+            texts = [word.raw.strip("\"'") for word in given[1:]]
+            self.lose(_set_by(name, texts), line)
         elif name == "printf" and "-v" in args[:-1]:
-            self.forget({args[args.index("-v") + 1] or ""})
+            self.lose({args[args.index("-v") + 1] or ""}, line)
         elif name == "set" and args:
             on = "-a" in args or args[:2] == ["-o", "allexport"]
             off = "+a" in args or args[:2] == ["+o", "allexport"]
@@ -177,21 +225,85 @@ def joined(ends: list[dict[str, str | None]]) -> dict[str, str | None]:
     } | {name: None for name in names if name not in first}
 
 
+def _set_by(command: str, args: list[str]) -> set[str]:
+    """The names that read, let and the like set."""
+    if command == "let":
+        return {name for arg in args for name in _NAME.findall(arg)}
+    names = {"REPLY", "OPTARG", "MAPFILE"}
+    names.update(arg.partition("=")[0] for arg in args)
+    return names
+
+
 def _only_looks(node: Node) -> bool:
-    """Whether an expression such as -e $X changes nothing, unlike ++X."""
+    """Whether an expression such as -e $X or X == 1 changes nothing, unlike ++X."""
+    if node.type == "binary_expression":
+        return child_of(node, *_CHANGES) is None or node.children[0].type != "variable_name"
     return node.type == "unary_expression" and child_of(node, "++", "--") is None
 
 
 def set_in(node: Node) -> set[str]:
     """The variables that a part of a script may set."""
-    names = set()
-    for found in descendants(node):
+    nodes = list(descendants(node))
+    assigned = {_first_name(found) for found in nodes if found.type == "variable_assignment"}
+    return (assigned | set_otherwise(nodes)) - {""}
+
+
+def set_otherwise(nodes: list[Node]) -> set[str]:
+    """The variables that some nodes set in another way than X=1: with read, a loop, (( ))."""
+    names: set[str] = set()
+    for found in nodes:
         if found.type in _SETTING_NODES and not _only_looks(found):
-            name = next((c for c in descendants(found) if c.type == "variable_name"), None)
-            if name is not None:
-                names.add(text_of(name))
+            names.add(_first_name(found))
         elif found.type == "command" and text_of(found.children[0]) in (*_SETTERS, "printf"):
-            names |= {text_of(child).partition("=")[0] for child in found.children[1:]}
+            texts = [text_of(child).strip("\"'") for child in found.children[1:]]
+            names |= _set_by(text_of(found.children[0]), texts)
         elif found.type == "expansion" and child_of(found, ":=", "=") is not None:
             names |= {text_of(child) for child in found.children if child.type == "variable_name"}
     return names
+
+
+def set_by_functions(root: Node) -> dict[str, set[str]]:
+    """The functions of a script, and the variables that a call of each may set."""
+    functions = [node for node in descendants(root) if node.type == "function_definition"]
+    sets: dict[str, set[str]] = {}
+    for function in functions:
+        sets.setdefault(name_of_function(function), set()).update(_set_by_call(function))
+    every: set[str] = set().union(*sets.values())
+    for function in functions:
+        commands = filter(lambda node: node.type == "command", _of_body(function))
+        if any(text_of(node.children[0]) in sets for node in commands):
+            sets[name_of_function(function)] = every  # what it calls may call others
+    return sets
+
+
+def _set_by_call(function: Node) -> set[str]:
+    """The variables that a function sets itself, without its own."""
+    names: set[str] = set()
+    own: set[str] = set()
+    for node in _of_body(function):
+        if node.type == "declaration_command" and text_of(node.children[0]) in _LOCAL:
+            own.update(map(_first_name, node.children[1:]))
+        elif node.type == "variable_assignment":
+            names.add(_first_name(node))
+    return (names | set_otherwise(list(_of_body(function)))) - own
+
+
+def _of_body(function: Node) -> Iterator[Node]:
+    """All of a function but what a shell of its own, or another function, does."""
+    waiting = list(function.children)
+    while waiting:
+        node = waiting.pop()
+        if node.type not in _APART:
+            yield node
+            waiting += node.children
+
+
+def name_of_function(node: Node) -> str:
+    """The name of a function's definition."""
+    word = child_of(node, "word")
+    return "" if word is None else text_of(word)
+
+
+def _first_name(node: Node) -> str:
+    names = filter(lambda child: child.type == "variable_name", descendants(node))
+    return next(map(text_of, names), "")

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hpcdl.batchscript.model import Command, Redirect, Word
-from hpcdl.batchscript.scope import Scope, set_in
+from hpcdl.batchscript.scope import (
+    Scope,
+    name_of_function,
+    set_by_functions,
+    set_in,
+    set_otherwise,
+)
 from hpcdl.batchscript.shelltree import child_of, descendants, line_of, text_of
 from hpcdl.batchscript.whereabouts import MOVERS, Whereabouts, with_calls
 from hpcdl.batchscript.words import (
@@ -67,6 +73,7 @@ class Walk:
     def script(self, root: Node) -> None:
         """Everything of a script."""
         self._set_again = _set_again(root)
+        self.scope.sets = set_by_functions(root)
         self._children(root, _Place())
         self.commands = with_calls(self.commands)
         for node in descendants(root):
@@ -151,7 +158,7 @@ class Walk:
     def _loop(self, node: Node, place: _Place) -> None:
         """A loop: what it sets is not known in it, nor after it."""
         inner, names = replace(place, in_loop=True), set_in(node)
-        self.scope.forget(names)
+        self.scope.lose(names, line_of(node))
         before = self.scope.where
         if self._moves(node):
             self.scope.where = Whereabouts(None)
@@ -160,7 +167,7 @@ class Walk:
                 self._statement(child, inner)
             else:
                 self._substitutions(child, place, itself=True)
-        self.scope.forget(names)
+        self.scope.lose(names, line_of(node))
         self.scope.where = before.or_else(self.scope.where)
 
     def _moves(self, node: Node) -> bool:
@@ -177,18 +184,18 @@ class Walk:
 
     def _function(self, node: Node, place: _Place) -> None:
         """A function: it may be called at any time, so that what it sets is not known any more."""
-        words = [text_of(child) for child in node.children if child.type == "word"]
-        name = words[0] if words else ""
+        name = name_of_function(node)
         self.functions.append(name)
         before, scope = self.scope.state(), self.scope
         scope.forget(self._set_again)
         scope.where = start = Whereabouts()  # from the folder of its call on
-        for child in node.children:
-            self._statement(child, replace(place, function=name))
+        with scope.function(name):
+            for child in node.children:
+                self._statement(child, replace(place, function=name))
         if (scope.where.now, scope.where.stack) != (start.now, start.stack):
             scope.movers.add(name)
         scope.go_on(before)
-        scope.forget(set_in(node))
+        scope.forget(scope.sets.get(name, set()))
 
     def _subshell(self, node: Node, place: _Place) -> None:
         with self.scope.apart():
@@ -196,7 +203,7 @@ class Walk:
 
     def _test(self, node: Node, place: _Place) -> None:
         self._substitutions(node, place)
-        self.scope.forget(set_in(node))
+        self.scope.lose(set_in(node), line_of(node))
 
     def _block(self, node: Node, place: _Place) -> None:
         """A block in braces, or (( an arithmetic expression ))."""
@@ -281,6 +288,9 @@ class Walk:
             flag.startswith("-") and "x" in flag for flag in flags
         )
         self._substitutions(node, place)
+        if kind == "local" or (kind in ("declare", "typeset") and "-g" not in flags):
+            names = [text_of(child).partition("=")[0] for child in node.children[1:]]
+            self.scope.declare_local(set(names))
         for child in node.children:
             if child.type == "variable_assignment":
                 self.scope.assign(child, place.is_sure, exported or self.scope.exporting)
@@ -312,7 +322,7 @@ class Walk:
             redirects=(*place.redirects, *self._redirects(node.children)),
         )
         self._add(node, inner, tuple(words), tuple(env))
-        self.scope.command(words)
+        self.scope.command(words, line_of(node))
 
     def _command_of(self, node: Node, place: _Place) -> None:
         """A command of the shell's own, as one of the commands: export, unset."""
@@ -364,13 +374,11 @@ def _as_words(node: Node, values: Values) -> list[Word]:
 
 def _set_again(root: Node) -> set[str]:
     """Variables that a script sets in more than one place, or in a way that gives no value."""
-    names = Counter(
-        text_of(node.children[0])
-        for node in descendants(root)
-        if node.type == "variable_assignment"
-    )
-    once = {name for name, count in names.items() if count == 1}
-    return set_in(root) - once
+    nodes = list(descendants(root))
+    assigned = filter(lambda node: node.type == "variable_assignment", nodes)
+    names = Counter(text_of(node.children[0]) for node in assigned)
+    again = {name for name, count in names.items() if count > 1}
+    return again | set_otherwise(nodes)
 
 
 _Visit = Callable[[Walk, "Node", _Place], None]
