@@ -77,10 +77,10 @@ def _shifted(draft: Draft, program: Program, given: list[Word]) -> list[Word] | 
             return None
         if command.name != "shift":
             continue
-        texts = [word.text for word in command.words[1:]] or ["1"]
-        if command.conditional or command.in_loop or not (texts[0] or "").isdecimal():
+        number = command.words[1].text or "" if command.words[1:] else "1"
+        if command.conditional or command.in_loop or not number.isdecimal():
             return None
-        count = int(texts[0] or 0)
+        count = int(number)
         if any(map(_may_be_several, given[:count])):
             return None
         if count <= len(given):  # it does nothing otherwise
@@ -96,5 +96,8 @@ def _may_be_several(word: Word) -> bool:
 
 def _sets_arguments(command: Command) -> bool:
     """Whether set gives other arguments: set -- A, set A."""
-    texts = [word.text or "" for word in command.words[1:]]
-    return "--" in texts or any(not text.startswith(("-", "+")) for text in texts[:1])
+    for number, word in enumerate(command.words[1:]):
+        text = word.text or ""
+        if text == "--" or (number == 0 and not text.startswith(("-", "+"))):
+            return True
+    return False

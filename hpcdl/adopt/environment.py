@@ -12,6 +12,7 @@ from hpcdl.batchscript.mounts import is_bind
 
 _FOR_IMAGES = re.compile(r"(?:SINGULARITYENV|APPTAINERENV)_(\w+)")
 _OF_RUNTIMES = re.compile(r"(?:SINGULARITY|APPTAINER)_\w+")
+_UNLOADED = re.compile(r"-\w[\w.+/-]+")  # of Lmod's: ml -gcc
 _MODULE = re.compile(r"\w[\w.+/@:=-]*")
 _SECRET = re.compile(r"(?:.*_)?(?:TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_KEY|SECRET_KEY)")
 _OWN = {
@@ -65,6 +66,8 @@ def _verb_and_names(command: str, words: list[str]) -> tuple[str, list[str]]:
     plain = [word for word in words if not word.startswith("-")]
     if command == "module":
         return (plain[0], plain[1:]) if plain else ("list", [])
+    if any(map(_UNLOADED.fullmatch, words)):
+        return ("unload", words)
     if not plain:
         return ("list", [])
     if plain[0] in ("load", "add", "purge", "list", "use", "unload", "swap", "avail", "spider"):

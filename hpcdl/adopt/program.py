@@ -307,11 +307,11 @@ def _same_kind(value: Word, text: str) -> Word:
 
 
 def _pairs(value: Word) -> list[str]:
-    """The parts of ``A=1,B=2``, without the quotes around all of them."""
+    """The parts of ``A=1,B=2``, without the quotes around all of them; of ``A=1,2``, the one."""
     text = value.raw if value.text is None else value.text
     if value.text is None and text[:1] in "'\"" and text[-1:] == text[:1]:
         text = text[1:-1]
-    return text.split(",")
+    return text.split(",") if text.count("=") > 1 else [text]
 
 
 def add_image(

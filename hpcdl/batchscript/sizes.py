@@ -112,8 +112,10 @@ def gpus_in(text: str | None, is_list: bool = False) -> int | None:
     if text is None:
         return None
     parts = gres_of(text).gpus if is_list else map(gpus_of, text.split(","))
-    counts = [gpus.count for gpus in parts if gpus is not None]
-    return sum(counts) if counts else None
+    total: int | None = None
+    for gpus in filter(None, parts):
+        total = (total or 0) + gpus.count
+    return total
 
 
 def slurm_seconds(text: str) -> int | None:

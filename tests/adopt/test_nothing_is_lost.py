@@ -45,6 +45,7 @@ def texts(made: Adopted) -> list[str]:
         (f"$LAUNCHER {RUN}", [f"line 3: $LAUNCHER {RUN.strip()}"]),
         ("apptainer -q exec --nv tf.sif python train.py", []),
         (f"module use /x; module load a; {RUN}", ["line 3: module use /x"]),
+        (f"ml a -cuda\n{RUN}", ["line 3: ml a -cuda"]),
         ("apptainer -d exec --nv tf.sif python train.py", ["line 3: apptainer -d"]),
         ("apptainer exec --nv --env-file=e tf.sif python train.py", ["line 3: --env-file=e"]),
         ("apptainer exec --nv -H /x --fakeroot tf.sif python train.py", ["line 3: --home=/x", "line 3: --fakeroot"]),
@@ -84,6 +85,8 @@ def test_words_of_directives_are_listed(adopted, options, expected):
         (f"{IMAGE} env A=1 python train.py", {"A": "1"}),
         (f"srun --export=ALL,A=1 {RUN}", {"A": "1"}),
         ("env A=1 apptainer exec --nv -e tf.sif env B=2 python train.py", {"B": "2"}),
+        ("apptainer exec --nv --env A=1,2 tf.sif python train.py", {"A": "1,2"}),
+        ("apptainer exec --nv --env A=1,B=2 tf.sif python train.py", {"A": "1", "B": "2"}),
         (f"A=1 APPTAINERENV_B=2 {RUN}", {"A": "1", "B": "2"}),
     ],
 )
