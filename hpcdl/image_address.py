@@ -11,6 +11,12 @@ _ADDRESS = re.compile(
 
 def not_a_file(text: str) -> str | None:
     """The message for an address, even if it was made a path; None for any other text."""
+    if re.match(r"instance:/+", text):
+        name = re.sub(r"instance:/+", "", text)
+        return (
+            f"instance://{name} is a container that runs already, and jobs run a local file: "
+            f"name the image of instance start {name}"
+        )
     address = _ADDRESS.fullmatch(text)
     if address is None:
         return None

@@ -27,6 +27,7 @@ class Draft:
         self.left: list[Left] = []
         self.obstacles: list[Left] = []
         self.notes: list[str] = []
+        self._listed: dict[str, set[str]] = {}  # the texts of each list, for a quick look
 
     def put(self, key: str, value: Any, line: int) -> None:
         """Write a value for a key, such as ``resources.gpus``, from a line of the script."""
@@ -38,11 +39,18 @@ class Draft:
 
     def add(self, key: str, values: list[str], line: int) -> None:
         """Add texts to the list of a key."""
-        before = self.get(key) or []
-        for value in values:
-            if value not in before:
-                before = [*before, value]
-        self.put(key, before, line)
+        section, _, last = key.partition(".")
+        there = self.document.value.get(section)
+        if there is not None and last:
+            there = there.value.get(last)
+        if there is None:
+            self.put(key, list(dict.fromkeys(values)), line)
+            return
+        known = self._listed.setdefault(key, set(there.plain()))
+        for value in dict.fromkeys(values):
+            if value not in known:
+                known.add(value)
+                there.value.append(self._located(value, line))
 
     def drop(self, key: str) -> None:
         """Take out a key of a section, such as ``cluster.modules``."""
@@ -50,6 +58,7 @@ class Draft:
         section = self.document.value.get(head)
         if section is not None:
             section.value.pop(last, None)
+            self._listed.pop(key, None)
         if section is not None and not section.value:
             del self.document.value[head]
 

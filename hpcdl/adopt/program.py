@@ -332,8 +332,10 @@ def add_image(
         why = "a blank tears this path, which has no quotes; the job takes it as one"
         draft.leave(line, raw, why)
     if not_a_file(image):
-        pull = f"{container.name} pull image.sif {image}"
-        draft.leave(line, raw, "a job's image is a file", f"pull it once: {pull}; {fix}")
+        advice = f"pull it once: {container.name} pull image.sif {image}"
+        if image.startswith("instance:"):
+            advice = "name the image of instance start"
+        draft.leave(line, raw, "a job's image is a file", f"{advice}; {fix}")
         return
     path = folders.in_job(image, line)
     if path is None or image.startswith("-"):

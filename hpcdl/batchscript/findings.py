@@ -9,6 +9,7 @@ from hpcdl.batchscript.findings_environment import environment_findings
 from hpcdl.batchscript.findings_folders import folder_findings
 from hpcdl.batchscript.findings_lines import line_findings
 from hpcdl.batchscript.findings_paths import torn_path_findings
+from hpcdl.batchscript.findings_signal import signal_findings
 from hpcdl.batchscript.findings_tasks import task_findings
 from hpcdl.batchscript.findings_time import checkpoint_findings
 from hpcdl.batchscript.model import BatchScript, ScriptFinding
@@ -25,6 +26,7 @@ _ALL = (
     task_findings,
     environment_findings,
     checkpoint_findings,
+    signal_findings,
 )
 
 

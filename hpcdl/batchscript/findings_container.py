@@ -78,6 +78,8 @@ def _wants_gpu(program: Program) -> bool:
     container = program.container
     if program.command.substituted or not (container and container.is_sure):
         return False
+    if container.image and container.image.raw.strip("\"'").startswith("instance://"):
+        return False  # its start decides
     if container.image and re.search("rocm|amd", container.image.raw, re.IGNORECASE):
         return False  # AMD's devices are there without an option, and the image has the rest
     if program.python is not None:

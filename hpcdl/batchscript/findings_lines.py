@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from shlex import quote
 
 from hpcdl.batchscript.model import BatchScript, Directive, ScriptFinding
 from hpcdl.batchscript.sbatchtable import OPTIONS, candidates, long_name
@@ -42,6 +43,12 @@ _NEAR = 0.75  # how alike two names are where one may be meant: partion, not ima
 _NUMBERS = ("ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "ntasks-per-socket")
 _MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
 _INDENTED = re.compile(r"[ \t]+#SBATCH\s+-")
+_ODD_BLANK = "\N{NO-BREAK SPACE}"
+_ODD_QUOTES = (
+    *("\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"),
+    *("\N{LEFT SINGLE QUOTATION MARK}", "\N{RIGHT SINGLE QUOTATION MARK}"),
+    "\N{DOUBLE LOW-9 QUOTATION MARK}",
+)
 _DASHES = ("\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}")
 
 
@@ -55,16 +62,50 @@ def line_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptF
             f"close it, or put the value in quotes: {_shown(script.line(line))}",
             blocks=True,
         )
+    yield from _odd_letters(script)
+    before: dict[int, Directive] = {}  # the last option of each line
+    strays: set[int] = set()
     for directive in script.all_directives:
+        if directive.is_option:
+            before[directive.line] = directive
         if not directive.is_option:
-            yield _stray(script, directive)
+            if directive.line not in strays:  # of a line the first says enough
+                yield _stray(script, directive, before.get(directive.line))
+            strays.add(directive.line)
         elif directive.name not in OPTIONS and not around.sbatch_takes:
             yield _unknown(directive)
-        elif directive.name in OPTIONS:
+        elif directive.name in OPTIONS and not _has_odd_blank(directive):
             yield from _value_findings(directive)
     yield from _late(script)
     yield from _indented(script)
     yield from _in_commands(script)
+
+
+def _has_odd_blank(directive: Directive) -> bool:
+    return _ODD_BLANK in directive.text and directive.name not in ("comment", "job-name", "wrap")
+
+
+def _odd_letters(script: BatchScript) -> Iterator[ScriptFinding]:
+    """Blanks and quotes of a word processor, which sbatch and bash take for letters."""
+    for number in sorted({odd.line for odd in filter(_has_odd_blank, script.all_directives)}):
+        yield ScriptFinding(
+            "bad-value",
+            number,
+            "a no-break space of a word processor stands here, which sbatch takes for a letter",
+            f"sed -i 's/\\xc2\\xa0/ /g' {quote(script.shown)}",
+            blocks=True,
+        )
+    for assignment in script.assignments:
+        raw = assignment.word.raw
+        if raw[:1] in _ODD_QUOTES:
+            plain = raw.strip("".join(_ODD_QUOTES))
+            yield ScriptFinding(
+                "torn-path",
+                assignment.line,
+                f"{_shown(raw)} has quotes of a word processor, which bash takes for letters",
+                f'with quotes from the keyboard: {assignment.name}="{_shown(plain)}"',
+                blocks=True,
+            )
 
 
 def _unknown(directive: Directive) -> ScriptFinding:
@@ -95,10 +136,9 @@ def _unknown(directive: Directive) -> ScriptFinding:
     )
 
 
-def _stray(script: BatchScript, directive: Directive) -> ScriptFinding:
+def _stray(script: BatchScript, directive: Directive, before: Directive | None) -> ScriptFinding:
     """A word that belongs to no option: sbatch refuses it."""
     given, line = directive.text, directive.line
-    before = [d for d in script.all_directives if d.line == line and d.is_option]
     if given.startswith(_DASHES):
         plain = given.lstrip("".join(("-", *_DASHES)))
         fix = f"with a minus from the keyboard: #SBATCH --{_shown(plain)}"
@@ -106,10 +146,10 @@ def _stray(script: BatchScript, directive: Directive) -> ScriptFinding:
         return ScriptFinding("unknown-option", line, cause, fix, blocks=True)
     texts = re.findall(r"<[^<>]*>", script.line(line))
     if any(given in text for text in texts):
-        name, text = before[-1].name if before else "account", texts[0]
+        name, text = before.name if before else "account", texts[0]
         cause, fix = f"{_shown(text)} stands for a value of your own", f"#SBATCH --{name}="
         return ScriptFinding("placeholder", line, cause, fix + _example(name), blocks=True)
-    if before and before[-1].name == "export":
+    if before and before.name == "export":
         all_words = "".join(d.text for d in script.all_directives if d.line == line)
         return ScriptFinding(
             "export-lost",
@@ -121,16 +161,23 @@ def _stray(script: BatchScript, directive: Directive) -> ScriptFinding:
     name, equals, value = given.partition("=")
     if equals and long_name(name):
         fix = f"#SBATCH --{long_name(name)}={_shown(value)}"
-    elif before and before[-1].value is not None and OPTIONS.get(before[-1].name) == "required":
-        fix = f'#SBATCH --{before[-1].name}="{_shown(before[-1].value)} {_shown(given)}"'
-        if before[-1].name in (*_MEMORY, "time"):
-            fix = f"#SBATCH --{before[-1].name}={_shown(before[-1].value + given)}"
-    elif before and OPTIONS.get(before[-1].name) == "optional":
-        fix = f"#SBATCH --{before[-1].name}={_shown(given)}"
+    elif before and before.value is not None and OPTIONS.get(before.name) == "required":
+        fix = _joined(before.name, before.value, given)
+    elif before and OPTIONS.get(before.name) == "optional":
+        fix = f"#SBATCH --{before.name}={_shown(given)}"
     else:
         fix = f"remove it, or write # in front: # {_shown(given)}"
     cause = f"the word {_shown(given)} belongs to no option; sbatch refuses the script"
     return ScriptFinding("unknown-option", line, cause, fix, blocks=True)
+
+
+def _joined(name: str, value: str, stray: str) -> str:
+    """The value with the word behind it, where that is right; else the line without the word."""
+    if name in (*_MEMORY, *_NUMBERS, "time", "time-min", "nodes"):
+        if _wrong_value(name, value + stray) is None:
+            return f"#SBATCH --{name}={_shown(value + stray)}"
+        return f"remove {_shown(stray)}: #SBATCH --{name}={_shown(value)}"
+    return f'#SBATCH --{name}="{_shown(value)} {_shown(stray)}"'
 
 
 def _value_findings(directive: Directive) -> Iterator[ScriptFinding]:
@@ -228,7 +275,8 @@ def _is_glued(directive: Directive) -> bool:
 
 def _in_commands(script: BatchScript) -> Iterator[ScriptFinding]:
     """A text in a command that stands for one's own: /gpfs/scratch/<group>/tensorflow.sif."""
-    for number, line in enumerate(script.text.split("\n"), start=1):
+    for number in sorted(_command_lines(script)):
+        line = _without_comment(script.line(number))
         match = None if line.lstrip().startswith("#") else _PLACEHOLDER_IN_PATH.search(line)
         before = line[: match.start()] if match else ""
         is_quoted = before.count('"') % 2 or before.count("'") % 2
@@ -241,6 +289,30 @@ def _in_commands(script: BatchScript) -> Iterator[ScriptFinding]:
                 "write the path that is meant, without < and >",
                 blocks=True,
             )
+
+
+def _without_comment(line: str) -> str:
+    """A line up to its comment."""
+    quote = ""
+    for place, letter in enumerate(line):
+        if letter in "\"'" and quote in ("", letter):
+            quote = "" if quote else letter
+        elif letter == "#" and not quote and line[place - 1 : place].isspace():
+            return line[:place]
+    return line
+
+
+def _command_lines(script: BatchScript) -> set[int]:
+    """The lines of commands and assignments: no text of a here-document."""
+    lines: set[int] = set()
+    for command in script.commands:
+        lines.update(range(command.line, command.end_line + 1))
+    for assignment in script.assignments:
+        count = assignment.word.raw.count("\n") + 1
+        lines.update(range(assignment.line, assignment.line + count))
+    for first, last in script.unread:
+        lines.update(range(first, last + 1))
+    return lines
 
 
 def _late(script: BatchScript) -> Iterator[ScriptFinding]:

@@ -176,6 +176,8 @@ def _options(
                 found.append((long, _value(word, name[1:])))
             else:
                 found.extend((letters.get(letter, letter), None) for letter in name)
+        elif word.text is None and name in letters and word.raw.strip("\"'") != text:
+            found.append((letters[name], replace(word, raw=_behind_letter(word.raw))))
         elif letters.get(name, name) in with_value and rest:
             found.append((letters.get(name, name), rest.pop(0)))
         else:
@@ -185,14 +187,22 @@ def _options(
 
 def _beginning(word: Word) -> str:
     """The known beginning of a word such as --bind="$DATA:/data"."""
-    return re.split(r"[\"'$`]", word.raw)[0] if word.raw.startswith("-") else ""
+    raw = word.raw.lstrip("\"'")
+    return re.split(r"[\"'$`]", raw)[0] if raw.startswith("-") else ""
+
+
+def _behind_letter(raw: str) -> str:
+    """The value in -c$N and "-B$DATA:/data", in the quotes that are around it."""
+    quotes = raw[: len(raw) - len(raw.lstrip("\"'"))]
+    return quotes + raw[len(quotes) + 2 :]
 
 
 def _value(word: Word, text: str) -> Word:
     """The value in a word --name=value."""
     if word.text is not None:
         return replace(word, text=text)
-    return replace(word, raw=word.raw.partition("=")[2] or word.raw)
+    quotes = word.raw[: len(word.raw) - len(word.raw.lstrip("\"'"))]
+    return replace(word, raw=quotes + (word.raw.partition("=")[2] or word.raw))
 
 
 def _behind(words: list[Word], name: str) -> list[Word]:

@@ -25,7 +25,7 @@ from hpcdl.errors import UserError
 from hpcdl.text import cut, hpcdl_command, one_line
 
 LARGEST = 256_000  # bytes; SLURM itself takes 4 MB, and nobody writes so much
-_SHELLS = ("bash", "sh", "dash", "ksh", "zsh")
+_SHELLS = ("bash", "sh", "dash", "ksh")
 _FIRST = re.compile(r"#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+)*)?(?:\S*/)?([\w.+-]+)")
 _TO_FILL_IN = re.compile(r"<[A-Za-z][^<>|&;]*>")
 

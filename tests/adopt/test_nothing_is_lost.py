@@ -297,3 +297,23 @@ def test_what_comes_after_the_program_is_said_so(adopted):
     assert [str(item) for item in made.left] == [
         "line 4: cp a /b: a job does nothing after its program; do it in the program, or by hand"
     ]
+
+
+def test_instance_is_no_image(adopted):
+    made = adopted("apptainer exec instance://tf python train.py\n")
+
+    assert "container" not in made.document.plain()
+    assert any("name the image of instance start" in item.fix for item in made.left)
+
+
+def test_glued_options_keep_their_values(adopted):
+    made = adopted('D=/data\nsrun -n1 -c4 apptainer exec "-B$D:/x" -B"$D" tf.sif python train.py\n')
+
+    assert made.document.plain()["cluster"]["binds"] == ["/data:/x", "/data"]
+    assert made.document.plain()["container"] == "tf.sif"
+
+
+def test_many_modules_are_listed_once(adopted):
+    made = adopted(f"module load a b a\nmodule load b c\n{RUN}")
+
+    assert made.document.plain()["cluster"]["modules"] == ["a", "b", "c"]

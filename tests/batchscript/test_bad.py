@@ -58,6 +58,14 @@ def test_large_file_is_refused(tmp_path):
         read_script(path)
 
 
+def test_script_for_zsh_is_refused(tmp_path):
+    """It splits no variable into words, and counts from 1."""
+    (tmp_path / "a.slurm").write_text("#!/bin/zsh\n#SBATCH -t 5\npython x.py $ARGS\n")
+
+    with pytest.raises(UserError, match="it is a script for zsh"):
+        read_script(tmp_path / "a.slurm")
+
+
 def test_line_that_bash_names_is_said():
     """bash itself finds the end of the loop in the same line."""
     done = subprocess.run(

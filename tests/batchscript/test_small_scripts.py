@@ -95,7 +95,17 @@ GOOD = {
     "cd-tmp-itself": G + "cd /tmp\n",
     "horovod": H
     + "#SBATCH -N2 --ntasks-per-node=4 --gpus-per-node=4 --cpus-per-task=8\nmpirun -np 8 python hvd.py\n",
-    "hours-requeue": L + "#SBATCH --signal=B:USR1@120\npython nosuch.py\n",
+    "hours-requeue": L
+    + "#SBATCH --signal=B:USR1@120\ntrap 'scontrol requeue $SLURM_JOB_ID' USR1\npython nosuch.py &\nwait\n",
+    "signal-by-number": H + "#SBATCH --signal=B:12\ntrap stop SIGUSR2\npython x.py & wait $!\n",
+    "signal-ignored": H + "#SBATCH --signal=B:USR1\ntrap '' USR1\npython x.py\n",
+    "signal-of-steps": H + "#SBATCH --signal=USR1@60\nsrun python x.py\n",
+    "signal-for-exec": H + "#SBATCH --signal=B:TERM@60\nexec python x.py\n",
+    "mark-in-a-comment": H + "A=1   # the group's: /gpfs/projects/<group>/README\n",
+    "mark-in-a-document": H + "cat > a.txt <<EOF\nput it into /data/<name>/in\nEOF\n",
+    "no-break-space-of-a-text": H + "#SBATCH --comment='a\u00a0b' # c\u00a0d\n",
+    "instance": G
+    + "apptainer instance start --nv a.sif tf\napptainer exec --no-home instance://tf python x.py\n",
     "hours-unknown-program": L + "python nosuch.py\n",
     "hours-resume-arg": L + "python slow.py --resume\n",
     "hours-module": L + "python -m pkg.train\n",
@@ -207,6 +217,14 @@ FOUND = {
     "flagvalue": H + "#SBATCH --requeue=yes  # WANT bad-value\n",
     "ambig": H + "#SBATCH --gpu=1  # WANT unknown-option\n",
     "ntpn": H + "#SBATCH --ntask-per-node=1  # WANT unknown-option\n",
+    "signal-untrapped": H + "#SBATCH --signal=B:USR1@300  # WANT signal-untrapped\npython x.py\n",
+    "signal-of-another": H
+    + "#SBATCH --signal=B:USR1@300  # WANT signal-untrapped\ntrap stop USR2\npython x.py & wait\n",
+    "signal-in-front": H
+    + "#SBATCH --signal=B:10@300  # WANT signal-untrapped\ntrap stop USR1\npython x.py\n",
+    "several-strays": "#!/bin/bash\n#SBATCH --time=10 foo bar  # WANT unknown-option\n",
+    "no-break-space": H + "#SBATCH --mem=1G\u00a0--gres=gpu:1  # WANT bad-value\npython x.py\n",
+    "odd-quotes": H + "A=\u201c/x/a.sif\u201d  # WANT torn-path\n",
     "mem-unit": H + "#SBATCH --mem=4 GB  # WANT unknown-option\n",
 }
 

@@ -170,6 +170,9 @@ def test_places_of_commands_are_seen(tmp_path):
         ("srun --mpi=pmix -c4 singularity exec -eC i.sif python -X dev a.py", "i.sif", "a.py"),
         ("timeout -k 5 3600 nice -n 5 singularity exec i.sif python a.py", "i.sif", "a.py"),
         ("mpirun -np 4 --bind-to none singularity exec i.sif python a.py", "i.sif", "a.py"),
+        ("srun -n1 -c$N apptainer exec -B$D:/d i.sif python a.py", "i.sif", "a.py"),
+        ('srun -n1 "-c$N" apptainer exec "-B$D:/d" i.sif python a.py', "i.sif", "a.py"),
+        ('apptainer exec "--bind=$D:/d" -B"$D" i.sif python a.py', "i.sif", "a.py"),
         ("X=1 exec singularity exec --pwd /w i.sif python a.py", "i.sif", "a.py"),
     ],
 )
