@@ -176,8 +176,9 @@ class Scope:
 
     def forget(self, names: set[str]) -> None:
         """The values of these are not known from here on."""
+        known = self.values.known
         for name in names:
-            if name.isidentifier():
+            if known.get(name, "") is not None and name.isidentifier():
                 self.values.set(name, None)
 
     @contextmanager
@@ -267,7 +268,7 @@ def set_by_functions(root: Node) -> dict[str, set[str]]:
     functions = [node for node in descendants(root) if node.type == "function_definition"]
     sets: dict[str, set[str]] = {}
     for function in functions:
-        sets.setdefault(name_of_function(function), set()).update(_set_by_call(function))
+        sets.setdefault(name_of_function(function), set()).update(set_by_call(function))
     every: set[str] = set().union(*sets.values())
     for function in functions:
         commands = filter(lambda node: node.type == "command", _of_body(function))
@@ -276,7 +277,7 @@ def set_by_functions(root: Node) -> dict[str, set[str]]:
     return sets
 
 
-def _set_by_call(function: Node) -> set[str]:
+def set_by_call(function: Node) -> set[str]:
     """The variables that a function sets itself, without its own."""
     names: set[str] = set()
     own: set[str] = set()

@@ -11,6 +11,7 @@ from hpcdl.batchscript.model import Command, Redirect, Word
 from hpcdl.batchscript.scope import (
     Scope,
     name_of_function,
+    set_by_call,
     set_by_functions,
     set_in,
     set_otherwise,
@@ -195,7 +196,7 @@ class Walk:
         if (scope.where.now, scope.where.stack) != (start.now, start.stack):
             scope.movers.add(name)
         scope.go_on(before)
-        scope.forget(scope.sets.get(name, set()))
+        scope.forget(set_by_call(node))
 
     def _subshell(self, node: Node, place: _Place) -> None:
         with self.scope.apart():
