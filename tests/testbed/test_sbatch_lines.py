@@ -63,9 +63,7 @@ def test_options_are_what_sbatch_understood(bed: Bed) -> None:
         path = script(bed, name, lines)
         done = bed.run("sbatch", "-vv", "--test-only", path)
         understood = {
-            option: re.sub(
-                "^gres[:/]", "", value
-            )  # the first until 22.05, the second from 24.11 on
+            option: re.sub("^gres[:/]", "", value)  # gres: in 22.05, gres/ in 24.11
             for option, value in UNDERSTOOD.findall(done.stderr)
             if option not in NOT_OF_THE_SCRIPT
         }
