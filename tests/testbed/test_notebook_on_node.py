@@ -306,13 +306,20 @@ def test_shell_on_node(site: Bed, notebook: Notebook) -> None:
     queue = ("squeue", "--noheader", "--name=notebook-shell", "--format=%b|%l|%P|%D")
     allocation = site.run(*queue).stdout.strip()
     terminal.type("stty size\n")
-    terminal.read_until("33 101")
-    terminal.type("sleep 100\n")
-    terminal.read_until("sleep 100")
+    _wait_for_prompt(terminal, "33 101")
+    terminal.type("echo wa''iting; sleep 100\n")
+    terminal.read_until("\nwaiting")
     terminal.type("\x03")
-    terminal.read_until("^C")
-    terminal.type("echo st''ill here; exit 5\n")
-    terminal.read_until("still here")
+    _wait_for_prompt(terminal, "^C")
+    terminal.type("echo st''ill here\n")
+    _wait_for_prompt(terminal, "still here")
+    terminal.type("exit 5\n")
 
     assert terminal.end() == 5
     assert allocation == "gres:gpu:2|5:00|acc|1"
+
+
+def _wait_for_prompt(terminal: Terminal, text: str) -> None:
+    """Wait for a text and the shell's prompt behind it: what is typed before that may be lost."""
+    terminal.read_until(text)
+    terminal.read_until("Apptainer> ", terminal.text.rindex(text))
