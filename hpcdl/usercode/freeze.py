@@ -76,8 +76,8 @@ def freeze_code(runs_root: Path, sha: str | None = None) -> Path:
 def _sources(package: Path) -> dict[str, Path]:
     """hpcdl's files by their names in a wheel, in the same order everywhere.
 
-    These are its Python files, the profiles, the page that a run exports, and the templates of
-    pages and batch scripts: a command of hpcdl's that is a job needs them.
+    These are its Python files, the profiles, a test job, the page that a run exports, and the
+    templates of pages and batch scripts: a command of hpcdl's that is a job needs them.
     """
     files = {}
     for path in _files_below(package, (".py", ".yaml", ".html", ".css", ".js")):
