@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 import socket
 from dataclasses import dataclass
 
+from hpcdl.environment import user_name
 from hpcdl.files import read_json
 from hpcdl.run import states
 from hpcdl.run.paths import RunPaths
@@ -85,7 +85,7 @@ def ssh_line(page: Page, node: str) -> str:
         page: the notebook.
         node: the node's name in SLURM.
     """
-    user = getpass.getuser()
+    user = user_name()
     forward = page.forward(page.port)
     return shlex.join(
         ["ssh", "-N", "-L", forward, "-J", f"{user}@{login_host()}", f"{user}@{node}"]
