@@ -106,8 +106,11 @@ def finish(run: Run) -> dict[str, Any]:
     (run.path / "work/go").touch()
     assert run.wait()["state"] == "done", run.log()
     assert {"worker", "bash"} <= set(outside)
+    inside = json.loads((run.path / "work/seen.json").read_text())
+    assert re.fullmatch(r"\d{10}", inside["environ"]["HPCDL_END_TIME"])
+    inside["environ"]["HPCDL_END_TIME"] = "END"
     seen = {
-        "inside": json.loads((run.path / "work/seen.json").read_text()),
+        "inside": inside,
         "outside": outside,
         "told": told,
     }
