@@ -44,6 +44,11 @@ class Sweep:
     def trials(self) -> list[Path]:
         return sorted((self.path / "trials").iterdir())
 
+    def release(self) -> None:
+        """Let the trials go on that the script's option --held holds."""
+        for trial in self.trials():
+            (trial / "go").touch()
+
     def events(self) -> list[dict[str, Any]]:
         """What all tasks' logs say."""
         events = []

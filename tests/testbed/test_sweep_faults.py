@@ -72,13 +72,14 @@ def test_late_task_is_run_again(bed: Bed) -> None:
 
 def test_stopped_sweep_goes_on_with_more(bed: Bed) -> None:
     """One trial is cancelled, and a worker is killed right after its trial's result."""
-    prepare_job(bed, JOB.replace("--epochs, 6", "--epochs, 12"))
+    prepare_job(bed, JOB.replace("--epochs, 6", "--epochs, 6, --held, 3"))
     sweep = send_sweep(bed, *SPACE, "--trials", "5", "--at-once", "3")
     until(lambda: len(training(sweep)) == 3)
     cancelled, killed = sweep.trials()[1:3]
     cancel = "import sys, hpcdl; hpcdl.Run(sys.argv[1]).cancel()"
     bed.run(VENV / "python", "-c", cancel, cancelled)
     worker = int(str(attempts(killed, "start")[0]["pid"]))
+    sweep.release()
     deadline = time.monotonic() + 60
     while not (killed / "result.json").exists():
         assert time.monotonic() < deadline
@@ -101,7 +102,7 @@ def test_stopped_sweep_goes_on_with_more(bed: Bed) -> None:
 
 def test_killed_slots_go_on(bed: Bed) -> None:
     """The process that started two slots is killed, then one of the slots."""
-    prepare_job(bed, JOB.replace("--epochs, 6", "--epochs, 8"))
+    prepare_job(bed, JOB.replace("--epochs, 6", "--epochs, 8, --held, 4"))
     slots = ("--trials-per-gpu", "2")
     sweep = send_sweep(bed, *SPACE, "--trials", "6", "--at-once", "4", *slots)
     until(lambda: len(training(sweep)) == 4)
@@ -110,6 +111,7 @@ def test_killed_slots_go_on(bed: Bed) -> None:
     os.kill(parents[0], signal.SIGKILL)
     children = of_slots & set(processes_below(parents[1]))
     os.kill(min(children), signal.SIGKILL)
+    sweep.release()
     sweep.run_to_end()
 
     sweep.account(trials=6, epochs=8)
