@@ -8,7 +8,9 @@ import pytest
 
 from hpcdl.contract.spec import EXIT_STOPPED
 from hpcdl.files import append_json_line
-from hpcdl.launch.attempt import Attempt, attempt, conclude
+from hpcdl.launch.attempt import attempt
+from hpcdl.launch.attempt_end import conclude
+from hpcdl.launch.attempt_state import Attempt
 from hpcdl.launch.command import read_plan
 from hpcdl.launch.ended import Ended
 from hpcdl.launch.retry import OutOfPatienceError
