@@ -97,7 +97,7 @@ def _enter(
 ) -> None:
     """Become srun. What it starts on the node is hpcdl's own frozen code."""
     from hpcdl import modules
-    from hpcdl.planning.parts import RUN_COMMAND
+    from hpcdl.planning.program import RUN_COMMAND
     from hpcdl.scheduler.interactive import outside_environment, srun_alone
     from hpcdl.submission.send import python_options
     from hpcdl.usercode.freeze import freeze_code

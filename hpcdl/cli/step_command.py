@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from hpcdl.planning import Command
-    from hpcdl.planning.parts import Program
+    from hpcdl.planning import Command, Program
     from hpcdl.preflight import Finding, Note, Subject
 
 

@@ -15,20 +15,14 @@ from hpcdl.job import Job
 from hpcdl.job.command import COMMAND_MEMORY_GB, shown_command, with_data_root
 from hpcdl.job.training import notes_of_training
 from hpcdl.planning.directives import cpus_of, directives, lead_s, share_of_memory
-from hpcdl.planning.parts import (
+from hpcdl.planning.parts import Container, Environment, Modules, Notify, Plan, Policy, Size
+from hpcdl.planning.program import (
     NOTEBOOK_RUNNER,
     SUPPORT,
     Command,
-    Container,
-    Environment,
-    Modules,
-    Notify,
-    Plan,
-    Policy,
     Predict,
     Program,
     Script,
-    Size,
     Training,
 )
 from hpcdl.planning.refusals import choose_image, refusals

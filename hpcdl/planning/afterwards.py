@@ -8,7 +8,8 @@ from typing import Optional
 
 from hpcdl.errors import UserError
 from hpcdl.job import Resources, format_time
-from hpcdl.planning.parts import Notify, Plan, Program, Size
+from hpcdl.planning.parts import Notify, Plan, Size
+from hpcdl.planning.program import Program
 
 # Options that say how big a job is; they are made anew
 _SIZE = ("nodes", "ntasks-per-node", "cpus-per-task", "gpus-per-node", "gres", "time", "signal")
