@@ -16,6 +16,7 @@ from hpcdl.run.after import missed
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import AttemptEvent, Submitted
 from hpcdl.scheduler import slurm
+from hpcdl.scheduler.excluded_nodes import with_own_excluded
 from hpcdl.scheduler.host_list import expand
 from hpcdl.sweeps.before import missed_sweeps
 from hpcdl.sweeps.followers import move_followers
@@ -139,7 +140,7 @@ def _keep_chain_away(paths: RunPaths, plan: Plan, job_id: str, avoid: Sequence[s
     if job_id not in job_ids:
         return False
     later_ids = job_ids[job_ids.index(job_id) + 1 :]
-    nodes = slurm.with_own_excluded({"directives": plan.directives}, avoid)
+    nodes = with_own_excluded({"directives": plan.directives}, avoid)
     for later_id in later_ids:
         slurm.exclude(later_id, nodes)
     return bool(later_ids)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hpcdl.scheduler import slurm
+from hpcdl.scheduler import command
 
 _MOST_JOBS = 500  # of one question, so that the command line stays short
 _CLOCKS_S = 60.0  # how far this machine's clock and SLURM's may be apart
@@ -83,14 +83,14 @@ def job_records(job_ids: Sequence[str], since: float = 0.0) -> list[JobRecord]:
     options.append(f"--format={','.join(fields)}")
     for first in range(0, len(job_ids), _MOST_JOBS):
         asked = ",".join(job_ids[first : first + _MOST_JOBS])
-        text = slurm.call(["sacct", *options, f"--jobs={asked}"])
+        text = command.call(["sacct", *options, f"--jobs={asked}"])
         records += records_of(text, fields, since)
     return records
 
 
 def _fields_here() -> list[str]:
     """The fields that this SLURM has, of those that are of use."""
-    offered = {name.lower() for name in slurm.call(["sacct", "--helpformat"]).split()}
+    offered = {name.lower() for name in command.call(["sacct", "--helpformat"]).split()}
     return [name for name in _FIELDS if name.lower() in offered]
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from hpcdl import cache
 from hpcdl.environment import user_name
 from hpcdl.errors import SchedulerError
-from hpcdl.scheduler import clusters, slurm
+from hpcdl.scheduler import clusters, command
 from hpcdl.scheduler.site import ASSOCIATION_JOBS, CONFIG, QOS_JOBS, Association, Qos, Site
 from hpcdl.scheduler.site_records import (
     alike,
@@ -67,10 +67,10 @@ def _ask() -> Site:
         SchedulerError: scontrol did not answer.
     """
     partitions = []
-    for record in read_records(slurm.call(["scontrol", "show", "partition", "--oneliner"])):
+    for record in read_records(command.call(["scontrol", "show", "partition", "--oneliner"])):
         partitions.append(partition_of(record))
-    nodes = alike(read_records(slurm.call(["scontrol", "show", "node", "--oneliner"])))
-    config = read_config(slurm.call(["scontrol", "show", "config"]))
+    nodes = alike(read_records(command.call(["scontrol", "show", "node", "--oneliner"])))
+    config = read_config(command.call(["scontrol", "show", "config"]))
     site = Site(tuple(partitions), nodes, config=set_keys(config, CONFIG))
     enforced = set(config.get("AccountingStorageEnforce", "").lower().split(","))
     if not enforced & {"associations", "limits", "qos", "safe", "all"}:
@@ -94,9 +94,9 @@ def _ask_accounting(cluster: str) -> tuple[list[Qos], list[Association]]:
     show = ["sacctmgr", "--noheader", "--parsable2", "show"]
     mine = ["user", user_name(), "withassoc", f"cluster={cluster}"]
     qos_keys = ",".join(("Name,MaxWall,MaxTRES,MaxTRESPU,GrpTRES,Flags", *QOS_JOBS))
-    qos_text = slurm.call([*show, "qos", f"format={qos_keys}"])
+    qos_text = command.call([*show, "qos", f"format={qos_keys}"])
     keys = ",".join(("Account,QOS,DefaultQOS,Partition,MaxWall,DefaultAccount", *ASSOCIATION_JOBS))
-    associations_text = slurm.call([*show, *mine, f"format={keys}"])
+    associations_text = command.call([*show, *mine, f"format={keys}"])
     every_qos = [qos_of(line) for line in qos_text.splitlines() if line]
     associations = []
     for line in associations_text.splitlines():

@@ -15,7 +15,7 @@ from hpcdl.cluster.schema import Cluster
 from hpcdl.environment import user_name
 from hpcdl.errors import SchedulerError
 from hpcdl.formats import several
-from hpcdl.scheduler import rights, slurm
+from hpcdl.scheduler import command, rights
 from hpcdl.scheduler.arrays import ArrayLimits
 from hpcdl.scheduler.ask_site import read_site
 from hpcdl.scheduler.clusters import on_cluster
@@ -152,7 +152,7 @@ def read_queue(everybody: bool = False) -> list[QueuedTask] | None:
     """All tasks that wait or run: the user's, or everybody's; None if SLURM does not answer."""
     whose = [] if everybody else [f"--user={user_name()}"]
     try:
-        text = slurm.call(["squeue", "--noheader", "--array", *whose, "--format=%u|%a|%q|%P"])
+        text = command.call(["squeue", "--noheader", "--array", *whose, "--format=%u|%a|%q|%P"])
     except SchedulerError:
         return None
     tasks = []

@@ -1,19 +1,17 @@
-"""SLURM's commands: hpcdl starts them here and nowhere else."""
+"""What hpcdl asks SLURM about jobs and nodes, and what it tells it: a function for each."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from hpcdl.environment import submission_environment, user_name
 from hpcdl.errors import SchedulerError
-from hpcdl.scheduler import clusters
+from hpcdl.scheduler.command import NOT_REACHED, call
 from hpcdl.scheduler.jobinfo import (
     ACCOUNT_FORMAT,
     QUEUE_FORMAT,
@@ -27,7 +25,6 @@ from hpcdl.scheduler.jobinfo import (
 
 # A busy SLURM takes jobs slowly. When sbatch gives up, SLURM may have accepted the job.
 _SBATCH_S = 180
-NOT_REACHED = "(connect failure)"  # in SLURM's messages if nothing was sent
 
 
 def available() -> bool:
@@ -193,29 +190,6 @@ def depend(job_id: str, dependency: str) -> None:
     call(["scontrol", "update", f"JobId={job_id}", f"Dependency={dependency}"])
 
 
-def with_own_excluded(plan: Mapping[str, Any], nodes: Sequence[str]) -> str:
-    """The nodes to keep away from, with those of the user's own ``slurm: {exclude: ...}``.
-
-    An option on sbatch's command line replaces the script's, so one option must name all nodes.
-
-    Args:
-        plan: plan.json.
-        nodes: names of nodes.
-
-    Raises:
-        SchedulerError: the user's own list is a file that cannot be read.
-    """
-    own_nodes = dict(plan.get("directives", ())).get("exclude", "")
-    if "/" in own_nodes:  # sbatch takes a file of names, too
-        try:
-            text = Path(own_nodes).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            message = f"slurm.exclude names the file {own_nodes}, which cannot be read: {error}"
-            raise SchedulerError(message) from error
-        own_nodes = ",".join(text.replace(",", " ").split())
-    return ",".join(dict.fromkeys([*filter(None, [own_nodes]), *nodes]))
-
-
 def past_states(job_id: str) -> list[str]:
     """How each attempt of a requeued job ended, in SLURM's words, oldest first.
 
@@ -273,54 +247,3 @@ def accounted_jobs(job_ids: Sequence[str]) -> dict[str, JobInfo]:
 def _with_whole_lists() -> dict[str, str]:
     """An environment in which the lists of an array's tasks are not cut short (squeue(1))."""
     return {**submission_environment(os.environ), "SLURM_BITSTR_LEN": "0"}
-
-
-def call(argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60) -> str:
-    """What one of SLURM's commands prints.
-
-    Raises:
-        SchedulerError: it is not here, did not answer in time, or failed, with its own words.
-    """
-    done = answer(argv, env, timeout_s)
-    if done.returncode:
-        words = (done.stderr or done.stdout).strip()
-        raise SchedulerError(f"{argv[0]} failed (exit {done.returncode}): {words}")
-    return clusters.without_headings(done.stdout)
-
-
-def answer(
-    argv: list[str], env: dict[str, str] | None = None, timeout_s: int = 60, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """All that one of SLURM's commands prints, whatever its exit status.
-
-    Args:
-        argv: the command.
-        env: its environment; by default what a job may inherit. SQUEUE_STATES, SCANCEL_STATE or
-            SLURM_TIME_FORMAT of the user's shell would change what it does.
-        timeout_s: how long it may take.
-        stdin: its input.
-
-    Raises:
-        SchedulerError: it is not here, or did not answer in time.
-    """
-    if env is None:
-        env = submission_environment(os.environ)
-    try:
-        return subprocess.run(
-            clusters.with_cluster(argv),
-            env=env,
-            input=stdin,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-            encoding="utf-8",
-            errors="surrogateescape",  # a working directory need not be UTF-8
-        )
-    except FileNotFoundError as error:
-        message = (
-            f"{argv[0]} is not on this machine: run hpcdl on a login node, or use --backend local"
-        )
-        raise SchedulerError(message) from error
-    except subprocess.TimeoutExpired as error:
-        message = f"{argv[0]} did not answer in {timeout_s} s; SLURM may be busy, try again"
-        raise SchedulerError(message) from error

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from hpcdl.environment import submission_environment
 from hpcdl.errors import SchedulerError
-from hpcdl.scheduler import slurm
+from hpcdl.scheduler import command
 
 TRY_S = 60
 
@@ -29,11 +29,11 @@ def try_script(script: str, options: Sequence[str] = ()) -> str:
         SchedulerError: SLURM did not answer.
     """
     environment = submission_environment(os.environ)
-    done = slurm.answer(["sbatch", "--test-only", *options], environment, TRY_S, script)
+    done = command.answer(["sbatch", "--test-only", *options], environment, TRY_S, script)
     lines = [re.sub(r"^sbatch: (error: )?", "", line) for line in done.stderr.splitlines()]
     message = " ".join(lines).strip()
     if done.returncode == 0:
         return message
-    if any(sign in message for sign in (slurm.NOT_REACHED, "Unable to contact", "timed out")):
+    if any(sign in message for sign in (command.NOT_REACHED, "Unable to contact", "timed out")):
         raise SchedulerError(f"sbatch --test-only got no answer: {message}")
     raise RefusedError(message.removeprefix("allocation failure: "))

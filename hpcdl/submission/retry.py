@@ -42,10 +42,10 @@ class Retry:
         """sbatch's options that come before those of the batch script."""
         options = [*(self.changes.options or ()), *self.waits]
         if self.changes.avoid and self.run.paths.script.exists():
-            from hpcdl.scheduler import slurm
+            from hpcdl.scheduler.excluded_nodes import with_own_excluded
 
             plan = records.plan(self.run.paths)
-            options.append(f"--exclude={slurm.with_own_excluded(plan, self.changes.avoid)}")
+            options.append(f"--exclude={with_own_excluded(plan, self.changes.avoid)}")
         return options
 
 

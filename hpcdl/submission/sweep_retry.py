@@ -184,9 +184,9 @@ def _with_options(retry: SweepRetry, asked: Asked, memory_gb: float | None) -> S
     paths = retry.paths
     if not retry.count or not paths.run.script.exists():
         return retry
-    from hpcdl.scheduler import slurm
     from hpcdl.scheduler.ask_site import read_site
     from hpcdl.scheduler.clusters import on_cluster
+    from hpcdl.scheduler.excluded_nodes import with_own_excluded
     from hpcdl.submission.memory import more_memory
 
     plan = records.plan(paths.run)
@@ -208,7 +208,7 @@ def _with_options(retry: SweepRetry, asked: Asked, memory_gb: float | None) -> S
             words = more.words
     avoid = sorted({node for trial in retry.sent for node in trial.avoid})
     if avoid:
-        options = _replaced(options, f"--exclude={slurm.with_own_excluded(plan, avoid)}")
+        options = _replaced(options, f"--exclude={with_own_excluded(plan, avoid)}")
     return SweepRetry(
         paths, retry.trials, retry.never_begun, retry.offered, options=options, words=words
     )

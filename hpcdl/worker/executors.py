@@ -18,6 +18,7 @@ from hpcdl.run import records, states
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import Submitted
 from hpcdl.scheduler import slurm
+from hpcdl.scheduler.excluded_nodes import with_own_excluded
 
 # submitit knows a job of this machine by its process, which it is told in a variable. A run of
 # hpcdl 0.1 goes on with its own code, which has no worker.
@@ -74,7 +75,7 @@ class SlurmScriptExecutor(SlurmExecutor):
         if after:
             self.options.append(f"--dependency=afterany:{after}")
         if exclude:
-            self.options.append(f"--exclude={slurm.with_own_excluded(plan, exclude)}")
+            self.options.append(f"--exclude={with_own_excluded(plan, exclude)}")
         if moved and "begin" in directives:
             self.options.append("--begin=now")
         # Who released a run's first job meant the whole run: its other jobs are not held.

@@ -21,6 +21,7 @@ from hpcdl.run import Run
 from hpcdl.run.paths import RunPaths
 from hpcdl.scheduler import job_answers, slurm
 from hpcdl.scheduler.clusters import on_cluster
+from hpcdl.scheduler.excluded_nodes import with_own_excluded
 from hpcdl.submission import send as submission
 from hpcdl.worker.executors import SlurmScriptExecutor
 
@@ -320,7 +321,7 @@ def test_moved_job_is_not_held(site, send, requeue):
 
 def test_unreadable_list_of_nodes(site, tmp_path):
     with pytest.raises(SchedulerError, match=r"slurm\.exclude names the file /nowhere/nodes"):
-        slurm.with_own_excluded({"directives": [["exclude", "/nowhere/nodes"]]}, ["n7"])
+        with_own_excluded({"directives": [["exclude", "/nowhere/nodes"]]}, ["n7"])
 
 
 # Several SLURM clusters behind one login node
