@@ -21,7 +21,8 @@ from start_latency import shared_folder, when_written, with_time_stamp
 
 from hpcdl.cluster import Cluster, load_cluster
 from hpcdl.job import load_job
-from hpcdl.submission.send import prepare, submit
+from hpcdl.submission.prepare import prepare
+from hpcdl.submission.send import submit
 
 PLAIN = Path(__file__).with_name("plain_workers.py")
 GOAL = 1.2

@@ -16,7 +16,8 @@ from measure import show_machine
 
 from hpcdl.cluster import Cluster, load_cluster
 from hpcdl.job import load_job
-from hpcdl.submission.send import prepare, submit
+from hpcdl.submission.prepare import prepare
+from hpcdl.submission.send import submit
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 GOAL_S = 1.0

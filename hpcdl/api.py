@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hpcdl.job.sweep_section import SweepSection
     from hpcdl.preflight import Check
     from hpcdl.run import Run
-    from hpcdl.submission.send import Submission
+    from hpcdl.submission.prepare import Submission
     from hpcdl.sweeps.handle import Sweep
 
 
@@ -136,10 +136,11 @@ def submit(
         'done'
     """
     from hpcdl.submission import send
+    from hpcdl.submission.prepare import prepare
 
     _require_job(job, "submit()")
     cluster = _profile(cluster)
-    prepared = send.prepare(job, cluster, backend, runs_dir)
+    prepared = prepare(job, cluster, backend, runs_dir)
     send.require_backend(prepared)
     for note in prepared.notes:
         warnings.warn(note, stacklevel=2)

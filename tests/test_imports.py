@@ -135,6 +135,7 @@ def test_render_loads_nothing_of_runs(load):
         "hpcdl.run.handle",
         "hpcdl.run.state",
         "hpcdl.usercode.notebook",
+        "hpcdl.submission.prepare",
         "hpcdl.submission.send",
         "hpcdl.launch",
     }

@@ -21,7 +21,8 @@ from hpcdl.job.requirements import read_requirements
 from hpcdl.packages.pipconfig import local_paths, pip_environment
 from hpcdl.planning import Environment, Plan, plan
 from hpcdl.script import render
-from hpcdl.submission.send import prepare, submit
+from hpcdl.submission.prepare import prepare
+from hpcdl.submission.send import submit
 
 JOB = "name: a\nscript: program.py\ncontainer: ./my.sif\npackages: requirements.txt\npythonpath: [shared]\n"
 

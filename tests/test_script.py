@@ -19,7 +19,7 @@ from hpcdl.planning import plan
 from hpcdl.script import Sent, quote_directive, render, render_submission
 from hpcdl.submission.bundle import write_bundle
 from hpcdl.submission.locate import locate
-from hpcdl.submission.send import worker_command
+from hpcdl.worker.command import worker_command
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"

@@ -17,7 +17,7 @@ from hpcdl.mounts.needed import for_render
 from hpcdl.planning import plan, reads_outside
 from hpcdl.script import render
 from hpcdl.submission.create import create
-from hpcdl.submission.send import prepare
+from hpcdl.submission.prepare import prepare
 
 
 class Disk:

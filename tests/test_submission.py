@@ -13,7 +13,9 @@ from hpcdl.cluster import Cluster, Image, Node
 from hpcdl.errors import RunError, UserError
 from hpcdl.job import Job, Resources
 from hpcdl.local_machine import visible_gpus
-from hpcdl.submission.send import prepare, python_options, submit
+from hpcdl.submission.prepare import prepare
+from hpcdl.submission.send import submit
+from hpcdl.worker.command import python_options
 
 SITE = Cluster(
     name="site",

@@ -12,7 +12,7 @@ from hpcdl.cluster import choose_cluster, load_cluster
 from hpcdl.contract.spec import BackboneSpec
 from hpcdl.errors import ClusterError, JobError
 from hpcdl.job import load_job
-from hpcdl.submission.send import prepare
+from hpcdl.submission.prepare import prepare
 
 PROFILE = """name: a
 node: {cpus: 4, gpus: 1}

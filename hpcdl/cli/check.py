@@ -68,7 +68,7 @@ def command(
 
         return _exit_code(check_script(job_name, settings, as_json))
     from hpcdl.cli.checking import check_submission, report_lines
-    from hpcdl.submission.send import prepare
+    from hpcdl.submission.prepare import prepare
 
     default = "local" if backend == "local" else None
     job, cluster = options.load(job_name, settings, default)

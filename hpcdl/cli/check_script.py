@@ -203,7 +203,7 @@ def _subject(
 
 def _submission(adopted: Adopted, in_memory: InMemory, cluster: Cluster) -> Any:
     """The script as a submission: SLURM gets its own text."""
-    from hpcdl.submission.send import prepare
+    from hpcdl.submission.prepare import prepare
 
     submission = prepare(in_memory.job, cluster)
     return replace(submission, script=adopted.script.text)

@@ -11,7 +11,7 @@ from hpcdl.formats import several
 if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.preflight import Check, Report
-    from hpcdl.submission.send import Submission
+    from hpcdl.submission.prepare import Submission
 
 _WIDTH = 88  # of the report, in characters
 

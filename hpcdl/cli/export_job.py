@@ -38,8 +38,9 @@ def export_on_node(choice: Choice, kinds: Sequence[str], profile: str | None, wa
     from hpcdl.job import Job, Resources
     from hpcdl.launch.command import read_plan
     from hpcdl.run.paths import runs_root_of
+    from hpcdl.submission.prepare import prepare
     from hpcdl.submission.profile import sent_with
-    from hpcdl.submission.send import prepare, submit
+    from hpcdl.submission.send import submit
 
     run = choice.home
     root = run.paths.root

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.job import Job
     from hpcdl.run import Run
-    from hpcdl.submission.send import Submission
+    from hpcdl.submission.prepare import Submission
 
 _OPEN = "Open the page in this machine's browser."
 
@@ -74,7 +74,8 @@ def _start(job: Job, cluster: Cluster, backend: str, runs_dir: str | None) -> Ru
     from hpcdl.cli.submit import check_first, say_sent
     from hpcdl.jupyter.job import as_notebook, is_optional, without_packages
     from hpcdl.preflight.jupyterlab import jupyterlab
-    from hpcdl.submission.send import prepare, require_backend, submit
+    from hpcdl.submission.prepare import prepare
+    from hpcdl.submission.send import require_backend, submit
 
     job, cluster = as_notebook(job, cluster, os.getcwd())
     prepared = prepare(job, cluster, backend, runs_dir)

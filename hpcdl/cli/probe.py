@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpcdl.job import Job
     from hpcdl.run import Run
     from hpcdl.run.paths import RunPaths
-    from hpcdl.submission.send import Submission
+    from hpcdl.submission.prepare import Submission
 
 _TIME = "00:05:00"
 _MOST_MARGIN_S = 60  # a larger one may be longer than that

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.job import Job
     from hpcdl.scaling.folder import ScaleRecord
+    from hpcdl.submission.prepare import Submission
     from hpcdl.submission.scale import ScaleSize
-    from hpcdl.submission.send import Submission
 
     Prepared = tuple[ScaleSize, Submission]
 

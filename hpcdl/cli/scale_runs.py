@@ -16,8 +16,8 @@ from hpcdl.text import hpcdl_command
 
 if TYPE_CHECKING:
     from hpcdl.scaling.folder import ScalePaths, ScaleRecord, ScaleRun
+    from hpcdl.submission.prepare import Submission
     from hpcdl.submission.scale import ScaleSize
-    from hpcdl.submission.send import Submission
 
     Prepared = tuple[ScaleSize, Submission]
 

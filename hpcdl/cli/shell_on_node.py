@@ -99,8 +99,8 @@ def _enter(
     from hpcdl import modules
     from hpcdl.planning.program import RUN_COMMAND
     from hpcdl.scheduler.interactive import outside_environment, srun_alone
-    from hpcdl.submission.send import python_options
     from hpcdl.usercode.freeze import freeze_code
+    from hpcdl.worker.command import python_options
 
     if program:
         words = [*words, "--", *program]

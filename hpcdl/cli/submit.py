@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.preflight import Check
     from hpcdl.run import Run
-    from hpcdl.submission.send import Submission
+    from hpcdl.submission.prepare import Submission
 
 _WAIT = "Show its progress until it has ended; exit 1 unless it is done."
 _DRY_RUN = "Print exactly the text that would be sent, and send nothing."
@@ -89,7 +89,8 @@ def command(
     """
     from hpcdl.job.pipeline import is_pipeline
     from hpcdl.submission.after import require_after
-    from hpcdl.submission.send import prepare, require_backend, submit
+    from hpcdl.submission.prepare import prepare
+    from hpcdl.submission.send import require_backend, submit
 
     if is_pipeline(job_name):
         from hpcdl.cli.submit_pipeline import Where, submit_pipeline

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hpcdl.cluster import Cluster
     from hpcdl.job.pipeline import Step
     from hpcdl.run import Run
-    from hpcdl.submission.send import Submission
+    from hpcdl.submission.prepare import Submission
 
     Prepared = tuple[Step, Submission, Cluster]
 
@@ -90,7 +90,8 @@ def _prepare_all(name: str, where: Where, after: Sequence[str]) -> list[Prepared
     from hpcdl.job.command import with_runs
     from hpcdl.job.pipeline import load_pipeline
     from hpcdl.submission.after import require_after
-    from hpcdl.submission.send import prepare, require_backend
+    from hpcdl.submission.prepare import prepare
+    from hpcdl.submission.send import require_backend
 
     settings = where.settings
     for text in settings.sets:

@@ -18,7 +18,7 @@ from hpcdl.preflight.image_sets import Looked, look
 from hpcdl.scheduler.ask_site import read_site
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.site import Site
-from hpcdl.submission.send import Submission
+from hpcdl.submission.prepare import Submission
 
 __all__ = ["Check", "Finding", "Note", "Report", "Subject", "check"]
 

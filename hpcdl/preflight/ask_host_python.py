@@ -17,7 +17,7 @@ from hpcdl.environment import submission_environment
 from hpcdl.image import read_answer
 from hpcdl.preflight import run_worker
 from hpcdl.preflight.loaded_files import stamps
-from hpcdl.submission.send import python_options
+from hpcdl.worker.command import python_options
 
 _CACHE = "host-python.json"
 _CACHE_VERSION = 1

@@ -16,7 +16,7 @@ from hpcdl.planning import Command
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.ask_host_python import why_not
 from hpcdl.preflight.image import nodes_architectures
-from hpcdl.submission.send import python_options
+from hpcdl.worker.command import python_options
 
 NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - each machine has its own
 # e_machine of an ELF file, by uname's words: /usr/include/elf.h

@@ -14,7 +14,7 @@ from hpcdl.job import Job, load_job
 from hpcdl.job.notify_section import NotifySection
 from hpcdl.promises.names import CANCEL, MEMORY, NODE, STOP, UNDISTURBED
 from hpcdl.submission.gpu_budget import asked_gpu_hours
-from hpcdl.submission.send import Submission, prepare
+from hpcdl.submission.prepare import Submission, prepare
 
 PROGRAMS = Path(__file__).parent / "programs"
 MEMORY_GB = 1.0  # of the job that takes more

@@ -29,8 +29,9 @@ from hpcdl.script import Sent, render_submission
 from hpcdl.submission.create import new_run
 from hpcdl.submission.images_to_predict import problems_of_folder
 from hpcdl.submission.locate import without_container
-from hpcdl.submission.send import Submission, python_options, worker_command
+from hpcdl.submission.prepare import Submission
 from hpcdl.usercode.freeze import code_sha
+from hpcdl.worker.command import python_options, worker_command
 
 _SUFFIX = "-predict"
 

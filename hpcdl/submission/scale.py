@@ -14,7 +14,7 @@ from hpcdl.run.after import After
 from hpcdl.scaling.folder import PREFIX, ScalePaths, ScaleRun
 from hpcdl.submission.create import new_run
 from hpcdl.submission.gpu_budget import asked_gpu_hours, require_budget
-from hpcdl.submission.send import Submission, prepare
+from hpcdl.submission.prepare import Submission, prepare
 
 _SUFFIX = "-scale"  # under the job's own name they would count as its earlier runs
 _LONGEST = 90  # of a name, so that there is room for it

@@ -16,7 +16,8 @@ from hpcdl.run.paths import RunPaths, code_folder
 from hpcdl.script import Sent, render_submission
 from hpcdl.submission.create import Origin, make
 from hpcdl.submission.new_tasks import NewTasks
-from hpcdl.submission.send import Submission, prepare, python_options, require_backend
+from hpcdl.submission.prepare import Submission, prepare
+from hpcdl.submission.send import require_backend
 from hpcdl.submission.sweep_tasks import (
     is_requeued,
     living_tasks,
@@ -29,6 +30,7 @@ from hpcdl.sweeps.followers import Moved
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.submitted import SentArray
 from hpcdl.text import hpcdl_command
+from hpcdl.worker.command import python_options
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hpcdl.files import sha256_file
 from hpcdl.job import load_job
 from hpcdl.preflight import Report, Subject, check, hostpython
 from hpcdl.preflight.all_checks import CHECKS, check_all
-from hpcdl.submission.send import prepare
+from hpcdl.submission.prepare import prepare
 
 # Said by SLURM 22.05 (scontrol and sacctmgr of the test bed), shortened
 PARTITION = (

@@ -162,7 +162,7 @@ def test_changed_question_is_asked_again(host, monkeypatch, change):
     elif change == "environment":
         monkeypatch.setenv("MODULEPATH", "/opt/other")
     elif change == "hpcdl":
-        monkeypatch.setattr("hpcdl.submission.send.code_sha", lambda: "0123456789abcdef")
+        monkeypatch.setattr("hpcdl.submission.prepare.code_sha", lambda: "0123456789abcdef")
     else:
         later = time.time() + 25 * 3600
         monkeypatch.setattr("time.time", lambda: later)

@@ -13,7 +13,7 @@ from hpcdl.job import load_job
 from hpcdl.preflight import Finding, Subject, check
 from hpcdl.preflight.all_checks import SITE
 from hpcdl.scheduler import ask_site
-from hpcdl.submission.send import prepare
+from hpcdl.submission.prepare import prepare
 from tests.preflight.conftest import ASSOCIATIONS, NODE, PARTITION, QOS, World
 
 

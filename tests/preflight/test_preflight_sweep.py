@@ -12,7 +12,7 @@ from hpcdl.mounts.file_systems import UNKNOWN, file_system_of
 from hpcdl.preflight import Report, Subject, check, exclusive_links
 from hpcdl.preflight.all_checks import check_all, check_python
 from hpcdl.preflight.sweep import sweep_checks
-from hpcdl.submission.send import prepare
+from hpcdl.submission.prepare import prepare
 
 LIMITED = "normal|||||||7||||\nacc_debug|02:00:00|||||2|5||||"
 CONFIG = (

@@ -12,7 +12,7 @@ from hpcdl.job import load_job
 from hpcdl.preflight import Finding, Note, Subject
 from hpcdl.preflight.earlier_runs import earlier_runs, has_earlier_runs
 from hpcdl.run.estimate import estimate
-from hpcdl.submission.send import prepare
+from hpcdl.submission.prepare import prepare
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from hpcdl.scheduler import job_answers, slurm
 from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.excluded_nodes import with_own_excluded
 from hpcdl.submission import send as submission
+from hpcdl.submission.prepare import prepare
 from hpcdl.worker.executors import SlurmScriptExecutor
 
 DOWN = (
@@ -280,9 +281,7 @@ def send(site, tmp_path, monkeypatch):
         (tmp_path / "site.yaml").write_text(
             f"{CLUSTERS}requeue: {str(requeue).lower()}\nmax_requeues: 1\n"
         )
-        prepared = submission.prepare(
-            load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml")
-        )
+        prepared = prepare(load_job(tmp_path / "a.yaml"), load_cluster(tmp_path / "site.yaml"))
         return submission.submit(prepared).paths, prepared.plan
 
     return sent
@@ -353,9 +352,7 @@ def submit(site, tmp_path, monkeypatch):
     def send(profile: str = "", sets: list[str] | None = None) -> Run:
         (tmp_path / "site.yaml").write_text(CLUSTERS + profile)
         job = load_job(tmp_path / "a.yaml")
-        return submission.submit(
-            submission.prepare(job, load_cluster(tmp_path / "site.yaml", sets or []))
-        )
+        return submission.submit(prepare(job, load_cluster(tmp_path / "site.yaml", sets or [])))
 
     return send
 
@@ -409,7 +406,7 @@ def test_job_asks_its_own_cluster(site, monkeypatch):
 def test_check_asks_the_cluster(submit, site, tmp_path):
     run = submit("clusters: wice\n")
     cluster = load_cluster(tmp_path / "site.yaml")
-    prepared = submission.prepare(load_job(tmp_path / "a.yaml"), cluster)
+    prepared = prepare(load_job(tmp_path / "a.yaml"), cluster)
 
     check(Subject(prepared, cluster), [("partition", partition), ("sbatch", trial)])
 
@@ -444,7 +441,7 @@ def test_cluster_of_shell_is_mentioned(submit, tmp_path, monkeypatch):
 
     assert (
         "goes to the SLURM cluster wice: this shell's SLURM_CLUSTERS"
-        in submission.prepare(job, cluster).notes[-1]
+        in prepare(job, cluster).notes[-1]
     )
 
 

@@ -15,7 +15,8 @@ from hpcdl.cluster import load_cluster
 from hpcdl.files import write_json, write_text
 from hpcdl.job import load_job
 from hpcdl.run import Run
-from hpcdl.submission import create, send
+from hpcdl.submission import create
+from hpcdl.submission.prepare import prepare
 
 PROFILE = Path(__file__).parents[1] / "testbed" / "testbed.yaml"
 JOB = """
@@ -73,7 +74,7 @@ def done(write_job: Any, tmp_path: Path) -> Make:
 
     def make(text: str = JOB, **changes: Any) -> Run:
         job = load_job(write_job(text))
-        prepared = send.prepare(job, load_cluster(str(PROFILE)), runs_dir=str(tmp_path / "runs"))
+        prepared = prepare(job, load_cluster(str(PROFILE)), runs_dir=str(tmp_path / "runs"))
         paths = prepared.paths
         create.create(paths, prepared.job, prepared.plan, prepared.spec, ["hpcdl"])
         write_text(paths.script, prepared.script or "")

@@ -17,7 +17,8 @@ from hpcdl.preflight import Subject
 from hpcdl.preflight.gpu_budget import gpu_budget
 from hpcdl.run.gpu_hours import holdings
 from hpcdl.submission.gpu_budget import asked_gpu_hours, require_budget, spent_in
-from hpcdl.submission.send import prepare, submit
+from hpcdl.submission.prepare import prepare
+from hpcdl.submission.send import submit
 from hpcdl.sweeps.folder import SweepPaths
 from hpcdl.sweeps.settings import SweepSettings
 from hpcdl.sweeps.submitted import SentArray, SweepSubmitted

@@ -16,7 +16,7 @@ from hpcdl.job.text import job_text
 from hpcdl.mounts.needed import training_paths
 from hpcdl.preflight import Finding, Subject
 from hpcdl.preflight.other_runs import other_runs
-from hpcdl.submission.send import prepare
+from hpcdl.submission.prepare import prepare
 from hpcdl.sweeps.trial_spec import trial_spec
 
 DONE: dict[str, Any] = {

@@ -18,6 +18,7 @@ from hpcdl.launch.command import places_of, program_of, read_plan
 from hpcdl.run import Run
 from hpcdl.submission import create, send
 from hpcdl.submission.predict import Wanted, prepare_prediction
+from hpcdl.submission.prepare import prepare
 from tests.submission.conftest import JOB, PROFILE, RESULT, png
 
 SMALL = Resources(gpus=0)
@@ -219,7 +220,7 @@ def test_other_files_are_announced(done, images):
 def test_scripts_and_sweeps_have_no_model(write_job, tmp_path, images):
     write_job("print(1)\n", "a.py")
     job = load_job(write_job("name: s\nscript: a.py\n"))
-    prepared = send.prepare(job, load_cluster(str(PROFILE)), runs_dir=str(tmp_path / "runs"))
+    prepared = prepare(job, load_cluster(str(PROFILE)), runs_dir=str(tmp_path / "runs"))
     create.create(prepared.paths, prepared.job, prepared.plan, None, ["hpcdl"])
 
     with pytest.raises(JobError, match="trained no model with hpcdl"):

@@ -24,7 +24,7 @@ from hpcdl.preflight import Subject, check
 from hpcdl.preflight.sweep import sweep_checks
 from hpcdl.scheduler.arrays import split
 from hpcdl.scheduler.limits import array_limits
-from hpcdl.submission.send import prepare
+from hpcdl.submission.prepare import prepare
 
 profile, qos, tasks = sys.argv[1], sys.argv[2], int(sys.argv[3])
 cluster = load_cluster(profile, ["cluster.account=few", f"cluster.qos={qos}"])
