@@ -91,22 +91,3 @@ def again(entry: Staged, root: Path) -> str:
         packing = f"hpcdl data pack {quote(entry.source)} --to {quote(str(entry.path))}"
         return f"{packing}, with the options of the first time"
     return how_to_stage(entry.name, str(root))
-
-
-def packed_line(pack: dict[str, Any], source_bytes: int, folder: Path) -> str:
-    """What a pack holds, and its size before and after.
-
-    Args:
-        pack: the content of its pack.json.
-        source_bytes: the size of the images that it is made from.
-        folder: the pack.
-    """
-    shape = "x".join(map(str, [*(pack["image_size"] or ()), pack["channels"]]))
-    if not pack["image_size"]:
-        shape = f"any size, {several(pack['channels'], 'channel')}"
-    train, test = pack["parts"]["train"]["rows"], pack["parts"]["test"]["rows"]
-    images = f"{train:,} training and {test:,} test images of {shape}"
-    sizes = [file.stat().st_size for file in folder.iterdir() if file.is_file()]
-    before = f"{pack['source']['images']:,} files, {source_bytes / 1e6:.1f} MB"
-    after = f"{len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
-    return f"{images}, {len(pack['classes'])} classes; {before} -> {after}"
