@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
 from hpcdl.contract.file_names import shown
-from hpcdl.contract.machine import cpus
 from hpcdl.contract.pack_layout import NPY, PACK, TFRECORD, is_pack
 from hpcdl.contract.version import __version__
 from hpcdl.errors import HpcdlError, Problem, UserError
@@ -28,22 +22,11 @@ from hpcdl.staging.append_file import ChangedFileError
 from hpcdl.staging.checksums import read_staged, verify
 from hpcdl.staging.exclusive import Progress, alone, clear, move_in
 from hpcdl.staging.folder import ImageFolder, scan
-from hpcdl.staging.pack_writer import Block, Layout, PackWriter, SizesDifferError
-from hpcdl.staging.pillow_picture import (
-    Conversion,
-    Picture,
-    SourceFile,
-    begin_worker,
-    keep_memory,
-    read,
-    read_all,
-)
+from hpcdl.staging.pack_writer import Layout, PackWriter, SizesDifferError
+from hpcdl.staging.picture_processes import pictures_of, warm_up, worker_count
+from hpcdl.staging.pillow_picture import Conversion, read
 
 _RECORD = "progress.json"
-# A process that forks from a small server copies none of this process's threads and locks
-_CONTEXT = multiprocessing.get_context("forkserver")
-# What one process reads before another has started: files, or this many times 64 kB
-_WORTH_A_PROCESS = 1000
 
 
 @dataclass(frozen=True)
@@ -105,10 +88,8 @@ def pack(folder: Path, target: Path, options: Options, progress: Progress) -> Pa
     """
     _check_installed()
     _check_places(folder, target)
-    if options.workers != 1 and cpus() > 1:
-        # Loaded once by the server, not by each worker, while this process lists the folder
-        _CONTEXT.set_forkserver_preload(["hpcdl.cli", "hpcdl.staging.pillow_picture", "PIL.Image"])
-        ensure_running()
+    if options.workers != 1:
+        warm_up()  # while this process lists the folder
     images = scan(folder, options.test_split)
     _say_notes(images, progress)
     packing = _Packing(folder, target, images, options, progress)
@@ -319,9 +300,9 @@ class _Packing:
         conversion = Conversion(str(self._folder), layout.channels, self._options.size, names)
         total_bytes = sum(file.bytes for file in self._files)
         done_bytes = sum(file.bytes for file in self._files[: writer.done])
-        workers = _workers(self._options, self._files[writer.done :])
+        workers = worker_count(self._options.workers, self._files[writer.done :])
         blocks = layout.blocks(self._images.parts, writer.done)
-        with closing(_pictures(conversion, blocks, writer, workers)) as stream:
+        with closing(pictures_of(conversion, blocks, writer, workers)) as stream:
             for block, pictures in stream:
                 writer.add(block, pictures)
                 writer.save()
@@ -377,37 +358,3 @@ def _digest(images: ImageFolder, options: Options) -> str:
         line = f"\0{part} {file.label} {file.bytes} {file.mtime_ns} {file.file}"
         digest.update(os.fsencode(line))
     return digest.hexdigest()
-
-
-def _workers(options: Options, files: list[SourceFile]) -> int:
-    if options.workers is not None:
-        return options.workers
-    total_bytes = sum(file.bytes for file in files)
-    enough = 1 + max(len(files), total_bytes >> 16) // _WORTH_A_PROCESS
-    return min(cpus(), enough)
-
-
-def _pictures(
-    conversion: Conversion, blocks: Iterator[Block], writer: PackWriter, workers: int
-) -> Generator[tuple[Block, list[Picture]], None, None]:
-    """Each block with its images, in order, while other processes read the next few blocks."""
-    if workers == 1:
-        keep_memory()
-        for block in blocks:
-            yield block, read_all(conversion, block.files, *writer.place(block))
-        return
-    waiting: deque[tuple[Block, Future[list[Picture]]]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=_CONTEXT, initializer=begin_worker) as pool:
-        try:
-            for block in blocks:
-                future = pool.submit(read_all, conversion, block.files, *writer.place(block))
-                waiting.append((block, future))
-                if len(waiting) > workers + 2:
-                    first, first_future = waiting.popleft()
-                    yield first, first_future.result()
-            while waiting:
-                first, first_future = waiting.popleft()
-                yield first, first_future.result()
-        finally:
-            # A worker that still starts would fail with a traceback if this process left now
-            pool.shutdown(wait=True, cancel_futures=True)
