@@ -16,7 +16,8 @@ from hpcdl.launch.deadline import Deadline
 from hpcdl.launch.ended import Ended, run_on_nodes, unfit
 from hpcdl.launch.last_attempt import settle_last_attempt
 from hpcdl.launch.notify import notify_of_old_end
-from hpcdl.launch.process import ProgramRun, run_program
+from hpcdl.launch.process import run_program
+from hpcdl.launch.program_run import ProgramRun
 from hpcdl.launch.retry import keep_trying, say
 from hpcdl.launch.stall import append_lines
 from hpcdl.launch.task import TaskContext

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hpcdl.files import write_json
 from hpcdl.launch import node_checks
 from hpcdl.launch.members import run_members
-from hpcdl.launch.process import ProgramRun
+from hpcdl.launch.program_run import ProgramRun
 from hpcdl.launch.retry import keep_trying, say
 from hpcdl.run import causes, states
 from hpcdl.run.causes import Outcome

@@ -28,7 +28,8 @@ from hpcdl.launch.deadline import Deadline
 from hpcdl.launch.meeting import WAIT_S, Card, NotMetError, meet, publish
 from hpcdl.launch.member_end import MemberEnd, write_end
 from hpcdl.launch.ports import address_towards, hold_port
-from hpcdl.launch.process import ProgramRun, run_program
+from hpcdl.launch.process import run_program
+from hpcdl.launch.program_run import ProgramRun
 from hpcdl.launch.reach import open_to_all, try_all
 from hpcdl.launch.retry import OutOfPatienceError, RunRemovedError, keep_trying, say
 from hpcdl.launch.stall_of_step import OneOfSeveral

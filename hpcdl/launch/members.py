@@ -17,8 +17,9 @@ from hpcdl.contract.exit_status import EXIT_DONE, EXIT_STOPPED
 from hpcdl.files import read_json, write_json
 from hpcdl.launch.meeting import look_anew
 from hpcdl.launch.member_end import MemberEnd, decisive_end, fold, read_ends, unmet_end
-from hpcdl.launch.process import ProgramRun, known_here, note_sigterm, wait_for
+from hpcdl.launch.process import note_sigterm, wait_for
 from hpcdl.launch.processes import die_with_parent, kill_tree
+from hpcdl.launch.program_run import ProgramRun, known_here
 from hpcdl.launch.retry import keep_trying, say
 from hpcdl.launch.stall import stall_s
 from hpcdl.launch.stall_of_step import StepWatchdog

@@ -9,15 +9,15 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO, NamedTuple
 
 from hpcdl.container import plain
 from hpcdl.contract.exit_status import EXIT_SPEC, EXIT_STOPPED
-from hpcdl.files import read_json, write_json
+from hpcdl.files import write_json
 from hpcdl.launch.command import (
     argv_of,
     frozen_programs,
@@ -26,91 +26,22 @@ from hpcdl.launch.command import (
     program_of,
     with_modules,
 )
-from hpcdl.launch.deadline import Deadline
 from hpcdl.launch.memory import oom_kills, peak_memory_gb
 from hpcdl.launch.processes import die_with_parent, kill_leftover, kill_tree
+from hpcdl.launch.program_run import ProgramRun, known_here
 from hpcdl.launch.recorder import Recorder
 from hpcdl.launch.retry import keep_trying
 from hpcdl.launch.sampler import sampler_of
-from hpcdl.launch.served import ServedTrials
 from hpcdl.launch.served_trainer import ServedTrainer
-from hpcdl.launch.stall import (
-    Alone,
-    Judge,
-    append_lines,
-    variables_after_stall,
-    watchdog_of,
-)
-from hpcdl.launch.stop_signal import StopSignal
-from hpcdl.launch.task import TaskContext
-from hpcdl.launch.watchers import KillWatcher, RemovedWatcher, Watcher
+from hpcdl.launch.stall import Alone, append_lines, variables_after_stall, watchdog_of
+from hpcdl.launch.watchers import Watcher
 from hpcdl.planning import Plan
-from hpcdl.run import states
 from hpcdl.run.causes import Ending
 from hpcdl.run.logs import tail
 from hpcdl.run.paths import RunPaths
 from hpcdl.run.records import Failure
 
 _LOOK_S = 1.0  # how often the watchers look
-
-
-@dataclass(frozen=True)
-class ProgramRun:
-    """One run of the program.
-
-    Args:
-        paths: the run.
-        plan: its plan.
-        attempt: the attempt's number, from 1.
-        job_id: SLURM's id of the job that this is; None on a machine without SLURM.
-        deadline: the time limit.
-        task: the sweep's task that runs it; None for a run of its own.
-        workers: the variables that tell one of several workers of the others.
-        judge: decides whether a program that stands still is ended; None if it is the only one.
-    """
-
-    paths: RunPaths
-    plan: Plan
-    attempt: int
-    job_id: str | None
-    deadline: Deadline
-    task: TaskContext | None = None
-    workers: Mapping[str, str] = field(default_factory=dict)
-    judge: Judge | None = None
-
-    @property
-    def in_slurm(self) -> bool:
-        """Whether SLURM may end it."""
-        return self.job_id is not None
-
-    @property
-    def served(self) -> ServedTrials | None:
-        """What starts a trial where TensorFlow is imported already; None for a fresh process."""
-        return self.task.served if self.task is not None else None
-
-    @property
-    def plan_here(self) -> Plan:
-        """The plan, with one node if that is all: of a range SLURM may give one."""
-        if self.workers:
-            return self.plan
-        return replace(self.plan, size=replace(self.plan.size, nodes=1))
-
-    def watchers(self, with_signal: bool = True) -> list[Watcher]:
-        """What looks after the program while it runs; the deadline first.
-
-        Args:
-            with_signal: whether it runs on this node, so that it can be sent its stop signal.
-        """
-        watchers: list[Watcher] = [
-            self.deadline,
-            KillWatcher(self.paths, self.deadline),
-            RemovedWatcher(self.paths),
-        ]
-        if with_signal:
-            watchers.insert(1, StopSignal(self.plan, self.paths.stop))
-        if self.task is not None:
-            watchers += self.task.watchers
-        return watchers
 
 
 def run_program(this: ProgramRun) -> Ending:
@@ -155,33 +86,6 @@ def run_program(this: ProgramRun) -> Ending:
         peak_memory_gb=memory_gb,
         stalled=watchdog.message if watchdog else "",
     )
-
-
-def known_here(this: ProgramRun, status: int) -> Ending:
-    """What this node knows of a program's end, whichever node it ran on.
-
-    Args:
-        this: the program's run.
-        status: its exit status.
-    """
-    paths, plan, deadline = this.paths, this.plan, this.deadline
-    return Ending(
-        status=status,
-        script=not plan.program.keeps_state,
-        command=plan.program.on_host,
-        in_slurm=this.in_slurm,
-        gpus=plan.size.gpus,
-        overtime=deadline.overtime,
-        asked_to_stop=paths.stop.exists(),
-        near_the_end=deadline.near_the_end(plan.policy.signal_lead_s, time.time()),
-        stop_reason=_stop_reason(paths),
-    )
-
-
-def _stop_reason(paths: RunPaths) -> str | None:
-    """Why a sweep has asked its trial to stop; None if the stop file gives no such reason."""
-    reason = (read_json(paths.stop) or {}).get("reason")
-    return reason if reason in (states.PRUNED, states.NO_METRIC) else None
 
 
 class _Ended(NamedTuple):

@@ -29,7 +29,7 @@ from hpcdl.launch.deadline import Deadline
 from hpcdl.launch.member_end import MemberEnd, write_end
 from hpcdl.launch.members import LeftWatcher
 from hpcdl.launch.ports import address_towards, hold_port
-from hpcdl.launch.process import ProgramRun
+from hpcdl.launch.program_run import ProgramRun
 from hpcdl.planning import Script, plan
 from hpcdl.run import Run
 from hpcdl.run.paths import RunPaths
