@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import platform
@@ -241,6 +242,76 @@ def test_pythons_that_do_not_fit_are_named(file, tmp_path):
     assert "--python /path/to/python3" in done.stderr
 
 
+@pytest.fixture
+def mounts() -> list[str]:
+    """The words before a command that may mount: it gets a namespace of its own, in which it is root."""
+    words = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*words, "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True).returncode:
+        pytest.skip("no user namespace here may mount")
+    return words
+
+
+def test_small_disk_is_refused(file, tmp_path, mounts):
+    """Before anything is unpacked, and no folder that was made for it stays."""
+    site = login_node(tmp_path / "node", file)
+    script = """
+        mount -t tmpfs -o size=40m tmpfs "$HOME"
+        dash "$0" --prefix "$HOME/a b/c"
+        status=$?
+        find "$HOME" -mindepth 1
+        exit $status"""
+    said = site.run(*mounts, "dash", "-uc", script, file, status=1)
+
+    needs = r"has 4\d MB free, and hpcdl needs 2\d\d; give another --prefix DIR"
+    assert re.fullmatch(rf"hpcdl-installer: {site.prefix.parent}/a b/c {needs}\n", said), said
+
+
+# A copy of $1 on a small disk in its place, which a file of somebody else's fills as soon as $2 is there
+FILLED = """
+    mount --bind "$1" mnt
+    mount -t tmpfs -o size=400m tmpfs "$1"
+    cp -a mnt/. "$1"
+    dash "$0" &
+    while kill -0 $! && ! [ -e "$1/$2" ]; do sleep 0.01; done
+    dd if=/dev/zero of="$1/taken" bs=1M status=none
+    wait $!
+    status=$?
+    rm "$1/taken"
+    ! [ -e "$1/bin/hpcdl" ] || "$1/bin/hpcdl" --version
+    find "$1" -mindepth 1 -maxdepth 1 -printf '%f\\n'
+    exit $status"""
+
+
+@pytest.mark.parametrize("moment", ["wheels", f"lib/python{PYTHON}/site-packages/numpy"])
+def test_disk_becomes_full_in_an_upgrade(site, mounts, moment):
+    """The old version stays in use, and nothing of the new one is left."""
+    (site.folder / "work/mnt").mkdir(exist_ok=True)
+    (first,) = site.environments()
+    argv = ["dash", "-uc", FILLED, site.file, site.prefix, f"{first}-2/{moment}"]
+    said = site.run(*mounts, *argv, status=1)
+
+    assert "No space left on device" in said
+    assert "what was installed is as it was" in said
+    assert said.endswith("your quota is used up: make room there, or give another --prefix DIR\n")
+    assert "Traceback" not in said
+    lines = said.splitlines()
+    begin = lines.index(f"hpcdl {hpcdl.__version__}")
+    assert sorted(lines[begin + 1 : begin + 5]) == [".lock", first, "bin", "installed.json"]
+
+
+def test_disk_becomes_full_at_first(file, tmp_path, mounts):
+    site = login_node(tmp_path / "node", file)
+    (site.folder / "work/mnt").mkdir()
+    home = site.prefix.parent
+    moment = f"{site.prefix.name}/{hpcdl.__version__}-py{PYTHON}/wheels"
+    said = site.run(*mounts, "dash", "-uc", FILLED, file, home, moment, status=1)
+
+    first, *rest = said.splitlines()
+    assert first.startswith(f"installing hpcdl {hpcdl.__version__}")
+    assert "No space left on device" in rest[0] + rest[-1]
+    assert site.prefix.name not in rest
+
+
 def test_installation_lives_through_upgrades(site):
     """Killed halfway, upgraded under busybox, pruned, removed: there is always a whole hpcdl until the end."""
     first = site.environments()[0]
@@ -341,6 +412,29 @@ def test_lock_that_was_removed_is_none(install_module, tmp_path, monkeypatch):
     monkeypatch.setattr(install_module.fcntl, "flock", lock_late)
     with pytest.raises(install_module.RefusalError, match=BUSY), record.alone(may_claim=True):
         pass
+
+
+def test_disk_becomes_full_at_last(install_module, tmp_path, monkeypatch):
+    """All is unpacked, and bin/hpcdl cannot be written: the environment goes again."""
+
+    class Stream:
+        def __init__(self, _):
+            self.index = {"version": "1.0", "pythons": {install_module.PYTHON: {"wheels": {}}}}
+
+        def restore(self, wheels, folder):
+            folder.mkdir(parents=True)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(install_module, "Stream", Stream)
+    for name in ("check_machine", "fill", "try_out"):
+        monkeypatch.setattr(install_module.Installation, name, lambda *_: None)
+    monkeypatch.setattr(install_module.Record, "use", full)
+    record = install_module.Record(tmp_path / "prefix")
+    with pytest.raises(install_module.RefusalError, match="as it was"), record.alone(True):
+        install_module.Installation("file", b"", record).install()
+    assert not (tmp_path / "prefix").exists()
 
 
 def test_markers_are_read_for_the_target(wheels_module, tmp_path):

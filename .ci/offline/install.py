@@ -9,6 +9,7 @@ The standard library of Python 3.10 only. installer.sh has compared the file's s
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -24,13 +25,14 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 MARK = "# Written by the hpcdl installer: it starts the version in use."
 NAME = re.compile(r"[0-9][\w.+-]*-py3\.[0-9]+(-[0-9]+)?")  # of an environment's folder
 MADE_BY = "hpcdl-installer"
 LOCK = ".lock"
+FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 class RefusalError(Exception):
@@ -59,15 +61,23 @@ def main(file: str, payload: bytes, argv: list[str]) -> int:
             else:
                 record.remove() if options.remove else record.prune()
     except RefusalError as refusal:
-        print(f"hpcdl-installer: {refusal}", file=sys.stderr)
+        print(f"hpcdl-installer: {refusal}{what_helps(str(refusal))}", file=sys.stderr)
         return refusal.status
     except OSError as error:
-        print(f"hpcdl-installer: {error}", file=sys.stderr)
+        print(f"hpcdl-installer: {error}{what_helps(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("hpcdl-installer: stopped; what was installed before is as it was", file=sys.stderr)
         return 130
     return 0
+
+
+def what_helps(error: str) -> str:
+    """The line below an error where the disk became full, or its quota was used up."""
+    if not any(words in error for words in FULL):
+        return ""
+    text = "make room there, or give another --prefix DIR"
+    return f"\nthe disk is full, or your quota is used up: {text}"
 
 
 def interrupt(*_: object) -> NoReturn:
@@ -153,24 +163,55 @@ class Record:
         Args:
             may_claim: whether to make the folder, or to take one that is empty.
         """
-        if may_claim and not os.path.lexists(self.prefix):
+        new = [path for path in (self.prefix, *self.prefix.parents) if not os.path.lexists(path)]
+        if may_claim and new:
             self.prefix.mkdir(parents=True, exist_ok=True)
         if not may_claim or not self.is_new():
             self.read()  # in a folder of somebody else's nothing is written
         with open(self.prefix / LOCK, "a", encoding="utf-8") as lock:
-            text = f"{self.prefix}: another installer works there; try again when it has ended"
+            self.take(lock)
+            claims = may_claim and self.is_new()  # looked at again: another one may have come
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RefusalError(text) from None
-            except OSError:
-                pass  # no locks here, as on a Lustre without flock
-            if not os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
-                raise RefusalError(text)  # one with --remove has just ended
-            os.set_inheritable(lock.fileno(), True)  # pip may outlive an installer that is killed
-            if may_claim and self.is_new():  # looked at again: another one may have come before
-                self.write({"folders": []})
-            yield
+                if claims:
+                    self.write({"folders": []})
+                yield
+            except BaseException:
+                if claims:
+                    self.unclaim(new)
+                raise
+
+    def take(self, lock: TextIO) -> None:
+        """Lock the file, or refuse; go on where there are none, as on a Lustre without flock."""
+        text = f"{self.prefix}: another installer works there; try again when it has ended"
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusalError(text) from None
+        except OSError:
+            pass
+        there = os.path.exists(lock.name)
+        if not there or not os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
+            raise RefusalError(text)  # one that removed all has just ended
+        os.set_inheritable(lock.fileno(), True)  # pip may outlive an installer that is killed
+
+    def unclaim(self, new: list[Path]) -> None:
+        """Leave nothing of a first installation that failed, nor the folders made for it."""
+        with contextlib.suppress(OSError, RefusalError):
+            if self.file.exists() and self.folders():
+                return
+            self.forget()
+            for folder in new:
+                folder.rmdir()
+
+    def forget(self) -> None:
+        """Remove what is beside the environments: the launcher, the record and the lock."""
+        with contextlib.suppress(OSError):
+            if MARK in self.launcher.read_text(encoding="utf-8"):
+                self.launcher.unlink()
+        with contextlib.suppress(OSError):
+            self.launcher.parent.rmdir()
+        self.file.unlink(missing_ok=True)
+        (self.prefix / LOCK).unlink(missing_ok=True)
 
     def folders(self) -> list[Path]:
         """The environments that were made here and are still there, also half-made ones."""
@@ -198,7 +239,9 @@ class Record:
     def drop(self, folders: list[Path]) -> None:
         """Remove environments."""
         for folder in folders:
-            shutil.rmtree(folder)
+            if folder.exists():
+                (folder / "whole").unlink(missing_ok=True)  # the next try ends what is killed here
+                shutil.rmtree(folder)
         content = self.read()
         names = [path.name for path in folders]
         content["folders"] = [name for name in content["folders"] if name not in names]
@@ -232,13 +275,7 @@ class Record:
     def remove(self) -> None:
         """Remove what the installer made, and no more."""
         self.drop(self.folders())
-        with contextlib.suppress(OSError):
-            if MARK in self.launcher.read_text(encoding="utf-8"):
-                self.launcher.unlink()
-        with contextlib.suppress(OSError):
-            self.launcher.parent.rmdir()
-        self.file.unlink()
-        (self.prefix / LOCK).unlink(missing_ok=True)
+        self.forget()
         try:
             self.prefix.rmdir()
             print(f"removed {self.prefix}; take its bin out of PATH, too")
@@ -272,11 +309,14 @@ class Installation:
             self.fill(folder, wheels)
             self.try_out(folder)
             (folder / "whole").touch()
-        except BaseException:
+            self.record.use(folder)
+        except BaseException as error:
             with contextlib.suppress(OSError):
-                self.record.drop_unfinished()
+                if self.record.current() != folder:
+                    self.record.drop([folder])
+            if isinstance(error, OSError):
+                raise RefusalError(f"{error}; what was installed is as it was") from error
             raise
-        self.record.use(folder)
         print(f"hpcdl {stream.index['version']} is installed ({time.monotonic() - begin:.0f} s)")
         self.say_what_next(folder, old)
 
@@ -397,8 +437,12 @@ def run(argv: list[str], cwd: Path | None = None, **variables: str) -> None:
 def replace(path: Path, text: str, mode: int = 0o666) -> None:
     """Write a file aside, then put it in its place at once."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(aside, "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, mode)) as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(aside, path)
+    try:
+        with open(aside, "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, mode)) as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
