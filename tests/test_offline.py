@@ -246,7 +246,9 @@ def test_pythons_that_do_not_fit_are_named(file, tmp_path):
 def mounts() -> list[str]:
     """The words before a command that may mount: it gets a namespace of its own, in which it is root."""
     words = ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*words, "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True).returncode:
+    if subprocess.run(
+        [*words, "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True
+    ).returncode:
         pytest.skip("no user namespace here may mount")
     return words
 
