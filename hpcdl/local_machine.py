@@ -30,7 +30,7 @@ def fit(job: Job, cluster: Cluster, notes: list[str]) -> tuple[Job, Cluster]:
     gpus = visible_gpus(VENDORS[cluster.gpu_vendor])
     asked = job.resources.gpus
     if asked and not gpus and not cluster.emulate_gpus:
-        notes.append(f"this machine has no GPU: {job.name} asks for {asked} and trains on the CPU")
+        notes.append(f"this machine has no GPU: {job.name} asks for {asked} and runs on the CPU")
         job = replace(job, resources=replace(job.resources, gpus=0))
     if job.resources.node_count.most > 1:
         notes.append(f"this machine is one node: {job.name} asks for {job.resources.nodes}")

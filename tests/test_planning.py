@@ -118,8 +118,8 @@ def test_impossible_job_all_reasons():
 
     assert [(problem.where, problem.key, problem.message) for problem in caught.value.problems] == [
         ("jobs/a.yaml", "container", "site has no image 'torch'; it has tensorflow"),
-        ("jobs/a.yaml", "resources.gpus", "is 5, but a node of site has 4"),
-        ("jobs/a.yaml", "resources.cpus", "is 81, but a node of site has 80"),
+        ("jobs/a.yaml", "resources.gpus", "is 5, but a node of site has 4: ask for fewer"),
+        ("jobs/a.yaml", "resources.cpus", "is 81, but a node of site has 80: ask for fewer"),
     ]
 
 

@@ -44,7 +44,7 @@ def test_local_uses_this_machine(monkeypatch, tmp_path):
 
     assert prepared.plan.size.gpus == 0
     assert prepared.plan.size.cpus == len(os.sched_getaffinity(0))
-    assert prepared.notes == ["this machine has no GPU: a asks for 2 and trains on the CPU"]
+    assert prepared.notes == ["this machine has no GPU: a asks for 2 and runs on the CPU"]
     assert prepared.script is None
 
 

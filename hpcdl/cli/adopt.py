@@ -82,6 +82,8 @@ def _require_new(path: Path | None) -> None:
         return
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"a job file ends in .yaml; got --output {path}")
+    if not path.parent.is_dir():
+        raise UserError(f"there is no folder {path.parent}, which --output {path} is in")
     if path.exists() or path.is_symlink():
         raise UserError(f"{path} exists already; remove it, or give --output another name")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,11 @@ def read(name: str) -> BatchScript:
     from hpcdl.batchscript.read import read_script
     from hpcdl.errors import UserError
     from hpcdl.job import find_job
-    from hpcdl.text import hpcdl_command
+    from hpcdl.text import did_you_mean, hpcdl_command
 
+    if re.fullmatch(r"[^-./~ ][^./]*", name) and not os.path.lexists(name):
+        close = did_you_mean(name, sorted(os.listdir()), also="; expected a batch script")
+        raise UserError(f"there is no file {name!r}{close}")
     path = find_job(name).path
     if path.suffix in _OF_JOBS:
         check = hpcdl_command("check", name)

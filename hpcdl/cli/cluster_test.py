@@ -80,7 +80,21 @@ _steps = options.grouped(
 )
 
 
-@click.command("test", short_help="Find out by tiny jobs whether this site keeps hpcdl's promises.")
+class _Command(click.Command):
+    """A command that says where a profile is named, as `cluster show` takes it without --cluster."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "unexpected extra" not in error.message:
+                raise
+            hint = "the profile follows --cluster"
+            raise click.UsageError(f"{error.format_message()} ({hint})", ctx) from error
+
+
+@click.command("test", cls=_Command, short_help="Find out by tiny jobs whether this site keeps hpcdl's promises.")
 @options.cluster
 @options.profile_sets
 @options.runs_dir

@@ -139,10 +139,12 @@ class JobCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            unknown = isinstance(error, click.NoSuchOption) or "unexpected extra" in error.message
-            if not scripts or not unknown:
+            extra = "unexpected extra" in error.message
+            if not extra and not (scripts and isinstance(error, click.NoSuchOption)):
                 raise
-            hint = f"one JOB at a time; a script's own arguments follow --: {scripts[0]} -- ARG..."
+            hint = "one JOB at a time"
+            if scripts:
+                hint += f"; a script's own arguments follow --: {scripts[0]} -- ARG..."
             raise click.UsageError(f"{error.format_message()} ({hint})", ctx) from error
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:

@@ -37,6 +37,7 @@ __all__ = [
     "read_cluster",
 ]
 
+_DISCOVER = "hpcdl cluster discover -o mycluster.yaml"
 _PROFILES = Path(__file__).parent / "profiles"
 VARIABLE = "HPCDL_CLUSTER"
 _PLACES = re.compile(r"(?<!\$)\{([^{}]*)\}")
@@ -70,7 +71,7 @@ def choose_cluster(option: str | None) -> str:
         raise UserError(
             f"which cluster? This host ({socket.getfqdn()}) fits no profile. "
             "Say --cluster NAME or FILE, set HPCDL_CLUSTER, or keep one with hpcdl init; "
-            f"known are {names}"
+            f"known are {names}. For another site, on its login node: {_DISCOVER}"
         )
     return name
 
@@ -217,6 +218,8 @@ def _cannot_read(name: str, path: Path, error: OSError) -> str:
         message = f"there is no cluster profile {name!r} (a path to a file ends in .yaml)"
         return f"{message}{_close(name)}{_of_variable(name)}"
     ships = ""
+    if isinstance(error, FileNotFoundError):
+        ships = f"; write one on a login node: {_DISCOVER}"
     if path.stem in built_in_profiles():
         ships = f"; the built-in profile is called {path.stem}: --cluster {path.stem}"
     message = f"cannot read the cluster profile {name}: {error.strerror}"

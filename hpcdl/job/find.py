@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hpcdl import shipped
 from hpcdl.errors import UserError
-from hpcdl.job.notjobs import about_folder
+from hpcdl.job.notjobs import SHELL_SUFFIXES, about_folder
 from hpcdl.text import did_you_mean
 
 JOB_SUFFIXES = (".yaml", ".yml")
@@ -45,6 +45,8 @@ def find_job(name: str) -> JobFile:
             "the JOB is empty; expected a job file, a script, or a shipped job's name "
             "(is a shell variable not set?)"
         )
+    if name == "-":
+        raise UserError("expected a file, and - is none: write what comes from the pipe to a file")
     path = Path(os.path.expanduser(name))
     if os.path.isfile(path) or (os.path.exists(path) and not os.path.isdir(path)):
         return JobFile(path.absolute())
@@ -85,9 +87,9 @@ def _bare(name: str) -> JobFile:
 
 def _missing_file(name: str, path: Path) -> str:
     """What to say of a missing file: what is meant, most likely."""
-    kind = "job file"
-    if path.suffix in SCRIPT_SUFFIXES:
-        kind = "file"
+    kind = "file"
+    if path.suffix in ("", *JOB_SUFFIXES):
+        kind = "job file"
     if os.path.islink(path):
         return f"{name} is a link to {os.readlink(path)}, which is not there"
     if not os.path.isdir(path.parent):
@@ -113,7 +115,7 @@ def _literal(name: str) -> str:
 
 def _job_files(folder: Path) -> list[str]:
     """The names in a folder that could be meant by a JOB."""
-    endings = JOB_SUFFIXES + SCRIPT_SUFFIXES
+    endings = JOB_SUFFIXES + SCRIPT_SUFFIXES + SHELL_SUFFIXES
     try:
         return sorted(name for name in os.listdir(folder) if name.endswith(endings))
     except OSError:

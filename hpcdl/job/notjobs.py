@@ -10,6 +10,7 @@ from pathlib import Path
 from hpcdl.job.names import job_name
 from hpcdl.text import hpcdl_command
 
+SHELL_SUFFIXES = (".slurm", ".sbatch", ".sh", ".bash", ".job")
 LARGEST_JOB = 1_000_000  # bytes; a job file has a few hundred
 
 _OFFICE = "a document of a word processor; a job file is plain text: write it with a text editor"
@@ -93,7 +94,7 @@ def _about_batch_script(path: Path, shown: str) -> str:
 
 def is_shell_script(name: str, text: str) -> bool:
     """Whether a text is a shell script, most likely one for sbatch."""
-    if name.endswith((".slurm", ".sbatch", ".sh", ".bash", ".job")):
+    if name.endswith(SHELL_SUFFIXES):
         return True
     return bool(_SHELL.match(text) or re.search(r"^#SBATCH\s", text, re.MULTILINE))
 

@@ -98,9 +98,13 @@ def _too_big(job: Job, cluster: Cluster) -> Iterator[Problem]:
     resources, node = job.resources, cluster.node
     limit = f"but a node of {cluster.name} has"
     if resources.gpus > node.gpus and not cluster.emulate_gpus:
-        yield _problem(job, "resources.gpus", f"is {resources.gpus}, {limit} {node.gpus}")
+        yield _problem(
+            job, "resources.gpus", f"is {resources.gpus}, {limit} {node.gpus}: ask for fewer"
+        )
     if resources.cpus and resources.cpus > node.cpus:
-        yield _problem(job, "resources.cpus", f"is {cpus_of(job, cluster)}, {limit} {node.cpus}")
+        yield _problem(
+            job, "resources.cpus", f"is {cpus_of(job, cluster)}, {limit} {node.cpus}: ask for fewer"
+        )
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def test_file_name_never_means_shipped(folder, name):
         ("course/tarin.yaml", "course/train.yaml", "did you mean course/train.yaml?"),
         ("train.yaml", "train.yml", "did you mean train.yml?"),
         ("MNIST", "MNIST.py", "did you mean MNIST.py?"),
+        ("MNIST.slrm", "MNIST.slurm", "there is no file 'MNIST.slrm'; did you mean MNIST.slurm?"),
         ("MNSIT.py", "MNIST.py", "there is no file 'MNSIT.py'; did you mean MNIST.py?"),
         ("nowhere/a.yaml", "a.yaml", "there is no folder nowhere"),
     ],
