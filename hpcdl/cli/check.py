@@ -43,7 +43,7 @@ def command(
     problem. 1: no problem was found, but most checks could not be made.
 
     JOB is a job file, a script or notebook (its arguments follow --), or a
-    shipped job; or a batch script of yours, with its #SBATCH lines. That is read
+    shipped job (hpcdl jobs list); or a batch script of yours, with its #SBATCH lines. That is read
     and not run, and each finding has its line.
 
     With --probe it then sends a job of at most five minutes to the same nodes

@@ -81,7 +81,7 @@ _steps = options.grouped(
 
 
 class _Command(click.Command):
-    """A command that says where a profile is named, as `cluster show` takes it without --cluster."""
+    """Says where a profile is named: `cluster show` takes it without --cluster."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words."""
@@ -94,7 +94,11 @@ class _Command(click.Command):
             raise click.UsageError(f"{error.format_message()} ({hint})", ctx) from error
 
 
-@click.command("test", cls=_Command, short_help="Find out by tiny jobs whether this site keeps hpcdl's promises.")
+@click.command(
+    "test",
+    cls=_Command,
+    short_help="Find out by tiny jobs whether this site keeps hpcdl's promises.",
+)
 @options.cluster
 @options.profile_sets
 @options.runs_dir

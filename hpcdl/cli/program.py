@@ -31,7 +31,10 @@ class _Commands(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from hpcdl.text import did_you_mean
 
-            raise click.UsageError(f"no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}", ctx)
+            hint = did_you_mean(args[0], COMMANDS)
+            if args[0] == "help":
+                hint = ", but an option: hpcdl --help, or behind a command: hpcdl check --help"
+            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

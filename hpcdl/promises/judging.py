@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hpcdl.cluster.schema import Cluster
+from hpcdl.formats import several
 from hpcdl.promises import node_verdicts, queue_verdicts
 from hpcdl.promises.evidence import JobEvidence
 from hpcdl.promises.names import UNDISTURBED, Promise
@@ -111,4 +112,4 @@ def summary(verdicts: Mapping[str, Verdict]) -> str:
     if counts[NOT_NEEDED]:
         number = counts[NOT_NEEDED]
         parts.append(f"{number} {'does' if number == 1 else 'do'} not apply")
-    return f"{len(verdicts)} promises: {', '.join(parts)}"
+    return f"{several(len(verdicts), 'promise')}: {', '.join(parts)}"

@@ -79,11 +79,13 @@ class SiteTest:
             names = [promise.name for promise in self._promises if job.name in promise.jobs]
             rows.append([f"  {job.name}", ", ".join(parts), ", ".join(names)])
         minutes = sum(job.gpu_minutes for job in sends)
-        title = f"test of {self._cluster.name}: {several(len(sends), 'tiny job')} at the same time"
+        title = f"test of {self._cluster.name}: {several(len(sends), 'tiny job')}"
+        title += " at the same time" if len(sends) > 1 else ""
         lines = [f"{title}, at most {minutes:g} GPU-minutes", *aligned(rows)]
         for sent in self._jobs:
             if sent.unsent:
-                lines.append(f"  {sent.job.name} cannot be sent: {sent.unsent}")
+                fix = f"; {sent.fix}" if sent.fix else ""
+                lines.append(f"  {sent.job.name} cannot be sent: {sent.unsent}{fix}")
         return lines
 
     def run(self, wait_limit_s: float) -> Outcome:

@@ -101,6 +101,7 @@ def test_version_shown(cli):
         ((), 2, "Usage: hpcdl"),
         (("rendr",), 2, "no command 'rendr'; did you mean render?"),
         (("frobnicate",), 2, "no command 'frobnicate'; known are init, jobs, data, adopt, render"),
+        (("help",), 2, "no command 'help', but an option: hpcdl --help"),
         (("render",), 2, "Missing argument 'JOB'"),
         (("render", "mnist_cnn", "--clutser", "x"), 2, "No such option"),
         (("submit", "mnist_cnn", "--backend", "pbs"), 2, "'pbs' is not one of 'slurm', 'local'"),

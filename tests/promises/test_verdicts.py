@@ -86,6 +86,7 @@ def test_recorded_test_is_good() -> None:
     assert set(outcomes.values()) == {"kept"}
     assert (exit_code(verdicts), changes(verdicts)) == (0, {})
     assert summary(verdicts) == "14 promises: 13 kept, 1 does not apply"
+    assert summary({"data": verdicts["data"]}) == "1 promise: 1 kept"
 
 
 @pytest.mark.parametrize(

@@ -339,6 +339,14 @@ def test_nobody_to_ask_sends_nothing(answers: dict[str, Answer]) -> None:
     assert not (bed.folder / "unused").exists()
 
 
+def test_refused_job_has_a_remedy(bed: Bed) -> None:
+    words = ("--only", "worker", "--dry-run", "-s", "cluster.account=wrong")
+    done = bed.run("hpcdl", "cluster", "test", "-c", bed.profile, *words)
+
+    assert "test of testbed: 0 tiny jobs, at most 0 GPU-minutes" in done.stderr
+    assert "node cannot be sent: you have no account wrong; use one of yours" in done.stderr
+
+
 def test_fault_leaves_no_job_behind(answers: dict[str, Answer]) -> None:
     """SLURM may still be ending the processes of a job whose time was over."""
 
