@@ -54,9 +54,7 @@ def answer(
             errors="surrogateescape",  # a working directory need not be UTF-8
         )
     except FileNotFoundError as error:
-        message = (
-            f"{argv[0]} is not on this machine: run hpcdl on a login node, or use --backend local"
-        )
+        message = f"{argv[0]} is not on this machine: run hpcdl on a login node"
         raise SchedulerError(message) from error
     except subprocess.TimeoutExpired as error:
         message = f"{argv[0]} did not answer in {timeout_s} s; SLURM may be busy, try again"
