@@ -86,6 +86,7 @@ def known_here(this: ProgramRun, status: int) -> Ending:
         status: its exit status.
     """
     paths, plan, deadline = this.paths, this.plan, this.deadline
+    deadline.note_end(time.time())
     return Ending(
         status=status,
         script=not plan.program.keeps_state,

@@ -7,10 +7,13 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from hpcdl.contract import probe
 from hpcdl.files import read_json
+from hpcdl.launch.deadline import Request, first_request
 from hpcdl.run import records
 from hpcdl.run.handle import Run
 from hpcdl.run.logs import tail
@@ -19,6 +22,7 @@ from hpcdl.run.records import Failure
 
 _END = 4000  # characters of an output
 _MARK = "hpcdl: {"  # before what a program says for the host
+_SECOND = "\nattempt 2 of "  # the worker's words as it starts
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,19 @@ class JobEvidence:
         message: on that.
         limit_s: its time limit.
         lead_s: how long before that SLURM is to warn it.
+        margin_s: how long before that hpcdl's own clock is to stop it.
         gpus: how many it asked for on its node.
         attempts: oldest first.
         site: what the probe saw of its node.
         probe: what the probe saw of its devices.
+        request: the first request to its first attempt to save and stop; None if none is known.
         weights: a checksum of all that its training has changed.
         words: what its program said for the host.
         log: the end of what the program printed.
         output: the end of the batch script's own output.
         queue: SLURM's word for the job after all, in the queue.
         accounted: SLURM's word for the job after all, in accounting.
+        queue_error: why the queue did not answer.
         accounting_error: why accounting did not answer.
         lag_s: how long after it was written by the node's clock a file was seen here.
         left: why nobody waited for its end; "" if somebody did.
@@ -74,16 +81,19 @@ class JobEvidence:
     message: str = ""
     limit_s: int = 0
     lead_s: int = 0
+    margin_s: int = 0
     gpus: int = 0
     attempts: list[AttemptEvidence] = field(default_factory=list)
     site: dict[str, Any] = field(default_factory=dict)
     probe: dict[str, Any] = field(default_factory=dict)
+    request: Request | None = None
     weights: str | None = None
     words: dict[str, Any] = field(default_factory=dict)
     log: str = ""
     output: str = ""
     queue: str | None = None
     accounted: str | None = None
+    queue_error: str = ""
     accounting_error: str = ""
     lag_s: float | None = None
     left: str = ""
@@ -98,7 +108,9 @@ class JobEvidence:
     def from_json(cls, content: Mapping[str, Any]) -> JobEvidence:
         """The evidence that was written down as JSON."""
         attempts = [AttemptEvidence(**attempt) for attempt in content.get("attempts", [])]
-        return cls(**{**content, "attempts": attempts})
+        request = content.get("request")
+        request = Request(**request) if request else None
+        return cls(**{**content, "attempts": attempts, "request": request})
 
 
 def read_run(folder: str) -> JobEvidence:
@@ -111,7 +123,7 @@ def read_run(folder: str) -> JobEvidence:
     paths = run.paths
     status = run.status()
     plan = records.plan(paths)
-    outputs = sorted(paths.logs.glob("slurm-*.out"))
+    outputs = [tail(output) for output in sorted(paths.logs.glob("slurm-*.out"), key=_age)]
     logs = run.logs()
     log = tail(logs[-1])[-_END:] if logs else ""
     return JobEvidence(
@@ -122,15 +134,22 @@ def read_run(folder: str) -> JobEvidence:
         message=status.note or Failure.read(paths).message or "",
         limit_s=plan.get("time_limit_s", 0),
         lead_s=plan.get("signal_lead_s", 0),
+        margin_s=plan.get("stop_margin_s", 0),
         gpus=plan.get("gpus", 0),
         attempts=_attempts(paths),
         site=read_json(paths.root / probe.SITE_FILE) or {},
         probe=read_json(paths.root / probe.FILE) or {},
+        request=first_request("\n".join(outputs).partition(_SECOND)[0]),
         weights=_checksum(paths),
         words=_words(log),
         log=log,
-        output="\n".join(tail(output) for output in outputs)[-_END:],
+        output="\n".join(outputs)[-_END:],
     )
+
+
+def _age(output: Path) -> tuple[int, str]:
+    """The outputs of a chain's jobs in their order: 9999 comes before 10000."""
+    return len(output.name), output.name
 
 
 def _attempts(paths: RunPaths) -> list[AttemptEvidence]:
@@ -162,15 +181,18 @@ def _words(log: str) -> dict[str, Any]:
 
 
 def _checksum(paths: RunPaths) -> str | None:
-    """A checksum of the arrays in the newest checkpoint; None if there is none."""
+    """A checksum of the arrays in the newest checkpoint; None if none can be read."""
     import numpy as np
 
     files = sorted(path for path in paths.checkpoints.glob("*.npz") if path.stem.isdigit())
     if not files:
         return None
     digest = hashlib.sha256(files[-1].stem.encode("ascii"))
-    with np.load(files[-1], allow_pickle=False) as arrays:
-        for name in sorted(arrays.files):
-            if name not in ("about", "sha256"):  # these hold times
-                digest.update(arrays[name].tobytes())
+    try:
+        with np.load(files[-1], allow_pickle=False) as arrays:
+            for name in sorted(arrays.files):
+                if name not in ("about", "sha256"):  # these hold times
+                    digest.update(arrays[name].tobytes())
+    except (OSError, ValueError, EOFError, BadZipFile):  # half written, or somebody's own
+        return None
     return digest.hexdigest()

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import RunError
+from hpcdl.files import read_json
 from hpcdl.oserrors import refusal
 from hpcdl.run.handle import Run
 
+_LEFT_S = 86400.0  # a test without a record is taken for one that was killed
 _PARENT = "cluster-test"
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
@@ -69,18 +71,20 @@ def make(folder: TestFolder) -> None:
 
 
 def remove_earlier(folder: TestFolder, cluster: Cluster) -> list[Path]:
-    """Remove the folders of earlier tests of this profile, unless a run in one has not ended.
+    """Remove the folders of earlier tests of this profile, unless one has not ended.
+
+    One test may go on while another begins: it writes its record at its end.
 
     Args:
         folder: this test's.
         cluster: the profile.
 
     Returns:
-        those that stay, for such a run or because they cannot be removed.
+        those that stay, as they have not ended or cannot be removed.
     """
     staying = []
     for earlier in _earlier(folder, cluster):
-        if all(_is_over(run) for run in earlier.runs):
+        if _has_ended(earlier) and all(_is_over(run) for run in earlier.runs):
             shutil.rmtree(earlier.root, ignore_errors=True)
         if earlier.root.exists():
             staying.append(earlier.root)
@@ -92,6 +96,15 @@ def _earlier(folder: TestFolder, cluster: Cluster) -> Iterator[TestFolder]:
         other = TestFolder(root)
         if root != folder.root and not root.is_symlink() and other.record.is_file():
             yield other
+
+
+def _has_ended(test: TestFolder) -> bool:
+    """Whether nobody follows the jobs of a test any more."""
+    try:
+        age_s = time.time() - test.record.stat().st_mtime
+    except OSError:  # another test has just removed it
+        return False
+    return bool(read_json(test.record)) or age_s > _LEFT_S
 
 
 def _is_over(run: Path) -> bool:

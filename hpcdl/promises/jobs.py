@@ -13,7 +13,6 @@ from hpcdl.errors import UserError
 from hpcdl.job import Job, load_job
 from hpcdl.job.notify_section import NotifySection
 from hpcdl.promises.names import CANCEL, MEMORY, NODE, STOP, UNDISTURBED
-from hpcdl.submission.gpu_budget import asked_gpu_hours
 from hpcdl.submission.prepare import Submission, prepare
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -22,6 +21,7 @@ _TRAINING_GB = 4.0
 _NODE_GB = 16.0
 STOP_MARGIN_S = 15  # hpcdl's own clock: so late that SLURM's warning is to come before
 _STEPS = 60  # of train.yaml
+_SHORTEST_LEAD_S = 40  # so that SLURM's warning comes before hpcdl's own clock asks
 _LONGEST_LEAD_S = 60  # more would make the job longer, and show no more
 _LONGEST_LEAD_WITH_GPU_S = 40  # so that all jobs with a GPU each take 10 GPU-minutes
 _MINUTE_S = 60
@@ -30,6 +30,7 @@ _NODE_MINUTES = 2
 _PASSED = ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU")
 # Attempts at most, where it is more than one
 _ATTEMPTS = {STOP: 2}
+_GOES_ON = (STOP, CANCEL, MEMORY)  # what these show depends on whether a job is run again
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Wanted:
         container: the image, as a job's key ``container`` names it.
         gpu_minutes: what all jobs together may take.
         gpus_each: GPUs of each other job, for sites that take none without.
+        whole_nodes: whether each job gets its node alone, and so all of its GPUs.
         sets: further keys of all jobs, such as ``slurm.reservation=NAME``.
     """
 
@@ -48,6 +50,7 @@ class Wanted:
     container: str = "tensorflow"
     gpu_minutes: float = 10.0
     gpus_each: int = 0
+    whole_nodes: bool = False
     sets: Sequence[str] = field(default=())
 
 
@@ -60,12 +63,21 @@ class TestJob:
     name: str
     submission: Submission
     cluster: Cluster
+    takes_whole_node: bool = False
 
     @property
     def gpu_minutes(self) -> float:
         """What it takes at most: all its attempts, each to its time limit."""
-        attempts = _ATTEMPTS.get(self.name, 1)
-        return round(60 * asked_gpu_hours(self.submission.plan) * attempts, 6)
+        size = self.submission.plan.size
+        gpus = size.gpus * size.nodes
+        if self.takes_whole_node:
+            gpus = max(gpus, self.cluster.node.gpus)
+        return round(gpus * self.most_s / _MINUTE_S, 6)
+
+    @property
+    def most_s(self) -> int:
+        """How long it runs at most: all its attempts, each to its time limit."""
+        return self.submission.plan.size.time_limit_s * _ATTEMPTS.get(self.name, 1)
 
 
 def prepare_jobs(
@@ -94,8 +106,9 @@ def prepare_jobs(
         jobs = [node, *others]
         minutes += node.gpu_minutes
     if minutes > wanted.gpu_minutes:
+        why = ", as each gets a whole node" if wanted.whole_nodes else ""
         raise UserError(
-            f"the jobs would take up to {minutes:g} GPU-minutes, and --gpu-minutes is "
+            f"the jobs would take up to {minutes:g} GPU-minutes{why}, and --gpu-minutes is "
             f"{wanted.gpu_minutes:g}; expected at least as many, fewer --gpus, or some of the "
             "promises alone: --only"
         )
@@ -105,6 +118,8 @@ def prepare_jobs(
 def _gpus_of_node(cluster: Cluster, wanted: Wanted, minutes_left: float) -> int:
     if wanted.gpus is not None:
         return wanted.gpus
+    if wanted.whole_nodes:
+        return cluster.node.gpus
     affordable = int(minutes_left / _NODE_MINUTES)
     return min(cluster.node.gpus, max(1, affordable))
 
@@ -116,27 +131,32 @@ def stop_minutes(cluster: Cluster, gpus: int) -> int:
         cluster: the profile.
         gpus: how many it asks for.
     """
-    lead_s = min(cluster.signal_lead_s, _LONGEST_LEAD_S)
-    if gpus:
-        lead_s = min(lead_s, _LONGEST_LEAD_WITH_GPU_S)
-    return max(2, math.ceil(3 * lead_s / _MINUTE_S))
+    return max(2, math.ceil(3 * _lead_s(cluster, gpus) / _MINUTE_S))
+
+
+def _lead_s(cluster: Cluster, gpus: int) -> int:
+    """How long before the time limit SLURM is to warn the job that is stopped."""
+    longest_s = _LONGEST_LEAD_WITH_GPU_S if gpus else _LONGEST_LEAD_S
+    return min(longest_s, max(_SHORTEST_LEAD_S, cluster.signal_lead_s))
 
 
 def _prepared(name: str, cluster: Cluster, wanted: Wanted, folder: Path) -> TestJob:
     job = _FILES[name](cluster, wanted)
-    own = replace(cluster, notify=NotifySection(), budget_gpu_hours=None, max_requeues=1)
+    again = 1 if name in _GOES_ON else 0
+    own = replace(cluster, notify=NotifySection(), budget_gpu_hours=None, max_requeues=again)
     # The site's own margin may be as long as these jobs
     own = replace(own, stop_margin_s=min(own.stop_margin_s, STOP_MARGIN_S))
     job = replace(job, export=[], after=[], notify=NotifySection())
     if name == NODE:
         passed = [*cluster.pass_env, *(key for key in _PASSED if key not in cluster.pass_env)]
-        own = replace(own, max_requeues=0, pass_env=passed)
+        own = replace(own, pass_env=passed)
         job = replace(job, env={**job.env, probe.VARIABLE: "1", probe.SITE: "1"})
     if name == STOP:
-        own = replace(own, stop_margin_s=STOP_MARGIN_S)
+        lead_s = _lead_s(cluster, wanted.gpus_each)
+        own = replace(own, stop_margin_s=STOP_MARGIN_S, signal_lead_s=lead_s)
         step_s = 1.5 * job.resources.time_limit_s / _STEPS
         job = replace(job, env={**job.env, probe.PACE: f"{step_s:.3f}"})
-    return TestJob(name, prepare(job, own, "slurm", str(folder)), own)
+    return TestJob(name, prepare(job, own, "slurm", str(folder)), own, wanted.whole_nodes)
 
 
 def _sets(name: str, wanted: Wanted, minutes: int, gpus: int) -> list[str]:

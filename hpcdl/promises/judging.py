@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.formats import several
-from hpcdl.promises import node_verdicts, queue_verdicts
+from hpcdl.promises import node_verdicts, queue_verdicts, warning_verdict
 from hpcdl.promises.evidence import JobEvidence
 from hpcdl.promises.names import UNDISTURBED, Promise
 from hpcdl.promises.verdict import (
@@ -31,7 +32,7 @@ _OF_ONE_JOB = {
     "data": node_verdicts.data,
     "scratch": node_verdicts.scratch,
     "files": node_verdicts.files,
-    "warned": queue_verdicts.warned,
+    "warned": warning_verdict.warned,
     "requeued": queue_verdicts.requeued,
     "cancel": queue_verdicts.cancelled,
     "memory": queue_verdicts.memory,
@@ -61,8 +62,14 @@ def judge(
         is_early = promise.name == "cancel" and verdict.outcome == KEPT
         if why and (is_early or verdict.outcome == BROKEN):
             verdict = not_tried(why)
-        verdicts[promise.name] = verdict
+        verdicts[promise.name] = _without_what_is_so(verdict, cluster)
     return verdicts
+
+
+def _without_what_is_so(verdict: Verdict, cluster: Cluster) -> Verdict:
+    """A verdict that changes no key into what the profile says already."""
+    new = {key: value for key, value in verdict.change.items() if getattr(cluster, key) != value}
+    return replace(verdict, change=new)
 
 
 def _why_left(promise: Promise, evidence: Mapping[str, JobEvidence], was_left: bool) -> str:

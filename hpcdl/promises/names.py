@@ -40,7 +40,7 @@ PROMISES = (
     Promise("data", "data_root can be read on the node", (NODE,)),
     Promise("scratch", "the node's scratch folder can be written", (NODE,)),
     Promise("files", "what a node writes is soon to be seen here", (NODE,)),
-    Promise("warned", "SLURM warns a job before its time limit", (STOP,)),
+    Promise("warned", "a training is warned before its time limit", (STOP,)),
     Promise("requeued", "a job that has saved and stopped goes on", (STOP,)),
     Promise("resumed", "it ends with the same weights", (STOP, UNDISTURBED)),
     Promise("cancel", "a cancelled job is not run again", (CANCEL,)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from hpcdl.cluster.schema import Cluster
@@ -27,6 +28,10 @@ CHECKS = {
     "size": "gpus",
     "file system": "files",
 }
+_NOT_THE_SITES = ("cancelled", "node_failure", "preempted")  # causes that show nothing of a node
+_OF_MODULES = re.compile(r"modulefile|module\(s\)|module: (command )?not found|modulecmd|lmod", re.I)
+# With these the worker ends before it starts the container
+_BEFORE_THE_IMAGE = ("device", *_NOT_THE_SITES)
 _SLOW_START_S = 60.0
 LATE_S = 15.0
 _CLOCK_S = -2.0
@@ -37,14 +42,16 @@ _LITTLE_GB = 5.0
 def worker(about: JobEvidence, cluster: Cluster) -> Verdict:
     """Whether the host Python started hpcdl's worker."""
     if about.started:
-        return kept(f"on {about.attempts[0].node}, with {cluster.host_python or 'this Python'}")
+        return kept(f"on {about.attempts[0].node or 'a node'}, with {cluster.host_python or 'this Python'}")
     if about.unsent:
         return not_tried(f"the job {NODE} did not run: {about.unsent}", about.fix)
     if about.state == states.CANCELLED or about.uncancelled:
         return not_tried(f"the job {NODE} was cancelled before it started")
     words = telling(about.output) or why_failed(about)
     finding = f"the job ended before hpcdl's worker started: {words}"
-    if "module" in words.lower() and "ModuleNotFound" not in words:
+    if about.cause in _NOT_THE_SITES:
+        return not_tried(finding)
+    if _OF_MODULES.search(words):
         key = "host_modules" if cluster.host_modules else "modules"
         return broken(
             finding,
@@ -62,6 +69,10 @@ def image(about: JobEvidence, cluster: Cluster) -> Verdict:
     if unknown := why_unknown(about, NODE):
         return unknown
     began = about.site.get("started")
+    if began is None and about.state == states.DONE:
+        return not_tried(f"the job is done, but what it saw is not to be seen here: {about.folder}")
+    if began is None and (about.cause in _BEFORE_THE_IMAGE or _of_scratch(_text(about), cluster)):
+        return not_tried(f"the container was not started: {why_failed(about)}")
     if began is None:
         advice = "images must name files that the nodes can read, and runtime a command that "
         advice += f"modules give there; {about.folder}/logs has its words"
@@ -88,14 +99,18 @@ def gpus(about: JobEvidence, cluster: Cluster) -> Verdict:
     if not about.site:
         return _gpus_by_cause(about, cluster)
     variables = about.site.get("variables", {})
-    visible = _count(variables.get("CUDA_VISIBLE_DEVICES", variables.get("ROCR_VISIBLE_DEVICES")))
-    listed = len(about.site.get("smi", []))
+    devices = variables.get("CUDA_VISIBLE_DEVICES", variables.get("ROCR_VISIBLE_DEVICES"))
+    visible = _count(devices)
+    taken = _taken(about)
+    listed = max(len(about.site.get("smi", [])), taken)  # an image may lack nvidia-smi
     if visible is None:
         visible = _count(variables.get("SLURM_JOB_GPUS"))
     if visible is None and not cluster.emulate_gpus:
         visible = listed or None
     if visible != about.gpus:
         return _other_gpus(about, cluster, visible or 0)
+    if not taken and about.gpus > 1 and "MIG-" in (devices or ""):
+        return broken(f"{visible} of {about.gpus} are visible, as parts of GPUs (MIG)", _PARTS)
     if not cluster.emulate_gpus and cluster.gpu_vendor == "nvidia" and listed < about.gpus:
         return broken(f"the container lists {listed} of {about.gpus}", _NOT_SHOWN)
     what = "emulated, SLURM gave " if cluster.emulate_gpus else ""
@@ -108,6 +123,17 @@ _NOT_SHOWN = (
     "the container lacks GPUs that SLURM gave: try nvidia-smi in a job on that node, then in its "
     "container, to which the container command passes them on (--nv; for AMD rocm-smi and --rocm)"
 )
+
+
+_PARTS = (
+    "a program can use one part of a GPU alone: node: {gpus: 1} tells hpcdl so, or gpu_type and "
+    "partition choose whole GPUs"
+)
+
+
+def _taken(about: JobEvidence) -> int:
+    """How many GPUs TensorFlow has taken."""
+    return sum(str(name).startswith("GPU") for name in about.probe.get("devices", []))
 
 
 def _gpus_by_cause(about: JobEvidence, cluster: Cluster) -> Verdict:
@@ -158,6 +184,8 @@ def driver(about: JobEvidence, cluster: Cluster) -> Verdict:
     built, runs = about.site.get("cuda"), about.site.get("driver_cuda")
     if not about.site and " driver" not in about.message + about.log:
         return not_tried(f"the program did not start: {why_failed(about)}")
+    if about.site.get("driver") is None and _taken(about):
+        return kept("TensorFlow has taken the GPUs; nvidia-smi says nothing in the container")
     if about.site.get("driver") is None:
         return broken(
             "nvidia-smi says nothing in the container" if about.site else why_failed(about),
@@ -193,6 +221,9 @@ def _major(version: str) -> int:
     return int(head) if head.isdigit() else 0
 
 
+_NOT_FAILED = (states.DONE, states.CANCELLED, states.LOST)
+
+
 def all_reduce(about: JobEvidence, cluster: Cluster) -> Verdict:
     """Whether the GPUs of a node add up arrays together."""
     if about.gpus < 2 and not about.unsent:
@@ -203,7 +234,7 @@ def all_reduce(about: JobEvidence, cluster: Cluster) -> Verdict:
         return not_tried(f"the program did not start: {why_failed(about)}")
     if not about.probe:
         finding = about.message or telling(about.log)
-        if "all-reduce" not in about.log + finding:
+        if "all-reduce" not in about.log + finding or about.state in _NOT_FAILED:
             return not_tried(f"the program ended before: {telling(about.log) or finding}")
         return broken(
             finding,
@@ -218,14 +249,9 @@ def all_reduce(about: JobEvidence, cluster: Cluster) -> Verdict:
 def data(about: JobEvidence, cluster: Cluster) -> Verdict:
     """Whether data_root can be read on the node, and how fast."""
     what = f"data_root {cluster.data_root}"
-    if unknown := why_unknown(about, NODE):
-        return unknown
-    facts: dict[str, Any] = about.site.get("data_root", {})
-    text = f"{about.message}\n{about.log}\n{about.output}"
-    if not facts and f"{cluster.data_root}/" in text and "ermission denied" in text:
-        facts = {"error": telling(text)}
-    if not facts:
-        return not_tried(f"the program did not start: {why_failed(about)}")
+    facts = _looked_at("data_root", about, cluster, _of_data)
+    if isinstance(facts, Verdict):
+        return facts
     if "error" in facts:
         return broken(
             f"{what}: {facts['error']}",
@@ -246,14 +272,9 @@ def data(about: JobEvidence, cluster: Cluster) -> Verdict:
 def scratch(about: JobEvidence, cluster: Cluster) -> Verdict:
     """Whether the folder for temporary files can be written."""
     what = cluster.scratch or "the node's own folder for temporary files"
-    if unknown := why_unknown(about, NODE):
-        return unknown
-    facts: dict[str, Any] = about.site.get("scratch", {})
-    text = f"{about.message}\n{about.log}\n{about.output}"
-    if not facts and ("scratch folder" in text or (cluster.scratch and cluster.scratch in text)):
-        facts = {"error": telling(text)}
-    if not facts:
-        return not_tried(f"the program did not start: {why_failed(about)}")
+    facts = _looked_at("scratch", about, cluster, _of_scratch)
+    if isinstance(facts, Verdict):
+        return facts
     if "error" in facts:
         return broken(
             f"{what}: {facts['error']}",
@@ -261,10 +282,42 @@ def scratch(about: JobEvidence, cluster: Cluster) -> Verdict:
             "/local; without the key the node's default is used",
             scratch=None,
         )
-    where = f"{facts['free_gb']:,.0f} GB free, {facts['mb_per_s']:,.0f} MB/s ({facts['kind']})"
+    kind = facts.get("kind") or "of an unknown kind"
+    where = f"{facts['free_gb']:,.0f} GB free, {facts['mb_per_s']:,.0f} MB/s ({kind})"
     if facts["free_gb"] < _LITTLE_GB:
         return kept(where, "little room: scratch can name a larger folder of the nodes")
     return kept(where)
+
+
+def _looked_at(
+    folder: str, about: JobEvidence, cluster: Cluster, is_about: Callable[[str, Cluster], bool]
+) -> dict[str, Any] | Verdict:
+    """What the program saw of a folder; a verdict if it did not come to that.
+
+    Args:
+        folder: ``data_root`` or ``scratch``.
+        about: what the job showed.
+        cluster: the profile.
+        is_about: whether an error is about this folder, in what a job printed.
+    """
+    if unknown := why_unknown(about, NODE):
+        return unknown
+    facts: dict[str, Any] = about.site.get(folder, {})
+    if not facts and is_about(_text(about), cluster):
+        return {"error": telling(_text(about))}
+    return facts or not_tried(f"the program did not start: {why_failed(about)}")
+
+
+def _text(about: JobEvidence) -> str:
+    return f"{about.message}\n{about.log}\n{about.output}"
+
+
+def _of_data(text: str, cluster: Cluster) -> bool:
+    return f"{cluster.data_root}/" in text and "ermission denied" in text
+
+
+def _of_scratch(text: str, cluster: Cluster) -> bool:
+    return "scratch folder" in text or bool(cluster.scratch and cluster.scratch in text)
 
 
 def files(about: JobEvidence, cluster: Cluster) -> Verdict:

@@ -1,10 +1,9 @@
-"""Verdicts on what SLURM does with a job: warn, requeue, cancel, limit, account. Pure."""
+"""Verdicts on what SLURM does with a job: requeue, cancel, limit, account. Pure."""
 
 from __future__ import annotations
 
 from hpcdl.cluster.schema import Cluster
-from hpcdl.promises.evidence import JobEvidence
-from hpcdl.promises.jobs import STOP_MARGIN_S
+from hpcdl.promises.evidence import AttemptEvidence, JobEvidence
 from hpcdl.promises.names import CANCEL, MEMORY, STOP
 from hpcdl.promises.programs.hold_memory import MOST
 from hpcdl.promises.verdict import (
@@ -20,55 +19,10 @@ from hpcdl.promises.verdict import (
 from hpcdl.run import states
 from hpcdl.scheduler.jobinfo import FINISHED
 
-_SHORTEST_LEAD_S = 30
-_LEAD_S = 180  # the default of signal_lead_s
-_MARGIN_S = 120
 _NOT_FOR_MEMORY = ("time_limit", "node_failure")  # causes of an end that memory had no part in
-_TIME_OVER = "DUE TO TIME LIMIT"  # slurmstepd's words
+_STOPPED = (states.TIME_LIMIT, states.STOPPED)  # ends after which hpcdl itself goes on
+_NEVER_AGAIN = "max_requeues is 0 in the profile: your own jobs are not run again all the same"
 _STARTED_IN_VAIN = "nothing is started"  # the worker's words where its run is over
-
-
-def warned(about: JobEvidence, cluster: Cluster) -> Verdict:
-    """Whether SLURM's warning came before hpcdl's own clock had to stop the training."""
-    if unknown := why_unknown(about, STOP):
-        return unknown
-    first = about.attempts[0]
-    was_killed = _is_killed_by_limit(about)
-    if first.reason != states.TIME_LIMIT and not was_killed:
-        reason = (first.reason or "nobody knows why").replace("_", " ")
-        return not_tried(
-            f"the training ended before its time limit ({reason}): {why_failed(about)}"
-        )
-    if about.lead_s < _SHORTEST_LEAD_S:
-        return broken(
-            f"signal_lead_s is {about.lead_s}: too short to save a model and end",
-            f"signal_lead_s: {_LEAD_S} gives a job time to save",
-            signal_lead_s=_LEAD_S,
-        )
-    if was_killed or first.ended is None or first.started is None:
-        words = telling(about.output) or why_failed(about)
-        return broken(
-            f"it was ended without a warning, or before it had saved: {words}",
-            "stop_margin_s lets hpcdl's own clock stop a training earlier",
-            stop_margin_s=_MARGIN_S,
-        )
-    left_s = first.started + about.limit_s - first.ended
-    if left_s < (about.lead_s + STOP_MARGIN_S) / 2:
-        return broken(
-            f"no warning came {about.lead_s} s before the time limit; hpcdl's own clock stopped it "
-            f"{left_s:.0f} s before",
-            "the site drops --signal: stop_margin_s must be long enough to save, as nothing else "
-            "stops a training",
-            stop_margin_s=_MARGIN_S,
-        )
-    return kept(f"it had saved and ended {left_s:.0f} s before its time limit")
-
-
-def _is_killed_by_limit(about: JobEvidence) -> bool:
-    """Whether SLURM ended the first attempt at its time limit."""
-    if _TIME_OVER in about.output:
-        return True
-    return len(about.attempts) == 1 and "TIMEOUT" in (about.queue, about.accounted)
 
 
 def requeued(about: JobEvidence, cluster: Cluster) -> Verdict:
@@ -76,14 +30,26 @@ def requeued(about: JobEvidence, cluster: Cluster) -> Verdict:
     if unknown := why_unknown(about, STOP):
         return unknown
     first = about.attempts[0]
-    if len(about.attempts) > 1:
-        waited_s = (about.attempts[1].started or 0.0) - (first.ended or 0.0)
-        how = "requeued" if cluster.requeue else "the next job of the chain went on"
-        return kept(f"{how}, it ran again {max(0.0, waited_s):.0f} s later")
-    if first.reason not in states.AGAIN:
-        return not_tried(f"the training did not stop: {why_failed(about)}")
+    is_chain = not cluster.requeue
+    if len(about.attempts) > 1 and (is_chain or first.reason in _STOPPED):
+        how = "the next job of the chain went on" if is_chain else "requeued, it ran again"
+        second = about.attempts[1]
+        later = ""
+        if second.started is not None and first.ended is not None:
+            later = f" {max(0.0, second.started - first.ended):.0f} s later"
+        return kept(f"{how}{later}", "" if cluster.max_requeues else _NEVER_AGAIN)
+    if about.left:
+        return not_tried(about.left)
+    if first.reason not in _STOPPED:
+        return not_tried(f"the training did not save and stop ({_reason(first)}): {_end(about)}")
     if about.state == states.CANCELLED:
-        return not_tried(about.left or "it was cancelled before it could run again")
+        return not_tried("it was cancelled before it could run again")
+    if is_chain:
+        return broken(
+            f"the next job of the chain did not go on: {telling(about.output)}",
+            "each job of a chain waits for the end of the one before (--dependency=afterany): ask "
+            "the site whether users may, or whether their jobs may be requeued (requeue: true)",
+        )
     return broken(
         f"SLURM did not run it again: {telling(about.output)}",
         "requeue: false lets hpcdl send a chain of jobs instead",
@@ -91,18 +57,31 @@ def requeued(about: JobEvidence, cluster: Cluster) -> Verdict:
     )
 
 
+def _reason(attempt: AttemptEvidence) -> str:
+    return (attempt.reason or "nobody knows why").replace("_", " ")
+
+
+def _end(about: JobEvidence) -> str:
+    return about.left or why_failed(about)
+
+
 def resumed(stop: JobEvidence, undisturbed: JobEvidence | None) -> Verdict:
     """Whether a training that was stopped ends with the weights of one that was not."""
     if unknown := why_unknown(stop, STOP):
         return unknown
     if stop.state != states.DONE or len(stop.attempts) < 2:
-        return not_tried(f"the stopped training did not come to its end: {why_failed(stop)}")
-    step = stop.attempts[1].from_step
+        return not_tried(f"the stopped training did not come to its end: {_end(stop)}")
+    step = stop.attempts[-1].from_step
     if not step:
         return not_tried("it was stopped before its first step; try again")
     if undisturbed is None or undisturbed.state != states.DONE:
         how = "was not sent" if undisturbed is None else undisturbed.unsent or undisturbed.state
         return not_tried(f"there is no undisturbed training to compare it with: {how}")
+    if len(undisturbed.attempts) > 1:
+        return not_tried("SLURM ran the training twice that was to be undisturbed; try again")
+    if stop.weights is None or undisturbed.weights is None:
+        folder = undisturbed.folder if stop.weights else stop.folder
+        return not_tried(f"the last checkpoint cannot be read: {folder}/checkpoints")
     if stop.weights == undisturbed.weights:
         return kept(f"from step {step}, equal to the undisturbed training's (sha256)")
     nodes = {attempt.node for attempt in (*stop.attempts, *undisturbed.attempts)}
@@ -123,16 +102,19 @@ def cancelled(about: JobEvidence, cluster: Cluster) -> Verdict:
     again = len(about.attempts) > 1 or _STARTED_IN_VAIN in about.output
     # SLURM gives the processes of a cancelled job some time (KillWait), and then cleans up
     living = about.queue not in (None, "COMPLETING", *FINISHED)
+    if about.queue_error and about.accounted is None:
+        return not_tried(f"whether it stays away, SLURM did not say: {about.queue_error}")
     if about.queue == "RUNNING":
         return broken(
             f"SLURM still says {about.queue} of a job that was cancelled",
             "hpcdl ends it within a minute by its own mark; tell the site that scancel does not",
         )
     if again or living:
+        marked = "its runs end at once by hpcdl's mark, but they take a place in the queue"
+        better = "with requeue: false SLURM has no job to run again"
         return broken(
             f"a cancelled job {'ran' if again else 'waits to run'} again",
-            "its runs end at once by hpcdl's mark, but they take a place in the queue; with "
-            "requeue: false SLURM has no job to run again",
+            f"{marked}; {better if cluster.requeue else 'tell the site'}",
             requeue=False,
         )
     if about.state != states.CANCELLED:
@@ -147,7 +129,9 @@ def memory(about: JobEvidence, cluster: Cluster) -> Verdict:
     held, limit = about.words.get("held"), about.words.get("limit")
     if about.cause == "out_of_memory":
         return kept(f"{why_failed(about)}")
-    if about.state == states.LOST and about.words:
+    if not about.words:
+        return not_tried(f"the program did not start: {_end(about)}")
+    if about.state == states.LOST:
         return broken(
             f"the job ended while it took memory, and left no cause: {why_failed(about)}",
             f"hpcdl cannot say of a job that it lacked memory here: see {about.folder}/logs",
@@ -165,7 +149,7 @@ def memory(about: JobEvidence, cluster: Cluster) -> Verdict:
         return not_tried(
             f"SLURM's own limit of {limit / 2**30:.0f} GB is too much to fill in a test"
         )
-    if about.words and not limit and not about.words.get("asked"):
+    if not limit and not about.words.get("asked"):
         return not_needed(
             "the profile asks for no memory, and SLURM sets no limit that can be seen"
         )
@@ -198,10 +182,13 @@ def accounting(about: JobEvidence, cluster: Cluster) -> Verdict:
             "hpcdl cost and the status of old runs lack what SLURM knows: ask the site whether "
             "users may read accounting",
         )
+    if about.queue not in (None, "COMPLETING", *FINISHED):
+        return not_tried(f"SLURM has not ended job {about.job_ids[-1]}: it is {about.queue}")
+    poll_s = max(120, cluster.min_poll_s)
     if about.accounted not in FINISHED:
         return broken(
             f"a minute after its end, sacct says {about.accounted} of job {about.job_ids[-1]}",
-            "accounting is late here: min_poll_s: 120 asks less often",
-            min_poll_s=max(120, cluster.min_poll_s),
+            f"accounting is late here: min_poll_s: {poll_s} asks less often",
+            min_poll_s=poll_s,
         )
     return kept(f"{about.accounted} for job {about.job_ids[-1]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.contract.tables import aligned
@@ -11,6 +12,7 @@ from hpcdl.errors import SchedulerError
 from hpcdl.formats import several
 from hpcdl.preflight import Report, Subject
 from hpcdl.preflight.all_checks import check_all
+from hpcdl.preflight.site_rules import partitions_of
 from hpcdl.preflight.trial import TRIAL
 from hpcdl.promises.folder import TestFolder, make, remove_earlier
 from hpcdl.promises.jobs import TestJob, Wanted, prepare_jobs
@@ -61,11 +63,22 @@ class SiteTest:
             SchedulerError: SLURM does not answer.
         """
         self._jobs = self._checked(wanted)
+        if self._cluster.node.gpus and self._gives_whole_nodes():
+            self._say("each job gets a whole node here, and so all of its GPUs")
+            wanted = replace(wanted, whole_nodes=True)
+            self._jobs = self._checked(wanted)
         others = [sent for sent in self._jobs if sent.job.name != NODE]
         if self._cluster.node.gpus and any(map(_lacks_gpu, others)):
             self._say("SLURM takes no job without a GPU here: each asks for one")
-            every = Wanted(wanted.gpus, wanted.container, wanted.gpu_minutes, gpus_each=1)
-            self._jobs = self._checked(every)
+            self._jobs = self._checked(replace(wanted, gpus_each=1))
+
+    def _gives_whole_nodes(self) -> bool:
+        """Whether SLURM shares no node among jobs in the partition that they go to."""
+        job = self._jobs[0].job
+        try:
+            return any(each.exclusive for each in partitions_of(Subject(job.submission, job.cluster)))
+        except SchedulerError:  # the jobs' checks say so
+            return False
 
     def what_is_sent(self) -> list[str]:
         """The jobs, what they show, and what they can cost, as lines."""
@@ -102,7 +115,7 @@ class SiteTest:
         """
         make(self._folder)
         for left in remove_earlier(self._folder, self._cluster):
-            self._say(f"an earlier test stays, as a job of it has not ended: {left}")
+            self._say(f"an earlier test stays, as it has not ended: {left}")
         watch = Watch(self._cluster, self._say, wait_limit_s, self._jobs)
         notes = []
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from hpcdl.cluster.schema import Cluster
@@ -30,6 +29,8 @@ _SETTLES_S = 60.0  # how long SLURM may take to know of an end
 _CANCELLED_S = 15.0  # a site that runs a cancelled job again does it soon
 _LONGEST_POLL_S = 10.0
 _SOON_S = 2.0
+_OVER_S = 30.0  # SLURM may end a job half a minute after its time limit
+_RUNS = frozenset([states.RUNNING, states.STOPPING])
 _WAITS = frozenset([states.CREATED, states.QUEUED, states.REQUEUED, states.UNKNOWN])
 Say = Callable[[str], None]
 
@@ -48,6 +49,8 @@ class SentJob:
     lines: how many lines on attempts were noticed.
     read_at: when these were read (time.monotonic).
     waits_since: since when it has been waiting (time.monotonic); None if it does not.
+    ran_s: how long it has run, over all its attempts.
+    looked_at: when that was counted (time.monotonic).
     lag_s: how long after it was written a file was seen here, at best.
     left: why nobody waits for its end; "" if somebody does.
     uncancelled: why it could not be cancelled.
@@ -63,6 +66,8 @@ class SentJob:
     lines: int = 0
     read_at: float | None = None
     waits_since: float | None = None
+    ran_s: float = 0.0
+    looked_at: float | None = None
     lag_s: float | None = None
     left: str = ""
     uncancelled: str = ""
@@ -170,21 +175,39 @@ class Watch:
         looks = look([run.paths for _, run in living])
         for (sent, run), seen in zip(living, looks, strict=True):
             self._note(sent, run, seen.status)
-            self._limit_wait(sent, run, seen.status.state in _WAITS)
+            self._limit_wait(sent, run, seen.status)
+            self._limit_time(sent, run, seen.status.state in _RUNS)
         ends = [seen.status.final for seen in looks]
         return all(end or sent.uncancelled for end, (sent, _) in zip(ends, living, strict=True))
 
-    def _limit_wait(self, sent: SentJob, run: Run, waits: bool) -> None:
+    def _limit_wait(self, sent: SentJob, run: Run, status: Status) -> None:
         """Cancel a job that has waited too long since it was sent, or since its last attempt."""
-        if not waits:
+        if status.state not in _WAITS:
             sent.waits_since = None
             return
         now = time.monotonic()
         sent.waits_since = sent.waits_since or now
         waited_s = now - sent.waits_since
-        if waited_s <= self.wait_limit_s or sent.unsent or sent.left:
+        if waited_s <= self.wait_limit_s:
             return
-        why = f"it waited {waited_s / 60:.0f} min in the queue (--wait-limit)"
+        reason = f": {status.note}" if status.note else ""
+        self._leave(sent, run, f"it waited {waited_s / 60:.0f} min (--wait-limit){reason}")
+
+    def _limit_time(self, sent: SentJob, run: Run, runs: bool) -> None:
+        """Cancel a job that has run longer than was said: SLURM has run it again, perhaps."""
+        now = time.monotonic()
+        if runs and sent.looked_at is not None:
+            sent.ran_s += now - sent.looked_at
+        sent.looked_at = now
+        if sent.ran_s > sent.job.most_s + _OVER_S:
+            why = f"it ran longer than the {sent.job.most_s / 60:.0f} min that were said"
+            again = f", as SLURM ran it {sent.starts} times" if sent.starts > 1 else ""
+            self._leave(sent, run, why + again)
+
+    def _leave(self, sent: SentJob, run: Run, why: str) -> None:
+        """Cancel a job whose end nobody waits for, once."""
+        if sent.unsent or sent.left:
+            return
         if sent.starts:
             sent.left = why
         else:
@@ -217,10 +240,14 @@ class Watch:
             time.sleep(pause_s)
 
     def _is_settled(self) -> bool:
-        states_of_jobs = self._states_in_accounting()
-        if isinstance(states_of_jobs, SchedulerError):
+        """Whether accounting knows all jobs as ended; the queue, where there is no accounting."""
+        accounted = self._states_in_accounting()
+        if not isinstance(accounted, SchedulerError):
+            return all(accounted.get(job_id) in FINISHED for job_id in self._job_ids())
+        queued = self._states_in_queue()
+        if isinstance(queued, SchedulerError):
             return True
-        return all(states_of_jobs.get(job_id) in FINISHED for job_id in self._job_ids())
+        return all(queued.get(job_id) in (None, *FINISHED) for job_id in self._job_ids())
 
     def _job_ids(self) -> list[str]:
         job_ids: list[str] = []
@@ -236,25 +263,28 @@ class Watch:
             return error
         return {job_id: job.state for job_id, job in jobs.items()}
 
+    def _states_in_queue(self) -> dict[str, str] | SchedulerError:
+        try:
+            with on_cluster(self.cluster.clusters):
+                return {job_id: job.state for job_id, job in slurm.queued_jobs().items()}
+        except SchedulerError as error:
+            return error
+
     def _with_slurms_words(self, by_job: dict[str, JobEvidence]) -> dict[str, JobEvidence]:
         """The evidence with what the queue and accounting say after all."""
-        accounted = self._states_in_accounting()
-        queued = {}
-        with suppress(SchedulerError), on_cluster(self.cluster.clusters):
-            queued = slurm.queued_jobs()
+        accounted, queued = self._states_in_accounting(), self._states_in_queue()
+        errors = {
+            "accounting_error": str(accounted) if isinstance(accounted, SchedulerError) else "",
+            "queue_error": str(queued) if isinstance(queued, SchedulerError) else "",
+        }
         for name, about in by_job.items():
-            words = [queued[job_id].state for job_id in about.job_ids if job_id in queued]
-            error, state = "", None
-            if isinstance(accounted, SchedulerError):
-                error = str(accounted)
-            elif about.job_ids:
-                state = accounted.get(about.job_ids[-1])
-            by_job[name] = replace(
-                about,
-                queue=words[-1] if words else None,
-                accounted=state,
-                accounting_error=error,
-            )
+            states_of_job = {"queue": None, "accounted": None}
+            if isinstance(queued, dict):
+                words = [queued[job_id] for job_id in about.job_ids if job_id in queued]
+                states_of_job["queue"] = words[-1] if words else None
+            if isinstance(accounted, dict) and about.job_ids:
+                states_of_job["accounted"] = accounted.get(about.job_ids[-1])
+            by_job[name] = replace(about, **states_of_job, **errors)
         return by_job
 
 

@@ -54,6 +54,7 @@ class Partition:
     hidden: bool = False
     root_only: bool = False
     needs_reservation: bool = False
+    exclusive: bool = False  # a job gets its nodes alone
 
 
 @dataclass(frozen=True)

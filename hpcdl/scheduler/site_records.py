@@ -46,6 +46,7 @@ def partition_of(record: Mapping[str, str]) -> Partition:
         hidden=record.get("Hidden") == "YES",
         root_only=record.get("RootOnly") == "YES",
         needs_reservation=record.get("ReqResv") == "YES",
+        exclusive=record.get("OverSubscribe") == "EXCLUSIVE",
     )
 
 

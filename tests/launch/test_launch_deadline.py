@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hpcdl.launch.deadline import Deadline
+from hpcdl.launch.deadline import Deadline, Request, first_request
 from hpcdl.run.paths import RunPaths
 
 PID = 0  # the deadline only looks at the time
@@ -42,3 +42,25 @@ def test_deadline_separates_preemption_from_limit(tmp_path):
     assert deadline.near_the_end(lead_s=180.0, now=731.0)
     assert not deadline.near_the_end(lead_s=180.0, now=729.0)
     assert not Deadline(RunPaths(tmp_path), None, 60.0).near_the_end(lead_s=180.0, now=1e12)
+
+
+def test_first_request_is_said(tmp_path, capfd):
+    """Whether SLURM's warning came, or hpcdl's clock had to stand in for it."""
+    paths = RunPaths(tmp_path)
+    unwarned, warned, quick = (Deadline(paths, end_time=1000.0, margin_s=15.0) for _ in range(3))
+    unwarned.look(984.0, PID)
+    unwarned.look(986.0, PID)
+    assert first_request(capfd.readouterr().out) == Request(True, 14)
+
+    for now in (960.0, 986.0):  # the clock's time comes, too, while the program saves
+        warned.look(now, PID)
+    warned.note_end(990.0)
+    assert first_request(f"attempt 1\n{capfd.readouterr().out}") == Request(False, 40, 10)
+    quick.note_end(950.0)
+    assert first_request(capfd.readouterr().out) == Request(False, 50, 50)
+
+
+def test_no_request_is_not_said(tmp_path, capfd):
+    Deadline(RunPaths(tmp_path), end_time=1000.0, margin_s=15.0).note_end(900.0)
+
+    assert first_request(capfd.readouterr().out) is None
