@@ -53,6 +53,11 @@ class Wanted:
     whole_nodes: bool = False
     sets: Sequence[str] = field(default=())
 
+    @property
+    def all_take_gpus(self) -> bool:
+        """Whether every job costs GPU-minutes, so that each is as short as can be."""
+        return self.whole_nodes or self.gpus_each > 0
+
 
 @dataclass(frozen=True)
 class TestJob:
@@ -106,11 +111,13 @@ def prepare_jobs(
         jobs = [node, *others]
         minutes += node.gpu_minutes
     if minutes > wanted.gpu_minutes:
-        why = ", as each gets a whole node" if wanted.whole_nodes else ""
+        why, less = "", "fewer --gpus, "
+        if wanted.whole_nodes:
+            why, less = " (each job gets a whole node)", ""
         raise UserError(
             f"the jobs would take up to {minutes:g} GPU-minutes{why}, and --gpu-minutes is "
-            f"{wanted.gpu_minutes:g}; expected at least as many, fewer --gpus, or some of the "
-            "promises alone: --only"
+            f"{wanted.gpu_minutes:g}; expected at least as many, {less}or some of the promises "
+            "alone: --only"
         )
     return jobs
 
@@ -124,19 +131,14 @@ def _gpus_of_node(cluster: Cluster, wanted: Wanted, minutes_left: float) -> int:
     return min(cluster.node.gpus, max(1, affordable))
 
 
-def stop_minutes(cluster: Cluster, gpus: int) -> int:
-    """The time limit of the job that is stopped: three times the warning's lead at least.
-
-    Args:
-        cluster: the profile.
-        gpus: how many it asks for.
-    """
-    return max(2, math.ceil(3 * _lead_s(cluster, gpus) / _MINUTE_S))
+def _stop_minutes(cluster: Cluster, wanted: Wanted) -> int:
+    """The time limit of the job that is stopped: three times the warning's lead at least."""
+    return max(2, math.ceil(3 * _lead_s(cluster, wanted) / _MINUTE_S))
 
 
-def _lead_s(cluster: Cluster, gpus: int) -> int:
+def _lead_s(cluster: Cluster, wanted: Wanted) -> int:
     """How long before the time limit SLURM is to warn the job that is stopped."""
-    longest_s = _LONGEST_LEAD_WITH_GPU_S if gpus else _LONGEST_LEAD_S
+    longest_s = _LONGEST_LEAD_WITH_GPU_S if wanted.all_take_gpus else _LONGEST_LEAD_S
     return min(longest_s, max(_SHORTEST_LEAD_S, cluster.signal_lead_s))
 
 
@@ -152,7 +154,7 @@ def _prepared(name: str, cluster: Cluster, wanted: Wanted, folder: Path) -> Test
         own = replace(own, pass_env=passed)
         job = replace(job, env={**job.env, probe.VARIABLE: "1", probe.SITE: "1"})
     if name == STOP:
-        lead_s = _lead_s(cluster, wanted.gpus_each)
+        lead_s = _lead_s(cluster, wanted)
         own = replace(own, stop_margin_s=STOP_MARGIN_S, signal_lead_s=lead_s)
         step_s = 1.5 * job.resources.time_limit_s / _STEPS
         job = replace(job, env={**job.env, probe.PACE: f"{step_s:.3f}"})
@@ -184,7 +186,7 @@ def _node(cluster: Cluster, wanted: Wanted) -> Job:
 
 
 def _stop(cluster: Cluster, wanted: Wanted) -> Job:
-    sets = _sets(STOP, wanted, stop_minutes(cluster, wanted.gpus_each), wanted.gpus_each)
+    sets = _sets(STOP, wanted, _stop_minutes(cluster, wanted), wanted.gpus_each)
     sets += _memory_sets(cluster, _TRAINING_GB)
     return load_job(PROGRAMS / "train.yaml", sets)
 
@@ -203,7 +205,7 @@ def _cancel(cluster: Cluster, wanted: Wanted) -> Job:
 def _memory(cluster: Cluster, wanted: Wanted) -> Job:
     gpus = max(wanted.gpus_each, 1 if cluster.memory_request == "mem-per-gpu" else 0)
     own = _memory_sets(cluster, MEMORY_GB)
-    minutes = 1 if wanted.gpus_each else 2
+    minutes = 1 if wanted.all_take_gpus else 2
     sets = [*_sets(MEMORY, wanted, minutes, gpus), "resources.cpus=1", *own]
     asked = int(MEMORY_GB * 2**30) if own else 0
     return load_job(PROGRAMS / "hold_memory.py", sets, [str(asked)])

@@ -276,12 +276,11 @@ def scratch(about: JobEvidence, cluster: Cluster) -> Verdict:
     if isinstance(facts, Verdict):
         return facts
     if "error" in facts:
-        return broken(
-            f"{what}: {facts['error']}",
-            "scratch must be a folder that each node has and you may write, such as $TMPDIR or "
-            "/local; without the key the node's default is used",
-            scratch=None,
-        )
+        advice = "scratch must be a folder that each node has and you may write, such as $TMPDIR "
+        advice += "or /local"
+        if cluster.scratch:
+            advice += "; without the key the node's default is used"
+        return broken(f"{what}: {facts['error']}", advice, scratch=None)
     kind = facts.get("kind") or "of an unknown kind"
     where = f"{facts['free_gb']:,.0f} GB free, {facts['mb_per_s']:,.0f} MB/s ({kind})"
     if facts["free_gb"] < _LITTLE_GB:

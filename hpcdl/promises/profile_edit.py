@@ -56,6 +56,11 @@ class Edit:
             HpcdlError: it cannot be written.
         """
         target = Path(os.path.realpath(self.path))  # a link stays one
+        if target.exists() and not (os.access(target, os.W_OK) and target.stat().st_mode & 0o222):
+            raise HpcdlError(
+                f"cannot write {shown(self.path)}: it is read-only; what helps: "
+                f"{key_lines(self._changes)}"
+            )
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             mode = target.stat().st_mode & 0o777 if target.exists() else 0o644

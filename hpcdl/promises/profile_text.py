@@ -9,6 +9,8 @@ from typing import Any
 from hpcdl.yamlfile.writer import plain
 
 _PROFILES = "profiles"
+# What is behind a value; in quotes a # begins no comment
+_COMMENT = re.compile(r"""\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|.*?)(\s+#.*)$""")
 
 
 def with_keys(text: str, changes: Mapping[str, Any]) -> str:
@@ -18,14 +20,14 @@ def with_keys(text: str, changes: Mapping[str, Any]) -> str:
         text: the file.
         changes: keys with their new values.
     """
-    lines = text.splitlines()
+    lines = _lines(text)
     for key, value in changes.items():
         place = _line_of(lines, key, "")
         if place is None:
             lines.append(f"{key}: {plain(value)}")
         else:
             lines[place] = _with_value(lines[place], value)
-    return _joined(lines)
+    return _joined(lines, text)
 
 
 def with_keys_of_section(text: str, section: str, changes: Mapping[str, Any]) -> str:
@@ -36,7 +38,7 @@ def with_keys_of_section(text: str, section: str, changes: Mapping[str, Any]) ->
         section: the profile's name.
         changes: keys with their new values.
     """
-    lines = text.splitlines()
+    lines = _lines(text)
     if _line_of(lines, _PROFILES, "") is None:
         lines.append(f"{_PROFILES}:")
     head = _place(lines, _PROFILES, "")
@@ -51,11 +53,19 @@ def with_keys_of_section(text: str, section: str, changes: Mapping[str, Any]) ->
             lines.insert(head + 1, f"{inner}{key}: {plain(value)}")
         else:
             lines[place] = _with_value(lines[place], value)
-    return _joined(lines)
+    return _joined(lines, text)
 
 
-def _joined(lines: Sequence[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+def _lines(text: str) -> list[str]:
+    """The lines without their ends: str.splitlines would end one at a form feed, too."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def _joined(lines: Sequence[str], before: str) -> str:
+    """The text of lines that end as they did before."""
+    end = "\r\n" if "\r\n" in before else "\n"
+    return "".join(f"{line}{end}" for line in lines)
 
 
 def _place(lines: Sequence[str], key: str, indent: str, head: int = -1) -> int:
@@ -90,5 +100,5 @@ def _indent_below(lines: Sequence[str], head: int) -> str | None:
 def _with_value(line: str, value: Any) -> str:
     """A line ``key: value  # comment`` with another value."""
     key, colon, rest = line.partition(":")
-    comment = re.search(r"\s+#.*$", rest)
-    return f"{key}{colon} {plain(value)}{comment[0] if comment else ''}"
+    comment = _COMMENT.match(rest)
+    return f"{key}{colon} {plain(value)}{comment[1] if comment else ''}"

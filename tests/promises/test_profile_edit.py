@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl.cluster import load_cluster
-from hpcdl.errors import UserError
+from hpcdl.errors import HpcdlError, UserError
 from hpcdl.promises.profile_edit import Edit
 from hpcdl.promises.profile_text import with_keys, with_keys_of_section
 
@@ -40,6 +40,24 @@ def test_only_the_keys_change() -> None:
 
     assert changed == PROFILE.replace("requeue: true ", "requeue: false ") + "signal_lead_s: 180\n"
     assert with_keys(changed, {"requeue": False, "signal_lead_s": 180}) == changed
+
+
+def test_lines_end_as_before() -> None:
+    text = "name: a  # mine\r\n# a form feed: \f, no end\r\nscratch: \"/a #b\" # ours\r\n"
+    changed = with_keys(text, {"scratch": None, "requeue": False})
+
+    assert changed == text.replace('"/a #b"', "null") + "requeue: false\r\n"
+    assert with_keys("scratch: '/it''s #1'  # x\n", {"scratch": None}) == "scratch: null  # x\n"
+
+
+def test_read_only_profile_stays() -> None:
+    """Root could write it, and os.replace asks nobody."""
+    path = own_profile()
+    path.chmod(0o444)
+
+    with pytest.raises(HpcdlError, match=r"mine.yaml: it is read-only; what helps: requeue: false"):
+        Edit(load_cluster(path), {"requeue": False}).write()
+    assert path.read_text() == PROFILE
 
 
 def test_nested_key_is_another_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,19 +62,48 @@ def test_jobs_fit_their_minutes(
     assert minutes_of(jobs) == pytest.approx(minutes)
 
 
+@pytest.mark.parametrize("requeue", [True, False])
+@pytest.mark.parametrize("memory", ["none", "mem", "mem-per-gpu"])
+@pytest.mark.parametrize("each", [0, 1])
+def test_no_profile_takes_more(requeue: bool, memory: str, each: int) -> None:
+    """Ten GPU-minutes are enough, and a chain's jobs are in them."""
+    for lead, gpus in ((1, 1), (180, 4), (65535, 8)):
+        keys = (
+            f"node: {{cpus: 64, gpus: {gpus}, memory_gb: 512}}\nsignal_lead_s: {lead}\n"
+            f"requeue: {str(requeue).lower()}\nmemory_request: {memory}\nmax_requeues: 10\n"
+        )
+        jobs = jobs_with(keys, gpus_each=each)
+        assert minutes_of(jobs) <= 10
+        again = {name for name, job in jobs.items() if job.submission.plan.policy.max_requeues}
+        assert again == {"stop", "cancel", "memory"}
+
+
+def test_whole_nodes_are_counted() -> None:
+    with pytest.raises(UserError, match=r"up to 40 GPU-minutes .each job gets a whole node."):
+        jobs_with(whole_nodes=True)
+
+    jobs = jobs_with(whole_nodes=True, gpu_minutes=40)
+    assert jobs["node"].submission.plan.size.gpus == 4
+    assert (jobs["stop"].submission.plan.size.gpus, jobs["stop"].gpu_minutes) == (0, 16)
+
+
 def test_too_many_minutes_are_refused() -> None:
     with pytest.raises(UserError, match="up to 16 GPU-minutes, and --gpu-minutes is 10"):
         jobs_with("node: {cpus: 64, gpus: 8}\n", gpus=8)
 
 
 def test_warning_fits_the_time_limit() -> None:
-    """SLURM is asked for the profile's own lead, up to a minute: a longer one takes a longer job."""
-    for lead, minutes, asked in ((40, 2, 40), (180, 3, 60), (10, 2, 10)):
-        stop = jobs_with(f"node: {{cpus: 4}}\nsignal_lead_s: {lead}\n")["stop"]
+    """SLURM is asked for the profile's own lead, up to a minute: a longer one takes a longer job.
+
+    A shorter one would come after hpcdl's own clock.
+    """
+    for lead, each, minutes, asked in ((50, 0, 3, 50), (65535, 0, 3, 60), (1, 0, 2, 40), (180, 1, 2, 40)):
+        keys = f"node: {{cpus: 4, gpus: 4}}\nsignal_lead_s: {lead}\nstop_margin_s: 600\n"
+        stop = jobs_with(keys, gpus_each=each)["stop"]
         options = directives_of(stop)
         assert (options["time"], options["signal"]) == (f"00:{minutes:02d}:00", f"B:USR2@{asked}")
         assert float(stop.submission.plan.environment.env["HPCDL_PACE_S"]) * 60 > 60 * minutes
-        assert stop.submission.plan.policy.stop_margin_s < asked or lead == 10
+        assert stop.submission.plan.policy.stop_margin_s < asked
 
 
 @pytest.mark.parametrize("each", [0, 1])
@@ -111,6 +141,7 @@ def test_earlier_test_is_removed(tmp_path: Path) -> None:
     earlier, now = new_folder(cluster, str(tmp_path)), new_folder(cluster, str(tmp_path))
     for folder in (earlier, now):
         make(folder)
+    earlier.record.write_text('{"version": 1}')
     own = earlier.root.with_name("site-of-mine")
     own.mkdir()
 
@@ -118,3 +149,17 @@ def test_earlier_test_is_removed(tmp_path: Path) -> None:
     assert not earlier.root.exists()
     assert now.record.exists()
     assert own.exists()
+
+
+def test_test_under_way_stays(tmp_path: Path) -> None:
+    """It has no run yet, or none any more that goes on; a day later nobody follows it."""
+    jobs_with()
+    cluster = load_cluster("site.yaml")
+    other, now = new_folder(cluster, str(tmp_path)), new_folder(cluster, str(tmp_path))
+    for folder in (other, now):
+        make(folder)
+
+    assert remove_earlier(now, cluster) == [other.root]
+    os.utime(other.record, (1.0, 1.0))
+    assert remove_earlier(now, cluster) == []
+    assert not other.root.exists()

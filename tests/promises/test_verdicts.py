@@ -39,6 +39,10 @@ def verdict_on(name: str, evidence: dict[str, JobEvidence], cluster: Cluster = S
     return judge(chosen_promises([name]), evidence, cluster)[name]
 
 
+def with_cluster(name: str, evidence: dict[str, JobEvidence], **keys: Any) -> Verdict:
+    return verdict_on(name, evidence, replace(SITE, **keys))
+
+
 def on_node(
     site: dict[str, Any] | None = None, without: tuple[str, ...] = (), **changed: Any
 ) -> dict[str, JobEvidence]:
@@ -63,6 +67,16 @@ def first_ended(reason: str | None, **changed: Any) -> dict[str, JobEvidence]:
     if reason is None:
         first = replace(first, ended=None)
     return with_job("stop", attempts=[first], state="cancelled", output="", **changed)
+
+
+def with_second_attempt(reason: str) -> dict[str, JobEvidence]:
+    """A training that ran again after another end than that of its time."""
+    first, second = recorded()["stop"].attempts
+    return with_job("stop", attempts=[replace(first, reason=reason), second])
+
+
+def without_weights() -> JobEvidence:
+    return replace(recorded()["undisturbed"], weights=None)
 
 
 def unfit(fault: str) -> dict[str, JobEvidence]:
@@ -103,7 +117,6 @@ def test_recorded_test_is_good() -> None:
         ("files", on_node(lag_s=65.0), "65 s after the node wrote it", "runs_root on another file system"),
         ("scratch", on_node({"scratch": {"error": "Read-only file system"}}), "Read-only file system", "$TMPDIR"),
         ("resumed", with_job("undisturbed", weights="other"), "with other weights", "constraint"),
-        ("warned", with_job("stop", lead_s=5), "signal_lead_s is 5", "signal_lead_s: 180"),
         (
             "warned",
             with_job("stop", attempts=[AttemptEvidence("n1", 1.0)], output="CANCELLED DUE TO TIME LIMIT"),
@@ -177,6 +190,70 @@ def test_untried_promise_has_a_reason(
     assert verdicts[name].outcome == "not tried"
     assert why in verdicts[name].finding
     assert exit_code(verdicts) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "evidence", "why"),
+    [
+        ("image", unfit("0 GPU(s) are visible (CUDA_VISIBLE_DEVICES is not set)"), "was not started"),
+        ("image", with_job("node", site={}, state="failed", message="the node's scratch folder: full"), "not started"),
+        ("image", with_job("node", site={}), "is not to be seen here"),
+        ("worker", with_job("node", state="failed", cause="node_failure", attempts=[]), "node_failure"),
+        ("all-reduce", with_job("node", probe={}), "program ended before"),
+        ("requeued", with_second_attempt("preempted"), "did not save and stop (preempted)"),
+        ("requeued", first_ended("killed"), "did not save and stop (killed)"),
+        ("resumed", with_job("stop", weights=None), "last checkpoint cannot be read"),
+        ("resumed", {**with_job("stop", weights=None), "undisturbed": without_weights()}, "cannot be read"),
+        ("resumed", with_job("undisturbed", attempts=recorded()["stop"].attempts), "ran the training twice"),
+        ("memory", with_job("memory", state="failed", cause="spec", words={}), "did not start"),
+        ("cancel", with_job("cancel", queue=None, accounted=None, queue_error="no answer"), "no answer"),
+        ("accounting", with_job("node", queue="RUNNING", accounted="RUNNING"), "has not ended job"),
+    ],
+)  # fmt: skip
+def test_other_fault_breaks_nothing_else(
+    name: str, evidence: dict[str, JobEvidence], why: str
+) -> None:
+    verdict = verdict_on(name, evidence)
+
+    assert verdict.outcome == "not tried", verdict
+    assert why in verdict.finding
+
+
+@pytest.mark.parametrize(
+    ("name", "evidence"),
+    [
+        ("requeued", first_ended("time_limit", queue="FAILED")),
+        ("cancel", with_job("cancel", queue="PENDING")),
+        ("accounting", with_job("node", accounted="RUNNING")),
+        ("scratch", on_node({"scratch": {"error": "Read-only file system"}})),
+    ],
+)
+def test_profile_that_copes_is_not_changed(name: str, evidence: dict[str, JobEvidence]) -> None:
+    evidence = {job: replace(about, state="failed") for job, about in evidence.items()}
+    verdict = with_cluster(name, evidence, requeue=False, min_poll_s=300)
+
+    assert (verdict.outcome, verdict.change) == ("broken", {})
+    assert "requeue: false" not in verdict.advice
+
+
+def test_image_may_lack_nvidia_smi() -> None:
+    """TensorFlow has taken the GPUs: that says more."""
+    probe = {**recorded()["node"].probe, "devices": [f"GPU:{n} NVIDIA H100" for n in range(4)]}
+    evidence = on_node({"smi": [], "driver": None, "driver_cuda": None}, probe=probe)
+
+    for name in ("gpus", "driver", "all-reduce"):
+        assert verdict_on(name, evidence).outcome == "kept"
+
+
+def test_parts_of_gpus_are_named() -> None:
+    variables = {"CUDA_VISIBLE_DEVICES": "MIG-1,MIG-2"}
+    facts = {"variables": variables, "smi": ["NVIDIA H100"]}
+    two = on_node(facts, gpus=2, probe={}, state="failed", cause="device")
+    verdict = verdict_on("gpus", two)
+
+    assert (verdict.outcome, verdict.change) == ("broken", {})
+    assert "as parts of GPUs (MIG)" in verdict.finding
+    assert verdict_on("gpus", on_node(facts | {"variables": {"CUDA_VISIBLE_DEVICES": "MIG-1"}}, gpus=1)).outcome == "kept"  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -193,8 +193,10 @@ def test_left_test_fixes_nothing(
     monkeypatch.setattr(SiteTest, "prepare", lambda test, wanted: None)
     monkeypatch.setattr(SiteTest, "run", run)
     profile = site.folder / "site.yaml"
+    profile.write_text(f"{PROFILE}scratch: /nowhere\n")
+    site.cluster = load_cluster(profile)
     answer = cli("cluster", "test", "-c", profile, "--only", "scratch", "--yes", "--fix")
 
     assert answer.code == (130 if was_left else 2)
     assert ("--fix writes nothing" in answer.err) == was_left
-    assert profile.read_text() == PROFILE + ("" if was_left else "scratch: null\n")
+    assert profile.read_text() == PROFILE + f"scratch: {'/nowhere' if was_left else 'null'}\n"
