@@ -161,7 +161,7 @@ class Cluster:
     )
     keep_checkpoints: int = setting("how many checkpoints are kept", 3, ge=1)
     signal_lead_s: int = setting(
-        "seconds before the time limit at which SLURM warns the job", 180, ge=1
+        "seconds before the time limit at which SLURM warns the job", 180, ge=1, le=65535
     )
     budget_gpu_hours: Optional[float] = setting(
         "GPU-hours that all your runs together may take; what exceeds them is not sent", None, gt=0

@@ -189,7 +189,7 @@ def _checksum(paths: RunPaths) -> str | None:
         return None
     digest = hashlib.sha256(files[-1].stem.encode("ascii"))
     try:
-        with np.load(files[-1], allow_pickle=False) as arrays:
+        with files[-1].open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             for name in sorted(arrays.files):
                 if name not in ("about", "sha256"):  # these hold times
                     digest.update(arrays[name].tobytes())

@@ -23,6 +23,7 @@ REFUSED = {
     "yes": ("name: a\nrequeue: yes\n", "requeue", "expected true or false; got 'yes'"),
     "on": ("name: a\nemulate_gpus: on\n", "emulate_gpus", "expected true or false; got 'on'"),
     "sexagesimal": ("name: a\nmax_time: 12:30\n", "max_time", "got '12:30'"),
+    "more-than-sbatch-takes": ("name: a\nsignal_lead_s: 65536\n", "signal_lead_s", "65535"),
     "seconds-as-time": ("name: a\nsignal_lead_s: 1:30\n", "signal_lead_s", "got '1:30'"),
     "huge": ("name: a\nnode: {memory_gb: 1e999}\n", "node.memory_gb", "got inf"),
     "5000-digits": (

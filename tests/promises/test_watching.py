@@ -16,7 +16,7 @@ from hpcdl.promises import watching
 from hpcdl.promises.folder import make, new_folder
 from hpcdl.promises.jobs import Wanted, prepare_jobs
 from hpcdl.promises.judging import judge
-from hpcdl.promises.names import chosen_promises
+from hpcdl.promises.names import PROMISES, chosen_promises
 from hpcdl.promises.outcome import Outcome
 from hpcdl.promises.trying import SiteTest
 from hpcdl.promises.watching import SentJob, Watch
@@ -160,6 +160,62 @@ def test_wait_limit_holds_before_each_attempt(site: Site, has_run: bool) -> None
     verdict = judge(chosen_promises(["requeued"]), {"stop": about}, site.cluster)["requeued"]
     assert verdict.outcome == "not tried"
     assert "--wait-limit" in verdict.finding
+
+
+def test_waiting_job_says_why(site: Site) -> None:
+    """An administrator holds it: SLURM's word is worth more than that it waited."""
+    site.says(squeue="echo '7|PENDING|JobHeldAdmin||N/A'")
+    watch = site.watch("cancel", wait_limit_s=0.2)
+    watch.follow()
+
+    assert "an administrator holds it" in watch.evidence()["cancel"].unsent
+
+
+def test_job_runs_no_longer_than_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SLURM may run a job again and again: after preemptions, or on a site that likes to."""
+    site.says(squeue=RUNS)
+    watch = site.watch("stop")
+    write_attempts(watch.jobs[0], {"event": "start"}, {"event": "start", "attempt": 2})
+    assert watch.jobs[0].job.most_s == 360
+    monkeypatch.setattr(watching, "_OVER_S", 0.2 - 360)
+    watch.follow()
+
+    about = watch.evidence()["stop"]
+    assert site.cancelled() == ["scancel --quiet 7"]
+    assert about.left == "it ran longer than the 6 min that were said, as SLURM ran it 2 times"
+    verdicts = judge(chosen_promises(["warned", "requeued"]), {"stop": about}, site.cluster)
+    for verdict in verdicts.values():
+        assert (verdict.outcome, about.left in verdict.finding) == ("not tried", True)
+
+
+def test_silent_slurm_shows_nothing(site: Site) -> None:
+    """Neither the queue nor accounting answers: a cancelled job may come back."""
+    watch = site.watch("cancel")
+    write_attempts(watch.jobs[0], {"event": "start"})
+    site.says(squeue=AWAY, sacct=AWAY)
+    watch.follow()
+    verdicts = judge(chosen_promises(["cancel"]), watch.evidence(), site.cluster)
+
+    assert verdicts["cancel"].outcome == "not tried"
+    assert "connect failure" in verdicts["cancel"].finding
+
+
+def test_half_written_run_is_read(site: Site) -> None:
+    """A full disk, or a file system that shows a file late: no traceback, and no verdict from it."""
+    watch = site.watch("stop")
+    write_attempts(watch.jobs[0], {"event": "start"}, {"event": "end", "time": "soon"})
+    run = watch.jobs[0].run
+    assert run is not None
+    run.paths.checkpoints.mkdir(exist_ok=True)
+    for name, content in (("1.npz", b""), ("2.npz", b"PK\x03\x04 and no more"), ("x.npz", b"")):
+        (run.paths.checkpoints / name).write_bytes(content)
+    for name in ("site.json", "probe.json", "plan.json"):
+        (run.paths.root / name).write_text('{"started": ')
+    (run.paths.logs / "1.log").write_bytes(b'hpcdl: {"limit": \nhpcdl: {"held": 5}\n\xff\n')
+    about = watch.evidence()["stop"]
+
+    assert (about.weights, about.site, about.words) == (None, {}, {"held": 5})
+    assert "broken" not in {each.outcome for each in judge(PROMISES, {"stop": about}, site.cluster).values()}
 
 
 def test_own_delay_is_not_the_file_systems(site: Site) -> None:

@@ -271,6 +271,8 @@ def answers(cluster: None, group: Path) -> Iterator[dict[str, Answer]]:
     threading.Thread(target=limit_memory, args=(beds[""], group), daemon=True).start()
     for name, fault in FAULTS.items():
         processes[name] = start(beds[name], "--only", fault.only, "--fix")
+    beds["clock"] = site("clock", "signal_lead_s: 40\nstop_margin_s: 120\n", FAULTS["warning"].wraps)
+    processes["clock"] = start(beds["clock"], "--only", "warned")
     beds["left"] = site("left", "", ())
     processes["left"] = start(beds["left"], "--only", "warned")
     leave(beds["left"], processes["left"])
@@ -316,6 +318,15 @@ def test_planted_fault_is_named(answers: dict[str, Answer], name: str) -> None:
         assert word.replace("FOLDER", str(answer.bed.folder)) in promise["finding"]
     assert fault.advice in promise["advice"]
     assert promise["change"] == dict(fault.change)
+
+
+def test_own_clock_stands_in(answers: dict[str, Answer]) -> None:
+    """The profile is right for a site that drops --signal, and is left as it is."""
+    answer = answers["clock"]
+    promise = answer.promise("warned")
+
+    assert (answer.code, promise["outcome"], promise["change"]) == (0, "kept", {}), promise
+    assert "no warning came 40 s before the time limit; hpcdl's own clock" in promise["finding"]
 
 
 def test_ctrl_c_cancels_all_jobs(answers: dict[str, Answer]) -> None:
