@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.formats import several
@@ -20,7 +19,9 @@ from hpcdl.promises.verdict import (
     broken,
     not_tried,
 )
+from hpcdl.text import cut, one_line
 
+_MOST_LETTERS = 500
 # What SLURM does after a job has ended
 _AFTER_THE_END = ("cancel", "accounting")
 _OF_ONE_JOB = {
@@ -62,14 +63,21 @@ def judge(
         is_early = promise.name == "cancel" and verdict.outcome == KEPT
         if why and (is_early or verdict.outcome == BROKEN):
             verdict = not_tried(why)
-        verdicts[promise.name] = _without_what_is_so(verdict, cluster)
+        verdicts[promise.name] = _tidy(verdict, cluster)
     return verdicts
 
 
-def _without_what_is_so(verdict: Verdict, cluster: Cluster) -> Verdict:
-    """A verdict that changes no key into what the profile says already."""
+def _tidy(verdict: Verdict, cluster: Cluster) -> Verdict:
+    """A verdict in one line each, with no change into what the profile says already.
+
+    A finding may quote what a job printed: lines, colours, or pages of it.
+    """
     new = {key: value for key, value in verdict.change.items() if getattr(cluster, key) != value}
-    return replace(verdict, change=new)
+    finding, advice = (
+        cut(one_line(" ".join(text.split())), _MOST_LETTERS)
+        for text in (verdict.finding, verdict.advice)
+    )
+    return Verdict(verdict.outcome, finding, advice, new)
 
 
 def _why_left(promise: Promise, evidence: Mapping[str, JobEvidence], was_left: bool) -> str:

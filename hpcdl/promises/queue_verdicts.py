@@ -69,7 +69,9 @@ def resumed(stop: JobEvidence, undisturbed: JobEvidence | None) -> Verdict:
     """Whether a training that was stopped ends with the weights of one that was not."""
     if unknown := why_unknown(stop, STOP):
         return unknown
-    if stop.state != states.DONE or len(stop.attempts) < 2:
+    if stop.state == states.DONE and len(stop.attempts) < 2:
+        return not_tried("the training that was to be stopped came to its end at once")
+    if stop.state != states.DONE:
         return not_tried(f"the stopped training did not come to its end: {_end(stop)}")
     step = stop.attempts[-1].from_step
     if not step:

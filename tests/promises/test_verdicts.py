@@ -202,6 +202,7 @@ def test_untried_promise_has_a_reason(
         ("all-reduce", with_job("node", probe={}), "program ended before"),
         ("requeued", with_second_attempt("preempted"), "did not save and stop (preempted)"),
         ("requeued", first_ended("killed"), "did not save and stop (killed)"),
+        ("resumed", with_job("stop", attempts=recorded()["stop"].attempts[:1]), "came to its end at once"),
         ("resumed", with_job("stop", weights=None), "last checkpoint cannot be read"),
         ("resumed", {**with_job("stop", weights=None), "undisturbed": without_weights()}, "cannot be read"),
         ("resumed", with_job("undisturbed", attempts=recorded()["stop"].attempts), "ran the training twice"),
@@ -234,6 +235,16 @@ def test_profile_that_copes_is_not_changed(name: str, evidence: dict[str, JobEvi
 
     assert (verdict.outcome, verdict.change) == ("broken", {})
     assert "requeue: false" not in verdict.advice
+
+
+def test_finding_is_one_readable_line() -> None:
+    """It quotes a job's words: with colours, line ends, and no end."""
+    evidence = with_job("cancel", uncancelled="one\n\x1b[31mtwo \u202e" + "x" * 9000)
+    finding = verdict_on("cancel", evidence).finding
+
+    assert "one ?[31mtwo ?xxx" in finding
+    assert finding.isprintable()
+    assert len(finding) == 500
 
 
 def test_image_may_lack_nvidia_smi() -> None:
