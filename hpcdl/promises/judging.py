@@ -22,6 +22,7 @@ from hpcdl.promises.verdict import (
 from hpcdl.text import cut, one_line
 
 _MOST_LETTERS = 500
+_LONG = 80  # letters
 # What SLURM does after a job has ended
 _AFTER_THE_END = ("cancel", "accounting")
 _OF_ONE_JOB = {
@@ -64,6 +65,17 @@ def judge(
         if why and (is_early or verdict.outcome == BROKEN):
             verdict = not_tried(why)
         verdicts[promise.name] = _tidy(verdict, cluster)
+    return _said_once(verdicts)
+
+
+def _said_once(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
+    """The verdicts, with a reference where a reason has been given: one fault hides many promises."""
+    first: dict[str, str] = {}
+    for name, verdict in verdicts.items():
+        if verdict.outcome == NOT_TRIED and len(verdict.finding) > _LONG:
+            other = first.setdefault(verdict.finding, name)
+            if other != name:
+                verdicts[name] = not_tried(f"the same as for {other}", verdict.advice)
     return verdicts
 
 

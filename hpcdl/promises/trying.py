@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from types import FrameType
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.contract.tables import aligned
@@ -21,6 +24,7 @@ from hpcdl.promises.names import NODE, Promise, jobs_of
 from hpcdl.promises.outcome import Outcome
 from hpcdl.promises.watching import SentJob, Watch
 
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GPU_WORDS = ("gpu", "gres", "tres")  # in what SLURM says to a job that asks for none
 
 
@@ -119,18 +123,21 @@ class SiteTest:
         watch = Watch(self._cluster, self._say, wait_limit_s, self._jobs)
         notes = []
         try:
-            watch.send()
-            watch.follow()
+            with _handled([signal.SIGHUP], _leave):  # the connection to the login node may break
+                watch.send()
+                watch.follow()
         except KeyboardInterrupt:
             self.was_left = True
-            watch.cancel_all()
+            with _handled(_ENDS, signal.SIG_IGN):  # as in the commands that it starts
+                watch.cancel_all()
             failed = [sent.job.name for sent in self._jobs if sent.uncancelled]
             self._say("\ncancelled all jobs of the test")
             if failed:
                 self._say(f"but not: {', '.join(failed)}")
             notes.append("It was left early: what was not seen by then is not tried.")
         except BaseException:  # SIGTERM, too: nothing follows the jobs any more
-            watch.cancel_all()
+            with _handled(_ENDS, signal.SIG_IGN):
+                watch.cancel_all()
             raise
         evidence = watch.evidence()
         watch.end_what_is_left(evidence)
@@ -142,6 +149,24 @@ class SiteTest:
         names = jobs_of(self._promises)
         jobs = prepare_jobs(names, self._cluster, wanted, self._folder.root)
         return [_checked(job) for job in jobs]
+
+
+@contextmanager
+def _handled(numbers: Sequence[int], handler: signal._HANDLER) -> Iterator[None]:
+    """Handle some signals another way for a while, except those that nohup has let be ignored."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _checked(job: TestJob) -> SentJob:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -144,6 +146,34 @@ def test_ctrl_c_while_sending_cancels(site: Site, monkeypatch: pytest.MonkeyPatc
     assert site.cancelled()[0] == "scancel --quiet 7"
     assert outcome.verdicts["cancel"].outcome == "not tried"
     assert outcome.changes == {}
+
+
+def test_second_ctrl_c_changes_nothing(site: Site) -> None:
+    """Somebody impatient presses it again while scancel, which gets it, too, is at work."""
+    site.says(scancel=f"kill -INT $$ {os.getpid()}; sleep 0.1; echo $0 >>{site.folder}/ended")
+
+    def say(line: str) -> None:
+        site.said.append(line)
+        if line == "cancel: queued":
+            raise KeyboardInterrupt
+
+    outcome = site.test("cancel", say).run(60.0)
+
+    assert (site.folder / "ended").exists()
+    assert outcome.evidence["cancel"].uncancelled == ""
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_lost_connection_cancels(site: Site) -> None:
+    def say(line: str) -> None:
+        if line == "cancel: queued":
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    with pytest.raises(SystemExit, match="129"):
+        site.test("cancel", say).run(60.0)
+
+    assert site.cancelled() == ["scancel --quiet 7"]
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize("has_run", [False, True])
