@@ -69,7 +69,7 @@ def judge(
 
 
 def _said_once(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
-    """The verdicts, with a reference where a reason has been given: one fault hides many promises."""
+    """The verdicts, where a reason stands once: one fault hides many promises."""
     first: dict[str, str] = {}
     for name, verdict in verdicts.items():
         if verdict.outcome == NOT_TRIED and len(verdict.finding) > _LONG:

@@ -29,7 +29,9 @@ CHECKS = {
     "file system": "files",
 }
 _NOT_THE_SITES = ("cancelled", "node_failure", "preempted")  # causes that show nothing of a node
-_OF_MODULES = re.compile(r"modulefile|module\(s\)|module: (command )?not found|modulecmd|lmod", re.I)
+_OF_MODULES = re.compile(
+    r"modulefile|module\(s\)|module: (command )?not found|modulecmd|lmod", re.IGNORECASE
+)
 # With these the worker ends before it starts the container
 _BEFORE_THE_IMAGE = ("device", *_NOT_THE_SITES)
 _SLOW_START_S = 60.0
@@ -42,7 +44,8 @@ _LITTLE_GB = 5.0
 def worker(about: JobEvidence, cluster: Cluster) -> Verdict:
     """Whether the host Python started hpcdl's worker."""
     if about.started:
-        return kept(f"on {about.attempts[0].node or 'a node'}, with {cluster.host_python or 'this Python'}")
+        node = about.attempts[0].node or "a node"
+        return kept(f"on {node}, with {cluster.host_python or 'this Python'}")
     if about.unsent:
         return not_tried(f"the job {NODE} did not run: {about.unsent}", about.fix)
     if about.state == states.CANCELLED or about.uncancelled:

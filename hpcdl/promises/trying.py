@@ -79,8 +79,9 @@ class SiteTest:
     def _gives_whole_nodes(self) -> bool:
         """Whether SLURM shares no node among jobs in the partition that they go to."""
         job = self._jobs[0].job
+        subject = Subject(job.submission, job.cluster)
         try:
-            return any(each.exclusive for each in partitions_of(Subject(job.submission, job.cluster)))
+            return any(partition.exclusive for partition in partitions_of(subject))
         except SchedulerError:  # the jobs' checks say so
             return False
 

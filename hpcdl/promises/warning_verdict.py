@@ -1,7 +1,7 @@
 """The verdict on the end of a job's time: is a training asked to save and stop early enough? Pure.
 
-SLURM's warning asks, and so does hpcdl's own clock: whichever comes first. In the test SLURM's is to
-come first, with a short lead, and the clock long after it, so that a training ends well without
+SLURM's warning asks, and so does hpcdl's own clock: whichever comes first. In the test SLURM's is
+to come first, with a short lead, and the clock long after it, so that a training ends well without
 SLURM's, too. A profile's own values are longer as a rule: what the short ones have shown holds for
 them all the more, and where only the long ones would show it, the verdict says so.
 """
@@ -62,9 +62,7 @@ def _is_killed_by_limit(about: JobEvidence) -> bool:
     return _TIME_OVER in about.output or "TIMEOUT" in (about.queue, about.accounted)
 
 
-def _by_slurm(
-    about: JobEvidence, cluster: Cluster, request: Request, in_time: bool
-) -> Verdict:
+def _by_slurm(about: JobEvidence, cluster: Cluster, request: Request, in_time: bool) -> Verdict:
     """SLURM's warning came first."""
     least_s = max(cluster.signal_lead_s, cluster.stop_margin_s)
     keys = f"signal_lead_s: {cluster.signal_lead_s}, stop_margin_s: {cluster.stop_margin_s}"
@@ -88,9 +86,7 @@ def _by_slurm(
     return kept(f"{came}, and {took_s} s later it had saved and ended")
 
 
-def _by_clock(
-    about: JobEvidence, cluster: Cluster, request: Request, in_time: bool
-) -> Verdict:
+def _by_clock(about: JobEvidence, cluster: Cluster, request: Request, in_time: bool) -> Verdict:
     """hpcdl's own clock had to ask, or was early itself."""
     margin_s = cluster.stop_margin_s
     missing = f"no warning came {about.lead_s} s before the time limit"

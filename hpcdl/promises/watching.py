@@ -8,19 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from hpcdl.cluster.schema import Cluster
-from hpcdl.errors import HpcdlError, SchedulerError
+from hpcdl.errors import HpcdlError
 from hpcdl.oserrors import sentence
 from hpcdl.promises.evidence import JobEvidence, read_run
 from hpcdl.promises.jobs import TestJob
 from hpcdl.promises.names import CANCEL
 from hpcdl.promises.node_verdicts import LATE_S
+from hpcdl.promises.slurms_words import in_accounting, in_queue
 from hpcdl.promises.verdict import LEFT_EARLY
 from hpcdl.run import records, states
 from hpcdl.run.handle import Run
 from hpcdl.run.looking import look
 from hpcdl.run.state import Status
-from hpcdl.scheduler import slurm
-from hpcdl.scheduler.clusters import on_cluster
 from hpcdl.scheduler.jobinfo import FINISHED
 from hpcdl.submission.send import submit
 
@@ -241,13 +240,12 @@ class Watch:
 
     def _is_settled(self) -> bool:
         """Whether accounting knows all jobs as ended; the queue, where there is no accounting."""
-        accounted = self._states_in_accounting()
-        if not isinstance(accounted, SchedulerError):
-            return all(accounted.get(job_id) in FINISHED for job_id in self._job_ids())
-        queued = self._states_in_queue()
-        if isinstance(queued, SchedulerError):
-            return True
-        return all(queued.get(job_id) in (None, *FINISHED) for job_id in self._job_ids())
+        job_ids = self._job_ids()
+        accounted = in_accounting(self.cluster, job_ids)
+        if not accounted.error:
+            return all(accounted.states.get(job_id) in FINISHED for job_id in job_ids)
+        queued = in_queue(self.cluster)
+        return all(queued.states.get(job_id) in (None, *FINISHED) for job_id in job_ids)
 
     def _job_ids(self) -> list[str]:
         job_ids: list[str] = []
@@ -255,36 +253,18 @@ class Watch:
             job_ids += sent.run.job_ids() if sent.run is not None else []
         return job_ids
 
-    def _states_in_accounting(self) -> dict[str, str] | SchedulerError:
-        try:
-            with on_cluster(self.cluster.clusters):
-                jobs = slurm.accounted_jobs(self._job_ids()) if self._job_ids() else {}
-        except SchedulerError as error:
-            return error
-        return {job_id: job.state for job_id, job in jobs.items()}
-
-    def _states_in_queue(self) -> dict[str, str] | SchedulerError:
-        try:
-            with on_cluster(self.cluster.clusters):
-                return {job_id: job.state for job_id, job in slurm.queued_jobs().items()}
-        except SchedulerError as error:
-            return error
-
     def _with_slurms_words(self, by_job: dict[str, JobEvidence]) -> dict[str, JobEvidence]:
         """The evidence with what the queue and accounting say after all."""
-        accounted, queued = self._states_in_accounting(), self._states_in_queue()
-        errors = {
-            "accounting_error": str(accounted) if isinstance(accounted, SchedulerError) else "",
-            "queue_error": str(queued) if isinstance(queued, SchedulerError) else "",
-        }
+        accounted, queued = in_accounting(self.cluster, self._job_ids()), in_queue(self.cluster)
         for name, about in by_job.items():
-            states_of_job = {"queue": None, "accounted": None}
-            if isinstance(queued, dict):
-                words = [queued[job_id] for job_id in about.job_ids if job_id in queued]
-                states_of_job["queue"] = words[-1] if words else None
-            if isinstance(accounted, dict) and about.job_ids:
-                states_of_job["accounted"] = accounted.get(about.job_ids[-1])
-            by_job[name] = replace(about, **states_of_job, **errors)
+            words = [queued.states[job_id] for job_id in about.job_ids if job_id in queued.states]
+            by_job[name] = replace(
+                about,
+                queue=words[-1] if words else None,
+                queue_error=queued.error,
+                accounted=accounted.states.get(about.job_ids[-1]) if about.job_ids else None,
+                accounting_error=accounted.error,
+            )
         return by_job
 
 

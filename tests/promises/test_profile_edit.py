@@ -43,7 +43,7 @@ def test_only_the_keys_change() -> None:
 
 
 def test_lines_end_as_before() -> None:
-    text = "name: a  # mine\r\n# a form feed: \f, no end\r\nscratch: \"/a #b\" # ours\r\n"
+    text = 'name: a  # mine\r\n# a form feed: \f, no end\r\nscratch: "/a #b" # ours\r\n'
     changed = with_keys(text, {"scratch": None, "requeue": False})
 
     assert changed == text.replace('"/a #b"', "null") + "requeue: false\r\n"

@@ -97,7 +97,12 @@ def test_warning_fits_the_time_limit() -> None:
 
     A shorter one would come after hpcdl's own clock.
     """
-    for lead, each, minutes, asked in ((50, 0, 3, 50), (65535, 0, 3, 60), (1, 0, 2, 40), (180, 1, 2, 40)):
+    for lead, each, minutes, asked in (
+        (50, 0, 3, 50),
+        (65535, 0, 3, 60),
+        (1, 0, 2, 40),
+        (180, 1, 2, 40),
+    ):
         keys = f"node: {{cpus: 4, gpus: 4}}\nsignal_lead_s: {lead}\nstop_margin_s: 600\n"
         stop = jobs_with(keys, gpus_each=each)["stop"]
         options = directives_of(stop)

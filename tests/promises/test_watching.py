@@ -245,7 +245,9 @@ def test_half_written_run_is_read(site: Site) -> None:
     about = watch.evidence()["stop"]
 
     assert (about.weights, about.site, about.words) == (None, {}, {"held": 5})
-    assert "broken" not in {each.outcome for each in judge(PROMISES, {"stop": about}, site.cluster).values()}
+    assert "broken" not in {
+        each.outcome for each in judge(PROMISES, {"stop": about}, site.cluster).values()
+    }
 
 
 def test_own_delay_is_not_the_file_systems(site: Site) -> None:

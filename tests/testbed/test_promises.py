@@ -271,7 +271,9 @@ def answers(cluster: None, group: Path) -> Iterator[dict[str, Answer]]:
     threading.Thread(target=limit_memory, args=(beds[""], group), daemon=True).start()
     for name, fault in FAULTS.items():
         processes[name] = start(beds[name], "--only", fault.only, "--fix")
-    beds["clock"] = site("clock", "signal_lead_s: 40\nstop_margin_s: 120\n", FAULTS["warning"].wraps)
+    beds["clock"] = site(
+        "clock", "signal_lead_s: 40\nstop_margin_s: 120\n", FAULTS["warning"].wraps
+    )
     processes["clock"] = start(beds["clock"], "--only", "warned")
     beds["left"] = site("left", "", ())
     processes["left"] = start(beds["left"], "--only", "warned")
