@@ -32,6 +32,11 @@ class Request:
     left_s: int
     ended_s: int | None = None
 
+    @property
+    def is_in_time(self) -> bool:
+        """Whether the program had ended before the time limit."""
+        return self.ended_s is not None and self.ended_s > 0
+
 
 class Deadline:
     """A watcher that creates the stop file when the time left is needed for saving.

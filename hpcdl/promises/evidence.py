@@ -109,7 +109,7 @@ class JobEvidence:
         """The evidence that was written down as JSON."""
         attempts = [AttemptEvidence(**attempt) for attempt in content.get("attempts", [])]
         request = content.get("request")
-        request = Request(**request) if request else None
+        request = request and Request(**request)
         return cls(**{**content, "attempts": attempts, "request": request})
 
 

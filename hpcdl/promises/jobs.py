@@ -138,14 +138,14 @@ def _stop_minutes(cluster: Cluster, wanted: Wanted) -> int:
 
 def _lead_s(cluster: Cluster, wanted: Wanted) -> int:
     """How long before the time limit SLURM is to warn the job that is stopped."""
-    longest_s = _LONGEST_LEAD_WITH_GPU_S if wanted.all_take_gpus else _LONGEST_LEAD_S
-    return min(longest_s, max(_SHORTEST_LEAD_S, cluster.signal_lead_s))
+    lead_s = min(_LONGEST_LEAD_S, max(_SHORTEST_LEAD_S, cluster.signal_lead_s))
+    return min(lead_s, _LONGEST_LEAD_WITH_GPU_S) if wanted.all_take_gpus else lead_s
 
 
 def _prepared(name: str, cluster: Cluster, wanted: Wanted, folder: Path) -> TestJob:
     job = _FILES[name](cluster, wanted)
-    again = 1 if name in _GOES_ON else 0
-    own = replace(cluster, notify=NotifySection(), budget_gpu_hours=None, max_requeues=again)
+    own = replace(cluster, notify=NotifySection(), budget_gpu_hours=None)
+    own = replace(own, max_requeues=int(name in _GOES_ON))
     # The site's own margin may be as long as these jobs
     own = replace(own, stop_margin_s=min(own.stop_margin_s, STOP_MARGIN_S))
     job = replace(job, export=[], after=[], notify=NotifySection())
@@ -205,7 +205,7 @@ def _cancel(cluster: Cluster, wanted: Wanted) -> Job:
 def _memory(cluster: Cluster, wanted: Wanted) -> Job:
     gpus = max(wanted.gpus_each, 1 if cluster.memory_request == "mem-per-gpu" else 0)
     own = _memory_sets(cluster, MEMORY_GB)
-    minutes = 1 if wanted.all_take_gpus else 2
+    minutes = 2 - wanted.all_take_gpus
     sets = [*_sets(MEMORY, wanted, minutes, gpus), "resources.cpus=1", *own]
     asked = int(MEMORY_GB * 2**30) if own else 0
     return load_job(PROGRAMS / "hold_memory.py", sets, [str(asked)])

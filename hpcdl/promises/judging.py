@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.formats import several
-from hpcdl.promises import node_verdicts, queue_verdicts, warning_verdict
+from hpcdl.promises import gpu_verdicts, node_verdicts, queue_verdicts, warning_verdict
 from hpcdl.promises.evidence import JobEvidence
 from hpcdl.promises.names import UNDISTURBED, Promise
 from hpcdl.promises.verdict import (
@@ -28,9 +28,9 @@ _AFTER_THE_END = ("cancel", "accounting")
 _OF_ONE_JOB = {
     "worker": node_verdicts.worker,
     "image": node_verdicts.image,
-    "gpus": node_verdicts.gpus,
-    "driver": node_verdicts.driver,
-    "all-reduce": node_verdicts.all_reduce,
+    "gpus": gpu_verdicts.gpus,
+    "driver": gpu_verdicts.driver,
+    "all-reduce": gpu_verdicts.all_reduce,
     "data": node_verdicts.data,
     "scratch": node_verdicts.scratch,
     "files": node_verdicts.files,

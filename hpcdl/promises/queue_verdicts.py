@@ -32,8 +32,9 @@ def requeued(about: JobEvidence, cluster: Cluster) -> Verdict:
     first = about.attempts[0]
     is_chain = not cluster.requeue
     if len(about.attempts) > 1 and (is_chain or first.reason in _STOPPED):
-        how = "the next job of the chain went on" if is_chain else "requeued, it ran again"
-        second = about.attempts[1]
+        how, second = "requeued, it ran again", about.attempts[1]
+        if is_chain:
+            how = "the next job of the chain went on"
         later = ""
         if second.started is not None and first.ended is not None:
             later = f" {max(0.0, second.started - first.ended):.0f} s later"
@@ -81,9 +82,9 @@ def resumed(stop: JobEvidence, undisturbed: JobEvidence | None) -> Verdict:
         return not_tried(f"there is no undisturbed training to compare it with: {how}")
     if len(undisturbed.attempts) > 1:
         return not_tried("SLURM ran the training twice that was to be undisturbed; try again")
-    if stop.weights is None or undisturbed.weights is None:
-        folder = undisturbed.folder if stop.weights else stop.folder
-        return not_tried(f"the last checkpoint cannot be read: {folder}/checkpoints")
+    for training in (stop, undisturbed):
+        if training.weights is None:
+            return not_tried(f"the last checkpoint cannot be read: {training.folder}/checkpoints")
     if stop.weights == undisturbed.weights:
         return kept(f"from step {step}, equal to the undisturbed training's (sha256)")
     nodes = {attempt.node for attempt in (*stop.attempts, *undisturbed.attempts)}
@@ -112,11 +113,12 @@ def cancelled(about: JobEvidence, cluster: Cluster) -> Verdict:
             "hpcdl ends it within a minute by its own mark; tell the site that scancel does not",
         )
     if again or living:
-        marked = "its runs end at once by hpcdl's mark, but they take a place in the queue"
-        better = "with requeue: false SLURM has no job to run again"
+        better = "tell the site"
+        if cluster.requeue:
+            better = "with requeue: false SLURM has no job to run again"
         return broken(
             f"a cancelled job {'ran' if again else 'waits to run'} again",
-            f"{marked}; {better if cluster.requeue else 'tell the site'}",
+            "its runs end at once by hpcdl's mark, but they take a place in the queue; " + better,
             requeue=False,
         )
     if about.state != states.CANCELLED:

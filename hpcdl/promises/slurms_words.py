@@ -36,9 +36,11 @@ def in_queue(cluster: Cluster) -> Words:
 
 def in_accounting(cluster: Cluster, job_ids: Sequence[str]) -> Words:
     """What accounting knows of some jobs."""
+    if not job_ids:
+        return Words()
     try:
         with on_cluster(cluster.clusters):
-            jobs = slurm.accounted_jobs(job_ids) if job_ids else {}
+            jobs = slurm.accounted_jobs(job_ids)
     except SchedulerError as error:
         return Words(error=str(error))
     return Words({job_id: job.state for job_id, job in jobs.items()})

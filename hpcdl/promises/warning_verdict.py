@@ -35,8 +35,7 @@ def warned(about: JobEvidence, cluster: Cluster) -> Verdict:
     if unknown := why_unknown(about, STOP):
         return unknown
     first, request = about.attempts[0], about.request
-    ended_s = 0 if request is None or request.ended_s is None else request.ended_s
-    in_time = first.reason == states.TIME_LIMIT and ended_s > 0
+    in_time = first.reason == states.TIME_LIMIT and request is not None and request.is_in_time
     if first.reason != states.TIME_LIMIT and not _is_killed_by_limit(about):
         reason = (first.reason or "nobody knows why").replace("_", " ")
         end = about.left or why_failed(about)
@@ -106,8 +105,10 @@ def _by_clock(about: JobEvidence, cluster: Cluster, request: Request, in_time: b
         advice = f"a faster runs_root, or stop_margin_s: {_MARGIN_S}, which needs no warning"
         return not_tried(missing, advice)
     clock = f"hpcdl's own clock stopped it {request.left_s} s before"
+    if not in_time:
+        clock += ", and it had not saved and ended"
     return broken(
-        f"{missing}; {clock}{'' if in_time else ', and it had not saved and ended'}",
+        f"{missing}; {clock}",
         "the site drops --signal: stop_margin_s must be long enough to save, as nothing else "
         "stops a training",
         stop_margin_s=_MARGIN_S,

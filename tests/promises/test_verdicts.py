@@ -89,7 +89,8 @@ def killed_at_its_limit(reason: str) -> dict[str, JobEvidence]:
     words = (
         "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-29T08:51:46 DUE TO TIME LIMIT ***"
     )
-    return {"stop": replace(first_ended(reason)["stop"], state="failed", output=words)}
+    stop = replace(first_ended(reason)["stop"], state="failed", output=words, request=None)
+    return {"stop": stop}
 
 
 def test_recorded_test_is_good() -> None:
@@ -119,7 +120,7 @@ def test_recorded_test_is_good() -> None:
         ("resumed", with_job("undisturbed", weights="other"), "with other weights", "constraint"),
         (
             "warned",
-            with_job("stop", attempts=[AttemptEvidence("n1", 1.0)], output="CANCELLED DUE TO TIME LIMIT"),
+            with_job("stop", request=None, attempts=[AttemptEvidence("n1", 1.0)], output="CANCELLED DUE TO TIME LIMIT"),
             "ended without a warning",
             "own clock",
         ),
@@ -138,7 +139,7 @@ def test_recorded_test_is_good() -> None:
             "left no cause: lost: SLURM says COMPLETED",
             "/logs",
         ),
-        ("accounting", with_job("node", accounted=None), "sacct does not know job 10157", "may read accounting"),
+        ("accounting", with_job("node", accounted=None), "sacct does not know job 12897", "may read accounting"),
         ("accounting", with_job("node", accounted="RUNNING"), "sacct says RUNNING", "min_poll_s: 120"),
     ],
 )  # fmt: skip
@@ -198,7 +199,7 @@ def test_untried_promise_has_a_reason(
         ("image", unfit("0 GPU(s) are visible (CUDA_VISIBLE_DEVICES is not set)"), "was not started"),
         ("image", with_job("node", site={}, state="failed", message="the node's scratch folder: full"), "not started"),
         ("image", with_job("node", site={}), "is not to be seen here"),
-        ("worker", with_job("node", state="failed", cause="node_failure", attempts=[]), "node_failure"),
+        ("worker", with_job("node", state="failed", cause="node_failure", attempts=[], output=""), "node_failure"),
         ("all-reduce", with_job("node", probe={}), "program ended before"),
         ("requeued", with_second_attempt("preempted"), "did not save and stop (preempted)"),
         ("requeued", first_ended("killed"), "did not save and stop (killed)"),
