@@ -211,15 +211,19 @@ def _show(outcome: Outcome, steps: Steps) -> None:
     """Print the table or JSON, and write the record and the pages."""
     from hpcdl.cli.report import write_page, write_page_somewhere
     from hpcdl.contract.tables import aligned
+    from hpcdl.oserrors import sentence
     from hpcdl.promises.page import page
 
-    outcome.write()
     if steps.as_json:
         click.echo(json.dumps(outcome.as_json(), indent=2))
     else:
         for line in aligned(outcome.lines()):
             click.echo(line)
         click.echo(outcome.summary)
+    try:
+        outcome.write()
+    except OSError as error:  # the verdicts are worth more than their record
+        options.say(f"the record cannot be written: {sentence(error)}")
     text = page(outcome)
     if steps.html is not None:
         write_page(Path(steps.html), text)

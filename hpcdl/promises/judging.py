@@ -104,11 +104,16 @@ def _verdict(promise: Promise, evidence: Mapping[str, JobEvidence], cluster: Clu
     about = evidence.get(promise.jobs[0])
     if about is None:
         return not_tried(f"the job {promise.jobs[0]} was not sent")
-    if about.check and node_verdicts.CHECKS.get(about.check) == promise.name:
+    if node_verdicts.CHECKS.get(about.check) == promise.name and _is_about(promise, about):
         return broken(about.unsent, about.fix)
     if promise.name == "resumed":
         return queue_verdicts.resumed(about, evidence.get(UNDISTURBED))
     return _OF_ONE_JOB[promise.name](about, cluster)
+
+
+def _is_about(promise: Promise, about: JobEvidence) -> bool:
+    """Whether a check's finding is about a promise: a size is one of CPUs or memory, too."""
+    return promise.name != "gpus" or "GPU" in about.unsent
 
 
 def changes(verdicts: Mapping[str, Verdict]) -> dict[str, object]:

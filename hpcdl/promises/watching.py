@@ -137,7 +137,12 @@ class Watch:
         """What the jobs have shown so far, by their names."""
         by_job = {}
         for sent in self.jobs:
-            about = JobEvidence() if sent.run is None else read_run(str(sent.run.paths.root))
+            about = JobEvidence()
+            try:
+                if sent.run is not None:
+                    about = read_run(str(sent.run.paths.root))
+            except (HpcdlError, OSError) as error:  # somebody has removed it
+                sent.unsent = sent.unsent or _words(error)
             by_job[sent.job.name] = replace(
                 about,
                 unsent=sent.unsent,
@@ -260,12 +265,16 @@ class Watch:
             words = [queued.states[job_id] for job_id in about.job_ids if job_id in queued.states]
             by_job[name] = replace(
                 about,
-                queue=words[-1] if words else None,
+                queue=min(words, key=_is_over, default=None),  # of a chain what still lives
                 queue_error=queued.error,
                 accounted=accounted.states.get(about.job_ids[-1]) if about.job_ids else None,
                 accounting_error=accounted.error,
             )
         return by_job
+
+
+def _is_over(word: str) -> int:
+    return (word == "COMPLETING") + 2 * (word in FINISHED)
 
 
 def _words(error: Exception) -> str:

@@ -196,6 +196,7 @@ def test_untried_promise_has_a_reason(
 @pytest.mark.parametrize(
     ("name", "evidence", "why"),
     [
+        ("gpus", {"node": JobEvidence(unsent="90 CPUs are asked for", check="size")}, "90 CPUs"),
         ("image", unfit("0 GPU(s) are visible (CUDA_VISIBLE_DEVICES is not set)"), "was not started"),
         ("image", with_job("node", site={}, state="failed", message="the node's scratch folder: full"), "not started"),
         ("image", with_job("node", site={}), "is not to be seen here"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -250,6 +251,34 @@ def test_half_written_run_is_read(site: Site) -> None:
     }
 
 
+def test_living_job_of_chain_is_seen(site: Site) -> None:
+    """The first still runs after scancel, and the second has gone."""
+    site.cluster = replace(site.cluster, requeue=False)
+    site.says(sbatch=f"echo x >>{site.folder}/sent; wc -l <{site.folder}/sent")
+    watch = site.watch("cancel")
+    write_attempts(watch.jobs[0], {"event": "start", "job_id": "1"})
+    (sent,) = watch.jobs
+    assert sent.run is not None
+    sent.run.cancel()
+    site.says(squeue="echo '1|RUNNING|None|n1|N/A'; echo '2|CANCELLED|None||N/A'", sacct=AWAY)
+    about = watch.evidence()["cancel"]
+
+    assert (about.job_ids, about.queue) == (["1", "2"], "RUNNING")
+    verdicts = judge(chosen_promises(["cancel"]), {"cancel": about}, site.cluster)
+    assert verdicts["cancel"].outcome == "broken"
+
+
+def test_removed_run_is_no_verdict(site: Site) -> None:
+    watch = site.watch("stop")
+    run = watch.jobs[0].run
+    assert run is not None
+    shutil.rmtree(run.paths.root)
+
+    verdicts = judge(PROMISES, watch.evidence(), site.cluster)
+    assert "is not a run folder" in verdicts["warned"].finding
+    assert "broken" not in {verdict.outcome for verdict in verdicts.values()}
+
+
 def test_own_delay_is_not_the_file_systems(site: Site) -> None:
     (sent,) = site.watch("stop").jobs
     assert sent.run is not None
@@ -260,6 +289,22 @@ def test_own_delay_is_not_the_file_systems(site: Site) -> None:
     write_attempts(sent, {"event": "start"}, {"event": "end", "time": time.time() - 40})
     sent.read_attempts(sent.run)
     assert sent.lag_s == pytest.approx(40, abs=5)
+
+
+def test_full_disk_hides_no_verdict(site: Site, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What jobs of minutes have shown is said before it is written."""
+
+    def run(test: SiteTest, wait_limit_s: float) -> Outcome:
+        folder = new_folder(site.cluster, str(site.folder / "gone"))
+        verdicts = judge(chosen_promises(["scratch"]), {"node": recorded()["node"]}, site.cluster)
+        return Outcome(folder, site.cluster.name, verdicts, {})
+
+    monkeypatch.setattr(SiteTest, "prepare", lambda test, wanted: None)
+    monkeypatch.setattr(SiteTest, "run", run)
+    answer = cli("cluster", "test", "-c", site.folder / "site.yaml", "--only", "scratch", "--yes")
+
+    assert "scratch  " in answer.out
+    assert "the record cannot be written: " in answer.err
 
 
 @pytest.mark.parametrize("was_left", [False, True])
