@@ -43,8 +43,8 @@ def command(
     problem. 1: no problem was found, but most checks could not be made.
 
     JOB is a job file, a script or notebook (its arguments follow --), or a
-    shipped job (hpcdl jobs list); or a batch script of yours, with its #SBATCH lines. That is read
-    and not run, and each finding has its line.
+    shipped job (hpcdl jobs list); or a batch script of yours, with its #SBATCH
+    lines. That is read and not run, and each finding has its line.
 
     With --probe it then sends a job of at most five minutes to the same nodes
     and GPUs, in the same container. It trains nothing: the GPUs add up arrays as
