@@ -10,6 +10,7 @@ from hpcdl.batchscript.sizes import Size, gpus_in, size_of, slurm_seconds
 from hpcdl.batchscript.surroundings import Surroundings
 
 _SHORTEST_S = 60
+_TWO_NUMBERS = re.compile(r"(\d+):(\d+)")  # with hours in front, seconds are meant
 _MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
 
 
@@ -107,10 +108,10 @@ def _times(script: BatchScript) -> Iterator[ScriptFinding]:
         slurm_seconds(script.value("time") or ""),
     )
     text = script.value("time") or ""
-    if most and most < _SHORTEST_S and ":" in text:
-        minutes, _, hours = text.rpartition(":")
+    match = _TWO_NUMBERS.fullmatch(text)
+    if match and most and most < _SHORTEST_S:
         cause = f"--time={text} is {most:g} seconds: sbatch reads minutes:seconds"
-        fix = f"#SBATCH --time={int(minutes):02}:{hours}:00"
+        fix = f"#SBATCH --time={int(match[1]):02}:{match[2]}:00"
         yield _pair(script, ("time",), cause, fix, code="short-time", blocks=False)
     if least is not None and most and least > most:
         cause = (

@@ -188,6 +188,8 @@ GOOD = [
     "cat <<EOF > b.sh\n#SBATCH --nodes=2\nEOF\n",
     "#SBATCH -N2\ncd x\n#SBATCH -N2\n",
     "#SBATCH --parti=gpu --uenv=x --container-image=a\n",
+    "#SBATCH --time=00:00:45\n./solver\n",
+    "#SBATCH --time=0-0:0:20\n./solver\n",
     "#SBATCH -t UNLIMITED --nice=5 -k --hint=nomultithread\n",
     "#SBATCH -N2 -n8 --ntasks-per-node=4 --gres=gpu:2 --gpus=4\n",
     "#SBATCH -J your_model --comment='a <b> $C' -A yours01\n",
