@@ -31,12 +31,12 @@ class Header:
     components: int = 1  # of a heterogeneous job: #SBATCH hetjob begins another
 
 
-def read_header(text: str, documents: frozenset[int] = frozenset()) -> Header:
+def read_header(text: str, texts: frozenset[int] = frozenset()) -> Header:
     """The options of a script's #SBATCH lines.
 
     Args:
         text: the script.
-        documents: lines that stand in a here-document: they are another script's.
+        texts: lines within a here-document or quotes: they are another script's.
     """
     above: list[_Token] = []
     below: list[_Token] = []
@@ -46,7 +46,7 @@ def read_header(text: str, documents: frozenset[int] = frozenset()) -> Header:
         line = line.rstrip("\r")
         if not line.startswith(_MARK):
             is_above = is_above and line.strip(_SPACE)[:1] in ("", "#")
-        elif is_above or number not in documents:
+        elif is_above or number not in texts:
             words, fault = split_line(line[len(_MARK) :])
             (above if is_above else below).extend(_Token(word, number) for word in words)
             if fault and is_above:

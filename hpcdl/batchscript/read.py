@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from hpcdl.batchscript.directives import Header, in_effect, read_header
 from hpcdl.batchscript.foreign import other_system, other_text
@@ -24,9 +25,13 @@ from hpcdl.batchscript.words import Values
 from hpcdl.errors import UserError
 from hpcdl.text import cut, hpcdl_command, one_line
 
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
 LARGEST = 256_000  # bytes; SLURM itself takes 4 MB, and nobody writes so much
 _SHELLS = ("bash", "sh", "dash", "ksh")
 _FIRST = re.compile(r"#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+)*)?(?:\S*/)?([\w.+-]+)")
+_TEXTS = ("heredoc_body", "string", "translated_string", "raw_string", "ansi_c_string")
 _TO_FILL_IN = re.compile(r"<[A-Za-z][^<>|&;]*>")
 
 
@@ -69,13 +74,7 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
         raise UserError(
             f"{shown}:{line}: bash cannot read this script: {one_line(cut(reason))}; {advice}"
         )
-    documents = frozenset(
-        number
-        for node in descendants(root)
-        if node.type == "heredoc_body"
-        for number in range(line_of(node), node.end_point[0] + 2)
-    )
-    header = read_header(text, documents)
+    header = read_header(text, _lines_of_texts(root))
     directives = in_effect(header.read)
     walk = Walk(Scope(Values(outside), all(given.name != "chdir" for given in directives)))
     walk.scope.begin(_exported_by(directives))
@@ -101,6 +100,16 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
         faults=header.faults,
         bodies=walk.scope.bodies,
     )
+
+
+def _lines_of_texts(root: Node) -> frozenset[int]:
+    """The lines that begin within a text: a here-document, or quotes over several lines."""
+    lines: set[int] = set()
+    for node in descendants(root):
+        if node.type in _TEXTS:
+            behind = 0 if node.type == "heredoc_body" else 1  # quotes open within their first line
+            lines.update(range(line_of(node) + behind, node.end_point[0] + 2))
+    return frozenset(lines)
 
 
 def _text(path: Path, shown: str) -> str:

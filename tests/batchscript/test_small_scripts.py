@@ -56,6 +56,9 @@ GOOD = {
     "tasks-var": H + "#SBATCH -n8\nsrun -n $SLURM_NTASKS ./a\nmpirun -np $SLURM_NTASKS ./a\n",
     "nodes-n": H + "#SBATCH -N4\nsrun -n4 ./a\n",
     "tasks-exclusive": H + "#SBATCH -N1 --exclusive\nmpirun -np 40 ./a\n",
+    "late-in-quotes": H
+    + 'echo "#!/bin/bash\n#SBATCH --mem=$M\n./a $1" > inner.sh\nsbatch inner.sh\n'
+    + "HEAD='\n#SBATCH --mem=9G\n'\nL=$'\n#SBATCH -n3'\n",
     "late-in-heredoc": G
     + "cat >inner.sh <<EOF\n#!/bin/bash\n#SBATCH --time=1\nEOF\nsbatch inner.sh\n",
     "late-comment": G + "echo\n##SBATCH --x\n# #SBATCH --y\n",
@@ -196,6 +199,8 @@ FOUND = {
     "eq": H + "#SBATCH -J=x  # WANT bad-value\n",
     "eq2": H + "#SBATCH -N=2  # WANT bad-value\n",
     "time": H + "#SBATCH --time=ten  # WANT bad-value\n",
+    "late-behind-quotes": H
+    + 'echo "one\n"\n#SBATCH --mem=9G  # WANT late-directive\n',
     "late-short": H + "set -e\n#SBATCH -N 2  # WANT late-directive\n",
     "gpt-total": H + "#SBATCH --ntasks=4 --gpus-per-task=1 --gpus=2  # WANT contradiction\n",
     "hours-slow": L.rstrip("\n") + "  # WANT no-checkpoint\npython slow.py\n",
