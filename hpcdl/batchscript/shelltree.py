@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _COMPLAINT = re.compile(r"line (\d+): (.*)")
+_REMARK = re.compile(rb"(?<=[ \t])`#[^`\n]*`(?=[ \t]*\\?$)", re.MULTILINE)
 _TIME_LIMIT_S = 10
 _MOST_PARSES = 3
 
@@ -21,7 +22,7 @@ def parse(text: str) -> Node:
     from tree_sitter import Language, Parser
 
     parser = Parser(Language(tree_sitter_bash.language()))
-    source = text.encode("utf-8", errors="surrogateescape")
+    source = _without_remarks(text.encode("utf-8", errors="surrogateescape"))
     root = parser.parse(source).root_node
     for _ in range(_MOST_PARSES):
         ends = _swallowed_ends(root)
@@ -35,6 +36,15 @@ def parse(text: str) -> Node:
             break
         root = divided
     return root
+
+
+def _without_remarks(source: bytes) -> bytes:
+    """Blanks in the place of `# remarks` at the ends of lines, with every place as it was.
+
+    For bash they are commands without a word, and end at the second mark; the parser takes the rest
+    of the line for a part of them.
+    """
+    return _REMARK.sub(lambda match: b" " * len(match[0]), source)
 
 
 def _swallowed_ends(root: Node) -> list[int]:
