@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from shlex import quote
 
+from hpcdl.batchscript.comments import without_comment
 from hpcdl.batchscript.model import BatchScript, Command, ScriptFinding
 from hpcdl.batchscript.surroundings import Surroundings
 from hpcdl.text import cut, one_line
 
 _BLANK_BEHIND = re.compile(r".*(?<!\S)\\[ \t]+")
-_COMMENT = re.compile(r"(?:.*\s)?#.*\\[ \t]*")
 
 
 def torn_line_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]:
@@ -55,15 +55,41 @@ def _cause(
     if _BLANK_BEHIND.fullmatch(above) and (is_option or (is_deeper and "#" not in above)):
         fix = f"sed -i 's/\\\\[ \\t]*$/\\\\/' {quote(script.shown)}"
         return f"the backslash in line {number} has a blank behind it", fix
-    if not is_option or number < 1:
+    code = without_comment(above).strip()
+    has_comment = code != above.strip()
+    is_behind = has_comment and re.fullmatch(r"(?:.*\s)?\\", code) is not None
+    if number < 1 or not (is_option or (is_deeper and is_behind)):
         return None
-    if _COMMENT.fullmatch(above):
-        cause = f"the comment in line {number} ends the command; its backslash is a part of it"
-        return cause, f"put the comment above the whole command: {_shown(above)}"
     if not above.strip():
         return f"the empty line {number} ends the command", f"remove line {number}"
+    if has_comment and not code:
+        return _below_comments(script, number)
     cause = f"no backslash ends line {number}"
-    return cause, f"in line {number}: {_shown(above)} \\"
+    if is_behind:
+        cause = f"behind the backslash in line {number} stands a comment, and it continues nothing"
+    elif has_comment and above.rstrip().endswith("\\"):
+        cause = f"the comment in line {number} ends the command; its backslash is a part of it"
+    code = code.removesuffix("\\").rstrip()
+    without = ", without the comment" if has_comment else ""
+    return cause, f"in line {number}{without}: {_shown(code)} \\"
+
+
+def _below_comments(script: BatchScript, last: int) -> tuple[str, str] | None:
+    """Why a command ends above lines of comments, of which one is the last."""
+    first = last
+    while script.line(first - 1).lstrip().startswith("#"):
+        first -= 1
+    above = script.line(first - 1)
+    move = f"put the comment above the whole command: {_shown(script.line(last))}"
+    if above.endswith("\\"):
+        cause = f"the comment in line {first} ends the command"
+        if script.line(first).rstrip().endswith("\\"):
+            cause += "; its backslash is a part of it"
+        return cause, move
+    if not above.strip():
+        return None
+    code = without_comment(above).strip()
+    return f"no backslash ends line {first - 1}", f"in line {first - 1}: {_shown(code)} \\; {move}"
 
 
 def _depth(script: BatchScript, number: int) -> int:

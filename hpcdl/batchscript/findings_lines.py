@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from shlex import quote
 
+from hpcdl.batchscript.comments import without_comment
 from hpcdl.batchscript.model import BatchScript, Directive, ScriptFinding
 from hpcdl.batchscript.sbatchtable import OPTIONS, candidates, long_name
 from hpcdl.batchscript.sizes import memory_mb, slurm_seconds
@@ -276,7 +277,7 @@ def _is_glued(directive: Directive) -> bool:
 def _in_commands(script: BatchScript) -> Iterator[ScriptFinding]:
     """A text in a command that stands for one's own: /gpfs/scratch/<group>/tensorflow.sif."""
     for number in sorted(_command_lines(script)):
-        line = _without_comment(script.line(number))
+        line = without_comment(script.line(number))
         match = None if line.lstrip().startswith("#") else _PLACEHOLDER_IN_PATH.search(line)
         before = line[: match.start()] if match else ""
         is_quoted = before.count('"') % 2 or before.count("'") % 2
@@ -289,17 +290,6 @@ def _in_commands(script: BatchScript) -> Iterator[ScriptFinding]:
                 "write the path that is meant, without < and >",
                 blocks=True,
             )
-
-
-def _without_comment(line: str) -> str:
-    """A line up to its comment."""
-    quote = ""
-    for place, letter in enumerate(line):
-        if letter in "\"'" and quote in ("", letter):
-            quote = "" if quote else letter
-        elif letter == "#" and not quote and line[place - 1 : place].isspace():
-            return line[:place]
-    return line
 
 
 def _command_lines(script: BatchScript) -> set[int]:

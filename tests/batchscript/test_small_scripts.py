@@ -199,8 +199,7 @@ FOUND = {
     "eq": H + "#SBATCH -J=x  # WANT bad-value\n",
     "eq2": H + "#SBATCH -N=2  # WANT bad-value\n",
     "time": H + "#SBATCH --time=ten  # WANT bad-value\n",
-    "late-behind-quotes": H
-    + 'echo "one\n"\n#SBATCH --mem=9G  # WANT late-directive\n',
+    "late-behind-quotes": H + 'echo "one\n"\n#SBATCH --mem=9G  # WANT late-directive\n',
     "late-short": H + "set -e\n#SBATCH -N 2  # WANT late-directive\n",
     "gpt-total": H + "#SBATCH --ntasks=4 --gpus-per-task=1 --gpus=2  # WANT contradiction\n",
     "hours-slow": L.rstrip("\n") + "  # WANT no-checkpoint\npython slow.py\n",
