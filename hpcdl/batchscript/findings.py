@@ -5,6 +5,7 @@ from __future__ import annotations
 from hpcdl.batchscript.findings_container import container_findings
 from hpcdl.batchscript.findings_continued import torn_line_findings
 from hpcdl.batchscript.findings_counts import count_findings
+from hpcdl.batchscript.findings_cuda import cuda_findings
 from hpcdl.batchscript.findings_environment import environment_findings
 from hpcdl.batchscript.findings_folders import folder_findings
 from hpcdl.batchscript.findings_lines import line_findings
@@ -25,6 +26,7 @@ _ALL = (
     container_findings,
     task_findings,
     environment_findings,
+    cuda_findings,
     checkpoint_findings,
     signal_findings,
 )

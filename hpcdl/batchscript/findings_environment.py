@@ -1,4 +1,4 @@
-"""Variables that do not reach the job, and the one that SLURM sets itself."""
+"""Variables that do not reach the job: what --export names and does not bring."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from hpcdl.batchscript.model import BatchScript, Directive, ScriptFinding
-from hpcdl.batchscript.sizes import asks_gpus, gpus_in
 from hpcdl.batchscript.surroundings import Surroundings
 from hpcdl.text import cut, one_line
 
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _NAME = re.compile(r"\s*[A-Za-z_]")
-_CUDA = "CUDA_VISIBLE_DEVICES"
-_CUDAS = (_CUDA, f"SINGULARITYENV_{_CUDA}", f"APPTAINERENV_{_CUDA}")  # the others: in a container
-_WHOLE_NODE = 4  # GPUs; few nodes have more, and a job with so many mostly has one for itself
-_NUMBERS = re.compile(r"\d+(?:,\d+)*")
 # Names that a shell, SLURM, a login or modules set, whatever --export says
 _THERE = re.compile(
     r"(?:SLURM|SRUN|BASH|COMP|CUDA|EB|LMOD|MODULE|CONDA|VIRTUAL_ENV|LC|XDG|SSH|OMP|MKL|PMI|UCX)"
@@ -34,7 +29,6 @@ def environment_findings(script: BatchScript, around: Surroundings) -> Iterator[
     export = script.directive("export")
     if export is not None and export.value is not None:
         yield from _export(script, export, export.value)
-    yield from _cuda(script)
 
 
 def _export(script: BatchScript, export: Directive, value: str) -> Iterator[ScriptFinding]:
@@ -125,44 +119,6 @@ def _steps(script: BatchScript, export: Directive, value: str) -> Iterator[Scrip
                     "a line above the first srun: export SLURM_EXPORT_ENV=ALL",
                 )
                 return
-
-
-def _cuda(script: BatchScript) -> Iterator[ScriptFinding]:
-    """GPUs chosen by number: SLURM has chosen them."""
-    if not asks_gpus(script):
-        return
-    where: list[tuple[int, str]] = [
-        (assignment.line, assignment.word.text or "")
-        for assignment in script.assignments
-        if assignment.name in _CUDAS and assignment.exported
-    ]
-    for command in script.commands:
-        if not command.background:  # several programs, each with a part of the job's GPUs
-            where += [(command.line, w.text or "") for name, w in command.env if name in _CUDAS]
-    for program in script.programs:
-        for value in program.container.values("env") if program.container else []:
-            name, _, text = (value.text or "").partition("=")
-            if name == _CUDA:
-                where.append((program.command.line, text))
-    for line, text in where:
-        if _NUMBERS.fullmatch(text) and not _are_all(script, text):
-            yield ScriptFinding(
-                "cuda-visible-devices",
-                line,
-                f"{_CUDA}={text} is set by hand; SLURM sets it to the GPUs that the job has, and "
-                "these may be another job's",
-                f"remove line {line}; how many there are is said above: #SBATCH --gres=gpu:N",
-            )
-
-
-def _are_all(script: BatchScript, text: str) -> bool:
-    """Whether these are all GPUs of a node that has no more: the job has them anyway."""
-    per_node = gpus_in(script.value("gpus-per-node")) or gpus_in(script.value("gres"), is_list=True)
-    if per_node is None and script.value("nodes") == "1":
-        per_node = gpus_in(script.value("gpus"))
-    if per_node is None or (per_node < _WHOLE_NODE and not script.directive("exclusive")):
-        return False
-    return text.split(",") == [str(number) for number in range(per_node)]
 
 
 def _item(value: str, match: re.Match[str]) -> str:

@@ -139,6 +139,7 @@ GOOD = [
     "A= python a.py\necho $A\n",
     "#SBATCH --image=nvcr.io/nvidia/tensorflow:23.03-tf2-py3 --module=gpu\n",
     "#SBATCH --gres=gpu:4\nexport CUDA_VISIBLE_DEVICES=0,1,2,3\n",
+    "#SBATCH --gpus-per-node=4\nexport CUDA_VISIBLE_DEVICES=3,2,1,0\n",
     "#SBATCH --gpus-per-node=a100:4\nCUDA_VISIBLE_DEVICES=0,1,2,3 python a.py\n",
     "##SBATCH -t 1\n# #SBATCH -t 1\npython a.py\n #SBATCH -t 1\n",
     'CMD="apptainer exec /i/x.sif python"\n$CMD a.py\n',
@@ -277,6 +278,41 @@ def test_remedy_is_a_line(told, lines, line, fix):
 
     assert one.line == line
     assert fix in one.fix
+
+
+CUDA = "CUDA_VISIBLE_DEVICES=0"
+
+
+@pytest.mark.parametrize(
+    ("lines", "fix"),
+    [
+        (f"{CUDA} python a.py\n", "line 3 without it: python a.py"),
+        (f"N=1 {CUDA} ./a \\\n  b\n", "line 3 without it: N=1 ./a \\"),
+        (f"{CUDA} \\\n  ./a\n", "remove line 3; SLURM sets it"),
+        (f"export {CUDA}\n./a\n", "remove line 3; SLURM sets it"),
+        (f"export {CUDA} # the first\n./a\n", "remove line 3; SLURM sets it"),
+        ("i=0; export CUDA_VISIBLE_DEVICES=$i; ./a\n", "line 3 without it: i=0; ./a"),
+        (f'cd "$A" && export {CUDA} && ./a\n', 'line 3 without it: cd "$A" && ./a'),
+        (
+            f"apptainer exec --nv --env {CUDA} a.sif ./a\n",
+            "line 3 without it: apptainer exec --nv a.sif ./a",
+        ),
+    ],
+)
+def test_only_the_setting_is_removed(told, lines, fix):
+    said = [one.fix for one in told(f"#SBATCH --gres=gpu:1\n{lines}")]
+
+    assert said == [fix]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [("1", "no GPU at all"), ("0,1", "no number 1"), ("0", "does not hold the devices apart")],
+)
+def test_numbers_begin_at_zero(told, numbers, words):
+    (said,) = told(f"#SBATCH --gres=gpu:1\nCUDA_VISIBLE_DEVICES={numbers} ./a\n")
+
+    assert words in said.cause
 
 
 def test_one_folder_is_said_once(told):
