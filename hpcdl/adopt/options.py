@@ -6,8 +6,8 @@ import re
 
 from hpcdl.adopt import size
 from hpcdl.adopt.draft import Draft
-from hpcdl.batchscript.findings_lines import is_placeholder
 from hpcdl.batchscript.model import Directive
+from hpcdl.batchscript.placeholders import is_placeholder
 from hpcdl.batchscript.sbatchtable import OPTIONS
 from hpcdl.errors import Problem
 from hpcdl.job.names import job_name
