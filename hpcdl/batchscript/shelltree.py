@@ -109,11 +109,13 @@ def bash_complaint(text: str) -> tuple[int, str] | None:
     """The line and the reason for which bash itself cannot read a script; None where it can.
 
     The parser takes a few rare, valid texts for wrong: bash has the last word. With -n it reads
-    and runs nothing; without variables around it, it loads no file before.
+    and runs nothing; without variables around it, it loads no file before. It does not run shopt
+    either: where the script asks for patterns such as !(a|b), it is started with them.
     """
+    options = ["-O", "extglob"] if "extglob" in text else []
     try:
         done = subprocess.run(
-            ["bash", "-n"],
+            ["bash", *options, "-n"],
             input=text.encode("utf-8", errors="surrogateescape"),
             capture_output=True,
             env={"LC_ALL": "C"},

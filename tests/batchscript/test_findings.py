@@ -357,9 +357,18 @@ def test_what_only_looks_like_a_script(tmp_path):
             read_script(path)
 
 
-def test_blanks_to_fill_in_are_said(told):
-    with pytest.raises(UserError, match="stands for your own: srun <your program>"):
-        told("srun <your program>\n")
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("srun <your program>\n", "stands for your own: srun <your program>"),
+        ("module load R/<version>\n", "stands for your own: module load R/<version>"),
+        ("cd /a/<project>\nsrun ./a\n", "job.slurm:2: .* stands for your own: cd /a/<project>"),
+        ("for i in 1 2; do\n  # nothing yet\ndone\n", "job.slurm:4: .*`done'.* bash -n"),
+    ],
+)
+def test_what_bash_cannot_read(told, lines, words):
+    with pytest.raises(UserError, match=words):
+        told(lines)
 
 
 def test_lost_hours_are_counted(told):

@@ -59,6 +59,7 @@ GOOD = {
     "late-in-quotes": H
     + 'echo "#!/bin/bash\n#SBATCH --mem=$M\n./a $1" > inner.sh\nsbatch inner.sh\n'
     + "HEAD='\n#SBATCH --mem=9G\n'\nL=$'\n#SBATCH -n3'\n",
+    "patterns": H + "shopt -s extglob\nrm -f !(a|b).txt\n",
     "late-in-heredoc": G
     + "cat >inner.sh <<EOF\n#!/bin/bash\n#SBATCH --time=1\nEOF\nsbatch inner.sh\n",
     "late-comment": G + "echo\n##SBATCH --x\n# #SBATCH --y\n",
