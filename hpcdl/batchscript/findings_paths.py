@@ -19,8 +19,11 @@ def torn_path_findings(script: BatchScript, around: Surroundings) -> Iterator[Sc
     used = {name for name, _ in script.uses}
     for command in script.commands:
         fix = torn_assignment(command, used)
+        name = fix.partition("=")[0] if fix else ""
+        if fix and name == command.words[0].raw:
+            yield _parted_assignment(command, name, fix)
+            continue
         if fix:
-            name = fix.partition("=")[0]
             yield ScriptFinding(
                 "torn-path",
                 command.line,
@@ -50,6 +53,19 @@ def torn_path_findings(script: BatchScript, around: Surroundings) -> Iterator[Sc
                 f'in double quotes: "{cut(one_line(meant))}"',
                 blocks=True,
             )
+
+
+def _parted_assignment(command: Command, name: str, fix: str) -> ScriptFinding:
+    """Blanks around the = of an assignment: its name is a command."""
+    first, *others = fix.splitlines()
+    shown = one_line(first.rstrip("\\ ")) + (" …" if others else "")
+    return ScriptFinding(
+        "torn-path",
+        command.line,
+        f"bash takes {name} for a command, and = for its first word: the variable gets no value",
+        f"no blanks around =: {cut(shown)}",
+        blocks=True,
+    )
 
 
 def _torn_image(program: Program) -> str | None:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _COMPLAINT = re.compile(r"line (\d+): (.*)")
-_REMARK = re.compile(rb"(?<=[ \t])`#[^`\n]*`(?=[ \t]*\\?$)", re.MULTILINE)
 _TIME_LIMIT_S = 10
 _MOST_PARSES = 3
+_REMARK = re.compile(rb"(?<=[ \t])`#[^`\n]*`(?=[ \t]*\\?$)", re.MULTILINE)
 
 
 def parse(text: str) -> Node:
@@ -36,15 +36,6 @@ def parse(text: str) -> Node:
             break
         root = divided
     return root
-
-
-def _without_remarks(source: bytes) -> bytes:
-    """Blanks in the place of `# remarks` at the ends of lines, with every place as it was.
-
-    For bash they are commands without a word, and end at the second mark; the parser takes the rest
-    of the line for a part of them.
-    """
-    return _REMARK.sub(lambda match: b" " * len(match[0]), source)
 
 
 def _swallowed_ends(root: Node) -> list[int]:
@@ -103,6 +94,15 @@ def unread_lines(root: Node) -> tuple[tuple[int, int], ...]:
         for node in descendants(root)
         if node.is_error or node.is_missing
     )
+
+
+def _without_remarks(source: bytes) -> bytes:
+    """Blanks in the place of `# remarks` at the ends of lines, with every place as it was.
+
+    For bash they are commands without a word, and end at the second mark; the parser takes the rest
+    of the line for a part of them.
+    """
+    return _REMARK.sub(lambda match: b" " * len(match[0]), source)
 
 
 def bash_complaint(text: str) -> tuple[int, str] | None:

@@ -263,6 +263,8 @@ def test_home_with_packages_shadows(told, tmp_path):
     ("lines", "line", "fix"),
     [
         ("IMAGE= /g/i.sif\nrun $IMAGE\n", 2, "IMAGE=/g/i.sif"),
+        ("A = 5\n./a $A\n", 2, "no blanks around =: A=5"),
+        ('A = "b \\\n c"\n./a $A\n', 2, 'no blanks around =: A="b …'),
         ("#SBATCH --walltime=5\n", 2, "#SBATCH --time=5"),
         ("#SBATCH --mem=10 GB\n", 2, "#SBATCH --mem=10GB"),
         ("#SBATCH --time=10 foo\n", 2, "remove foo: #SBATCH --time=10"),
