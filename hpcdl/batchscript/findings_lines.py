@@ -115,13 +115,20 @@ def _unknown(directive: Directive, behind: tuple[str, ...]) -> ScriptFinding:
             fix,
             blocks=True,
         )
+    meant = meant or _nearest(name)
     if not meant:
-        meant = next(iter(get_close_matches(name, list(OPTIONS), n=1, cutoff=_NEAR)), None)
+        return ScriptFinding(
+            "unknown-option",
+            directive.line,
+            f"sbatch itself has no option {_shown(directive.text)}: unless a plug-in of the site's "
+            "adds it, sbatch refuses the script",
+            "see sbatch --help on the site; where it is not there, remove the line",
+        )
     given_value = directive.value
     if given_value is None and meant and OPTIONS[meant] == "required":
         given_value = next((word for word in behind if word != "="), "VALUE")
     value = "" if given_value is None else f"={given_value}"
-    fix = f"#SBATCH --{meant}{_shown(value)}" if meant else "remove the line; see sbatch --help"
+    fix = f"#SBATCH --{meant}{_shown(value)}"
     return ScriptFinding(
         "unknown-option",
         directive.line,
@@ -160,6 +167,13 @@ def _command_lines(script: BatchScript) -> set[int]:
     for first, last in script.unread:
         lines.update(range(first, last + 1))
     return lines
+
+
+def _nearest(name: str) -> str | None:
+    """The option that may be meant; none where a word is added to it, as a plug-in does."""
+    near = next(iter(get_close_matches(name, list(OPTIONS), n=1, cutoff=_NEAR)), None)
+    is_longer = near and (name.endswith(f"-{near}") or name.startswith(f"{near}-"))
+    return None if is_longer else near
 
 
 def _late(script: BatchScript) -> Iterator[ScriptFinding]:

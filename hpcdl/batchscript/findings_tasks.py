@@ -102,12 +102,15 @@ def _too_many(
     for_each = count(cpus.text) if cpus is not None else None
     if for_each and started * for_each <= asked * (size.cpus_per_task or 1):
         return  # the tasks share the CPUs that the job has
+    harm = "it refuses where the job's CPUs are too few"
+    if launcher.name != "srun":
+        harm = "it refuses, or they share the job's CPUs"
     tasks = "1 task" if asked == 1 else f"{asked} tasks"
     what = launcher.name if launcher.name in MPI else "srun"
     yield ScriptFinding(
         "tasks-started",
         launcher.command.line,
-        f"the job asks for {tasks}, and {what} starts {started}",
+        f"the job asks for {tasks}, and {what} starts {started}: {harm}",
         f"#SBATCH --ntasks={started}",
     )
 

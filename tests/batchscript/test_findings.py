@@ -387,10 +387,14 @@ def test_remedy_of_lost_hours_works_alone(told):
     assert "& wait" in one.fix
 
 
-def test_remedy_is_no_far_name(told):
-    (one,) = told("#SBATCH --kitten=5\n")
+@pytest.mark.parametrize("option", ["kitten=5", "ear-verbose=1", "quotatype=spot", "time-tag"])
+def test_option_of_a_plug_in(told, option):
+    """It may be known on that site: it does not block, and no other option is meant."""
+    (one,) = told(f"#SBATCH --{option}\n")
 
-    assert one.fix == "remove the line; see sbatch --help"
+    assert (one.code, one.blocks) == ("unknown-option", False)
+    assert "plug-in" in one.cause
+    assert one.fix == "see sbatch --help on the site; where it is not there, remove the line"
 
 
 def test_options_that_a_site_adds(told):
