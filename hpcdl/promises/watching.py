@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from hpcdl.cluster.schema import Cluster
 from hpcdl.errors import HpcdlError
+from hpcdl.formats import seconds
 from hpcdl.oserrors import sentence
 from hpcdl.promises.evidence import JobEvidence, read_run
 from hpcdl.promises.jobs import TestJob
@@ -195,7 +196,8 @@ class Watch:
         if waited_s <= self.wait_limit_s:
             return
         reason = f": {status.note}" if status.note else ""
-        self._leave(sent, run, f"it waited {waited_s / 60:.0f} min (--wait-limit){reason}")
+        waited = seconds(waited_s).replace("\N{NO-BREAK SPACE}", " ")
+        self._leave(sent, run, f"it waited {waited} (--wait-limit){reason}")
 
     def _limit_time(self, sent: SentJob, run: Run, runs: bool) -> None:
         """Cancel a job that has run longer than was said: SLURM has run it again, perhaps."""
