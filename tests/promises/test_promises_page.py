@@ -22,7 +22,9 @@ def outcome_of(folder: Path) -> Outcome:
     stop = replace(
         evidence["stop"], attempts=evidence["stop"].attempts[:1], output="<b>disabled</b>"
     )
+    endless = replace(evidence["memory"], state="failed", message=f"/gpfs/{'x' * 300}")
     evidence = {**evidence, "stop": stop, "node": replace(evidence["node"], gpus=0)}
+    evidence["memory"] = endless
     verdicts = judge(PROMISES, evidence, SITE)
     return Outcome(TestFolder(folder), SITE.name, verdicts, evidence, ["Tried today."])
 
