@@ -13,6 +13,7 @@ from pathlib import Path
 from hpcdl.adopt.model import Adopted
 from hpcdl.batchscript.launchers import APART
 from hpcdl.cluster import load_cluster
+from hpcdl.cluster.checks import unlisted
 from hpcdl.cluster.schema import Cluster, Node
 from hpcdl.errors import Problem
 from hpcdl.job import Job
@@ -103,9 +104,10 @@ def cluster_of(
     if profile is None:
         cluster = _without_profile(adopted, job)
     elif "account" in job.cluster:
-        cluster = load_cluster(profile, sets, job)
+        cluster = load_cluster(profile, sets, job, of_script=True)
     else:  # the paths of many profiles hold the account; the script has its own
-        cluster = load_cluster(profile, [f"cluster.account={_NO_ACCOUNT}", *sets], job)
+        with_account = [f"cluster.account={_NO_ACCOUNT}", *sets]
+        cluster = load_cluster(profile, with_account, job, of_script=True)
     typed = {text.partition("=")[0].removeprefix("cluster.") for text in sets}
     own = {**adopted.document.items_of("cluster"), **dict.fromkeys(typed)}
     keras = os.path.join(os.path.expanduser("~"), ".keras", "datasets")
@@ -114,6 +116,7 @@ def cluster_of(
         account=cluster.account if "account" in own else None,
         partition=cluster.partition if "partition" in own else None,
         qos=cluster.qos if "qos" in own else None,
+        gpu_type=cluster.gpu_type if "gpu_type" in own else None,
         memory_request=cluster.memory_request if "memory_request" in own else "none",
         modules=cluster.modules if "modules" in own else [],
         host_modules=[],
@@ -122,6 +125,13 @@ def cluster_of(
         data_root=keras,
         stop_margin_s=0,
     )
+
+
+def as_far_as_known(cluster: Cluster, job: Job) -> Cluster:
+    """The cluster, without limits where the script's partition is none that the profile lists."""
+    if any(key == "partition" for key, _, _ in unlisted(cluster)):
+        return without_limits(cluster, job)
+    return cluster
 
 
 def without_limits(cluster: Cluster, job: Job) -> Cluster:

@@ -117,6 +117,7 @@ def _checked(
         _say_slow(subject, in_memory)
         report = check_batch_script(subject, _reasons(adopted, in_memory))
     rows = _own_rows(adopted, subject, TRIAL in report.passed)
+    rows += _unlisted_rows(adopted, cluster, report)
     found = [*filter(lambda row: not _is_told(row, rows), _rows(report, adopted, cluster))]
     told = set(map(_check_and_place, found))
     for row in _rows_of_problems(problems, adopted):
@@ -189,11 +190,12 @@ def _subject(
     adopted: Adopted, in_memory: InMemory, cluster: Cluster, problems: list[Problem]
 ) -> Subject | None:
     """What is checked. Of what the profile refuses, SLURM is asked all the same."""
-    from hpcdl.adopt.as_job import without_limits
+    from hpcdl.adopt.as_job import as_far_as_known, without_limits
     from hpcdl.errors import JobError
     from hpcdl.preflight import Subject
 
-    for site in (cluster, without_limits(cluster, in_memory.job)):
+    job = in_memory.job
+    for site in (as_far_as_known(cluster, job), without_limits(cluster, job)):
         try:
             return Subject(_submission(adopted, in_memory, site), site)
         except JobError as error:
@@ -260,6 +262,25 @@ def _own_rows(adopted: Adopted, subject: Subject | None, is_taken: bool = False)
         cause, fix = printable(item.cause), printable(item.fix)
         finding = Finding(cause, fix, "job", "", item.blocks)
         rows.append(_Row(item.code, finding, f"{script.shown}:{item.line}"))
+    return rows
+
+
+def _unlisted_rows(adopted: Adopted, cluster: Cluster, report: Report) -> list[_Row]:
+    """What the script chooses and the profile does not list, where SLURM has not been asked."""
+    from hpcdl.cluster.checks import unlisted
+    from hpcdl.preflight import Finding
+
+    check_of_option = {option: check for check, option in _OPTIONS.items()}
+    places = adopted.document.places()
+    rows = []
+    for key, name, choices in unlisted(cluster):
+        check = check_of_option[key]
+        if check in dict(report.skipped):
+            cause = f"the profile {cluster.name} does not list {name}: its limits are not known"
+            fix = f"nothing, if SLURM has it; the profile lists {', '.join(choices)}"
+            finding = Finding(printable(cause), printable(fix), "job", key, False)
+            place = places.get(f"cluster.{key}") or adopted.script.shown
+            rows.append(_Row(check, finding, place))
     return rows
 
 

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.cluster import layers
-from hpcdl.cluster.checks import check_choices, check_ports, check_times, check_words
+from hpcdl.cluster.checks import (
+    check_choices,
+    check_memory_request,
+    check_ports,
+    check_times,
+    check_words,
+)
 from hpcdl.cluster.schema import Cluster, Image, Node, PartitionChoice, QosChoice
 from hpcdl.environment import expand, nobodys_home, slurm_cluster, user_name
 from hpcdl.errors import ClusterError, Problem, UserError
@@ -138,7 +144,10 @@ def _close(name: str) -> str:
 
 
 def load_cluster(
-    name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None
+    name: str | os.PathLike[str],
+    sets: Sequence[str] = (),
+    job: Job | None = None,
+    of_script: bool = False,
 ) -> Cluster:
     """Read a profile, changed by the user's config, ./hpcdl.yaml, the job and ``sets``.
 
@@ -146,13 +155,18 @@ def load_cluster(
         name: a built-in profile's name, or a path to a profile file.
         sets: ``key.path=value`` texts that override all else, each beginning with ``cluster.``.
         job: the job that it is for: its ``cluster`` section counts.
+        of_script: whether the job is a batch script that only SLURM gets. It may choose what the
+            profile does not list, and needs none of the profile's folders and images.
 
     Raises:
         ClusterError: all that is wrong in it, with places.
         UserError: there is no such profile.
     """
     problems: list[Problem] = []
-    cluster = _fill_places(read_cluster(name, sets, job), problems)
+    cluster = read_cluster(name, sets, job, of_script)
+    if of_script:
+        cluster = replace(cluster, images={}, binds=[], data_root=".", runs_root="runs")
+    cluster = _fill_places(cluster, problems)
     if problems:
         raise ClusterError(_shown(os.fspath(name)), problems)
     return replace(
@@ -166,7 +180,10 @@ def _file(name: str) -> str:
 
 
 def read_cluster(
-    name: str | os.PathLike[str], sets: Sequence[str] = (), job: Job | None = None
+    name: str | os.PathLike[str],
+    sets: Sequence[str] = (),
+    job: Job | None = None,
+    any_choice: bool = False,
 ) -> Cluster:
     """The same with the paths as they are written: {account}, {user}, ~ and $NAME stay.
 
@@ -191,7 +208,9 @@ def read_cluster(
         if cluster is not None:
             check_notify(cluster.notify, document, {}, walker)
         if cluster is not None and not problems:
-            check_choices(cluster, document, walker)
+            check_memory_request(cluster, document, walker)
+            if not any_choice:
+                check_choices(cluster, document, walker)
         if cluster is not None and not problems:
             return replace(cluster, places=document.places())
     raise ClusterError(shown, problems)

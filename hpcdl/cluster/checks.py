@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from hpcdl.cluster.ports import ports_of
 from hpcdl.cluster.schema import OWN_VARIABLES, Cluster
@@ -76,26 +76,32 @@ def check_times(document: Located, walker: Walker) -> None:
             _check_max_time(item, f"{section}.{name}.", walker)
 
 
+def check_memory_request(cluster: Cluster, document: Located, walker: Walker) -> None:
+    """Memory of each GPU can be asked for where GPUs are."""
+    if cluster.gpu_request == "none" and cluster.memory_request == "mem-per-gpu":
+        message = "expected none, mem or mem-per-cpu, as gpu_request is none; got 'mem-per-gpu'"
+        walker.add(document.value["memory_request"], "memory_request", message)
+
+
 def check_choices(cluster: Cluster, document: Located, walker: Walker) -> None:
     """If the profile lists the choices, what is chosen must be one of them.
 
     SLURM compares accounts and QoS without case, and partitions with it.
     """
-    if cluster.gpu_request == "none" and cluster.memory_request == "mem-per-gpu":
-        message = "expected none, mem or mem-per-cpu, as gpu_request is none; got 'mem-per-gpu'"
-        walker.add(document.value["memory_request"], "memory_request", message)
+    for key, name, choices in unlisted(cluster):
+        close = did_you_mean(name, choices, also="")
+        listed = f"as cluster.{_CHOSEN_FROM[key]} lists"
+        message = f"expected one of {', '.join(choices)}, {listed}; got {show(name)}{close}"
+        walker.add(document.value[key], key, message)
+
+
+def unlisted(cluster: Cluster) -> Iterator[tuple[str, str, list[str]]]:
+    """What is chosen and is not in the profile's list: the key, the name, and the list."""
     for key, listed in _CHOSEN_FROM.items():
-        choices = getattr(cluster, listed)
-        if not choices:
-            continue
+        choices = list(getattr(cluster, listed))
         for name in (getattr(cluster, key) or "").split(","):
-            if name and not _is_among(name, choices, with_case=key == "partition"):
-                close = did_you_mean(name, choices, also="")
-                names = ", ".join(choices)
-                message = (
-                    f"expected one of {names}, as cluster.{listed} lists; got {show(name)}{close}"
-                )
-                walker.add(document.value[key], key, message)
+            if choices and name and not _is_among(name, choices, with_case=key == "partition"):
+                yield key, name, choices
 
 
 def _check_word(text: str, item: Located, key: str, walker: Walker) -> None:

@@ -270,3 +270,23 @@ def test_unknown_program_is_not_without_container(cli, script):
     reasons = {item["check"]: item["reason"] for item in json.loads(answer.out)["skipped"]}
 
     assert reasons["image"] == "which program this starts is not known before the script runs"
+
+
+def test_partition_that_no_profile_lists(cli, script):
+    """A profile lists GPU partitions; a batch script may use any that SLURM has."""
+    text = SCRIPT.replace("--cpus-per-task=2", "--partition=small\n#SBATCH --cpus-per-task=200")
+    answer = cli("check", script(text), "-c", "lumi", "--json")
+
+    found = findings(answer)
+    assert (found["partition"]["where"], found["partition"]["blocks"]) == ("a.slurm:5", False)
+    assert "the profile lumi does not list small" in str(found["partition"]["cause"])
+    assert "size" not in found  # 200 CPUs are too many for the profile's nodes alone
+
+
+def test_profiles_folders_are_not_the_scripts(cli, script, monkeypatch):
+    """Leonardo's profile has its images below $WORK, which is set there alone."""
+    monkeypatch.delenv("WORK", raising=False)
+    answer = cli("check", script(), "-c", "leonardo", "--json")
+
+    assert json.loads(answer.out)["cluster"] == "leonardo"
+    assert findings(answer)["image"]["where"] == "a.slurm:7"
