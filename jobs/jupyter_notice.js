@@ -5,18 +5,25 @@
   const address = `${config.baseUrl || "/"}lab/extensions/hpcdl-notice/static/notice.json`;
   let last = 0;
 
+  async function show(app, message, type) {
+    if (!app.commands.hasCommand("apputils:notify")) return; // JupyterLab 3.0
+    await app.commands.execute("apputils:notify", { message, type, options: { autoClose: false } });
+  }
+
   async function look(app) {
     const answer = await fetch(address, { cache: "no-store" });
     if (!answer.ok) return;
     const notice = await answer.json();
     if (notice.id === last) return;
     last = notice.id;
-    if (app.commands.hasCommand("apputils:notify")) {
-      const options = { autoClose: false };
-      await app.commands.execute("apputils:notify", { message: notice.text, type: "warning", options });
-    }
+    await show(app, notice.text, "warning");
     if (notice.save && app.commands.hasCommand("docmanager:save-all")) {
-      await app.commands.execute("docmanager:save-all");
+      try {
+        await app.commands.execute("docmanager:save-all");
+        await show(app, "hpcdl: what was open has been saved, before the end", "success");
+      } catch (error) {
+        await show(app, `hpcdl: not all that was open could be saved: ${error}`, "error");
+      }
     }
   }
 

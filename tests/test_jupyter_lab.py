@@ -1,8 +1,8 @@
-"""jobs/jupyter_lab.py by itself: who may use the page, and how long it waits; JupyterLab has a stand-in."""
+"""jobs/jupyter_lab.py with its modules: who may use the page, how long it waits; JupyterLab has a stand-in."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import socket
 import subprocess
@@ -20,6 +20,28 @@ def main():
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response({status})
+            self.end_headers()
+    address = options["ServerApp.ip"], int(options["ServerApp.port"])
+    http.server.HTTPServer(address, Handler).serve_forever()
+"""
+# It knows its user, and lets everybody in at some places, or from a moment on
+LEAKS = """
+import http.server, os, sys
+def main():
+    options = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+    token = open(os.environ["JUPYTER_TOKEN_FILE"]).read()
+    seen = []
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.path)
+            if token in self.headers.get("Authorization", "") or {leak}:
+                self.send_response(200)
+            elif self.path == "/lab":
+                self.send_response(302)
+                self.send_header("Location", "/login?next=%2Flab")
+            else:
+                self.send_response(200 if self.path == "/login" else 403)
+            self.send_header("Set-Cookie", "visited=yes; Path=/")
             self.end_headers()
     address = options["ServerApp.ip"], int(options["ServerApp.port"])
     http.server.HTTPServer(address, Handler).serve_forever()
@@ -52,12 +74,14 @@ while True:
 
 
 @pytest.fixture
-def lab() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("jupyter_lab", JOBS / "jupyter_lab.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def lab(monkeypatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(JOBS))
+    return importlib.import_module("jupyter_lab")
+
+
+@pytest.fixture
+def ports(lab) -> ModuleType:
+    return importlib.import_module("jupyter_ports")
 
 
 @pytest.fixture
@@ -73,7 +97,9 @@ def start(tmp_path):
         (tmp_path / "run").mkdir()
         env = {**os.environ, "PYTHONPATH": f"{package.parent}:{JOBS}", **variables}
         env.update(HPCDL_STOP_FILE=str(tmp_path / "run/stop"), TMPDIR=str(tmp_path / "tmp"))
-        program = f"import sys, jupyter_lab\n{change}\nsys.exit(jupyter_lab.main())"
+        program = (
+            f"import sys, jupyter_lab, jupyter_process\n{change}\nsys.exit(jupyter_lab.main())"
+        )
         return subprocess.run(
             [sys.executable, "-c", program],
             cwd=tmp_path, env=env, umask=0o027, capture_output=True, text=True, timeout=120,
@@ -98,17 +124,43 @@ def test_token_beats_the_images(start):
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (200, "lets everybody in without the token, so it is ended"),
-        (403, "refuses its own token (status 403), so it is ended"),
+        (200, "lets everybody in without the token: GET /api/status gave status 200"),
+        (403, "refuses its own token (status 403), so the notebook is ended"),
         (503, "has not answered within 1 seconds"),
     ],
 )
 def test_server_of_no_use_is_ended(start, status, words):
     """Whatever the image sets, a page without its token is no page; and a GPU waits for it."""
-    said = start(SERVER.format(status=status), "jupyter_lab.START_S = 1")
+    said = start(SERVER.format(status=status), "jupyter_process.START_S = 1")
 
     assert said.returncode == 1
     assert f"hpcdl: JupyterLab {words}" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("leak", "question"),
+    [
+        ("self.path == '/api/kernels'", "GET /api/kernels"),
+        ("self.path == '/lab'", "GET /lab"),
+        ("self.headers['Upgrade']", "a websocket at /api/kernels/0-0-0-0-0/channels"),
+        ("'/terminals/web' in self.path", "a websocket at /terminals/websocket/hpcdl"),
+        ("self.headers['Cookie']", "GET /api/contents?content=0 with the cookies of /login"),
+        # From its second look on: an extension has let others in meanwhile
+        ("'/login' in seen and not self.headers['Cookie']", "GET /api/contents?content=0"),
+    ],
+)
+def test_leaking_server_is_ended(start, tmp_path, leak, question):
+    """Nobody but its user gets anything from it; who is refused there learns which files to look into."""
+    setting = tmp_path / "etc/jupyter_server_config.py"
+    setting.parent.mkdir()
+    setting.touch()
+    looks = "jupyter_lab.LOOK_AGAIN_S = 0"
+    said = start(LEAKS.format(leak=leak), looks, JUPYTER_CONFIG_PATH=str(setting.parent))
+
+    assert said.returncode == 1
+    assert f"without the token: {question} gave status 200, not 401 or 403" in said.stderr
+    assert f"what Jupyter reads here: {setting}" in said.stderr
+    assert "a setting in one of these files does this" in said.stderr
 
 
 @pytest.fixture
@@ -127,8 +179,8 @@ def other_users_port():
 def test_other_listener_gets_nothing(start, other_users_port):
     """It took the port between the look and the server's start; the next try has another token."""
     port, program = other_users_port
-    change = f"free = jupyter_lab.free_port\nports = [{port}]\n"
-    change += "jupyter_lab.free_port = lambda: ports.pop() if ports else free()\n"
+    change = f"free = jupyter_process.free_port\nports = [{port}]\n"
+    change += "jupyter_process.free_port = lambda: ports.pop() if ports else free()\n"
     waits = TELLS.replace("return 3", "import time; time.sleep(1); return 3")
     said = start(waits, change)
     program.kill()
@@ -139,13 +191,13 @@ def test_other_listener_gets_nothing(start, other_users_port):
     assert program.stdout.read() == ""
 
 
-def test_own_listener_is_known(lab):
+def test_own_listener_is_known(ports):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
-        assert not lab.is_listener_ours(port)
+        assert not ports.is_listener_ours(port)
         server.listen()
-        assert lab.is_listener_ours(port)
+        assert ports.is_listener_ours(port)
 
 
 def test_end_is_the_jobs(lab, monkeypatch):

@@ -197,7 +197,9 @@ def test_job_copied_with_packages(cli, tmp_path):
 
     names = [Path(line).name for line in answer.out.splitlines()]
     assert sorted(names) == [
-        *("jupyter_lab.py", "jupyter_notice.js", "jupyterlab.txt", "notebook.yaml"),
+        *("jupyter_access.py", "jupyter_lab.py", "jupyter_notice.js", "jupyter_notice.py"),
+        *("jupyter_page.py", "jupyter_ports.py", "jupyter_process.py"),
+        *("jupyterlab.txt", "notebook.yaml"),
     ]
 
 
