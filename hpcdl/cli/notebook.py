@@ -58,11 +58,29 @@ def command(
         run = options.find(target, options.Places(settings.cluster, runs_dir))
         require_notebook(run.paths)
         run.require_owner("use")
+        _require_no_change(settings)
         return show_page(run, opens)
     default = "local" if backend == "local" else None
     job, cluster = options.load(target or str(SHIPPED), settings, default)
     started = _start(job, cluster, backend, runs_dir)
     return 2 if started is None else show_page(started, opens)
+
+
+def _require_no_change(settings: options.JobSettings) -> None:
+    """Make sure that nobody expects a notebook that is there to change.
+
+    Raises:
+        UserError: something was said that only a new one can follow.
+    """
+    from hpcdl.errors import UserError
+
+    said = {"--gpus": settings.gpus, "--time": settings.time, "--set": settings.sets or None}
+    names = [name for name, value in said.items() if value is not None]
+    if names:
+        raise UserError(
+            f"{' and '.join(names)}: a notebook that is there keeps what it was started with;"
+            " leave that out to see its address, or name a JOB to start another one"
+        )
 
 
 def _start(job: Job, cluster: Cluster, backend: str, runs_dir: str | None) -> Run | None:

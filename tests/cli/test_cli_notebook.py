@@ -58,7 +58,7 @@ def desk(tmp_path, monkeypatch):
         argv = [sys.executable, "-m", "hpcdl", *map(str, words)]
         env = {**os.environ, "PYTHONPATH": str(package.parent)}
         env.pop("DISPLAY", None)
-        sets = ("--set", f"pythonpath=[{package.parent}]") if words[0] == "notebook" else ()
+        sets = ("--set", f"pythonpath=[{package.parent}]") if "--backend" in words else ()
         return subprocess.run(
             [*argv, *sets], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
         )
@@ -102,8 +102,8 @@ def test_local_notebook_answers_its_user(desk):
     assert again.stdout == answer.stdout
     assert "there is no display here for --open" in answer.stderr
     assert f"end it with: hpcdl cancel {root.parent.name}/{root.name}" not in answer.stdout
-    log = log_with(root, "this notebook ends in")
-    assert "asked for /lab?token=...\n" in log
+    log_with(root, "this notebook ends in")
+    log = log_with(root, "asked for /lab?token=...\n")
     assert re.search("this notebook ends in [34] minutes", log)
     assert json.loads((root / "attempts.jsonl").read_text())["event"] == "start"
     (end,) = re.findall(r"the job's end: (\d+)\n", log)
@@ -181,6 +181,18 @@ def test_other_run_is_no_notebook(cli, tmp_path):
 
     assert answer.code == 2
     assert f"{tmp_path} is not a notebook" in answer.err
+
+
+def test_running_notebook_keeps_its_size(cli, tmp_path):
+    """Its time cannot be made longer by the command that shows its address."""
+    run = notebook_at(tmp_path, "n1", 8888)
+    run.paths.user.mkdir()
+    (run.paths.user / "jupyter_lab.py").touch()
+
+    answer = cli("notebook", tmp_path, "--time", "10:00:00", "--gpus", "2")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert "--gpus and --time: a notebook that is there keeps" in answer.err
 
 
 @pytest.fixture
