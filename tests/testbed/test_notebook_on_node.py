@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -36,7 +38,31 @@ model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 scores = model.fit(images, labels, epochs=1, verbose=0).history
 print("trained", len(scores["accuracy"]), "epoch on", len(images), "images in", os.getcwd())
 """
+# What an image may set: the options of the notebook beat it
+OWN_LOGIN = """
+from jupyter_server.auth.identity import IdentityProvider, User
+from jupyter_server.auth.login import LoginHandler
+class Login(LoginHandler):
+    @classmethod
+    def get_user(cls, handler):
+        return "anybody"
+class Everybody(IdentityProvider):
+    async def get_user(self, handler):
+        return User("anybody")
+c.ServerApp.login_handler_class = Login
+c.ServerApp.identity_provider_class = Everybody
+c.ServerApp.allow_unauthenticated_access = True
+c.ServerApp.cookie_secret = b"known to all"
+"""
+# What no option beats: it is asked whether terminals can be had
+OPEN_TERMINALS = """
+from jupyter_server_terminals.handlers import TermSocket
+async def prepare(self, *args, **options):
+    self.current_user = "anybody"
+TermSocket.prepare = prepare
+"""
 LISTENS, LOOPBACK = "0A", "0100007F"  # as the kernel's tables have them
+TYPED = "# typed last"
 SAID = "trained 1 epoch on 2000 images in"
 
 
@@ -207,7 +233,13 @@ def test_cell_trains_one_epoch(
     browser: Browser,
     tmp_path: Path,
 ) -> None:
-    """The page, through the tunnel; then the end of its time, which it is told of."""
+    """The page, through the tunnel; then the end of its time, which it is told of and saves at.
+
+    Its user has turned autosave off, so nothing else has saved.
+    """
+    settings = f"/lab/api/settings/@jupyterlab/docmanager-extension:plugin?token={notebook.token}"
+    ours = json.loads(ask(notebook, "GET", settings))["schema"]["properties"]
+    ask(notebook, "PUT", settings, json.dumps({"raw": '{"autosave": false}'}))
     browser.ask(
         "Emulation.setDeviceMetricsOverride",
         width=1200,
@@ -225,9 +257,13 @@ def test_cell_trains_one_epoch(
 
     assert browser.value(output).strip() == f"{SAID} {site.folder}"
     assert "this notebook ends in 9 minutes" in browser.value("document.body.innerText")
+    assert [ours[name]["default"] for name in ("autosave", "autosaveInterval")] == [True, 10]
     terminal(browser, notebook.token)
     (tmp_path / "page.png").write_bytes(browser.screenshot())
 
+    browser.click(".jp-Notebook .cm-content")
+    browser.ask("Input.insertText", text=f"{TYPED}\n")
+    until(lambda: TYPED in browser.value("document.body.innerText"))
     started = notebook.run.lines("attempts.jsonl")[0]["time"]
     # SLURM's warning then comes within a minute, and is as good as launch's own look at the time
     minutes = math.ceil((time.time() - started + 45) / 60)
@@ -235,14 +271,28 @@ def test_cell_trains_one_epoch(
     site.run("scontrol", "update", f"JobId={notebook.run.job_id}", limit)
     warned = until(lambda: "ends now" in browser.value("window.said"))
     result = notebook.run.wait()
+    shown = browser.value("document.body.innerText")
     browser.go("about:blank")
 
     assert warned
     assert result["state"] == "done"
     assert notebook.run.lines("attempts.jsonl")[-1]["time"] - started < 60 * minutes
-    assert SAID in (site.folder / "train.ipynb").read_text()  # the page has saved it
+    told, saved = notebook.run.log().split("ends now", 1)
+    assert "Saving file at /train.ipynb" not in told
+    assert "Saving file at /train.ipynb" in saved
+    assert all(words in (site.folder / "train.ipynb").read_text() for words in (SAID, TYPED))
+    assert "what was open has been saved, before the end" in shown
     assert not (notebook.run.path / "jupyter").exists()
     assert not answers(notebook.port)
+
+
+def ask(notebook: Notebook, method: str, path: str, body: str | None = None) -> bytes:
+    """What the server answers to this machine, the node itself; an error is raised."""
+    data = None if body is None else body.encode()
+    request = Request(f"http://127.0.0.1:{notebook.port}{path}", data, method=method)
+    with urlopen(request, timeout=60) as answer:  # noqa: S310
+        content: bytes = answer.read()
+        return content
 
 
 def terminal(browser: Browser, token: str) -> None:
@@ -273,9 +323,30 @@ def test_image_without_jupyterlab_refused(site: Bed, notebook: Notebook) -> None
     assert not (site.runs / "mine-notebook").exists()
 
 
+def short(site: Bed, settings: str) -> tuple[object, ...]:
+    """A short notebook, whose image sets something for Jupyter."""
+    file = site.write("etc/jupyter_server_config.py", settings)
+    words = ("hpcdl", "notebook", "-c", "mycluster.yaml", "--time", "00:10:00", "--gpus", "0")
+    return (*words, "--set", f"env.JUPYTER_CONFIG_PATH={file.parent}")
+
+
+def test_image_that_lets_everybody_in(site: Bed, notebook: Notebook) -> None:
+    """Jupyter's own answers count: the notebook is ended, and its user learns where to look."""
+    refused = site.run(*short(site, OPEN_TERMINALS), check=False)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "lets everybody in without the token: a websocket at /terminals/" in refused.stderr
+    assert (
+        f"what Jupyter reads here: {site.folder}/etc/jupyter_server_config.py, " in refused.stderr
+    )
+
+
 def test_cancelled_for_good(site: Bed, notebook: Notebook) -> None:
-    words = ("-c", "mycluster.yaml", "--time", "00:10:00", "--gpus", "0")
-    other = as_printed(site, site.run("hpcdl", "notebook", *words))
+    """With an image that would let everybody in: what hpcdl sets beats that."""
+    other = as_printed(site, site.run(*short(site, OWN_LOGIN)))
+    with pytest.raises(HTTPError, match="403"):
+        ask(other, "GET", "/api/kernels")
+    assert ask(other, "GET", f"/api/kernels?token={other.token}") == b"[]"
 
     site.run("hpcdl", "cancel", other.run.path)
 
