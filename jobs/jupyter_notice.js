@@ -5,8 +5,16 @@
   const address = `${config.baseUrl || "/"}lab/extensions/hpcdl-notice/static/notice.json`;
   let last = 0;
 
+  function showBelow(message) {
+    const line = document.createElement("div");
+    line.textContent = message;
+    line.style = "position: fixed; bottom: 0; z-index: 9999; padding: 1ex; color: #000; background: #fc6";
+    line.onclick = () => line.remove();
+    document.body.append(line);
+  }
+
   async function show(app, message, type) {
-    if (!app.commands.hasCommand("apputils:notify")) return; // JupyterLab 3.0
+    if (!app.commands.hasCommand("apputils:notify")) return showBelow(message); // JupyterLab 3
     await app.commands.execute("apputils:notify", { message, type, options: { autoClose: false } });
   }
 
