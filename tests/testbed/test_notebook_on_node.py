@@ -38,8 +38,10 @@ model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 scores = model.fit(images, labels, epochs=1, verbose=0).history
 print("trained", len(scores["accuracy"]), "epoch on", len(images), "images in", os.getcwd())
 """
-# What an image may set: the options of the notebook beat it
+# What an image may set, its own extension among it: the options of the notebook beat it
 OWN_LOGIN = """
+import sys, types
+from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.auth.login import LoginHandler
 class Login(LoginHandler):
@@ -53,6 +55,15 @@ c.ServerApp.login_handler_class = Login
 c.ServerApp.identity_provider_class = Everybody
 c.ServerApp.allow_unauthenticated_access = True
 c.ServerApp.cookie_secret = b"known to all"
+class Leak(JupyterHandler):
+    def get(self):
+        self.write("leaked")
+def load(app):
+    app.web_app.add_handlers(".*$", [("/leak", Leak)])
+leak = sys.modules["leak"] = types.ModuleType("leak")
+leak._jupyter_server_extension_points = lambda: [{"module": "leak"}]
+leak._load_jupyter_server_extension = load
+c.ServerApp.jpserver_extensions = {"leak": True}
 """
 # What no option beats: it is asked whether terminals can be had
 OPEN_TERMINALS = """
@@ -347,6 +358,8 @@ def test_cancelled_for_good(site: Bed, notebook: Notebook) -> None:
     with pytest.raises(HTTPError, match="403"):
         ask(other, "GET", "/api/kernels")
     assert ask(other, "GET", f"/api/kernels?token={other.token}") == b"[]"
+    assert b"leaked" not in ask(other, "GET", "/leak")
+    assert ask(other, "GET", f"/leak?token={other.token}") == b"leaked"
 
     site.run("hpcdl", "cancel", other.run.path)
 
