@@ -12,6 +12,8 @@ from hpcdl.batchscript.surroundings import Surroundings
 from hpcdl.text import cut, one_line
 
 _BLANK_BEHIND = re.compile(r".*(?<!\S)\\[ \t]+")
+# Two words without a blank between them, of which the second is an option at the margin
+_GLUED = re.compile(r"([^\s\\]*[^\s\\])\\\n(--?[A-Za-z][\w-]*)")
 
 
 def torn_line_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]:
@@ -21,6 +23,7 @@ def torn_line_findings(script: BatchScript, around: Surroundings) -> Iterator[Sc
         ends.setdefault(command.end_line, command)
     told: set[int] = set()
     for command in script.commands:
+        yield from _glued(script, command)
         line = command.line
         if line in told or not command.words or _is_unread(script, line):
             continue
@@ -37,6 +40,23 @@ def torn_line_findings(script: BatchScript, around: Surroundings) -> Iterator[Sc
                 f"bash takes {shown} for a command of its own: {cause[0]}",
                 cause[1],
                 blocks=True,
+            )
+
+
+def _glued(script: BatchScript, command: Command) -> Iterator[ScriptFinding]:
+    """Lines that end in a backslash without a blank: bash makes one word of two."""
+    for match in _GLUED.finditer(command.text):
+        before = command.text[: match.start()]
+        if command.heredoc is not None or before.count("'") % 2 or before.count('"') % 2:
+            continue
+        number = command.line + before.count("\n")
+        if script.line(number).endswith(f"{match[1]}\\"):
+            joined = f"{match[1]}{match[2]}"
+            yield ScriptFinding(
+                "torn-line",
+                number,
+                f"no blank stands before the backslash: bash makes one word of two, {joined}",
+                f"in line {number}: {_shown(script.line(number).removesuffix(chr(92)))} \\",
             )
 
 

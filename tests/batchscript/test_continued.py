@@ -78,6 +78,18 @@ def test_command_that_ends_too_early(read, lines, line, cause, fix):
     assert fix in said.fix
 
 
+def test_lines_without_a_blank_between(read):
+    lines = "says \\\n--freeze 1\\\n--size=2 \\\n--lr 3\\\n  -v\n"
+    done = subprocess.run(["bash"], input=SAYS + lines, capture_output=True, encoding="utf-8")
+
+    (said,) = findings(read(lines), Surroundings())
+
+    assert "\x1f1--size=2\x1f" in done.stdout
+    assert (said.code, said.line) == ("torn-line", 5)
+    assert "one word of two, 1--size" in said.cause
+    assert said.fix == "in line 5: --freeze 1 \\"
+
+
 @pytest.mark.parametrize(
     "lines",
     [
