@@ -90,8 +90,10 @@ def _cause(
     elif has_comment and above.rstrip().endswith("\\"):
         cause = f"the comment in line {number} ends the command; its backslash is a part of it"
     code = code.removesuffix("\\").rstrip()
-    without = ", without the comment" if has_comment else ""
-    return cause, f"in line {number}{without}: {_shown(code)} \\"
+    place = f"in line {number}"
+    if has_comment:
+        place += ", without the comment"
+    return cause, f"{place}: {_shown(code)} \\"
 
 
 def _below_comments(script: BatchScript, last: int) -> tuple[str, str] | None:

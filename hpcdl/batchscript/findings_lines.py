@@ -127,8 +127,9 @@ def _unknown(directive: Directive, behind: tuple[str, ...]) -> ScriptFinding:
     given_value = directive.value
     if given_value is None and meant and OPTIONS[meant] == "required":
         given_value = next((word for word in behind if word != "="), "VALUE")
-    value = "" if given_value is None else f"={given_value}"
-    fix = f"#SBATCH --{meant}{_shown(value)}"
+    fix = f"#SBATCH --{meant}"
+    if given_value is not None:
+        fix += f"={_shown(given_value)}"
     return ScriptFinding(
         "unknown-option",
         directive.line,
@@ -172,8 +173,9 @@ def _command_lines(script: BatchScript) -> set[int]:
 def _nearest(name: str) -> str | None:
     """The option that may be meant; none where a word is added to it, as a plug-in does."""
     near = next(iter(get_close_matches(name, list(OPTIONS), n=1, cutoff=_NEAR)), None)
-    is_longer = near and (name.endswith(f"-{near}") or name.startswith(f"{near}-"))
-    return None if is_longer else near
+    if near and (name.endswith(f"-{near}") or name.startswith(f"{near}-")):
+        return None
+    return near
 
 
 def _late(script: BatchScript) -> Iterator[ScriptFinding]:

@@ -19,7 +19,7 @@ def torn_path_findings(script: BatchScript, around: Surroundings) -> Iterator[Sc
     used = {name for name, _ in script.uses}
     for command in script.commands:
         fix = torn_assignment(command, used)
-        name = fix.partition("=")[0] if fix else ""
+        name = (fix or "").partition("=")[0]
         if fix and name == command.words[0].raw:
             yield _parted_assignment(command, name, fix)
             continue
@@ -58,7 +58,9 @@ def torn_path_findings(script: BatchScript, around: Surroundings) -> Iterator[Sc
 def _parted_assignment(command: Command, name: str, fix: str) -> ScriptFinding:
     """Blanks around the = of an assignment: its name is a command."""
     first, *others = fix.splitlines()
-    shown = one_line(first.rstrip("\\ ")) + (" …" if others else "")
+    shown = one_line(first.rstrip("\\ "))
+    if others:
+        shown += " …"
     return ScriptFinding(
         "torn-path",
         command.line,

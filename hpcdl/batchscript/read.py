@@ -64,7 +64,9 @@ def read_script(
 def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]) -> BatchScript:
     root = parse(text)
     unread = unread_lines(root)
-    complaint = bash_complaint(text) if unread or shell != "ksh" else None
+    complaint = None
+    if unread or shell != "ksh":
+        complaint = bash_complaint(text)
     if complaint is not None:
         line, reason = complaint
         advice = f"see which if, loop, quote or parenthesis is not closed: bash -n {quote(shown)}"

@@ -112,7 +112,7 @@ def bash_complaint(text: str) -> tuple[int, str] | None:
     and runs nothing; without variables around it, it loads no file before. It does not run shopt
     either: where the script asks for patterns such as !(a|b), it is started with them.
     """
-    options = ["-O", "extglob"] if "extglob" in text else []
+    options = ["-O", "extglob"] * ("extglob" in text)
     try:
         done = subprocess.run(
             ["bash", *options, "-n"],
