@@ -47,7 +47,8 @@ def _glued(script: BatchScript, command: Command) -> Iterator[ScriptFinding]:
     """Lines that end in a backslash without a blank: bash makes one word of two."""
     for match in _GLUED.finditer(command.text):
         before = command.text[: match.start()]
-        if command.heredoc is not None or before.count("'") % 2 or before.count('"') % 2:
+        begun = f"{before}{match[1]}"
+        if command.heredoc is not None or begun.count("'") % 2 or begun.count('"') % 2:
             continue
         number = command.line + before.count("\n")
         if script.line(number).endswith(f"{match[1]}\\"):

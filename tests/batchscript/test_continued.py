@@ -98,6 +98,7 @@ def test_lines_without_a_blank_between(read):
         "echo a # no \\ \n  echo x\n",
         "cat <<E\n./a \\ \n  --lr=2\nE\n",
         "./a \\\n  --out b `# here` \\\n  --lr=2 \\\n  -v `# last`\n",
+        './a --with="\\\n--x=/y"\n',
         'echo "a \\ \n  --lr=2"\n',
         "./a \\\n  --lr=2\n",
         "case $1 in\n  -v) echo x;;\nesac\n",
