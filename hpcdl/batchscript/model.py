@@ -23,6 +23,27 @@ class Directive:
     )
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Shell:
+    """The shell that bash -c starts: which variables it does not get from the one around it.
+
+    Args:
+        hidden: names that the script sets, and that this shell does not get, or gets otherwise.
+        is_clean: whether it gets none at all.
+        is_inside: whether it runs in a container.
+        outer: the shell that starts it; None for that of the script.
+    """
+
+    hidden: frozenset[str]
+    is_clean: bool = False
+    is_inside: bool = False
+    outer: Shell | None = None
+
+    def hides(self, name: str) -> bool:
+        """Whether a variable of the shell around it is not seen here."""
+        return self.is_clean or name in self.hidden
+
+
 @dataclass(frozen=True)
 class Word:
     """One word of a command; `text` is None where it cannot be known before the script runs."""
@@ -32,6 +53,8 @@ class Word:
     unknown: tuple[str, ...] = ()  # variables and substitutions that it needs: $X, $(date)
     variables: tuple[str, ...] = ()  # all variables that it uses, known ones too
     torn: str | None = None  # the whole value, of which this is a part: it had blanks and no quotes
+    # That of bash -c, where it stands in its text; None: the script's own
+    shell: Shell | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,14 @@ class Command:
     end_line: int = 0
     went: tuple[Word, ...] | None = ()  # the folders of cd, from the job's on; None: not known
     seen: Seen | None = field(default=None, repr=False, compare=False)  # what was set before it
+    # The bash -c in whose text it stands, with what is in front of that
+    starter: Program | None = field(default=None, repr=False, compare=False)
+    is_read: bool = False  # it is a bash -c whose own commands are among the script's
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it stands in the text of a shell in a container: its folder is one inside."""
+        return self.starter is not None and self.starter.container is not None
 
     @property
     def name(self) -> str:
@@ -165,6 +196,25 @@ class Program:
     module: Word | None = None  # of python -m MODULE
     args: tuple[Word, ...] = ()  # the script's or module's, or the program's
     went: tuple[Word, ...] | None = ()  # the folders of cd and --chdir; None: not known
+    inside: tuple[Word, ...] | None = ()  # the folders of cd within its container
+
+    @property
+    def starters(self) -> list[Command]:
+        """The bash -c in whose texts it stands, the innermost first."""
+        found: list[Command] = []
+        starter = self.command.starter
+        while starter is not None:
+            found.append(starter.command)
+            starter = starter.command.starter
+        return found
+
+    @property
+    def container_command(self) -> Command:
+        """The command that starts its container, or the program where it has none."""
+        command = self.command
+        while command.starter is not None and command.is_inside:
+            command = command.starter.command
+        return command
 
     @property
     def name(self) -> str:
@@ -256,8 +306,9 @@ class BatchScript:
         return command
 
     def commands_named(self, *names: str) -> tuple[Command, ...]:
-        """The commands whose program has one of these names: module, srun, cd."""
-        return tuple(command for command in self.commands if command.name in names)
+        """The commands of the script's own shell with one of these names: module, srun, cd."""
+        own = filter(lambda command: command.starter is None, self.commands)
+        return tuple(command for command in own if command.name in names)
 
 
 def _before(seen: Seen | None) -> Iterator[Seen]:

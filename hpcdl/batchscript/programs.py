@@ -59,6 +59,12 @@ class _Layers:
 def program_of(command: Command) -> Program | None:
     """What a command starts; None for a command without words."""
     layers = _Layers(command, list(command.words), went=command.went)
+    starter = command.starter
+    if starter is not None:
+        layers.launchers += starter.launchers
+        layers.wrappers += starter.wrappers
+        layers.container = starter.container
+        layers.went = starter.went if command.is_inside else command.went
     for _ in range(_MOST_LAYERS):
         if not layers.words or not _take_off(layers):
             break
@@ -72,10 +78,30 @@ def program_of(command: Command) -> Program | None:
         words=tuple(layers.words),
         args=tuple(layers.words[1:]),
         went=layers.went,
+        inside=command.went if command.is_inside else (),
     )
     if layers.words and _PYTHON.fullmatch(_base(layers.words[0])):
         return _python(program)
     return program
+
+
+def with_starters(before: list[Command], after: list[Command]) -> list[Command]:
+    """Commands whose bash -c are those of a list, where these have been replaced.
+
+    Args:
+        before: the commands as they were.
+        after: the same commands, in their order.
+    """
+    programs: dict[int, Program | None] = {}
+    commands: list[Command] = []
+    for old, command in zip(before, after, strict=True):
+        new = command
+        if old.starter is not None:
+            new = replace(new, starter=programs.get(id(old.starter.command), old.starter))
+        if old.is_read:
+            programs[id(old)] = program_of(new)
+        commands.append(new)
+    return commands
 
 
 def _take_off(layers: _Layers) -> bool:

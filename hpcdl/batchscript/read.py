@@ -82,7 +82,7 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
     walk.scope.begin(_exported_by(directives))
     walk.script(root)
     _check_submits(walk.commands, header, shown)
-    programs = [program_of(command) for command in walk.commands]
+    programs = [program_of(command) for command in walk.commands if not command.is_read]
     return BatchScript(
         path=path,
         text=text,
@@ -96,7 +96,7 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
         shown=shown,
         functions=tuple(walk.functions),
         uses=tuple(walk.uses),
-        set_names=frozenset(set_in(root)),
+        set_names=frozenset(set_in(root) | walk.set_names),
         unread=unread,
         components=header.components,
         faults=header.faults,

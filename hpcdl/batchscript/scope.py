@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hpcdl.batchscript.model import Assignment, Seen, Word
+from hpcdl.batchscript.innertext import Lines
+from hpcdl.batchscript.model import Assignment, Program, Seen, Shell, Word
+from hpcdl.batchscript.passed import Passed
 from hpcdl.batchscript.shelltree import child_of, descendants, line_of, text_of
 from hpcdl.batchscript.whereabouts import Whereabouts
 from hpcdl.batchscript.words import Values, word_of
@@ -31,6 +33,7 @@ class State:
     known: dict[str, str | None]
     where: Whereabouts
     seen: Seen | None
+    exported: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -40,6 +43,7 @@ class Scope:
     `assignments` are all of the script, `seen` those that the next command sees. `movers` are the
     script's functions that change the folder. `sets` are all functions with the names that each
     may set, `bodies` those with what each sets in its order.
+    `shell` and `lines` are of the text behind bash -c; None for that of the script itself.
     """
 
     values: Values
@@ -51,6 +55,8 @@ class Scope:
     movers: set[str] = field(default_factory=set)
     sets: dict[str, set[str]] = field(default_factory=dict)
     bodies: dict[str, tuple[Seen, ...]] = field(default_factory=dict)
+    shell: Shell | None = None  # of bash -c, in whose text it is
+    lines: Lines | None = None  # of that text
     _function: str | None = None  # in whose body it is
     _locals: set[str] = field(default_factory=set)  # of that function
     _places: dict[str, list[int]] = field(default_factory=dict)  # in assignments, by name
@@ -59,6 +65,44 @@ class Scope:
     def begin(self, exported: set[str]) -> None:
         """Before the first command: programs see these variables."""
         self._exported |= exported
+
+    def line_of(self, node: Node) -> int:
+        """The line of the script on which a node begins."""
+        return line_of(node) if self.lines is None else self.lines.at(node.start_point)
+
+    def end_line_of(self, node: Node) -> int:
+        """The line of the script on which a node ends."""
+        point = node.end_point
+        return point[0] + 1 if self.lines is None else self.lines.at(point)
+
+    def within(self, program: Program, lines: Lines) -> Scope:
+        """What the text behind bash -c knows at its beginning.
+
+        Args:
+            program: the shell, with what stands in front of it.
+            lines: where its text stands.
+        """
+        values = {name: self.values.known.get(name) for name in self._exported}
+        hidden = (self.values.known.keys() | self._places.keys()) - self._exported
+        known = {name: value for name, value in values.items() if value is not None}
+        passed = Passed(known, set(hidden), dict(self.values.outside)).through(program)
+        is_inside = program.container is not None
+        inner = Scope(
+            Values(passed.outside, dict(passed.values), self.values.left),
+            self.starts_at_submit,
+            where=Whereabouts(program.inside if is_inside else program.went),
+            seen=self.seen,
+            sets=self.sets,
+            shell=passed.shell(is_inside=is_inside, outer=self.shell),
+            lines=lines,
+            _function=self._function,
+            _exported={*self._exported, *passed.values},
+        )
+        for name, word in program.command.env:
+            went = self.where.now
+            line = program.command.line
+            inner._see(Assignment(name, word, line, exported=True, went=went))
+        return inner
 
     def assign(self, node: Node, is_sure: bool, exported: bool) -> None:
         """Set the variable of an assignment.
@@ -73,7 +117,7 @@ class Scope:
             return
         self.values.set(name, word.text)
         is_exported = exported or name in self._exported
-        line, went = line_of(node), self.where.now
+        line, went = self.line_of(node), self.where.now
         self._add(Assignment(name, word, line, is_exported, not is_sure, went))
 
     def _add(self, assignment: Assignment) -> None:
@@ -110,8 +154,16 @@ class Scope:
         self.bodies[name] = tuple(reversed(body))
         self._function, self._locals = outer, outer_locals
 
+    def of_shell(self, word: Word) -> Word:
+        """A word, as one of this shell's."""
+        return word if self.shell is None else replace(word, shell=self.shell)
+
     def of_assignment(self, node: Node) -> tuple[str, Word]:
         """The name and the value; an array's value, or an element's, is not known."""
+        name, word = self._of_assignment(node)
+        return name, self.of_shell(word)
+
+    def _of_assignment(self, node: Node) -> tuple[str, Word]:
         target = node.children[0]
         raw = text_of(node).partition("=")[2]
         if target.type != "variable_name":
@@ -197,12 +249,13 @@ class Scope:
 
     def state(self) -> State:
         """What is known here."""
-        return State(dict(self.values.known), self.where, self.seen)
+        return State(dict(self.values.known), self.where, self.seen, frozenset(self._exported))
 
     def go_back(self, state: State) -> None:
         """What was known there is known here; all that is set since is gone."""
         self.go_on(state)
         self.seen = state.seen
+        self._exported = set(state.exported)
 
     def go_on(self, state: State) -> None:
         """The same for another way through the script, of which both may be gone."""

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hpcdl.batchscript.model import Command, Redirect, Word
+from hpcdl.batchscript.innertext import inner_text, lines_of, with_args
+from hpcdl.batchscript.model import Command, Program, Redirect, Word
+from hpcdl.batchscript.programs import program_of, with_starters
 from hpcdl.batchscript.scope import (
     Scope,
     name_of_function,
@@ -16,7 +18,7 @@ from hpcdl.batchscript.scope import (
     set_in,
     set_otherwise,
 )
-from hpcdl.batchscript.shelltree import child_of, descendants, line_of, text_of
+from hpcdl.batchscript.shelltree import child_of, descendants, parse, text_of
 from hpcdl.batchscript.whereabouts import MOVERS, Whereabouts, with_calls
 from hpcdl.batchscript.words import (
     EXPANSIONS,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _SUBSTITUTIONS = ("command_substitution", "process_substitution")
 _HEREDOC_PARTS = ("heredoc_start", "heredoc_end", "heredoc_body", "file_redirect")
+_MOST_SHELLS = 3  # bash -c within bash -c
 _DEFAULTS = (":-", "-", ":=", "=", ":+", "+")
 _NO_WORDS = ("variable_assignment", "file_redirect", "herestring_redirect", "$")
 
@@ -64,6 +67,9 @@ class Walk:
     commands: list[Command] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
     uses: list[tuple[str, int]] = field(default_factory=list)
+    starter: Program | None = None  # the bash -c in whose text it goes
+    args: tuple[Word, ...] | None = None  # $1 and the others of that text; None: not known
+    set_names: set[str] = field(default_factory=set)  # by any text of bash -c
     _set_again: set[str] = field(default_factory=set)
 
     @property
@@ -76,11 +82,15 @@ class Walk:
         self._set_again = _set_again(root)
         self.scope.sets = set_by_functions(root)
         self._children(root, _Place())
-        self.commands = with_calls(self.commands)
+        self.commands = with_starters(self.commands, with_calls(self.commands))
+        self.add_uses(root)
+
+    def add_uses(self, root: Node) -> None:
+        """The variables that a text uses without a default."""
         for node in descendants(root):
             name = child_of(node, "variable_name") if node.type in EXPANSIONS else None
             if name is not None and child_of(node, *_DEFAULTS) is None:
-                self.uses.append((text_of(name), line_of(name)))
+                self.uses.append((text_of(name), self.scope.line_of(name)))
 
     # Statements
 
@@ -159,7 +169,7 @@ class Walk:
     def _loop(self, node: Node, place: _Place) -> None:
         """A loop: what it sets is not known in it, nor after it."""
         inner, names = replace(place, in_loop=True), set_in(node)
-        self.scope.lose(names, line_of(node))
+        self.scope.lose(names, self.scope.line_of(node))
         before = self.scope.where
         if self._moves(node):
             self.scope.where = Whereabouts(None)
@@ -168,7 +178,7 @@ class Walk:
                 self._statement(child, inner)
             else:
                 self._substitutions(child, place, itself=True)
-        self.scope.lose(names, line_of(node))
+        self.scope.lose(names, self.scope.line_of(node))
         self.scope.where = before.or_else(self.scope.where)
 
     def _moves(self, node: Node) -> bool:
@@ -204,7 +214,7 @@ class Walk:
 
     def _test(self, node: Node, place: _Place) -> None:
         self._substitutions(node, place)
-        self.scope.lose(set_in(node), line_of(node))
+        self.scope.lose(set_in(node), self.scope.line_of(node))
 
     def _block(self, node: Node, place: _Place) -> None:
         """A block in braces, or (( an arithmetic expression ))."""
@@ -259,10 +269,11 @@ class Walk:
 
     def _add_words(self, nodes: list[Node]) -> None:
         """Words behind <<EOF belong to the command before it."""
-        if nodes and self.commands:
+        own = [n for n, command in enumerate(self.commands) if command.starter is self.starter]
+        if nodes and own:
             more = [word for node in nodes for word in words_of(node, self.values)]
-            last = self.commands[-1]
-            self.commands[-1] = replace(last, words=(*last.words, *more))
+            last = self.commands[own[-1]]
+            self.commands[own[-1]] = replace(last, words=(*last.words, *more))
 
     # Commands
 
@@ -296,14 +307,14 @@ class Walk:
             if child.type == "variable_assignment":
                 self.scope.assign(child, place.is_sure, exported or self.scope.exporting)
             elif child.type == "variable_name" and exported:
-                self.scope.export(text_of(child), line_of(child), place.is_sure)
+                self.scope.export(text_of(child), self.scope.line_of(child), place.is_sure)
             elif child.type == "variable_name" and kind == "local":
                 self.scope.forget({text_of(child)})
         self._command_of(node, place)
 
     def _unset(self, node: Node, place: _Place) -> None:
         names = {text_of(child) for child in node.children[1:]}
-        self.scope.unset(names, line_of(node), place.is_sure)
+        self.scope.unset(names, self.scope.line_of(node), place.is_sure)
         self._command_of(node, place)
 
     def _command(self, node: Node, place: _Place) -> None:
@@ -316,14 +327,64 @@ class Walk:
                 env.append(self.scope.of_assignment(child))
             elif child.type == "variable_assignment" or child.type not in _NO_WORDS:
                 parts.append(child)
-        words = words_of_command(parts, self.values)
+        words = self._own(words_of_command(parts, self.values))
         inner = replace(
             place,
             heredoc=self._heredoc(node.children, []) or place.heredoc,
             redirects=(*place.redirects, *self._redirects(node.children)),
         )
         self._add(node, inner, tuple(words), tuple(env))
-        self.scope.command(words, line_of(node))
+        self._inner(parts, place)
+        self.scope.command(words, self.scope.line_of(node))
+
+    def _own(self, words: list[Word]) -> list[Word]:
+        """The words of a command as those of this shell, with its arguments for $1 and $@."""
+        if self.scope.shell is None:
+            return words
+        own: list[Word] = []
+        for word in words:
+            given = with_args(word, self.args)
+            is_same = given[:1] == [word]
+            own += [self.scope.of_shell(word)] if is_same else given
+        return own
+
+    def _inner(self, parts: list[Node], place: _Place) -> None:
+        """The commands in the text behind bash -c, where it is known; they run in its shell."""
+        number = len(self.commands) - 1
+        program = program_of(self.commands[number])
+        inner = inner_text(program) if program is not None else None
+        depth = len(program.starters) if program is not None else 0
+        if program is None or inner is None or inner.word.text is None or depth > _MOST_SHELLS:
+            return
+        node = next((part for part in parts if text_of(part) == inner.word.raw), None)
+        root = parse(inner.word.text)
+        if node is None or not self._is_plain(root):
+            return
+        scope = self.scope.within(program, lines_of(node, self.values, inner.word.text))
+        self.commands[number] = replace(program.command, is_read=True)
+        program = replace(program, command=self.commands[number])
+        args = None if _changes_args(root) else inner.args
+        walk = Walk(scope, functions=self.functions, starter=program, args=args)
+        bare = replace(place, heredoc=None, redirects=(), reads_pipe=False, writes_pipe=False)
+        walk._children(root, bare)
+        self.values.left = scope.values.left
+        self.commands += walk.commands
+        self.scope.assignments += scope.assignments
+        self.set_names |= {*walk.set_names, *set_in(root)}
+        if program.container is None and not inner.reads_files:
+            walk.add_uses(root)
+            self.uses += walk.uses
+
+    def _is_plain(self, root: Node) -> bool:
+        """Whether a text can be read for sure: bash's grammar, and no function's."""
+        if root.has_error:
+            return False
+        for node in descendants(root):
+            if node.type == "function_definition":
+                return False
+            if node.type == "command_name" and text_of(node) in self.scope.sets:
+                return False  # a function of the script's, which it may have exported
+        return True
 
     def _command_of(self, node: Node, place: _Place) -> None:
         """A command of the shell's own, as one of the commands: export, unset."""
@@ -336,7 +397,7 @@ class Walk:
         self.commands.append(
             Command(
                 words=words,
-                line=line_of(node),
+                line=self.scope.line_of(node),
                 env=env,
                 in_loop=place.in_loop,
                 conditional=place.conditional,
@@ -348,9 +409,10 @@ class Walk:
                 background=place.background,
                 substituted=place.substituted,
                 text=text_of(node),
-                end_line=node.end_point[0] + 1,
+                end_line=self.scope.end_line_of(node),
                 went=self.scope.where.now,
                 seen=self.scope.seen,
+                starter=self.starter,
             )
         )
 
@@ -371,6 +433,13 @@ def _as_words(node: Node, values: Values) -> list[Word]:
     if node.type == "variable_assignment" or not node.is_named:
         return [Word(text_of(node), text_of(node))]
     return words_of(node, values)
+
+
+def _changes_args(root: Node) -> bool:
+    """Whether a text has other arguments than it is given, or tells nothing of them."""
+    names = ("shift", "set", "getopts")
+    nodes = filter(lambda node: node.type == "command_name", descendants(root))
+    return any(text_of(node) in names for node in nodes)
 
 
 def _set_again(root: Node) -> set[str]:

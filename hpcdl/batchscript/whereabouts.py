@@ -96,7 +96,7 @@ def with_calls(commands: list[Command]) -> list[Command]:
     calls: dict[str, list[Command]] = {}
     names = {command.function for command in commands if command.function}
     for command in commands:
-        if command.name in names:
+        if command.name in names and command.starter is None:
             calls.setdefault(command.name, []).append(command)
     start: dict[str, Trail] = {}
 
@@ -109,7 +109,7 @@ def with_calls(commands: list[Command]) -> list[Command]:
         return start[function]
 
     def way(command: Command, depth: int = 0) -> Trail:
-        if not command.function:
+        if not command.function or command.is_inside:
             return command.went
         if depth > _MOST_CALLS:
             return None

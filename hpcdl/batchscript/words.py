@@ -255,13 +255,14 @@ def _of_string(node: Node, values: Values) -> Iterator[_Piece]:
             continue
         written = child.text or b""
         begin = child.end_byte - len(written.lstrip()) - start  # blanks before $ are in the node
-        yield _Piece(_unescaped(source[place:begin]))
+        yield _Piece(unescaped(source[place:begin]))
         yield from _pieces(child, values, True)
         place = child.end_byte - start
-    yield _Piece(_unescaped(source[place : len(source) - 1]))
+    yield _Piece(unescaped(source[place : len(source) - 1]))
 
 
-def _unescaped(source: bytes) -> str:
+def unescaped(source: bytes) -> str:
+    """What stands in double quotes, without the backslashes that protect."""
     text = source.decode("utf-8", errors="surrogateescape").replace("\\\n", "")
     return _ESCAPE_IN_QUOTES.sub(r"\1", text)
 

@@ -1,0 +1,128 @@
+"""Which variables of a script the shell behind bash -c gets: through srun, env, a container."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hpcdl.batchscript.model import Container, Launcher, Program, Shell, Word, Wrapper
+
+CLEAN = ("cleanenv", "e", "containall", "C")  # options that keep the node's variables out
+_FOR_IMAGES = re.compile(r"(?:SINGULARITYENV|APPTAINERENV)_(\w+)")
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_OF_IMAGES = ("PATH", "LD_LIBRARY_PATH")  # which every image has of its own
+
+
+@dataclass
+class Passed:
+    """The variables that reach a shell.
+
+    Args:
+        values: those that are known.
+        hidden: names whose values in the script are not those that the shell sees.
+        is_clean: whether nothing of the script reaches it.
+        outside: those that every job has.
+    """
+
+    values: dict[str, str]
+    hidden: set[str]
+    outside: dict[str, str]
+    is_clean: bool = False
+
+    def through(self, program: Program) -> Passed:
+        """The same behind what stands in front of a program."""
+        for name, word in program.command.env:
+            self._export(name, word.text)
+        for launcher in program.launchers:
+            self._through_launcher(launcher)
+        self._through_wrappers(program.wrappers, is_inside=False)
+        if program.container is not None:
+            self._through_container(program.container)
+        self._through_wrappers(program.wrappers, is_inside=True)
+        return self
+
+    def shell(self, *, is_inside: bool, outer: Shell | None) -> Shell:
+        """What the shell does not see."""
+        return Shell(frozenset(self.hidden), self.is_clean, is_inside, outer)
+
+    def _export(self, name: str, value: str | None) -> None:
+        """A variable that is set for the program: the script's own way of it is another one."""
+        self.values.pop(name, None)
+        if value is not None:
+            self.values[name] = value
+            self.hidden.discard(name)
+
+    def _set(self, name: str, value: str | None) -> None:
+        self._export(name, value)
+        self.hidden.add(name)
+
+    def _clear(self) -> None:
+        self.values.clear()
+        self.outside.clear()
+        self.is_clean = True
+
+    def _through_launcher(self, launcher: Launcher) -> None:
+        """srun --export=ALL,A=1; without ALL nothing else."""
+        if "export" not in launcher.options:
+            return
+        word = launcher.options["export"]
+        parts = (word.text or "").split(",") if word is not None else []
+        if "ALL" not in parts:
+            self._clear()
+        for name, value in _assignments(parts):
+            self._set(name, value)
+
+    def _through_wrappers(self, wrappers: Sequence[Wrapper], *, is_inside: bool) -> None:
+        """env -i -u NAME A=1"""
+        for wrapper in wrappers:
+            if wrapper.name != "env" or wrapper.is_inside != is_inside:
+                continue
+            texts = [word.text for word in wrapper.words[1:]]
+            if set(texts) & {"-", "-i", "--ignore-environment"}:
+                self._clear()
+            for word, before in zip(wrapper.words[1:], [None, *texts], strict=False):
+                match = _ASSIGNMENT.fullmatch(word.raw)
+                if match:
+                    known = None if word.text is None else word.text.partition("=")[2]
+                    self._set(match[1], known)
+                elif before in ("-u", "--unset"):
+                    self._set(word.text or "", None)
+                elif (word.text or "").startswith(("-u", "--unset=")):
+                    self._set((word.text or "").removeprefix("-u").rpartition("=")[2], None)
+
+    def _through_container(self, container: Container) -> None:
+        given = {}
+        for name, value in self.values.items():
+            match = _FOR_IMAGES.fullmatch(name)
+            if match:
+                given[match[1]] = value
+        for name in _OF_IMAGES:
+            self._set(name, None)
+        if container.has("home"):
+            self._set("HOME", None)
+            self.outside.pop("HOME", None)
+        if container.has(*CLEAN, "env-file"):
+            home = self.outside.get("HOME")
+            self._clear()
+            self.outside.update({"HOME": home} if home else {})
+        for name, value in given.items():
+            self._set(name, value)
+        for word in container.values("env"):
+            for name, value in _pairs(word):
+                self._set(name, value)
+
+
+def _assignments(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for text in texts:
+        match = _ASSIGNMENT.fullmatch(text)
+        if match:
+            yield match[1], match[2]
+
+
+def _pairs(word: Word) -> Iterator[tuple[str, str | None]]:
+    """The variables of --env A=1,B=2; of A=1,2 the one."""
+    text = word.text if word.text is not None else word.raw.strip("\"'")
+    parts = text.split(",") if text.count("=") > 1 else [text]
+    for name, value in _assignments(parts):
+        yield name, value if word.text is not None else None
