@@ -10,10 +10,12 @@ from hpcdl.adopt.environment import add_modules, add_variables
 from hpcdl.adopt.folders import Folders, folder_of
 from hpcdl.adopt.model import Adopted
 from hpcdl.adopt.options import add_options
-from hpcdl.adopt.program import CLEAN, add_image, add_program, choose_program, likeliest
+from hpcdl.adopt.program import add_image, add_program, choose_program, likeliest
+from hpcdl.adopt.shells import add_shells
 from hpcdl.adopt.size import Shape, add_size
 from hpcdl.adopt.values import Values
 from hpcdl.batchscript.model import BatchScript, Program
+from hpcdl.batchscript.passed import CLEAN
 
 
 def adopt(script: BatchScript, target: Path | None = None) -> Adopted:
@@ -40,14 +42,14 @@ def _drafted(script: BatchScript, target: Path | None, index: str | None = None)
     program = choose_program(draft)
     main = program or likeliest(script.programs)
     seen = script.set_before(main.command) if main is not None else script.assignments
-    line = main.command.line if main is not None else 0
-    values = Values(seen, _known(draft, shape, first_task), line)
+    lines = [main.command.line, *(one.line for one in main.starters)] if main is not None else []
+    values = Values(seen, _known(draft, shape, first_task), frozenset(lines))
     folders = Folders(draft, values, target or folder, main)
     folders.tell(seen)
     if program is not None:
         _add_program(draft, program, values, folders, shape)
     elif main is not None and main.container is not None:
-        add_image(draft, main.container, values, folders, main.command.line)
+        add_image(draft, main.container, values, folders, main.container_command.line)
     add_commands(draft, program)
     if main is not None:
         _note_sourced(draft, main)
@@ -68,7 +70,9 @@ def _add_program(
     if container is not None:
         add_modules(draft, program)
     else:
-        for command in draft.script.commands_named("module", "ml"):
+        for command in draft.script.commands:
+            if command.name not in ("module", "ml"):
+                continue
             if any(word.text in ("purge", "list") for word in command.words):
                 continue
             why = "a job loads modules for its container command alone"
@@ -76,6 +80,7 @@ def _add_program(
     add_variables(draft, program, values, folders, clean)
     add_program(draft, program, values, folders)
     add_launchers(draft, program, values, shape)
+    add_shells(draft, program)
     if program.command.conditional:
         why = "it depends on a condition whether this runs; the job always runs it"
         draft.leave(program.command.line, program.command.text, why)

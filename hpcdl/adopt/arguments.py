@@ -33,7 +33,8 @@ def add_args(draft: Draft, program: Program, values: Values) -> None:
         raw, is_list = word.raw, word.raw in _ALL
         if not is_list and args and args[-1].startswith("-") and "=" not in args[-1]:
             raw = f"{args.pop()} {raw}"
-        is_of_sbatch = not program.command.function and (is_list or _NUMBERED.fullmatch(word.raw))
+        is_of_sbatch = not program.command.function and word.shell is None
+        is_of_sbatch = is_of_sbatch and (is_list or bool(_NUMBERED.fullmatch(word.raw)))
         draft.leave(own, raw, _OF_SBATCH if is_of_sbatch else _AT_RUN_TIME, _FIX)
     if args:
         draft.put("args", args, own)
@@ -52,9 +53,9 @@ def _passed(draft: Draft, program: Program) -> list[tuple[Word, int]]:
     given = [(word, calls[0].line) for word in left]
     passed: list[tuple[Word, int]] = []
     for word, at in own:
-        match = _NUMBERED.fullmatch(word.raw)
+        match = _NUMBERED.fullmatch(word.raw) if word.shell is None else None
         number = int(match[1] or match[2]) if match is not None else 0
-        if word.raw in _ALL:
+        if word.raw in _ALL and word.shell is None:
             passed += given
         elif 0 < number <= len(given):
             passed.append(given[number - 1])
@@ -69,9 +70,10 @@ def _shifted(draft: Draft, program: Program, given: list[Word]) -> list[Word] | 
     None where only the running script knows that.
     """
     for command in draft.script.commands:
-        if command is program.command:
+        if any(command is one for one in (program.command, *program.starters)):
             break
-        if command.function != program.command.function or command.substituted:
+        is_own = command.function == program.command.function and command.starter is None
+        if not is_own or command.substituted:
             continue
         if command.name == "set" and _sets_arguments(command):
             return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.quantities import first_index, indices
+from hpcdl.adopt.shells import why_unread
 from hpcdl.adopt.size import Shape, require_one_task
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_srun_options
@@ -77,12 +78,16 @@ def add_commands(draft: Draft, program: Program | None) -> None:
     is_behind = False  # whether the program was before it
     for command in draft.script.commands:
         is_behind = is_behind or command is main
-        if command is main or command.substituted or command.name in functions:
+        if command is main or command.is_read or command.substituted or command.name in functions:
             continue
         if (command.line, _text(draft, command)) in named:
             continue
         words = _started_by(command)
-        if words and words[0].text is None:
+        why = why_unread(command)
+        if why:
+            fix = "start the Python script itself here, without a shell around it"
+            draft.leave(command.line, _text(draft, command), why, fix)
+        elif words and words[0].text is None:
             draft.leave(command.line, _text(draft, command), "only the running script knows this")
         elif not _is_silent(command, words) or _files_of(command):
             _leave(draft, command, name_of(words), is_behind)
@@ -140,17 +145,18 @@ def add_launchers(draft: Draft, program: Program, values: Values, shape: Shape) 
         fix = f"write srun in front of it, or --nodes=1 in place of {draft.get('resources.nodes')}"
         draft.refuse(line, program.command.text, why, fix)
     for launcher in program.launchers:
+        line = launcher.command.line
         if launcher.name == "srun":
             started = _started(launcher, values, shape, line)
-            _require_every_node(draft, launcher, values, shape, program.command)
+            _require_every_node(draft, launcher, values, shape, launcher.command)
             add_srun_options(draft, launcher, values, shape, line)
         elif not launcher.name:
             why = "only the running script knows what this starts"
-            draft.leave(line, program.command.text, why)
+            draft.leave(line, launcher.command.text, why)
         else:
             why = "a job starts its program by itself, without MPI"
             fix = "let TF_CONFIG tell the program of its peers: MultiWorkerMirroredStrategy"
-            draft.refuse(line, program.command.text, why, fix)
+            draft.refuse(line, launcher.command.text, why, fix)
     require_one_task(draft, shape, started, line)
 
 

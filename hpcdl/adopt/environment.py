@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.folders import Folders
@@ -24,6 +25,7 @@ _OWN = {
     "HOME": "hpcdl gives a run its own home",
     "TMPDIR": "hpcdl gives a run its own /tmp",
 }
+_IN_IMAGES = "the image has what its programs need, or packages: brings it"
 _AT_RUN_TIME = "only the running script knows its value"
 
 
@@ -36,6 +38,9 @@ def add_modules(draft: Draft, program: Program) -> None:
         if command.name not in ("module", "ml"):
             continue
         texts = _known_texts(command)
+        if command.is_inside:
+            _leave(draft, command, "it loads a module in the container", _IN_IMAGES)
+            continue
         if texts is None or command.in_loop or command.conditional:
             _leave(draft, command, _AT_RUN_TIME, "cluster: {modules: [NAME, ...]}")
             continue
@@ -105,9 +110,12 @@ def add_exported(
         clean: whether the container gets only the variables that are meant for it.
     """
     name, line = assignment.name, assignment.line
+    shell = assignment.word.shell
     inside = _FOR_IMAGES.fullmatch(name)
     if assignment.conditional:
         _leave_variable(draft, assignment, _AT_RUN_TIME)
+    elif shell is not None and shell.is_inside:
+        add_variable(draft, values, name, assignment.word, line)
     elif inside and inside[1] in ("PREPEND_PATH", "APPEND_PATH"):
         fix = "name the program with its folder, or build an image with this PATH"
         _leave_variable(draft, assignment, "it changes PATH in the container", fix)
@@ -143,7 +151,7 @@ def add_variable(draft: Draft, values: Values, name: str, word: Word, line: int)
 def _add_pythonpath(draft: Draft, values: Values, word: Word, line: int) -> None:
     """Write the folders of PYTHONPATH; what it was before is not known."""
     raw = re.sub(r":?\$(?:PYTHONPATH|\{PYTHONPATH[^}]*\}):?", "", word.raw)
-    path = values.path(Word(None, raw), line)
+    path = values.path(replace(word, text=None, raw=raw), line)
     if path is None:
         why = "only the running script knows these folders"
         draft.leave(line, f"PYTHONPATH={word.raw}", why, "pythonpath: [FOLDER, ...]")

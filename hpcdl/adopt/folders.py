@@ -49,7 +49,9 @@ class Folders:
         chdir = draft.script.directive("chdir")
         self._start = (chdir.value or "").strip() if chdir is not None else ""
         self._lines: dict[int, int] = {}  # of the words of cd
-        for command in draft.script.commands_named(*MOVERS):
+        for command in draft.script.commands:
+            if command.name not in MOVERS:
+                continue
             self._lines.update({id(word): command.line for word in command.words})
 
     def working(self, line: int) -> str | None:
@@ -64,10 +66,11 @@ class Folders:
         """
         naming: list[Command | Assignment] = []
         for command in self._draft.script.commands:
-            if _PWD.search(command.text):
+            if _PWD.search(command.text) and not command.is_inside:
                 naming.append(command)
         for assignment in seen:
-            if _PWD.search(assignment.word.raw):
+            shell = assignment.word.shell
+            if _PWD.search(assignment.word.raw) and not (shell is not None and shell.is_inside):
                 naming.append(assignment)
         known = self._values.folders
         for item in sorted(naming, key=lambda item: item.line):

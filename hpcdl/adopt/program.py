@@ -11,22 +11,24 @@ from hpcdl.adopt.arguments import add_args
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.environment import add_binds, add_exported, add_variable
 from hpcdl.adopt.folders import Folders, is_whole
-from hpcdl.adopt.inside import Inside
+from hpcdl.adopt.shells import why_unread
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_wrappers
 from hpcdl.adopt.written import option_text, pair_of
 from hpcdl.batchscript.findings_paths import torn_assignment, torn_image
-from hpcdl.batchscript.model import Assignment, Container, Program, Word
+from hpcdl.batchscript.inside import Inside
+from hpcdl.batchscript.model import Assignment, Command, Container, Program, Word
 from hpcdl.batchscript.mounts import folder_inside
+from hpcdl.batchscript.passed import CLEAN
 from hpcdl.batchscript.programs import PYTHON_VALUES, program_of
 from hpcdl.batchscript.pythoncode import LARGEST
 from hpcdl.image_address import not_a_file
 from hpcdl.text import hpcdl_command
 
-CLEAN = ("cleanenv", "e", "containall", "C")  # options that keep the node's variables out
 _OF_SLURM = re.compile(r"\bSLURM_[A-Z_]+\b")
 _SCRIPTS = (".py", ".ipynb")
 _AT_RUN_TIME = "only the running script knows this"
+_FOLDER_AT_RUN_TIME = "the folder where this starts is known to the running script alone"
 _ONE_PROGRAM = "a job runs one Python script"
 # Variables of the container command that make it show GPUs
 _OF_GPUS = frozenset(
@@ -126,7 +128,7 @@ def _refuse_without_script(draft: Draft) -> None:
         text = draft.script.line(line).strip()
         draft.refuse(line, text, why, "start a Python script: python X.py")
         return
-    why = "a job runs a Python script, and this is none"
+    why = why_unread(program.command) or "a job runs a Python script, and this is none"
     fix = "start the Python script itself here, or keep sbatch for this one"
     if program.module is not None:
         module = program.module.text or "MODULE"
@@ -153,7 +155,8 @@ def add_program(draft: Draft, program: Program, values: Values, folders: Folders
         add_exported(draft, values, folders, Assignment(name, word, line, True), clean)
     add_wrappers(draft, program, values, folders, clean)
     _leave_python(draft, program)
-    _leave_redirects(draft, program)
+    for command in (program.command, *program.starters):
+        _leave_redirects(draft, command)
 
 
 def _leave_python(draft: Draft, program: Program) -> None:
@@ -173,9 +176,8 @@ def _leave_python(draft: Draft, program: Program) -> None:
         draft.leave(line, text, "an option of Python's", "env has most of them: PYTHON...")
 
 
-def _leave_redirects(draft: Draft, program: Program) -> None:
-    """Note what the program reads and writes besides its files."""
-    command = program.command
+def _leave_redirects(draft: Draft, command: Command) -> None:
+    """Note what the program, or a shell around it, reads and writes besides its files."""
     for redirect in command.redirects:
         text = f"{redirect.operator}{'' if redirect.operator.endswith('&') else ' '}"
         text += redirect.target.raw
@@ -209,13 +211,13 @@ def _add_script(draft: Draft, program: Program, values: Values, folders: Folders
     folder = _working_folder(draft, program, values, folders)
     inside = name
     if name is not None and program.container is not None:
-        name = Inside(draft.script, program, values).outside(name)
+        name = Inside(draft.script, program, values.read).outside(name)
     path = None if name is None else folders.in_job(name, line)
     if path is None:
         why = f"{_AT_RUN_TIME}: {word.raw}"
         fix = "write the path itself, or as $NAME of your login shell"
         if name is not None:
-            why = "the folder where this starts is known to the running script alone"
+            why = _FOLDER_AT_RUN_TIME
         elif inside is not None:
             why = f"{inside} is a path in the container, and no --bind says which it is outside"
             fix = "a job runs a file that lies outside of the image: write that path"
@@ -249,21 +251,23 @@ def _add_variables_of_job(draft: Draft, path: str | None, line: int) -> None:
 def _working_folder(draft: Draft, program: Program, values: Values, folders: Folders) -> str | None:
     """The working directory as the job file names it: the container's own, or the shell's."""
     line = program.command.line
-    own = folder_inside(program.container) if program.container is not None else None
-    if own is not None:
-        path = values.path(own, line)
+    if program.container is not None and (folder_inside(program.container) or program.inside != ()):
+        inside = Inside(draft.script, program, values.read)
+        folder = inside.folder()
+        path = inside.outside(".") if folder else None
         if path is not None:
-            path = Inside(draft.script, program, values).outside(path)
-        if path is not None:
-            return folders.in_job(path, line)
-        draft.leave(line, f"--pwd {own.raw}", "a folder of the container's own")
+            return folders.in_job(path.removesuffix("/."), line)
+        own = folder_inside(program.container)
+        text = f"--pwd {own.raw}" if own is not None else "cd"
+        why = "a folder of the container's own" if folder else _FOLDER_AT_RUN_TIME
+        draft.leave(program.container_command.line, text, why)
     folder = folders.working(line)
     return None if folder is None else folders.from_target(folder)
 
 
 def _add_container(draft: Draft, program: Program, values: Values, folders: Folders) -> None:
     """The image, and what the container is given."""
-    container, line = program.container, program.command.line
+    container, line = program.container, program.container_command.line
     if container is None:
         why = "the program runs without a container, and a job runs in an image"
         fix = "the profile's image tensorflow is taken; container: says another one"
@@ -303,7 +307,7 @@ def _shows_gpus(draft: Draft, program: Program) -> bool:
 
 def _same_kind(value: Word, text: str) -> Word:
     """A part of a word."""
-    return Word(None if value.text is None else text, text)
+    return replace(value, text=None if value.text is None else text, raw=text)
 
 
 def _pairs(value: Word) -> list[str]:

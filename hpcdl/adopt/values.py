@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hpcdl.batchscript.model import Assignment, Word
+from hpcdl.batchscript.model import Assignment, Shell, Word
 from hpcdl.batchscript.words import LONGEST, has_braces
 
 _NAME = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -32,6 +32,7 @@ class _Place:
     line: int
     run_before: int
     keep: bool  # whether the shell's variables stay as they are written
+    shell: Shell | None = None  # of bash -c, in whose text it stands
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Values:
     Args:
         assignments: the script's, those that the program sees, in the order in which they run.
         known: variables that the #SBATCH lines decide.
-        program_line: where the program starts, for which all of them have run.
+        program_lines: where the program and what is in front of it start: all of them have run.
         folders: the shell's working directory at lines that name it; None where it is unknown.
         environ: the shell's variables.
         used: the names of those that were used.
@@ -50,7 +51,7 @@ class Values:
 
     assignments: Sequence[Assignment]
     known: dict[str, str]
-    program_line: int = 0
+    program_lines: frozenset[int] = frozenset()
     folders: dict[int, str | None] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     used: set[str] = field(default_factory=set)
@@ -78,6 +79,10 @@ class Values:
             return word.text
         return self._of_word(word, line, keep=True)
 
+    def read(self, word: Word, line: int, _: object = None) -> str | None:
+        """The same, for who has the folder of a word's shell, too: it is known by the line."""
+        return self.path(word, line)
+
     def words(self, word: Word, line: int) -> list[str] | None:
         """The arguments that a word becomes: without quotes, a variable's value is split."""
         text = self.text(word, line)
@@ -91,7 +96,7 @@ class Values:
         self._read_now = 0
         if has_braces(word.raw):
             return None  # bash makes several words of it
-        place = _Place(line, self._run_before(word, line), keep)
+        place = _Place(line, self._run_before(word, line), keep, word.shell)
         return self._read(word.raw, place)
 
     def _run_before(self, word: Word, line: int) -> int:
@@ -99,7 +104,7 @@ class Values:
         number = self._by_word.get(id(word))
         if number is not None:
             return number
-        if line == self.program_line:
+        if line in self.program_lines:
             return len(self.assignments)
         for number, assignment in enumerate(self.assignments):
             if assignment.line > line:
@@ -149,15 +154,19 @@ class Values:
         if match is None:
             return None
         name = match[1] or match[2]
-        number = self._assigned(name, place.run_before)
+        shells = _shells(place.shell, name)
+        number = self._assigned(name, place.run_before, shells)
         if number is not None:
             assignment = self.assignments[number]
             if assignment.conditional:
                 return None
             if assignment.word.text is not None:
                 return assignment.word.text
-            there = _Place(assignment.line, self._by_word[id(assignment.word)], place.keep)
+            before, shell = self._by_word[id(assignment.word)], assignment.word.shell
+            there = _Place(assignment.line, before, place.keep, shell)
             return self._read(assignment.word.raw, there, steps + 1)
+        if shells[-1] is not None or (name == "PWD" and _is_inside(place.shell)):
+            return None
         if name == "PWD" and place.line in self.folders:
             return self._folder(self.folders[place.line], place.keep)
         if name in self.known:
@@ -187,11 +196,26 @@ class Values:
             return self.environ[name]
         return None
 
-    def _assigned(self, name: str, run_before: int) -> int | None:
-        """The place of the last assignment to a variable, among those that have run."""
+    def _assigned(self, name: str, run_before: int, shells: list[Shell | None]) -> int | None:
+        """The place of the last assignment to a variable, among those that have run there."""
         places = self._by_name.get(name, [])
-        count = bisect_left(places, run_before)
-        return places[count - 1] if count else None
+        for place in reversed(places[: bisect_left(places, run_before)]):
+            if any(self.assignments[place].word.shell is shell for shell in shells):
+                return place
+        return None
+
+
+def _shells(shell: Shell | None, name: str) -> list[Shell | None]:
+    """The shells whose variable of that name is seen: None is the script's."""
+    found = [shell]
+    while shell is not None and not shell.hides(name):
+        shell = shell.outer
+        found.append(shell)
+    return found
+
+
+def _is_inside(shell: Shell | None) -> bool:
+    return shell is not None and shell.is_inside
 
 
 def _escaped(letter: str, quote: str) -> str:

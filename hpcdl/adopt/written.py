@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hpcdl.batchscript.model import Word
 
 
@@ -23,6 +25,6 @@ def pair_of(word: Word) -> tuple[str, Word]:
     else:
         name, _, value = raw.partition("=")
     if word.text is None:
-        return name, Word(None, value)
+        return name, replace(word, raw=value, torn=None)
     name, _, text = word.text.partition("=")
-    return name, Word(text, value)
+    return name, replace(word, text=text, raw=value, torn=None)

@@ -46,7 +46,7 @@ def _gpu_findings(script: BatchScript, contained: list[Program]) -> Iterator[Scr
             if _wants_gpu(program):
                 yield ScriptFinding(
                     "gpus-without-nv",
-                    program.command.line,
+                    program.container_command.line,
                     "the job asks for GPUs, and without --nv the container sees none of them",
                     f"with --nv (or --rocm, for AMD's): {_with_nv(script, program)}",
                 )
@@ -54,7 +54,7 @@ def _gpu_findings(script: BatchScript, contained: list[Program]) -> Iterator[Scr
         first = with_nv[0]
         yield ScriptFinding(
             "nv-without-gpus",
-            first.command.line,
+            first.container_command.line,
             "the container is started with --nv, and no directive asks for a GPU",
             "ask for one: #SBATCH --gres=gpu:1, or leave --nv out",
         )
@@ -93,7 +93,7 @@ def _wants_gpu(program: Program) -> bool:
 def _with_nv(script: BatchScript, program: Program) -> str:
     """The line with the container's command, and --nv."""
     verb = program.container.verb if program.container else "exec"
-    command = program.command
+    command = program.container_command
     for number in range(command.line, command.end_line + 1):
         line = script.line(number).strip().rstrip("\\").strip()
         with_nv, count = re.subn(rf"\b{verb}\b", f"{verb} --nv", line, count=1)
@@ -125,7 +125,7 @@ def _address(program: Program) -> Iterator[ScriptFinding]:
         tool = program.container.name if program.container else "apptainer"
         yield ScriptFinding(
             "docker-at-run-time",
-            program.command.line,
+            program.container_command.line,
             f"the job fetches {cut(one_line(text))} while its nodes are waiting, at each start; "
             "most compute nodes reach no registry",
             f"once, on the login node: {tool} pull {file} {cut(one_line(text))}; here: {file}",
@@ -156,7 +156,7 @@ def _home(
     variable = "SINGULARITYENV" if name == "singularity" else "APPTAINERENV"
     yield ScriptFinding(
         "shadowing-home",
-        program.command.line,
+        program.container_command.line,
         f"Python in the container takes packages of {folder} before the image's",
         f"a line above: export {variable}_PYTHONNOUSERSITE=1, or: {name} exec --no-home",
     )
@@ -176,6 +176,11 @@ def _is_apart(script: BatchScript, program: Program) -> bool:
     container = program.container
     if container is None or container.has(*APART) or _no_user_site(script, program, container):
         return True
+    if any("PYTHONNOUSERSITE" in w.raw for wrapper in program.wrappers for w in wrapper.words):
+        return True  # env PYTHONNOUSERSITE=1 python
+    own = [c for c in script.commands if c.starter is program.command.starter]
+    if program.command.is_inside and any(c.name in ("source", ".", "conda") for c in own):
+        return True  # an environment of its own, which may leave it out
     return any(
         (w.text or "").startswith("-")
         and set((w.text or "")[1:]) & set("sI")
@@ -189,11 +194,17 @@ def _no_user_site(script: BatchScript, program: Program, container: Container) -
     name = "PYTHONNOUSERSITE"
     if any(name in (value.text or value.raw) for value in container.values("env")):
         return True
-    given = {n for n, _ in program.command.env}
+    given = {n for command in (program.command, *program.starters) for n, _ in command.env}
     given |= {a.name for a in script.assignments if a.exported and a.word.text != ""}
     if given & {f"SINGULARITYENV_{name}", f"APPTAINERENV_{name}"}:
         return True
-    return name in given and not container.has("cleanenv")
+    return name in given and (not container.has("cleanenv") or _is_set_inside(script, program))
+
+
+def _is_set_inside(script: BatchScript, program: Program) -> bool:
+    """Whether a shell in the container may set variables itself."""
+    own = filter(lambda command: command.starter is program.command.starter, script.commands)
+    return program.command.is_inside and any(c.name in ("export", "source", ".") for c in own)
 
 
 def _site_packages(home: Path | None) -> Path | None:

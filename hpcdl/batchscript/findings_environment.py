@@ -105,7 +105,8 @@ def _steps(script: BatchScript, export: Directive, value: str) -> Iterator[Scrip
     loads = [
         c.line
         for c in script.commands
-        if c.name in ("module", "ml", "conda", "source")
+        if c.starter is None
+        and c.name in ("module", "ml", "conda", "source")
         and any(w.text in ("load", "activate", "add") for w in c.words)
     ]
     for program in script.programs:

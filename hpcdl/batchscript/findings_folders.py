@@ -105,7 +105,7 @@ def _login(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]
     if chdir is not None and chdir.value and _is_of_login(chdir.value, around):
         yield _login_finding(chdir.line, chdir.value, "leave the line out")
     for number, command in enumerate(script.commands):
-        if command.name not in ("cd", "pushd") or command.substituted:
+        if command.name not in ("cd", "pushd") or command.substituted or command.is_inside:
             continue
         target = command.words[-1].text if len(command.words) == 2 else None
         before = script.commands[:number]

@@ -73,7 +73,13 @@ def _parted_assignment(command: Command, name: str, fix: str) -> ScriptFinding:
 def _torn_image(program: Program) -> str | None:
     """The image that was meant by: exec /our images/a.sif python."""
     image = program.container.image if program.container else None
-    if image is None or image.torn or not program.words or image.text is None:
+    if (
+        image is None
+        or image.torn
+        or program.command.is_inside
+        or not program.words
+        or image.text is None
+    ):
         return None
     begin, rest = image.text, program.words[0].text or ""
     is_torn = _PATH.fullmatch(begin) and not _IMAGE.fullmatch(begin)

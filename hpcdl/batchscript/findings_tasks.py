@@ -22,6 +22,8 @@ _CPUS = ("cpus-per-task", "cpus-per-gpu", "ntasks-per-core", "threads-per-core",
 _SMALL = (
     *("hostname", "echo", "env", "printenv", "date", "nvidia-smi", "rocm-smi", "true", "ls", "cat"),
     *("mkdir", "cp", "mv", "rm", "rsync", "tar", "df", "free", "sleep", "which", "id", "lscpu"),
+    # Those of a shell's own, behind bash -c
+    *("cd", "export", "source", ".", "set", "module", "ml", "unset", "ulimit", "conda", "exit"),
 )
 
 

@@ -50,7 +50,7 @@ def _is_prepared(script: BatchScript) -> bool:
     names = [assignment.name for assignment in script.assignments]
     if any(_SAVES.search(text) for text in (*words, *names)):
         return True
-    traps = script.commands_named("trap")
+    traps = filter(lambda command: command.name == "trap", script.commands)
     return any(re.search(r"USR|TERM|INT|\b1[025]\b", trap.text) for trap in traps)
 
 

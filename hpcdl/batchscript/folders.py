@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hpcdl.batchscript.inside import Inside
 from hpcdl.batchscript.model import BatchScript, Program, Word
-from hpcdl.batchscript.mounts import Mounts, folder_inside, pairs_of, words_of_mounts
 from hpcdl.batchscript.whereabouts import Trail
 
 _SUBMIT = ("${SLURM_SUBMIT_DIR}", "$SLURM_SUBMIT_DIR")
@@ -42,35 +42,28 @@ def folder_at(script: BatchScript, trail: Trail, folder: Path | None) -> Path | 
 def script_path(script: BatchScript, program: Program, folder: Path | None) -> Path | None:
     """The file of a program's script on this machine; None where it cannot be known."""
     now = folder_at(script, program.went, folder)
-    container, word = program.container, program.script
+    word = program.script
     if word is None:
         return None
-    if container is None:
+    if program.container is None:
         return path_of(word, now, folder)
-    shell = folder_at(script, program.command.went, folder)
-    pairs: list[tuple[str | None, str]] = []
-    for shown in words_of_mounts(container):
-        text = _written(shown, shell, folder)
-        if text is None:
-            return None
-        pairs += [(source and str((now or Path()) / source), to) for source, to in pairs_of(text)]
-    mounts = Mounts(tuple(pairs))
-    start: Path | None = now
-    inside = folder_inside(container)
-    if inside is not None:
-        text = _written(inside, shell, folder)
-        start = Path(text) if text is not None and os.path.isabs(text) else None
-    path = path_of(word, start, folder)
-    outside = mounts.outside(str(path)) if path is not None else None
-    if outside is None or mounts.is_of_image(outside):
+
+    def read(part: Word, _: int, went: Trail) -> str | None:
+        return _written(part, folder_at(script, went, folder), folder)
+
+    inside = Inside(script, program, read)
+    text = None if word.text == "-" else read(word, program.command.line, None)
+    start = str(now) if now is not None else None
+    path = inside.outside(text, start) if text else None
+    if path is None or not inside.is_sure or (now is None and not os.path.isabs(path)):
         return None
-    return Path(outside)
+    return (now or Path()) / path
 
 
 def _written(word: Word, now: Path | None, folder: Path | None) -> str | None:
     """The text of a word that may have $PWD in it."""
     if word.text is not None:
-        return word.text
+        return os.path.expanduser(word.text) if word.raw == "~" else word.text
     text = word.raw.replace('"', "")
     for names, value in ((_PWD, now), (_SUBMIT, folder)):
         for name in names:

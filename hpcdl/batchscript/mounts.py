@@ -59,6 +59,16 @@ def pairs_of(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
+def pair_of_mount(text: str) -> tuple[str, str] | None:
+    """The paths outside and inside of --mount type=bind,source=/a,destination=/b."""
+    keys = dict(part.partition("=")[::2] for part in text.split(","))
+    sources = [keys[name] for name in ("source", "src") if name in keys]
+    targets = [keys[name] for name in ("destination", "dst", "target") if name in keys]
+    if keys.get("type") != "bind" or not sources or not targets:
+        return None
+    return sources[0], os.path.normpath(targets[0])
+
+
 def words_of_mounts(container: Container) -> list[Word]:
     """The words of a container's options that show folders, without --home of one path."""
     homes = [word for word in container.values("home") if ":" in (word.text or word.raw)]

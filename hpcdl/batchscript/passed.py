@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hpcdl.batchscript.model import Container, Launcher, Program, Shell, Word, Wrapper
 
 CLEAN = ("cleanenv", "e", "containall", "C")  # options that keep the node's variables out
-_FOR_IMAGES = re.compile(r"(?:SINGULARITYENV|APPTAINERENV)_(\w+)")
+_FOR_IMAGES = re.compile(r"(?:SINGULARITY|APPTAINER)ENV_\w+")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _OF_IMAGES = ("PATH", "LD_LIBRARY_PATH")  # which every image has of its own
 
@@ -92,11 +92,11 @@ class Passed:
                     self._set((word.text or "").removeprefix("-u").rpartition("=")[2], None)
 
     def _through_container(self, container: Container) -> None:
-        given = {}
-        for name, value in self.values.items():
-            match = _FOR_IMAGES.fullmatch(name)
-            if match:
-                given[match[1]] = value
+        for_images = {
+            name.partition("ENV_")[2]: value
+            for name, value in self.values.items()
+            if _FOR_IMAGES.fullmatch(name)
+        }
         for name in _OF_IMAGES:
             self._set(name, None)
         if container.has("home"):
@@ -106,11 +106,11 @@ class Passed:
             home = self.outside.get("HOME")
             self._clear()
             self.outside.update({"HOME": home} if home else {})
-        for name, value in given.items():
+        for name, value in for_images.items():
             self._set(name, value)
         for word in container.values("env"):
-            for name, value in _pairs(word):
-                self._set(name, value)
+            for name, text in _pairs(word):
+                self._set(name, text)
 
 
 def _assignments(texts: Sequence[str]) -> Iterator[tuple[str, str]]:

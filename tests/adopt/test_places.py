@@ -196,9 +196,7 @@ def test_program_that_is_a_pipe(adopted):
     assert adopted(f"{EXEC} train.py").document.plain()["script"] == "train.py"
 
 
-@pytest.mark.parametrize(
-    "program", ['bash -c "python train.py"', "python - <<E\nprint(1)\nE", "./t"]
-)
+@pytest.mark.parametrize("program", ['bash -c "$TRAIN"', "python - <<E\nprint(1)\nE", "./t"])
 def test_image_without_a_script(adopted, program):
     made = adopted(f"apptainer exec /i/x.sif {program}")
 

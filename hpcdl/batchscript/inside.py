@@ -1,0 +1,124 @@
+"""Paths inside a program's container, as they are outside: by options, variables and cd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from hpcdl.batchscript.model import Assignment, BatchScript, Program, Word
+from hpcdl.batchscript.mounts import (
+    Mounts,
+    folder_inside,
+    is_bind,
+    pair_of_mount,
+    pairs_of,
+    words_of_mounts,
+)
+from hpcdl.batchscript.whereabouts import Trail, joined_trail
+
+_WHOLE = ("/", "~", "$")
+# The text of a word, which comes with its line and the folder of its shell
+Read = Callable[[Word, int, Trail], "str | None"]
+
+
+class Inside:
+    """What a program's container shows of the machine.
+
+    Args:
+        script: the batch script.
+        program: one of its programs, in a container.
+        read: the text of a word; None where it is not known.
+    """
+
+    def __init__(self, script: BatchScript, program: Program, read: Read) -> None:
+        self._read = read
+        self._program = program
+        self.is_sure = True  # whether all that the container shows is known
+        self._mounts = Mounts(tuple(self._pairs(binds_of(script, program))))
+
+    def outside(self, path: str, start: str | None = None) -> str | None:
+        """A path of the program's as the machine has it; None where it is not known.
+
+        Args:
+            path: the path inside.
+            start: the folder of the shell around the container; without it, a path that begins
+                there stays as it is.
+        """
+        inside = path
+        if not path.startswith(_WHOLE):
+            folder = self.folder()
+            if folder is None:
+                return None
+            inside = f"{folder}/{path}" if folder else path
+            if start is not None and not inside.startswith(_WHOLE):
+                inside = f"{start}/{inside}"
+        if not inside.startswith("/"):
+            return inside
+        return None if self._mounts.is_of_image(inside) else self._mounts.outside(inside)
+
+    def folder(self) -> str | None:
+        """The folder inside where the program starts: by --pwd and cd; empty: the shell's own.
+
+        None where it is not known.
+        """
+        program, trail = self._program, self._trail()
+        if trail is None:
+            return None
+        folder = ""
+        for word in trail:
+            is_option = word is self._option()
+            went = program.container_command.went if is_option else None
+            text = self._read(word, program.command.line, went)
+            if text is None:
+                return None
+            folder = text if text.startswith(_WHOLE) or not folder else f"{folder}/{text}"
+        return folder
+
+    def _trail(self) -> Trail:
+        own = self._option()
+        return joined_trail((own,) if own is not None else (), self._program.inside)
+
+    def _option(self) -> Word | None:
+        container = self._program.container
+        return folder_inside(container) if container is not None else None
+
+    def _pairs(self, binds: list[Assignment]) -> Iterator[tuple[str | None, str]]:
+        """The paths outside, None where unknown, and inside."""
+        for bind in binds:
+            text = None
+            if not bind.conditional:
+                text = self._read(bind.word, bind.line, bind.went)
+            if bind.name == "--mount":
+                pair = pair_of_mount(text) if text is not None else None
+                self.is_sure = self.is_sure and text is not None
+                yield from [pair] if pair is not None else []
+            elif text is not None:
+                yield from pairs_of(text)
+            else:
+                yield from self._half_known(bind)
+
+    def _half_known(self, bind: Assignment) -> Iterator[tuple[str | None, str]]:
+        """Binds of which only what is inside is known: $DATA:/data."""
+        for part in bind.word.raw.strip("\"'").split(","):
+            source, _, rest = part.partition(":")
+            target = rest.partition(":")[0]
+            if bind.conditional or not target.startswith("/") or "$" in target:
+                self.is_sure = False
+                continue
+            word = replace(bind.word, text=None, raw=source)
+            yield self._read(word, bind.line, bind.went), target
+
+
+def binds_of(script: BatchScript, program: Program) -> list[Assignment]:
+    """What shows a program's container folders: the variables that it sees, then its options."""
+    start, container = program.container_command, program.container
+    variables = {item.name: item for item in script.set_before(start) if is_bind(item.name)}
+    binds = [item for item in variables.values() if item.exported]
+    for name, word in start.env:
+        if is_bind(name):
+            binds.append(Assignment(name, word, start.line, exported=True, went=start.went))
+    if container is None:
+        return binds
+    options = [("--bind", word) for word in words_of_mounts(container)]
+    options += [("--mount", word) for word in container.values("mount")]
+    return [*binds, *(Assignment(n, word, start.line, went=start.went) for n, word in options)]
