@@ -55,6 +55,6 @@ class Adopted:
     def runtime(self) -> str | None:
         """The container command of the script's program; None where it has no container."""
         for program in self.script.programs:
-            if program.container is not None:
+            if program.container is not None and program.container.is_named:
                 return program.container.name
         return None

@@ -209,14 +209,15 @@ def _add_script(draft: Draft, program: Program, values: Values, folders: Folders
     word = program.script or Word(None, "")
     name = values.path(word, line)
     folder = _working_folder(draft, program, values, folders)
-    inside = name
+    inside, shown = name, Inside(draft.script, program, values.read)
     if name is not None and program.container is not None:
-        name = Inside(draft.script, program, values.read).outside(name)
+        name = shown.outside(name)
     path = None if name is None else folders.in_job(name, line)
     if path is None:
         why = f"{_AT_RUN_TIME}: {word.raw}"
         fix = "write the path itself, or as $NAME of your login shell"
-        if name is not None:
+        is_unplaced = inside is not None and not is_whole(inside) and shown.folder() is None
+        if name is not None or is_unplaced:
             why = _FOLDER_AT_RUN_TIME
         elif inside is not None:
             why = f"{inside} is a path in the container, and no --bind says which it is outside"

@@ -12,7 +12,7 @@ from hpcdl.adopt.size import Shape
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.written import option_text, pair_of
 from hpcdl.batchscript.model import Assignment, Launcher, Program, Word, Wrapper
-from hpcdl.batchscript.programs import CONTAINERS
+from hpcdl.batchscript.programnames import CONTAINERS
 
 _SILENT = frozenset(["time", "exec", "command", "builtin", "nohup"])
 _QUIET = ("-q", "--quiet", "-s", "--silent")

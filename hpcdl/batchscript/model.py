@@ -53,8 +53,14 @@ class Word:
     unknown: tuple[str, ...] = ()  # variables and substitutions that it needs: $X, $(date)
     variables: tuple[str, ...] = ()  # all variables that it uses, known ones too
     torn: str | None = None  # the whole value, of which this is a part: it had blanks and no quotes
+    program: str = ""  # the name of the program that it is, where no more is known: $(which python)
     # That of bash -c, where it stands in its text; None: the script's own
     shell: Shell | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def base(self) -> str:
+        """The name without its folder of the program that it is; empty where it is not known."""
+        return (self.text or self.program).rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class Command:
 
 def name_of(words: tuple[Word, ...]) -> str:
     """The name of a program without its folder; empty where it cannot be known."""
-    return (words[0].text or "").rpartition("/")[2] if words else ""
+    return words[0].base if words else ""
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,7 @@ class Container:
     options: tuple[tuple[str, Word | None], ...]  # long names without dashes: nv, bind, …
     image: Word | None
     is_sure: bool = True  # False: a variable in front of the image may hold more options
+    is_named: bool = True  # False: one of the two, and only the running script knows which
 
     def has(self, *names: str) -> bool:
         """Whether it is given one of these options."""

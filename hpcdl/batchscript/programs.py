@@ -15,11 +15,10 @@ from hpcdl.batchscript.launchers import (
     srun_name,
 )
 from hpcdl.batchscript.model import Command, Container, Launcher, Program, Word, Wrapper
+from hpcdl.batchscript.programnames import CONTAINERS, PYTHON
 from hpcdl.batchscript.whereabouts import Trail, joined_trail
 
-CONTAINERS = ("singularity", "apptainer")
 MPI = ("mpirun", "mpiexec", "mpiexec.hydra", "orterun")
-_PYTHON = re.compile(r"python(\d(\.\d+)*)?")
 # Commands that start the one behind them, and those of their options that take a value
 _BEFORE: dict[str, tuple[str, ...]] = {
     "time": ("-f", "-o"),
@@ -80,7 +79,7 @@ def program_of(command: Command) -> Program | None:
         went=layers.went,
         inside=command.went if command.is_inside else (),
     )
-    if layers.words and _PYTHON.fullmatch(_base(layers.words[0])):
+    if layers.words and PYTHON.fullmatch(layers.words[0].base):
         return _python(program)
     return program
 
@@ -106,7 +105,7 @@ def with_starters(before: list[Command], after: list[Command]) -> list[Command]:
 
 def _take_off(layers: _Layers) -> bool:
     """Take off one layer; False where the program itself is reached."""
-    name, words = _base(layers.words[0]), layers.words
+    name, words = layers.words[0].base, layers.words
     if name == "srun":
         options, rest = _options(words[1:], SRUN_VALUES, SRUN_LETTERS)
         named = {srun_name(given): value for given, value in options}
@@ -126,7 +125,7 @@ def _take_off(layers: _Layers) -> bool:
         layers.wrappers.append(Wrapper(own, layers.container is not None))
         if name == "env" and layers.container is None:
             _move_by_env(layers, words[: len(words) - len(rest)])
-    elif words[0].text is None and len(words) > 1 and _starts(_base(words[1])):
+    elif words[0].text is None and len(words) > 1 and _starts(words[1].base):
         layers.launchers.append(Launcher("", {}, layers.command))  # $LAUNCHER python x.py
         rest = words[1:]
     else:
@@ -154,7 +153,7 @@ def _move_by_env(layers: _Layers, words: Sequence[Word]) -> None:
 
 def _take_container(layers: _Layers) -> bool:
     """apptainer [options] exec [options] IMAGE PROGRAM …"""
-    name, words = _base(layers.words[0]), layers.words[1:]
+    name, words = layers.words[0].base, layers.words[1:]
     while words and (words[0].text or "").startswith("-"):
         words = words[1:]  # of apptainer itself: --quiet, --debug
     own = layers.words[: len(layers.words) - len(words)]
@@ -167,7 +166,9 @@ def _take_container(layers: _Layers) -> bool:
     hides = len(rest) > 1 and _may_be_options(rest[0], rest[1])
     rest = rest[1:] if hides else rest
     image = rest[0] if rest else None
-    layers.container = Container(name, verb, tuple(options), image, is_sure=not hides)
+    first = layers.words[0]
+    is_named = first.text is not None or "$(" in first.raw or "`" in first.raw
+    layers.container = Container(name, verb, tuple(options), image, not hides, is_named)
     layers.words = rest[1:]
     return True
 
@@ -277,10 +278,6 @@ def _python(program: Program) -> Program:
     )
 
 
-def _base(word: Word) -> str:
-    return (word.text or "").rpartition("/")[2]
-
-
 def _starts(name: str) -> bool:
     """Whether a name is that of a program that we know to start others, or of Python."""
-    return bool(_PYTHON.fullmatch(name)) or name in (*CONTAINERS, "srun", *MPI)
+    return bool(PYTHON.fullmatch(name)) or name in (*CONTAINERS, "srun", *MPI)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hpcdl.batchscript.innertext import Lines
 from hpcdl.batchscript.model import Assignment, Program, Seen, Shell, Word
 from hpcdl.batchscript.passed import Passed
+from hpcdl.batchscript.programnames import is_likely, program_of_ways
 from hpcdl.batchscript.shelltree import child_of, descendants, line_of, text_of
 from hpcdl.batchscript.whereabouts import Whereabouts
 from hpcdl.batchscript.words import Values, word_of
@@ -33,7 +34,12 @@ class State:
     known: dict[str, str | None]
     where: Whereabouts
     seen: Seen | None
-    exported: frozenset[str] = frozenset()
+    exported: frozenset[str]
+    programs: dict[str, str]
+
+    def program(self, name: str) -> str:
+        """The program that a variable is; empty where it is not known."""
+        return self.programs.get(name) or (self.known.get(name) or "").rpartition("/")[2]
 
 
 @dataclass
@@ -87,8 +93,10 @@ class Scope:
         known = {name: value for name, value in values.items() if value is not None}
         passed = Passed(known, set(hidden), dict(self.values.outside)).through(program)
         is_inside = program.container is not None
+        ours = {} if is_inside or passed.is_clean else self.values.programs
+        programs = {name: ours[name] for name in ours.keys() & self._exported}
         inner = Scope(
-            Values(passed.outside, dict(passed.values), self.values.left),
+            Values(passed.outside, dict(passed.values), self.values.left, programs),
             self.starts_at_submit,
             where=Whereabouts(program.inside if is_inside else program.went),
             seen=self.seen,
@@ -115,7 +123,7 @@ class Scope:
         name, word = self.of_assignment(node)
         if not name:
             return
-        self.values.set(name, word.text)
+        self.values.set(name, word.text, word.program)
         is_exported = exported or name in self._exported
         line, went = self.line_of(node), self.where.now
         self._add(Assignment(name, word, line, is_exported, not is_sure, went))
@@ -230,6 +238,7 @@ class Scope:
         """The values of these are not known from here on."""
         known = self.values.known
         for name in names:
+            self.values.programs.pop(name, None)
             if known.get(name, "") is not None and name.isidentifier():
                 self.values.set(name, None)
 
@@ -249,7 +258,8 @@ class Scope:
 
     def state(self) -> State:
         """What is known here."""
-        return State(dict(self.values.known), self.where, self.seen, frozenset(self._exported))
+        values, exported = self.values, frozenset(self._exported)
+        return State(dict(values.known), self.where, self.seen, exported, dict(values.programs))
 
     def go_back(self, state: State) -> None:
         """What was known there is known here; all that is set since is gone."""
@@ -260,10 +270,16 @@ class Scope:
     def go_on(self, state: State) -> None:
         """The same for another way through the script, of which both may be gone."""
         self.values.known, self.where = dict(state.known), state.where
+        self.values.programs = dict(state.programs)
 
     def join(self, ends: list[State]) -> None:
         """One of several ways has been gone: only what is the same on all is known."""
         self.values.known = joined([end.known for end in ends])
+        self.values.programs = {}
+        for name in [name for name, value in self.values.known.items() if value is None]:
+            program = program_of_ways(end.program(name) for end in ends)
+            if is_likely(program):
+                self.values.programs[name] = program
         self.where = ends[0].where
         for end in ends[1:]:
             self.where = self.where.or_else(end.where)

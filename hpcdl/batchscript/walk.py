@@ -344,7 +344,7 @@ class Walk:
         own: list[Word] = []
         for word in words:
             given = with_args(word, self.args)
-            is_same = given[:1] == [word]
+            is_same = bool(given) and given[0] is word
             own += [self.scope.of_shell(word)] if is_same else given
         return own
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hpcdl.batchscript.model import Word
+from hpcdl.batchscript.programnames import program_named
 from hpcdl.batchscript.shelltree import descendants, text_of
 
 if TYPE_CHECKING:
@@ -41,9 +42,13 @@ class Values:
     outside: dict[str, str]
     known: dict[str, str | None] = field(default_factory=dict)
     left: int = _MOST_OF_SCRIPT
+    programs: dict[str, str] = field(default_factory=dict)  # of which no more than that is known
 
-    def set(self, name: str, value: str | None) -> None:
+    def set(self, name: str, value: str | None, program: str = "") -> None:
         """A variable's value from here on; of too many variables, it is not known."""
+        self.programs.pop(name, None)
+        if program and value is None and len(self.programs) < _MOST_VARIABLES:
+            self.programs[name] = program
         if len(self.known) < _MOST_VARIABLES or name in self.known or name in self.outside:
             self.known[name] = value
 
@@ -75,7 +80,7 @@ def words_of(node: Node, values: Values) -> list[Word]:
     unknown = _unknown_in(pieces, raw, values)
     variables = tuple(dict.fromkeys(variables_in(node)))
     if unknown:
-        return [Word(None, raw, unknown, variables)]
+        return [Word(None, raw, unknown, variables, program=program_named(node, values.programs))]
     whole = "".join(piece.text or "" for piece in pieces)
     if not any(piece.splits for piece in pieces):
         return [Word(whole, raw, (), variables)]
@@ -127,7 +132,9 @@ def word_of(node: Node | None, values: Values) -> Word:
     unknown = _unknown_in(pieces, "", values)
     unknown = unknown and tuple(text or text_of(node) for text in unknown)
     text = None if unknown else "".join(piece.text or "" for piece in pieces)
-    return Word(text, text_of(node), unknown, tuple(dict.fromkeys(variables_in(node))))
+    program = program_named(node, values.programs) if text is None else ""
+    variables = tuple(dict.fromkeys(variables_in(node)))
+    return Word(text, text_of(node), unknown, variables, program=program)
 
 
 def word_of_option(node: Node, values: Values) -> Word:

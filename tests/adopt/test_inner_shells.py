@@ -29,14 +29,14 @@ def adopted(tmp_path, monkeypatch):
     ("commands", "expected"),
     [
         (f"{EXEC} bash -c 'python x.py --n 3'", {"script": "x.py", "args": ["--n", "3"]}),
-        (f"srun {EXEC} sh -c 'python x.py'", {"script": "x.py", "container": "./i.sif"}),
+        (f"srun {EXEC} sh -c 'python x.py'", {"script": "x.py", "container": "i.sif"}),
         (f"A=1; {EXEC} bash -c \"python x.py $A\"", {"args": ["1"]}),
         (f"A=1; {EXEC} bash -c 'python x.py $A'", {"args": None}),
         (f"export A=$OURS; {EXEC} bash -c 'python x.py \"$A\"'", {"args": ["shell's"]}),
         (f"{EXEC} bash -c 'python x.py \"$OURS\"'", {"args": ["shell's"]}),
         (f"{EXEC} -e bash -c 'python x.py $OURS'".replace("i.sif -e", "-e i.sif"), {"args": None}),
         (f"export N=$SLURM_CPUS_PER_TASK\n{EXEC} bash -c 'python x.py $N'", {"args": ["4"]}),
-        (f"I=i.sif; {EXEC[:-5]}$I bash -c 'I=2; python x.py $I'", {"container": "./i.sif", "args": ["2"]}),
+        (f"I=i.sif; {EXEC[:-5]}$I bash -c 'I=2; python x.py $I'", {"container": "i.sif", "args": ["2"]}),
         (f"I=$OURS; {EXEC[:-5]}/$I bash -c 'I=$1; python x.py $I'", {"container": "/$OURS", "args": None}),
         (f"{EXEC} bash -c 'export A=1; B=2 python x.py'", {"env": {"A": "1", "B": "2"}}),
         ("apptainer exec --nv -e i.sif bash -c 'export A=1; B=2 python x.py'", {"env": {"A": "1", "B": "2"}}),
@@ -49,7 +49,7 @@ def adopted(tmp_path, monkeypatch):
         (f"{EXEC} bash -c 'python \"$@\"' _ x.py --n 3", {"script": "x.py", "args": ["--n", "3"]}),
         (f"f() {{ {EXEC} bash -c 'python x.py \"$@\"' _ \"$@\"; }}; f --n 3", {"args": ["--n", "3"]}),
         (f"f() {{ {EXEC} bash -c 'python x.py $1'; }}; f --n 3", {"args": None}),
-        ("bash -c 'module load a; apptainer exec i.sif python x.py'", {"cluster": {"modules": ["a"]}}),
+        ("bash -c 'module load a; apptainer exec i.sif python x.py'", {"cluster": {"gpu_request": "gpus-per-node", "modules": ["a"]}}),
     ],
 )  # fmt: skip
 def test_inner_program_is_the_jobs(adopted, commands, expected):
@@ -65,7 +65,7 @@ def test_inner_program_is_the_jobs(adopted, commands, expected):
     [
         (f"{EXEC} bash -c 'pip install a\n\npython x.py'", ["line 3: pip install a"]),
         (f"{EXEC} bash -lc 'python x.py' > o.txt", ["line 3: > o.txt", "line 3: bash -lc"]),
-        (f"{EXEC} bash -c 'set -e; mkdir o\npython x.py > o/1' | tee l", ["line 3: mkdir o", "line 3: tee l", "line 4: > o/1", "line 3: PIPE"]),
+        (f"{EXEC} bash -c 'set -e; mkdir o\npython x.py > o/1' | tee l", ["line 3: mkdir o", "line 4: tee l", "line 4: > o/1", "line 3: PIPE"]),
         (f"{EXEC} bash -c '\nmodule load a\npython x.py'", ["line 4: module load a"]),
         (f"A=1; {EXEC} bash -c 'python x.py $A $(date)'", ["line 3: $A", "line 3: $(date)"]),
         (f"{EXEC} python x.py; bash -c \"rm $(ls)\"", ["line 3: bash -c \"rm $(ls)\""]),

@@ -1,0 +1,62 @@
+"""Where a container's paths lie outside: the findings and the job file know it alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpcdl.adopt import adopt
+from hpcdl.batchscript.folders import script_path
+from hpcdl.batchscript.read import read_script
+
+RUN = "apptainer exec i.sif python /w/x.py"
+
+
+@pytest.mark.parametrize(
+    "name", ["APPTAINER_BIND", "SINGULARITY_BIND", "APPTAINER_BINDPATH", "SINGULARITY_BINDPATH"]
+)
+@pytest.mark.parametrize("form", ["export {}=/d:/w\n", "{}=/d:/w ", "A=/d; export {}=$A:/w:ro\n", "{}=/a\nexport {}=/d:/w,/b\n"])  # fmt: skip
+def test_binds_of_variables(tmp_path, name, form):
+    assert paths(tmp_path, form.replace("{}", name) + RUN) == ("/d/x.py", "/d/x.py")
+
+
+def paths(folder: Path, commands: str) -> tuple[str | None, object]:
+    """The script's path as the findings know it, and as the job file does."""
+    (folder / "a.slurm").write_text(f"#!/bin/bash\n{commands}\n")
+    script = read_script(folder / "a.slurm")
+    (program,) = [program for program in script.programs if program.container is not None]
+    found = script_path(script, program, folder)
+    return str(found) if found is not None else None, adopt(script).document.plain().get("script")
+
+
+@pytest.mark.parametrize(
+    ("commands", "expected"),
+    [
+        ("apptainer exec --mount type=bind,src=/d,dst=/w i.sif python /w/x.py", ("/d/x.py", "/d/x.py")),
+        (f"APPTAINER_BIND=/a:/w\nexport APPTAINER_BIND=/d:/w\n{RUN}", ("/d/x.py", "/d/x.py")),
+        (f"export APPTAINER_BIND=/a:/w; {RUN.replace('exec', 'exec -B /d:/w')}", ("/d/x.py", "/d/x.py")),
+        (f"APPTAINER_BIND=/a:/w\n{RUN}", ("/w/x.py", "/w/x.py")),
+        (f"export APPTAINER_BIND=/d:/w; unset APPTAINER_BIND; {RUN}", ("/w/x.py", "/w/x.py")),
+        (f"export APPTAINER_BIND=/d:/w; bash -c '{RUN}'", ("/d/x.py", "/d/x.py")),
+        (f"APPTAINER_BIND=/d:/w bash -c '{RUN}'", ("/d/x.py", "/d/x.py")),
+        (f"bash -c 'export APPTAINER_BIND=/d:/w; {RUN}'", ("/d/x.py", "/d/x.py")),
+        (f"{RUN.replace('python /w/x.py', '')} bash -c 'export APPTAINER_BIND=/d:/w; python /w/x.py'", ("/w/x.py", "/w/x.py")),
+        (f"export APPTAINER_BIND=$DATA:/w\n{RUN}", (None, "$DATA/x.py")),
+        (f"export APPTAINER_BIND=$(here):/w\n{RUN}", (None, None)),
+    ],
+)  # fmt: skip
+def test_binds_in_effect(tmp_path, commands, expected):
+    assert paths(tmp_path, commands) == expected
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        f"export APPTAINER_BIND=$BINDS\n{RUN}",
+        f"if x; then export APPTAINER_BIND=/d:/w; fi\n{RUN}",
+        "apptainer exec --mount $M i.sif python /w/x.py",
+    ],
+)
+def test_unknown_binds_leave_the_path_unknown(tmp_path, commands):
+    assert paths(tmp_path, commands)[0] is None
