@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _COMPLAINT = re.compile(r"line (\d+): (.*)")
+_VARIABLE = re.compile(rb"[A-Za-z_]\w*|[0-9@*#?]", re.ASCII)
 _TIME_LIMIT_S = 10
 _MOST_PARSES = 3
 _REMARK = re.compile(rb"(?<=[ \t])`#[^`\n]*`(?=[ \t]*\\?$)", re.MULTILINE)
@@ -25,12 +26,15 @@ def parse(text: str) -> Node:
     source = _without_remarks(text.encode("utf-8", errors="surrogateescape"))
     root = parser.parse(source).root_node
     for _ in range(_MOST_PARSES):
-        ends = _swallowed_ends(root)
-        if not ends:
+        additions = sorted([*_swallowed_ends(root), *_torn_names(root, source)])
+        if not additions:
             break
-        begins = [0, *ends]
-        parts = [source[begin:end] for begin, end in zip(begins, [*ends, None], strict=True)]
-        source = b";".join(parts)
+        parts: list[bytes] = []
+        place = 0
+        for end, added in additions:
+            parts += [source[place:end], added]
+            place = end
+        source = b"".join([*parts, source[place:]])
         divided = parser.parse(source).root_node
         if divided.has_error and not root.has_error:
             break
@@ -38,7 +42,22 @@ def parse(text: str) -> Node:
     return root
 
 
-def _swallowed_ends(root: Node) -> list[int]:
+def _torn_names(root: Node, source: bytes) -> list[tuple[int, bytes]]:
+    """Where braces make a variable of what the parser tears into a $ and a word of its own.
+
+    So it does with the second one of $A/$B/c. For bash, $B and ${B} are the same.
+    """
+    braces: list[tuple[int, bytes]] = []
+    for node in descendants(root):
+        if node.type != "$" or node.next_sibling is not None:
+            continue
+        match = _VARIABLE.match(source, node.end_byte)
+        if match is not None:
+            braces += [(match.start(), b"{"), (match.end(), b"}")]
+    return braces
+
+
+def _swallowed_ends(root: Node) -> list[tuple[int, bytes]]:
     """Where commands end that the parser takes for one with the line below them.
 
     So it does with several assignments, A=1 B=2, and with an empty line behind a backslash. A
@@ -58,7 +77,7 @@ def _swallowed_ends(root: Node) -> list[int]:
             if child.type != "comment":
                 last = child
             place = child.end_byte
-    return ends
+    return [(end, b";") for end in ends]
 
 
 def text_of(node: Node) -> str:

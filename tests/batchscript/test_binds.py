@@ -25,7 +25,7 @@ def paths(folder: Path, commands: str) -> tuple[str | None, object]:
     """The script's path as the findings know it, and as the job file does."""
     (folder / "a.slurm").write_text(f"#!/bin/bash\n{commands}\n")
     script = read_script(folder / "a.slurm")
-    (program,) = [program for program in script.programs if program.container is not None]
+    (program,) = [program for program in script.programs if program.script is not None]
     found = script_path(script, program, folder)
     return str(found) if found is not None else None, adopt(script).document.plain().get("script")
 
