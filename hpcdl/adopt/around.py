@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from shlex import quote
 from typing import Any
@@ -45,9 +46,11 @@ _SILENT = frozenset(
 _MODULES = ("module", "ml")  # they are looked for by these names, behind no other
 _SOFTWARE = "the program runs in an image, with the image's packages"
 _PACKAGES = "list what it lacks in a requirements file: packages: requirements.txt"
+_VARIABLES = "write the variables that the program needs under env:"
+_OF_MODULES = re.compile(r"/init/\w*sh\b|lmod|module", re.IGNORECASE)
 _FILES = "a job does nothing before its program"
 _INSTEAD = {
-    **dict.fromkeys(("source", ".", "conda", "mamba", "micromamba"), (_SOFTWARE, _PACKAGES)),
+    **dict.fromkeys(("conda", "mamba", "micromamba"), (_SOFTWARE, _PACKAGES)),
     **dict.fromkeys(("pip", "pip3", "uv"), (_SOFTWARE, _PACKAGES)),
     "mkdir": (_FILES, "make the folder before you submit"),
     **dict.fromkeys(
@@ -114,9 +117,20 @@ def _is_silent(command: Command, words: tuple[Word, ...]) -> bool:
 
 def _leave(draft: Draft, command: Command, name: str, is_behind: bool) -> None:
     why, fix = _INSTEAD.get(name, (_FILES, "do it in the program, or before you submit"))
+    if name in ("source", "."):
+        why, fix = _instead_of_file(" ".join(word.raw for word in command.words[1:2]))
     if why == _FILES and is_behind:
         why, fix = "a job does nothing after its program", "do it in the program, or by hand"
     draft.leave(command.line, _text(draft, command), why, fix)
+
+
+def _instead_of_file(raw: str) -> tuple[str, str]:
+    """Why a file that the shell reads is not carried, and what to do."""
+    if "conda" in raw or raw.strip("\"'").endswith("/activate"):
+        return _SOFTWARE, _PACKAGES
+    if _OF_MODULES.search(raw):
+        return "a job loads its modules itself", ""
+    return "what it sets is known to the running script alone", _VARIABLES
 
 
 def _text(draft: Draft, command: Command) -> str:

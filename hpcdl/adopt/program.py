@@ -37,6 +37,9 @@ _OF_GPUS = frozenset(
         *("SINGULARITY_NV", "SINGULARITY_NVCCLI", "SINGULARITY_ROCM"),
     ]
 )
+# They start the Python processes of PyTorch, or of MPI
+_STARTERS = ("torchrun", "accelerate", "deepspeed", "horovodrun")
+_STARTING_MODULES = ("torch.distributed.", "accelerate.", "horovod.")
 _OWN_PYTHON = ("python", "python3")
 _PLAIN_PYTHON = frozenset("usEIBOq")  # options that change nothing in a container of hpcdl's
 # Options of the container command that hpcdl gives itself, or that change nothing of its own
@@ -112,7 +115,7 @@ def likeliest(programs: Sequence[Program]) -> Program | None:
         rank = 3 if program.python is not None else 0
         if program.launchers or program.container is not None:
             rank = max(rank, 2)
-        if "/" in program.command.words[0].raw:
+        if "/" in program.command.words[0].raw or program.name in _STARTERS:
             rank = max(rank, 1)
         if rank > best_rank:
             best, best_rank = program, rank
@@ -130,7 +133,11 @@ def _refuse_without_script(draft: Draft) -> None:
         return
     why = why_unread(program.command) or "a job runs a Python script, and this is none"
     fix = "start the Python script itself here, or keep sbatch for this one"
-    if program.module is not None:
+    module = (program.module.text or "") if program.module is not None else ""
+    if program.name in _STARTERS or module.startswith(_STARTING_MODULES):
+        why = f"{module or program.name} starts processes itself, and a job one Python on each node"
+        fix = "keep sbatch for this one"
+    elif program.module is not None:
         module = program.module.text or "MODULE"
         why = "a job runs a file, and this is a module"
         fix = f'write a file: import runpy; runpy.run_module("{module}", run_name="__main__")'

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpcdl.batchscript.launchers import APART
-from hpcdl.batchscript.model import BatchScript, Container, Program, ScriptFinding
+from hpcdl.batchscript.model import BatchScript, Container, Directive, Program, ScriptFinding
 from hpcdl.batchscript.sizes import asks_gpus
 from hpcdl.batchscript.surroundings import Surroundings
 from hpcdl.text import cut, one_line
@@ -16,6 +16,11 @@ _GPU_SUPPORT = ("nv", "nvccli", "rocm")
 _ADDRESS = re.compile(r"(?:docker|oras|library|shub|docker-daemon)://")
 # Programs beside Python that may compute; others, such as ls, need no GPU
 _COMPUTING = ("bash", "sh", "torchrun", "accelerate", "horovodrun", "deepspeed", "nvidia-smi")
+# Partitions such as standard-g and small-g are LUMI's
+_OF_AMD = re.compile(
+    r"rocm|(?<![a-z])(?:amd|hip|lumi)(?![a-z])|(?<![a-z\d])mi\d{2,3}[ax]?(?![a-z\d])|\w-g$",
+    re.IGNORECASE,
+)
 # Names of partitions and features behind which nodes have GPUs that need not be asked for
 _OF_GPUS = re.compile(
     r"gpu|cuda|acc|boost|dgx|nvidia|rtx|tesla|volta|ampere|hopper|[abghlkpvt]h?\d{2,3}|mi\d{3}",
@@ -26,7 +31,7 @@ _OF_GPUS = re.compile(
 def container_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]:
     """What is wrong with the containers that a script starts."""
     contained = [p for p in script.programs if p.container and not is_unread(script, p)]
-    yield from _gpu_findings(script, contained)
+    yield from _gpu_findings(script, contained, around)
     for program in contained:
         yield from _address(program)
     yield from _home(script, contained, around)
@@ -38,10 +43,13 @@ def is_unread(script: BatchScript, program: Program) -> bool:
     return any(first <= line <= last for first, last in script.unread)
 
 
-def _gpu_findings(script: BatchScript, contained: list[Program]) -> Iterator[ScriptFinding]:
+def _gpu_findings(
+    script: BatchScript, contained: list[Program], around: Surroundings
+) -> Iterator[ScriptFinding]:
     """GPUs asked for and no --nv, or the other way round."""
     with_nv = [p for p in contained if p.container and p.container.has(*_GPU_SUPPORT)]
-    if asks_gpus(script) and not with_nv and not _is_on_by_variable(script):
+    is_on = _is_on_by_variable(script) or _may_be_amd(script, around)
+    if asks_gpus(script) and not with_nv and not is_on:
         for program in contained:
             if _wants_gpu(program):
                 yield ScriptFinding(
@@ -58,6 +66,28 @@ def _gpu_findings(script: BatchScript, contained: list[Program]) -> Iterator[Scr
             "the container is started with --nv, and no directive asks for a GPU",
             "ask for one: #SBATCH --gres=gpu:1, or leave --nv out",
         )
+
+
+def _may_be_amd(script: BatchScript, around: Surroundings) -> bool:
+    """Whether the GPUs may be AMD's: their devices are there without an option.
+
+    Their images have the rest.
+    """
+    if around.gpu_vendor == "amd":
+        return True
+    texts = [directive.value or "" for directive in script.directives if _is_of_place(directive)]
+    for program in script.programs:
+        image = program.container.image if program.container is not None else None
+        texts += [image.raw, image.text or ""] if image is not None else []
+    for command in script.commands:
+        if command.name in ("module", "ml"):
+            texts += [word.raw for word in command.words[1:]]
+    texts += [assignment.word.raw for assignment in script.assignments]
+    return any(map(_OF_AMD.search, texts))
+
+
+def _is_of_place(directive: Directive) -> bool:
+    return directive.name.startswith(("gres", "gpus", "partition", "constraint", "clusters"))
 
 
 def _is_on_by_variable(script: BatchScript) -> bool:
@@ -80,8 +110,6 @@ def _wants_gpu(program: Program) -> bool:
         return False
     if container.image and container.image.raw.strip("\"'").startswith("instance://"):
         return False  # its start decides
-    if container.image and re.search("rocm|amd", container.image.raw, re.IGNORECASE):
-        return False  # AMD's devices are there without an option, and the image has the rest
     if program.python is not None:
         module = program.module.text if program.module else None
         return program.script is not None or module not in (None, "pip", "venv")
@@ -95,10 +123,11 @@ def _with_nv(script: BatchScript, program: Program) -> str:
     verb = program.container.verb if program.container else "exec"
     command = program.container_command
     for number in range(command.line, command.end_line + 1):
-        line = script.line(number).strip().rstrip("\\").strip()
+        written = script.line(number).strip()
+        line = written.rstrip("\\").strip()
         with_nv, count = re.subn(rf"\b{verb}\b", f"{verb} --nv", line, count=1)
         if count:
-            return cut(one_line(with_nv))
+            return cut(one_line(with_nv)) + (" \\" if line != written else "")
     return f"{verb} --nv"
 
 

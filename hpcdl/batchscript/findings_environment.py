@@ -22,6 +22,7 @@ _THERE = re.compile(
     r"|\w*(?:SCRATCH|WORK|PROJECT|STORE|STORAGE|DATA_?ROOT)\w*"
 )
 _SETS_ALL = ("source", ".", "eval")
+_LOADERS = ("module", "ml", "spack", "micromamba", "conda", "mamba")
 
 
 def environment_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]:
@@ -59,7 +60,8 @@ def _export(script: BatchScript, export: Directive, value: str) -> Iterator[Scri
         brought = ",".join([*items, *(f"{name}=VALUE" for name in missing[:5])])
         yield _lost(
             export,
-            f"the script uses {shown}, which --export={_shown(value)} does not bring",
+            f"the script uses {shown}, which --export={_shown(value)} does not bring: unless your "
+            "login files set it, there is nothing in its place",
             f"lines of the script that set them, or: #SBATCH --export={_shown(brought)}",
         )
     yield from _steps(script, export, value)
@@ -85,8 +87,11 @@ def _missing(script: BatchScript, names: set[str]) -> list[str]:
         return []  # another file may set them
     set_here = {assignment.name for assignment in script.assignments}
     words = {word.raw for command in script.commands for word in command.words}
+    loads = [command.line for command in script.commands if command.name in _LOADERS]
     missing = []
-    for name, _ in script.uses:
+    for name, line in script.uses:
+        if loads and loads[0] < line:
+            continue  # a module may set it
         is_set = name in names | set_here | script.set_names or name in words
         if not is_set and name.isidentifier() and not _THERE.fullmatch(name):
             missing.append(name)

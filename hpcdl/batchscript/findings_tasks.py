@@ -64,7 +64,9 @@ def _one_cpu(
         or _has_hidden_options(launcher, program)
     ):
         return
-    line = script.line(launcher.command.line).strip().rstrip("\\").strip()
+    written = script.line(launcher.command.line).strip()
+    line = written.rstrip("\\").strip()
+    more = " \\" if line != written else ""
     command = re.sub(r"\bsrun\b", f"srun --cpus-per-task={size.cpus_per_task}", line, count=1)
     yield ScriptFinding(
         "srun-cpus",
@@ -72,7 +74,7 @@ def _one_cpu(
         f"srun of SLURM 22.05 and 23.02 does not take the job's "
         f"--cpus-per-task={size.cpus_per_task}: each task gets one CPU",
         "a line above: export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK, or: "
-        f"{cut(one_line(command))}",
+        f"{cut(one_line(command))}{more}",
     )
 
 

@@ -14,4 +14,5 @@ class Surroundings:
     home: Path | None = None
     folder: Path | None = None  # from where sbatch will be called
     login_folders: tuple[str, ...] = ()  # folders that only a login node has, where the site says
+    gpu_vendor: str | None = None  # amd, where the site's GPUs are theirs
     sbatch_takes: bool = False  # sbatch --test-only has taken the script, on this site

@@ -255,6 +255,7 @@ def _own_rows(adopted: Adopted, subject: Subject | None, is_taken: bool = False)
         slurm_version=None if subject is None else slurm_version(subject),
         home=Path.home(),
         folder=folder,
+        gpu_vendor=None if subject is None else subject.cluster.gpu_vendor,
         sbatch_takes=is_taken,
     )
     rows = []
