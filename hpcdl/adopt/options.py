@@ -129,8 +129,8 @@ def _add_export(draft: Draft, directive: Directive) -> None:
         name, equals, value = part.strip().partition("=")
         if equals and re.fullmatch(r"[A-Za-z_]\w*", name):
             draft.put(f"env.{name}", value, directive.line)
-        elif name and name != "NONE":
-            names.append(name)
+        elif part.strip() and name != "NONE":
+            names.append(name or part.strip())
     if names:
         why = f"a job gets no variable of your shell: {', '.join(names)}"
         draft.leave_option(directive, why, "say those that the program needs under env")
@@ -150,6 +150,9 @@ def _pass_on(draft: Draft, directive: Directive, value: str) -> None:
     """Write an option that sbatch gets as it is; leave one that a job cannot have."""
     if directive.name not in OPTIONS:
         draft.leave_option(directive, "sbatch has no such option", "take it out, or correct it")
+        return
+    if not value and (directive.value is not None or OPTIONS[directive.name] == "required"):
+        draft.leave_option(directive, "has no value, and says nothing")
         return
     problems: list[Problem] = []
     item = Located(value, "", value)

@@ -11,7 +11,7 @@ from hpcdl.adopt.arguments import add_args
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.environment import add_binds, add_exported, add_variable
 from hpcdl.adopt.folders import Folders, is_whole
-from hpcdl.adopt.shells import why_unread
+from hpcdl.adopt.shells import is_silent, why_unread
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_wrappers
 from hpcdl.adopt.written import option_text, pair_of
@@ -112,11 +112,15 @@ def likeliest(programs: Sequence[Program]) -> Program | None:
     """The program that is likely meant: Python's, one behind srun or in a container, a file."""
     best, best_rank = None, 0
     for program in programs:
-        rank = 3 if program.python is not None else 0
-        if program.launchers or program.container is not None:
-            rank = max(rank, 2)
-        if "/" in program.command.words[0].raw or program.name in _STARTERS:
-            rank = max(rank, 1)
+        rank = 0
+        if "/" in program.command.words[0].raw or program.command.is_inside:
+            rank = 1
+        if (program.launchers or program.container is not None) and not is_silent(program):
+            rank = 2
+        if program.name in _STARTERS:
+            rank = 3
+        if program.python is not None:
+            rank = 4
         if rank > best_rank:
             best, best_rank = program, rank
     return best

@@ -8,6 +8,24 @@ from hpcdl.batchscript.model import Command, Program
 from hpcdl.batchscript.programs import program_of
 
 _VARIABLES = "write the variables that the program needs from there under env:"
+_BUILTINS = (
+    "cd",
+    "export",
+    "set",
+    "unset",
+    "source",
+    ".",
+    "ulimit",
+    "module",
+    "ml",
+    "exit",
+    "trap",
+)
+
+
+def is_silent(program: Program) -> bool:
+    """Whether a program only prepares a shell for another one."""
+    return program.command.starter is not None and program.name in _BUILTINS
 
 
 def add_shells(draft: Draft, program: Program) -> None:

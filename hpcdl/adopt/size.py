@@ -14,6 +14,7 @@ OPTIONS = (
     *("nodes", "ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "time"),
     *("gres", "gpus", "gpus-per-node", "gpus-per-task", "mem", "mem-per-cpu", "mem-per-gpu"),
 )
+_WITHOUT_GPUS = ("is for each GPU, and no line asks for any", "write #SBATCH --gpus=1 beside it")
 _ONE_TASK = "a job starts one program on each node"
 
 
@@ -136,6 +137,9 @@ def _add_cpus(draft: Draft, shape: Shape) -> None:
     """CPUs of each node. A job has one task there, which gets those of all tasks."""
     per_task = _number(draft, "cpus-per-task")
     per_gpu = _number(draft, "cpus-per-gpu")
+    if per_gpu is not None and not shape.gpus:
+        draft.leave_option(per_gpu[1], *_WITHOUT_GPUS)
+        per_gpu = None
     if per_task is not None:
         shape.cpus = per_task[0] * shape.tasks
         draft.put("resources.cpus", shape.cpus, per_task[1].line)
@@ -169,7 +173,9 @@ def _add_memory(draft: Draft, shape: Shape) -> None:
         amount_mb = memory_mb((given.value or "").strip())
         if begun is not None:
             draft.leave_option(given, f"line {begun.line} asks for memory already")
-        elif amount_mb is None or not share:
+        elif not share:
+            draft.leave_option(given, *_WITHOUT_GPUS)
+        elif amount_mb is None:
             draft.leave_option(given, "is no amount of memory", f"write --{name}=64G")
         elif not amount_mb:
             why = "a job names its memory: 0 is all that a node has"

@@ -90,7 +90,7 @@ def _missing(script: BatchScript, names: set[str]) -> list[str]:
     loads = [command.line for command in script.commands if command.name in _LOADERS]
     missing = []
     for name, line in script.uses:
-        if loads and loads[0] < line:
+        if loads and loads[0] <= line:
             continue  # a module may set it
         is_set = name in names | set_here | script.set_names or name in words
         if not is_set and name.isidentifier() and not _THERE.fullmatch(name):

@@ -1,0 +1,89 @@
+"""What real people's scripts have, and what adopt says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpcdl.adopt import Adopted, adopt
+from hpcdl.batchscript.read import read_script
+
+RUN = "apptainer exec --nv i.sif python x.py"
+
+
+@pytest.fixture
+def adopted(tmp_path, monkeypatch):
+    """Adopts a script in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(commands: str, options: str = "-c 4 --gpus-per-node=1") -> Adopted:
+        Path("a.slurm").write_text(f"#!/bin/bash\n#SBATCH {options}\n{commands}\n")
+        return adopt(read_script(Path("a.slurm")))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("commands", "args", "left"),
+    [
+        (f"{RUN} $PROJECTS/perf/$2 --idx 3", ["--idx", "3"], ["$PROJECTS/perf/${2}"]),
+        (f"{RUN} $A/$2/x --idx 3", ["--idx", "3"], ["$A/${2}/x"]),
+        (f"M=/a; {RUN} --m pre=$M,acc=True,tok=$M,d=f16 --z 1", ["--m", "pre=/a,acc=True,tok=/a,d=f16", "--z", "1"], []),
+        (f"A=/a; B=b; {RUN} $A/$B/c", ["/a/b/c"], []),
+        (f"A=/a; B=$A/$A/c; {RUN} $B", ["/a//a/c"], []),
+    ],
+)  # fmt: skip
+def test_variables_behind_each_other(adopted, commands, args, left):
+    made = adopted(commands)
+
+    assert made.document.plain()["args"] == args
+    assert [item.text for item in made.left] == left
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("source ./.env", "env:"),
+        (". ~/.bashrc", "env:"),
+        ("source /usr/share/lmod/lmod/init/bash", "loads its modules itself"),
+        (". /etc/profile.d/modules.sh", "loads its modules itself"),
+        ("source venv/bin/activate", "packages: requirements.txt"),
+        ("source ~/miniconda3/etc/profile.d/conda.sh", "packages: requirements.txt"),
+    ],
+)
+def test_files_that_the_shell_reads(adopted, command, words):
+    (item,) = adopted(f"{command}\n{RUN}").left
+
+    assert words in str(item)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("torchrun --nproc_per_node=4 train.py", "torchrun"),
+        ("accelerate launch train.py", "accelerate"),
+        ("srun singularity exec --nv i.sif bash -c 'cd x; deepspeed train.py'", "deepspeed"),
+        ("python -m torch.distributed.run train.py", "torch.distributed.run"),
+    ],
+)
+def test_programs_that_start_processes(adopted, command, name):
+    (obstacle,) = adopted(command).obstacles
+
+    assert f"{name} starts processes itself" in obstacle.why
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("-c 4 --mail-user=", "--mail-user=: has no value"),
+        ("-c 4 --export==devel/x", "--export==devel/x: a job gets no variable"),
+        ("--cpus-per-gpu=6", "--cpus-per-gpu=6: is for each GPU"),
+        ("-c 4 --mem-per-gpu=45G", "--mem-per-gpu=45G: is for each GPU"),
+    ],
+)
+def test_options_that_say_nothing(adopted, options, words):
+    made = adopted(RUN, options)
+
+    assert [words in str(item) for item in made.left] == [True]
+    assert "slurm" not in made.document.plain()
