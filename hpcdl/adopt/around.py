@@ -13,7 +13,7 @@ from hpcdl.adopt.shells import why_unread
 from hpcdl.adopt.size import Shape, require_one_task
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_srun_options
-from hpcdl.adopt.written import option_text
+from hpcdl.adopt.written import option_text, unbroken
 from hpcdl.batchscript.model import Command, Launcher, Program, Word, name_of
 from hpcdl.batchscript.programs import program_of
 from hpcdl.contract.settings import join
@@ -135,7 +135,7 @@ def _instead_of_file(raw: str) -> tuple[str, str]:
 
 def _text(draft: Draft, command: Command) -> str:
     """The first line of a command as it is written, and the files that it writes."""
-    text = (command.text or draft.script.line(command.line)).strip().partition("\n")[0]
+    text = unbroken(command.text or draft.script.line(command.line)).partition("\n")[0]
     return " ".join([text, *(file for file in _files_of(command) if file not in text)])
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpcdl.adopt.written import unbroken
 from hpcdl.batchscript.model import BatchScript
-from hpcdl.text import one_line
+from hpcdl.text import cut, one_line
 from hpcdl.yamlfile.reader import Located
+
+_BREAK = re.compile(r"\s*\n\s*")
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Left:
 
     def __str__(self) -> str:
         sentence = "; ".join(part for part in (self.why, self.fix) if part)
-        return one_line(f"line {self.line}: {self.text}: {sentence}")
+        text = _BREAK.sub("; ", unbroken(self.text))
+        return one_line(f"line {self.line}: {cut(text)}: {sentence}")
 
 
 @dataclass(frozen=True)

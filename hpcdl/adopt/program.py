@@ -14,7 +14,7 @@ from hpcdl.adopt.folders import Folders, is_whole
 from hpcdl.adopt.shells import is_silent, why_unread
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_wrappers
-from hpcdl.adopt.written import option_text, pair_of
+from hpcdl.adopt.written import option_text, pair_of, unbroken
 from hpcdl.batchscript.findings_paths import torn_assignment, torn_image
 from hpcdl.batchscript.inside import Inside
 from hpcdl.batchscript.model import Assignment, Command, Container, Program, Word
@@ -283,7 +283,7 @@ def _add_container(draft: Draft, program: Program, values: Values, folders: Fold
     if container is None:
         why = "the program runs without a container, and a job runs in an image"
         fix = "the profile's image tensorflow is taken; container: says another one"
-        draft.leave(line, draft.script.line(line).strip(), why, fix)
+        draft.leave(line, unbroken(program.command.text).partition("\n")[0], why, fix)
         return
     add_image(draft, container, values, folders, line)
     if container.verb != "exec":

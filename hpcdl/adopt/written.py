@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from hpcdl.batchscript.model import Word
+
+_CONTINUED = re.compile(r"[ \t]*\\\r?\n[ \t]*")
+
+
+def unbroken(text: str) -> str:
+    """A command whose lines go on behind a backslash, on one line."""
+    return _CONTINUED.sub(" ", text.strip())
 
 
 def option_text(name: str, word: Word | None) -> str:

@@ -87,3 +87,11 @@ def test_options_that_say_nothing(adopted, options, words):
 
     assert [words in str(item) for item in made.left] == [True]
     assert "slurm" not in made.document.plain()
+
+
+def test_commands_of_several_lines_are_shown_on_one(adopted):
+    made = adopted(f"mkdir -p \\\n    a \\\n  b\n{RUN}\npython \\\n y.py 'a\nb'\n")
+
+    assert str(made.left[0]).startswith("line 3: mkdir -p a b: a job")
+    assert str(made.left[1]).startswith("line 7: python y.py 'a: a job")
+    assert "?" not in "".join(map(str, [*made.left, *made.obstacles]))
