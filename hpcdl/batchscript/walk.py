@@ -102,7 +102,7 @@ class Walk:
     def _children(self, node: Node, place: _Place) -> None:
         """The statements of a block; one before & runs beside the others."""
         children = node.children
-        for child, following in zip(children, [*children[1:], None], strict=True):
+        for child, following in zip(children, [*children[1:], None], strict=False):
             if following is not None and following.type == "&":
                 with self.scope.apart():
                     self._statement(child, replace(place, background=True))
