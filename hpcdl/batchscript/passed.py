@@ -34,12 +34,15 @@ class Passed:
         """The same behind what stands in front of a program."""
         for name, word in program.command.env:
             self._export(name, word.text)
-        for launcher in program.launchers:
+        around = program.command.starter  # through which it has come already
+        launchers = around.launchers if around is not None else ()
+        wrappers = program.wrappers[len(around.wrappers) if around is not None else 0 :]
+        for launcher in program.launchers[len(launchers) :]:
             self._through_launcher(launcher)
-        self._through_wrappers(program.wrappers, is_inside=False)
-        if program.container is not None:
+        self._through_wrappers(wrappers, is_inside=False)
+        if program.container is not None and not program.command.is_inside:
             self._through_container(program.container)
-        self._through_wrappers(program.wrappers, is_inside=True)
+        self._through_wrappers(wrappers, is_inside=True)
         return self
 
     def shell(self, *, is_inside: bool, outer: Shell | None) -> Shell:

@@ -56,6 +56,7 @@ def pythons(script: BatchScript) -> list[Program]:
         "bash -c 'python x.py' & wait; bash -c 'exit 1; python y.py' ; true",
         "f() { bash -c 'python x.py $1' _ 7; }; f 8",
         "bash -nc 'python x.py'; echo bash -c 'python y.py'",
+        "env B=6 bash -c 'B=1; bash -c \"python x.py \\$B\"'",
         "bash -c 'for x in 1; do python x.py $x; done > out'",
     ],
 )  # fmt: skip
