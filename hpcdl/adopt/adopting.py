@@ -95,7 +95,8 @@ def _add_unread(draft: Draft) -> None:
         draft.refuse(line, "#SBATCH hetjob", "a job has nodes of one kind", fix)
     for begin, end in script.unread:
         text = f"lines {begin} to {end}" if end > begin else script.line(begin).strip()
-        draft.leave(begin, text, "hpcdl's reader of bash does not understand this")
+        if text:
+            draft.leave(begin, text, "hpcdl's reader of bash does not understand this")
     for number, fault in script.faults:
         draft.leave(number, script.line(number).strip(), f"sbatch does not read this: {fault}")
 

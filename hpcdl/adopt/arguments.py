@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from hpcdl.adopt.draft import Draft
+from hpcdl.adopt.secrets import without_secrets
 from hpcdl.adopt.values import Values
 from hpcdl.batchscript.model import Command, Program, Word
 
@@ -36,6 +37,10 @@ def add_args(draft: Draft, program: Program, values: Values) -> None:
         is_of_sbatch = not program.command.function and word.shell is None
         is_of_sbatch = is_of_sbatch and (is_list or bool(_NUMBERED.fullmatch(word.raw)))
         draft.leave(own, raw, _OF_SBATCH if is_of_sbatch else _AT_RUN_TIME, _FIX)
+    args, secrets = without_secrets(args)
+    for text in secrets:
+        why = "it looks like a secret, and a job file is copied into the folder of each run"
+        draft.leave(own, text, why, "let the program read it from a file of yours")
     if args:
         draft.put("args", args, own)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.quantities import first_index, indices
+from hpcdl.adopt.secrets import hidden
 from hpcdl.adopt.shells import why_unread
 from hpcdl.adopt.size import Shape, require_one_task
 from hpcdl.adopt.values import Values
@@ -83,7 +84,7 @@ def add_commands(draft: Draft, program: Program | None) -> None:
         is_behind = is_behind or command is main
         if command is main or command.is_read or command.substituted or command.name in functions:
             continue
-        if (command.line, _text(draft, command)) in named:
+        if (command.line, hidden(_text(draft, command))) in named:
             continue
         words = _started_by(command)
         why = why_unread(command)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcdl.adopt.model import Adopted, Left
+from hpcdl.adopt.secrets import hidden
 from hpcdl.batchscript.model import BatchScript, Directive
 from hpcdl.yamlfile.reader import Located
 
@@ -75,7 +76,7 @@ class Draft:
 
     def leave(self, line: int, text: str, why: str, fix: str = "") -> None:
         """Note that something is not carried."""
-        self.left.append(Left(line, text, why, fix))
+        self.left.append(Left(line, hidden(text), why, fix))
 
     def leave_option(self, directive: Directive, why: str, fix: str = "") -> None:
         """Note that an option of sbatch is not carried."""
@@ -83,7 +84,7 @@ class Draft:
 
     def refuse(self, line: int, text: str, why: str, fix: str) -> None:
         """Note why no job file does the same."""
-        self.obstacles.append(Left(line, text, why, fix))
+        self.obstacles.append(Left(line, hidden(text), why, fix))
 
     def note(self, text: str) -> None:
         """Note what a reader has to know."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from hpcdl.batchscript.model import Assignment, Shell, Word
 from hpcdl.batchscript.words import LONGEST, has_braces
 
-_NAME = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_NAME = re.compile(r"\$(?:\{(\w+)\}|(\d|[^\W\d]\w*))")
 _OF_THE_NODE = re.compile(
     r"SLURM\w*|TMPDIR|TMP|LOCALSCRATCH|(CUDA|ROCR)_VISIBLE_DEVICES|HOSTNAME|[0-9]+"
     r"|PWD|OLDPWD|S?RANDOM|SECONDS|LINENO|PPID|SHLVL|EPOCH\w*|BASH\w*"  # bash sets these itself

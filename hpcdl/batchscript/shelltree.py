@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _COMPLAINT = re.compile(r"line (\d+): (.*)")
+_LAST_BACKSLASH = re.compile(rb"(?<=[^\\])\\(?=\n*\Z)")
 _VARIABLE = re.compile(rb"[A-Za-z_]\w*|[0-9@*#?]", re.ASCII)
 _TIME_LIMIT_S = 10
 _MOST_PARSES = 3
@@ -23,7 +24,9 @@ def parse(text: str) -> Node:
     from tree_sitter import Language, Parser
 
     parser = Parser(Language(tree_sitter_bash.language()))
-    source = _without_remarks(text.encode("utf-8", errors="surrogateescape"))
+    # The last line goes on into nothing, which the parser does not read
+    source = text.encode("utf-8", errors="surrogateescape")
+    source = _LAST_BACKSLASH.sub(b" ", _without_remarks(source))
     root = parser.parse(source).root_node
     for _ in range(_MOST_PARSES):
         additions = sorted([*_swallowed_ends(root), *_torn_names(root, source)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,35 @@ def test_commands_of_several_lines_are_shown_on_one(adopted):
     assert str(made.left[0]).startswith("line 3: mkdir -p a b: a job")
     assert str(made.left[1]).startswith("line 7: python y.py 'a: a job")
     assert "?" not in "".join(map(str, [*made.left, *made.obstacles]))
+
+
+@pytest.mark.parametrize(
+    ("commands", "args"),
+    [
+        (f"{RUN} --token 0123456789abcdef0123 --n 3", ["--n", "3"]),
+        (f"{RUN} --hf_token=hf_0123456789abcdef --n 3", ["--n", "3"]),
+        (f"{RUN} --n 3 --password 'correct horse'", ["--n", "3"]),
+        (f"curl -X POST https://hooks.slack.com/services/T0/B0/0123456789ab -d x\n{RUN} --n 3", ["--n", "3"]),
+        (f"wandb login 0123456789abcdef0123\n{RUN} --n 3", ["--n", "3"]),
+        (f"{RUN} --max_token 128 --token /a/b/file --tokenizer 0123456789abcdef", ["--max_token", "128", "--token", "/a/b/file", "--tokenizer", "0123456789abcdef"]),
+    ],
+)  # fmt: skip
+def test_secrets_stay_in_the_script(adopted, commands, args):
+    made = adopted(commands)
+    said = "".join(map(str, made.left))
+
+    assert made.document.plain()["args"] == args
+    assert not {"0123456789ab", "correct"} & set(re.findall(r"0123456789ab|correct", said))
+    assert ("(hidden)" in said) == ("tokenizer" not in commands)
+
+
+def test_folder_of_an_unknown_name_is_unknown(adopted):
+    made = adopted(f"run_id=${{pdb%.*}}_$2_$3\ncd /scratch/u/$run_id\n{RUN}")
+
+    assert "workdir" not in made.document.plain()
+    assert "the running script alone" in str(made.obstacles[0])
+    assert adopted(f"cd /u/$2_x\n{RUN}").notes == adopted(f"cd $(x)\n{RUN}").notes
+
+
+def test_backslash_at_the_end_is_nothing(adopted):
+    assert adopted(f"{RUN} \\").left == []
