@@ -232,16 +232,27 @@ def _reasons(adopted: Adopted, in_memory: InMemory) -> dict[str, str]:
             why = f"line {first.line}: {first.why}"
         reasons.update(dict.fromkeys(("script", "paths"), why))
     if not in_memory.has_image:
-        reasons["image"] = "the program runs without a container"
-        if not any(program.python is not None for program in adopted.script.programs):
-            reasons["image"] = "which program this starts is not known before the script runs"
-        if adopted.runtime is not None:
-            reasons["image"] = "which image this is, is not known before the script runs"
+        reasons["image"] = _why_no_image(adopted)
     if "time" not in adopted.document.items_of("resources"):
         given = adopted.script.value("time")
         limit = "the script names no time limit" if given is None else f"{given} is no time limit"
         reasons["time"] = f"{limit}: the partition's own counts"
     return reasons
+
+
+def _why_no_image(adopted: Adopted) -> str:
+    """Why the image is not looked at."""
+    from hpcdl.adopt.shells import why_unread
+
+    programs = adopted.script.programs
+    if any(program.container is not None for program in programs):
+        return "which image this is, is not known before the script runs"
+    if any(program.python is not None for program in programs):
+        return "the program runs without a container"
+    for program in programs:
+        if (program.words and not program.words[0].base) or why_unread(program.command):
+            return "which program this starts is not known before the script runs"
+    return "no container is started"
 
 
 def _own_rows(adopted: Adopted, subject: Subject | None, is_taken: bool = False) -> list[_Row]:

@@ -51,6 +51,8 @@ PIECES = [
     *(
         "srun -n ",
         "singularity exec --nv ",
+        "\nbash -c '",
+        'bash -lc "',
         "case x in",
         "\ndone\n",
         "\nfi\n",

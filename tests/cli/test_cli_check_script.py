@@ -264,9 +264,17 @@ def test_program_without_condition_is_looked_at(cli, script):
     assert "script" not in findings(answer)
 
 
-def test_unknown_program_is_not_without_container(cli, script):
-    text = SCRIPT.replace("singularity exec", "$(which singularity) exec")
-    answer = cli("check", script(text), "--json")
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        ("$(runtime) exec", "which program this starts is not known before the script runs"),
+        ('bash -c "$(text)"', "which program this starts is not known before the script runs"),
+        ("srun ./nemo", "no container is started"),
+        ("${RT:-singularity} exec $(image) x;", "which image this is, is not known before the script runs"),
+    ],
+)  # fmt: skip
+def test_why_no_image_is_looked_at(cli, script, start, reason):
+    answer = cli("check", script(SCRIPT.replace("singularity exec", start)), "--json")
     reasons = {item["check"]: item["reason"] for item in json.loads(answer.out)["skipped"]}
 
     assert reasons["image"] == "which program this starts is not known before the script runs"
@@ -290,3 +298,4 @@ def test_profiles_folders_are_not_the_scripts(cli, script, monkeypatch):
 
     assert json.loads(answer.out)["cluster"] == "leonardo"
     assert findings(answer)["image"]["where"] == "a.slurm:7"
+    assert reasons["image"] == reason
