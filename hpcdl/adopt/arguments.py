@@ -58,9 +58,12 @@ def _passed(draft: Draft, program: Program) -> list[tuple[Word, int]]:
     given = [(word, calls[0].line) for word in left]
     passed: list[tuple[Word, int]] = []
     for word, at in own:
-        match = _NUMBERED.fullmatch(word.raw) if word.shell is None else None
+        if word.shell is not None:
+            passed.append((word, at))
+            continue
+        match = _NUMBERED.fullmatch(word.raw)
         number = int(match[1] or match[2]) if match is not None else 0
-        if word.raw in _ALL and word.shell is None:
+        if word.raw in _ALL:
             passed += given
         elif 0 < number <= len(given):
             passed.append(given[number - 1])

@@ -266,8 +266,8 @@ def _working_folder(draft: Draft, program: Program, values: Values, folders: Fol
     if program.container is not None and (folder_inside(program.container) or program.inside != ()):
         inside = Inside(draft.script, program, values.read)
         folder = inside.folder()
-        path = inside.outside(".") if folder else None
-        if path is not None:
+        path = folder and inside.outside(".")
+        if path:
             return folders.in_job(path.removesuffix("/."), line)
         own = folder_inside(program.container)
         text = f"--pwd {own.raw}" if own is not None else "cd"

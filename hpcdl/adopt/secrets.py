@@ -26,7 +26,7 @@ def without_secrets(args: list[str]) -> tuple[list[str], list[str]]:
     waiting = list(args)
     while waiting:
         word = waiting.pop(0)
-        following = waiting[0].replace(" ", "_") if waiting else ""
+        following = "".join(waiting[:1]).replace(" ", "_")
         pair = f"{word} {following}"
         if hidden(word) != word:
             options.append(hidden(word))

@@ -32,7 +32,7 @@ def add_shells(draft: Draft, program: Program) -> None:
     """Note what a shell around the program does besides starting it."""
     for command in program.starters:
         started = program_of(command)
-        inner = inner_text(started) if started is not None else None
+        inner = inner_text(started)
         if started is not None and inner is not None and inner.reads_files:
             text = " ".join(word.raw for word in started.words[:2])
             why = "this shell reads the user's own files first, and a job does not"
@@ -41,8 +41,7 @@ def add_shells(draft: Draft, program: Program) -> None:
 
 def why_unread(command: Command) -> str:
     """Why the commands in the text of a bash -c are not known; empty for any other command."""
-    program = program_of(command)
-    inner = inner_text(program) if program is not None else None
+    inner = inner_text(program_of(command))
     if inner is None or command.is_read:
         return ""
     if inner.word.unknown:

@@ -75,14 +75,17 @@ def _may_be_amd(script: BatchScript, around: Surroundings) -> bool:
     """
     if around.gpu_vendor == "amd":
         return True
-    texts = [directive.value or "" for directive in script.directives if _is_of_place(directive)]
+    texts: list[str] = []
+    for directive in filter(_is_of_place, script.directives):
+        texts.append(directive.value or "")
     for program in script.programs:
-        image = program.container.image if program.container is not None else None
-        texts += [image.raw, image.text or ""] if image is not None else []
+        if program.container is not None and program.container.image is not None:
+            texts += [program.container.image.raw, program.container.image.written]
     for command in script.commands:
         if command.name in ("module", "ml"):
-            texts += [word.raw for word in command.words[1:]]
-    texts += [assignment.word.raw for assignment in script.assignments]
+            texts.append(command.text)
+    for assignment in script.assignments:
+        texts.append(assignment.word.raw)
     return any(map(_OF_AMD.search, texts))
 
 
@@ -127,7 +130,7 @@ def _with_nv(script: BatchScript, program: Program) -> str:
         line = written.rstrip("\\").strip()
         with_nv, count = re.subn(rf"\b{verb}\b", f"{verb} --nv", line, count=1)
         if count:
-            return cut(one_line(with_nv)) + (" \\" if line != written else "")
+            return cut(one_line(with_nv)) + " \\" * (line != written)
     return f"{verb} --nv"
 
 
@@ -207,8 +210,7 @@ def _is_apart(script: BatchScript, program: Program) -> bool:
         return True
     if any("PYTHONNOUSERSITE" in w.raw for wrapper in program.wrappers for w in wrapper.words):
         return True  # env PYTHONNOUSERSITE=1 python
-    own = [c for c in script.commands if c.starter is program.command.starter]
-    if program.command.is_inside and any(c.name in ("source", ".", "conda") for c in own):
+    if {"source", ".", "conda"} & _names_beside(script, program):
         return True  # an environment of its own, which may leave it out
     return any(
         (w.text or "").startswith("-")
@@ -232,8 +234,15 @@ def _no_user_site(script: BatchScript, program: Program, container: Container) -
 
 def _is_set_inside(script: BatchScript, program: Program) -> bool:
     """Whether a shell in the container may set variables itself."""
-    own = filter(lambda command: command.starter is program.command.starter, script.commands)
-    return program.command.is_inside and any(c.name in ("export", "source", ".") for c in own)
+    return bool({"export", "source", "."} & _names_beside(script, program))
+
+
+def _names_beside(script: BatchScript, program: Program) -> set[str]:
+    """The commands of the shell in a container that starts a program."""
+    starter = program.command.starter
+    if not program.command.is_inside:
+        return set()
+    return {command.name for command in script.commands if command.starter is starter}
 
 
 def _site_packages(home: Path | None) -> Path | None:

@@ -66,7 +66,7 @@ def _one_cpu(
         return
     written = script.line(launcher.command.line).strip()
     line = written.rstrip("\\").strip()
-    more = " \\" if line != written else ""
+    more = " \\" * (line != written)
     command = re.sub(r"\bsrun\b", f"srun --cpus-per-task={size.cpus_per_task}", line, count=1)
     yield ScriptFinding(
         "srun-cpus",

@@ -52,9 +52,10 @@ def script_path(script: BatchScript, program: Program, folder: Path | None) -> P
         return _written(part, folder_at(script, went, folder), folder)
 
     inside = Inside(script, program, read)
-    text = None if word.text == "-" else read(word, program.command.line, None)
-    start = str(now) if now is not None else None
-    path = inside.outside(text, start) if text else None
+    text = read(word, program.command.line, None)
+    if not text or text == "-":
+        return None
+    path = inside.outside(text, str(now) if now is not None else None)
     if path is None or not inside.is_sure or (now is None and not os.path.isabs(path)):
         return None
     return (now or Path()) / path

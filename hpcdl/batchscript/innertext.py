@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "sh", "dash", "ksh")
 _ALL = ('"$@"', '"${@}"')
 _NUMBERED = re.compile(r'"?\$(?:\{(\d{1,3})\}|(\d))"?')
+_ROW, _ROW_OF_BYTES = re.compile(r"[^\n]*\n|[^\n]+"), re.compile(rb"[^\n]*\n|[^\n]+")
 _WITH_VALUE = ("--rcfile", "--init-file")
 _STARTING = ("l", "i")  # such a shell reads files of the user's first
 
@@ -38,9 +39,9 @@ class InnerText:
     reads_files: bool = False
 
 
-def inner_text(program: Program) -> InnerText | None:
+def inner_text(program: Program | None) -> InnerText | None:
     """The text that a program runs with bash -c; None for any other program."""
-    if program.name not in SHELLS:
+    if program is None or program.name not in SHELLS:
         return None
     rest = list(program.words[1:])
     letters = ""
@@ -48,12 +49,13 @@ def inner_text(program: Program) -> InnerText | None:
         option = rest.pop(0).text or ""
         if option in ("-", "--"):
             break
+        if option == "--login":
+            option = "-l"
         if option.startswith("--"):
-            letters += "l" if option == "--login" else ""
-            rest = rest[1:] if option in _WITH_VALUE else rest
+            rest = rest[option in _WITH_VALUE :]
             continue
-        letters += option[1:] if option.startswith("-") else ""
-        rest = rest[sum(letter in "oO" for letter in option[1:]) :]
+        letters += option[1:] * option.startswith("-")
+        rest = rest[option.lower().count("o") :]
     if "c" not in letters or "n" in letters or not rest:
         return None
     reads_files = any(letter in letters for letter in _STARTING)
@@ -75,8 +77,9 @@ def with_args(word: Word, args: tuple[Word, ...] | None) -> list[Word]:
     if match is None or not 0 < int(match[1] or match[2]) <= len(args):
         return [word]
     given = args[int(match[1] or match[2]) - 1]
-    is_quoted = word.raw.startswith('"')
-    return [given] if is_quoted or (given.text or "").split() == [given.text] else [word]
+    if word.raw.startswith('"') or (given.text or "").split() == [given.text]:
+        return [given]
+    return [word]
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,9 @@ def lines_of(node: Node, values: Values, text: str) -> Lines:
     for part, line in parts:
         places.append((row, column))
         lines.append(line)
-        rows = part.count("\n")
-        behind = part.rpartition("\n")[2]
-        row, column = row + rows, (0 if rows else column) + len(os.fsencode(behind))
+        if "\n" in part:
+            row, column = row + part.count("\n"), 0
+        column += len(os.fsencode(part.rpartition("\n")[2]))
     return Lines(places, lines)
 
 
@@ -121,9 +124,8 @@ def _parts(node: Node, line: int, values: Values) -> Iterator[tuple[str, int]]:
         raw = text_of(node)
         bare = raw.lstrip()
         line += raw[: len(raw) - len(bare)].count("\n")
-        rows = bare[1:-1].split("\n")
-        for number, part in enumerate(rows):
-            yield part if number == len(rows) - 1 else f"{part}\n", line + number
+        for number, part in enumerate(_ROW.findall(bare[1:-1])):
+            yield part, line + number
     elif node.type == "string":
         yield from _of_string(node, line, values)
     else:
@@ -145,6 +147,5 @@ def _of_string(node: Node, line: int, values: Values) -> Iterator[tuple[str, int
 
 
 def _written(source: bytes, line: int) -> Iterator[tuple[str, int]]:
-    for number, part in enumerate(source.split(b"\n")):
-        is_last = number == source.count(b"\n")
-        yield unescaped(part if is_last else part + b"\n"), line + number
+    for number, part in enumerate(_ROW_OF_BYTES.findall(source)):
+        yield unescaped(part), line + number

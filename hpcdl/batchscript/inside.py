@@ -10,8 +10,8 @@ from hpcdl.batchscript.mounts import (
     Mounts,
     folder_inside,
     is_bind,
-    pair_of_mount,
     pairs_of,
+    pairs_of_mount,
     words_of_mounts,
 )
 from hpcdl.batchscript.whereabouts import Trail, joined_trail
@@ -49,12 +49,15 @@ class Inside:
             folder = self.folder()
             if folder is None:
                 return None
-            inside = f"{folder}/{path}" if folder else path
+            if folder:
+                inside = f"{folder}/{path}"
             if start is not None and not inside.startswith(_WHOLE):
                 inside = f"{start}/{inside}"
         if not inside.startswith("/"):
             return inside
-        return None if self._mounts.is_of_image(inside) else self._mounts.outside(inside)
+        if self._mounts.is_of_image(inside):
+            return None
+        return self._mounts.outside(inside)
 
     def folder(self) -> str | None:
         """The folder inside where the program starts: by --pwd and cd; empty: the shell's own.
@@ -66,21 +69,28 @@ class Inside:
             return None
         folder = ""
         for word in trail:
-            is_option = word is self._option()
-            went = program.container_command.went if is_option else None
+            went: Trail = None
+            if word is self._option():
+                went = program.container_command.went
             text = self._read(word, program.command.line, went)
             if text is None:
                 return None
-            folder = text if text.startswith(_WHOLE) or not folder else f"{folder}/{text}"
+            if folder and not text.startswith(_WHOLE):
+                text = f"{folder}/{text}"
+            folder = text
         return folder
 
     def _trail(self) -> Trail:
         own = self._option()
-        return joined_trail((own,) if own is not None else (), self._program.inside)
+        if own is None:
+            return self._program.inside
+        return joined_trail((own,), self._program.inside)
 
     def _option(self) -> Word | None:
         container = self._program.container
-        return folder_inside(container) if container is not None else None
+        if container is None:
+            return None
+        return folder_inside(container)
 
     def _pairs(self, binds: list[Assignment]) -> Iterator[tuple[str | None, str]]:
         """The paths outside, None where unknown, and inside."""
@@ -89,9 +99,8 @@ class Inside:
             if not bind.conditional:
                 text = self._read(bind.word, bind.line, bind.went)
             if bind.name == "--mount":
-                pair = pair_of_mount(text) if text is not None else None
                 self.is_sure = self.is_sure and text is not None
-                yield from [pair] if pair is not None else []
+                yield from pairs_of_mount(text or "")
             elif text is not None:
                 yield from pairs_of(text)
             else:
@@ -112,13 +121,18 @@ class Inside:
 def binds_of(script: BatchScript, program: Program) -> list[Assignment]:
     """What shows a program's container folders: the variables that it sees, then its options."""
     start, container = program.container_command, program.container
-    variables = {item.name: item for item in script.set_before(start) if is_bind(item.name)}
-    binds = [item for item in variables.values() if item.exported]
+    variables: dict[str, Assignment] = {}
+    for item in script.set_before(start):
+        if is_bind(item.name):
+            variables[item.name] = item
+    binds = list(filter(lambda item: item.exported, variables.values()))
     for name, word in start.env:
         if is_bind(name):
             binds.append(Assignment(name, word, start.line, exported=True, went=start.went))
     if container is None:
         return binds
-    options = [("--bind", word) for word in words_of_mounts(container)]
-    options += [("--mount", word) for word in container.values("mount")]
-    return [*binds, *(Assignment(n, word, start.line, went=start.went) for n, word in options)]
+    options = {"--bind": words_of_mounts(container), "--mount": container.values("mount")}
+    for name, words in options.items():
+        for word in words:
+            binds.append(Assignment(name, word, start.line, went=start.went))
+    return binds

@@ -58,6 +58,11 @@ class Word:
     shell: Shell | None = field(default=None, repr=False, compare=False)
 
     @property
+    def written(self) -> str:
+        """Its text, or what stands there where that is not known."""
+        return self.raw if self.text is None else self.text
+
+    @property
     def base(self) -> str:
         """The name without its folder of the program that it is; empty where it is not known."""
         return (self.text or self.program).rpartition("/")[2]

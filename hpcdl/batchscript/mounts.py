@@ -59,14 +59,14 @@ def pairs_of(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def pair_of_mount(text: str) -> tuple[str, str] | None:
+def pairs_of_mount(text: str) -> list[tuple[str, str]]:
     """The paths outside and inside of --mount type=bind,source=/a,destination=/b."""
     keys = dict(part.partition("=")[::2] for part in text.split(","))
-    sources = [keys[name] for name in ("source", "src") if name in keys]
-    targets = [keys[name] for name in ("destination", "dst", "target") if name in keys]
-    if keys.get("type") != "bind" or not sources or not targets:
-        return None
-    return sources[0], os.path.normpath(targets[0])
+    source = keys.get("source") or keys.get("src")
+    target = keys.get("destination") or keys.get("dst") or keys.get("target")
+    if keys.get("type") != "bind" or not source or not target:
+        return []
+    return [(source, os.path.normpath(target))]
 
 
 def words_of_mounts(container: Container) -> list[Word]:

@@ -34,10 +34,12 @@ class Passed:
         """The same behind what stands in front of a program."""
         for name, word in program.command.env:
             self._export(name, word.text)
-        around = program.command.starter  # through which it has come already
-        launchers = around.launchers if around is not None else ()
-        wrappers = program.wrappers[len(around.wrappers) if around is not None else 0 :]
-        for launcher in program.launchers[len(launchers) :]:
+        launchers, wrappers = program.launchers, program.wrappers
+        around = program.command.starter
+        if around is not None:  # it has come through these already
+            launchers = launchers[len(around.launchers) :]
+            wrappers = wrappers[len(around.wrappers) :]
+        for launcher in launchers:
             self._through_launcher(launcher)
         self._through_wrappers(wrappers, is_inside=False)
         if program.container is not None and not program.command.is_inside:
@@ -67,10 +69,10 @@ class Passed:
 
     def _through_launcher(self, launcher: Launcher) -> None:
         """srun --export=ALL,A=1; without ALL nothing else."""
+        word = launcher.options.get("export")
         if "export" not in launcher.options:
             return
-        word = launcher.options["export"]
-        parts = (word.text or "").split(",") if word is not None else []
+        parts = ((word and word.text) or "").split(",")
         if "ALL" not in parts:
             self._clear()
         for name, value in _assignments(parts):
@@ -81,25 +83,30 @@ class Passed:
         for wrapper in wrappers:
             if wrapper.name != "env" or wrapper.is_inside != is_inside:
                 continue
-            texts = [word.text for word in wrapper.words[1:]]
-            if set(texts) & {"-", "-i", "--ignore-environment"}:
-                self._clear()
-            for word, before in zip(wrapper.words[1:], [None, *texts], strict=False):
-                match = _ASSIGNMENT.fullmatch(word.raw)
-                if match:
-                    known = None if word.text is None else word.text.partition("=")[2]
-                    self._set(match[1], known)
-                elif before in ("-u", "--unset"):
-                    self._set(word.text or "", None)
-                elif (word.text or "").startswith(("-u", "--unset=")):
-                    self._set((word.text or "").removeprefix("-u").rpartition("=")[2], None)
+            before = ""
+            for word in wrapper.words[1:]:
+                self._through_env(word, before)
+                before = word.text or ""
+
+    def _through_env(self, word: Word, before: str) -> None:
+        """One word of env's, and that before it."""
+        text = word.text or ""
+        match = _ASSIGNMENT.fullmatch(word.raw)
+        if match and word.text is not None:
+            self._set(match[1], text.partition("=")[2])
+        elif match:
+            self._set(match[1], None)
+        elif text in ("-", "-i", "--ignore-environment"):
+            self._clear()
+        elif before in ("-u", "--unset"):
+            self._set(text, None)
+        elif text.startswith(("-u", "--unset=")):
+            self._set(text.removeprefix("-u").rpartition("=")[2], None)
 
     def _through_container(self, container: Container) -> None:
-        for_images = {
-            name.partition("ENV_")[2]: value
-            for name, value in self.values.items()
-            if _FOR_IMAGES.fullmatch(name)
-        }
+        for_images: dict[str, str] = {}
+        for name in filter(_FOR_IMAGES.fullmatch, self.values):
+            for_images[name.partition("ENV_")[2]] = self.values[name]
         for name in _OF_IMAGES:
             self._set(name, None)
         if container.has("home"):
@@ -108,7 +115,8 @@ class Passed:
         if container.has(*CLEAN, "env-file"):
             home = self.outside.get("HOME")
             self._clear()
-            self.outside.update({"HOME": home} if home else {})
+            if home:
+                self.outside["HOME"] = home
         for name, value in for_images.items():
             self._set(name, value)
         for word in container.values("env"):
@@ -125,7 +133,11 @@ def _assignments(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _pairs(word: Word) -> Iterator[tuple[str, str | None]]:
     """The variables of --env A=1,B=2; of A=1,2 the one."""
-    text = word.text if word.text is not None else word.raw.strip("\"'")
-    parts = text.split(",") if text.count("=") > 1 else [text]
+    parts = [word.written.strip("\"'")]
+    if parts[0].count("=") > 1:
+        parts = parts[0].split(",")
     for name, value in _assignments(parts):
-        yield name, value if word.text is not None else None
+        if word.text is None:
+            yield name, None
+        else:
+            yield name, value

@@ -26,17 +26,18 @@ def program_named(node: Node, programs: Mapping[str, str]) -> str:
         programs: the programs that variables are.
     """
     if node.type in ("string", "concatenation", "command_name"):
-        parts = [child for child in node.children if child.is_named]
-        written = text_of(node).strip().strip('"')
-        is_all = len(parts) == 1 and text_of(parts[0]).strip().strip('"') == written
-        return program_named(parts[0], programs) if is_all else ""
+        parts = node.named_children
+        if len(parts) == 1 and _bare(parts[0]) == _bare(node):
+            return program_named(parts[0], programs)
+        return ""
     if node.type == "command_substitution":
         return _alike(map(_found_by, _alternatives(node)))
     if node.type not in ("simple_expansion", "expansion"):
         return ""
     name = child_of(node, "variable_name")
-    known = programs.get(text_of(name), "") if name is not None else ""
-    return known or _by_default(node)
+    if name is not None and text_of(name) in programs:
+        return programs[text_of(name)]
+    return _by_default(node)
 
 
 def program_of_ways(ways: Iterable[str]) -> str:
@@ -51,25 +52,28 @@ def is_likely(name: str) -> bool:
 
 def _alternatives(node: Node) -> list[Node]:
     """The commands of a substitution; of a || b both."""
-    found = [child for child in node.children if child.is_named]
-    while any(child.type in ("list", "redirected_statement") for child in found):
-        found = [
-            inner
-            for child in found
-            for inner in (
-                [one for one in child.children if one.is_named and one.type != "file_redirect"]
-                if child.type in ("list", "redirected_statement")
-                else [child]
-            )
-        ]
-    return found
+    commands: list[Node] = []
+    waiting = list(node.named_children)
+    while waiting:
+        part = waiting.pop(0)
+        if part.type in ("list", "redirected_statement"):
+            waiting = [*part.named_children, *waiting]
+        elif part.type != "file_redirect":
+            commands.append(part)
+    return commands
+
+
+def _bare(node: Node) -> str:
+    return text_of(node).strip().strip('"')
 
 
 def _found_by(command: Node) -> str:
     """The program that which looks for."""
-    words = tuple(text_of(child) for child in command.children if child.type != "file_redirect")
-    is_finder = command.type == "command" and words[:-1] in _FINDERS
-    return words[-1] if is_finder and _NAME.fullmatch(words[-1]) else ""
+    children = filter(lambda child: child.type != "file_redirect", command.children)
+    words = tuple(map(text_of, children))
+    if command.type == "command" and words[:-1] in _FINDERS and _NAME.fullmatch(words[-1]):
+        return words[-1]
+    return ""
 
 
 def _by_default(node: Node) -> str:
@@ -77,7 +81,7 @@ def _by_default(node: Node) -> str:
     if child_of(node, *_DEFAULTS) is None or not node.children[-2:]:
         return ""
     name = text_of(node.children[-2]).strip("\"'").rpartition("/")[2]
-    return name if is_likely(name) else ""
+    return name * is_likely(name)
 
 
 def _alike(names: Iterable[str]) -> str:
@@ -86,4 +90,4 @@ def _alike(names: Iterable[str]) -> str:
     if not several or ("" in several):
         return ""
     is_same = len(set(several)) == 1 or set(several) <= set(CONTAINERS)
-    return several[0] if is_same else ""
+    return several[0] * is_same

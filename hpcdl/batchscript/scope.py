@@ -88,13 +88,18 @@ class Scope:
             program: the shell, with what stands in front of it.
             lines: where its text stands.
         """
-        values = {name: self.values.known.get(name) for name in self._exported}
         hidden = (self.values.known.keys() | self._places.keys()) - self._exported
-        known = {name: value for name, value in values.items() if value is not None}
+        known: dict[str, str] = {}
+        for name in self._exported:
+            value = self.values.known.get(name)
+            if value is not None:
+                known[name] = value
         passed = Passed(known, set(hidden), dict(self.values.outside)).through(program)
         is_inside = program.container is not None
-        ours = {} if is_inside or passed.is_clean else self.values.programs
-        programs = {name: ours[name] for name in ours.keys() & self._exported}
+        programs = {}
+        if not is_inside and not passed.is_clean:
+            ours = self.values.programs
+            programs = {name: ours[name] for name in ours.keys() & self._exported}
         inner = Scope(
             Values(passed.outside, dict(passed.values), self.values.left, programs),
             self.starts_at_submit,
@@ -276,7 +281,9 @@ class Scope:
         """One of several ways has been gone: only what is the same on all is known."""
         self.values.known = joined([end.known for end in ends])
         self.values.programs = {}
-        for name in [name for name, value in self.values.known.items() if value is None]:
+        for name, value in self.values.known.items():
+            if value is not None:
+                continue
             program = program_of_ways(end.program(name) for end in ends)
             if is_likely(program):
                 self.values.programs[name] = program

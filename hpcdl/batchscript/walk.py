@@ -269,11 +269,13 @@ class Walk:
 
     def _add_words(self, nodes: list[Node]) -> None:
         """Words behind <<EOF belong to the command before it."""
-        own = [n for n, command in enumerate(self.commands) if command.starter is self.starter]
-        if nodes and own:
+        number = len(self.commands) - 1
+        while number >= 0 and self.commands[number].starter is not self.starter:
+            number -= 1
+        if nodes and number >= 0:
             more = [word for node in nodes for word in words_of(node, self.values)]
-            last = self.commands[own[-1]]
-            self.commands[own[-1]] = replace(last, words=(*last.words, *more))
+            last = self.commands[number]
+            self.commands[number] = replace(last, words=(*last.words, *more))
 
     # Commands
 
@@ -345,16 +347,19 @@ class Walk:
         for word in words:
             given = with_args(word, self.args)
             is_same = bool(given) and given[0] is word
-            own += [self.scope.of_shell(word)] if is_same else given
+            if is_same:
+                given = [self.scope.of_shell(word)]
+            own += given
         return own
 
     def _inner(self, parts: list[Node], place: _Place) -> None:
         """The commands in the text behind bash -c, where it is known; they run in its shell."""
         number = len(self.commands) - 1
         program = program_of(self.commands[number])
-        inner = inner_text(program) if program is not None else None
-        depth = len(program.starters) if program is not None else 0
-        if program is None or inner is None or inner.word.text is None or depth > _MOST_SHELLS:
+        inner = inner_text(program)
+        if program is None or inner is None or inner.word.text is None:
+            return
+        if len(program.starters) > _MOST_SHELLS:
             return
         node = next((part for part in parts if text_of(part) == inner.word.raw), None)
         root = parse(inner.word.text)
