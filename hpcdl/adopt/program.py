@@ -15,6 +15,7 @@ from hpcdl.adopt.shells import is_silent, why_unread
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_wrappers
 from hpcdl.adopt.written import option_text, pair_of, unbroken
+from hpcdl.batchscript import pyxis
 from hpcdl.batchscript.findings_paths import torn_assignment, torn_image
 from hpcdl.batchscript.inside import Inside
 from hpcdl.batchscript.model import Assignment, Command, Container, Program, Word
@@ -223,6 +224,8 @@ def _add_script(draft: Draft, program: Program, values: Values, folders: Folders
     inside, shown = name, Inside(draft.script, program, values.read)
     if name is not None and program.container is not None:
         name = shown.outside(name)
+    elif name is not None and pyxis.is_used(draft.script, program):
+        name = _outside_pyxis(draft, program, values, name)
     path = None if name is None else folders.in_job(name, line)
     if path is None:
         why = f"{_AT_RUN_TIME}: {word.raw}"
@@ -244,6 +247,15 @@ def _add_script(draft: Draft, program: Program, values: Values, folders: Folders
         _add_variables_of_job(draft, folders.whole(name or "", line), line)
     if folder is not None:
         draft.put("workdir", folder, line)
+
+
+def _outside_pyxis(draft: Draft, program: Program, values: Values, path: str) -> str:
+    """A path in a container of pyxis's as the machine has it, or the same where that is unknown."""
+    words = []
+    for name in ("container-workdir", "container-mounts"):
+        word = pyxis.option(draft.script, program, name)
+        words.append(None if word is None else values.path(word, program.command.line))
+    return pyxis.outside(path, *words) or path
 
 
 def _add_variables_of_job(draft: Draft, path: str | None, line: int) -> None:
@@ -277,13 +289,20 @@ def _working_folder(draft: Draft, program: Program, values: Values, folders: Fol
     return None if folder is None else folders.from_target(folder)
 
 
+def _leave_without_image(draft: Draft, program: Program, line: int) -> None:
+    """Note that the script names no image of Apptainer's."""
+    why = "the program runs without a container, and a job runs in an image"
+    if pyxis.is_used(draft.script, program):
+        why = "the program runs in pyxis's container, and a job in one of Apptainer's"
+    fix = "the profile's image tensorflow is taken; container: says another one"
+    draft.leave(line, unbroken(program.command.text).partition("\n")[0], why, fix)
+
+
 def _add_container(draft: Draft, program: Program, values: Values, folders: Folders) -> None:
     """The image, and what the container is given."""
     container, line = program.container, program.container_command.line
     if container is None:
-        why = "the program runs without a container, and a job runs in an image"
-        fix = "the profile's image tensorflow is taken; container: says another one"
-        draft.leave(line, unbroken(program.command.text).partition("\n")[0], why, fix)
+        _leave_without_image(draft, program, line)
         return
     add_image(draft, container, values, folders, line)
     if container.verb != "exec":

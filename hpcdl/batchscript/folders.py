@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hpcdl.batchscript import pyxis
 from hpcdl.batchscript.inside import Inside
 from hpcdl.batchscript.model import BatchScript, Program, Word
 from hpcdl.batchscript.whereabouts import Trail
@@ -46,6 +47,8 @@ def script_path(script: BatchScript, program: Program, folder: Path | None) -> P
     if word is None:
         return None
     if program.container is None:
+        if pyxis.is_used(script, program):
+            return _path_in_pyxis(script, program, now, folder)
         return path_of(word, now, folder)
 
     def read(part: Word, _: int, went: Trail) -> str | None:
@@ -57,6 +60,21 @@ def script_path(script: BatchScript, program: Program, folder: Path | None) -> P
         return None
     path = inside.outside(text, str(now) if now is not None else None)
     if path is None or not inside.is_sure or (now is None and not os.path.isabs(path)):
+        return None
+    return (now or Path()) / path
+
+
+def _path_in_pyxis(
+    script: BatchScript, program: Program, now: Path | None, folder: Path | None
+) -> Path | None:
+    """The file outside of a script in a container of pyxis's."""
+    texts = []
+    for name in ("container-workdir", "container-mounts"):
+        word = pyxis.option(script, program, name)
+        texts.append(None if word is None else _written(word, now, folder))
+    text = _written(program.script, now, folder) if program.script else None
+    path = pyxis.outside(text, *texts) if text else None
+    if path is None or (now is None and not os.path.isabs(path)):
         return None
     return (now or Path()) / path
 

@@ -39,8 +39,12 @@ class Mounts:
         inside = os.path.normpath(path)
         if not inside.startswith(tuple(f"{one}/" for one in _OF_IMAGES)):
             return False
-        shown = any(inside.startswith(target.rstrip("/") + "/") for _, target in self.pairs)
-        return not shown and not os.path.exists(inside)
+        return not self.shows(path) and not os.path.exists(inside)
+
+    def shows(self, path: str) -> bool:
+        """Whether one of the pairs has what is at a whole path inside."""
+        inside = os.path.normpath(path)
+        return any(inside.startswith(target.rstrip("/") + "/") for _, target in self.pairs)
 
 
 def is_bind(name: str) -> bool:

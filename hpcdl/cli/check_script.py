@@ -243,8 +243,11 @@ def _reasons(adopted: Adopted, in_memory: InMemory) -> dict[str, str]:
 def _why_no_image(adopted: Adopted) -> str:
     """Why the image is not looked at."""
     from hpcdl.adopt.shells import why_unread
+    from hpcdl.batchscript import pyxis
 
     programs = adopted.script.programs
+    if any(pyxis.is_used(adopted.script, program) for program in programs):
+        return "hpcdl looks into Apptainer's images only, not into pyxis's"
     if any(program.container is not None for program in programs):
         return "which image this is, is not known before the script runs"
     if any(program.python is not None for program in programs):

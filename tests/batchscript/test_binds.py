@@ -60,3 +60,21 @@ def test_binds_in_effect(tmp_path, commands, expected):
 )
 def test_unknown_binds_leave_the_path_unknown(tmp_path, commands):
     assert paths(tmp_path, commands)[0] is None
+
+
+PYXIS = "srun --container-image=/i.sqsh --container-mounts"
+
+
+@pytest.mark.parametrize(
+    ("commands", "expected"),
+    [
+        (f"{PYXIS}=/d:/w python /w/x.py", ("/d/x.py", "/d/x.py")),
+        (f"{PYXIS}=/a:/b,/d:/w:ro --container-workdir=/w python x.py", ("/d/x.py", "/d/x.py")),
+        ("#SBATCH --container-image=/i.sqsh\n#SBATCH --container-mounts=/d:/w\npython /w/x.py", ("/d/x.py", "/d/x.py")),
+        (f"{PYXIS}=$DATA:/w python /w/x.py", (None, "$DATA/x.py")),
+        (f"{PYXIS}=/d:/w python /opt/x.py", (None, "/opt/x.py")),
+        (f"{PYXIS}=/d:/w python x.py", (None, "x.py")),
+    ],
+)  # fmt: skip
+def test_mounts_of_pyxis(tmp_path, commands, expected):
+    assert paths(tmp_path, commands) == expected
