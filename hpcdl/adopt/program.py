@@ -16,6 +16,7 @@ from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_wrappers
 from hpcdl.adopt.written import option_text, pair_of, unbroken
 from hpcdl.batchscript import pyxis
+from hpcdl.batchscript.findings_continued import joined_words
 from hpcdl.batchscript.findings_paths import torn_assignment, torn_image
 from hpcdl.batchscript.inside import Inside
 from hpcdl.batchscript.model import Assignment, Command, Container, Program, Word
@@ -163,6 +164,8 @@ def add_program(draft: Draft, program: Program, values: Values, folders: Folders
     _add_container(draft, program, values, folders)
     _add_script(draft, program, values, folders)
     add_args(draft, program, values)
+    for item in joined_words(draft.script, program.command):
+        draft.note(f"line {item.line}: {item.cause}; the job has both words")
     for name, word in program.command.env:
         add_exported(draft, values, folders, Assignment(name, word, line, True), clean)
     add_wrappers(draft, program, values, folders, clean)

@@ -23,7 +23,7 @@ def torn_line_findings(script: BatchScript, around: Surroundings) -> Iterator[Sc
         ends.setdefault(command.end_line, command)
     told: set[int] = set()
     for command in script.commands:
-        yield from _glued(script, command)
+        yield from joined_words(script, command)
         line = command.line
         if line in told or not command.words or _is_unread(script, line):
             continue
@@ -43,7 +43,7 @@ def torn_line_findings(script: BatchScript, around: Surroundings) -> Iterator[Sc
             )
 
 
-def _glued(script: BatchScript, command: Command) -> Iterator[ScriptFinding]:
+def joined_words(script: BatchScript, command: Command) -> Iterator[ScriptFinding]:
     """Lines that end in a backslash without a blank: bash makes one word of two."""
     for match in _GLUED.finditer(command.text):
         before = command.text[: match.start()]

@@ -128,3 +128,11 @@ def test_folder_of_an_unknown_name_is_unknown(adopted):
 
 def test_backslash_at_the_end_is_nothing(adopted):
     assert adopted(f"{RUN} \\").left == []
+
+
+def test_joined_words_are_said(adopted):
+    made = adopted(f"{RUN} --a 1\\\n--b 2")
+
+    assert made.document.plain()["args"] == ["--a", "1", "--b", "2"]
+    joined = "line 3: no blank stands before the backslash: bash makes one word of two, 1--b"
+    assert f"{joined}; the job has both words" in made.notes
