@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpcdl.batchscript.model import Directive
 from hpcdl.batchscript.sbatchtable import LETTERS, OPTIONS, long_name
@@ -61,9 +61,30 @@ def read_header(text: str, texts: frozenset[int] = frozenset()) -> Header:
 
 
 def in_effect(directives: tuple[Directive, ...]) -> tuple[Directive, ...]:
-    """Of each option the last, in the order in which they came."""
+    """Of each option the last, in the order in which they came; several --mail-type add up."""
     last = {directive.name: directive for directive in directives if directive.is_option}
-    return tuple(directive for directive in directives if last.get(directive.name) is directive)
+    kept = [directive for directive in directives if last.get(directive.name) is directive]
+    events = _mail_events(directives)
+    return tuple(
+        replace(directive, value=events, text=f"--mail-type={events}")
+        if directive.name == "mail-type" and events
+        else directive
+        for directive in kept
+    )
+
+
+def _mail_events(directives: tuple[Directive, ...]) -> str | None:
+    """The events of several --mail-type together; None where there are fewer than two.
+
+    SLURM 22.05 says so itself: sbatch -v --test-only. A list with NONE in it adds nothing, and
+    takes nothing away from the others.
+    """
+    lists = [given.value for given in directives if given.name == "mail-type" and given.value]
+    if len(lists) < 2:
+        return None
+    events = [events.split(",") for events in lists]
+    adding = [each for some in events if "NONE" not in map(str.upper, some) for each in some]
+    return ",".join(dict.fromkeys(adding)) or "NONE"
 
 
 def split_line(text: str) -> tuple[list[str], str]:

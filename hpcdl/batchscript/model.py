@@ -241,7 +241,7 @@ class BatchScript:
     path: Path
     text: str
     shell: str  # of the first line: bash, sh, …
-    directives: tuple[Directive, ...]  # in effect: of each name the last
+    directives: tuple[Directive, ...]  # in effect: of each name the last, mail-type summed up
     all_directives: tuple[Directive, ...]
     ignored: tuple[Directive, ...]  # below the first command: sbatch does not read them
     assignments: tuple[Assignment, ...] = ()

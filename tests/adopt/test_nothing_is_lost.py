@@ -146,6 +146,22 @@ def test_placeholders_are_not_carried(adopted, option, words):
 
 
 @pytest.mark.parametrize(
+    ("options", "events"),
+    [
+        ("--mail-type=begin\n#SBATCH --mail-type=end", "begin,end"),
+        ("--mail-type=BEGIN,FAIL --mail-type=FAIL", "BEGIN,FAIL"),
+        ("--mail-type=END --mail-type=none", "END"),
+        ("--mail-type=END,none --mail-type=NONE", "NONE"),
+    ],
+)
+def test_mail_events_add_up(adopted, options, events):
+    made = adopted(RUN, f"-c 4 --gpus-per-node=1 {options}")
+
+    assert made.document.plain()["slurm"] == {"mail-type": events}
+    assert made.left == []
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ("--gpus-per-node=4", "gets 1, or what the site gives with a GPU"),

@@ -29,6 +29,8 @@ TAKEN = {
     "optional-value": "#SBATCH --nice --exclusive\n#SBATCH -k -J k\n",
     "optional-value-given": "#SBATCH --nice=5 --exclusive=user\n",
     "later-wins": "#SBATCH -t 00:07:00 -J a\n#SBATCH --gres=gpu:1\n#SBATCH -J b --gres=gpu:2\n",
+    "mail-adds-up": "#SBATCH --mail-type=BEGIN,END\n#SBATCH --mail-type=NONE --mail-type=END,FAIL\n",
+    "mail-none": "#SBATCH --mail-type=NONE --mail-type=BEGIN,NONE,END\n",
     "cut-short": "#SBATCH --job=a --part=acc --cpus-per-t=3\n",
     "no-blank": "#SBATCH--job-name=a\n#SBATCH\n#SBATCH # nothing\n",
     "dollar": "#SBATCH --comment=$HOME --export=ALL,A=1,2\n",
