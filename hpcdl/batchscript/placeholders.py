@@ -7,7 +7,11 @@ import re
 _PLACEHOLDER = re.compile(
     r"^<|<[^<>]*>|\{\{.*\}\}|\[(?:your|account|project|partition|email)[^\]]*\]"
     r"|\byour(?:[-_. ]|\b)|\bYOUR[A-Z_-]|^x{3,}$|^X{2,}\d*$|change[-_]?me|\bTODO\b|\bFIXME\b"
-    r"|^(?:ACCOUNT|PROJECT|GROUP|PARTITION|QUEUE|QOS|EMAIL|PROJECT_?ID|ACCOUNT_?NAME)$|^\.\.\.$",
+    r"|^(?:ACCOUNT|PROJECT|GROUP|PARTITION|QUEUE|QOS|EMAIL|PROJECT_?ID|ACCOUNT_?NAME)$|^\.\.\.$"
+    # As the pages of sites write a project, a date of its own in it, and a user's name
+    r"|^(?i:project[-_]\d*x{3,}|nn(?:x{4}|n{4}|_{2,})k|[a-z]*(?:20yy|y{4})-xx-[a-z]{2})$"
+    r"|^(?i:project_?(?:id|name)|account_?(?:id|name)|__[a-z_]+__|kullanici_adi(?:niz)?)$"
+    r"|(?<![A-Za-z])(?i:your(?:project|account|group|partition|name|user|e?mail|netid))",
 )
 _BRACKETS = re.compile(r"\[[A-Za-z ]")  # [budget code], whole or its first word
 # Options whose values may well begin with a square bracket

@@ -155,6 +155,13 @@ GOOD = {
     + 'mapfile -t files < <(ls /x)\nfor f in "${files[@]}"; do python x.py "$f"; done\n',
     "empty-body": H,
     "only-comment": H + "# nothing\n",
+    **{
+        f"account-{name}": H + f"#SBATCH -A {name}\n"
+        for name in [
+            *("nn1234k", "project_2001659", "naiss2024-22-219", "project_ml", "nnk", "maxxx"),
+            *("detour_account", "our-project", "yours", "ai_project", "xxl", "snic2020-33-20"),
+        ]
+    },
     "no-blank-in-a-path": G + "A=${W}/qec_$2.sif\nsingularity exec --nv --no-home $A python x.py\n",
     "nodes-alone": H + "#SBATCH -N 2\nsrun -n 96 ./a\n",
     "marks-in-a-text": H + 'sed -i "s:<NAME>:$X:" a.xml\necho "set it to /<path>/x"\n',
@@ -194,6 +201,15 @@ FOUND = {
     "placeholder7": H + "#SBATCH --mail-user=your.email@example.com  # WANT placeholder\n",
     "placeholder8": H + "python /gpfs/scratch/<group>/x.py  # WANT placeholder\n",
     "placeholder9": H + "#SBATCH -A PROJECT_ID  # WANT placeholder\n",
+    **{
+        f"placeholder-{name}": H + f"#SBATCH -A {name}  # WANT placeholder\n"
+        for name in [
+            *("project_xxxxxxxxx", "Project_200XXXX", "nnXXXXk", "nnNNNNk", "nn____k"),
+            *("yourproject", "YourProject", "my_yourGroup", "[USERNAME]", "kullanici_adi"),
+            *("naiss20YY-XX-ZZ", "SNICyyyy-xx-yy", "Project_ID", "__ACCOUNT__"),
+        ]
+    },
+    "placeholder-in-mail": H + "#SBATCH --mail-user=YourNetID@uni.test  # WANT placeholder\n",
     "contra2": H + "#SBATCH --gpus=2 --gres=gpu:4  # WANT contradiction\n",
     "contra3": H + "#SBATCH --gpus-per-task=1  # WANT contradiction\n",
     "contra4": H + "#SBATCH --nodes=1 --gpus=4\n#SBATCH --gpus-per-node=2  # WANT contradiction\n",
