@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from shlex import quote
 
 from hpcdl.batchscript.comments import without_comment
+from hpcdl.batchscript.findings_remarks import remark_findings
 from hpcdl.batchscript.findings_strays import stray_finding, strays_of
 from hpcdl.batchscript.findings_values import value_findings
 from hpcdl.batchscript.model import BatchScript, Directive, ScriptFinding
@@ -34,7 +35,6 @@ _MEANT = {
 _PLACEHOLDER_IN_PATH = re.compile(r"[^\s\"'=<>]*(?<=[/=@])<[A-Za-z][\w .-]*>(?=[/:\s\"'.]|$)")
 _IN_QUOTES = re.compile(r"\s*(?:export\s+)?\w+=([\"']).*")  # an assignment; other texts are free
 _NEAR = 0.75  # how alike two names are where one may be meant: partion, not image and time
-_INDENTED = re.compile(r"[ \t]+#SBATCH\s+-")
 _ODD_BLANK = "\N{NO-BREAK SPACE}"
 _ODD_QUOTES = (
     *("\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"),
@@ -69,7 +69,7 @@ def line_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptF
         elif directive.name in OPTIONS and not _has_odd_blank(directive):
             yield from value_findings(directive)
     yield from _late(script)
-    yield from _indented(script)
+    yield from remark_findings(script)
     yield from _in_commands(script)
 
 
@@ -197,20 +197,6 @@ def _late(script: BatchScript) -> Iterator[ScriptFinding]:
             "sbatch stops reading at the first command: it does not see this line",
             f"move it {above}: {_shown(script.line(number))}",
         )
-
-
-def _indented(script: BatchScript) -> Iterator[ScriptFinding]:
-    """Blanks in front of #SBATCH: for sbatch, and for bash, this is a remark."""
-    for number, line in enumerate(script.text.split("\n"), start=1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            return  # the first command
-        if _INDENTED.match(line):
-            yield ScriptFinding(
-                "ignored-directive",
-                number,
-                "sbatch reads a line that begins with #SBATCH, and this one begins with a blank",
-                f"without it: {_shown(line)}",
-            )
 
 
 def _shown(text: str) -> str:

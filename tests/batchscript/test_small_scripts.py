@@ -162,6 +162,13 @@ GOOD = {
             *("detour_account", "our-project", "yours", "ai_project", "xxl", "snic2020-33-20"),
         ]
     },
+    "marks-off": H
+    + "#xSBATCH -n2\n#sSBATCH -c2\n#SBATC --time=1\n#sbatch --array=1-4 job.slurm\n#BATCH mode\n#srun -n2\n"
+    + "# SBATCH -n2\n#BATCH -n\n#sbatch --export=A run.sh\n#YBATCH -r a_1\n#BSUB -n2\n",
+    "mark-in-a-remark": H
+    + "#SBATCH -n 2  # or '#SBATCH -n 4'\n#SBATCH -N 1 ##SBATCH -N 2\n"
+    + "#SBATCH --comment='a#SBATCH -c 3'\n#SBATCH -c 2 #a#SBATCH -c 3\n",
+    "mark-below-a-command": H + "echo\n#BATCH -n 2\n",
     "no-blank-in-a-path": G + "A=${W}/qec_$2.sif\nsingularity exec --nv --no-home $A python x.py\n",
     "nodes-alone": H + "#SBATCH -N 2\nsrun -n 96 ./a\n",
     "marks-in-a-text": H + 'sed -i "s:<NAME>:$X:" a.xml\necho "set it to /<path>/x"\n',
@@ -210,6 +217,11 @@ FOUND = {
         ]
     },
     "placeholder-in-mail": H + "#SBATCH --mail-user=YourNetID@uni.test  # WANT placeholder\n",
+    **{
+        f"misspelt-{mark}": H + f"#{mark} --cpus-per-task=2  # WANT ignored-directive\n"
+        for mark in ("SBACTH", "BATCH", "SBTACH", "sbatch", "SBATH", "SBBATCH")
+    },
+    "glued": H + "#SBATCH -e x.err#SBATCH --nodes=2  # WANT ignored-directive\n",
     "contra2": H + "#SBATCH --gpus=2 --gres=gpu:4  # WANT contradiction\n",
     "contra3": H + "#SBATCH --gpus-per-task=1  # WANT contradiction\n",
     "contra4": H + "#SBATCH --nodes=1 --gpus=4\n#SBATCH --gpus-per-node=2  # WANT contradiction\n",
