@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hpcdl.batchscript.findings_background import background_findings
 from hpcdl.batchscript.findings_container import container_findings
 from hpcdl.batchscript.findings_continued import torn_line_findings
 from hpcdl.batchscript.findings_counts import count_findings
@@ -29,6 +30,7 @@ _ALL = (
     cuda_findings,
     checkpoint_findings,
     signal_findings,
+    background_findings,
 )
 
 

@@ -169,6 +169,15 @@ GOOD = {
     + "#SBATCH -n 2  # or '#SBATCH -n 4'\n#SBATCH -N 1 ##SBATCH -N 2\n"
     + "#SBATCH --comment='a#SBATCH -c 3'\n#SBATCH -c 2 #a#SBATCH -c 3\n",
     "mark-below-a-command": H + "echo\n#BATCH -n 2\n",
+    "waits-for-one": H + "python a.py & P=$!\nwait $P\n",
+    "waits-within": H + "(python a.py & python b.py & wait)\n",
+    "waits-asleep": H + "python a.py &\nsleep 600\n",
+    "waits-by-asking": H + "python a.py &\nwhile kill -0 $!; do sleep 5; done\n",
+    "waits-for-the-next": H + "python watch.py &\npython a.py\necho done\n",
+    "waits-by-a-function": H + "go() { python a.py & }\ngo\n",
+    "waits-by-a-script": H + "python a.py &\n. ./rest.sh\n",
+    "background-aside": H + "python a.py\nrm -rf old &\n",
+    "background-and-list": H + "python a.py && python b.py\n",
     "no-blank-in-a-path": G + "A=${W}/qec_$2.sif\nsingularity exec --nv --no-home $A python x.py\n",
     "nodes-alone": H + "#SBATCH -N 2\nsrun -n 96 ./a\n",
     "marks-in-a-text": H + 'sed -i "s:<NAME>:$X:" a.xml\necho "set it to /<path>/x"\n',
@@ -222,6 +231,11 @@ FOUND = {
         for mark in ("SBACTH", "BATCH", "SBTACH", "sbatch", "SBATH", "SBBATCH")
     },
     "glued": H + "#SBATCH -e x.err#SBATCH --nodes=2  # WANT ignored-directive\n",
+    "nothing-waits": H + "python x.py > o.log &  # WANT nothing-waits\n# wait\n\necho done\n",
+    "nothing-waits-for-steps": H
+    + "#SBATCH -n2\nsrun -n1 ./a &\nsrun -n1 ./b &  # WANT nothing-waits\nsqueue -u ann\n",
+    "nothing-waits-for-loop": H
+    + "for i in 1 2; do\n  python x.py $i | tee $i.log &  # WANT nothing-waits\ndone\nexit 0\n",
     "contra2": H + "#SBATCH --gpus=2 --gres=gpu:4  # WANT contradiction\n",
     "contra3": H + "#SBATCH --gpus-per-task=1  # WANT contradiction\n",
     "contra4": H + "#SBATCH --nodes=1 --gpus=4\n#SBATCH --gpus-per-node=2  # WANT contradiction\n",
