@@ -178,6 +178,19 @@ GOOD = {
     "waits-by-a-script": H + "python a.py &\n. ./rest.sh\n",
     "background-aside": H + "python a.py\nrm -rf old &\n",
     "background-and-list": H + "python a.py && python b.py\n",
+    **{
+        f"nodes-used-{number}": H + f"#SBATCH -N 2\n{line}\n"
+        for number, line in enumerate(
+            [
+                *("srun python x.py", "mpirun -np 2 python x.py", "torchrun --nnodes=2 x.py"),
+                *("python -m torch.distributed.run x.py", "bash run.sh\npython x.py"),
+                *("python launch.py", "python x.py --nodes 2", "$START python x.py", "./x.py"),
+                *("ray start --head\npython x.py", ". ./all.sh\npython x.py"),
+                "go() { python x.py; }\ngo",
+            ]
+        )
+    },
+    "nodes-at-most-2": H + "#SBATCH -N 1-2\npython x.py\n",
     "no-blank-in-a-path": G + "A=${W}/qec_$2.sif\nsingularity exec --nv --no-home $A python x.py\n",
     "nodes-alone": H + "#SBATCH -N 2\nsrun -n 96 ./a\n",
     "marks-in-a-text": H + 'sed -i "s:<NAME>:$X:" a.xml\necho "set it to /<path>/x"\n',
@@ -236,6 +249,10 @@ FOUND = {
     + "#SBATCH -n2\nsrun -n1 ./a &\nsrun -n1 ./b &  # WANT nothing-waits\nsqueue -u ann\n",
     "nothing-waits-for-loop": H
     + "for i in 1 2; do\n  python x.py $i | tee $i.log &  # WANT nothing-waits\ndone\nexit 0\n",
+    "nodes-idle": H
+    + "#SBATCH -N 2\nmodule load python\nsource v/bin/activate\npython x.py  # WANT nodes-idle\n",
+    "nodes-idle-container": H
+    + "#SBATCH -N4\nsingularity exec --no-home a.sif python x.py  # WANT nodes-idle\n",
     "contra2": H + "#SBATCH --gpus=2 --gres=gpu:4  # WANT contradiction\n",
     "contra3": H + "#SBATCH --gpus-per-task=1  # WANT contradiction\n",
     "contra4": H + "#SBATCH --nodes=1 --gpus=4\n#SBATCH --gpus-per-node=2  # WANT contradiction\n",
