@@ -10,6 +10,7 @@ from hpcdl.batchscript.findings_cuda import cuda_findings
 from hpcdl.batchscript.findings_environment import environment_findings
 from hpcdl.batchscript.findings_folders import folder_findings
 from hpcdl.batchscript.findings_lines import line_findings
+from hpcdl.batchscript.findings_meant import meant_findings
 from hpcdl.batchscript.findings_nodes import node_findings
 from hpcdl.batchscript.findings_paths import torn_path_findings
 from hpcdl.batchscript.findings_signal import signal_findings
@@ -33,6 +34,7 @@ _ALL = (
     signal_findings,
     background_findings,
     node_findings,
+    meant_findings,
 )
 
 
