@@ -134,6 +134,7 @@ def test_script_arguments_are_sbatchs(adopted):
         ("-p YOUR_PARTITION", "cluster: {partition: ...}"),
         ("--mail-user=<email>", "slurm: {mail-user: ...}"),
         ("-A $ACCOUNT", "cluster: {account: ...}"),
+        ("-A project_xxxx", "cluster: {account: ...}"),
         ("--job-name=<name>", "write your own: name: ..."),
     ],
 )
