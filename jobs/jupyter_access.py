@@ -104,9 +104,12 @@ def require_refusal(answer, question):
 
     Raises:
         NoPageError: it has done neither.
+        HTTPException: it cannot answer now.
     """
     if answer.status in (401, 403) or answer.leads_to_login:
         return
+    if answer.status >= 500:
+        raise HTTPException("busy: this tells nothing of who may enter")
     raise NoPageError(
         f"JupyterLab lets everybody in without the token: {question} gave status {answer.status},"
         " not 401 or 403, so the notebook is ended: others on this node could have used it",

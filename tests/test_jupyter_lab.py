@@ -7,8 +7,9 @@ import os
 import socket
 import subprocess
 import sys
+from http.client import HTTPException
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -161,6 +162,14 @@ def test_leaking_server_is_ended(start, tmp_path, leak, question):
     assert f"without the token: {question} gave status 200, not 401 or 403" in said.stderr
     assert f"what Jupyter reads here: {setting}" in said.stderr
     assert "a setting in one of these files does this" in said.stderr
+
+
+def test_busy_server_lets_nobody_in(lab):
+    """A status of 500 and above tells nothing of who may enter: a living notebook goes on."""
+    access = importlib.import_module("jupyter_access")
+
+    with pytest.raises(HTTPException, match="busy"):
+        access.require_refusal(SimpleNamespace(status=503, leads_to_login=False), "GET /lab")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ SAVES_KEPT_FREE = 3  # a save may be slower than the slowest so far
 KILL_WAIT_S = 10.0  # SLURM gives 30 by default
 _EARLY_S = 90.0  # SLURM's own warning may come a minute early
 _CLOCK = "hpcdl's clock"
-_OTHERS = "SLURM, or somebody else,"
+_OTHERS = "the stop file"
 _ASKED = re.compile(r"^(.+) asks the program to save and stop, (-?\d+) s before the limit$", re.M)
 _ENDED = re.compile(r"^the program has ended, (-?\d+) s before the limit$", re.M)
 
@@ -23,7 +24,7 @@ class Request:
     """A request to save and stop, as the batch script's log shows it.
 
     Args:
-        by_clock: whether hpcdl's own clock made it; else SLURM's warning has come.
+        by_clock: whether hpcdl's own clock made it; else SLURM's warning made the stop file.
         left_s: how long before the time limit that was.
         ended_s: how long before it the program had ended; None if it had not.
     """
@@ -74,9 +75,9 @@ class Deadline:
         slowest_save_s = Heartbeat.read(self.paths).slowest_save_s or 0.0
         needed_s = SAVES_KEPT_FREE * slowest_save_s + self.margin_s
         if now >= self.end_time - needed_s:
-            self._say(_CLOCK, now)
             keep_trying("the stop file", self.paths.stop.touch, self.paths)
             self.stop_requested = True
+            self._say(_CLOCK, now)
 
     def note_end(self, now: float) -> None:
         """The program has ended: say when in the batch script's log, if it was asked to stop."""
@@ -85,7 +86,8 @@ class Deadline:
             say(f"the program has ended, {self.end_time - now:.0f} s before the limit")
 
     def _note_request(self, now: float) -> None:
-        if not self._is_said and self.paths.stop.exists():
+        # Not Path.exists, which raises where the file system has a hiccup
+        if not self._is_said and os.path.exists(self.paths.stop):
             self._say(_OTHERS, now)
 
     def _say(self, who: str, now: float) -> None:

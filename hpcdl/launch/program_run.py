@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -94,7 +95,7 @@ def known_here(this: ProgramRun, status: int) -> Ending:
         in_slurm=this.in_slurm,
         gpus=plan.size.gpus,
         overtime=deadline.overtime,
-        asked_to_stop=paths.stop.exists(),
+        asked_to_stop=os.path.exists(paths.stop),
         near_the_end=deadline.near_the_end(plan.policy.signal_lead_s, time.time()),
         stop_reason=_stop_reason(paths),
     )

@@ -32,7 +32,7 @@ class StopSignal:
 
     def look(self, now: float, pid: int) -> None:
         """Send the signal to the process that launch started, if it is time."""
-        if self.number is None or not self.stop.exists():
+        if self.number is None or not os.path.exists(self.stop):
             return
         if not _is_handled(self.number, pid, self.in_container):
             return

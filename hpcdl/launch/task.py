@@ -49,7 +49,7 @@ class TaskStop:
 
     def look(self, now: float, pid: int) -> None:
         """Make the trial's stop file if the task has one."""
-        if self._task_stop.exists() and not self._trial.stop.exists():
+        if os.path.exists(self._task_stop) and not os.path.exists(self._trial.stop):
             keep_trying("the stop file", self._trial.stop.touch, self._trial)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import time
@@ -92,8 +93,11 @@ def remove_earlier(folder: TestFolder, cluster: Cluster) -> list[Path]:
 
 
 def _earlier(folder: TestFolder, cluster: Cluster) -> Iterator[TestFolder]:
-    for root in sorted(folder.root.parent.glob(f"{cluster.name}-*")):
+    name = re.compile(rf"{re.escape(cluster.name)}-\d{{8}}-\d{{4}}-[{_LETTERS}]{{4}}")
+    for root in sorted(folder.root.parent.glob("*")):
         other = TestFolder(root)
+        if not name.fullmatch(root.name):
+            continue  # mn5-acc is another profile than mn5
         if root != folder.root and not root.is_symlink() and other.record.is_file():
             yield other
 

@@ -10,7 +10,7 @@ from hpcdl.yamlfile.writer import plain
 
 _PROFILES = "profiles"
 # What is behind a value; in quotes a # begins no comment
-_COMMENT = re.compile(r"""\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|.*?)(\s+#.*)$""")
+_COMMENT = re.compile(r"""\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|(?:[^"'\s#].*?)?)(\s+#.*)$""")
 
 
 def with_keys(text: str, changes: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from hpcdl.cluster.schema import Cluster
@@ -28,6 +29,7 @@ _LOOK_S = 0.5
 _SETTLES_S = 60.0  # how long SLURM may take to know of an end
 _CANCELLED_S = 15.0  # a site that runs a cancelled job again does it soon
 _LONGEST_POLL_S = 10.0
+_LONGEST_GAP_S = 60.0  # between two looks
 _SOON_S = 2.0
 _OVER_S = 30.0  # SLURM may end a job half a minute after its time limit
 _RUNS = frozenset([states.RUNNING, states.STOPPING])
@@ -130,9 +132,12 @@ class Watch:
             if sent.run is None:
                 sent.unsent = sent.unsent or LEFT_EARLY
                 continue
-            if not sent.run.status(ask=False).final:
-                sent.left = LEFT_EARLY
-            self._cancel(sent, sent.run)
+            # Whatever one job or the terminal does, the others are cancelled
+            with suppress(HpcdlError, OSError):
+                if not sent.run.status(ask=False).final:
+                    sent.left = LEFT_EARLY
+            with suppress(OSError):
+                self._cancel(sent, sent.run)
 
     def evidence(self) -> dict[str, JobEvidence]:
         """What the jobs have shown so far, by their names."""
@@ -203,7 +208,7 @@ class Watch:
         """Cancel a job that has run longer than was said: SLURM has run it again, perhaps."""
         now = time.monotonic()
         if runs and sent.looked_at is not None:
-            sent.ran_s += now - sent.looked_at
+            sent.ran_s += min(now - sent.looked_at, _LONGEST_GAP_S)  # Ctrl-Z stops this clock
         sent.looked_at = now
         if sent.ran_s > sent.job.most_s + _OVER_S:
             why = f"it ran longer than the {sent.job.most_s / 60:.0f} min that were said"

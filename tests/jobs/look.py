@@ -11,4 +11,6 @@ seen = {
     "cwd": os.getcwd(),
     "datasets": sorted(os.listdir(keras)),
 }
+if "TF_CONFIG" in os.environ:  # SLURM mixes the parts of long lines of several workers
+    seen["env"] = {"TF_CONFIG": os.environ["TF_CONFIG"]}
 print(json.dumps(seen))

@@ -60,6 +60,15 @@ def test_first_request_is_said(tmp_path, capfd):
     assert first_request(capfd.readouterr().out) == Request(False, 50, 50)
 
 
+def test_unreadable_stop_file_ends_nothing(tmp_path, capfd):
+    """A file system may refuse to tell whether a file is there: here its path is too long."""
+    paths = RunPaths(tmp_path / ("a" * 300))
+    Deadline(paths, end_time=1000.0, margin_s=15.0).look(900.0, PID)
+    Deadline(paths, end_time=1000.0, margin_s=15.0).note_end(900.0)
+
+    assert first_request(capfd.readouterr().out) is None
+
+
 def test_no_request_is_not_said(tmp_path, capfd):
     Deadline(RunPaths(tmp_path), end_time=1000.0, margin_s=15.0).note_end(900.0)
 

@@ -47,6 +47,8 @@ def test_lines_end_as_before() -> None:
     changed = with_keys(text, {"scratch": None, "requeue": False})
 
     assert changed == text.replace('"/a #b"', "null") + "requeue: false\r\n"
+    assert with_keys('scratch: "/a # b"\n', {"scratch": None}) == "scratch: null\n"
+    assert with_keys("scratch:   # none\n", {"scratch": "/x"}) == "scratch: /x # none\n"
     assert with_keys("scratch: '/it''s #1'  # x\n", {"scratch": None}) == "scratch: null  # x\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,14 @@ def test_earlier_test_is_removed(tmp_path: Path) -> None:
     earlier.record.write_text('{"version": 1}')
     own = earlier.root.with_name("site-of-mine")
     own.mkdir()
+    of_other = earlier.root.with_name("site-b-20260101-1200-abcd")
+    shutil.copytree(earlier.root, of_other)
 
     assert remove_earlier(now, cluster) == []
     assert not earlier.root.exists()
     assert now.record.exists()
     assert own.exists()
+    assert of_other.exists()
 
 
 def test_test_under_way_stays(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,15 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C counts, also where the tests run in the background and shells ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctrl_c: None) -> Site:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     monkeypatch.setattr(watching, "_CANCELLED_S", 0.0)
@@ -175,6 +184,34 @@ def test_lost_connection_cancels(site: Site) -> None:
 
     assert site.cancelled() == ["scancel --quiet 7"]
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_lost_terminal_hides_no_job(site: Site) -> None:
+    """After a hangup nothing can be said, and SLURM may be busy: all other jobs are cancelled."""
+    watch = site.watch("cancel", "memory")
+    site.says(scancel=AWAY)
+
+    def say(line: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    watch.say = say
+    watch.cancel_all()
+
+    assert {sent.uncancelled != "" for sent in watch.jobs} == {True}
+    assert len(watch.jobs) == 2
+
+
+def test_paused_test_cancels_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-Z for an hour: the jobs did not run for that long."""
+    site.says(squeue=RUNS)
+    watch = site.watch("stop")
+    write_attempts(watch.jobs[0], {"event": "start"})
+    watch._look()
+    watch.jobs[0].looked_at = time.monotonic() - 3600
+    watch._look()
+
+    assert not (site.folder / "asked").read_text().count("scancel")
+    assert watch.jobs[0].left == ""
 
 
 @pytest.mark.parametrize("has_run", [False, True])
