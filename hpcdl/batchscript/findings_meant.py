@@ -25,9 +25,9 @@ def meant_findings(script: BatchScript, around: Surroundings) -> Iterator[Script
     array = script.value("array")
     if array and _SEVERAL.fullmatch(array) and script.value("open-mode") is None:
         for name in ("output", "error"):
-            given = script.directive(name)
-            if given and _is_one_file(given.value or ""):
-                yield _one_file(given)
+            directive = script.directive(name)
+            if directive and _is_one_file(directive.value or ""):
+                yield _one_file(directive)
 
 
 def _is_little(text: str) -> bool:
@@ -51,14 +51,14 @@ def _is_one_file(name: str) -> bool:
     return _OF_EACH_TASK.search(name.replace("%%", "")) is None
 
 
-def _one_file(given: Directive) -> ScriptFinding:
-    name = given.value or ""
+def _one_file(directive: Directive) -> ScriptFinding:
+    name = directive.value or ""
     folder, slash, base = name.rpartition("/")
     stem, dot, ending = base.partition(".")
     own = f"{folder}{slash}{stem}{'' if '%A' in name else '_%A'}_%a{dot}{ending}"
     return ScriptFinding(
         "one-output",
-        given.line,
+        directive.line,
         f"all tasks of the array write the one file {name}, and wipe out what another wrote",
-        f"a file for each: #SBATCH --{given.name}={own}",
+        f"a file for each: #SBATCH --{directive.name}={own}",
     )

@@ -54,10 +54,10 @@ def _misspelt(script: BatchScript, number: int, line: str) -> Iterator[ScriptFin
     header = read_header(f"{meant}\n")
     if header.faults or not header.read:
         return
-    for given in header.read:
-        if not given.is_option or given.name not in OPTIONS or script.directive(given.name):
+    for token in header.read:
+        if not token.is_option or token.name not in OPTIONS or script.directive(token.name):
             return
-        if OPTIONS[given.name] == "required" and not given.value:
+        if OPTIONS[token.name] == "required" and not token.value:
             return
     cause = f"sbatch reads #SBATCH alone: #{match[1]} is a remark to it"
     yield _finding(number, cause, f"if it is meant to count: {_shown(meant)}")
@@ -69,14 +69,14 @@ def _is_near(word: str) -> bool:
     A letter more in front is how people switch a line off: #xSBATCH, #sSBATCH.
     """
     mark = _MARK[1:]
-    given = word.upper()
+    capitals = word.upper()
     places = range(len(mark))
     missing = {mark[:place] + mark[place + 1 :] for place in places}
     twice = {mark[:place] + mark[place] + mark[place:] for place in places[1:]}
     changed = {
         mark[:place] + mark[place + 1] + mark[place] + mark[place + 2 :] for place in places[:-1]
     }
-    return given in (mark, *missing, *twice, *changed)
+    return capitals in (mark, *missing, *twice, *changed)
 
 
 def _finding(number: int, cause: str, fix: str) -> ScriptFinding:

@@ -40,10 +40,10 @@ def task_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptF
             yield from _one_cpu(script, size, program, launcher, around)
             yield from _too_many(script, size, program, launcher)
             if not mirrored and launcher.name == "srun":
-                found = _mirrored(script, size, program, launcher, around.folder)
-                if found:
+                finding = _mirrored(script, size, program, launcher, around.folder)
+                if finding:
                     mirrored = True
-                    yield found
+                    yield finding
 
 
 def _one_cpu(
@@ -92,8 +92,8 @@ def _too_many(
     script: BatchScript, size: Size, program: Program, launcher: Launcher
 ) -> Iterator[ScriptFinding]:
     """More tasks started than the job has."""
-    given = launcher.options.get("ntasks")
-    started = count(given.text) if given is not None else None
+    ntasks = launcher.options.get("ntasks")
+    started = count(ntasks.text) if ntasks is not None else None
     asked = size.all_tasks
     if started is None or asked is None or started <= asked or not _is_told(script):
         return
@@ -141,8 +141,8 @@ def _mirrored(
     """Several tasks, each with GPUs of its own, of a program that wants all in one."""
     directive = script.directive("gpus-per-task")
     own = launcher.options.get("gpus-per-task")
-    given = launcher.options.get("ntasks")
-    tasks = count(given.text) if given is not None else size.all_tasks
+    ntasks = launcher.options.get("ntasks")
+    tasks = count(ntasks.text) if ntasks is not None else size.all_tasks
     if (directive is None and own is None) or (tasks or 1) < 2:
         return None
     code = code_of(script, program, folder)

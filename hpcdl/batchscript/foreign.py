@@ -36,18 +36,18 @@ _LETTERS = {"PBS": _PBS, "BSUB": _BSUB, "$": _SGE}
 
 def other_system(text: str, shown: str) -> str | None:
     """What to say of a script for another queueing system; None for other scripts."""
-    found = list(_LINE.finditer(text))
-    if not found or re.search(r"^#SBATCH", text, re.MULTILINE):
+    lines_of_other = list(_LINE.finditer(text))
+    if not lines_of_other or re.search(r"^#SBATCH", text, re.MULTILINE):
         return None
-    kind = found[0][1]
+    kind = lines_of_other[0][1]
     lines = []
-    for match in found[:_MOST]:
+    for match in lines_of_other[:_MOST]:
         number = text.count("\n", 0, match.start()) + 1
         line = f"#{match[1]} {match[2].strip()}"
         lines.append(f"  {number}: {cut(one_line(line), 100)}")
         lines.extend(f"       {words}" for words in _translated(match[1], match[2].strip()))
-    if len(found) > _MOST:
-        lines.append(f"  and {len(found) - _MOST} more")
+    if len(lines_of_other) > _MOST:
+        lines.append(f"  and {len(lines_of_other) - _MOST} more")
     return "\n".join(
         [
             f"{shown} is a script for {_SYSTEMS[kind]}; expected one for SLURM. "
