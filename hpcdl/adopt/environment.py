@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.folders import Folders
+from hpcdl.adopt.secrets import is_secret
 from hpcdl.adopt.values import Values
 from hpcdl.batchscript.model import Assignment, Command, Program, Word
 from hpcdl.batchscript.mounts import is_bind
@@ -15,7 +16,6 @@ _FOR_IMAGES = re.compile(r"(?:SINGULARITYENV|APPTAINERENV)_(\w+)")
 _OF_RUNTIMES = re.compile(r"(?:SINGULARITY|APPTAINER)_\w+")
 _UNLOADED = re.compile(r"-\w[\w.+/-]+")  # of Lmod's: ml -gcc
 _MODULE = re.compile(r"\w[\w.+/@:=-]*")
-_SECRET = re.compile(r"(?:.*_)?(?:TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_KEY|SECRET_KEY)")
 _OWN = {
     "CUDA_VISIBLE_DEVICES": "hpcdl sets it to the GPUs that SLURM gives",
     "ROCR_VISIBLE_DEVICES": "hpcdl sets it to the GPUs that SLURM gives",
@@ -138,7 +138,7 @@ def add_variable(draft: Draft, values: Values, name: str, word: Word, line: int)
         draft.leave(line, f"{name}={word.raw}", _OWN.get(name, "hpcdl sets it"))
     elif name == "PYTHONPATH":
         _add_pythonpath(draft, values, word, line)
-    elif _SECRET.fullmatch(name.upper()):
+    elif is_secret(name, values.text(word, line)):
         why = "it looks like a secret, and a job file is copied into the folder of each run"
         fix = f"env: {{{name}_FILE: PATH}}, for a program that reads it from a file of yours"
         draft.leave(line, f"{name}=(hidden)", why, fix)

@@ -6,7 +6,9 @@ import re
 
 from hpcdl.adopt import size
 from hpcdl.adopt.draft import Draft
-from hpcdl.batchscript.model import Directive
+from hpcdl.adopt.environment import add_variable
+from hpcdl.adopt.values import Values
+from hpcdl.batchscript.model import Directive, Word
 from hpcdl.batchscript.placeholders import is_placeholder
 from hpcdl.batchscript.sbatchtable import OPTIONS
 from hpcdl.errors import Problem
@@ -128,7 +130,7 @@ def _add_export(draft: Draft, directive: Directive) -> None:
     for part in (directive.value or "").split(","):
         name, equals, value = part.strip().partition("=")
         if equals and re.fullmatch(r"[A-Za-z_]\w*", name):
-            draft.put(f"env.{name}", value, directive.line)
+            add_variable(draft, Values((), {}), name, Word(value, value), directive.line)
         elif part.strip() and name != "NONE":
             names.append(name or part.strip())
     if names:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from hpcdl.adopt.draft import Draft
-from hpcdl.adopt.environment import add_exported
+from hpcdl.adopt.environment import add_exported, add_variable
 from hpcdl.adopt.folders import Folders
 from hpcdl.adopt.options import of_pyxis
 from hpcdl.adopt.size import Shape
@@ -114,7 +114,7 @@ def _add_export(draft: Draft, word: Word | None, values: Values, line: int) -> N
     for part in text.split(","):
         name, equals, value = part.partition("=")
         if equals and _NAME.fullmatch(name):
-            draft.put(f"env.{name}", value, line)
+            add_variable(draft, values, name, Word(value, value), line)
         elif part != "ALL":
             why = "a job's program gets what stands in env"
             draft.leave(line, f"--export={part}", why, "say there what it needs")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl.adopt import Adopted, adopt
+from hpcdl.adopt.secrets import hidden
 from hpcdl.batchscript.read import read_script
 
 RUN = "apptainer exec --nv i.sif python x.py"
@@ -116,6 +117,52 @@ def test_secrets_stay_in_the_script(adopted, commands, args):
     assert made.document.plain()["args"] == args
     assert not {"0123456789ab", "correct"} & set(re.findall(r"0123456789ab|correct", said))
     assert ("(hidden)" in said) == ("tokenizer" not in commands)
+
+
+@pytest.mark.parametrize(
+    ("commands", "options"),
+    [
+        (RUN, "#SBATCH --export=ALL,A=1,HF_TOKEN=hf_plum,WANDB_API_KEY=plum\n"),
+        (f"srun --export=ALL,A=1,HF_TOKEN=plum {RUN}", ""),
+        (f"export A=1 INDEX=https://me:plum@host/simple\n{RUN}", ""),
+        (f"export A=1 COMET_KEY=plum0123456789abcdef\n{RUN}", ""),
+    ],
+)
+def test_secret_variables_stay_in_the_script(adopted, commands, options):
+    made = adopted(f"{options}{commands}")
+
+    assert made.document.plain()["env"] == {"A": "1"}
+    assert "plum" not in "".join(map(str, made.left))
+    assert "(hidden)" in "".join(map(str, made.left))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("PLUM_KEY=plum0123456789abcdef x", "PLUM_KEY=(hidden) x"),
+        ("PGPASSWORD='ripe plum' x", "PGPASSWORD=(hidden) x"),
+        ("x --password 'ripe plum' y", "x --password (hidden) y"),
+        ("x --wandb_key plum0123456789abcdef y", "x --wandb_key (hidden) y"),
+        ("ALL,HF_TOKEN=plum,API_KEY=plum,A=1", "ALL,HF_TOKEN=(hidden),API_KEY=(hidden),A=1"),
+        ("pip install git+https://me:plum@host/x", "pip install git+https://me:(hidden)@host/x"),
+    ],
+)
+def test_secrets_of_a_line_are_hidden(text, shown):
+    assert hidden(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x --key-bits 256 --max_token 128 --sort-key loss --no-password --n 3",
+        "MONKEY=1 PRIMARY_KEY=id MAX_TOKEN=128 EOS_TOKEN='</s>' x",
+        "x --tokenizer /models/0123456789abcdef0123 --key ~/.ssh/id_ed25519",
+        'HF_TOKEN=$(cat f) A_TOKEN="$B" HF_TOKEN_FILE=/home/me/0123456789abcdef',
+        "docker://plum:22.04@sha256:0123456789abcdef https://me:$A@host https://me@host",
+    ],
+)
+def test_harmless_words_are_shown(text):
+    assert hidden(text) == text
 
 
 def test_folder_of_an_unknown_name_is_unknown(adopted):
