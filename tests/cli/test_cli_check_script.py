@@ -256,6 +256,30 @@ def test_program_that_may_come_does_not_block(cli, script, before, start, words)
     assert found["blocks"] is False
 
 
+@pytest.mark.parametrize(
+    ("commands", "words"),
+    [
+        ("mkdir -p /none/j; cp new.py /none/j; cd /none/j; python new.py", "see whether line 6 makes it"),
+        ("srun bash -c 'mkdir /none/j; cp new.py /none/j; cd /none/j; python new.py'", "see whether line 6 makes it"),
+        ("cd /none/j; python $SLURM_SUBMIT_DIR/train.py", "the nodes have it"),
+    ],
+)  # fmt: skip
+def test_folder_that_may_come_does_not_block(cli, script, commands, words):
+    text = SCRIPT.partition("module")[0]
+    answer = cli("check", script(f"{text}{commands}\n"), "--json")
+
+    found = findings(answer)
+    assert words in str(found["file system"]["fix"])
+    assert not any(item["blocks"] for item in found.values())
+
+
+def test_file_in_a_missing_folder_blocks(cli, script):
+    text = SCRIPT.partition("module")[0]
+    found = findings(cli("check", script(f"{text}cd /none/j\npython new.py\n"), "--json"))
+
+    assert (found["file system"]["blocks"], found["script"]["blocks"]) == (False, True)
+
+
 def test_program_without_condition_is_looked_at(cli, script):
     text = SCRIPT.replace("module load singularity", "if false; then python old.py; fi")
     answer = cli("check", script(text), "--json")
