@@ -28,6 +28,8 @@ class Draft:
         self.left: list[Left] = []
         self.obstacles: list[Left] = []
         self.notes: list[str] = []
+        # Variables that the script sets for the container alone, whatever is around it
+        self.of_image: frozenset[str] = frozenset()
         self._listed: dict[str, set[str]] = {}  # the texts of each list, for a quick look
 
     def put(self, key: str, value: Any, line: int) -> None:

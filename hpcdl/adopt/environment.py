@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import filterfalse
 
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.folders import Folders
 from hpcdl.adopt.secrets import is_secret
 from hpcdl.adopt.values import Values
+from hpcdl.adopt.written import pair_of
 from hpcdl.batchscript.model import Assignment, Command, Program, Word
 from hpcdl.batchscript.mounts import is_bind
 
@@ -92,9 +95,52 @@ def add_variables(
         folders: where paths start.
         clean: whether the container gets only the variables that are meant for it.
     """
-    for assignment in draft.script.set_before(program.command):
-        if assignment.exported:
-            add_exported(draft, values, folders, assignment, clean)
+    seen = [item for item in draft.script.set_before(program.command) if item.exported]
+    for name, word in program.command.env:
+        seen.append(Assignment(name, word, program.command.line, exported=True))
+    within = list(filter(_is_inside, seen))
+    around = list(filterfalse(_is_inside, seen))
+    draft.of_image = _names_of_image(around, program)
+    for item in around:
+        add_exported(draft, values, folders, item, clean)
+    for name, word in _of_options(program):
+        add_variable(draft, values, name, word, program.container_command.line)
+    for item in within:
+        add_exported(draft, values, folders, item, clean)
+
+
+def _is_inside(assignment: Assignment) -> bool:
+    shell = assignment.word.shell
+    return shell is not None and shell.is_inside
+
+
+def _names_of_image(around: list[Assignment], program: Program) -> frozenset[str]:
+    """What SINGULARITYENV_... and --env set: in the container it hides the shell's own."""
+    if program.container is None:
+        return frozenset()
+    names = [name for name, _ in _of_options(program)]
+    for item in around:
+        match = _FOR_IMAGES.fullmatch(item.name)
+        if match is not None and not item.conditional:
+            names.append(match[1])
+    return frozenset(names)
+
+
+def _of_options(program: Program) -> Iterator[tuple[str, Word]]:
+    """The variables of the container command's --env."""
+    if program.container is not None:
+        for value in program.container.values("env"):
+            for pair in _pairs(value):
+                text = None if value.text is None else pair
+                yield pair_of(replace(value, text=text, raw=pair))
+
+
+def _pairs(value: Word) -> list[str]:
+    """The parts of ``A=1,B=2``, without the quotes around all of them; of ``A=1,2``, the one."""
+    text = value.raw if value.text is None else value.text
+    if value.text is None and text[:1] in "'\"" and text[-1:] == text[:1]:
+        text = text[1:-1]
+    return text.split(",") if text.count("=") > 1 else [text]
 
 
 def add_exported(
@@ -110,11 +156,10 @@ def add_exported(
         clean: whether the container gets only the variables that are meant for it.
     """
     name, line = assignment.name, assignment.line
-    shell = assignment.word.shell
     inside = _FOR_IMAGES.fullmatch(name)
     if assignment.conditional:
         _leave_variable(draft, assignment, _AT_RUN_TIME)
-    elif shell is not None and shell.is_inside:
+    elif _is_inside(assignment):
         add_variable(draft, values, name, assignment.word, line)
     elif inside and inside[1] in ("PREPEND_PATH", "APPEND_PATH"):
         fix = "name the program with its folder, or build an image with this PATH"
@@ -128,7 +173,7 @@ def add_exported(
     elif clean:
         why = "the container is started with a clean environment, and does not see it"
         _leave_variable(draft, assignment, why)
-    else:
+    elif name not in draft.of_image:
         add_variable(draft, values, name, assignment.word, line)
 
 
@@ -143,6 +188,7 @@ def add_variable(draft: Draft, values: Values, name: str, word: Word, line: int)
         fix = f"env: {{{name}_FILE: PATH}}, for a program that reads it from a file of yours"
         draft.leave(line, f"{name}=(hidden)", why, fix)
     elif (text := values.text(word, line)) is None:
+        draft.drop(f"env.{name}")  # the value that it had before
         draft.leave(line, f"{name}={word.raw}", _AT_RUN_TIME, f"env: {{{name}: VALUE}}")
     else:
         draft.put(f"env.{name}", text, line)

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from hpcdl.adopt.arguments import add_args
 from hpcdl.adopt.draft import Draft
-from hpcdl.adopt.environment import add_binds, add_exported, add_variable
+from hpcdl.adopt.environment import add_binds
 from hpcdl.adopt.folders import Folders, is_whole
 from hpcdl.adopt.shells import is_silent, why_unread
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_wrappers
-from hpcdl.adopt.written import option_text, pair_of, unbroken
+from hpcdl.adopt.written import option_text, unbroken
 from hpcdl.batchscript import pyxis
 from hpcdl.batchscript.findings_continued import joined_words
 from hpcdl.batchscript.findings_paths import torn_assignment, torn_image
 from hpcdl.batchscript.inside import Inside
-from hpcdl.batchscript.model import Assignment, Command, Container, Program, Word
+from hpcdl.batchscript.model import Command, Container, Program, Word
 from hpcdl.batchscript.mounts import folder_inside
 from hpcdl.batchscript.passed import CLEAN
 from hpcdl.batchscript.programs import PYTHON_VALUES, program_of
@@ -159,15 +159,12 @@ def _refuse_without_script(draft: Draft) -> None:
 
 def add_program(draft: Draft, program: Program, values: Values, folders: Folders) -> None:
     """Write the keys of a program."""
-    line = program.command.line
     clean = program.container is not None and program.container.has(*CLEAN)
     _add_container(draft, program, values, folders)
     _add_script(draft, program, values, folders)
     add_args(draft, program, values)
     for item in joined_words(draft.script, program.command):
         draft.note(f"line {item.line}: {item.cause}; the job has both words")
-    for name, word in program.command.env:
-        add_exported(draft, values, folders, Assignment(name, word, line, True), clean)
     add_wrappers(draft, program, values, folders, clean)
     _leave_python(draft, program)
     for command in (program.command, *program.starters):
@@ -314,9 +311,8 @@ def _add_container(draft: Draft, program: Program, values: Values, folders: Fold
     for name, value in container.options:
         if name == "bind" and value is not None:
             add_binds(draft, values, folders, value, line)
-        elif name == "env" and value is not None:
-            for pair in _pairs(value):
-                add_variable(draft, values, *pair_of(_same_kind(value, pair)), line)
+        elif name == "env":
+            continue  # with the other variables
         elif name == "rocm":
             draft.put("cluster.gpu_vendor", "amd", line)
         elif name not in _IMPLIED and name not in ("pwd", "cwd"):
@@ -337,19 +333,6 @@ def _shows_gpus(draft: Draft, program: Program) -> bool:
         if assignment.exported and assignment.name in _OF_GPUS:
             return True
     return False
-
-
-def _same_kind(value: Word, text: str) -> Word:
-    """A part of a word."""
-    return replace(value, text=None if value.text is None else text, raw=text)
-
-
-def _pairs(value: Word) -> list[str]:
-    """The parts of ``A=1,B=2``, without the quotes around all of them; of ``A=1,2``, the one."""
-    text = value.raw if value.text is None else value.text
-    if value.text is None and text[:1] in "'\"" and text[-1:] == text[:1]:
-        text = text[1:-1]
-    return text.split(",") if text.count("=") > 1 else [text]
 
 
 def add_image(

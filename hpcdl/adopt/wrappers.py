@@ -43,7 +43,7 @@ def add_wrappers(
     line = program.command.line
     for wrapper in program.wrappers:
         if wrapper.name == "env":
-            _add_env(draft, wrapper, values, folders, clean and not wrapper.is_inside, line)
+            _add_env(draft, wrapper, values, folders, clean, line)
         elif wrapper.name in CONTAINERS:
             options = [word.raw for word in wrapper.words[1:] if word.raw not in _QUIET]
             for option in options:
@@ -63,7 +63,11 @@ def _add_env(
     while words:
         word = words.pop(0)
         name, value = pair_of(word)
-        if "=" in word.raw and _NAME.fullmatch(name):
+        is_variable = "=" in word.raw and bool(_NAME.fullmatch(name))
+        if is_variable and wrapper.is_inside:
+            add_variable(draft, values, name, value, line)
+            continue
+        if is_variable:
             add_exported(draft, values, folders, Assignment(name, value, line, True), clean)
             continue
         raw = word.raw
@@ -113,6 +117,8 @@ def _add_export(draft: Draft, word: Word | None, values: Values, line: int) -> N
         return
     for part in text.split(","):
         name, equals, value = part.partition("=")
+        if name in draft.of_image:
+            continue
         if equals and _NAME.fullmatch(name):
             add_variable(draft, values, name, Word(value, value), line)
         elif part != "ALL":

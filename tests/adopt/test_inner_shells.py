@@ -61,6 +61,27 @@ def test_inner_program_is_the_jobs(adopted, commands, expected):
 
 
 @pytest.mark.parametrize(
+    ("commands", "value"),
+    [
+        (f"export SINGULARITYENV_B=5; export B=1; {EXEC} bash -c 'python x.py $B'", "5"),
+        (f"export APPTAINERENV_B=5; B=1 {EXEC} python x.py 5", "5"),
+        (f"export APPTAINERENV_B=5; env B=1 {EXEC} python x.py 5", "5"),
+        (f"export APPTAINERENV_B=5; srun --export=ALL,B=1 {EXEC} python x.py 5", "5"),
+        ("B=1 apptainer exec --env B=5 i.sif python x.py 5", "5"),
+        (f"export APPTAINERENV_B=5; {EXEC} env B=2 python x.py 5", "2"),
+        ("apptainer exec --env B=5 i.sif bash -c 'export B=2; python x.py 5'", "2"),
+        ("export APPTAINERENV_B=5; export B=1; python x.py 5", "1"),
+        (f"export B=1; export B=$(date); {EXEC} python x.py 5", None),
+    ],
+)
+def test_variable_closest_to_the_program_counts(adopted, commands, value):
+    made = adopted(commands).document.plain()
+
+    assert made.get("env", {}).get("B") == value
+    assert made["args"] == ["5"]
+
+
+@pytest.mark.parametrize(
     ("commands", "expected"),
     [
         (f"{EXEC} bash -c 'pip install a\n\npython x.py'", ["line 3: pip install a"]),
