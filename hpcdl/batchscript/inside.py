@@ -44,6 +44,8 @@ class Inside:
             start: the folder of the shell around the container; without it, a path that begins
                 there stays as it is.
         """
+        if self._program.command.is_inside:
+            path = self._from_home(path)
         inside = path
         if not path.startswith(_WHOLE):
             folder = self.folder()
@@ -75,10 +77,23 @@ class Inside:
             text = self._read(word, program.command.line, went)
             if text is None:
                 return None
+            if word is not self._option():
+                text = self._from_home(text)
             if folder and not text.startswith(_WHOLE):
                 text = f"{folder}/{text}"
             folder = text
         return folder
+
+    def _from_home(self, path: str) -> str:
+        """A path that a shell inside reads: its ~ is what --home says, and not the user's own."""
+        container = self._program.container
+        homes = container.values("home") if container is not None else []
+        if not homes or path.partition("/")[0] != "~":
+            return path
+        start = self._program.container_command
+        text = self._read(homes[-1], start.line, start.went)
+        home = (text or "").rpartition(":")[2]
+        return f"{home}{path[1:]}" if home else path
 
     def _trail(self) -> Trail:
         own = self._option()

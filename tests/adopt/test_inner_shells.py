@@ -45,6 +45,9 @@ def adopted(tmp_path, monkeypatch):
         (f"cd a; {EXEC} bash -c 'cd b; python x.py'", {"script": "a/b/x.py", "workdir": "a/b"}),
         ("apptainer exec -B /d:/w i.sif bash -c 'cd /w/b; python x.py'", {"script": "/d/b/x.py", "workdir": "/d/b"}),
         ("apptainer exec -B /d:/w --pwd /w i.sif bash -c 'cd b; python x.py'", {"script": "/d/b/x.py", "workdir": "/d/b"}),
+        ("apptainer exec -H /d:/home/u i.sif bash -c 'cd ~/s; python ~/s/x.py'", {"script": "/d/s/x.py", "workdir": "/d/s"}),
+        ("apptainer exec -H /d:/home/u i.sif bash -c 'cd ~; python s/x.py'", {"script": "/d/s/x.py", "workdir": "/d"}),
+        ("apptainer exec --home /d i.sif bash -c 'python ~/x.py'", {"script": "/d/x.py"}),
         ("bash -c 'cd b; apptainer exec i.sif python x.py'", {"script": "b/x.py", "container": "b/i.sif"}),
         (f"{EXEC} bash -c 'python \"$@\"' _ x.py --n 3", {"script": "x.py", "args": ["--n", "3"]}),
         (f"f() {{ {EXEC} bash -c 'python x.py \"$@\"' _ \"$@\"; }}; f --n 3", {"args": ["--n", "3"]}),
@@ -58,6 +61,17 @@ def test_inner_program_is_the_jobs(adopted, commands, expected):
 
     assert {key: document.get(key) for key in expected} == expected
     assert made.obstacles == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "apptainer exec -H /d:/home/u i.sif python ~/x.py",  # the script's own shell reads this ~
+        f"{EXEC} bash -c 'cd ~; python x.py'",
+    ],
+)
+def test_home_that_is_the_users_own(adopted, command):
+    assert adopted(command).document.plain()["script"] == str(Path.home() / "x.py")
 
 
 @pytest.mark.parametrize(
