@@ -41,11 +41,15 @@ def _drafted(script: BatchScript, target: Path | None, index: str | None = None)
     _add_unread(draft)
     program = choose_program(draft)
     main = program or likeliest(script.programs)
-    seen = script.set_before(main.command) if main is not None else script.assignments
-    lines = [main.command.line, *(one.line for one in main.starters)] if main is not None else []
-    values = Values(seen, _known(draft, shape, first_task), frozenset(lines))
+    assignments = script.set_before(main.command) if main is not None else script.assignments
+    lines = (
+        [main.command.line, *(command.line for command in main.starters)]
+        if main is not None
+        else []
+    )
+    values = Values(assignments, _known(draft, shape, first_task), frozenset(lines))
     folders = Folders(draft, values, target or folder, main)
-    folders.tell(seen)
+    folders.tell(assignments)
     if program is not None:
         _add_program(draft, program, values, folders, shape)
     elif main is not None and main.container is not None:

@@ -78,7 +78,7 @@ def _shifted(draft: Draft, program: Program, given: list[Word]) -> list[Word] | 
     None where only the running script knows that.
     """
     for command in draft.script.commands:
-        if any(command is one for one in (program.command, *program.starters)):
+        if any(command is own for own in (program.command, *program.starters)):
             break
         is_own = command.function == program.command.function and command.starter is None
         if not is_own or command.substituted:

@@ -95,11 +95,11 @@ def add_variables(
         folders: where paths start.
         clean: whether the container gets only the variables that are meant for it.
     """
-    seen = [item for item in draft.script.set_before(program.command) if item.exported]
+    exported = [item for item in draft.script.set_before(program.command) if item.exported]
     for name, word in program.command.env:
-        seen.append(Assignment(name, word, program.command.line, exported=True))
-    within = list(filter(_is_inside, seen))
-    around = list(filterfalse(_is_inside, seen))
+        exported.append(Assignment(name, word, program.command.line, exported=True))
+    within = list(filter(_is_inside, exported))
+    around = list(filterfalse(_is_inside, exported))
     draft.of_image = _names_of_image(around, program)
     for item in around:
         add_exported(draft, values, folders, item, clean)

@@ -72,13 +72,13 @@ class Folders:
             shell = assignment.word.shell
             if _PWD.search(assignment.word.raw) and not (shell is not None and shell.is_inside):
                 naming.append(assignment)
-        known = self._values.folders
+        by_line = self._values.folders
         for item in sorted(naming, key=lambda item: item.line):
             folder = self._after(item.went, item.line)
             if folder is not None and not folder.startswith(("$", "~")):
                 folder = os.path.normpath(self._draft.folder / folder)
-            if known.setdefault(item.line, folder) != folder:
-                known[item.line] = None  # it changes within the line
+            if by_line.setdefault(item.line, folder) != folder:
+                by_line[item.line] = None  # it changes within the line
 
     def _after(self, trail: Trail, line: int) -> str | None:
         """The folder after some cd."""

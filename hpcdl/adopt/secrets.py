@@ -24,7 +24,8 @@ _PATTERNS = [
     *(re.compile(_PLACE.format(name) + value + _VALUE, re.I) for name, value in _KINDS),
     # A variable of the surroundings: shorter values, too
     re.compile(
-        rf"(\b(?=[A-Z])[A-Z0-9_]*(?:TOKEN|API_?KEY|ACCESS_KEY)=)(?![\"']?[\d~/.<]){_LITERAL}{_VALUE}"
+        r"(\b(?=[A-Z])[A-Z0-9_]*(?:TOKEN|API_?KEY|ACCESS_KEY)=)(?![\"']?[\d~/.<])"
+        rf"{_LITERAL}{_VALUE}"
     ),
     re.compile(r"(\bwandb login (?:--\S+ )*)[\w-]{12,}", re.I),
     re.compile(r"(\bhttps://hooks\.slack\.com/)[^\s\"']+"),
@@ -52,7 +53,7 @@ def is_secret(name: str, value: str | None) -> bool:
 
 def without_secrets(args: list[str]) -> tuple[list[str], list[str]]:
     """Arguments without those that look like secrets, and the options of these."""
-    kept: list[str] = []
+    harmless: list[str] = []
     options: list[str] = []
     waiting = list(args)
     while waiting:
@@ -65,5 +66,5 @@ def without_secrets(args: list[str]) -> tuple[list[str], list[str]]:
             options.append(f"{word} {_HIDDEN}")
             waiting.pop(0)
         else:
-            kept.append(word)
-    return kept, options
+            harmless.append(word)
+    return harmless, options

@@ -207,11 +207,11 @@ class Values:
 
 def _shells(shell: Shell | None, name: str) -> list[Shell | None]:
     """The shells whose variable of that name is seen: None is the script's."""
-    found = [shell]
+    shells = [shell]
     while shell is not None and not shell.hides(name):
         shell = shell.outer
-        found.append(shell)
-    return found
+        shells.append(shell)
+    return shells
 
 
 def _is_inside(shell: Shell | None) -> bool:
