@@ -234,7 +234,8 @@ def _add_script(draft: Draft, program: Program, values: Values, folders: Folders
         if name is not None or is_unplaced:
             why = _FOLDER_AT_RUN_TIME
         elif inside is not None:
-            why = f"{inside} is a path in the container, and no --bind says which it is outside"
+            option = "--bind" if program.container is not None else "--container-mounts"
+            why = f"{inside} is a path in the container, and no {option} says which it is outside"
             fix = "a job runs a file that lies outside of the image: write that path"
         draft.refuse(line, program.command.text, why, fix)
         return
@@ -249,13 +250,16 @@ def _add_script(draft: Draft, program: Program, values: Values, folders: Folders
         draft.put("workdir", folder, line)
 
 
-def _outside_pyxis(draft: Draft, program: Program, values: Values, path: str) -> str:
-    """A path in a container of pyxis's as the machine has it, or the same where that is unknown."""
-    words = []
-    for name in ("container-workdir", "container-mounts"):
-        word = pyxis.option(draft.script, program, name)
-        words.append(None if word is None else values.path(word, program.command.line))
-    return pyxis.outside(path, *words) or path
+def _outside_pyxis(draft: Draft, program: Program, values: Values, path: str) -> str | None:
+    """A path in a container of pyxis's as the machine has it; None where that is unknown.
+
+    Without a folder of its own inside, it may be the same outside.
+    """
+    line, trail = program.command.line, pyxis.within(program)
+    words = [pyxis.option(draft.script, program, name) for name in pyxis.PLACES]
+    workdir, mounts = (None if word is None else values.path(word, line) for word in words)
+    folders = [None] if trail is None else [workdir, *(values.path(word, line) for word in trail)]
+    return pyxis.outside(path, folders, mounts) or (path if trail == () else None)
 
 
 def _add_variables_of_job(draft: Draft, path: str | None, line: int) -> None:
@@ -285,6 +289,13 @@ def _working_folder(draft: Draft, program: Program, values: Values, folders: Fol
         text = f"--pwd {own.raw}" if own is not None else "cd"
         why = "a folder of the container's own" if folder else _FOLDER_AT_RUN_TIME
         draft.leave(program.container_command.line, text, why)
+    is_in_pyxis = program.container is None and pyxis.is_used(draft.script, program)
+    if is_in_pyxis and pyxis.within(program) != ():
+        path = _outside_pyxis(draft, program, values, ".")
+        if path is not None:
+            return folders.from_target(path.removesuffix("/."))
+        draft.leave(line, "cd", "a folder of the container's own")
+        return None
     folder = folders.working(line)
     return None if folder is None else folders.from_target(folder)
 

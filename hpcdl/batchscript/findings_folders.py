@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpcdl.batchscript import pyxis
 from hpcdl.batchscript.folders import start_folder
 from hpcdl.batchscript.model import BatchScript, Command, Directive, ScriptFinding
 from hpcdl.batchscript.surroundings import Surroundings
@@ -104,6 +105,8 @@ def _login(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]
     chdir = script.directive("chdir")
     if chdir is not None and chdir.value and _is_of_login(chdir.value, around):
         yield _login_finding(chdir.line, chdir.value, "leave the line out")
+    if pyxis.is_of_job(script):
+        return  # its folders are the image's
     for number, command in enumerate(script.commands):
         if command.name not in ("cd", "pushd") or command.substituted or command.is_inside:
             continue

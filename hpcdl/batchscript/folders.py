@@ -48,7 +48,7 @@ def script_path(script: BatchScript, program: Program, folder: Path | None) -> P
         return None
     if program.container is None:
         if pyxis.is_used(script, program):
-            return _path_in_pyxis(script, program, now, folder)
+            return _path_in_pyxis(script, program, folder)
         return path_of(word, now, folder)
 
     def read(part: Word, _: int, went: Trail) -> str | None:
@@ -64,16 +64,20 @@ def script_path(script: BatchScript, program: Program, folder: Path | None) -> P
     return (now or Path()) / path
 
 
-def _path_in_pyxis(
-    script: BatchScript, program: Program, now: Path | None, folder: Path | None
-) -> Path | None:
+def _path_in_pyxis(script: BatchScript, program: Program, folder: Path | None) -> Path | None:
     """The file outside of a script in a container of pyxis's."""
-    texts = []
-    for name in ("container-workdir", "container-mounts"):
-        word = pyxis.option(script, program, name)
-        texts.append(None if word is None else _written(word, now, folder))
-    text = _written(program.script, now, folder) if program.script else None
-    path = pyxis.outside(text, *texts) if text else None
+    now, trail = folder_at(script, pyxis.around(program), folder), pyxis.within(program)
+
+    def read(word: Word | None) -> str | None:
+        is_own = word is None or word.shell is not None or pyxis.is_of_job(script)
+        return None if word is None else _written(word, None if is_own else now, folder)
+
+    text = read(program.script)
+    if text is None:
+        return None
+    workdir, mounts = (read(pyxis.option(script, program, name)) for name in pyxis.PLACES)
+    folders = [None] if trail is None else [workdir, *map(read, trail)]
+    path = pyxis.outside(text, folders, mounts)
     if path is None or (now is None and not os.path.isabs(path)):
         return None
     return (now or Path()) / path

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+IMAGES_OF_PYXIS = ("container-image", "container-name")  # options of srun that start one
 _MOST_CALLS = 20  # of functions within functions
 
 
@@ -103,7 +104,7 @@ class Command:
     @property
     def is_inside(self) -> bool:
         """Whether it stands in the text of a shell in a container: its folder is one inside."""
-        return self.starter is not None and self.starter.container is not None
+        return self.starter is not None and self.starter.is_inside
 
     @property
     def name(self) -> str:
@@ -209,6 +210,12 @@ class Program:
     args: tuple[Word, ...] = ()  # the script's or module's, or the program's
     went: tuple[Word, ...] | None = ()  # the folders of cd and --chdir; None: not known
     inside: tuple[Word, ...] | None = ()  # the folders of cd within its container
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it runs in a container, of Apptainer's or of srun's."""
+        given = [name for launcher in self.launchers for name in launcher.options]
+        return self.container is not None or any(name in IMAGES_OF_PYXIS for name in given)
 
     @property
     def starters(self) -> list[Command]:

@@ -95,7 +95,7 @@ class Scope:
             if value is not None:
                 known[name] = value
         passed = Passed(known, set(hidden), dict(self.values.outside)).through(program)
-        is_inside = program.container is not None
+        is_inside = program.is_inside
         programs = {}
         if not is_inside and not passed.is_clean:
             ours = self.values.programs

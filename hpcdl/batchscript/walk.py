@@ -376,7 +376,7 @@ class Walk:
         self.commands += walk.commands
         self.scope.assignments += scope.assignments
         self.set_names |= {*walk.set_names, *set_in(root)}
-        if program.container is None and not inner.reads_files:
+        if not program.is_inside and not inner.reads_files:
             walk.add_uses(root)
             self.uses += walk.uses
 

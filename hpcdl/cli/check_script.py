@@ -15,6 +15,7 @@ from hpcdl.cli.script_words import in_words, printable
 if TYPE_CHECKING:
     from hpcdl.adopt import Adopted
     from hpcdl.adopt.as_job import InMemory
+    from hpcdl.batchscript.model import BatchScript
     from hpcdl.cluster import Cluster
     from hpcdl.errors import Problem
     from hpcdl.preflight import Finding, Report, Subject
@@ -314,11 +315,24 @@ def _rows_of_problems(problems: list[Problem], adopted: Adopted) -> list[_Row]:
         if problem.key.startswith("resources."):
             cause = f"{problem.key} {cause}"
         otherwise = "ask for less" if key == "resources" else "correct that line"
-        later = may_come(adopted.script, problem)
+        later = may_come(adopted.script, problem) or _of_image(adopted.script, problem)
         fix = later or in_words(fix) or otherwise
         finding = Finding(in_words(cause), fix, "job", problem.key, not later)
         rows.append(_Row(check, finding, problem.where))
     return rows
+
+
+def _of_image(script: BatchScript, problem: Problem) -> str:
+    """What to do about a missing file that may lie in pyxis's image; empty for any other."""
+    from hpcdl.batchscript import pyxis
+
+    if problem.key not in ("script", "workdir") or not problem.message.startswith("there is no "):
+        return ""
+    for program in script.programs:
+        is_here = problem.where == f"{script.shown}:{program.command.line}"
+        if is_here and program.container is None and pyxis.is_used(script, program):
+            return "see whether the image has it: pyxis's are not looked into"
+    return ""
 
 
 def _first_key(problem: Problem) -> str:

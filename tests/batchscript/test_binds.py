@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpcdl.adopt import adopt
+from hpcdl.batchscript.findings import Surroundings, findings
 from hpcdl.batchscript.folders import script_path
 from hpcdl.batchscript.read import read_script
 
@@ -74,7 +75,26 @@ PYXIS = "srun --container-image=/i.sqsh --container-mounts"
         (f"{PYXIS}=$DATA:/w python /w/x.py", (None, "$DATA/x.py")),
         (f"{PYXIS}=/d:/w python /opt/x.py", (None, "/opt/x.py")),
         (f"{PYXIS}=/d:/w python x.py", (None, "x.py")),
+        (f"{PYXIS}=/d:/w bash -c 'cd /w && python x.py'", ("/d/x.py", "/d/x.py")),
+        (f"cd s; {PYXIS}=/d:/w --container-workdir=/w bash -c 'cd a; bash -c \"cd b; python x.py\"'", ("/d/a/b/x.py", "/d/a/b/x.py")),
+        (f"{PYXIS}=/d:/w bash -c 'cd /workspace; python x.py'", (None, None)),
+        (f"{PYXIS}=/d:/w bash -c 'cd $X; python /w/x.py'", ("/d/x.py", "/d/x.py")),
+        (f"{PYXIS}=$PWD:/w bash -c 'cd $PWD; python x.py'", (None, None)),
+        (f"{PYXIS}=/d:/w true; cd s; python x.py", ("HERE/s/x.py", "s/x.py")),
+        ("#SBATCH --container-image=/i.sqsh\n#SBATCH --container-mounts=/d:/w\ncd /w\npython x.py", ("/d/x.py", "/d/x.py")),
+        ("#SBATCH --container-image=/i.sqsh\ncd /workspace\npython x.py", (None, None)),
     ],
 )  # fmt: skip
 def test_mounts_of_pyxis(tmp_path, commands, expected):
-    assert paths(tmp_path, commands) == expected
+    found, job = paths(tmp_path, commands)
+
+    assert (found and found.replace(str(tmp_path), "HERE"), job) == expected
+
+
+def test_folders_in_pyxis_are_the_images(tmp_path):
+    within = "bash -c 'cd /tmp/w; python x.py'"
+    for commands in (f"{PYXIS}=/d:/w {within}", "#SBATCH --container-name=a\ncd /tmp/w"):
+        (tmp_path / "a.slurm").write_text(f"#!/bin/bash\n{commands}\n")
+        found = findings(read_script(tmp_path / "a.slurm"), Surroundings())
+
+        assert "login-folder" not in {finding.code for finding in found}

@@ -240,6 +240,7 @@ def test_image_that_is_set_nowhere(cli, script, monkeypatch):
         ("cp /data/new.py .", "python new.py", "see whether line 6 makes it"),
         ("git clone -q https://host/code", "python new.py", "see whether line 6 makes it"),
         ("cat > new.py <<E\nprint(1)\nE", "python new.py", "see whether line 6 makes it"),
+        ("true", "srun --container-image=a python /opt/x.py", "see whether the image has it"),
         ("date", "[ -f new.py ] && python new.py", "the script may not come to this"),
     ],
 )
