@@ -34,6 +34,7 @@ _MEANT = {
 # In a command, which to bash is: read from a file, and write to another
 _PLACEHOLDER_IN_PATH = re.compile(r"[^\s\"'=<>]*(?<=[/=@])<[A-Za-z][\w .-]*>(?=[/:\s\"'.]|$)")
 _IN_QUOTES = re.compile(r"\s*(?:export\s+)?\w+=([\"']).*")  # an assignment; other texts are free
+_BELOW = re.compile(r"[/~.$].*\w\}?/<")  # below a folder, unlike a pattern of sed's or awk's
 _NEAR = 0.75  # how alike two names are where one may be meant: partion, not image and time
 _ODD_BLANK = "\N{NO-BREAK SPACE}"
 _ODD_QUOTES = (
@@ -141,12 +142,13 @@ def _unknown(directive: Directive, behind: tuple[str, ...]) -> ScriptFinding:
 
 def _in_commands(script: BatchScript) -> Iterator[ScriptFinding]:
     """A text in a command that stands for one's own: /gpfs/scratch/<group>/tensorflow.sif."""
-    for number in sorted(_command_lines(script)):
+    for number in sorted(_command_lines(script) - _free_lines(script)):
         line = without_comment(script.line(number))
         match = None if line.lstrip().startswith("#") else _PLACEHOLDER_IN_PATH.search(line)
         before = line[: match.start()] if match else ""
         is_quoted = before.count('"') % 2 or before.count("'") % 2
-        if match and (not is_quoted or _IN_QUOTES.match(line)):
+        is_path = match is not None and _BELOW.match(match[0]) is not None
+        if match and (not is_quoted or (is_path and _IN_QUOTES.match(line))):
             yield ScriptFinding(
                 "placeholder",
                 number,
@@ -155,6 +157,20 @@ def _in_commands(script: BatchScript) -> Iterator[ScriptFinding]:
                 "write the path that is meant, without < and >",
                 blocks=True,
             )
+
+
+def _free_lines(script: BatchScript) -> set[int]:
+    """The lines that begin within a text, which may be anything: a program's, a page.
+
+    An assignment's that go on behind a backslash are words of a command.
+    """
+    continued: set[int] = set()
+    for assignment in script.assignments:
+        first, count = assignment.line, assignment.word.raw.count("\n")
+        for number in range(first + 1, first + count + 1):
+            if script.line(number - 1).endswith("\\"):
+                continued.add(number)
+    return set(script.texts) - continued
 
 
 def _command_lines(script: BatchScript) -> set[int]:

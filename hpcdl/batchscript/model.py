@@ -259,6 +259,7 @@ class BatchScript:
     uses: tuple[tuple[str, int], ...] = ()  # a variable's use without a default: name and line
     set_names: frozenset[str] = frozenset()  # all that it sets in any way: loops, read, $(( ))
     unread: tuple[tuple[int, int], ...] = ()  # lines that bash reads and our parser does not
+    texts: frozenset[int] = frozenset()  # lines that begin within quotes, or a here-document
     components: int = 1  # of a heterogeneous job; its directives are the first one's
     faults: tuple[tuple[int, str], ...] = ()  # #SBATCH lines that cannot be split, and why
     # What each function sets, in its order

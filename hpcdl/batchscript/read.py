@@ -76,7 +76,8 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
         raise UserError(
             f"{shown}:{line}: bash cannot read this script: {one_line(cut(reason))}; {advice}"
         )
-    header = read_header(text, _lines_of_texts(root))
+    texts = _lines_of_texts(root)
+    header = read_header(text, texts)
     directives = in_effect(header.read)
     walk = Walk(Scope(Values(outside), all(given.name != "chdir" for given in directives)))
     walk.scope.begin(_exported_by(directives))
@@ -98,6 +99,7 @@ def _read(path: Path, text: str, shell: str, shown: str, outside: dict[str, str]
         uses=tuple(walk.uses),
         set_names=frozenset(set_in(root) | walk.set_names),
         unread=unread,
+        texts=texts,
         components=header.components,
         faults=header.faults,
         bodies=walk.scope.bodies,

@@ -202,10 +202,17 @@ GOOD = {
     "no-blank-in-a-path": G + "A=${W}/qec_$2.sif\nsingularity exec --nv --no-home $A python x.py\n",
     "nodes-alone": H + "#SBATCH -N 2\nsrun -n 96 ./a\n",
     "marks-in-a-text": H + 'sed -i "s:<NAME>:$X:" a.xml\necho "set it to /<path>/x"\n',
+    "marks-in-texts": H
+    + "awk '\n/<tag>/ {print}\n' a.xml\nsed -e 's/a/b/\ns/<group>/x/' a\n"
+    + "python3 -c '\nprint(\"/<b>/\")\n'\n"
+    + "A='/<tag>/ {print}'\nB='s/<group>/x/'\nC='\n<a>/<b>/c'\n",
     "image-of-amd": G + "singularity exec --no-home tf-rocm5.sif python x.py\n",
 }
 FOUND = {
     "placeholder-in-quotes": H + 'IMG="/x/<group>/a.sif"  # WANT placeholder\n',
+    "placeholder-in-a-list": H + 'B="--b=1 \\\n --data=/x/<group>/d"  # WANT placeholder\n',
+    "placeholder-below-a-text": H
+    + "awk '\n/<tag>/ {print}\n' a.xml\npython /x/<group>/x.py  # WANT placeholder\n",
     "nv-var": G + "I=/x/a.sif\nsingularity exec --no-home $I python x.py  # WANT gpus-without-nv\n",
     "srun-in-sh": G + "srun bash run.sh  # WANT srun-cpus\n",
     "srun-absolute": G + "/usr/bin/srun python x.py  # WANT srun-cpus\n",
