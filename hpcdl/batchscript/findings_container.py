@@ -128,10 +128,22 @@ def _with_nv(script: BatchScript, program: Program) -> str:
     for number in range(command.line, command.end_line + 1):
         written = script.line(number).strip()
         line = written.rstrip("\\").strip()
-        with_nv, count = re.subn(rf"\b{verb}\b", f"{verb} --nv", line, count=1)
-        if count:
+        place = _place_of_verb(line, program)
+        if place is not None:
+            with_nv = f"{line[:place]} --nv{line[place:]}"
             return cut(one_line(with_nv)) + " \\" * (line != written)
     return f"{verb} --nv"
+
+
+def _place_of_verb(line: str, program: Program) -> int | None:
+    """Where exec ends in a line: the last one before the container's image."""
+    container = program.container
+    if container is None:
+        return None
+    image = container.image.raw.strip("\"'") if container.image is not None else ""
+    places = [match.end() for match in re.finditer(rf"\b{container.verb}\b", line)]
+    before = [place for place in places if image and place < line.find(image)]
+    return next(iter([*before[::-1], *places]), None)
 
 
 def _may_have_gpus(script: BatchScript) -> bool:

@@ -14,11 +14,21 @@ _CUDA = "CUDA_VISIBLE_DEVICES"
 _CUDAS = (_CUDA, f"SINGULARITYENV_{_CUDA}", f"APPTAINERENV_{_CUDA}")  # the others: in a container
 _WHOLE_NODE = 4  # GPUs; few nodes have more, and a job with so many mostly has one for itself
 _NUMBERS = re.compile(r"\d{1,4}(?:,\d{1,4})*")
-# The setting as it is written, with what divides it from the rest of its line
-_SETTING = re.compile(
-    rf"(?:--env[ =])?(?:\bexport[ \t]+)?\b(?:SINGULARITYENV_|APPTAINERENV_)?{_CUDA}="
-    r"""(?:"[^"]*"|'[^']*'|[^\s;&|"']*)(?=[\s;&]|$)[ \t]*(?:;|&&)?[ \t]*"""
+_NAME = rf"(?:SINGULARITYENV_|APPTAINERENV_)?{_CUDA}"
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s;&|"'()`]*)"""
+_SET = rf"{_NAME}={_VALUE}"
+_EXPORT = r"(?:(?:export|declare -x|typeset -x)[ \t]+)?"
+# A line that has nothing else
+_ALONE = re.compile(rf"\s*{_EXPORT}{_SET}[ \t]*(?:;|\\)?[ \t]*(?:(?<!\S)#.*)?")
+# A command of its own, with what divides it from the next one
+_COMMAND = re.compile(
+    rf"(?:(?P<begin>^\s*|(?<!;);[ \t]*){_EXPORT}{_SET}[ \t]*(?:;(?!;)|&&|$)[ \t]*"
+    rf"|(?P<both>&&[ \t]*){_EXPORT}{_SET}[ \t]*&&[ \t]*)"
 )
+# In front of a command, or an option of the container's
+_PREFIX = re.compile(rf"(?<![^\s\"'])(?:--env[ =])?{_SET}[ \t]+(?=[\w./~$\"'-]|\\$)")
+_DECLARES = re.compile(r"(?:^|[\s;&|({])(?:export|declare|typeset|readonly|local)\s[^;&|]*$")
+_OPENS = re.compile(r".*(?:(?<!\w)(?:then|do|else)|[{(])\s*")
 
 
 def cuda_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]:
@@ -81,9 +91,37 @@ def _harm(script: BatchScript, numbers: list[int]) -> str:
 def _remedy(script: BatchScript, number: int) -> str:
     """The line without the setting; to take the line away where nothing else is in it."""
     line = script.line(number)
-    rest, count = _SETTING.subn("", line)
-    if not count:
+    setting = re.search(_SET, line)
+    if setting is None:
         return f"take {_CUDA} out of what line {number} starts"
-    if rest.strip() in ("", "\\", "export") or rest.strip().startswith("#"):
-        return f"remove line {number}; SLURM sets it"
-    return f"line {number} without it: {cut(one_line(rest.strip()), 120)}"
+    if _ALONE.fullmatch(line):
+        above = _code_above(script, number)
+        if not _OPENS.fullmatch(above) and not above.endswith("\\"):
+            return f"remove line {number}; SLURM sets it"
+    else:
+        rest = _without(line)
+        if rest is not None:
+            return f"line {number} without it: {cut(one_line(rest.strip()), 120)}"
+    return f"take {setting[0]} out of line {number}; SLURM sets it"
+
+
+def _code_above(script: BatchScript, number: int) -> str:
+    """The last line above that has a command."""
+    number -= 1
+    while number > 1 and re.fullmatch(r"\s*(?:#.*)?", script.line(number)):
+        number -= 1
+    return script.line(number)
+
+
+def _without(line: str) -> str | None:
+    """A line without the setting; None where what is left might do something else."""
+    if len(re.findall(_SET, line)) > 1:
+        return None
+    command = _COMMAND.search(line)
+    if command is not None:
+        kept = command["begin"] or command["both"] or ""
+        return line[: command.start()] + kept + line[command.end() :]
+    prefix = _PREFIX.search(line)
+    if prefix is None or _DECLARES.search(line[: prefix.start()]):
+        return None
+    return line[: prefix.start()] + line[prefix.end() :]

@@ -230,8 +230,10 @@ class Program:
     @property
     def container_command(self) -> Command:
         """The command that starts its container, or the program where it has none."""
-        command = self.command
-        while command.starter is not None and command.is_inside:
+        command, container = self.command, self.container
+        while container is not None and command.starter is not None:
+            if command.starter.container is not container:
+                break  # a container within another one
             command = command.starter.command
         return command
 

@@ -259,6 +259,9 @@ def test_home_with_packages_shadows(told, tmp_path):
         assert told(right, home=home) == [], right
 
 
+OUTER = "#SBATCH -G1\nsingularity exec --nv i.sif"
+
+
 @pytest.mark.parametrize(
     ("lines", "line", "fix"),
     [
@@ -292,6 +295,8 @@ def test_home_with_packages_shadows(told, tmp_path):
         ("#SBATCH -o logs/a.out\n", 2, "mkdir -p logs"),
         ("#SBATCH -c8\n\nsrun ./solver\n", 4, "srun --cpus-per-task=8 ./solver"),
         ("#SBATCH -G1\nsingularity exec i.sif python a.py\n", 3, "singularity exec --nv i.sif python"),
+        (f"{OUTER} bash -c 'singularity exec j.sif python a.py'\n", 3, "'singularity exec --nv j.sif python"),
+        (f"{OUTER} bash -c '\nsingularity exec j.sif python a.py'\n", 4, "singularity exec --nv j.sif python"),
         ("srun -n 4 ./solver\n", 2, "#SBATCH --ntasks=4"),
     ],
 )  # fmt: skip
@@ -315,6 +320,19 @@ CUDA = "CUDA_VISIBLE_DEVICES=0"
         (f"export {CUDA} # the first\n./a\n", "remove line 3; SLURM sets it"),
         ("i=0; export CUDA_VISIBLE_DEVICES=$i; ./a\n", "line 3 without it: i=0; ./a"),
         (f'cd "$A" && export {CUDA} && ./a\n', 'line 3 without it: cd "$A" && ./a'),
+        (f"A=1 bash -c '{CUDA} ./a'\n", "line 3 without it: A=1 bash -c './a'"),
+        (f"export N=4 {CUDA}; ./a\n", f"take {CUDA} out of line 3; SLURM sets it"),
+        (f"export {CUDA} N=4\n./a\n", f"take {CUDA} out of line 3; SLURM sets it"),
+        (f"export N=1; export {CUDA}\n./a\n", "line 3 without it: export N=1;"),
+        (f"declare -x {CUDA}\n./a\n", "remove line 3; SLURM sets it"),
+        (f"if [ x ]; then export {CUDA}; fi\n", f"take {CUDA} out of line 3; SLURM sets it"),
+        (
+            f"if [ x ]; then\n  # one\n  export {CUDA}\nfi\n",
+            f"take {CUDA} out of line 5; SLURM sets it",
+        ),
+        (f"[ x ] && export {CUDA}; ./a\n", f"take {CUDA} out of line 3; SLURM sets it"),
+        (f"case x in x) N=1; export {CUDA};; esac\n", f"take {CUDA} out of line 3; SLURM sets it"),
+        (f"export N=1 \\\n  {CUDA}\n./a\n", f"take {CUDA} out of line 4; SLURM sets it"),
         (
             f"apptainer exec --nv --env {CUDA} a.sif ./a\n",
             "line 3 without it: apptainer exec --nv a.sif ./a",
