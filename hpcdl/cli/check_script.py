@@ -61,6 +61,8 @@ def check_script(name: str, settings: options.JobSettings, as_json: bool) -> Rep
         options.say(f"{name}: paths as if sbatch were called in {adopted.folder}")
     in_memory = job_of(adopted)
     report, rows, cluster = _checked(adopted, in_memory, settings)
+    rows = _without_secrets(rows)
+    report = replace(report, findings=_pairs(rows))
     places = [row.place for row in rows]
     title = script.value("job-name") or script.path.stem
     if as_json:
@@ -101,14 +103,14 @@ def _require_nothing_of_jobs(name: str, settings: options.JobSettings) -> None:
 def _checked(
     adopted: Adopted, in_memory: InMemory | None, settings: options.JobSettings
 ) -> tuple[Report, list[_Row], str]:
-    """The report with the script's own findings first, its rows, and the cluster's name."""
+    """The report without its findings, these as rows, the script's own first, and the cluster."""
     from hpcdl.preflight import Report
     from hpcdl.preflight.trial import TRIAL
 
     report = Report([], [], [], [], 0.0)
     if in_memory is None:
         rows = _own_rows(adopted, None)
-        return replace(report, findings=_pairs(rows)), rows, "this cluster"
+        return report, rows, "this cluster"
     problems = list(in_memory.problems)
     cluster = _cluster(adopted, in_memory, settings, problems)
     subject = _subject(adopted, in_memory, cluster, problems)
@@ -128,8 +130,19 @@ def _checked(
     names = _unanswered(rows).union(row.check for row in rows)
     passed = list(filter(lambda name: name not in names, report.passed))
     skipped = list(filter(lambda pair: pair[0] not in names, report.skipped))
-    report = replace(report, findings=_pairs(rows), passed=passed, skipped=skipped)
+    report = replace(report, passed=passed, skipped=skipped)
     return report, rows, cluster.name
+
+
+def _without_secrets(rows: list[_Row]) -> list[_Row]:
+    """The findings without what looks like a secret in the lines that they show."""
+    from hpcdl.adopt.secrets import hidden
+
+    shown = []
+    for row in rows:
+        cause, fix = hidden(row.finding.cause), hidden(row.finding.fix)
+        shown.append(replace(row, finding=replace(row.finding, cause=cause, fix=fix)))
+    return shown
 
 
 def _check_and_place(row: _Row) -> tuple[str, str]:

@@ -281,6 +281,15 @@ def test_file_in_a_missing_folder_blocks(cli, script):
     assert (found["file system"]["blocks"], found["script"]["blocks"]) == (False, True)
 
 
+def test_lines_are_shown_without_secrets(cli, script):
+    lines = "#SBATCH --gres=gpu:1\nCUDA_VISIBLE_DEVICES=0 python train.py --api-key ab12cd34ef56gh\n"
+    answer = cli("check", script(SCRIPT.replace("module load singularity\n", lines)), "--json")
+
+    fix = findings(answer)["cuda-visible-devices"]["fix"]
+    assert "python train.py --api-key (hidden)" in str(fix)
+    assert "ab12cd34ef56gh" not in answer.out
+
+
 def test_program_without_condition_is_looked_at(cli, script):
     text = SCRIPT.replace("module load singularity", "if false; then python old.py; fi")
     answer = cli("check", script(text), "--json")
