@@ -94,13 +94,20 @@ class Lines:
     places: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
     lines: list[int] = field(default_factory=lambda: [1])
 
-    def at(self, point: Point) -> int:
+    def at(self, point: Point | tuple[int, int]) -> int:
         """The script's line of a place in the text."""
         return self.lines[bisect_right(self.places, (point[0], point[1])) - 1]
 
 
-def lines_of(node: Node, values: Values, text: str) -> Lines:
-    """The lines of a text that a node of the script stands for."""
+def lines_of(node: Node, values: Values, text: str, outer: Lines | None = None) -> Lines:
+    """The script's lines of a text that a node stands for.
+
+    Args:
+        node: the text as it is written.
+        values: what is known where it stands.
+        text: what becomes of it.
+        outer: the lines of the text in which it stands; None where that is the script itself.
+    """
     parts = list(_parts(node, line_of(node), values))
     if "".join(part for part, _ in parts) != text:
         parts = [(text, line_of(node))]
@@ -108,11 +115,16 @@ def lines_of(node: Node, values: Values, text: str) -> Lines:
     row = column = 0
     for part, line in parts:
         places.append((row, column))
-        lines.append(line)
+        lines.append(line if outer is None else outer.at(_begin(node, line)))
         if "\n" in part:
             row, column = row + part.count("\n"), 0
         column += len(os.fsencode(part.rpartition("\n")[2]))
     return Lines(places, lines)
+
+
+def _begin(node: Node, line: int) -> tuple[int, int]:
+    """Where a line of a node begins, as row and column."""
+    return (line - 1, node.start_point[1] if line == line_of(node) else 0)
 
 
 def _parts(node: Node, line: int, values: Values) -> Iterator[tuple[str, int]]:

@@ -365,7 +365,8 @@ class Walk:
         root = parse(inner.word.text)
         if node is None or not self._is_plain(root):
             return
-        scope = self.scope.within(program, lines_of(node, self.values, inner.word.text))
+        lines = lines_of(node, self.values, inner.word.text, self.scope.lines)
+        scope = self.scope.within(program, lines)
         self.commands[number] = replace(program.command, is_read=True)
         program = replace(program, command=self.commands[number])
         args = None if _changes_args(root) else inner.args

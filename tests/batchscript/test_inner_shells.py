@@ -193,3 +193,18 @@ def test_inner_variables_may_be_the_images(tmp_path):
     text = f"{H}#SBATCH --export=NONE\napptainer exec a.sif bash -c 'echo $OF_IMAGE'\n"
 
     assert codes(tmp_path, text) == []
+
+
+@pytest.mark.parametrize(
+    ("commands", "line"),
+    [
+        ("srun bash -c \"bash -c 'cd a && python x.py'\"", 4),
+        ("srun bash -c \"true\ntrue; bash -c 'cd a\npython x.py'\"", 6),
+        ("srun bash -c \"true; \\\n  bash -c 'python x.py'\"", 5),
+        ('srun bash -c "true\n  bash -c \'true\n bash -c \\"\npython x.py\\"\'"', 7),
+    ],
+)
+def test_lines_of_shells_within_shells(tmp_path, commands, line):
+    (program,) = pythons(read(tmp_path, f"{H}{commands}\n"))
+
+    assert program.command.line == line
