@@ -152,7 +152,10 @@ def _options(tokens: list[_Token]) -> Iterator[Directive]:
     rest = list(reversed(tokens))
     while rest:
         token = rest.pop()
-        if token.text.startswith("--") and len(token.text) > 2:
+        if token.text == "--":
+            if rest:  # what is behind, in other lines too, is refused; nothing behind is right
+                yield Directive("--", None, token.line, f"-- {rest[-1].text}")
+        elif token.text.startswith("--"):
             yield _long(token, rest)
         elif token.text.startswith("-") and len(token.text) > 1:
             yield from _letters(token, rest)

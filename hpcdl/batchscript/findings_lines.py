@@ -104,6 +104,15 @@ def _odd_letters(script: BatchScript) -> Iterator[ScriptFinding]:
 def _unknown(directive: Directive, behind: tuple[str, ...]) -> ScriptFinding:
     """An option that sbatch does not know, with the nearest, and the words behind it."""
     given = directive.name
+    if given == "--":
+        return ScriptFinding(
+            "unknown-option",
+            directive.line,
+            "-- ends the options of all lines, and sbatch refuses what comes behind it: "
+            f"{_shown(directive.text.removeprefix('-- '))}",
+            "leave -- out",
+            blocks=True,
+        )
     name = given.lower().replace("_", "-")
     meant = _MEANT.get(name) or long_name(name)
     several = candidates(given)

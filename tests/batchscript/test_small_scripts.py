@@ -202,6 +202,7 @@ GOOD = {
     "no-blank-in-a-path": G + "A=${W}/qec_$2.sif\nsingularity exec --nv --no-home $A python x.py\n",
     "nodes-alone": H + "#SBATCH -N 2\nsrun -n 96 ./a\n",
     "marks-in-a-text": H + 'sed -i "s:<NAME>:$X:" a.xml\necho "set it to /<path>/x"\n',
+    "end-of-options": H + "#SBATCH -N1 --\n./a\n",
     "marks-in-texts": H
     + "awk '\n/<tag>/ {print}\n' a.xml\nsed -e 's/a/b/\ns/<group>/x/' a\n"
     + "python3 -c '\nprint(\"/<b>/\")\n'\n"
@@ -210,6 +211,8 @@ GOOD = {
 }
 FOUND = {
     "placeholder-in-quotes": H + 'IMG="/x/<group>/a.sif"  # WANT placeholder\n',
+    "word-behind-the-end": H + "#SBATCH -N1 -- one two  # WANT unknown-option\n",
+    "line-behind-the-end": H + "#SBATCH --  # WANT unknown-option\n#SBATCH -N1\n",
     "placeholder-in-a-list": H + 'B="--b=1 \\\n --data=/x/<group>/d"  # WANT placeholder\n',
     "placeholder-below-a-text": H
     + "awk '\n/<tag>/ {print}\n' a.xml\npython /x/<group>/x.py  # WANT placeholder\n",
