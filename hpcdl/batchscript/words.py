@@ -24,6 +24,9 @@ _BLANK = re.compile(r"(?<!\\)[ \t]")  # the parser takes the words } and { for o
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPE_IN_QUOTES = re.compile(r'\\([$`"\\])')
 _ANSI = {"n": "\n", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
+_CONTINUED = re.compile(rb"(?:\\\n)+")
+_OPTION = re.compile(r"--?[A-Za-z]")  # a word of its own was meant, and a finding says so
+_OPEN_VARIABLE = re.compile(r"\$(?:\w*|\{[^}]*)$")
 LONGEST = 128 * 1024  # characters of a value; Linux starts no program with a longer argument
 _MOST_OF_SCRIPT = 16 * 1024 * 1024  # characters of all words of a script
 _MOST_VARIABLES = 2000  # that are known at a time: each if and each subshell keeps them all
@@ -95,29 +98,53 @@ def words_of_command(nodes: list[Node], values: Values) -> list[Word]:
     """The words of a command's parts, in their order.
 
     Where a blank behind a backslash stands between two parts, the parser has lost it: both are
-    not known.
+    not known. Where only a backslash at a line's end does, they are one word.
     """
     words: list[Word] = []
     fresh: list[Word] = []
     end = None
     for node in nodes:
-        is_torn = end is not None and _is_escape(node, end)
+        gap = _between(node, end)
+        is_torn = b"\\" in gap.replace(b"\\\n", b"").replace(b"\\\r\n", b"")
         if is_torn:
             words[len(words) - len(fresh) :] = [_unknown(word) for word in fresh]
-        fresh = words_of(node, values)
+        before, fresh = fresh, words_of(node, values)
         fresh = [_unknown(word) for word in fresh] if is_torn else fresh
-        words += fresh
         end = node.end_byte
+        if _CONTINUED.fullmatch(gap) and before and fresh and not _OPTION.match(fresh[0].raw):
+            words.pop()
+            joined = _joined(before[-1], fresh[0], is_first=not words)
+            fresh = [joined, *fresh[1:]]
+        words += fresh
     return words
 
 
-def _is_escape(node: Node, end: int) -> bool:
-    """Whether a backslash that continues no line stands between a place and a node."""
+def _between(node: Node, end: int | None) -> bytes:
+    """What stands between a place and a node."""
     parent = node.parent
-    if parent is None or parent.text is None:
-        return False
-    gap = parent.text[end - parent.start_byte : node.start_byte - parent.start_byte]
-    return b"\\" in gap.replace(b"\\\n", b"").replace(b"\\\r\n", b"")
+    if end is None or parent is None or parent.text is None:
+        return b""
+    return parent.text[end - parent.start_byte : node.start_byte - parent.start_byte]
+
+
+def _joined(one: Word, other: Word, is_first: bool) -> Word:
+    """The word of two; not known where bash reads more in both together than in each.
+
+    Args:
+        one: its beginning.
+        other: the rest.
+        is_first: whether it is the command's first word, which may be an assignment.
+    """
+    raw = one.raw + other.raw
+    text = None
+    if one.text is not None and other.text is not None:
+        text = one.text + other.text
+    is_more = any(found.search(raw) for found in (_GLOB, _BRACES)) or other.raw[:1] in "~#"
+    is_variable = _OPEN_VARIABLE.search(one.raw) is not None or (is_first and "=" in raw)
+    variables = tuple(dict.fromkeys((*one.variables, *other.variables)))
+    if is_more or is_variable or one.torn or other.torn:
+        return Word(None, raw, (raw,), variables)
+    return Word(text, raw, (*one.unknown, *other.unknown), variables)
 
 
 def _unknown(word: Word) -> Word:

@@ -38,6 +38,8 @@ def read(tmp_path, monkeypatch):
         "true && A=1 B=2\nsays hello\n",
         "says a \\\n\nsays b\n",
         'says "a \\\n\nb" c\n',
+        "says --data=/a/b\\\n/c --lr\\\n=3 'a b'\\\n\"c\"\\\nd\nsa\\\nys x\n",
+        'A="/a b" B=\nsays "$A"\\\n/c x\\\n$B y\\\n\\\nz \\\nv\\\n w\n',
         "says a `# of all` \\\n  `# it's` \\\n  b --c=1 `# last` \nsays d `# no`\n",
         "f() { A=1 B=2\nsays in; }\nA=2 B=3\nf\n",
         'X="a b" Y=$X\nsays "$Y" --x="$X" --y=1\n',
@@ -138,3 +140,20 @@ def test_torn_image_is_shown_as_meant(read):
     made = adopt(read("IMG=/our images/a.sif\napptainer exec $IMG python a.py\n"))
 
     assert any('"/our images/a.sif"' in item.fix for item in made.left)
+
+
+@pytest.mark.parametrize(
+    "word", ["$A\\\nB", "{a\\\n,b}", "[a\\\nb]", "a\\\n*", "$\\\nA", "x$(y)\\\n/z"]
+)
+def test_joined_words_are_not_guessed(read, word):
+    (call,) = read(f"A=1 AB=2\nsays {word}\n").commands_named("says")
+
+    assert [given.text for given in call.words[1:]] == [None]
+
+
+def test_image_over_two_lines_is_whole(read):
+    script = read("apptainer exec /a/tensor\\\nflow.sif python x.py\n")
+    (program,) = script.programs
+
+    assert program.container.image.text == "/a/tensorflow.sif"
+    assert findings(script, Surroundings()) == []

@@ -282,7 +282,9 @@ def test_file_in_a_missing_folder_blocks(cli, script):
 
 
 def test_lines_are_shown_without_secrets(cli, script):
-    lines = "#SBATCH --gres=gpu:1\nCUDA_VISIBLE_DEVICES=0 python train.py --api-key ab12cd34ef56gh\n"
+    lines = (
+        "#SBATCH --gres=gpu:1\nCUDA_VISIBLE_DEVICES=0 python train.py --api-key ab12cd34ef56gh\n"
+    )
     answer = cli("check", script(SCRIPT.replace("module load singularity\n", lines)), "--json")
 
     fix = findings(answer)["cuda-visible-devices"]["fix"]
