@@ -141,9 +141,12 @@ def _place_of_verb(line: str, program: Program) -> int | None:
     if container is None:
         return None
     image = container.image.raw.strip("\"'") if container.image is not None else ""
-    places = [match.end() for match in re.finditer(rf"\b{container.verb}\b", line)]
-    before = [place for place in places if image and place < line.find(image)]
-    return next(iter([*before[::-1], *places]), None)
+    first, last = None, None
+    for match in re.finditer(rf"\b{container.verb}\b", line):
+        first = first or match.end()
+        if image and match.end() < line.find(image):
+            last = match.end()
+    return last or first
 
 
 def _may_have_gpus(script: BatchScript) -> bool:

@@ -119,8 +119,8 @@ def _without(line: str) -> str | None:
         return None
     command = _COMMAND.search(line)
     if command is not None:
-        kept = command["begin"] or command["both"] or ""
-        return line[: command.start()] + kept + line[command.end() :]
+        begin = command["begin"] or command["both"] or ""
+        return line[: command.start()] + begin + line[command.end() :]
     prefix = _PREFIX.search(line)
     if prefix is None or _DECLARES.search(line[: prefix.start()]):
         return None

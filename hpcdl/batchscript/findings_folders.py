@@ -21,14 +21,14 @@ _VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
 
 def folder_findings(script: BatchScript, around: Surroundings) -> Iterator[ScriptFinding]:
     """What is wrong with folders."""
-    said: set[str] = set()
+    remedies: set[str] = set()
     for name in ("output", "error"):
         directive = script.directive(name)
         if directive is not None and directive.value:
-            found = _output(script, directive, around)
-            if found is not None and found.fix not in said:
-                said.add(found.fix)
-                yield found
+            finding = _output(script, directive, around)
+            if finding is not None and finding.fix not in remedies:
+                remedies.add(finding.fix)
+                yield finding
     yield from _login(script, around)
 
 
@@ -49,19 +49,19 @@ def _output(
             f"#SBATCH --{name}={_VARIABLE.split(value)[0]}...",
             blocks=True,
         )
-    known, is_whole = _known_part(folder, script)
+    part, is_whole = _known_part(folder, script)
     start = start_folder(script, around.folder)
-    if not os.path.isabs(known) and start is None:
+    if not os.path.isabs(part) and start is None:
         return None
-    if _is_missing((start or Path()) / known):
+    if _is_missing((start or Path()) / part):
         cause = (
             "SLURM opens this file before the script's first command, and makes no folders: "
-            f"there is no {_shown(known)}"
+            f"there is no {_shown(part)}"
         )
-        fix = f"before sbatch: mkdir -p {shlex.quote(_shown(known))}"
+        fix = f"before sbatch: mkdir -p {shlex.quote(_shown(part))}"
     elif not is_whole and _is_of_each_job(folder):
         cause = f"SLURM makes no folders, and {_shown(folder)} has a job's number, not known before"
-        begin = f"{known}/" if known else ""
+        begin = f"{part}/" if part else ""
         fix = f"#SBATCH --{name}={begin}{value[len(begin) :].replace('/', '-')}"
     else:
         return None
@@ -76,12 +76,12 @@ def _known_part(folder: str, script: BatchScript) -> tuple[str, bool]:
     user = os.path.basename(os.path.expanduser("~")) if "%u" in text else ""
     text = text.replace("%u", user) if user else text
     parts = text.split("/")
-    known = []
+    begin = []
     for part in parts:
         if "%" in part:
             break
-        known.append(part)
-    return "/".join(known).replace("\0", "%"), len(known) == len(parts)
+        begin.append(part)
+    return "/".join(begin).replace("\0", "%"), len(begin) == len(parts)
 
 
 def _is_of_each_job(folder: str) -> bool:

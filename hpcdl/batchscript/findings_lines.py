@@ -103,8 +103,8 @@ def _odd_letters(script: BatchScript) -> Iterator[ScriptFinding]:
 
 def _unknown(directive: Directive, behind: tuple[str, ...]) -> ScriptFinding:
     """An option that sbatch does not know, with the nearest, and the words behind it."""
-    given = directive.name
-    if given == "--":
+    written = directive.name
+    if written == "--":
         return ScriptFinding(
             "unknown-option",
             directive.line,
@@ -113,11 +113,11 @@ def _unknown(directive: Directive, behind: tuple[str, ...]) -> ScriptFinding:
             "leave -- out",
             blocks=True,
         )
-    name = given.lower().replace("_", "-")
+    name = written.lower().replace("_", "-")
     meant = _MEANT.get(name) or long_name(name)
-    several = candidates(given)
+    several = candidates(written)
     if several and not meant:
-        fix = f"write one of them in full: {', '.join(f'--{found}' for found in several[:6])}"
+        fix = f"write one of them in full: {', '.join(f'--{option}' for option in several[:6])}"
         return ScriptFinding(
             "unknown-option",
             directive.line,
@@ -134,12 +134,12 @@ def _unknown(directive: Directive, behind: tuple[str, ...]) -> ScriptFinding:
             "adds it, sbatch refuses the script",
             "see sbatch --help on the site; where it is not there, remove the line",
         )
-    given_value = directive.value
-    if given_value is None and meant and OPTIONS[meant] == "required":
-        given_value = next((word for word in behind if word != "="), "VALUE")
+    value = directive.value
+    if value is None and meant and OPTIONS[meant] == "required":
+        value = next((word for word in behind if word != "="), "VALUE")
     fix = f"#SBATCH --{meant}"
-    if given_value is not None:
-        fix += f"={_shown(given_value)}"
+    if value is not None:
+        fix += f"={_shown(value)}"
     return ScriptFinding(
         "unknown-option",
         directive.line,

@@ -214,8 +214,10 @@ class Program:
     @property
     def is_inside(self) -> bool:
         """Whether it runs in a container, of Apptainer's or of srun's."""
-        given = [name for launcher in self.launchers for name in launcher.options]
-        return self.container is not None or any(name in IMAGES_OF_PYXIS for name in given)
+        if self.container is not None:
+            return True
+        images = set(IMAGES_OF_PYXIS)
+        return any(images.intersection(launcher.options) for launcher in self.launchers)
 
     @property
     def starters(self) -> list[Command]:

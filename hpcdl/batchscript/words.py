@@ -26,7 +26,7 @@ _ESCAPE_IN_QUOTES = re.compile(r'\\([$`"\\])')
 _ANSI = {"n": "\n", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 _CONTINUED = re.compile(rb"(?:\\\n)+")
 _OPTION = re.compile(r"--?[A-Za-z]")  # a word of its own was meant, and a finding says so
-_OPEN_VARIABLE = re.compile(r"\$(?:\w*|\{[^}]*)$")
+_OPEN_VARIABLE = re.compile(r"\$(?:\w*\n[\w{(\[]|\{[^}]*\n)")
 LONGEST = 128 * 1024  # characters of a value; Linux starts no program with a longer argument
 _MOST_OF_SCRIPT = 16 * 1024 * 1024  # characters of all words of a script
 _MOST_VARIABLES = 2000  # that are known at a time: each if and each subshell keeps them all
@@ -127,24 +127,25 @@ def _between(node: Node, end: int | None) -> bytes:
     return parent.text[end - parent.start_byte : node.start_byte - parent.start_byte]
 
 
-def _joined(one: Word, other: Word, is_first: bool) -> Word:
+def _joined(begin: Word, rest: Word, is_first: bool) -> Word:
     """The word of two; not known where bash reads more in both together than in each.
 
     Args:
-        one: its beginning.
-        other: the rest.
+        begin: its beginning.
+        rest: its end.
         is_first: whether it is the command's first word, which may be an assignment.
     """
-    raw = one.raw + other.raw
+    raw = begin.raw + rest.raw
     text = None
-    if one.text is not None and other.text is not None:
-        text = one.text + other.text
-    is_more = any(found.search(raw) for found in (_GLOB, _BRACES)) or other.raw[:1] in "~#"
-    is_variable = _OPEN_VARIABLE.search(one.raw) is not None or (is_first and "=" in raw)
-    variables = tuple(dict.fromkeys((*one.variables, *other.variables)))
-    if is_more or is_variable or one.torn or other.torn:
+    if begin.text is not None and rest.text is not None:
+        text = begin.text + rest.text
+    is_more = any(mark.search(raw) for mark in (_GLOB, _BRACES)) or rest.raw[:1] in "~#"
+    is_variable = _OPEN_VARIABLE.search(f"{begin.raw}\n{rest.raw}") is not None
+    is_variable = is_variable or (is_first and "=" in raw)
+    variables = tuple(dict.fromkeys((*begin.variables, *rest.variables)))
+    if is_more or is_variable or begin.torn or rest.torn:
         return Word(None, raw, (raw,), variables)
-    return Word(text, raw, (*one.unknown, *other.unknown), variables)
+    return Word(text, raw, (*begin.unknown, *rest.unknown), variables)
 
 
 def _unknown(word: Word) -> Word:
@@ -309,7 +310,7 @@ def _of_ansi(text: str) -> str | None:
 
 def _plain(raw: str, values: Values, is_first: bool) -> _Piece:
     """A word without quotes: backslashes, a home's ~, and what files decide."""
-    if any(found.search(raw) for found in (_GLOB, _BRACES, _CUT_SHORT, _BLANK)):
+    if any(mark.search(raw) for mark in (_GLOB, _BRACES, _CUT_SHORT, _BLANK)):
         return _Piece(None, raw=raw)
     text = _ESCAPE.sub(r"\1", raw.replace("\\\n", ""))
     if is_first and raw.startswith("~"):

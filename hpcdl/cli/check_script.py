@@ -121,12 +121,12 @@ def _checked(
         report = check_batch_script(subject, _reasons(adopted, in_memory))
     rows = _own_rows(adopted, subject, TRIAL in report.passed)
     rows += _unlisted_rows(adopted, cluster, report)
-    found = [*filter(lambda row: not _is_told(row, rows), _rows(report, adopted, cluster))]
-    told = set(map(_check_and_place, found))
-    for row in _rows_of_problems(problems, adopted):
-        if _check_and_place(row) not in told:
-            rows.append(row)
-    rows += found
+    checked = [*filter(lambda item: not _is_told(item, rows), _rows(report, adopted, cluster))]
+    places = set(map(_check_and_place, checked))
+    for item in _rows_of_problems(problems, adopted):
+        if _check_and_place(item) not in places:
+            rows.append(item)
+    rows += checked
     names = _unanswered(rows).union(row.check for row in rows)
     passed = list(filter(lambda name: name not in names, report.passed))
     skipped = list(filter(lambda pair: pair[0] not in names, report.skipped))
@@ -139,9 +139,9 @@ def _without_secrets(rows: list[_Row]) -> list[_Row]:
     from hpcdl.adopt.secrets import hidden
 
     shown = []
-    for row in rows:
-        cause, fix = hidden(row.finding.cause), hidden(row.finding.fix)
-        shown.append(replace(row, finding=replace(row.finding, cause=cause, fix=fix)))
+    for item in rows:
+        cause, fix = hidden(item.finding.cause), hidden(item.finding.fix)
+        shown.append(replace(item, finding=replace(item.finding, cause=cause, fix=fix)))
     return shown
 
 
