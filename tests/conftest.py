@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ _WIPED = (
     "KERAS_HOME",
 )
 _KEPT = ("HPCDL_REQUIRE_", "HPCDL_TESTBED")  # what the test suite itself is told
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them what they start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples each time, as CI wants them; `--hypothesis-profile=thousands` looks further
 settings.register_profile(
