@@ -171,11 +171,15 @@ def test_lost_connection_cancels(site: Site) -> None:
         if line == "cancel: queued":
             os.kill(os.getpid(), signal.SIGHUP)
 
-    with pytest.raises(SystemExit, match="129"):
-        site.test("cancel", say).run(60.0)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
+    try:
+        with pytest.raises(SystemExit, match="129"):
+            site.test("cancel", say).run(60.0)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
     assert site.cancelled() == ["scancel --quiet 7"]
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 def test_lost_terminal_hides_no_job(site: Site) -> None:
