@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcdl.cli import options
-from hpcdl.cli.script_words import in_words, printable
+from hpcdl.cli.script_rows import (
+    OPTION_OF_CHECK,
+    Row,
+    first_key,
+    own_rows,
+    rows_of_problems,
+    rows_of_report,
+    unlisted_rows,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from hpcdl.adopt import Adopted
     from hpcdl.adopt.as_job import InMemory
-    from hpcdl.batchscript.model import BatchScript
     from hpcdl.cluster import Cluster
     from hpcdl.errors import Problem
     from hpcdl.preflight import Finding, Report, Subject
-
-# The option that a check is about
-_OPTIONS = {"account": "account", "partition": "partition", "QoS": "qos"}
-# The check that a key's problem belongs to
-_CHECK_OF_KEY = {
-    "resources": "size",
-    "script": "script",
-    "args": "script",
-    "workdir": "file system",
-    "container": "image",
-    "pythonpath": "script",
-}
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A finding with the name of its check and its place."""
-
-    check: str
-    finding: Finding
-    place: str
 
 
 def check_script(name: str, settings: options.JobSettings, as_json: bool) -> Report:
@@ -61,7 +48,7 @@ def check_script(name: str, settings: options.JobSettings, as_json: bool) -> Rep
         options.say(f"{name}: paths as if sbatch were called in {adopted.folder}")
     in_memory = job_of(adopted)
     report, rows, cluster = _checked(adopted, in_memory, settings)
-    rows = _without_secrets(rows)
+    rows = without_secrets(rows)
     report = replace(report, findings=_pairs(rows))
     places = [row.place for row in rows]
     title = script.value("job-name") or script.path.stem
@@ -102,14 +89,14 @@ def _require_nothing_of_jobs(name: str, settings: options.JobSettings) -> None:
 
 def _checked(
     adopted: Adopted, in_memory: InMemory | None, settings: options.JobSettings
-) -> tuple[Report, list[_Row], str]:
+) -> tuple[Report, list[Row], str]:
     """The report without its findings, these as rows, the script's own first, and the cluster."""
     from hpcdl.preflight import Report
     from hpcdl.preflight.trial import TRIAL
 
     report = Report([], [], [], [], 0.0)
     if in_memory is None:
-        rows = _own_rows(adopted, None)
+        rows = own_rows(adopted, None)
         return report, rows, "this cluster"
     problems = list(in_memory.problems)
     cluster = _cluster(adopted, in_memory, settings, problems)
@@ -119,11 +106,13 @@ def _checked(
 
         _say_slow(subject, in_memory)
         report = check_batch_script(subject, _reasons(adopted, in_memory))
-    rows = _own_rows(adopted, subject, TRIAL in report.passed)
-    rows += _unlisted_rows(adopted, cluster, report)
-    checked = [*filter(lambda item: not _is_told(item, rows), _rows(report, adopted, cluster))]
+    rows = own_rows(adopted, subject, TRIAL in report.passed)
+    rows += unlisted_rows(adopted, cluster, report)
+    checked = [
+        *filter(lambda item: not _is_told(item, rows), rows_of_report(report, adopted, cluster))
+    ]
     places = set(map(_check_and_place, checked))
-    for item in _rows_of_problems(problems, adopted):
+    for item in rows_of_problems(problems, adopted):
         if _check_and_place(item) not in places:
             rows.append(item)
     rows += checked
@@ -134,22 +123,11 @@ def _checked(
     return report, rows, cluster.name
 
 
-def _without_secrets(rows: list[_Row]) -> list[_Row]:
-    """The findings without what looks like a secret in the lines that they show."""
-    from hpcdl.adopt.secrets import hidden
-
-    shown = []
-    for item in rows:
-        cause, fix = hidden(item.finding.cause), hidden(item.finding.fix)
-        shown.append(replace(item, finding=replace(item.finding, cause=cause, fix=fix)))
-    return shown
-
-
-def _check_and_place(row: _Row) -> tuple[str, str]:
+def _check_and_place(row: Row) -> tuple[str, str]:
     return row.check, row.place
 
 
-def _is_told(row: _Row, own: list[_Row]) -> bool:
+def _is_told(row: Row, own: list[Row]) -> bool:
     """Whether a value that SLURM does not know is one that stands for the user's own."""
     for other in own:
         value = other.finding.cause.partition(" stands for ")[0]
@@ -158,17 +136,17 @@ def _is_told(row: _Row, own: list[_Row]) -> bool:
     return False
 
 
-def _unanswered(rows: list[_Row]) -> set[str]:
+def _unanswered(rows: list[Row]) -> set[str]:
     """The checks of options for which the script has no value yet."""
     names = set()
     for row in rows:
-        for check, option in _OPTIONS.items():
+        for check, option in OPTION_OF_CHECK.items():
             if row.check == "placeholder" and f" --{option}=" in row.finding.fix:
                 names.add(check)
     return names
 
 
-def _pairs(rows: list[_Row]) -> list[tuple[str, Finding]]:
+def _pairs(rows: list[Row]) -> list[tuple[str, Finding]]:
     return [(row.check, row.finding) for row in rows]
 
 
@@ -196,7 +174,7 @@ def _cluster(
     problems += own
     kept = dict(job.cluster)
     for problem in own:
-        kept.pop(_first_key(problem), None)
+        kept.pop(first_key(problem), None)
     return cluster_of(adopted, replace(job, cluster=kept), profile, settings.sets)
 
 
@@ -270,113 +248,3 @@ def _why_no_image(adopted: Adopted) -> str:
         if (program.words and not program.words[0].base) or why_unread(program.command):
             return "which program this starts is not known before the script runs"
     return "no container is started"
-
-
-def _own_rows(adopted: Adopted, subject: Subject | None, is_taken: bool = False) -> list[_Row]:
-    """What the script says by itself."""
-    script, folder = adopted.script, adopted.folder
-    from hpcdl.batchscript.findings import Surroundings, findings
-    from hpcdl.preflight import Finding
-    from hpcdl.preflight.batch_script import slurm_version
-
-    around = Surroundings(
-        slurm_version=None if subject is None else slurm_version(subject),
-        home=Path.home(),
-        folder=folder,
-        gpu_vendor=None if subject is None else subject.cluster.gpu_vendor,
-        sbatch_takes=is_taken,
-    )
-    rows = []
-    for item in findings(script, around):
-        cause, fix = printable(item.cause), printable(item.fix)
-        finding = Finding(cause, fix, "job", "", item.blocks)
-        rows.append(_Row(item.code, finding, f"{script.shown}:{item.line}"))
-    return rows
-
-
-def _unlisted_rows(adopted: Adopted, cluster: Cluster, report: Report) -> list[_Row]:
-    """What the script chooses and the profile does not list, where SLURM has not been asked."""
-    from hpcdl.cluster.checks import unlisted
-    from hpcdl.preflight import Finding
-
-    check_of_option = {option: check for check, option in _OPTIONS.items()}
-    places = adopted.document.places()
-    rows = []
-    for key, name, choices in unlisted(cluster):
-        check = check_of_option[key]
-        if check in dict(report.skipped):
-            cause = f"the profile {cluster.name} does not list {name}: its limits are not known"
-            fix = f"nothing, if SLURM has it; the profile lists {', '.join(choices)}"
-            finding = Finding(printable(cause), printable(fix), "job", key, False)
-            place = places.get(f"cluster.{key}") or adopted.script.shown
-            rows.append(_Row(check, finding, place))
-    return rows
-
-
-def _rows_of_problems(problems: list[Problem], adopted: Adopted) -> list[_Row]:
-    """Values of the script that cannot be used."""
-    from hpcdl.adopt.brought import may_come
-    from hpcdl.preflight import Finding
-
-    rows = []
-    for problem in problems:
-        key = _first_key(problem)
-        check = (
-            "time" if problem.key == "resources.time" else _CHECK_OF_KEY.get(key, "batch script")
-        )
-        cause, _, fix = problem.message.partition(": ")
-        if problem.key.startswith("resources."):
-            cause = f"{problem.key} {cause}"
-        otherwise = "ask for less" if key == "resources" else "correct that line"
-        later = may_come(adopted.script, problem) or _of_image(adopted.script, problem)
-        fix = later or in_words(fix) or otherwise
-        finding = Finding(in_words(cause), fix, "job", problem.key, not later)
-        rows.append(_Row(check, finding, problem.where))
-    return rows
-
-
-def _of_image(script: BatchScript, problem: Problem) -> str:
-    """What to do about a missing file that may lie in pyxis's image; empty for any other."""
-    from hpcdl.batchscript import pyxis
-
-    if problem.key not in ("script", "workdir") or not problem.message.startswith("there is no "):
-        return ""
-    for program in script.programs:
-        is_here = problem.where == f"{script.shown}:{program.command.line}"
-        if is_here and program.container is None and pyxis.is_used(script, program):
-            return "see whether the image has it: pyxis's are not looked into"
-    return ""
-
-
-def _first_key(problem: Problem) -> str:
-    """The key of a section, of one that is in it."""
-    return problem.key.partition(".")[0].partition("[")[0]
-
-
-def _rows(report: Report, adopted: Adopted, cluster: Cluster) -> list[_Row]:
-    """What the checks found, in a batch script's words."""
-    from hpcdl.cli.refused_line import refused_line
-    from hpcdl.preflight.trial import TRIAL
-    from hpcdl.text import one_line
-
-    shown = adopted.script.shown
-    places = {**adopted.document.places(), "cluster": shown}
-    rows = []
-    for check, finding in report.findings:
-        key = f"cluster.{finding.key}" if finding.source == "profile" else finding.key
-        place = finding.source
-        if finding.source in ("job", "profile"):
-            place = (
-                places.get(key)
-                or places.get(key.partition("[")[0])
-                or cluster.places.get(finding.key, "")
-            )
-            place = place if place.startswith((f"{shown}:", "--set")) else shown
-        cause, fix = in_words(finding.cause), in_words(finding.fix)
-        refused = refused_line(adopted.script, finding.cause) if check == TRIAL else None
-        if refused is not None:
-            place, fix = f"{shown}:{refused.line}", f"correct that line: {one_line(refused.text)}"
-        if adopted.script.directive("gpus-per-node"):
-            fix = fix.replace("#SBATCH --gres=gpu:", "#SBATCH --gpus-per-node=")
-        rows.append(_Row(check, replace(finding, cause=cause, fix=fix), place))
-    return rows
