@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,13 +24,11 @@ from hpcdl.run import Run
 from hpcdl.run.paths import RunPaths, code_folder, runs_root_of
 from hpcdl.run.records import Manifest
 from hpcdl.run.trained import Trained, require_alike, trained
-from hpcdl.script import Sent, render_submission
 from hpcdl.submission.create import new_run
 from hpcdl.submission.images_to_predict import problems_of_folder
 from hpcdl.submission.locate import without_container
-from hpcdl.submission.prepare import Submission
+from hpcdl.submission.prepare import Submission, batch_script
 from hpcdl.usercode.freeze import code_sha
-from hpcdl.worker.command import python_options, worker_command
 
 _SUFFIX = "-predict"
 
@@ -98,11 +95,7 @@ def _submission(
     decided, unseen = _with_folder(decided, [str(paths.root), code])
     script = None
     if backend == "slurm":
-        worker = worker_command(
-            decided.modules.host_python or sys.executable, paths.submitit, python_options()
-        )
-        sent = Sent(str(paths.root), code, worker, str(paths.batch_log))
-        script = render_submission(decided, sent)
+        script = batch_script(decided, paths, code)
     return Submission(
         job=_job(decided, wanted.resources),
         plan=decided,

@@ -139,11 +139,7 @@ def prepare(
     located = located.shown(own)
     decided = located.plan
     if backend == "slurm":
-        worker = worker_command(
-            decided.modules.host_python or sys.executable, paths.submitit, python_options()
-        )
-        sent = Sent(str(paths.root), code, worker, str(paths.batch_log))
-        script = render_submission(decided, sent)
+        script = batch_script(decided, paths, code)
     return Submission(
         job=job,
         plan=decided,
@@ -157,6 +153,19 @@ def prepare(
         after=waits_for,
         cluster=cluster,
     )
+
+
+def batch_script(decided: Plan, paths: RunPaths, code: str) -> str:
+    """The batch script that sends a run to SLURM.
+
+    Args:
+        decided: the run's plan.
+        paths: the run's.
+        code: the folder of hpcdl's code that the job will use.
+    """
+    host_python = decided.modules.host_python or sys.executable
+    worker = worker_command(host_python, paths.submitit, python_options())
+    return render_submission(decided, Sent(str(paths.root), code, worker, str(paths.batch_log)))
 
 
 def _about_sweep(job: Job) -> list[str]:
