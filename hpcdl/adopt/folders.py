@@ -10,15 +10,9 @@ from pathlib import Path
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.values import Values
 from hpcdl.batchscript.model import Assignment, BatchScript, Command, Program
-from hpcdl.batchscript.whereabouts import MOVERS, Trail
+from hpcdl.batchscript.whereabouts import MOVERS, Trail, is_whole
 
-_WITHOUT_START = ("/", "$", "~")
 _PWD = re.compile(r"\bPWD\b|\bpwd\b")
-
-
-def is_whole(path: str) -> bool:
-    """Whether a path starts nowhere else: at the root, at a home, or at a variable."""
-    return path.startswith(_WITHOUT_START)
 
 
 def folder_of(script: BatchScript) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from hpcdl.adopt.arguments import add_args
 from hpcdl.adopt.draft import Draft
 from hpcdl.adopt.environment import add_binds
-from hpcdl.adopt.folders import Folders, is_whole
+from hpcdl.adopt.folders import Folders
 from hpcdl.adopt.shells import is_silent, why_unread
 from hpcdl.adopt.values import Values
 from hpcdl.adopt.wrappers import add_wrappers
@@ -24,6 +24,7 @@ from hpcdl.batchscript.mounts import folder_inside
 from hpcdl.batchscript.passed import CLEAN
 from hpcdl.batchscript.programs import PYTHON_VALUES, program_of
 from hpcdl.batchscript.pythoncode import LARGEST
+from hpcdl.batchscript.whereabouts import is_whole
 from hpcdl.image_address import not_a_file
 from hpcdl.text import hpcdl_command
 

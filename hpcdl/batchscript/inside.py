@@ -14,9 +14,8 @@ from hpcdl.batchscript.mounts import (
     pairs_of_mount,
     words_of_mounts,
 )
-from hpcdl.batchscript.whereabouts import Trail, joined_trail
+from hpcdl.batchscript.whereabouts import Trail, is_whole, joined_trail
 
-_WHOLE = ("/", "~", "$")
 # The text of a word, which comes with its line and the folder of its shell
 Read = Callable[[Word, int, Trail], "str | None"]
 
@@ -47,13 +46,13 @@ class Inside:
         if self._program.command.is_inside:
             path = self._from_home(path)
         inside = path
-        if not path.startswith(_WHOLE):
+        if not is_whole(path):
             folder = self.folder()
             if folder is None:
                 return None
             if folder:
                 inside = f"{folder}/{path}"
-            if start is not None and not inside.startswith(_WHOLE):
+            if start is not None and not is_whole(inside):
                 inside = f"{start}/{inside}"
         if not inside.startswith("/"):
             return inside
@@ -79,7 +78,7 @@ class Inside:
                 return None
             if word is not self._option():
                 text = self._from_home(text)
-            if folder and not text.startswith(_WHOLE):
+            if folder and not is_whole(text):
                 text = f"{folder}/{text}"
             folder = text
         return folder

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 from hpcdl.batchscript.model import IMAGES_OF_PYXIS, BatchScript, Program, Word
 from hpcdl.batchscript.mounts import Mounts, pairs_of
-from hpcdl.batchscript.whereabouts import Trail
+from hpcdl.batchscript.whereabouts import Trail, is_whole
 
 PLACES = ("container-workdir", "container-mounts")
-_WHOLE = ("/", "~", "$")
 
 
 def is_used(script: BatchScript, program: Program) -> bool:
@@ -56,7 +55,7 @@ def outside(path: str, folders: Sequence[str | None], mounts: str | None) -> str
     """
     inside: str | None = None
     for part in (*folders, path):
-        if part is None or part.startswith(_WHOLE):
+        if part is None or is_whole(part):
             inside = part
         elif inside is not None:
             inside = os.path.join(inside, part)

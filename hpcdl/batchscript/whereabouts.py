@@ -66,10 +66,9 @@ class Whereabouts:
         return Whereabouts(self.now if same(self.now, other.now) else None)
 
 
-def is_whole(word: Word) -> bool:
-    """Whether a folder starts nowhere else: at the root, at a home, or at a variable."""
-    text = word.text if word.text is not None else word.raw.lstrip('"')
-    return text.startswith(("/", "~", "$"))
+def is_whole(path: str) -> bool:
+    """Whether a path starts nowhere else: at the root, at a home, or at a variable."""
+    return path.startswith(("/", "~", "$"))
 
 
 def joined_trail(first: Trail, then: Trail) -> Trail:
@@ -77,7 +76,8 @@ def joined_trail(first: Trail, then: Trail) -> Trail:
     if then is None:
         return None
     for number in range(len(then) - 1, -1, -1):
-        if is_whole(then[number]):
+        word = then[number]
+        if is_whole(word.text if word.text is not None else word.raw.lstrip('"')):
             return then[number:]
     if first is None or len(first) + len(then) > _LONGEST:
         return None
