@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -127,7 +128,7 @@ class Watch:
         """Leave the test: cancel whatever still waits or runs."""
         for sent in self.jobs:
             folder = sent.job.submission.paths
-            if sent.run is None and folder.manifest.exists():
+            if sent.run is None and os.path.exists(folder.manifest):
                 sent.run = Run(folder.root)  # it was left while it was sent
             if sent.run is None:
                 sent.unsent = sent.unsent or LEFT_EARLY
